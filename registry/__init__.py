@@ -1,0 +1,7 @@
+"""What exists: modalities, models, routes, and how they are read from a file."""
+
+from registry.errors import RegistryError
+from registry.modality import Input, Modality
+from registry.models import Defaults, FlowShift, Limits, ModelSpec, Registry, Route
+
+__all__ = ["Defaults", "FlowShift", "Input", "Limits", "Modality", "ModelSpec", "Registry", "RegistryError", "Route"]

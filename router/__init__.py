@@ -1,0 +1,35 @@
+"""The words that a plugin author needs."""
+
+from registry import Input, Modality, ModelSpec
+from router.errors import (
+    GenerationFailed,
+    InvalidRequest,
+    JobCancelled,
+    LoadFailed,
+    NumericalError,
+    OutOfMemory,
+    Refused,
+)
+from router.hookspecs import hookimpl
+from router.values import Backend, Frames, Job, Pixels, Pool, Report, Task
+
+__all__ = [
+    "Backend",
+    "Frames",
+    "GenerationFailed",
+    "Input",
+    "InvalidRequest",
+    "Job",
+    "JobCancelled",
+    "LoadFailed",
+    "Modality",
+    "ModelSpec",
+    "NumericalError",
+    "OutOfMemory",
+    "Pixels",
+    "Pool",
+    "Refused",
+    "Report",
+    "Task",
+    "hookimpl",
+]

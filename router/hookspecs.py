@@ -1,0 +1,83 @@
+"""Every hook, on one page.
+
+An implementation may take fewer arguments than its spec. "First result" hooks stop at the first
+answer that is not None. For a hook that is about a model, the backend that owns the model answers and
+the other backends are not asked; listeners and policies, plugins that declare no backend, hear every call.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from registry import ModelSpec
+from router.values import Backend, Frames, Job, Pool, Report, Task
+
+if TYPE_CHECKING:  # an engine never imports Flask
+    import click
+    from flask import Flask
+
+PROJECT = "framegate"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def declare_backend() -> Backend:  # type: ignore[empty-body]
+    """Return the one `Backend` that this plugin brings. Runs in both halves: import nothing heavy."""
+
+
+@hookspec
+def check_request(model: ModelSpec, task: Task) -> None:
+    """Raise a `RequestError` (such as `Refused`) to turn a request away; runs after the gate, in the web half.
+
+    Where an image was given without a size, `task` has the model's default size; the job will have
+    the image's aspect at that area.
+    """
+
+
+@hookspec(firstresult=True)
+def load_model(model: ModelSpec, device: str, pool: Pool, report: Report) -> object:
+    """Load `model` from `model.folder` onto `device` (`cpu`, `cuda:0`) and return whatever `generate` wants, not None.
+
+    Parts that other models may share come from `pool`. Raise `LoadFailed` with what is missing.
+    """
+
+
+@hookspec(firstresult=True)
+def generate(model: ModelSpec, loaded: Any, task: Task, report: Report) -> Frames:  # type: ignore[empty-body]
+    """Return the `Frames` of `task`; call `report(step, steps)` after each step.
+
+    `report` raises `JobCancelled` when the job is to stop: let it pass. Raise `OutOfMemory`,
+    `NumericalError` or `GenerationFailed` for what the caller should read.
+    """
+
+
+@hookspec(firstresult=True)
+def encode_output(model: ModelSpec, frames: Frames, path: Path) -> bool:  # type: ignore[empty-body]
+    """Write `frames` to `path` and return True; decline with None before reading a frame.
+
+    The suffix of `path` is `.mp4`, or `.png` for a single frame.
+    """
+
+
+@hookspec
+def unload_model(model: ModelSpec, loaded: Any) -> None:
+    """Free what `load_model` made, at eviction and at shutdown; parts from the pool are the pool's to free."""
+
+
+@hookspec
+def job_changed(job: Job) -> None:
+    """Hear of a change of status, at least once; an exception is logged and harms nobody."""
+
+
+@hookspec
+def configure_app(app: Flask) -> None:
+    """Add routes, authentication or metrics to the web application."""
+
+
+@hookspec
+def add_commands(cli: click.Group) -> None:
+    """Add subcommands to `framegate`."""
