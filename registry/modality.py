@@ -14,7 +14,7 @@ class Input(StrEnum):
     LAST_IMAGE = "last_image"
 
     @property
-    def title(self) -> str:
+    def phrase(self) -> str:
         return {Input.TEXT: "text", Input.IMAGE: "an image", Input.LAST_IMAGE: "a last image"}[self]
 
 
