@@ -1,0 +1,6 @@
+"""The job store: what was accepted, who works on it, what became of it."""
+
+from router.jobs.database import Database
+from router.jobs.store import JobStore
+
+__all__ = ["Database", "JobStore"]

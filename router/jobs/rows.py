@@ -1,0 +1,87 @@
+"""Jobs and engines to rows and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any
+
+from registry import Input
+from router.values import Artifact, EngineState, Failure, Job, Phase, Progress, Status, StoredInput, Task
+
+PIXELS = ("image", "last_image")
+
+
+def dump(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def dump_task(task: Task) -> str:
+    plain = {f.name: getattr(task, f.name) for f in fields(Task) if f.name not in PIXELS}
+    return dump({**plain, "given": sorted(task.given)})
+
+
+def job_row(job: Job) -> dict[str, Any]:
+    """Return the columns of a new job."""
+    return {
+        "id": job.id,
+        "owner": job.owner,
+        "asked": job.asked,
+        "model": job.model,
+        "status": job.status,
+        "attempt": job.attempt,
+        "request_id": job.request_id,
+        "created_at": job.created_at,
+        "task": dump_task(job.task),
+        "inputs": dump([asdict(stored) for stored in job.inputs]),
+        "form": dump(dict(job.form)),
+        "warnings": dump(list(job.warnings)),
+    }
+
+
+def job_of(row: Mapping[Any, Any], ahead: int | None = None) -> Job:
+    return Job(
+        id=row["id"],
+        owner=row["owner"],
+        asked=row["asked"],
+        model=row["model"],
+        task=_task(json.loads(row["task"])),
+        inputs=tuple(StoredInput(**{**stored, "role": Input(stored["role"])}) for stored in json.loads(row["inputs"])),
+        form=json.loads(row["form"]),
+        status=Status(row["status"]),
+        progress=_progress(row["progress"]),
+        warnings=tuple(json.loads(row["warnings"])),
+        artifact=Artifact(**json.loads(row["artifact"])) if row["artifact"] else None,
+        failure=Failure(**json.loads(row["failure"])) if row["failure"] else None,
+        attempt=row["attempt"],
+        request_id=row["request_id"],
+        created_at=row["created_at"],
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
+        version=row["version"],
+        ahead=ahead,
+    )
+
+
+def engine_of(row: Mapping[Any, Any], age: float) -> EngineState:
+    return EngineState(
+        id=row["id"],
+        device=row["device"],
+        pid=row["pid"],
+        models=tuple(json.loads(row["models"])),
+        resident=tuple(json.loads(row["resident"])),
+        job=row["job"],
+        age=age,
+    )
+
+
+def _task(plain: dict[str, Any]) -> Task:
+    return Task(**{**plain, "given": frozenset(Input(word) for word in plain["given"])})
+
+
+def _progress(text: str | None) -> Progress | None:
+    if not text:
+        return None
+    plain = json.loads(text)
+    return Progress(**{**plain, "phase": Phase(plain["phase"])})
