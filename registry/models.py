@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -91,10 +91,14 @@ class Registry:
     default: str | None = None
     file: str = field(default="", compare=False)
 
+    @property
+    def entries(self) -> tuple[ModelSpec | Route, ...]:
+        """Everything that a request can name, routes first."""
+        return (*self.routes, *self.models)
+
     @cached_property
     def _by_name(self) -> Mapping[str, ModelSpec | Route]:
-        entries: Iterable[ModelSpec | Route] = (*self.models, *self.routes)
-        return {name: entry for entry in entries for name in (entry.name, *entry.aliases)}
+        return {name: entry for entry in self.entries for name in (entry.name, *entry.aliases)}
 
     def find(self, name: str) -> ModelSpec | Route | None:
         """Return the model or route called `name` (or with that alias), None if there is none."""

@@ -13,6 +13,7 @@ RouterError
     + LoadFailed   DownloadFailed   GenerationFailed   OutOfMemory   NumericalError
     + TimedOut   DiskFull   EngineLost
   x JobCancelled     stops a backend at its next report
+  x BootError        the house cannot open: a setting, plugin or device is wrong; ends the process
 
 A message says what is, what was needed, what was got. `message` of a RequestError, Unavailable or
 EngineError is shown to the caller; the text of any other exception never is.
@@ -209,3 +210,7 @@ class EngineLost(EngineError):
 
 class JobCancelled(RouterError):
     """The job is no longer ours: cancelled, deleted, or taken over. Stops a backend at its next report."""
+
+
+class BootError(RouterError):
+    """A setting, a plugin or a device is wrong; the process says so and ends before it serves anything."""

@@ -14,7 +14,7 @@ PIXELS = ("image", "last_image")
 
 
 def dump(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(value, separators=(",", ":"))
 
 
 def dump_task(task: Task) -> str:

@@ -78,7 +78,7 @@ class JobStore:
             return db.scalar(select(func.max(changes.c.n))) or 0
 
     def changes(self, since: int) -> tuple[int, frozenset[str]]:
-        """Return the newest change's number and the jobs changed after `since`: one query, cheap when nothing is new."""
+        """Return the newest change's number and the jobs changed after `since`: one cheap query."""
         with self._db.read() as db:
             found = db.exec_driver_sql("SELECT n, job FROM changes WHERE n > ?", (since,)).all()
         return max((n for n, _ in found), default=since), frozenset(job for _, job in found)
@@ -153,6 +153,14 @@ class JobStore:
                 failed.append(self._change_one(this, **_failed(_lost(attempt))))
         return tuple(job for job in failed if job)
 
+    def inherit(self, device: str) -> None:
+        """Let the leases of a device's former engines run out now; for whoever holds the device's lock."""
+        former = select(engines.c.id).where(engines.c.device == device)
+        with self._db.write() as db:
+            running = and_(jobs.c.status == Status.IN_PROGRESS, jobs.c.engine.in_(former))
+            db.execute(update(jobs).where(running).values(lease_until=0.0))
+            db.execute(delete(engines).where(engines.c.device == device))
+
     def prune(self) -> None:
         """Forget old changes: nobody is that far behind."""
         with self._db.write() as db:
@@ -176,12 +184,13 @@ class JobStore:
             db.execute(delete(engines).where(or_(engines.c.boot != clock.boot(), engines.c.seen < clock.now() - 3600)))
 
     def retire(self, engine: str) -> None:
-        """Forget an engine that stops in good order."""
+        """Let an engine that stops in good order look as old as one that is lost."""
         with self._db.write() as db:
-            db.execute(delete(engines).where(engines.c.id == engine))
+            seen = clock.now() - self._lease_seconds
+            db.execute(update(engines).where(engines.c.id == engine).values(seen=seen, job=None))
 
     def engines(self) -> tuple[EngineState, ...]:
-        """Return the engines of this boot, `age` seconds after their last heartbeat."""
+        """Return the engines seen within the hour, `age` seconds after their last heartbeat; the lost ones too."""
         with self._db.read() as db:
             rows = db.execute(select(engines).where(engines.c.boot == clock.boot())).mappings().all()
         return tuple(engine_of(row, age=clock.now() - row["seen"]) for row in rows)

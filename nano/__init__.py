@@ -1,0 +1,1 @@
+"""The embedded default: a Wan family small enough for the repository and a CPU."""

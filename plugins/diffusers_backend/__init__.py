@@ -1,0 +1,48 @@
+"""The diffusers backend: Wan pipelines on PyTorch, from a folder in the diffusers layout.
+
+The heavy libraries are imported by the modules behind these hooks, and those only inside functions,
+so that the web half can ask for the declaration.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from plugins.diffusers_backend.options import DiffusersOptions
+from router import Backend, Frames, Modality, ModelSpec, Pool, Report, Task, hookimpl
+
+if TYPE_CHECKING:
+    from plugins.diffusers_backend.load import Loaded
+
+
+@hookimpl
+def declare_backend() -> Backend:
+    return Backend(
+        name="diffusers",
+        modalities=frozenset({Modality.T2V, Modality.I2V, Modality.TI2V, Modality.FLF2V}),
+        options=DiffusersOptions,
+        requires=("torch", "diffusers", "transformers"),
+        extra="diffusers",
+    )
+
+
+@hookimpl
+def load_model(model: ModelSpec, device: str, pool: Pool, report: Report) -> Loaded:
+    from plugins.diffusers_backend.load import load
+
+    return load(model, device, pool, report)
+
+
+@hookimpl
+def generate(model: ModelSpec, loaded: Loaded, task: Task, report: Report) -> Frames:
+    from plugins.diffusers_backend.run import run
+
+    return run(model, loaded, task, report)
+
+
+@hookimpl
+def unload_model(loaded: Loaded) -> None:
+    from plugins.diffusers_backend.memory import free
+
+    loaded.drop()
+    free()

@@ -1,0 +1,45 @@
+"""Giving memory back, and saying so when there was not enough."""
+
+from __future__ import annotations
+
+import gc
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from router import OutOfMemory
+
+# what else than torch.OutOfMemoryError says the same: the host's allocator, cuBLAS' workspace
+SIGNS = ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
+
+
+@contextmanager
+def out_of_memory(doing: str, hint: str) -> Iterator[None]:
+    """Turn running out of memory into `OutOfMemory`: `doing` says what was asked, `hint` what would help.
+
+    Best around a single call: what that call held is let go of before the error travels on, so that
+    a caller who retries has the memory.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        traceback.clear_frames(error.__traceback__)
+        free()
+        raise OutOfMemory(f"the device ran out of memory {doing}; {hint}") from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in SIGNS)
+
+
+def free() -> None:
+    """Give what nothing holds any more back to the device."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

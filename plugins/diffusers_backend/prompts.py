@@ -1,0 +1,75 @@
+"""Prompts as the transformer reads them, encoded once and kept within a bound of bytes."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+import torch
+from diffusers.pipelines.wan.pipeline_wan import prompt_clean
+
+TOKENS = 512  # what Wan was trained with; shorter prompts are padded to it
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """An encoded prompt, `(1, 512, text_dim)`, and how many tokens its text had before it was cut."""
+
+    embeds: torch.Tensor
+    tokens: int
+
+    @property
+    def size(self) -> int:
+        return self.embeds.nbytes
+
+    def warnings(self, name: str) -> tuple[str, ...]:
+        """Return a sentence for the caller when text was lost; `name` says which prompt."""
+        if self.tokens <= TOKENS:
+            return ()
+        return (f"the {name} has {self.tokens} tokens; it was cut to the first {TOKENS}",)
+
+
+class PromptCache:
+    """Prompts by their text and what encodes it; the least recently used leave first."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.size = 0
+        self._prompts: OrderedDict[Hashable, Prompt] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, key: Hashable, encode: Callable[[], Prompt]) -> Prompt:
+        """Return the prompt with this key, encoding it if it is not here."""
+        with self._lock:
+            if (known := self._prompts.get(key)) is not None:
+                self._prompts.move_to_end(key)
+                return known
+        prompt = encode()
+        with self._lock:
+            self._keep(key, prompt)
+        return prompt
+
+    def clear(self) -> None:
+        with self._lock:
+            self._prompts.clear()
+            self.size = 0
+
+    def _keep(self, key: Hashable, prompt: Prompt) -> None:
+        if prompt.size > self.limit or key in self._prompts:
+            return
+        while self.size + prompt.size > self.limit:
+            _, oldest = self._prompts.popitem(last=False)
+            self.size -= oldest.size
+        self._prompts[key] = prompt
+        self.size += prompt.size
+
+
+@torch.no_grad()
+def encode(pipe: Any, text: str) -> Prompt:
+    """Return `text` as `pipe` itself would encode it."""
+    ids = pipe.tokenizer(prompt_clean(text)).input_ids
+    embeds, _ = pipe.encode_prompt(text, do_classifier_free_guidance=False, max_sequence_length=TOKENS)
+    return Prompt(embeds, len(ids))

@@ -1,0 +1,156 @@
+"""One entry under `models:`, made into a `ModelSpec`: what it says, completed by what its family is known for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Protocol
+
+from marshmallow import Schema
+
+from registry.families import FAMILIES, Family, find, stand_in
+from registry.lines import Document, Where
+from registry.modality import Modality
+from registry.models import Defaults, Limits, ModelSpec
+from registry.schema import ModelSchema, check
+from registry.source import is_hub_id, resolve
+
+
+class BackendInfo(Protocol):
+    """What the registry must know of a backend; `router.Backend` has it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def modalities(self) -> frozenset[Modality]: ...
+    @property
+    def options(self) -> type[Schema] | None: ...
+
+
+class Entry:
+    """Reads one entry; its problems go to the document, where the loader looks before it believes the model.
+
+    `base` is the folder from which a relative source is meant. `family` is what is known already, for
+    an entry that was made up from a folder.
+    """
+
+    def __init__(
+        self, document: Document, where: Where, data: object, base: Path, family: Family | None = None
+    ) -> None:
+        self.document = document
+        self.where = where
+        self.given = check(document, where, ModelSchema(), data)
+        self.source = self._source(base)
+        self.family = family or self._family()
+
+    def model(self, name: str, backends: Mapping[str, BackendInfo]) -> ModelSpec | None:
+        """Return the model, None if not even its modality is known."""
+        backend = self._backend(backends)
+        options = self._options(backend)
+        modality = self._modality(backend)
+        if modality is None:
+            return None
+        basis = self.family or stand_in(modality)
+        defaults = replace(basis.defaults, **self.given.get("defaults", {}))
+        limits = replace(basis.limits, **self.given.get("limits", {}))
+        self._check_numbers(defaults, limits, basis.size_multiple)
+        return ModelSpec(
+            name=name,
+            backend=self.given.get("backend", ""),
+            modality=modality,
+            defaults=defaults,
+            limits=limits,
+            size_multiple=basis.size_multiple,
+            source=self.source,
+            revision=self.given.get("revision"),
+            download=self.given.get("download", False),
+            family=self.family.name if self.family else None,
+            aliases=tuple(self.given.get("aliases", ())),
+            options=MappingProxyType(options),
+        )
+
+    def _complain(self, field: str, message: str) -> None:
+        self.document.complain((*self.where, *field.split(".")), message)
+
+    def _blamed(self, *fields: str) -> bool:
+        """Say whether one of `fields` is a problem already, so that what follows from it need not be one too."""
+        return any((*self.where, field) in self.document.blamed for field in fields)
+
+    def _source(self, base: Path) -> str | None:
+        source: str | None = self.given.get("source")
+        try:
+            source = resolve(source, base) if source else None
+        except ValueError as error:
+            self._complain("source", str(error))
+            return None
+        for field in ("revision", "download"):
+            if self.given.get(field) and not is_hub_id(source):
+                self._complain(field, f"is only for a source on the hub, got {source or 'no source'}")
+        return source
+
+    def _family(self) -> Family | None:
+        name: str | None = self.given.get("family")
+        family = find(name or self.source or "")
+        if name and family is None:
+            self._complain("family", f"must be one of {', '.join(f.name for f in FAMILIES)}, got {name}")
+        return family
+
+    def _backend(self, backends: Mapping[str, BackendInfo]) -> BackendInfo | None:
+        name: str | None = self.given.get("backend")
+        if name and name not in backends:
+            self._complain("backend", f"must be one of those found ({', '.join(backends) or 'none'}), got {name}")
+        return backends.get(name or "")
+
+    def _options(self, backend: BackendInfo | None) -> dict[str, object]:
+        options: dict[str, object] = self.given.get("options", {})
+        if backend and backend.options:
+            return check(self.document, (*self.where, "options"), backend.options(), options)
+        if backend and options:
+            self._complain("options", f"must be left out: {backend.name} has no options, got {', '.join(options)}")
+        return {}
+
+    def _modality(self, backend: BackendInfo | None) -> Modality | None:
+        word: str | None = self.given.get("modality")
+        known = self.family.modality if self.family else None
+        modality = Modality.named(word) if word else known
+        if modality is None:
+            if not self._blamed("modality", "family", "source"):
+                words = ", ".join(m.word for m in Modality)
+                self._complain("modality", f"is required, as no known family says it: one of {words}")
+            return None
+        if self.family and not _narrows(modality, self.family.modality):
+            family = self.family
+            self._complain("modality", f"must fit {family.name}, which is {family.modality.word}, got {modality.word}")
+        elif backend and modality not in backend.modalities:
+            runs = ", ".join(m.word for m in Modality if m in backend.modalities) or "nothing"
+            field = "modality" if word else "backend"
+            self._complain(field, f"must go together: {backend.name} runs {runs}, the model is {modality.word}")
+        return modality
+
+    def _check_numbers(self, defaults: Defaults, limits: Limits, multiple: int) -> None:
+        for side, pixels in (("width", defaults.width), ("height", defaults.height)):
+            if pixels % multiple:
+                self._complain(f"defaults.{side}", f"must be a multiple of {multiple}, got {pixels}")
+        if defaults.num_frames % 4 != 1:
+            self._complain("defaults.num_frames", f"must be 4k+1 (1, 5, 9, ...), got {defaults.num_frames}")
+        for fields, value, limit in _measured(defaults):
+            most = getattr(limits, limit)
+            if value > most:
+                stated = [f"defaults.{field}" for field in fields if field in self.given.get("defaults", {})]
+                message = f"the default {' x '.join(fields)} must be within the limit ({limit}) of {most}, got {value}"
+                self._complain(stated[0] if stated else f"limits.{limit}", message)
+
+
+def _narrows(modality: Modality, known: Modality) -> bool:
+    """Say whether a model that is `known` may be declared `modality`: a ti2v may serve as t2v or i2v."""
+    return known.needs <= modality.needs and modality.allows <= known.allows
+
+
+def _measured(defaults: Defaults) -> Iterator[tuple[tuple[str, ...], int, str]]:
+    """Yield the fields that a limit is about, what they amount to, and the limit's name."""
+    yield ("width", "height"), defaults.width * defaults.height, "pixels"
+    yield ("num_frames",), defaults.num_frames, "frames"
+    yield ("steps",), defaults.steps, "steps"
+    yield ("negative_prompt",), len(defaults.negative_prompt), "prompt"

@@ -1,0 +1,85 @@
+"""What a folder of diffusers weights is, told by its configuration files alone."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from registry.families import FAMILIES, Family
+from registry.modality import Modality
+from registry.models import Defaults
+
+Config = Mapping[str, object]
+
+_CLASSES = {"WanPipeline": Modality.T2V, "WanImageToVideoPipeline": Modality.I2V}
+
+
+def infer_folder(folder: Path) -> Family:
+    """Return what the weights in `folder` are; raise `ValueError` where its files do not say."""
+    model_index = _read(folder / "model_index.json")
+    if model_index is None:
+        found = "it has none" if folder.is_dir() else "there is no such folder"
+        raise ValueError(f"a folder of diffusers weights has a model_index.json, {folder}: {found}")
+    transformer = _read(folder / "transformer/config.json") or _read(folder / "transformer_2/config.json")
+    return infer(model_index, transformer, _read(folder / "vae/config.json"))
+
+
+def infer(model_index: Config, transformer: Config | None = None, vae: Config | None = None) -> Family:
+    """Return the closest published family, with the modality and the size multiple that the configurations say.
+
+    Close is: the same modality, then the DiT's width, then the number of experts; of several, the
+    first (the 480P one for a 2.1 I2V, whose 720P twin has the same configuration). Raise `ValueError` for a
+    pipeline that is neither of Wan's two.
+    """
+    transformer, vae = transformer or {}, vae or {}
+    modality, kin = _modality(model_index, transformer)
+    experts = 1 if model_index.get("boundary_ratio") is None else 2
+    inner_dim = _whole(transformer, "num_attention_heads", 0) * _whole(transformer, "attention_head_dim", 128)
+
+    def distance(family: Family) -> tuple[bool, float, bool]:
+        width = abs(math.log(family.inner_dim / inner_dim)) if inner_dim else 0.0
+        return family.modality is not kin, width, family.experts != experts
+
+    closest = min(FAMILIES, key=distance)
+    multiple = 2 * _whole(vae, "scale_factor_spatial", closest.size_multiple // 2)  # the DiT's patch is 2 latents wide
+    return replace(closest, modality=modality, size_multiple=multiple, defaults=_fitted(closest.defaults, multiple))
+
+
+def _modality(model_index: Config, transformer: Config) -> tuple[Modality, Modality]:
+    """Return the modality, and that of the published family with such a DiT."""
+    name = model_index.get("_class_name")
+    modality = _CLASSES.get(name) if isinstance(name, str) else None
+    if modality is None:
+        raise ValueError(f"model_index.json must be of a {' or a '.join(_CLASSES)}, got {name}")
+    if model_index.get("expand_timesteps") is True:  # one DiT for text with and without an image, in either pipeline
+        return (Modality.TI2V if modality is Modality.T2V else modality), Modality.TI2V
+    if modality is Modality.I2V and transformer.get("pos_embed_seq_len") is not None:
+        return Modality.FLF2V, Modality.FLF2V
+    return modality, modality
+
+
+def _fitted(defaults: Defaults, multiple: int) -> Defaults:
+    width, height = (max(multiple, side // multiple * multiple) for side in (defaults.width, defaults.height))
+    return replace(defaults, width=width, height=height)
+
+
+def _read(path: Path) -> Config | None:
+    """Return the JSON object in `path`, None if there is no such file."""
+    try:
+        config = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"{path} must hold a JSON object, got {type(config).__name__}")
+    return config
+
+
+def _whole(config: Config, key: str, otherwise: int) -> int:
+    """Return the positive integer at `key`, `otherwise` where there is none."""
+    value = config.get(key)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else otherwise

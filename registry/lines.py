@@ -1,0 +1,181 @@
+"""YAML that remembers its lines, so that a problem can say where it is.
+
+Only what a models file needs: no tags, anchors or dates (a revision `2024-01-01` is text), every key is
+text, and a key given twice is a problem instead of a silent second opinion.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from registry.errors import Problem, RegistryError
+
+Where = tuple[str | int, ...]
+"""A place in the document: keys and indices from the top, such as `("routes", "wan2.2", 0)`."""
+
+MOST_BYTES = 1 << 20
+MOST_DEPTH = 12
+
+_WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
+_INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
+_DECIMAL = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?")
+
+
+@dataclass
+class Document:
+    """One file's content, the line of everything in it, and the problems found in it so far.
+
+    A document that nobody wrote (`load_one`) has no lines.
+    """
+
+    file: str
+    data: object = None
+    lines: dict[Where, int] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    blamed: set[Where] = field(default_factory=set)
+
+    def complain(self, where: Where, message: str) -> None:
+        """Add a problem at `where`; what is not in the file is reported at the line of what should hold it."""
+        known = where
+        while known and known not in self.lines:
+            known = known[:-1]
+        self.blamed.add(where)
+        self.problems.append(Problem(self.file, self.lines.get(known, 0), ".".join(map(str, where)), message))
+
+    def error(self) -> RegistryError:
+        return RegistryError(sorted(self.problems, key=lambda problem: problem.line))
+
+
+def read(path: Path) -> Document:
+    """Return the document in `path`; raise `RegistryError` if it cannot be read or is not YAML."""
+    text = _text(path)
+    document = Document(str(path), lines={(): 1})
+    try:
+        document.data = _Builder(document, text).build()
+    except _Bad as error:
+        raise _unreadable(path, str(error), error.line) from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        reason = " ".join(part for part in (error.context, error.problem) if part)
+        raise _unreadable(path, f"not YAML: {reason}", mark.line + 1 if mark else 0) from error
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise _unreadable(path, f"not YAML: {error.reason}", line) from error
+    except (ValueError, OverflowError) as error:  # PyYAML lets out what it makes of an escape beyond Unicode
+        raise _unreadable(path, f"not YAML: {error}") from error
+    return document
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise _unreadable(path, f"cannot be read: {error.strerror or error}") from error
+    if len(content) > MOST_BYTES:
+        raise _unreadable(path, f"a models file may have up to {MOST_BYTES} bytes, this one has more")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise _unreadable(path, f"must be UTF-8, got byte 0x{content[error.start]:02x}", line) from error
+
+
+def _unreadable(path: Path, message: str, line: int = 0) -> RegistryError:
+    return RegistryError([Problem(str(path), line, "", message)])
+
+
+class _Bad(Exception):
+    """YAML, but of a kind that a models file cannot use."""
+
+    def __init__(self, event: yaml.Event, message: str) -> None:
+        super().__init__(message)
+        self.line = _line(event)
+
+
+class _Builder:
+    """Builds plain values from the parser's events; nothing else of YAML ever comes to life."""
+
+    def __init__(self, document: Document, text: str) -> None:
+        self.document = document
+        self.events: Iterator[yaml.Event] = yaml.parse(text, Loader=yaml.SafeLoader)
+
+    def build(self) -> object:
+        next(self.events)  # the stream starts
+        if isinstance(next(self.events), yaml.StreamEndEvent):
+            return None
+        value = self._item(next(self.events), ())
+        next(self.events)  # the document ends
+        rest = next(self.events)
+        if not isinstance(rest, yaml.StreamEndEvent):
+            raise _Bad(rest, "expected one document, got a second")
+        return value
+
+    def _value(self, event: yaml.Event, where: Where) -> object:
+        _refuse_extras(event)
+        if len(where) > MOST_DEPTH:
+            raise _Bad(event, "nested too deeply")
+        if isinstance(event, yaml.MappingStartEvent):
+            return self._mapping(where)
+        if isinstance(event, yaml.SequenceStartEvent):
+            return self._sequence(where)
+        assert isinstance(event, yaml.ScalarEvent)
+        return _plain(event.value) if event.style is None else _readable(event)
+
+    def _mapping(self, where: Where) -> dict[str, object]:
+        mapping: dict[str, object] = {}
+        while not isinstance(event := next(self.events), yaml.MappingEndEvent):
+            _refuse_extras(event)
+            if not isinstance(event, yaml.ScalarEvent):
+                raise _Bad(event, "a key must be text")
+            key, line = _readable(event), _line(event)
+            first = self.document.lines.get((*where, key))
+            self.document.lines[*where, key] = line
+            if key in mapping:
+                self.document.complain((*where, key), f"given twice: first in line {first}")
+            mapping[key] = self._value(next(self.events), (*where, key))
+        return mapping
+
+    def _sequence(self, where: Where) -> list[object]:
+        items: list[object] = []
+        while not isinstance(event := next(self.events), yaml.SequenceEndEvent):
+            items.append(self._item(event, (*where, len(items))))
+        return items
+
+    def _item(self, event: yaml.Event, where: Where) -> object:
+        self.document.lines[where] = _line(event)
+        return self._value(event, where)
+
+
+def _line(event: yaml.Event) -> int:
+    return event.start_mark.line + 1 if event.start_mark else 0
+
+
+def _refuse_extras(event: yaml.Event) -> None:
+    """Refuse tags, which make objects, and anchors, with which a small file becomes a huge one."""
+    if getattr(event, "anchor", None) is not None:
+        raise _Bad(event, "anchors and aliases (& and *) are not allowed")
+    if getattr(event, "tag", None) is not None:
+        raise _Bad(event, "tags (!) are not allowed")
+
+
+def _readable(event: yaml.ScalarEvent) -> str:
+    """Return the scalar's text, which an escape such as "\\0" can make useless for every file name and database."""
+    text: str = event.value
+    if any(character == "\0" or "\ud800" <= character <= "\udfff" for character in text):
+        raise _Bad(event, "a character that is not text: \\0 or half a surrogate pair")
+    return text
+
+
+def _plain(text: str) -> object:
+    """Return what an unquoted scalar means: null, true, false, a number, or itself."""
+    if text.lower() in _WORDS:
+        return _WORDS[text.lower()]
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    return float(text) if _DECIMAL.fullmatch(text) else text

@@ -1,0 +1,111 @@
+"""A models file, read whole: either a `Registry`, or every problem that it has."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from registry.entry import BackendInfo, Entry
+from registry.lines import Document, Where, read
+from registry.models import ModelSpec, Registry, Route
+from registry.schema import FileSchema, RouteSchema, check
+from registry.single import load_one
+from registry.source import is_hub_id
+
+__all__ = ["BackendInfo", "load", "load_one"]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}")
+_NAME_RULE = "a name starts with a letter or a digit and has up to 128 of them, with . _ / - among them"
+
+
+def load(path: Path, backends: Iterable[BackendInfo]) -> Registry:
+    """Return the registry in the YAML file `path`; raise `RegistryError` with every problem, in file order."""
+    document = read(path)
+    by_name = {backend.name: backend for backend in backends}
+    content = check(document, (), FileSchema(), document.data)
+    entries, routes = content.get("models", {}), content.get("routes", {})
+    names = _claim(document, {"models": entries, "routes": routes})
+    models = [
+        model
+        for name, entry in entries.items()
+        if (model := Entry(document, ("models", name), entry, path.parent.absolute()).model(name, by_name))
+    ]
+    repos = _repositories(models, names)
+    names |= repos
+    found = [_route(document, name, entry, names) for name, entry in routes.items()]
+    default = _default(document, content.get("default"), names)
+    if document.problems:
+        raise document.error()
+    return Registry(tuple(_answering_to(model, repos) for model in models), tuple(found), default, str(path))
+
+
+def _claim(document: Document, sections: Mapping[str, Mapping[str, object]]) -> dict[str, Where]:
+    """Return the entry behind each name and alias; names come before aliases, and the first to claim one has it."""
+    entries = [((section, name), entry) for section, found in sections.items() for name, entry in found.items()]
+    claims: list[tuple[Where, Where, str]] = [(where, where, where[1]) for where, _ in entries]
+    claims += [
+        ((*where, "aliases", at), where, alias) for where, entry in entries for at, alias in _texts(entry, "aliases")
+    ]
+    names: dict[str, Where] = {}
+    for said, where, name in claims:
+        if not _NAME.fullmatch(name):
+            document.complain(said, f"{_NAME_RULE}, got {name!r}")
+        elif name in names:
+            document.complain(
+                said, f"must be a name of its own, got {name}, which is {'.'.join(map(str, names[name]))}"
+            )
+        else:
+            names[name] = where
+    return names
+
+
+def _texts(entry: object, field: str) -> Iterator[tuple[int, str]]:
+    """Yield the texts in a list field, with their places; what is no text is the schema's to refuse."""
+    items = entry.get(field) if isinstance(entry, Mapping) else None
+    yield from ((at, item) for at, item in enumerate(items if isinstance(items, list) else ()) if isinstance(item, str))
+
+
+def _route(document: Document, name: str, entry: object, names: Mapping[str, Where]) -> Route:
+    where: Where = ("routes", name)
+    if isinstance(entry, list):  # the short form, with the lines where the long form would have them
+        document.lines |= {(*where, "members", at): document.lines[*where, at] for at in range(len(entry))}
+        entry = {"members": entry}
+    given = check(document, where, RouteSchema(), entry)
+    members: list[str] = []
+    for at, member in _texts(entry, "members"):
+        section, model = names.get(member, ("", member))
+        if section != "models":
+            models = ", ".join(dict.fromkeys(str(model) for section, model in names.values() if section == "models"))
+            route = ", a route" if section else ""
+            document.complain((*where, "members", at), f"must be one of the models ({models}), got {member}{route}")
+        elif model in members:
+            document.complain((*where, "members", at), f"must be named once, got {member} again")
+        members.append(str(model))
+    return Route(name, tuple(members), tuple(given.get("aliases", ())))
+
+
+def _default(document: Document, wanted: str | None, names: Mapping[str, Where]) -> str | None:
+    """Return the model or route for a request that names none: the one asked for, the first route, the first model."""
+    if wanted and names and wanted not in names:
+        document.complain(("default",), f"must be a model or a route ({', '.join(names)}), got {wanted}")
+    routes_first = sorted(names.values(), key=lambda entry: entry[0] != "routes")
+    chosen = names.get(wanted or "") or next(iter(routes_first), None)
+    return str(chosen[1]) if chosen else None
+
+
+def _repositories(models: Iterable[ModelSpec], names: Mapping[str, Where]) -> dict[str, Where]:
+    """Return the first model of each hub repository, but of those whose id is somebody's name already."""
+    repos: dict[str, Where] = {}
+    for model in models:
+        if model.source and is_hub_id(model.source) and model.source not in names:
+            repos.setdefault(model.source, ("models", model.name))
+    return repos
+
+
+def _answering_to(model: ModelSpec, repos: Mapping[str, Where]) -> ModelSpec:
+    """Return the model with its repository's id as an alias, so that a client may name that."""
+    if model.source and repos.get(model.source) == ("models", model.name):
+        return replace(model, aliases=(*model.aliases, model.source))
+    return model

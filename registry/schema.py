@@ -1,0 +1,184 @@
+"""The fields that a models file may have, as marshmallow schemas, and their problems in one voice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from reprlib import Repr
+from typing import Any
+
+from marshmallow import RAISE, Schema, ValidationError, fields, pre_load, validate
+
+from registry.lines import Document, Where
+from registry.modality import Modality
+from registry.models import FlowShift
+
+_short = Repr()
+_short.maxstring = 80
+
+
+class Text(fields.String):
+    default_error_messages = {"invalid": "must be text (in quotes if it looks like a number)"}  # noqa: RUF012
+
+    def __init__(self, most: int = 1000, least: int = 1, **kwargs: Any) -> None:
+        within = validate.Length(least, most, error=f"must have from {least} to {most} characters")
+        super().__init__(validate=within, error_messages={"required": "is required"}, **kwargs)
+
+
+class Integer(fields.Integer):
+    """A whole number from `least` to `most`; `true` and `"5"` are none."""
+
+    default_error_messages = {"invalid": "must be an integer"}  # noqa: RUF012
+
+    def __init__(self, least: int, most: int) -> None:
+        within = validate.Range(least, most, error=f"must be from {least} to {most}")
+        super().__init__(strict=True, validate=within)
+
+
+class Number(fields.Float):
+    """A finite number from `least` (or above it) to `most`; `true` and `"5"` are none."""
+
+    default_error_messages = {"invalid": "must be a number", "special": "must be a finite number"}  # noqa: RUF012
+
+    def __init__(self, least: float, most: float, above: bool = False, **kwargs: Any) -> None:
+        error = f"must be {'above' if above else 'from'} {least} {'and up ' if above else ''}to {most}"
+        super().__init__(validate=validate.Range(least, most, min_inclusive=not above, error=error), **kwargs)
+
+    def _validated(self, value: Any) -> float:
+        if isinstance(value, str):  # marshmallow would read "5" and even "nan"
+            raise self.make_error("invalid")
+        return super()._validated(value)
+
+
+class Texts(fields.List[str]):
+    default_error_messages = {"invalid": "must be a list, such as [a, b]"}  # noqa: RUF012
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(Text(most=128), **kwargs)
+
+
+class Mapped(fields.Dict):
+    default_error_messages = {"invalid": "must be a mapping"}  # noqa: RUF012
+
+
+class Strict(Schema):
+    """A schema that takes no unknown field, and `name:` with nothing behind it for a field left out."""
+
+    error_messages = {"type": "must be a mapping"}  # noqa: RUF012
+
+    class Meta:
+        unknown = RAISE
+
+    @pre_load
+    def leave_out_nulls(self, data: Any, **_: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return data
+        return {key: value for key, value in data.items() if value is not None or key not in self.fields}
+
+
+class ShiftSchema(Strict):
+    small = Number(0, 100, above=True, required=True, error_messages={"required": "is required"})
+    large = Number(0, 100, above=True, required=True, error_messages={"required": "is required"})
+
+
+class Shift(fields.Field[FlowShift]):
+    """A flow shift: one number for every size, or `{small: 3, large: 5}`."""
+
+    schema = ShiftSchema()
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> FlowShift:
+        if isinstance(value, Mapping):
+            return FlowShift(**self.schema.load(value))
+        number = Number(0, 100, above=True).deserialize(value)
+        return FlowShift(small=number, large=number)
+
+
+class DefaultsSchema(Strict):
+    """Bounds are those of a request (API.md, section 1); the model's own limits come on top."""
+
+    width = Integer(1, 16384)
+    height = Integer(1, 16384)
+    num_frames = Integer(1, 100_000)
+    frames_per_second = Integer(1, 60)
+    steps = Integer(1, 1000)
+    guidance_scale = Number(0, 20)
+    guidance_scale_2 = Number(0, 20)
+    flow_shift = Shift()
+    negative_prompt = Text(least=0, most=8000)
+
+
+class LimitsSchema(Strict):
+    pixels = Integer(1, 16384 * 16384)
+    frames = Integer(1, 100_000)
+    steps = Integer(1, 1000)
+    prompt = Integer(1, 100_000)
+
+
+class ModelSchema(Strict):
+    source = Text()
+    backend = Text(required=True)
+    family = Text()
+    modality = fields.String(
+        validate=validate.OneOf([modality.word for modality in Modality], error="must be one of {choices}"),
+        error_messages={"invalid": "must be text"},
+    )
+    revision = Text()
+    download = fields.Boolean(error_messages={"invalid": "must be true or false"})
+    aliases = Texts()
+    options = Mapped()
+    defaults = fields.Nested(DefaultsSchema)
+    limits = fields.Nested(LimitsSchema)
+
+
+class RouteSchema(Strict):
+    members = Texts(
+        required=True,
+        validate=validate.Length(1, error="must name at least one model"),
+        error_messages={"required": "is required"},
+    )
+    aliases = Texts()
+
+
+class FileSchema(Strict):
+    default = Text(most=128)
+    models = Mapped(
+        required=True,
+        validate=validate.Length(1, error="must hold at least one model"),
+        error_messages={"required": "is required: a mapping of names to models"},
+    )
+    routes = Mapped()
+
+
+def check(document: Document, where: Where, schema: Schema, data: object) -> dict[str, Any]:
+    """Return what is valid in `data`, and add a problem to `document` for everything that is not."""
+    try:
+        return dict(schema.load({} if data is None else data, unknown=RAISE))  # type: ignore[arg-type]
+    except ValidationError as error:
+        messages: dict[str, Any] = error.normalized_messages()  # type: ignore[no-untyped-call]
+        for path, message in _flatten(messages, schema, data):
+            document.complain((*where, *path), message)
+        return dict(error.valid_data) if isinstance(error.valid_data, Mapping) else {}
+
+
+def _flatten(
+    messages: Mapping[Any, Any], schema: Schema | None, data: object, path: Where = ()
+) -> Iterator[tuple[Where, str]]:
+    """Yield each message with the place that it is about, and with what was there."""
+    allowed = [field.data_key or name for name, field in schema.load_fields.items()] if schema else []
+    for key, found in messages.items():
+        here = path if key == "_schema" else (*path, key)
+        if isinstance(found, Mapping):
+            yield from _flatten(found, getattr(schema and schema.fields.get(key), "schema", None), data, here)
+        elif schema and key != "_schema" and key not in allowed:
+            yield here, f"there is no such field; there are {', '.join(allowed) or 'none'}"
+        else:
+            yield from ((here, message.rstrip(".") + _got(data, here)) for message in found)
+
+
+def _got(data: object, path: Where) -> str:
+    """Return `, got ...` with the value at `path`, nothing where there is none."""
+    for step in path:
+        try:
+            data = data[step]  # type: ignore[index]
+        except (TypeError, KeyError, IndexError):
+            return ""
+    return f", got {_short.repr(data)}"

@@ -1,0 +1,37 @@
+"""Where a model's weights are, in the one spelling that the rest of the house sees."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from registry.families import EMBEDDED, FAMILIES, find
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def is_hub_id(source: str | None) -> bool:
+    """Say whether `source` is `OWNER/NAME` on the hub, and no folder or embedded family."""
+    return source is not None and _HUB_ID.fullmatch(source) is not None
+
+
+def is_folder(source: str) -> bool:
+    """Say whether `source` is written as a folder: it starts with `./`, `../`, `/` or `~`."""
+    return source.startswith((".", "/", "~"))
+
+
+def resolve(source: str, base: Path) -> str:
+    """Return `source` with a folder made absolute, from `base`, and a known hub id as its owner spells it.
+
+    Raise `ValueError` with what is allowed. Links are left alone, so that a folder can be switched under its name.
+    """
+    if is_folder(source):
+        return os.path.abspath(base / os.path.expanduser(source))
+    family = find(source)
+    if source.startswith(EMBEDDED) and family is None:
+        known = ", ".join(family.source for family in FAMILIES if family.repo is None)
+        raise ValueError(f"must be one of {known}, got {source}")
+    if not source.startswith(EMBEDDED) and not is_hub_id(source):
+        raise ValueError(f"must be OWNER/NAME on the hub, a folder (./, ../, / or ~) or {EMBEDDED}NAME, got {source}")
+    return family.source if family else source

@@ -1,0 +1,86 @@
+"""The artifact store: inputs and outputs, each file whole or absent, each belonging to one job."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+from pathlib import Path
+
+from router.values import Job
+
+JOB_ID = re.compile(r"[0-9a-f]{32}")
+
+
+class ArtifactStore:
+    """`inputs/<job>/<name>` are the bytes as received; `videos/<job>/<attempt>.mp4` (or `.png`) the results."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def put_input(self, job_id: str, name: str, data: bytes) -> None:
+        """Store one input durably."""
+        path = self._folder("inputs", job_id) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(path.name + ".part")
+        with open(part, "wb") as file:
+            file.write(data)
+        publish(part, path)
+
+    def read_input(self, job_id: str, name: str) -> bytes:
+        return (self._folder("inputs", job_id) / name).read_bytes()
+
+    def part(self, job_id: str, attempt: int, suffix: str) -> Path:
+        """Return where an attempt writes its output; `publish` it when it is whole."""
+        folder = self._folder("videos", job_id)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / f"{attempt}.part{suffix}"
+
+    def publish(self, part: Path) -> Path:
+        """Give a finished part its name."""
+        return publish(part, part.with_name(part.name.replace(".part", "")))
+
+    def output(self, job: Job) -> Path | None:
+        """Return the file of a completed job, None if it is gone."""
+        if job.artifact is None:
+            return None
+        path = self._folder("videos", job.id) / job.artifact.name
+        return path if path.is_file() else None
+
+    def discard(self, path: Path) -> None:
+        """Remove an output that lost its job, and the job's folder if that was all."""
+        path.unlink(missing_ok=True)
+        try:
+            path.parent.rmdir()
+        except OSError:
+            return  # another attempt's file is in it
+
+    def delete(self, job_id: str) -> None:
+        """Remove everything of a job."""
+        for kind in ("inputs", "videos"):
+            shutil.rmtree(self._folder(kind, job_id), ignore_errors=True)
+
+    def _folder(self, kind: str, job_id: str) -> Path:
+        if not JOB_ID.fullmatch(job_id):
+            raise ValueError(f"a job id is 32 hexadecimal digits, got {job_id!r}")
+        return self._root / kind / job_id
+
+
+def publish(part: Path, path: Path) -> Path:
+    """Rename a whole file into place so that it survives a power cut."""
+    with open(part, "rb") as file:
+        os.fsync(file.fileno())
+    part.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+    return path
+
+
+def digest(path: Path) -> str:
+    """Return the sha256 of a file, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,115 @@
+"""`framegate generate`: a prompt becomes a file, by a running server or without one."""
+
+from __future__ import annotations
+
+import base64
+import mimetypes
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from router.cli.options import with_settings
+from router.cli.server import CallFailed, Embedded, Remote, Server
+from router.engine.device import devices
+from router.settings import Settings
+
+HERE = "http://127.0.0.1:8000"
+POLL_SECONDS = 0.1
+OPTIONS: dict[str, type] = {
+    "width": int,
+    "height": int,
+    "num_frames": int,
+    "frames_per_second": int,
+    "steps": int,
+    "guidance_scale": float,
+    "guidance_scale_2": float,
+    "flow_shift": float,
+    "negative_prompt": str,
+    "seed": int,
+}
+
+
+def _with_options(command: Any) -> Any:
+    for name, kind in reversed(OPTIONS.items()):
+        command = click.option(f"--{name.replace('_', '-')}", type=kind, help="[default: the model's]")(command)
+    return command
+
+
+@click.command()
+@click.argument("prompt")
+@click.option("--image", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Start from this image.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The file to write. [default: video.mp4]")
+@click.option("--model", help="The model or route to use. [default: the models file's]")
+@click.option("--url", help=f"A running server. [default: {HERE} if one answers, else this process]")
+@_with_options
+@with_settings
+def generate(
+    settings: Settings,
+    prompt: str,
+    image: Path | None,
+    output: Path | None,
+    model: str | None,
+    url: str | None,
+    **options: Any,
+) -> None:
+    """Make a video from PROMPT, and from an image where one is given."""
+    server = _server(settings, url)
+    job = server.call("POST", "/v1/responses", _body(prompt, image, model, options))
+    server.work(job["id"].partition("_")[2])
+    done = _follow(server, job)
+    if done["status"] != "completed":
+        raise CallFailed((done["error"] or {}).get("message", f"the job was {done['status']}"))
+    for warning in done["warnings"]:
+        click.echo(f"note: {warning}", err=True)
+    part = done["output"][0]["content"][0]
+    path = output or Path(f"video.{part['format']}")
+    path.write_bytes(server.download(part.get("video_url") or part["image_url"]))
+    click.echo(f"{path} (seed {done['provider_options']['video']['seed']}, {done['model']})")
+
+
+def _server(settings: Settings, url: str | None) -> Server:
+    remote = Remote(url or HERE)
+    if url or remote.answers():
+        return remote
+    return Embedded(settings, devices(())[0])
+
+
+def _body(prompt: str, image: Path | None, model: str | None, options: dict[str, Any]) -> dict[str, Any]:
+    content: list[dict[str, str]] = [{"type": "input_text", "text": prompt}]
+    if image is not None:
+        kind = mimetypes.guess_type(image.name)[0] or "application/octet-stream"
+        data = base64.b64encode(image.read_bytes()).decode()
+        content.append({"type": "input_image", "image_url": f"data:{kind};base64,{data}"})
+    return {
+        "model": model,
+        "input": [{"role": "user", "content": content}],
+        "background": True,
+        "provider_options": {"video": options},
+    }
+
+
+def _follow(server: Server, job: dict[str, Any]) -> dict[str, Any]:
+    """Show a bar per step until the job has finished; Ctrl-C cancels it."""
+    path = f"/v1/responses/{job['id']}"
+    with click.progressbar(length=100, label=job["model"], item_show_func=_shown) as bar:
+        try:
+            while job["status"] in ("queued", "in_progress"):
+                bar.update(job["progress"] - bar.pos, job)
+                time.sleep(POLL_SECONDS)
+                job = server.call("GET", path)
+        except KeyboardInterrupt:
+            return server.call("POST", f"{path}/cancel")
+        bar.update(100 - bar.pos, job)
+    return job
+
+
+def _shown(job: dict[str, Any] | None) -> str | None:
+    """Say what the job is doing now."""
+    if job is None or job["status"] == "completed":
+        return None
+    if job["status"] == "queued":
+        return f"number {job['queue_position']} in the queue"
+    steps = job["provider_options"]["video"]["steps"]
+    return f"step {job['steps_done'] or 0} of {steps}" if job["phase"] == "step" else job["phase"]

@@ -1,0 +1,66 @@
+"""`framegate serve` and `framegate engine`: the processes of a server, kept alive."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+import router
+from router import logs
+from router.cli.options import with_single_model
+from router.engine.device import devices
+from router.settings import Settings
+from router.supervisor import Child, Supervisor
+from router.system import assemble
+from router.values import Phase
+
+GUNICORN_CONF = Path(router.__file__).parent / "deploy" / "gunicorn.conf.py"
+GRACEFUL_SECONDS = 5  # `serve` stops within ten
+
+device_option = click.option(
+    "--device", "asked", multiple=True, help="cpu, cuda:0, ... or all; repeatable. [default: every GPU, else cpu]"
+)
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535))
+@click.option("--socket", metavar="PATH", help="Listen on this unix socket instead.")
+@device_option
+@with_single_model
+def serve(settings: Settings, host: str, port: int, socket: str | None, asked: tuple[str, ...]) -> None:
+    """Run the web half and one engine per device until SIGTERM or Ctrl-C."""
+    logs.configure(settings)
+    assemble(settings)  # every problem of settings, plugins and models is said here, once
+    bind = f"unix:{socket}" if socket else f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    engines = [_engine(device, settings) for device in devices(asked)]
+    sys.exit(Supervisor([_web(bind), *engines]).run())
+
+
+@click.command()
+@device_option
+@with_single_model
+def engine(settings: Settings, asked: tuple[str, ...]) -> None:
+    """Run one engine per device, without the web half."""
+    logs.configure(settings)
+    assemble(settings)
+    sys.exit(Supervisor([_engine(device, settings) for device in devices(asked)]).run())
+
+
+def _web(bind: str) -> Child:
+    command = (sys.executable, "-m", "gunicorn", "-c", str(GUNICORN_CONF), "-b", bind)
+    graceful = ("--graceful-timeout", str(GRACEFUL_SECONDS))
+    return Child("web", (*command, *graceful, "wsgi:app"), environ={"FRAMEGATE_PARENT": "{parent}"})
+
+
+def _engine(device: str, settings: Settings) -> Child:
+    stall: dict[str, float] = {
+        Phase.DOWNLOAD: settings.stall_download_seconds,
+        Phase.LOAD: settings.stall_load_seconds,
+        Phase.STEP: settings.stall_step_seconds,
+        Phase.DECODE: settings.stall_decode_seconds,
+    }
+    command = (sys.executable, "-m", "router.engine", device, "{parent}", "{beats}")
+    return Child(f"engine {device}", command, stall=stall)

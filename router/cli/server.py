@@ -1,0 +1,103 @@
+"""The HTTP API as a command uses it: of a running server, or of one inside this process."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from threading import Thread
+from typing import Any, Protocol
+
+from router import logs
+from router.engine import encode
+from router.engine.worker import Worker
+from router.errors import RouterError
+from router.settings import Settings
+from router.system import assemble
+from router.web import create_app
+
+
+class CallFailed(RouterError):
+    """The server said no; the message is the server's."""
+
+
+class Server(Protocol):
+    """Where a command sends its requests."""
+
+    def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]: ...
+    def download(self, path: str) -> bytes: ...
+    def work(self, job_id: str) -> None:
+        """Do the job, if there is no engine elsewhere to do it."""
+
+
+class Remote:
+    """A running server."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url.rstrip("/")
+
+    def answers(self) -> bool:
+        try:
+            with self._open("/healthz", timeout=2):
+                return True
+        except (CallFailed, OSError):
+            return False
+
+    def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        with self._open(path, method, json.dumps(body).encode() if body is not None else None) as answer:
+            found: dict[str, Any] = json.load(answer)
+        return found
+
+    def download(self, path: str) -> bytes:
+        with self._open(path) as answer:
+            content: bytes = answer.read()
+        return content
+
+    def work(self, job_id: str) -> None:
+        return
+
+    def _open(self, path: str, method: str = "GET", data: bytes | None = None, timeout: float = 60) -> Any:
+        url = path if "://" in path else self._url + path
+        headers = {"content-type": "application/json"} if data else {}
+        try:
+            return urllib.request.urlopen(urllib.request.Request(url, data, headers, method=method), timeout=timeout)
+        except urllib.error.HTTPError as error:
+            raise CallFailed(_said(error.read(), error.code)) from None
+
+
+class Embedded:
+    """The whole house in this process, for one command."""
+
+    def __init__(self, settings: Settings, device: str) -> None:
+        logs.configure(settings)
+        self._system = assemble(settings, plugins=[encode])
+        self._client = create_app(self._system).test_client()
+        self._device = device
+
+    def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        answer = self._client.open(path, method=method, json=body)
+        if answer.status_code >= 400:
+            raise CallFailed(_said(answer.data, answer.status_code))
+        found: dict[str, Any] = answer.get_json()
+        return found
+
+    def download(self, path: str) -> bytes:
+        content: bytes = self._client.get(path).data
+        return content
+
+    def work(self, job_id: str) -> None:
+        Thread(target=self._work, args=[job_id], name="worker", daemon=True).start()
+
+    def _work(self, job_id: str) -> None:
+        worker = Worker(self._system, self._device)
+        worker.keeper.start()
+        worker.run_one(only=job_id)
+        worker.keeper.gone()
+        worker.keeper.stop()
+
+
+def _said(body: bytes, status: int) -> str:
+    try:
+        return str(json.loads(body)["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return f"the server answered {status}"

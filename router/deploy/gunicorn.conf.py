@@ -1,0 +1,62 @@
+"""gunicorn for Framegate: `gunicorn -c router/deploy/gunicorn.conf.py wsgi:app`."""
+
+import os
+import signal
+import sys
+from ipaddress import ip_address
+from types import FrameType
+
+from gunicorn.arbiter import Arbiter
+from gunicorn.workers.base import Worker
+
+from router.settings import Settings
+from router.supervisor import CANNOT_START, die_with
+
+settings = Settings.from_environ()
+
+bind = ["127.0.0.1:8000"]
+worker_class = "gthread"
+workers = settings.workers
+threads = settings.threads
+keepalive = 75
+timeout = 60  # a worker that does not answer the master; requests may take longer
+graceful_timeout = int(settings.wait_seconds) + 30  # what is cut after this gets no clean-up
+control_socket_disable = True
+loglevel = "warning"
+
+
+def on_starting(server: Arbiter) -> None:
+    if "FRAMEGATE_PARENT" in os.environ:
+        die_with(int(os.environ["FRAMEGATE_PARENT"]))
+    strangers = [address for address in server.cfg.address if isinstance(address, tuple) and not _loopback(address[0])]
+    if strangers and not settings.no_auth:
+        print(
+            f"framegate cannot start: {strangers[0][0]} is open to others, and nobody needs a key yet. "
+            "Listen on 127.0.0.1, ::1 or a unix socket, or set FRAMEGATE_NO_AUTH=1.",
+            file=sys.stderr,
+        )
+        sys.exit(CANNOT_START)
+
+
+def when_ready(server: Arbiter) -> None:
+    for listener in server.LISTENERS:
+        print(f"Server ready on {listener}", file=sys.stderr, flush=True)
+
+
+def post_worker_init(worker: Worker) -> None:
+    """Answer the waiting when this worker is told to stop, so that it can stop."""
+    leave = signal.getsignal(signal.SIGTERM)
+
+    def drain(number: int, frame: FrameType | None) -> None:
+        worker.wsgi.waiting.drain()
+        if callable(leave):
+            leave(number, frame)
+
+    signal.signal(signal.SIGTERM, drain)
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,113 @@
+"""From what was asked to what is used: defaults, rounding and limits, and a warning for each adjustment."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from registry import Defaults, ModelSpec
+from router.errors import InvalidRequest, LimitExceeded
+from router.requests import Options, Request
+from router.values import Task
+
+SEEDS = 2**63
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Effective:
+    """A task with nothing left open, what was adjusted, and whether the caller chose the size."""
+
+    task: Task
+    warnings: tuple[str, ...]
+    sized: bool
+
+
+def settle(model: ModelSpec, request: Request) -> Effective:
+    """Fill in the model's defaults, round sizes and frames as the model needs, and hold the limits.
+
+    Raises `InvalidRequest` for a size that cannot be rounded, `LimitExceeded` beyond a limit.
+    """
+    options, defaults, where = request.options, model.defaults, request.params
+    width, height = _size(model, options, where)
+    num_frames = whole_frames(_or(options.num_frames, defaults.num_frames))
+    task = Task(
+        prompt=request.prompt,
+        negative_prompt=_or(options.negative_prompt, defaults.negative_prompt),
+        width=width,
+        height=height,
+        num_frames=num_frames,
+        frames_per_second=_or(options.frames_per_second, defaults.frames_per_second),
+        steps=_or(options.steps, defaults.steps),
+        guidance_scale=_or(options.guidance_scale, defaults.guidance_scale),
+        guidance_scale_2=_second_guidance(options, defaults),
+        flow_shift=_or(options.flow_shift, defaults.flow_shift.at(width, height)),
+        seed=_or(request.seed, secrets.randbelow(SEEDS)),
+        given=request.given,
+    )
+    _hold_limits(model, task, where)
+    return Effective(task, _adjusted(model, options, task), sized=options.width is not None)
+
+
+def resized(model: ModelSpec, request: Request, task: Task, width: int, height: int) -> Task:
+    """Return the task at another size, its shift following where the caller gave none."""
+    shift = _or(request.options.flow_shift, model.defaults.flow_shift.at(width, height))
+    return replace(task, width=width, height=height, flow_shift=shift)
+
+
+def whole_frames(asked: int) -> int:
+    """Return the 4k+1 that diffusers makes of a number of frames; only 1 is a single image."""
+    return max(asked // 4 * 4 + 1, 5) if asked > 1 else 1
+
+
+def _or(given: T | None, default: T) -> T:
+    return default if given is None else given
+
+
+def _size(model: ModelSpec, options: Options, where: str) -> tuple[int, int]:
+    width, height, multiple = options.width, options.height, model.size_multiple
+    if width is None and height is None:
+        return model.defaults.width, model.defaults.height
+    if width is None or height is None:
+        lacking, given = ("width", "height") if width is None else ("height", "width")
+        raise InvalidRequest(f"{given} was given without {lacking}: give both or neither", param=f"{where}.{lacking}")
+    for name, value in (("width", width), ("height", height)):
+        if value < multiple:
+            message = f"{name} must be at least {multiple} pixels for {model.name}, got {value}"
+            raise InvalidRequest(message, param=f"{where}.{name}")
+    return width // multiple * multiple, height // multiple * multiple
+
+
+def _second_guidance(options: Options, defaults: Defaults) -> float | None:
+    """The second follows a first that was given where the model has no second of its own."""
+    if options.guidance_scale_2 is not None:
+        return options.guidance_scale_2
+    return defaults.guidance_scale_2
+
+
+def _hold_limits(model: ModelSpec, task: Task, where: str) -> None:
+    limits = model.limits
+    size = f"{task.width}x{task.height} is "
+    checks = (
+        (f"{where}.width", "pixels a frame", task.width * task.height, limits.pixels, size),
+        (f"{where}.num_frames", "frames", task.num_frames, limits.frames, ""),
+        (f"{where}.steps", "steps", task.steps, limits.steps, ""),
+        ("input", "characters of prompt", len(task.prompt), limits.prompt, ""),
+        (f"{where}.negative_prompt", "characters of negative prompt", len(task.negative_prompt), limits.prompt, ""),
+    )
+    for param, what, got, most, shown in checks:
+        if got > most:
+            raise LimitExceeded(f"{model.name} takes at most {most:,} {what}, got {shown}{got:,}", param=param)
+
+
+def _adjusted(model: ModelSpec, options: Options, task: Task) -> tuple[str, ...]:
+    warnings = []
+    if options.width and options.height and (options.width, options.height) != (task.width, task.height):
+        warnings.append(
+            f"size {options.width}x{options.height} was made {task.width}x{task.height}: "
+            f"{model.name} takes multiples of {model.size_multiple}"
+        )
+    if options.num_frames and options.num_frames != task.num_frames:
+        warnings.append(f"num_frames {options.num_frames} was made {task.num_frames}: the model takes 4k+1 frames")
+    return tuple(warnings)

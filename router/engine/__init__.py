@@ -1,0 +1,1 @@
+"""The workshop: claim a job, load its model, generate, encode, finish. Never imports Flask."""

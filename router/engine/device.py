@@ -1,0 +1,56 @@
+"""Which devices there are, and the lock that gives a device to one engine."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from router.errors import BootError
+
+NAME = re.compile(r"cpu|cuda:\d{1,3}")
+PATIENCE_SECONDS = 10.0  # a killed engine may need this long to leave its device
+
+
+def devices(asked: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the devices to use: those asked for, or with `all` (or nothing) every GPU, else the CPU."""
+    for name in asked:
+        if name != "all" and not NAME.fullmatch(name):
+            raise BootError(f"a device is cpu, cuda:0, cuda:1, ... or all, got {name!r}")
+    if asked and "all" not in asked:
+        return asked
+    return tuple(f"cuda:{n}" for n in range(_gpus())) or ("cpu",)
+
+
+@contextmanager
+def hold(data: Path, device: str) -> Iterator[None]:
+    """Hold `device` while the block runs; raise `BootError` when another engine on this data folder keeps it."""
+    folder = data / "devices"
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / f"{device.replace(':', '-')}.lock", "a") as lock:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not _locked(lock.fileno()):
+            if time.monotonic() > deadline:
+                raise BootError(f"{device} is held by another engine that uses {data}")
+            time.sleep(0.1)
+        yield
+
+
+def _locked(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _gpus() -> int:
+    """Count the NVIDIA GPUs that this process may use, without loading CUDA."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([entry for entry in visible.split(",") if entry.strip() not in ("", "-1")])
+    return len(list(Path("/dev").glob("nvidia[0-9]*")))

@@ -1,0 +1,69 @@
+"""A running job's progress, and its way to learn that it is no longer wanted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from typing import Protocol
+
+from router.errors import JobCancelled
+from router.jobs import JobStore
+from router.values import Frames, Lease, Phase, Pixels, Progress
+
+WRITE_SECONDS = 0.1  # progress that comes faster is only read back, not stored
+SPAN = {Phase.DOWNLOAD: (0, 0), Phase.LOAD: (0, 0), Phase.STEP: (0, 90), Phase.DECODE: (90, 99)}  # percent of the job
+
+
+class Beat(Protocol):
+    """Tell the supervisor that the engine moves, and in which phase it is (None: idle)."""
+
+    def __call__(self, phase: Phase | None) -> None: ...
+
+
+class Reporter:
+    """Makes the `report` that each phase of one attempt is given."""
+
+    def __init__(self, store: JobStore, lease: Lease, beat: Beat) -> None:
+        self._store = store
+        self._lease = lease
+        self._beat = beat
+        self._written = 0.0
+        self.current = Phase.LOAD
+
+    def phase(self, phase: Phase) -> Callable[..., None]:
+        """Return the `report(done, total, preview=None)` of a phase."""
+
+        def report(done: int, total: int, preview: Pixels | None = None) -> None:
+            self._report(phase, done, total)
+
+        return report
+
+    def counting(self, frames: Frames) -> Generator[Pixels, None, None]:
+        """Yield the frames' chunks and report each; close the backend's generator in any case."""
+        report, done = self.phase(Phase.DECODE), 0
+        report(0, frames.num_frames)
+        try:
+            for chunk in frames.pixels:
+                done += len(chunk)
+                report(done, frames.num_frames)
+                yield chunk
+        finally:
+            if close := getattr(frames.pixels, "close", None):
+                close()
+
+    def _report(self, phase: Phase, done: int, total: int) -> None:
+        changed, self.current = phase is not self.current, phase
+        self._beat(phase)
+        now = time.monotonic()
+        if changed or now - self._written >= WRITE_SECONDS:
+            self._written = now
+            held = self._store.report(self._lease, _progress(phase, done, total))
+        else:
+            held = self._store.holds(self._lease)
+        if not held:
+            raise JobCancelled(f"job {self._lease.job} is no longer this engine's")
+
+
+def _progress(phase: Phase, done: int, total: int) -> Progress:
+    start, end = SPAN[phase]
+    return Progress(phase, done, total, start + (end - start) * done // max(total, 1))

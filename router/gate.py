@@ -1,0 +1,49 @@
+"""Refuse inputs that the declared modality does not take, and say who would take them."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+
+from registry import Input, ModelSpec, Registry, Route
+from router.errors import ModalityMismatch
+
+
+def choose(entry: ModelSpec | Route, given: Set[Input], registry: Registry) -> ModelSpec:
+    """Return the model that runs a request to `entry`: itself, or a route's first member that takes the inputs.
+
+    Raises `ModalityMismatch` when nobody does, before anything is fetched, queued or loaded.
+    """
+    candidates = registry.members(entry) if isinstance(entry, Route) else (entry,)
+    for model in candidates:
+        if model.modality.accepts(given):
+            return model
+    raise ModalityMismatch(f"{_what_is(entry, candidates, given)}. {_who_would(given, registry)}", param="input")
+
+
+def _what_is(entry: ModelSpec | Route, candidates: tuple[ModelSpec, ...], given: Set[Input]) -> str:
+    got = f"got {_listed(given)}" + (" only" if len(given) == 1 else "")
+    if isinstance(entry, Route):
+        kinds = ", ".join(f"{model.name} is {model.modality.title}" for model in candidates)
+        return f"no member of {entry.name} takes this request ({kinds}): {got}"
+    return f"{entry.name} is {entry.modality.title}: {_needed(entry, given)}, {got}"
+
+
+def _needed(model: ModelSpec, given: Set[Input]) -> str:
+    if lacking := model.modality.needs - given:
+        return f"it needs {_listed(lacking)}"
+    return f"it takes {_listed(model.modality.allows)} only"
+
+
+def _who_would(given: Set[Input], registry: Registry) -> str:
+    names = [model.name for model in registry.models if model.modality.accepts(given)]
+    if not names:
+        return "None of the models served here would take it"
+    return f"Of the models served here, {_and(names)} would take it"
+
+
+def _listed(inputs: Set[Input]) -> str:
+    return _and([kind.phrase for kind in Input if kind in inputs]) or "nothing"
+
+
+def _and(words: list[str]) -> str:
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))

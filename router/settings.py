@@ -1,0 +1,129 @@
+"""Every setting: its name in the environment, its default and its meaning."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from router.errors import BootError
+
+
+def _setting(default: Any, meaning: str, parse: Callable[[str], Any] = str) -> Any:
+    metadata = {"meaning": meaning, "parse": parse}
+    if callable(default):
+        return field(default_factory=default, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def _flag(text: str) -> bool:
+    if text.lower() not in {"0", "1", "false", "true", "no", "yes", ""}:
+        raise ValueError(f"must be 0 or 1, got {text!r}")
+    return text.lower() in {"1", "true", "yes"}
+
+
+def _paths(text: str) -> tuple[Path, ...]:
+    return tuple(Path(part).expanduser().absolute() for part in text.split(os.pathsep) if part)
+
+
+def _path(text: str) -> Path:
+    return Path(text).expanduser().absolute()
+
+
+def _positive(text: str) -> float:
+    if not 0 < (number := float(text)) < float("inf"):
+        raise ValueError(f"must be a number above 0, got {text!r}")
+    return number
+
+
+def _count(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise ValueError(f"must be a whole number of at least 1, got {text!r}")
+    return number
+
+
+def _log_format(text: str) -> str:
+    if text not in {"text", "json"}:
+        raise ValueError(f"must be text or json, got {text!r}")
+    return text
+
+
+def _data_folder() -> Path:
+    return _path(os.environ.get("XDG_DATA_HOME") or "~/.local/share") / "framegate"
+
+
+def _models_file() -> Path:
+    """Return the models.yaml that came with the code: beside it in a checkout, in share/ when installed."""
+    beside = Path(__file__).parents[1] / "models.yaml"
+    return beside if beside.is_file() else Path(sys.prefix, "share", "framegate", "models.yaml")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an operator can set; `from_environ` reads `FRAMEGATE_<NAME>` for each field."""
+
+    data: Path = _setting(_data_folder, "folder of the job store, inputs, videos and embedded weights", _path)
+    models: Path = _setting(_models_file, "the models file", _path)
+    model: str | None = _setting(None, "serve this one hub id or folder and no models file")
+    plugins: tuple[Path, ...] = _setting((), "plugin files or folders of your own, separated by ':'", _paths)
+    no_auth: bool = _setting(False, "1: listen beyond loopback although nobody needs a key", _flag)
+    public_url: str = _setting("", "put before the paths of videos and images, such as https://video.example.org")
+    workers: int = _setting(2, "web processes", _count)
+    threads: int = _setting(640, "threads of a web process; 32 of them never wait for a video", _count)
+    max_body_bytes: int = _setting(64 * 2**20, "largest request body", _count)
+    max_queued: int = _setting(1000, "queued jobs beyond which requests get 429 queue_full", _count)
+    wait_seconds: float = _setting(3600.0, "longest that a synchronous request waits for its video", _positive)
+    engine_missing_seconds: float = _setting(
+        300.0, "a model that no engine has served for this long is answered with 503", _positive
+    )
+    lease_seconds: float = _setting(30.0, "a job whose engine is silent for this long is run again", _positive)
+    renew_seconds: float = _setting(5.0, "how often an engine renews its lease and its heartbeat", _positive)
+    max_attempts: int = _setting(3, "engines that a job may lose before it fails with engine_lost", _count)
+    resident_models: int = _setting(8, "models that an engine keeps loaded; the least recently used leaves", _count)
+    stall_download_seconds: float = _setting(900.0, "a download that moves nothing for this long is hung", _positive)
+    stall_load_seconds: float = _setting(1800.0, "a load that reports nothing for this long is hung", _positive)
+    stall_step_seconds: float = _setting(1800.0, "a step that takes longer is hung; its engine is replaced", _positive)
+    stall_decode_seconds: float = _setting(900.0, "a chunk of frames that takes longer is hung", _positive)
+    log_format: str = _setting("text", "text or json", _log_format)
+    log_level: str = _setting("INFO", "DEBUG, INFO, WARNING or ERROR", str.upper)
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str] = os.environ) -> Settings:
+        """Return the settings of this environment; raise `BootError` that lists every bad value."""
+        values: dict[str, Any] = {}
+        problems = []
+        for entry in fields(cls):
+            name = variable(entry.name)
+            if name in environ:
+                try:
+                    values[entry.name] = entry.metadata["parse"](environ[name])
+                except ValueError as error:
+                    problems.append(f"{name}: {error}")
+        if problems:
+            raise BootError("\n".join(problems))
+        return cls(**values)
+
+
+def variable(name: str) -> str:
+    """Return the environment variable of the setting `name`."""
+    return f"FRAMEGATE_{name.upper()}"
+
+
+def table() -> tuple[tuple[str, str, str], ...]:
+    """Return (variable, default, meaning) of every setting, for the documentation and `framegate --help`."""
+    home = str(Path.home())
+    rows = []
+    for entry in fields(Settings):
+        default = {"data": "~/.local/share/framegate", "models": "models.yaml of the package"}.get(entry.name)
+        shown = default if default is not None else _shown(entry.default)
+        rows.append((variable(entry.name), shown.replace(home, "~"), entry.metadata["meaning"]))
+    return tuple(rows)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(int(value))
+    return "" if value in (None, ()) else str(value)

@@ -1,0 +1,154 @@
+"""Keep child processes alive: restart what dies, kill what hangs, stop all of them in time."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+CANNOT_START = 4  # a child that ends with this would only fail again
+STOP_SECONDS = 8.0
+LONGEST_PAUSE = 30.0
+HEALTHY_SECONDS = 60.0
+TICK_SECONDS = 0.2
+PR_SET_PDEATHSIG = 1
+log = logging.getLogger(__name__)
+
+
+def die_with(parent: int) -> None:
+    """End this process with SIGKILL when its parent dies, at whatever line either is."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit(f"the parent process {parent} is gone")
+
+
+@dataclass(frozen=True)
+class Child:
+    """A process to keep.
+
+    In its command and environment `{parent}` stands for our pid, `{beats}` for the pipe that takes its
+    beats. A beat is a line that names a phase; a phase named in `stall` that goes on for longer than so
+    many seconds without another beat is hung.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    environ: Mapping[str, str] = field(default_factory=dict)
+    stall: Mapping[str, float] = field(default_factory=dict)
+
+
+class _Running:
+    """One child: its process, its last beat, and when it may be started again."""
+
+    def __init__(self, child: Child) -> None:
+        self.child = child
+        self.process: subprocess.Popen[bytes] | None = None
+        self.pipe = -1
+        self.pause = 0.0
+        self.start_at = 0.0
+        self.started = 0.0
+        self.phase = "idle"
+        self.beat = 0.0
+
+    def start(self) -> None:
+        self.pipe, theirs = os.pipe()
+        words = {"parent": os.getpid(), "beats": theirs}
+        command = [word.format(**words) for word in self.child.command]
+        environ = {**os.environ, **{name: value.format(**words) for name, value in self.child.environ.items()}}
+        self.process = subprocess.Popen(command, env=environ, pass_fds=[theirs], start_new_session=True)
+        os.close(theirs)
+        self.phase, self.started = "idle", time.monotonic()
+        log.info("started %s as process %d", self.child.name, self.process.pid)
+
+    def hear(self) -> bool:
+        """Take what the child says; False when it has closed its end."""
+        said = os.read(self.pipe, 65536)
+        if said:
+            self.phase, self.beat = said.split()[-1].decode(), time.monotonic()
+        return bool(said)
+
+    def hung(self) -> bool:
+        allowed = self.child.stall.get(self.phase)
+        return allowed is not None and time.monotonic() - self.beat > allowed
+
+    def ended(self) -> int:
+        """Take leave of a process that ended; plan the next start, later each time."""
+        assert self.process is not None
+        code = self.process.returncode
+        os.close(self.pipe)
+        self.process = None
+        lived = time.monotonic() - self.started
+        self.pause = 0.5 if lived > HEALTHY_SECONDS else min(max(self.pause * 2, 0.5), LONGEST_PAUSE)
+        self.start_at = time.monotonic() + self.pause
+        log.warning("%s ended with %d; starting it again in %.1f s", self.child.name, code, self.pause)
+        return code
+
+
+class Supervisor:
+    """Runs its children until SIGTERM or SIGINT, or until one cannot start."""
+
+    def __init__(self, children: Sequence[Child]) -> None:
+        self._children = [_Running(child) for child in children]
+        self._selector = selectors.DefaultSelector()
+        self._stopping = False
+
+    def run(self) -> int:
+        """Return the exit status: 0 after a signal, `CANNOT_START` when a child said so."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        status = 0
+        try:
+            while not self._stopping and status == 0:
+                status = self._tick()
+        finally:
+            self._stop_children()
+        return status
+
+    def _stop(self, *_: object) -> None:
+        self._stopping = True
+
+    def _tick(self) -> int:
+        for running in self._children:
+            if running.process is None and time.monotonic() >= running.start_at:
+                running.start()
+                self._selector.register(running.pipe, selectors.EVENT_READ, running)
+        for key, _ in self._selector.select(TICK_SECONDS):
+            if not key.data.hear():
+                self._selector.unregister(key.fd)
+        for running in self._children:
+            if running.process is not None and self._check(running) == CANNOT_START:
+                return CANNOT_START
+        return 0
+
+    def _check(self, running: _Running) -> int | None:
+        process = running.process
+        assert process is not None
+        if running.hung():
+            log.error("%s reported nothing in phase %s for too long: killing it", running.child.name, running.phase)
+            process.kill()
+            process.wait()
+        if process.poll() is None:
+            return None
+        if running.pipe in self._selector.get_map():
+            self._selector.unregister(running.pipe)
+        return running.ended()
+
+    def _stop_children(self) -> None:
+        alive = [running.process for running in self._children if running.process is not None]
+        for process in alive:
+            process.terminate()
+        deadline = time.monotonic() + STOP_SECONDS
+        for process in alive:
+            try:
+                process.wait(max(deadline - time.monotonic(), 0.01))
+            except subprocess.TimeoutExpired:
+                log.warning("process %d did not stop in time: killing it", process.pid)
+                process.kill()
+                process.wait()

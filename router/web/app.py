@@ -1,0 +1,33 @@
+"""Build the application: one blueprint per noun, one way to answer errors."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from router.intake import Intake
+from router.system import System
+from router.web import access, catalog, content, errors, ops, responses
+from router.web.waiting import Waiting
+
+
+class Application(Flask):
+    """The Flask application, with what gunicorn's hooks must reach: the requests that wait."""
+
+    waiting: Waiting
+
+
+def create_app(system: System) -> Flask:
+    """Return the WSGI application of one web process."""
+    app = Application("framegate", static_folder=None)
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.url_map.strict_slashes = False
+    settings = system.settings
+    app.waiting = Waiting(system.jobs, most=settings.threads - 32, seconds=settings.wait_seconds)
+    access.install(app, settings)
+    errors.install(app)
+    app.register_blueprint(responses.Responses(system, Intake(system), app.waiting).blueprint())
+    app.register_blueprint(content.Content(system).blueprint())
+    app.register_blueprint(catalog.Catalog(system).blueprint())
+    app.register_blueprint(ops.Ops(system).blueprint())
+    system.plugins.hook.configure_app(app=app)
+    return app

@@ -1,0 +1,70 @@
+"""A body of `POST /v1/responses` as a `Request`, and what its answer must look like."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from registry import Input
+from router.errors import InvalidRequest
+from router.requests import Options, Request
+from router.web.inputs import picture, read_input
+from router.web.schemas import CreateResponse, check
+
+MEDIA = ("video", "image")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A parsed call: what to make, and whether the caller waits for it."""
+
+    request: Request
+    background: bool
+
+
+def read_response_request(body: Mapping[str, Any]) -> Asked:
+    """Return what `body` asks for; raises `InvalidRequest` naming the field that is wrong."""
+    if body.get("model") == "":
+        raise InvalidRequest("model must be the name of a model, got ''", param="model")
+    asked = check(CreateResponse(), body)
+    if asked.get("stream"):
+        raise InvalidRequest("stream must be false: this server does not stream yet, use 'background'", param="stream")
+    said = read_input(asked.get("input"), asked.get("instructions"))
+    block, media = _media(asked.get("provider_options", {}))
+    pictures = said.pictures
+    if "last_image" in media:
+        pictures += (picture(media["last_image"], Input.LAST_IMAGE, f"provider_options.{block}.last_image"),)
+    options = {name: media[name] for name in (f.name for f in fields(Options)) if name in media}
+    if block == "image":
+        options["num_frames"] = 1
+    request = Request(
+        model=asked.get("model"),
+        prompt=said.prompt,
+        pictures=pictures,
+        options=Options(**options),
+        seed=asked.get("seed", media.get("seed")),
+        params=f"provider_options.{block or 'video'}",
+        form=_form(asked, block, media),
+    )
+    return Asked(request, background=asked.get("background", False))
+
+
+def _media(provider_options: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """Return the block that counts: `video` before `image`; '' and nothing where there is neither."""
+    for block in MEDIA:
+        if block in provider_options:
+            return block, provider_options[block]
+    return "", {}
+
+
+def _form(asked: Mapping[str, Any], block: str, media: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the answer depends on: text clients, which send no media options, need an `output_text` part."""
+    return {
+        "part": f"output_{block}" if block else "output_text",
+        "inline": media.get("response_format") == "b64_json",
+        "metadata": asked.get("metadata", {}),
+        "instructions": asked.get("instructions") if isinstance(asked.get("instructions"), str) else None,
+        "background": asked.get("background", False),
+        "store": asked.get("store", True),
+    }

@@ -1,0 +1,78 @@
+"""Read a JSON body: bounded, strict, and never a surprise."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, NoReturn
+
+from flask import request
+
+from router.errors import InvalidRequest, TooLarge, UnsupportedMedia
+
+DRAINED = 192 * 2**20  # bytes read and thrown away so that the caller gets to read the 413
+PIECE = 2**20
+
+
+def read_json(limit: int) -> dict[str, Any]:
+    """Return the request's JSON object.
+
+    Raises `TooLarge` beyond `limit` bytes, `UnsupportedMedia`, and `InvalidRequest` (`invalid_json`) for what is
+    no JSON object in UTF-8, repeats a key, holds NaN or an infinite number, or nests too deep.
+    """
+    if request.mimetype not in ("application/json", ""):
+        raise UnsupportedMedia(f"content-type must be application/json, got {request.mimetype}")
+    data = _read(limit)
+    try:
+        value = json.loads(data.decode(), object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
+    except RecursionError:
+        raise _bad("it nests too deep") from None
+    except ValueError as error:  # JSONDecodeError, UnicodeDecodeError, integers of thousands of digits
+        raise _bad(str(error)) from None
+    if not isinstance(value, dict):
+        raise _bad(f"it is {type(value).__name__}")
+    return value
+
+
+def _read(limit: int) -> bytes:
+    if (request.content_length or 0) > limit:
+        _drain(request.content_length or 0)
+        raise _too_large(limit, f"{request.content_length:,}")
+    data = request.stream.read(limit + 1)
+    if len(data) > limit:  # a chunked body tells its length only by ending
+        _drain(DRAINED)
+        raise _too_large(limit, "more")
+    return data
+
+
+def _drain(length: int) -> None:
+    left = min(length, DRAINED)
+    while left > 0 and (piece := request.stream.read(min(left, PIECE))):
+        left -= len(piece)
+
+
+def _too_large(limit: int, got: str) -> TooLarge:
+    return TooLarge(f"a body may have {limit:,} bytes, got {got}", headers=(("connection", "close"),))
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        twice = next(key for n, (key, _) in enumerate(pairs) if key in dict(pairs[:n]))
+        raise ValueError(f"the key {twice[:100]!r} appears twice")
+    return found
+
+
+def _no_constant(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no JSON number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text[:40]} is too large a number")
+    return number
+
+
+def _bad(reason: str) -> InvalidRequest:
+    return InvalidRequest(f"the body must be a JSON object: {reason}", code="invalid_json")

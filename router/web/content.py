@@ -1,0 +1,61 @@
+"""The bytes of finished videos and images."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, send_file
+
+from router.errors import NotReady
+from router.system import System
+from router.values import Job, Status
+from router.web.access import owner
+from router.web.ids import job_id, unknown
+
+
+class Content:
+    """`/v1/videos/video_X/content` and `/v1/images/image_X/content`, with ranges, HEAD and an ETag."""
+
+    def __init__(self, system: System) -> None:
+        self._system = system
+
+    def blueprint(self) -> Blueprint:
+        routes = Blueprint("content", __name__)
+        routes.add_url_rule("/v1/videos/<public>/content", view_func=self.video)
+        routes.add_url_rule("/v1/images/<public>/content", view_func=self.image)
+        return routes
+
+    def video(self, public: str) -> Response:
+        return self._send(public, "video")
+
+    def image(self, public: str) -> Response:
+        return self._send(public, "image")
+
+    def _send(self, public: str, kind: str) -> Response:
+        job = self._system.jobs.get(job_id(public, kind), owner())
+        if job is None:
+            raise unknown(public)
+        path = self._system.artifacts.output(job)
+        if job.artifact is None or path is None or not job.artifact.media_type.startswith(kind):
+            raise _not_there(public, kind, job)
+        return send_file(
+            path,
+            mimetype=job.artifact.media_type,
+            download_name=f"{public}{path.suffix}",
+            etag=job.artifact.sha256,
+            conditional=True,
+        )
+
+
+def _not_there(public: str, kind: str, job: Job) -> NotReady:
+    if job.status is Status.COMPLETED and job.artifact is not None:
+        is_kind = job.artifact.media_type.partition("/")[0]
+        if is_kind != kind:
+            return NotReady(f"{public} is an {is_kind}: GET /v1/{is_kind}s/{is_kind}_{job.id}/content")
+        return NotReady(f"{public} was completed, but its file is gone")
+    if job.status.finished:
+        why = f": {job.failure.message}" if job.failure else ""
+        return NotReady(f"{public} has no content, its job {_ended(job)}{why}")
+    return NotReady(f"{public} is not ready: its job is {job.status}")
+
+
+def _ended(job: Job) -> str:
+    return "was cancelled" if job.status is Status.CANCELLED else f"has {job.status}"

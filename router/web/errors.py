@@ -1,0 +1,63 @@
+"""One handler turns errors into JSON; nothing else in the house builds an error body."""
+
+from __future__ import annotations
+
+import logging
+
+from flask import Flask, Response, jsonify, request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
+
+from router import errors
+from router.errors import HttpError
+
+BY_STATUS = {
+    400: errors.InvalidRequest,
+    404: errors.UnknownJob,
+    405: errors.NotAllowed,
+    413: errors.TooLarge,
+    415: errors.UnsupportedMedia,
+    416: errors.RangeNotSatisfiable,
+}
+log = logging.getLogger(__name__)
+
+
+def install(app: Flask) -> None:
+    app.register_error_handler(HttpError, answer)
+    app.register_error_handler(HTTPException, _answer_http)
+    app.register_error_handler(RecursionError, _answer_too_deep)
+    app.register_error_handler(Exception, _answer_unexpected)
+
+
+def answer(error: HttpError) -> Response:
+    """Return the body of `API.md` 4: all four keys are strings."""
+    body = {"message": error.message, "type": error.type, "param": error.param, "code": error.code}
+    response = jsonify(error=body)
+    response.status_code = error.status
+    response.headers.extend(error.headers)
+    return response
+
+
+def _answer_http(error: HTTPException) -> Response:
+    kind = BY_STATUS.get(error.code or 500, HttpError)
+    response = answer(kind(_said(error)))
+    response.status_code = error.code or 500
+    for name, value in error.get_headers():
+        if name.lower() not in ("content-type", "content-length"):
+            response.headers[name] = value
+    return response
+
+
+def _said(error: HTTPException) -> str:
+    if isinstance(error, NotFound | MethodNotAllowed):
+        allowed = ", ".join(getattr(error, "valid_methods", None) or ())
+        return f"there is no {request.method} {request.path[:200]}" + (f", only {allowed}" if allowed else "")
+    return error.description or error.name
+
+
+def _answer_too_deep(error: RecursionError) -> Response:
+    return answer(errors.InvalidRequest("the body nests too deep", code="invalid_json"))
+
+
+def _answer_unexpected(error: Exception) -> Response:
+    log.exception("unexpected %s", type(error).__name__)
+    return answer(HttpError("something went wrong here; the log has the reason under this answer's x-request-id"))

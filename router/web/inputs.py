@@ -1,0 +1,127 @@
+"""Read `input`: a string, or the items and parts that the SDKs send."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from registry import Input
+from router.errors import InvalidRequest
+from router.requests import Picture
+from router.web.fields import shown, unclean
+
+IGNORED_ITEMS = ("function_call", "function_call_output", "reasoning", "compaction", "item_reference")
+ROLES = ("user", "system", "developer", "assistant")
+Content = tuple[list[str], list[Picture]]
+TEXT_PARTS = ("input_text", "text", "output_text")
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the input says: the prompt, with system text in front, and the images in order."""
+
+    prompt: str
+    pictures: tuple[Picture, ...]
+
+
+def read_input(value: Any, instructions: Any = None) -> Said:
+    """Return what the last user message says; system and developer text is put in front of its prompt.
+
+    Raises `InvalidRequest` for what is no input, and `missing_required_parameter` where there is no prompt.
+    """
+    system = [_text(instructions, "instructions")] if isinstance(instructions, str) else []
+    if value is None:
+        raise _missing("input is missing: a prompt, as a string or as messages, is needed")
+    if isinstance(value, str):
+        said: Content = ([_text(value, "input")], [])
+    else:
+        said = _read_items(value, system)
+    texts, pictures = said
+    prompt = "\n".join(filter(str.strip, [*system, " ".join(texts)]))
+    if not "".join(texts).strip():
+        raise _missing("input has no text: every model here needs a prompt")
+    return Said(prompt, tuple(pictures))
+
+
+def picture(value: Any, role: Input, param: str) -> Picture:
+    """Return the image behind an `image_url`: a string, or an object with `url`."""
+    url = value.get("url") if isinstance(value, dict) else value
+    if not isinstance(url, str) or not url:
+        raise InvalidRequest(f"{param} must be a data: URL, got {shown(value)}", param=param)
+    return Picture(role, url, param)
+
+
+def _read_items(items: Any, system: list[str]) -> Content:
+    if not isinstance(items, list):
+        raise InvalidRequest(f"input must be a string or a list of messages, got {shown(items)}", param="input")
+    user: Content | None = None
+    for index, item in enumerate(items):
+        where = f"input[{index}]"
+        role = _role(item, where)
+        if role == "user":
+            user = _read_content(item.get("content"), f"{where}.content")
+        elif role in ("system", "developer"):
+            system.extend(_read_content(item.get("content"), f"{where}.content")[0])
+    if user is None:
+        raise _missing("input has no user message")
+    return user
+
+
+def _role(item: Any, where: str) -> str | None:
+    """Return the role of a message, None for items that say nothing to a video model."""
+    if not isinstance(item, dict):
+        raise InvalidRequest(f"{where} must be a message object, got {shown(item)}", param=where)
+    kind = item.get("type") or "message"
+    if kind in IGNORED_ITEMS:
+        return None
+    role = item.get("role", "user")
+    if kind != "message" or role not in ROLES:
+        got = shown(kind if kind != "message" else role)
+        what = "type must be message" if kind != "message" else f"role must be one of {', '.join(ROLES)}"
+        raise InvalidRequest(f"{where}: {what}, got {got}", param=where)
+    return str(role)
+
+
+def _read_content(content: Any, where: str) -> Content:
+    if isinstance(content, str):
+        return [_text(content, where)], []
+    if not isinstance(content, list):
+        raise InvalidRequest(f"{where} must be a string or a list of parts, got {shown(content)}", param=where)
+    texts: list[str] = []
+    urls: list[tuple[Any, str]] = []
+    for index, part in enumerate(content):
+        _read_part(part, f"{where}[{index}]", texts, urls)
+    return texts, list(_in_order(urls))
+
+
+def _read_part(part: Any, where: str, texts: list[str], urls: list[tuple[Any, str]]) -> None:
+    kind = part.get("type") if isinstance(part, dict) else None
+    if kind in TEXT_PARTS:
+        texts.append(_text(part.get("text"), f"{where}.text"))
+    elif kind == "input_image":
+        urls.append((part.get("image_url"), f"{where}.image_url"))
+    else:
+        raise InvalidRequest(f"{where} must be an input_text or input_image part, got {shown(part)}", param=where)
+
+
+def _in_order(urls: list[tuple[Any, str]]) -> Iterator[Picture]:
+    """The first image is the first frame, a second the last frame; the gate says whether the model takes them."""
+    if len(urls) > 2:
+        raise InvalidRequest(
+            f"input has {len(urls)} images: no model takes more than two", param="input", code="modality_mismatch"
+        )
+    for (url, where), role in zip(urls, (Input.IMAGE, Input.LAST_IMAGE), strict=False):
+        yield picture(url, role, where)
+
+
+def _text(value: Any, where: str) -> str:
+    if not isinstance(value, str):
+        raise InvalidRequest(f"{where} must be a string, got {shown(value)}", param=where)
+    if problem := unclean(value):
+        raise InvalidRequest(f"{where} must be text, got {problem}", param=where)
+    return value
+
+
+def _missing(message: str) -> InvalidRequest:
+    return InvalidRequest(message, param="input", code="missing_required_parameter")

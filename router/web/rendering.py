@@ -1,0 +1,116 @@
+"""A job as an Open Responses resource: all 31 keys, whatever its state."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from router.artifacts import ArtifactStore
+from router.values import Artifact, Job, Status, Task
+
+FIXED: dict[str, Any] = {
+    "incomplete_details": None,
+    "previous_response_id": None,
+    "tools": [],
+    "tool_choice": "auto",
+    "truncation": "disabled",
+    "parallel_tool_calls": False,
+    "text": {"format": {"type": "text"}},
+    "top_p": 1,
+    "presence_penalty": 0,
+    "frequency_penalty": 0,
+    "top_logprobs": 0,
+    "temperature": 1,
+    "reasoning": None,
+    "usage": None,
+    "max_output_tokens": None,
+    "max_tool_calls": None,
+    "service_tier": "default",
+    "safety_identifier": None,
+    "prompt_cache_key": None,
+}
+ECHOED = ("instructions", "background", "store", "metadata")
+
+
+class Rendering:
+    """Knows where the files are and which address stands before their paths."""
+
+    def __init__(self, artifacts: ArtifactStore, public_url: str) -> None:
+        self._artifacts = artifacts
+        self._public_url = public_url.rstrip("/")
+
+    def response(self, job: Job) -> dict[str, Any]:
+        """Return the resource; extra keys say what was used, what was adjusted, and how far the job is."""
+        resource = {
+            "id": f"resp_{job.id}",
+            "object": "response",
+            "created_at": int(job.created_at),
+            "completed_at": int(job.finished_at) if job.finished_at and job.status is Status.COMPLETED else None,
+            "status": job.status,
+            "model": job.model,
+            "output": [self._message(job, job.artifact)] if job.artifact else [],
+            "error": {"code": job.failure.code, "message": job.failure.message} if job.failure else None,
+            **FIXED,
+            **{name: job.form.get(name) for name in ECHOED},
+            "provider_options": {"video": _used(job)},
+            "warnings": list(job.warnings),
+        }
+        return resource if job.status.finished else {**resource, **_unfinished(job)}
+
+    def _message(self, job: Job, artifact: Artifact) -> dict[str, Any]:
+        return {
+            "type": "message",
+            "id": f"msg_{job.id}",
+            "status": "completed",
+            "role": "assistant",
+            "content": [self._part(job, artifact)],
+        }
+
+    def _part(self, job: Job, artifact: Artifact) -> dict[str, Any]:
+        kind = artifact.media_type.partition("/")[0]
+        url = f"{self._public_url}/v1/{kind}s/{kind}_{job.id}/content"
+        wants_text = job.form.get("part") == "output_text"
+        shape = {"type": "output_text", "text": url, "annotations": [], "logprobs": []} if wants_text else {}
+        data = self._data(job) if job.form.get("inline") else None
+        return {
+            "type": f"output_{kind}",
+            **shape,
+            **({f"{kind}_url": url} if data is None else {f"{kind}_data": data}),
+            "format": artifact.media_type.partition("/")[2],
+            "frames_per_second": artifact.frames_per_second,
+            "num_frames": artifact.num_frames,
+            "width": artifact.width,
+            "height": artifact.height,
+        }
+
+    def _data(self, job: Job) -> str | None:
+        path = self._artifacts.output(job)
+        return base64.b64encode(path.read_bytes()).decode() if path else None
+
+
+def _used(job: Job) -> dict[str, Any]:
+    """Return the effective options: sending them back gives the same video."""
+    task: Task = job.task
+    return {
+        "seed": task.seed,
+        "width": task.width,
+        "height": task.height,
+        "num_frames": task.num_frames,
+        "frames_per_second": task.frames_per_second,
+        "steps": task.steps,
+        "guidance_scale": task.guidance_scale,
+        "guidance_scale_2": task.guidance_scale_2,
+        "flow_shift": task.flow_shift,
+        "negative_prompt": task.negative_prompt,
+        "response_format": "b64_json" if job.form.get("inline") else "url",
+    }
+
+
+def _unfinished(job: Job) -> dict[str, Any]:
+    progress = job.progress
+    return {
+        "progress": progress.percent if progress else 0,
+        "phase": progress.phase if progress else None,
+        "steps_done": progress.done if progress and progress.phase == "step" else None,
+        "queue_position": job.ahead + 1 if job.ahead is not None else None,
+    }

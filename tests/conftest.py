@@ -1,0 +1,86 @@
+"""A system on `still` models in a temporary folder, a client of its front door, and an engine beside it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from flask.testing import FlaskClient
+
+from router.engine import encode
+from router.engine.worker import Worker
+from router.settings import Settings
+from router.system import System, assemble
+from router.web import create_app
+
+SMALL = "defaults: {width: 64, height: 64, num_frames: 5, frames_per_second: 8, steps: 4, negative_prompt: ''}"
+LIMITS = "limits: {pixels: 16384, frames: 49, steps: 60}"
+MODELS = f"""
+default: any
+models:
+  text: {{backend: still, modality: t2v, aliases: [org/text], {SMALL}, {LIMITS}}}
+  image: {{backend: still, modality: i2v, {SMALL}, {LIMITS}}}
+  both: {{backend: still, modality: ti2v, {SMALL}, {LIMITS}}}
+  ends: {{backend: still, modality: flf2v, {SMALL}, {LIMITS}}}
+  slow: {{backend: still, modality: t2v, options: {{step_seconds: 0.05}}, {SMALL}, {LIMITS}}}
+  far: {{backend: still, modality: t2v, source: Some-Org/far-away, {SMALL}, {LIMITS}}}
+routes:
+  any: [text, image]
+"""
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    models = tmp_path / "models.yaml"
+    models.write_text(MODELS)
+    return Settings(data=tmp_path / "data", models=models, renew_seconds=0.2, lease_seconds=2.0, wait_seconds=20)
+
+
+@pytest.fixture
+def system(settings: Settings) -> System:
+    return assemble(settings, plugins=[encode])
+
+
+@pytest.fixture
+def client(system: System) -> FlaskClient:
+    return create_app(system).test_client()
+
+
+@pytest.fixture
+def worker(system: System) -> Iterator[Worker]:
+    """An engine that takes jobs in a thread of this process."""
+    engine = Worker(system, "cpu")
+    thread = Thread(target=engine.run, daemon=True)
+    thread.start()
+    yield engine
+    engine.keeper.stop()
+    thread.join(10)
+
+
+def png(width: int = 64, height: int = 64) -> bytes:
+    """A picture with something to see."""
+    y, x = np.mgrid[:height, :width]
+    pixels = np.stack([x * 255 // max(width, 1), y * 255 // max(height, 1), np.full_like(x, 128)], -1)
+    return cv2.imencode(".png", pixels.astype(np.uint8))[1].tobytes()
+
+
+def data_url(data: bytes, media_type: str = "image/png") -> str:
+    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
+
+
+def with_image(text: str, *urls: str) -> list[dict[str, Any]]:
+    """An `input` of a text and images."""
+    images = [{"type": "input_image", "image_url": url} for url in urls]
+    return [{"role": "user", "content": [*images, {"type": "input_text", "text": text}]}]
+
+
+def leftovers(system: System) -> list[Path]:
+    """Every input and output file on disk."""
+    data = system.settings.data
+    return [path for kind in ("inputs", "videos") for path in (data / kind).rglob("*") if path.is_file()]

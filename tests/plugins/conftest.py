@@ -1,0 +1,53 @@
+"""What the tests of the backends share: toy checkpoints, made once, and a pool that keeps everything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+class KeepingPool:
+    """A pool of parts by their keys, which never lets go."""
+
+    def __init__(self) -> None:
+        self.parts: dict[Hashable, Any] = {}
+
+    def part(self, key: Hashable, load: Callable[[], Any]) -> Any:
+        if key not in self.parts:
+            self.parts[key] = load()
+        return self.parts[key]
+
+    def private(self, load: Callable[[], Any]) -> Any:
+        return load()
+
+
+@pytest.fixture
+def pool() -> KeepingPool:
+    return KeepingPool()
+
+
+@pytest.fixture(scope="session")
+def family(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the nano family."""
+    pytest.importorskip("torch")
+    from nano.make import make_family
+
+    folder = tmp_path_factory.mktemp("nano") / "family"
+    make_family(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the toy checkpoints that the nano family leaves out."""
+    pytest.importorskip("torch")
+    import tiny as checkpoints
+
+    folder = tmp_path_factory.mktemp("tiny")
+    checkpoints.make_clip_i2v(folder / "i2v-clip")
+    checkpoints.make_clip_flf2v(folder / "flf2v-clip")
+    checkpoints.make_ti2v(folder / "ti2v-2.2")
+    return folder

@@ -1,0 +1,435 @@
+"""A models file is a registry, or it is all of its problems."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from registry import FlowShift, Modality, ModelSpec, Registry, RegistryError
+from registry.errors import Problem
+from registry.loader import BackendInfo, load, load_one
+
+Read = Callable[[str | bytes], Registry]
+Problems = Callable[[str | bytes], tuple[Problem, ...]]
+
+GOOD = """\
+models:
+  wan2.2-t2v:
+    source: Wan-AI/Wan2.2-T2V-A14B-Diffusers
+    backend: diffusers
+  own:
+    source: ./weights
+    backend: diffusers
+    modality: ti2v
+    aliases: [mine, also-mine]
+    options: {dtype: bf16}
+    defaults: {steps: 30, flow_shift: {small: 2, large: 7.5}}
+    limits: {frames: 121, prompt: 500}
+routes:
+  wan2.2:
+    members: [wan2.2-t2v, mine]
+    aliases: [wan]
+  short: [own]
+"""
+
+
+def model(registry: Registry, name: str) -> ModelSpec:
+    found = registry.find(name)
+    assert isinstance(found, ModelSpec)
+    return found
+
+
+def one(fields: str) -> str:
+    """Return a file with one model, whose fields start in line 3."""
+    lines = "".join(f"    {line}\n" for line in fields.splitlines())
+    return f"models:\n  own:\n{lines}"
+
+
+# What a good file says
+
+
+def test_three_lines_are_a_model_of_a_known_family(read: Read) -> None:
+    spec = model(read(GOOD), "wan2.2-t2v")
+    assert (spec.family, spec.modality, spec.size_multiple) == ("wan2.2-t2v-a14b", Modality.T2V, 16)
+    assert (spec.defaults.steps, spec.defaults.guidance_scale_2) == (40, 3.0)
+    assert spec.options == {"dtype": "auto"}
+
+
+def test_what_an_entry_says_goes_before_what_the_family_says(read: Read) -> None:
+    spec = model(read(GOOD), "own")
+    assert spec.defaults.steps == 30
+    assert spec.defaults.flow_shift == FlowShift(small=2, large=7.5)
+    assert (spec.limits.frames, spec.limits.prompt, spec.limits.steps) == (121, 500, 100)
+    assert spec.options == {"dtype": "bf16"}
+
+
+def test_one_flow_shift_is_for_every_size(read: Read) -> None:
+    registry = read(one("source: Wan-AI/Wan2.1-T2V-14B-Diffusers\nbackend: diffusers\ndefaults: {flow_shift: 8}"))
+    assert model(registry, "own").defaults.flow_shift == FlowShift(small=8, large=8)
+
+
+def test_a_model_of_unknown_family_gets_the_defaults_of_the_published_one_of_its_modality(read: Read) -> None:
+    spec = model(read(GOOD), "own")
+    assert spec.family is None
+    assert (spec.size_multiple, spec.defaults.num_frames) == (32, 121)
+
+
+def test_a_relative_folder_is_meant_from_where_the_file_is(read: Read, tmp_path: Path) -> None:
+    assert model(read(GOOD), "own").source == str(tmp_path / "weights")
+
+
+@pytest.mark.parametrize(("source", "folder"), [("/srv/../opt/wan", "/opt/wan"), ("~/wan", str(Path.home() / "wan"))])
+def test_a_folder_is_absolute_in_the_end(read: Read, source: str, folder: str) -> None:
+    assert model(read(one(f"source: {source}\nbackend: still\nmodality: t2v")), "own").source == folder
+
+
+def test_a_family_can_be_named_for_weights_of_ones_own(read: Read) -> None:
+    registry = read(
+        one("source: me/tuned\nbackend: diffusers\nfamily: wan2.2-i2v-a14b\nrevision: 0123abc\ndownload: true")
+    )
+    spec = model(registry, "own")
+    assert (spec.modality, spec.family, spec.defaults.guidance_scale) == (Modality.I2V, "wan2.2-i2v-a14b", 3.5)
+    assert (spec.revision, spec.download) == ("0123abc", True)
+
+
+def test_a_backend_without_weights_needs_a_modality_alone(read: Read) -> None:
+    spec = model(read(one("backend: still\nmodality: i2v")), "own")
+    assert (spec.source, spec.family, spec.modality) == (None, None, Modality.I2V)
+
+
+def test_a_model_for_both_may_be_served_as_one_for_text_alone(read: Read) -> None:
+    registry = read(one("source: Wan-AI/Wan2.2-TI2V-5B-Diffusers\nbackend: onnx\nmodality: t2v"))
+    assert model(registry, "own").modality is Modality.T2V
+
+
+def test_a_repository_is_an_alias_of_the_first_model_that_has_it(read: Read) -> None:
+    entry = "    source: wan-ai/wan2.2-ti2v-5b-diffusers\n    backend: diffusers\n"
+    registry = read(f"models:\n  a:\n{entry}  b:\n{entry}routes:\n  r: [Wan-AI/Wan2.2-TI2V-5B-Diffusers]\n")
+    assert model(registry, "a").source == "Wan-AI/Wan2.2-TI2V-5B-Diffusers"
+    assert registry.find("Wan-AI/Wan2.2-TI2V-5B-Diffusers") is model(registry, "a")
+    assert model(registry, "b").aliases == ()
+    assert registry.routes[0].members == ("a",)
+
+
+def test_a_repository_that_is_another_entrys_name_stays_that(read: Read) -> None:
+    registry = read(one("source: me/tuned\nbackend: still\nmodality: t2v") + "routes:\n  me/tuned: [own]\n")
+    assert model(registry, "own").aliases == ()
+
+
+def test_a_route_holds_names_of_models_however_they_were_given(read: Read) -> None:
+    long, short = read(GOOD).routes
+    assert (long.members, long.aliases) == (("wan2.2-t2v", "own"), ("wan",))
+    assert short.members == ("own",)
+
+
+@pytest.mark.parametrize(
+    ("extra", "default"), [("", "wan2.2"), ("default: own\n", "own"), ("default: wan\n", "wan2.2")]
+)
+def test_the_default_is_what_was_said_or_the_first_route(read: Read, extra: str, default: str) -> None:
+    assert read(extra + GOOD).default == default
+
+
+def test_without_a_route_the_default_is_the_first_model(read: Read) -> None:
+    assert read(GOOD[: GOOD.index("routes:")]).default == "wan2.2-t2v"
+
+
+def test_a_field_with_nothing_behind_it_is_left_out(read: Read) -> None:
+    spec = model(read(one("backend: still\nmodality: t2v\ndefaults:\n  steps:\naliases:\nsource:")), "own")
+    assert (spec.defaults.steps, spec.aliases, spec.source) == (50, (), None)
+
+
+def test_a_revision_that_looks_like_a_date_is_text(read: Read) -> None:
+    assert model(read(one("source: a/b\nbackend: still\nmodality: t2v\nrevision: 2025-07-28")), "own").revision == (
+        "2025-07-28"
+    )
+
+
+# What a bad file is told
+
+T2V = "source: Wan-AI/Wan2.1-T2V-1.3B-Diffusers\nbackend: diffusers\n"  # lines 3 and 4
+
+BAD_ENTRIES = [
+    ("", 2, "backend", "is required"),
+    ("source: foo\nbackend: still", 3, "source", "must be OWNER/NAME on the hub, a folder (./, ../, / or ~) or"),
+    ("source: embedded:wan2.2-ti2v-5b\nbackend: still", 3, "source", "must be one of embedded:wan-nano-t2v, "),
+    ("source: 3\nbackend: still", 3, "source", "must be text (in quotes if it looks like a number), got 3"),
+    ("backend: still\nfamily: wan3", 4, "family", "must be one of wan2.1-t2v-14b, "),
+    ("backend: nope\nmodality: t2v", 3, "backend", "must be one of those found (diffusers, onnx, still), got nope"),
+    ("backend: still", 2, "modality", "is required, as no known family says it: one of t2v, i2v, ti2v, flf2v"),
+    ("backend: still\nmodality: T2V", 4, "modality", "must be one of t2v, i2v, ti2v, flf2v, got 'T2V'"),
+    (T2V + "modality: i2v", 5, "modality", "must fit wan2.1-t2v-1.3b, which is t2v, got i2v"),
+    ("backend: onnx\nmodality: i2v", 4, "modality", "must go together: onnx runs t2v, the model is i2v"),
+    ("backend: onnx\nfamily: wan2.2-ti2v-5b", 3, "backend", "must go together: onnx runs t2v, the model is ti2v"),
+    (T2V + "stpes: 3", 5, "stpes", "there is no such field; there are source, backend, family, "),
+    (T2V + "options: {dtyp: x}", 5, "options.dtyp", "there is no such field; there are dtype"),
+    (T2V + "options:\n  dtype: fp8", 6, "options.dtype", "Must be one of: auto, bf16, got 'fp8'"),
+    (T2V + "options: [dtype]", 5, "options", "must be a mapping, got ['dtype']"),
+    ("backend: still\nmodality: t2v\noptions: {x: 1}", 5, "options", "must be left out: still has no options, got x"),
+    (T2V + "defaults: 3", 5, "defaults", "must be a mapping, got 3"),
+    (T2V + "defaults:\n  seed: 1", 6, "defaults.seed", "there is no such field; there are width, height, "),
+    (T2V + "defaults:\n  steps: '30'", 6, "defaults.steps", "must be an integer, got '30'"),
+    (T2V + "defaults:\n  steps: true", 6, "defaults.steps", "must be an integer, got True"),
+    (T2V + "defaults:\n  steps: 30.0", 6, "defaults.steps", "must be an integer, got 30.0"),
+    (T2V + "defaults:\n  steps: 0", 6, "defaults.steps", "must be from 1 to 1000, got 0"),
+    (T2V + "defaults:\n  frames_per_second: 61", 6, "defaults.frames_per_second", "must be from 1 to 60, got 61"),
+    (T2V + "defaults:\n  guidance_scale: .nan", 6, "defaults.guidance_scale", "must be a number, got '.nan'"),
+    (T2V + "defaults:\n  guidance_scale: 1.0e999", 6, "defaults.guidance_scale", "must be a finite number, got inf"),
+    (T2V + "defaults:\n  guidance_scale: true", 6, "defaults.guidance_scale", "must be a number, got True"),
+    (T2V + "defaults:\n  guidance_scale_2: 21", 6, "defaults.guidance_scale_2", "must be from 0 to 20, got 21"),
+    (T2V + "defaults:\n  flow_shift: 0", 6, "defaults.flow_shift", "must be above 0 and up to 100, got 0"),
+    (T2V + "defaults:\n  flow_shift: {small: 3}", 6, "defaults.flow_shift.large", "is required"),
+    (T2V + "defaults:\n  flow_shift: {medium: 3, small: 1, large: 1}", 6, "defaults.flow_shift.medium", "there is no"),
+    (T2V + "defaults:\n  negative_prompt: 3", 6, "defaults.negative_prompt", "must be text"),
+    (T2V + "defaults:\n  width: 840", 6, "defaults.width", "must be a multiple of 16, got 840"),
+    (T2V + "defaults:\n  num_frames: 80", 6, "defaults.num_frames", "must be 4k+1 (1, 5, 9, ...), got 80"),
+    (T2V + "defaults:\n  num_frames: 165", 6, "defaults.num_frames", "the default num_frames must be within the limit"),
+    (T2V + "defaults:\n  steps: 101", 6, "defaults.steps", "the default steps must be within the limit (steps) of 100"),
+    (T2V + "defaults:\n  height: 1600", 6, "defaults.height", "the default width x height must be within the limit"),
+    (T2V + "limits:\n  pixels: 9999", 6, "limits.pixels", "the default width x height must be within the limit"),
+    (T2V + "limits:\n  steps: -1", 6, "limits.steps", "must be from 1 to 1000, got -1"),
+    (
+        T2V + "limits:\n  frame: 81",
+        6,
+        "limits.frame",
+        "there is no such field; there are pixels, frames, steps, prompt",
+    ),
+    (T2V + "aliases: mine", 5, "aliases", "must be a list, such as [a, b], got 'mine'"),
+    (T2V + "aliases:\n- ok\n- 3", 7, "aliases.1", "must be text"),
+    (T2V + "aliases:\n- ok\n- a b", 7, "aliases.1", "a name starts with a letter or a digit"),
+    (T2V + "aliases: [own]", 5, "aliases.0", "must be a name of its own, got own, which is models.own"),
+    (T2V + "download: perhaps", 5, "download", "must be true or false, got 'perhaps'"),
+    (T2V + "revision: 1234567", 5, "revision", "must be text (in quotes if it looks like a number), got 1234567"),
+    (
+        "source: ./w\nbackend: still\nmodality: t2v\nrevision: main",
+        6,
+        "revision",
+        "is only for a source on the hub, got",
+    ),
+    ("backend: still\nmodality: t2v\ndownload: true", 5, "download", "is only for a source on the hub, got no source"),
+    (T2V + "backend: still", 5, "backend", "given twice: first in line 4"),
+]
+
+
+@pytest.mark.parametrize(("fields", "line", "field", "message"), BAD_ENTRIES)
+def test_a_bad_entry_is_told_line_field_and_what_is_allowed(
+    problems: Problems, fields: str, line: int, field: str, message: str
+) -> None:
+    found = [p for p in problems(one(fields)) if p.field == f"models.own.{field}"]
+    assert [p.line for p in found] == [line]
+    assert found[0].message.startswith(message)
+
+
+STILL = "  own: {backend: still, modality: t2v}\n"
+
+BAD_FILES = [
+    ("", 1, "models", "is required: a mapping of names to models"),
+    ("# nothing\n", 1, "models", "is required"),
+    ("- a\n- b\n", 1, "", "must be a mapping, got ['a', 'b']"),
+    ("models: {}\n", 1, "models", "must hold at least one model"),
+    ("models: [a]\n", 1, "models", "must be a mapping, got ['a']"),
+    ("models:\n  own: 3\n", 2, "models.own", "must be a mapping, got 3"),
+    ("models:\n" + STILL + "modles:\n", 3, "modles", "there is no such field; there are default, models, routes"),
+    ("models:\n" + STILL + "  a b: {}\n", 3, "models.a b", "a name starts with a letter or a digit"),
+    ("models:\n" + STILL + "  -a: {}\n", 3, "models.-a", "a name starts with a letter or a digit"),
+    ("models:\n" + STILL + STILL, 3, "models.own", "given twice: first in line 2"),
+    ("models:\n" + STILL + "default: nope\n", 3, "default", "must be a model or a route (own), got nope"),
+    ("models:\n" + STILL + "routes:\n  own: [own]\n", 4, "routes.own", "must be a name of its own, got own, which is"),
+    (
+        "models:\n" + STILL + "routes:\n  r: [own, x]\n",
+        4,
+        "routes.r.members.1",
+        "must be one of the models (own), got x",
+    ),
+    ("models:\n" + STILL + "routes:\n  r:\n  - own\n  - x\n", 6, "routes.r.members.1", "must be one of the models"),
+    (
+        "models:\n" + STILL + "routes:\n  r: [own]\n  s: [r]\n",
+        5,
+        "routes.s.members.0",
+        "must be one of the models (own)",
+    ),
+    ("models:\n" + STILL + "routes:\n  r: [r]\n", 4, "routes.r.members.0", "must be one of the models (own), got r, a"),
+    ("models:\n" + STILL + "routes:\n  r: [own, own]\n", 4, "routes.r.members.1", "must be named once, got own again"),
+    ("models:\n" + STILL + "routes:\n  r: []\n", 4, "routes.r.members", "must name at least one model"),
+    ("models:\n" + STILL + "routes:\n  r:\n", 4, "routes.r.members", "is required"),
+    ("models:\n" + STILL + "routes:\n  r: own\n", 4, "routes.r", "must be a mapping, got 'own'"),
+    ("models:\n" + STILL + "routes:\n  r: {members: own}\n", 4, "routes.r.members", "must be a list, such as [a, b]"),
+    (
+        "models:\n" + STILL + "routes:\n  r: {members: [own], aliases: [own]}\n",
+        4,
+        "routes.r.aliases.0",
+        "must be a name of its own",
+    ),
+    ("models:\n  a:\n\tb: 1\n", 3, "", "not YAML: while scanning for the next token found character '\\t'"),
+    ("models: {a: [}\n", 1, "", "not YAML: "),
+    ("models:\n  a: *b\n", 2, "", "anchors and aliases (& and *) are not allowed"),
+    ("models: &a\n  b: c\n", 1, "", "anchors and aliases (& and *) are not allowed"),
+    ("models:\n  a: !!python/object:os.system {}\n", 2, "", "tags (!) are not allowed"),
+    ("models:\n  ? [a]\n  : b\n", 2, "", "a key must be text"),
+    ("models:\n" + STILL + "---\nmodels:\n", 3, "", "expected one document, got a second"),
+    ("a: " + "[" * 100_000, 1, "", "nested too deeply"),
+    ('a: "\\0"\n', 1, "", "a character that is not text"),
+    ('a: "\\ud800"\n', 1, "", "a character that is not text"),
+    ('a:\n "\\UFFFFFFFF"\n', 0, "", "not YAML: "),
+    ("a: 1\nb: \x01\n", 2, "", "not YAML: "),
+    (b"models:\n  a: \xff\n", 2, "", "must be UTF-8, got byte 0xff"),
+    (b"#" * (2**20 + 1), 0, "", "a models file may have up to 1048576 bytes, this one has more"),
+]
+
+
+@pytest.mark.parametrize(("content", "line", "field", "message"), BAD_FILES, ids=range(len(BAD_FILES)))
+def test_a_bad_file_is_told_line_field_and_what_is_allowed(
+    problems: Problems, content: str | bytes, line: int, field: str, message: str
+) -> None:
+    found = [p for p in problems(content) if p.field == field and p.message.startswith(message)]
+    assert [p.line for p in found] == [line]
+
+
+def test_every_problem_comes_at_once_and_in_file_order(problems: Problems, tmp_path: Path) -> None:
+    found = problems(
+        "default: nope\n"
+        "models:\n"
+        "  a:\n"
+        "    source: Wan-AI/Wan2.2-TI2V-5B-Diffusers\n"
+        "    backend: onxx\n"
+        "    defaults: {steps: no, width: 1000}\n"
+        "    limits: {frames: 1.5}\n"
+        "  b c:\n"
+        "    backend: still\n"
+        "routes:\n"
+        "  r: [a, d]\n"
+    )
+    assert [(p.line, p.field) for p in found] == [
+        (1, "default"),
+        (5, "models.a.backend"),
+        (6, "models.a.defaults.steps"),
+        (6, "models.a.defaults.width"),
+        (7, "models.a.limits.frames"),
+        (8, "models.b c"),
+        (8, "models.b c.modality"),
+        (11, "routes.r.members.1"),
+    ]
+    assert {p.file for p in found} == {str(tmp_path / "models.yaml")}
+
+
+def test_a_problem_is_one_line_that_an_editor_can_jump_to(problems: Problems, tmp_path: Path) -> None:
+    (problem,) = problems(one(T2V + "stpes: 3"))
+    assert str(problem).startswith(f"{tmp_path}/models.yaml:5: models.own.stpes: there is no such field")
+
+
+def test_what_follows_from_a_problem_is_not_another(problems: Problems) -> None:
+    assert [p.field for p in problems(one("backend: still\nsource: foo"))] == ["models.own.source"]
+
+
+@pytest.mark.parametrize("name", ["missing.yaml", "."])
+def test_a_file_that_cannot_be_read_says_so(tmp_path: Path, name: str) -> None:
+    with pytest.raises(RegistryError, match="cannot be read: "):
+        load(tmp_path / name, ())
+
+
+def test_mangled_files_are_registries_or_problems_and_nothing_else(read: Read) -> None:
+    chance = random.Random(7)
+    refused = 0
+    for _ in range(400):
+        try:
+            read(mangled(GOOD, chance))
+        except RegistryError:
+            refused += 1
+    assert 100 < refused < 400
+
+
+def mangled(text: str, chance: random.Random) -> bytes:
+    """Return the text with one to three places cut, doubled, swapped for another piece, or overwritten."""
+    pieces = [
+        "~",
+        "[]",
+        "{}",
+        "- ",
+        ": ",
+        "\t",
+        '"',
+        "*a",
+        "&a ",
+        "!!int ",
+        "1e9",
+        "-1",
+        ".inf",
+        "\x00",
+        "\ud7ff",
+        "null",
+    ]
+    for _ in range(chance.randint(1, 3)):
+        start = chance.randrange(len(text))
+        end = min(len(text), start + chance.randint(0, 12))
+        other = chance.randrange(len(text))
+        text = text[:start] + chance.choice(["", text[start:end] * 2, text[other : other + 9], *pieces]) + text[end:]
+    return text.encode()
+
+
+# One model without a file
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("Wan-AI/Wan2.2-TI2V-5B-Diffusers", "Wan-AI/Wan2.2-TI2V-5B-Diffusers"),
+        ("wan-ai/wan2.2-ti2v-5b-diffusers", "Wan-AI/Wan2.2-TI2V-5B-Diffusers"),
+        ("embedded:wan-nano-ti2v", "wan-nano-ti2v"),
+    ],
+)
+def test_one_known_model_is_served_under_its_published_name(
+    backends: tuple[BackendInfo, ...], source: str, name: str
+) -> None:
+    registry = load_one(source, "diffusers", backends)
+    assert (registry.default, model(registry, name).modality) == (name, Modality.TI2V)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "My wan (tuned)"
+    (folder / "transformer").mkdir(parents=True)
+    (folder / "model_index.json").write_text(json.dumps({"_class_name": "WanPipeline", "expand_timesteps": True}))
+    (folder / "transformer/config.json").write_text(json.dumps({"num_attention_heads": 24}))
+    return folder
+
+
+def test_one_folder_is_served_under_its_own_name(backends: tuple[BackendInfo, ...], folder: Path) -> None:
+    spec = model(load_one(str(folder), "diffusers", backends), "My-wan-tuned")
+    assert (spec.source, spec.family, spec.modality) == (str(folder), "wan2.2-ti2v-5b", Modality.TI2V)
+
+
+def test_one_folder_may_be_named_from_where_one_is(
+    backends: tuple[BackendInfo, ...], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder.parent)
+    assert load_one(folder.name, "diffusers", backends).models[0].source == str(folder)
+
+
+def test_an_unknown_repository_is_told_by_its_snapshot(backends: tuple[BackendInfo, ...], folder: Path) -> None:
+    registry = load_one("me/tuned", "diffusers", backends, revision="main", download=True, folder=folder)
+    spec = model(registry, "me/tuned")
+    assert (spec.modality, spec.source, spec.revision, spec.folder) == (Modality.TI2V, "me/tuned", "main", None)
+
+
+@pytest.mark.parametrize(
+    ("source", "backend", "message"),
+    [
+        ("me/tuned", "diffusers", "is not a published Wan variant and not on this disk: fetch it with"),
+        ("tuned", "diffusers", "must be OWNER/NAME on the hub"),
+        ("./tuned", "diffusers", "there is no such folder"),
+        ("", "diffusers", "must be OWNER/NAME on the hub"),
+        ("~nobody-here", "diffusers", "there is no such folder"),
+        ("/" + "x" * 5000, "diffusers", "cannot be read: "),
+        ("embedded:tuned", "diffusers", "must be one of embedded:wan-nano-t2v"),
+        ("embedded:wan-nano-t2v", "nope", r"backend: must be one of those found \(diffusers, onnx, still\), got nope"),
+        ("embedded:wan-nano-i2v", "onnx", "must go together: onnx runs t2v, the model is i2v"),
+    ],
+)
+def test_one_model_that_cannot_be_served_says_why(
+    backends: tuple[BackendInfo, ...], source: str, backend: str, message: str
+) -> None:
+    with pytest.raises(RegistryError, match=message):
+        load_one(source, backend, backends)

@@ -1,0 +1,249 @@
+"""The job store: leases, attempts, the queue, and what the watcher is told."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+
+from registry import Input
+from router.errors import QueueFull
+from router.jobs import Database, JobStore
+from router.jobs.tables import HEAD, metadata
+from router.values import Artifact, EngineState, Failure, Job, Lease, Phase, Progress, Status, Task
+
+TASK = Task("a", "", 64, 64, 5, 8, 4, 4.0, None, 3.0, 1, frozenset({Input.TEXT}))
+VIDEO = Artifact("1.mp4", "video/mp4", "00", 9, 64, 64, 5, 8)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> JobStore:
+    return opened(tmp_path)
+
+
+def opened(folder: Path, lease_seconds: float = 30, max_attempts: int = 2) -> JobStore:
+    database = Database(folder / "jobs.sqlite")
+    return JobStore(database, lease_seconds=lease_seconds, max_attempts=max_attempts, max_queued=1000)
+
+
+def job(n: int = 1, model: str = "m", owner: str = "me") -> Job:
+    return Job(f"{n:032x}", owner, model, model, TASK, created_at=time.time())
+
+
+def claimed(store: JobStore, engine: str = "e") -> Lease:
+    found = store.claim(engine, ["m"])
+    assert found is not None
+    return found[0]
+
+
+def test_a_job_comes_back_as_it_was_added(store: JobStore) -> None:
+    asked = replace(job(), form={"part": "output_text"}, warnings=("é",), request_id="r")
+    added = store.add(asked)
+
+    assert store.get(asked.id, "me") == replace(asked, version=added.version, ahead=0)
+
+
+def test_another_owner_sees_nothing(store: JobStore) -> None:
+    made = store.add(job())
+
+    assert store.get(made.id, "you") is None
+    assert store.cancel(made.id, "you") is None
+    assert store.delete(made.id, "you") is None
+
+
+def test_the_oldest_job_is_claimed_first_and_once(store: JobStore) -> None:
+    for n in (1, 2):
+        store.add(job(n))
+    claims = [store.claim("e", ["m"]) for _ in range(3)]
+
+    assert [claim and claim[1].id for claim in claims] == [job(1).id, job(2).id, None]
+
+
+def test_only_models_that_the_engine_runs_are_claimed(store: JobStore) -> None:
+    store.add(job(model="other"))
+
+    assert store.claim("e", ["m"]) is None
+    assert store.claim("e", ["m", "other"]) is not None
+
+
+def test_jobs_ahead_are_counted_while_a_job_waits(store: JobStore) -> None:
+    for n in (1, 2, 3):
+        store.add(job(n))
+    store.claim("e", ["m"])
+
+    assert [getattr(store.get(job(n).id, "me"), "ahead", None) for n in (1, 2, 3)] == [None, 0, 1]
+
+
+def test_an_expired_lease_makes_the_job_claimable_and_the_old_engine_powerless(tmp_path: Path) -> None:
+    store = opened(tmp_path, lease_seconds=0.05)
+    made = store.add(job())
+    old = claimed(store, "old")
+    time.sleep(0.1)
+    store.expire()
+    new = claimed(store, "new")
+
+    assert (old.attempt, new.attempt) == (1, 2)
+    assert store.renew(old) is store.holds(old) is store.report(old, Progress(Phase.STEP, 1, 4, 20)) is False
+    assert store.finish(old, VIDEO) is store.fail(old, Failure("x", "y")) is None
+    assert store.finish(new, VIDEO) is not None
+    assert getattr(store.get(made.id, "me"), "status", None) is Status.COMPLETED
+
+
+def test_a_renewed_lease_does_not_expire(tmp_path: Path) -> None:
+    store = opened(tmp_path, lease_seconds=0.2)
+    store.add(job())
+    lease = claimed(store)
+    for _ in range(4):
+        time.sleep(0.1)
+        assert store.renew(lease)
+        store.expire()
+
+    assert store.holds(lease)
+
+
+def test_a_job_that_lost_every_engine_fails_with_engine_lost(tmp_path: Path) -> None:
+    store = opened(tmp_path, lease_seconds=0.01)
+    made = store.add(job())
+    for _ in range(2):
+        claimed(store)
+        time.sleep(0.03)
+        failed = store.expire()
+
+    assert [lost.failure and lost.failure.code for lost in failed] == ["engine_lost"]
+    assert getattr(store.get(made.id, "me"), "status", None) is Status.FAILED
+
+
+def test_a_lease_of_an_earlier_boot_has_expired(store: JobStore, tmp_path: Path) -> None:
+    store.add(job())
+    lease = claimed(store)
+    with sqlite3.connect(tmp_path / "jobs.sqlite") as database:
+        database.execute("UPDATE jobs SET lease_boot = 'another'")
+    store.expire()
+
+    assert not store.holds(lease)
+
+
+def test_a_released_job_counts_no_attempt(store: JobStore) -> None:
+    store.add(job())
+    store.release(claimed(store))
+
+    assert claimed(store).attempt == 1
+
+
+def test_a_new_engine_of_a_device_inherits_what_the_old_one_left(store: JobStore) -> None:
+    store.add(job())
+    store.heartbeat(EngineState("old", "cpu", 1, ("m",), ()))
+    lease = claimed(store, "old")
+    store.inherit("cpu")
+    store.expire()
+
+    assert not store.holds(lease)
+    assert claimed(store, "new").attempt == 2
+
+
+def test_cancel_and_delete_take_the_lease_away(store: JobStore) -> None:
+    for n, end in enumerate((store.cancel, store.delete)):
+        made = store.add(job(n))
+        lease = claimed(store)
+        assert end(made.id, "me") is not None
+        assert not store.holds(lease)
+        assert store.finish(lease, VIDEO) is None
+
+
+def test_a_finished_job_cannot_be_cancelled(store: JobStore) -> None:
+    made = store.add(job())
+    store.finish(claimed(store), VIDEO, ("cut",))
+
+    assert store.cancel(made.id, "me") is None
+    found = store.get(made.id, "me")
+    assert found is not None
+    assert (found.artifact, found.warnings) == (VIDEO, ("cut",))
+
+
+def test_every_change_is_told_once_also_a_deletion(store: JobStore) -> None:
+    since = store.newest()
+    made = store.add(job())
+    added, told = store.changes(since)
+    assert told == {made.id}
+    assert store.changes(added) == (added, frozenset())
+    store.delete(made.id, "me")
+
+    assert store.changes(added)[1] == {made.id}
+
+
+def test_a_full_queue_refuses_without_writing(tmp_path: Path) -> None:
+    store = JobStore(Database(tmp_path / "j.sqlite"), lease_seconds=1, max_attempts=1, max_queued=1)
+    store.add(job())
+    before = store.newest()
+
+    with pytest.raises(QueueFull, match="holds 1 jobs, its limit is 1"):
+        store.check_room()
+    assert store.newest() == before
+
+
+def test_an_engine_that_stops_in_good_order_looks_lost_at_once(store: JobStore) -> None:
+    store.heartbeat(EngineState("e", "cpu", 1, ("m",), ("m",), "j"))
+    (before,) = store.engines()
+    store.retire("e")
+    (after,) = store.engines()
+
+    assert (before.models, before.job, before.age < 5) == (("m",), "j", True)
+    assert after.age >= 30
+
+
+def test_the_migrations_make_the_tables_that_the_code_expects(tmp_path: Path) -> None:
+    from sqlalchemy import create_engine, inspect
+
+    Database(tmp_path / "jobs.sqlite")
+    found = inspect(create_engine(f"sqlite:///{tmp_path / 'jobs.sqlite'}"))
+
+    assert set(found.get_table_names()) == {*metadata.tables, "alembic_version"}
+    for table in metadata.tables.values():
+        assert [column["name"] for column in found.get_columns(table.name)] == [column.name for column in table.c]
+        assert {index["name"] for index in found.get_indexes(table.name)} >= {index.name for index in table.indexes}
+    newest = sorted(Path(__file__).parents[2].glob("router/jobs/migrations/versions/*.py"))[-1]
+    assert newest.name.startswith(HEAD)
+
+
+def _open(folder: Path) -> None:
+    opened(folder).newest()
+
+
+def _claim_all(folder: Path, engine: str, found: object) -> None:
+    store = opened(folder)
+    while claim := store.claim(engine, ["m"]):
+        store.finish(claim[0], VIDEO)
+        found.put(claim[1].id)
+
+
+@pytest.mark.slow
+def test_many_processes_may_open_a_fresh_store_at_once(tmp_path: Path) -> None:
+    spawn = get_context("spawn")
+    openers = [spawn.Process(target=_open, args=[tmp_path]) for _ in range(4)]
+    for opener in openers:
+        opener.start()
+    for opener in openers:
+        opener.join()
+
+    assert [opener.exitcode for opener in openers] == [0] * 4
+
+
+@pytest.mark.slow
+def test_no_job_is_claimed_twice_by_processes_that_race(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    for n in range(100):
+        store.add(job(n))
+    spawn = get_context("spawn")
+    found = spawn.Queue()
+    racers = [spawn.Process(target=_claim_all, args=[tmp_path, f"e{n}", found]) for n in range(3)]
+    for racer in racers:
+        racer.start()
+    ids = [found.get(timeout=60) for _ in range(100)]
+    for racer in racers:
+        racer.join()
+
+    assert len(set(ids)) == 100

@@ -1,0 +1,100 @@
+"""The walls of the house: who may import whom, and what no process of a half may load."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+HEAVY = {"torch", "diffusers", "transformers", "onnxruntime", "av"}
+
+# room -> the rooms of ours that it may import, besides itself
+MAY = {
+    "registry": set(),
+    "router.words": {"registry"},  # values, errors, hookspecs, requests, clock, settings, logs, supervisor, images...
+    "router.jobs": {"registry", "router.words"},
+    "router.rooms": {"registry", "router.words", "router.jobs", "nano"},  # gate, artifacts, plugins, weights, ...
+    "router.web": {"registry", "router.words", "router.jobs", "router.rooms"},
+    "router.engine": {"registry", "router.words", "router.jobs", "router.rooms"},
+    "router.cli": {"registry", "router", "router.words", "router.jobs", "router.rooms", "router.web", "router.engine"},
+    "router.deploy": {"router.words"},
+    "router": {"registry", "router.words"},
+    "plugins": {"router", "plugins"},
+    "nano": set(),
+    "wsgi": {"registry", "router.words", "router.rooms", "router.web"},
+}
+WORDS = {
+    "values", "errors", "hookspecs", "requests", "clock", "settings", "logs", "supervisor", "images", "download",
+}  # fmt: skip
+
+
+def room(module: str) -> str | None:
+    """Return the room that a module of ours is in, None for other people's."""
+    parts = module.split(".")
+    if parts[0] != "router":
+        return parts[0] if parts[0] in MAY else None
+    if len(parts) == 1:
+        return "router"
+    if f"router.{parts[1]}" in MAY:
+        return f"router.{parts[1]}"
+    return "router.words" if parts[1] in WORDS else "router.rooms"
+
+
+def modules() -> list[tuple[str, Path]]:
+    files = [path for top in ("registry", "router", "plugins", "nano") for path in (ROOT / top).rglob("*.py")]
+    found = [(".".join(path.relative_to(ROOT).with_suffix("").parts), path) for path in [*files, ROOT / "wsgi.py"]]
+    return [(name.removesuffix(".__init__"), path) for name, path in found if "migrations.versions" not in name]
+
+
+def imports(path: Path, *, at_boot: bool = False) -> set[str]:
+    """Return every module that a file imports; with `at_boot` only those outside functions and type checking."""
+    tree = ast.parse(path.read_text())
+    ours = {name for name, _ in modules()}
+    found: set[str] = set()
+    for node in tree.body if at_boot else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found.update(name if name in ours else node.module for name in names)
+    return found
+
+
+@pytest.mark.parametrize(("name", "path"), modules(), ids=[name for name, _ in modules()])
+def test_no_wall_is_crossed(name: str, path: Path) -> None:
+    here = room(name)
+    assert here is not None
+
+    crossed = {
+        module
+        for module in imports(path)
+        if (there := room(module)) is not None and there != here and there not in MAY[here]
+    }
+    assert crossed == set()
+
+
+@pytest.mark.parametrize(("name", "path"), modules(), ids=[name for name, _ in modules()])
+def test_heavy_libraries_are_imported_inside_functions_only(name: str, path: Path) -> None:
+    if name.startswith(("plugins.diffusers_backend.", "nano.")):
+        return  # these modules are themselves imported inside functions
+    assert {module for module in imports(path, at_boot=True) if module.split(".")[0] in HEAVY} == set()
+
+
+@pytest.mark.slow
+def test_the_web_half_loads_nothing_heavy() -> None:
+    code = "import sys, wsgi; print(sorted({m.split('.')[0] for m in sys.modules}))"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+    assert {module for module in HEAVY if repr(module) in loaded} == set()
+
+
+@pytest.mark.slow
+def test_the_engine_half_loads_no_flask() -> None:
+    code = "import sys, router.engine.__main__; print('flask' in sys.modules, 'werkzeug' in sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+    assert loaded.strip() == "False False"

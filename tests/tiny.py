@@ -1,0 +1,86 @@
+"""Toy checkpoints of the kinds that the nano family leaves out: 2.1 with CLIP, first and last frame, the 2.2 VAE."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModel
+
+from nano import parts
+from nano.make import I2V_CHANNELS, SHARED, write_index
+
+IMAGE_DIM = 32
+
+
+def make_clip_i2v(folder: Path) -> None:
+    """Write a 2.1 image-to-video model: its transformer also reads what CLIP sees in the image."""
+    _write_clip_model(folder, pos_embed_seq_len=None)
+
+
+def make_clip_flf2v(folder: Path) -> None:
+    """Write a 2.1 first-and-last-frame model: CLIP sees both images, 257 tokens of each."""
+    _write_clip_model(folder, pos_embed_seq_len=2 * 257)
+
+
+def make_ti2v(folder: Path) -> None:
+    """Write a 2.2 text-and-image model with the VAE of its kind: residual, patched, 16 pixels a latent."""
+    _write(
+        folder,
+        "WanPipeline",
+        {"vae": parts.seeded(2, vae_of_2_2), "transformer": parts.seeded(3, lambda: parts.transformer(16))},
+        {"boundary_ratio": None, "expand_timesteps": True},
+    )
+
+
+def vae_of_2_2() -> Any:
+    return parts.vae(is_residual=True, patch_size=2, in_channels=12, out_channels=12, scale_factor_spatial=16)
+
+
+def clip() -> CLIPVisionModel:
+    """Return a vision encoder that makes 257 tokens, as the published one does."""
+    config = CLIPVisionConfig(
+        hidden_size=IMAGE_DIM,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        image_size=224,
+        patch_size=14,
+    )
+    return CLIPVisionModel(config).eval()
+
+
+def _write_clip_model(folder: Path, pos_embed_seq_len: int | None) -> None:
+    def transformer() -> Any:
+        return parts.transformer(
+            I2V_CHANNELS, image_dim=IMAGE_DIM, added_kv_proj_dim=128, pos_embed_seq_len=pos_embed_seq_len
+        )
+
+    _write(
+        folder,
+        "WanImageToVideoPipeline",
+        {
+            "vae": parts.seeded(2, parts.vae),
+            "image_encoder": parts.seeded(4, clip),
+            "image_processor": CLIPImageProcessor(),
+            "transformer": parts.seeded(3, transformer),
+        },
+        {"boundary_ratio": None},
+    )
+
+
+def _write(folder: Path, pipeline: str, special: Mapping[str, Any], settings: Mapping[str, object]) -> None:
+    """Write a folder with the umT5 and the tokenizer of the nano family, and the `special` parts."""
+    common = {"tokenizer": parts.tokenizer(), "text_encoder": parts.seeded(1, parts.text_encoder)}
+    modules = {**common, "scheduler": parts.scheduler(), **special}
+    for name, module in modules.items():
+        module.save_pretrained(folder / name)
+    listed: dict[str, object] = {name: _entry(module) for name, module in modules.items()}
+    listed["tokenizer"] = SHARED["tokenizer"]
+    write_index(folder, pipeline, listed, settings)
+
+
+def _entry(module: Any) -> tuple[str, str]:
+    name = type(module).__name__.removesuffix("Pil")
+    return type(module).__module__.partition(".")[0], name
