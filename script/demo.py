@@ -1,0 +1,139 @@
+"""Start a server, ask it for a video from text and one from an image, and check what comes back."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+DEMO = ROOT / "demo"
+LOG = DEMO / "server.log"
+MODEL = "wan-nano"
+SIZE, NUM_FRAMES = (64, 64), 17
+READY_SECONDS, VIDEO_SECONDS, STOP_SECONDS = 180, 600, 30
+
+# No proxy: the server is on this machine.
+browser = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def main() -> None:
+    DEMO.mkdir(exist_ok=True)
+    text = {"type": "input_text", "text": "a red ball rolls over green grass"}
+    image = {"type": "input_image", "image_url": f"data:image/png;base64,{base64.b64encode(picture()).decode()}"}
+    print("starting the server")
+    with tempfile.TemporaryDirectory() as data, server(Path(data)) as url:
+        make(url, [text], DEMO / "text-to-video.mp4")
+        make(url, [image, text], DEMO / "image-to-video.mp4")
+
+
+def make(url: str, content: list[dict[str, str]], path: Path) -> None:
+    """Ask for a video of `content`, save it as `path`, and check that it plays."""
+    start = time.monotonic()
+    options = {"video": {"response_format": "url"}}
+    body = {"model": MODEL, "input": [{"role": "user", "content": content}], "seed": 42, "provider_options": options}
+    answer = json.loads(fetch(f"{url}/v1/responses", body))
+    if answer["status"] != "completed":
+        sys.exit(f"the server answered {answer['status']}: {answer['error']}")
+    video_url = answer["output"][0]["content"][0]["video_url"]
+    path.write_bytes(fetch(video_url if "://" in video_url else url + video_url))
+    check(path)
+    print(f"{path.relative_to(ROOT)}: {answer['model']}, {time.monotonic() - start:.1f} s")
+
+
+def check(path: Path) -> None:
+    """End with a message unless `path` decodes to the size and the number of frames that the model makes."""
+    with av.open(str(path)) as container:
+        sizes = [(frame.width, frame.height) for frame in container.decode(video=0)]
+    if sizes != [SIZE] * NUM_FRAMES:
+        sys.exit(f"{path} must have {NUM_FRAMES} frames of {SIZE}, got {len(sizes)} of {sorted(set(sizes))}")
+
+
+def picture() -> bytes:
+    """Return a PNG of a red ball on a green and blue ground."""
+    pixels = np.zeros((96, 128, 3), np.uint8)
+    pixels[:48], pixels[48:] = (230, 180, 120), (60, 160, 60)
+    cv2.circle(pixels, (64, 48), 24, (40, 40, 220), -1, cv2.LINE_AA)
+    return cv2.imencode(".png", pixels)[1].tobytes()
+
+
+@contextmanager
+def server(data: Path) -> Iterator[str]:
+    """Serve on a free port while the block runs; the URL is what is yielded."""
+    port = free_port()
+    command = [str(Path(sys.executable).with_name("framegate")), "serve", "--host", "127.0.0.1", "--port", str(port)]
+    environment = os.environ | {"FRAMEGATE_DATA": str(data)}
+    with LOG.open("wb") as log:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            wait_until_ready(process, f"http://127.0.0.1:{port}")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            stop(process)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until_ready(process: subprocess.Popen[bytes], url: str) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            with browser.open(f"{url}/readyz", timeout=5):
+                return
+        except OSError:  # not listening yet, or 503: no engine yet
+            time.sleep(0.2)
+    ended = process.poll()
+    what = f"was not ready within {READY_SECONDS} s" if ended is None else f"ended with status {ended}"
+    sys.exit(f"{log_tail()}\nthe server {what}; above are the last lines of {LOG}")
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        sys.exit(f"the server did not stop within {STOP_SECONDS} s of SIGTERM; its log is {LOG}")
+
+
+def fetch(url: str, body: dict[str, Any] | None = None) -> bytes:
+    """GET `url`, or POST `body` to it; end with the server's words if it refuses."""
+    data = json.dumps(body).encode() if body is not None else None
+    request = urllib.request.Request(url, data, {"content-type": "application/json"} if data else {})
+    try:
+        with browser.open(request, timeout=VIDEO_SECONDS) as answer:
+            content: bytes = answer.read()
+    except urllib.error.HTTPError as error:
+        sys.exit(f"{log_tail()}\n{url} answered {error.code}: {error.read().decode(errors='replace')}")
+    except OSError as error:
+        sys.exit(f"{log_tail()}\n{url} did not answer: {error}")
+    return content
+
+
+def log_tail() -> str:
+    return "\n".join(LOG.read_text(errors="replace").splitlines()[-40:])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,217 @@
+"""A whole server of real processes: faults cost an attempt, never a job."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import av
+import psutil
+import pytest
+from conftest import data_url, png, with_image
+
+from server import FRAMEGATE, ROOT, Server
+
+pytestmark = pytest.mark.slow
+
+SMALL = "defaults: {width: 64, height: 64, num_frames: 5, frames_per_second: 8, steps: 20, negative_prompt: ''}"
+MODELS = f"""
+models:
+  text: {{backend: still, modality: t2v, {SMALL}}}
+  image: {{backend: still, modality: i2v, {SMALL}}}
+  slow: {{backend: still, modality: t2v, options: {{step_seconds: 0.1}}, {SMALL}}}
+  heavy: {{backend: still, modality: t2v, options: {{load_seconds: 4}}, {SMALL}}}
+routes:
+  any: [text, image]
+"""
+Serve = Callable[..., Server]
+
+
+def ask(server: Server, model: str, background: bool = True, **video: object) -> dict:
+    status, body = server.call(
+        "/v1/responses",
+        {"model": model, "input": "a", "background": background, "provider_options": {"video": video}},
+    )
+    assert status == 200, body
+    return body
+
+
+def test_a_request_goes_through_gunicorn_and_an_engine_process(serve: Serve, tmp_path: Path) -> None:
+    server = serve(MODELS)
+    part = ask(server, "any", background=False)["output"][0]["content"][0]
+    (tmp_path / "a.mp4").write_bytes(server.fetch(part["video_url"]))
+
+    with av.open(str(tmp_path / "a.mp4")) as video:
+        frames = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
+        assert video.streams.video[0].average_rate == 8
+    assert [frame.shape for frame in frames] == [(64, 64, 3)] * 5
+
+    status, body = server.call("/v1/responses", {"model": "any", "input": with_image("a", data_url(png()))})
+    assert (status, body["model"]) == (200, "image")
+
+
+def test_a_killed_engine_costs_an_attempt_and_never_the_job(serve: Serve) -> None:
+    server = serve(MODELS)
+    job = ask(server, "slow")
+    server.in_step(job)
+    (engine,) = server.children("router.engine")
+    engine.kill()
+    done = server.finished(job)
+
+    assert done["status"] == "completed"
+    videos = list((server.data / "videos").rglob("*"))
+    assert [path.name for path in videos if path.is_file()] == ["2.mp4"]
+
+
+def test_a_load_that_takes_longer_than_a_lease_runs_once(serve: Serve) -> None:
+    server = serve(MODELS, lease_seconds=1, renew_seconds=0.2)
+    job = ask(server, "heavy")
+    done = server.finished(job)
+
+    assert done["status"] == "completed"
+    assert [path.name for path in (server.data / "videos").rglob("*.mp4")] == ["1.mp4"]
+
+
+def test_two_models_in_turn_share_an_engine(serve: Serve) -> None:
+    server = serve(MODELS, resident_models=1)
+    jobs = [ask(server, model) for model in ("text", "slow", "text", "slow")]
+
+    assert [server.finished(job)["status"] for job in jobs] == ["completed"] * 4
+    assert server.log.read_text().count("unloaded") == 3
+
+
+def test_cancel_stops_a_running_job(serve: Serve) -> None:
+    server = serve(MODELS)
+    job = ask(server, "slow", steps=60)
+    server.in_step(job)
+    server.call(f"/v1/responses/{job['id']}/cancel", method="POST")
+    started = time.monotonic()
+    ask(server, "text", background=False)
+
+    assert time.monotonic() - started < 3  # 60 steps take 6 s
+    assert server.call(f"/v1/responses/{job['id']}")[1]["status"] == "cancelled"
+
+
+def test_serve_stops_in_time_and_its_jobs_go_on_at_the_next_start(serve: Serve) -> None:
+    server = serve(MODELS)
+    job = ask(server, "slow", steps=100)
+    server.in_step(job)
+    with ThreadPoolExecutor() as threads:
+        waiter = threads.submit(server.call, "/v1/responses", {"model": "slow", "input": "b"})
+        time.sleep(0.5)
+        children = psutil.Process(server.process.pid).children(recursive=True)
+        assert server.stop() < 10
+        status, body = waiter.result(5)
+
+    assert server.process.returncode == 0
+    assert (status, body["error"]["code"]) == (503, "restarting")
+    assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
+    again = serve(MODELS)
+    now = again.call(f"/v1/responses/{job['id']}")[1]
+    assert now["status"] in ("queued", "in_progress")
+    assert again.finished(job)["status"] == "completed"
+    assert [path.name for path in (again.data / "videos" / job["id"][5:]).iterdir()] == ["1.mp4"]
+
+
+def test_a_killed_server_takes_its_processes_along(serve: Serve) -> None:
+    server = serve(MODELS)
+    children = psutil.Process(server.process.pid).children(recursive=True)
+    server.process.kill()
+    server.process.wait()
+    _, alive = psutil.wait_procs(children, timeout=10)
+
+    assert len(children) >= 3
+    assert [child for child in alive if child.status() != psutil.STATUS_ZOMBIE] == []
+
+
+def test_a_killed_web_worker_is_replaced(serve: Serve) -> None:
+    server = serve(MODELS, workers=1)
+    master = server.children("gunicorn")[0]
+    for worker in master.children():
+        worker.send_signal(signal.SIGKILL)
+    server.ready()
+
+    assert ask(server, "text", background=False)["status"] == "completed"
+
+
+def test_an_engine_that_hangs_is_replaced(serve: Serve, tmp_path: Path) -> None:
+    plugin = tmp_path / "hangs.py"
+    plugin.write_text(
+        "import time\nfrom pathlib import Path\nfrom router import Backend, Frames, Modality, hookimpl\n"
+        "import numpy as np\n"
+        f"been = Path({str(tmp_path / 'been')!r})\n"
+        "@hookimpl\ndef declare_backend(): return Backend('hangs', frozenset({Modality.T2V}))\n"
+        "@hookimpl\ndef load_model(): return 1\n"
+        "@hookimpl\ndef generate(task):\n"
+        "    if not been.exists():\n        been.touch()\n        time.sleep(600)\n"
+        "    frames = np.zeros((task.num_frames, task.height, task.width, 3), np.uint8)\n"
+        "    return Frames(iter([frames]), task.num_frames, task.width, task.height, task.frames_per_second)\n"
+    )
+    models = f"models:\n  it: {{backend: hangs, modality: t2v, {SMALL}}}\n"
+    server = serve(models, "--plugin", str(plugin), stall_step_seconds=1)
+
+    assert server.finished(ask(server, "it"))["status"] == "completed"
+    assert "reported nothing in phase step for too long" in server.log.read_text()
+
+
+def test_engines_that_are_lost_every_time_fail_the_job(serve: Serve, tmp_path: Path) -> None:
+    plugin = tmp_path / "dies.py"
+    plugin.write_text(
+        "import os\nfrom router import Backend, Modality, hookimpl\n"
+        "@hookimpl\ndef declare_backend(): return Backend('dies', frozenset({Modality.T2V}))\n"
+        "@hookimpl\ndef load_model(): return 1\n"
+        "@hookimpl\ndef generate(task): os._exit(9)\n"
+    )
+    models = f"models:\n  it: {{backend: dies, modality: t2v, {SMALL}}}\n"
+    server = serve(models, "--plugin", str(plugin), max_attempts=2)
+    done = server.finished(ask(server, "it"))
+
+    assert (done["status"], done["error"]["code"]) == ("failed", "engine_lost")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_the_web_half_refuses_to_listen_to_strangers(tmp_path: Path, host: str) -> None:
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "FRAMEGATE_DATA": str(tmp_path)}
+    command = [*FRAMEGATE, "serve", "--host", host, "--port", "18999", "--device", "cpu"]
+    ended = subprocess.run(command, env=environ, cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+    assert ended.returncode == 4
+    assert "FRAMEGATE_NO_AUTH=1" in ended.stderr
+
+
+def test_the_halves_run_apart(tmp_path: Path) -> None:
+    models = tmp_path / "models.yaml"
+    models.write_text(MODELS)
+    environ = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "FRAMEGATE_DATA": str(tmp_path / "data"),
+        "FRAMEGATE_MODELS": str(models),
+    }
+    socket = tmp_path / "web.sock"
+    gunicorn = ("-m", "gunicorn", "-c", "router/deploy/gunicorn.conf.py", "-b", f"unix:{socket}", "wsgi:app")
+    halves = [
+        subprocess.Popen([sys.executable, *gunicorn], env=environ, cwd=ROOT),
+        subprocess.Popen([*FRAMEGATE, "engine", "--device", "cpu"], env=environ, cwd=ROOT),
+    ]
+    try:
+        body = json.dumps({"model": "text", "input": "a"})
+        ask = ["curl", "-sS", "--unix-socket", str(socket), "--retry", "50", "--retry-connrefused", "--retry-delay", "1"]
+        while not socket.exists():
+            time.sleep(0.1)
+        answer = subprocess.run(
+            [*ask, "-H", "content-type: application/json", "-d", body, "http://localhost/v1/responses"],
+            capture_output=True, timeout=60, check=True,
+        )  # fmt: skip
+        assert json.loads(answer.stdout)["status"] == "completed"
+    finally:
+        for half in halves:
+            half.terminate()
+        assert [half.wait(20) for half in halves] == [0, 0]
