@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import nano
 from registry import ModelSpec
 from registry.families import EMBEDDED
 from registry.source import is_hub_id
@@ -19,7 +20,7 @@ class Weights:
     """The folders of models: local ones, the hub's cache, and the family that comes with the package."""
 
     def __init__(self, data: Path) -> None:
-        self._nano = data / "nano"
+        self._nano = data / f"nano-{nano.VERSION}"
 
     def locate(self, model: ModelSpec) -> Path | None:
         """Return the folder that holds the model's weights, None if there is none on this machine."""

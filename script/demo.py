@@ -34,6 +34,7 @@ browser = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server is stopped too
     DEMO.mkdir(exist_ok=True)
     text = {"type": "input_text", "text": "a red ball rolls over green grass"}
     image = {"type": "input_image", "image_url": f"data:image/png;base64,{base64.b64encode(picture()).decode()}"}
@@ -66,10 +67,10 @@ def check(path: Path) -> None:
 
 
 def picture() -> bytes:
-    """Return a PNG of a red ball on a green and blue ground."""
-    pixels = np.zeros((96, 128, 3), np.uint8)
-    pixels[:48], pixels[48:] = (230, 180, 120), (60, 160, 60)
-    cv2.circle(pixels, (64, 48), 24, (40, 40, 220), -1, cv2.LINE_AA)
+    """Return a square PNG, as the video takes its aspect: a red ball before sky and grass."""
+    pixels = np.zeros((128, 128, 3), np.uint8)
+    pixels[:64], pixels[64:] = (230, 180, 120), (60, 160, 60)
+    cv2.circle(pixels, (64, 64), 32, (40, 40, 220), -1, cv2.LINE_AA)
     return cv2.imencode(".png", pixels)[1].tobytes()
 
 

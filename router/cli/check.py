@@ -1,18 +1,26 @@
-"""`framegate check`: is the models file right? Every problem at once."""
+"""`framegate check`: is the models file right, and does a backend keep its contract?"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import click
 
+from registry import ModelSpec
 from router.cli.options import with_single_model
+from router.engine.contract import CHECKS, ContractBroken, Subject
+from router.engine.device import devices
+from router.errors import BootError
 from router.plugins import missing
 from router.settings import Settings
-from router.system import assemble
+from router.system import System, assemble
 
 
 @click.command()
+@click.option("--contract", metavar="BACKEND", help="Also run a backend's models through what every backend keeps.")
 @with_single_model
-def check(settings: Settings) -> None:
+def check(settings: Settings, contract: str | None) -> None:
     """Validate settings, plugins and the models file; exit with a status above 0 when something is wrong."""
     system = assemble(settings)
     registry = system.registry
@@ -22,3 +30,36 @@ def check(settings: Settings) -> None:
             click.echo(f"note: the backend {backend.name} needs {', '.join(lacking)}{advice}")
     counted = f"{len(registry.models)} models, {len(registry.routes)} routes"
     click.echo(f"{registry.file or settings.model}: {counted}, no problem")
+    if contract is not None and not _keeps(system, contract):
+        raise ContractBroken(f"the backend {contract} does not keep its contract")
+
+
+def _keeps(system: System, backend: str) -> bool:
+    kept = True
+    for model in _subjects(system, backend):
+        folder = system.weights.obtain(model, lambda done, total: None)
+        subject = Subject(system.plugins, replace(model, folder=folder), devices(())[0])
+        for one in CHECKS:
+            said = _broken(subject, one)
+            kept = kept and said is None
+            click.echo(f"{model.name}: {one.__name__.replace('_', ' ')}: {said or 'kept'}")
+    return kept
+
+
+def _broken(subject: Subject, check: Callable[[Subject], None]) -> str | None:
+    try:
+        check(subject)
+    except ContractBroken as broken:
+        return f"BROKEN: {broken.message}"
+    return None
+
+
+def _subjects(system: System, backend: str) -> list[ModelSpec]:
+    """Return the backend's models whose weights are here, one of each modality."""
+    if backend not in system.plugins.backends:
+        raise BootError(f"no backend is called {backend!r}; there are {', '.join(system.plugins.backends)}")
+    models = [model for model in system.registry.models if model.backend == backend]
+    here = [model for model in models if system.weights.state(model) in ("none", "embedded", "here")]
+    if not here:
+        raise BootError(f"the models file has no model of the backend {backend} whose weights are on this machine")
+    return list({model.modality: model for model in reversed(here)}.values())

@@ -56,9 +56,9 @@ class Residency:
         except OutOfMemory:
             if not self._models:
                 raise
-            log.warning("%s does not fit beside %s: unloading them", model.name, ", ".join(self._models))
-            self.clear()
-            return self._load(model, reporter)
+        log.warning("%s does not fit beside %s: unloading them", model.name, ", ".join(self._models))
+        self.clear()  # here and not above, where the exception would keep what was half loaded
+        return self._load(model, reporter)
 
     def _load(self, model: ModelSpec, reporter: Reporter) -> Resident:
         folder = self._system.weights.obtain(model, reporter.phase(Phase.DOWNLOAD))
@@ -80,6 +80,6 @@ class Residency:
     def _make_room(self, most: int) -> None:
         while len(self._models) > most:
             name, resident = self._models.popitem(last=False)
+            self._pool.release(name)  # first, so that the backend can give the memory back
             self._system.plugins.hook_for("unload_model", resident.model)(model=resident.model, loaded=resident.loaded)
-            self._pool.release(name)
             log.info("unloaded %s from %s", name, self._device)

@@ -16,7 +16,6 @@ import av
 import psutil
 import pytest
 from conftest import data_url, png, with_image
-
 from server import FRAMEGATE, ROOT, Server
 
 pytestmark = pytest.mark.slow
@@ -203,7 +202,17 @@ def test_the_halves_run_apart(tmp_path: Path) -> None:
     ]
     try:
         body = json.dumps({"model": "text", "input": "a"})
-        ask = ["curl", "-sS", "--unix-socket", str(socket), "--retry", "50", "--retry-connrefused", "--retry-delay", "1"]
+        ask = [
+            "curl",
+            "-sS",
+            "--unix-socket",
+            str(socket),
+            "--retry",
+            "50",
+            "--retry-connrefused",
+            "--retry-delay",
+            "1",
+        ]
         while not socket.exists():
             time.sleep(0.1)
         answer = subprocess.run(

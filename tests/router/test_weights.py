@@ -1,0 +1,132 @@
+"""Where weights are, whether they are all there, and how they come from a hub."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hub import COMMIT, Hub
+
+from registry import Defaults, FlowShift, Limits, Modality, ModelSpec
+from router.errors import DownloadFailed, ModelUnavailable
+from router.weights import Weights, lacking
+
+ROOT = Path(__file__).parents[2]
+DEFAULTS = Defaults(64, 64, 5, 8, 4, 4.0, None, FlowShift(3, 3), "")
+MODEL = ModelSpec("m", "still", Modality.T2V, DEFAULTS, Limits(9999, 9, 9), 16)
+
+
+def repository(folder: Path) -> Path:
+    """A diffusers folder of one sharded part, with files that nobody should fetch."""
+    (folder / "transformer").mkdir(parents=True)
+    (folder / "model_index.json").write_text(json.dumps({"_class_name": "X", "transformer": ["diffusers", "Y"]}))
+    shards = {"a": "one.safetensors", "b": "two.safetensors"}
+    (folder / "transformer" / "x.safetensors.index.json").write_text(json.dumps({"weight_map": shards}))
+    for shard in shards.values():
+        (folder / "transformer" / shard).write_bytes(os.urandom(100_000))
+    (folder / "transformer" / "pickle.bin").write_bytes(b"evil")
+    (folder / "code.py").write_text("print('evil')")
+    return folder
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[Hub]:
+    hub = Hub("org/far", repository(tmp_path / "repo"))
+    yield hub
+    hub.close()
+
+
+def run(code: str, hub: Hub, tmp_path: Path) -> subprocess.CompletedProcess[str]:
+    """Run code in a process of its own: the hub's client reads its environment once."""
+    environ = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1"}
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, env=environ, cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+
+FETCH = """
+from pathlib import Path
+from router.download import snapshot
+seen = []
+print(snapshot("org/far", {revision!r}, lambda done, total: seen.append((done, total))))
+print(seen[-1])
+"""
+
+
+def test_a_folder_is_whole_or_names_what_it_lacks(tmp_path: Path) -> None:
+    folder = repository(tmp_path / "m")
+    here = replace(MODEL, source=str(folder))
+    weights = Weights(tmp_path)
+    assert (weights.state(here), weights.locate(here), lacking(folder)) == ("here", folder, ())
+    (folder / "transformer" / "two.safetensors").unlink()
+
+    assert weights.state(here) == "incomplete"
+    with pytest.raises(ModelUnavailable, match=r"of which transformer/two\.safetensors are missing"):
+        weights.check(here)
+
+
+def test_a_link_to_nothing_is_a_missing_file(tmp_path: Path) -> None:
+    folder = repository(tmp_path / "m")
+    (folder / "transformer" / "two.safetensors").unlink()
+    (folder / "transformer" / "two.safetensors").symlink_to("../blobs/gone")
+
+    assert lacking(folder) == ("transformer/two.safetensors",)
+
+
+def test_a_part_without_files_is_missing(tmp_path: Path) -> None:
+    folder = repository(tmp_path / "m")
+    for path in (folder / "transformer").iterdir():
+        path.unlink()
+
+    assert lacking(folder) == ("transformer/",)
+
+
+@pytest.mark.parametrize("source", ["/no/such/folder", "nobody/nothing-of-the-kind"])
+def test_weights_that_are_nowhere_are_unavailable(tmp_path: Path, source: str) -> None:
+    with pytest.raises(ModelUnavailable, match="not on this machine"):
+        Weights(tmp_path).check(replace(MODEL, source=source))
+
+
+def test_weights_that_may_be_fetched_are_no_reason_to_refuse(tmp_path: Path) -> None:
+    Weights(tmp_path).check(replace(MODEL, source="nobody/nothing-of-the-kind", download=True))
+
+
+def test_what_may_not_be_fetched_is_not_fetched_by_an_engine_either(tmp_path: Path) -> None:
+    with pytest.raises(DownloadFailed, match="framegate pull m"):
+        Weights(tmp_path).obtain(replace(MODEL, source="nobody/nothing-of-the-kind"), lambda done, total: None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("revision", [None, "v1", COMMIT])
+def test_a_model_comes_from_the_hub_at_its_revision_and_without_code(
+    hub: Hub, tmp_path: Path, revision: str | None
+) -> None:
+    fetched = run(FETCH.format(revision=revision), hub, tmp_path)
+
+    assert fetched.returncode == 0, fetched.stderr
+    folder, seen = fetched.stdout.split("\n", 1)
+    assert folder.endswith(COMMIT)
+    assert lacking(Path(folder)) == ()
+    assert not {"code.py", "transformer/pickle.bin"} & set(hub.asked)
+    done, total = eval(seen)
+    assert done == total > 200_000
+
+
+@pytest.mark.slow
+def test_an_unknown_revision_is_a_download_that_failed(hub: Hub, tmp_path: Path) -> None:
+    failed = run(FETCH.format(revision="v9"), hub, tmp_path)
+
+    assert "DownloadFailed: org/far could not be fetched: RevisionNotFoundError" in failed.stderr
+
+
+@pytest.mark.slow
+def test_the_cache_answers_where_a_model_is(hub: Hub, tmp_path: Path) -> None:
+    code = FETCH.format(revision=None) + "from router.weights import cached\nprint(cached('org/far', None))\n"
+    lines = run(code, hub, tmp_path).stdout.split("\n")
+
+    assert lines[0] == lines[2]
