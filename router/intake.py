@@ -16,7 +16,7 @@ from router.requests import Picture, Request
 from router.system import System
 from router.values import Job, StoredInput, Task
 
-DECODERS = 2  # images decoded at a time: each may take 200 MB
+DECODERS = 2  # images decoded at a time: 64 megapixels take up to 700 MB
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,12 @@ def _log_format(text: str) -> str:
     return text
 
 
+def _log_level(text: str) -> str:
+    if text.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
+        raise ValueError(f"must be DEBUG, INFO, WARNING or ERROR, got {text!r}")
+    return text.upper()
+
+
 def _data_folder() -> Path:
     return _path(os.environ.get("XDG_DATA_HOME") or "~/.local/share") / "framegate"
 
@@ -88,7 +94,7 @@ class Settings:
     stall_step_seconds: float = _setting(1800.0, "a step that takes longer is hung; its engine is replaced", _positive)
     stall_decode_seconds: float = _setting(900.0, "a chunk of frames that takes longer is hung", _positive)
     log_format: str = _setting("text", "text or json", _log_format)
-    log_level: str = _setting("INFO", "DEBUG, INFO, WARNING or ERROR", str.upper)
+    log_level: str = _setting("INFO", "DEBUG, INFO, WARNING or ERROR", _log_level)
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] = os.environ) -> Settings:

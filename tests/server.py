@@ -92,24 +92,29 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+def serve_in(folder: Path, models: str, *arguments: str, **settings: object) -> Server:
+    """Start a server with its data in `folder`; settings go in as keywords. The caller stops it."""
+    file, data, log = folder / "models.yaml", folder / "data", folder / f"{time.monotonic_ns()}.log"
+    file.write_text(models)
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "FRAMEGATE_DATA": str(data), "FRAMEGATE_MODELS": str(file)}
+    environ |= {f"FRAMEGATE_{name.upper()}": str(value) for name, value in settings.items()}
+    port = free_port()
+    command = [*FRAMEGATE, "serve", "--port", str(port), "--device", "cpu", *arguments]
+    with open(log, "wb") as output:
+        process = subprocess.Popen(command, env=environ, cwd=ROOT, stdout=output, stderr=output)
+    server = Server(process, port, data, log)
+    server.ready()
+    return server
+
+
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
-    """Start servers: `serve(models_text, NAME=value, ...)` with settings as keywords."""
+    """Start servers on one data folder: `serve(models, *arguments, **settings)`."""
     started: list[Server] = []
 
     def start(models: str, *arguments: str, **settings: object) -> Server:
-        file, data, log = tmp_path / "models.yaml", tmp_path / "data", tmp_path / f"{len(started)}.log"
-        file.write_text(models)
-        environ = {**os.environ, "PYTHONPATH": str(ROOT), "FRAMEGATE_DATA": str(data), "FRAMEGATE_MODELS": str(file)}
-        environ |= {f"FRAMEGATE_{name.upper()}": str(value) for name, value in settings.items()}
-        port = free_port()
-        command = [*FRAMEGATE, "serve", "--port", str(port), "--device", "cpu", *arguments]
-        with open(log, "wb") as output:
-            process = subprocess.Popen(command, env=environ, cwd=ROOT, stdout=output, stderr=output)
-        server = Server(process, port, data, log)
-        started.append(server)
-        server.ready()
-        return server
+        started.append(serve_in(tmp_path, models, *arguments, **settings))
+        return started[-1]
 
     yield start
     for server in started:

@@ -16,6 +16,7 @@ from router.engine.device import devices
 from router.settings import Settings
 
 HERE = "http://127.0.0.1:8000"
+EMBEDDED = "embedded"  # do it in this process
 POLL_SECONDS = 0.1
 OPTIONS: dict[str, type] = {
     "width": int,
@@ -42,7 +43,7 @@ def _with_options(command: Any) -> Any:
 @click.option("--image", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Start from this image.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The file to write. [default: video.mp4]")
 @click.option("--model", help="The model or route to use. [default: the models file's]")
-@click.option("--url", help=f"A running server. [default: {HERE} if one answers, else this process]")
+@click.option("--url", help=f"A running server, or 'embedded'. [default: {HERE} if one answers, else embedded]")
 @_with_options
 @with_settings
 def generate(
@@ -71,7 +72,7 @@ def generate(
 
 def _server(settings: Settings, url: str | None) -> Server:
     remote = Remote(url or HERE)
-    if url or remote.answers():
+    if url != EMBEDDED and (url or remote.answers()):
         return remote
     return Embedded(settings, devices(())[0])
 

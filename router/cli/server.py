@@ -82,7 +82,8 @@ class Embedded:
         return found
 
     def download(self, path: str) -> bytes:
-        content: bytes = self._client.get(path).data
+        with self._client.get(path) as answer:
+            content: bytes = answer.data
         return content
 
     def work(self, job_id: str) -> None:

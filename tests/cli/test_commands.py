@@ -1,0 +1,131 @@
+"""The command line, without a server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+MODELS = """
+default: any
+models:
+  text: {backend: still, modality: t2v, defaults: {width: 64, height: 64, num_frames: 5, steps: 3, negative_prompt: ''}}
+  image: {backend: still, modality: i2v, defaults: {width: 64, height: 64, num_frames: 5, steps: 3, negative_prompt: ''}}
+  far: {backend: still, modality: t2v, source: some-org/far-away}
+routes:
+  any: [text, image]
+"""
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run `framegate ...` in this process; return its status, output and messages."""
+    from router.cli.main import main
+
+    (tmp_path / "models.yaml").write_text(MODELS)
+    monkeypatch.setenv("FRAMEGATE_MODELS", str(tmp_path / "models.yaml"))
+    monkeypatch.setenv("FRAMEGATE_DATA", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+
+    def framegate(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["framegate", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), said.out, said.err
+
+    return framegate
+
+
+def test_check_counts_what_is_right(run: Run) -> None:
+    status, out, _ = run("check")
+
+    assert (status, "3 models, 1 routes, no problem" in out) == (0, True)
+
+
+def test_check_reports_every_problem_with_its_line(run: Run, tmp_path: Path) -> None:
+    bad = (
+        "models:\n  a: {backend: nobody, modality: t2v}\n  b: {backend: still}\n  c: {backend: still, modality: t3v}\n"
+    )
+    (tmp_path / "models.yaml").write_text(bad)
+    status, _, err = run("check")
+
+    assert status > 0
+    assert [line.split(":")[1] for line in err.splitlines()] == ["2", "3", "4"]
+
+
+def test_check_holds_a_backend_against_its_contract(run: Run) -> None:
+    status, out, _ = run("check", "--contract", "still")
+
+    assert status == 0
+    assert out.count(": kept") == 16
+    assert "text: each step is reported: kept" in out
+
+
+def test_check_of_an_unknown_backend_says_which_there_are(run: Run) -> None:
+    status, _, err = run("check", "--contract", "nobody")
+
+    assert status > 0
+    assert "no backend is called 'nobody'; there are" in err
+
+
+def test_models_shows_a_table(run: Run) -> None:
+    status, out, _ = run("models")
+
+    rows = [line.split() for line in out.splitlines()]
+    assert status == 0
+    assert rows[0] == ["NAME", "MODALITY", "BACKEND", "WEIGHTS", "STATE", "SOURCE"]
+    assert rows[1] == ["text", "t2v", "still", "none", "not", "loaded", "-"]
+    assert rows[3] == ["far", "t2v", "still", "missing", "not", "loaded", "some-org/far-away"]
+    assert rows[4] == ["any", "(default)", "route", "-", "-", "-", "text,", "image"]
+
+
+def test_pull_has_nothing_to_fetch_for_models_without_a_hub(run: Run) -> None:
+    assert "nothing to fetch" in run("pull", "text")[1]
+
+
+def test_pull_of_an_unknown_model_says_which_there_are(run: Run) -> None:
+    status, _, err = run("pull", "nobody")
+
+    assert (status > 0, "no model is called 'nobody'; the models file has text, image, far" in err) == (True, True)
+
+
+def test_a_bad_setting_is_one_clear_message(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FRAMEGATE_THREADS", "many")
+    status, _, err = run("models")
+
+    assert status > 0
+    assert "FRAMEGATE_THREADS" in err
+    assert "Traceback" not in err
+
+
+def test_a_device_that_is_none_is_refused(run: Run) -> None:
+    status, _, err = run("serve", "--device", "tpu")
+
+    assert (status > 0, "a device is cpu, cuda:0, cuda:1, ... or all, got 'tpu'" in err) == (True, True)
+
+
+def test_generate_works_without_a_server(run: Run, tmp_path: Path) -> None:
+    status, out, err = run("generate", "a red ball", "-o", "ball.mp4", "--seed", "3", "--url", "embedded")
+
+    assert (status, out.splitlines()[-1]) == (0, "ball.mp4 (seed 3, text)"), err
+    assert (tmp_path / "ball.mp4").read_bytes()[4:8] == b"ftyp"
+
+
+def test_generate_takes_an_image(run: Run, tmp_path: Path) -> None:
+    from conftest import png
+
+    (tmp_path / "a.png").write_bytes(png())
+    status, out, _ = run("generate", "go", "--image", "a.png", "--num-frames", "1", "--url", "embedded")
+
+    assert (status, out.splitlines()[-1].partition(" ")[0]) == (0, "video.png")
+    assert "image)" in out
+
+
+def test_generate_says_why_not(run: Run) -> None:
+    status, _, err = run("generate", "go", "--model", "image", "--url", "embedded")
+
+    assert status > 0
+    assert "image is image-to-video: it needs an image, got text only" in err

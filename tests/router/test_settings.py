@@ -1,0 +1,53 @@
+"""Every setting comes from the environment, is checked, and stands in the documentation."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from router.errors import BootError
+from router.settings import Settings, table
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def test_every_setting_is_documented_with_its_default_and_meaning() -> None:
+    text = README.read_text().split("<!-- settings -->")[1].split("<!-- /settings -->")[0]
+    rows = re.findall(r"^\| `(\w+)` \| ([^|]*) \| ([^|]*) \|$", text, re.MULTILINE)
+
+    assert rows == [(name, f"`{default}`" if default else "-", meaning) for name, default, meaning in table()]
+
+
+def test_settings_come_from_the_environment() -> None:
+    environ = {"FRAMEGATE_DATA": "/srv/framegate", "FRAMEGATE_THREADS": "100", "FRAMEGATE_NO_AUTH": "1"}
+    settings = Settings.from_environ({**environ, "FRAMEGATE_PLUGINS": "/a.py:/b"})
+
+    assert (settings.data, settings.threads, settings.no_auth) == (Path("/srv/framegate"), 100, True)
+    assert settings.plugins == (Path("/a.py"), Path("/b"))
+
+
+def test_every_bad_setting_is_named_at_once() -> None:
+    environ = {
+        "FRAMEGATE_THREADS": "many",
+        "FRAMEGATE_WORKERS": "0",
+        "FRAMEGATE_WAIT_SECONDS": "nan",
+        "FRAMEGATE_NO_AUTH": "perhaps",
+        "FRAMEGATE_LOG_FORMAT": "xml",
+        "FRAMEGATE_LOG_LEVEL": "LOUD",
+    }
+    with pytest.raises(BootError) as refused:
+        Settings.from_environ(environ)
+
+    lines = refused.value.message.splitlines()
+    assert [line.partition(":")[0] for line in lines] == sorted(environ, key=list(dict.fromkeys(order())).index)
+    assert "FRAMEGATE_WORKERS: must be a whole number of at least 1, got '0'" in lines
+
+
+def order() -> list[str]:
+    return [name for name, _, _ in table()]
+
+
+def test_other_variables_are_left_alone() -> None:
+    assert Settings.from_environ({"FRAMEGATE_UNKNOWN": "x", "PATH": "/bin"}) == Settings()
