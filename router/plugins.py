@@ -88,6 +88,12 @@ def missing(backend: Backend) -> tuple[str, ...]:
     return tuple(module for module in backend.requires if importlib.util.find_spec(module) is None)
 
 
+def wanted(backend: Backend) -> str:
+    """Say what `backend` needs and lacks, and the command that brings it."""
+    advice = f": pip install 'framegate[{backend.extra}]'" if backend.extra else ""
+    return f"the backend {backend.name} needs {', '.join(missing(backend))}{advice}"
+
+
 def _packaged() -> Iterator[ModuleType]:
     package = importlib.import_module("plugins")
     for module in pkgutil.iter_modules(package.__path__, "plugins."):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from registry import Registry
 from registry.families import find as find_family
@@ -50,5 +51,6 @@ def _registry(settings: Settings, plugins: Plugins) -> Registry:
     backends = plugins.backends.values()
     if settings.model is None:
         return load(settings.models, backends)
-    snapshot = cached(settings.model, None) if is_hub_id(settings.model) and not find_family(settings.model) else None
-    return load_one(settings.model, "diffusers", backends, download=True, folder=snapshot)
+    remote = is_hub_id(settings.model) and not Path(settings.model).is_dir()
+    snapshot = cached(settings.model, None) if remote and not find_family(settings.model) else None
+    return load_one(settings.model, "diffusers", backends, download=remote, folder=snapshot)

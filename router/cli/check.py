@@ -12,7 +12,7 @@ from router.cli.options import with_single_model
 from router.engine.contract import CHECKS, ContractBroken, Subject
 from router.engine.device import devices
 from router.errors import BootError
-from router.plugins import missing
+from router.plugins import missing, wanted
 from router.settings import Settings
 from router.system import System, assemble
 
@@ -25,9 +25,8 @@ def check(settings: Settings, contract: str | None) -> None:
     system = assemble(settings)
     registry = system.registry
     for backend in system.plugins.backends.values():
-        if lacking := missing(backend):
-            advice = f"; pip install 'framegate[{backend.extra}]'" if backend.extra else ""
-            click.echo(f"note: the backend {backend.name} needs {', '.join(lacking)}{advice}")
+        if missing(backend):
+            click.echo(f"note: {wanted(backend)}")
     counted = f"{len(registry.models)} models, {len(registry.routes)} routes"
     click.echo(f"{registry.file or settings.model}: {counted}, no problem")
     if contract is not None and not _keeps(system, contract):

@@ -40,7 +40,7 @@ class Remote:
         try:
             with self._open("/healthz", timeout=2):
                 return True
-        except (CallFailed, OSError):
+        except CallFailed:
             return False
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -63,6 +63,8 @@ class Remote:
             return urllib.request.urlopen(urllib.request.Request(url, data, headers, method=method), timeout=timeout)
         except urllib.error.HTTPError as error:
             raise CallFailed(_said(error.read(), error.code)) from None
+        except urllib.error.URLError as error:
+            raise CallFailed(f"no server answers at {self._url}: {error.reason}") from None
 
 
 class Embedded:

@@ -37,6 +37,7 @@ def main(device: str, parent: int, pipe: int) -> None:
     die_with(parent)
     settings = Settings.from_environ()
     logs.configure(settings)
+    encode.require()
     with hold(settings.data, device):
         worker = Worker(assemble(settings, plugins=[encode]), device, Beats(pipe))
         for number in (signal.SIGTERM, signal.SIGINT):

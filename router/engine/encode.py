@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from router import images
-from router.errors import DiskFull, GenerationFailed
+from router.errors import BootError, DiskFull, GenerationFailed
 from router.hookspecs import hookimpl
 from router.values import Frames, Pixels
 
@@ -19,6 +20,12 @@ from router.values import Frames, Pixels
 _X264 = {"preset": "medium", "crf": "18", "x264-params": "cpu-independent=1"}
 _THREADS = 8
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def require() -> None:
+    """Raise `BootError` where PyAV is not installed."""
+    if importlib.util.find_spec("av") is None:
+        raise BootError("an engine needs PyAV to write videos: pip install 'framegate[engine]'")
 
 
 @hookimpl(trylast=True)

@@ -17,7 +17,7 @@ from router.artifacts import digest
 from router.engine.keeper import Keeper
 from router.engine.reporting import Beat, Reporter
 from router.engine.residency import Residency, Resident
-from router.errors import DiskFull, EngineError, GenerationFailed, JobCancelled, OutOfMemory
+from router.errors import BootError, DiskFull, EngineError, GenerationFailed, JobCancelled, OutOfMemory
 from router.system import System
 from router.values import Artifact, EngineState, Failure, Frames, Job, Lease, Phase, Task
 
@@ -35,7 +35,7 @@ class Worker:
         self._device = device
         self._beat = beat
         self._id = f"{device}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        self._models = tuple(model.name for model in system.registry.models if _runs(system, model))
+        self._models = runnable(system)
         self._residency = Residency(system, device)
         self._job: str | None = None
         self.keeper = Keeper(system.jobs, self._state, system.settings.renew_seconds)
@@ -155,8 +155,20 @@ class Worker:
         return EngineState(self._id, self._device, os.getpid(), self._models, self._residency.names, self._job)
 
 
-def _runs(system: System, model: ModelSpec) -> bool:
-    return not plugins.missing(system.plugins.backends[model.backend])
+def runnable(system: System) -> tuple[str, ...]:
+    """Return the models whose backends have all that they need in this Python; warn of the others.
+
+    Raises `BootError` when there is none: an engine that could only wait would look like one that works.
+    """
+    lacks = {name: plugins.missing(backend) for name, backend in system.plugins.backends.items()}
+    used = sorted({model.backend for model in system.registry.models if lacks[model.backend]})
+    wants = [plugins.wanted(system.plugins.backends[name]) for name in used]
+    able = tuple(model.name for model in system.registry.models if not lacks[model.backend])
+    if not able:
+        raise BootError(f"no model can run here: {'; '.join(wants)}")
+    for want in wants:
+        log.warning("%s; its models are not run here", want)
+    return able
 
 
 def _failure(error: Exception, phase: Phase) -> Failure:

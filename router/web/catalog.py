@@ -9,6 +9,7 @@ from typing import Any
 from flask import Blueprint, Response, jsonify
 
 from registry import ModelSpec, Route
+from registry.source import is_hub_id
 from router.errors import UnknownModel
 from router.system import System
 
@@ -55,7 +56,7 @@ class Catalog:
             **common,
             "modality": entry.modality.word,
             "backend": entry.backend,
-            "source": entry.source,
+            "source": _public_source(entry),
             "revision": entry.revision,
             "weights": self._system.weights.state(entry),
             "state": "loaded" if entry.name in resident else "cold",
@@ -63,3 +64,8 @@ class Catalog:
             "defaults": asdict(entry.defaults),
             "limits": asdict(entry.limits),
         }
+
+
+def _public_source(model: ModelSpec) -> str | None:
+    """Return a hub id as it is, of a folder only its name: where it lies is the operator's business."""
+    return model.source if model.source is None or is_hub_id(model.source) else model.source.rpartition("/")[2]

@@ -124,6 +124,13 @@ def test_generate_takes_an_image(run: Run, tmp_path: Path) -> None:
     assert "image)" in out
 
 
+def test_generate_says_when_no_server_answers(run: Run) -> None:
+    status, _, err = run("generate", "go", "--url", "http://127.0.0.1:1")
+
+    assert status > 0
+    assert "no server answers at http://127.0.0.1:1: [Errno 111] Connection refused" in err
+
+
 def test_generate_says_why_not(run: Run) -> None:
     status, _, err = run("generate", "go", "--model", "image", "--url", "embedded")
 
