@@ -10,7 +10,8 @@ from router.errors import JobCancelled
 from router.jobs import JobStore
 from router.values import Frames, Lease, Phase, Pixels, Progress
 
-WRITE_SECONDS = 0.1  # progress that comes faster is only read back, not stored
+WRITE_SECONDS = 0.1  # progress that comes faster is not stored
+CHECK_SECONDS = 0.02  # and within this of the last look at the store, it is not looked at again
 SPAN = {Phase.DOWNLOAD: (0, 0), Phase.LOAD: (0, 0), Phase.STEP: (0, 90), Phase.DECODE: (90, 99)}  # percent of the job
 
 
@@ -28,6 +29,7 @@ class Reporter:
         self._lease = lease
         self._beat = beat
         self._written = 0.0
+        self._checked = 0.0
         self.current = Phase.LOAD
 
     def phase(self, phase: Phase) -> Callable[..., None]:
@@ -54,14 +56,19 @@ class Reporter:
     def _report(self, phase: Phase, done: int, total: int) -> None:
         changed, self.current = phase is not self.current, phase
         self._beat(phase)
+        if not self._stored(changed, _progress(phase, done, total)):
+            raise JobCancelled(f"job {self._lease.job} is no longer this engine's")
+
+    def _stored(self, changed: bool, progress: Progress) -> bool:
+        """Store the progress if it is time to; return False when the lease is known to be lost."""
         now = time.monotonic()
         if changed or now - self._written >= WRITE_SECONDS:
-            self._written = now
-            held = self._store.report(self._lease, _progress(phase, done, total))
-        else:
-            held = self._store.holds(self._lease)
-        if not held:
-            raise JobCancelled(f"job {self._lease.job} is no longer this engine's")
+            self._written = self._checked = now
+            return self._store.report(self._lease, progress)
+        if now - self._checked >= CHECK_SECONDS:
+            self._checked = now
+            return self._store.holds(self._lease)
+        return True
 
 
 def _progress(phase: Phase, done: int, total: int) -> Progress:
