@@ -6,6 +6,7 @@ from registry import RegistryError
 from router import logs
 from router.errors import BootError
 from router.settings import Settings
+from router.supervisor import CANNOT_START
 from router.system import assemble
 from router.web import create_app
 
@@ -15,4 +16,4 @@ try:
     app = create_app(assemble(settings))
 except (BootError, RegistryError) as error:
     print(f"framegate cannot start:\n{error}", file=sys.stderr)
-    sys.exit(4)  # gunicorn gives up instead of starting the worker again
+    sys.exit(CANNOT_START)  # gunicorn gives up instead of starting the worker again

@@ -53,6 +53,7 @@ def make_family(folder: Path) -> None:
         _write_shared(draft / "shared")
         for name, recipe in RECIPES.items():
             _write_model(draft / name, recipe)
+        shutil.rmtree(folder, ignore_errors=True)  # what is there is not whole
         os.rename(draft, folder)
 
 

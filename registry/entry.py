@@ -67,6 +67,7 @@ class Entry:
             revision=self.given.get("revision"),
             download=self.given.get("download", False),
             family=self.family.name if self.family else None,
+            experts=basis.experts,
             aliases=tuple(self.given.get("aliases", ())),
             options=MappingProxyType(options),
         )

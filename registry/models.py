@@ -55,7 +55,8 @@ class ModelSpec:
     `source` is a local folder, a hub id, `embedded:NAME` for the family that comes with the
     package, or None for a backend without weights. `folder` is None until an engine has obtained
     the weights; a backend's `load_model` always sees it filled. `options` have been
-    validated by the schema that the backend declared.
+    validated by the schema that the backend declared. With two `experts` the first steps are guided
+    by `guidance_scale`, the last ones by `guidance_scale_2`.
     """
 
     name: str
@@ -68,6 +69,7 @@ class ModelSpec:
     revision: str | None = None
     download: bool = False
     family: str | None = None
+    experts: int = 1
     aliases: tuple[str, ...] = ()
     options: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
     folder: Path | None = None

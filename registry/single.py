@@ -20,7 +20,6 @@ def load_one(
     source: str,
     backend_name: str,
     backends: Iterable[BackendInfo],
-    revision: str | None = None,
     download: bool = False,
     folder: Path | None = None,
 ) -> Registry:
@@ -37,7 +36,7 @@ def load_one(
     except ValueError as error:
         raise RegistryError([Problem(source, 0, "", str(error))]) from error
     document = Document(source)
-    entry = {"source": source, "backend": backend_name, "revision": revision, "download": download}
+    entry = {"source": source, "backend": backend_name, "download": download}
     known = {backend.name: backend for backend in backends}
     model = Entry(document, (), entry, Path.cwd(), family).model(_name(source), known)
     if document.problems or model is None:

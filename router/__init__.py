@@ -2,6 +2,7 @@
 
 from registry import Input, Modality, ModelSpec
 from router.errors import (
+    DeviceLost,
     GenerationFailed,
     InvalidRequest,
     JobCancelled,
@@ -15,6 +16,7 @@ from router.values import Backend, Frames, Job, Pixels, Pool, Report, Task
 
 __all__ = [
     "Backend",
+    "DeviceLost",
     "Frames",
     "GenerationFailed",
     "Input",

@@ -32,9 +32,14 @@ class ArtifactStore:
         return (self._folder("inputs", job_id) / name).read_bytes()
 
     def part(self, job_id: str, attempt: int, suffix: str) -> Path:
-        """Return where an attempt writes its output; `publish` it when it is whole."""
+        """Return where an attempt writes its output; `publish` it when it is whole.
+
+        What an earlier attempt left half written goes.
+        """
         folder = self._folder("videos", job_id)
         folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob("*.part*"):
+            left.unlink(missing_ok=True)
         return folder / f"{attempt}.part{suffix}"
 
     def publish(self, part: Path) -> Path:

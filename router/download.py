@@ -18,6 +18,7 @@ def snapshot(repo: str, revision: str | None, report: Callable[[int, int], None]
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
+    report(0, 1)
     try:
         folder = snapshot_download(repo, revision=revision, allow_patterns=list(WANTED), tqdm_class=_counting(report))
     except (HfHubHTTPError, LocalEntryNotFoundError, HFValidationError, HTTPError, OSError) as error:

@@ -6,7 +6,7 @@ import secrets
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from registry import Defaults, ModelSpec
+from registry import ModelSpec
 from router.errors import InvalidRequest, LimitExceeded
 from router.requests import Options, Request
 from router.values import Task
@@ -41,7 +41,7 @@ def settle(model: ModelSpec, request: Request) -> Effective:
         frames_per_second=_or(options.frames_per_second, defaults.frames_per_second),
         steps=_or(options.steps, defaults.steps),
         guidance_scale=_or(options.guidance_scale, defaults.guidance_scale),
-        guidance_scale_2=_second_guidance(options, defaults),
+        guidance_scale_2=_second_guidance(model, options),
         flow_shift=_or(options.flow_shift, defaults.flow_shift.at(width, height)),
         seed=_or(request.seed, secrets.randbelow(SEEDS)),
         given=request.given,
@@ -79,11 +79,12 @@ def _size(model: ModelSpec, options: Options, where: str) -> tuple[int, int]:
     return width // multiple * multiple, height // multiple * multiple
 
 
-def _second_guidance(options: Options, defaults: Defaults) -> float | None:
-    """The second follows a first that was given where the model has no second of its own."""
-    if options.guidance_scale_2 is not None:
-        return options.guidance_scale_2
-    return defaults.guidance_scale_2
+def _second_guidance(model: ModelSpec, options: Options) -> float | None:
+    """Of two experts, the second follows the first where the model has no second guidance of its own."""
+    if model.experts == 1:
+        return None
+    first = _or(options.guidance_scale, model.defaults.guidance_scale)
+    return _or(options.guidance_scale_2, _or(model.defaults.guidance_scale_2, first))
 
 
 def _hold_limits(model: ModelSpec, task: Task, where: str) -> None:
@@ -110,4 +111,6 @@ def _adjusted(model: ModelSpec, options: Options, task: Task) -> tuple[str, ...]
         )
     if options.num_frames and options.num_frames != task.num_frames:
         warnings.append(f"num_frames {options.num_frames} was made {task.num_frames}: the model takes 4k+1 frames")
+    if options.guidance_scale_2 is not None and model.experts == 1:
+        warnings.append(f"guidance_scale_2 has no effect: {model.name} has one expert")
     return tuple(warnings)

@@ -13,6 +13,7 @@ RouterError
     + LoadFailed   DownloadFailed   GenerationFailed   OutOfMemory   NumericalError
     + TimedOut   DiskFull   EngineLost
   x JobCancelled     stops a backend at its next report
+  x DeviceLost       ends the engine process; its job is tried again on a fresh one
   x BootError        the house cannot open: a setting, plugin or device is wrong; ends the process
 
 A message says what is, what was needed, what was got. `message` of a RequestError, Unavailable or
@@ -210,6 +211,10 @@ class EngineLost(EngineError):
 
 class JobCancelled(RouterError):
     """The job is no longer ours: cancelled, deleted, or taken over. Stops a backend at its next report."""
+
+
+class DeviceLost(RouterError):
+    """The device answers nothing any more (a CUDA error that is not about memory): only a new process helps."""
 
 
 class BootError(RouterError):

@@ -70,7 +70,11 @@ def unload_model(model: ModelSpec, loaded: Any) -> None:
 
 @hookspec
 def job_changed(job: Job) -> None:
-    """Hear of a change of status, at least once; an exception is logged and harms nobody."""
+    """Hear of a change of status; an exception is logged and harms nobody.
+
+    Called by the process that made the change, after it is stored: a process that is killed in
+    between says nothing, so what must not be missed is read from the store.
+    """
 
 
 @hookspec
@@ -80,4 +84,4 @@ def configure_app(app: Flask) -> None:
 
 @hookspec
 def add_commands(cli: click.Group) -> None:
-    """Add subcommands to `framegate`."""
+    """Add subcommands to `framegate`; a plugin file must then be in `FRAMEGATE_PLUGINS`, which is read first."""

@@ -51,7 +51,6 @@ class Intake:
         job = Job(
             id=uuid.uuid4().hex,
             owner=owner,
-            asked=request.model or entry.name,
             model=model.name,
             task=task,
             form=request.form,

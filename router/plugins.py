@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import inspect
 import logging
 import pkgutil
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -117,13 +119,18 @@ def _own(places: Iterable[Path]) -> Iterator[ModuleType]:
 
 
 def _import_file(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"framegate_plugin_{path.stem}", path)
+    """Import a file once in a process, under a name that no other file has."""
+    name = f"framegate_plugin_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise BootError(f"{path}: a plugin must be a Python file (.py)")
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except (ImportError, SyntaxError, NameError, AttributeError, TypeError, ValueError) as error:
+    except Exception as error:  # a stranger's file may raise anything; the boot ends either way
+        del sys.modules[name]
         raise BootError(f"{path}: the plugin cannot be imported: {type(error).__name__}: {error}") from error
     return module
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from router.errors import BootError
+
+FREE_THREADS = 32  # of a web process: they answer health checks and polls while all others wait
 
 
 def _setting(default: Any, meaning: str, parse: Callable[[str], Any] = str) -> Any:
@@ -34,15 +37,19 @@ def _path(text: str) -> Path:
 
 
 def _positive(text: str) -> float:
-    if not 0 < (number := float(text)) < float("inf"):
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0
+    if not 0 < number < float("inf"):
         raise ValueError(f"must be a number above 0, got {text!r}")
     return number
 
 
 def _count(text: str) -> int:
-    if (number := int(text)) < 1:
+    if not re.fullmatch(r"[1-9][0-9]{0,17}", text):
         raise ValueError(f"must be a whole number of at least 1, got {text!r}")
-    return number
+    return int(text)
 
 
 def _log_format(text: str) -> str:
@@ -74,6 +81,7 @@ class Settings:
     data: Path = _setting(_data_folder, "folder of the job store, inputs, videos and embedded weights", _path)
     models: Path = _setting(_models_file, "the models file", _path)
     model: str | None = _setting(None, "serve this one hub id or folder and no models file")
+    backend: str = _setting("diffusers", "the backend of that one model")
     plugins: tuple[Path, ...] = _setting((), "plugin files or folders of your own, separated by ':'", _paths)
     no_auth: bool = _setting(False, "1: listen beyond loopback although nobody needs a key", _flag)
     public_url: str = _setting("", "put before the paths of videos and images, such as https://video.example.org")
@@ -103,14 +111,41 @@ class Settings:
         problems = []
         for entry in fields(cls):
             name = variable(entry.name)
-            if name in environ:
+            if environ.get(name):  # empty counts as not set
                 try:
                     values[entry.name] = entry.metadata["parse"](environ[name])
                 except ValueError as error:
                     problems.append(f"{name}: {error}")
         if problems:
             raise BootError("\n".join(problems))
-        return cls(**values)
+        settings = cls(**values)
+        settings._check()
+        return settings
+
+    def _check(self) -> None:
+        """Raise `BootError` where two settings contradict each other."""
+        if self.threads <= FREE_THREADS:
+            raise BootError(
+                f"FRAMEGATE_THREADS: must be above {FREE_THREADS}, the threads that never wait, got {self.threads}"
+            )
+        if self.renew_seconds * 2 > self.lease_seconds:
+            raise BootError(
+                "FRAMEGATE_RENEW_SECONDS: must be at most half of FRAMEGATE_LEASE_SECONDS "
+                f"({self.lease_seconds:g}), got {self.renew_seconds:g}"
+            )
+
+    @property
+    def waiters(self) -> int:
+        """How many requests of a web process may wait for a video."""
+        return self.threads - FREE_THREADS
+
+    def export(self) -> None:
+        """Put the places into this process's environment in a form that holds in any folder, for its children."""
+        os.environ[variable("data")] = str(self.data)
+        os.environ[variable("models")] = str(self.models)
+        os.environ[variable("plugins")] = os.pathsep.join(map(str, self.plugins))
+        if self.model and Path(self.model).is_dir():
+            os.environ[variable("model")] = str(Path(self.model).absolute())
 
 
 def variable(name: str) -> str:

@@ -13,10 +13,11 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-CANNOT_START = 4  # a child that ends with this would only fail again
+CANNOT_START = 4  # a child that ends with this at its first start would only fail again
 STOP_SECONDS = 8.0
 LONGEST_PAUSE = 30.0
 HEALTHY_SECONDS = 60.0
+PROVEN_SECONDS = 5.0  # a child without beats that lived so long has started once
 TICK_SECONDS = 0.2
 PR_SET_PDEATHSIG = 1
 log = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ class _Running:
         self.started = 0.0
         self.phase = "idle"
         self.beat = 0.0
+        self.proven = False
 
     def start(self) -> None:
         self.pipe, theirs = os.pipe()
@@ -71,28 +73,36 @@ class _Running:
         """Take what the child says; False when it has closed its end."""
         said = os.read(self.pipe, 65536)
         if said:
-            self.phase, self.beat = said.split()[-1].decode(), time.monotonic()
+            self.phase, self.beat, self.proven = said.split()[-1].decode(), time.monotonic(), True
         return bool(said)
 
     def hung(self) -> bool:
         allowed = self.child.stall.get(self.phase)
         return allowed is not None and time.monotonic() - self.beat > allowed
 
-    def ended(self) -> int:
-        """Take leave of a process that ended; plan the next start, later each time."""
+    def kill(self) -> None:
+        """Kill the child and what it started; a later `poll` reaps it, since the driver may keep it for a while."""
+        if self.process is not None and self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+
+    def ended(self) -> bool:
+        """Take leave of a process that ended; plan the next start, later each time. False when there is none."""
         assert self.process is not None
-        code = self.process.returncode
+        code, self.process = self.process.returncode, None
         os.close(self.pipe)
-        self.process = None
         lived = time.monotonic() - self.started
+        self.proven = self.proven or lived > PROVEN_SECONDS
+        if code == CANNOT_START and not self.proven:
+            log.error("%s cannot start", self.child.name)
+            return False
         self.pause = 0.5 if lived > HEALTHY_SECONDS else min(max(self.pause * 2, 0.5), LONGEST_PAUSE)
         self.start_at = time.monotonic() + self.pause
         log.warning("%s ended with %d; starting it again in %.1f s", self.child.name, code, self.pause)
-        return code
+        return True
 
 
 class Supervisor:
-    """Runs its children until SIGTERM or SIGINT, or until one cannot start."""
+    """Runs its children until SIGTERM or SIGINT, or until one could not start even once."""
 
     def __init__(self, children: Sequence[Child]) -> None:
         self._children = [_Running(child) for child in children]
@@ -122,33 +132,29 @@ class Supervisor:
         for key, _ in self._selector.select(TICK_SECONDS):
             if not key.data.hear():
                 self._selector.unregister(key.fd)
-        for running in self._children:
-            if running.process is not None and self._check(running) == CANNOT_START:
-                return CANNOT_START
-        return 0
+        alive = [self._check(running) for running in self._children if running.process is not None]
+        return 0 if all(alive) else CANNOT_START
 
-    def _check(self, running: _Running) -> int | None:
-        process = running.process
-        assert process is not None
+    def _check(self, running: _Running) -> bool:
+        """Kill the child if it hangs and take leave if it ended; False when it will never start."""
         if running.hung():
             log.error("%s reported nothing in phase %s for too long: killing it", running.child.name, running.phase)
-            process.kill()
-            process.wait()
-        if process.poll() is None:
-            return None
+            running.kill()
+        if running.process is None or running.process.poll() is None:
+            return True
         if running.pipe in self._selector.get_map():
             self._selector.unregister(running.pipe)
         return running.ended()
 
     def _stop_children(self) -> None:
-        alive = [running.process for running in self._children if running.process is not None]
-        for process in alive:
-            process.terminate()
+        alive = [running for running in self._children if running.process is not None]
+        for running in alive:
+            if running.process is not None:
+                running.process.terminate()
         deadline = time.monotonic() + STOP_SECONDS
-        for process in alive:
-            try:
-                process.wait(max(deadline - time.monotonic(), 0.01))
-            except subprocess.TimeoutExpired:
-                log.warning("process %d did not stop in time: killing it", process.pid)
-                process.kill()
-                process.wait()
+        while time.monotonic() < deadline and any(r.process and r.process.poll() is None for r in alive):
+            time.sleep(0.02)
+        for running in alive:
+            if running.process is not None and running.process.poll() is None:
+                log.warning("%s did not stop in time: killing it", running.child.name)
+                running.kill()

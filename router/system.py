@@ -42,7 +42,7 @@ def assemble(settings: Settings, *, plugins: Iterable[object] = ()) -> System:
         max_attempts=settings.max_attempts,
         max_queued=settings.max_queued,
     )
-    weights = Weights(settings.data)
+    weights = Weights(settings.data, found.backends)
     return System(settings, _registry(settings, found), found, jobs, ArtifactStore(settings.data), weights)
 
 
@@ -53,4 +53,4 @@ def _registry(settings: Settings, plugins: Plugins) -> Registry:
         return load(settings.models, backends)
     remote = is_hub_id(settings.model) and not Path(settings.model).is_dir()
     snapshot = cached(settings.model, None) if remote and not find_family(settings.model) else None
-    return load_one(settings.model, "diffusers", backends, download=remote, folder=snapshot)
+    return load_one(settings.model, settings.backend, backends, download=remote, folder=snapshot)

@@ -23,7 +23,8 @@ class Backend:
 
     `requires` names the modules that must be importable where an engine runs it; `extra` is the
     `pip install framegate[...]` extra that brings them. The schema (a marshmallow class) validates
-    a model's `options` in the registry.
+    a model's `options` in the registry. `index` is the file by which a folder of weights is known
+    (`model_index.json` for the diffusers layout), None where any folder will do.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Backend:
     options: type[Schema] | None = None
     requires: tuple[str, ...] = ()
     extra: str = ""
+    index: str | None = None
 
 
 @dataclass(frozen=True)
@@ -165,15 +167,13 @@ class Progress:
 class Job:
     """One accepted request, as the store holds it; times are seconds since 1970.
 
-    `asked` is the name that the caller used, `model` the one that runs. `form` is what the HTTP
-    dialect must know to render the job again (how it was asked); no other room reads it.
-    `version` grows with every change of the row. `ahead` counts the queued jobs before it and
-    is filled by `get` alone.
+    `model` is the one that runs, whatever route was asked for. `form` is what the HTTP dialect must
+    know to render the job again (how it was asked); no other room reads it. `attempt` counts the claims.
+    `version` grows with every change of the row. `ahead` counts the queued jobs before it, where it waits.
     """
 
     id: str
     owner: str
-    asked: str
     model: str
     task: Task
     inputs: tuple[StoredInput, ...] = ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import nano
@@ -12,15 +12,18 @@ from registry.families import EMBEDDED
 from registry.source import is_hub_id
 from router.download import snapshot
 from router.errors import DownloadFailed, ModelUnavailable
+from router.values import Backend
 
 INDEX = "model_index.json"
+WEIGHTS = (".safetensors", ".onnx", ".bin", ".pt", ".pth", ".ckpt")  # the pickles are a backend's to refuse
 
 
 class Weights:
     """The folders of models: local ones, the hub's cache, and the family that comes with the package."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, backends: Mapping[str, Backend]) -> None:
         self._nano = data / f"nano-{nano.VERSION}"
+        self._backends = backends
 
     def locate(self, model: ModelSpec) -> Path | None:
         """Return the folder that holds the model's weights, None if there is none on this machine."""
@@ -28,9 +31,9 @@ class Weights:
             return None
         if model.source.startswith(EMBEDDED):
             return self._nano / model.source.removeprefix(EMBEDDED)
-        if Path(model.source).is_absolute():
-            return Path(model.source) if Path(model.source, INDEX).is_file() else None
-        return cached(model.source, model.revision)
+        folder = cached(model.source, model.revision) if is_hub_id(model.source) else Path(model.source)
+        index = self._backends[model.backend].index
+        return folder if folder is not None and (folder / (index or "")).exists() else None
 
     def state(self, model: ModelSpec) -> str:
         """Say in one word where the weights are: none, embedded, here, incomplete or missing."""
@@ -69,39 +72,51 @@ class Weights:
 
 
 def lacking(folder: Path) -> tuple[str, ...]:
-    """Return the files that a diffusers folder names and does not have."""
-    index = json.loads((folder / INDEX).read_text())
-    parts = [name for name, value in index.items() if isinstance(value, list) and len(value) == 2 and value[0]]
-    return tuple(missing for part in parts for missing in _lacking_part(folder, part))
+    """Return the files that a diffusers folder names, or must have, and does not have; of another layout, none."""
+    if not (folder / INDEX).is_file():
+        return ()
+    try:
+        index = json.loads((folder / INDEX).read_bytes())
+        parts = [name for name, value in index.items() if isinstance(value, list) and len(value) == 2 and value[0]]
+        return tuple(missing for part in parts for missing in _lacking_part(folder / part))
+    except (ValueError, AttributeError, KeyError):
+        return (INDEX,)  # or the list of a part's shards: cut short, like everything after it
 
 
-def _lacking_part(folder: Path, part: str) -> list[str]:
-    if not (folder / part).is_dir() or not any((folder / part).iterdir()):
-        return [f"{part}/"]
+def _lacking_part(part: Path) -> list[str]:
+    files = list(part.iterdir()) if part.is_dir() else []
+    if not files:
+        return [f"{part.name}/"]
     shards = {
         shard
-        for listing in (folder / part).glob("*.safetensors.index.json")
-        for shard in json.loads(listing.read_text())["weight_map"].values()
+        for listing in part.glob("*.index.json")
+        for shard in json.loads(listing.read_bytes())["weight_map"].values()
     }
-    broken = [path.name for path in (folder / part).iterdir() if not path.exists()]
-    return [f"{part}/{name}" for name in sorted({*broken, *(s for s in shards if not (folder / part / s).exists())})]
+    broken = {path.name for path in files if not path.exists()} | {s for s in shards if not (part / s).exists()}
+    has_weights = any(path.suffix in WEIGHTS for path in files)
+    if (part / "config.json").exists() and not has_weights and not shards:
+        broken.add(f"*{WEIGHTS[0]}")
+    return [f"{part.name}/{name}" for name in sorted(broken)]
 
 
 def cached(repo: str, revision: str | None) -> Path | None:
-    """Return the snapshot of a hub repository in the local cache."""
-    from huggingface_hub import try_to_load_from_cache
+    """Return the snapshot of a hub repository in the local cache, None if there is none."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
-    found = try_to_load_from_cache(repo, INDEX, revision=revision)
-    return Path(found).parent if isinstance(found, str) else None
+    try:
+        return Path(snapshot_download(repo, revision=revision, local_files_only=True))
+    except LocalEntryNotFoundError:
+        return None
 
 
 def _unavailable(model: ModelSpec, state: str, folder: Path | None) -> str:
     lack = f"{model.name} needs weights from {model.source}"
     if state == "incomplete" and folder is not None:
         first, *rest = lacking(folder)
-        lack += f", of which {first}" + (f" and {len(rest)} more files" if rest else "") + " are missing"
+        lack += f", of which {first} and {len(rest)} more are missing" if rest else f", of which {first} is missing"
     else:
         lack += ", which are not on this machine"
     if not is_hub_id(model.source):
-        return f"{lack}: a folder with {INDEX} was needed there"
+        return f"{lack}: a whole folder of weights is needed there"
     return f"{lack}: fetch them with 'framegate pull {model.name}', or set 'download: true' in its entry"

@@ -23,6 +23,7 @@ def declare_backend() -> Backend:
         options=DiffusersOptions,
         requires=("torch", "diffusers", "transformers"),
         extra="diffusers",
+        index="model_index.json",
     )
 
 

@@ -19,15 +19,15 @@ def dtype_for(option: str, device: str) -> torch.dtype:
     return DTYPES[option]
 
 
-def attention_for(option: str, device: str) -> str:
+def attention_for(option: str, device: str, dtype: torch.dtype) -> str:
     """Return diffusers' name of the attention backend.
 
     On Hopper and datacentre Blackwell torch's own first choice is FlashAttention 2, at half the rate of
-    cuDNN; elsewhere it is the best or equal. FlashAttention 3 runs on Hopper alone.
+    cuDNN; elsewhere it is the best or equal. FlashAttention 3 runs on Hopper alone. Both take 16 bits only.
     """
     if option != "auto":
         return option
-    if not device.startswith("cuda"):
+    if not device.startswith("cuda") or dtype is torch.float32:
         return "native"
     major, _ = torch.cuda.get_device_capability(device)
     if major == 9 and _has_flash_3():

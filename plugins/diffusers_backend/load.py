@@ -58,20 +58,18 @@ class Loaded:
 
     `parts` has what the pipelines are made of, but for the scheduler: that one has state, so each
     request gets its own from `scheduler` and `scheduler_config`. `encoding` guards what
-    diffusers keeps on the VAE while it encodes an image.
+    diffusers keeps on the VAE while it encodes an image. `prompts` are shared by all models of one encoder.
     """
 
     checkpoint: Checkpoint
     parts: dict[str, Any]
     scheduler: type[Any]
     scheduler_config: Mapping[str, Any]
-    encoder_key: Hashable
     encoding: Lock
     prompts: PromptCache
 
     def drop(self) -> None:
         self.parts.clear()
-        self.prompts.clear()
 
 
 def load(model: ModelSpec, device: str, pool: Pool, report: Report) -> Loaded:
@@ -87,7 +85,10 @@ def _load(model: ModelSpec, folder: Path, device: str, pool: Pool, report: Repor
     options = Options.of(model)
     checkpoint = checkpoints.read(folder)
     checkpoint.require(model.modality)
-    place = Place(device, dtype_for(options.dtype, device), attention_for(options.attention, device))
+    dtype = dtype_for(options.dtype, device)
+    place = Place(device, dtype, attention_for(options.attention, device, dtype))
+    if device.startswith("cuda"):
+        torch.cuda.set_device(device)  # else every engine would also hold memory on the first card
     pooled = [part for part in checkpoint.parts.values() if part.name != "scheduler"]
     keys = {part.name: place.key(part) for part in pooled}
     parts = {}
@@ -99,9 +100,11 @@ def _load(model: ModelSpec, folder: Path, device: str, pool: Pool, report: Repor
         checkpoint,
         parts,
         *_scheduler(checkpoint.parts["scheduler"]),
-        keys["text_encoder"],
         pool.part(("encoding", keys["vae"]), Lock),
-        PromptCache(options.prompt_cache_bytes),
+        pool.part(
+            ("prompts", keys["text_encoder"], options.prompt_cache_bytes),
+            lambda: PromptCache(options.prompt_cache_bytes),
+        ),
     )
 
 

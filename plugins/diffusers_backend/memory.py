@@ -9,22 +9,30 @@ from contextlib import contextmanager
 
 import torch
 
-from router import OutOfMemory
+from router import DeviceLost, OutOfMemory
 
 # what else than torch.OutOfMemoryError says the same: the host's allocator, cuBLAS' workspace
-SIGNS = ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
+SIGNS = (
+    "can't allocate memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
 
 
 @contextmanager
 def out_of_memory(doing: str, hint: str) -> Iterator[None]:
     """Turn running out of memory into `OutOfMemory`: `doing` says what was asked, `hint` what would help.
 
+    A device that failed for good becomes `DeviceLost`.
     Best around a single call: what that call held is let go of before the error travels on, so that
     a caller who retries has the memory.
     """
     try:
         yield
     except (MemoryError, RuntimeError) as error:
+        if is_device_lost(error):
+            raise DeviceLost(f"the device failed {doing}: {error}") from error
         if not is_out_of_memory(error):
             raise
         traceback.clear_frames(error.__traceback__)
@@ -36,6 +44,11 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in SIGNS)
+
+
+def is_device_lost(error: BaseException) -> bool:
+    """Say whether a CUDA error other than want of memory ended the process's context: nothing works after it."""
+    return isinstance(error, RuntimeError) and "CUDA error:" in str(error) and not is_out_of_memory(error)
 
 
 def free() -> None:

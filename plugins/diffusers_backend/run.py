@@ -35,7 +35,7 @@ def run(model: ModelSpec, loaded: Loaded, task: Task, report: Report) -> Frames:
 
 
 def _prompt(loaded: Loaded, pipe: Any, text: str) -> Prompt:
-    return loaded.prompts.get((loaded.encoder_key, text), lambda: prompts.encode(pipe, text))
+    return loaded.prompts.get(text, lambda: prompts.encode(pipe, text))
 
 
 def _decoded(vae: Any, latents: torch.Tensor, task: Task) -> Iterator[Pixels]:

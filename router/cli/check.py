@@ -50,6 +50,8 @@ def _broken(subject: Subject, check: Callable[[Subject], None]) -> str | None:
         check(subject)
     except ContractBroken as broken:
         return f"BROKEN: {broken.message}"
+    except Exception as error:  # a stranger's code under test
+        return f"BROKEN: {type(error).__name__}: {error}"
     return None
 
 

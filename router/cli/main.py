@@ -11,7 +11,6 @@ from router.cli import check, generate, models, processes, pull
 from router.errors import RouterError
 from router.plugins import Plugins, find
 from router.settings import Settings
-from router.supervisor import CANNOT_START
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -30,11 +29,6 @@ def main() -> None:
         Plugins(find(Settings.from_environ().plugins)).hook.add_commands(cli=cli)
         cli()
     except RegistryError as error:
-        sys.exit(_said(str(error)))
+        sys.exit(str(error))
     except RouterError as error:
-        sys.exit(_said(f"framegate: {error.message}"))
-
-
-def _said(message: str) -> int:
-    click.echo(message, err=True)
-    return CANNOT_START
+        sys.exit(f"framegate: {error.message}")

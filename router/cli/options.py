@@ -19,6 +19,7 @@ SHARED = (
 SINGLE = click.option(
     "--model", "single", metavar="REPO_OR_FOLDER", help="One model instead of a models file. [FRAMEGATE_MODEL]"
 )
+BACKEND = click.option("--backend", metavar="NAME", help="The backend of that one model. [FRAMEGATE_BACKEND]")
 
 
 def with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -26,7 +27,7 @@ def with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def run(**arguments: Any) -> Any:
-        for option, setting in (("models", "models"), ("data", "data"), ("single", "model")):
+        for option, setting in (("models", "models"), ("data", "data"), ("single", "model"), ("backend", "backend")):
             if (value := arguments.pop(option, None)) is not None:
                 os.environ[variable(setting)] = value
         if plugins := arguments.pop("plugins"):
@@ -41,4 +42,5 @@ def with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def with_single_model(command: Callable[..., Any]) -> Callable[..., Any]:
     """As `with_settings`, with `--model` for a server of one model."""
-    return SINGLE(with_settings(command))
+    single: Callable[..., Any] = SINGLE(BACKEND(with_settings(command)))
+    return single

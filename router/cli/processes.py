@@ -16,7 +16,9 @@ from router.supervisor import Child, Supervisor
 from router.system import assemble
 from router.values import Phase
 
-GUNICORN_CONF = Path(router.__file__).parent / "deploy" / "gunicorn.conf.py"
+CODE = Path(router.__file__).parents[1]
+GUNICORN_CONF = CODE / "router" / "deploy" / "gunicorn.conf.py"
+PYTHON = (sys.executable, "-P", "-m")  # without the working folder, where a wsgi.py of somebody else may lie
 GRACEFUL_SECONDS = 5  # `serve` stops within ten
 
 device_option = click.option(
@@ -33,6 +35,7 @@ device_option = click.option(
 def serve(settings: Settings, host: str, port: int, socket: str | None, asked: tuple[str, ...]) -> None:
     """Run the web half and one engine per device until SIGTERM or Ctrl-C."""
     logs.configure(settings)
+    settings.export()
     assemble(settings)  # every problem of settings, plugins and models is said here, once
     bind = f"unix:{socket}" if socket else f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     engines = [_engine(device, settings) for device in devices(asked)]
@@ -45,12 +48,13 @@ def serve(settings: Settings, host: str, port: int, socket: str | None, asked: t
 def engine(settings: Settings, asked: tuple[str, ...]) -> None:
     """Run one engine per device, without the web half."""
     logs.configure(settings)
+    settings.export()
     assemble(settings)
     sys.exit(Supervisor([_engine(device, settings) for device in devices(asked)]).run())
 
 
 def _web(bind: str) -> Child:
-    command = (sys.executable, "-m", "gunicorn", "-c", str(GUNICORN_CONF), "-b", bind)
+    command = (*PYTHON, "gunicorn", "-c", str(GUNICORN_CONF), "-b", bind, "--chdir", str(CODE))
     graceful = ("--graceful-timeout", str(GRACEFUL_SECONDS))
     return Child("web", (*command, *graceful, "wsgi:app"), environ={"FRAMEGATE_PARENT": "{parent}"})
 
@@ -62,5 +66,5 @@ def _engine(device: str, settings: Settings) -> Child:
         Phase.STEP: settings.stall_step_seconds,
         Phase.DECODE: settings.stall_decode_seconds,
     }
-    command = (sys.executable, "-m", "router.engine", device, "{parent}", "{beats}")
+    command = (*PYTHON, "router.engine", device, "{parent}", "{beats}")
     return Child(f"engine {device}", command, stall=stall)

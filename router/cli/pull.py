@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import click
 
-from registry import ModelSpec
+from registry import ModelSpec, Route
 from registry.source import is_hub_id
 from router.cli.options import with_settings
 from router.download import snapshot
@@ -20,21 +22,24 @@ def pull(settings: Settings, names: tuple[str, ...]) -> None:
     """Fetch weights from the hub into its local cache, by names of the models file or hub ids."""
     system = assemble(settings)
     for name in names:
-        source, revision = _source(system, name)
-        if is_hub_id(source):
-            click.echo(f"{name}: {_pull(source, revision)}")
-        else:
-            click.echo(f"{name}: nothing to fetch, its weights are {source}")
+        for model in _named(system, name):
+            if is_hub_id(model.source):
+                click.echo(f"{model.name}: {_pull(str(model.source), model.revision)}")
+            else:
+                click.echo(f"{model.name}: nothing to fetch, its weights are {system.weights.state(model)}")
 
 
-def _source(system: System, name: str) -> tuple[str, str | None]:
-    """Return the source and revision of a model by name, or of a hub id that the models file does not have."""
-    model = system.registry.find(name)
-    if isinstance(model, ModelSpec):
-        return model.source or "not needed", model.revision
+def _named(system: System, name: str) -> tuple[ModelSpec, ...]:
+    """Return the model called `name`, the members of a route, or a hub id that the models file does not have."""
+    entry = system.registry.find(name)
+    if isinstance(entry, Route):
+        return system.registry.members(entry)
+    if entry is not None:
+        return (entry,)
     if is_hub_id(name):
-        return name, None
-    served = ", ".join(entry.name for entry in system.registry.models)
+        some = system.registry.models[0]
+        return (replace(some, name=name, source=name, revision=None),)
+    served = ", ".join(entry.name for entry in system.registry.entries)
     raise UnknownModel(f"no model is called {name!r}; the models file has {served}")
 
 

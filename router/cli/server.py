@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from threading import Thread
 from typing import Any, Protocol
 
 from router import logs
 from router.engine import encode
+from router.engine.device import hold
 from router.engine.worker import Worker
 from router.errors import RouterError
 from router.settings import Settings
 from router.system import assemble
 from router.web import create_app
+from router.web.access import owner
+
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy is of no use on this machine
 
 
 class CallFailed(RouterError):
@@ -60,18 +65,20 @@ class Remote:
         url = path if "://" in path else self._url + path
         headers = {"content-type": "application/json"} if data else {}
         try:
-            return urllib.request.urlopen(urllib.request.Request(url, data, headers, method=method), timeout=timeout)
+            return DIRECT.open(urllib.request.Request(url, data, headers, method=method), timeout=timeout)
         except urllib.error.HTTPError as error:
             raise CallFailed(_said(error.read(), error.code)) from None
-        except urllib.error.URLError as error:
-            raise CallFailed(f"no server answers at {self._url}: {error.reason}") from None
+        except OSError as error:
+            reason = getattr(error, "reason", error)
+            raise CallFailed(f"no server answers at {self._url}: {reason}") from None
 
 
 class Embedded:
     """The whole house in this process, for one command."""
 
     def __init__(self, settings: Settings, device: str) -> None:
-        logs.configure(settings)
+        logs.configure(replace(settings, log_level="WARNING"))  # the progress bar says the rest
+        encode.require()
         self._system = assemble(settings, plugins=[encode])
         self._client = create_app(self._system).test_client()
         self._device = device
@@ -89,14 +96,22 @@ class Embedded:
         return content
 
     def work(self, job_id: str) -> None:
-        Thread(target=self._work, args=[job_id], name="worker", daemon=True).start()
-
-    def _work(self, job_id: str) -> None:
+        job = self._system.jobs.get(job_id, owner())
+        alive = self._system.settings.lease_seconds
+        if job is None or any(job.model in e.models for e in self._system.jobs.engines() if e.age < alive):
+            return  # an engine on this data folder does it
         worker = Worker(self._system, self._device)
-        worker.keeper.start()
-        worker.run_one(only=job_id)
-        worker.keeper.gone()
-        worker.keeper.stop()
+        if job.model not in worker.models:
+            self._system.jobs.delete(job_id, owner())
+            raise CallFailed(f"{job.model} cannot run in this Python: 'framegate check' says what it needs")
+        Thread(target=self._work, args=[worker, job_id], name="worker", daemon=True).start()
+
+    def _work(self, worker: Worker, job_id: str) -> None:
+        with hold(self._system.settings.data, self._device):
+            worker.keeper.start()
+            worker.run_one(only=job_id)
+            worker.keeper.gone()
+            worker.keeper.stop()
 
 
 def _said(body: bytes, status: int) -> str:

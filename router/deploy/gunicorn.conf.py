@@ -44,7 +44,12 @@ def when_ready(server: Arbiter) -> None:
 
 
 def post_worker_init(worker: Worker) -> None:
-    """Answer the waiting when this worker is told to stop, so that it can stop."""
+    """Under `framegate serve`, which stops in seconds, answer the waiting when this worker is told to stop.
+
+    Elsewhere, at a reload or a restart, they get their answers from the old worker.
+    """
+    if "FRAMEGATE_PARENT" not in os.environ:
+        return
     leave = signal.getsignal(signal.SIGTERM)
 
     def drain(number: int, frame: FrameType | None) -> None:

@@ -84,6 +84,15 @@ def a_seed_gives_the_same_video_and_another_seed_another(subject: Subject) -> No
     _must(not np.array_equal(first, other), "another seed must give another video")
 
 
+def every_way_to_ask_works(subject: Subject) -> None:
+    modality = subject.model.modality
+    for optional in modality.allows - modality.needs:
+        task = subject.task
+        if optional is Input.IMAGE:
+            task = replace(task, image=None, given=task.given - {optional})
+        subject.video(task)
+
+
 def a_large_seed_works(subject: Subject) -> None:
     subject.video(replace(subject.task, seed=2**63 - 1))
 
@@ -127,6 +136,7 @@ CHECKS: tuple[Callable[[Subject], None], ...] = (
     frames_have_the_size_and_number_that_was_asked,
     each_step_is_reported,
     a_seed_gives_the_same_video_and_another_seed_another,
+    every_way_to_ask_works,
     a_large_seed_works,
     a_cancelled_job_stops_at_its_next_report_and_harms_nobody,
     pixels_that_are_left_half_way_harm_nobody,

@@ -21,6 +21,8 @@ def devices(asked: tuple[str, ...]) -> tuple[str, ...]:
     for name in asked:
         if name != "all" and not NAME.fullmatch(name):
             raise BootError(f"a device is cpu, cuda:0, cuda:1, ... or all, got {name!r}")
+        if name.startswith("cuda:") and int(name.removeprefix("cuda:")) >= _gpus():
+            raise BootError(f"{name} is not there: this machine shows {_gpus()} NVIDIA GPUs")
     if asked and "all" not in asked:
         return asked
     return tuple(f"cuda:{n}" for n in range(_gpus())) or ("cpu",)
@@ -53,4 +55,4 @@ def _gpus() -> int:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return len([entry for entry in visible.split(",") if entry.strip() not in ("", "-1")])
-    return len(list(Path("/dev").glob("nvidia[0-9]*")))
+    return len(list(Path("/dev").glob("nvidia[0-9]*"))) or int(Path("/dev/dxg").exists())  # the latter is WSL's

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from queue import Empty, SimpleQueue
 from threading import Event, Lock, Thread
 
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 
 from router.jobs import JobStore
+from router.plugins import Plugins
 from router.values import EngineState, Lease
 
 HARD_STOP_SECONDS = 6.0
@@ -19,19 +21,17 @@ log = logging.getLogger(__name__)
 class Keeper:
     """Renews every `seconds`; when the engine is told to stop it gives the running job back at once."""
 
-    def __init__(self, store: JobStore, state: Callable[[], EngineState], seconds: float) -> None:
+    def __init__(self, store: JobStore, plugins: Plugins, state: Callable[[], EngineState], seconds: float) -> None:
         self._store = store
+        self._plugins = plugins
         self._state = state
         self._seconds = seconds
         self._lease: Lease | None = None
         self._lock = Lock()
-        self._stopping = Event()
+        self._wake: SimpleQueue[None] = SimpleQueue()  # reentrant, so that a signal handler may use it
         self._gone = Event()
         self._thread = Thread(target=self._run, name="keeper", daemon=True)
-
-    @property
-    def stopping(self) -> bool:
-        return self._stopping.is_set()
+        self.stopping = False
 
     def start(self) -> None:
         self._store.heartbeat(self._state())
@@ -39,44 +39,56 @@ class Keeper:
 
     def stop(self) -> None:
         """Ask the engine to stop; safe in a signal handler."""
-        self._stopping.set()
-
-    def idle(self, seconds: float) -> None:
-        """Sleep, but not through a stop."""
-        self._stopping.wait(seconds)
+        self.stopping = True
+        self._wake.put(None)
 
     def hold(self, lease: Lease | None) -> None:
-        """Renew this lease from now on, or none."""
+        """Renew this lease from now on, or none; one that is claimed while the engine stops goes back at once."""
         with self._lock:
             self._lease = lease
+            if self.stopping:
+                self._give_back()
 
     def gone(self) -> None:
         """Say that the engine has stopped by itself."""
         self._gone.set()
 
     def _run(self) -> None:
-        while not self._stopping.wait(self._seconds):
+        while not self.stopping:
             try:
-                self._renew()
-                self._store.expire()
-                self._store.heartbeat(self._state())
-                self._store.prune()
-            except OperationalError:
+                self._keep()
+            except SQLAlchemyError:
                 log.exception("the store did not answer; the lease is renewed at the next try")
-        self._give_back()
+            self._sleep()
+        try:
+            with self._lock:
+                self._give_back()
+            self._store.retire(self._state().id)
+        except SQLAlchemyError:
+            log.exception("the store did not answer; the lease of the running job will run out")
         if not self._gone.wait(HARD_STOP_SECONDS):
             log.warning("the backend did not stop within %.0f s: ending the process", HARD_STOP_SECONDS)
             os._exit(0)
 
-    def _renew(self) -> None:
+    def _sleep(self) -> None:
+        try:
+            self._wake.get(timeout=self._seconds)
+        except Empty:
+            return
+
+    def _keep(self) -> None:
         with self._lock:
             if self._lease is not None and not self._store.renew(self._lease):
                 log.info("lost the lease of job %s", self._lease.job)
                 self._lease = None
+        for job in self._store.expire():
+            self._plugins.announce(job)
+        self._store.heartbeat(self._state())
+        self._store.prune()
 
     def _give_back(self) -> None:
-        with self._lock:
-            if self._lease is not None and self._store.release(self._lease):
-                log.info("gave job %s back to the queue", self._lease.job)
-        state = self._state()
-        self._store.retire(state.id)
+        """Release what is held; the caller has the lock."""
+        lease, self._lease = self._lease, None
+        if lease is not None and (job := self._store.release(lease)):
+            log.info("gave job %s back to the queue", lease.job)
+            self._plugins.announce(job)

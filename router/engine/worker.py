@@ -11,13 +11,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+from sqlalchemy.exc import OperationalError
+
 from registry import Input, ModelSpec
 from router import images, logs, plugins
 from router.artifacts import digest
 from router.engine.keeper import Keeper
 from router.engine.reporting import Beat, Reporter
 from router.engine.residency import Residency, Resident
-from router.errors import BootError, DiskFull, EngineError, GenerationFailed, JobCancelled, OutOfMemory
+from router.errors import BootError, DeviceLost, DiskFull, EngineError, GenerationFailed, JobCancelled, OutOfMemory
 from router.system import System
 from router.values import Artifact, EngineState, Failure, Frames, Job, Lease, Phase, Task
 
@@ -35,17 +37,16 @@ class Worker:
         self._device = device
         self._beat = beat
         self._id = f"{device}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        self._models = runnable(system)
+        self.models = runnable(system)
         self._residency = Residency(system, device)
         self._job: str | None = None
-        self.keeper = Keeper(system.jobs, self._state, system.settings.renew_seconds)
+        self.keeper = Keeper(system.jobs, system.plugins, self._state, system.settings.renew_seconds)
 
     def run(self) -> None:
         """Work until told to stop, then unload and go."""
         self._system.jobs.inherit(self._device)
-        self._system.jobs.expire()
-        self.keeper.start()
-        log.info("engine %s takes jobs for %s", self._id, ", ".join(self._models) or "no model")
+        self.keeper.start()  # its first act is to queue again what the former engine left
+        log.info("engine %s takes jobs for %s", self._id, ", ".join(self.models) or "no model")
         while not self.keeper.stopping:
             newest = self._system.jobs.newest()
             if not self.run_one():
@@ -56,7 +57,7 @@ class Worker:
 
     def run_one(self, only: str | None = None) -> bool:
         """Claim and do one job (that one, if `only` names it); False when there was none."""
-        claimed = self._system.jobs.claim(self._id, self._models, only)
+        claimed = self._system.jobs.claim(self._id, self.models, only)
         if claimed is None:
             return False
         lease, job = claimed
@@ -69,7 +70,7 @@ class Worker:
         while not self.keeper.stopping and time.monotonic() < until:
             if self._system.jobs.changes(newest)[1]:
                 return
-            self.keeper.idle(IDLE_SECONDS)
+            time.sleep(IDLE_SECONDS)
 
     @contextmanager
     def _working(self, lease: Lease, job: Job) -> Iterator[None]:
@@ -95,6 +96,9 @@ class Worker:
         except JobCancelled:
             log.info("stopped: cancelled, deleted or given back")
             return
+        except DeviceLost:
+            log.exception("the device cannot be used any more: this engine ends, and the job is tried again")
+            raise
         except Exception as error:
             failure = _failure(error, reporter.current)
             log.log(logging.WARNING if isinstance(error, EngineError) else logging.ERROR, "failed", exc_info=error)
@@ -123,7 +127,8 @@ class Worker:
         pixels = reporter.counting(frames)
         try:
             encode = self._system.plugins.hook_for("encode_output", resident.model)
-            encode(model=resident.model, frames=replace(frames, pixels=pixels), path=path)
+            if not encode(model=resident.model, frames=replace(frames, pixels=pixels), path=path):
+                raise GenerationFailed(f"no plugin of this engine writes {path.suffix} files")
             path = artifacts.publish(path)
             artifact = Artifact(
                 name=path.name,
@@ -152,7 +157,7 @@ class Worker:
         return task
 
     def _state(self) -> EngineState:
-        return EngineState(self._id, self._device, os.getpid(), self._models, self._residency.names, self._job)
+        return EngineState(self._id, self._device, os.getpid(), self.models, self._residency.names, self._job)
 
 
 def runnable(system: System) -> tuple[str, ...]:
@@ -176,6 +181,8 @@ def _failure(error: Exception, phase: Phase) -> Failure:
     if isinstance(error, EngineError):
         return Failure(error.code, error.message)
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return Failure(DiskFull.code, "the server's disk is full")
+    if isinstance(error, OperationalError) and "disk is full" in str(error):
         return Failure(DiskFull.code, "the server's disk is full")
     if isinstance(error, MemoryError):
         return Failure(OutOfMemory.code, "the server ran out of memory: ask for fewer frames or a smaller size")

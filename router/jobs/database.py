@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 
+from router.errors import BootError
 from router.jobs import tables
 
 PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=15000", "foreign_keys=ON")
@@ -46,7 +47,13 @@ class Database:
             return
         with open(self.path.with_suffix(".lock"), "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if self._revision() != tables.HEAD:
+            revision = self._revision()
+            if revision is not None and revision > tables.HEAD:
+                raise BootError(
+                    f"{self.path} is of a newer Framegate (revision {revision}, this one knows {tables.HEAD}): "
+                    "use that one, or another data folder"
+                )
+            if revision != tables.HEAD:
                 self._upgrade()
 
     def _revision(self) -> str | None:

@@ -27,7 +27,6 @@ def job_row(job: Job) -> dict[str, Any]:
     return {
         "id": job.id,
         "owner": job.owner,
-        "asked": job.asked,
         "model": job.model,
         "status": job.status,
         "attempt": job.attempt,
@@ -44,7 +43,6 @@ def job_of(row: Mapping[Any, Any], ahead: int | None = None) -> Job:
     return Job(
         id=row["id"],
         owner=row["owner"],
-        asked=row["asked"],
         model=row["model"],
         task=_task(json.loads(row["task"])),
         inputs=tuple(StoredInput(**{**stored, "role": Input(stored["role"])}) for stored in json.loads(row["inputs"])),

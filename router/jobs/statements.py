@@ -45,7 +45,7 @@ LOST = and_(
     jobs.c.status == Status.IN_PROGRESS,
     or_(jobs.c.lease_boot != _param("boot"), jobs.c.lease_until < _param("now")),
 )
-THIS_LOST = and_(LOST, jobs.c.id == _param("job"), jobs.c.attempt == _param("attempt"))
+THIS_LOST = and_(LOST, jobs.c.id == _param("job"))
 WAITING = and_(jobs.c.status == Status.QUEUED, jobs.c.model.in_(bindparam("_models", expanding=True)))
 FAILED = {"status": Status.FAILED, "failure": _param("failure"), "finished_at": _param("wall"), **NO_LEASE}
 QUEUED = {"status": Status.QUEUED, "progress": None, **NO_LEASE}
@@ -60,7 +60,7 @@ CLAIMED = {
 }
 
 LOG = insert(changes)
-ADD = insert(jobs).values(version=NEXT).returning(jobs)
+ADD = insert(jobs).values(version=NEXT, lost=0).returning(jobs)
 GET = select(jobs).where(MINE)
 AHEAD = select(func.count()).where(jobs.c.status == Status.QUEUED, jobs.c.seq < _param("seq"))
 COUNT_QUEUED = select(func.count()).where(jobs.c.status == Status.QUEUED)
@@ -85,9 +85,9 @@ FINISH = _change(
     **NO_LEASE,
 )
 FAIL = _change(HELD, **FAILED)
-RELEASE = _change(HELD, attempt=jobs.c.attempt - 1, **QUEUED)
-FIND_LOST = select(jobs.c.id, jobs.c.attempt).where(LOST)
-REQUEUE_LOST = _change(THIS_LOST, **QUEUED)
+RELEASE = _change(HELD, **QUEUED)
+FIND_LOST = select(jobs.c.id, jobs.c.lost).where(LOST)
+REQUEUE_LOST = _change(THIS_LOST, lost=jobs.c.lost + 1, **QUEUED)
 FAIL_LOST = _change(THIS_LOST, **FAILED)
 INHERIT = (
     update(jobs)

@@ -36,19 +36,16 @@ class JobStore:
     def check_room(self) -> None:
         """Raise `QueueFull` when no more jobs are taken; writes nothing."""
         with self._db.read() as db:
-            queued = db.scalar(sql.COUNT_QUEUED)
-        if queued is not None and queued >= self._max_queued:
-            raise QueueFull(
-                f"the queue holds {queued} jobs, its limit is {self._max_queued}; try again later",
-                headers=(("retry-after", "10"),),
-            )
+            self._require_room(db.execute(sql.COUNT_QUEUED).scalar_one())
 
     def add(self, job: Job) -> Job:
-        """Queue `job` and return it as stored."""
+        """Queue `job` and return it as stored, with its place in the queue; raise `QueueFull` when there is no room."""
         with self._db.write() as db:
             row = db.execute(sql.ADD, job_row(job)).mappings().one()
             _log(db, row["version"], job.id)
-            return job_of(row)
+            ahead = db.execute(sql.AHEAD, {"_seq": row["seq"]}).scalar_one()
+            self._require_room(ahead)
+            return job_of(row, ahead)
 
     def get(self, job_id: str, owner: str) -> Job | None:
         """Return the owner's job, with its place in the queue while it waits; None if there is none."""
@@ -120,23 +117,23 @@ class JobStore:
         """End the job with its error."""
         return self._change(sql.FAIL, **_named(lease), _failure=dump(asdict(failure)), _wall=time.time())
 
-    def release(self, lease: Lease) -> bool:
+    def release(self, lease: Lease) -> Job | None:
         """Give the job back, as if it had not been tried."""
-        return self._change(sql.RELEASE, **_named(lease)) is not None
+        return self._change(sql.RELEASE, **_named(lease))
 
     def expire(self) -> tuple[Job, ...]:
-        """Queue the jobs again whose lease ran out, fail those that were tried often enough; return the failed."""
+        """Queue the jobs again whose lease ran out, fail those that lost engines enough; return all of them."""
         now = {"_boot": clock.boot(), "_now": clock.now()}
         with self._db.read() as db:  # nearly always nothing: look before taking the write lock
             lost = db.execute(sql.FIND_LOST, now).all()
-        failed = []
-        for job_id, attempt in lost:
-            this = {**now, "_job": job_id, "_attempt": attempt}
-            if attempt < self._max_attempts:
-                self._change(sql.REQUEUE_LOST, **this)
+        changed = []
+        for job_id, before in lost:
+            this = {**now, "_job": job_id}
+            if before + 1 < self._max_attempts:
+                changed.append(self._change(sql.REQUEUE_LOST, **this))
             else:
-                failed.append(self._change(sql.FAIL_LOST, **this, _failure=_lost(attempt), _wall=time.time()))
-        return tuple(job for job in failed if job)
+                changed.append(self._change(sql.FAIL_LOST, **this, _failure=_lost(before + 1), _wall=time.time()))
+        return tuple(job for job in changed if job)
 
     def inherit(self, device: str) -> None:
         """Let the leases of a device's former engines run out now; for whoever holds the device's lock."""
@@ -176,6 +173,13 @@ class JobStore:
         with self._db.read() as db:
             rows = db.execute(select(engines).where(engines.c.boot == clock.boot())).mappings().all()
         return tuple(engine_of(row, age=clock.now() - row["seen"]) for row in rows)
+
+    def _require_room(self, queued: int) -> None:
+        if queued >= self._max_queued:
+            raise QueueFull(
+                f"the queue holds {queued} jobs, its limit is {self._max_queued}; try again later",
+                headers=(("retry-after", "10"),),
+            )
 
     def _change(self, statement: Executable, **parameters: Any) -> Job | None:
         """Change one row if it still fits, and log that; return the job as it then is."""

@@ -14,10 +14,10 @@ jobs = Table(
     Column("seq", Integer, primary_key=True),
     Column("id", String(64), nullable=False, unique=True),
     Column("owner", String(128), nullable=False),
-    Column("asked", String(128), nullable=False),
     Column("model", String(128), nullable=False),
     Column("status", String(16), nullable=False),
-    Column("attempt", Integer, nullable=False),
+    Column("attempt", Integer, nullable=False),  # how often it was claimed; a number is never used again
+    Column("lost", Integer, nullable=False),  # how many engines it lost
     Column("engine", String(64)),
     Column("lease_boot", String(64)),
     Column("lease_until", Float),

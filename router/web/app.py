@@ -22,7 +22,7 @@ def create_app(system: System) -> Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.url_map.strict_slashes = False
     settings = system.settings
-    app.waiting = Waiting(system.jobs, most=settings.threads - 32, seconds=settings.wait_seconds)
+    app.waiting = Waiting(system.jobs, most=settings.waiters, seconds=settings.wait_seconds)
     access.install(app, settings)
     errors.install(app)
     app.register_blueprint(responses.Responses(system, Intake(system), app.waiting).blueprint())

@@ -8,7 +8,7 @@ from typing import Any
 
 from registry import Input
 from router.errors import InvalidRequest
-from router.requests import Options, Request
+from router.requests import Options, Picture, Request
 from router.web.inputs import picture, read_input
 from router.web.schemas import CreateResponse, check
 
@@ -32,11 +32,12 @@ def read_response_request(body: Mapping[str, Any]) -> Asked:
         raise InvalidRequest("stream must be false: this server does not stream yet, use 'background'", param="stream")
     said = read_input(asked.get("input"), asked.get("instructions"))
     block, media = _media(asked.get("provider_options", {}))
-    pictures = said.pictures
-    if "last_image" in media:
-        pictures += (picture(media["last_image"], Input.LAST_IMAGE, f"provider_options.{block}.last_image"),)
+    pictures = said.pictures + _last_image(block, media, said.pictures)
     options = {name: media[name] for name in (f.name for f in fields(Options)) if name in media}
     if block == "image":
+        if (frames := media.get("num_frames", 1)) != 1:
+            param = "provider_options.image.num_frames"
+            raise InvalidRequest(f"{param} must be 1, got {frames}: provider_options.video makes more", param=param)
         options["num_frames"] = 1
     request = Request(
         model=asked.get("model"),
@@ -48,6 +49,20 @@ def read_response_request(body: Mapping[str, Any]) -> Asked:
         form=_form(asked, block, media),
     )
     return Asked(request, background=asked.get("background", False))
+
+
+def _last_image(block: str, media: Mapping[str, Any], given: tuple[Picture, ...]) -> tuple[Picture, ...]:
+    """Return the image of the options, as the last frame; refuse a second last frame rather than drop one."""
+    if "last_image" not in media:
+        return ()
+    param = f"provider_options.{block}.last_image"
+    if any(one.role is Input.LAST_IMAGE for one in given):
+        raise InvalidRequest(
+            f"input has two images, the second is the last frame: {param} is one too many",
+            param="input",
+            code="modality_mismatch",
+        )
+    return (picture(media["last_image"], Input.LAST_IMAGE, param),)
 
 
 def _media(provider_options: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:

@@ -23,6 +23,8 @@ def read_json(limit: int) -> dict[str, Any]:
     if request.mimetype not in ("application/json", ""):
         raise UnsupportedMedia(f"content-type must be application/json, got {request.mimetype}")
     data = _read(limit)
+    if not data.strip():
+        raise _bad("it is empty")
     try:
         value = json.loads(data.decode(), object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
     except RecursionError:
@@ -56,10 +58,11 @@ def _too_large(limit: int, got: str) -> TooLarge:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        twice = next(key for n, (key, _) in enumerate(pairs) if key in dict(pairs[:n]))
-        raise ValueError(f"the key {twice[:100]!r} appears twice")
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key {key[:100]!r} appears twice")
+        found[key] = value
     return found
 
 

@@ -61,6 +61,7 @@ class Catalog:
             "weights": self._system.weights.state(entry),
             "state": "loaded" if entry.name in resident else "cold",
             "size_multiple": entry.size_multiple,
+            "experts": entry.experts,
             "defaults": asdict(entry.defaults),
             "limits": asdict(entry.limits),
         }

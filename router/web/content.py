@@ -46,10 +46,10 @@ class Content:
 
 
 def _not_there(public: str, kind: str, job: Job) -> NotReady:
-    if job.status is Status.COMPLETED and job.artifact is not None:
-        is_kind = job.artifact.media_type.partition("/")[0]
-        if is_kind != kind:
-            return NotReady(f"{public} is an {is_kind}: GET /v1/{is_kind}s/{is_kind}_{job.id}/content")
+    made = "image" if job.task.num_frames == 1 else "video"
+    if made != kind:
+        return NotReady(f"{public} is no {kind}, its job makes one {made}: GET /v1/{made}s/{made}_{job.id}/content")
+    if job.status is Status.COMPLETED:
         return NotReady(f"{public} was completed, but its file is gone")
     if job.status.finished:
         why = f": {job.failure.message}" if job.failure else ""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import unicodedata
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from marshmallow import ValidationError, fields
 
-ALLOWED_CONTROLS = frozenset("\t\n\r")
+UNCLEAN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")  # tab and line ends are text
 
 
 class Integer(fields.Integer):
@@ -68,12 +68,11 @@ class Truth(fields.Boolean):
 
 def unclean(text: str) -> str | None:
     """Return what in `text` is no text, None if all is well."""
-    for at, character in enumerate(text):
-        kind = unicodedata.category(character)
-        if kind == "Cs" or (kind == "Cc" and character not in ALLOWED_CONTROLS):
-            what = "half a surrogate pair" if kind == "Cs" else "the control character"
-            return f"{what} U+{ord(character):04X} at position {at}"
-    return None
+    found = UNCLEAN.search(text)
+    if found is None:
+        return None
+    what = "half a surrogate pair" if "\ud800" <= found[0] <= "\udfff" else "the control character"
+    return f"{what} U+{ord(found[0]):04X} at position {found.start()}"
 
 
 def shown(value: object) -> str:

@@ -10,9 +10,9 @@ def job_id(public: str, prefix: str) -> str:
     """Return the X of `<prefix>_X`; raise `UnknownJob` for anything else."""
     head, _, tail = public.partition("_")
     if head != prefix or not JOB_ID.fullmatch(tail):
-        raise unknown(public)
+        raise UnknownJob(f"an id is {prefix}_ and 32 hexadecimal digits, got {public[:100]!r}")
     return tail
 
 
 def unknown(public: str) -> UnknownJob:
-    return UnknownJob(f"there is no {public[:100]!r}")
+    return UnknownJob(f"nothing is called {public}: it never was, or it was deleted")

@@ -14,6 +14,7 @@ from router.web.fields import shown, unclean
 IGNORED_ITEMS = ("function_call", "function_call_output", "reasoning", "compaction", "item_reference")
 ROLES = ("user", "system", "developer", "assistant")
 Content = tuple[list[str], list[Picture]]
+IMAGE_PART = "input_image"
 TEXT_PARTS = ("input_text", "text", "output_text")
 
 
@@ -30,15 +31,16 @@ def read_input(value: Any, instructions: Any = None) -> Said:
 
     Raises `InvalidRequest` for what is no input, and `missing_required_parameter` where there is no prompt.
     """
-    system = [_text(instructions, "instructions")] if isinstance(instructions, str) else []
+    instructed = [_text(instructions, "instructions")] if isinstance(instructions, str) else []
     if value is None:
         raise _missing("input is missing: a prompt, as a string or as messages, is needed")
     if isinstance(value, str):
+        system: list[str] = []
         said: Content = ([_text(value, "input")], [])
     else:
-        said = _read_items(value, system)
+        system, said = _read_items(value)
     texts, pictures = said
-    prompt = "\n".join(filter(str.strip, [*system, " ".join(texts)]))
+    prompt = "\n".join(filter(str.strip, [*instructed, *system, " ".join(texts)]))
     if not "".join(texts).strip():
         raise _missing("input has no text: every model here needs a prompt")
     return Said(prompt, tuple(pictures))
@@ -52,9 +54,11 @@ def picture(value: Any, role: Input, param: str) -> Picture:
     return Picture(role, url, param)
 
 
-def _read_items(items: Any, system: list[str]) -> Content:
+def _read_items(items: Any) -> tuple[list[str], Content]:
+    """Return the system's texts, and what the last user message says."""
     if not isinstance(items, list):
         raise InvalidRequest(f"input must be a string or a list of messages, got {shown(items)}", param="input")
+    system: list[str] = []
     user: Content | None = None
     for index, item in enumerate(items):
         where = f"input[{index}]"
@@ -65,7 +69,7 @@ def _read_items(items: Any, system: list[str]) -> Content:
             system.extend(_read_content(item.get("content"), f"{where}.content")[0])
     if user is None:
         raise _missing("input has no user message")
-    return user
+    return system, user
 
 
 def _role(item: Any, where: str) -> str | None:
@@ -88,21 +92,18 @@ def _read_content(content: Any, where: str) -> Content:
         return [_text(content, where)], []
     if not isinstance(content, list):
         raise InvalidRequest(f"{where} must be a string or a list of parts, got {shown(content)}", param=where)
-    texts: list[str] = []
-    urls: list[tuple[Any, str]] = []
-    for index, part in enumerate(content):
-        _read_part(part, f"{where}[{index}]", texts, urls)
+    kinds = [_kind(part, f"{where}[{index}]") for index, part in enumerate(content)]
+    parts = list(zip(content, kinds, (f"{where}[{index}]" for index in range(len(content))), strict=True))
+    texts = [_text(part.get("text"), f"{at}.text") for part, kind, at in parts if kind in TEXT_PARTS]
+    urls = [(part.get("image_url"), f"{at}.image_url") for part, kind, at in parts if kind == IMAGE_PART]
     return texts, list(_in_order(urls))
 
 
-def _read_part(part: Any, where: str, texts: list[str], urls: list[tuple[Any, str]]) -> None:
+def _kind(part: Any, where: str) -> str:
     kind = part.get("type") if isinstance(part, dict) else None
-    if kind in TEXT_PARTS:
-        texts.append(_text(part.get("text"), f"{where}.text"))
-    elif kind == "input_image":
-        urls.append((part.get("image_url"), f"{where}.image_url"))
-    else:
-        raise InvalidRequest(f"{where} must be an input_text or input_image part, got {shown(part)}", param=where)
+    if kind == IMAGE_PART or kind in TEXT_PARTS:
+        return str(kind)
+    raise InvalidRequest(f"{where} must be an input_text or input_image part, got {shown(part)}", param=where)
 
 
 def _in_order(urls: list[tuple[Any, str]]) -> Iterator[Picture]:

@@ -32,4 +32,5 @@ class Ops:
 
 
 def _shown(engine: EngineState) -> dict[str, object]:
-    return {"id": engine.id, "device": engine.device, "resident": engine.resident, "busy": engine.job is not None}
+    busy = engine.job is not None
+    return {"id": engine.id, "device": engine.device, "pid": engine.pid, "resident": engine.resident, "busy": busy}

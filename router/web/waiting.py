@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Condition, Event, Thread
 
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 
 from router.errors import Restarting, TooManyWaiters, UnknownJob
 from router.jobs import JobStore
 from router.values import Job
 
 TICK_SECONDS = 0.01
+LOOK_SECONDS = 5.0  # a waiter looks at its job this often, whatever the watcher says
 log = logging.getLogger(__name__)
 
 
@@ -35,6 +36,8 @@ class Waiting:
     @contextmanager
     def place(self) -> Iterator[None]:
         """Hold a place among the waiting; raise `TooManyWaiters` when there is none, before a job is made."""
+        if self._draining:
+            raise Restarting("the server is restarting: send this request again", headers=(("retry-after", "2"),))
         with self._changed:
             if self._taken >= self._most:
                 raise TooManyWaiters(
@@ -65,8 +68,10 @@ class Waiting:
                     return job
                 if self._draining:
                     raise _restarting(job_id)
-                if not changed.wait(max(deadline - time.monotonic(), 0)):
+                left = deadline - time.monotonic()
+                if left <= 0:
                     return job
+                changed.wait(min(left, LOOK_SECONDS))
 
     def drain(self) -> None:
         """Answer everybody who waits: this process stops. Safe to call from a signal handler's thread."""
@@ -105,7 +110,7 @@ class Waiting:
             time.sleep(TICK_SECONDS)
             try:
                 self._tick()
-            except OperationalError:
+            except SQLAlchemyError:
                 log.exception("the store did not answer; asking again")
                 time.sleep(1)
 

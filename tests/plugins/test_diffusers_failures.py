@@ -11,7 +11,7 @@ from driving import I2V, T2V, TI2V, Reports, copy_of, load, picture, run, spec, 
 
 from plugins import diffusers_backend as backend
 from registry import Modality
-from router import JobCancelled, NumericalError, OutOfMemory
+from router import DeviceLost, JobCancelled, NumericalError, OutOfMemory
 
 pytestmark = pytest.mark.slow
 
@@ -100,6 +100,19 @@ def test_running_out_of_memory_while_loading_lets_go_of_what_was_loaded(
 
     assert raised.value.__traceback__ is not None
     assert [part() for part in loaded] == [None]
+
+
+def test_a_device_that_fails_for_good_is_lost(family: Path, pool: Any) -> None:
+    model = spec(family / TI2V, Modality.TI2V)
+    loaded = load(model, pool)
+
+    def failed(*_: object) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    hook = loaded.parts["transformer"].blocks[1].register_forward_pre_hook(failed)
+    with pytest.raises(DeviceLost, match="illegal memory access"):
+        run(model, loaded, task())
+    hook.remove()
 
 
 def test_other_errors_are_not_taken_for_memory() -> None:

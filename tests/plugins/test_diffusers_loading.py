@@ -75,7 +75,14 @@ def test_an_unloaded_model_lets_go_of_its_parts(family: Path, pool: Any) -> None
     backend.unload_model(loaded)
 
     assert loaded.parts == {}
-    assert loaded.prompts.size == 0
+
+
+def test_models_of_one_encoder_share_their_prompts(family: Path, pool: Any) -> None:
+    t2v, ti2v = (
+        load(spec(family / name, modality), pool) for name, modality in ((T2V, Modality.T2V), (TI2V, Modality.TI2V))
+    )
+
+    assert t2v.prompts is ti2v.prompts
 
 
 def truncate(folder: Path) -> None:
@@ -201,9 +208,10 @@ def test_attention_suits_the_card(
     if flash_3:
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
 
-    assert attention_for("auto", "cuda:0") == chosen
-    assert attention_for("flash", "cuda:0") == "flash"
-    assert attention_for("auto", "cpu") == "native"
+    assert attention_for("auto", "cuda:0", torch.bfloat16) == chosen
+    assert attention_for("auto", "cuda:0", torch.float32) == "native"  # the fast kernels take 16 bits only
+    assert attention_for("flash", "cuda:0", torch.bfloat16) == "flash"
+    assert attention_for("auto", "cpu", torch.float32) == "native"
 
 
 def test_the_format_suits_the_device() -> None:

@@ -116,7 +116,7 @@ def test_serve_stops_in_time_and_its_jobs_go_on_at_the_next_start(serve: Serve) 
     now = again.call(f"/v1/responses/{job['id']}")[1]
     assert now["status"] in ("queued", "in_progress")
     assert again.finished(job)["status"] == "completed"
-    assert [path.name for path in (again.data / "videos" / job["id"][5:]).iterdir()] == ["1.mp4"]
+    assert [path.name for path in (again.data / "videos" / job["id"][5:]).iterdir()] == ["2.mp4"]
 
 
 def test_a_killed_server_takes_its_processes_along(serve: Serve) -> None:

@@ -16,7 +16,7 @@ from router.plugins import Plugins, find, missing
 DEFAULTS = Defaults(64, 64, 5, 8, 4, 4.0, None, FlowShift(3, 3), "")
 MODEL = ModelSpec("m", "still", Modality.T2V, DEFAULTS, Limits(9999, 9, 9), 16)
 TASK = Task("a", "", 64, 64, 5, 8, 4, 4.0, None, 3.0, 1, frozenset({Input.TEXT}))
-JOB = Job("0" * 32, "me", "m", "m", TASK)
+JOB = Job("0" * 32, "me", "m", TASK)
 
 
 class Other:
@@ -107,6 +107,15 @@ def test_a_wrong_plugin_stops_the_boot_and_says_why(tmp_path: Path, text: str, m
         Plugins(find([path]))
     assert message in refused.value.message
     assert "mine" in refused.value.message
+
+
+def test_a_plugin_file_may_hold_a_dataclass(tmp_path: Path) -> None:
+    text = "from dataclasses import dataclass\n@dataclass\nclass Mine:\n    a: int\n"
+    path = tmp_path / "mine.py"
+    path.write_text("from __future__ import annotations\n" + text)
+
+    assert len(find([path])) > len(find([]))
+    assert find([path])[-1] is find([path])[-1]  # and it is imported once
 
 
 def test_a_place_without_a_plugin_stops_the_boot(tmp_path: Path) -> None:

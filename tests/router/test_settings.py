@@ -42,7 +42,25 @@ def test_every_bad_setting_is_named_at_once() -> None:
 
     lines = refused.value.message.splitlines()
     assert [line.partition(":")[0] for line in lines] == sorted(environ, key=list(dict.fromkeys(order())).index)
+    assert "FRAMEGATE_THREADS: must be a whole number of at least 1, got 'many'" in lines
     assert "FRAMEGATE_WORKERS: must be a whole number of at least 1, got '0'" in lines
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("FRAMEGATE_THREADS", "32", "must be above 32, the threads that never wait, got 32"),
+        ("FRAMEGATE_RENEW_SECONDS", "20", "must be at most half of FRAMEGATE_LEASE_SECONDS (30), got 20"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(name: str, value: str, message: str) -> None:
+    with pytest.raises(BootError) as refused:
+        Settings.from_environ({name: value})
+    assert refused.value.message == f"{name}: {message}"
+
+
+def test_an_empty_variable_counts_as_not_set() -> None:
+    assert Settings.from_environ({"FRAMEGATE_DATA": "", "FRAMEGATE_MODEL": ""}) == Settings()
 
 
 def order() -> list[str]:

@@ -15,11 +15,17 @@ from hub import COMMIT, Hub
 
 from registry import Defaults, FlowShift, Limits, Modality, ModelSpec
 from router.errors import DownloadFailed, ModelUnavailable
+from router.values import Backend
 from router.weights import Weights, lacking
 
 ROOT = Path(__file__).parents[2]
 DEFAULTS = Defaults(64, 64, 5, 8, 4, 4.0, None, FlowShift(3, 3), "")
-MODEL = ModelSpec("m", "still", Modality.T2V, DEFAULTS, Limits(9999, 9, 9), 16)
+MODEL = ModelSpec("m", "diffusers", Modality.T2V, DEFAULTS, Limits(9999, 9, 9), 16)
+
+
+def weights_in(data: Path) -> Weights:
+    diffusers = Backend("diffusers", frozenset(Modality), index="model_index.json")
+    return Weights(data, {"diffusers": diffusers, "other": Backend("other", frozenset(Modality))})
 
 
 def repository(folder: Path) -> Path:
@@ -31,6 +37,7 @@ def repository(folder: Path) -> Path:
     for shard in shards.values():
         (folder / "transformer" / shard).write_bytes(os.urandom(100_000))
     (folder / "transformer" / "pickle.bin").write_bytes(b"evil")
+    (folder / "transformer" / "config.json").write_text("{}")
     (folder / "code.py").write_text("print('evil')")
     return folder
 
@@ -61,13 +68,38 @@ print(seen[-1])
 def test_a_folder_is_whole_or_names_what_it_lacks(tmp_path: Path) -> None:
     folder = repository(tmp_path / "m")
     here = replace(MODEL, source=str(folder))
-    weights = Weights(tmp_path)
+    weights = weights_in(tmp_path)
     assert (weights.state(here), weights.locate(here), lacking(folder)) == ("here", folder, ())
     (folder / "transformer" / "two.safetensors").unlink()
 
     assert weights.state(here) == "incomplete"
-    with pytest.raises(ModelUnavailable, match=r"of which transformer/two\.safetensors are missing"):
+    with pytest.raises(ModelUnavailable, match=r"of which transformer/two\.safetensors is missing"):
         weights.check(here)
+
+
+def test_an_interrupted_download_is_not_whole(tmp_path: Path) -> None:
+    folder = repository(tmp_path / "m")
+    for path in (folder / "transformer").iterdir():
+        if path.name != "config.json":
+            path.unlink()
+
+    assert lacking(folder) == ("transformer/*.safetensors",)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '"text"'])
+def test_a_broken_index_makes_a_folder_incomplete_and_nothing_worse(tmp_path: Path, text: str) -> None:
+    folder = repository(tmp_path / "m")
+    (folder / "model_index.json").write_text(text)
+
+    assert weights_in(tmp_path).state(replace(MODEL, source=str(folder))) == "incomplete"
+
+
+def test_a_backend_with_another_layout_takes_any_folder(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    model = replace(MODEL, backend="other", source=str(tmp_path / "mine"))
+
+    assert weights_in(tmp_path).state(model) == "here"
+    assert weights_in(tmp_path).state(replace(model, backend="diffusers")) == "missing"
 
 
 def test_a_link_to_nothing_is_a_missing_file(tmp_path: Path) -> None:
@@ -89,16 +121,16 @@ def test_a_part_without_files_is_missing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("source", ["/no/such/folder", "nobody/nothing-of-the-kind"])
 def test_weights_that_are_nowhere_are_unavailable(tmp_path: Path, source: str) -> None:
     with pytest.raises(ModelUnavailable, match="not on this machine"):
-        Weights(tmp_path).check(replace(MODEL, source=source))
+        weights_in(tmp_path).check(replace(MODEL, source=source))
 
 
 def test_weights_that_may_be_fetched_are_no_reason_to_refuse(tmp_path: Path) -> None:
-    Weights(tmp_path).check(replace(MODEL, source="nobody/nothing-of-the-kind", download=True))
+    weights_in(tmp_path).check(replace(MODEL, source="nobody/nothing-of-the-kind", download=True))
 
 
 def test_what_may_not_be_fetched_is_not_fetched_by_an_engine_either(tmp_path: Path) -> None:
     with pytest.raises(DownloadFailed, match="framegate pull m"):
-        Weights(tmp_path).obtain(replace(MODEL, source="nobody/nothing-of-the-kind"), lambda done, total: None)
+        weights_in(tmp_path).obtain(replace(MODEL, source="nobody/nothing-of-the-kind"), lambda done, total: None)
 
 
 @pytest.mark.slow

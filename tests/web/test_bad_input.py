@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import time
 import zlib
 from dataclasses import replace
 
@@ -95,6 +96,11 @@ BODIES = {
     "video that is a string": ({"input": "a", "provider_options": {"video": "x"}}, 400, "invalid_value", VIDEO),
     "metadata that is a list": ({"input": "a", "metadata": []}, 400, "invalid_value", "metadata"),
     "metadata that is deep": ({"input": "a", "metadata": {"a": {"b": 1}}}, 400, "invalid_value", "metadata.a"),
+    "two last images": (
+        {"model": "ends", "input": with_image("a", data_url(png()), data_url(png())), "provider_options": {"video": {"last_image": data_url(png())}}},
+        400, "modality_mismatch", "input",
+    ),
+    "an image of five frames": ({"input": "a", "provider_options": {"image": {"num_frames": 5}}}, 400, "invalid_value", "provider_options.image.num_frames"),
     "a last image for a text model": (options(last_image=data_url(png())), 400, "modality_mismatch", "input"),
     "an http image": (
         {"model": "image", "input": with_image("a", "http://127.0.0.1:1/a.png")}, 400, "image_url_refused",
@@ -178,6 +184,15 @@ def test_a_body_over_the_limit_is_drained_and_refused(system: System) -> None:
     answer = create_app(small).test_client().post("/v1/responses", json={"input": "a" * 2000})
 
     assert (answer.status_code, answer.get_json()["error"]["code"]) == (413, "body_too_large")
+
+
+def test_a_key_twice_among_many_is_found_at_once(client: FlaskClient) -> None:
+    many = ",".join(f'"k{n}": 1' for n in range(100_000))
+    started = time.monotonic()
+    answer = client.post("/v1/responses", data=f'{{{many}, "k7": 2}}', content_type="application/json")
+
+    assert "'k7' appears twice" in answer.get_json()["error"]["message"]
+    assert time.monotonic() - started < 20  # pair by pair it would take minutes
 
 
 def test_another_media_type_is_refused(client: FlaskClient) -> None:

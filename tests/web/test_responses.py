@@ -12,7 +12,6 @@ from flask.testing import FlaskClient
 
 from router.engine.worker import Worker
 from router.system import System
-from router.values import Job, Status
 
 KEYS = [
     "id",
@@ -173,7 +172,7 @@ def test_a_background_job_shows_its_place_and_its_progress(client: FlaskClient) 
     jobs = [client.post("/v1/responses", json={"input": "a", "background": True}).get_json() for _ in range(3)]
     last = client.get(f"/v1/responses/{jobs[2]['id']}").get_json()
 
-    assert [job["status"] for job in jobs] == ["queued"] * 3
+    assert [(job["status"], job["queue_position"]) for job in jobs] == [("queued", 1), ("queued", 2), ("queued", 3)]
     assert (last["progress"], last["queue_position"]) == (0, 3)
 
 
@@ -287,9 +286,25 @@ def test_content_is_not_ready_before_its_time(client: FlaskClient) -> None:
     assert answer.headers["x-should-retry"] == "false"
 
 
-def test_changes_of_status_are_announced(system: System, client: FlaskClient, worker: Worker) -> None:
-    client.post("/v1/responses", json={"input": "a"})
+def test_a_process_that_drains_makes_no_job_and_answers_those_who_wait(client: FlaskClient, system: System) -> None:
+    answers = []
+    app = client.application
+    waiter = Thread(target=lambda: answers.append(app.test_client().post("/v1/responses", json={"input": "a"})))
+    waiter.start()
+    _first_job(system)
+    before = system.jobs.newest()
+    app.waiting.drain()
+    waiter.join(10)
+    answers.append(client.post("/v1/responses", json={"input": "a"}))
 
-    job = system.jobs.get(_first_job(system), "local")
-    assert isinstance(job, Job)
-    assert job.status is Status.COMPLETED
+    assert [(answer.status_code, answer.get_json()["error"]["code"]) for answer in answers] == [(503, "restarting")] * 2
+    assert answers[0].headers["x-should-retry"] == "false"  # its job goes on
+    assert system.jobs.newest() == before
+
+
+def test_a_second_guidance_without_a_second_expert_is_a_warning(client: FlaskClient, worker: Worker) -> None:
+    body = {"input": "a", "provider_options": {"video": {"guidance_scale_2": 2}}}
+    answer = client.post("/v1/responses", json=body).get_json()
+
+    assert answer["warnings"] == ["guidance_scale_2 has no effect: text has one expert"]
+    assert answer["provider_options"]["video"]["guidance_scale_2"] is None

@@ -1,0 +1,285 @@
+"""One engine: each failure has its code, a lost job leaves no file, and stopping gives the work back."""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Thread
+
+import numpy as np
+import pytest
+from conftest import MODELS, leftovers
+from sqlalchemy import text
+
+from router import Frames, Job, NumericalError, OutOfMemory, Task, hookimpl
+from router.engine import encode
+from router.engine.pool import PartPool
+from router.engine.worker import Worker
+from router.errors import BootError, DeviceLost, LoadFailed
+from router.jobs import Database
+from router.plugins import Plugins
+from router.settings import Settings
+from router.system import System, assemble
+from router.values import Status
+from router.web import create_app
+
+
+class Generates:
+    """Answers `generate` in the place of the backend."""
+
+    def __init__(self, generate: Callable[[Task, Callable[..., None]], Frames]) -> None:
+        self._generate = generate
+
+    @hookimpl(tryfirst=True)
+    def generate(self, task: Task, report: Callable[..., None]) -> Frames:
+        return self._generate(task, report)
+
+
+class Loads:
+    """Answers `load_model` in the place of the backend."""
+
+    def __init__(self, *answers: object) -> None:
+        self._answers = list(answers)
+        self.unloaded: list[str] = []
+
+    @hookimpl(tryfirst=True)
+    def load_model(self, pool: object) -> object:
+        answer = self._answers.pop(0) if self._answers else 0.0
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    @hookimpl
+    def unload_model(self, model: object) -> None:
+        self.unloaded.append(model.name)  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Callable[..., System]:
+    def with_plugins(*plugins: object, **settings: object) -> System:
+        (tmp_path / "models.yaml").write_text(MODELS)
+        chosen = Settings(data=tmp_path / "data", models=tmp_path / "models.yaml", **settings)  # type: ignore[arg-type]
+        return assemble(chosen, plugins=[encode, *plugins])
+
+    return with_plugins
+
+
+def queue(system: System, model: str = "text") -> str:
+    body = {"model": model, "input": "a", "background": True}
+    answer = create_app(system).test_client().post("/v1/responses", json=body)
+    return str(answer.get_json()["id"].removeprefix("resp_"))
+
+
+def job_of(system: System, job_id: str) -> Job:
+    job = system.jobs.get(job_id, "local")
+    assert job is not None
+    return job
+
+
+def few_frames(task: Task, report: object) -> Frames:
+    frames = iter([np.zeros((2, task.height, task.width, 3), np.uint8)])
+    return Frames(frames, task.num_frames, task.width, task.height, task.frames_per_second)
+
+
+def raising(error: Exception) -> Generates:
+    def generate(task: Task, report: object) -> Frames:
+        raise error
+
+    return Generates(generate)
+
+
+def breaking(error: Exception) -> Generates:
+    """Frames whose pixels raise after the first."""
+
+    def pixels(task: Task) -> Iterator[np.ndarray]:
+        yield np.zeros((1, task.height, task.width, 3), np.uint8)
+        raise error
+
+    return Generates(lambda task, report: Frames(pixels(task), task.num_frames, task.width, task.height, 8))
+
+
+@pytest.mark.parametrize(
+    ("plugin", "code"),
+    [
+        (raising(OutOfMemory("too large: ask for fewer frames")), "out_of_memory"),
+        (raising(NumericalError("NaN")), "numerical_error"),
+        (raising(MemoryError()), "out_of_memory"),
+        (raising(RuntimeError("secret")), "generation_failed"),
+        (breaking(OutOfMemory("too large")), "out_of_memory"),
+        (breaking(RuntimeError("secret")), "generation_failed"),
+        (breaking(OSError(errno.ENOSPC, "secret")), "disk_full"),
+        (Generates(few_frames), "generation_failed"),
+        (Generates(lambda task, report: "no frames"), "generation_failed"),  # type: ignore[arg-type, return-value]
+        (Loads(LoadFailed("no such file")), "load_failed"),
+        (Loads(RuntimeError("secret")), "load_failed"),
+    ],
+)
+def test_each_failure_has_its_code_and_costs_one_job(build: Callable[..., System], plugin: object, code: str) -> None:
+    system = build(plugin)
+    failed, next_one = queue(system), queue(system, "both")
+    worker = Worker(system, "cpu")
+    worker.run_one()
+
+    job = job_of(system, failed)
+    assert job.failure is not None
+    assert (job.status, job.failure.code) == (Status.FAILED, code)
+    assert "secret" not in job.failure.message
+    assert leftovers(system) == []
+    worker.run_one()
+    assert job_of(system, next_one).status.finished
+
+
+def test_frames_that_nobody_encodes_say_so(tmp_path: Path) -> None:
+    (tmp_path / "models.yaml").write_text(MODELS)
+    system = assemble(Settings(data=tmp_path / "data", models=tmp_path / "models.yaml"))
+    job = queue(system)
+    Worker(system, "cpu").run_one()
+
+    failure = job_of(system, job).failure
+    assert failure is not None
+    assert failure.message == "no plugin of this engine writes .mp4 files"
+
+
+def test_a_lost_device_ends_the_engine_and_not_the_job(build: Callable[..., System]) -> None:
+    system = build(raising(DeviceLost("CUDA error: illegal memory access")))
+    job = queue(system)
+    with pytest.raises(DeviceLost):
+        Worker(system, "cpu").run_one()
+
+    assert job_of(system, job).status is Status.IN_PROGRESS  # until its lease runs out, or the next engine inherits
+
+
+def test_a_finish_that_lost_its_lease_removes_its_file(build: Callable[..., System]) -> None:
+    def cancelled_meanwhile(task: Task, report: object) -> Frames:
+        def pixels() -> Iterator[np.ndarray]:
+            yield np.zeros((task.num_frames, task.height, task.width, 3), np.uint8)
+            system.jobs.cancel(job, "local")
+
+        return Frames(pixels(), task.num_frames, task.width, task.height, 8)
+
+    system = build(Generates(cancelled_meanwhile))
+    job = queue(system)
+    Worker(system, "cpu").run_one()
+
+    assert job_of(system, job).status is Status.CANCELLED
+    assert leftovers(system) == []
+
+
+def test_the_least_recently_used_model_leaves(build: Callable[..., System]) -> None:
+    loads = Loads()
+    system = build(loads, resident_models=2)
+    worker = Worker(system, "cpu")
+    for model in ("text", "slow", "text", "both"):
+        body = {"model": model, "input": "a", "background": True, "provider_options": {"video": {"steps": 1}}}
+        create_app(system).test_client().post("/v1/responses", json=body)
+        worker.run_one()
+
+    assert loads.unloaded == ["slow"]
+
+
+def test_a_load_out_of_memory_is_tried_again_alone(build: Callable[..., System]) -> None:
+    loads = Loads(0.0, OutOfMemory("too large"), 0.0)
+    system = build(loads)
+    jobs = [queue(system, model) for model in ("text", "both")]
+    worker = Worker(system, "cpu")
+    for _ in jobs:
+        worker.run_one()
+
+    assert [job_of(system, job).status for job in jobs] == [Status.COMPLETED] * 2
+    assert loads.unloaded == ["text"]
+
+
+def test_a_part_leaves_with_its_last_holder() -> None:
+    pool, loaded = PartPool(), []
+
+    def load() -> str:
+        loaded.append(1)
+        return "the encoder"
+
+    parts = [pool.share_of(model).part("key", load) for model in ("a", "b")]
+    assert (parts, len(loaded)) == (["the encoder"] * 2, 1)
+    pool.release("a")
+    assert pool.holders() == {"key": {"b"}}
+    pool.release("b")
+    assert pool.holders() == {}
+    assert pool.share_of("c").private(load) == "the encoder"
+    assert pool.holders() == {}
+
+
+def test_stopping_gives_the_running_job_back_and_tells_the_listeners(build: Callable[..., System]) -> None:
+    class Listener:
+        heard: list[tuple[Status, int]] = []  # noqa: RUF012
+
+        @hookimpl
+        def job_changed(self, job: Job) -> None:
+            self.heard.append((job.status, job.attempt))
+
+    listener = Listener()
+    system = build(listener)
+    body = {"model": "slow", "input": "a", "background": True, "provider_options": {"video": {"steps": 60}}}
+    job = create_app(system).test_client().post("/v1/responses", json=body).get_json()["id"].removeprefix("resp_")
+    worker = Worker(system, "cpu")
+    thread = Thread(target=worker.run)
+    thread.start()
+    while job_of(system, job).progress is None:
+        time.sleep(0.01)
+    started = time.monotonic()
+    worker.keeper.stop()
+    thread.join(5)
+
+    assert time.monotonic() - started < 2
+    assert job_of(system, job).status is Status.QUEUED
+    assert listener.heard == [(Status.QUEUED, 0), (Status.IN_PROGRESS, 1), (Status.QUEUED, 1)]
+
+
+def test_a_job_claimed_while_stopping_is_given_back(build: Callable[..., System]) -> None:
+    system = build()
+    job = queue(system)
+    worker = Worker(system, "cpu")
+    worker.keeper.stop()
+    worker.run_one()
+
+    assert job_of(system, job).status is Status.QUEUED
+
+
+def test_a_store_that_fails_for_a_while_stops_no_engine(build: Callable[..., System], tmp_path: Path) -> None:
+    system = build(renew_seconds=0.05, lease_seconds=2)
+    worker = Worker(system, "cpu")
+    thread = Thread(target=worker.run, daemon=True)
+    thread.start()
+    time.sleep(0.2)
+    database = Database(tmp_path / "data" / "jobs.sqlite")
+    with database.write() as db:
+        db.execute(text("ALTER TABLE engines RENAME TO away"))
+    time.sleep(0.3)
+    with database.write() as db:
+        db.execute(text("ALTER TABLE away RENAME TO engines"))
+    job = queue(system)
+    deadline = time.monotonic() + 10
+    while not job_of(system, job).status.finished and time.monotonic() < deadline:
+        time.sleep(0.02)
+    worker.keeper.stop()
+    thread.join(5)
+
+    assert job_of(system, job).status is Status.COMPLETED
+
+
+def test_an_engine_that_can_run_nothing_does_not_start(tmp_path: Path) -> None:
+    plugin = tmp_path / "needy.py"
+    plugin.write_text(
+        "from router import Backend, Modality, hookimpl\n@hookimpl\ndef declare_backend():\n"
+        "    return Backend('needy', frozenset({Modality.T2V}), requires=('nowhere_to_be_found',), extra='needy')\n"
+    )
+    (tmp_path / "models.yaml").write_text("models: {m: {backend: needy, modality: t2v}}")
+    system = assemble(Settings(data=tmp_path / "data", models=tmp_path / "models.yaml", plugins=(plugin,)))
+
+    with pytest.raises(
+        BootError, match=r"the backend needy needs nowhere_to_be_found: pip install 'framegate\[needy\]'"
+    ):
+        Worker(system, "cpu")
+
+
+def test_the_encoder_is_a_plugin_like_any_other() -> None:
+    assert Plugins([encode]).hook.encode_output.get_hookimpls()[0].plugin is encode

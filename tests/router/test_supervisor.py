@@ -1,0 +1,95 @@
+"""The supervisor: what dies is started again, what could never start ends it, what hangs is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.slow
+
+SCRIPT = """
+import sys
+from router.supervisor import Child, Supervisor
+sys.exit(Supervisor([{children}]).run())
+"""
+
+
+def child(name: str, code: str, stall: str = "{}") -> str:
+    return f"Child({name!r}, (sys.executable, '-c', {code!r}, '{{parent}}', '{{beats}}'), stall={stall})"
+
+
+def start(*children: str) -> subprocess.Popen[str]:
+    code = SCRIPT.format(children=", ".join(children))
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen([sys.executable, "-c", code], env=environ, stderr=subprocess.PIPE, text=True)
+
+
+def counting(path: Path, then: str) -> str:
+    """Code of a child that writes a line each time it starts, and then does something."""
+    return f"import os, sys, time\nopen({str(path)!r}, 'a').write(str(os.getpid()) + chr(10))\n{then}"
+
+
+def starts(path: Path, at_least: int, seconds: float = 30) -> list[int]:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if path.exists() and len(found := path.read_text().split()) >= at_least:
+            return [int(pid) for pid in found]
+        time.sleep(0.05)
+    raise AssertionError(f"{at_least} starts were needed in {seconds} s")
+
+
+def test_what_dies_is_started_again_and_all_stop_on_a_signal(tmp_path: Path) -> None:
+    supervisor = start(
+        child("dies", counting(tmp_path / "dies", "time.sleep(0.1)")),
+        child("stays", counting(tmp_path / "stays", "time.sleep(600)")),
+    )
+    starts(tmp_path / "dies", 3)
+    (stays,) = starts(tmp_path / "stays", 1)
+    supervisor.send_signal(signal.SIGTERM)
+
+    assert supervisor.wait(15) == 0
+    with pytest.raises(ProcessLookupError):
+        os.kill(stays, 0)
+
+
+def test_a_child_that_could_never_start_ends_it(tmp_path: Path) -> None:
+    supervisor = start(
+        child("never", "import sys; sys.exit(4)"), child("stays", counting(tmp_path / "s", "time.sleep(600)"))
+    )
+
+    assert supervisor.wait(20) == 4
+
+
+def test_one_that_has_started_once_and_cannot_come_back_is_tried_again(tmp_path: Path) -> None:
+    once = "os.write(int(sys.argv[2]), b'step' + bytes([10]))\ntime.sleep(0.1)\nsys.exit(4)"
+    supervisor = start(child("once", counting(tmp_path / "once", once)))
+    starts(tmp_path / "once", 3)
+
+    assert supervisor.poll() is None
+    supervisor.terminate()
+    assert supervisor.wait(15) == 0
+
+
+def test_what_hangs_is_killed_with_all_that_it_started(tmp_path: Path) -> None:
+    hangs = (
+        "import subprocess\n"
+        f"grandchild = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        f"open({str(tmp_path / 'grand')!r}, 'a').write(str(grandchild.pid) + ' ')\n"
+        "os.write(int(sys.argv[2]), b'step' + bytes([10]))\ntime.sleep(600)"
+    )
+    supervisor = start(child("hangs", counting(tmp_path / "hangs", hangs), stall="{'step': 0.5}"))
+    first, *_ = starts(tmp_path / "hangs", 2)
+    grandchild = int((tmp_path / "grand").read_text().split()[0])
+    time.sleep(0.2)
+
+    for pid in (first, grandchild):
+        assert not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text().split()[2]
+    supervisor.terminate()
+    supervisor.wait(15)
