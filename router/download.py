@@ -8,6 +8,8 @@ from typing import Any
 
 from router.errors import DownloadFailed
 
+WANTED = ("*.json", "*.safetensors", "*.model", "*.txt", "*.onnx", "*.onnx.data", "*.onnx_data")
+
 
 def snapshot(repo: str, revision: str | None, report: Callable[[int, int], None]) -> Path:
     """Fetch a repository's weights (safetensors) and settings at a revision, never its code; return the folder.
@@ -24,9 +26,6 @@ def snapshot(repo: str, revision: str | None, report: Callable[[int, int], None]
     except (HfHubHTTPError, LocalEntryNotFoundError, HFValidationError, HTTPError, OSError) as error:
         raise DownloadFailed(f"{repo} could not be fetched: {_reason(error)}") from error
     return Path(folder)
-
-
-WANTED = ("*.json", "*.safetensors", "*.model", "*.txt", "*.onnx", "*.onnx.data", "*.onnx_data")
 
 
 def _counting(report: Callable[[int, int], None]) -> Any:

@@ -10,7 +10,7 @@ import nano
 from registry import ModelSpec
 from registry.families import EMBEDDED
 from registry.source import is_hub_id
-from router.download import snapshot
+from router.download import WANTED, snapshot
 from router.errors import DownloadFailed, ModelUnavailable
 from router.values import Backend
 
@@ -100,12 +100,12 @@ def _lacking_part(part: Path) -> list[str]:
 
 
 def cached(repo: str, revision: str | None) -> Path | None:
-    """Return the snapshot of a hub repository in the local cache, None if there is none."""
+    """Return the snapshot of a hub repository in the local cache, None if it is not there or not whole."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(repo, revision=revision, local_files_only=True))
+        return Path(snapshot_download(repo, revision=revision, allow_patterns=list(WANTED), local_files_only=True))
     except LocalEntryNotFoundError:
         return None
 

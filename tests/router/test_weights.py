@@ -157,6 +157,17 @@ def test_an_unknown_revision_is_a_download_that_failed(hub: Hub, tmp_path: Path)
 
 
 @pytest.mark.slow
+def test_a_snapshot_that_lost_a_file_is_fetched_again(hub: Hub, tmp_path: Path) -> None:
+    folder = Path(run(FETCH.format(revision=None), hub, tmp_path).stdout.split("\n")[0])
+    (folder / "transformer" / "two.safetensors").unlink()
+    code = "from router.weights import cached\nprint(cached('org/far', None))\n" + FETCH.format(revision=None)
+    lines = run(code, hub, tmp_path).stdout.split("\n")
+
+    assert lines[:2] == ["None", str(folder)]
+    assert lacking(folder) == ()
+
+
+@pytest.mark.slow
 def test_the_cache_answers_where_a_model_is(hub: Hub, tmp_path: Path) -> None:
     code = FETCH.format(revision=None) + "from router.weights import cached\nprint(cached('org/far', None))\n"
     lines = run(code, hub, tmp_path).stdout.split("\n")
