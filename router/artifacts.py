@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from router.values import Job
@@ -34,13 +35,19 @@ class ArtifactStore:
     def part(self, job_id: str, attempt: int, suffix: str) -> Path:
         """Return where an attempt writes its output; `publish` it when it is whole.
 
-        What an earlier attempt left half written goes.
+        What an earlier attempt left half written goes; the file is there at once, so that an earlier
+        attempt that is still about cannot take the folder away.
         """
         folder = self._folder("videos", job_id)
-        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{attempt}.part{suffix}"
+        while not path.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):  # somebody removed the folder in between
+                path.touch()
         for left in folder.glob("*.part*"):
-            left.unlink(missing_ok=True)
-        return folder / f"{attempt}.part{suffix}"
+            if int(left.name.partition(".")[0]) < attempt:
+                left.unlink(missing_ok=True)
+        return path
 
     def publish(self, part: Path) -> Path:
         """Give a finished part its name."""
@@ -56,10 +63,8 @@ class ArtifactStore:
     def discard(self, path: Path) -> None:
         """Remove an output that lost its job, and the job's folder if that was all."""
         path.unlink(missing_ok=True)
-        try:
+        with suppress(OSError):  # another attempt's file is in it
             path.parent.rmdir()
-        except OSError:
-            return  # another attempt's file is in it
 
     def delete(self, job_id: str) -> None:
         """Remove everything of a job."""

@@ -22,6 +22,10 @@ EngineError is shown to the caller; the text of any other exception never is.
 
 from __future__ import annotations
 
+import errno
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
 
 class RouterError(Exception):
     """The root of what this package raises on purpose."""
@@ -193,6 +197,11 @@ class NumericalError(EngineError):
     """The model produced NaN or infinity."""
 
     code = "numerical_error"
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Say whether the disk had no room: the file system's own error, or what SQLite makes of it."""
+    return (isinstance(error, OSError) and error.errno in FULL) or "database or disk is full" in str(error)
 
 
 class TimedOut(EngineError):

@@ -66,7 +66,7 @@ class Intake:
         entry = registry.find(wanted) if wanted else None
         if entry is None:
             served = ", ".join(e.name for e in registry.entries)
-            raise UnknownModel(f"no model is called {wanted!r}; served here: {served}", param="model")
+            raise UnknownModel(f"no model is called {str(wanted)[:128]!r}; served here: {served}", param="model")
         return entry
 
     def _check_service(self, model: ModelSpec) -> None:

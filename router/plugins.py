@@ -9,7 +9,8 @@ import inspect
 import logging
 import pkgutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import MappingProxyType, ModuleType
@@ -49,6 +50,12 @@ class Plugins:
         others = [plugin for backend, (_, plugin) in self._owners.items() if backend != model.backend]
         return self._manager.subset_hook_caller(name, others)
 
+    def configure(self, app: object) -> None:
+        """Let every plugin add to the web application; raise `BootError` naming one that fails."""
+        for one in self.hook.configure_app.get_hookimpls():
+            arguments = [app] if one.argnames else []
+            _guarded(one.plugin, "configure_app", partial(one.function, *arguments))
+
     def announce(self, job: Job) -> None:
         """Tell every listener that a job's status has changed; one that fails is logged."""
         for listener in self.hook.job_changed.get_hookimpls():
@@ -66,7 +73,7 @@ class Plugins:
     def _declared(self) -> dict[str, tuple[Backend, object]]:
         owners: dict[str, tuple[Backend, object]] = {}
         for declaration in self.hook.declare_backend.get_hookimpls():
-            backend = declaration.function()
+            backend = _guarded(declaration.plugin, "declare_backend", declaration.function)
             if not isinstance(backend, Backend):
                 got = type(backend).__name__
                 raise BootError(f"{_origin(declaration.plugin)}: declare_backend must return a Backend, got {got}")
@@ -129,10 +136,18 @@ def _import_file(path: Path) -> ModuleType:
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # a stranger's file may raise anything; the boot ends either way
+    except (Exception, SystemExit) as error:  # a stranger's file may raise anything; the boot ends either way
         del sys.modules[name]
         raise BootError(f"{path}: the plugin cannot be imported: {type(error).__name__}: {error}") from error
     return module
+
+
+def _guarded(plugin: object, hook: str, call: Callable[[], object]) -> object:
+    """Run a hook at boot: whatever it raises ends the boot with its name."""
+    try:
+        return call()
+    except Exception as error:
+        raise BootError(f"{_origin(plugin)}: {hook} raised {type(error).__name__}: {error}") from error
 
 
 def _origin(plugin: object) -> str:

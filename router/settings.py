@@ -12,6 +12,7 @@ from typing import Any
 
 from router.errors import BootError
 
+YEAR_SECONDS = 31_536_000
 FREE_THREADS = 32  # of a web process: they answer health checks and polls while all others wait
 
 
@@ -41,8 +42,8 @@ def _positive(text: str) -> float:
         number = float(text)
     except ValueError:
         number = 0
-    if not 0 < number < float("inf"):
-        raise ValueError(f"must be a number above 0, got {text!r}")
+    if not 0 < number <= YEAR_SECONDS:
+        raise ValueError(f"must be a number above 0 and up to {YEAR_SECONDS:,}, got {text!r}")
     return number
 
 

@@ -12,12 +12,13 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
-CANNOT_START = 4  # a child that ends with this at its first start would only fail again
+CANNOT_START = 4  # the exit status of a process whose settings, plugins, models or device are wrong
+PARENT, BEATS = "{parent}", "{beats}"
 STOP_SECONDS = 8.0
 LONGEST_PAUSE = 30.0
 HEALTHY_SECONDS = 60.0
-PROVEN_SECONDS = 5.0  # a child without beats that lived so long has started once
 TICK_SECONDS = 0.2
 PR_SET_PDEATHSIG = 1
 log = logging.getLogger(__name__)
@@ -34,15 +35,17 @@ def die_with(parent: int) -> None:
 class Child:
     """A process to keep.
 
-    In its command and environment `{parent}` stands for our pid, `{beats}` for the pipe that takes its
-    beats. A beat is a line that names a phase; a phase named in `stall` that goes on for longer than so
-    many seconds without another beat is hung.
+    In its command and environment the word `PARENT` stands for our pid, `BEATS` for the pipe that takes
+    its beats. A beat is a line that names a phase; a phase named in `stall` that goes on for longer than
+    so many seconds without another beat is hung. A child that fails before its first beat cannot start.
+    It works in `folder`, by default in ours.
     """
 
     name: str
     command: tuple[str, ...]
     environ: Mapping[str, str] = field(default_factory=dict)
     stall: Mapping[str, float] = field(default_factory=dict)
+    folder: Path | None = None
 
 
 class _Running:
@@ -61,10 +64,12 @@ class _Running:
 
     def start(self) -> None:
         self.pipe, theirs = os.pipe()
-        words = {"parent": os.getpid(), "beats": theirs}
-        command = [word.format(**words) for word in self.child.command]
-        environ = {**os.environ, **{name: value.format(**words) for name, value in self.child.environ.items()}}
-        self.process = subprocess.Popen(command, env=environ, pass_fds=[theirs], start_new_session=True)
+        known = {PARENT: str(os.getpid()), BEATS: str(theirs)}
+        command = [known.get(word, word) for word in self.child.command]
+        environ = {**os.environ, **{name: known.get(value, value) for name, value in self.child.environ.items()}}
+        self.process = subprocess.Popen(
+            command, env=environ, pass_fds=[theirs], start_new_session=True, cwd=self.child.folder
+        )
         os.close(theirs)
         self.phase, self.started = "idle", time.monotonic()
         log.info("started %s as process %d", self.child.name, self.process.pid)
@@ -90,11 +95,10 @@ class _Running:
         assert self.process is not None
         code, self.process = self.process.returncode, None
         os.close(self.pipe)
-        lived = time.monotonic() - self.started
-        self.proven = self.proven or lived > PROVEN_SECONDS
-        if code == CANNOT_START and not self.proven:
-            log.error("%s cannot start", self.child.name)
+        if code > 0 and not self.proven:
+            log.error("%s cannot start: it ended with %d before its first beat", self.child.name, code)
             return False
+        lived = time.monotonic() - self.started
         self.pause = 0.5 if lived > HEALTHY_SECONDS else min(max(self.pause * 2, 0.5), LONGEST_PAUSE)
         self.start_at = time.monotonic() + self.pause
         log.warning("%s ended with %d; starting it again in %.1f s", self.child.name, code, self.pause)

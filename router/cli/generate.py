@@ -56,6 +56,8 @@ def generate(
     **options: Any,
 ) -> None:
     """Make a video from PROMPT, and from an image where one is given."""
+    if output is not None and not output.parent.is_dir():
+        raise click.BadParameter(f"there is no folder {output.parent}", param_hint="--output")
     server = _server(settings, url)
     job = server.call("POST", "/v1/responses", _body(prompt, image, model, options))
     server.work(job["id"].partition("_")[2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -12,13 +13,13 @@ from router import logs
 from router.cli.options import with_single_model
 from router.engine.device import devices
 from router.settings import Settings
-from router.supervisor import Child, Supervisor
+from router.supervisor import BEATS, PARENT, Child, Supervisor
 from router.system import assemble
 from router.values import Phase
 
 CODE = Path(router.__file__).parents[1]
 GUNICORN_CONF = CODE / "router" / "deploy" / "gunicorn.conf.py"
-PYTHON = (sys.executable, "-P", "-m")  # without the working folder, where a wsgi.py of somebody else may lie
+PYTHON = (sys.executable, "-P", "-m")  # without the working folder on the path
 GRACEFUL_SECONDS = 5  # `serve` stops within ten
 
 device_option = click.option(
@@ -37,7 +38,7 @@ def serve(settings: Settings, host: str, port: int, socket: str | None, asked: t
     logs.configure(settings)
     settings.export()
     assemble(settings)  # every problem of settings, plugins and models is said here, once
-    bind = f"unix:{socket}" if socket else f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    bind = f"unix:{Path(socket).absolute()}" if socket else f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     engines = [_engine(device, settings) for device in devices(asked)]
     sys.exit(Supervisor([_web(bind), *engines]).run())
 
@@ -54,9 +55,11 @@ def engine(settings: Settings, asked: tuple[str, ...]) -> None:
 
 
 def _web(bind: str) -> Child:
-    command = (*PYTHON, "gunicorn", "-c", str(GUNICORN_CONF), "-b", bind, "--chdir", str(CODE))
+    command = (*PYTHON, "gunicorn", "-c", str(GUNICORN_CONF), "-b", bind)
     graceful = ("--graceful-timeout", str(GRACEFUL_SECONDS))
-    return Child("web", (*command, *graceful, "wsgi:app"), environ={"FRAMEGATE_PARENT": "{parent}"})
+    environ = {"FRAMEGATE_PARENT": PARENT, "FRAMEGATE_BEATS": BEATS}
+    # gunicorn puts its working folder first on the path, and a wsgi.py of somebody else may lie in ours
+    return Child("web", (*command, *graceful, "wsgi:app"), environ, folder=CODE)
 
 
 def _engine(device: str, settings: Settings) -> Child:
@@ -66,5 +69,7 @@ def _engine(device: str, settings: Settings) -> Child:
         Phase.STEP: settings.stall_step_seconds,
         Phase.DECODE: settings.stall_decode_seconds,
     }
-    command = (*PYTHON, "router.engine", device, "{parent}", "{beats}")
-    return Child(f"engine {device}", command, stall=stall)
+    command = (*PYTHON, "router.engine", device, PARENT, BEATS)
+    # OpenMP's threads wait by spinning, which costs a CPU engine a factor of six when anything else is busy.
+    patience = {"OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE")}
+    return Child(f"engine {device}", command, patience, stall)

@@ -6,6 +6,7 @@ import json
 import urllib.error
 import urllib.request
 from dataclasses import replace
+from http.client import HTTPException
 from threading import Thread
 from typing import Any, Protocol
 
@@ -68,7 +69,7 @@ class Remote:
             return DIRECT.open(urllib.request.Request(url, data, headers, method=method), timeout=timeout)
         except urllib.error.HTTPError as error:
             raise CallFailed(_said(error.read(), error.code)) from None
-        except OSError as error:
+        except (OSError, ValueError, HTTPException) as error:
             reason = getattr(error, "reason", error)
             raise CallFailed(f"no server answers at {self._url}: {reason}") from None
 

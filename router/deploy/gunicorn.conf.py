@@ -1,8 +1,10 @@
 """gunicorn for Framegate: `gunicorn -c router/deploy/gunicorn.conf.py wsgi:app`."""
 
+import mmap
 import os
 import signal
 import sys
+import time
 from ipaddress import ip_address
 from types import FrameType
 
@@ -22,7 +24,11 @@ keepalive = 75
 timeout = 60  # a worker that does not answer the master; requests may take longer
 graceful_timeout = int(settings.wait_seconds) + 30  # what is cut after this gets no clean-up
 control_socket_disable = True
+forwarder_headers = ""  # no header of a caller's may set SCRIPT_NAME or PATH_INFO
 loglevel = "warning"
+
+
+served = mmap.mmap(-1, 1)  # shared with the workers: 1 once one of them was ready
 
 
 def on_starting(server: Arbiter) -> None:
@@ -43,13 +49,28 @@ def when_ready(server: Arbiter) -> None:
         print(f"Server ready on {listener}", file=sys.stderr, flush=True)
 
 
-def post_worker_init(worker: Worker) -> None:
-    """Under `framegate serve`, which stops in seconds, answer the waiting when this worker is told to stop.
+def post_fork(server: Arbiter, worker: Worker) -> None:
+    if "FRAMEGATE_PARENT" in os.environ:
+        die_with(server.pid)
 
-    Elsewhere, at a reload or a restart, they get their answers from the old worker.
+
+def worker_exit(server: Arbiter, worker: Worker) -> None:
+    """Let a worker that cannot start be tried again where others serve: its exit status would end them all."""
+    if served[0] and not worker.booted:
+        time.sleep(1)
+        os._exit(1)
+
+
+def post_worker_init(worker: Worker) -> None:
+    """Say that the web half serves.
+
+    Under `framegate serve`, which stops in seconds, also answer the waiting when this worker is told to stop;
+    elsewhere, at a reload or a restart, they get their answers from the old worker.
     """
+    served[0] = 1
     if "FRAMEGATE_PARENT" not in os.environ:
         return
+    os.write(int(os.environ["FRAMEGATE_BEATS"]), b"serve\n")
     leave = signal.getsignal(signal.SIGTERM)
 
     def drain(number: int, frame: FrameType | None) -> None:

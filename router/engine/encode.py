@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from router import images
-from router.errors import BootError, DiskFull, GenerationFailed
+from router.errors import BootError, DiskFull, GenerationFailed, is_disk_full
 from router.hookspecs import hookimpl
 from router.values import Frames, Pixels
 
@@ -19,7 +18,6 @@ from router.values import Frames, Pixels
 # bytes each time; with it they depend on the number of threads alone, so that is fixed.
 _X264 = {"preset": "medium", "crf": "18", "x264-params": "cpu-independent=1"}
 _THREADS = 8
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def require() -> None:
@@ -43,7 +41,7 @@ def encode_output(frames: Frames, path: Path) -> bool | None:
         else:
             _write_png(frames, path)
     except OSError as error:  # PyAV's own errors derive from it
-        if error.errno in _FULL:
+        if is_disk_full(error):
             raise DiskFull("the video could not be written: the server's disk is full") from error
         raise
     return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import time
@@ -11,15 +10,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from sqlalchemy.exc import OperationalError
-
 from registry import Input, ModelSpec
 from router import images, logs, plugins
 from router.artifacts import digest
 from router.engine.keeper import Keeper
 from router.engine.reporting import Beat, Reporter
 from router.engine.residency import Residency, Resident
-from router.errors import BootError, DeviceLost, DiskFull, EngineError, GenerationFailed, JobCancelled, OutOfMemory
+from router.errors import (
+    BootError,
+    DeviceLost,
+    DiskFull,
+    EngineError,
+    GenerationFailed,
+    JobCancelled,
+    OutOfMemory,
+    is_disk_full,
+)
 from router.system import System
 from router.values import Artifact, EngineState, Failure, Frames, Job, Lease, Phase, Task
 
@@ -45,6 +51,8 @@ class Worker:
     def run(self) -> None:
         """Work until told to stop, then unload and go."""
         self._system.jobs.inherit(self._device)
+        for job in self._system.jobs.strand([model.name for model in self._system.registry.models]):
+            self._system.plugins.announce(job)
         self.keeper.start()  # its first act is to queue again what the former engine left
         log.info("engine %s takes jobs for %s", self._id, ", ".join(self.models) or "no model")
         while not self.keeper.stopping:
@@ -180,9 +188,7 @@ def _failure(error: Exception, phase: Phase) -> Failure:
     """Say what the caller may know: our own errors' words, for all others only where it happened."""
     if isinstance(error, EngineError):
         return Failure(error.code, error.message)
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return Failure(DiskFull.code, "the server's disk is full")
-    if isinstance(error, OperationalError) and "disk is full" in str(error):
+    if is_disk_full(error):
         return Failure(DiskFull.code, "the server's disk is full")
     if isinstance(error, MemoryError):
         return Failure(OutOfMemory.code, "the server ran out of memory: ask for fewer frames or a smaller size")

@@ -12,6 +12,8 @@ from router.images.header import MAX_BYTES, invalid
 _HEAD = re.compile(r"\s*data:[^,]*;\s*base64\s*,", re.IGNORECASE)
 _WHITE_SPACE = b" \t\n\f\r"
 
+_MAX_ESCAPES = 100_000  # each takes 250 bytes while it is undone; browsers escape only + and / and =
+
 
 def parse_data_url(url: str, limit: int = MAX_BYTES, *, param: str = "") -> bytes:
     """Return the at most `limit` bytes that `url` carries in base64, whatever type it claims they are.
@@ -30,6 +32,8 @@ def parse_data_url(url: str, limit: int = MAX_BYTES, *, param: str = "") -> byte
 
 
 def _decoded(text: str, limit: int, param: str) -> bytes:
+    if (escapes := text.count("%")) > _MAX_ESCAPES:
+        raise invalid(f"an image's data: URL may have {_MAX_ESCAPES:,} percent-escapes, got {escapes:,}", param)
     try:
         encoded = unquote_to_bytes(text).translate(None, _WHITE_SPACE).rstrip(b"=")
         if (size := len(encoded) * 3 // 4) > limit:

@@ -15,8 +15,9 @@ PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8\xff"
 MAX_PARTS = 100_000
 
-# A progressive JPEG may have any number of scans, each 100 bytes long and 11 ms of decoding at 64
-# megapixels. Real ones have about ten; chance alone puts 320 such markers into 20 MiB of other data.
+# A progressive JPEG may have any number of scans, each 100 bytes long and up to a second of decoding at 64
+# megapixels. Real ones have about ten.
+MAX_SCANNED = 30 * 64_000_000  # scans times pixels
 MAX_SCANS = 500
 _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _BARE_MARKERS = frozenset({0x00, 0x01, *range(0xD0, 0xD9)})
@@ -56,9 +57,7 @@ def read_png(data: bytes) -> Stored:
 
 
 def read_jpeg(data: bytes) -> Stored:
-    """Walk the segments up to the first scan."""
-    if (scans := data.count(b"\xff\xda")) > MAX_SCANS:
-        raise ValueError(f"it has {scans:,} scans, more than {MAX_SCANS}")
+    """Walk the segments up to the first scan, and count the scans from there to the end of the picture."""
     width, height, exif, start = 0, 0, b"", 2
     for _ in range(MAX_PARTS):
         start = data.find(b"\xff", start)
@@ -69,6 +68,7 @@ def read_jpeg(data: bytes) -> Stored:
             start += 1 if marker == 0xFF else 2
             continue
         if marker in (0xD9, 0xDA):
+            _bound_scans(data, start, width * height)
             return Stored(width, height, exif)
         (length,) = struct.unpack_from(">H", data, start + 2)
         if marker in _FRAME_HEADERS:
@@ -77,6 +77,14 @@ def read_jpeg(data: bytes) -> Stored:
             exif = data[start + 10 : start + 2 + length]
         start += 2 + max(length, 2)
     raise ValueError(f"it has more than {MAX_PARTS:,} segments")
+
+
+def _bound_scans(data: bytes, start: int, pixels: int) -> None:
+    """Raise where decoding would go over the picture too often. In coded data these two markers cannot occur."""
+    end = data.find(b"\xff\xd9", start)
+    scans = data.count(b"\xff\xda", start, end if end >= 0 else len(data))
+    if scans > MAX_SCANS or scans * pixels > MAX_SCANNED:
+        raise ValueError(f"it has {scans:,} scans of {pixels:,} pixels, more than {MAX_SCANNED:,} in all")
 
 
 def read_webp(data: bytes) -> Stored:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from router.errors import BootError
 from router.jobs import tables
@@ -25,9 +26,13 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._engine = _open(path)
-        self._migrate()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._migrate()
+        except (OSError, SQLAlchemyError) as error:
+            reason = error.orig if isinstance(error, DBAPIError) else error
+            raise BootError(f"the job store {path} cannot be opened: {reason}") from error
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

@@ -89,6 +89,10 @@ RELEASE = _change(HELD, **QUEUED)
 FIND_LOST = select(jobs.c.id, jobs.c.lost).where(LOST)
 REQUEUE_LOST = _change(THIS_LOST, lost=jobs.c.lost + 1, **QUEUED)
 FAIL_LOST = _change(THIS_LOST, **FAILED)
+FIND_STRANDED = select(jobs.c.id).where(
+    jobs.c.status == Status.QUEUED, jobs.c.model.not_in(bindparam("_models", expanding=True))
+)
+FAIL_STRANDED = _change(and_(jobs.c.id == _param("job"), jobs.c.status == Status.QUEUED), **FAILED)
 INHERIT = (
     update(jobs)
     .where(

@@ -135,6 +135,14 @@ class JobStore:
                 changed.append(self._change(sql.FAIL_LOST, **this, _failure=_lost(before + 1), _wall=time.time()))
         return tuple(job for job in changed if job)
 
+    def strand(self, models: Collection[str]) -> tuple[Job, ...]:
+        """Fail the queued jobs whose model is none of `models`: nobody will ever claim them; return them."""
+        with self._db.read() as db:
+            stranded = db.scalars(sql.FIND_STRANDED, {"_models": list(models)}).all()
+        failure = dump(asdict(Failure("load_failed", "the model of this job is not served any more")))
+        failed = [self._change(sql.FAIL_STRANDED, _job=job, _failure=failure, _wall=time.time()) for job in stranded]
+        return tuple(job for job in failed if job)
+
     def inherit(self, device: str) -> None:
         """Let the leases of a device's former engines run out now; for whoever holds the device's lock."""
         with self._db.write() as db:

@@ -7,6 +7,7 @@ import re
 import time
 import uuid
 from ipaddress import ip_address
+from urllib.parse import quote
 
 from flask import Flask, Response, g, request
 
@@ -34,7 +35,7 @@ def install(app: Flask, settings: Settings) -> None:
     def end(response: Response) -> Response:
         response.headers["x-request-id"] = g.get("request_id") or uuid.uuid4().hex
         taken = time.perf_counter() - g.get("started", time.perf_counter())
-        log.info("%s %s %d in %.3f s", request.method, request.path, response.status_code, taken)
+        log.info("%s %s %d in %.3f s", request.method, quote(request.path), response.status_code, taken)
         return response
 
 

@@ -21,6 +21,7 @@ def create_app(system: System) -> Flask:
     app = Application("framegate", static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
     settings = system.settings
     app.waiting = Waiting(system.jobs, most=settings.waiters, seconds=settings.wait_seconds)
     access.install(app, settings)
@@ -29,5 +30,5 @@ def create_app(system: System) -> Flask:
     app.register_blueprint(content.Content(system).blueprint())
     app.register_blueprint(catalog.Catalog(system).blueprint())
     app.register_blueprint(ops.Ops(system).blueprint())
-    system.plugins.hook.configure_app(app=app)
+    system.plugins.configure(app)
     return app

@@ -7,6 +7,8 @@ import math
 from typing import Any, NoReturn
 
 from flask import request
+from gunicorn.http.errors import ParseException
+from werkzeug.exceptions import ClientDisconnected
 
 from router.errors import InvalidRequest, TooLarge, UnsupportedMedia
 
@@ -20,8 +22,8 @@ def read_json(limit: int) -> dict[str, Any]:
     Raises `TooLarge` beyond `limit` bytes, `UnsupportedMedia`, and `InvalidRequest` (`invalid_json`) for what is
     no JSON object in UTF-8, repeats a key, holds NaN or an infinite number, or nests too deep.
     """
-    if request.mimetype not in ("application/json", ""):
-        raise UnsupportedMedia(f"content-type must be application/json, got {request.mimetype}")
+    if request.mimetype != "application/json":  # without it a web page could send jobs to its reader's machine
+        raise UnsupportedMedia(f"content-type must be application/json, got {request.mimetype or 'none'}")
     data = _read(limit)
     if not data.strip():
         raise _bad("it is empty")
@@ -40,10 +42,15 @@ def _read(limit: int) -> bytes:
     if (request.content_length or 0) > limit:
         _drain(request.content_length or 0)
         raise _too_large(limit, f"{request.content_length:,}")
-    data = request.stream.read(limit + 1)
-    if len(data) > limit:  # a chunked body tells its length only by ending
-        _drain(DRAINED)
-        raise _too_large(limit, "more")
+    try:
+        data = request.stream.read(limit + 1)
+        if len(data) > limit:  # a chunked body tells its length only by ending
+            _drain(DRAINED)
+            raise _too_large(limit, "more")
+    except (OSError, ParseException, ClientDisconnected):  # a caller who left, or whose chunks are none
+        raise _bad("it breaks off") from None
+    if len(data) < (request.content_length or 0):
+        raise _bad(f"it breaks off after {len(data):,} of {request.content_length:,} bytes")
     return data
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, send_file
+import re
+
+from flask import Blueprint, Response, request, send_file
 
 from router.errors import NotReady
 from router.system import System
-from router.values import Job, Status
+from router.values import Artifact, Job, Status
 from router.web.access import owner
 from router.web.ids import job_id, unknown
+
+RANGE = re.compile(r"bytes=(\d{0,18})-(\d*)")
 
 
 class Content:
@@ -36,13 +40,29 @@ class Content:
         path = self._system.artifacts.output(job)
         if job.artifact is None or path is None or not job.artifact.media_type.startswith(kind):
             raise _not_there(public, kind, job)
-        return send_file(
-            path,
-            mimetype=job.artifact.media_type,
-            download_name=f"{public}{path.suffix}",
-            etag=job.artifact.sha256,
-            conditional=True,
-        )
+        _simplify_conditions(job.artifact)
+        try:
+            return send_file(
+                path,
+                mimetype=job.artifact.media_type,
+                download_name=f"{public}{path.suffix}",
+                etag=job.artifact.sha256,
+                conditional=True,
+            )
+        except FileNotFoundError:  # deleted this very moment
+            raise unknown(public) from None
+
+
+def _simplify_conditions(artifact: Artifact) -> None:
+    """Leave only a single range that can be served; as RFC 9110 has it, others are ignored or come after the ETag."""
+    environ = request.environ
+    environ.pop("HTTP_IF_MATCH", None)  # it guards writes, and nobody writes here
+    plain = RANGE.fullmatch(environ.get("HTTP_RANGE", ""))
+    known = request.if_none_match.contains_weak(artifact.sha256)
+    if plain is None or known or (plain[1] == "" and len(plain[2]) > 18):
+        environ.pop("HTTP_RANGE", None)
+    elif plain[1] == "" and int(plain[2]) > artifact.size:
+        environ["HTTP_RANGE"] = f"bytes=-{artifact.size}"
 
 
 def _not_there(public: str, kind: str, job: Job) -> NotReady:

@@ -8,7 +8,7 @@ from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from router import errors
-from router.errors import HttpError
+from router.errors import HttpError, is_disk_full
 
 BY_STATUS = {
     400: errors.InvalidRequest,
@@ -29,12 +29,17 @@ def install(app: Flask) -> None:
 
 
 def answer(error: HttpError) -> Response:
-    """Return the body of `API.md` 4: all four keys are strings."""
-    body = {"message": error.message, "type": error.type, "param": error.param, "code": error.code}
+    """Return the body of `API.md` 4: all four keys are strings, short and in Unicode, whatever was sent."""
+    message, param = _shown(error.message, 4000), _shown(error.param, 200)
+    body = {"message": message, "type": error.type, "param": param, "code": error.code}
     response = jsonify(error=body)
     response.status_code = error.status
     response.headers.extend(error.headers)
     return response
+
+
+def _shown(text: str, most: int) -> str:
+    return text[:most].encode("utf-8", "backslashreplace").decode()
 
 
 def _answer_http(error: HTTPException) -> Response:
@@ -59,5 +64,7 @@ def _answer_too_deep(error: RecursionError) -> Response:
 
 
 def _answer_unexpected(error: Exception) -> Response:
+    if is_disk_full(error):
+        return answer(errors.Unavailable("the server's disk is full; try again later", code="disk_full"))
     log.exception("unexpected %s", type(error).__name__)
     return answer(HttpError("something went wrong here; the log has the reason under this answer's x-request-id"))

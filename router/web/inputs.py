@@ -66,7 +66,12 @@ def _read_items(items: Any) -> tuple[list[str], Content]:
         if role == "user":
             user = _read_content(item.get("content"), f"{where}.content")
         elif role in ("system", "developer"):
-            system.extend(_read_content(item.get("content"), f"{where}.content")[0])
+            texts, pictures = _read_content(item.get("content"), f"{where}.content")
+            if pictures:
+                raise InvalidRequest(
+                    f"{where}: an image must be in the user's message, got one of the {role}", param=where
+                )
+            system.extend(texts)
     if user is None:
         raise _missing("input has no user message")
     return system, user

@@ -85,7 +85,10 @@ class Rendering:
 
     def _data(self, job: Job) -> str | None:
         path = self._artifacts.output(job)
-        return base64.b64encode(path.read_bytes()).decode() if path else None
+        try:
+            return base64.b64encode(path.read_bytes()).decode() if path else None
+        except FileNotFoundError:  # deleted this very moment
+            return None
 
 
 def _used(job: Job) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from router.web.fields import Integer, Number, Text, Truth
 
 MOST = 2**31 - 1
 UNKNOWN = "Unknown field."
+NO_OBJECT = ("Invalid input type.", "Not a valid mapping type.")
 PLACES = frozenset({"_schema", "key", "value"})  # where in a field marshmallow found the error
 
 
@@ -32,7 +33,7 @@ class MediaOptions(Schema):
     flow_shift = Number(0, 100, above=True)
     negative_prompt = Text()
     seed = Integer(0, SEEDS - 1)
-    response_format = Text(validate=validate.OneOf(["url", "b64_json"], error="must be url or b64_json, got '{input}'"))
+    response_format = Text(validate=validate.OneOf(["url", "b64_json"], error="must be url or b64_json"))
     last_image = fields.Raw(allow_none=True)
     # taken for the sake of clients of other models, checked, without effect on Wan
     true_cfg_scale = Number(0, 100)
@@ -78,10 +79,12 @@ def check(schema: Schema, body: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return cast(dict[str, Any], _present(schema.load(body)))
     except ValidationError as error:
-        param, message = _first(error.messages_dict)
+        path, message = _first(error.messages_dict)
+    param = ".".join(path)
     if message == UNKNOWN:
-        where, _, name = param.rpartition(".")
-        raise InvalidRequest(f"{where} has no field {name!r}", param=param, code="unknown_parameter")
+        raise InvalidRequest(
+            f"{'.'.join(path[:-1])} has no field {path[-1][:100]!r}", param=param, code="unknown_parameter"
+        )
     raise InvalidRequest(f"{param} {message}", param=param)
 
 
@@ -92,10 +95,11 @@ def _present(value: Any) -> Any:
     return {name: _present(entry) for name, entry in value.items() if entry is not None}
 
 
-def _first(messages: Mapping[Any, Any], prefix: str = "") -> tuple[str, str]:
+def _first(messages: Mapping[Any, Any], above: tuple[str, ...] = ()) -> tuple[tuple[str, ...], str]:
+    """Return the path to the first field that is wrong, and why."""
     name, entry = next(iter(messages.items()))
-    path = prefix if name in PLACES else f"{prefix}.{name}" if prefix else str(name)
+    path = above if name in PLACES else (*above, str(name))
     if isinstance(entry, Mapping):
         return _first(entry, path)
     message = str(entry[0] if isinstance(entry, list) else entry)
-    return path, {"Invalid input type.": "must be an object"}.get(message, message)
+    return path, "must be an object" if message in NO_OBJECT else message

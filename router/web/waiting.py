@@ -15,7 +15,7 @@ from router.jobs import JobStore
 from router.values import Job
 
 TICK_SECONDS = 0.01
-LOOK_SECONDS = 5.0  # a waiter looks at its job this often, whatever the watcher says
+LOOK_SECONDS = 60.0  # a waiter looks at its job this often, whatever the watcher says
 log = logging.getLogger(__name__)
 
 
@@ -76,6 +76,9 @@ class Waiting:
     def drain(self) -> None:
         """Answer everybody who waits: this process stops. Safe to call from a signal handler's thread."""
         self._draining = True
+        self._wake_all()
+
+    def _wake_all(self) -> None:
         for events in list(self._waiters.values()):
             for event in list(events):
                 event.set()
@@ -98,7 +101,7 @@ class Waiting:
                     del self._waiters[job_id]
 
     def _start(self) -> None:
-        if self._thread is None:
+        if self._thread is None or not self._thread.is_alive():
             self._thread = Thread(target=self._run, name="watcher", daemon=True)
             self._thread.start()
 
@@ -113,6 +116,7 @@ class Waiting:
             except SQLAlchemyError:
                 log.exception("the store did not answer; asking again")
                 time.sleep(1)
+                self._wake_all()
 
     def _tick(self) -> None:
         with self._changed:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +18,7 @@ import av
 import psutil
 import pytest
 from conftest import data_url, png, with_image
-from server import FRAMEGATE, ROOT, Server
+from server import FRAMEGATE, ROOT, Server, free_port
 
 pytestmark = pytest.mark.slow
 
@@ -194,8 +196,8 @@ def test_the_halves_run_apart(tmp_path: Path) -> None:
         "FRAMEGATE_DATA": str(tmp_path / "data"),
         "FRAMEGATE_MODELS": str(models),
     }
-    socket = tmp_path / "web.sock"
-    gunicorn = ("-m", "gunicorn", "-c", "router/deploy/gunicorn.conf.py", "-b", f"unix:{socket}", "wsgi:app")
+    listens = tmp_path / "web.sock"
+    gunicorn = ("-m", "gunicorn", "-c", "router/deploy/gunicorn.conf.py", "-b", f"unix:{listens}", "wsgi:app")
     halves = [
         subprocess.Popen([sys.executable, *gunicorn], env=environ, cwd=ROOT),
         subprocess.Popen([*FRAMEGATE, "engine", "--device", "cpu"], env=environ, cwd=ROOT),
@@ -206,14 +208,14 @@ def test_the_halves_run_apart(tmp_path: Path) -> None:
             "curl",
             "-sS",
             "--unix-socket",
-            str(socket),
+            str(listens),
             "--retry",
             "50",
             "--retry-connrefused",
             "--retry-delay",
             "1",
         ]
-        while not socket.exists():
+        while not listens.exists():
             time.sleep(0.1)
         answer = subprocess.run(
             [*ask, "-H", "content-type: application/json", "-d", body, "http://localhost/v1/responses"],
@@ -224,3 +226,86 @@ def test_the_halves_run_apart(tmp_path: Path) -> None:
         for half in halves:
             half.terminate()
         assert [half.wait(20) for half in halves] == [0, 0]
+
+
+def test_a_port_in_use_is_said_once_and_ends_it(tmp_path: Path) -> None:
+    models = tmp_path / "models.yaml"
+    models.write_text(MODELS)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        command = [*FRAMEGATE, "serve", "--port", str(taken.getsockname()[1]), "--device", "cpu"]
+        command += ["--models", str(models), "--data", str(tmp_path / "data")]
+        environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+        ended = subprocess.run(command, env=environ, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+
+    assert ended.returncode > 0
+    assert "already in use" in ended.stderr.lower()
+
+
+def test_a_second_server_on_one_data_folder_ends_and_says_why(serve: Serve, tmp_path: Path) -> None:
+    serve(MODELS)
+    command = [*FRAMEGATE, "serve", "--port", str(free_port()), "--device", "cpu", "--data", str(tmp_path / "data")]
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "FRAMEGATE_MODELS": str(tmp_path / "models.yaml")}
+    ended = subprocess.run(command, env=environ, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+
+    assert ended.returncode > 0
+    assert "cpu is held by another engine" in ended.stderr
+
+
+def test_a_models_file_that_breaks_while_serving_ends_nothing(serve: Serve, tmp_path: Path) -> None:
+    server = serve(MODELS, workers=2)
+    (tmp_path / "models.yaml").write_text("models: [")
+    master = server.children("gunicorn")[0]
+    master.children()[0].kill()
+    time.sleep(4)
+
+    assert server.process.poll() is None
+    assert ask(server, "text", background=False)["status"] == "completed"
+
+
+def test_serve_ignores_a_wsgi_file_of_the_folder_it_is_started_in(tmp_path: Path) -> None:
+    (tmp_path / "wsgi.py").write_text("raise RuntimeError('not mine')\n")
+    (tmp_path / "models.yaml").write_text(MODELS)
+    port = free_port()
+    command = [*FRAMEGATE, "serve", "--port", str(port), "--device", "cpu", "--models", "models.yaml", "--data", "data"]
+    log = tmp_path / "log"
+    with open(log, "wb") as output:
+        environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+        process = subprocess.Popen(command, env=environ, cwd=tmp_path, stdout=output, stderr=output)
+    server = Server(process, port, tmp_path / "data", log)
+    server.ready()
+
+    assert ask(server, "text", background=False)["status"] == "completed"
+    assert server.stop() < 10
+
+
+def test_a_body_of_broken_chunks_is_a_bad_request(serve: Serve) -> None:
+    server = serve(MODELS)
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        head = "POST /v1/responses HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+        connection.sendall(head.encode() + b"zz\r\nhello\r\n0\r\n\r\n")
+        answer = connection.recv(65536).decode()
+
+    assert answer.startswith("HTTP/1.1 400")
+    assert "x-request-id" in answer
+
+
+def test_a_header_cannot_move_the_application(serve: Serve) -> None:
+    server = serve(MODELS)
+    request = urllib.request.Request(f"http://127.0.0.1:{server.port}/healthz", headers={"SCRIPT_NAME": "/foo"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert json.load(answer) == {"status": "ok"}
+
+
+def test_an_engine_that_woke_up_late_harms_no_later_attempt(serve: Serve) -> None:
+    server = serve(MODELS, lease_seconds=1, renew_seconds=0.2)
+    job = ask(server, "slow", steps=40)
+    server.in_step(job)
+    (engine,) = server.children("router.engine")
+    engine.suspend()
+    time.sleep(2)
+    engine.resume()
+
+    assert server.finished(job)["status"] == "completed"
+    assert len([path for path in (server.data / "videos").rglob("*") if path.is_file()]) == 1

@@ -239,7 +239,7 @@ def test_a_small_file_that_claims_to_be_huge_costs_nothing(name: str) -> None:
     [
         png(4, 4, chunk(b"tEXt", b"a\0b") * 1_000_000, chunk(b"IEND", b"")),
         b"\xff\xd8" + b"\xff\xfe\0\2" * 5_000_000 + encoded(Image.new("RGB", (8, 8)), "JPEG")[2:],
-        encoded(Image.new("RGB", (8, 8)), "JPEG", progressive=True) + b"\xff\xda" * 1000,
+        encoded(Image.new("RGB", (8, 8)), "JPEG", progressive=True)[:-2] + b"\xff\xda" * 1000 + b"\xff\xd9",
         encoded(Image.new("RGB", (8, 8)), "WEBP", exif=exif(1)) + b"JUNK\0\0\0\0" * 1_000_000,
     ],
     ids=["png chunks", "jpeg segments", "jpeg scans", "webp chunks"],
@@ -249,6 +249,14 @@ def test_a_file_of_very_many_parts_is_refused_at_once(bomb: bytes) -> None:
 
     assert "it has " in refusal(bomb)
     assert time.process_time() - start < 1
+
+
+def test_a_jpeg_that_would_be_gone_over_too_often_is_refused() -> None:
+    small, large = (encoded(Image.new("RGB", size), "JPEG", progressive=True) for size in ((64, 64), (8000, 7900)))
+    scan = small[small.rindex(b"\xff\xda") : -2]
+
+    assert inspect(small[:-2] + scan * 100 + b"\xff\xd9").width == 64  # cheap, so let it be
+    assert "scans of 63,200,000 pixels" in refusal(large[:-2] + scan * 100 + b"\xff\xd9")
 
 
 def mutated(dice: random.Random, data: bytes) -> bytes:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from registry import Input
-from router.errors import QueueFull
+from router.errors import BootError, QueueFull
 from router.jobs import Database, JobStore
 from router.jobs.tables import HEAD, metadata
 from router.values import Artifact, EngineState, Failure, Job, Lease, Phase, Progress, Status, Task
@@ -145,6 +145,29 @@ def test_a_new_engine_of_a_device_inherits_what_the_old_one_left(store: JobStore
 
     assert not store.holds(lease)
     assert claimed(store, "new").attempt == 2
+
+
+def test_jobs_of_a_model_that_is_gone_fail(store: JobStore) -> None:
+    made, other = store.add(job(1, model="gone")), store.add(job(2))
+    (failed,) = store.strand(["m"])
+
+    assert (failed.id, failed.status) == (made.id, Status.FAILED)
+    assert getattr(store.get(other.id, "me"), "status", None) is Status.QUEUED
+
+
+@pytest.mark.parametrize("wrong", ["a file", "a folder", "no database"])
+def test_a_store_that_cannot_be_opened_stops_the_boot_and_says_why(tmp_path: Path, wrong: str) -> None:
+    path = tmp_path / "data" / "jobs.sqlite"
+    if wrong == "a file":
+        path.parent.write_text("")
+    elif wrong == "a folder":
+        path.mkdir(parents=True)
+    else:
+        path.parent.mkdir()
+        path.write_text("this is no database, " * 1000)
+
+    with pytest.raises(BootError, match=f"the job store {path} cannot be opened: ."):
+        Database(path)
 
 
 def test_cancel_and_delete_take_the_lease_away(store: JobStore) -> None:

@@ -96,9 +96,11 @@ def test_a_plugin_file_of_the_users_is_found_once(tmp_path: Path) -> None:
         ("@hookimpl\ndef load_model(modell): pass\n", "modell"),
         ("@hookimpl\ndef declare_backend(): return 'mine'\n", "must return a Backend, got str"),
         ("import nowhere_to_be_found\n", "nowhere_to_be_found"),
+        ("raise SystemExit(3)\n", "SystemExit"),
+        ("@hookimpl\ndef declare_backend(): raise KeyError('x')\n", "declare_backend raised KeyError"),
         ("def broken(:\n", "SyntaxError"),
     ],
-    ids=["one name twice", "a misspelt hook", "a misspelt argument", "no backend", "a missing module", "no python"],
+    ids=["one name twice", "a misspelt hook", "a misspelt argument", "no backend", "a missing module", "one that leaves", "one that raises", "no python"],
 )  # fmt: skip
 def test_a_wrong_plugin_stops_the_boot_and_says_why(tmp_path: Path, text: str, message: str) -> None:
     path = write(tmp_path, text)

@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
 
+BEAT = "os.write(int(sys.argv[2]), b'step' + bytes([10]))"
 SCRIPT = """
 import sys
 from router.supervisor import Child, Supervisor
@@ -47,7 +48,7 @@ def starts(path: Path, at_least: int, seconds: float = 30) -> list[int]:
 
 def test_what_dies_is_started_again_and_all_stop_on_a_signal(tmp_path: Path) -> None:
     supervisor = start(
-        child("dies", counting(tmp_path / "dies", "time.sleep(0.1)")),
+        child("dies", counting(tmp_path / "dies", f"{BEAT}\ntime.sleep(0.1)\nsys.exit(1)")),
         child("stays", counting(tmp_path / "stays", "time.sleep(600)")),
     )
     starts(tmp_path / "dies", 3)
@@ -68,7 +69,7 @@ def test_a_child_that_could_never_start_ends_it(tmp_path: Path) -> None:
 
 
 def test_one_that_has_started_once_and_cannot_come_back_is_tried_again(tmp_path: Path) -> None:
-    once = "os.write(int(sys.argv[2]), b'step' + bytes([10]))\ntime.sleep(0.1)\nsys.exit(4)"
+    once = f"{BEAT}\ntime.sleep(0.1)\nsys.exit(4)"
     supervisor = start(child("once", counting(tmp_path / "once", once)))
     starts(tmp_path / "once", 3)
 
@@ -82,7 +83,7 @@ def test_what_hangs_is_killed_with_all_that_it_started(tmp_path: Path) -> None:
         "import subprocess\n"
         f"grandchild = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
         f"open({str(tmp_path / 'grand')!r}, 'a').write(str(grandchild.pid) + ' ')\n"
-        "os.write(int(sys.argv[2]), b'step' + bytes([10]))\ntime.sleep(600)"
+        f"{BEAT}\ntime.sleep(600)"
     )
     supervisor = start(child("hangs", counting(tmp_path / "hangs", hangs), stall="{'step': 0.5}"))
     first, *_ = starts(tmp_path / "hangs", 2)

@@ -71,7 +71,7 @@ BODIES = {
     "a prompt of 100,000 characters": ({"input": "a" * 100_000}, 400, "limit_exceeded", "input"),
     "a negative prompt of 100,000": (options(negative_prompt="a" * 100_000), 400, "limit_exceeded", f"{VIDEO}.negative_prompt"),
     "an unknown option": (options(frames=5), 400, "unknown_parameter", f"{VIDEO}.frames"),
-    "an unknown option with half a surrogate": (options(**{"\ud800": 5}), 400, "unknown_parameter", f"{VIDEO}.\ud800"),
+    "an unknown option with half a surrogate": (options(**{"\ud800": 5}), 400, "unknown_parameter", f"{VIDEO}.\\ud800"),
     "text for a number": (options(steps="8"), 400, "invalid_value", f"{VIDEO}.steps"),
     "true for a number": (options(steps=True), 400, "invalid_value", f"{VIDEO}.steps"),
     "a broken number of steps": (options(steps=8.5), 400, "invalid_value", f"{VIDEO}.steps"),
@@ -127,6 +127,16 @@ BODIES = {
         "input[0].content[0].image_url",
     ),
     "weights that are not there": ({"model": "far", "input": "a"}, 503, "model_unavailable", ""),
+    "an option with a dot": (options(**{"a.b": 5}), 400, "unknown_parameter", f"{VIDEO}.a.b"),
+    "an image in a system message": (
+        {"input": [{"role": "system", "content": [{"type": "input_image", "image_url": data_url(png())}]}, {"role": "user", "content": "a"}]},
+        400, "invalid_value", "input[0]",
+    ),
+    "a model's name of 5 MB": ({"model": "a" * 5_000_000, "input": "a"}, 404, "model_not_found", "model"),
+    "a data URL of escapes": (
+        {"model": "image", "input": with_image("a", "data:;base64," + "%41" * 200_000)}, 400, "invalid_image",
+        "input[0].content[0].image_url",
+    ),
     "a stream": ({"input": "a", "stream": True}, 400, "invalid_value", "stream"),
 }  # fmt: skip
 
@@ -157,7 +167,7 @@ def test_a_bad_request_is_refused_by_name(
 
     error = answer.get_json()["error"]
     assert (answer.status_code, error["code"], error["param"]) == (status, code, param)
-    assert error["message"]
+    assert 0 < len(error["message"]) <= 4000
     assert answer.headers["x-request-id"]
     assert system.jobs.newest() == 0
     assert leftovers(system) == []
@@ -179,6 +189,15 @@ def test_what_nests_deep_never_breaks_an_answer(client: FlaskClient, depth: int)
     assert answer.status_code == 400
 
 
+def test_a_body_that_breaks_off_is_refused(client: FlaskClient, system: System) -> None:
+    data = b'{"input": "a", "background": true}'
+    longer = {"CONTENT_LENGTH": "900"}
+    cut = client.post("/v1/responses", data=data, content_type="application/json", environ_overrides=longer)
+
+    assert (cut.status_code, cut.get_json()["error"]["code"]) == (400, "invalid_json")
+    assert system.jobs.newest() == 0
+
+
 def test_a_body_over_the_limit_is_drained_and_refused(system: System) -> None:
     small = replace(system, settings=replace(system.settings, max_body_bytes=1000))
     answer = create_app(small).test_client().post("/v1/responses", json={"input": "a" * 2000})
@@ -196,9 +215,10 @@ def test_a_key_twice_among_many_is_found_at_once(client: FlaskClient) -> None:
 
 
 def test_another_media_type_is_refused(client: FlaskClient) -> None:
-    answer = client.post("/v1/responses", data="a=b", content_type="application/x-www-form-urlencoded")
+    for kind in ("application/x-www-form-urlencoded", "text/plain", None):
+        answer = client.post("/v1/responses", data='{"input": "a"}', content_type=kind)
 
-    assert (answer.status_code, answer.get_json()["error"]["code"]) == (415, "unsupported_media_type")
+        assert (answer.status_code, answer.get_json()["error"]["code"]) == (415, "unsupported_media_type")
 
 
 @pytest.mark.parametrize(
@@ -206,6 +226,7 @@ def test_another_media_type_is_refused(client: FlaskClient) -> None:
     [
         ("GET", "/v1/nowhere", 404, "not_found"),
         ("GET", "/", 404, "not_found"),
+        ("POST", "/v1//responses", 404, "not_found"),
         ("PUT", "/v1/responses", 405, "method_not_allowed"),
         ("GET", "/v1/responses", 405, "method_not_allowed"),
         ("GET", "/v1/responses/resp_" + "0" * 32, 404, "not_found"),

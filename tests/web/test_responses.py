@@ -273,6 +273,14 @@ def test_ranges_head_and_etag_work(client: FlaskClient, worker: Worker) -> None:
     assert client.head(url).headers["content-length"] == str(len(whole.data))
     assert client.head(url).data == b""
     assert client.get(url, headers={"if-none-match": whole.headers["etag"]}).status_code == 304
+    many = client.get(url, headers={"range": "bytes=0-1,4-5"})
+    assert (many.status_code, len(many.data)) == (200, len(whole.data))
+    assert client.get(url, headers={"range": "items=0-5"}).status_code == 200
+    assert client.get(url, headers={"range": "bytes=-" + "9" * 30}).status_code == 200
+    assert client.get(url, headers={"range": "bytes=-9999999"}).data == whole.data
+    both = {"range": "bytes=0-1", "if-none-match": whole.headers["etag"]}
+    assert client.get(url, headers=both).status_code == 304
+    assert client.get(url, headers={"if-match": '"x"'}).status_code == 200
     beyond = client.get(url, headers={"range": "bytes=999999-"})
     assert (beyond.status_code, beyond.get_json()["error"]["code"]) == (416, "range_not_satisfiable")
 

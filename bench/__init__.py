@@ -1,0 +1,1 @@
+"""Measurements of a whole server; `python -m bench` runs them."""
