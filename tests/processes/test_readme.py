@@ -7,13 +7,12 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import av
 import pytest
 from conftest import png
-from server import FRAMEGATE, ROOT, Server, serve_in
+from server import FRAMEGATE, ROOT, Server
 
 pytestmark = pytest.mark.slow
 
@@ -23,15 +22,6 @@ needs_jq = pytest.mark.skipif(
     not (shutil.which("jq") and shutil.which("curl")), reason="needs the commands curl and jq on this machine"
 )
 needs_page = pytest.mark.skipif(not PAGE.exists(), reason="needs the reference pages beside the checkout")
-
-
-@pytest.fixture(scope="module")
-def nano(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The server of a newcomer: the models file of the package, nothing set."""
-    folder = tmp_path_factory.mktemp("nano")
-    server = serve_in(folder, (ROOT / "models.yaml").read_text())
-    yield server
-    server.stop()
 
 
 def blocks(text: str, language: str) -> list[str]:
