@@ -74,7 +74,7 @@ class Intake:
         self._system.weights.check(model)
         allowed = self._system.settings.engine_missing_seconds
         if time.monotonic() - self._started > allowed:
-            ages = [engine.age for engine in self._system.jobs.engines() if model.name in engine.models]
+            ages = [engine.age for engine in self._system.engines.seen() if model.name in engine.models]
             if min(ages, default=allowed) >= allowed:
                 raise ModelUnavailable(
                     f"no engine that can run {model.name} was seen for {allowed:.0f} seconds; "

@@ -12,7 +12,7 @@ from registry.loader import load
 from registry.single import load_one
 from registry.source import is_hub_id
 from router.artifacts import ArtifactStore
-from router.jobs import Database, JobStore
+from router.jobs import Database, EngineStore, JobStore
 from router.plugins import Plugins, find
 from router.settings import Settings
 from router.weights import Weights, cached
@@ -26,6 +26,7 @@ class System:
     registry: Registry
     plugins: Plugins
     jobs: JobStore
+    engines: EngineStore
     artifacts: ArtifactStore
     weights: Weights
 
@@ -36,14 +37,16 @@ def assemble(settings: Settings, *, plugins: Iterable[object] = ()) -> System:
     Raises `BootError` (settings, plugins) and `RegistryError` (the models file), each with every reason.
     """
     found = Plugins([*find(settings.plugins), *plugins])
+    database = Database(settings.data / "jobs.sqlite")
+    engines = EngineStore(database, lease_seconds=settings.lease_seconds)
     jobs = JobStore(
-        Database(settings.data / "jobs.sqlite"),
+        database,
         lease_seconds=settings.lease_seconds,
         max_attempts=settings.max_attempts,
         max_queued=settings.max_queued,
     )
     weights = Weights(settings.data, found.backends)
-    return System(settings, _registry(settings, found), found, jobs, ArtifactStore(settings.data), weights)
+    return System(settings, _registry(settings, found), found, jobs, engines, ArtifactStore(settings.data), weights)
 
 
 def _registry(settings: Settings, plugins: Plugins) -> Registry:

@@ -35,6 +35,11 @@ routes:
 """
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the fast tests first."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+
+
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     models = tmp_path / "models.yaml"

@@ -25,8 +25,7 @@ def models(settings: Settings) -> None:
 
 
 def _models(system: System) -> Sequence[tuple[str, ...]]:
-    alive = [engine for engine in system.jobs.engines() if engine.age < system.settings.lease_seconds]
-    loaded = {name: engine.device for engine in alive for name in engine.resident}
+    loaded = {name: engine.device for engine in system.engines.alive() for name in engine.resident}
     return [
         (
             _marked(system, model.name),

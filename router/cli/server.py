@@ -98,8 +98,7 @@ class Embedded:
 
     def work(self, job_id: str) -> None:
         job = self._system.jobs.get(job_id, owner())
-        alive = self._system.settings.lease_seconds
-        if job is None or any(job.model in e.models for e in self._system.jobs.engines() if e.age < alive):
+        if job is None or any(job.model in engine.models for engine in self._system.engines.alive()):
             return  # an engine on this data folder does it
         worker = Worker(self._system, self._device)
         if job.model not in worker.models:

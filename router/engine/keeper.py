@@ -10,8 +10,7 @@ from threading import Event, Lock, Thread
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from router.jobs import JobStore
-from router.plugins import Plugins
+from router.system import System
 from router.values import EngineState, Lease
 
 HARD_STOP_SECONDS = 6.0
@@ -19,13 +18,14 @@ log = logging.getLogger(__name__)
 
 
 class Keeper:
-    """Renews every `seconds`; when the engine is told to stop it gives the running job back at once."""
+    """Renews every `settings.renew_seconds`; when the engine is told to stop it gives the running job back at once."""
 
-    def __init__(self, store: JobStore, plugins: Plugins, state: Callable[[], EngineState], seconds: float) -> None:
-        self._store = store
-        self._plugins = plugins
+    def __init__(self, system: System, state: Callable[[], EngineState]) -> None:
+        self._jobs = system.jobs
+        self._engines = system.engines
+        self._plugins = system.plugins
+        self._seconds = system.settings.renew_seconds
         self._state = state
-        self._seconds = seconds
         self._lease: Lease | None = None
         self._lock = Lock()
         self._wake: SimpleQueue[None] = SimpleQueue()  # reentrant, so that a signal handler may use it
@@ -34,7 +34,7 @@ class Keeper:
         self.stopping = False
 
     def start(self) -> None:
-        self._store.heartbeat(self._state())
+        self._engines.heartbeat(self._state())
         self._thread.start()
 
     def stop(self) -> None:
@@ -63,7 +63,7 @@ class Keeper:
         try:
             with self._lock:
                 self._give_back()
-            self._store.retire(self._state().id)
+            self._engines.retire(self._state().id)
         except SQLAlchemyError:
             log.exception("the store did not answer; the lease of the running job will run out")
         if not self._gone.wait(HARD_STOP_SECONDS):
@@ -78,17 +78,17 @@ class Keeper:
 
     def _keep(self) -> None:
         with self._lock:
-            if self._lease is not None and not self._store.renew(self._lease):
+            if self._lease is not None and not self._jobs.renew(self._lease):
                 log.info("lost the lease of job %s", self._lease.job)
                 self._lease = None
-        for job in self._store.expire():
+        for job in self._jobs.expire():
             self._plugins.announce(job)
-        self._store.heartbeat(self._state())
-        self._store.prune()
+        self._engines.heartbeat(self._state())
+        self._jobs.prune()
 
     def _give_back(self) -> None:
         """Release what is held; the caller has the lock."""
         lease, self._lease = self._lease, None
-        if lease is not None and (job := self._store.release(lease)):
+        if lease is not None and (job := self._jobs.release(lease)):
             log.info("gave job %s back to the queue", lease.job)
             self._plugins.announce(job)

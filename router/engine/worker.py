@@ -6,7 +6,7 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -29,8 +29,8 @@ from router.errors import (
 from router.system import System
 from router.values import Artifact, EngineState, Failure, Frames, Job, Lease, Phase, Task
 
-IDLE_SECONDS = 0.01
-LOOK_SECONDS = 1.0  # claim at least this often, whatever the change log says
+IDLE_SECONDS = 0.003
+LOOK_SECONDS = 1.0  # claim at least this often, whether the store has changed or not
 MEDIA_TYPES = {".mp4": "video/mp4", ".png": "image/png"}
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class Worker:
         self.models = runnable(system)
         self._residency = Residency(system, device)
         self._job: str | None = None
-        self.keeper = Keeper(system.jobs, system.plugins, self._state, system.settings.renew_seconds)
+        self.keeper = Keeper(system, self._state)
 
     def run(self) -> None:
         """Work until told to stop, then unload and go."""
@@ -55,11 +55,12 @@ class Worker:
             self._system.plugins.announce(job)
         self.keeper.start()  # its first act is to queue again what the former engine left
         log.info("engine %s takes jobs for %s", self._id, ", ".join(self.models) or "no model")
+        pulse = self._system.jobs.pulse()
         while not self.keeper.stopping:
-            newest = self._system.jobs.newest()
+            before = pulse()
             if not self.run_one():
                 self._beat(None)
-                self._rest(newest)
+                self._rest(pulse, before)
         self._residency.clear()
         self.keeper.gone()
 
@@ -73,11 +74,10 @@ class Worker:
             self._do(lease, job)
         return True
 
-    def _rest(self, newest: int) -> None:
+    def _rest(self, pulse: Callable[[], int], before: int) -> None:
+        """Wait until the store changes, but not for long."""
         until = time.monotonic() + LOOK_SECONDS
-        while not self.keeper.stopping and time.monotonic() < until:
-            if self._system.jobs.changes(newest)[1]:
-                return
+        while not self.keeper.stopping and time.monotonic() < until and pulse() == before:
             time.sleep(IDLE_SECONDS)
 
     @contextmanager

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, Executable, delete, or_, select, update
-from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy import Connection, Executable
 
 from router import clock
 from router.errors import EngineLost, QueueFull
 from router.jobs import statements as sql
 from router.jobs.database import Database
-from router.jobs.rows import dump, engine_of, job_of, job_row
-from router.jobs.tables import engines
-from router.values import Artifact, EngineState, Failure, Job, Lease, Progress, Status
+from router.jobs.rows import dump, job_of, job_row
+from router.values import Artifact, Failure, Job, Lease, Progress, Status
 
 KEPT_CHANGES = 100_000
-FORGOTTEN_SECONDS = 3600.0  # an engine that was not seen for so long
 
 
 class JobStore:
@@ -68,6 +65,10 @@ class JobStore:
                 return None
             _log(db, db.execute(sql.NEWEST).scalar_one() + 1, job_id)
             return job_of(row)
+
+    def pulse(self) -> Callable[[], int]:
+        """Return a function, for the thread that asked, whose number moves with every change; it is no query."""
+        return self._db.pulse()
 
     def newest(self) -> int:
         """Return the number of the newest change."""
@@ -147,40 +148,11 @@ class JobStore:
         """Let the leases of a device's former engines run out now; for whoever holds the device's lock."""
         with self._db.write() as db:
             db.execute(sql.INHERIT, {"_device": device})
-            db.execute(delete(engines).where(engines.c.device == device))
 
     def prune(self) -> None:
         """Forget old changes: nobody is that far behind."""
         with self._db.write() as db:
             db.execute(sql.PRUNE, {"_kept": KEPT_CHANGES})
-
-    def heartbeat(self, state: EngineState) -> None:
-        """Say that an engine lives, what it can run and what it has loaded."""
-        row = {
-            "device": state.device,
-            "pid": state.pid,
-            "models": dump(state.models),
-            "resident": dump(state.resident),
-            "job": state.job,
-            "boot": clock.boot(),
-            "seen": clock.now(),
-        }
-        long_gone = or_(engines.c.boot != clock.boot(), engines.c.seen < clock.now() - FORGOTTEN_SECONDS)
-        with self._db.write() as db:
-            db.execute(upsert(engines).values(id=state.id, **row).on_conflict_do_update(["id"], set_=row))
-            db.execute(delete(engines).where(long_gone))
-
-    def retire(self, engine: str) -> None:
-        """Let an engine that stops in good order look as old as one that is lost."""
-        with self._db.write() as db:
-            seen = clock.now() - self._lease_seconds
-            db.execute(update(engines).where(engines.c.id == engine).values(seen=seen, job=None))
-
-    def engines(self) -> tuple[EngineState, ...]:
-        """Return the engines seen within the hour, `age` seconds after their last heartbeat; the lost ones too."""
-        with self._db.read() as db:
-            rows = db.execute(select(engines).where(engines.c.boot == clock.boot())).mappings().all()
-        return tuple(engine_of(row, age=clock.now() - row["seen"]) for row in rows)
 
     def _require_room(self, queued: int) -> None:
         if queued >= self._max_queued:

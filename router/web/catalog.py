@@ -38,8 +38,7 @@ class Catalog:
         return jsonify(self._entry(entry, self._resident()))
 
     def _resident(self) -> frozenset[str]:
-        alive = self._system.settings.lease_seconds
-        return frozenset(m for engine in self._system.jobs.engines() if engine.age < alive for m in engine.resident)
+        return frozenset(model for engine in self._system.engines.alive() for model in engine.resident)
 
     def _entry(self, entry: ModelSpec | Route, resident: frozenset[str]) -> dict[str, Any]:
         common = {

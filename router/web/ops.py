@@ -24,8 +24,7 @@ class Ops:
         return jsonify(status="ok")
 
     def ready(self) -> Response:
-        within = self._system.settings.lease_seconds
-        engines = [_shown(engine) for engine in self._system.jobs.engines() if engine.age < within]
+        engines = [_shown(engine) for engine in self._system.engines.alive()]
         response = jsonify(status="ready" if engines else "no engine", engines=engines)
         response.status_code = 200 if engines else 503
         return response

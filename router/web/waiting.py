@@ -14,13 +14,13 @@ from router.errors import Restarting, TooManyWaiters, UnknownJob
 from router.jobs import JobStore
 from router.values import Job
 
-TICK_SECONDS = 0.01
-LOOK_SECONDS = 60.0  # a waiter looks at its job this often, whatever the watcher says
+TICK_SECONDS = 0.003
+LOOK_SECONDS = 600.0  # a waiter looks at its job this often, whatever the watcher says
 log = logging.getLogger(__name__)
 
 
 class Waiting:
-    """At most `most` requests of this process wait, each at most `seconds`; a thousand cost one query a tick."""
+    """At most `most` requests of this process wait, each at most `seconds`; together they cost a query a tick at most."""
 
     def __init__(self, store: JobStore, *, most: int, seconds: float) -> None:
         self._store = store
@@ -106,11 +106,16 @@ class Waiting:
             self._thread.start()
 
     def _run(self) -> None:
+        pulse, before = self._store.pulse(), -1
+        self._wake_all()  # where this is not the first watcher, its forerunner may have missed something
         while True:
             with self._changed:
                 while not self._waiters:
                     self._changed.wait()
             time.sleep(TICK_SECONDS)
+            if (now := pulse()) == before:
+                continue
+            before = now
             try:
                 self._tick()
             except SQLAlchemyError:

@@ -12,7 +12,7 @@ import pytest
 
 from registry import Input
 from router.errors import BootError, QueueFull
-from router.jobs import Database, JobStore
+from router.jobs import Database, EngineStore, JobStore
 from router.jobs.tables import HEAD, metadata
 from router.values import Artifact, EngineState, Failure, Job, Lease, Phase, Progress, Status, Task
 
@@ -28,6 +28,10 @@ def store(tmp_path: Path) -> JobStore:
 def opened(folder: Path, lease_seconds: float = 30, max_attempts: int = 2) -> JobStore:
     database = Database(folder / "jobs.sqlite")
     return JobStore(database, lease_seconds=lease_seconds, max_attempts=max_attempts, max_queued=1000)
+
+
+def engines_in(folder: Path) -> EngineStore:
+    return EngineStore(Database(folder / "jobs.sqlite"), lease_seconds=30)
 
 
 def job(n: int = 1, model: str = "m", owner: str = "me") -> Job:
@@ -136,9 +140,9 @@ def test_a_released_job_has_lost_no_engine(tmp_path: Path) -> None:
         assert store.release(lease) is not None
 
 
-def test_a_new_engine_of_a_device_inherits_what_the_old_one_left(store: JobStore) -> None:
+def test_a_new_engine_of_a_device_inherits_what_the_old_one_left(store: JobStore, tmp_path: Path) -> None:
     store.add(job())
-    store.heartbeat(EngineState("old", "cpu", 1, ("m",), ()))
+    engines_in(tmp_path).heartbeat(EngineState("old", "cpu", 1, ("m",), ()))
     lease = claimed(store, "old")
     store.inherit("cpu")
     store.expire()
@@ -210,14 +214,15 @@ def test_a_full_queue_refuses_without_writing(tmp_path: Path) -> None:
     assert store.newest() == before
 
 
-def test_an_engine_that_stops_in_good_order_looks_lost_at_once(store: JobStore) -> None:
-    store.heartbeat(EngineState("e", "cpu", 1, ("m",), ("m",), "j"))
-    (before,) = store.engines()
-    store.retire("e")
-    (after,) = store.engines()
+def test_an_engine_that_stops_in_good_order_looks_lost_at_once(tmp_path: Path) -> None:
+    engines = engines_in(tmp_path)
+    engines.heartbeat(EngineState("e", "cpu", 1, ("m",), ("m",), "j"))
+    (before,) = engines.alive()
+    engines.retire("e")
 
     assert (before.models, before.job, before.age < 5) == (("m",), "j", True)
-    assert after.age >= 30
+    assert engines.alive() == ()
+    assert [engine.age >= 30 for engine in engines.seen()] == [True]
 
 
 def test_the_migrations_make_the_tables_that_the_code_expects(tmp_path: Path) -> None:

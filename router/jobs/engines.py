@@ -1,0 +1,54 @@
+"""The engines that there are: a heartbeat each, what they can run and what they have loaded."""
+
+from __future__ import annotations
+
+from sqlalchemy import delete, or_, select, update
+from sqlalchemy.dialects.sqlite import insert
+
+from router import clock
+from router.jobs.database import Database
+from router.jobs.rows import dump, engine_of
+from router.jobs.tables import engines
+from router.values import EngineState
+
+FORGOTTEN_SECONDS = 3600.0  # not seen for so long
+
+
+class EngineStore:
+    """An engine that was not seen for `lease_seconds` is lost."""
+
+    def __init__(self, database: Database, *, lease_seconds: float) -> None:
+        self._db = database
+        self._lease_seconds = lease_seconds
+
+    def heartbeat(self, state: EngineState) -> None:
+        """Say that an engine lives, what it can run and what it has loaded; forget those long gone."""
+        row = {
+            "device": state.device,
+            "pid": state.pid,
+            "models": dump(state.models),
+            "resident": dump(state.resident),
+            "job": state.job,
+            "boot": clock.boot(),
+            "seen": clock.now(),
+        }
+        long_gone = or_(engines.c.boot != clock.boot(), engines.c.seen < clock.now() - FORGOTTEN_SECONDS)
+        with self._db.write() as db:
+            db.execute(insert(engines).values(id=state.id, **row).on_conflict_do_update(["id"], set_=row))
+            db.execute(delete(engines).where(long_gone))
+
+    def retire(self, engine: str) -> None:
+        """Let an engine that stops in good order look as old as one that is lost."""
+        with self._db.write() as db:
+            seen = clock.now() - self._lease_seconds
+            db.execute(update(engines).where(engines.c.id == engine).values(seen=seen, job=None))
+
+    def seen(self) -> tuple[EngineState, ...]:
+        """Return the engines seen within the hour, `age` seconds after their last heartbeat; the lost ones too."""
+        with self._db.read() as db:
+            rows = db.execute(select(engines).where(engines.c.boot == clock.boot())).mappings().all()
+        return tuple(engine_of(row, age=clock.now() - row["seen"]) for row in rows)
+
+    def alive(self) -> tuple[EngineState, ...]:
+        """Return the engines that give signs of life."""
+        return tuple(engine for engine in self.seen() if engine.age < self._lease_seconds)
