@@ -70,8 +70,8 @@ CANCEL = _change(
 DELETE = delete(jobs).where(MINE).returning(jobs)
 NEWEST = select(func.coalesce(func.max(changes.c.n), 0))
 
-OLDEST = select(jobs.c.seq).where(WAITING).order_by(jobs.c.seq).limit(1).scalar_subquery()
-CLAIM = _change(jobs.c.seq == OLDEST, **CLAIMED)
+OLDEST = select(jobs.c.seq).where(WAITING).order_by(jobs.c.seq).limit(1)
+CLAIM = _change(jobs.c.seq == OLDEST.scalar_subquery(), **CLAIMED)
 CLAIM_ONE = _change(and_(WAITING, jobs.c.id == _param("job")), **CLAIMED)
 HOLDS = select(jobs.c.seq).where(HELD)
 RENEW = update(jobs).where(HELD).values(lease_until=_param("until"), lease_boot=_param("boot")).returning(jobs.c.seq)

@@ -85,9 +85,13 @@ class JobStore:
 
     def claim(self, engine: str, models: Collection[str], only: str | None = None) -> tuple[Lease, Job] | None:
         """Lease the oldest queued job for one of `models` (or the job `only`); None when there is none."""
+        wanted = {"_models": list(models)}
+        with self._db.read() as db:  # mostly nothing: look before taking the write lock
+            if db.scalar(sql.OLDEST, wanted) is None:
+                return None
         lease = {"_engine": engine, "_boot": clock.boot(), "_until": clock.now() + self._lease_seconds}
         which = (sql.CLAIM, {}) if only is None else (sql.CLAIM_ONE, {"_job": only})
-        job = self._change(which[0], _models=list(models), _wall=time.time(), **lease, **which[1])
+        job = self._change(which[0], **wanted, _wall=time.time(), **lease, **which[1])
         return (Lease(job.id, engine, job.attempt), job) if job else None
 
     def renew(self, lease: Lease) -> bool:

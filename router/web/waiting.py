@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class Waiting:
-    """At most `most` requests of this process wait, each at most `seconds`; together they cost a query a tick at most."""
+    """At most `most` requests of this process wait, each at most `seconds`; together they cost a query a tick."""
 
     def __init__(self, store: JobStore, *, most: int, seconds: float) -> None:
         self._store = store
