@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -72,7 +73,7 @@ def test_a_killed_engine_costs_an_attempt_and_never_the_job(serve: Serve) -> Non
 
 
 def test_a_load_that_takes_longer_than_a_lease_runs_once(serve: Serve) -> None:
-    server = serve(MODELS, lease_seconds=1, renew_seconds=0.2)
+    server = serve(MODELS, lease_seconds=2, renew_seconds=0.3)
     job = ask(server, "heavy")
     done = server.finished(job)
 
@@ -93,10 +94,11 @@ def test_cancel_stops_a_running_job(serve: Serve) -> None:
     job = ask(server, "slow", steps=60)
     server.in_step(job)
     server.call(f"/v1/responses/{job['id']}/cancel", method="POST")
-    started = time.monotonic()
     ask(server, "text", background=False)
 
-    assert time.monotonic() - started < 3  # 60 steps take 6 s
+    with sqlite3.connect(server.data / "jobs.sqlite") as store:
+        (progress,) = store.execute("SELECT progress FROM jobs WHERE id = ?", [job["id"][5:]]).fetchone()
+    assert json.loads(progress)["done"] < 60
     assert server.call(f"/v1/responses/{job['id']}")[1]["status"] == "cancelled"
 
 
