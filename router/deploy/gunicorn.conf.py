@@ -1,5 +1,6 @@
 """gunicorn for Framegate: `gunicorn -c router/deploy/gunicorn.conf.py wsgi:app`."""
 
+import logging
 import mmap
 import os
 import signal
@@ -68,6 +69,7 @@ def post_worker_init(worker: Worker) -> None:
     elsewhere, at a reload or a restart, they get their answers from the old worker.
     """
     served[0] = 1
+    logging.getLogger("router.web").info("web worker %d takes requests", worker.pid)
     if "FRAMEGATE_PARENT" not in os.environ:
         return
     os.write(int(os.environ["FRAMEGATE_BEATS"]), b"serve\n")

@@ -257,6 +257,7 @@ def test_a_second_server_on_one_data_folder_ends_and_says_why(serve: Serve, tmp_
 
 def test_a_models_file_that_breaks_while_serving_ends_nothing(serve: Serve, tmp_path: Path) -> None:
     server = serve(MODELS, workers=2)
+    server.until(lambda: server.log.read_text().count("takes requests") == 2)
     (tmp_path / "models.yaml").write_text("models: [")
     master = server.children("gunicorn")[0]
     master.children()[0].kill()
