@@ -21,7 +21,10 @@ from router.system import System, assemble
 @click.option("--contract", metavar="BACKEND", help="Also run a backend's models through what every backend keeps.")
 @with_single_model
 def check(settings: Settings, contract: str | None) -> None:
-    """Validate settings, plugins and the models file; exit with a status above 0 when something is wrong."""
+    """Say what is wrong with the models file.
+
+    And with settings and plugins: every problem at once, and an exit status above 0 when there is one.
+    """
     system = assemble(settings)
     registry = system.registry
     for backend in system.plugins.backends.values():

@@ -34,7 +34,8 @@ OPTIONS: dict[str, type] = {
 
 def _with_options(command: Any) -> Any:
     for name, kind in reversed(OPTIONS.items()):
-        command = click.option(f"--{name.replace('_', '-')}", type=kind, help="[default: the model's]")(command)
+        default = "drawn anew" if name == "seed" else "the model's"
+        command = click.option(f"--{name.replace('_', '-')}", type=kind, help=f"[default: {default}]")(command)
     return command
 
 

@@ -34,7 +34,10 @@ device_option = click.option(
 @device_option
 @with_single_model
 def serve(settings: Settings, host: str, port: int, socket: str | None, asked: tuple[str, ...]) -> None:
-    """Run the web half and one engine per device until SIGTERM or Ctrl-C."""
+    """Serve: the web half, and one engine per device.
+
+    Runs until SIGTERM or Ctrl-C, and then stops within ten seconds; jobs that were running go on at the next start.
+    """
     logs.configure(settings)
     settings.export()
     assemble(settings)  # every problem of settings, plugins and models is said here, once
@@ -47,7 +50,7 @@ def serve(settings: Settings, host: str, port: int, socket: str | None, asked: t
 @device_option
 @with_single_model
 def engine(settings: Settings, asked: tuple[str, ...]) -> None:
-    """Run one engine per device, without the web half."""
+    """Run one engine per device, and no web half."""
     logs.configure(settings)
     settings.export()
     assemble(settings)

@@ -19,7 +19,10 @@ from router.system import System, assemble
 @click.argument("names", nargs=-1, required=True, metavar="MODEL...")
 @with_settings
 def pull(settings: Settings, names: tuple[str, ...]) -> None:
-    """Fetch weights from the hub into its local cache, by names of the models file or hub ids."""
+    """Fetch weights from the hub.
+
+    MODEL is a name from the models file, a route, or a hub id; the files go into the hub's local cache.
+    """
     system = assemble(settings)
     for name in names:
         for model in _named(system, name):
