@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Protocol
+from typing import Any, Protocol
 
 from marshmallow import Schema
 
@@ -53,7 +53,7 @@ class Entry:
         if modality is None:
             return None
         basis = self.family or stand_in(modality)
-        defaults = replace(basis.defaults, **self.given.get("defaults", {}))
+        defaults = replace(basis.defaults, **self._plain(), **self.given.get("defaults", {}))
         limits = replace(basis.limits, **self.given.get("limits", {}))
         self._check_numbers(defaults, limits, basis.size_multiple)
         return ModelSpec(
@@ -71,6 +71,11 @@ class Entry:
             aliases=tuple(self.given.get("aliases", ())),
             options=MappingProxyType(options),
         )
+
+    def _plain(self) -> dict[str, Any]:
+        """Return what a model without weights must not borrow from Wan: a negative prompt for its encoder."""
+        stated = "negative_prompt" in self.given.get("defaults", {})
+        return {} if self.source or stated else {"negative_prompt": ""}
 
     def _complain(self, field: str, message: str) -> None:
         self.document.complain((*self.where, *field.split(".")), message)

@@ -48,5 +48,7 @@ def _counting(report: Callable[[int, int], None]) -> Any:
 
 def _reason(error: Exception) -> str:
     """Return the first line of what the hub client says: the rest is advice about its own options."""
+    if "ConnectError" in str(error):
+        return "the hub cannot be reached"
     kind, (first, *_) = type(error).__name__, [*str(error).strip().splitlines(), ""]
     return f"{kind}: {first}" if first else kind

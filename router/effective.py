@@ -11,7 +11,8 @@ from router.errors import InvalidRequest, LimitExceeded
 from router.requests import Options, Request
 from router.values import Task
 
-SEEDS = 2**63
+SEEDS = 2**63  # a caller's seed is below this
+DRAWN = 2**53  # and one of ours below this: JavaScript and jq round what is larger
 T = TypeVar("T")
 
 
@@ -43,10 +44,10 @@ def settle(model: ModelSpec, request: Request) -> Effective:
         guidance_scale=_or(options.guidance_scale, defaults.guidance_scale),
         guidance_scale_2=_second_guidance(model, options),
         flow_shift=_or(options.flow_shift, defaults.flow_shift.at(width, height)),
-        seed=_or(request.seed, secrets.randbelow(SEEDS)),
+        seed=_or(request.seed, secrets.randbelow(DRAWN)),
         given=request.given,
     )
-    _hold_limits(model, task, where)
+    _hold_limits(model, options, task, where)
     return Effective(task, _adjusted(model, options, task), sized=options.width is not None)
 
 
@@ -87,12 +88,12 @@ def _second_guidance(model: ModelSpec, options: Options) -> float | None:
     return _or(options.guidance_scale_2, _or(model.defaults.guidance_scale_2, first))
 
 
-def _hold_limits(model: ModelSpec, task: Task, where: str) -> None:
+def _hold_limits(model: ModelSpec, options: Options, task: Task, where: str) -> None:
     limits = model.limits
     size = f"{task.width}x{task.height} is "
     checks = (
         (f"{where}.width", "pixels a frame", task.width * task.height, limits.pixels, size),
-        (f"{where}.num_frames", "frames", task.num_frames, limits.frames, ""),
+        (f"{where}.num_frames", "frames", task.num_frames, limits.frames, _asked(options.num_frames, task.num_frames)),
         (f"{where}.steps", "steps", task.steps, limits.steps, ""),
         ("input", "characters of prompt", len(task.prompt), limits.prompt, ""),
         (f"{where}.negative_prompt", "characters of negative prompt", len(task.negative_prompt), limits.prompt, ""),
@@ -100,6 +101,11 @@ def _hold_limits(model: ModelSpec, task: Task, where: str) -> None:
     for param, what, got, most, shown in checks:
         if got > most:
             raise LimitExceeded(f"{model.name} takes at most {most:,} {what}, got {shown}{got:,}", param=param)
+
+
+def _asked(given: int | None, made: int) -> str:
+    """Say what was asked for where it was rounded."""
+    return "" if given in (None, made) else f"{given:,}, made "
 
 
 def _adjusted(model: ModelSpec, options: Options, task: Task) -> tuple[str, ...]:

@@ -151,6 +151,7 @@ class Supervisor:
         return running.ended()
 
     def _stop_children(self) -> None:
+        log.info("stopping")
         alive = [running for running in self._children if running.process is not None]
         for running in alive:
             if running.process is not None:
@@ -162,3 +163,4 @@ class Supervisor:
             if running.process is not None and running.process.poll() is None:
                 log.warning("%s did not stop in time: killing it", running.child.name)
                 running.kill()
+        log.info("stopped; unfinished jobs go on at the next start")

@@ -37,6 +37,8 @@ def check(settings: Settings, contract: str | None) -> None:
 
 
 def _keeps(system: System, backend: str) -> bool:
+    if backend in system.plugins.backends and missing(system.plugins.backends[backend]):
+        raise BootError(wanted(system.plugins.backends[backend]))
     kept = True
     for model in _subjects(system, backend):
         folder = system.weights.obtain(model, lambda done, total: None)

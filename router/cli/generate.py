@@ -17,7 +17,8 @@ from router.settings import Settings
 
 HERE = "http://127.0.0.1:8000"
 EMBEDDED = "embedded"  # do it in this process
-POLL_SECONDS = 0.1
+POLL_SECONDS = 0.25
+SUFFIXES = (".mp4", ".png")
 OPTIONS: dict[str, type] = {
     "width": int,
     "height": int,
@@ -42,7 +43,12 @@ def _with_options(command: Any) -> Any:
 @click.command()
 @click.argument("prompt")
 @click.option("--image", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Start from this image.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="The file to write. [default: video.mp4]")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="The file to write; .png makes one image. [default: video.mp4]",
+)
 @click.option("--model", help="The model or route to use. [default: the models file's]")
 @click.option("--url", help=f"A running server, or 'embedded'. [default: {HERE} if one answers, else embedded]")
 @_with_options
@@ -59,10 +65,13 @@ def generate(
     """Make a video from PROMPT, and from an image where one is given."""
     if output is not None and not output.parent.is_dir():
         raise click.BadParameter(f"there is no folder {output.parent}", param_hint="--output")
+    if output is not None and output.suffix not in SUFFIXES:
+        raise click.BadParameter(f"a video is .mp4, an image .png, got {output.name}", param_hint="--output")
     server = _server(settings, url)
-    job = server.call("POST", "/v1/responses", _body(prompt, image, model, options))
-    server.work(job["id"].partition("_")[2])
-    done = _follow(server, job)
+    still = output is not None and output.suffix == ".png"
+    job = server.call("POST", "/v1/responses", _body(prompt, image, model, options, still))
+    with server.working(job["id"].partition("_")[2]):
+        done = _follow(server, job)
     if done["status"] != "completed":
         raise CallFailed((done["error"] or {}).get("message", f"the job was {done['status']}"))
     for warning in done["warnings"]:
@@ -80,7 +89,7 @@ def _server(settings: Settings, url: str | None) -> Server:
     return Embedded(settings, devices(())[0])
 
 
-def _body(prompt: str, image: Path | None, model: str | None, options: dict[str, Any]) -> dict[str, Any]:
+def _body(prompt: str, image: Path | None, model: str | None, options: dict[str, Any], still: bool) -> dict[str, Any]:
     content: list[dict[str, str]] = [{"type": "input_text", "text": prompt}]
     if image is not None:
         kind = mimetypes.guess_type(image.name)[0] or "application/octet-stream"
@@ -90,7 +99,7 @@ def _body(prompt: str, image: Path | None, model: str | None, options: dict[str,
         "model": model,
         "input": [{"role": "user", "content": content}],
         "background": True,
-        "provider_options": {"video": options},
+        "provider_options": {"image" if still else "video": options},
     }
 
 

@@ -32,3 +32,5 @@ def main() -> None:
         sys.exit(str(error))
     except RouterError as error:
         sys.exit(f"framegate: {error.message}")
+    except KeyboardInterrupt:
+        sys.exit("stopped")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import click
 import router
 from router import logs
 from router.cli.options import with_single_model
-from router.engine.device import devices
+from router.engine.device import devices, hold
+from router.errors import BootError
 from router.settings import Settings
 from router.supervisor import BEATS, PARENT, Child, Supervisor
 from router.system import assemble
@@ -30,10 +32,10 @@ device_option = click.option(
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535))
-@click.option("--socket", metavar="PATH", help="Listen on this unix socket instead.")
+@click.option("--socket", "path", metavar="PATH", help="Listen on this unix socket instead.")
 @device_option
 @with_single_model
-def serve(settings: Settings, host: str, port: int, socket: str | None, asked: tuple[str, ...]) -> None:
+def serve(settings: Settings, host: str, port: int, path: str | None, asked: tuple[str, ...]) -> None:
     """Serve: the web half, and one engine per device.
 
     Runs until SIGTERM or Ctrl-C, and then stops within ten seconds; jobs that were running go on at the next start.
@@ -41,9 +43,14 @@ def serve(settings: Settings, host: str, port: int, socket: str | None, asked: t
     logs.configure(settings)
     settings.export()
     assemble(settings)  # every problem of settings, plugins and models is said here, once
-    bind = f"unix:{Path(socket).absolute()}" if socket else f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    engines = [_engine(device, settings) for device in devices(asked)]
-    sys.exit(Supervisor([_web(bind), *engines]).run())
+    chosen = devices(asked)
+    if path is None:
+        _require_free(host, port)
+    for device in chosen:
+        with hold(settings.data, device):
+            pass  # said here, once, before anything looks ready
+    bind = f"unix:{Path(path).absolute()}" if path else f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    sys.exit(Supervisor([_web(bind), *(_engine(device, settings) for device in chosen)]).run())
 
 
 @click.command()
@@ -55,6 +62,19 @@ def engine(settings: Settings, asked: tuple[str, ...]) -> None:
     settings.export()
     assemble(settings)
     sys.exit(Supervisor([_engine(device, settings) for device in devices(asked)]).run())
+
+
+def _require_free(host: str, port: int) -> None:
+    """Raise `BootError` where nobody could listen."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(found[0], found[1]) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(found[4])
+    except OSError as error:
+        raise BootError(
+            f"cannot listen on {host}, port {port}: {error.strerror}; --host and --port choose others"
+        ) from error
 
 
 def _web(bind: str) -> Child:

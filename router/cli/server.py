@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from http.client import HTTPException
 from threading import Thread
@@ -14,7 +16,7 @@ from router import logs
 from router.engine import encode
 from router.engine.device import hold
 from router.engine.worker import Worker
-from router.errors import RouterError
+from router.errors import BootError, RouterError
 from router.settings import Settings
 from router.system import assemble
 from router.web import create_app
@@ -32,8 +34,8 @@ class Server(Protocol):
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]: ...
     def download(self, path: str) -> bytes: ...
-    def work(self, job_id: str) -> None:
-        """Do the job, if there is no engine elsewhere to do it."""
+    def working(self, job_id: str) -> AbstractContextManager[None]:
+        """Do the job while the block runs, if there is no engine elsewhere to do it."""
 
 
 class Remote:
@@ -59,8 +61,8 @@ class Remote:
             content: bytes = answer.read()
         return content
 
-    def work(self, job_id: str) -> None:
-        return
+    def working(self, job_id: str) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def _open(self, path: str, method: str = "GET", data: bytes | None = None, timeout: float = 60) -> Any:
         url = path if "://" in path else self._url + path
@@ -96,22 +98,36 @@ class Embedded:
             content: bytes = answer.data
         return content
 
-    def work(self, job_id: str) -> None:
+    @contextmanager
+    def working(self, job_id: str) -> Iterator[None]:
         job = self._system.jobs.get(job_id, owner())
         if job is None or any(job.model in engine.models for engine in self._system.engines.alive()):
-            return  # an engine on this data folder does it
-        worker = Worker(self._system, self._device)
-        if job.model not in worker.models:
-            self._system.jobs.delete(job_id, owner())
-            raise CallFailed(f"{job.model} cannot run in this Python: 'framegate check' says what it needs")
-        Thread(target=self._work, args=[worker, job_id], name="worker", daemon=True).start()
+            yield  # an engine on this data folder does it
+            return
+        try:
+            worker = Worker(self._system, self._device)
+            if job.model not in worker.models:
+                raise BootError(f"{job.model} cannot run in this Python: 'framegate check' says what it needs")
+            with hold(self._system.settings.data, self._device), _in_thread(worker, job_id):
+                yield
+        except BootError:
+            self._system.jobs.delete(job_id, owner())  # nobody would ever do it
+            self._system.artifacts.delete(job_id)
+            raise
 
-    def _work(self, worker: Worker, job_id: str) -> None:
-        with hold(self._system.settings.data, self._device):
-            worker.keeper.start()
-            worker.run_one(only=job_id)
-            worker.keeper.gone()
-            worker.keeper.stop()
+
+@contextmanager
+def _in_thread(worker: Worker, job_id: str) -> Iterator[None]:
+    """Do one job beside the block; what is still running when the block ends stops at its next step."""
+    worker.keeper.start()
+    thread = Thread(target=worker.run_one, args=[job_id], name="worker", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()  # the job has finished or was cancelled; torch must not be cut off in mid-step
+        worker.keeper.gone()
+        worker.keeper.stop()
 
 
 def _said(body: bytes, status: int) -> str:

@@ -65,22 +65,26 @@ def worker_exit(server: Arbiter, worker: Worker) -> None:
 def post_worker_init(worker: Worker) -> None:
     """Say that the web half serves.
 
-    Under `framegate serve`, which stops in seconds, also answer the waiting when this worker is told to stop;
-    elsewhere, at a reload or a restart, they get their answers from the old worker.
+    Where this worker is told to stop at once (SIGQUIT, which gunicorn makes of a SIGINT), and at any stop under
+    `framegate serve`, the waiting are answered first; else, at a reload, they get their videos from the old worker.
     """
     served[0] = 1
     logging.getLogger("router.web").info("web worker %d takes requests", worker.pid)
-    if "FRAMEGATE_PARENT" not in os.environ:
-        return
-    os.write(int(os.environ["FRAMEGATE_BEATS"]), b"serve\n")
-    leave = signal.getsignal(signal.SIGTERM)
+    _drain_at(signal.SIGQUIT, worker)
+    if "FRAMEGATE_PARENT" in os.environ:
+        _drain_at(signal.SIGTERM, worker)
+        os.write(int(os.environ["FRAMEGATE_BEATS"]), b"serve\n")
+
+
+def _drain_at(number: signal.Signals, worker: Worker) -> None:
+    leave = signal.getsignal(number)
 
     def drain(number: int, frame: FrameType | None) -> None:
         worker.wsgi.waiting.drain()
         if callable(leave):
             leave(number, frame)
 
-    signal.signal(signal.SIGTERM, drain)
+    signal.signal(number, drain)
 
 
 def _loopback(host: str) -> bool:

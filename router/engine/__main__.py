@@ -37,9 +37,9 @@ def main(device: str, parent: int, pipe: int) -> None:
     die_with(parent)
     settings = Settings.from_environ()
     logs.configure(settings)
-    encode.require()
     with hold(settings.data, device):
         worker = Worker(assemble(settings, plugins=[encode]), device, Beats(pipe))
+        encode.require()  # after what the models need, which brings it
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: worker.keeper.stop())
         worker.run()

@@ -37,7 +37,10 @@ def hold(data: Path, device: str) -> Iterator[None]:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not _locked(lock.fileno()):
             if time.monotonic() > deadline:
-                raise BootError(f"{device} is held by another engine that uses {data}")
+                raise BootError(
+                    f"{device} is held by another engine that uses {data}: "
+                    "stop it, or give this one its own data folder (--data)"
+                )
             time.sleep(0.1)
         yield
 

@@ -37,7 +37,7 @@ class Waiting:
     def place(self) -> Iterator[None]:
         """Hold a place among the waiting; raise `TooManyWaiters` when there is none, before a job is made."""
         if self._draining:
-            raise Restarting("the server is restarting: send this request again", headers=(("retry-after", "2"),))
+            raise Restarting("the server is stopping: send this request again later", headers=(("retry-after", "2"),))
         with self._changed:
             if self._taken >= self._most:
                 raise TooManyWaiters(
@@ -136,6 +136,6 @@ class Waiting:
 
 def _restarting(job_id: str) -> Restarting:
     return Restarting(
-        f"the server is restarting; the job goes on: GET /v1/responses/resp_{job_id}",
+        f"the server is stopping; the job goes on at its next start: GET /v1/responses/resp_{job_id}",
         headers=(("x-should-retry", "false"),),
     )

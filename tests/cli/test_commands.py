@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from router.engine.device import hold
 
 MODELS = """
 default: any
@@ -27,6 +30,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     (tmp_path / "models.yaml").write_text(MODELS)
     monkeypatch.setenv("FRAMEGATE_MODELS", str(tmp_path / "models.yaml"))
     monkeypatch.setenv("FRAMEGATE_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("FRAMEGATE_PLUGINS", "")  # options become variables: here they are put back
     monkeypatch.chdir(tmp_path)
 
     def framegate(*arguments: str) -> tuple[int, str, str]:
@@ -136,6 +140,33 @@ def test_generate_says_when_no_server_answers(run: Run) -> None:
 
     assert status > 0
     assert "no server answers at http://127.0.0.1:1: [Errno 111] Connection refused" in err
+
+
+def test_the_suffix_of_the_file_says_what_to_make(run: Run, tmp_path: Path) -> None:
+    status, _, err = run("generate", "a red ball", "-o", "ball.png", "--url", "embedded")
+    assert status == 0, err
+    assert (tmp_path / "ball.png").read_bytes()[:4] == b"\x89PNG"
+    status, _, err = run("generate", "a red ball", "-o", "ball.gif", "--url", "embedded")
+
+    assert (status > 0, "a video is .mp4, an image .png, got ball.gif" in err) == (True, True)
+
+
+def test_generate_leaves_no_job_where_nobody_can_do_it(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "needy.py").write_text(
+        "from router import Backend, Modality, hookimpl\n@hookimpl\ndef declare_backend():\n"
+        "    return Backend('needy', frozenset({Modality.T2V}), requires=('nowhere_to_be_found',))\n"
+    )
+    (tmp_path / "models.yaml").write_text(
+        "models: {m: {backend: needy, modality: t2v}, n: {backend: still, modality: t2v}}"
+    )
+    status, _, err = run("generate", "a", "--plugin", "needy.py", "--url", "embedded")
+    assert (status > 0, "m cannot run in this Python" in err) == (True, True)
+    with hold(tmp_path / "data", "cpu"):
+        status, _, err = run("generate", "a", "--model", "n", "--url", "embedded")
+
+    assert (status > 0, "cpu is held by another engine" in err) == (True, True)
+    with sqlite3.connect(tmp_path / "data" / "jobs.sqlite") as store:
+        assert store.execute("SELECT count(*) FROM jobs").fetchone() == (0,)
 
 
 def test_generate_says_why_not(run: Run) -> None:

@@ -136,6 +136,12 @@ def test_what_was_used_gives_the_same_video_again(client: FlaskClient, worker: W
     assert videos[0] == videos[1]
 
 
+def test_a_seed_that_we_draw_survives_any_json_parser(client: FlaskClient, worker: Worker) -> None:
+    for _ in range(20):
+        body = client.post("/v1/responses", json={"input": "a", "background": True}).get_json()
+        assert body["provider_options"]["video"]["seed"] < 2**53
+
+
 def test_adjustments_are_warnings(client: FlaskClient, worker: Worker) -> None:
     options = {"width": 70, "height": 64, "num_frames": 7}
     body = client.post("/v1/responses", json={"input": "a", "provider_options": {"video": options}}).get_json()
