@@ -19,7 +19,7 @@ from plugins.diffusers_backend import checkpoint as checkpoints
 from plugins.diffusers_backend import identity
 from plugins.diffusers_backend.checkpoint import WEIGHTLESS, Checkpoint, Part
 from plugins.diffusers_backend.device import attention_for, dtype_for
-from plugins.diffusers_backend.memory import is_out_of_memory, out_of_memory
+from plugins.diffusers_backend.memory import is_device_lost, is_out_of_memory, out_of_memory
 from plugins.diffusers_backend.options import Options
 from plugins.diffusers_backend.prompts import PromptCache
 from router import LoadFailed, Modality, ModelSpec, Pool, Report
@@ -158,7 +158,7 @@ def _reading(part: Part) -> Iterator[None]:
     try:
         yield
     except UNREADABLE as error:
-        if is_out_of_memory(error):
+        if is_out_of_memory(error) or is_device_lost(error):
             raise
         needed = f"{part.folder} must hold a whole {part.class_name}"
         raise LoadFailed(f"{needed}, reading it gave {_brief(error)}") from error
