@@ -53,14 +53,13 @@ class Plugins:
     def configure(self, app: object) -> None:
         """Let every plugin add to the web application; raise `BootError` naming one that fails."""
         for one in self.hook.configure_app.get_hookimpls():
-            arguments = [app] if one.argnames else []
-            _guarded(one.plugin, "configure_app", partial(one.function, *arguments))
+            _guarded(one.plugin, "configure_app", partial(_call, one, app))
 
     def announce(self, job: Job) -> None:
         """Tell every listener that a job's status has changed; one that fails is logged."""
         for listener in self.hook.job_changed.get_hookimpls():
             try:
-                listener.function(*([job] if listener.argnames else []))
+                _call(listener, job)
             except Exception:
                 log.exception("the plugin %s failed to hear of job %s", listener.plugin_name, job.id)
 
@@ -140,6 +139,11 @@ def _import_file(path: Path) -> ModuleType:
         del sys.modules[name]
         raise BootError(f"{path}: the plugin cannot be imported: {type(error).__name__}: {error}") from error
     return module
+
+
+def _call(implementation: pluggy.HookImpl, argument: object) -> None:
+    """Call one implementation of a hook of one argument, which it may have left out."""
+    implementation.function(*([argument] if implementation.argnames else []))
 
 
 def _guarded(plugin: object, hook: str, call: Callable[[], object]) -> object:

@@ -40,9 +40,7 @@ def serve(settings: Settings, host: str, port: int, path: str | None, asked: tup
 
     Runs until SIGTERM or Ctrl-C, and then stops within ten seconds; jobs that were running go on at the next start.
     """
-    logs.configure(settings)
-    settings.export()
-    assemble(settings)  # every problem of settings, plugins and models is said here, once
+    _prepare(settings)
     chosen = devices(asked)
     if path is None:
         _require_free(host, port)
@@ -58,10 +56,15 @@ def serve(settings: Settings, host: str, port: int, path: str | None, asked: tup
 @with_single_model
 def engine(settings: Settings, asked: tuple[str, ...]) -> None:
     """Run one engine per device, and no web half."""
+    _prepare(settings)
+    sys.exit(Supervisor([_engine(device, settings) for device in devices(asked)]).run())
+
+
+def _prepare(settings: Settings) -> None:
+    """Ready this process and what its children inherit; every problem of plugins and models is said here, once."""
     logs.configure(settings)
     settings.export()
     assemble(settings)
-    sys.exit(Supervisor([_engine(device, settings) for device in devices(asked)]).run())
 
 
 def _require_free(host: str, port: int) -> None:

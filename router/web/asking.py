@@ -7,12 +7,13 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from registry import Input
-from router.errors import InvalidRequest
+from router.errors import InvalidRequest, ModalityMismatch
 from router.requests import Options, Picture, Request
 from router.web.inputs import picture, read_input
 from router.web.schemas import CreateResponse, check
 
 MEDIA = ("video", "image")
+SCHEMA = CreateResponse()
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ def read_response_request(body: Mapping[str, Any]) -> Asked:
     """Return what `body` asks for; raises `InvalidRequest` naming the field that is wrong."""
     if body.get("model") == "":
         raise InvalidRequest("model must be the name of a model, got ''", param="model")
-    asked = check(CreateResponse(), body)
+    asked = check(SCHEMA, body)
     if asked.get("stream"):
         raise InvalidRequest("stream must be false: this server does not stream yet, use 'background'", param="stream")
     said = read_input(asked.get("input"), asked.get("instructions"))
@@ -57,11 +58,8 @@ def _last_image(block: str, media: Mapping[str, Any], given: tuple[Picture, ...]
         return ()
     param = f"provider_options.{block}.last_image"
     if any(one.role is Input.LAST_IMAGE for one in given):
-        raise InvalidRequest(
-            f"input has two images, the second is the last frame: {param} is one too many",
-            param="input",
-            code="modality_mismatch",
-        )
+        message = f"input has two images, the second is the last frame: {param} is one too many"
+        raise ModalityMismatch(message, param="input")
     return (picture(media["last_image"], Input.LAST_IMAGE, param),)
 
 

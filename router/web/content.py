@@ -10,7 +10,7 @@ from router.errors import NotReady
 from router.system import System
 from router.values import Artifact, Job, Status
 from router.web.access import owner
-from router.web.ids import job_id, unknown
+from router.web.ids import find, unknown
 
 RANGE = re.compile(r"bytes=(\d{0,18})-(\d*)")
 
@@ -34,9 +34,7 @@ class Content:
         return self._send(public, "image")
 
     def _send(self, public: str, kind: str) -> Response:
-        job = self._system.jobs.get(job_id(public, kind), owner())
-        if job is None:
-            raise unknown(public)
+        job = find(self._system.jobs, public, kind, owner())
         path = self._system.artifacts.output(job)
         if job.artifact is None or path is None or not job.artifact.media_type.startswith(kind):
             raise _not_there(public, kind, job)

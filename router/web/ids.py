@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from router.artifacts import JOB_ID
 from router.errors import UnknownJob
+from router.jobs import JobStore
+from router.values import Job
 
 
 def job_id(public: str, prefix: str) -> str:
@@ -12,6 +14,14 @@ def job_id(public: str, prefix: str) -> str:
     if head != prefix or not JOB_ID.fullmatch(tail):
         raise UnknownJob(f"an id is {prefix}_ and 32 hexadecimal digits, got {public[:100]!r}")
     return tail
+
+
+def find(jobs: JobStore, public: str, prefix: str, owner: str) -> Job:
+    """Return the owner's job behind a public id; raise `UnknownJob` if there is none."""
+    job = jobs.get(job_id(public, prefix), owner)
+    if job is None:
+        raise unknown(public)
+    return job
 
 
 def unknown(public: str) -> UnknownJob:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from registry import Input
-from router.errors import InvalidRequest
+from router.errors import InvalidRequest, ModalityMismatch
 from router.requests import Picture
 from router.web.fields import shown, unclean
 
@@ -97,10 +97,10 @@ def _read_content(content: Any, where: str) -> Content:
         return [_text(content, where)], []
     if not isinstance(content, list):
         raise InvalidRequest(f"{where} must be a string or a list of parts, got {shown(content)}", param=where)
-    kinds = [_kind(part, f"{where}[{index}]") for index, part in enumerate(content)]
-    parts = list(zip(content, kinds, (f"{where}[{index}]" for index in range(len(content))), strict=True))
-    texts = [_text(part.get("text"), f"{at}.text") for part, kind, at in parts if kind in TEXT_PARTS]
-    urls = [(part.get("image_url"), f"{at}.image_url") for part, kind, at in parts if kind == IMAGE_PART]
+    placed = [(part, f"{where}[{index}]") for index, part in enumerate(content)]
+    parts = [(_kind(part, at), part, at) for part, at in placed]
+    texts = [_text(part.get("text"), f"{at}.text") for kind, part, at in parts if kind in TEXT_PARTS]
+    urls = [(part.get("image_url"), f"{at}.image_url") for kind, part, at in parts if kind == IMAGE_PART]
     return texts, list(_in_order(urls))
 
 
@@ -114,9 +114,7 @@ def _kind(part: Any, where: str) -> str:
 def _in_order(urls: list[tuple[Any, str]]) -> Iterator[Picture]:
     """The first image is the first frame, a second the last frame; the gate says whether the model takes them."""
     if len(urls) > 2:
-        raise InvalidRequest(
-            f"input has {len(urls)} images: no model takes more than two", param="input", code="modality_mismatch"
-        )
+        raise ModalityMismatch(f"input has {len(urls)} images: no model takes more than two", param="input")
     for (url, where), role in zip(urls, (Input.IMAGE, Input.LAST_IMAGE), strict=False):
         yield picture(url, role, where)
 

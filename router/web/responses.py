@@ -11,7 +11,7 @@ from router.values import Job, Status
 from router.web.access import owner
 from router.web.asking import read_response_request
 from router.web.body import read_json
-from router.web.ids import job_id, unknown
+from router.web.ids import find, job_id, unknown
 from router.web.rendering import Rendering
 from router.web.waiting import Waiting
 
@@ -63,10 +63,7 @@ class Responses:
         return jsonify(id=public, object="response", deleted=True)
 
     def _find(self, public: str) -> Job:
-        job = self._system.jobs.get(job_id(public, "resp"), owner())
-        if job is None:
-            raise unknown(public)
-        return job
+        return find(self._system.jobs, public, "resp", owner())
 
     def _answer(self, job: Job) -> Response:
         return jsonify(self._rendering.response(job))
