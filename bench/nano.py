@@ -14,7 +14,7 @@ from bench import serving
 from bench.table import Figure, Row
 
 RUNS = 5
-TEXT = {"type": "input_text", "text": "a red ball rolls over green grass"}
+TEXT = {"type": "input_text", "text": "a red ball rolls to the right"}
 
 
 def measure() -> Figure:

@@ -1,23 +1,24 @@
-"""The parts of a Wan model at toy size: the published architectures with small numbers, seeded random weights."""
+"""The parts of a Wan model at toy size: the published architectures with small numbers and seeded random weights."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 import torch
 from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanTransformer3DModel
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast, UMT5Config, UMT5EncoderModel
 
 T = TypeVar("T")
 
 TEXT_DIM = 128
 TEXT_TOKENS = 512
+VOCABULARY = 768
 Z_DIM = 16
-
-# A random decoder is grey: its last convolution is scaled until the frames use the whole range.
-CONTRAST = 2.0
+# what the published I2V takes: noisy latents, a mask of four channels, the image's latents
+I2V_CHANNELS = Z_DIM + 4 + Z_DIM
+SPECIAL = ("<pad>", "</s>", "<unk>")
 
 
 def seeded(seed: int, build: Callable[[], T]) -> T:
@@ -27,14 +28,20 @@ def seeded(seed: int, build: Callable[[], T]) -> T:
         return build()
 
 
-def tokenizer() -> PreTrainedTokenizerFast:
-    """Return a tokenizer of bytes: no text is unknown to it, and it needs no download."""
-    special = {"<pad>": 0, "</s>": 1, "<unk>": 2}
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocab = special | {symbol: index for index, symbol in enumerate(alphabet, len(special))}
-    model = Tokenizer(models.BPE(vocab=vocab, merges=[], unk_token="<unk>"))
-    model.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+def tokenizer(texts: Iterable[str] = ()) -> PreTrainedTokenizerFast:
+    """Return a tokenizer that knows the words of `texts` and spells all others in bytes, so that no text is unknown."""
+    model = Tokenizer(models.BPE(unk_token="<unk>"))
+    model.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    model.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     model.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        min_frequency=1,
+        special_tokens=list(SPECIAL),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    model.train_from_iterator(texts, trainer)
     model.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
     return PreTrainedTokenizerFast(
         tokenizer_object=model,
@@ -49,27 +56,47 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 def text_encoder() -> UMT5EncoderModel:
     config = UMT5Config(
-        vocab_size=384, d_model=TEXT_DIM, d_kv=32, d_ff=256, num_layers=2, num_heads=4, tie_word_embeddings=False
+        vocab_size=VOCABULARY,
+        d_model=TEXT_DIM,
+        d_kv=32,
+        d_ff=256,
+        num_layers=3,
+        num_heads=4,
+        dropout_rate=0.0,
+        tie_word_embeddings=False,
     )
     return UMT5EncoderModel(config).eval()
 
 
 def vae(**changes: object) -> AutoencoderKLWan:
-    """Return a VAE of the 2.1 kind (4 x 8 x 8, 16 channels); `changes` go to its configuration."""
-    config = {"base_dim": 16, "dim_mult": [1, 1, 2, 2], "num_res_blocks": 1, "z_dim": Z_DIM} | changes
-    model = AutoencoderKLWan(**config).eval()
-    with torch.no_grad():
-        model.decoder.conv_out.weight.mul_(CONTRAST)
-    return model
+    """Return a VAE of the 2.2 kind (residual, 2 x 2 pixels at a time); `changes` go to its configuration.
+
+    It compresses as the 2.1 VAE does, 4 x 8 x 8 to 16 channels, since all three models share it.
+    """
+    config = {
+        "base_dim": 16,
+        "decoder_base_dim": 16,
+        "dim_mult": [1, 2, 2],
+        "temperal_downsample": [True, True],
+        "num_res_blocks": 1,
+        "z_dim": Z_DIM,
+        "is_residual": True,
+        "patch_size": 2,
+        "in_channels": 12,
+        "out_channels": 12,
+        "scale_factor_temporal": 4,
+        "scale_factor_spatial": 8,
+    } | changes
+    return AutoencoderKLWan(**config).eval()
 
 
-def transformer(in_channels: int, out_channels: int = Z_DIM, **changes: object) -> WanTransformer3DModel:
+def transformer(in_channels: int = Z_DIM, out_channels: int = Z_DIM, **changes: object) -> WanTransformer3DModel:
     """Return a diffusion transformer; `changes` go to its configuration."""
     config = {
         "num_attention_heads": 4,
         "attention_head_dim": 32,
         "ffn_dim": 512,
-        "num_layers": 4,
+        "num_layers": 6,
         "freq_dim": 128,
         "text_dim": TEXT_DIM,
         "in_channels": in_channels,

@@ -54,16 +54,16 @@ class Weights:
         raise ModelUnavailable(_unavailable(model, state, self.locate(model)))
 
     def obtain(self, model: ModelSpec, report: Callable[[int, int], None]) -> Path | None:
-        """Return the folder with the weights: make the embedded family, fetch what may be fetched.
+        """Return the folder with the weights: link the embedded family, fetch what may be fetched.
 
         Raises `DownloadFailed`. `report(done, total)` counts bytes.
         """
         if model.source is None:
             return None
         if model.source.startswith(EMBEDDED):
-            from nano.make import make_family
+            from nano.family import link_family
 
-            make_family(self._nano)
+            link_family(self._nano)
         elif self.state(model) != "here":
             if not model.download or not is_hub_id(model.source):
                 raise DownloadFailed(_unavailable(model, self.state(model), self.locate(model)))

@@ -36,7 +36,7 @@ browser = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server is stopped too
     DEMO.mkdir(exist_ok=True)
-    text = {"type": "input_text", "text": "a red ball rolls over green grass"}
+    text = {"type": "input_text", "text": "a red ball rolls to the right"}
     image = {"type": "input_image", "image_url": f"data:image/png;base64,{base64.b64encode(picture()).decode()}"}
     print("starting the server")
     with tempfile.TemporaryDirectory() as data, server(Path(data)) as url:

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import av
+import numpy as np
 import psutil
 import pytest
 
@@ -120,3 +122,13 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     for server in started:
         if server.process.poll() is None:
             server.stop()
+
+
+def frames(server: Server, answer: dict[str, Any], folder: Path) -> np.ndarray:
+    """Return the frames of a finished video."""
+    path = folder / f"{answer['id']}.mp4"
+    path.write_bytes(server.fetch(answer["output"][0]["content"][0]["video_url"]))
+    with av.open(str(path)) as video:
+        assert video.streams.video[0].codec_context.name == "h264"
+        assert video.streams.video[0].pix_fmt == "yuv420p"
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)])

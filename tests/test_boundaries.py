@@ -14,7 +14,8 @@ HEAVY = {"torch", "diffusers", "transformers", "onnxruntime", "av"}
 
 # The rooms, lowest first: each may import what is below it. Rooms of one floor do not know each other.
 FLOORS = (
-    ("registry", "nano"),
+    ("registry",),
+    ("nano",),
     ("router.errors", "router.clock", "router.supervisor"),
     ("router.values", "router.requests", "router.settings", "router.download"),
     ("router.hookspecs", "router.logs", "router.images"),

@@ -9,7 +9,8 @@ from typing import Any
 from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModel
 
 from nano import parts
-from nano.make import I2V_CHANNELS, SHARED, write_index
+from nano.family import SHARED, write_index
+from nano.parts import I2V_CHANNELS
 
 IMAGE_DIM = 32
 
@@ -34,8 +35,15 @@ def make_ti2v(folder: Path) -> None:
     )
 
 
+def vae_of_2_1() -> Any:
+    """Return a VAE of the 2.1 kind: plain blocks, 8 pixels a latent by three of them."""
+    changes = {"is_residual": False, "patch_size": None, "in_channels": 3, "out_channels": 3}
+    return parts.vae(**changes, dim_mult=[1, 1, 2, 2], temperal_downsample=[False, True, True])
+
+
 def vae_of_2_2() -> Any:
-    return parts.vae(is_residual=True, patch_size=2, in_channels=12, out_channels=12, scale_factor_spatial=16)
+    """Return a VAE of the 2.2 kind as published: 16 pixels a latent."""
+    return parts.vae(dim_mult=[1, 1, 2, 2], temperal_downsample=[False, True, True], scale_factor_spatial=16)
 
 
 def clip() -> CLIPVisionModel:
@@ -61,7 +69,7 @@ def _write_clip_model(folder: Path, pos_embed_seq_len: int | None) -> None:
         folder,
         "WanImageToVideoPipeline",
         {
-            "vae": parts.seeded(2, parts.vae),
+            "vae": parts.seeded(2, vae_of_2_1),
             "image_encoder": parts.seeded(4, clip),
             "image_processor": CLIPImageProcessor(),
             "transformer": parts.seeded(3, transformer),

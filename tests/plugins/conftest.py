@@ -32,11 +32,10 @@ def pool() -> KeepingPool:
 @pytest.fixture(scope="session")
 def family(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the nano family."""
-    pytest.importorskip("torch")
-    from nano.make import make_family
+    from nano.family import link_family
 
     folder = tmp_path_factory.mktemp("nano") / "family"
-    make_family(folder)
+    link_family(folder)
     return folder
 
 

@@ -7,11 +7,9 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-import av
-import numpy as np
 import pytest
 from conftest import data_url, png, with_image
-from server import Server
+from server import Server, frames
 
 pytestmark = pytest.mark.slow
 
@@ -22,16 +20,6 @@ def ask(server: Server, model: str, asked: Any, *, status: int = 200, **body: An
     got, answer = server.call("/v1/responses", {"model": model, "input": asked, "seed": 7, **body})
     assert got == status, answer
     return answer
-
-
-def frames(server: Server, answer: dict[str, Any], folder: Path) -> np.ndarray:
-    """Return the frames of a finished video."""
-    path = folder / f"{answer['id']}.mp4"
-    path.write_bytes(server.fetch(answer["output"][0]["content"][0]["video_url"]))
-    with av.open(str(path)) as video:
-        assert video.streams.video[0].codec_context.name == "h264"
-        assert video.streams.video[0].pix_fmt == "yuv420p"
-        return np.stack([frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)])
 
 
 @pytest.mark.parametrize(

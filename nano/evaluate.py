@@ -1,0 +1,204 @@
+"""`python -m nano.evaluate`: how often the family draws what it is asked for, of what training never showed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from nano.captions import FULL, MOTION, describe
+from nano.family import RECIPES, WEIGHTS, link_family
+from nano.measure import Seen, look, psnr
+from nano.scene import FRAMES, Subject, draw_scene, render, subjects
+from registry.families import FAMILIES
+
+CLIPS = 100
+BATCH = 20
+SEED = 90210  # of everything drawn here
+DEFAULTS = next(family.defaults for family in FAMILIES if family.name == "wan-nano-t2v")
+Clip = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One request: the text, its seed, the image if there is one, and what the answer should show."""
+
+    prompt: str
+    subject: Subject
+    seed: int
+    image: Clip | None = None
+    negative: str = ""
+
+
+class Model:
+    """A model of the family behind diffusers' own pipelines, with the registry's defaults."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @cached_property
+    def _text(self) -> Any:
+        from diffusers import WanPipeline
+
+        return _loaded(WanPipeline, self._folder)
+
+    @cached_property
+    def _image(self) -> Any:
+        from diffusers import WanImageToVideoPipeline
+
+        return _loaded(WanImageToVideoPipeline, self._folder)
+
+    def clips(self, asked: Sequence[Ask], desc: str, guidance: float | None = None, side: int = 64) -> list[Clip]:
+        """Return a clip for each request; all of them have an image, or none has."""
+        import torch
+        from PIL import Image
+
+        result: list[Clip] = []
+        for start in tqdm(range(0, len(asked), BATCH), desc=desc, leave=False):
+            batch = asked[start : start + BATCH]
+            settings: dict[str, Any] = {
+                "prompt": [ask.prompt for ask in batch],
+                "negative_prompt": [ask.negative for ask in batch],
+                "height": side,
+                "width": side,
+                "num_frames": FRAMES,
+                "num_inference_steps": DEFAULTS.steps,
+                "guidance_scale": DEFAULTS.guidance_scale if guidance is None else guidance,
+                "output_type": "np",
+            }
+            if batch[0].image is None:
+                generators = [torch.Generator().manual_seed(ask.seed) for ask in batch]
+                result += _bytes(self._text(**settings, generator=generators).frames)
+                continue
+            for ask in batch:  # diffusers' pipeline takes one image for all prompts
+                settings |= {"prompt": ask.prompt, "negative_prompt": ask.negative, "image": Image.fromarray(ask.image)}
+                result += _bytes(self._image(**settings, generator=torch.Generator().manual_seed(ask.seed)).frames)
+        return result
+
+
+def held_out(count: int, with_image: bool, side: int = 64, seed: int = SEED) -> list[Ask]:
+    """Return requests for subjects that training never showed, with captions in drawn words."""
+    rng = np.random.default_rng((seed, with_image, side))
+    hidden = subjects(held_out=True)
+    order = [hidden[int(index)] for index in rng.permutation(np.resize(np.arange(len(hidden)), count))]
+    asked = []
+    for index, subject in enumerate(order):
+        image = render(draw_scene(subject, rng), side, side, 1)[0] if with_image else None
+        prompt = describe(subject, rng, MOTION if with_image else FULL).text
+        asked.append(Ask(prompt, subject, seed + index, image))
+    return asked
+
+
+def score(asked: Sequence[Ask], clips: Sequence[Clip]) -> dict[str, float]:
+    """Return the share of clips that show what was asked, for each aspect; with images, also how well they are kept."""
+    seen = [look(clip) for clip in clips]
+    shares = {
+        aspect: float(np.mean([_is_right(ask, one, aspect) for ask, one in zip(asked, seen, strict=True)]))
+        for aspect in ("colour", "shape", "direction")
+    }
+    if asked[0].image is None:
+        return shares
+    kept = [psnr(clip[0], ask.image) for ask, clip in zip(asked, clips, strict=True) if ask.image is not None]
+    return {**shares, "psnr": float(np.median(kept)), "psnr_min": float(min(kept)), "kept": _share(kept, 22.0)}
+
+
+def effects(model: Model, asked: Sequence[Ask]) -> dict[str, float]:
+    """Return what guidance, a negative prompt and the seed do to text-to-video."""
+    weak = score(asked, model.clips(asked, "guidance 1", guidance=1.0))
+    strong = score(asked, model.clips(asked, "guidance"))
+    # no colour is asked for; then the one that came is put into the negative prompt, with the same seed
+    free = [
+        Ask(f"a circle moves {('left', 'right')[index % 2]}", asked[0].subject, SEED + index) for index in range(40)
+    ]
+    drawn = [look(clip).colour for clip in model.clips(free, "free colour")]
+    barred = [replace(ask, negative=colour or "red") for ask, colour in zip(free, drawn, strict=True)]
+    left = [look(clip).colour for clip in model.clips(barred, "negative prompt")]
+    one, other, again = (model.clips([replace(asked[0], seed=seed)], "seed")[0] for seed in (1, 2, 1))
+    return {
+        "colour at guidance 1": weak["colour"],
+        "colour at the default guidance": strong["colour"],
+        "direction at guidance 1": weak["direction"],
+        "direction at the default guidance": strong["direction"],
+        "clips that keep the colour of the negative prompt": float(np.mean(np.array(left) == np.array(drawn))),
+        "PSNR between two seeds": float(np.mean([psnr(a, b) for a, b in zip(one, other, strict=True)])),
+        "one seed twice gives one clip": float(one.tobytes() == again.tobytes()),
+    }
+
+
+def table(rows: dict[str, dict[str, float]]) -> str:
+    """Return the scores as Markdown."""
+    lines = [
+        "| | colour | shape | direction | first frame, median (worst) | of 22 dB or more |",
+        "| :- |" + " -: |" * 5,
+    ]
+    for name, row in rows.items():
+        cells = [f"{row[aspect]:.0%}" for aspect in ("colour", "shape", "direction")]
+        kept = [f"{row['psnr']:.1f} dB ({row['psnr_min']:.1f})", f"{row['kept']:.0%}"] if "psnr" in row else ["", ""]
+        lines.append(f"| {' | '.join([name, *cells, *kept])} |")
+    return "\n".join(lines)
+
+
+@click.command()
+@click.option("--weights", type=click.Path(path_type=Path, exists=True), default=WEIGHTS)
+@click.option("--clips", default=CLIPS, help="for each model and kind of request")
+@click.option("--write", type=click.Path(path_type=Path), help="also write the figures as JSON")
+def main(weights: Path, clips: int, write: Path | None) -> None:
+    """Print how often each model draws what it is asked for."""
+    rows: dict[str, dict[str, float]] = {}
+    with TemporaryDirectory() as folder:
+        link_family(Path(folder) / "family", weights)
+        models = {name: Model(Path(folder) / "family" / name) for name in RECIPES}
+        for name, label, with_image, side in _CASES:
+            asked = held_out(clips if side == 64 else max(clips // 5, 1), with_image, side)
+            rows[label] = score(asked, models[name].clips(asked, label, side=side))
+            print(f"{label}: {rows[label]}", flush=True)
+        found = effects(models["wan-nano-t2v"], held_out(clips, with_image=False))
+    print(table(rows))
+    for label, value in found.items():
+        print(f"{label}: {value:.2f}")
+    if write is not None:
+        write.write_text(json.dumps({"scores": rows, "effects": found}, indent=2) + "\n")
+
+
+_CASES = (
+    ("wan-nano-t2v", "wan-nano-t2v", False, 64),
+    ("wan-nano-ti2v", "wan-nano-ti2v, text", False, 64),
+    ("wan-nano-ti2v", "wan-nano-ti2v, image", True, 64),
+    ("wan-nano-i2v", "wan-nano-i2v", True, 64),
+    ("wan-nano-t2v", "wan-nano-t2v, 96x96", False, 96),
+    ("wan-nano-ti2v", "wan-nano-ti2v, text, 96x96", False, 96),
+    ("wan-nano-i2v", "wan-nano-i2v, 96x96", True, 96),
+)
+
+
+def _is_right(ask: Ask, seen: Seen, aspect: str) -> bool:
+    return bool(getattr(ask.subject, aspect) == getattr(seen, aspect))
+
+
+def _share(values: Sequence[float], least: float) -> float:
+    return float(np.mean(np.array(values) >= least))
+
+
+def _bytes(frames: NDArray[np.float32]) -> list[Clip]:
+    return list((frames * 255.0).round().astype(np.uint8))
+
+
+def _loaded(pipeline: Any, folder: Path) -> Any:
+    import torch
+
+    pipe = pipeline.from_pretrained(folder, torch_dtype=torch.float32)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""`python -m nano.train`: make Wan Nano from nothing. Hours on two cores; what is done is kept and not done again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import click
+import torch
+from diffusers import AutoencoderKLWan, WanTransformer3DModel
+from transformers import PreTrainedTokenizerFast, UMT5EncoderModel
+
+from nano import parts
+from nano.family import WEIGHTS
+from nano.training import diffusion, text, vae
+from nano.training.export import export
+from nano.training.latents import BATCH, SIZES, latents, measure_scale
+from nano.training.loop import Loss, M, Plan, train
+from nano.training.plot import plot_losses
+
+
+@click.command()
+@click.option("--work", type=click.Path(path_type=Path), default=Path("build/nano"), help="checkpoints and losses")
+@click.option("--weights", type=click.Path(path_type=Path), default=WEIGHTS, help="where the trained family goes")
+@click.option("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+@click.option("--compile/--no-compile", default=True, help="compile the transformers' blocks (needs a C++ compiler)")
+@click.option("--brief", is_flag=True, help="two steps of each stage: to see that it runs")
+@click.option("--until", type=click.Choice(["text", "vae", *(task.plan.name for task in diffusion.TASKS)]))
+def main(work: Path, weights: Path, device: str, compile: bool, brief: bool, until: str | None) -> None:
+    """Train the family, or go on with it, and write its weights."""
+    torch.set_float32_matmul_precision("high")
+    studio = Studio(work, torch.device(device), compile, brief)
+    tokenizer, encoder = studio.text()
+    if until == "text":
+        return
+    coder = studio.vae()
+    if until == "vae":
+        return
+    transformers = {}
+    for task in diffusion.TASKS:
+        transformers[task.plan.name] = studio.transformer(task, transformers, coder, tokenizer, encoder)
+        if until == task.plan.name:
+            return
+    export(weights, tokenizer, encoder, coder, transformers)
+    plot_losses(work, weights.parent / "losses.png")
+    print(f"{weights}: {sum(path.stat().st_size for path in weights.rglob('*') if path.is_file()) / 1e6:.1f} MB")
+
+
+class Studio:
+    """The stages, each of which returns what it trained."""
+
+    def __init__(self, work: Path, device: torch.device, compile: bool, brief: bool) -> None:
+        self._work = work
+        self._device = device
+        self._compile = compile
+        self._brief = brief
+
+    def text(self) -> tuple[PreTrainedTokenizerFast, UMT5EncoderModel]:
+        tokenizer = text.make_tokenizer()
+        reader = parts.seeded(2, lambda: text.Reader(parts.text_encoder())).to(self._device)
+        trained = self._train(text.PLAN, reader, text.loss(reader, tokenizer, self._device))
+        return tokenizer, trained.encoder.eval()
+
+    def vae(self) -> AutoencoderKLWan:
+        model = vae.channels_last(parts.seeded(1, parts.vae)).to(self._device)
+        losses = vae.losses(model, self._device)
+        trained = [self._train(plan, model, losses[plan.name]) for plan in vae.PLANS][-1].eval()
+        measure_scale(trained)
+        return trained
+
+    def transformer(
+        self,
+        task: diffusion.Task,
+        before: dict[str, WanTransformer3DModel],
+        coder: AutoencoderKLWan,
+        tokenizer: PreTrainedTokenizerFast,
+        encoder: UMT5EncoderModel,
+    ) -> WanTransformer3DModel:
+        model = parts.seeded(3, lambda: parts.transformer(task.in_channels))
+        if task.start is not None:
+            diffusion.start_from(model, before[task.start].state_dict())
+        model.to(self._device)
+        sizes = [replace(size, count=BATCH) for size in SIZES] if self._brief else SIZES
+        data = [latents(coder, size, self._work) for size in sizes]
+        said = diffusion.texts(tokenizer, encoder, self._device)
+        loss = diffusion.loss(task, model, data, said, self._device)
+        if self._compile:
+            model.compile_repeated_blocks(dynamic=False)
+        return self._train(task.plan, model, loss).eval()
+
+    def _train(self, plan: Plan, module: M, loss: Loss) -> M:
+        return train(replace(plan, steps=2) if self._brief else plan, module, loss, self._work)
+
+
+if __name__ == "__main__":
+    main()

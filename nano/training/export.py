@@ -1,0 +1,54 @@
+"""Write trained parts as the package carries them: diffusers folders in half precision, shared parts once."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from diffusers import AutoencoderKLWan, WanTransformer3DModel
+from transformers import PreTrainedTokenizerFast, UMT5EncoderModel
+from transformers.utils import logging
+
+from nano import parts
+from nano.family import RECIPES, SHARED, write_index
+
+M = TypeVar("M", bound=torch.nn.Module)
+
+
+def export(
+    weights: Path,
+    tokenizer: PreTrainedTokenizerFast,
+    text_encoder: UMT5EncoderModel,
+    vae: AutoencoderKLWan,
+    transformers: Mapping[str, WanTransformer3DModel],
+) -> None:
+    """Write the family into `weights`; `transformers` maps the stage that trained one to it."""
+    logging.disable_progress_bar()
+    draft = weights.with_name(f"{weights.name}.tmp")
+    shutil.rmtree(draft, ignore_errors=True)
+    tokenizer.save_pretrained(draft / "shared" / "tokenizer")
+    for name, module in (("text_encoder", text_encoder), ("vae", vae)):
+        halved(module).save_pretrained(draft / "shared" / name)
+    for name, recipe in RECIPES.items():
+        parts.scheduler().save_pretrained(draft / name / "scheduler")
+        listed: dict[str, object] = {**SHARED, "scheduler": ("diffusers", "UniPCMultistepScheduler")}
+        if recipe.pipeline == "WanImageToVideoPipeline":
+            listed |= {"image_encoder": (None, None), "image_processor": (None, None)}
+        listed["transformer_2"] = (None, None)
+        for part, stage in recipe.transformers.items():
+            halved(transformers[stage]).save_pretrained(draft / name / part)
+            listed[part] = ("diffusers", "WanTransformer3DModel")
+        write_index(draft / name, recipe.pipeline, listed, recipe.settings)
+    shutil.rmtree(weights, ignore_errors=True)
+    draft.rename(weights)
+
+
+def halved(module: M) -> M:
+    """Return the module in fp16, which holds weights of this size more finely than bf16; kernels laid out as usual."""
+    module = module.to(torch.float16)
+    for parameter in module.parameters():
+        parameter.data = parameter.data.contiguous()
+    return module

@@ -1,0 +1,115 @@
+"""Rendered clips as the transformers see them: normalised latents, encoded once and kept in a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKLWan
+from tqdm import tqdm
+
+from nano.scene import FRAMES, Subject, draw_scene, render, subjects
+from nano.training.loop import draw
+from nano.training.vae import channels_last, encode, fast_norms, to_floats
+
+
+@dataclass(frozen=True)
+class Size:
+    """Clips of one size in the training set."""
+
+    width: int
+    height: int
+    frames: int
+    count: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.width}x{self.height}x{self.frames}"
+
+
+SIZES = (
+    Size(64, 64, FRAMES, 9600),
+    Size(96, 96, FRAMES, 1200),
+    Size(96, 64, FRAMES, 600),
+    Size(64, 96, FRAMES, 600),
+)
+WITH_IMAGE = 0.5  # of the clips also have the latents of their first frame, for the image-to-video model
+BATCH = 24
+
+
+@dataclass(frozen=True)
+class Latents:
+    """The clips of one size: `clips` `(n, z, t, h, w)`, `images` likewise for the first of them, `subjects` of all."""
+
+    clips: torch.Tensor
+    images: torch.Tensor
+    subjects: list[Subject]
+
+
+@torch.no_grad()
+def measure_scale(vae: AutoencoderKLWan) -> None:
+    """Set the VAE's `latents_mean` and `latents_std` to those of rendered clips, as the pipelines need them."""
+    prepare(vae)
+    random = draw("scale", 0).rng
+    known = subjects(held_out=False)
+    clips = [render(draw_scene(known[random.integers(len(known))], random)) for _ in range(128)]
+    latents = torch.cat([_means(vae, to_floats(clips[i : i + 16])) for i in range(0, len(clips), 16)])
+    vae.register_to_config(
+        latents_mean=[round(value, 4) for value in latents.mean(dim=(0, 2, 3, 4)).tolist()],
+        latents_std=[round(value, 4) for value in latents.std(dim=(0, 2, 3, 4)).tolist()],
+    )
+
+
+def latents(vae: AutoencoderKLWan, size: Size, folder: Path) -> Latents:
+    """Return the latents of one size, from `folder` if they were encoded before."""
+    known = subjects(held_out=False)
+    chosen = [known[index % len(known)] for index in range(size.count)]
+    path = folder / f"latents-{size.name}.pt"
+    if not path.exists():
+        clips, images = _encoded(vae, size, chosen)
+        draft = path.with_suffix(".tmp")
+        torch.save({"clips": clips, "images": images}, draft)
+        draft.rename(path)
+    saved = torch.load(path, weights_only=True)
+    return Latents(saved["clips"], saved["images"], chosen)
+
+
+def prepare(vae: AutoencoderKLWan) -> None:
+    """Make a VAE that is not trained any more as fast as it gets here."""
+    channels_last(vae)
+    fast_norms(vae)
+
+
+@torch.no_grad()
+def _encoded(vae: AutoencoderKLWan, size: Size, chosen: list[Subject]) -> tuple[torch.Tensor, torch.Tensor]:
+    prepare(vae)
+    clips, images = [], []
+    with_image = int(size.count * WITH_IMAGE)
+    for start in tqdm(range(0, size.count, BATCH), desc=f"latents {size.name}", mininterval=5.0):
+        random = draw(f"latents {size.name}", start).rng
+        batch = to_floats(
+            [
+                render(draw_scene(one, random, size.width / size.height), size.width, size.height, size.frames)
+                for one in chosen[start : start + BATCH]
+            ]
+        )
+        clips.append(normalised(vae, _means(vae, batch)).half())
+        if start < with_image:
+            batch[:, :, 1:] = 0.0  # as WanImageToVideoPipeline fills the frames to come
+            images.append(normalised(vae, _means(vae, batch)).half())
+    return torch.cat(clips), torch.cat(images)[:with_image]
+
+
+def normalised(vae: AutoencoderKLWan, latents: torch.Tensor) -> torch.Tensor:
+    """Return latents of the VAE's own scale at mean 0 and variance 1 a channel."""
+    mean, std = (torch.tensor(v).view(1, -1, 1, 1, 1) for v in (vae.config.latents_mean, vae.config.latents_std))
+    return (latents - mean.to(latents)) / std.to(latents)
+
+
+def _means(vae: AutoencoderKLWan, clips: torch.Tensor) -> torch.Tensor:
+    """Return the posterior's means, the way a pipeline encodes an image."""
+    device = next(vae.parameters()).device
+    with torch.autocast(device.type, torch.bfloat16):
+        hidden = encode(vae, clips.to(device).to(memory_format=torch.channels_last_3d))
+    return hidden.float().chunk(2, dim=1)[0].cpu()

@@ -1,0 +1,152 @@
+"""Train the VAE on rendered clips: first on single frames, then on whole clips, which its causal memory needs."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKLWan
+from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d, WanRMS_norm, patchify, unpatchify
+from numpy.typing import NDArray
+
+from nano.scene import Scene, draw_scene, draw_wild_scene, render, subjects
+from nano.training.loop import Draw, Loss, Plan
+
+PLANS = (
+    Plan("vae-images", steps=400, rate=3e-3, memory=0.98),
+    Plan("vae-clips", steps=1600, rate=2e-3, memory=0.99),
+)
+WILD = 0.35  # of the scenes are of any colours, so that a user's own image survives
+FOREGROUND = 4.0  # how much more the shape counts than the background, which is easy and most of the frame
+KL = 1e-4  # per element: it keeps the latents smooth, which the transformers need
+
+
+def losses(vae: AutoencoderKLWan, device: torch.device) -> dict[str, Loss]:
+    """Return the loss of each stage."""
+    fast_norms(vae)
+
+    def images(draw: Draw) -> dict[str, torch.Tensor]:
+        return _loss(vae, *_batch(draw, count=48, frames=1), draw, device)
+
+    def clips(draw: Draw) -> dict[str, torch.Tensor]:
+        large = draw.step % 8 == 7
+        return _loss(vae, *_batch(draw, count=3 if large else 8, frames=17, side=96 if large else 64), draw, device)
+
+    return {"vae-images": images, "vae-clips": clips}
+
+
+def encode(vae: AutoencoderKLWan, clips: torch.Tensor) -> torch.Tensor:
+    """Return the posterior's mean and log variance, `(b, 2z, 1 + n / 4, h / 8, w / 8)`, of `(b, 3, 1 + n, h, w)`.
+
+    It is what `vae.encode` computes, in two passes, the first frame and the rest, where that takes four at a time.
+    """
+    memory = _memory(vae.encoder)
+    frames = patchify(clips, vae.config.patch_size or 1)
+    chunks = [vae.encoder(part, feat_cache=memory, feat_idx=[0]) for part in _first_and_rest(frames)]
+    return vae.quant_conv(torch.cat(chunks, dim=2))
+
+
+def decode(vae: AutoencoderKLWan, latents: torch.Tensor) -> torch.Tensor:
+    """Return the clips of latents as `vae.decode` does, but for its clamp: the same two passes."""
+    memory = _memory(vae.decoder)
+    first, *rest = _first_and_rest(vae.post_quant_conv(latents))
+    chunks = [vae.decoder(first, feat_cache=memory, feat_idx=[0], first_chunk=True)]
+    chunks += [vae.decoder(part, feat_cache=memory, feat_idx=[0]) for part in rest]
+    return unpatchify(torch.cat(chunks, dim=2), vae.config.patch_size or 1)
+
+
+def to_floats(clips: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
+    """Return clips of `(n, h, w, 3)` bytes as one `(b, 3, n, h, w)` tensor in -1...1."""
+    batch = torch.from_numpy(np.stack(clips)).permute(0, 4, 1, 2, 3)
+    return batch.to(torch.float32).div_(127.5).sub_(1.0)
+
+
+def fast_norms(vae: AutoencoderKLWan) -> None:
+    """Let the norms of a VAE keep less for their gradients; this makes a step on a CPU 1.8 times faster."""
+    for module in vae.modules():
+        if isinstance(module, WanRMS_norm):
+            module.forward = types.MethodType(lambda self, x: _Norm.apply(x, self.gamma), module)
+
+
+def channels_last(vae: AutoencoderKLWan) -> AutoencoderKLWan:
+    """Lay out the kernels as the convolutions of a CPU with bf16 want them."""
+    for parameter in vae.parameters():
+        if parameter.ndim == 5:
+            parameter.data = parameter.data.to(memory_format=torch.channels_last_3d)
+        elif parameter.ndim == 4:
+            parameter.data = parameter.data.to(memory_format=torch.channels_last)
+    return vae
+
+
+def _loss(
+    vae: AutoencoderKLWan, clips: torch.Tensor, weight: torch.Tensor, draw: Draw, device: torch.device
+) -> dict[str, torch.Tensor]:
+    clips = clips.to(device).to(memory_format=torch.channels_last_3d)
+    weight = weight.to(device)
+    with torch.autocast(device.type, torch.bfloat16):
+        mean, spread = encode(vae, clips).float().chunk(2, dim=1)
+        spread = spread.clamp(-20.0, 10.0)
+        noise = torch.randn(mean.shape, generator=draw.torch).to(device)
+        output = decode(vae, mean + noise * torch.exp(0.5 * spread)).float()
+    error = output - clips
+    weighted = (weight * (error.abs() + error.square())).mean() / weight.mean()
+    divergence = 0.5 * (mean.square() + spread.exp() - 1.0 - spread).mean()
+    with torch.no_grad():
+        squared = error.clamp(-2, 2).square().mean(dim=(1, 2, 3, 4))
+        psnr = (10 * torch.log10(4.0 / squared)).mean()
+    return {"loss": weighted + KL * divergence, "error": weighted, "kl": divergence, "psnr": psnr}
+
+
+def _batch(draw: Draw, count: int, frames: int, side: int = 64) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return clips and the weight of each pixel, `(b, 1, n, h, w)`."""
+    clips, weights = [], []
+    for _ in range(count):
+        scene = _scene(draw.rng)
+        if frames == 1:  # any moment of the clip
+            moment = draw.rng.uniform(0, 16)
+            place = tuple(start + moment * step for start, step in zip(scene.start, scene.step, strict=True))
+            scene = Scene(scene.shape, scene.colour, scene.background, place, scene.step, scene.radius)  # type: ignore
+        clip = render(scene, side, side, frames)
+        changed = np.abs(clip.astype(np.int16) - np.array(scene.background)).max(axis=-1) > 8
+        clips.append(clip)
+        weights.append(1.0 + FOREGROUND * changed.astype(np.float32))
+    return to_floats(clips), torch.from_numpy(np.stack(weights))[:, None]
+
+
+def _scene(rng: np.random.Generator) -> Scene:
+    if rng.random() < WILD:
+        return draw_wild_scene(rng)
+    return draw_scene(_KNOWN[rng.integers(len(_KNOWN))], rng)
+
+
+_KNOWN = subjects(held_out=False)
+
+
+def _memory(half: torch.nn.Module) -> list[object]:
+    return [None] * sum(isinstance(module, WanCausalConv3d) for module in half.modules())
+
+
+def _first_and_rest(frames: torch.Tensor) -> list[torch.Tensor]:
+    return [frames[:, :, :1], frames[:, :, 1:]] if frames.shape[2] > 1 else [frames]
+
+
+class _Norm(torch.autograd.Function):
+    """What `WanRMS_norm` computes, with a gradient that keeps two tensors."""
+
+    @staticmethod
+    def forward(ctx, x, gamma):  # type: ignore[no-untyped-def]
+        scale = torch.linalg.vector_norm(x, dim=1, keepdim=True) * x.shape[1] ** -0.5
+        scale = scale.clamp_min(1e-6).reciprocal().to(x.dtype)
+        unit = x * scale
+        ctx.save_for_backward(unit, scale, gamma)
+        return unit * gamma.to(x.dtype)
+
+    @staticmethod
+    def backward(ctx, given):  # type: ignore[no-untyped-def]
+        unit, scale, gamma = ctx.saved_tensors
+        others = tuple(axis for axis in range(given.ndim) if axis != 1)
+        for_gamma = (given * unit).sum(dim=others).view_as(gamma).to(gamma.dtype)
+        given = given * gamma.to(given.dtype)
+        return (given - unit * (given * unit).mean(dim=1, keepdim=True)) * scale, for_gamma
