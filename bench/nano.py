@@ -34,7 +34,7 @@ def measure() -> Figure:
         "nano",
         "one default request on the CPU: 64x64, 17 frames, 8 steps",
         tuple(rows),
-        (f"{RUNS} requests each after the first; the first of all makes the weights and imports torch",),
+        (f"{RUNS} requests each after the first; the first of all imports torch",),
     )
 
 

@@ -26,6 +26,8 @@ BATCH = 20
 SEED = 90210  # of everything drawn here
 DEFAULTS = next(family.defaults for family in FAMILIES if family.name == "wan-nano-t2v")
 Clip = NDArray[np.uint8]
+FIGURES, CARD = Path(__file__).with_name("figures.json"), Path(__file__).with_name("README.md")
+MARKS = ("<!-- figures -->", "<!-- /figures -->")
 
 
 @dataclass(frozen=True)
@@ -150,8 +152,8 @@ def table(rows: dict[str, dict[str, float]]) -> str:
 @click.command()
 @click.option("--weights", type=click.Path(path_type=Path, exists=True), default=WEIGHTS)
 @click.option("--clips", default=CLIPS, help="for each model and kind of request")
-@click.option("--write", type=click.Path(path_type=Path), help="also write the figures as JSON")
-def main(weights: Path, clips: int, write: Path | None) -> None:
+@click.option("--write", is_flag=True, help="also write the figures into nano/figures.json and nano/README.md")
+def main(weights: Path, clips: int, write: bool) -> None:
     """Print how often each model draws what it is asked for."""
     rows: dict[str, dict[str, float]] = {}
     with TemporaryDirectory() as folder:
@@ -162,11 +164,12 @@ def main(weights: Path, clips: int, write: Path | None) -> None:
             rows[label] = score(asked, models[name].clips(asked, label, side=side))
             print(f"{label}: {rows[label]}", flush=True)
         found = effects(models["wan-nano-t2v"], held_out(clips, with_image=False))
-    print(table(rows))
-    for label, value in found.items():
-        print(f"{label}: {value:.2f}")
-    if write is not None:
-        write.write_text(json.dumps({"scores": rows, "effects": found}, indent=2) + "\n")
+    said = table(rows) + "\n\n" + "\n".join(f"- {label}: {value:.2f}" for label, value in found.items())
+    print(said)
+    if write:
+        FIGURES.write_text(json.dumps({"clips": clips, "scores": rows, "effects": found}, indent=2) + "\n")
+        before, _, rest = CARD.read_text().partition(MARKS[0])
+        CARD.write_text(f"{before}{MARKS[0]}\n{said}\n{MARKS[1]}{rest.partition(MARKS[1])[2]}")
 
 
 _CASES = (

@@ -23,7 +23,7 @@ DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}  
 BACKGROUNDS = {"black": (18, 18, 18), "gray": (125, 125, 125), "white": (238, 238, 238)}
 FRAMES = 17  # a clip that a scene's `travel` belongs to
 
-RADII = (0.16, 0.23)  # of the shorter side
+RADII = (0.18, 0.25)  # of the shorter side
 TRAVEL = (0.28, 0.5)  # of the side that the shape moves along
 _SUBPIXEL = 8  # bits that OpenCV takes as a fraction
 

@@ -14,7 +14,7 @@ from nano import parts
 from nano.family import WEIGHTS
 from nano.training import diffusion, text, vae
 from nano.training.export import export
-from nano.training.latents import BATCH, SIZES, latents, measure_scale
+from nano.training.latents import BATCH, SIZES, fit_colours, latents, measure_scale
 from nano.training.loop import Loss, M, Plan, train
 from nano.training.plot import plot_losses
 
@@ -41,7 +41,7 @@ def main(work: Path, weights: Path, device: str, compile: bool, brief: bool, unt
         transformers[task.plan.name] = studio.transformer(task, transformers, coder, tokenizer, encoder)
         if until == task.plan.name:
             return
-    export(weights, tokenizer, encoder, coder, transformers)
+    export(weights, tokenizer, encoder, coder, transformers, fit_colours(coder))
     plot_losses(work, weights.parent / "losses.png")
     print(f"{weights}: {sum(path.stat().st_size for path in weights.rglob('*') if path.is_file()) / 1e6:.1f} MB")
 

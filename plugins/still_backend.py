@@ -38,13 +38,19 @@ def load_model(model: ModelSpec, report: Report) -> float:
 def generate(loaded: float, task: Task, report: Report) -> Frames:
     for step in range(task.steps):
         time.sleep(loaded)
-        report(step + 1, task.steps)
+        report(step + 1, task.steps, lambda: _colour(task)[0])
     return Frames(_pixels(task), task.num_frames, task.width, task.height, task.frames_per_second)
 
 
 def _pixels(task: Task) -> Iterator[Pixels]:
     """Yield the first image, if there is one, and then frames of the one colour."""
-    frame = np.empty((1, task.height, task.width, 3), np.uint8)
-    frame[:] = list(hashlib.sha256(f"{task.seed}:{task.prompt}".encode()).digest()[:3])
+    frame = _colour(task)
     for index in range(task.num_frames):
         yield task.image[None] if index == 0 and task.image is not None else frame
+
+
+def _colour(task: Task) -> Pixels:
+    """Return a frame, `(1, height, width, 3)`, of the colour that the prompt and the seed stand for."""
+    frame = np.empty((1, task.height, task.width, 3), np.uint8)
+    frame[:] = list(hashlib.sha256(f"{task.seed}:{task.prompt}".encode()).digest()[:3])
+    return frame

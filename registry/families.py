@@ -70,7 +70,7 @@ _NANO = Defaults(
     guidance_scale=4.0,
     guidance_scale_2=None,
     flow_shift=FlowShift(small=3.0, large=3.0),
-    negative_prompt="",  # its weights are random: there is nothing to steer away from
+    negative_prompt="",  # it draws nothing else than it was trained on: there is nothing to steer away from
 )
 
 _14B_LIMITS = Limits(pixels=1280 * 720, frames=121, steps=100)

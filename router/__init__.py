@@ -12,7 +12,7 @@ from router.errors import (
     Refused,
 )
 from router.hookspecs import hookimpl
-from router.values import Backend, Frames, Job, Pixels, Pool, Report, Task
+from router.values import Backend, Frames, Job, Pixels, Pool, Preview, Report, Task
 
 __all__ = [
     "Backend",
@@ -30,6 +30,7 @@ __all__ = [
     "OutOfMemory",
     "Pixels",
     "Pool",
+    "Preview",
     "Refused",
     "Report",
     "Task",

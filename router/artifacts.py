@@ -15,7 +15,10 @@ JOB_ID = re.compile(r"[0-9a-f]{32}")
 
 
 class ArtifactStore:
-    """`inputs/<job>/<name>` are the bytes as received; `videos/<job>/<attempt>.mp4` (or `.png`) the results."""
+    """`inputs/<job>/<name>` are the bytes as received; `videos/<job>/<attempt>.mp4` (or `.png`) the results.
+
+    `previews/<job>.webp` is there while the job runs.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -53,6 +56,27 @@ class ArtifactStore:
         """Give a finished part its name."""
         return publish(part, part.with_name(part.name.replace(".part", "")))
 
+    def put_preview(self, job_id: str, data: bytes) -> None:
+        """Replace the preview of a job that runs; it is gone after a power cut, as it should be."""
+        path = self._preview(job_id)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(f".{os.getpid()}.part")
+        part.write_bytes(data)
+        part.replace(path)
+
+    def preview(self, job_id: str) -> bytes | None:
+        """Return the newest preview of a job that runs, a WebP; None if there is none."""
+        try:
+            return self._preview(job_id).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def drop_preview(self, job_id: str) -> None:
+        self._preview(job_id).unlink(missing_ok=True)
+
+    def _preview(self, job_id: str) -> Path:
+        return self._folder("previews", job_id).with_suffix(".webp")
+
     def output(self, job: Job) -> Path | None:
         """Return the file of a completed job, None if it is gone."""
         if job.artifact is None:
@@ -68,6 +92,7 @@ class ArtifactStore:
 
     def delete(self, job_id: str) -> None:
         """Remove everything of a job."""
+        self.drop_preview(job_id)
         for kind in ("inputs", "videos"):
             shutil.rmtree(self._folder(kind, job_id), ignore_errors=True)
 

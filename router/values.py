@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from registry import Input, Modality
 
 Pixels = NDArray[np.uint8]
+Preview = Callable[[], Pixels]
 T = TypeVar("T")
 
 
@@ -81,8 +82,12 @@ class Frames:
 class Report(Protocol):
     """Store progress and stop a job that is no longer ours."""
 
-    def __call__(self, done: int, total: int, preview: Pixels | None = None) -> None:
-        """Say that `done` of `total` are done; raise `JobCancelled` when the job is to stop."""
+    def __call__(self, done: int, total: int, preview: Preview | None = None) -> None:
+        """Say that `done` of `total` are done; raise `JobCancelled` when the job is to stop.
+
+        `preview` makes a small picture, `(height, width, 3)`, of what there is so far. It is called now or
+        never, at most once a second; what it raises is logged and harms nobody.
+        """
 
 
 class Pool(Protocol):

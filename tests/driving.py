@@ -13,7 +13,7 @@ import numpy as np
 
 from plugins import diffusers_backend as backend
 from registry import Defaults, FlowShift, Input, Limits, Modality, ModelSpec
-from router import Frames, JobCancelled, Pixels, Task
+from router import Frames, JobCancelled, Pixels, Preview, Task
 
 T2V, I2V, TI2V = "wan-nano-t2v", "wan-nano-i2v", "wan-nano-ti2v"
 
@@ -60,7 +60,7 @@ class Reports(list[tuple[int, int]]):
     def __init__(self, stop: int | None = None) -> None:
         self.stop = stop
 
-    def __call__(self, done: int, total: int, preview: Pixels | None = None) -> None:
+    def __call__(self, done: int, total: int, preview: Preview | None = None) -> None:
         self.append((done, total))
         if len(self) == self.stop:
             raise JobCancelled("stopped by the test")

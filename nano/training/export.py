@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from transformers.utils import logging
 from nano import parts
 from nano.family import RECIPES, SHARED, write_index
 
+COLOURS = "latent_rgb.json"  # where the diffusers backend looks for it
 M = TypeVar("M", bound=torch.nn.Module)
 
 
@@ -24,14 +26,16 @@ def export(
     text_encoder: UMT5EncoderModel,
     vae: AutoencoderKLWan,
     transformers: Mapping[str, WanTransformer3DModel],
+    colours: Mapping[str, object],
 ) -> None:
-    """Write the family into `weights`; `transformers` maps the stage that trained one to it."""
+    """Write the family into `weights`; `transformers` maps stages to what they trained, `colours` makes previews."""
     logging.disable_progress_bar()
     draft = weights.with_name(f"{weights.name}.tmp")
     shutil.rmtree(draft, ignore_errors=True)
     tokenizer.save_pretrained(draft / "shared" / "tokenizer")
     for name, module in (("text_encoder", text_encoder), ("vae", vae)):
         halved(module).save_pretrained(draft / "shared" / name)
+    (draft / "shared" / "vae" / COLOURS).write_text(json.dumps(colours) + "\n")
     for name, recipe in RECIPES.items():
         parts.scheduler().save_pretrained(draft / name / "scheduler")
         listed: dict[str, object] = {**SHARED, "scheduler": ("diffusers", "UniPCMultistepScheduler")}

@@ -29,10 +29,10 @@ class Size:
 
 
 SIZES = (
-    Size(64, 64, FRAMES, 9600),
-    Size(96, 96, FRAMES, 1200),
-    Size(96, 64, FRAMES, 600),
-    Size(64, 96, FRAMES, 600),
+    Size(64, 64, FRAMES, 7200),
+    Size(96, 96, FRAMES, 960),
+    Size(96, 64, FRAMES, 480),
+    Size(64, 96, FRAMES, 480),
 )
 WITH_IMAGE = 0.5  # of the clips also have the latents of their first frame, for the image-to-video model
 BATCH = 24
@@ -50,15 +50,36 @@ class Latents:
 @torch.no_grad()
 def measure_scale(vae: AutoencoderKLWan) -> None:
     """Set the VAE's `latents_mean` and `latents_std` to those of rendered clips, as the pipelines need them."""
-    prepare(vae)
-    random = draw("scale", 0).rng
-    known = subjects(held_out=False)
-    clips = [render(draw_scene(known[random.integers(len(known))], random)) for _ in range(128)]
-    latents = torch.cat([_means(vae, to_floats(clips[i : i + 16])) for i in range(0, len(clips), 16)])
+    latents = _means_of_all(vae, _sample())
     vae.register_to_config(
         latents_mean=[round(value, 4) for value in latents.mean(dim=(0, 2, 3, 4)).tolist()],
         latents_std=[round(value, 4) for value in latents.std(dim=(0, 2, 3, 4)).tolist()],
     )
+
+
+@torch.no_grad()
+def fit_colours(vae: AutoencoderKLWan) -> dict[str, list[object]]:
+    """Return the linear map from normalised latents to colours in 0...1 that fits rendered clips best, for previews."""
+    clips = _sample()
+    latents = normalised(vae, _means_of_all(vae, clips)).permute(0, 2, 3, 4, 1).flatten(0, 3)
+    small = torch.nn.functional.avg_pool3d(clips, (1, 8, 8)) * 0.5 + 0.5
+    later = small[:, :, 1:].unflatten(2, (-1, 4)).mean(dim=3)  # a latent stands for four frames, but the first
+    colours = torch.cat([small[:, :, :1], later], dim=2).permute(0, 2, 3, 4, 1).flatten(0, 3)
+    fitted = torch.linalg.lstsq(torch.cat([latents, torch.ones(len(latents), 1)], dim=1), colours).solution
+    rounded = [[round(value, 4) for value in row] for row in fitted.tolist()]
+    return {"factors": rounded[:-1], "bias": rounded[-1]}
+
+
+def _sample() -> torch.Tensor:
+    """Return some clips of the usual size."""
+    random = draw("scale", 0).rng
+    known = subjects(held_out=False)
+    return to_floats([render(draw_scene(known[random.integers(len(known))], random)) for _ in range(128)])
+
+
+def _means_of_all(vae: AutoencoderKLWan, clips: torch.Tensor) -> torch.Tensor:
+    prepare(vae)
+    return torch.cat([_means(vae, batch) for batch in clips.split(16)])
 
 
 def latents(vae: AutoencoderKLWan, size: Size, folder: Path) -> Latents:

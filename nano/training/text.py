@@ -13,7 +13,7 @@ from nano.captions import FULL, MOTION, PARTIAL, Said, describe, vocabulary
 from nano.scene import BACKGROUNDS, COLOURS, DIRECTIONS, SHAPES, subjects
 from nano.training.loop import Draw, Loss, Plan
 
-PLAN = Plan("text", steps=1500, rate=1e-3, decay=0.05)
+PLAN = Plan("text", steps=500, rate=1e-3, decay=0.05)
 SLOTS = 32  # tokens that a caption of the grammar has at most; the rest of 512 rows is padding
 ASPECTS = {
     "colour": tuple(COLOURS),

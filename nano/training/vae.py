@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import types
 from collections.abc import Sequence
+from functools import partial
 
+import cv2
 import numpy as np
 import torch
 from diffusers import AutoencoderKLWan
 from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d, WanRMS_norm, patchify, unpatchify
 from numpy.typing import NDArray
 
-from nano.scene import Scene, draw_scene, draw_wild_scene, render, subjects
+from nano.scene import FRAMES, Scene, draw_scene, draw_wild_scene, render, subjects
 from nano.training.loop import Draw, Loss, Plan
 
 PLANS = (
     Plan("vae-images", steps=400, rate=3e-3, memory=0.98),
     Plan("vae-clips", steps=1600, rate=2e-3, memory=0.99),
+    Plan("vae-edges", steps=600, rate=1.2e-3, memory=0.99),
 )
 WILD = 0.35  # of the scenes are of any colours, so that a user's own image survives
 FOREGROUND = 4.0  # how much more the shape counts than the background, which is easy and most of the frame
+EDGE = 8.0  # and its outline, in the last stage: the corners are what tells the shapes apart
 KL = 1e-4  # per element: it keeps the latents smooth, which the transformers need
 
 
@@ -30,11 +34,11 @@ def losses(vae: AutoencoderKLWan, device: torch.device) -> dict[str, Loss]:
     def images(draw: Draw) -> dict[str, torch.Tensor]:
         return _loss(vae, *_batch(draw, count=48, frames=1), draw, device)
 
-    def clips(draw: Draw) -> dict[str, torch.Tensor]:
-        large = draw.step % 8 == 7
-        return _loss(vae, *_batch(draw, count=3 if large else 8, frames=17, side=96 if large else 64), draw, device)
+    def clips(draw: Draw, edge: float = 0.0) -> dict[str, torch.Tensor]:
+        count, side = (3, 96) if draw.step % 8 == 7 else (8, 64)
+        return _loss(vae, *_batch(draw, count, FRAMES, side, edge), draw, device)
 
-    return {"vae-images": images, "vae-clips": clips}
+    return {"vae-images": images, "vae-clips": clips, "vae-edges": partial(clips, edge=EDGE)}
 
 
 def encode(vae: AutoencoderKLWan, clips: torch.Tensor) -> torch.Tensor:
@@ -99,7 +103,7 @@ def _loss(
     return {"loss": weighted + KL * divergence, "error": weighted, "kl": divergence, "psnr": psnr}
 
 
-def _batch(draw: Draw, count: int, frames: int, side: int = 64) -> tuple[torch.Tensor, torch.Tensor]:
+def _batch(draw: Draw, count: int, frames: int, side: int = 64, edge: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
     """Return clips and the weight of each pixel, `(b, 1, n, h, w)`."""
     clips, weights = [], []
     for _ in range(count):
@@ -111,8 +115,13 @@ def _batch(draw: Draw, count: int, frames: int, side: int = 64) -> tuple[torch.T
         clip = render(scene, side, side, frames)
         changed = np.abs(clip.astype(np.int16) - np.array(scene.background)).max(axis=-1) > 8
         clips.append(clip)
-        weights.append(1.0 + FOREGROUND * changed.astype(np.float32))
-    return to_floats(clips), torch.from_numpy(np.stack(weights))[:, None]
+        weights.append(1.0 + FOREGROUND * changed + edge * np.stack([_outline(frame) for frame in changed]))
+    return to_floats(clips), torch.from_numpy(np.stack(weights)[:, None]).float()
+
+
+def _outline(inside: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Return ones in a band of five pixels along the edge of what is inside."""
+    return cv2.morphologyEx(inside.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((5, 5), np.uint8))
 
 
 def _scene(rng: np.random.Generator) -> Scene:

@@ -21,6 +21,7 @@ from plugins.diffusers_backend.checkpoint import WEIGHTLESS, Checkpoint, Part
 from plugins.diffusers_backend.device import attention_for, dtype_for
 from plugins.diffusers_backend.memory import is_device_lost, is_out_of_memory, out_of_memory
 from plugins.diffusers_backend.options import Options
+from plugins.diffusers_backend.preview import LatentMap, latent_map
 from plugins.diffusers_backend.prompts import PromptCache
 from router import LoadFailed, Modality, ModelSpec, Pool, Report
 
@@ -59,6 +60,7 @@ class Loaded:
     `parts` has what the pipelines are made of, but for the scheduler: that one has state, so each
     request gets its own from `scheduler` and `scheduler_config`. `encoding` guards what
     diffusers keeps on the VAE while it encodes an image. `prompts` are shared by all models of one encoder.
+    `latent_map` makes previews; None where the VAE's is not known.
     """
 
     checkpoint: Checkpoint
@@ -67,6 +69,7 @@ class Loaded:
     scheduler_config: Mapping[str, Any]
     encoding: Lock
     prompts: PromptCache
+    latent_map: LatentMap | None
 
     def drop(self) -> None:
         self.parts.clear()
@@ -105,6 +108,7 @@ def _load(model: ModelSpec, folder: Path, device: str, pool: Pool, report: Repor
             ("prompts", keys["text_encoder"], options.prompt_cache_bytes),
             lambda: PromptCache(options.prompt_cache_bytes),
         ),
+        latent_map(checkpoint.parts["vae"].folder, parts["vae"]),
     )
 
 

@@ -56,7 +56,7 @@ def denoise(
         # noise from the CPU is the same for every device
         "generator": torch.Generator("cpu").manual_seed(task.seed),
         "output_type": "latent",
-        "callback_on_step_end": _reporting(task, report),
+        "callback_on_step_end": _reporting(loaded, task, report),
     }
     if loaded.checkpoint.boundary_ratio is not None:
         arguments["guidance_scale_2"] = task.guidance_scale_2
@@ -69,9 +69,12 @@ def denoise(
         pipe.maybe_free_model_hooks()  # also clears what a step cache remembers of a run that was stopped
 
 
-def _reporting(task: Task, report: Report) -> Callable[..., dict[str, Any]]:
+def _reporting(loaded: Loaded, task: Task, report: Report) -> Callable[..., dict[str, Any]]:
+    colours = loaded.latent_map
+
     def after_step(pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-        report(step + 1, task.steps)
+        preview = None if colours is None else lambda: colours.picture(tensors["latents"])
+        report(step + 1, task.steps, preview)
         return {}
 
     return after_step

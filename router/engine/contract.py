@@ -13,7 +13,7 @@ from registry import Input, ModelSpec
 from router.engine.pool import PartPool
 from router.errors import JobCancelled, RouterError
 from router.plugins import Plugins
-from router.values import Frames, Pixels, Task
+from router.values import Frames, Pixels, Preview, Task
 
 STEPS = 4
 
@@ -100,7 +100,7 @@ def a_large_seed_works(subject: Subject) -> None:
 def a_cancelled_job_stops_at_its_next_report_and_harms_nobody(subject: Subject) -> None:
     before, reports = subject.video(subject.task), []
 
-    def cancel(done: int, total: int, preview: Pixels | None = None) -> None:
+    def cancel(done: int, total: int, preview: Preview | None = None) -> None:
         reports.append(done)
         if done >= 2:
             raise JobCancelled("cancelled")

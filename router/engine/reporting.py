@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Generator
 from typing import Protocol
 
+from router.engine.previews import Previews
 from router.errors import JobCancelled
 from router.jobs import JobStore
-from router.values import Frames, Lease, Phase, Pixels, Progress
+from router.values import Frames, Lease, Phase, Pixels, Preview, Progress
 
 WRITE_SECONDS = 0.1  # progress that comes faster is not stored
 CHECK_SECONDS = 0.02  # and within this of the last look at the store, it is not looked at again
@@ -24,10 +25,11 @@ class Beat(Protocol):
 class Reporter:
     """Makes the `report` that each phase of one attempt is given."""
 
-    def __init__(self, store: JobStore, lease: Lease, beat: Beat) -> None:
+    def __init__(self, store: JobStore, lease: Lease, beat: Beat, previews: Previews) -> None:
         self._store = store
         self._lease = lease
         self._beat = beat
+        self._previews = previews
         self._written = 0.0
         self._checked = 0.0
         self.current = Phase.LOAD
@@ -35,8 +37,10 @@ class Reporter:
     def phase(self, phase: Phase) -> Callable[..., None]:
         """Return the `report(done, total, preview=None)` of a phase."""
 
-        def report(done: int, total: int, preview: Pixels | None = None) -> None:
+        def report(done: int, total: int, preview: Preview | None = None) -> None:
             self._report(phase, done, total)
+            if preview is not None:
+                self._previews.show(preview)
 
         return report
 

@@ -14,6 +14,7 @@ from registry import Input, ModelSpec
 from router import images, logs, plugins
 from router.artifacts import digest
 from router.engine.keeper import Keeper
+from router.engine.previews import Previews
 from router.engine.reporting import Beat, Reporter
 from router.engine.residency import Residency, Resident
 from router.errors import (
@@ -97,7 +98,8 @@ class Worker:
 
     def _do(self, lease: Lease, job: Job) -> None:
         """Finish or fail the job; whatever goes wrong stays with it."""
-        reporter = Reporter(self._system.jobs, lease, self._beat)
+        previews = Previews(self._system.artifacts, job.id)
+        reporter = Reporter(self._system.jobs, lease, self._beat, previews)
         started = time.perf_counter()
         try:
             done = self._make(lease, job, reporter)
@@ -111,6 +113,8 @@ class Worker:
             failure = _failure(error, reporter.current)
             log.log(logging.WARNING if isinstance(error, EngineError) else logging.ERROR, "failed", exc_info=error)
             done = self._system.jobs.fail(lease, failure)
+        finally:
+            previews.clear()
         if done is not None:
             log.info("%s %s after %.2f s", job.model, done.status, time.perf_counter() - started)
             self._system.plugins.announce(done)

@@ -115,3 +115,32 @@ def test_an_interrupted_run_ends_where_the_other_does(tmp_path: Path) -> None:
 
     assert torch.equal(whole.weight, resumed.weight)
     assert (tmp_path / "whole" / "line.json").read_text() == (tmp_path / "cut" / "line.json").read_text()
+
+
+def test_the_whole_training_runs(tmp_path: Path) -> None:
+    """Two steps of each stage, from nothing to a family that stock diffusers runs."""
+    from click.testing import CliRunner
+    from diffusers import WanPipeline
+
+    from nano.family import link_family
+    from nano.train import main
+
+    weights = tmp_path / "weights"
+    command = [
+        "--brief",
+        "--no-compile",
+        "--device",
+        "cpu",
+        "--work",
+        str(tmp_path / "work"),
+        "--weights",
+        str(weights),
+    ]
+    result = CliRunner().invoke(main, command, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "losses.png").stat().st_size > 1000
+
+    link_family(tmp_path / "family", weights)
+    pipe = WanPipeline.from_pretrained(tmp_path / "family" / "wan-nano-t2v")
+    frames = pipe("a red circle", height=32, width=32, num_frames=5, num_inference_steps=2).frames
+    assert frames.shape == (1, 5, 32, 32, 3)

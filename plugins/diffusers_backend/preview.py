@@ -1,0 +1,61 @@
+"""Latents as a small picture, by a linear map from their channels to red, green and blue."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from router import Pixels
+
+FILE = "latent_rgb.json"  # beside a VAE's weights: {"factors": [[r, g, b], ...], "bias": [r, g, b]}, for 0...1
+
+# ComfyUI, latent_formats.py, Wan21; for latents in the transformer's scale, colours in -1...1
+WAN_2_1 = (
+    (-0.1299, -0.1692, 0.2932),
+    (0.0671, 0.0406, 0.0442),
+    (0.3568, 0.2548, 0.1747),
+    (0.0372, 0.2344, 0.1420),
+    (0.0313, 0.0189, -0.0328),
+    (0.0296, -0.0956, -0.0665),
+    (-0.3477, -0.4059, -0.2925),
+    (0.0166, 0.1902, 0.1975),
+    (-0.0412, 0.0267, -0.1364),
+    (-0.1293, 0.0740, 0.1636),
+    (0.0680, 0.3019, 0.1128),
+    (0.0032, 0.0581, 0.0639),
+    (-0.1251, 0.0927, 0.1699),
+    (0.0060, -0.0633, 0.0005),
+    (0.3477, 0.2275, 0.2950),
+    (0.1984, 0.0913, 0.1861),
+)
+WAN_2_1_BIAS = (-0.1835, -0.0868, -0.3360)
+WAN_2_1_MEAN = (-0.7571, -0.7089, -0.9113, 0.1075)  # how the VAE is known: the first of its `latents_mean`
+
+
+@dataclass(frozen=True)
+class LatentMap:
+    """Colour = latent x `factors` `(z, 3)` + `bias` `(3,)`, in 0...1."""
+
+    factors: torch.Tensor
+    bias: torch.Tensor
+
+    def picture(self, latents: torch.Tensor) -> Pixels:
+        """Return the middle frame of latents `(1, z, t, h, w)` as `(h, w, 3)`."""
+        middle = latents[0, :, latents.shape[2] // 2].float()
+        colours = torch.einsum("zhw,zc->hwc", middle, self.factors.to(middle)) + self.bias.to(middle)
+        pixels: Pixels = colours.clamp(0, 1).mul(255).round().to(torch.uint8).cpu().numpy()
+        return pixels
+
+
+def latent_map(folder: Path, vae: Any) -> LatentMap | None:
+    """Return the map of the VAE in `folder`, None if none is known."""
+    if (folder / FILE).is_file():
+        known = json.loads((folder / FILE).read_bytes())
+        return LatentMap(torch.tensor(known["factors"]), torch.tensor(known["bias"]))
+    if tuple(vae.config.latents_mean[:4]) == WAN_2_1_MEAN and vae.config.z_dim == len(WAN_2_1):
+        return LatentMap(torch.tensor(WAN_2_1) * 0.5, torch.tensor(WAN_2_1_BIAS) * 0.5 + 0.5)
+    return None
