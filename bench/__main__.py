@@ -6,7 +6,7 @@ import argparse
 import signal
 import sys
 
-from bench import boot, claim, nano, overhead, readme, refusal, waiting
+from bench import boot, claim, nano, overhead, readme, refusal, streams, waiting
 from bench.machine import describe
 from bench.table import save, show
 
@@ -15,6 +15,7 @@ FIGURES = {
     "overhead": overhead.measure,
     "refusal": refusal.measure,
     "waiting": waiting.measure,
+    "streams": streams.measure,
     "claim": claim.measure,
     "nano": nano.measure,
 }

@@ -97,18 +97,18 @@ def _health() -> tuple[list[float], list[float], list[float], float, int]:
     """Return the seconds of /healthz alone, in the crowd, and there on new connections; the CPU share; the bytes."""
     with serving.folder() as data, serving.web(data, MODELS, workers=1) as server, ExitStack() as crowd:
         with server.connect() as client:
-            alone = [_look(client) for _ in range(LOOKS)]
+            alone = [look(client) for _ in range(LOOKS)]
         for _ in range(WAITING):
             crowd.enter_context(_ask(server.port))
         _until_queued(data)
         worker = _worker_of(server.process.pid)
-        before = _cpu_seconds(worker)
+        before = cpu_seconds(worker)
         time.sleep(SECONDS)
-        share = (_cpu_seconds(worker) - before) / SECONDS
+        share = (cpu_seconds(worker) - before) / SECONDS
         with server.connect() as client:
-            crowded = [_look(client) for _ in range(LOOKS)]
+            crowded = [look(client) for _ in range(LOOKS)]
         fresh = [_look_once(server) for _ in range(LOOKS)]
-        return alone, crowded, fresh, share, _memory(worker)
+        return alone, crowded, fresh, share, memory(worker)
 
 
 def _ask(port: int) -> socket.socket:
@@ -122,7 +122,7 @@ def _ask(port: int) -> socket.socket:
     return asking
 
 
-def _look(client: serving.Client) -> float:
+def look(client: serving.Client) -> float:
     started = time.perf_counter()
     status, _ = client.get("/healthz")
     if status != 200:
@@ -133,7 +133,7 @@ def _look(client: serving.Client) -> float:
 def _look_once(server: serving.Server) -> float:
     started = time.perf_counter()
     with server.connect() as client:
-        _look(client)
+        look(client)
     return time.perf_counter() - started
 
 
@@ -156,11 +156,11 @@ def _worker_of(master: int) -> int:
     return int(worker)
 
 
-def _cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
     user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
     return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
-def _memory(pid: int) -> int:
+def memory(pid: int) -> int:
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")

@@ -91,7 +91,7 @@ def held_out(count: int, with_image: bool, side: int = 64, seed: int = SEED) -> 
     """Return requests for subjects that training never showed, with captions in drawn words."""
     rng = np.random.default_rng((seed, with_image, side))
     hidden = subjects(held_out=True)
-    order = [hidden[int(index)] for index in rng.permutation(np.resize(np.arange(len(hidden)), count))]
+    order = [hidden[int(index)] for index in np.resize(rng.permutation(len(hidden)), count)]
     asked = []
     for index, subject in enumerate(order):
         image = render(draw_scene(subject, rng), side, side, 1)[0] if with_image else None

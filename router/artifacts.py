@@ -6,22 +6,29 @@ import hashlib
 import os
 import re
 import shutil
+import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from threading import Semaphore
 
 from router.values import Job
 
+MAKERS = 2  # small pictures made at a time: a sheet of a long video takes a core for a second
 JOB_ID = re.compile(r"[0-9a-f]{32}")
 
 
 class ArtifactStore:
     """`inputs/<job>/<name>` are the bytes as received; `videos/<job>/<attempt>.mp4` (or `.png`) the results.
 
+    Beside a result stand the small pictures of it that somebody asked for.
+
     `previews/<job>.webp` is there while the job runs.
     """
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._makers = Semaphore(MAKERS)
 
     def put_input(self, job_id: str, name: str, data: bytes) -> None:
         """Store one input durably."""
@@ -84,6 +91,17 @@ class ArtifactStore:
         path = self._folder("videos", job.id) / job.artifact.name
         return path if path.is_file() else None
 
+    def beside(self, output: Path, suffix: str, make: Callable[[], bytes]) -> Path:
+        """Return the file beside a job's output that holds what `make` returns, made when it is first asked for.
+
+        It goes when the job goes. Raises `FileNotFoundError` when that happens meanwhile. Few are made at a time.
+        """
+        path = output.with_suffix(suffix)
+        if path.is_file():
+            return path
+        with self._makers:
+            return path if path.is_file() else self._keep(path, make())
+
     def discard(self, path: Path) -> None:
         """Remove an output that lost its job, and the job's folder if that was all."""
         path.unlink(missing_ok=True)
@@ -95,6 +113,14 @@ class ArtifactStore:
         self.drop_preview(job_id)
         for kind in ("inputs", "videos"):
             shutil.rmtree(self._folder(kind, job_id), ignore_errors=True)
+
+    def _keep(self, path: Path, data: bytes) -> Path:
+        part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")  # another process may be making the same
+        try:
+            part.write_bytes(data)
+            return publish(part, path)
+        finally:
+            part.unlink(missing_ok=True)
 
     def _folder(self, kind: str, job_id: str) -> Path:
         if not JOB_ID.fullmatch(job_id):

@@ -30,16 +30,15 @@ def settle(model: ModelSpec, request: Request) -> Effective:
 
     Raises `InvalidRequest` for a size that cannot be rounded, `LimitExceeded` beyond a limit.
     """
-    options, defaults, where = request.options, model.defaults, request.params
-    width, height = _size(model, options, where)
-    num_frames = whole_frames(_or(options.num_frames, defaults.num_frames))
+    options, defaults = request.options, model.defaults
+    width, height = _size(model, request)
     task = Task(
         prompt=request.prompt,
         negative_prompt=_or(options.negative_prompt, defaults.negative_prompt),
         width=width,
         height=height,
-        num_frames=num_frames,
-        frames_per_second=_or(options.frames_per_second, defaults.frames_per_second),
+        num_frames=_num_frames(model, request),
+        frames_per_second=_rate(model, options),
         steps=_or(options.steps, defaults.steps),
         guidance_scale=_or(options.guidance_scale, defaults.guidance_scale),
         guidance_scale_2=_second_guidance(model, options),
@@ -47,7 +46,7 @@ def settle(model: ModelSpec, request: Request) -> Effective:
         seed=_or(request.seed, secrets.randbelow(DRAWN)),
         given=request.given,
     )
-    _hold_limits(model, options, task, where)
+    _hold_limits(model, request, task)
     return Effective(task, _adjusted(model, options, task), sized=options.width is not None)
 
 
@@ -66,17 +65,37 @@ def _or(given: T | None, default: T) -> T:
     return default if given is None else given
 
 
-def _size(model: ModelSpec, options: Options, where: str) -> tuple[int, int]:
-    width, height, multiple = options.width, options.height, model.size_multiple
+def _rate(model: ModelSpec, options: Options) -> int:
+    return _or(options.frames_per_second, model.defaults.frames_per_second)
+
+
+def _num_frames(model: ModelSpec, request: Request) -> int:
+    """Return how many frames were asked for, by number or by seconds, made 4k+1; seconds never make an image."""
+    options = request.options
+    if options.seconds is None:
+        return whole_frames(_or(options.num_frames, model.defaults.num_frames))
+    rate = _rate(model, options)
+    made = whole_frames(max(round(options.seconds * rate), 2))
+    if options.num_frames is not None and whole_frames(options.num_frames) != made:
+        raise InvalidRequest(
+            f"seconds {options.seconds:g} at {rate} frames a second is {made} frames, "
+            f"but num_frames is {options.num_frames}: give one of them",
+            param=request.param("num_frames"),
+        )
+    return made
+
+
+def _size(model: ModelSpec, request: Request) -> tuple[int, int]:
+    width, height, multiple = request.options.width, request.options.height, model.size_multiple
     if width is None and height is None:
         return model.defaults.width, model.defaults.height
     if width is None or height is None:
         lacking, given = ("width", "height") if width is None else ("height", "width")
-        raise InvalidRequest(f"{given} was given without {lacking}: give both or neither", param=f"{where}.{lacking}")
+        raise InvalidRequest(f"{given} was given without {lacking}: give both or neither", param=request.param(lacking))
     for name, value in (("width", width), ("height", height)):
         if value < multiple:
             message = f"{name} must be at least {multiple} pixels for {model.name}, got {value}"
-            raise InvalidRequest(message, param=f"{where}.{name}")
+            raise InvalidRequest(message, param=request.param(name))
     return width // multiple * multiple, height // multiple * multiple
 
 
@@ -88,24 +107,27 @@ def _second_guidance(model: ModelSpec, options: Options) -> float | None:
     return _or(options.guidance_scale_2, _or(model.defaults.guidance_scale_2, first))
 
 
-def _hold_limits(model: ModelSpec, options: Options, task: Task, where: str) -> None:
+def _hold_limits(model: ModelSpec, request: Request, task: Task) -> None:
     limits = model.limits
     size = f"{task.width}x{task.height} is "
     checks = (
-        (f"{where}.width", "pixels a frame", task.width * task.height, limits.pixels, size),
-        (f"{where}.num_frames", "frames", task.num_frames, limits.frames, _asked(options.num_frames, task.num_frames)),
-        (f"{where}.steps", "steps", task.steps, limits.steps, ""),
-        ("input", "characters of prompt", len(task.prompt), limits.prompt, ""),
-        (f"{where}.negative_prompt", "characters of negative prompt", len(task.negative_prompt), limits.prompt, ""),
+        ("width", "pixels a frame", task.width * task.height, limits.pixels, size),
+        ("num_frames", "frames", task.num_frames, limits.frames, _asked(request.options, task)),
+        ("steps", "steps", task.steps, limits.steps, ""),
+        ("prompt", "characters of prompt", len(task.prompt), limits.prompt, ""),
+        ("negative_prompt", "characters of negative prompt", len(task.negative_prompt), limits.prompt, ""),
     )
-    for param, what, got, most, shown in checks:
+    for name, what, got, most, shown in checks:
         if got > most:
-            raise LimitExceeded(f"{model.name} takes at most {most:,} {what}, got {shown}{got:,}", param=param)
+            message = f"{model.name} takes at most {most:,} {what}, got {shown}{got:,}"
+            raise LimitExceeded(message, param=request.param(name))
 
 
-def _asked(given: int | None, made: int) -> str:
-    """Say what was asked for where it was rounded."""
-    return "" if given in (None, made) else f"{given:,}, made "
+def _asked(options: Options, task: Task) -> str:
+    """Say what was asked for where it was rounded, or said in seconds."""
+    if options.seconds is not None:
+        return f"{options.seconds:g} seconds at {task.frames_per_second} a second, which is "
+    return "" if options.num_frames in (None, task.num_frames) else f"{options.num_frames:,}, made "
 
 
 def _adjusted(model: ModelSpec, options: Options, task: Task) -> tuple[str, ...]:
@@ -117,6 +139,9 @@ def _adjusted(model: ModelSpec, options: Options, task: Task) -> tuple[str, ...]
         )
     if options.num_frames and options.num_frames != task.num_frames:
         warnings.append(f"num_frames {options.num_frames} was made {task.num_frames}: the model takes 4k+1 frames")
+    if options.seconds and abs(options.seconds * task.frames_per_second - task.num_frames) > 1:
+        asked = f"seconds {options.seconds:g} at {task.frames_per_second} a second"
+        warnings.append(f"{asked} was made {task.num_frames} frames: the model takes 4k+1")
     if options.guidance_scale_2 is not None and model.experts == 1:
         warnings.append(f"guidance_scale_2 has no effect: {model.name} has one expert")
     return tuple(warnings)

@@ -8,16 +8,16 @@ from registry import Input, ModelSpec, Registry, Route
 from router.errors import ModalityMismatch
 
 
-def choose(entry: ModelSpec | Route, given: Set[Input], registry: Registry) -> ModelSpec:
+def choose(entry: ModelSpec | Route, given: Set[Input], registry: Registry, param: str = "input") -> ModelSpec:
     """Return the model that runs a request to `entry`: itself, or a route's first member that takes the inputs.
 
-    Raises `ModalityMismatch` when nobody does, before anything is fetched, queued or loaded.
+    Raises `ModalityMismatch` about `param` when nobody does, before anything is fetched, queued or loaded.
     """
     candidates = registry.members(entry) if isinstance(entry, Route) else (entry,)
     for model in candidates:
         if model.modality.accepts(given):
             return model
-    raise ModalityMismatch(f"{_what_is(entry, candidates, given)}. {_who_would(given, registry)}", param="input")
+    raise ModalityMismatch(f"{_what_is(entry, candidates, given)}. {_who_would(given, registry)}", param=param)
 
 
 def _what_is(entry: ModelSpec | Route, candidates: tuple[ModelSpec, ...], given: Set[Input]) -> str:

@@ -11,11 +11,15 @@ from registry import Input
 
 @dataclass(frozen=True)
 class Options:
-    """The generation options that a caller gave; None where they did not say. Units as in `Task`."""
+    """The generation options that a caller gave; None where they did not say. Units as in `Task`.
+
+    `seconds` is another way to say `num_frames`: so many at the rate that is used.
+    """
 
     width: int | None = None
     height: int | None = None
     num_frames: int | None = None
+    seconds: float | None = None
     frames_per_second: int | None = None
     steps: int | None = None
     guidance_scale: float | None = None
@@ -26,16 +30,23 @@ class Options:
 
 @dataclass(frozen=True)
 class Picture:
-    """An image that a request carries: its role, its URL, and the field that an error about it names."""
+    """An image that a request carries: its role, its URL, and the field that an error about it names.
+
+    `data` are its bytes where they came without a URL.
+    """
 
     role: Input
     url: str
     param: str
+    data: bytes | None = None
 
 
 @dataclass(frozen=True)
 class Request:
-    """One parsed request. `params` prefixes the names of option fields in errors; `form` is the dialect's own."""
+    """One parsed request; `form` is the dialect's own.
+
+    Errors call a field what its dialect calls it: as `names` has it, else by its own name after `params`.
+    """
 
     model: str | None
     prompt: str
@@ -43,8 +54,13 @@ class Request:
     options: Options = Options()
     seed: int | None = None
     params: str = "provider_options.video"
+    names: Mapping[str, str] = field(default_factory=lambda: {"prompt": "input", "inputs": "input"})
     form: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def given(self) -> frozenset[Input]:
         return frozenset({Input.TEXT, *(picture.role for picture in self.pictures)})
+
+    def param(self, name: str) -> str:
+        """Return what the caller calls the field `name`."""
+        return self.names.get(name) or f"{self.params}.{name}"

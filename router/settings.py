@@ -53,6 +53,15 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _hosts(text: str) -> tuple[str, ...]:
+    hosts = tuple(filter(None, (part.strip().lower() for part in text.split(","))))
+    for host in hosts:
+        entry = re.fullmatch(r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?", host)
+        if entry is None or not 0 < int(entry[2] or 80) < 2**16:
+            raise ValueError(f"must be HOST or HOST:PORT, separated by ',', got {host!r}")
+    return hosts
+
+
 def _log_format(text: str) -> str:
     if text not in {"text", "json"}:
         raise ValueError(f"must be text or json, got {text!r}")
@@ -90,7 +99,22 @@ class Settings:
     threads: int = _setting(640, "threads of a web process; 32 of them never wait for a video", _count)
     max_body_bytes: int = _setting(64 * 2**20, "largest request body", _count)
     max_queued: int = _setting(1000, "queued jobs beyond which requests get 429 queue_full", _count)
+    image_hosts: tuple[str, ...] = _setting(
+        (),
+        "hosts whose images are fetched although they are at private addresses: "
+        "HOST for its ports 80 and 443, or HOST:PORT, separated by ','",
+        _hosts,
+    )
+    image_public: bool = _setting(True, "0: fetch images from those hosts only; with none listed, from nowhere", _flag)
     wait_seconds: float = _setting(3600.0, "longest that a synchronous request waits for its video", _positive)
+    silent_seconds: float = _setting(
+        30.0, "after this long a synchronous answer begins, with white space before the JSON", _positive
+    )
+    pad_seconds: float = _setting(10.0, "how often white space is sent then", _positive)
+    heartbeat_seconds: float = _setting(15.0, "how often a stream that has nothing to tell sends a comment", _positive)
+    leave_seconds: float = _setting(
+        5.0, "a job whose caller has left is cancelled if nobody waits for it this much later", _positive
+    )
     engine_missing_seconds: float = _setting(
         300.0, "a model that no engine has served for this long is answered with 503", _positive
     )

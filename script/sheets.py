@@ -10,10 +10,10 @@ from pathlib import Path
 
 import av
 import cv2
-import demo
 import numpy as np
 from numpy.typing import NDArray
 
+import demo
 from nano.scene import Subject, draw_scene, render
 
 DOCS = demo.ROOT / "docs"

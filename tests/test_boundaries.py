@@ -19,6 +19,7 @@ FLOORS = (
     ("router.errors", "router.clock", "router.supervisor"),
     ("router.values", "router.requests", "router.settings", "router.download"),
     ("router.hookspecs", "router.logs", "router.images"),
+    ("router.idempotency",),
     (
         "router",
         "router.jobs",

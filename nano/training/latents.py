@@ -31,8 +31,6 @@ class Size:
 SIZES = (
     Size(64, 64, FRAMES, 7200),
     Size(96, 96, FRAMES, 960),
-    Size(96, 64, FRAMES, 480),
-    Size(64, 96, FRAMES, 480),
 )
 WITH_IMAGE = 0.5  # of the clips also have the latents of their first frame, for the image-to-video model
 BATCH = 24

@@ -1,7 +1,22 @@
-"""Input pictures: out of their URL, measured by their header, decoded, fitted to a video's size."""
+"""Input pictures: out of or from their URL, measured by their header, decoded, fitted to a video's size."""
 
 from router.images.data_url import parse_data_url
 from router.images.header import MAX_BYTES, MAX_PIXELS, ImageInfo, inspect
+from router.images.hosts import Hosts
 from router.images.pixels import decode, fit, size_for, to_png
+from router.images.remote import Fetcher, is_remote
 
-__all__ = ["MAX_BYTES", "MAX_PIXELS", "ImageInfo", "decode", "fit", "inspect", "parse_data_url", "size_for", "to_png"]
+__all__ = [
+    "MAX_BYTES",
+    "MAX_PIXELS",
+    "Fetcher",
+    "Hosts",
+    "ImageInfo",
+    "decode",
+    "fit",
+    "inspect",
+    "is_remote",
+    "parse_data_url",
+    "size_for",
+    "to_png",
+]

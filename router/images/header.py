@@ -96,7 +96,7 @@ def _read(data: bytes, param: str) -> tuple[str, formats.Stored]:
     elif data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         media_type, reader = "image/webp", formats.read_webp
     else:
-        raise invalid(f"an image must be a PNG, JPEG or WebP, got {len(data):,} bytes that start {data[:8]!r}", param)
+        raise invalid(f"an image must be a PNG, JPEG or WebP, got {len(data):,} bytes of something else", param)
     try:
         return media_type, reader(data)
     except struct.error:

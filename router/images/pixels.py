@@ -1,4 +1,4 @@
-"""Pictures as arrays: decoded, turned upright, fitted to a size. The one module that imports OpenCV.
+"""Pictures as arrays: decoded, turned upright, fitted to a size.
 
 OpenCV's own limit on pixels counts only if it is set before the import.
 """

@@ -17,7 +17,7 @@ from sqlalchemy import (
     update,
 )
 
-from router.jobs.tables import changes, engines, jobs
+from router.jobs.tables import changes, engines, jobs, keys
 from router.values import Status
 
 NEXT = select(func.coalesce(func.max(changes.c.n), 0) + 1).scalar_subquery()  # the next change's number
@@ -63,12 +63,25 @@ LOG = insert(changes)
 ADD = insert(jobs).values(version=NEXT, lost=0).returning(jobs)
 GET = select(jobs).where(MINE)
 AHEAD = select(func.count()).where(jobs.c.status == Status.QUEUED, jobs.c.seq < _param("seq"))
+PLACE = select(jobs.c.seq).where(MINE)
+DELETED_PLACE = select(changes.c.seq).where(changes.c.job == _param("job"), changes.c.seq.is_not(None))
+PAGE = select(jobs).where(jobs.c.owner == _param("owner")).limit(_param("limit"))
+NEWER = PAGE.where(jobs.c.seq > _param("place")).order_by(jobs.c.seq)
+OLDER = PAGE.where(jobs.c.seq < _param("place")).order_by(jobs.c.seq.desc())
 COUNT_QUEUED = select(func.count()).where(jobs.c.status == Status.QUEUED)
 CANCEL = _change(
     and_(MINE, jobs.c.status.in_(UNFINISHED)), status=Status.CANCELLED, finished_at=_param("wall"), **NO_LEASE
 )
 DELETE = delete(jobs).where(MINE).returning(jobs)
 NEWEST = select(func.coalesce(func.max(changes.c.n), 0))
+
+KEYED = (
+    select(jobs, keys.c.request)
+    .join(keys, keys.c.job == jobs.c.id)
+    .where(keys.c.owner == _param("owner"), keys.c.key == _param("key"), keys.c.created_at > _param("since"))
+)
+KEEP_KEY = insert(keys).prefix_with("OR REPLACE")
+PRUNE_KEYS = delete(keys).where(keys.c.created_at <= _param("since"))
 
 OLDEST = select(jobs.c.seq).where(WAITING).order_by(jobs.c.seq).limit(1)
 CLAIM = _change(jobs.c.seq == OLDEST.scalar_subquery(), **CLAIMED)

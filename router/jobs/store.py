@@ -7,16 +7,19 @@ from collections.abc import Callable, Collection
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, Executable
+from sqlalchemy import Connection, Executable, RowMapping
 
 from router import clock
-from router.errors import EngineLost, QueueFull
+from router.errors import EngineLost, KeyReused, QueueFull
+from router.idempotency import HEADER, Key
 from router.jobs import statements as sql
 from router.jobs.database import Database
 from router.jobs.rows import dump, job_of, job_row
 from router.values import Artifact, Failure, Job, Lease, Progress, Status
 
 KEPT_CHANGES = 100_000
+KEY_SECONDS = 24 * 3600.0
+LAST = 2**63 - 1  # the largest number of a row
 
 
 class JobStore:
@@ -35,9 +38,17 @@ class JobStore:
         with self._db.read() as db:
             self._require_room(db.execute(sql.COUNT_QUEUED).scalar_one())
 
-    def add(self, job: Job) -> Job:
-        """Queue `job` and return it as stored, with its place in the queue; raise `QueueFull` when there is no room."""
+    def add(self, job: Job, key: Key | None = None) -> Job:
+        """Queue `job` and return it as stored, with its place in the queue; raise `QueueFull` when there is no room.
+
+        Under a key that the owner has used for the same request before, return that job and add none.
+        """
         with self._db.write() as db:
+            if key is not None:
+                if (known := _keyed(db, job.owner, key)) is not None:
+                    return known
+                kept = {"owner": job.owner, "key": key.name, "request": key.request, "job": job.id}
+                db.execute(sql.KEEP_KEY, {**kept, "created_at": time.time()})
             row = db.execute(sql.ADD, job_row(job)).mappings().one()
             _log(db, row["version"], job.id)
             ahead = db.execute(sql.AHEAD, {"_seq": row["seq"]}).scalar_one()
@@ -48,10 +59,26 @@ class JobStore:
         """Return the owner's job, with its place in the queue while it waits; None if there is none."""
         with self._db.read() as db:
             row = db.execute(sql.GET, {"_job": job_id, "_owner": owner}).mappings().first()
-            if row is None:
+            return _placed(db, row) if row is not None else None
+
+    def keyed(self, owner: str, key: Key) -> Job | None:
+        """Return the job that the owner's key stands for, None if it is free; raise `KeyReused` for another request."""
+        with self._db.read() as db:
+            return _keyed(db, owner, key)
+
+    def page(self, owner: str, *, after: str | None, limit: int, newest_first: bool) -> tuple[Job, ...] | None:
+        """Return up to `limit` of the owner's jobs in the order in which they were added, or the reverse.
+
+        The first is the one that follows the job `after`; None if there never was such a job. One that was
+        deleted meanwhile still holds its place, so that whoever deletes page by page comes to the end.
+        """
+        with self._db.read() as db:
+            page, edge = (sql.OLDER, LAST) if newest_first else (sql.NEWER, 0)
+            place = edge if after is None else _place(db, after, owner)
+            if place is None:
                 return None
-            ahead = db.scalar(sql.AHEAD, {"_seq": row["seq"]}) if row["status"] == Status.QUEUED else None
-            return job_of(row, ahead)
+            rows = db.execute(page, {"_owner": owner, "_place": place, "_limit": limit}).mappings().all()
+            return tuple(_placed(db, row) for row in rows)
 
     def cancel(self, job_id: str, owner: str) -> Job | None:
         """Cancel an unfinished job and return it; None if it has finished or is not there."""
@@ -63,7 +90,7 @@ class JobStore:
             row = db.execute(sql.DELETE, {"_job": job_id, "_owner": owner}).mappings().first()
             if row is None:
                 return None
-            _log(db, db.execute(sql.NEWEST).scalar_one() + 1, job_id)
+            _log(db, db.execute(sql.NEWEST).scalar_one() + 1, job_id, row["seq"])
             return job_of(row)
 
     def pulse(self) -> Callable[[], int]:
@@ -154,9 +181,10 @@ class JobStore:
             db.execute(sql.INHERIT, {"_device": device})
 
     def prune(self) -> None:
-        """Forget old changes: nobody is that far behind."""
+        """Forget old changes, since nobody is that far behind, and old keys."""
         with self._db.write() as db:
             db.execute(sql.PRUNE, {"_kept": KEPT_CHANGES})
+            db.execute(sql.PRUNE_KEYS, {"_since": time.time() - KEY_SECONDS})
 
     def _require_room(self, queued: int) -> None:
         if queued >= self._max_queued:
@@ -175,8 +203,19 @@ class JobStore:
             return job_of(row)
 
 
-def _log(db: Connection, number: int, job_id: str) -> None:
-    db.execute(sql.LOG, {"n": number, "job": job_id})
+def _place(db: Connection, job_id: str, owner: str) -> int | None:
+    """Return where a job stands, or stood before it was deleted; None if there never was one."""
+    known: int | None = db.scalar(sql.PLACE, {"_job": job_id, "_owner": owner})
+    return known if known is not None else db.scalar(sql.DELETED_PLACE, {"_job": job_id})
+
+
+def _placed(db: Connection, row: RowMapping) -> Job:
+    """Return the job of a row, with its place in the queue while it waits."""
+    return job_of(row, db.scalar(sql.AHEAD, {"_seq": row["seq"]}) if row["status"] == Status.QUEUED else None)
+
+
+def _log(db: Connection, number: int, job_id: str, deleted: int | None = None) -> None:
+    db.execute(sql.LOG, {"n": number, "job": job_id, "seq": deleted})
 
 
 def _named(lease: Lease) -> dict[str, Any]:
@@ -186,3 +225,15 @@ def _named(lease: Lease) -> dict[str, Any]:
 def _lost(attempts: int) -> str:
     message = f"the engine that ran this job was lost, {attempts} times; it is not tried again"
     return dump(asdict(Failure(EngineLost.code, message)))
+
+
+def _keyed(db: Connection, owner: str, key: Key) -> Job | None:
+    wanted = {"_owner": owner, "_key": key.name, "_since": time.time() - KEY_SECONDS}
+    row = db.execute(sql.KEYED, wanted).mappings().first()
+    if row is None:
+        return None
+    if row["request"] != key.request:
+        raise KeyReused(
+            f"{HEADER} {key.name!r} was used for another request; a new request needs a new key", param=HEADER
+        )
+    return _placed(db, row)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Column, Float, Index, Integer, MetaData, String, Table, Text
 
-HEAD = "0001"  # the newest migration: a database that says so needs no Alembic at boot
+HEAD = "0003"  # the newest migration: a database that says so needs no Alembic at boot
 
 metadata = MetaData()
 
@@ -34,6 +34,7 @@ jobs = Table(
     Column("artifact", Text),
     Column("failure", Text),
     Index("jobs_queue", "status", "seq", "model"),  # covers the search for the next job
+    Index("jobs_owner", "owner", "seq"),  # a page of an owner's jobs
     sqlite_autoincrement=True,
 )
 
@@ -42,7 +43,19 @@ changes = Table(
     metadata,
     Column("n", Integer, primary_key=True),
     Column("job", String(64), nullable=False),
+    Column("seq", Integer),  # where the job stood that this change deleted: a page may still go on after it
     sqlite_autoincrement=True,  # n never goes back, even when old rows are pruned
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("owner", String(128), primary_key=True),
+    Column("key", String(256), primary_key=True),
+    Column("request", String(64), nullable=False),  # digest of what was asked
+    Column("job", String(64), nullable=False),
+    Column("created_at", Float, nullable=False),
+    Index("keys_age", "created_at"),
 )
 
 engines = Table(

@@ -12,8 +12,10 @@ from urllib.parse import quote
 from flask import Flask, Response, g, request
 
 from router.errors import Refused
+from router.idempotency import HEADER
 from router.logs import request_id
 from router.settings import Settings
+from router.web.body import drain
 
 CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 log = logging.getLogger(__name__)
@@ -34,6 +36,7 @@ def install(app: Flask, settings: Settings) -> None:
     @app.after_request
     def end(response: Response) -> Response:
         response.headers["x-request-id"] = g.get("request_id") or uuid.uuid4().hex
+        drain()
         taken = time.perf_counter() - g.get("started", time.perf_counter())
         log.info("%s %s %d in %.3f s", request.method, quote(request.path), response.status_code, taken)
         return response
@@ -42,6 +45,11 @@ def install(app: Flask, settings: Settings) -> None:
 def owner() -> str:
     """Return whose jobs this request sees; keys, and with them other owners, come with a later issue."""
     return "local"
+
+
+def idempotency_key() -> str | None:
+    """Return the caller's name for this request, None if it has none."""
+    return request.headers.get(HEADER)
 
 
 def _refuse_strangers() -> None:

@@ -6,7 +6,8 @@ from flask import Flask
 
 from router.intake import Intake
 from router.system import System
-from router.web import access, catalog, content, errors, ops, responses
+from router.web import access, catalog, content, errors, ops, responses, videos
+from router.web.leaving import Leaving
 from router.web.waiting import Waiting
 
 
@@ -23,10 +24,13 @@ def create_app(system: System) -> Flask:
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     settings = system.settings
-    app.waiting = Waiting(system.jobs, most=settings.waiters, seconds=settings.wait_seconds)
+    leaving = Leaving(system, seconds=settings.leave_seconds)
+    app.waiting = Waiting(system.jobs, leaving, most=settings.waiters, seconds=settings.wait_seconds)
     access.install(app, settings)
     errors.install(app)
-    app.register_blueprint(responses.Responses(system, Intake(system), app.waiting).blueprint())
+    intake = Intake(system)
+    app.register_blueprint(responses.Responses(system, intake, app.waiting).blueprint())
+    app.register_blueprint(videos.Videos(system, intake).blueprint())
     app.register_blueprint(content.Content(system).blueprint())
     app.register_blueprint(catalog.Catalog(system).blueprint())
     app.register_blueprint(ops.Ops(system).blueprint())

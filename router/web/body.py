@@ -1,9 +1,11 @@
-"""Read a JSON body: bounded, strict, and never a surprise."""
+"""Read a body, a JSON one above all: bounded, strict, and never a surprise."""
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from flask import request
@@ -12,8 +14,9 @@ from werkzeug.exceptions import ClientDisconnected
 
 from router.errors import InvalidRequest, TooLarge, UnsupportedMedia
 
-DRAINED = 192 * 2**20  # bytes read and thrown away so that the caller gets to read the 413
+DRAINED = 192 * 2**20  # bytes read and thrown away so that the caller gets to read the answer
 PIECE = 2**20
+BROKEN = (OSError, ParseException, ClientDisconnected)  # a caller who left, or whose chunks are none
 
 
 def read_json(limit: int) -> dict[str, Any]:
@@ -24,7 +27,7 @@ def read_json(limit: int) -> dict[str, Any]:
     """
     if request.mimetype != "application/json":  # without it a web page could send jobs to its reader's machine
         raise UnsupportedMedia(f"content-type must be application/json, got {request.mimetype or 'none'}")
-    data = _read(limit)
+    data = read_body(limit, _bad)
     if not data.strip():
         raise _bad("it is empty")
     try:
@@ -38,30 +41,35 @@ def read_json(limit: int) -> dict[str, Any]:
     return value
 
 
-def _read(limit: int) -> bytes:
+def read_body(limit: int, bad: Callable[[str], InvalidRequest]) -> bytes:
+    """Return the request's body; raise `TooLarge` beyond `limit` bytes, and what `bad` makes of one that breaks off."""
     if (request.content_length or 0) > limit:
-        _drain(request.content_length or 0)
         raise _too_large(limit, f"{request.content_length:,}")
     try:
         data = request.stream.read(limit + 1)
-        if len(data) > limit:  # a chunked body tells its length only by ending
-            _drain(DRAINED)
-            raise _too_large(limit, "more")
-    except (OSError, ParseException, ClientDisconnected):  # a caller who left, or whose chunks are none
-        raise _bad("it breaks off") from None
+    except BROKEN:
+        raise bad("it breaks off") from None
+    if len(data) > limit:  # a chunked body tells its length only by ending
+        raise _too_large(limit, "more")
     if len(data) < (request.content_length or 0):
-        raise _bad(f"it breaks off after {len(data):,} of {request.content_length:,} bytes")
+        raise bad(f"it breaks off after {len(data):,} of {request.content_length:,} bytes")
     return data
 
 
-def _drain(length: int) -> None:
-    left = min(length, DRAINED)
-    while left > 0 and (piece := request.stream.read(min(left, PIECE))):
-        left -= len(piece)
+def drain() -> None:
+    """Read away what nobody has read of the body, up to a bound; beyond it the connection is closed.
+
+    A caller who still sends when the answer comes may never get to read it, and gunicorn closes a connection
+    with an unread body without saying so: the caller's next request on it would fail.
+    """
+    left = DRAINED
+    with suppress(*BROKEN):
+        while left > 0 and (piece := request.stream.read(min(left, PIECE))):
+            left -= len(piece)
 
 
 def _too_large(limit: int, got: str) -> TooLarge:
-    return TooLarge(f"a body may have {limit:,} bytes, got {got}", headers=(("connection", "close"),))
+    return TooLarge(f"a body may have {limit:,} bytes, got {got}")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

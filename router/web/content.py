@@ -1,18 +1,25 @@
-"""The bytes of finished videos and images."""
+"""The bytes of finished videos and images, and small pictures of them."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 from flask import Blueprint, Response, request, send_file
 
-from router.errors import NotReady
+from router.errors import InvalidRequest, NotReady
+from router.images.stills import spritesheet, thumbnail
 from router.system import System
 from router.values import Artifact, Job, Status
 from router.web.access import owner
+from router.web.fields import shown
 from router.web.ids import find, unknown
 
 RANGE = re.compile(r"bytes=(\d{0,18})-(\d*)")
+STILLS = {"thumbnail": (".thumbnail.webp", "image/webp"), "spritesheet": (".spritesheet.jpg", "image/jpeg")}
+VARIANTS = ("video", *STILLS, "preview")
 
 
 class Content:
@@ -28,45 +35,75 @@ class Content:
         return routes
 
     def video(self, public: str) -> Response:
-        return self._send(public, "video")
+        """Send what a job made, a single image too, or a small picture of it."""
+        variant = request.args.get("variant", "video")
+        if variant not in VARIANTS:
+            raise InvalidRequest(f"variant must be one of {', '.join(VARIANTS)}, got {shown(variant)}", param="variant")
+        job = find(self._system.jobs, public, "video", owner())
+        if variant == "preview":
+            return self._preview(public, job)
+        artifact, path = self._made(public, job)
+        if variant == "video":
+            return _send(public, path, artifact.media_type, artifact.sha256)
+        suffix, media_type = STILLS[variant]
+        make = partial(spritesheet, path, artifact.num_frames) if variant == "spritesheet" else partial(thumbnail, path)
+        return _send(public, self._still(public, job, path, suffix, make), media_type, f"{artifact.sha256}-{variant}")
 
     def image(self, public: str) -> Response:
-        return self._send(public, "image")
+        job = find(self._system.jobs, public, "image", owner())
+        if job.task.num_frames != 1:
+            raise NotReady(f"{public} is no image, its job makes a video: GET /v1/videos/video_{job.id}/content")
+        artifact, path = self._made(public, job)
+        return _send(public, path, artifact.media_type, artifact.sha256)
 
-    def _send(self, public: str, kind: str) -> Response:
-        job = find(self._system.jobs, public, kind, owner())
+    def _preview(self, public: str, job: Job) -> Response:
+        """Send a picture of what a running job has made so far; the next one will differ."""
+        data = None if job.status.finished else self._system.artifacts.preview(job.id)
+        if data is None:
+            raise NotReady(f"{public} has no preview: there is one while its job runs, now it is {job.status}")
+        return Response(data, mimetype="image/webp", headers={"cache-control": "no-store"})
+
+    def _made(self, public: str, job: Job) -> tuple[Artifact, Path]:
         path = self._system.artifacts.output(job)
-        if job.artifact is None or path is None or not job.artifact.media_type.startswith(kind):
-            raise _not_there(public, kind, job)
-        _simplify_conditions(job.artifact)
+        if job.artifact is None or path is None:
+            raise _not_there(public, job)
+        return job.artifact, path
+
+    def _still(self, public: str, job: Job, output: Path, suffix: str, make: Callable[[], bytes]) -> Path:
+        """Return the file of a small picture, made now if nobody asked for it before."""
         try:
-            return send_file(
-                path,
-                mimetype=job.artifact.media_type,
-                download_name=f"{public}{path.suffix}",
-                etag=job.artifact.sha256,
-                conditional=True,
-            )
-        except FileNotFoundError:  # deleted this very moment
-            raise unknown(public) from None
+            path = self._system.artifacts.beside(output, suffix, make)
+        except (ValueError, FileNotFoundError):
+            if output.exists():
+                raise
+            raise unknown(public) from None  # deleted this very moment
+        if self._system.jobs.get(job.id, job.owner) is None:
+            self._system.artifacts.delete(job.id)
+            raise unknown(public)
+        return path
 
 
-def _simplify_conditions(artifact: Artifact) -> None:
+def _send(public: str, path: Path, media_type: str, etag: str) -> Response:
+    try:
+        _simplify_conditions(path.stat().st_size, etag)
+        return send_file(path, mimetype=media_type, download_name=f"{public}{path.suffix}", etag=etag, conditional=True)
+    except FileNotFoundError:  # deleted this very moment
+        raise unknown(public) from None
+
+
+def _simplify_conditions(size: int, etag: str) -> None:
     """Leave only a single range that can be served; as RFC 9110 has it, others are ignored or come after the ETag."""
     environ = request.environ
     environ.pop("HTTP_IF_MATCH", None)  # it guards writes, and nobody writes here
     plain = RANGE.fullmatch(environ.get("HTTP_RANGE", ""))
-    known = request.if_none_match.contains_weak(artifact.sha256)
+    known = request.if_none_match.contains_weak(etag)
     if plain is None or known or (plain[1] == "" and len(plain[2]) > 18):
         environ.pop("HTTP_RANGE", None)
-    elif plain[1] == "" and int(plain[2]) > artifact.size:
-        environ["HTTP_RANGE"] = f"bytes=-{artifact.size}"
+    elif plain[1] == "" and int(plain[2]) > size:
+        environ["HTTP_RANGE"] = f"bytes=-{size}"
 
 
-def _not_there(public: str, kind: str, job: Job) -> NotReady:
-    made = "image" if job.task.num_frames == 1 else "video"
-    if made != kind:
-        return NotReady(f"{public} is no {kind}, its job makes one {made}: GET /v1/{made}s/{made}_{job.id}/content")
+def _not_there(public: str, job: Job) -> NotReady:
     if job.status is Status.COMPLETED:
         return NotReady(f"{public} was completed, but its file is gone")
     if job.status.finished:

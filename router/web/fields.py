@@ -1,4 +1,7 @@
-"""JSON types, strictly: no text for numbers, no truth values for numbers; but 5.0 is an integer."""
+"""JSON types, strictly: no text for numbers, no truth values for numbers; but 5.0 is an integer.
+
+Each field says what it is for (`about`), and its metadata says in JSON Schema what its check takes.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,19 @@ from typing import Any
 from marshmallow import ValidationError, fields
 
 UNCLEAN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")  # tab and line ends are text
+CLEAN = (
+    r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]*$"  # the same for JSON Schema, which knows no surrogates
+)
+NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,29})(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?")
+SIZE = re.compile(r"[1-9][0-9]{0,8}[xX][1-9][0-9]{0,8}")
 
 
 class Integer(fields.Integer):
     """An integer between two bounds, as JSON Schema counts them."""
 
-    def __init__(self, least: int, most: int, **more: Any) -> None:
+    def __init__(self, least: int, most: int, about: str, **more: Any) -> None:
         self.least, self.most = least, most
-        super().__init__(allow_none=True, **more)
+        super().__init__(allow_none=True, metadata=described(about, minimum=least, maximum=most), **more)
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> int:
         whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
@@ -28,9 +36,10 @@ class Integer(fields.Integer):
 class Number(fields.Float):
     """A number between two bounds; `above` excludes the lower one."""
 
-    def __init__(self, least: float, most: float, *, above: bool = False, **more: Any) -> None:
+    def __init__(self, least: float, most: float, about: str, *, above: bool = False, **more: Any) -> None:
         self.least, self.most, self.above = least, most, above
-        super().__init__(allow_none=True, **more)
+        bounds = {"exclusiveMinimum" if above else "minimum": least, "maximum": most}
+        super().__init__(allow_none=True, metadata=described(about, **bounds), **more)
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> float:
         number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -40,11 +49,22 @@ class Number(fields.Float):
         return float(value)
 
 
+class Seconds(Number):
+    """A number, or, as the SDKs send it, text that writes one."""
+
+    def __init__(self, least: float, most: float, about: str) -> None:
+        super().__init__(least, most, about)
+        self.metadata = {**self.metadata, "type": ["number", "string"], "pattern": f"^(?:{NUMBER.pattern})$"}
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> float:
+        return super()._deserialize(number_in(value) if isinstance(value, str) else value, attr, data, **more)
+
+
 class Text(fields.String):
     """Text that a store and a tokenizer can take: no lone surrogates, no control characters but white space."""
 
-    def __init__(self, **more: Any) -> None:
-        super().__init__(allow_none=True, **more)
+    def __init__(self, about: str, *, pattern: str = CLEAN, **more: Any) -> None:
+        super().__init__(allow_none=True, metadata=described(about, pattern=pattern), **more)
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> str:
         if not isinstance(value, str):
@@ -54,16 +74,42 @@ class Text(fields.String):
         return value
 
 
+class Size(Text):
+    """`WIDTHxHEIGHT`, in pixels."""
+
+    def __init__(self, about: str) -> None:
+        super().__init__(about, pattern=f"^{SIZE.pattern}$")
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> str:
+        text = super()._deserialize(value, attr, data, **more)
+        if not SIZE.fullmatch(text):
+            raise ValidationError(f"must be WIDTHxHEIGHT in pixels, such as 832x480, got {shown(text)}")
+        return text
+
+
 class Truth(fields.Boolean):
     """JSON's true or false."""
 
-    def __init__(self, **more: Any) -> None:
-        super().__init__(allow_none=True, **more)
+    def __init__(self, about: str) -> None:
+        super().__init__(allow_none=True, metadata=described(about))
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> bool:
         if not isinstance(value, bool):
             raise ValidationError(f"must be true or false, got {shown(value)}")
         return value
+
+
+def described(about: str, **schema: Any) -> dict[str, Any]:
+    """Return the metadata of a field: what it is for, and what else its JSON Schema must say."""
+    return {"description": about, **schema}
+
+
+def number_in(text: str) -> int | float | str:
+    """Return the number that `text` writes as JSON would, the text itself where it writes none."""
+    match = NUMBER.fullmatch(text)
+    if match is None:
+        return text
+    return float(text) if match[1] or match[2] else int(text)
 
 
 def unclean(text: str) -> str | None:

@@ -50,7 +50,7 @@ def picture(value: Any, role: Input, param: str) -> Picture:
     """Return the image behind an `image_url`: a string, or an object with `url`."""
     url = value.get("url") if isinstance(value, dict) else value
     if not isinstance(url, str) or not url:
-        raise InvalidRequest(f"{param} must be a data: URL, got {shown(value)}", param=param)
+        raise InvalidRequest(f"{param} must be an http(s) or data: URL, got {shown(value)}", param=param)
     return Picture(role, url, param)
 
 
@@ -81,7 +81,7 @@ def _role(item: Any, where: str) -> str | None:
     """Return the role of a message, None for items that say nothing to a video model."""
     if not isinstance(item, dict):
         raise InvalidRequest(f"{where} must be a message object, got {shown(item)}", param=where)
-    kind = item.get("type") or "message"
+    kind = item.get("type") or ("message" if "content" in item or "id" not in item else "item_reference")
     if kind in IGNORED_ITEMS:
         return None
     role = item.get("role", "user")

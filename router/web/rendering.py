@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from router.artifacts import ArtifactStore
 from router.values import Artifact, Job, Status, Task
 
-FIXED: dict[str, Any] = {
-    "incomplete_details": None,
+DEFAULTS: dict[str, Any] = {
     "previous_response_id": None,
+    "instructions": None,
     "tools": [],
     "tool_choice": "auto",
     "truncation": "disabled",
@@ -25,11 +27,13 @@ FIXED: dict[str, Any] = {
     "usage": None,
     "max_output_tokens": None,
     "max_tool_calls": None,
+    "store": True,
+    "background": True,
     "service_tier": "default",
+    "metadata": {},
     "safety_identifier": None,
     "prompt_cache_key": None,
 }
-ECHOED = ("instructions", "background", "store", "metadata")
 
 
 class Rendering:
@@ -41,37 +45,38 @@ class Rendering:
 
     def response(self, job: Job) -> dict[str, Any]:
         """Return the resource; extra keys say what was used, what was adjusted, and how far the job is."""
+        inline = bool(job.form.get("inline"))
         resource = {
-            "id": f"resp_{job.id}",
-            "object": "response",
-            "created_at": int(job.created_at),
-            "completed_at": int(job.finished_at) if job.finished_at and job.status is Status.COMPLETED else None,
-            "status": job.status,
-            "model": job.model,
-            "output": [self._message(job, job.artifact)] if job.artifact else [],
-            "error": {"code": job.failure.code, "message": job.failure.message} if job.failure else None,
-            **FIXED,
-            **{name: job.form.get(name) for name in ECHOED},
-            "provider_options": {"video": _used(job)},
+            **core(job, self.output(job, inline=inline)),
+            "provider_options": {"video": used(job)},
             "warnings": list(job.warnings),
         }
-        return resource if job.status.finished else {**resource, **_unfinished(job)}
+        return resource if job.status.finished else {**resource, **unfinished(job)}
 
-    def _message(self, job: Job, artifact: Artifact) -> dict[str, Any]:
+    def deleted(self, job: Job) -> dict[str, Any]:
+        """Return the resource of a job that was deleted while somebody waited for it, as one that was cancelled."""
+        ended = replace(job, status=Status.CANCELLED, artifact=None, failure=None)
+        return {**self.response(ended), "incomplete_details": {"reason": "deleted"}}
+
+    def output(self, job: Job, *, inline: bool = False) -> list[dict[str, Any]]:
+        """Return the message that holds the video or image, where there is one; `inline` as base64."""
+        return [self._message(job, job.artifact, inline)] if job.artifact else []
+
+    def _message(self, job: Job, artifact: Artifact, inline: bool) -> dict[str, Any]:
         return {
             "type": "message",
             "id": f"msg_{job.id}",
             "status": "completed",
             "role": "assistant",
-            "content": [self._part(job, artifact)],
+            "content": [self._part(job, artifact, inline)],
         }
 
-    def _part(self, job: Job, artifact: Artifact) -> dict[str, Any]:
+    def _part(self, job: Job, artifact: Artifact, inline: bool) -> dict[str, Any]:
         kind = artifact.media_type.partition("/")[0]
         url = f"{self._public_url}/v1/{kind}s/{kind}_{job.id}/content"
         wants_text = job.form.get("part") == "output_text"
         shape = {"type": "output_text", "text": url, "annotations": [], "logprobs": []} if wants_text else {}
-        data = self._data(job) if job.form.get("inline") else None
+        data = self._data(job) if inline else None
         return {
             "type": f"output_{kind}",
             **shape,
@@ -91,7 +96,25 @@ class Rendering:
             return None
 
 
-def _used(job: Job) -> dict[str, Any]:
+def core(job: Job, output: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the 31 keys that every response has, the caller's own values among them."""
+    cancelled = job.status is Status.CANCELLED
+    return {
+        "id": f"resp_{job.id}",
+        "object": "response",
+        "created_at": int(job.created_at),
+        "completed_at": int(job.finished_at) if job.finished_at and job.status is Status.COMPLETED else None,
+        "status": job.status,
+        "incomplete_details": {"reason": "cancelled"} if cancelled else None,
+        "model": job.model,
+        "output": list(output),
+        "error": {"code": job.failure.code, "message": job.failure.message} if job.failure else None,
+        **DEFAULTS,
+        **{name: job.form[name] for name in DEFAULTS if name in job.form},
+    }
+
+
+def used(job: Job) -> dict[str, Any]:
     """Return the effective options: sending them back gives the same video."""
     task: Task = job.task
     return {
@@ -109,7 +132,7 @@ def _used(job: Job) -> dict[str, Any]:
     }
 
 
-def _unfinished(job: Job) -> dict[str, Any]:
+def unfinished(job: Job) -> dict[str, Any]:
     progress = job.progress
     return {
         "progress": progress.percent if progress else 0,

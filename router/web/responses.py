@@ -1,26 +1,38 @@
-"""`/v1/responses`: make a video, wait for it or come back for it."""
+"""`/v1/responses`: make a video, wait for it, watch it being made, or come back for it."""
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, g, jsonify
+from contextlib import ExitStack
 
-from router.errors import HttpError
+from flask import Blueprint, Response, g, jsonify, request
+
+from router.errors import HttpError, Restarting, UnknownJob
 from router.intake import Intake
 from router.system import System
 from router.values import Job, Status
-from router.web.access import owner
-from router.web.asking import read_response_request
+from router.web import query
+from router.web.access import idempotency_key, owner
+from router.web.asking import Asked, read_response_request
 from router.web.body import read_json
+from router.web.calls import Calling
 from router.web.ids import find, job_id, unknown
+from router.web.items import IMAGES, input_items
+from router.web.leaving import cancel
 from router.web.rendering import Rendering
+from router.web.streaming import EVENTS, UNBUFFERED, padded, stream, written
+from router.web.tools import Call
 from router.web.waiting import Waiting
+from router.web.watch import Watch
+
+CLIENT_LEFT = 499  # for the log: nobody reads the answer
 
 
 class Responses:
-    """Create, retrieve, cancel, delete."""
+    """Create, retrieve, list the input, cancel, delete."""
 
     def __init__(self, system: System, intake: Intake, waiting: Waiting) -> None:
         self._system = system
+        self._settings = system.settings
         self._intake = intake
         self._waiting = waiting
         self._rendering = Rendering(system.artifacts, system.settings.public_url)
@@ -31,28 +43,40 @@ class Responses:
         routes.add_url_rule("/v1/responses/<public>", view_func=self.retrieve)
         routes.add_url_rule("/v1/responses/<public>", view_func=self.delete, methods=["DELETE"])
         routes.add_url_rule("/v1/responses/<public>/cancel", view_func=self.cancel, methods=["POST"])
+        routes.add_url_rule("/v1/responses/<public>/input_items", view_func=self.input_items)
         return routes
 
     def create(self) -> Response:
-        asked = read_response_request(read_json(self._system.settings.max_body_bytes))
-        if asked.background:
-            return self._answer(self._intake.submit(asked.request, owner=owner(), request_id=g.request_id))
-        with self._waiting.place():
-            job = self._intake.submit(asked.request, owner=owner(), request_id=g.request_id)
-            job = self._waiting.until_finished(job.id, job.owner)
-        if job.status is Status.FAILED:
-            raise _failed(job)
-        return self._answer(job)
+        keyed = idempotency_key() is not None
+        asked = read_response_request(read_json(self._settings.max_body_bytes), keyed=keyed)
+        if asked.call:
+            return self._call(asked, asked.call)
+        if asked.background and not asked.stream:
+            return self._answer(self._submit(asked))
+        with ExitStack() as held:
+            held.enter_context(self._waiting.place())
+            watch = self._watch(self._submit(asked), held)
+            return self._stream(watch, held) if asked.stream else self._wait(watch, held)
 
     def retrieve(self, public: str) -> Response:
-        return self._answer(self._find(public))
+        """Return a response; with `stream=true` its events, those above `starting_after`."""
+        job = self._find(public)
+        if request.method == "HEAD" or not query.flag("stream"):
+            return self._answer(job)
+        after = query.number("starting_after", default=-1)
+        with ExitStack() as held:
+            held.enter_context(self._waiting.place())
+            return self._stream(self._watch(job, held), held, after=after)
+
+    def input_items(self, public: str) -> Response:
+        job, inline = self._find(public), IMAGES in query.words("include")
+        query.newest_first()  # checked; a list of one has no order
+        after = request.args.get("after")
+        return jsonify(input_items(job, self._system.artifacts, limit=query.limit(), after=after, inline=inline))
 
     def cancel(self, public: str) -> Response:
         """Cancel an unfinished response; a finished one is returned as it is."""
-        job = self._system.jobs.cancel(job_id(public, "resp"), owner())
-        if job is not None:
-            self._system.plugins.announce(job)
-        return self._answer(job or self._find(public))
+        return self._answer(cancel(self._system, job_id(public, "resp"), owner()) or self._find(public))
 
     def delete(self, public: str) -> Response:
         """Forget a response in any state; a running one stops at its next step."""
@@ -61,6 +85,40 @@ class Responses:
             raise unknown(public)
         self._system.artifacts.delete(job.id)
         return jsonify(id=public, object="response", deleted=True)
+
+    def _submit(self, asked: Asked) -> Job:
+        return self._intake.submit(asked.request, owner=owner(), request_id=g.request_id, key=idempotency_key())
+
+    def _watch(self, job: Job, held: ExitStack) -> Watch:
+        """Watch a job and the connection of its caller for as long as `held` is."""
+        return held.enter_context(self._waiting.watch(job, request.environ.get("gunicorn.socket")))
+
+    def _wait(self, watch: Watch, held: ExitStack) -> Response:
+        """Return the answer once there is one; begin it with white space when that takes long."""
+        if not watch.ended(self._settings.silent_seconds):
+            body = padded(watch, self._rendering, beat=self._settings.pad_seconds)
+            return written(body, watch, "application/json", held.pop_all().close)
+        if watch.left:
+            return Response(status=CLIENT_LEFT)
+        if watch.deleted:
+            raise UnknownJob(f"the response resp_{watch.job.id} was deleted while this request waited for it")
+        if self._waiting.draining() and not watch.job.status.finished:
+            raise _restarting(watch.job)
+        if watch.job.status is Status.FAILED:
+            raise _failed(watch.job)
+        return self._answer(watch.job)
+
+    def _stream(self, watch: Watch, held: ExitStack, after: int = -1) -> Response:
+        body = stream(watch, self._rendering, after=after, beat=self._settings.heartbeat_seconds)
+        return written(body, watch, EVENTS, held.pop_all().close)
+
+    def _call(self, asked: Asked, call: Call) -> Response:
+        """Answer with the call of a function, once the request would have been good for a video."""
+        model, effective = self._intake.settle(asked.request)
+        calling = Calling(call, asked.request, model, effective.task, owner())
+        if asked.stream:
+            return Response(calling.events(), mimetype=EVENTS, headers=UNBUFFERED)
+        return jsonify(calling.response())
 
     def _find(self, public: str) -> Job:
         return find(self._system.jobs, public, "resp", owner())
@@ -74,5 +132,12 @@ def _failed(job: Job) -> HttpError:
     return HttpError(
         failure.message if failure else "the job failed",
         code=failure.code if failure else None,
+        headers=(("x-should-retry", "false"),),
+    )
+
+
+def _restarting(job: Job) -> Restarting:
+    return Restarting(
+        f"the server is stopping; the job goes on at its next start: GET /v1/responses/resp_{job.id}",
         headers=(("x-should-retry", "false"),),
     )

@@ -9,9 +9,13 @@ from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, validat
 
 from router.effective import SEEDS
 from router.errors import InvalidRequest
-from router.web.fields import Integer, Number, Text, Truth
+from router.web.fields import Integer, Number, Seconds, Size, Text, Truth, described
 
 MOST = 2**31 - 1
+TAKEN = "taken for the sake of clients of other models, checked, and without effect on Wan"
+REPEATED = "checked and repeated in the answer, without effect on a video"
+IMAGE_URL = [{"$ref": "#/components/schemas/ImageUrl"}, {"type": "null"}]
+REFERENCE = [{"type": "string"}, {"$ref": "#/components/schemas/Reference"}, {"type": "null"}]
 UNKNOWN = "Unknown field."
 NO_OBJECT = ("Invalid input type.", "Not a valid mapping type.")
 PLACES = frozenset({"_schema", "key", "value"})  # where in a field marshmallow found the error
@@ -23,23 +27,29 @@ class MediaOptions(Schema):
     class Meta:
         unknown = RAISE
 
-    width = Integer(1, MOST)
-    height = Integer(1, MOST)
-    num_frames = Integer(1, MOST)
-    frames_per_second = Integer(1, 60)
-    steps = Integer(1, MOST)
-    guidance_scale = Number(0, 20)
-    guidance_scale_2 = Number(0, 20)
-    flow_shift = Number(0, 100, above=True)
-    negative_prompt = Text()
-    seed = Integer(0, SEEDS - 1)
-    response_format = Text(validate=validate.OneOf(["url", "b64_json"], error="must be url or b64_json"))
-    last_image = fields.Raw(allow_none=True)
-    # taken for the sake of clients of other models, checked, without effect on Wan
-    true_cfg_scale = Number(0, 100)
-    cfg_normalization = Truth()
-    cfg_truncation = Number(0, 100)
-    residual_threshold = Number(0, 100)
+    width = Integer(1, MOST, "pixels, rounded down to what the model takes; together with `height`")
+    height = Integer(1, MOST, "pixels, rounded down to what the model takes; together with `width`")
+    num_frames = Integer(1, MOST, "made 4k+1, as the models need it; 1 is a single image")
+    frames_per_second = Integer(1, 60, "the rate at which the video plays")
+    steps = Integer(1, MOST, "denoising steps, up to the model's limit")
+    guidance_scale = Number(0, 20, "how closely the prompt is followed")
+    guidance_scale_2 = Number(
+        0, 20, "the same for the second expert of a model that has two; else it follows the first"
+    )
+    flow_shift = Number(0, 100, "the scheduler's shift; the default follows the size", above=True)
+    negative_prompt = Text("what to keep out of the picture, up to 8,000 characters")
+    seed = Integer(0, SEEDS - 1, "the same seed gives the same video; it may stand at the top of the body as well")
+    response_format = Text(
+        "`url`, or for `POST /v1/responses` also `b64_json`: the file itself, in base64",
+        validate=validate.OneOf(["url", "b64_json"], error="must be url or b64_json"),
+    )
+    last_image = fields.Raw(
+        allow_none=True, metadata=described("the last frame, for models that take one", anyOf=IMAGE_URL)
+    )
+    true_cfg_scale = Number(0, 100, TAKEN)
+    cfg_normalization = Truth(TAKEN)
+    cfg_truncation = Number(0, 100, TAKEN)
+    residual_threshold = Number(0, 100, TAKEN)
 
 
 class ProviderOptions(Schema):
@@ -48,8 +58,55 @@ class ProviderOptions(Schema):
     class Meta:
         unknown = EXCLUDE
 
-    video = fields.Nested(MediaOptions, allow_none=True)
-    image = fields.Nested(MediaOptions, allow_none=True)
+    video = fields.Nested(MediaOptions, allow_none=True, metadata=described("how to make the video"))
+    image = fields.Nested(
+        MediaOptions, allow_none=True, metadata=described("the same for one frame; for `POST /v1/responses` only")
+    )
+
+
+class FunctionTool(Schema):
+    """A tool that a caller offers; of other types than functions only the type is looked at."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+    type = Text("`function`; tools of other types are read over")
+    name = Text("the function's name", validate=validate.Length(max=128, error="must have at most {max} characters"))
+    description = Text("what the function does")
+    parameters = fields.Dict(allow_none=True, metadata=described("the JSON Schema of its arguments"))
+    strict = Truth("whether the arguments must fit the schema")
+
+
+class TextFormat(Schema):
+    """How a text model's answer would look; repeated in the answer, without effect on a video."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+    type = Text(
+        "the kind of format",
+        validate=validate.OneOf(["text", "json_object", "json_schema"], error="must be one of {choices}"),
+    )
+    name = Text("the schema's name")
+    description = Text("what the schema is for")
+    schema = fields.Dict(allow_none=True, metadata=described("a JSON Schema"))
+    strict = Truth("whether the text must fit the schema")
+
+
+class TextOptions(Schema):
+    class Meta:
+        unknown = EXCLUDE
+
+    format = fields.Nested(TextFormat, allow_none=True, metadata=described(REPEATED))
+    verbosity = Text(REPEATED)
+
+
+class Reasoning(Schema):
+    class Meta:
+        unknown = EXCLUDE
+
+    effort = Text(REPEATED)
+    summary = Text(REPEATED)
 
 
 class CreateResponse(Schema):
@@ -58,20 +115,80 @@ class CreateResponse(Schema):
     class Meta:
         unknown = EXCLUDE
 
-    model = Text()
-    input = fields.Raw(allow_none=True)
-    instructions = fields.Raw(allow_none=True)
-    seed = Integer(0, SEEDS - 1)
-    background = Truth()
-    stream = Truth()
-    store = Truth()
+    model = Text("a model, an alias or a route; without it, the server's default")
+    input = fields.Raw(
+        allow_none=True,
+        metadata=described(
+            "the prompt, or messages: the last one of the user is the request, system text is put in front of it",
+            type=["string", "array"],
+            items={"$ref": "#/components/schemas/InputItem"},
+        ),
+    )
+    instructions = fields.Raw(allow_none=True, metadata=described("text that is put in front of the prompt"))
+    seed = Integer(0, SEEDS - 1, "the same seed gives the same video; without one, the server draws one and says which")
+    background = Truth("true: answer at once, with `status: queued`, and make the video meanwhile")
+    stream = Truth("true: answer with server-sent events")
+    store = Truth("true: make the video even if the caller goes away; `background` and a key say the same")
     metadata = fields.Dict(
-        keys=Text(validate=validate.Length(max=64, error="must have at most {max} characters")),
-        values=Text(validate=validate.Length(max=512, error="must have at most {max} characters")),
+        keys=Text("a name", validate=validate.Length(max=64, error="must have at most {max} characters")),
+        values=Text("a value", validate=validate.Length(max=512, error="must have at most {max} characters")),
         validate=validate.Length(max=16, error="must have at most {max} pairs"),
         allow_none=True,
+        metadata=described("text of the caller's own, which the answer repeats"),
     )
-    provider_options = fields.Nested(ProviderOptions, allow_none=True)
+    provider_options = fields.Nested(
+        ProviderOptions,
+        allow_none=True,
+        metadata=described("with `video` or `image` the answer has an `output_video` or `output_image`, else text"),
+    )
+    tools = fields.List(
+        fields.Nested(FunctionTool),
+        allow_none=True,
+        error_messages={"invalid": "must be a list of tools"},
+        metadata=described("functions; one of them is called where it must be, or where no video was asked for"),
+    )
+    tool_choice = fields.Raw(
+        allow_none=True,
+        metadata=described(
+            "which function to call; `none` for a video",
+            anyOf=[{"enum": ["none", "auto", "required", None]}, {"type": "object"}],
+        ),
+    )
+    previous_response_id = Text(REPEATED)
+    parallel_tool_calls = Truth(REPEATED)
+    truncation = Text(REPEATED, validate=validate.OneOf(["auto", "disabled"], error="must be auto or disabled"))
+    text = fields.Nested(TextOptions, allow_none=True, metadata=described(REPEATED))
+    reasoning = fields.Nested(Reasoning, allow_none=True, metadata=described(REPEATED))
+    temperature = Number(0, 2, REPEATED)
+    top_p = Number(0, 1, REPEATED)
+    presence_penalty = Number(-2, 2, REPEATED)
+    frequency_penalty = Number(-2, 2, REPEATED)
+    top_logprobs = Integer(0, 20, REPEATED)
+    max_output_tokens = Integer(1, MOST, REPEATED)
+    max_tool_calls = Integer(1, MOST, REPEATED)
+    service_tier = Text(REPEATED)
+    safety_identifier = Text(REPEATED)
+    prompt_cache_key = Text(REPEATED)
+
+
+class CreateVideo(Schema):
+    """The keys of a request for a video that mean something here; others are read over."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+    prompt = Text("what to show, up to 8,000 characters")
+    model = Text("a model, an alias or a route; without it, the server's default")
+    seconds = Seconds(0.1, 3600, "the length: so many seconds at the rate that is used")
+    size = Size("`WIDTHxHEIGHT` in pixels, rounded down to what the model takes")
+    seed = Integer(0, SEEDS - 1, "the same seed gives the same video; without one, the server draws one and says which")
+    input_reference = fields.Raw(
+        allow_none=True,
+        metadata=described("the image to start from", anyOf=REFERENCE),
+    )
+    provider_options = fields.Nested(
+        ProviderOptions, allow_none=True, metadata=described("`video` has what the other fields have no word for")
+    )
 
 
 def check(schema: Schema, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,6 +216,8 @@ def _first(messages: Mapping[Any, Any], above: tuple[str, ...] = ()) -> tuple[tu
     """Return the path to the first field that is wrong, and why."""
     name, entry = next(iter(messages.items()))
     path = above if name in PLACES else (*above, str(name))
+    if isinstance(name, int):  # a place in a list
+        path = (*above[:-1], f"{above[-1]}[{name}]")
     if isinstance(entry, Mapping):
         return _first(entry, path)
     message = str(entry[0] if isinstance(entry, list) else entry)

@@ -6,28 +6,31 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Condition, Event, Thread
+from socket import socket
+from threading import Condition, Thread
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from router.errors import Restarting, TooManyWaiters, UnknownJob
+from router.errors import Restarting, TooManyWaiters
 from router.jobs import JobStore
 from router.values import Job
+from router.web.leaving import Leaving
+from router.web.watch import Watch
 
 TICK_SECONDS = 0.003
-LOOK_SECONDS = 600.0  # a waiter looks at its job this often, whatever the watcher says
 log = logging.getLogger(__name__)
 
 
 class Waiting:
     """At most `most` requests of this process wait, each at most `seconds`; together they cost a query a tick."""
 
-    def __init__(self, store: JobStore, *, most: int, seconds: float) -> None:
+    def __init__(self, store: JobStore, leaving: Leaving, *, most: int, seconds: float) -> None:
         self._store = store
+        self._leaving = leaving
         self._most = most
         self._seconds = seconds
         self._changed = Condition()
-        self._waiters: dict[str, set[Event]] = {}
+        self._waiters: dict[str, set[Watch]] = {}
         self._taken = 0
         self._since = 0
         self._draining = False
@@ -52,53 +55,44 @@ class Waiting:
             with self._changed:
                 self._taken -= 1
 
-    def until_finished(self, job_id: str, owner: str) -> Job:
-        """Return the job once it has finished, or as it is after the longest wait.
+    @contextmanager
+    def watch(self, job: Job, connection: socket | None) -> Iterator[Watch]:
+        """Watch a job for one request, and its caller's connection: the watch wakes when either changes."""
+        watch = Watch(job, self._store, seconds=self._seconds, stopping=self.draining)
+        with self._watched(watch), self._leaving.attended(watch, connection):
+            yield watch
 
-        Raises `UnknownJob` if it is deleted meanwhile, `Restarting` if this process stops first.
-        """
-        deadline = time.monotonic() + self._seconds
-        with self._watch(job_id) as changed:
-            while True:
-                changed.clear()
-                job = self._store.get(job_id, owner)
-                if job is None:
-                    raise UnknownJob(f"the response resp_{job_id} was deleted while this request waited for it")
-                if job.status.finished:
-                    return job
-                if self._draining:
-                    raise _restarting(job_id)
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    return job
-                changed.wait(min(left, LOOK_SECONDS))
+    def draining(self) -> bool:
+        """Say whether this process stops."""
+        return self._draining
 
     def drain(self) -> None:
         """Answer everybody who waits: this process stops. Safe to call from a signal handler's thread."""
         self._draining = True
+        self._leaving.drain()
         self._wake_all()
 
-    def _wake_all(self) -> None:
-        for events in list(self._waiters.values()):
-            for event in list(events):
-                event.set()
-
     @contextmanager
-    def _watch(self, job_id: str) -> Iterator[Event]:
-        event = Event()
+    def _watched(self, watch: Watch) -> Iterator[None]:
+        job = watch.job
         with self._changed:
             if not self._waiters:
                 self._since = self._store.newest()  # before the caller looks at its job: nothing is missed
-            self._waiters.setdefault(job_id, set()).add(event)
+            self._waiters.setdefault(job.id, set()).add(watch)
             self._start()
             self._changed.notify()
         try:
-            yield event
+            yield
         finally:
             with self._changed:
-                self._waiters[job_id].discard(event)
-                if not self._waiters[job_id]:
-                    del self._waiters[job_id]
+                self._waiters[job.id].discard(watch)
+                if not self._waiters[job.id]:
+                    del self._waiters[job.id]
+
+    def _wake_all(self) -> None:
+        for watches in list(self._waiters.values()):
+            for watch in list(watches):
+                watch.wake()
 
     def _start(self) -> None:
         if self._thread is None or not self._thread.is_alive():
@@ -130,12 +124,5 @@ class Waiting:
         with self._changed:
             self._since = max(self._since, newest)
             for job_id in jobs:
-                for event in self._waiters.get(job_id, ()):
-                    event.set()
-
-
-def _restarting(job_id: str) -> Restarting:
-    return Restarting(
-        f"the server is stopping; the job goes on at its next start: GET /v1/responses/resp_{job_id}",
-        headers=(("x-should-retry", "false"),),
-    )
+                for watch in self._waiters.get(job_id, ()):
+                    watch.wake()

@@ -45,7 +45,7 @@ def test_a_data_url_gives_its_bytes(url: str) -> None:
         "data:image/png;base64,\ud800abc",
         "data:image/png;base64,ä",
         "file:///etc/passwd",
-        "ftp://example.org/a.png",
+        "https://example.org/cat.png",
         "/cat.png",
         "iVBORw0KGgo=",
     ],
@@ -55,14 +55,6 @@ def test_another_url_is_no_image(url: str) -> None:
         parse_data_url(url, param="input")
 
     assert (caught.value.code, caught.value.param) == ("invalid_image", "input")
-
-
-@pytest.mark.parametrize("url", ["http://example.org/cat.png", "https://example.org/cat.png", " HTTPS://example.org"])
-def test_a_web_address_is_refused_and_says_what_to_send(url: str) -> None:
-    with pytest.raises(InvalidRequest, match="data: URL") as caught:
-        parse_data_url(url, param="input")
-
-    assert (caught.value.code, caught.value.param) == ("image_url_refused", "input")
 
 
 def test_the_limit_counts_decoded_bytes() -> None:

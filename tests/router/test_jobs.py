@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -202,6 +204,85 @@ def test_every_change_is_told_once_also_a_deletion(store: JobStore) -> None:
     store.delete(made.id, "me")
 
     assert store.changes(added)[1] == {made.id}
+
+
+def walked(store: JobStore, *, newest_first: bool, limit: int, meanwhile: Callable[[list[str]], None]) -> list[str]:
+    """Every id of a walk from page to page; `meanwhile` is called between two of them."""
+    seen: list[str] = []
+    while page := store.page("me", after=seen[-1] if seen else None, limit=limit, newest_first=newest_first):
+        seen.extend(found.id for found in page)
+        meanwhile(seen)
+    return seen
+
+
+@pytest.mark.parametrize("newest_first", [False, True])
+@pytest.mark.parametrize("limit", [1, 3, 7, 100])
+def test_a_walk_through_pages_sees_each_job_once_in_order(store: JobStore, limit: int, newest_first: bool) -> None:
+    made = [store.add(replace(job(n), created_at=1.0)).id for n in range(20)]
+    store.add(job(99, owner="you"))
+    seen = walked(store, newest_first=newest_first, limit=limit, meanwhile=lambda seen: None)
+
+    assert seen == (made[::-1] if newest_first else made)
+
+
+@pytest.mark.parametrize("newest_first", [False, True])
+@pytest.mark.parametrize("seed", range(10))
+def test_a_walk_sees_what_was_there_throughout_whatever_comes_and_goes(
+    store: JobStore, seed: int, newest_first: bool
+) -> None:
+    dice = Random(seed)
+    there = [store.add(replace(job(n), created_at=1.0)).id for n in range(25)]
+    every, gone = list(there), set[str]()
+
+    def meanwhile(seen: list[str]) -> None:
+        if len(every) < 60:
+            every.append(store.add(job(1000 + len(every))).id)
+        for which in {seen[-1], dice.choice(every)} if dice.random() < 0.7 else set():
+            gone.add(which)
+            store.delete(which, "me")
+
+    seen = walked(store, newest_first=newest_first, limit=dice.randint(1, 6), meanwhile=meanwhile)
+
+    assert len(set(seen)) == len(seen)
+    assert seen == sorted(seen, key=every.index, reverse=newest_first)
+    assert set(there) - gone <= set(seen)
+
+
+def test_whoever_deletes_page_by_page_comes_to_the_end(store: JobStore) -> None:
+    for n in range(10):
+        store.add(job(n))
+    seen = walked(store, newest_first=True, limit=3, meanwhile=lambda seen: [store.delete(one, "me") for one in seen])
+
+    assert len(seen) == 10
+    assert store.page("me", after=None, limit=100, newest_first=True) == ()
+
+
+def test_a_page_after_what_was_never_there_or_is_not_mine_is_none(store: JobStore) -> None:
+    others = store.add(job(1, owner="you"))
+
+    for unknown in ("", "x", job(9).id, others.id):
+        assert store.page("me", after=unknown, limit=5, newest_first=True) is None
+
+
+def test_jobs_of_a_page_know_their_place_in_the_queue(store: JobStore) -> None:
+    for n in range(4):
+        store.add(job(n))
+    claimed(store)
+    page = store.page("me", after=None, limit=9, newest_first=False)
+
+    assert [found.ahead for found in page or ()] == [None, 0, 1, 2]
+
+
+def test_a_store_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> None:
+    made = opened(tmp_path).add(job())
+    with sqlite3.connect(tmp_path / "jobs.sqlite") as database:
+        database.executescript(
+            "DROP TABLE keys; DROP INDEX jobs_owner; ALTER TABLE changes DROP COLUMN seq; UPDATE alembic_version SET version_num = '0001'"
+        )
+    store = opened(tmp_path)
+    store.delete(made.id, "me")
+
+    assert store.page("me", after=made.id, limit=5, newest_first=True) == ()
 
 
 def test_a_full_queue_refuses_without_writing(tmp_path: Path) -> None:

@@ -69,3 +69,15 @@ def order() -> list[str]:
 
 def test_other_variables_are_left_alone() -> None:
     assert Settings.from_environ({"FRAMEGATE_UNKNOWN": "x", "PATH": "/bin"}) == Settings()
+
+
+def test_image_hosts_are_names_or_addresses_with_or_without_a_port() -> None:
+    settings = Settings.from_environ({"FRAMEGATE_IMAGE_HOSTS": " Intranet, cdn.example.org:8443,[::1]:80,10.0.0.5,"})
+
+    assert settings.image_hosts == ("intranet", "cdn.example.org:8443", "[::1]:80", "10.0.0.5")
+
+
+@pytest.mark.parametrize("value", ["http://a", "a:b", "a:0", "a:65536", "::1", "a b", "*.example.org", "a/b", "a@b"])
+def test_other_image_hosts_are_refused(value: str) -> None:
+    with pytest.raises(BootError, match="FRAMEGATE_IMAGE_HOSTS: must be HOST or HOST:PORT"):
+        Settings.from_environ({"FRAMEGATE_IMAGE_HOSTS": value})

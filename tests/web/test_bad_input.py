@@ -137,7 +137,7 @@ BODIES = {
         {"model": "image", "input": with_image("a", "data:;base64," + "%41" * 200_000)}, 400, "invalid_image",
         "input[0].content[0].image_url",
     ),
-    "a stream": ({"input": "a", "stream": True}, 400, "invalid_value", "stream"),
+    "a stream that is text": ({"input": "a", "stream": "yes"}, 400, "invalid_value", "stream"),
 }  # fmt: skip
 
 RAW = {

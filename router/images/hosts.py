@@ -1,0 +1,107 @@
+"""Which URLs an image may be fetched from, decided before any name is looked up."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+from typing import TYPE_CHECKING
+
+from router.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from httpx2 import URL
+
+PORTS = {"http": 80, "https": 443}
+MAX_CHARACTERS = 8192  # so that a request fits into any socket's buffer: sending it never waits
+
+_LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
+_NAME = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
+_NUMBER = re.compile(r"(.*\.)?(\d+|0x[0-9a-f]*)")  # such names are addresses in disguise: 2130706433, 127.1, 0x7f.1
+_IPV4 = re.compile(r"\d+(\.\d+){3}")
+
+
+@dataclass(frozen=True)
+class Target:
+    """One URL that may be asked: its host without brackets or a final dot, and whether the operator listed it."""
+
+    url: URL
+    host: str
+    port: int
+    listed: bool
+
+    @property
+    def authority(self) -> str:
+        """The `Host` header, which leaves the scheme's own port out."""
+        return _named(self.host) if self.port == PORTS[self.url.scheme] else f"{_named(self.host)}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Hosts:
+    """The operator's word: `listed` hosts (HOST for its ports 80 and 443, or HOST:PORT) are trusted wherever they
+    lead; others are asked if `public`, on ports 80 and 443, and only while all their addresses are public.
+    """
+
+    listed: frozenset[str] = frozenset()
+    public: bool = True
+
+    def target(self, url: str, after: Target | None = None) -> Target:
+        """Return where `url` leads, which may be relative to that of a redirect.
+
+        Raise `InvalidRequest` (`image_url_refused`) for a URL that is not asked whatever its addresses are.
+        """
+        parsed = _parsed(url, after)
+        if parsed.scheme not in PORTS:
+            raise refused(f"an image's URL must be https, http or data, got {parsed.scheme[:20] or 'none of them'}")
+        if after is not None and (after.url.scheme, parsed.scheme) == ("https", "http"):
+            raise refused("an image's URL must not lead from https to http, got a redirect that does")
+        if parsed.userinfo:
+            raise refused("an image's URL must not have a user name or password, got one that does")
+        host = _host(parsed)
+        port = PORTS[parsed.scheme] if parsed.port is None else parsed.port
+        usual = port in PORTS.values()
+        listed = f"{_named(host)}:{port}" in self.listed or (usual and _named(host) in self.listed)
+        if not listed:
+            self._check_unlisted(port)
+        return Target(parsed, host, port, listed)
+
+    def _check_unlisted(self, port: int) -> None:
+        if not self.public and not self.listed:
+            raise refused(
+                "an image must come inside the request, as a data: URL: this server fetches none, got http(s)"
+            )
+        if not self.public:
+            raise refused("an image's URL must lead to a host that this server lists, got another; or send a data: URL")
+        if port not in PORTS.values():
+            raise refused(f"an image's URL must lead to port 80 or 443 of a host that is not listed here, got {port}")
+
+
+def refused(message: str) -> InvalidRequest:
+    return InvalidRequest(message, code="image_url_refused")
+
+
+def _parsed(url: str, after: Target | None) -> URL:
+    from httpx2 import URL, InvalidURL
+
+    if len(url) > MAX_CHARACTERS:
+        raise refused(f"an image's URL may have up to {MAX_CHARACTERS:,} characters, got {len(url):,}")
+    try:
+        return URL(url.strip()) if after is None else after.url.join(url.strip())
+    except (InvalidURL, ValueError):  # the latter: a lone surrogate, a broken bracket
+        raise refused(
+            "an image's URL must be valid, such as https://example.org/cat.png, got one that is not"
+        ) from None
+
+
+def _host(url: URL) -> str:
+    """Return the host in its one spelling; raise where it is no name and no plain address."""
+    host = url.raw_host.decode("ascii").removesuffix(".")
+    if ":" in host and "%" not in host:
+        return str(IPv6Address(host))  # what httpx2 lets through in brackets is one
+    if _IPV4.fullmatch(host) or (_NAME.fullmatch(host) and not _NUMBER.fullmatch(host)):
+        return host
+    raise refused("an image's URL must have a host's name or plain address, got neither")
+
+
+def _named(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,71 @@
+"""What a caller said that a video model has no use for, in the form in which the answer repeats it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from router.errors import InvalidRequest, LimitExceeded
+
+AS_SENT = (
+    "previous_response_id",
+    "parallel_tool_calls",
+    "truncation",
+    "top_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "top_logprobs",
+    "temperature",
+    "max_output_tokens",
+    "max_tool_calls",
+    "service_tier",
+    "safety_identifier",
+    "prompt_cache_key",
+)
+MOST_BYTES = 256 * 2**10  # of tools and formats: they are in the job's row, and in each snapshot of a stream
+DEEPEST = 100
+
+
+def echo(asked: Mapping[str, Any], tools: Sequence[Mapping[str, Any]], choice: Any) -> dict[str, Any]:
+    """Return the keys that were sent, each whole, so that a client that checks the answer's schema is content.
+
+    `asked` was checked. Raises `LimitExceeded` for what is larger than is good for a job.
+    """
+    said = {name: asked[name] for name in AS_SENT if name in asked}
+    if tools:
+        said["tools"] = [dict(tool) for tool in tools]
+    if choice != "auto":
+        said["tool_choice"] = choice
+    if "text" in asked:
+        said["text"] = _text(asked["text"])
+    if "reasoning" in asked:
+        said["reasoning"] = {name: asked["reasoning"].get(name) for name in ("effort", "summary")}
+    for param, value in said.items():
+        _hold_limits(param, value)
+    return said
+
+
+def _text(text: Mapping[str, Any]) -> dict[str, Any]:
+    wanted = text.get("format", {})
+    form: dict[str, Any] = {"type": wanted.get("type", "text")}
+    if form["type"] == "json_schema":
+        form["name"] = wanted.get("name", "")
+        form |= {name: wanted.get(name) for name in ("description", "schema")}
+        form["strict"] = wanted.get("strict", False)
+    verbosity = {"verbosity": text["verbosity"]} if "verbosity" in text else {}
+    return {"format": form, **verbosity}
+
+
+def _hold_limits(param: str, value: Any) -> None:
+    if _deeper(value, DEEPEST):
+        raise InvalidRequest(f"{param} may nest {DEEPEST} levels deep, got more", param=param)
+    if (got := len(json.dumps(value))) > MOST_BYTES:
+        raise LimitExceeded(f"{param} may take {MOST_BYTES:,} bytes as JSON, got {got:,}", param=param)
+
+
+def _deeper(value: Any, levels: int) -> bool:
+    if levels == 0:
+        return True
+    inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    return any(_deeper(entry, levels - 1) for entry in inside)

@@ -1,0 +1,199 @@
+"""Make the API's document, OpenAPI 3.1, from the table of routes and the schemas that validate requests."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from apispec import APISpec
+from apispec.ext.marshmallow import MarshmallowPlugin
+from apispec.ext.marshmallow.openapi import OpenAPIConverter
+from marshmallow import Schema, fields
+
+from router.web.form import MULTIPART
+from router.web.openapi import input
+from router.web.openapi.operations import JSON, Content, Example, Operation, Parameter, Problem, Reply
+from router.web.openapi.problems import EVERYWHERE
+from router.web.openapi.routes import COMPONENTS, HEADERS, REMIX, ROUTES, TAGS
+from router.web.openapi.shapes import Either
+
+LOCAL = "http://localhost:8000"
+ABOUT = (
+    "Framegate makes video from text and images. One server, one URL, many models; the API is the one that MAX, "
+    "Open Responses and OpenAI's Responses and Videos speak. Every answer has an `x-request-id`, every error the "
+    "same body. Keys that a request has and this document does not name are read over, except in "
+    "`provider_options.video` and `.image`."
+)
+NEEDED = {"CreateResponse": "input", "CreateVideo": "prompt", "RemixVideo": "prompt"}
+
+
+def build(public_url: str) -> dict[str, Any]:
+    """Return the document of a server at `public_url`, '' where that is not known."""
+    plugin = MarshmallowPlugin()
+    spec = APISpec(
+        "Framegate",
+        _version(),
+        "3.1.0",
+        plugins=[plugin],
+        info={"description": ABOUT, "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"}},
+        servers=[{"url": public_url.rstrip("/") or "/"}],
+        tags=[{"name": name, "description": about} for name, about in TAGS.items()],
+    )
+    converter = plugin.converter
+    assert converter is not None  # apispec makes it with the document
+    converter.add_attribute_function(_either)
+    converter.add_attribute_function(_bounds_of_pairs)
+    for name, component in input.COMPONENTS.items():
+        spec.components.schema(name, component)
+    spec.components.schema("RemixVideo", schema=REMIX)
+    for schema in COMPONENTS:
+        converter.resolve_nested_schema(schema)
+    for name, (about, header) in HEADERS.items():
+        spec.components.header(name, {"description": about, "schema": header})
+    for operation in ROUTES:
+        told = _operation(operation, converter, public_url.rstrip("/") or LOCAL)
+        spec.path(operation.path, operations={operation.method.lower(): told})
+    document: dict[str, Any] = spec.to_dict()
+    for name, key in NEEDED.items():
+        _require(document["components"]["schemas"][name], key)
+    return document
+
+
+def _operation(operation: Operation, converter: OpenAPIConverter, url: str) -> dict[str, Any]:
+    problems = (*operation.problems, *EVERYWHERE)
+    replies = {str(status): _reply(reply, operation.links) for status, reply in operation.replies.items()}
+    for status in sorted({problem.kind.status for problem in problems}):
+        alike = [problem for problem in problems if problem.kind.status == status]
+        replies.setdefault(str(status), _refusal(alike, has_body=operation.method != "HEAD"))
+    said: dict[str, Any] = {"operationId": operation.id, "tags": [operation.tag], "summary": operation.summary}
+    if operation.about:
+        said["description"] = operation.about
+    if operation.parameters:
+        said["parameters"] = [_parameter(parameter) for parameter in operation.parameters]
+    if operation.bodies:
+        contents = {kind: _body(kind, content, operation, converter) for kind, content in operation.bodies.items()}
+        said["requestBody"] = {"required": True, "content": contents}
+    said["responses"] = replies
+    said["x-codeSamples"] = [
+        {"lang": "Shell", "label": example.title, "source": _curl(operation, example, url)}
+        for example in operation.examples
+    ]
+    return said
+
+
+def _parameter(parameter: Parameter) -> dict[str, Any]:
+    said = {"name": parameter.name, "in": parameter.place, "description": parameter.about, "schema": parameter.schema}
+    return {**said, "required": True} if parameter.place == "path" else said
+
+
+def _reply(reply: Reply, links: tuple[str, ...]) -> dict[str, Any]:
+    said: dict[str, Any] = {"description": reply.about, "headers": _headers(*reply.headers)}
+    if reply.contents:
+        said["content"] = {kind: {"schema": content} for kind, content in reply.contents.items()}
+    if links:
+        said["links"] = {name: {"operationId": name, "parameters": _link(name)} for name in links}
+    return said
+
+
+def _link(name: str) -> dict[str, str]:
+    (target,) = (route for route in ROUTES if route.id == name)
+    return {parameter.name: "$response.body#/id" for parameter in target.parameters if parameter.place == "path"}
+
+
+def _refusal(problems: list[Problem], *, has_body: bool) -> dict[str, Any]:
+    """Return what an error of one status is; a machine finds its codes under `x-codes`."""
+    headers = {name for problem in problems for name in problem.headers}
+    said = {
+        "description": "; ".join(f"`{problem.code}`: {problem.about}" for problem in problems),
+        "headers": _headers(*sorted(headers)),
+        "x-codes": [problem.code for problem in problems],
+    }
+    body = {"content": {JSON: {"schema": {"$ref": "#/components/schemas/ErrorAnswer"}}}}
+    return said | body if has_body else said
+
+
+def _headers(*names: str) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in ("x-request-id", *names)}
+
+
+def _body(kind: str, content: Content, operation: Operation, converter: OpenAPIConverter) -> dict[str, Any]:
+    if kind == MULTIPART and isinstance(content, Schema):
+        form = {"type": "object", "properties": dict(_flat(content, converter)), "required": ["prompt"]}
+        return {"schema": form}
+    said: dict[str, Any] = {"schema": content}
+    if examples := {example.title: {"value": example.body} for example in operation.examples if example.body}:
+        said["examples"] = examples
+    return said
+
+
+def _flat(schema: Schema, converter: OpenAPIConverter, above: str = "") -> Any:
+    """Yield the parts of a form: where JSON nests, a name has brackets; an image is a file; nothing is null."""
+    for key, entry in schema.fields.items():
+        name = f"{above}[{key}]" if above else key
+        if isinstance(entry, fields.Nested):
+            yield from _flat(entry.schema, converter, name)
+        else:
+            said = converter.field2property(entry)
+            if type(entry) is fields.Raw:
+                said = {"description": said["description"], "type": "string", "format": "binary"}
+            yield name, _without_null(said)
+
+
+def _without_null(said: Mapping[str, Any]) -> dict[str, Any]:
+    found = dict(said)
+    kinds = [kind for kind in _listed(said.get("type")) if kind != "null"]
+    if kinds:
+        found["type"] = kinds[0] if len(kinds) == 1 else kinds
+    if "enum" in said:
+        found["enum"] = [value for value in said["enum"] if value is not None]
+    return found
+
+
+def _require(schema: dict[str, Any], key: str) -> None:
+    schema["required"] = [key]
+    schema["properties"][key] = _without_null(schema["properties"][key])
+
+
+def _listed(value: Any) -> list[Any]:
+    return [] if value is None else value if isinstance(value, list) else [value]
+
+
+def _either(converter: OpenAPIConverter, field: fields.Field[Any], ret: dict[str, Any]) -> dict[str, Any]:
+    """Say of a field that has several shapes which they are."""
+    if not isinstance(field, Either):
+        return {}
+    refs = [converter.resolve_nested_schema(schema) for schema in field.schemas]
+    return refs[0] if len(refs) == 1 else {"anyOf": refs}
+
+
+def _bounds_of_pairs(converter: OpenAPIConverter, field: fields.Field[Any], ret: dict[str, Any]) -> dict[str, Any]:
+    """Say of a mapping how many pairs it may have, and what its keys are; apispec takes it for text."""
+    if not isinstance(field, fields.Dict):
+        return {}
+    most = ret.pop("maxLength", None)
+    names = {"propertyNames": converter.field2property(field.key_field)} if field.key_field else {}
+    return names if most is None else {**names, "maxProperties": most}
+
+
+def _curl(operation: Operation, example: Example, url: str) -> str:
+    path = operation.path
+    for parameter in operation.parameters:
+        path = path.replace(f"{{{parameter.name}}}", parameter.name.upper())
+    method = "" if operation.method == "GET" else "-I " if operation.method == "HEAD" else f"-X {operation.method} "
+    lines = [f"curl -sS {'' if example.body or example.form else method}{shlex.quote(url + path + example.query)}"]
+    if example.flags:
+        lines.append(example.flags)
+    if example.body:
+        lines += [f"-H 'Content-Type: {JSON}'", f"-d {shlex.quote(json.dumps(example.body, indent=2))}"]
+    lines += [f"-F {shlex.quote(f'{name}={value}')}" for name, value in (example.form or {}).items()]
+    return " \\\n  ".join(lines)
+
+
+def _version() -> str:
+    try:
+        return version("framegate")
+    except PackageNotFoundError:  # a checkout that nobody installed
+        return "0"

@@ -1,0 +1,106 @@
+"""LiteLLM: its video calls, and the deletion that only its responses calls have."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from importlib.metadata import version
+from typing import Any
+
+from seen import BASE, download, kind, refusal, report
+
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # or the import asks GitHub for prices
+import litellm
+from litellm.types.videos.utils import decode_video_id_with_provider
+
+SERVER = {"api_base": BASE, "api_key": "none"}
+VIDEO = {"provider_options": {"video": {"steps": 3}}}
+
+
+def generate(model: str, prompt: str, **options: Any) -> Any:
+    return litellm.video_generation(model=f"openai/{model}", prompt=prompt, **options, **SERVER)
+
+
+def finished(made: Any) -> Any:
+    video = made
+    while video.status in ("queued", "in_progress"):
+        time.sleep(0.1)
+        video = litellm.video_status(video_id=made.id, **SERVER)
+    return video
+
+
+def content(made: Any, **options: Any) -> str:
+    return kind(litellm.video_content(video_id=made.id, **options, **SERVER))
+
+
+def server_id(made: Any) -> str:
+    """Return the server's own id; LiteLLM hands out one that also names the provider and the model."""
+    return decode_video_id_with_provider(made.id)["video_id"]
+
+
+def video() -> dict[str, Any]:
+    made = generate("wan-nano", "a red ball", seconds="1", size="64x64", extra_body=VIDEO)
+    ended = finished(made)
+    with open(sys.argv[2], "rb") as file:
+        image = finished(generate("wan-nano", "a red ball", input_reference=file))
+    remix = finished(litellm.video_remix(video_id=made.id, prompt="a blue ball", **SERVER))
+    return {
+        "status": ended.status,
+        "size": ended.size,
+        "seconds": ended.seconds,
+        "file": content(made),
+        "thumbnail": content(made, variant="thumbnail"),
+        "remixed": remix.remixed_from_video_id == server_id(made),
+        "image_model": image.model,
+    }
+
+
+def listed() -> dict[str, Any]:
+    page = litellm.video_list(limit=2, **SERVER)
+    return {"page": len(page["data"]), "has_more": page["has_more"]}
+
+
+def deleted() -> dict[str, Any]:
+    made = generate("wan-nano", "a red ball")
+    finished(made)
+    response = server_id(made).replace("video", "resp")
+    answer = litellm.delete_responses(response_id=response, custom_llm_provider="openai", **SERVER)
+    return {
+        "deleted": answer.deleted,
+        "video": refusal(lambda: litellm.video_status(video_id=made.id, **SERVER)),
+        "content": refusal(lambda: content(made)),
+    }
+
+
+def created() -> dict[str, Any]:
+    response = litellm.responses(model="openai/wan-nano", input="a red ball", **SERVER)
+    with_options = litellm.responses(model="openai/wan-nano", input="a red ball", extra_body=VIDEO, **SERVER)
+    return {
+        "model": response.model,
+        "file": download(response.output[0].content[0].text),
+        "file_of_options": download(with_options.output[0]["content"][0]["video_url"]),
+    }
+
+
+def streamed() -> dict[str, Any]:
+    events = list(litellm.responses(model="openai/slow", input="a red ball", stream=True, **SERVER))
+    return {"last": events[-1].type.value, "file": download(events[-1].response.output[0].content[0].text)}
+
+
+def refused() -> dict[str, Any]:
+    frames = {"provider_options": {"video": {"num_frames": "five"}}}
+    steps = {"provider_options": {"video": {"steps": 61}}}
+    running = generate("slow", "a red ball")
+    return {
+        "mismatch": refusal(lambda: litellm.responses(model="openai/wan-nano-i2v", input="a red ball", **SERVER)),
+        "mismatch_video": refusal(lambda: generate("wan-nano-i2v", "a red ball")),
+        "bad_value": refusal(lambda: generate("wan-nano", "a", extra_body=frames)),
+        "bad_value_video": refusal(lambda: generate("wan-nano", "a", size="720p")),
+        "limit": refusal(lambda: generate("wan-nano", "a", extra_body=steps)),
+        "no_model": refusal(lambda: generate("nobody", "a")),
+        "not_ready": refusal(lambda: content(running)),
+    }
+
+
+report(version("litellm"), [video, listed, deleted, created, streamed, refused])
