@@ -68,6 +68,16 @@ def worker(system: System) -> Iterator[Worker]:
     thread.join(10)
 
 
+@pytest.fixture(scope="session")
+def family(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the nano family."""
+    from nano.family import link_family
+
+    folder = tmp_path_factory.mktemp("nano") / "family"
+    link_family(folder)
+    return folder
+
+
 def png(width: int = 64, height: int = 64) -> bytes:
     """A picture with something to see."""
     y, x = np.mgrid[:height, :width]

@@ -25,8 +25,10 @@ def python_with(*packages: str) -> Path:
     """Return the Python of a virtual environment that has these packages, such as `openai==3.54.0`."""
 
     def install(folder: Path) -> None:
-        _run([sys.executable, "-m", "venv", str(folder)])
-        _run([str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", *packages])
+        _run([sys.executable, "-m", "venv", "--without-pip", str(folder)])
+        python = str(folder / "bin" / "python")
+        # --no-compile: most of what is installed is never imported
+        _run([sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-compile", *packages])
 
     return _environment(f"python-{sys.version_info[0]}.{sys.version_info[1]}", packages, install) / "bin" / "python"
 
@@ -66,7 +68,7 @@ def _environment(kind: str, packages: tuple[str, ...], install: Callable[[Path],
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     FOLDER.mkdir(parents=True, exist_ok=True)
-    with open(folder.with_suffix(".lock"), "w") as lock:
+    with open(FOLDER / f"{folder.name}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

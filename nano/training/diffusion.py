@@ -42,11 +42,11 @@ class Task:
 
 # the hardest one first; the experts start from it, as Wan 2.2's low-noise expert started from Wan 2.1
 TASKS = (
-    Task(Plan("ti2v", steps=2400, rate=2e-3), image="frame"),
-    Task(Plan("t2v-high", steps=150, rate=5e-4), low=0.875, start="ti2v"),
-    Task(Plan("t2v-low", steps=300, rate=5e-4), high=0.875, start="ti2v"),
-    Task(Plan("i2v-high", steps=250, rate=1e-3), low=0.9, image="channels", start="ti2v"),
-    Task(Plan("i2v-low", steps=450, rate=1e-3), high=0.9, image="channels", start="ti2v"),
+    Task(Plan("ti2v", steps=10000, rate=2e-3), image="frame"),
+    Task(Plan("t2v-high", steps=300, rate=5e-4), low=0.875, start="ti2v"),
+    Task(Plan("t2v-low", steps=600, rate=5e-4), high=0.875, start="ti2v"),
+    Task(Plan("i2v-high", steps=600, rate=1e-3), low=0.9, image="channels", start="ti2v"),
+    Task(Plan("i2v-low", steps=1000, rate=1e-3), high=0.9, image="channels", start="ti2v"),
 )
 
 

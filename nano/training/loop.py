@@ -68,7 +68,7 @@ def train(plan: Plan, module: M, loss: Loss, folder: Path, save_every: float = S
         step, history = saved["step"], saved["history"]
         module.load_state_dict(saved["module"])
         average.load_state_dict(saved["average"])
-        if step < plan.steps:
+        if "optimizer" in saved:
             optimizer.load_state_dict(saved["optimizer"])
 
     def save() -> None:

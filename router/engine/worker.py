@@ -110,14 +110,21 @@ class Worker:
             log.exception("the device cannot be used any more: this engine ends, and the job is tried again")
             raise
         except Exception as error:
-            failure = _failure(error, reporter.current)
-            log.log(logging.WARNING if isinstance(error, EngineError) else logging.ERROR, "failed", exc_info=error)
-            done = self._system.jobs.fail(lease, failure)
+            done = self._fail(lease, error, reporter.current)
         finally:
             previews.clear()
         if done is not None:
             log.info("%s %s after %.2f s", job.model, done.status, time.perf_counter() - started)
             self._system.plugins.announce(done)
+
+    def _fail(self, lease: Lease, error: Exception, phase: Phase) -> Job | None:
+        """Fail the job with what went wrong; None if it is not ours any more, as when its files were deleted."""
+        failed = self._system.jobs.fail(lease, _failure(error, phase))
+        if failed is None:
+            log.info("stopped: cancelled, deleted or given back, and so: %r", error)
+        else:
+            log.log(logging.WARNING if isinstance(error, EngineError) else logging.ERROR, "failed", exc_info=error)
+        return failed
 
     def _make(self, lease: Lease, job: Job, reporter: Reporter) -> Job | None:
         model = self._system.registry.find(job.model)

@@ -6,7 +6,7 @@ from flask import Flask
 
 from router.intake import Intake
 from router.system import System
-from router.web import access, catalog, content, errors, ops, responses, videos
+from router.web import access, catalog, content, docs, errors, ops, responses, videos
 from router.web.leaving import Leaving
 from router.web.waiting import Waiting
 
@@ -34,5 +34,6 @@ def create_app(system: System) -> Flask:
     app.register_blueprint(content.Content(system).blueprint())
     app.register_blueprint(catalog.Catalog(system).blueprint())
     app.register_blueprint(ops.Ops(system).blueprint())
+    app.register_blueprint(docs.Docs(system).blueprint())
     system.plugins.configure(app)
     return app

@@ -61,9 +61,9 @@ class Responses:
     def retrieve(self, public: str) -> Response:
         """Return a response; with `stream=true` its events, those above `starting_after`."""
         job = self._find(public)
-        if request.method == "HEAD" or not query.flag("stream"):
+        streamed, after = query.flag("stream"), query.number("starting_after", default=-1)
+        if request.method == "HEAD" or not streamed:
             return self._answer(job)
-        after = query.number("starting_after", default=-1)
         with ExitStack() as held:
             held.enter_context(self._waiting.place())
             return self._stream(self._watch(job, held), held, after=after)

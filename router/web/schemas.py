@@ -13,7 +13,7 @@ from router.web.fields import Integer, Number, Seconds, Size, Text, Truth, descr
 
 MOST = 2**31 - 1
 TAKEN = "taken for the sake of clients of other models, checked, and without effect on Wan"
-REPEATED = "checked and repeated in the answer, without effect on a video"
+REPEATED = "checked and repeated, without effect on a video"
 IMAGE_URL = [{"$ref": "#/components/schemas/ImageUrl"}, {"type": "null"}]
 REFERENCE = [{"type": "string"}, {"$ref": "#/components/schemas/Reference"}, {"type": "null"}]
 UNKNOWN = "Unknown field."
@@ -126,9 +126,9 @@ class CreateResponse(Schema):
     )
     instructions = fields.Raw(allow_none=True, metadata=described("text that is put in front of the prompt"))
     seed = Integer(0, SEEDS - 1, "the same seed gives the same video; without one, the server draws one and says which")
-    background = Truth("true: answer at once, with `status: queued`, and make the video meanwhile")
-    stream = Truth("true: answer with server-sent events")
-    store = Truth("true: make the video even if the caller goes away; `background` and a key say the same")
+    background = Truth("`true`: answer at once, with `status: queued`, and make the video meanwhile")
+    stream = Truth("`true`: answer with server-sent events")
+    store = Truth("`true`: make the video even if the caller goes away; `background` and a key say the same")
     metadata = fields.Dict(
         keys=Text("a name", validate=validate.Length(max=64, error="must have at most {max} characters")),
         values=Text("a value", validate=validate.Length(max=512, error="must have at most {max} characters")),

@@ -44,7 +44,7 @@ deleted=$(curl -sS -X DELETE "$base/videos/$id")
 fails=0
 curl -sSf "$base/responses" -H "$json" -d '{"model": "wan-nano-i2v", "input": "a"}' >/dev/null 2>&1 || fails=$?
 
-jq -n \
+jq -nc \
   --arg version "$(curl --version | cut -d' ' -f2 | head -1)" \
   --argjson created "$created" --argjson with_an_image "$with_an_image" \
   --argjson background "$background" --argjson polled "$polled" --arg stream "$stream" \

@@ -90,6 +90,13 @@ def deleted() -> dict[str, Any]:
     return {"response": refusal(lambda: client.responses.retrieve(message.id))}
 
 
+def failed() -> dict[str, Any]:
+    return {
+        "waited": refusal(lambda: chat("broken").invoke("a")),
+        "streamed": refusal(lambda: list(chat("broken").stream("a"))),
+    }
+
+
 def refused() -> dict[str, Any]:
     return {
         "mismatch": refusal(lambda: chat("wan-nano-i2v").invoke("a red ball")),
@@ -103,5 +110,5 @@ def refused() -> dict[str, Any]:
 
 report(
     version("langchain-openai"),
-    [created, with_an_image, with_options, streamed, called, listed, deleted, refused],
+    [created, with_an_image, with_options, streamed, called, listed, deleted, failed, refused],
 )

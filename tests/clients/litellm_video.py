@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from importlib.metadata import version
 from typing import Any
 
-from seen import BASE, download, kind, refusal, report
-
-os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # or the import asks GitHub for prices
 import litellm
 from litellm.types.videos.utils import decode_video_id_with_provider
+from seen import BASE, download, kind, refusal, report
 
 SERVER = {"api_base": BASE, "api_key": "none"}
 VIDEO = {"provider_options": {"video": {"steps": 3}}}
@@ -88,6 +85,11 @@ def streamed() -> dict[str, Any]:
     return {"last": events[-1].type.value, "file": download(events[-1].response.output[0].content[0].text)}
 
 
+def failed() -> dict[str, Any]:
+    video = finished(generate("broken", "a"))
+    return {"status": video.status, "code": video.error["code"]}
+
+
 def refused() -> dict[str, Any]:
     frames = {"provider_options": {"video": {"num_frames": "five"}}}
     steps = {"provider_options": {"video": {"steps": 61}}}
@@ -103,4 +105,4 @@ def refused() -> dict[str, Any]:
     }
 
 
-report(version("litellm"), [video, listed, deleted, created, streamed, refused])
+report(version("litellm"), [video, listed, deleted, created, streamed, failed, refused])

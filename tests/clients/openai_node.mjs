@@ -141,6 +141,17 @@ async function deleted() {
   };
 }
 
+async function failed() {
+  let last;
+  for await (const event of await responses.create({ model: "broken", input: "a", stream: true })) last = event;
+  const polled = await finished(await videos.create({ model: "broken", prompt: "a" }));
+  return {
+    waited: await refusal(responses.create({ model: "broken", input: "a" })),
+    streamed: [last.type, last.response.error.code],
+    polled: [polled.status, polled.error.code],
+  };
+}
+
 async function models() {
   const one = await client.models.retrieve("org/text");
   const ids = [];
@@ -166,6 +177,7 @@ async function refused() {
 }
 
 const seen = { version: VERSION };
-for (const call of [created, with_an_image, polled, streamed, resumed, cancelled, called, video, listed, deleted, models, refused])
+const calls = [created, with_an_image, polled, streamed, resumed, cancelled, called, video, listed, deleted, failed, models, refused];
+for (const call of calls)
   seen[call.name] = await call();
 console.log(JSON.stringify(seen));

@@ -122,6 +122,16 @@ def deleted() -> dict[str, Any]:
     }
 
 
+def failed() -> dict[str, Any]:
+    stream = list(responses.create(model="broken", input="a", stream=True))
+    polled = videos.create_and_poll(model="broken", prompt="a")
+    return {
+        "waited": refusal(lambda: responses.create(model="broken", input="a")),
+        "streamed": [stream[-1].type, stream[-1].response.error.code],
+        "polled": [polled.status, polled.error.code],
+    }
+
+
 def models() -> dict[str, Any]:
     one = client.models.retrieve("org/text")
     return {"ids": sorted(model.id for model in client.models.list()), "alias": one.id, "modality": one.modality}
@@ -147,5 +157,8 @@ def refused() -> dict[str, Any]:
 
 report(
     openai.__version__,
-    [created, with_an_image, polled, streamed, resumed, cancelled, called, video, listed, deleted, models, refused],
+    [
+        *(created, with_an_image, polled, streamed, resumed, cancelled, called),
+        *(video, listed, deleted, failed, models, refused),
+    ],
 )

@@ -167,6 +167,26 @@ def test_a_finish_that_lost_its_lease_removes_its_file(build: Callable[..., Syst
     assert leftovers(system) == []
 
 
+def test_a_job_that_is_deleted_while_it_is_encoded_is_no_error(
+    build: Callable[..., System], caplog: pytest.LogCaptureFixture
+) -> None:
+    class Encodes:
+        @hookimpl(tryfirst=True)
+        def encode_output(self, frames: Frames, path: Path) -> bool:
+            path.write_bytes(b"".join(chunk.tobytes() for chunk in frames.pixels))
+            system.jobs.delete(job, "local")
+            system.artifacts.delete(job)
+            return True
+
+    system = build(Encodes())
+    job = queue(system)
+
+    Worker(system, "cpu").run_one()
+
+    assert leftovers(system) == []
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 def test_the_least_recently_used_model_leaves(build: Callable[..., System]) -> None:
     loads = Loads()
     system = build(loads, resident_models=2)

@@ -30,16 +30,6 @@ def pool() -> KeepingPool:
 
 
 @pytest.fixture(scope="session")
-def family(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the nano family."""
-    from nano.family import link_family
-
-    folder = tmp_path_factory.mktemp("nano") / "family"
-    link_family(folder)
-    return folder
-
-
-@pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the toy checkpoints that the nano family leaves out."""
     pytest.importorskip("torch")

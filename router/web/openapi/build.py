@@ -2,37 +2,34 @@
 
 from __future__ import annotations
 
-import json
-import shlex
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from apispec import APISpec
-from apispec.ext.marshmallow import MarshmallowPlugin
-from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from marshmallow import Schema, fields
 
 from router.web.form import MULTIPART
 from router.web.openapi import input
-from router.web.openapi.operations import JSON, Content, Example, Operation, Parameter, Problem, Reply
+from router.web.openapi.converter import Converter, Plugin
+from router.web.openapi.curl import LOCAL, curl
+from router.web.openapi.operations import JSON, Content, Operation, Parameter, Problem, Reply
 from router.web.openapi.problems import EVERYWHERE
 from router.web.openapi.routes import COMPONENTS, HEADERS, REMIX, ROUTES, TAGS
-from router.web.openapi.shapes import Either
 
-LOCAL = "http://localhost:8000"
 ABOUT = (
     "Framegate makes video from text and images. One server, one URL, many models; the API is the one that MAX, "
     "Open Responses and OpenAI's Responses and Videos speak. Every answer has an `x-request-id`, every error the "
     "same body. Keys that a request has and this document does not name are read over, except in "
     "`provider_options.video` and `.image`."
 )
+NO_FORM = "provider_options[image]"  # for `POST /v1/responses`, which takes no form
 NEEDED = {"CreateResponse": "input", "CreateVideo": "prompt", "RemixVideo": "prompt"}
 
 
 def build(public_url: str) -> dict[str, Any]:
     """Return the document of a server at `public_url`, '' where that is not known."""
-    plugin = MarshmallowPlugin()
+    plugin = Plugin()
     spec = APISpec(
         "Framegate",
         _version(),
@@ -43,14 +40,12 @@ def build(public_url: str) -> dict[str, Any]:
         tags=[{"name": name, "description": about} for name, about in TAGS.items()],
     )
     converter = plugin.converter
-    assert converter is not None  # apispec makes it with the document
-    converter.add_attribute_function(_either)
-    converter.add_attribute_function(_bounds_of_pairs)
+    assert isinstance(converter, Converter)  # apispec makes it with the document
     for name, component in input.COMPONENTS.items():
         spec.components.schema(name, component)
     spec.components.schema("RemixVideo", schema=REMIX)
     for schema in COMPONENTS:
-        converter.resolve_nested_schema(schema)
+        converter.ref(schema)
     for name, (about, header) in HEADERS.items():
         spec.components.header(name, {"description": about, "schema": header})
     for operation in ROUTES:
@@ -62,7 +57,7 @@ def build(public_url: str) -> dict[str, Any]:
     return document
 
 
-def _operation(operation: Operation, converter: OpenAPIConverter, url: str) -> dict[str, Any]:
+def _operation(operation: Operation, converter: Converter, url: str) -> dict[str, Any]:
     problems = (*operation.problems, *EVERYWHERE)
     replies = {str(status): _reply(reply, operation.links) for status, reply in operation.replies.items()}
     for status in sorted({problem.kind.status for problem in problems}):
@@ -78,7 +73,7 @@ def _operation(operation: Operation, converter: OpenAPIConverter, url: str) -> d
         said["requestBody"] = {"required": True, "content": contents}
     said["responses"] = replies
     said["x-codeSamples"] = [
-        {"lang": "Shell", "label": example.title, "source": _curl(operation, example, url)}
+        {"lang": "Shell", "label": example.title, "source": curl(operation, example, url)}
         for example in operation.examples
     ]
     return said
@@ -104,12 +99,12 @@ def _link(name: str) -> dict[str, str]:
 
 
 def _refusal(problems: list[Problem], *, has_body: bool) -> dict[str, Any]:
-    """Return what an error of one status is; a machine finds its codes under `x-codes`."""
+    """Return what an error of one status is; `x-codes` has its codes one by one."""
     headers = {name for problem in problems for name in problem.headers}
     said = {
         "description": "; ".join(f"`{problem.code}`: {problem.about}" for problem in problems),
         "headers": _headers(*sorted(headers)),
-        "x-codes": [problem.code for problem in problems],
+        "x-codes": {problem.code: problem.about for problem in problems},
     }
     body = {"content": {JSON: {"schema": {"$ref": "#/components/schemas/ErrorAnswer"}}}}
     return said | body if has_body else said
@@ -119,7 +114,7 @@ def _headers(*names: str) -> dict[str, Any]:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in ("x-request-id", *names)}
 
 
-def _body(kind: str, content: Content, operation: Operation, converter: OpenAPIConverter) -> dict[str, Any]:
+def _body(kind: str, content: Content, operation: Operation, converter: Converter) -> dict[str, Any]:
     if kind == MULTIPART and isinstance(content, Schema):
         form = {"type": "object", "properties": dict(_flat(content, converter)), "required": ["prompt"]}
         return {"schema": form}
@@ -129,10 +124,12 @@ def _body(kind: str, content: Content, operation: Operation, converter: OpenAPIC
     return said
 
 
-def _flat(schema: Schema, converter: OpenAPIConverter, above: str = "") -> Any:
+def _flat(schema: Schema, converter: Converter, above: str = "") -> Any:
     """Yield the parts of a form: where JSON nests, a name has brackets; an image is a file; nothing is null."""
     for key, entry in schema.fields.items():
         name = f"{above}[{key}]" if above else key
+        if name == NO_FORM:
+            continue
         if isinstance(entry, fields.Nested):
             yield from _flat(entry.schema, converter, name)
         else:
@@ -159,37 +156,6 @@ def _require(schema: dict[str, Any], key: str) -> None:
 
 def _listed(value: Any) -> list[Any]:
     return [] if value is None else value if isinstance(value, list) else [value]
-
-
-def _either(converter: OpenAPIConverter, field: fields.Field[Any], ret: dict[str, Any]) -> dict[str, Any]:
-    """Say of a field that has several shapes which they are."""
-    if not isinstance(field, Either):
-        return {}
-    refs = [converter.resolve_nested_schema(schema) for schema in field.schemas]
-    return refs[0] if len(refs) == 1 else {"anyOf": refs}
-
-
-def _bounds_of_pairs(converter: OpenAPIConverter, field: fields.Field[Any], ret: dict[str, Any]) -> dict[str, Any]:
-    """Say of a mapping how many pairs it may have, and what its keys are; apispec takes it for text."""
-    if not isinstance(field, fields.Dict):
-        return {}
-    most = ret.pop("maxLength", None)
-    names = {"propertyNames": converter.field2property(field.key_field)} if field.key_field else {}
-    return names if most is None else {**names, "maxProperties": most}
-
-
-def _curl(operation: Operation, example: Example, url: str) -> str:
-    path = operation.path
-    for parameter in operation.parameters:
-        path = path.replace(f"{{{parameter.name}}}", parameter.name.upper())
-    method = "" if operation.method == "GET" else "-I " if operation.method == "HEAD" else f"-X {operation.method} "
-    lines = [f"curl -sS {'' if example.body or example.form else method}{shlex.quote(url + path + example.query)}"]
-    if example.flags:
-        lines.append(example.flags)
-    if example.body:
-        lines += [f"-H 'Content-Type: {JSON}'", f"-d {shlex.quote(json.dumps(example.body, indent=2))}"]
-    lines += [f"-F {shlex.quote(f'{name}={value}')}" for name, value in (example.form or {}).items()]
-    return " \\\n  ".join(lines)
 
 
 def _version() -> str:

@@ -97,7 +97,9 @@ VARIANT = Parameter(
     {"enum": ["video", "thumbnail", "spritesheet", "preview"], "default": "video"},
 )
 
-STREAMED = {EVENTS: {"type": "string", "description": "events, each of which is an `Event`; then `data: [DONE]`"}}
+STREAMED = {  # OpenAPI 3.1 has no word for the schema of each event
+    EVENTS: {"description": "events, then `data: [DONE]`", "x-each": {"$ref": "#/components/schemas/Event"}}
+}
 FILE_HEADERS = ("etag", "accept-ranges", "content-disposition")
 POLLED = ("openai-poll-after-ms",)
 VIDEO_TYPES = ("video/mp4", "image/png", "image/webp", "image/jpeg")
@@ -115,7 +117,7 @@ def _file(
         replies = {
             200: Reply("the file", files, FILE_HEADERS),
             206: Reply("a part of it", files, (*FILE_HEADERS, "content-range")),
-            304: Reply("it is the one that you have", headers=("etag",)),
+            304: Reply("it is the one that you have", headers=FILE_HEADERS),
         }
         problems = (why.NOT_FOUND, why.NOT_READY, why.NO_RANGE, *((why.BAD_VALUE,) if VARIANT in parameters else ()))
         name = f"{method.lower()}{what.title()}Content"

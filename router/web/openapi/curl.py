@@ -1,0 +1,39 @@
+"""Examples as commands for curl, which work as they stand."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any
+
+from router.web.openapi.operations import JSON, Example, Operation
+
+LOCAL = "http://localhost:8000"
+WIDEST = 96  # characters of a line
+
+
+def curl(operation: Operation, example: Example, url: str) -> str:
+    """Return the command; the ids in its path are words in capitals."""
+    path = operation.path
+    for parameter in operation.parameters:
+        path = path.replace(f"{{{parameter.name}}}", parameter.name.upper())
+    has_body = example.body or example.form
+    method = "" if has_body or operation.method == "GET" else f"-X {operation.method}"
+    words = ("curl -sS", method, shlex.quote(f"{url}{path}{example.query}"), example.flags)
+    lines = [" ".join(filter(None, words))]
+    if example.body:
+        lines += [f"-H 'Content-Type: {JSON}'", f"-d {shlex.quote(_wrapped(example.body, 5))}"]
+    lines += [f"-F {shlex.quote(f'{name}={value}')}" for name, value in (example.form or {}).items()]
+    return " \\\n  ".join(lines)
+
+
+def _wrapped(value: Any, column: int) -> str:
+    """Return JSON that takes another line where one is too short; `column` is where it begins."""
+    line = json.dumps(value)
+    if column + len(line) <= WIDEST or not value or not isinstance(value, dict | list):
+        return line
+    inner = column + 1
+    if isinstance(value, list):
+        return "[" + f",\n{' ' * inner}".join(_wrapped(entry, inner) for entry in value) + "]"
+    pairs = ((f"{json.dumps(key)}: ", entry) for key, entry in value.items())
+    return "{" + f",\n{' ' * inner}".join(key + _wrapped(entry, inner + len(key)) for key, entry in pairs) + "}"

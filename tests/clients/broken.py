@@ -1,0 +1,22 @@
+"""A backend whose jobs all fail, so that the clients can show what their users see then."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from router import Backend, Modality, hookimpl
+
+
+@hookimpl
+def declare_backend() -> Backend:
+    return Backend(name="broken", modalities=frozenset({Modality.T2V}))
+
+
+@hookimpl
+def load_model() -> str:
+    return "nothing"
+
+
+@hookimpl
+def generate(task: Any) -> NoReturn:
+    raise RuntimeError(f"no video of {task.prompt}")
