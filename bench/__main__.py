@@ -6,7 +6,7 @@ import argparse
 import signal
 import sys
 
-from bench import boot, claim, nano, overhead, readme, refusal, streams, waiting
+from bench import boot, claim, nano, overhead, previews, readme, refusal, streams, waiting
 from bench.machine import describe
 from bench.table import save, show
 
@@ -16,6 +16,7 @@ FIGURES = {
     "refusal": refusal.measure,
     "waiting": waiting.measure,
     "streams": streams.measure,
+    "previews": previews.measure,
     "claim": claim.measure,
     "nano": nano.measure,
 }

@@ -23,7 +23,7 @@ class ArtifactStore:
 
     Beside a result stand the small pictures of it that somebody asked for.
 
-    `previews/<job>.webp` is there while the job runs.
+    `previews/<job>.jpg` is there while the job runs.
     """
 
     def __init__(self, root: Path) -> None:
@@ -72,7 +72,7 @@ class ArtifactStore:
         part.replace(path)
 
     def preview(self, job_id: str) -> bytes | None:
-        """Return the newest preview of a job that runs, a WebP; None if there is none."""
+        """Return the newest preview of a job that runs, a JPEG; None if there is none."""
         try:
             return self._preview(job_id).read_bytes()
         except FileNotFoundError:
@@ -82,7 +82,7 @@ class ArtifactStore:
         self._preview(job_id).unlink(missing_ok=True)
 
     def _preview(self, job_id: str) -> Path:
-        return self._folder("previews", job_id).with_suffix(".webp")
+        return self._folder("previews", job_id).with_suffix(".jpg")
 
     def output(self, job: Job) -> Path | None:
         """Return the file of a completed job, None if it is gone."""

@@ -61,7 +61,7 @@ class Content:
         data = None if job.status.finished else self._system.artifacts.preview(job.id)
         if data is None:
             raise NotReady(f"{public} has no preview: there is one while its job runs, now it is {job.status}")
-        return Response(data, mimetype="image/webp", headers={"cache-control": "no-store"})
+        return Response(data, mimetype="image/jpeg", headers={"cache-control": "no-store"})
 
     def _made(self, public: str, job: Job) -> tuple[Artifact, Path]:
         path = self._system.artifacts.output(job)
