@@ -10,12 +10,13 @@ from apispec import APISpec
 from marshmallow import Schema, fields
 
 from router.web.form import MULTIPART
-from router.web.openapi import input
+from router.web.openapi import given
 from router.web.openapi.converter import Converter, Plugin
 from router.web.openapi.curl import LOCAL, curl
 from router.web.openapi.operations import JSON, Content, Operation, Parameter, Problem, Reply
+from router.web.openapi.parameters import HEADERS
 from router.web.openapi.problems import EVERYWHERE
-from router.web.openapi.routes import COMPONENTS, HEADERS, REMIX, ROUTES, TAGS
+from router.web.openapi.routes import COMPONENTS, REMIX, ROUTES, TAGS
 
 ABOUT = (
     "Framegate makes video from text and images. One server, one URL, many models; the API is the one that MAX, "
@@ -41,7 +42,7 @@ def build(public_url: str) -> dict[str, Any]:
     )
     converter = plugin.converter
     assert isinstance(converter, Converter)  # apispec makes it with the document
-    for name, component in input.COMPONENTS.items():
+    for name, component in given.COMPONENTS.items():
         spec.components.schema(name, component)
     spec.components.schema("RemixVideo", schema=REMIX)
     for schema in COMPONENTS:

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from router.idempotency import HEADER
 from router.web.form import MULTIPART
 from router.web.openapi import problems as why
 from router.web.openapi.catalog import Health, Model, Models, Readiness, Route
 from router.web.openapi.common import ErrorAnswer
 from router.web.openapi.event import Event
-from router.web.openapi.operations import JSON, Example, Operation, Parameter, Reply
+from router.web.openapi.operations import JSON, Example, Operation, Reply
+from router.web.openapi.parameters import (
+    AFTER,
+    IMAGE_ID,
+    INCLUDE,
+    KEY,
+    KNOWN,
+    LIMIT,
+    MODEL_NAME,
+    ORDER,
+    RANGE,
+    RESPONSE_ID,
+    STARTING_AFTER,
+    STREAM,
+    VARIANT,
+    VIDEO_ID,
+)
 from router.web.openapi.response import DeletedResponse, InputItems, Response
 from router.web.openapi.video import DeletedVideo, Video, Videos
 from router.web.schemas import CreateResponse, CreateVideo
@@ -33,110 +49,54 @@ TAGS = {
     "Models": "What is served.",
     "Server": "How the server is, and this document.",
 }
-HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
-    "x-request-id": ("names this request in the server's log; yours, if you sent one", {"type": "string"}),
-    "x-should-retry": (
-        "`false`: the same request would fail again, so clients must not repeat it",
-        {"enum": ["false"]},
-    ),
-    "retry-after": ("how many seconds to wait before the next try", {"type": "integer", "minimum": 0, "maximum": 60}),
-    "openai-poll-after-ms": (
-        "when to ask again for an unfinished video, in milliseconds",
-        {"type": "integer", "minimum": 0},
-    ),
-    "etag": ("the file's digest, to ask again with `If-None-Match`", {"type": "string"}),
-    "accept-ranges": ("`bytes`: parts of the file can be asked for", {"enum": ["bytes"]}),
-    "content-range": ("which part of the file this is, or how long the file is", {"type": "string"}),
-    "content-disposition": ("the file's name", {"type": "string"}),
-}
-
-
-def _id(name: str, prefix: str) -> Parameter:
-    return Parameter(
-        name, "path", f"`{prefix}_` and the job's id", {"type": "string", "pattern": f"^{prefix}_[0-9a-f]{{32}}$"}
-    )
-
-
-RESPONSE_ID, VIDEO_ID, IMAGE_ID = _id("response_id", "resp"), _id("video_id", "video"), _id("image_id", "image")
-MODEL_NAME = Parameter(
-    "model", "path", "a name or an alias; slashes may stay as they are", {"type": "string", "minLength": 1}
-)
-KEY = Parameter(
-    HEADER,
-    "header",
-    "the same request with the same key, sent again within 24 hours, is the same job",
-    {"type": "string", "pattern": "^[!-~]([ -~]{0,253}[!-~])?$"},
-)
-RANGE = Parameter("Range", "header", "one part of the file, such as `bytes=0-1023`", {"type": "string"})
-KNOWN = Parameter("If-None-Match", "header", "the `ETag` of a file that is there already", {"type": "string"})
-LIMIT = Parameter(
-    "limit",
-    "query",
-    "how many entries a page may have",
-    {"type": "integer", "minimum": 0, "maximum": 100, "default": 20},
-)
-ORDER = Parameter("order", "query", "the newest first, or the oldest", {"enum": ["desc", "asc"], "default": "desc"})
-AFTER = Parameter("after", "query", "the id of the entry that the page follows", {"type": "string"})
-INCLUDE = Parameter(
-    "include",
-    "query",
-    "`message.input_image.image_url` for the images themselves",
-    {"type": "array", "items": {"type": "string"}},
-)
-STREAM = Parameter("stream", "query", "`true`: answer with server-sent events", {"type": "boolean", "default": False})
-STARTING_AFTER = Parameter(
-    "starting_after",
-    "query",
-    "with `stream`: the `sequence_number` of the last event that you have",
-    {"type": "integer", "minimum": 0, "maximum": 10**18 - 1},
-)
-VARIANT = Parameter(
-    "variant",
-    "query",
-    "the file, a small picture or a sheet of them, or while the job runs a small picture of what there is so far",
-    {"enum": ["video", "thumbnail", "spritesheet", "preview"], "default": "video"},
-)
-
 STREAMED = {  # OpenAPI 3.1 has no word for the schema of each event
     EVENTS: {"description": "events, then `data: [DONE]`", "x-each": {"$ref": "#/components/schemas/Event"}}
 }
 FILE_HEADERS = ("etag", "accept-ranges", "content-disposition")
 POLLED = ("openai-poll-after-ms",)
-VIDEO_TYPES = ("video/mp4", "image/png", "image/webp", "image/jpeg")
 
 
-def _file(
-    path: str, parameters: tuple[Parameter, ...], what: str, media_types: tuple[str, ...]
-) -> tuple[Operation, ...]:
-    """Return GET and HEAD of a file."""
-
-    def operation(
-        method: str, summary: str, contents: tuple[str, ...], examples: tuple[Example, ...] = ()
-    ) -> Operation:
-        files = dict.fromkeys(contents, FILE)
-        replies = {
-            200: Reply("the file", files, FILE_HEADERS),
-            206: Reply("a part of it", files, (*FILE_HEADERS, "content-range")),
-            304: Reply("it is the one that you have", headers=FILE_HEADERS),
-        }
-        problems = (why.NOT_FOUND, why.NOT_READY, why.NO_RANGE, *((why.BAD_VALUE,) if VARIANT in parameters else ()))
-        name = f"{method.lower()}{what.title()}Content"
-        given = (*parameters, RANGE, KNOWN)
-        return Operation(
-            method, path, name, "Files", summary, replies, parameters=given, problems=problems, examples=examples
-        )
-
-    suffix = {"video": "mp4", "image": "png"}[what]
-    examples = [Example("the whole file", flags=f"-o ball.{suffix}")]
-    if VARIANT in parameters:
-        examples.append(Example("a small picture", query="?variant=thumbnail", flags="-o ball.webp"))
-    examples.append(Example("the first kilobyte", flags=f"-H 'Range: bytes=0-1023' -o start.{suffix}"))
-    return (
-        operation("GET", f"Fetch {'a' if what == 'video' else 'an'} {what}", media_types, tuple(examples)),
-        operation("HEAD", f"Look at {'a' if what == 'video' else 'an'} {what} from outside", ()),
-    )
+def _files(*media_types: str) -> dict[int, Reply]:
+    files = dict.fromkeys(media_types, FILE)
+    return {
+        200: Reply("the file", files, FILE_HEADERS),
+        206: Reply("a part of it", files, (*FILE_HEADERS, "content-range")),
+        304: Reply("it is the one that you have", headers=FILE_HEADERS),
+    }
 
 
+def _head(operation: Operation, name: str, summary: str) -> Operation:
+    """Return the same without a body."""
+    replies = {status: replace(reply, contents={}) for status, reply in operation.replies.items()}
+    return replace(operation, method="HEAD", id=name, summary=summary, replies=replies, examples=())
+
+
+VIDEO_FILE = Operation(
+    "GET",
+    "/v1/videos/{video_id}/content",
+    "getVideoContent",
+    "Files",
+    "Fetch a video",
+    _files("video/mp4", "image/png", "image/webp", "image/jpeg"),
+    parameters=(VIDEO_ID, VARIANT, RANGE, KNOWN),
+    problems=(why.BAD_VALUE, why.NOT_FOUND, why.NOT_READY, why.NO_RANGE),
+    examples=(
+        Example("the whole file", flags="-o ball.mp4"),
+        Example("a small picture", query="?variant=thumbnail", flags="-o ball.webp"),
+        Example("the first kilobyte", flags="-H 'Range: bytes=0-1023' -o start.mp4"),
+    ),
+)
+IMAGE_FILE = Operation(
+    "GET",
+    "/v1/images/{image_id}/content",
+    "getImageContent",
+    "Files",
+    "Fetch an image",
+    _files("image/png"),
+    parameters=(IMAGE_ID, RANGE, KNOWN),
+    problems=(why.NOT_FOUND, why.NOT_READY, why.NO_RANGE),
+    examples=(Example("the whole file", flags="-o ball.png"),),
+)
 ROUTES: tuple[Operation, ...] = (
     Operation(
         "POST",
@@ -291,8 +251,10 @@ ROUTES: tuple[Operation, ...] = (
         examples=(Example("another colour", {"prompt": "a blue ball rolls to the right"}),),
         links=("retrieveVideo", "deleteVideo"),
     ),
-    *_file("/v1/videos/{video_id}/content", (VIDEO_ID, VARIANT), "video", VIDEO_TYPES),
-    *_file("/v1/images/{image_id}/content", (IMAGE_ID,), "image", ("image/png",)),
+    VIDEO_FILE,
+    _head(VIDEO_FILE, "headVideoContent", "Look at a video from outside"),
+    IMAGE_FILE,
+    _head(IMAGE_FILE, "headImageContent", "Look at an image from outside"),
     Operation(
         "GET",
         "/v1/models",
