@@ -199,6 +199,8 @@ def _loaded(pipeline: Any, folder: Path) -> Any:
     import torch
 
     pipe = pipeline.from_pretrained(folder, torch_dtype=torch.float32)
+    shift = DEFAULTS.flow_shift.at(DEFAULTS.width, DEFAULTS.height)  # as the server sets it for each request
+    pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config, flow_shift=shift)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from nano import parts
 from nano.family import WEIGHTS
 from nano.training import diffusion, text, vae
 from nano.training.export import export
-from nano.training.latents import BATCH, SIZES, fit_colours, latents, measure_scale
+from nano.training.latents import BATCH, SIZES, Latents, fit_colours, latents, measure_scale
 from nano.training.loop import Loss, M, Plan, train
 from nano.training.plot import plot_losses
 
@@ -36,9 +37,10 @@ def main(work: Path, weights: Path, device: str, compile: bool, brief: bool, unt
     coder = studio.vae()
     if until == "vae":
         return
+    data = studio.latents(coder)
     transformers = {}
     for task in diffusion.TASKS:
-        transformers[task.plan.name] = studio.transformer(task, transformers, coder, tokenizer, encoder)
+        transformers[task.plan.name] = studio.transformer(task, transformers, data, tokenizer, encoder)
         if until == task.plan.name:
             return
     export(weights, tokenizer, encoder, coder, transformers, fit_colours(coder))
@@ -64,7 +66,8 @@ class Studio:
     def vae(self) -> AutoencoderKLWan:
         model = vae.channels_last(parts.seeded(1, parts.vae)).to(self._device)
         losses = vae.losses(model, self._device)
-        trained = [self._train(plan, model, losses[plan.name]) for plan in vae.PLANS][-1].eval()
+        whole = [self._train(plan, model, losses[plan.name]) for plan in vae.PLANS][-1].eval()
+        trained = self._train(vae.DECODER, whole, vae.decoder_loss(whole, self._device)).eval()
         measure_scale(trained)
         return trained
 
@@ -72,7 +75,7 @@ class Studio:
         self,
         task: diffusion.Task,
         before: dict[str, WanTransformer3DModel],
-        coder: AutoencoderKLWan,
+        data: Sequence[Latents],
         tokenizer: PreTrainedTokenizerFast,
         encoder: UMT5EncoderModel,
     ) -> WanTransformer3DModel:
@@ -80,13 +83,15 @@ class Studio:
         if task.start is not None:
             diffusion.start_from(model, before[task.start].state_dict())
         model.to(self._device)
-        sizes = [replace(size, count=BATCH) for size in SIZES] if self._brief else SIZES
-        data = [latents(coder, size, self._work) for size in sizes]
         said = diffusion.texts(tokenizer, encoder, self._device)
         loss = diffusion.loss(task, model, data, said, self._device)
         if self._compile:
             model.compile_repeated_blocks(dynamic=False)
         return self._train(task.plan, model, loss).eval()
+
+    def latents(self, coder: AutoencoderKLWan) -> list[Latents]:
+        sizes = [replace(size, count=BATCH) for size in SIZES] if self._brief else SIZES
+        return [latents(coder, size, self._work) for size in sizes]
 
     def _train(self, plan: Plan, module: M, loss: Loss) -> M:
         return train(replace(plan, steps=2) if self._brief else plan, module, loss, self._work)

@@ -31,13 +31,14 @@ class Plan:
     warmup: int = 100
     decay: float = 0.01
     memory: float = 0.998  # of the averaged weights, once there are steps enough
+    muon: float = 0.0  # the rate of the matrices of the blocks, which Muon then trains; all else is AdamW's
 
-    def rate_at(self, step: int) -> float:
-        """Return the learning rate of a step: up in a line, then down along a cosine to a fiftieth."""
+    def share_at(self, step: int) -> float:
+        """Return what share of its rate a step has: up in a line, then down along a cosine to a fiftieth."""
         if step < self.warmup:
-            return self.rate * (step + 1) / self.warmup
+            return (step + 1) / self.warmup
         progress = (step - self.warmup) / max(1, self.steps - self.warmup)
-        return self.rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
+        return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 @dataclass(frozen=True)
@@ -61,20 +62,20 @@ def train(plan: Plan, module: M, loss: Loss, folder: Path, save_every: float = S
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / f"{plan.name}.pt"
     average = copy.deepcopy(module).requires_grad_(False)
-    optimizer = _optimizer(plan, module)
+    optimizers = _optimizers(plan, module)
     step, history = 0, []
     if checkpoint.exists():
         saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
         step, history = saved["step"], saved["history"]
         module.load_state_dict(saved["module"])
         average.load_state_dict(saved["average"])
-        if "optimizer" in saved:
-            optimizer.load_state_dict(saved["optimizer"])
+        for optimizer, state in zip(optimizers, saved.get("optimizers", ()), strict=False):
+            optimizer.load_state_dict(state)
 
     def save() -> None:
         state = {"step": step, "history": history, "module": module.state_dict(), "average": average.state_dict()}
         if step < plan.steps:
-            state["optimizer"] = optimizer.state_dict()
+            state["optimizers"] = [optimizer.state_dict() for optimizer in optimizers]
         draft = checkpoint.with_suffix(".tmp")
         torch.save(state, draft)
         os.replace(draft, checkpoint)
@@ -83,13 +84,14 @@ def train(plan: Plan, module: M, loss: Loss, folder: Path, save_every: float = S
     saved_at = time.monotonic()
     with tqdm(total=plan.steps, initial=step, desc=plan.name, mininterval=5.0) as bar:
         while step < plan.steps:
-            for group in optimizer.param_groups:
-                group["lr"] = plan.rate_at(step)
             terms = loss(draw(plan.name, step))
-            optimizer.zero_grad(set_to_none=True)
+            module.zero_grad(set_to_none=True)
             terms["loss"].backward()
             torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
-            optimizer.step()
+            for optimizer in optimizers:
+                for group in optimizer.param_groups:
+                    group["lr"] = group["peak"] * plan.share_at(step)
+                optimizer.step()
             step += 1
             _follow(average, module, min(plan.memory, (1 + step) / (10 + step)))
             history.append({name: round(float(value.detach()), 6) for name, value in terms.items()})
@@ -108,11 +110,22 @@ def draw(name: str, step: int) -> Draw:
     return Draw(step, rng, torch.Generator().manual_seed(int(rng.integers(2**62))))
 
 
-def _optimizer(plan: Plan, module: torch.nn.Module) -> torch.optim.Optimizer:
-    wide = [p for p in module.parameters() if p.requires_grad and p.ndim > 1]
-    narrow = [p for p in module.parameters() if p.requires_grad and p.ndim <= 1]
-    groups = [{"params": wide, "weight_decay": plan.decay}, {"params": narrow, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=plan.rate, betas=(0.9, 0.98), eps=1e-8, foreach=True)
+def _optimizers(plan: Plan, module: torch.nn.Module) -> list[torch.optim.Optimizer]:
+    """Return what descends: each group of parameters has its highest rate as `peak`."""
+    learning = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    orthogonal = {name: p for name, p in learning.items() if plan.muon and p.ndim == 2 and "blocks." in name}
+    others = [p for name, p in learning.items() if name not in orthogonal]
+    groups = [
+        {"params": [p for p in others if p.ndim > 1], "weight_decay": plan.decay, "peak": plan.rate},
+        {"params": [p for p in others if p.ndim <= 1], "weight_decay": 0.0, "peak": plan.rate},
+    ]
+    found: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(groups, lr=plan.rate, betas=(0.9, 0.98), eps=1e-8, foreach=True)
+    ]
+    if orthogonal:
+        matrices = [{"params": list(orthogonal.values()), "peak": plan.muon}]
+        found.append(torch.optim.Muon(matrices, lr=plan.muon, weight_decay=plan.decay, momentum=0.95))
+    return found
 
 
 @torch.no_grad()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import cv2
@@ -21,6 +22,8 @@ PLANS = (
     Plan("vae-clips", steps=1600, rate=2e-3, memory=0.99),
     Plan("vae-edges", steps=600, rate=1.2e-3, memory=0.99),
 )
+DECODER = Plan("vae-decoder", steps=900, rate=1e-3, memory=0.99)  # alone, for latents that are a little off
+BLUR = 0.15  # how far: standard deviation, where the latents' own is 1
 WILD = 0.35  # of the scenes are of any colours, so that a user's own image survives
 FOREGROUND = 4.0  # how much more the shape counts than the background, which is easy and most of the frame
 EDGE = 8.0  # and its outline, in the last stage: the corners are what tells the shapes apart
@@ -35,10 +38,32 @@ def losses(vae: AutoencoderKLWan, device: torch.device) -> dict[str, Loss]:
         return _loss(vae, *_batch(draw, count=48, frames=1), draw, device)
 
     def clips(draw: Draw, edge: float = 0.0) -> dict[str, torch.Tensor]:
-        count, side = (3, 96) if draw.step % 8 == 7 else (8, 64)
-        return _loss(vae, *_batch(draw, count, FRAMES, side, edge), draw, device)
+        return _loss(vae, *_whole_clips(draw, edge), draw, device)
 
     return {"vae-images": images, "vae-clips": clips, "vae-edges": partial(clips, edge=EDGE)}
+
+
+def decoder_loss(vae: AutoencoderKLWan, device: torch.device) -> Loss:
+    """Return the loss of a stage that leaves the latents as they are and learns to draw what the transformers make."""
+    fast_norms(vae)
+    vae.requires_grad_(False)
+    for part in (vae.post_quant_conv, vae.decoder):
+        part.requires_grad_(True)
+
+    def step(draw: Draw) -> dict[str, torch.Tensor]:
+        clips, weight = (tensor.to(device) for tensor in _whole_clips(draw, EDGE))
+        clips = clips.to(memory_format=torch.channels_last_3d)
+        with torch.autocast(device.type, torch.bfloat16):
+            with torch.no_grad():
+                mean = encode(vae, clips).float().chunk(2, dim=1)[0]
+                off = BLUR * torch.rand(len(clips), 1, 1, 1, 1, generator=draw.torch)
+                noise = (off * torch.randn(mean.shape, generator=draw.torch)).to(device)
+                near = mean + noise * mean.std(dim=(0, 2, 3, 4), keepdim=True)
+            output = decode(vae, near).float()
+        error = output - clips
+        return {"loss": _weighted(error, weight), "psnr": _psnr(error)}
+
+    return step
 
 
 def encode(vae: AutoencoderKLWan, clips: torch.Tensor) -> torch.Tensor:
@@ -95,12 +120,25 @@ def _loss(
         noise = torch.randn(mean.shape, generator=draw.torch).to(device)
         output = decode(vae, mean + noise * torch.exp(0.5 * spread)).float()
     error = output - clips
-    weighted = (weight * (error.abs() + error.square())).mean() / weight.mean()
+    weighted = _weighted(error, weight)
     divergence = 0.5 * (mean.square() + spread.exp() - 1.0 - spread).mean()
-    with torch.no_grad():
-        squared = error.clamp(-2, 2).square().mean(dim=(1, 2, 3, 4))
-        psnr = (10 * torch.log10(4.0 / squared)).mean()
-    return {"loss": weighted + KL * divergence, "error": weighted, "kl": divergence, "psnr": psnr}
+    return {"loss": weighted + KL * divergence, "error": weighted, "kl": divergence, "psnr": _psnr(error)}
+
+
+@torch.no_grad()
+def _psnr(error: torch.Tensor) -> torch.Tensor:
+    squared = error.clamp(-2, 2).square().mean(dim=(1, 2, 3, 4))
+    return (10 * torch.log10(4.0 / squared)).mean()
+
+
+def _weighted(error: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    return (weight * (error.abs() + error.square())).mean() / weight.mean()
+
+
+def _whole_clips(draw: Draw, edge: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return clips of all frames, mostly of the usual size, and the weight of each pixel."""
+    count, side = (3, 96) if draw.step % 8 == 7 else (8, 64)
+    return _batch(draw, count, FRAMES, side, edge)
 
 
 def _batch(draw: Draw, count: int, frames: int, side: int = 64, edge: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -110,8 +148,8 @@ def _batch(draw: Draw, count: int, frames: int, side: int = 64, edge: float = 0.
         scene = _scene(draw.rng)
         if frames == 1:  # any moment of the clip
             moment = draw.rng.uniform(0, 16)
-            place = tuple(start + moment * step for start, step in zip(scene.start, scene.step, strict=True))
-            scene = Scene(scene.shape, scene.colour, scene.background, place, scene.step, scene.radius)  # type: ignore
+            place = (scene.start[0] + moment * scene.step[0], scene.start[1] + moment * scene.step[1])
+            scene = replace(scene, start=place)
         clip = render(scene, side, side, frames)
         changed = np.abs(clip.astype(np.int16) - np.array(scene.background)).max(axis=-1) > 8
         clips.append(clip)
