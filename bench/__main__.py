@@ -6,7 +6,26 @@ import argparse
 import signal
 import sys
 
-from bench import boot, claim, nano, overhead, previews, readme, refusal, streams, waiting
+from bench import (
+    boot,
+    claim,
+    copies,
+    export,
+    fast,
+    gpu,
+    load,
+    nano,
+    onnx,
+    onnx_gpu,
+    overhead,
+    previews,
+    readme,
+    refusal,
+    residency,
+    streams,
+    turns,
+    waiting,
+)
 from bench.machine import describe
 from bench.table import save, show
 
@@ -18,7 +37,18 @@ FIGURES = {
     "streams": streams.measure,
     "previews": previews.measure,
     "claim": claim.measure,
+    "load": load.measure,
+    "turns": turns.measure,
     "nano": nano.measure,
+    "onnx": onnx.measure,
+    "fast": fast.measure,
+    "export": export.measure,
+    "onnx_gpu": onnx_gpu.measure,
+    "residency": residency.measure,
+    "copies": copies.measure,
+    "gpu_kernels": gpu.kernels,
+    "gpu_models": gpu.models,
+    "gpu_vaes": gpu.vaes,
 }
 
 
@@ -33,6 +63,9 @@ def main() -> None:
     for name in asked.names or ([] if asked.readme else FIGURES):
         machine = describe()
         figure = FIGURES[name]()
+        if figure is None:
+            print(f"\n{name}: not measured, this machine has no GPU that PyTorch can use")
+            continue
         show(figure)
         save(figure, machine)
     if asked.readme:

@@ -57,6 +57,7 @@ def _first_boot() -> float:
 
 def _import(data: Path) -> dict[str, Any]:
     command = [sys.executable, "-c", IMPORT]
-    done = subprocess.run(command, env=serving.environ(data), cwd=serving.ROOT, check=True, capture_output=True)
+    environ = serving.environ(data, no_auth=1)
+    done = subprocess.run(command, env=environ, cwd=serving.ROOT, check=True, capture_output=True)
     found: dict[str, Any] = json.loads(done.stdout)
     return found

@@ -32,7 +32,7 @@ def measure() -> Figure:
             rows.append(Row(f"{model}, first request, which loads it", first, "s"))
     return Figure(
         "nano",
-        "one default request on the CPU: 64x64, 17 frames, 8 steps",
+        "one default request on the CPU: 64x64, 17 frames, 12 steps",
         tuple(rows),
         (f"{RUNS} requests each after the first; the first of all imports torch",),
     )

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 from threading import Barrier, Event, Thread
 
 from bench import serving
+from bench.health import LOOK_SECONDS, look
+from bench.processes import cpu_seconds, memory, web_workers
 from bench.table import Figure, Row, spread
-from bench.waiting import cpu_seconds, look, memory
 
 STREAMS = 200
 STEPS = 8
@@ -26,12 +25,11 @@ models:
   ahead: {{backend: still, modality: t2v, options: {{step_seconds: 1}}, {SMALL}, limits: {{steps: 1000}}}}
 """
 PATIENCE_SECONDS = 300
-LOOK_SECONDS = 0.05
 
 
 def measure(streams: int = STREAMS) -> Figure:
     with serving.server(MODELS) as server:
-        workers = _workers_of(server)
+        workers = web_workers(server)
         with server.connect() as client:
             client.make("still")
             ahead = json.loads(client.post(serving.request("ahead", background=True, **_steps(1000)))[1])
@@ -112,18 +110,3 @@ def _watched(server: serving.Server, workers: tuple[int, ...]) -> Iterator[tuple
     finally:
         over.set()
         thread.join()
-
-
-def _workers_of(server: serving.Server) -> tuple[int, ...]:
-    """Return the web processes of a whole server: the children of gunicorn's own."""
-    for child in _children(server.process.pid):
-        if b"gunicorn" in Path(f"/proc/{child}/cmdline").read_bytes():
-            return _children(child)
-    sys.exit("the server has no web half")
-
-
-def _children(pid: int) -> tuple[int, ...]:
-    tasks = os.listdir(f"/proc/{pid}/task")
-    return tuple(
-        int(child) for task in tasks for child in Path(f"/proc/{pid}/task/{task}/children").read_text().split()
-    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import sqlite3
 import sys
@@ -16,6 +15,8 @@ from flask import Flask
 from sqlalchemy import Engine, event
 
 from bench import serving
+from bench.health import look
+from bench.processes import children, cpu_seconds, memory
 from bench.table import Figure, Row, spread
 from router.settings import Settings
 from router.system import assemble
@@ -101,7 +102,7 @@ def _health() -> tuple[list[float], list[float], list[float], float, int]:
         for _ in range(WAITING):
             crowd.enter_context(_ask(server.port))
         _until_queued(data)
-        worker = _worker_of(server.process.pid)
+        worker = children(server.process.pid)[0]
         before = cpu_seconds(worker)
         time.sleep(SECONDS)
         share = (cpu_seconds(worker) - before) / SECONDS
@@ -122,14 +123,6 @@ def _ask(port: int) -> socket.socket:
     return asking
 
 
-def look(client: serving.Client) -> float:
-    started = time.perf_counter()
-    status, _ = client.get("/healthz")
-    if status != 200:
-        sys.exit(f"/healthz answered {status}")
-    return time.perf_counter() - started
-
-
 def _look_once(server: serving.Server) -> float:
     started = time.perf_counter()
     with server.connect() as client:
@@ -148,19 +141,3 @@ def _until_queued(data: Path) -> None:
         with sqlite3.connect(f"file:{data / 'jobs.sqlite'}?mode=ro", uri=True) as db:
             (queued,) = db.execute("SELECT count(*) FROM jobs WHERE status = 'queued'").fetchone()
     time.sleep(1)
-
-
-def _worker_of(master: int) -> int:
-    """Return the one web process under gunicorn's own."""
-    (worker,) = Path(f"/proc/{master}/task/{master}/children").read_text().split()
-    return int(worker)
-
-
-def cpu_seconds(pid: int) -> float:
-    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
-    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
-
-
-def memory(pid: int) -> int:
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")

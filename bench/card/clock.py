@@ -1,0 +1,90 @@
+"""Seconds on a card, taken in turns, and the rate of its matrix products before, between and after."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+
+Runs = Mapping[str, Callable[[], object]]
+
+
+@dataclass(frozen=True)
+class Turns:
+    """The median seconds of each run, and the FLOP a second of bf16 products meanwhile."""
+
+    seconds: Mapping[str, float]
+    rate: float
+
+
+@dataclass(frozen=True)
+class Clock:
+    """How long things take on `device`.
+
+    side: of the matrices whose product is the measure of the card
+    calibration: seconds of such products; the first 40 % warm it up
+    rounds: in each of which all runs are timed once
+    """
+
+    device: str
+    side: int = 8192
+    calibration: float = 2.0
+    rounds: int = 3
+
+    def seconds(self, run: Callable[[], object]) -> float:
+        """Return how long `run` takes on the device."""
+        if self.device == "cpu":
+            begun = time.perf_counter()
+            run()
+            return time.perf_counter() - begun
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        torch.cuda.synchronize(self.device)
+        start.record()
+        run()
+        end.record()
+        end.synchronize()
+        return start.elapsed_time(end) / 1000
+
+    def often(self, run: Callable[[], object], least: float = 0.5) -> float:
+        """Return the median of as many runs as take `least` seconds, after three that do not count."""
+        for _ in range(3):
+            run()
+        taken: list[float] = []
+        while sum(taken) < least or len(taken) < 3:
+            taken.append(self.seconds(run))
+        return statistics.median(taken)
+
+    def rate(self) -> float:
+        """Return the FLOP a second of a product of random bf16 matrices; zeros would flatter the card."""
+        left, right = (torch.randn(self.side, self.side, device=self.device, dtype=torch.bfloat16) for _ in range(2))
+        taken: list[float] = []
+        while sum(taken) < self.calibration or len(taken) < 5:
+            taken.append(self.seconds(lambda: left @ right))
+        return 2 * self.side**3 / statistics.median(taken[int(0.4 * len(taken)) :])
+
+    def turns(self, runs: Runs) -> Turns:
+        """Time all of `runs` in turns, between products; each has run twice before."""
+        for run in runs.values():
+            run(), run()
+        taken: dict[str, list[float]] = {name: [] for name in runs}
+        rates = [self.rate()]
+        for _ in range(self.rounds):
+            for name, run in runs.items():
+                taken[name].append(self.seconds(run))
+            rates.append(self.rate())
+        middle = {name: statistics.median(seconds) for name, seconds in taken.items()}
+        return Turns(middle, statistics.mean(rates))
+
+    def peak(self, run: Callable[[], object]) -> float:
+        """Return how many bytes `run` takes beyond what is held before it; 0 on a CPU, which does not count."""
+        if self.device == "cpu":
+            run()
+            return 0.0
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(self.device)
+        held = torch.cuda.memory_allocated(self.device)
+        run()
+        return float(torch.cuda.max_memory_allocated(self.device) - held)

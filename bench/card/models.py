@@ -1,0 +1,61 @@
+"""Models of published shapes with random weights, and what they are given: random too, and never zeros."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import accelerate
+import torch
+from diffusers import AutoencoderKLWan, WanTransformer3DModel
+
+from bench.card.shapes import OWN_TOKENS, TEXT_TOKENS
+from plugins.diffusers_backend import module
+
+DEVIATION = 0.02  # of the weights; norms begin at one
+TIME = 500.0
+
+
+def transformer(config: Mapping[str, Any], device: str) -> WanTransformer3DModel:
+    """Return a transformer in bf16, but for what diffusers keeps in fp32."""
+    with accelerate.init_empty_weights():  # what it computes itself, it computes
+        model = WanTransformer3DModel(**config)
+    kept = module.kept_in_fp32(WanTransformer3DModel, torch.bfloat16)
+    made = torch.Generator(device).manual_seed(1)
+    weights = {}
+    for name, parameter in model.named_parameters():
+        words = name.split(".")
+        dtype = torch.float32 if kept.intersection(words) else torch.bfloat16
+        if words[-1] == "weight" and words[-2].startswith("norm"):
+            weights[name] = torch.ones(parameter.shape, device=device, dtype=dtype)
+        else:
+            noise = torch.randn(parameter.shape, device=device, generator=made)
+            weights[name] = noise.mul_(DEVIATION).to(dtype)
+    module.fill(model, weights, device)
+    return model.eval().requires_grad_(False)
+
+
+def vae(config: Mapping[str, Any], device: str, dtype: torch.dtype) -> AutoencoderKLWan:
+    with torch.random.fork_rng(), torch.device(device):
+        torch.manual_seed(2)
+        return AutoencoderKLWan(**config).to(dtype).eval().requires_grad_(False)
+
+
+def noise(device: str, dtype: torch.dtype, *shape: int) -> torch.Tensor:
+    made = torch.Generator(device).manual_seed(3)
+    return torch.randn(shape, device=device, generator=made).to(dtype)
+
+
+def prompts(count: int, dim: int, device: str) -> torch.Tensor:
+    """Return embeddings `(count, 512, dim)` of short prompts."""
+    embeds = noise(device, torch.bfloat16, count, TEXT_TOKENS, dim)
+    embeds[:, OWN_TOKENS:] = 0
+    return embeds
+
+
+def times(device: str, count: int = 1) -> torch.Tensor:
+    """Return a timestep for all tokens, or one for each of `count` latent frames of which the first is given."""
+    each = torch.full((count,), TIME, device=device)
+    if count > 1:
+        each[0] = 0
+    return each

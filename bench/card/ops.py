@@ -1,0 +1,99 @@
+"""The single operations of a block at true shapes: attention by each backend, products, what runs between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch.nn import functional
+
+from bench.card import models
+from bench.card.clock import Clock
+from bench.card.shapes import Dit
+from bench.table import Row
+from plugins.diffusers_backend.fast.attention import NATIVE, attend, candidates
+from plugins.diffusers_backend.fast.between import modulated, turned
+from plugins.diffusers_backend.fast.gelu import gelu, linear_with_gelu
+from plugins.diffusers_backend.fast.shape import Shape
+
+QUERIES = 64  # whose attention over all keys is also computed in fp64
+
+
+def attention(name: str, dit: Dit, clock: Clock, rate: float) -> Iterator[Row]:
+    """Yield the share of the matrix rate, and the error, of each backend that this machine has."""
+    heads, head = dit.config["num_attention_heads"], dit.config["attention_head_dim"]
+    query, key, value = models.noise(clock.device, torch.bfloat16, 3, 1, dit.tokens, heads, head)
+    some = torch.linspace(0, dit.tokens - 1, QUERIES, device=clock.device).long()
+    exact = _exact(query[:, some], key, value)
+    for backend in candidates(
+        NATIVE, None if clock.device == "cpu" else torch.cuda.get_device_capability(clock.device)
+    ):
+        run = _attention(query, key, value, backend)
+        try:
+            got = run()[:, some]
+        except (RuntimeError, ValueError, ImportError) as error:
+            print(f"  {name}: no attention by {backend}: {str(error).strip().partition(chr(10))[0][:120]}")
+            continue
+        share = 100 * 4 * dit.tokens**2 * dit.width / clock.often(run) / rate
+        yield Row(f"{name}: attention by {backend}, of the matrix rate", share, "%")
+        yield Row(f"{name}: attention by {backend}, error", float((got.double() - exact).norm() / exact.norm()))
+
+
+def products(name: str, dit: Dit, clock: Clock, rate: float) -> Iterator[Row]:
+    """Yield the share of the matrix rate of each product, and what GELU in the same kernel is worth."""
+    width, wide = dit.width, int(dit.config["ffn_dim"])
+    shapes = {"q": (width, width), "qkv": (3 * width, width), "up": (wide, width), "down": (width, wide)}
+    for what, (rows, columns) in shapes.items():
+        x = models.noise(clock.device, torch.bfloat16, dit.tokens, columns)
+        weight = models.noise(clock.device, torch.bfloat16, rows, columns) * models.DEVIATION
+        bias = weight[:, 0].contiguous()
+        flop = 2 * dit.tokens * rows * columns
+
+        def plain(x: torch.Tensor = x, weight: torch.Tensor = weight, bias: torch.Tensor = bias) -> torch.Tensor:
+            return functional.linear(x, weight, bias)
+
+        runs: dict[str, Callable[[], torch.Tensor]] = {what: plain}
+        if what == "up":
+            runs["up and GELU"] = lambda plain=plain: gelu(plain())
+            runs["up with GELU in it"] = lambda given=(x, weight, bias): linear_with_gelu(*given)
+        for run, call in runs.items():
+            yield Row(f"{name}: {run}, of the matrix rate", 100 * flop / clock.often(call) / rate, "%")
+
+
+def between(name: str, dit: Dit, clock: Clock) -> Iterator[Row]:
+    """Yield the bytes a second of what runs between the products, counted as if each tensor were touched once."""
+    x = models.noise(clock.device, torch.bfloat16, 1, 1, dit.tokens, dit.width)
+    shift, scale = models.noise(clock.device, torch.float32, 2, 1, 1, 1, dit.width)
+    copy, shape = torch.empty_like(x), Shape(dit.config["num_attention_heads"], 1e-6, NATIVE)
+    ours = shape._replace(norm_kernel=True, rope_kernel=True)
+    angles = models.noise(clock.device, torch.float32, 1, dit.tokens, 1, dit.width // shape.heads // 2)
+    query = x[0], x[0, 0, 0], (angles.cos(), angles.sin())
+    runs: dict[str, tuple[int, Callable[[], object]]] = {
+        "a copy": (2, lambda: copy.copy_(x)),
+        "norm and modulation": (2, lambda: modulated(x, shift, scale, shape)),
+        "norm and modulation, compiled": (2, _compiled(modulated, x, shift, scale, shape)),
+        "norm and modulation, our kernel": (2, lambda: modulated(x, shift, scale, ours)),
+        "norm and rotation": (2, lambda: turned(*query, shape)),
+        "norm and rotation, compiled": (2, _compiled(turned, *query, shape)),
+        "norm and rotation, our kernel": (2, lambda: turned(*query, ours)),
+    }
+    for run, (passes, call) in runs.items():
+        yield Row(f"{name}: {run}", passes * x.nbytes / clock.often(call) / 1e9, "GB/s")
+
+
+def _attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, backend: str) -> Callable[[], torch.Tensor]:
+    return lambda: attend(query, key, value, None, backend)
+
+
+def _exact(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """Return attention in fp64, a head at a time."""
+    found = []
+    for head in range(query.shape[2]):
+        q, k, v = (each[0, :, head].double() for each in (query, key, value))
+        found.append(torch.softmax(q @ k.T * q.shape[-1] ** -0.5, dim=-1) @ v)
+    return torch.stack(found, dim=1)[None]
+
+
+def _compiled(function: Callable[..., torch.Tensor], *given: object) -> Callable[[], object]:
+    quick = torch.compile(function, dynamic=False)
+    return lambda: quick(*given)

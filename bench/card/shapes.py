@@ -1,0 +1,95 @@
+"""The published models and clips at their true sizes, and toys of the same kind for a check of the code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bench.onnx_gpu import flop_of
+
+TEXT_TOKENS, OWN_TOKENS = 512, 60  # of a prompt; the rows after its own are zeros, as the pipelines pad them
+
+
+@dataclass(frozen=True)
+class Dit:
+    """A transformer's configuration, the latents `(frames, height, width)` of a clip, and what is wanted of it."""
+
+    config: Mapping[str, Any]
+    latents: tuple[int, int, int]
+    wanted: float  # least share of the matrix rate, in percent
+
+    @property
+    def tokens(self) -> int:
+        frames, height, width = self.latents
+        return frames * height * width // 4
+
+    @property
+    def width(self) -> int:
+        return int(self.config["num_attention_heads"] * self.config["attention_head_dim"])
+
+    @property
+    def flop(self) -> float:
+        return flop_of(self.config, self.latents)
+
+
+@dataclass(frozen=True)
+class Vae:
+    """A VAE's configuration, and the latents `(channels, frames, height, width)` of a clip."""
+
+    config: Mapping[str, Any]
+    latents: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """Everything that is measured."""
+
+    dits: Mapping[str, Dit]
+    vaes: Mapping[str, Vae]
+    small: tuple[int, int, int]  # latents of a clip whose guidance is one pass
+
+
+def _dit(heads: int, head: int, wide: int, layers: int, channels: int, text: int = 4096) -> dict[str, Any]:
+    return {
+        "num_attention_heads": heads,
+        "attention_head_dim": head,
+        "ffn_dim": wide,
+        "num_layers": layers,
+        "in_channels": channels,
+        "out_channels": channels,
+        "text_dim": text,
+        "freq_dim": 256,
+    }
+
+
+VAE_2_2 = {
+    "base_dim": 160,
+    "decoder_base_dim": 256,
+    "z_dim": 48,
+    "is_residual": True,
+    "patch_size": 2,
+    "in_channels": 12,
+    "out_channels": 12,
+    "scale_factor_spatial": 16,
+    "latents_mean": [0.0] * 48,
+    "latents_std": [1.0] * 48,
+}
+TRUE = Shapes(
+    {
+        "1.3B, 832x480x81": Dit(_dit(12, 128, 8960, 30, 16), (21, 60, 104), 84),
+        "5B, 1280x704x121": Dit(_dit(24, 128, 14336, 30, 48), (31, 44, 80), 86),
+        "14B, 832x480x81": Dit(_dit(40, 128, 13824, 40, 16), (21, 60, 104), 88),
+    },
+    {"VAE 2.1, 832x480x81": Vae({}, (16, 21, 60, 104)), "VAE 2.2, 1280x704x121": Vae(VAE_2_2, (48, 31, 44, 80))},
+    (5, 30, 52),
+)
+SMALL_VAE = {"base_dim": 16, "dim_mult": [1, 1, 2, 2], "num_res_blocks": 1}
+TOY = Shapes(
+    {"toy": Dit(_dit(2, 32, 128, 3, 16, 64), (3, 8, 8), 0)},
+    {
+        "toy 2.1": Vae(SMALL_VAE, (16, 3, 4, 4)),
+        "toy 2.2": Vae(VAE_2_2 | SMALL_VAE | {"decoder_base_dim": 16}, (48, 3, 4, 4)),
+    },
+    (2, 4, 4),
+)
