@@ -1,5 +1,6 @@
 """The WSGI entry: `gunicorn -c router/deploy/gunicorn.conf.py wsgi:app`."""
 
+import os
 import sys
 
 from registry import RegistryError
@@ -7,13 +8,16 @@ from router import logs
 from router.errors import BootError
 from router.settings import Settings
 from router.supervisor import CANNOT_START
-from router.system import assemble
+from router.system import assemble, require_keys
 from router.web import create_app
 
 try:
     settings = Settings.from_environ()
     logs.configure(settings)
-    app = create_app(assemble(settings))
+    system = assemble(settings)
+    if "FRAMEGATE_PARENT" not in os.environ:  # `framegate serve` knows who can connect
+        require_keys(system)
+    app = create_app(system)
 except (BootError, RegistryError) as error:
     print(f"framegate cannot start:\n{error}", file=sys.stderr)
     sys.exit(CANNOT_START)  # gunicorn gives up instead of starting the worker again

@@ -2,6 +2,17 @@
 
 from registry.errors import RegistryError
 from registry.modality import Input, Modality
-from registry.models import Defaults, FlowShift, Limits, ModelSpec, Registry, Route
+from registry.models import Defaults, FlowShift, Limits, ModelSpec, Registry, Route, Size
 
-__all__ = ["Defaults", "FlowShift", "Input", "Limits", "Modality", "ModelSpec", "Registry", "RegistryError", "Route"]
+__all__ = [
+    "Defaults",
+    "FlowShift",
+    "Input",
+    "Limits",
+    "Modality",
+    "ModelSpec",
+    "Registry",
+    "RegistryError",
+    "Route",
+    "Size",
+]

@@ -13,7 +13,7 @@ from marshmallow import Schema
 from registry.families import FAMILIES, Family, find, stand_in
 from registry.lines import Document, Where
 from registry.modality import Modality
-from registry.models import Defaults, Limits, ModelSpec
+from registry.models import Defaults, Limits, ModelSpec, Size
 from registry.schema import ModelSchema, check
 from registry.source import is_hub_id, resolve
 
@@ -56,6 +56,9 @@ class Entry:
         defaults = replace(basis.defaults, **self._plain(), **self.given.get("defaults", {}))
         limits = replace(basis.limits, **self.given.get("limits", {}))
         self._check_numbers(defaults, limits, basis.size_multiple)
+        warm_up: bool | tuple[Size, ...] = self.given.get("warm_up", False)
+        sizes = warm_up if isinstance(warm_up, tuple) else ()
+        self._check_sizes(sizes, limits, basis.size_multiple)
         return ModelSpec(
             name=name,
             backend=self.given.get("backend", ""),
@@ -66,6 +69,12 @@ class Entry:
             source=self.source,
             revision=self.given.get("revision"),
             download=self.given.get("download", False),
+            pin=self.given.get("pin", False),
+            warm_up=bool(warm_up),
+            warm_sizes=sizes,
+            priority=self.given.get("priority", 0),
+            engines=self.given.get("engines"),
+            devices=tuple(self.given.get("devices", ())),
             family=self.family.name if self.family else None,
             experts=basis.experts,
             aliases=tuple(self.given.get("aliases", ())),
@@ -106,7 +115,9 @@ class Entry:
     def _backend(self, backends: Mapping[str, BackendInfo]) -> BackendInfo | None:
         name: str | None = self.given.get("backend")
         if name and name not in backends:
-            self._complain("backend", f"must be one of those found ({', '.join(backends) or 'none'}), got {name}")
+            found = ", ".join(backends) or "none"
+            said = f"must be one of those found ({found}), got {name}; a new plugin is found at the next start"
+            self._complain("backend", said)
         return backends.get(name or "")
 
     def _options(self, backend: BackendInfo | None) -> dict[str, object]:
@@ -147,6 +158,16 @@ class Entry:
                 stated = [f"defaults.{field}" for field in fields if field in self.given.get("defaults", {})]
                 message = f"the default {' x '.join(fields)} must be within the limit ({limit}) of {most}, got {value}"
                 self._complain(stated[0] if stated else f"limits.{limit}", message)
+
+    def _check_sizes(self, sizes: tuple[Size, ...], limits: Limits, multiple: int) -> None:
+        for size in sizes:
+            if not size.width or not size.height or size.width % multiple or size.height % multiple:
+                self._complain("warm_up", f"must have sides that are multiples of {multiple}, got {size}")
+            elif size.num_frames % 4 != 1:
+                self._complain("warm_up", f"must have 4k+1 frames (1, 5, 9, ...), got {size}")
+            elif size.width * size.height > limits.pixels or size.num_frames > limits.frames:
+                within = f"{limits.pixels} pixels and {limits.frames} frames"
+                self._complain("warm_up", f"must be within the limits of {within}, got {size}")
 
 
 def _narrows(modality: Modality, known: Modality) -> bool:

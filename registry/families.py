@@ -66,10 +66,10 @@ _NANO = Defaults(
     height=64,
     num_frames=17,
     frames_per_second=8,
-    steps=8,
-    guidance_scale=4.0,
+    steps=12,
+    guidance_scale=3.0,
     guidance_scale_2=None,
-    flow_shift=FlowShift(small=3.0, large=3.0),
+    flow_shift=FlowShift(small=2.0, large=2.0),
     negative_prompt="",  # it draws nothing else than it was trained on: there is nothing to steer away from
 )
 

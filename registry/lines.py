@@ -51,9 +51,8 @@ class Document:
         return RegistryError(sorted(self.problems, key=lambda problem: problem.line))
 
 
-def read(path: Path) -> Document:
-    """Return the document in `path`; raise `RegistryError` if it cannot be read or is not YAML."""
-    text = _text(path)
+def parse(text: str, path: Path) -> Document:
+    """Return the document of `text`, which is or was in `path`; raise `RegistryError` if it is not YAML."""
     document = Document(str(path), lines={(): 1})
     try:
         document.data = _Builder(document, text).build()
@@ -71,7 +70,8 @@ def read(path: Path) -> Document:
     return document
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """Return what is in `path`; raise `RegistryError` if it cannot be read, is too long or is not UTF-8."""
     try:
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)

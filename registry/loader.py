@@ -8,13 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from registry.entry import BackendInfo, Entry
-from registry.lines import Document, Where, read
+from registry.lines import Document, Where, parse, read_text
 from registry.models import ModelSpec, Registry, Route
 from registry.schema import FileSchema, RouteSchema, check
 from registry.single import load_one
 from registry.source import is_hub_id
 
-__all__ = ["BackendInfo", "load", "load_one"]
+__all__ = ["BackendInfo", "load", "load_one", "load_text", "read_text"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}")
 _NAME_RULE = "a name starts with a letter or a digit and has up to 128 of them, with . _ / - among them"
@@ -22,7 +22,15 @@ _NAME_RULE = "a name starts with a letter or a digit and has up to 128 of them, 
 
 def load(path: Path, backends: Iterable[BackendInfo]) -> Registry:
     """Return the registry in the YAML file `path`; raise `RegistryError` with every problem, in file order."""
-    document = read(path)
+    return load_text(read_text(path), path, backends)
+
+
+def load_text(text: str, path: Path, backends: Iterable[BackendInfo], revision: int | None = None) -> Registry:
+    """Return the registry that `text` makes, which is or was in `path`; a relative source is meant from its folder.
+
+    `revision` is the number under which the text was published. Raises as `load` does.
+    """
+    document = parse(text, path)
     by_name = {backend.name: backend for backend in backends}
     content = check(document, (), FileSchema(), document.data)
     entries, routes = content.get("models", {}), content.get("routes", {})
@@ -38,7 +46,8 @@ def load(path: Path, backends: Iterable[BackendInfo]) -> Registry:
     default = _default(document, content.get("default"), names)
     if document.problems:
         raise document.error()
-    return Registry(tuple(_answering_to(model, repos) for model in models), tuple(found), default, str(path))
+    served = tuple(_answering_to(model, repos) for model in models)
+    return Registry(served, tuple(found), default, str(path), revision)
 
 
 def _claim(document: Document, sections: Mapping[str, Mapping[str, object]]) -> dict[str, Where]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 
 from registry.modality import Modality
+
+IMAGE_BYTES = 20 * 2**20
+IMAGE_PIXELS = 64_000_000
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,18 @@ class FlowShift:
 
     def at(self, width: int, height: int) -> float:
         return self.small if width * height <= self.boundary else self.large
+
+
+@dataclass(frozen=True)
+class Size:
+    """A video's: pixels by pixels by frames."""
+
+    width: int
+    height: int
+    num_frames: int
+
+    def __str__(self) -> str:
+        return f"{self.width}x{self.height}x{self.num_frames}"
 
 
 @dataclass(frozen=True)
@@ -40,12 +55,19 @@ class Defaults:
 
 @dataclass(frozen=True)
 class Limits:
-    """The most that one request may ask for: `pixels` is width x height, `prompt` counts characters."""
+    """The most that one request may ask for: `pixels` is width x height, `prompt` counts characters.
+
+    An input image may have `image_bytes`, and `image_pixels` as its header says. `queued` is no limit of a request:
+    so many jobs for the model may wait at a time, or any number where it is None.
+    """
 
     pixels: int
     frames: int
     steps: int
     prompt: int = 8000
+    image_bytes: int = IMAGE_BYTES
+    image_pixels: int = IMAGE_PIXELS
+    queued: int | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +79,10 @@ class ModelSpec:
     the weights; a backend's `load_model` always sees it filled. `options` have been
     validated by the schema that the backend declared. With two `experts` the first steps are guided
     by `guidance_scale`, the last ones by `guidance_scale_2`.
+
+    Jobs of a higher `priority` go first; at most so many `engines` load the model, and only those on its `devices`
+    (`cpu`, `cuda` for every GPU, `cuda:1`), where it names any. A `pin`ned model never leaves its device for
+    another; one to `warm_up` is loaded, and runs once, before the first request, and once more at each of `warm_sizes`.
     """
 
     name: str
@@ -68,11 +94,42 @@ class ModelSpec:
     source: str | None = None
     revision: str | None = None
     download: bool = False
+    pin: bool = False
+    warm_up: bool = False
+    warm_sizes: tuple[Size, ...] = ()
+    priority: int = 0
+    engines: int | None = None
+    devices: tuple[str, ...] = ()
     family: str | None = None
     experts: int = 1
     aliases: tuple[str, ...] = ()
     options: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
     folder: Path | None = None
+
+    def may_run_on(self, device: str) -> bool:
+        """Say whether an engine on `device` may run it."""
+        return not self.devices or device in self.devices or device.partition(":")[0] in self.devices
+
+    def loads_as(self, other: ModelSpec) -> bool:
+        """Say whether what was loaded for `other` serves this model: they differ in what is asked of it at most."""
+        names = (entry.name for entry in fields(self) if entry.name not in OF_REQUESTS)
+        return all(getattr(self, name) == getattr(other, name) for name in names)
+
+
+OF_REQUESTS = (
+    "aliases",
+    "defaults",
+    "devices",
+    "download",
+    "engines",
+    "folder",
+    "limits",
+    "pin",
+    "priority",
+    "warm_sizes",
+    "warm_up",
+)
+"""The fields of a model on which nothing that is loaded for it depends."""
 
 
 @dataclass(frozen=True)
@@ -86,12 +143,16 @@ class Route:
 
 @dataclass(frozen=True)
 class Registry:
-    """Everything that is served. Names and aliases are unique across models and routes."""
+    """Everything that is served. Names and aliases are unique across models and routes.
+
+    `revision` is the number under which it was published, None where it was not.
+    """
 
     models: tuple[ModelSpec, ...]
     routes: tuple[Route, ...] = ()
     default: str | None = None
     file: str = field(default="", compare=False)
+    revision: int | None = field(default=None, compare=False)
 
     @property
     def entries(self) -> tuple[ModelSpec | Route, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from reprlib import Repr
 from typing import Any
@@ -10,7 +11,7 @@ from marshmallow import RAISE, Schema, ValidationError, fields, pre_load, valida
 
 from registry.lines import Document, Where
 from registry.modality import Modality
-from registry.models import FlowShift
+from registry.models import IMAGE_BYTES, IMAGE_PIXELS, FlowShift, Size
 
 _short = Repr()
 _short.maxstring = 80
@@ -92,6 +93,22 @@ class Shift(fields.Field[FlowShift]):
         return FlowShift(small=number, large=number)
 
 
+class WarmUp(fields.Field[bool | tuple[Size, ...]]):
+    """Whether a model is warmed up, or the sizes at which it is."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> bool | tuple[Size, ...]:
+        if isinstance(value, bool):
+            return value
+        found = [re.fullmatch(r"(\d{1,5})x(\d{1,5})x(\d{1,6})", str(each)) for each in _listed(value)]
+        if not found or not all(found):
+            raise ValidationError("must be true, false or a list of sizes, such as [832x480x81]")
+        return tuple(Size(*map(int, each.groups())) for each in found if each)
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
 class DefaultsSchema(Strict):
     """Bounds are those of a request (API.md, section 1); the model's own limits come on top."""
 
@@ -111,6 +128,16 @@ class LimitsSchema(Strict):
     frames = Integer(1, 100_000)
     steps = Integer(1, 1000)
     prompt = Integer(1, 100_000)
+    image_bytes = Integer(1, IMAGE_BYTES)
+    image_pixels = Integer(1, IMAGE_PIXELS)
+    queued = Integer(1, 1_000_000)
+
+
+def _devices(names: list[str]) -> None:
+    """Raise where one is no device: `cuda` stands for every GPU."""
+    for name in names:
+        if not re.fullmatch(r"cpu|cuda(:\d{1,3})?", name):
+            raise ValidationError("must be a list of cpu, cuda (every GPU), cuda:0 and so on")
 
 
 class ModelSchema(Strict):
@@ -123,6 +150,11 @@ class ModelSchema(Strict):
     )
     revision = Text()
     download = fields.Boolean(error_messages={"invalid": "must be true or false"})
+    pin = fields.Boolean(error_messages={"invalid": "must be true or false"})
+    warm_up = WarmUp()
+    priority = Integer(-100, 100)
+    engines = Integer(1, 1000)
+    devices = Texts(validate=validate.And(validate.Length(1, error="must name at least one device"), _devices))
     aliases = Texts()
     options = Mapped()
     defaults = fields.Nested(DefaultsSchema)

@@ -12,7 +12,7 @@ from router.errors import (
     Refused,
 )
 from router.hookspecs import hookimpl
-from router.values import Backend, Frames, Job, Pixels, Pool, Preview, Report, Task
+from router.values import Backend, Frames, Job, Pixels, Pool, Preview, Report, Task, Tier
 
 __all__ = [
     "Backend",
@@ -34,5 +34,6 @@ __all__ = [
     "Refused",
     "Report",
     "Task",
+    "Tier",
     "hookimpl",
 ]

@@ -6,9 +6,11 @@ import hashlib
 import os
 import re
 import shutil
+import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Semaphore
 
@@ -16,6 +18,31 @@ from router.values import Job
 
 MAKERS = 2  # small pictures made at a time: a sheet of a long video takes a core for a second
 JOB_ID = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a job takes: bytes, and when its files changed and were read, since 1970.
+
+    `outputs` are the name and the size of each file that is no input.
+    """
+
+    size: int = 0
+    changed_at: float = 0.0
+    read_at: float = 0.0
+    outputs: frozenset[tuple[str, int]] = frozenset()
+
+    def __or__(self, other: Usage) -> Usage:
+        return Usage(
+            self.size + other.size,
+            max(self.changed_at, other.changed_at),
+            max(self.read_at, other.read_at),
+            self.outputs | other.outputs,
+        )
+
+    def has_more(self, output: str | None) -> bool:
+        """Say whether there is anything of other attempts than that of `output`, or a preview."""
+        return any(_attempt(name) != _kept(output) for name, _ in self.outputs)
 
 
 class ArtifactStore:
@@ -45,7 +72,7 @@ class ArtifactStore:
     def part(self, job_id: str, attempt: int, suffix: str) -> Path:
         """Return where an attempt writes its output; `publish` it when it is whole.
 
-        What an earlier attempt left half written goes; the file is there at once, so that an earlier
+        What earlier attempts left goes, whole or not; the file is there at once, so that an earlier
         attempt that is still about cannot take the folder away.
         """
         folder = self._folder("videos", job_id)
@@ -54,8 +81,8 @@ class ArtifactStore:
             folder.mkdir(parents=True, exist_ok=True)
             with suppress(FileNotFoundError):  # somebody removed the folder in between
                 path.touch()
-        for left in folder.glob("*.part*"):
-            if int(left.name.partition(".")[0]) < attempt:
+        for left in folder.iterdir():
+            if _attempt(left.name) < attempt:
                 left.unlink(missing_ok=True)
         return path
 
@@ -68,8 +95,11 @@ class ArtifactStore:
         path = self._preview(job_id)
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(f".{os.getpid()}.part")
-        part.write_bytes(data)
-        part.replace(path)
+        try:
+            part.write_bytes(data)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
 
     def preview(self, job_id: str) -> bytes | None:
         """Return the newest preview of a job that runs, a JPEG; None if there is none."""
@@ -79,17 +109,23 @@ class ArtifactStore:
             return None
 
     def drop_preview(self, job_id: str) -> None:
-        self._preview(job_id).unlink(missing_ok=True)
+        """Remove a job's preview, and what a killed engine left of one half written."""
+        path = self._preview(job_id)
+        for left in path.parent.glob(f"{job_id}.*"):
+            left.unlink(missing_ok=True)
 
     def _preview(self, job_id: str) -> Path:
         return self._folder("previews", job_id).with_suffix(".jpg")
 
     def output(self, job: Job) -> Path | None:
-        """Return the file of a completed job, None if it is gone."""
+        """Return the file of a completed job, None if it is gone or no longer whole."""
         if job.artifact is None:
             return None
         path = self._folder("videos", job.id) / job.artifact.name
-        return path if path.is_file() else None
+        try:
+            return path if path.stat().st_size == job.artifact.size else None
+        except FileNotFoundError:
+            return None
 
     def beside(self, output: Path, suffix: str, make: Callable[[], bytes]) -> Path:
         """Return the file beside a job's output that holds what `make` returns, made when it is first asked for.
@@ -107,6 +143,29 @@ class ArtifactStore:
         path.unlink(missing_ok=True)
         with suppress(OSError):  # another attempt's file is in it
             path.parent.rmdir()
+
+    def trim(self, job_id: str, output: str | None) -> None:
+        """Remove the preview, and what other attempts than that of `output` have left."""
+        self.drop_preview(job_id)
+        for path in _inside(self._folder("videos", job_id)):
+            if _attempt(path.name) != _kept(output):
+                self.discard(path)
+
+    def touch(self, output: Path) -> None:
+        """Note that somebody reads it now: what is read stays longest. A disk may keep no such times by itself."""
+        with suppress(OSError):  # it is gone, or its disk is read-only
+            os.utime(output, (time.time(), output.stat().st_mtime))
+
+    def usage(self) -> Mapping[str, Usage]:
+        """Return what each job takes that has any file."""
+        found: dict[str, Usage] = {}
+        for kind in ("inputs", "videos", "previews"):
+            for path in _inside(self._root / kind):
+                job_id = path.name.partition(".")[0]
+                if JOB_ID.fullmatch(job_id):
+                    with suppress(FileNotFoundError):  # deleted this very moment
+                        found[job_id] = _usage(path, is_output=kind != "inputs") | found.get(job_id, Usage())
+        return found
 
     def delete(self, job_id: str) -> None:
         """Remove everything of a job."""
@@ -126,6 +185,36 @@ class ArtifactStore:
         if not JOB_ID.fullmatch(job_id):
             raise ValueError(f"a job id is 32 hexadecimal digits, got {job_id!r}")
         return self._root / kind / job_id
+
+
+def _usage(path: Path, *, is_output: bool) -> Usage:
+    """Return what a file, or a folder with all in it, takes."""
+    stat = path.stat()
+    if not path.is_dir():
+        outputs = frozenset({(path.name, stat.st_size)} if is_output else ())
+        return Usage(stat.st_size, stat.st_mtime, max(stat.st_atime, stat.st_mtime), outputs)
+    use = Usage(changed_at=stat.st_mtime)
+    for inner in _inside(path):
+        use |= _usage(inner, is_output=is_output)
+    return use
+
+
+def _attempt(name: str) -> int:
+    """Return which attempt a file of an output is of; 0 where its name does not say."""
+    number = name.partition(".")[0]
+    return int(number) if number.isdecimal() else 0
+
+
+def _kept(output: str | None) -> int:
+    """Return the attempt whose files stay; -1 where none do."""
+    return _attempt(output) if output else -1
+
+
+def _inside(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except FileNotFoundError:
+        return []
 
 
 def publish(part: Path, path: Path) -> Path:

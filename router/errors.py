@@ -25,6 +25,7 @@ from __future__ import annotations
 import errno
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+UNWRITABLE = ("database is locked", "attempt to write a readonly database")
 
 
 class RouterError(Exception):
@@ -204,7 +205,15 @@ def is_disk_full(error: BaseException) -> bool:
     return (isinstance(error, OSError) and error.errno in FULL) or "database or disk is full" in str(error)
 
 
+def is_unwritable(error: BaseException) -> bool:
+    """Say whether nobody can write now: the file system is read-only, or somebody keeps the store locked."""
+    said = str(getattr(error, "orig", error))  # of SQLAlchemy's errors only what SQLite says, not the values
+    return (isinstance(error, OSError) and error.errno == errno.EROFS) or any(each in said for each in UNWRITABLE)
+
+
 class TimedOut(EngineError):
+    """The job ran for longer than it may, or its engine hung, as often as a job may be tried."""
+
     code = "timed_out"
 
 

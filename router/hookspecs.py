@@ -42,7 +42,8 @@ def check_request(model: ModelSpec, task: Task) -> None:
 def load_model(model: ModelSpec, device: str, pool: Pool, report: Report) -> object:
     """Load `model` from `model.folder` onto `device` (`cpu`, `cuda:0`) and return whatever `generate` wants, not None.
 
-    Parts that other models may share come from `pool`. Raise `LoadFailed` with what is missing.
+    Parts that other models may share come from `pool`. Raise `LoadFailed` with what is missing. What is loaded must
+    not depend on the model's defaults, limits and aliases: they can change while it stays loaded.
     """
 
 
@@ -56,6 +57,15 @@ def generate(model: ModelSpec, loaded: Any, task: Task, report: Report) -> Frame
 
 
 @hookspec(firstresult=True)
+def prepare_task(model: ModelSpec, loaded: Any, task: Task) -> object:
+    """Make what `generate` needs first for a task that probably comes next, such as its prompts, and keep it at hand.
+
+    Called from a thread of its own, while frames of another task are taken and written; `task` has no images
+    yet. What it raises is logged and harms nobody: `generate` must not rely on it.
+    """
+
+
+@hookspec(firstresult=True)
 def encode_output(model: ModelSpec, frames: Frames, path: Path) -> bool:  # type: ignore[empty-body]
     """Write `frames` to `path` and return True; decline with None before reading a frame.
 
@@ -64,8 +74,11 @@ def encode_output(model: ModelSpec, frames: Frames, path: Path) -> bool:  # type
 
 
 @hookspec
-def unload_model(model: ModelSpec, loaded: Any) -> None:
-    """Free what `load_model` made, at eviction and at shutdown; parts from the pool are the pool's to free."""
+def unload_model(model: ModelSpec, loaded: Any, gone: bool) -> None:
+    """Free what `load_model` made, at eviction and at shutdown; parts from the pool are the pool's to free.
+
+    `gone` says whether weights leave the memory now; else all of them stay for others, or wait on the host.
+    """
 
 
 @hookspec
@@ -84,4 +97,8 @@ def configure_app(app: Flask) -> None:
 
 @hookspec
 def add_commands(cli: click.Group) -> None:
-    """Add subcommands to `framegate`; a plugin file must then be in `FRAMEGATE_PLUGINS`, which is read first."""
+    """Add subcommands to `framegate`; a plugin file must then be in `FRAMEGATE_PLUGINS`, which is read first.
+
+    They also get `--models`, `--data` and `--plugin`, as changes of the environment. Their context's object
+    (`click.pass_obj`) is a function: given a model's name it returns its `ModelSpec`, `folder` filled in.
+    """

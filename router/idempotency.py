@@ -12,6 +12,7 @@ from router.errors import InvalidRequest
 from router.requests import Picture, Request
 
 HEADER = "Idempotency-Key"
+KEY_SECONDS = 24 * 3600.0  # how long a key stands for its request
 _KEY = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
 
 

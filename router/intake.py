@@ -8,11 +8,13 @@ import uuid
 from dataclasses import dataclass, fields, replace
 from threading import Semaphore
 
-from registry import ModelSpec, Route
-from router import gate, images
+from registry import Limits, ModelSpec, Registry, Route
+from router import gate, images, logs
+from router.api_keys import ApiKey
 from router.effective import Effective, resized, settle
 from router.errors import ModelUnavailable, UnknownModel
 from router.idempotency import Key, key_of
+from router.jobs import Caps
 from router.requests import Options, Picture, Request
 from router.system import System
 from router.values import Job, StoredInput, Task
@@ -37,21 +39,33 @@ class Intake:
         self._decoders = Semaphore(DECODERS)
         hosts = images.Hosts(frozenset(system.settings.image_hosts), system.settings.image_public)
         self._fetcher = images.Fetcher(hosts)
-        self._started = time.monotonic()
 
-    def submit(self, request: Request, *, owner: str, request_id: str, key: str | None = None) -> Job:
+    def submit(
+        self,
+        request: Request,
+        *,
+        owner: str,
+        request_id: str,
+        key: str | None = None,
+        api_key: ApiKey | None = None,
+    ) -> Job:
         """Queue a request and return its job; raises a `RequestError` or `Unavailable` that says why not.
 
         The order is cheapest first, so that a mismatch never waits for an image. What the owner asked
-        before under the same idempotency `key` is answered with that job.
+        before under the same idempotency `key` is answered with that job. Of the `api_key` only so many jobs may be
+        queued.
         """
         named = key_of(key, request)
         if named and (known := self._system.jobs.keyed(owner, named)):
+            logs.job_id.set(known.id)
             return known
-        model, effective = self.settle(request)
-        self._check_service(model)
-        verified = [self._verify(picture) for picture in request.pictures]
+        registry = self._system.registry
+        model, effective = self._settle(request, registry)
+        caps = _caps(model, api_key)
+        self._check_service(model, caps)
+        verified = [self._verify(picture, model.limits) for picture in request.pictures]
         task = _sized(model, request, effective, verified)
+        pace = self._system.paces.of(model.name, task.shape)
         job = Job(
             id=uuid.uuid4().hex,
             owner=owner,
@@ -61,13 +75,20 @@ class Intake:
             warnings=effective.warnings,
             request_id=request_id,
             created_at=time.time(),
+            priority=model.priority + request.tier,
+            estimate=pace.seconds(task.steps) if pace else None,
+            key=api_key.id if api_key else None,
+            revision=registry.revision,
         )
-        return self._add(job, verified, named)
+        return self._add(job, verified, named, caps)
 
     def settle(self, request: Request) -> tuple[ModelSpec, Effective]:
         """Return the model that would run a request, and all that it would use; raises as `submit` does."""
-        entry = self._entry(request.model)
-        model = gate.choose(entry, request.given, self._system.registry, request.param("inputs"))
+        return self._settle(request, self._system.registry)
+
+    def _settle(self, request: Request, registry: Registry) -> tuple[ModelSpec, Effective]:
+        entry = _entry(registry, request.model)
+        model = gate.choose(entry, request.given, registry, request.param("inputs"))
         effective = settle(model, request)
         self._system.plugins.hook_for("check_request", model)(model=model, task=effective.task)
         return model, effective
@@ -90,55 +111,65 @@ class Intake:
     def _stored_picture(self, job: Job, stored: StoredInput) -> Picture:
         return Picture(stored.role, url="", param="", data=self._system.artifacts.read_input(job.id, stored.name))
 
-    def _entry(self, name: str | None) -> ModelSpec | Route:
-        registry = self._system.registry
-        wanted = registry.default if name is None else name
-        entry = registry.find(wanted) if wanted else None
-        if entry is None:
-            served = ", ".join(e.name for e in registry.entries)
-            raise UnknownModel(f"no model is called {str(wanted)[:128]!r}; served here: {served}", param="model")
-        return entry
+    def _check_service(self, model: ModelSpec, caps: Caps) -> None:
+        """Raise when the model's weights are not there, when no engine runs it, or when the queue is full.
 
-    def _check_service(self, model: ModelSpec) -> None:
-        """Raise when the model's weights are not there, when no engine runs it, or when the queue is full."""
+        Engines have as long as is allowed to take up what this process has just taken up.
+        """
         self._system.weights.check(model)
         allowed = self._system.settings.engine_missing_seconds
-        if time.monotonic() - self._started > allowed:
+        if self._system.registries.age > allowed:
             ages = [engine.age for engine in self._system.engines.seen() if model.name in engine.models]
             if min(ages, default=allowed) >= allowed:
                 raise ModelUnavailable(
                     f"no engine that can run {model.name} was seen for {allowed:.0f} seconds; "
                     "start one with 'framegate engine'"
                 )
-        self._system.jobs.check_room()
+        self._system.jobs.check_room(caps)
 
-    def _verify(self, picture: Picture) -> _Verified:
-        data = self._bytes(picture)
-        info = images.inspect(data, param=picture.param)
+    def _verify(self, picture: Picture, limits: Limits) -> _Verified:
+        data = self._bytes(picture, limits.image_bytes)
+        info = images.inspect(data, param=picture.param, max_bytes=limits.image_bytes, max_pixels=limits.image_pixels)
         with self._decoders:
             images.decode(data, param=picture.param)
         return _Verified(picture, data, info)
 
-    def _bytes(self, picture: Picture) -> bytes:
+    def _bytes(self, picture: Picture, limit: int) -> bytes:
         if picture.data is not None:
             return picture.data
         if images.is_remote(picture.url):
-            return self._fetcher.fetch(picture.url, param=picture.param)
-        return images.parse_data_url(picture.url, images.MAX_BYTES, param=picture.param)
+            return self._fetcher.fetch(picture.url, param=picture.param, limit=limit)
+        return images.parse_data_url(picture.url, limit, param=picture.param)
 
-    def _add(self, job: Job, verified: list[_Verified], key: Key | None) -> Job:
+    def _add(self, job: Job, verified: list[_Verified], key: Key | None, caps: Caps) -> Job:
         stored = tuple(_stored(str(n), image) for n, image in enumerate(verified))
         added = None
         try:
             for entry, image in zip(stored, verified, strict=True):
                 self._system.artifacts.put_input(job.id, entry.name, image.data)
-            added = self._system.jobs.add(replace(job, inputs=stored), key)
+            added = self._system.jobs.add(replace(job, inputs=stored), key, caps)
         finally:
             if added is None or added.id != job.id:
                 self._system.artifacts.delete(job.id)
+        logs.job_id.set(added.id)
         if added.id == job.id:  # else another request with this key was faster
             self._system.plugins.announce(added)
         return added
+
+
+def _entry(registry: Registry, name: str | None) -> ModelSpec | Route:
+    """Return what a request means that names `name`, or nothing; raise `UnknownModel` with what is served."""
+    wanted = registry.default if name is None else name
+    entry = registry.find(wanted) if wanted else None
+    if entry is None:
+        served = ", ".join(e.name for e in registry.entries)
+        raise UnknownModel(f"no model is called {str(wanted)[:128]!r}; served here: {served}", param="model")
+    return entry
+
+
+def _caps(model: ModelSpec, key: ApiKey | None) -> Caps:
+    """Return how many jobs of this model, and of this key, may be queued."""
+    return Caps(model.name, model.limits.queued, *((key.id, key.limits.queued) if key else (None, None)))
 
 
 def _sized(model: ModelSpec, request: Request, effective: Effective, verified: list[_Verified]) -> Task:

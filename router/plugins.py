@@ -18,7 +18,7 @@ from types import MappingProxyType, ModuleType
 import pluggy
 
 from registry import ModelSpec
-from router import hookspecs
+from router import hookspecs, logs
 from router.errors import BootError
 from router.values import Backend, Job
 
@@ -56,7 +56,8 @@ class Plugins:
             _guarded(one.plugin, "configure_app", partial(_call, one, app))
 
     def announce(self, job: Job) -> None:
-        """Tell every listener that a job's status has changed; one that fails is logged."""
+        """Log that a job's status has changed, and tell every listener; one that fails is logged."""
+        logs.tell(job)
         for listener in self.hook.job_changed.get_hookimpls():
             try:
                 _call(listener, job)

@@ -45,6 +45,7 @@ class Picture:
 class Request:
     """One parsed request; `form` is the dialect's own.
 
+    `tier` is by how much it goes before other requests for its model, or after them (below 0).
     Errors call a field what its dialect calls it: as `names` has it, else by its own name after `params`.
     """
 
@@ -53,6 +54,7 @@ class Request:
     pictures: tuple[Picture, ...] = ()
     options: Options = Options()
     seed: int | None = None
+    tier: int = 0
     params: str = "provider_options.video"
     names: Mapping[str, str] = field(default_factory=lambda: {"prompt": "input", "inputs": "input"})
     form: Mapping[str, Any] = field(default_factory=dict)

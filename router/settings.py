@@ -7,12 +7,16 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 
+from router.amount import Amount
+from router.api_keys import KeyLimits
 from router.errors import BootError
 
 YEAR_SECONDS = 31_536_000
+Network = IPv4Network | IPv6Network
 FREE_THREADS = 32  # of a web process: they answer health checks and polls while all others wait
 
 
@@ -53,6 +57,10 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _amount(text: str) -> Amount:
+    return Amount.parse(text)
+
+
 def _hosts(text: str) -> tuple[str, ...]:
     hosts = tuple(filter(None, (part.strip().lower() for part in text.split(","))))
     for host in hosts:
@@ -60,6 +68,16 @@ def _hosts(text: str) -> tuple[str, ...]:
         if entry is None or not 0 < int(entry[2] or 80) < 2**16:
             raise ValueError(f"must be HOST or HOST:PORT, separated by ',', got {host!r}")
     return hosts
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
+
+
+def _location(text: str) -> str:
+    if not re.fullmatch(r"(/[A-Za-z0-9._-]+)+", text):
+        raise ValueError(f"must be a path such as /framegate-files, got {text!r}")
+    return text
 
 
 def _log_format(text: str) -> str:
@@ -93,12 +111,36 @@ class Settings:
     model: str | None = _setting(None, "serve this one hub id or folder and no models file")
     backend: str = _setting("diffusers", "the backend of that one model")
     plugins: tuple[Path, ...] = _setting((), "plugin files or folders of your own, separated by ':'", _paths)
-    no_auth: bool = _setting(False, "1: listen beyond loopback although nobody needs a key", _flag)
+    no_auth: bool = _setting(False, "1: nobody needs a key, and whoever can connect is let in", _flag)
     public_url: str = _setting("", "put before the paths of videos and images, such as https://video.example.org")
+    metrics_key: str = _setting("", "the key of /metrics; without one it answers direct calls over loopback only")
+    proxies: tuple[Network, ...] = _setting(
+        (),
+        "addresses or networks of proxies, separated by ',', whose X-Forwarded-For and -Proto are believed; "
+        "what comes over a unix socket is believed anyway",
+        _networks,
+    )
+    accel: str = _setting(
+        "",
+        "nginx's internal location of the folder `videos`, such as /framegate-files: nginx then sends the files",
+        _location,
+    )
     workers: int = _setting(2, "web processes", _count)
     threads: int = _setting(640, "threads of a web process; 32 of them never wait for a video", _count)
     max_body_bytes: int = _setting(64 * 2**20, "largest request body", _count)
+    keep_seconds: float = _setting(
+        2_592_000.0, "how long a finished job stays, with its inputs and its video; 30 days", _positive
+    )
+    keep_bytes: Amount = _setting(
+        Amount(80, "%"),
+        "what inputs and videos may take of their disk, such as 500GB; those read longest ago leave first",
+        _amount,
+    )
     max_queued: int = _setting(1000, "queued jobs beyond which requests get 429 queue_full", _count)
+    key_queued: int | None = _setting(None, "queued jobs of a key that has no such limit of its own", _count)
+    key_running: int | None = _setting(None, "running jobs of a key that has no such limit of its own", _count)
+    key_per_minute: int | None = _setting(None, "requests a minute of a key that has no such limit of its own", _count)
+    link_seconds: float = _setting(86400.0, "how long a link to a file opens it without a key", _positive)
     image_hosts: tuple[str, ...] = _setting(
         (),
         "hosts whose images are fetched although they are at private addresses: "
@@ -120,8 +162,27 @@ class Settings:
     )
     lease_seconds: float = _setting(30.0, "a job whose engine is silent for this long is run again", _positive)
     renew_seconds: float = _setting(5.0, "how often an engine renews its lease and its heartbeat", _positive)
-    max_attempts: int = _setting(3, "engines that a job may lose before it fails with engine_lost", _count)
-    resident_models: int = _setting(8, "models that an engine keeps loaded; the least recently used leaves", _count)
+    max_attempts: int = _setting(3, "engines that a job may lose before it fails with engine_lost or timed_out", _count)
+    job_seconds: float = _setting(
+        21_600.0, "longest that one attempt at a job may run; then it fails with timed_out", _positive
+    )
+    overtake_seconds: float = _setting(
+        600.0, "how long younger jobs, whose model is loaded, may go before one whose model is not", _positive
+    )
+    resident_models: int = _setting(
+        8, "models that an engine keeps loaded at most, however small; the least recently used leaves", _count
+    )
+    memory_budget: Amount = _setting(
+        Amount(90, "%"),
+        "what an engine takes of its device, such as 24GB or 90%; models leave for others",
+        _amount,
+    )
+    activation_reserve: Amount = _setting(
+        Amount(10, "%"), "how much of that budget is kept free of weights, for what a job computes", _amount
+    )
+    warm_budget: Amount = _setting(
+        Amount(25, "%"), "what weights that have left take of the host's memory, to come back fast", _amount
+    )
     stall_download_seconds: float = _setting(900.0, "a download that moves nothing for this long is hung", _positive)
     stall_load_seconds: float = _setting(1800.0, "a load that reports nothing for this long is hung", _positive)
     stall_step_seconds: float = _setting(1800.0, "a step that takes longer is hung; its engine is replaced", _positive)
@@ -158,6 +219,11 @@ class Settings:
                 "FRAMEGATE_RENEW_SECONDS: must be at most half of FRAMEGATE_LEASE_SECONDS "
                 f"({self.lease_seconds:g}), got {self.renew_seconds:g}"
             )
+
+    @property
+    def key_limits(self) -> KeyLimits:
+        """The limits of a key that has none of its own."""
+        return KeyLimits(self.key_queued, self.key_running, self.key_per_minute)
 
     @property
     def waiters(self) -> int:

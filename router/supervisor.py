@@ -10,16 +10,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 CANNOT_START = 4  # the exit status of a process whose settings, plugins, models or device are wrong
-PARENT, BEATS = "{parent}", "{beats}"
+PARENT, BEATS, HUNG = "{parent}", "{beats}", "{hung}"
 STOP_SECONDS = 8.0
 LONGEST_PAUSE = 30.0
 HEALTHY_SECONDS = 60.0
 TICK_SECONDS = 0.2
+STDERR = 2
 PR_SET_PDEATHSIG = 1
 log = logging.getLogger(__name__)
 
@@ -36,9 +38,9 @@ class Child:
     """A process to keep.
 
     In its command and environment the word `PARENT` stands for our pid, `BEATS` for the pipe that takes
-    its beats. A beat is a line that names a phase; a phase named in `stall` that goes on for longer than
-    so many seconds without another beat is hung. A child that fails before its first beat cannot start.
-    It works in `folder`, by default in ours.
+    its beats, `HUNG` for the phase in which the process before it hung, empty if it did not. A beat is a line
+    that names a phase; a phase named in `stall` that goes on for longer than so many seconds without another
+    beat is hung. A child that fails before its first beat cannot start. It works in `folder`, by default in ours.
     """
 
     name: str
@@ -61,10 +63,11 @@ class _Running:
         self.phase = "idle"
         self.beat = 0.0
         self.proven = False
+        self.hung_in = ""
 
     def start(self) -> None:
         self.pipe, theirs = os.pipe()
-        known = {PARENT: str(os.getpid()), BEATS: str(theirs)}
+        known = {PARENT: str(os.getpid()), BEATS: str(theirs), HUNG: self.hung_in}
         command = [known.get(word, word) for word in self.child.command]
         environ = {**os.environ, **{name: known.get(value, value) for name, value in self.child.environ.items()}}
         self.process = subprocess.Popen(
@@ -79,6 +82,7 @@ class _Running:
         said = os.read(self.pipe, 65536)
         if said:
             self.phase, self.beat, self.proven = said.split()[-1].decode(), time.monotonic(), True
+            self.hung_in = ""  # the process before this one is no longer of interest
         return bool(said)
 
     def hung(self) -> bool:
@@ -87,12 +91,14 @@ class _Running:
 
     def kill(self) -> None:
         """Kill the child and what it started; a later `poll` reaps it, since the driver may keep it for a while."""
-        if self.process is not None and self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
+        if self.process is not None:
+            with suppress(ProcessLookupError):  # all of them have ended
+                os.killpg(self.process.pid, signal.SIGKILL)
 
     def ended(self) -> bool:
         """Take leave of a process that ended; plan the next start, later each time. False when there is none."""
         assert self.process is not None
+        self.kill()  # what it started may hold its device
         code, self.process = self.process.returncode, None
         os.close(self.pipe)
         if code > 0 and not self.proven:
@@ -106,17 +112,24 @@ class _Running:
 
 
 class Supervisor:
-    """Runs its children until SIGTERM or SIGINT, or until one could not start even once."""
+    """Runs its children until SIGTERM or SIGINT, or until one could not start even once.
 
-    def __init__(self, children: Sequence[Child]) -> None:
+    At SIGHUP it calls `reload`, unless the signal says that the terminal it was started from is closed: it stops then.
+    """
+
+    def __init__(self, children: Sequence[Child], reload: Callable[[], None] = lambda: None) -> None:
         self._children = [_Running(child) for child in children]
         self._selector = selectors.DefaultSelector()
         self._stopping = False
+        self._reload = reload
+        self._reloading = False
+        self._from_terminal = os.isatty(STDERR)
 
     def run(self) -> int:
         """Return the exit status: 0 after a signal, `CANNOT_START` when a child said so."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
+        signal.signal(signal.SIGHUP, self._hang_up)
         status = 0
         try:
             while not self._stopping and status == 0:
@@ -128,7 +141,15 @@ class Supervisor:
     def _stop(self, *_: object) -> None:
         self._stopping = True
 
+    def _hang_up(self, *_: object) -> None:
+        if self._from_terminal and not os.isatty(STDERR):
+            self._stopping = True
+        self._reloading = True
+
     def _tick(self) -> int:
+        if self._reloading:
+            self._reloading = False
+            self._reload()
         for running in self._children:
             if running.process is None and time.monotonic() >= running.start_at:
                 running.start()
@@ -143,6 +164,7 @@ class Supervisor:
         """Kill the child if it hangs and take leave if it ended; False when it will never start."""
         if running.hung():
             log.error("%s reported nothing in phase %s for too long: killing it", running.child.name, running.phase)
+            running.hung_in = running.phase
             running.kill()
         if running.process is None or running.process.poll() is None:
             return True
@@ -162,5 +184,5 @@ class Supervisor:
         for running in alive:
             if running.process is not None and running.process.poll() is None:
                 log.warning("%s did not stop in time: killing it", running.child.name)
-                running.kill()
+            running.kill()
         log.info("stopped; unfinished jobs go on at the next start")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +12,15 @@ from registry.loader import load
 from registry.single import load_one
 from registry.source import is_hub_id
 from router.artifacts import ArtifactStore
-from router.jobs import Database, EngineStore, JobStore
+from router.download import cached
+from router.errors import BootError
+from router.jobs import ApiKeyStore, Archive, Database, EngineStore, JobStore, PaceStore, RevisionStore, Rules
+from router.metrics import Metrics
 from router.plugins import Plugins, find
+from router.revisions import Registries, newest_good
 from router.settings import Settings
-from router.weights import Weights, cached
+from router.values import Backend
+from router.weights import Weights
 
 
 @dataclass(frozen=True)
@@ -23,20 +28,31 @@ class System:
     """What both halves share: settings, the registry, the plugins and the two stores."""
 
     settings: Settings
-    registry: Registry
+    registries: Registries
     plugins: Plugins
     jobs: JobStore
     engines: EngineStore
+    paces: PaceStore
+    archive: Archive
+    keys: ApiKeyStore
     artifacts: ArtifactStore
     weights: Weights
+    metrics: Metrics
+
+    @property
+    def registry(self) -> Registry:
+        """What is served now; whoever asks twice may get two answers."""
+        return self.registries.current
 
 
-def assemble(settings: Settings, *, plugins: Iterable[object] = ()) -> System:
+def assemble(settings: Settings, *, plugins: Iterable[object] = (), serving: bool = True) -> System:
     """Build a process's system; `plugins` are added to those that are found.
 
+    One that is `serving` follows the revisions of the models file; a command reads the file itself, once.
     Raises `BootError` (settings, plugins) and `RegistryError` (the models file), each with every reason.
     """
-    found = Plugins([*find(settings.plugins), *plugins])
+    metrics = Metrics(settings.data)
+    found = Plugins([*find(settings.plugins), *plugins, metrics])
     database = Database(settings.data / "jobs.sqlite")
     engines = EngineStore(database, lease_seconds=settings.lease_seconds)
     jobs = JobStore(
@@ -44,16 +60,45 @@ def assemble(settings: Settings, *, plugins: Iterable[object] = ()) -> System:
         lease_seconds=settings.lease_seconds,
         max_attempts=settings.max_attempts,
         max_queued=settings.max_queued,
+        rules=Rules(settings.overtake_seconds, settings.key_running),
     )
-    weights = Weights(settings.data, found.backends)
-    return System(settings, _registry(settings, found), found, jobs, engines, ArtifactStore(settings.data), weights)
+    weights = Weights(settings.data, found.backends, settings.stall_download_seconds)
+    return System(
+        settings=settings,
+        registries=_registries(settings, RevisionStore(database), found.backends.values(), serving),
+        plugins=found,
+        jobs=jobs,
+        engines=engines,
+        paces=PaceStore(database),
+        archive=Archive(database),
+        keys=ApiKeyStore(database),
+        artifacts=ArtifactStore(settings.data),
+        weights=weights,
+        metrics=metrics,
+    )
 
 
-def _registry(settings: Settings, plugins: Plugins) -> Registry:
-    """Read the models file, or make a registry of the one model that was named: naming it is leave to fetch it."""
-    backends = plugins.backends.values()
-    if settings.model is None:
-        return load(settings.models, backends)
-    remote = is_hub_id(settings.model) and not Path(settings.model).is_dir()
-    snapshot = cached(settings.model, None) if remote and not find_family(settings.model) else None
-    return load_one(settings.model, settings.backend, backends, download=remote, folder=snapshot)
+def require_keys(system: System) -> None:
+    """Raise `BootError` where anybody could call: nobody has a key, and nobody has said that none is needed."""
+    if not (system.settings.no_auth or system.keys.version()):
+        raise BootError(
+            "nobody has a key, and anybody who can connect could call. 'framegate keys create NAME' makes a key; "
+            "'framegate serve' on 127.0.0.1, ::1 or a unix socket needs none; FRAMEGATE_NO_AUTH=1 lets everybody in"
+        )
+
+
+def _registries(settings: Settings, store: RevisionStore, backends: Collection[Backend], serving: bool) -> Registries:
+    if settings.model is not None:
+        registry = _single(settings.model, settings.backend, backends)
+    elif serving:
+        registry = newest_good(store, settings.models.absolute(), backends)
+    else:
+        registry = load(settings.models, backends)
+    return Registries(store, backends, registry)
+
+
+def _single(model: str, backend: str, backends: Collection[Backend]) -> Registry:
+    """Make a registry of the one model that was named: naming it is leave to fetch it."""
+    remote = is_hub_id(model) and not Path(model).is_dir()
+    snapshot = cached(model, None) if remote and not find_family(model) else None
+    return load_one(model, backend, backends, download=remote, folder=snapshot)

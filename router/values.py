@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -25,7 +26,8 @@ class Backend:
     `requires` names the modules that must be importable where an engine runs it; `extra` is the
     `pip install framegate[...]` extra that brings them. The schema (a marshmallow class) validates
     a model's `options` in the registry. `index` is the file by which a folder of weights is known
-    (`model_index.json` for the diffusers layout), None where any folder will do.
+    (`model_index.json` for the diffusers layout), None where any folder will do; `made_by` is the command
+    that makes such a folder, where there is one.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Backend:
     requires: tuple[str, ...] = ()
     extra: str = ""
     index: str | None = None
+    made_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,11 @@ class Task:
     given: frozenset[Input]
     image: Pixels | None = field(default=None, compare=False)
     last_image: Pixels | None = field(default=None, compare=False)
+
+    @property
+    def shape(self) -> str:
+        """Return what the time of a step depends on, in a word."""
+        return f"{self.width}x{self.height}x{self.num_frames}{'' if self.guidance_scale > 1 else '-unguided'}"
 
 
 @dataclass(frozen=True)
@@ -90,18 +98,38 @@ class Report(Protocol):
         """
 
 
+class Tier(Protocol):
+    """How a part moves to the host's memory when no model holds it, and back; in place, both of them."""
+
+    def cool(self, part: Any) -> None:
+        """Move the part's weights to the host."""
+
+    def warm(self, part: Any) -> None:
+        """Move them back to the device."""
+
+
 class Pool(Protocol):
     """Parts of models that other models may share, held once."""
 
-    def part(self, key: Hashable, load: Callable[[], T]) -> T:
+    def part(self, key: Hashable, load: Callable[[], T], tier: Tier | None = None) -> T:
         """Return the part with this key, loading it if no resident model holds it.
 
         The key must name everything that changes the part: the identity of its files, dtype,
-        device, attention backend. Whoever takes a part must not mutate it.
+        device, attention backend. Whoever takes a part must not mutate it. A part with a `tier` may wait on the
+        host for its next holder; its size is its `nbytes`, or that of its parameters and buffers.
         """
 
     def private(self, load: Callable[[], T]) -> T:
         """Return a part that nobody else will ever see."""
+
+    def reserve(self, sizes: Mapping[Hashable, int]) -> None:
+        """Say how many bytes the parts with these keys will take: models that are not in use leave for them.
+
+        Raises `LoadFailed` where there can never be so much room.
+        """
+
+    def digest(self, path: Path) -> str:
+        """Return a value that is the same for files of the same bytes, computed once."""
 
 
 class Status(StrEnum):
@@ -160,12 +188,24 @@ class Failure:
 
 @dataclass(frozen=True)
 class Progress:
-    """`done` of `total` in this phase, and the whole job in percent."""
+    """`done` of `total` in this phase, the whole job in percent, and how many seconds it will still take, if known."""
 
     phase: Phase
     done: int
     total: int
     percent: int
+    remaining: float | None = None
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast a model makes videos of one shape: seconds of a step, and of all that follows the last one."""
+
+    step: float
+    rest: float
+
+    def seconds(self, steps: int) -> float:
+        return self.step * steps + self.rest
 
 
 @dataclass(frozen=True)
@@ -174,7 +214,10 @@ class Job:
 
     `model` is the one that runs, whatever route was asked for. `form` is what the HTTP dialect must
     know to render the job again (how it was asked); no other room reads it. `attempt` counts the claims.
-    `version` grows with every change of the row. `ahead` counts the queued jobs before it, where it waits.
+    `version` grows with every change of the row. `ahead` counts the queued jobs before it, where it waits, and
+    `remaining` the seconds until it is done, if they are known. `estimate` are those of its own work. `key` is
+    the id of the API key that asked for it, None where nobody needs one. `revision`
+    is that of the models file under which it was accepted, None where there was none.
     """
 
     id: str
@@ -194,7 +237,22 @@ class Job:
     started_at: float | None = None
     finished_at: float | None = None
     version: int = 0
+    priority: int = 0
+    estimate: float | None = None
     ahead: int | None = None
+    remaining: float | None = None
+    key: str | None = None
+    revision: int | None = None
+
+
+@dataclass(frozen=True)
+class Revision:
+    """A models file as it was published: its number, its text, where it was, and when it was read (since 1970)."""
+
+    n: int
+    file: Path
+    text: str
+    created_at: float
 
 
 @dataclass(frozen=True)
@@ -204,6 +262,14 @@ class Lease:
     job: str
     engine: str
     attempt: int
+
+
+@dataclass(frozen=True)
+class Held:
+    """Bytes of weights that a model holds on a device: its own, and those that others hold too."""
+
+    owned: int
+    shared: int
 
 
 @dataclass(frozen=True)
@@ -217,3 +283,13 @@ class EngineState:
     resident: tuple[str, ...]
     job: str | None = None
     age: float = 0.0
+    memory: Mapping[str, Held] = field(default_factory=dict)
+    warm: tuple[str, ...] = ()
+
+
+def state_of(model: str, engines: Iterable[EngineState]) -> str:
+    """Say in one word where a model's weights are: loaded (on a device), warm (on a host) or cold."""
+    known = list(engines)
+    if any(model in engine.resident for engine in known):
+        return "loaded"
+    return "warm" if any(model in engine.warm for engine in known) else "cold"

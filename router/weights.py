@@ -10,65 +10,149 @@ import nano
 from registry import ModelSpec
 from registry.families import EMBEDDED
 from registry.source import is_hub_id
-from router.download import WANTED, snapshot
+from router.download import begun, cached, fetching, snapshot
 from router.errors import DownloadFailed, ModelUnavailable
 from router.values import Backend
 
 INDEX = "model_index.json"
+DOWNLOADING = "downloading"
 WEIGHTS = (".safetensors", ".onnx", ".bin", ".pt", ".pth", ".ckpt")  # the pickles are a backend's to refuse
 
 
 class Weights:
     """The folders of models: local ones, the hub's cache, and the family that comes with the package."""
 
-    def __init__(self, data: Path, backends: Mapping[str, Backend]) -> None:
+    def __init__(self, data: Path, backends: Mapping[str, Backend], stall_seconds: float = 900.0) -> None:
         self._nano = data / f"nano-{nano.VERSION}"
         self._backends = backends
+        self._stall_seconds = stall_seconds
 
     def locate(self, model: ModelSpec) -> Path | None:
         """Return the folder that holds the model's weights, None if there is none on this machine."""
+        folder = self._folder(model)
+        return folder if folder is not None and self._suits(folder, self._backends[model.backend]) else None
+
+    def state(self, model: ModelSpec) -> str:
+        """Say where they are: none, embedded, here, missing, or `downloading 42 %` while any process fetches them.
+
+        Also incomplete, where a part is here, and unsuited, where they are not for the backend.
+        """
+        here = self._state(model)
+        if model.source is None or not is_hub_id(model.source) or here not in ("incomplete", "missing"):
+            return here
+        now = fetching(model.source)
+        return here if now is None else f"{DOWNLOADING} {now.percent} %"
+
+    def _state(self, model: ModelSpec) -> str:
+        if model.source is None:
+            return "none"
+        folder = self._folder(model)
+        if folder is None and begun(model.source):
+            return "incomplete"
+        if folder is None or not self._is_there(folder):
+            return "missing"
+        if not self._suits(folder, self._backends[model.backend]):
+            return "unsuited"
+        if model.source.startswith(EMBEDDED):
+            return "embedded"
+        return "incomplete" if lacking(folder) else "here"
+
+    def find(self, model: ModelSpec) -> Path | None:
+        """Return the folder that holds the model's weights, whoever could run them; never fetch any.
+
+        Raises `DownloadFailed` where they are not on this machine.
+        """
+        if model.source is None:
+            return None
+        folder = self._folder(model)
+        if folder is not None and self._is_embedded(folder):
+            self._link()
+        elif folder is None or not folder.is_dir() or lacking(folder):
+            raise DownloadFailed(self._unavailable(model, "incomplete" if folder and folder.is_dir() else "missing"))
+        return folder
+
+    def engines(self, model: ModelSpec) -> tuple[str, ...]:
+        """Return the names of the backends that could run the weights that are here, the model's own first."""
+        if (folder := self._folder(model)) is None or not self._is_there(folder):
+            return (model.backend,) if model.source is None else ()
+        able = [
+            backend.name
+            for backend in self._backends.values()
+            if (backend.index or backend.name == model.backend)
+            and model.modality in backend.modalities
+            and self._suits(folder, backend)
+        ]
+        return tuple(sorted(able, key=lambda name: name != model.backend))
+
+    def _link(self) -> None:
+        from nano.family import link_family
+
+        link_family(self._nano)
+
+    def _folder(self, model: ModelSpec) -> Path | None:
+        """Return where the weights are, or would be, None where nobody has fetched them."""
         if model.source is None:
             return None
         if model.source.startswith(EMBEDDED):
             return self._nano / model.source.removeprefix(EMBEDDED)
-        folder = cached(model.source, model.revision) if is_hub_id(model.source) else Path(model.source)
-        index = self._backends[model.backend].index
-        return folder if folder is not None and (folder / (index or "")).exists() else None
+        return cached(model.source, model.revision) if is_hub_id(model.source) else Path(model.source)
 
-    def state(self, model: ModelSpec) -> str:
-        """Say in one word where the weights are: none, embedded, here, incomplete or missing."""
-        if model.source is None:
-            return "none"
-        if model.source.startswith(EMBEDDED):
-            return "embedded"
-        folder = self.locate(model)
-        if folder is None:
-            return "missing"
-        return "incomplete" if lacking(folder) else "here"
+    def _is_there(self, folder: Path) -> bool:
+        return self._is_embedded(folder) or folder.is_dir()
+
+    def _suits(self, folder: Path, backend: Backend) -> bool:
+        """Say whether `folder` has the file by which `backend` knows its models."""
+        if self._is_embedded(folder):  # its links may not have been made yet
+            return backend.index in (None, INDEX)
+        return (folder / (backend.index or "")).exists()
+
+    def _is_embedded(self, folder: Path) -> bool:
+        return folder.parent == self._nano
 
     def check(self, model: ModelSpec) -> None:
         """Raise `ModelUnavailable`, naming the command that helps, when weights lack and may not be fetched."""
         state = self.state(model)
-        if state in ("none", "embedded", "here") or (model.download and is_hub_id(model.source)):
+        if state in ("none", "embedded", "here"):
             return
-        raise ModelUnavailable(_unavailable(model, state, self.locate(model)))
+        if state != "unsuited" and model.download and is_hub_id(model.source):
+            return
+        raise ModelUnavailable(self._unavailable(model, state))
 
     def obtain(self, model: ModelSpec, report: Callable[[int, int], None]) -> Path | None:
         """Return the folder with the weights: link the embedded family, fetch what may be fetched.
 
-        Raises `DownloadFailed`. `report(done, total)` counts bytes.
+        Raises `DownloadFailed`, `DiskFull`. `report(done, total)` counts bytes; what it raises ends the download.
         """
         if model.source is None:
             return None
-        if model.source.startswith(EMBEDDED):
-            from nano.family import link_family
-
-            link_family(self._nano)
-        elif self.state(model) != "here":
-            if not model.download or not is_hub_id(model.source):
-                raise DownloadFailed(_unavailable(model, self.state(model), self.locate(model)))
-            return snapshot(model.source, model.revision, report)
+        state = self.state(model)
+        if state == "embedded":
+            self._link()
+        elif state == "unsuited" or (state != "here" and not (model.download and is_hub_id(model.source))):
+            raise DownloadFailed(self._unavailable(model, state))
+        elif state != "here":
+            return snapshot(model.source, model.revision, report, self._stall_seconds)
         return self.locate(model)
+
+    def _unavailable(self, model: ModelSpec, state: str) -> str:
+        lack = f"{model.name} needs weights from {model.source}"
+        backend = self._backends[model.backend]
+        if state == "unsuited":
+            made = f": '{backend.made_by}' makes such a folder" if backend.made_by else ""
+            return f"{lack} in a folder with {backend.index}, by which {backend.name} knows its models{made}"
+        folder = self._folder(model)
+        if state == "incomplete" and folder is not None:
+            first, *rest = lacking(folder)
+            lack += f", of which {first} and {len(rest)} more are missing" if rest else f", of which {first} is missing"
+        elif state == "incomplete":
+            lack += ", which are not all on this machine"
+        elif state.startswith(DOWNLOADING):
+            return f"{lack}, which are on their way ({state}): try again when they are here"
+        else:
+            lack += ", which are not on this machine"
+        if not is_hub_id(model.source):
+            return f"{lack}: a whole folder of weights is needed there"
+        return f"{lack}: fetch them with 'framegate pull {model.name}', or set 'download: true' in its entry"
 
 
 def lacking(folder: Path) -> tuple[str, ...]:
@@ -97,26 +181,3 @@ def _lacking_part(part: Path) -> list[str]:
     if (part / "config.json").exists() and not has_weights and not shards:
         broken.add(f"*{WEIGHTS[0]}")
     return [f"{part.name}/{name}" for name in sorted(broken)]
-
-
-def cached(repo: str, revision: str | None) -> Path | None:
-    """Return the snapshot of a hub repository in the local cache, None if it is not there or not whole."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(repo, revision=revision, allow_patterns=list(WANTED), local_files_only=True))
-    except LocalEntryNotFoundError:
-        return None
-
-
-def _unavailable(model: ModelSpec, state: str, folder: Path | None) -> str:
-    lack = f"{model.name} needs weights from {model.source}"
-    if state == "incomplete" and folder is not None:
-        first, *rest = lacking(folder)
-        lack += f", of which {first} and {len(rest)} more are missing" if rest else f", of which {first} is missing"
-    else:
-        lack += ", which are not on this machine"
-    if not is_hub_id(model.source):
-        return f"{lack}: a whole folder of weights is needed there"
-    return f"{lack}: fetch them with 'framegate pull {model.name}', or set 'download: true' in its entry"

@@ -42,8 +42,12 @@ def generate(model: ModelSpec, loaded: Loaded, task: Task, report: Report) -> Fr
 
 
 @hookimpl
-def unload_model(loaded: Loaded) -> None:
-    from plugins.diffusers_backend.memory import free
+def prepare_task(loaded: Loaded, task: Task) -> None:
+    from plugins.diffusers_backend.run import prepare
 
-    loaded.drop()
-    free()
+    prepare(loaded, task)
+
+
+@hookimpl
+def unload_model(loaded: Loaded, gone: bool) -> None:
+    loaded.drop(gone)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from registry import Input
 from router import LoadFailed, Modality
 
 TEXT_TO_VIDEO = "WanPipeline"
@@ -25,17 +26,28 @@ CLASSES = {
 }
 OPTIONAL = ("image_processor", "image_encoder", "transformer_2")
 WEIGHTLESS = ("tokenizer", "image_processor", "scheduler")
+DECODER = "vae_decoder"  # the part of a VAE that no pipeline has to know of
+ENCODING, DECODING = ("encoder", "quant_conv"), ("decoder", "post_quant_conv")  # modules of a VAE
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 
 
 @dataclass(frozen=True)
 class Part:
-    """One component: its folder, and the class that reads it."""
+    """One component: its folder, and the class that reads it; of the modules in `without` it has nothing."""
 
     name: str
     folder: Path
     library: str
     class_name: str
+    without: tuple[str, ...] = ()
+
+    def has(self, weight: str) -> bool:
+        """Say whether a weight, by its name in the files, is one of this part."""
+        return not any(weight.startswith(f"{module}.") for module in self.without)
+
+    @property
+    def is_transformer(self) -> bool:
+        return self.name.startswith("transformer")
 
 
 @dataclass(frozen=True)
@@ -59,6 +71,16 @@ class Checkpoint:
         if self.pipeline == IMAGE_TO_VIDEO:
             return frozenset({Modality.I2V, Modality.FLF2V})
         return frozenset({Modality.T2V})
+
+    def pooled(self, modality: Modality) -> tuple[Part, ...]:
+        """Return what is loaded for `modality`: all parts but the scheduler, the VAE in two.
+
+        Encoder and decoder have number formats of their own, and where no image comes in there is only the second.
+        """
+        vae = self.parts["vae"]
+        others = (part for part in self.parts.values() if part.name not in ("vae", "scheduler"))
+        encoder = [replace(vae, without=DECODING)] if Input.IMAGE in modality.allows else []
+        return (*others, *encoder, replace(vae, name=DECODER, without=ENCODING))
 
     def require(self, modality: Modality) -> None:
         """Raise `LoadFailed` where this folder cannot run `modality`."""

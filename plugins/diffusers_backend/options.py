@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 from marshmallow import Schema, fields, validate
 
+from plugins.diffusers_backend.fast.switches import FastField, Switches
 from router import ModelSpec
 
 DTYPES = ("auto", "bf16", "fp16", "fp32")
-# diffusers' own names, without the quantising ones: these change the speed, not the arithmetic
+DECODER_DTYPES = ("auto", "bf16", "fp32")
+# diffusers' own names, without the quantising ones: these change the speed, not the arithmetic; flash_4 is ours
 ATTENTION = (
     "auto",
     "native",
@@ -22,6 +24,7 @@ ATTENTION = (
     "_flash_3",
     "_flash_3_hub",
     "flash_4_hub",
+    "flash_4",
     "flex",
     "xformers",
 )
@@ -29,13 +32,29 @@ PROMPT_CACHE_BYTES = 64 * 2**20  # 16 prompts of 512 x 4096 in bf16
 MOST_CACHE_BYTES = 64 * 2**30
 
 
-class DiffusersOptions(Schema):
-    """Options of a `diffusers` model: number format, attention backend, bytes of prompt embeddings to keep."""
+class CommonOptions(Schema):
+    """What every backend takes that encodes prompts, and decodes latents, here.
+
+    Bytes of prompts to keep, the number format of the VAE's decoder, fast parts to use.
+    """
+
+    prompt_cache_bytes = fields.Integer(
+        load_default=PROMPT_CACHE_BYTES, strict=True, validate=validate.Range(min=0, max=MOST_CACHE_BYTES)
+    )
+    decoder_dtype = fields.String(load_default="auto", validate=validate.OneOf(DECODER_DTYPES))
+    fast = FastField(load_default=True)
+
+
+class DiffusersOptions(CommonOptions):
+    """Options of a `diffusers` model.
+
+    Number format, attention backend, whether the weights wait on the host, and the common ones.
+    """
 
     dtype = fields.String(load_default="auto", validate=validate.OneOf(DTYPES))
     attention = fields.String(load_default="auto", validate=validate.OneOf(ATTENTION))
-    prompt_cache_bytes = fields.Integer(
-        load_default=PROMPT_CACHE_BYTES, strict=True, validate=validate.Range(min=0, max=MOST_CACHE_BYTES)
+    group_offload = fields.Boolean(
+        load_default=False, truthy={True}, falsy={False}, error_messages={"invalid": "must be true or false"}
     )
 
 
@@ -45,8 +64,12 @@ class Options:
 
     dtype: str
     attention: str
+    group_offload: bool
     prompt_cache_bytes: int
+    decoder_dtype: str
+    fast: Switches
 
     @classmethod
     def of(cls, model: ModelSpec) -> Options:
-        return cls(**DiffusersOptions().load(dict(model.options)))
+        loaded = DiffusersOptions().load(dict(model.options))
+        return cls(**loaded | {"fast": Switches.of(loaded["fast"])})

@@ -10,8 +10,10 @@ from typing import Any
 
 import torch
 from diffusers.pipelines.wan.pipeline_wan import prompt_clean
+from torch.nn import functional
 
 TOKENS = 512  # what Wan was trained with; shorter prompts are padded to it
+STRIDE = 32  # tokens that are read are a multiple of it: some kernels are chosen by shape
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,14 @@ class PromptCache:
 
 
 @torch.no_grad()
-def encode(pipe: Any, text: str) -> Prompt:
-    """Return `text` as `pipe` itself would encode it."""
-    ids = pipe.tokenizer(prompt_clean(text)).input_ids
-    embeds, _ = pipe.encode_prompt(text, do_classifier_free_guidance=False, max_sequence_length=TOKENS)
-    return Prompt(embeds, len(ids))
+def encode(pipe: Any, text: str, device: str, short: bool) -> Prompt:
+    """Return `text` on `device`, as `pipe` itself would encode it.
+
+    With `short`, the encoder does not read the padding: no token of the text attends to it, and what comes out in its
+    place is zeros in any case.
+    """
+    count = len(pipe.tokenizer(prompt_clean(text)).input_ids)
+    read = min(TOKENS, -(-count // STRIDE) * STRIDE) if short else TOKENS
+    # without a device the pipeline looks for it in every module, which takes longer than to encode at toy size
+    embeds, _ = pipe.encode_prompt(text, do_classifier_free_guidance=False, max_sequence_length=read, device=device)
+    return Prompt(functional.pad(embeds, (0, 0, 0, TOKENS - read)), count)

@@ -17,25 +17,34 @@ from plugins.diffusers_backend.sample import denoise, pipeline
 from router import Frames, GenerationFailed, ModelSpec, NumericalError, Pixels, Report, Task
 
 
+def prepare(loaded: Loaded, task: Task) -> None:
+    """Encode the prompts of a task that comes next, so that it finds them."""
+    with _memory_for(task):
+        _prompts(loaded, pipeline(loaded, task), task)
+
+
 def run(model: ModelSpec, loaded: Loaded, task: Task, report: Report) -> Frames:
     """Return the frames of `task`; when it returns, the steps are done and the decoding has not begun."""
     with _memory_for(task):
         pipe = pipeline(loaded, task)
         _require_size(model, pipe, task)
-        prompt = _prompt(loaded, pipe, task.prompt)
-        warnings = prompt.warnings("prompt")
-        negative = None
-        if task.guidance_scale > 1:  # without guidance the pipelines have no use for it
-            negative = _prompt(loaded, pipe, task.negative_prompt)
-            warnings += negative.warnings("negative prompt")
+        prompt, negative = _prompts(loaded, pipe, task)
         latents = denoise(loaded, pipe, task, prompt, negative, report)
     _require_finite(model, task, latents)
-    frames = _decoded(loaded.parts["vae"], latents, task)
+    warnings = prompt.warnings("prompt") + (negative.warnings("negative prompt") if negative else ())
+    frames = _decoded(loaded.decoder, latents, task)
     return Frames(frames, task.num_frames, task.width, task.height, task.frames_per_second, warnings)
 
 
+def _prompts(loaded: Loaded, pipe: Any, task: Task) -> tuple[Prompt, Prompt | None]:
+    """Return the prompt and the negative one, for which the pipelines have no use without guidance."""
+    negative = _prompt(loaded, pipe, task.negative_prompt) if task.guidance_scale > 1 else None
+    return _prompt(loaded, pipe, task.prompt), negative
+
+
 def _prompt(loaded: Loaded, pipe: Any, text: str) -> Prompt:
-    return loaded.prompts.get(text, lambda: prompts.encode(pipe, text))
+    place = loaded.place
+    return loaded.prompts.get(text, lambda: prompts.encode(pipe, text, place.device, place.fast.short_text))
 
 
 def _decoded(vae: Any, latents: torch.Tensor, task: Task) -> Iterator[Pixels]:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler, WanImageToVideoPipeline, WanPipeline
+from diffusers import WanImageToVideoPipeline, WanPipeline
 from PIL import Image
 
 from plugins.diffusers_backend.checkpoint import IMAGE_TO_VIDEO
+from plugins.diffusers_backend.fast import loop
+from plugins.diffusers_backend.fast.loop import Stepped
+from plugins.diffusers_backend.fast.twin import is_hooked
+from plugins.diffusers_backend.fast.vae import FastVae
 from plugins.diffusers_backend.load import Loaded
 from plugins.diffusers_backend.prompts import Prompt
 from router import Pixels, Report, Task
@@ -20,8 +24,7 @@ ONLY_WITH_IMAGE = ("image_encoder", "image_processor")
 
 def pipeline(loaded: Loaded, task: Task) -> Any:
     """Return a pipeline for `task`: cheap, and with a scheduler that nobody else steps."""
-    shift = "shift" if issubclass(loaded.scheduler, FlowMatchEulerDiscreteScheduler) else "flow_shift"
-    scheduler = loaded.scheduler.from_config(loaded.scheduler_config, **{shift: task.flow_shift})
+    scheduler = loaded.schedulers.new(task.flow_shift)
     checkpoint = loaded.checkpoint
     if checkpoint.pipeline == IMAGE_TO_VIDEO or task.image is not None:
         pipe: Any = WanImageToVideoPipeline(
@@ -45,6 +48,32 @@ def denoise(
     loaded: Loaded, pipe: Any, task: Task, prompt: Prompt, negative: Prompt | None, report: Report
 ) -> torch.Tensor:
     """Return the latents of `task` after its last step, scaled as the transformer has them."""
+    stepped = _reporting(loaded, task, report)
+    if not _is_ours(loaded):
+        return _by_pipeline(loaded, pipe, task, prompt, negative, stepped)
+    images = [_picture(task.image), _picture(task.last_image)]
+    embeds = [each.embeds for each in (prompt, negative) if each is not None]
+    with _encoding(loaded, task):
+        return loop.denoise(pipe, loaded.networks, task, images, embeds, stepped, _weights(loaded, task))
+
+
+def _weights(loaded: Loaded, task: Task) -> torch.Tensor | None:
+    """Return those of the sums that the steps are; a GPU's time is not lost on small operations."""
+    if loaded.place.device != "cpu" or not loaded.place.fast.summed_steps:
+        return None
+    return loaded.schedulers.weights(task.flow_shift, task.steps)
+
+
+def _is_ours(loaded: Loaded) -> bool:
+    """Say whether our forward pass runs every transformer, and nothing was hooked into one since it was loaded."""
+    transformers = {name for name in loaded.parts if name.startswith("transformer")}
+    return loaded.networks.keys() == transformers and not any(is_hooked(loaded.parts[name]) for name in transformers)
+
+
+def _by_pipeline(
+    loaded: Loaded, pipe: Any, task: Task, prompt: Prompt, negative: Prompt | None, stepped: Stepped
+) -> torch.Tensor:
+    """Return the same by diffusers' own loop."""
     arguments: dict[str, Any] = {
         "prompt_embeds": prompt.embeds,
         "negative_prompt_embeds": None if negative is None else negative.embeds,
@@ -56,25 +85,39 @@ def denoise(
         # noise from the CPU is the same for every device
         "generator": torch.Generator("cpu").manual_seed(task.seed),
         "output_type": "latent",
-        "callback_on_step_end": _reporting(loaded, task, report),
+        "callback_on_step_end": _as_callback(stepped),
     }
     if loaded.checkpoint.boundary_ratio is not None:
         arguments["guidance_scale_2"] = task.guidance_scale_2
     if isinstance(pipe, WanImageToVideoPipeline):
         arguments |= {"image": _picture(task.image), "last_image": _picture(task.last_image)}
     try:
-        with loaded.encoding if task.image is not None else nullcontext():
+        with _encoding(loaded, task):
             return pipe(**arguments).frames
     finally:
         pipe.maybe_free_model_hooks()  # also clears what a step cache remembers of a run that was stopped
 
 
-def _reporting(loaded: Loaded, task: Task, report: Report) -> Callable[..., dict[str, Any]]:
+def _encoding(loaded: Loaded, task: Task) -> AbstractContextManager[Any]:
+    """Return what guards the state of diffusers' VAE while it encodes; ours has none."""
+    keeps_state = task.image is not None and not isinstance(loaded.parts["vae"], FastVae)
+    return loaded.encoding if keeps_state else nullcontext()
+
+
+def _reporting(loaded: Loaded, task: Task, report: Report) -> Stepped:
     colours = loaded.latent_map
 
+    def stepped(number: int, latents: torch.Tensor) -> None:
+        report(number, task.steps, None if colours is None else lambda: colours.picture(latents))
+
+    return stepped
+
+
+def _as_callback(stepped: Stepped) -> Callable[..., dict[str, Any]]:
+    """Return `stepped` as the pipelines call it."""
+
     def after_step(pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-        preview = None if colours is None else lambda: colours.picture(tensors["latents"])
-        report(step + 1, task.steps, preview)
+        stepped(step + 1, tensors["latents"])
         return {}
 
     return after_step

@@ -25,7 +25,7 @@ def check(settings: Settings, contract: str | None) -> None:
 
     And with settings and plugins: every problem at once, and an exit status above 0 when there is one.
     """
-    system = assemble(settings)
+    system = assemble(settings, serving=False)
     registry = system.registry
     for backend in system.plugins.backends.values():
         if missing(backend):

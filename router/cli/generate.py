@@ -51,6 +51,7 @@ def _with_options(command: Any) -> Any:
 )
 @click.option("--model", help="The model or route to use. [default: the models file's]")
 @click.option("--url", help=f"A running server, or 'embedded'. [default: {HERE} if one answers, else embedded]")
+@click.option("--key", envvar="FRAMEGATE_KEY", help="A key of that server; others here may read it. [FRAMEGATE_KEY]")
 @_with_options
 @with_settings
 def generate(
@@ -60,6 +61,7 @@ def generate(
     output: Path | None,
     model: str | None,
     url: str | None,
+    key: str | None,
     **options: Any,
 ) -> None:
     """Make a video from PROMPT, and from an image where one is given."""
@@ -67,7 +69,7 @@ def generate(
         raise click.BadParameter(f"there is no folder {output.parent}", param_hint="--output")
     if output is not None and output.suffix not in SUFFIXES:
         raise click.BadParameter(f"a video is .mp4, an image .png, got {output.name}", param_hint="--output")
-    server = _server(settings, url)
+    server = _server(settings, url, key)
     still = output is not None and output.suffix == ".png"
     job = server.call("POST", "/v1/responses", _body(prompt, image, model, options, still))
     with server.working(job["id"].partition("_")[2]):
@@ -82,8 +84,8 @@ def generate(
     click.echo(f"{path} (seed {done['provider_options']['video']['seed']}, {done['model']})")
 
 
-def _server(settings: Settings, url: str | None) -> Server:
-    remote = Remote(url or HERE)
+def _server(settings: Settings, url: str | None, key: str | None) -> Server:
+    remote = Remote(url or HERE, key)
     if url != EMBEDDED and (url or remote.answers()):
         return remote
     return Embedded(settings, devices(())[0])

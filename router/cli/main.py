@@ -5,10 +5,13 @@ from __future__ import annotations
 import sys
 
 import click
+from sqlalchemy.exc import SQLAlchemyError
 
 from registry import RegistryError
-from router.cli import check, generate, models, processes, pull
-from router.errors import RouterError
+from router.cli import check, deploy, doctor, generate, keys, models, processes, pull, reload
+from router.cli.finding import find_model
+from router.cli.options import share
+from router.errors import RouterError, is_disk_full, is_unwritable
 from router.plugins import Plugins, find
 from router.settings import Settings
 
@@ -19,18 +22,42 @@ def cli() -> None:
     """Serve generated video: many models, one URL."""
 
 
-for command in (processes.serve, processes.engine, models.models, check.check, pull.pull, generate.generate):
+for command in (
+    processes.serve,
+    processes.web,
+    processes.engine,
+    reload.reload,
+    models.models,
+    check.check,
+    doctor.doctor,
+    pull.pull,
+    generate.generate,
+    keys.keys,
+    deploy.deploy,
+):
     cli.add_command(command)
+
+
+def _add_commands_of_plugins() -> None:
+    ours = set(cli.commands)
+    Plugins(find(Settings.from_environ().plugins)).hook.add_commands(cli=cli)
+    for name in cli.commands.keys() - ours:
+        share(cli.commands[name])
 
 
 def main() -> None:
     """Run the command line; what is wrong is one message on standard error and an exit status above 0."""
     try:
-        Plugins(find(Settings.from_environ().plugins)).hook.add_commands(cli=cli)
-        cli()
+        if sys.argv[1:2] != ["doctor"]:  # which says itself what is wrong with settings and plugins
+            _add_commands_of_plugins()
+        cli(obj=find_model)
     except RegistryError as error:
         sys.exit(str(error))
     except RouterError as error:
         sys.exit(f"framegate: {error.message}")
+    except (SQLAlchemyError, OSError) as error:
+        if not (is_disk_full(error) or is_unwritable(error)):
+            raise
+        sys.exit(f"framegate: nothing could be written: {getattr(error, 'orig', error)}")
     except KeyboardInterrupt:
         sys.exit("stopped")

@@ -1,4 +1,4 @@
-"""`framegate models`: what is served, by whom, where the weights are, and what is loaded."""
+"""`framegate models`: what is served, by whom, who else could run it, where the weights are, and what is loaded."""
 
 from __future__ import annotations
 
@@ -7,41 +7,60 @@ from collections.abc import Sequence
 import click
 
 from router.cli.options import with_single_model
+from router.cli.table import show
+from router.plugins import missing
 from router.settings import Settings
 from router.system import System, assemble
+from router.values import EngineState, Held
 
-HEADINGS = ("NAME", "MODALITY", "BACKEND", "WEIGHTS", "STATE", "SOURCE")
+HEADINGS = ("NAME", "MODALITY", "BACKEND", "RUNS ON", "WEIGHTS", "STATE", "SOURCE")
 
 
 @click.command()
 @with_single_model
 def models(settings: Settings) -> None:
     """Show a table of models and routes."""
-    system = assemble(settings)
-    rows = [HEADINGS, *_models(system), *_routes(system)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
-    for row in rows:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    system = assemble(settings, serving=False)
+    show([HEADINGS, *_models(system), *_routes(system)])
 
 
 def _models(system: System) -> Sequence[tuple[str, ...]]:
-    loaded = {name: engine.device for engine in system.engines.alive() for name in engine.resident}
+    engines = system.engines.alive()
+    able = {name for name, backend in system.plugins.backends.items() if not missing(backend)}
     return [
         (
             _marked(system, model.name),
             model.modality.word,
             model.backend,
+            ", ".join(name for name in system.weights.engines(model) if name == model.backend or name in able) or "-",
             system.weights.state(model),
-            f"loaded on {loaded[model.name]}" if model.name in loaded else "not loaded",
+            _state(model.name, engines),
             str(system.weights.locate(model) or model.source or "-"),
         )
         for model in system.registry.models
     ]
 
 
+def _state(name: str, engines: Sequence[EngineState]) -> str:
+    """Return where a model is, and how much of that device it holds alone and with others."""
+    said = []
+    for engine in engines:
+        if name in engine.resident:
+            held = engine.memory.get(name, Held(0, 0))
+            shared = f" + {_gigabytes(held.shared)} shared" if held.shared else ""
+            said.append(f"loaded on {engine.device} ({_gigabytes(held.owned)}{shared})")
+        elif name in engine.warm:
+            said.append(f"warm beside {engine.device}")
+    return ", ".join(said) or "cold"
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 1e9:.3g} GB"
+
+
 def _routes(system: System) -> Sequence[tuple[str, ...]]:
     return [
-        (_marked(system, route.name), "route", "-", "-", "-", ", ".join(route.members))
+        (_marked(system, route.name), "route", "-", "-", "-", "-", ", ".join(route.members))
         for route in system.registry.routes
     ]
 

@@ -11,11 +11,13 @@ import click
 
 from router.settings import Settings, variable
 
-SHARED = (
-    click.option("--models", metavar="FILE", help="The models file. [FRAMEGATE_MODELS]"),
-    click.option("--data", metavar="FOLDER", help="The data folder. [FRAMEGATE_DATA]"),
-    click.option("--plugin", "plugins", multiple=True, metavar="PATH", help="A plugin file or folder; repeatable."),
-)
+SHARED = {
+    "models": click.option("--models", metavar="FILE", help="The models file. [FRAMEGATE_MODELS]"),
+    "data": click.option("--data", metavar="FOLDER", help="The data folder. [FRAMEGATE_DATA]"),
+    "plugins": click.option(
+        "--plugin", "plugins", multiple=True, metavar="PATH", help="A plugin file or folder; repeatable."
+    ),
+}
 SINGLE = click.option(
     "--model", "single", metavar="REPO_OR_FOLDER", help="One model instead of a models file. [FRAMEGATE_MODEL]"
 )
@@ -27,17 +29,46 @@ def with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def run(**arguments: Any) -> Any:
-        for option, setting in (("models", "models"), ("data", "data"), ("single", "model"), ("backend", "backend")):
-            if (value := arguments.pop(option, None)) is not None:
-                os.environ[variable(setting)] = value
-        if plugins := arguments.pop("plugins"):
-            known = os.environ.get(variable("plugins"), "")
-            os.environ[variable("plugins")] = os.pathsep.join(filter(None, [known, *plugins]))
-        return command(Settings.from_environ(), **arguments)
+        others = _without_shared(arguments)
+        return command(Settings.from_environ(), **others)
 
-    for option in reversed(SHARED):
+    for option in reversed(SHARED.values()):
         run = option(run)
     return run
+
+
+def share(command: click.Command) -> None:
+    """Give a plugin's command, and those below it, the shared options that it lacks; it reads the environment."""
+    if isinstance(command, click.Group):
+        for below in command.commands.values():
+            share(below)
+        return
+    own = {parameter.name for parameter in command.params}
+    lacking = {name: option for name, option in SHARED.items() if name not in own}
+    if not lacking:
+        return  # all its own, or done under another name
+    inner = command.callback or (lambda: None)
+
+    @functools.wraps(inner)
+    def run(**arguments: Any) -> Any:
+        shared = {name: arguments.pop(name) for name in lacking}
+        _without_shared({"plugins": (), **shared})
+        return inner(**arguments)
+
+    command.callback = run
+    for option in lacking.values():
+        option(command)
+
+
+def _without_shared(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Turn the shared options into variables of the environment, and return the others."""
+    for option, setting in (("models", "models"), ("data", "data"), ("single", "model"), ("backend", "backend")):
+        if (value := arguments.pop(option, None)) is not None:
+            os.environ[variable(setting)] = value
+    if plugins := arguments.pop("plugins"):
+        known = os.environ.get(variable("plugins"), "")
+        os.environ[variable("plugins")] = os.pathsep.join(filter(None, [known, *plugins]))
+    return arguments
 
 
 def with_single_model(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,54 +1,89 @@
-"""`framegate serve` and `framegate engine`: the processes of a server, kept alive."""
+"""`framegate serve`, `web` and `engine`: the processes of a server, kept alive."""
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import sys
+from collections.abc import Callable
+from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import click
+from sqlalchemy.exc import SQLAlchemyError
 
 import router
+from registry import RegistryError
 from router import logs
 from router.cli.options import with_single_model
 from router.engine.device import devices, hold
-from router.errors import BootError
+from router.errors import BootError, RouterError
+from router.permissions import around, listed, open_to_all
 from router.settings import Settings
-from router.supervisor import BEATS, PARENT, Child, Supervisor
-from router.system import assemble
+from router.supervisor import BEATS, CANNOT_START, HUNG, PARENT, Child, Supervisor
+from router.system import System, assemble, require_keys
 from router.values import Phase
 
 CODE = Path(router.__file__).parents[1]
 GUNICORN_CONF = CODE / "router" / "deploy" / "gunicorn.conf.py"
 PYTHON = (sys.executable, "-P", "-m")  # without the working folder on the path
 GRACEFUL_SECONDS = 5  # `serve` stops within ten
+log = logging.getLogger(__name__)
 
 device_option = click.option(
     "--device", "asked", multiple=True, help="cpu, cuda:0, ... or all; repeatable. [default: every GPU, else cpu]"
 )
 
 
+def listens(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give `command` the options that say where to listen."""
+    for option in (
+        click.option("--socket", "path", metavar="PATH", help="Listen on this unix socket instead."),
+        click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535)),
+        click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen."),
+    ):
+        command = option(command)
+    return command
+
+
 @click.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
-@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535))
-@click.option("--socket", "path", metavar="PATH", help="Listen on this unix socket instead.")
+@listens
 @device_option
 @with_single_model
 def serve(settings: Settings, host: str, port: int, path: str | None, asked: tuple[str, ...]) -> None:
     """Serve: the web half, and one engine per device.
 
     Runs until SIGTERM or Ctrl-C, and then stops within ten seconds; jobs that were running go on at the next start.
+    SIGHUP does what `framegate reload` does.
     """
-    _prepare(settings)
+    system = _prepare(settings)
     chosen = devices(asked)
     if path is None:
+        _require_keys(system, host)
         _require_free(host, port)
     for device in chosen:
         with hold(settings.data, device):
             pass  # said here, once, before anything looks ready
-    bind = f"unix:{Path(path).absolute()}" if path else f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    sys.exit(Supervisor([_web(bind), *(_engine(device, settings) for device in chosen)]).run())
+    web = _web(_address(host, port, path))
+    children = [web, *(_engine(device, settings) for device in chosen)]
+    sys.exit(Supervisor(children, partial(_reload, system)).run())
+
+
+@click.command()
+@listens
+@with_single_model
+def web(settings: Settings, host: str, port: int, path: str | None) -> None:
+    """Run the web half, and no engine.
+
+    This process becomes gunicorn; where systemd passes sockets, it listens on those. SIGHUP reads the models file
+    again: those who wait stay with the old web processes. SIGTERM tells them to come back, and ends it.
+    """
+    _prepare(settings)
+    os.chdir(CODE)
+    os.execv(sys.executable, (*_gunicorn(_address(host, port, path)), "wsgi:app"))
 
 
 @click.command()
@@ -56,15 +91,66 @@ def serve(settings: Settings, host: str, port: int, path: str | None, asked: tup
 @with_single_model
 def engine(settings: Settings, asked: tuple[str, ...]) -> None:
     """Run one engine per device, and no web half."""
-    _prepare(settings)
-    sys.exit(Supervisor([_engine(device, settings) for device in devices(asked)]).run())
+    system = _prepare(settings)
+    sys.exit(Supervisor([_engine(device, settings) for device in devices(asked)], partial(_reload, system)).run())
 
 
-def _prepare(settings: Settings) -> None:
+def _prepare(settings: Settings) -> System:
     """Ready this process and what its children inherit; every problem of plugins and models is said here, once."""
     logs.configure(settings)
     settings.export()
-    assemble(settings)
+    system = assemble(settings)
+    _warn_of_open_files(system)
+    return system
+
+
+def _warn_of_open_files(system: System) -> None:
+    """Say once, before anything is served, what everybody may change of what this server runs and reads."""
+    settings, models = system.settings, system.registry.models
+    folders = {model.name: system.weights.locate(model) for model in models if model.source is not None}
+    kept = {
+        "the plugins": settings.plugins,
+        "the models file": (settings.models,) if settings.model is None else (),
+        **{f"the weights of {name}": (folder,) for name, folder in folders.items() if folder is not None},
+    }
+    for what, paths in kept.items():
+        if found := [path for path in around(paths) if open_to_all(path)]:
+            log.warning("everybody may change %s: %s; chmod o-w what is yours", what, listed(found))
+
+
+def _require_keys(system: System, host: str) -> None:
+    """End this process where strangers could call and nobody has a key; systemd need not start it again."""
+    try:
+        if not _is_loopback(host):
+            require_keys(system)
+    except BootError as error:
+        print(f"framegate cannot start: {error.message}", file=sys.stderr)
+        sys.exit(CANNOT_START)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _reload(system: System) -> None:
+    """Publish the models file for all processes; whatever is wrong is logged, and changes nothing."""
+    try:
+        for line in system.registries.reload():
+            log.info("%s", line)
+    except RegistryError as error:
+        log.error("what is served stays as it is, for the models file cannot be:\n%s", error)
+    except (RouterError, SQLAlchemyError, OSError) as error:
+        log.error("the models file could not be published: %s", error)
+
+
+def _address(host: str, port: int, path: str | None) -> str:
+    """Return where to listen, in gunicorn's words."""
+    if path:
+        return f"unix:{Path(path).absolute()}"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _require_free(host: str, port: int) -> None:
@@ -81,11 +167,14 @@ def _require_free(host: str, port: int) -> None:
 
 
 def _web(bind: str) -> Child:
-    command = (*PYTHON, "gunicorn", "-c", str(GUNICORN_CONF), "-b", bind)
     graceful = ("--graceful-timeout", str(GRACEFUL_SECONDS))
     environ = {"FRAMEGATE_PARENT": PARENT, "FRAMEGATE_BEATS": BEATS}
     # gunicorn puts its working folder first on the path, and a wsgi.py of somebody else may lie in ours
-    return Child("web", (*command, *graceful, "wsgi:app"), environ, folder=CODE)
+    return Child("web", (*_gunicorn(bind), *graceful, "wsgi:app"), environ, folder=CODE)
+
+
+def _gunicorn(bind: str) -> tuple[str, ...]:
+    return (*PYTHON, "gunicorn", "-c", str(GUNICORN_CONF), "-b", bind)
 
 
 def _engine(device: str, settings: Settings) -> Child:
@@ -95,7 +184,7 @@ def _engine(device: str, settings: Settings) -> Child:
         Phase.STEP: settings.stall_step_seconds,
         Phase.DECODE: settings.stall_decode_seconds,
     }
-    command = (*PYTHON, "router.engine", device, PARENT, BEATS)
+    command = (*PYTHON, "router.engine", device, PARENT, BEATS, HUNG)
     # OpenMP's threads wait by spinning, which costs a CPU engine a factor of six when anything else is busy.
     patience = {"OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE")}
     return Child(f"engine {device}", command, patience, stall)

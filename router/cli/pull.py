@@ -22,8 +22,9 @@ def pull(settings: Settings, names: tuple[str, ...]) -> None:
     """Fetch weights from the hub.
 
     MODEL is a name from the models file, a route, or a hub id; the files go into the hub's local cache.
+    What broke off goes on where it was, and what an engine fetches already is waited for.
     """
-    system = assemble(settings)
+    system = assemble(settings, serving=False)
     for name in names:
         for model in _named(system, name):
             if is_hub_id(model.source):

@@ -13,6 +13,7 @@ from threading import Thread
 from typing import Any, Protocol
 
 from router import logs
+from router.api_keys import LOCAL
 from router.engine import encode
 from router.engine.device import hold
 from router.engine.worker import Worker
@@ -20,7 +21,6 @@ from router.errors import BootError, RouterError
 from router.settings import Settings
 from router.system import assemble
 from router.web import create_app
-from router.web.access import owner
 
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy is of no use on this machine
 
@@ -39,10 +39,11 @@ class Server(Protocol):
 
 
 class Remote:
-    """A running server."""
+    """A running server, and the key that it asks for."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, key: str | None = None) -> None:
         self._url = url.rstrip("/")
+        self._key = key
 
     def answers(self) -> bool:
         try:
@@ -68,9 +69,13 @@ class Remote:
         url = path if "://" in path else self._url + path
         headers = {"content-type": "application/json"} if data else {}
         try:
-            return DIRECT.open(urllib.request.Request(url, data, headers, method=method), timeout=timeout)
+            request = urllib.request.Request(url, data, headers, method=method)
+            if self._key and url.startswith(f"{self._url}/"):  # nobody else's to know, wherever an answer leads
+                request.add_unredirected_header("authorization", f"Bearer {self._key}")
+            return DIRECT.open(request, timeout=timeout)
         except urllib.error.HTTPError as error:
-            raise CallFailed(_said(error.read(), error.code)) from None
+            hint = "; --key or FRAMEGATE_KEY gives one" if error.code == 401 else ""
+            raise CallFailed(_said(error.read(), error.code) + hint) from None
         except (OSError, ValueError, HTTPException) as error:
             reason = getattr(error, "reason", error)
             raise CallFailed(f"no server answers at {self._url}: {reason}") from None
@@ -82,7 +87,8 @@ class Embedded:
     def __init__(self, settings: Settings, device: str) -> None:
         logs.configure(replace(settings, log_level="WARNING"))  # the progress bar says the rest
         encode.require()
-        self._system = assemble(settings, plugins=[encode])
+        free = replace(settings, no_auth=True)  # whoever can read the store needs no key
+        self._system = assemble(free, plugins=[encode], serving=False)
         self._client = create_app(self._system).test_client()
         self._device = device
 
@@ -100,7 +106,7 @@ class Embedded:
 
     @contextmanager
     def working(self, job_id: str) -> Iterator[None]:
-        job = self._system.jobs.get(job_id, owner())
+        job = self._system.jobs.get(job_id, LOCAL)
         if job is None or any(job.model in engine.models for engine in self._system.engines.alive()):
             yield  # an engine on this data folder does it
             return
@@ -111,7 +117,7 @@ class Embedded:
             with hold(self._system.settings.data, self._device), _in_thread(worker, job_id):
                 yield
         except BootError:
-            self._system.jobs.delete(job_id, owner())  # nobody would ever do it
+            self._system.jobs.delete(job_id, LOCAL)  # nobody would ever do it
             self._system.artifacts.delete(job_id)
             raise
 

@@ -6,14 +6,14 @@ import os
 import signal
 import sys
 import time
-from ipaddress import ip_address
 from types import FrameType
 
 from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker
 
+from router import logs
 from router.settings import Settings
-from router.supervisor import CANNOT_START, die_with
+from router.supervisor import die_with
 
 settings = Settings.from_environ()
 
@@ -22,57 +22,71 @@ worker_class = "gthread"
 workers = settings.workers
 threads = settings.threads
 keepalive = 75
+limit_request_line = 8190  # as much as nginx lets through, so that too long is said in one place
 timeout = 60  # a worker that does not answer the master; requests may take longer
 graceful_timeout = int(settings.wait_seconds) + 30  # what is cut after this gets no clean-up
 control_socket_disable = True
 forwarder_headers = ""  # no header of a caller's may set SCRIPT_NAME or PATH_INFO
+forwarded_allow_ips = ",".join(map(str, settings.proxies))
+secure_scheme_headers = {"X-FORWARDED-PROTO": "https"}
 loglevel = "warning"
 
-
-served = mmap.mmap(-1, 1)  # shared with the workers: 1 once one of them was ready
+SERVED, STOPPING = 0, 1  # what each byte that master and workers share says
 
 
 def on_starting(server: Arbiter) -> None:
+    logs.configure(settings)
+    server.log.error_log.handlers.clear()  # its lines go where ours go, in the same form
+    server.log.error_log.propagate = True
+    server.shared = mmap.mmap(-1, 2)  # not of this module, which each reload runs again
     if "FRAMEGATE_PARENT" in os.environ:
         die_with(int(os.environ["FRAMEGATE_PARENT"]))
-    strangers = [address for address in server.cfg.address if isinstance(address, tuple) and not _loopback(address[0])]
-    if strangers and not settings.no_auth:
-        print(
-            f"framegate cannot start: {strangers[0][0]} is open to others, and nobody needs a key yet. "
-            "Listen on 127.0.0.1, ::1 or a unix socket, or set FRAMEGATE_NO_AUTH=1.",
-            file=sys.stderr,
-        )
-        sys.exit(CANNOT_START)
 
 
 def when_ready(server: Arbiter) -> None:
+    _stop_at_once(server)
     for listener in server.LISTENERS:
-        print(f"Server ready on {listener}", file=sys.stderr, flush=True)
+        if settings.log_format == "json":
+            logging.getLogger("router.web").info("Server ready on %s", listener)
+        else:
+            print(f"Server ready on {listener}", file=sys.stderr, flush=True)
+
+
+def _stop_at_once(server: Arbiter) -> None:
+    """Tell the workers at SIGTERM that all of this stops, even while the master waits for those of a reload."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if os.getpid() == server.pid:
+            server.shared[STOPPING] = 1
+            server.kill_workers(signal.SIGTERM)
+        server.signal(number, frame)
+
+    signal.signal(signal.SIGTERM, stop)
 
 
 def post_fork(server: Arbiter, worker: Worker) -> None:
+    worker.shared = server.shared
     if "FRAMEGATE_PARENT" in os.environ:
         die_with(server.pid)
 
 
 def worker_exit(server: Arbiter, worker: Worker) -> None:
     """Let a worker that cannot start be tried again where others serve: its exit status would end them all."""
-    if served[0] and not worker.booted:
+    if server.shared[SERVED] and not worker.booted:
         time.sleep(1)
         os._exit(1)
 
 
 def post_worker_init(worker: Worker) -> None:
-    """Say that the web half serves.
+    """Say that the web half serves, and answer those who wait when it stops.
 
-    Where this worker is told to stop at once (SIGQUIT, which gunicorn makes of a SIGINT), and at any stop under
-    `framegate serve`, the waiting are answered first; else, at a reload, they get their videos from the old worker.
+    At a reload they get their videos from the old workers.
     """
-    served[0] = 1
+    worker.shared[SERVED] = 1
     logging.getLogger("router.web").info("web worker %d takes requests", worker.pid)
-    _drain_at(signal.SIGQUIT, worker)
-    if "FRAMEGATE_PARENT" in os.environ:
-        _drain_at(signal.SIGTERM, worker)
+    _drain_at(signal.SIGQUIT, worker)  # gunicorn makes it of a SIGINT
+    _drain_at(signal.SIGTERM, worker)
+    if "FRAMEGATE_BEATS" in os.environ:
         os.write(int(os.environ["FRAMEGATE_BEATS"]), b"serve\n")
 
 
@@ -80,15 +94,9 @@ def _drain_at(number: signal.Signals, worker: Worker) -> None:
     leave = signal.getsignal(number)
 
     def drain(number: int, frame: FrameType | None) -> None:
-        worker.wsgi.waiting.drain()
+        if number == signal.SIGQUIT or worker.shared[STOPPING]:
+            worker.wsgi.waiting.drain()
         if callable(leave):
             leave(number, frame)
 
     signal.signal(number, drain)
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

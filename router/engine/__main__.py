@@ -1,4 +1,4 @@
-"""An engine process: `python -m router.engine DEVICE [PARENT BEATS]`, started and watched by a supervisor."""
+"""An engine process: `python -m router.engine DEVICE PARENT BEATS HUNG`, started and watched by a supervisor."""
 
 from __future__ import annotations
 
@@ -33,21 +33,23 @@ class Beats:
             os.write(self._pipe, f"{phase or 'idle'}\n".encode())
 
 
-def main(device: str, parent: int, pipe: int) -> None:
+def main(device: str, parent: int, pipe: int, hung: str) -> None:
+    """Run an engine until it is told to stop; `hung` is the phase in which the one before it hung, or empty."""
     die_with(parent)
     settings = Settings.from_environ()
     logs.configure(settings)
     with hold(settings.data, device):
         worker = Worker(assemble(settings, plugins=[encode]), device, Beats(pipe))
+        logs.name_engine(worker.id)
         encode.require()  # after what the models need, which brings it
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: worker.keeper.stop())
-        worker.run()
+        worker.run(Phase(hung) if hung else None)
 
 
 if __name__ == "__main__":
     try:
-        main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+        main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])
     except (BootError, RegistryError) as error:
         print(f"the engine cannot start:\n{error}", file=sys.stderr)
         sys.exit(CANNOT_START)

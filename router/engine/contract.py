@@ -40,7 +40,7 @@ class Subject:
         return loaded
 
     def unload(self) -> None:
-        self._plugins.hook_for("unload_model", self.model)(model=self.model, loaded=self.loaded)
+        self._plugins.hook_for("unload_model", self.model)(model=self.model, loaded=self.loaded, gone=True)
 
     def generate(self, task: Task, report: Callable[..., None] = lambda *_: None) -> Frames:
         frames = self._plugins.hook_for("generate", self.model)(

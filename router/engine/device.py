@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from router.errors import BootError
 
@@ -31,9 +32,7 @@ def devices(asked: tuple[str, ...]) -> tuple[str, ...]:
 @contextmanager
 def hold(data: Path, device: str) -> Iterator[None]:
     """Hold `device` while the block runs; raise `BootError` when another engine on this data folder keeps it."""
-    folder = data / "devices"
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / f"{device.replace(':', '-')}.lock", "a") as lock:
+    with _opened(data / "devices" / f"{device.replace(':', '-')}.lock") as lock:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not _locked(lock.fileno()):
             if time.monotonic() > deadline:
@@ -43,6 +42,33 @@ def hold(data: Path, device: str) -> Iterator[None]:
                 )
             time.sleep(0.1)
         yield
+
+
+def _opened(path: Path) -> IO[str]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return open(path, "a")
+    except OSError as error:
+        raise BootError(f"{path} cannot be written: {error.strerror}; 'framegate doctor' says more") from error
+
+
+def memory(device: str) -> int:
+    """Return the bytes of memory of a device; of `cpu` they are the machine's."""
+    if not device.startswith("cuda"):
+        return _host_memory()
+    import torch  # an engine of a GPU has it
+
+    return int(torch.cuda.get_device_properties(device).total_memory)
+
+
+def _host_memory() -> int:
+    """Return the machine's memory, or what a container leaves of it."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
+    except (OSError, ValueError):  # no such file, or "max"
+        return machine
+    return min(machine, limit)
 
 
 def _locked(file: int) -> bool:

@@ -79,7 +79,7 @@ class Keeper:
     def _keep(self) -> None:
         with self._lock:
             if self._lease is not None and not self._jobs.renew(self._lease):
-                log.info("lost the lease of job %s", self._lease.job)
+                log.info("lost the lease of job %s", self._lease.job, extra={"job": self._lease.job})
                 self._lease = None
         for job in self._jobs.expire():
             self._plugins.announce(job)
@@ -90,5 +90,5 @@ class Keeper:
         """Release what is held; the caller has the lock."""
         lease, self._lease = self._lease, None
         if lease is not None and (job := self._jobs.release(lease)):
-            log.info("gave job %s back to the queue", lease.job)
+            log.info("gave job %s back to the queue", lease.job, extra={"job": lease.job})
             self._plugins.announce(job)

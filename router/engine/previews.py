@@ -6,13 +6,11 @@ import logging
 import time
 from collections.abc import Callable
 
-import cv2
-
 from router.artifacts import ArtifactStore
-from router.values import Pixels, Preview
+from router.images.stills import preview_of
+from router.values import Preview
 
 SECONDS = 1.0  # between two previews
-SIDE = 256  # the longer one, in pixels
 log = logging.getLogger(__name__)
 
 
@@ -30,7 +28,7 @@ class Previews:
         if self._now() < self._next:
             return
         try:
-            self._artifacts.put_preview(self._job, _encoded(preview()))
+            self._artifacts.put_preview(self._job, preview_of(preview()))
         except Exception:
             log.exception("no preview for this job")
             self._next = float("inf")
@@ -39,15 +37,3 @@ class Previews:
 
     def clear(self) -> None:
         self._artifacts.drop_preview(self._job)
-
-
-def _encoded(pixels: Pixels) -> bytes:
-    """Return a JPEG of the picture, its longer side at `SIDE`; a WebP would take thirty times as long."""
-    height, width = pixels.shape[:2]
-    scale = SIDE / max(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    shown = cv2.resize(pixels[..., ::-1], size, interpolation=cv2.INTER_CUBIC)
-    done, data = cv2.imencode(".jpg", shown)
-    if not done:
-        raise ValueError(f"a preview must be uint8 of (height, width, 3), got {pixels.dtype} of {pixels.shape}")
-    return data.tobytes()

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Generator
 from typing import Protocol
 
+from sqlalchemy.exc import SQLAlchemyError
+
+from router.engine.measuring import Measuring
 from router.engine.previews import Previews
-from router.errors import JobCancelled
+from router.errors import JobCancelled, TimedOut
 from router.jobs import JobStore
 from router.values import Frames, Lease, Phase, Pixels, Preview, Progress
 
 WRITE_SECONDS = 0.1  # progress that comes faster is not stored
 CHECK_SECONDS = 0.02  # and within this of the last look at the store, it is not looked at again
 SPAN = {Phase.DOWNLOAD: (0, 0), Phase.LOAD: (0, 0), Phase.STEP: (0, 90), Phase.DECODE: (90, 99)}  # percent of the job
+
+log = logging.getLogger(__name__)
 
 
 class Beat(Protocol):
@@ -22,14 +28,35 @@ class Beat(Protocol):
     def __call__(self, phase: Phase | None) -> None: ...
 
 
-class Reporter:
-    """Makes the `report` that each phase of one attempt is given."""
+class Phases(Protocol):
+    """Makes the `report` of a phase."""
 
-    def __init__(self, store: JobStore, lease: Lease, beat: Beat, previews: Previews) -> None:
+    def phase(self, phase: Phase) -> Callable[..., None]: ...
+
+
+class Beating:
+    """Reports for what is no job's: they keep the supervisor from taking the engine for hung."""
+
+    def __init__(self, beat: Beat) -> None:
+        self._beat = beat
+
+    def phase(self, phase: Phase) -> Callable[..., None]:
+        return lambda *_, **__: self._beat(phase)
+
+
+class Reporter:
+    """Makes the `report` that each phase of one attempt is given; the attempt may take so many `seconds`."""
+
+    def __init__(
+        self, store: JobStore, lease: Lease, beat: Beat, previews: Previews, measuring: Measuring, *, seconds: float
+    ) -> None:
+        self._seconds = seconds
+        self._began = time.monotonic()
         self._store = store
         self._lease = lease
         self._beat = beat
         self._previews = previews
+        self._measuring = measuring
         self._written = 0.0
         self._checked = 0.0
         self.current = Phase.LOAD
@@ -60,11 +87,28 @@ class Reporter:
     def _report(self, phase: Phase, done: int, total: int) -> None:
         changed, self.current = phase is not self.current, phase
         self._beat(phase)
-        if not self._stored(changed, _progress(phase, done, total)):
+        self._measuring.reported(phase, done)
+        progress = _progress(phase, done, total, self._measuring.watch.remaining(phase, done, total))
+        if not self._stored(changed, progress):
             raise JobCancelled(f"job {self._lease.job} is no longer this engine's")
+        if time.monotonic() - self._began > self._seconds:
+            raise TimedOut(
+                f"the job was at {done} of {total} in phase {phase} after {self._seconds:g} seconds, the longest that "
+                "it may run: ask for fewer steps, fewer frames or a smaller size"
+            )
 
     def _stored(self, changed: bool, progress: Progress) -> bool:
-        """Store the progress if it is time to; return False when the lease is known to be lost."""
+        """Store the progress if it is time to; return False when the lease is known to be lost.
+
+        A store that does not answer ends no job: whoever finishes one must hold the lease then.
+        """
+        try:
+            return self._written_or_held(changed, progress)
+        except SQLAlchemyError as error:
+            log.warning("the store did not take the progress: %s", getattr(error, "orig", error))
+            return True
+
+    def _written_or_held(self, changed: bool, progress: Progress) -> bool:
         now = time.monotonic()
         if changed or now - self._written >= WRITE_SECONDS:
             self._written = self._checked = now
@@ -75,6 +119,6 @@ class Reporter:
         return True
 
 
-def _progress(phase: Phase, done: int, total: int) -> Progress:
+def _progress(phase: Phase, done: int, total: int, remaining: float | None) -> Progress:
     start, end = SPAN[phase]
-    return Progress(phase, done, total, start + (end - start) * done // max(total, 1))
+    return Progress(phase, done, total, start + (end - start) * done // max(total, 1), remaining)

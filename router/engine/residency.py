@@ -1,18 +1,21 @@
-"""What stays loaded on a device: the most recently used models."""
+"""What stays loaded on a device: the most recently used models that its memory holds."""
 
 from __future__ import annotations
 
 import logging
 from collections import OrderedDict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from registry import ModelSpec
+from router.engine.device import memory
+from router.engine.digests import Digests
 from router.engine.pool import PartPool
-from router.engine.reporting import Reporter
+from router.engine.reporting import Phases
 from router.errors import LoadFailed, OutOfMemory
 from router.system import System
-from router.values import Phase
+from router.values import Held, Phase
 
 log = logging.getLogger(__name__)
 
@@ -26,41 +29,91 @@ class Resident:
 
 
 class Residency:
-    """At most `settings.resident_models` models of one device; shared parts are held once."""
+    """The models of one device, within the settings' budgets; parts that several have are there once.
+
+    Those used longest ago leave first, to the host where there is room; pinned ones stay.
+    """
 
     def __init__(self, system: System, device: str) -> None:
         self._system = system
         self._device = device
         self._models: OrderedDict[str, Resident] = OrderedDict()
-        self._pool = PartPool()
+        self.memory: Mapping[str, Held] = {}  # bytes of weights by model, as of the last change
+        self.warm: tuple[str, ...] = ()  # those that left and whose parts are all here still
+        self._pool = PartPool(
+            budget=self._for_weights,
+            warm_budget=system.settings.warm_budget.of(memory("cpu")),
+            digests=Digests(system.settings.data / "digests.json"),
+            make_room=self._evict,
+        )
 
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(self._models)
 
-    def get(self, model: ModelSpec, reporter: Reporter) -> Resident:
-        """Return the model, loading it if need be; raises what `load_model` raises."""
+    def _for_weights(self) -> int:
+        budget = self._system.settings.memory_budget.of(memory(self._device))
+        return budget - self._system.settings.activation_reserve.of(budget)
+
+    def get(self, model: ModelSpec, reporter: Phases) -> Resident:
+        """Return the model, loading it if need be; raises what `load_model` raises.
+
+        One that an earlier revision has under this name leaves, unless what is loaded for it serves both.
+        """
+        if (known := self._models.get(model.name)) is not None and not self._keep(known, model):
+            self._forget(model.name)
         if model.name not in self._models:
-            self._make_room(self._system.settings.resident_models - 1)
+            while len(self._models) >= self._system.settings.resident_models and self._evict():
+                pass
             self._models[model.name] = self._load_or_retry(model, reporter)
+            self._take_stock()
         self._models.move_to_end(model.name)
         return self._models[model.name]
 
-    def clear(self) -> None:
-        """Unload everything."""
-        self._make_room(0)
+    def peek(self, model: ModelSpec) -> Resident | None:
+        """Return what is loaded and serves `model` as it is; None if `get` would have to load."""
+        known = self._models.get(model.name)
+        return known if known is not None and model.loads_as(known.model) else None
 
-    def _load_or_retry(self, model: ModelSpec, reporter: Reporter) -> Resident:
+    def retain(self, wanted: Iterable[ModelSpec]) -> None:
+        """Unload what none of `wanted` needs; the others are from now on as the first that needs them says."""
+        models = list(wanted)
+        for name, resident in list(self._models.items()):
+            if not any(self._keep(resident, model) for model in models):
+                self._forget(name)
+
+    def clear(self) -> None:
+        """Unload everything, and keep nothing."""
+        while self._models:
+            self._unload(next(iter(self._models)))
+        self._pool.drop_warm()
+        self._take_stock()
+
+    def _keep(self, resident: Resident, model: ModelSpec) -> bool:
+        """Let what is loaded serve `model`; False if it does not."""
+        if not model.loads_as(resident.model):
+            return False
+        here = replace(model, folder=resident.model.folder)
+        self._models[model.name] = Resident(here, resident.loaded)
+        return True
+
+    def _forget(self, name: str) -> None:
+        self._unload(name)
+        self._pool.forget(name)
+        self._take_stock()
+
+    def _load_or_retry(self, model: ModelSpec, reporter: Phases) -> Resident:
         try:
             return self._load(model, reporter)
         except OutOfMemory:
             if not self._models:
                 raise
         log.warning("%s does not fit beside %s: unloading them", model.name, ", ".join(self._models))
-        self.clear()  # here and not above, where the exception would keep what was half loaded
+        while self._evict():  # here and not above, where the exception would keep what was half loaded
+            pass
         return self._load(model, reporter)
 
-    def _load(self, model: ModelSpec, reporter: Reporter) -> Resident:
+    def _load(self, model: ModelSpec, reporter: Phases) -> Resident:
         folder = self._system.weights.obtain(model, reporter.phase(Phase.DOWNLOAD))
         here = replace(model, folder=folder)
         report = reporter.phase(Phase.LOAD)
@@ -75,11 +128,26 @@ class Residency:
         if loaded is None:
             raise LoadFailed(f"the backend {model.backend} loaded nothing for {model.name}")
         log.info("loaded %s on %s", model.name, self._device)
+        self._system.metrics.loaded(model.name, self._device)
         return Resident(here, loaded)
 
-    def _make_room(self, most: int) -> None:
-        while len(self._models) > most:
-            name, resident = self._models.popitem(last=False)
-            self._pool.release(name)  # first, so that the backend can give the memory back
-            self._system.plugins.hook_for("unload_model", resident.model)(model=resident.model, loaded=resident.loaded)
-            log.info("unloaded %s from %s", name, self._device)
+    def _evict(self) -> bool:
+        """Unload the model that was used longest ago; False if none may leave."""
+        free = (name for name, resident in self._models.items() if not resident.model.pin)
+        if (name := next(free, None)) is None:
+            return False
+        self._unload(name)
+        self._system.metrics.evicted(name, self._device)
+        return True
+
+    def _unload(self, name: str) -> None:
+        resident = self._models.pop(name)
+        gone = self._pool.release(name)  # first, so that the backend can give the memory back
+        unload = self._system.plugins.hook_for("unload_model", resident.model)
+        unload(model=resident.model, loaded=resident.loaded, gone=gone)
+        self._take_stock()
+        log.info("unloaded %s from %s", name, self._device)
+
+    def _take_stock(self) -> None:
+        self.memory = {name: self._pool.held(name) for name in self._models}
+        self.warm = tuple(name for name in self._pool.waiting() if name not in self._models)

@@ -6,11 +6,12 @@ import struct
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from registry.models import IMAGE_BYTES, IMAGE_PIXELS
 from router.errors import InvalidRequest
 from router.images import formats
 
-MAX_BYTES = 20 * 2**20
-MAX_PIXELS = 64_000_000
+MAX_BYTES = IMAGE_BYTES
+MAX_PIXELS = IMAGE_PIXELS
 
 
 class Turn(NamedTuple):
@@ -53,27 +54,27 @@ class Header:
     alpha: bool
 
 
-def inspect(data: bytes, *, param: str = "") -> ImageInfo:
+def inspect(data: bytes, *, param: str = "", max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS) -> ImageInfo:
     """Tell what picture `data` is without decoding it; one that passes may still prove broken in `decode`.
 
-    Raise `InvalidRequest` (`invalid_image`) unless it is a PNG, JPEG or WebP of at most `MAX_BYTES` and
-    `MAX_PIXELS`. An animation is refused: to drop all but one of its pictures would be silent.
+    Raise `InvalidRequest` (`invalid_image`) unless it is a PNG, JPEG or WebP of at most `max_bytes` and
+    `max_pixels`. An animation is refused: to drop all but one of its pictures would be silent.
     """
-    header = read_header(data, param=param)
+    header = read_header(data, param=param, max_bytes=max_bytes, max_pixels=max_pixels)
     if header.turn.transpose:
         return ImageInfo(header.media_type, header.height, header.width)
     return ImageInfo(header.media_type, header.width, header.height)
 
 
-def read_header(data: bytes, *, param: str = "") -> Header:
+def read_header(data: bytes, *, param: str = "", max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS) -> Header:
     """Check what `inspect` checks, and return what `decode` needs."""
-    if len(data) > MAX_BYTES:
-        raise invalid(f"an image may have up to {MAX_BYTES:,} bytes, got {len(data):,}", param)
+    if len(data) > max_bytes:
+        raise invalid(f"an image may have up to {max_bytes:,} bytes, got {len(data):,}", param)
     media_type, stored = _read(data, param)
     if stored.width < 1 or stored.height < 1:
         raise broken(media_type, param, "it has no size")
-    if stored.width * stored.height > MAX_PIXELS:
-        raise invalid(f"an image may have up to {MAX_PIXELS:,} pixels, got {stored.width} x {stored.height}", param)
+    if stored.width * stored.height > max_pixels:
+        raise invalid(f"an image may have up to {max_pixels:,} pixels, got {stored.width} x {stored.height}", param)
     if stored.frames > 1:
         raise invalid(f"an image must be a single picture, got an animation of {stored.frames:,} frames", param)
     turn = _TURNS[formats.orientation(stored.exif)]

@@ -55,8 +55,8 @@ class Fetcher:
         self._places = BoundedSemaphore(AT_A_TIME)
         self._resolver = Resolver(AT_A_TIME)
 
-    def fetch(self, url: str, *, param: str = "") -> bytes:
-        """Return the at most `MAX_BYTES` that `url` leads to, whatever they are.
+    def fetch(self, url: str, *, param: str = "", limit: int = MAX_BYTES) -> bytes:
+        """Return the at most `limit` bytes that `url` leads to, whatever they are.
 
         Raise `InvalidRequest` about `param`, with the code `image_url_refused` where this server does not ask (see
         `Hosts`), else `invalid_image`; `TooManyWaiters` where no place is free within `wait_seconds`.
@@ -64,7 +64,7 @@ class Fetcher:
         try:
             target = self._hosts.target(url)
             with self._place():
-                return self._follow(target, Deadline(self._seconds))
+                return self._follow(target, Deadline(self._seconds), limit)
         except InvalidRequest as error:
             error.param = param
             raise
@@ -83,15 +83,15 @@ class Fetcher:
         finally:
             self._line.release()
 
-    def _follow(self, target: Target, deadline: Deadline) -> bytes:
+    def _follow(self, target: Target, deadline: Deadline, limit: int) -> bytes:
         for _ in range(MAX_REDIRECTS + 1):
-            answer = self._ask(target, deadline)
+            answer = self._ask(target, deadline, limit)
             if isinstance(answer, bytes):
                 return answer
             target = self._hosts.target(answer, target)
         raise invalid(f"an image's URL may redirect up to {MAX_REDIRECTS} times, got more", "")
 
-    def _ask(self, target: Target, deadline: Deadline) -> bytes | str:
+    def _ask(self, target: Target, deadline: Deadline, limit: int) -> bytes | str:
         """Return the body of the answer, or the URL of a redirect."""
         import httpcore2
 
@@ -104,7 +104,7 @@ class Fetcher:
             connection = httpcore2.HTTPConnection(url.origin, ssl_context=context, network_backend=pinned)
             headers = (("Host", target.authority), *HEADERS)
             with connection, connection.stream("GET", url, headers=headers) as response:
-                return _read(response)
+                return _read(response, limit)
         except (OSError, httpcore2.TimeoutException, httpcore2.NetworkError, httpcore2.ProtocolError) as error:
             log.info("no image could be fetched from %s: %s: %s", target.host, type(error).__name__, error)
             raise invalid(f"an image's URL must lead to {self._needed(error)}", "") from error
@@ -137,7 +137,7 @@ class Fetcher:
         return httpcore2.default_ssl_context()
 
 
-def _read(response: Response) -> bytes | str:
+def _read(response: Response, limit: int) -> bytes | str:
     """Return the body, or where the redirect leads; the HTTP library has checked the form of the headers."""
     headers = {name.lower(): value for name, value in response.headers}
     if response.status in REDIRECTS and b"location" in headers:
@@ -146,13 +146,13 @@ def _read(response: Response) -> bytes | str:
         raise invalid(f"an image's URL must be answered with status 200, got {response.status}", "")
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise invalid("an image must come without content-encoding, as was asked, got one that is encoded", "")
-    if (size := int(headers.get(b"content-length", 0))) > MAX_BYTES:
-        raise invalid(f"an image may have up to {MAX_BYTES:,} bytes, got {size:,}", "")
+    if (size := int(headers.get(b"content-length", 0))) > limit:
+        raise invalid(f"an image may have up to {limit:,} bytes, got {size:,}", "")
     body = bytearray()
     for piece in response.iter_stream():
         body += piece
-        if len(body) > MAX_BYTES:
-            raise invalid(f"an image may have up to {MAX_BYTES:,} bytes, got more", "")
+        if len(body) > limit:
+            raise invalid(f"an image may have up to {limit:,} bytes, got more", "")
     return bytes(body)
 
 

@@ -1,4 +1,4 @@
-"""Small pictures of a finished video: its first frame, and a sheet of frames from the first to the last."""
+"""Small pictures of a video: of a running job, its first frame, and a sheet of frames from the first to the last."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from router.values import Pixels
 
 THUMBNAIL_SIDE = 512  # pixels, as is the next: the longer side at most, as nothing is enlarged
 TILE_SIDE = 256
+PREVIEW_SIDE = 256  # whatever the picture's own, which is an eighth or a sixteenth of the video's
 TILES, COLUMNS = 25, 5
 WEBP_QUALITY, JPEG_QUALITY = 80, 85
 
@@ -43,6 +44,17 @@ def spritesheet(path: Path, num_frames: int) -> bytes:
         top, left = number // columns * height, number % columns * width
         sheet[top : top + height, left : left + width] = tile
     return _encoded(".jpg", sheet, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+
+
+def preview_of(pixels: Pixels) -> bytes:
+    """Return a picture of a running job as a JPEG: a WebP would take thirty times as long."""
+    import cv2
+
+    height, width = pixels.shape[:2]
+    scale = PREVIEW_SIDE / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    larger = cv2.resize(np.ascontiguousarray(pixels), size, interpolation=cv2.INTER_CUBIC)
+    return _encoded(".jpg", np.asarray(larger, np.uint8), [])
 
 
 def spread(count: int, most: int) -> list[int]:
@@ -85,4 +97,7 @@ def _shrunk(pixels: Pixels, side: int) -> Pixels:
 def _encoded(suffix: str, pixels: Pixels, how: list[int]) -> bytes:
     import cv2
 
-    return cv2.imencode(suffix, pixels[..., ::-1], how)[1].tobytes()
+    done, data = cv2.imencode(suffix, pixels[..., ::-1], how)
+    if not done:
+        raise ValueError(f"a picture must be uint8 of (height, width, 3), got {pixels.dtype} of {pixels.shape}")
+    return data.tobytes()

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from router.errors import BootError
 from router.jobs import tables
 
-PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=15000", "foreign_keys=ON")
+PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=15000", "foreign_keys=ON", "secure_delete=ON")
 
 
 class Database:
@@ -33,7 +33,7 @@ class Database:
             self._migrate()
         except (OSError, SQLAlchemyError) as error:
             reason = error.orig if isinstance(error, DBAPIError) else error
-            raise BootError(f"the job store {path} cannot be opened: {reason}") from error
+            raise BootError(f"the job store {path} cannot be opened: {reason}; 'framegate doctor' says more") from error
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

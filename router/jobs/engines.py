@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from sqlalchemy import delete, or_, select, update
 from sqlalchemy.dialects.sqlite import insert
 
@@ -29,6 +31,8 @@ class EngineStore:
             "models": dump(state.models),
             "resident": dump(state.resident),
             "job": state.job,
+            "memory": dump({name: asdict(held) for name, held in state.memory.items()}),
+            "warm": dump(state.warm),
             "boot": clock.boot(),
             "seen": clock.now(),
         }

@@ -8,7 +8,7 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from registry import Input
-from router.values import Artifact, EngineState, Failure, Job, Phase, Progress, Status, StoredInput, Task
+from router.values import Artifact, EngineState, Failure, Held, Job, Phase, Progress, Status, StoredInput, Task
 
 PIXELS = ("image", "last_image")
 
@@ -32,14 +32,20 @@ def job_row(job: Job) -> dict[str, Any]:
         "attempt": job.attempt,
         "request_id": job.request_id,
         "created_at": job.created_at,
+        "priority": job.priority,
+        "estimate": job.estimate,
         "task": dump_task(job.task),
         "inputs": dump([asdict(stored) for stored in job.inputs]),
         "form": dump(dict(job.form)),
         "warnings": dump(list(job.warnings)),
+        "key": job.key,
+        "revision": job.revision,
     }
 
 
-def job_of(row: Mapping[Any, Any], ahead: int | None = None) -> Job:
+def job_of(row: Mapping[Any, Any], ahead: int | None = None, remaining: float | None = None) -> Job:
+    """Return the job of a row; its place and the time until it is done are told where it waits."""
+    progress = progress_of(row["progress"])
     return Job(
         id=row["id"],
         owner=row["owner"],
@@ -48,7 +54,7 @@ def job_of(row: Mapping[Any, Any], ahead: int | None = None) -> Job:
         inputs=tuple(StoredInput(**{**stored, "role": Input(stored["role"])}) for stored in json.loads(row["inputs"])),
         form=json.loads(row["form"]),
         status=Status(row["status"]),
-        progress=_progress(row["progress"]),
+        progress=progress,
         warnings=tuple(json.loads(row["warnings"])),
         artifact=Artifact(**json.loads(row["artifact"])) if row["artifact"] else None,
         failure=Failure(**json.loads(row["failure"])) if row["failure"] else None,
@@ -58,7 +64,12 @@ def job_of(row: Mapping[Any, Any], ahead: int | None = None) -> Job:
         started_at=row["started_at"],
         finished_at=row["finished_at"],
         version=row["version"],
+        priority=row["priority"],
+        estimate=row["estimate"],
         ahead=ahead,
+        remaining=progress.remaining if progress else remaining,
+        key=row["key"],
+        revision=row["revision"],
     )
 
 
@@ -71,6 +82,8 @@ def engine_of(row: Mapping[Any, Any], age: float) -> EngineState:
         resident=tuple(json.loads(row["resident"])),
         job=row["job"],
         age=age,
+        memory={name: Held(**held) for name, held in json.loads(row["memory"]).items()},
+        warm=tuple(json.loads(row["warm"])),
     )
 
 
@@ -78,7 +91,7 @@ def _task(plain: dict[str, Any]) -> Task:
     return Task(**{**plain, "given": frozenset(Input(word) for word in plain["given"])})
 
 
-def _progress(text: str | None) -> Progress | None:
+def progress_of(text: str | None) -> Progress | None:
     if not text:
         return None
     plain = json.loads(text)

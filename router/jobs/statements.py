@@ -9,15 +9,17 @@ from sqlalchemy import (
     Update,
     and_,
     bindparam,
+    case,
     delete,
     func,
     insert,
     or_,
     select,
+    text,
     update,
 )
 
-from router.jobs.tables import changes, engines, jobs, keys
+from router.jobs.tables import changes, engines, jobs, keys, turns
 from router.values import Status
 
 NEXT = select(func.coalesce(func.max(changes.c.n), 0) + 1).scalar_subquery()  # the next change's number
@@ -40,13 +42,14 @@ HELD = and_(
     jobs.c.engine == _param("engine"),
     jobs.c.attempt == _param("attempt"),
 )
-MINE = and_(jobs.c.id == _param("job"), jobs.c.owner == _param("owner"))
+MINE = and_(jobs.c.id == _param("job"), or_(_param("owner").is_(None), jobs.c.owner == _param("owner")))
 LOST = and_(
     jobs.c.status == Status.IN_PROGRESS,
     or_(jobs.c.lease_boot != _param("boot"), jobs.c.lease_until < _param("now")),
 )
 THIS_LOST = and_(LOST, jobs.c.id == _param("job"))
 WAITING = and_(jobs.c.status == Status.QUEUED, jobs.c.model.in_(bindparam("_models", expanding=True)))
+AS_GIVEN = case((jobs.c.estimate.is_(None), _param("own")), else_=jobs.c.estimate)
 FAILED = {"status": Status.FAILED, "failure": _param("failure"), "finished_at": _param("wall"), **NO_LEASE}
 QUEUED = {"status": Status.QUEUED, "progress": None, **NO_LEASE}
 CLAIMED = {
@@ -62,13 +65,28 @@ CLAIMED = {
 LOG = insert(changes)
 ADD = insert(jobs).values(version=NEXT, lost=0).returning(jobs)
 GET = select(jobs).where(MINE)
-AHEAD = select(func.count()).where(jobs.c.status == Status.QUEUED, jobs.c.seq < _param("seq"))
+AT = select(jobs).where(jobs.c.seq == _param("seq"))
+BEFORE = and_(
+    jobs.c.status == Status.QUEUED,
+    or_(jobs.c.priority > _param("priority"), and_(jobs.c.priority == _param("priority"), jobs.c.seq < _param("seq"))),
+)
+AHEAD = select(func.count()).where(BEFORE)
+WORK_AHEAD = select(func.coalesce(func.sum(AS_GIVEN), 0.0)).where(BEFORE)
+WORK_RUNNING = select(
+    func.coalesce(func.sum(func.coalesce(func.json_extract(jobs.c.progress, "$.remaining"), AS_GIVEN)), 0.0)
+).where(jobs.c.status == Status.IN_PROGRESS)
+ENGINES = select(func.count()).where(engines.c.boot == _param("boot"), engines.c.seen > _param("since"))
 PLACE = select(jobs.c.seq).where(MINE)
-DELETED_PLACE = select(changes.c.seq).where(changes.c.job == _param("job"), changes.c.seq.is_not(None))
-PAGE = select(jobs).where(jobs.c.owner == _param("owner")).limit(_param("limit"))
-NEWER = PAGE.where(jobs.c.seq > _param("place")).order_by(jobs.c.seq)
-OLDER = PAGE.where(jobs.c.seq < _param("place")).order_by(jobs.c.seq.desc())
-COUNT_QUEUED = select(func.count()).where(jobs.c.status == Status.QUEUED)
+DELETED_PLACE = select(changes.c.seq).where(
+    changes.c.job == _param("job"),
+    changes.c.seq.is_not(None),
+    or_(_param("owner").is_(None), changes.c.owner == _param("owner")),
+)
+ALL_NEWER = select(jobs).where(jobs.c.seq > _param("place")).order_by(jobs.c.seq).limit(_param("limit"))
+ALL_OLDER = select(jobs).where(jobs.c.seq < _param("place")).order_by(jobs.c.seq.desc()).limit(_param("limit"))
+NEWER = ALL_NEWER.where(jobs.c.owner == _param("owner"))
+OLDER = ALL_OLDER.where(jobs.c.owner == _param("owner"))
+COUNT_ALL = select(jobs.c.model, jobs.c.status, func.count()).group_by(jobs.c.status, jobs.c.model)
 CANCEL = _change(
     and_(MINE, jobs.c.status.in_(UNFINISHED)), status=Status.CANCELLED, finished_at=_param("wall"), **NO_LEASE
 )
@@ -83,8 +101,34 @@ KEYED = (
 KEEP_KEY = insert(keys).prefix_with("OR REPLACE")
 PRUNE_KEYS = delete(keys).where(keys.c.created_at <= _param("since"))
 
-OLDEST = select(jobs.c.seq).where(WAITING).order_by(jobs.c.seq).limit(1)
-CLAIM = _change(jobs.c.seq == OLDEST.scalar_subquery(), **CLAIMED)
+ANY = select(jobs.c.seq).where(WAITING).limit(1)
+HEADS = text(
+    """
+    WITH busy AS (  -- keys that run as many jobs as they may
+        SELECT key FROM jobs JOIN api_keys ON api_keys.id = jobs.key WHERE jobs.status = 'in_progress'
+        GROUP BY key HAVING count(*) >= coalesce(api_keys.running, :key_running)
+    )
+    SELECT head.seq, head.model, head.priority, head.overtaken_at,
+        (SELECT min(due) FROM jobs WHERE status = 'queued' AND model = head.model AND priority = head.priority) AS due
+    FROM json_each(:models) AS offered JOIN jobs AS head ON head.seq = (
+        SELECT seq FROM jobs
+        WHERE status = 'queued' AND model = offered.value AND (key IS NULL OR key NOT IN (SELECT key FROM busy))
+        ORDER BY priority DESC, seq LIMIT 1
+    )
+    """
+)
+TURN = select(turns.c.n)
+NEXT_TURN = update(turns).values(n=turns.c.n + 1)
+OVERTAKEN = (
+    update(jobs)
+    .where(jobs.c.seq.in_(bindparam("_seqs", expanding=True)), jobs.c.overtaken_at.is_(None))
+    .values(overtaken_at=_param("now"))
+)
+RUNNING = select(jobs.c.engine, jobs.c.model).where(jobs.c.status == Status.IN_PROGRESS)
+RESIDENT = select(engines.c.id, engines.c.resident).where(
+    engines.c.boot == _param("boot"), engines.c.seen > _param("since")
+)
+CLAIM = _change(jobs.c.seq == _param("seq"), **CLAIMED)
 CLAIM_ONE = _change(and_(WAITING, jobs.c.id == _param("job")), **CLAIMED)
 HOLDS = select(jobs.c.seq).where(HELD)
 RENEW = update(jobs).where(HELD).values(lease_until=_param("until"), lease_boot=_param("boot")).returning(jobs.c.seq)
@@ -105,6 +149,12 @@ FAIL_LOST = _change(THIS_LOST, **FAILED)
 FIND_STRANDED = select(jobs.c.id).where(
     jobs.c.status == Status.QUEUED, jobs.c.model.not_in(bindparam("_models", expanding=True))
 )
+UNFINISHED_MODELS = (
+    select(jobs.c.model, jobs.c.revision)
+    .where(jobs.c.status.in_(UNFINISHED))
+    .distinct()
+    .order_by(jobs.c.model, jobs.c.revision)
+)
 FAIL_STRANDED = _change(and_(jobs.c.id == _param("job"), jobs.c.status == Status.QUEUED), **FAILED)
 INHERIT = (
     update(jobs)
@@ -113,5 +163,6 @@ INHERIT = (
         jobs.c.engine.in_(select(engines.c.id).where(engines.c.device == _param("device"))),
     )
     .values(lease_until=0.0)
+    .returning(jobs.c.id, jobs.c.lost)
 )
 PRUNE = delete(changes).where(changes.c.n < select(func.max(changes.c.n) - _param("kept")).scalar_subquery())

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Float, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import Column, Float, Index, Integer, MetaData, String, Table, Text, text
 
-HEAD = "0003"  # the newest migration: a database that says so needs no Alembic at boot
+HEAD = "0006"  # the newest migration: a database that says so needs no Alembic at boot
 
 metadata = MetaData()
 
@@ -33,8 +33,17 @@ jobs = Table(
     Column("warnings", Text, nullable=False),
     Column("artifact", Text),
     Column("failure", Text),
-    Index("jobs_queue", "status", "seq", "model"),  # covers the search for the next job
+    Column("priority", Integer, nullable=False, server_default="0"),
+    Column("due", Integer, nullable=False, server_default="0"),  # the turn at which nobody overtakes it any more
+    Column("overtaken_at", Float),  # when a younger job was first claimed before it
+    Column("estimate", Float),  # seconds of work, as far as measured
+    Column("revision", Integer),  # of the models file, under which it was accepted
+    Column("key", String(16)),  # the API key that asked for it
+    Index("jobs_queue", "status", "model", text("priority DESC"), "seq"),  # covers the search for each model's next job
+    Index("jobs_due", "status", "model", "priority", "due"),  # and for what is due
+    Index("jobs_finished", "finished_at"),  # what is old
     Index("jobs_owner", "owner", "seq"),  # a page of an owner's jobs
+    Index("jobs_key", "key", "status"),  # how many jobs of a key are queued
     sqlite_autoincrement=True,
 )
 
@@ -44,6 +53,7 @@ changes = Table(
     Column("n", Integer, primary_key=True),
     Column("job", String(64), nullable=False),
     Column("seq", Integer),  # where the job stood that this change deleted: a page may still go on after it
+    Column("owner", String(128)),  # and whose it was
     sqlite_autoincrement=True,  # n never goes back, even when old rows are pruned
 )
 
@@ -69,4 +79,47 @@ engines = Table(
     Column("job", String(64)),
     Column("boot", String(64), nullable=False),
     Column("seen", Float, nullable=False),
+    Column("memory", Text, nullable=False, server_default="{}"),
+    Column("warm", Text, nullable=False, server_default="[]"),
+)
+
+turns = Table("turns", metadata, Column("n", Integer, nullable=False))  # one row: how many jobs were ever claimed
+
+paces = Table(
+    "paces",
+    metadata,
+    Column("model", String(128), primary_key=True),
+    Column("shape", String(64), primary_key=True),
+    Column("step", Float, nullable=False),  # seconds of one
+    Column("rest", Float, nullable=False),  # seconds of all that follows the steps
+)
+
+revisions = Table(
+    "revisions",
+    metadata,
+    Column("n", Integer, primary_key=True),
+    Column("created_at", Float, nullable=False),  # when the file was read
+    Column("digest", String(64), nullable=False),  # of the text
+    Column("text", Text, nullable=False),  # the models file, below a comment that says where it is
+    sqlite_autoincrement=True,
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("id", String(16), nullable=False, unique=True),
+    Column("name", String(64), nullable=False, unique=True),
+    Column("owner", String(128), nullable=False),
+    Column("scopes", String(64), nullable=False),  # words
+    Column("digest", String(64), nullable=False),
+    Column("queued", Integer),
+    Column("running", Integer),
+    Column("per_minute", Integer),
+    Column("created_at", Float, nullable=False),
+    Column("expires_at", Float),
+    Column("revoked_at", Float),
+    Column("version", Integer, nullable=False),  # a new one for each change of any key
+    Index("api_keys_version", "version"),
+    sqlite_autoincrement=True,  # a number is never used again
 )

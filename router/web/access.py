@@ -6,45 +6,57 @@ import logging
 import re
 import time
 import uuid
-from ipaddress import ip_address
+from functools import partial
 from urllib.parse import quote
 
 from flask import Flask, Response, g, request
 
-from router.errors import Refused
+from router import logs
 from router.idempotency import HEADER
-from router.logs import request_id
-from router.settings import Settings
+from router.metrics import Metrics
 from router.web.body import drain
+from router.web.callers import Caller, Callers
 
 CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 log = logging.getLogger(__name__)
 
 
-def install(app: Flask, settings: Settings) -> None:
-    """Give each request an id, refuse strangers while there are no keys, and log each answer."""
+def install(app: Flask, callers: Callers, metrics: Metrics) -> None:
+    """Give each request an id, let in who may come in, and log and count each answer."""
 
     @app.before_request
     def begin() -> None:
         g.started = time.perf_counter()
         given = request.headers.get("x-request-id", "")
         g.request_id = given if CLIENT_ID.fullmatch(given) else uuid.uuid4().hex
-        request_id.set(g.request_id)
-        if not settings.no_auth:
-            _refuse_strangers()
+        logs.request_id.set(g.request_id)
+        logs.job_id.set("")
+        g.caller = callers.identify()
 
     @app.after_request
     def end(response: Response) -> Response:
         response.headers["x-request-id"] = g.get("request_id") or uuid.uuid4().hex
+        response.headers["x-content-type-options"] = "nosniff"  # a browser takes it for what it is sent as
         drain()
-        taken = time.perf_counter() - g.get("started", time.perf_counter())
-        log.info("%s %s %d in %.3f s", request.method, quote(request.path), response.status_code, taken)
+        began = g.get("started", time.perf_counter())
+        tell = partial(_log, request.method, request.path, response.status_code, began, _who())
+        if response.is_streamed and not response.direct_passthrough:
+            response.call_on_close(tell)  # when the last event, or the video that was waited for, has gone out
+        else:
+            tell()
+        metrics.answered(response.status_code, g.get("code"))
         return response
 
 
-def owner() -> str:
-    """Return whose jobs this request sees; keys, and with them other owners, come with a later issue."""
-    return "local"
+def caller() -> Caller:
+    """Return who sends this request."""
+    found: Caller = g.caller
+    return found
+
+
+def owner() -> str | None:
+    """Return whose jobs this request sees, None for everybody's."""
+    return caller().sees
 
 
 def idempotency_key() -> str | None:
@@ -52,11 +64,15 @@ def idempotency_key() -> str | None:
     return request.headers.get(HEADER)
 
 
-def _refuse_strangers() -> None:
-    """Refuse a connection that did not come over loopback or a unix socket, however the server was bound."""
-    socket = request.environ.get("gunicorn.socket")
-    if socket is None:
-        return
-    name = socket.getsockname()
-    if isinstance(name, tuple) and not ip_address(name[0].split("%")[0]).is_loopback:
-        raise Refused("this server takes requests from this machine only: FRAMEGATE_NO_AUTH=1 opens it to others")
+def _who() -> dict[str, str]:
+    """Return from where a request came, and the name of its key, never the key."""
+    known = g.get("caller")
+    return {"client": request.remote_addr or "a unix socket", "by": known.key.name if known and known.key else ""}
+
+
+def _log(method: str, path: str, status: int, started: float, who: dict[str, str]) -> None:
+    """Write the access line of a request, in its thread, which knows its id and that of the job it is about."""
+    taken = time.perf_counter() - started
+    facts = {"method": method, "path": quote(path), "status": status, "seconds": round(taken, 6), **who}
+    said = f"{who['client']}{' by ' if who['by'] else ''}{who['by']}"
+    log.info("%s %s %d in %.3f s for %s", method, facts["path"], status, taken, said, extra=facts)

@@ -6,8 +6,13 @@ from flask import Flask
 
 from router.intake import Intake
 from router.system import System
-from router.web import access, catalog, content, docs, errors, ops, responses, videos
+from router.web import access, catalog, content, docs, errors, metrics, ops, responses, videos
+from router.web.callers import Callers
 from router.web.leaving import Leaving
+from router.web.links import Links
+from router.web.proxies import Proxies
+from router.web.rates import Rates
+from router.web.ring import KeyRing
 from router.web.waiting import Waiting
 
 
@@ -24,16 +29,21 @@ def create_app(system: System) -> Flask:
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     settings = system.settings
+    app.wsgi_app = Proxies(app.wsgi_app, settings.proxies)  # type: ignore[method-assign]
     leaving = Leaving(system, seconds=settings.leave_seconds)
     app.waiting = Waiting(system.jobs, leaving, most=settings.waiters, seconds=settings.wait_seconds)
-    access.install(app, settings)
+    ring = KeyRing(system.keys, settings)
+    links = Links(settings.data / "links.secret", seconds=settings.link_seconds, needed=ring.needed)
+    callers = Callers(ring, links, Rates(settings.data / "rates"), no_auth=settings.no_auth)
+    access.install(app, callers, system.metrics)
     errors.install(app)
     intake = Intake(system)
-    app.register_blueprint(responses.Responses(system, intake, app.waiting).blueprint())
+    app.register_blueprint(responses.Responses(system, intake, app.waiting, links).blueprint())
     app.register_blueprint(videos.Videos(system, intake).blueprint())
     app.register_blueprint(content.Content(system).blueprint())
     app.register_blueprint(catalog.Catalog(system).blueprint())
     app.register_blueprint(ops.Ops(system).blueprint())
+    app.register_blueprint(metrics.Page(system).blueprint())
     app.register_blueprint(docs.Docs(system).blueprint())
     system.plugins.configure(app)
     return app

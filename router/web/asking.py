@@ -16,6 +16,7 @@ from router.web.tools import Call, find_call, is_answered, read_choice, read_too
 
 MEDIA = ("video", "image")
 SCHEMA = CreateResponse()
+TIERS = {"priority": 1, "flex": -1}  # how far from all others
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ def read_response_request(body: Mapping[str, Any], *, keyed: bool = False) -> As
         pictures=said.pictures + _last_image(block, media, said.pictures),
         options=_options(block, media),
         seed=asked.get("seed", media.get("seed")),
+        tier=TIERS.get(asked.get("service_tier", ""), 0),
         params=f"provider_options.{block or 'video'}",
         form={**_form(asked, block, media, keyed), **echo(asked, tools, choice)},
     )

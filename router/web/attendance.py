@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import weakref
 from collections import Counter
 from pathlib import Path
 from threading import Lock
@@ -18,6 +19,7 @@ class Attendance:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = open(path, "a+b")  # noqa: SIM115 - closing it would drop the locks
+        weakref.finalize(self, self._file.close)
         self._waiting: Counter[str] = Counter()
         self._lock = Lock()
 

@@ -8,10 +8,12 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify
 
-from registry import ModelSpec, Route
+from registry import ModelSpec, Registry, Route
 from registry.source import is_hub_id
 from router.errors import UnknownModel
 from router.system import System
+from router.values import EngineState, Held, state_of
+from router.web.access import caller
 
 
 class Catalog:
@@ -28,26 +30,33 @@ class Catalog:
         return routes
 
     def list(self) -> Response:
-        resident = self._resident()
-        return jsonify(object="list", data=[self._entry(entry, resident) for entry in self._system.registry.entries])
+        registry, engines = self._system.registry, self._engines()
+        entries = [self._entry(entry, registry, engines) for entry in registry.entries]
+        return jsonify(object="list", data=entries, limits=self._limits())
 
     def show(self, name: str) -> Response:
-        entry = self._system.registry.find(name)
+        registry = self._system.registry
+        entry = registry.find(name)
         if entry is None:
             raise UnknownModel(f"no model is called {name[:128]!r}; GET /v1/models lists them", param="model")
-        return jsonify(self._entry(entry, self._resident()))
+        return jsonify(self._entry(entry, registry, self._engines()))
 
-    def _resident(self) -> frozenset[str]:
-        return frozenset(model for engine in self._system.engines.alive() for model in engine.resident)
+    def _limits(self) -> dict[str, Any]:
+        """Return the limits that are no model's: the queue's, and those of the key that asks."""
+        key = caller().key
+        return {"queued": self._system.settings.max_queued, "key": asdict(key.limits) if key else None}
 
-    def _entry(self, entry: ModelSpec | Route, resident: frozenset[str]) -> dict[str, Any]:
+    def _engines(self) -> tuple[EngineState, ...]:
+        return self._system.engines.alive()
+
+    def _entry(self, entry: ModelSpec | Route, registry: Registry, engines: tuple[EngineState, ...]) -> dict[str, Any]:
         common = {
             "id": entry.name,
             "object": "model",
             "created": self._created,
             "owned_by": "framegate",
             "aliases": list(entry.aliases),
-            "default": entry.name == self._system.registry.default,
+            "default": entry.name == registry.default,
         }
         if isinstance(entry, Route):
             return {**common, "members": list(entry.members)}
@@ -58,12 +67,24 @@ class Catalog:
             "source": _public_source(entry),
             "revision": entry.revision,
             "weights": self._system.weights.state(entry),
-            "state": "loaded" if entry.name in resident else "cold",
+            "state": state_of(entry.name, engines),
+            "engines": [_on(entry.name, engine) for engine in engines if entry.name in engine.resident + engine.warm],
             "size_multiple": entry.size_multiple,
             "experts": entry.experts,
             "defaults": asdict(entry.defaults),
-            "limits": asdict(entry.limits),
+            "limits": {**asdict(entry.limits), "body_bytes": self._system.settings.max_body_bytes},
         }
+
+
+def _on(name: str, engine: EngineState) -> dict[str, Any]:
+    """Return where a model is, and how many bytes of weights it holds there, alone and with others."""
+    held = engine.memory.get(name, Held(0, 0))
+    return {
+        "device": engine.device,
+        "state": state_of(name, (engine,)),
+        "bytes_owned": held.owned,
+        "bytes_shared": held.shared,
+    }
 
 
 def _public_source(model: ModelSpec) -> str | None:

@@ -16,6 +16,7 @@ from router.values import Artifact, Job, Status
 from router.web.access import owner
 from router.web.fields import shown
 from router.web.ids import find, unknown
+from router.web.proxies import PROXIED
 
 RANGE = re.compile(r"bytes=(\d{0,18})-(\d*)")
 STILLS = {"thumbnail": (".thumbnail.webp", "image/webp"), "spritesheet": (".spritesheet.jpg", "image/jpeg")}
@@ -44,17 +45,18 @@ class Content:
             return self._preview(public, job)
         artifact, path = self._made(public, job)
         if variant == "video":
-            return _send(public, path, artifact.media_type, artifact.sha256)
+            return self._send(public, path, artifact.media_type, artifact.sha256)
         suffix, media_type = STILLS[variant]
         make = partial(spritesheet, path, artifact.num_frames) if variant == "spritesheet" else partial(thumbnail, path)
-        return _send(public, self._still(public, job, path, suffix, make), media_type, f"{artifact.sha256}-{variant}")
+        still = self._still(public, job, path, suffix, make)
+        return self._send(public, still, media_type, f"{artifact.sha256}-{variant}")
 
     def image(self, public: str) -> Response:
         job = find(self._system.jobs, public, "image", owner())
         if job.task.num_frames != 1:
             raise NotReady(f"{public} is no image, its job makes a video: GET /v1/videos/video_{job.id}/content")
         artifact, path = self._made(public, job)
-        return _send(public, path, artifact.media_type, artifact.sha256)
+        return self._send(public, path, artifact.media_type, artifact.sha256)
 
     def _preview(self, public: str, job: Job) -> Response:
         """Send a picture of what a running job has made so far; the next one will differ."""
@@ -67,6 +69,7 @@ class Content:
         path = self._system.artifacts.output(job)
         if job.artifact is None or path is None:
             raise _not_there(public, job)
+        self._system.artifacts.touch(path)
         return job.artifact, path
 
     def _still(self, public: str, job: Job, output: Path, suffix: str, make: Callable[[], bytes]) -> Path:
@@ -81,6 +84,24 @@ class Content:
             self._system.artifacts.delete(job.id)
             raise unknown(public)
         return path
+
+    def _send(self, public: str, path: Path, media_type: str, etag: str) -> Response:
+        """Send a file, or have nginx send it where it brought the request."""
+        settings = self._system.settings
+        if settings.accel and PROXIED in request.environ:
+            inside = path.relative_to(settings.data / "videos")
+            return _hand_over(f"{settings.accel}/{inside}", f"{public}{path.suffix}", media_type)
+        return _send(public, path, media_type, etag)
+
+
+def _hand_over(location: str, name: str, media_type: str) -> Response:
+    """Leave the bytes, ranges, conditions and the ETag to nginx, which keeps the headers set here."""
+    headers = {
+        "x-accel-redirect": location,
+        "content-disposition": f"inline; filename={name}",
+        "cache-control": "no-cache",
+    }
+    return Response(mimetype=media_type, headers=headers)
 
 
 def _send(public: str, path: Path, media_type: str, etag: str) -> Response:
@@ -105,7 +126,7 @@ def _simplify_conditions(size: int, etag: str) -> None:
 
 def _not_there(public: str, job: Job) -> NotReady:
     if job.status is Status.COMPLETED:
-        return NotReady(f"{public} was completed, but its file is gone")
+        return NotReady(f"{public} was completed, but its file is gone, or no longer whole")
     if job.status.finished:
         why = f": {job.failure.message}" if job.failure else ""
         return NotReady(f"{public} has no content, its job {_ended(job)}{why}")

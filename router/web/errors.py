@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 
-from flask import Flask, Response, jsonify, request
+from flask import Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from router import errors
-from router.errors import HttpError, is_disk_full
+from router.errors import HttpError, Unavailable, is_disk_full, is_unwritable
 
 BY_STATUS = {
     400: errors.InvalidRequest,
@@ -18,6 +18,7 @@ BY_STATUS = {
     415: errors.UnsupportedMedia,
     416: errors.RangeNotSatisfiable,
 }
+SOON = (("retry-after", "5"),)
 log = logging.getLogger(__name__)
 
 
@@ -30,6 +31,7 @@ def install(app: Flask) -> None:
 
 def answer(error: HttpError) -> Response:
     """Return the body of `API.md` 4: all four keys are strings, short and in Unicode, whatever was sent."""
+    g.code = error.code
     message, param = _shown(error.message, 4000), _shown(error.param, 200)
     body = {"message": message, "type": error.type, "param": param, "code": error.code}
     response = jsonify(error=body)
@@ -65,6 +67,10 @@ def _answer_too_deep(error: RecursionError) -> Response:
 
 def _answer_unexpected(error: Exception) -> Response:
     if is_disk_full(error):
-        return answer(errors.Unavailable("the server's disk is full; try again later", code="disk_full"))
+        return answer(Unavailable("the server's disk is full; try again later", code="disk_full", headers=SOON))
+    if is_unwritable(error):
+        log.error("nothing can be written: %s", getattr(error, "orig", error))  # without the values
+        said = "nothing can be stored now: the store is locked, or the disk read-only; try again later"
+        return answer(Unavailable(said, code="store_unavailable", headers=SOON))
     log.exception("unexpected %s", type(error).__name__)
     return answer(HttpError("something went wrong here; the log has the reason under this answer's x-request-id"))

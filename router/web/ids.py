@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from router import logs
 from router.artifacts import JOB_ID
 from router.errors import UnknownJob
 from router.jobs import JobStore
+from router.system import System
 from router.values import Job
 
 
@@ -13,15 +15,27 @@ def job_id(public: str, prefix: str) -> str:
     head, _, tail = public.partition("_")
     if head != prefix or not JOB_ID.fullmatch(tail):
         raise UnknownJob(f"an id is {prefix}_ and 32 hexadecimal digits, got {public[:100]!r}")
+    logs.job_id.set(tail)
     return tail
 
 
-def find(jobs: JobStore, public: str, prefix: str, owner: str) -> Job:
-    """Return the owner's job behind a public id; raise `UnknownJob` if there is none."""
+def find(jobs: JobStore, public: str, prefix: str, owner: str | None) -> Job:
+    """Return the owner's job behind a public id, anybody's for None; raise `UnknownJob` if there is none."""
     job = jobs.get(job_id(public, prefix), owner)
     if job is None:
         raise unknown(public)
     return job
+
+
+def forget(system: System, public: str, prefix: str, owner: str | None) -> None:
+    """Remove every trace of the owner's job, in any state: a running one stops at its next step.
+
+    Raises `UnknownJob` if there is none.
+    """
+    job = system.jobs.delete(job_id(public, prefix), owner)
+    if job is None:
+        raise unknown(public)
+    system.artifacts.delete(job.id)
 
 
 def unknown(public: str) -> UnknownJob:

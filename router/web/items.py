@@ -10,6 +10,7 @@ from router.errors import UnknownJob
 from router.values import Job, StoredInput
 from router.web.fields import shown
 from router.web.ids import unknown
+from router.web.query import page
 
 IMAGES = "message.input_image.image_url"  # what to include for the images themselves
 
@@ -23,10 +24,7 @@ def input_items(job: Job, artifacts: ArtifactStore, *, limit: int, after: str | 
     message = _message(job, artifacts, inline)
     if after not in (None, "", message["id"]):
         raise UnknownJob(f"after must be the id of an item of the list, got {shown(after)}", param="after")
-    items = [] if after else [message]
-    page = items[:limit]
-    first, last = (page[0]["id"], page[-1]["id"]) if page else (None, None)
-    return {"object": "list", "data": page, "first_id": first, "last_id": last, "has_more": len(items) > limit}
+    return page([] if after else [message], limit)
 
 
 def _message(job: Job, artifacts: ArtifactStore, inline: bool) -> dict[str, Any]:

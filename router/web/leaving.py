@@ -129,7 +129,8 @@ class Leaving:
                 continue
             try:
                 if cancel(self._system, job.id, job.owner):
-                    log.info("job %s was cancelled: nobody waits for it any more", job.id)
+                    ids = {"job": job.id, "request": job.request_id}
+                    log.info("job %s was cancelled: nobody waits for it any more", job.id, extra=ids)
             except SQLAlchemyError:
                 log.exception("job %s was left by its caller and could not be cancelled", job.id)
 
@@ -139,7 +140,7 @@ def kept(job: Job) -> bool:
     return not job.form.get("attended")
 
 
-def cancel(system: System, job_id: str, owner: str) -> Job | None:
+def cancel(system: System, job_id: str, owner: str | None) -> Job | None:
     """Cancel an unfinished job, tell the listeners and return it; None if it has finished or is not there."""
     job = system.jobs.cancel(job_id, owner)
     if job is not None:

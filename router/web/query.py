@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from flask import request
 
@@ -22,6 +24,13 @@ def limit() -> int:
     if not LIMIT.fullmatch(text):
         raise _bad("limit", "an integer from 0 to 100", text)
     return int(text)
+
+
+def page(entries: Sequence[Mapping[str, Any]], limit: int) -> dict[str, Any]:
+    """Return the list object of up to `limit` entries; one more than that says that there are more."""
+    data = entries[:limit]
+    first, last = (data[0]["id"], data[-1]["id"]) if data else (None, None)
+    return {"object": "list", "data": data, "first_id": first, "last_id": last, "has_more": len(entries) > limit}
 
 
 def newest_first() -> bool:

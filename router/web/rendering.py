@@ -9,6 +9,7 @@ from typing import Any
 
 from router.artifacts import ArtifactStore
 from router.values import Artifact, Job, Status, Task
+from router.web.links import Links
 
 DEFAULTS: dict[str, Any] = {
     "previous_response_id": None,
@@ -37,11 +38,12 @@ DEFAULTS: dict[str, Any] = {
 
 
 class Rendering:
-    """Knows where the files are and which address stands before their paths."""
+    """Knows where the files are, which address stands before their paths, and what opens them."""
 
-    def __init__(self, artifacts: ArtifactStore, public_url: str) -> None:
+    def __init__(self, artifacts: ArtifactStore, public_url: str, links: Links) -> None:
         self._artifacts = artifacts
         self._public_url = public_url.rstrip("/")
+        self._links = links
 
     def response(self, job: Job) -> dict[str, Any]:
         """Return the resource; extra keys say what was used, what was adjusted, and how far the job is."""
@@ -73,7 +75,7 @@ class Rendering:
 
     def _part(self, job: Job, artifact: Artifact, inline: bool) -> dict[str, Any]:
         kind = artifact.media_type.partition("/")[0]
-        url = f"{self._public_url}/v1/{kind}s/{kind}_{job.id}/content"
+        url = self._public_url + self._links.to(f"/v1/{kind}s/{kind}_{job.id}/content")
         wants_text = job.form.get("part") == "output_text"
         shape = {"type": "output_text", "text": url, "annotations": [], "logprobs": []} if wants_text else {}
         data = self._data(job) if inline else None
@@ -108,10 +110,15 @@ def core(job: Job, output: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "incomplete_details": {"reason": "cancelled"} if cancelled else None,
         "model": job.model,
         "output": list(output),
-        "error": {"code": job.failure.code, "message": job.failure.message} if job.failure else None,
+        "error": error(job),
         **DEFAULTS,
         **{name: job.form[name] for name in DEFAULTS if name in job.form},
     }
+
+
+def error(job: Job) -> dict[str, str] | None:
+    """Return why the job failed, None if it did not."""
+    return {"code": job.failure.code, "message": job.failure.message} if job.failure else None
 
 
 def used(job: Job) -> dict[str, Any]:
@@ -139,4 +146,5 @@ def unfinished(job: Job) -> dict[str, Any]:
         "phase": progress.phase if progress else None,
         "steps_done": progress.done if progress and progress.phase == "step" else None,
         "queue_position": job.ahead + 1 if job.ahead is not None else None,
+        "remaining_seconds": round(job.remaining, 1) if job.remaining is not None else None,
     }

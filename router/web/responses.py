@@ -11,13 +11,14 @@ from router.intake import Intake
 from router.system import System
 from router.values import Job, Status
 from router.web import query
-from router.web.access import idempotency_key, owner
+from router.web.access import caller, idempotency_key, owner
 from router.web.asking import Asked, read_response_request
 from router.web.body import read_json
 from router.web.calls import Calling
-from router.web.ids import find, job_id, unknown
+from router.web.ids import find, forget, job_id
 from router.web.items import IMAGES, input_items
 from router.web.leaving import cancel
+from router.web.links import Links
 from router.web.rendering import Rendering
 from router.web.streaming import EVENTS, UNBUFFERED, padded, stream, written
 from router.web.tools import Call
@@ -30,12 +31,12 @@ CLIENT_LEFT = 499  # for the log: nobody reads the answer
 class Responses:
     """Create, retrieve, list the input, cancel, delete."""
 
-    def __init__(self, system: System, intake: Intake, waiting: Waiting) -> None:
+    def __init__(self, system: System, intake: Intake, waiting: Waiting, links: Links) -> None:
         self._system = system
         self._settings = system.settings
         self._intake = intake
         self._waiting = waiting
-        self._rendering = Rendering(system.artifacts, system.settings.public_url)
+        self._rendering = Rendering(system.artifacts, system.settings.public_url, links)
 
     def blueprint(self) -> Blueprint:
         routes = Blueprint("responses", __name__)
@@ -79,15 +80,14 @@ class Responses:
         return self._answer(cancel(self._system, job_id(public, "resp"), owner()) or self._find(public))
 
     def delete(self, public: str) -> Response:
-        """Forget a response in any state; a running one stops at its next step."""
-        job = self._system.jobs.delete(job_id(public, "resp"), owner())
-        if job is None:
-            raise unknown(public)
-        self._system.artifacts.delete(job.id)
+        forget(self._system, public, "resp", owner())
         return jsonify(id=public, object="response", deleted=True)
 
     def _submit(self, asked: Asked) -> Job:
-        return self._intake.submit(asked.request, owner=owner(), request_id=g.request_id, key=idempotency_key())
+        by = caller()
+        return self._intake.submit(
+            asked.request, owner=by.owner, request_id=g.request_id, key=idempotency_key(), api_key=by.key
+        )
 
     def _watch(self, job: Job, held: ExitStack) -> Watch:
         """Watch a job and the connection of its caller for as long as `held` is."""
@@ -115,7 +115,7 @@ class Responses:
     def _call(self, asked: Asked, call: Call) -> Response:
         """Answer with the call of a function, once the request would have been good for a video."""
         model, effective = self._intake.settle(asked.request)
-        calling = Calling(call, asked.request, model, effective.task, owner())
+        calling = Calling(call, asked.request, model, effective.task, caller().owner)
         if asked.stream:
             return Response(calling.events(), mimetype=EVENTS, headers=UNBUFFERED)
         return jsonify(calling.response())
@@ -137,7 +137,8 @@ def _failed(job: Job) -> HttpError:
 
 
 def _restarting(job: Job) -> Restarting:
-    return Restarting(
-        f"the server is stopping; the job goes on at its next start: GET /v1/responses/resp_{job.id}",
-        headers=(("x-should-retry", "false"),),
-    )
+    """Say that the job goes on; sending the request again comes back to it only if it has an idempotency key."""
+    keyed = idempotency_key() is not None
+    again = "send this request again" if keyed else f"GET /v1/responses/resp_{job.id}"
+    never = () if keyed else (("x-should-retry", "false"),)
+    return Restarting(f"the server restarts and the job goes on: {again}", headers=(("retry-after", "1"), *never))

@@ -13,6 +13,8 @@ from router.web.fields import Integer, Number, Seconds, Size, Text, Truth, descr
 
 MOST = 2**31 - 1
 TAKEN = "taken for the sake of clients of other models, checked, and without effect on Wan"
+MODEL = "a model, an alias or a route; without it, the server's default"
+SEED = "the same seed gives the same video; without one, the server draws one and says which"
 REPEATED = "checked and repeated, without effect on a video"
 IMAGE_URL = [{"$ref": "#/components/schemas/ImageUrl"}, {"type": "null"}]
 REFERENCE = [{"type": "string"}, {"$ref": "#/components/schemas/Reference"}, {"type": "null"}]
@@ -52,11 +54,15 @@ class MediaOptions(Schema):
     residual_threshold = Number(0, 100, TAKEN)
 
 
-class ProviderOptions(Schema):
-    """Blocks of other providers are none of our business."""
+class Lenient(Schema):
+    """What others send beside the keys that mean something here is read over."""
 
     class Meta:
         unknown = EXCLUDE
+
+
+class ProviderOptions(Lenient):
+    """Blocks of other providers are none of our business."""
 
     video = fields.Nested(MediaOptions, allow_none=True, metadata=described("how to make the video"))
     image = fields.Nested(
@@ -64,11 +70,8 @@ class ProviderOptions(Schema):
     )
 
 
-class FunctionTool(Schema):
+class FunctionTool(Lenient):
     """A tool that a caller offers; of other types than functions only the type is looked at."""
-
-    class Meta:
-        unknown = EXCLUDE
 
     type = Text("`function`; tools of other types are read over")
     name = Text("the function's name", validate=validate.Length(max=128, error="must have at most {max} characters"))
@@ -77,11 +80,8 @@ class FunctionTool(Schema):
     strict = Truth("whether the arguments must fit the schema")
 
 
-class TextFormat(Schema):
+class TextFormat(Lenient):
     """How a text model's answer would look; repeated in the answer, without effect on a video."""
-
-    class Meta:
-        unknown = EXCLUDE
 
     type = Text(
         "the kind of format",
@@ -93,29 +93,20 @@ class TextFormat(Schema):
     strict = Truth("whether the text must fit the schema")
 
 
-class TextOptions(Schema):
-    class Meta:
-        unknown = EXCLUDE
-
+class TextOptions(Lenient):
     format = fields.Nested(TextFormat, allow_none=True, metadata=described(REPEATED))
     verbosity = Text(REPEATED)
 
 
-class Reasoning(Schema):
-    class Meta:
-        unknown = EXCLUDE
-
+class Reasoning(Lenient):
     effort = Text(REPEATED)
     summary = Text(REPEATED)
 
 
-class CreateResponse(Schema):
+class CreateResponse(Lenient):
     """The keys of a request that mean something here; SDKs send many more."""
 
-    class Meta:
-        unknown = EXCLUDE
-
-    model = Text("a model, an alias or a route; without it, the server's default")
+    model = Text(MODEL)
     input = fields.Raw(
         allow_none=True,
         metadata=described(
@@ -125,7 +116,7 @@ class CreateResponse(Schema):
         ),
     )
     instructions = fields.Raw(allow_none=True, metadata=described("text that is put in front of the prompt"))
-    seed = Integer(0, SEEDS - 1, "the same seed gives the same video; without one, the server draws one and says which")
+    seed = Integer(0, SEEDS - 1, SEED)
     background = Truth("`true`: answer at once, with `status: queued`, and make the video meanwhile")
     stream = Truth("`true`: answer with server-sent events")
     store = Truth("`true`: make the video even if the caller goes away; `background` and a key say the same")
@@ -166,22 +157,19 @@ class CreateResponse(Schema):
     top_logprobs = Integer(0, 20, REPEATED)
     max_output_tokens = Integer(1, MOST, REPEATED)
     max_tool_calls = Integer(1, MOST, REPEATED)
-    service_tier = Text(REPEATED)
+    service_tier = Text("`priority` goes before other jobs of its model, `flex` after them; all else is as they are")
     safety_identifier = Text(REPEATED)
     prompt_cache_key = Text(REPEATED)
 
 
-class CreateVideo(Schema):
+class CreateVideo(Lenient):
     """The keys of a request for a video that mean something here; others are read over."""
 
-    class Meta:
-        unknown = EXCLUDE
-
     prompt = Text("what to show, up to 8,000 characters")
-    model = Text("a model, an alias or a route; without it, the server's default")
+    model = Text(MODEL)
     seconds = Seconds(0.1, 3600, "the length: so many seconds at the rate that is used")
     size = Size("`WIDTHxHEIGHT` in pixels, rounded down to what the model takes")
-    seed = Integer(0, SEEDS - 1, "the same seed gives the same video; without one, the server draws one and says which")
+    seed = Integer(0, SEEDS - 1, SEED)
     input_reference = fields.Raw(
         allow_none=True,
         metadata=described("the image to start from", anyOf=REFERENCE),

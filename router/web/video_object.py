@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from router.values import Job, Phase, Status
-from router.web.rendering import unfinished, used
+from router.web.rendering import error, unfinished, used
 
 STATUS = {Status.CANCELLED: Status.FAILED}  # that API has no other word
 CANCELLED = {"code": "cancelled", "message": "the job was cancelled"}
@@ -13,8 +13,11 @@ SOONEST, LATEST = 500, 5000  # milliseconds between two polls
 QUEUED = 1000  # milliseconds for each job that comes before
 
 
-def video(job: Job) -> dict[str, Any]:
-    """Return the object; extra keys say what was used, what was adjusted, and how far the job is."""
+def video(job: Job, keep_seconds: float) -> dict[str, Any]:
+    """Return the object, which expires so long after its job has finished.
+
+    Extra keys say what was used, what was adjusted, and how far the job is.
+    """
     task, done = job.task, job.status is Status.COMPLETED
     return {
         "id": f"video_{job.id}",
@@ -23,12 +26,12 @@ def video(job: Job) -> dict[str, Any]:
         "status": STATUS.get(job.status, job.status),
         "created_at": int(job.created_at),
         "completed_at": int(job.finished_at) if job.finished_at and done else None,
-        "expires_at": None,
+        "expires_at": int(job.finished_at + keep_seconds) if job.finished_at and done else None,
         "prompt": task.prompt,
         "size": f"{task.width}x{task.height}",
         "seconds": _seconds(job),
         "remixed_from_video_id": f"video_{job.form['remixed_from']}" if job.form.get("remixed_from") else None,
-        "error": _error(job),
+        "error": CANCELLED if job.status is Status.CANCELLED else error(job),
         "seed": task.seed,
         "provider_options": {"video": used(job)},
         "warnings": list(job.warnings),
@@ -55,9 +58,3 @@ def _seconds(job: Job) -> str:
     asked = job.form.get("seconds")
     length = job.task.num_frames / job.task.frames_per_second if asked is None else asked
     return f"{length:.4f}".rstrip("0").rstrip(".")
-
-
-def _error(job: Job) -> dict[str, str] | None:
-    if job.status is Status.CANCELLED:
-        return CANCELLED
-    return {"code": job.failure.code, "message": job.failure.message} if job.failure else None

@@ -14,11 +14,11 @@ from router.requests import Request
 from router.system import System
 from router.values import Job
 from router.web import query
-from router.web.access import idempotency_key, owner
+from router.web.access import caller, idempotency_key, owner
 from router.web.body import read_json
 from router.web.fields import shown
 from router.web.form import MULTIPART, read_form
-from router.web.ids import find, job_id, unknown
+from router.web.ids import find, forget, unknown
 from router.web.video_object import poll_after_ms, video
 from router.web.video_request import CREATE, NAMES, form_of_remix, read_remix_prompt, read_video_request
 
@@ -64,19 +64,13 @@ class Videos:
         if jobs is None:
             after = shown(request.args["after"])
             raise UnknownJob(f"after must be the id of a video of the list, got {after}", param="after")
-        data = [video(job) for job in jobs[:limit]]
-        ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {"first_id": None, "last_id": None}
-        return jsonify({"object": "list", "data": data, **ends, "has_more": len(jobs) > limit})
+        return jsonify(query.page([self._video(job) for job in jobs], limit))
 
     def retrieve(self, public: str) -> Response:
-        return _answer(self._find(public))
+        return self._answer(self._find(public))
 
     def delete(self, public: str) -> Response:
-        """Forget a video in any state; a running one stops at its next step."""
-        job = self._system.jobs.delete(job_id(public, "video"), owner())
-        if job is None:
-            raise unknown(public)
-        self._system.artifacts.delete(job.id)
+        forget(self._system, public, "video", owner())
         return jsonify(id=public, object="video.deleted", deleted=True)
 
     def refuse(self, rest: str = "") -> Response:
@@ -92,15 +86,20 @@ class Videos:
         return read_json(settings.max_body_bytes)
 
     def _submit(self, asked: Request) -> Response:
-        return _answer(self._intake.submit(asked, owner=owner(), request_id=g.request_id, key=idempotency_key()))
+        by = caller()
+        return self._answer(
+            self._intake.submit(asked, owner=by.owner, request_id=g.request_id, key=idempotency_key(), api_key=by.key)
+        )
 
+    def _answer(self, job: Job) -> Response:
+        """Return the Video; for an unfinished one say when to ask again."""
+        response = jsonify(self._video(job))
+        if not job.status.finished:
+            response.headers["openai-poll-after-ms"] = str(poll_after_ms(job, time.time()))
+        return response
 
-def _answer(job: Job) -> Response:
-    """Return the Video; for an unfinished one say when to ask again."""
-    response = jsonify(video(job))
-    if not job.status.finished:
-        response.headers["openai-poll-after-ms"] = str(poll_after_ms(job, time.time()))
-    return response
+    def _video(self, job: Job) -> dict[str, Any]:
+        return video(job, self._system.settings.keep_seconds)
 
 
 def _after() -> str | None:

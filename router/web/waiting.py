@@ -40,7 +40,7 @@ class Waiting:
     def place(self) -> Iterator[None]:
         """Hold a place among the waiting; raise `TooManyWaiters` when there is none, before a job is made."""
         if self._draining:
-            raise Restarting("the server is stopping: send this request again later", headers=(("retry-after", "2"),))
+            raise Restarting("the server is stopping: send this request again later", headers=(("retry-after", "1"),))
         with self._changed:
             if self._taken >= self._most:
                 raise TooManyWaiters(

@@ -15,7 +15,7 @@ from router.web.openapi.converter import Converter, Plugin
 from router.web.openapi.curl import LOCAL, curl
 from router.web.openapi.operations import JSON, Content, Operation, Parameter, Problem, Reply
 from router.web.openapi.parameters import HEADERS
-from router.web.openapi.problems import EVERYWHERE
+from router.web.openapi.problems import CALLING, EVERYWHERE
 from router.web.openapi.routes import COMPONENTS, REMIX, ROUTES, TAGS
 
 ABOUT = (
@@ -23,6 +23,10 @@ ABOUT = (
     "Open Responses and OpenAI's Responses and Videos speak. Every answer has an `x-request-id`, every error the "
     "same body. Keys that a request has and this document does not name are read over, except in "
     "`provider_options.video` and `.image`."
+)
+KEYS = (
+    "On a server that has keys every request needs one, as `Authorization: Bearer fg-...`: of scope `read` to look, "
+    "`generate` to make, cancel and delete. The links to files in answers carry a signature instead."
 )
 NO_FORM = "provider_options[image]"  # for `POST /v1/responses`, which takes no form
 NEEDED = {"CreateResponse": "input", "CreateVideo": "prompt", "RemixVideo": "prompt"}
@@ -39,7 +43,9 @@ def build(public_url: str) -> dict[str, Any]:
         info={"description": ABOUT, "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"}},
         servers=[{"url": public_url.rstrip("/") or "/"}],
         tags=[{"name": name, "description": about} for name, about in TAGS.items()],
+        security=[{"key": []}, {}],
     )
+    spec.components.security_scheme("key", {"type": "http", "scheme": "bearer", "description": KEYS})
     converter = plugin.converter
     assert isinstance(converter, Converter)  # apispec makes it with the document
     for name, component in given.COMPONENTS.items():
@@ -59,7 +65,7 @@ def build(public_url: str) -> dict[str, Any]:
 
 
 def _operation(operation: Operation, converter: Converter, url: str) -> dict[str, Any]:
-    problems = (*operation.problems, *EVERYWHERE)
+    problems = (*operation.problems, *(() if operation.open else CALLING), *EVERYWHERE)
     replies = {str(status): _reply(reply, operation.links) for status, reply in operation.replies.items()}
     for status in sorted({problem.kind.status for problem in problems}):
         alike = [problem for problem in problems if problem.kind.status == status]
@@ -67,6 +73,8 @@ def _operation(operation: Operation, converter: Converter, url: str) -> dict[str
     said: dict[str, Any] = {"operationId": operation.id, "tags": [operation.tag], "summary": operation.summary}
     if operation.about:
         said["description"] = operation.about
+    if operation.open:
+        said["security"] = []
     if operation.parameters:
         said["parameters"] = [_parameter(parameter) for parameter in operation.parameters]
     if operation.bodies:

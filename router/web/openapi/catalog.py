@@ -5,6 +5,7 @@ from __future__ import annotations
 from registry import Modality
 from router.web.openapi.shapes import Answer, integer, number, part, several, string, strings, truth, word
 
+WEIGHTS = "^(none|embedded|here|incomplete|unsuited|missing|downloading [0-9]{1,3} %)$"
 MODALITIES = [modality.word for modality in Modality]
 
 
@@ -35,6 +36,10 @@ class ModelLimits(Answer):
     frames = integer("frames")
     steps = integer("denoising steps")
     prompt = integer("characters")
+    image_bytes = integer("bytes of an input image")
+    image_pixels = integer("pixels of an input image, by its header")
+    body_bytes = integer("bytes of the request's body")
+    queued = integer("jobs of this model that may be queued at a time; null for any number", none=True)
 
 
 class Entry(Answer):
@@ -54,22 +59,48 @@ class Route(Entry):
     members = strings("their names, in the order in which they are asked")
 
 
+class OnEngine(Answer):
+    """A model on one engine, in bytes of weights."""
+
+    device = string("its device", examples=["cuda:0"])
+    state = word("on the device, or on the host to come back fast", "loaded", "warm")
+    bytes_owned = integer("that no other model has")
+    bytes_shared = integer("that other loaded models have too")
+
+
 class Model(Entry):
     modality = word("what goes in", *MODALITIES)
     backend = string("who runs it")
     source = string("where its weights come from", none=True)
     revision = string("which version of them", none=True)
-    weights = word("where they are", "none", "embedded", "here", "incomplete", "missing")
-    state = word("whether an engine has it in memory", "loaded", "cold")
+    weights = string("where they are", pattern=WEIGHTS, examples=["here", "downloading 42 %"])
+    state = word("where its weights are in memory: on a device, on the host, nowhere", "loaded", "warm", "cold")
+    engines = several("the engines that have it in memory", OnEngine)
     size_multiple = integer("sizes are rounded down to multiples of this")
     experts = integer("models that take turns within one video")
     defaults = part(ModelDefaults, "what a request gets where it does not say")
     limits = part(ModelLimits, "the most that one request may ask for")
 
 
+class KeyLimits(Answer):
+    """What a key may have and do; null for no limit."""
+
+    queued = integer("its jobs that may be queued at a time", none=True)
+    running = integer("its jobs that may run at a time; others wait", none=True)
+    per_minute = integer("its requests a minute", none=True)
+
+
+class ServerLimits(Answer):
+    """The limits that are no model's."""
+
+    queued = integer("jobs that may be queued at a time")
+    key = part(KeyLimits, "of the key that asked, null where none is needed", none=True)
+
+
 class Models(Answer):
     object = word("its kind", "list")
     data = several("routes, then models", Route, Model)
+    limits = part(ServerLimits, "the limits that are no model's")
 
 
 class Health(Answer):

@@ -57,6 +57,7 @@ class Unfinished(Answer):
     phase = word("where a running job is", *PHASES, none=True, sometimes=True)
     steps_done = integer("denoising steps so far", none=True, sometimes=True)
     queue_position = integer("1 is the next job to run; null once it runs", minimum=1, none=True, sometimes=True)
+    remaining_seconds = number("until it is done, by the measured pace; null if unknown", none=True, sometimes=True)
 
 
 class Page(Answer):

@@ -56,7 +56,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Operation:
-    """A method of a path. `links` name the operations that take the id of its answer."""
+    """A method of a path. `links` name the operations that take the id of its answer; `open` to all needs no key."""
 
     method: str
     path: str
@@ -70,3 +70,4 @@ class Operation:
     problems: tuple[Problem, ...] = ()
     examples: tuple[Example, ...] = ()
     links: tuple[str, ...] = ()
+    open: bool = False

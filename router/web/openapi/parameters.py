@@ -14,12 +14,13 @@ HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
         "`false`: the same request would fail again, so clients must not repeat it",
         {"enum": ["false"]},
     ),
+    "www-authenticate": ("`Bearer`: how to send a key", {"enum": ["Bearer"]}),
     "retry-after": ("how many seconds to wait before the next try", {"type": "integer", "minimum": 0, "maximum": 60}),
     "openai-poll-after-ms": (
         "when to ask again for an unfinished video, in milliseconds",
         {"type": "integer", "minimum": 0},
     ),
-    "etag": ("the file's digest, to ask again with `If-None-Match`", {"type": "string"}),
+    "etag": ("changes with the file, to ask again with `If-None-Match`", {"type": "string"}),
     "accept-ranges": ("`bytes`: parts of the file can be asked for", {"enum": ["bytes"]}),
     "content-range": ("which part of the file this is, or how long the file is", {"type": "string"}),
     "content-disposition": ("the file's name", {"type": "string"}),
@@ -71,3 +72,7 @@ VARIANT = Parameter(
     "the file, a small picture or a sheet of them, or while the job runs a small picture of what there is so far",
     {"enum": list(VARIANTS), "default": "video"},
 )
+EXPIRES = Parameter(
+    "expires", "query", "of a signed link: when it opens nothing any more, in seconds since 1970", {"type": "string"}
+)
+SIGNATURE = Parameter("signature", "query", "of a signed link: what opens the file without a key", {"type": "string"})

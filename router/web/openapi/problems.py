@@ -21,11 +21,18 @@ TOO_MANY_WAITERS = Problem(
 )
 RESTARTING = Problem(errors.Restarting, "restarting", "the server is stopping", ("retry-after", "x-should-retry"))
 
-EVERYWHERE = (
-    Problem(errors.Refused, "refused", "a policy of the server says no"),
-    Problem(HttpError, "internal_error", "something went wrong in the server"),
+EVERYWHERE = (Problem(HttpError, "internal_error", "something went wrong in the server"),)
+CALLING = (  # whatever is not open to all
+    Problem(errors.Unauthorized, "invalid_api_key", "there is no key, or one that is not good", ("www-authenticate",)),
+    Problem(errors.Refused, "refused", "the key lacks a scope, or a policy of the server says no"),
+    Problem(
+        errors.RateLimited, "rate_limit_exceeded", "the key has too much queued or calls too often", ("retry-after",)
+    ),
 )
-WRITING = (Problem(Unavailable, "disk_full", "the server's disk is full"),)
+WRITING = (
+    Problem(Unavailable, "disk_full", "the server's disk is full", ("retry-after",)),
+    Problem(Unavailable, "store_unavailable", "nothing can be stored for the moment", ("retry-after",)),
+)
 BODY = (
     Problem(InvalidRequest, "invalid_json", "the body is no JSON object"),
     BAD_VALUE,

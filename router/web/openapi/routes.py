@@ -13,6 +13,7 @@ from router.web.openapi.event import Event
 from router.web.openapi.operations import JSON, Example, Operation, Reply
 from router.web.openapi.parameters import (
     AFTER,
+    EXPIRES,
     IMAGE_ID,
     INCLUDE,
     KEY,
@@ -22,6 +23,7 @@ from router.web.openapi.parameters import (
     ORDER,
     RANGE,
     RESPONSE_ID,
+    SIGNATURE,
     STARTING_AFTER,
     STREAM,
     VARIANT,
@@ -78,7 +80,7 @@ VIDEO_FILE = Operation(
     "Files",
     "Fetch a video",
     _files("video/mp4", "image/png", "image/webp", "image/jpeg"),
-    parameters=(VIDEO_ID, VARIANT, RANGE, KNOWN),
+    parameters=(VIDEO_ID, VARIANT, RANGE, KNOWN, EXPIRES, SIGNATURE),
     problems=(why.BAD_VALUE, why.NOT_FOUND, why.NOT_READY, why.NO_RANGE),
     examples=(
         Example("the whole file", flags="-o ball.mp4"),
@@ -93,7 +95,7 @@ IMAGE_FILE = Operation(
     "Files",
     "Fetch an image",
     _files("image/png"),
-    parameters=(IMAGE_ID, RANGE, KNOWN),
+    parameters=(IMAGE_ID, RANGE, KNOWN, EXPIRES, SIGNATURE),
     problems=(why.NOT_FOUND, why.NOT_READY, why.NO_RANGE),
     examples=(Example("the whole file", flags="-o ball.png"),),
 )
@@ -288,6 +290,7 @@ ROUTES: tuple[Operation, ...] = (
         "Ask whether this process answers",
         {200: Reply("it does", {JSON: Health()})},
         examples=(Example("alive?"),),
+        open=True,
     ),
     Operation(
         "GET",
@@ -297,6 +300,20 @@ ROUTES: tuple[Operation, ...] = (
         "Ask whether a device can take work",
         {200: Reply("one can", {JSON: Readiness()}), 503: Reply("none can", {JSON: Readiness()})},
         examples=(Example("ready?"),),
+        open=True,
+    ),
+    Operation(
+        "GET",
+        "/metrics",
+        "metrics",
+        "Server",
+        "Read what was counted and measured",
+        {200: Reply("Prometheus' text", {"text/plain": {"type": "string"}})},
+        about=(
+            "For calls over loopback that came through no proxy; where the server has a key for this, for those that "
+            "bring it: `Authorization: Bearer KEY`."
+        ),
+        examples=(Example("all"),),
     ),
     Operation(
         "GET",
@@ -306,6 +323,7 @@ ROUTES: tuple[Operation, ...] = (
         "Fetch this document",
         {200: Reply("OpenAPI 3.1", {JSON: {"type": "object"}})},
         examples=(Example("save it", flags="-o openapi.json"),),
+        open=True,
     ),
     Operation(
         "GET",
@@ -314,6 +332,7 @@ ROUTES: tuple[Operation, ...] = (
         "Server",
         "Read this document",
         {200: Reply("a page", {"text/html": {"type": "string"}})},
+        open=True,
     ),
 )
 COMPONENTS = (ErrorAnswer(), Event())  # those that no route refers to

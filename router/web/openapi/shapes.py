@@ -38,8 +38,8 @@ def integer(about: str, *, none: bool = False, **more: Any) -> fields.Integer:
     return fields.Integer(allow_none=none, metadata=described(about, **{"minimum": 0, **more}))
 
 
-def number(about: str, *, none: bool = False) -> fields.Float:
-    return fields.Float(allow_none=none, metadata=described(about))
+def number(about: str, *, none: bool = False, **more: Any) -> fields.Float:
+    return fields.Float(allow_none=none, metadata=described(about, **more))
 
 
 def truth(about: str, *, none: bool = False, **more: Any) -> fields.Boolean:

@@ -16,7 +16,7 @@ class Video(Unfinished):
     progress = integer("percent", maximum=100)
     created_at = integer("seconds since 1970")
     completed_at = integer("seconds since 1970", none=True)
-    expires_at = integer("null: a video stays until it is deleted", none=True)
+    expires_at = integer("seconds since 1970, when a finished video is removed; sooner, if the disk is full", none=True)
     prompt = string("what it shows")
     size = string("`WIDTHxHEIGHT` in pixels", pattern="^[0-9]+x[0-9]+$")
     seconds = string("its length, as text", pattern="^[0-9.]+$")

@@ -1,0 +1,31 @@
+"""What timesteps say to the blocks of Wan's DiT: made once a request for all of its steps."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from diffusers import WanTransformer3DModel
+
+
+class Moment(NamedTuple):
+    """Timesteps as the transformer reads them: `summary` `(groups, d)`, and `time` `(groups, 6, d)` for each block.
+
+    Each is that of one of as many equal runs of tokens, in their order; one is that of all tokens.
+    """
+
+    summary: torch.Tensor
+    time: torch.Tensor
+
+    def of(self, groups: torch.Tensor) -> Moment:
+        """Return those with these indices, in this order."""
+        return Moment(self.summary[groups], self.time[groups])
+
+
+@torch.no_grad()
+def moment_of(model: WanTransformer3DModel, timesteps: torch.Tensor) -> Moment:
+    """Return what `model` makes of `timesteps` `(groups,)`."""
+    embedder = model.condition_embedder
+    waves = embedder.timesteps_proj(timesteps).to(embedder.time_embedder.linear_1.weight.dtype)
+    summary = embedder.time_embedder(waves).to(model.patch_embedding.weight.dtype)
+    return Moment(summary, embedder.time_proj(embedder.act_fn(summary)).unflatten(1, (6, -1)))

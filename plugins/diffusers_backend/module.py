@@ -1,0 +1,85 @@
+"""A module of diffusers or transformers around weights that are on its device already."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import accelerate
+import torch
+from transformers import PreTrainedModel
+from transformers.initialization import no_init_weights
+
+from plugins.diffusers_backend.tensors import Stored
+from router import LoadFailed
+
+TIED = ("shared.weight", "encoder.embed_tokens.weight")  # umT5's embedding: some files have it twice, memory once
+CLIP_PREFIX = "vision_model."  # before the names in CLIP, or not: by the version of transformers that wrote the file
+
+
+def empty(cls: Any, folder: Path, without: Collection[str] = ()) -> torch.nn.Module:
+    """Return a `cls` as `folder`'s config.json has it, its parameters without memory, some modules left out."""
+    with no_init_weights(), accelerate.init_empty_weights():  # what it computes itself, it computes
+        if hasattr(cls, "load_config"):
+            module: torch.nn.Module = cls.from_config(cls.load_config(folder))
+        else:
+            module = cls(cls.config_class.from_pretrained(folder))
+    for name in without:
+        setattr(module, name, None)
+    return module.eval()
+
+
+def kept_in_fp32(cls: Any, dtype: torch.dtype) -> frozenset[str]:
+    """Return the names of modules whose weights `cls` wants in fp32 when the others are in `dtype`."""
+    kept = frozenset(cls._keep_in_fp32_modules or ())
+    if not issubclass(cls, PreTrainedModel):
+        return kept
+    strict = frozenset(cls._keep_in_fp32_modules_strict or ())
+    return kept | strict if dtype is torch.float16 else strict  # the plain list is for what overflows in fp16
+
+
+def once(stored: Mapping[str, Stored]) -> dict[str, Stored]:
+    """Return the tensors without the second name of a tied one."""
+    tensors = dict(stored)
+    source, twin = TIED
+    if twin in tensors:
+        tensors.setdefault(source, tensors[twin])
+        del tensors[twin]
+    return tensors
+
+
+def weights_of(module: torch.nn.Module, stored: Mapping[str, Stored], folder: Path) -> dict[str, Stored]:
+    """Return what each weight of `module` is among the `stored` tensors of `folder`.
+
+    Raises `LoadFailed` where one is missing, `ValueError` where one has another shape.
+    """
+    wanted = once(module.state_dict())  # type: ignore[arg-type]
+    found = _named(once(stored), wanted.keys())
+    if missing := sorted(wanted.keys() - found.keys()):
+        raise LoadFailed(
+            f"{folder} lacks weights that a {type(module).__name__} of its config.json needs, such as {missing[0]}"
+        )
+    for name, tensor in found.items():
+        if tensor.shape != (shape := tuple(wanted[name].shape)):
+            raise ValueError(f"{name} has the shape {tensor.shape}, its config.json needs {shape}")
+    return found
+
+
+def fill(module: torch.nn.Module, weights: Mapping[str, torch.Tensor], device: str) -> None:
+    """Give `module` its weights, which are on `device`, and bring what it computed itself there."""
+    module.load_state_dict(weights, strict=False, assign=True)
+    if TIED[0] in weights:
+        module.tie_weights()  # type: ignore[operator]
+    module.to(device)
+
+
+def _named(stored: Mapping[str, Stored], wanted: Collection[str]) -> dict[str, Stored]:
+    """Return the stored tensors by the names that the module has for them; what it has no name for is left out."""
+    found = {}
+    for name, tensor in stored.items():
+        for candidate in (name, name.removeprefix(CLIP_PREFIX), CLIP_PREFIX + name):
+            if candidate in wanted:
+                found[candidate] = tensor
+                break
+    return found

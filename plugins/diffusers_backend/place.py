@@ -1,0 +1,148 @@
+"""Where the parts of one model go, what changes them on the way, and how they are read."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+
+from plugins.diffusers_backend import identity, module, offload, transfer
+from plugins.diffusers_backend.checkpoint import DECODER, WEIGHTLESS, Part
+from plugins.diffusers_backend.device import attention_for, dtype_for
+from plugins.diffusers_backend.fast.attention import CUDNN, FLASH_4, FLASH_4_PACKAGE, has_flash_4
+from plugins.diffusers_backend.fast.switches import Switches
+from plugins.diffusers_backend.memory import is_device_lost, is_out_of_memory
+from plugins.diffusers_backend.options import Options
+from plugins.diffusers_backend.tensors import dtype_in, sizes_of, stored_in
+from plugins.diffusers_backend.tier import ModuleTier
+from router import LoadFailed, Pool, Tier
+
+# Encoding in bf16 visibly drifts; CLIP is in fp32 in the published recipe, too.
+IN_FP32 = ("vae", "image_encoder")
+# what the libraries raise for files that are cut, missing or of another shape
+UNREADABLE = (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError, SafetensorError)
+
+Arrived = Callable[[int], None]  # hears of bytes that are on the device now
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the parts of one model go, and what changes them on the way.
+
+    With `group_offload` the weights stay on the host, but for those that compute.
+    """
+
+    device: str
+    dtype: torch.dtype
+    attention: str
+    fast: Switches
+    decoder_dtype: torch.dtype = torch.float32
+    group_offload: bool = False
+
+    @classmethod
+    def of(cls, options: Options, device: str) -> Place:
+        dtype, fast = dtype_for(options.dtype, device), options.fast
+        if options.attention != "auto":
+            fast = replace(fast, measured_attention=False)  # what is said needs no measuring
+        attention = attention_for(options.attention, device, dtype)
+        return cls(device, dtype, attention, fast, dtype_for(options.decoder_dtype, device), options.group_offload)
+
+    def key(self, part: Part, pool: Pool) -> Hashable:
+        """Return the name of `part` in the pool."""
+        with reading(part):
+            files = identity.of_folder(part.folder, pool.digest)
+        if part.name in WEIGHTLESS:
+            return (part.class_name, files)
+        attention = self.attention if part.is_transformer else ""
+        waiting = "group_offload" if self._waits(part) else ""
+        return (part.class_name, files, part.without, str(self.dtype_of(part)), self.device, attention, waiting)
+
+    def dtype_of(self, part: Part) -> torch.dtype:
+        if part.name == DECODER:
+            return self.decoder_dtype
+        return torch.float32 if part.name in IN_FP32 else self.dtype
+
+    def size(self, part: Part) -> int:
+        """Return how many bytes of the device `part` will take."""
+        sizes = self._sizes(part)
+        return offload.on_device(part, sizes) if self._waits(part) else sum(sizes.values())
+
+    def weights(self, part: Part) -> int:
+        """Return how many bytes there are to read of `part`, counted in the dtypes that it will have."""
+        return sum(self._sizes(part).values())
+
+    def tier(self, part: Part) -> Tier | None:
+        """Return how `part` waits on the host for its next holder; what has no weights is there already."""
+        if self._waits(part):
+            return None  # what waits between its steps must be read again once nobody needs it
+        return ModuleTier("cpu" if part.name in WEIGHTLESS else self.device)
+
+    def read(self, part: Part, arrived: Arrived) -> Any:
+        """Read one part from its folder, its weights straight to the device; `arrived(bytes)` hears of each piece."""
+        with reading(part):
+            cls = class_of(part)
+            if part.name in WEIGHTLESS:
+                return cls.from_pretrained(part.folder, local_files_only=True)
+            loaded = self._read_weights(cls, part, arrived)
+        if part.is_transformer:
+            _set_attention(loaded, self.attention)
+        if self._waits(part):
+            offload.apply(loaded, part, self.device, self.size(part))
+        return loaded
+
+    def _waits(self, part: Part) -> bool:
+        return self.group_offload and offload.suits(part)
+
+    def _sizes(self, part: Part) -> dict[str, int]:
+        if part.name in WEIGHTLESS:
+            return {}
+        with reading(part):
+            dtype = self.dtype_of(part)
+            stored = {name: each for name, each in module.once(stored_in(part.folder)).items() if part.has(name)}
+            return sizes_of(stored, dtype, module.kept_in_fp32(class_of(part), dtype))
+
+    def _read_weights(self, cls: Any, part: Part, arrived: Arrived) -> Any:
+        loaded, dtype = module.empty(cls, part.folder, part.without), self.dtype_of(part)
+        stored = module.weights_of(loaded, stored_in(part.folder), part.folder)
+        kept = module.kept_in_fp32(cls, dtype)
+        dtypes = {name: dtype_in(name, each, dtype, kept) for name, each in stored.items()}
+        place = "cpu" if self._waits(part) else self.device
+        weights = transfer.read(stored, dtypes, place, arrived, pinned=place != self.device)
+        module.fill(loaded, weights, place)
+        return loaded
+
+
+def class_of(part: Part) -> Any:
+    return getattr(importlib.import_module(part.library), part.class_name)
+
+
+@contextmanager
+def reading(part: Part) -> Iterator[None]:
+    """Turn what the libraries raise for bad files into `LoadFailed`."""
+    try:
+        yield
+    except UNREADABLE as error:
+        if is_out_of_memory(error) or is_device_lost(error):
+            raise
+        needed = f"{part.folder} must hold a whole {part.class_name}"
+        raise LoadFailed(f"{needed}, reading it gave {_brief(error)}") from error
+
+
+def _set_attention(transformer: Any, name: str) -> None:
+    if name == FLASH_4:
+        if not has_flash_4():
+            raise LoadFailed(f"attention {name} needs the package {FLASH_4_PACKAGE}: pip install 'framegate[hopper]'")
+        name = CUDNN  # for diffusers' own forward pass, where ours does not run
+    try:
+        transformer.set_attention_backend(name)
+    except UNREADABLE as error:
+        raise LoadFailed(f"attention {name} must be usable on this machine, trying it gave {_brief(error)}") from error
+
+
+def _brief(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]}"

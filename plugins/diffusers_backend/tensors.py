@@ -1,0 +1,120 @@
+"""Safetensors files, read and written a tensor at a time: no model is ever in memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from router import LoadFailed
+
+DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "BOOL": torch.bool,
+}
+NAMES = {dtype: name for name, dtype in DTYPES.items()}
+Kinds = Mapping[str, tuple[torch.dtype, tuple[int, ...]]]  # a dtype and a shape for each name
+ALIGNMENT = 64  # of a file's first tensor, in bytes
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Where a tensor lies: `offset` and `length` in bytes of `file`."""
+
+    file: Path
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    offset: int
+    length: int
+
+    def read(self) -> torch.Tensor:
+        with self.file.open("rb") as file:
+            file.seek(self.offset)
+            data = bytearray(self.length)
+            if file.readinto(data) != self.length:
+                raise LoadFailed(f"{self.file} is cut short: a tensor at byte {self.offset} is not whole")
+        return torch.frombuffer(data, dtype=self.dtype).view(self.shape)
+
+
+def stored_in(folder: Path) -> dict[str, Stored]:
+    """Return every tensor of the safetensors files in `folder`; raise `LoadFailed` for files that are none."""
+    found: dict[str, Stored] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        found |= _listed(path)
+    return found
+
+
+def _listed(path: Path) -> dict[str, Stored]:
+    size = path.stat().st_size
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(length)) if length < size else None
+        header.pop("__metadata__", None)
+        found = {}
+        for name, entry in header.items():
+            begin, end = entry["data_offsets"]
+            dtype, shape = DTYPES[entry["dtype"]], torch.Size(entry["shape"])
+            if begin < 0 or end - begin != dtype.itemsize * shape.numel():
+                raise ValueError(name)
+            found[name] = Stored(path, dtype, tuple(shape), 8 + length + begin, end - begin)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise LoadFailed(f"{path} must be a safetensors file of numbers, it is not") from error
+    if any(tensor.offset + tensor.length > size for tensor in found.values()):
+        raise LoadFailed(f"{path} is cut short: its header speaks of more than its {size} bytes")
+    return found
+
+
+def dtype_in(name: str, tensor: Stored, dtype: torch.dtype, kept_in_fp32: Collection[str] = ()) -> torch.dtype:
+    """Return what a tensor is in a module of `dtype`; modules of the names `kept_in_fp32` stay so."""
+    if not tensor.dtype.is_floating_point:
+        return tensor.dtype
+    return torch.float32 if any(part in kept_in_fp32 for part in name.split(".")) else dtype
+
+
+def sizes_of(tensors: Mapping[str, Stored], dtype: torch.dtype, kept_in_fp32: Collection[str] = ()) -> dict[str, int]:
+    """Return the bytes of each tensor in a module of `dtype`; modules of the names `kept_in_fp32` stay so."""
+    return {
+        name: tensor.length // tensor.dtype.itemsize * dtype_in(name, tensor, dtype, kept_in_fp32).itemsize
+        for name, tensor in tensors.items()
+    }
+
+
+def layout(path: Path, tensors: Kinds) -> tuple[bytes, dict[str, Stored]]:
+    """Return the header of a file of these tensors, and where each of them will lie."""
+    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    lengths = {name: dtype.itemsize * torch.Size(shape).numel() for name, (dtype, shape) in tensors.items()}
+    begin = 0
+    for name, (dtype, shape) in tensors.items():
+        header[name] = {
+            "dtype": NAMES[dtype],
+            "shape": list(shape),
+            "data_offsets": [begin, begin + lengths[name]],
+        }
+        begin += lengths[name]
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-(8 + len(text)) % ALIGNMENT)
+    start = 8 + len(text)
+    placed = {}
+    for name, (dtype, shape) in tensors.items():
+        placed[name] = Stored(path, dtype, shape, start, lengths[name])
+        start += lengths[name]
+    return len(text).to_bytes(8, "little") + text, placed
+
+
+def write(path: Path, header: bytes, tensors: Iterable[torch.Tensor], written: Callable[[int], None]) -> None:
+    """Write the file that `layout` described; `written(bytes)` hears of each tensor."""
+    with path.open("wb") as file:
+        file.write(header)
+        for tensor in tensors:
+            data = tensor.contiguous().view(-1).view(torch.uint8).numpy()
+            file.write(data)  # type: ignore[arg-type]
+            written(data.nbytes)

@@ -1,0 +1,62 @@
+"""The ONNX Runtime backend: a folder that `framegate export` made, its transformers run as graphs.
+
+The text encoder and the VAE stay in torch, and are the diffusers backend's own: an engine that runs
+both backends holds them once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from plugins.onnx_backend.options import OnnxOptions
+from plugins.onnx_backend.record import FILE
+from router import Backend, Frames, Modality, ModelSpec, Pool, Report, Task, hookimpl
+
+if TYPE_CHECKING:
+    import click
+
+
+@hookimpl
+def declare_backend() -> Backend:
+    return Backend(
+        name="onnxruntime",
+        modalities=frozenset({Modality.T2V, Modality.I2V, Modality.TI2V, Modality.FLF2V}),
+        options=OnnxOptions,
+        requires=("torch", "diffusers", "transformers", "onnx", "onnxruntime"),
+        extra="onnx",
+        index=FILE,
+        made_by="framegate export MODEL -o FOLDER",
+    )
+
+
+@hookimpl
+def load_model(model: ModelSpec, device: str, pool: Pool, report: Report) -> Any:
+    from plugins.onnx_backend.load import load
+
+    return load(model, device, pool, report)
+
+
+@hookimpl
+def generate(model: ModelSpec, loaded: Any, task: Task, report: Report) -> Frames:
+    from plugins.diffusers_backend.run import run
+
+    return run(model, loaded, task, report)
+
+
+@hookimpl
+def prepare_task(loaded: Any, task: Task) -> None:
+    from plugins.diffusers_backend.run import prepare
+
+    prepare(loaded, task)
+
+
+@hookimpl
+def unload_model(loaded: Any, gone: bool) -> None:
+    loaded.drop(gone)
+
+
+@hookimpl
+def add_commands(cli: click.Group) -> None:
+    from plugins.onnx_backend.command import export
+
+    cli.add_command(export)

@@ -1,0 +1,82 @@
+"""`framegate export`: make the folder that this backend runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from plugins.onnx_backend.record import DTYPES
+from registry import ModelSpec
+from router import LoadFailed
+
+EXPORTER = "onnxscript"
+
+
+@click.command()
+@click.argument("model")
+@click.option("-o", "target", required=True, type=click.Path(path_type=Path), help="The folder to write: new or empty.")
+@click.option(
+    "--dtype",
+    type=click.Choice(DTYPES),
+    help="The number format of the graphs and their weights. [bf16 where there is a GPU, else fp32]",
+)
+@click.pass_obj
+def export(find: Callable[[str], ModelSpec], model: str, target: Path, dtype: str | None) -> None:
+    """Make a folder of graphs that the backend onnxruntime runs.
+
+    MODEL is a name from the models file, a hub id whose weights are on this machine, or a folder. What is written is a
+    whole model: the backend diffusers runs it too.
+    """
+    spec = find(model)
+    if spec.folder is None:
+        raise LoadFailed(f"{spec.name} has no weights, so there is nothing to export")
+    _require_exporter()
+    import torch
+
+    from plugins.onnx_backend.export.folder import Source, export
+
+    dtype = dtype or ("bf16" if torch.cuda.is_available() else "fp32")
+    snapshot = spec.folder.parent.name == "snapshots"
+    source = Source(spec.folder, spec.source or spec.name, spec.folder.name if snapshot else None)
+    with _bars() as progress:
+        export(source, target, dtype, progress)
+    size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
+    click.echo(f"{target}: {spec.name} in {dtype}, {size / 1e9:.2f} GB")
+    click.echo(
+        f"In the models file:\n\n  {spec.name}-onnx:\n    source: {target.absolute()}\n    backend: onnxruntime"
+        + (f"\n    family: {spec.family}" if spec.family else f"\n    modality: {spec.modality.word}")
+    )
+
+
+def _require_exporter() -> None:
+    import importlib.util
+
+    if importlib.util.find_spec(EXPORTER) is None:
+        raise LoadFailed(f"exporting needs {EXPORTER}: pip install 'framegate[onnx]' brings it")
+
+
+@contextmanager
+def _bars() -> Iterator[Callable[[str, int, int], None]]:
+    """Show a progress bar for each thing that is done, one below the other."""
+    shown: list[tuple[str, object]] = []
+
+    def progress(doing: str, done: int, total: int) -> None:
+        if not shown or shown[-1][0] != doing:
+            _close(shown)
+            bar = click.progressbar(length=max(total, 1), label=doing.ljust(36))
+            shown.append((doing, bar.__enter__()))
+        bar = shown[-1][1]
+        bar.update(done - bar.pos)  # type: ignore[attr-defined]
+
+    try:
+        yield progress
+    finally:
+        _close(shown)
+
+
+def _close(shown: list[tuple[str, object]]) -> None:
+    if shown:
+        shown.pop()[1].__exit__(None, None, None)  # type: ignore[attr-defined]

@@ -1,0 +1,1 @@
+"""From a model's folder to the folder that this backend runs."""

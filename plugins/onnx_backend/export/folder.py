@@ -1,0 +1,186 @@
+"""A whole export: a folder that is complete or not there."""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.metadata
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from plugins.diffusers_backend import checkpoint as checkpoints
+from plugins.diffusers_backend import tensors
+from plugins.diffusers_backend.checkpoint import Checkpoint, Part
+from plugins.diffusers_backend.device import DTYPES
+from plugins.diffusers_backend.load import reading
+from plugins.diffusers_backend.tensors import Stored
+from plugins.onnx_backend.export.graph import config_of, empty_transformer, write_graph
+from plugins.onnx_backend.graph import FILE as GRAPH
+from plugins.onnx_backend.graph import WEIGHTS
+from plugins.onnx_backend.record import FILE, OPSET, Record, digest
+from router import LoadFailed
+
+LIBRARIES = ("framegate", "torch", "diffusers", "transformers", "onnx", "onnxscript")
+DRAFT, LOCK = ".partial", ".lock"
+COPIED_AT_ONCE = 16 * 2**20
+
+
+class Progress(Protocol):
+    def __call__(self, doing: str, done: int, total: int) -> None:
+        """Say that of what is being done `done` of `total` are done: bytes, or stages."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is exported: a folder in the diffusers layout, and what it is called."""
+
+    folder: Path
+    name: str
+    revision: str | None
+
+
+def export(source: Source, target: Path, dtype: str, progress: Progress) -> None:
+    """Write `source` to `target` with its transformers as graphs, and their weights, in `dtype`.
+
+    The graphs take their weights from the safetensors files beside them, so the folder is also a
+    model for diffusers. Raises `LoadFailed` for a source that lacks something, or a target that cannot be
+    written; then, as when it is interrupted, there is no `target`.
+    """
+    target = target.resolve()
+    _require_free(target)
+    checkpoint = checkpoints.read(source.folder)
+    try:
+        with _draft(target) as draft:
+            _fill(draft, source, checkpoint, dtype, progress)
+            _require_free(target)
+            if target.exists():
+                target.rmdir()
+            draft.rename(target)
+    except OSError as error:
+        raise LoadFailed(f"{target} could not be written: {error.strerror or error}") from error
+
+
+def _require_free(target: Path) -> None:
+    if target == Path.cwd() or (target.exists() and (not target.is_dir() or any(target.iterdir()))):
+        raise LoadFailed(f"{target} must be a folder that is new or empty, it holds something")
+
+
+@contextmanager
+def _draft(target: Path) -> Iterator[Path]:
+    """Yield a new folder beside `target`, of this process alone; those of processes that were killed go."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for path in target.parent.glob(f".{target.name}.*{DRAFT}"):
+        with suppress(OSError), (path / LOCK).open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(path, ignore_errors=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=DRAFT, dir=target.parent))
+    try:
+        with (draft / LOCK).open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield draft
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _fill(draft: Path, source: Source, checkpoint: Checkpoint, dtype: str, progress: Progress) -> None:
+    transformers = [part for part in checkpoint.parts.values() if part.is_transformer]
+    _copy_others(source.folder, checkpoint, draft, progress)
+    graphs: dict[str, Path] = {}  # by their configuration: the experts of a model have one and the same
+    for part in transformers:
+        _export_transformer(part, draft / part.name, DTYPES[dtype], checkpoint.expand_timesteps, graphs, progress)
+    files = [path.relative_to(draft).as_posix() for path in sorted(draft.rglob("*")) if path.is_file()]
+    files.remove(LOCK)
+    digests = {}
+    for done, name in enumerate(files):
+        progress("computing digests", done, len(files))
+        digests[name] = digest(draft / name)
+    progress("computing digests", len(files), len(files))
+    libraries = {name: importlib.metadata.version(name) for name in LIBRARIES if _installed(name)}
+    (draft / LOCK).unlink()
+    draft.chmod(0o777 & ~_umask())  # a temporary folder is its maker's alone
+    Record(source.name, source.revision, dtype, OPSET, libraries, digests).write(draft)
+    os.sync()
+
+
+def _export_transformer(
+    part: Part, target: Path, dtype: torch.dtype, framewise: bool, graphs: dict[str, Path], progress: Progress
+) -> None:
+    target.mkdir()
+    with reading(part):
+        config = config_of(part.folder)
+    shutil.copyfile(part.folder / "config.json", target / "config.json")
+    model = empty_transformer(config, dtype)
+    wanted = {name: (parameter.dtype, tuple(parameter.shape)) for name, parameter in model.named_parameters()}
+    stored = _stored(part, wanted)
+    header, placed = tensors.layout(target / WEIGHTS, wanted)
+    key = repr(sorted(config.items()))
+    if key in graphs:
+        shutil.copyfile(graphs[key], target / GRAPH)
+    else:
+        progress(f"{part.name}: tracing its graph", 0, 1)
+        write_graph(model, framewise, placed, target / GRAPH)
+        progress(f"{part.name}: tracing its graph", 1, 1)
+        graphs[key] = target / GRAPH
+    total, done = sum(one.length for one in placed.values()), 0
+
+    def written(count: int) -> None:
+        nonlocal done
+        done += count
+        progress(f"{part.name}: writing its weights", done, total)
+
+    cast = (stored[name].read().to(kind) for name, (kind, _) in wanted.items())
+    tensors.write(target / WEIGHTS, header, cast, written)
+
+
+def _stored(part: Part, wanted: tensors.Kinds) -> dict[str, Stored]:
+    """Return where the tensors that `wanted` names are now; raise `LoadFailed` if one is not there, or is another."""
+    stored = tensors.stored_in(part.folder)
+    for name, (_, shape) in wanted.items():
+        if name not in stored:
+            raise LoadFailed(f"{part.folder} lacks weights that a {part.class_name} of its config.json needs: {name}")
+        if stored[name].shape != shape:
+            raise LoadFailed(f"{name} of {part.folder} must have the shape {shape}, got {stored[name].shape}")
+    return stored
+
+
+def _copy_others(folder: Path, checkpoint: Checkpoint, draft: Path, progress: Progress) -> None:
+    """Copy all that is not a transformer, as it is: the same bytes are the same part to whoever shares parts."""
+    found = [path for path in sorted(folder.iterdir()) if path.is_file() and path.name != FILE]
+    for part in checkpoint.parts.values():
+        if not part.is_transformer:
+            found += [path for path in sorted(part.folder.rglob("*")) if path.is_file()]
+    total, done = sum(path.stat().st_size for path in found), 0
+    for path in found:
+        target = draft / path.relative_to(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for count in _copied(path, target):
+            done += count
+            progress("copying what stays in torch", done, total)
+
+
+def _copied(source: Path, target: Path) -> Iterator[int]:
+    with source.open("rb") as given, target.open("wb") as taken:
+        while block := given.read(COPIED_AT_ONCE):
+            taken.write(block)
+            yield len(block)
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+def _installed(name: str) -> bool:
+    try:
+        importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True

@@ -1,0 +1,136 @@
+"""From a transformer's configuration to a graph whose weights are the tensors of a safetensors file beside it."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+import torch
+from diffusers import WanTransformer3DModel
+from diffusers.models.transformers.transformer_wan import WanRotaryPosEmbed
+from onnxscript.optimizer import optimize_ir
+
+from plugins.diffusers_backend.tensors import Stored
+from plugins.onnx_backend.export.network import Network
+from plugins.onnx_backend.export.ops import TRANSLATIONS
+from plugins.onnx_backend.graph import ONNX_TYPES, PREFIX
+from plugins.onnx_backend.record import OPSET
+
+IMAGE_TOKENS = 257  # of each image that CLIP sees
+
+
+def config_of(folder: Path) -> dict[str, Any]:
+    """Return the configuration of the transformer in `folder`, what it leaves out filled in."""
+    with torch.device("meta"):
+        model = WanTransformer3DModel.from_config(WanTransformer3DModel.load_config(folder))
+    return {name: value for name, value in model.config.items() if not name.startswith("_")}
+
+
+def empty_transformer(config: Mapping[str, Any], dtype: torch.dtype) -> WanTransformer3DModel:
+    """Return a transformer in `dtype`, but for what diffusers keeps in fp32; its weights take no memory yet."""
+    with torch.device("meta"):
+        model = WanTransformer3DModel.from_config(dict(config))
+    for name, parameter in model.named_parameters():
+        kept = any(part in model._keep_in_fp32_modules for part in name.split("."))
+        parameter.data = parameter.data.to(torch.float32 if kept else dtype)
+    model.to_empty(device="cpu")
+    sizes = model.config.attention_head_dim, model.config.patch_size, model.config.rope_max_seq_len
+    model.rope = WanRotaryPosEmbed(*sizes)
+    return model.eval().requires_grad_(False)
+
+
+def write_graph(model: WanTransformer3DModel, framewise: bool, weights: Mapping[str, Stored], path: Path) -> None:
+    """Write `model` as a graph at `path`; frames, height, width and the length of the text are free.
+
+    `weights` says where each parameter lies, in a file beside `path`.
+    """
+    with _quiet():
+        program = torch.onnx.export(
+            Network(model, framewise),
+            kwargs=_example(model, framewise),
+            dynamo=True,
+            opset_version=OPSET,
+            dynamic_shapes=_free(model, framewise),
+            custom_translation_table=TRANSLATIONS,
+            input_names=list(_example(model, framewise)),
+            output_names=["sample"],
+            optimize=False,
+            verbose=False,
+        )
+    graph = program.model.graph
+    with _weights_as_inputs(graph, weights):
+        optimize_ir(program.model)
+    for node in graph.all_nodes():
+        node.metadata_props.clear()  # the exporter's notes, with the paths of this machine
+        node.doc_string = None
+    ir.save(program.model, path)
+
+
+@contextmanager
+def _weights_as_inputs(graph: ir.Graph, weights: Mapping[str, Stored]) -> Iterator[None]:
+    """Hide the weights from who would fold or merge them, then give them the place where they lie."""
+    values = {name: value for name, value in graph.initializers.items() if name.removeprefix(PREFIX) in weights}
+    for name, value in values.items():
+        del graph.initializers[name]
+        value.const_value = None
+        graph.inputs.append(value)
+    yield
+    for name, value in values.items():
+        graph.inputs.remove(value)
+        value.const_value = _external(name, weights[name.removeprefix(PREFIX)])
+        graph.register_initializer(value)
+
+
+def _external(name: str, stored: Stored) -> ir.ExternalTensor:
+    return ir.ExternalTensor(
+        stored.file.name,
+        stored.offset,
+        stored.length,
+        ir.DataType(ONNX_TYPES[stored.dtype]),
+        shape=ir.Shape(stored.shape),
+        name=name,
+        base_dir=stored.file.parent,
+    )
+
+
+def _example(model: WanTransformer3DModel, framewise: bool) -> dict[str, torch.Tensor]:
+    """Return inputs of no special size: what is traced at 1 is taken for a constant."""
+    config, dtype = model.config, model.dtype
+    frames, height, width = (size * factor for size, factor in zip((3, 4, 6), config.patch_size, strict=True))
+    inputs = {
+        "hidden_states": torch.zeros(1, config.in_channels, frames, height, width, dtype=dtype),
+        "timestep": torch.zeros(3 if framewise else 1),
+        "encoder_hidden_states": torch.zeros(1, 24, config.text_dim, dtype=dtype),
+    }
+    if config.image_dim is not None:
+        images = 1 if config.pos_embed_seq_len is None else config.pos_embed_seq_len // IMAGE_TOKENS
+        inputs["encoder_hidden_states_image"] = torch.zeros(images, IMAGE_TOKENS, config.image_dim, dtype=dtype)
+    return inputs
+
+
+def _free(model: WanTransformer3DModel, framewise: bool) -> dict[str, Any]:
+    free = torch.export.Dim.DYNAMIC
+    shapes: dict[str, Any] = {
+        "hidden_states": {2: free, 3: free, 4: free},
+        "timestep": {0: free} if framewise else None,
+        "encoder_hidden_states": {1: free},
+    }
+    return shapes | ({"encoder_hidden_states_image": None} if model.config.image_dim is not None else {})
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's remarks to itself: on torchvision, which Wan has no use for, and on its own future."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

@@ -1,0 +1,67 @@
+"""A graph file, looked at before ONNX Runtime reads it: which tensors it takes from the file beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import onnx
+import torch
+from google.protobuf.message import DecodeError
+
+from plugins.diffusers_backend.tensors import Stored
+from router import LoadFailed
+
+FILE = "model.onnx"
+WEIGHTS = "diffusion_pytorch_model.safetensors"  # beside it, so diffusers reads the folder too
+PREFIX = "model."  # of a transformer's parameters in its graph
+ONNX_TYPES = {
+    torch.float32: onnx.TensorProto.FLOAT,
+    torch.float16: onnx.TensorProto.FLOAT16,
+    torch.bfloat16: onnx.TensorProto.BFLOAT16,
+}
+DOMAINS = ("", "ai.onnx", "com.microsoft")
+
+
+def weights_of(folder: Path, stored: Mapping[str, Stored]) -> dict[str, Stored]:
+    """Return what each initializer of the graph in `folder` is, for those whose data is not in the graph itself.
+
+    Raises `LoadFailed` for a graph that is none, that asks for operations of strangers, or
+    whose data would come from anywhere but the place where `stored` has it.
+    """
+    path = folder / FILE
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except (OSError, DecodeError) as error:
+        raise LoadFailed(f"{path} must be an ONNX graph, it cannot be read as one") from error
+    if strange := sorted({one.domain for one in model.opset_import} - set(DOMAINS)):
+        raise LoadFailed(f"{path} must use operations of ONNX and ONNX Runtime only, it asks for {', '.join(strange)}")
+    if model.graph.sparse_initializer:
+        raise LoadFailed(f"{path} must have no sparse tensors: none of its weights are")
+    weights = {}
+    for tensor in _outside(model):
+        place = {entry.key: entry.value for entry in tensor.external_data}
+        known = stored.get(tensor.name.removeprefix(PREFIX))
+        if known is None or not _is(place, known) or not _fits(tensor, known):
+            raise LoadFailed(
+                f"{path} must take its data from the weights beside it; {tensor.name or 'a tensor'} would come from "
+                f"{place.get('location', 'nowhere')} at {place.get('offset', '0')}"
+            )
+        weights[tensor.name] = known
+    return weights
+
+
+def _is(place: Mapping[str, str], known: Stored) -> bool:
+    asked = place.get("location"), place.get("offset", "0"), place.get("length", str(known.length))
+    return asked == (known.file.name, str(known.offset), str(known.length))
+
+
+def _fits(tensor: onnx.TensorProto, known: Stored) -> bool:
+    return tuple(tensor.dims) == known.shape and tensor.data_type == ONNX_TYPES.get(known.dtype)
+
+
+def _outside(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Yield every tensor that has its data in another file."""
+    for tensor in onnx.external_data_helper._get_all_tensors(model):
+        if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
+            yield tensor

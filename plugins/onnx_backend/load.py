@@ -1,0 +1,97 @@
+"""From an exported folder to a model that runs: graphs for the transformers, torch for all else."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from plugins.diffusers_backend import transfer
+from plugins.diffusers_backend.checkpoint import Part
+from plugins.diffusers_backend.device import DTYPES, dtype_for
+from plugins.diffusers_backend.load import Loaded, assemble
+from plugins.diffusers_backend.place import Arrived, Place, reading
+from plugins.diffusers_backend.tensors import stored_in
+from plugins.onnx_backend import graph, record
+from plugins.onnx_backend.graph import WEIGHTS
+from plugins.onnx_backend.options import Options
+from plugins.onnx_backend.session import provider_for
+from plugins.onnx_backend.transformer import OnnxTransformer
+from router import LoadFailed, ModelSpec, Pool, Report, Tier
+
+
+@dataclass(frozen=True)
+class OnnxPlace(Place):
+    """A place whose transformers are run by a provider of ONNX Runtime."""
+
+    provider: str = "cpu"
+    digests: Mapping[str, str] = field(default_factory=dict)  # of the export's files
+
+    def key(self, part: Part, pool: Pool) -> Hashable:
+        known = super().key(part, pool)
+        return ("onnxruntime", self.provider, known) if part.is_transformer else known
+
+    def tier(self, part: Part) -> Tier | None:
+        """Return none for what a session holds: it knows its weights by where they are. On a CPU they stay there."""
+        return super().tier(part) if self.device == "cpu" or not part.is_transformer else None
+
+    def read(self, part: Part, arrived: Arrived) -> Any:
+        if not part.is_transformer:
+            return super().read(part, arrived)
+        with reading(part):
+            engines = self._engines(part)
+            return read_transformer(part.folder, self.dtype, self.provider, self.device, engines, arrived)
+
+    def _engines(self, part: Part) -> Path | None:
+        """Return a folder for what TensorRT builds of these very weights."""
+        if self.provider != "tensorrt":
+            return None
+        digest = self.digests[f"{part.name}/{WEIGHTS}"]
+        folder = Path.home() / ".cache" / "framegate" / "tensorrt" / digest[:16]
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+
+def load(model: ModelSpec, device: str, pool: Pool, report: Report) -> Loaded:
+    """Return `model` on `device`; raise `LoadFailed` with what its folder, or this machine, lacks."""
+    options = Options.of(model)
+    if model.folder is None:
+        raise LoadFailed(f"{model.name} needs a folder that 'framegate export' made, its source gave none")
+    export = record.read(model.folder)
+    provider = provider_for(options.provider, device)
+    if provider == "cpu" and export.dtype == "bf16":
+        raise LoadFailed(
+            f"{model.folder} was exported in bf16, which ONNX Runtime runs on GPUs only; "
+            "for a CPU, export it with --dtype fp32"
+        )
+    export.verify(model.folder, pool.digest)
+    digests = {name: file.sha256 for name, file in export.files.items()}
+    # attention is the graph's own
+    decoder_dtype = dtype_for(options.decoder_dtype, device)
+    place = OnnxPlace(
+        device,
+        DTYPES[export.dtype],
+        attention="",
+        fast=options.fast,
+        decoder_dtype=decoder_dtype,
+        provider=provider,
+        digests=digests,
+    )
+    return assemble(model, place, pool, report, options.prompt_cache_bytes)
+
+
+def read_transformer(
+    folder: Path,
+    dtype: torch.dtype,
+    provider: str,
+    device: str,
+    engines: Path | None = None,
+    arrived: Arrived = lambda size: None,
+) -> OnnxTransformer:
+    """Return the graph in `folder` with its weights on `device`; raise `LoadFailed` where it asks for others."""
+    named = graph.weights_of(folder, stored_in(folder))
+    dtypes = {name: each.dtype for name, each in named.items()}
+    return OnnxTransformer(folder, transfer.read(named, dtypes, device, arrived), dtype, provider, device, engines)

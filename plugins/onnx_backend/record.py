@@ -1,0 +1,107 @@
+"""What `framegate export` writes beside a model: where it comes from, and the digest of every file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+
+from router import LoadFailed
+
+FILE = "export.json"
+FORMAT = 1
+OPSET = 23  # of the graphs: the first with RotaryEmbedding and RMSNormalization
+DTYPES = ("fp32", "fp16", "bf16")
+
+
+@dataclass(frozen=True)
+class Digest:
+    """A file's length in bytes and its SHA-256."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """One export: `source` as a registry entry says it, `revision` its commit on the hub, `files` by relative paths."""
+
+    source: str
+    revision: str | None
+    dtype: str
+    opset: int
+    libraries: Mapping[str, str]
+    files: Mapping[str, Digest]
+
+    def write(self, folder: Path) -> None:
+        text = json.dumps({"format": FORMAT, **asdict(self)}, indent=2) + "\n"
+        (folder / FILE).write_text(text)
+
+    def verify(self, folder: Path, digest: Callable[[Path], str]) -> None:
+        """Raise `LoadFailed` where a file is not there, or not what was exported; `digest` is a file's SHA-256."""
+        for name, wanted in self.files.items():
+            path = folder / name
+            if not path.is_file():
+                raise LoadFailed(f"{folder} lacks {name}, which its {FILE} lists")
+            if (size := path.stat().st_size) != wanted.size:
+                raise LoadFailed(f"{path} must have {wanted.size} bytes, as its {FILE} says, got {size}")
+        parts = {PurePosixPath(name).parts[0] for name in self.files if "/" in name}
+        for path in (path for part in sorted(parts) for path in sorted((folder / part).rglob("*"))):
+            if path.is_file() and path.relative_to(folder).as_posix() not in self.files:
+                raise LoadFailed(f"{path} is no file that was exported: {FILE} does not list it")
+        with ThreadPoolExecutor(8) as threads:
+            digests = list(threads.map(lambda name: digest(folder / name), self.files))
+        for (name, wanted), got in zip(self.files.items(), digests, strict=True):
+            if got != wanted.sha256:
+                raise LoadFailed(
+                    f"{folder / name} is not the file that was exported: its SHA-256 must be "
+                    f"{wanted.sha256[:12]}..., as {FILE} says, got {got[:12]}...; export the model again"
+                )
+
+
+def read(folder: Path) -> Record:
+    """Return the record of the export in `folder`; raise `LoadFailed` where there is none that can be used."""
+    try:
+        data = json.loads((folder / FILE).read_bytes())
+    except OSError as error:
+        raise LoadFailed(
+            f"{folder} needs a {FILE}, got: {error.strerror}; 'framegate export MODEL -o FOLDER' makes such a folder"
+        ) from error
+    except ValueError as error:
+        raise LoadFailed(f"{folder / FILE} must be JSON, it is not") from error
+    try:
+        return _record(data)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise LoadFailed(f"{folder / FILE} must be of format {FORMAT}, it is not: {error}") from error
+
+
+def _record(data: dict[str, object]) -> Record:
+    wanted = {"format": FORMAT, "opset": OPSET}
+    for key, value in wanted.items():
+        if data[key] != value:
+            raise ValueError(f"{key} must be {value}, got {data[key]!r}")
+    if data["dtype"] not in DTYPES:
+        raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {data['dtype']!r}")
+    source, revision, libraries, files = (data[key] for key in ("source", "revision", "libraries", "files"))
+    if not isinstance(source, str) or not isinstance(revision, str | None):
+        raise TypeError("source and revision must be text")
+    if not isinstance(libraries, dict) or not isinstance(files, dict) or not files:
+        raise TypeError("libraries and files must be objects, and there must be files")
+    digests = {_inside(name): Digest(int(entry["size"]), str(entry["sha256"])) for name, entry in files.items()}
+    return Record(source, revision, str(data["dtype"]), OPSET, libraries, digests)
+
+
+def _inside(name: str) -> str:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts:
+        raise ValueError(f"files must lie in the folder, got {name}")
+    return name
+
+
+def digest(path: Path) -> Digest:
+    """Return a file's length and digest."""
+    with path.open("rb") as file:
+        return Digest(path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())

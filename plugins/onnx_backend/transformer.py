@@ -1,0 +1,121 @@
+"""A transformer that ONNX Runtime runs, in the place of diffusers' own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+
+import onnxruntime
+import torch
+from diffusers import WanTransformer3DModel
+
+from plugins.onnx_backend.graph import FILE, ONNX_TYPES
+from plugins.onnx_backend.session import as_torch_says, open_session
+from router import LoadFailed
+
+INPUTS = {torch.float32: "tensor(float)", torch.float16: "tensor(float16)", torch.bfloat16: "tensor(bfloat16)"}
+
+
+class OnnxTransformer:
+    """What Wan's pipelines call `transformer`: its `config`, `dtype` and `device`, and a forward pass of one clip.
+
+    A `framewise` graph takes a timestep for each latent frame. Inputs and outputs stay where torch has
+    them; on a GPU the graph runs on a stream of torch's. After each pass it gives back the memory that it
+    computed in, which the VAE needs.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        weights: Mapping[str, torch.Tensor],
+        dtype: torch.dtype,
+        provider: str,
+        device: str,
+        engines: Path | None = None,
+    ) -> None:
+        with torch.device("meta"):  # for its configuration, with what an older config.json leaves out
+            self.config = WanTransformer3DModel.from_config(WanTransformer3DModel.load_config(folder)).config
+        self.dtype = dtype
+        self.device = torch.device(device)
+        self.provider = provider
+        # the session uses them where they are, and does not keep them
+        self._weights = {name: onnxruntime.OrtValue.from_dlpack(tensor) for name, tensor in weights.items()}
+        self._stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
+        stream = self._stream.cuda_stream if self._stream else None
+        self._session = open_session(folder / FILE, self._weights, provider, device, stream, engines)
+        if (takes := self._session.get_inputs()[0].type) != INPUTS[dtype]:
+            raise LoadFailed(f"{folder / FILE} must take {INPUTS[dtype]}, as its export says, it takes {takes}")
+        self._framewise = self._session.get_inputs()[1].shape != [1]
+        self._after = onnxruntime.RunOptions()
+        arena = f"gpu:{self.device.index or 0}" if self._stream else "cpu:0"
+        self._after.add_run_config_entry("memory.enable_memory_arena_shrinkage", arena)
+        if self._stream:
+            self._after.add_run_config_entry("disable_synchronize_execution_providers", "1")
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the weights."""
+        return sum(value.tensor_size_in_bytes() for value in self._weights.values())
+
+    def cache_context(self, name: str, **where: object) -> AbstractContextManager[None]:
+        """Do nothing: step caches are diffusers' own."""
+        return nullcontext()
+
+    def __call__(
+        self,
+        hidden_states: torch.Tensor,
+        timestep: torch.Tensor,
+        encoder_hidden_states: torch.Tensor,
+        encoder_hidden_states_image: torch.Tensor | None = None,
+        attention_kwargs: object = None,
+        return_dict: bool = True,
+    ) -> tuple[torch.Tensor]:
+        """Return the velocity of latents `(1, c, t, h, w)` in a tuple, as diffusers does with `return_dict=False`."""
+        inputs = {
+            "hidden_states": hidden_states,
+            "timestep": self._times(timestep, hidden_states.shape[2]),
+            "encoder_hidden_states": encoder_hidden_states,
+        }
+        if self.config.image_dim is not None:
+            inputs["encoder_hidden_states_image"] = encoder_hidden_states_image
+        channels = self.config.out_channels or self.config.in_channels
+        output = torch.empty((1, channels, *hidden_states.shape[2:]), dtype=self.dtype, device=self.device)
+        self._run({name: self._ready(name, tensor) for name, tensor in inputs.items()}, output)
+        return (output,)
+
+    def _times(self, timestep: torch.Tensor, frames: int) -> torch.Tensor:
+        """Return `(t,)` framewise, else `(1,)`, of one timestep or of one a token, alike within a frame."""
+        if not self._framewise:
+            return timestep
+        if timestep.ndim == 1:
+            return timestep.expand(frames)
+        return timestep.view(frames, -1)[:, 0]
+
+    def _ready(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
+        dtype = torch.float32 if name == "timestep" else self.dtype
+        return tensor.to(self.device, dtype).contiguous()
+
+    def _run(self, inputs: Mapping[str, torch.Tensor], output: torch.Tensor) -> None:
+        binding = self._session.io_binding()
+        kind, index = self.device.type, self.device.index or 0
+        for name, tensor in inputs.items():
+            binding.bind_input(name, kind, index, ONNX_TYPES[tensor.dtype], tuple(tensor.shape), tensor.data_ptr())
+        binding.bind_output("sample", kind, index, ONNX_TYPES[output.dtype], tuple(output.shape), output.data_ptr())
+        with as_torch_says(), self._in_turn([*inputs.values(), output]):
+            self._session.run_with_iobinding(binding, self._after)
+
+    @contextmanager
+    def _in_turn(self, tensors: list[torch.Tensor]) -> Iterator[None]:
+        """Run between what torch has queued and what it queues next."""
+        if self._stream is None:
+            yield
+            return
+        here = torch.cuda.current_stream(self.device)
+        self._stream.wait_stream(here)
+        try:
+            yield
+        finally:  # what was queued before an error still reads them
+            here.wait_stream(self._stream)
+            for tensor in tensors:
+                tensor.record_stream(self._stream)

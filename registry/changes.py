@@ -1,0 +1,40 @@
+"""What one registry has that another had not, in words for whoever changed the file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+
+from registry.models import ModelSpec, Registry, Route
+
+Entry = ModelSpec | Route
+
+
+def changes(before: Registry, now: Registry) -> tuple[str, ...]:
+    """Return a line for the models, the routes and the default where they differ; none where all is the same."""
+    said = [
+        _said("models", _compared(before.models, now.models)),
+        _said("routes", _compared(before.routes, now.routes)),
+        f"default: {now.default} instead of {before.default}" if before.default != now.default else "",
+    ]
+    return tuple(filter(None, said))
+
+
+def _said(what: str, parts: Sequence[str]) -> str:
+    return f"{what}: {'; '.join(parts)}" if parts else ""
+
+
+def _compared(before: Sequence[Entry], now: Sequence[Entry]) -> list[str]:
+    old, new = {entry.name: entry for entry in before}, {entry.name: entry for entry in now}
+    changed = [f"{name} ({_fields(old[name], new[name])})" for name in new if name in old and old[name] != new[name]]
+    parts = {
+        "added": [name for name in new if name not in old],
+        "removed": [name for name in old if name not in new],
+        "changed": changed,
+    }
+    return [f"{word} {', '.join(names)}" for word, names in parts.items() if names]
+
+
+def _fields(old: Entry, new: Entry) -> str:
+    """Name the fields in which two entries of one name differ."""
+    return ", ".join(f.name for f in fields(new) if getattr(old, f.name) != getattr(new, f.name))

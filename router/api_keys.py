@@ -1,0 +1,99 @@
+"""API keys: what each may do, for whom and how much of it; their text, and what is kept of that.
+
+A key's text is `fg-` and 43 characters of base64url, 256 random bits, of which the first eight characters are its
+id. Only the SHA-256 of the text is kept: slow hashes are for passwords, which can be guessed; this cannot be.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+PREFIX = "fg-"
+LOCAL = "local"  # who owns the jobs of a server that needs no key
+TEXT = re.compile(r"fg-[A-Za-z0-9_-]{43}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_ID = len(PREFIX) + 8
+
+
+class Scope(StrEnum):
+    """What a key may do; `admin` may do everything, with everybody's jobs."""
+
+    GENERATE = "generate"
+    READ = "read"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True)
+class KeyLimits:
+    """How many of a key's jobs may be queued and run at a time, and how often it may call; None for no limit."""
+
+    queued: int | None = None
+    running: int | None = None
+    per_minute: int | None = None
+
+    def over(self, others: KeyLimits) -> KeyLimits:
+        """Return these, with `others` where nothing is said."""
+        return KeyLimits(
+            _or(self.queued, others.queued), _or(self.running, others.running), _or(self.per_minute, others.per_minute)
+        )
+
+
+@dataclass(frozen=True)
+class ApiKey:
+    """A key as it is kept; times are seconds since 1970. `number` is its own for ever, `digest` that of its text."""
+
+    id: str
+    name: str
+    owner: str
+    scopes: frozenset[Scope]
+    digest: str = field(repr=False)
+    limits: KeyLimits = KeyLimits()
+    created_at: float = 0.0
+    expires_at: float | None = None
+    revoked_at: float | None = None
+    number: int = 0
+
+    def may(self, scope: Scope) -> bool:
+        return scope in self.scopes or Scope.ADMIN in self.scopes
+
+    def is_of(self, text: str) -> bool:
+        """Say whether this is the key of that text; takes as long for every text."""
+        return hmac.compare_digest(self.digest, digest(text))
+
+    def expired(self, now: float) -> bool:
+        return self.expires_at is not None and self.expires_at <= now
+
+    def state(self, now: float) -> str:
+        """Say in one word whether it opens anything."""
+        return "revoked" if self.revoked_at is not None else "expired" if self.expired(now) else "active"
+
+    def limited(self, defaults: KeyLimits) -> ApiKey:
+        return replace(self, limits=self.limits.over(defaults))
+
+
+def new_text() -> str:
+    """Return the text of a new key."""
+    return PREFIX + secrets.token_urlsafe(32)
+
+
+def new_key(text: str, name: str, owner: str, scopes: Iterable[Scope]) -> ApiKey:
+    return ApiKey(id_of(text), name, owner, frozenset(scopes), digest(text))
+
+
+def id_of(text: str) -> str:
+    """Return the public part of a key's text."""
+    return text[:_ID]
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _or(given: int | None, default: int | None) -> int | None:
+    return default if given is None else given

@@ -1,0 +1,103 @@
+"""`framegate deploy`: what nginx and systemd must know of this installation."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import click
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+import router
+from router.settings import Settings
+
+TEMPLATES = Path(router.__file__).parent / "deploy"
+UNITS = ("framegate.target", "framegate-web.socket", "framegate-web.service", "framegate-engine@.service")
+SOCKET = "/run/framegate/web.sock"
+ACCEL = "/framegate-files"
+MIB = 2**20
+ROOM = MIB  # nginx lets through so much more than we take, so that almost all who send too much hear it from us
+PATIENCE_SECONDS = 60  # and waits for so much longer than we do
+
+
+def _plain(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    """Refuse what would need quotes in the files that are printed."""
+    if value is not None and not re.fullmatch(r"[A-Za-z0-9_.:/@+*-]+", value):
+        raise click.BadParameter(f"must have no spaces, quotes or other special characters, got {value!r}")
+    return value
+
+
+data_option = click.option(
+    "--data",
+    envvar="FRAMEGATE_DATA",
+    default="/var/lib/framegate",
+    show_default=True,
+    callback=_plain,
+    help="The data folder. [FRAMEGATE_DATA]",
+)
+socket_option = click.option(
+    "--socket", default=SOCKET, show_default=True, callback=_plain, help="The web half's unix socket."
+)
+
+
+@click.group()
+def deploy() -> None:
+    """Print what a server in production needs: a site for nginx, units for systemd."""
+
+
+@deploy.command()
+@click.argument("host", callback=_plain)
+@click.option("--certificate", metavar="PEM", callback=_plain, help="Serve HTTPS with this certificate chain")
+@click.option("--key", metavar="PEM", callback=_plain, help="and its key.")
+@click.option("--upstream", metavar="HOST:PORT", callback=_plain, help="Where the web half listens instead.")
+@socket_option
+@data_option
+def nginx(host: str, certificate: str | None, key: str | None, upstream: str | None, socket: str, data: str) -> None:
+    """Print the nginx site of HOST, such as video.example.org.
+
+    Limits and time-outs follow FRAMEGATE_MAX_BODY_BYTES and FRAMEGATE_WAIT_SECONDS.
+    """
+    if bool(certificate) != bool(key):
+        raise click.UsageError("--certificate and --key go together")
+    settings = Settings.from_environ()
+    site = _filled(
+        "nginx.conf",
+        host=host,
+        certificate=certificate,
+        key=key,
+        upstream=upstream or f"unix:{socket}",
+        data=data,
+        accel=settings.accel or ACCEL,
+        body_bytes=settings.max_body_bytes,
+        body_size=f"{-(-(settings.max_body_bytes + ROOM) // MIB)}m",
+        read_seconds=int(settings.wait_seconds) + PATIENCE_SECONDS,
+    )
+    click.echo(site, nl=False)
+
+
+@deploy.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--user", default="framegate", show_default=True, callback=_plain, help="Who runs it; a group too.")
+@socket_option
+@data_option
+def systemd(folder: Path, user: str, socket: str, data: str) -> None:
+    """Write the units into FOLDER, such as /etc/systemd/system."""
+    framegate = Path(sys.executable).with_name("framegate")
+    accel = Settings.from_environ().accel or ACCEL
+    for name in UNITS:
+        text = _filled(name, framegate=framegate, user=user, socket=socket, data=data, accel=accel)
+        (folder / name).write_text(text)
+        click.echo(folder / name)
+
+
+def _filled(template: str, **values: object) -> str:
+    files = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+    return files.get_template(template).render(values)

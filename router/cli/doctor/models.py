@@ -1,0 +1,61 @@
+"""The models file, and the weights of each model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from registry import ModelSpec, RegistryError
+from registry.loader import load
+from router.cli.doctor.finding import Case, Finding, fail, ok, warn
+from router.cli.doctor.permissions import unchangeable
+from router.errors import BootError, ModelUnavailable
+from router.plugins import Plugins, find
+from router.weights import Weights
+
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+
+
+def check(case: Case) -> Iterator[Finding]:
+    settings = case.settings
+    if settings.model is not None:
+        yield ok("models", f"one model is served and no file: {settings.model}")
+        return
+    try:
+        backends = Plugins(find(settings.plugins)).backends
+        registry = load(settings.models, backends.values())
+    except BootError:
+        return  # the plugins' own check has said it
+    except RegistryError as error:
+        for problem in error.problems:
+            yield fail("models", str(problem), "mend the file; 'framegate check' reads it again")
+        return
+    yield ok("models", f"{settings.models}: {len(registry.models)} models, {len(registry.routes)} routes")
+    found = Weights(settings.data, backends)
+    yield from weights(registry.models, found)
+    for model in registry.models:
+        if (folder := found.locate(model)) is not None and found.state(model) != "embedded":
+            yield from safe(model.name, folder)
+
+
+def weights(models: tuple[ModelSpec, ...], found: Weights) -> Iterator[Finding]:
+    """Say which models have their weights; each that cannot run has a line of its own."""
+    here = []
+    for model in models:
+        try:
+            found.check(model)
+            here.append(model.name)
+        except ModelUnavailable as error:
+            said, _, advice = error.message.partition(": ")
+            yield warn("weights", said, advice or "until then its requests are refused with 503")
+    yield ok("weights", f"there, or fetched when needed: {', '.join(here) or 'of no model'}")
+
+
+def safe(model: str, folder: Path) -> Iterator[Finding]:
+    """Look for pickles among a model's files, and for files that everybody may change."""
+    if pickles := sorted(path.name for path in folder.rglob("*") if path.suffix in PICKLES):
+        advice = "they run code when they are read, so they never are: bring safetensors where nothing else is there"
+        yield warn("weights", f"{model} has pickles ({', '.join(pickles[:3])}), which are refused", advice)
+    looked = unchangeable("weights", [folder])
+    if looked.advice:
+        yield looked

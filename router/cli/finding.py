@@ -1,0 +1,31 @@
+"""What a command is told about the model that it was given."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+from registry import ModelSpec, Route
+from registry.source import is_hub_id
+from router.errors import UnknownModel
+from router.settings import Settings
+from router.system import assemble
+
+
+def find_model(name: str) -> ModelSpec:
+    """Return a model with the folder of its weights: one of the models file, or a hub id or folder that is none.
+
+    The folder may be another backend's than the model's. Nothing is fetched: raises `UnknownModel`, and
+    `DownloadFailed` where the weights are not on this machine.
+    """
+    settings = Settings.from_environ()
+    system = assemble(settings, serving=False)
+    entry = system.registry.find(name)
+    if entry is None and (os.path.isdir(name) or is_hub_id(name)):
+        system = assemble(replace(settings, model=name), serving=False)
+        entry = system.registry.models[0]
+    if entry is None or isinstance(entry, Route):
+        served = ", ".join(model.name for model in system.registry.models)
+        what = f"{name} is a route" if entry else f"no model is called {name!r}"
+        raise UnknownModel(f"{what}; the models file has {served}")
+    return replace(entry, folder=system.weights.find(entry))

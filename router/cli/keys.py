@@ -1,0 +1,165 @@
+"""`framegate keys`: who may call, what they may do, and how much of it."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from router.api_keys import NAME, ApiKey, KeyLimits, Scope, new_key, new_text
+from router.cli.options import with_settings
+from router.cli.table import show
+from router.jobs import ApiKeyStore, Database
+from router.settings import YEAR_SECONDS, Settings
+
+HEADINGS = ("NAME", "OWNER", "SCOPES", "BEGINS", "STATE", "CREATED", "EXPIRES", "QUEUED", "RUNNING", "PER MINUTE")
+LONGEST_SECONDS = 100 * YEAR_SECONDS
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+USUAL = (Scope.GENERATE, Scope.READ)
+LIMITS = {
+    "queued": ("--queued", "Its jobs that may be queued at a time"),
+    "running": ("--running", "Its jobs that may run at a time; others wait"),
+    "per_minute": ("--rpm", "Its requests a minute"),
+}
+
+
+def _count(context: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    """Read a whole number of at least 1; `none` is 0, for no limit of its own."""
+    if value is None or value == "none":
+        return None if value is None else 0
+    if not re.fullmatch("[1-9][0-9]{0,8}", value):
+        raise click.BadParameter(f"must be a whole number of at least 1, or none, got {value!r}")
+    return int(value)
+
+
+def _seconds(context: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    if value is None:
+        return None
+    found = re.fullmatch("([1-9][0-9]{0,9})([smhd])", value)
+    if found is None or (seconds := int(found[1]) * UNITS[found[2]]) > LONGEST_SECONDS:
+        raise click.BadParameter(f"must be a number and s, m, h or d, up to a hundred years, got {value!r}")
+    return seconds
+
+
+def _name(context: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not NAME.fullmatch(value):
+        wanted = "must be letters, digits and ._-, up to 64, and begin with a letter or digit"
+        raise click.BadParameter(f"{wanted}, got {value!r}")
+    return value
+
+
+def _with_limits(command: Any) -> Any:
+    for name, (option, about) in reversed(LIMITS.items()):
+        default = f"FRAMEGATE_KEY_{name.upper()}"
+        command = click.option(option, name, metavar="N|none", callback=_count, help=f"{about}. [default: {default}]")(
+            command
+        )
+    return command
+
+
+@click.group()
+def keys() -> None:
+    """Make, list, limit and revoke API keys.
+
+    From the first key on, every request to a server on this data folder needs one, on loopback too.
+    """
+
+
+@keys.command()
+@click.argument("name", callback=_name)
+@click.option("--owner", callback=_name, help="Whose jobs are made with it; keys may share one. [default: NAME]")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    type=click.Choice([scope.value for scope in Scope]),
+    help="What it may do; repeatable. [default: generate and read]",
+)
+@click.option(
+    "--expires", metavar="TIME", callback=_seconds, help="When it opens nothing any more, such as 90d. [default: never]"
+)
+@_with_limits
+@with_settings
+def create(
+    settings: Settings, name: str, owner: str | None, scopes: tuple[str, ...], expires: int | None, **limits: int | None
+) -> None:
+    """Make a key and print it: it is shown this once, and only its digest is kept."""
+    text = new_text()
+    key = replace(
+        new_key(text, name, owner or name, [Scope(word) for word in scopes] or USUAL),
+        limits=_changed(KeyLimits(), limits),
+        expires_at=time.time() + expires if expires else None,
+    )
+    if _store(settings).add(key) is None:
+        raise click.BadParameter(f"there is a key {name}, or was one: choose another name", param_hint="NAME")
+    click.echo(text)
+    click.echo(f"key {name} of {key.owner}: {' and '.join(sorted(key.scopes))}. It is not shown again.", err=True)
+
+
+@keys.command("list")
+@with_settings
+def list_keys(settings: Settings) -> None:
+    """Show a table of the keys, the revoked and expired ones too."""
+    show([HEADINGS, *(_row(key) for key in _store(settings).all())])
+
+
+@keys.command()
+@click.argument("name", callback=_name)
+@with_settings
+def revoke(settings: Settings, name: str) -> None:
+    """Let a key open nothing any more, within a second; its jobs stay."""
+    store = _store(settings)
+    found = _find(store, name)
+    store.revoke(name)
+    click.echo(f"key {name} was revoked before" if found.revoked_at else f"key {name} is revoked")
+
+
+@keys.command()
+@click.argument("name", callback=_name)
+@_with_limits
+@with_settings
+def limits(settings: Settings, name: str, **limits: int | None) -> None:
+    """Show a key's limits, or change those that are given."""
+    store = _store(settings)
+    key = _find(store, name)
+    if any(value is not None for value in limits.values()):
+        key = store.limit(name, _changed(key.limits, limits)) or key
+    show([HEADINGS, _row(key)])
+
+
+def _store(settings: Settings) -> ApiKeyStore:
+    return ApiKeyStore(Database(settings.data / "jobs.sqlite"))
+
+
+def _find(store: ApiKeyStore, name: str) -> ApiKey:
+    key = store.find(name)
+    if key is None:
+        raise click.BadParameter(f"no key is called {name}; 'framegate keys list' shows them", param_hint="NAME")
+    return key
+
+
+def _changed(limits: KeyLimits, given: dict[str, int | None]) -> KeyLimits:
+    """Return limits with those that were given in their place; 0 is none."""
+    return replace(limits, **{name: value or None for name, value in given.items() if value is not None})
+
+
+def _row(key: ApiKey) -> tuple[str, ...]:
+    counts = (key.limits.queued, key.limits.running, key.limits.per_minute)
+    return (
+        key.name,
+        key.owner,
+        " ".join(sorted(key.scopes)),
+        key.id,
+        key.state(time.time()),
+        _day(key.created_at),
+        "never" if key.expires_at is None else _day(key.expires_at),
+        *("-" if count is None else str(count) for count in counts),
+    )
+
+
+def _day(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")

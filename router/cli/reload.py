@@ -1,0 +1,24 @@
+"""`framegate reload`: let what is running serve the models file as it is now."""
+
+from __future__ import annotations
+
+import click
+
+from router.cli.options import with_settings
+from router.settings import Settings
+from router.system import assemble
+
+
+@click.command()
+@with_settings
+def reload(settings: Settings) -> None:
+    """Serve the models file as it is now, without a restart.
+
+    A file with a problem changes nothing: every problem is shown, and the exit status is above 0. Jobs that were
+    accepted before finish as they were accepted. Give the options that the server was started with.
+    """
+    system = assemble(settings, serving=False)
+    for line in system.registries.reload():
+        click.echo(line)
+    if not system.engines.alive():
+        click.echo(f"note: no engine runs on {settings.data}; what starts there reads this")

@@ -1,0 +1,14 @@
+"""Rows of words as lines of columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+
+def show(rows: Sequence[Sequence[str]]) -> None:
+    """Print rows of as many cells each, every column as wide as its widest cell."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -1,0 +1,50 @@
+"""Where a repository and what is fetched of it lie in the hub's local cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+WANTED = ("*.json", "*.safetensors", "*.model", "*.txt", "*.onnx", "*.onnx.data", "*.onnx_data")
+UNFINISHED = ".framegate.incomplete"  # a name of our own: the hub's client neither resumes its files nor knows ours
+
+
+def repository(repo: str) -> Path:
+    """Return the folder of a repository in the cache, which may not be there."""
+    return _cache() / _name(repo)
+
+
+def blobs(repo: str) -> Path:
+    """Return the folder of its files, each under the digest of its bytes."""
+    return repository(repo) / "blobs"
+
+
+def lock(repo: str) -> Path:
+    """Return the lock that whoever fetches the repository holds."""
+    return _cache() / ".locks" / _name(repo) / "framegate.lock"
+
+
+def begun(repo: str) -> bool:
+    """Say whether a part of the repository is here."""
+    folder = blobs(repo)
+    return folder.is_dir() and any(folder.iterdir())
+
+
+def cached(repo: str, revision: str | None) -> Path | None:
+    """Return the snapshot of a hub repository in the local cache, None if it is not there or not whole."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(repo, revision=revision, allow_patterns=list(WANTED), local_files_only=True))
+    except LocalEntryNotFoundError:
+        return None
+
+
+def _cache() -> Path:
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE)
+
+
+def _name(repo: str) -> str:
+    return f"models--{repo.replace('/', '--')}"

@@ -1,0 +1,72 @@
+"""What the hub's client raises: which of it may pass, and what it means in our words."""
+
+from __future__ import annotations
+
+PASSING = {408, 429, 500, 502, 503, 504}
+TOKEN = "set HF_TOKEN to a token that may read it"
+
+
+class ConnectionCut(Exception):
+    """An answer ended before the file did."""
+
+
+class WrongFile(Exception):
+    """A file has not the bytes that the hub lists for it; the message says so."""
+
+
+def errors() -> tuple[type[Exception], ...]:
+    """Return what a call to the hub, and the writing of what it brings, may raise."""
+    from httpx2 import HTTPError
+    from huggingface_hub.errors import HFValidationError
+
+    return (HTTPError, HFValidationError, OSError, ConnectionCut, WrongFile)  # the client's other errors are OSErrors
+
+
+def may_pass(error: Exception) -> bool:
+    """Say whether an error may be gone at the next try."""
+    from httpx2 import TransportError
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    if isinstance(error, HfHubHTTPError):
+        return error.response.status_code in PASSING
+    return isinstance(error, (TransportError, LocalEntryNotFoundError, ConnectionCut))
+
+
+def cannot_ask(error: Exception) -> bool:
+    """Say whether the hub did not answer, or may not be asked (HF_HUB_OFFLINE)."""
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
+    return may_pass(error) or isinstance(error, OfflineModeIsEnabled)
+
+
+def reason(error: BaseException, revision: str | None) -> str:
+    """Say in a sentence why the hub did not give `revision` of a repository."""
+    from httpx2 import ConnectError, TimeoutException, TransportError
+    from huggingface_hub import errors as hub
+
+    if isinstance(error, hub.LocalEntryNotFoundError) and error.__cause__ is not None:
+        return reason(error.__cause__, revision)
+    if isinstance(error, hub.GatedRepoError):
+        return f"it is gated: accept its terms on the hub's page of it, and {TOKEN}"
+    if isinstance(error, hub.RevisionNotFoundError):
+        return f"the hub has no revision {revision or 'main'} of it"
+    if isinstance(error, hub.RepositoryNotFoundError):
+        return f"the hub has no such repository, or it is private: check the name, or {TOKEN}"
+    if isinstance(error, hub.HfHubHTTPError):
+        return _refusal(error.response.status_code, str(error.response.url.path))
+    if isinstance(error, ConnectError):
+        return "the hub cannot be reached"
+    if isinstance(error, TimeoutException):
+        return "the hub did not answer in time (HF_HUB_DOWNLOAD_TIMEOUT sets how many seconds it has)"
+    if isinstance(error, (TransportError, ConnectionCut)):
+        return "the connection broke again and again"
+    if isinstance(error, WrongFile):
+        return str(error)
+    first, *_ = [*str(error).strip().splitlines(), ""]
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__
+
+
+def _refusal(status: int, path: str) -> str:
+    """Put a status that the hub gave no reason for into words; of the path the client only learns the file."""
+    said = f"the hub answered {status} to the request for {path.rpartition('/')[2]}"
+    return f"{said}: {TOKEN}" if status in (401, 403) else said

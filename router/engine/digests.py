@@ -1,0 +1,72 @@
+"""Which files hold the same bytes: digests, each computed once and remembered."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class Digests:
+    """SHA-256 of files, remembered in `file` for as long as a file's size and time stay, or in memory without one.
+
+    The hub's cache names a large file for its digest; that name is believed.
+    """
+
+    def __init__(self, file: Path | None = None) -> None:
+        self._file = file
+        self._known: dict[str, tuple[int, int, str]] = {}
+        self._lock = Lock()
+
+    def of(self, path: Path) -> str:
+        real = path.resolve()
+        if real.parent.name == "blobs" and _SHA256.fullmatch(real.name):
+            return real.name
+        stat = real.stat()
+        known = self._recall(real)
+        if known is not None and known[:2] == (stat.st_size, stat.st_mtime_ns):
+            return known[2]
+        with real.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        self._remember(real, (stat.st_size, stat.st_mtime_ns, found))
+        return found
+
+    def _recall(self, path: Path) -> tuple[int, int, str] | None:
+        with self._lock:
+            if str(path) not in self._known:
+                self._known |= self._read()
+            return self._known.get(str(path))
+
+    def _remember(self, path: Path, entry: tuple[int, int, str]) -> None:
+        with self._lock:
+            self._known[str(path)] = entry
+            if self._file is None:
+                return
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            with _alone(self._file.with_suffix(".lock")):  # other engines remember theirs
+                draft = self._file.with_suffix(".tmp")
+                draft.write_text(json.dumps(self._read() | {str(path): entry}))
+                os.replace(draft, self._file)
+
+    def _read(self) -> dict[str, tuple[int, int, str]]:
+        """Return what the file holds; one that cannot be read is written anew."""
+        try:
+            entries = json.loads(self._file.read_text()) if self._file is not None else {}
+            return {path: (int(size), int(time), str(found)) for path, (size, time, found) in entries.items()}
+        except (OSError, ValueError, TypeError, AttributeError):
+            return {}
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

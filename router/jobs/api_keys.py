@@ -1,0 +1,92 @@
+"""The API keys that there are, and were: a key is revoked, never deleted, so that its name stays its own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import ColumnElement, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from router.api_keys import ApiKey, KeyLimits, Scope
+from router.jobs.database import Database
+from router.jobs.tables import api_keys
+
+VERSION = select(func.coalesce(func.max(api_keys.c.version), 0))
+NEXT = select(func.coalesce(func.max(api_keys.c.version), 0) + 1).scalar_subquery()
+
+
+class ApiKeyStore:
+    """Every change gives `version` another number, so that whoever keeps the keys in memory knows when to look."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def add(self, key: ApiKey) -> ApiKey | None:
+        """Keep a key and return it with its number; None if its name is taken, by a revoked key too."""
+        row = {
+            "id": key.id,
+            "name": key.name,
+            "owner": key.owner,
+            "scopes": " ".join(sorted(key.scopes)),
+            "digest": key.digest,
+            **_columns(key.limits),
+            "created_at": time.time(),
+            "expires_at": key.expires_at,
+        }
+        try:
+            with self._db.write() as db:
+                added = db.execute(insert(api_keys).values(version=NEXT, **row).returning(api_keys)).mappings().one()
+        except IntegrityError:
+            return None
+        return _key_of(added)
+
+    def all(self) -> tuple[ApiKey, ...]:
+        """Return the keys in the order in which they were made, the revoked ones too."""
+        with self._db.read() as db:
+            rows = db.execute(select(api_keys).order_by(api_keys.c.number)).mappings().all()
+        return tuple(_key_of(row) for row in rows)
+
+    def version(self) -> int:
+        """Return a number that grows with every change; 0 as long as there was never a key. A cheap query."""
+        with self._db.read() as db:
+            return db.scalar(VERSION) or 0
+
+    def revoke(self, name: str) -> ApiKey | None:
+        """Let a key open nothing any more and return it; None if no key of that name opened anything."""
+        return self._change((api_keys.c.name == name) & api_keys.c.revoked_at.is_(None), revoked_at=time.time())
+
+    def limit(self, name: str, limits: KeyLimits) -> ApiKey | None:
+        """Give a key other limits and return it; None if there is none of that name."""
+        return self._change(api_keys.c.name == name, **_columns(limits))
+
+    def find(self, name: str) -> ApiKey | None:
+        with self._db.read() as db:
+            row = db.execute(select(api_keys).where(api_keys.c.name == name)).mappings().first()
+        return _key_of(row) if row is not None else None
+
+    def _change(self, which: ColumnElement[bool], **values: Any) -> ApiKey | None:
+        with self._db.write() as db:
+            change = update(api_keys).where(which).values(version=NEXT, **values).returning(api_keys)
+            row = db.execute(change).mappings().first()
+        return _key_of(row) if row is not None else None
+
+
+def _columns(limits: KeyLimits) -> dict[str, int | None]:
+    return {"queued": limits.queued, "running": limits.running, "per_minute": limits.per_minute}
+
+
+def _key_of(row: Mapping[Any, Any]) -> ApiKey:
+    return ApiKey(
+        id=row["id"],
+        name=row["name"],
+        owner=row["owner"],
+        scopes=frozenset(Scope(word) for word in row["scopes"].split()),
+        digest=row["digest"],
+        limits=KeyLimits(row["queued"], row["running"], row["per_minute"]),
+        created_at=row["created_at"],
+        expires_at=row["expires_at"],
+        revoked_at=row["revoked_at"],
+        number=row["number"],
+    )

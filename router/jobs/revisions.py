@@ -1,0 +1,93 @@
+"""The revisions of models files: each good text that was published, for every process to take up."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import delete, func, insert, select
+
+from router.jobs.database import Database
+from router.jobs.statements import UNFINISHED
+from router.jobs.tables import jobs, revisions
+from router.values import Revision
+
+KEPT = 20  # newest revisions, whether jobs need them or not
+ORIGIN = "# models file: "  # a revision's first line; relative sources are meant from that file's folder
+
+
+class RevisionStore:
+    """Revisions are numbered over all models files; each belongs to the file that it was read from."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep others from publishing while the block reads a file and publishes it."""
+        with open(self._db.path.with_name("revisions.lock"), "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def publish(self, file: Path, text: str, read_at: float) -> Revision:
+        """Return the newest revision of `file`: the one there is if that is `text`, else a new one.
+
+        Revisions that are neither new nor needed by an unfinished job are forgotten.
+        """
+        stored = _origin(file) + text
+        digest = hashlib.sha256(stored.encode()).hexdigest()
+        with self._db.write() as db:
+            row = db.execute(_of(file).limit(1)).mappings().first()
+            if row is None or row["digest"] != digest:
+                new = insert(revisions).values(created_at=read_at, digest=digest, text=stored).returning(revisions)
+                row = db.execute(new).mappings().one()
+                db.execute(_unneeded(row["n"] - KEPT))
+            return _revision(row)
+
+    def published(self, file: Path) -> tuple[Revision, ...]:
+        """Return the revisions of `file`, the newest first."""
+        with self._db.read() as db:
+            return tuple(_revision(row) for row in db.execute(_of(file)).mappings())
+
+    def latest(self, file: Path) -> Revision | None:
+        """Return the newest revision of `file`, None if there is none."""
+        with self._db.read() as db:
+            row = db.execute(_of(file).limit(1)).mappings().first()
+        return _revision(row) if row is not None else None
+
+    def get(self, n: int) -> Revision | None:
+        """Return a revision of whatever file, None if it is forgotten."""
+        with self._db.read() as db:
+            row = db.execute(select(revisions).where(revisions.c.n == n)).mappings().first()
+        return _revision(row) if row is not None else None
+
+    def newest(self) -> int:
+        """Return the number of the newest revision of all, 0 if there is none: one cheap query."""
+        with self._db.read() as db:
+            return int(db.exec_driver_sql("SELECT coalesce(max(n), 0) FROM revisions").scalar_one())
+
+
+def _origin(file: Path) -> str:
+    return f"{ORIGIN}{json.dumps(str(file))}\n"
+
+
+def _of(file: Path) -> Any:
+    origin = _origin(file)
+    starts = func.substr(revisions.c.text, 1, len(origin)) == origin
+    return select(revisions).where(starts).order_by(revisions.c.n.desc())
+
+
+def _unneeded(last: int) -> Any:
+    """Delete the revisions up to `last` under which no unfinished job was accepted."""
+    needed = select(jobs.c.revision).where(jobs.c.status.in_(UNFINISHED), jobs.c.revision.is_not(None))
+    return delete(revisions).where(revisions.c.n <= last, revisions.c.n.not_in(needed))
+
+
+def _revision(row: Mapping[Any, Any]) -> Revision:
+    origin, _, text = row["text"].partition("\n")
+    return Revision(row["n"], Path(json.loads(origin.removeprefix(ORIGIN))), text, row["created_at"])

@@ -1,0 +1,87 @@
+"""Room in the queue: in all, for a model and for a key, and when there should be some again."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, bindparam, func, select
+
+from router.errors import QueueFull, RateLimited
+from router.jobs.rows import progress_of
+from router.jobs.tables import jobs
+from router.values import Status
+
+UNKNOWN_SECONDS = 10  # until there is room, where nothing runs that could tell
+LONGEST_SECONDS = 60  # the SDKs do not wait for longer, they give up
+QUEUED = select(func.count()).where(jobs.c.status == Status.QUEUED)
+OF_MODEL = QUEUED.where(jobs.c.model == bindparam("_model"))
+OF_KEY = QUEUED.where(jobs.c.key == bindparam("_key"))
+FIRST = select(func.min(jobs.c.seq)).where(jobs.c.status == Status.QUEUED)
+RUNNING = select(jobs.c.started_at, jobs.c.progress).where(jobs.c.status == Status.IN_PROGRESS)
+
+
+@dataclass(frozen=True)
+class Caps:
+    """For which model and by which key a job is, and how many of theirs may be queued; None for any number."""
+
+    model: str = ""
+    of_model: int | None = None
+    key: str | None = None
+    of_key: int | None = None
+
+
+NO_CAPS = Caps()
+
+
+def require(db: Connection, most: int, caps: Caps) -> int:
+    """Return how many jobs are queued; writes nothing.
+
+    Raises `QueueFull` or, where only the key's own jobs are too many, `RateLimited`.
+    """
+    if (in_all := _count(db, QUEUED)) >= most:
+        message = f"the queue holds {in_all} jobs, its limit is {most}; try again later"
+        raise QueueFull(message, headers=_retry(db))
+    named = {"_model": caps.model, "_key": caps.key}
+    if caps.of_model is not None and (queued := _count(db, OF_MODEL, named)) >= caps.of_model:
+        message = f"{queued} jobs for {caps.model} are queued, its limit is {caps.of_model}; try again later"
+        raise QueueFull(message, headers=_retry(db, jobs.c.model == caps.model))
+    if caps.key and caps.of_key is not None and (queued := _count(db, OF_KEY, named)) >= caps.of_key:
+        message = f"{queued} jobs of this key are queued, its limit is {caps.of_key}; try again later"
+        raise RateLimited(message, headers=_retry(db, jobs.c.key == caps.key))
+    return in_all
+
+
+def _count(db: Connection, statement: Any, named: Mapping[str, Any] | None = None) -> int:
+    found: int = db.execute(statement, named or {}).scalar_one()
+    return found
+
+
+def _retry(db: Connection, which: ColumnElement[bool] | None = None) -> tuple[tuple[str, str], ...]:
+    """Return when the first of these queued jobs should begin, and so make room, in whole seconds."""
+    first = db.scalar(FIRST if which is None else FIRST.where(which)) or 0
+    ahead = _count(db, QUEUED.where(jobs.c.seq < first))
+    now = time.time()
+    running = [_times(row, now) for row in db.execute(RUNNING).mappings()]
+    return (("retry-after", str(_seconds(ahead, [known for known in running if known]))),)
+
+
+def _seconds(ahead: int, running: list[tuple[float, float]]) -> int:
+    """Return when a job begins that has `ahead` before it, where each that runs takes `(whole, left)` seconds."""
+    if not running:
+        return UNKNOWN_SECONDS
+    soonest = min(left for _, left in running)
+    each = sum(whole for whole, _ in running) / len(running) / len(running)
+    return min(max(math.ceil(soonest + ahead * each), 1), LONGEST_SECONDS)
+
+
+def _times(row: Mapping[Any, Any], now: float) -> tuple[float, float] | None:
+    """Return how long a running job takes and how much of that is left, if it goes on as it did; None at its start."""
+    progress = progress_of(row["progress"])
+    if progress is None or not progress.percent or row["started_at"] is None:
+        return None
+    whole = max(now - row["started_at"], 0) * 100 / progress.percent
+    return whole, whole * (100 - progress.percent) / 100

@@ -1,0 +1,107 @@
+"""Every metric: its name, its kind, its labels and its meaning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+LONG = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0)  # seconds
+SHORT = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+
+
+class Kind(StrEnum):
+    """Gauges are read from the store when somebody asks; counters and histograms grow in each process's files."""
+
+    GAUGE = "gauge"
+    COUNTER = "counter"
+    HISTOGRAM = "histogram"
+
+
+@dataclass(frozen=True)
+class Definition:
+    """One metric. `buckets` are the upper bounds of a histogram's, without the last, which has none."""
+
+    name: str
+    kind: Kind
+    labels: tuple[str, ...]
+    about: str
+    buckets: tuple[float, ...] = ()
+
+    @property
+    def family(self) -> str:
+        """The name under which Prometheus' libraries know it."""
+        return self.name.removesuffix("_total")
+
+
+JOBS = Definition("framegate_jobs", Kind.GAUGE, ("model", "status"), "jobs that the store holds")
+ENGINE_ALIVE = Definition(
+    "framegate_engine_alive", Kind.GAUGE, ("device",), "1: an engine works there; 0: one did within the last hour"
+)
+ENGINE_BUSY = Definition("framegate_engine_busy", Kind.GAUGE, ("device",), "1: it had a job at its last heartbeat")
+MODEL_STATE = Definition(
+    "framegate_model_state",
+    Kind.GAUGE,
+    ("device", "model", "state"),
+    "1 for the one that a model is in: loaded (on the device), warm (in the host's memory) or cold",
+)
+WEIGHTS = Definition(
+    "framegate_weights_bytes",
+    Kind.GAUGE,
+    ("device", "held", "model"),
+    "weights of a loaded model: owned (by it alone) or shared (counted for each that holds them)",
+)
+ACCEPTED = Definition("framegate_jobs_accepted_total", Kind.COUNTER, ("model",), "jobs that were queued")
+FINISHED = Definition(
+    "framegate_jobs_finished_total",
+    Kind.COUNTER,
+    ("model", "outcome"),
+    "jobs that ended: completed, cancelled or the code of their error; not those deleted before",
+)
+QUEUE = Definition(
+    "framegate_queue_seconds",
+    Kind.HISTOGRAM,
+    ("model",),
+    "how long jobs waited until an engine took them for the first time",
+    LONG,
+)
+PHASE = Definition(
+    "framegate_phase_seconds",
+    Kind.HISTOGRAM,
+    ("model", "phase"),
+    "how long each phase of a job took that came to its end: download, load, step (all of them) or decode (and encode)",
+    LONG,
+)
+STEP = Definition(
+    "framegate_step_seconds",
+    Kind.HISTOGRAM,
+    ("model",),
+    "how long one step took; not the first of a job, which has the text encoder in it",
+    SHORT,
+)
+LOADS = Definition("framegate_loads_total", Kind.COUNTER, ("device", "model"), "models that were loaded")
+EVICTIONS = Definition(
+    "framegate_evictions_total", Kind.COUNTER, ("device", "model"), "models that left to make room for others"
+)
+REFUSALS = Definition(
+    "framegate_refusals_total", Kind.COUNTER, ("code",), "requests that were answered with an error, by its code"
+)
+REQUESTS = Definition(
+    "framegate_requests_total", Kind.COUNTER, ("status",), "requests that were answered: 2xx, 4xx, ..."
+)
+
+DEFINITIONS = (
+    JOBS,
+    ENGINE_ALIVE,
+    ENGINE_BUSY,
+    MODEL_STATE,
+    WEIGHTS,
+    ACCEPTED,
+    FINISHED,
+    QUEUE,
+    PHASE,
+    STEP,
+    LOADS,
+    EVICTIONS,
+    REFUSALS,
+    REQUESTS,
+)

@@ -1,0 +1,55 @@
+"""What a process says when something happens that is counted; each of these calls is one of a few microseconds."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path
+
+from router.hookspecs import hookimpl
+from router.metrics import codes
+from router.metrics import definitions as metric
+from router.metrics.tally import Tally
+from router.values import Job, Phase, Status
+
+
+class Metrics:
+    """Counts what this process does, and what it hears of jobs: it is a plugin like any listener."""
+
+    def __init__(self, data: Path) -> None:
+        self.folder = data / "metrics" / _version()
+        self._tally = Tally(self.folder)
+
+    @hookimpl
+    def job_changed(self, job: Job) -> None:
+        """Count the jobs that come and go, and how long they waited."""
+        if job.status is Status.QUEUED and job.attempt == 0:
+            self._tally.count(metric.ACCEPTED, job.model)
+        elif job.status is Status.IN_PROGRESS and job.attempt == 1 and job.started_at is not None:
+            self._tally.observe(metric.QUEUE, max(job.started_at - job.created_at, 0.0), job.model)
+        elif job.status.finished:
+            outcome = codes.label(job.failure.code) if job.failure else job.status
+            self._tally.count(metric.FINISHED, job.model, outcome)
+
+    def answered(self, status: int, code: str | None) -> None:
+        """Count an answer, and what kind of error it is, if it is one."""
+        self._tally.count(metric.REQUESTS, f"{status // 100}xx")
+        if code is not None:
+            self._tally.count(metric.REFUSALS, codes.label(code))
+
+    def loaded(self, model: str, device: str) -> None:
+        self._tally.count(metric.LOADS, device, model)
+
+    def evicted(self, model: str, device: str) -> None:
+        self._tally.count(metric.EVICTIONS, device, model)
+
+    def phase_ended(self, model: str, phase: Phase, seconds: float) -> None:
+        self._tally.observe(metric.PHASE, seconds, model, phase)
+
+    def step_done(self, model: str, seconds: float) -> None:
+        self._tally.observe(metric.STEP, seconds, model)
+
+
+def _version() -> str:
+    """Return a name for these definitions: files that were written under others could not be added up with ours."""
+    shapes = [(each.name, each.kind.value, each.labels, each.buckets) for each in metric.DEFINITIONS]
+    return sha256(repr(shapes).encode()).hexdigest()[:8]

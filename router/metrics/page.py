@@ -1,0 +1,70 @@
+"""The page that Prometheus reads: every process's files added up, and gauges that the store is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+
+from prometheus_client import Metric, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from router.jobs import EngineStore, JobStore
+from router.metrics import definitions as metric
+from router.metrics.definitions import DEFINITIONS, Definition, Kind
+from router.metrics.files import whole
+from router.values import EngineState, Held, Status, state_of
+
+Row = tuple[Definition, tuple[str, ...], float]
+
+
+class _Families:
+    """The metrics in the shape that the library writes."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+
+def page(folder: Path, jobs: JobStore, engines: EngineStore, models: Collection[str]) -> bytes:
+    """Return all metrics as Prometheus' text; `models` are those that are served, whether they have jobs or not."""
+    families = {each.name: Metric(each.family, each.about, each.kind) for each in DEFINITIONS}
+    for counted in _counted(folder):
+        name = f"{counted.name}_total" if counted.type == Kind.COUNTER else counted.name
+        families[name].samples = counted.samples
+    for what, labels, value in (*_jobs(jobs, models), *_engines(engines.seen(), engines.alive())):
+        families[what.name].add_sample(what.name, dict(zip(what.labels, labels, strict=True)), value)
+    return generate_latest(_Families(families.values()))
+
+
+def _counted(folder: Path) -> Iterable[Metric]:
+    """Return the sums over all processes, the dead too."""
+    files = [str(path) for path in sorted(folder.glob("*.db")) if whole(path)]
+    counted: Iterable[Metric] = MultiProcessCollector.merge(files)
+    return counted
+
+
+def _jobs(jobs: JobStore, models: Collection[str]) -> Iterator[Row]:
+    counts = jobs.counts()
+    for model in sorted({*models, *(model for model, _ in counts)}):
+        for status in Status:
+            yield metric.JOBS, (model, status), counts.get((model, status), 0)
+
+
+def _engines(seen: Collection[EngineState], alive: Collection[EngineState]) -> Iterator[Row]:
+    devices = {engine.device: engine for engine in alive}
+    for device in sorted({engine.device for engine in seen}):
+        yield metric.ENGINE_ALIVE, (device,), device in devices
+        yield metric.ENGINE_BUSY, (device,), device in devices and devices[device].job is not None
+    for engine in devices.values():
+        yield from _models(engine)
+
+
+def _models(engine: EngineState) -> Iterator[Row]:
+    for model in engine.models:
+        for state in ("loaded", "warm", "cold"):
+            yield metric.MODEL_STATE, (engine.device, model, state), state == state_of(model, (engine,))
+        held = engine.memory.get(model, Held(0, 0))
+        yield metric.WEIGHTS, (engine.device, "owned", model), held.owned
+        yield metric.WEIGHTS, (engine.device, "shared", model), held.shared

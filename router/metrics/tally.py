@@ -1,0 +1,100 @@
+"""A process's counters and histograms, which outlive it."""
+
+from __future__ import annotations
+
+import logging
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping
+from math import inf
+from pathlib import Path
+from threading import Lock
+from typing import IO
+from weakref import finalize
+
+from prometheus_client.mmap_dict import mmap_key
+from prometheus_client.utils import floatToGoString
+
+from router.metrics.definitions import Definition, Kind
+from router.metrics.files import File, free
+
+log = logging.getLogger(__name__)
+
+
+class Tally:
+    """Counts into the first set of files that no other process holds, from where its last holder stopped.
+
+    The system frees a set however its holder ends: there are as many sets as there ever were processes at once, and
+    no total goes back. (The library itself would keep a set for each process id for ever, and have one folder for all
+    systems of a process.) Files are opened at the first count; what cannot be written is logged and harms nobody.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = Lock()
+        self._hold: IO[str] | None = None
+        self._files: Mapping[Kind, File] = {}
+        self._begun: set[tuple[str, tuple[str, ...]]] = set()
+
+    def count(self, what: Definition, *labels: str) -> None:
+        """Add one to a counter; the labels come in the order of its definition."""
+        self._add(what, labels, {_key(what, labels): 1.0})
+
+    def observe(self, what: Definition, seconds: float, *labels: str) -> None:
+        """Put a duration into a histogram."""
+        bounds = (*what.buckets, inf)
+        bound = bounds[bisect_left(bounds, seconds)]
+        self._add(what, labels, {_sum(what, labels): seconds, _bucket(what, labels, bound): 1.0})
+
+    def _add(self, what: Definition, labels: tuple[str, ...], amounts: Mapping[str, float]) -> None:
+        try:
+            with self._lock:
+                file = self._file(what, labels)
+                for key, amount in amounts.items():
+                    file.add(key, amount)
+        except OSError as error:
+            log.warning("%s is not counted: %s", what.name, error)
+
+    def _file(self, what: Definition, labels: tuple[str, ...]) -> File:
+        """Return the file that has all numbers of a metric with these labels; the caller has the lock."""
+        if self._hold is None:
+            self._open()
+        if (what.name, labels) not in self._begun:
+            self._files[what.kind].begin(keys(what, labels))
+            self._begun.add((what.name, labels))
+        return self._files[what.kind]
+
+    def _open(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        number, hold = free(self._folder)
+        kinds = (Kind.COUNTER, Kind.HISTOGRAM)
+        self._files = {kind: File(self._folder / f"{kind}_{number}.db") for kind in kinds}
+        self._hold = hold
+        finalize(self, _close, *self._files.values(), hold).atexit = False
+
+
+def _close(*files: File | IO[str]) -> None:
+    for file in files:
+        file.close()
+
+
+def keys(what: Definition, labels: tuple[str, ...]) -> Iterator[str]:
+    """Yield all keys of a metric with these labels: a bucket that is left out would look as if it did not exist."""
+    if what.kind is Kind.COUNTER:
+        yield _key(what, labels)
+        return
+    yield _sum(what, labels)
+    for bound in (*what.buckets, inf):
+        yield _bucket(what, labels, bound)
+
+
+def _key(what: Definition, labels: tuple[str, ...]) -> str:
+    return mmap_key(what.family, what.name, list(what.labels), list(labels), "")
+
+
+def _sum(what: Definition, labels: tuple[str, ...]) -> str:
+    return mmap_key(what.family, f"{what.name}_sum", list(what.labels), list(labels), "")
+
+
+def _bucket(what: Definition, labels: tuple[str, ...], bound: float) -> str:
+    bounded = [*labels, floatToGoString(bound)]
+    return mmap_key(what.family, f"{what.name}_bucket", [*what.labels, "le"], bounded, "")

@@ -1,0 +1,67 @@
+"""`/metrics`, and who may read it."""
+
+from __future__ import annotations
+
+from hmac import compare_digest
+from ipaddress import IPv6Address, ip_address
+
+from flask import Blueprint, Response, request
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
+
+from router.errors import Refused
+from router.metrics import page
+from router.system import System
+
+PROXIED = ("forwarded", "via", "x-real-ip")  # and all that begin with x-forwarded-
+
+
+class Page:
+    """The metrics of all processes, to whoever has the key; where there is none, to this machine."""
+
+    def __init__(self, system: System) -> None:
+        self._system = system
+        self._key = system.settings.metrics_key.encode()
+
+    def blueprint(self) -> Blueprint:
+        routes = Blueprint("metrics", __name__)
+        routes.add_url_rule("/metrics", view_func=self.show)
+        return routes
+
+    def show(self) -> Response:
+        self._check()
+        models = [model.name for model in self._system.registry.models]
+        text = page(self._system.metrics.folder, self._system.jobs, self._system.engines, models)
+        return Response(text, content_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+    def _check(self) -> None:
+        """Raise `Refused` for a caller who may not read this."""
+        if self._key and not _brought(self._key):
+            raise Refused(
+                "/metrics needs its own key, that of FRAMEGATE_METRICS_KEY, sent as 'Authorization: Bearer KEY'"
+            )
+        if not self._key and not _is_local():
+            raise Refused(
+                "/metrics takes direct calls over loopback only; with FRAMEGATE_METRICS_KEY set, those with that key"
+            )
+
+
+def _brought(key: bytes) -> bool:
+    """Say whether the request has this key, in a time that does not depend on how much of it is right."""
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    return compare_digest(given.strip(" ").encode("latin-1", "replace"), key) and scheme.lower() == "bearer"
+
+
+def _is_local() -> bool:
+    """Say whether the caller is on this machine, and not a proxy that speaks for another.
+
+    Over a unix socket there is no address: those who listen on one have a proxy before it, which may name nobody.
+    """
+    names = [name.lower() for name, _ in request.headers]
+    if any(name in PROXIED or name.startswith("x-forwarded-") for name in names):
+        return False
+    try:
+        address = ip_address(request.remote_addr or "")
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (mapped or address).is_loopback
