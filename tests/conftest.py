@@ -78,6 +78,27 @@ def family(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def exports(family: Path, tmp_path_factory: pytest.TempPathFactory) -> Exports:
+    """The nano models as `framegate export` writes them, each made when it is first asked for."""
+    return Exports(family, tmp_path_factory.mktemp("exports"))
+
+
+class Exports:
+    """Exports in fp32, kept: `exports["wan-nano-t2v"]` is a folder."""
+
+    def __init__(self, family: Path, folder: Path) -> None:
+        self.family = family
+        self.folder = folder
+
+    def __getitem__(self, name: str) -> Path:
+        from plugins.onnx_backend.export.folder import Source, export
+
+        if not (self.folder / name).exists():
+            export(Source(self.family / name, f"embedded:{name}", None), self.folder / name, "fp32", lambda *_: None)
+        return self.folder / name
+
+
 def png(width: int = 64, height: int = 64) -> bytes:
     """A picture with something to see."""
     y, x = np.mgrid[:height, :width]

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from conftest import Exports
 
 from router.engine.contract import CHECKS, ContractBroken, Subject
 from router.plugins import Plugins, find, missing
@@ -18,8 +19,11 @@ models:
   still-{word}: {{backend: still, modality: {word}, defaults: {{width: 64, height: 64, num_frames: 17, steps: 8}}}}
 """
 MODELS = [f"still-{word}" for word in ("t2v", "i2v", "ti2v", "flf2v")] + [
-    pytest.param(f"wan-nano-{word}", marks=pytest.mark.slow) for word in ("t2v", "i2v", "ti2v")
+    pytest.param(f"{kind}-nano-{word}", marks=pytest.mark.slow)
+    for kind in ("wan", "onnx")
+    for word in ("t2v", "i2v", "ti2v")
 ]
+ONNX = "models: {{{name}: {{backend: onnxruntime, source: '{source}', family: {family}}}}}"
 
 
 @pytest.fixture(scope="module", params=MODELS)
@@ -27,6 +31,12 @@ def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     folder = tmp_path_factory.getbasetemp() / "contract"
     folder.mkdir(exist_ok=True)
     settings = Settings(data=folder)
+    if request.param.startswith("onnx"):
+        family = request.param.replace("onnx", "wan")
+        file = folder / f"{request.param}.yaml"
+        exports: Exports = request.getfixturevalue("exports")
+        file.write_text(ONNX.format(name=request.param, source=exports[family], family=family))
+        settings = replace(settings, models=file)
     if request.param.startswith("still"):
         file = folder / f"{request.param}.yaml"
         file.write_text(STILL.format(word=request.param.removeprefix("still-")))
@@ -42,11 +52,11 @@ def test_a_backend_keeps_its_contract(subject: Subject, check: Callable[[Subject
 
 
 def test_every_backend_that_is_found_has_its_contract_tested() -> None:
-    assert set(Plugins(find([])).backends) == {"still", "diffusers"}
+    assert set(Plugins(find([])).backends) == {"still", "diffusers", "onnxruntime"}
 
 
 def test_what_our_backends_need_is_installed() -> None:
-    assert [missing(backend) for backend in Plugins(find([])).backends.values()] == [(), ()]
+    assert [missing(backend) for backend in Plugins(find([])).backends.values()] == [(), (), ()]
 
 
 def test_a_backend_that_breaks_the_contract_is_told_how(tmp_path: Path) -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hub import Hub, use
 
 from router.engine.device import hold
 
@@ -77,15 +81,71 @@ def test_check_of_an_unknown_backend_says_which_there_are(run: Run) -> None:
     assert "no backend is called 'nobody'; there are" in err
 
 
+def test_reload_publishes_what_is_good_and_says_what_changes(run: Run, tmp_path: Path) -> None:
+    first, again = run("reload"), run("reload")
+    (tmp_path / "models.yaml").write_text(MODELS.replace("  far:", "  near:").replace("steps: 3", "steps: 4"))
+    changed = run("reload")
+
+    file, note = (
+        tmp_path / "models.yaml",
+        f"note: no engine runs on {tmp_path / 'data'}; what starts there reads this\n",
+    )
+    assert first == (0, f"{file} is revision 1, its first: nothing that runs now follows this file\n{note}", "")
+    assert again == (0, f"nothing has changed: {file} is revision 1 already\n{note}", "")
+    models = "models: added near; removed far; changed text (defaults), image (defaults)"
+    assert changed == (0, f"{file} is revision 2\n{models}\n{note}", "")
+
+
+def test_reload_of_a_bad_file_reports_every_problem_and_publishes_nothing(run: Run, tmp_path: Path) -> None:
+    run("reload")
+    bad = "models:\n  a: {backend: nobody, modality: t2v}\n  b: {backend: still}\n"
+    (tmp_path / "models.yaml").write_text(bad)
+    status, out, err = run("reload")
+
+    assert (status, out) == (1, "")
+    assert [line.split(":")[1:3] for line in err.splitlines()] == [
+        ["2", " models.a.backend"],
+        ["3", " models.b.modality"],
+    ]
+    (tmp_path / "models.yaml").write_text(MODELS)
+    assert "is revision 1 already" in run("reload")[1]
+
+
+def test_reload_takes_the_shared_options(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "other.yaml").write_text(MODELS)
+    status, out, _ = run("reload", "--models", "other.yaml", "--data", "there")
+
+    assert (status, out.splitlines()[0]) == (
+        0,
+        f"{tmp_path / 'other.yaml'} is revision 1, its first: nothing that runs now follows this file",
+    )
+    assert (tmp_path / "there" / "jobs.sqlite").exists()
+
+
+def test_reload_has_nothing_to_read_where_one_model_is_served(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FRAMEGATE_MODEL", "embedded:wan-nano-t2v")
+    status, _, err = run("reload")
+
+    assert (status, "there is no models file to read again" in err) == (1, True)
+
+
+def test_check_reads_the_file_and_publishes_nothing(run: Run, tmp_path: Path) -> None:
+    run("reload")
+    (tmp_path / "models.yaml").write_text("models: {only: {backend: still, modality: t2v}}")
+
+    assert "1 models, 0 routes, no problem" in run("check")[1]
+    assert "is revision 2" in run("reload")[1]
+
+
 def test_models_shows_a_table(run: Run) -> None:
     status, out, _ = run("models")
 
     rows = [line.split() for line in out.splitlines()]
     assert status == 0
-    assert rows[0] == ["NAME", "MODALITY", "BACKEND", "WEIGHTS", "STATE", "SOURCE"]
-    assert rows[1] == ["text", "t2v", "still", "none", "not", "loaded", "-"]
-    assert rows[3] == ["far", "t2v", "still", "missing", "not", "loaded", "some-org/far-away"]
-    assert rows[4] == ["any", "(default)", "route", "-", "-", "-", "text,", "image"]
+    assert rows[0] == ["NAME", "MODALITY", "BACKEND", "RUNS", "ON", "WEIGHTS", "STATE", "SOURCE"]
+    assert rows[1] == ["text", "t2v", "still", "still", "none", "cold", "-"]
+    assert rows[3] == ["far", "t2v", "still", "-", "missing", "cold", "some-org/far-away"]
+    assert rows[4] == ["any", "(default)", "route", "-", "-", "-", "-", "text,", "image"]
 
 
 def test_a_gpu_that_is_not_there_is_refused(run: Run) -> None:
@@ -174,3 +234,120 @@ def test_generate_says_why_not(run: Run) -> None:
 
     assert status > 0
     assert "image is image-to-video: it needs an image, got text only" in err
+
+
+COMMANDS = """
+import os
+import click
+from router import hookimpl
+
+@click.command()
+@click.argument("name")
+@click.option("--backend")
+@click.option("--data")
+@click.pass_obj
+def own(find, name, backend, data):
+    click.echo(f"{find(name).name} {backend} {data} {os.environ.get('FRAMEGATE_BACKEND')}")
+
+@click.group()
+def several(): pass
+
+@several.command()
+@click.pass_obj
+def one(find): click.echo(find("special").name)
+
+@hookimpl
+def add_commands(cli):
+    cli.add_command(own)
+    cli.add_command(own, "again")
+    cli.add_command(several)
+"""
+
+
+def test_a_plugins_commands_get_the_shared_options_that_they_lack(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.py").write_text(COMMANDS)
+    (tmp_path / "special.yaml").write_text("models: {special: {backend: still, modality: t2v}}")
+    monkeypatch.setenv("FRAMEGATE_PLUGINS", str(tmp_path / "mine.py"))
+
+    for name in ("own", "again"):
+        said = run(name, "text", "--backend", "b", "--data", "d")
+        assert said[:2] == (0, "text b d None\n"), said
+    assert run("several", "one", "--models", "special.yaml")[1] == "special\n"
+
+
+def test_a_command_that_is_given_a_model_fetches_nothing(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.py").write_text(COMMANDS)
+    monkeypatch.setenv("FRAMEGATE_PLUGINS", str(tmp_path / "mine.py"))
+    monkeypatch.setattr("router.weights.snapshot", None)
+
+    for name in ("far", "Wan-AI/Wan2.2-TI2V-5B-Diffusers"):
+        status, _, err = run("own", name)
+        assert (status > 0, "which are not on this machine" in err) == (True, True), err
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    folder = tmp_path / "repo"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"weights" * 100_000)
+    hub = Hub("some-org/far-away", folder)
+    use(hub, tmp_path / "hf", monkeypatch)
+    yield hub
+    hub.close()
+
+
+def weights_of(run: Run, name: str) -> str:
+    """What the table of models says of a model's weights."""
+    heading, *rows = run("models")[1].splitlines()
+    start, end = heading.index("WEIGHTS"), heading.index("STATE")
+    return next(row[start:end].strip() for row in rows if row.startswith(name))
+
+
+@pytest.mark.slow
+def test_pull_fetches_and_models_shows_how_far_it_is(run: Run, hub: Hub) -> None:
+    hub.slow = {"model.safetensors"}
+    command = [sys.executable, "-c", "from router.cli import main; main()", "pull", "far"]
+    seen = {weights_of(run, "far")}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as pull:
+        while "downloading 50 %" not in seen:
+            assert pull.poll() is None
+            seen.add(weights_of(run, "far"))
+        hub.go.set()
+        said, _ = pull.communicate(timeout=60)
+
+    assert pull.returncode == 0
+    assert "far: " in said
+    assert weights_of(run, "far") == "here"
+    assert seen <= {"missing", "incomplete", "downloading 0 %", "downloading 50 %"}
+
+
+@pytest.mark.slow
+def test_a_pull_that_is_killed_leaves_what_the_next_takes_up(run: Run, hub: Hub) -> None:
+    hub.slow = {"model.safetensors"}
+    command = [sys.executable, "-c", "from router.cli import main; main()", "pull", "far"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as pull:
+        while weights_of(run, "far") != "downloading 50 %":
+            assert pull.poll() is None
+        pull.kill()
+    until = time.monotonic() + 60
+    while weights_of(run, "far") != "incomplete":
+        assert time.monotonic() < until
+    hub.go.set()
+
+    assert run("pull", "far")[0] == 0
+    assert hub.ranges_of("model.safetensors") == [0, 350_000]
+
+
+@pytest.mark.slow
+def test_a_pull_that_fails_is_one_clear_message(run: Run, hub: Hub) -> None:
+    status, _, err = run("pull", "some-org/else")
+
+    assert status > 0
+    assert err.endswith(
+        "some-org/else could not be fetched: the hub has no such repository, or it is private: "
+        "check the name, or set HF_TOKEN to a token that may read it\n"
+    )

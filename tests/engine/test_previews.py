@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from router.artifacts import ArtifactStore
-from router.engine.previews import SIDE, Previews
+from router.engine.previews import Previews
+from router.images.stills import PREVIEW_SIDE
 from router.values import Pixels
 
 JOB = "a" * 32
@@ -33,7 +34,7 @@ def test_a_preview_is_a_small_picture_with_the_frames_aspect(store: ArtifactStor
     Previews(store, JOB).show(lambda: RED)
 
     shown = cv2.imdecode(np.frombuffer(store.preview(JOB) or b"", np.uint8), cv2.IMREAD_COLOR)
-    assert shown.shape == (SIDE * 48 // 64, SIDE, 3)
+    assert shown.shape == (PREVIEW_SIDE * 48 // 64, PREVIEW_SIDE, 3)
     assert np.abs(shown[..., ::-1].mean(axis=(0, 1)) - RED[0, 0]).max() < 8
 
 

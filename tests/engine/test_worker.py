@@ -18,7 +18,7 @@ from router.engine import encode
 from router.engine.pool import PartPool
 from router.engine.worker import Worker
 from router.errors import BootError, DeviceLost, LoadFailed
-from router.jobs import Database
+from router.jobs import Database, Offer
 from router.plugins import Plugins
 from router.settings import Settings
 from router.system import System, assemble
@@ -131,6 +131,28 @@ def test_each_failure_has_its_code_and_costs_one_job(build: Callable[..., System
     assert job_of(system, next_one).status.finished
 
 
+def test_an_attempt_that_runs_too_long_fails_at_its_next_report(build: Callable[..., System]) -> None:
+    stopped = []
+
+    def endless(task: Task, report: Callable[..., None]) -> Frames:
+        try:
+            while True:
+                report(1, task.steps)
+                time.sleep(0.01)
+        finally:
+            stopped.append(task)
+
+    system = build(Generates(endless), job_seconds=0.2)
+    job = queue(system)
+    Worker(system, "cpu").run_one()
+
+    failure = job_of(system, job).failure
+    assert failure is not None
+    assert failure.code == "timed_out"
+    assert "was at 1 of 4 in phase step after 0.2 seconds, the longest that it may run" in failure.message
+    assert (len(stopped), leftovers(system)) == (1, [])
+
+
 def test_frames_that_nobody_encodes_say_so(tmp_path: Path) -> None:
     (tmp_path / "models.yaml").write_text(MODELS)
     system = assemble(Settings(data=tmp_path / "data", models=tmp_path / "models.yaml"))
@@ -225,6 +247,8 @@ def test_a_part_leaves_with_its_last_holder() -> None:
     pool.release("b")
     assert pool.holders() == {}
     assert pool.share_of("c").private(load) == "the encoder"
+    assert list(pool.holders().values()) == [{"c"}]
+    pool.release("c")
     assert pool.holders() == {}
 
 
@@ -302,3 +326,134 @@ def test_an_engine_that_can_run_nothing_does_not_start(tmp_path: Path) -> None:
 
 def test_the_encoder_is_a_plugin_like_any_other() -> None:
     assert Plugins([encode]).hook.encode_output.get_hookimpls()[0].plugin is encode
+
+
+def test_a_model_to_warm_up_is_ready_before_anybody_asks_and_one_that_cannot_stops_nobody(
+    build: Callable[..., System], caplog: pytest.LogCaptureFixture
+) -> None:
+    loads = Loads(OutOfMemory("too large"), 0.0)
+    system = build(loads)
+    path = system.settings.models
+    path.write_text(path.read_text().replace("modality: t2v,", "modality: t2v, warm_up: true,"))
+    system = assemble(system.settings, plugins=[encode, loads])
+    warm = [model.name for model in system.registry.models if model.warm_up]
+    worker = Worker(system, "cpu")
+    worker._warm_up()
+
+    assert warm == ["text", "slow", "far"]
+    assert worker._residency.names == ("slow",)
+    assert "text could not be warmed up" in caplog.text
+    assert "far could not be warmed up" in caplog.text  # its weights are not here
+
+
+def test_a_model_is_warmed_up_at_each_of_its_sizes(build: Callable[..., System]) -> None:
+    seen: list[str] = []
+
+    def generate(task: Task, report: Callable[..., None]) -> Frames:
+        seen.append(f"{task.width}x{task.height}x{task.num_frames}, {task.steps}")
+        blank = np.zeros((task.num_frames, task.height, task.width, 3), np.uint8)
+        return Frames(iter([blank]), task.num_frames, task.width, task.height, 8)
+
+    system = build()
+    path = system.settings.models
+    path.write_text(path.read_text().replace("modality: t2v, aliases", "modality: t2v, warm_up: [32x48x5], aliases"))
+    Worker(assemble(system.settings, plugins=[encode, Generates(generate)]), "cpu")._warm_up()
+
+    assert seen == ["64x64x1, 1", "32x48x5, 1"]
+
+
+def test_a_pinned_model_stays(build: Callable[..., System]) -> None:
+    loads = Loads()
+    system = build(loads, resident_models=2)
+    path = system.settings.models
+    path.write_text(path.read_text().replace("text: {backend: still,", "text: {pin: true, backend: still,"))
+    system = assemble(system.settings, plugins=[encode, loads])
+    worker = Worker(system, "cpu")
+    for model in ("text", "slow", "both"):
+        body = {"model": model, "input": "a", "background": True, "provider_options": {"video": {"steps": 1}}}
+        create_app(system).test_client().post("/v1/responses", json=body)
+        worker.run_one()
+
+    assert worker._residency.names == ("text", "both")
+    assert loads.unloaded == ["slow"]
+
+
+def edited(build: Callable[..., System], *changes: tuple[str, str]) -> System:
+    """Return a system whose models file has each `one` replaced by `other`."""
+    system = build()
+    path = system.settings.models
+    for one, other in changes:
+        path.write_text(path.read_text().replace(one, other))
+    return assemble(system.settings, plugins=[encode])
+
+
+def test_an_engine_takes_jobs_for_the_models_of_its_device(build: Callable[..., System]) -> None:
+    system = edited(build, ("text: {", "text: {devices: [cuda], "), ("image: {", "image: {devices: [cpu], "))
+
+    assert "text" not in Worker(system, "cpu").models
+    assert "text" in Worker(system, "cuda:1").models
+    assert "image" not in Worker(system, "cuda:1").models
+
+
+def test_an_engine_without_a_model_for_its_device_says_so(build: Callable[..., System]) -> None:
+    system = edited(build, ("backend: still", "devices: [cuda:1], backend: still"))
+
+    with pytest.raises(BootError, match=r"no model can run here, on cpu: text is for cuda:1; image is for"):
+        Worker(system, "cpu")
+
+
+def test_a_job_for_what_is_loaded_goes_first_and_one_of_a_higher_priority_before_it(
+    build: Callable[..., System],
+) -> None:
+    system = edited(build, ("both: {", "both: {priority: 1, "))
+    worker = Worker(system, "cpu")
+    queue(system, "text")
+    worker.run_one()
+    for model in ("slow", "slow", "slow", "text", "both"):
+        queue(system, model)
+    for _ in range(2):
+        system.jobs.claim("other", Offer(["slow"]))  # what comes first is never overtaken
+    order = []
+    for _ in range(3):
+        before = worker._residency.names
+        worker.run_one()
+        order.append([*(set(worker._residency.names) - set(before)), worker._residency.names[-1]][0])
+
+    assert order == ["both", "text", "slow"]
+
+
+def test_the_next_job_is_prepared_if_its_model_is_loaded_and_what_fails_there_harms_nobody(
+    build: Callable[..., System],
+) -> None:
+    class Prepares:
+        def __init__(self) -> None:
+            self.seen: list[str] = []
+
+        @hookimpl
+        def prepare_task(self, model: object, task: Task) -> None:
+            self.seen.append(model.name)  # type: ignore[attr-defined]
+            raise OutOfMemory("no room for a prompt")
+
+    plugin = Prepares()
+    system = build(plugin)
+    jobs = [queue(system, model) for model in ("text", "text", "slow", "slow")]
+    worker = Worker(system, "cpu")
+    while worker.run_one():
+        pass
+
+    assert {job_of(system, job).status for job in jobs} == {Status.COMPLETED}
+    assert plugin.seen == ["text", "slow"]  # each once, beside the first job of its model
+
+
+def test_what_an_engine_has_loaded_and_how_fast_it_was_is_known_at_once(build: Callable[..., System]) -> None:
+    system = build()
+    worker = Worker(system, "cpu")
+    queue(system, "slow")
+    worker.run_one()
+    again = job_of(system, queue(system, "slow"))
+    pace = system.paces.of("slow", again.task.shape)
+
+    assert [engine.resident for engine in system.engines.alive()] == [("slow",)]
+    assert pace is not None
+    assert pace.step >= 0.05
+    assert again.estimate == again.remaining == pace.seconds(again.task.steps)

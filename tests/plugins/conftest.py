@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+import hashlib
+from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,19 @@ class KeepingPool:
     def __init__(self) -> None:
         self.parts: dict[Hashable, Any] = {}
 
-    def part(self, key: Hashable, load: Callable[[], Any]) -> Any:
+    def part(self, key: Hashable, load: Callable[[], Any], tier: object = None) -> Any:
         if key not in self.parts:
             self.parts[key] = load()
         return self.parts[key]
 
     def private(self, load: Callable[[], Any]) -> Any:
         return load()
+
+    def reserve(self, sizes: Mapping[Hashable, int]) -> None:
+        self.reserved = dict(sizes)
+
+    def digest(self, path: Path) -> str:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @pytest.fixture

@@ -50,14 +50,15 @@ def test_frames_are_those_of_the_stock_pipeline(
     family: Path, tiny: Path, pool: Any, folder: str, modality: Modality, changes: dict[str, Any]
 ) -> None:
     place = {"family": family, "tiny": tiny}[folder.split("/")[0]] / folder.split("/")[1]
-    asked = task(**changes)
+    asked = task(prompt="a red ball moves to the left 🎈", **changes)  # as in training: guidance amplifies what is not
 
     made = make(place, modality, asked, pool)
 
     assert made.shape == (9, 64, 64, 3)
     assert made.dtype == np.uint8
-    assert made.std() > 3
-    assert np.abs(made.astype(int) - stock(place, asked)).max() <= 1
+    assert made.std() > 2
+    off = np.abs(made.astype(int) - stock(place, asked))
+    assert off.max() <= 1  # rounding, which guidance and the decoder amplify
 
 
 def test_frames_come_one_and_then_four_at_a_time(family: Path, pool: Any) -> None:
@@ -146,6 +147,19 @@ def test_a_prompt_is_encoded_once(family: Path, pool: Any) -> None:
 
     assert len(calls) == 3  # the prompt, the negative prompt, the other prompt
     assert np.array_equal(first, again)
+
+
+def test_a_task_that_was_prepared_finds_its_prompts(family: Path, pool: Any) -> None:
+    model, asked = spec(family / T2V, Modality.T2V), task(prompt="snow")
+    loaded, other = (load(model, each) for each in (pool, type(pool)()))
+    calls: list[object] = []
+
+    backend.prepare_task(loaded, asked)
+    loaded.parts["text_encoder"].register_forward_pre_hook(lambda *_: calls.append(1))
+    made = video(run(model, loaded, asked))
+
+    assert calls == []
+    assert np.array_equal(made, video(run(model, other, asked)))
 
 
 def test_cached_prompts_stay_within_their_bytes(family: Path, pool: Any) -> None:

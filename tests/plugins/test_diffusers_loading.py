@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from driving import I2V, T2V, TI2V, Reports, copy_of, edit_index, load, make, run, spec, task, video
+from driving import I2V, T2V, TI2V, Reports, copy_of, edit_index, load, make, picture, run, spec, task, video
 
+from nano.measure import psnr
 from plugins import diffusers_backend as backend
 from registry import Modality
 from router import JobCancelled, LoadFailed
@@ -21,10 +24,53 @@ def test_the_trio_shares_one_text_encoder_and_one_vae(family: Path, pool: Any) -
     kinds = ((T2V, Modality.T2V), (I2V, Modality.I2V), (TI2V, Modality.TI2V))
     loaded = [load(spec(family / name, modality), pool) for name, modality in kinds]
 
-    for part in ("text_encoder", "vae"):
-        assert len({next(each.parts[part].parameters()).data_ptr() for each in loaded}) == 1
-    assert len({id(each.encoding) for each in loaded}) == 1
+    assert len({address(each.parts["text_encoder"]) for each in loaded}) == 1
+    assert len({address(each.decoder) for each in loaded}) == 1
+    assert len({address(each.parts["vae"]) for each in loaded[1:]}) == 1
+    assert loaded[1].encoding is loaded[2].encoding
     assert len({id(each.parts["transformer"]) for each in loaded}) == 3
+
+
+def address(module: Any) -> int:
+    return int(next(module.parameters()).data_ptr())
+
+
+def test_a_vae_is_read_in_two_halves_and_the_encoder_only_where_images_come_in(
+    family: Path, pool: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+    from diffusers import AutoencoderKLWan
+
+    from plugins.diffusers_backend import transfer
+
+    read: list[str] = []
+    given = transfer.read
+    monkeypatch.setattr(
+        transfer, "read", lambda stored, *rest, **more: read.extend(stored) or given(stored, *rest, **more)
+    )
+    text, image = (
+        load(spec(family / name, modality), pool) for name, modality in ((TI2V, Modality.T2V), (TI2V, Modality.TI2V))
+    )
+
+    whole = AutoencoderKLWan.from_pretrained(family / TI2V / "vae").state_dict()
+    halves = [dict(half.state_dict()) for half in (image.parts["vae"], image.decoder)]
+    assert text.parts["vae"] is text.decoder is image.decoder
+    assert halves[0].keys() | halves[1].keys() == whole.keys()
+    assert not halves[0].keys() & halves[1].keys()
+    assert all(torch.equal(tensor, whole[name]) for half in halves for name, tensor in half.items())
+    assert sorted(name for name in read if name in whole) == sorted(whole)  # each once
+
+
+def test_a_decoder_may_have_a_format_of_its_own(family: Path, pool: Any) -> None:
+    import torch
+
+    asked = task(prompt="a red ball moves to the left", image=picture())
+    full, half = (load(spec(family / I2V, Modality.I2V, {"decoder_dtype": dtype}), pool) for dtype in ("auto", "bf16"))
+    made = [video(run(spec(family / I2V, Modality.I2V), each, asked)) for each in (full, half)]
+
+    assert [next(each.decoder.parameters()).dtype for each in (full, half)] == [torch.float32, torch.bfloat16]
+    assert half.parts["vae"] is full.parts["vae"]
+    assert psnr(*made) > 40
 
 
 def test_another_dtype_is_another_part(family: Path, pool: Any) -> None:
@@ -35,12 +81,13 @@ def test_another_dtype_is_another_part(family: Path, pool: Any) -> None:
 
     assert half.parts["transformer"].proj_out.weight.dtype == torch.bfloat16
     assert full.parts["transformer"].proj_out.weight.dtype == torch.float32
-    assert half.parts["vae"] is full.parts["vae"]  # in fp32 for both
+    assert half.decoder is full.decoder  # in fp32 for both
     assert video(run(spec(family / T2V, Modality.T2V), half, task())).std() > 20
 
 
 def test_a_copy_in_the_hubs_cache_is_the_same_part(tmp_path: Path) -> None:
     from plugins.diffusers_backend.identity import of_folder
+    from router.engine.digests import Digests
 
     for repository, version in (("a", "5.0"), ("b", "5.1")):
         blobs, part = tmp_path / repository / "blobs", tmp_path / repository / "snapshots" / "1" / "vae"
@@ -51,20 +98,99 @@ def test_a_copy_in_the_hubs_cache_is_the_same_part(tmp_path: Path) -> None:
         (part / "config.json").write_text(json.dumps({"z_dim": 16, "_diffusers_version": version}))
     first, second = (tmp_path / repository / "snapshots" / "1" / "vae" for repository in "ab")
 
-    assert of_folder(first) == of_folder(second)
+    assert of_folder(first, Digests().of) == of_folder(second, Digests().of)
     (second / "config.json").write_text(json.dumps({"z_dim": 48}))
-    assert of_folder(first) != of_folder(second)
+    assert of_folder(first, Digests().of) != of_folder(second, Digests().of)
 
 
-def test_each_part_is_reported_and_can_be_the_last(family: Path, pool: Any) -> None:
+def test_what_is_reported_are_the_bytes_that_have_arrived(family: Path, pool: Any) -> None:
     model = spec(family / T2V, Modality.T2V)
     reports = Reports()
 
     backend.load_model(model, "cpu", pool, reports)
 
-    assert reports == [(done, 5) for done in range(1, 6)]
+    total = sum(pool.reserved.values())
+    assert {each for _, each in reports} == {total}
+    done = [each for each, _ in reports]
+    assert done == sorted(done)
+    assert done[-1] == total
+    assert len(set(done)) > 100  # tensor by tensor
+
+
+def test_parts_that_are_there_count_as_arrived(family: Path, pool: Any) -> None:
+    load(spec(family / T2V, Modality.T2V), pool)
+    reports = Reports()
+
+    backend.load_model(spec(family / T2V, Modality.T2V), "cpu", pool, reports)
+
+    assert reports[-1] == (sum(pool.reserved.values()),) * 2
+    assert len(reports) == 10  # each of the five parts when it has a key, and when it is taken
+
+
+@pytest.mark.parametrize("stop", [1, 8, 100, 300])
+def test_any_report_can_be_the_last(family: Path, pool: Any, stop: int) -> None:
+    reports = Reports(stop)
+
     with pytest.raises(JobCancelled):
-        backend.load_model(model, "cpu", pool, Reports(stop=2))
+        backend.load_model(spec(family / T2V, Modality.T2V), "cpu", pool, reports)
+
+    assert len(reports) == stop
+
+
+def test_weights_are_those_that_the_libraries_read(tiny: Path, family: Path, pool: Any) -> None:
+    import torch
+
+    from plugins.diffusers_backend import checkpoint as checkpoints
+    from plugins.diffusers_backend.place import class_of
+
+    for folder, modality in ((tiny / "i2v-clip", Modality.I2V), (family / T2V, Modality.T2V)):
+        for dtype, option in ((torch.float32, "fp32"), (torch.bfloat16, "bf16"), (torch.float16, "fp16")):
+            loaded = load(spec(folder, modality, {"dtype": option}), pool)
+            for name, part in checkpoints.read(folder).parts.items():
+                if name == "vae" or not isinstance(got := loaded.parts.get(name), torch.nn.Module):
+                    continue
+                own = torch.float32 if name == "image_encoder" else dtype
+                expected = class_of(part).from_pretrained(part.folder, dtype=own, device_map="cpu")
+                assert_same(got, expected)
+
+
+def assert_same(got: Any, expected: Any) -> None:
+    import torch
+
+    assert not got.training
+    for kind in ("named_parameters", "named_buffers"):
+        ours, theirs = (dict(getattr(module, kind)()) for module in (got, expected))
+        assert ours.keys() == theirs.keys()
+        for name, tensor in ours.items():
+            assert tensor.dtype == theirs[name].dtype, name
+            assert torch.equal(tensor, theirs[name]), name
+
+
+def test_clip_from_an_older_transformers_is_read(tiny: Path, tmp_path: Path, pool: Any) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    folder = copy_of(tiny / "i2v-clip", tmp_path)
+    path = folder / "image_encoder" / "model.safetensors"
+    tensors = {f"vision_model.{name}": tensor for name, tensor in load_file(path).items()}
+    save_file(tensors | {"vision_model.embeddings.position_ids": torch.arange(257)[None]}, path)
+
+    old, new = (load(spec(each, Modality.I2V), pool).parts["image_encoder"] for each in (folder, tiny / "i2v-clip"))
+
+    assert_same(old, new)
+
+
+def test_a_text_encoder_that_has_its_embedding_twice_holds_it_once(family: Path, tmp_path: Path, pool: Any) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = copy_of(family / T2V, tmp_path)
+    path = folder / "text_encoder" / "model.safetensors"
+    tensors = load_file(path)
+    save_file(tensors | {"encoder.embed_tokens.weight": tensors["shared.weight"].clone()}, path)
+
+    encoder = load(spec(folder, Modality.T2V), pool).parts["text_encoder"]
+
+    assert encoder.encoder.embed_tokens.weight is encoder.shared.weight
 
 
 def test_an_unloaded_model_lets_go_of_its_parts(family: Path, pool: Any) -> None:
@@ -72,7 +198,7 @@ def test_an_unloaded_model_lets_go_of_its_parts(family: Path, pool: Any) -> None
     loaded = load(model, pool)
     run(model, loaded, task(steps=1))
 
-    backend.unload_model(loaded)
+    backend.unload_model(loaded, gone=True)
 
     assert loaded.parts == {}
 
@@ -133,7 +259,7 @@ def write_config(folder: Path, **changes: object) -> None:
         (lambda folder: (folder / "scheduler" / "scheduler_config.json").unlink(), "a whole UniPCMultistepScheduler"),
         (lambda folder: write_config(folder, ffn_dim=640), "transformer must hold a whole WanTransformer3DModel"),
         (lambda folder: write_config(folder, image_dim=32, added_kv_proj_dim=128), "transformer lacks weights"),
-        (truncate, "vae must hold a whole AutoencoderKLWan, reading it gave OSError"),
+        (truncate, "vae/diffusion_pytorch_model.safetensors is cut short: its header speaks of more"),
         (drop_a_weight, "transformer lacks weights that a WanTransformer3DModel of its config.json needs"),
         (drop_a_text_weight, "text_encoder lacks weights .* such as encoder.final_layer_norm.weight"),
         (pickle_instead, "got only pytorch_model.bin; pickled weights can run code and are not read"),
@@ -149,6 +275,96 @@ def test_a_folder_that_is_not_whole_is_said_to_be_so(
         load(spec(folder, Modality.T2V), pool)
 
     assert str(folder) in raised.value.message
+
+
+class Bomb:
+    """What, once pickled, leaves a file behind in whoever reads it."""
+
+    def __init__(self, left: Path) -> None:
+        self.left = left
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return Path.touch, (self.left,)
+
+
+def bomb(folder: Path) -> tuple[bytes, Path]:
+    """Return a pickle, and the file that is there once somebody has read it."""
+    left = folder / "owned"
+    pickle.loads(pickle.dumps(Bomb(left)))
+    assert left.exists()
+    left.unlink()
+    return pickle.dumps(Bomb(left)), left
+
+
+PARTS = ("text_encoder", "transformer", "transformer_2", "vae")  # of the nano family's image-to-video model
+PICKLED = ("pytorch_model.bin", "diffusion_pytorch_model.pt", "model.pth", "model.ckpt")
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("name", PICKLED)
+def test_a_part_of_nothing_but_a_pickle_is_refused_and_not_read(
+    family: Path, tmp_path: Path, pool: Any, part: str, name: str
+) -> None:
+    folder = copy_of(family / I2V, tmp_path)
+    data, left = bomb(tmp_path)
+    for weights in (folder / part).glob("*.safetensors*"):
+        weights.unlink()
+    (folder / part / name).write_bytes(data)
+
+    with pytest.raises(LoadFailed, match=f"{part} needs weights in .*, got only {name}; pickled weights can run code"):
+        load(spec(folder, Modality.I2V), pool)
+    assert not left.exists()
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_pickle_that_is_called_safetensors_is_not_read(family: Path, tmp_path: Path, pool: Any, part: str) -> None:
+    folder = copy_of(family / I2V, tmp_path)
+    data, left = bomb(tmp_path)
+    (weights,) = (folder / part).glob("*.safetensors")
+    weights.write_bytes(data)
+
+    with pytest.raises(LoadFailed, match=str(weights)):
+        load(spec(folder, Modality.I2V), pool)
+    assert not left.exists()
+
+
+def test_pickles_beside_safetensors_are_left_alone(family: Path, tmp_path: Path, pool: Any) -> None:
+    folder = copy_of(family / T2V, tmp_path)
+    data, left = bomb(tmp_path)
+    for part in ("text_encoder", "transformer", "vae", "tokenizer", "scheduler"):
+        for name in (*PICKLED, "training_args.bin", "model.pkl"):
+            (folder / part / name).write_bytes(data)
+    write_config(folder, use_safetensors=False)
+
+    assert load(spec(folder, Modality.T2V), pool).parts.keys() >= {"text_encoder", "transformer", "vae"}
+    assert not left.exists()
+
+
+def test_an_index_that_names_a_pickle_brings_none(family: Path, tmp_path: Path, pool: Any) -> None:
+    folder = copy_of(family / T2V, tmp_path)
+    data, left = bomb(tmp_path)
+    (folder / "text_encoder" / "model.safetensors").unlink()
+    (folder / "text_encoder" / "pytorch_model.bin").write_bytes(data)
+    index = {"metadata": {}, "weight_map": {"shared.weight": "pytorch_model.bin"}}
+    (folder / "text_encoder" / "model.safetensors.index.json").write_text(json.dumps(index))
+
+    with pytest.raises(LoadFailed, match=r"got only pytorch_model\.bin; pickled weights can run code"):
+        load(spec(folder, Modality.T2V), pool)
+    assert not left.exists()
+
+
+def test_code_that_comes_with_a_model_never_runs(family: Path, tmp_path: Path, pool: Any) -> None:
+    folder = copy_of(family / T2V, tmp_path)
+    left = tmp_path / "owned"
+    for part in ("tokenizer", "text_encoder", "transformer", "vae"):
+        (folder / part / "evil.py").write_text(f"open({str(left)!r}, 'w')\nclass Evil: pass\n")
+        for path in (folder / part).glob("*config.json"):
+            maps = dict.fromkeys(("AutoTokenizer", "AutoModel", "AutoConfig"), "evil.Evil")
+            path.write_text(json.dumps({**json.loads(path.read_text()), "auto_map": maps}))
+
+    with suppress(LoadFailed):
+        load(spec(folder, Modality.T2V), pool)
+    assert not left.exists()
 
 
 @pytest.mark.parametrize(

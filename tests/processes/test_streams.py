@@ -100,7 +100,7 @@ def second_web(server: Server, **settings: object) -> Iterator[int]:
     """Run another web half beside a server, on its data; yield its port."""
     port = free_port()
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "FRAMEGATE_DATA": str(server.data), "FRAMEGATE_WORKERS": "1"}
-    environ |= {"FRAMEGATE_MODELS": str(server.data.parent / "models.yaml")}
+    environ |= {"FRAMEGATE_MODELS": str(server.data.parent / "models.yaml"), "FRAMEGATE_NO_AUTH": "1"}
     environ |= {f"FRAMEGATE_{name.upper()}": str(value) for name, value in settings.items()}
     command = [sys.executable, "-m", "gunicorn", "-c", "router/deploy/gunicorn.conf.py", "-b", f"127.0.0.1:{port}"]
     web = subprocess.Popen([*command, "--graceful-timeout", "5", "wsgi:app"], env=environ, cwd=ROOT)

@@ -20,9 +20,9 @@ SHIFTS = {
     "wan2.2-t2v-a14b": (12, 12),
     "wan2.2-i2v-a14b": (5, 5),
     "wan2.2-ti2v-5b": (5, 5),
-    "wan-nano-t2v": (3, 3),
-    "wan-nano-i2v": (3, 3),
-    "wan-nano-ti2v": (3, 3),
+    "wan-nano-t2v": (2, 2),
+    "wan-nano-i2v": (2, 2),
+    "wan-nano-ti2v": (2, 2),
 }
 
 

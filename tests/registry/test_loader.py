@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from registry import FlowShift, Modality, ModelSpec, Registry, RegistryError
+from registry import FlowShift, Limits, Modality, ModelSpec, Registry, RegistryError, Size
 from registry.errors import Problem
 from registry.loader import BackendInfo, load, load_one
 
@@ -96,6 +96,17 @@ def test_a_family_can_be_named_for_weights_of_ones_own(read: Read) -> None:
     assert (spec.revision, spec.download) == ("0123abc", True)
 
 
+def test_an_entry_says_who_goes_first_and_where_it_may_run(read: Read) -> None:
+    said = "priority: -2\nengines: 1\ndevices: [cuda:1, cpu]"
+    spec = model(read(one(f"backend: still\nmodality: t2v\n{said}")), "own")
+    plain = model(read(one("backend: still\nmodality: t2v")), "own")
+
+    assert (spec.priority, spec.engines, spec.devices) == (-2, 1, ("cuda:1", "cpu"))
+    assert (plain.priority, plain.engines, plain.devices) == (0, None, ())
+    assert [spec.may_run_on(device) for device in ("cpu", "cuda:0", "cuda:1")] == [True, False, True]
+    assert all(plain.may_run_on(device) for device in ("cpu", "cuda:0"))
+
+
 def test_a_backend_without_weights_needs_a_modality_alone(read: Read) -> None:
     spec = model(read(one("backend: still\nmodality: i2v")), "own")
     assert (spec.source, spec.family, spec.modality) == (None, None, Modality.I2V)
@@ -142,6 +153,16 @@ def test_a_field_with_nothing_behind_it_is_left_out(read: Read) -> None:
     assert (spec.defaults.steps, spec.aliases, spec.source) == (50, (), None)
 
 
+def test_a_model_may_be_warmed_up_at_sizes(read: Read) -> None:
+    said = ("true", "false", "[832x480x81, 480x832x1]")
+    specs = [model(read(one(f"source: a/b\nbackend: still\nmodality: t2v\nwarm_up: {each}")), "own") for each in said]
+    assert [(spec.warm_up, spec.warm_sizes) for spec in specs] == [
+        (True, ()),
+        (False, ()),
+        (True, (Size(832, 480, 81), Size(480, 832, 1))),
+    ]
+
+
 def test_a_revision_that_looks_like_a_date_is_text(read: Read) -> None:
     assert model(read(one("source: a/b\nbackend: still\nmodality: t2v\nrevision: 2025-07-28")), "own").revision == (
         "2025-07-28"
@@ -167,6 +188,18 @@ BAD_ENTRIES = [
     (T2V + "stpes: 3", 5, "stpes", "there is no such field; there are source, backend, family, "),
     (T2V + "options: {dtyp: x}", 5, "options.dtyp", "there is no such field; there are dtype"),
     (T2V + "options:\n  dtype: fp8", 6, "options.dtype", "Must be one of: auto, bf16, got 'fp8'"),
+    (T2V + "warm_up: 1", 5, "warm_up", "must be true, false or a list of sizes, such as [832x480x81], got 1"),
+    (
+        T2V + "warm_up: [832x480]",
+        5,
+        "warm_up",
+        "must be true, false or a list of sizes, such as [832x480x81], got ['83",
+    ),
+    (T2V + "warm_up: []", 5, "warm_up", "must be true, false or a list of sizes, such as [832x480x81], got []"),
+    (T2V + "warm_up: [832x481x81]", 5, "warm_up", "must have sides that are multiples of 16, got 832x481x81"),
+    (T2V + "warm_up: [832x0x81]", 5, "warm_up", "must have sides that are multiples of 16, got 832x0x81"),
+    (T2V + "warm_up: [832x480x80]", 5, "warm_up", "must have 4k+1 frames (1, 5, 9, ...), got 832x480x80"),
+    (T2V + "warm_up: [832x480x81001]", 5, "warm_up", "must be within the limits of "),
     (T2V + "options: [dtype]", 5, "options", "must be a mapping, got ['dtype']"),
     ("backend: still\nmodality: t2v\noptions: {x: 1}", 5, "options", "must be left out: still has no options, got x"),
     (T2V + "defaults: 3", 5, "defaults", "must be a mapping, got 3"),
@@ -201,6 +234,15 @@ BAD_ENTRIES = [
     (T2V + "aliases:\n- ok\n- 3", 7, "aliases.1", "must be text"),
     (T2V + "aliases:\n- ok\n- a b", 7, "aliases.1", "a name starts with a letter or a digit"),
     (T2V + "aliases: [own]", 5, "aliases.0", "must be a name of its own, got own, which is models.own"),
+    (T2V + "priority: 101", 5, "priority", "must be from -100 to 100, got 101"),
+    (T2V + "engines: 0", 5, "engines", "must be from 1 to 1000, got 0"),
+    (T2V + "devices: []", 5, "devices", "must name at least one device, got []"),
+    (
+        T2V + "devices: [cuda:x]",
+        5,
+        "devices",
+        "must be a list of cpu, cuda (every GPU), cuda:0 and so on, got ['cuda:x']",
+    ),
     (T2V + "download: perhaps", 5, "download", "must be true or false, got 'perhaps'"),
     (T2V + "revision: 1234567", 5, "revision", "must be text (in quotes if it looks like a number), got 1234567"),
     (
@@ -433,3 +475,20 @@ def test_one_model_that_cannot_be_served_says_why(
 ) -> None:
     with pytest.raises(RegistryError, match=message):
         load_one(source, backend, backends)
+
+
+def test_a_model_may_have_every_limit(read: Read) -> None:
+    limits = "{pixels: 1000, frames: 9, steps: 5, prompt: 10, image_bytes: 1000, image_pixels: 4096, queued: 3}"
+    (model,) = read(
+        f"models: {{a: {{backend: still, modality: t2v, limits: {limits}, "
+        "defaults: {width: 16, height: 16, num_frames: 5, steps: 5}}}"
+    ).models
+
+    assert model.limits == Limits(1000, 9, 5, 10, 1000, 4096, 3)
+
+
+@pytest.mark.parametrize("limit", ["queued: 0", "queued: true", "image_bytes: 20971521", "image_pixels: 64000001"])
+def test_limits_are_within_what_the_server_can_do(problems: Problems, limit: str) -> None:
+    (problem,) = problems(f"models: {{a: {{backend: still, modality: t2v, limits: {{{limit}}}}}}}")
+
+    assert limit.partition(":")[0] in str(problem)

@@ -75,3 +75,19 @@ def test_what_cannot_be_made_leaves_nothing(store: ArtifactStore, output: Path) 
     with pytest.raises(ValueError, match="no frame"):
         store.beside(output, ".webp", make)
     assert [path.name for path in output.parent.iterdir()] == ["1.mp4"]
+
+
+def test_an_attempt_leaves_nothing_of_those_before_it(store: ArtifactStore, output: Path) -> None:
+    store.beside(output, ".thumbnail.webp", lambda: b"small")
+    later = store.part(JOB, 3, ".mp4")
+    store.part(JOB, 2, ".mp4")
+
+    assert sorted(path.name for path in output.parent.iterdir()) == ["2.part.mp4", later.name]
+
+
+def test_what_a_killed_engine_left_of_a_preview_goes_with_it(store: ArtifactStore, tmp_path: Path) -> None:
+    store.put_preview(JOB, b"a")
+    (tmp_path / "previews" / f"{JOB}.1.part").write_bytes(b"of a killed engine")
+    store.drop_preview(JOB)
+
+    assert list((tmp_path / "previews").iterdir()) == []

@@ -14,7 +14,8 @@ import pytest
 
 from registry import Input
 from router.errors import BootError, QueueFull
-from router.jobs import Database, EngineStore, JobStore
+from router.jobs import Database, EngineStore, JobStore, Offer
+from router.jobs.rows import job_row
 from router.jobs.tables import HEAD, metadata
 from router.values import Artifact, EngineState, Failure, Job, Lease, Phase, Progress, Status, Task
 
@@ -41,7 +42,7 @@ def job(n: int = 1, model: str = "m", owner: str = "me") -> Job:
 
 
 def claimed(store: JobStore, engine: str = "e") -> Lease:
-    found = store.claim(engine, ["m"])
+    found = store.claim(engine, Offer(["m"]))
     assert found is not None
     return found[0]
 
@@ -64,7 +65,7 @@ def test_another_owner_sees_nothing(store: JobStore) -> None:
 def test_the_oldest_job_is_claimed_first_and_once(store: JobStore) -> None:
     for n in (1, 2):
         store.add(job(n))
-    claims = [store.claim("e", ["m"]) for _ in range(3)]
+    claims = [store.claim("e", Offer(["m"])) for _ in range(3)]
 
     assert [claim and claim[1].id for claim in claims] == [job(1).id, job(2).id, None]
 
@@ -72,14 +73,14 @@ def test_the_oldest_job_is_claimed_first_and_once(store: JobStore) -> None:
 def test_only_models_that_the_engine_runs_are_claimed(store: JobStore) -> None:
     store.add(job(model="other"))
 
-    assert store.claim("e", ["m"]) is None
-    assert store.claim("e", ["m", "other"]) is not None
+    assert store.claim("e", Offer(["m"])) is None
+    assert store.claim("e", Offer(["m", "other"])) is not None
 
 
 def test_jobs_ahead_are_counted_while_a_job_waits(store: JobStore) -> None:
     for n in (1, 2, 3):
         store.add(job(n))
-    store.claim("e", ["m"])
+    store.claim("e", Offer(["m"]))
 
     assert [getattr(store.get(job(n).id, "me"), "ahead", None) for n in (1, 2, 3)] == [None, 0, 1]
 
@@ -151,6 +152,30 @@ def test_a_new_engine_of_a_device_inherits_what_the_old_one_left(store: JobStore
 
     assert not store.holds(lease)
     assert claimed(store, "new").attempt == 2
+
+
+@pytest.mark.parametrize(
+    ("hung", "code", "said"),
+    [
+        (Phase.STEP, "timed_out", "the engine hung in phase step of this job and was replaced; engines lost so: 2,"),
+        (None, "engine_lost", "the engine was lost while it ran this job; engines lost so: 2,"),
+    ],
+)
+def test_the_last_failure_says_whether_the_engine_hung(
+    store: JobStore, tmp_path: Path, hung: Phase | None, code: str, said: str
+) -> None:
+    store.add(job())
+    engines_in(tmp_path).heartbeat(EngineState("old", "cpu", 1, ("m",), ()))
+    told = []
+    for _ in range(2):
+        claimed(store, "old")
+        told += store.inherit("cpu", hung)
+
+    assert [left.status for left in told] == [Status.QUEUED, Status.FAILED]
+    assert told[1].failure is not None
+    assert told[1].failure.code == code
+    assert told[1].failure.message.startswith(said)
+    assert store.inherit("cpu", hung) == ()
 
 
 def test_jobs_of_a_model_that_is_gone_fail(store: JobStore) -> None:
@@ -274,15 +299,30 @@ def test_jobs_of_a_page_know_their_place_in_the_queue(store: JobStore) -> None:
 
 
 def test_a_store_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> None:
-    made = opened(tmp_path).add(job())
-    with sqlite3.connect(tmp_path / "jobs.sqlite") as database:
-        database.executescript(
-            "DROP TABLE keys; DROP INDEX jobs_owner; ALTER TABLE changes DROP COLUMN seq; UPDATE alembic_version SET version_num = '0001'"
-        )
+    made, gone = job(1), job(2)
+    first_version(tmp_path / "jobs.sqlite", made, gone)
     store = opened(tmp_path)
-    store.delete(made.id, "me")
+    store.delete(gone.id, "me")
 
-    assert store.page("me", after=made.id, limit=5, newest_first=True) == ()
+    assert store.get(made.id, "me") == replace(made, version=1, ahead=0)
+    assert [found.id for found in store.page("me", after=gone.id, limit=5, newest_first=True) or ()] == [made.id]
+
+
+def first_version(path: Path, *there: Job) -> None:
+    """Make a store as the first migration leaves it, with some jobs."""
+    from alembic import command
+    from alembic.config import Config
+    from sqlalchemy import MetaData, Table, create_engine
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parents[2] / "router" / "jobs" / "migrations"))
+    with create_engine(f"sqlite:///{path}").begin() as database:
+        config.attributes["connection"] = database
+        command.upgrade(config, "0001")
+        table = Table("jobs", MetaData(), autoload_with=database)
+        for n, one in enumerate(there, 1):
+            row = {name: value for name, value in job_row(one).items() if name in table.c}
+            database.execute(table.insert().values(**row, version=n, lost=0))
 
 
 def test_a_full_queue_refuses_without_writing(tmp_path: Path) -> None:
@@ -326,7 +366,7 @@ def _open(folder: Path) -> None:
 
 def _claim_all(folder: Path, engine: str, found: object) -> None:
     store = opened(folder)
-    while claim := store.claim(engine, ["m"]):
+    while claim := store.claim(engine, Offer(["m"])):
         store.finish(claim[0], VIDEO)
         found.put(claim[1].id)
 

@@ -81,3 +81,25 @@ def test_image_hosts_are_names_or_addresses_with_or_without_a_port() -> None:
 def test_other_image_hosts_are_refused(value: str) -> None:
     with pytest.raises(BootError, match="FRAMEGATE_IMAGE_HOSTS: must be HOST or HOST:PORT"):
         Settings.from_environ({"FRAMEGATE_IMAGE_HOSTS": value})
+
+
+def test_proxies_are_addresses_and_networks() -> None:
+    settings = Settings.from_environ({"FRAMEGATE_PROXIES": "127.0.0.1, 10.0.0.0/8,::1"})
+
+    assert [str(network) for network in settings.proxies] == ["127.0.0.1/32", "10.0.0.0/8", "::1/128"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("FRAMEGATE_PROXIES", "nginx"),
+        ("FRAMEGATE_PROXIES", "10.0.0.1/8"),
+        ("FRAMEGATE_ACCEL", "files"),
+        ("FRAMEGATE_ACCEL", "/files/"),
+        ("FRAMEGATE_ACCEL", "/a b"),
+        ("FRAMEGATE_ACCEL", "/a;"),
+    ],
+)
+def test_other_proxies_and_locations_are_refused(name: str, value: str) -> None:
+    with pytest.raises(BootError, match=name):
+        Settings.from_environ({name: value})

@@ -18,7 +18,7 @@ BEAT = "os.write(int(sys.argv[2]), b'step' + bytes([10]))"
 SCRIPT = """
 import sys
 from router.supervisor import Child, Supervisor
-sys.exit(Supervisor([{children}]).run())
+sys.exit(Supervisor([{children}], lambda: print("reloading", file=sys.stderr, flush=True)).run())
 """
 
 
@@ -26,10 +26,10 @@ def child(name: str, code: str, stall: str = "{}") -> str:
     return f"Child({name!r}, (sys.executable, '-c', {code!r}, '{{parent}}', '{{beats}}'), stall={stall})"
 
 
-def start(*children: str) -> subprocess.Popen[str]:
+def start(*children: str, stderr: int = subprocess.PIPE) -> subprocess.Popen[str]:
     code = SCRIPT.format(children=", ".join(children))
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen([sys.executable, "-c", code], env=environ, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen([sys.executable, "-c", code], env=environ, stderr=stderr, text=True)
 
 
 def counting(path: Path, then: str) -> str:
@@ -94,3 +94,33 @@ def test_what_hangs_is_killed_with_all_that_it_started(tmp_path: Path) -> None:
         assert not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text().split()[2]
     supervisor.terminate()
     supervisor.wait(15)
+
+
+def test_a_hang_up_reloads_and_stops_nothing(tmp_path: Path) -> None:
+    supervisor = start(child("stays", counting(tmp_path / "stays", "time.sleep(600)")))
+    starts(tmp_path / "stays", 1)
+    assert supervisor.stderr is not None
+    for _ in range(2):
+        supervisor.send_signal(signal.SIGHUP)
+        assert supervisor.stderr.readline() == "reloading\n"
+    supervisor.terminate()
+
+    assert supervisor.wait(15) == 0
+    assert len(starts(tmp_path / "stays", 1)) == 1
+
+
+def test_a_terminal_that_is_closed_stops_what_was_started_from_it(tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    supervisor = start(child("stays", counting(tmp_path / "stays", "time.sleep(600)")), stderr=theirs)
+    (stays,) = starts(tmp_path / "stays", 1)
+    supervisor.send_signal(signal.SIGHUP)
+    said = b""
+    while b"reloading" not in said:
+        said += os.read(ours, 1000)
+    for end in (ours, theirs):
+        os.close(end)
+    supervisor.send_signal(signal.SIGHUP)
+
+    assert supervisor.wait(15) == 0
+    with pytest.raises(ProcessLookupError):
+        os.kill(stays, 0)

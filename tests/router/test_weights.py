@@ -51,7 +51,7 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
 
 def run(code: str, hub: Hub, tmp_path: Path) -> subprocess.CompletedProcess[str]:
     """Run code in a process of its own: the hub's client reads its environment once."""
-    environ = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1"}
+    environ = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf"), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", code]
     return subprocess.run(command, env=environ, cwd=ROOT, capture_output=True, text=True, timeout=120)
 
@@ -99,7 +99,7 @@ def test_a_backend_with_another_layout_takes_any_folder(tmp_path: Path) -> None:
     model = replace(MODEL, backend="other", source=str(tmp_path / "mine"))
 
     assert weights_in(tmp_path).state(model) == "here"
-    assert weights_in(tmp_path).state(replace(model, backend="diffusers")) == "missing"
+    assert weights_in(tmp_path).state(replace(model, backend="diffusers")) == "unsuited"
 
 
 def test_a_link_to_nothing_is_a_missing_file(tmp_path: Path) -> None:
@@ -153,14 +153,14 @@ def test_a_model_comes_from_the_hub_at_its_revision_and_without_code(
 def test_an_unknown_revision_is_a_download_that_failed(hub: Hub, tmp_path: Path) -> None:
     failed = run(FETCH.format(revision="v9"), hub, tmp_path)
 
-    assert "DownloadFailed: org/far could not be fetched: RevisionNotFoundError" in failed.stderr
+    assert "DownloadFailed: org/far could not be fetched: the hub has no revision v9 of it" in failed.stderr
 
 
 @pytest.mark.slow
 def test_a_snapshot_that_lost_a_file_is_fetched_again(hub: Hub, tmp_path: Path) -> None:
     folder = Path(run(FETCH.format(revision=None), hub, tmp_path).stdout.split("\n")[0])
     (folder / "transformer" / "two.safetensors").unlink()
-    code = "from router.weights import cached\nprint(cached('org/far', None))\n" + FETCH.format(revision=None)
+    code = "from router.download import cached\nprint(cached('org/far', None))\n" + FETCH.format(revision=None)
     lines = run(code, hub, tmp_path).stdout.split("\n")
 
     assert lines[:2] == ["None", str(folder)]
@@ -169,7 +169,36 @@ def test_a_snapshot_that_lost_a_file_is_fetched_again(hub: Hub, tmp_path: Path) 
 
 @pytest.mark.slow
 def test_the_cache_answers_where_a_model_is(hub: Hub, tmp_path: Path) -> None:
-    code = FETCH.format(revision=None) + "from router.weights import cached\nprint(cached('org/far', None))\n"
+    code = FETCH.format(revision=None) + "from router.download import cached\nprint(cached('org/far', None))\n"
     lines = run(code, hub, tmp_path).stdout.split("\n")
 
     assert lines[0] == lines[2]
+
+
+def test_what_does_not_suit_its_backend_is_refused_even_where_it_may_be_fetched(tmp_path: Path) -> None:
+    class Cached(Weights):
+        def _folder(self, model: ModelSpec) -> Path:
+            return tmp_path
+
+    needs = Backend("exported", frozenset({Modality.T2V}), index="export.json", made_by="make it")
+    weights = Cached(tmp_path / "data", {"exported": needs})
+    model = replace(MODEL, backend="exported", source="some/repository", download=True)
+
+    assert weights.state(model) == "unsuited"
+    with pytest.raises(ModelUnavailable, match=r"in a folder with export.json, .*: 'make it' makes such a folder"):
+        weights.check(model)
+    with pytest.raises(DownloadFailed, match="'make it' makes such a folder"):
+        weights.obtain(model, lambda done, total: None)
+
+
+def test_the_backends_that_could_run_a_folder_are_named_its_own_first(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "a.json").write_text("{}")
+    kinds = frozenset({Modality.T2V})
+    backends = [Backend("a", kinds, index="a.json"), Backend("b", kinds, index="b.json"), Backend("mine", kinds)]
+    weights = Weights(tmp_path, {backend.name: backend for backend in backends})
+    model = replace(MODEL, source=str(tmp_path / "model"), backend="mine")
+
+    assert weights.engines(model) == ("mine", "a")
+    assert weights.engines(replace(model, backend="a")) == ("a",)
+    assert weights.engines(replace(model, source=str(tmp_path / "nowhere"))) == ()

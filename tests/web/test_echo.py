@@ -93,3 +93,14 @@ def test_unknown_keys_are_read_over(client: FlaskClient) -> None:
     answer = client.post("/v1/responses", json={"model": "text", "input": "a", "background": True, **IGNORED})
 
     assert answer.status_code == 200
+
+
+def test_a_service_tier_moves_a_job_before_others_and_after_them(client: FlaskClient, system: System) -> None:
+    def ask(tier: str | None) -> int:
+        body = {"model": "text", "input": "a", "background": True, "service_tier": tier}
+        answer = client.post("/v1/responses", json=body).get_json()
+        job = system.jobs.get(answer["id"].removeprefix("resp_"), "local")
+        assert job is not None
+        return job.priority
+
+    assert [ask(tier) for tier in ("priority", "flex", "default", "auto", None)] == [1, -1, 0, 0, 0]

@@ -19,6 +19,7 @@ from router.engine.worker import Worker
 from router.settings import Settings
 from router.system import System, assemble
 from router.web import create_app
+from router.web.callers import Caller
 
 ASK: dict[str, Any] = {"model": "text", "input": "a red ball", "background": True}
 KEY = {"Idempotency-Key": "order 66"}
@@ -160,7 +161,8 @@ def test_a_key_is_kept_for_a_day(client: FlaskClient, system: System, monkeypatc
 
 def test_another_owner_has_keys_of_their_own(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     first = ask(client).json["id"]
-    monkeypatch.setattr("router.web.responses.owner", lambda: "somebody else")
+    other = Caller("somebody else", "somebody else")
+    monkeypatch.setattr("router.web.responses.caller", lambda: other)
     answer = ask(client, {**ASK, "input": "something else"})
     assert answer.status_code == 200
     assert answer.json["id"] != first

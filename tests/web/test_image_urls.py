@@ -19,6 +19,7 @@ from router.errors import Refused
 from router.settings import Settings
 from router.system import System, assemble
 from router.web import create_app
+from router.web.form import MULTIPART
 
 FIRST = "input[0].content[0].image_url"
 
@@ -181,23 +182,53 @@ def test_what_is_no_image_is_refused_by_field_and_leaves_nothing(
     assert leftovers(system) == []
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "http://localhost/a.png",
-        "http://127.0.0.1/a.png",
-        "https://[::1]/a.png",
-        "http://169.254.169.254/a.png",
-        "ftp://example.org/a.png",
-        "file:///etc/passwd",
-        "http://127.0.0.1:1/a.png",
-    ],
+INSIDE = (
+    "http://localhost/a.png",
+    "http://localhost./a.png",
+    "http://127.0.0.1/a.png",
+    "http://127.1/a.png",
+    "http://2130706433/a.png",
+    "http://0177.0.0.1/a.png",
+    "http://0x7f.0.0.1/a.png",
+    "http://0x7f000001/a.png",
+    "http://0/a.png",
+    "http://１２７.0.0.1/a.png",
+    "http://127。0。0。1/a.png",
+    "http://10.0.0.1/a.png",
+    "http://169.254.169.254/a.png",
+    "https://[::1]/a.png",
+    "http://[::ffff:127.0.0.1]/a.png",
+    "http://[::ffff:7f00:1]/a.png",
+    "http://[64:ff9b::7f00:1]/a.png",
+    "http://[fd00:ec2::254]/a.png",
+    "http://[fe80::1%25eth0]/a.png",
+    "http://example.org@127.0.0.1/a.png",
+    "http://example.org:80@127.0.0.1/a.png",
+    "http://127.0.0.1#@example.org/a.png",
+    "http://127.0.0.1\\@example.org/a.png",
+    "http://example.org%2f@127.0.0.1/a.png",
+    "http://127.0.0.1:1/a.png",
+    "ftp://example.org/a.png",
+    "file:///etc/passwd",
+    "gopher://127.0.0.1:6379/_FLUSHALL",
 )
-def test_a_url_that_leads_inside_is_refused(client: FlaskClient, system: System, url: str) -> None:
-    answer = client.post("/v1/responses", json={"model": "image", "input": with_image("a", url)})
 
-    error = answer.get_json()["error"]
-    assert (answer.status_code, error["code"], error["param"]) == (400, "image_url_refused", FIRST)
+
+@pytest.mark.parametrize("url", INSIDE)
+def test_a_url_that_leads_inside_is_refused(client: FlaskClient, system: System, url: str) -> None:
+    """At every door that an image's URL may come in by."""
+    ends = {"model": "ends", "input": with_image("a", data_url(png()))}
+    form = {"model": "image", "prompt": "a", "input_reference[image_url]": url}
+    doors: tuple[tuple[str, str, dict[str, Any]], ...] = (
+        (FIRST, "/v1/responses", {"json": {"model": "image", "input": with_image("a", url)}}),
+        ("provider_options.video.last_image", "/v1/responses", {"json": {**ends, **video(last_image=url)}}),
+        ("input_reference", "/v1/videos", {"json": {"model": "image", "prompt": "a", "input_reference": url}}),
+        ("input_reference", "/v1/videos", {"data": form, "content_type": MULTIPART}),
+    )
+    for param, path, sent in doors:
+        answer = client.post(path, **sent)
+        error = answer.get_json()["error"]
+        assert (answer.status_code, error["code"], error["param"]) == (400, "image_url_refused", param)
     assert system.jobs.newest() == 0
     assert leftovers(system) == []
 

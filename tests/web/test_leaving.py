@@ -17,6 +17,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from router.engine.worker import Worker
+from router.jobs import Offer
 from router.system import System
 from router.values import Artifact, Status
 from router.web import create_app
@@ -272,7 +273,7 @@ def test_a_reader_who_leaves_frees_the_place(system: System) -> None:
 def test_a_finished_job_stays_finished(client: FlaskClient, system: System) -> None:
     answer = begin(client)
     job = the_job(system)
-    found = system.jobs.claim("e", ["text"])
+    found = system.jobs.claim("e", Offer(["text"]))
     assert found is not None
     system.jobs.finish(found[0], VIDEO)
     answer.close()

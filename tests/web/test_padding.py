@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from router.jobs import Offer
 from router.system import System
 from router.values import Artifact, Failure, Lease
 from router.web import create_app
@@ -39,7 +40,7 @@ def rest(pieces: Iterator[bytes]) -> dict[str, Any]:
 
 
 def claimed(system: System) -> Lease:
-    found = system.jobs.claim("e", ["text"])
+    found = system.jobs.claim("e", Offer(["text"]))
     assert found is not None
     return found[0]
 
@@ -81,7 +82,7 @@ def test_a_failure_before_that_is_an_error(client: FlaskClient, system: System) 
     patient = create_app(system).test_client()
     waiter = Thread(target=lambda: answers.append(patient.post("/v1/responses", **post)))
     waiter.start()
-    while (found := system.jobs.claim("e", ["text"])) is None:
+    while (found := system.jobs.claim("e", Offer(["text"]))) is None:
         time.sleep(0.01)
     system.jobs.fail(found[0], Failure("out_of_memory", "it does not fit"))
     waiter.join(5)

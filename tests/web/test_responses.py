@@ -317,7 +317,24 @@ def test_a_process_that_drains_makes_no_job_and_answers_those_who_wait(client: F
 
     assert [(answer.status_code, answer.get_json()["error"]["code"]) for answer in answers] == [(503, "restarting")] * 2
     assert answers[0].headers["x-should-retry"] == "false"  # its job goes on
+    assert answers[0].get_json()["error"]["message"].endswith(f"GET /v1/responses/resp_{_first_job(system)}")
+    assert [answer.headers["retry-after"] for answer in answers] == ["1", "1"]
     assert system.jobs.newest() == before
+
+
+def test_who_waits_with_a_key_may_send_the_request_again(client: FlaskClient, system: System) -> None:
+    answers = []
+    app = client.application
+    again = {"json": {"input": "a"}, "headers": {"idempotency-key": "k"}}
+    waiter = Thread(target=lambda: answers.append(app.test_client().post("/v1/responses", **again)))
+    waiter.start()
+    _first_job(system)
+    app.waiting.drain()
+    waiter.join(10)
+
+    assert (answers[0].status_code, answers[0].headers["retry-after"]) == (503, "1")
+    assert "x-should-retry" not in answers[0].headers
+    assert answers[0].get_json()["error"]["message"].endswith("send this request again")
 
 
 def test_a_second_guidance_without_a_second_expert_is_a_warning(client: FlaskClient, worker: Worker) -> None:

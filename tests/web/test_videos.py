@@ -17,7 +17,8 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from router.engine.worker import Worker
-from router.system import System
+from router.jobs import Offer
+from router.system import System, assemble
 from router.values import Failure, Job, Phase, Progress, Status
 from router.web import create_app
 from router.web.video_object import poll_after_ms
@@ -110,7 +111,7 @@ def test_text_becomes_a_video(client: FlaskClient, worker: Worker) -> None:
 def test_the_13_keys_are_there_with_their_types_in_every_state(client: FlaskClient, system: System) -> None:
     made = [make(client) for _ in range(4)]
     client.post(f"/v1/responses/{made[0]['id'].replace('video', 'resp')}/cancel")
-    claims = [system.jobs.claim("e", ["text"]) for _ in range(2)]
+    claims = [system.jobs.claim("e", Offer(["text"])) for _ in range(2)]
     assert claims[0]
     assert claims[1]
     system.jobs.fail(claims[0][0], Failure("out_of_memory", "too large"))
@@ -696,8 +697,8 @@ def test_nulls_and_unknown_keys_of_a_remix_are_read_over(client: FlaskClient) ->
 
 def test_a_model_that_is_gone_remixes_nothing(client: FlaskClient, system: System) -> None:
     source = make(client, model="text")
-    fewer = replace(system.registry, models=system.registry.models[1:], routes=(), default="image")
-    other = create_app(replace(system, registry=fewer)).test_client()
+    system.settings.models.write_text("models: {image: {backend: still, modality: i2v}}")
+    other = create_app(assemble(system.settings)).test_client()
     error = other.post(f"/v1/videos/{source['id']}/remix", json={"prompt": "b"}).get_json()["error"]
 
     assert (error["code"], error["param"]) == ("model_not_found", "model")

@@ -1,0 +1,91 @@
+"""Names that lead elsewhere, given to commands: each is refused by what it is, and no file is made outside the data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+MODELS = "models:\n  text: {backend: still, modality: t2v}\n"
+NAMES = (
+    "../../secret",
+    "%2e%2e%2fsecret",
+    "..\\secret",
+    "a/../../secret",
+    "a/..",
+    "a/b/c",
+    "org/name/../secret",
+    "org/../name",
+    "a\nb",
+    "a\r\nx-evil: 1",
+    "a\x1b[2J",
+    "/etc/passwd",
+    "~root/x",
+    "a" * 5000,
+    "",
+)
+Run = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run `framegate ...` in this process, far from any hub; return its status and all that it said."""
+    from router.cli.main import main
+
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "models.yaml").write_text(MODELS)
+    for name, value in {"MODELS": home / "models.yaml", "DATA": home / "data", "PLUGINS": ""}.items():
+        monkeypatch.setenv(f"FRAMEGATE_{name}", str(value))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(home / "hub"))
+    monkeypatch.chdir(home)
+
+    def framegate(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr("sys.argv", ["framegate", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said, code = capsys.readouterr(), ended.value.code
+        return (1, said.out + said.err + code) if isinstance(code, str) else (code or 0, said.out + said.err)
+
+    return framegate
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("pull",),
+        ("export", "-o", "made"),
+        ("generate", "--model"),
+        ("keys", "create"),
+        ("keys", "create", "good", "--owner"),
+        ("keys", "revoke"),
+        ("engine", "--device"),
+        ("serve", "--device"),
+        ("check", "--contract"),
+    ],
+    ids=" ".join,
+)
+def test_a_name_that_leads_elsewhere_is_refused(run: Run, tmp_path: Path, command: tuple[str, ...], name: str) -> None:
+    last = ("a",) if command[0] == "generate" else ()
+    status, said = run(*command, name, *last)
+
+    assert status != 0, said
+    assert "Traceback" not in said
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+    assert not (tmp_path / "home" / "made").exists()
+    assert not [path for path in tmp_path.rglob("*") if "secret" in path.name]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_reload_takes_no_such_name_from_the_models_file(run: Run, tmp_path: Path, name: str) -> None:
+    import yaml
+
+    entry = {"backend": "still", "modality": "t2v"}
+    (tmp_path / "home" / "models.yaml").write_text(yaml.safe_dump({"models": {name: entry}}))
+    status, said = run("reload")
+
+    assert (status, "models" in said) in ((1, True), (0, True))
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]

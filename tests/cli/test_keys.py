@@ -1,0 +1,139 @@
+"""`framegate keys`, on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from router.api_keys import TEXT, KeyLimits
+from router.jobs import ApiKeyStore, Database
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run `framegate keys ...` in this process; return its status, output and messages."""
+    from router.cli.main import main
+
+    monkeypatch.setenv("FRAMEGATE_MODELS", str(tmp_path / "missing.yaml"))  # keys are revoked whatever the models are
+    monkeypatch.setenv("FRAMEGATE_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("FRAMEGATE_PLUGINS", "")
+
+    def framegate(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["framegate", "keys", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), said.out, said.err
+
+    return framegate
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ApiKeyStore:
+    return ApiKeyStore(Database(tmp_path / "data" / "jobs.sqlite"))
+
+
+def test_create_prints_the_key_and_nothing_else_to_standard_output(run: Run, store: ApiKeyStore) -> None:
+    status, out, err = run("create", "ci")
+    (key,) = store.all()
+
+    assert (status, bool(TEXT.fullmatch(out.strip()))) == (0, True)
+    assert key.is_of(out.strip())
+    assert (key.name, key.owner, sorted(key.scopes), key.expires_at) == ("ci", "ci", ["generate", "read"], None)
+    assert err == "key ci of ci: generate and read. It is not shown again.\n"
+
+
+def test_create_takes_owner_scopes_expiry_and_limits(run: Run, store: ApiKeyStore) -> None:
+    options = (
+        "--owner",
+        "team",
+        "--scope",
+        "read",
+        "--scope",
+        "admin",
+        "--expires",
+        "90d",
+        "--queued",
+        "5",
+        "--running",
+        "2",
+        "--rpm",
+        "60",
+    )
+    run("create", "ci", *options)
+    (key,) = store.all()
+
+    assert (key.owner, sorted(key.scopes), key.limits) == ("team", ["admin", "read"], KeyLimits(5, 2, 60))
+    assert key.expires_at is not None
+    assert 0 <= key.created_at + 90 * 86400 - key.expires_at < 60
+
+
+def test_a_name_is_used_once(run: Run, store: ApiKeyStore) -> None:
+    run("create", "ci")
+    run("revoke", "ci")
+    status, out, err = run("create", "ci")
+
+    assert (status, out) == (2, "")
+    assert "there is a key ci, or was one: choose another name" in err
+    assert len(store.all()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("create", "a b"), "must be letters, digits and ._-, up to 64, and begin with a letter or digit, got 'a b'"),
+        (("create", ""), "must be letters"),
+        (("create", "a" * 65), "must be letters"),
+        (("create", "a", "--owner", "a/b"), "must be letters"),
+        (("create", "a", "--expires", "3y"), "must be a number and s, m, h or d, up to a hundred years, got '3y'"),
+        (("create", "a", "--expires", "99999999d"), "up to a hundred years"),
+        (("create", "a", "--queued", "0"), "must be a whole number of at least 1, or none, got '0'"),
+        (("create", "a", "--rpm", "-1"), "must be a whole number"),
+        (("create", "a", "--scope", "root"), "'root' is not one of"),
+        (("revoke", "nobody"), "no key is called nobody; 'framegate keys list' shows them"),
+        (("limits", "nobody"), "no key is called nobody"),
+    ],
+)
+def test_what_is_wrong_is_said_and_changes_nothing(
+    run: Run, store: ApiKeyStore, arguments: tuple[str, ...], message: str
+) -> None:
+    status, out, err = run(*arguments)
+
+    assert (status, out) == (2, "")
+    assert message in " ".join(err.split())
+    assert store.all() == ()
+
+
+def test_list_shows_each_key_s_state_and_no_key(run: Run) -> None:
+    texts = [run("create", name, "--rpm", "60")[1].strip() for name in ("ci", "ops")]
+    run("revoke", "ci")
+    out = run("list")[1]
+    rows = [line.split() for line in out.splitlines()]
+
+    assert rows[0][:5] == ["NAME", "OWNER", "SCOPES", "BEGINS", "STATE"]
+    assert rows[1][:6] == ["ci", "ci", "generate", "read", texts[0][:11], "revoked"]
+    assert rows[2][:6] == ["ops", "ops", "generate", "read", texts[1][:11], "active"]
+    assert rows[2][-3:] == ["-", "-", "60"]
+    assert all(text not in out for text in texts)
+
+
+def test_revoke_may_be_said_twice(run: Run, store: ApiKeyStore) -> None:
+    run("create", "ci")
+    said = [run("revoke", "ci")[1] for _ in range(2)]
+
+    assert said == ["key ci is revoked\n", "key ci was revoked before\n"]
+    assert store.all()[0].revoked_at is not None
+
+
+def test_limits_changes_what_is_given_and_shows_the_key(run: Run, store: ApiKeyStore) -> None:
+    run("create", "ci", "--queued", "5", "--running", "2")
+    shown = run("limits", "ci")[1]
+    changed = run("limits", "ci", "--rpm", "60", "--queued", "none")[1]
+
+    assert shown.split()[-3:] == ["5", "2", "-"]
+    assert changed.split()[-3:] == ["-", "2", "60"]
+    assert store.all()[0].limits == KeyLimits(None, 2, 60)

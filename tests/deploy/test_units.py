@@ -1,0 +1,47 @@
+"""systemd understands the units, all of them, without a word."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from edge import framegate, need
+
+UNITS = ("framegate.target", "framegate-web.socket", "framegate-web.service", "framegate-engine@.service")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a folder of units as they are printed, but for the program: an installed one need not be here."""
+    framegate("deploy", "systemd", str(tmp_path))
+    for unit in tmp_path.iterdir():
+        lines = unit.read_text().splitlines()
+        unit.write_text("\n".join(_with_another_program(line) for line in lines) + "\n")
+    return tmp_path
+
+
+def _with_another_program(line: str) -> str:
+    key, _, command = line.partition("=")
+    program, _, arguments = command.partition(" ")
+    return f"{key}=/bin/true {arguments}" if key.startswith("Exec") and program.endswith("/framegate") else line
+
+
+def verified(*units: Path) -> str:
+    command = [need("systemd-analyze"), "verify", "--man=no", *map(str, units)]
+    checked = subprocess.run(command, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stderr
+    return checked.stderr
+
+
+@pytest.mark.slow
+def test_systemd_finds_nothing_to_say(folder: Path) -> None:
+    assert verified(*(folder / unit for unit in UNITS)) == ""
+
+
+@pytest.mark.slow
+def test_systemd_would_say_what_is_misspelt(folder: Path) -> None:
+    unit = folder / "framegate-web.service"
+    unit.write_text(unit.read_text().replace("Restart=", "Resart="))
+
+    assert "Resart" in verified(unit)

@@ -1,0 +1,74 @@
+"""Small disks for tests: file systems that fill up and turn read-only, mounted where a data folder is to be."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+PAGE = 4096
+
+
+@contextmanager
+def disk(folder: Path, size: str = "16m") -> Iterator[Path]:
+    """Mount a disk of that size at `folder`; where mounting is not allowed the test is skipped."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _mount("-t", "tmpfs", "-o", f"size={size}", "none", str(folder))
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@contextmanager
+def full(data: Path, leave: int = 0) -> Iterator[None]:
+    """Fill the disk of `data` while the block runs, to so many bytes.
+
+    The store's log is emptied first: it has no room of its own then, and each of its writes needs the disk's.
+    """
+    filler = data / "filler"
+    _empty_log(data)
+    with open(filler, "wb", buffering=0) as file:
+        while (room := shutil.disk_usage(data).free - leave) >= PAGE:
+            os.posix_fallocate(file.fileno(), file.seek(0, os.SEEK_END), room // PAGE * PAGE)
+    _empty_log(data)
+    try:
+        yield
+    finally:
+        filler.unlink()
+
+
+@contextmanager
+def read_only(data: Path) -> Iterator[None]:
+    """Let whatever is opened in `data` while the block runs be on a disk that is read-only.
+
+    What is open already stays writable: the kernel makes no disk read-only under files that are being written.
+    """
+    _mount("--bind", str(data), str(data))
+    try:
+        _mount("-o", "remount,bind,ro", str(data))
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", data], check=True)
+
+
+def remount(data: Path, how: str) -> None:
+    """Make a disk that nobody writes to `ro` or `rw`."""
+    _mount("-o", f"remount,{how}", str(data))
+
+
+def _mount(*arguments: str) -> None:
+    ended = subprocess.run(["mount", *arguments], capture_output=True, text=True)
+    if ended.returncode:
+        pytest.skip(f"mounting a small disk needs root, and a kernel that lets it: {ended.stderr.strip()}")
+
+
+def _empty_log(data: Path) -> None:
+    with closing(sqlite3.connect(data / "jobs.sqlite", timeout=30)) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -1,0 +1,110 @@
+"""A backend that misbehaves: as the prompt says, and while it loads as the model's name says."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+
+from router import Backend, Frames, LoadFailed, Modality, NumericalError, OutOfMemory, hookimpl
+
+once = Path(os.environ["FRAMEGATE_DATA"]) / "once"
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def first(fault):
+    """Make a fault that happens once in the life of a data folder."""
+
+    def fail():
+        if not once.exists():
+            once.touch()
+            fault()
+
+    return fail
+
+
+def hang():
+    time.sleep(600)
+
+
+def fork():
+    if os.fork() == 0:
+        hang()
+    die()
+
+
+def stumble():
+    raise RuntimeError("a secret of the backend")
+
+
+def run_out():
+    raise OutOfMemory("the device ran out of memory: ask for fewer frames")
+
+
+def lose_numbers():
+    raise NumericalError("the model made NaN")
+
+
+STARTS = {
+    "die": die,
+    "hang": hang,
+    "hang once": first(hang),
+    "fork": first(fork),
+    "stumble": stumble,
+    "run out of memory": run_out,
+    "lose numbers": lose_numbers,
+}
+LOADS = {"kills": die, "breaks": stumble, "hangs": first(hang)}
+
+
+@hookimpl
+def declare_backend():
+    return Backend("faulty", frozenset({Modality.T2V}))
+
+
+@hookimpl
+def load_model(model):
+    if model.name == "refuses":
+        raise LoadFailed("it has no head")
+    LOADS.get(model.name, lambda: None)()
+    return 1
+
+
+@hookimpl
+def generate(task):
+    STARTS.get(task.prompt, lambda: None)()
+    pixels = MADE.get(task.prompt, noise)(task)
+    return Frames(pixels, task.num_frames, task.width, task.height, task.frames_per_second)
+
+
+def noise(task):
+    """Yield frames that no encoder makes small."""
+    for number in range(task.num_frames):
+        yield np.random.default_rng(number).integers(0, 256, (1, task.height, task.width, 3), np.uint8)
+
+
+def slow_frames(task):
+    for frame in noise(task):
+        time.sleep(0.3)
+        yield frame
+
+
+def late_end(task):
+    """Yield all frames, and be done only a while after that."""
+    yield from slow_frames(task)
+    time.sleep(2)
+
+
+def not_numbers(task):
+    yield np.full((task.num_frames, task.height, task.width, 3), np.nan, np.float32)
+
+
+def too_few(task):
+    yield from list(noise(task))[1:]
+
+
+MADE = {"slow frames": slow_frames, "late end": late_end, "not numbers": not_numbers, "too few": too_few}

@@ -1,0 +1,44 @@
+"""A video that is no longer whole: nobody gets half of it, the doctor names it, the sweeper takes it and its row."""
+
+from __future__ import annotations
+
+import os
+import urllib.error
+
+import pytest
+from asking import ask, completed, videos
+from books import books, sweep
+from server import Server
+
+from router.cli.doctor import files
+from router.cli.doctor.finding import Case
+from router.settings import Settings
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("fault", ["cut", "gone"])
+def test_a_video_that_is_cut_or_gone(server: Server, fault: str) -> None:
+    whole, broken = ask(server, "faulty"), ask(server, "faulty")
+    assert completed(server, whole)
+    assert completed(server, broken)
+    file = videos(server, broken) / "1.mp4"
+    size = file.stat().st_size
+    if fault == "cut":
+        os.truncate(file, size // 2)
+    else:
+        file.unlink()
+    public = broken["id"].replace("resp", "video")
+    for variant in ("video", "thumbnail", "spritesheet"):
+        status, answer = server.call(f"/v1/videos/{public}/content?variant={variant}")
+        assert (status, answer["error"]["code"]) == (404, "not_ready")
+        assert answer["error"]["message"] == f"{public} was completed, but its file is gone, or no longer whole"
+    (found,) = files.check(Case(Settings(data=server.data), {}))
+    assert str(found).startswith(f"fail  files: the video of 1 completed job is gone or no longer whole: {file}; ")
+
+    sweep(server.data)
+    assert server.call(f"/v1/videos/{public}")[0] == 404
+    assert books(server).strays == 0
+    with pytest.raises(urllib.error.HTTPError):
+        server.fetch(f"/v1/videos/{public}/content")
+    assert [found.level for found in files.check(Case(Settings(data=server.data), {}))] == ["ok"]

@@ -1,0 +1,47 @@
+"""A store that another process keeps locked: for a while everybody waits, for longer they are told to come back."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from asking import ask, attempts, completed, in_phase, locked, now
+from books import books
+from server import Server
+
+pytestmark = pytest.mark.slow
+SETTINGS = {"lease_seconds": 4, "renew_seconds": 1}
+
+
+def test_a_store_locked_for_5_seconds(server: Server) -> None:
+    (engine,) = server.children("router.engine")
+    job = ask(server, "slow", steps=20)
+    in_phase(server, job, "step", 10)
+    with ThreadPoolExecutor() as threads:
+        with locked(server.data):
+            asked = [threads.submit(ask, server, "good") for _ in range(4)]
+            assert now(server, job)["status"] == "in_progress"
+            time.sleep(5)
+            assert not any(answer.done() for answer in asked)
+        jobs = [answer.result(30) for answer in asked]
+
+    assert [completed(server, each) for each in (job, *jobs)] == [True] * 5
+    assert attempts(server, job) == ["1.mp4"]
+    assert [each.pid for each in server.children("router.engine")] == [engine.pid]
+    assert books(server).strays == 0
+
+
+def test_a_store_that_stays_locked(server: Server) -> None:
+    (engine,) = server.children("router.engine")
+    job = ask(server, "faulty", "late end")
+    in_phase(server, job, "decode", 99)
+    with locked(server.data):
+        status, answer = server.call("/v1/responses", {"model": "good", "input": "a", "background": True})
+        server.until(lambda: "the store did not answer; asking again" in server.log.read_text())
+
+    assert (status, answer["error"]["code"]) == (503, "store_unavailable")
+    assert completed(server, job)
+    assert attempts(server, job) == ["2.mp4"]
+    assert [each.pid for each in server.children("router.engine")] == [engine.pid]
+    assert books(server).strays == 0

@@ -1,0 +1,150 @@
+"""Our kernels: their arithmetic by Triton's interpreter, their code for GPUs, and the blocks that run by them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from server import ROOT
+
+from plugins.diffusers_backend.fast.switches import Switches
+
+pytestmark = pytest.mark.slow
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("triton")
+
+from plugins.diffusers_backend.fast.kernels import operations, pictures, source  # noqa: E402
+
+ENVIRON = {**os.environ, "PYTHONPATH": str(ROOT)}
+# relative in the 2-norm; the interpreter cuts bf16 off where a GPU rounds it
+ROUNDING = {"torch.float32": 1e-6, "torch.float16": 6e-4, "torch.bfloat16": 1e-2}
+
+
+def random(seed: int, *shape: int, dtype: Any = torch.float32) -> Any:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+
+def off(got: Any, expected: Any) -> float:
+    assert got.dtype is expected.dtype
+    assert got.shape == expected.shape
+    return float((got.double() - expected.double()).norm() / expected.double().norm())
+
+
+def test_the_kernels_give_what_pytorch_gives() -> None:
+    script = Path(__file__).with_name("interpreted.py")
+    done = subprocess.run(
+        [sys.executable, str(script)], cwd=ROOT, env=ENVIRON, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    errors = json.loads(done.stdout)
+    assert errors.keys() == {"norm_and_turn", "add_and_norm", "norm", "pad"}
+    assert not any(errors["pad"].values())  # it only moves bits
+    for kernel, found in errors.items():
+        assert found.keys() == ROUNDING.keys()
+        for dtype, error in found.items():
+            assert error < ROUNDING[dtype], f"{kernel} in {dtype}"
+
+
+def test_operations_keep_the_rules_of_pytorchs_custom_ones() -> None:
+    x, y = random(1, 1, 2, 3, 8), random(2, 2, 2, 3, 8)
+    gate, weight, bias = random(3, 3, 2, 1, 8)
+    angles = random(4, 1, 3, 1, 2)
+    tests = ("test_schema", "test_faketensor", "test_aot_dispatch_dynamic")
+    for operation, given in (
+        (operations.norm_and_turn, (x[0, :1], weight[0, 0], angles.cos(), angles.sin(), 2, 1e-6)),
+        (operations.norm, (x, weight, bias, 1e-6)),
+        (operations.add, (y, x.expand_as(y).contiguous(), gate)),
+        (operations.add_and_norm, (x.expand_as(y), y, gate, weight, bias, 1e-6)),
+        (operations.add_and_norm, (x, y, None, weight, bias, 1e-6)),
+    ):
+        assert set(torch.library.opcheck(operation, given, test_utils=tests).values()) == {"SUCCESS"}
+
+
+@pytest.mark.parametrize("capability", [80, 90, 100])
+@pytest.mark.parametrize("width", [1536, 5120])
+def test_the_kernels_compile_for_gpus_that_are_not_here(
+    capability: int, width: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    block, number = triton.next_power_of_2(width), {"epsilon": "fp32", "width": "i32"}
+    turn = dict.fromkeys(("x", "weight", "out"), "*bf16") | dict.fromkeys(("cosines", "sines"), "*fp32") | number
+    turn |= dict.fromkeys(("row_stride", "tokens"), "i32")
+    add = (
+        dict.fromkeys(("x", "y", "kept", "out"), "*bf16") | dict.fromkeys(("gate", "weight", "bias"), "*fp32") | number
+    )
+    add |= dict.fromkeys(("group_size", "groups", "gate_stride", "weight_stride", "bias_stride"), "i32")
+    norm = dict.fromkeys(("x", "gamma", "out"), "*fp32") | dict.fromkeys(("pixels", "channels"), "i32")
+    pad = dict.fromkeys(pictures._pad.arg_names, "i32") | dict.fromkeys(("x", "past", "out"), "*bf16")
+    rows, picture = pictures._tile(width // 8)
+    tile = {"rows": rows, "block_size": picture}
+    for kernel, signature, constants in (
+        (pictures._norm, norm | {"scale": "fp32"}, {"silu": True, **tile}),
+        (pictures._pad, pad, {"has_past": True, **tile}),
+        (source._norm_and_turn, turn, {"half": 64, "block_size": block}),
+        (source._add_and_norm, add, {"has_y": True, "has_gate": True, "has_norm": True, "block_size": block}),
+    ):
+        signature |= dict.fromkeys(constants, "constexpr")
+        code = ASTSource(kernel, {name: signature[name] for name in kernel.arg_names}, constants)
+        target = GPUTarget("cuda", capability, 32)
+        made = triton.compile(code, target=target, options={"num_warps": source._warps(block)})
+        assert made.asm["cubin"]
+
+
+@pytest.fixture
+def chooser() -> Any:
+    """One that has a table, so that our kernels run."""
+    from plugins.diffusers_backend.fast.choices import Chooser
+    from plugins.diffusers_backend.fast.measured import Table
+
+    return Chooser(table=Table(lambda _: 1.0))
+
+
+@pytest.mark.parametrize(
+    ("groups", "compiled", "cross_attn_norm"),
+    [(1, False, True), (5, False, True), (80, False, True), (5, False, False), (1, True, True), (80, True, True)],
+)
+def test_blocks_that_run_by_them_give_the_same(
+    chooser: Any, groups: int, compiled: bool, cross_attn_norm: bool
+) -> None:
+    """On a CPU each is PyTorch's own words in a custom operation, which a compiler does not look into."""
+    from nano import parts
+    from plugins.diffusers_backend.fast.moment import moment_of
+    from plugins.diffusers_backend.fast.network import Network
+
+    model = parts.seeded(3, lambda: parts.transformer(num_layers=2, cross_attn_norm=cross_attn_norm))
+    latents, embeds, times = random(1, 1, 16, 5, 8, 8), random(2, 2, 512, 128), 500 * torch.ones(groups)
+    plain = Network(model, Switches(), None).prepare(latents, embeds, groups)
+    ours = Network(model, Switches(), None, chooser).prepare(latents, embeds, groups)
+    if compiled:
+        ours = replace(ours, blocks=torch.compile(ours.blocks, dynamic=False, fullgraph=True))
+
+    assert (ours.shape.rope_kernel, ours.shape.norm_kernel) == (True, True)
+    with torch.no_grad():
+        moment = moment_of(model, times)
+        assert off(ours(latents, moment), plain(latents, moment)) < 1e-5
+
+
+def test_they_are_off_where_they_are_switched_off_and_where_nothing_measures(chooser: Any) -> None:
+    from nano import parts
+    from plugins.diffusers_backend.fast.network import Network
+
+    model = parts.seeded(3, parts.transformer)
+    latents, embeds = random(1, 1, 16, 5, 8, 8), random(2, 1, 512, 128)
+    for switches, made in (
+        (Switches(rope_kernel=False, norm_kernel=False), chooser),
+        (Switches(), type(chooser)()),
+    ):
+        shape = Network(model, switches, None, made).prepare(latents, embeds, 1).shape
+        assert (shape.rope_kernel, shape.norm_kernel) == (False, False)

@@ -1,0 +1,181 @@
+"""Several models in one engine: what they will take, what they take, and that none disturbs another."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Exports
+from driving import I2V, T2V, TI2V, load, picture, run, spec, task, video
+
+from plugins import diffusers_backend, onnx_backend
+from registry import Input, Modality
+from router.engine.pool import PartPool
+
+pytestmark = pytest.mark.slow
+
+torch = pytest.importorskip("torch")
+
+KINDS = {T2V: Modality.T2V, I2V: Modality.I2V, TI2V: Modality.TI2V}
+
+
+def test_the_trio_takes_what_was_reserved_with_one_encoder_and_one_vae(family: Path) -> None:
+    pool = PartPool()
+    planned: dict[Any, int] = {}
+    for name, modality in KINDS.items():
+        share = pool.share_of(name)
+        reserve = share.reserve
+        share.reserve = lambda sizes, reserve=reserve: (planned.update(sizes), reserve(sizes))[1]  # type: ignore[method-assign]
+        load(spec(family / name, modality), share)
+
+    transformers = sum(pool.held(name).owned for name in KINDS)
+    text, *shared = (pool.held(name).shared for name in KINDS)
+    tables = 2 * 1024 * 32 * 4  # bytes of cosines and sines, which each transformer makes itself
+    assert sum(planned.values()) == pool.size - tables * sum("WanTransformer" in str(key[0]) for key in planned)
+    assert pool.size == transformers + shared[0]
+    assert shared[0] == shared[1] > text  # what takes no images has no encoder for them
+    assert len([key for key in planned if "UMT5EncoderModel" in str(key[0])]) == 1
+    assert len([key for key in planned if "AutoencoderKLWan" in str(key[0])]) == 2  # encoder and decoder
+
+
+def test_a_folder_with_the_same_bytes_shares_and_one_with_another_byte_does_not(family: Path, tmp_path: Path) -> None:
+    pool = PartPool()
+    first = load(spec(family / T2V, Modality.T2V), pool.share_of("first"))
+    for name in ("same", "other"):
+        shutil.copytree(family / T2V, tmp_path / name)
+    path = tmp_path / "other" / "vae" / "diffusion_pytorch_model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    same, other = (load(spec(tmp_path / name, Modality.T2V), pool.share_of(name)) for name in ("same", "other"))
+
+    assert all(same.parts[part] is first.parts[part] for part in first.parts)
+    assert same.decoder is first.decoder
+    assert other.decoder is not first.decoder
+    assert other.parts["text_encoder"] is first.parts["text_encoder"]
+
+
+def test_jobs_in_between_change_nothing(family: Path, exports: Exports) -> None:
+    """Three models that share parts, their work interleaved: frames by frames, and job by job."""
+    pool = PartPool()
+    models = {name: spec(family / name, modality) for name, modality in KINDS.items()}
+    alone = {}
+    for name, model in models.items():
+        alone[name] = video(run(model, load(model, PartPool().share_of(name)), asked(name)))
+    loaded = {name: load(model, pool.share_of(name)) for name, model in models.items()}
+    graphs = replace(models[T2V], backend="onnxruntime", folder=exports[T2V], options={})
+    other = onnx_backend.load_model(graphs, "cpu", pool.share_of("graphs"), lambda *_: None)
+
+    begun = {name: run(models[name], loaded[name], asked(name)).pixels for name in models}
+    chunks: dict[str, list[Any]] = {name: [next(pixels)] for name, pixels in begun.items()}
+    video(onnx_backend.generate(graphs, other, asked(T2V), lambda *_: None))
+    for name, pixels in begun.items():
+        chunks[name] += list(pixels)
+
+    for name in models:
+        assert np.array_equal(np.concatenate(chunks[name]), alone[name]), name
+        assert np.array_equal(video(run(models[name], loaded[name], asked(name))), alone[name]), name
+
+
+def test_what_comes_back_from_the_host_is_as_it_was(family: Path) -> None:
+    pool = PartPool(warm_budget=2**30)
+    model = spec(family / T2V, Modality.T2V)
+    loaded = load(model, pool.share_of("m"))
+    before, parts = video(run(model, loaded, asked(T2V))), dict(loaded.parts)
+    pool.release("m")
+    diffusers_backend.unload_model(loaded, gone=False)
+    assert pool.waiting() == ("m",)
+
+    again = load(model, pool.share_of("m"))
+
+    assert all(again.parts[part] is parts[part] for part in ("transformer", "vae", "text_encoder"))
+    assert np.array_equal(video(run(model, again, asked(T2V))), before)
+
+
+# Each published transformer as config.json has it, and what else its repository holds; WAN.md, 1.2 and 1.3.
+WAN_14B = {"num_attention_heads": 40, "attention_head_dim": 128, "ffn_dim": 13824, "num_layers": 40, "text_dim": 4096}
+WAN_5B = {"num_attention_heads": 24, "attention_head_dim": 128, "ffn_dim": 14336, "num_layers": 30, "text_dim": 4096}
+TRUE_SIZES = {
+    "t2v-a14b": [{**WAN_14B, "in_channels": 16, "out_channels": 16}] * 2,
+    "i2v-a14b": [{**WAN_14B, "in_channels": 36, "out_channels": 16}] * 2,
+    "ti2v-5b": [{**WAN_5B, "in_channels": 48, "out_channels": 48}],
+}
+UMT5_XXL = 5_680_910_336  # parameters
+VAE_2_1: dict[str, Any] = {}  # what the class has by itself
+VAE_2_2 = {
+    **{"base_dim": 160, "decoder_base_dim": 256, "z_dim": 48, "is_residual": True, "scale_factor_spatial": 16},
+    **{"in_channels": 12, "out_channels": 12, "patch_size": 2, "latents_mean": [0.0] * 48, "latents_std": [1.0] * 48},
+}
+
+
+def test_the_plan_for_wan_2_2_in_true_size_is_what_a_card_of_150_gb_holds() -> None:
+    """All in bf16, but for the VAEs' encoders."""
+    from diffusers import WanTransformer3DModel
+
+    pool = PartPool(budget=lambda: int(150.7e9))
+    for name, configs in TRUE_SIZES.items():
+        sizes: dict[Any, int] = {"umT5": 2 * UMT5_XXL}
+        vae, config = ("VAE 2.2", VAE_2_2) if name == "ti2v-5b" else ("VAE 2.1", VAE_2_1)
+        encoder, decoder = halves(config)
+        sizes[f"{vae}'s decoder"] = 2 * decoder
+        if name != "t2v-a14b":
+            sizes[f"{vae}'s encoder"] = 4 * encoder
+        for number, config in enumerate(configs):
+            with torch.device("meta"):
+                model = WanTransformer3DModel(**config).to(torch.bfloat16)
+            sizes[f"{name} {number}"] = sum(parameter.nbytes for parameter in model.parameters())
+        share = pool.share_of(name)
+        share.reserve(sizes)
+        for key, size in sizes.items():
+            share.part(key, lambda size=size: Sized(size))
+
+    assert pool.size / 1e9 == pytest.approx(137.7, abs=0.1)
+    assert pool.holders()["umT5"] == set(TRUE_SIZES)
+    assert pool.holders()["VAE 2.1's decoder"] == {"t2v-a14b", "i2v-a14b"}
+
+
+def halves(config: dict[str, Any]) -> tuple[int, int]:
+    """Return the parameters of a VAE's encoder and decoder."""
+    from diffusers import AutoencoderKLWan
+
+    from plugins.diffusers_backend.checkpoint import DECODING, ENCODING
+
+    with torch.device("meta"):
+        vae = AutoencoderKLWan(**config)
+    encoder, decoder = (
+        sum(tensor.numel() for name in names for tensor in getattr(vae, name).parameters())
+        for names in (ENCODING, DECODING)
+    )
+    return encoder, decoder
+
+
+class Sized:
+    def __init__(self, nbytes: int) -> None:
+        self.nbytes = nbytes
+
+
+def asked(name: str) -> Any:
+    if name == T2V:
+        return task()
+    return task(image=picture(), given=frozenset({Input.TEXT, Input.IMAGE}))
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_smallest_task_warms_up_all_of_a_model(family: Path, pool: Any, name: str) -> None:
+    from router.engine.warming import smallest
+
+    model = spec(family / name, KINDS[name])
+    loaded = load(model, pool)
+    called = []
+    for part in ("transformer", "transformer_2"):
+        if part in loaded.parts:
+            loaded.parts[part].register_forward_hook(lambda *_, part=part: called.append(part))
+
+    made = video(run(model, loaded, smallest(replace(model, experts=len([p for p in loaded.parts if "former" in p])))))
+
+    assert made.shape == (1, 64, 64, 3)
+    assert set(called) == {part for part in loaded.parts if part.startswith("transformer")}

@@ -1,0 +1,55 @@
+"""The logs of a whole server: one job is followed from the request to the engine and back."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from server import Server
+
+pytestmark = pytest.mark.slow
+
+SMALL = "defaults: {width: 64, height: 64, num_frames: 5, frames_per_second: 8, steps: 4, negative_prompt: ''}"
+MODELS = f"models:\n  text: {{backend: still, modality: t2v, {SMALL}}}\n"
+
+
+def ask(server: Server, name: str, **body: object) -> None:
+    """Make a video and read the whole answer."""
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{server.port}/v1/responses",
+        json.dumps({"model": "text", "input": "a", **body}).encode(),
+        {"content-type": "application/json", "x-request-id": name},
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        answer.read()
+
+
+def about(lines: list[dict[str, Any]], request: str) -> list[dict[str, Any]]:
+    return [line for line in lines if line.get("request") == request]
+
+
+def test_a_job_is_followed_through_the_logs_of_both_halves(serve: Callable[..., Server]) -> None:
+    server = serve(MODELS, log_format="json")
+    ask(server, "waited")
+    ask(server, "watched", stream=True)
+    server.until(lambda: server.log.read_text().count("POST /v1/responses 200") == 2)
+    server.stop()
+    lines = [json.loads(line) for line in server.log.read_text().splitlines()]
+
+    for name in ("waited", "watched"):
+        told = about(lines, name)
+        access = [line for line in told if line["logger"] == "router.web.access"]
+        (job,) = {line["job"] for line in told if "job" in line}
+        states = {line["state"]: line for line in told if line["logger"] == "router.job"}
+        assert [(line["status"], line["job"]) for line in access] == [(200, job)]
+        assert states.keys() == {"queued", "in_progress", "completed"}
+        assert "engine" not in states["queued"]
+        engine, process = states["completed"]["engine"], states["completed"]["process"]
+        assert engine.startswith(f"cpu-{process}-")
+        assert states["in_progress"]["engine"] == engine
+        assert states["queued"]["process"] == access[0]["process"] != process
+    loaded = next(line for line in about(lines, "waited") if "loaded text" in line["message"])
+    assert loaded["engine"].startswith("cpu-")

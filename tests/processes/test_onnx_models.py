@@ -1,0 +1,112 @@
+"""Exported models through the front door, beside the same ones by diffusers; made and served as the README says."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import Exports, data_url, png, with_image
+from server import FRAMEGATE, ROOT, Server, frames
+
+pytestmark = pytest.mark.slow
+pytest.importorskip("onnxruntime")
+
+README = (ROOT / "README.md").read_text()
+TRIO = """
+models:
+  wan-nano-i2v: {source: 'embedded:wan-nano-i2v', backend: diffusers}
+  onnx-i2v: {source: '%s', backend: onnxruntime, family: wan-nano-i2v}
+  not-exported: {source: 'embedded:wan-nano-t2v', backend: onnxruntime}
+"""
+
+
+def framegate(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*FRAMEGATE, *arguments], cwd=folder, capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+def test_the_readmes_export_serves_the_same_video_by_both_engines(
+    tmp_path: Path, serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("FRAMEGATE_DATA", str(tmp_path / "data"))
+    command = re.search(r"^framegate (export .*)$", README, re.MULTILINE)
+    models = re.search(r"^```yaml file=onnx.yaml\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    assert command is not None
+    assert models is not None
+
+    exported = framegate(tmp_path, *command[1].split())
+    assert exported.returncode == 0, exported.stderr
+    assert "wan-nano-t2v in fp32" in exported.stdout
+    (tmp_path / "onnx.yaml").write_text(models[1])
+    listed = framegate(tmp_path, "models", "--models", "onnx.yaml").stdout
+    server = serve(models[1].replace("./exports", str(tmp_path / "exports")))
+    videos = []
+    for name in ("wan-nano-t2v-onnx", "wan-nano-t2v"):
+        status, answer = server.call("/v1/responses", {"model": name, "input": "a red ball", "seed": 7})
+        assert status == 200, answer
+        videos.append(frames(server, answer, tmp_path).astype(int))
+
+    assert re.search(r"wan-nano-t2v-onnx .*onnxruntime, diffusers", listed), listed
+    assert re.search(r"wan-nano-t2v .*diffusers, onnxruntime", listed), listed
+    assert abs(videos[0] - videos[1]).mean() < 0.5
+    assert videos[0].std() > 5
+
+
+def test_an_image_becomes_a_video_too_and_what_was_not_exported_says_what_to_do(
+    tmp_path: Path, exports: Exports, serve: Callable[..., Server]
+) -> None:
+    server = serve(TRIO % exports["wan-nano-i2v"])
+    asked = with_image("it moves to the right", data_url(png()))
+    videos = []
+    for name, seed in (("onnx-i2v", 7), ("wan-nano-i2v", 7), ("wan-nano-i2v", 8)):
+        status, answer = server.call("/v1/responses", {"model": name, "input": asked, "seed": seed})
+        assert status == 200, answer
+        videos.append(frames(server, answer, tmp_path).astype(int))
+    status, refused = server.call("/v1/responses", {"model": "not-exported", "input": "a red ball"})
+
+    same, another = (abs(videos[0] - video).mean() for video in videos[1:])
+    assert same < another / 4  # rounding differs between engines, by more on some processors than on others
+    assert (status, refused["error"]["code"]) == (503, "model_unavailable")
+    assert "'framegate export MODEL -o FOLDER' makes such a folder" in refused["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("wan-nano", "-o", "out"), "wan-nano is a route; the models file has wan-nano-t2v"),
+        (("nothing", "-o", "out"), "no model is called 'nothing'; the models file has"),
+        (("wan2.1-t2v-1.3b", "-o", "out"), "fetch them with 'framegate pull wan2.1-t2v-1.3b'"),
+        (("wan-nano-t2v", "-o", "full"), "must be a folder that is new or empty, it holds something"),
+        (("wan-nano-t2v", "-o", "out", "--dtype", "int8"), "'int8' is not one of 'fp32', 'fp16', 'bf16'"),
+        (("wan-nano-t2v",), "Missing option '-o'"),
+    ],
+)
+def test_an_export_that_cannot_be_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], says: str
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("FRAMEGATE_DATA", str(tmp_path / "data"))
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine").write_text("precious")
+
+    ended = framegate(tmp_path, "export", *arguments)
+
+    assert ended.returncode != 0
+    assert says in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_without_weights_has_nothing_to_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    (tmp_path / "m.yaml").write_text("models: {plain: {backend: still, modality: t2v}}")
+
+    ended = framegate(tmp_path, "export", "plain", "-o", "out", "--models", "m.yaml", "--data", str(tmp_path / "data"))
+
+    assert ended.stderr.strip() == "framegate: plain has no weights, so there is nothing to export"
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,53 @@
+"""A server whose plugins or weights everybody may change says so when it starts, and serves."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from server import Server
+
+pytestmark = pytest.mark.slow
+
+MODELS = """
+models:
+  text: {{backend: still, modality: t2v, source: {source}}}
+"""
+
+
+@pytest.fixture
+def closed(tmp_path: Path) -> Path:
+    """A folder with a plugin and a model's folder, which nobody else may write."""
+    before = os.umask(0o022)
+    folder = tmp_path / "own"
+    (folder / "plugins").mkdir(parents=True)
+    (folder / "plugins" / "quiet.py").write_text('"""Nothing."""\n')
+    (folder / "model" / "vae").mkdir(parents=True)
+    (folder / "model" / "vae" / "model.safetensors").touch()
+    os.umask(before)
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(path.stat().st_mode & ~0o022)
+    return folder
+
+
+def said(serve: Callable[..., Server], folder: Path) -> list[str]:
+    """Return what a server warns of while it starts."""
+    server = serve(MODELS.format(source=folder / "model"), plugins=folder / "plugins")
+    assert server.call("/healthz") == (200, {"status": "ok"})
+    server.stop()
+    return [line.partition("WARNING ")[2] for line in server.log.read_text().splitlines() if "everybody may" in line]
+
+
+def test_what_everybody_may_change_is_a_warning_and_said_once(serve: Callable[..., Server], closed: Path) -> None:
+    (closed / "plugins" / "quiet.py").chmod(0o666)
+    (closed / "model" / "vae").chmod(0o777)
+    plugins, weights = said(serve, closed)
+
+    assert plugins.endswith(f"everybody may change the plugins: {closed}/plugins/quiet.py; chmod o-w what is yours")
+    assert weights.endswith(f"everybody may change the weights of text: {closed}/model/vae; chmod o-w what is yours")
+
+
+def test_what_nobody_else_may_change_is_no_warning(serve: Callable[..., Server], closed: Path) -> None:
+    assert said(serve, closed) == []
