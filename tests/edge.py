@@ -10,7 +10,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import until
 from server import FRAMEGATE, ROOT, Server, free_port
 
 SMALL = "defaults: {width: 64, height: 64, num_frames: 5, frames_per_second: 8, steps: 20, negative_prompt: ''}"
@@ -92,9 +92,9 @@ def nginx(folder: Path, site: str, user: str = "root") -> Iterator[subprocess.Po
     assert "warn" not in checked.stderr
     process = subprocess.Popen(command)
     try:
-        while not (folder / "nginx.pid").read_text():  # -t has made it; nginx writes it once it listens
-            assert process.poll() is None, (folder / "error.log").read_text()
-            time.sleep(0.02)
+        # The test above has made the file; nginx writes into it once it listens.
+        until(lambda: (folder / "nginx.pid").read_text() or process.poll())
+        assert process.poll() is None, (folder / "error.log").read_text()
         yield process
     finally:
         process.terminate()

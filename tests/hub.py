@@ -5,13 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Event, Thread
-from typing import Any
 
 import pytest
 from huggingface_hub import constants
@@ -180,13 +178,3 @@ def _lfs(path: Path) -> dict[str, object]:
     if path.suffix not in LARGE:
         return {}
     return {"lfs": {"size": path.stat().st_size, "sha256": _digest(path), "pointerSize": 134}}
-
-
-def until(what: Callable[[], Any], seconds: float = 60) -> Any:
-    """Wait for something to be so and return it."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := what():
-            return found
-        time.sleep(0.02)
-    raise AssertionError("waited in vain")

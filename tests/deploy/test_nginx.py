@@ -181,7 +181,9 @@ def test_events_arrive_one_by_one(site: Site) -> None:
     connection, answer = begun(site, asked(30, stream=True))
     seen = b""
     while seen.count(b"event: response.in_progress") < 3 or not seen.endswith(b"\n\n"):
-        seen += answer.readline()
+        line = answer.readline()
+        assert line, seen
+        seen += line
     meanwhile = newest(site)["status"]
     events = parse(seen)
     rest = answer.read()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import socket
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +16,7 @@ from typing import Any
 
 import pytest
 from edge import MODELS, Site, behind_nginx, edited, framegate, half, need, nginx
+from patience import until
 from server import free_port
 
 pytestmark = pytest.mark.slow
@@ -48,9 +48,8 @@ class Load:
 
     def more(self, count: int = 60) -> None:
         """Wait until so many more have been answered, somehow."""
-        until = self.answers.total() + count
-        while self.answers.total() < until:
-            time.sleep(0.01)
+        enough = self.answers.total() + count
+        until(lambda: self.answers.total() >= enough)
 
     def _ask(self, kept: bool) -> None:
         connection = HTTPConnection("127.0.0.1", self._port, timeout=60)

@@ -12,7 +12,8 @@ import psutil
 import pytest
 from contract import Contract, closed
 from flask.testing import FlaskClient
-from hub import Hub, until, use
+from hub import Hub, use
+from patience import until
 
 from router.engine.worker import Worker
 from router.errors import EngineError

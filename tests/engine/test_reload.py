@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from patience import until
 
 from registry import Modality, ModelSpec
 from router import Backend, Frames, Job, Task, hookimpl
@@ -62,8 +63,7 @@ class House:
     def reload(self, **models: str) -> None:
         self.settings.models.write_text(_file(**models))
         self.system.registries.reload()
-        while self.system.registry.revision != self.system.registries._store.newest():
-            time.sleep(0.01)
+        until(lambda: self.system.registry.revision == self.system.registries._store.newest())
 
     def queue(self, model: str) -> str:
         body = {"model": model, "input": "a", "background": True}

@@ -11,6 +11,7 @@ from threading import Thread
 import numpy as np
 import pytest
 from conftest import MODELS, leftovers
+from patience import until
 from sqlalchemy import text
 
 from router import Frames, Job, NumericalError, OutOfMemory, Task, hookimpl
@@ -267,8 +268,7 @@ def test_stopping_gives_the_running_job_back_and_tells_the_listeners(build: Call
     worker = Worker(system, "cpu")
     thread = Thread(target=worker.run)
     thread.start()
-    while job_of(system, job).progress is None:
-        time.sleep(0.01)
+    until(lambda: job_of(system, job).progress is not None)
     worker.keeper.stop()
     thread.join(30)
 
@@ -300,11 +300,9 @@ def test_a_store_that_fails_for_a_while_stops_no_engine(build: Callable[..., Sys
     with database.write() as db:
         db.execute(text("ALTER TABLE away RENAME TO engines"))
     job = queue(system)
-    deadline = time.monotonic() + 10
-    while not job_of(system, job).status.finished and time.monotonic() < deadline:
-        time.sleep(0.02)
+    until(lambda: job_of(system, job).status.finished)
     worker.keeper.stop()
-    thread.join(5)
+    thread.join(60)
 
     assert job_of(system, job).status is Status.COMPLETED
 

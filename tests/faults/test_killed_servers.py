@@ -12,6 +12,7 @@ import psutil
 import pytest
 from asking import ask, attempts, completed, failed, in_phase
 from books import Books, books
+from patience import PATIENCE
 from server import Server
 
 pytestmark = pytest.mark.slow
@@ -47,7 +48,7 @@ def test_a_killed_supervisor(start: Start) -> None:
     children = psutil.Process(server.process.pid).children(recursive=True)
     server.process.kill()
     server.process.wait()
-    _, alive = psutil.wait_procs(children, timeout=10)
+    _, alive = psutil.wait_procs(children, timeout=PATIENCE)
     until_free(server.data / "devices" / "cpu.lock")
     again = start(stall_step_seconds=1, max_attempts=2)
 
@@ -59,7 +60,7 @@ def test_a_killed_supervisor(start: Start) -> None:
 
 
 def until_free(lock: Path) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     with open(lock) as file:
         while time.monotonic() < deadline:
             try:

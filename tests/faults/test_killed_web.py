@@ -74,7 +74,9 @@ def test_a_web_worker_killed_in_mid_stream(server: Server) -> None:
     seen = b""
     with urllib.request.urlopen(request, timeout=60) as stream:
         while b"response.in_progress" not in seen or not seen.endswith(b"\n\n"):
-            seen += stream.readline()
+            line = stream.readline()
+            assert line, seen
+            seen += line
         kill_web_workers(server)
         with pytest.raises(CUT):
             stream.read()

@@ -19,6 +19,7 @@ import av
 import psutil
 import pytest
 from conftest import data_url, png, with_image
+from patience import until
 from server import FRAMEGATE, ROOT, Server, free_port
 
 pytestmark = pytest.mark.slow
@@ -159,8 +160,7 @@ def test_the_halves_run_apart(tmp_path: Path) -> None:
             "--retry-delay",
             "1",
         ]
-        while not listens.exists():
-            time.sleep(0.1)
+        until(listens.exists)
         answer = subprocess.run(
             [*ask, "-H", "content-type: application/json", "-d", body, "http://localhost/v1/responses"],
             capture_output=True, timeout=60, check=True,

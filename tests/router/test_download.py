@@ -14,7 +14,8 @@ from threading import Event, Thread
 
 import psutil
 import pytest
-from hub import COMMIT, Hub, until, use
+from hub import COMMIT, Hub, use
+from patience import until
 
 from router.download import begun, fetching, places, snapshot
 from router.errors import DiskFull, DownloadFailed, EngineError, JobCancelled

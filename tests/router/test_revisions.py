@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from patience import until
 
 from registry import Input, Registry, RegistryError
 from router import Backend, Modality
@@ -58,11 +59,9 @@ def names(registry: Registry | Registries) -> list[str]:
     return [model.name for model in served.models]
 
 
-def until(registries: Registries, *expected: str) -> None:
-    deadline = time.monotonic() + 10
-    while names(registries) != list(expected):
-        assert time.monotonic() < deadline, names(registries)
-        time.sleep(0.02)
+def serves(registries: Registries, *expected: str) -> None:
+    """Wait until these are served."""
+    until(lambda: names(registries) == list(expected))
 
 
 def test_the_first_process_publishes_the_file_and_the_others_read_that(place: Place) -> None:
@@ -80,7 +79,7 @@ def test_a_reload_reaches_every_process(place: Place) -> None:
 
     assert here.reload() == (f"{place.file} is revision 2", "models: added b")
     for process in (here, there):
-        until(process, "a", "b")
+        serves(process, "a", "b")
         assert process.current.revision == 2
         assert process.age < 10
 
@@ -149,7 +148,7 @@ def test_a_process_that_starts_takes_a_newer_file_and_publishes_it(place: Place)
     after = place.boot()
 
     assert (names(after), after.current.revision) == (["b"], 2)
-    until(before, "b")
+    serves(before, "b")
 
 
 def test_a_process_that_starts_leaves_an_older_file_alone_and_says_so(
@@ -196,7 +195,7 @@ def test_a_process_keeps_to_its_own_models_file(place: Place, tmp_path: Path) ->
     place.write("a", "c")
     here.reload()
 
-    until(here, "a", "c")
+    serves(here, "a", "c")
     assert (names(there), there.current.revision) == (["b"], 2)
     assert names(other.boot()) == ["b"]
 
@@ -220,7 +219,7 @@ def test_a_model_is_found_as_its_revision_had_it(place: Place) -> None:
     place.file.write_text("models: {a: {backend: still, modality: i2v}}\nroutes: {b: [a]}")
     process.reload()
     late = place.boot()
-    until(process, "a")
+    serves(process, "a")
 
     for registries in (process, late):
         found = [registries.model("a", n) for n in (1, 2, None, 99)]
@@ -291,7 +290,7 @@ def test_a_store_that_does_not_answer_leaves_all_as_it_is(place: Place, caplog: 
     place.write("b")
     process.reload()
 
-    until(process, "b")
+    serves(process, "b")
 
 
 def test_one_model_without_a_file_has_no_revisions(tmp_path: Path) -> None:

@@ -207,11 +207,11 @@ def test_a_body_over_the_limit_is_drained_and_refused(system: System) -> None:
 
 def test_a_key_twice_among_many_is_found_at_once(client: FlaskClient) -> None:
     many = ",".join(f'"k{n}": 1' for n in range(100_000))
-    started = time.monotonic()
+    started = time.thread_time()
     answer = client.post("/v1/responses", data=f'{{{many}, "k7": 2}}', content_type="application/json")
 
     assert "'k7' appears twice" in answer.get_json()["error"]["message"]
-    assert time.monotonic() - started < 20  # pair by pair it would take minutes
+    assert time.thread_time() - started < 20  # pair by pair it would take minutes
 
 
 def test_another_media_type_is_refused(client: FlaskClient) -> None:

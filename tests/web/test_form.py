@@ -104,13 +104,13 @@ HOSTILE: dict[str, tuple[list[Part], str, str]] = {
 
 @pytest.mark.parametrize(("parts", "param", "reason"), HOSTILE.values(), ids=HOSTILE.keys())
 def test_what_cannot_be_a_form_is_refused_by_name(parts: list[Part], param: str, reason: str) -> None:
-    started = time.monotonic()
+    started = time.thread_time()
     with pytest.raises(InvalidRequest) as refused:
         read(body(parts))
 
     assert (refused.value.code, refused.value.param) == ("invalid_form", param)
     assert reason in refused.value.message
-    assert time.monotonic() - started < 2
+    assert time.thread_time() - started < 2
 
 
 @pytest.mark.parametrize("name", ["image", "image[]", "a[b]"])
@@ -160,20 +160,20 @@ def test_a_form_over_the_limit_is_too_large() -> None:
 @pytest.mark.parametrize("filling", [b"\r", b"\n", b"\r\n", b"--b", b"\r\n--", b"\r\n--b\r", b"a: b\r\n"])
 def test_a_file_of_line_ends_or_boundaries_takes_no_longer(filling: bytes) -> None:
     data = body([("input_reference", b"x")], b"c").replace(b"x", filling * (2**24 // len(filling)))
-    started = time.monotonic()
+    started = time.thread_time()
     found = read(data, "multipart/form-data; boundary=c")
 
     assert len(found["input_reference"].data) == 2**24 // len(filling) * len(filling)
-    assert time.monotonic() - started < 10
+    assert time.thread_time() - started < 10
 
 
 def test_headers_by_the_million_end_early() -> None:
     data = b"--b\r\n" + b"a:\r\n" * 2**22
-    started = time.monotonic()
+    started = time.thread_time()
     with pytest.raises(InvalidRequest, match="header may have"):
         read(data)
 
-    assert time.monotonic() - started < 2
+    assert time.thread_time() - started < 2
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 from conftest import data_url, leftovers, png, with_image
 from flask.testing import FlaskClient
+from patience import until
 from website import Website, redirect, status
 
 from router import hookimpl
@@ -43,12 +43,11 @@ def made(client: FlaskClient, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def finished(client: FlaskClient, now: dict[str, Any]) -> dict[str, Any]:
-    deadline = time.monotonic() + 20
-    while now["status"] in ("queued", "in_progress"):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-        now = client.get(f"/v1/responses/{now['id']}").get_json()
-    return now
+    def seen() -> dict[str, Any] | None:
+        found: dict[str, Any] = client.get(f"/v1/responses/{now['id']}").get_json()
+        return found if found["status"] not in ("queued", "in_progress") else None
+
+    return until(seen)
 
 
 def video(**options: Any) -> dict[str, Any]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +10,7 @@ import pytest
 from callers import bearer, client_of, make_key
 from flask import Flask
 from flask.testing import FlaskClient
+from patience import until
 from sqlalchemy import Engine, event
 from werkzeug.test import TestResponse
 
@@ -51,15 +50,6 @@ def keyed(app: Flask, text: str) -> FlaskClient:
 def error(answer: TestResponse) -> dict[str, Any]:
     found: dict[str, Any] = answer.get_json()["error"]
     return found
-
-
-def until(what: Callable[[], bool]) -> float:
-    """Wait until it is so, and return how long that took."""
-    started = time.monotonic()
-    while not what():
-        assert time.monotonic() < started + 20
-        time.sleep(0.01)
-    return time.monotonic() - started
 
 
 def test_without_a_key_nobody_is_let_in(client: FlaskClient) -> None:

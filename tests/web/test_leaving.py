@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from patience import PATIENCE, first_job, until
 from werkzeug.test import TestResponse
 
 from router.engine.worker import Worker
@@ -24,6 +25,7 @@ from router.web import create_app
 from router.web.attendance import Attendance
 
 LEAVE_SECONDS = 0.2
+LONG_SECONDS = 3.0  # to leave, where something is to be done in time
 VIDEO = Artifact("1.mp4", "video/mp4", "00", 9, 64, 64, 5, 8)
 KEPT = {
     "store": ({"store": True}, {}),
@@ -42,8 +44,8 @@ def client(app: Flask) -> FlaskClient:
     return app.test_client()
 
 
-def app_with(system: System, **settings: Any) -> Flask:
-    return create_app(replace(system, settings=replace(system.settings, leave_seconds=LEAVE_SECONDS, **settings)))
+def app_with(system: System, leave_seconds: float = LEAVE_SECONDS, **settings: Any) -> Flask:
+    return create_app(replace(system, settings=replace(system.settings, leave_seconds=leave_seconds, **settings)))
 
 
 class Caller:
@@ -75,17 +77,10 @@ class Caller:
             self.data += piece
         answer.close()
 
-    def gone(self, seconds: float = 5) -> None:
+    def gone(self) -> None:
         """Wait until the server has let go of the request."""
-        self._thread.join(seconds)
+        self._thread.join(PATIENCE)
         assert not self._thread.is_alive()
-
-
-def the_job(system: System) -> str:
-    """Wait for the one job and return its id."""
-    while not (found := system.jobs.changes(0)[1]):
-        time.sleep(0.01)
-    return next(iter(found))
 
 
 def status(system: System, job: str) -> Status:
@@ -95,13 +90,14 @@ def status(system: System, job: str) -> Status:
 
 
 def cancelled(system: System, job: str) -> bool:
-    """Say whether the job is cancelled within twice the time that it has."""
-    deadline = time.monotonic() + 2 * LEAVE_SECONDS + 0.4
-    while time.monotonic() < deadline:
-        if status(system, job) is Status.CANCELLED:
-            return True
-        time.sleep(0.02)
-    return False
+    """Say that the job is cancelled, sooner or later."""
+    return until(lambda: status(system, job) is Status.CANCELLED)
+
+
+def goes_on(system: System, job: str, seconds: float = 2 * LEAVE_SECONDS + 0.4) -> bool:
+    """Say whether the job is not cancelled within twice the time that it has."""
+    time.sleep(seconds)
+    return status(system, job) is not Status.CANCELLED
 
 
 def begin(client: FlaskClient, **more: Any) -> TestResponse:
@@ -121,12 +117,11 @@ def follow(client: FlaskClient, job: str) -> TestResponse:
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_caller_who_hangs_up_cancels_the_job(app: Flask, system: System, stream: bool) -> None:
     caller = Caller(app, stream=stream).start()
-    job = the_job(system)
+    job = first_job(system)
     left = time.monotonic()
     caller.connection.close()
-    caller.gone(1)
+    caller.gone()
 
-    assert status(system, job) is Status.QUEUED
     assert cancelled(system, job)
     assert time.monotonic() - left >= LEAVE_SECONDS
     assert caller.status == (200 if stream else 499)
@@ -134,9 +129,8 @@ def test_a_caller_who_hangs_up_cancels_the_job(app: Flask, system: System, strea
 
 def test_a_running_job_stops_at_its_next_step(app: Flask, system: System, worker: Worker) -> None:
     caller = Caller(app, model="slow", provider_options={"video": {"steps": 60}}).start()
-    job = the_job(system)
-    while status(system, job) is not Status.IN_PROGRESS:
-        time.sleep(0.01)
+    job = first_job(system)
+    until(lambda: status(system, job) is Status.IN_PROGRESS)
     caller.connection.close()
 
     assert cancelled(system, job)
@@ -146,30 +140,29 @@ def test_a_running_job_stops_at_its_next_step(app: Flask, system: System, worker
 
 def test_a_caller_who_closes_their_side_only_has_left(app: Flask, system: System) -> None:
     caller = Caller(app).start()
-    job = the_job(system)
+    job = first_job(system)
     caller.connection.shutdown(socket.SHUT_WR)
-    caller.gone(1)
+    caller.gone()
 
     assert cancelled(system, job)
 
 
 def test_a_caller_who_sends_the_next_request_has_not_left(app: Flask, system: System) -> None:
     caller = Caller(app).start()
-    job = the_job(system)
+    job = first_job(system)
     caller.connection.sendall(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n")
 
-    assert not cancelled(system, job)
+    assert goes_on(system, job)
     app.waiting.drain()
     caller.gone()
 
 
 def test_a_caller_who_hangs_up_while_white_space_is_sent_cancels_the_job(system: System) -> None:
     caller = Caller(app_with(system, silent_seconds=0.1, pad_seconds=30)).start()
-    job = the_job(system)
-    while not caller.data:
-        time.sleep(0.01)
+    job = first_job(system)
+    until(lambda: caller.data)
     caller.connection.close()
-    caller.gone(1)
+    caller.gone()
 
     assert caller.status == 200
     assert cancelled(system, job)
@@ -178,7 +171,7 @@ def test_a_caller_who_hangs_up_while_white_space_is_sent_cancels_the_job(system:
 def test_a_write_that_fails_counts_as_leaving(client: FlaskClient, system: System) -> None:
     begin(client).close()
 
-    assert cancelled(system, the_job(system))
+    assert cancelled(system, first_job(system))
 
 
 @pytest.mark.parametrize(("body", "headers"), KEPT.values(), ids=KEPT.keys())
@@ -186,17 +179,17 @@ def test_a_job_that_was_to_be_kept_goes_on(app: Flask, system: System, body: dic
     caller = Caller(app, **body)
     caller.headers |= headers
     caller.start()
-    job = the_job(system)
+    job = first_job(system)
     caller.connection.close()
-    caller.gone(1)
+    caller.gone()
 
-    assert not cancelled(system, job)
+    assert goes_on(system, job)
 
 
 @pytest.mark.parametrize("store", [False, None])
 def test_a_store_that_is_not_true_keeps_nothing(app: Flask, system: System, store: bool | None) -> None:
     caller = Caller(app, store=store).start()
-    job = the_job(system)
+    job = first_job(system)
     caller.connection.close()
 
     assert cancelled(system, job)
@@ -204,22 +197,23 @@ def test_a_store_that_is_not_true_keeps_nothing(app: Flask, system: System, stor
 
 def test_a_process_that_stops_cancels_nothing(app: Flask, system: System) -> None:
     caller = Caller(app).start()
-    job = the_job(system)
+    job = first_job(system)
     app.waiting.drain()
     caller.connection.close()
     caller.gone()
 
-    assert not cancelled(system, job)
+    assert goes_on(system, job)
 
 
-def test_a_process_that_stops_forgets_who_left_just_before(app: Flask, system: System) -> None:
+def test_a_process_that_stops_forgets_who_left_just_before(system: System) -> None:
+    app = app_with(system, LONG_SECONDS)
     caller = Caller(app).start()
-    job = the_job(system)
+    job = first_job(system)
     caller.connection.close()
-    caller.gone(1)
+    caller.gone()
     app.waiting.drain()
 
-    assert not cancelled(system, job)
+    assert goes_on(system, job, LONG_SECONDS + 0.5)
 
 
 def test_a_wait_that_is_over_cancels_nothing(system: System) -> None:
@@ -227,58 +221,58 @@ def test_a_wait_that_is_over_cancels_nothing(system: System) -> None:
     answer = client.post("/v1/responses", json={"model": "text", "input": "a"})
 
     assert answer.get_json()["status"] == "queued"
-    assert not cancelled(system, the_job(system))
+    assert goes_on(system, first_job(system))
 
 
 def test_a_job_that_somebody_else_waits_for_goes_on_until_they_leave(client: FlaskClient, system: System) -> None:
     first = begin(client)
-    job = the_job(system)
+    job = first_job(system)
     second = follow(client, job)
     first.close()
-    assert not cancelled(system, job)
+    assert goes_on(system, job)
     second.close()
 
     assert cancelled(system, job)
 
 
-def test_a_job_that_somebody_comes_back_for_in_time_goes_on(client: FlaskClient, system: System) -> None:
+def test_a_job_that_somebody_comes_back_for_in_time_goes_on(system: System) -> None:
+    client = app_with(system, LONG_SECONDS).test_client()
     begin(client).close()
-    job = the_job(system)
-    time.sleep(LEAVE_SECONDS / 2)
+    job = first_job(system)
     again = follow(client, job)
 
-    assert not cancelled(system, job)
+    assert goes_on(system, job, LONG_SECONDS + 0.5)
     again.close()
 
 
 def test_a_reader_of_a_job_that_is_kept_cancels_nothing(client: FlaskClient, system: System) -> None:
     client.post("/v1/responses", json={"model": "text", "input": "a", "background": True})
-    job = the_job(system)
+    job = first_job(system)
     follow(client, job).close()
 
-    assert not cancelled(system, job)
+    assert goes_on(system, job)
 
 
 def test_a_reader_who_leaves_frees_the_place(system: System) -> None:
     app = app_with(system, threads=33)
     caller = Caller(app, stream=True).start()
-    the_job(system)
+    first_job(system)
     assert app.test_client().post("/v1/responses", json={"input": "a"}).status_code == 429
     caller.connection.close()
-    caller.gone(1)
+    caller.gone()
 
     begin(app.test_client()).close()
 
 
 def test_a_finished_job_stays_finished(client: FlaskClient, system: System) -> None:
     answer = begin(client)
-    job = the_job(system)
+    job = first_job(system)
     found = system.jobs.claim("e", Offer(["text"]))
     assert found is not None
     system.jobs.finish(found[0], VIDEO)
     answer.close()
 
-    assert not cancelled(system, job)
+    assert goes_on(system, job)
     assert status(system, job) is Status.COMPLETED
 
 
@@ -296,17 +290,17 @@ def test_a_listener_hears_of_the_cancelling(client: FlaskClient, system: System)
     system.plugins._manager.register(Listener)
     begin(client).close()
 
-    assert cancelled(system, the_job(system))
-    time.sleep(0.1)
+    assert cancelled(system, first_job(system))
+    until(lambda: len(heard) > 1)
     assert heard == [Status.QUEUED, Status.CANCELLED]
 
 
 def test_head_cancels_nothing(client: FlaskClient, system: System) -> None:
     first = begin(client)
-    job = the_job(system)
+    job = first_job(system)
     client.head(f"/v1/responses/resp_{job}?stream=true")
 
-    assert not cancelled(system, job)
+    assert goes_on(system, job)
     first.close()
 
 

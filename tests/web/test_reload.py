@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from threading import Event, Thread
 
 import pytest
 from conftest import LIMITS, SMALL
 from flask.testing import FlaskClient
+from patience import until
 
 from registry import ModelSpec, RegistryError
 from router import Task, hookimpl
@@ -38,13 +37,6 @@ def clients(system: System, settings: Settings) -> tuple[FlaskClient, FlaskClien
 
 def served(client: FlaskClient) -> list[str]:
     return [entry["id"] for entry in client.get("/v1/models").get_json()["data"]]
-
-
-def until(what: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def ask(client: FlaskClient, model: str | None, **video: object) -> tuple[int, dict]:
@@ -92,18 +84,18 @@ def test_a_request_sees_one_registry_from_begin_to_end(settings: Settings) -> No
         @hookimpl
         def check_request(self, model: ModelSpec, task: Task) -> None:
             self.asked.set()
-            self.go.wait(10)
+            self.go.wait(60)
 
     slow = Slow()
     system = assemble(settings, plugins=[encode, slow])
     client, answers = create_app(system).test_client(), []
     thread = Thread(target=lambda: answers.append(ask(client, "text")))
     thread.start()
-    slow.asked.wait(10)
+    slow.asked.wait(60)
     reload(system, NEXT)
     until(lambda: system.registry.revision == 2)
     slow.go.set()
-    thread.join(10)
+    thread.join(60)
 
     (status, made), *_ = answers
     job = system.jobs.get(made["id"].removeprefix("resp_"), "local")

@@ -9,6 +9,7 @@ from threading import Thread
 import pytest
 from conftest import data_url, leftovers, png, with_image
 from flask.testing import FlaskClient
+from patience import first_job, until
 
 from router.engine.worker import Worker
 from router.system import System
@@ -48,14 +49,12 @@ KEYS = [
 ]
 
 
-def finished(client: FlaskClient, answer: dict[str, object], seconds: float = 10) -> dict:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+def finished(client: FlaskClient, answer: dict[str, object]) -> dict:
+    def seen() -> dict | None:
         now = client.get(f"/v1/responses/{answer['id']}").get_json()
-        if now["status"] not in ("queued", "in_progress"):
-            return now
-        time.sleep(0.01)
-    raise AssertionError(f"{answer['id']} did not finish")
+        return now if now["status"] not in ("queued", "in_progress") else None
+
+    return until(seen)
 
 
 @pytest.fixture
@@ -63,8 +62,7 @@ def running(client: FlaskClient, worker: Worker) -> dict:
     """A job that an engine is working on."""
     body = {"model": "slow", "input": "a long one", "background": True, "provider_options": {"video": {"steps": 60}}}
     job = client.post("/v1/responses", json=body).get_json()
-    while client.get(f"/v1/responses/{job['id']}").get_json()["progress"] < 5:
-        time.sleep(0.01)
+    until(lambda: client.get(f"/v1/responses/{job['id']}").get_json()["progress"] >= 5)
     return job
 
 
@@ -214,18 +212,12 @@ def test_a_waiting_caller_gets_the_cancelled_resource(client: FlaskClient, syste
     app = client.application
     waiter = Thread(target=lambda: answers.append(app.test_client().post("/v1/responses", json=body)))
     waiter.start()
-    job = _first_job(system)
+    job = first_job(system)
     client.post(f"/v1/responses/resp_{job}/cancel")
-    waiter.join(10)
+    waiter.join(60)
 
     assert answers[0].status_code == 200
     assert answers[0].get_json()["status"] == "cancelled"
-
-
-def _first_job(system: System) -> str:
-    while not (found := system.jobs.changes(0)[1]):
-        time.sleep(0.01)
-    return next(iter(found))
 
 
 def test_delete_leaves_nothing_behind(client: FlaskClient, system: System, worker: Worker) -> None:
@@ -309,15 +301,15 @@ def test_a_process_that_drains_makes_no_job_and_answers_those_who_wait(client: F
     app = client.application
     waiter = Thread(target=lambda: answers.append(app.test_client().post("/v1/responses", json={"input": "a"})))
     waiter.start()
-    _first_job(system)
+    first_job(system)
     before = system.jobs.newest()
     app.waiting.drain()
-    waiter.join(10)
+    waiter.join(60)
     answers.append(client.post("/v1/responses", json={"input": "a"}))
 
     assert [(answer.status_code, answer.get_json()["error"]["code"]) for answer in answers] == [(503, "restarting")] * 2
     assert answers[0].headers["x-should-retry"] == "false"  # its job goes on
-    assert answers[0].get_json()["error"]["message"].endswith(f"GET /v1/responses/resp_{_first_job(system)}")
+    assert answers[0].get_json()["error"]["message"].endswith(f"GET /v1/responses/resp_{first_job(system)}")
     assert [answer.headers["retry-after"] for answer in answers] == ["1", "1"]
     assert system.jobs.newest() == before
 
@@ -328,9 +320,9 @@ def test_who_waits_with_a_key_may_send_the_request_again(client: FlaskClient, sy
     again = {"json": {"input": "a"}, "headers": {"idempotency-key": "k"}}
     waiter = Thread(target=lambda: answers.append(app.test_client().post("/v1/responses", **again)))
     waiter.start()
-    _first_job(system)
+    first_job(system)
     app.waiting.drain()
-    waiter.join(10)
+    waiter.join(60)
 
     assert (answers[0].status_code, answers[0].headers["retry-after"]) == (503, "1")
     assert "x-should-retry" not in answers[0].headers

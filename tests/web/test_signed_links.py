@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import stat
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from callers import client_of, make_key
 from flask import Flask
 from flask.testing import FlaskClient
+from patience import until
 
 from router.engine.worker import Worker
 from router.errors import Refused
@@ -196,8 +196,7 @@ def test_a_link_lives_until_it_expires_or_its_job_is_gone(
     keyed, stranger = client_of(brief, text), brief.test_client()
     url = made(keyed)["video_url"]
     assert stranger.get(url).status_code == 200
-    while stranger.get(url).status_code == 200:
-        time.sleep(0.05)
+    until(lambda: stranger.get(url).status_code != 200)
     answer = stranger.get(url)
     assert (answer.status_code, "expired" in answer.text) == (403, True)
 
