@@ -109,14 +109,18 @@ def score(asked: Sequence[Ask], clips: Sequence[Clip]) -> dict[str, float]:
     }
     if asked[0].image is None:
         return shares
+    moved = [
+        _is_right(ask, one, "colour") and _is_right(ask, one, "direction") for ask, one in zip(asked, seen, strict=True)
+    ]
+    shares["moved"] = float(np.mean(moved))  # the object of that image, in that direction: both, in one clip
     kept = [psnr(clip[0], ask.image) for ask, clip in zip(asked, clips, strict=True) if ask.image is not None]
     return {**shares, "psnr": float(np.median(kept)), "psnr_min": float(min(kept)), "kept": _share(kept, 22.0)}
 
 
 def effects(model: Model, asked: Sequence[Ask]) -> dict[str, float]:
     """Return what guidance, a negative prompt and the seed do to text-to-video."""
-    weak = score(asked, model.clips(asked, "guidance 1", guidance=1.0))
-    strong = score(asked, model.clips(asked, "guidance"))
+    unguided, guided = model.clips(asked, "guidance 1", guidance=1.0), model.clips(asked, "guidance")
+    weak, strong = score(asked, unguided), score(asked, guided)
     # no colour is asked for; then the one that came is put into the negative prompt, with the same seed
     free = [
         Ask(f"a circle moves {('left', 'right')[index % 2]}", asked[0].subject, SEED + index) for index in range(40)
@@ -130,8 +134,11 @@ def effects(model: Model, asked: Sequence[Ask]) -> dict[str, float]:
         "colour at the default guidance": strong["colour"],
         "direction at guidance 1": weak["direction"],
         "direction at the default guidance": strong["direction"],
+        "shape at guidance 1": weak["shape"],
+        "shape at the default guidance": strong["shape"],
+        "PSNR between a clip at guidance 1 and at the default, median": float(np.median(_apart(unguided, guided))),
         "clips that keep the colour of the negative prompt": float(np.mean(np.array(left) == np.array(drawn))),
-        "PSNR between two seeds": float(np.mean([psnr(a, b) for a, b in zip(one, other, strict=True)])),
+        "PSNR between two seeds": psnr(one, other),
         "one seed twice gives one clip": float(one.tobytes() == again.tobytes()),
     }
 
@@ -139,13 +146,16 @@ def effects(model: Model, asked: Sequence[Ask]) -> dict[str, float]:
 def table(rows: dict[str, dict[str, float]]) -> str:
     """Return the scores as Markdown."""
     lines = [
-        "| | colour | shape | direction | first frame, median (worst) | of 22 dB or more |",
-        "| :- |" + " -: |" * 5,
+        "| | clips | shape | colour | direction | both of these | first frame, median (worst) | 22 dB or more |",
+        "| :- |" + " -: |" * 7,
     ]
     for name, row in rows.items():
-        cells = [f"{row[aspect]:.0%}" for aspect in ("colour", "shape", "direction")]
-        kept = [f"{row['psnr']:.1f} dB ({row['psnr_min']:.1f})", f"{row['kept']:.0%}"] if "psnr" in row else ["", ""]
-        lines.append(f"| {' | '.join([name, *cells, *kept])} |")
+        cells = [name, f"{row['clips']:g}", *(f"{row[aspect]:.0%}" for aspect in ("shape", "colour", "direction"))]
+        if "psnr" in row:
+            cells += [f"{row['moved']:.0%}", f"{row['psnr']:.1f} dB ({row['psnr_min']:.1f})", f"{row['kept']:.0%}"]
+        else:
+            cells += ["", "", ""]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -161,7 +171,7 @@ def main(weights: Path, clips: int, write: bool) -> None:
         models = {name: Model(Path(folder) / "family" / name) for name in RECIPES}
         for name, label, with_image, side in _CASES:
             asked = held_out(clips if side == 64 else max(clips // 5, 1), with_image, side)
-            rows[label] = score(asked, models[name].clips(asked, label, side=side))
+            rows[label] = {"clips": len(asked), **score(asked, models[name].clips(asked, label, side=side))}
             print(f"{label}: {rows[label]}", flush=True)
         found = effects(models["wan-nano-t2v"], held_out(clips, with_image=False))
     said = table(rows) + "\n\n" + "\n".join(f"- {label}: {value:.2f}" for label, value in found.items())
@@ -185,6 +195,10 @@ _CASES = (
 
 def _is_right(ask: Ask, seen: Seen, aspect: str) -> bool:
     return bool(getattr(ask.subject, aspect) == getattr(seen, aspect))
+
+
+def _apart(some: Sequence[Clip], others: Sequence[Clip]) -> list[float]:
+    return [psnr(one, other) for one, other in zip(some, others, strict=True)]
 
 
 def _share(values: Sequence[float], least: float) -> float:

@@ -11,7 +11,7 @@ from conftest import data_url, with_image
 from server import Server, frames
 
 from nano.evaluate import Ask, held_out, score
-from nano.measure import look
+from nano.measure import look, psnr
 
 pytestmark = pytest.mark.slow
 
@@ -42,6 +42,7 @@ def test_a_model_keeps_the_image_that_it_is_given(found: tuple[bool, Found]) -> 
     given, shares = found
     if given:
         assert shares["kept"] >= 1 - 1 / COUNT, shares
+        assert shares["moved"] >= 1 - 1 / COUNT, shares  # the object of that image, in the direction asked for
 
 
 def test_a_model_draws_the_shape_that_it_is_asked_for(found: tuple[bool, Found]) -> None:
@@ -65,6 +66,15 @@ def test_a_negative_prompt_drives_its_colour_out(nano: Server, tmp_path: Path) -
 
     assert drawn is not None
     assert other != drawn
+
+
+def test_guidance_changes_what_is_drawn(nano: Server, tmp_path: Path) -> None:
+    (ask,) = held_out(1, with_image=False)
+    guided, again = (clip(nano, "wan-nano-t2v", ask, tmp_path) for _ in range(2))
+    unguided = clip(nano, "wan-nano-t2v", ask, tmp_path, guidance_scale=1.0)
+
+    assert psnr(guided, again) == float("inf")
+    assert psnr(guided, unguided) < 35
 
 
 def clip(server: Server, model: str, ask: Ask, folder: Path, **options: object) -> np.ndarray:
