@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,8 @@ from plugins.onnx_backend.options import Options
 from plugins.onnx_backend.session import provider_for
 from plugins.onnx_backend.transformer import OnnxTransformer
 from router import LoadFailed, ModelSpec, Pool, Report, Tier
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,8 @@ def load(model: ModelSpec, device: str, pool: Pool, report: Report) -> Loaded:
             "for a CPU, export it with --dtype fp32"
         )
     export.verify(model.folder, pool.digest)
+    if newer := export.newer(record.version):
+        log.warning("%s was exported by newer libraries than are here: %s", model.folder, ", ".join(newer))
     digests = {name: file.sha256 for name, file in export.files.items()}
     # attention is the graph's own
     decoder_dtype = dtype_for(options.decoder_dtype, device)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import json
+import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -39,6 +41,15 @@ class Record:
     def write(self, folder: Path) -> None:
         text = json.dumps({"format": FORMAT, **asdict(self)}, indent=2) + "\n"
         (folder / FILE).write_text(text)
+
+    def newer(self, installed: Callable[[str], str | None]) -> list[str]:
+        """Return the libraries that made this and are older here, each in words; `installed` is a version, or None."""
+        found = []
+        for name, exported in self.libraries.items():
+            here = installed(name)
+            if here is not None and _numbers(here) < _numbers(exported):
+                found.append(f"{name} {exported} (here {here})")
+        return found
 
     def verify(self, folder: Path, digest: Callable[[Path], str]) -> None:
         """Raise `LoadFailed` where a file is not there, or not what was exported; `digest` is a file's SHA-256."""
@@ -90,8 +101,23 @@ def _record(data: dict[str, object]) -> Record:
         raise TypeError("source and revision must be text")
     if not isinstance(libraries, dict) or not isinstance(files, dict) or not files:
         raise TypeError("libraries and files must be objects, and there must be files")
+    if not all(isinstance(version, str) for version in libraries.values()):
+        raise TypeError("libraries must be versions by names")
     digests = {_inside(name): Digest(int(entry["size"]), str(entry["sha256"])) for name, entry in files.items()}
     return Record(source, revision, str(data["dtype"]), OPSET, libraries, digests)
+
+
+def version(name: str) -> str | None:
+    """Return the version of an installed library, None where it is not installed."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """Return what orders versions; what a build adds after a + does not count."""
+    return tuple(int(number) for number in re.findall(r"\d+", version.partition("+")[0]))
 
 
 def _inside(name: str) -> str:

@@ -217,6 +217,7 @@ def garbage(folder: Path) -> None:
         (bring_a_stranger, r"vae/more.safetensors is no file that was exported: export.json does not list it"),
         (lambda f: edit_record(f, lambda d: d.update(opset="banana")), r"opset must be 23, got 'banana'"),
         (lambda f: edit_record(f, lambda d: d.update(source=[1])), r"source and revision must be text"),
+        (lambda f: edit_record(f, lambda d: d.update(libraries={"torch": 2})), r"libraries must be versions by names"),
         (lambda f: edit_record(f, lambda d: d.update(files={})), r"and there must be files"),
         (
             lambda f: edit_record(f, lambda d: d.update(dtype="fp16")),
@@ -234,6 +235,22 @@ def test_a_damaged_or_hostile_folder_is_refused_with_what_is_wrong(
 
     with pytest.raises(LoadFailed, match=says):
         opened(graphs(folder, Modality.T2V), pool)
+
+
+def test_libraries_that_are_older_than_those_that_exported_are_named(
+    exports: Exports, tmp_path: Path, pool: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(exports[T2V], folder)
+    opened(graphs(folder, Modality.T2V), pool)
+    assert "exported by newer libraries" not in caplog.text
+
+    edit_record(folder, lambda d: d["libraries"].update(torch="99.1.0+cu140", diffusers="0.1.0", away="1.0"))
+    opened(graphs(folder, Modality.T2V), pool)
+
+    assert f"{folder} was exported by newer libraries than are here: torch 99.1.0+cu140 (here 2." in caplog.text
+    assert "diffusers" not in caplog.text
+    assert "away" not in caplog.text
 
 
 def test_a_graph_for_gpus_says_so_on_a_cpu(exports: Exports, tmp_path: Path, pool: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import importlib.metadata
 import os
 import shutil
 import tempfile
@@ -24,7 +23,7 @@ from plugins.diffusers_backend.tensors import Stored
 from plugins.onnx_backend.export.graph import config_of, empty_transformer, write_graph
 from plugins.onnx_backend.graph import FILE as GRAPH
 from plugins.onnx_backend.graph import WEIGHTS
-from plugins.onnx_backend.record import FILE, OPSET, Record, digest
+from plugins.onnx_backend.record import FILE, OPSET, Record, digest, version
 from router import LoadFailed
 
 LIBRARIES = ("framegate", "torch", "diffusers", "transformers", "onnx", "onnxscript")
@@ -102,7 +101,7 @@ def _fill(draft: Path, source: Source, checkpoint: Checkpoint, dtype: str, progr
         progress("computing digests", done, len(files))
         digests[name] = digest(draft / name)
     progress("computing digests", len(files), len(files))
-    libraries = {name: importlib.metadata.version(name) for name in LIBRARIES if _installed(name)}
+    libraries = {name: found for name in LIBRARIES if (found := version(name)) is not None}
     (draft / LOCK).unlink()
     draft.chmod(0o777 & ~_umask())  # a temporary folder is its maker's alone
     Record(source.name, source.revision, dtype, OPSET, libraries, digests).write(draft)
@@ -176,11 +175,3 @@ def _umask() -> int:
     current = os.umask(0)
     os.umask(current)
     return current
-
-
-def _installed(name: str) -> bool:
-    try:
-        importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
