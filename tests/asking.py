@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from patience import PATIENCE
 from server import FRAMEGATE, ROOT, Server
 
 Job = dict[str, Any]
@@ -54,14 +55,29 @@ def videos(server: Server, job: Job) -> Path:
     return server.data / "videos" / job["id"].removeprefix("resp_")
 
 
+def shut_gate(server: Server) -> None:
+    """Hold the next job whose prompt says that it is held, at the place that it names."""
+    (server.data.parent / "gate").touch()
+    (server.data.parent / "waiting").unlink(missing_ok=True)
+
+
+def at_gate(server: Server) -> None:
+    """Wait until a job waits at the gate."""
+    server.until((server.data.parent / "waiting").exists)
+
+
+def open_gate(server: Server) -> None:
+    (server.data.parent / "gate").unlink()
+
+
 def kill_engine(server: Server) -> None:
-    (engine,) = server.children("router.engine")
+    engine = server.engine()
     engine.kill()
-    engine.wait(10)
+    engine.wait(PATIENCE)
 
 
 def web_workers(server: Server) -> list[psutil.Process]:
-    return list(server.children("gunicorn")[0].children())
+    return list(server.master().children())
 
 
 @contextmanager

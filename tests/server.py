@@ -77,8 +77,16 @@ class Server:
         self.until(lambda: (self.call(f"/v1/responses/{response['id']}")[1].get("steps_done") or 0) >= steps)
 
     def children(self, word: str) -> list[psutil.Process]:
-        found = psutil.Process(self.process.pid).children(recursive=True)
-        return [child for child in found if word in " ".join(child.cmdline())]
+        """Return the processes that it has started whose command has this word."""
+        return [child for child in psutil.Process(self.process.pid).children() if word in command(child)]
+
+    def engine(self) -> psutil.Process:
+        """Return its engine, when there is one."""
+        return self.until(lambda: self.children("router.engine"))[0]
+
+    def master(self) -> psutil.Process:
+        """Return gunicorn's first process, whose children are the web workers."""
+        return self.until(lambda: self.children("gunicorn"))[0]
 
     def stop(self) -> float:
         """Stop it and return how many seconds that took."""
@@ -86,6 +94,14 @@ class Server:
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(30)
         return time.monotonic() - started
+
+
+def command(process: psutil.Process) -> str:
+    """Return the command line of a process: empty if it has just ended."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
 
 
 def free_port() -> int:

@@ -9,7 +9,9 @@ import numpy as np
 
 from router import Backend, Frames, LoadFailed, Modality, NumericalError, OutOfMemory, hookimpl
 
-once = Path(os.environ["FRAMEGATE_DATA"]) / "once"
+data = Path(os.environ["FRAMEGATE_DATA"])
+once = data / "once"
+gate, waiting = data.parent / "gate", data.parent / "waiting"
 
 
 def die():
@@ -87,16 +89,25 @@ def noise(task):
         yield np.random.default_rng(number).integers(0, 256, (1, task.height, task.width, 3), np.uint8)
 
 
-def slow_frames(task):
-    for frame in noise(task):
-        time.sleep(0.3)
-        yield frame
+def wait():
+    """Wait for as long as a test keeps the gate shut, and say so."""
+    waiting.touch()
+    while gate.exists():
+        time.sleep(0.01)
 
 
-def late_end(task):
-    """Yield all frames, and be done only a while after that."""
-    yield from slow_frames(task)
-    time.sleep(2)
+def held_frame(task):
+    """Yield the last frame only when the gate is open."""
+    *before, last = noise(task)
+    yield from before
+    wait()
+    yield last
+
+
+def held_end(task):
+    """Yield all frames, and be done only when the gate is open."""
+    yield from noise(task)
+    wait()
 
 
 def not_numbers(task):
@@ -107,4 +118,4 @@ def too_few(task):
     yield from list(noise(task))[1:]
 
 
-MADE = {"slow frames": slow_frames, "late end": late_end, "not numbers": not_numbers, "too few": too_few}
+MADE = {"held frame": held_frame, "held end": held_end, "not numbers": not_numbers, "too few": too_few}

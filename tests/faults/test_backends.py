@@ -13,10 +13,10 @@ SETTINGS = {"plugins": "deaf.py", "job_seconds": 3}
 
 def answered(server: Server, model: str, prompt: str) -> tuple[int, str, str]:
     """Return the status, the code and the message that somebody gets who waits for a video."""
-    (engine,) = server.children("router.engine")
+    engine = server.engine()
     status, body = server.call("/v1/responses", {"model": model, "input": prompt})
     assert completed(server, ask(server, "good"))
-    assert [now.pid for now in server.children("router.engine")] == [engine.pid]
+    assert server.engine() == engine
     assert books(server).strays == 0
     return status, body["error"]["code"], body["error"]["message"]
 
@@ -33,12 +33,12 @@ def test_a_backend_that_says_why_it_cannot_load(server: Server) -> None:
 
 
 def test_an_engine_that_cannot_load_one_model_serves_the_others(server: Server) -> None:
-    (before,) = server.children("router.engine")
+    before = server.engine()
     jobs = [ask(server, model) for model in ("refuses", "good", "refuses", "faulty")]
 
     assert failed(server, jobs[0]) == failed(server, jobs[2]) == ("load_failed", "it has no head")
     assert [completed(server, jobs[n]) for n in (1, 3)] == [True] * 2
-    assert [engine.pid for engine in server.children("router.engine")] == [before.pid]
+    assert server.engine() == before
     assert books(server).strays == 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from asking import ask, attempts, completed, failed, framegate, in_phase, now
+from asking import ask, at_gate, attempts, completed, failed, framegate, in_phase, now, open_gate, shut_gate
 from books import books
 from conftest import data_url, png, with_image
 from disks import disk, full
@@ -46,14 +46,14 @@ def test_a_full_disk_at_the_input_image(server: Server) -> None:
 def test_a_full_disk_at_the_row(server: Server) -> None:
     done = ask(server, "good")
     assert completed(server, done)
-    (engine,) = server.children("router.engine")
+    engine = server.engine()
     with full(server.data):
         refused(server, {"model": "good", "input": "a", "background": True})
         assert now(server, done)["status"] == "completed"
         assert server.fetch(f"/v1/videos/{done['id'].replace('resp', 'video')}/content")[4:8] == b"ftyp"
 
     assert completed(server, ask(server, "good"))
-    assert [each.pid for each in server.children("router.engine")] == [engine.pid]
+    assert server.engine() == engine
     assert books(server).strays == 0
 
 
@@ -69,7 +69,7 @@ def test_a_full_disk_at_the_video(server: Server) -> None:
 
 
 def test_a_full_disk_while_a_job_runs(server: Server) -> None:
-    (engine,) = server.children("router.engine")
+    engine = server.engine()
     job = ask(server, "slow", steps=30)
     in_phase(server, job, "step", 10)
     with full(server.data):
@@ -77,20 +77,22 @@ def test_a_full_disk_while_a_job_runs(server: Server) -> None:
 
     assert completed(server, job)
     assert attempts(server, job) == ["1.mp4"]
-    assert [each.pid for each in server.children("router.engine")] == [engine.pid]
+    assert server.engine() == engine
     assert books(server).strays == 0
 
 
 def test_a_full_disk_at_the_end_of_a_job(server: Server) -> None:
-    (engine,) = server.children("router.engine")
-    job = ask(server, "faulty", "late end")
-    in_phase(server, job, "decode", 99)
+    engine = server.engine()
+    shut_gate(server)
+    job = ask(server, "faulty", "held end")
+    at_gate(server)
     with full(server.data):
+        open_gate(server)
         server.until(lambda: "the store did not answer; asking again: " in server.log.read_text())
 
     assert completed(server, job)
     assert attempts(server, job) == ["2.mp4"]
-    assert [each.pid for each in server.children("router.engine")] == [engine.pid]
+    assert server.engine() == engine
     assert books(server).strays == 0
 
 

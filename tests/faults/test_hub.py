@@ -56,14 +56,14 @@ def hasty(hub: Hub, models: str, plugins: str, tmp_path_factory: pytest.TempPath
 
 def gives_up(server: Server, said: str) -> None:
     """Ask for the model that is on the hub, see that job fail alone, and the same engine go on."""
-    (engine,) = server.children("router.engine")
+    engine = server.engine()
     job, other = ask(server, "far"), ask(server, "good")
     code, message = failed(server, job)
 
     assert code == "download_failed"
     assert said in message
     assert completed(server, other)
-    assert [each.pid for each in server.children("router.engine")] == [engine.pid]
+    assert server.engine() == engine
     assert books(server).strays == 0
 
 

@@ -6,6 +6,7 @@ import fcntl
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -30,7 +31,8 @@ def test_everything_killed_at_once_and_started_again(start: Start) -> None:
         asked = threads.submit(server.call, "/v1/responses", {"model": "good", "input": "a"})
         server.until(lambda: len(server.call("/v1/videos?limit=100")[1]["data"]) == 5)
         for process in everything:
-            process.kill()
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         with pytest.raises(OSError):
             asked.result(10)
     server.process.wait()

@@ -7,7 +7,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from asking import ask, attempts, completed, failed, framegate, in_phase, kill_engine, now
+from asking import (
+    ask,
+    at_gate,
+    attempts,
+    completed,
+    failed,
+    framegate,
+    in_phase,
+    kill_engine,
+    now,
+    open_gate,
+    shut_gate,
+)
 from books import Books, books
 from conftest import data_url, png, with_image
 from disks import disk, read_only, remount
@@ -56,10 +68,12 @@ def test_a_start_on_a_read_only_folder(folder: Path, models: str, plugins: str) 
 
 
 def test_a_folder_that_turns_read_only(server: Server) -> None:
-    (engine,) = server.children("router.engine")
-    done, running = ask(server, "good"), ask(server, "faulty", "late end")
-    in_phase(server, running, "decode", 99)
+    engine = server.engine()
+    shut_gate(server)
+    done, running = ask(server, "good"), ask(server, "faulty", "held end")
+    at_gate(server)
     with read_only(server.data):
+        open_gate(server)
         body = {"model": "image", "input": with_image("a", data_url(png())), "background": True}
         status, answer = server.call("/v1/responses", body)
         assert (status, answer["error"]["code"]) == (503, "store_unavailable")
@@ -68,7 +82,7 @@ def test_a_folder_that_turns_read_only(server: Server) -> None:
         assert server.fetch(f"/v1/videos/{done['id'].replace('resp', 'video')}/content")[4:8] == b"ftyp"
 
     assert completed(server, ask(server, "good"))
-    assert [each.pid for each in server.children("router.engine")] == [engine.pid]
+    assert server.engine() == engine
     assert books(server) == Books(completed=2, failed=2, strays=1)
 
 

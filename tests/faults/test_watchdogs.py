@@ -87,7 +87,7 @@ def test_an_engine_that_wakes_up_late_harms_no_later_attempt(start: Start) -> No
     server = start(lease_seconds=1, renew_seconds=0.2)
     job = ask(server, "slow", steps=40)
     server.in_step(job)
-    (engine,) = server.children("router.engine")
+    engine = server.engine()
     engine.suspend()
     time.sleep(2)
     engine.resume()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-import psutil
 import pytest
+from asking import web_workers
 from scraping import Scraped
 from server import Server
 
@@ -54,11 +54,6 @@ class Watched:
         return self._server.until(found)
 
 
-def web_workers(server: Server) -> list[psutil.Process]:
-    (master,) = [process for process in server.children("gunicorn") if len(process.children()) > 1]
-    return master.children()
-
-
 def test_the_totals_are_what_was_sent(serve: Callable[..., Server]) -> None:
     server = serve(MODELS, workers=2)
     server.until(lambda: server.log.read_text().count("takes requests") == 2)
@@ -100,7 +95,7 @@ def test_nothing_goes_back_when_processes_are_killed(serve: Callable[..., Server
     server.in_step(job, 3)
     before = watched.look()
 
-    (engine,), web = server.children("router.engine"), web_workers(server)
+    engine, web = server.engine(), web_workers(server)
     engine.kill()
     for worker in web:
         worker.kill()

@@ -84,7 +84,7 @@ def test_cancel_in_mid_run_stops_the_device(nano: Server) -> None:
 def test_a_killed_engine_in_mid_job_costs_an_attempt_and_never_the_job(nano: Server, tmp_path: Path) -> None:
     job = ask(nano, "wan-nano-ti2v", TEXT, background=True, provider_options={"video": {"steps": 30}})
     nano.in_step(job, steps=2)
-    (engine,) = nano.children("router.engine")
+    engine = nano.engine()
     engine.kill()
     done = nano.finished(job, seconds=180)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
+from asking import web_workers
 from server import FRAMEGATE, ROOT, Server
 
 pytestmark = pytest.mark.slow
@@ -103,7 +104,7 @@ def test_the_command_reaches_a_server_and_what_restarts_serves_the_same(serve: S
     said = subprocess.run([*FRAMEGATE, "reload"], env=environ, capture_output=True, text=True, timeout=60, check=True)
     everywhere(server, {"text", "fresh"})
     file.write_text("models: [")
-    for process in (*server.children("gunicorn")[0].children(), *server.children("router.engine")):
+    for process in (*web_workers(server), server.engine()):
         process.kill()
     server.until(lambda: server.log.read_text().count("takes requests") == 4)
     everywhere(server, {"text", "fresh"})
@@ -119,10 +120,10 @@ def test_the_command_reaches_a_server_and_what_restarts_serves_the_same(serve: S
 def test_a_hang_up_of_gunicorn_restarts_its_workers_which_take_a_newer_file(serve: Serve, tmp_path: Path) -> None:
     server = serve(MODELS)
     (tmp_path / "models.yaml").write_text(NEXT)
-    before = {child.pid for child in server.children("gunicorn")[0].children()}
-    server.children("gunicorn")[0].send_signal(signal.SIGHUP)
+    before = {child.pid for child in web_workers(server)}
+    server.master().send_signal(signal.SIGHUP)
     everywhere(server, {"text", "fresh"})
-    server.until(lambda: not before & {p.pid for p in server.children("gunicorn")[0].children()})
+    server.until(lambda: not before & {child.pid for child in web_workers(server)})
 
     assert psutil.pid_exists(server.process.pid)
     assert server.finished(ask(server, "fresh")[1])["status"] == "completed"

@@ -113,7 +113,7 @@ def test_serve_stops_in_time_and_its_jobs_go_on_at_the_next_start(serve: Serve) 
 
 def test_a_killed_web_worker_is_replaced(serve: Serve) -> None:
     server = serve(MODELS, workers=1)
-    master = server.children("gunicorn")[0]
+    master = server.master()
     for worker in master.children():
         worker.send_signal(signal.SIGKILL)
     server.ready()
@@ -201,7 +201,7 @@ def test_a_models_file_that_breaks_while_serving_ends_nothing(serve: Serve, tmp_
     server = serve(MODELS, workers=2)
     server.until(lambda: server.log.read_text().count("takes requests") == 2)
     (tmp_path / "models.yaml").write_text("models: [")
-    master = server.children("gunicorn")[0]
+    master = server.master()
     master.children()[0].kill()
     time.sleep(4)
 

@@ -308,7 +308,7 @@ def test_a_job_goes_on_while_another_process_waits_for_it(serve: Serve) -> None:
 def test_a_slow_reader_harms_nobody_and_costs_nothing(serve: Serve) -> None:
     server = serve(MODELS, workers=1)
     large = {"tools": [{"type": "function", "name": "f", "description": "x" * 200_000}]}
-    (web,) = server.children("gunicorn")[0].children()
+    (web,) = server.master().children()
     server.call("/v1/responses", {"model": "text", "input": "a"})
     before = psutil.Process(web.pid).memory_info().rss
     slow = [stream(server.port, asked(steps=100, background=True, **large), receive_buffer=4096) for _ in range(4)]
