@@ -13,6 +13,9 @@ import pytest
 from hub import Hub, use
 
 from router.engine.device import hold
+from router.settings import Settings
+from router.system import assemble
+from router.values import EngineState, Held
 
 MODELS = """
 default: any
@@ -146,6 +149,19 @@ def test_models_shows_a_table(run: Run) -> None:
     assert rows[1] == ["text", "t2v", "still", "still", "none", "cold", "-"]
     assert rows[3] == ["far", "t2v", "still", "-", "missing", "cold", "some-org/far-away"]
     assert rows[4] == ["any", "(default)", "route", "-", "-", "-", "-", "text,", "image"]
+
+
+def test_models_shows_where_a_model_is_and_what_it_takes_there(run: Run, tmp_path: Path) -> None:
+    run("models")
+    memory = {"text": Held(28_600_000_000, 12_200_000_000)}
+    state = EngineState("a", "cuda:0", 1, ("text", "image"), ("text",), None, memory=memory, warm=("image",))
+    system = assemble(Settings(data=tmp_path / "data", models=tmp_path / "models.yaml"), serving=False)
+    system.engines.heartbeat(state)
+    rows = run("models")[1].splitlines()
+
+    assert "loaded on cuda:0 (28.6 GB + 12.2 GB shared)" in rows[1]
+    assert "warm beside cuda:0" in rows[2]
+    assert " cold " in rows[3]
 
 
 def test_a_gpu_that_is_not_there_is_refused(run: Run) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,12 @@ from driving import I2V, T2V, TI2V, load, picture, run, spec, task, video
 
 from plugins import diffusers_backend, onnx_backend
 from registry import Input, Modality
+from router import LoadFailed
+from router.amount import Amount
+from router.engine import residency
 from router.engine.pool import PartPool
+from router.settings import Settings
+from router.system import assemble
 
 pytestmark = pytest.mark.slow
 
@@ -40,6 +47,18 @@ def test_the_trio_takes_what_was_reserved_with_one_encoder_and_one_vae(family: P
     assert shared[0] == shared[1] > text  # what takes no images has no encoder for them
     assert len([key for key in planned if "UMT5EncoderModel" in str(key[0])]) == 1
     assert len([key for key in planned if "AutoencoderKLWan" in str(key[0])]) == 2  # encoder and decoder
+
+
+def test_shared_parts_are_one_memory_and_not_copies(family: Path) -> None:
+    pool = PartPool()
+    loaded = {name: load(spec(family / name, modality), pool.share_of(name)) for name, modality in KINDS.items()}
+
+    def places(part: Callable[[Any], Any]) -> set[tuple[int, ...]]:
+        return {tuple(tensor.data_ptr() for tensor in part(model).parameters()) for model in loaded.values()}
+
+    assert len(places(lambda model: model.parts["text_encoder"])) == 1
+    assert len(places(lambda model: model.decoder)) == 1
+    assert len(places(lambda model: model.parts["transformer"])) == 3
 
 
 def test_a_folder_with_the_same_bytes_shares_and_one_with_another_byte_does_not(family: Path, tmp_path: Path) -> None:
@@ -112,11 +131,37 @@ VAE_2_2 = {
 }
 
 
-def test_the_plan_for_wan_2_2_in_true_size_is_what_a_card_of_150_gb_holds() -> None:
-    """All in bf16, but for the VAEs' encoders."""
+def card(folder: Path, monkeypatch: pytest.MonkeyPatch, **budgets: str) -> PartPool:
+    """Return the pool of an engine on an H200."""
+    (folder / "models.yaml").write_text("models: {any: {backend: still, modality: t2v}}")
+    monkeypatch.setattr(residency, "memory", lambda device: 150_700_000_000)
+    amounts = {name: Amount.parse(text) for name, text in budgets.items()}
+    system = assemble(Settings(data=folder / "data", models=folder / "models.yaml", **amounts))
+    return residency.Residency(system, "cuda:0")._pool
+
+
+def test_the_whole_of_wan_2_2_fits_an_h200_with_the_readmes_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    (told,) = re.findall(r"`FRAMEGATE_MEMORY_BUDGET=(\S+) FRAMEGATE_ACTIVATION_RESERVE=(\S+)`", readme)
+    pool = card(tmp_path, monkeypatch, memory_budget=told[0], activation_reserve=told[1])
+    hold_wan_2_2(pool)
+
+    assert pool.size / 1e9 == pytest.approx(137.7, abs=0.1)
+    assert pool.holders()["umT5"] == set(TRUE_SIZES)
+    assert pool.holders()["VAE 2.1's decoder"] == {"t2v-a14b", "i2v-a14b"}
+
+
+def test_the_whole_of_wan_2_2_does_not_fit_an_h200_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(LoadFailed, match="of 122 GB are taken"):
+        hold_wan_2_2(card(tmp_path, monkeypatch))
+
+
+def hold_wan_2_2(pool: PartPool) -> None:
+    """Hold what the three models are in true size: all in bf16, but for the VAEs' encoders."""
     from diffusers import WanTransformer3DModel
 
-    pool = PartPool(budget=lambda: int(150.7e9))
     for name, configs in TRUE_SIZES.items():
         sizes: dict[Any, int] = {"umT5": 2 * UMT5_XXL}
         vae, config = ("VAE 2.2", VAE_2_2) if name == "ti2v-5b" else ("VAE 2.1", VAE_2_1)
@@ -132,10 +177,6 @@ def test_the_plan_for_wan_2_2_in_true_size_is_what_a_card_of_150_gb_holds() -> N
         share.reserve(sizes)
         for key, size in sizes.items():
             share.part(key, lambda size=size: Sized(size))
-
-    assert pool.size / 1e9 == pytest.approx(137.7, abs=0.1)
-    assert pool.holders()["umT5"] == set(TRUE_SIZES)
-    assert pool.holders()["VAE 2.1's decoder"] == {"t2v-a14b", "i2v-a14b"}
 
 
 def halves(config: dict[str, Any]) -> tuple[int, int]:

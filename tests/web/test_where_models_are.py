@@ -1,0 +1,47 @@
+"""`GET /v1/models`: on which engines a model is, and how much of their memory it holds alone and with others."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from router.system import System
+from router.values import EngineState, Held
+
+MEMORY = {"text": Held(700, 300), "both": Held(0, 300)}
+FIRST = EngineState(
+    "a", "cuda:0", 1, ("text", "both", "image"), ("text", "both"), "job", memory=MEMORY, warm=("image",)
+)
+
+
+@pytest.fixture
+def models(client: FlaskClient, system: System) -> dict[str, Any]:
+    system.engines.heartbeat(FIRST)
+    system.engines.heartbeat(replace(FIRST, id="b", device="cuda:1", resident=("image",), warm=(), memory={}))
+    return {entry["id"]: entry for entry in client.get("/v1/models").get_json()["data"]}
+
+
+def test_a_model_says_what_it_holds_alone_and_with_others(models: dict[str, Any]) -> None:
+    assert [(one["state"], one["engines"]) for one in (models["text"], models["both"])] == [
+        ("loaded", [{"device": "cuda:0", "state": "loaded", "bytes_owned": 700, "bytes_shared": 300}]),
+        ("loaded", [{"device": "cuda:0", "state": "loaded", "bytes_owned": 0, "bytes_shared": 300}]),
+    ]
+
+
+def test_a_model_on_two_engines_names_both_and_is_as_near_as_the_nearer(models: dict[str, Any]) -> None:
+    nothing = {"bytes_owned": 0, "bytes_shared": 0}
+
+    assert models["image"]["state"] == "loaded"
+    assert sorted(models["image"]["engines"], key=lambda engine: str(engine["device"])) == [
+        {"device": "cuda:0", "state": "warm", **nothing},
+        {"device": "cuda:1", "state": "loaded", **nothing},
+    ]
+
+
+def test_a_model_on_no_engine_is_cold(client: FlaskClient) -> None:
+    for entry in client.get("/v1/models").get_json()["data"]:
+        if "modality" in entry:
+            assert (entry["state"], entry["engines"]) == ("cold", [])
