@@ -30,6 +30,9 @@ def stages(name: str, vae: Vae, clock: Clock) -> Iterator[Row]:
         model = models.vae(vae.config, clock.device, dtype)
         latents = models.noise(clock.device, dtype, 1, *vae.latents)
         clip = _clip(model, vae, dtype, clock.device)
+        pixels = clip.shape[-2] * clip.shape[-1]
+        _, (begin, end), *_ = fast_vae(model, Switches()).spans(vae.latents[1], pixels)
+        yield Row(f"{name}, {word}: latent frames at once", end - begin, "")
         for stage, runs in (("decode", _decodings(model, latents)), ("encode", _encodings(model, clip))):
             yield from _rows(f"{name}, {word}: {stage}", runs, clock)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -117,6 +118,33 @@ def test_chunks_grow_shorter_as_the_picture_grows(vae: Any) -> None:
     assert list(ours.spans(4, 512 * 512)) == [(0, 1), (1, 3), (3, 4)]
     assert list(ours.spans(3, 1280 * 720)) == [(0, 1), (1, 2), (2, 3)]
     assert list(quick(vae, "norm").spans(3, 64 * 64)) == [(0, 1), (1, 2), (2, 3)]
+
+
+@pytest.mark.parametrize(
+    ("config", "gigabytes", "size", "at_once"),
+    [
+        ({}, 150.7, (832, 480), 4),
+        ({}, 150.7, (1280, 720), 3),
+        ({}, 25.2, (832, 480), 1),
+        ({"base_dim": 160, "decoder_base_dim": 256, "patch_size": 2}, 150.7, (1280, 704), 4),
+    ],
+)
+def test_chunks_on_a_card_grow_with_all_its_memory(
+    monkeypatch: pytest.MonkeyPatch, config: dict[str, Any], gigabytes: float, size: tuple[int, int], at_once: int
+) -> None:
+    import torch
+    from diffusers import AutoencoderKLWan
+
+    from plugins.diffusers_backend.fast.vae import FastVae
+
+    with torch.device("meta"):
+        ours = AutoencoderKLWan(**config).to(torch.bfloat16)
+    ours.__class__, ours.chunks = FastVae, True
+    card = SimpleNamespace(total_memory=int(gigabytes * 1e9))
+    monkeypatch.setattr(FastVae, "device", torch.device("cuda:0"))
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: card)
+
+    assert list(ours.spans(6, size[0] * size[1]))[1] == (1, 1 + at_once)
 
 
 def test_frames_come_in_fours_from_chunks_too(vae: Any, latents: Any) -> None:

@@ -28,7 +28,7 @@ class Switches:
     vae_norm_kernel: on a GPU, the VAE's norms and what follows them by one kernel of ours
     padding_kernel: on a GPU, the frames before and the zeros around by one kernel of ours
     channels_last: the VAE's activations with their channels last
-    chunks: several latent frames at a time through the VAE, for small clips
+    chunks: several latent frames at a time through the VAE: for small clips on a CPU, by its memory on a GPU
     measured_attention: on a GPU, with `attention: auto`, the backend that was measured to be the fastest at a size
     gelu_epilogue: on a GPU, GELU in the product before it, at sizes where that was measured to be faster
     compile: blocks compiled in the background, used by later requests

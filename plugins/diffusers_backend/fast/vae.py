@@ -19,7 +19,9 @@ from plugins.diffusers_backend.fast.vae_on_card import replacements, take_over_s
 FRAMES = 4  # of pixels in one latent frame
 MOST_LATENT_FRAMES = 4  # in a chunk
 TWINS = "fast_twins"  # the attribute of a VAE that keeps them
-MOST_PIXELS = 2**21  # in a chunk: activations grow with it, the gain does not
+MOST_PIXELS = 2**21  # in a chunk on a CPU: activations grow with it, the gain does not
+SHARE_OF_CARD = 1 / 16  # for the activations of a chunk: of all its memory, so that a seed repeats whatever is free
+LIVE = 4  # activations of full size at once: what came in, its norm, its padded copy, what the convolution makes
 
 
 class OnePassNorm(WanRMS_norm):
@@ -45,10 +47,20 @@ class FastVae(AutoencoderKLWan):
 
     def spans(self, count: int, pixels: int) -> Iterator[tuple[int, int]]:
         """Yield begin and end of each chunk of `count` latent frames that show `pixels` each."""
-        at_once = min(MOST_LATENT_FRAMES, max(1, MOST_PIXELS // (FRAMES * pixels))) if self.chunks else 1
+        most = self._most_pixels()
+        at_once = min(MOST_LATENT_FRAMES, max(1, most // (FRAMES * pixels))) if self.chunks else 1
         yield 0, 1  # alone: it shows one frame, and the others' past begins with it
         for begin in range(1, count, at_once):
             yield begin, min(begin + at_once, count)
+
+    def _most_pixels(self) -> int:
+        """Return how many pixels a chunk may show."""
+        if self.device.type != "cuda":
+            return MOST_PIXELS
+        config = self.config
+        channels = max(config.base_dim, config.decoder_base_dim or 0) / (config.patch_size or 1) ** 2
+        memory = torch.cuda.get_device_properties(self.device).total_memory
+        return int(memory * SHARE_OF_CARD / (LIVE * channels * self.dtype.itemsize))
 
     def laid_out(self, x: torch.Tensor) -> torch.Tensor:
         return x.contiguous(memory_format=torch.channels_last_3d) if self.channels_last else x
