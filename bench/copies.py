@@ -10,14 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.export import wan_1_3b, write_random
-from bench.onnx_gpu import WAN_5B
+from bench.card.shapes import WAN_1_3B, WAN_5B
+from bench.export import write_random
 from bench.table import Figure, Row
 
 DEVICE = "cuda:0"
 ROUNDS = 5
 BUFFER = 2**30  # bytes of the copy that is the measure of the bus
-MODELS: Mapping[str, dict[str, Any]] = {"1.3B": wan_1_3b(), "5B": WAN_5B}
+MODELS: Mapping[str, dict[str, Any]] = {"1.3B": WAN_1_3B, "5B": WAN_5B}
 
 
 def measure() -> Figure | None:

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from bench.card.shapes import WAN_1_3B
 from bench.machine import ROOT
 from bench.table import Figure, Row
 
@@ -29,7 +30,7 @@ print(json.dumps({"before": before, "peak": peak, "size": size, "seconds": time.
 def measure() -> Figure:
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "source"
-        write_random(source, wan_1_3b())
+        write_random(source, WAN_1_3B)
         done = subprocess.run(
             [sys.executable, "-c", CHILD, str(source), str(Path(folder) / "export")],
             cwd=ROOT,
@@ -50,20 +51,6 @@ def measure() -> Figure:
         ),
         ("text encoder and VAE are toys here: they are copied, not loaded",),
     )
-
-
-def wan_1_3b() -> dict[str, object]:
-    """Return the configuration of Wan2.1-T2V-1.3B-Diffusers' transformer."""
-    return {
-        "num_attention_heads": 12,
-        "attention_head_dim": 128,
-        "ffn_dim": 8960,
-        "num_layers": 30,
-        "in_channels": 16,
-        "out_channels": 16,
-        "text_dim": 4096,
-        "freq_dim": 256,
-    }
 
 
 def write_random(folder: Path, config: dict[str, object]) -> None:

@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
-import statistics
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bench.export import wan_1_3b, write_random
+from bench.card.shapes import TEXT_TOKENS, TOY, WAN_1_3B, WAN_5B, Dit
+from bench.export import write_random
 from bench.table import Figure, Row
+
+if TYPE_CHECKING:
+    from bench.card.clock import Clock
 
 DEVICE = "cuda:0"
 ROUNDS = 5
-SIDE = 8192  # of the matrices whose product is the measure of the card
-WAN_5B = {
-    "num_attention_heads": 24,
-    "attention_head_dim": 128,
-    "ffn_dim": 14336,
-    "num_layers": 30,
-    "in_channels": 48,
-    "out_channels": 48,
-    "text_dim": 4096,
-    "freq_dim": 256,
-}
-# latents of 832x480 and 81 frames: frames, height, width
-MODELS = {"1.3B": (wan_1_3b(), (21, 60, 104)), "5B": (WAN_5B, (21, 30, 52))}
-TEXT = 512
+MODELS = {"1.3B": Dit(WAN_1_3B, (21, 60, 104), 0), "5B": Dit(WAN_5B, (21, 30, 52), 0)}  # 832x480, 81 frames
 KERNEL = re.compile(r"SdpaKernel\W+(\w+)")  # what ORT_ENABLE_ATTENTION_KERNEL_DEBUG_INFO prints
 
 
@@ -39,94 +28,81 @@ def measure() -> Figure | None:
 
     if not torch.cuda.is_available():
         return None
+    from bench.card.clock import Clock
+
     os.environ["ORT_ENABLE_ATTENTION_KERNEL_DEBUG_INFO"] = "1"
-    rows: list[Row] = []
-    with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
-        for name, (config, shape) in MODELS.items():
-            rows += _model(Path(folder) / name, name, config, shape)
-            torch.cuda.empty_cache()
+    clock = Clock(DEVICE, rounds=ROUNDS)
     return Figure(
         "onnx_gpu",
         "one DiT forward at 832x480 and 81 frames, bf16, random weights",
-        tuple(rows),
+        tuple(row for name, dit in MODELS.items() for row in _model(name, dit, "bf16", clock)),
         (
             f"medians of {ROUNDS} rounds, in turns; {torch.cuda.get_device_name()}, PyTorch {torch.__version__}",
-            f"rate: FLOP of the model a second, of those of a product of {SIDE} x {SIDE} bf16 matrices in each round",
+            f"rate: FLOP of the model a second, of those of products of {clock.side} x {clock.side} bf16 matrices "
+            "before, between and after the rounds",
         ),
     )
 
 
-def _model(folder: Path, name: str, config: dict[str, Any], shape: tuple[int, int, int]) -> list[Row]:
+def toy() -> Figure:
+    """Return a figure whose numbers mean nothing, by the code that makes the true one."""
+    from bench.card.clock import Clock
+
+    clock = Clock("cpu", side=64, calibration=0.01, rounds=1)
+    rows = tuple(_model("toy", TOY.dits["toy"], "fp32", clock))
+    return Figure("onnx_gpu", "A CHECK OF THE CODE AT TOY SIZE, NO FIGURES", rows)
+
+
+def _model(name: str, dit: Dit, dtype: str, clock: Clock) -> Iterator[Row]:
     import torch
+
+    with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
+        given = _given(dit, dtype, clock.device)
+        passes = _passes(Path(folder), dit, dtype, clock.device)
+        with _captured() as said:
+            (got,) = passes["ONNX Runtime"](*given)
+        kernels = sorted(set(KERNEL.findall(said()))) or ["unknown"]
+        (expected,) = passes["PyTorch eager"](*given, return_dict=False)
+        turns = clock.turns({who: lambda run=run: run(*given, return_dict=False) for who, run in passes.items()})
+    yield Row(f"{name}: a bf16 product's rate", turns.rate / 1e12, "TFLOP/s")
+    for who, seconds in turns.seconds.items():
+        yield Row(f"{name}: {who}", 1000 * seconds, "ms")
+        yield Row(f"{name}: {who}, of that rate", 100 * dit.flop / seconds / turns.rate, "%")
+    error = float((got.float() - expected.float()).norm() / expected.float().norm())
+    yield Row(f"{name}: difference of ONNX Runtime from eager, attention by {'+'.join(kernels)}", error)
+
+
+def _given(dit: Dit, dtype: str, device: str) -> tuple[Any, ...]:
+    """Return latents, a timestep and a prompt's embeddings."""
+    import torch
+
+    from plugins.diffusers_backend.device import DTYPES
+
+    made = torch.Generator().manual_seed(1)
+    latents = torch.randn(1, dit.config["in_channels"], *dit.latents, generator=made)
+    text = torch.randn(1, TEXT_TOKENS, dit.config["text_dim"], generator=made)
+    return latents.to(device, DTYPES[dtype]), torch.tensor([500], device=device), text.to(device, DTYPES[dtype])
+
+
+def _passes(folder: Path, dit: Dit, dtype: str, device: str) -> dict[str, Callable[..., Any]]:
+    """Return who computes a forward pass of the same random weights; they lie in `folder`."""
     from diffusers import WanTransformer3DModel
 
-    from plugins.diffusers_backend.device import attention_for
+    from plugins.diffusers_backend.device import DTYPES, attention_for
     from plugins.onnx_backend.export.folder import Source, export
     from plugins.onnx_backend.load import read_transformer
 
-    folder.mkdir()
-    write_random(folder / "source", config)
-    export(Source(folder / "source", "random", None), folder / "export", "bf16", lambda *_: None)
+    write_random(folder / "source", dict(dit.config))
+    export(Source(folder / "source", "random", None), folder / "export", dtype, lambda *_: None)
     weights = folder / "export" / "transformer"
-    eager = WanTransformer3DModel.from_pretrained(weights, dtype=torch.bfloat16, device_map=DEVICE)
-    compiled = WanTransformer3DModel.from_pretrained(weights, dtype=torch.bfloat16, device_map=DEVICE)
+    eager, compiled = (
+        WanTransformer3DModel.from_pretrained(weights, dtype=DTYPES[dtype], device_map=device) for _ in range(2)
+    )
     for model in (eager, compiled):
-        model.set_attention_backend(attention_for("auto", DEVICE, torch.bfloat16))
+        model.set_attention_backend(attention_for("auto", device, DTYPES[dtype]))
     compiled.compile_repeated_blocks(fullgraph=True, dynamic=False)
-    graph = read_transformer(weights, torch.bfloat16, "cuda", DEVICE)
-    made = torch.Generator().manual_seed(1)
-    given = (
-        torch.randn(1, config["in_channels"], *shape, generator=made).to(DEVICE, torch.bfloat16),
-        torch.tensor([500], device=DEVICE),
-        torch.randn(1, TEXT, config["text_dim"], generator=made).to(DEVICE, torch.bfloat16),
-    )
-    with _captured() as said:
-        (got,) = graph(*given)
-    kernels = sorted(set(KERNEL.findall(said()))) or ["unknown"]
-    expected = eager(*given, return_dict=False)[0].float()
-    square = torch.randn(SIDE, SIDE, device=DEVICE, dtype=torch.bfloat16)
-    runners = {"PyTorch eager": eager, "PyTorch compiled": compiled, "ONNX Runtime": graph}
-    taken = _interleaved(
-        {
-            "product": lambda: square @ square,
-            **{name: lambda run=run: run(*given, return_dict=False) for name, run in runners.items()},
-        }
-    )
-    rate = 2 * SIDE**3 / taken["product"]
-    flop = flop_of(config, shape)
-    rows = [Row(f"{name}: a bf16 product's rate", rate / 1e12, "TFLOP/s")]
-    for runner in runners:
-        rows.append(Row(f"{name}: {runner}", 1000 * taken[runner], "ms"))
-        rows.append(Row(f"{name}: {runner}, of that rate", 100 * flop / taken[runner] / rate, "%"))
-    error = float((got.float() - expected).norm() / expected.norm())
-    rows.append(Row(f"{name}: difference of ONNX Runtime from eager, attention by {'+'.join(kernels)}", error))
-    return rows
-
-
-def flop_of(config: Mapping[str, Any], shape: tuple[int, int, int]) -> float:
-    """Return the floating-point operations of one forward pass."""
-    tokens = math.prod(shape) // 4
-    width = config["num_attention_heads"] * config["attention_head_dim"]
-    blocks, wide = config["num_layers"], config["ffn_dim"]
-    linear = 2 * tokens * blocks * (6 * width**2 + 2 * width * wide) + 4 * blocks * width**2 * TEXT
-    return linear + 4 * tokens**2 * width * blocks + 4 * tokens * TEXT * width * blocks
-
-
-def _interleaved(runs: Mapping[str, Callable[[], object]]) -> dict[str, float]:
-    """Return the median seconds of each on the card, taken in turns."""
-    import torch
-
-    taken: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(ROUNDS + 2):
-        for name, run in runs.items():
-            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-            torch.cuda.synchronize()
-            start.record()
-            run()
-            end.record()
-            end.synchronize()
-            taken[name].append(start.elapsed_time(end) / 1000)
-    return {name: statistics.median(seconds[2:]) for name, seconds in taken.items()}
+    graph = read_transformer(weights, DTYPES[dtype], device.partition(":")[0], device)
+    return {"PyTorch eager": eager, "PyTorch compiled": compiled, "ONNX Runtime": graph}
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 
 import pytest
 
@@ -87,6 +88,18 @@ def test_each_figure_is_made_and_says_that_it_is_a_toy(what: str) -> None:
         "vaes": ("decode, ours, share of", "encode, ours without chunks", "convolution, mostly by aten::"),
     }[what]:
         assert wanted in said
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="compiles, which needs g++")
+def test_the_bench_of_onnx_runtime_runs_too() -> None:
+    from bench import onnx_gpu
+
+    rows = {row.what: row.value for row in onnx_gpu.toy().rows}
+
+    assert all(math.isfinite(value) for value in rows.values())
+    assert {"toy: PyTorch eager", "toy: PyTorch compiled", "toy: ONNX Runtime"} < rows.keys()
+    (difference,) = (value for what, value in rows.items() if "difference of ONNX Runtime from eager" in what)
+    assert 0 < difference < 1e-3
 
 
 @pytest.mark.parametrize(
