@@ -99,10 +99,11 @@ def _parts(load: Callable[[str, object], Any]) -> Iterator[Row]:
         ("ti2v", ["framewise_time"]),
     ):
         subject = load(kind, True)
-        runs = {"stock": stock(subject), "all": making(subject)}
+        runs = {"stock": stock(subject), "all": making(subject), "again": making(subject)}
         runs |= {name: making(load(kind, {name: False})) for name in names}
         taken = _in_turns(runs)
         yield Row(f"{kind}: share of stock with every part", taken["all"] / taken["stock"])
+        yield Row(f"{kind}: the same, measured again in the same rounds", taken["again"] / taken["stock"])
         for name in names:
             yield Row(f"{kind}: share of stock without {name}", taken[name] / taken["stock"])
 
