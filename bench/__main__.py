@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 
@@ -28,6 +29,7 @@ from bench import (
 )
 from bench.machine import describe
 from bench.table import save, show
+from router.engine.openmp import waiting as openmp
 
 FIGURES = {
     "boot": boot.measure,
@@ -60,6 +62,7 @@ def main() -> None:
     asked = parser.parse_args()
     if unknown := set(asked.names) - FIGURES.keys():
         parser.error(f"a figure is one of {', '.join(FIGURES)}, got {', '.join(sorted(unknown))}")
+    os.environ |= openmp(os.environ)  # as the engines have it
     for name in asked.names or ([] if asked.readme else FIGURES):
         machine = describe()
         figure = FIGURES[name]()

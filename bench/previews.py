@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import tempfile
 import time
@@ -18,7 +17,6 @@ JOB = "0" * 32
 
 
 def measure() -> Figure:
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the engines have it
     import torch
 
     from plugins.diffusers_backend.preview import WAN_2_1, WAN_2_1_BIAS, LatentMap

@@ -20,6 +20,7 @@ from registry import RegistryError
 from router import logs
 from router.cli.options import with_single_model
 from router.engine.device import devices, hold
+from router.engine.openmp import waiting
 from router.errors import BootError, RouterError
 from router.permissions import around, listed, open_to_all
 from router.settings import Settings
@@ -185,6 +186,4 @@ def _engine(device: str, settings: Settings) -> Child:
         Phase.DECODE: settings.stall_decode_seconds,
     }
     command = (*PYTHON, "router.engine", device, PARENT, BEATS, HUNG)
-    # OpenMP's threads wait by spinning, which costs a CPU engine a factor of six when anything else is busy.
-    patience = {"OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE")}
-    return Child(f"engine {device}", command, patience, stall)
+    return Child(f"engine {device}", command, waiting(os.environ), stall)

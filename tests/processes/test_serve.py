@@ -22,6 +22,8 @@ from conftest import data_url, png, with_image
 from patience import until
 from server import FRAMEGATE, ROOT, Server, free_port
 
+from router.engine.openmp import waiting
+
 pytestmark = pytest.mark.slow
 
 SMALL = "defaults: {width: 64, height: 64, num_frames: 5, frames_per_second: 8, steps: 20, negative_prompt: ''}"
@@ -48,6 +50,7 @@ def ask(server: Server, model: str, background: bool = True, **video: object) ->
 
 def test_a_request_goes_through_gunicorn_and_an_engine_process(serve: Serve, tmp_path: Path) -> None:
     server = serve(MODELS)
+    assert waiting(os.environ).items() <= server.engine().environ().items()
     part = ask(server, "any", background=False)["output"][0]["content"][0]
     (tmp_path / "a.mp4").write_bytes(server.fetch(part["video_url"]))
 
