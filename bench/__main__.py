@@ -8,6 +8,7 @@ import signal
 import sys
 
 from bench import (
+    ahead,
     boot,
     claim,
     copies,
@@ -44,6 +45,7 @@ FIGURES = {
     "nano": nano.measure,
     "onnx": onnx.measure,
     "fast": fast.measure,
+    "ahead": ahead.measure,
     "export": export.measure,
     "onnx_gpu": onnx_gpu.measure,
     "residency": residency.measure,

@@ -7,7 +7,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -43,7 +43,8 @@ class Worker:
         self._served = self._offering.begin()
         self._offered = time.monotonic()
         self._residency = Residency(system, device)
-        self._ahead = Ahead(system, self._id, self._residency, self._offer)
+        ahead = Ahead(system, self._id, self._residency, self._offer)
+        self._beside = ahead.preparing if system.settings.prepare_ahead else nullcontext
         self._job: str | None = None
         self.keeper = Keeper(system, self._state)
         self._sweeper = Sweeper(Retention(system))
@@ -97,7 +98,7 @@ class Worker:
             return False
         lease, job = claimed
         with self._working(lease, job):
-            Attempt(self._system, lease, job, self._loaded, self._beat, self._ahead.preparing).run()
+            Attempt(self._system, lease, job, self._loaded, self._beat, self._beside).run()
         return True
 
     def _take_up(self) -> None:
