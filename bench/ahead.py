@@ -9,10 +9,11 @@ from pathlib import Path
 from bench import serving
 from bench.table import Figure, Row
 from registry import Input
+from router.engine import encode
 from router.engine.worker import Worker
 from router.settings import Settings
 from router.system import System, assemble
-from router.values import Job, Task
+from router.values import Job, Status, Task
 
 ROUNDS, JOBS = 9, 8
 MODEL = "wan-nano-t2v"
@@ -45,16 +46,20 @@ def measure() -> Figure:
 def _system(data: Path, ahead: bool) -> System:
     file = data / "models.yaml"
     file.write_text(f"models: {{{MODEL}: {{backend: diffusers, source: 'embedded:{MODEL}'}}}}\n")
-    return assemble(Settings(data=data, models=file, prepare_ahead=ahead))
+    return assemble(Settings(data=data, models=file, prepare_ahead=ahead), plugins=[encode])
 
 
 def _seconds(system: System, worker: Worker, turn: int) -> float:
     given = frozenset({Input.TEXT})
-    for number in range(JOBS):
+    names = [f"{turn * JOBS + number:032x}" for number in range(JOBS)]
+    for number, name in enumerate(names):
         word = f"a red ball rolls to the right, {turn} {number}"
         task = Task(word, "blurred", 64, 64, 17, 8, 12, 3.0, None, 3.0, number, given)
-        system.jobs.add(Job(f"{turn * JOBS + number:032x}", "me", MODEL, task, created_at=time.time()))
+        system.jobs.add(Job(name, "me", MODEL, task, created_at=time.time()))
     started = time.perf_counter()
     while worker.run_one():
         pass
-    return time.perf_counter() - started
+    taken = time.perf_counter() - started
+    found = [system.jobs.get(name, "me") for name in names]
+    assert all(job is not None and job.status is Status.COMPLETED for job in found)
+    return taken
