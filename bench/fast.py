@@ -22,9 +22,8 @@ GUIDANCE = 3.0
 KINDS = {"t2v": ("t2v", False), "i2v": ("i2v", True), "ti2v": ("ti2v", True)}  # the model's, and whether with an image
 MOST_EAGER, MOST_COMPILED = 1 / 3, 1 / 4  # of the stock pipeline's time
 PROMPT, NEGATIVE = "a red ball rolls to the right", "blurred"
-OFF_ALONE = [
-    name for name, on in asdict(Switches()).items() if on and not name.endswith("_kernel")
-]  # those are a GPU's
+# what ends in _kernel is for a GPU
+OFF_ALONE = [name for name, on in asdict(Switches()).items() if on and not name.endswith("_kernel")]
 Make = Callable[[int], Any]  # of a video; the number makes its prompt a new one
 
 

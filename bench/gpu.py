@@ -31,13 +31,10 @@ def vaes() -> Figure | None:
 
 def toy(what: str) -> Figure:
     """Return a figure whose numbers mean nothing, by the code that makes the true one."""
-    from bench.card import figures
-    from bench.card.clock import Clock
-    from bench.card.shapes import TOY
+    from bench.card import clock, figures, shapes
 
-    clock = Clock("cpu", side=64, calibration=0.01, rounds=1)
-    rows = tuple(getattr(figures, what)(TOY, clock))
-    return Figure(f"gpu_{what}", f"A CHECK OF THE CODE AT TOY SIZE, NO FIGURES: {TITLES[what]}", rows)
+    rows = tuple(getattr(figures, what)(shapes.TOY, clock.TOY))
+    return Figure(f"gpu_{what}", f"{shapes.NO_FIGURES}: {TITLES[what]}", rows)
 
 
 def _measured(what: str) -> Figure | None:

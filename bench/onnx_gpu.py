@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.card.shapes import TEXT_TOKENS, TOY, WAN_1_3B, WAN_5B, Dit
+from bench.card.shapes import NO_FIGURES, TEXT_TOKENS, TOY, WAN_1_3B, WAN_5B, Dit
 from bench.export import write_random
 from bench.table import Figure, Row
 
@@ -31,11 +31,14 @@ def measure() -> Figure | None:
     from bench.card.clock import Clock
 
     os.environ["ORT_ENABLE_ATTENTION_KERNEL_DEBUG_INFO"] = "1"
-    clock = Clock(DEVICE, rounds=ROUNDS)
+    clock, rows = Clock(DEVICE, rounds=ROUNDS), list[Row]()
+    for name, dit in MODELS.items():
+        rows += _model(name, dit, "bf16", clock)
+        torch.cuda.empty_cache()  # what PyTorch keeps, ONNX Runtime cannot have
     return Figure(
         "onnx_gpu",
         "one DiT forward at 832x480 and 81 frames, bf16, random weights",
-        tuple(row for name, dit in MODELS.items() for row in _model(name, dit, "bf16", clock)),
+        tuple(rows),
         (
             f"medians of {ROUNDS} rounds, in turns; {torch.cuda.get_device_name()}, PyTorch {torch.__version__}",
             f"rate: FLOP of the model a second, of those of products of {clock.side} x {clock.side} bf16 matrices "
@@ -46,11 +49,9 @@ def measure() -> Figure | None:
 
 def toy() -> Figure:
     """Return a figure whose numbers mean nothing, by the code that makes the true one."""
-    from bench.card.clock import Clock
+    from bench.card import clock
 
-    clock = Clock("cpu", side=64, calibration=0.01, rounds=1)
-    rows = tuple(_model("toy", TOY.dits["toy"], "fp32", clock))
-    return Figure("onnx_gpu", "A CHECK OF THE CODE AT TOY SIZE, NO FIGURES", rows)
+    return Figure("onnx_gpu", NO_FIGURES, tuple(_model("toy", TOY.dits["toy"], "fp32", clock.TOY)))
 
 
 def _model(name: str, dit: Dit, dtype: str, clock: Clock) -> Iterator[Row]:

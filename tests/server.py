@@ -78,15 +78,17 @@ class Server:
 
     def children(self, word: str) -> list[psutil.Process]:
         """Return the processes that it has started whose command has this word."""
-        return [child for child in psutil.Process(self.process.pid).children() if word in command(child)]
+        return children(word, psutil.Process(self.process.pid))
 
     def engine(self) -> psutil.Process:
-        """Return its engine, when there is one."""
-        return self.until(lambda: self.children("router.engine"))[0]
+        """Return its one engine, when there is one."""
+        (engine,) = self.until(lambda: self.children("router.engine"))
+        return engine
 
     def master(self) -> psutil.Process:
         """Return gunicorn's first process, whose children are the web workers."""
-        return self.until(lambda: self.children("gunicorn"))[0]
+        (master,) = self.until(lambda: self.children("gunicorn"))
+        return master
 
     def stop(self) -> float:
         """Stop it and return how many seconds that took."""
@@ -96,12 +98,16 @@ class Server:
         return time.monotonic() - started
 
 
-def command(process: psutil.Process) -> str:
-    """Return the command line of a process: empty if it has just ended."""
-    try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
-        return ""
+def children(word: str, parent: psutil.Process) -> list[psutil.Process]:
+    """Return the children of a process whose command has this word; one that has just ended has no command."""
+
+    def command(child: psutil.Process) -> str:
+        try:
+            return " ".join(child.cmdline())
+        except psutil.Error:
+            return ""
+
+    return [child for child in parent.children() if word in command(child)]
 
 
 def free_port() -> int:

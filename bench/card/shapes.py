@@ -67,6 +67,7 @@ def _dit(heads: int, head: int, wide: int, layers: int, channels: int, text: int
 
 WAN_1_3B = _dit(12, 128, 8960, 30, 16)
 WAN_5B = _dit(24, 128, 14336, 30, 48)
+WAN_14B = _dit(40, 128, 13824, 40, 16)
 VAE_2_2 = {
     "base_dim": 160,
     "decoder_base_dim": 256,
@@ -83,12 +84,13 @@ TRUE = Shapes(
     {
         "1.3B, 832x480x81": Dit(WAN_1_3B, (21, 60, 104), 84),
         "5B, 1280x704x121": Dit(WAN_5B, (31, 44, 80), 86),
-        "14B, 832x480x81": Dit(_dit(40, 128, 13824, 40, 16), (21, 60, 104), 88),
+        "14B, 832x480x81": Dit(WAN_14B, (21, 60, 104), 88),
     },
     {"VAE 2.1, 832x480x81": Vae({}, (16, 21, 60, 104)), "VAE 2.2, 1280x704x121": Vae(VAE_2_2, (48, 31, 44, 80))},
     (5, 30, 52),
 )
 SMALL_VAE = {"base_dim": 16, "dim_mult": [1, 1, 2, 2], "num_res_blocks": 1}
+NO_FIGURES = "A CHECK OF THE CODE AT TOY SIZE, NO FIGURES"  # the title of what is made with these
 TOY = Shapes(
     {"toy": Dit(_dit(2, 32, 128, 3, 16, 64), (3, 8, 8), 0)},
     {

@@ -14,6 +14,7 @@ from contract import Contract, closed
 from flask.testing import FlaskClient
 from hub import Hub, use
 from patience import until
+from server import children
 
 from router.engine.worker import Worker
 from router.errors import EngineError
@@ -112,7 +113,7 @@ def test_a_download_that_died_fails_its_job_and_is_seen_no_more(
     hub.slow = {BIG}
     job = ask(client)
     half(system, job)
-    [child] = [each for each in psutil.Process().children() if "router.download" in " ".join(each.cmdline())]
+    [child] = children("router.download", psutil.Process())
     os.kill(child.pid, signal.SIGKILL)
 
     until(lambda: system.jobs.get(job, "local").status is Status.FAILED)

@@ -11,7 +11,7 @@ from server import Server, serve, serve_in
 __all__ = ["serve"]
 HERE = Path(__file__).parent
 SMALL = "defaults: {width: 64, height: 64, num_frames: 5, frames_per_second: 8, steps: 4, negative_prompt: ''}"
-LIMITS = "limits: {pixels: 921600, frames: 49, steps: 100}"
+LIMITS = "limits: {pixels: 921600, frames: 121, steps: 100}"
 MODELS = f"""
 models:
   good: {{backend: still, modality: t2v, {SMALL}}}

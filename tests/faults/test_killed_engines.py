@@ -34,6 +34,7 @@ def test_an_engine_killed_while_it_decodes(server: Server) -> None:
     shut_gate(server)
     job = ask(server, "faulty", "held frame")
     at_gate(server)
+    in_phase(server, job, "decode")
     kill_engine(server)
     open_gate(server)
 
@@ -44,8 +45,9 @@ def test_an_engine_killed_while_it_decodes(server: Server) -> None:
 
 def test_an_engine_killed_while_it_encodes(server: Server) -> None:
     shut_gate(server)
-    job = ask(server, "faulty", "held frame", width=640, height=480, num_frames=49)
+    job = ask(server, "faulty", "held frame", width=320, height=240, num_frames=121)  # more than the encoder keeps
     at_gate(server)
+    server.until(lambda: [part for part in videos(server, job).glob("1.part.mp4") if part.stat().st_size > 10_000])
     assert attempts(server, job) == ["1.part.mp4"]
     kill_engine(server)
     open_gate(server)

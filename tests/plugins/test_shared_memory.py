@@ -14,6 +14,7 @@ import pytest
 from conftest import Exports
 from driving import I2V, T2V, TI2V, load, picture, run, spec, task, video
 
+from bench.card.shapes import VAE_2_2, WAN_5B, WAN_14B
 from plugins import diffusers_backend, onnx_backend
 from registry import Input, Modality
 from router import LoadFailed
@@ -115,20 +116,14 @@ def test_what_comes_back_from_the_host_is_as_it_was(family: Path) -> None:
     assert np.array_equal(video(run(model, again, asked(T2V))), before)
 
 
-# Each published transformer as config.json has it, and what else its repository holds; WAN.md, 1.2 and 1.3.
-WAN_14B = {"num_attention_heads": 40, "attention_head_dim": 128, "ffn_dim": 13824, "num_layers": 40, "text_dim": 4096}
-WAN_5B = {"num_attention_heads": 24, "attention_head_dim": 128, "ffn_dim": 14336, "num_layers": 30, "text_dim": 4096}
+# What each published repository holds; WAN.md, 1.2 and 1.3.
 TRUE_SIZES = {
-    "t2v-a14b": [{**WAN_14B, "in_channels": 16, "out_channels": 16}] * 2,
-    "i2v-a14b": [{**WAN_14B, "in_channels": 36, "out_channels": 16}] * 2,
-    "ti2v-5b": [{**WAN_5B, "in_channels": 48, "out_channels": 48}],
+    "t2v-a14b": [WAN_14B] * 2,
+    "i2v-a14b": [{**WAN_14B, "in_channels": 36}] * 2,
+    "ti2v-5b": [WAN_5B],
 }
 UMT5_XXL = 5_680_910_336  # parameters
 VAE_2_1: dict[str, Any] = {}  # what the class has by itself
-VAE_2_2 = {
-    **{"base_dim": 160, "decoder_base_dim": 256, "z_dim": 48, "is_residual": True, "scale_factor_spatial": 16},
-    **{"in_channels": 12, "out_channels": 12, "patch_size": 2, "latents_mean": [0.0] * 48, "latents_std": [1.0] * 48},
-}
 
 
 def card(folder: Path, monkeypatch: pytest.MonkeyPatch, **budgets: str) -> PartPool:

@@ -16,6 +16,7 @@ import psutil
 import pytest
 from hub import COMMIT, Hub, use
 from patience import until
+from server import children
 
 from router.download import begun, fetching, places, snapshot
 from router.errors import DiskFull, DownloadFailed, EngineError, JobCancelled
@@ -87,8 +88,8 @@ def halfway(fetch: Fetch) -> int:
     return fetch.seen[-1][0]
 
 
-def children() -> list[psutil.Process]:
-    return [each for each in psutil.Process().children() if "router.download" in " ".join(each.cmdline())]
+def downloads() -> list[psutil.Process]:
+    return children("router.download", psutil.Process())
 
 
 def unfinished() -> list[Path]:
@@ -125,7 +126,7 @@ def test_everybody_sees_a_download_until_it_ends_or_dies(hub: Hub) -> None:
     halfway(fetch)
 
     assert fetching(REPO).percent == 50
-    os.kill(children()[0].pid, signal.SIGKILL)
+    os.kill(downloads()[0].pid, signal.SIGKILL)
     assert "its process ended with -9" in fetch.failure()
     assert (fetching(REPO), begun(REPO)) == (None, True)
 
@@ -204,7 +205,7 @@ def test_a_killed_download_goes_on_with_the_next_try(hub: Hub) -> None:
     hub.slow = {BIG, OTHER}
     fetch = Fetch()
     halfway(fetch)
-    os.kill(children()[0].pid, signal.SIGKILL)
+    os.kill(downloads()[0].pid, signal.SIGKILL)
     fetch.failure()
     hub.go.set()
 
@@ -270,7 +271,7 @@ def test_a_job_can_be_cancelled_while_the_hub_hangs(hub: Hub, monkeypatch: pytes
     fetch.cancelled.set()
 
     assert isinstance(fetch.end().error, JobCancelled)
-    assert children() == []
+    assert downloads() == []
     assert fetching(REPO) is None
 
 
