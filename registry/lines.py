@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -20,6 +21,9 @@ Where = tuple[str | int, ...]
 
 MOST_BYTES = 1 << 20
 MOST_DEPTH = 12
+
+# libyaml's parser gives the same events in a fiftieth of the time, where PyYAML was built with it
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
 _INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
@@ -53,9 +57,16 @@ class Document:
 
 def parse(text: str, path: Path) -> Document:
     """Return the document of `text`, which is or was in `path`; raise `RegistryError` if it is not YAML."""
+    try:
+        return _parsed(text, path, LOADER)
+    except RegistryError:
+        return _parsed(text, path, yaml.SafeLoader)  # names the line and the reason better than libyaml
+
+
+def _parsed(text: str, path: Path, loader: Any) -> Document:
     document = Document(str(path), lines={(): 1})
     try:
-        document.data = _Builder(document, text).build()
+        document.data = _Builder(document, text, loader).build()
     except _Bad as error:
         raise _unreadable(path, str(error), error.line) from error
     except yaml.MarkedYAMLError as error:
@@ -101,9 +112,9 @@ class _Bad(Exception):
 class _Builder:
     """Builds plain values from the parser's events; nothing else of YAML ever comes to life."""
 
-    def __init__(self, document: Document, text: str) -> None:
+    def __init__(self, document: Document, text: str, loader: Any) -> None:
         self.document = document
-        self.events: Iterator[yaml.Event] = yaml.parse(text, Loader=yaml.SafeLoader)
+        self.events: Iterator[yaml.Event] = yaml.parse(text, Loader=loader)
 
     def build(self) -> object:
         next(self.events)  # the stream starts
@@ -125,7 +136,7 @@ class _Builder:
         if isinstance(event, yaml.SequenceStartEvent):
             return self._sequence(where)
         assert isinstance(event, yaml.ScalarEvent)
-        return _plain(event.value) if event.style is None else _readable(event)
+        return _readable(event) if event.style else _plain(event.value)
 
     def _mapping(self, where: Where) -> dict[str, object]:
         mapping: dict[str, object] = {}

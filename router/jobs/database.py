@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, create_engine, event, insert, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from router.errors import BootError
@@ -70,23 +70,36 @@ class Database:
                     f"{self.path} is of a newer Framegate (revision {revision}, this one knows {tables.HEAD}): "
                     "use that one, or another data folder"
                 )
-            if revision != tables.HEAD:
-                self._upgrade()
+            if revision is None:
+                with self.write() as connection:
+                    _create(connection)
+            elif revision != tables.HEAD:
+                with self.write() as connection:
+                    upgrade(connection)
 
     def _revision(self) -> str | None:
         with self.read() as connection:
             known = connection.execute(text("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'")).first()
             return connection.execute(text("SELECT version_num FROM alembic_version")).scalar() if known else None
 
-    def _upgrade(self) -> None:
-        from alembic import command
-        from alembic.config import Config
 
-        config = Config()
-        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-        with self.write() as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+def upgrade(connection: Connection) -> None:
+    """Bring a store of any revision, or an empty one, to the newest by the migrations."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def _create(connection: Connection) -> None:
+    """Make a new store as the newest migration leaves it, in a fifth of the time and without Alembic."""
+    tables.metadata.create_all(connection, checkfirst=False)
+    connection.execute(insert(tables.turns).values(n=0))
+    connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
+    connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": tables.HEAD})
 
 
 def _open(path: Path) -> Engine:

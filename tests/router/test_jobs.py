@@ -11,10 +11,12 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from sqlalchemy import Engine, create_engine, inspect, text
 
 from registry import Input
 from router.errors import BootError, QueueFull
 from router.jobs import Database, EngineStore, JobStore, Offer
+from router.jobs.database import upgrade
 from router.jobs.rows import job_row
 from router.jobs.tables import HEAD, metadata
 from router.values import Artifact, EngineState, Failure, Job, Lease, Phase, Progress, Status, Task
@@ -346,18 +348,32 @@ def test_an_engine_that_stops_in_good_order_looks_lost_at_once(tmp_path: Path) -
     assert [engine.age >= 30 for engine in engines.seen()] == [True]
 
 
-def test_the_migrations_make_the_tables_that_the_code_expects(tmp_path: Path) -> None:
-    from sqlalchemy import create_engine, inspect
-
+def test_a_new_store_is_what_the_migrations_make(tmp_path: Path) -> None:
     Database(tmp_path / "jobs.sqlite")
-    found = inspect(create_engine(f"sqlite:///{tmp_path / 'jobs.sqlite'}"))
+    migrated = create_engine(f"sqlite:///{tmp_path / 'migrated.sqlite'}")
+    with migrated.begin() as connection:
+        upgrade(connection)
 
-    assert set(found.get_table_names()) == {*metadata.tables, "alembic_version"}
-    for table in metadata.tables.values():
-        assert [column["name"] for column in found.get_columns(table.name)] == [column.name for column in table.c]
-        assert {index["name"] for index in found.get_indexes(table.name)} >= {index.name for index in table.indexes}
+    created = create_engine(f"sqlite:///{tmp_path / 'jobs.sqlite'}")
+    assert set(inspect(created).get_table_names()) == {*metadata.tables, "alembic_version"}
+    for table in metadata.tables:
+        for ask in ("get_columns", "get_pk_constraint"):
+            assert repr(getattr(inspect(created), ask)(table)) == repr(getattr(inspect(migrated), ask)(table)), table
+    # unique columns have an index, autoincrement a row in sqlite_sequence, turns its one row
+    for query in (
+        "SELECT name, tbl_name, sql FROM sqlite_master WHERE type = 'index' ORDER BY name",
+        "SELECT name FROM sqlite_master WHERE sql LIKE '%AUTOINCREMENT%' ORDER BY name",
+        "SELECT n FROM turns",
+        "SELECT version_num FROM alembic_version",
+    ):
+        assert rows(created, query) == rows(migrated, query), query
     newest = sorted(Path(__file__).parents[2].glob("router/jobs/migrations/versions/*.py"))[-1]
     assert newest.name.startswith(HEAD)
+
+
+def rows(engine: Engine, query: str) -> list[tuple[object, ...]]:
+    with engine.connect() as connection:
+        return [tuple(row) for row in connection.execute(text(query))]
 
 
 def _open(folder: Path) -> None:
