@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from driving import T2V, load, run, spec, task, video
+from likeness import require_same
 
 from plugins.diffusers_backend.fast.switches import OFF
 from registry import Modality
@@ -174,8 +175,6 @@ def test_what_the_options_name_is_not_measured() -> None:
 
 
 def test_flash_attention_4_is_ours_and_makes_the_same_video(family: Any, pool: Any, flash_4: None) -> None:
-    import numpy as np
-
     without, using = (spec(family / T2V, Modality.T2V, {"attention": name}) for name in ("native", "flash_4"))
     loaded = load(using, pool)
     network = loaded.networks["transformer"]
@@ -184,7 +183,7 @@ def test_flash_attention_4_is_ours_and_makes_the_same_video(family: Any, pool: A
     made, expected = (
         video(run(model, each, task())) for model, each in ((using, loaded), (without, load(without, pool)))
     )
-    assert np.abs(made.astype(int) - expected).max() <= 1
+    require_same(made, expected)
 
 
 def test_flash_attention_4_keeps_the_rules_of_custom_operations(flash_4: None) -> None:

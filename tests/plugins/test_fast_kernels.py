@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from server import ROOT
 
 from plugins.diffusers_backend.fast.switches import Switches
 
@@ -20,11 +15,8 @@ pytestmark = pytest.mark.slow
 torch = pytest.importorskip("torch")
 pytest.importorskip("triton")
 
-from plugins.diffusers_backend.fast.kernels import operations, pictures, source  # noqa: E402
-
-ENVIRON = {**os.environ, "PYTHONPATH": str(ROOT)}
-# relative in the 2-norm; the interpreter cuts bf16 off where a GPU rounds it
-ROUNDING = {"torch.float32": 1e-6, "torch.float16": 6e-4, "torch.bfloat16": 1e-2}
+from bench.card import kernels  # noqa: E402
+from plugins.diffusers_backend.fast.kernels import operations  # noqa: E402
 
 
 def random(seed: int, *shape: int, dtype: Any = torch.float32) -> Any:
@@ -38,19 +30,14 @@ def off(got: Any, expected: Any) -> float:
 
 
 def test_the_kernels_give_what_pytorch_gives() -> None:
-    script = Path(__file__).with_name("interpreted.py")
-    done = subprocess.run(
-        [sys.executable, str(script)], cwd=ROOT, env=ENVIRON, capture_output=True, text=True, check=False
-    )
+    errors = kernels.interpreted()
 
-    assert done.returncode == 0, done.stderr
-    errors = json.loads(done.stdout)
     assert errors.keys() == {"norm_and_turn", "add_and_norm", "norm", "pad"}
     assert not any(errors["pad"].values())  # it only moves bits
     for kernel, found in errors.items():
-        assert found.keys() == ROUNDING.keys()
+        assert found.keys() == kernels.ROUNDING.keys()
         for dtype, error in found.items():
-            assert error < ROUNDING[dtype], f"{kernel} in {dtype}"
+            assert error < kernels.ROUNDING[dtype], f"{kernel} in {dtype}"
 
 
 def test_operations_keep_the_rules_of_pytorchs_custom_ones() -> None:
@@ -73,33 +60,12 @@ def test_operations_keep_the_rules_of_pytorchs_custom_ones() -> None:
 def test_the_kernels_compile_for_gpus_that_are_not_here(
     capability: int, width: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import triton
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
-
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    block, number = triton.next_power_of_2(width), {"epsilon": "fp32", "width": "i32"}
-    turn = dict.fromkeys(("x", "weight", "out"), "*bf16") | dict.fromkeys(("cosines", "sines"), "*fp32") | number
-    turn |= dict.fromkeys(("row_stride", "tokens"), "i32")
-    add = (
-        dict.fromkeys(("x", "y", "kept", "out"), "*bf16") | dict.fromkeys(("gate", "weight", "bias"), "*fp32") | number
-    )
-    add |= dict.fromkeys(("group_size", "groups", "gate_stride", "weight_stride", "bias_stride"), "i32")
-    norm = dict.fromkeys(("x", "gamma", "out"), "*fp32") | dict.fromkeys(("pixels", "channels"), "i32")
-    pad = dict.fromkeys(pictures._pad.arg_names, "i32") | dict.fromkeys(("x", "past", "out"), "*bf16")
-    rows, picture = pictures._tile(width // 8)
-    tile = {"rows": rows, "block_size": picture}
-    for kernel, signature, constants in (
-        (pictures._norm, norm | {"scale": "fp32"}, {"silu": True, **tile}),
-        (pictures._pad, pad, {"has_past": True, **tile}),
-        (source._norm_and_turn, turn, {"half": 64, "block_size": block}),
-        (source._add_and_norm, add, {"has_y": True, "has_gate": True, "has_norm": True, "block_size": block}),
-    ):
-        signature |= dict.fromkeys(constants, "constexpr")
-        code = ASTSource(kernel, {name: signature[name] for name in kernel.arg_names}, constants)
-        target = GPUTarget("cuda", capability, 32)
-        made = triton.compile(code, target=target, options={"num_warps": source._warps(block)})
-        assert made.asm["cubin"]
+
+    made = kernels.compiled(capability, width)
+
+    assert len(made) == 4
+    assert all(made.values())
 
 
 @pytest.fixture

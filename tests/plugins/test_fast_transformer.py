@@ -12,7 +12,7 @@ from plugins.diffusers_backend.fast.switches import OFF, Switches
 
 pytestmark = pytest.mark.slow
 
-BOUND = 1e-5  # relative, in the 2-norm, in fp32
+BOUND = 1.3e-6  # relative, in the 2-norm, in fp32: three times what was seen on processors with and without AVX
 ALONE = replace(OFF, transformer=True)
 
 

@@ -12,7 +12,7 @@ from plugins.diffusers_backend.fast.switches import OFF, Switches
 
 pytestmark = pytest.mark.slow
 
-BOUND = 2e-5  # of values in -1...1, in fp32; a step of uint8 is 8e-3
+BOUND = 1.2e-5  # of values in -1...1, in fp32: three times what was seen; a step of uint8 is 8e-3
 PARTS = (
     ("convolution",),
     ("norm",),

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from conftest import Exports
 from driving import I2V, T2V, TI2V, load, picture, run, spec, task, video
+from likeness import require_same
 
 from registry import Input, Modality, ModelSpec
 from router import LoadFailed, NumericalError
@@ -58,7 +59,7 @@ def test_its_videos_are_those_of_diffusers(exports: Exports, family: Path, pool:
     expected = video(run(plain, load(plain, pool), asked))
     got = made(graphs(exports[name], modality), pool, asked)
 
-    assert psnr(got, expected) > 50
+    require_same(got, expected)
 
 
 def test_an_engine_that_runs_both_backends_holds_text_encoder_and_vae_once(
@@ -329,8 +330,3 @@ def test_numbers_that_are_not_finite_are_said(exports: Exports, pool: Any) -> No
 
     with pytest.raises(NumericalError, match="not finite in 4 steps"):
         backend.generate(model, loaded, task(), lambda *_: None)
-
-
-def psnr(got: np.ndarray, expected: np.ndarray) -> float:
-    error = np.square(got.astype(float) - expected.astype(float)).mean()
-    return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))

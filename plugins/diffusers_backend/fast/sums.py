@@ -22,7 +22,7 @@ def weights_of(scheduler: Any, steps: int) -> torch.Tensor | None:
 
     A row is that of the latents after a step. None for schedulers that add noise, clip, or are not known to do neither.
     """
-    if type(scheduler) is not UniPCMultistepScheduler or scheduler.config.thresholding:
+    if not isinstance(scheduler, UniPCMultistepScheduler) or scheduler.config.thresholding:
         return None
     scheduler.set_timesteps(steps)
     units = torch.eye(1 + len(scheduler.timesteps), dtype=torch.float64).unsqueeze(1)

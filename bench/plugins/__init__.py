@@ -1,0 +1,1 @@
+"""Backends and listeners that exist for the benches alone."""

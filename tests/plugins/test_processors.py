@@ -1,0 +1,34 @@
+"""The comparisons with a reference again, by the instructions of other processors than this one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from server import ROOT
+
+pytestmark = pytest.mark.slow
+
+REFERENCES = (
+    "tests/plugins/test_diffusers_backend.py::test_frames_are_those_of_the_stock_pipeline",
+    "tests/plugins/test_fast_transformer.py::test_the_velocity_is_that_of_the_stock_model",
+    "tests/plugins/test_onnx_loading.py::test_its_videos_are_those_of_diffusers",
+)
+
+
+@pytest.mark.parametrize("capability", ["default", "avx2"])
+def test_what_is_made_is_the_references_by_other_instructions_too(capability: str) -> None:
+    """`default` is without AVX; what PyTorch takes here by itself, the tests themselves have seen."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", *REFERENCES],
+        cwd=ROOT,
+        env={**os.environ, "ATEN_CPU_CAPABILITY": capability},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert " passed" in done.stdout
