@@ -1,4 +1,7 @@
-"""`python -m bench [NAME ...] [--readme]`: measure, print, save, and tell the READMEs."""
+"""`python -m bench [NAME ...] [--readme]`: measure, print, save, and tell the READMEs.
+
+`python -m bench card` is the run on a GPU, with options of its own.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,6 @@ from bench import (
     copies,
     export,
     fast,
-    gpu,
     load,
     nano,
     onnx,
@@ -50,21 +52,22 @@ FIGURES = {
     "onnx_gpu": onnx_gpu.measure,
     "residency": residency.measure,
     "copies": copies.measure,
-    "gpu_kernels": gpu.kernels,
-    "gpu_models": gpu.models,
-    "gpu_vaes": gpu.vaes,
 }
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers are stopped too
+    os.environ |= openmp(os.environ)  # as the engines have it
+    if sys.argv[1:2] == ["card"]:
+        from bench.card.run import main as run_on_card
+
+        sys.exit(run_on_card(sys.argv[2:]))
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure a whole server.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(FIGURES)} [default: all]")
     parser.add_argument("--readme", action="store_true", help="write what was saved into the READMEs; alone: only that")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers are stopped too
     asked = parser.parse_args()
     if unknown := set(asked.names) - FIGURES.keys():
         parser.error(f"a figure is one of {', '.join(FIGURES)}, got {', '.join(sorted(unknown))}")
-    os.environ |= openmp(os.environ)  # as the engines have it
     for name in asked.names or ([] if asked.readme else FIGURES):
         machine = describe()
         figure = FIGURES[name]()

@@ -21,25 +21,30 @@ WORDS = {True: "prepared ahead", False: "one after the other"}
 
 
 def measure() -> Figure:
-    with serving.folder() as one, serving.folder() as other:
-        systems = {True: _system(one, True), False: _system(other, False)}
-        workers = {ahead: Worker(system, "cpu") for ahead, system in systems.items()}
-        taken: dict[bool, list[float]] = {ahead: [] for ahead in workers}
-        for turn in range(ROUNDS + 1):
-            for ahead, worker in workers.items():
-                taken[ahead].append(_seconds(systems[ahead], worker, turn))
-    middle = {ahead: statistics.median(seconds[1:]) for ahead, seconds in taken.items()}
     return Figure(
         "ahead",
         f"{JOBS} queued videos of {MODEL}, 64x64, 17 frames, 12 steps, each with a prompt of its own",
-        (
-            *(Row(WORDS[ahead], 1000 * seconds / JOBS, "ms a video") for ahead, seconds in middle.items()),
-            Row("prepared ahead / one after the other", middle[True] / middle[False]),
-        ),
+        compared("cpu", ROUNDS),
         (
             f"medians of {ROUNDS} rounds in turns; on a CPU decoding, writing and encoding prompts share the cores, "
             "and a text encoder of toy size is a small part of a video",
         ),
+    )
+
+
+def compared(device: str, rounds: int, jobs: int = JOBS) -> tuple[Row, ...]:
+    """Return the milliseconds of a video both ways on `device`, medians of `rounds` of `jobs`, and their ratio."""
+    with serving.folder() as one, serving.folder() as other:
+        systems = {True: _system(one, True), False: _system(other, False)}
+        workers = {ahead: Worker(system, device) for ahead, system in systems.items()}
+        taken: dict[bool, list[float]] = {ahead: [] for ahead in workers}
+        for number in range(rounds + 1):
+            for ahead, worker in workers.items():
+                taken[ahead].append(_seconds(systems[ahead], worker, number, jobs))
+    middle = {ahead: statistics.median(seconds[1:]) for ahead, seconds in taken.items()}
+    return (
+        *(Row(WORDS[ahead], 1000 * seconds / jobs, "ms a video") for ahead, seconds in middle.items()),
+        Row("prepared ahead / one after the other", middle[True] / middle[False]),
     )
 
 
@@ -49,9 +54,9 @@ def _system(data: Path, ahead: bool) -> System:
     return assemble(Settings(data=data, models=file, prepare_ahead=ahead), plugins=[encode])
 
 
-def _seconds(system: System, worker: Worker, turn: int) -> float:
+def _seconds(system: System, worker: Worker, turn: int, jobs: int) -> float:
     given = frozenset({Input.TEXT})
-    names = [f"{turn * JOBS + number:032x}" for number in range(JOBS)]
+    names = [f"{turn * jobs + number:032x}" for number in range(jobs)]
     for number, name in enumerate(names):
         word = f"a red ball rolls to the right, {turn} {number}"
         task = Task(word, "blurred", 64, 64, 17, 8, 12, 3.0, None, 3.0, number, given)

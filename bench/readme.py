@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench.table import RESULTS, Figure, Row, load, number
+from bench.table import RESULTS, Figure, Row, load, number, remarks
 
 BENCH = Path(__file__).with_name("README.md")
 ROOT = Path(__file__).parents[1] / "README.md"
@@ -21,25 +22,21 @@ def write(names: Iterable[str], bench: Path = BENCH, root: Path = ROOT, results:
 
 
 def _section(figure: Figure, machine: dict[str, Any]) -> str:
-    notes = "; ".join([*figure.notes, _machine(machine)])
+    notes = "; ".join([*figure.notes, *remarks(figure), _machine(machine)])
     return f"### {figure.name}: {figure.title}\n\n{_table(figure.rows)}\n\n{notes}"
 
 
 def _summary(saved: list[tuple[Figure, dict[str, Any]]]) -> str:
     rows = []
     for figure, _ in saved:
-        rows += [
-            Row(f"{figure.name}: {row.what}", row.value, row.unit, row.target) for row in figure.rows if row.target
-        ]
+        rows += [replace(row, what=f"{figure.name}: {row.what}") for row in figure.rows if row.wanted]
     machines = dict.fromkeys(_machine(machine, moment=False) for _, machine in saved)
     return f"{_table(rows)}\n\nOn {'; '.join(machines)}."
 
 
 def _table(rows: Iterable[Row]) -> str:
     lines = ["| | measured | target |", "|---|---:|---:|"]
-    for row in rows:
-        target = f"< {number(row.target, row.unit)}" if row.target is not None else ""
-        lines.append(f"| {row.what} | {number(row.value, row.unit)} | {target} |")
+    lines += [f"| {row.what} | {number(row.value, row.unit)} | {row.wanted} |" for row in rows]
     return "\n".join(lines)
 
 

@@ -50,13 +50,17 @@ class Client:
     def get(self, path: str) -> tuple[int, bytes]:
         return self._exchange("GET", path)
 
+    def send(self, method: str, path: str) -> tuple[int, bytes]:
+        """Send a request without a body, such as a cancel."""
+        return self._exchange(method, path)
+
     def post(self, body: bytes) -> tuple[int, bytes]:
         """Send `POST /v1/responses`."""
         return self._exchange("POST", "/v1/responses", body)
 
-    def make(self, model: str, what: Any = "a red ball") -> dict[str, Any]:
+    def make(self, model: str, what: Any = "a red ball", **more: Any) -> dict[str, Any]:
         """Return the finished response for a prompt; end the bench if the server says anything else."""
-        status, said = self.post(request(model, what))
+        status, said = self.post(request(model, what, **more))
         answer: dict[str, Any] = json.loads(said)
         if status != 200:
             sys.exit(f"{model} answered {status}: {answer}")
@@ -81,14 +85,14 @@ def folder() -> Iterator[Path]:
 
 
 @contextmanager
-def server(models: str | None = None, **settings: object) -> Iterator[Server]:
-    """Run `framegate serve` on the CPU; yield it when its engine is ready.
+def server(models: str | None = None, device: str = "cpu", **settings: object) -> Iterator[Server]:
+    """Run `framegate serve` on `device`; yield it when its engine is ready.
 
     `models` is the text of a models file, None for the one that comes with the package; `settings` are named
     as in `router.settings`.
     """
     port = free_port()
-    command = ("-c", "from router.cli import main; main()", "serve", "--device", "cpu", "--port", str(port))
+    command = ("-c", "from router.cli import main; main()", "serve", "--device", device, "--port", str(port))
     with folder() as data, _running(command, environ(data, models, **settings), port, data, "/readyz") as running:
         yield running
 
@@ -114,7 +118,8 @@ def environ(data: Path, models: str | None = None, **settings: object) -> dict[s
     if models is not None:
         file.write_text(models)
     given = {"data": data, "models": file, **settings}
-    return ours | {"PYTHONPATH": str(ROOT)} | {f"FRAMEGATE_{name.upper()}": str(value) for name, value in given.items()}
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    return ours | {"PYTHONPATH": path} | {f"FRAMEGATE_{name.upper()}": str(value) for name, value in given.items()}
 
 
 def free_port() -> int:

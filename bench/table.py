@@ -13,22 +13,37 @@ RESULTS = Path(__file__).parent / "results"
 
 @dataclass(frozen=True)
 class Row:
-    """One number; `target` is what it should stay below, None where it only explains another."""
+    """One number, which should be below `target`, or at least `least`; without either it explains another."""
 
     what: str
     value: float
     unit: str = ""
     target: float | None = None
+    least: float | None = None
+
+    @property
+    def missed(self) -> bool:
+        above = self.target is not None and self.value >= self.target
+        return above or (self.least is not None and self.value < self.least)
+
+    @property
+    def wanted(self) -> str:
+        """Return the bound in words, empty without one."""
+        if self.least is not None:
+            return f"at least {number(self.least, self.unit)}"
+        return "" if self.target is None else f"< {number(self.target, self.unit)}"
 
 
 @dataclass(frozen=True)
 class Figure:
-    """What one module of this package measured."""
+    """What one module of this package measured; `failures` are checks that raised, `skipped` those not run."""
 
     name: str
     title: str
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
+    failures: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
 
 
 def spread(what: str, seconds: Sequence[float], **targets: float) -> tuple[Row, ...]:
@@ -47,19 +62,28 @@ def quantile(values: Sequence[float], q: float) -> float:
 
 def show(figure: Figure) -> None:
     print(f"\n{figure.name}: {figure.title}")
-    width = max(len(row.what) for row in figure.rows)
+    width = max((len(row.what) for row in figure.rows), default=0)
     for row in figure.rows:
-        target = f"target < {number(row.target, row.unit)}" if row.target is not None else ""
+        target = f"target {row.wanted}" if row.wanted else ""
         print(f"  {row.what:<{width}}  {number(row.value, row.unit):>12}  {target}".rstrip())
-    for note in figure.notes:
+    for note in (*figure.notes, *remarks(figure)):
         print(f"  {note}")
 
 
+def remarks(figure: Figure) -> tuple[str, ...]:
+    """Return what a reader must know of a figure that is not whole."""
+    return (*(f"FAILED: {each}" for each in figure.failures), *(f"not run: {each}" for each in figure.skipped))
+
+
 def save(figure: Figure, machine: dict[str, Any], folder: Path = RESULTS) -> None:
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     rows = [{**asdict(row), "value": float(f"{row.value:.4g}")} for row in figure.rows]
-    entry = {"title": figure.title, "rows": rows, "notes": figure.notes, "machine": machine}
-    (folder / f"{figure.name}.json").write_text(json.dumps(entry, indent=1) + "\n")
+    entry = {"title": figure.title, "rows": rows, "notes": figure.notes}
+    entry |= {"failures": figure.failures, "skipped": figure.skipped, "machine": machine}
+    path = folder / f"{figure.name}.json"
+    draft = path.with_suffix(".part")
+    draft.write_text(json.dumps(entry, indent=1, allow_nan=False) + "\n")
+    draft.replace(path)  # a run that is cut leaves the last whole one
 
 
 def load(name: str, folder: Path = RESULTS) -> tuple[Figure, dict[str, Any]] | None:
@@ -69,7 +93,8 @@ def load(name: str, folder: Path = RESULTS) -> tuple[Figure, dict[str, Any]] | N
         return None
     entry = json.loads(path.read_text())
     rows = tuple(Row(**row) for row in entry["rows"])
-    return Figure(name, entry["title"], rows, tuple(entry["notes"])), entry["machine"]
+    lists = (tuple(entry.get(key, ())) for key in ("notes", "failures", "skipped"))
+    return Figure(name, entry["title"], rows, *lists), entry["machine"]
 
 
 def number(value: float, unit: str) -> str:

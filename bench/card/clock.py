@@ -1,4 +1,4 @@
-"""Seconds on a card, taken in turns, and the rate of its matrix products before, between and after."""
+"""Seconds on a card, in rounds of all runs, and the rate of its matrix products before, between and after."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 import torch
 
-Runs = Mapping[str, Callable[[], object]]
+Run = Callable[[], object]
+Runs = Mapping[str, Run]
 
 
 @dataclass(frozen=True)
-class Turns:
+class Rounds:
     """The median seconds of each run, and the FLOP a second of bf16 products meanwhile."""
 
     seconds: Mapping[str, float]
@@ -31,10 +32,10 @@ class Clock:
 
     device: str
     side: int = 8192
-    calibration: float = 2.0
+    calibration: float = 0.5
     rounds: int = 3
 
-    def seconds(self, run: Callable[[], object]) -> float:
+    def seconds(self, run: Run) -> float:
         """Return how long `run` takes on the device."""
         if self.device == "cpu":
             begun = time.perf_counter()
@@ -48,7 +49,7 @@ class Clock:
         end.synchronize()
         return start.elapsed_time(end) / 1000
 
-    def often(self, run: Callable[[], object], least: float = 0.5) -> float:
+    def often(self, run: Run, least: float = 0.5) -> float:
         """Return the median of as many runs as take `least` seconds, after three that do not count."""
         for _ in range(3):
             run()
@@ -65,10 +66,8 @@ class Clock:
             taken.append(self.seconds(lambda: left @ right))
         return 2 * self.side**3 / statistics.median(taken[int(0.4 * len(taken)) :])
 
-    def turns(self, runs: Runs) -> Turns:
-        """Time all of `runs` in turns, between products; each has run twice before."""
-        for run in runs.values():
-            run(), run()
+    def compared(self, runs: Runs) -> Rounds:
+        """Time all of `runs` in rounds, between products; the caller has warmed them up."""
         taken: dict[str, list[float]] = {name: [] for name in runs}
         rates = [self.rate()]
         for _ in range(self.rounds):
@@ -76,9 +75,9 @@ class Clock:
                 taken[name].append(self.seconds(run))
             rates.append(self.rate())
         middle = {name: statistics.median(seconds) for name, seconds in taken.items()}
-        return Turns(middle, statistics.mean(rates))
+        return Rounds(middle, statistics.mean(rates))
 
-    def peak(self, run: Callable[[], object]) -> float:
+    def peak(self, run: Run) -> float:
         """Return how many bytes `run` takes beyond what is held before it; 0 on a CPU, which does not count."""
         if self.device == "cpu":
             run()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from diffusers import WanTransformer3DModel
@@ -20,43 +21,55 @@ from plugins.diffusers_backend.fast.choices import Chooser
 from plugins.diffusers_backend.fast.compile import Compiler
 from plugins.diffusers_backend.fast.measured import Table
 from plugins.diffusers_backend.fast.moment import moment_of
-from plugins.diffusers_backend.fast.network import Network
+from plugins.diffusers_backend.fast.network import Network, Pass
 from plugins.diffusers_backend.fast.switches import Switches
 
 Run = Callable[[], torch.Tensor]
-# what one pass over one prompt tells apart
-PARTS = ("packed_qkv", "rope_kernel", "norm_kernel", "measured_attention", "gelu_epilogue")
-EVERY = Switches(measured_attention=True, gelu_epilogue=True)
-MOST_STOCK = 1 / 1.9  # of diffusers' time
+STOCK, OURS, COMPILED = "diffusers", "ours", "ours, compiled"
+# each is turned over alone: on where it is off by default, off where it is on
+PARTS = ("rope_kernel", "norm_kernel", "packed_qkv", "measured_attention", "gelu_epilogue")
 WORST_ERROR = 1.1  # beside diffusers' own
 FEW = 2  # blocks, where the reference is in fp32
+LONGEST = 10  # kernels of a profile
 
 
-def forward(name: str, dit: Dit, clock: Clock) -> Iterator[Row]:
-    """Yield times, shares, memory and kernels of the whole model."""
-    model = models.transformer(dit.config, clock.device)
-    compiler = Compiler(run_blocks)
+@dataclass(frozen=True)
+class Forward:
+    """A forward pass over one prompt, and the same over the first block alone, which warms it up."""
+
+    run: Run
+    warm: Run
+
+
+def forward(name: str, dit: Dit, clock: Clock, model: WanTransformer3DModel) -> Iterator[Row]:
+    """Yield times, shares of the product rate and memory: diffusers as it comes, and ours with its defaults."""
     chooser = Chooser(table=Table(clock.seconds))
-    runs = {"diffusers": _stock(model, dit), "ours": _ours(model, dit, chooser)}
-    runs["ours as it comes"] = _ours(model, dit, chooser, Switches())
-    for part in PARTS:
-        runs[f"ours without {part}"] = _ours(model, dit, chooser, replace(EVERY, **{part: False}))
-    compiled = _ours(model, dit, chooser, compiler=compiler)
+    both = {STOCK: _stock(model, dit), OURS: _ours(model, dit, chooser)}
+    yield from _rows(name, dit, clock, both)
+
+
+def compiled(name: str, dit: Dit, clock: Clock, model: WanTransformer3DModel) -> Iterator[Row]:
+    """Yield what compiling the blocks is worth, and how long a first request that wanted it would wait."""
+    chooser, compiler = Chooser(table=Table(clock.seconds)), Compiler(run_blocks)
+    begun = time.perf_counter()
+    quick = _ours(model, dit, chooser, compiler=compiler)
+    yield Row(f"{name}: seconds until the blocks are compiled", time.perf_counter() - begun, "s")
     if compiler.ready:
-        runs["ours, compiled"] = compiled
-    turns = clock.turns(runs)
-    yield Row(f"{name}: FLOP of a forward pass", dit.flop / 1e12, "TFLOP")
-    yield Row(f"{name}: a bf16 product's rate meanwhile", turns.rate / 1e12, "TFLOP/s")
-    for run, seconds in turns.seconds.items():
-        yield Row(f"{name}: {run}", 1000 * seconds, "ms")
-        wanted = f" (wanted: {dit.wanted:g} or more)" if run.startswith("ours") and dit.wanted else ""
-        yield Row(f"{name}: {run}, of that rate{wanted}", 100 * dit.flop / seconds / turns.rate, "%")
-    for run in runs.keys() & {"ours", "ours, compiled"}:
-        share = turns.seconds[run] / turns.seconds["diffusers"]
-        yield Row(f"{name}: {run}, share of diffusers' time", share, "", round(MOST_STOCK, 3))
-    for run in ("diffusers", *sorted(runs.keys() & {"ours", "ours, compiled"})):
-        yield Row(f"{name}: {run}, memory beside the weights at its peak", clock.peak(runs[run]) / 1e9, "GB")
-        yield from _kernels(f"{name}: {run}", runs[run], clock)
+        yield from _rows(name, dit, clock, {OURS: _ours(model, dit, chooser), COMPILED: quick}, False)
+
+
+def parts(name: str, dit: Dit, clock: Clock, model: WanTransformer3DModel) -> Iterator[Row]:
+    """Yield what each switch is worth: the time with it turned over, beside that of the defaults."""
+    chooser, usual = Chooser(table=Table(clock.seconds)), Switches()
+    runs = {OURS: _ours(model, dit, chooser, usual), "again": _ours(model, dit, chooser, usual)}
+    for part in PARTS:
+        runs[part] = _ours(model, dit, chooser, replace(usual, **{part: not getattr(usual, part)}))
+    rounds = clock.compared(_warmed(runs))
+    yield Row(f"{name}: ours, as it comes", 1000 * rounds.seconds[OURS], "ms")
+    yield Row(f"{name}: the same, measured again", rounds.seconds["again"] / rounds.seconds[OURS], "times")
+    for part in PARTS:
+        word = "without" if getattr(usual, part) else "with"
+        yield Row(f"{name}: {word} {part}", rounds.seconds[part] / rounds.seconds[OURS], "times")
 
 
 def error(name: str, dit: Dit, clock: Clock) -> Iterator[Row]:
@@ -64,31 +77,67 @@ def error(name: str, dit: Dit, clock: Clock) -> Iterator[Row]:
     device, chooser = clock.device, Chooser(table=Table(clock.seconds))
     few = replace(dit, config={**dit.config, "num_layers": FEW})
     model = models.transformer(few.config, device)
-    stock, ours = _stock(model, few)(), _ours(model, few, chooser)()
-    exact = _stock(copy.deepcopy(model).float(), few, torch.float32)()
+    stock, ours = _stock(model, few).run(), _ours(model, few, chooser).run()
+    exact = _stock(copy.deepcopy(model).float(), few, torch.float32).run()
     worse = _off(ours, exact) / _off(stock, exact)
     yield Row(f"{name}: error of {FEW} blocks against fp32, ours / diffusers'", worse, "", WORST_ERROR)
-    yield Row(f"{name}: difference of ours from diffusers', {FEW} blocks", _off(ours, stock.double()))
+    yield Row(f"{name}: difference of ours from diffusers', {FEW} blocks", 1e6 * _off(ours, stock.double()), "ppm")
 
 
-def together(name: str, dit: Dit, latents: tuple[int, int, int], clock: Clock) -> Iterator[Row]:
+def guidance(name: str, dit: Dit, latents: tuple[int, int, int], clock: Clock) -> Iterator[Row]:
     """Yield what guidance in one pass is worth for a small clip, and timesteps by the frame for an image's."""
     small = replace(dit, latents=latents)
     model = models.transformer(small.config, clock.device)
-    frames = latents[0]
     chooser = Chooser(table=Table(clock.seconds))
     one, both = _ours(model, small, chooser), _ours(model, small, chooser, prompts=2)
-    runs: dict[str, Callable[[], object]] = {
-        "both halves of guidance in turn": lambda: (one(), one()),
+    runs = {
+        "both halves of guidance in turn": Forward(lambda: (one.run(), one.run())[1], one.warm),
         "both halves of guidance in one pass": both,
         "a timestep a token": _ours(model, small, chooser, groups=small.tokens),
-        "a timestep a latent frame": _ours(model, small, chooser, groups=frames),
+        "a timestep a latent frame": _ours(model, small, chooser, groups=latents[0]),
     }
-    for run, seconds in clock.turns(runs).seconds.items():
+    for run, seconds in clock.compared(_warmed(runs)).seconds.items():
         yield Row(f"{name}, {small.tokens} tokens: {run}", 1000 * seconds, "ms")
 
 
-def _stock(model: WanTransformer3DModel, dit: Dit, dtype: torch.dtype = torch.bfloat16) -> Run:
+def _rows(name: str, dit: Dit, clock: Clock, runs: Mapping[str, Forward], first: bool = True) -> Iterator[Row]:
+    """Yield what is measured of each of `runs`, of which the first is what the others are compared with."""
+    calls = _warmed(runs)
+    rounds = clock.compared(calls)
+    base, *others = runs
+    if first:
+        yield Row(f"{name}: FLOP of a forward pass", dit.flop / 1e12, "TFLOP")
+    yield Row(f"{name}: a bf16 product's rate meanwhile", rounds.rate / 1e12, "TFLOP/s")
+    for run in runs if first else others:
+        seconds = rounds.seconds[run]
+        share = 100 * dit.flop / seconds / rounds.rate
+        yield Row(f"{name}: {run}", 1000 * seconds, "ms")
+        yield Row(f"{name}: {run}, of that rate", share, "%", least=dit.wanted or None if run == OURS else None)
+        yield Row(f"{name}: {run}, memory beside the weights at its peak", clock.peak(calls[run]) / 1e9, "GB")
+        if run == OURS and share < dit.wanted:
+            yield from longest(f"{name}: {run}", calls[run], clock)
+    for run in others:
+        bound = 1.0 if run == OURS and clock.device != "cpu" else None
+        yield Row(f"{name}: {run} / {base}", rounds.seconds[run] / rounds.seconds[base], "times", bound)
+
+
+def longest(what: str, run: Callable[[], object], clock: Clock) -> Iterator[Row]:
+    """Yield the kernels that take longest in one run, and the time of each kind of kernel."""
+    found = profiled(run, clock.device)
+    for kind, seconds in sorted(found.seconds.items(), key=lambda item: -item[1]):
+        yield Row(f"{what}: all of {kind}", 1000 * seconds, "ms")
+    for kernel, seconds in found.longest[:LONGEST]:
+        yield Row(f"{what}: kernel {kernel}", 1000 * seconds, "ms")
+
+
+def _warmed(runs: Mapping[str, Forward]) -> dict[str, Run]:
+    """Run each once over its first block, which compiles its kernels and makes its plans; return the whole runs."""
+    for each in runs.values():
+        each.warm()
+    return {name: each.run for name, each in runs.items()}
+
+
+def _stock(model: WanTransformer3DModel, dit: Dit, dtype: torch.dtype = torch.bfloat16) -> Forward:
     """Return diffusers' forward pass as it comes: attention is PyTorch's choice."""
     device = str(model.device)
     latents = models.noise(device, dtype, 1, dit.config["in_channels"], *dit.latents)
@@ -99,37 +148,45 @@ def _stock(model: WanTransformer3DModel, dit: Dit, dtype: torch.dtype = torch.bf
         model.set_attention_backend("native")
         return model(latents, when, embeds, return_dict=False)[0]
 
-    return run
+    def warm() -> torch.Tensor:
+        whole, model.blocks = model.blocks, model.blocks[:1]
+        try:
+            return run()
+        finally:
+            model.blocks = whole
+
+    return Forward(run, warm)
 
 
 def _ours(
     model: WanTransformer3DModel,
     dit: Dit,
     chooser: Chooser,
-    switches: Switches = EVERY,
+    switches: Switches | None = None,
     compiler: Compiler | None = None,
     prompts: int = 1,
     groups: int = 1,
-) -> Run:
+) -> Forward:
     """Return our forward pass; with a `compiler` once that is done, or eager if it fails."""
     device = str(model.device)
     latents = models.noise(device, torch.bfloat16, 1, dit.config["in_channels"], *dit.latents)
     embeds = models.prompts(prompts, dit.config["text_dim"], device)
     when = models.times(device, groups)
     model.set_attention_backend(attention_for("auto", device, torch.bfloat16))
-    network = Network(model, switches, compiler, chooser)
+    network = Network(model, switches or Switches(), compiler, chooser)
     prepared = network.prepare(latents, embeds, groups)
     if compiler is not None:
         network.compile_later(prepared, latents, moment_of(model, when))
         compiler.wait()
         prepared = network.prepare(latents, embeds, groups)
-    return lambda: prepared(latents, moment_of(model, when))
+    first = prepared if compiler is not None else _first_block(prepared)  # another number of blocks compiles again
+    return Forward(lambda: prepared(latents, moment_of(model, when)), lambda: first(latents, moment_of(model, when)))
 
 
-def _kernels(name: str, run: Run, clock: Clock) -> Iterator[Row]:
-    found = profiled(run, clock.device)
-    for kind, seconds in sorted(found.seconds.items()):
-        yield Row(f"{name}: {kind}, mostly by {found.kernels[kind]}", 1000 * seconds, "ms")
+def _first_block(whole: Pass) -> Pass:
+    """Return the pass over the first block alone."""
+    text = whole.text._replace(blocks=whole.text.blocks[:1])
+    return replace(whole, text=text, weights=whole.weights[:1])
 
 
 def _off(got: torch.Tensor, exact: torch.Tensor) -> float:

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import accelerate
+import diffusers
 import torch
 from diffusers import AutoencoderKLWan, WanTransformer3DModel
 
 from bench.card.shapes import OWN_TOKENS, TEXT_TOKENS
 from plugins.diffusers_backend import module
 
+diffusers.utils.logging.set_verbosity_error()  # it remarks on each attention backend that is set
 DEVIATION = 0.02  # of the weights; norms begin at one
 TIME = 500.0
 

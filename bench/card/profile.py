@@ -22,10 +22,10 @@ LONGEST = 90  # characters of a kernel's name
 
 @dataclass(frozen=True)
 class Profile:
-    """Seconds by kind, and the kernel that took longest of each."""
+    """Seconds by kind of kernel, and each kernel's by its name, the longest first."""
 
     seconds: dict[str, float]
-    kernels: dict[str, str]
+    longest: list[tuple[str, float]]
 
 
 def profiled(run: Callable[[], object], device: str) -> Profile:
@@ -39,14 +39,14 @@ def profiled(run: Callable[[], object], device: str) -> Profile:
         if on_card:
             torch.cuda.synchronize(device)
     seconds: dict[str, float] = defaultdict(float)
-    longest: dict[str, tuple[float, str]] = {}
+    kernels: dict[str, float] = defaultdict(float)
     for event in profiler.key_averages():
         if event.device_type != kind_of_device:
             continue
-        kind, taken = kind_of(event.key), event.self_device_time_total if on_card else event.self_cpu_time_total
-        seconds[kind] += taken / 1e6
-        longest[kind] = max(longest.get(kind, (0.0, "")), (taken, event.key[:LONGEST]))
-    return Profile(dict(seconds), {kind: name for kind, (_, name) in longest.items()})
+        taken = (event.self_device_time_total if on_card else event.self_cpu_time_total) / 1e6
+        seconds[kind_of(event.key)] += taken
+        kernels[event.key[:LONGEST]] += taken
+    return Profile(dict(seconds), sorted(kernels.items(), key=lambda item: -item[1]))
 
 
 def kind_of(kernel: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 import torch
@@ -10,7 +10,7 @@ from diffusers import AutoencoderKLWan
 
 from bench.card import models
 from bench.card.clock import Clock
-from bench.card.profile import profiled
+from bench.card.dit import longest
 from bench.card.shapes import Vae
 from bench.table import Row
 from plugins.diffusers_backend.decode import decode_chunks
@@ -19,58 +19,82 @@ from plugins.diffusers_backend.fast.vae import fast_vae
 
 PARTS = ("norm", "vae_norm_kernel", "padding_kernel", "channels_last", "chunks")  # convolution is for CPUs
 MOST_STOCK = 1 / 1.8  # of diffusers' time to decode
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 FRAMES = 4  # of pixels in a latent frame
+DECODE, ENCODE = torch.bfloat16, torch.float32  # as a GPU's engine has them
+Run = Callable[[], object]
 
 
 @torch.no_grad()
-def stages(name: str, vae: Vae, clock: Clock) -> Iterator[Row]:
-    """Yield times, shares, memory and kernels of both directions, in both number formats."""
-    for word, dtype in DTYPES.items():
-        model = models.vae(vae.config, clock.device, dtype)
-        latents = models.noise(clock.device, dtype, 1, *vae.latents)
-        clip = _clip(model, vae, dtype, clock.device)
-        pixels = clip.shape[-2] * clip.shape[-1]
-        _, (begin, end), *_ = fast_vae(model, Switches()).spans(vae.latents[1], pixels)
-        yield Row(f"{name}, {word}: latent frames at once", end - begin, "")
-        for stage, runs in (("decode", _decodings(model, latents)), ("encode", _encodings(model, clip))):
-            yield from _rows(f"{name}, {word}: {stage}", runs, clock)
+def decode(name: str, vae: Vae, clock: Clock) -> Iterator[Row]:
+    """Yield times, memory and chunks of decoding in bf16, by diffusers and by ours."""
+    model, latents = _decoder(vae, clock)
+    ours = fast_vae(model, Switches())
+    _, (begin, end), *_ = ours.spans(vae.latents[1], _pixels(model, vae))
+    yield Row(f"{name}: latent frames decoded at once", end - begin)
+    yield from _rows(
+        f"{name}, bf16: decode", {"diffusers": lambda: model.decode(latents), "ours": _all(ours, latents)}, clock
+    )
 
 
-def _rows(what: str, runs: dict[str, Callable[[], object]], clock: Clock) -> Iterator[Row]:
-    seconds = clock.turns(runs).seconds
+@torch.no_grad()
+def encode(name: str, vae: Vae, clock: Clock) -> Iterator[Row]:
+    """Yield times and memory of encoding in fp32, by diffusers and by ours."""
+    model = models.vae(vae.config, clock.device, ENCODE)
+    ours, clip = fast_vae(model, Switches()), _clip(model, vae, clock.device)
+    runs = {"diffusers": lambda: model.encode(clip), "ours": lambda: ours.encode(clip)}
+    yield from _rows(f"{name}, fp32: encode", runs, clock, bound=None)
+
+
+@torch.no_grad()
+def parts(name: str, vae: Vae, clock: Clock) -> Iterator[Row]:
+    """Yield what each part is worth in decoding: the time without it, beside that with all of them."""
+    model, latents = _decoder(vae, clock)
+    usual = Switches()
+    switches = {"ours": usual, "again": usual} | {part: replace(usual, **{part: False}) for part in PARTS}
+    runs = {each: _all(fast_vae(model, on), latents) for each, on in switches.items()}
+    for run in runs.values():
+        run()
+    seconds = clock.compared(runs).seconds
+    yield Row(f"{name}, bf16: decode, ours", 1000 * seconds["ours"], "ms")
+    yield Row(f"{name}, bf16: decode, the same, measured again", seconds["again"] / seconds["ours"], "times")
+    for part in PARTS:
+        yield Row(f"{name}, bf16: decode, without {part}", seconds[part] / seconds["ours"], "times")
+
+
+def _rows(what: str, runs: Mapping[str, Run], clock: Clock, bound: float | None = MOST_STOCK) -> Iterator[Row]:
+    for run in runs.values():
+        run()
+    seconds = clock.compared(runs).seconds
     for run, taken in seconds.items():
         yield Row(f"{what}, {run}", 1000 * taken, "ms")
-    share = seconds["ours"] / seconds["diffusers"]
-    yield Row(f"{what}, ours, share of diffusers' time", share, "", round(MOST_STOCK, 3))
-    for run in ("diffusers", "ours"):
         yield Row(f"{what}, {run}, memory beside the weights at its peak", clock.peak(runs[run]) / 1e9, "GB")
-        found = profiled(runs[run], clock.device)
-        for kind, spent in sorted(found.seconds.items()):
-            yield Row(f"{what}, {run}: {kind}, mostly by {found.kernels[kind]}", 1000 * spent, "ms")
+    share = seconds["ours"] / seconds["diffusers"]
+    yield Row(f"{what}, ours / diffusers", share, "times", bound if clock.device != "cpu" else None)
+    if bound is not None and share >= bound:
+        yield from longest(f"{what}, ours", runs["ours"], clock)
 
 
-def _decodings(model: AutoencoderKLWan, latents: torch.Tensor) -> dict[str, Callable[[], object]]:
-    runs: dict[str, Callable[[], object]] = {"diffusers": lambda: model.decode(latents)}
-    for run, ours in _ours(model).items():
-        runs[run] = lambda ours=ours: list(decode_chunks(ours, latents))
-    return runs
+def _decoder(vae: Vae, clock: Clock) -> tuple[AutoencoderKLWan, torch.Tensor]:
+    model = models.vae(vae.config, clock.device, DECODE)
+    return model, models.noise(clock.device, DECODE, 1, *vae.latents)
 
 
-def _encodings(model: AutoencoderKLWan, clip: torch.Tensor) -> dict[str, Callable[[], object]]:
-    runs: dict[str, Callable[[], object]] = {"diffusers": lambda: model.encode(clip)}
-    return runs | {run: lambda ours=ours: ours.encode(clip) for run, ours in _ours(model).items()}
+def _all(ours: AutoencoderKLWan, latents: torch.Tensor) -> Run:
+    def run() -> None:
+        for _ in decode_chunks(ours, latents):
+            pass
+
+    return run
 
 
-def _ours(model: AutoencoderKLWan) -> dict[str, AutoencoderKLWan]:
-    every = Switches()
-    found = {"ours": fast_vae(model, every)}
-    return found | {f"ours without {part}": fast_vae(model, replace(every, **{part: False})) for part in PARTS}
+def _pixels(model: AutoencoderKLWan, vae: Vae) -> int:
+    _, _, height, width = vae.latents
+    return int(height * width * model.config.scale_factor_spatial**2)
 
 
-def _clip(model: AutoencoderKLWan, vae: Vae, dtype: torch.dtype, device: str) -> torch.Tensor:
+def _clip(model: AutoencoderKLWan, vae: Vae, device: str) -> torch.Tensor:
     """Return pixels `(1, 3, frames, height, width)` of the size that the latents have."""
     _, frames, height, width = vae.latents
     factor = model.config.scale_factor_spatial
     size = 1 + FRAMES * (frames - 1), height * factor, width * factor
-    return models.noise(device, dtype, 1, 3, *size).clamp_(-1, 1)
+    return models.noise(device, ENCODE, 1, 3, *size).clamp_(-1, 1)

@@ -1,0 +1,70 @@
+"""`python -m bench.card SECTION OUT DEVICE SECONDS`: run one section's checks, and save each row as it comes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+
+from bench.card.plan import SECTIONS
+from bench.card.shapes import NO_FIGURES
+from bench.machine import describe
+from bench.table import Figure, Row, number, save
+
+
+def main(name: str, out: Path, device: str, seconds: float) -> None:
+    """Run the section `name`; exit with 1 if a check failed or a bound was missed."""
+    from bench.card.session import Session
+
+    section, machine = SECTIONS[name], describe()
+    title = f"{NO_FIGURES}: {section.title}" if device == "cpu" else section.title
+    figure = Figure(f"card_{name}", title, ())
+    checks = import_module(f"bench.card.sections.{name}").CHECKS
+    with tempfile.TemporaryDirectory(prefix="framegate-card-", ignore_cleanup_errors=True) as folder:
+        session = Session(device, Path(folder), seconds)
+        with session.stack:
+            for what, check in checks.items():
+                if session.left <= 0:
+                    figure = replace(
+                        figure, skipped=(*figure.skipped, f"{what}, the limit of {seconds:g} s had passed")
+                    )
+                    save(figure, machine, out)
+                    continue
+                begun = time.monotonic()
+                try:
+                    for finding in check(session):
+                        figure = _with(figure, finding)
+                        save(figure, machine, out)
+                except Exception as error:
+                    traceback.print_exc()
+                    figure = replace(figure, failures=(*figure.failures, f"{what}: {_brief(error)}"))
+                    print(f"  FAILED: {what}: {_brief(error)}", flush=True)
+                    save(figure, machine, out)
+                print(f"  ({what}: {time.monotonic() - begun:.1f} s)", flush=True)
+    sys.exit(bool(figure.failures) or any(row.missed for row in figure.rows))
+
+
+def _with(figure: Figure, finding: Row | str) -> Figure:
+    if isinstance(finding, str):
+        print(f"  {finding}", flush=True)
+        return replace(figure, notes=(*figure.notes, finding))
+    wanted = f"   wanted {finding.wanted}" if finding.wanted else ""
+    missed = "   MISSED" if finding.missed else ""
+    print(f"  {finding.what}: {number(finding.value, finding.unit)}{wanted}{missed}", flush=True)
+    return replace(figure, rows=(*figure.rows, finding))
+
+
+def _brief(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:300]}"
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers are stopped too
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3], float(sys.argv[4]))

@@ -1,0 +1,79 @@
+"""The card's clocks, watts and reasons to slow down, read once a second beside the whole run."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+from bench.machine import describe
+from bench.table import Figure, Row, save
+
+FIELDS = ("clocks.sm", "clocks.mem", "power.draw", "temperature.gpu", "utilization.gpu", "clocks_event_reasons.active")
+BUSY = 50.0  # percent: only then do clocks say something
+SLOWING = {0x4: "power cap", 0x8: "hardware slowdown", 0x20: "thermal, by software", 0x40: "thermal, by hardware"}
+
+
+class Watch:
+    """Reads nvidia-smi while the block runs; changes none of the card's settings."""
+
+    def __init__(self, device: str, out: Path) -> None:
+        self._tool = shutil.which("nvidia-smi") if device != "cpu" else None
+        self._index = device.partition(":")[2] or "0"
+        self._out = out
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Watch:
+        if self._tool is not None:
+            self._out.mkdir(parents=True, exist_ok=True)
+            query = f"--query-gpu={','.join(FIELDS)}"
+            command = [self._tool, "-i", self._index, query, "--format=csv,noheader,nounits", "-l", "1"]
+            with self._readings.open("wb") as file:  # a run that is cut keeps it
+                self._process = subprocess.Popen(command, stdout=file, stderr=subprocess.DEVNULL)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._process is None:
+            return
+        self._process.terminate()
+        self._process.wait()
+        if rows := rows_of(self._readings.read_text().splitlines()):
+            title = "the card's clocks over the whole run, read once a second"
+            save(Figure("card_clocks", title, tuple(rows)), describe(), self._out)
+            self._readings.unlink()
+
+    @property
+    def _readings(self) -> Path:
+        return self._out / "card_clocks.csv"
+
+
+def rows_of(lines: Sequence[str]) -> list[Row]:
+    """Return the spread of each reading taken while the card was busy, and the seconds in which it was slowed."""
+    readings = [parsed for line in lines if (parsed := _parsed(line)) is not None]
+    busy = [each for each in readings if each[4] >= BUSY]
+    if not busy:
+        return []
+    rows = [Row("seconds read", len(readings), "s"), Row("of them busy", len(busy), "s")]
+    for index, (what, unit) in enumerate(
+        (("SM clock", "MHz"), ("memory clock", "MHz"), ("power", "W"), ("temperature", "C"))
+    ):
+        values = [each[index] for each in busy]
+        for name, pick in (("least", min), ("median", statistics.median), ("most", max)):
+            rows.append(Row(f"{what} while busy, {name}", float(pick(values)), unit))
+    for bit, reason in SLOWING.items():
+        rows.append(Row(f"slowed while busy: {reason}", sum(bool(int(each[5]) & bit) for each in busy), "s"))
+    return rows
+
+
+def _parsed(line: str) -> tuple[float, ...] | None:
+    """Return a line's numbers; None for one that is cut, or has a reading that this card does not give."""
+    words = [word.strip() for word in line.split(",")]
+    if len(words) != len(FIELDS):
+        return None
+    try:
+        return (*(float(word) for word in words[:-1]), float(int(words[-1], 16)))
+    except ValueError:
+        return None

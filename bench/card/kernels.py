@@ -1,0 +1,179 @@
+"""Every kernel of ours against PyTorch's words for it, and its code for cards that are not here.
+
+`python -m bench.card.kernels` has Triton interpret them on a CPU, and prints the errors as JSON: a process of its own,
+since TRITON_INTERPRET counts at the moment when Triton is imported.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from bench.machine import ROOT
+from plugins.diffusers_backend.fast.kernels import operations
+
+EPSILON = 1e-6
+DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+# relative in the 2-norm; the interpreter cuts bf16 off where a GPU rounds it
+ROUNDING = {"torch.float32": 1e-6, "torch.float16": 6e-4, "torch.bfloat16": 1e-2}
+WIDTHS = ((2, 128), (3, 20))  # heads and their size: in all a power of two, and not
+BATCHES = ((1, 1, 1), (1, 2, 3), (2, 2, 2))  # of the input, of what is added, and groups
+CHANNELS = (6, 96)
+ROWS = 5
+TRUE_WIDTHS = ((12, 128), (24, 128), (40, 128))  # 1.3B, 5B, 14B
+TRUE_CHANNELS = (96, 192, 384, 1024)
+TRUE_ROWS = 4096
+Errors = dict[str, dict[str, float]]  # by kernel and dtype
+
+
+class Cases:
+    """Random tensors for each kernel on `device`; at true widths or small ones, which the interpreter can do."""
+
+    def __init__(self, device: str, true: bool) -> None:
+        self.device = device
+        self.widths = TRUE_WIDTHS if true else WIDTHS
+        self.channels = TRUE_CHANNELS if true else CHANNELS
+        self.rows = TRUE_ROWS if true else ROWS
+
+    def random(self, seed: int, *shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+        made = torch.Generator(self.device).manual_seed(seed)
+        return torch.randn(shape, generator=made, device=self.device).to(dtype)
+
+    def norm_and_turn(self, dtype: torch.dtype) -> Iterator[float]:
+        from plugins.diffusers_backend.fast.kernels import source
+
+        for heads, head in self.widths:
+            width = heads * head
+            packed, weight = (
+                self.random(1, 2, self.rows, 3 * width, dtype=dtype),
+                1 + 0.1 * self.random(2, width),
+            )
+            angles = self.random(3, 1, self.rows, 1, head // 2)
+            given = (weight.to(dtype), angles.cos(), angles.sin(), heads, EPSILON)
+            for x in (*packed.chunk(3, dim=-1), self.random(4, 1, self.rows, width, dtype=dtype)):
+                yield off(source.norm_and_turn(x, *given), operations.plainly_norm_and_turn(x, *given))
+
+    def add_and_norm(self, dtype: torch.dtype) -> Iterator[float]:
+        from plugins.diffusers_backend.fast.kernels import source
+
+        for (batch, others, groups), (heads, head) in itertools.product(BATCHES, self.widths):
+            width = heads * head
+            x = self.random(8, batch, groups, self.rows, width, dtype=dtype)
+            y = 3 * self.random(9, others, groups, self.rows, width, dtype=dtype)
+            for gate, weight, bias in self._parameters(groups, width):
+                got = source.add_and_norm(x, y, gate, weight, bias, EPSILON)
+                expected = operations.plainly_add_and_norm(x, y, gate, weight, bias, EPSILON)
+                yield max(off(*each) for each in zip(got, expected, strict=True))
+                _, alone = source.add_and_norm(x, None, None, weight, bias, EPSILON)
+                yield off(alone, operations.plainly_norm(x, weight, bias, EPSILON))
+                if gate is not None:
+                    added, _ = source.add_and_norm(x, y, gate, None, None, 0.0)
+                    yield off(added, operations.plainly_add(x, y, gate))
+
+    def _parameters(self, groups: int, width: int) -> Iterator[tuple[Any, Any, Any]]:
+        """Yield gate, weight and bias as the modulation has them, as a norm has them, and no gate."""
+        views = self.random(5, groups, 6, width).unsqueeze(2).unbind(1)
+        yield views[2], 1 + views[1], views[0]
+        yield views[2], self.random(6, width), self.random(7, width)
+        yield None, 1 + views[4], views[3]
+
+    def norm(self, dtype: torch.dtype) -> Iterator[float]:
+        from plugins.diffusers_backend.fast.kernels import pictures
+
+        for channels, silu in itertools.product(self.channels, (True, False)):
+            gamma = 1 + 0.1 * self.random(1, channels)
+            for shape in ((2, channels, 3, self.rows, 4), (3, channels, 7, 2)):
+                x = self.random(2, *shape, dtype=dtype)
+                x[0, :, ..., 0] = 0
+                normed = functional.normalize(x.float(), dim=1) * channels**0.5 * gamma.view(-1, *(1,) * (x.dim() - 2))
+                expected = functional.silu(normed) if silu else normed
+                yield off(pictures.norm(x, gamma.to(dtype).float(), channels**0.5, silu).float(), expected)
+
+    def pad(self, dtype: torch.dtype) -> Iterator[float]:
+        """Yield 0 where every bit is in its place."""
+        from plugins.diffusers_backend.fast.kernels import pictures
+
+        layouts = (torch.contiguous_format, torch.channels_last_3d)
+        for channels, frames, layout in itertools.product((20, *self.channels[2:]), (None, 1, 2), layouts):
+            x = self.random(3, 2, channels, 3, 5, 4, dtype=dtype).contiguous(memory_format=layout)
+            past = None if frames is None else self.random(4, 2, channels, frames, 5, 4, dtype=dtype)
+            for count, height, width in ((2, 1, 1), (2, 0, 0)):
+                before = x.new_zeros(2, channels, count - (frames or 0), 5, 4)
+                whole = torch.cat([before, *(() if past is None else (past,)), x], dim=2)
+                got = pictures.pad(x, past, count, height, width)
+                assert got.is_contiguous(memory_format=torch.channels_last_3d)
+                yield float(not torch.equal(got, functional.pad(whole, (width, width, height, height))))
+
+
+def errors(device: str, true: bool) -> Errors:
+    """Return the largest error of each kernel in each dtype."""
+    cases = Cases(device, true)
+    kernels: Mapping[str, Callable[[torch.dtype], Iterator[float]]] = {
+        "norm_and_turn": cases.norm_and_turn,
+        "add_and_norm": cases.add_and_norm,
+        "norm": cases.norm,
+        "pad": cases.pad,
+    }
+    return {name: {str(dtype): max(kernel(dtype)) for dtype in DTYPES} for name, kernel in kernels.items()}
+
+
+def interpreted() -> Errors:
+    """Return the errors at small widths by Triton's interpreter, which needs no GPU."""
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    environ = {**os.environ, "PYTHONPATH": path, "TRITON_INTERPRET": "1"}
+    command = [sys.executable, "-m", "bench.card.kernels"]
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"the interpreter ended with {done.returncode}: {done.stderr.strip()[-500:]}")
+    return json.loads(done.stdout)  # type: ignore[no-any-return]
+
+
+def compiled(capability: int, width: int) -> dict[str, bytes]:
+    """Return each kernel's machine code for cards of `capability` (90: H200), at a DiT's `width`; needs no card."""
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from plugins.diffusers_backend.fast.kernels import pictures, source
+
+    block, number = triton.next_power_of_2(width), {"epsilon": "fp32", "width": "i32"}
+    turn = dict.fromkeys(("x", "weight", "out"), "*bf16") | dict.fromkeys(("cosines", "sines"), "*fp32") | number
+    turn |= dict.fromkeys(("row_stride", "tokens"), "i32")
+    add = dict.fromkeys(("x", "y", "kept", "out"), "*bf16") | number
+    add |= dict.fromkeys(("gate", "weight", "bias"), "*fp32")
+    add |= dict.fromkeys(("group_size", "groups", "gate_stride", "weight_stride", "bias_stride"), "i32")
+    norm = dict.fromkeys(("x", "gamma", "out"), "*fp32") | dict.fromkeys(("pixels", "channels"), "i32")
+    pad = dict.fromkeys(pictures._pad.arg_names, "i32") | dict.fromkeys(("x", "past", "out"), "*bf16")
+    rows, picture = pictures._tile(width // 8)
+    tile = {"rows": rows, "block_size": picture}
+    found = {}
+    for kernel, signature, constants in (
+        (pictures._norm, norm | {"scale": "fp32"}, {"silu": True, **tile}),
+        (pictures._pad, pad, {"has_past": True, **tile}),
+        (source._norm_and_turn, turn, {"half": 64, "block_size": block}),
+        (source._add_and_norm, add, {"has_y": True, "has_gate": True, "has_norm": True, "block_size": block}),
+    ):
+        signature |= dict.fromkeys(constants, "constexpr")
+        code = ASTSource(kernel, {name: signature[name] for name in kernel.arg_names}, constants)
+        target = GPUTarget("cuda", capability, 32)
+        made = triton.compile(code, target=target, options={"num_warps": source._warps(block)})
+        found[kernel.__name__] = made.asm["cubin"]
+    return found
+
+
+def off(got: torch.Tensor, expected: torch.Tensor) -> float:
+    """Return the distance, relative in the 2-norm."""
+    assert (got.dtype, got.shape) == (expected.dtype, expected.shape)
+    return float((got.double() - expected.double()).norm() / expected.double().norm())
+
+
+if __name__ == "__main__":
+    print(json.dumps(errors("cpu", true=False)))

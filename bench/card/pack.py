@@ -1,0 +1,171 @@
+"""`python -m bench.card.pack [FILE]`: write an archive of the packages that a bare GPU machine lacks."""
+
+from __future__ import annotations
+
+import argparse
+import lzma
+import re
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from bench.machine import ROOT
+
+ARCHIVE = ROOT / ".card" / "packages.tar.xz"
+CONSTRAINTS = ROOT / "constraints.txt"
+LIMIT = 36_000_000  # bytes; a checkout travels with the archive, and both have room for 64 MiB
+
+# What the machine's image holds of the packages that Framegate needs, with all that these need themselves. They
+# stay the machine's: its transformers wants huggingface_hub 1, which setup.cfg no longer allows.
+# fmt: off
+PRESENT = frozenset((
+    "accelerate", "anyio", "click", "filelock", "h11", "huggingface-hub", "idna", "jinja2", "markupsafe", "numpy",
+    "opencv-python-headless", "packaging", "pillow", "pluggy", "prometheus-client", "pyyaml", "regex", "requests",
+    "safetensors", "sentencepiece", "tokenizers", "torch", "transformers", "typing-extensions",
+))
+# werkzeug and zipp are there too, in versions that nobody has read; both are small
+PACKED = (
+    "alembic", "apispec", "av", "blinker", "diffusers", "flask", "ftfy", "gunicorn", "httpcore2", "httpx2",
+    "importlib-metadata", "itsdangerous", "lazy-importer", "mako", "marshmallow", "sqlalchemy", "truststore",
+    "wcwidth", "werkzeug", "zipp",
+)
+# fmt: on
+
+# CPython 3.12 on x86-64 Linux; pip wants each platform by its exact name
+TARGET = ("--python-version", "3.12", "--implementation", "cp")
+PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
+
+UNUSED_FOLDERS = frozenset({"__pycache__", "test", "tests"})
+UNUSED_SUFFIXES = frozenset({".c", ".cpp", ".h", ".pxd", ".pyc", ".pyi", ".pyx"})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.card.pack", description=__doc__)
+    parser.add_argument("file", nargs="?", type=Path, default=ARCHIVE, metavar="FILE", help=f"[default: {ARCHIVE}]")
+    parser.add_argument("--check", action="store_true", help="only ask the registry whether it has every wheel")
+    asked = parser.parse_args()
+    wanted = pins(CONSTRAINTS.read_text())
+    if asked.check:
+        check(wanted)
+        print(f"the registry has all {len(wanted)} wheels")
+        return
+    with tempfile.TemporaryDirectory(prefix="framegate-pack-") as folder:
+        wheels, site = Path(folder) / "wheels", Path(folder) / "site"
+        download(wanted, wheels)
+        for wheel in sorted(wheels.iterdir()):
+            install(wheel, site)
+        write(site, asked.file)
+        print(f"{asked.file}: {megabytes(asked.file.stat().st_size)}; unpacked: {largest(site)}")
+
+
+def pins(constraints: str) -> tuple[str, ...]:
+    """Return `name==version` for every packed package."""
+    versions = dict(line.split("==") for line in constraints.splitlines() if "==" in line)
+    versions = {canonical(name): version.strip() for name, version in versions.items()}
+    if unknown := sorted(set(PACKED) - versions.keys()):
+        sys.exit(f"constraints.txt must have a version of every packed package, has none of {', '.join(unknown)}")
+    return tuple(f"{name}=={versions[name]}" for name in PACKED)
+
+
+def canonical(name: str) -> str:
+    """Return a package's name as PyPI compares it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def check(wanted: Sequence[str]) -> None:
+    """Exit unless the registry has a wheel for every pin."""
+    with tempfile.TemporaryDirectory() as folder:  # `pip download` has no --dry-run
+        _pip("install", "--dry-run", "--quiet", "--target", folder, *wanted)
+
+
+def download(wanted: Sequence[str], folder: Path) -> None:
+    """Fetch the wheels for the pins into `folder`."""
+    _pip("download", "--quiet", "--dest", str(folder), *wanted)
+
+
+def _pip(command: str, *arguments: str) -> None:
+    pip = (sys.executable, "-m", "pip", command, "--disable-pip-version-check", "--no-deps", "--only-binary=:all:")
+    platforms = [part for name in PLATFORMS for part in ("--platform", name)]
+    done = subprocess.run([*pip, *TARGET, *platforms, *arguments], check=False)
+    if done.returncode:
+        sys.exit(f"pip {command} must find the wheels of constraints.txt, ended with {done.returncode}; see above")
+
+
+def install(wheel: Path, site: Path) -> None:
+    """Unpack what is needed of a wheel into `site`."""
+    with zipfile.ZipFile(wheel) as file:
+        for member in file.infolist():
+            place = installed(member.filename)
+            if place is not None and not member.is_dir():
+                target = site / place
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(file.read(member))
+
+
+def installed(name: str) -> PurePosixPath | None:
+    """Return the place in a site folder of a wheel's member, None for one that is not needed."""
+    path = PurePosixPath(name)
+    if path.parts[0].endswith(".data"):
+        if path.parts[1] not in ("purelib", "platlib"):  # scripts, headers, manual pages
+            return None
+        path = PurePosixPath(*path.parts[2:])
+    return path if is_needed(path) else None
+
+
+def is_needed(path: PurePosixPath) -> bool:
+    """Tell whether a file of a site folder is needed at run time; licences always are."""
+    if path.parts[0].endswith(".dist-info"):
+        return True
+    return path.suffix not in UNUSED_SUFFIXES and UNUSED_FOLDERS.isdisjoint(path.parts[:-1])
+
+
+def write(site: Path, archive: Path, limit: int = LIMIT) -> None:
+    """Write `site` as an archive of the same bytes for the same files; exit if it is over the limit."""
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    partial = archive.with_name(archive.name + ".partial")
+    try:
+        with (
+            lzma.open(partial, "wb", preset=9 | lzma.PRESET_EXTREME) as file,
+            tarfile.open(fileobj=file, mode="w") as tar,
+        ):
+            for path in sorted(path for path in site.rglob("*") if path.is_file()):
+                member = tarfile.TarInfo(path.relative_to(site).as_posix())  # of nobody, in 1970
+                member.size = path.stat().st_size
+                with path.open("rb") as content:
+                    tar.addfile(member, content)
+        size = partial.stat().st_size
+        if size > limit:
+            sys.exit(
+                f"{archive} would be {megabytes(size)}: at most {megabytes(limit)} can be carried to the machine; "
+                f"the largest packages, unpacked: {largest(site)}"
+            )
+        partial.replace(archive)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def largest(site: Path, count: int = 6) -> str:
+    """Return the largest packages of `site` with their sizes, as words."""
+    sizes = Counter[str]()
+    for path in site.rglob("*"):
+        if path.is_file():
+            sizes[_package(path.relative_to(site))] += path.stat().st_size
+    return ", ".join(f"{name} {megabytes(size)}" for name, size in sizes.most_common(count))
+
+
+def _package(path: Path) -> str:
+    """Return the package of a file: of `av.libs/…` and of `av-18.1.0.dist-info/…` it is av."""
+    return re.split(r"[.-]", path.parts[0])[0].lower()
+
+
+def megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""`python -m bench card [SECTION ...]`: run the sections one after the other, and say what is true."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from bench.card.clocks import Watch
+from bench.card.plan import GRACE, SECTIONS, TOY_AT_ONCE, TOY_SECONDS, WHOLE
+from bench.machine import ROOT
+from bench.table import RESULTS, load, remarks
+from router.engine.device import devices
+
+ABOUT = "Tell in five minutes whether what this product promises for a GPU is true on this one."
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Return 0 if every section ran whole and met its bounds."""
+    usual = [name for name, section in SECTIONS.items() if not section.by_name]
+    parser = argparse.ArgumentParser(prog="python -m bench card", description=ABOUT)
+    about = f"{', '.join(SECTIONS)} [default: {', '.join(usual)}]"
+    parser.add_argument("names", nargs="*", metavar="SECTION", help=about)
+    about = "for the JSON files [default: bench/results on a GPU]"
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help=about)
+    parser.add_argument("--limit", type=float, metavar="SECONDS", help="for each section, in place of its own")
+    parser.add_argument("--device", help="[default: cuda:0, or cpu at toy size where there is no GPU]")
+    asked = parser.parse_args(arguments)
+    if unknown := set(asked.names) - SECTIONS.keys():
+        parser.error(f"a section is one of {', '.join(SECTIONS)}, got {', '.join(sorted(unknown))}")
+    device = asked.device or devices(())[0]
+    out = (asked.out or (ROOT / "data" / "card" if device == "cpu" else RESULTS)).absolute()
+    out.mkdir(parents=True, exist_ok=True)
+    run = Run(out, device, asked.limit, None if asked.names or asked.limit else WHOLE)
+    with Watch(device, out):
+        run.all(asked.names or usual)
+    return run.summary()
+
+
+class Run:
+    """A run of sections, each in a process of its own: what breaks there breaks nothing else.
+
+    `limit` takes the place of each section's own seconds; `whole` is what all may take together on a GPU.
+    """
+
+    def __init__(self, out: Path, device: str, limit: float | None, whole: float | None) -> None:
+        self._out = out
+        self._device = device
+        self._limit = limit
+        self._whole = whole
+        self._begun = time.monotonic()
+        self._processes: list[subprocess.Popen[str]] = []
+        self._statuses: dict[str, int] = {}
+
+    def all(self, names: Sequence[str]) -> None:
+        """Run the sections in this order; at toy size several at a time, as nothing is measured."""
+        try:
+            if self._device != "cpu":
+                for name in names:
+                    self._section(name)
+                return
+            print("No GPU: every section runs at toy size, which checks the code and measures nothing.", flush=True)
+            longest_first = sorted(names, key=lambda name: name != "truth")
+            with ThreadPoolExecutor(TOY_AT_ONCE) as pool:
+                list(pool.map(self._section, longest_first))
+        finally:
+            for process in self._processes:
+                process.terminate()  # its servers must not outlive us
+            for process in self._processes:
+                process.wait(GRACE)
+
+    def _section(self, name: str) -> None:
+        toy, seconds = self._device == "cpu", self._seconds(name)
+        heading = f"\n{name}: {SECTIONS[name].title}"
+        if not toy:
+            print(heading, flush=True)
+        (self._out / f"card_{name}.json").unlink(missing_ok=True)
+        begun = time.monotonic()
+        command = [sys.executable, "-m", "bench.card", name, str(self._out), self._device, str(seconds)]
+        output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} if toy else {}
+        process = subprocess.Popen(command, cwd=ROOT, text=True, **output)  # type: ignore[call-overload]
+        self._processes.append(process)
+        said = heading + "\n" + (_ended(process, seconds) or "")
+        print(f"{said if toy else ''}  ({time.monotonic() - begun:.0f} s of {seconds:g})", flush=True)
+        self._statuses[name] = process.returncode
+
+    def _seconds(self, name: str) -> float:
+        if self._device == "cpu":
+            return self._limit or TOY_SECONDS
+        seconds = self._limit or SECTIONS[name].seconds
+        left = seconds if self._whole is None else self._whole - (time.monotonic() - self._begun)
+        return round(max(0.0, min(seconds, left)), 1)
+
+    def summary(self) -> int:
+        """Print what was missed, failed or not run, a line a section; return 0 if there is no such thing."""
+        seconds = time.monotonic() - self._begun
+        print(f"\n{'section':<10} {'rows':>5} {'missed':>7} {'failed':>7} {'not run':>8}   in {seconds:.0f} s")
+        whole = True
+        for name in SECTIONS:
+            if (status := self._statuses.get(name)) is None:
+                continue
+            known = load(f"card_{name}", self._out)
+            if known is None:
+                print(f"{name:<10} it ended with {status} before its first row")
+                whole = False
+                continue
+            figure, _ = known
+            missed = [row for row in figure.rows if row.missed]
+            counts = len(figure.rows), len(missed), len(figure.failures), len(figure.skipped)
+            ended = "" if status in (0, 1) else f"  ended with {status}"
+            print(f"{name:<10} {counts[0]:>5} {counts[1]:>7} {counts[2]:>7} {counts[3]:>8}{ended}")
+            for row in missed:
+                print(f"    missed: {row.what}: {row.value:.4g}, wanted {row.wanted}")
+            for line in remarks(figure):
+                print(f"    {line}")
+            whole = whole and status == 0 and not figure.skipped
+        print(f"The JSON is in {self._out}", flush=True)
+        return 0 if whole else 1
+
+
+def _ended(process: subprocess.Popen[str], seconds: float) -> str | None:
+    """Wait for a section, stop it a while after its limit, and return what it said into a pipe, if anything."""
+    try:
+        return process.communicate(timeout=seconds + GRACE)[0]
+    except subprocess.TimeoutExpired:
+        print(f"  STOPPED in the middle of a check, {GRACE:g} s after the limit", flush=True)
+        process.terminate()
+    try:
+        return process.communicate(timeout=GRACE)[0]
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.communicate()[0]

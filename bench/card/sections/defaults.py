@@ -1,0 +1,47 @@
+"""What each default is worth: the time with one switch turned over, beside that of the defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from bench import ahead
+from bench.card import dit, models, vae
+from bench.card.session import Check, Finding, Session
+
+DIT, VAE = "1.3B", "VAE 2.1"  # the smallest of each: most rounds in the time, and the largest share of what is small
+
+
+def transformer(session: Session) -> Iterator[Finding]:
+    """Turn each switch of the transformer over; those that are off by default on."""
+    name, each = next((n, e) for n, e in session.shapes.dits.items() if session.is_toy or n.startswith(DIT))
+    model = models.transformer(each.config, session.device)
+    with torch.no_grad():
+        yield from dit.parts(name, each, session.clock(rounds=3), model)
+
+
+def decoder(session: Session) -> Iterator[Finding]:
+    """Turn each switch of the VAE off."""
+    name, each = next((n, e) for n, e in session.shapes.vaes.items() if session.is_toy or n.startswith(VAE))
+    yield from vae.parts(name, each, session.clock(rounds=2))
+
+
+def small_clips(session: Session) -> Iterator[Finding]:
+    """Measure guidance in one pass, and timesteps by the frame, where clips are small."""
+    name, each = next((n, e) for n, e in session.shapes.dits.items() if session.is_toy or n.startswith(DIT))
+    with torch.no_grad():
+        yield from dit.guidance(name, each, session.shapes.small, session.clock(rounds=3))
+
+
+def prepare_ahead(session: Session) -> Iterator[Finding]:
+    """Measure what it saves that the next job's prompts are encoded beside a video's last stages."""
+    yield from ahead.compared(session.device, *((1, 2) if session.is_toy else (3,)))
+
+
+CHECKS: dict[str, Check] = {
+    "switches of the transformer": transformer,
+    "switches of the VAE": decoder,
+    "small clips": small_clips,
+    "prepare_ahead": prepare_ahead,
+}

@@ -1,0 +1,105 @@
+"""Forward passes and VAEs at true sizes with random weights, by diffusers and by ours, in order of worth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+
+import torch
+from diffusers import WanTransformer3DModel
+
+from bench.card import dit, models, vae
+from bench.card.session import Check, Finding, Session
+from bench.card.shapes import TOY, TRUE, Dit
+from bench.table import Row
+from plugins.diffusers_backend.fast.moment import moment_of
+from plugins.diffusers_backend.fast.network import Network
+from plugins.diffusers_backend.fast.switches import Switches
+
+ROUNDS = {"5B": 3, "1.3B": 3, "14B": 2}  # of a minute and a half in all
+COMPILED = ("5B", "1.3B")  # what the time allows
+LARGE = "14B, 1280x720x81"  # a forward of it takes ten seconds: one round, and one more of ours is in the others
+
+
+def forwards(word: str, session: Session) -> Iterator[Finding]:
+    """Time the forward passes of one model at each of its sizes, on the same weights."""
+    wanted = {name: each for name, each in session.shapes.dits.items() if session.is_toy or name.startswith(word)}
+    model = models.transformer(next(iter(wanted.values())).config, session.device)
+    for name, each in wanted.items():
+        rounds = 1 if name == LARGE else ROUNDS[word]
+        with torch.no_grad():
+            yield from dit.forward(name, each, session.clock(rounds=rounds), model)
+            if word in COMPILED and not session.is_toy:
+                yield from dit.compiled(name, each, session.clock(rounds=rounds), model)
+
+
+def one_block_compiled(session: Session) -> Iterator[Finding]:
+    """Compile a toy of one block: on a GPU the true ones are compiled, each after its forward pass."""
+    if session.is_toy:
+        each = replace(TOY.dits["toy"], config={**TOY.dits["toy"].config, "num_layers": 1})
+        model = models.transformer(each.config, session.device)
+        with torch.no_grad():
+            yield from dit.compiled("toy", each, session.clock(), model)
+
+
+def errors(session: Session) -> Iterator[Finding]:
+    """Compare a slice of blocks with the same in fp32."""
+    for name, each in session.shapes.dits.items():
+        if name != LARGE:
+            with torch.no_grad():
+                yield from dit.error(name, each, session.clock())
+            _free(session)
+
+
+def decoding(session: Session) -> Iterator[Finding]:
+    for name, each in session.shapes.vaes.items():
+        yield from vae.decode(name, each, session.clock(rounds=2))
+        _free(session)
+
+
+def encoding(session: Session) -> Iterator[Finding]:
+    for name, each in session.shapes.vaes.items():
+        frames = each.latents[1] if "2.1" in name else 1  # TI2V-5B is given one image, A14B a clip of its length
+        channels, _, *size = each.latents
+        shown = replace(each, latents=(channels, frames, *size))
+        yield from vae.encode(f"{name}, {1 + 4 * (frames - 1)} frames", shown, session.clock(rounds=2))
+        _free(session)
+
+
+def without_numbers(session: Session) -> Iterator[Finding]:
+    """Run our pass of every true size by tensors that have shapes and no numbers."""
+    wrong = 0
+    for each in TRUE.dits.values():
+        with torch.no_grad():
+            wrong += _by_shapes(each) != (1, each.config["out_channels"], *each.latents)
+    yield Row(f"true sizes whose pass gives another shape, of {len(TRUE.dits)}", wrong, "", 1)
+
+
+def _by_shapes(each: Dit) -> tuple[int, ...]:
+    """Return the shape that our pass over bf16 tensors gives, with every kernel of ours, cuDNN's and cuBLAS's."""
+    with torch.device("meta"):
+        model = WanTransformer3DModel(**{**each.config, "num_layers": 2}).to(torch.bfloat16)
+        latents = torch.empty(1, each.config["in_channels"], *each.latents, dtype=torch.bfloat16)
+        embeds = torch.empty(1, 512, each.config["text_dim"], dtype=torch.bfloat16)
+        prepared = Network(model, Switches(), None).prepare(latents, embeds, 1)
+        kernels = {"rope_kernel": True, "norm_kernel": True, "fused_gelu": True, "attention": "_native_cudnn"}
+        ready = replace(prepared, shape=prepared.shape._replace(**kernels))
+        return tuple(ready(latents, moment_of(model, torch.empty(1))).shape)
+
+
+def _free(session: Session) -> None:
+    if not session.is_toy:
+        torch.cuda.empty_cache()
+
+
+CHECKS: dict[str, Check] = {
+    "TI2V-5B": partial(forwards, "5B"),
+    "A14B, an expert": partial(forwards, "14B"),
+    "1.3B": partial(forwards, "1.3B"),
+    "VAEs, decoding": decoding,
+    "errors of a slice": errors,
+    "VAEs, encoding": encoding,
+    "true sizes without numbers": without_numbers,
+    "a compiled block": one_block_compiled,
+}

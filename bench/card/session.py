@@ -1,0 +1,56 @@
+"""What a section of the card run is given: a device, a folder, a time limit, and what it has opened so far."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from bench.card.clock import TOY as TOY_CLOCK
+from bench.card.clock import Clock
+from bench.card.shapes import TOY, TRUE, Shapes
+from bench.table import Row
+
+T = TypeVar("T")
+Finding = Row | str  # a number, or a remark about those before it
+Check = Callable[["Session"], Iterator[Finding]]
+
+
+@dataclass
+class Session:
+    """One section's run on `device`; on a CPU it is at toy size and says nothing about speed.
+
+    `folder` is thrown away after the run. `seconds` is the section's limit, after which no check begins.
+    """
+
+    device: str
+    folder: Path
+    seconds: float
+    begun: float = field(default_factory=time.monotonic)
+    stack: ExitStack = field(default_factory=ExitStack)
+    _opened: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_toy(self) -> bool:
+        return self.device == "cpu"
+
+    @property
+    def shapes(self) -> Shapes:
+        return TOY if self.is_toy else TRUE
+
+    @property
+    def left(self) -> float:
+        """Return the seconds until the limit."""
+        return self.begun + self.seconds - time.monotonic()
+
+    def clock(self, **changes: Any) -> Clock:
+        return TOY_CLOCK if self.is_toy else Clock(self.device, **changes)
+
+    def once(self, name: str, make: Callable[[], AbstractContextManager[T]]) -> T:
+        """Return what `make` opens, opened when it is first asked for and closed with the section."""
+        if name not in self._opened:
+            self._opened[name] = self.stack.enter_context(make())
+        return cast(T, self._opened[name])
