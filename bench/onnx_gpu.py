@@ -64,11 +64,14 @@ def _model(name: str, dit: Dit, dtype: str, clock: Clock) -> Iterator[Row]:
             (got,) = passes["ONNX Runtime"](*given)
         kernels = sorted(set(KERNEL.findall(said()))) or ["unknown"]
         (expected,) = passes["PyTorch eager"](*given, return_dict=False)
-        turns = clock.turns({who: lambda run=run: run(*given, return_dict=False) for who, run in passes.items()})
-    yield Row(f"{name}: a bf16 product's rate", turns.rate / 1e12, "TFLOP/s")
-    for who, seconds in turns.seconds.items():
+        runs = {who: lambda run=run: run(*given, return_dict=False) for who, run in passes.items()}
+        for run in runs.values():
+            run(), run()
+        rounds = clock.compared(runs)
+    yield Row(f"{name}: a bf16 product's rate", rounds.rate / 1e12, "TFLOP/s")
+    for who, seconds in rounds.seconds.items():
         yield Row(f"{name}: {who}", 1000 * seconds, "ms")
-        yield Row(f"{name}: {who}, of that rate", 100 * dit.flop / seconds / turns.rate, "%")
+        yield Row(f"{name}: {who}, of that rate", 100 * dit.flop / seconds / rounds.rate, "%")
     error = float((got.float() - expected.float()).norm() / expected.float().norm())
     yield Row(f"{name}: difference of ONNX Runtime from eager, attention by {'+'.join(kernels)}", error)
 

@@ -29,9 +29,9 @@ class Row:
     @property
     def wanted(self) -> str:
         """Return the bound in words, empty without one."""
-        if self.least is not None:
-            return f"at least {number(self.least, self.unit)}"
-        return "" if self.target is None else f"< {number(self.target, self.unit)}"
+        least = [] if self.least is None else [f"at least {number(self.least, self.unit)}"]
+        most = [] if self.target is None else [f"< {number(self.target, self.unit)}"]
+        return ", ".join(least + most)
 
 
 @dataclass(frozen=True)
