@@ -28,12 +28,14 @@ class Clock:
     side: of the matrices whose product is the measure of the card
     calibration: seconds of such products; the first 40 % warm it up
     rounds: in each of which all runs are timed once
+    least: seconds that a single operation is timed for
     """
 
     device: str
     side: int = 8192
     calibration: float = 0.5
     rounds: int = 3
+    least: float = 0.5
 
     def seconds(self, run: Run) -> float:
         """Return how long `run` takes on the device."""
@@ -49,12 +51,12 @@ class Clock:
         end.synchronize()
         return start.elapsed_time(end) / 1000
 
-    def often(self, run: Run, least: float = 0.5) -> float:
+    def often(self, run: Run) -> float:
         """Return the median of as many runs as take `least` seconds, after three that do not count."""
         for _ in range(3):
             run()
         taken: list[float] = []
-        while sum(taken) < least or len(taken) < 3:
+        while sum(taken) < self.least or len(taken) < 3:
             taken.append(self.seconds(run))
         return statistics.median(taken)
 
@@ -89,4 +91,4 @@ class Clock:
         return float(torch.cuda.max_memory_allocated(self.device) - held)
 
 
-TOY = Clock("cpu", side=64, calibration=0.01, rounds=1)  # for a check of the code
+TOY = Clock("cpu", side=64, calibration=0.01, rounds=1, least=0.01)  # for a check of the code

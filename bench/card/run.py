@@ -58,20 +58,17 @@ class Run:
 
     def all(self, names: Sequence[str]) -> None:
         """Run the sections in this order; at toy size several at a time, as nothing is measured."""
-        try:
-            if self._device != "cpu":
-                for name in names:
-                    self._section(name)
-                return
+        if self._device == "cpu":
             print("No GPU: every section runs at toy size, which checks the code and measures nothing.", flush=True)
-            longest_first = sorted(names, key=lambda name: name != "truth")
-            with ThreadPoolExecutor(TOY_AT_ONCE) as pool:
+        longest_first = sorted(names, key=lambda name: self._device == "cpu" and name != "truth")
+        with ThreadPoolExecutor(TOY_AT_ONCE if self._device == "cpu" else 1) as pool:
+            try:
                 list(pool.map(self._section, longest_first))
-        finally:
-            for process in self._processes:
-                process.terminate()  # its servers must not outlive us
-            for process in self._processes:
-                process.wait(GRACE)
+            except BaseException:  # such as SIGTERM
+                pool.shutdown(wait=False, cancel_futures=True)
+                for process in self._processes:
+                    process.terminate()  # its servers must not outlive us
+                raise
 
     def _section(self, name: str) -> None:
         toy, seconds = self._device == "cpu", self._seconds(name)

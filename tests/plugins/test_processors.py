@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 REFERENCES = (
     "tests/plugins/test_diffusers_backend.py::test_frames_are_those_of_the_stock_pipeline",
     "tests/plugins/test_fast_transformer.py::test_the_velocity_is_that_of_the_stock_model",
-    "tests/plugins/test_onnx_loading.py::test_its_videos_are_those_of_diffusers",
+    "tests/plugins/test_onnx_loading.py::test_its_videos_are_those_of_diffusers[text]",
 )
 
 
