@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from bench.card import report
 from bench.table import RESULTS, Figure, Row, load, number, remarks
 
 BENCH = Path(__file__).with_name("README.md")
@@ -18,7 +19,16 @@ def write(names: Iterable[str], bench: Path = BENCH, root: Path = ROOT, results:
     """Rewrite every figure in `bench` and those that have a target in `root`."""
     saved = [found for name in names if (found := load(name, results)) is not None]
     _between(bench, "results", "\n\n".join(_section(figure, machine) for figure, machine in saved))
+    _between(bench, "card", "\n\n".join(_card_section(*each) for each in report.whole(results)))
     _between(root, "figures", _summary(saved))
+    _between(root, "card", report.short(results))
+
+
+def _card_section(heading: str, figure: Figure | None) -> str:
+    if figure is None:
+        return f"### {heading}\n\n{report.NOT_RUN}"
+    notes = "; ".join([*figure.notes, *remarks(figure)])
+    return f"### {heading}\n\n{_table(figure.rows)}\n\n{notes}".rstrip()
 
 
 def _section(figure: Figure, machine: dict[str, Any]) -> str:

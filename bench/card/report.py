@@ -1,0 +1,86 @@
+"""What the READMEs say of the card run: a short table, and each section whole; where nothing was run, `not run`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.card.plan import SECTIONS
+from bench.table import RESULTS, Figure, Row, load, number
+
+NOT_RUN = "not run"
+CARD = re.compile(r"^(.+), capability \d")  # how the section `device` names what it ran on
+
+
+@dataclass(frozen=True)
+class Headline:
+    """A line of the short table: of the rows of a section that match `row`, the one that `worst` picks."""
+
+    what: str
+    section: str
+    row: str
+    worst: Callable[[Iterable[Row]], Row]
+    wanted: str = ""
+
+
+def _least(rows: Iterable[Row]) -> Row:
+    return min(rows, key=lambda row: row.value)
+
+
+def _most(rows: Iterable[Row]) -> Row:
+    return max(rows, key=lambda row: row.value)
+
+
+def _share(model: str) -> str:
+    return f"^{model}.*: ours, of that rate"
+
+
+HEADLINES = (
+    Headline("bf16 products of 8192 x 8192", "device", "^a product of 8192", _least),
+    Headline("videos in fp32 against a CPU's, the worst", "truth", ", fp32, against the CPU's fp32$", _least),
+    Headline("videos in bf16 against a CPU's, the worst", "truth", ", bf16, against the CPU's fp32$", _least),
+    Headline("videos whose bytes a seed did not give again", "truth", "^same seed, other bytes", _most),
+    Headline("A14B 832x480x81: share of the product rate", "sizes", _share("14B, 832x480x81"), _least, "88 %"),
+    Headline("TI2V-5B 1280x704x121: share of the product rate", "sizes", _share("5B"), _least, "86 %"),
+    Headline("1.3B 832x480x81: share of the product rate", "sizes", _share("1.3B"), _least, "84 %"),
+    Headline("our forward pass / diffusers', the worst", "sizes", ": ours / diffusers$", _most, "1"),
+    Headline("our VAE decoding / diffusers', the worst", "sizes", "decode, ours / diffusers$", _most, "0.56"),
+    Headline("a whole job of TI2V-5B, 1280x704x121, 4 steps, with its load", "job", "^the whole job", _most),
+    Headline("all of Wan 2.2 resident", "job", "^allocated with all three resident", _most, "138.0 GB"),
+)
+
+
+def short(results: Path = RESULTS) -> str:
+    """Return the table of the front page, with the machine's name."""
+    found = _figures(results)
+    lines = ["| on one GPU | measured | wanted |", "|---|---:|---:|"]
+    for line in HEADLINES:
+        rows = (
+            [row for row in found[line.section].rows if re.search(line.row, row.what)] if line.section in found else []
+        )
+        row = line.worst(rows) if rows else None
+        measured = NOT_RUN if row is None else number(row.value, row.unit)
+        lines.append(f"| {line.what} | {measured} | {line.wanted or (row.wanted if row else '')} |")
+    return "\n".join(lines) + f"\n\n{_where(found)}"
+
+
+def whole(results: Path = RESULTS) -> Iterable[tuple[str, Figure | None]]:
+    """Return each section's heading, and its figure if it was run on a GPU."""
+    found = _figures(results)
+    for name, section in SECTIONS.items():
+        yield f"card {name}: {section.title}", found.get(name)
+
+
+def _figures(results: Path) -> dict[str, Figure]:
+    known = {name: load(f"card_{name}", results) for name in SECTIONS}
+    return {name: each[0] for name, each in known.items() if each is not None}
+
+
+def _where(found: dict[str, Figure]) -> str:
+    notes = found["device"].notes if "device" in found else ()
+    names = [match[1] for note in notes if (match := CARD.match(note))]
+    if not names:
+        return "No GPU has run it yet; on a machine with one, `script/card` does, in five minutes."
+    return f"On one {names[0]}, by `script/card`."

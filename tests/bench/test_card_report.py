@@ -1,0 +1,55 @@
+"""What the READMEs say of the card run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from server import ROOT
+
+from bench.card import report
+from bench.table import Figure, Row, save
+
+
+def test_where_nothing_was_run_it_says_so(tmp_path: Path) -> None:
+    said = report.short(tmp_path)
+
+    assert said.count(f"| {report.NOT_RUN} |") == len(report.HEADLINES)
+    assert "No GPU has run it yet" in said
+    assert {figure for _, figure in report.whole(tmp_path)} == {None}
+
+
+def test_what_was_run_is_told_with_the_cards_name(tmp_path: Path) -> None:
+    device = Figure(
+        "card_device",
+        "t",
+        (Row("a product of 8192 x 8192 random bf16 matrices, median of 5", 780.4, "TFLOP/s"),),
+        ("torch 2.11.0", "NVIDIA H200, capability 9.0, 132 multiprocessors"),
+    )
+    sizes = Figure(
+        "card_sizes",
+        "t",
+        (
+            Row("14B, 832x480x81: ours, of that rate", 88.6, "%", least=88.0),
+            Row("14B, 832x480x81: ours / diffusers", 0.61, "times"),
+            Row("5B, 1280x704x121: ours / diffusers", 0.64, "times"),
+        ),
+    )
+    for figure in (device, sizes):
+        save(figure, {}, tmp_path)
+
+    said = report.short(tmp_path)
+
+    assert "| bf16 products of 8192 x 8192 | 780 TFLOP/s |  |" in said
+    assert "| A14B 832x480x81: share of the product rate | 88.6 % | 88 % |" in said
+    assert "| TI2V-5B 1280x704x121: share of the product rate | not run | 86 % |" in said
+    assert "| our forward pass / diffusers', the worst | 0.64 times | 1 |" in said
+    assert said.endswith("On one NVIDIA H200, by `script/card`.")
+
+
+def test_the_readmes_say_what_is_saved() -> None:
+    (told,) = re.findall(r"<!-- card -->\n(.*?)\n<!-- /card -->", (ROOT / "README.md").read_text(), re.DOTALL)
+    (whole,) = re.findall(r"<!-- card -->\n(.*?)\n<!-- /card -->", (ROOT / "bench/README.md").read_text(), re.DOTALL)
+
+    assert told == report.short()
+    assert re.findall(r"^### (.*)$", whole, re.MULTILINE) == [heading for heading, _ in report.whole()]
