@@ -39,6 +39,9 @@ def on_starting(server: Arbiter) -> None:
     server.log.error_log.handlers.clear()  # its lines go where ours go, in the same form
     server.log.error_log.propagate = True
     server.shared = mmap.mmap(-1, 2)  # not of this module, which each reload runs again
+    server.token, written = os.pipe()
+    os.write(written, b"4")
+    os.close(written)
     if "FRAMEGATE_PARENT" in os.environ:
         die_with(int(os.environ["FRAMEGATE_PARENT"]))
 
@@ -71,9 +74,16 @@ def post_fork(server: Arbiter, worker: Worker) -> None:
 
 
 def worker_exit(server: Arbiter, worker: Worker) -> None:
-    """Let a worker that cannot start be tried again where others serve: its exit status would end them all."""
-    if server.shared[SERVED] and not worker.booted:
+    """Let a worker that cannot start be tried again where others serve: its exit status would end them all.
+
+    Where none serves, one of them ends gunicorn with that status; of a second one it would die with a traceback.
+    """
+    if worker.booted:
+        return
+    if server.shared[SERVED]:
         time.sleep(1)
+        os._exit(1)
+    if not os.read(server.token, 1):
         os._exit(1)
 
 
