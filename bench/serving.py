@@ -58,9 +58,9 @@ class Client:
         """Send `POST /v1/responses`."""
         return self._exchange("POST", "/v1/responses", body)
 
-    def make(self, model: str, what: Any = "a red ball", **more: Any) -> dict[str, Any]:
+    def make(self, model: str, what: Any = "a red ball") -> dict[str, Any]:
         """Return the finished response for a prompt; end the bench if the server says anything else."""
-        status, said = self.post(request(model, what, **more))
+        status, said = self.post(request(model, what))
         answer: dict[str, Any] = json.loads(said)
         if status != 200:
             sys.exit(f"{model} answered {status}: {answer}")

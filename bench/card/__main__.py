@@ -41,7 +41,9 @@ def main(name: str, out: Path, device: str, seconds: float) -> None:
                     for finding in check(session):
                         figure = _with(figure, finding)
                         save(figure, machine, out)
-                except Exception as error:
+                except (Exception, SystemExit) as error:
+                    if isinstance(error, SystemExit) and not isinstance(error.code, str):
+                        raise  # told to stop; a server that did not start says so in words
                     traceback.print_exc()
                     figure = replace(figure, failures=(*figure.failures, f"{what}: {_brief(error)}"))
                     print(f"  FAILED: {what}: {_brief(error)}", flush=True)
@@ -60,7 +62,7 @@ def _with(figure: Figure, finding: Row | str) -> Figure:
     return replace(figure, rows=(*figure.rows, finding))
 
 
-def _brief(error: Exception) -> str:
+def _brief(error: BaseException) -> str:
     return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:300]}"
 
 

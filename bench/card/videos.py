@@ -50,9 +50,14 @@ class Studio:
     device: str
 
     def make(self, model: str, prompt: str, image: Clip | None = None, seed: int = 7, **options: object) -> Video:
-        """Return the video of a request; end the section if the server says anything else."""
+        """Return the video of a request; raise `RuntimeError` if the server says anything else."""
         with Client(self.server.port) as client:
-            answer = client.make(model, _input(prompt, image), **_more(seed, options))
+            status, said = client.post(serving.request(model, _input(prompt, image), **_more(seed, options)))
+            if status != 200:
+                raise RuntimeError(f"{model} was answered with {status}: {said.decode()[:300]}")
+            answer = json.loads(said)
+            if answer["status"] != "completed":
+                raise RuntimeError(f"the job of {model} ended as {answer['status']}: {answer['error']}")
             return self._video(client, answer)
 
     def try_to_make(self, model: str, prompt: str, seed: int = 7, **options: object) -> Mapping[str, Any]:
