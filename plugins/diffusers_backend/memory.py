@@ -15,6 +15,7 @@ from router import DeviceLost, OutOfMemory
 SIGNS = (
     "can't allocate memory",
     "CUDA error: out of memory",
+    "Triton Error [CUDA]: out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
 )

@@ -123,10 +123,10 @@ def test_chunks_grow_shorter_as_the_picture_grows(vae: Any) -> None:
 @pytest.mark.parametrize(
     ("config", "gigabytes", "size", "at_once"),
     [
-        ({}, 150.7, (832, 480), 4),
-        ({}, 150.7, (1280, 720), 3),
+        ({}, 150.7, (832, 480), 2),
+        ({}, 150.7, (1280, 720), 1),
         ({}, 25.2, (832, 480), 1),
-        ({"base_dim": 160, "decoder_base_dim": 256, "patch_size": 2}, 150.7, (1280, 704), 4),
+        ({"base_dim": 160, "decoder_base_dim": 256, "patch_size": 2}, 150.7, (1280, 704), 1),
     ],
 )
 def test_chunks_on_a_card_grow_with_all_its_memory(
@@ -170,6 +170,31 @@ def test_on_a_cpu_the_classes_for_a_gpu_are_diffusers_own_bit_for_bit(vae: Any, 
     with torch.no_grad():
         assert torch.equal(ours.decode(latents).sample, vae.decode(latents).sample)
         assert torch.equal(ours.encode(clip).latent_dist.mean, vae.encode(clip).latent_dist.mean)
+
+
+@pytest.mark.parametrize("without", ["encoder", "decoder"])
+def test_each_half_of_a_vae_tries_the_kernels_on_what_it_has(vae: Any, without: str) -> None:
+    """A model that takes images has an encoder that is loaded without its decoder."""
+    import torch
+
+    from plugins.diffusers_backend.fast.measured import APART, Table
+    from plugins.diffusers_backend.fast.vae_on_card import replacements
+
+    setattr(vae, without, None)
+    tried: list[str] = []
+
+    class Plain(Table):
+        """Runs PyTorch's way for both: the kernels need a GPU."""
+
+        def works(self, case: str, make: Any) -> bool:
+            ways = make()
+            tried.append(case)
+            assert torch.isfinite(ways[APART]()).all()
+            return super().works(case, lambda: dict.fromkeys(ways, ways[APART]))
+
+    with torch.no_grad():
+        assert len(replacements(vae, Switches(), Plain(lambda _: 1.0))) == 2
+    assert len(tried) == 2
 
 
 @pytest.mark.parametrize(("same", "count"), [(True, 2), (False, 0)])

@@ -21,7 +21,7 @@ MOST_LATENT_FRAMES = 4  # in a chunk
 TWINS = "fast_twins"  # the attribute of a VAE that keeps them
 MOST_PIXELS = 2**21  # in a chunk on a CPU: activations grow with it, the gain does not
 SHARE_OF_CARD = 1 / 16  # for the activations of a chunk: of all its memory, so that a seed repeats whatever is free
-LIVE = 4  # activations of full size at once: what came in, its norm, its padded copy, what the convolution makes
+LIVE = 12  # activations of full size at once: 9 in the VAE of 2.1, 12 to 15 in that of 2.2, by tensors without numbers
 
 
 class OnePassNorm(WanRMS_norm):

@@ -65,7 +65,7 @@ def take_over_silu(vae: torch.nn.Module) -> None:
 
 
 def _norms(vae: AutoencoderKLWan) -> Ways:
-    norm = vae.decoder.norm_out
+    norm = _half(vae).norm_out
     x = _noise(vae, norm.gamma.shape[0], *SAMPLE)
     return {
         APART: lambda: functional.silu(norm(x)),
@@ -74,12 +74,17 @@ def _norms(vae: AutoencoderKLWan) -> Ways:
 
 
 def _paddings(vae: AutoencoderKLWan) -> Ways:
-    channels = vae.decoder.norm_out.gamma.shape[0]
+    channels = _half(vae).norm_out.gamma.shape[0]
     x, past = _noise(vae, channels, *SAMPLE), _noise(vae, channels, PAST, *SAMPLE[1:])
     return {
         APART: lambda: functional.pad(torch.cat([past, x], dim=2), (1, 1, 1, 1)),
         FUSED: lambda: _kernels().pad(x, past, PAST, 1, 1),
     }
+
+
+def _half(vae: AutoencoderKLWan) -> Any:
+    """Return a half that `vae` has: what encodes images is loaded without its decoder."""
+    return vae.encoder if vae.decoder is None else vae.decoder
 
 
 def _noise(vae: AutoencoderKLWan, *shape: int) -> torch.Tensor:
