@@ -15,9 +15,10 @@ Runs = Mapping[str, Run]
 
 @dataclass(frozen=True)
 class Rounds:
-    """The median seconds of each run, and the FLOP a second of bf16 products meanwhile."""
+    """The median seconds of each run, the bytes it takes at most, and the FLOP a second of bf16 products meanwhile."""
 
     seconds: Mapping[str, float]
+    peaks: Mapping[str, float]
     rate: float
 
 
@@ -71,24 +72,26 @@ class Clock:
     def compared(self, runs: Runs) -> Rounds:
         """Time all of `runs` in rounds, between products; the caller has warmed them up."""
         taken: dict[str, list[float]] = {name: [] for name in runs}
+        peaks: dict[str, float] = {}
         rates = [self.rate()]
         for _ in range(self.rounds):
             for name, run in runs.items():
+                held = self._begin_peak()
                 taken[name].append(self.seconds(run))
+                peaks[name] = self._peak() - held
             rates.append(self.rate())
         middle = {name: statistics.median(seconds) for name, seconds in taken.items()}
-        return Rounds(middle, statistics.mean(rates))
+        return Rounds(middle, peaks, statistics.mean(rates))
 
-    def peak(self, run: Run) -> float:
-        """Return how many bytes `run` takes beyond what is held before it; 0 on a CPU, which does not count."""
+    def _begin_peak(self) -> float:
+        """Return the bytes that are held now; 0 on a CPU, which does not count."""
         if self.device == "cpu":
-            run()
             return 0.0
-        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(self.device)
-        held = torch.cuda.memory_allocated(self.device)
-        run()
-        return float(torch.cuda.max_memory_allocated(self.device) - held)
+        return float(torch.cuda.memory_allocated(self.device))
+
+    def _peak(self) -> float:
+        return 0.0 if self.device == "cpu" else float(torch.cuda.max_memory_allocated(self.device))
 
 
 TOY = Clock("cpu", side=64, calibration=0.01, rounds=1, least=0.01)  # for a check of the code

@@ -22,6 +22,7 @@ from plugins.diffusers_backend.fast.compile import Compiler
 from plugins.diffusers_backend.fast.measured import Table
 from plugins.diffusers_backend.fast.moment import moment_of
 from plugins.diffusers_backend.fast.network import Network, Pass
+from plugins.diffusers_backend.fast.shape import Shape
 from plugins.diffusers_backend.fast.switches import Switches
 
 Run = Callable[[], torch.Tensor]
@@ -41,10 +42,12 @@ class Forward:
     warm: Run
 
 
-def forward(name: str, dit: Dit, clock: Clock, model: WanTransformer3DModel) -> Iterator[Row]:
+def forward(name: str, dit: Dit, clock: Clock, model: WanTransformer3DModel) -> Iterator[Row | str]:
     """Yield times, shares of the product rate and memory: diffusers as it comes, and ours with its defaults."""
     chooser = Chooser(table=Table(clock.seconds))
     both = {STOCK: _stock(model, dit), OURS: _ours(model, dit, chooser)}
+    shape = chooser.shape_for(model, 1, dit.tokens, Switches())
+    yield f"{name}: ours runs attention by {shape.attention}, {_kernels(shape)}"
     yield from _rows(name, dit, clock, both)
 
 
@@ -54,8 +57,14 @@ def compiled(name: str, dit: Dit, clock: Clock, model: WanTransformer3DModel) ->
     begun = time.perf_counter()
     quick = _ours(model, dit, chooser, compiler=compiler)
     yield Row(f"{name}: seconds until the blocks are compiled", time.perf_counter() - begun, "s")
-    if compiler.ready:
-        yield from _rows(name, dit, clock, {OURS: _ours(model, dit, chooser), COMPILED: quick}, False)
+    if not compiler.ready:
+        raise RuntimeError(f"the blocks of {name} could not be compiled; the log above has the reason")
+    yield from _rows(name, dit, clock, {OURS: _ours(model, dit, chooser), COMPILED: quick}, False)
+
+
+def _kernels(shape: Shape) -> str:
+    named = {"rope_kernel": shape.rope_kernel, "norm_kernel": shape.norm_kernel}
+    return ", ".join(f"{'with' if on else 'WITHOUT'} {name}" for name, on in named.items())
 
 
 def parts(name: str, dit: Dit, clock: Clock, model: WanTransformer3DModel) -> Iterator[Row]:
@@ -78,7 +87,8 @@ def error(name: str, dit: Dit, clock: Clock) -> Iterator[Row]:
     few = replace(dit, config={**dit.config, "num_layers": FEW})
     model = models.transformer(few.config, device)
     stock, ours = _stock(model, few).run(), _ours(model, few, chooser).run()
-    exact = _stock(copy.deepcopy(model).float(), few, torch.float32).run()
+    with torch.backends.cudnn.flags(allow_tf32=False):  # the patches are embedded by a convolution
+        exact = _stock(copy.deepcopy(model).float(), few, torch.float32).run()
     worse = _off(ours, exact) / _off(stock, exact)
     yield Row(f"{name}: error of {FEW} blocks against fp32, ours / diffusers'", worse, "", WORST_ERROR)
     yield Row(f"{name}: difference of ours from diffusers', {FEW} blocks", 1e6 * _off(ours, stock.double()), "ppm")
@@ -113,8 +123,8 @@ def _rows(name: str, dit: Dit, clock: Clock, runs: Mapping[str, Forward], first:
         share = 100 * dit.flop / seconds / rounds.rate
         yield Row(f"{name}: {run}", 1000 * seconds, "ms")
         yield Row(f"{name}: {run}, of that rate", share, "%", least=dit.wanted or None if run == OURS else None)
-        yield Row(f"{name}: {run}, memory beside the weights at its peak", clock.peak(calls[run]) / 1e9, "GB")
-        if run == OURS and share < dit.wanted:
+        yield Row(f"{name}: {run}, memory beside the weights at its peak", rounds.peaks[run] / 1e9, "GB")
+        if run == OURS and share < dit.wanted and clock.rounds > 1:
             yield from longest(f"{name}: {run}", calls[run], clock)
     for run in others:
         bound = 1.0 if run == OURS and clock.device != "cpu" else None
@@ -140,7 +150,7 @@ def _warmed(runs: Mapping[str, Forward]) -> dict[str, Run]:
 def _stock(model: WanTransformer3DModel, dit: Dit, dtype: torch.dtype = torch.bfloat16) -> Forward:
     """Return diffusers' forward pass as it comes: attention is PyTorch's choice."""
     device = str(model.device)
-    latents = models.noise(device, dtype, 1, dit.config["in_channels"], *dit.latents)
+    latents = models.noise(device, torch.bfloat16, 1, dit.config["in_channels"], *dit.latents).to(dtype)
     embeds = models.prompts(1, dit.config["text_dim"], device).to(dtype)
     when = models.times(device)
 

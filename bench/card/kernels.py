@@ -42,6 +42,7 @@ class Cases:
         self.widths = TRUE_WIDTHS if true else WIDTHS
         self.channels = TRUE_CHANNELS if true else CHANNELS
         self.rows = TRUE_ROWS if true else ROWS
+        self.true = true  # then a few cases each: a GPU compiles every one of them, in a third of a second
 
     def random(self, seed: int, *shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
         made = torch.Generator(self.device).manual_seed(seed)
@@ -64,11 +65,12 @@ class Cases:
     def add_and_norm(self, dtype: torch.dtype) -> Iterator[float]:
         from plugins.diffusers_backend.fast.kernels import source
 
-        for (batch, others, groups), (heads, head) in itertools.product(BATCHES, self.widths):
+        batches = BATCHES[:1] if self.true else BATCHES
+        for (batch, others, groups), (heads, head) in itertools.product(batches, self.widths):
             width = heads * head
             x = self.random(8, batch, groups, self.rows, width, dtype=dtype)
             y = 3 * self.random(9, others, groups, self.rows, width, dtype=dtype)
-            for gate, weight, bias in self._parameters(groups, width):
+            for gate, weight, bias in itertools.islice(self._parameters(groups, width), 1 if self.true else None):
                 got = source.add_and_norm(x, y, gate, weight, bias, EPSILON)
                 expected = operations.plainly_add_and_norm(x, y, gate, weight, bias, EPSILON)
                 yield max(off(*each) for each in zip(got, expected, strict=True))
@@ -88,7 +90,7 @@ class Cases:
     def norm(self, dtype: torch.dtype) -> Iterator[float]:
         from plugins.diffusers_backend.fast.kernels import pictures
 
-        for channels, silu in itertools.product(self.channels, (True, False)):
+        for channels, silu in itertools.product(self.channels, (True,) if self.true else (True, False)):
             gamma = 1 + 0.1 * self.random(1, channels)
             for shape in ((2, channels, 3, self.rows, 4), (3, channels, 7, 2)):
                 x = self.random(2, *shape, dtype=dtype)
@@ -101,11 +103,12 @@ class Cases:
         """Yield 0 where every bit is in its place."""
         from plugins.diffusers_backend.fast.kernels import pictures
 
-        layouts = (torch.contiguous_format, torch.channels_last_3d)
-        for channels, frames, layout in itertools.product((20, *self.channels[2:]), (None, 1, 2), layouts):
+        layouts = (torch.channels_last_3d,) if self.true else (torch.contiguous_format, torch.channels_last_3d)
+        pasts = (None, 2) if self.true else (None, 1, 2)
+        for channels, frames, layout in itertools.product(self.channels[-2:], pasts, layouts):
             x = self.random(3, 2, channels, 3, 5, 4, dtype=dtype).contiguous(memory_format=layout)
             past = None if frames is None else self.random(4, 2, channels, frames, 5, 4, dtype=dtype)
-            for count, height, width in ((2, 1, 1), (2, 0, 0)):
+            for count, height, width in ((2, 1, 1),) if self.true else ((2, 1, 1), (2, 0, 0)):
                 before = x.new_zeros(2, channels, count - (frames or 0), 5, 4)
                 whole = torch.cat([before, *(() if past is None else (past,)), x], dim=2)
                 got = pictures.pad(x, past, count, height, width)
@@ -172,6 +175,7 @@ def compiled(capability: int, width: int) -> dict[str, bytes]:
 def off(got: torch.Tensor, expected: torch.Tensor) -> float:
     """Return the distance, relative in the 2-norm."""
     assert (got.dtype, got.shape) == (expected.dtype, expected.shape)
+    assert torch.isfinite(got).all(), "numbers that are not finite"
     return float((got.double() - expected.double()).norm() / expected.double().norm())
 
 

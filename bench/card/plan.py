@@ -21,8 +21,8 @@ class Section:
 SECTIONS: Mapping[str, Section] = {
     "device": Section("the card: versions, the rate of its matrix products, copies", 15),
     "truth": Section("Wan Nano through a real server on the card, and every kernel against PyTorch's numbers", 90),
-    "sizes": Section("forward passes and VAEs at true sizes with random weights, by diffusers and by ours", 120),
-    "job": Section("whole jobs of Wan 2.2's true sizes over HTTP, random weights, and all of it resident", 65),
+    "sizes": Section("forward passes and VAEs at true sizes with random weights, by diffusers and by ours", 110),
+    "job": Section("whole jobs of Wan 2.2's true sizes over HTTP, random weights, and all of it resident", 90),
     "defaults": Section("what each default is worth", 30),
     "operations": Section("attention, products and what runs between them at true shapes", 120, by_name=True),
 }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -79,7 +81,7 @@ class Run:
         begun = time.monotonic()
         command = [sys.executable, "-m", "bench.card", name, str(self._out), self._device, str(seconds)]
         output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} if toy else {}
-        process = subprocess.Popen(command, cwd=ROOT, text=True, **output)  # type: ignore[call-overload]
+        process = subprocess.Popen(command, cwd=ROOT, text=True, start_new_session=True, **output)  # type: ignore[call-overload]
         self._processes.append(process)
         said = heading + "\n" + (_ended(process, seconds) or "")
         print(f"{said if toy else ''}  ({time.monotonic() - begun:.0f} s of {seconds:g})", flush=True)
@@ -129,5 +131,5 @@ def _ended(process: subprocess.Popen[str], seconds: float) -> str | None:
     try:
         return process.communicate(timeout=GRACE)[0]
     except subprocess.TimeoutExpired:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)  # its servers too, whose engines hold the card
         return process.communicate()[0]

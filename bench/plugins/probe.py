@@ -48,7 +48,9 @@ def job_changed(job: Job) -> None:
     import torch
 
     found = {"allocated": torch.cuda.memory_allocated(), "most": torch.cuda.max_memory_allocated()}
-    (_folder() / f"{job.id}.json").write_text(json.dumps(found))
+    draft = _folder() / f"{job.id}.part"
+    draft.write_text(json.dumps(found))
+    draft.rename(draft.with_suffix(".json"))
     torch.cuda.reset_peak_memory_stats()
 
 

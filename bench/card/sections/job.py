@@ -126,7 +126,7 @@ def all_resident(session: Session) -> Iterator[Finding]:
     size = "x".join(str(number) for number in sizes.small.values())
     for name, image in (("ti2v", None), ("t2v", None), ("i2v", _picture(sizes))):
         begun = time.perf_counter()
-        made = place.make(name, PROMPT, image, **sizes.small, steps=1)
+        made = place.make(name, PROMPT, image, **sizes.small, steps=1, **BOTH_EXPERTS)
         yield Row(f"{name}: one step of {size}, to the file", time.perf_counter() - begun, "s")
     loads = sum(place.metrics("framegate_loads_total").values()) - before
     yield Row("loads meanwhile (0: all three are resident)", loads, "", None if before < 3 else 1)
