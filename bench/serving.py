@@ -118,8 +118,16 @@ def environ(data: Path, models: str | None = None, **settings: object) -> dict[s
     if models is not None:
         file.write_text(models)
     given = {"data": data, "models": file, **settings}
-    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-    return ours | {"PYTHONPATH": path} | {f"FRAMEGATE_{name.upper()}": str(value) for name, value in given.items()}
+    return (
+        ours
+        | {"PYTHONPATH": python_path()}
+        | {f"FRAMEGATE_{name.upper()}": str(value) for name, value in given.items()}
+    )
+
+
+def python_path() -> str:
+    """Return where a process of ours finds this checkout, and what this one was given beside it."""
+    return os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
 
 
 def free_port() -> int:

@@ -11,6 +11,7 @@ import torch
 from diffusers import WanTransformer3DModel
 
 from bench.card import models
+from bench.card.accuracy import relative_error
 from bench.card.clock import Clock
 from bench.card.profile import profiled
 from bench.card.shapes import Dit
@@ -89,9 +90,11 @@ def error(name: str, dit: Dit, clock: Clock) -> Iterator[Row]:
     stock, ours = _stock(model, few).run(), _ours(model, few, chooser).run()
     with torch.backends.cudnn.flags(allow_tf32=False):  # the patches are embedded by a convolution
         exact = _stock(copy.deepcopy(model).float(), few, torch.float32).run()
-    worse = _off(ours, exact) / _off(stock, exact)
+    worse = relative_error(ours, exact) / relative_error(stock, exact)
     yield Row(f"{name}: error of {FEW} blocks against fp32, ours / diffusers'", worse, "", WORST_ERROR)
-    yield Row(f"{name}: difference of ours from diffusers', {FEW} blocks", 1e6 * _off(ours, stock.double()), "ppm")
+    yield Row(
+        f"{name}: difference of ours from diffusers', {FEW} blocks", 1e6 * relative_error(ours, stock.double()), "ppm"
+    )
 
 
 def guidance(name: str, dit: Dit, latents: tuple[int, int, int], clock: Clock) -> Iterator[Row]:
@@ -197,8 +200,3 @@ def _first_block(whole: Pass) -> Pass:
     """Return the pass over the first block alone."""
     text = whole.text._replace(blocks=whole.text.blocks[:1])
     return replace(whole, text=text, weights=whole.weights[:1])
-
-
-def _off(got: torch.Tensor, exact: torch.Tensor) -> float:
-    """Return the distance, relative in the 2-norm."""
-    return float((got.double() - exact.double()).norm() / exact.double().norm())

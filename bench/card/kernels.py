@@ -17,7 +17,9 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from bench.card.accuracy import relative_error
 from bench.machine import ROOT
+from bench.serving import python_path
 from plugins.diffusers_backend.fast.kernels import operations
 
 EPSILON = 1e-6
@@ -130,8 +132,7 @@ def errors(device: str, true: bool) -> Errors:
 
 def interpreted() -> Errors:
     """Return the errors at small widths by Triton's interpreter, which needs no GPU."""
-    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-    environ = {**os.environ, "PYTHONPATH": path, "TRITON_INTERPRET": "1"}
+    environ = {**os.environ, "PYTHONPATH": python_path(), "TRITON_INTERPRET": "1"}
     command = [sys.executable, "-m", "bench.card.kernels"]
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -176,7 +177,7 @@ def off(got: torch.Tensor, expected: torch.Tensor) -> float:
     """Return the distance, relative in the 2-norm."""
     assert (got.dtype, got.shape) == (expected.dtype, expected.shape)
     assert torch.isfinite(got).all(), "numbers that are not finite"
-    return float((got.double() - expected.double()).norm() / expected.double().norm())
+    return relative_error(got, expected)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional
 
 from bench.card import models
+from bench.card.accuracy import exact_attention, relative_error
 from bench.card.clock import Clock
 from bench.card.shapes import Dit
 from bench.table import Row
@@ -24,7 +25,7 @@ def attention(name: str, dit: Dit, clock: Clock, rate: float) -> Iterator[Row]:
     heads, head = dit.config["num_attention_heads"], dit.config["attention_head_dim"]
     query, key, value = models.noise(clock.device, torch.bfloat16, 3, 1, dit.tokens, heads, head)
     some = torch.linspace(0, dit.tokens - 1, QUERIES, device=clock.device).long()
-    exact = _exact(query[:, some], key, value)
+    exact = exact_attention(query[:, some], key, value)
     for backend in candidates(
         NATIVE, None if clock.device == "cpu" else torch.cuda.get_device_capability(clock.device)
     ):
@@ -36,7 +37,7 @@ def attention(name: str, dit: Dit, clock: Clock, rate: float) -> Iterator[Row]:
             continue
         share = 100 * 4 * dit.tokens**2 * dit.width / clock.often(run) / rate
         yield Row(f"{name}: attention by {backend}, of the matrix rate", share, "%")
-        yield Row(f"{name}: attention by {backend}, error", float((got.double() - exact).norm() / exact.norm()))
+        yield Row(f"{name}: attention by {backend}, error", relative_error(got, exact))
 
 
 def products(name: str, dit: Dit, clock: Clock, rate: float) -> Iterator[Row]:
@@ -83,15 +84,6 @@ def between(name: str, dit: Dit, clock: Clock) -> Iterator[Row]:
 
 def _attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, backend: str) -> Callable[[], torch.Tensor]:
     return lambda: attend(query, key, value, None, backend)
-
-
-def _exact(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    """Return attention in fp64, a head at a time."""
-    found = []
-    for head in range(query.shape[2]):
-        q, k, v = (each[0, :, head].double() for each in (query, key, value))
-        found.append(torch.softmax(q @ k.T * q.shape[-1] ** -0.5, dim=-1) @ v)
-    return torch.stack(found, dim=1)[None]
 
 
 def _compiled(function: Callable[..., torch.Tensor], *given: object) -> Callable[[], object]:

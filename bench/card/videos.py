@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import math
 import os
 import re
 import time
@@ -20,11 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import serving
-from bench.plugins import probe
+from bench.plugins.raw_frames import FOLDER
 from bench.serving import PLUGINS, Client, Server
+from nano import measure
 
 Clip = NDArray[np.uint8]
 WITH = (PLUGINS / "raw_frames.py", PLUGINS / "probe.py")
+SEED = 7
 IDENTICAL = 99.0  # dB that stand for an infinite ratio
 PATIENCE_SECONDS = 120.0
 METRIC = re.compile(r"^(\w+)\{(.*)\} (\S+)$", re.MULTILINE)
@@ -49,10 +50,10 @@ class Studio:
     raw: Path
     device: str
 
-    def make(self, model: str, prompt: str, image: Clip | None = None, seed: int = 7, **options: object) -> Video:
+    def make(self, model: str, prompt: str, image: Clip | None = None, **options: object) -> Video:
         """Return the video of a request; raise `RuntimeError` if the server says anything else."""
         with Client(self.server.port) as client:
-            status, said = client.post(serving.request(model, _input(prompt, image), **_more(seed, options)))
+            status, said = client.post(serving.request(model, _input(prompt, image), **_more(options)))
             if status != 200:
                 raise RuntimeError(f"{model} was answered with {status}: {said.decode()[:300]}")
             answer = json.loads(said)
@@ -60,10 +61,11 @@ class Studio:
                 raise RuntimeError(f"the job of {model} ended as {answer['status']}: {answer['error']}")
             return self._video(client, answer)
 
-    def try_to_make(self, model: str, prompt: str, seed: int = 7, **options: object) -> Mapping[str, Any]:
+    def try_to_make(self, model: str, prompt: str, background: bool = False, **options: object) -> Mapping[str, Any]:
         """Return the answer of a request that may fail: a response, or an error."""
         with Client(self.server.port) as client:
-            _, said = client.post(serving.request(model, prompt, **_more(seed, options)))
+            more = {**_more(options), "background": background}
+            _, said = client.post(serving.request(model, prompt, **more))
             answer: dict[str, Any] = json.loads(said)
             return answer
 
@@ -113,6 +115,10 @@ class Studio:
                 found[known["model"]] = found.get(known["model"], 0.0) + float(value)
         return found
 
+    def total(self, name: str) -> float:
+        """Return a metric's sum over all models."""
+        return sum(self.metrics(name).values())
+
     def planned(self) -> float:
         """Return the bytes of weights that the engine says it holds on its device, each part once.
 
@@ -145,16 +151,15 @@ class Studio:
 def studio(raw: Path, models: str, device: str, **settings: object) -> Iterator[Studio]:
     """Run a server of `models` on `device`; its raw frames go to `raw`."""
     raw.mkdir(parents=True, exist_ok=True)
-    os.environ[probe.FOLDER] = str(raw)
+    os.environ[FOLDER] = str(raw)
     plugins = ":".join(map(str, WITH))
     with serving.server(models, device, plugins=plugins, workers=1, threads=64, **settings) as server:
         yield Studio(server, raw, device)
 
 
 def psnr(one: Clip, other: Clip) -> float:
-    """Return the peak signal-to-noise ratio in decibels."""
-    error = float(np.square(one.astype(np.float64) - other.astype(np.float64)).mean())
-    return IDENTICAL if error == 0 else min(IDENTICAL, 10 * math.log10(255.0**2 / error))
+    """Return the peak signal-to-noise ratio in decibels, a finite number, as JSON needs."""
+    return min(IDENTICAL, measure.psnr(one, other))
 
 
 def largest(one: Clip, other: Clip) -> int:
@@ -162,9 +167,8 @@ def largest(one: Clip, other: Clip) -> int:
     return int(np.abs(one.astype(int) - other.astype(int)).max())
 
 
-def _more(seed: int, options: dict[str, object]) -> dict[str, Any]:
-    background = options.pop("background", False)
-    return {"seed": seed, "background": background, "provider_options": {"video": options}}
+def _more(options: Mapping[str, object]) -> dict[str, Any]:
+    return {"seed": SEED, "provider_options": {"video": options}}
 
 
 def _input(prompt: str, image: Clip | None) -> Any:

@@ -12,9 +12,10 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
+from bench.plugins.raw_frames import FOLDER
 from router import Frames, Job, Task, hookimpl
 
-FOLDER, NOISE = "BENCH_FRAMES", "BENCH_NOISE"
+NOISE = "BENCH_NOISE"
 OUT_OF_MEMORY, FAULT = "[out of memory]", "[fault]"  # in a prompt
 DEVIATION = 0.02  # of random weights; norms become one
 

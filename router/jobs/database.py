@@ -83,15 +83,15 @@ class Database:
             return connection.execute(text("SELECT version_num FROM alembic_version")).scalar() if known else None
 
 
-def upgrade(connection: Connection) -> None:
-    """Bring a store of any revision, or an empty one, to the newest by the migrations."""
+def upgrade(connection: Connection, revision: str = "head") -> None:
+    """Bring a store of any older revision, or an empty one, to this `revision` by the migrations."""
     from alembic import command
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)
 
 
 def _create(connection: Connection) -> None:

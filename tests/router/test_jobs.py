@@ -312,15 +312,10 @@ def test_a_store_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> N
 
 def first_version(path: Path, *there: Job) -> None:
     """Make a store as the first migration leaves it, with some jobs."""
-    from alembic import command
-    from alembic.config import Config
-    from sqlalchemy import MetaData, Table, create_engine
+    from sqlalchemy import MetaData, Table
 
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parents[2] / "router" / "jobs" / "migrations"))
     with create_engine(f"sqlite:///{path}").begin() as database:
-        config.attributes["connection"] = database
-        command.upgrade(config, "0001")
+        upgrade(database, "0001")
         table = Table("jobs", MetaData(), autoload_with=database)
         for n, one in enumerate(there, 1):
             row = {name: value for name, value in job_row(one).items() if name in table.c}

@@ -115,20 +115,20 @@ def pairs(session: Session) -> Iterator[Finding]:
         yield Row(f"{name}: loading both experts, from files in memory", loading, "s")
         if (held := place.measured(made.job)) is not None:
             yield Row(f"{name}: most that was allocated", held["most"] / 1e9, "GB")
-    evicted = sum(place.metrics("framegate_evictions_total").values())
+    evicted = place.total("framegate_evictions_total")
     yield Row("models that had to leave for another", evicted, "", 1)
 
 
 def all_resident(session: Session) -> Iterator[Finding]:
     """Run one step of each model with all of Wan 2.2 resident, and count what the card holds."""
     place, sizes = _opened(session)
-    before = sum(place.metrics("framegate_loads_total").values())
+    before = place.total("framegate_loads_total")
     size = "x".join(str(number) for number in sizes.small.values())
     for name, image in (("ti2v", None), ("t2v", None), ("i2v", _picture(sizes))):
         begun = time.perf_counter()
         made = place.make(name, PROMPT, image, **sizes.small, steps=1, **BOTH_EXPERTS)
         yield Row(f"{name}: one step of {size}, to the file", time.perf_counter() - begun, "s")
-    loads = sum(place.metrics("framegate_loads_total").values()) - before
+    loads = place.total("framegate_loads_total") - before
     yield Row("loads meanwhile (0: all three are resident)", loads, "", None if before < 3 else 1)
     planned = place.planned()
     bounds = {} if session.is_toy else {"target": 1.001 * PLANNED, "least": 0.999 * PLANNED}

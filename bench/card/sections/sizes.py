@@ -11,7 +11,7 @@ from diffusers import WanTransformer3DModel
 
 from bench.card import dit, models, vae
 from bench.card.session import Check, Finding, Session
-from bench.card.shapes import TOY, TRUE, Dit
+from bench.card.shapes import TRUE, Dit
 from bench.table import Row
 from plugins.diffusers_backend.fast.moment import moment_of
 from plugins.diffusers_backend.fast.network import Network
@@ -30,9 +30,12 @@ def forwards(word: str, rounds: int, session: Session) -> Iterator[Finding]:
 
 
 def compiled(session: Session) -> Iterator[Finding]:
-    """Compile the blocks of the two smaller models, each beside its eager pass."""
-    for word in () if session.is_toy else COMPILED:
-        name, each = _dit(word, session)
+    """Compile the blocks of the two smaller models, each beside its eager pass; of a toy, one block."""
+    wanted = [_dit(word, session) for word in COMPILED]
+    if session.is_toy:
+        name, toy = wanted[0]
+        wanted = [(name, replace(toy, config={**toy.config, "num_layers": 1}))]
+    for name, each in wanted:
         model = models.transformer(each.config, session.device)
         with torch.no_grad():
             yield from dit.compiled(name, each, session.clock(rounds=2), model)
@@ -40,15 +43,6 @@ def compiled(session: Session) -> Iterator[Finding]:
 
 def _dit(word: str, session: Session) -> tuple[str, Dit]:
     return next((name, each) for name, each in session.shapes.dits.items() if session.is_toy or name.startswith(word))
-
-
-def one_block_compiled(session: Session) -> Iterator[Finding]:
-    """Compile a toy of one block: on a GPU the true ones are compiled, each after its forward pass."""
-    if session.is_toy:
-        each = replace(TOY.dits["toy"], config={**TOY.dits["toy"].config, "num_layers": 1})
-        model = models.transformer(each.config, session.device)
-        with torch.no_grad():
-            yield from dit.compiled("toy", each, session.clock(), model)
 
 
 def errors(session: Session) -> Iterator[Finding]:
@@ -110,6 +104,5 @@ CHECKS: dict[str, Check] = {
     "errors of a slice": errors,
     "A14B at 720p": partial(forwards, LARGE, 1),
     "compiled blocks": compiled,
-    "a compiled block": one_block_compiled,
     "VAEs, encoding": encoding,
 }

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from bench.card import kernels
+from bench.card.accuracy import exact_attention, relative_error
 from bench.card.session import Check, Finding, Session
 from bench.card.videos import Studio, Video, largest, psnr, studio
 from bench.plugins.probe import FAULT, OUT_OF_MEMORY
@@ -174,7 +175,7 @@ def attention(session: Session) -> Iterator[Finding]:
     made = torch.Generator(session.device).manual_seed(1)
     query, key, value = torch.randn(3, 1, tokens, heads, head, generator=made, device=session.device).to(dtype)
     some = torch.linspace(0, tokens - 1, QUERIES, device=session.device).long()
-    exact = _exact(query[:, some], key, value)
+    exact = exact_attention(query[:, some], key, value)
     for name in ATTENTION[1:]:
         if name.endswith(NEVER_ALONE):
             yield f"attention {name}: not tried, it is fetched from a hub"
@@ -184,7 +185,7 @@ def attention(session: Session) -> Iterator[Finding]:
         except Exception as error:  # whatever a backend stumbles over, it is the finding
             yield f"attention {name}: not here, {type(error).__name__}: {str(error).strip()[:120]}"
             continue
-        off = float((got.double() - exact).norm() / exact.norm())
+        off = relative_error(got, exact)
         what = f"attention {name}, {str(dtype).removeprefix('torch.')}: error against fp64"
         yield Row(what, 1e6 * off, "ppm", 1e6 * ATTENTION_OFF)
     servers, ask = _open(session), _asked(False)
@@ -193,15 +194,6 @@ def attention(session: Session) -> Iterator[Finding]:
         made = servers.ours.make(f"by{name}", ask.prompt).frames
         found = psnr(made, expected)
         yield Row(f"t2v, bf16, attention {name}, against the CPU's fp32", found, "dB", least=LEAST_DB["bf16"])
-
-
-def _exact(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    """Return attention in fp64, a head at a time."""
-    found = []
-    for head in range(query.shape[2]):
-        q, k, v = (each[0, :, head].double() for each in (query, key, value))
-        found.append(torch.softmax(q @ k.T * q.shape[-1] ** -0.5, dim=-1) @ v)
-    return torch.stack(found, dim=1)[None]
 
 
 def cancel(session: Session) -> Iterator[Finding]:
@@ -236,7 +228,7 @@ def three_models_in_room_for_two(session: Session) -> Iterator[Finding]:
     before = {kind: _video(first, kind, "-fp32") for kind in NAMES}
     for kind in NAMES[1:]:
         _video(place, kind, "-fp32")
-    evicted = sum(place.metrics("framegate_evictions_total").values())
+    evicted = place.total("framegate_evictions_total")
     changed, gaps, seconds = 0, [], []
     for number in range(SWITCHES):
         kind = NAMES[number % len(NAMES)]
@@ -246,7 +238,7 @@ def three_models_in_room_for_two(session: Session) -> Iterator[Finding]:
         changed += made.digest != before[kind].digest
         if (held := place.measured(made.job)) is not None:
             gaps.append(held["allocated"] - place.planned())
-    switches = sum(place.metrics("framegate_evictions_total").values()) - evicted
+    switches = place.total("framegate_evictions_total") - evicted
     yield Row("switches of three models in room for two", switches, f"in {SWITCHES} jobs", least=SWITCHES)
     yield Row("videos that changed after switches", changed, "", 1)
     yield Row("a job with a warm switch, median", 1000 * statistics.median(seconds[3:]), "ms")
