@@ -57,6 +57,8 @@ def toy() -> Figure:
 def _model(name: str, dit: Dit, dtype: str, clock: Clock) -> Iterator[Row]:
     import torch
 
+    from bench.card.accuracy import relative_error
+
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         given = _given(dit, dtype, clock.device)
         passes = _passes(Path(folder), dit, dtype, clock.device)
@@ -72,7 +74,7 @@ def _model(name: str, dit: Dit, dtype: str, clock: Clock) -> Iterator[Row]:
     for who, seconds in rounds.seconds.items():
         yield Row(f"{name}: {who}", 1000 * seconds, "ms")
         yield Row(f"{name}: {who}, of that rate", 100 * dit.flop / seconds / rounds.rate, "%")
-    error = float((got.float() - expected.float()).norm() / expected.float().norm())
+    error = relative_error(got, expected)
     yield Row(f"{name}: difference of ONNX Runtime from eager, attention by {'+'.join(kernels)}", error)
 
 
