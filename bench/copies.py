@@ -53,8 +53,10 @@ def _model(source: Path, name: str, device: str, buffer: int) -> list[Row]:
     from plugins.diffusers_backend.fast.switches import OFF
     from plugins.diffusers_backend.place import Place
     from plugins.diffusers_backend.tier import ModuleTier
+    from registry.folders import weights_in
 
-    part = Part("transformer", source / "transformer", "diffusers", "WanTransformer3DModel")
+    weights = weights_in(source / "transformer", "transformer")
+    part = Part("transformer", source / "transformer", "diffusers", "WanTransformer3DModel", {}, weights)
     place, tier = Place(device, torch.bfloat16, "native", OFF), ModuleTier(device)
     here = torch.empty(buffer, dtype=torch.uint8, pin_memory=device != "cpu")
     there = torch.empty(buffer, dtype=torch.uint8, device=device)

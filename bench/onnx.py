@@ -127,9 +127,10 @@ def _shake(folder: Path, target: Path, made: Any) -> None:
     import torch
 
     from plugins.diffusers_backend.tensors import stored_in
+    from registry.folders import weights_in
 
     shutil.copytree(folder, target)
-    for stored in stored_in(target).values():
+    for stored in stored_in(weights_in(target, "transformer")).values():
         with stored.file.open("r+b") as file:
             file.seek(stored.offset)
             file.write((stored.read() + 0.05 * torch.randn(stored.shape, generator=made)).numpy().tobytes())

@@ -2,9 +2,10 @@
 
 from registry.errors import RegistryError
 from registry.modality import Input, Modality
-from registry.models import Defaults, FlowShift, Limits, ModelSpec, Registry, Route, Size
+from registry.models import BrokenModel, Defaults, FlowShift, Limits, ModelSpec, Registry, Route, Size
 
 __all__ = [
+    "BrokenModel",
     "Defaults",
     "FlowShift",
     "Input",

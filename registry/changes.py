@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import fields
 
-from registry.models import ModelSpec, Registry, Route
+from registry.models import BrokenModel, ModelSpec, Registry, Route
 
-Entry = ModelSpec | Route
+Entry = ModelSpec | BrokenModel | Route
 
 
 def changes(before: Registry, now: Registry) -> tuple[str, ...]:
     """Return a line for the models, the routes and the default where they differ; none where all is the same."""
     said = [
-        _said("models", _compared(before.models, now.models)),
+        _said("models", _compared((*before.models, *before.broken), (*now.models, *now.broken))),
         _said("routes", _compared(before.routes, now.routes)),
         f"default: {now.default} instead of {before.default}" if before.default != now.default else "",
     ]
@@ -36,5 +36,9 @@ def _compared(before: Sequence[Entry], now: Sequence[Entry]) -> list[str]:
 
 
 def _fields(old: Entry, new: Entry) -> str:
-    """Name the fields in which two entries of one name differ."""
+    """Name the fields in which two entries of one name differ, or say that one of them is broken."""
+    if isinstance(new, BrokenModel):
+        return f"broken: {new.reason}"
+    if isinstance(old, BrokenModel):
+        return "no longer broken"
     return ", ".join(f.name for f in fields(new) if getattr(old, f.name) != getattr(new, f.name))

@@ -1,8 +1,9 @@
-"""One entry under `models:`, made into a `ModelSpec`: what it says, completed by what its family is known for."""
+"""One entry under `models:`, made into a `ModelSpec`: what it says, completed by its folder and its family."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -10,10 +11,11 @@ from typing import Any, Protocol
 
 from marshmallow import Schema
 
-from registry.families import FAMILIES, Family, find, stand_in
+from registry.families import EMBEDDED, FAMILIES, Family, find, stand_in
+from registry.folders import INDEX, FolderError, ModelFolder, hub_cache, read
 from registry.lines import Document, Where
 from registry.modality import Modality
-from registry.models import Defaults, Limits, ModelSpec, Size
+from registry.models import BrokenModel, Defaults, Limits, ModelSpec, Size
 from registry.schema import ModelSchema, check
 from registry.source import is_hub_id, resolve
 
@@ -27,31 +29,40 @@ class BackendInfo(Protocol):
     def modalities(self) -> frozenset[Modality]: ...
     @property
     def options(self) -> type[Schema] | None: ...
+    @property
+    def index(self) -> str | None: ...
 
 
 class Entry:
     """Reads one entry; its problems go to the document, where the loader looks before it believes the model.
 
-    `base` is the folder from which a relative source is meant. `family` is what is known already, for
-    an entry that was made up from a folder.
+    `base` is the folder from which a relative source is meant.
     """
 
     def __init__(
-        self, document: Document, where: Where, data: object, base: Path, family: Family | None = None
+        self, document: Document, where: Where, data: object, base: Path, backends: Mapping[str, BackendInfo]
     ) -> None:
         self.document = document
         self.where = where
         self.given = check(document, where, ModelSchema(), data)
         self.source = self._source(base)
-        self.family = family or self._family()
+        self.backend = self._backend(backends)
+        named = self._family()
+        self.weights = self._folder(backends, known=named is not None)
+        self.family = self._as_it_is(named)
 
-    def model(self, name: str, backends: Mapping[str, BackendInfo]) -> ModelSpec | None:
-        """Return the model, None if not even its modality is known."""
-        backend = self._backend(backends)
-        options = self._options(backend)
-        modality = self._modality(backend)
+    def model(self, name: str) -> ModelSpec | BrokenModel | None:
+        """Return the model, None if not even its modality is known; one that its folder fails is broken."""
+        options = self._options(self.backend)
+        modality = self._modality()
+        if isinstance(self.weights, FolderError):
+            return self._broken(name, self.weights)
         if modality is None:
             return None
+        if self.weights is not None and modality not in self.weights.modalities:
+            can = " or ".join(each.title for each in self.weights.modalities)
+            said = f"it is declared {modality.title}, its folder of weights is {can}"
+            return self._broken(name, FolderError(said, self.weights.path))
         basis = self.family or stand_in(modality)
         defaults = replace(basis.defaults, **self._plain(), **self.given.get("defaults", {}))
         limits = replace(basis.limits, **self.given.get("limits", {}))
@@ -59,6 +70,8 @@ class Entry:
         warm_up: bool | tuple[Size, ...] = self.given.get("warm_up", False)
         sizes = warm_up if isinstance(warm_up, tuple) else ()
         self._check_sizes(sizes, limits, basis.size_multiple)
+        if basis.experts == 1 and defaults.guidance_scale_2 is not None:
+            self._note("defaults.guidance_scale_2", "is not used: the model has one expert")
         return ModelSpec(
             name=name,
             backend=self.given.get("backend", ""),
@@ -80,6 +93,91 @@ class Entry:
             aliases=tuple(self.given.get("aliases", ())),
             options=MappingProxyType(options),
         )
+
+    def _broken(self, name: str, error: FolderError) -> BrokenModel:
+        word = self.given.get("modality")
+        return BrokenModel(
+            name=name,
+            backend=self.given.get("backend", ""),
+            source=self.source,
+            reason=error.reason,
+            problem=self.document.problem((*self.where, "source"), str(error)),
+            modality=Modality.named(word) if word else None,
+            revision=self.given.get("revision"),
+            aliases=tuple(self.given.get("aliases", ())),
+        )
+
+    def _folder(self, backends: Mapping[str, BackendInfo], known: bool) -> ModelFolder | FolderError | None:
+        """Return what the entry's folder is, or why it cannot be served; None where there is none to read.
+
+        What is not whole yet is no error where it may still come: a repository of the hub, a folder that is to be
+        made and of which enough is `known`.
+        """
+        if self.source is None or self.source.startswith(EMBEDDED) or self.backend is None or not self.backend.index:
+            return None
+        remote = is_hub_id(self.source)
+        path = hub_cache.snapshot(self.source, self.given.get("revision")) if remote else Path(self.source)
+        told = known or bool(self.given.get("modality"))
+        if path is None or (told and not os.path.exists(path)):
+            return None
+        if not os.path.exists(path / self.backend.index):
+            return None if remote else self._of_others(path, self.backend, backends.values(), told)
+        if not os.path.exists(path / INDEX):
+            return None
+        try:
+            return read(path)
+        except FolderError as error:
+            return None if remote and error.missing else error
+
+    def _of_others(
+        self, path: Path, backend: BackendInfo, backends: Iterable[BackendInfo], told: bool
+    ) -> ModelFolder | FolderError | None:
+        """Return why a folder is not for its backend; None where that is known as `unsuited` and no more."""
+        for other in backends:
+            if other.index and os.path.exists(path / other.index):
+                said = f"it holds a model of the backend {other.name} ({other.index}), not of {backend.name}"
+                return None if told else FolderError(said, path)
+        if backend.index != INDEX:
+            said = f"it has no {backend.index}, by which {backend.name} knows its models"
+            return None if told else FolderError(said, path)
+        try:
+            return read(path)  # which says what it is instead
+        except FolderError as error:
+            return error
+
+    def _as_it_is(self, named: Family | None) -> Family | None:
+        """Return the family that the entry or its source names, or the closest one, as its folder has it."""
+        if not isinstance(self.weights, ModelFolder):
+            return named
+        found = self.weights.family
+        if named is None:
+            return found
+        self._compare(named, found)
+        defaults = named.defaults if found.experts > 1 else replace(named.defaults, guidance_scale_2=None)
+        modality = named.modality if named.modality in self.weights.modalities else found.modality
+        return replace(
+            named, modality=modality, experts=found.experts, size_multiple=found.size_multiple, defaults=defaults
+        )
+
+    def _compare(self, named: Family, found: Family) -> None:
+        """Note where the family that an entry names is another than its folder's."""
+        differences = [
+            f"{what} {one}, the folder has {other}"
+            for what, one, other in (
+                ("experts", named.experts, found.experts),
+                ("a size multiple of", named.size_multiple, found.size_multiple),
+                ("a width of", named.inner_dim, found.inner_dim),
+            )
+            if one != other
+        ]
+        if isinstance(self.weights, ModelFolder) and named.modality not in self.weights.modalities:
+            differences.append(f"the modality {named.modality.word}, the folder has {found.modality.word}")
+        if differences:
+            field = "family" if "family" in self.given else "source"
+            self._note(field, f"{named.name} has {'; '.join(differences)}: the folder counts")
+
+    def _note(self, field: str, message: str) -> None:
+        self.document.notes.append(self.document.problem((*self.where, *field.split(".")), message))
 
     def _plain(self) -> dict[str, Any]:
         """Return what a model without weights must not borrow from Wan: a negative prompt for its encoder."""
@@ -128,16 +226,18 @@ class Entry:
             self._complain("options", f"must be left out: {backend.name} has no options, got {', '.join(options)}")
         return {}
 
-    def _modality(self, backend: BackendInfo | None) -> Modality | None:
+    def _modality(self) -> Modality | None:
         word: str | None = self.given.get("modality")
         known = self.family.modality if self.family else None
         modality = Modality.named(word) if word else known
+        backend = self.backend
         if modality is None:
-            if not self._blamed("modality", "family", "source"):
+            unread = self._blamed("modality", "family", "source", "backend") or isinstance(self.weights, FolderError)
+            if not unread:
                 words = ", ".join(m.word for m in Modality)
                 self._complain("modality", f"is required, as no known family says it: one of {words}")
             return None
-        if self.family and not _narrows(modality, self.family.modality):
+        if self.weights is None and self.family and not _narrows(modality, self.family.modality):
             family = self.family
             self._complain("modality", f"must fit {family.name}, which is {family.modality.word}, got {modality.word}")
         elif backend and modality not in backend.modalities:

@@ -32,9 +32,9 @@ _DECIMAL = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[
 
 @dataclass
 class Document:
-    """One file's content, the line of everything in it, and the problems found in it so far.
+    """One file's content, the line of everything in it, and what was found in it.
 
-    A document that nobody wrote (`load_one`) has no lines.
+    A document that nobody wrote (`load_one`) has no lines. `notes` are no problems: the file can be served.
     """
 
     file: str
@@ -42,14 +42,19 @@ class Document:
     lines: dict[Where, int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     blamed: set[Where] = field(default_factory=set)
+    notes: list[Problem] = field(default_factory=list)
 
     def complain(self, where: Where, message: str) -> None:
-        """Add a problem at `where`; what is not in the file is reported at the line of what should hold it."""
+        """Add a problem at `where`."""
+        self.blamed.add(where)
+        self.problems.append(self.problem(where, message))
+
+    def problem(self, where: Where, message: str) -> Problem:
+        """Return a problem at `where`; what is not in the file is reported at the line of what should hold it."""
         known = where
         while known and known not in self.lines:
             known = known[:-1]
-        self.blamed.add(where)
-        self.problems.append(Problem(self.file, self.lines.get(known, 0), ".".join(map(str, where)), message))
+        return Problem(self.file, self.lines.get(known, 0), ".".join(map(str, where)), message)
 
     def error(self) -> RegistryError:
         return RegistryError(sorted(self.problems, key=lambda problem: problem.line))

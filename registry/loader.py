@@ -9,7 +9,7 @@ from pathlib import Path
 
 from registry.entry import BackendInfo, Entry
 from registry.lines import Document, Where, parse, read_text
-from registry.models import ModelSpec, Registry, Route
+from registry.models import BrokenModel, ModelSpec, Registry, Route
 from registry.schema import FileSchema, RouteSchema, check
 from registry.single import load_one
 from registry.source import is_hub_id
@@ -35,11 +35,12 @@ def load_text(text: str, path: Path, backends: Iterable[BackendInfo], revision: 
     content = check(document, (), FileSchema(), document.data)
     entries, routes = content.get("models", {}), content.get("routes", {})
     names = _claim(document, {"models": entries, "routes": routes})
-    models = [
-        model
+    read = [
+        Entry(document, ("models", name), entry, path.parent.absolute(), by_name).model(name)
         for name, entry in entries.items()
-        if (model := Entry(document, ("models", name), entry, path.parent.absolute()).model(name, by_name))
     ]
+    models = [model for model in read if isinstance(model, ModelSpec)]
+    broken = [model for model in read if isinstance(model, BrokenModel)]
     repos = _repositories(models, names)
     names |= repos
     found = [_route(document, name, entry, names) for name, entry in routes.items()]
@@ -47,7 +48,7 @@ def load_text(text: str, path: Path, backends: Iterable[BackendInfo], revision: 
     if document.problems:
         raise document.error()
     served = tuple(_answering_to(model, repos) for model in models)
-    return Registry(served, tuple(found), default, str(path), revision)
+    return Registry(served, tuple(found), default, str(path), revision, tuple(broken), tuple(document.notes))
 
 
 def _claim(document: Document, sections: Mapping[str, Mapping[str, object]]) -> dict[str, Where]:

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 
+from registry.errors import Problem
 from registry.modality import Modality
 
 IMAGE_BYTES = 20 * 2**20
@@ -133,6 +134,24 @@ OF_REQUESTS = (
 
 
 @dataclass(frozen=True)
+class BrokenModel:
+    """An entry whose folder of weights cannot be served as it was when it was read.
+
+    `reason` names parts and files and no path: a caller may read it. `problem` is for the operator, with the path.
+    `modality` is what the entry says, None where only the folder could.
+    """
+
+    name: str
+    backend: str
+    source: str | None
+    reason: str
+    problem: Problem = field(compare=False)
+    modality: Modality | None = None
+    revision: str | None = None
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Route:
     """A name that stands for several models; the first member that takes the inputs runs."""
 
@@ -145,7 +164,8 @@ class Route:
 class Registry:
     """Everything that is served. Names and aliases are unique across models and routes.
 
-    `revision` is the number under which it was published, None where it was not.
+    `revision` is the number under which it was published, None where it was not. `broken` are the entries that cannot
+    be served; `notes` say where an entry and its folder disagree.
     """
 
     models: tuple[ModelSpec, ...]
@@ -153,21 +173,27 @@ class Registry:
     default: str | None = None
     file: str = field(default="", compare=False)
     revision: int | None = field(default=None, compare=False)
+    broken: tuple[BrokenModel, ...] = ()
+    notes: tuple[Problem, ...] = field(default=(), compare=False)
 
     @property
-    def entries(self) -> tuple[ModelSpec | Route, ...]:
+    def entries(self) -> tuple[ModelSpec | Route | BrokenModel, ...]:
         """Everything that a request can name, routes first."""
-        return (*self.routes, *self.models)
+        return (*self.routes, *self.models, *self.broken)
 
     @cached_property
-    def _by_name(self) -> Mapping[str, ModelSpec | Route]:
+    def _by_name(self) -> Mapping[str, ModelSpec | Route | BrokenModel]:
         return {name: entry for entry in self.entries for name in (entry.name, *entry.aliases)}
 
-    def find(self, name: str) -> ModelSpec | Route | None:
+    def find(self, name: str) -> ModelSpec | Route | BrokenModel | None:
         """Return the model or route called `name` (or with that alias), None if there is none."""
         return self._by_name.get(name)
 
     def members(self, route: Route) -> tuple[ModelSpec, ...]:
-        """Return the models behind `route`, in the order in which they are asked."""
+        """Return the models behind `route` that can be served, in the order in which they are asked."""
         found = (self.find(name) for name in route.members)
         return tuple(model for model in found if isinstance(model, ModelSpec))
+
+    def broken_members(self, route: Route) -> tuple[BrokenModel, ...]:
+        found = (self.find(name) for name in route.members)
+        return tuple(model for model in found if isinstance(model, BrokenModel))

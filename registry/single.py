@@ -9,52 +9,35 @@ from pathlib import Path
 
 from registry.entry import BackendInfo, Entry
 from registry.errors import Problem, RegistryError
-from registry.families import EMBEDDED, Family, find
-from registry.infer import infer_folder
+from registry.families import EMBEDDED
 from registry.lines import Document
-from registry.models import Registry
-from registry.source import is_folder, is_hub_id, resolve
+from registry.models import BrokenModel, Registry
+from registry.source import is_hub_id, resolve
+
+_ADVICE = "fetch it with `framegate pull {}`, or write it into models.yaml and say its modality"
 
 
-def load_one(
-    source: str,
-    backend_name: str,
-    backends: Iterable[BackendInfo],
-    download: bool = False,
-    folder: Path | None = None,
-) -> Registry:
-    """Return the registry of one model, named after its hub id or its folder; raise `RegistryError`.
-
-    `folder` is where somebody has found the weights already, such as a snapshot in the hub's cache;
-    it is only read to learn what an unknown model is.
-    """
+def load_one(source: str, backend_name: str, backends: Iterable[BackendInfo], download: bool = False) -> Registry:
+    """Return the registry of one model, named after its hub id or its folder; raise `RegistryError`."""
     if os.path.isdir(written := os.path.expanduser(source)):  # as in diffusers, a folder goes before a hub id
         source = os.path.abspath(written)
     try:
         source = resolve(source, Path.cwd())
-        family = _family(source, folder)
     except ValueError as error:
         raise RegistryError([Problem(source, 0, "", str(error))]) from error
     document = Document(source)
     entry = {"source": source, "backend": backend_name, "download": download}
     known = {backend.name: backend for backend in backends}
-    model = Entry(document, (), entry, Path.cwd(), family).model(_name(source), known)
+    read = Entry(document, (), entry, Path.cwd(), known)
+    if read.weights is None and read.family is None and is_hub_id(source):
+        document.complain((), f"is not a published Wan variant and not on this disk: {_ADVICE.format(source)}")
+        raise document.error()
+    model = read.model(_name(source))
+    if isinstance(model, BrokenModel):
+        raise RegistryError([Problem(source, 0, "", model.reason)])
     if document.problems or model is None:
         raise document.error()
-    return Registry((model,), default=model.name)
-
-
-def _family(source: str, folder: Path | None) -> Family:
-    if is_folder(source):
-        return infer_folder(Path(source))
-    if family := find(source):
-        return family
-    if folder:
-        return infer_folder(folder)
-    raise ValueError(
-        "is not a published Wan variant and not on this disk: "
-        f"fetch it with `framegate pull {source}`, or write it into models.yaml and say its modality"
-    )
+    return Registry((model,), default=model.name, notes=tuple(document.notes))
 
 
 def _name(source: str) -> str:

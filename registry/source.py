@@ -16,6 +16,11 @@ def is_hub_id(source: str | None) -> bool:
     return source is not None and _HUB_ID.fullmatch(source) is not None
 
 
+def public(source: str | None) -> str | None:
+    """Return a source as strangers may read it: a hub id as it is, of a folder only its name."""
+    return source if source is None or is_hub_id(source) else source.rpartition("/")[2]
+
+
 def is_folder(source: str) -> bool:
     """Say whether `source` is written as a folder: it starts with `./`, `../`, `/` or `~`."""
     return source.startswith((".", "/", "~"))

@@ -4,20 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Set
 
-from registry import Input, ModelSpec, Registry, Route
-from router.errors import ModalityMismatch
+from registry import BrokenModel, Input, ModelSpec, Registry, Route
+from router.errors import ModalityMismatch, ModelUnavailable
 
 
 def choose(entry: ModelSpec | Route, given: Set[Input], registry: Registry, param: str = "input") -> ModelSpec:
     """Return the model that runs a request to `entry`: itself, or a route's first member that takes the inputs.
 
-    Raises `ModalityMismatch` about `param` when nobody does, before anything is fetched, queued or loaded.
+    Raises `ModalityMismatch` about `param` when nobody does, before anything is fetched, queued or loaded, and
+    `ModelUnavailable` where a member would, were its weights not broken.
     """
     candidates = registry.members(entry) if isinstance(entry, Route) else (entry,)
     for model in candidates:
         if model.modality.accepts(given):
             return model
+    if isinstance(entry, Route) and (would := [each for each in registry.broken_members(entry) if _may(each, given)]):
+        raise broken(*would)
     raise ModalityMismatch(f"{_what_is(entry, candidates, given)}. {_who_would(given, registry)}", param=param)
+
+
+def broken(*models: BrokenModel) -> ModelUnavailable:
+    """Return the refusal of entries whose weights cannot be served."""
+    return ModelUnavailable("; ".join(f"{model.name} cannot be served: {model.reason}" for model in models))
+
+
+def _may(model: BrokenModel, given: Set[Input]) -> bool:
+    return model.modality is None or model.modality.accepts(given)
 
 
 def _what_is(entry: ModelSpec | Route, candidates: tuple[ModelSpec, ...], given: Set[Input]) -> str:

@@ -8,7 +8,7 @@ import uuid
 from dataclasses import dataclass, fields, replace
 from threading import Semaphore
 
-from registry import Limits, ModelSpec, Registry, Route
+from registry import BrokenModel, Limits, ModelSpec, Registry, Route
 from router import gate, images, logs
 from router.api_keys import ApiKey
 from router.effective import Effective, resized, settle
@@ -164,6 +164,8 @@ def _entry(registry: Registry, name: str | None) -> ModelSpec | Route:
     if entry is None:
         served = ", ".join(e.name for e in registry.entries)
         raise UnknownModel(f"no model is called {str(wanted)[:128]!r}; served here: {served}", param="model")
+    if isinstance(entry, BrokenModel):
+        raise gate.broken(entry)
     return entry
 
 

@@ -12,9 +12,10 @@ from threading import Lock
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from registry import ModelSpec, Registry, RegistryError
+from registry import ModelSpec, Registry, RegistryError, folders
 from registry.changes import changes
 from registry.loader import load_text, read_text
+from registry.source import is_folder
 from router.errors import BootError
 from router.jobs import RevisionStore
 from router.values import Backend, Revision
@@ -79,7 +80,7 @@ class Registries:
         file = Path(current.file).absolute()
         with self._store.lock():
             before = self._store.latest(file)
-            now = _publish(self._store, file, self._backends)
+            now = _publish(self._store, file, self._backends, before)
         if before is None:
             return (f"{file} is revision {now.revision}, its first: nothing that runs now follows this file",)
         if before.n == now.revision:
@@ -107,6 +108,7 @@ class Registries:
             return
         self._current, self._since = registry, time.monotonic()
         log.info("serving revision %d of %s", revision.n, revision.file)
+        log_broken(registry)
 
     def _revision(self, n: int) -> Registry | None:
         """Return the registry of a revision; None if it is forgotten, or not for the plugins of this process."""
@@ -139,12 +141,32 @@ def newest_good(store: RevisionStore, file: Path, backends: Collection[Backend])
         return _publish(store, file, backends)
 
 
-def _publish(store: RevisionStore, file: Path, backends: Collection[Backend]) -> Registry:
-    """Read a models file, publish it if its newest revision says something else; the caller has the lock."""
+def _publish(
+    store: RevisionStore, file: Path, backends: Collection[Backend], before: Revision | None = None
+) -> Registry:
+    """Read a models file, publish it if its newest revision says something else; the caller has the lock.
+
+    It is also published where a folder of weights has changed since the revision `before`, so that every process
+    reads it again.
+    """
     read_at = time.time()
     text = read_text(file)
     registry = load_text(text, file, backends)
-    return replace(registry, revision=store.publish(file, text, read_at).n)
+    anew = before is not None and _folders_changed(registry, before.created_at - GRAIN_SECONDS)
+    return replace(registry, revision=store.publish(file, text, read_at, anew=anew).n)
+
+
+def _folders_changed(registry: Registry, since: float) -> bool:
+    sources = [model.source for model in registry.models] + [model.source for model in registry.broken]
+    return any(folders.changed_at(Path(source)) > since for source in sources if source and is_folder(source))
+
+
+def log_broken(registry: Registry) -> None:
+    """Log which entries cannot be served, with the paths, and where entries and folders disagree."""
+    for model in registry.broken:
+        log.error("%s is broken, and requests for it are refused: %s", model.name, model.problem)
+    for note in registry.notes:
+        log.warning("%s", note)
 
 
 def _good(revision: Revision, backends: Collection[Backend]) -> Registry | None:

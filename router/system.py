@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from registry import Registry
-from registry.families import find as find_family
 from registry.loader import load
 from registry.single import load_one
 from registry.source import is_hub_id
 from router.artifacts import ArtifactStore
-from router.download import cached
 from router.errors import BootError
 from router.jobs import ApiKeyStore, Archive, Database, EngineStore, JobStore, PaceStore, RevisionStore, Rules
 from router.metrics import Metrics
@@ -100,5 +98,4 @@ def _registries(settings: Settings, store: RevisionStore, backends: Collection[B
 def _single(model: str, backend: str, backends: Collection[Backend]) -> Registry:
     """Make a registry of the one model that was named: naming it is leave to fetch it."""
     remote = is_hub_id(model) and not Path(model).is_dir()
-    snapshot = cached(model, None) if remote and not find_family(model) else None
-    return load_one(model, backend, backends, download=remote, folder=snapshot)
+    return load_one(model, backend, backends, download=remote)

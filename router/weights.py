@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import nano
-from registry import ModelSpec
+from registry import ModelSpec, folders
 from registry.families import EMBEDDED
-from registry.source import is_hub_id
+from registry.folders import INDEX
+from registry.source import is_hub_id, public
 from router.download import begun, cached, fetching, snapshot
 from router.errors import DownloadFailed, ModelUnavailable
 from router.values import Backend
 
-INDEX = "model_index.json"
 DOWNLOADING = "downloading"
-WEIGHTS = (".safetensors", ".onnx", ".bin", ".pt", ".pth", ".ckpt")  # the pickles are a backend's to refuse
 
 
 class Weights:
@@ -55,7 +53,7 @@ class Weights:
             return "unsuited"
         if model.source.startswith(EMBEDDED):
             return "embedded"
-        return "incomplete" if lacking(folder) else "here"
+        return "incomplete" if folders.missing(folder) else "here"
 
     def find(self, model: ModelSpec) -> Path | None:
         """Return the folder that holds the model's weights, whoever could run them; never fetch any.
@@ -67,7 +65,7 @@ class Weights:
         folder = self._folder(model)
         if folder is not None and self._is_embedded(folder):
             self._link()
-        elif folder is None or not folder.is_dir() or lacking(folder):
+        elif folder is None or not folder.is_dir() or folders.missing(folder):
             raise DownloadFailed(self._unavailable(model, "incomplete" if folder and folder.is_dir() else "missing"))
         return folder
 
@@ -135,15 +133,14 @@ class Weights:
         return self.locate(model)
 
     def _unavailable(self, model: ModelSpec, state: str) -> str:
-        lack = f"{model.name} needs weights from {model.source}"
+        lack = f"{model.name} needs weights from {public(model.source)}"
         backend = self._backends[model.backend]
         if state == "unsuited":
             made = f": '{backend.made_by}' makes such a folder" if backend.made_by else ""
             return f"{lack} in a folder with {backend.index}, by which {backend.name} knows its models{made}"
         folder = self._folder(model)
         if state == "incomplete" and folder is not None:
-            first, *rest = lacking(folder)
-            lack += f", of which {first} and {len(rest)} more are missing" if rest else f", of which {first} is missing"
+            lack += f", which are not whole ({folders.missing(folder)})"
         elif state == "incomplete":
             lack += ", which are not all on this machine"
         elif state.startswith(DOWNLOADING):
@@ -153,31 +150,3 @@ class Weights:
         if not is_hub_id(model.source):
             return f"{lack}: a whole folder of weights is needed there"
         return f"{lack}: fetch them with 'framegate pull {model.name}', or set 'download: true' in its entry"
-
-
-def lacking(folder: Path) -> tuple[str, ...]:
-    """Return the files that a diffusers folder names, or must have, and does not have; of another layout, none."""
-    if not (folder / INDEX).is_file():
-        return ()
-    try:
-        index = json.loads((folder / INDEX).read_bytes())
-        parts = [name for name, value in index.items() if isinstance(value, list) and len(value) == 2 and value[0]]
-        return tuple(missing for part in parts for missing in _lacking_part(folder / part))
-    except (ValueError, AttributeError, KeyError):
-        return (INDEX,)  # or the list of a part's shards: cut short, like everything after it
-
-
-def _lacking_part(part: Path) -> list[str]:
-    files = list(part.iterdir()) if part.is_dir() else []
-    if not files:
-        return [f"{part.name}/"]
-    shards = {
-        shard
-        for listing in part.glob("*.index.json")
-        for shard in json.loads(listing.read_bytes())["weight_map"].values()
-    }
-    broken = {path.name for path in files if not path.exists()} | {s for s in shards if not (part / s).exists()}
-    has_weights = any(path.suffix in WEIGHTS for path in files)
-    if (part / "config.json").exists() and not has_weights and not shards:
-        broken.add(f"*{WEIGHTS[0]}")
-    return [f"{part.name}/{name}" for name in sorted(broken)]

@@ -1,44 +1,36 @@
-"""What a folder in the diffusers layout holds, and which modalities it can run; reads no weights."""
+"""What is loaded of a folder, part by part: the registry's reader says what it is, and reads no weights."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from registry import Input
-from router import LoadFailed, Modality
+from registry import Input, folders
+from registry.folders import FolderError, ModelFolder, Weights
+from registry.folders.model import IMAGE_TO_VIDEO, WEIGHTLESS
+from router import LoadFailed, Modality, ModelSpec
 
-TEXT_TO_VIDEO = "WanPipeline"
-IMAGE_TO_VIDEO = "WanImageToVideoPipeline"
-# The classes that a Wan repository names. Nothing else is imported for it: code that comes with a model never runs.
-CLASSES = {
-    "tokenizer": ("transformers", {"T5TokenizerFast", "T5Tokenizer", "PreTrainedTokenizerFast", "TokenizersBackend"}),
-    "text_encoder": ("transformers", {"UMT5EncoderModel"}),
-    "image_processor": ("transformers", {"CLIPImageProcessor", "CLIPImageProcessorFast", "CLIPImageProcessorPil"}),
-    "image_encoder": ("transformers", {"CLIPVisionModel", "CLIPVisionModelWithProjection"}),
-    "transformer": ("diffusers", {"WanTransformer3DModel"}),
-    "transformer_2": ("diffusers", {"WanTransformer3DModel"}),
-    "vae": ("diffusers", {"AutoencoderKLWan"}),
-    "scheduler": ("diffusers", {"UniPCMultistepScheduler", "FlowMatchEulerDiscreteScheduler"}),
-}
-OPTIONAL = ("image_processor", "image_encoder", "transformer_2")
-WEIGHTLESS = ("tokenizer", "image_processor", "scheduler")
+__all__ = ["DECODER", "IMAGE_TO_VIDEO", "WEIGHTLESS", "Checkpoint", "Part", "read"]
+
 DECODER = "vae_decoder"  # the part of a VAE that no pipeline has to know of
 ENCODING, DECODING = ("encoder", "quant_conv"), ("decoder", "post_quant_conv")  # modules of a VAE
-PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 
 
 @dataclass(frozen=True)
 class Part:
-    """One component: its folder, and the class that reads it; of the modules in `without` it has nothing."""
+    """One component: its folder, and the class that reads it; of the modules in `without` it has nothing.
+
+    `weights` are its files and tensors, None where it has none.
+    """
 
     name: str
     folder: Path
     library: str
     class_name: str
+    config: Mapping[str, Any]
+    weights: Weights | None = None
     without: tuple[str, ...] = ()
 
     def has(self, weight: str) -> bool:
@@ -52,25 +44,26 @@ class Part:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A folder's `model_index.json`, checked: its pipeline class, its parts, and how the transformers share the steps.
+    """A folder's parts, and how its transformers share the steps.
 
     `boundary_ratio` is where the second transformer takes over, None where one does every step.
     `expand_timesteps` marks the 2.2 kind that takes text with or without an image.
     """
 
-    folder: Path
-    pipeline: str
+    folder: ModelFolder
     parts: Mapping[str, Part]
-    boundary_ratio: float | None
-    expand_timesteps: bool
 
     @property
-    def modalities(self) -> frozenset[Modality]:
-        if self.expand_timesteps:
-            return frozenset({Modality.T2V, Modality.I2V, Modality.TI2V})
-        if self.pipeline == IMAGE_TO_VIDEO:
-            return frozenset({Modality.I2V, Modality.FLF2V})
-        return frozenset({Modality.T2V})
+    def pipeline(self) -> str:
+        return self.folder.pipeline
+
+    @property
+    def boundary_ratio(self) -> float | None:
+        return self.folder.boundary_ratio
+
+    @property
+    def expand_timesteps(self) -> bool:
+        return self.folder.expand_timesteps
 
     def pooled(self, modality: Modality) -> tuple[Part, ...]:
         """Return what is loaded for `modality`: all parts but the scheduler, the VAE in two.
@@ -82,61 +75,31 @@ class Checkpoint:
         encoder = [replace(vae, without=DECODING)] if Input.IMAGE in modality.allows else []
         return (*others, *encoder, replace(vae, name=DECODER, without=ENCODING))
 
-    def require(self, modality: Modality) -> None:
-        """Raise `LoadFailed` where this folder cannot run `modality`."""
-        if modality not in self.modalities:
-            can = " or ".join(each.word for each in Modality if each in self.modalities)
-            raise LoadFailed(f"{self.folder} holds a {self.pipeline} for {can}, the model is declared {modality.word}")
+    def require(self, model: ModelSpec) -> None:
+        """Raise `LoadFailed` where the folder is another model than it was when the registry read it."""
+        is_now = self.folder.family
+        if model.modality not in self.folder.modalities:
+            can = " or ".join(each.title for each in self.folder.modalities)
+            raise LoadFailed(f"{model.name} is declared {model.modality.title}, its folder of weights is {can}{_AGAIN}")
+        for what, declared, found in (
+            ("experts", model.experts, is_now.experts),
+            ("a size multiple of", model.size_multiple, is_now.size_multiple),
+        ):
+            if declared != found:
+                raise LoadFailed(f"{model.name} was read as one with {what} {declared}, its folder has {found}{_AGAIN}")
+
+
+_AGAIN = ": 'framegate reload' reads it again"
 
 
 def read(folder: Path) -> Checkpoint:
-    """Return what `folder` says it holds; raise `LoadFailed` with what is missing or unknown."""
-    index = _index(folder)
-    pipeline = index.get("_class_name")
-    if pipeline not in (TEXT_TO_VIDEO, IMAGE_TO_VIDEO):
-        raise LoadFailed(f"{folder} must hold a {TEXT_TO_VIDEO} or {IMAGE_TO_VIDEO}, got {pipeline!r}")
-    parts = {name: part for name in CLASSES if (part := _part(folder, name, index.get(name))) is not None}
-    ratio = index.get("boundary_ratio")
-    if ratio is not None and "transformer_2" not in parts:
-        raise LoadFailed(f"{folder} has boundary_ratio {ratio}, so it needs a transformer_2; none is listed")
-    return Checkpoint(folder, pipeline, parts, ratio, bool(index.get("expand_timesteps", False)))
-
-
-def _part(folder: Path, name: str, entry: object) -> Part | None:
-    """Return the part that `entry` of a model index names, None where it may be, and is, left out."""
-    if entry in (None, [None, None]):
-        if name in OPTIONAL:
-            return None
-        raise LoadFailed(f"{folder}/model_index.json must list a {name}, it does not")
-    library, known = CLASSES[name]
-    match entry:
-        case [str(given), str(class_name)] if given == library and class_name in known:
-            part = Part(name, folder / name, library, class_name)
-        case _:
-            needed = " or ".join(sorted(known))
-            raise LoadFailed(f"{name} of {folder}/model_index.json must be {needed} of {library}, got {entry!r}")
-    if not part.folder.is_dir():
-        raise LoadFailed(f"{folder} needs a folder {name}, which its model_index.json lists; it is not there")
-    if name not in WEIGHTLESS:
-        _require_safetensors(part.folder)
-    return part
-
-
-def _require_safetensors(folder: Path) -> None:
-    if any(folder.glob("*.safetensors")):
-        return
-    pickles = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES)
-    got = f"only {', '.join(pickles)}; pickled weights can run code and are not read" if pickles else "none"
-    raise LoadFailed(f"{folder} needs weights in *.safetensors, got {got}")
-
-
-def _index(folder: Path) -> dict[str, Any]:
+    """Return what `folder` holds; raise `LoadFailed` with what is missing or wrong, by the names of parts."""
     try:
-        value = json.loads((folder / "model_index.json").read_bytes())
-    except OSError as error:
-        raise LoadFailed(f"{folder} needs a model_index.json that can be read, got: {error.strerror}") from error
-    except ValueError as error:
-        raise LoadFailed(f"{folder}/model_index.json must be JSON, it is not") from error
-    if not isinstance(value, dict):
-        raise LoadFailed(f"{folder}/model_index.json must hold a JSON object, got {type(value).__name__}")
-    return value
+        found = folders.read(folder)
+    except FolderError as error:
+        raise LoadFailed(error.reason) from error
+    parts = {
+        name: Part(name, part.folder, part.library, part.class_name, part.config, part.weights)
+        for name, part in found.parts.items()
+    }
+    return Checkpoint(found, parts)

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
+from typing import Any
+
+from plugins.diffusers_backend.checkpoint import Part
 
 # who saved the files, and in which format they are read by default: the part is the same
 IRRELEVANT = ("_name_or_path", "_diffusers_version", "transformers_version", "torch_dtype", "dtype")
 
 
-def of_folder(folder: Path, digest: Callable[[Path], str]) -> Hashable:
-    """Return a value that is equal for two folders only if they hold the same part; `digest` is of a file's bytes."""
-    files = (path for path in folder.iterdir() if path.is_file() and not path.name.endswith(".index.json"))
-    return tuple(sorted((path.name, _content(path) if path.name == "config.json" else digest(path)) for path in files))
+def of_part(part: Part, digest: Callable[[Path], str]) -> Hashable:
+    """Return a value that is equal for two parts only if what is read of them is; `digest` is of a file's bytes."""
+    if part.weights is None:
+        files = (path for path in part.folder.iterdir() if path.is_file())
+        return tuple(sorted((path.name, digest(path)) for path in files))
+    digests = {path: digest(path) for path in part.weights.files}
+    return (_content(part.config), *sorted(digests.values()), *_chosen(part.weights.tensors, digests))
 
 
-def _content(path: Path) -> str:
-    config = json.loads(path.read_bytes())
+def _chosen(tensors: Mapping[str, Any], digests: Mapping[Path, str]) -> tuple[tuple[str, str], ...]:
+    """Return from which shard each tensor comes: one may be in several, and others may be left out."""
+    if len(digests) == 1:
+        return ()
+    return tuple(sorted((name, digests[tensor.file]) for name, tensor in tensors.items()))
+
+
+def _content(config: Mapping[str, Any]) -> str:
     return json.dumps({key: value for key, value in config.items() if key not in IRRELEVANT}, sort_keys=True)

@@ -70,7 +70,7 @@ def assemble(model: ModelSpec, place: Place, pool: Pool, report: Report, prompt_
         raise LoadFailed(f"{model.name} needs a folder of weights, its source gave none")
     with out_of_memory(f"loading {model.name}", "free memory on it, or choose a smaller model"):
         checkpoint = checkpoints.read(model.folder)
-        checkpoint.require(model.modality)
+        checkpoint.require(model)
         return _assemble(model, checkpoint, place, pool, report, prompt_cache_bytes)
 
 
@@ -127,9 +127,9 @@ def _require_image_conditioning(model: ModelSpec, parts: Mapping[str, Any]) -> N
     if config.image_dim is None:
         return
     if "image_encoder" not in parts or "image_processor" not in parts:
-        raise LoadFailed(f"{model.folder} needs an image_encoder and an image_processor: its transformer has image_dim")
+        raise LoadFailed(f"{model.name} needs an image_encoder and an image_processor: its transformer has image_dim")
     if model.modality is Modality.FLF2V and config.pos_embed_seq_len is None:
-        raise LoadFailed(f"{model.folder} takes one image (pos_embed_seq_len is null), flf2v needs two")
+        raise LoadFailed(f"{model.name} takes one image (pos_embed_seq_len is null), flf2v needs two")
 
 
 def _silence() -> None:

@@ -49,8 +49,8 @@ def once(stored: Mapping[str, Stored]) -> dict[str, Stored]:
     return tensors
 
 
-def weights_of(module: torch.nn.Module, stored: Mapping[str, Stored], folder: Path) -> dict[str, Stored]:
-    """Return what each weight of `module` is among the `stored` tensors of `folder`.
+def weights_of(module: torch.nn.Module, stored: Mapping[str, Stored], part: str) -> dict[str, Stored]:
+    """Return what each weight of `module` is among the `stored` tensors of its part.
 
     Raises `LoadFailed` where one is missing, `ValueError` where one has another shape.
     """
@@ -58,7 +58,7 @@ def weights_of(module: torch.nn.Module, stored: Mapping[str, Stored], folder: Pa
     found = _named(once(stored), wanted.keys())
     if missing := sorted(wanted.keys() - found.keys()):
         raise LoadFailed(
-            f"{folder} lacks weights that a {type(module).__name__} of its config.json needs, such as {missing[0]}"
+            f"{part} lacks weights that a {type(module).__name__} of its config.json needs, such as {missing[0]}"
         )
     for name, tensor in found.items():
         if tensor.shape != (shape := tuple(wanted[name].shape)):

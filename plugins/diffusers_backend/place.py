@@ -20,6 +20,7 @@ from plugins.diffusers_backend.memory import is_device_lost, is_out_of_memory
 from plugins.diffusers_backend.options import Options
 from plugins.diffusers_backend.tensors import dtype_in, sizes_of, stored_in
 from plugins.diffusers_backend.tier import ModuleTier
+from registry.folders import Weights
 from router import LoadFailed, Pool, Tier
 
 # Encoding in bf16 visibly drifts; CLIP is in fp32 in the published recipe, too.
@@ -55,7 +56,7 @@ class Place:
     def key(self, part: Part, pool: Pool) -> Hashable:
         """Return the name of `part` in the pool."""
         with reading(part):
-            files = identity.of_folder(part.folder, pool.digest)
+            files = identity.of_part(part, pool.digest)
         if part.name in WEIGHTLESS:
             return (part.class_name, files)
         attention = self.attention if part.is_transformer else ""
@@ -86,9 +87,9 @@ class Place:
         """Read one part from its folder, its weights straight to the device; `arrived(bytes)` hears of each piece."""
         with reading(part):
             cls = class_of(part)
-            if part.name in WEIGHTLESS:
+            if part.weights is None:
                 return cls.from_pretrained(part.folder, local_files_only=True)
-            loaded = self._read_weights(cls, part, arrived)
+            loaded = self._read_weights(cls, part, part.weights, arrived)
         if part.is_transformer:
             _set_attention(loaded, self.attention)
         if self._waits(part):
@@ -99,21 +100,21 @@ class Place:
         return self.group_offload and offload.suits(part)
 
     def _sizes(self, part: Part) -> dict[str, int]:
-        if part.name in WEIGHTLESS:
+        if part.weights is None:
             return {}
         with reading(part):
             dtype = self.dtype_of(part)
-            stored = {name: each for name, each in module.once(stored_in(part.folder)).items() if part.has(name)}
+            stored = {name: each for name, each in module.once(stored_in(part.weights)).items() if part.has(name)}
             return sizes_of(stored, dtype, module.kept_in_fp32(class_of(part), dtype))
 
-    def _read_weights(self, cls: Any, part: Part, arrived: Arrived) -> Any:
+    def _read_weights(self, cls: Any, part: Part, weights: Weights, arrived: Arrived) -> Any:
         loaded, dtype = module.empty(cls, part.folder, part.without), self.dtype_of(part)
-        stored = module.weights_of(loaded, stored_in(part.folder), part.folder)
+        stored = module.weights_of(loaded, stored_in(weights), part.name)
         kept = module.kept_in_fp32(cls, dtype)
         dtypes = {name: dtype_in(name, each, dtype, kept) for name, each in stored.items()}
         place = "cpu" if self._waits(part) else self.device
-        weights = transfer.read(stored, dtypes, place, arrived, pinned=place != self.device)
-        module.fill(loaded, weights, place)
+        tensors = transfer.read(stored, dtypes, place, arrived, pinned=place != self.device)
+        module.fill(loaded, tensors, place)
         return loaded
 
 
@@ -129,8 +130,8 @@ def reading(part: Part) -> Iterator[None]:
     except UNREADABLE as error:
         if is_out_of_memory(error) or is_device_lost(error):
             raise
-        needed = f"{part.folder} must hold a whole {part.class_name}"
-        raise LoadFailed(f"{needed}, reading it gave {_brief(error)}") from error
+        said = _brief(error).replace(str(part.folder), part.name)  # a caller reads it
+        raise LoadFailed(f"{part.name} must be a whole {part.class_name}, reading it gave {said}") from error
 
 
 def _set_attention(transformer: Any, name: str) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from registry.folders import Weights
 from router import LoadFailed
 
 DTYPES = {
@@ -44,33 +45,12 @@ class Stored:
         return torch.frombuffer(data, dtype=self.dtype).view(self.shape)
 
 
-def stored_in(folder: Path) -> dict[str, Stored]:
-    """Return every tensor of the safetensors files in `folder`; raise `LoadFailed` for files that are none."""
-    found: dict[str, Stored] = {}
-    for path in sorted(folder.glob("*.safetensors")):
-        found |= _listed(path)
-    return found
-
-
-def _listed(path: Path) -> dict[str, Stored]:
-    size = path.stat().st_size
-    try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(length)) if length < size else None
-        header.pop("__metadata__", None)
-        found = {}
-        for name, entry in header.items():
-            begin, end = entry["data_offsets"]
-            dtype, shape = DTYPES[entry["dtype"]], torch.Size(entry["shape"])
-            if begin < 0 or end - begin != dtype.itemsize * shape.numel():
-                raise ValueError(name)
-            found[name] = Stored(path, dtype, tuple(shape), 8 + length + begin, end - begin)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise LoadFailed(f"{path} must be a safetensors file of numbers, it is not") from error
-    if any(tensor.offset + tensor.length > size for tensor in found.values()):
-        raise LoadFailed(f"{path} is cut short: its header speaks of more than its {size} bytes")
-    return found
+def stored_in(weights: Weights) -> dict[str, Stored]:
+    """Return the tensors of a part's weights as torch knows them, by their names."""
+    return {
+        name: Stored(tensor.file, DTYPES[tensor.dtype], tensor.shape, tensor.offset, tensor.length)
+        for name, tensor in weights.tensors.items()
+    }
 
 
 def dtype_in(name: str, tensor: Stored, dtype: torch.dtype, kept_in_fp32: Collection[str] = ()) -> torch.dtype:

@@ -21,6 +21,7 @@ from plugins.onnx_backend.graph import WEIGHTS
 from plugins.onnx_backend.options import Options
 from plugins.onnx_backend.session import provider_for
 from plugins.onnx_backend.transformer import OnnxTransformer
+from registry.folders import FolderError, weights_in
 from router import LoadFailed, ModelSpec, Pool, Report, Tier
 
 log = logging.getLogger(__name__)
@@ -97,6 +98,10 @@ def read_transformer(
     arrived: Arrived = lambda size: None,
 ) -> OnnxTransformer:
     """Return the graph in `folder` with its weights on `device`; raise `LoadFailed` where it asks for others."""
-    named = graph.weights_of(folder, stored_in(folder))
+    try:
+        weights = weights_in(folder, folder.name)
+    except FolderError as error:
+        raise LoadFailed(error.reason) from error
+    named = graph.weights_of(folder, stored_in(weights))
     dtypes = {name: each.dtype for name, each in named.items()}
     return OnnxTransformer(folder, transfer.read(named, dtypes, device, arrived), dtype, provider, device, engines)

@@ -21,7 +21,7 @@ from router.system import System, assemble
 @click.option("--contract", metavar="BACKEND", help="Also run a backend's models through what every backend keeps.")
 @with_single_model
 def check(settings: Settings, contract: str | None) -> None:
-    """Say what is wrong with the models file.
+    """Say what is wrong with the models file, and with the folders of weights that it names.
 
     And with settings and plugins: every problem at once, and an exit status above 0 when there is one.
     """
@@ -30,10 +30,19 @@ def check(settings: Settings, contract: str | None) -> None:
     for backend in system.plugins.backends.values():
         if missing(backend):
             click.echo(f"note: {wanted(backend)}")
-    counted = f"{len(registry.models)} models, {len(registry.routes)} routes"
-    click.echo(f"{registry.file or settings.model}: {counted}, no problem")
+    wrong = [*registry.notes, *(model.problem for model in registry.broken)]
+    for problem in sorted(wrong, key=lambda problem: problem.line):
+        click.echo(str(problem))
+    counted = f"{len(registry.models) + len(registry.broken)} models, {len(registry.routes)} routes"
+    click.echo(f"{registry.file or settings.model}: {counted}, {_counted(len(wrong))}")
     if contract is not None and not _keeps(system, contract):
         raise ContractBroken(f"the backend {contract} does not keep its contract")
+    if wrong:
+        raise SystemExit(1)
+
+
+def _counted(problems: int) -> str:
+    return f"{problems or 'no'} problem{'s' if problems > 1 else ''}"
 
 
 def _keeps(system: System, backend: str) -> bool:

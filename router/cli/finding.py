@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
-from registry import ModelSpec, Route
+from registry import BrokenModel, ModelSpec, Route
 from registry.source import is_hub_id
-from router.errors import UnknownModel
+from router.errors import LoadFailed, UnknownModel
 from router.settings import Settings
 from router.system import assemble
 
@@ -15,8 +15,8 @@ from router.system import assemble
 def find_model(name: str) -> ModelSpec:
     """Return a model with the folder of its weights: one of the models file, or a hub id or folder that is none.
 
-    The folder may be another backend's than the model's. Nothing is fetched: raises `UnknownModel`, and
-    `DownloadFailed` where the weights are not on this machine.
+    The folder may be another backend's than the model's. Nothing is fetched: raises `UnknownModel`,
+    `DownloadFailed` where the weights are not on this machine, and `LoadFailed` where they are broken.
     """
     settings = Settings.from_environ()
     system = assemble(settings, serving=False)
@@ -24,6 +24,8 @@ def find_model(name: str) -> ModelSpec:
     if entry is None and (os.path.isdir(name) or is_hub_id(name)):
         system = assemble(replace(settings, model=name), serving=False)
         entry = system.registry.models[0]
+    if isinstance(entry, BrokenModel):
+        raise LoadFailed(str(entry.problem))
     if entry is None or isinstance(entry, Route):
         served = ", ".join(model.name for model in system.registry.models)
         what = f"{name} is a route" if entry else f"no model is called {name!r}"

@@ -27,7 +27,7 @@ def models(settings: Settings) -> None:
 def _models(system: System) -> Sequence[tuple[str, ...]]:
     engines = system.engines.alive()
     able = {name for name, backend in system.plugins.backends.items() if not missing(backend)}
-    return [
+    served = [
         (
             _marked(system, model.name),
             model.modality.word,
@@ -39,6 +39,19 @@ def _models(system: System) -> Sequence[tuple[str, ...]]:
         )
         for model in system.registry.models
     ]
+    broken = [
+        (
+            _marked(system, model.name),
+            model.modality.word if model.modality else "-",
+            model.backend,
+            "-",
+            f"broken: {model.reason}",
+            "-",
+            model.source or "-",
+        )
+        for model in system.registry.broken
+    ]
+    return served + broken
 
 
 def _state(name: str, engines: Sequence[EngineState]) -> str:

@@ -23,6 +23,7 @@ from router.engine.device import devices, hold
 from router.engine.openmp import waiting
 from router.errors import BootError, RouterError
 from router.permissions import around, listed, open_to_all
+from router.revisions import log_broken
 from router.settings import Settings
 from router.supervisor import BEATS, CANNOT_START, HUNG, PARENT, Child, Supervisor
 from router.system import System, assemble, require_keys
@@ -101,6 +102,7 @@ def _prepare(settings: Settings) -> System:
     logs.configure(settings)
     settings.export()
     system = assemble(settings)
+    log_broken(system.registry)
     _warn_of_open_files(system)
     return system
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import click
 
-from registry import ModelSpec, Route
-from registry.source import is_hub_id
+from registry import BrokenModel, ModelSpec, Route
+from registry.source import is_hub_id, public
 from router.cli.options import with_settings
 from router.download import snapshot
 from router.errors import UnknownModel
@@ -29,20 +30,29 @@ def pull(settings: Settings, names: tuple[str, ...]) -> None:
         for model in _named(system, name):
             if is_hub_id(model.source):
                 click.echo(f"{model.name}: {_pull(str(model.source), model.revision)}")
-            else:
+            elif isinstance(model, ModelSpec):
                 click.echo(f"{model.name}: nothing to fetch, its weights are {system.weights.state(model)}")
+            else:
+                click.echo(f"{model.name}: nothing to fetch, its weights are in {public(model.source)}")
 
 
-def _named(system: System, name: str) -> tuple[ModelSpec, ...]:
+class Repository(NamedTuple):
+    """A hub repository that the models file does not have."""
+
+    name: str
+    source: str
+    revision: None = None
+
+
+def _named(system: System, name: str) -> Sequence[ModelSpec | BrokenModel | Repository]:
     """Return the model called `name`, the members of a route, or a hub id that the models file does not have."""
     entry = system.registry.find(name)
     if isinstance(entry, Route):
-        return system.registry.members(entry)
+        return (*system.registry.members(entry), *system.registry.broken_members(entry))
     if entry is not None:
         return (entry,)
     if is_hub_id(name):
-        some = system.registry.models[0]
-        return (replace(some, name=name, source=name, revision=None),)
+        return (Repository(name, name),)
     served = ", ".join(entry.name for entry in system.registry.entries)
     raise UnknownModel(f"no model is called {name!r}; the models file has {served}")
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from registry import Input, ModelSpec
+from registry import BrokenModel, Input, ModelSpec
 from router import images
 from router.artifacts import digest
 from router.engine.measuring import Measuring
@@ -95,7 +95,10 @@ class Attempt:
     def _make(self, reporter: Reporter) -> Job | None:
         model = self._system.registries.model(self._job.model, self._job.revision)
         if model is None:
-            raise LoadFailed("the model of this job is not served any more")
+            entry = self._system.registry.find(self._job.model)
+            raise LoadFailed(
+                entry.reason if isinstance(entry, BrokenModel) else "the model of this job is not served any more"
+            )
         resident = self._load(model, reporter)
         task = self._with_images()
         reporter.phase(Phase.STEP)(0, task.steps)

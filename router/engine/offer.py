@@ -43,12 +43,16 @@ class Offering:
         engine that can run the new one.
         """
         registry = self._system.registry
-        accepted = (self._system.registries.model(*needed) for needed in self._system.jobs.unfinished())
+        needed = self._system.jobs.unfinished()
+        accepted = [self._system.registries.model(*each) for each in needed]
         former = [model for model in accepted if model is not None and model not in registry.models]
         served = {model.name for model in registry.models}
         able = (m for m in (*registry.models, *former) if m.backend not in self._wants and m.may_run_on(self._device))
         names = (m.name for m in able if m in registry.models or m.name not in served)
-        return Served(registry, tuple(former), tuple(dict.fromkeys(names)))
+        # jobs of a model whose weights are broken now are taken, and end with the reason
+        broken = {model.name for model in registry.broken}
+        lost = (name for (name, _), model in zip(needed, accepted, strict=True) if model is None and name in broken)
+        return Served(registry, tuple(former), tuple(dict.fromkeys([*names, *lost])))
 
     def begin(self) -> Served:
         """Return the first offer; raise `BootError` when there is nothing in it.
@@ -56,7 +60,7 @@ class Offering:
         An engine that could only wait would look like one that works.
         """
         served = self.look()
-        if not served.names:
+        if not served.names and not served.registry.broken:  # those are served once they are mended
             elsewhere = (
                 f"{m.name} is for {', '.join(m.devices)}" for m in served.models if not m.may_run_on(self._device)
             )

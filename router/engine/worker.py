@@ -62,7 +62,8 @@ class Worker:
     def run(self, hung: Phase | None = None) -> None:
         """Work until told to stop, then unload and go; `hung` is the phase in which the former engine hung."""
         jobs = self._system.jobs
-        for job in (*jobs.inherit(self._device, hung), *jobs.strand([model.name for model in self._served.models])):
+        known = {*self._served.names, *(model.name for model in self._served.models)}
+        for job in (*jobs.inherit(self._device, hung), *jobs.strand(known)):
             self._system.plugins.announce(job)
         self.keeper.start()
         self._sweeper.start()

@@ -34,8 +34,8 @@ class RevisionStore:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
-    def publish(self, file: Path, text: str, read_at: float) -> Revision:
-        """Return the newest revision of `file`: the one there is if that is `text`, else a new one.
+    def publish(self, file: Path, text: str, read_at: float, *, anew: bool = False) -> Revision:
+        """Return the newest revision of `file`: the one there is if that is `text` and not `anew`, else a new one.
 
         Revisions that are neither new nor needed by an unfinished job are forgotten.
         """
@@ -43,7 +43,7 @@ class RevisionStore:
         digest = hashlib.sha256(stored.encode()).hexdigest()
         with self._db.write() as db:
             row = db.execute(_of(file).limit(1)).mappings().first()
-            if row is None or row["digest"] != digest:
+            if anew or row is None or row["digest"] != digest:
                 new = insert(revisions).values(created_at=read_at, digest=digest, text=stored).returning(revisions)
                 row = db.execute(new).mappings().one()
                 db.execute(_unneeded(row["n"] - KEPT))

@@ -8,12 +8,14 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify
 
-from registry import ModelSpec, Registry, Route
-from registry.source import is_hub_id
+from registry import BrokenModel, ModelSpec, Registry, Route
+from registry.source import public
 from router.errors import UnknownModel
 from router.system import System
 from router.values import EngineState, Held, state_of
 from router.web.access import caller
+
+BROKEN = "broken"
 
 
 class Catalog:
@@ -49,7 +51,9 @@ class Catalog:
     def _engines(self) -> tuple[EngineState, ...]:
         return self._system.engines.alive()
 
-    def _entry(self, entry: ModelSpec | Route, registry: Registry, engines: tuple[EngineState, ...]) -> dict[str, Any]:
+    def _entry(
+        self, entry: ModelSpec | Route | BrokenModel, registry: Registry, engines: tuple[EngineState, ...]
+    ) -> dict[str, Any]:
         common = {
             "id": entry.name,
             "object": "model",
@@ -60,11 +64,13 @@ class Catalog:
         }
         if isinstance(entry, Route):
             return {**common, "members": list(entry.members)}
+        if isinstance(entry, BrokenModel):
+            return {**common, **_broken(entry)}
         return {
             **common,
             "modality": entry.modality.word,
             "backend": entry.backend,
-            "source": _public_source(entry),
+            "source": public(entry.source),
             "revision": entry.revision,
             "weights": self._system.weights.state(entry),
             "state": state_of(entry.name, engines),
@@ -87,6 +93,13 @@ def _on(name: str, engine: EngineState) -> dict[str, Any]:
     }
 
 
-def _public_source(model: ModelSpec) -> str | None:
-    """Return a hub id as it is, of a folder only its name: where it lies is the operator's business."""
-    return model.source if model.source is None or is_hub_id(model.source) else model.source.rpartition("/")[2]
+def _broken(model: BrokenModel) -> dict[str, Any]:
+    return {
+        "modality": model.modality.word if model.modality else None,
+        "backend": model.backend,
+        "source": public(model.source),
+        "revision": model.revision,
+        "weights": f"{BROKEN}: {model.reason}",
+        "state": "cold",
+        "engines": [],
+    }

@@ -23,6 +23,7 @@ class StubBackend:
     name: str
     modalities: frozenset[Modality]
     options: type[Schema] | None = None
+    index: str | None = None
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def backends() -> tuple[StubBackend, ...]:
     """A backend with options that runs everything, one that runs text alone, and one that needs no weights."""
     everything = frozenset(Modality)
     return (
-        StubBackend("diffusers", everything, StubOptions),
+        StubBackend("diffusers", everything, StubOptions, "model_index.json"),
         StubBackend("onnx", frozenset({Modality.T2V})),
         StubBackend("still", everything),
     )

@@ -9,7 +9,7 @@ import pytest
 
 from registry import Modality
 from registry.families import FAMILIES, NEGATIVE_PROMPT, Family, find, stand_in
-from registry.infer import infer, infer_folder
+from registry.folders.family import infer
 
 SHIFTS = {
     "wan2.1-t2v-14b": (3, 5),

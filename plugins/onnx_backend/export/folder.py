@@ -24,11 +24,13 @@ from plugins.onnx_backend.export.graph import config_of, empty_transformer, writ
 from plugins.onnx_backend.graph import FILE as GRAPH
 from plugins.onnx_backend.graph import WEIGHTS
 from plugins.onnx_backend.record import FILE, OPSET, Record, digest, version
+from registry.folders.files import PICKLES
 from router import LoadFailed
 
 LIBRARIES = ("framegate", "torch", "diffusers", "transformers", "onnx", "onnxscript")
 DRAFT, LOCK = ".partial", ".lock"
 COPIED_AT_ONCE = 16 * 2**20
+HEAVY = (".safetensors", ".gguf", *PICKLES)  # endings of weights
 
 
 class Progress(Protocol):
@@ -140,21 +142,27 @@ def _export_transformer(
 
 def _stored(part: Part, wanted: tensors.Kinds) -> dict[str, Stored]:
     """Return where the tensors that `wanted` names are now; raise `LoadFailed` if one is not there, or is another."""
-    stored = tensors.stored_in(part.folder)
+    assert part.weights is not None  # a transformer's
+    stored = tensors.stored_in(part.weights)
     for name, (_, shape) in wanted.items():
         if name not in stored:
-            raise LoadFailed(f"{part.folder} lacks weights that a {part.class_name} of its config.json needs: {name}")
+            raise LoadFailed(f"{part.name} lacks weights that a {part.class_name} of its config.json needs: {name}")
         if stored[name].shape != shape:
-            raise LoadFailed(f"{name} of {part.folder} must have the shape {shape}, got {stored[name].shape}")
+            raise LoadFailed(f"{name} of {part.name} must have the shape {shape}, got {stored[name].shape}")
     return stored
 
 
 def _copy_others(folder: Path, checkpoint: Checkpoint, draft: Path, progress: Progress) -> None:
-    """Copy all that is not a transformer, as it is: the same bytes are the same part to whoever shares parts."""
+    """Copy all that is not a transformer, as it is: the same bytes are the same part to whoever shares parts.
+
+    Weights that are not read, such as older ones beside an index of shards, stay behind.
+    """
     found = [path for path in sorted(folder.iterdir()) if path.is_file() and path.name != FILE]
     for part in checkpoint.parts.values():
         if not part.is_transformer:
             found += [path for path in sorted(part.folder.rglob("*")) if path.is_file()]
+    read = {file for part in checkpoint.parts.values() if part.weights for file in part.weights.files}
+    found = [path for path in found if path in read or path.suffix not in HEAVY]
     total, done = sum(path.stat().st_size for path in found), 0
     for path in found:
         target = draft / path.relative_to(folder)

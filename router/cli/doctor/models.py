@@ -30,7 +30,13 @@ def check(case: Case) -> Iterator[Finding]:
         for problem in error.problems:
             yield fail("models", str(problem), "mend the file; 'framegate check' reads it again")
         return
-    yield ok("models", f"{settings.models}: {len(registry.models)} models, {len(registry.routes)} routes")
+    count = len(registry.models) + len(registry.broken)
+    yield ok("models", f"{settings.models}: {count} models, {len(registry.routes)} routes")
+    for broken in registry.broken:
+        advice = "mend the folder and run 'framegate reload'; until then requests get 503, and other models are served"
+        yield fail("weights", f"{broken.name} is broken: {broken.problem.message}", advice)
+    for note in registry.notes:
+        yield warn("models", str(note), "mend the entry, or name the folder that was meant")
     found = Weights(settings.data, backends)
     yield from weights(registry.models, found)
     for model in registry.models:

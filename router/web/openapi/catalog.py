@@ -6,6 +6,7 @@ from registry import Modality
 from router.web.openapi.shapes import Answer, integer, number, part, several, string, strings, truth, word
 
 WEIGHTS = "^(none|embedded|here|incomplete|unsuited|missing|downloading [0-9]{1,3} %)$"
+BROKEN = "^broken: "
 MODALITIES = [modality.word for modality in Modality]
 
 
@@ -82,6 +83,18 @@ class Model(Entry):
     limits = part(ModelLimits, "the most that one request may ask for")
 
 
+class BrokenModel(Entry):
+    """A model that cannot be served, as its folder of weights was when it was read; a request gets 503."""
+
+    modality = word("what goes in, null where only the folder could say", *MODALITIES, none=True)
+    backend = string("who runs it")
+    source = string("where its weights come from", none=True)
+    revision = string("which version of them", none=True)
+    weights = string("why it cannot be served", pattern=BROKEN, examples=["broken: it lacks the folder vae"])
+    state = word("where its weights are in memory: nowhere", "cold")
+    engines = several("none", OnEngine)
+
+
 class KeyLimits(Answer):
     """What a key may have and do; null for no limit."""
 
@@ -99,7 +112,7 @@ class ServerLimits(Answer):
 
 class Models(Answer):
     object = word("its kind", "list")
-    data = several("routes, then models", Route, Model)
+    data = several("routes, then models, then those that cannot be served", Route, Model, BrokenModel)
     limits = part(ServerLimits, "the limits that are no model's")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from router.web.form import MULTIPART
 from router.web.openapi import problems as why
-from router.web.openapi.catalog import Health, Model, Models, Readiness, Route
+from router.web.openapi.catalog import BrokenModel, Health, Model, Models, Readiness, Route
 from router.web.openapi.common import ErrorAnswer
 from router.web.openapi.event import Event
 from router.web.openapi.operations import JSON, Example, Operation, Reply
@@ -275,7 +275,7 @@ ROUTES: tuple[Operation, ...] = (
         {
             200: Reply(
                 "the model or route",
-                {JSON: {"anyOf": [Model(), Route()]}},
+                {JSON: {"anyOf": [Model(), Route(), BrokenModel()]}},
             )
         },
         parameters=(MODEL_NAME,),

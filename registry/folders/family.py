@@ -1,12 +1,10 @@
-"""What a folder of diffusers weights is, told by its configuration files alone."""
+"""The published family that a model is closest to, told by its configurations alone."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 from registry.families import FAMILIES, Family
 from registry.modality import Modality
@@ -15,16 +13,6 @@ from registry.models import Defaults
 Config = Mapping[str, object]
 
 _CLASSES = {"WanPipeline": Modality.T2V, "WanImageToVideoPipeline": Modality.I2V}
-
-
-def infer_folder(folder: Path) -> Family:
-    """Return what the weights in `folder` are; raise `ValueError` where its files do not say."""
-    model_index = _read(folder / "model_index.json")
-    if model_index is None:
-        found = "it has none" if folder.is_dir() else "there is no such folder"
-        raise ValueError(f"a folder of diffusers weights has a model_index.json, {folder}: {found}")
-    transformer = _read(folder / "transformer/config.json") or _read(folder / "transformer_2/config.json")
-    return infer(model_index, transformer, _read(folder / "vae/config.json"))
 
 
 def infer(model_index: Config, transformer: Config | None = None, vae: Config | None = None) -> Family:
@@ -45,7 +33,10 @@ def infer(model_index: Config, transformer: Config | None = None, vae: Config | 
 
     closest = min(FAMILIES, key=distance)
     multiple = 2 * _whole(vae, "scale_factor_spatial", closest.size_multiple // 2)  # the DiT's patch is 2 latents wide
-    return replace(closest, modality=modality, size_multiple=multiple, defaults=_fitted(closest.defaults, multiple))
+    defaults = _fitted(closest.defaults, multiple)
+    if experts == 1:
+        defaults = replace(defaults, guidance_scale_2=None)
+    return replace(closest, modality=modality, size_multiple=multiple, experts=experts, defaults=defaults)
 
 
 def _modality(model_index: Config, transformer: Config) -> tuple[Modality, Modality]:
@@ -64,19 +55,6 @@ def _modality(model_index: Config, transformer: Config) -> tuple[Modality, Modal
 def _fitted(defaults: Defaults, multiple: int) -> Defaults:
     width, height = (max(multiple, side // multiple * multiple) for side in (defaults.width, defaults.height))
     return replace(defaults, width=width, height=height)
-
-
-def _read(path: Path) -> Config | None:
-    """Return the JSON object in `path`, None if there is no such file."""
-    try:
-        config = json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
-    if not isinstance(config, dict):
-        raise ValueError(f"{path} must hold a JSON object, got {type(config).__name__}")
-    return config
 
 
 def _whole(config: Config, key: str, otherwise: int) -> int:

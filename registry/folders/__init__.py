@@ -1,0 +1,25 @@
+"""What a folder of weights is: its pipeline, its parts, the files that are read of it; opens no tensor.
+
+One reader for all: models files, `serve --model`, `check`, `doctor`, sizes, loading and export.
+"""
+
+from registry.folders import hub_cache
+from registry.folders.errors import FolderError
+from registry.folders.model import INDEX, ModelFolder, Part
+from registry.folders.reader import changed_at, missing, read, weights_in
+from registry.folders.safetensors import Tensor
+from registry.folders.weights import Weights
+
+__all__ = [
+    "INDEX",
+    "FolderError",
+    "ModelFolder",
+    "Part",
+    "Tensor",
+    "Weights",
+    "changed_at",
+    "hub_cache",
+    "missing",
+    "read",
+    "weights_in",
+]

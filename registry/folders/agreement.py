@@ -1,0 +1,70 @@
+"""Whether the parts of a folder fit their configurations and each other, as far as shapes tell."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from registry.folders.errors import FolderError
+from registry.folders.model import IMAGE_TO_VIDEO, ModelFolder, Part
+
+BLOCK = re.compile(r"blocks\.(\d+)\.")
+MASKS = 4  # channels that say which frames are given, beside a given image's latents
+
+
+def require_agreement(folder: ModelFolder) -> None:
+    """Raise `FolderError` where a transformer has other layers or widths than its configuration, or its neighbours.
+
+    Diffusers fails at the first step of such a model, or later.
+    """
+    for name in ("transformer", "transformer_2"):
+        if (part := folder.parts.get(name)) is not None:
+            _require_layers(part)
+            _require_channels(part, folder)
+            _require(part, "text_dim", folder.parts["text_encoder"], "d_model")
+    _require_clip(folder)
+
+
+def _require_layers(part: Part) -> None:
+    wanted = _whole(part, "num_layers")
+    if wanted is None or part.weights is None:
+        return
+    found = {int(match[1]) for name in part.weights.tensors if (match := BLOCK.match(name))}
+    if len(found) != wanted or (found and max(found) != wanted - 1):
+        said = f"{part.name} has weights of {len(found)} blocks, its config.json needs {wanted}"
+        raise FolderError(said, part.folder / "config.json")
+
+
+def _require_channels(part: Part, folder: ModelFolder) -> None:
+    """Raise where the transformer's input is not what its pipeline gives it: latents, and perhaps an image beside."""
+    latents, takes = _whole(folder.parts["vae"], "z_dim"), _whole(part, "in_channels")
+    if latents is None or takes is None:
+        return
+    beside = folder.pipeline == IMAGE_TO_VIDEO and not folder.expand_timesteps
+    given = 2 * latents + MASKS if beside else latents
+    if takes != given:
+        said = f"{part.name} takes {takes} channels, a {folder.pipeline} with this vae gives it {given}"
+        raise FolderError(said, part.folder / "config.json")
+
+
+def _require_clip(folder: ModelFolder) -> None:
+    """Raise where a transformer reads what CLIP sees, and nothing here sees."""
+    if folder.parts["transformer"].config.get("image_dim") is None:
+        return
+    lacking = [name for name in ("image_encoder", "image_processor") if name not in folder.parts]
+    if lacking:
+        said = f"transformer has image_dim, so {' and '.join(lacking)} must be listed; it is not"
+        raise FolderError(said, folder.path)
+    _require(folder.parts["transformer"], "image_dim", folder.parts["image_encoder"], "hidden_size")
+
+
+def _require(part: Part, width: str, other: Part, own: str) -> None:
+    wanted, got = _whole(part, width), _whole(other, own)
+    if wanted is not None and got is not None and wanted != got:
+        said = f"{part.name} reads {width} {wanted}, {other.name} gives {own} {got}"
+        raise FolderError(said, part.folder / "config.json")
+
+
+def _whole(part: Part, key: str) -> int | None:
+    value: Any = part.config.get(key)
+    return value if type(value) is int else None

@@ -1,0 +1,75 @@
+"""What a folder without a model index is, and which repository or command to take instead."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from registry.families import FAMILIES
+from registry.folders.errors import FolderError
+from registry.folders.model import INDEX
+from registry.modality import Modality
+
+SHOWN = 3
+KINDS = {"t2v": Modality.T2V, "i2v": Modality.I2V, "ti2v": Modality.TI2V, "flf2v": Modality.FLF2V}
+EXPERTS = ("high_noise_model", "low_noise_model")  # the folders of Wan 2.2's original layout
+
+
+def explained(path: Path) -> FolderError:
+    """Return what to say of a folder (or what is there instead of one) that has no model index."""
+    needed = f"a folder of diffusers weights has a {INDEX}"
+    if not os.path.exists(path):  # says no to names that are too long, too
+        return FolderError(f"{needed}: there is no such folder", path, missing=True)
+    if not os.path.isdir(path):
+        return FolderError(f"{needed}: this is a file; bring the whole repository in the diffusers layout", path)
+    try:
+        inside = sorted(os.listdir(path))
+    except OSError as error:
+        return FolderError(f"{needed}: the folder cannot be read: {error.strerror}", path)
+    if not inside:
+        return FolderError(f"{needed}: the folder is empty", path, missing=True)
+    return FolderError(f"{needed}: {_said(path, inside)}", path)
+
+
+def _said(path: Path, inside: list[str]) -> str:
+    if _is_original(path, inside):
+        return f"this is Wan's original layout, which is not read: take {_repository(path, inside)}"
+    for name in inside:
+        if os.path.isfile(path / name / INDEX):
+            return f"it has none, its folder {name} has: name that one"
+    if gguf := [name for name in inside if name.endswith(".gguf")]:
+        return f"it has none, and GGUF ({gguf[0]}) is not read: take the model's repository in the diffusers layout"
+    if single := [name for name in inside if name.endswith(".safetensors")]:
+        return f"it has none, and single files ({single[0]}) are not read: take the repository in the diffusers layout"
+    return f"it has none, it has {', '.join(inside[:SHOWN])}"
+
+
+def _is_original(path: Path, inside: list[str]) -> bool:
+    names = set(inside)
+    return (
+        _config(path).get("_class_name") == "WanModel"
+        or any(name in names for name in EXPERTS)
+        or any(name.startswith(("Wan2.1_VAE", "Wan2.2_VAE", "models_t5_umt5")) for name in inside)
+    )
+
+
+def _repository(path: Path, inside: list[str]) -> str:
+    """Return the published repository of the same weights in the diffusers layout, by what the configuration says."""
+    expert = next((name for name in EXPERTS if name in inside), "")
+    config = _config(path / expert)
+    modality, width = KINDS.get(str(config.get("model_type"))), config.get("dim")
+    for family in FAMILIES:
+        same = family.modality is modality and family.inner_dim == width and family.experts == (2 if expert else 1)
+        if same and family.repo:
+            return f"{family.repo} ('framegate pull {family.repo}')"
+    return "the repository whose name ends in -Diffusers"
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    with suppress(OSError, ValueError, RecursionError):
+        config = json.loads((folder / "config.json").read_bytes())
+        return config if isinstance(config, dict) else {}
+    return {}

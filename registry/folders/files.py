@@ -1,0 +1,100 @@
+"""Small files of a model folder, read within bounds, and what a file is that should be another."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+from registry.folders.errors import FolderError
+
+HEAD_BYTES = 512  # tell any file by its kind
+MAX_JSON_BYTES = 64 * 2**20  # the largest honest one, an index of shards, has 1 MB
+MAX_ENTRIES = 10_000  # of a folder
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+
+_KINDS = (
+    (b"version https://git-lfs", "a Git LFS pointer, not the file itself: 'git lfs pull' in its repository brings it"),
+    (b"GGUF", "a GGUF file, which is not read: bring the repository in the diffusers layout, in bf16"),
+    (b"PK\x03\x04", "a pickle (torch.save), which can run code and is not read: bring safetensors"),
+    (b"\x80\x02", "a pickle, which can run code and is not read: bring safetensors"),
+    (b"\x80\x03", "a pickle, which can run code and is not read: bring safetensors"),
+    (b"\x80\x04", "a pickle, which can run code and is not read: bring safetensors"),
+    (b"\x80\x05", "a pickle, which can run code and is not read: bring safetensors"),
+    (b"\x1f\x8b", "a gzip archive: unpack it"),
+)
+_AGAIN = "fetch it again"
+
+
+def strange(head: bytes, size: int) -> str | None:
+    """Return what a file is by its first bytes, with what to do, None where it may be what it should be."""
+    if not size:
+        return f"empty: {_AGAIN}"
+    for start, kind in _KINDS:
+        if head.startswith(start):
+            return kind
+    if head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<"):
+        return f"a web page (HTML or XML), such as a server's error: {_AGAIN}, signed in where its owner asks for it"
+    if not head.strip(b"\0"):
+        return f"nothing but zeros, as a download that was broken off leaves them: {_AGAIN}"
+    return None
+
+
+def names(folder: Path, part: str) -> frozenset[str]:
+    """Return the names in a part's folder; raise `FolderError` where there is none, or nothing in it."""
+    try:
+        with os.scandir(folder) as entries:
+            found = [entry.name for entry, _ in zip(entries, range(MAX_ENTRIES + 1), strict=False)]
+    except FileNotFoundError:
+        raise FolderError(f"it lacks the folder {part}", folder, missing=True) from None
+    except OSError as error:
+        raise FolderError(f"the folder {part} cannot be read: {error.strerror}", folder) from error
+    if not found:
+        raise FolderError(f"the folder {part} is empty", folder, missing=True)
+    if len(found) > MAX_ENTRIES:
+        raise FolderError(f"the folder {part} has more than {MAX_ENTRIES:,} entries", folder)
+    return frozenset(found)
+
+
+def regular_size(path: Path, what: str) -> int:
+    """Return the bytes of a regular file; `what` names it in the error that anything else raises."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        raise FolderError(f"it lacks {what}", path, missing=True) from None
+    except OSError as error:
+        raise FolderError(f"{what} cannot be read: {error.strerror}", path) from error
+    if not stat.S_ISREG(status.st_mode):  # opening a FIFO would wait for whoever writes to it
+        raise FolderError(f"{what} is no regular file", path)
+    return status.st_size
+
+
+def head_of(path: Path, what: str) -> bytes:
+    """Return the first bytes of a file; raise `FolderError` where they tell that it is another kind."""
+    size = regular_size(path, what)
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+    except OSError as error:
+        raise FolderError(f"{what} cannot be read: {error.strerror}", path) from error
+    if kind := strange(head, size):
+        raise FolderError(f"{what} is {kind}", path, missing=not size)
+    return head
+
+
+def read_json(path: Path, what: str) -> dict[str, Any]:
+    """Return the JSON object in `path`; raise `FolderError` where it holds anything else."""
+    if regular_size(path, what) > MAX_JSON_BYTES:
+        raise FolderError(f"{what} has more than {MAX_JSON_BYTES:,} bytes", path)
+    head_of(path, what)
+    try:
+        value = json.loads(path.read_bytes())
+    except OSError as error:
+        raise FolderError(f"{what} cannot be read: {error.strerror}", path) from error
+    except (ValueError, RecursionError) as error:
+        raise FolderError(f"{what} must be JSON, it is not", path) from error
+    if not isinstance(value, dict):
+        raise FolderError(f"{what} must hold a JSON object, got {type(value).__name__}", path)
+    return value

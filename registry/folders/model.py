@@ -1,0 +1,96 @@
+"""A folder in the diffusers layout as a value: its pipeline, its parts, and what it can be asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from registry.families import Family
+from registry.folders.family import infer
+from registry.folders.weights import Weights
+from registry.modality import Modality
+
+INDEX = "model_index.json"
+TEXT_TO_VIDEO = "WanPipeline"
+IMAGE_TO_VIDEO = "WanImageToVideoPipeline"
+# The classes that a Wan repository names. Nothing else is imported for it: code that comes with a model never runs.
+CLASSES: Mapping[str, tuple[str, frozenset[str]]] = MappingProxyType(
+    {
+        "tokenizer": (
+            "transformers",
+            frozenset({"T5TokenizerFast", "T5Tokenizer", "PreTrainedTokenizerFast", "TokenizersBackend"}),
+        ),
+        "text_encoder": ("transformers", frozenset({"UMT5EncoderModel"})),
+        "image_processor": (
+            "transformers",
+            frozenset({"CLIPImageProcessor", "CLIPImageProcessorFast", "CLIPImageProcessorPil"}),
+        ),
+        "image_encoder": ("transformers", frozenset({"CLIPVisionModel", "CLIPVisionModelWithProjection"})),
+        "transformer": ("diffusers", frozenset({"WanTransformer3DModel"})),
+        "transformer_2": ("diffusers", frozenset({"WanTransformer3DModel"})),
+        "vae": ("diffusers", frozenset({"AutoencoderKLWan"})),
+        "scheduler": ("diffusers", frozenset({"UniPCMultistepScheduler", "FlowMatchEulerDiscreteScheduler"})),
+    }
+)
+OPTIONAL = ("image_processor", "image_encoder", "transformer_2")
+WEIGHTLESS = ("tokenizer", "image_processor", "scheduler")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One component: its folder, the class that reads it, its configuration, its weights (None: it has none)."""
+
+    name: str
+    folder: Path
+    library: str
+    class_name: str
+    config: Mapping[str, Any] = field(repr=False)
+    weights: Weights | None = field(repr=False)
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """What a folder of Wan weights is, checked as far as that goes without reading a tensor.
+
+    `boundary_ratio` is where the second transformer takes over, None where one does every step.
+    `expand_timesteps` marks the 2.2 kind that takes text with or without an image.
+    """
+
+    path: Path
+    pipeline: str
+    parts: Mapping[str, Part]
+    boundary_ratio: float | None
+    expand_timesteps: bool
+
+    @property
+    def experts(self) -> int:
+        """Return how many transformers share the steps."""
+        return 1 if self.boundary_ratio is None else 2
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """Return the modalities that a model of this folder may be declared, what it is by itself first."""
+        if self.expand_timesteps:  # one transformer for text with and without an image, in either pipeline
+            own = Modality.I2V if self.pipeline == IMAGE_TO_VIDEO else Modality.TI2V
+            return tuple(dict.fromkeys((own, Modality.TI2V, Modality.T2V, Modality.I2V)))
+        if self.pipeline == TEXT_TO_VIDEO:
+            return (Modality.T2V,)
+        transformer = self.parts["transformer"].config
+        if transformer.get("pos_embed_seq_len") is not None:  # CLIP sees two images, never one
+            return (Modality.FLF2V,)
+        if transformer.get("image_dim") is not None:  # CLIP sees one
+            return (Modality.I2V,)
+        return (Modality.I2V, Modality.FLF2V)
+
+    @property
+    def family(self) -> Family:
+        """Return the closest published family, with this folder's modality, experts and sizes."""
+        index = {
+            "_class_name": self.pipeline,
+            "boundary_ratio": self.boundary_ratio,
+            "expand_timesteps": self.expand_timesteps,
+        }
+        return infer(index, self.parts["transformer"].config, self.parts["vae"].config)

@@ -1,0 +1,201 @@
+"""Read what a folder is; the answer is kept until one of the files that it came from changes."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from registry.folders import elsewhere
+from registry.folders.agreement import require_agreement
+from registry.folders.errors import FolderError
+from registry.folders.files import head_of, names, read_json
+from registry.folders.model import (
+    CLASSES,
+    IMAGE_TO_VIDEO,
+    INDEX,
+    OPTIONAL,
+    TEXT_TO_VIDEO,
+    WEIGHTLESS,
+    ModelFolder,
+    Part,
+)
+from registry.folders.weights import STEMS, Weights, find
+
+CONFIGS = {"scheduler": "scheduler_config.json", "image_processor": "preprocessor_config.json"}
+VOCABULARIES = ("tokenizer.json", "spiece.model")
+KEPT = 256  # folders
+
+Stamp = tuple[tuple[str, int, int, int], ...]  # path, mtime in ns, bytes, inode of all that was looked at
+_kept: OrderedDict[Path, tuple[Stamp, ModelFolder | FolderError]] = OrderedDict()
+_lock = Lock()
+
+
+def read(path: Path) -> ModelFolder:
+    """Return what the folder `path` is; raise `FolderError` with the first reason why it cannot be served."""
+    path = path.absolute()
+    with _lock:
+        known = _kept.get(path)
+    if known is None or _stamp(path, known[1]) != known[0]:
+        known = _looked(path)
+        with _lock:
+            _kept[path] = known
+            _kept.move_to_end(path)
+            while len(_kept) > KEPT:
+                _kept.popitem(last=False)
+    if isinstance(known[1], FolderError):
+        raise FolderError(known[1].reason, known[1].path, missing=known[1].missing)
+    return known[1]
+
+
+def weights_in(folder: Path, part: str, library: str = "diffusers") -> Weights:
+    """Return the weights in one part's folder; raise `FolderError` as `read` does."""
+    return find(folder, part, STEMS[library], names(folder, part))
+
+
+def missing(path: Path) -> str | None:
+    """Return what a folder lacks, in words without paths; None where nothing does, or another thing is wrong."""
+    if not os.path.isfile(path / INDEX):
+        return None  # another layout
+    try:
+        read(path)
+    except FolderError as error:
+        return error.reason if error.missing else None
+    return None
+
+
+def changed_at(path: Path) -> float:
+    """Return when something that counts in a folder was changed last, in seconds since 1970; 0 where there is none.
+
+    By the time that nobody can set: copies keep the other one.
+    """
+    with _lock:
+        known = _kept.get(path.absolute())
+    times = [0.0]
+    for each in _counting(path, known[1] if known else None):
+        with suppress(OSError):
+            times.append(each.stat().st_ctime)
+    return max(times)
+
+
+def _looked(path: Path) -> tuple[Stamp, ModelFolder | FolderError]:
+    before = _stamp(path, None)
+    try:
+        found: ModelFolder | FolderError = _read(path)
+    except FolderError as error:
+        found = error.with_traceback(None)
+    stamp = _stamp(path, found)
+    # what changed while it was read is read again the next time
+    return (stamp if set(before) <= set(stamp) else (), found)
+
+
+def _stamp(path: Path, found: ModelFolder | FolderError | None) -> Stamp:
+    """Return by what a change is noticed: the folders, their files' names, and the files that count."""
+    stamp = []
+    for each in _counting(path, found):
+        try:
+            status = each.stat()
+        except OSError:
+            stamp.append((str(each), 0, 0, 0))
+        else:
+            stamp.append((str(each), status.st_mtime_ns, status.st_size, status.st_ino))
+    return tuple(stamp)
+
+
+def _counting(path: Path, found: ModelFolder | FolderError | None) -> Iterator[Path]:
+    yield path
+    yield path / INDEX
+    for name in CLASSES:
+        yield path / name
+        yield path / name / "config.json"
+    for name, config in CONFIGS.items():
+        yield path / name / config
+    for vocabulary in VOCABULARIES:
+        yield path / "tokenizer" / vocabulary
+    if isinstance(found, FolderError):
+        yield found.path
+    elif found is not None:
+        for part in found.parts.values():
+            yield from part.weights.files if part.weights else ()
+
+
+def _read(path: Path) -> ModelFolder:
+    if not os.path.exists(path / INDEX):
+        raise elsewhere.explained(path)
+    index = read_json(path / INDEX, INDEX)
+    pipeline = index.get("_class_name")
+    if pipeline not in (TEXT_TO_VIDEO, IMAGE_TO_VIDEO):
+        said = f"{INDEX} must be of a {TEXT_TO_VIDEO} or a {IMAGE_TO_VIDEO}, got {str(pipeline)[:100]}"
+        raise FolderError(said, path / INDEX)
+    parts = {name: part for name in CLASSES if (part := _part(path, name, index.get(name))) is not None}
+    folder = ModelFolder(path, pipeline, parts, _ratio(path, index), index.get("expand_timesteps") is True)
+    require_agreement(folder)
+    return folder
+
+
+def _ratio(path: Path, index: dict[str, Any]) -> float | None:
+    """Return the boundary between two experts, None for one."""
+    ratio, second = index.get("boundary_ratio"), index.get("transformer_2")
+    if ratio is None and second in (None, [None, None]):
+        return None
+    if second in (None, [None, None]):
+        said = f"{INDEX} has boundary_ratio {str(ratio)[:100]}, so it needs a transformer_2; none is listed"
+        raise FolderError(said, path / INDEX)
+    if ratio is None:
+        said = f"{INDEX} lists a transformer_2 and no boundary_ratio, so nothing says when it takes over"
+        raise FolderError(said, path / INDEX)
+    if isinstance(ratio, bool) or not isinstance(ratio, int | float) or not 0 <= ratio <= 1:
+        raise FolderError(f"boundary_ratio of {INDEX} must be from 0 to 1, got {str(ratio)[:100]}", path / INDEX)
+    return float(ratio)
+
+
+def _part(path: Path, name: str, entry: object) -> Part | None:
+    """Return the part that `entry` of a model index names, None where it may be, and is, left out."""
+    if entry in (None, [None, None]):
+        if name in OPTIONAL:
+            return None
+        raise FolderError(f"{INDEX} must list a {name}, it does not", path / INDEX)
+    library, known = CLASSES[name]
+    match entry:
+        case [str(given), str(class_name)] if given == library and class_name in known:
+            pass
+        case _:
+            needed = " or ".join(sorted(known))
+            said = f"{name} of {INDEX} must be {needed} of {library}, got {str(entry)[:100]}"
+            raise FolderError(said, path / INDEX)
+    folder = path / name
+    found = names(folder, name)
+    if name == "tokenizer":
+        _require_vocabulary(folder, found)
+        return Part(name, folder, library, class_name, {}, None)
+    config = CONFIGS.get(name, "config.json")
+    settings = read_json(folder / config, f"{config} of {name}")
+    if name in WEIGHTLESS:
+        return Part(name, folder, library, class_name, settings, None)
+    _require_plain(folder, name, settings)
+    return Part(name, folder, library, class_name, settings, find(folder, name, STEMS[library], found))
+
+
+def _require_vocabulary(folder: Path, found: frozenset[str]) -> None:
+    """Raise where there is no vocabulary, or what is called so is something else (large ones are kept by Git LFS)."""
+    there = [name for name in VOCABULARIES if name in found]
+    if not there:
+        raise FolderError(f"tokenizer needs {' or '.join(VOCABULARIES)}, it has neither", folder, missing=True)
+    for name in there:
+        head_of(folder / name, f"{name} of tokenizer")
+
+
+def _require_plain(folder: Path, name: str, settings: dict[str, Any]) -> None:
+    """Raise where a part's configuration says that a library has quantised its weights."""
+    quantised = settings.get("quantization_config")
+    if quantised:
+        method = quantised.get("quant_method") if isinstance(quantised, dict) else None
+        how = str(method or "an unnamed method")[:100]
+        raise FolderError(
+            f"{name} holds quantised weights, by {how}; bf16, fp16 and fp32 are read: bring the model in bf16",
+            folder / "config.json",
+        )
