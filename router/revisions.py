@@ -84,8 +84,9 @@ class Registries:
         if before is None:
             return (f"{file} is revision {now.revision}, its first: nothing that runs now follows this file",)
         if before.n == now.revision:
-            return (f"nothing has changed: {file} is revision {before.n} already",)
-        return _differences(self._cached(before.n), now)
+            return (f"nothing has changed: {file} is revision {before.n} already", *_remarks(now))
+        # what this process has read before knows what the folders were then
+        return _differences(current if before.n == current.revision else self._cached(before.n), now)
 
     def _look(self) -> None:
         """Take up the newest revision of the file that is served, if this process can."""
@@ -202,7 +203,14 @@ def _differences(old: Registry | None, now: Registry) -> tuple[str, ...]:
     """Say line by line what a new revision changes; only its number where the one before cannot be read here."""
     heading = f"{Path(now.file).absolute()} is revision {now.revision}"
     if old is None:
-        return (heading,)
+        return (heading, *_remarks(now))
     new = sorted({model.backend for model in now.models} - {model.backend for model in old.models})
     advice = "processes that started before its plugin was there take this up at their next start"
-    return (heading, *changes(old, now), *(f"note: the backend {name} was not used before; {advice}" for name in new))
+    unknown = (f"note: the backend {name} was not used before; {advice}" for name in new)
+    return (heading, *changes(old, now), *unknown, *_remarks(now))
+
+
+def _remarks(registry: Registry) -> tuple[str, ...]:
+    """Say which entries cannot be served, with the paths, and where entries and folders disagree."""
+    broken = (f"broken: {model.problem}" for model in registry.broken)
+    return (*broken, *(f"note: {note}" for note in registry.notes))

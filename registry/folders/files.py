@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def names(folder: Path, part: str) -> frozenset[str]:
     """Return the names in a part's folder; raise `FolderError` where there is none, or nothing in it."""
     try:
         with os.scandir(folder) as entries:
-            found = [entry.name for entry, _ in zip(entries, range(MAX_ENTRIES + 1), strict=False)]
+            found = [entry.name for entry in islice(entries, MAX_ENTRIES + 1)]
     except FileNotFoundError:
         raise FolderError(f"it lacks the folder {part}", folder, missing=True) from None
     except OSError as error:
@@ -71,28 +72,29 @@ def regular_size(path: Path, what: str) -> int:
     return status.st_size
 
 
-def head_of(path: Path, what: str) -> bytes:
-    """Return the first bytes of a file; raise `FolderError` where they tell that it is another kind."""
+def beginning(path: Path, what: str, length: int = HEAD_BYTES) -> tuple[bytes, int]:
+    """Return the first bytes of a regular file, and how many it has.
+
+    Raises `FolderError` where they tell that it is another kind of file than any that is read.
+    """
     size = regular_size(path, what)
     try:
         with path.open("rb") as file:
-            head = file.read(HEAD_BYTES)
+            head = file.read(length)
     except OSError as error:
         raise FolderError(f"{what} cannot be read: {error.strerror}", path) from error
-    if kind := strange(head, size):
+    if kind := strange(head[:HEAD_BYTES], size):
         raise FolderError(f"{what} is {kind}", path, missing=not size)
-    return head
+    return head, size
 
 
 def read_json(path: Path, what: str) -> dict[str, Any]:
     """Return the JSON object in `path`; raise `FolderError` where it holds anything else."""
-    if regular_size(path, what) > MAX_JSON_BYTES:
+    text, size = beginning(path, what, MAX_JSON_BYTES)
+    if size > MAX_JSON_BYTES:
         raise FolderError(f"{what} has more than {MAX_JSON_BYTES:,} bytes", path)
-    head_of(path, what)
     try:
-        value = json.loads(path.read_bytes())
-    except OSError as error:
-        raise FolderError(f"{what} cannot be read: {error.strerror}", path) from error
+        value = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise FolderError(f"{what} must be JSON, it is not", path) from error
     if not isinstance(value, dict):

@@ -13,7 +13,7 @@ from typing import Any
 from registry.folders import elsewhere
 from registry.folders.agreement import require_agreement
 from registry.folders.errors import FolderError
-from registry.folders.files import head_of, names, read_json
+from registry.folders.files import beginning, names, read_json
 from registry.folders.model import (
     CLASSES,
     IMAGE_TO_VIDEO,
@@ -131,8 +131,9 @@ def _read(path: Path) -> ModelFolder:
     if pipeline not in (TEXT_TO_VIDEO, IMAGE_TO_VIDEO):
         said = f"{INDEX} must be of a {TEXT_TO_VIDEO} or a {IMAGE_TO_VIDEO}, got {str(pipeline)[:100]}"
         raise FolderError(said, path / INDEX)
+    ratio = _ratio(path, index)
     parts = {name: part for name in CLASSES if (part := _part(path, name, index.get(name))) is not None}
-    folder = ModelFolder(path, pipeline, parts, _ratio(path, index), index.get("expand_timesteps") is True)
+    folder = ModelFolder(path, pipeline, parts, ratio, index.get("expand_timesteps") is True)
     require_agreement(folder)
     return folder
 
@@ -186,7 +187,7 @@ def _require_vocabulary(folder: Path, found: frozenset[str]) -> None:
     if not there:
         raise FolderError(f"tokenizer needs {' or '.join(VOCABULARIES)}, it has neither", folder, missing=True)
     for name in there:
-        head_of(folder / name, f"{name} of tokenizer")
+        beginning(folder / name, f"{name} of tokenizer")
 
 
 def _require_plain(folder: Path, name: str, settings: dict[str, Any]) -> None:

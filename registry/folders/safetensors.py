@@ -6,14 +6,14 @@ The format: https://github.com/huggingface/safetensors#format
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from registry.folders.errors import FolderError
-from registry.folders.files import head_of, regular_size
+from registry.folders.files import beginning
 
 MAX_HEADER_BYTES = 32 * 2**20  # those of 14B models have 0.2 MB
+USUAL_BYTES = 256 * 2**10  # hold most headers, so that a file is read once
 LENGTH_BYTES = 8
 ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "BOOL": 1}
 QUANTISED = {"I8": "int8", "U8": "8 or 4 bits (uint8)", "F8_E4M3": "fp8", "F8_E5M2": "fp8"}
@@ -36,49 +36,38 @@ def read_header(path: Path, part: str) -> dict[str, Tensor]:
     that overlap, and dtypes that no backend of Wan takes.
     """
     what = f"{path.name} of {part}"
-    head, size = head_of(path, what), regular_size(path, what)
+    head, size = beginning(path, what, USUAL_BYTES)
     length = int.from_bytes(head[:LENGTH_BYTES], "little")
     if len(head) <= LENGTH_BYTES or head[LENGTH_BYTES] != ord("{") or length > MAX_HEADER_BYTES:
         raise FolderError(f"{what} must be a safetensors file, it is none", path)
     begin = LENGTH_BYTES + length
     if begin > size:
         raise _cut(what, path, size, begin)
-    header = _parsed(path, what, length)
-    tensors: dict[str, Tensor] = {}
-    for name, entry in header.items():
-        tensors[name] = _tensor(path, what, name, entry, begin)
+    if begin > len(head):
+        head, _ = beginning(path, what, begin)
+    try:
+        header = json.loads(head[LENGTH_BYTES:begin])
+        header.pop("__metadata__", None)
+        tensors = {name: _tensor(path, what, name, entry, begin) for name, entry in header.items()}
+    except (ValueError, RecursionError, AttributeError, TypeError, KeyError) as error:
+        raise FolderError(f"{what} must be a safetensors file, it has a broken header", path) from error
     _require_contiguous(path, what, tensors, begin, size)
     return tensors
 
 
-def _parsed(path: Path, what: str, length: int) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            file.seek(LENGTH_BYTES)
-            header = json.loads(file.read(length))
-    except OSError as error:
-        raise FolderError(f"{what} cannot be read: {error.strerror}", path) from error
-    except (ValueError, RecursionError) as error:
-        raise FolderError(f"{what} must be a safetensors file, its header is no JSON", path) from error
-    if not isinstance(header, dict):
-        raise FolderError(f"{what} must be a safetensors file, its header is no JSON object", path)
-    header.pop("__metadata__", None)
-    return header
-
-
-def _tensor(path: Path, what: str, name: str, entry: Any, begin: int) -> Tensor:
-    try:
-        dtype, shape, (start, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
-        numbers = [*shape, start, end]
-        if any(type(number) is not int or number < 0 for number in numbers) or type(dtype) is not str:
-            raise ValueError
-    except (TypeError, KeyError, ValueError):
-        raise FolderError(f"{what} has a broken header, at {name[:100]!r}", path) from None
-    if dtype not in ITEM_BYTES:
-        raise _unreadable(path, what, name, dtype)
-    if end - start != ITEM_BYTES[dtype] * math.prod(shape):
-        said = f"{end - start:,} bytes for {dtype} {shape}"
-        raise FolderError(f"{what} has a broken header: {name[:100]!r} has {said}", path)
+def _tensor(path: Path, what: str, name: str, entry: dict[str, Any], begin: int) -> Tensor:
+    """Return one tensor of a header; raise what a header that is no such thing raises."""
+    dtype, shape, (start, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
+    count = 1
+    for side in shape:
+        if type(side) is not int or side < 0:
+            raise ValueError(name)
+        count *= side
+    item = ITEM_BYTES.get(dtype)
+    if item is None:
+        raise _unreadable(path, what, name, str(dtype))
+    if type(start) is not int or type(end) is not int or start < 0 or end - start != item * count:
+        raise ValueError(name)
     return Tensor(path, dtype, tuple(shape), begin + start, end - start)
 
 
@@ -93,12 +82,12 @@ def _unreadable(path: Path, what: str, name: str, dtype: str) -> FolderError:
 
 def _require_contiguous(path: Path, what: str, tensors: dict[str, Tensor], begin: int, size: int) -> None:
     """Raise where tensors overlap, leave gaps, or end elsewhere than the file."""
-    position, before = begin, "its header"
-    for name, tensor in sorted(tensors.items(), key=lambda item: item[1].offset):
-        if tensor.offset != position:
-            how = "overlaps" if tensor.offset < position else "lies apart from"
-            raise FolderError(f"{what} has a broken header: {name[:100]!r} {how} {before[:100]!r}", path)
-        position, before = position + tensor.length, name
+    position = begin
+    for offset, length in sorted((tensor.offset, tensor.length) for tensor in tensors.values()):
+        if offset != position:
+            how = "overlap" if offset < position else "leave gaps"
+            raise FolderError(f"{what} must be a safetensors file, its tensors {how}", path)
+        position += length
     if position > size:
         raise _cut(what, path, size, position)
     if position < size:

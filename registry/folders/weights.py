@@ -76,9 +76,9 @@ def _sharded(folder: Path, part: str, index: str) -> Weights:
     listed = read_json(folder / index, f"{index} of {part}").get("weight_map")
     if not isinstance(listed, dict) or not listed:
         raise FolderError(f"{index} of {part} must have a weight_map of tensors to files", folder / index)
-    for name, shard in listed.items():
+    for shard in listed.values():
         if not isinstance(shard, str) or not NAME.fullmatch(shard):
-            said = f"{index} of {part} must name {SUFFIX} files beside it, got {str(shard)[:100]!r} for {name[:100]!r}"
+            said = f"{index} of {part} must name {SUFFIX} files beside it, got {str(shard)[:100]!r}"
             raise FolderError(said, folder / index)
     shards = {shard: read_header(folder / shard, part) for shard in sorted(set(listed.values()))}
     tensors = {}

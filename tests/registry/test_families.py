@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
 
 from registry import Modality
@@ -141,17 +138,3 @@ def test_the_vae_tells_the_size_multiple_and_the_default_size_follows() -> None:
 def test_a_pipeline_that_is_not_wans_is_refused_by_name(name: object) -> None:
     with pytest.raises(ValueError, match="must be of a WanPipeline or a WanImageToVideoPipeline, got"):
         infer({"_class_name": name})
-
-
-def test_a_folder_is_told_by_its_files(tmp_path: Path) -> None:
-    (tmp_path / "transformer_2").mkdir()
-    (tmp_path / "model_index.json").write_text(json.dumps({**I2V, "boundary_ratio": 0.9}))
-    (tmp_path / "transformer_2/config.json").write_text(json.dumps(WIDE))
-    assert infer_folder(tmp_path).name == "wan2.2-i2v-a14b"
-
-
-@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff", b"[" * 100_000])
-def test_a_folder_with_a_broken_file_says_which(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "model_index.json").write_bytes(content)
-    with pytest.raises(ValueError, match=r"model_index\.json"):
-        infer_folder(tmp_path)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import random
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from layout import A14B, FLF2V, I2V, TI2V, Kind, cache_snapshot, write_model
 
 from registry import FlowShift, Limits, Modality, ModelSpec, Registry, RegistryError, Size
 from registry.errors import Problem
 from registry.loader import BackendInfo, load, load_one
+from router.values import Backend
 
 Read = Callable[[str | bytes], Registry]
 Problems = Callable[[str | bytes], tuple[Problem, ...]]
+EVERYTHING = frozenset(Modality)
+DIFFUSERS = Backend("diffusers", EVERYTHING, index="model_index.json")
 
 GOOD = """\
 models:
@@ -431,11 +436,7 @@ def test_one_known_model_is_served_under_its_published_name(
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "My wan (tuned)"
-    (folder / "transformer").mkdir(parents=True)
-    (folder / "model_index.json").write_text(json.dumps({"_class_name": "WanPipeline", "expand_timesteps": True}))
-    (folder / "transformer/config.json").write_text(json.dumps({"num_attention_heads": 24}))
-    return folder
+    return write_model(tmp_path / "My wan (tuned)", replace(TI2V, heads=24, head_dim=128, layers=1))
 
 
 def test_one_folder_is_served_under_its_own_name(backends: tuple[BackendInfo, ...], folder: Path) -> None:
@@ -450,8 +451,11 @@ def test_one_folder_may_be_named_from_where_one_is(
     assert load_one(folder.name, "diffusers", backends).models[0].source == str(folder)
 
 
-def test_an_unknown_repository_is_told_by_its_snapshot(backends: tuple[BackendInfo, ...], folder: Path) -> None:
-    registry = load_one("me/tuned", "diffusers", backends, download=True, folder=folder)
+def test_an_unknown_repository_is_told_by_its_snapshot(
+    backends: tuple[BackendInfo, ...], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache_snapshot(tmp_path / "hf", "me/tuned", folder, monkeypatch)
+    registry = load_one("me/tuned", "diffusers", backends, download=True)
     spec = model(registry, "me/tuned")
     assert (spec.modality, spec.source, spec.revision, spec.folder) == (Modality.TI2V, "me/tuned", None, None)
 
@@ -464,7 +468,7 @@ def test_an_unknown_repository_is_told_by_its_snapshot(backends: tuple[BackendIn
         ("./tuned", "diffusers", "there is no such folder"),
         ("", "diffusers", "must be OWNER/NAME on the hub"),
         ("~nobody-here", "diffusers", "there is no such folder"),
-        ("/" + "x" * 5000, "diffusers", "cannot be read: "),
+        ("/" + "x" * 5000, "diffusers", "must have from 1 to 1000 characters"),
         ("embedded:tuned", "diffusers", "must be one of embedded:wan-nano-t2v"),
         ("embedded:wan-nano-t2v", "nope", r"backend: must be one of those found \(diffusers, onnx, still\), got nope"),
         ("embedded:wan-nano-i2v", "onnx", "must go together: onnx runs t2v, the model is i2v"),
@@ -492,3 +496,165 @@ def test_limits_are_within_what_the_server_can_do(problems: Problems, limit: str
     (problem,) = problems(f"models: {{a: {{backend: still, modality: t2v, limits: {{{limit}}}}}}}")
 
     assert limit.partition(":")[0] in str(problem)
+
+
+# Folders of weights
+
+
+@pytest.mark.parametrize(
+    ("kind", "modality", "experts", "guidance", "second"),
+    [
+        (replace(A14B, heads=40, head_dim=128, layers=1), Modality.T2V, 2, 4.0, 3.0),
+        (replace(I2V, heads=40, head_dim=128, layers=1), Modality.I2V, 2, 3.5, 3.5),
+        (Kind(heads=40, head_dim=128, layers=1), Modality.T2V, 1, 5.0, None),
+        (replace(FLF2V, heads=40, head_dim=128, layers=1), Modality.FLF2V, 1, 5.5, None),
+    ],
+)
+@pytest.mark.parametrize("lines", ["", "\n    modality: {}"], ids=["three-lines", "with-its-modality"])
+def test_a_folder_has_the_defaults_of_what_it_is(
+    read: Read, tmp_path: Path, kind: Kind, modality: Modality, experts: int, guidance: float, second: float, lines: str
+) -> None:
+    write_model(tmp_path / "mine", kind)
+    entry = "models:\n  mine:\n    source: ./mine\n    backend: diffusers" + lines.format(modality.word)
+    found = model(read(entry), "mine")
+
+    assert (found.modality, found.experts) == (modality, experts)
+    assert (found.defaults.guidance_scale, found.defaults.guidance_scale_2) == (guidance, second)
+    assert found == replace(
+        model(load_one(str(tmp_path / "mine"), "diffusers", [DIFFUSERS]), "mine"), options=found.options
+    )
+
+
+def test_a_repository_that_is_here_is_read_for_what_it_is(
+    read: Read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_model(tmp_path / "m", replace(A14B, heads=40, head_dim=128, layers=1))
+    cache_snapshot(tmp_path / "hf", "me/tuned", folder, monkeypatch)
+    found = model(read("models: {mine: {source: me/tuned, backend: diffusers, modality: t2v}}"), "mine")
+
+    assert (found.experts, found.defaults.guidance_scale_2, found.family) == (2, 3.0, "wan2.2-t2v-a14b")
+
+
+def test_a_repository_that_is_half_here_is_no_broken_one(
+    read: Read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = cache_snapshot(tmp_path / "hf", "me/tuned", write_model(tmp_path / "m"), monkeypatch)
+    shutil.rmtree(snapshot / "vae")
+    registry = read("models: {mine: {source: me/tuned, backend: diffusers, modality: t2v, download: true}}")
+
+    assert (model(registry, "mine").modality, registry.broken) == (Modality.T2V, ())
+
+
+def test_a_repository_of_something_else_is_broken(read: Read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    snapshot = cache_snapshot(tmp_path / "hf", "me/tuned", write_model(tmp_path / "m"), monkeypatch)
+    (snapshot / "vae" / "diffusion_pytorch_model.safetensors").write_bytes(b"<html>")
+    registry = read("models: {mine: {source: me/tuned, backend: diffusers, modality: t2v}}")
+
+    assert [one.name for one in registry.broken] == ["mine"]
+
+
+BROKEN = """\
+default: bad
+models:
+  good: {source: ./good, backend: diffusers}
+  bad:
+    source: ./bad
+    backend: diffusers
+    aliases: [worse]
+routes:
+  both: [bad, good]
+  alone: [bad]
+"""
+
+
+def test_a_broken_folder_harms_no_other_model(read: Read, tmp_path: Path) -> None:
+    write_model(tmp_path / "good")
+    write_model(tmp_path / "bad")
+    (tmp_path / "bad" / "vae" / "diffusion_pytorch_model.safetensors").write_bytes(b"")
+    registry = read(BROKEN)
+
+    (bad,) = registry.broken
+    assert bad.reason == "diffusion_pytorch_model.safetensors of vae is empty: fetch it again"
+    assert str(bad.problem) == (
+        f"{tmp_path}/models.yaml:5: models.bad.source: {tmp_path}/bad/vae/diffusion_pytorch_model.safetensors: {bad.reason}"
+    )
+    assert [one.name for one in registry.models] == ["good"]
+    assert registry.find("bad") is registry.find("worse") is bad
+    assert [[one.name for one in registry.members(route)] for route in registry.routes] == [["good"], []]
+    assert registry.broken_members(registry.routes[1]) == (bad,)
+
+
+@pytest.mark.parametrize(
+    ("entry", "reason"),
+    [
+        (
+            "{source: ./nowhere, backend: diffusers}",
+            "a folder of diffusers weights has a model_index.json: there is no",
+        ),
+        (
+            "{source: ./mine, backend: diffusers, modality: i2v}",
+            "it is declared image-to-video, its folder of weights is ",
+        ),
+        (
+            "{source: ./mine, backend: diffusers, modality: ti2v}",
+            "it is declared text-and-image-to-video, its folder of",
+        ),
+        (
+            "{source: ./other, backend: diffusers}",
+            "it holds a model of the backend onnx (export.json), not of diffusers",
+        ),
+        (
+            "{source: ./mine, backend: onnx}",
+            "it holds a model of the backend diffusers (model_index.json), not of onnx",
+        ),
+    ],
+)
+def test_an_entry_that_its_folder_contradicts_is_broken(tmp_path: Path, entry: str, reason: str) -> None:
+    write_model(tmp_path / "mine")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "export.json").write_text("{}")
+    (tmp_path / "models.yaml").write_text(f"models: {{a: {entry}}}")
+    (broken,) = load(tmp_path / "models.yaml", [DIFFUSERS, Backend("onnx", EVERYTHING, index="export.json")]).broken
+
+    assert broken.reason.startswith(reason)
+
+
+def test_a_folder_that_is_still_to_come_is_no_broken_one(read: Read) -> None:
+    registry = read("models: {a: {source: ./nowhere, backend: diffusers, modality: t2v}}")
+
+    assert (len(registry.models), registry.broken) == (1, ())
+
+
+def test_a_folder_of_a_backend_that_takes_any_is_not_read(read: Read, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "model_index.json").write_text("{")
+
+    assert read("models: {a: {source: ./mine, backend: still, modality: t2v}}").broken == ()
+
+
+@pytest.mark.parametrize(
+    ("entry", "notes"),
+    [
+        (
+            "family: wan2.2-t2v-a14b",
+            "family: wan2.2-t2v-a14b has experts 2, the folder has 1; a width of 5120, the folder",
+        ),
+        ("family: wan2.2-ti2v-5b", "a size multiple of 32, the folder has 16"),
+        ("family: wan2.2-i2v-a14b", "the modality i2v, the folder has t2v: the folder counts"),
+        ("defaults: {guidance_scale_2: 2}", "defaults.guidance_scale_2: is not used: the model has one expert"),
+    ],
+)
+def test_where_entry_and_folder_disagree_the_folder_counts(read: Read, tmp_path: Path, entry: str, notes: str) -> None:
+    write_model(tmp_path / "mine")
+    registry = read(f"models: {{a: {{source: ./mine, backend: diffusers, {entry}}}}}")
+    found = model(registry, "a")
+
+    assert (found.modality, found.experts, found.size_multiple) == (Modality.T2V, 1, 16)
+    assert notes in str(registry.notes[0])
+
+
+def test_an_entry_that_agrees_with_its_folder_has_no_note(read: Read, tmp_path: Path) -> None:
+    write_model(tmp_path / "mine", replace(A14B, heads=40, head_dim=128, layers=1))
+    registry = read("models: {a: {source: ./mine, backend: diffusers, family: wan2.2-t2v-a14b, modality: t2v}}")
+
+    assert registry.notes == ()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
+from layout import TI2V, write_model
 
 from registry import Modality, RegistryError
 from router.settings import Settings
@@ -25,9 +25,7 @@ def test_naming_a_published_repository_is_leave_to_fetch_it(tmp_path: Path) -> N
 
 
 def test_a_folder_is_served_under_its_name(tmp_path: Path) -> None:
-    folder = tmp_path / "mine"
-    folder.mkdir()
-    (folder / "model_index.json").write_text(json.dumps({"_class_name": "WanPipeline", "expand_timesteps": True}))
+    folder = write_model(tmp_path / "mine", TI2V)
 
     assert served(tmp_path, str(folder)) == {
         "name": "mine", "modality": Modality.TI2V, "download": False, "default": "mine",

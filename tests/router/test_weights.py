@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -12,11 +11,13 @@ from pathlib import Path
 
 import pytest
 from hub import COMMIT, Hub
+from layout import Kind, write_model
 
 from registry import Defaults, FlowShift, Limits, Modality, ModelSpec
+from registry.folders import missing
 from router.errors import DownloadFailed, ModelUnavailable
 from router.values import Backend
-from router.weights import Weights, lacking
+from router.weights import Weights
 
 ROOT = Path(__file__).parents[2]
 DEFAULTS = Defaults(64, 64, 5, 8, 4, 4.0, None, FlowShift(3, 3), "")
@@ -29,15 +30,9 @@ def weights_in(data: Path) -> Weights:
 
 
 def repository(folder: Path) -> Path:
-    """A diffusers folder of one sharded part, with files that nobody should fetch."""
-    (folder / "transformer").mkdir(parents=True)
-    (folder / "model_index.json").write_text(json.dumps({"_class_name": "X", "transformer": ["diffusers", "Y"]}))
-    shards = {"a": "one.safetensors", "b": "two.safetensors"}
-    (folder / "transformer" / "x.safetensors.index.json").write_text(json.dumps({"weight_map": shards}))
-    for shard in shards.values():
-        (folder / "transformer" / shard).write_bytes(os.urandom(100_000))
+    """A model folder with a sharded transformer of 280 kB, and files that nobody should fetch."""
+    write_model(folder, Kind(heads=8, ffn=256, shards=2))
     (folder / "transformer" / "pickle.bin").write_bytes(b"evil")
-    (folder / "transformer" / "config.json").write_text("{}")
     (folder / "code.py").write_text("print('evil')")
     return folder
 
@@ -69,11 +64,14 @@ def test_a_folder_is_whole_or_names_what_it_lacks(tmp_path: Path) -> None:
     folder = repository(tmp_path / "m")
     here = replace(MODEL, source=str(folder))
     weights = weights_in(tmp_path)
-    assert (weights.state(here), weights.locate(here), lacking(folder)) == ("here", folder, ())
-    (folder / "transformer" / "two.safetensors").unlink()
+    assert (weights.state(here), weights.locate(here), missing(folder)) == ("here", folder, None)
+    (folder / "transformer" / "diffusion_pytorch_model-00002-of-00002.safetensors").unlink()
 
     assert weights.state(here) == "incomplete"
-    with pytest.raises(ModelUnavailable, match=r"of which transformer/two\.safetensors is missing"):
+    with pytest.raises(
+        ModelUnavailable,
+        match=r"which are not whole \(it lacks diffusion_pytorch_model-00002-of-00002.safetensors of transformer\)",
+    ):
         weights.check(here)
 
 
@@ -83,15 +81,8 @@ def test_an_interrupted_download_is_not_whole(tmp_path: Path) -> None:
         if path.name != "config.json":
             path.unlink()
 
-    assert lacking(folder) == ("transformer/*.safetensors",)
-
-
-@pytest.mark.parametrize("text", ["{", "[]", '"text"'])
-def test_a_broken_index_makes_a_folder_incomplete_and_nothing_worse(tmp_path: Path, text: str) -> None:
-    folder = repository(tmp_path / "m")
-    (folder / "model_index.json").write_text(text)
-
-    assert weights_in(tmp_path).state(replace(MODEL, source=str(folder))) == "incomplete"
+    needed = "transformer needs diffusion_pytorch_model.safetensors, or shards and their index, got none"
+    assert missing(folder) == needed
 
 
 def test_a_backend_with_another_layout_takes_any_folder(tmp_path: Path) -> None:
@@ -104,10 +95,10 @@ def test_a_backend_with_another_layout_takes_any_folder(tmp_path: Path) -> None:
 
 def test_a_link_to_nothing_is_a_missing_file(tmp_path: Path) -> None:
     folder = repository(tmp_path / "m")
-    (folder / "transformer" / "two.safetensors").unlink()
-    (folder / "transformer" / "two.safetensors").symlink_to("../blobs/gone")
+    (folder / "transformer" / "diffusion_pytorch_model-00002-of-00002.safetensors").unlink()
+    (folder / "transformer" / "diffusion_pytorch_model-00002-of-00002.safetensors").symlink_to("../blobs/gone")
 
-    assert lacking(folder) == ("transformer/two.safetensors",)
+    assert missing(folder) == "it lacks diffusion_pytorch_model-00002-of-00002.safetensors of transformer"
 
 
 def test_a_part_without_files_is_missing(tmp_path: Path) -> None:
@@ -115,7 +106,7 @@ def test_a_part_without_files_is_missing(tmp_path: Path) -> None:
     for path in (folder / "transformer").iterdir():
         path.unlink()
 
-    assert lacking(folder) == ("transformer/",)
+    assert missing(folder) == "the folder transformer is empty"
 
 
 @pytest.mark.parametrize("source", ["/no/such/folder", "nobody/nothing-of-the-kind"])
@@ -143,7 +134,7 @@ def test_a_model_comes_from_the_hub_at_its_revision_and_without_code(
     assert fetched.returncode == 0, fetched.stderr
     folder, seen = fetched.stdout.split("\n", 1)
     assert folder.endswith(COMMIT)
-    assert lacking(Path(folder)) == ()
+    assert missing(Path(folder)) is None
     assert not {"code.py", "transformer/pickle.bin"} & set(hub.asked)
     done, total = eval(seen)
     assert done == total > 200_000
@@ -159,12 +150,12 @@ def test_an_unknown_revision_is_a_download_that_failed(hub: Hub, tmp_path: Path)
 @pytest.mark.slow
 def test_a_snapshot_that_lost_a_file_is_fetched_again(hub: Hub, tmp_path: Path) -> None:
     folder = Path(run(FETCH.format(revision=None), hub, tmp_path).stdout.split("\n")[0])
-    (folder / "transformer" / "two.safetensors").unlink()
+    (folder / "transformer" / "diffusion_pytorch_model-00002-of-00002.safetensors").unlink()
     code = "from router.download import cached\nprint(cached('org/far', None))\n" + FETCH.format(revision=None)
     lines = run(code, hub, tmp_path).stdout.split("\n")
 
     assert lines[:2] == ["None", str(folder)]
-    assert lacking(folder) == ()
+    assert missing(folder) is None
 
 
 @pytest.mark.slow

@@ -1,0 +1,507 @@
+"""What a folder of weights is: which files count, what each holds, and why one cannot be served."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import struct
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from layout import A14B, CLIP_I2V, FLF2V, I2V, T2V, TI2V, TRUE_SIZE, Kind, write_model, write_safetensors, write_weights
+
+from registry import Modality, folders
+from registry.folders import FolderError
+
+STEM = "diffusion_pytorch_model"
+WHOLE = f"{STEM}.safetensors"
+INDEX = f"{WHOLE}.index.json"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_model(tmp_path / "model")
+
+
+def why(folder: Path) -> str:
+    """Why a folder cannot be served; no path is in it."""
+    with pytest.raises(FolderError) as refused:
+        folders.read(folder)
+    assert str(folder) not in refused.value.reason
+    assert str(folder.parent) in str(refused.value)
+    return refused.value.reason
+
+
+def files_of(folder: Path, part: str) -> list[str]:
+    weights = folders.read(folder).parts[part].weights
+    assert weights is not None
+    return [path.name for path in weights.files]
+
+
+def edit(path: Path, **changes: Any) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+@pytest.mark.parametrize(
+    ("kind", "modalities", "family", "experts", "multiple"),
+    [
+        (T2V, "t2v", "wan-nano-t2v", 1, 16),
+        (A14B, "t2v", "wan-nano-t2v", 2, 16),
+        (I2V, "i2v flf2v", "wan-nano-i2v", 2, 16),
+        (CLIP_I2V, "i2v", "wan-nano-i2v", 1, 16),
+        (FLF2V, "flf2v", "wan2.1-flf2v-14b-720p", 1, 16),
+        (TI2V, "ti2v t2v i2v", "wan-nano-ti2v", 1, 32),
+        (replace(A14B, heads=40, head_dim=128, layers=1), "t2v", "wan2.2-t2v-a14b", 2, 16),
+        (replace(T2V, heads=12, head_dim=128, layers=1), "t2v", "wan2.1-t2v-1.3b", 1, 16),
+    ],
+)
+def test_a_folder_is_read_for_what_it_is(
+    tmp_path: Path, kind: Kind, modalities: str, family: str, experts: int, multiple: int
+) -> None:
+    found = folders.read(write_model(tmp_path / "m", kind))
+
+    assert [each.word for each in found.modalities] == modalities.split()
+    assert (found.experts, found.family.name, found.family.size_multiple) == (experts, family, multiple)
+    assert found.family.experts == experts
+    assert found.family.modality is found.modalities[0]
+
+
+# Which files are the weights
+
+
+def test_an_index_counts_and_an_older_whole_file_beside_it_does_not(folder: Path) -> None:
+    shapes = {name: tensor.shape for name, tensor in tensors(folder, "transformer").items()}
+    write_weights(folder / "transformer", shapes, shards=2)
+
+    assert files_of(folder, "transformer") == [f"{STEM}-0000{n}-of-00002.safetensors" for n in (1, 2)]
+    assert {t.file.name for t in tensors(folder, "transformer").values()} == set(files_of(folder, "transformer"))
+
+
+def test_shards_of_another_count_are_not_read(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "m", replace(T2V, shards=2))
+    for n in (1, 2, 3):
+        write_safetensors(folder / "transformer" / f"{STEM}-0000{n}-of-00003.safetensors", {f"blocks.{n}.x": (4,)})
+
+    assert files_of(folder, "transformer") == [f"{STEM}-0000{n}-of-00002.safetensors" for n in (1, 2)]
+
+
+@pytest.mark.parametrize("stray", ["ema_model.safetensors", "a.safetensors", f"{STEM}.fp16.safetensors", "zz.bin"])
+def test_a_file_of_another_name_is_not_read(folder: Path, stray: str) -> None:
+    (folder / "transformer" / stray).write_bytes(b"whatever")
+
+    assert files_of(folder, "transformer") == [WHOLE]
+
+
+def test_an_index_decides_from_which_shard_a_tensor_comes(folder: Path) -> None:
+    part = folder / "vae"
+    (part / WHOLE).unlink()
+    write_safetensors(part / "a.safetensors", {"x": (4,), "y": (2,)})
+    write_safetensors(part / "b.safetensors", {"x": (4,), "z": (3,)})
+    (part / INDEX).write_text(json.dumps({"weight_map": {"x": "b.safetensors", "y": "a.safetensors"}}))
+
+    assert {name: t.file.name for name, t in tensors(folder, "vae").items()} == {
+        "x": "b.safetensors",
+        "y": "a.safetensors",
+    }
+
+
+@pytest.mark.parametrize("part", ["transformer", "text_encoder"])
+def test_the_only_variant_is_read(folder: Path, part: str) -> None:
+    stem = "model" if part == "text_encoder" else STEM
+    (folder / part / f"{stem}.safetensors").rename(folder / part / f"{stem}.fp16.safetensors")
+
+    assert files_of(folder, part) == [f"{stem}.fp16.safetensors"]
+
+
+def test_the_only_variant_may_have_shards(folder: Path) -> None:
+    part = folder / "transformer"
+    shapes = {name: tensor.shape for name, tensor in tensors(folder, "transformer").items()}
+    write_weights(part, shapes, shards=2)
+    (part / INDEX).rename(part / f"{WHOLE}.index.bf16.json")
+    (part / WHOLE).unlink()
+
+    assert files_of(folder, "transformer") == [f"{STEM}-0000{n}-of-00002.safetensors" for n in (1, 2)]
+
+
+def test_two_variants_of_which_none_is_meant_are_named(folder: Path) -> None:
+    part = folder / "transformer"
+    (part / WHOLE).rename(part / f"{STEM}.fp16.safetensors")
+    shutil.copy(part / f"{STEM}.fp16.safetensors", part / f"{STEM}.ema.safetensors")
+
+    assert why(folder) == (
+        f"transformer has no {WHOLE}, and {STEM}.ema.safetensors and {STEM}.fp16.safetensors could each be meant: "
+        "keep one"
+    )
+
+
+def test_two_names_of_one_file_are_one_variant(folder: Path) -> None:
+    part = folder / "transformer"
+    (part / WHOLE).rename(part / f"{STEM}.fp16.safetensors")
+    (part / f"{STEM}.bf16.safetensors").symlink_to(f"{STEM}.fp16.safetensors")
+
+    assert len(files_of(folder, "transformer")) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("model.safetensors", "got model.safetensors, a name that is not read"),
+        (f"{STEM}-00001-of-00001.safetensors", "without the index"),
+        ("wan.gguf", "got wan.gguf: GGUF is not read"),
+        (f"{STEM}.bin", "pickles can run code and are not read"),
+    ],
+)
+def test_without_weights_it_says_what_is_there_instead(folder: Path, name: str, said: str) -> None:
+    (folder / "transformer" / WHOLE).rename(folder / "transformer" / name)
+
+    assert why(folder).startswith(f"transformer needs {WHOLE}, or shards and their index, ")
+    assert said in why(folder)
+
+
+# What a file holds
+
+
+def tensors(folder: Path, part: str) -> dict[str, folders.Tensor]:
+    weights = folders.read(folder).parts[part].weights
+    assert weights is not None
+    return dict(weights.tensors)
+
+
+def test_each_tensor_says_where_it_lies(folder: Path) -> None:
+    path = folder / "vae" / WHOLE
+    data = os.urandom(8)
+    header = {"a": {"dtype": "F16", "shape": [1], "data_offsets": [4, 6]}}
+    header |= {"b": {"dtype": "F32", "shape": [], "data_offsets": [0, 4]}}
+    header |= {"c": {"dtype": "BF16", "shape": [1, 1], "data_offsets": [6, 8]}}
+    text = json.dumps(header).encode() + b"   "
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+
+    found = tensors(folder, "vae")
+    assert {name: (t.dtype, t.shape) for name, t in found.items()} == {
+        "a": ("F16", (1,)),
+        "b": ("F32", ()),
+        "c": ("BF16", (1, 1)),
+    }
+    assert path.read_bytes()[found["a"].offset :][: found["a"].length] == data[4:6]
+
+
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty"),
+        (LFS, "is a Git LFS pointer, not the file itself: 'git lfs pull'"),
+        (b"<!DOCTYPE html><html>", "is a web page"),
+        (b"\n\n <HTML>", "is a web page"),
+        (b"\xef\xbb\xbf<?xml version='1.0'?><Error/>", "is a web page"),
+        (b"GGUF\3\0\0\0" + bytes(99), "is a GGUF file"),
+        (b"PK\3\4" + bytes(99), "is a pickle"),
+        (b"\x80\x02}q\x00.", "is a pickle"),
+        (b"\x1f\x8b\x08" + bytes(99), "is a gzip archive"),
+        (bytes(1000), "is nothing but zeros"),
+        (b'{"error": "not found"}', "must be a safetensors file, it is none"),
+        (b"\x05", "must be a safetensors file, it is none"),
+        (struct.pack("<Q", 2) + b"{}x", "is longer than its header says"),
+        (struct.pack("<Q", 50) + b"{}", "is cut short"),
+        (struct.pack("<Q", 2**60) + b"{}", "must be a safetensors file, it is none"),
+        (struct.pack("<Q", 2) + b"{]", "has a broken header"),
+        (struct.pack("<Q", 100_001) + b"{" + b"[" * 100_000, "has a broken header"),
+    ],
+)
+@pytest.mark.parametrize("part", ["transformer", "text_encoder", "vae"])
+def test_what_is_no_weights_is_told_apart(folder: Path, part: str, content: bytes, said: str) -> None:
+    name = "model.safetensors" if part == "text_encoder" else WHOLE
+    (folder / part / name).write_bytes(content)
+
+    assert why(folder).startswith(f"{name} of {part} ")
+    assert said in why(folder)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]},
+        {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]},
+        {"dtype": "F32", "shape": [1.0], "data_offsets": [0, 4]},
+        {"dtype": "F32", "shape": [True], "data_offsets": [0, 4]},
+        {"dtype": "F32", "shape": "1", "data_offsets": [0, 4]},
+        {"dtype": "F32", "shape": [1], "data_offsets": [-4, 0]},
+        {"dtype": "F32", "shape": [1], "data_offsets": [0]},
+        {"dtype": ["F32"], "shape": [1], "data_offsets": [0, 4]},
+        {"shape": [1], "data_offsets": [0, 4]},
+        [1, 2],
+        None,
+        7,
+    ],
+)
+def test_a_header_that_contradicts_itself_is_broken(folder: Path, entry: object) -> None:
+    text = json.dumps({"x": entry}).encode()
+    (folder / "vae" / WHOLE).write_bytes(struct.pack("<Q", len(text)) + text + bytes(4))
+
+    assert why(folder) == f"{WHOLE} of vae must be a safetensors file, it has a broken header"
+
+
+@pytest.mark.parametrize(("begin", "said"), [(0, "its tensors overlap"), (8, "its tensors leave gaps")])
+def test_tensors_lie_one_after_the_other(folder: Path, begin: int, said: str) -> None:
+    header = {"x": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}
+    header |= {"y": {"dtype": "F32", "shape": [1], "data_offsets": [begin, begin + 4]}}
+    text = json.dumps(header).encode()
+    (folder / "vae" / WHOLE).write_bytes(struct.pack("<Q", len(text)) + text + bytes(begin + 4))
+
+    assert said in why(folder)
+
+
+def test_a_file_that_is_cut_says_how_much_is_there(folder: Path) -> None:
+    path = folder / "transformer" / WHOLE
+    size = path.stat().st_size
+    os.truncate(path, size - 1)
+
+    assert why(folder) == (
+        f"{WHOLE} of transformer is cut short: it has {size - 1:,} of {size:,} bytes; fetch it again"
+    )
+    assert folders.missing(folder) == why(folder)
+
+
+@pytest.mark.parametrize(("dtype", "said"), [("F8_E4M3", "fp8"), ("I8", "int8"), ("U8", "8 or 4 bits")])
+def test_quantised_weights_are_named(folder: Path, dtype: str, said: str) -> None:
+    write_safetensors(folder / "transformer" / WHOLE, {"blocks.0.attn1.to_q.weight": (4, 4)}, dtype)
+
+    assert why(folder) == (
+        f"{WHOLE} of transformer holds quantised weights: 'blocks.0.attn1.to_q.weight' is {dtype} ({said}), "
+        "and bf16, fp16 and fp32 are read; bring the model in bf16".replace("8 or 4 bits", "8 or 4 bits (uint8)")
+    )
+
+
+def test_a_configuration_that_quantises_is_named_by_its_method(folder: Path) -> None:
+    edit(folder / "transformer" / "config.json", quantization_config={"quant_method": "bitsandbytes"})
+
+    assert why(folder).startswith("transformer holds quantised weights, by bitsandbytes;")
+
+
+def test_a_pipe_in_place_of_weights_is_refused_at_once(folder: Path) -> None:
+    (folder / "vae" / WHOLE).unlink()
+    os.mkfifo(folder / "vae" / WHOLE)
+
+    assert why(folder) == f"{WHOLE} of vae is no regular file"
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "spiece.model"])
+@pytest.mark.parametrize(("content", "said"), [(LFS, "a Git LFS pointer"), (b"<html>", "a web page"), (b"", "empty")])
+def test_a_vocabulary_that_is_none_is_found(folder: Path, name: str, content: bytes, said: str) -> None:
+    (folder / "tokenizer" / "tokenizer.json").rename(folder / "tokenizer" / name)
+    (folder / "tokenizer" / name).write_bytes(content)
+
+    assert why(folder).startswith(f"{name} of tokenizer is {said}")
+
+
+# Its configuration
+
+
+@pytest.mark.parametrize("path", ["model_index.json", "transformer/config.json", "scheduler/scheduler_config.json"])
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"7", b"\xff", b"[" * 100_000, LFS, b"<html>"])
+def test_a_broken_configuration_says_which(folder: Path, path: str, content: bytes) -> None:
+    (folder / path).write_bytes(content)
+
+    part, _, name = path.rpartition("/")
+    assert why(folder).startswith(f"{name} of {part} " if part else f"{name} ")
+
+
+SHARD = f"{STEM}-00001-of-00001.safetensors"
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        {"x": 7},
+        {"x": ["a.safetensors"]},
+        {"x": None},
+        {"x": "../../text_encoder/model.safetensors"},
+        {"x": "/etc/passwd"},
+        {"x": "x" * 5000 + ".safetensors"},
+        {"x": "a\0.safetensors"},
+        {"x": "model.bin"},
+        {},
+        [],
+        "text",
+        None,
+    ],
+)
+def test_an_index_may_name_files_beside_it_only(folder: Path, listed: object) -> None:
+    (folder / "transformer" / INDEX).write_text(json.dumps({"weight_map": listed}))
+
+    assert why(folder).startswith(f"{INDEX} of transformer must ")
+
+
+def test_an_index_that_promises_too_much_is_refused(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "m", replace(T2V, shards=2))
+    index = json.loads((folder / "transformer" / INDEX).read_text())
+    index["weight_map"]["blocks.9.x"] = f"{STEM}-00001-of-00002.safetensors"
+    (folder / "transformer" / INDEX).write_text(json.dumps(index))
+
+    assert why(folder) == (
+        f"{STEM}-00001-of-00002.safetensors of transformer lacks the tensor 'blocks.9.x', for which {INDEX} names it"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"_class_name": "WanVACEPipeline"}, "must be of a WanPipeline or a WanImageToVideoPipeline, got WanVACEPipel"),
+        ({"_class_name": None}, "must be of a WanPipeline or a WanImageToVideoPipeline, got None"),
+        ({"vae": None}, "must list a vae, it does not"),
+        ({"vae": ["evil", "Class"]}, "vae of model_index.json must be AutoencoderKLWan of diffusers, got ['evil', "),
+        ({"vae": 7}, "vae of model_index.json must be AutoencoderKLWan of diffusers, got 7"),
+        ({"boundary_ratio": 0.9}, "has boundary_ratio 0.9, so it needs a transformer_2; none is listed"),
+        ({"transformer_2": ["diffusers", "WanTransformer3DModel"]}, "lists a transformer_2 and no boundary_ratio"),
+    ],
+)
+def test_an_index_that_is_no_wan_is_refused(folder: Path, changes: dict[str, Any], said: str) -> None:
+    edit(folder / "model_index.json", **changes)
+
+    assert said in why(folder)
+
+
+@pytest.mark.parametrize("ratio", [True, "0.9", 1.5, -1, [0.9]])
+def test_a_boundary_is_a_share_of_the_steps(tmp_path: Path, ratio: object) -> None:
+    folder = write_model(tmp_path / "m", A14B)
+    edit(folder / "model_index.json", boundary_ratio=ratio)
+
+    assert why(folder).startswith("boundary_ratio of model_index.json must be from 0 to 1, got ")
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "changes", "said"),
+    [
+        (T2V, "transformer", {"num_layers": 3}, "transformer has weights of 2 blocks, its config.json needs 3"),
+        (T2V, "transformer", {"num_layers": 10**7}, "transformer has weights of 2 blocks, its config.json needs 10000"),
+        (A14B, "transformer_2", {"num_layers": 1}, "transformer_2 has weights of 2 blocks, its config.json needs 1"),
+        (T2V, "transformer", {"in_channels": 36}, "takes 36 channels, a WanPipeline with this vae gives it 16"),
+        (I2V, "transformer", {"in_channels": 16}, "takes 16 channels, a WanImageToVideoPipeline with this vae gives"),
+        (T2V, "vae", {"z_dim": 48}, "transformer takes 16 channels, a WanPipeline with this vae gives it 48"),
+        (T2V, "text_encoder", {"d_model": 9}, "transformer reads text_dim 16, text_encoder gives d_model 9"),
+        (FLF2V, "image_encoder", {"hidden_size": 9}, "transformer reads image_dim 12, image_encoder gives hidden_size"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(
+    tmp_path: Path, kind: Kind, path: str, changes: dict[str, Any], said: str
+) -> None:
+    folder = write_model(tmp_path / "m", kind)
+    edit(folder / path / "config.json", **changes)
+
+    assert said in why(folder)
+
+
+def test_clip_must_be_there_for_who_reads_it(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "m", CLIP_I2V)
+    edit(folder / "model_index.json", image_encoder=[None, None])
+
+    assert why(folder) == "transformer has image_dim, so image_encoder must be listed; it is not"
+
+
+# What is no folder of diffusers weights
+
+
+def original(folder: Path) -> None:
+    config = {"_class_name": "WanModel", "model_type": "t2v", "dim": 5120}
+    for expert in ("high_noise_model", "low_noise_model"):
+        (folder / expert).mkdir(parents=True)
+        (folder / expert / "config.json").write_text(json.dumps(config))
+
+
+def file(name: str, content: bytes = b"x") -> Callable[[Path], None]:
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        (folder / name).write_bytes(content)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda folder: None, "there is no such folder"),
+        (lambda folder: folder.mkdir(), "the folder is empty"),
+        (lambda folder: folder.write_bytes(b"x"), "this is a file"),
+        (original, "this is Wan's original layout, which is not read: take Wan-AI/Wan2.2-T2V-A14B-Diffusers"),
+        (
+            file("config.json", b'{"_class_name": "WanModel", "model_type": "ti2v", "dim": 3072}'),
+            "take Wan-AI/Wan2.2-TI2V-5B-Diffusers ('framegate pull Wan-AI/Wan2.2-TI2V-5B-Diffusers')",
+        ),
+        (file("Wan2.1_VAE.pth"), "original layout, which is not read: take the repository whose name ends in -Diff"),
+        (file("wan-Q4_K.gguf"), "GGUF (wan-Q4_K.gguf) is not read"),
+        (file("wan2.2.safetensors"), "single files (wan2.2.safetensors) are not read"),
+        (lambda folder: write_model(folder / "inner") and None, "its folder inner has: name that one"),
+        (file("notes.txt"), "it has none, it has notes.txt"),
+    ],
+)
+def test_another_layout_is_told_with_what_to_take(tmp_path: Path, make: Callable[[Path], None], said: str) -> None:
+    make(tmp_path / "m")
+
+    assert why(tmp_path / "m").startswith("a folder of diffusers weights has a model_index.json: ")
+    assert said in why(tmp_path / "m")
+
+
+# How fast, and for how long
+
+
+def test_a_folder_is_read_once_until_it_changes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = folders.read(folder)
+    assert folders.read(folder) is first
+
+    write_safetensors(folder / "vae" / WHOLE, {"other": (2,)})
+    assert set(tensors(folder, "vae")) == {"other"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda folder: edit(folder / "transformer" / "config.json", num_layers=9),
+        lambda folder: os.truncate(folder / "vae" / WHOLE, 3),
+        lambda folder: (folder / "text_encoder" / "model.safetensors").unlink(),
+        lambda folder: (folder / "tokenizer" / "tokenizer.json").write_bytes(LFS),
+        lambda folder: shutil.rmtree(folder / "scheduler"),
+        lambda folder: shutil.rmtree(folder),
+    ],
+)
+def test_what_changes_is_noticed_and_what_is_mended_too(folder: Path, change: Callable[[Path], None]) -> None:
+    whole = shutil.copytree(folder, folder.with_name("copy"))
+    folders.read(folder)
+    change(folder)
+    assert why(folder)
+
+    shutil.rmtree(folder, ignore_errors=True)
+    whole.rename(folder)
+    assert folders.read(folder).pipeline == "WanPipeline"
+
+
+def test_a_folder_of_the_largest_model_is_read_in_no_time(tmp_path: Path) -> None:
+    """112 GB in 24 shards and more: a fiftieth of a second; a tenth is for a busy machine, tensors would be minutes."""
+    folder = write_model(tmp_path / "m", TRUE_SIZE)
+    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) > 100e9
+    seconds = []
+    for _ in range(5):
+        os.utime(folder / "model_index.json")  # so that it is read anew
+        start = time.perf_counter()
+        assert folders.read(folder).family.name == "wan2.2-t2v-a14b"
+        seconds.append(time.perf_counter() - start)
+    start = time.perf_counter()
+    folders.read(folder)
+    assert time.perf_counter() - start < min(seconds) / 3  # what is known takes its stat calls
+    assert min(seconds) < 1
+
+
+def test_modalities_that_a_folder_cannot_be_are_not_among_its_own(tmp_path: Path) -> None:
+    found = {kind: set(folders.read(write_model(tmp_path / name, kind)).modalities) for name, kind in NAMED.items()}
+
+    assert Modality.FLF2V not in found[CLIP_I2V]  # CLIP sees one image there
+    assert Modality.I2V not in found[FLF2V]  # and two here
+
+
+NAMED = {"clip": CLIP_I2V, "flf2v": FLF2V}
