@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,20 +13,27 @@ from typing import Any
 import numpy as np
 
 from plugins import diffusers_backend as backend
-from registry import Defaults, FlowShift, Input, Limits, Modality, ModelSpec
+from registry import Defaults, FlowShift, Input, Limits, Modality, ModelSpec, folders
+from registry.folders import FolderError
 from router import Frames, JobCancelled, Pixels, Preview, Task
 
 T2V, I2V, TI2V = "wan-nano-t2v", "wan-nano-i2v", "wan-nano-ti2v"
 
 
 def spec(folder: Path, modality: Modality, options: Mapping[str, object] | None = None) -> ModelSpec:
+    """Return a model as the registry would make it of a folder; a broken one is taken for a plain one."""
+    experts, multiple = 1, 16
+    with suppress(FolderError):
+        found = folders.read(folder)
+        experts, multiple = found.experts, found.family.size_multiple
     return ModelSpec(
         name=folder.name,
         backend="diffusers",
         modality=modality,
         defaults=Defaults(64, 64, 17, 8, 4, 4.0, None, FlowShift(3.0, 3.0), ""),
         limits=Limits(128 * 128, 49, 60),
-        size_multiple=16,
+        size_multiple=multiple,
+        experts=experts,
         folder=folder,
         options=backend.declare_backend().options().load(options or {}),  # type: ignore[misc]
     )

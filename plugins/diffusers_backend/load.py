@@ -23,7 +23,7 @@ from plugins.diffusers_backend.preview import LatentMap, latent_map
 from plugins.diffusers_backend.progress import Progress
 from plugins.diffusers_backend.prompts import PromptCache
 from plugins.diffusers_backend.schedulers import Schedulers
-from router import LoadFailed, Modality, ModelSpec, Pool, Report
+from router import LoadFailed, ModelSpec, Pool, Report
 
 
 @dataclass
@@ -92,7 +92,6 @@ def _assemble(
         read = partial(place.read, part, progress.arrived)
         parts[part.name] = pool.part(keys[part.name], read, place.tier(part))
         progress.has(weights[part.name])
-    _require_image_conditioning(model, parts)
     for name in {DECODER, "vae"} & parts.keys():
         parts[name] = fast_vae(parts[name], place.fast)
     decoder = parts.pop(DECODER)
@@ -119,17 +118,6 @@ def _schedulers(part: Part) -> Schedulers:
     with reading(part):
         kind = class_of(part)
         return Schedulers(kind, kind.load_config(part.folder))
-
-
-def _require_image_conditioning(model: ModelSpec, parts: Mapping[str, Any]) -> None:
-    """Raise `LoadFailed` where a transformer wants CLIP's view of the images and the folder has no such thing."""
-    config = parts["transformer"].config
-    if config.image_dim is None:
-        return
-    if "image_encoder" not in parts or "image_processor" not in parts:
-        raise LoadFailed(f"{model.name} needs an image_encoder and an image_processor: its transformer has image_dim")
-    if model.modality is Modality.FLF2V and config.pos_embed_seq_len is None:
-        raise LoadFailed(f"{model.name} takes one image (pos_embed_seq_len is null), flf2v needs two")
 
 
 def _silence() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from driving import I2V, T2V, TI2V, Reports, copy_of, edit_index, load, make, picture, run, spec, task, video
+from layout import write_model
 
 from nano.measure import psnr
 from plugins import diffusers_backend as backend
@@ -18,6 +19,9 @@ from registry import Modality
 from router import JobCancelled, LoadFailed
 
 pytestmark = pytest.mark.slow
+
+STEM = "diffusion_pytorch_model"
+WHOLE = f"{STEM}.safetensors"
 
 
 def test_the_trio_shares_one_text_encoder_and_one_vae(family: Path, pool: Any) -> None:
@@ -85,22 +89,76 @@ def test_another_dtype_is_another_part(family: Path, pool: Any) -> None:
     assert video(run(spec(family / T2V, Modality.T2V), half, task())).std() > 20
 
 
+def vae_of(folder: Path) -> Any:
+    from plugins.diffusers_backend.checkpoint import read
+
+    return read(folder).parts["vae"]
+
+
 def test_a_copy_in_the_hubs_cache_is_the_same_part(tmp_path: Path) -> None:
-    from plugins.diffusers_backend.identity import of_folder
+    from plugins.diffusers_backend.identity import of_part
     from router.engine.digests import Digests
 
     for repository, version in (("a", "5.0"), ("b", "5.1")):
-        blobs, part = tmp_path / repository / "blobs", tmp_path / repository / "snapshots" / "1" / "vae"
-        blobs.mkdir(parents=True)
-        part.mkdir(parents=True)
-        (blobs / "c0ffee").write_bytes(b"weights")
-        (part / "model.safetensors").symlink_to(blobs / "c0ffee")
-        (part / "config.json").write_text(json.dumps({"z_dim": 16, "_diffusers_version": version}))
-    first, second = (tmp_path / repository / "snapshots" / "1" / "vae" for repository in "ab")
+        folder = write_model(tmp_path / repository)
+        (blob := tmp_path / f"{repository}.blob").write_bytes((folder / "vae" / WHOLE).read_bytes())
+        (folder / "vae" / WHOLE).unlink()
+        (folder / "vae" / WHOLE).symlink_to(blob)
+        config = {"z_dim": 16, "scale_factor_spatial": 8, "_diffusers_version": version}
+        (folder / "vae" / "config.json").write_text(json.dumps(config))
+    first, second = vae_of(tmp_path / "a"), vae_of(tmp_path / "b")
 
-    assert of_folder(first, Digests().of) == of_folder(second, Digests().of)
-    (second / "config.json").write_text(json.dumps({"z_dim": 48}))
-    assert of_folder(first, Digests().of) != of_folder(second, Digests().of)
+    assert of_part(first, Digests().of) == of_part(second, Digests().of)
+    (tmp_path / "b" / "vae" / "config.json").write_text(json.dumps({"z_dim": 16, "scale_factor_spatial": 4}))
+    assert of_part(first, Digests().of) != of_part(vae_of(tmp_path / "b"), Digests().of)
+
+
+def test_files_that_are_not_read_neither_count_nor_weigh(family: Path, tmp_path: Path, pool: Any) -> None:
+    """Other weights beside those that count, in each way that people leave them there: the same parts, the same size."""
+    from safetensors.torch import load_file, save_file
+
+    folder = copy_of(family / T2V, tmp_path)
+    for part, stem in (("transformer", "diffusion_pytorch_model"), ("text_encoder", "model"), ("vae", STEM)):
+        tensors = load_file(folder / part / f"{stem}.safetensors")
+        for name in ("ema_model.safetensors", f"{stem}.fp16.safetensors", f"{stem}-00001-of-00009.safetensors"):
+            save_file({key: tensor + 1 for key, tensor in tensors.items()}, folder / part / name)
+        (folder / part / "optimizer.bin").write_bytes(bytes(10**6))
+    plain, strays = (load(spec(each, Modality.T2V), pool) for each in (family / T2V, folder))
+
+    assert all(strays.parts[name] is plain.parts[name] for name in ("transformer", "text_encoder", "vae"))
+
+
+def test_the_shards_of_an_index_run_and_an_older_whole_file_does_not(family: Path, tmp_path: Path, pool: Any) -> None:
+    """What V1 of the faults found: up to 81 of 255 levels off, and a 200."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    folder = copy_of(family / T2V, tmp_path)
+    for part in ("transformer", "transformer_2"):
+        whole = folder / part / WHOLE
+        tensors = load_file(whole)
+        names = sorted(tensors)
+        shards = {f"{STEM}-00001-of-00002.safetensors": names[::2], f"{STEM}-00002-of-00002.safetensors": names[1::2]}
+        for file, own in shards.items():
+            save_file({name: tensors[name] for name in own}, folder / part / file)
+        save_file({name: torch.zeros_like(tensor) for name, tensor in tensors.items()}, whole)
+        index = {"weight_map": {name: file for file, own in shards.items() for name in own}}
+        (folder / part / f"{WHOLE}.index.json").write_text(json.dumps(index))
+    asked = task(steps=2, num_frames=5)
+    made = [
+        video(run(model, load(model, pool), asked)) for model in (spec(f, Modality.T2V) for f in (family / T2V, folder))
+    ]
+
+    assert (made[0] == made[1]).all()
+
+
+def test_a_folder_that_became_another_model_is_not_run(family: Path, tmp_path: Path, pool: Any) -> None:
+    folder = copy_of(family / T2V, tmp_path)
+    model = spec(folder, Modality.T2V)
+    edit_index(folder, transformer_2=[None, None], boundary_ratio=None)
+
+    with pytest.raises(LoadFailed, match=r"was read as one with experts 2, its folder has 1: 'framegate reload'"):
+        load(model, pool)
 
 
 def test_what_is_reported_are_the_bytes_that_have_arrived(family: Path, pool: Any) -> None:
@@ -244,25 +302,25 @@ def write_config(folder: Path, **changes: object) -> None:
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
-        (lambda folder: (folder / "model_index.json").unlink(), r"needs a model_index.json .*, got: No such"),
+        (lambda folder: (folder / "model_index.json").unlink(), "a folder of diffusers weights has a model_index.json: it has none"),
         (lambda folder: (folder / "model_index.json").write_text("{"), "model_index.json must be JSON, it is not"),
         (lambda folder: (folder / "model_index.json").write_text("[]"), "must hold a JSON object, got list"),
-        (lambda folder: edit_index(folder, _class_name="FluxPipeline"), "WanImageToVideoPipeline, got 'FluxPipeline'"),
+        (lambda folder: edit_index(folder, _class_name="FluxPipeline"), "WanImageToVideoPipeline, got FluxPipeline"),
         (lambda folder: edit_index(folder, vae=["evil", "Vae"]), r"vae .* must be AutoencoderKLWan of diffusers, got"),
         (lambda folder: edit_index(folder, vae=[None, None]), "model_index.json must list a vae"),
         (lambda folder: edit_index(folder, transformer_2=None), "boundary_ratio 0.875, so it needs a transformer_2"),
-        (lambda folder: shutil.rmtree(folder / "tokenizer"), "needs a folder tokenizer, which .*; it is not there"),
+        (lambda folder: shutil.rmtree(folder / "tokenizer"), "it lacks the folder tokenizer"),
         (lambda folder: (folder / "tokenizer" / "tokenizer.json").write_text("{}"), "a whole PreTrainedTokenizerFast"),
-        (lambda folder: (folder / "vae" / "diffusion_pytorch_model.safetensors").unlink(), r"safetensors, got none"),
-        (lambda folder: (folder / "vae" / "config.json").unlink(), "a whole AutoencoderKLWan, reading it gave OSError"),
-        (lambda folder: (folder / "vae" / "config.json").write_text("{"), "vae must hold a whole AutoencoderKLWan"),
-        (lambda folder: (folder / "scheduler" / "scheduler_config.json").unlink(), "a whole UniPCMultistepScheduler"),
-        (lambda folder: write_config(folder, ffn_dim=640), "transformer must hold a whole WanTransformer3DModel"),
-        (lambda folder: write_config(folder, image_dim=32, added_kv_proj_dim=128), "transformer lacks weights"),
-        (truncate, "vae/diffusion_pytorch_model.safetensors is cut short: its header speaks of more"),
+        (lambda folder: (folder / "vae" / "diffusion_pytorch_model.safetensors").unlink(), "or shards and their index, got none"),
+        (lambda folder: (folder / "vae" / "config.json").unlink(), "it lacks config.json of vae"),
+        (lambda folder: (folder / "vae" / "config.json").write_text("{"), "config.json of vae must be JSON, it is not"),
+        (lambda folder: (folder / "scheduler" / "scheduler_config.json").unlink(), "the folder scheduler is empty"),
+        (lambda folder: write_config(folder, ffn_dim=640), "transformer must be a whole WanTransformer3DModel"),
+        (lambda folder: write_config(folder, image_dim=32, added_kv_proj_dim=128), "image_encoder and image_processor must"),
+        (truncate, "diffusion_pytorch_model.safetensors of vae is cut short: it has .* bytes; fetch it again"),
         (drop_a_weight, "transformer lacks weights that a WanTransformer3DModel of its config.json needs"),
         (drop_a_text_weight, "text_encoder lacks weights .* such as encoder.final_layer_norm.weight"),
-        (pickle_instead, "got only pytorch_model.bin; pickled weights can run code and are not read"),
+        (pickle_instead, "got pytorch_model.bin: pickles can run code and are not read"),
     ],
 )  # fmt: skip
 def test_a_folder_that_is_not_whole_is_said_to_be_so(
@@ -274,7 +332,7 @@ def test_a_folder_that_is_not_whole_is_said_to_be_so(
     with pytest.raises(LoadFailed, match=says) as raised:
         load(spec(folder, Modality.T2V), pool)
 
-    assert str(folder) in raised.value.message
+    assert str(folder) not in raised.value.message
 
 
 class Bomb:
@@ -311,7 +369,7 @@ def test_a_part_of_nothing_but_a_pickle_is_refused_and_not_read(
         weights.unlink()
     (folder / part / name).write_bytes(data)
 
-    with pytest.raises(LoadFailed, match=f"{part} needs weights in .*, got only {name}; pickled weights can run code"):
+    with pytest.raises(LoadFailed, match=f"{part} needs .*, got {name}: pickles can run code"):
         load(spec(folder, Modality.I2V), pool)
     assert not left.exists()
 
@@ -323,7 +381,7 @@ def test_a_pickle_that_is_called_safetensors_is_not_read(family: Path, tmp_path:
     (weights,) = (folder / part).glob("*.safetensors")
     weights.write_bytes(data)
 
-    with pytest.raises(LoadFailed, match=str(weights)):
+    with pytest.raises(LoadFailed, match=f"{weights.name} of {part} is a pickle"):
         load(spec(folder, Modality.I2V), pool)
     assert not left.exists()
 
@@ -348,7 +406,7 @@ def test_an_index_that_names_a_pickle_brings_none(family: Path, tmp_path: Path, 
     index = {"metadata": {}, "weight_map": {"shared.weight": "pytorch_model.bin"}}
     (folder / "text_encoder" / "model.safetensors.index.json").write_text(json.dumps(index))
 
-    with pytest.raises(LoadFailed, match=r"got only pytorch_model\.bin; pickled weights can run code"):
+    with pytest.raises(LoadFailed, match=r"must name \.safetensors files beside it, got 'pytorch_model\.bin'"):
         load(spec(folder, Modality.T2V), pool)
     assert not left.exists()
 
@@ -370,9 +428,9 @@ def test_code_that_comes_with_a_model_never_runs(family: Path, tmp_path: Path, p
 @pytest.mark.parametrize(
     ("name", "modality", "says"),
     [
-        (T2V, Modality.I2V, "holds a WanPipeline for t2v, the model is declared i2v"),
-        (I2V, Modality.T2V, "holds a WanImageToVideoPipeline for i2v or flf2v, the model is declared t2v"),
-        (TI2V, Modality.FLF2V, "holds a WanPipeline for t2v or i2v or ti2v, the model is declared flf2v"),
+        (T2V, Modality.I2V, "is declared image-to-video, its folder of weights is text-to-video"),
+        (I2V, Modality.T2V, "is declared text-to-video, its folder of weights is image-to-video or first-and"),
+        (TI2V, Modality.FLF2V, "is declared first-and-last-frame-to-video, its folder of weights is text-and-image"),
     ],
 )
 def test_a_model_declared_as_what_its_folder_cannot_do_is_not_loaded(
@@ -383,7 +441,9 @@ def test_a_model_declared_as_what_its_folder_cannot_do_is_not_loaded(
 
 
 def test_clip_for_one_image_does_not_take_two(tiny: Path, pool: Any) -> None:
-    with pytest.raises(LoadFailed, match="takes one image"):
+    with pytest.raises(
+        LoadFailed, match="is declared first-and-last-frame-to-video, its folder of weights is image-to-video"
+    ):
         load(spec(tiny / "i2v-clip", Modality.FLF2V), pool)
 
 

@@ -165,7 +165,7 @@ def test_an_export_that_fails_leaves_nothing(tmp_path: Path, family: Path) -> No
     weights = broken / "transformer_2" / "diffusion_pytorch_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1000])
 
-    with pytest.raises(LoadFailed, match=r"diffusion_pytorch_model.safetensors is cut short"):
+    with pytest.raises(LoadFailed, match=r"diffusion_pytorch_model.safetensors of transformer_2 is cut short"):
         export(Source(broken, "broken", None), tmp_path / "out", "fp32", quiet)
 
     assert [path.name for path in tmp_path.iterdir()] == ["broken"]

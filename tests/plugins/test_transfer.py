@@ -20,13 +20,15 @@ from safetensors.torch import save_file  # noqa: E402
 
 from plugins.diffusers_backend import transfer  # noqa: E402
 from plugins.diffusers_backend.tensors import Stored, stored_in  # noqa: E402
+from registry.folders import weights_in  # noqa: E402
 
+WHOLE = "diffusion_pytorch_model.safetensors"
 PIECE = transfer.PIECE["cpu"]
 
 
 def written(folder: Path, **tensors: Any) -> dict[str, Stored]:
-    save_file(tensors, folder / "weights.safetensors")
-    return stored_in(folder)
+    save_file(tensors, folder / WHOLE)
+    return stored_in(weights_in(folder, "part"))
 
 
 def read(stored: dict[str, Stored], dtype: Any = None, arrived: Any = lambda size: None) -> dict[str, Any]:
@@ -54,8 +56,10 @@ def test_numbers_that_are_no_floats_stay_what_they_are(tmp_path: Path) -> None:
 def test_several_files_are_read_at_once(tmp_path: Path) -> None:
     for name in "abc":
         save_file({name: torch.full((PIECE // 2,), ord(name))}, tmp_path / f"{name}.safetensors")
+    index = {"weight_map": {name: f"{name}.safetensors" for name in "abc"}}
+    (tmp_path / f"{WHOLE}.index.json").write_text(json.dumps(index))
 
-    got = read(stored_in(tmp_path))
+    got = read(stored_in(weights_in(tmp_path, "part")))
 
     assert {name: int(tensor.unique()) for name, tensor in got.items()} == {name: ord(name) for name in "abc"}
 
@@ -84,7 +88,7 @@ def test_what_the_listener_raises_ends_the_reading(tmp_path: Path) -> None:
 
 def test_a_file_that_has_become_shorter_is_said_to_be_cut(tmp_path: Path) -> None:
     stored = written(tmp_path, one=torch.ones(PIECE))
-    path = tmp_path / "weights.safetensors"
+    path = tmp_path / WHOLE
     with path.open("r+b") as file:
         file.truncate(path.stat().st_size - 10)
 
@@ -99,9 +103,10 @@ import psutil
 import torch
 from plugins.diffusers_backend import transfer
 from plugins.diffusers_backend.tensors import stored_in
+from registry.folders import weights_in
 
 torch.set_num_threads(1)
-stored = stored_in(Path(sys.argv[1]))
+stored = stored_in(weights_in(Path(sys.argv[1]), "part"))
 dtype = getattr(torch, sys.argv[2])
 small = {name: each for name, each in stored.items() if name == "small"}
 transfer.read(small, {"small": dtype}, "cpu", lambda size: None)  # what the first use of anything takes
@@ -121,7 +126,7 @@ print(json.dumps({"taken": peak - before, "loaded": sum(each.nbytes for each in 
 def test_the_peak_of_memory_is_that_of_the_weights_and_a_few_pieces(tmp_path: Path, dtype: str) -> None:
     """Resident memory at each piece, mapped pages of files included."""
     many = {f"t{number}": torch.ones(1024, 1024) for number in range(100)}
-    save_file({"large": torch.ones(40, 1024, 1024), "small": torch.ones(8), **many}, tmp_path / "w.safetensors")
+    save_file({"large": torch.ones(40, 1024, 1024), "small": torch.ones(8), **many}, tmp_path / WHOLE)
 
     done = subprocess.run(
         [sys.executable, "-c", CHILD, tmp_path, dtype],
