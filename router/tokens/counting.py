@@ -1,0 +1,103 @@
+"""The process that counts tokens: a question a line on stdin, an answer a line on stdout.
+
+It is run by its path, so that it imports nothing else of ours. A tokenizer is read while Python's lock is held, a
+second for umT5's quarter of a million pieces, and takes 220 MB; what a harmful file does to it ends this process alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import json
+import re
+import resource
+import signal
+import sys
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+MEMORY = 2 * 2**30  # bytes of address space: umT5 needs a tenth of it
+TOKENIZERS = 4  # kept in memory, those of the last questions
+TAIL = 40  # characters of the end of a text that say where it is cut
+
+
+def clean(text: str) -> str:
+    """Return `text` as diffusers' Wan pipelines give it to the tokenizer: mended, unescaped, its white space single."""
+    import ftfy
+
+    return re.sub(r"\s+", " ", html.unescape(html.unescape(ftfy.fix_text(text))).strip()).strip()
+
+
+def kept(text: str, encoding: Any, limit: int) -> str:
+    """Return the last characters of `text` that are in its first `limit` tokens; `encoding` is a `tokenizers` one."""
+    pairs = zip(encoding.offsets, encoding.special_tokens_mask, strict=True)
+    ends = [end for (_, end), special in pairs if not special]
+    added = len(encoding.offsets) - len(ends)  # such as the token that ends a text: it stays
+    end = ends[limit - added - 1]
+    start = max(0, end - TAIL)
+    return ("…" if start else "") + text[start:end].strip()
+
+
+class Tokenizers:
+    """Tokenizers by their files, each content read once."""
+
+    def __init__(self) -> None:
+        self._digests: dict[tuple[str, int, int], str] = {}
+        self._known: OrderedDict[str, Any] = OrderedDict()
+
+    def of(self, path: str) -> Any:
+        """Return the tokenizer in `path`, which neither pads nor cuts; what it raises may be no `Exception`."""
+        stat = Path(path).stat()
+        file = path, stat.st_mtime_ns, stat.st_size
+        digest = self._digests.get(file)
+        if digest is None or digest not in self._known:
+            content = Path(path).read_bytes()
+            digest = self._digests[file] = hashlib.sha256(content).hexdigest()
+            self._read(digest, content)
+        self._known.move_to_end(digest)
+        return self._known[digest]
+
+    def _read(self, digest: str, content: bytes) -> None:
+        if digest in self._known:
+            return
+        from tokenizers import Tokenizer
+
+        while len(self._known) >= TOKENIZERS:
+            self._known.popitem(last=False)
+        tokenizer = Tokenizer.from_buffer(content)
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        tokenizer.encode(clean("a"))  # the first text takes a while
+        self._known[digest] = tokenizer
+
+
+def cut(tokenizer: Any, text: str, limit: int) -> tuple[int, str] | None:
+    """Return how many tokens `text` has, and the end of what is read, where it has more than `limit`."""
+    cleaned = clean(text)
+    # whether such a token in a prompt is one is decided by each class of `transformers` in its own way
+    if any(token.content in cleaned for token in tokenizer.get_added_tokens_decoder().values()):
+        return None
+    encoding = tokenizer.encode(cleaned)
+    count = len(encoding.ids)
+    return (count, kept(cleaned, encoding, limit)) if count > limit else None
+
+
+def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends when its stdin does
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    tokenizers = Tokenizers()
+    for line in sys.stdin.buffer:
+        asked = json.loads(line)
+        answer: dict[str, object]
+        try:
+            tokenizer = tokenizers.of(asked["file"])
+            answer = {"cut": [cut(tokenizer, text, asked["limit"]) for text in asked["texts"]]}
+        except BaseException as error:  # a panic of the library's is no Exception
+            answer = {"error": f"{type(error).__name__}: {error}"[:200]}
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
