@@ -32,9 +32,10 @@ def clean(text: str) -> str:
 def kept(text: str, encoding: Any, limit: int) -> str:
     """Return the last characters of `text` that are in its first `limit` tokens; `encoding` is a `tokenizers` one."""
     pairs = zip(encoding.offsets, encoding.special_tokens_mask, strict=True)
-    ends = [end for (_, end), special in pairs if not special]
-    added = len(encoding.offsets) - len(ends)  # such as the token that ends a text: it stays
-    end = ends[limit - added - 1]
+    spans = [span for span, special in pairs if not special]
+    added = len(encoding.offsets) - len(spans)  # such as the token that ends a text: it stays
+    (_, end), (beyond, _) = spans[limit - added - 1 : limit - added + 1]
+    end = min(end, beyond)  # several tokens may be of one character, some of them beyond
     start = max(0, end - TAIL)
     return ("…" if start else "") + text[start:end].strip()
 

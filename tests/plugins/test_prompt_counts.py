@@ -32,6 +32,7 @@ TEXTS = {
     "control": "a\x00b\x1fc\x7fd\u200be\ufeff \x1b[31mred\x1b[0m " * 60,
     "composed": "ﬁ ﬃ ﷺ Ｆｕｌｌ ½ e\u0301 \u1100\u1161 " * 60,
     "of a few letters": "aab " * 400,
+    **{f"{letters} letters, then emoji": "x" * letters + " 🎈 x 猫" * 250 for letters in range(4)},
 }
 
 
