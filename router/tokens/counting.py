@@ -14,6 +14,7 @@ import resource
 import signal
 import sys
 from collections import OrderedDict
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,8 @@ def cut(tokenizer: Any, text: str, limit: int) -> tuple[int, str] | None:
 
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends when its stdin does
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    with suppress(OSError, ValueError):  # a lower limit is there already
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     tokenizers = Tokenizers()
     for line in sys.stdin.buffer:
         asked = json.loads(line)
