@@ -20,7 +20,7 @@ STRIDE = 32  # tokens that are read are a multiple of it: some kernels are chose
 
 @dataclass(frozen=True)
 class Prompt:
-    """An encoded prompt, `(1, 512, text_dim)`, how many tokens its text has, and what was cut of it, if any."""
+    """An encoded prompt, `(1, 512, text_dim)`, its number of tokens, and its cut, if any."""
 
     embeds: torch.Tensor
     tokens: int

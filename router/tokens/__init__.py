@@ -1,4 +1,4 @@
-"""How many tokens a prompt has, counted in the web half by a process of its own."""
+"""Count the tokens of prompts in the web half, by a separate process."""
 
 from router.tokens.counter import TokenCounter
 from router.tokens.cut import CutPrompt, merged

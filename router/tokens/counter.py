@@ -1,4 +1,4 @@
-"""The web half's side of the count: asks the process that counts, and waits for it no longer than a moment."""
+"""Ask the counting process, and wait for it no longer than a moment."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from threading import Lock, Thread, Timer
 from typing import Any
 
 from registry import ModelSpec
-from router.tokens import counting
+from router.tokens import process
 from router.tokens.cut import CutPrompt
 from router.values import Task
 
@@ -29,7 +29,7 @@ LARGEST = 64 * 2**20  # bytes; umT5's has 9 to 17 MB
 NEEDED = ("tokenizers", "ftfy")  # without the second a count would not be the engine's
 PATIENCE_SECONDS = 0.25  # a request waits for its count as long
 REST_SECONDS = 10.0  # nobody asks for as long after a count that did not come in time
-STALL_SECONDS = 30.0  # a process that is silent for as long is killed
+STALL_SECONDS = 120.0  # a process that is silent for as long is killed
 IDLE_SECONDS = 900.0  # a process that is not asked for as long gives its memory back
 SPARE = 8  # tokens that a tokenizer may add to a text
 
@@ -56,9 +56,10 @@ class _Question:
 
 
 class TokenCounter:
-    """Warns of prompts that will be cut; what cannot be counted in time is the engine's to warn of.
+    """Warn of prompts that exceed the tokens of their model.
 
-    A file is read when its model is first asked, by a process that one thread starts and talks to.
+    A tokenizer is read when its model is first asked, by a process that one thread starts and talks to. Of prompts that
+    cannot be counted in time only the engine warns.
     """
 
     def __init__(self, locate: Callable[[ModelSpec], Path | None], stall_seconds: float = STALL_SECONDS) -> None:
@@ -126,11 +127,13 @@ class TokenCounter:
             return []
 
     def _put(self, question: _Question) -> None:
-        """Hand a question to the thread, which is started with the first one: never before a fork."""
+        """Hand a question to the thread, which the first question starts, after the fork."""
         self._questions.put(question)
         if self._thread is None:
-            self._thread = Thread(target=self._run, name="tokens", daemon=True)
-            self._thread.start()
+            thread = Thread(target=self._run, name="tokens", daemon=True)
+            with suppress(RuntimeError):  # no thread is to be had: the next question tries again
+                thread.start()
+                self._thread = thread
 
     def _run(self) -> None:
         while True:
@@ -160,20 +163,20 @@ class TokenCounter:
 
     def _exchange(self, question: _Question) -> dict[str, Any]:
         """Return the process's answer; raise `OSError` or `ValueError` where it gives none."""
-        process = self._running()
-        assert process.stdin is not None
-        assert process.stdout is not None
+        child = self._running()
+        assert child.stdin is not None
+        assert child.stdout is not None
         asked = {"file": question.file.path, "limit": question.limit, "texts": question.texts}
-        watchdog = Timer(self._stall_seconds, process.kill)
+        watchdog = Timer(self._stall_seconds, child.kill)
         watchdog.start()
         try:
-            process.stdin.write(json.dumps(asked).encode() + b"\n")
-            process.stdin.flush()
-            line = process.stdout.readline()
+            child.stdin.write(json.dumps(asked).encode() + b"\n")
+            child.stdin.flush()
+            line = child.stdout.readline()
         finally:
             watchdog.cancel()
         if not line:
-            raise OSError(f"the process that read it ended with status {process.wait()}")
+            raise OSError(f"the process that read it ended with status {child.wait()}")
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             raise ValueError(answer["error"])
@@ -184,7 +187,7 @@ class TokenCounter:
         if self._process is None or not self._is_running():
             self._end()
             self._process = subprocess.Popen(
-                [sys.executable, "-P", counting.__file__],
+                [sys.executable, "-P", process.__file__],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,  # a library's panic would print what a file holds
@@ -202,12 +205,12 @@ class TokenCounter:
         self._end()
 
     def _end(self) -> None:
-        process, self._process = self._process, None
-        if process is None:
+        child, self._process = self._process, None
+        if child is None:
             return
-        process.kill()
-        process.wait()
-        for pipe in (process.stdin, process.stdout):
+        child.kill()
+        child.wait()
+        for pipe in (child.stdin, child.stdout):
             if pipe is not None:
                 with suppress(OSError):  # what was not written yet was meant for this process
                     pipe.close()

@@ -7,14 +7,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from router.tokens.counting import kept
+from router.tokens.process import kept
 
 _SENTENCE = re.compile(r"(the (?:negative )?prompt) has \d+ tokens; it is cut ")
 
 
 @dataclass(frozen=True)
 class CutPrompt:
-    """A prompt of `tokens`, of which the model reads the first `limit`; `kept` is how the text that it reads ends."""
+    """A prompt with more `tokens` than the `limit` of its model.
+
+    `kept` are the last characters that the model reads.
+    """
 
     tokens: int
     limit: int
@@ -22,17 +25,23 @@ class CutPrompt:
 
     @classmethod
     def of(cls, text: str, encoding: Any, limit: int) -> CutPrompt | None:
-        """Return what is cut of `text`, None where nothing is; `encoding` is a `tokenizers` one of all of it."""
+        """Return what is cut of `text`, None where nothing is.
+
+        `encoding` is what `tokenizers` makes of all of it.
+        """
         tokens = len(encoding.ids)
         return cls(tokens, limit, kept(text, encoding, limit)) if tokens > limit else None
 
     def warning(self, name: str) -> str:
-        """Return the sentence for the caller; `name` says which prompt: `prompt` or `negative prompt`."""
+        """Return the sentence for the caller; `name` is `prompt` or `negative prompt`."""
         return f'the {name} has {self.tokens} tokens; it is cut to the first {self.limit}, after "{self.kept}"'
 
 
 def merged(accepted: Iterable[str], made: Iterable[str]) -> tuple[str, ...]:
-    """Return a job's warnings, each once; of two about one cut prompt, that of the engine, which has `made` the cut."""
+    """Return a job's warnings, each once, those of its acceptance first.
+
+    Of two about one cut prompt the engine's is kept: it has made the cut.
+    """
     return tuple({_subject(warning): warning for warning in (*accepted, *made)}.values())
 
 

@@ -15,7 +15,7 @@ from patience import until
 
 from registry import Modality
 from router.tokens import TokenCounter
-from router.tokens.counting import clean
+from router.tokens.process import clean
 
 pytestmark = pytest.mark.slow
 

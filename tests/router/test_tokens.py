@@ -102,6 +102,13 @@ def test_a_prompt_that_spells_out_a_special_token_is_left_to_the_engine(count: A
     assert count(prompt="x" * 600 + "</s>") == ()
 
 
+@pytest.mark.parametrize("text", ["x" * 600 + "\ud800", "\udfff" * 600, "\x00" * 600])
+def test_an_odd_text_ends_no_count(count: Any, text: str) -> None:
+    count(prompt=text)
+
+    assert count(prompt="x" * 600) == (CUT,)
+
+
 def test_a_model_without_a_limit_or_a_tokenizer_is_not_counted(counter: TokenCounter, folder: Path) -> None:
     assert counter.warnings(model(folder, None), LONG) == ()
     assert counter.warnings(model(folder.parent), LONG) == ()
@@ -109,7 +116,7 @@ def test_a_model_without_a_limit_or_a_tokenizer_is_not_counted(counter: TokenCou
 
 
 def test_the_same_content_in_two_folders_is_held_once(folder: Path) -> None:
-    from router.tokens.counting import Tokenizers
+    from router.tokens.process import Tokenizers
 
     other, known = folder.parent / "other.json", Tokenizers()
     shutil.copy(folder / "tokenizer/tokenizer.json", other)

@@ -1,7 +1,7 @@
-"""The process that counts tokens: a question a line on stdin, an answer a line on stdout.
+"""Count tokens for another process: one JSON line in, one JSON line out.
 
-It is run by its path, so that it imports nothing else of ours. A tokenizer is read while Python's lock is held, a
-second for umT5's quarter of a million pieces, and takes 220 MB; what a harmful file does to it ends this process alone.
+The module is run by its path, so that it imports nothing else of ours. Reading a tokenizer holds Python's lock, for a
+second with umT5's 256,300 pieces, and takes 220 MB; a harmful file ends this process alone.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import html
 import json
+import os
 import re
 import resource
 import signal
@@ -24,14 +25,17 @@ TAIL = 40  # characters of the end of a text that say where it is cut
 
 
 def clean(text: str) -> str:
-    """Return `text` as diffusers' Wan pipelines give it to the tokenizer: mended, unescaped, its white space single."""
+    """Return `text` as diffusers' Wan pipelines clean it."""
     import ftfy
 
     return re.sub(r"\s+", " ", html.unescape(html.unescape(ftfy.fix_text(text))).strip()).strip()
 
 
 def kept(text: str, encoding: Any, limit: int) -> str:
-    """Return the last characters of `text` that are in its first `limit` tokens; `encoding` is a `tokenizers` one."""
+    """Return the last characters of `text` within its first `limit` tokens.
+
+    `encoding` is what `tokenizers` makes of all of it.
+    """
     pairs = zip(encoding.offsets, encoding.special_tokens_mask, strict=True)
     spans = [span for span, special in pairs if not special]
     added = len(encoding.offsets) - len(spans)  # such as the token that ends a text: it stays
@@ -49,7 +53,10 @@ class Tokenizers:
         self._known: OrderedDict[str, Any] = OrderedDict()
 
     def of(self, path: str) -> Any:
-        """Return the tokenizer in `path`, which neither pads nor cuts; what it raises may be no `Exception`."""
+        """Return the tokenizer in `path`, without padding and truncation.
+
+        What it raises may be a panic of the library's, which is no `Exception`.
+        """
         stat = Path(path).stat()
         file = path, stat.st_mtime_ns, stat.st_size
         digest = self._digests.get(file)
@@ -75,7 +82,7 @@ class Tokenizers:
 
 
 def cut(tokenizer: Any, text: str, limit: int) -> tuple[int, str] | None:
-    """Return how many tokens `text` has, and the end of what is read, where it has more than `limit`."""
+    """Return the number of tokens and the kept end of `text`, None within `limit`."""
     cleaned = clean(text)
     # whether such a token in a prompt is one is decided by each class of `transformers` in its own way
     if any(token.content in cleaned for token in tokenizer.get_added_tokens_decoder().values()):
@@ -83,6 +90,14 @@ def cut(tokenizer: Any, text: str, limit: int) -> tuple[int, str] | None:
     encoding = tokenizer.encode(cleaned)
     count = len(encoding.ids)
     return (count, kept(cleaned, encoding, limit)) if count > limit else None
+
+
+def attempt(tokenizer: Any, text: str, limit: int) -> tuple[int, str] | None:
+    """Return what `cut` does, None for a text that it cannot take."""
+    try:
+        return cut(tokenizer, text, limit)
+    except BaseException:  # the text is at fault, and the tokenizer goes on
+        return None
 
 
 def main() -> None:
@@ -95,11 +110,12 @@ def main() -> None:
         answer: dict[str, object]
         try:
             tokenizer = tokenizers.of(asked["file"])
-            answer = {"cut": [cut(tokenizer, text, asked["limit"]) for text in asked["texts"]]}
+            answer = {"cut": [attempt(tokenizer, text, asked["limit"]) for text in asked["texts"]]}
         except BaseException as error:  # a panic of the library's is no Exception
             answer = {"error": f"{type(error).__name__}: {error}"[:200]}
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
+    os._exit(0)  # to free a tokenizer's pieces one by one takes a while
 
 
 if __name__ == "__main__":
