@@ -90,6 +90,7 @@ class Entry:
             devices=tuple(self.given.get("devices", ())),
             family=self.family.name if self.family else None,
             experts=basis.experts,
+            prompt_tokens=basis.prompt_tokens if self.source else None,
             aliases=tuple(self.given.get("aliases", ())),
             options=MappingProxyType(options),
         )

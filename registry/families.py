@@ -14,6 +14,7 @@ from registry.modality import Modality
 from registry.models import Defaults, FlowShift, Limits
 
 EMBEDDED = "embedded:"
+PROMPT_TOKENS = 512  # wan/configs/shared_config.py: text_len; what follows in a prompt is not read
 
 # wan/configs/shared_config.py: sample_neg_prompt
 NEGATIVE_PROMPT = (
@@ -37,6 +38,7 @@ class Family:
     defaults: Defaults
     limits: Limits
     inner_dim: int
+    prompt_tokens: int = PROMPT_TOKENS
     size_multiple: int = 16  # VAE 2.1: 8 pixels a latent, 2 latents a patch
     experts: int = 1
 

@@ -79,7 +79,8 @@ class ModelSpec:
     package, or None for a backend without weights. `folder` is None until an engine has obtained
     the weights; a backend's `load_model` always sees it filled. `options` have been
     validated by the schema that the backend declared. With two `experts` the first steps are guided
-    by `guidance_scale`, the last ones by `guidance_scale_2`.
+    by `guidance_scale`, the last ones by `guidance_scale_2`. Of a prompt the first `prompt_tokens` are read, None for
+    all of it.
 
     Jobs of a higher `priority` go first; at most so many `engines` load the model, and only those on its `devices`
     (`cpu`, `cuda` for every GPU, `cuda:1`), where it names any. A `pin`ned model never leaves its device for
@@ -103,6 +104,7 @@ class ModelSpec:
     devices: tuple[str, ...] = ()
     family: str | None = None
     experts: int = 1
+    prompt_tokens: int | None = None
     aliases: tuple[str, ...] = ()
     options: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
     folder: Path | None = None
@@ -127,6 +129,7 @@ OF_REQUESTS = (
     "limits",
     "pin",
     "priority",
+    "prompt_tokens",
     "warm_sizes",
     "warm_up",
 )

@@ -12,10 +12,12 @@ from router.errors import (
     Refused,
 )
 from router.hookspecs import hookimpl
+from router.tokens import CutPrompt
 from router.values import Backend, Frames, Job, Pixels, Pool, Preview, Report, Task, Tier
 
 __all__ = [
     "Backend",
+    "CutPrompt",
     "DeviceLost",
     "Frames",
     "GenerationFailed",

@@ -17,6 +17,7 @@ from router.idempotency import Key, key_of
 from router.jobs import Caps
 from router.requests import Options, Picture, Request
 from router.system import System
+from router.tokens import TokenCounter
 from router.values import Job, StoredInput, Task
 
 DECODERS = 2  # images decoded at a time: 64 megapixels take up to 700 MB
@@ -39,6 +40,7 @@ class Intake:
         self._decoders = Semaphore(DECODERS)
         hosts = images.Hosts(frozenset(system.settings.image_hosts), system.settings.image_public)
         self._fetcher = images.Fetcher(hosts)
+        self._tokens = TokenCounter(system.weights.locate)
 
     def submit(
         self,
@@ -72,7 +74,7 @@ class Intake:
             model=model.name,
             task=task,
             form=request.form,
-            warnings=effective.warnings,
+            warnings=(*effective.warnings, *self._tokens.warnings(model, task)),
             request_id=request_id,
             created_at=time.time(),
             priority=model.priority + request.tier,

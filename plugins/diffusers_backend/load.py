@@ -21,7 +21,7 @@ from plugins.diffusers_backend.options import Options
 from plugins.diffusers_backend.place import Place, class_of, reading
 from plugins.diffusers_backend.preview import LatentMap, latent_map
 from plugins.diffusers_backend.progress import Progress
-from plugins.diffusers_backend.prompts import PromptCache
+from plugins.diffusers_backend.prompts import TOKENS, PromptCache
 from plugins.diffusers_backend.schedulers import Schedulers
 from router import LoadFailed, ModelSpec, Pool, Report
 
@@ -32,9 +32,10 @@ class Loaded:
 
     `parts` has what the pipelines are made of, but for the scheduler, which comes from `schedulers`. `decoder` is a VAE
     without its encoder; the pipelines' is another without its decoder, or the same where no image comes in. `encoding`
-    guards what diffusers keeps on the VAE while it encodes an image. `prompts` are shared by all models of one encoder.
-    `latent_map` makes previews; None where the VAE's is not known. `networks` has our forward passes of the
-    transformers, by their names; those that are not there run by diffusers' own. `place` is where the parts are.
+    guards what diffusers keeps on the VAE while it encodes an image. `prompts` are shared by all models of one
+    tokenizer and one encoder. `latent_map` makes previews; None where the VAE's is not known. `networks` has our
+    forward passes of the transformers, by their names; those that are not there run by diffusers' own. `place` is where
+    the parts are.
     """
 
     checkpoint: Checkpoint
@@ -102,16 +103,18 @@ def _assemble(
         decoder,
         _schedulers(checkpoint.parts["scheduler"]),
         pool.part(("encoding", keys.get("vae")), Lock),
-        _prompts(pool, keys["text_encoder"], prompt_cache_bytes, place.fast.short_text),
+        _prompts(pool, keys, prompt_cache_bytes, place.fast.short_text),
         latent_map(checkpoint.parts["vae"].folder, parts["vae"]),
         networks(parts, place.fast, pool, place.attention),
         place,
     )
 
 
-def _prompts(pool: Pool, encoder: Hashable, limit: int, short: bool) -> PromptCache:
-    """Return the prompts that all models with this encoder share, if they encode them alike."""
-    return pool.part(("prompts", encoder, limit, short), lambda: PromptCache(limit))  # type: ignore[no-any-return]
+def _prompts(pool: Pool, keys: Mapping[str, Hashable], limit: int, short: bool) -> PromptCache:
+    """Return the prompts of all models that encode a text alike."""
+    # the keys have the files, the classes, the dtype and the device; the cleaning is the process's own
+    encoding = (keys["tokenizer"], keys["text_encoder"], TOKENS, short)
+    return pool.part(("prompts", encoding, limit), lambda: PromptCache(limit))  # type: ignore[no-any-return]
 
 
 def _schedulers(part: Part) -> Schedulers:

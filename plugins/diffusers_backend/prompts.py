@@ -12,16 +12,19 @@ import torch
 from diffusers.pipelines.wan.pipeline_wan import prompt_clean
 from torch.nn import functional
 
-TOKENS = 512  # what Wan was trained with; shorter prompts are padded to it
+from registry.families import PROMPT_TOKENS as TOKENS  # shorter prompts are padded to it
+from router import CutPrompt
+
 STRIDE = 32  # tokens that are read are a multiple of it: some kernels are chosen by shape
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """An encoded prompt, `(1, 512, text_dim)`, and how many tokens its text had before it was cut."""
+    """An encoded prompt, `(1, 512, text_dim)`, its number of tokens, and its cut, if any."""
 
     embeds: torch.Tensor
     tokens: int
+    cut: CutPrompt | None = None
 
     @property
     def size(self) -> int:
@@ -29,9 +32,7 @@ class Prompt:
 
     def warnings(self, name: str) -> tuple[str, ...]:
         """Return a sentence for the caller when text was lost; `name` says which prompt."""
-        if self.tokens <= TOKENS:
-            return ()
-        return (f"the {name} has {self.tokens} tokens; it was cut to the first {TOKENS}",)
+        return (self.cut.warning(name),) if self.cut else ()
 
 
 class PromptCache:
@@ -76,8 +77,10 @@ def encode(pipe: Any, text: str, device: str, short: bool) -> Prompt:
     With `short`, the encoder does not read the padding: no token of the text attends to it, and what comes out in its
     place is zeros in any case.
     """
-    count = len(pipe.tokenizer(prompt_clean(text)).input_ids)
+    cleaned = prompt_clean(text)
+    encoding = pipe.tokenizer(cleaned)[0]
+    count = len(encoding.ids)
     read = min(TOKENS, -(-count // STRIDE) * STRIDE) if short else TOKENS
     # without a device the pipeline looks for it in every module, which takes longer than to encode at toy size
     embeds, _ = pipe.encode_prompt(text, do_classifier_free_guidance=False, max_sequence_length=read, device=device)
-    return Prompt(functional.pad(embeds, (0, 0, 0, TOKENS - read)), count)
+    return Prompt(functional.pad(embeds, (0, 0, 0, TOKENS - read)), count, CutPrompt.of(cleaned, encoding, TOKENS))

@@ -29,6 +29,7 @@ from router.errors import (
     is_unwritable,
 )
 from router.system import System
+from router.tokens import merged
 from router.values import Artifact, Failure, Frames, Job, Lease, Phase, Status, Task
 
 MEDIA_TYPES = {".mp4": "video/mp4", ".png": "image/png"}
@@ -131,7 +132,7 @@ class Attempt:
                 num_frames=frames.num_frames,
                 frames_per_second=frames.frames_per_second,
             )
-            done = self._system.jobs.finish(lease, artifact, (*job.warnings, *frames.warnings))
+            done = self._system.jobs.finish(lease, artifact, merged(job.warnings, frames.warnings))
         finally:
             pixels.close()
             if done is None:

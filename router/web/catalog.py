@@ -78,7 +78,11 @@ class Catalog:
             "size_multiple": entry.size_multiple,
             "experts": entry.experts,
             "defaults": asdict(entry.defaults),
-            "limits": {**asdict(entry.limits), "body_bytes": self._system.settings.max_body_bytes},
+            "limits": {
+                **asdict(entry.limits),
+                "prompt_tokens": entry.prompt_tokens,
+                "body_bytes": self._system.settings.max_body_bytes,
+            },
         }
 
 

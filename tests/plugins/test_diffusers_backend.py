@@ -209,7 +209,7 @@ def test_text_beyond_512_tokens_is_said_to_be_cut(family: Path, pool: Any) -> No
     warned = [run(model, loaded, long).warnings for _ in range(2)]
 
     sentences = (
-        "the prompt has 602 tokens; it was cut to the first 512",
-        "the negative prompt has 514 tokens; it was cut to the first 512",
+        f'the prompt has 602 tokens; it is cut to the first 512, after "…{"x" * 40}"',
+        f'the negative prompt has 514 tokens; it is cut to the first 512, after "…{"y" * 40}"',
     )
     assert warned == [sentences, sentences]

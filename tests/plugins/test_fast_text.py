@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from driving import T2V, load, spec, task
+from driving import T2V, copy_of, load, make, spec, task
 
 from registry import Modality
 
@@ -40,3 +43,34 @@ def test_models_share_the_prompts_that_they_encode_alike(family: Any, pool: Any)
 
     assert quick.prompts is same.prompts
     assert quick.prompts is not other.prompts
+
+
+def swap_red_and_blue(tokenizer: Path) -> None:
+    path = tokenizer / "tokenizer.json"
+    content = json.loads(path.read_text())
+    words = content["model"]["vocab"]
+    words["Ġred"], words["Ġblue"] = words["Ġblue"], words["Ġred"]
+    path.write_text(json.dumps(content))
+
+
+def read_special_tokens(tokenizer: Path) -> None:
+    """Read "</s>" in a prompt as the token of that name."""
+    path = tokenizer / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"split_special_tokens": False}))
+
+
+@pytest.mark.parametrize("change", [swap_red_and_blue, read_special_tokens])
+def test_models_of_one_encoder_and_two_tokenizers_share_no_prompts(
+    family: Path, tmp_path: Path, pool: Any, change: Any
+) -> None:
+    folders = [copy_of(family / T2V, tmp_path / name) for name in ("first", "second")]
+    change(folders[1] / "tokenizer")
+    asked = task(prompt="a red ball </s> moves to the left", negative_prompt="", steps=2)
+
+    alone = [make(folder, Modality.T2V, asked, type(pool)()) for folder in folders]
+    beside = [make(folder, Modality.T2V, asked, pool) for folder in folders]
+
+    assert not np.array_equal(alone[0], alone[1])
+    assert [np.array_equal(*pair) for pair in zip(alone, beside, strict=True)] == [True, True]
+    encoders = {id(part) for part in pool.parts.values() if type(part).__name__ == "UMT5EncoderModel"}
+    assert len(encoders) == 1

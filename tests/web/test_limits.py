@@ -46,7 +46,7 @@ def test_every_limit_is_listed(settings: Settings) -> None:
 
     assert listed["limits"] == {"queued": 7, "key": None}
     assert text["limits"] == {
-        "pixels": 16384, "frames": 49, "steps": 60, "prompt": 99, "image_bytes": 1000, "image_pixels": 4096, "queued": 3, "body_bytes": 5000,
+        "pixels": 16384, "frames": 49, "steps": 60, "prompt": 99, "prompt_tokens": None, "image_bytes": 1000, "image_pixels": 4096, "queued": 3, "body_bytes": 5000,
     }  # fmt: skip
     assert client.get("/v1/models/text").get_json()["limits"] == text["limits"]
     assert client.get("/v1/models/both").get_json()["limits"]["queued"] is None

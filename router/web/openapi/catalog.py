@@ -37,6 +37,7 @@ class ModelLimits(Answer):
     frames = integer("frames")
     steps = integer("denoising steps")
     prompt = integer("characters")
+    prompt_tokens = integer("tokens of a prompt that are read; the rest is cut; null for all of them", none=True)
     image_bytes = integer("bytes of an input image")
     image_pixels = integer("pixels of an input image, by its header")
     body_bytes = integer("bytes of the request's body")

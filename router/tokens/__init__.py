@@ -1,0 +1,6 @@
+"""Count the tokens of prompts in the web half, by a separate process."""
+
+from router.tokens.counter import TokenCounter
+from router.tokens.cut import CutPrompt, merged
+
+__all__ = ["CutPrompt", "TokenCounter", "merged"]
