@@ -90,10 +90,14 @@ class Entry:
             devices=tuple(self.given.get("devices", ())),
             family=self.family.name if self.family else None,
             experts=basis.experts,
-            prompt_tokens=basis.prompt_tokens if self.source else None,
+            prompt_tokens=basis.prompt_tokens if self._is_wan() else None,
             aliases=tuple(self.given.get("aliases", ())),
             options=MappingProxyType(options),
         )
+
+    def _is_wan(self) -> bool:
+        """Say whether the model has weights of a layout that is known, not those of a stranger's backend."""
+        return self.source is not None and (self.family is not None or bool(self.backend and self.backend.index))
 
     def _broken(self, name: str, error: FolderError) -> BrokenModel:
         word = self.given.get("modality")

@@ -86,16 +86,19 @@ def require_keys(system: System) -> None:
 
 
 def _registries(settings: Settings, store: RevisionStore, backends: Collection[Backend], serving: bool) -> Registries:
-    if settings.model is not None:
-        registry = _single(settings.model, settings.backend, backends)
-    elif serving:
+    if serving and settings.model is None:
         registry = newest_good(store, settings.models.absolute(), backends)
     else:
-        registry = load(settings.models, backends)
+        registry = read(settings, backends)
     return Registries(store, backends, registry)
 
 
-def _single(model: str, backend: str, backends: Collection[Backend]) -> Registry:
-    """Make a registry of the one model that was named: naming it is leave to fetch it."""
-    remote = is_hub_id(model) and not Path(model).is_dir()
-    return load_one(model, backend, backends, download=remote)
+def read(settings: Settings, backends: Collection[Backend]) -> Registry:
+    """Return the registry of the models file, or of the one model that is named: naming it is leave to fetch it.
+
+    Raises `RegistryError` with everything that is wrong.
+    """
+    if settings.model is None:
+        return load(settings.models, backends)
+    remote = is_hub_id(settings.model) and not Path(settings.model).is_dir()
+    return load_one(settings.model, settings.backend, backends, download=remote)

@@ -16,7 +16,7 @@ _CLASSES = {"WanPipeline": Modality.T2V, "WanImageToVideoPipeline": Modality.I2V
 
 
 def infer(model_index: Config, transformer: Config | None = None, vae: Config | None = None) -> Family:
-    """Return the closest published family, with the modality and the size multiple that the configurations say.
+    """Return the closest published family, with the modality, width, experts and size multiple of the configurations.
 
     Close is: the same modality, then the DiT's width, then the number of experts; of several, the
     first (the 480P one for a 2.1 I2V, whose 720P twin has the same configuration). Raise `ValueError` for a
@@ -36,7 +36,10 @@ def infer(model_index: Config, transformer: Config | None = None, vae: Config | 
     defaults = _fitted(closest.defaults, multiple)
     if experts == 1:
         defaults = replace(defaults, guidance_scale_2=None)
-    return replace(closest, modality=modality, size_multiple=multiple, experts=experts, defaults=defaults)
+    width = inner_dim or closest.inner_dim
+    return replace(
+        closest, modality=modality, inner_dim=width, size_multiple=multiple, experts=experts, defaults=defaults
+    )
 
 
 def _modality(model_index: Config, transformer: Config) -> tuple[Modality, Modality]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from hub import Hub, use
+from layout import write_model
 
 from router.engine.device import hold
 from router.settings import Settings
@@ -26,6 +27,7 @@ models:
 routes:
   any: [text, image]
 """
+WHOLE = "diffusion_pytorch_model.safetensors"
 Run = Callable[..., tuple[int, str, str]]
 
 
@@ -67,6 +69,67 @@ def test_check_reports_every_problem_with_its_line(run: Run, tmp_path: Path) -> 
 
     assert status > 0
     assert [line.split(":")[1] for line in err.splitlines()] == ["2", "3", "4"]
+
+
+@pytest.fixture
+def broken(run: Run, tmp_path: Path) -> Run:
+    """The commands, with a model whose weights are a Git LFS pointer and another that its entry does not know."""
+    folder = write_model(tmp_path / "bad")
+    (folder / "vae" / WHOLE).write_bytes(b"version https://git-lfs.github.com/spec/v1")
+    write_model(tmp_path / "other")
+    added = "  bad: {backend: diffusers, source: ./bad}\n  other: {backend: diffusers, source: ./other, family: wan2.2-t2v-a14b}\n"
+    (tmp_path / "models.yaml").write_text(MODELS.replace("routes:", added + "routes:"))
+    return run
+
+
+POINTER = f"{WHOLE} of vae is a Git LFS pointer, not the file itself: 'git lfs pull' in its repository brings it"
+
+
+def test_check_says_what_is_wrong_with_a_folder_and_where_an_entry_differs(broken: Run, tmp_path: Path) -> None:
+    status, out, _ = broken("check")
+
+    file = tmp_path / "models.yaml"
+    assert status == 1
+    assert out.splitlines()[-3:] == [
+        f"{file}:7: models.bad.source: {tmp_path}/bad/vae/{WHOLE}: {POINTER}",
+        f"{file}:8: models.other.family: wan2.2-t2v-a14b has experts 2, the folder has 1; a width of 5120, the folder has "
+        "16: the folder counts",
+        f"{file}: 5 models, 1 routes, 2 problems",
+    ]
+
+
+def test_models_shows_what_is_broken_among_the_others(broken: Run) -> None:
+    status, out, _ = broken("models")
+    rows = {line.split()[0]: line for line in out.splitlines()}
+
+    assert status == 0
+    assert f"broken: {POINTER}" in rows["bad"]
+    assert "text-to-video" not in rows["bad"]
+    assert "broken" not in rows["other"]
+
+
+@pytest.mark.parametrize(
+    "command", [("export", "bad", "-o", "out"), ("generate", "a cat", "--model", "bad", "-o", "x.mp4")]
+)
+def test_a_command_with_a_broken_model_says_why(broken: Run, command: tuple[str, ...]) -> None:
+    status, _, err = broken(*command)
+
+    assert status == 1
+    assert POINTER in err
+
+
+def test_pull_of_a_broken_model_without_a_hub_has_nothing_to_fetch(broken: Run) -> None:
+    assert broken("pull", "bad")[1] == "bad: nothing to fetch, its weights are in bad\n"
+
+
+def test_one_model_of_a_broken_folder_is_not_served(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_model(tmp_path / "bad")
+    (folder / "transformer" / WHOLE).unlink()
+    monkeypatch.setenv("FRAMEGATE_MODEL", str(folder))
+    status, _, err = run("check")
+
+    assert status == 1
+    assert err.startswith(f"{folder}: transformer needs {WHOLE}, or shards and their index, got none")
 
 
 def test_check_holds_a_backend_against_its_contract(run: Run) -> None:

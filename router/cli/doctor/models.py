@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from registry import ModelSpec, RegistryError
-from registry.loader import load
 from router.cli.doctor.finding import Case, Finding, fail, ok, warn
 from router.cli.doctor.permissions import unchangeable
 from router.errors import BootError, ModelUnavailable
 from router.plugins import Plugins, find
+from router.system import read
 from router.weights import Weights
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
@@ -18,12 +18,9 @@ PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 def check(case: Case) -> Iterator[Finding]:
     settings = case.settings
-    if settings.model is not None:
-        yield ok("models", f"one model is served and no file: {settings.model}")
-        return
     try:
         backends = Plugins(find(settings.plugins)).backends
-        registry = load(settings.models, backends.values())
+        registry = read(settings, backends.values())
     except BootError:
         return  # the plugins' own check has said it
     except RegistryError as error:
@@ -31,7 +28,8 @@ def check(case: Case) -> Iterator[Finding]:
             yield fail("models", str(problem), "mend the file; 'framegate check' reads it again")
         return
     count = len(registry.models) + len(registry.broken)
-    yield ok("models", f"{settings.models}: {count} models, {len(registry.routes)} routes")
+    one = f"one model is served and no file: {settings.model}"
+    yield ok("models", one if settings.model else f"{settings.models}: {count} models, {len(registry.routes)} routes")
     for broken in registry.broken:
         advice = "mend the folder and run 'framegate reload'; until then requests get 503, and other models are served"
         yield fail("weights", f"{broken.name} is broken: {broken.problem.message}", advice)
