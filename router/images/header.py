@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from registry.models import IMAGE_BYTES, IMAGE_PIXELS
 from router.errors import InvalidRequest
-from router.images import formats
+from router.images import exif, formats
+from router.images.tags import ColourTags
 
 MAX_BYTES = IMAGE_BYTES
 MAX_PIXELS = IMAGE_PIXELS
@@ -52,6 +53,8 @@ class Header:
     height: int
     turn: Turn
     alpha: bool
+    exif: bytes
+    colour: ColourTags
 
 
 def inspect(data: bytes, *, param: str = "", max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS) -> ImageInfo:
@@ -77,8 +80,8 @@ def read_header(data: bytes, *, param: str = "", max_bytes: int = MAX_BYTES, max
         raise invalid(f"an image may have up to {max_pixels:,} pixels, got {stored.width} x {stored.height}", param)
     if stored.frames > 1:
         raise invalid(f"an image must be a single picture, got an animation of {stored.frames:,} frames", param)
-    turn = _TURNS[formats.orientation(stored.exif)]
-    return Header(media_type, stored.width, stored.height, turn, stored.alpha)
+    turn = _TURNS[exif.orientation(stored.exif)]
+    return Header(media_type, stored.width, stored.height, turn, stored.alpha, stored.exif, stored.colour)
 
 
 def broken(media_type: str, param: str, reason: str) -> InvalidRequest:

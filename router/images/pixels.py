@@ -5,35 +5,127 @@ OpenCV's own limit on pixels counts only if it is set before the import.
 
 from __future__ import annotations
 
+import io
 import math
 import os
+import struct
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from router.images.header import MAX_PIXELS, Turn, broken, read_header
+from router.images.colours import colours_of
+from router.images.conversion import Conversion, Samples
+from router.images.formats import bare_jpeg
+from router.images.header import MAX_PIXELS, Header, Turn, broken, read_header
+from router.images.tags import Channels, ColourTags
 from router.values import Pixels
 
 MAX_ASPECT = 4.0
-_BAND = 2**20
+_BAND = 2**17  # pixels whose light, in 32-bit floats, stays in a core's cache
 
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
 
 
+@dataclass(frozen=True)
+class Decoded:
+    """A picture in sRGB, and what its sender should know, each going on after "image 1" as in "is HDR (PQ): ..."."""
+
+    pixels: Pixels
+    notes: tuple[str, ...] = ()
+
+
 def decode(data: bytes, *, param: str = "") -> Pixels:
-    """Return the picture as RGB, uint8 of shape `(height, width, 3)`, in the size that `inspect` tells.
+    """Return the picture as sRGB, uint8 of shape `(height, width, 3)`, in the size that `inspect` tells.
 
     What is transparent becomes white, as on a page. Raise `InvalidRequest` (`invalid_image`) for what
     `inspect` refuses, and for truncated or broken pictures.
     """
+    return decode_with_notes(data, param=param).pixels
+
+
+def decode_with_notes(data: bytes, *, param: str = "") -> Decoded:
+    """Return what `decode` returns, with notes on colours that may not be those that its sender sees."""
+    header = read_header(data, param=param)
+    colours = colours_of(header.colour, header.exif)
+    stored = _stored(data, header, colours.conversion)
+    if stored is None or stored.shape[:2] != (header.height, header.width):
+        raise broken(header.media_type, param, "it cannot be decoded")
+    shown = _shown(stored, header, colours.conversion)
+    del stored  # up to 512 MB
+    return Decoded(_turned(shown, header.turn), colours.notes)
+
+
+def _stored(data: bytes, header: Header, conversion: Conversion | None) -> Samples | None:
+    """Return the samples as stored, None where they cannot be read.
+
+    Grey has two axes; BGR, BGRA and CMYK have their channels on the third. Where neither colours nor transparency
+    are to be converted they are RGB already.
+    """
     import cv2
 
-    header = read_header(data, param=param)
-    stored = _over_white(_imdecode(data, cv2.IMREAD_UNCHANGED)) if header.alpha else None
-    if stored is None:
-        stored = _imdecode(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
-    if stored is None or stored.shape != (header.height, header.width, 3):
-        raise broken(header.media_type, param, "it cannot be decoded")
-    return _turned(stored, header.turn)
+    if conversion is not None and header.colour.channels is Channels.CMYK:
+        return _cmyk(data)
+    if conversion is None and not header.alpha:
+        return _imdecode(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+    return _imdecode(data, cv2.IMREAD_UNCHANGED)
+
+
+def _cmyk(data: bytes) -> Pixels | None:
+    """Return a JPEG's CMYK, 255 for full ink, of which OpenCV makes RGB. Pillow reads it without its metadata."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(bare_jpeg(data)), formats=["JPEG"]) as picture:
+            return np.asarray(picture) if picture.mode == "CMYK" else None
+    except (OSError, SyntaxError, ValueError, struct.error):
+        return None
+
+
+def _shown(stored: Samples, header: Header, conversion: Conversion | None) -> Pixels:
+    """Return samples as sRGB on white.
+
+    In bands of rows, as the whole would take gigabytes at 64 megapixels. Colours are converted before they
+    are mixed with white, which is white in every space.
+    """
+    if conversion is None and not header.alpha:
+        return np.asarray(stored, np.uint8)
+    shown = np.empty((*stored.shape[:2], 3), np.uint8)
+    rows = max(1, _BAND // stored.shape[1])
+    for top in range(0, len(stored), rows):
+        shown[top : top + rows] = _band(stored[top : top + rows], header.colour, conversion)
+    return shown
+
+
+def _band(band: Samples, tags: ColourTags, conversion: Conversion | None) -> Pixels:
+    colours: Samples = band
+    alpha: Pixels | None = None
+    if band.ndim == 2 and tags.transparent_grey is not None:
+        alpha = np.where(band == tags.transparent_grey, 0, 255).astype(np.uint8)
+    elif band.ndim == 3 and tags.channels is not Channels.CMYK:
+        colours = band[..., 2::-1]
+        if tags.channels is Channels.GREY:
+            colours = band[..., 0]
+        if band.shape[2] == 4:
+            alpha = _eight_bits(band[..., 3])
+    if conversion is not None:
+        shown = conversion.to_srgb(colours)
+    else:
+        shown = _eight_bits(colours)
+        shown = np.repeat(shown[..., None], 3, -1) if shown.ndim == 2 else shown
+    if alpha is None:
+        return shown
+    weight = alpha[..., None].astype(np.uint16)
+    return np.asarray((shown * weight + 255 * (255 - weight) + 127) // 255, np.uint8)
+
+
+def _eight_bits(samples: NDArray[Any]) -> Pixels:
+    import cv2
+
+    if samples.dtype == np.uint8:
+        return samples.astype(np.uint8, copy=False)
+    return np.asarray(cv2.convertScaleAbs(samples, alpha=1 / 257), np.uint8).reshape(samples.shape)
 
 
 def fit(pixels: Pixels, width: int, height: int) -> Pixels:
@@ -74,7 +166,7 @@ def to_png(pixels: Pixels) -> bytes:
     return encoded.tobytes()
 
 
-def _imdecode(data: bytes, flags: int) -> Pixels | None:
+def _imdecode(data: bytes, flags: int) -> Samples | None:
     """Return what OpenCV makes of `data`, None where it makes nothing."""
     import cv2
 
@@ -82,26 +174,6 @@ def _imdecode(data: bytes, flags: int) -> Pixels | None:
         return cv2.imdecode(np.frombuffer(data, np.uint8), flags)  # type: ignore[return-value]
     except cv2.error:
         return None
-
-
-def _over_white(stored: Pixels | None) -> Pixels | None:
-    """Return BGRA of 8 or 16 bits as RGB on white; None for other pictures.
-
-    In bands of a megapixel, as the whole would take a gigabyte at 64 megapixels.
-    """
-    import cv2
-
-    if stored is None or stored.ndim != 3 or stored.shape[2] != 4:
-        return None
-    shown = np.empty((*stored.shape[:2], 3), np.uint8)
-    rows = max(1, _BAND // stored.shape[1])
-    for top in range(0, len(stored), rows):
-        band = stored[top : top + rows]
-        if band.dtype != np.uint8:
-            band = np.asarray(cv2.convertScaleAbs(band, alpha=1 / 257), np.uint8)
-        alpha = band[..., 3:].astype(np.uint16)
-        shown[top : top + rows] = (band[..., 2::-1] * alpha + 255 * (255 - alpha) + 127) // 255
-    return shown
 
 
 def _turned(pixels: Pixels, turn: Turn) -> Pixels:
