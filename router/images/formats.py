@@ -13,6 +13,7 @@ import zlib
 from dataclasses import dataclass, field
 
 from router.images.tags import Channels, ColourTags
+from router.images.turn import Turn
 
 PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8\xff"
@@ -30,14 +31,20 @@ _PNG_COLOURS = (b"cICP", b"iCCP", b"sRGB", b"cHRM", b"gAMA")
 
 @dataclass(frozen=True)
 class Stored:
-    """What a file says of its picture: pixels before the EXIF orientation, and how many frames it animates."""
+    """What a file says of its picture: pixels before it is turned, and how many frames it animates.
+
+    `turn` takes the place of the EXIF orientation; `corner` is the left and top of what is shown of the picture.
+    """
 
     width: int
     height: int
     exif: bytes = b""
     alpha: bool = False
     frames: int = 1
+    pictures: int = 1
     colour: ColourTags = field(default_factory=ColourTags)
+    turn: Turn | None = None
+    corner: tuple[int, int] = (0, 0)
 
 
 def read_png(data: bytes) -> Stored:
@@ -69,7 +76,7 @@ def read_png(data: bytes) -> Stored:
         transparent_grey=_transparent_grey(found[b"tRNS"], depth) if colour == 0 and b"tRNS" in found else None,
     )
     alpha = colour in (4, 6) or b"tRNS" in found
-    return Stored(width, height, found.get(b"eXIf", b""), alpha, frames, tags)
+    return Stored(width, height, found.get(b"eXIf", b""), alpha, frames, colour=tags)
 
 
 def _transparent_grey(body: bytes, depth: int) -> int | None:
@@ -151,7 +158,7 @@ def read_webp(data: bytes) -> Stored:
         width, height = (1 + low + (high << 16) for low, high in (sides[:2], sides[2:]))
         exif, profile, frames = _webp_parts(data)
         tags = ColourTags(profile=profile if flags & 0x20 else b"")  # read over without the flag, as libwebp does
-        return Stored(width, height, exif, bool(flags & 0x10), frames, tags)
+        return Stored(width, height, exif, bool(flags & 0x10), frames, colour=tags)
     if first == b"VP8L":
         (bits,) = struct.unpack_from("<I", data, 21)
         return Stored(1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF), alpha=bool(bits >> 28 & 1))

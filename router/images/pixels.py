@@ -5,10 +5,8 @@ OpenCV's own limit on pixels counts only if it is set before the import.
 
 from __future__ import annotations
 
-import io
 import math
 import os
-import struct
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +15,10 @@ from numpy.typing import NDArray
 
 from router.images.colours import colours_of
 from router.images.conversion import Conversion, Samples
-from router.images.formats import bare_jpeg
-from router.images.header import MAX_PIXELS, Header, Turn, broken, read_header
-from router.images.tags import Channels, ColourTags
+from router.images.decoders import is_rgb, read_samples
+from router.images.header import MAX_PIXELS, Header, broken, read_header
+from router.images.tags import Channels
+from router.images.turn import Turn
 from router.values import Pixels
 
 MAX_ASPECT = 4.0
@@ -49,38 +48,12 @@ def decode_with_notes(data: bytes, *, param: str = "") -> Decoded:
     """Return what `decode` returns, with notes on colours that may not be those that its sender sees."""
     header = read_header(data, param=param)
     colours = colours_of(header.colour, header.exif)
-    stored = _stored(data, header, colours.conversion)
+    stored = read_samples(data, header, colours.conversion is not None, param)
     if stored is None or stored.shape[:2] != (header.height, header.width):
         raise broken(header.media_type, param, "it cannot be decoded")
     shown = _shown(stored, header, colours.conversion)
     del stored  # up to 512 MB
     return Decoded(_turned(shown, header.turn), colours.notes)
-
-
-def _stored(data: bytes, header: Header, conversion: Conversion | None) -> Samples | None:
-    """Return the samples as stored, None where they cannot be read.
-
-    Grey has two axes; BGR, BGRA and CMYK have their channels on the third. Where neither colours nor transparency
-    are to be converted they are RGB already.
-    """
-    import cv2
-
-    if conversion is not None and header.colour.channels is Channels.CMYK:
-        return _cmyk(data)
-    if conversion is None and not header.alpha:
-        return _imdecode(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
-    return _imdecode(data, cv2.IMREAD_UNCHANGED)
-
-
-def _cmyk(data: bytes) -> Pixels | None:
-    """Return a JPEG's CMYK, 255 for full ink, of which OpenCV makes RGB. Pillow reads it without its metadata."""
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(bare_jpeg(data)), formats=["JPEG"]) as picture:
-            return np.asarray(picture) if picture.mode == "CMYK" else None
-    except (OSError, SyntaxError, ValueError, struct.error):
-        return None
 
 
 def _shown(stored: Samples, header: Header, conversion: Conversion | None) -> Pixels:
@@ -89,22 +62,23 @@ def _shown(stored: Samples, header: Header, conversion: Conversion | None) -> Pi
     In bands of rows, as the whole would take gigabytes at 64 megapixels. Colours are converted before they
     are mixed with white, which is white in every space.
     """
-    if conversion is None and not header.alpha:
+    if conversion is None and not header.alpha and stored.ndim == 3 and stored.dtype == np.uint8:
         return np.asarray(stored, np.uint8)
     shown = np.empty((*stored.shape[:2], 3), np.uint8)
     rows = max(1, _BAND // stored.shape[1])
     for top in range(0, len(stored), rows):
-        shown[top : top + rows] = _band(stored[top : top + rows], header.colour, conversion)
+        shown[top : top + rows] = _band(stored[top : top + rows], header, conversion)
     return shown
 
 
-def _band(band: Samples, tags: ColourTags, conversion: Conversion | None) -> Pixels:
+def _band(band: Samples, header: Header, conversion: Conversion | None) -> Pixels:
+    tags = header.colour
     colours: Samples = band
     alpha: Pixels | None = None
     if band.ndim == 2 and tags.transparent_grey is not None:
         alpha = np.where(band == tags.transparent_grey, 0, 255).astype(np.uint8)
     elif band.ndim == 3 and tags.channels is not Channels.CMYK:
-        colours = band[..., 2::-1]
+        colours = band[..., :3] if is_rgb(header.media_type) else band[..., 2::-1]
         if tags.channels is Channels.GREY:
             colours = band[..., 0]
         if band.shape[2] == 4:
@@ -164,16 +138,6 @@ def to_png(pixels: Pixels) -> bytes:
 
     _, encoded = cv2.imencode(".png", pixels[..., ::-1])
     return encoded.tobytes()
-
-
-def _imdecode(data: bytes, flags: int) -> Samples | None:
-    """Return what OpenCV makes of `data`, None where it makes nothing."""
-    import cv2
-
-    try:
-        return cv2.imdecode(np.frombuffer(data, np.uint8), flags)  # type: ignore[return-value]
-    except cv2.error:
-        return None
 
 
 def _turned(pixels: Pixels, turn: Turn) -> Pixels:
