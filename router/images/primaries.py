@@ -44,8 +44,6 @@ _D50 = np.array([0.9642, 1.0, 0.8249])  # the white of ICC's connection space
 
 def to_xyz(primaries: Primaries) -> Floats:
     """Return the 3x3 matrix from linear RGB to XYZ; raise `ValueError` for primaries that span no colours."""
-    if primaries.white[1] <= 0:
-        raise ValueError("its white has no brightness")
     columns = np.array([(x, y, 1 - x - y) for x, y in primaries[:3]]).T
     if abs(np.linalg.det(columns)) < 1e-4:
         raise ValueError("its primaries lie on a line")
@@ -74,4 +72,6 @@ def _from_xyz(white: Floats) -> Floats:
 
 def _white(primaries: Primaries) -> Floats:
     x, y = primaries.white
+    if y <= 0:
+        raise ValueError("its white has no brightness")
     return np.array([x / y, 1.0, (1 - x - y) / y])
