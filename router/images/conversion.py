@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from functools import cache, cached_property, lru_cache
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,21 +52,28 @@ class MatrixConversion:
 
         tables = self._deep if band.dtype == np.uint16 else self._shallow
         if band.ndim == 2 and not self.hdr:
-            return _encoded(np.repeat(tables[0][band][..., None], 3, -1))
-        linear = np.empty((*band.shape[:2], 3), np.float32)
-        for channel, table in enumerate(tables):
-            np.take(table, band if band.ndim == 2 else band[..., channel], out=linear[..., channel], mode="clip")
+            codes = np.take(_codes(), (tables[:, 0] * _FINE + 0.5).astype(np.uint16))
+            return np.repeat(np.take(codes, band, mode="clip")[..., None], 3, -1)
+        samples: NDArray[Any] = band if band.ndim == 3 else np.repeat(band[..., None], 3, -1)
+        if samples.dtype == np.uint8:
+            linear = np.asarray(cv2.LUT(np.ascontiguousarray(samples), tables[None]), np.float32)
+        else:
+            linear = np.empty(samples.shape, np.float32)
+            for channel in range(3):
+                np.take(tables[:, channel], samples[..., channel], out=linear[..., channel], mode="clip")
         if self.hdr:
             linear = self._compressed(linear)
-        return _encoded(np.asarray(cv2.transform(linear, self.matrix), np.float32))
+        linear = np.asarray(cv2.transform(linear, self.matrix), np.float32)
+        levels = cv2.addWeighted(linear, _FINE, linear, 0, 0, dtype=cv2.CV_16U)  # which rounds and clips
+        return np.take(_codes(), np.asarray(levels, np.uint16), mode="clip")
 
     @cached_property
-    def _shallow(self) -> list[NDArray[np.float32]]:
-        return [self._table(curve, 255) for curve in self.curves]
+    def _shallow(self) -> NDArray[np.float32]:
+        return np.stack([self._table(curve, 255) for curve in self.curves], -1)
 
     @cached_property
-    def _deep(self) -> list[NDArray[np.float32]]:
-        return [self._table(curve, _FINE) for curve in self.curves]
+    def _deep(self) -> NDArray[np.float32]:
+        return np.stack([self._table(curve, _FINE) for curve in self.curves], -1)
 
     def _table(self, curve: Curve, peak: int) -> NDArray[np.float32]:
         samples = np.arange(peak + 1) / peak
@@ -156,13 +163,6 @@ def changes(conversion: Conversion, channels: Channels) -> bool:
         cube = np.stack(np.meshgrid(levels, levels, levels), -1).reshape(1, -1, 3)
         sample = expected = np.concatenate([cube, np.repeat(ramp[None, :, None], 3, -1)], 1)
     return bool(np.abs(conversion.to_srgb(sample).astype(int) - expected).max() > 1)
-
-
-def _encoded(linear: NDArray[np.float32]) -> Pixels:
-    levels = np.clip(linear, 0, 1)
-    levels *= _FINE
-    levels += 0.5
-    return np.take(_codes(), levels.astype(np.uint16), mode="clip")
 
 
 @cache
