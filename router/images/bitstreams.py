@@ -1,4 +1,4 @@
-"""The sizes that HEVC and AV1 pictures claim in their own headers, which decoders allocate.
+"""The sizes in HEVC's and AV1's own headers, by which their decoders allocate.
 
 Each function raises `struct.error` for what ends too early and `ValueError`, saying what is wrong, for the rest.
 """
@@ -15,25 +15,37 @@ _MAX_LAYERS = 4  # of one AV1 still; HEVC's has one picture
 Size = tuple[int, int]
 
 
-def hevc_sizes(config: bytes, body: bytes) -> Iterator[Size]:
-    """Yield the width and height of every parameter set, in an `hvcC` box and in the picture's own units."""
+class Budget:
+    """A count of units that all bitstreams of a file may have together."""
+
+    def __init__(self, units: int = MAX_UNITS) -> None:
+        self._left = units
+
+    def spend(self) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise ValueError(f"it has more than {MAX_UNITS:,} units")
+
+
+def hevc_sizes(config: bytes, body: bytes, budget: Budget) -> Iterator[Size]:
+    """Yield width and height of every parameter set, in `hvcC` and in band."""
     arrays, start = struct.unpack_from("B", config, 22)[0], 23
     for _ in range(arrays):
         (count,) = struct.unpack_from(">xH", config, start)
         start += 3
         for _ in range(count):
+            budget.spend()
             (length,) = struct.unpack_from(">H", config, start)
             if _kind(config, start + 2) == _SPS:
                 yield _sps_size(config[start + 2 : start + 2 + length])
             start += 2 + length
-    yield from _in_band(body, (config[21] & 3) + 1)
+    yield from _in_band(body, (config[21] & 3) + 1, budget)
 
 
-def _in_band(body: bytes, prefix: int) -> Iterator[Size]:
+def _in_band(body: bytes, prefix: int, budget: Budget) -> Iterator[Size]:
     start, pictures = 0, 0
-    for _ in range(MAX_UNITS):
-        if start >= len(body):
-            return
+    while start < len(body):
+        budget.spend()
         length = int.from_bytes(body[start : start + prefix])
         start += prefix
         if length < 3 or start + length > len(body):
@@ -45,7 +57,6 @@ def _in_band(body: bytes, prefix: int) -> Iterator[Size]:
         if pictures > 1:
             raise ValueError("it has several pictures in one")
         start += length
-    raise ValueError(f"it has more than {MAX_UNITS:,} units")
 
 
 def _kind(data: bytes, start: int) -> int:
@@ -54,7 +65,7 @@ def _kind(data: bytes, start: int) -> int:
 
 
 def _sps_size(unit: bytes) -> Size:
-    """Return the coded width and height of a sequence parameter set, after ITU-T H.265, 7.3.2.2."""
+    """Return the coded width and height of a sequence parameter set (H.265, 7.3.2.2)."""
     bits = _Bits(unit[2:].replace(b"\0\0\3", b"\0\0"))
     bits.skip(4)
     layers = bits.read(3)
@@ -69,12 +80,11 @@ def _sps_size(unit: bytes) -> Size:
     return bits.exponential(), bits.exponential()
 
 
-def av1_sizes(body: bytes) -> Iterator[Size]:
+def av1_sizes(body: bytes, budget: Budget) -> Iterator[Size]:
     """Yield the largest width and height of every sequence header in an AV1 picture."""
     start, frames = 0, 0
-    for _ in range(MAX_UNITS):
-        if start >= len(body):
-            return
+    while start < len(body):
+        budget.spend()
         head, start = body[start], start + 1
         start += head >> 2 & 1
         length = len(body) - start
@@ -89,7 +99,6 @@ def av1_sizes(body: bytes) -> Iterator[Size]:
         if frames > _MAX_LAYERS:
             raise ValueError("it has several pictures in one")
         start += length
-    raise ValueError(f"it has more than {MAX_UNITS:,} units")
 
 
 def _leb128(data: bytes, start: int) -> tuple[int, int]:
@@ -104,7 +113,7 @@ def _leb128(data: bytes, start: int) -> tuple[int, int]:
 
 
 def _sequence_size(unit: bytes) -> Size:
-    """Return the largest width and height of a sequence header, after the AV1 specification, 5.5.1."""
+    """Return the largest width and height of a sequence header (AV1, 5.5.1)."""
     bits = _Bits(unit)
     bits.skip(4)
     if bits.read(1):  # reduced_still_picture_header

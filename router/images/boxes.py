@@ -1,4 +1,4 @@
-"""The boxes of HEIF files (ISO/IEC 14496-12 and 23008-12), read by hand: items, their properties, places and relations.
+"""The boxes of HEIF files, read by hand (ISO/IEC 14496-12 and 23008-12).
 
 Each function raises `struct.error` for what ends too early and `ValueError`, saying what is wrong, for the rest.
 """
@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 MAX_BOXES = 20_000
 MAX_ITEMS = 10_000
 MAX_EXTENTS = 20_000
+MAX_REFERENCES = 100_000
 
 
 @dataclass
 class Item:
-    """One item of a file: its kind, where its bytes are, and its properties in order."""
+    """An item of a file: its kind, extents, and properties in order."""
 
     kind: bytes = b""
     hidden: bool = False
@@ -31,7 +32,7 @@ class Item:
 
 @dataclass
 class Items:
-    """The items of a file by number, the primary one, and which items refer to which, as (kind, from, to)."""
+    """The items of a file by number, their references (kind, from, to) and groups."""
 
     primary: int
     items: dict[int, Item]
@@ -39,17 +40,19 @@ class Items:
     groups: list[tuple[bytes, tuple[int, ...]]]
     data: bytes
     file: bytes
+    copied: int = 0
 
     def body(self, item: Item) -> bytes:
-        """Return an item's bytes."""
+        """Return an item's bytes; all together may be twice the file, as items may share theirs."""
         source, parts = (self.data if item.in_data else self.file), []
         for start, length in item.extents:
             end = start + length if length else len(source)
             if start > end or end > len(source):
                 raise struct.error
+            self.copied += end - start
+            if self.copied > 2 * len(self.file):
+                raise ValueError("its items are longer than the file")
             parts.append(source[start:end])
-        if sum(map(len, parts)) > len(self.file):
-            raise ValueError("one of its items is longer than the file")
         return b"".join(parts)
 
     def targets(self, kind: bytes, source: int) -> tuple[int, ...]:
@@ -78,7 +81,7 @@ def boxes(data: bytes, start: int = 0, end: int | None = None) -> Iterator[tuple
 
 
 def box(data: bytes, kind: bytes, start: int = 0, end: int | None = None) -> bytes:
-    """Return the content of the first box of a type, empty where there is none."""
+    """Return the content of the first box of a type, empty without one."""
     return next((data[first:last] for name, first, last in boxes(data, start, end) if name == kind), b"")
 
 
@@ -159,17 +162,20 @@ def _properties(iprp: bytes, items: dict[int, Item]) -> None:
 def _references(iref: bytes) -> Iterator[tuple[bytes, int, tuple[int, ...]]]:
     if not iref:
         return
-    wide = 4 if iref[0] else 2
+    wide, total = 4 if iref[0] else 2, 0
     for kind, start, _ in boxes(iref, 4):
         cursor = _Cursor(iref, start)
         source, count = cursor.read(wide), cursor.read(2)
+        total += count
+        if total > MAX_REFERENCES:
+            raise ValueError(f"it has more than {MAX_REFERENCES:,} references")
         yield kind, source, tuple(cursor.read(wide) for _ in range(count))
 
 
 def _groups(grpl: bytes) -> Iterator[tuple[bytes, tuple[int, ...]]]:
     for kind, start, end in boxes(grpl):
         (count,) = struct.unpack_from(">I", grpl, start + 8)
-        if start + 12 + 4 * count > end:
+        if start + 12 + 4 * count > end or count > MAX_ITEMS:
             raise struct.error
         yield kind, struct.unpack_from(f">{count}I", grpl, start + 12)
 

@@ -1,4 +1,4 @@
-"""Which conversion brings a picture's colours to sRGB, by all that its file says of them."""
+"""The choice of a picture's conversion to sRGB, by its colour tags and EXIF."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _HDR = {transfer.PQ: "PQ", transfer.HLG: "HLG"}
 
 @dataclass(frozen=True)
 class Colours:
-    """A picture's conversion to sRGB, None where it needs none, and what its sender should know.
+    """A picture's conversion to sRGB, None for a picture in sRGB, and notes.
 
     A note goes on after "image 1", such as "is HDR (PQ): ...".
     """
@@ -33,7 +33,7 @@ class Colours:
 
 
 def colours_of(tags: ColourTags, exif: bytes = b"") -> Colours:
-    """Return how the colours are converted, after the first description that can be used.
+    """Return the conversion after the first usable colour description.
 
     Their order is that of PNG's third edition: cICP, a profile, sRGB, cHRM and gAMA; EXIF comes last.
     """
@@ -41,7 +41,7 @@ def colours_of(tags: ColourTags, exif: bytes = b"") -> Colours:
     for name, read in _READERS:
         try:
             found = read(tags)
-        except struct.error:
+        except (struct.error, IndexError):
             problems.append(f"{name} that cannot be used: it ends too early")
         except ValueError as error:
             problems.append(f"{name} that cannot be used: {error}")
@@ -62,7 +62,7 @@ def _with(problems: list[str], found: Colours, channels: Channels) -> Colours:
 
 
 def _by_cicp(tags: ColourTags) -> Colours | None:
-    """Return what a PNG's cICP chunk says: primaries, transfer, matrix (0 for RGB), full range."""
+    """Read a PNG's cICP chunk: primaries, transfer, matrix (0 for RGB), full range."""
     if (body := tags.png.get(b"cICP")) is None:
         return None
     numbers = struct.unpack_from("4B", body)
@@ -108,7 +108,7 @@ def _by_srgb(tags: ColourTags) -> Colours | None:
 
 
 def _by_gamma(tags: ColourTags) -> Colours | None:
-    """Return what the gAMA and cHRM chunks say; for what one of them leaves open, sRGB's."""
+    """Read a PNG's gAMA and cHRM chunks; sRGB stands for a missing one."""
     gamma, chromaticities = tags.png.get(b"gAMA"), tags.png.get(b"cHRM")
     if gamma is None and chromaticities is None:
         return None
@@ -150,7 +150,7 @@ def _by_exif(tags: ColourTags, exif: bytes) -> Colours:
 
 
 def _numbered(colour_primaries: int, characteristics: int, *, narrow: bool = False) -> Colours:
-    """Return the conversion for code points of ISO/IEC 23091-2; HDR is mapped, with a note."""
+    """Return the conversion for ISO/IEC 23091-2 code points, with a note for HDR."""
     if colour_primaries not in primaries.NUMBERED or characteristics not in transfer.NUMBERED:
         raise ValueError(f"it has primaries {colour_primaries} and transfer {characteristics}")
     space = primaries.NUMBERED[colour_primaries]
@@ -163,7 +163,7 @@ def _numbered(colour_primaries: int, characteristics: int, *, narrow: bool = Fal
 
 
 def _inflated(body: bytes) -> bytes:
-    """Return the profile in an iCCP chunk: after a name and a method, compressed."""
+    """Return the profile of an iCCP chunk, up to one byte over the limit."""
     start = body.find(b"\0", 0, 80) + 1
     if start < 1 or body[start : start + 1] != b"\0":
         raise struct.error

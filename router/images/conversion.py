@@ -30,7 +30,10 @@ class Conversion(Protocol):
     """A way from stored samples to sRGB."""
 
     def to_srgb(self, band: Samples) -> Pixels:
-        """Return sRGB of shape `(rows, width, 3)`; grey bands have two axes, others RGB or CMYK on the third."""
+        """Return sRGB of shape `(rows, width, 3)`.
+
+        Grey bands have two axes; others have RGB or CMYK on the third.
+        """
         ...
 
 
@@ -100,7 +103,7 @@ class MatrixConversion:
 
 @dataclass(frozen=True)
 class TableConversion:
-    """The conversion by an ICC profile's table, for which Pillow's LittleCMS takes 8 bits; perceptual intent."""
+    """The conversion by an ICC profile's table, in 8 bits, with perceptual intent."""
 
     profile: bytes
     channels: Channels
@@ -151,7 +154,7 @@ def _transform(key: _Key) -> ImageCmsTransform:
 
 
 def changes(conversion: Conversion, channels: Channels) -> bool:
-    """Say whether a conversion changes any of a few hundred colours by more than one level of 255."""
+    """Say whether a conversion changes any sample colour by more than one level."""
     ramp = np.arange(256, dtype=np.uint8)
     if channels is Channels.CMYK:
         return True
@@ -173,7 +176,7 @@ def _codes() -> Pixels:
 
 @cache
 def _bend() -> NDArray[np.float32]:
-    """Return by how much HDR light is multiplied, for 65,536 levels up to the peak.
+    """Return the factors that compress HDR light, for 65,536 levels of it.
 
     What is below the knee stays; the rest follows Reinhard's curve, which leads from there to 1 at the peak.
     """

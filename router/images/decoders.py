@@ -18,12 +18,12 @@ _FAILURES = (OSError, SyntaxError, ValueError, RuntimeError, EOFError, struct.er
 
 
 def is_rgb(media_type: str) -> bool:
-    """Say whether a type's colours are read as RGB; OpenCV reads the others as BGR."""
+    """Say whether a type is read as RGB; OpenCV reads BGR."""
     return media_type in (HEIC, AVIF)
 
 
 def read_samples(data: bytes, header: Header, converted: bool, param: str) -> Samples | None:
-    """Return the samples, None where they cannot be read; raise `InvalidRequest` where a package is missing.
+    """Return the samples, None for a broken picture; raise `InvalidRequest` without the needed package.
 
     Grey has two axes; RGB or BGR, with alpha or not, and CMYK have their channels on the third. Where neither colours
     nor transparency are to be converted OpenCV makes RGB.
@@ -42,7 +42,7 @@ def read_samples(data: bytes, header: Header, converted: bool, param: str) -> Sa
 
 
 def _imdecode(data: bytes, flags: int) -> Samples | None:
-    """Return what OpenCV makes of `data`, None where it makes nothing."""
+    """Return OpenCV's samples of `data`, None for a broken picture."""
     import cv2
 
     try:
@@ -75,7 +75,7 @@ def _avif(data: bytes, header: Header, param: str) -> Samples | None:
 
 
 def _heic(data: bytes, header: Header, param: str) -> Samples | None:
-    """Return a HEIC's samples, of 16 bits where it has more than 8, turned and cropped by libheif."""
+    """Return a HEIC's samples, 8 or 16 bits, turned and cropped by libheif."""
     try:
         import pillow_heif
     except ImportError:

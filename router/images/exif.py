@@ -1,4 +1,4 @@
-"""What an EXIF block says of a picture: its orientation, and its colour space where nothing else names one."""
+"""The orientation and the colour space in an EXIF block."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class ExifColour(Enum):
 
 
 def orientation(exif: bytes) -> int:
-    """Return the EXIF orientation, 1..8; 1 where there is none that can be read, as everywhere."""
+    """Return the EXIF orientation, 1..8; 1 without a readable one."""
     value = _first_directory(_tiff(exif)).get(_ORIENTATION, 1)
     return value if 1 <= value <= 8 else 1
 
 
 def colour_space(exif: bytes) -> ExifColour:
-    """Return the colour space; sRGB where the block names none.
+    """Return the colour space; sRGB for a block without one.
 
     Adobe RGB is ColorSpace 2, which some cameras write, or what DCF 2.0 asks for: uncalibrated, with the
     interoperability index R03.
@@ -43,7 +43,7 @@ def colour_space(exif: bytes) -> ExifColour:
 
 
 def _tiff(exif: bytes) -> tuple[str, bytes]:
-    """Return the byte order, empty for an unreadable block, and the bytes that offsets count from."""
+    """Return the byte order, empty for an unreadable block, and the TIFF bytes."""
     tiff = exif.removeprefix(b"Exif\0\0")
     return {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4], ""), tiff
 
@@ -54,7 +54,7 @@ def _first_directory(tiff: tuple[str, bytes]) -> dict[int, int]:
 
 
 def _directory(tiff: tuple[str, bytes], start: int) -> dict[int, int]:
-    """Return the numbers and four-byte texts of a directory by tag, as many as can be read."""
+    """Return the readable numbers and four-byte texts of a directory by tag."""
     order, data = tiff
     found: dict[int, int] = {}
     try:

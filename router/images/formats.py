@@ -31,7 +31,7 @@ _PNG_COLOURS = (b"cICP", b"iCCP", b"sRGB", b"cHRM", b"gAMA")
 
 @dataclass(frozen=True)
 class Stored:
-    """What a file says of its picture: pixels before it is turned, and how many frames it animates.
+    """A file's header: pixels before it is turned, frames, EXIF and colour tags.
 
     `turn` takes the place of the EXIF orientation; `corner` is the left and top of what is shown of the picture.
     """
@@ -80,7 +80,7 @@ def read_png(data: bytes) -> Stored:
 
 
 def _transparent_grey(body: bytes, depth: int) -> int | None:
-    """Return the grey that is transparent, at 8 bits where the picture has fewer, as it is decoded."""
+    """Return a tRNS chunk's grey, at 8 bits or 16 as decoded."""
     if len(body) < 2 or depth not in (1, 2, 4, 8, 16):
         return None
     grey = int.from_bytes(body[:2]) & ((1 << depth) - 1)
@@ -115,7 +115,7 @@ def read_jpeg(data: bytes) -> Stored:
 
 
 def _joined(pieces: list[bytes]) -> tuple[bytes, str]:
-    """Return the profile that the APP2 segments make, each after its number and their count, or what is wrong."""
+    """Return the profile of APP2 segments, each after number and count, or the problem."""
     if not pieces:
         return b"", ""
     ordered = sorted(pieces, key=lambda piece: piece[:1])
@@ -126,7 +126,7 @@ def _joined(pieces: list[bytes]) -> tuple[bytes, str]:
 
 
 def bare_jpeg(data: bytes) -> bytes:
-    """Return a JPEG that `read_jpeg` has read, without comments and application data other than Adobe's."""
+    """Return a JPEG of sound segments without its metadata; Adobe's marker stays."""
     kept, start = [data[:2]], 2
     while (start := data.find(b"\xff", start)) >= 0:
         marker = data[start + 1]
@@ -169,7 +169,7 @@ def read_webp(data: bytes) -> Stored:
 
 
 def _webp_parts(data: bytes) -> tuple[bytes, bytes, int]:
-    """Return the EXIF block and the profile, empty where there is none, and the count of frames, at least 1."""
+    """Return the EXIF block, the profile, and the count of frames, at least 1."""
     exif, profile, frames, start = b"", b"", 0, 12
     for _ in range(MAX_PARTS):
         if start + 8 > len(data):

@@ -1,4 +1,4 @@
-"""HEIC and AVIF headers: one still picture, and what its decoder would allocate, before anything is decoded."""
+"""HEIC and AVIF headers, and the sizes that their decoders would allocate."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HEIC, AVIF = "image/heic", "image/avif"
 _CODED = {b"hvc1": HEIC, b"av01": AVIF}
 _NO_PICTURES = {b"", b"Exif", b"mime", b"uri ", b"tmap"}
 _SLACK = 64  # pixels by which a coded picture is larger than what is shown of it, at the right and below
-_MAX_DECODED = IMAGE_PIXELS * 5 // 2  # of a picture's tiles and those of its transparency
+_MAX_DECODED = IMAGE_PIXELS * 3  # of a picture's tiles and those of its transparency, each with slack
 _UNSPECIFIED = 2
 
 
@@ -62,7 +62,7 @@ def read_heif(data: bytes) -> tuple[str, Stored]:
 
 
 def _samples(moov: bytes) -> int:
-    """Return the largest count of samples of any track, 0 where none can be read."""
+    """Return the largest count of samples of any track."""
     counts = [0]
     for kind, start, end in boxes(moov):
         if kind == b"trak":
@@ -73,7 +73,7 @@ def _samples(moov: bytes) -> int:
 
 
 def _others(items: Items) -> int:
-    """Return how many pictures there are beside the primary one, its parts, thumbnails, maps and alternatives."""
+    """Count the pictures beside the primary one, its parts, thumbnails, maps and alternatives."""
     parts = {source for kind, source, _ in items.references if kind in (b"thmb", b"auxl")}
     parts |= {number for kind, _, targets in items.references if kind == b"dimg" for number in targets}
     for kind, members in items.groups:  # the other eye's, or another version for other screens
@@ -84,8 +84,9 @@ def _others(items: Items) -> int:
 
 
 def _decoded(items: Items) -> Iterator[Item]:
-    """Yield the items that a decoder reads for the primary picture, each checked; raise where they are too large."""
+    """Yield the items that a decoder reads for the primary picture, after checking each."""
     waiting, seen, pixels = [items.primary], set[int](), 0
+    alphas, budget = _alphas(items), bitstreams.Budget()
     while waiting:
         number = waiting.pop(0)
         item = items.items.get(number)
@@ -97,16 +98,16 @@ def _decoded(items: Items) -> Iterator[Item]:
                 raise ValueError("it is a part of itself")
             waiting += _tiles(items, number, item)
         elif item.kind in _CODED:
-            pixels += width * height
+            pixels += (width + _SLACK) * (height + _SLACK)
             if number not in seen:
-                _check_coded(items, item, width, height)
+                _check_coded(items, item, budget)
         else:
             raise ValueError(f"it is coded as {item.kind.decode('latin-1')!r}, and must be as 'hvc1' or 'av01'")
         if pixels > _MAX_DECODED or width * height > IMAGE_PIXELS:
             raise ValueError(f"its parts have more than {IMAGE_PIXELS:,} pixels")
         if number not in seen:
             seen.add(number)
-            waiting += _alphas(items, number)
+            waiting += alphas.get(number, [])
             yield item
 
 
@@ -122,23 +123,25 @@ def _tiles(items: Items, number: int, grid: Item) -> tuple[int, ...]:
     return tiles
 
 
-def _alphas(items: Items, number: int) -> list[int]:
-    """Return the items with the transparency of one."""
-    found = []
+def _alphas(items: Items) -> dict[int, list[int]]:
+    """Return the items with the transparency of each item."""
+    found: dict[int, list[int]] = {}
     for kind, source, targets in items.references:
-        if kind == b"auxl" and number in targets and source in items.items:
+        if kind == b"auxl" and source in items.items:
             name = items.items[source].named(b"auxC") or b""
             if b"alpha" in name or b"auxid:1" in name:
-                found.append(source)
+                for target in targets:
+                    found.setdefault(target, []).append(source)
     return found
 
 
-def _check_coded(items: Items, item: Item, width: int, height: int) -> None:
+def _check_coded(items: Items, item: Item, budget: bitstreams.Budget) -> None:
+    width, height = _size(item)
     body = items.body(item)
     if item.kind == b"av01":
-        sizes = list(bitstreams.av1_sizes(body))
+        sizes = list(bitstreams.av1_sizes(body, budget))
     else:
-        sizes = list(bitstreams.hevc_sizes(item.named(b"hvcC") or b"", body))
+        sizes = list(bitstreams.hevc_sizes(item.named(b"hvcC") or b"", body, budget))
     if not sizes:
         raise struct.error
     for coded in sizes:
@@ -155,7 +158,7 @@ def _size(item: Item) -> tuple[int, int]:
 
 
 def _shown(item: Item, width: int, height: int) -> tuple[int, int, int, int, Turn]:
-    """Return the left, top, width and height of what is shown, and how it is turned."""
+    """Return left, top, width and height of the crop, and the turn."""
     left, top, turn = 0, 0, Turn()
     for kind, body in item.properties:
         if kind == b"clap":
@@ -170,7 +173,7 @@ def _shown(item: Item, width: int, height: int) -> tuple[int, int, int, int, Tur
 
 
 def _cropped(body: bytes, width: int, height: int) -> tuple[int, int, int, int]:
-    """Return the left, top, width and height of a clean aperture, whose offset is that of its centre."""
+    """Return left, top, width and height of a clean aperture."""
     numbers = struct.unpack_from(">IIIIiIiI", body)
     if 0 in numbers[1::2]:
         raise ValueError("its crop divides by zero")

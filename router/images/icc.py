@@ -1,4 +1,4 @@
-"""ICC profiles, read by hand as far as a matrix and curves go; of the others it makes ones safe for LittleCMS.
+"""ICC profiles: matrices and curves read by hand, tables checked for LittleCMS.
 
 LittleCMS allocates what a table claims, and reads all tags that it knows. Every function raises `struct.error` for
 what ends too early and `ValueError`, saying what is wrong, for the rest.
@@ -38,7 +38,7 @@ class Profile:
 
     @property
     def code_points(self) -> tuple[int, int] | None:
-        """Return the numbers of its primaries and transfer, which profiles of HDR have from version 4.4 on."""
+        """The ISO/IEC 23091-2 primaries and transfer, in HDR profiles since version 4.4."""
         body = self.tags.get(b"cicp", b"")
         return (body[8], body[9]) if len(body) >= 12 and body.startswith(b"cicp") else None
 
@@ -98,7 +98,7 @@ def grey(profile: Profile) -> Curve:
 
 
 def only_table(profile: Profile) -> bytes:
-    """Return a profile with the table that is used as its one, after checking what it claims."""
+    """Return a profile of one table, checked against its claims."""
     name = next(name for name in _TABLES if name in profile.tags)
     table = profile.tags[name]
     if len(table) > MAX_TABLE_BYTES:
@@ -132,7 +132,7 @@ def _check_table(table: bytes, channels: int) -> None:
 
 
 def _needed(table: bytes, inputs: int, outputs: int) -> int:
-    """Return the count of bytes that the grid and the curves of an `mAB ` table claim, from the table's start."""
+    """Return the size that an `mAB ` table's grid and curves claim."""
     curves, _, middle, grid, before = struct.unpack_from(">5I", table, 12)
     needed = 32
     if grid:

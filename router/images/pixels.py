@@ -29,7 +29,7 @@ os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
 
 @dataclass(frozen=True)
 class Decoded:
-    """A picture in sRGB, and what its sender should know, each going on after "image 1" as in "is HDR (PQ): ..."."""
+    """A picture in sRGB, and notes on its colours, such as "is HDR (PQ): ..."."""
 
     pixels: Pixels
     notes: tuple[str, ...] = ()
@@ -45,7 +45,7 @@ def decode(data: bytes, *, param: str = "") -> Pixels:
 
 
 def decode_with_notes(data: bytes, *, param: str = "") -> Decoded:
-    """Return what `decode` returns, with notes on colours that may not be those that its sender sees."""
+    """Decode like `decode`, with notes on colours that its sender may see otherwise."""
     header = read_header(data, param=param)
     colours = colours_of(header.colour, header.exif)
     stored = read_samples(data, header, colours.conversion is not None, param)

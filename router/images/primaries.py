@@ -43,7 +43,7 @@ _D50 = np.array([0.9642, 1.0, 0.8249])  # the white of ICC's connection space
 
 
 def to_xyz(primaries: Primaries) -> Floats:
-    """Return the 3x3 matrix from linear RGB to XYZ; raise `ValueError` for primaries that span no colours."""
+    """Return the 3x3 matrix from linear RGB to XYZ; raise `ValueError` for degenerate primaries."""
     columns = np.array([(x, y, 1 - x - y) for x, y in primaries[:3]]).T
     if abs(np.linalg.det(columns)) < 1e-4:
         raise ValueError("its primaries lie on a line")
@@ -57,7 +57,7 @@ def to_srgb(primaries: Primaries) -> Floats:
 
 
 def to_srgb_from_d50(colorants: Floats) -> Floats:
-    """Return the 3x3 matrix to linear sRGB for an ICC profile's colorants, its columns in XYZ under D50."""
+    """Return the 3x3 matrix to linear sRGB from colorants, columns in XYZ under D50."""
     return np.asarray(_from_xyz(_D50) @ colorants)
 
 

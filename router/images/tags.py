@@ -1,4 +1,4 @@
-"""What a file says of its colours, as the header readers find it."""
+"""Colour tags of a file, as its header reader finds them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import Enum
 
 
 class Channels(Enum):
-    """What the samples of a stored picture measure; the value is an ICC profile's word for it."""
+    """The channels of a stored picture, by an ICC profile's word for them."""
 
     GREY = b"GRAY"
     RGB = b"RGB "

@@ -36,7 +36,7 @@ def pq(encoded: Floats) -> Floats:
 
 
 def hlg(encoded: Floats) -> Floats:
-    """Return the scene's light of ARIB STD-B67, 1 at its peak; a display's is this times a power of its luminance."""
+    """Return the scene's light of ARIB STD-B67, 1 at its peak."""
     a, b, c = 0.17883277, 0.28466892, 0.55991073
     return np.where(encoded <= 0.5, encoded**2 / 3, (np.exp((encoded - c) / a) + b) / 12)
 

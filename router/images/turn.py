@@ -20,7 +20,7 @@ class Turn(NamedTuple):
         return turn
 
     def mirrored(self, *, columns: bool) -> Turn:
-        """Return this turn followed by an exchange of left and right, or of top and bottom."""
+        """Return this turn followed by a mirror of the columns, or of the rows."""
         return Turn(self.transpose, self.rows ^ (not columns), self.columns ^ columns)
 
 

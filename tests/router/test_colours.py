@@ -1,8 +1,9 @@
-"""Colours of input pictures: whatever space a file is in, a model is given sRGB, or the sender is told."""
+"""Colours of input pictures become sRGB, or their sender is told."""
 
 from __future__ import annotations
 
 import io
+import random
 import struct
 import subprocess
 import sys
@@ -87,7 +88,7 @@ def saved(colour: int | tuple[int, ...], kind: str, mode: str = "RGB", **options
 
 
 def shown(data: bytes) -> list[int]:
-    """Return the first pixel; the picture must be one that has nothing to be noted."""
+    """Return the first pixel of a picture without notes."""
     decoded = decode_with_notes(data)
     assert decoded.notes == ()
     return [int(value) for value in decoded.pixels[0, 0]]
@@ -573,3 +574,28 @@ def test_a_conversion_takes_memory_for_the_result_and_a_band() -> None:
         peaks.append(int(done.stdout))
 
     assert max(peaks) - peaks[0] < 48 + 100  # MiB: one more picture of 16 megapixels, and libraries
+
+
+def test_a_mutated_profile_is_used_or_noted() -> None:
+    dice = random.Random(20261128)
+    seeds = [
+        (2, P3),
+        (2, SRGB),
+        (2, profiles.matrix(profiles.ADOBE_RGB, profiles.sampled([0, 0.2, 1]))),
+        (0, profiles.grey(profiles.gamma(2.0), b"Lab ")),
+        *((2, table(CORNERS, form, b"RGB ")) for form in ("mft1", "mft2", "mAB")),
+    ]
+    noted = 0
+    for _ in range(1500):
+        colour, profile = dice.choice(seeds)
+        changed = bytearray(profile)
+        for _ in range(dice.choice([1, 2, 4])):
+            at = dice.randrange(dice.choice([140, 400, len(changed)])) % len(changed)
+            changed[at : at + dice.choice([0, 1, 4])] = dice.choice(
+                [dice.randbytes(2), b"", b"\xff\xff\xff\xff", bytes(4)]
+            )
+        decoded = decode_with_notes(png(colour, 8, [90] * (3 if colour else 1), iccp(bytes(changed))))
+        assert decoded.pixels.shape == (1, 1, 3)
+        noted += bool(decoded.notes)
+
+    assert 100 < noted < 1400
