@@ -20,16 +20,17 @@ from router.system import System
 from router.tokens import TokenCounter
 from router.values import Job, StoredInput, Task
 
-DECODERS = 2  # images decoded at a time: 64 megapixels take up to 700 MB
+DECODERS = 2  # images decoded at a time: 64 megapixels take up to 1.1 GB, of 16 bits with alpha
 
 
 @dataclass(frozen=True)
 class _Verified:
-    """An input image that decodes: its bytes as received and what they hold."""
+    """An input image that decodes: its bytes as received, what they hold, and notes on its colours."""
 
     picture: Picture
     data: bytes
     info: images.ImageInfo
+    notes: tuple[str, ...] = ()
 
 
 class Intake:
@@ -74,7 +75,7 @@ class Intake:
             model=model.name,
             task=task,
             form=request.form,
-            warnings=(*effective.warnings, *self._tokens.warnings(model, task)),
+            warnings=(*effective.warnings, *_noted(verified), *self._tokens.warnings(model, task)),
             request_id=request_id,
             created_at=time.time(),
             priority=model.priority + request.tier,
@@ -133,8 +134,8 @@ class Intake:
         data = self._bytes(picture, limits.image_bytes)
         info = images.inspect(data, param=picture.param, max_bytes=limits.image_bytes, max_pixels=limits.image_pixels)
         with self._decoders:
-            images.decode(data, param=picture.param)
-        return _Verified(picture, data, info)
+            notes = images.decode_with_notes(data, param=picture.param).notes
+        return _Verified(picture, data, info, notes)
 
     def _bytes(self, picture: Picture, limit: int) -> bytes:
         if picture.data is not None:
@@ -185,6 +186,11 @@ def _sized(model: ModelSpec, request: Request, effective: Effective, verified: l
     area = model.defaults.width * model.defaults.height
     size = images.size_for(first.width, first.height, area, multiple, model.limits.pixels)
     return resized(model, request, task, *size)
+
+
+def _noted(verified: list[_Verified]) -> tuple[str, ...]:
+    """Return the notes on all images as sentences."""
+    return tuple(f"image {n} {note}" for n, image in enumerate(verified, 1) for note in image.notes)
 
 
 def _stored(name: str, image: _Verified) -> StoredInput:

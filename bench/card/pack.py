@@ -31,8 +31,8 @@ PRESENT = frozenset((
 # werkzeug and zipp are there too, in versions that nobody has read; both are small
 PACKED = (
     "alembic", "apispec", "av", "blinker", "diffusers", "flask", "ftfy", "gunicorn", "httpcore2", "httpx2",
-    "importlib-metadata", "itsdangerous", "lazy-importer", "mako", "marshmallow", "sqlalchemy", "truststore",
-    "wcwidth", "werkzeug", "zipp",
+    "importlib-metadata", "itsdangerous", "lazy-importer", "mako", "marshmallow", "pillow-heif", "sqlalchemy",
+    "truststore", "wcwidth", "werkzeug", "zipp",
 )
 # fmt: on
 

@@ -3,7 +3,7 @@
 from router.images.data_url import parse_data_url
 from router.images.header import MAX_BYTES, MAX_PIXELS, ImageInfo, inspect
 from router.images.hosts import Hosts
-from router.images.pixels import decode, fit, size_for, to_png
+from router.images.pixels import decode, decode_with_notes, fit, size_for, to_png
 from router.images.remote import Fetcher, is_remote
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Hosts",
     "ImageInfo",
     "decode",
+    "decode_with_notes",
     "fit",
     "inspect",
     "is_remote",

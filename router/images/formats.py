@@ -2,14 +2,18 @@
 
 Pillow needs 6 seconds for a PNG of a million chunks and 7 for a JPEG of five million segments, allocates
 a WebP's canvas, and refuses pictures with long comments. Each reader here takes at most a tenth of a second,
-copies nothing but the EXIF block, and raises `struct.error` where the data ends too early and
-`ValueError`, saying what is wrong, for the rest.
+copies nothing but the EXIF block and what describes the colours, and raises `struct.error` where the data ends too
+early and `ValueError`, saying what is wrong, for the rest.
 """
 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+import zlib
+from dataclasses import dataclass, field
+
+from router.images.tags import Channels, ColourTags
+from router.images.turn import Turn
 
 PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8\xff"
@@ -21,17 +25,26 @@ MAX_SCANNED = 30 * 64_000_000  # scans times pixels
 MAX_SCANS = 500
 _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _BARE_MARKERS = frozenset({0x00, 0x01, *range(0xD0, 0xD9)})
+_ICC = b"ICC_PROFILE\0"
+_PNG_COLOURS = (b"cICP", b"iCCP", b"sRGB", b"cHRM", b"gAMA")
 
 
 @dataclass(frozen=True)
 class Stored:
-    """What a file says of its picture: pixels before the EXIF orientation, and how many frames it animates."""
+    """A file's header: pixels before it is turned, frames, EXIF and colour tags.
+
+    `turn` takes the place of the EXIF orientation; `corner` is the left and top of what is shown of the picture.
+    """
 
     width: int
     height: int
     exif: bytes = b""
     alpha: bool = False
     frames: int = 1
+    pictures: int = 1
+    colour: ColourTags = field(default_factory=ColourTags)
+    turn: Turn | None = None
+    corner: tuple[int, int] = (0, 0)
 
 
 def read_png(data: bytes) -> Stored:
@@ -45,20 +58,39 @@ def read_png(data: bytes) -> Stored:
             raise struct.error
         if kind in (b"IHDR", b"tRNS", b"acTL", b"eXIf"):
             found.setdefault(kind, data[start + 8 : end - 4])
+        elif kind in _PNG_COLOURS and not {kind, b"IDAT"} & found.keys():  # behind the pixels they mean nothing
+            whole = zlib.crc32(data[start + 4 : end - 4]) == int.from_bytes(data[end - 4 : end])
+            found[kind] = data[start + 8 : end - 4] if whole else b""
+        elif kind == b"IDAT":
+            found[kind] = b""
         if kind == b"IEND":
             break
         start = end
     else:
         raise ValueError(f"it has more than {MAX_PARTS:,} chunks")
-    width, height, _, colour = struct.unpack_from(">IIBB", found.get(b"IHDR", b""))
+    width, height, depth, colour = struct.unpack_from(">IIBB", found.get(b"IHDR", b""))
     frames, _ = struct.unpack_from(">II", found.get(b"acTL", b"\0\0\0\1\0\0\0\0"))
-    alpha = colour in (4, 6) or (colour in (2, 3) and b"tRNS" in found)
-    return Stored(width, height, found.get(b"eXIf", b""), alpha, frames)
+    tags = ColourTags(
+        channels=Channels.RGB if colour & 2 else Channels.GREY,
+        png={kind: found[kind] for kind in _PNG_COLOURS if kind in found},
+        transparent_grey=_transparent_grey(found[b"tRNS"], depth) if colour == 0 and b"tRNS" in found else None,
+    )
+    alpha = colour in (4, 6) or b"tRNS" in found
+    return Stored(width, height, found.get(b"eXIf", b""), alpha, frames, colour=tags)
+
+
+def _transparent_grey(body: bytes, depth: int) -> int | None:
+    """Return a tRNS chunk's grey, at 8 bits or 16 as decoded."""
+    if len(body) < 2 or depth not in (1, 2, 4, 8, 16):
+        return None
+    grey = int.from_bytes(body[:2]) & ((1 << depth) - 1)
+    return grey * 255 // ((1 << depth) - 1) if depth < 8 else grey
 
 
 def read_jpeg(data: bytes) -> Stored:
     """Walk the segments up to the first scan, and count the scans from there to the end of the picture."""
     width, height, exif, start = 0, 0, b"", 2
+    channels, pieces = Channels.RGB, list[bytes]()
     for _ in range(MAX_PARTS):
         start = data.find(b"\xff", start)
         if start < 0:
@@ -69,14 +101,45 @@ def read_jpeg(data: bytes) -> Stored:
             continue
         if marker in (0xD9, 0xDA):
             _bound_scans(data, start, width * height)
-            return Stored(width, height, exif)
+            return Stored(width, height, exif, colour=ColourTags(channels, *_joined(pieces)))
         (length,) = struct.unpack_from(">H", data, start + 2)
         if marker in _FRAME_HEADERS:
-            height, width = struct.unpack_from(">HH", data, start + 5)
+            height, width, count = struct.unpack_from(">HHB", data, start + 5)
+            channels = {1: Channels.GREY, 4: Channels.CMYK}.get(count, Channels.RGB)
         if marker == 0xE1 and not exif and data.startswith(b"Exif\0\0", start + 4):
             exif = data[start + 10 : start + 2 + length]
+        if marker == 0xE2 and data.startswith(_ICC, start + 4):
+            pieces.append(data[start + 4 + len(_ICC) : start + 2 + length])
         start += 2 + max(length, 2)
     raise ValueError(f"it has more than {MAX_PARTS:,} segments")
+
+
+def _joined(pieces: list[bytes]) -> tuple[bytes, str]:
+    """Return the profile of APP2 segments, each after number and count, or the problem."""
+    if not pieces:
+        return b"", ""
+    ordered = sorted(pieces, key=lambda piece: piece[:1])
+    numbers = [(*piece[:2],) for piece in ordered]
+    if numbers != [(number, len(pieces)) for number in range(1, len(pieces) + 1)]:
+        return b"", "its segments do not fit together"
+    return b"".join(piece[2:] for piece in ordered), ""
+
+
+def bare_jpeg(data: bytes) -> bytes:
+    """Return a JPEG of sound segments without its metadata; Adobe's marker stays."""
+    kept, start = [data[:2]], 2
+    while (start := data.find(b"\xff", start)) >= 0:
+        marker = data[start + 1]
+        if marker == 0xFF or marker in _BARE_MARKERS:
+            start += 1 if marker == 0xFF else 2
+            continue
+        if marker in (0xD9, 0xDA):
+            break
+        end = start + 2 + max(int.from_bytes(data[start + 2 : start + 4]), 2)
+        if marker == 0xEE or not (marker == 0xFE or 0xE0 <= marker <= 0xEF):
+            kept.append(data[start:end])
+        start = end
+    return b"".join([*kept, data[start:]])
 
 
 def _bound_scans(data: bytes, start: int, pixels: int) -> None:
@@ -93,8 +156,9 @@ def read_webp(data: bytes) -> Stored:
     if first == b"VP8X":
         flags, *sides = struct.unpack_from("<B3xHBHB", data, 20)
         width, height = (1 + low + (high << 16) for low, high in (sides[:2], sides[2:]))
-        exif, frames = _webp_parts(data)
-        return Stored(width, height, exif, bool(flags & 0x10), frames)
+        exif, profile, frames = _webp_parts(data)
+        tags = ColourTags(profile=profile if flags & 0x20 else b"")  # read over without the flag, as libwebp does
+        return Stored(width, height, exif, bool(flags & 0x10), frames, colour=tags)
     if first == b"VP8L":
         (bits,) = struct.unpack_from("<I", data, 21)
         return Stored(1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF), alpha=bool(bits >> 28 & 1))
@@ -104,31 +168,17 @@ def read_webp(data: bytes) -> Stored:
     raise ValueError(f"its first chunk is {first!r}")
 
 
-def _webp_parts(data: bytes) -> tuple[bytes, int]:
-    """Return the EXIF block, empty if there is none, and the number of frames, 1 for a still picture."""
-    exif, frames, start = b"", 0, 12
+def _webp_parts(data: bytes) -> tuple[bytes, bytes, int]:
+    """Return the EXIF block, the profile, and the count of frames, at least 1."""
+    exif, profile, frames, start = b"", b"", 0, 12
     for _ in range(MAX_PARTS):
         if start + 8 > len(data):
-            return exif, max(1, frames)
+            return exif, profile, max(1, frames)
         kind, length = struct.unpack_from("<4sI", data, start)
         if kind == b"EXIF":
             exif = exif or data[start + 8 : start + 8 + length]
+        if kind == b"ICCP":
+            profile = profile or data[start + 8 : start + 8 + length]
         frames += kind == b"ANMF"
         start += 8 + length + length % 2
     raise ValueError(f"it has more than {MAX_PARTS:,} chunks")
-
-
-def orientation(exif: bytes) -> int:
-    """Return the EXIF orientation, 1..8; 1 where there is none that can be read, as everywhere."""
-    tiff = exif.removeprefix(b"Exif\0\0")
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4], "")
-    try:
-        (start,) = struct.unpack_from(order + "I", tiff, 4)
-        (count,) = struct.unpack_from(order + "H", tiff, start)
-        for entry in range(start + 2, start + 2 + 12 * count, 12):
-            tag, _, _, value = struct.unpack_from(order + "HHIH", tiff, entry)
-            if tag == 0x0112:
-                return value if order and 1 <= value <= 8 else 1
-    except struct.error:
-        pass
-    return 1

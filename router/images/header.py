@@ -4,34 +4,18 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from registry.models import IMAGE_BYTES, IMAGE_PIXELS
 from router.errors import InvalidRequest
-from router.images import formats
+from router.images import exif, formats, heif
+from router.images.tags import ColourTags
+from router.images.turn import TURNS, Turn
 
 MAX_BYTES = IMAGE_BYTES
 MAX_PIXELS = IMAGE_PIXELS
 
 
-class Turn(NamedTuple):
-    """From the picture as stored to the picture as shown: transpose, then reverse rows, then reverse columns."""
-
-    transpose: bool = False
-    rows: bool = False
-    columns: bool = False
-
-
-_TURNS = {
-    1: Turn(),
-    2: Turn(columns=True),
-    3: Turn(rows=True, columns=True),
-    4: Turn(rows=True),
-    5: Turn(transpose=True),
-    6: Turn(transpose=True, columns=True),
-    7: Turn(transpose=True, rows=True, columns=True),
-    8: Turn(transpose=True, rows=True),
-}
+TYPES = "PNG, JPEG, WebP, HEIC or AVIF"
 
 
 @dataclass(frozen=True)
@@ -52,13 +36,16 @@ class Header:
     height: int
     turn: Turn
     alpha: bool
+    exif: bytes
+    colour: ColourTags
+    corner: tuple[int, int]
 
 
 def inspect(data: bytes, *, param: str = "", max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS) -> ImageInfo:
     """Tell what picture `data` is without decoding it; one that passes may still prove broken in `decode`.
 
-    Raise `InvalidRequest` (`invalid_image`) unless it is a PNG, JPEG or WebP of at most `max_bytes` and
-    `max_pixels`. An animation is refused: to drop all but one of its pictures would be silent.
+    Raise `InvalidRequest` (`invalid_image`) unless it is a PNG, JPEG, WebP, HEIC or AVIF of at most
+    `max_bytes` and `max_pixels`. An animation is refused: to drop all but one of its pictures would be silent.
     """
     header = read_header(data, param=param, max_bytes=max_bytes, max_pixels=max_pixels)
     if header.turn.transpose:
@@ -77,8 +64,18 @@ def read_header(data: bytes, *, param: str = "", max_bytes: int = MAX_BYTES, max
         raise invalid(f"an image may have up to {max_pixels:,} pixels, got {stored.width} x {stored.height}", param)
     if stored.frames > 1:
         raise invalid(f"an image must be a single picture, got an animation of {stored.frames:,} frames", param)
-    turn = _TURNS[formats.orientation(stored.exif)]
-    return Header(media_type, stored.width, stored.height, turn, stored.alpha)
+    if stored.pictures > 1:
+        raise invalid(f"an image must be a single picture, got a file of {stored.pictures:,}", param)
+    return Header(
+        media_type,
+        stored.width,
+        stored.height,
+        TURNS[exif.orientation(stored.exif)] if stored.turn is None else stored.turn,
+        stored.alpha,
+        stored.exif,
+        stored.colour,
+        stored.corner,
+    )
 
 
 def broken(media_type: str, param: str, reason: str) -> InvalidRequest:
@@ -91,16 +88,23 @@ def invalid(message: str, param: str) -> InvalidRequest:
 
 def _read(data: bytes, param: str) -> tuple[str, formats.Stored]:
     if data.startswith(formats.PNG):
-        media_type, reader = "image/png", formats.read_png
+        media_type = "image/png"
     elif data.startswith(formats.JPEG):
-        media_type, reader = "image/jpeg", formats.read_jpeg
+        media_type = "image/jpeg"
     elif data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-        media_type, reader = "image/webp", formats.read_webp
+        media_type = "image/webp"
+    elif heif.is_heif(data):
+        media_type = heif.AVIF if data[8:11] == b"avi" else heif.HEIC
     else:
-        raise invalid(f"an image must be a PNG, JPEG or WebP, got {len(data):,} bytes of something else", param)
+        raise invalid(f"an image must be a {TYPES}, got {len(data):,} bytes of something else", param)
     try:
-        return media_type, reader(data)
-    except struct.error:
+        if reader := _READERS.get(media_type):
+            return media_type, reader(data)
+        return heif.read_heif(data)
+    except (struct.error, IndexError):
         raise broken(media_type, param, "it ends too early") from None
     except ValueError as error:
         raise broken(media_type, param, str(error)) from None
+
+
+_READERS = {"image/png": formats.read_png, "image/jpeg": formats.read_jpeg, "image/webp": formats.read_webp}

@@ -7,33 +7,99 @@ from __future__ import annotations
 
 import math
 import os
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from router.images.header import MAX_PIXELS, Turn, broken, read_header
+from router.images.colours import colours_of
+from router.images.conversion import Conversion, Samples
+from router.images.decoders import is_rgb, read_samples
+from router.images.header import MAX_PIXELS, Header, broken, read_header
+from router.images.tags import Channels
+from router.images.turn import Turn
 from router.values import Pixels
 
 MAX_ASPECT = 4.0
-_BAND = 2**20
+_BAND = 2**17  # pixels whose light, in 32-bit floats, stays in a core's cache
 
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
 
 
+@dataclass(frozen=True)
+class Decoded:
+    """A picture in sRGB, and notes on its colours, such as "is HDR (PQ): ..."."""
+
+    pixels: Pixels
+    notes: tuple[str, ...] = ()
+
+
 def decode(data: bytes, *, param: str = "") -> Pixels:
-    """Return the picture as RGB, uint8 of shape `(height, width, 3)`, in the size that `inspect` tells.
+    """Return the picture as sRGB, uint8 of shape `(height, width, 3)`, in the size that `inspect` tells.
 
     What is transparent becomes white, as on a page. Raise `InvalidRequest` (`invalid_image`) for what
     `inspect` refuses, and for truncated or broken pictures.
     """
+    return decode_with_notes(data, param=param).pixels
+
+
+def decode_with_notes(data: bytes, *, param: str = "") -> Decoded:
+    """Decode like `decode`, with notes on colours that its sender may see otherwise."""
+    header = read_header(data, param=param)
+    colours = colours_of(header.colour, header.exif)
+    stored = read_samples(data, header, colours.conversion is not None, param)
+    if stored is None or stored.shape[:2] != (header.height, header.width):
+        raise broken(header.media_type, param, "it cannot be decoded")
+    shown = _shown(stored, header, colours.conversion)
+    del stored  # up to 512 MB
+    return Decoded(_turned(shown, header.turn), colours.notes)
+
+
+def _shown(stored: Samples, header: Header, conversion: Conversion | None) -> Pixels:
+    """Return samples as sRGB on white.
+
+    In bands of rows, as the whole would take gigabytes at 64 megapixels. Colours are converted before they
+    are mixed with white, which is white in every space.
+    """
+    if conversion is None and not header.alpha and stored.ndim == 3 and stored.dtype == np.uint8:
+        return np.asarray(stored, np.uint8)
+    shown = np.empty((*stored.shape[:2], 3), np.uint8)
+    rows = max(1, _BAND // stored.shape[1])
+    for top in range(0, len(stored), rows):
+        shown[top : top + rows] = _band(stored[top : top + rows], header, conversion)
+    return shown
+
+
+def _band(band: Samples, header: Header, conversion: Conversion | None) -> Pixels:
+    tags = header.colour
+    colours: Samples = band
+    alpha: Pixels | None = None
+    if band.ndim == 2 and tags.transparent_grey is not None:
+        alpha = np.where(band == tags.transparent_grey, 0, 255).astype(np.uint8)
+    elif band.ndim == 3 and tags.channels is not Channels.CMYK:
+        colours = band[..., :3] if is_rgb(header.media_type) else band[..., 2::-1]
+        if tags.channels is Channels.GREY:
+            colours = band[..., 0]
+        if band.shape[2] == 4:
+            alpha = _eight_bits(band[..., 3])
+    if conversion is not None:
+        shown = conversion.to_srgb(colours)
+    else:
+        shown = _eight_bits(colours)
+        shown = np.repeat(shown[..., None], 3, -1) if shown.ndim == 2 else shown
+    if alpha is None:
+        return shown
+    weight = alpha[..., None].astype(np.uint16)
+    return np.asarray((shown * weight + 255 * (255 - weight) + 127) // 255, np.uint8)
+
+
+def _eight_bits(samples: NDArray[Any]) -> Pixels:
     import cv2
 
-    header = read_header(data, param=param)
-    stored = _over_white(_imdecode(data, cv2.IMREAD_UNCHANGED)) if header.alpha else None
-    if stored is None:
-        stored = _imdecode(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
-    if stored is None or stored.shape != (header.height, header.width, 3):
-        raise broken(header.media_type, param, "it cannot be decoded")
-    return _turned(stored, header.turn)
+    if samples.dtype == np.uint8:
+        return samples.astype(np.uint8, copy=False)
+    return np.asarray(cv2.convertScaleAbs(samples, alpha=1 / 257), np.uint8).reshape(samples.shape)
 
 
 def fit(pixels: Pixels, width: int, height: int) -> Pixels:
@@ -72,36 +138,6 @@ def to_png(pixels: Pixels) -> bytes:
 
     _, encoded = cv2.imencode(".png", pixels[..., ::-1])
     return encoded.tobytes()
-
-
-def _imdecode(data: bytes, flags: int) -> Pixels | None:
-    """Return what OpenCV makes of `data`, None where it makes nothing."""
-    import cv2
-
-    try:
-        return cv2.imdecode(np.frombuffer(data, np.uint8), flags)  # type: ignore[return-value]
-    except cv2.error:
-        return None
-
-
-def _over_white(stored: Pixels | None) -> Pixels | None:
-    """Return BGRA of 8 or 16 bits as RGB on white; None for other pictures.
-
-    In bands of a megapixel, as the whole would take a gigabyte at 64 megapixels.
-    """
-    import cv2
-
-    if stored is None or stored.ndim != 3 or stored.shape[2] != 4:
-        return None
-    shown = np.empty((*stored.shape[:2], 3), np.uint8)
-    rows = max(1, _BAND // stored.shape[1])
-    for top in range(0, len(stored), rows):
-        band = stored[top : top + rows]
-        if band.dtype != np.uint8:
-            band = np.asarray(cv2.convertScaleAbs(band, alpha=1 / 257), np.uint8)
-        alpha = band[..., 3:].astype(np.uint16)
-        shown[top : top + rows] = (band[..., 2::-1] * alpha + 255 * (255 - alpha) + 127) // 255
-    return shown
 
 
 def _turned(pixels: Pixels, turn: Turn) -> Pixels:

@@ -31,7 +31,7 @@ MAX_REDIRECTS = 3
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 HEADERS = (
     ("User-Agent", "framegate"),
-    ("Accept", "image/png, image/jpeg, image/webp, */*;q=0.1"),
+    ("Accept", "image/png, image/jpeg, image/webp, image/avif;q=0.9, image/heic;q=0.9, */*;q=0.1"),
     ("Accept-Encoding", "identity"),
     ("Connection", "close"),
 )

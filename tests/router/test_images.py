@@ -14,13 +14,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from router.errors import InvalidRequest
 from router.images import MAX_BYTES, ImageInfo, decode, fit, inspect, size_for, to_png
 
 ROOT = Path(__file__).parents[2]
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -155,7 +156,7 @@ def test_transparency_of_16_bits_palettes_and_grey_becomes_white() -> None:
     [b"", b"x", b"GIF89a" + bytes(100), b"BM" + bytes(100), b"<svg/>", b"RIFF\0\0\0\0WAVE", SIGNATURE[:7]],
 )
 def test_another_format_is_refused_whatever_it_claims_to_be(data: bytes) -> None:
-    assert "must be a PNG, JPEG or WebP" in refusal(data)
+    assert "must be a PNG, JPEG, WebP, HEIC or AVIF" in refusal(data)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
@@ -281,6 +282,8 @@ def test_a_mutated_picture_is_fine_or_refused() -> None:
         encoded(scene(), "WEBP", exif=exif(6)),
         encoded(clear, "WEBP", lossless=True),
         encoded(scene(), "WEBP", save_all=True, append_images=[scene().rotate(90)]),
+        encoded(clear, "AVIF"),
+        *(encoded(scene(), kind, icc_profile=SRGB) for kind in ("PNG", "JPEG", "WEBP", "AVIF")),
     ]
     codes: list[str] = []
     for _ in range(2000):

@@ -13,7 +13,7 @@ def _ref(name: str) -> dict[str, str]:
 
 COMPONENTS: dict[str, dict[str, Any]] = {
     "ImageUrl": {
-        "description": "an http(s) or `data:` URL of a PNG, JPEG or WebP, as text or as an object with `url`",
+        "description": "an http(s) or `data:` URL of a PNG, JPEG, WebP, HEIC or AVIF: text, or an object with `url`",
         "anyOf": [
             {"type": "string"},
             {"type": "object", "properties": {"url": {"type": "string"}}, "required": ["url"]},
