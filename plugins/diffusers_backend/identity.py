@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from plugins.diffusers_backend.checkpoint import Part
+from registry.folders import Weights
 
 # who saved the files, and in which format they are read by default: the part is the same
 IRRELEVANT = ("_name_or_path", "_diffusers_version", "transformers_version", "torch_dtype", "dtype")
@@ -19,14 +20,14 @@ def of_part(part: Part, digest: Callable[[Path], str]) -> Hashable:
         files = (path for path in part.folder.iterdir() if path.is_file())
         return tuple(sorted((path.name, digest(path)) for path in files))
     digests = {path: digest(path) for path in part.weights.files}
-    return (_content(part.config), *sorted(digests.values()), *_chosen(part.weights.tensors, digests))
+    return (_content(part.config), *sorted(digests.values()), *_chosen(part.weights, digests))
 
 
-def _chosen(tensors: Mapping[str, Any], digests: Mapping[Path, str]) -> tuple[tuple[str, str], ...]:
+def _chosen(weights: Weights, digests: Mapping[Path, str]) -> tuple[tuple[str, str], ...]:
     """Return from which shard each tensor comes: one may be in several, and others may be left out."""
     if len(digests) == 1:
         return ()
-    return tuple(sorted((name, digests[tensor.file]) for name, tensor in tensors.items()))
+    return tuple(sorted((name, digests[tensor.file]) for name, tensor in weights.read().items()))
 
 
 def _content(config: Mapping[str, Any]) -> str:

@@ -49,7 +49,7 @@ def stored_in(weights: Weights) -> dict[str, Stored]:
     """Return the tensors of a part's weights as torch knows them, by their names."""
     return {
         name: Stored(tensor.file, DTYPES[tensor.dtype], tensor.shape, tensor.offset, tensor.length)
-        for name, tensor in weights.tensors.items()
+        for name, tensor in weights.read().items()
     }
 
 

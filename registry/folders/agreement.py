@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from registry.folders.errors import FolderError
@@ -13,23 +14,23 @@ MASKS = 4  # channels that say which frames are given, beside a given image's la
 
 
 def require_agreement(folder: ModelFolder) -> None:
-    """Raise `FolderError` where a transformer has other layers or widths than its configuration, or its neighbours.
+    """Raise `FolderError` where a transformer has another width than its neighbours.
 
     Diffusers fails at the first step of such a model, or later.
     """
     for name in ("transformer", "transformer_2"):
         if (part := folder.parts.get(name)) is not None:
-            _require_layers(part)
             _require_channels(part, folder)
             _require(part, "text_dim", folder.parts["text_encoder"], "d_model")
     _require_clip(folder)
 
 
-def _require_layers(part: Part) -> None:
-    wanted = _whole(part, "num_layers")
-    if wanted is None or part.weights is None:
+def require_blocks(part: Part, tensors: Iterable[str]) -> None:
+    """Raise `FolderError` where a transformer's weights are of more or fewer blocks than its configuration has."""
+    wanted = _whole(part, "num_layers") if part.name.startswith("transformer") else None
+    if wanted is None:
         return
-    found = {int(match[1]) for name in part.weights.tensors if (match := BLOCK.match(name))}
+    found = {int(match[1]) for name in tensors if (match := BLOCK.match(name))}
     if len(found) != wanted or (found and max(found) != wanted - 1):
         said = f"{part.name} has weights of {len(found)} blocks, its config.json needs {wanted}"
         raise FolderError(said, part.folder / "config.json")

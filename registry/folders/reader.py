@@ -11,7 +11,7 @@ from threading import Lock
 from typing import Any
 
 from registry.folders import elsewhere
-from registry.folders.agreement import require_agreement
+from registry.folders.agreement import require_agreement, require_blocks
 from registry.folders.errors import FolderError
 from registry.folders.files import beginning, names, read_json
 from registry.folders.model import (
@@ -54,7 +54,7 @@ def read(path: Path) -> ModelFolder:
 
 def weights_in(folder: Path, part: str, library: str = "diffusers") -> Weights:
     """Return the weights in one part's folder; raise `FolderError` as `read` does."""
-    return find(folder, part, STEMS[library], names(folder, part))
+    return find(folder, part, STEMS[library], names(folder, part))[0]
 
 
 def missing(path: Path) -> str | None:
@@ -178,7 +178,10 @@ def _part(path: Path, name: str, entry: object) -> Part | None:
     if name in WEIGHTLESS:
         return Part(name, folder, library, class_name, settings, None)
     _require_plain(folder, name, settings)
-    return Part(name, folder, library, class_name, settings, find(folder, name, STEMS[library], found))
+    weights, tensors = find(folder, name, STEMS[library], found)
+    part = Part(name, folder, library, class_name, settings, weights)
+    require_blocks(part, tensors)
+    return part
 
 
 def _require_vocabulary(folder: Path, found: frozenset[str]) -> None:

@@ -6,6 +6,10 @@ The format: https://github.com/huggingface/safetensors#format
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from itertools import chain
+from math import prod
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +19,7 @@ from registry.folders.files import beginning
 MAX_HEADER_BYTES = 32 * 2**20  # those of 14B models have 0.2 MB
 USUAL_BYTES = 256 * 2**10  # hold most headers, so that a file is read once
 LENGTH_BYTES = 8
+SPAN = attrgetter("offset", "length")
 ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "BOOL": 1}
 QUANTISED = {"I8": "int8", "U8": "8 or 4 bits (uint8)", "F8_E4M3": "fp8", "F8_E5M2": "fp8"}
 
@@ -48,6 +53,7 @@ def read_header(path: Path, part: str) -> dict[str, Tensor]:
     try:
         header = json.loads(head[LENGTH_BYTES:begin])
         header.pop("__metadata__", None)
+        _require_numbers(header.values())
         tensors = {name: _tensor(path, what, name, entry, begin) for name, entry in header.items()}
     except (ValueError, RecursionError, AttributeError, TypeError, KeyError) as error:
         raise FolderError(f"{what} must be a safetensors file, it has a broken header", path) from error
@@ -55,18 +61,19 @@ def read_header(path: Path, part: str) -> dict[str, Tensor]:
     return tensors
 
 
+def _require_numbers(entries: Iterable[dict[str, Any]]) -> None:
+    """Raise unless every side and offset is a whole number from 0; all at once, as there may be thousands."""
+    numbers = list(chain.from_iterable(chain.from_iterable((each["shape"], each["data_offsets"]) for each in entries)))
+    if set(map(type, numbers)) - {int} or min(numbers, default=0) < 0:
+        raise ValueError
+
+
 def _tensor(path: Path, what: str, name: str, entry: dict[str, Any], begin: int) -> Tensor:
     """Return one tensor of a header; raise what a header that is no such thing raises."""
     dtype, shape, (start, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
-    count = 1
-    for side in shape:
-        if type(side) is not int or side < 0:
-            raise ValueError(name)
-        count *= side
-    item = ITEM_BYTES.get(dtype)
-    if item is None:
+    if dtype not in ITEM_BYTES:
         raise _unreadable(path, what, name, str(dtype))
-    if type(start) is not int or type(end) is not int or start < 0 or end - start != item * count:
+    if end - start != ITEM_BYTES[dtype] * prod(shape):
         raise ValueError(name)
     return Tensor(path, dtype, tuple(shape), begin + start, end - start)
 
@@ -83,7 +90,7 @@ def _unreadable(path: Path, what: str, name: str, dtype: str) -> FolderError:
 def _require_contiguous(path: Path, what: str, tensors: dict[str, Tensor], begin: int, size: int) -> None:
     """Raise where tensors overlap, leave gaps, or end elsewhere than the file."""
     position = begin
-    for offset, length in sorted((tensor.offset, tensor.length) for tensor in tensors.values()):
+    for offset, length in sorted(map(SPAN, tensors.values())):
         if offset != position:
             how = "overlap" if offset < position else "leave gaps"
             raise FolderError(f"{what} must be a safetensors file, its tensors {how}", path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,22 +20,30 @@ SHOWN = 3  # names in a message
 
 @dataclass(frozen=True)
 class Weights:
-    """A part's weights: the files that are read, in order, and each tensor by its name."""
+    """A part's weights: the files that are read, in order, and the index that says what is in which.
 
+    Their tensors are read anew each time: those of many models would take much memory in processes that need none.
+    """
+
+    part: str
     files: tuple[Path, ...]
-    tensors: Mapping[str, Tensor]
+    index: Path | None = None
+
+    def read(self) -> dict[str, Tensor]:
+        """Return each tensor by its name; raise `FolderError` for files that are not whole (any more)."""
+        return read_header(self.files[0], self.part) if self.index is None else _shards(self.index, self.part)[1]
 
 
-def find(folder: Path, part: str, stem: str, names: Collection[str]) -> Weights:
-    """Return the weights among the `names` in `folder`; what has another name is not read.
+def find(folder: Path, part: str, stem: str, names: Collection[str]) -> tuple[Weights, dict[str, Tensor]]:
+    """Return the weights among the `names` in `folder`, and their tensors; what has another name is not read.
 
     An index of shards comes first, then the whole file, then the only variant (`STEM.fp16.safetensors`). Raises
     `FolderError` where there are none, where several variants could be meant, and for files that are not whole.
     """
     if (index := f"{stem}{SUFFIX}.index.json") in names:
-        return _sharded(folder, part, index)
+        return _sharded(folder / index, part)
     if (whole := f"{stem}{SUFFIX}") in names:
-        return _whole(folder, part, whole)
+        return _whole(folder / whole, part)
     variants = _variants(stem, names)
     if len(variants) > 1 and not _same([folder / name for name in variants.values()]):
         raise FolderError(
@@ -43,7 +51,7 @@ def find(folder: Path, part: str, stem: str, names: Collection[str]) -> Weights:
             folder,
         )
     for name in variants.values():
-        return _sharded(folder, part, name) if name.endswith(".json") else _whole(folder, part, name)
+        return _sharded(folder / name, part) if name.endswith(".json") else _whole(folder / name, part)
     raise _none(folder, part, whole, names)
 
 
@@ -67,27 +75,32 @@ def _same(paths: Iterable[Path]) -> bool:
         return False
 
 
-def _whole(folder: Path, part: str, name: str) -> Weights:
-    return Weights((folder / name,), read_header(folder / name, part))
+def _whole(path: Path, part: str) -> tuple[Weights, dict[str, Tensor]]:
+    return Weights(part, (path,)), read_header(path, part)
 
 
-def _sharded(folder: Path, part: str, index: str) -> Weights:
-    """Return the tensors of the shards that an index names, each from the shard that it says."""
-    listed = read_json(folder / index, f"{index} of {part}").get("weight_map")
+def _sharded(index: Path, part: str) -> tuple[Weights, dict[str, Tensor]]:
+    files, tensors = _shards(index, part)
+    return Weights(part, files, index), tensors
+
+
+def _shards(index: Path, part: str) -> tuple[tuple[Path, ...], dict[str, Tensor]]:
+    """Return the shards that an index names, and each tensor from the shard that it says."""
+    listed = read_json(index, f"{index.name} of {part}").get("weight_map")
     if not isinstance(listed, dict) or not listed:
-        raise FolderError(f"{index} of {part} must have a weight_map of tensors to files", folder / index)
+        raise FolderError(f"{index.name} of {part} must have a weight_map of tensors to files", index)
     for shard in listed.values():
         if not isinstance(shard, str) or not NAME.fullmatch(shard):
-            said = f"{index} of {part} must name {SUFFIX} files beside it, got {str(shard)[:100]!r}"
-            raise FolderError(said, folder / index)
-    shards = {shard: read_header(folder / shard, part) for shard in sorted(set(listed.values()))}
+            said = f"{index.name} of {part} must name {SUFFIX} files beside it, got {str(shard)[:100]!r}"
+            raise FolderError(said, index)
+    shards = {shard: read_header(index.with_name(shard), part) for shard in sorted(set(listed.values()))}
     tensors = {}
     for name, shard in listed.items():
         if name not in shards[shard]:
-            said = f"{shard} of {part} lacks the tensor {name[:100]!r}, for which {index} names it"
-            raise FolderError(said, folder / shard)
+            said = f"{shard} of {part} lacks the tensor {name[:100]!r}, for which {index.name} names it"
+            raise FolderError(said, index.with_name(shard))
         tensors[name] = shards[shard][name]
-    return Weights(tuple(folder / shard for shard in shards), tensors)
+    return tuple(index.with_name(shard) for shard in shards), tensors
 
 
 def _none(folder: Path, part: str, whole: str, names: Collection[str]) -> FolderError:

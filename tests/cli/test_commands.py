@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 from hub import Hub, use
-from layout import write_model
 
+from bench.layout import write_model
 from router.engine.device import hold
 from router.settings import Settings
 from router.system import assemble

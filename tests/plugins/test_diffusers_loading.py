@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 from driving import I2V, T2V, TI2V, Reports, copy_of, edit_index, load, make, picture, run, spec, task, video
-from layout import write_model
 
+from bench.layout import write_model
 from nano.measure import psnr
 from plugins import diffusers_backend as backend
 from registry import Modality

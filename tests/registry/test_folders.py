@@ -13,8 +13,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from layout import A14B, CLIP_I2V, FLF2V, I2V, T2V, TI2V, TRUE_SIZE, Kind, write_model, write_safetensors, write_weights
 
+from bench.layout import (
+    A14B,
+    CLIP_I2V,
+    FLF2V,
+    I2V,
+    T2V,
+    TI2V,
+    TRUE_SIZE,
+    Kind,
+    write_model,
+    write_safetensors,
+    write_weights,
+)
 from registry import Modality, folders
 from registry.folders import FolderError
 
@@ -169,7 +181,7 @@ def test_without_weights_it_says_what_is_there_instead(folder: Path, name: str, 
 def tensors(folder: Path, part: str) -> dict[str, folders.Tensor]:
     weights = folders.read(folder).parts[part].weights
     assert weights is not None
-    return dict(weights.tensors)
+    return weights.read()
 
 
 def test_each_tensor_says_where_it_lies(folder: Path) -> None:

@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from layout import A14B, FLF2V, I2V, TI2V, Kind, cache_snapshot, write_model
 
+from bench.layout import A14B, FLF2V, I2V, TI2V, Kind, write_model
 from registry import FlowShift, Limits, Modality, ModelSpec, Registry, RegistryError, Size
 from registry.errors import Problem
 from registry.loader import BackendInfo, load, load_one
@@ -658,3 +658,16 @@ def test_an_entry_that_agrees_with_its_folder_has_no_note(read: Read, tmp_path: 
     registry = read("models: {a: {source: ./mine, backend: diffusers, family: wan2.2-t2v-a14b, modality: t2v}}")
 
     assert registry.notes == ()
+
+
+def cache_snapshot(home: Path, repo: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put a model folder into a hub cache of its own, as what was fetched of `repo`; return the snapshot."""
+    monkeypatch.delenv("HF_HUB_CACHE", raising=False)
+    monkeypatch.setenv("HF_HOME", str(home))
+    cached = home / "hub" / f"models--{repo.replace('/', '--')}"
+    snapshot = cached / "snapshots" / "0123"
+    snapshot.parent.mkdir(parents=True)
+    folder.rename(snapshot)
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text("0123")
+    return snapshot

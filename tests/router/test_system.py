@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from layout import TI2V, write_model
 
+from bench.layout import TI2V, write_model
 from registry import Modality, RegistryError
 from router.settings import Settings
 from router.system import assemble

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 from hub import COMMIT, Hub
-from layout import Kind, write_model
 
+from bench.layout import Kind, write_model
 from registry import Defaults, FlowShift, Limits, Modality, ModelSpec
 from registry.folders import missing
 from router.errors import DownloadFailed, ModelUnavailable

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from conftest import SMALL
 from flask.testing import FlaskClient
-from layout import T2V, write_model
 from werkzeug.test import TestResponse
 
+from bench.layout import T2V, write_model
 from router.engine import encode
 from router.engine.worker import Worker
 from router.settings import Settings

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 BYTES = {"F32": 4, "BF16": 2, "F16": 2, "I8": 1, "U8": 1, "F8_E4M3": 1, "I64": 8}
 TRANSFORMER = ["diffusers", "WanTransformer3DModel"]
 Shapes = dict[str, tuple[int, ...]]
@@ -78,19 +76,6 @@ def write_model(folder: Path, kind: Kind = T2V) -> Path:
     write_json(folder / "scheduler" / "scheduler_config.json", {})
     write_json(folder / "model_index.json", index)
     return folder
-
-
-def cache_snapshot(home: Path, repo: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Put a model folder into a hub cache of its own, as what was fetched of `repo`; return the snapshot."""
-    monkeypatch.delenv("HF_HUB_CACHE", raising=False)
-    monkeypatch.setenv("HF_HOME", str(home))
-    cached = home / "hub" / f"models--{repo.replace('/', '--')}"
-    snapshot = cached / "snapshots" / "0123"
-    snapshot.parent.mkdir(parents=True)
-    folder.rename(snapshot)
-    (cached / "refs").mkdir()
-    (cached / "refs" / "main").write_text("0123")
-    return snapshot
 
 
 def write_json(path: Path, value: object) -> None:
