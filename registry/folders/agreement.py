@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Any
 
 from registry.folders.errors import FolderError
 from registry.folders.model import IMAGE_TO_VIDEO, ModelFolder, Part
 
-BLOCK = re.compile(r"blocks\.(\d+)\.")
 MASKS = 4  # channels that say which frames are given, beside a given image's latents
 
 
@@ -30,8 +28,8 @@ def require_blocks(part: Part, tensors: Iterable[str]) -> None:
     wanted = _whole(part, "num_layers") if part.name.startswith("transformer") else None
     if wanted is None:
         return
-    found = {int(match[1]) for name in tensors if (match := BLOCK.match(name))}
-    if len(found) != wanted or (found and max(found) != wanted - 1):
+    found = {name.split(".", 2)[1] for name in tensors if name.startswith("blocks.")}
+    if found != set(map(str, range(wanted if wanted <= len(found) else 0))):
         said = f"{part.name} has weights of {len(found)} blocks, its config.json needs {wanted}"
         raise FolderError(said, part.folder / "config.json")
 

@@ -6,10 +6,10 @@ The format: https://github.com/huggingface/safetensors#format
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import chain
 from math import prod
-from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +19,6 @@ from registry.folders.files import beginning
 MAX_HEADER_BYTES = 32 * 2**20  # those of 14B models have 0.2 MB
 USUAL_BYTES = 256 * 2**10  # hold most headers, so that a file is read once
 LENGTH_BYTES = 8
-SPAN = attrgetter("offset", "length")
 ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "BOOL": 1}
 QUANTISED = {"I8": "int8", "U8": "8 or 4 bits (uint8)", "F8_E4M3": "fp8", "F8_E5M2": "fp8"}
 
@@ -34,8 +33,27 @@ class Tensor(NamedTuple):
     length: int
 
 
-def read_header(path: Path, part: str) -> dict[str, Tensor]:
-    """Return the tensors of a file of `part` by their names.
+@dataclass(frozen=True)
+class Header:
+    """A header that was checked: its `entries` as the file has them, and where the tensors begin."""
+
+    file: Path
+    entries: Mapping[str, Mapping[str, Any]]
+    begin: int
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the tensors by their names."""
+        return {
+            name: Tensor(
+                self.file, entry["dtype"], tuple(entry["shape"]), self.begin + start, entry["data_offsets"][1] - start
+            )
+            for name, entry in self.entries.items()
+            for start in entry["data_offsets"][:1]
+        }
+
+
+def read_header(path: Path, part: str) -> Header:
+    """Return the header of a file of `part`.
 
     Raises `FolderError` for any other kind of file, one that is cut short or longer than its header says, tensors
     that overlap, and dtypes that no backend of Wan takes.
@@ -51,54 +69,53 @@ def read_header(path: Path, part: str) -> dict[str, Tensor]:
     if begin > len(head):
         head, _ = beginning(path, what, begin)
     try:
-        header = json.loads(head[LENGTH_BYTES:begin])
-        header.pop("__metadata__", None)
-        _require_numbers(header.values())
-        tensors = {name: _tensor(path, what, name, entry, begin) for name, entry in header.items()}
+        entries = json.loads(head[LENGTH_BYTES:begin])
+        entries.pop("__metadata__", None)
+        end = begin + _checked(path, what, entries)
     except (ValueError, RecursionError, AttributeError, TypeError, KeyError) as error:
         raise FolderError(f"{what} must be a safetensors file, it has a broken header", path) from error
-    _require_contiguous(path, what, tensors, begin, size)
-    return tensors
+    if end > size:
+        raise _cut(what, path, size, end)
+    if end < size:
+        raise FolderError(f"{what} is longer than its header says: {size:,} bytes, not {end:,}", path)
+    return Header(path, entries, begin)
 
 
-def _require_numbers(entries: Iterable[dict[str, Any]]) -> None:
-    """Raise unless every side and offset is a whole number from 0; all at once, as there may be thousands."""
-    numbers = list(chain.from_iterable(chain.from_iterable((each["shape"], each["data_offsets"]) for each in entries)))
+def _checked(path: Path, what: str, entries: Mapping[str, Mapping[str, Any]]) -> int:
+    """Return how many bytes the tensors take; all are looked at together, as a server may start with 100,000.
+
+    Raises `FolderError` for what is quantised and what overlaps, and whatever a broken header leads to.
+    """
+    dtypes, shapes, spans = ([entry[key] for entry in entries.values()] for key in ("dtype", "shape", "data_offsets"))
+    if unknown := [dtype for dtype in dtypes if dtype not in ITEM_BYTES]:
+        raise _unreadable(
+            path, what, next(name for name in entries if entries[name]["dtype"] == unknown[0]), unknown[0]
+        )
+    numbers = list(chain.from_iterable(chain(shapes, spans)))
     if set(map(type, numbers)) - {int} or min(numbers, default=0) < 0:
         raise ValueError
+    position = 0
+    for (start, end), size in sorted(zip(map(tuple, spans), map(_bytes, dtypes, shapes), strict=True)):
+        if end - start != size:
+            raise ValueError
+        if start != position:
+            how = "overlap" if start < position else "leave gaps"
+            raise FolderError(f"{what} must be a safetensors file, its tensors {how}", path)
+        position = end
+    return position
 
 
-def _tensor(path: Path, what: str, name: str, entry: dict[str, Any], begin: int) -> Tensor:
-    """Return one tensor of a header; raise what a header that is no such thing raises."""
-    dtype, shape, (start, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if dtype not in ITEM_BYTES:
-        raise _unreadable(path, what, name, str(dtype))
-    if end - start != ITEM_BYTES[dtype] * prod(shape):
-        raise ValueError(name)
-    return Tensor(path, dtype, tuple(shape), begin + start, end - start)
+def _bytes(dtype: str, shape: list[int]) -> int:
+    return ITEM_BYTES[dtype] * prod(shape)
 
 
-def _unreadable(path: Path, what: str, name: str, dtype: str) -> FolderError:
-    known = QUANTISED.get(dtype, "a dtype that is not read")
+def _unreadable(path: Path, what: str, name: str, dtype: object) -> FolderError:
+    known = QUANTISED.get(str(dtype), "a dtype that is not read")
     return FolderError(
-        f"{what} holds quantised weights: {name[:100]!r} is {dtype[:20]} ({known}), and bf16, fp16 and fp32 are read; "
-        "bring the model in bf16",
+        f"{what} holds quantised weights: {name[:100]!r} is {str(dtype)[:20]} ({known}), and bf16, fp16 and fp32 are "
+        "read; bring the model in bf16",
         path,
     )
-
-
-def _require_contiguous(path: Path, what: str, tensors: dict[str, Tensor], begin: int, size: int) -> None:
-    """Raise where tensors overlap, leave gaps, or end elsewhere than the file."""
-    position = begin
-    for offset, length in sorted(map(SPAN, tensors.values())):
-        if offset != position:
-            how = "overlap" if offset < position else "leave gaps"
-            raise FolderError(f"{what} must be a safetensors file, its tensors {how}", path)
-        position += length
-    if position > size:
-        raise _cut(what, path, size, position)
-    if position < size:
-        raise FolderError(f"{what} is longer than its header says: {size:,} bytes, not {position:,}", path)
 
 
 def _cut(what: str, path: Path, size: int, needed: int) -> FolderError:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from registry.folders.errors import FolderError
 from registry.folders.files import PICKLES, read_json
-from registry.folders.safetensors import Tensor, read_header
+from registry.folders.safetensors import Header, Tensor, read_header
 
 SUFFIX = ".safetensors"
 STEMS = {"diffusers": "diffusion_pytorch_model", "transformers": "model"}
@@ -31,11 +31,15 @@ class Weights:
 
     def read(self) -> dict[str, Tensor]:
         """Return each tensor by its name; raise `FolderError` for files that are not whole (any more)."""
-        return read_header(self.files[0], self.part) if self.index is None else _shards(self.index, self.part)[1]
+        if self.index is None:
+            return read_header(self.files[0], self.part).tensors()
+        shards, listed = _shards(self.index, self.part)
+        tensors = {shard: header.tensors() for shard, header in shards.items()}
+        return {name: tensors[shard][name] for name, shard in listed.items()}
 
 
-def find(folder: Path, part: str, stem: str, names: Collection[str]) -> tuple[Weights, dict[str, Tensor]]:
-    """Return the weights among the `names` in `folder`, and their tensors; what has another name is not read.
+def find(folder: Path, part: str, stem: str, names: Collection[str]) -> tuple[Weights, Collection[str]]:
+    """Return the weights among the `names` in `folder`, and their tensors' names; what has another name is not read.
 
     An index of shards comes first, then the whole file, then the only variant (`STEM.fp16.safetensors`). Raises
     `FolderError` where there are none, where several variants could be meant, and for files that are not whole.
@@ -75,32 +79,31 @@ def _same(paths: Iterable[Path]) -> bool:
         return False
 
 
-def _whole(path: Path, part: str) -> tuple[Weights, dict[str, Tensor]]:
-    return Weights(part, (path,)), read_header(path, part)
+def _whole(path: Path, part: str) -> tuple[Weights, Collection[str]]:
+    return Weights(part, (path,)), read_header(path, part).entries
 
 
-def _sharded(index: Path, part: str) -> tuple[Weights, dict[str, Tensor]]:
-    files, tensors = _shards(index, part)
-    return Weights(part, files, index), tensors
+def _sharded(index: Path, part: str) -> tuple[Weights, Collection[str]]:
+    shards, listed = _shards(index, part)
+    return Weights(part, tuple(header.file for header in shards.values()), index), listed
 
 
-def _shards(index: Path, part: str) -> tuple[tuple[Path, ...], dict[str, Tensor]]:
-    """Return the shards that an index names, and each tensor from the shard that it says."""
+def _shards(index: Path, part: str) -> tuple[dict[str, Header], dict[str, str]]:
+    """Return the shards that an index names, and by the tensors' names in which of them each is."""
     listed = read_json(index, f"{index.name} of {part}").get("weight_map")
     if not isinstance(listed, dict) or not listed:
         raise FolderError(f"{index.name} of {part} must have a weight_map of tensors to files", index)
-    for shard in listed.values():
-        if not isinstance(shard, str) or not NAME.fullmatch(shard):
-            said = f"{index.name} of {part} must name {SUFFIX} files beside it, got {str(shard)[:100]!r}"
-            raise FolderError(said, index)
+    strange = [each for each in listed.values() if not isinstance(each, str)]
+    strange += [] if strange else [each for each in set(listed.values()) if not NAME.fullmatch(each)]
+    if strange:
+        said = f"{index.name} of {part} must name {SUFFIX} files beside it, got {str(strange[0])[:100]!r}"
+        raise FolderError(said, index)
     shards = {shard: read_header(index.with_name(shard), part) for shard in sorted(set(listed.values()))}
-    tensors = {}
     for name, shard in listed.items():
-        if name not in shards[shard]:
+        if name not in shards[shard].entries:
             said = f"{shard} of {part} lacks the tensor {name[:100]!r}, for which {index.name} names it"
             raise FolderError(said, index.with_name(shard))
-        tensors[name] = shards[shard][name]
-    return tuple(index.with_name(shard) for shard in shards), tensors
+    return shards, listed
 
 
 def _none(folder: Path, part: str, whole: str, names: Collection[str]) -> FolderError:
