@@ -9,12 +9,15 @@ from typing import Any
 from registry import Input
 from router.errors import InvalidRequest, ModalityMismatch
 from router.requests import Options, Picture, Request
+from router.web import unread
 from router.web.echo import echo
-from router.web.inputs import picture, read_input
+from router.web.inputs import Said, picture, read_input
 from router.web.schemas import CreateResponse, check
 from router.web.tools import Call, find_call, is_answered, read_choice, read_tools
 
 MEDIA = ("video", "image")
+ECHOED = ("tools", "text", "metadata")  # may speak of images by name
+WHERE = "an image goes into input, as an input_image part of the last user message"
 SCHEMA = CreateResponse()
 TIERS = {"priority": 1, "flex": -1}  # how far from all others
 
@@ -39,17 +42,19 @@ def read_response_request(body: Mapping[str, Any], *, keyed: bool = False) -> As
     asked = check(SCHEMA, body)
     said = read_input(asked.get("input"), asked.get("instructions"))
     block, media = _media(asked.get("provider_options", {}))
+    pictures = said.pictures + _last_image(block, media, said.pictures)
     tools = read_tools(asked.get("tools", ()))
     choice = read_choice(asked.get("tool_choice"), tools)
     request = Request(
         model=asked.get("model"),
         prompt=said.prompt,
-        pictures=said.pictures + _last_image(block, media, said.pictures),
+        pictures=pictures,
         options=_options(block, media),
-        seed=asked.get("seed", media.get("seed")),
+        seed=_seed(asked, block, media),
         tier=TIERS.get(asked.get("service_tier", ""), 0),
         params=f"provider_options.{block or 'video'}",
         form={**_form(asked, block, media, keyed), **echo(asked, tools, choice)},
+        warnings=_warnings(body, said, pictures),
     )
     answered = is_answered(asked["input"])
     call = find_call(tools, choice, said.prompt, wants_media=bool(block), answered=answered)
@@ -79,11 +84,57 @@ def _last_image(block: str, media: Mapping[str, Any], given: tuple[Picture, ...]
 
 
 def _media(provider_options: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-    """Return the block that counts: `video` before `image`; '' and nothing where there is neither."""
-    for block in MEDIA:
-        if block in provider_options:
-            return block, provider_options[block]
-    return "", {}
+    """Return the one block that there may be; '' and nothing where there is none."""
+    blocks = [block for block in MEDIA if block in provider_options]
+    if len(blocks) > 1:
+        message = "provider_options has a video and an image block: give one of them"
+        raise InvalidRequest(message, param="provider_options.image")
+    return (blocks[0], provider_options[blocks[0]]) if blocks else ("", {})
+
+
+def _seed(asked: Mapping[str, Any], block: str, media: Mapping[str, Any]) -> int | None:
+    seed, other = asked.get("seed"), media.get("seed")
+    if seed is not None and other is not None and seed != other:
+        param = f"provider_options.{block}.seed"
+        raise InvalidRequest(f"seed is {seed}, but {param} is {other}: give one of them", param=param)
+    return other if seed is None else seed
+
+
+def _warnings(body: Mapping[str, Any], said: Said, pictures: tuple[Picture, ...]) -> tuple[str, ...]:
+    """Say what of the body was not used; refuse an image that was not."""
+    search = unread.Search(pictures)
+    items = body["input"] if isinstance(body["input"], list) else []
+    now = [index for index, item in enumerate(items) if index == said.index or _instructs(item)]
+    rest = {name: value for name, value in body.items() if name not in ("input", *ECHOED)}
+    unread.refuse(search.find(rest), WHERE)
+    unread.refuse(search.find({name: body.get(name) for name in ECHOED}, by_name=False), WHERE)
+    unread.refuse(search.find("" if items else body["input"], "input"), WHERE)
+    for index in now:
+        unread.refuse(search.find(items[index], f"input[{index}]"), WHERE)
+    before = [index for index in range(len(items)) if index not in now]
+    unused = [index for index in before if next(search.find(items[index]), None) is not None]
+    for index in unused:
+        if not pictures and "content" in items[index] and items[index].get("role", "user") == "user":
+            where = f"input[{index}]"
+            message = f"{where} has an image, but is not the last user message, which is the request: send it there"
+            raise InvalidRequest(message, param=where)
+    names = unread.names(body, SCHEMA)
+    if not isinstance(body.get("instructions"), str | None):
+        names.append("instructions")
+    return unread.warning(names) + _history(unused)
+
+
+def _instructs(item: Any) -> bool:
+    return isinstance(item, Mapping) and item.get("role") in ("system", "developer")
+
+
+def _history(unused: list[int]) -> tuple[str, ...]:
+    """Return the warning about images in messages that are not the request, if there are any."""
+    if not unused:
+        return ()
+    told = ", ".join(f"input[{index}]" for index in unused[: unread.MOST_NAMES])
+    more = f" and {len(unused) - unread.MOST_NAMES:,} more" if len(unused) > unread.MOST_NAMES else ""
+    return (f"images and videos of earlier messages are not used: {told}{more}",)
 
 
 def _form(asked: Mapping[str, Any], block: str, media: Mapping[str, Any], keyed: bool) -> dict[str, Any]:
