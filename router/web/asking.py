@@ -11,7 +11,7 @@ from router.errors import InvalidRequest, ModalityMismatch
 from router.requests import Options, Picture, Request
 from router.web import unread
 from router.web.echo import echo
-from router.web.inputs import Said, picture, read_input
+from router.web.inputs import Said, is_of_user, picture, read_input
 from router.web.schemas import CreateResponse, check
 from router.web.tools import Call, find_call, is_answered, read_choice, read_tools
 
@@ -101,40 +101,36 @@ def _seed(asked: Mapping[str, Any], block: str, media: Mapping[str, Any]) -> int
 
 
 def _warnings(body: Mapping[str, Any], said: Said, pictures: tuple[Picture, ...]) -> tuple[str, ...]:
-    """Say what of the body was not used; refuse an image that was not."""
+    """Return the warnings about what is not used; refuse an image that is not."""
     search = unread.Search(pictures)
-    items = body["input"] if isinstance(body["input"], list) else []
-    now = [index for index, item in enumerate(items) if index == said.index or _instructs(item)]
-    rest = {name: value for name, value in body.items() if name not in ("input", *ECHOED)}
-    unread.refuse(search.find(rest), WHERE)
+    unread.refuse(search.find({name: value for name, value in body.items() if name not in ("input", *ECHOED)}), WHERE)
     unread.refuse(search.find({name: body.get(name) for name in ECHOED}, by_name=False), WHERE)
-    unread.refuse(search.find("" if items else body["input"], "input"), WHERE)
-    for index in now:
-        unread.refuse(search.find(items[index], f"input[{index}]"), WHERE)
-    before = [index for index in range(len(items)) if index not in now]
-    unused = [index for index in before if next(search.find(items[index]), None) is not None]
-    for index in unused:
-        if not pictures and "content" in items[index] and items[index].get("role", "user") == "user":
-            where = f"input[{index}]"
-            message = f"{where} has an image, but is not the last user message, which is the request: send it there"
-            raise InvalidRequest(message, param=where)
     names = unread.names(body, SCHEMA)
     if not isinstance(body.get("instructions"), str | None):
         names.append("instructions")
-    return unread.warning(names) + _history(unused)
+    return unread.warning(names) + _history(body["input"], said, search)
 
 
-def _instructs(item: Any) -> bool:
-    return isinstance(item, Mapping) and item.get("role") in ("system", "developer")
+def _history(items: Any, said: Said, search: unread.Search) -> tuple[str, ...]:
+    """Return the warning about images in messages that are not the request, if there are any.
 
-
-def _history(unused: list[int]) -> tuple[str, ...]:
-    """Return the warning about images in messages that are not the request, if there are any."""
+    An image of the user is refused where the request has none: the answer would be a video of the text alone.
+    """
+    if isinstance(items, str):
+        unread.refuse(search.find(items, "input"), WHERE)
+        return ()
+    unused = []
+    for index, item in enumerate(items):
+        found = search.find(item, f"input[{index}]")
+        if index == said.index or item.get("role") in ("system", "developer"):
+            unread.refuse(found, WHERE)
+        elif next(found, None) is not None:
+            if is_of_user(item) and not said.pictures:
+                unread.refuse(iter([f"input[{index}]"]), "send it in the last user message, which is the request")
+            unused.append(f"input[{index}]")
     if not unused:
         return ()
-    told = ", ".join(f"input[{index}]" for index in unused[: unread.MOST_NAMES])
-    more = f" and {len(unused) - unread.MOST_NAMES:,} more" if len(unused) > unread.MOST_NAMES else ""
-    return (f"images and videos of earlier messages are not used: {told}{more}",)
+    return (f"images and videos of earlier messages are not used: {unread.listed(unused)}",)
 
 
 def _form(asked: Mapping[str, Any], block: str, media: Mapping[str, Any], keyed: bool) -> dict[str, Any]:

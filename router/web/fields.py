@@ -103,7 +103,7 @@ class Truth(fields.Boolean):
 
 
 class Only(fields.Raw):
-    """A field of other servers that has one value here; `why` tells those who send another."""
+    """A field of other servers with one possible value; `why` tells those who send another."""
 
     def __init__(self, value: str | int | bool | None, why: str) -> None:
         self.value, self.why = value, why

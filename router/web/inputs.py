@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,6 +64,11 @@ def refuse_file_id(holder: Any, where: str) -> None:
     if isinstance(holder, dict) and holder.get("file_id") is not None:
         param = f"{where}.file_id"
         raise InvalidRequest(f"{param} means nothing here, as no files are kept: send the image itself", param=param)
+
+
+def is_of_user(item: Mapping[str, Any]) -> bool:
+    """Say whether an item that was read is a message of the user."""
+    return "content" in item and item.get("role", "user") == "user"
 
 
 def _read_items(items: Any) -> tuple[list[str], Content, int]:

@@ -43,6 +43,7 @@ ONLY: dict[str, tuple[str | int | bool | None, str]] = {  # what would mislead t
     "n": (1, ONE),
     "num_outputs_per_prompt": (1, ONE),
     "stream": (False, "POST /v1/responses streams"),
+    "background": (True, "POST /v1/responses waits"),
     "response_format": ("url", "GET /v1/videos/ID/content has the bytes"),
     "lora": (None, NO_ADAPTERS),
     "loras": (None, NO_ADAPTERS),

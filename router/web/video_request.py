@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from typing import Any
 
 from registry import Input
@@ -23,13 +23,13 @@ WHERE = "an image goes into input_reference, a last frame into last_image"
 CREATE, ONLY_EXTRAS = CreateVideo(), CreateVideo(only=EXTRAS)
 
 
-@dataclass(frozen=True)
 class _Said:
-    """What a body says by our names, each with the caller's name for it."""
+    """What a body says by our names, with the caller's name for each."""
 
-    values: dict[str, Any] = field(default_factory=dict)
-    names: dict[str, str] = field(default_factory=dict)
-    pictures: dict[Input, Picture] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        self.names: dict[str, str] = {}
+        self.pictures: dict[Input, Picture] = {}
 
     def put(self, name: str, value: Any, param: str) -> None:
         """Take a value; raise `InvalidRequest` where another name has said something else."""
