@@ -9,7 +9,7 @@ from typing import Any
 from registry import Input
 from router.errors import InvalidRequest, ModalityMismatch
 from router.requests import Options, Picture, Request
-from router.web import unread
+from router.web import leftovers
 from router.web.echo import echo
 from router.web.inputs import Said, is_of_user, picture, read_input
 from router.web.schemas import CreateResponse, check
@@ -102,35 +102,37 @@ def _seed(asked: Mapping[str, Any], block: str, media: Mapping[str, Any]) -> int
 
 def _warnings(body: Mapping[str, Any], said: Said, pictures: tuple[Picture, ...]) -> tuple[str, ...]:
     """Return the warnings about what is not used; refuse an image that is not."""
-    search = unread.Search(pictures)
-    unread.refuse(search.find({name: value for name, value in body.items() if name not in ("input", *ECHOED)}), WHERE)
-    unread.refuse(search.find({name: body.get(name) for name in ECHOED}, by_name=False), WHERE)
-    names = unread.names(body, SCHEMA)
+    search = leftovers.Search(pictures)
+    leftovers.refuse(
+        search.find({name: value for name, value in body.items() if name not in ("input", *ECHOED)}), WHERE
+    )
+    leftovers.refuse(search.find({name: body.get(name) for name in ECHOED}, by_name=False), WHERE)
+    names = leftovers.names(body, SCHEMA)
     if not isinstance(body.get("instructions"), str | None):
         names.append("instructions")
-    return unread.warning(names) + _history(body["input"], said, search)
+    return leftovers.warning(names) + _history(body["input"], said, search)
 
 
-def _history(items: Any, said: Said, search: unread.Search) -> tuple[str, ...]:
+def _history(items: Any, said: Said, search: leftovers.Search) -> tuple[str, ...]:
     """Return the warning about images in messages that are not the request, if there are any.
 
     An image of the user is refused where the request has none: the answer would be a video of the text alone.
     """
     if isinstance(items, str):
-        unread.refuse(search.find(items, "input"), WHERE)
+        leftovers.refuse(search.find(items, "input"), WHERE)
         return ()
     unused = []
     for index, item in enumerate(items):
         found = search.find(item, f"input[{index}]")
         if index == said.index or item.get("role") in ("system", "developer"):
-            unread.refuse(found, WHERE)
+            leftovers.refuse(found, WHERE)
         elif next(found, None) is not None:
             if is_of_user(item) and not said.pictures:
-                unread.refuse(iter([f"input[{index}]"]), "send it in the last user message, which is the request")
+                leftovers.refuse(iter([f"input[{index}]"]), "send it in the last user message, which is the request")
             unused.append(f"input[{index}]")
     if not unused:
         return ()
-    return (f"images and videos of earlier messages are not used: {unread.listed(unused)}",)
+    return (f"images and videos of earlier messages are not used: {leftovers.listed(unused)}",)
 
 
 def _form(asked: Mapping[str, Any], block: str, media: Mapping[str, Any], keyed: bool) -> dict[str, Any]:

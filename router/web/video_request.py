@@ -10,7 +10,7 @@ from registry import Input
 from router.errors import InvalidRequest
 from router.requests import Options, Picture, Request
 from router.values import Job
-from router.web import unread
+from router.web import leftovers
 from router.web.fields import shown
 from router.web.form import Upload
 from router.web.inputs import picture, refuse_file_id
@@ -55,11 +55,11 @@ def read_video_request(body: Mapping[str, Any]) -> Request:
     for above, part in _parts(body):
         asked = check(CREATE, part, above)
         _read(said, asked, f"{above}." if above else "")
-        unknown += unread.names(part, CREATE, above)
+        unknown += leftovers.names(part, CREATE, above)
         within = {name: asked[name] for name in (*FRAMES, *EXTRAS) if name in asked}
         searched |= {above: {**part, **within}} if above else within
     pictures = tuple(said.pictures[role] for role in (Input.IMAGE, Input.LAST_IMAGE) if role in said.pictures)
-    unread.refuse(unread.Search(pictures).find(searched), WHERE)
+    leftovers.refuse(leftovers.Search(pictures).find(searched), WHERE)
     options = {name: said.values[name] for name in (f.name for f in fields(Options)) if name in said.values}
     return Request(
         model=said.values.get("model"),
@@ -69,7 +69,7 @@ def read_video_request(body: Mapping[str, Any]) -> Request:
         seed=said.values.get("seed"),
         names=_names(said, pictures),
         form=_form(said.values.get("seconds")),
-        warnings=unread.warning(unknown),
+        warnings=leftovers.warning(unknown),
     )
 
 
@@ -82,8 +82,8 @@ def read_remix(body: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
     for name in asked:
         if name != "prompt" and name not in ONLY:
             raise InvalidRequest(f"a remix has the {name} of its source: send a prompt only", param=name)
-    unread.refuse(unread.Search(()).find(body), "a remix has the images of its source")
-    return _prompt(asked), unread.warning(unread.names(body, CREATE))
+    leftovers.refuse(leftovers.Search(()).find(body), "a remix has the images of its source")
+    return _prompt(asked), leftovers.warning(leftovers.names(body, CREATE))
 
 
 def _parts(body: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:

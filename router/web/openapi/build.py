@@ -9,7 +9,7 @@ from typing import Any
 from apispec import APISpec
 from marshmallow import Schema, fields
 
-from router.web.fields import Frame
+from router.web.fields import Frame, Only
 from router.web.form import MULTIPART
 from router.web.openapi import given
 from router.web.openapi.converter import Converter, Plugin
@@ -138,7 +138,7 @@ def _flat(schema: Schema, converter: Converter, above: str = "") -> Any:
     """Yield the parts of a form: where JSON nests, a name has brackets; an image is a file; nothing is null."""
     for key, entry in schema.fields.items():
         name = f"{above}[{key}]" if above else key
-        if name == NO_FORM:
+        if name == NO_FORM or (isinstance(entry, Only) and entry.value is None):
             continue
         if isinstance(entry, fields.Nested):
             yield from _flat(entry.schema, converter, name)

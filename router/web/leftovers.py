@@ -102,11 +102,11 @@ def names(body: Mapping[str, Any], schema: Schema, above: str = "") -> list[str]
     return found + [_block(name, f"{prefix}provider_options") for name in said]
 
 
-def warning(unread: Sequence[str]) -> tuple[str, ...]:
+def warning(found: Sequence[str]) -> tuple[str, ...]:
     """Return one sentence about the keys that were not used, if there are any."""
-    if not unread:
+    if not found:
         return ()
-    return (f"not used, as nothing here has that name: {listed(unread)}",)
+    return (f"not used, as nothing here has that name: {listed(found)}",)
 
 
 def listed(found: Sequence[str]) -> str:
