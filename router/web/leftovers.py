@@ -24,16 +24,19 @@ START = 4096  # characters of a text in which a URL may be written in capitals
 MEDIA_URL = re.compile(r"data:(?:image|video|audio)/[^,;\s]{0,80}[,;]")
 MEDIA_START = re.compile(MEDIA_URL.pattern, re.IGNORECASE)
 SAFE_NAME = re.compile(r"[A-Za-z0-9_.\-\[\]]{1,60}")
-_WHICH = (
-    "first|last|start|end|init|initial|final|input|source|base|tail|head|key|mid|middle|control|depth|pose|mask|style|"
-    "subject|character|face|reference|ref|condition|conditioning"
-)
-_WHAT = "image|img|picture|pic|photo|video|clip|audio|mask|reference|file"
-_FORM = "url|uri|path|data|bytes|b64|base64|json|id|list|tail|end|prompt"
-MEDIA_NAME = re.compile(
-    f"(?!references?_ids?$)(?:(?:{_WHICH})_)*(?:{_WHAT}|(?:{_WHICH})_frame)s?(?:_(?:{_FORM}|{_WHAT})s?)*_?[0-9]*"
-)
-CARRIERS = frozenset(("url", "uri", "path", "data", "base64", "b64", "b64_json", "id", "source"))
+# An image's name ends in a word of MEDIA, and maybe in some of FORMS: image, promptImage, mask_url.
+MEDIA = {
+    "image", "img", "picture", "pic", "photo", "video", "clip", "audio", "mask", "reference", "keyframe", "file",
+    "media", "attachment", "inline",
+}  # fmt: skip
+FORMS = {
+    "url", "uri", "path", "data", "byte", "base", "json", "id", "list", "tail", "end", "prompt", "encoded", "source",
+    "src", "content",
+}  # fmt: skip
+NO_INPUT = {  # as the first word: num_images, generate_audio
+    "num", "max", "min", "n", "number", "total", "target", "output", "generate", "enable", "with", "without", "return",
+    "save", "use", "has",
+}  # fmt: skip
 Path = tuple["Path | None", str]
 
 
@@ -126,8 +129,20 @@ def _block(name: str, above: str) -> str:
 
 def _is_media(key: str, above: bool) -> bool:
     """Say whether a key names an image, a video or a sound; `above` says it of the key of the object around."""
-    name = re.sub("(?<=[a-z0-9])(?=[A-Z])", "_", key[:100]).lower().replace("-", "_")
-    return (above and name in CARRIERS) or MEDIA_NAME.fullmatch(name) is not None
+    words = _words(key)
+    form = not words or words[-1] in FORMS
+    if (words[:1] and words[0] in NO_INPUT) or words == ["reference", "id"]:  # the latter is the caller's own
+        return False
+    while words and (words[-1] in FORMS or len(words[-1]) == 1):
+        words.pop()
+    named = words[-1:] and (words[-1] in MEDIA or (words[-1] == "frame" and (above or len(words) > 1)))
+    return bool(named) or (above and form)
+
+
+def _words(key: str) -> list[str]:
+    """Return the words of a key in small letters and the singular, without numbers: `imageUrls2` has image and url."""
+    parts = re.split("[^a-z0-9]+", re.sub("(?<=[a-z0-9])(?=[A-Z])", "_", key[:100]).lower())
+    return [word for part in parts if (word := part.rstrip("0123456789").removesuffix("s"))]
 
 
 def _written(place: Path | None) -> str:

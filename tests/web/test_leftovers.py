@@ -27,6 +27,7 @@ NOT_READ = (
     "images", "reference_image", "reference_images", "input_references", "video_reference", "video", "video_url", "input_video",
     "mask", "mask_url", "audio_reference", "audio", "source_image", "init_image", "image_b64", "tail_image", "image_tail", "control_video",
     "imageUrl", "firstFrame", "lastFrameUrl", "first-frame", "file", "file_id", "input_file", "image_0", "last_frame_image",
+    "promptImage", "logo_image", "ending_frame", "attachments", "image_a", "media", "image_bytes", "photo",
 )  # fmt: skip
 Way = Callable[[FlaskClient, str, Any], TestResponse]
 
@@ -225,6 +226,8 @@ ANYWHERE: dict[str, dict[str, Any]] = {
     "a stored prompt": {
         "prompt": {"id": "p", "variables": {"cat": {"type": "input_image", "image_url": "https://a.b/c"}}}
     },
+    "bytes in an object": {"instances": [{"image": {"bytesBase64Encoded": "aGVsbG8="}}]},
+    "numbered frames": {"keyframes": {"frame0": {"type": "image", "url": "https://example.org/a.png"}}},
     "another provider's block": {"provider_options": {"openai": {"deep": [{"image": "https://example.org/a.png"}]}}},
     "an unknown key": {"whatever": [[{"deep": {"deeper": "  DATA:Image/png;base64,aaaa"}}]]},
     "an unknown key, a video": {"whatever": "data:video/mp4;base64,aaaa"},
@@ -246,6 +249,7 @@ FINE: dict[str, dict[str, Any]] = {
     },
     "metadata of that name": {"metadata": {"image": "cat.png"}},
     "a size and a number": {"image_size": "64x64", "frames": 3, "frame_interpolation": "rife", "reference_id": "order-17", "video_length": "5"},
+    "counts": {"num_images": "4", "output_video": "mp4", "video_format": "mp4", "image_strength": "0.5", "max_video_id": "9"},
     "truths": {"generate_audio": True, "image": None, "mask": False},
     "prose": {"instructions": "an image, data: and a video, and how data:image/png is written"},
 }  # fmt: skip
@@ -320,6 +324,7 @@ def test_a_hostile_body_costs_little(client: FlaskClient) -> None:
         {"whatever": "d" * 2**25},
         {"whatever": "data:" * 2**22},
         {"whatever": [0] * 150_000},
+        {"whatever": {f"{'image_' * 15}{n}!": 0 for n in range(100_000)}},
         {"input": [{"role": "assistant", "content": "x"}] * 20_000 + [{"role": "user", "content": "a"}]},
     ]
     for body in bodies:
