@@ -3,41 +3,62 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
-from registry import ModelSpec
+from registry import Input, ModelSpec
+from router import images
 from router.errors import InvalidRequest, LimitExceeded
 from router.requests import Options, Request
 from router.values import Task
 
 SEEDS = 2**63  # a caller's seed is below this
 DRAWN = 2**53  # and one of ours below this: JavaScript and jq round what is larger
+CROPPED = 0.03  # the least share of an image that is worth a warning; rounding to a multiple cuts less
 T = TypeVar("T")
+Size = tuple[int, int]  # width and height in pixels
 
 
 @dataclass(frozen=True)
 class Effective:
-    """A task with nothing left open, what was adjusted, and whether the caller chose the size."""
+    """A task with nothing left open, and what was adjusted."""
 
     task: Task
     warnings: tuple[str, ...]
-    sized: bool
 
 
-def settle(model: ModelSpec, request: Request) -> Effective:
-    """Fill in the model's defaults, round sizes and frames as the model needs, and hold the limits.
+def check(model: ModelSpec, request: Request) -> None:
+    """Hold the limits that need no look at an image.
 
     Raises `InvalidRequest` for a size that cannot be rounded, `LimitExceeded` beyond a limit.
     """
+    limits, options = model.limits, request.options
+    num_frames = frames_of(model, request)
+    negative = _or(options.negative_prompt, model.defaults.negative_prompt)
+    _hold(model, request, "num_frames", "frames", num_frames, limits.frames, _asked(model, options, num_frames))
+    _hold(model, request, "steps", "steps", _or(options.steps, model.defaults.steps), limits.steps)
+    _hold(model, request, "prompt", "characters of prompt", len(request.prompt), limits.prompt)
+    _hold(model, request, "negative_prompt", "characters of negative prompt", len(negative), limits.prompt)
+    if (size := _asked_size(model, request)) is not None:
+        _hold_pixels(model, request, size)
+
+
+def settle(model: ModelSpec, request: Request, first_image: Callable[[], Size]) -> Effective:
+    """Fill in the model's defaults, and round sizes and frames as the model needs; `check` comes before.
+
+    `first_image` returns the size of the first image; it is called only when the image decides the video's size.
+    Raises `LimitExceeded` when that is beyond the model's limit.
+    """
     options, defaults = request.options, model.defaults
-    width, height = _size(model, request)
+    width, height = _size(model, request, first_image)
+    _hold_pixels(model, request, (width, height))
     task = Task(
         prompt=request.prompt,
         negative_prompt=_or(options.negative_prompt, defaults.negative_prompt),
         width=width,
         height=height,
-        num_frames=_num_frames(model, request),
+        num_frames=frames_of(model, request),
         frames_per_second=_rate(model, options),
         steps=_or(options.steps, defaults.steps),
         guidance_scale=_or(options.guidance_scale, defaults.guidance_scale),
@@ -46,30 +67,21 @@ def settle(model: ModelSpec, request: Request) -> Effective:
         seed=_or(request.seed, secrets.randbelow(DRAWN)),
         given=request.given,
     )
-    _hold_limits(model, request, task)
-    return Effective(task, _adjusted(model, options, task), sized=options.width is not None)
+    return Effective(task, _adjusted(model, options, task))
 
 
-def resized(model: ModelSpec, request: Request, task: Task, width: int, height: int) -> Task:
-    """Return the task at another size, its shift following where the caller gave none."""
-    shift = _or(request.options.flow_shift, model.defaults.flow_shift.at(width, height))
-    return replace(task, width=width, height=height, flow_shift=shift)
+def cropped(role: Input, image: Size, task: Task) -> tuple[str, ...]:
+    """Return a warning if the video's aspect cuts more than a few percent off an image."""
+    scale = max(task.width / image[0], task.height / image[1])
+    lost = 1 - task.width * task.height / (scale * scale * image[0] * image[1])
+    if lost <= CROPPED:
+        return ()
+    name = "last image" if role is Input.LAST_IMAGE else "image"
+    size, video = f"{image[0]}x{image[1]}", f"{task.width}x{task.height}"
+    return (f"{name} {size} was cropped to {video}: {lost:.0%} of it is not in the video".replace("%", " %"),)
 
 
-def whole_frames(asked: int) -> int:
-    """Return the 4k+1 that diffusers makes of a number of frames; only 1 is a single image."""
-    return max(asked // 4 * 4 + 1, 5) if asked > 1 else 1
-
-
-def _or(given: T | None, default: T) -> T:
-    return default if given is None else given
-
-
-def _rate(model: ModelSpec, options: Options) -> int:
-    return _or(options.frames_per_second, model.defaults.frames_per_second)
-
-
-def _num_frames(model: ModelSpec, request: Request) -> int:
+def frames_of(model: ModelSpec, request: Request) -> int:
     """Return how many frames were asked for, by number or by seconds, made 4k+1; seconds never make an image."""
     options = request.options
     if options.seconds is None:
@@ -85,10 +97,33 @@ def _num_frames(model: ModelSpec, request: Request) -> int:
     return made
 
 
-def _size(model: ModelSpec, request: Request) -> tuple[int, int]:
+def whole_frames(asked: int) -> int:
+    """Return the 4k+1 that diffusers makes of a number of frames; only 1 is a single image."""
+    return max(asked // 4 * 4 + 1, 5) if asked > 1 else 1
+
+
+def _or(given: T | None, default: T) -> T:
+    return default if given is None else given
+
+
+def _rate(model: ModelSpec, options: Options) -> int:
+    return _or(options.frames_per_second, model.defaults.frames_per_second)
+
+
+def _size(model: ModelSpec, request: Request, first_image: Callable[[], Size]) -> Size:
+    """Return the size that was asked for, else the first image's aspect at the model's area, else the model's."""
+    if (asked := _asked_size(model, request)) is not None:
+        return asked
+    width, height = model.defaults.width, model.defaults.height
+    if Input.IMAGE not in request.given:
+        return width, height
+    return images.size_for(*first_image(), width * height, model.size_multiple, model.limits.pixels)
+
+
+def _asked_size(model: ModelSpec, request: Request) -> Size | None:
     width, height, multiple = request.options.width, request.options.height, model.size_multiple
     if width is None and height is None:
-        return model.defaults.width, model.defaults.height
+        return None
     if width is None or height is None:
         lacking, given = ("width", "height") if width is None else ("height", "width")
         raise InvalidRequest(f"{given} was given without {lacking}: give both or neither", param=request.param(lacking))
@@ -107,27 +142,22 @@ def _second_guidance(model: ModelSpec, options: Options) -> float | None:
     return _or(options.guidance_scale_2, _or(model.defaults.guidance_scale_2, first))
 
 
-def _hold_limits(model: ModelSpec, request: Request, task: Task) -> None:
-    limits = model.limits
-    size = f"{task.width}x{task.height} is "
-    checks = (
-        ("width", "pixels a frame", task.width * task.height, limits.pixels, size),
-        ("num_frames", "frames", task.num_frames, limits.frames, _asked(request.options, task)),
-        ("steps", "steps", task.steps, limits.steps, ""),
-        ("prompt", "characters of prompt", len(task.prompt), limits.prompt, ""),
-        ("negative_prompt", "characters of negative prompt", len(task.negative_prompt), limits.prompt, ""),
-    )
-    for name, what, got, most, shown in checks:
-        if got > most:
-            message = f"{model.name} takes at most {most:,} {what}, got {shown}{got:,}"
-            raise LimitExceeded(message, param=request.param(name))
+def _hold_pixels(model: ModelSpec, request: Request, size: Size) -> None:
+    width, height = size
+    _hold(model, request, "width", "pixels a frame", width * height, model.limits.pixels, f"{width}x{height} is ")
 
 
-def _asked(options: Options, task: Task) -> str:
+def _hold(model: ModelSpec, request: Request, name: str, what: str, got: int, most: int, shown: str = "") -> None:
+    if got > most:
+        message = f"{model.name} takes at most {most:,} {what}, got {shown}{got:,}"
+        raise LimitExceeded(message, param=request.param(name))
+
+
+def _asked(model: ModelSpec, options: Options, num_frames: int) -> str:
     """Say what was asked for where it was rounded, or said in seconds."""
     if options.seconds is not None:
-        return f"{options.seconds:g} seconds at {task.frames_per_second} a second, which is "
-    return "" if options.num_frames in (None, task.num_frames) else f"{options.num_frames:,}, made "
+        return f"{options.seconds:g} seconds at {_rate(model, options)} a second, which is "
+    return "" if options.num_frames in (None, num_frames) else f"{options.num_frames:,}, made "
 
 
 def _adjusted(model: ModelSpec, options: Options, task: Task) -> tuple[str, ...]:

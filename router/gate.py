@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Set
 
-from registry import BrokenModel, Input, ModelSpec, Registry, Route
-from router.errors import ModalityMismatch, ModelUnavailable
+from registry import BrokenModel, Input, Modality, ModelSpec, Registry, Route
+from router.errors import InvalidRequest, ModalityMismatch, ModelUnavailable
 
 
 def choose(entry: ModelSpec | Route, given: Set[Input], registry: Registry, param: str = "input") -> ModelSpec:
@@ -30,6 +30,22 @@ def broken(*models: BrokenModel) -> ModelUnavailable:
 
 def _may(model: BrokenModel, given: Set[Input]) -> bool:
     return model.modality is None or model.modality.accepts(given)
+
+
+def check_frames(model: ModelSpec, given: Set[Input], num_frames: int, param: str) -> None:
+    """Raise `InvalidRequest` about `param` for a single frame beside images that take its place."""
+    if num_frames > 1:
+        return
+    if Input.LAST_IMAGE in given:
+        why = "a first and a last frame are two"
+    elif model.modality is Modality.TI2V and Input.IMAGE in given:
+        why = "its first frame is the image itself"  # whatever the prompt says; an i2v model makes its own
+    else:
+        return
+    message = (
+        f"{model.name} is {model.modality.title}: with {_listed(given)} it makes 5 frames or more, got 1, as {why}"
+    )
+    raise InvalidRequest(message, param=param)
 
 
 def _what_is(entry: ModelSpec | Route, candidates: tuple[ModelSpec, ...], given: Set[Input]) -> str:

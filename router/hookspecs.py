@@ -33,8 +33,8 @@ def declare_backend() -> Backend:  # type: ignore[empty-body]
 def check_request(model: ModelSpec, task: Task) -> None:
     """Raise a `RequestError` (such as `Refused`) to turn a request away; runs after the gate, in the web half.
 
-    Where an image was given without a size, `task` has the model's default size; the job will have
-    the image's aspect at that area.
+    `task` is the task of the job, with its final size: where an image was given without a size, the image's aspect
+    at the model's area. Such an image has been received and its header read; no image has been decoded.
     """
 
 

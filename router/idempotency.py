@@ -41,7 +41,7 @@ def key_of(name: str | None, request: Request) -> Key | None:
         "options": asdict(request.options),
         "seed": request.seed,
         "params": request.params,
-        "names": dict(request.names),  # the dialect
+        "dialect": request.param("prompt"),
         "form": dict(request.form),
     }
     return Key(name, hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest())

@@ -6,12 +6,13 @@ import hashlib
 import time
 import uuid
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from threading import Semaphore
 
-from registry import BrokenModel, Limits, ModelSpec, Registry, Route
-from router import gate, images, logs
+from registry import BrokenModel, Input, ModelSpec, Registry, Route
+from router import effective, gate, images, logs
 from router.api_keys import ApiKey
-from router.effective import Effective, resized, settle
+from router.effective import Effective
 from router.errors import ModelUnavailable, UnknownModel
 from router.idempotency import Key, key_of
 from router.jobs import Caps
@@ -21,6 +22,29 @@ from router.tokens import TokenCounter
 from router.values import Job, StoredInput, Task
 
 DECODERS = 2  # images decoded at a time: 64 megapixels take up to 1.1 GB, of 16 bits with alpha
+
+
+class _Received:
+    """An input image whose bytes and header are read when they are first needed."""
+
+    def __init__(self, picture: Picture, model: ModelSpec, fetcher: images.Fetcher) -> None:
+        self.picture = picture
+        self._limits = model.limits
+        self._fetcher = fetcher
+
+    @cached_property
+    def data(self) -> bytes:
+        picture, limit = self.picture, self._limits.image_bytes
+        if picture.data is not None:
+            return picture.data
+        if images.is_remote(picture.url):
+            return self._fetcher.fetch(picture.url, param=picture.param, limit=limit)
+        return images.parse_data_url(picture.url, limit, param=picture.param)
+
+    @cached_property
+    def info(self) -> images.ImageInfo:
+        most = {"max_bytes": self._limits.image_bytes, "max_pixels": self._limits.image_pixels}
+        return images.inspect(self.data, param=self.picture.param, **most)
 
 
 @dataclass(frozen=True)
@@ -54,20 +78,33 @@ class Intake:
     ) -> Job:
         """Queue a request and return its job; raises a `RequestError` or `Unavailable` that says why not.
 
-        The order is cheapest first, so that a mismatch never waits for an image. What the owner asked
-        before under the same idempotency `key` is answered with that job. Of the `api_key` only so many jobs may be
-        queued.
+        The order is cheapest first, so that a mismatch never waits for an image:
+
+        1. the gate;
+        2. the idempotency `key`: the job that the owner has under it is the answer;
+        3. the limits, then the service and its queues, that of the `api_key` among them;
+        4. the video's size, where nobody named one from the header of the first image, fetched now if it is remote;
+        5. the policies, which see the task as it will run;
+        6. every image, fetched and decoded.
         """
-        named = key_of(key, request)
-        if named and (known := self._system.jobs.keyed(owner, named)):
-            logs.job_id.set(known.id)
-            return known
         registry = self._system.registry
-        model, effective = self._settle(request, registry)
+        try:
+            model = _choose(request, registry)
+        except (UnknownModel, ModelUnavailable):  # not served any more, as it was when the job was accepted
+            if (known := self._known(key, request, owner)[1]) is None:
+                raise
+            return known
+        request = _with_bytes(request) if key else request
+        named, known = self._known(key, request, owner)
+        if known is not None:
+            return known
+        _check(model, request)
         caps = _caps(model, api_key)
         self._check_service(model, caps)
-        verified = [self._verify(picture, model.limits) for picture in request.pictures]
-        task = _sized(model, request, effective, verified)
+        received = self._received(request, model)
+        settled = self._settle(model, request, received)
+        task = settled.task
+        verified = [self._verify(image) for image in received]
         pace = self._system.paces.of(model.name, task.shape)
         job = Job(
             id=uuid.uuid4().hex,
@@ -75,7 +112,7 @@ class Intake:
             model=model.name,
             task=task,
             form=request.form,
-            warnings=(*effective.warnings, *_noted(verified), *self._tokens.warnings(model, task)),
+            warnings=(*request.warnings, *settled.warnings, *self._noted(model, task, verified)),
             request_id=request_id,
             created_at=time.time(),
             priority=model.priority + request.tier,
@@ -85,16 +122,33 @@ class Intake:
         )
         return self._add(job, verified, named, caps)
 
+    def _known(self, key: str | None, request: Request, owner: str) -> tuple[Key | None, Job | None]:
+        """Return the request under its key, and the job that the owner has under it already."""
+        named = key_of(key, request)
+        known = self._system.jobs.keyed(owner, named) if named else None
+        if known is not None:
+            logs.job_id.set(known.id)
+        return named, known
+
     def settle(self, request: Request) -> tuple[ModelSpec, Effective]:
         """Return the model that would run a request, and all that it would use; raises as `submit` does."""
-        return self._settle(request, self._system.registry)
+        model = _choose(request, self._system.registry)
+        _check(model, request)
+        return model, self._settle(model, request, self._received(request, model))
 
-    def _settle(self, request: Request, registry: Registry) -> tuple[ModelSpec, Effective]:
-        entry = _entry(registry, request.model)
-        model = gate.choose(entry, request.given, registry, request.param("inputs"))
-        effective = settle(model, request)
-        self._system.plugins.hook_for("check_request", model)(model=model, task=effective.task)
-        return model, effective
+    def _settle(self, model: ModelSpec, request: Request, received: list[_Received]) -> Effective:
+        """Make the task and show it to the policies; only an image that decides the size is received."""
+
+        def first_image() -> effective.Size:
+            first = next(image for image in received if image.picture.role is Input.IMAGE)
+            return first.info.width, first.info.height
+
+        settled = effective.settle(model, request, first_image)
+        self._system.plugins.hook_for("check_request", model)(model=model, task=settled.task)
+        return settled
+
+    def _received(self, request: Request, model: ModelSpec) -> list[_Received]:
+        return [_Received(picture, model, self._fetcher) for picture in request.pictures]
 
     def again(self, job: Job) -> Request:
         """Return the request that makes `job` once more: its model, effective options and seed, its images as stored.
@@ -130,19 +184,16 @@ class Intake:
                 )
         self._system.jobs.check_room(caps)
 
-    def _verify(self, picture: Picture, limits: Limits) -> _Verified:
-        data = self._bytes(picture, limits.image_bytes)
-        info = images.inspect(data, param=picture.param, max_bytes=limits.image_bytes, max_pixels=limits.image_pixels)
+    def _verify(self, received: _Received) -> _Verified:
+        picture, data, info = received.picture, received.data, received.info
         with self._decoders:
             notes = images.decode_with_notes(data, param=picture.param).notes
         return _Verified(picture, data, info, notes)
 
-    def _bytes(self, picture: Picture, limit: int) -> bytes:
-        if picture.data is not None:
-            return picture.data
-        if images.is_remote(picture.url):
-            return self._fetcher.fetch(picture.url, param=picture.param, limit=limit)
-        return images.parse_data_url(picture.url, limit, param=picture.param)
+    def _noted(self, model: ModelSpec, task: Task, verified: list[_Verified]) -> tuple[str, ...]:
+        """Return what the caller should know of the images and the prompts of a task."""
+        notes = (f"image {n} {note}" for n, image in enumerate(verified, 1) for note in image.notes)
+        return (*_cropped(verified, task), *notes, *self._tokens.warnings(model, task))
 
     def _add(self, job: Job, verified: list[_Verified], key: Key | None, caps: Caps) -> Job:
         stored = tuple(_stored(str(n), image) for n, image in enumerate(verified))
@@ -172,25 +223,37 @@ def _entry(registry: Registry, name: str | None) -> ModelSpec | Route:
     return entry
 
 
+def _choose(request: Request, registry: Registry) -> ModelSpec:
+    return gate.choose(_entry(registry, request.model), request.given, registry, request.param("inputs"))
+
+
+def _check(model: ModelSpec, request: Request) -> None:
+    """Hold the limits that need no look at an image: the model's, and its modality's."""
+    effective.check(model, request)
+    num_frames = effective.frames_of(model, request)
+    gate.check_frames(model, request.given, num_frames, request.param("num_frames"))
+
+
+def _with_bytes(request: Request) -> Request:
+    """Return the request with the bytes of its `data:` URLs, so that each is decoded once."""
+    pictures = [
+        one
+        if one.data is not None or images.is_remote(one.url)
+        else replace(one, data=images.parse_data_url(one.url, param=one.param))
+        for one in request.pictures
+    ]
+    return replace(request, pictures=tuple(pictures))
+
+
 def _caps(model: ModelSpec, key: ApiKey | None) -> Caps:
     """Return how many jobs of this model, and of this key, may be queued."""
     return Caps(model.name, model.limits.queued, *((key.id, key.limits.queued) if key else (None, None)))
 
 
-def _sized(model: ModelSpec, request: Request, effective: Effective, verified: list[_Verified]) -> Task:
-    """Give the task the first image's aspect at the model's area, where the caller named no size."""
-    task = effective.task
-    if effective.sized or not verified:
-        return task
-    first, multiple = verified[0].info, model.size_multiple
-    area = model.defaults.width * model.defaults.height
-    size = images.size_for(first.width, first.height, area, multiple, model.limits.pixels)
-    return resized(model, request, task, *size)
-
-
-def _noted(verified: list[_Verified]) -> tuple[str, ...]:
-    """Return the notes on all images as sentences."""
-    return tuple(f"image {n} {note}" for n, image in enumerate(verified, 1) for note in image.notes)
+def _cropped(verified: list[_Verified], task: Task) -> tuple[str, ...]:
+    """Return a warning for each image of which a good part is not in the video."""
+    sizes = [(image.picture.role, (image.info.width, image.info.height)) for image in verified]
+    return tuple(warning for role, size in sizes for warning in effective.cropped(role, size, task))
 
 
 def _stored(name: str, image: _Verified) -> StoredInput:

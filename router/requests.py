@@ -46,6 +46,7 @@ class Request:
     """One parsed request; `form` is the dialect's own.
 
     `tier` is by how much it goes before other requests for its model, or after them (below 0).
+    `warnings` are sentences about what was sent and has no meaning here.
     Errors call a field what its dialect calls it: as `names` has it, else by its own name after `params`.
     """
 
@@ -58,6 +59,7 @@ class Request:
     params: str = "provider_options.video"
     names: Mapping[str, str] = field(default_factory=lambda: {"prompt": "input", "inputs": "input"})
     form: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     @property
     def given(self) -> frozenset[Input]:

@@ -46,7 +46,7 @@ class Task:
     `width` and `height` are pixels, multiples of the model's `size_multiple`; `num_frames` is 4k+1.
     `given` is what the caller sent. `image` and `last_image` are RGB pictures, uint8 of shape
     `(height, width, 3)`, oriented, cropped and resized to the task's size; they are filled in by
-    the engine, so a `check_request` hook sees `given` but no pixels.
+    the engine, so a `check_request` hook sees `given` and the final size but no pixels.
     """
 
     prompt: str

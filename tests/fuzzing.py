@@ -57,6 +57,11 @@ OPTIONS: dict[str, Sequence[Any]] = {
     "negative_prompt": TEXTS, "seed": (0, 7, 2**63 - 1), "response_format": ("url", "b64_json"), "last_image": PICTURES,
     "true_cfg_scale": (1,), "cfg_normalization": (True,),
 }  # fmt: skip
+PLAIN: dict[str, Sequence[Any]] = {  # names of other servers, those of images among them
+    "num_inference_steps": (1, 4, 0), "fps": (8, 61, "8"), "num_frames": (1, 5), "width": (64,), "height": (64,), "guidance_scale": (1, 25),
+    "image": PICTURES, "image_url": PICTURES, "last_frame": PICTURES, "mask": PICTURES, "extra_body": ({"steps": 4}, '{"fps": 8}', "{", {"image": PICTURES[0]}),
+    "n": (1, 2), "lora": ("a", None), "user": TEXTS,
+}  # fmt: skip
 TOOLS = (
     {
         "type": "function",
@@ -205,7 +210,8 @@ class Fuzzer:
             "seconds": self._one(("1", 2, "0.5", "x", 9)),
         }
         maybe |= {"input_reference": picture, "provider_options": self._options(), "seed": 7}
-        return said | {name: value for name, value in maybe.items() if self._chance(0.4)}
+        said |= {name: value for name, value in maybe.items() if self._chance(0.4)}
+        return said | {name: self._one(values) for name, values in PLAIN.items() if self._chance(0.04)}
 
     def _options(self) -> dict[str, Any]:
         block = {name: self._one(values) for name, values in OPTIONS.items() if self._chance(0.15)}

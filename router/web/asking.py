@@ -9,12 +9,15 @@ from typing import Any
 from registry import Input
 from router.errors import InvalidRequest, ModalityMismatch
 from router.requests import Options, Picture, Request
+from router.web import leftovers
 from router.web.echo import echo
-from router.web.inputs import picture, read_input
+from router.web.inputs import Said, is_of_user, picture, read_input
 from router.web.schemas import CreateResponse, check
 from router.web.tools import Call, find_call, is_answered, read_choice, read_tools
 
 MEDIA = ("video", "image")
+ECHOED = ("tools", "text", "metadata")  # may speak of images by name
+WHERE = "an image goes into input, as an input_image part of the last user message"
 SCHEMA = CreateResponse()
 TIERS = {"priority": 1, "flex": -1}  # how far from all others
 
@@ -39,17 +42,19 @@ def read_response_request(body: Mapping[str, Any], *, keyed: bool = False) -> As
     asked = check(SCHEMA, body)
     said = read_input(asked.get("input"), asked.get("instructions"))
     block, media = _media(asked.get("provider_options", {}))
+    pictures = said.pictures + _last_image(block, media, said.pictures)
     tools = read_tools(asked.get("tools", ()))
     choice = read_choice(asked.get("tool_choice"), tools)
     request = Request(
         model=asked.get("model"),
         prompt=said.prompt,
-        pictures=said.pictures + _last_image(block, media, said.pictures),
+        pictures=pictures,
         options=_options(block, media),
-        seed=asked.get("seed", media.get("seed")),
+        seed=_seed(asked, block, media),
         tier=TIERS.get(asked.get("service_tier", ""), 0),
         params=f"provider_options.{block or 'video'}",
         form={**_form(asked, block, media, keyed), **echo(asked, tools, choice)},
+        warnings=_warnings(body, said, pictures),
     )
     answered = is_answered(asked["input"])
     call = find_call(tools, choice, said.prompt, wants_media=bool(block), answered=answered)
@@ -79,11 +84,55 @@ def _last_image(block: str, media: Mapping[str, Any], given: tuple[Picture, ...]
 
 
 def _media(provider_options: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-    """Return the block that counts: `video` before `image`; '' and nothing where there is neither."""
-    for block in MEDIA:
-        if block in provider_options:
-            return block, provider_options[block]
-    return "", {}
+    """Return the one block that there may be; '' and nothing where there is none."""
+    blocks = [block for block in MEDIA if block in provider_options]
+    if len(blocks) > 1:
+        message = "provider_options has a video and an image block: give one of them"
+        raise InvalidRequest(message, param="provider_options.image")
+    return (blocks[0], provider_options[blocks[0]]) if blocks else ("", {})
+
+
+def _seed(asked: Mapping[str, Any], block: str, media: Mapping[str, Any]) -> int | None:
+    seed, other = asked.get("seed"), media.get("seed")
+    if seed is not None and other is not None and seed != other:
+        param = f"provider_options.{block}.seed"
+        raise InvalidRequest(f"seed is {seed}, but {param} is {other}: give one of them", param=param)
+    return other if seed is None else seed
+
+
+def _warnings(body: Mapping[str, Any], said: Said, pictures: tuple[Picture, ...]) -> tuple[str, ...]:
+    """Return the warnings about what is not used; refuse an image that is not."""
+    search = leftovers.Search(pictures)
+    leftovers.refuse(
+        search.find({name: value for name, value in body.items() if name not in ("input", *ECHOED)}), WHERE
+    )
+    leftovers.refuse(search.find({name: body.get(name) for name in ECHOED}, by_name=False), WHERE)
+    names = leftovers.names(body, SCHEMA)
+    if not isinstance(body.get("instructions"), str | None):
+        names.append("instructions")
+    return leftovers.warning(names) + _history(body["input"], said, search)
+
+
+def _history(items: Any, said: Said, search: leftovers.Search) -> tuple[str, ...]:
+    """Return the warning about images in messages that are not the request, if there are any.
+
+    An image of the user is refused where the request has none: the answer would be a video of the text alone.
+    """
+    if isinstance(items, str):
+        leftovers.refuse(search.find(items, "input"), WHERE)
+        return ()
+    unused = []
+    for index, item in enumerate(items):
+        found = search.find(item, f"input[{index}]")
+        if index == said.index or item.get("role") in ("system", "developer"):
+            leftovers.refuse(found, WHERE)
+        elif next(found, None) is not None:
+            if is_of_user(item) and not said.pictures:
+                leftovers.refuse(iter([f"input[{index}]"]), "send it in the last user message, which is the request")
+            unused.append(f"input[{index}]")
+    if not unused:
+        return ()
+    return (f"images and videos of earlier messages are not used: {leftovers.listed(unused)}",)
 
 
 def _form(asked: Mapping[str, Any], block: str, media: Mapping[str, Any], keyed: bool) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def read_json(limit: int) -> dict[str, Any]:
     if not data.strip():
         raise _bad("it is empty")
     try:
-        value = json.loads(data.decode(), object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
+        value = parse(data.decode())
     except RecursionError:
         raise _bad("it nests too deep") from None
     except ValueError as error:  # JSONDecodeError, UnicodeDecodeError, integers of thousands of digits
@@ -39,6 +39,11 @@ def read_json(limit: int) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise _bad(f"it is {type(value).__name__}")
     return value
+
+
+def parse(text: str) -> Any:
+    """Return what `text` is in JSON, strictly; raises `ValueError`, or `RecursionError` where it nests too deep."""
+    return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
 
 
 def read_body(limit: int, bad: Callable[[str], InvalidRequest]) -> bytes:

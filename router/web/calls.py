@@ -24,9 +24,11 @@ class Calling:
         form = {**request.form, "store": False}
         self._call = call
         self._job = Job(uuid.uuid4().hex, owner, model.name, task, form=form, created_at=now, finished_at=now)
+        self._warnings = list(request.warnings)
 
     def response(self) -> dict[str, Any]:
-        return core(replace(self._job, status=Status.COMPLETED), [self._item("completed", self._call.arguments)])
+        done = replace(self._job, status=Status.COMPLETED)
+        return {**core(done, [self._item("completed", self._call.arguments)]), "warnings": self._warnings}
 
     def events(self) -> Iterator[bytes]:
         """Yield the stream of the same response: the arguments come as one delta."""

@@ -5,11 +5,14 @@ Each field says what it is for (`about`), and its metadata says in JSON Schema w
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from marshmallow import ValidationError, fields
+
+from router.web.body import parse
 
 UNCLEAN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")  # tab and line ends are text
 CLEAN = (
@@ -99,6 +102,44 @@ class Truth(fields.Boolean):
         return value
 
 
+class Only(fields.Raw):
+    """A field of other servers with one possible value; `why` tells those who send another."""
+
+    def __init__(self, value: str | int | bool | None, why: str) -> None:
+        self.value, self.why = value, why
+        self.text = value if isinstance(value, str) else json.dumps(value)
+        values = [value] if value is None else [value, None]
+        super().__init__(allow_none=True, metadata=described(f"`{self.text}` only: {why}", enum=values))
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> Any:
+        if isinstance(value, bool) is not isinstance(self.value, bool) or value != self.value:
+            raise ValidationError(f"must be {self.text}, got {shown(value)}: {self.why}")
+        return value
+
+
+class Object(fields.Raw):
+    """An object, or, as forms have it, text that writes one in JSON."""
+
+    def __init__(self, about: str) -> None:
+        super().__init__(allow_none=True, metadata=described(about, type=["object", "string", "null"]))
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> dict[str, Any]:
+        found = object_in(value)
+        if not isinstance(found, dict):
+            raise ValidationError(f"must be an object, or one as JSON text, got {shown(value)}")
+        return found
+
+
+class Frame(fields.Raw):
+    """An image: a URL, an object with one, or, in a form, a file or the object as JSON text."""
+
+    def __init__(self, about: str, **schema: Any) -> None:
+        super().__init__(allow_none=True, metadata=described(about, **schema))
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> Any:
+        return object_in(value) if isinstance(value, str) and value.lstrip().startswith("{") else value
+
+
 def described(about: str, **schema: Any) -> dict[str, Any]:
     """Return the metadata of a field: what it is for, and what else its JSON Schema must say."""
     return {"description": about, **schema}
@@ -110,6 +151,14 @@ def number_in(text: str) -> int | float | str:
     if match is None:
         return text
     return float(text) if match[1] or match[2] else int(text)
+
+
+def object_in(value: Any) -> Any:
+    """Return what a text writes in JSON, None where it writes nothing; any other value as it is."""
+    try:
+        return parse(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError):
+        return None
 
 
 def unclean(text: str) -> str | None:

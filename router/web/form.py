@@ -16,7 +16,7 @@ from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDeco
 
 from router.errors import InvalidRequest, Refused
 from router.web.body import read_body
-from router.web.fields import Integer, Number, Truth, number_in, shown
+from router.web.fields import Frame, Integer, Number, Only, Truth, number_in, shown
 
 MULTIPART = "multipart/form-data"
 MOST_PARTS = 200
@@ -47,9 +47,9 @@ def read_form(limit: int, schema: Schema, public_url: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in _parts(read_body(limit, _bad)):
         path = _path(name)
-        if isinstance(value, Upload) and path[0] not in schema.fields:  # text would be read over, as in JSON
-            places = " or ".join(field for field, kind in schema.fields.items() if type(kind) is fields.Raw)
-            message = f"a file must come as {places}, got one as {shown(name)}"
+        if isinstance(value, Upload) and path[0] not in schema.fields:
+            place = next(field for field, kind in schema.fields.items() if isinstance(kind, Frame))
+            message = f"a file must come as {place}, got one as {shown(name)}"
             raise InvalidRequest(message, param=name, code="unknown_parameter")
         _put(found, path, name, value)
     return coerced(found, schema)
@@ -65,6 +65,8 @@ def _typed(value: Any, kind: fields.Field[Any] | None) -> Any:
         return coerced(value, kind.schema)
     if not isinstance(value, str):
         return value
+    if isinstance(kind, Only) and value == kind.text:
+        return kind.value
     if isinstance(kind, Truth):
         return TRUTHS.get(value, value)
     return number_in(value) if isinstance(kind, Integer | Number) else value

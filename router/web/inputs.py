@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,16 +14,20 @@ from router.web.fields import shown, unclean
 IGNORED_ITEMS = ("function_call", "function_call_output", "reasoning", "compaction", "item_reference")
 ROLES = ("user", "system", "developer", "assistant")
 Content = tuple[list[str], list[Picture]]
-IMAGE_PART = "input_image"
+IMAGE_PARTS = ("input_image", "image_url")  # the second is Chat Completions' word
 TEXT_PARTS = ("input_text", "text", "output_text")
 
 
 @dataclass(frozen=True)
 class Said:
-    """What the input says: the prompt, with system text in front, and the images in order."""
+    """What the input says: the prompt, with system text in front, and the images in order.
+
+    `index` is that of the message that is the request, None where the input is text.
+    """
 
     prompt: str
     pictures: tuple[Picture, ...]
+    index: int | None
 
 
 def read_input(value: Any, instructions: Any = None) -> Said:
@@ -34,16 +38,17 @@ def read_input(value: Any, instructions: Any = None) -> Said:
     instructed = [_text(instructions, "instructions")] if isinstance(instructions, str) else []
     if value is None:
         raise _missing("input is missing: a prompt, as a string or as messages, is needed")
+    index: int | None = None
     if isinstance(value, str):
         system: list[str] = []
         said: Content = ([_text(value, "input")], [])
     else:
-        system, said = _read_items(value)
+        system, said, index = _read_items(value)
     texts, pictures = said
     prompt = "\n".join(filter(str.strip, [*instructed, *system, " ".join(texts)]))
     if not "".join(texts).strip():
         raise _missing("input has no text: every model here needs a prompt")
-    return Said(prompt, tuple(pictures))
+    return Said(prompt, tuple(pictures), index)
 
 
 def picture(value: Any, role: Input, param: str) -> Picture:
@@ -54,17 +59,30 @@ def picture(value: Any, role: Input, param: str) -> Picture:
     return Picture(role, url, param)
 
 
-def _read_items(items: Any) -> tuple[list[str], Content]:
-    """Return the system's texts, and what the last user message says."""
+def refuse_file_id(holder: Any, where: str) -> None:
+    """Refuse an image that is named by the id of a file."""
+    if isinstance(holder, dict) and holder.get("file_id") is not None:
+        param = f"{where}.file_id"
+        raise InvalidRequest(f"{param} means nothing here, as no files are kept: send the image itself", param=param)
+
+
+def is_of_user(item: Mapping[str, Any]) -> bool:
+    """Say whether an item that was read is a message of the user."""
+    return "content" in item and item.get("role", "user") == "user"
+
+
+def _read_items(items: Any) -> tuple[list[str], Content, int]:
+    """Return the system's texts, what the last user message says, and its index."""
     if not isinstance(items, list):
         raise InvalidRequest(f"input must be a string or a list of messages, got {shown(items)}", param="input")
     system: list[str] = []
     user: Content | None = None
+    last = 0
     for index, item in enumerate(items):
         where = f"input[{index}]"
         role = _role(item, where)
         if role == "user":
-            user = _read_content(item.get("content"), f"{where}.content")
+            user, last = _read_content(item.get("content"), f"{where}.content"), index
         elif role in ("system", "developer"):
             texts, pictures = _read_content(item.get("content"), f"{where}.content")
             if pictures:
@@ -74,7 +92,7 @@ def _read_items(items: Any) -> tuple[list[str], Content]:
             system.extend(texts)
     if user is None:
         raise _missing("input has no user message")
-    return system, user
+    return system, user, last
 
 
 def _role(item: Any, where: str) -> str | None:
@@ -100,15 +118,20 @@ def _read_content(content: Any, where: str) -> Content:
     placed = [(part, f"{where}[{index}]") for index, part in enumerate(content)]
     parts = [(_kind(part, at), part, at) for part, at in placed]
     texts = [_text(part.get("text"), f"{at}.text") for kind, part, at in parts if kind in TEXT_PARTS]
-    urls = [(part.get("image_url"), f"{at}.image_url") for kind, part, at in parts if kind == IMAGE_PART]
+    urls = [(_url(part, at), f"{at}.image_url") for kind, part, at in parts if kind in IMAGE_PARTS]
     return texts, list(_in_order(urls))
 
 
 def _kind(part: Any, where: str) -> str:
     kind = part.get("type") if isinstance(part, dict) else None
-    if kind == IMAGE_PART or kind in TEXT_PARTS:
+    if kind in (*IMAGE_PARTS, *TEXT_PARTS):
         return str(kind)
     raise InvalidRequest(f"{where} must be an input_text or input_image part, got {shown(part)}", param=where)
+
+
+def _url(part: Any, where: str) -> Any:
+    refuse_file_id(part, where)
+    return part.get("image_url")
 
 
 def _in_order(urls: list[tuple[Any, str]]) -> Iterator[Picture]:

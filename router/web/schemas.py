@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -9,7 +10,7 @@ from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, validat
 
 from router.effective import SEEDS
 from router.errors import InvalidRequest
-from router.web.fields import Integer, Number, Seconds, Size, Text, Truth, described
+from router.web.fields import Frame, Integer, Number, Object, Only, Seconds, Size, Text, Truth, described
 
 MOST = 2**31 - 1
 TAKEN = "taken for the sake of clients of other models, checked, and without effect on Wan"
@@ -18,6 +19,37 @@ SEED = "the same seed gives the same video; without one, the server draws one an
 REPEATED = "checked and repeated, without effect on a video"
 IMAGE_URL = [{"$ref": "#/components/schemas/ImageUrl"}, {"type": "null"}]
 REFERENCE = [{"type": "string"}, {"$ref": "#/components/schemas/Reference"}, {"type": "null"}]
+PLAIN = {  # names of other servers at the top of `POST /v1/videos`, and the option that each means
+    **{
+        name: name
+        for name in (
+            *("width", "height", "num_frames", "frames_per_second", "steps"),
+            *("guidance_scale", "guidance_scale_2", "flow_shift", "negative_prompt"),
+        )
+    },
+    "fps": "frames_per_second",
+    "num_inference_steps": "steps",
+}
+FIRST_FRAMES = (
+    *("input_reference", "image", "image_url", "image_reference", "reference_url"),
+    *("input_image", "first_frame", "first_image", "start_image"),
+)
+LAST_FRAMES = ("last_image", "last_frame", "end_image")
+EXTRAS = ("extra_body", "extra_params")
+ONE = "a request makes one video"
+NO_ADAPTERS = "no model here has adapters to choose"
+NO_CALLBACK = "nothing is called back; GET /v1/videos/ID says how far it is"
+ONLY: dict[str, tuple[str | int | bool | None, str]] = {  # what would mislead those who send it, unless it is this
+    "n": (1, ONE),
+    "num_outputs_per_prompt": (1, ONE),
+    "stream": (False, "POST /v1/responses streams"),
+    "background": (True, "POST /v1/responses waits"),
+    "response_format": ("url", "GET /v1/videos/ID/content has the bytes"),
+    "lora": (None, NO_ADAPTERS),
+    "loras": (None, NO_ADAPTERS),
+    "callback_url": (None, NO_CALLBACK),
+    "webhook_url": (None, NO_CALLBACK),
+}
 UNKNOWN = "Unknown field."
 NO_OBJECT = ("Invalid input type.", "Not a valid mapping type.")
 PLACES = frozenset({"_schema", "key", "value"})  # where in a field marshmallow found the error
@@ -45,9 +77,7 @@ class MediaOptions(Schema):
         "`url`, or for `POST /v1/responses` also `b64_json`: the file itself, in base64",
         validate=validate.OneOf(["url", "b64_json"], error="must be url or b64_json"),
     )
-    last_image = fields.Raw(
-        allow_none=True, metadata=described("the last frame, for models that take one", anyOf=IMAGE_URL)
-    )
+    last_image = Frame("the last frame, for models that take one", anyOf=IMAGE_URL)
     true_cfg_scale = Number(0, 100, TAKEN)
     cfg_normalization = Truth(TAKEN)
     cfg_truncation = Number(0, 100, TAKEN)
@@ -55,14 +85,14 @@ class MediaOptions(Schema):
 
 
 class Lenient(Schema):
-    """What others send beside the keys that mean something here is read over."""
+    """Other keys are taken; those of a whole body, and blocks of other providers, are named in `warnings`."""
 
     class Meta:
         unknown = EXCLUDE
 
 
 class ProviderOptions(Lenient):
-    """Blocks of other providers are none of our business."""
+    """Blocks of other providers have no effect."""
 
     video = fields.Nested(MediaOptions, allow_none=True, metadata=described("how to make the video"))
     image = fields.Nested(
@@ -104,7 +134,7 @@ class Reasoning(Lenient):
 
 
 class CreateResponse(Lenient):
-    """The keys of a request that mean something here; SDKs send many more."""
+    """The keys of a request that mean something here; the answer's `warnings` name all others."""
 
     model = Text(MODEL)
     input = fields.Raw(
@@ -162,29 +192,47 @@ class CreateResponse(Lenient):
     prompt_cache_key = Text(REPEATED)
 
 
+def _like(option: str) -> fields.Field[Any]:
+    """Return a field of `MediaOptions` for another place."""
+    field = copy.copy(MediaOptions().declared_fields[option])
+    field.metadata = {**field.metadata, "description": f"the same as `provider_options.video.{option}`"}
+    return field
+
+
 class CreateVideo(Lenient):
-    """The keys of a request for a video that mean something here; others are read over."""
+    """The keys of a request for a video that mean something here; the answer's `warnings` name all others.
+
+    What is said twice must be the same.
+    """
+
+    class Meta(Lenient.Meta):
+        include = {  # noqa: RUF012 - marshmallow only reads it
+            **{name: _like(option) for name, option in PLAIN.items()},
+            **{name: Frame("the image to start from", anyOf=REFERENCE) for name in FIRST_FRAMES},
+            **{name: Frame("the last frame, for models that take one", anyOf=REFERENCE) for name in LAST_FRAMES},
+            **{name: Object("more of these fields") for name in EXTRAS},
+            **{name: Only(*only) for name, only in ONLY.items()},
+        }
 
     prompt = Text("what to show, up to 8,000 characters")
     model = Text(MODEL)
     seconds = Seconds(0.1, 3600, "the length: so many seconds at the rate that is used")
     size = Size("`WIDTHxHEIGHT` in pixels, rounded down to what the model takes")
     seed = Integer(0, SEEDS - 1, SEED)
-    input_reference = fields.Raw(
-        allow_none=True,
-        metadata=described("the image to start from", anyOf=REFERENCE),
-    )
     provider_options = fields.Nested(
         ProviderOptions, allow_none=True, metadata=described("`video` has what the other fields have no word for")
     )
 
 
-def check(schema: Schema, body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields that are there and not null; raise `InvalidRequest` for the first that is wrong."""
+def check(schema: Schema, body: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Return the fields that are there and not null; raise `InvalidRequest` for the first that is wrong.
+
+    `above` is the field that the body stands in, if it stands in one.
+    """
     try:
         return cast(dict[str, Any], _present(schema.load(body)))
     except ValidationError as error:
-        path, message = _first(error.messages_dict)
+        path, message = _first(error.messages_dict, (above,) if above else ())
     param = ".".join(path)
     if message == UNKNOWN:
         raise InvalidRequest(

@@ -20,7 +20,7 @@ from router.web.fields import shown
 from router.web.form import MULTIPART, read_form
 from router.web.ids import find, forget, unknown
 from router.web.video_object import poll_after_ms, video
-from router.web.video_request import CREATE, NAMES, form_of_remix, read_remix_prompt, read_video_request
+from router.web.video_request import CREATE, NAMES, form_of_remix, read_remix, read_video_request
 
 NOT_OFFERED = ("edits", "extensions", "characters")
 
@@ -50,12 +50,13 @@ class Videos:
     def remix(self, public: str) -> Response:
         """Make a video again with another prompt: its inputs, options and seed as they were."""
         source = self._find(public)
-        prompt = read_remix_prompt(self._body())
+        prompt, warnings = read_remix(self._body())
         try:
             again = self._intake.again(source)
         except FileNotFoundError:  # deleted this very moment
             raise unknown(public) from None
-        return self._submit(replace(again, prompt=prompt, names=NAMES, form=form_of_remix(source)))
+        form = form_of_remix(source)
+        return self._submit(replace(again, prompt=prompt, names=NAMES, form=form, warnings=warnings))
 
     def list(self) -> Response:
         """Return a page of the caller's jobs, whichever dialect they came in."""

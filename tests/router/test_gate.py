@@ -8,8 +8,8 @@ from itertools import combinations
 import pytest
 
 from registry import Defaults, FlowShift, Input, Limits, Modality, ModelSpec, Registry, Route
-from router.errors import ModalityMismatch
-from router.gate import choose
+from router.errors import InvalidRequest, ModalityMismatch
+from router.gate import check_frames, choose
 
 DEFAULTS = Defaults(64, 64, 5, 8, 4, 4.0, None, FlowShift(3, 3), "")
 T2V = ModelSpec("t2v-model", "still", Modality.T2V, DEFAULTS, Limits(9999, 9, 9), 16)
@@ -72,3 +72,20 @@ def test_a_refusal_says_what_is_what_was_needed_what_was_got(model: ModelSpec, g
 def test_where_nobody_would_take_it_the_refusal_says_so() -> None:
     with pytest.raises(ModalityMismatch, match="None of the models served here would take it"):
         choose(T2V, IMAGE, Registry((T2V,)))
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "taken"),
+    [(T2V, TEXT, True), (I2V, IMAGE, True), (TI2V, TEXT, True), (TI2V, IMAGE, False), (FLF2V, BOTH_ENDS, False)],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_a_single_frame_must_leave_the_model_something_to_make(
+    model: ModelSpec, given: set[Input], taken: bool
+) -> None:
+    check_frames(model, given, 5, "num_frames")
+    if taken:
+        check_frames(model, given, 1, "num_frames")
+    else:
+        with pytest.raises(InvalidRequest, match="makes 5 frames or more, got 1") as refused:
+            check_frames(model, given, 1, "num_frames")
+        assert refused.value.param == "num_frames"

@@ -113,7 +113,7 @@ def test_what_cannot_be_a_form_is_refused_by_name(parts: list[Part], param: str,
     assert time.thread_time() - started < 2
 
 
-@pytest.mark.parametrize("name", ["image", "image[]", "a[b]"])
+@pytest.mark.parametrize("name", ["mask", "mask[]", "a[b]"])
 def test_a_file_under_another_name_is_not_read_over(name: str) -> None:
     with pytest.raises(InvalidRequest, match="a file must come as input_reference, got one as") as refused:
         read(body([("prompt", "a"), (name, b"x")]))

@@ -92,6 +92,14 @@ def test_videos_have_keys_too(client: FlaskClient, system: System) -> None:
     assert jobs(system) == 1
 
 
+def test_the_name_of_a_field_does_not_count(client: FlaskClient) -> None:
+    ids = [
+        client.post("/v1/videos", json={"model": "text", "prompt": "a", **said}, headers=KEY).json["id"]
+        for said in ({"steps": 3}, {"num_inference_steps": 3}, {"provider_options": {"video": {"steps": 3}}})
+    ]
+    assert len(set(ids)) == 1
+
+
 def test_an_image_counts_by_its_bytes(client: FlaskClient, system: System) -> None:
     body = {"model": "image", "background": True}
     once = with_image("it moves", data_url(png()))

@@ -129,16 +129,19 @@ def test_what_is_refused_anyway_never_causes_a_connection(client: FlaskClient, s
     assert site.connections == 0
 
 
-def test_a_policy_comes_before_any_connection(settings: Settings, site: Website) -> None:
+def test_a_policy_comes_before_any_connection_where_the_size_is_known(settings: Settings, site: Website) -> None:
     class Policy:
         @hookimpl
         def check_request(self) -> None:
             raise Refused("not on Sundays")
 
     client = create_app(assemble(settings, plugins=[encode, Policy()])).test_client()
-    answer = client.post("/v1/responses", json={"model": "image", "input": with_image("a", site.url("/cat.png"))})
+    body = {"model": "image", "input": with_image("a", site.url("/cat.png"))}
+    sized = {**body, "provider_options": {"video": {"width": 64, "height": 64}}}
 
-    assert (answer.status_code, site.connections) == (403, 0)
+    assert (client.post("/v1/responses", json=sized).status_code, site.connections) == (403, 0)
+    # without a size the image has it, and the policy is to see it
+    assert (client.post("/v1/responses", json=body).status_code, site.connections) == (403, 1)
 
 
 def test_a_full_queue_comes_before_any_connection(settings: Settings, site: Website) -> None:

@@ -327,7 +327,7 @@ FORMS: dict[str, tuple[dict[str, Any], int, str, str]] = {
     "an mp4 that says it is a PNG": ({"prompt": "a", "input_reference": upload(b"\0\0\0\x18ftypmp42")}, 400, "invalid_image", "input_reference"),
     "an image of no bytes": ({"prompt": "a", "input_reference": upload(b"")}, 400, "invalid_image", "input_reference"),
     "a truncated image": ({"prompt": "a", "input_reference": upload(png()[:90])}, 400, "invalid_image", "input_reference"),
-    "an image under another name": ({"prompt": "a", "image": upload()}, 400, "unknown_parameter", "image"),
+    "an image under another name": ({"prompt": "a", "mask": upload()}, 400, "unknown_parameter", "mask"),
     "a list of images": ({"prompt": "a", "input_reference[]": [upload(), upload()]}, 400, "invalid_value", "input_reference"),
     "two images": ({"prompt": "a", "input_reference": [upload(), upload()]}, 400, "invalid_form", "input_reference"),
     "a file id": ({"prompt": "a", "input_reference[file_id]": "file-1"}, 400, "invalid_value", "input_reference.file_id"),

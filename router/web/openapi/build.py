@@ -9,6 +9,7 @@ from typing import Any
 from apispec import APISpec
 from marshmallow import Schema, fields
 
+from router.web.fields import Frame, Only
 from router.web.form import MULTIPART
 from router.web.openapi import given
 from router.web.openapi.converter import Converter, Plugin
@@ -21,8 +22,8 @@ from router.web.openapi.routes import COMPONENTS, REMIX, ROUTES, TAGS
 ABOUT = (
     "Framegate makes video from text and images. One server, one URL, many models; the API is the one that MAX, "
     "Open Responses and OpenAI's Responses and Videos speak. Every answer has an `x-request-id`, every error the "
-    "same body. Keys that a request has and this document does not name are read over, except in "
-    "`provider_options.video` and `.image`."
+    "same body. Keys that a request has and this document does not name are listed in the answer's `warnings`, or, in "
+    "`provider_options.video` and `.image`, refused; an image under a name that is not read is refused anywhere."
 )
 KEYS = (
     "On a server that has keys every request needs one, as `Authorization: Bearer fg-...`: of scope `read` to look, "
@@ -137,13 +138,13 @@ def _flat(schema: Schema, converter: Converter, above: str = "") -> Any:
     """Yield the parts of a form: where JSON nests, a name has brackets; an image is a file; nothing is null."""
     for key, entry in schema.fields.items():
         name = f"{above}[{key}]" if above else key
-        if name == NO_FORM:
+        if name == NO_FORM or (isinstance(entry, Only) and entry.value is None):
             continue
         if isinstance(entry, fields.Nested):
             yield from _flat(entry.schema, converter, name)
         else:
             said = converter.field2property(entry)
-            if type(entry) is fields.Raw:
+            if isinstance(entry, Frame):
                 said = {"description": said["description"], "type": "string", "format": "binary"}
             yield name, _without_null(said)
 

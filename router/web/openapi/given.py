@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from router.web.inputs import IGNORED_ITEMS, IMAGE_PART, ROLES, TEXT_PARTS
+from router.web.inputs import IGNORED_ITEMS, IMAGE_PARTS, ROLES, TEXT_PARTS
 
 
 def _ref(name: str) -> dict[str, str]:
@@ -34,11 +34,11 @@ COMPONENTS: dict[str, dict[str, Any]] = {
     "InputImage": {
         "description": "a part of a message: an image; the first is the first frame, a second the last frame",
         "type": "object",
-        "properties": {"type": {"enum": [IMAGE_PART]}, "image_url": _ref("ImageUrl")},
+        "properties": {"type": {"enum": list(IMAGE_PARTS)}, "image_url": _ref("ImageUrl")},
         "required": ["type", "image_url"],
     },
     "InputMessage": {
-        "description": "who says what; what the assistant says is read over",
+        "description": "who says what; what the assistant says is read over, an image in it with a warning",
         "type": "object",
         "properties": {
             "type": {"enum": ["message", None]},

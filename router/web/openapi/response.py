@@ -59,7 +59,7 @@ class Response(Unfinished):
     output = several("what was made; empty until then", Message, FunctionCall)
     error = part(Failure, "why it failed", none=True)
     provider_options = part(UsedBlocks, "what was used; not for the call of a function", sometimes=True)
-    warnings = strings("what was adjusted; not for the call of a function", sometimes=True)
+    warnings = strings("what was adjusted, and what was not used", sometimes=True)
     previous_response_id = string(REPEATED, none=True)
     instructions = string(REPEATED, none=True)
     tools = fields.List(fields.Nested(Tool), metadata=described("the functions that were offered"))

@@ -24,7 +24,7 @@ class Video(Unfinished):
     error = part(Failure, "why it failed", none=True)
     seed = integer("the seed, drawn by the server where none was sent")
     provider_options = part(UsedBlocks, "what was used")
-    warnings = strings("what was adjusted")
+    warnings = strings("what was adjusted, and what was not used")
 
 
 class Videos(Page):
