@@ -47,7 +47,7 @@ def export(find: Callable[[str], ModelSpec], model: str, target: Path, dtype: st
     click.echo(f"{target}: {spec.name} in {dtype}, {size / 1e9:.2f} GB")
     click.echo(
         f"In the models file:\n\n  {spec.name}-onnx:\n    source: {target.absolute()}\n    backend: onnxruntime"
-        + (f"\n    family: {spec.family}" if spec.family else f"\n    modality: {spec.modality.word}")
+        + (f"\n    family: {spec.family}" if spec.family else "")
     )
 
 

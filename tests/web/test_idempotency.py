@@ -134,6 +134,15 @@ def test_it_holds_over_a_restart(client: FlaskClient, settings: Settings) -> Non
     assert ask(again).json["id"] == first
 
 
+def test_it_holds_when_the_model_is_not_served_any_more(client: FlaskClient, settings: Settings) -> None:
+    first = ask(client).json["id"]
+    settings.models.write_text(settings.models.read_text().replace("  text:", "  other:").replace("[text,", "[other,"))
+    later = create_app(assemble(settings, plugins=[encode])).test_client()
+
+    assert ask(later).json["id"] == first
+    assert ask(later, key="another").status_code == 404
+
+
 def test_a_finished_job_is_answered_at_once(client: FlaskClient, worker: Worker) -> None:
     waited = {**ASK, "background": False}
     first, again = ask(client, waited).json, ask(client, waited).json
