@@ -76,7 +76,8 @@ class Frames:
 
     `pixels` yields RGB arrays, uint8 of shape `(n, height, width, 3)`; their `n` add up to
     `num_frames`. The engine iterates (errors inside are the backend's) and closes a generator
-    in any case. `warnings` are sentences for the caller, such as a prompt that was cut.
+    in any case. `warnings` are sentences for the caller, such as a prompt that was cut. `late_warnings` returns those
+    that are known only from the pixels; it is called once, after the last of them was taken.
     """
 
     pixels: Iterator[Pixels]
@@ -85,6 +86,7 @@ class Frames:
     height: int
     frames_per_second: int
     warnings: tuple[str, ...] = ()
+    late_warnings: Callable[[], tuple[str, ...]] = tuple
 
 
 class Report(Protocol):
