@@ -27,7 +27,8 @@ class Backend:
     `pip install framegate[...]` extra that brings them. The schema (a marshmallow class) validates
     a model's `options` in the registry. `index` is the file by which a folder of weights is known
     (`model_index.json` for the diffusers layout), None where any folder will do; `made_by` is the command
-    that makes such a folder, where there is one.
+    that makes such a folder, where there is one. A `deterministic` backend makes the same frames of a task bit for
+    bit, on one device; one that `uses_seed` makes others for another seed. The contract's checks go by both.
     """
 
     name: str
@@ -37,6 +38,8 @@ class Backend:
     extra: str = ""
     index: str | None = None
     made_by: str = ""
+    deterministic: bool = True
+    uses_seed: bool = True
 
 
 @dataclass(frozen=True)
