@@ -13,6 +13,7 @@ import torch
 import transformers
 
 from plugins.diffusers_backend import checkpoint as checkpoints
+from plugins.diffusers_backend import clip
 from plugins.diffusers_backend.checkpoint import DECODER, Checkpoint, Part
 from plugins.diffusers_backend.fast.network import Network, networks
 from plugins.diffusers_backend.fast.vae import fast_vae
@@ -123,13 +124,16 @@ def _schedulers(part: Part) -> Schedulers:
 
 def _require_image_conditioning(model: ModelSpec, parts: Mapping[str, Any]) -> None:
     """Raise `LoadFailed` where a transformer wants CLIP's view of the images and the folder has no such thing."""
-    config = parts["transformer"].config
-    if config.image_dim is None:
+    config, folder = parts["transformer"].config, model.folder
+    if config.image_dim is None or folder is None:
         return
     if "image_encoder" not in parts or "image_processor" not in parts:
-        raise LoadFailed(f"{model.folder} needs an image_encoder and an image_processor: its transformer has image_dim")
+        raise LoadFailed(f"{folder} needs an image_encoder and an image_processor: its transformer has image_dim")
     if model.modality is Modality.FLF2V and config.pos_embed_seq_len is None:
-        raise LoadFailed(f"{model.folder} takes one image (pos_embed_seq_len is null), flf2v needs two")
+        raise LoadFailed(f"{folder} takes one image (pos_embed_seq_len is null), flf2v needs two")
+    if model.modality is Modality.I2V and config.pos_embed_seq_len is not None:
+        raise LoadFailed(f"{folder} takes two images (pos_embed_seq_len is set): declare it flf2v, not i2v")
+    clip.require(folder, config, parts["image_encoder"].config)
 
 
 def _silence() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from driving import picture
 
 from plugins import diffusers_backend
 from router import Backend, Frames, ModelSpec, Task, hookimpl
@@ -61,21 +62,22 @@ class Cached:
         diffusers_backend.unload_model(loaded, gone)
 
 
-def subject_of(folder: Path, plugin: object, backend: str, name: str, options: str) -> Subject:
+def subject_of(folder: Path, plugins: list[object], backend: str, name: str, options: str) -> Subject:
     file = folder / "models.yaml"
     file.write_text(MODELS.format(backend=backend, name=name, options=options))
-    system = assemble(Settings(data=folder / "data", models=file), plugins=[encode, plugin])
+    system = assemble(Settings(data=folder / "data", models=file), plugins=[encode, *plugins])
     model = system.registry.find("m")
     here = replace(model, folder=system.weights.obtain(model, lambda *_: None))
     subject = Subject(system.plugins, here, "cpu")
-    subject.task = replace(subject.task, num_frames=5)
+    image = None if subject.task.image is None else picture(width=32, height=32)
+    subject.task = replace(subject.task, num_frames=5, width=32, height=32, image=image)
     return subject
 
 
 @pytest.fixture(scope="module", params=OPTIONS)
 def with_option(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Subject:
     folder = tmp_path_factory.mktemp("option")
-    return subject_of(folder, diffusers_backend, "diffusers", "wan-nano-i2v", OPTIONS[request.param])
+    return subject_of(folder, [], "diffusers", "wan-nano-i2v", OPTIONS[request.param])
 
 
 @pytest.mark.parametrize("check", STATE, ids=[check.__name__ for check in STATE])
@@ -97,8 +99,8 @@ def taylor_seer_cache() -> Any:
 
 @pytest.fixture(scope="module", params=[first_block_cache, taylor_seer_cache])
 def with_step_cache(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Subject:
-    plugin = Cached(request.param())
-    return subject_of(tmp_path_factory.mktemp("cached"), plugin, "cached", "wan-nano-t2v", "{fast: false}")
+    plugins: list[object] = [Cached(request.param())]
+    return subject_of(tmp_path_factory.mktemp("cached"), plugins, "cached", "wan-nano-t2v", "{fast: false}")
 
 
 @pytest.mark.parametrize("check", STATE, ids=[check.__name__ for check in STATE])

@@ -6,19 +6,21 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from types import SimpleNamespace
+from typing import Any, Protocol
 
 import torch
 
 from plugins.diffusers_backend import checkpoint as checkpoints
-from plugins.diffusers_backend import tensors
+from plugins.diffusers_backend import clip, tensors
 from plugins.diffusers_backend.checkpoint import Checkpoint, Part
 from plugins.diffusers_backend.device import DTYPES
-from plugins.diffusers_backend.load import reading
+from plugins.diffusers_backend.place import class_of, reading
 from plugins.diffusers_backend.tensors import Stored
 from plugins.onnx_backend.export.graph import config_of, empty_transformer, write_graph
 from plugins.onnx_backend.graph import FILE as GRAPH
@@ -90,10 +92,11 @@ def _draft(target: Path) -> Iterator[Path]:
 
 def _fill(draft: Path, source: Source, checkpoint: Checkpoint, dtype: str, progress: Progress) -> None:
     transformers = [part for part in checkpoint.parts.values() if part.is_transformer]
+    write = partial(write_graph, framewise=checkpoint.expand_timesteps, image_tokens=_image_tokens(checkpoint))
     _copy_others(source.folder, checkpoint, draft, progress)
     graphs: dict[str, Path] = {}  # by their configuration: the experts of a model have one and the same
     for part in transformers:
-        _export_transformer(part, draft / part.name, DTYPES[dtype], checkpoint.expand_timesteps, graphs, progress)
+        _export_transformer(part, draft / part.name, DTYPES[dtype], write, graphs, progress)
     files = [path.relative_to(draft).as_posix() for path in sorted(draft.rglob("*")) if path.is_file()]
     files.remove(LOCK)
     digests = {}
@@ -109,11 +112,15 @@ def _fill(draft: Path, source: Source, checkpoint: Checkpoint, dtype: str, progr
 
 
 def _export_transformer(
-    part: Part, target: Path, dtype: torch.dtype, framewise: bool, graphs: dict[str, Path], progress: Progress
+    part: Part,
+    target: Path,
+    dtype: torch.dtype,
+    write: Callable[..., None],
+    graphs: dict[str, Path],
+    progress: Progress,
 ) -> None:
     target.mkdir()
-    with reading(part):
-        config = config_of(part.folder)
+    config = _config_of(part)
     shutil.copyfile(part.folder / "config.json", target / "config.json")
     model = empty_transformer(config, dtype)
     wanted = {name: (parameter.dtype, tuple(parameter.shape)) for name, parameter in model.named_parameters()}
@@ -124,7 +131,7 @@ def _export_transformer(
         shutil.copyfile(graphs[key], target / GRAPH)
     else:
         progress(f"{part.name}: tracing its graph", 0, 1)
-        write_graph(model, framewise, placed, target / GRAPH)
+        write(model, weights=placed, path=target / GRAPH)
         progress(f"{part.name}: tracing its graph", 1, 1)
         graphs[key] = target / GRAPH
     total, done = sum(one.length for one in placed.values()), 0
@@ -136,6 +143,33 @@ def _export_transformer(
 
     cast = (stored[name].read().to(kind) for name, (kind, _) in wanted.items())
     tensors.write(target / WEIGHTS, header, cast, written)
+
+
+def _image_tokens(checkpoint: Checkpoint) -> int:
+    """Return how many tokens CLIP makes of an image, 0 where no transformer reads them.
+
+    Raises `LoadFailed` where the transformers and the image encoder do not go together.
+    """
+    parts = checkpoint.parts.values()
+    configs = [_config_of(part) for part in parts if part.is_transformer]
+    seeing = [config for config in configs if config["image_dim"] is not None]
+    if not seeing:
+        return 0
+    encoder = checkpoint.parts.get("image_encoder")
+    if encoder is None:
+        raise LoadFailed(f"{checkpoint.folder} needs an image_encoder: its transformer has image_dim")
+    with reading(encoder):
+        (encoder.folder / "config.json").stat()  # without it the library would take its defaults
+        config = class_of(encoder).config_class.from_pretrained(encoder.folder)
+        tokens = clip.tokens_of(config)
+    for each in seeing:
+        clip.require(checkpoint.folder, SimpleNamespace(**each), config)
+    return tokens
+
+
+def _config_of(part: Part) -> dict[str, Any]:
+    with reading(part):
+        return config_of(part.folder)
 
 
 def _stored(part: Part, wanted: tensors.Kinds) -> dict[str, Stored]:
