@@ -65,7 +65,8 @@ def write_model(folder: Path, kind: Kind = T2V) -> Path:
     if kind.image_dim is not None:
         index["image_encoder"] = ["transformers", "CLIPVisionModel"]
         index["image_processor"] = ["transformers", "CLIPImageProcessor"]
-        write_json(folder / "image_encoder" / "config.json", {"hidden_size": kind.image_dim})
+        config = {"hidden_size": kind.image_dim, "image_size": 224, "patch_size": 14}
+        write_json(folder / "image_encoder" / "config.json", config)
         write_weights(folder / "image_encoder", {"a": (2, 2)}, stem="model")
         write_json(folder / "image_processor" / "preprocessor_config.json", {})
     write_json(folder / "text_encoder" / "config.json", {"d_model": kind.text, "num_layers": kind.text_layers})

@@ -27,7 +27,8 @@ class Backend:
     `pip install framegate[...]` extra that brings them. The schema (a marshmallow class) validates
     a model's `options` in the registry. `index` is the file by which a folder of weights is known
     (`model_index.json` for the diffusers layout), None where any folder will do; `made_by` is the command
-    that makes such a folder, where there is one.
+    that makes such a folder, where there is one. A `deterministic` backend makes the same frames of a task bit for
+    bit, on one device; one that `uses_seed` makes others for another seed. The contract's checks go by both.
     """
 
     name: str
@@ -37,6 +38,8 @@ class Backend:
     extra: str = ""
     index: str | None = None
     made_by: str = ""
+    deterministic: bool = True
+    uses_seed: bool = True
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,8 @@ class Frames:
 
     `pixels` yields RGB arrays, uint8 of shape `(n, height, width, 3)`; their `n` add up to
     `num_frames`. The engine iterates (errors inside are the backend's) and closes a generator
-    in any case. `warnings` are sentences for the caller, such as a prompt that was cut.
+    in any case. `warnings` are sentences for the caller, such as a prompt that was cut. `late_warnings` returns those
+    that are known only from the pixels; it is called once, after the last of them was taken.
     """
 
     pixels: Iterator[Pixels]
@@ -85,6 +89,7 @@ class Frames:
     height: int
     frames_per_second: int
     warnings: tuple[str, ...] = ()
+    late_warnings: Callable[[], tuple[str, ...]] = tuple
 
 
 class Report(Protocol):

@@ -15,14 +15,14 @@ from nano.parts import I2V_CHANNELS
 IMAGE_DIM = 32
 
 
-def make_clip_i2v(folder: Path) -> None:
+def make_clip_i2v(folder: Path, patch: int = 14) -> None:
     """Write a 2.1 image-to-video model: its transformer also reads what CLIP sees in the image."""
-    _write_clip_model(folder, pos_embed_seq_len=None)
+    _write_clip_model(folder, None, patch)
 
 
-def make_clip_flf2v(folder: Path) -> None:
-    """Write a 2.1 first-and-last-frame model: CLIP sees both images, 257 tokens of each."""
-    _write_clip_model(folder, pos_embed_seq_len=2 * 257)
+def make_clip_flf2v(folder: Path, patch: int = 14) -> None:
+    """Write a 2.1 first-and-last-frame model: CLIP sees both images, 257 tokens of each by patches of 14 pixels."""
+    _write_clip_model(folder, 2 * ((224 // patch) ** 2 + 1), patch)
 
 
 def make_ti2v(folder: Path) -> None:
@@ -46,20 +46,20 @@ def vae_of_2_2() -> Any:
     return parts.vae(dim_mult=[1, 1, 2, 2], temperal_downsample=[False, True, True], scale_factor_spatial=16)
 
 
-def clip() -> CLIPVisionModel:
-    """Return a vision encoder that makes 257 tokens, as the published one does."""
+def clip(patch: int = 14) -> CLIPVisionModel:
+    """Return a vision encoder that makes 257 tokens, as the published one does, or fewer by larger patches."""
     config = CLIPVisionConfig(
         hidden_size=IMAGE_DIM,
         intermediate_size=64,
         num_hidden_layers=2,
         num_attention_heads=2,
         image_size=224,
-        patch_size=14,
+        patch_size=patch,
     )
     return CLIPVisionModel(config).eval()
 
 
-def _write_clip_model(folder: Path, pos_embed_seq_len: int | None) -> None:
+def _write_clip_model(folder: Path, pos_embed_seq_len: int | None, patch: int) -> None:
     def transformer() -> Any:
         return parts.transformer(
             I2V_CHANNELS, image_dim=IMAGE_DIM, added_kv_proj_dim=128, pos_embed_seq_len=pos_embed_seq_len
@@ -70,7 +70,7 @@ def _write_clip_model(folder: Path, pos_embed_seq_len: int | None) -> None:
         "WanImageToVideoPipeline",
         {
             "vae": parts.seeded(2, vae_of_2_1),
-            "image_encoder": parts.seeded(4, clip),
+            "image_encoder": parts.seeded(4, lambda: clip(patch)),
             "image_processor": CLIPImageProcessor(),
             "transformer": parts.seeded(3, transformer),
         },

@@ -55,6 +55,12 @@ class PromptCache:
             self._keep(key, prompt)
         return prompt
 
+    def discard(self, prompt: Prompt) -> None:
+        """Forget `prompt`, so that it is encoded anew."""
+        with self._lock:
+            for key in [key for key, known in self._prompts.items() if known is prompt]:
+                self.size -= self._prompts.pop(key).size
+
     def clear(self) -> None:
         with self._lock:
             self._prompts.clear()

@@ -8,13 +8,16 @@ from typing import Any
 
 import torch
 
-from plugins.diffusers_backend import prompts
+from plugins.diffusers_backend.colour import FlatColour
 from plugins.diffusers_backend.decode import pixels
+from plugins.diffusers_backend.finite import LARGEST, Outputs, is_bad
 from plugins.diffusers_backend.load import Loaded
 from plugins.diffusers_backend.memory import out_of_memory
-from plugins.diffusers_backend.prompts import Prompt
+from plugins.diffusers_backend.prompts import Prompt, encode
 from plugins.diffusers_backend.sample import denoise, pipeline
 from router import Frames, GenerationFailed, ModelSpec, NumericalError, Pixels, Report, Task
+
+TEXT_ENCODER = "text encoder"
 
 
 def prepare(loaded: Loaded, task: Task) -> None:
@@ -25,15 +28,26 @@ def prepare(loaded: Loaded, task: Task) -> None:
 
 def run(model: ModelSpec, loaded: Loaded, task: Task, report: Report) -> Frames:
     """Return the frames of `task`; when it returns, the steps are done and the decoding has not begun."""
+    outputs, flat = Outputs(), FlatColour()
     with _memory_for(task):
-        pipe = pipeline(loaded, task)
+        pipe = pipeline(loaded, task, outputs)
         _require_size(model, pipe, task)
         prompt, negative = _prompts(loaded, pipe, task)
-        latents = denoise(loaded, pipe, task, prompt, negative, report)
-    _require_finite(model, task, latents)
+        texts = [each for each in (prompt, negative) if each is not None]
+        for each in texts:
+            outputs.see(lambda: TEXT_ENCODER, each.embeds)
+        latents = denoise(loaded, pipe, task, prompt, negative, report, outputs)
+        fault = outputs.fault()  # where the steps end: a GPU has nothing queued, whoever reads first
+    if fault is not None:
+        if fault == TEXT_ENCODER:
+            for each in texts:
+                loaded.prompts.discard(each)
+        raise _not_finite(model, fault, loaded.place.dtype)
     warnings = prompt.warnings("prompt") + (negative.warnings("negative prompt") if negative else ())
-    frames = _decoded(loaded.decoder, latents, task)
-    return Frames(frames, task.num_frames, task.width, task.height, task.frames_per_second, warnings)
+    frames = _decoded(model, loaded, latents, task, flat)
+    return Frames(
+        frames, task.num_frames, task.width, task.height, task.frames_per_second, warnings, late_warnings=flat.warnings
+    )
 
 
 def _prompts(loaded: Loaded, pipe: Any, task: Task) -> tuple[Prompt, Prompt | None]:
@@ -44,12 +58,20 @@ def _prompts(loaded: Loaded, pipe: Any, task: Task) -> tuple[Prompt, Prompt | No
 
 def _prompt(loaded: Loaded, pipe: Any, text: str) -> Prompt:
     place = loaded.place
-    return loaded.prompts.get(text, lambda: prompts.encode(pipe, text, place.device, place.fast.short_text))
+    return loaded.prompts.get(text, lambda: encode(pipe, text, place.device, place.fast.short_text))
 
 
-def _decoded(vae: Any, latents: torch.Tensor, task: Task) -> Iterator[Pixels]:
+def _decoded(model: ModelSpec, loaded: Loaded, latents: torch.Tensor, task: Task, flat: FlatColour) -> Iterator[Pixels]:
+    vae, dtype = loaded.decoder, loaded.place.decoder_dtype
+
+    def require(magnitude: float) -> None:
+        if is_bad(magnitude):
+            raise _not_finite(model, "VAE decoder", dtype)
+
     with _memory_for(task):
-        yield from pixels(vae, latents)
+        for frames in pixels(vae, latents, require):
+            flat.see(frames)
+            yield frames
 
 
 def _memory_for(task: Task) -> AbstractContextManager[None]:
@@ -67,9 +89,10 @@ def _require_size(model: ModelSpec, pipe: Any, task: Task) -> None:
         )
 
 
-def _require_finite(model: ModelSpec, task: Task, latents: torch.Tensor) -> None:
-    if not torch.isfinite(latents).all():
-        raise NumericalError(
-            f"{model.name} produced numbers that are not finite in {task.steps} steps; "
-            "its weights may be damaged, or too large for its dtype (fp16 overflows where bf16 does not)"
-        )
+def _not_finite(model: ModelSpec, part: str, dtype: torch.dtype) -> NumericalError:
+    """Return the error for what `part`, which computes in `dtype`, made of finite numbers."""
+    overflow = ", or too large for fp16: bf16 and fp32 hold larger numbers" if dtype is torch.float16 else ""
+    return NumericalError(
+        f"the {part} of {model.name} produced numbers that are not finite, or beyond {LARGEST:g}: "
+        f"its weights may be damaged{overflow}"
+    )

@@ -15,6 +15,7 @@ from plugins.diffusers_backend.fast import loop
 from plugins.diffusers_backend.fast.loop import Stepped
 from plugins.diffusers_backend.fast.twin import is_hooked
 from plugins.diffusers_backend.fast.vae import FastVae
+from plugins.diffusers_backend.finite import Outputs
 from plugins.diffusers_backend.load import Loaded
 from plugins.diffusers_backend.prompts import Prompt
 from router import Pixels, Report, Task
@@ -22,17 +23,37 @@ from router import Pixels, Report, Task
 ONLY_WITH_IMAGE = ("image_encoder", "image_processor")
 
 
-def pipeline(loaded: Loaded, task: Task) -> Any:
-    """Return a pipeline for `task`: cheap, and with a scheduler that nobody else steps."""
+class ImageToVideo(WanImageToVideoPipeline):  # type: ignore[misc]
+    """Diffusers' pipeline of images, whose `outputs` see what CLIP and the VAE make of them."""
+
+    outputs: Outputs
+
+    def encode_image(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        embeds = super().encode_image(*args, **kwargs)
+        self.outputs.see(lambda: "image encoder", embeds)
+        return embeds
+
+    def prepare_latents(self, *args: Any, **kwargs: Any) -> tuple[torch.Tensor, ...]:
+        latents, condition, *mask = super().prepare_latents(*args, **kwargs)
+        self.outputs.see(lambda: "VAE encoder", condition)
+        return (latents, condition, *mask)
+
+
+def pipeline(loaded: Loaded, task: Task, outputs: Outputs | None = None) -> Any:
+    """Return a pipeline for `task`: cheap, and with a scheduler that nobody else steps.
+
+    What its encoders make of images is shown to `outputs`.
+    """
     scheduler = loaded.schedulers.new(task.flow_shift)
     checkpoint = loaded.checkpoint
     if checkpoint.pipeline == IMAGE_TO_VIDEO or task.image is not None:
-        pipe: Any = WanImageToVideoPipeline(
+        pipe: Any = ImageToVideo(
             **loaded.parts,
             scheduler=scheduler,
             boundary_ratio=checkpoint.boundary_ratio,
             expand_timesteps=checkpoint.expand_timesteps,
         )
+        pipe.outputs = outputs or Outputs()
     else:
         # With text alone every token has the same timestep. Saying so once instead of once a
         # token is the same arithmetic and saves 2 GB on the 5B model at 704p.
@@ -45,10 +66,10 @@ def pipeline(loaded: Loaded, task: Task) -> Any:
 
 
 def denoise(
-    loaded: Loaded, pipe: Any, task: Task, prompt: Prompt, negative: Prompt | None, report: Report
+    loaded: Loaded, pipe: Any, task: Task, prompt: Prompt, negative: Prompt | None, report: Report, outputs: Outputs
 ) -> torch.Tensor:
     """Return the latents of `task` after its last step, scaled as the transformer has them."""
-    stepped = _reporting(loaded, task, report)
+    stepped = _reporting(loaded, pipe, task, report, outputs)
     if not _is_ours(loaded):
         return _by_pipeline(loaded, pipe, task, prompt, negative, stepped)
     images = [_picture(task.image), _picture(task.last_image)]
@@ -104,13 +125,21 @@ def _encoding(loaded: Loaded, task: Task) -> AbstractContextManager[Any]:
     return loaded.encoding if keeps_state else nullcontext()
 
 
-def _reporting(loaded: Loaded, task: Task, report: Report) -> Stepped:
+def _reporting(loaded: Loaded, pipe: Any, task: Task, report: Report, outputs: Outputs) -> Stepped:
     colours = loaded.latent_map
 
     def stepped(number: int, latents: torch.Tensor) -> None:
+        outputs.see(lambda: _expert(pipe, number), latents)
         report(number, task.steps, None if colours is None else lambda: colours.picture(latents))
 
     return stepped
+
+
+def _expert(pipe: Any, number: int) -> str:
+    """Return the transformer of step `number`, from 1; its timestep is on the device, so this waits for it."""
+    ratio, timestep = pipe.config.boundary_ratio, float(pipe.scheduler.timesteps[number - 1])
+    second = ratio is not None and timestep < ratio * pipe.scheduler.config.num_train_timesteps
+    return "transformer_2" if second else "transformer"
 
 
 def _as_callback(stepped: Stepped) -> Callable[..., dict[str, Any]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from registry.folders.errors import FolderError
-from registry.folders.model import IMAGE_TO_VIDEO, ModelFolder, Part
+from registry.folders.model import IMAGE_TO_VIDEO, ModelFolder, Part, clip
 
 MASKS = 4  # channels that say which frames are given, beside a given image's latents
 
@@ -54,7 +54,25 @@ def _require_clip(folder: ModelFolder) -> None:
     if lacking:
         said = f"transformer has image_dim, so {' and '.join(lacking)} must be listed; it is not"
         raise FolderError(said, folder.path)
-    _require(folder.parts["transformer"], "image_dim", folder.parts["image_encoder"], "hidden_size")
+    encoder = folder.parts["image_encoder"]
+    size, patch = clip(encoder, "image_size"), clip(encoder, "patch_size")
+    if not 0 < patch <= size:
+        said = f"image_encoder must have a patch_size from 1 to its image_size {size}, got {patch}"
+        raise FolderError(said, encoder.folder / "config.json")
+    for name in ("transformer", "transformer_2"):
+        if (part := folder.parts.get(name)) is not None:
+            _require_seen(part, clip(encoder, "hidden_size"), folder.image_tokens)
+
+
+def _require_seen(part: Part, width: int, tokens: int) -> None:
+    """Raise where a transformer reads another width of what CLIP sees, or other tokens of two images."""
+    wanted, known = _whole(part, "image_dim"), _whole(part, "pos_embed_seq_len")
+    if wanted is not None and wanted != width:
+        said = f"{part.name} reads image_dim {wanted}, image_encoder gives hidden_size {width}"
+        raise FolderError(said, part.folder / "config.json")
+    if known is not None and known != 2 * tokens:
+        said = f"{part.name} has pos_embed_seq_len {known}, image_encoder makes {2 * tokens} tokens of two images"
+        raise FolderError(said, part.folder / "config.json")
 
 
 def _require(part: Part, width: str, other: Part, own: str) -> None:

@@ -36,6 +36,7 @@ CLASSES: Mapping[str, tuple[str, frozenset[str]]] = MappingProxyType(
     }
 )
 OPTIONAL = ("image_processor", "image_encoder", "transformer_2")
+CLIP_DEFAULTS = {"image_size": 224, "patch_size": 32, "hidden_size": 768}  # transformers: CLIPVisionConfig
 WEIGHTLESS = ("tokenizer", "image_processor", "scheduler")
 
 
@@ -49,6 +50,13 @@ class Part:
     class_name: str
     config: Mapping[str, Any] = field(repr=False)
     weights: Weights | None = field(repr=False)
+
+
+def clip(part: Part, key: str) -> int:
+    """Return a value of an image encoder's configuration, as `transformers` fills in what it leaves out."""
+    config = part.config.get("vision_config", part.config)
+    value = config.get(key, CLIP_DEFAULTS[key]) if isinstance(config, Mapping) else None
+    return value if type(value) is int else 0
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,14 @@ class ModelFolder:
         if transformer.get("image_dim") is not None:  # CLIP sees one
             return (Modality.I2V,)
         return (Modality.I2V, Modality.FLF2V)
+
+    @property
+    def image_tokens(self) -> int:
+        """Return how many tokens CLIP makes of an image: one a patch, and one for the whole; 0 without CLIP."""
+        if "image_encoder" not in self.parts:
+            return 0
+        side = clip(self.parts["image_encoder"], "image_size") // clip(self.parts["image_encoder"], "patch_size")
+        return int(side * side + 1)
 
     @property
     def family(self) -> Family:

@@ -132,7 +132,8 @@ class Attempt:
                 num_frames=frames.num_frames,
                 frames_per_second=frames.frames_per_second,
             )
-            done = self._system.jobs.finish(lease, artifact, merged(job.warnings, frames.warnings))
+            warnings = merged(job.warnings, (*frames.warnings, *frames.late_warnings()))
+            done = self._system.jobs.finish(lease, artifact, warnings)
         finally:
             pixels.close()
             if done is None:

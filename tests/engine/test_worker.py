@@ -13,6 +13,7 @@ import pytest
 from conftest import MODELS, leftovers
 from patience import until
 from sqlalchemy import text
+from sse import parse
 
 from router import Frames, Job, NumericalError, OutOfMemory, Task, hookimpl
 from router.engine import encode
@@ -99,6 +100,30 @@ def breaking(error: Exception) -> Generates:
         raise error
 
     return Generates(lambda task, report: Frames(pixels(task), task.num_frames, task.width, task.height, 8))
+
+
+def test_warnings_that_are_known_after_the_last_frame_reach_every_answer(build: Callable[..., System]) -> None:
+    seen: list[str] = []
+
+    def pixels(task: Task) -> Iterator[np.ndarray]:
+        yield np.zeros((task.num_frames, task.height, task.width, 3), np.uint8)
+        seen.append("late")
+
+    def generate(task: Task, report: object) -> Frames:
+        size = task.num_frames, task.width, task.height, task.frames_per_second
+        return Frames(pixels(task), *size, warnings=("early",), late_warnings=lambda: tuple(seen))
+
+    system = build(Generates(generate))
+    job = queue(system)
+    Worker(system, "cpu").run_one()
+    client = create_app(system).test_client()
+    streamed = client.get(f"/v1/responses/resp_{job}?stream=true").get_data()
+
+    assert job_of(system, job).warnings == ("early", "late")
+    assert client.get(f"/v1/responses/resp_{job}").get_json()["warnings"] == ["early", "late"]
+    assert client.get(f"/v1/videos/video_{job}").get_json()["warnings"] == ["early", "late"]
+    (end,) = [event for event in parse(streamed) if event["type"] == "response.completed"]
+    assert end["response"]["warnings"] == ["early", "late"]
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def test_numbers_that_are_not_finite_are_said_before_decoding(family: Path, tmp_
     save_file(tensors, weights, metadata={"format": "pt"})
     model = spec(folder, Modality.TI2V)
 
-    with pytest.raises(NumericalError, match="wan-nano-ti2v produced numbers that are not finite in 4 steps"):
+    with pytest.raises(NumericalError, match="the transformer of wan-nano-ti2v produced numbers that are not finite"):
         run(model, load(model, pool), task())
 
 

@@ -440,6 +440,23 @@ def test_a_model_declared_as_what_its_folder_cannot_do_is_not_loaded(
         load(spec(family / name, modality), pool)
 
 
+def test_clip_for_two_images_does_not_take_one(tiny: Path, pool: Any) -> None:
+    with pytest.raises(LoadFailed, match="takes two images"):
+        load(spec(tiny / "flf2v-clip", Modality.I2V), pool)
+
+
+def test_clip_of_other_tokens_than_the_transformer_has_places_for_is_refused(tmp_path: Path, pool: Any) -> None:
+    import tiny as checkpoints
+
+    checkpoints.make_clip_flf2v(tmp_path / "one")
+    checkpoints.make_clip_flf2v(tmp_path / "other", patch=56)
+    shutil.rmtree(tmp_path / "one" / "image_encoder")
+    shutil.copytree(tmp_path / "other" / "image_encoder", tmp_path / "one" / "image_encoder")
+
+    with pytest.raises(LoadFailed, match="pos_embed_seq_len 514, image_encoder makes 34 tokens of two images"):
+        load(spec(tmp_path / "one", Modality.FLF2V), pool)
+
+
 def test_clip_for_one_image_does_not_take_two(tiny: Path, pool: Any) -> None:
     with pytest.raises(
         LoadFailed, match="is declared first-and-last-frame-to-video, its folder of weights is image-to-video"

@@ -9,12 +9,13 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Exports
-from driving import I2V, T2V, TI2V, load, run, spec, task, video
+from driving import I2V, T2V, TI2V, copy_of, edit_index, load, run, spec, stock, task, video
 from likeness import require_same
 
 from registry import Modality
@@ -130,22 +131,85 @@ def test_half_precision_keeps_in_fp32_what_diffusers_keeps(tmp_path: Path, famil
 
 @pytest.mark.parametrize("name", ["i2v-clip", "flf2v-clip"])
 def test_models_that_see_with_clip_are_exported_too(tmp_path: Path, tiny: Path, pool: Any, name: str) -> None:
+    require_same_when_exported(tiny / name, tmp_path / name, pool)
+
+
+@pytest.mark.parametrize("name", ["i2v-clip", "flf2v-clip"])
+def test_a_clip_of_17_tokens_is_exported_as_it_is(tmp_path: Path, pool: Any, name: str) -> None:
+    import tiny
+
+    make = tiny.make_clip_i2v if name.startswith("i2v") else tiny.make_clip_flf2v
+    make(tmp_path / name, patch=56)
+
+    require_same_when_exported(tmp_path / name, tmp_path / "out" / name, pool)
+
+
+def require_same_when_exported(folder: Path, target: Path, pool: Any) -> None:
+    """Fail where the export of a model that sees with CLIP makes other frames, or diffusers' own pipeline does."""
     from dataclasses import replace
 
     from plugins import onnx_backend
     from registry import Input
 
-    export(Source(tiny / name, name, None), tmp_path / name, "fp32", quiet)
+    name = folder.name
+    export(Source(folder, name, None), target, "fp32", quiet)
     modality = Modality.I2V if name.startswith("i2v") else Modality.FLF2V
     asked = with_picture()
     if modality is Modality.FLF2V:
         asked = replace(asked, last_image=asked.image[::-1].copy(), given=asked.given | {Input.LAST_IMAGE})
-    plain = spec(tiny / name, modality)
-    graphs = replace(plain, folder=tmp_path / name, options={})
+    plain = spec(folder, modality)
+    graphs = replace(plain, folder=target, options={})
     loaded = onnx_backend.load_model(graphs, "cpu", pool, quiet)
 
-    expected = video(run(plain, load(plain, pool), asked))
+    expected = stock(folder, asked)
+    require_same(video(run(plain, load(plain, pool), asked)), expected)
     require_same(video(onnx_backend.generate(graphs, loaded, asked, quiet)), expected)
+
+
+def edit(path: Path, **changes: object) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def without_encoder(folder: Path) -> None:
+    edit_index(folder, image_encoder=[None, None])
+
+
+def without_its_config(folder: Path) -> None:
+    (folder / "image_encoder" / "config.json").unlink()
+
+
+def of_other_tokens(folder: Path) -> None:
+    edit(folder / "image_encoder" / "config.json", patch_size=56)
+
+
+def of_another_width(folder: Path) -> None:
+    edit(folder / "image_encoder" / "config.json", hidden_size=64)
+
+
+def of_no_patch(folder: Path) -> None:
+    edit(folder / "image_encoder" / "config.json", patch_size=0)
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (without_encoder, "transformer has image_dim, so image_encoder must be listed"),
+        (without_its_config, "it lacks config.json of image_encoder"),
+        (of_no_patch, "image_encoder must have a patch_size from 1 to its image_size 224, got 0"),
+        (of_other_tokens, "transformer has pos_embed_seq_len 514, image_encoder makes 34 tokens of two images"),
+        (of_another_width, "transformer reads image_dim 32, image_encoder gives hidden_size 64"),
+    ],
+)  # fmt: skip
+def test_a_clip_that_does_not_fit_is_refused_at_export(
+    tmp_path: Path, tiny: Path, damage: Callable[[Path], None], says: str
+) -> None:
+    folder = copy_of(tiny / "flf2v-clip", tmp_path)
+    damage(folder)
+
+    with pytest.raises(LoadFailed, match=says):
+        export(Source(folder, "odd", None), tmp_path / "out", "fp32", quiet)
+
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_record_says_where_it_comes_from_and_lists_every_file(exports: Exports) -> None:

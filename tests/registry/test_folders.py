@@ -410,6 +410,23 @@ def test_parts_that_do_not_fit_are_refused(
     assert said in why(folder)
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"patch_size": 16}, "transformer has pos_embed_seq_len 514, image_encoder makes 394 tokens of two images"),
+        ({"patch_size": 0}, "image_encoder must have a patch_size from 1 to its image_size 224, got 0"),
+        ({"image_size": 7}, "image_encoder must have a patch_size from 1 to its image_size 7, got 14"),
+        ({"image_size": "large"}, "image_encoder must have a patch_size from 1 to its image_size 0, got 14"),
+    ],
+)
+def test_clip_must_see_what_the_transformer_reads(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    folder = write_model(tmp_path / "m", FLF2V)
+    assert folders.read(folder).image_tokens == 257
+    edit(folder / "image_encoder" / "config.json", **changes)
+
+    assert why(folder) == said
+
+
 def test_clip_must_be_there_for_who_reads_it(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "m", CLIP_I2V)
     edit(folder / "model_index.json", image_encoder=[None, None])

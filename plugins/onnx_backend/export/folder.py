@@ -6,9 +6,10 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -18,7 +19,7 @@ from plugins.diffusers_backend import checkpoint as checkpoints
 from plugins.diffusers_backend import tensors
 from plugins.diffusers_backend.checkpoint import Checkpoint, Part
 from plugins.diffusers_backend.device import DTYPES
-from plugins.diffusers_backend.load import reading
+from plugins.diffusers_backend.place import reading
 from plugins.diffusers_backend.tensors import Stored
 from plugins.onnx_backend.export.graph import config_of, empty_transformer, write_graph
 from plugins.onnx_backend.graph import FILE as GRAPH
@@ -92,10 +93,11 @@ def _draft(target: Path) -> Iterator[Path]:
 
 def _fill(draft: Path, source: Source, checkpoint: Checkpoint, dtype: str, progress: Progress) -> None:
     transformers = [part for part in checkpoint.parts.values() if part.is_transformer]
+    write = partial(write_graph, framewise=checkpoint.expand_timesteps, image_tokens=checkpoint.folder.image_tokens)
     _copy_others(source.folder, checkpoint, draft, progress)
     graphs: dict[str, Path] = {}  # by their configuration: the experts of a model have one and the same
     for part in transformers:
-        _export_transformer(part, draft / part.name, DTYPES[dtype], checkpoint.expand_timesteps, graphs, progress)
+        _export_transformer(part, draft / part.name, DTYPES[dtype], write, graphs, progress)
     files = [path.relative_to(draft).as_posix() for path in sorted(draft.rglob("*")) if path.is_file()]
     files.remove(LOCK)
     digests = {}
@@ -111,7 +113,12 @@ def _fill(draft: Path, source: Source, checkpoint: Checkpoint, dtype: str, progr
 
 
 def _export_transformer(
-    part: Part, target: Path, dtype: torch.dtype, framewise: bool, graphs: dict[str, Path], progress: Progress
+    part: Part,
+    target: Path,
+    dtype: torch.dtype,
+    write: Callable[..., None],
+    graphs: dict[str, Path],
+    progress: Progress,
 ) -> None:
     target.mkdir()
     with reading(part):
@@ -126,7 +133,7 @@ def _export_transformer(
         shutil.copyfile(graphs[key], target / GRAPH)
     else:
         progress(f"{part.name}: tracing its graph", 0, 1)
-        write_graph(model, framewise, placed, target / GRAPH)
+        write(model, weights=placed, path=target / GRAPH)
         progress(f"{part.name}: tracing its graph", 1, 1)
         graphs[key] = target / GRAPH
     total, done = sum(one.length for one in placed.values()), 0

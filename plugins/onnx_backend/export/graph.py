@@ -21,8 +21,6 @@ from plugins.onnx_backend.export.ops import TRANSLATIONS
 from plugins.onnx_backend.graph import ONNX_TYPES, PREFIX
 from plugins.onnx_backend.record import OPSET
 
-IMAGE_TOKENS = 257  # of each image that CLIP sees
-
 
 def config_of(folder: Path) -> dict[str, Any]:
     """Return the configuration of the transformer in `folder`, what it leaves out filled in."""
@@ -44,20 +42,24 @@ def empty_transformer(config: Mapping[str, Any], dtype: torch.dtype) -> WanTrans
     return model.eval().requires_grad_(False)
 
 
-def write_graph(model: WanTransformer3DModel, framewise: bool, weights: Mapping[str, Stored], path: Path) -> None:
+def write_graph(
+    model: WanTransformer3DModel, framewise: bool, weights: Mapping[str, Stored], path: Path, image_tokens: int = 0
+) -> None:
     """Write `model` as a graph at `path`; frames, height, width and the length of the text are free.
 
-    `weights` says where each parameter lies, in a file beside `path`.
+    `weights` says where each parameter lies, in a file beside `path`. `image_tokens` are those that CLIP makes of an
+    image, for a model that reads them.
     """
+    example = _example(model, framewise, image_tokens)
     with _quiet():
         program = torch.onnx.export(
             Network(model, framewise),
-            kwargs=_example(model, framewise),
+            kwargs=example,
             dynamo=True,
             opset_version=OPSET,
             dynamic_shapes=_free(model, framewise),
             custom_translation_table=TRANSLATIONS,
-            input_names=list(_example(model, framewise)),
+            input_names=list(example),
             output_names=["sample"],
             optimize=False,
             verbose=False,
@@ -98,7 +100,7 @@ def _external(name: str, stored: Stored) -> ir.ExternalTensor:
     )
 
 
-def _example(model: WanTransformer3DModel, framewise: bool) -> dict[str, torch.Tensor]:
+def _example(model: WanTransformer3DModel, framewise: bool, image_tokens: int) -> dict[str, torch.Tensor]:
     """Return inputs of no special size: what is traced at 1 is taken for a constant."""
     config, dtype = model.config, model.dtype
     frames, height, width = (size * factor for size, factor in zip((3, 4, 6), config.patch_size, strict=True))
@@ -108,8 +110,8 @@ def _example(model: WanTransformer3DModel, framewise: bool) -> dict[str, torch.T
         "encoder_hidden_states": torch.zeros(1, 24, config.text_dim, dtype=dtype),
     }
     if config.image_dim is not None:
-        images = 1 if config.pos_embed_seq_len is None else config.pos_embed_seq_len // IMAGE_TOKENS
-        inputs["encoder_hidden_states_image"] = torch.zeros(images, IMAGE_TOKENS, config.image_dim, dtype=dtype)
+        images = 1 if config.pos_embed_seq_len is None else 2
+        inputs["encoder_hidden_states_image"] = torch.zeros(images, image_tokens, config.image_dim, dtype=dtype)
     return inputs
 
 

@@ -34,7 +34,7 @@ class Network(torch.nn.Module):
         """Return the velocity of latents `(1, c, t, h, w)`.
 
         `timestep` is `(1,)`, framewise `(t,)`; the text is `(1, length, text_dim)`, what CLIP sees is
-        `(images, 257, image_dim)`.
+        `(images, tokens, image_dim)`.
         """
         model, (frames, height, width) = self.model, hidden_states.shape[2:]
         in_frame, in_height, in_width = model.config.patch_size
@@ -103,7 +103,7 @@ class Network(torch.nn.Module):
 
 
 def _seen(embedder: torch.nn.Module, images: torch.Tensor) -> torch.Tensor:
-    """Return the rows of what CLIP sees, `(images, 257, dim)`, one image after the other."""
+    """Return the rows of what CLIP sees, `(images, tokens, dim)`, one image after the other."""
     rows = images.flatten(0, 1)
     if embedder.pos_embed is not None:
         rows = rows + embedder.pos_embed[0]

@@ -1,0 +1,114 @@
+"""One model of a backend under test, and what the checks do with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from registry import Input, ModelSpec
+from router.engine.pool import PartPool
+from router.errors import RouterError
+from router.plugins import Plugins
+from router.values import Frames, Pixels, Task
+
+STEPS = 4
+
+
+class ContractBroken(RouterError):
+    """A backend does not keep what the router relies on."""
+
+
+class Subject:
+    """One model of the backend under test, loaded, and the task that it is given."""
+
+    def __init__(self, plugins: Plugins, model: ModelSpec, device: str) -> None:
+        self._plugins = plugins
+        self._device = device
+        self.backend = plugins.backends[model.backend]
+        self.model = model
+        self.task = _task(model)
+        self.loaded = self.load()
+
+    @cached_property
+    def expected(self) -> Pixels:
+        """The frames of `task` from a model that has done nothing since it was loaded."""
+        self.reload()
+        return self.video(self.task)
+
+    def load(self, report: Callable[..., None] = lambda *_: None, pool: PartPool | None = None) -> Any:
+        load = self._plugins.hook_for("load_model", self.model)
+        pool, loaded = pool or PartPool(), None
+        try:
+            share = pool.share_of(self.model.name)
+            loaded = load(model=self.model, device=self._device, pool=share, report=report)
+        finally:
+            if loaded is None:
+                pool.release(self.model.name)
+        must(loaded is not None, "load_model must return something, got None")
+        return loaded
+
+    def unload(self) -> None:
+        self._plugins.hook_for("unload_model", self.model)(model=self.model, loaded=self.loaded, gone=True)
+
+    def reload(self) -> None:
+        self.unload()
+        self.loaded = self.load()
+
+    def prepare(self, task: Task) -> None:
+        without_images = replace(task, image=None, last_image=None)
+        self._plugins.hook_for("prepare_task", self.model)(model=self.model, loaded=self.loaded, task=without_images)
+
+    def generate(self, task: Task, report: Callable[..., None] = lambda *_: None) -> Frames:
+        frames = self._plugins.hook_for("generate", self.model)(
+            model=self.model, loaded=self.loaded, task=task, report=report
+        )
+        must(isinstance(frames, Frames), f"generate must return Frames, got {type(frames).__name__}")
+        return frames  # type: ignore[no-any-return]
+
+    def video(self, task: Task) -> Pixels:
+        """Return all frames, uint8 of shape (frames, height, width, 3)."""
+        return np.concatenate(list(self.generate(task).pixels))
+
+    def must_be_as_new(self, before: str) -> None:
+        """Raise `ContractBroken` where a job is another after what came `before` than on a model just loaded."""
+        expected, made = self.expected, self.video(self.task)
+        same = np.array_equal(made, expected) if self.backend.deterministic else made.shape == expected.shape
+        if not same:
+            self.reload()  # the next check has a model that nothing happened to
+            raise ContractBroken(
+                f"a job after {before} must be as on a model that was just loaded, the same seed gave other frames"
+            )
+
+
+def must(kept: bool, message: str) -> None:
+    if not kept:
+        raise ContractBroken(message)
+
+
+def _task(model: ModelSpec) -> Task:
+    """Return a small task with every input that the model takes."""
+    defaults, given = model.defaults, model.modality.allows
+    y, x = np.mgrid[: defaults.height, : defaults.width]
+    picture = np.stack([x * 255 // defaults.width, y * 255 // defaults.height, np.full_like(x, 99)], -1).astype(
+        np.uint8
+    )
+    return Task(
+        prompt="a red ball rolls to the right",
+        negative_prompt=defaults.negative_prompt,
+        width=defaults.width,
+        height=defaults.height,
+        num_frames=min(defaults.num_frames, 9),
+        frames_per_second=defaults.frames_per_second,
+        steps=STEPS,
+        guidance_scale=defaults.guidance_scale,
+        guidance_scale_2=defaults.guidance_scale_2,
+        flow_shift=defaults.flow_shift.at(defaults.width, defaults.height),
+        seed=7,
+        given=given,
+        image=picture if Input.IMAGE in given else None,
+        last_image=picture[:, ::-1].copy() if Input.LAST_IMAGE in given else None,
+    )

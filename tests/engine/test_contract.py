@@ -1,0 +1,238 @@
+"""The contract's checks name a backend that keeps something of a job, or of a load, that did not end well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+from registry import Input
+from router import Backend, Frames, JobCancelled, Modality, Task, hookimpl
+from router.engine import encode
+from router.engine.contract import CHECKS, ContractBroken, Subject
+from router.settings import Settings
+from router.system import assemble
+
+MODELS = """
+models:
+  m: {backend: leaky, modality: t2v, defaults: {width: 16, height: 16, num_frames: 17, steps: 6}}
+"""
+
+
+class Clean:
+    """A backend of noise whose state, a list, is empty between jobs."""
+
+    declared: ClassVar[dict[str, bool]] = {}
+
+    def __init__(self) -> None:
+        self.read: list[int] = []  # of the process, not of a model
+
+    @hookimpl
+    def declare_backend(self) -> Backend:
+        return Backend("leaky", frozenset({Modality.T2V}), **self.declared)
+
+    @hookimpl
+    def load_model(self, report: Callable[..., None]) -> list[int]:
+        for part in range(3):
+            report(part, 3)
+        return []
+
+    @hookimpl
+    def generate(self, loaded: list[int], task: Task, report: Callable[..., None]) -> Frames:
+        rng = self.generator(loaded, task)
+        self.steps(loaded, task, report)
+        return Frames(self.pixels(loaded, task, rng), task.num_frames, task.width, task.height, task.frames_per_second)
+
+    def generator(self, loaded: list[int], task: Task) -> np.random.Generator:
+        return np.random.default_rng((task.seed, len(loaded)))
+
+    def steps(self, loaded: list[int], task: Task, report: Callable[..., None]) -> None:
+        for step in range(task.steps):
+            report(step + 1, task.steps)
+
+    def pixels(self, loaded: list[int], task: Task, rng: np.random.Generator) -> Any:
+        for begin in range(0, task.num_frames, 2):
+            count = min(2, task.num_frames - begin)
+            yield rng.integers(0, 256, (count, task.height, task.width, 3), np.uint8)
+
+
+class KeepsAfterCancel(Clean):
+    """Like a step cache that only a whole job resets."""
+
+    def steps(self, loaded: list[int], task: Task, report: Callable[..., None]) -> None:
+        try:
+            super().steps(loaded, task, report)
+        except JobCancelled:
+            loaded.append(1)
+            raise
+
+    def pixels(self, loaded: list[int], task: Task, rng: np.random.Generator) -> Any:
+        loaded.clear()
+        return super().pixels(loaded, task, rng)
+
+
+class KeepsAfterFailure(KeepsAfterCancel):
+    def steps(self, loaded: list[int], task: Task, report: Callable[..., None]) -> None:
+        try:
+            Clean.steps(self, loaded, task, report)
+        except RuntimeError:
+            loaded.append(1)
+            raise
+
+
+class KeepsGenerator(Clean):
+    """Its noise goes on where that of the job before ended."""
+
+    def generator(self, loaded: list[Any], task: Task) -> np.random.Generator:
+        if not loaded:
+            loaded.append(super().generator(loaded, task))
+        return loaded[0]  # type: ignore[no-any-return]
+
+
+class KeepsHalfDecoded(Clean):
+    """Like a VAE whose convolutions remember frames until the last one was taken."""
+
+    def pixels(self, loaded: list[int], task: Task, rng: np.random.Generator) -> Any:
+        for frames in super().pixels(loaded, task, rng):
+            loaded.append(1)
+            yield frames
+        loaded.clear()
+
+
+class KeepsUnstarted(Clean):
+    """It takes something before its frames begin, and gives it back in a generator that may never start."""
+
+    def generator(self, loaded: list[int], task: Task) -> np.random.Generator:
+        made = super().generator(loaded, task)
+        loaded.append(1)
+        return made
+
+    def steps(self, loaded: list[int], task: Task, report: Callable[..., None]) -> None:
+        try:
+            super().steps(loaded, task, report)
+        except BaseException:
+            loaded.clear()
+            raise
+
+    def pixels(self, loaded: list[int], task: Task, rng: np.random.Generator) -> Any:
+        loaded.clear()
+        yield from super().pixels(loaded, task, rng)
+
+
+class KeepsHalfLoaded(Clean):
+    """What a load has read stays in the process, whole or not."""
+
+    @hookimpl
+    def load_model(self, report: Callable[..., None]) -> list[int]:
+        self.read.append(1)
+        report(1, 2)
+        report(2, 2)
+        before, self.read = self.read[1:], []
+        return before
+
+
+class Swallows(Clean):
+    def steps(self, loaded: list[int], task: Task, report: Callable[..., None]) -> None:
+        for step in range(task.steps):
+            try:
+                report(step + 1, task.steps)
+            except Exception:
+                break
+
+
+class BreaksAtTheDefaults(Clean):
+    def steps(self, loaded: list[int], task: Task, report: Callable[..., None]) -> None:
+        super().steps(loaded, task, report)
+        if task.steps > 4 or task.num_frames > 9:
+            raise RuntimeError("step 5")
+
+
+class KeepsPrepared(Clean):
+    @hookimpl
+    def prepare_task(self, loaded: list[int], task: Task) -> None:
+        assert Input.IMAGE not in task.given
+        loaded.append(1)
+
+
+class Undetermined(Clean):
+    declared: ClassVar[dict[str, bool]] = {"deterministic": False}
+
+    def generator(self, loaded: list[int], task: Task) -> np.random.Generator:
+        return np.random.default_rng()
+
+
+class Seedless(Clean):
+    declared: ClassVar[dict[str, bool]] = {"uses_seed": False}
+
+    def generator(self, loaded: list[int], task: Task) -> np.random.Generator:
+        return np.random.default_rng(0)
+
+
+CANCEL = "a_job_cancelled_at_any_report_stops_there_and_leaves_nothing_behind"
+FAIL = "a_job_that_fails_at_any_report_leaves_nothing_behind"
+CLOSE = "pixels_closed_after_any_chunk_leave_nothing_behind"
+LOAD = "a_load_that_ends_early_leaves_nothing_behind"
+
+
+def broken(tmp_path: Path, plugin: Clean) -> dict[str, str]:
+    """Return what is said of the checks that a backend breaks."""
+    file = tmp_path / "models.yaml"
+    file.write_text(MODELS)
+    system = assemble(Settings(data=tmp_path / "data", models=file), plugins=[encode, plugin])
+    subject = Subject(system.plugins, system.registry.find("m"), "cpu")
+    said = {}
+    for check in CHECKS:
+        try:
+            check(subject)
+        except ContractBroken as error:
+            said[check.__name__] = error.message
+        except RuntimeError as error:
+            said[check.__name__] = str(error)
+    return said
+
+
+@pytest.mark.parametrize("plugin", [Clean, Undetermined, Seedless])
+def test_a_backend_that_keeps_nothing_and_says_what_it_does_keeps_the_contract(tmp_path: Path, plugin: Any) -> None:
+    assert broken(tmp_path, plugin()) == {}
+
+
+@pytest.mark.parametrize(
+    ("plugin", "check", "where"),
+    [
+        (KeepsAfterCancel, CANCEL, "a job after one that was cancelled at report 1 of 4 must be as on a model"),
+        (KeepsAfterFailure, FAIL, "a job after one that failed at report 1 of 4 must be as on a model"),
+        (KeepsHalfDecoded, CLOSE, "a job after one whose frames were closed after chunk 1 of 5 must be as on"),
+        (KeepsUnstarted, CLOSE, "a job after one whose frames were closed after chunk 0 of 5 must be as on"),
+        (KeepsHalfLoaded, LOAD, "a job after a load that was cancelled at report 1 of 2 must be as on a model"),
+        (BreaksAtTheDefaults, "the_defaults_of_the_model_work", "step 5"),
+        (KeepsPrepared, "a_task_that_was_prepared_is_done_as_any_other", "a job after prepare_task must be as on"),
+    ],
+)
+def test_what_a_backend_keeps_is_found_by_one_check_which_says_where(
+    tmp_path: Path, plugin: Any, check: str, where: str
+) -> None:
+    said = broken(tmp_path, plugin())
+
+    assert list(said) == [check]
+    assert said[check].startswith(where)
+
+
+def test_a_generator_that_goes_on_is_found(tmp_path: Path) -> None:
+    said = broken(tmp_path, KeepsGenerator())
+
+    assert (
+        "the same seed must give the same video, bit for bit"
+        in said["a_seed_gives_the_same_video_and_another_seed_another"]
+    )
+
+
+def test_a_backend_that_swallows_what_report_raises_is_found(tmp_path: Path) -> None:
+    said = broken(tmp_path, Swallows())
+
+    assert said == {
+        CANCEL: "JobCancelled must pass through generate, at report 1 of 4 it did not",
+        FAIL: "generate must end with what report 1 of 4 raised",
+    }

@@ -1,0 +1,110 @@
+"""Nothing of a job or a load that did not end well reaches the next job, whatever option keeps state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from driving import picture
+
+from plugins import diffusers_backend
+from router import Backend, Frames, ModelSpec, Task, hookimpl
+from router.engine import encode
+from router.engine.contract import STATE, Subject
+from router.settings import Settings
+from router.system import assemble
+
+pytestmark = pytest.mark.slow
+
+MODELS = """
+models:
+  m: {{backend: {backend}, source: 'embedded:{name}', family: {name}, options: {options}}}
+"""
+OPTIONS = {
+    "fast": "{}",
+    "stock": "{fast: false}",
+    "group_offload": "{group_offload: true}",
+    "no prompts kept": "{prompt_cache_bytes: 0}",
+    "bf16": "{dtype: bf16, decoder_dtype: bf16}",
+}
+
+
+class Cached:
+    """The diffusers backend with a step cache of diffusers' own on each transformer."""
+
+    def __init__(self, config: Any) -> None:
+        self._config = config
+
+    @hookimpl
+    def declare_backend(self) -> Backend:
+        return replace(diffusers_backend.declare_backend(), name="cached")
+
+    @hookimpl
+    def load_model(self, model: ModelSpec, device: str, pool: Any, report: Callable[..., None]) -> Any:
+        loaded = diffusers_backend.load_model(model, device, pool, report)
+        for name in ("transformer", "transformer_2"):
+            loaded.parts[name].enable_cache(self._config)
+        return loaded
+
+    @hookimpl
+    def generate(self, model: ModelSpec, loaded: Any, task: Task, report: Any) -> Frames:
+        return diffusers_backend.generate(model, loaded, task, report)
+
+    @hookimpl
+    def prepare_task(self, loaded: Any, task: Task) -> None:
+        diffusers_backend.prepare_task(loaded, task)
+
+    @hookimpl
+    def unload_model(self, loaded: Any, gone: bool) -> None:
+        diffusers_backend.unload_model(loaded, gone)
+
+
+def subject_of(folder: Path, plugins: list[object], backend: str, name: str, options: str) -> Subject:
+    file = folder / "models.yaml"
+    file.write_text(MODELS.format(backend=backend, name=name, options=options))
+    system = assemble(Settings(data=folder / "data", models=file), plugins=[encode, *plugins])
+    model = system.registry.find("m")
+    here = replace(model, folder=system.weights.obtain(model, lambda *_: None))
+    subject = Subject(system.plugins, here, "cpu")
+    image = None if subject.task.image is None else picture(width=32, height=32)
+    subject.task = replace(subject.task, num_frames=5, width=32, height=32, image=image)
+    return subject
+
+
+@pytest.fixture(scope="module", params=OPTIONS)
+def with_option(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    folder = tmp_path_factory.mktemp("option")
+    return subject_of(folder, [], "diffusers", "wan-nano-i2v", OPTIONS[request.param])
+
+
+@pytest.mark.parametrize("check", STATE, ids=[check.__name__ for check in STATE])
+def test_no_option_lets_a_job_leave_something_behind(with_option: Subject, check: Callable[[Subject], None]) -> None:
+    check(with_option)
+
+
+def first_block_cache() -> Any:
+    from diffusers import FirstBlockCacheConfig
+
+    return FirstBlockCacheConfig(threshold=0.2)
+
+
+def taylor_seer_cache() -> Any:
+    from diffusers import TaylorSeerCacheConfig
+
+    return TaylorSeerCacheConfig(cache_interval=2, use_lite_mode=True)
+
+
+@pytest.fixture(scope="module", params=[first_block_cache, taylor_seer_cache])
+def with_step_cache(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    plugins: list[object] = [Cached(request.param())]
+    return subject_of(tmp_path_factory.mktemp("cached"), plugins, "cached", "wan-nano-t2v", "{fast: false}")
+
+
+@pytest.mark.parametrize("check", STATE, ids=[check.__name__ for check in STATE])
+def test_no_step_cache_lets_a_job_leave_something_behind(
+    with_step_cache: Subject, check: Callable[[Subject], None]
+) -> None:
+    check(with_step_cache)
