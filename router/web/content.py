@@ -77,9 +77,10 @@ class Content:
         try:
             path = self._system.artifacts.beside(output, suffix, make)
         except (ValueError, FileNotFoundError):
-            if output.exists():
+            # deleted this very moment, it may still have some of its files
+            if output.exists() and self._system.jobs.get(job.id, job.owner) is not None:
                 raise
-            raise unknown(public) from None  # deleted this very moment
+            raise unknown(public) from None
         if self._system.jobs.get(job.id, job.owner) is None:
             self._system.artifacts.delete(job.id)
             raise unknown(public)

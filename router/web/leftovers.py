@@ -130,7 +130,7 @@ def _block(name: str, above: str) -> str:
 def _is_media(key: str, above: bool) -> bool:
     """Say whether a key names an image, a video or a sound; `above` says it of the key of the object around."""
     words = _words(key)
-    form = not words or words[-1] in FORMS
+    form = not words or (words[-1] in FORMS and words[-1] != "prompt")  # provider_options.video.negative_prompt
     if (words[:1] and words[0] in NO_INPUT) or words == ["reference", "id"]:  # the latter is the caller's own
         return False
     while words and (words[-1] in FORMS or len(words[-1]) == 1):

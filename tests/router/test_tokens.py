@@ -220,11 +220,13 @@ def test_a_pattern_that_takes_long_delays_nobody(counter: TokenCounter, folder: 
     counter.warnings(model(folder), LONG)
     until(lambda: "coming" not in state(counter))
 
-    started = time.monotonic()
-    for _ in range(50):
+    taken = []
+    for _ in range(20):
+        started = time.monotonic()
         counter.warnings(model(folder), LONG)
+        taken.append(time.monotonic() - started)
 
-    assert time.monotonic() - started < 3
+    assert max(taken) < 8 * PATIENCE_SECONDS  # a quarter of a second, on a machine that does nothing else
 
 
 def test_a_process_that_was_killed_is_started_again(count: Any, counter: TokenCounter) -> None:

@@ -24,7 +24,7 @@ pytest.importorskip("ftfy")
 SMALL = "defaults: {width: 64, height: 64, num_frames: 5, frames_per_second: 8, steps: 2, negative_prompt: ''}"
 MODELS = f"""
 models:
-  long: {{backend: still, modality: t2v, source: ./weights, {SMALL}}}
+  long: {{backend: still, family: wan-nano-t2v, source: ./weights, {SMALL}}}
   nano: {{backend: diffusers, source: 'embedded:wan-nano-t2v', defaults: {{num_frames: 5, steps: 1}}}}
   free: {{backend: still, modality: t2v, {SMALL}}}
 """
