@@ -16,6 +16,7 @@ from plugins import diffusers_backend as backend
 from registry import Defaults, FlowShift, Input, Limits, Modality, ModelSpec, folders
 from registry.folders import FolderError
 from router import Frames, JobCancelled, Pixels, Preview, Task
+from router.engine.contract import Subject
 
 T2V, I2V, TI2V = "wan-nano-t2v", "wan-nano-i2v", "wan-nano-ti2v"
 
@@ -60,6 +61,17 @@ def task(**changes: Any) -> Task:
 
 def picture(seed: int = 0, width: int = 64, height: int = 64) -> Pixels:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def small(subject: Subject) -> Subject:
+    """Let the contract ask for the least that uses all of a model: the smallest frames, five of them."""
+    pictures = {
+        name: picture(number, 32, 32)
+        for number, name in enumerate(("image", "last_image"))
+        if getattr(subject.task, name) is not None
+    }
+    subject.task = replace(subject.task, num_frames=5, width=32, height=32, **pictures)
+    return subject
 
 
 class Reports(list[tuple[int, int]]):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Exports
+from driving import small
 
 from router.engine.contract import CHECKS, ContractBroken, Subject
 from router.plugins import Plugins, find, missing
@@ -43,7 +44,8 @@ def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         settings = replace(settings, models=file)
     system = assemble(settings)
     model = system.registry.find(request.param)
-    return Subject(system.plugins, replace(model, folder=system.weights.obtain(model, lambda *_: None)), "cpu")
+    subject = Subject(system.plugins, replace(model, folder=system.weights.obtain(model, lambda *_: None)), "cpu")
+    return subject if request.param.startswith("still") else small(subject)
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=[check.__name__ for check in CHECKS])
