@@ -12,7 +12,7 @@ from router.errors import (
     Refused,
 )
 from router.hookspecs import hookimpl
-from router.values import Backend, Frames, Job, Pixels, Pool, Preview, Report, Task, Tier
+from router.values import Backend, Frames, Job, PartPath, Pixels, Pool, Preview, Report, Task, Tier
 
 __all__ = [
     "Backend",
@@ -28,6 +28,7 @@ __all__ = [
     "ModelSpec",
     "NumericalError",
     "OutOfMemory",
+    "PartPath",
     "Pixels",
     "Pool",
     "Preview",
