@@ -34,6 +34,7 @@ KNOWN = frozenset(
     [getattr(home, name) for home, names in OF_DIFFUSERS.items() for name in names if hasattr(home, name)]
     + [GELU, nn.Conv3d, nn.Linear, nn.RMSNorm, nn.Dropout, nn.Identity, nn.SiLU, nn.GELU, nn.ModuleList]
 )
+CODE = "the code of diffusers or PyTorch"
 CONFIG = ("qk_norm", "patch_size", "eps", "num_attention_heads", "attention_head_dim")
 PLAIN = frozenset({int, float, bool, str, tuple, type(None)})  # values that say all of themselves
 Marks = Mapping[str, Hashable]
@@ -78,7 +79,7 @@ def marks_of(transformer: WanTransformer3DModel) -> Marks:
         raise ForeignError("it has adapters")
     if torch_module._global_forward_hooks or torch_module._global_forward_pre_hooks:
         raise ForeignError("something is hooked into all modules")
-    marks: dict[str, Hashable] = {"": (*map(str, config.values()), *_code())}
+    marks: dict[str, Hashable] = {CODE: tuple(_code()), "its config": tuple(map(str, config.values()))}
     for name, module in _modules(transformer):
         marks[name] = mark_of(module, name)
         _require_config(vars(module), name, config)
