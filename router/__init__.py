@@ -13,7 +13,7 @@ from router.errors import (
 )
 from router.hookspecs import hookimpl
 from router.tokens import CutPrompt
-from router.values import Backend, Frames, Job, Pixels, Pool, Preview, Report, Task, Tier
+from router.values import Backend, Frames, Job, PartPath, Pixels, Pool, Preview, Report, Task, Tier
 
 __all__ = [
     "Backend",
@@ -30,6 +30,7 @@ __all__ = [
     "ModelSpec",
     "NumericalError",
     "OutOfMemory",
+    "PartPath",
     "Pixels",
     "Pool",
     "Preview",

@@ -7,13 +7,14 @@ the other backends are not asked; listeners and policies, plugins that declare n
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 from registry import ModelSpec
-from router.values import Backend, Frames, Job, Pool, Report, Task
+from router.values import Backend, Frames, Job, PartPath, Pool, Report, Task
 
 if TYPE_CHECKING:  # an engine never imports Flask
     import click
@@ -44,6 +45,15 @@ def load_model(model: ModelSpec, device: str, pool: Pool, report: Report) -> obj
 
     Parts that other models may share come from `pool`. Raise `LoadFailed` with what is missing. What is loaded must
     not depend on the model's defaults, limits and aliases: they can change while it stays loaded.
+    """
+
+
+@hookspec(firstresult=True)
+def describe_loaded(model: ModelSpec, loaded: Any) -> Mapping[str, PartPath]:  # type: ignore[empty-body]
+    """Return by which code each part of a loaded model runs, such as `{"transformer": PartPath("fast")}`.
+
+    Asked after the load and after each job, in the thread that runs them; what it raises is logged. `framegate models`,
+    `/v1/models` and the metric `framegate_model_path` show it.
     """
 
 

@@ -14,13 +14,14 @@ from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import MappingProxyType, ModuleType
+from typing import Any
 
 import pluggy
 
 from registry import ModelSpec
 from router import hookspecs, logs
 from router.errors import BootError
-from router.values import Backend, Job
+from router.values import Backend, Job, PartPath
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +64,15 @@ class Plugins:
                 _call(listener, job)
             except Exception:
                 log.exception("the plugin %s failed to hear of job %s", listener.plugin_name, job.id)
+
+    def describe(self, model: ModelSpec, loaded: Any) -> Mapping[str, PartPath]:
+        """Return by which code the parts of a loaded model run; none where its backend says nothing, or fails."""
+        try:
+            said = self.hook_for("describe_loaded", model)(model=model, loaded=loaded) or {}
+            return {str(part): PartPath(str(each.path), str(each.reason)) for part, each in said.items()}
+        except Exception:
+            log.exception("the backend %s failed to describe %s", model.backend, model.name)
+            return {}
 
     def _register(self, plugin: object) -> None:
         try:

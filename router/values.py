@@ -278,6 +278,14 @@ class Held:
 
 
 @dataclass(frozen=True)
+class PartPath:
+    """By which code a part of a loaded model runs: `path` in a word, and the `reason` where it is not the usual one."""
+
+    path: str
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class EngineState:
     """What an engine says of itself at each heartbeat; `age` is seconds since the last one."""
 
@@ -290,6 +298,7 @@ class EngineState:
     age: float = 0.0
     memory: Mapping[str, Held] = field(default_factory=dict)
     warm: tuple[str, ...] = ()
+    paths: Mapping[str, Mapping[str, PartPath]] = field(default_factory=dict)  # by model and part
 
 
 def state_of(model: str, engines: Iterable[EngineState]) -> str:

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from flask import Flask
 
 from registry import ModelSpec
-from router import Backend, Frames, Job, Modality, Refused, Task, hookimpl, hookspecs
+from router import Backend, Frames, Job, Modality, PartPath, Refused, Task, hookimpl, hookspecs
 from router.engine import encode
 from router.engine.worker import Worker
 from router.plugins import Plugins, find
@@ -107,6 +107,31 @@ def test_hook_load_model(tmp_path: Path) -> None:
     watcher = Watcher()
     assert made(system_with(tmp_path, watcher)).status is Status.COMPLETED
     assert watcher.seen == ("m", "cpu")
+
+
+def test_hook_describe_loaded(tmp_path: Path) -> None:
+    class Says:
+        said: object = {"whole": PartPath("slow", "it is a test")}
+
+        @hookimpl(tryfirst=True)
+        def describe_loaded(self, model: ModelSpec, loaded: object) -> object:
+            if isinstance(self.said, Exception):
+                raise self.said
+            return self.said
+
+    plugin = Says()
+    system = system_with(tmp_path, plugin)
+    client = create_app(system).test_client()
+    worker = Worker(system, "cpu")
+    shown = []
+    for said in (plugin.said, {}, ValueError("no idea"), {"whole": "nonsense"}):
+        plugin.said = said
+        client.post("/v1/responses", json={"input": "a", "background": True})
+        worker.run_one()
+        worker.keeper._keep()
+        shown += [system.engines.alive()[0].paths]
+
+    assert shown == [{"m": {"whole": PartPath("slow", "it is a test")}}, {"m": {}}, {"m": {}}, {"m": {}}]
 
 
 def test_hook_generate(tmp_path: Path) -> None:

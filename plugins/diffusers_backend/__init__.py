@@ -6,10 +6,11 @@ so that the web half can ask for the declaration.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from plugins.diffusers_backend.options import DiffusersOptions
-from router import Backend, Frames, Modality, ModelSpec, Pool, Report, Task, hookimpl
+from router import Backend, Frames, Modality, ModelSpec, PartPath, Pool, Report, Task, hookimpl
 
 if TYPE_CHECKING:
     from plugins.diffusers_backend.load import Loaded
@@ -32,6 +33,11 @@ def load_model(model: ModelSpec, device: str, pool: Pool, report: Report) -> Loa
     from plugins.diffusers_backend.load import load
 
     return load(model, device, pool, report)
+
+
+@hookimpl
+def describe_loaded(loaded: Loaded) -> Mapping[str, PartPath]:
+    return loaded.paths.now
 
 
 @hookimpl

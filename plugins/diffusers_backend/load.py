@@ -14,7 +14,8 @@ import transformers
 
 from plugins.diffusers_backend import checkpoint as checkpoints
 from plugins.diffusers_backend.checkpoint import DECODER, Checkpoint, Part
-from plugins.diffusers_backend.fast.network import Network, networks
+from plugins.diffusers_backend.fast.network import Network
+from plugins.diffusers_backend.fast.paths import Paths
 from plugins.diffusers_backend.fast.vae import fast_vae
 from plugins.diffusers_backend.memory import free, out_of_memory
 from plugins.diffusers_backend.options import Options
@@ -33,9 +34,8 @@ class Loaded:
     `parts` has what the pipelines are made of, but for the scheduler, which comes from `schedulers`. `decoder` is a VAE
     without its encoder; the pipelines' is another without its decoder, or the same where no image comes in. `encoding`
     guards what diffusers keeps on the VAE while it encodes an image. `prompts` are shared by all models of one
-    tokenizer and one encoder. `latent_map` makes previews; None where the VAE's is not known. `networks` has our
-    forward passes of the transformers, by their names; those that are not there run by diffusers' own. `place` is where
-    the parts are.
+    tokenizer and one encoder. `latent_map` makes previews; None where the VAE's is not known. `paths` says by which
+    forward pass each transformer runs. `place` is where the parts are.
     """
 
     checkpoint: Checkpoint
@@ -45,14 +45,19 @@ class Loaded:
     encoding: Lock
     prompts: PromptCache
     latent_map: LatentMap | None
-    networks: Mapping[str, Network]
+    paths: Paths
     place: Place
+
+    @property
+    def networks(self) -> Mapping[str, Network]:
+        """Our forward passes of the transformers, by their names; those that are not there run by diffusers' own."""
+        return self.paths.networks
 
     def drop(self, gone: bool) -> None:
         """Let go of the parts; `gone` says that some leave memory now, so the device gets it back."""
         self.parts.clear()
         self.decoder = None
-        self.networks = {}
+        self.paths.clear()
         if gone:
             free()
 
@@ -105,7 +110,7 @@ def _assemble(
         pool.part(("encoding", keys.get("vae")), Lock),
         _prompts(pool, keys, prompt_cache_bytes, place.fast.short_text),
         latent_map(checkpoint.parts["vae"].folder, parts["vae"]),
-        networks(parts, place.fast, pool, place.attention),
+        Paths(parts, place.fast, pool, place.attention),
         place,
     )
 

@@ -12,9 +12,9 @@ import torch
 from safetensors import SafetensorError
 
 from plugins.diffusers_backend import identity, module, offload, transfer
+from plugins.diffusers_backend.attention import set_attention
 from plugins.diffusers_backend.checkpoint import DECODER, WEIGHTLESS, Part
 from plugins.diffusers_backend.device import attention_for, dtype_for
-from plugins.diffusers_backend.fast.attention import CUDNN, FLASH_4, FLASH_4_PACKAGE, has_flash_4
 from plugins.diffusers_backend.fast.switches import Switches
 from plugins.diffusers_backend.memory import is_device_lost, is_out_of_memory
 from plugins.diffusers_backend.options import Options
@@ -91,7 +91,7 @@ class Place:
                 return cls.from_pretrained(part.folder, local_files_only=True)
             loaded = self._read_weights(cls, part, part.weights, arrived)
         if part.is_transformer:
-            _set_attention(loaded, self.attention)
+            set_attention(loaded, self.attention, self.device)
         if self._waits(part):
             offload.apply(loaded, part, self.device, self.size(part))
         return loaded
@@ -132,17 +132,6 @@ def reading(part: Part) -> Iterator[None]:
             raise
         said = _brief(error).replace(str(part.folder), part.name)  # a caller reads it
         raise LoadFailed(f"{part.name} must be a whole {part.class_name}, reading it gave {said}") from error
-
-
-def _set_attention(transformer: Any, name: str) -> None:
-    if name == FLASH_4:
-        if not has_flash_4():
-            raise LoadFailed(f"attention {name} needs the package {FLASH_4_PACKAGE}: pip install 'framegate[hopper]'")
-        name = CUDNN  # for diffusers' own forward pass, where ours does not run
-    try:
-        transformer.set_attention_backend(name)
-    except UNREADABLE as error:
-        raise LoadFailed(f"attention {name} must be usable on this machine, trying it gave {_brief(error)}") from error
 
 
 def _brief(error: Exception) -> str:

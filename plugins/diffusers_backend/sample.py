@@ -13,7 +13,6 @@ from PIL import Image
 from plugins.diffusers_backend.checkpoint import IMAGE_TO_VIDEO
 from plugins.diffusers_backend.fast import loop
 from plugins.diffusers_backend.fast.loop import Stepped
-from plugins.diffusers_backend.fast.twin import is_hooked
 from plugins.diffusers_backend.fast.vae import FastVae
 from plugins.diffusers_backend.finite import Outputs
 from plugins.diffusers_backend.load import Loaded
@@ -70,7 +69,7 @@ def denoise(
 ) -> torch.Tensor:
     """Return the latents of `task` after its last step, scaled as the transformer has them."""
     stepped = _reporting(loaded, pipe, task, report, outputs)
-    if not _is_ours(loaded):
+    if not loaded.paths.are_ours():
         return _by_pipeline(loaded, pipe, task, prompt, negative, stepped)
     images = [_picture(task.image), _picture(task.last_image)]
     embeds = [each.embeds for each in (prompt, negative) if each is not None]
@@ -83,12 +82,6 @@ def _weights(loaded: Loaded, task: Task) -> torch.Tensor | None:
     if loaded.place.device != "cpu" or not loaded.place.fast.summed_steps:
         return None
     return loaded.schedulers.weights(task.flow_shift, task.steps)
-
-
-def _is_ours(loaded: Loaded) -> bool:
-    """Say whether our forward pass runs every transformer, and nothing was hooked into one since it was loaded."""
-    transformers = {name for name in loaded.parts if name.startswith("transformer")}
-    return loaded.networks.keys() == transformers and not any(is_hooked(loaded.parts[name]) for name in transformers)
 
 
 def _by_pipeline(

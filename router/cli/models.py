@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import click
 
@@ -11,7 +11,7 @@ from router.cli.table import show
 from router.plugins import missing
 from router.settings import Settings
 from router.system import System, assemble
-from router.values import EngineState, Held
+from router.values import EngineState, Held, PartPath
 
 HEADINGS = ("NAME", "MODALITY", "BACKEND", "RUNS ON", "WEIGHTS", "STATE", "SOURCE")
 
@@ -55,16 +55,25 @@ def _models(system: System) -> Sequence[tuple[str, ...]]:
 
 
 def _state(name: str, engines: Sequence[EngineState]) -> str:
-    """Return where a model is, and how much of that device it holds alone and with others."""
+    """Return where a model is, how much of that device it holds alone and with others, and by which code it runs."""
     said = []
     for engine in engines:
         if name in engine.resident:
             held = engine.memory.get(name, Held(0, 0))
             shared = f" + {_gigabytes(held.shared)} shared" if held.shared else ""
-            said.append(f"loaded on {engine.device} ({_gigabytes(held.owned)}{shared})")
+            paths = _paths(engine.paths.get(name, {}))
+            said.append(f"loaded on {engine.device} ({_gigabytes(held.owned)}{shared}{paths})")
         elif name in engine.warm:
             said.append(f"warm beside {engine.device}")
     return ", ".join(said) or "cold"
+
+
+def _paths(paths: Mapping[str, PartPath]) -> str:
+    """Return the path of each part; once, where all parts have the same."""
+    said = {part: f"{path.path}: {path.reason}" if path.reason else path.path for part, path in paths.items()}
+    if len(set(said.values())) == 1:
+        return f", {next(iter(said.values()))}"
+    return "".join(f", {part} {path}" for part, path in said.items())
 
 
 def _gigabytes(size: int) -> str:

@@ -15,7 +15,7 @@ from router.engine.pool import PartPool
 from router.engine.reporting import Phases
 from router.errors import LoadFailed, OutOfMemory
 from router.system import System
-from router.values import Held, Phase
+from router.values import Held, PartPath, Phase
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +40,7 @@ class Residency:
         self._models: OrderedDict[str, Resident] = OrderedDict()
         self.memory: Mapping[str, Held] = {}  # bytes of weights by model, as of the last change
         self.warm: tuple[str, ...] = ()  # those that left and whose parts are all here still
+        self.paths: Mapping[str, Mapping[str, PartPath]] = {}  # by model and part, as their backends said last
         self._pool = PartPool(
             budget=self._for_weights,
             warm_budget=system.settings.warm_budget.of(memory("cpu")),
@@ -74,6 +75,11 @@ class Residency:
         """Return what is loaded and serves `model` as it is; None if `get` would have to load."""
         known = self._models.get(model.name)
         return known if known is not None and model.loads_as(known.model) else None
+
+    def describe(self) -> None:
+        """Ask the backends by which code their models run; not while one of them runs."""
+        describe = self._system.plugins.describe
+        self.paths = {name: describe(each.model, each.loaded) for name, each in self._models.items()}
 
     def retain(self, wanted: Iterable[ModelSpec]) -> None:
         """Unload what none of `wanted` needs; the others are from now on as the first that needs them says."""
@@ -151,3 +157,4 @@ class Residency:
     def _take_stock(self) -> None:
         self.memory = {name: self._pool.held(name) for name in self._models}
         self.warm = tuple(name for name in self._pool.waiting() if name not in self._models)
+        self.describe()

@@ -100,6 +100,7 @@ class Worker:
         lease, job = claimed
         with self._working(lease, job):
             Attempt(self._system, lease, job, self._loaded, self._beat, self._beside).run()
+        self._residency.describe()  # a job may have changed it
         return True
 
     def _take_up(self) -> None:
@@ -180,4 +181,5 @@ class Worker:
             self._job,
             memory=residency.memory,
             warm=residency.warm,
+            paths=residency.paths,
         )

@@ -33,6 +33,9 @@ class EngineStore:
             "job": state.job,
             "memory": dump({name: asdict(held) for name, held in state.memory.items()}),
             "warm": dump(state.warm),
+            "paths": dump(
+                {name: {part: asdict(path) for part, path in of.items()} for name, of in state.paths.items()}
+            ),
             "boot": clock.boot(),
             "seen": clock.now(),
         }

@@ -8,7 +8,19 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from registry import Input
-from router.values import Artifact, EngineState, Failure, Held, Job, Phase, Progress, Status, StoredInput, Task
+from router.values import (
+    Artifact,
+    EngineState,
+    Failure,
+    Held,
+    Job,
+    PartPath,
+    Phase,
+    Progress,
+    Status,
+    StoredInput,
+    Task,
+)
 
 PIXELS = ("image", "last_image")
 
@@ -84,6 +96,9 @@ def engine_of(row: Mapping[Any, Any], age: float) -> EngineState:
         age=age,
         memory={name: Held(**held) for name, held in json.loads(row["memory"]).items()},
         warm=tuple(json.loads(row["warm"])),
+        paths={
+            name: {part: PartPath(**path) for part, path in of.items()} for name, of in json.loads(row["paths"]).items()
+        },
     )
 
 

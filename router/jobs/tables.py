@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Column, Float, Index, Integer, MetaData, String, Table, Text, text
 
-HEAD = "0006"  # the newest migration: a database that says so needs no Alembic at boot
+HEAD = "0007"  # the newest migration: a database that says so needs no Alembic at boot
 
 metadata = MetaData()
 
@@ -81,6 +81,7 @@ engines = Table(
     Column("seen", Float, nullable=False),
     Column("memory", Text, nullable=False, server_default="{}"),
     Column("warm", Text, nullable=False, server_default="[]"),
+    Column("paths", Text, nullable=False, server_default="{}"),
 )
 
 turns = Table("turns", metadata, Column("n", Integer, nullable=False))  # one row: how many jobs were ever claimed

@@ -50,6 +50,12 @@ WEIGHTS = Definition(
     ("device", "held", "model"),
     "weights of a loaded model: owned (by it alone) or shared (counted for each that holds them)",
 )
+PATH = Definition(
+    "framegate_model_path",
+    Kind.GAUGE,
+    ("device", "model", "part", "path", "reason"),
+    "1 for the code by which a part of a loaded model runs (fast or diffusers), and why, where it is not the usual one",
+)
 ACCEPTED = Definition("framegate_jobs_accepted_total", Kind.COUNTER, ("model",), "jobs that were queued")
 FINISHED = Definition(
     "framegate_jobs_finished_total",
@@ -95,6 +101,7 @@ DEFINITIONS = (
     ENGINE_BUSY,
     MODEL_STATE,
     WEIGHTS,
+    PATH,
     ACCEPTED,
     FINISHED,
     QUEUE,

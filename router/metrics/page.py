@@ -68,3 +68,5 @@ def _models(engine: EngineState) -> Iterator[Row]:
         held = engine.memory.get(model, Held(0, 0))
         yield metric.WEIGHTS, (engine.device, "owned", model), held.owned
         yield metric.WEIGHTS, (engine.device, "shared", model), held.shared
+        for part, path in engine.paths.get(model, {}).items():
+            yield metric.PATH, (engine.device, model, part, path.path, path.reason), 1

@@ -87,13 +87,14 @@ class Catalog:
 
 
 def _on(name: str, engine: EngineState) -> dict[str, Any]:
-    """Return where a model is, and how many bytes of weights it holds there, alone and with others."""
+    """Return where a model is, the bytes of weights that it holds there, and by which code its parts run."""
     held = engine.memory.get(name, Held(0, 0))
     return {
         "device": engine.device,
         "state": state_of(name, (engine,)),
         "bytes_owned": held.owned,
         "bytes_shared": held.shared,
+        "paths": [{"part": part, **asdict(path)} for part, path in engine.paths.get(name, {}).items()],
     }
 
 

@@ -17,7 +17,7 @@ from router.engine.contract import CHECKS
 from router.engine.device import hold
 from router.settings import Settings
 from router.system import assemble
-from router.values import EngineState, Held
+from router.values import EngineState, Held, PartPath
 
 MODELS = """
 default: any
@@ -226,6 +226,30 @@ def test_models_shows_where_a_model_is_and_what_it_takes_there(run: Run, tmp_pat
     assert "loaded on cuda:0 (28.6 GB + 12.2 GB shared)" in rows[1]
     assert "warm beside cuda:0" in rows[2]
     assert " cold " in rows[3]
+
+
+@pytest.mark.parametrize(
+    ("paths", "said"),
+    [
+        ({"transformer": PartPath("fast"), "transformer_2": PartPath("fast")}, "(1 GB, fast)"),
+        (
+            {"transformer": PartPath("fast"), "transformer_2": PartPath("diffusers", "it has adapters")},
+            "(1 GB, transformer fast, transformer_2 diffusers: it has adapters)",
+        ),
+        ({}, "(1 GB)"),
+    ],
+)
+def test_models_shows_by_which_code_a_model_runs(
+    run: Run, tmp_path: Path, paths: dict[str, PartPath], said: str
+) -> None:
+    run("models")
+    memory = {"text": Held(1_000_000_000, 0)}
+    system = assemble(Settings(data=tmp_path / "data", models=tmp_path / "models.yaml"), serving=False)
+    system.engines.heartbeat(
+        EngineState("a", "cuda:0", 1, ("text",), ("text",), None, memory=memory, paths={"text": paths})
+    )
+
+    assert f"loaded on cuda:0 {said}" in run("models")[1].splitlines()[1]
 
 
 def test_a_gpu_that_is_not_there_is_refused(run: Run) -> None:

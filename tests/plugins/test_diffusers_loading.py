@@ -15,6 +15,7 @@ from driving import I2V, T2V, TI2V, Reports, copy_of, edit_index, load, make, pi
 from bench.layout import write_model
 from nano.measure import psnr
 from plugins import diffusers_backend as backend
+from plugins.diffusers_backend.options import ATTENTION
 from registry import Modality
 from router import JobCancelled, LoadFailed
 
@@ -464,9 +465,36 @@ def test_clip_for_one_image_does_not_take_two(tiny: Path, pool: Any) -> None:
         load(spec(tiny / "i2v-clip", Modality.FLF2V), pool)
 
 
-def test_an_attention_backend_that_is_not_here_is_said_to_be_so(family: Path, pool: Any) -> None:
-    with pytest.raises(LoadFailed, match="attention flash must be usable on this machine, trying it gave"):
-        load(spec(family / T2V, Modality.T2V, {"attention": "flash"}), pool)
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("name", [name for name in ATTENTION if name not in ("auto", "flash_4")])
+def test_an_attention_backend_that_does_not_run_here_fails_the_load(
+    family: Path, pool: Any, name: str, fast: bool
+) -> None:
+    from diffusers.models.attention_dispatch import _AttentionBackendRegistry as Registry
+
+    model, before = spec(family / T2V, Modality.T2V, {"attention": name, "fast": fast}), Registry.get_active_backend()
+    if name in ("native", "_native_math", "_native_flash", "flex"):
+        asked = task(steps=1, num_frames=1)
+        assert video(run(model, load(model, pool), asked)).std() > 2
+    else:
+        with pytest.raises(LoadFailed, match=f"attention {name} must be usable on this machine, trying it gave"):
+            load(model, pool)
+
+    assert Registry.get_active_backend() == before  # it is that of every pipeline without one of its own
+
+
+def test_an_attention_backend_that_gives_other_numbers_fails_the_load(
+    family: Path, pool: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from diffusers.models import attention_dispatch as theirs
+
+    wrong = {**theirs._AttentionBackendRegistry._backends}
+    plain = wrong[theirs.AttentionBackendName.NATIVE]
+    wrong[theirs.AttentionBackendName._NATIVE_MATH] = lambda **given: 0.97 * plain(**given)
+    monkeypatch.setattr(theirs._AttentionBackendRegistry, "_backends", wrong)
+
+    with pytest.raises(LoadFailed, match=r"its numbers for torch.float32 on cpu are 0.03 off"):
+        load(spec(family / T2V, Modality.T2V, {"attention": "_native_math"}), pool)
 
 
 def test_loading_and_running_print_nothing(family: Path, pool: Any, capfd: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch")
 from plugins.diffusers_backend.fast.between import Affine  # noqa: E402
 from plugins.diffusers_backend.fast.block import Layer, Weights, run_blocks  # noqa: E402
 from plugins.diffusers_backend.fast.shape import Shape  # noqa: E402
-from plugins.diffusers_backend.fast.text import KeysAndValues  # noqa: E402
+from plugins.diffusers_backend.fast.text import Context, KeysAndValues  # noqa: E402
 
 WIDTH, WIDE, HEADS, TOKENS = 256, 512, 2, 96
 
@@ -58,7 +58,7 @@ def operations_of(shape: Shape) -> set[str]:
     """Return what a block is for a compiler that lets nothing out of its graph."""
     head = WIDTH // HEADS
     by = tuple(tensor(1, TOKENS, 1, head // 2, dtype=torch.float32) for _ in range(2))
-    text = KeysAndValues(tensor(1, 512, HEADS, head), tensor(1, 512, HEADS, head))
+    text = Context(KeysAndValues(tensor(1, 512, HEADS, head), tensor(1, 512, HEADS, head)))
     found: set[str] = set()
 
     def backend(graph: Any, _: object) -> Any:

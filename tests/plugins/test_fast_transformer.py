@@ -37,22 +37,32 @@ def prompts(*own: int) -> list[Any]:
     return made
 
 
-def ours(model: Any, latents: Any, embeds: Sequence[Any], times: Any, switches: Switches) -> Any:
+def ours(model: Any, latents: Any, embeds: Sequence[Any], times: Any, switches: Switches, image: Any = None) -> Any:
     import torch
 
     from plugins.diffusers_backend.fast.moment import moment_of
     from plugins.diffusers_backend.fast.network import Network
 
-    run = Network(model, switches, None).prepare(latents, torch.cat(list(embeds)), len(times))
+    network = Network(model, switches, None)
+    seen = None if image is None else network.read_image(image)
+    run = network.prepare(latents, torch.cat(list(embeds)), len(times), seen)
     with torch.no_grad():
         return run(latents, moment_of(model, times))
 
 
-def stock(model: Any, latents: Any, embeds: Sequence[Any], timestep: Any) -> Any:
+def stock(model: Any, latents: Any, embeds: Sequence[Any], timestep: Any, image: Any = None) -> Any:
     import torch
 
     with torch.no_grad():
-        return torch.cat([model(latents, timestep, each, return_dict=False)[0] for each in embeds])
+        return torch.cat([model(latents, timestep, each, image, return_dict=False)[0] for each in embeds])
+
+
+def cast(model: Any, dtype: Any) -> Any:
+    """Return `model` with its weights in `dtype`, but for those that diffusers keeps in fp32."""
+    for name, weight in model.named_parameters():
+        if not any(part in model._keep_in_fp32_modules for part in name.split(".")):
+            weight.data = weight.data.to(dtype)
+    return model
 
 
 def off(got: Any, expected: Any) -> float:
@@ -95,15 +105,53 @@ def test_timesteps_of_frames_are_those_of_their_tokens(by: str, cross_attn_norm:
     assert off(got, stock(model, latents, prompts(5, 9), tokens[None])) < BOUND
 
 
+CLIP = {"image_dim": 32, "added_kv_proj_dim": 128}
+
+
+@pytest.mark.parametrize("switches", [ALONE, Switches()], ids=["alone", "all"])
+@pytest.mark.parametrize(("images", "changes"), [(1, CLIP), (2, {**CLIP, "pos_embed_seq_len": 514})])
+def test_what_clip_sees_reaches_the_blocks(switches: Switches, images: int, changes: dict[str, Any]) -> None:
+    import torch
+
+    from nano import parts
+
+    model = parts.seeded(3, lambda: parts.transformer(36, **changes))
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "pos_embed" in name:
+                weight.normal_(generator=torch.Generator().manual_seed(0))
+    latents, times, image = random(1, 36, 5, 8, 8), torch.tensor([321.0]), random(images, 257, 32)
+    for embeds in (prompts(11), prompts(40, 3), prompts(512, 7)):
+        expected = stock(model, latents, embeds, times, image)
+        assert off(ours(model, latents, embeds, times, switches, image), expected) < BOUND
+        assert off(expected, stock(model, latents, embeds, times, -image)) > 1e-3
+
+
+def test_passes_with_and_without_an_image_are_compiled_apart() -> None:
+    import torch
+
+    from nano import parts
+    from plugins.diffusers_backend.fast.network import Network
+
+    model = parts.transformer(36, **CLIP)
+    network, latents, embeds = Network(model, Switches(), None), random(1, 36, 5, 8, 8), torch.cat(prompts(11, 4))
+    images = [network.read_image(random(1, tokens, 32)) for tokens in (257, 514)]
+    keys = [network.prepare(latents, embeds, 1, image).key for image in (None, *images)]
+
+    assert len(set(keys)) == 3
+    assert [str(key).rpartition("keys of a text")[2] for key in keys] == [
+        ": 32, float32",
+        ": 32, of an image: 257, float32",
+        ": 32, of an image: 514, float32",
+    ]
+
+
 def test_half_precision_is_as_near_to_fp32_as_the_stock_model_is(model: Any) -> None:
     import torch
 
     latents, times, embeds = random(1, 16, 5, 8, 8), torch.tensor([500.0]), prompts(11, 4)
     exact = stock(model, latents, embeds, times)
-    for name, module in model.named_modules():
-        kept = any(part in model._keep_in_fp32_modules for part in name.split("."))
-        if not list(module.children()) and not kept:
-            module.to(torch.bfloat16)
+    cast(model, torch.bfloat16)
     given = latents.bfloat16(), [each.bfloat16() for each in embeds], times
 
     got, expected = ours(model, *given, Switches()), stock(model, *given)
@@ -149,45 +197,3 @@ def test_merged_rows_stand_for_all_that_are_alike() -> None:
         rows, bias = merge_padding(torch.cat(prompts(own)))
         assert rows.shape[1] == 512
         assert bias is None
-
-
-def change(model: Any, how: str) -> None:
-    import torch
-    from diffusers.hooks import FirstBlockCacheConfig
-
-    class Wrapped(torch.nn.Linear):
-        pass
-
-    class Other(type(model.blocks[2].attn1.processor)):  # type: ignore[misc]
-        pass
-
-    match how:
-        case "processor":
-            model.blocks[2].attn1.set_processor(Other())
-        case "fused":
-            model.fuse_qkv_projections()
-        case "hook":
-            model.blocks[1].register_forward_hook(lambda *_: None)
-        case "step cache":
-            model.enable_cache(FirstBlockCacheConfig())
-        case "wrapped layer":
-            model.blocks[1].ffn.net[2] = Wrapped(512, 128)
-
-
-@pytest.mark.parametrize("how", ["processor", "fused", "hook", "step cache", "wrapped layer"])
-def test_what_has_been_added_to_a_model_leaves_it_to_the_stock_forward(model: Any, pool: Any, how: str) -> None:
-    from plugins.diffusers_backend.fast.network import networks
-
-    assert networks({"transformer": model, "vae": object()}, Switches(), pool).keys() == {"transformer"}
-    assert networks({"transformer": model}, OFF, pool) == {}
-    change(model, how)
-    assert networks({"transformer": model}, Switches(), pool) == {}
-
-
-def test_a_model_that_reads_clip_is_left_to_the_stock_forward(pool: Any) -> None:
-    from nano import parts
-    from plugins.diffusers_backend.fast.network import networks
-
-    model = parts.transformer(36, image_dim=32, added_kv_proj_dim=128)
-
-    assert networks({"transformer": model}, Switches(), pool) == {}

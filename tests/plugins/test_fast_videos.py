@@ -11,6 +11,7 @@ from driving import I2V, T2V, TI2V, load, picture, run, spec, stock, task, video
 from likeness import require_same
 
 from registry import Modality
+from router import PartPath
 from router.engine.pool import measured
 
 pytestmark = pytest.mark.slow
@@ -34,6 +35,26 @@ def test_each_part_may_be_off(family: Any, pool: Any, name: str, modality: Modal
     model = spec(family / name, modality, {"fast": fast})
 
     require_same(video(run(model, load(model, pool), asked)), stock(family / name, asked))
+
+
+@pytest.mark.parametrize("fast", [True, {"batched_guidance": False}, {"merged_padding": False, "packed_qkv": False}])
+@pytest.mark.parametrize(
+    ("name", "modality", "images"),
+    [
+        ("i2v-clip", Modality.I2V, {"image": picture()}),
+        ("flf2v-clip", Modality.FLF2V, {"image": picture(), "last_image": picture(1)}),
+    ],
+)
+def test_clip_sees_each_image_once_in_a_request(
+    tiny: Any, pool: Any, name: str, modality: Modality, images: dict[str, Any], fast: object
+) -> None:
+    model, asked, calls = spec(tiny / name, modality, {"fast": fast}), task(**images), []
+    loaded = load(model, pool)
+    loaded.parts["image_encoder"].register_forward_pre_hook(lambda *_: calls.append(1))
+
+    require_same(video(run(model, loaded, asked)), stock(tiny / name, asked))
+    assert loaded.paths.now == {"transformer": PartPath("fast")}
+    assert len(calls) == 1
 
 
 def test_with_all_of_it_off_the_frames_are_the_stock_pipelines_bit_for_bit(family: Any, pool: Any) -> None:

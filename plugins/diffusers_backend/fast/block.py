@@ -17,7 +17,7 @@ from plugins.diffusers_backend.fast.linear import linear
 from plugins.diffusers_backend.fast.packing import packed
 from plugins.diffusers_backend.fast.rope import Rotation
 from plugins.diffusers_backend.fast.shape import Shape
-from plugins.diffusers_backend.fast.text import KeysAndValues
+from plugins.diffusers_backend.fast.text import Context
 
 
 class Layer(NamedTuple):
@@ -72,14 +72,14 @@ def run_blocks(
     x: torch.Tensor,
     time: torch.Tensor,
     by: Rotation,
-    texts: Sequence[KeysAndValues],
+    contexts: Sequence[Context],
     bias: torch.Tensor | None,
     weights: Sequence[Weights],
     shape: Shape,
 ) -> torch.Tensor:
-    """Return `x` after the blocks of `weights`, each of which reads its own of `texts`."""
-    for own, text in zip(weights, texts, strict=True):
-        x = _run(x, time, by, text, bias, own, shape)
+    """Return `x` after the blocks of `weights`, each of which reads its own of `contexts`."""
+    for own, context in zip(weights, contexts, strict=True):
+        x = _run(x, time, by, context, bias, own, shape)
     return x
 
 
@@ -87,25 +87,26 @@ def _run(
     x: torch.Tensor,
     time: torch.Tensor,
     by: Rotation,
-    text: KeysAndValues,
+    context: Context,
     bias: torch.Tensor | None,
     weights: Weights,
     shape: Shape,
 ) -> torch.Tensor:
     """Return `x` `(b, groups, n, d)` after a block; `time` `(groups, 6, d)` is alike for the `n` tokens of a group.
 
-    A batch of one becomes that of `text`, which is the first that its members have not in common.
+    A batch of one becomes that of the text, which is the first that its members have not in common.
     """
     modulation = (weights.table + time.float()).unsqueeze(2).unbind(1)
     shift, scale, gate, feed_shift, feed_scale, feed_gate = modulation
-    attended = _attend_itself(between.modulated(x, shift, scale, shape), by, weights, shape)
+    attended = attend_itself(between.modulated(x, shift, scale, shape), by, weights, shape)
     x, seen = between.added_and_normed(x, attended, gate, weights.cross_norm, shape)
-    told = _attend_text(seen, text, bias, weights, shape)
+    told = attend_context(seen, context, bias, weights, shape)
     x, seen = between.added_and_modulated(x, told, feed_shift, feed_scale, shape)
-    return between.added(x, _fed(seen, weights, shape), feed_gate, shape)
+    return between.added(x, feed(seen, weights, shape), feed_gate, shape)
 
 
-def _attend_itself(x: torch.Tensor, by: Rotation, weights: Weights, shape: Shape) -> torch.Tensor:
+def attend_itself(x: torch.Tensor, by: Rotation, weights: Weights, shape: Shape) -> torch.Tensor:
+    """Return the self-attention of `x` `(b, groups, n, d)`."""
     whole = x.flatten(1, 2)
     if len(weights.qkv) == 1:
         query, key, value = linear(whole, *weights.qkv[0]).chunk(3, dim=-1)
@@ -116,17 +117,22 @@ def _attend_itself(x: torch.Tensor, by: Rotation, weights: Weights, shape: Shape
     return linear(attended.flatten(2), *weights.out).view_as(x)
 
 
-def _attend_text(
-    x: torch.Tensor, text: KeysAndValues, bias: torch.Tensor | None, weights: Weights, shape: Shape
+def attend_context(
+    x: torch.Tensor, context: Context, bias: torch.Tensor | None, weights: Weights, shape: Shape
 ) -> torch.Tensor:
+    """Return the cross-attention of `x` `(b, groups, n, d)` to the text, and to the image where there is one."""
+    text, image = context
     query = linear(x.flatten(1, 2), *weights.cross_q)
     query = _heads(functional.rms_norm(query, query.shape[-1:], weights.cross_norm_q, shape.epsilon), shape)
     query = query.expand(len(text.keys), -1, -1, -1)
     attended = attend(query, *text, bias, shape.attention)
+    if image is not None:
+        attended = attended + attend(query, *image, None, shape.attention)
     return linear(attended.flatten(2), *weights.cross_out).unflatten(1, x.shape[1:3])
 
 
-def _fed(x: torch.Tensor, weights: Weights, shape: Shape) -> torch.Tensor:
+def feed(x: torch.Tensor, weights: Weights, shape: Shape) -> torch.Tensor:
+    """Return the feed-forward layer of `x` `(..., d)`."""
     wide = linear_with_gelu(x, *weights.up) if shape.fused_gelu else gelu(linear(x, *weights.up))
     return linear(wide, *weights.down)
 

@@ -56,8 +56,9 @@ def denoise(
     """
     dtype, device = networks["transformer"].dtype, networks["transformer"].device
     pipe.scheduler.set_timesteps(task.steps, device=device)
-    canvas = _canvas(pipe, task, images, device)
-    experts = _Experts(pipe, networks, canvas, [each.to(dtype) for each in embeds])
+    canvas, seen = _canvas(pipe, task, images, device), _seen_by_clip(pipe, images, device)
+    image = None if seen is None else seen.to(dtype)
+    experts = _Experts(pipe, networks, canvas, [each.to(dtype) for each in embeds], image)
     latents = canvas.latents
     step = stepping(pipe.scheduler, weights, latents)
     for number, timestep in enumerate(pipe.scheduler.timesteps, 1):
@@ -76,7 +77,12 @@ class _Experts:
     """The transformers of one request: which one is at work, and what it needs, made when it first is."""
 
     def __init__(
-        self, pipe: Any, networks: Mapping[str, Network], canvas: Canvas, embeds: Sequence[torch.Tensor]
+        self,
+        pipe: Any,
+        networks: Mapping[str, Network],
+        canvas: Canvas,
+        embeds: Sequence[torch.Tensor],
+        image: torch.Tensor | None,
     ) -> None:
         ratio, timesteps = pipe.config.boundary_ratio, pipe.scheduler.timesteps
         boundary = 0.0 if ratio is None else ratio * pipe.scheduler.config.num_train_timesteps
@@ -85,6 +91,7 @@ class _Experts:
         self._networks = networks
         self._canvas = canvas
         self._embeds = embeds
+        self._image = image
         self._ready: dict[str, tuple[list[Pass], Moment]] = {}
         self._again: list[Callable[[], None]] = []
 
@@ -107,7 +114,8 @@ class _Experts:
 
     def _prepared(self, network: Network, seen: torch.Tensor, groups: torch.Tensor) -> tuple[list[Pass], Moment]:
         batches = [torch.cat(list(self._embeds))] if network.batches(seen) else self._embeds
-        passes = [network.prepare(seen, batch, len(groups)) for batch in batches]
+        image = None if self._image is None else network.read_image(self._image)
+        passes = [network.prepare(seen, batch, len(groups), image) for batch in batches]
         moments = moment_of(network.model, self._times)
         self._again += [partial(network.compile_later, each, seen, moments.of(groups)) for each in passes]
         return passes, moments
@@ -126,6 +134,14 @@ def _canvas(pipe: Any, task: Task, images: Sequence[Image.Image | None], device:
     first, last = (_tensor(pipe, task, image, device) for image in images)
     latents, condition, *mask = pipe.prepare_latents(first, 1, pipe.vae.config.z_dim, *shape, last)
     return Canvas(latents, first=condition) if mask else Canvas(latents, beside=condition)
+
+
+def _seen_by_clip(pipe: Any, images: Sequence[Image.Image | None], device: torch.device) -> torch.Tensor | None:
+    """Return CLIP's tokens of each image, `(images, 257, image_dim)`; None where the transformer reads none."""
+    if not isinstance(pipe, WanImageToVideoPipeline) or pipe.transformer.config.image_dim is None:
+        return None
+    seen: torch.Tensor = pipe.encode_image([image for image in images if image is not None], device)
+    return seen
 
 
 def _tensor(pipe: Any, task: Task, image: Image.Image | None, device: torch.device) -> torch.Tensor | None:

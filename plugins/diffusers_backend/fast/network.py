@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from diffusers import WanTransformer3DModel
 from torch.nn import functional
 
-from plugins.diffusers_backend.fast.attention import FLASH_4, NATIVE
+from plugins.diffusers_backend.fast.attention import NATIVE
 from plugins.diffusers_backend.fast.between import modulated
 from plugins.diffusers_backend.fast.block import Weights, kind_of, run_blocks, weights_of
-from plugins.diffusers_backend.fast.check import obstacle
 from plugins.diffusers_backend.fast.choices import Chooser
 from plugins.diffusers_backend.fast.compile import Compiler
-from plugins.diffusers_backend.fast.measured import Table, seconds_on_card
 from plugins.diffusers_backend.fast.moment import Moment
 from plugins.diffusers_backend.fast.rope import Rotation, rotation
 from plugins.diffusers_backend.fast.shape import Shape
 from plugins.diffusers_backend.fast.switches import Switches
-from plugins.diffusers_backend.fast.text import Text, text_of
-from router import Pool
-
-log = logging.getLogger(__name__)
+from plugins.diffusers_backend.fast.text import KeysAndValues, Text, image_of, text_of
 
 MOST_BATCHED = 4096  # tokens of a clip: from there on one pass keeps any device busy
 MOST_TOGETHER = 8  # blocks that are compiled as one, in half a minute; of more, one is, and serves all
@@ -54,18 +48,27 @@ class Network:
         return self.switches.batched_guidance and latents.shape[2:].numel() // 4 <= MOST_BATCHED
 
     @torch.no_grad()
-    def prepare(self, latents: torch.Tensor, embeds: torch.Tensor, groups: int) -> Pass:
+    def read_image(self, embeds: torch.Tensor) -> tuple[KeysAndValues, ...]:
+        """Return what each block reads of CLIP's `embeds` `(images, 257, image_dim)`: the same for all prompts."""
+        return image_of(self.model, embeds)
+
+    @torch.no_grad()
+    def prepare(
+        self, latents: torch.Tensor, embeds: torch.Tensor, groups: int, image: Sequence[KeysAndValues] | None = None
+    ) -> Pass:
         """Return the pass over latents of this shape for prompts `(b, 512, text_dim)`, with what all steps share.
 
-        `groups` is how many timesteps it will be given: 1, or one for each latent frame or token.
+        `groups` is how many timesteps it will be given: 1, or one for each latent frame or token. `image` is what
+        `read_image` returned, for models that read CLIP.
         """
         tokens = latents.shape[2:].numel() // 4
         shape = self.chooser.shape_for(self.model, len(embeds), tokens, self.switches)
         # a bias needs all digits of its logarithm, and few attention kernels take one
         merged = self.switches.merged_padding and embeds.dtype is torch.float32 and shape.attention == NATIVE
-        text = text_of(self.model, embeds, merged)
+        text = text_of(self.model, embeds, merged, image)
         weights = tuple(weights_of(each, self.switches.packed_qkv) for each in self.model.blocks)
-        key = Alike(tokens, groups, text.blocks[0].keys.shape, embeds.dtype, kind_of(weights), shape)
+        seen = 0 if image is None else image[0].keys.shape[1]
+        key = Alike(tokens, groups, text.blocks[0].text.keys.shape, seen, embeds.dtype, kind_of(weights), shape)
         compiled = self.compiler.block_for(key) if self.compiler else None
         in_fp32_here = embeds.dtype is torch.float32 and latents.device.type == "cpu"
         as_complex = compiled is None and in_fp32_here and not shape.rope_kernel
@@ -93,13 +96,15 @@ class Alike(NamedTuple):
     tokens: int
     groups: int
     keys: tuple[int, ...]
+    image: int  # tokens from CLIP
     dtype: torch.dtype
     blocks: Hashable
     shape: Shape
 
     def __str__(self) -> str:
         dtype = str(self.dtype).removeprefix("torch.")
-        return f"clips of {self.tokens} tokens, timesteps: {self.groups}, keys of a text: {self.keys[1]}, {dtype}"
+        keys = f"keys of a text: {self.keys[1]}" + (f", of an image: {self.image}" if self.image else "")
+        return f"clips of {self.tokens} tokens, timesteps: {self.groups}, {keys}, {dtype}"
 
 
 @dataclass(frozen=True)
@@ -116,20 +121,20 @@ class Pass:
 
     def __call__(self, latents: torch.Tensor, moment: Moment) -> torch.Tensor:
         """Return the velocity of `latents` `(1, c, t, h, w)` for each prompt, `(b, c, t, h, w)`."""
-        x = self._patches(latents).unflatten(1, (len(moment.time), -1))
+        x = self.patches(latents).unflatten(1, (len(moment.time), -1))
         count = len(self.weights)
         if self.blocks is not run_blocks and count > MOST_TOGETHER:
             count = 1
-            x = x.expand(len(self.text.blocks[0].keys), -1, -1, -1).contiguous()  # one kind of call is less to compile
+            x = x.expand(self.key.keys[0], -1, -1, -1).contiguous()  # one kind of call is less to compile
         for begin in range(0, len(self.weights), count):
             some = slice(begin, begin + count)
-            texts, weights = self.text.blocks[some], self.weights[some]
-            x = self.blocks(x, moment.time, self.by, texts, self.text.bias, weights, self.shape)
+            contexts, weights = self.text.blocks[some], self.weights[some]
+            x = self.blocks(x, moment.time, self.by, contexts, self.text.bias, weights, self.shape)
         shift, scale = (self.model.scale_shift_table + moment.summary.unsqueeze(1)).unsqueeze(2).unbind(1)
         patches = self.model.proj_out(modulated(x, shift, scale, self.shape).flatten(1, 2))
         return self._unpatched(patches, latents)
 
-    def _patches(self, latents: torch.Tensor) -> torch.Tensor:
+    def patches(self, latents: torch.Tensor) -> torch.Tensor:
         """Return the patches of `(1, c, t, h, w)` embedded, `(1, tokens, d)`: a product, as they do not overlap."""
         embedding = self.model.patch_embedding
         _, high, wide = self.model.config.patch_size
@@ -141,38 +146,3 @@ class Pass:
         frames, height, width = latents.shape[2:]
         cut = patches.unflatten(2, (high, wide, -1)).unflatten(1, (frames, height // high, width // wide))
         return cut.permute(0, 6, 1, 2, 4, 3, 5).flatten(5).flatten(3, 4)
-
-
-def networks(parts: Mapping[str, Any], switches: Switches, pool: Pool, attention: str = "") -> dict[str, Network]:
-    """Return ours for those transformers among `parts` whose architecture it knows, by their names.
-
-    `attention` is what the options say, if it is one that diffusers has not.
-    """
-    found: dict[str, Network] = {}
-    if not switches.transformer:
-        return found
-    for name, part in parts.items():
-        if not isinstance(part, WanTransformer3DModel):
-            continue
-        if (reason := obstacle(part)) is None:
-            found[name] = Network(
-                part, switches, _compiler(part, switches, pool), _chooser(part, switches, pool, attention)
-            )
-        else:
-            log.info("the %s runs by diffusers' own forward pass: %s", name, reason)
-    return found
-
-
-def _compiler(model: WanTransformer3DModel, switches: Switches, pool: Pool) -> Compiler | None:
-    if not switches.compile:
-        return None
-    through = model.patch_embedding.weight.device.type == "cpu"
-    return pool.part(("compiler", through), lambda: Compiler(run_blocks, through))  # type: ignore[no-any-return]
-
-
-def _chooser(model: WanTransformer3DModel, switches: Switches, pool: Pool, attention: str) -> Chooser:
-    device, said = model.patch_embedding.weight.device, FLASH_4 if attention == FLASH_4 else None
-    measured = switches.measured_attention, switches.gelu_epilogue, switches.rope_kernel, switches.norm_kernel
-    if device.type != "cuda" or not any(measured):
-        return Chooser(said)
-    return Chooser(said, pool.part(("measured", str(device)), lambda: Table(seconds_on_card)))

@@ -1,8 +1,9 @@
-"""What the blocks' cross-attention reads of a text: keys and values, made once a request."""
+"""Keys and values of the blocks' cross-attention, over a text and an image; made once a request."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -18,18 +19,35 @@ class KeysAndValues(NamedTuple):
     values: torch.Tensor
 
 
-class Text(NamedTuple):
-    """What every block reads, and what is added to the scores of each key, `(b, 1, 1, keys)`."""
+class Context(NamedTuple):
+    """The text of one block, and the image's tokens from CLIP, where its model reads them."""
 
-    blocks: tuple[KeysAndValues, ...]
+    text: KeysAndValues
+    image: KeysAndValues | None = None
+
+
+class Text(NamedTuple):
+    """The context of every block, and the bias of each text key's score, `(b, 1, 1, keys)`."""
+
+    blocks: tuple[Context, ...]
     bias: torch.Tensor | None
 
 
-def text_of(model: WanTransformer3DModel, embeds: torch.Tensor, merged: bool) -> Text:
-    """Return what `model` reads of prompts `(b, 512, text_dim)`."""
+def text_of(
+    model: WanTransformer3DModel, embeds: torch.Tensor, merged: bool, image: Sequence[KeysAndValues] | None = None
+) -> Text:
+    """Return what `model` reads of prompts `(b, 512, text_dim)`, and of the `image` that all of them share."""
     rows, bias = merge_padding(embeds) if merged else (embeds, None)
     hidden = model.condition_embedder.text_embedder(rows)
-    return Text(tuple(_read(block.attn2, hidden) for block in model.blocks), bias)
+    texts = [_read(block.attn2, hidden) for block in model.blocks]
+    images = [None] * len(texts) if image is None else [_repeated(each, len(embeds)) for each in image]
+    return Text(tuple(map(Context, texts, images)), bias)
+
+
+def image_of(model: WanTransformer3DModel, embeds: torch.Tensor) -> tuple[KeysAndValues, ...]:
+    """Return what the blocks of `model` read of CLIP's `embeds`, `(images, 257, image_dim)`."""
+    hidden = model.condition_embedder.image_embedder(embeds)
+    return tuple(_read_image(block.attn2, hidden) for block in model.blocks)
 
 
 def merge_padding(embeds: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -61,3 +79,14 @@ def _read(attention: torch.nn.Module, hidden: torch.Tensor) -> KeysAndValues:
     heads = (attention.heads, -1)
     keys = attention.norm_k(attention.to_k(hidden)).unflatten(2, heads)
     return KeysAndValues(keys, attention.to_v(hidden).unflatten(2, heads))
+
+
+def _read_image(attention: torch.nn.Module, hidden: torch.Tensor) -> KeysAndValues:
+    heads = (attention.heads, -1)
+    keys = attention.norm_added_k(attention.add_k_proj(hidden)).unflatten(2, heads)
+    return KeysAndValues(keys, attention.add_v_proj(hidden).unflatten(2, heads))
+
+
+def _repeated(image: KeysAndValues, count: int) -> KeysAndValues:
+    """Return `image` for `count` prompts; as copies, since not every attention kernel takes a stride of 0."""
+    return KeysAndValues(*(each.repeat(count, 1, 1, 1) for each in image)) if count > 1 else image

@@ -20,11 +20,11 @@ def twin(module: M) -> M:
 
 def is_hooked(module: torch.nn.Module) -> bool:
     """Say whether something (offloading, a step cache) wraps the forward pass of `module` or of one inside it."""
-    return any(_has_hooks(vars(each)) for each in module.modules())
+    return any(has_hooks(vars(each)) for each in module.modules())
 
 
-def _has_hooks(its: Mapping[str, Any]) -> bool:
-    """Say so of one module by its attributes; the pipelines leave diffusers' registry, empty, on what they have run."""
+def has_hooks(its: Mapping[str, Any]) -> bool:
+    """Say so of one module by its attributes; the pipelines leave diffusers' registry, empty, on what they ran."""
     if its["_forward_hooks"] or its["_forward_pre_hooks"] or "_hf_hook" in its:
         return True
     registry = its.get("_diffusers_hook")

@@ -61,6 +61,14 @@ class Route(Entry):
     members = strings("their names, in the order in which they are asked")
 
 
+class OnPath(Answer):
+    """A part of a loaded model, and by which code it runs."""
+
+    part = string("its name", examples=["transformer"])
+    path = string("the code, in a word", examples=["fast", "diffusers"])
+    reason = string("why, where it is not the usual one, else empty")
+
+
 class OnEngine(Answer):
     """A model on one engine, in bytes of weights."""
 
@@ -68,6 +76,7 @@ class OnEngine(Answer):
     state = word("on the device, or on the host to come back fast", "loaded", "warm")
     bytes_owned = integer("that no other model has")
     bytes_shared = integer("that other loaded models have too")
+    paths = several("by which code its parts run, as far as its backend says", OnPath)
 
 
 class Model(Entry):
