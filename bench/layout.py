@@ -70,7 +70,10 @@ def write_model(folder: Path, kind: Kind = T2V) -> Path:
         write_weights(folder / "image_encoder", {"a": (2, 2)}, stem="model")
         write_json(folder / "image_processor" / "preprocessor_config.json", {})
     write_json(folder / "text_encoder" / "config.json", {"d_model": kind.text, "num_layers": kind.text_layers})
-    write_weights(folder / "text_encoder", {"shared.weight": (64, kind.text)}, kind.dtype, stem="model")
+    layers = {
+        f"encoder.block.{number}.layer.0.SelfAttention.q.weight": (8, kind.text) for number in range(kind.text_layers)
+    }
+    write_weights(folder / "text_encoder", {"shared.weight": (64, kind.text), **layers}, kind.dtype, stem="model")
     write_json(folder / "vae" / "config.json", {"z_dim": kind.z, "scale_factor_spatial": kind.scale})
     write_weights(folder / "vae", {"decoder.conv_in.weight": (4, kind.z)}, "F32")
     write_json(folder / "tokenizer" / "tokenizer.json", {})

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from marshmallow import Schema
 
 from registry.families import EMBEDDED, FAMILIES, Family, find, stand_in
-from registry.folders import INDEX, FolderError, ModelFolder, hub_cache, read
+from registry.folders import INDEX, FolderError, ModelFolder, absent, hub_cache, read
 from registry.lines import Document, Where
 from registry.modality import Modality
 from registry.models import BrokenModel, Defaults, Limits, ModelSpec, Size
@@ -47,9 +47,9 @@ class Entry:
         self.given = check(document, where, ModelSchema(), data)
         self.source = self._source(base)
         self.backend = self._backend(backends)
-        named = self._family()
-        self.weights = self._folder(backends, known=named is not None)
-        self.family = self._as_it_is(named)
+        self.named = self._family()
+        self.weights = self._folder(backends)
+        self.family = self._as_it_is(self.named)
 
     def model(self, name: str) -> ModelSpec | BrokenModel | None:
         """Return the model, None if not even its modality is known; one that its folder fails is broken."""
@@ -66,10 +66,15 @@ class Entry:
         basis = self.family or stand_in(modality)
         defaults = replace(basis.defaults, **self._plain(), **self.given.get("defaults", {}))
         limits = replace(basis.limits, **self.given.get("limits", {}))
-        self._check_numbers(defaults, limits, basis.size_multiple)
         warm_up: bool | tuple[Size, ...] = self.given.get("warm_up", False)
         sizes = warm_up if isinstance(warm_up, tuple) else ()
-        self._check_sizes(sizes, limits, basis.size_multiple)
+        problems = list(self._contradictions(defaults, limits, sizes, basis.size_multiple))
+        if isinstance(self.weights, ModelFolder) and problems and not self._contradicts_itself(sizes, modality):
+            field, message = problems[0]
+            said = f"its folder of weights does not go with its entry: {field} {message}"
+            return self._broken(name, FolderError(said, self.weights.path))
+        for field, message in problems:
+            self._complain(field, message)
         if basis.experts == 1 and defaults.guidance_scale_2 is not None:
             self._note("defaults.guidance_scale_2", "is not used: the model has one expert")
         return ModelSpec(
@@ -112,27 +117,31 @@ class Entry:
             aliases=tuple(self.given.get("aliases", ())),
         )
 
-    def _folder(self, backends: Mapping[str, BackendInfo], known: bool) -> ModelFolder | FolderError | None:
+    def _folder(self, backends: Mapping[str, BackendInfo]) -> ModelFolder | FolderError | None:
         """Return what the entry's folder is, or why it cannot be served; None where there is none to read.
 
-        What is not whole yet is no error where it may still come: a repository of the hub, a folder that is to be
-        made and of which enough is `known`.
+        What is not there, or not whole, is no error where it may still come and enough is known of it: a repository of
+        the hub, a folder that is to be made.
         """
         if self.source is None or self.source.startswith(EMBEDDED) or self.backend is None or not self.backend.index:
             return None
         remote = is_hub_id(self.source)
         path = hub_cache.snapshot(self.source, self.given.get("revision")) if remote else Path(self.source)
-        told = known or bool(self.given.get("modality"))
-        if path is None or (told and not os.path.exists(path)):
+        told = self.named is not None or bool(self.given.get("modality"))
+        if path is None:
+            advice = f"fetch it with 'framegate pull {self.source}', or write the modality that it has"
+            said = f"it is not a published Wan variant and not on this machine: {advice}"
+            return None if told else FolderError(said, Path(self.source), missing=True)
+        if told and absent(path):
             return None
         if not os.path.exists(path / self.backend.index):
-            return None if remote else self._of_others(path, self.backend, backends.values(), told)
-        if not os.path.exists(path / INDEX):
+            return None if remote and told else self._of_others(path, self.backend, backends.values(), told)
+        if told and not os.path.exists(path / INDEX):
             return None
         try:
             return read(path)
         except FolderError as error:
-            return None if remote and error.missing else error
+            return None if remote and told and error.missing else error
 
     def _of_others(
         self, path: Path, backend: BackendInfo, backends: Iterable[BackendInfo], told: bool
@@ -158,11 +167,9 @@ class Entry:
         if named is None:
             return found
         self._compare(named, found)
-        defaults = named.defaults if found.experts > 1 else replace(named.defaults, guidance_scale_2=None)
-        modality = named.modality if named.modality in self.weights.modalities else found.modality
-        return replace(
-            named, modality=modality, experts=found.experts, size_multiple=found.size_multiple, defaults=defaults
-        )
+        if named.experts != found.experts or named.modality not in self.weights.modalities:
+            return found  # the defaults of the other kind would make a poor video
+        return replace(named, size_multiple=found.size_multiple)
 
     def _compare(self, named: Family, found: Family) -> None:
         """Note where the family that an entry names is another than its folder's."""
@@ -251,28 +258,36 @@ class Entry:
             self._complain(field, f"must go together: {backend.name} runs {runs}, the model is {modality.word}")
         return modality
 
-    def _check_numbers(self, defaults: Defaults, limits: Limits, multiple: int) -> None:
+    def _contradicts_itself(self, sizes: tuple[Size, ...], modality: Modality) -> bool:
+        """Say whether the entry would be wrong whatever its folder is."""
+        basis = self.named or stand_in(modality)
+        defaults = replace(basis.defaults, **self._plain(), **self.given.get("defaults", {}))
+        limits = replace(basis.limits, **self.given.get("limits", {}))
+        return any(self._contradictions(defaults, limits, sizes, basis.size_multiple))
+
+    def _contradictions(
+        self, defaults: Defaults, limits: Limits, sizes: tuple[Size, ...], multiple: int
+    ) -> Iterator[tuple[str, str]]:
+        """Yield the fields whose numbers do not go together, and what each must be."""
         for side, pixels in (("width", defaults.width), ("height", defaults.height)):
             if pixels % multiple:
-                self._complain(f"defaults.{side}", f"must be a multiple of {multiple}, got {pixels}")
+                yield f"defaults.{side}", f"must be a multiple of {multiple}, got {pixels}"
         if defaults.num_frames % 4 != 1:
-            self._complain("defaults.num_frames", f"must be 4k+1 (1, 5, 9, ...), got {defaults.num_frames}")
+            yield "defaults.num_frames", f"must be 4k+1 (1, 5, 9, ...), got {defaults.num_frames}"
         for fields, value, limit in _measured(defaults):
             most = getattr(limits, limit)
             if value > most:
                 stated = [f"defaults.{field}" for field in fields if field in self.given.get("defaults", {})]
                 message = f"the default {' x '.join(fields)} must be within the limit ({limit}) of {most}, got {value}"
-                self._complain(stated[0] if stated else f"limits.{limit}", message)
-
-    def _check_sizes(self, sizes: tuple[Size, ...], limits: Limits, multiple: int) -> None:
+                yield stated[0] if stated else f"limits.{limit}", message
         for size in sizes:
             if not size.width or not size.height or size.width % multiple or size.height % multiple:
-                self._complain("warm_up", f"must have sides that are multiples of {multiple}, got {size}")
+                yield "warm_up", f"must have sides that are multiples of {multiple}, got {size}"
             elif size.num_frames % 4 != 1:
-                self._complain("warm_up", f"must have 4k+1 frames (1, 5, 9, ...), got {size}")
+                yield "warm_up", f"must have 4k+1 frames (1, 5, 9, ...), got {size}"
             elif size.width * size.height > limits.pixels or size.num_frames > limits.frames:
                 within = f"{limits.pixels} pixels and {limits.frames} frames"
-                self._complain("warm_up", f"must be within the limits of {within}, got {size}")
+                yield "warm_up", f"must be within the limits of {within}, got {size}"
 
 
 def _narrows(modality: Modality, known: Modality) -> bool:

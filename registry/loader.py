@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from registry.entry import BackendInfo, Entry
 from registry.lines import Document, Where, parse, read_text
@@ -16,6 +17,7 @@ from registry.source import is_hub_id
 
 __all__ = ["BackendInfo", "load", "load_one", "load_text", "read_text"]
 
+M = TypeVar("M", ModelSpec, BrokenModel)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}")
 _NAME_RULE = "a name starts with a letter or a digit and has up to 128 of them, with . _ / - among them"
 
@@ -41,14 +43,15 @@ def load_text(text: str, path: Path, backends: Iterable[BackendInfo], revision: 
     ]
     models = [model for model in read if isinstance(model, ModelSpec)]
     broken = [model for model in read if isinstance(model, BrokenModel)]
-    repos = _repositories(models, names)
+    repos = _repositories([*models, *broken], names)
     names |= repos
     found = [_route(document, name, entry, names) for name, entry in routes.items()]
     default = _default(document, content.get("default"), names)
     if document.problems:
         raise document.error()
     served = tuple(_answering_to(model, repos) for model in models)
-    return Registry(served, tuple(found), default, str(path), revision, tuple(broken), tuple(document.notes))
+    failed = tuple(_answering_to(model, repos) for model in broken)
+    return Registry(served, tuple(found), default, str(path), revision, failed, tuple(document.notes))
 
 
 def _claim(document: Document, sections: Mapping[str, Mapping[str, object]]) -> dict[str, Where]:
@@ -105,7 +108,7 @@ def _default(document: Document, wanted: str | None, names: Mapping[str, Where])
     return str(chosen[1]) if chosen else None
 
 
-def _repositories(models: Iterable[ModelSpec], names: Mapping[str, Where]) -> dict[str, Where]:
+def _repositories(models: Iterable[ModelSpec | BrokenModel], names: Mapping[str, Where]) -> dict[str, Where]:
     """Return the first model of each hub repository, but of those whose id is somebody's name already."""
     repos: dict[str, Where] = {}
     for model in models:
@@ -114,7 +117,7 @@ def _repositories(models: Iterable[ModelSpec], names: Mapping[str, Where]) -> di
     return repos
 
 
-def _answering_to(model: ModelSpec, repos: Mapping[str, Where]) -> ModelSpec:
+def _answering_to(model: M, repos: Mapping[str, Where]) -> M:
     """Return the model with its repository's id as an alias, so that a client may name that."""
     if model.source and repos.get(model.source) == ("models", model.name):
         return replace(model, aliases=(*model.aliases, model.source))

@@ -14,8 +14,6 @@ from registry.lines import Document
 from registry.models import BrokenModel, Registry
 from registry.source import is_hub_id, resolve
 
-_ADVICE = "fetch it with `framegate pull {}`, or write it into models.yaml and say its modality"
-
 
 def load_one(source: str, backend_name: str, backends: Iterable[BackendInfo], download: bool = False) -> Registry:
     """Return the registry of one model, named after its hub id or its folder; raise `RegistryError`."""
@@ -29,9 +27,6 @@ def load_one(source: str, backend_name: str, backends: Iterable[BackendInfo], do
     entry = {"source": source, "backend": backend_name, "download": download}
     known = {backend.name: backend for backend in backends}
     read = Entry(document, (), entry, Path.cwd(), known)
-    if read.weights is None and read.family is None and is_hub_id(source):
-        document.complain((), f"is not a published Wan variant and not on this disk: {_ADVICE.format(source)}")
-        raise document.error()
     model = read.model(_name(source))
     if isinstance(model, BrokenModel):
         raise RegistryError([Problem(source, 0, "", model.reason)])

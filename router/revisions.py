@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from registry import ModelSpec, Registry, RegistryError, folders
 from registry.changes import changes
 from registry.loader import load_text, read_text
-from registry.source import is_folder
+from registry.source import is_folder, is_hub_id
 from router.errors import BootError
 from router.jobs import RevisionStore
 from router.values import Backend, Revision
@@ -158,8 +158,16 @@ def _publish(
 
 
 def _folders_changed(registry: Registry, since: float) -> bool:
-    sources = [model.source for model in registry.models] + [model.source for model in registry.broken]
-    return any(folders.changed_at(Path(source)) > since for source in sources if source and is_folder(source))
+    paths = [path for model in registry.models for path in _paths(model.source, model.revision)]
+    paths += [path for model in registry.broken for path in _paths(model.source, model.revision)]
+    return any(folders.changed_at(path) > since for path in paths)
+
+
+def _paths(source: str | None, revision: str | None) -> tuple[Path, ...]:
+    """Return what is looked at of a model's weights, nothing of the embedded ones."""
+    if source is None or not (is_hub_id(source) or is_folder(source)):
+        return ()
+    return folders.hub_cache.paths(source, revision) if is_hub_id(source) else (Path(source),)
 
 
 def log_broken(registry: Registry) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -65,8 +66,10 @@ class Weights:
         folder = self._folder(model)
         if folder is not None and self._is_embedded(folder):
             self._link()
-        elif folder is None or not folder.is_dir() or folders.missing(folder):
-            raise DownloadFailed(self._unavailable(model, "incomplete" if folder and folder.is_dir() else "missing"))
+        elif folder is None or not os.path.isdir(folder) or folders.missing(folder):
+            raise DownloadFailed(
+                self._unavailable(model, "incomplete" if folder and os.path.isdir(folder) else "missing")
+            )
         return folder
 
     def engines(self, model: ModelSpec) -> tuple[str, ...]:
@@ -96,13 +99,13 @@ class Weights:
         return cached(model.source, model.revision) if is_hub_id(model.source) else Path(model.source)
 
     def _is_there(self, folder: Path) -> bool:
-        return self._is_embedded(folder) or folder.is_dir()
+        return self._is_embedded(folder) or os.path.isdir(folder)  # no error where it may not be looked at
 
     def _suits(self, folder: Path, backend: Backend) -> bool:
         """Say whether `folder` has the file by which `backend` knows its models."""
         if self._is_embedded(folder):  # its links may not have been made yet
             return backend.index in (None, INDEX)
-        return (folder / (backend.index or "")).exists()
+        return os.path.exists(folder / (backend.index or ""))
 
     def _is_embedded(self, folder: Path) -> bool:
         return folder.parent == self._nano

@@ -41,7 +41,7 @@ class Stored:
             file.seek(self.offset)
             data = bytearray(self.length)
             if file.readinto(data) != self.length:
-                raise LoadFailed(f"{self.file} is cut short: a tensor at byte {self.offset} is not whole")
+                raise LoadFailed(f"{self.file.name} is cut short: a tensor at byte {self.offset} is not whole")
         return torch.frombuffer(data, dtype=self.dtype).view(self.shape)
 
 

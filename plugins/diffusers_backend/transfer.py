@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from queue import SimpleQueue
 from typing import BinaryIO
 
@@ -125,5 +126,5 @@ def _fill(piece: Piece, raw: torch.Tensor) -> None:
     while view:
         got = os.preadv(piece.file.fileno(), [view], offset)
         if not got:
-            raise LoadFailed(f"{piece.file.name} is cut short: a tensor at byte {offset} is not whole")
+            raise LoadFailed(f"{Path(piece.file.name).name} is cut short: a tensor at byte {offset} is not whole")
         view, offset = view[got:], offset + got

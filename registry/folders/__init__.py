@@ -5,6 +5,7 @@ One reader for all: models files, `serve --model`, `check`, `doctor`, sizes, loa
 
 from registry.folders import hub_cache
 from registry.folders.errors import FolderError
+from registry.folders.files import absent
 from registry.folders.model import INDEX, ModelFolder, Part
 from registry.folders.reader import changed_at, missing, read, weights_in
 from registry.folders.safetensors import Tensor
@@ -17,6 +18,7 @@ __all__ = [
     "Part",
     "Tensor",
     "Weights",
+    "absent",
     "changed_at",
     "hub_cache",
     "missing",

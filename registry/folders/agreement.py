@@ -8,6 +8,14 @@ from typing import Any
 from registry.folders.errors import FolderError
 from registry.folders.model import IMAGE_TO_VIDEO, ModelFolder, Part, clip
 
+BLOCKS = {  # the number of them in a part's configuration, and how their weights' names begin
+    "transformer": ("num_layers", "blocks."),
+    "transformer_2": ("num_layers", "blocks."),
+    "text_encoder": ("num_layers", "encoder.block."),
+    "image_encoder": ("num_hidden_layers", "encoder.layers."),
+}
+MOST = 1000  # blocks, and other counts of modules
+SCALES = (1, 64)  # pixels a latent
 MASKS = 4  # channels that say which frames are given, beside a given image's latents
 
 
@@ -21,15 +29,34 @@ def require_agreement(folder: ModelFolder) -> None:
             _require_channels(part, folder)
             _require(part, "text_dim", folder.parts["text_encoder"], "d_model")
     _require_clip(folder)
+    vae = folder.parts["vae"]
+    for key, (least, most) in {"scale_factor_spatial": SCALES, "num_res_blocks": (1, MOST)}.items():
+        value = vae.config.get(key, least)
+        if type(value) is not int or not least <= value <= most:
+            said = f"{key} of vae must be from {least} to {most}, got {str(value)[:100]}"
+            raise FolderError(said, vae.folder / "config.json")
 
 
 def require_blocks(part: Part, tensors: Iterable[str]) -> None:
-    """Raise `FolderError` where a transformer's weights are of more or fewer blocks than its configuration has."""
-    wanted = _whole(part, "num_layers") if part.name.startswith("transformer") else None
-    if wanted is None:
+    """Raise `FolderError` where a part's weights are of more or fewer blocks than its configuration has.
+
+    What a configuration says is built before a weight is read, however much it is.
+    """
+    key, prefix = BLOCKS.get(part.name, ("", ""))
+    said = part.config.get("vision_config", part.config).get(key) if key else None
+    if said is None:
         return
-    found = {name.split(".", 2)[1] for name in tensors if name.startswith("blocks.")}
-    if found != set(map(str, range(wanted if wanted <= len(found) else 0))):
+    if type(said) is not int or not 0 < said <= MOST:
+        where = part.folder / "config.json"
+        raise FolderError(f"{key} of {part.name} must be from 1 to {MOST}, got {str(said)[:100]}", where)
+    wanted = said
+    at = prefix.count(".")
+    found = {
+        name.split(".", at + 1)[at]
+        for name in (each.removeprefix("vision_model.") for each in tensors)
+        if name.startswith(prefix)
+    }
+    if found != set(map(str, range(wanted))):
         said = f"{part.name} has weights of {len(found)} blocks, its config.json needs {wanted}"
         raise FolderError(said, part.folder / "config.json")
 

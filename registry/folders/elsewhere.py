@@ -21,8 +21,12 @@ EXPERTS = ("high_noise_model", "low_noise_model")  # the folders of Wan 2.2's or
 def explained(path: Path) -> FolderError:
     """Return what to say of a folder (or what is there instead of one) that has no model index."""
     needed = f"a folder of diffusers weights has a {INDEX}"
-    if not os.path.exists(path):  # says no to names that are too long, too
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
         return FolderError(f"{needed}: there is no such folder", path, missing=True)
+    except (OSError, ValueError) as error:
+        return FolderError(f"{needed}: the folder cannot be read: {getattr(error, 'strerror', error)}", path)
     if not os.path.isdir(path):
         return FolderError(f"{needed}: this is a file; bring the whole repository in the diffusers layout", path)
     try:
@@ -31,10 +35,15 @@ def explained(path: Path) -> FolderError:
         return FolderError(f"{needed}: the folder cannot be read: {error.strerror}", path)
     if not inside:
         return FolderError(f"{needed}: the folder is empty", path, missing=True)
-    return FolderError(f"{needed}: {_said(path, inside)}", path)
+    said = _said(path, inside)
+    if said is None:  # what else is there is nobody's business but the operator's
+        return FolderError(f"{needed}: it has none", path, detail=f", it has {', '.join(inside[:SHOWN])}")
+    return FolderError(f"{needed}: {said}", path)
 
 
-def _said(path: Path, inside: list[str]) -> str:
+def _said(path: Path, inside: list[str]) -> str | None:
+    if INDEX in inside:
+        return "it cannot be read"
     if _is_original(path, inside):
         return f"this is Wan's original layout, which is not read: take {_repository(path, inside)}"
     for name in inside:
@@ -44,7 +53,7 @@ def _said(path: Path, inside: list[str]) -> str:
         return f"it has none, and GGUF ({gguf[0]}) is not read: take the model's repository in the diffusers layout"
     if single := [name for name in inside if name.endswith(".safetensors")]:
         return f"it has none, and single files ({single[0]}) are not read: take the repository in the diffusers layout"
-    return f"it has none, it has {', '.join(inside[:SHOWN])}"
+    return None
 
 
 def _is_original(path: Path, inside: list[str]) -> bool:

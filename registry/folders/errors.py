@@ -8,12 +8,23 @@ from pathlib import Path
 class FolderError(Exception):
     """A folder that cannot be served as it is.
 
-    `reason` names parts and files, never a path, so a caller may read it; `str()` puts the `path` in front, for
-    the operator. `missing` says that something has not arrived (yet), as after half a download.
+    `reason` names parts and files, never a path, so a caller may read it; `str()` puts the `path` in front and what
+    else is only for the operator, the `detail`, behind. `missing` says that something has not arrived (yet), as after
+    half a download.
     """
 
-    def __init__(self, reason: str, path: Path, *, missing: bool = False) -> None:
-        self.reason = reason
+    def __init__(self, reason: str, path: Path, *, missing: bool = False, detail: str = "") -> None:
+        self.reason = _printable(reason)
         self.path = path
         self.missing = missing
-        super().__init__(f"{path}: {reason}")
+        self.detail = detail
+        super().__init__(_printable(f"{path}: {reason}{detail}"))
+
+    def again(self) -> FolderError:
+        """Return the same error without what it was raised in, which would keep whole files in memory."""
+        return FolderError(self.reason, self.path, missing=self.missing, detail=self.detail)
+
+
+def _printable(text: str) -> str:
+    """Return text in which what a file says cannot look like another line, or steer a terminal."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)

@@ -12,6 +12,7 @@ from registry.models import Defaults
 
 Config = Mapping[str, object]
 
+LARGEST = 2**31  # of any number in a configuration
 _CLASSES = {"WanPipeline": Modality.T2V, "WanImageToVideoPipeline": Modality.I2V}
 
 
@@ -63,4 +64,4 @@ def _fitted(defaults: Defaults, multiple: int) -> Defaults:
 def _whole(config: Config, key: str, otherwise: int) -> int:
     """Return the positive integer at `key`, `otherwise` where there is none."""
     value = config.get(key)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else otherwise
+    return value if type(value) is int and 0 < value < LARGEST else otherwise

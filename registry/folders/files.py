@@ -12,14 +12,15 @@ from typing import Any
 from registry.folders.errors import FolderError
 
 HEAD_BYTES = 512  # tell any file by its kind
-MAX_JSON_BYTES = 64 * 2**20  # the largest honest one, an index of shards, has 1 MB
+MAX_JSON_BYTES = 4 * 2**20  # of a configuration
+MAX_INDEX_BYTES = 64 * 2**20  # the largest honest one has 1 MB
 MAX_ENTRIES = 10_000  # of a folder
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 _KINDS = (
     (b"version https://git-lfs", "a Git LFS pointer, not the file itself: 'git lfs pull' in its repository brings it"),
     (b"GGUF", "a GGUF file, which is not read: bring the repository in the diffusers layout, in bf16"),
-    (b"PK\x03\x04", "a pickle (torch.save), which can run code and is not read: bring safetensors"),
+    (b"PK\x03\x04", "an archive (ZIP), as torch.save makes it of pickles, which can run code: bring safetensors"),
     (b"\x80\x02", "a pickle, which can run code and is not read: bring safetensors"),
     (b"\x80\x03", "a pickle, which can run code and is not read: bring safetensors"),
     (b"\x80\x04", "a pickle, which can run code and is not read: bring safetensors"),
@@ -41,6 +42,17 @@ def strange(head: bytes, size: int) -> str | None:
     if not head.strip(b"\0"):
         return f"nothing but zeros, as a download that was broken off leaves them: {_AGAIN}"
     return None
+
+
+def absent(path: Path) -> bool:
+    """Say whether there is nothing at `path`, rather than something that cannot be looked at."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, ValueError):
+        return False
+    return False
 
 
 def names(folder: Path, part: str) -> frozenset[str]:
@@ -88,15 +100,15 @@ def beginning(path: Path, what: str, length: int = HEAD_BYTES) -> tuple[bytes, i
     return head, size
 
 
-def read_json(path: Path, what: str) -> dict[str, Any]:
-    """Return the JSON object in `path`; raise `FolderError` where it holds anything else."""
-    text, size = beginning(path, what, MAX_JSON_BYTES)
-    if size > MAX_JSON_BYTES:
-        raise FolderError(f"{what} has more than {MAX_JSON_BYTES:,} bytes", path)
+def read_json(path: Path, what: str, most: int = MAX_JSON_BYTES) -> dict[str, Any]:
+    """Return the JSON object in `path`; raise `FolderError` where it holds anything else, or over `most` bytes."""
+    if regular_size(path, what) > most:
+        raise FolderError(f"{what} has more than {most:,} bytes", path)
+    text, _ = beginning(path, what, most)
     try:
-        value = json.loads(text)
+        value = json.loads(text.decode("utf-8"))  # diffusers and transformers read nothing else
     except (ValueError, RecursionError) as error:
-        raise FolderError(f"{what} must be JSON, it is not", path) from error
+        raise FolderError(f"{what} must be JSON in UTF-8, it is not", path) from error
     if not isinstance(value, dict):
         raise FolderError(f"{what} must hold a JSON object, got {type(value).__name__}", path)
     return value

@@ -21,6 +21,13 @@ def snapshot(repo: str, revision: str | None) -> Path | None:
     return found if commit and os.path.isdir(found) else None
 
 
+def paths(repo: str, revision: str | None) -> tuple[Path, ...]:
+    """Return what changes when another snapshot of a repository is the one, or the snapshot does."""
+    found = snapshot(repo, revision)
+    reference = _cache() / f"models--{repo.replace('/', '--')}" / "refs" / (revision or "main")
+    return (reference,) if found is None else (reference, found)
+
+
 def _cache() -> Path:
     for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
         if value := os.environ.get(name):

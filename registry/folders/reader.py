@@ -30,7 +30,7 @@ CONFIGS = {"scheduler": "scheduler_config.json", "image_processor": "preprocesso
 VOCABULARIES = ("tokenizer.json", "spiece.model")
 KEPT = 256  # folders
 
-Stamp = tuple[tuple[str, int, int, int], ...]  # path, mtime in ns, bytes, inode of all that was looked at
+Stamp = tuple[tuple[str | int, ...], ...]  # path, mtime and ctime in ns, bytes, inode of all that was looked at
 _kept: OrderedDict[Path, tuple[Stamp, ModelFolder | FolderError]] = OrderedDict()
 _lock = Lock()
 
@@ -48,7 +48,7 @@ def read(path: Path) -> ModelFolder:
             while len(_kept) > KEPT:
                 _kept.popitem(last=False)
     if isinstance(known[1], FolderError):
-        raise FolderError(known[1].reason, known[1].path, missing=known[1].missing)
+        raise known[1].again()
     return known[1]
 
 
@@ -78,7 +78,7 @@ def changed_at(path: Path) -> float:
     times = [0.0]
     for each in _counting(path, known[1] if known else None):
         with suppress(OSError):
-            times.append(each.stat().st_ctime)
+            times += [each.stat().st_ctime, each.lstat().st_ctime]  # that of a link which was switched, too
     return max(times)
 
 
@@ -87,7 +87,7 @@ def _looked(path: Path) -> tuple[Stamp, ModelFolder | FolderError]:
     try:
         found: ModelFolder | FolderError = _read(path)
     except FolderError as error:
-        found = error.with_traceback(None)
+        found = error.again()
     stamp = _stamp(path, found)
     # what changed while it was read is read again the next time
     return (stamp if set(before) <= set(stamp) else (), found)
@@ -95,20 +95,22 @@ def _looked(path: Path) -> tuple[Stamp, ModelFolder | FolderError]:
 
 def _stamp(path: Path, found: ModelFolder | FolderError | None) -> Stamp:
     """Return by what a change is noticed: the folders, their files' names, and the files that count."""
-    stamp = []
+    stamp: list[tuple[str | int, ...]] = []
     for each in _counting(path, found):
         try:
             status = each.stat()
         except OSError:
-            stamp.append((str(each), 0, 0, 0))
+            stamp.append((str(each),))
         else:
-            stamp.append((str(each), status.st_mtime_ns, status.st_size, status.st_ino))
+            stamp.append((str(each), status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino))
     return tuple(stamp)
 
 
 def _counting(path: Path, found: ModelFolder | FolderError | None) -> Iterator[Path]:
     yield path
     yield path / INDEX
+    for listed in ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"):
+        yield path / "tokenizer" / listed
     for name in CLASSES:
         yield path / name
         yield path / name / "config.json"
@@ -135,6 +137,10 @@ def _read(path: Path) -> ModelFolder:
     parts = {name: part for name in CLASSES if (part := _part(path, name, index.get(name))) is not None}
     folder = ModelFolder(path, pipeline, parts, ratio, index.get("expand_timesteps") is True)
     require_agreement(folder)
+    try:
+        folder.family  # noqa: B018 - configurations of nonsense are found here, not by whoever asks
+    except (ValueError, OverflowError) as error:
+        raise FolderError(f"its configurations make no model: {error}", path) from error
     return folder
 
 
@@ -190,7 +196,11 @@ def _require_vocabulary(folder: Path, found: frozenset[str]) -> None:
     if not there:
         raise FolderError(f"tokenizer needs {' or '.join(VOCABULARIES)}, it has neither", folder, missing=True)
     for name in there:
-        beginning(folder / name, f"{name} of tokenizer")
+        head, _ = beginning(folder / name, f"{name} of tokenizer")
+        if name.endswith(".json") and not head.lstrip().startswith(b"{"):  # all of it would take as long as the rest
+            raise FolderError(f"{name} of tokenizer must hold a JSON object, it does not", folder / name)
+    for name in sorted(found & {"tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"}):
+        read_json(folder / name, f"{name} of tokenizer")
 
 
 def _require_plain(folder: Path, name: str, settings: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ from registry.folders.errors import FolderError
 from registry.folders.files import beginning
 
 MAX_HEADER_BYTES = 32 * 2**20  # those of 14B models have 0.2 MB
+MAX_NUMBER, MAX_SIDES = 2**62, 16  # of a shape
 USUAL_BYTES = 256 * 2**10  # hold most headers, so that a file is read once
 LENGTH_BYTES = 8
 ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "BOOL": 1}
@@ -92,7 +93,8 @@ def _checked(path: Path, what: str, entries: Mapping[str, Mapping[str, Any]]) ->
             path, what, next(name for name in entries if entries[name]["dtype"] == unknown[0]), unknown[0]
         )
     numbers = list(chain.from_iterable(chain(shapes, spans)))
-    if set(map(type, numbers)) - {int} or min(numbers, default=0) < 0:
+    whole = not set(map(type, numbers)) - {int} and min(numbers, default=0) >= 0
+    if not whole or max(numbers, default=0) > MAX_NUMBER or max(map(len, shapes), default=0) > MAX_SIDES:
         raise ValueError
     position = 0
     for (start, end), size in sorted(zip(map(tuple, spans), map(_bytes, dtypes, shapes), strict=True)):
@@ -110,12 +112,9 @@ def _bytes(dtype: str, shape: list[int]) -> int:
 
 
 def _unreadable(path: Path, what: str, name: str, dtype: object) -> FolderError:
-    known = QUANTISED.get(str(dtype), "a dtype that is not read")
-    return FolderError(
-        f"{what} holds quantised weights: {name[:100]!r} is {str(dtype)[:20]} ({known}), and bf16, fp16 and fp32 are "
-        "read; bring the model in bf16",
-        path,
-    )
+    known = QUANTISED.get(str(dtype))
+    said = f"quantised weights: {name[:100]!r} is {str(dtype)[:20]} ({known})" if known else f"{str(dtype)[:20]}"
+    return FolderError(f"{what} holds {said}, and bf16, fp16 and fp32 are read; bring the model in bf16", path)
 
 
 def _cut(what: str, path: Path, size: int, needed: int) -> FolderError:

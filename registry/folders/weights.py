@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from registry.folders.errors import FolderError
-from registry.folders.files import PICKLES, read_json
+from registry.folders.files import MAX_INDEX_BYTES, PICKLES, read_json
 from registry.folders.safetensors import Header, Tensor, read_header
 
 SUFFIX = ".safetensors"
@@ -75,7 +75,7 @@ def _same(paths: Iterable[Path]) -> bool:
     """Say whether all of these are links to one file."""
     try:
         return len({path.resolve(strict=True) for path in paths}) == 1
-    except OSError:
+    except (OSError, RuntimeError):  # the latter for links in a circle
         return False
 
 
@@ -90,7 +90,7 @@ def _sharded(index: Path, part: str) -> tuple[Weights, Collection[str]]:
 
 def _shards(index: Path, part: str) -> tuple[dict[str, Header], dict[str, str]]:
     """Return the shards that an index names, and by the tensors' names in which of them each is."""
-    listed = read_json(index, f"{index.name} of {part}").get("weight_map")
+    listed = read_json(index, f"{index.name} of {part}", MAX_INDEX_BYTES).get("weight_map")
     if not isinstance(listed, dict) or not listed:
         raise FolderError(f"{index.name} of {part} must have a weight_map of tensors to files", index)
     strange = [each for each in listed.values() if not isinstance(each, str)]

@@ -33,7 +33,8 @@ def pull(settings: Settings, names: tuple[str, ...]) -> None:
             elif isinstance(model, ModelSpec):
                 click.echo(f"{model.name}: nothing to fetch, its weights are {system.weights.state(model)}")
             else:
-                click.echo(f"{model.name}: nothing to fetch, its weights are in {public(model.source)}")
+                said = model.reason if isinstance(model, BrokenModel) else public(model.source)
+                click.echo(f"{model.name}: nothing to fetch, its weights are broken: {said}")
 
 
 class Repository(NamedTuple):

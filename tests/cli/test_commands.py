@@ -120,7 +120,7 @@ def test_a_command_with_a_broken_model_says_why(broken: Run, command: tuple[str,
 
 
 def test_pull_of_a_broken_model_without_a_hub_has_nothing_to_fetch(broken: Run) -> None:
-    assert broken("pull", "bad")[1] == "bad: nothing to fetch, its weights are in bad\n"
+    assert broken("pull", "bad")[1] == f"bad: nothing to fetch, its weights are broken: {POINTER}\n"
 
 
 def test_one_model_of_a_broken_folder_is_not_served(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

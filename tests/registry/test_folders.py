@@ -214,7 +214,7 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
         (b"\n\n <HTML>", "is a web page"),
         (b"\xef\xbb\xbf<?xml version='1.0'?><Error/>", "is a web page"),
         (b"GGUF\3\0\0\0" + bytes(99), "is a GGUF file"),
-        (b"PK\3\4" + bytes(99), "is a pickle"),
+        (b"PK\3\4" + bytes(99), "is an archive (ZIP), as torch.save makes it"),
         (b"\x80\x02}q\x00.", "is a pickle"),
         (b"\x1f\x8b\x08" + bytes(99), "is a gzip archive"),
         (bytes(1000), "is nothing but zeros"),
@@ -392,7 +392,13 @@ def test_a_boundary_is_a_share_of_the_steps(tmp_path: Path, ratio: object) -> No
     ("kind", "path", "changes", "said"),
     [
         (T2V, "transformer", {"num_layers": 3}, "transformer has weights of 2 blocks, its config.json needs 3"),
-        (T2V, "transformer", {"num_layers": 10**7}, "transformer has weights of 2 blocks, its config.json needs 10000"),
+        (T2V, "transformer", {"num_layers": 10**7}, "num_layers of transformer must be from 1 to 1000, got 10000000"),
+        (T2V, "transformer", {"num_layers": "2"}, "num_layers of transformer must be from 1 to 1000, got 2"),
+        (T2V, "text_encoder", {"num_layers": 2}, "text_encoder has weights of 1 blocks, its config.json needs 2"),
+        (T2V, "text_encoder", {"num_layers": 10**7}, "num_layers of text_encoder must be from 1 to 1000, got 10000000"),
+        (CLIP_I2V, "image_encoder", {"num_hidden_layers": 9}, "image_encoder has weights of 0 blocks, its config.json"),
+        (T2V, "vae", {"scale_factor_spatial": 10**6}, "scale_factor_spatial of vae must be from 1 to 64, got 1000000"),
+        (T2V, "vae", {"num_res_blocks": 10**7}, "num_res_blocks of vae must be from 1 to 1000, got 10000000"),
         (A14B, "transformer_2", {"num_layers": 1}, "transformer_2 has weights of 2 blocks, its config.json needs 1"),
         (T2V, "transformer", {"in_channels": 36}, "takes 36 channels, a WanPipeline with this vae gives it 16"),
         (I2V, "transformer", {"in_channels": 16}, "takes 16 channels, a WanImageToVideoPipeline with this vae gives"),
@@ -467,7 +473,7 @@ def file(name: str, content: bytes = b"x") -> Callable[[Path], None]:
         (file("wan-Q4_K.gguf"), "GGUF (wan-Q4_K.gguf) is not read"),
         (file("wan2.2.safetensors"), "single files (wan2.2.safetensors) are not read"),
         (lambda folder: write_model(folder / "inner") and None, "its folder inner has: name that one"),
-        (file("notes.txt"), "it has none, it has notes.txt"),
+        (file("notes.txt"), "it has none"),
     ],
 )
 def test_another_layout_is_told_with_what_to_take(tmp_path: Path, make: Callable[[Path], None], said: str) -> None:
@@ -534,3 +540,91 @@ def test_modalities_that_a_folder_cannot_be_are_not_among_its_own(tmp_path: Path
 
 
 NAMED = {"clip": CLIP_I2V, "flf2v": FLF2V}
+
+
+# Hostile folders
+
+
+def test_numbers_beyond_all_sense_make_a_broken_folder_and_no_traceback(folder: Path) -> None:
+    edit(folder / "transformer" / "config.json", num_attention_heads=10**330)
+
+    assert folders.read(folder).family.inner_dim < 10**9
+
+
+def test_a_shape_of_thousands_of_huge_sides_is_refused_at_once(folder: Path) -> None:
+    """The product of 1,500 numbers of 4,000 digits took three minutes."""
+    shape = [int("9" * 4000)] * 1500
+    text = json.dumps({"x": {"dtype": "F32", "shape": shape, "data_offsets": [0, 4]}}).encode()
+    (folder / "vae" / WHOLE).write_bytes(struct.pack("<Q", len(text)) + text + bytes(4))
+    start = time.process_time()
+
+    assert why(folder).endswith("it has a broken header")
+    assert time.process_time() - start < 5
+
+
+def test_links_in_a_circle_are_no_weights(folder: Path) -> None:
+    part = folder / "transformer"
+    (part / WHOLE).unlink()
+    for one, other in (("fp16", "bf16"), ("bf16", "fp16")):
+        (part / f"{STEM}.{one}.safetensors").symlink_to(f"{STEM}.{other}.safetensors")
+
+    assert "could each be meant" in why(folder)
+
+
+@pytest.mark.parametrize("text", ["\x1b[31mred", "two\nlines", "\ud800", "\u202e"])
+def test_what_a_file_says_of_itself_neither_steers_a_terminal_nor_breaks_a_line(folder: Path, text: str) -> None:
+    edit(folder / "model_index.json", _class_name=text)
+
+    assert why(folder).isprintable()
+    assert why(folder).encode()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize("path", ["model_index.json", "vae/config.json"])
+def test_json_that_diffusers_cannot_read_is_found_here(folder: Path, path: str, encoding: str) -> None:
+    (folder / path).write_text((folder / path).read_text(), encoding=encoding)
+
+    assert why(folder).endswith("must be JSON in UTF-8, it is not")
+
+
+@pytest.mark.parametrize("name", ["tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"])
+@pytest.mark.parametrize("content", [LFS, b"<html>", b"[]", b'{"a":'])
+def test_the_other_files_of_a_tokenizer_are_looked_at_too(folder: Path, name: str, content: bytes) -> None:
+    assert folders.read(folder)
+    (folder / "tokenizer" / name).write_bytes(content)
+
+    assert why(folder).startswith(f"{name} of tokenizer ")
+
+
+def test_what_is_known_of_bad_folders_holds_none_of_their_bytes(folder: Path) -> None:
+    (folder / "vae" / "config.json").write_bytes(b'{"x": "' + b"y" * 3 * 2**20)
+    assert why(folder)
+    kept = folders.reader._kept[folder][1]
+
+    assert isinstance(kept, FolderError)
+    assert (kept.__context__, kept.__cause__, kept.__traceback__) == (None, None, None)
+
+
+def test_a_configuration_has_a_few_megabytes_at_most(folder: Path) -> None:
+    with (folder / "vae" / "config.json").open("ab") as file:
+        file.truncate(5 * 2**20)
+
+    assert why(folder) == "config.json of vae has more than 4,194,304 bytes"
+
+
+def test_a_change_that_hides_its_time_is_noticed(folder: Path) -> None:
+    path = folder / "model_index.json"
+    before = path.stat()
+    folders.read(folder)
+    path.write_text(path.read_text().replace("WanPipeline", "FluPipeline"))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    assert "got FluPipeline" in why(folder)
+
+
+def test_the_names_of_strangers_files_are_for_the_operator(tmp_path: Path) -> None:
+    (tmp_path / "passwords.txt").write_text("x")
+
+    with pytest.raises(FolderError, match=r"it has passwords\.txt") as refused:
+        folders.read(tmp_path)
+    assert "passwords" not in refused.value.reason

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 from collections.abc import Callable
@@ -463,7 +464,7 @@ def test_an_unknown_repository_is_told_by_its_snapshot(
 @pytest.mark.parametrize(
     ("source", "backend", "message"),
     [
-        ("me/tuned", "diffusers", "is not a published Wan variant and not on this disk: fetch it with"),
+        ("me/tuned", "diffusers", "is not a published Wan variant and not on this machine: fetch it with"),
         ("tuned", "diffusers", "must be OWNER/NAME on the hub"),
         ("./tuned", "diffusers", "there is no such folder"),
         ("", "diffusers", "must be OWNER/NAME on the hub"),
@@ -651,6 +652,70 @@ def test_where_entry_and_folder_disagree_the_folder_counts(read: Read, tmp_path:
 
     assert (found.modality, found.experts, found.size_multiple) == (Modality.T2V, 1, 16)
     assert notes in str(registry.notes[0])
+
+
+@pytest.mark.parametrize("family", ["wan2.1-t2v-14b", "wan2.2-i2v-a14b", "wan2.2-ti2v-5b"])
+def test_a_family_of_another_kind_does_not_bring_its_defaults(read: Read, tmp_path: Path, family: str) -> None:
+    write_model(tmp_path / "mine", replace(A14B, heads=40, head_dim=128, layers=1))
+    found = model(read(f"models: {{a: {{source: ./mine, backend: diffusers, family: {family}}}}}"), "a")
+
+    assert (found.defaults.guidance_scale, found.defaults.guidance_scale_2, found.experts) == (4.0, 3.0, 2)
+    assert found.defaults.flow_shift.at(832, 480) == 12
+
+
+def test_a_size_that_the_folder_does_not_take_breaks_this_model_alone(read: Read, tmp_path: Path) -> None:
+    write_model(tmp_path / "mine", TI2V)
+    write_model(tmp_path / "good")
+    small = "defaults: {width: 48, height: 48}"
+    registry = read(
+        f"models: {{a: {{source: ./mine, backend: diffusers, modality: t2v, {small}}}, "
+        "b: {source: ./good, backend: diffusers}}"
+    )
+
+    assert [one.name for one in registry.models] == ["b"]
+    assert registry.broken[0].reason == (
+        "its folder of weights does not go with its entry: defaults.width must be a multiple of 32, got 48"
+    )
+
+
+def test_an_entry_that_is_wrong_by_itself_is_a_problem_whatever_its_folder_is(
+    problems: Problems, tmp_path: Path
+) -> None:
+    write_model(tmp_path / "mine")
+    (problem,) = problems("models: {a: {source: ./mine, backend: diffusers, defaults: {num_frames: 6}}}")
+
+    assert problem.message == "must be 4k+1 (1, 5, 9, ...), got 6"
+
+
+@pytest.mark.parametrize("lost", ["vae", "refs"])
+def test_an_unknown_repository_that_lost_a_part_harms_no_other_model(
+    read: Read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    snapshot = cache_snapshot(tmp_path / "hf", "me/tuned", write_model(tmp_path / "m"), monkeypatch)
+    shutil.rmtree(snapshot / "vae" if lost == "vae" else snapshot.parents[1] / "refs")
+    models = "{a: {source: me/tuned, backend: diffusers}, b: {backend: still, modality: t2v}}"
+    registry = read(f"default: me/tuned\nmodels: {models}")
+
+    (broken,) = registry.broken
+    assert (broken.aliases, registry.find("me/tuned")) == (("me/tuned",), broken)
+    assert [one.name for one in registry.models] == ["b"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become nobody and come back")
+def test_a_folder_that_may_not_be_looked_at_is_broken_though_its_modality_is_told(read: Read, tmp_path: Path) -> None:
+    write_model(tmp_path / "closed" / "mine")
+    (tmp_path / "closed").chmod(0)
+    (tmp_path / "models.yaml").touch(0o666)
+    (tmp_path / "models.yaml").chmod(0o666)
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    os.seteuid(65534)
+    try:
+        registry = read("models: {a: {source: ./closed/mine, backend: diffusers, modality: t2v}}")
+    finally:
+        os.seteuid(0)
+
+    assert registry.broken[0].reason.endswith("the folder cannot be read: Permission denied")
 
 
 def test_an_entry_that_agrees_with_its_folder_has_no_note(read: Read, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from werkzeug.test import TestResponse
 from bench.layout import T2V, write_model
 from router.engine import encode
 from router.engine.worker import Worker
+from router.revisions import GRAIN_SECONDS
 from router.settings import Settings
 from router.system import System, assemble
 from router.web import create_app
@@ -94,6 +96,18 @@ def test_once_mended_it_is_served_after_a_reload(settings: Settings, tmp_path: P
     assert any("bad (no longer broken)" in line for line in said)
     system.registries._looked = 0.0  # the quarter of a second between two looks has passed
     assert [model.name for model in system.registry.models] == ["bad", "good"]
+
+
+def test_a_link_that_is_switched_to_another_folder_is_seen_by_a_reload(settings: Settings, tmp_path: Path) -> None:
+    write_model(tmp_path / "whole", T2V)
+    (tmp_path / "bad").rename(tmp_path / "old")
+    (tmp_path / "bad").symlink_to("old")
+    time.sleep(GRAIN_SECONDS + 0.2)  # what is as young as that is taken for changed in any case
+    system = assemble(settings, plugins=[encode])
+    (tmp_path / "bad").unlink()
+    (tmp_path / "bad").symlink_to("whole")
+
+    assert any("bad (no longer broken)" in line for line in system.registries.reload())
 
 
 @pytest.mark.slow
