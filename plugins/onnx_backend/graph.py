@@ -29,22 +29,22 @@ def weights_of(folder: Path, stored: Mapping[str, Stored]) -> dict[str, Stored]:
     Raises `LoadFailed` for a graph that is none, that asks for operations of strangers, or
     whose data would come from anywhere but the place where `stored` has it.
     """
-    path = folder / FILE
+    path, what = folder / FILE, f"{FILE} of {folder.name}"
     try:
         model = onnx.load(path, load_external_data=False)
     except (OSError, DecodeError) as error:
-        raise LoadFailed(f"{path} must be an ONNX graph, it cannot be read as one") from error
+        raise LoadFailed(f"{what} must be an ONNX graph, it cannot be read as one") from error
     if strange := sorted({one.domain for one in model.opset_import} - set(DOMAINS)):
-        raise LoadFailed(f"{path} must use operations of ONNX and ONNX Runtime only, it asks for {', '.join(strange)}")
+        raise LoadFailed(f"{what} must use operations of ONNX and ONNX Runtime only, it asks for {', '.join(strange)}")
     if model.graph.sparse_initializer:
-        raise LoadFailed(f"{path} must have no sparse tensors: none of its weights are")
+        raise LoadFailed(f"{what} must have no sparse tensors: none of its weights are")
     weights = {}
     for tensor in _outside(model):
         place = {entry.key: entry.value for entry in tensor.external_data}
         known = stored.get(tensor.name.removeprefix(PREFIX))
         if known is None or not _is(place, known) or not _fits(tensor, known):
             raise LoadFailed(
-                f"{path} must take its data from the weights beside it; {tensor.name or 'a tensor'} would come from "
+                f"{what} must take its data from the weights beside it; {tensor.name or 'a tensor'} would come from "
                 f"{place.get('location', 'nowhere')} at {place.get('offset', '0')}"
             )
         weights[tensor.name] = known

@@ -68,7 +68,7 @@ def load(model: ModelSpec, device: str, pool: Pool, report: Report) -> Loaded:
     provider = provider_for(options.provider, device)
     if provider == "cpu" and export.dtype == "bf16":
         raise LoadFailed(
-            f"{model.folder} was exported in bf16, which ONNX Runtime runs on GPUs only; "
+            f"{model.name} was exported in bf16, which ONNX Runtime runs on GPUs only; "
             "for a CPU, export it with --dtype fp32"
         )
     export.verify(model.folder, pool.digest)

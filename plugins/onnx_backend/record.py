@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
+from registry.folders import FolderError
+from registry.folders.files import read_json
 from router import LoadFailed
 
 FILE = "export.json"
@@ -56,19 +58,20 @@ class Record:
         for name, wanted in self.files.items():
             path = folder / name
             if not path.is_file():
-                raise LoadFailed(f"{folder} lacks {name}, which its {FILE} lists")
+                raise LoadFailed(f"its folder lacks {name}, which its {FILE} lists")
             if (size := path.stat().st_size) != wanted.size:
-                raise LoadFailed(f"{path} must have {wanted.size} bytes, as its {FILE} says, got {size}")
+                raise LoadFailed(f"{name} must have {wanted.size} bytes, as its {FILE} says, got {size}")
         parts = {PurePosixPath(name).parts[0] for name in self.files if "/" in name}
         for path in (path for part in sorted(parts) for path in sorted((folder / part).rglob("*"))):
-            if path.is_file() and path.relative_to(folder).as_posix() not in self.files:
-                raise LoadFailed(f"{path} is no file that was exported: {FILE} does not list it")
+            name = path.relative_to(folder).as_posix()
+            if path.is_file() and name not in self.files:
+                raise LoadFailed(f"{name} is no file that was exported: {FILE} does not list it")
         with ThreadPoolExecutor(8) as threads:
             digests = list(threads.map(lambda name: digest(folder / name), self.files))
         for (name, wanted), got in zip(self.files.items(), digests, strict=True):
             if got != wanted.sha256:
                 raise LoadFailed(
-                    f"{folder / name} is not the file that was exported: its SHA-256 must be "
+                    f"{name} is not the file that was exported: its SHA-256 must be "
                     f"{wanted.sha256[:12]}..., as {FILE} says, got {got[:12]}...; export the model again"
                 )
 
@@ -76,17 +79,13 @@ class Record:
 def read(folder: Path) -> Record:
     """Return the record of the export in `folder`; raise `LoadFailed` where there is none that can be used."""
     try:
-        data = json.loads((folder / FILE).read_bytes())
-    except OSError as error:
-        raise LoadFailed(
-            f"{folder} needs a {FILE}, got: {error.strerror}; 'framegate export MODEL -o FOLDER' makes such a folder"
-        ) from error
-    except ValueError as error:
-        raise LoadFailed(f"{folder / FILE} must be JSON, it is not") from error
+        data = read_json(folder / FILE, FILE)
+    except FolderError as error:
+        raise LoadFailed(f"{error.reason}; 'framegate export MODEL -o FOLDER' makes a folder with one") from error
     try:
         return _record(data)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise LoadFailed(f"{folder / FILE} must be of format {FORMAT}, it is not: {error}") from error
+        raise LoadFailed(f"{FILE} must be of format {FORMAT}, it is not: {error}") from error
 
 
 def _record(data: dict[str, object]) -> Record:
