@@ -15,6 +15,7 @@ from router.values import Task
 
 SEEDS = 2**63  # a caller's seed is below this
 DRAWN = 2**53  # and one of ours below this: JavaScript and jq round what is larger
+MOST_OF_IT = 0.995
 CROPPED = 0.03  # the least share of an image that is worth a warning; rounding to a multiple cuts less
 T = TypeVar("T")
 Size = tuple[int, int]  # width and height in pixels
@@ -72,13 +73,14 @@ def settle(model: ModelSpec, request: Request, first_image: Callable[[], Size]) 
 
 def cropped(role: Input, image: Size, task: Task) -> tuple[str, ...]:
     """Return a warning if the video's aspect cuts more than a few percent off an image."""
-    scale = max(task.width / image[0], task.height / image[1])
-    lost = 1 - task.width * task.height / (scale * scale * image[0] * image[1])
+    width, height = images.kept_of(*image, task.width, task.height)
+    lost = 1 - width * height / (image[0] * image[1])
     if lost <= CROPPED:
         return ()
+    share = f"{lost:.0%}".replace("%", " %") if lost < MOST_OF_IT else "more than 99 %"
     name = "last image" if role is Input.LAST_IMAGE else "image"
     size, video = f"{image[0]}x{image[1]}", f"{task.width}x{task.height}"
-    return (f"{name} {size} was cropped to {video}: {lost:.0%} of it is not in the video".replace("%", " %"),)
+    return (f"{name} {size} was cropped to {video}: {share} of it is not in the video",)
 
 
 def frames_of(model: ModelSpec, request: Request) -> int:

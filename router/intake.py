@@ -13,7 +13,7 @@ from registry import BrokenModel, Input, ModelSpec, Registry, Route
 from router import effective, gate, images, logs
 from router.api_keys import ApiKey
 from router.effective import Effective
-from router.errors import ModelUnavailable, UnknownModel
+from router.errors import ModalityMismatch, ModelUnavailable, UnknownModel
 from router.idempotency import Key, key_of
 from router.jobs import Caps
 from router.requests import Options, Picture, Request
@@ -90,7 +90,9 @@ class Intake:
         registry = self._system.registry
         try:
             model = _choose(request, registry)
-        except (UnknownModel, ModelUnavailable):  # not served any more, as it was when the job was accepted
+        except (UnknownModel, ModelUnavailable, ModalityMismatch):  # it may not be what it was when it was accepted
+            if key is None or not self._system.jobs.is_keyed(owner, key):
+                raise
             if (known := self._known(key, request, owner)[1]) is None:
                 raise
             return known

@@ -3,7 +3,7 @@
 from router.images.data_url import parse_data_url
 from router.images.header import MAX_BYTES, MAX_PIXELS, ImageInfo, inspect
 from router.images.hosts import Hosts
-from router.images.pixels import decode, decode_with_notes, fit, size_for, to_png
+from router.images.pixels import decode, decode_with_notes, fit, kept_of, size_for, to_png
 from router.images.remote import Fetcher, is_remote
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "fit",
     "inspect",
     "is_remote",
+    "kept_of",
     "parse_data_url",
     "size_for",
     "to_png",

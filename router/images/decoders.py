@@ -14,7 +14,10 @@ from router.images.header import Header, invalid
 from router.images.heif import AVIF, HEIC
 from router.images.tags import Channels
 
-_FAILURES = (OSError, SyntaxError, ValueError, RuntimeError, EOFError, struct.error)
+# of decoders of others, which raise whatever broken bytes lead to
+_FAILURES = (
+    OSError, SyntaxError, ValueError, TypeError, RuntimeError, EOFError, LookupError, ArithmeticError, struct.error,
+)  # fmt: skip
 
 
 def is_rgb(media_type: str) -> bool:

@@ -102,14 +102,19 @@ def _eight_bits(samples: NDArray[Any]) -> Pixels:
     return np.asarray(cv2.convertScaleAbs(samples, alpha=1 / 257), np.uint8).reshape(samples.shape)
 
 
+def kept_of(old_width: int, old_height: int, width: int, height: int) -> tuple[int, int]:
+    """Return the width and height of what `fit` keeps of a picture, in the picture's own pixels."""
+    scale = max(width / old_width, height / old_height)
+    return min(old_width, max(1, round(width / scale))), min(old_height, max(1, round(height / scale)))
+
+
 def fit(pixels: Pixels, width: int, height: int) -> Pixels:
     """Return `pixels` as `(height, width, 3)`: cropped around the centre, then resized; never stretched."""
     import cv2
 
     old_height, old_width = pixels.shape[:2]
     scale = max(width / old_width, height / old_height)
-    crop_width = min(old_width, max(1, round(width / scale)))
-    crop_height = min(old_height, max(1, round(height / scale)))
+    crop_width, crop_height = kept_of(old_width, old_height, width, height)
     left, top = (old_width - crop_width) // 2, (old_height - crop_height) // 2
     crop = np.ascontiguousarray(pixels[top : top + crop_height, left : left + crop_width])
     if (crop_width, crop_height) == (width, height):

@@ -75,6 +75,12 @@ class JobStore(Leases):
             row = _keyed(db, owner, key)
             return self._placed(db, row) if row is not None else None
 
+    def is_keyed(self, owner: str, name: str) -> bool:
+        """Say whether the owner has sent any request under a key of this name."""
+        with self._db.read() as db:
+            said = {"_owner": owner, "_key": name, "_since": time.time() - KEY_SECONDS}
+            return db.execute(sql.KEYED, said).first() is not None
+
     def page(self, owner: str | None, *, after: str | None, limit: int, newest_first: bool) -> tuple[Job, ...] | None:
         """Return up to `limit` of the owner's jobs in the order in which they were added, or the reverse.
 

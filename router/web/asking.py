@@ -18,6 +18,8 @@ from router.web.tools import Call, find_call, is_answered, read_choice, read_too
 MEDIA = ("video", "image")
 ECHOED = ("tools", "text", "metadata")  # may speak of images by name
 WHERE = "an image goes into input, as an input_image part of the last user message"
+OF_MESSAGES = {"type", "role", "content", "id", "status", "name", "phase"}
+OF_PARTS = {"type", "text", "image_url", "detail", "annotations", "logprobs", "cache_control", "file_id"}
 SCHEMA = CreateResponse()
 TIERS = {"priority": 1, "flex": -1}  # how far from all others
 
@@ -110,7 +112,20 @@ def _warnings(body: Mapping[str, Any], said: Said, pictures: tuple[Picture, ...]
     names = leftovers.names(body, SCHEMA)
     if not isinstance(body.get("instructions"), str | None):
         names.append("instructions")
+    names += _unread(body["input"], said.index)
     return leftovers.warning(names) + _history(body["input"], said, search)
+
+
+def _unread(items: Any, index: int | None) -> list[str]:
+    """Return the keys without a meaning of the message that is the request, and of its parts."""
+    if index is None:
+        return []
+    message, where = items[index], f"input[{index}]"
+    found = [f"{where}.{key}" for key, value in message.items() if value and key not in OF_MESSAGES]
+    content = message.get("content")
+    for number, part in enumerate(content if isinstance(content, list) else ()):
+        found += [f"{where}.content[{number}].{key}" for key, value in part.items() if value and key not in OF_PARTS]
+    return found
 
 
 def _history(items: Any, said: Said, search: leftovers.Search) -> tuple[str, ...]:
@@ -127,7 +142,8 @@ def _history(items: Any, said: Said, search: leftovers.Search) -> tuple[str, ...
         if index == said.index or item.get("role") in ("system", "developer"):
             leftovers.refuse(found, WHERE)
         elif next(found, None) is not None:
-            if is_of_user(item) and not said.pictures:
+            later = said.index is not None and index > said.index  # such as what a tool has just made
+            if (later or is_of_user(item)) and not said.pictures:
                 leftovers.refuse(iter([f"input[{index}]"]), "send it in the last user message, which is the request")
             unused.append(f"input[{index}]")
     if not unused:

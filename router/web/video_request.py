@@ -59,7 +59,9 @@ def read_video_request(body: Mapping[str, Any]) -> Request:
         within = {name: asked[name] for name in (*FRAMES, *EXTRAS) if name in asked}
         searched |= {above: {**part, **within}} if above else within
     pictures = tuple(said.pictures[role] for role in (Input.IMAGE, Input.LAST_IMAGE) if role in said.pictures)
-    leftovers.refuse(leftovers.Search(pictures).find(searched), WHERE)
+    search = leftovers.Search(pictures)
+    leftovers.refuse(search.find({name: value for name, value in searched.items() if name != "metadata"}), WHERE)
+    leftovers.refuse(search.find(searched.get("metadata"), "metadata", by_name=False), WHERE)
     options = {name: said.values[name] for name in (f.name for f in fields(Options)) if name in said.values}
     return Request(
         model=said.values.get("model"),

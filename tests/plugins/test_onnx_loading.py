@@ -178,9 +178,9 @@ def garbage(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
-        (lambda f: (f / "export.json").unlink(), r"needs a export.json, got: No such file.*'framegate export"),
-        (lambda f: (f / "export.json").write_text("{"), r"export.json must be JSON, it is not"),
-        (lambda f: (f / "export.json").write_text("[]"), r"export.json must be of format 1, it is not"),
+        (lambda f: (f / "export.json").unlink(), r"it lacks export.json; 'framegate export"),
+        (lambda f: (f / "export.json").write_text("{"), r"export.json must be JSON in UTF-8, it is not"),
+        (lambda f: (f / "export.json").write_text("[]"), r"export.json must hold a JSON object, got list"),
         (
             lambda f: edit_record(f, lambda d: d.update(format=2)),
             r"must be of format 1, it is not: format must be 1, got 2",

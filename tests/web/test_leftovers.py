@@ -319,10 +319,118 @@ def test_wherever_an_image_is_put_it_is_never_dropped_in_silence(
     assert seen[400] > 100, seen
 
 
+HONEST: dict[str, dict[str, Any]] = {
+    "a tool that takes data URLs": {
+        "tools": [
+            {
+                "type": "function",
+                "name": "edit",
+                "parameters": {
+                    "type": "object",
+                    "properties": {
+                        "image": {
+                            "type": "string",
+                            "description": "data:image/png;base64,... or a link",
+                            "pattern": "^data:image/(png|jpeg);base64,",
+                        }
+                    },
+                },
+            }
+        ]
+    },
+    "instructions about data URLs": {"instructions": "Never print data:image/png;base64, followed by bytes."},
+    "a prompt about data URLs": {"input": "explain data:image/png;base64, URLs on a blackboard"},
+    "an order": {"reference": "order 17"},
+    "a name of the caller's own": {"client_reference": "abc-1", "video_id": "my-1", "trace": {"reference": "t"}},
+    "a word": {"audio": "none", "media": "video", "mask": "none", "clip": "last", "video": "mp4"},
+    "variables of a prompt": {"prompt": {"id": "p", "variables": {"image": "oil painting"}}},
+    "metadata": {"metadata": {"image": "https://example.org/a.png", "source_file": "a.png"}},
+    "nulls and nothing": {"image": None, "images": [], "video_url": "", "mask": False},
+    "a text that cites a file": {
+        "input": [
+            {
+                "role": "user",
+                "content": [
+                    {"type": "input_text", "text": "a", "annotations": [{"type": "file_citation", "file_id": "file-1"}]}
+                ],
+            }
+        ]
+    },
+}
+
+
+@pytest.mark.parametrize("body", HONEST.values(), ids=HONEST.keys())
+def test_words_about_images_are_no_images(client: FlaskClient, body: dict[str, Any]) -> None:
+    answer = client.post("/v1/responses", json={"model": "text", "input": "a", "background": True, **body})
+
+    assert answer.status_code == 200, answer.get_json()
+
+
+@pytest.mark.parametrize("field", ["audio=true", "mask=false", "video=null", "images=[]", "reference=order 17"])
+def test_words_in_a_form_are_no_images_either(client: FlaskClient, field: str) -> None:
+    name, _, value = field.partition("=")
+    data = {"model": "text", "prompt": "a", name: value, "metadata[video_id]": "https://example.org/a.mp4"}
+
+    assert client.post("/v1/videos", data=data, content_type="multipart/form-data").status_code == 200
+
+
+@pytest.mark.parametrize("name", ["imageurl", "firstframe", "startimage", "image_input", "image_link", "frame_url"])
+def test_a_link_under_a_name_that_others_use_is_refused(client: FlaskClient, system: System, name: str) -> None:
+    body = {"model": "any", "prompt": "a", name: "https://example.org/cat.png"}
+
+    assert refused(client.post("/v1/videos", json=body), system)["param"] == name
+
+
+def test_one_file_under_two_names_is_one_image(client: FlaskClient, system: System) -> None:
+    data = {name: (io.BytesIO(png()), "a.png") for name in ("image", "input_reference")}
+    made = client.post("/v1/videos", data={"model": "image", "prompt": "a", **data}, content_type="multipart/form-data")
+
+    assert len(stored(system, made).inputs) == 1
+
+
+def test_an_image_of_a_part_that_has_its_type_beside_it_is_refused(client: FlaskClient, system: System) -> None:
+    source = {"type": "base64", "media_type": "image/png", "data": "aaaa"}
+    said = [{"role": "user", "content": [{"type": "input_text", "text": "a", "source": source}]}]
+
+    assert refused(client.post("/v1/responses", json={"model": "any", "input": said}), system)["param"].startswith(
+        "input"
+    )
+
+
+def test_a_key_of_a_part_that_has_no_meaning_is_named(client: FlaskClient) -> None:
+    said = [{"role": "user", "content": [{"type": "input_text", "text": "a", "thumb": "x"}], "parts": ["y"]}]
+    answer = client.post("/v1/responses", json={"model": "text", "input": said, "background": True}).get_json()
+
+    assert answer["warnings"] == ["not used, as nothing here has that name: input[0].parts, input[0].content[0].thumb"]
+
+
+def test_an_image_that_a_tool_made_after_the_request_is_refused(client: FlaskClient, system: System) -> None:
+    items = [
+        {"role": "user", "content": "animate it"},
+        {"type": "function_call", "call_id": "c", "name": "draw", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c", "output": [{"type": "input_image", "image_url": URL}]},
+    ]
+
+    assert (
+        "last user message"
+        in refused(client.post("/v1/responses", json={"model": "any", "input": items}), system)["message"]
+    )
+
+
+def test_a_hostile_name_is_shown_as_text(client: FlaskClient, system: System) -> None:
+    name = "image\n\u202e\x1b"
+    error = refused(client.post("/v1/videos", json={"model": "any", "prompt": "a", name: URL}), system)
+
+    assert (error["param"] + error["message"]).isprintable()
+
+
 def test_a_hostile_body_costs_little(client: FlaskClient) -> None:
     bodies: list[Any] = [
         {"whatever": "d" * 2**25},
         {"whatever": "data:" * 2**22},
+        {"whatever": "data:image/" * 2**21},  # froze the whole process for ten seconds
+        {"whatever": "x " + "data:image/png;base64,AAAA" * 2**19},
+        {"whatever": "data:,AAAA" * 2**20},
         {"whatever": [0] * 150_000},
         {"whatever": {f"{'image_' * 15}{n}!": 0 for n in range(100_000)}},
         {"input": [{"role": "assistant", "content": "x"}] * 20_000 + [{"role": "user", "content": "a"}]},
