@@ -67,6 +67,11 @@ def write_random(folder: Path, config: dict[str, object]) -> None:
     shutil.copytree(folder.parent / "family" / "wan-nano-ti2v", folder, ignore=shutil.ignore_patterns("transformer"))
     index = json.loads((folder / "model_index.json").read_text()) | {"expand_timesteps": False}
     (folder / "model_index.json").write_text(json.dumps(index))
+    # the toys around it say that they fit; they are copied, and never loaded
+    for part, changes in (("text_encoder", {"d_model": config["text_dim"]}), ("vae", {"z_dim": config["in_channels"]})):
+        said = json.loads((folder / part / "config.json").read_text()) | changes
+        (folder / part / "config.json").unlink()  # it may be a link
+        (folder / part / "config.json").write_text(json.dumps(said))
     (folder / "transformer").mkdir()
     model = empty_transformer(config, torch.bfloat16)
     model.save_config(folder / "transformer")

@@ -6,11 +6,12 @@ both backends holds them once.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from plugins.onnx_backend.options import OnnxOptions
 from plugins.onnx_backend.record import FILE
-from router import Backend, Frames, Modality, ModelSpec, Pool, Report, Task, hookimpl
+from router import Backend, Frames, Modality, ModelSpec, PartPath, Pool, Report, Task, hookimpl
 
 if TYPE_CHECKING:
     import click
@@ -34,6 +35,15 @@ def load_model(model: ModelSpec, device: str, pool: Pool, report: Report) -> Any
     from plugins.onnx_backend.load import load
 
     return load(model, device, pool, report)
+
+
+@hookimpl
+def describe_loaded(loaded: Any) -> Mapping[str, PartPath]:
+    return {
+        name: PartPath(f"onnxruntime-{part.provider}")
+        for name, part in loaded.parts.items()
+        if name.startswith("transformer")
+    }
 
 
 @hookimpl

@@ -16,7 +16,7 @@ from driving import I2V, T2V, TI2V, load, picture, run, spec, task, video
 from likeness import require_same
 
 from registry import Input, Modality, ModelSpec
-from router import LoadFailed, NumericalError
+from router import LoadFailed, NumericalError, PartPath
 
 pytestmark = pytest.mark.slow
 
@@ -77,6 +77,8 @@ def test_an_engine_that_runs_both_backends_holds_text_encoder_and_vae_once(
 
 def test_an_unloaded_model_lets_go_of_its_parts(exports: Exports, pool: Any) -> None:
     loaded = opened(graphs(exports[T2V], Modality.T2V), pool)
+    runs = PartPath("onnxruntime-cpu")
+    assert backend.describe_loaded(loaded) == {"transformer": runs, "transformer_2": runs}
 
     backend.unload_model(loaded, gone=True)
 
