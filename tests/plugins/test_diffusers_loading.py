@@ -442,7 +442,7 @@ def test_a_model_declared_as_what_its_folder_cannot_do_is_not_loaded(
 
 
 def test_clip_for_two_images_does_not_take_one(tiny: Path, pool: Any) -> None:
-    with pytest.raises(LoadFailed, match="takes two images"):
+    with pytest.raises(LoadFailed, match="its folder of weights is first-and-last-frame-to-video"):
         load(spec(tiny / "flf2v-clip", Modality.I2V), pool)
 
 

@@ -150,7 +150,7 @@ def test_chunks_on_a_card_grow_with_all_its_memory(
 def test_frames_come_in_fours_from_chunks_too(vae: Any, latents: Any) -> None:
     from plugins.diffusers_backend.decode import pixels
 
-    assert [len(chunk) for chunk in pixels(quick(vae, "chunks"), latents)] == [1, 4, 4, 4, 4, 4, 4]
+    assert [len(chunk) for chunk in pixels(quick(vae, "chunks"), latents, lambda _: None)] == [1, 4, 4, 4, 4, 4, 4]
 
 
 def test_on_a_cpu_the_classes_for_a_gpu_are_diffusers_own_bit_for_bit(vae: Any, latents: Any, clip: Any) -> None:

@@ -310,7 +310,7 @@ def test_weights_of_another_shape_are_refused(tmp_path: Path, family: Path) -> N
     odd = tmp_path / "odd"
     shutil.copytree(family / TI2V, odd)
     config = odd / "transformer" / "config.json"
-    config.write_text(json.dumps(json.loads(config.read_text()) | {"ffn_dim": 640, "num_layers": 1}))
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"ffn_dim": 640}))
 
     with pytest.raises(
         LoadFailed, match=r"ffn.net.0.proj.weight of .* must have the shape \(640, 128\), got \(512, 128"
