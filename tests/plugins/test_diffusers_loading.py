@@ -304,7 +304,7 @@ def write_config(folder: Path, **changes: object) -> None:
     ("damage", "says"),
     [
         (lambda folder: (folder / "model_index.json").unlink(), "a folder of diffusers weights has a model_index.json: it has none"),
-        (lambda folder: (folder / "model_index.json").write_text("{"), "model_index.json must be JSON, it is not"),
+        (lambda folder: (folder / "model_index.json").write_text("{"), "model_index.json must be JSON in UTF-8, it is not"),
         (lambda folder: (folder / "model_index.json").write_text("[]"), "must hold a JSON object, got list"),
         (lambda folder: edit_index(folder, _class_name="FluxPipeline"), "WanImageToVideoPipeline, got FluxPipeline"),
         (lambda folder: edit_index(folder, vae=["evil", "Vae"]), r"vae .* must be AutoencoderKLWan of diffusers, got"),
@@ -314,7 +314,7 @@ def write_config(folder: Path, **changes: object) -> None:
         (lambda folder: (folder / "tokenizer" / "tokenizer.json").write_text("{}"), "a whole PreTrainedTokenizerFast"),
         (lambda folder: (folder / "vae" / "diffusion_pytorch_model.safetensors").unlink(), "or shards and their index, got none"),
         (lambda folder: (folder / "vae" / "config.json").unlink(), "it lacks config.json of vae"),
-        (lambda folder: (folder / "vae" / "config.json").write_text("{"), "config.json of vae must be JSON, it is not"),
+        (lambda folder: (folder / "vae" / "config.json").write_text("{"), "config.json of vae must be JSON in UTF-8, it is not"),
         (lambda folder: (folder / "scheduler" / "scheduler_config.json").unlink(), "the folder scheduler is empty"),
         (lambda folder: write_config(folder, ffn_dim=640), "transformer must be a whole WanTransformer3DModel"),
         (lambda folder: write_config(folder, image_dim=32, added_kv_proj_dim=128), "image_encoder and image_processor must"),
