@@ -202,7 +202,7 @@ def garbage(folder: Path) -> None:
         (shorten, r"must have \d+ bytes, as its export.json says, got \d+"),
         (flip, r"is not the file that was exported: its SHA-256 must be [0-9a-f]{12}..., .* export the model again"),
         (shorten_and_stamp, r"is cut short: it has [0-9,]+ of [0-9,]+ bytes"),
-        (garbage, r"model.onnx must be an ONNX graph, it cannot be read as one"),
+        (garbage, r"model.onnx of transformer must be an ONNX graph, it cannot be read as one"),
         (take_from("/etc/passwd"), r"must take its data from the weights beside it; .* would come from /etc/passwd"),
         (take_from("../vae/x"), r"would come from ../vae/x at \d+"),
         (lambda f: rewrite(f, take_from_elsewhere_in_the_file), r"from diffusion_pytorch_model.safetensors at 0"),
