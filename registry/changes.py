@@ -38,7 +38,7 @@ def _compared(before: Sequence[Entry], now: Sequence[Entry]) -> list[str]:
 def _fields(old: Entry, new: Entry) -> str:
     """Name the fields in which two entries of one name differ, or say that one of them is broken."""
     if isinstance(new, BrokenModel):
-        return f"broken: {new.reason}"
+        return new.state
     if isinstance(old, BrokenModel):
         return "no longer broken"
     return ", ".join(f.name for f in fields(new) if getattr(old, f.name) != getattr(new, f.name))

@@ -64,8 +64,7 @@ class Entry:
             said = f"it is declared {modality.title}, its folder of weights is {can}"
             return self._broken(name, FolderError(said, self.weights.path))
         basis = self.family or stand_in(modality)
-        defaults = replace(basis.defaults, **self._plain(), **self.given.get("defaults", {}))
-        limits = replace(basis.limits, **self.given.get("limits", {}))
+        defaults, limits = self._numbers(basis)
         warm_up: bool | tuple[Size, ...] = self.given.get("warm_up", False)
         sizes = warm_up if isinstance(warm_up, tuple) else ()
         problems = list(self._contradictions(defaults, limits, sizes, basis.size_multiple))
@@ -191,6 +190,11 @@ class Entry:
     def _note(self, field: str, message: str) -> None:
         self.document.notes.append(self.document.problem((*self.where, *field.split(".")), message))
 
+    def _numbers(self, basis: Family) -> tuple[Defaults, Limits]:
+        """Return the defaults and limits of a family with those that the entry states in their place."""
+        defaults = replace(basis.defaults, **self._plain(), **self.given.get("defaults", {}))
+        return defaults, replace(basis.limits, **self.given.get("limits", {}))
+
     def _plain(self) -> dict[str, Any]:
         """Return what a model without weights must not borrow from Wan: a negative prompt for its encoder."""
         stated = "negative_prompt" in self.given.get("defaults", {})
@@ -261,9 +265,7 @@ class Entry:
     def _contradicts_itself(self, sizes: tuple[Size, ...], modality: Modality) -> bool:
         """Say whether the entry would be wrong whatever its folder is."""
         basis = self.named or stand_in(modality)
-        defaults = replace(basis.defaults, **self._plain(), **self.given.get("defaults", {}))
-        limits = replace(basis.limits, **self.given.get("limits", {}))
-        return any(self._contradictions(defaults, limits, sizes, basis.size_multiple))
+        return any(self._contradictions(*self._numbers(basis), sizes, basis.size_multiple))
 
     def _contradictions(
         self, defaults: Defaults, limits: Limits, sizes: tuple[Size, ...], multiple: int

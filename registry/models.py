@@ -153,6 +153,11 @@ class BrokenModel:
     revision: str | None = None
     aliases: tuple[str, ...] = ()
 
+    @property
+    def state(self) -> str:
+        """Return what stands in place of where the weights are."""
+        return f"broken: {self.reason}"
+
 
 @dataclass(frozen=True)
 class Route:

@@ -91,9 +91,9 @@ class Intake:
         try:
             model = _choose(request, registry)
         except (UnknownModel, ModelUnavailable, ModalityMismatch):  # it may not be what it was when it was accepted
-            if key is None or not self._system.jobs.is_keyed(owner, key):
-                raise
-            if (known := self._known(key, request, owner)[1]) is None:
+            sent_before = key is not None and self._system.jobs.is_keyed(owner, key)
+            known = self._known(key, request, owner)[1] if sent_before else None
+            if known is None:
                 raise
             return known
         request = _with_bytes(request) if key else request

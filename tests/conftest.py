@@ -13,11 +13,13 @@ import cv2
 import numpy as np
 import pytest
 from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
 from router.engine import encode
 from router.engine.worker import Worker
 from router.settings import Settings
 from router.system import System, assemble
+from router.values import Job
 from router.web import create_app
 
 SMALL = "defaults: {width: 64, height: 64, num_frames: 5, frames_per_second: 8, steps: 4, negative_prompt: ''}"
@@ -132,3 +134,19 @@ def leftovers(system: System) -> list[Path]:
     """Every input and output file on disk."""
     data = system.settings.data
     return [path for kind in ("inputs", "videos") for path in (data / kind).rglob("*") if path.is_file()]
+
+
+def stored(system: System, answer: TestResponse) -> Job:
+    """The job that an answer is about, as the store has it."""
+    assert answer.status_code == 200, answer.get_json()
+    job = system.jobs.get(answer.get_json()["id"].split("_")[1], "local")
+    assert job is not None
+    return job
+
+
+def refused(answer: TestResponse, system: System) -> dict[str, str]:
+    """The error of a refusal that has left nothing behind."""
+    assert answer.status_code == 400, answer.get_json()
+    assert system.jobs.newest() == 0
+    assert leftovers(system) == []
+    return answer.get_json()["error"]

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from registry import Input, folders
-from registry.folders import FolderError, ModelFolder, Weights
+from registry.folders import FolderError, ModelFolder
 from registry.folders.model import IMAGE_TO_VIDEO, WEIGHTLESS
 from router import LoadFailed, Modality, ModelSpec
 
@@ -19,18 +18,9 @@ ENCODING, DECODING = ("encoder", "quant_conv"), ("decoder", "post_quant_conv")  
 
 
 @dataclass(frozen=True)
-class Part:
-    """One component: its folder, and the class that reads it; of the modules in `without` it has nothing.
+class Part(folders.Part):
+    """A component of a folder as it is loaded: of the modules in `without` it has nothing."""
 
-    `weights` are its files and tensors, None where it has none.
-    """
-
-    name: str
-    folder: Path
-    library: str
-    class_name: str
-    config: Mapping[str, Any]
-    weights: Weights | None = None
     without: tuple[str, ...] = ()
 
     def has(self, weight: str) -> bool:
@@ -98,8 +88,4 @@ def read(folder: Path) -> Checkpoint:
         found = folders.read(folder)
     except FolderError as error:
         raise LoadFailed(error.reason) from error
-    parts = {
-        name: Part(name, part.folder, part.library, part.class_name, part.config, part.weights)
-        for name, part in found.parts.items()
-    }
-    return Checkpoint(found, parts)
+    return Checkpoint(found, {name: Part(**vars(part)) for name, part in found.parts.items()})

@@ -15,7 +15,7 @@ BLOCKS = {  # the number of them in a part's configuration, and how their weight
     "image_encoder": ("num_hidden_layers", "encoder.layers."),
 }
 MOST = 1000  # blocks, and other counts of modules
-SCALES = (1, 64)  # pixels a latent
+MOST_SCALE = 64  # pixels a latent
 MASKS = 4  # channels that say which frames are given, beside a given image's latents
 
 
@@ -30,11 +30,8 @@ def require_agreement(folder: ModelFolder) -> None:
             _require(part, "text_dim", folder.parts["text_encoder"], "d_model")
     _require_clip(folder)
     vae = folder.parts["vae"]
-    for key, (least, most) in {"scale_factor_spatial": SCALES, "num_res_blocks": (1, MOST)}.items():
-        value = vae.config.get(key, least)
-        if type(value) is not int or not least <= value <= most:
-            said = f"{key} of vae must be from {least} to {most}, got {str(value)[:100]}"
-            raise FolderError(said, vae.folder / "config.json")
+    for key, most in {"scale_factor_spatial": MOST_SCALE, "num_res_blocks": MOST}.items():
+        _require_count(vae, key, vae.config.get(key, 1), most)
 
 
 def require_blocks(part: Part, tensors: Iterable[str]) -> None:
@@ -43,13 +40,10 @@ def require_blocks(part: Part, tensors: Iterable[str]) -> None:
     What a configuration says is built before a weight is read, however much it is.
     """
     key, prefix = BLOCKS.get(part.name, ("", ""))
-    said = part.config.get("vision_config", part.config).get(key) if key else None
-    if said is None:
+    wanted = part.settings.get(key) if key else None
+    if wanted is None:
         return
-    if type(said) is not int or not 0 < said <= MOST:
-        where = part.folder / "config.json"
-        raise FolderError(f"{key} of {part.name} must be from 1 to {MOST}, got {str(said)[:100]}", where)
-    wanted = said
+    _require_count(part, key, wanted, MOST)
     at = prefix.count(".")
     found = {
         name.split(".", at + 1)[at]
@@ -99,6 +93,12 @@ def _require_seen(part: Part, width: int, tokens: int) -> None:
         raise FolderError(said, part.folder / "config.json")
     if known is not None and known != 2 * tokens:
         said = f"{part.name} has pos_embed_seq_len {known}, image_encoder makes {2 * tokens} tokens of two images"
+        raise FolderError(said, part.folder / "config.json")
+
+
+def _require_count(part: Part, key: str, value: object, most: int) -> None:
+    if type(value) is not int or not 1 <= value <= most:
+        said = f"{key} of {part.name} must be from 1 to {most}, got {str(value)[:100]}"
         raise FolderError(said, part.folder / "config.json")
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from registry.text import printable
+
 
 class FolderError(Exception):
     """A folder that cannot be served as it is.
@@ -14,17 +16,12 @@ class FolderError(Exception):
     """
 
     def __init__(self, reason: str, path: Path, *, missing: bool = False, detail: str = "") -> None:
-        self.reason = _printable(reason)
+        self.reason = printable(reason)
         self.path = path
         self.missing = missing
         self.detail = detail
-        super().__init__(_printable(f"{path}: {reason}{detail}"))
+        super().__init__(printable(f"{path}: {reason}{detail}"))
 
     def again(self) -> FolderError:
         """Return the same error without what it was raised in, which would keep whole files in memory."""
         return FolderError(self.reason, self.path, missing=self.missing, detail=self.detail)
-
-
-def _printable(text: str) -> str:
-    """Return text in which what a file says cannot look like another line, or steer a terminal."""
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)

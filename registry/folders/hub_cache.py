@@ -9,31 +9,40 @@ import os
 from pathlib import Path
 
 
+def root() -> Path:
+    """Return the folder of all repositories, which may not be there."""
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        if value := os.environ.get(name):
+            return _folder(value)
+    home = os.environ.get("HF_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface")
+    return _folder(home) / "hub"
+
+
+def name_of(repo: str) -> str:
+    """Return the name of a repository's folder, under `root` and among its locks."""
+    return f"models--{repo.replace('/', '--')}"
+
+
 def snapshot(repo: str, revision: str | None) -> Path | None:
     """Return the folder of a repository at a revision, None where nothing of it is on this machine."""
-    folder = _cache() / f"models--{repo.replace('/', '--')}"
-    named = folder / "refs" / (revision or "main")
+    named = _reference(repo, revision)
     try:
         commit = named.read_text().strip() if named.is_file() else (revision or "")
     except (OSError, ValueError):
         return None
-    found = folder / "snapshots" / commit
+    found = root() / name_of(repo) / "snapshots" / commit
     return found if commit and os.path.isdir(found) else None
 
 
 def paths(repo: str, revision: str | None) -> tuple[Path, ...]:
     """Return what changes when another snapshot of a repository is the one, or the snapshot does."""
     found = snapshot(repo, revision)
-    reference = _cache() / f"models--{repo.replace('/', '--')}" / "refs" / (revision or "main")
-    return (reference,) if found is None else (reference, found)
+    return tuple(filter(None, (_reference(repo, revision), found)))
 
 
-def _cache() -> Path:
-    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
-        if value := os.environ.get(name):
-            return _folder(value)
-    home = os.environ.get("HF_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface")
-    return _folder(home) / "hub"
+def _reference(repo: str, revision: str | None) -> Path:
+    """Return the file that says which commit a branch or a tag is."""
+    return root() / name_of(repo) / "refs" / (revision or "main")
 
 
 def _folder(text: str) -> Path:

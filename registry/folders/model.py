@@ -51,11 +51,16 @@ class Part:
     config: Mapping[str, Any] = field(repr=False)
     weights: Weights | None = field(repr=False)
 
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Return the configuration of the module itself: that of a whole CLIP has it inside."""
+        inner: Mapping[str, Any] = self.config.get("vision_config", self.config)
+        return inner
+
 
 def clip(part: Part, key: str) -> int:
     """Return a value of an image encoder's configuration, as `transformers` fills in what it leaves out."""
-    config = part.config.get("vision_config", part.config)
-    value = config.get(key, CLIP_DEFAULTS[key]) if isinstance(config, Mapping) else None
+    value = part.settings.get(key, CLIP_DEFAULTS[key])
     return value if type(value) is int else 0
 
 

@@ -28,6 +28,7 @@ from registry.folders.weights import STEMS, Weights, find
 
 CONFIGS = {"scheduler": "scheduler_config.json", "image_processor": "preprocessor_config.json"}
 VOCABULARIES = ("tokenizer.json", "spiece.model")
+OF_TOKENIZERS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")  # where there are any
 KEPT = 256  # folders
 
 Stamp = tuple[tuple[str | int, ...], ...]  # path, mtime and ctime in ns, bytes, inode of all that was looked at
@@ -109,15 +110,13 @@ def _stamp(path: Path, found: ModelFolder | FolderError | None) -> Stamp:
 def _counting(path: Path, found: ModelFolder | FolderError | None) -> Iterator[Path]:
     yield path
     yield path / INDEX
-    for listed in ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"):
-        yield path / "tokenizer" / listed
     for name in CLASSES:
         yield path / name
         yield path / name / "config.json"
     for name, config in CONFIGS.items():
         yield path / name / config
-    for vocabulary in VOCABULARIES:
-        yield path / "tokenizer" / vocabulary
+    for file in (*VOCABULARIES, *OF_TOKENIZERS):
+        yield path / "tokenizer" / file
     if isinstance(found, FolderError):
         yield found.path
     elif found is not None:
@@ -184,6 +183,9 @@ def _part(path: Path, name: str, entry: object) -> Part | None:
     if name in WEIGHTLESS:
         return Part(name, folder, library, class_name, settings, None)
     _require_plain(folder, name, settings)
+    if not isinstance(settings.get("vision_config", {}), dict):
+        said = f"vision_config of {name} must be a JSON object, got {str(settings['vision_config'])[:100]}"
+        raise FolderError(said, folder / config)
     weights, tensors = find(folder, name, STEMS[library], found)
     part = Part(name, folder, library, class_name, settings, weights)
     require_blocks(part, tensors)
@@ -199,7 +201,7 @@ def _require_vocabulary(folder: Path, found: frozenset[str]) -> None:
         head, _ = beginning(folder / name, f"{name} of tokenizer")
         if name.endswith(".json") and not head.lstrip().startswith(b"{"):  # all of it would take as long as the rest
             raise FolderError(f"{name} of tokenizer must hold a JSON object, it does not", folder / name)
-    for name in sorted(found & {"tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"}):
+    for name in sorted(found.intersection(OF_TOKENIZERS)):
         read_json(folder / name, f"{name} of tokenizer")
 
 

@@ -45,7 +45,7 @@ def _models(system: System) -> Sequence[tuple[str, ...]]:
             model.modality.word if model.modality else "-",
             model.backend,
             "-",
-            f"broken: {model.reason}",
+            model.state,
             "-",
             model.source or "-",
         )

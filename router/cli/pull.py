@@ -8,7 +8,7 @@ from typing import NamedTuple
 import click
 
 from registry import BrokenModel, ModelSpec, Route
-from registry.source import is_hub_id, public
+from registry.source import is_hub_id
 from router.cli.options import with_settings
 from router.download import snapshot
 from router.errors import UnknownModel
@@ -32,9 +32,8 @@ def pull(settings: Settings, names: tuple[str, ...]) -> None:
                 click.echo(f"{model.name}: {_pull(str(model.source), model.revision)}")
             elif isinstance(model, ModelSpec):
                 click.echo(f"{model.name}: nothing to fetch, its weights are {system.weights.state(model)}")
-            else:
-                said = model.reason if isinstance(model, BrokenModel) else public(model.source)
-                click.echo(f"{model.name}: nothing to fetch, its weights are broken: {said}")
+            elif isinstance(model, BrokenModel):
+                click.echo(f"{model.name}: nothing to fetch, its weights are {model.state}")
 
 
 class Repository(NamedTuple):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from registry.folders import hub_cache
+
 WANTED = ("*.json", "*.safetensors", "*.model", "*.txt", "*.onnx", "*.onnx.data", "*.onnx_data")
 UNFINISHED = ".framegate.incomplete"  # a name of our own: the hub's client neither resumes its files nor knows ours
 
 
 def repository(repo: str) -> Path:
     """Return the folder of a repository in the cache, which may not be there."""
-    return _cache() / _name(repo)
+    return hub_cache.root() / hub_cache.name_of(repo)
 
 
 def blobs(repo: str) -> Path:
@@ -20,7 +22,7 @@ def blobs(repo: str) -> Path:
 
 def lock(repo: str) -> Path:
     """Return the lock that whoever fetches the repository holds."""
-    return _cache() / ".locks" / _name(repo) / "framegate.lock"
+    return hub_cache.root() / ".locks" / hub_cache.name_of(repo) / "framegate.lock"
 
 
 def begun(repo: str) -> bool:
@@ -38,13 +40,3 @@ def cached(repo: str, revision: str | None) -> Path | None:
         return Path(snapshot_download(repo, revision=revision, allow_patterns=list(WANTED), local_files_only=True))
     except LocalEntryNotFoundError:
         return None
-
-
-def _cache() -> Path:
-    from huggingface_hub import constants
-
-    return Path(constants.HF_HUB_CACHE)
-
-
-def _name(repo: str) -> str:
-    return f"models--{repo.replace('/', '--')}"

@@ -15,8 +15,6 @@ from router.system import System
 from router.values import EngineState, Held, state_of
 from router.web.access import caller
 
-BROKEN = "broken"
-
 
 class Catalog:
     """`/v1/models`, and one of them by name or alias."""
@@ -104,7 +102,7 @@ def _broken(model: BrokenModel) -> dict[str, Any]:
         "backend": model.backend,
         "source": public(model.source),
         "revision": model.revision,
-        "weights": f"{BROKEN}: {model.reason}",
+        "weights": model.state,
         "state": "cold",
         "engines": [],
     }

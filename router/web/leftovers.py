@@ -10,6 +10,7 @@ from typing import Any
 
 from marshmallow import Schema
 
+from registry.text import printable
 from router.errors import InvalidRequest, LimitExceeded
 from router.requests import Picture
 from router.web.fields import shown
@@ -40,6 +41,7 @@ FORMS = {
     "url", "uri", "path", "data", "byte", "base", "json", "id", "list", "tail", "end", "prompt", "encoded", "source",
     "src", "content", "input", "link", "ref", "asset", "start", "first", "last",
 }  # fmt: skip
+LONG = [each for each in MEDIA if len(each) > 4]  # what is still to be known inside another word
 NO_INPUT = {"output", "target", "return", "save", "callback"}  # as the first word: where a result is to go
 HINT = re.compile("|".join(sorted(MEDIA | FORMS)), re.IGNORECASE)  # most names have none of it
 # What may be an image under such a name: a link, a path or a file's id, a file's name, what looks like bytes in text.
@@ -100,7 +102,7 @@ class Search:
 def refuse(found: Iterator[str], where: str) -> None:
     """Raise `InvalidRequest` about the first image that was found; `where` says where an image goes."""
     for path in found:
-        param = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in path[:MOST_PATH])
+        param = printable(path[:MOST_PATH])
         message = f"{param} has an image, a video or a sound that is not used: {where}"
         raise InvalidRequest(message, param=param, code="unknown_parameter")
 
@@ -165,9 +167,10 @@ def _has_media(word: str) -> bool:
     """Say whether a word is one of MEDIA, or one of them written together with another: `firstframe`, `imageurl`."""
     if word in MEDIA:
         return True
-    long = [each for each in MEDIA if len(each) > 4]
-    return any(word.startswith(each) and word.removeprefix(each) in FORMS for each in long) or any(
-        word.endswith(each) and word.removesuffix(each) in FORMS for each in long
+    return any(
+        (word.startswith(each) and word.removeprefix(each) in FORMS)
+        or (word.endswith(each) and word.removesuffix(each) in FORMS)
+        for each in LONG
     )
 
 

@@ -433,6 +433,14 @@ def test_clip_must_see_what_the_transformer_reads(tmp_path: Path, changes: dict[
     assert why(folder) == said
 
 
+@pytest.mark.parametrize("inner", [7, "text", [1], None])
+def test_a_clip_with_nonsense_inside_is_a_broken_folder(tmp_path: Path, inner: object) -> None:
+    folder = write_model(tmp_path / "m", CLIP_I2V)
+    edit(folder / "image_encoder" / "config.json", vision_config=inner)
+
+    assert why(folder) == f"vision_config of image_encoder must be a JSON object, got {inner}"
+
+
 def test_clip_must_be_there_for_who_reads_it(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "m", CLIP_I2V)
     edit(folder / "model_index.json", image_encoder=[None, None])

@@ -10,12 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import data_url, leftovers, png, with_image
+from conftest import data_url, png, refused, stored, with_image
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from router.system import System
-from router.values import Job
 
 URL, OTHER = data_url(png()), data_url(png(32, 32))
 FIRST = (
@@ -49,20 +48,6 @@ def as_extra(client: FlaskClient, name: str, value: Any) -> TestResponse:
 
 
 WAYS: dict[str, Way] = {"json": as_json, "form": as_form, "extra": as_extra}
-
-
-def stored(system: System, answer: TestResponse) -> Job:
-    assert answer.status_code == 200, answer.get_json()
-    job = system.jobs.get(answer.get_json()["id"].split("_")[1], "local")
-    assert job is not None
-    return job
-
-
-def refused(answer: TestResponse, system: System) -> dict[str, str]:
-    assert answer.status_code == 400, answer.get_json()
-    assert system.jobs.newest() == 0
-    assert leftovers(system) == []
-    return answer.get_json()["error"]
 
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS.keys())

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -110,15 +108,11 @@ def test_a_tokenizer_that_cannot_be_read_refuses_and_delays_nothing(client: Flas
 
 
 @pytest.fixture
-def engine(system: System) -> Iterator[Worker]:
+def engine(system: System, request: pytest.FixtureRequest) -> Worker:
+    """An engine beside the system, with the nano family where it looks for it."""
     pytest.importorskip("diffusers")
     link_family(system.weights.locate(system.registry.find("nano")).parent)  # type: ignore[union-attr,arg-type]
-    engine = Worker(system, "cpu")
-    thread = Thread(target=engine.run, daemon=True)
-    thread.start()
-    yield engine
-    engine.keeper.stop()
-    thread.join(10)
+    return request.getfixturevalue("worker")
 
 
 @pytest.mark.slow

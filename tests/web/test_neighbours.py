@@ -6,12 +6,11 @@ import json
 from typing import Any
 
 import pytest
-from conftest import data_url, leftovers, png
+from conftest import data_url, png, refused, stored
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from router.system import System
-from router.values import Job
 
 VIDEO = "provider_options.video"
 MEANINGS: dict[str, tuple[Any, str, Any]] = {
@@ -53,20 +52,6 @@ def send(client: FlaskClient, way: str, body: dict[str, Any]) -> TestResponse:
         return client.post("/v1/videos", data=text, content_type="multipart/form-data")
     data = {"model": "text", "prompt": "a", way: json.dumps(body)}
     return client.post("/v1/videos", data=data, content_type="multipart/form-data")
-
-
-def stored(system: System, answer: TestResponse) -> Job:
-    assert answer.status_code == 200, answer.get_json()
-    job = system.jobs.get(answer.get_json()["id"].removeprefix("video_"), "local")
-    assert job is not None
-    return job
-
-
-def refused(answer: TestResponse, system: System) -> dict[str, str]:
-    assert answer.status_code == 400, answer.get_json()
-    assert system.jobs.newest() == 0
-    assert leftovers(system) == []
-    return answer.get_json()["error"]
 
 
 @pytest.mark.parametrize("way", ["json", "form", "extra_body", "extra_params"])

@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from registry import ModelSpec, RegistryError
+from registry.folders.files import PICKLES
 from router.cli.doctor.finding import Case, Finding, fail, ok, warn
 from router.cli.doctor.permissions import unchangeable
 from router.errors import BootError, ModelUnavailable
 from router.plugins import Plugins, find
 from router.system import read
 from router.weights import Weights
-
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
 def check(case: Case) -> Iterator[Finding]:
