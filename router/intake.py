@@ -65,7 +65,7 @@ class Intake:
         self._decoders = Semaphore(DECODERS)
         hosts = images.Hosts(frozenset(system.settings.image_hosts), system.settings.image_public)
         self._fetcher = images.Fetcher(hosts)
-        self._tokens = TokenCounter(system.weights.locate)
+        self._tokens = TokenCounter(system.weights.snapshot)
 
     def submit(
         self,

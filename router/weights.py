@@ -31,6 +31,12 @@ class Weights:
         folder = self._folder(model)
         return folder if folder is not None and self._suits(folder, self._backends[model.backend]) else None
 
+    def snapshot(self, model: ModelSpec) -> Path | None:
+        """Return where a model's files are, whole or not; asks no library of the hub's, so each request may."""
+        if model.source is not None and is_hub_id(model.source):
+            return folders.hub_cache.snapshot(model.source, model.revision)
+        return self._folder(model)
+
     def state(self, model: ModelSpec) -> str:
         """Say where they are: none, embedded, here, missing, or `downloading 42 %` while any process fetches them.
 

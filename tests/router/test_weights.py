@@ -93,6 +93,24 @@ def test_a_backend_with_another_layout_takes_any_folder(tmp_path: Path) -> None:
     assert weights_in(tmp_path).state(replace(model, backend="diffusers")) == "unsuited"
 
 
+def test_the_files_of_a_repository_are_found_without_a_look_at_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HF_HUB_CACHE", raising=False)
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    cached = tmp_path / "hub" / "models--me--tuned"
+    for folder in ("refs", "snapshots/0123", "snapshots/4567"):
+        (cached / folder).mkdir(parents=True)
+    (cached / "refs" / "main").write_text("0123")
+    far = replace(MODEL, source="me/tuned")
+    weights = weights_in(tmp_path)
+
+    assert weights.snapshot(far) == cached / "snapshots" / "0123"
+    assert weights.snapshot(replace(far, revision="4567")) == cached / "snapshots" / "4567"
+    assert weights.snapshot(replace(far, revision="89")) is None
+    assert weights.snapshot(replace(MODEL, source=str(tmp_path / "mine"))) == tmp_path / "mine"
+
+
 def test_a_link_to_nothing_is_a_missing_file(tmp_path: Path) -> None:
     folder = repository(tmp_path / "m")
     (folder / "transformer" / "diffusion_pytorch_model-00002-of-00002.safetensors").unlink()
