@@ -38,9 +38,17 @@ routes:
 """
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the fast tests first."""
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all", action="store_true", help="run the storms too, which take minutes each")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Run the fast tests first, and the storms only with `--all`."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+    if not config.getoption("--all"):
+        storms = {item for item in items if item.get_closest_marker("storm")}
+        config.hook.pytest_deselected(items=list(storms))
+        items[:] = [item for item in items if item not in storms]
 
 
 @pytest.fixture(autouse=True)
