@@ -18,7 +18,7 @@ from router.supervisor import die_with
 settings = Settings.from_environ()
 
 bind = ["127.0.0.1:8000"]
-worker_class = "gthread"
+worker_class = "router.web.http.worker.Worker"
 workers = settings.workers
 threads = settings.threads
 keepalive = 75

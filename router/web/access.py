@@ -14,7 +14,6 @@ from flask import Flask, Response, g, request
 from router import logs
 from router.idempotency import HEADER
 from router.metrics import Metrics
-from router.web.body import drain
 from router.web.callers import Caller, Callers
 
 CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -37,7 +36,6 @@ def install(app: Flask, callers: Callers, metrics: Metrics) -> None:
     def end(response: Response) -> Response:
         response.headers["x-request-id"] = g.get("request_id") or uuid.uuid4().hex
         response.headers["x-content-type-options"] = "nosniff"  # a browser takes it for what it is sent as
-        drain()
         began = g.get("started", time.perf_counter())
         tell = partial(_log, request.method, request.path, response.status_code, began, _who())
         if response.is_streamed and not response.direct_passthrough:

@@ -12,7 +12,7 @@ from typing import Any
 
 from marshmallow import ValidationError, fields
 
-from router.web.body import parse
+from router.web.strict_json import parse
 
 UNCLEAN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")  # tab and line ends are text
 CLEAN = (
@@ -156,7 +156,7 @@ def number_in(text: str) -> int | float | str:
 def object_in(value: Any) -> Any:
     """Return what a text writes in JSON, None where it writes nothing; any other value as it is."""
     try:
-        return parse(value) if isinstance(value, str) else value
+        return parse(value.encode()) if isinstance(value, str) else value
     except (ValueError, RecursionError):
         return None
 

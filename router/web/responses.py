@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-from flask import Blueprint, Response, g, jsonify, request
+from flask import Blueprint, Response, jsonify, request
 
 from router.errors import HttpError, Restarting, UnknownJob
 from router.intake import Intake
@@ -21,6 +21,7 @@ from router.web.leaving import cancel
 from router.web.links import Links
 from router.web.rendering import Rendering
 from router.web.streaming import EVENTS, UNBUFFERED, padded, stream, written
+from router.web.submit import submit
 from router.web.tools import Call
 from router.web.waiting import Waiting
 from router.web.watch import Watch
@@ -53,11 +54,13 @@ class Responses:
         if asked.call:
             return self._call(asked, asked.call)
         if asked.background and not asked.stream:
-            return self._answer(self._submit(asked))
+            return self._answer(submit(self._intake, asked.request))
         with ExitStack() as held:
             held.enter_context(self._waiting.place())
-            watch = self._watch(self._submit(asked), held)
-            return self._stream(watch, held) if asked.stream else self._wait(watch, held)
+            job, streamed = submit(self._intake, asked.request), asked.stream
+            del asked  # its images would be kept for as long as somebody waits
+            watch = self._watch(job, held)
+            return self._stream(watch, held) if streamed else self._wait(watch, held)
 
     def retrieve(self, public: str) -> Response:
         """Return a response; with `stream=true` its events, those above `starting_after`."""
@@ -82,12 +85,6 @@ class Responses:
     def delete(self, public: str) -> Response:
         forget(self._system, public, "resp", owner())
         return jsonify(id=public, object="response", deleted=True)
-
-    def _submit(self, asked: Asked) -> Job:
-        by = caller()
-        return self._intake.submit(
-            asked.request, owner=by.owner, request_id=g.request_id, key=idempotency_key(), api_key=by.key
-        )
 
     def _watch(self, job: Job, held: ExitStack) -> Watch:
         """Watch a job and the connection of its caller for as long as `held` is."""

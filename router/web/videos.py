@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from flask import Blueprint, Response, g, jsonify, request
+from flask import Blueprint, Response, jsonify, request
 
 from router.errors import UnknownJob
 from router.intake import Intake
@@ -14,11 +14,12 @@ from router.requests import Request
 from router.system import System
 from router.values import Job
 from router.web import query
-from router.web.access import caller, idempotency_key, owner
+from router.web.access import owner
 from router.web.body import read_json
 from router.web.fields import shown
 from router.web.form import MULTIPART, read_form
 from router.web.ids import find, forget, unknown
+from router.web.submit import submit
 from router.web.video_object import poll_after_ms, video
 from router.web.video_request import CREATE, NAMES, form_of_remix, read_remix, read_video_request
 
@@ -87,10 +88,7 @@ class Videos:
         return read_json(settings.max_body_bytes)
 
     def _submit(self, asked: Request) -> Response:
-        by = caller()
-        return self._answer(
-            self._intake.submit(asked, owner=by.owner, request_id=g.request_id, key=idempotency_key(), api_key=by.key)
-        )
+        return self._answer(submit(self._intake, asked))
 
     def _answer(self, job: Job) -> Response:
         """Return the Video; for an unfinished one say when to ask again."""

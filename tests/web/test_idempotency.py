@@ -179,7 +179,7 @@ def test_a_key_is_kept_for_a_day(client: FlaskClient, system: System, monkeypatc
 def test_another_owner_has_keys_of_their_own(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     first = ask(client).json["id"]
     other = Caller("somebody else", "somebody else")
-    monkeypatch.setattr("router.web.responses.caller", lambda: other)
+    monkeypatch.setattr("router.web.submit.caller", lambda: other)
     answer = ask(client, {**ASK, "input": "something else"})
     assert answer.status_code == 200
     assert answer.json["id"] != first

@@ -1,0 +1,63 @@
+"""Answers to what never becomes a request of the application, in the form of its own errors."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from http import HTTPStatus
+
+from gunicorn.http.errors import (
+    ExpectationFailed,
+    InvalidHTTPVersion,
+    LimitRequestHeaders,
+    LimitRequestLine,
+    ParseException,
+    UnsupportedTransferCoding,
+)
+
+# status, code and message by gunicorn's reason; nginx's own answers say the same
+BY_REASON: dict[type[ParseException], tuple[int, str, str]] = {
+    LimitRequestLine: (414, "invalid_value", "the URL is too long"),
+    LimitRequestHeaders: (431, "invalid_value", "the headers are too long"),
+    ExpectationFailed: (417, "invalid_value", "the header Expect must be 100-continue"),
+    UnsupportedTransferCoding: (501, "internal_error", "this transfer encoding is not known"),
+    InvalidHTTPVersion: (505, "internal_error", "this version of HTTP is not known"),
+}
+BROKEN = (400, "invalid_value", "the request breaks the rules of HTTP")
+
+
+def of_parsing(error: ParseException) -> bytes:
+    """Return the answer to what is no request."""
+    return next((answer(*BY_REASON[kind]) for kind in BY_REASON if isinstance(error, kind)), answer(*BROKEN))
+
+
+def too_slow(part: str, seconds: float) -> bytes:
+    """Return the answer to a caller whose headers or body did not come in time."""
+    return answer(408, "request_timeout", f"the {part} took too long: {seconds:g} s without what was due")
+
+
+def busy() -> bytes:
+    """Return the answer to a request that this process had no thread, or no memory, for."""
+    return answer(503, "server_busy", "the server is busy with other requests; try again later", retry_after=5)
+
+
+def failed() -> bytes:
+    """Return the answer where answering failed before it began."""
+    return answer(500, "internal_error", "something went wrong here; the server's log has the reason")
+
+
+def answer(status: int, code: str, message: str, retry_after: int | None = None) -> bytes:
+    """Return a whole answer, after which the connection is closed."""
+    kind = "invalid_request_error" if status < 500 else "server_error"
+    body = json.dumps({"error": {"message": message, "type": kind, "param": "", "code": code}}) + "\n"
+    headers = {
+        "content-type": "application/json",
+        "content-length": str(len(body)),
+        "connection": "close",
+        "x-content-type-options": "nosniff",
+        "x-request-id": uuid.uuid4().hex,
+    }
+    if retry_after is not None:
+        headers["retry-after"] = str(retry_after)
+    lines = (f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *(f"{name}: {value}" for name, value in headers.items()))
+    return "\r\n".join((*lines, "", body)).encode()
