@@ -130,6 +130,25 @@ class Object(fields.Raw):
         return found
 
 
+class Entries(fields.List[Any]):
+    """A list whose validators look at it before at its entries, which may be very many."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> list[Any]:
+        if isinstance(value, list):
+            self._validate(value)
+        return super()._deserialize(value, attr, data, **more)
+
+
+class Pairs(fields.Dict):
+    """A mapping whose validators look at it before at its pairs, which may be very many."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> dict[Any, Any]:
+        if isinstance(value, Mapping):
+            self._validate(value)
+        found: dict[Any, Any] = super()._deserialize(value, attr, data, **more)  # type: ignore[no-untyped-call]
+        return found
+
+
 class Frame(fields.Raw):
     """An image: a URL, an object with one, or, in a form, a file or the object as JSON text."""
 

@@ -14,9 +14,10 @@ from marshmallow import Schema, fields
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder, NeedData
 
-from router.errors import InvalidRequest, Refused
+from router.errors import InvalidRequest, LimitExceeded, Refused
 from router.web.body import read_body
 from router.web.fields import Frame, Integer, Number, Only, Truth, number_in, shown
+from router.web.strict_json import MOST_TEXT
 
 MULTIPART = "multipart/form-data"
 MOST_PARTS = 200
@@ -86,13 +87,18 @@ def _refuse_other_sites(public_url: str) -> None:
 
 def _parts(body: bytes) -> Iterator[tuple[str, str | Upload]]:
     """Yield the name and the value of each part."""
-    name, pieces, is_file, parts = "", list[bytes](), False, 0
+    name, pieces, is_file, parts, left = "", list[bytes](), False, 0, MOST_TEXT
     for event in _events(body):
         if isinstance(event, Field | File):
             name, pieces, is_file, parts = _name(event), [], isinstance(event, File), parts + 1
             if parts > MOST_PARTS:
                 raise _bad(f"it may have {MOST_PARTS} parts, got more")
         elif isinstance(event, Data):
+            left -= 0 if is_file else len(event.data)
+            if left < 0:
+                raise LimitExceeded(
+                    f"the fields of a form may have {MOST_TEXT:,} bytes besides files, got more", param=name
+                )
             pieces.append(event.data)
             if not event.more_data:
                 yield name, Upload(b"".join(pieces)) if is_file else _text(name, b"".join(pieces))

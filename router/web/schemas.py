@@ -10,9 +10,23 @@ from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, validat
 
 from router.effective import SEEDS
 from router.errors import InvalidRequest
-from router.web.fields import Frame, Integer, Number, Object, Only, Seconds, Size, Text, Truth, described
+from router.web.fields import (
+    Entries,
+    Frame,
+    Integer,
+    Number,
+    Object,
+    Only,
+    Pairs,
+    Seconds,
+    Size,
+    Text,
+    Truth,
+    described,
+)
 
 MOST = 2**31 - 1
+MOST_TOOLS = 1000
 TAKEN = "taken for the sake of clients of other models, checked, and without effect on Wan"
 MODEL = "a model, an alias or a route; without it, the server's default"
 SEED = "the same seed gives the same video; without one, the server draws one and says which"
@@ -150,7 +164,7 @@ class CreateResponse(Lenient):
     background = Truth("`true`: answer at once, with `status: queued`, and make the video meanwhile")
     stream = Truth("`true`: answer with server-sent events")
     store = Truth("`true`: make the video even if the caller goes away; `background` and a key say the same")
-    metadata = fields.Dict(
+    metadata = Pairs(
         keys=Text("a name", validate=validate.Length(max=64, error="must have at most {max} characters")),
         values=Text("a value", validate=validate.Length(max=512, error="must have at most {max} characters")),
         validate=validate.Length(max=16, error="must have at most {max} pairs"),
@@ -162,8 +176,9 @@ class CreateResponse(Lenient):
         allow_none=True,
         metadata=described("with `video` or `image` the answer has an `output_video` or `output_image`, else text"),
     )
-    tools = fields.List(
+    tools = Entries(
         fields.Nested(FunctionTool),
+        validate=validate.Length(max=MOST_TOOLS, error="must have at most {max} entries"),
         allow_none=True,
         error_messages={"invalid": "must be a list of tools"},
         metadata=described("functions; one of them is called where it must be, or where no video was asked for"),

@@ -13,6 +13,7 @@ from typing import Any
 
 from router.errors import InvalidRequest
 from router.web.fields import shown
+from router.web.schemas import MOST_TOOLS
 
 CHOICES = ("none", "auto", "required")
 Tool = Mapping[str, Any]
@@ -84,6 +85,8 @@ def _allowed(value: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     given, mode = value.get("tools"), value.get("mode") or "auto"
     if mode not in ("auto", "required") or not isinstance(given, list):
         raise _bad("of type allowed_tools must have a list of tools, and auto or required as its mode")
+    if len(given) > MOST_TOOLS:
+        raise _bad(f"may allow {MOST_TOOLS} tools, got {len(given):,}")
     functions = [tool for tool in given if isinstance(tool, Mapping) and _is_function(tool)]
     tools = [{"type": "function", "name": _known(tool.get("name"), names)} for tool in functions]
     return {"type": "allowed_tools", "tools": tools, "mode": mode}
