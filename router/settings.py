@@ -128,6 +128,9 @@ class Settings:
     workers: int = _setting(2, "web processes", _count)
     threads: int = _setting(640, "threads of a web process; 32 of them never wait for a video", _count)
     max_body_bytes: int = _setting(64 * 2**20, "largest request body", _count)
+    receive_seconds: float = _setting(
+        30.0, "how long a request's headers may take to arrive, and each 64 KiB of its body", _positive
+    )
     keep_seconds: float = _setting(
         2_592_000.0, "how long a finished job stays, with its inputs and its video; 30 days", _positive
     )

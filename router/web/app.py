@@ -40,7 +40,7 @@ def create_app(system: System) -> Flask:
     intake = Intake(system)
     app.register_blueprint(responses.Responses(system, intake, app.waiting, links).blueprint())
     app.register_blueprint(videos.Videos(system, intake).blueprint())
-    app.register_blueprint(content.Content(system).blueprint())
+    app.register_blueprint(content.Content(system, app.waiting).blueprint())
     app.register_blueprint(catalog.Catalog(system).blueprint())
     app.register_blueprint(ops.Ops(system).blueprint())
     app.register_blueprint(metrics.Page(system).blueprint())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -15,8 +16,10 @@ from router.system import System
 from router.values import Artifact, Job, Status
 from router.web.access import owner
 from router.web.fields import shown
+from router.web.http.environ import ENDS
 from router.web.ids import find, unknown
 from router.web.proxies import PROXIED
+from router.web.waiting import Waiting
 
 RANGE = re.compile(r"bytes=(\d{0,18})-(\d*)")
 STILLS = {"thumbnail": (".thumbnail.webp", "image/webp"), "spritesheet": (".spritesheet.jpg", "image/jpeg")}
@@ -26,8 +29,9 @@ VARIANTS = ("video", *STILLS, "preview")
 class Content:
     """`/v1/videos/video_X/content` and `/v1/images/image_X/content`, with ranges, HEAD and an ETag."""
 
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: System, waiting: Waiting) -> None:
         self._system = system
+        self._waiting = waiting
 
     def blueprint(self) -> Blueprint:
         routes = Blueprint("content", __name__)
@@ -92,6 +96,10 @@ class Content:
         if settings.accel and PROXIED in request.environ:
             inside = path.relative_to(settings.data / "videos")
             return _hand_over(f"{settings.accel}/{inside}", f"{public}{path.suffix}", media_type)
+        if (ends := request.environ.get(ENDS)) is not None:  # a reader may take long, as one who waits
+            held = ExitStack()
+            held.enter_context(self._waiting.place())
+            ends.append(held.close)
         return _send(public, path, media_type, etag)
 
 

@@ -44,8 +44,8 @@ class Waiting:
         with self._changed:
             if self._taken >= self._most:
                 raise TooManyWaiters(
-                    f"{self._taken} requests of this process wait already, its limit is {self._most}; "
-                    "send 'background': true and poll instead",
+                    f"{self._taken} requests of this process wait for a video or download one already, its limit is "
+                    f"{self._most}; send 'background': true and poll instead, or try again later",
                     headers=(("retry-after", "5"),),
                 )
             self._taken += 1

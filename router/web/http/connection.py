@@ -9,9 +9,8 @@ from typing import Any
 
 from router.web.http.incoming import Incoming
 
-FIRST_SECONDS = 15.0  # until a request begins on a new connection, and until its head is whole
-BODY_SECONDS = 30.0  # for each BODY_BYTES of a body, or the last of it
-BODY_BYTES = 64 * 2**10
+BODY_BYTES = 64 * 2**10  # of a body give its sender time for more
+PRESSED_BYTES, PRESSED_SECONDS = 2**20, 2.0  # the same while others wait for the memory that it takes
 SEND_SECONDS = 60.0  # a caller who takes nothing of an answer for so long has left
 SENT_BYTES = 256 * 2**10
 READ_BYTES = 256 * 2**10
@@ -45,25 +44,32 @@ class Caller(socket.socket):
 class Connection:
     """A connection of the event loop; while it is RUNNING, of the thread that answers."""
 
-    def __init__(self, accepted: socket.socket, address: Any, cfg: Any, most_body: int) -> None:
+    def __init__(self, accepted: socket.socket, address: Any, cfg: Any, *, most_body: int, seconds: float) -> None:
         self.socket = Caller(fileno=accepted.detach())
         self.socket.setblocking(False)
         self.address = address
         self.server = self.socket.getsockname()
         self.state = State.IDLE
-        self.until = time.monotonic() + FIRST_SECONDS
+        self.until = time.monotonic() + seconds
         self.answered = 0  # requests
-        self._cfg, self._most_body = cfg, most_body
+        self._cfg, self._most_body, self._seconds = cfg, most_body, seconds
         self._marked = 0  # bytes of the body when its deadline was last set
+        self.is_pressed = False
         self.expect()
 
     def expect(self) -> None:
         """Forget what has arrived, and begin with the next request."""
+        self.is_pressed = False
         self.incoming = Incoming(self._cfg, self.address, self.answered + 1, self._most_body)
 
     def enter(self, state: State, seconds: float) -> None:
         """Wait for something else, for at most so many seconds."""
         self.state, self.until = state, time.monotonic() + seconds
+
+    def go_on(self, *, pressed: bool) -> None:
+        """Give the sender of a body time for the next part of it."""
+        self.is_pressed, self._marked = pressed, self.incoming.size
+        self.enter(State.BODY, PRESSED_SECONDS if pressed else self._seconds)
 
     def receive(self) -> bool:
         """Take what has arrived; False when the caller has closed their side."""
@@ -78,17 +84,15 @@ class Connection:
         """Take bytes of the next request; raises gunicorn's `ParseException` for what is none."""
         self.incoming.receive(data)
         if self.state is State.IDLE:
-            self.enter(State.HEAD, FIRST_SECONDS)
+            self.enter(State.HEAD, self._seconds)
         if self.incoming.request is None or self.state is State.DRAINED:
             return
         if self.state is State.HEAD:
-            self._marked = 0
-            self.enter(State.BODY, BODY_SECONDS)
+            self.go_on(pressed=False)
             if self.incoming.awaits_continue:
                 self.socket.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-        elif self.incoming.size - self._marked >= BODY_BYTES:
-            self._marked = self.incoming.size
-            self.enter(State.BODY, BODY_SECONDS)
+        elif self.incoming.size - self._marked >= (PRESSED_BYTES if self.is_pressed else BODY_BYTES):
+            self.go_on(pressed=self.is_pressed)
 
     def say(self, answer: bytes) -> None:
         """Send a short answer, as far as the caller's socket takes it."""

@@ -33,7 +33,7 @@ def of_parsing(error: ParseException) -> bytes:
 
 def too_slow(part: str, seconds: float) -> bytes:
     """Return the answer to a caller whose headers or body did not come in time."""
-    return answer(408, "request_timeout", f"the {part} took too long: {seconds:g} s without what was due")
+    return answer(408, "request_timeout", f"the {part} of this request did not arrive within {seconds:g} s")
 
 
 def busy() -> bytes:

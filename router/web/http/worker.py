@@ -23,7 +23,7 @@ from gunicorn.workers.base import Worker as Base
 
 from router.settings import Settings
 from router.web.http import problem
-from router.web.http.connection import BODY_SECONDS, FIRST_SECONDS, SEND_SECONDS, Connection, State
+from router.web.http.connection import SEND_SECONDS, Connection, State
 from router.web.http.environ import ENDS, RELEASE
 from router.web.http.files import connections_of
 
@@ -36,7 +36,6 @@ LINGER_SECONDS = 2.0  # for a caller to close after the last answer
 HELD_BODIES = 2
 LARGE_BYTES = 64 * 2**10  # a smaller body needs no leave
 ACCEPTED = 16  # connections at a time, so that other workers get theirs
-RECEIVING = (State.IDLE, State.HEAD, State.BODY, State.DRAINED, State.CLOSING)
 
 
 class Worker(Base):  # type: ignore[misc]  # gunicorn has no types
@@ -46,13 +45,15 @@ class Worker(Base):  # type: ignore[misc]  # gunicorn has no types
         super().__init__(*args, **more)
         settings = Settings.from_environ()
         self._most_body = settings.max_body_bytes
+        self._seconds = settings.receive_seconds
         self._most_connections = connections_of(settings)
         self._most_held = HELD_BODIES * self._most_body
         self._connections: dict[int, Connection] = {}
         self._health: deque[Connection] = deque()
         self._small: deque[Connection] = deque()
         self._large: deque[Connection] = deque()
-        self._paused: deque[Connection] = deque()
+        self._paused: list[Connection] = []
+        self._pressed: Connection | None = None
         self._running = 0  # threads
         self._handled = 0  # bytes of bodies that threads read, and of what they make of them
         self._later: deque[Callable[[], None]] = deque()
@@ -140,7 +141,7 @@ class Worker(Base):  # type: ignore[misc]  # gunicorn has no types
             if len(self._connections) >= self._most_connections and not self._evict():
                 accepted.close()
                 continue
-            connection = Connection(accepted, address, self.cfg, self._most_body)
+            connection = Connection(accepted, address, self.cfg, most_body=self._most_body, seconds=self._seconds)
             self._connections[id(connection)] = connection
             self._watch(connection)
 
@@ -185,9 +186,10 @@ class Worker(Base):  # type: ignore[misc]  # gunicorn has no types
                 self._next(connection)
         elif incoming.ready:
             self._unwatch(connection)
+            connection.is_pressed = False
             connection.enter(State.QUEUED, QUEUED_SECONDS)
             self._queue_of(connection).append(connection)
-        elif incoming.size > LARGE_BYTES and self._held() > self._most_held:
+        elif incoming.size > LARGE_BYTES and not connection.is_pressed and self._held() > self._most_held:
             self._unwatch(connection)
             connection.enter(State.PAUSED, QUEUED_SECONDS)
             self._paused.append(connection)
@@ -202,12 +204,25 @@ class Worker(Base):  # type: ignore[misc]  # gunicorn has no types
         return sum(each.incoming.size for each in self._connections.values() if each.state is not State.RUNNING)
 
     def _resume(self) -> None:
-        """Let those send on who were paused for memory, as long as there is some."""
-        while self._paused and (self._paused[0].state is not State.PAUSED or self._held() <= self._most_held):
-            connection = self._paused.popleft()
-            if connection.state is State.PAUSED:
-                connection.enter(State.BODY, BODY_SECONDS)
-                self._watch(connection)
+        """Let those send on who were paused for memory: all when there is some, else the one who has sent the most.
+
+        That one must be quick. With no exception all would wait for the end of one of them.
+        """
+        if not self._paused:
+            return
+        self._paused = [each for each in self._paused if each.state is State.PAUSED]
+        if self._held() <= self._most_held:
+            freed, self._paused = self._paused, []
+            for connection in freed:
+                self._go_on(connection, pressed=False)
+        elif self._paused and (self._pressed is None or not self._pressed.is_pressed):
+            self._pressed = max(self._paused, key=lambda each: each.incoming.size)
+            self._paused.remove(self._pressed)
+            self._go_on(self._pressed, pressed=True)
+
+    def _go_on(self, connection: Connection, *, pressed: bool) -> None:
+        connection.go_on(pressed=pressed)
+        self._watch(connection)
 
     def _refuse(self, connection: Connection, error: ParseException) -> None:
         peer = connection.address[0] if isinstance(connection.address, tuple) else "a unix socket"
@@ -326,10 +341,10 @@ class Worker(Base):  # type: ignore[misc]  # gunicorn has no types
         now = time.monotonic()
         for connection in [each for each in self._connections.values() if each.until < now]:
             state = connection.state
-            if state is State.HEAD:
-                self._say_and_close(connection, problem.too_slow("head of the request", FIRST_SECONDS))
-            elif state is State.BODY:
-                self._say_and_close(connection, problem.too_slow("body", BODY_SECONDS))
+            if connection.is_pressed:
+                self._say_and_close(connection, problem.busy())
+            elif state in (State.HEAD, State.BODY):
+                self._say_and_close(connection, problem.too_slow(state.value, self._seconds))
             elif state in (State.QUEUED, State.PAUSED):
                 self._say_and_close(connection, problem.busy())
             elif state is not State.RUNNING:
@@ -354,6 +369,7 @@ class Worker(Base):  # type: ignore[misc]  # gunicorn has no types
     def _close(self, connection: Connection) -> None:
         self._unwatch(connection)
         connection.enter(State.CLOSING, 0)
+        connection.is_pressed = False
         connection.socket.close()
         self._connections.pop(id(connection), None)
 
