@@ -12,12 +12,17 @@ from threading import Event, Thread
 import psutil
 import pytest
 from asking import ask, completed
-from server import Server
+from server import Server, serve_in
 
 pytestmark = pytest.mark.slow
 
 THREADS, CALLERS = 40, 200
-SETTINGS = {"workers": 1, "threads": THREADS, "receive_seconds": 3}
+SMALL = "defaults: {width: 64, height: 64, num_frames: 5, frames_per_second: 8, steps: 4, negative_prompt: ''}"
+MODELS = f"""
+models:
+  good: {{backend: still, modality: t2v, {SMALL}}}
+  image: {{backend: still, modality: i2v, {SMALL}}}
+"""
 LARGE = 64 * 2**20
 STARTS = {
     "headers": b"GET /nowhere HTTP/1.1\r\nhost: localhost\r\nx: ",
@@ -26,6 +31,14 @@ STARTS = {
     "a body that is too large": b"POST /v1/responses HTTP/1.1\r\nhost: localhost\r\ncontent-length: 999999999\r\n\r\n",
     "nothing": b"",
 }
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("slow-callers")
+    running = serve_in(folder, MODELS, workers=1, threads=THREADS, receive_seconds=3)
+    yield running
+    running.stop()
 
 
 def connect(server: Server) -> socket.socket:
