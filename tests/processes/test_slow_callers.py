@@ -115,16 +115,19 @@ def test_an_unused_body_is_read_away_so_that_its_sender_reads_the_answer(server:
     connection.close()
 
 
-def test_readers_who_do_not_read_keep_nobody_waiting(server: Server) -> None:
+@pytest.mark.parametrize("what", ["video", "health"])
+def test_readers_who_do_not_read_keep_nobody_waiting(server: Server, what: str) -> None:
     job = ask(server, "good")
     assert completed(server, job)
-    path = f"/v1/videos/video_{job['id'].removeprefix('resp_')}/content"
+    video = f"/v1/videos/video_{job['id'].removeprefix('resp_')}/content"
+    path, times = {"video": (video, 50), "health": ("/healthz", 3000)}[what]
     with ExitStack() as held:
         for _ in range(CALLERS):
             reader = held.enter_context(socket.socket())
             reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
             reader.connect(("127.0.0.1", server.port))
-            reader.send(f"GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode() * 50)
+            reader.setblocking(False)
+            reader.send(f"GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode() * times)
         for _ in range(20):
             assert server.call("/healthz")[0] == 200
         assert server.call(f"/v1/responses/{job['id']}")[0] == 200

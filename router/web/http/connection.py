@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import time
 from enum import Enum
@@ -93,6 +94,12 @@ class Connection:
                 self.socket.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         elif self.incoming.size - self._marked >= (PRESSED_BYTES if self.is_pressed else BODY_BYTES):
             self.go_on(pressed=self.is_pressed)
+
+    def takes_more(self) -> bool:
+        """Say whether a short answer can be sent without waiting for the caller to read."""
+        sending = select.poll()
+        sending.register(self.socket, select.POLLOUT)
+        return bool(sending.poll(0))
 
     def say(self, answer: bytes) -> None:
         """Send a short answer, as far as the caller's socket takes it."""

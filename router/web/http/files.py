@@ -6,7 +6,7 @@ import resource
 
 from router.settings import Settings
 
-MOST_CONNECTIONS = 8192  # those who only send cost some KiB each
+MOST_CONNECTIONS = 4096  # of those who have sent up to 64 KiB each
 FILES_A_THREAD = 4  # of the store, its log, an input and a video
 
 

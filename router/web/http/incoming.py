@@ -12,7 +12,7 @@ from gunicorn.http.message import Request
 from gunicorn.http.unreader import IterUnreader
 
 HEAD_END = b"\r\n\r\n"
-HEAD_BYTES = 64 * 2**10
+HEAD_BYTES = 32 * 2**10
 CHUNK_LINE_BYTES = 256  # a size in hexadecimal and its extension, without the line's end
 FREE_CHUNKS = 10_000  # of any size; beyond them they must have
 CHUNK_BYTES = 64  # on average, as each costs as much as its work, however small

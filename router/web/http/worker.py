@@ -34,7 +34,7 @@ QUEUED_SECONDS = 15.0  # for a thread, or for memory
 DRAIN_SECONDS = 5.0  # for what still comes of a body that is not used, so that its sender reads the answer
 LINGER_SECONDS = 2.0  # for a caller to close after the last answer
 HELD_BODIES = 2
-LARGE_BYTES = 64 * 2**10  # a smaller body needs no leave
+LARGE_BYTES = 32 * 2**10  # a smaller body needs no leave
 ACCEPTED = 16  # connections at a time, so that other workers get theirs
 
 
@@ -54,7 +54,7 @@ class Worker(Base):  # type: ignore[misc]  # gunicorn has no types
         self._large: deque[Connection] = deque()
         self._paused: list[Connection] = []
         self._pressed: Connection | None = None
-        self._running = 0  # threads
+        self._running = self._healthy = 0  # threads
         self._handled = 0  # bytes of bodies that threads read, and of what they make of them
         self._later: deque[Callable[[], None]] = deque()
         self._checked = 0.0
@@ -232,30 +232,35 @@ class Worker(Base):  # type: ignore[misc]  # gunicorn has no types
     # answering
 
     def _start(self) -> None:
-        """Hand requests to threads: those about the process's health by a reserve of their own."""
-        while self._health and self._running < self.cfg.threads:
-            self._run(self._health.popleft())
-        while self._small and self._running < self.cfg.threads - HEALTH_THREADS:
+        """Hand requests to threads; those about the process's health have a few that are theirs alone."""
+        while self._health and self._healthy < HEALTH_THREADS:
+            connection = self._health.popleft()
+            if connection.takes_more():
+                self._run(connection, about_health=True)
+            else:
+                self._close(connection)  # its answers are not read: one more would hold a thread
+        free = self.cfg.threads - HEALTH_THREADS
+        while self._small and self._running < free:
             self._run(self._small.popleft())
-        while self._large and self._running < self.cfg.threads - HEALTH_THREADS and self._fits(self._large[0]):
+        while self._large and self._running < free and self._fits(self._large[0]):
             self._run(self._large.popleft())
 
     def _fits(self, connection: Connection) -> bool:
         return self._handled == 0 or self._handled + connection.incoming.size <= self._most_held
 
-    def _run(self, connection: Connection) -> None:
+    def _run(self, connection: Connection, *, about_health: bool = False) -> None:
         if connection.state is not State.QUEUED:  # it was closed meanwhile
             return
         connection.state = State.RUNNING
         size = connection.incoming.size if connection.incoming.size > LARGE_BYTES else 0
         self._handled += size
-        self._running += 1
+        self._count(about_health, 1)
         done = self._threads.submit(
             self._answer, connection, _once(partial(self._do_later, partial(self._let_go, size)))
         )
         done.add_done_callback(
             lambda future: self._do_later(
-                partial(self._answered, connection, not future.exception() and future.result())
+                partial(self._answered, connection, about_health, not future.exception() and future.result())
             )
         )
 
@@ -305,9 +310,15 @@ class Worker(Base):  # type: ignore[misc]  # gunicorn has no types
             raise
         return not response.should_close()
 
-    def _answered(self, connection: Connection, kept: bool) -> None:
+    def _count(self, about_health: bool, threads: int) -> None:
+        if about_health:
+            self._healthy += threads
+        else:
+            self._running += threads
+
+    def _answered(self, connection: Connection, about_health: bool, kept: bool) -> None:
         """Go on, in the loop, with a connection whose request is answered."""
-        self._running -= 1
+        self._count(about_health, -1)
         connection.answered += 1
         connection.socket.setblocking(False)
         unread = not connection.incoming.ended
