@@ -116,6 +116,13 @@ class Running:
             return f"reported nothing in phase {self._phase} for too long"
         return ""
 
+    def terminate(self) -> None:
+        """Ask the child to stop; it and its children are woken for that, if a signal has stopped them."""
+        if self.process is not None:
+            self.process.terminate()
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGCONT)
+
     def kill(self) -> None:
         """Kill the child and what it started; a later `poll` reaps it, since the driver may keep it for a while."""
         if self.process is not None:

@@ -95,8 +95,7 @@ class Supervisor:
         log.info("stopping")
         alive = [running for running in self._children if running.process is not None]
         for running in alive:
-            if running.process is not None:
-                running.process.terminate()
+            running.terminate()
         deadline = time.monotonic() + STOP_SECONDS
         while time.monotonic() < deadline and any(r.process and r.process.poll() is None for r in alive):
             time.sleep(0.02)
