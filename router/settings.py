@@ -193,7 +193,7 @@ class Settings:
     )
     stall_start_seconds: float = _setting(600.0, "a process that takes longer to start is hung", _positive)
     stall_idle_seconds: float = _setting(
-        120.0, "an engine without a job that shows no life for this long is hung", _positive
+        120.0, "an engine that shows no life for this long, without a job, is hung", _positive
     )
     cancel_seconds: float = _setting(
         60.0, "how long a cancelled or deleted job may go on; then its engine is replaced", _positive

@@ -15,7 +15,6 @@ from router.threads import log_and_go_on
 from router.values import EngineState, Lease, Status
 
 HARD_STOP_SECONDS = 6.0
-SILENT_SECONDS = 120.0  # a round of the keeper may wait for a locked store, 15 s a statement
 GAP_SECONDS = 5.0  # more between two looks at the keeper does not count: the machine may have slept
 log = logging.getLogger(__name__)
 
@@ -33,6 +32,7 @@ class Keeper:
         self._engines = system.engines
         self._plugins = system.plugins
         self._seconds = system.settings.renew_seconds
+        self._longest = max(system.settings.stall_idle_seconds, 3 * self._seconds)
         self._state = state
         self._lost = lost
         self._lease: Lease | None = None
@@ -41,7 +41,7 @@ class Keeper:
         self._gone = Event()
         self._thread = Thread(target=self._run, name="keeper", daemon=True)
         self._rounds = 0
-        self._seen = (0, 0.0)
+        self._seen = (-1, 0.0)
         self._clock = AwakeClock(moment=GAP_SECONDS)
         self.stopping = False
 
@@ -69,11 +69,10 @@ class Keeper:
         """End this process if the keeper's thread hangs, such as in a listener: nobody would renew its leases."""
         self._clock.tick()
         rounds, since = self._seen
-        limit = max(SILENT_SECONDS, 3 * self._seconds)
         if rounds != self._rounds or self._thread.ident is None or self.stopping:
             self._seen = (self._rounds, self._clock.now)
-        elif self._clock.now - since > limit:
-            log.critical("the keeper of the lease has done nothing for %.0f s: ending this engine", limit)
+        elif self._clock.now - since > self._longest:
+            log.critical("the keeper of the lease has done nothing for %.0f s: ending this engine", self._longest)
             os._exit(1)
 
     def _run(self) -> None:

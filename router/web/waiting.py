@@ -99,12 +99,12 @@ class Waiting:
 
     def _run(self) -> None:
         while True:
-            self._wake_all()  # what came before, or stumbled, may have missed something
             with log_and_go_on("the watcher of those who wait"):
                 self._watch_store()
 
     def _watch_store(self) -> NoReturn:
         pulse, before = self._store.pulse(), -1
+        self._wake_all()  # the watcher before this one may have missed something
         while True:
             with self._changed:
                 while not self._waiters:
