@@ -34,7 +34,7 @@ class Readiness:
         first = serves.taken()
         if not self._system.engines.alive():
             for listener in listeners if first else ():
-                say(f"Server on {listener} takes requests; no engine runs yet")
+                say(f"Server on {listener} is open; no engine runs yet")
             return False
         for listener in listeners if ready.taken() else ():
             say(f"Server ready on {listener}")

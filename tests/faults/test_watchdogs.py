@@ -6,12 +6,9 @@ import time
 from collections.abc import Callable
 
 import pytest
-from asking import ask, attempts, completed, failed, in_phase
+from asking import ask, attempts, completed, failed
 from books import Books, books
 from server import Server
-
-from router.jobs import Database, Offer
-from router.jobs.leases import Leases
 
 pytestmark = pytest.mark.slow
 Start = Callable[..., Server]
@@ -84,63 +81,6 @@ def test_what_a_killed_engine_has_started_does_not_hold_its_device(start: Start)
     assert completed(server, job)
     assert attempts(server, job) == ["2.mp4"]
     assert books(server) == Books(completed=1)
-
-
-@pytest.mark.parametrize(("model", "way"), [("faulty", "cancel"), ("hangs", "delete")])  # in a step, in a load
-def test_a_cancelled_job_that_reports_nothing(start: Start, model: str, way: str) -> None:
-    server = start(cancel_seconds=1, renew_seconds=0.2, max_attempts=1, overtake_seconds=1)
-    job = ask(server, model, "hang")
-    in_phase(server, job, "load" if model == "hangs" else "step")
-    server.call(f"/v1/responses/{job['id']}/cancel", method="POST")
-    if way == "delete":
-        server.call(f"/v1/responses/{job['id']}", method="DELETE")
-    following = ask(server, "good")
-
-    assert completed(server, following)
-    assert attempts(server, following) == ["1.mp4"]
-    log = server.log.read_text()
-    assert "reported nothing in phase cancelled for too long: killing it" in log
-    assert "starting it again in" not in log  # no pause
-    assert books(server).failed == 0
-
-
-def test_a_cancelled_job_that_reports_is_stopped_and_its_engine_stays(start: Start) -> None:
-    server = start(cancel_seconds=1, renew_seconds=0.2)
-    engine = server.engine()
-    job = ask(server, "slow", steps=60)
-    server.in_step(job)
-    server.call(f"/v1/responses/{job['id']}/cancel", method="POST")
-    long = ask(server, "slow", steps=20)
-
-    assert completed(server, long)
-    assert attempts(server, long) == ["1.mp4"]
-    assert server.engine() == engine
-    assert books(server) == Books(completed=1, cancelled=1)
-
-
-def test_an_engine_without_a_job_that_hangs(start: Start) -> None:
-    server = start(plugins="sleepy.py", stall_idle_seconds=2)
-    assert completed(server, ask(server, "good"))
-    (server.data / "sleep idle").touch()
-    assert completed(server, ask(server, "good"))
-
-    assert completed(server, ask(server, "good"))
-    assert "reported nothing in phase idle for too long: killing it" in server.log.read_text()
-    assert books(server) == Books(completed=3)
-
-
-def test_an_engine_whose_keeper_hangs(start: Start) -> None:
-    server = start(plugins="sleepy.py", stall_idle_seconds=3, renew_seconds=0.2)
-    job = ask(server, "slow", steps=30)
-    server.in_step(job)
-    (server.data / "sleep keeper").touch()
-    lost = ask(server, "good")
-    theirs = Leases(Database(server.data / "jobs.sqlite"), lease_seconds=0.2, max_attempts=3)
-    assert theirs.claim("an engine that is gone", Offer(["good"])) is not None
-
-    assert [completed(server, each) for each in (job, lost)] == [True] * 2
-    assert "the keeper of the lease has done nothing for 3 s: ending this engine" in server.log.read_text()
-    assert books(server) == Books(completed=2)
 
 
 def test_an_engine_that_wakes_up_late_harms_no_later_attempt(start: Start) -> None:

@@ -169,16 +169,16 @@ def test_who_says_that_it_starts_has_not_shown_that_it_can(tmp_path: Path) -> No
 
 
 def test_a_pause_of_the_machine_is_nobodys_silence(tmp_path: Path) -> None:
-    supervisor = start(child("stays", counting(tmp_path / "stays", BEATING), stall="{'step': 3}"))
+    supervisor = start(child("stays", counting(tmp_path / "stays", BEATING), stall="{'step': 2.2}"))
     (stays,) = starts(tmp_path / "stays", 1)
     time.sleep(0.5)
     for process in (stays, supervisor.pid):
         os.kill(process, signal.SIGSTOP)
         time.sleep(0.3)
-    time.sleep(3.5)
+    time.sleep(2)
     for process in (supervisor.pid, stays):
         os.kill(process, signal.SIGCONT)
-        time.sleep(0.5)
+        time.sleep(0.4)
 
     assert starts(tmp_path / "stays", 1) == [stays]
     assert psutil.pid_exists(stays)
