@@ -15,7 +15,7 @@ from router.supervisor.awake import AwakeClock
 from router.supervisor.beats import STARTING
 
 PARENT, BEATS, HUNG = "{parent}", "{beats}", "{hung}"
-LONGEST_PAUSE = 30.0
+LONGEST_PAUSE = 15.0
 HEALTHY_SECONDS = 60.0
 log = logging.getLogger(__name__)
 
