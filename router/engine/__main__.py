@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from registry import RegistryError
 from router import logs
@@ -13,7 +16,7 @@ from router.engine.heartbeat import Heartbeat
 from router.engine.worker import Worker
 from router.errors import BootError
 from router.settings import Settings
-from router.supervisor import CANNOT_START, Beats, die_with
+from router.supervisor import CANNOT_START, TRY_AGAIN, Beats, die_with
 from router.system import assemble
 from router.values import Phase
 
@@ -38,3 +41,6 @@ if __name__ == "__main__":
     except (BootError, RegistryError) as error:
         print(f"the engine cannot start:\n{error}", file=sys.stderr)
         sys.exit(CANNOT_START)
+    except SQLAlchemyError as error:  # it is locked, or its disk is full
+        logging.getLogger("router.engine").error("the store did not answer: %s", getattr(error, "orig", error))
+        sys.exit(TRY_AGAIN)

@@ -2,7 +2,7 @@
 
 from router.supervisor.awake import AwakeClock
 from router.supervisor.beats import STARTING, Beats
-from router.supervisor.child import BEATS, HUNG, PARENT, Child
+from router.supervisor.child import BEATS, HUNG, PARENT, TRY_AGAIN, Child
 from router.supervisor.parent import die_with
 from router.supervisor.supervisor import CANNOT_START, Supervisor
 from router.supervisor.systemd import Notifier
@@ -13,6 +13,7 @@ __all__ = [
     "HUNG",
     "PARENT",
     "STARTING",
+    "TRY_AGAIN",
     "AwakeClock",
     "Beats",
     "Child",

@@ -15,6 +15,7 @@ from router.supervisor.awake import AwakeClock
 from router.supervisor.beats import STARTING
 
 PARENT, BEATS, HUNG = "{parent}", "{beats}", "{hung}"
+TRY_AGAIN = 75  # the exit status of a process that could not start for a reason that passes
 LONGEST_PAUSE = 15.0
 HEALTHY_SECONDS = 60.0
 log = logging.getLogger(__name__)
@@ -26,8 +27,8 @@ class Child:
 
     In its command and environment the word `PARENT` stands for our pid, `BEATS` for the pipe that takes
     its beats, `HUNG` for the phase in which the process before it hung, empty if it did not. A beat is a line
-    that names a phase. The phase of a new process is `STARTING`, and one that fails in it cannot start.
-    One that stays in a phase of `stall` for more than so many seconds without a beat is replaced; so is one
+    that names a phase. The phase of a new process is `STARTING`, and one that fails in it cannot start,
+    unless it says `TRY_AGAIN`. One that stays in a phase of `stall` for more than so many seconds without a beat is replaced; so is one
     that a signal has stopped for `stopped` seconds, in any phase. It works in `folder`, by default in ours.
     """
 
@@ -85,7 +86,7 @@ class Running:
         said = os.read(self.pipe, 65536)
         *lines, self._heard = (self._heard + said).split(b"\n")
         if lines and not self._replaced:
-            self._take_beat(lines[-1].decode())
+            self._take_beat(lines[-1].decode(errors="replace"))
         return bool(said)
 
     def _take_beat(self, phase: str) -> None:
@@ -135,7 +136,7 @@ class Running:
         self.kill()  # what it started may hold its device
         code, self.process = self.process.returncode, None
         os.close(self.pipe)
-        if code > 0 and not self.proven:
+        if code > 0 and code != TRY_AGAIN and not self.proven:
             log.error("%s cannot start: it ended with %d before its first beat", self.child.name, code)
             return False
         if self._replaced:  # it took its time to hang, and what comes next has no part in that

@@ -161,6 +161,15 @@ def test_a_start_that_takes_too_long_is_tried_again(tmp_path: Path) -> None:
     supervisor.wait(15)
 
 
+def test_one_that_cannot_start_for_now_is_tried_again(tmp_path: Path) -> None:
+    supervisor = start(child("busy", counting(tmp_path / "busy", "sys.exit(75)")))
+    starts(tmp_path / "busy", 3)
+
+    assert supervisor.poll() is None
+    supervisor.terminate()
+    assert supervisor.wait(15) == 0
+
+
 def test_who_says_that_it_starts_has_not_shown_that_it_can(tmp_path: Path) -> None:
     starting = "os.write(int(sys.argv[2]), b'start' + bytes([10]))\ntime.sleep(0.5)\nsys.exit(4)"
     supervisor = start(child("never", counting(tmp_path / "never", starting)))
