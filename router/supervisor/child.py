@@ -26,10 +26,12 @@ class Child:
     """A process to keep.
 
     In its command and environment the word `PARENT` stands for our pid, `BEATS` for the pipe that takes
-    its beats, `HUNG` for the phase in which the process before it hung, empty if it did not. A beat is a line
-    that names a phase. The phase of a new process is `STARTING`, and one that fails in it cannot start,
-    unless it says `TRY_AGAIN`. One that stays in a phase of `stall` for more than so many seconds without a beat is replaced; so is one
-    that a signal has stopped for `stopped` seconds, in any phase. It works in `folder`, by default in ours.
+    its beats, `HUNG` for the phase in which the process before it hung, empty if it did not. It works in
+    `folder`, by default in ours.
+
+    A beat is a line that names a phase. A new process is in `STARTING`; one that fails in it cannot start,
+    unless it ends with `TRY_AGAIN`. Without a beat for the seconds that `stall` has for its phase, it is
+    replaced; so is one that a signal has stopped for `stopped` seconds, in any phase.
     """
 
     name: str
