@@ -83,7 +83,7 @@ def test_who_left_is_noticed_by_a_watcher_of_connections_that_stumbled(system: S
     first, second = queued(system, 1), queued(system, 2)
     for job in (first, second):
         ours, theirs = socket.socketpair()
-        with waiting.watch(job, theirs) as watch:
+        with theirs, waiting.watch(job, theirs) as watch:
             ours.close()
             until(lambda watch=watch: watch.ended(0.1))
         assert watch.left
