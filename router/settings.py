@@ -191,6 +191,16 @@ class Settings:
     warm_budget: Amount = _setting(
         Amount(25, "%"), "what weights that have left take of the host's memory, to come back fast", _amount
     )
+    stall_process_seconds: float = _setting(
+        20.0, "a process that is stopped by a signal, or a web process that is silent, is replaced then", _positive
+    )
+    stall_start_seconds: float = _setting(600.0, "a process that takes longer to start is hung", _positive)
+    stall_idle_seconds: float = _setting(
+        120.0, "an engine that shows no life for this long, without a job, is hung", _positive
+    )
+    cancel_seconds: float = _setting(
+        60.0, "how long a cancelled or deleted job may go on; then its engine is replaced", _positive
+    )
     stall_download_seconds: float = _setting(900.0, "a download that moves nothing for this long is hung", _positive)
     stall_load_seconds: float = _setting(1800.0, "a load that reports nothing for this long is hung", _positive)
     stall_step_seconds: float = _setting(1800.0, "a step that takes longer is hung; its engine is replaced", _positive)

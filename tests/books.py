@@ -42,9 +42,9 @@ def books(server: Server) -> Books:
     """
     server.until(lambda: all(row["status"] in ENDED for row in _rows(server.data)))
     rows = _rows(server.data)
-    listed = server.call("/v1/videos?limit=100")[1]["data"]
-    assert len(listed) == len(rows) <= 100
-    assert {video["id"] for video in listed} == {f"video_{row['id']}" for row in rows}
+    found = listed(server)
+    assert len(found) == len(rows)
+    assert {video["id"] for video in found} == {f"video_{row['id']}" for row in rows}
     named = set().union(*(_files(server.data, row) for row in rows))
     strays = _there(server.data) - named
     sweep(server.data)
@@ -53,6 +53,17 @@ def books(server: Server) -> Books:
     counts = Counter(row["status"] for row in rows)
     assert counts.total() == len(rows)
     return Books(**counts, strays=len(strays))
+
+
+def listed(server: Server) -> list[dict[str, Any]]:
+    """Return every video that the API lists, page by page."""
+    found: list[dict[str, Any]] = []
+    page: dict[str, Any] = {"has_more": True}
+    while page["has_more"]:
+        after = f"&after={found[-1]['id']}" if found else ""
+        page = server.call(f"/v1/videos?limit=100{after}")[1]
+        found += page["data"]
+    return found
 
 
 def _rows(data: Path) -> list[dict[str, Any]]:

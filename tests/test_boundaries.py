@@ -17,7 +17,15 @@ HEAVY = {"torch", "diffusers", "transformers", "onnxruntime", "av"}
 FLOORS = (
     ("registry",),
     ("nano",),
-    ("router.errors", "router.clock", "router.supervisor", "router.amount", "router.api_keys", "router.permissions"),
+    (
+        "router.errors",
+        "router.clock",
+        "router.supervisor",
+        "router.threads",
+        "router.amount",
+        "router.api_keys",
+        "router.permissions",
+    ),
     ("router.values", "router.requests", "router.settings", "router.download"),
     ("router.hookspecs", "router.logs", "router.images", "router.tokens"),
     ("router.idempotency",),

@@ -20,12 +20,14 @@ from registry import RegistryError
 from router import logs
 from router.cli.options import with_single_model
 from router.engine.device import devices, hold
+from router.engine.heartbeat import CANCELLED, IDLE
 from router.engine.openmp import waiting
 from router.errors import BootError, RouterError
 from router.permissions import around, listed, open_to_all
 from router.revisions import log_broken
 from router.settings import Settings
-from router.supervisor import BEATS, CANNOT_START, HUNG, PARENT, Child, Supervisor
+from router.supervisor import BEATS, CANNOT_START, HUNG, PARENT, STARTING, Child, Supervisor
+from router.supervisor.arbiter import SERVING
 from router.system import System, assemble, require_keys
 from router.values import Phase
 
@@ -69,7 +71,7 @@ def serve(settings: Settings, host: str, port: int, path: str | None, asked: tup
     for device in chosen:
         with hold(settings.data, device):
             pass  # said here, once, before anything looks ready
-    web = _web(_address(host, port, path))
+    web = _web(_address(host, port, path), settings)
     children = [web, *(_engine(device, settings) for device in chosen)]
     sys.exit(Supervisor(children, partial(_reload, system)).run())
 
@@ -169,11 +171,13 @@ def _require_free(host: str, port: int) -> None:
         ) from error
 
 
-def _web(bind: str) -> Child:
+def _web(bind: str, settings: Settings) -> Child:
     graceful = ("--graceful-timeout", str(GRACEFUL_SECONDS))
     environ = {"FRAMEGATE_PARENT": PARENT, "FRAMEGATE_BEATS": BEATS}
     # gunicorn puts its working folder first on the path, and a wsgi.py of somebody else may lie in ours
-    return Child("web", (*_gunicorn(bind), *graceful, "wsgi:app"), environ, folder=CODE)
+    command = (*_gunicorn(bind), *graceful, "wsgi:app")
+    stall = {STARTING: settings.stall_start_seconds, SERVING: settings.stall_process_seconds}
+    return Child("web", command, environ, stall, settings.stall_process_seconds, folder=CODE)
 
 
 def _gunicorn(bind: str) -> tuple[str, ...]:
@@ -182,10 +186,13 @@ def _gunicorn(bind: str) -> tuple[str, ...]:
 
 def _engine(device: str, settings: Settings) -> Child:
     stall: dict[str, float] = {
+        STARTING: settings.stall_start_seconds,
+        IDLE: settings.stall_idle_seconds,
+        CANCELLED: settings.cancel_seconds,
         Phase.DOWNLOAD: settings.stall_download_seconds,
         Phase.LOAD: settings.stall_load_seconds,
         Phase.STEP: settings.stall_step_seconds,
         Phase.DECODE: settings.stall_decode_seconds,
     }
     command = (*PYTHON, "router.engine", device, PARENT, BEATS, HUNG)
-    return Child(f"engine {device}", command, waiting(os.environ), stall)
+    return Child(f"engine {device}", command, waiting(os.environ), stall, settings.stall_process_seconds)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import _thread
 import json
+import logging
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -22,6 +24,7 @@ from router.settings import Settings
 from router.system import assemble
 from router.web import create_app
 
+log = logging.getLogger(__name__)
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy is of no use on this machine
 
 
@@ -125,8 +128,16 @@ class Embedded:
 @contextmanager
 def _in_thread(worker: Worker, job_id: str) -> Iterator[None]:
     """Do one job beside the block; what is still running when the block ends stops at its next step."""
+
+    def work() -> None:
+        try:
+            worker.run_one(job_id)
+        except BaseException:
+            log.exception("this engine cannot go on")
+            _thread.interrupt_main()  # who follows the job would wait for ever
+
     worker.keeper.start()
-    thread = Thread(target=worker.run_one, args=[job_id], name="worker", daemon=True)
+    thread = Thread(target=work, name="worker", daemon=True)
     thread.start()
     try:
         yield

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from math import ceil
 from types import FrameType
 
 from gunicorn.arbiter import Arbiter
@@ -14,6 +15,8 @@ from gunicorn.workers.base import Worker
 from router import logs
 from router.settings import Settings
 from router.supervisor import die_with
+from router.supervisor.arbiter import Master, show_life_while_booting
+from router.supervisor.once import Once
 
 settings = Settings.from_environ()
 
@@ -23,7 +26,7 @@ workers = settings.workers
 threads = settings.threads
 keepalive = 75
 limit_request_line = 8190  # as much as nginx lets through, so that too long is said in one place
-timeout = 60  # a worker that does not answer the master; requests may take longer
+timeout = max(1, ceil(settings.stall_process_seconds))  # of a worker's main loop; requests may take longer
 graceful_timeout = int(settings.wait_seconds) + 30  # what is cut after this gets no clean-up
 control_socket_disable = True
 forwarder_headers = ""  # no header of a caller's may set SCRIPT_NAME or PATH_INFO
@@ -39,6 +42,8 @@ def on_starting(server: Arbiter) -> None:
     server.log.error_log.handlers.clear()  # its lines go where ours go, in the same form
     server.log.error_log.propagate = True
     server.shared = mmap.mmap(-1, 2)  # not of this module, which each reload runs again
+    server.serves, server.ready = Once(), Once()
+    Master(server, served=lambda: bool(server.shared[SERVED]), stopping=lambda: bool(server.shared[STOPPING]))
     server.token, written = os.pipe()
     os.write(written, b"4")
     os.close(written)
@@ -48,11 +53,6 @@ def on_starting(server: Arbiter) -> None:
 
 def when_ready(server: Arbiter) -> None:
     _stop_at_once(server)
-    for listener in server.LISTENERS:
-        if settings.log_format == "json":
-            logging.getLogger("router.web").info("Server ready on %s", listener)
-        else:
-            print(f"Server ready on {listener}", file=sys.stderr, flush=True)
 
 
 def _stop_at_once(server: Arbiter) -> None:
@@ -68,7 +68,8 @@ def _stop_at_once(server: Arbiter) -> None:
 
 
 def post_fork(server: Arbiter, worker: Worker) -> None:
-    worker.shared = server.shared
+    worker.shared, worker.once = server.shared, (server.serves, server.ready)
+    show_life_while_booting(worker, settings.stall_start_seconds)
     if "FRAMEGATE_PARENT" in os.environ:
         die_with(server.pid)
 
@@ -78,7 +79,7 @@ def worker_exit(server: Arbiter, worker: Worker) -> None:
 
     Where none serves, one of them ends gunicorn with that status; of a second one it would die with a traceback.
     """
-    if worker.booted:
+    if worker.booted or os.getpid() == server.pid:  # the master itself calls this for one whose end it has missed
         return
     if server.shared[SERVED]:
         time.sleep(1)
@@ -96,8 +97,14 @@ def post_worker_init(worker: Worker) -> None:
     logging.getLogger("router.web").info("web worker %d takes requests", worker.pid)
     _drain_at(signal.SIGQUIT, worker)  # gunicorn makes it of a SIGINT
     _drain_at(signal.SIGTERM, worker)
-    if "FRAMEGATE_BEATS" in os.environ:
-        os.write(int(os.environ["FRAMEGATE_BEATS"]), b"serve\n")
+    worker.wsgi.readiness.tell(_say, [str(listener) for listener in worker.sockets], *worker.once)
+
+
+def _say(text: str) -> None:
+    if settings.log_format == "json":
+        logging.getLogger("router.web").info("%s", text)
+    else:
+        print(text, file=sys.stderr, flush=True)
 
 
 def _drain_at(number: signal.Signals, worker: Worker) -> None:

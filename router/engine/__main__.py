@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-import os
+import logging
 import signal
 import sys
-import time
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from registry import RegistryError
 from router import logs
 from router.engine import encode
 from router.engine.device import hold
+from router.engine.heartbeat import Heartbeat
 from router.engine.worker import Worker
 from router.errors import BootError
 from router.settings import Settings
-from router.supervisor import CANNOT_START, die_with
+from router.supervisor import CANNOT_START, TRY_AGAIN, Beats, die_with
 from router.system import assemble
 from router.values import Phase
-
-
-class Beats:
-    """Writes the phase into the supervisor's pipe, at each change and once a second."""
-
-    def __init__(self, pipe: int) -> None:
-        self._pipe = pipe
-        self._last: tuple[Phase | None, float] = (None, 0.0)
-
-    def __call__(self, phase: Phase | None) -> None:
-        now = time.monotonic()
-        if phase is not self._last[0] or now - self._last[1] > 1:
-            self._last = (phase, now)
-            os.write(self._pipe, f"{phase or 'idle'}\n".encode())
 
 
 def main(device: str, parent: int, pipe: int, hung: str) -> None:
@@ -39,12 +27,12 @@ def main(device: str, parent: int, pipe: int, hung: str) -> None:
     settings = Settings.from_environ()
     logs.configure(settings)
     with hold(settings.data, device):
-        worker = Worker(assemble(settings, plugins=[encode]), device, Beats(pipe))
+        worker = Worker(assemble(settings, plugins=[encode]), device, Heartbeat(Beats(pipe)))
         logs.name_engine(worker.id)
         encode.require()  # after what the models need, which brings it
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: worker.keeper.stop())
-        worker.run(Phase(hung) if hung else None)
+        worker.run(Phase(hung) if hung in set(Phase) else None)
 
 
 if __name__ == "__main__":
@@ -53,3 +41,6 @@ if __name__ == "__main__":
     except (BootError, RegistryError) as error:
         print(f"the engine cannot start:\n{error}", file=sys.stderr)
         sys.exit(CANNOT_START)
+    except SQLAlchemyError as error:  # it is locked, or its disk is full
+        logging.getLogger("router.engine").error("the store did not answer: %s", getattr(error, "orig", error))
+        sys.exit(TRY_AGAIN)

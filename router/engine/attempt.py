@@ -12,9 +12,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from registry import BrokenModel, Input, ModelSpec
 from router import images
 from router.artifacts import digest
+from router.engine.heartbeat import Beat
 from router.engine.measuring import Measuring
 from router.engine.previews import Previews
-from router.engine.reporting import Beat, Reporter
+from router.engine.reporting import Reporter
 from router.engine.residency import Resident
 from router.engine.timing import Stopwatch
 from router.errors import (

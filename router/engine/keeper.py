@@ -8,29 +8,41 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from threading import Event, Lock, Thread
 
-from sqlalchemy.exc import SQLAlchemyError
-
+from router.errors import EngineLost, TimedOut
+from router.supervisor import AwakeClock
 from router.system import System
-from router.values import EngineState, Lease
+from router.threads import log_and_go_on
+from router.values import EngineState, Lease, Status
 
 HARD_STOP_SECONDS = 6.0
+GAP_SECONDS = 5.0  # more between two looks at the keeper does not count: the machine may have slept
 log = logging.getLogger(__name__)
 
 
 class Keeper:
-    """Renews every `settings.renew_seconds`; when the engine is told to stop it gives the running job back at once."""
+    """Renews every `settings.renew_seconds`; when the engine is told to stop it gives the running job back at once.
 
-    def __init__(self, system: System, state: Callable[[], EngineState]) -> None:
+    It calls `lost` when the running job is not this engine's any more: cancelled, deleted, or leased to another.
+    """
+
+    def __init__(
+        self, system: System, state: Callable[[], EngineState], lost: Callable[[], None] = lambda: None
+    ) -> None:
         self._jobs = system.jobs
         self._engines = system.engines
         self._plugins = system.plugins
         self._seconds = system.settings.renew_seconds
+        self._longest = max(system.settings.stall_idle_seconds, 3 * self._seconds)
         self._state = state
+        self._lost = lost
         self._lease: Lease | None = None
         self._lock = Lock()
         self._wake: SimpleQueue[None] = SimpleQueue()  # reentrant, so that a signal handler may use it
         self._gone = Event()
         self._thread = Thread(target=self._run, name="keeper", daemon=True)
+        self._rounds = 0
+        self._seen = (-1, 0.0)
+        self._clock = AwakeClock(moment=GAP_SECONDS)
         self.stopping = False
 
     def start(self) -> None:
@@ -53,19 +65,26 @@ class Keeper:
         """Say that the engine has stopped by itself."""
         self._gone.set()
 
+    def check(self) -> None:
+        """End this process if the keeper's thread hangs, such as in a listener: nobody would renew its leases."""
+        self._clock.tick()
+        rounds, since = self._seen
+        if rounds != self._rounds or self._thread.ident is None or self.stopping:
+            self._seen = (self._rounds, self._clock.now)
+        elif self._clock.now - since > self._longest:
+            log.critical("the keeper of the lease has done nothing for %.0f s: ending this engine", self._longest)
+            os._exit(1)
+
     def _run(self) -> None:
         while not self.stopping:
-            try:
+            with log_and_go_on("the keeper of the lease", rest=0):
                 self._keep()
-            except SQLAlchemyError:
-                log.exception("the store did not answer; the lease is renewed at the next try")
+            self._rounds += 1
             self._sleep()
-        try:
+        with log_and_go_on("the keeper of the lease, while it gave that back", rest=0):
             with self._lock:
                 self._give_back()
             self._engines.retire(self._state().id)
-        except SQLAlchemyError:
-            log.exception("the store did not answer; the lease of the running job will run out")
         if not self._gone.wait(HARD_STOP_SECONDS):
             log.warning("the backend did not stop within %.0f s: ending the process", HARD_STOP_SECONDS)
             os._exit(0)
@@ -79,12 +98,22 @@ class Keeper:
     def _keep(self) -> None:
         with self._lock:
             if self._lease is not None and not self._jobs.renew(self._lease):
-                log.info("lost the lease of job %s", self._lease.job, extra={"job": self._lease.job})
+                self._take_leave(self._lease)
                 self._lease = None
         for job in self._jobs.expire():
             self._plugins.announce(job)
         self._engines.heartbeat(self._state())
         self._jobs.prune()
+
+    def _take_leave(self, lease: Lease) -> None:
+        """Tell that the lease was lost, unless this engine has ended the job itself and is about to say so."""
+        job = self._jobs.get(lease.job, None)
+        failure = job.failure.code if job is not None and job.failure is not None else None
+        failed_here = failure is not None and failure not in (EngineLost.code, TimedOut.code)
+        if failed_here or (job is not None and job.status is Status.COMPLETED and job.attempt == lease.attempt):
+            return
+        log.info("lost the lease of job %s", lease.job, extra={"job": lease.job})
+        self._lost()
 
     def _give_back(self) -> None:
         """Release what is held; the caller has the lock."""

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from router.engine.heartbeat import Beat
 from router.engine.measuring import Measuring
 from router.engine.previews import Previews
 from router.errors import JobCancelled, TimedOut
@@ -20,12 +21,6 @@ CHECK_SECONDS = 0.02  # and within this of the last look at the store, it is not
 SPAN = {Phase.DOWNLOAD: (0, 0), Phase.LOAD: (0, 0), Phase.STEP: (0, 90), Phase.DECODE: (90, 99)}  # percent of the job
 
 log = logging.getLogger(__name__)
-
-
-class Beat(Protocol):
-    """Tell the supervisor that the engine moves, and in which phase it is (None: idle)."""
-
-    def __call__(self, phase: Phase | None) -> None: ...
 
 
 class Phases(Protocol):

@@ -15,9 +15,10 @@ from registry import ModelSpec
 from router import logs
 from router.engine.ahead import Ahead
 from router.engine.attempt import Attempt
+from router.engine.heartbeat import Heart, Unwatched
 from router.engine.keeper import Keeper
 from router.engine.offer import Offering
-from router.engine.reporting import Beat, Beating, Reporter
+from router.engine.reporting import Beating, Reporter
 from router.engine.residency import Residency, Resident
 from router.engine.warming import surviving, warm_up
 from router.errors import DeviceLost
@@ -34,10 +35,10 @@ log = logging.getLogger(__name__)
 class Worker:
     """One engine on one device."""
 
-    def __init__(self, system: System, device: str, beat: Beat = lambda phase: None) -> None:
+    def __init__(self, system: System, device: str, heart: Heart | None = None) -> None:
         self._system = system
         self._device = device
-        self._beat = beat
+        self._heart = heart or Unwatched()
         self._id = f"{device}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._offering = Offering(system, device)
         self._served = self._offering.begin()
@@ -46,7 +47,7 @@ class Worker:
         ahead = Ahead(system, self._id, self._residency, self._offer)
         self._beside = ahead.preparing if system.settings.prepare_ahead else nullcontext
         self._job: str | None = None
-        self.keeper = Keeper(system, self._state)
+        self.keeper = Keeper(system, self._state, lost=self._heart.cancelled)
         self._sweeper = Sweeper(Retention(system))
 
     @property
@@ -110,6 +111,7 @@ class Worker:
         before, self._served, self._offered = self._served, self._offering.look(), time.monotonic()
         if self._served == before:
             return
+        self._beat(Phase.LOAD)  # to unload takes time, too
         self._residency.retain(self._served.models)
         if self._served.registry != before.registry:
             log.info("engine %s takes jobs for %s", self._id, ", ".join(self.models) or "no model")
@@ -138,6 +140,10 @@ class Worker:
                 log.info("%s is warmed up", model.name)
         self._beat(None)
 
+    def _beat(self, phase: Phase | None) -> None:
+        self.keeper.check()
+        self._heart(phase)
+
     def _rest(self, pulse: Callable[[], int], before: int) -> None:
         """Wait until the store changes, but not for long."""
         until = time.monotonic() + LOOK_SECONDS
@@ -156,6 +162,7 @@ class Worker:
         finally:
             self.keeper.hold(None)
             self._job = None
+            self._beat(None)  # whether it was cancelled is of no interest any more
 
     def _loaded(self, model: ModelSpec, reporter: Reporter) -> Resident:
         """Return the model, loaded; other engines learn at once that it is here."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from router.errors import BootError
 from router.jobs import tables
 
 PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=15000", "foreign_keys=ON", "secure_delete=ON")
+UNKNOWN_SECONDS = 0.1  # until it is asked again what the store did not say
 
 
 class Database:
@@ -46,12 +49,22 @@ class Database:
             yield connection
 
     def pulse(self) -> Callable[[], int]:
-        """Return a function, for one thread, whose number changes with every commit: microseconds, no query."""
-        connection = sqlite3.connect(self.path, isolation_level=None)
-        ask = connection.cursor().execute
+        """Return a function, for one thread, whose number changes with every commit: microseconds, no query.
+
+        It raises nothing: a store that does not say counts as changed, and whoever asks it then hears why.
+        """
+        connection: sqlite3.Connection | None = None
+        unknown = count(-1, -1)
 
         def version() -> int:
-            number: int = ask("PRAGMA data_version").fetchone()[0]
+            nonlocal connection
+            try:
+                connection = connection or sqlite3.connect(self.path, isolation_level=None)
+                number: int = connection.execute("PRAGMA data_version").fetchone()[0]
+            except sqlite3.Error:
+                connection = None
+                time.sleep(UNKNOWN_SECONDS)
+                return next(unknown)
             return number
 
         return version

@@ -20,6 +20,7 @@ from threading import Lock, Thread, Timer
 from typing import Any
 
 from registry import ModelSpec
+from router.threads import log_and_go_on
 from router.tokens import process
 from router.tokens.cut import CutPrompt
 from router.values import Task
@@ -142,8 +143,19 @@ class TokenCounter:
             except queue.Empty:
                 self._retire()
                 continue
-            if question.answer.set_running_or_notify_cancel():
-                question.answer.set_result(self._answer(question))
+            with log_and_go_on("the counter of tokens"):
+                self._reply(question)
+
+    def _reply(self, question: _Question) -> None:
+        if not question.answer.set_running_or_notify_cancel():
+            return
+        answer = None
+        try:
+            answer = self._answer(question)
+        finally:
+            if answer is None:
+                self._retire()  # else nobody would have the files read again
+            question.answer.set_result(answer or [])
 
     def _answer(self, question: _Question) -> list[CutPrompt | None]:
         if self._states.get(question.file) == "broken":

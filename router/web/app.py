@@ -12,14 +12,16 @@ from router.web.leaving import Leaving
 from router.web.links import Links
 from router.web.proxies import Proxies
 from router.web.rates import Rates
+from router.web.readiness import Readiness
 from router.web.ring import KeyRing
 from router.web.waiting import Waiting
 
 
 class Application(Flask):
-    """The Flask application, with what gunicorn's hooks must reach: the requests that wait."""
+    """The Flask application, with what gunicorn's hooks must reach."""
 
     waiting: Waiting
+    readiness: Readiness
 
 
 def create_app(system: System) -> Flask:
@@ -32,6 +34,7 @@ def create_app(system: System) -> Flask:
     app.wsgi_app = Proxies(app.wsgi_app, settings.proxies)  # type: ignore[method-assign]
     leaving = Leaving(system, seconds=settings.leave_seconds)
     app.waiting = Waiting(system.jobs, leaving, most=settings.waiters, seconds=settings.wait_seconds)
+    app.readiness = Readiness(system)
     ring = KeyRing(system.keys, settings)
     links = Links(settings.data / "links.secret", seconds=settings.link_seconds, needed=ring.needed)
     callers = Callers(ring, links, Rates(settings.data / "rates"), no_auth=settings.no_auth)

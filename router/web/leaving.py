@@ -14,6 +14,7 @@ from threading import Condition, Thread
 from sqlalchemy.exc import SQLAlchemyError
 
 from router.system import System
+from router.threads import log_and_go_on
 from router.values import Job
 from router.web.attendance import Attendance
 from router.web.watch import Watch
@@ -96,10 +97,14 @@ class Leaving:
             with self._changed:
                 while not (self._connections or self._departed):
                     self._changed.wait()
-            for number, _ in self._epoll.poll(TICK_SECONDS):
-                self._dismiss(number)
-            self._drop_stalled()
-            self._cancel_deserted()
+            with log_and_go_on("the watcher of connections"):
+                self._look_around()
+
+    def _look_around(self) -> None:
+        for number, _ in self._epoll.poll(TICK_SECONDS):
+            self._dismiss(number)
+        self._drop_stalled()
+        self._cancel_deserted()
 
     def _dismiss(self, number: int) -> None:
         """Tell the waiting thread that its caller has left."""

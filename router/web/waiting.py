@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from socket import socket
 from threading import Condition, Thread
-
-from sqlalchemy.exc import SQLAlchemyError
+from typing import NoReturn
 
 from router.errors import Restarting, TooManyWaiters
 from router.jobs import JobStore
+from router.threads import log_and_go_on
 from router.values import Job
 from router.web.leaving import Leaving
 from router.web.watch import Watch
 
 TICK_SECONDS = 0.003
-log = logging.getLogger(__name__)
 
 
 class Waiting:
@@ -100,22 +98,21 @@ class Waiting:
             self._thread.start()
 
     def _run(self) -> None:
+        while True:
+            with log_and_go_on("the watcher of those who wait"):
+                self._watch_store()
+
+    def _watch_store(self) -> NoReturn:
         pulse, before = self._store.pulse(), -1
-        self._wake_all()  # where this is not the first watcher, its forerunner may have missed something
+        self._wake_all()  # the watcher before this one may have missed something
         while True:
             with self._changed:
                 while not self._waiters:
                     self._changed.wait()
             time.sleep(TICK_SECONDS)
-            if (now := pulse()) == before:
-                continue
-            before = now
-            try:
+            if (now := pulse()) != before:
+                before = now
                 self._tick()
-            except SQLAlchemyError:
-                log.exception("the store did not answer; asking again")
-                time.sleep(1)
-                self._wake_all()
 
     def _tick(self) -> None:
         with self._changed:

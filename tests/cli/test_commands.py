@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from hub import Hub, use
+from server import ROOT
 
 from bench.layout import write_model
 from router.engine.contract import CHECKS
@@ -455,3 +457,37 @@ def test_a_pull_that_fails_is_one_clear_message(run: Run, hub: Hub) -> None:
         "some-org/else could not be fetched: the hub has no such repository, or it is private: "
         "check the name, or set HF_TOKEN to a token that may read it\n"
     )
+
+
+LOSES = """
+from router import Backend, Modality, hookimpl
+from router.errors import DeviceLost
+
+@hookimpl
+def declare_backend():
+    return Backend("loses", frozenset({Modality.T2V}))
+
+@hookimpl
+def load_model(model):
+    return 1
+
+@hookimpl
+def generate(task):
+    raise DeviceLost("it fell off the bus")
+"""
+
+
+@pytest.mark.slow
+def test_generate_ends_when_its_engine_cannot_go_on(tmp_path: Path) -> None:
+    small = "defaults: {width: 64, height: 64, num_frames: 5, steps: 3, negative_prompt: ''}"
+    (tmp_path / "models.yaml").write_text(f"models: {{a: {{backend: loses, modality: t2v, {small}}}}}")
+    (tmp_path / "loses.py").write_text(LOSES)
+    where = ("--data", "data", "--models", "models.yaml", "--plugin", "loses.py")
+    code = "from router.cli import main; main()"
+    command = [sys.executable, "-c", code, "generate", "a ball", "--url", "embedded", *where]
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=120)
+
+    assert ended.returncode == 1
+    assert "it fell off the bus" in ended.stderr
+    assert "the job was cancelled" in ended.stderr

@@ -9,7 +9,9 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
+from patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
@@ -22,8 +24,9 @@ sys.exit(Supervisor([{children}], lambda: print("reloading", file=sys.stderr, fl
 """
 
 
-def child(name: str, code: str, stall: str = "{}") -> str:
-    return f"Child({name!r}, (sys.executable, '-c', {code!r}, '{{parent}}', '{{beats}}'), stall={stall})"
+def child(name: str, code: str, stall: str = "{}", stopped: float = 20) -> str:
+    command = f"(sys.executable, '-c', {code!r}, '{{parent}}', '{{beats}}')"
+    return f"Child({name!r}, {command}, stall={stall}, stopped={stopped})"
 
 
 def start(*children: str, stderr: int = subprocess.PIPE) -> subprocess.Popen[str]:
@@ -124,3 +127,98 @@ def test_a_terminal_that_is_closed_stops_what_was_started_from_it(tmp_path: Path
     assert supervisor.wait(15) == 0
     with pytest.raises(ProcessLookupError):
         os.kill(stays, 0)
+
+
+def last(path: Path) -> psutil.Process:
+    return psutil.Process(starts(path, 1)[-1])
+
+
+BEATING = "while True: os.write(int(sys.argv[2]), b'step' + bytes([10])); time.sleep(0.1)"
+
+
+def test_what_is_stopped_is_replaced_at_once_and_in_any_phase(tmp_path: Path) -> None:
+    """Each is stopped in its turn, of three: a pause that grew each time would take longer than the first two."""
+    started = time.monotonic()
+    supervisor = start(child("stays", counting(tmp_path / "stays", BEATING), stopped=0.3))
+    for count in range(1, 6):
+        starts(tmp_path / "stays", count)
+        last(tmp_path / "stays").suspend()
+    starts(tmp_path / "stays", 6)
+    supervisor.terminate()
+    _, said = supervisor.communicate(timeout=15)
+
+    assert said.count("replacing stays") == 5
+    assert "starting it again in" not in said
+    assert time.monotonic() - started < PATIENCE
+
+
+def test_a_start_that_takes_too_long_is_tried_again(tmp_path: Path) -> None:
+    supervisor = start(child("never", counting(tmp_path / "never", "time.sleep(600)"), stall="{'start': 0.5}"))
+    starts(tmp_path / "never", 3)
+
+    assert supervisor.poll() is None
+    supervisor.terminate()
+    supervisor.wait(15)
+
+
+def test_one_that_cannot_start_for_now_is_tried_again(tmp_path: Path) -> None:
+    supervisor = start(child("busy", counting(tmp_path / "busy", "sys.exit(75)")))
+    starts(tmp_path / "busy", 3)
+
+    assert supervisor.poll() is None
+    supervisor.terminate()
+    assert supervisor.wait(15) == 0
+
+
+def test_who_says_that_it_starts_has_not_shown_that_it_can(tmp_path: Path) -> None:
+    starting = "os.write(int(sys.argv[2]), b'start' + bytes([10]))\ntime.sleep(0.5)\nsys.exit(4)"
+    supervisor = start(child("never", counting(tmp_path / "never", starting)))
+
+    assert supervisor.wait(20) == 4
+
+
+def test_a_pause_of_the_machine_is_nobodys_silence(tmp_path: Path) -> None:
+    supervisor = start(child("stays", counting(tmp_path / "stays", BEATING), stall="{'step': 2.2}"))
+    (stays,) = starts(tmp_path / "stays", 1)
+    time.sleep(0.5)
+    for process in (stays, supervisor.pid):
+        os.kill(process, signal.SIGSTOP)
+        time.sleep(0.3)
+    time.sleep(2)
+    for process in (supervisor.pid, stays):
+        os.kill(process, signal.SIGCONT)
+        time.sleep(0.4)
+
+    assert starts(tmp_path / "stays", 1) == [stays]
+    assert psutil.pid_exists(stays)
+    supervisor.terminate()
+    assert supervisor.wait(15) == 0
+
+
+def test_a_process_that_cannot_be_had_now_is_tried_again_and_ends_nobody(tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    stays = child("stays", counting(tmp_path / "stays", "time.sleep(600)"))
+    supervisor = start(f"Child('later', ({str(program)!r},))", stays)
+    starts(tmp_path / "stays", 1)
+    program.write_text(f"#!/bin/sh\necho 1 >>{tmp_path / 'later'}\nsleep 600\n")
+    program.chmod(0o700)
+    starts(tmp_path / "later", 1)
+
+    assert len(starts(tmp_path / "stays", 1)) == 1
+    supervisor.terminate()
+    assert supervisor.wait(15) == 0
+
+
+def test_a_reload_that_hangs_or_fails_keeps_nobody_from_being_watched(tmp_path: Path) -> None:
+    code = SCRIPT.replace('print("reloading", file=sys.stderr, flush=True)', "__import__('time').sleep(600)")
+    stays = child("stays", counting(tmp_path / "stays", BEATING), stopped=0.3)
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    supervisor = subprocess.Popen([sys.executable, "-c", code.format(children=stays)], env=environ)
+    starts(tmp_path / "stays", 1)
+    supervisor.send_signal(signal.SIGHUP)
+    time.sleep(0.5)
+    last(tmp_path / "stays").suspend()
+    starts(tmp_path / "stays", 2)
+    supervisor.terminate()
+
+    assert supervisor.wait(15) == 0

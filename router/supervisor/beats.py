@@ -1,0 +1,28 @@
+"""What a child writes to its supervisor: the phase that it is in, as a sign of life."""
+
+from __future__ import annotations
+
+import os
+import time
+
+STARTING = "start"  # the phase of a process that has not reached its work
+EVERY_SECONDS = 1.0
+
+
+class Beats:
+    """Writes the phase into the supervisor's pipe, at each change and once a second."""
+
+    def __init__(self, pipe: int) -> None:
+        os.set_blocking(pipe, False)
+        self._pipe = pipe
+        self._last = ("", 0.0)
+
+    def __call__(self, phase: str) -> None:
+        now = time.monotonic()
+        if phase == self._last[0] and now - self._last[1] < EVERY_SECONDS:
+            return
+        self._last = (phase, now)
+        try:
+            os.write(self._pipe, f"{phase}\n".encode())
+        except BlockingIOError:  # the supervisor is stopped and has not read for hours
+            self._last = ("", 0.0)

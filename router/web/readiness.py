@@ -1,0 +1,41 @@
+"""Say when the server is ready: once, whichever of its processes sees it first."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from threading import Thread
+
+from router.supervisor.once import Once
+from router.system import System
+from router.threads import log_and_go_on
+
+LOOK_SECONDS = 0.5
+
+
+class Readiness:
+    """Whether `/readyz` answers 200, which takes an engine beside the web half."""
+
+    def __init__(self, system: System) -> None:
+        self._system = system
+
+    def tell(self, say: Callable[[str], None], listeners: Sequence[str], serves: Once, ready: Once) -> None:
+        """Say where requests are taken, from a thread: that the server is ready, or first that an engine lacks."""
+        Thread(target=self._run, args=(say, listeners, serves, ready), name="readiness", daemon=True).start()
+
+    def _run(self, say: Callable[[str], None], listeners: Sequence[str], serves: Once, ready: Once) -> None:
+        done = False
+        while not done:
+            with log_and_go_on("the look for an engine"):
+                done = self._look(say, listeners, serves, ready)
+            time.sleep(0 if done else LOOK_SECONDS)
+
+    def _look(self, say: Callable[[str], None], listeners: Sequence[str], serves: Once, ready: Once) -> bool:
+        first = serves.taken()
+        if not self._system.engines.alive():
+            for listener in listeners if first else ():
+                say(f"Server on {listener} is open; no engine runs yet")
+            return False
+        for listener in listeners if ready.taken() else ():
+            say(f"Server ready on {listener}")
+        return True
