@@ -95,9 +95,9 @@ def test_heavy_libraries_are_imported_inside_functions_only(name: str, path: Pat
 
 
 @pytest.mark.slow
-def test_the_web_half_loads_nothing_heavy() -> None:
+def test_the_web_half_loads_nothing_heavy(tmp_path: Path) -> None:
     code = "import sys, wsgi; print(sorted({m.split('.')[0] for m in sys.modules}))"
-    environ = {**os.environ, "FRAMEGATE_NO_AUTH": "1"}
+    environ = {**os.environ, "FRAMEGATE_NO_AUTH": "1", "FRAMEGATE_DATA": str(tmp_path)}
     run = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env=environ, capture_output=True, text=True, check=True
     )

@@ -175,6 +175,7 @@ def test_new_web_workers_that_die_while_a_reload_waits_are_replaced(tmp_path: Pa
     ):
         server = Server(web, port, tmp_path / "data", log)
         server.ready()
+        server.until(lambda: log.read_text().count("takes requests") >= 2)
         old = children("gunicorn", psutil.Process(web.pid))
         job = ask(server, "slow", steps=100)
         with socket.create_connection(("127.0.0.1", port)) as held:
