@@ -7,12 +7,14 @@ import signal
 import sys
 import time
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from registry import RegistryError
 from router import logs
 from router.engine import encode
 from router.engine.device import hold
 from router.engine.worker import Worker
-from router.errors import BootError
+from router.errors import BootError, reason
 from router.settings import Settings
 from router.supervisor import CANNOT_START, die_with
 from router.system import assemble
@@ -50,6 +52,6 @@ def main(device: str, parent: int, pipe: int, hung: str) -> None:
 if __name__ == "__main__":
     try:
         main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])
-    except (BootError, RegistryError) as error:
-        print(f"the engine cannot start:\n{error}", file=sys.stderr)
+    except (BootError, RegistryError, SQLAlchemyError) as error:
+        print(f"the engine cannot start:\n{reason(error)}", file=sys.stderr)
         sys.exit(CANNOT_START)

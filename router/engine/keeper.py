@@ -10,6 +10,7 @@ from threading import Event, Lock, Thread
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from router.errors import reason
 from router.system import System
 from router.values import EngineState, Lease
 
@@ -57,15 +58,15 @@ class Keeper:
         while not self.stopping:
             try:
                 self._keep()
-            except SQLAlchemyError:
-                log.exception("the store did not answer; the lease is renewed at the next try")
+            except SQLAlchemyError as error:
+                log.error("the store did not answer; the lease is renewed at the next try: %s", reason(error))
             self._sleep()
         try:
             with self._lock:
                 self._give_back()
             self._engines.retire(self._state().id)
-        except SQLAlchemyError:
-            log.exception("the store did not answer; the lease of the running job will run out")
+        except SQLAlchemyError as error:
+            log.error("the store did not answer; the lease of the running job will run out: %s", reason(error))
         if not self._gone.wait(HARD_STOP_SECONDS):
             log.warning("the backend did not stop within %.0f s: ending the process", HARD_STOP_SECONDS)
             os._exit(0)

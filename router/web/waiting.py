@@ -11,7 +11,7 @@ from threading import Condition, Thread
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from router.errors import Restarting, TooManyWaiters
+from router.errors import Restarting, TooManyWaiters, reason
 from router.jobs import JobStore
 from router.values import Job
 from router.web.leaving import Leaving
@@ -112,8 +112,8 @@ class Waiting:
             before = now
             try:
                 self._tick()
-            except SQLAlchemyError:
-                log.exception("the store did not answer; asking again")
+            except SQLAlchemyError as error:
+                log.error("the store did not answer; asking again: %s", reason(error))
                 time.sleep(1)
                 self._wake_all()
 
