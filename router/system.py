@@ -12,6 +12,7 @@ from registry import Registry
 from registry.loader import load
 from registry.single import load_one
 from registry.source import is_hub_id
+from router import locks
 from router.artifacts import ArtifactStore
 from router.disk import Disk
 from router.errors import BootError
@@ -65,6 +66,8 @@ def assemble(settings: Settings, *, plugins: Iterable[object] = (), serving: boo
     One that is `serving` follows the revisions of the models file; a command reads the file itself, once.
     Raises `BootError` (settings, plugins) and `RegistryError` (the models file), each with every reason.
     """
+    if serving:
+        locks.require(settings.data)
     metrics = Metrics(settings.data)
     found = Plugins([*find(settings.plugins), *plugins, metrics])
     database = Database(settings.data / "jobs.sqlite")

@@ -18,7 +18,8 @@ FLOORS = (
     ("registry",),
     ("nano",),
     ("router.errors", "router.clock", "router.supervisor", "router.amount", "router.api_keys", "router.permissions"),
-    ("router.values", "router.requests", "router.settings", "router.download"),
+    ("router.values", "router.requests", "router.settings", "router.download", "router.files", "router.disk"),
+    ("router.locks",),
     ("router.hookspecs", "router.logs", "router.images", "router.tokens"),
     ("router.idempotency",),
     (

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, insert, text
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from router.errors import BootError, reason, wants_room
 from router.files import PRIVATE, make_folder, private, sync_folder
@@ -129,7 +129,7 @@ def _require_store(path: Path) -> None:
     if path.exists() and path.stat().st_size:
         return
     if path.exists() and any(folder.is_dir() and any(folder.iterdir()) for folder in _files_of(path)):
-        raise OSError("it is empty, and inputs or videos of its jobs are there: bring it back from a copy, or remove it")
+        raise OSError("it is empty, and files of its jobs are there: bring it back from a copy, or remove it")
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT, PRIVATE))  # SQLite gives its log the same permissions
 
 

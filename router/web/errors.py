@@ -70,7 +70,9 @@ def _answer_unexpected(error: Exception) -> Response:
         return answer(Unavailable("the server's disk is full; try again later", code="disk_full", headers=SOON))
     if is_unwritable(error):
         log.error("the store or its disk cannot be used: %s", reason(error))
-        said = "nothing can be stored or looked up now, until somebody has mended the store or its disk; try again later"
+        said = (
+            "nothing can be stored now: the store is locked or damaged, or its disk cannot be written; try again later"
+        )
         return answer(Unavailable(said, code="store_unavailable", headers=SOON))
     log.exception("unexpected %s", type(error).__name__)
     return answer(HttpError("something went wrong here; the log has the reason under this answer's x-request-id"))
