@@ -174,14 +174,12 @@ class ArtifactStore:
         return found
 
     def delete(self, job_id: str) -> None:
-        """Remove everything of a job; a power cut brings nothing back."""
+        """Remove everything of a job; a power cut brings nothing back, nor a preview that went before."""
         self.drop_preview(job_id)
-        for kind in ("inputs", "videos"):
-            folder = self._folder(kind, job_id)
-            if folder.exists():
-                shutil.rmtree(folder, ignore_errors=True)
-                with suppress(OSError):  # a disk that fails: what comes back is an orphan
-                    sync_folder(folder.parent)
+        for kind in ("inputs", "videos", "previews"):
+            shutil.rmtree(self._folder(kind, job_id), ignore_errors=True)
+            with suppress(OSError):  # no such folder yet, or a disk that fails: what comes back is an orphan
+                sync_folder(self._root / kind)
 
     def _keep(self, path: Path, data: bytes) -> Path:
         part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")  # another process may be making the same
