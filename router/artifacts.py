@@ -59,15 +59,17 @@ class ArtifactStore:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._makers = Semaphore(MAKERS)
+        self._durable: set[str] = set()  # folders of the root whose names are on the disk
 
     def put_input(self, job_id: str, name: str, data: bytes) -> None:
         """Store one input durably."""
         path = self._folder("inputs", job_id) / name
-        make_folder(path.parent)
+        inputs = self._kind("inputs", PRIVATE_FOLDER)
+        path.parent.mkdir(PRIVATE_FOLDER, exist_ok=True)
         part = path.with_name(path.name + ".part")
         with open(part, "wb", opener=private) as file:
             file.write(data)
-        publish(part, path, self._root)
+        publish(part, path, inputs)
 
     def read_input(self, job_id: str, name: str) -> bytes:
         return (self._folder("inputs", job_id) / name).read_bytes()
@@ -80,11 +82,10 @@ class ArtifactStore:
         """
         folder = self._folder("videos", job_id)
         path = folder / f"{attempt}.part{suffix}"
-        make_folder(self._root)
         while not path.exists():
-            make_folder(folder.parent, self._result(SHARED_FOLDER))
+            self._kind("videos", SHARED_FOLDER)
             with suppress(FileNotFoundError):  # somebody removed the folder in between
-                make_folder(folder, self._result(SHARED_FOLDER))
+                folder.mkdir(self._result(SHARED_FOLDER), exist_ok=True)
                 path.touch(self._result(SHARED))
         for left in folder.iterdir():
             if _attempt(left.name) < attempt:
@@ -93,12 +94,13 @@ class ArtifactStore:
 
     def publish(self, part: Path) -> Path:
         """Give a finished part its name."""
-        return publish(part, part.with_name(part.name.replace(".part", "")), self._root, self._result(SHARED))
+        path = part.with_name(part.name.replace(".part", ""))
+        return publish(part, path, self._root / "videos", self._result(SHARED))
 
     def put_preview(self, job_id: str, data: bytes) -> None:
         """Replace the preview of a job that runs; it is gone after a power cut, as it should be."""
         path = self._preview(job_id)
-        make_folder(path.parent)
+        self._kind("previews", PRIVATE_FOLDER)
         part = path.with_suffix(f".{os.getpid()}.part")
         try:
             with open(part, "wb", opener=private) as file:
@@ -189,6 +191,16 @@ class ArtifactStore:
             return publish(part, path, path.parent, SHARED)
         finally:
             part.unlink(missing_ok=True)
+
+    def _kind(self, name: str, mode: int) -> Path:
+        """Return a folder of the root, made if it is missing; its name is on the disk."""
+        folder = self._root / name
+        if name not in self._durable or not folder.is_dir():
+            make_folder(self._root)
+            make_folder(folder, self._result(mode))
+            sync_folder(self._root)  # where another process has made it, this moment
+            self._durable.add(name)
+        return folder
 
     def _result(self, shared: int) -> int:
         """Return the permissions of a result, which are `shared` with the group that may look into the data folder."""

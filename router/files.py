@@ -49,7 +49,7 @@ def sync_folder(folder: Path) -> None:
 def publish(part: Path, path: Path, root: Path, mode: int = PRIVATE) -> Path:
     """Rename a whole file into place so that it survives a power cut, with each folder below `root`.
 
-    Of the file's permissions stay those that are in `mode`.
+    The name of `root` itself is durable already. Of the file's permissions stay those that are in `mode`.
     """
     with open(part, "rb") as file:
         os.fchmod(file.fileno(), stat.S_IMODE(os.fstat(file.fileno()).st_mode) & mode)
