@@ -17,9 +17,16 @@ from sqlalchemy.exc import SQLAlchemyError
 from router.errors import BootError, reason, wants_room
 from router.files import PRIVATE, make_folder, private, sync_folder
 from router.jobs import tables
-from router.jobs.reserve import Reserve
+from router.jobs.reserve import LOG_SIZE, Reserve
 
-PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=15000", "foreign_keys=ON", "secure_delete=ON")
+PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "busy_timeout=15000",
+    "foreign_keys=ON",
+    "secure_delete=ON",
+    f"wal_autocheckpoint={LOG_SIZE // 4096}",  # pages: the log and what it adds to the store fit into the reserve
+)
 Made = TypeVar("Made")
 
 
@@ -32,7 +39,7 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.reserve = Reserve(path.with_name("reserve"))
+        self.reserve = Reserve(path)
         self._engine = _open(path)
         try:
             make_folder(path.parent)
