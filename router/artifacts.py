@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -14,8 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Semaphore
 
+from router.files import PRIVATE, PRIVATE_FOLDER, make_folder, opener, private, publish, sync_folder
 from router.values import Job
 
+SHARED, SHARED_FOLDER = 0o640, 0o750  # of results where the group may look into the data folder, as nginx must
 MAKERS = 2  # small pictures made at a time: a sheet of a long video takes a core for a second
 JOB_ID = re.compile(r"[0-9a-f]{32}")
 
@@ -56,15 +59,17 @@ class ArtifactStore:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._makers = Semaphore(MAKERS)
+        self._durable: set[str] = set()  # folders of the root whose names are on the disk
 
     def put_input(self, job_id: str, name: str, data: bytes) -> None:
         """Store one input durably."""
         path = self._folder("inputs", job_id) / name
-        path.parent.mkdir(parents=True, exist_ok=True)
+        inputs = self._kind("inputs", PRIVATE_FOLDER)
+        path.parent.mkdir(PRIVATE_FOLDER, exist_ok=True)
         part = path.with_name(path.name + ".part")
-        with open(part, "wb") as file:
+        with open(part, "wb", opener=private) as file:
             file.write(data)
-        publish(part, path)
+        publish(part, path, inputs)
 
     def read_input(self, job_id: str, name: str) -> bytes:
         return (self._folder("inputs", job_id) / name).read_bytes()
@@ -78,9 +83,10 @@ class ArtifactStore:
         folder = self._folder("videos", job_id)
         path = folder / f"{attempt}.part{suffix}"
         while not path.exists():
-            folder.mkdir(parents=True, exist_ok=True)
+            self._kind("videos", SHARED_FOLDER)
             with suppress(FileNotFoundError):  # somebody removed the folder in between
-                path.touch()
+                folder.mkdir(self._result(SHARED_FOLDER), exist_ok=True)
+                path.touch(self._result(SHARED))
         for left in folder.iterdir():
             if _attempt(left.name) < attempt:
                 left.unlink(missing_ok=True)
@@ -88,15 +94,17 @@ class ArtifactStore:
 
     def publish(self, part: Path) -> Path:
         """Give a finished part its name."""
-        return publish(part, part.with_name(part.name.replace(".part", "")))
+        path = part.with_name(part.name.replace(".part", ""))
+        return publish(part, path, self._root / "videos", self._result(SHARED))
 
     def put_preview(self, job_id: str, data: bytes) -> None:
         """Replace the preview of a job that runs; it is gone after a power cut, as it should be."""
         path = self._preview(job_id)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        self._kind("previews", PRIVATE_FOLDER)
         part = path.with_suffix(f".{os.getpid()}.part")
         try:
-            part.write_bytes(data)
+            with open(part, "wb", opener=private) as file:
+                file.write(data)
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
@@ -168,18 +176,36 @@ class ArtifactStore:
         return found
 
     def delete(self, job_id: str) -> None:
-        """Remove everything of a job."""
+        """Remove everything of a job; a power cut brings nothing back, nor a preview that went before."""
         self.drop_preview(job_id)
-        for kind in ("inputs", "videos"):
+        for kind in ("inputs", "videos", "previews"):
             shutil.rmtree(self._folder(kind, job_id), ignore_errors=True)
+            with suppress(OSError):  # no such folder yet, or a disk that fails: what comes back is an orphan
+                sync_folder(self._root / kind)
 
     def _keep(self, path: Path, data: bytes) -> Path:
         part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")  # another process may be making the same
         try:
-            part.write_bytes(data)
-            return publish(part, path)
+            with open(part, "wb", opener=opener(self._result(SHARED))) as file:
+                file.write(data)
+            return publish(part, path, path.parent, SHARED)
         finally:
             part.unlink(missing_ok=True)
+
+    def _kind(self, name: str, mode: int) -> Path:
+        """Return a folder of the root, made if it is missing; its name is on the disk."""
+        folder = self._root / name
+        if name not in self._durable or not folder.is_dir():
+            make_folder(self._root)
+            make_folder(folder, self._result(mode))
+            sync_folder(self._root)  # where another process has made it, this moment
+            self._durable.add(name)
+        return folder
+
+    def _result(self, shared: int) -> int:
+        """Return the permissions of a result, which are `shared` with the group that may look into the data folder."""
+        is_open = self._root.stat().st_mode & stat.S_IXGRP
+        return shared if is_open else shared & (PRIVATE | PRIVATE_FOLDER)
 
     def _folder(self, kind: str, job_id: str) -> Path:
         if not JOB_ID.fullmatch(job_id):
@@ -215,19 +241,6 @@ def _inside(folder: Path) -> list[Path]:
         return list(folder.iterdir())
     except FileNotFoundError:
         return []
-
-
-def publish(part: Path, path: Path) -> Path:
-    """Rename a whole file into place so that it survives a power cut."""
-    with open(part, "rb") as file:
-        os.fsync(file.fileno())
-    part.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-    return path
 
 
 def digest(path: Path) -> str:

@@ -23,9 +23,22 @@ EngineError is shown to the caller; the text of any other exception never is.
 from __future__ import annotations
 
 import errno
+import sqlite3
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-UNWRITABLE = ("database is locked", "attempt to write a readonly database")
+UNWRITABLE = (errno.EROFS, errno.EIO)
+DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+UNUSABLE = (
+    *DAMAGED,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PROTOCOL,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_NOLFS,
+)
 
 
 class RouterError(Exception):
@@ -202,13 +215,33 @@ class NumericalError(EngineError):
 
 def is_disk_full(error: BaseException) -> bool:
     """Say whether the disk had no room: the file system's own error, or what SQLite makes of it."""
-    return (isinstance(error, OSError) and error.errno in FULL) or "database or disk is full" in str(error)
+    return (isinstance(error, OSError) and error.errno in FULL) or _sqlite_code(error) == sqlite3.SQLITE_FULL
+
+
+def wants_room(error: BaseException) -> bool:
+    """Say whether more room on the disk may help: SQLite takes a quota that is used up for a broken disk."""
+    return is_disk_full(error) or _sqlite_code(error) == sqlite3.SQLITE_IOERR
 
 
 def is_unwritable(error: BaseException) -> bool:
-    """Say whether nobody can write now: the file system is read-only, or somebody keeps the store locked."""
-    said = str(getattr(error, "orig", error))  # of SQLAlchemy's errors only what SQLite says, not the values
-    return (isinstance(error, OSError) and error.errno == errno.EROFS) or any(each in said for each in UNWRITABLE)
+    """Say whether nobody can write now: the disk is read-only or broken, the store locked, damaged or gone."""
+    return (isinstance(error, OSError) and error.errno in UNWRITABLE) or _sqlite_code(error) in UNUSABLE
+
+
+def is_damaged(error: BaseException) -> bool:
+    """Say whether the store's file is no database any more."""
+    return _sqlite_code(error) in DAMAGED
+
+
+def reason(error: BaseException) -> str:
+    """Return what the driver or the system says; of SQLAlchemy's errors without statement and values."""
+    return str(getattr(error, "orig", None) or error)
+
+
+def _sqlite_code(error: BaseException) -> int | None:
+    """Return SQLite's primary result code, None for any other error."""
+    code = getattr(getattr(error, "orig", error), "sqlite_errorcode", None)
+    return code & 0xFF if isinstance(code, int) else None
 
 
 class TimedOut(EngineError):

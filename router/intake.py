@@ -176,6 +176,7 @@ class Intake:
         Engines have as long as is allowed to take up what this process has just taken up.
         """
         self._system.weights.check(model)
+        self._system.disk.require()
         allowed = self._system.settings.engine_missing_seconds
         if self._system.registries.age > allowed:
             ages = [engine.age for engine in self._system.engines.seen() if model.name in engine.models]

@@ -9,15 +9,42 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from threading import Event, Thread
+from typing import TypeVar
 
-from router.artifacts import Usage
+from sqlalchemy.exc import SQLAlchemyError
+
+from router.artifacts import ArtifactStore, Usage
+from router.errors import is_disk_full, is_unwritable, reason
+from router.files import private
 from router.system import System
 
 SWEEP_SECONDS = 300.0
 YOUNG_SECONDS = 3600.0  # a row without files, or files without a row, may be on its way for so long
 READ_SECONDS = 600.0  # what was asked for so recently may still be read
+Removed = TypeVar("Removed")
 log = logging.getLogger(__name__)
+
+
+def remove(
+    artifacts: ArtifactStore, job_id: str, row: Callable[[], Removed], *, allowed: Callable[[], bool]
+) -> Removed:
+    """Remove a job, its `row` first: what is left of it if we die in between is an orphan.
+
+    Where the disk is too full even for that, its files go first, if that is `allowed`, and make room for the row:
+    a row that stays behind is of a job whose files are gone, which nobody is served, and which the sweeper takes.
+    """
+    try:
+        removed = row()
+    except SQLAlchemyError as error:
+        if not (is_disk_full(error) and allowed()):
+            raise
+        artifacts.delete(job_id)
+        removed = row()
+    if removed:
+        artifacts.delete(job_id)
+    return removed
 
 
 @dataclass(frozen=True)
@@ -47,6 +74,8 @@ class Retention:
             swept = Swept(expired=self._expire(), orphans=self._drop_orphans(), evicted=self._make_room())
         if swept != Swept():
             self._archive.scrub()
+        self._archive.keep_reserve()
+        if swept != Swept():
             log.info("removed %d old jobs, %d for room, %d orphans", swept.expired, swept.evicted, swept.orphans)
         return swept
 
@@ -91,15 +120,13 @@ class Retention:
         return len(strays) + sum(self._forget(job_id) for job_id in hollow) + len(untidy)
 
     def _forget(self, job_id: str) -> bool:
-        """Remove a finished job, its row first: what is left of it if we die in between is an orphan."""
-        gone = self._archive.forget(job_id)
-        if gone:
-            self._artifacts.delete(job_id)
-        return gone
+        """Remove a finished job."""
+        forget, ended = partial(self._archive.forget, job_id), partial(self._archive.has_ended, job_id)
+        return remove(self._artifacts, job_id, forget, allowed=ended)
 
     @contextmanager
     def _alone(self) -> Iterator[bool]:
-        with open(self._settings.data / "sweep.lock", "a") as lock:
+        with open(self._settings.data / "sweep.lock", "a", opener=private) as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -126,5 +153,6 @@ class Sweeper:
         while not self._stop.wait(SWEEP_SECONDS):
             try:
                 self._retention.sweep()
-            except Exception:  # a full disk or a locked store: the next sweep tries again
-                log.exception("the sweep failed")
+            except Exception as error:  # the next sweep tries again
+                known = is_disk_full(error) or is_unwritable(error)
+                log.error("the sweep failed: %s", reason(error), exc_info=None if known else error)

@@ -16,7 +16,7 @@ from registry import ModelSpec, Registry, RegistryError, folders
 from registry.changes import changes
 from registry.loader import load_text, read_text
 from registry.source import is_folder, is_hub_id
-from router.errors import BootError
+from router.errors import BootError, reason
 from router.jobs import RevisionStore
 from router.values import Backend, Revision
 
@@ -95,8 +95,8 @@ class Registries:
             if newest == self._asked:
                 return
             revision = self._store.latest(Path(self._current.file))
-        except SQLAlchemyError:
-            log.exception("the store did not answer; what is served stays as it is")
+        except SQLAlchemyError as error:
+            log.error("the store did not answer; what is served stays as it is: %s", reason(error))
             return
         self._asked = newest
         if revision is not None and revision.n != self._current.revision:

@@ -139,6 +139,9 @@ class Settings:
         "what inputs and videos may take of their disk, such as 500GB; those read longest ago leave first",
         _amount,
     )
+    min_free: Amount = _setting(
+        Amount(1, "%"), "free bytes of the data folder's disk, such as 2GB, below which no new job is taken", _amount
+    )
     max_queued: int = _setting(1000, "queued jobs beyond which requests get 429 queue_full", _count)
     key_queued: int | None = _setting(None, "queued jobs of a key that has no such limit of its own", _count)
     key_running: int | None = _setting(None, "running jobs of a key that has no such limit of its own", _count)

@@ -6,13 +6,28 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from registry import Registry
 from registry.loader import load
 from registry.single import load_one
 from registry.source import is_hub_id
+from router import locks
 from router.artifacts import ArtifactStore
+from router.disk import Disk
 from router.errors import BootError
-from router.jobs import ApiKeyStore, Archive, Database, EngineStore, JobStore, PaceStore, RevisionStore, Rules
+from router.jobs import (
+    ApiKeyStore,
+    Archive,
+    Database,
+    EngineStore,
+    JobStore,
+    PaceStore,
+    Probe,
+    RevisionStore,
+    Rules,
+    unusable,
+)
 from router.metrics import Metrics
 from router.plugins import Plugins, find
 from router.revisions import Registries, newest_good
@@ -36,6 +51,8 @@ class System:
     artifacts: ArtifactStore
     weights: Weights
     metrics: Metrics
+    disk: Disk
+    probe: Probe
 
     @property
     def registry(self) -> Registry:
@@ -49,6 +66,8 @@ def assemble(settings: Settings, *, plugins: Iterable[object] = (), serving: boo
     One that is `serving` follows the revisions of the models file; a command reads the file itself, once.
     Raises `BootError` (settings, plugins) and `RegistryError` (the models file), each with every reason.
     """
+    if serving:
+        locks.require(settings.data)
     metrics = Metrics(settings.data)
     found = Plugins([*find(settings.plugins), *plugins, metrics])
     database = Database(settings.data / "jobs.sqlite")
@@ -63,7 +82,7 @@ def assemble(settings: Settings, *, plugins: Iterable[object] = (), serving: boo
     weights = Weights(settings.data, found.backends, settings.stall_download_seconds)
     return System(
         settings=settings,
-        registries=_registries(settings, RevisionStore(database), found.backends.values(), serving),
+        registries=_registries(settings, database, found.backends.values(), serving),
         plugins=found,
         jobs=jobs,
         engines=engines,
@@ -73,6 +92,8 @@ def assemble(settings: Settings, *, plugins: Iterable[object] = (), serving: boo
         artifacts=ArtifactStore(settings.data),
         weights=weights,
         metrics=metrics,
+        disk=Disk(settings.data, settings.min_free),
+        probe=Probe(database.path),
     )
 
 
@@ -85,9 +106,13 @@ def require_keys(system: System) -> None:
         )
 
 
-def _registries(settings: Settings, store: RevisionStore, backends: Collection[Backend], serving: bool) -> Registries:
+def _registries(settings: Settings, database: Database, backends: Collection[Backend], serving: bool) -> Registries:
+    store = RevisionStore(database)
     if serving and settings.model is None:
-        registry = newest_good(store, settings.models.absolute(), backends)
+        try:
+            registry = newest_good(store, settings.models.absolute(), backends)
+        except SQLAlchemyError as error:  # a page that is damaged, where others are not
+            raise unusable(database.path, error) from error
     else:
         registry = read(settings, backends)
     return Registries(store, backends, registry)

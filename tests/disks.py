@@ -6,7 +6,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -27,19 +27,47 @@ def disk(folder: Path, size: str = "16m") -> Iterator[Path]:
 
 
 @contextmanager
-def full(data: Path, leave: int = 0) -> Iterator[None]:
-    """Fill the disk of `data` while the block runs, to so many bytes.
+def breakable(folder: Path, size: str = "32M") -> Iterator[Path]:
+    """Mount an ext4 file system at `folder`, which `break_down` breaks; where that is not allowed the test is skipped."""
+    folder.mkdir(parents=True, exist_ok=True)
+    image = folder.with_suffix(".ext4")
+    with open(image, "wb") as file:
+        file.truncate(int(size.removesuffix("M")) * 2**20)
+    try:
+        made = subprocess.run(["mkfs.ext4", "-q", str(image)], capture_output=True, text=True)
+    except FileNotFoundError:
+        pytest.skip("needs the command mkfs.ext4 on this machine")
+    assert made.returncode == 0, made.stderr
+    _mount("-o", "loop", str(image), str(folder))
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def break_down(folder: Path) -> None:
+    """Let a file system behave as after an error of its disk: nothing is written any more, by anybody."""
+    _mount("-o", "remount,abort", str(folder))
+
+
+@contextmanager
+def full(data: Path, leave: int = 0) -> Iterator[Callable[[], None]]:
+    """Fill the disk of `data` while the block runs, to so many bytes; what is yielded fills what has been freed.
 
     The store's log is emptied first: it has no room of its own then, and each of its writes needs the disk's.
     """
     filler = data / "filler"
+
+    def fill() -> None:
+        with open(filler, "ab", buffering=0) as file:
+            while (room := shutil.disk_usage(data).free - leave) >= PAGE:
+                os.posix_fallocate(file.fileno(), file.seek(0, os.SEEK_END), room // PAGE * PAGE)
+
     _empty_log(data)
-    with open(filler, "wb", buffering=0) as file:
-        while (room := shutil.disk_usage(data).free - leave) >= PAGE:
-            os.posix_fallocate(file.fileno(), file.seek(0, os.SEEK_END), room // PAGE * PAGE)
+    fill()
     _empty_log(data)
     try:
-        yield
+        yield fill
     finally:
         filler.unlink()
 

@@ -11,7 +11,7 @@ from registry import RegistryError
 from router.cli import check, deploy, doctor, generate, keys, models, processes, pull, reload
 from router.cli.finding import find_model
 from router.cli.options import share
-from router.errors import RouterError, is_disk_full, is_unwritable
+from router.errors import RouterError, is_damaged, is_disk_full, is_unwritable, reason
 from router.plugins import Plugins, find
 from router.settings import Settings
 
@@ -56,8 +56,10 @@ def main() -> None:
     except RouterError as error:
         sys.exit(f"framegate: {error.message}")
     except (SQLAlchemyError, OSError) as error:
+        if is_damaged(error):
+            sys.exit(f"framegate: the job store cannot be read: {reason(error)}; 'framegate doctor' says what to do")
         if not (is_disk_full(error) or is_unwritable(error)):
             raise
-        sys.exit(f"framegate: nothing could be written: {getattr(error, 'orig', error)}")
+        sys.exit(f"framegate: nothing could be written: {reason(error)}")
     except KeyboardInterrupt:
         sys.exit("stopped")

@@ -22,7 +22,7 @@ from router.cli.options import with_single_model
 from router.engine.device import devices, hold
 from router.engine.heartbeat import CANCELLED, IDLE
 from router.engine.openmp import waiting
-from router.errors import BootError, RouterError
+from router.errors import BootError, RouterError, reason
 from router.permissions import around, listed, open_to_all
 from router.revisions import log_broken
 from router.settings import Settings
@@ -106,6 +106,7 @@ def _prepare(settings: Settings) -> System:
     system = assemble(settings)
     log_broken(system.registry)
     _warn_of_open_files(system)
+    system.archive.keep_reserve()
     return system
 
 
@@ -148,7 +149,7 @@ def _reload(system: System) -> None:
     except RegistryError as error:
         log.error("what is served stays as it is, for the models file cannot be:\n%s", error)
     except (RouterError, SQLAlchemyError, OSError) as error:
-        log.error("the models file could not be published: %s", error)
+        log.error("the models file could not be published: %s", reason(error))
 
 
 def _address(host: str, port: int, path: str | None) -> str:

@@ -14,7 +14,7 @@ from router.engine import encode
 from router.engine.device import hold
 from router.engine.heartbeat import Heartbeat
 from router.engine.worker import Worker
-from router.errors import BootError
+from router.errors import BootError, is_damaged, reason
 from router.settings import Settings
 from router.supervisor import CANNOT_START, TRY_AGAIN, Beats, die_with
 from router.system import assemble
@@ -41,6 +41,6 @@ if __name__ == "__main__":
     except (BootError, RegistryError) as error:
         print(f"the engine cannot start:\n{error}", file=sys.stderr)
         sys.exit(CANNOT_START)
-    except SQLAlchemyError as error:  # it is locked, or its disk is full
-        logging.getLogger("router.engine").error("the store did not answer: %s", getattr(error, "orig", error))
-        sys.exit(TRY_AGAIN)
+    except SQLAlchemyError as error:  # it is locked, or its disk is full; or it is damaged
+        logging.getLogger("router.engine").error("the store did not answer: %s", reason(error))
+        sys.exit(CANNOT_START if is_damaged(error) else TRY_AGAIN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -158,7 +159,8 @@ def _failure(error: Exception, phase: Phase) -> Failure:
     if is_disk_full(error):
         return Failure(DiskFull.code, "the server's disk is full")
     if is_unwritable(error):
-        return Failure(GenerationFailed.code, "the video could not be written: the server's disk is read-only")
+        what = "is read-only" if getattr(error, "errno", None) == errno.EROFS else "failed"
+        return Failure(GenerationFailed.code, f"the video could not be written: the server's disk {what}")
     if isinstance(error, MemoryError):
         return Failure(OutOfMemory.code, "the server ran out of memory: ask for fewer frames or a smaller size")
     if phase in (Phase.LOAD, Phase.DOWNLOAD):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from router.errors import BootError
+from router.files import make_folder, private
 
 NAME = re.compile(r"cpu|cuda:\d{1,3}")
 PATIENCE_SECONDS = 10.0  # a killed engine may need this long to leave its device
@@ -46,8 +47,8 @@ def hold(data: Path, device: str) -> Iterator[None]:
 
 def _opened(path: Path) -> IO[str]:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return open(path, "a")
+        make_folder(path.parent)
+        return open(path, "a", opener=private)
     except OSError as error:
         raise BootError(f"{path} cannot be written: {error.strerror}; 'framegate doctor' says more") from error
 

@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from router.engine.heartbeat import Beat
 from router.engine.measuring import Measuring
 from router.engine.previews import Previews
-from router.errors import JobCancelled, TimedOut
+from router.errors import JobCancelled, TimedOut, reason
 from router.jobs import JobStore
 from router.values import Frames, Lease, Phase, Pixels, Preview, Progress
 
@@ -100,7 +100,7 @@ class Reporter:
         try:
             return self._written_or_held(changed, progress)
         except SQLAlchemyError as error:
-            log.warning("the store did not take the progress: %s", getattr(error, "orig", error))
+            log.warning("the store did not take the progress: %s", reason(error))
             return True
 
     def _written_or_held(self, changed: bool, progress: Progress) -> bool:

@@ -13,6 +13,7 @@ import numpy as np
 from registry import Input, ModelSpec, Size
 from router.engine.reporting import Phases
 from router.engine.residency import Residency
+from router.files import make_folder
 from router.plugins import Plugins
 from router.values import Phase, Task
 
@@ -31,7 +32,7 @@ def surviving(note: Path) -> Iterator[bool]:
         log.error("nothing is warmed up: the engine before this one did not survive it")
         yield False
         return
-    note.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(note.parent)
     note.write_text(supervisor)
     yield True
     note.unlink(missing_ok=True)

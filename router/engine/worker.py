@@ -21,7 +21,7 @@ from router.engine.offer import Offering
 from router.engine.reporting import Beating, Reporter
 from router.engine.residency import Residency, Resident
 from router.engine.warming import surviving, warm_up
-from router.errors import DeviceLost
+from router.errors import DeviceLost, reason
 from router.jobs import Offer
 from router.retention import Retention, Sweeper
 from router.system import System
@@ -89,7 +89,7 @@ class Worker:
             self._take_up()
             return self.run_one()
         except SQLAlchemyError as error:
-            log.error("the store did not answer; asking again: %s", getattr(error, "orig", error))
+            log.error("the store did not answer; asking again: %s", reason(error))
             time.sleep(LOOK_SECONDS)
             return False
 

@@ -2,9 +2,10 @@
 
 from router.jobs.api_keys import ApiKeyStore
 from router.jobs.archive import Archive
-from router.jobs.database import Database
+from router.jobs.database import Database, unusable
 from router.jobs.engines import EngineStore
 from router.jobs.paces import PaceStore
+from router.jobs.probe import Probe
 from router.jobs.revisions import RevisionStore
 from router.jobs.room import Caps
 from router.jobs.store import JobStore
@@ -19,6 +20,8 @@ __all__ = [
     "JobStore",
     "Offer",
     "PaceStore",
+    "Probe",
     "RevisionStore",
     "Rules",
+    "unusable",
 ]

@@ -67,9 +67,8 @@ class ApiKeyStore:
         return _key_of(row) if row is not None else None
 
     def _change(self, which: ColumnElement[bool], **values: Any) -> ApiKey | None:
-        with self._db.write() as db:
-            change = update(api_keys).where(which).values(version=NEXT, **values).returning(api_keys)
-            row = db.execute(change).mappings().first()
+        change = update(api_keys).where(which).values(version=NEXT, **values).returning(api_keys)
+        row = self._db.change(lambda db: db.execute(change).mappings().first())
         return _key_of(row) if row is not None else None
 
 

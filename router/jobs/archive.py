@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import Connection, delete, func, select
 
 from router.jobs import statements as sql
 from router.jobs.database import Database
@@ -43,9 +43,15 @@ class Archive:
                 found.update(db.scalars(select(jobs.c.id).where(jobs.c.id.in_(wanted[start : start + BATCH]))))
         return frozenset(found)
 
+    def has_ended(self, job_id: str) -> bool:
+        """Say whether there is such a job and it has finished."""
+        with self._db.read() as db:
+            return db.scalar(select(jobs.c.seq).where(jobs.c.id == job_id, jobs.c.status.in_(ENDED))) is not None
+
     def forget(self, job_id: str) -> bool:
         """Remove a job that has finished; False if there is none or it has not."""
-        with self._db.write() as db:
+
+        def forget(db: Connection) -> bool:
             ended = delete(jobs).where(jobs.c.id == job_id, jobs.c.status.in_(ENDED))
             row = db.execute(ended.returning(jobs.c.seq, jobs.c.owner)).mappings().first()
             if row is not None:
@@ -53,7 +59,13 @@ class Archive:
                 db.execute(sql.LOG, {"n": number, "job": job_id, **row})
             return row is not None
 
+        return self._db.change(forget)
+
     def scrub(self) -> None:
         """Let go of what deleted jobs have left in the log of the store: their pages are overwritten by now."""
         with self._db.read() as db:
             db.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def keep_reserve(self) -> None:
+        """Keep some of the disk for the store, where there is plenty."""
+        self._db.reserve.keep()

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, insert, text
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
-from router.errors import BootError
+from router.errors import BootError, reason, wants_room
+from router.files import PRIVATE, make_folder, private, sync_folder
 from router.jobs import tables
+from router.jobs.reserve import LOG_SIZE, Reserve
 
-PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=15000", "foreign_keys=ON", "secure_delete=ON")
 UNKNOWN_SECONDS = 0.1  # until it is asked again what the store did not say
+PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "busy_timeout=15000",
+    "foreign_keys=ON",
+    "secure_delete=ON",
+    f"wal_autocheckpoint={LOG_SIZE // 4096}",  # pages: the log and what it adds to the store fit into the reserve
+)
+Made = TypeVar("Made")
 
 
 class Database:
@@ -30,13 +41,15 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.reserve = Reserve(path)
         self._engine = _open(path)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
+            _require_store(path)
             self._migrate()
+            sync_folder(path.parent)  # the name of a new store, which another process may have made this moment
         except (OSError, SQLAlchemyError) as error:
-            reason = error.orig if isinstance(error, DBAPIError) else error
-            raise BootError(f"the job store {path} cannot be opened: {reason}; 'framegate doctor' says more") from error
+            raise unusable(path, error) from error
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -44,9 +57,26 @@ class Database:
             yield connection
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        with self._engine.connect() as connection, connection.execution_options(immediate=True).begin():
+    def write(self, *, durable: bool = True) -> Iterator[Connection]:
+        """Change the store in a transaction; a power cut may undo it unless it is `durable`.
+
+        What is durable waits for the disk: answers do, progress and heartbeats do not.
+        """
+        options = {"immediate": True, "synchronous": "FULL" if durable else "NORMAL"}
+        with self._engine.connect() as connection, connection.execution_options(**options).begin():
             yield connection
+
+    def change(self, make: Callable[[Connection], Made], *, durable: bool = True) -> Made:
+        """Make a change, on a full disk with the reserve: one that ends a job, frees room or closes a door."""
+        try:
+            with self.write(durable=durable) as connection:
+                return make(connection)
+        except SQLAlchemyError as error:
+            if not wants_room(error):
+                raise
+            self._make_room()
+        with self.write(durable=durable) as connection:
+            return make(connection)
 
     def pulse(self) -> Callable[[], int]:
         """Return a function, for one thread, whose number changes with every commit: microseconds, no query.
@@ -75,7 +105,7 @@ class Database:
     def _migrate(self) -> None:
         if self._revision() == tables.HEAD:
             return
-        with open(self.path.with_suffix(".lock"), "w") as lock:
+        with open(self.path.with_suffix(".lock"), "w", opener=private) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             revision = self._revision()
             if revision is not None and revision > tables.HEAD:
@@ -90,10 +120,34 @@ class Database:
                 with self.write() as connection:
                     upgrade(connection)
 
+    def _make_room(self) -> None:
+        """Give up the reserve, and let the log begin anew in the room that it has."""
+        self.reserve.release()
+        with suppress(SQLAlchemyError), self.read() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
+
     def _revision(self) -> str | None:
         with self.read() as connection:
             known = connection.execute(text("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'")).first()
             return connection.execute(text("SELECT version_num FROM alembic_version")).scalar() if known else None
+
+
+def unusable(path: Path, error: Exception) -> BootError:
+    """Return what a process says, in one line, that cannot begin with this store."""
+    return BootError(f"the job store {path} cannot be opened: {reason(error)}; 'framegate doctor' says more")
+
+
+def _require_store(path: Path) -> None:
+    """Make the file of a new store; raise `OSError` where there was one whose jobs still have their files."""
+    if path.exists() and path.stat().st_size:
+        return
+    if path.exists() and any(folder.is_dir() and any(folder.iterdir()) for folder in _files_of(path)):
+        raise OSError("it is empty, and files of its jobs are there: bring it back from a copy, or remove it")
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT, PRIVATE))  # SQLite gives its log the same permissions
+
+
+def _files_of(path: Path) -> tuple[Path, Path]:
+    return path.with_name("inputs"), path.with_name("videos")
 
 
 def upgrade(connection: Connection, revision: str = "head") -> None:
@@ -126,7 +180,11 @@ def _open(path: Path) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        if connection.get_execution_options().get("immediate", False):
+        options = connection.get_execution_options()
+        if options.get("immediate", False):
+            if connection.info.get("synchronous") != options["synchronous"]:
+                connection.exec_driver_sql(f"PRAGMA synchronous={options['synchronous']}")
+                connection.info["synchronous"] = options["synchronous"]
             connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine

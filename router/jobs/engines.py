@@ -40,13 +40,13 @@ class EngineStore:
             "seen": clock.now(),
         }
         long_gone = or_(engines.c.boot != clock.boot(), engines.c.seen < clock.now() - FORGOTTEN_SECONDS)
-        with self._db.write() as db:
+        with self._db.write(durable=False) as db:
             db.execute(insert(engines).values(id=state.id, **row).on_conflict_do_update(["id"], set_=row))
             db.execute(delete(engines).where(long_gone))
 
     def retire(self, engine: str) -> None:
         """Let an engine that stops in good order look as old as one that is lost."""
-        with self._db.write() as db:
+        with self._db.write(durable=False) as db:
             seen = clock.now() - self._lease_seconds
             db.execute(update(engines).where(engines.c.id == engine).values(seen=seen, job=None))
 

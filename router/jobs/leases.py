@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Executable
+from sqlalchemy import Connection, Executable
 
 from router import clock
 from router.errors import EngineLost, TimedOut
@@ -39,7 +39,7 @@ class Leases:
         with self._db.read() as db:  # mostly nothing: look before taking the write lock
             if db.scalar(sql.ANY, wanted) is None:
                 return None
-        with self._db.write() as db:
+        with self._db.write(durable=False) as db:  # after a power cut no engine holds it, whatever the row says
             lease = {"_engine": engine, **self._term()}
             if only is not None:
                 job = changed(db, sql.CLAIM_ONE, **wanted, **lease, _wall=time.time(), _job=only)
@@ -58,8 +58,11 @@ class Leases:
 
     def renew(self, lease: Lease) -> bool:
         """Hold the lease for another term."""
-        with self._db.write() as db:
+
+        def renew(db: Connection) -> bool:
             return db.execute(sql.RENEW, {**_named(lease), **self._term()}).first() is not None
+
+        return self._db.change(renew, durable=False)
 
     def holds(self, lease: Lease) -> bool:
         """Say whether the job is still this engine's to work on."""
@@ -68,7 +71,7 @@ class Leases:
 
     def report(self, lease: Lease, progress: Progress) -> bool:
         """Store how far the job is."""
-        with self._db.write() as db:
+        with self._db.write(durable=False) as db:
             version = db.scalar(sql.REPORT, {**_named(lease), "_progress": dump(asdict(progress))})
             if version is not None:
                 log(db, version, lease.job)
@@ -118,14 +121,13 @@ class Leases:
 
     def prune(self) -> None:
         """Forget old changes, since nobody is that far behind, and old keys."""
-        with self._db.write() as db:
+        with self._db.write(durable=False) as db:
             db.execute(sql.PRUNE, {"_kept": KEPT_CHANGES})
             db.execute(sql.PRUNE_KEYS, {"_since": time.time() - KEY_SECONDS})
 
     def _change(self, statement: Executable, **parameters: Any) -> Job | None:
         """Change one row if it still fits, and log that; return the job as it then is."""
-        with self._db.write() as db:
-            return changed(db, statement, **parameters)
+        return self._db.change(lambda db: changed(db, statement, **parameters))
 
     def _take_back(self, lost: Iterable[tuple[str, int]], hung: Phase | None = None) -> tuple[Job, ...]:
         """Queue jobs again, or fail them, whose lease ran out; each comes as its id and the engines it lost before."""

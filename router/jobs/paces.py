@@ -31,6 +31,6 @@ class PaceStore:
         step = known.step + WEIGHT * (seen.step - known.step)
         rest = known.rest + WEIGHT * (seen.rest - known.rest)
         row = {"step": step, "rest": rest}
-        with self._db.write() as db:
+        with self._db.write(durable=False) as db:
             new = insert(paces).values(model=model, shape=shape, **row)
             db.execute(new.on_conflict_do_update(["model", "shape"], set_=row))

@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import delete, func, insert, select
 
+from router.files import private
 from router.jobs.database import Database
 from router.jobs.statements import UNFINISHED
 from router.jobs.tables import jobs, revisions
@@ -30,7 +31,7 @@ class RevisionStore:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Keep others from publishing while the block reads a file and publishes it."""
-        with open(self._db.path.with_name("revisions.lock"), "w") as lock:
+        with open(self._db.path.with_name("revisions.lock"), "w", opener=private) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 

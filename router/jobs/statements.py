@@ -9,7 +9,6 @@ from sqlalchemy import (
     Update,
     and_,
     bindparam,
-    case,
     delete,
     func,
     insert,
@@ -49,7 +48,6 @@ LOST = and_(
 )
 THIS_LOST = and_(LOST, jobs.c.id == _param("job"))
 WAITING = and_(jobs.c.status == Status.QUEUED, jobs.c.model.in_(bindparam("_models", expanding=True)))
-AS_GIVEN = case((jobs.c.estimate.is_(None), _param("own")), else_=jobs.c.estimate)
 FAILED = {"status": Status.FAILED, "failure": _param("failure"), "finished_at": _param("wall"), **NO_LEASE}
 QUEUED = {"status": Status.QUEUED, "progress": None, **NO_LEASE}
 CLAIMED = {
@@ -70,12 +68,29 @@ BEFORE = and_(
     jobs.c.status == Status.QUEUED,
     or_(jobs.c.priority > _param("priority"), and_(jobs.c.priority == _param("priority"), jobs.c.seq < _param("seq"))),
 )
-AHEAD = select(func.count()).where(BEFORE)
-WORK_AHEAD = select(func.coalesce(func.sum(AS_GIVEN), 0.0)).where(BEFORE)
-WORK_RUNNING = select(
-    func.coalesce(func.sum(func.coalesce(func.json_extract(jobs.c.progress, "$.remaining"), AS_GIVEN)), 0.0)
+SECONDS = func.coalesce(func.sum(jobs.c.estimate), 0.0)
+UNKNOWN = func.count().filter(jobs.c.estimate.is_(None))
+AHEAD = select(func.count(), SECONDS, UNKNOWN).where(BEFORE)
+_BEFORE_EACH: dict[str, Any] = {"order_by": [jobs.c.priority.desc(), jobs.c.seq], "rows": (None, -1)}
+_QUEUE = (
+    select(
+        jobs.c.seq,
+        func.count().over(**_BEFORE_EACH).label("jobs"),
+        func.coalesce(func.sum(jobs.c.estimate).over(**_BEFORE_EACH), 0.0).label("seconds"),
+        UNKNOWN.over(**_BEFORE_EACH).label("unknown"),
+    )
+    .where(jobs.c.status == Status.QUEUED)
+    .subquery()
+)
+ALL_AHEAD = select(_QUEUE).where(_QUEUE.c.seq.in_(bindparam("_seqs", expanding=True)))
+LEFT = func.coalesce(func.json_extract(jobs.c.progress, "$.remaining"), jobs.c.estimate)
+ALIVE = select(func.count()).where(engines.c.boot == _param("boot"), engines.c.seen > _param("since"))
+RUNNING_WORK = select(
+    func.count().label("jobs"),
+    func.coalesce(func.sum(LEFT), 0.0).label("seconds"),
+    func.count().filter(LEFT.is_(None)).label("unknown"),
+    ALIVE.scalar_subquery().label("engines"),
 ).where(jobs.c.status == Status.IN_PROGRESS)
-ENGINES = select(func.count()).where(engines.c.boot == _param("boot"), engines.c.seen > _param("since"))
 PLACE = select(jobs.c.seq).where(MINE)
 DELETED_PLACE = select(changes.c.seq).where(
     changes.c.job == _param("job"),

@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 
 from sqlalchemy import Connection, RowMapping
 
-from router import clock
 from router.errors import KeyReused
 from router.idempotency import HEADER, KEY_SECONDS, Key
 from router.jobs import statements as sql
 from router.jobs.changing import log
 from router.jobs.database import Database
 from router.jobs.leases import RULES, Leases
+from router.jobs.positions import all_positioned, positioned
 from router.jobs.room import NO_CAPS, Caps
 from router.jobs.room import require as require_room
 from router.jobs.rows import job_of, job_row
@@ -95,7 +95,7 @@ class JobStore(Leases):
                 return None
             whose = {} if owner is None else {"_owner": owner}
             rows = db.execute(page, {**whose, "_place": place, "_limit": limit}).mappings().all()
-            return tuple(self._placed(db, row) for row in rows)
+            return all_positioned(db, rows, self._seen_since())
 
     def cancel(self, job_id: str, owner: str | None) -> Job | None:
         """Cancel an unfinished job and return it; None if it has finished or is not there."""
@@ -103,12 +103,15 @@ class JobStore(Leases):
 
     def delete(self, job_id: str, owner: str | None) -> Job | None:
         """Forget a job in any state and return what it was; its files are the caller's to remove."""
-        with self._db.write() as db:
+
+        def delete(db: Connection) -> Job | None:
             row = db.execute(sql.DELETE, {"_job": job_id, "_owner": owner}).mappings().first()
             if row is None:
                 return None
             log(db, db.execute(sql.NEWEST).scalar_one() + 1, job_id, deleted=row)
             return job_of(row)
+
+        return self._db.change(delete)
 
     def pulse(self) -> Callable[[], int]:
         """Return a function, for the thread that asked, whose number moves with every change; it is no query."""
@@ -131,16 +134,7 @@ class JobStore(Leases):
         return max((n for n, _ in found), default=since), frozenset(job for _, job in found)
 
     def _placed(self, db: Connection, row: RowMapping) -> Job:
-        """Return the job of a row, with its place in the queue and the time until it is done, while it waits."""
-        if row["status"] != Status.QUEUED:
-            return job_of(row)
-        place = {"_priority": row["priority"], "_seq": row["seq"], "_own": row["estimate"]}
-        ahead = db.scalar(sql.AHEAD, place)
-        if row["estimate"] is None:
-            return job_of(row, ahead)
-        work = db.execute(sql.WORK_AHEAD, place).scalar_one() + db.execute(sql.WORK_RUNNING, place).scalar_one()
-        engines = db.scalar(sql.ENGINES, {"_boot": clock.boot(), "_since": self._seen_since()}) or 1
-        return job_of(row, ahead, work / engines + row["estimate"])
+        return positioned(db, row, self._seen_since())
 
 
 def _place(db: Connection, job_id: str, owner: str | None) -> int | None:

@@ -34,6 +34,7 @@ class Definition:
 
 
 JOBS = Definition("framegate_jobs", Kind.GAUGE, ("model", "status"), "jobs that the store holds")
+DISK_FREE = Definition("framegate_disk_free_bytes", Kind.GAUGE, (), "what is free on the disk of the data folder")
 ENGINE_ALIVE = Definition(
     "framegate_engine_alive", Kind.GAUGE, ("device",), "1: an engine works there; 0: one did within the last hour"
 )
@@ -97,6 +98,7 @@ REQUESTS = Definition(
 
 DEFINITIONS = (
     JOBS,
+    DISK_FREE,
     ENGINE_ALIVE,
     ENGINE_BUSY,
     MODEL_STATE,

@@ -14,6 +14,8 @@ from typing import IO
 
 from prometheus_client.mmap_dict import MmapedDict
 
+from router.files import private
+
 ROOM = 64 * 2**10  # bytes of a new file
 MARGIN = 16 * 2**10  # more than one histogram with its labels takes
 
@@ -24,7 +26,7 @@ class File:
     def __init__(self, path: Path) -> None:
         if not whole(path):
             path.unlink(missing_ok=True)  # a machine that lost power may leave it so
-        self._file = open(path, "ab+")  # noqa: SIM115
+        self._file = open(path, "ab+", opener=private)  # noqa: SIM115
         self._room = max(ROOM, path.stat().st_size)
         os.posix_fallocate(self._file.fileno(), 0, self._room)
         self._numbers = MmapedDict(str(path))
@@ -60,7 +62,7 @@ def whole(path: Path) -> bool:
 def free(folder: Path) -> tuple[int, IO[str]]:
     """Return the lowest number that nobody holds, and its lock, which holds it until it is closed."""
     for number in count(1):
-        lock = open(folder / f"{number}.lock", "a")  # noqa: SIM115
+        lock = open(folder / f"{number}.lock", "a", opener=private)  # noqa: SIM115
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return number, lock

@@ -27,13 +27,17 @@ class _Families:
         return self._families
 
 
-def page(folder: Path, jobs: JobStore, engines: EngineStore, models: Collection[str]) -> bytes:
-    """Return all metrics as Prometheus' text; `models` are those that are served, whether they have jobs or not."""
+def page(folder: Path, jobs: JobStore, engines: EngineStore, models: Collection[str], free: int) -> bytes:
+    """Return all metrics as Prometheus' text.
+
+    `models` are those that are served, whether they have jobs or not; `free` are the bytes of the disk.
+    """
     families = {each.name: Metric(each.family, each.about, each.kind) for each in DEFINITIONS}
     for counted in _counted(folder):
         name = f"{counted.name}_total" if counted.type == Kind.COUNTER else counted.name
         families[name].samples = counted.samples
-    for what, labels, value in (*_jobs(jobs, models), *_engines(engines.seen(), engines.alive())):
+    disk: Row = (metric.DISK_FREE, (), free)
+    for what, labels, value in (disk, *_jobs(jobs, models), *_engines(engines.seen(), engines.alive())):
         families[what.name].add_sample(what.name, dict(zip(what.labels, labels, strict=True)), value)
     return generate_latest(_Families(families.values()))
 

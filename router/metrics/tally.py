@@ -14,6 +14,7 @@ from weakref import finalize
 from prometheus_client.mmap_dict import mmap_key
 from prometheus_client.utils import floatToGoString
 
+from router.files import make_folder
 from router.metrics.definitions import Definition, Kind
 from router.metrics.files import File, free
 
@@ -64,7 +65,7 @@ class Tally:
         return self._files[what.kind]
 
     def _open(self) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self._folder)
         number, hold = free(self._folder)
         kinds = (Kind.COUNTER, Kind.HISTOGRAM)
         self._files = {kind: File(self._folder / f"{kind}_{number}.db") for kind in kinds}

@@ -8,6 +8,8 @@ from collections import Counter
 from pathlib import Path
 from threading import Lock
 
+from router.files import make_folder, private
+
 
 class Attendance:
     """A shared lock on one byte of a file for each job that this process waits for.
@@ -17,8 +19,8 @@ class Attendance:
     """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = open(path, "a+b")  # noqa: SIM115 - closing it would drop the locks
+        make_folder(path.parent)
+        self._file = open(path, "a+b", opener=private)  # noqa: SIM115 - closing it would drop the locks
         weakref.finalize(self, self._file.close)
         self._waiting: Counter[str] = Counter()
         self._lock = Lock()

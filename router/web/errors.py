@@ -8,7 +8,7 @@ from flask import Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from router import errors
-from router.errors import HttpError, Unavailable, is_disk_full, is_unwritable
+from router.errors import HttpError, Unavailable, is_disk_full, is_unwritable, reason
 
 BY_STATUS = {
     400: errors.InvalidRequest,
@@ -69,8 +69,10 @@ def _answer_unexpected(error: Exception) -> Response:
     if is_disk_full(error):
         return answer(Unavailable("the server's disk is full; try again later", code="disk_full", headers=SOON))
     if is_unwritable(error):
-        log.error("nothing can be written: %s", getattr(error, "orig", error))  # without the values
-        said = "nothing can be stored now: the store is locked, or the disk read-only; try again later"
+        log.error("the store or its disk cannot be used: %s", reason(error))
+        said = (
+            "nothing can be stored now: the store is locked or damaged, or its disk cannot be written; try again later"
+        )
         return answer(Unavailable(said, code="store_unavailable", headers=SOON))
     log.exception("unexpected %s", type(error).__name__)
     return answer(HttpError("something went wrong here; the log has the reason under this answer's x-request-id"))

@@ -6,6 +6,7 @@ from router import logs
 from router.artifacts import JOB_ID
 from router.errors import UnknownJob
 from router.jobs import JobStore
+from router.retention import remove
 from router.system import System
 from router.values import Job
 
@@ -32,10 +33,10 @@ def forget(system: System, public: str, prefix: str, owner: str | None) -> None:
 
     Raises `UnknownJob` if there is none.
     """
-    job = system.jobs.delete(job_id(public, prefix), owner)
-    if job is None:
+    job, jobs = job_id(public, prefix), system.jobs
+    theirs = lambda: jobs.get(job, owner) is not None  # noqa: E731
+    if remove(system.artifacts, job, lambda: jobs.delete(job, owner), allowed=theirs) is None:
         raise unknown(public)
-    system.artifacts.delete(job.id)
 
 
 def unknown(public: str) -> UnknownJob:

@@ -13,6 +13,7 @@ from threading import Condition, Thread
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from router.errors import reason
 from router.system import System
 from router.threads import log_and_go_on
 from router.values import Job
@@ -136,8 +137,8 @@ class Leaving:
                 if cancel(self._system, job.id, job.owner):
                     ids = {"job": job.id, "request": job.request_id}
                     log.info("job %s was cancelled: nobody waits for it any more", job.id, extra=ids)
-            except SQLAlchemyError:
-                log.exception("job %s was left by its caller and could not be cancelled", job.id)
+            except SQLAlchemyError as error:
+                log.error("job %s was left by its caller and could not be cancelled: %s", job.id, reason(error))
 
 
 def kept(job: Job) -> bool:

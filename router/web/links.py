@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from router.errors import Refused
+from router.files import PRIVATE, sync_folder
 
 EXPIRES = re.compile("[0-9]{1,12}")
 
@@ -55,10 +56,14 @@ class Links:
     @cached_property
     def _secret(self) -> bytes:
         """Read the secret, and make it first where there is none; of several processes that do, one is first."""
-        with suppress(FileNotFoundError):
-            return self._path.read_bytes()
+        if not self._path.exists():
+            self._make()
+        sync_folder(self._path.parent)  # before anybody has a link; another process may have made it this moment
+        return self._path.read_bytes()
+
+    def _make(self) -> None:
         part = self._path.with_name(f"{self._path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
-        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE), "wb") as file:
             file.write(secrets.token_bytes(32))
             file.flush()
             os.fsync(file.fileno())
@@ -67,4 +72,3 @@ class Links:
                 os.link(part, self._path)
         finally:
             part.unlink()
-        return self._path.read_bytes()

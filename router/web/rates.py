@@ -9,6 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from threading import Lock
 
+from router.errors import is_disk_full
+
 MINUTE = 60.0
 _SLOT = struct.Struct("<d")
 
@@ -35,7 +37,7 @@ class Rates:
                     whole_at = now
                 if (wait := whole_at + each - (now + MINUTE)) > 1e-6:
                     return wait
-                os.pwrite(self._file, _SLOT.pack(whole_at + each), place)
+                self._write(place, whole_at + each)
                 return 0.0
             finally:
                 fcntl.lockf(self._file, fcntl.LOCK_UN, _SLOT.size, place)
@@ -43,6 +45,14 @@ class Rates:
     @cached_property
     def _file(self) -> int:
         return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def _write(self, place: int, whole_at: float) -> None:
+        """Note an instant; a call on a full disk is not counted, as it may be the one that frees room."""
+        try:
+            os.pwrite(self._file, _SLOT.pack(whole_at), place)
+        except OSError as error:
+            if not is_disk_full(error):
+                raise
 
     def _read(self, place: int) -> float:
         data = os.pread(self._file, _SLOT.size, place)

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
+import time
 from collections.abc import Iterator
 
 import pytest
-from asking import ask, at_gate, attempts, completed, failed, framegate, in_phase, now, open_gate, shut_gate
+from asking import Job, ask, at_gate, attempts, completed, failed, framegate, in_phase, now, open_gate, shut_gate
 from books import books
 from conftest import data_url, png, with_image
 from disks import disk, full
-from server import Server, serve_in
+from server import ROOT, Server, serve_in
+
+from router.jobs.reserve import Reserve
+from router.retention import Retention
+from router.settings import YEAR_SECONDS, Settings
+from router.system import assemble
 
 pytestmark = pytest.mark.slow
 MIB = 2**20
+PICTURE = with_image("a", data_url(png()))
 
 
 @pytest.fixture(scope="module")
@@ -20,15 +28,34 @@ def server(models: str, plugins: str, tmp_path_factory: pytest.TempPathFactory) 
     """A server on a small disk, whose engine writes to the store only when it has something to say."""
     folder = tmp_path_factory.mktemp("full")
     with disk(folder / "data"):
-        running = serve_in(folder, models, plugins=plugins, lease_seconds=8, renew_seconds=4)
+        running = serve_in(folder, models, plugins=plugins, lease_seconds=8, renew_seconds=4, min_free="0")
         yield running
         running.stop()
+
+
+@pytest.fixture
+def job(server: Server) -> Job:
+    """A job that has its video."""
+    done = ask(server, "good")
+    assert completed(server, done)
+    return done
 
 
 def refused(server: Server, body: object, path: str = "/v1/responses") -> None:
     status, answer = server.call(path, body)
     assert (status, answer["error"]["code"]) == (503, "disk_full")
     assert answer["error"]["message"] == "the server's disk is full; try again later"
+
+
+def keep_reserve(server: Server) -> None:
+    """Have the bytes kept that the server keeps from its start, and its sweeper anew."""
+    Reserve(server.data / "jobs.sqlite").keep()
+    assert (server.data / "reserve").exists()
+
+
+def without_reserve(server: Server) -> None:
+    """Leave the server without them, as if others had needed them already."""
+    (server.data / "reserve").unlink(missing_ok=True)
 
 
 def test_a_full_disk_at_the_input_image(server: Server) -> None:
@@ -44,6 +71,7 @@ def test_a_full_disk_at_the_input_image(server: Server) -> None:
 
 
 def test_a_full_disk_at_the_row(server: Server) -> None:
+    assert (server.data / "reserve").exists()
     done = ask(server, "good")
     assert completed(server, done)
     engine = server.engine()
@@ -82,10 +110,25 @@ def test_a_full_disk_while_a_job_runs(server: Server) -> None:
 
 
 def test_a_full_disk_at_the_end_of_a_job(server: Server) -> None:
+    """The reserve is for its last row: the job ends at once."""
     engine = server.engine()
     shut_gate(server)
     job = ask(server, "faulty", "held end")
     at_gate(server)
+    with full(server.data):
+        open_gate(server)
+        assert failed(server, job) == ("disk_full", "the video could not be written: the server's disk is full")
+
+    assert server.engine() == engine
+    assert books(server).strays == 0
+
+
+def test_a_full_disk_without_its_reserve_at_the_end_of_a_job(server: Server) -> None:
+    engine = server.engine()
+    shut_gate(server)
+    job = ask(server, "faulty", "held end")
+    at_gate(server)
+    without_reserve(server)
     with full(server.data):
         open_gate(server)
         server.until(lambda: "the store did not answer; asking again: " in server.log.read_text())
@@ -93,6 +136,58 @@ def test_a_full_disk_at_the_end_of_a_job(server: Server) -> None:
     assert completed(server, job)
     assert attempts(server, job) == ["2.mp4"]
     assert server.engine() == engine
+    assert books(server).strays == 0
+
+
+def test_a_full_disk_at_cancel_and_delete(server: Server, job: Job) -> None:
+    """Nothing is free at each of them, and no other job is touched."""
+    keep_reserve(server)
+    shut_gate(server)
+    running, other = ask(server, "faulty", "held end"), ask(server, "good")
+    at_gate(server)
+    status, queued = server.call("/v1/responses", {"model": "image", "input": PICTURE, "background": True})
+    assert status == 200
+    with full(server.data) as fill:
+        for each in (queued, running):
+            assert server.call(f"/v1/responses/{each['id']}/cancel", method="POST")[1]["status"] == "cancelled"
+            fill()
+        for each in (queued, running, job):
+            assert server.call(f"/v1/responses/{each['id']}", method="DELETE")[0] == 200
+            fill()
+            assert server.call(f"/v1/responses/{each['id']}")[0] == 404
+        assert not list((server.data / "videos").glob(job["id"].removeprefix("resp_")))
+        open_gate(server)
+
+    assert completed(server, other)
+    assert books(server).strays == 0
+
+
+def test_a_full_disk_without_its_reserve_at_a_delete(server: Server, job: Job) -> None:
+    """The job's own files make the room that its row needs."""
+    other, job = job, ask(server, "faulty", width=320, height=240, num_frames=17)
+    assert completed(server, job)
+    without_reserve(server)
+    with full(server.data):
+        free = shutil.disk_usage(server.data).free
+        assert server.call(f"/v1/responses/{job['id']}", method="DELETE")[0] == 200
+        assert shutil.disk_usage(server.data).free >= free
+        assert server.call(f"/v1/responses/{job['id']}")[0] == 404
+
+    assert now(server, other)["status"] == "completed"
+    assert books(server).strays == 0
+
+
+def test_a_full_disk_at_the_sweeper(server: Server, job: Job) -> None:
+    keep_reserve(server)
+    with full(server.data):
+        system = assemble(Settings(data=server.data, models=ROOT / "models.yaml"), serving=False)
+        swept = Retention(system, now=lambda: time.time() + YEAR_SECONDS).sweep()
+        assert swept is not None
+        assert swept.expired > 0
+        assert shutil.disk_usage(server.data).free > 0
+        assert server.call(f"/v1/responses/{job['id']}")[0] == 404
+
+    assert completed(server, ask(server, "good"))
     assert books(server).strays == 0
 
 

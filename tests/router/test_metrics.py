@@ -22,7 +22,7 @@ USED = b"\x10\x27\0\0" + bytes(4)  # says that 10,000 bytes follow
 
 
 def scrape(system: System) -> Scraped:
-    return Scraped(page(system.metrics.folder, system.jobs, system.engines, ()).decode())
+    return Scraped(page(system.metrics.folder, system.jobs, system.engines, (), 0).decode())
 
 
 def sets(system: System) -> set[str]:

@@ -6,7 +6,7 @@ import errno
 import sqlite3
 
 import pytest
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError
 
 from router import hookimpl
 from router.settings import Settings
@@ -25,21 +25,31 @@ class Failing:
         raise self.error
 
 
-def sql(said: str, value: str = "") -> OperationalError:
-    return OperationalError("INSERT INTO jobs VALUES (?)", [value], sqlite3.OperationalError(said))
+def sql(code: int, said: str = "", value: str = "") -> DatabaseError:
+    """Return what SQLAlchemy makes of SQLite's error of this (extended) result code."""
+    error = sqlite3.DatabaseError(said)
+    error.sqlite_errorcode = code
+    return DatabaseError("INSERT INTO jobs VALUES (?)", [value], error)
 
 
 @pytest.mark.parametrize(
     ("error", "status", "code"),
     [
         (OSError(errno.ENOSPC, "no room"), 503, "disk_full"),
-        (sql("database or disk is full"), 503, "disk_full"),
+        (OSError(errno.EDQUOT, "no room"), 503, "disk_full"),
+        (sql(sqlite3.SQLITE_FULL), 503, "disk_full"),
         (OSError(errno.EROFS, "read-only"), 503, "store_unavailable"),
-        (sql("database is locked"), 503, "store_unavailable"),
-        (sql("attempt to write a readonly database"), 503, "store_unavailable"),
-        (sql("no such table: jobs", "a prompt: database is locked"), 500, "internal_error"),
+        (OSError(errno.EIO, "broken"), 503, "store_unavailable"),
+        (sql(sqlite3.SQLITE_BUSY), 503, "store_unavailable"),
+        (sql(sqlite3.SQLITE_BUSY_SNAPSHOT), 503, "store_unavailable"),
+        (sql(sqlite3.SQLITE_READONLY_DBMOVED), 503, "store_unavailable"),
+        (sql(sqlite3.SQLITE_IOERR_WRITE), 503, "store_unavailable"),
+        (sql(sqlite3.SQLITE_IOERR_FSYNC), 503, "store_unavailable"),
+        (sql(sqlite3.SQLITE_CANTOPEN), 503, "store_unavailable"),
+        (sql(sqlite3.SQLITE_CORRUPT), 503, "store_unavailable"),
+        (sql(sqlite3.SQLITE_NOTADB), 503, "store_unavailable"),
+        (sql(sqlite3.SQLITE_ERROR, "no such table: jobs", "a prompt: database is locked"), 500, "internal_error"),
     ],
-    ids=str,
 )
 def test_who_asks_is_told_when_to_come_back(settings: Settings, error: Exception, status: int, code: str) -> None:
     client = create_app(assemble(settings, plugins=[Failing(error)])).test_client()

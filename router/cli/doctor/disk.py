@@ -7,7 +7,10 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from router import locks
+from router.amount import Amount
 from router.cli.doctor.finding import Case, Finding, fail, ok, warn
+from router.disk import Disk
 
 LEAST_BYTES = 10**9  # for videos, inputs and the store
 GOOD_BYTES = 10 * 10**9
@@ -22,8 +25,10 @@ def check(case: Case) -> Iterator[Finding]:
     data = case.settings.data
     yield writable(data)
     yield room("data", data, LEAST_BYTES, GOOD_BYTES)
+    yield free(data, case.settings.min_free)
     yield room("hub cache", Path(HF_HUB_CACHE), 0, HUB_BYTES)
     yield file_system(data, Path("/proc/self/mounts").read_text())
+    yield locked(data)
 
 
 def existing(path: Path) -> Path:
@@ -48,6 +53,23 @@ def room(check: str, folder: Path, least: int, good: int) -> Finding:
     if free < good:
         return warn(check, shown, f"{good / 1e9:.0f} GB are a good beginning")
     return ok(check, shown)
+
+
+def free(data: Path, least: Amount) -> Finding:
+    """Look whether a server would take jobs, or refuse them before the disk is full."""
+    shortage = Disk(existing(data), least).shortage()
+    if shortage:
+        return fail("data", f"new jobs are refused: {shortage}", "free some of it, or lower FRAMEGATE_MIN_FREE")
+    return ok("data", f"new jobs are taken until less than {least} of the disk are free (FRAMEGATE_MIN_FREE)")
+
+
+def locked(data: Path, kernel: locks.Locks | None = None) -> Finding:
+    """Try the locks of the file system; the file for that has no name, and goes at once."""
+    try:
+        problem = locks.problem(existing(data), kernel)
+    except OSError as error:
+        return warn("locks", f"they could not be tried in {data}: {error.strerror}", "run this as the server's user")
+    return fail("locks", problem, locks.ADVICE) if problem else ok("locks", f"they hold in {existing(data)}")
 
 
 def file_system(data: Path, mounts: str) -> Finding:

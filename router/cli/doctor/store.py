@@ -28,7 +28,7 @@ def check(case: Case) -> Iterator[Finding]:
             yield whole(db, path)
             yield free(db, path)
     except sqlite3.Error as error:
-        advice = "see that this user may read and write it and its folder; else move it away, and a new one is made"
+        advice = "see that this user may read and write it and its folder; else stop the server and bring back a copy"
         yield fail("store", f"{path} cannot be read: {error}", advice)
 
 

@@ -139,5 +139,6 @@ class Engine(Answer):
 
 
 class Readiness(Answer):
-    status = word("whether a device can take work", "ready", "no engine")
+    status = word("whether a new job is taken and done", "ready", "no engine", "disk full", "store unavailable")
+    reason = string("why not; where one can, it is not there", sometimes=True)
     engines = several("the engines that live", Engine)
