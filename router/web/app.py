@@ -8,6 +8,7 @@ from router.intake import Intake
 from router.system import System
 from router.web import access, catalog, content, docs, errors, metrics, ops, responses, videos
 from router.web.callers import Callers
+from router.web.host_names import HostNames
 from router.web.leaving import Leaving
 from router.web.links import Links
 from router.web.proxies import Proxies
@@ -34,7 +35,8 @@ def create_app(system: System) -> Flask:
     app.waiting = Waiting(system.jobs, leaving, most=settings.waiters, seconds=settings.wait_seconds)
     ring = KeyRing(system.keys, settings)
     links = Links(settings.data / "links.secret", seconds=settings.link_seconds, needed=ring.needed)
-    callers = Callers(ring, links, Rates(settings.data / "rates"), no_auth=settings.no_auth)
+    names = HostNames(settings)
+    callers = Callers(ring, links, Rates(settings.data / "rates"), names, no_auth=settings.no_auth)
     access.install(app, callers, system.metrics)
     errors.install(app)
     intake = Intake(system)
@@ -43,7 +45,7 @@ def create_app(system: System) -> Flask:
     app.register_blueprint(content.Content(system).blueprint())
     app.register_blueprint(catalog.Catalog(system).blueprint())
     app.register_blueprint(ops.Ops(system).blueprint())
-    app.register_blueprint(metrics.Page(system).blueprint())
+    app.register_blueprint(metrics.Page(system, names).blueprint())
     app.register_blueprint(docs.Docs(system).blueprint())
     system.plugins.configure(app)
     return app
