@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from registry import Registry
+from registry.backends import Backends
 from registry.loader import load
 from registry.single import load_one
 from registry.source import is_hub_id
@@ -17,7 +18,6 @@ from router.metrics import Metrics
 from router.plugins import Plugins, find
 from router.revisions import Registries, newest_good
 from router.settings import Settings
-from router.values import Backend
 from router.weights import Weights
 
 
@@ -63,7 +63,7 @@ def assemble(settings: Settings, *, plugins: Iterable[object] = (), serving: boo
     weights = Weights(settings.data, found.backends, settings.stall_download_seconds)
     return System(
         settings=settings,
-        registries=_registries(settings, RevisionStore(database), found.backends.values(), serving),
+        registries=_registries(settings, RevisionStore(database), found.known, serving),
         plugins=found,
         jobs=jobs,
         engines=engines,
@@ -85,7 +85,7 @@ def require_keys(system: System) -> None:
         )
 
 
-def _registries(settings: Settings, store: RevisionStore, backends: Collection[Backend], serving: bool) -> Registries:
+def _registries(settings: Settings, store: RevisionStore, backends: Backends, serving: bool) -> Registries:
     if serving and settings.model is None:
         registry = newest_good(store, settings.models.absolute(), backends)
     else:
@@ -93,7 +93,7 @@ def _registries(settings: Settings, store: RevisionStore, backends: Collection[B
     return Registries(store, backends, registry)
 
 
-def read(settings: Settings, backends: Collection[Backend]) -> Registry:
+def read(settings: Settings, backends: Backends) -> Registry:
     """Return the registry of the models file, or of the one model that is named: naming it is leave to fetch it.
 
     Raises `RegistryError` with everything that is wrong.

@@ -102,6 +102,8 @@ def _prepare(settings: Settings) -> System:
     logs.configure(settings)
     settings.export()
     system = assemble(settings)
+    for broken in system.plugins.broken:
+        log.error("%s", broken)
     log_broken(system.registry)
     _warn_of_open_files(system)
     return system

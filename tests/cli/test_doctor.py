@@ -110,7 +110,7 @@ def test_what_is_broken_is_said_once_and_all_else_is_still_looked_at(run: Run, t
 
     assert (status, json.loads(out)["ok"], err) == (1, False, "")
     assert failed.keys() - GPUS == {"plugins", "store"}
-    assert "the plugin cannot be imported: RuntimeError: no" in failed["plugins"]["message"]
+    assert "it cannot be imported: RuntimeError: no" in failed["plugins"]["message"]
     assert "file is not a database" in failed["store"]["message"]
     assert {"python", "codecs", "memory", "port"} <= {finding["check"] for finding in findings}
 
