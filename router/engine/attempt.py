@@ -28,6 +28,7 @@ from router.errors import (
     is_disk_full,
     is_unwritable,
 )
+from router.plugins import missing, wanted
 from router.system import System
 from router.tokens import merged
 from router.values import Artifact, Failure, Frames, Job, Lease, Phase, Status, Task
@@ -100,6 +101,8 @@ class Attempt:
             raise LoadFailed(
                 entry.reason if isinstance(entry, BrokenModel) else "the model of this job is not served any more"
             )
+        if missing(backend := self._system.plugins.backends[model.backend]):
+            raise LoadFailed(f"no engine can run {model.name}: {wanted(backend)}")
         resident = self._load(model, reporter)
         task = self._with_images()
         reporter.phase(Phase.STEP)(0, task.steps)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Column, Float, Index, Integer, MetaData, String, Table, Text, text
 
-HEAD = "0007"  # the newest migration: a database that says so needs no Alembic at boot
+HEAD = "0009"  # the newest migration: a database that says so needs no Alembic at boot
 
 metadata = MetaData()
 
@@ -39,7 +39,8 @@ jobs = Table(
     Column("estimate", Float),  # seconds of work, as far as measured
     Column("revision", Integer),  # of the models file, under which it was accepted
     Column("key", String(16)),  # the API key that asked for it
-    Index("jobs_queue", "status", "model", text("priority DESC"), "seq"),  # covers the search for each model's next job
+    # covers the search for each model's next job, and for what is ahead of one
+    Index("jobs_queue", "status", "model", text("priority DESC"), "seq", "estimate"),
     Index("jobs_due", "status", "model", "priority", "due"),  # and for what is due
     Index("jobs_finished", "finished_at"),  # what is old
     Index("jobs_owner", "owner", "seq"),  # a page of an owner's jobs
@@ -82,6 +83,7 @@ engines = Table(
     Column("memory", Text, nullable=False, server_default="{}"),
     Column("warm", Text, nullable=False, server_default="[]"),
     Column("paths", Text, nullable=False, server_default="{}"),
+    Column("lacks", Text, nullable=False, server_default="{}"),  # by model
 )
 
 turns = Table("turns", metadata, Column("n", Integer, nullable=False))  # one row: how many jobs were ever claimed
