@@ -8,7 +8,7 @@ from pathlib import Path
 from registry import BrokenModel, ModelSpec, RegistryError
 from registry.folders.files import PICKLES
 from router.cli.doctor.finding import Case, Finding, fail, ok, warn
-from router.cli.doctor.permissions import unchangeable
+from router.cli.doctor.permissions import server, unchangeable
 from router.errors import ModelUnavailable
 from router.plugins import Plugins, find
 from router.system import read
@@ -35,7 +35,7 @@ def check(case: Case) -> Iterator[Finding]:
     yield from weights(registry.models, found)
     for model in registry.models:
         if (folder := found.locate(model)) is not None and found.state(model) != "embedded":
-            yield from safe(model.name, folder)
+            yield from safe(model.name, folder, server(settings.data))
 
 
 def out_of_service(broken: BrokenModel, *, has_backend: bool) -> Finding:
@@ -59,11 +59,11 @@ def weights(models: tuple[ModelSpec, ...], found: Weights) -> Iterator[Finding]:
     yield ok("weights", f"there, or fetched when needed: {', '.join(here) or 'of no model'}")
 
 
-def safe(model: str, folder: Path) -> Iterator[Finding]:
-    """Look for pickles among a model's files, and for files that everybody may change."""
+def safe(model: str, folder: Path, user: int) -> Iterator[Finding]:
+    """Look for pickles among a model's files, and for files that others may change."""
     if pickles := sorted(path.name for path in folder.rglob("*") if path.suffix in PICKLES):
         advice = "they run code when they are read, so they never are: bring safetensors where nothing else is there"
         yield warn("weights", f"{model} has pickles ({', '.join(pickles[:3])}), which are refused", advice)
-    looked = unchangeable("weights", [folder])
+    looked = unchangeable("weights", [folder], user)
     if looked.advice:
         yield looked
