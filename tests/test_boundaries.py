@@ -19,7 +19,7 @@ FLOORS = (
     ("nano",),
     ("router.errors", "router.clock", "router.supervisor", "router.amount", "router.api_keys", "router.permissions"),
     ("router.values", "router.requests", "router.settings", "router.download"),
-    ("router.hookspecs", "router.logs", "router.images", "router.tokens"),
+    ("router.hookspecs", "router.server_paths", "router.logs", "router.images", "router.tokens"),
     ("router.idempotency",),
     (
         "router",

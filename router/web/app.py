@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Flask
 
 from router.intake import Intake
+from router.server_paths import ServerPaths
 from router.system import System
 from router.web import access, catalog, content, docs, errors, metrics, ops, responses, videos
 from router.web.callers import Callers
@@ -38,12 +39,13 @@ def create_app(system: System) -> Flask:
     names = HostNames(settings)
     callers = Callers(ring, links, Rates(settings.data / "rates"), names, no_auth=settings.no_auth)
     access.install(app, callers, system.metrics)
-    errors.install(app)
+    paths = ServerPaths(settings)
+    errors.install(app, paths)
     intake = Intake(system)
     app.register_blueprint(responses.Responses(system, intake, app.waiting, links).blueprint())
     app.register_blueprint(videos.Videos(system, intake).blueprint())
     app.register_blueprint(content.Content(system).blueprint())
-    app.register_blueprint(catalog.Catalog(system).blueprint())
+    app.register_blueprint(catalog.Catalog(system, paths).blueprint())
     app.register_blueprint(ops.Ops(system).blueprint())
     app.register_blueprint(metrics.Page(system, names).blueprint())
     app.register_blueprint(docs.Docs(system).blueprint())
