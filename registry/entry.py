@@ -7,10 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any
 
-from marshmallow import Schema
-
+from registry.backends import BackendInfo, Backends
 from registry.families import EMBEDDED, FAMILIES, Family, find, stand_in
 from registry.folders import INDEX, FolderError, ModelFolder, absent, hub_cache, read
 from registry.lines import Document, Where
@@ -20,49 +19,37 @@ from registry.schema import ModelSchema, check
 from registry.source import is_hub_id, resolve
 
 
-class BackendInfo(Protocol):
-    """What the registry must know of a backend; `router.Backend` has it."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def modalities(self) -> frozenset[Modality]: ...
-    @property
-    def options(self) -> type[Schema] | None: ...
-    @property
-    def index(self) -> str | None: ...
-
-
 class Entry:
     """Reads one entry; its problems go to the document, where the loader looks before it believes the model.
 
     `base` is the folder from which a relative source is meant.
     """
 
-    def __init__(
-        self, document: Document, where: Where, data: object, base: Path, backends: Mapping[str, BackendInfo]
-    ) -> None:
+    def __init__(self, document: Document, where: Where, data: object, base: Path, backends: Backends) -> None:
         self.document = document
         self.where = where
         self.given = check(document, where, ModelSchema(), data)
         self.source = self._source(base)
-        self.backend = self._backend(backends)
+        self.lost = backends.may_have_brought(self.given.get("backend", ""))
+        self.backend = self._backend(backends.found)
         self.named = self._family()
-        self.weights = self._folder(backends)
+        self.weights = self._folder(backends.found)
         self.family = self._as_it_is(self.named)
 
     def model(self, name: str) -> ModelSpec | BrokenModel | None:
         """Return the model, None if not even its modality is known; one that its folder fails is broken."""
+        if self.lost:
+            return self._without_backend(name)
         options = self._options(self.backend)
         modality = self._modality()
         if isinstance(self.weights, FolderError):
-            return self._broken(name, self.weights)
+            return self._broken_by(name, self.weights)
         if modality is None:
             return None
         if self.weights is not None and modality not in self.weights.modalities:
             can = " or ".join(each.title for each in self.weights.modalities)
             said = f"it is declared {modality.title}, its folder of weights is {can}"
-            return self._broken(name, FolderError(said, self.weights.path))
+            return self._broken_by(name, FolderError(said, self.weights.path))
         basis = self.family or stand_in(modality)
         defaults, limits = self._numbers(basis)
         warm_up: bool | tuple[Size, ...] = self.given.get("warm_up", False)
@@ -71,7 +58,7 @@ class Entry:
         if isinstance(self.weights, ModelFolder) and problems and not self._contradicts_itself(sizes, modality):
             field, message = problems[0]
             said = f"its folder of weights does not go with its entry: {field} {message}"
-            return self._broken(name, FolderError(said, self.weights.path))
+            return self._broken_by(name, FolderError(said, self.weights.path))
         for field, message in problems:
             self._complain(field, message)
         if basis.experts == 1 and defaults.guidance_scale_2 is not None:
@@ -103,14 +90,27 @@ class Entry:
         """Say whether the model has weights of a layout that is known, not those of a stranger's backend."""
         return self.source is not None and (self.family is not None or bool(self.backend and self.backend.index))
 
-    def _broken(self, name: str, error: FolderError) -> BrokenModel:
+    def _without_backend(self, name: str) -> BrokenModel:
+        """Return the model as broken by what was to bring its backend; only that would know whether its options fit."""
+        lack = f"its backend {self.given['backend']} is not there"
+        return self._broken(
+            name,
+            f"{lack}: {'; '.join(lost.reason for lost in self.lost)}",
+            ("backend", f"{self.given['backend']} is not there: {'; '.join(lost.problem for lost in self.lost)}"),
+        )
+
+    def _broken_by(self, name: str, error: FolderError) -> BrokenModel:
+        return self._broken(name, error.reason, ("source", str(error)))
+
+    def _broken(self, name: str, reason: str, problem: tuple[str, str]) -> BrokenModel:
         word = self.given.get("modality")
+        field, message = problem
         return BrokenModel(
             name=name,
             backend=self.given.get("backend", ""),
             source=self.source,
-            reason=error.reason,
-            problem=self.document.problem((*self.where, "source"), str(error)),
+            reason=reason,
+            problem=self.document.problem((*self.where, field), message),
             modality=Modality.named(word) if word else None,
             revision=self.given.get("revision"),
             aliases=tuple(self.given.get("aliases", ())),
@@ -228,7 +228,7 @@ class Entry:
 
     def _backend(self, backends: Mapping[str, BackendInfo]) -> BackendInfo | None:
         name: str | None = self.given.get("backend")
-        if name and name not in backends:
+        if name and name not in backends and not self.lost:
             found = ", ".join(backends) or "none"
             said = f"must be one of those found ({found}), got {name}; a new plugin is found at the next start"
             self._complain("backend", said)

@@ -8,37 +8,40 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from registry.entry import BackendInfo, Entry
+from registry.backends import BackendInfo, Backends
+from registry.entry import Entry
 from registry.lines import Document, Where, parse, read_text
 from registry.models import BrokenModel, ModelSpec, Registry, Route
 from registry.schema import FileSchema, RouteSchema, check
 from registry.single import load_one
 from registry.source import is_hub_id
 
-__all__ = ["BackendInfo", "load", "load_one", "load_text", "read_text"]
+__all__ = ["BackendInfo", "Backends", "load", "load_one", "load_text", "read_text"]
 
 M = TypeVar("M", ModelSpec, BrokenModel)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}")
 _NAME_RULE = "a name starts with a letter or a digit and has up to 128 of them, with . _ / - among them"
 
 
-def load(path: Path, backends: Iterable[BackendInfo]) -> Registry:
+def load(path: Path, backends: Backends | Iterable[BackendInfo]) -> Registry:
     """Return the registry in the YAML file `path`; raise `RegistryError` with every problem, in file order."""
     return load_text(read_text(path), path, backends)
 
 
-def load_text(text: str, path: Path, backends: Iterable[BackendInfo], revision: int | None = None) -> Registry:
+def load_text(
+    text: str, path: Path, backends: Backends | Iterable[BackendInfo], revision: int | None = None
+) -> Registry:
     """Return the registry that `text` makes, which is or was in `path`; a relative source is meant from its folder.
 
     `revision` is the number under which the text was published. Raises as `load` does.
     """
     document = parse(text, path)
-    by_name = {backend.name: backend for backend in backends}
+    known = Backends.of(backends)
     content = check(document, (), FileSchema(), document.data)
     entries, routes = content.get("models", {}), content.get("routes", {})
     names = _claim(document, {"models": entries, "routes": routes})
     read = [
-        Entry(document, ("models", name), entry, path.parent.absolute(), by_name).model(name)
+        Entry(document, ("models", name), entry, path.parent.absolute(), known).model(name)
         for name, entry in entries.items()
     ]
     models = [model for model in read if isinstance(model, ModelSpec)]

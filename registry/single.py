@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from registry.entry import BackendInfo, Entry
+from registry.backends import BackendInfo, Backends
+from registry.entry import Entry
 from registry.errors import Problem, RegistryError
 from registry.families import EMBEDDED
 from registry.lines import Document
@@ -15,7 +16,9 @@ from registry.models import BrokenModel, Registry
 from registry.source import is_hub_id, resolve
 
 
-def load_one(source: str, backend_name: str, backends: Iterable[BackendInfo], download: bool = False) -> Registry:
+def load_one(
+    source: str, backend_name: str, backends: Backends | Iterable[BackendInfo], download: bool = False
+) -> Registry:
     """Return the registry of one model, named after its hub id or its folder; raise `RegistryError`."""
     if os.path.isdir(written := os.path.expanduser(source)):  # as in diffusers, a folder goes before a hub id
         source = os.path.abspath(written)
@@ -25,11 +28,10 @@ def load_one(source: str, backend_name: str, backends: Iterable[BackendInfo], do
         raise RegistryError([Problem(source, 0, "", str(error))]) from error
     document = Document(source)
     entry = {"source": source, "backend": backend_name, "download": download}
-    known = {backend.name: backend for backend in backends}
-    read = Entry(document, (), entry, Path.cwd(), known)
+    read = Entry(document, (), entry, Path.cwd(), Backends.of(backends))
     model = read.model(_name(source))
     if isinstance(model, BrokenModel):
-        raise RegistryError([Problem(source, 0, "", model.reason)])
+        raise RegistryError([Problem(source, 0, "", model.problem.message if read.lost else model.reason)])
     if document.problems or model is None:
         raise document.error()
     return Registry((model,), default=model.name, notes=tuple(document.notes))

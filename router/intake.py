@@ -19,7 +19,7 @@ from router.jobs import Caps
 from router.requests import Options, Picture, Request
 from router.system import System
 from router.tokens import TokenCounter
-from router.values import Job, StoredInput, Task
+from router.values import Job, StoredInput, Task, lacking
 
 DECODERS = 2  # images decoded at a time: 64 megapixels take up to 1.1 GB, of 16 bits with alpha
 
@@ -171,15 +171,18 @@ class Intake:
         return Picture(stored.role, url="", param="", data=self._system.artifacts.read_input(job.id, stored.name))
 
     def _check_service(self, model: ModelSpec, caps: Caps) -> None:
-        """Raise when the model's weights are not there, when no engine runs it, or when the queue is full.
+        """Raise when the model's weights are not there, when no engine can run it, or when the queue is full.
 
         Engines have as long as is allowed to take up what this process has just taken up.
         """
         self._system.weights.check(model)
         self._system.disk.require()
         allowed = self._system.settings.engine_missing_seconds
+        engines = self._system.engines.seen()
+        if lacks := lacking(model.name, engines, allowed):
+            raise ModelUnavailable(f"no engine can run {model.name}: {'; '.join(lacks)}")
         if self._system.registries.age > allowed:
-            ages = [engine.age for engine in self._system.engines.seen() if model.name in engine.models]
+            ages = [engine.age for engine in engines if model.name in engine.models]
             if min(ages, default=allowed) >= allowed:
                 raise ModelUnavailable(
                     f"no engine that can run {model.name} was seen for {allowed:.0f} seconds; "

@@ -13,6 +13,7 @@ from threading import Lock
 from sqlalchemy.exc import SQLAlchemyError
 
 from registry import ModelSpec, Registry, RegistryError, folders
+from registry.backends import Backends
 from registry.changes import changes
 from registry.loader import load_text, read_text
 from registry.source import is_folder, is_hub_id
@@ -20,6 +21,7 @@ from router.errors import BootError, reason
 from router.jobs import RevisionStore
 from router.values import Backend, Revision
 
+Known = Backends | Collection[Backend]
 LOOK_SECONDS = 0.25  # how often a process asks for a newer revision, at most
 GRAIN_SECONDS = 2.0  # file systems round their times: a file that seems this much older may be newer
 CACHED = 16  # earlier revisions, of jobs that are not finished yet
@@ -33,7 +35,7 @@ class Registries:
     revision that needs others is logged, and passed over.
     """
 
-    def __init__(self, store: RevisionStore, backends: Collection[Backend], registry: Registry) -> None:
+    def __init__(self, store: RevisionStore, backends: Known, registry: Registry) -> None:
         self._store = store
         self._backends = backends
         self._current = registry
@@ -117,7 +119,7 @@ class Registries:
         return _good(revision, self._backends) if revision else None
 
 
-def newest_good(store: RevisionStore, file: Path, backends: Collection[Backend]) -> Registry:
+def newest_good(store: RevisionStore, file: Path, backends: Known) -> Registry:
     """Return what a process that starts serves: `file` if it is newer than its revisions, else the latest good one.
 
     A newer file is published, and what that changes is logged; so is what is wrong with a bad one. Raises
@@ -142,9 +144,7 @@ def newest_good(store: RevisionStore, file: Path, backends: Collection[Backend])
         return _publish(store, file, backends)
 
 
-def _publish(
-    store: RevisionStore, file: Path, backends: Collection[Backend], before: Revision | None = None
-) -> Registry:
+def _publish(store: RevisionStore, file: Path, backends: Known, before: Revision | None = None) -> Registry:
     """Read a models file, publish it if its newest revision says something else; the caller has the lock.
 
     It is also published where a folder of weights has changed since the revision `before`, so that every process
@@ -178,7 +178,7 @@ def log_broken(registry: Registry) -> None:
         log.warning("%s", note)
 
 
-def _good(revision: Revision, backends: Collection[Backend]) -> Registry | None:
+def _good(revision: Revision, backends: Known) -> Registry | None:
     """Return the registry of a revision; None, with every problem in the log, if this process cannot serve it."""
     try:
         return load_text(revision.text, revision.file, backends, revision.n)
@@ -201,7 +201,7 @@ def _is_newer(file: Path, revision: Revision) -> bool:
     return False
 
 
-def _log_differences(before: Revision, now: Registry, backends: Collection[Backend]) -> None:
+def _log_differences(before: Revision, now: Registry, backends: Known) -> None:
     if before.n != now.revision:
         for line in _differences(_good(before, backends), now):
             log.info("%s", line)

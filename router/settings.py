@@ -70,6 +70,14 @@ def _hosts(text: str) -> tuple[str, ...]:
     return hosts
 
 
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(part.strip().lower().removesuffix(".") for part in text.split(",") if part.strip())
+    for name in names:
+        if not re.fullmatch(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]", name):
+            raise ValueError(f"must be names of hosts without ports, in ASCII, separated by ',', got {name!r}")
+    return tuple(name.strip("[]") for name in names)
+
+
 def _networks(text: str) -> tuple[Network, ...]:
     return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
 
@@ -112,8 +120,14 @@ class Settings:
     backend: str = _setting("diffusers", "the backend of that one model")
     plugins: tuple[Path, ...] = _setting((), "plugin files or folders of your own, separated by ':'", _paths)
     no_auth: bool = _setting(False, "1: nobody needs a key, and whoever can connect is let in", _flag)
+    allowed_hosts: tuple[str, ...] = _setting(
+        (),
+        "hosts, separated by ',', that requests may name beside localhost and the public URL's where nobody needs a "
+        "key, and whose pages may send them",
+        _names,
+    )
     public_url: str = _setting("", "put before the paths of videos and images, such as https://video.example.org")
-    metrics_key: str = _setting("", "the key of /metrics; without one it answers direct calls over loopback only")
+    metrics_key: str = _setting("", "the key of /metrics; without one it answers direct calls to localhost only")
     proxies: tuple[Network, ...] = _setting(
         (),
         "addresses or networks of proxies, separated by ',', whose X-Forwarded-For and -Proto are believed; "

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from registry import Registry
+from registry.backends import Backends
 from registry.loader import load
 from registry.single import load_one
 from registry.source import is_hub_id
@@ -32,7 +33,6 @@ from router.metrics import Metrics
 from router.plugins import Plugins, find
 from router.revisions import Registries, newest_good
 from router.settings import Settings
-from router.values import Backend
 from router.weights import Weights
 
 
@@ -82,7 +82,7 @@ def assemble(settings: Settings, *, plugins: Iterable[object] = (), serving: boo
     weights = Weights(settings.data, found.backends, settings.stall_download_seconds)
     return System(
         settings=settings,
-        registries=_registries(settings, database, found.backends.values(), serving),
+        registries=_registries(settings, database, found.known, serving),
         plugins=found,
         jobs=jobs,
         engines=engines,
@@ -106,7 +106,7 @@ def require_keys(system: System) -> None:
         )
 
 
-def _registries(settings: Settings, database: Database, backends: Collection[Backend], serving: bool) -> Registries:
+def _registries(settings: Settings, database: Database, backends: Backends, serving: bool) -> Registries:
     store = RevisionStore(database)
     if serving and settings.model is None:
         try:
@@ -118,7 +118,7 @@ def _registries(settings: Settings, database: Database, backends: Collection[Bac
     return Registries(store, backends, registry)
 
 
-def read(settings: Settings, backends: Collection[Backend]) -> Registry:
+def read(settings: Settings, backends: Backends) -> Registry:
     """Return the registry of the models file, or of the one model that is named: naming it is leave to fetch it.
 
     Raises `RegistryError` with everything that is wrong.

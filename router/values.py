@@ -299,6 +299,19 @@ class EngineState:
     memory: Mapping[str, Held] = field(default_factory=dict)
     warm: tuple[str, ...] = ()
     paths: Mapping[str, Mapping[str, PartPath]] = field(default_factory=dict)  # by model and part
+    lacks: Mapping[str, str] = field(default_factory=dict)  # what it needs to run a model that it cannot run
+
+
+def lacking(model: str, engines: Iterable[EngineState], recent: float) -> tuple[str, ...]:
+    """Return what engines lack to run a model, where none of those seen within `recent` seconds can.
+
+    Of each device the engine that was seen last counts: the others are gone.
+    """
+    newest = {engine.device: engine for engine in sorted(engines, key=lambda engine: -engine.age)}
+    known = [engine for engine in newest.values() if engine.age < recent]
+    if any(model in engine.models for engine in known):
+        return ()
+    return tuple(sorted({engine.lacks[model] for engine in known if model in engine.lacks}))
 
 
 def state_of(model: str, engines: Iterable[EngineState]) -> str:

@@ -90,4 +90,6 @@ def _error(status: int, code: str) -> dict[str, Any]:
     return {str(status): {"headers": {"x-request-id": {}}, "content": {JSON: {"schema": ERROR}}, "x-codes": {code: ""}}}
 
 
-UNKNOWN = _error(404, "not_found") | _error(405, "method_not_allowed")  # a path or method that is no route
+UNKNOWN = (
+    _error(403, "refused") | _error(404, "not_found") | _error(405, "method_not_allowed")
+)  # a path or method that is no route

@@ -21,6 +21,8 @@ import pytest
 from patience import until
 from server import FRAMEGATE, ROOT, Server, free_port
 
+from router.cli.deploy import LOG
+
 SMALL = "defaults: {width: 64, height: 64, num_frames: 5, frames_per_second: 8, steps: 20, negative_prompt: ''}"
 MODELS = f"""
 models:
@@ -85,7 +87,9 @@ def edited(site: str, changes: Mapping[str, str]) -> str:
 def nginx(folder: Path, site: str, user: str = "root") -> Iterator[subprocess.Popen[bytes]]:
     """Run nginx with everything that it writes in `folder`, as the user of the tests; the superuser may name another."""
     command = [need("nginx"), "-p", str(folder), "-c", "nginx.conf", "-e", "error.log"]
-    (folder / "site.conf").write_text(site)
+    (folder / "site.conf").write_text(
+        edited(site, {f"access_log {LOG} framegate;": "access_log access.log framegate;"})
+    )
     (folder / "nginx.conf").write_text(MAIN.format(user=_user(user)))
     checked = subprocess.run([*command, "-t"], capture_output=True, text=True)
     assert checked.returncode == 0, checked.stderr

@@ -28,7 +28,7 @@ FLOORS = (
         "router.disk",
     ),
     ("router.locks",),
-    ("router.hookspecs", "router.logs", "router.images", "router.tokens"),
+    ("router.hookspecs", "router.server_paths", "router.logs", "router.images", "router.tokens"),
     ("router.idempotency",),
     (
         "router",

@@ -90,25 +90,34 @@ def _opened(graph: Path, options: Any, providers: list[Any]) -> onnxruntime.Infe
     except torch.OutOfMemoryError:
         raise
     except ERRORS as error:
-        raise LoadFailed(f"ONNX Runtime cannot run {graph}: {brief(error)}") from error
+        raise LoadFailed(
+            f"ONNX Runtime cannot run {_shown(graph)}: {brief(error).replace(str(graph), _shown(graph))}"
+        ) from error
+
+
+def _shown(graph: Path) -> str:
+    """Return a graph as a caller may read it."""
+    return f"{graph.name} of {graph.parent.name}"
 
 
 def _require_provider(graph: Path, session: onnxruntime.InferenceSession, provider: str) -> None:
     """Raise `LoadFailed` unless `provider` is there, and has every node that takes time."""
     if (got := session.get_providers()[0]) != NAMES[provider]:
-        raise LoadFailed(f"{graph} was to run on {NAMES[provider]}, ONNX Runtime took {got}: does the driver suit it?")
+        raise LoadFailed(
+            f"{_shown(graph)} was to run on {NAMES[provider]}, ONNX Runtime took {got}: does the driver suit it?"
+        )
     if provider == "cpu":
         return
     parts = [part for part in session.get_provider_graph_assignment_info() if part.ep_name == NAMES["cpu"]]
     if left := sorted({node.op_type for part in parts for node in part.get_nodes()} & HEAVY):
-        raise LoadFailed(f"{graph} was to run on {NAMES[provider]}, which leaves {', '.join(left)} to the CPU")
+        raise LoadFailed(f"{_shown(graph)} was to run on {NAMES[provider]}, which leaves {', '.join(left)} to the CPU")
 
 
 def _require_libraries(graph: Path, provider: str) -> None:
     missing = [f"{what} ({', '.join(lost)})" for what, names in LIBRARIES[provider].items() if (lost := _lost(names))]
     if missing:
         raise LoadFailed(
-            f"{graph} was to run on {NAMES[provider]}, and this machine lacks {' and '.join(missing)}; "
+            f"{_shown(graph)} was to run on {NAMES[provider]}, and this machine lacks {' and '.join(missing)}; "
             "pip install 'onnxruntime-gpu[cuda,cudnn]' brings CUDA and cuDNN"
         )
 

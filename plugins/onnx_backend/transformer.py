@@ -45,7 +45,7 @@ class OnnxTransformer:
         stream = self._stream.cuda_stream if self._stream else None
         self._session = open_session(folder / FILE, self._weights, provider, device, stream, engines)
         if (takes := self._session.get_inputs()[0].type) != INPUTS[dtype]:
-            raise LoadFailed(f"{folder / FILE} must take {INPUTS[dtype]}, as its export says, it takes {takes}")
+            raise LoadFailed(f"{FILE} of {folder.name} must take {INPUTS[dtype]}, as its export says, it takes {takes}")
         self._framewise = self._session.get_inputs()[1].shape != [1]
         self._after = onnxruntime.RunOptions()
         arena = f"gpu:{self.device.index or 0}" if self._stream else "cpu:0"

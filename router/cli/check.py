@@ -27,6 +27,8 @@ def check(settings: Settings, contract: str | None) -> None:
     """
     system = assemble(settings, serving=False)
     registry = system.registry
+    for broken in system.plugins.broken:
+        click.echo(str(broken))
     for backend in system.plugins.backends.values():
         if missing(backend):
             click.echo(f"note: {wanted(backend)}")
@@ -34,10 +36,10 @@ def check(settings: Settings, contract: str | None) -> None:
     for problem in sorted(wrong, key=lambda problem: problem.line):
         click.echo(str(problem))
     counted = f"{len(registry.models) + len(registry.broken)} models, {len(registry.routes)} routes"
-    click.echo(f"{registry.file or settings.model}: {counted}, {_counted(len(wrong))}")
+    click.echo(f"{registry.file or settings.model}: {counted}, {_counted(len(wrong) + len(system.plugins.broken))}")
     if contract is not None and not _keeps(system, contract):
         raise ContractBroken(f"the backend {contract} does not keep its contract")
-    if wrong:
+    if wrong or system.plugins.broken:
         raise SystemExit(1)
 
 

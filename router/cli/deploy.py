@@ -16,6 +16,7 @@ TEMPLATES = Path(router.__file__).parent / "deploy"
 UNITS = ("framegate.target", "framegate-web.socket", "framegate-web.service", "framegate-engine@.service")
 SOCKET = "/run/framegate/web.sock"
 ACCEL = "/framegate-files"
+LOG = "/var/log/nginx/framegate.log"
 MIB = 2**20
 ROOM = MIB  # nginx lets through so much more than we take, so that almost all who send too much hear it from us
 PATIENCE_SECONDS = 60  # and waits for so much longer than we do
@@ -51,9 +52,12 @@ def deploy() -> None:
 @click.option("--certificate", metavar="PEM", callback=_plain, help="Serve HTTPS with this certificate chain")
 @click.option("--key", metavar="PEM", callback=_plain, help="and its key.")
 @click.option("--upstream", metavar="HOST:PORT", callback=_plain, help="Where the web half listens instead.")
+@click.option("--log", default=LOG, show_default=True, callback=_plain, help="nginx's log of requests.")
 @socket_option
 @data_option
-def nginx(host: str, certificate: str | None, key: str | None, upstream: str | None, socket: str, data: str) -> None:
+def nginx(
+    host: str, certificate: str | None, key: str | None, upstream: str | None, log: str, socket: str, data: str
+) -> None:
     """Print the nginx site of HOST, such as video.example.org.
 
     Limits and time-outs follow FRAMEGATE_MAX_BODY_BYTES and FRAMEGATE_WAIT_SECONDS.
@@ -67,6 +71,7 @@ def nginx(host: str, certificate: str | None, key: str | None, upstream: str | N
         certificate=certificate,
         key=key,
         upstream=upstream or f"unix:{socket}",
+        log=log,
         data=data,
         accel=settings.accel or ACCEL,
         body_bytes=settings.max_body_bytes,

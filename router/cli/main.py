@@ -15,6 +15,8 @@ from router.errors import RouterError, is_damaged, is_disk_full, is_unwritable, 
 from router.plugins import Plugins, find
 from router.settings import Settings
 
+SAYING = (["serve"], ["web"], ["engine"], ["check"])  # which say themselves what is wrong with plugins
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="framegate")
@@ -40,9 +42,13 @@ for command in (
 
 def _add_commands_of_plugins() -> None:
     ours = set(cli.commands)
-    Plugins(find(Settings.from_environ().plugins)).hook.add_commands(cli=cli)
+    plugins = Plugins(find(Settings.from_environ().plugins))
+    plugins.add_commands(cli)
     for name in cli.commands.keys() - ours:
         share(cli.commands[name])
+    if sys.argv[1:2] not in SAYING:
+        for broken in plugins.broken:
+            print(f"framegate: {broken}", file=sys.stderr)
 
 
 def main() -> None:

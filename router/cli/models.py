@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import click
 
+from registry import ModelSpec
 from router.cli.options import with_single_model
 from router.cli.table import show
 from router.plugins import missing
@@ -26,13 +27,12 @@ def models(settings: Settings) -> None:
 
 def _models(system: System) -> Sequence[tuple[str, ...]]:
     engines = system.engines.alive()
-    able = {name for name, backend in system.plugins.backends.items() if not missing(backend)}
     served = [
         (
             _marked(system, model.name),
             model.modality.word,
             model.backend,
-            ", ".join(name for name in system.weights.engines(model) if name == model.backend or name in able) or "-",
+            _runs_on(system, model, engines),
             system.weights.state(model),
             _state(model.name, engines),
             str(system.weights.locate(model) or model.source or "-"),
@@ -52,6 +52,20 @@ def _models(system: System) -> Sequence[tuple[str, ...]]:
         for model in system.registry.broken
     ]
     return served + broken
+
+
+def _runs_on(system: System, model: ModelSpec, engines: Sequence[EngineState]) -> str:
+    """Return the backends that could run a model, its own first; why its own cannot, where nothing runs it."""
+    backends = system.plugins.backends
+    served = any(model.name in engine.models for engine in engines)  # maybe by another Python
+    able = [
+        name
+        for name in system.weights.engines(model)
+        if not missing(backends[name]) or (served and name == model.backend)
+    ]
+    own = backends[model.backend]
+    lack = f"{own.name} needs {', '.join(missing(own))}" if missing(own) and not served else ""
+    return ", ".join([*([f"({lack})"] if lack else []), *able]) or "-"
 
 
 def _state(name: str, engines: Sequence[EngineState]) -> str:

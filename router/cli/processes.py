@@ -23,7 +23,7 @@ from router.engine.device import devices, hold
 from router.engine.heartbeat import CANCELLED, IDLE
 from router.engine.openmp import waiting
 from router.errors import BootError, RouterError, reason
-from router.permissions import around, listed, open_to_all
+from router.permissions import changeable
 from router.revisions import log_broken
 from router.settings import Settings
 from router.supervisor import BEATS, CANNOT_START, HUNG, PARENT, STARTING, Child, Supervisor
@@ -104,6 +104,8 @@ def _prepare(settings: Settings) -> System:
     logs.configure(settings)
     settings.export()
     system = assemble(settings)
+    for broken in system.plugins.broken:
+        log.error("%s", broken)
     log_broken(system.registry)
     _warn_of_open_files(system)
     system.archive.keep_reserve()
@@ -111,17 +113,19 @@ def _prepare(settings: Settings) -> System:
 
 
 def _warn_of_open_files(system: System) -> None:
-    """Say once, before anything is served, what everybody may change of what this server runs and reads."""
+    """Say once, before anything is served, what others may change of what this server runs and reads."""
     settings, models = system.settings, system.registry.models
     folders = {model.name: system.weights.locate(model) for model in models if model.source is not None}
-    kept = {
+    kept: dict[str, tuple[Path, ...]] = {
+        "the data folder": (settings.data,),
         "the plugins": settings.plugins,
         "the models file": (settings.models,) if settings.model is None else (),
         **{f"the weights of {name}": (folder,) for name, folder in folders.items() if folder is not None},
     }
     for what, paths in kept.items():
-        if found := [path for path in around(paths) if open_to_all(path)]:
-            log.warning("everybody may change %s: %s; chmod o-w what is yours", what, listed(found))
+        found = changeable(paths, os.geteuid(), below=what != "the data folder")
+        if found.advice:
+            log.warning("others may change %s: %s; %s", what, found, found.advice)
 
 
 def _require_keys(system: System, host: str) -> None:

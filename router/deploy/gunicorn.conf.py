@@ -25,6 +25,7 @@ worker_class = "router.web.http.worker.Worker"
 workers = settings.workers
 threads = settings.threads
 keepalive = 75
+umask = 0o117  # of a unix socket: it is this user's and group's, whatever the umask of this process is
 limit_request_line = 8190  # as much as nginx lets through, so that too long is said in one place
 timeout = max(1, ceil(settings.stall_process_seconds))  # of a worker's main loop; requests may take longer
 graceful_timeout = int(settings.wait_seconds) + 30  # what is cut after this gets no clean-up

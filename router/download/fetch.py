@@ -45,7 +45,7 @@ def fetch(repo: str, revision: str | None, pauses: tuple[float, ...] = PAUSES) -
     except errors() as error:
         if is_disk_full(error):
             raise DiskFull(
-                f"the disk is full: {repo} did not fit into {places.repository(repo)}; what was half there is removed"
+                f"the disk is full: {repo} did not fit into the hub's cache; what was half there is removed"
             ) from error
         if files is None and cannot_ask(error) and (folder := places.cached(repo, revision)):
             return Fetched(folder, 0)  # which may be an older state of a branch, and is whole

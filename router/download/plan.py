@@ -75,7 +75,7 @@ class Plan:
         needed, free = self.size - self.here, shutil.disk_usage(folder).free
         if needed > free:
             raise DiskFull(
-                f"{self.repo} needs {spelt(needed)} more in {places.repository(self.repo)}, where {spelt(free)} "
+                f"{self.repo} needs {spelt(needed)} more in the hub's cache, where {spelt(free)} "
                 "are free: make room, or let HF_HOME name a folder on a larger disk"
             )
 

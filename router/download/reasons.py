@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 PASSING = {408, 429, 500, 502, 503, 504}
 TOKEN = "set HF_TOKEN to a token that may read it"
 
@@ -62,8 +64,15 @@ def reason(error: BaseException, revision: str | None) -> str:
         return "the connection broke again and again"
     if isinstance(error, WrongFile):
         return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return f"{type(error).__name__}: {error.strerror}" + (f" ({_name(error)})" if error.filename else "")
     first, *_ = [*str(error).strip().splitlines(), ""]
     return f"{type(error).__name__}: {first}" if first else type(error).__name__
+
+
+def _name(error: OSError) -> str:
+    """Return the file that an error is about, without its folder, which is no caller's to know."""
+    return os.path.basename(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else "a file"
 
 
 def _refusal(status: int, path: str) -> str:

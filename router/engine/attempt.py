@@ -30,6 +30,8 @@ from router.errors import (
     is_disk_full,
     is_unwritable,
 )
+from router.plugins import missing, wanted
+from router.server_paths import ServerPaths
 from router.system import System
 from router.tokens import merged
 from router.values import Artifact, Failure, Frames, Job, Lease, Phase, Status, Task
@@ -88,12 +90,15 @@ class Attempt:
 
     def _fail(self, error: Exception, phase: Phase) -> Job | None:
         """Fail the job with what went wrong; None if it is not ours any more, as when its files were deleted."""
-        failed = self._system.jobs.fail(self._lease, _failure(error, phase))
+        failed = self._system.jobs.fail(self._lease, self._without_paths(_failure(error, phase)))
         if failed is None:
             log.info("stopped: cancelled, deleted or given back, and so: %r", error)
         else:
             log.log(logging.WARNING if isinstance(error, EngineError) else logging.ERROR, "failed", exc_info=error)
         return failed
+
+    def _without_paths(self, failure: Failure) -> Failure:
+        return replace(failure, message=ServerPaths(self._system.settings).hide(failure.message))
 
     def _make(self, reporter: Reporter) -> Job | None:
         model = self._system.registries.model(self._job.model, self._job.revision)
@@ -102,6 +107,8 @@ class Attempt:
             raise LoadFailed(
                 entry.reason if isinstance(entry, BrokenModel) else "the model of this job is not served any more"
             )
+        if missing(backend := self._system.plugins.backends[model.backend]):
+            raise LoadFailed(f"no engine can run {model.name}: {wanted(backend)}")
         resident = self._load(model, reporter)
         task = self._with_images()
         reporter.phase(Phase.STEP)(0, task.steps)
@@ -134,7 +141,8 @@ class Attempt:
                 num_frames=frames.num_frames,
                 frames_per_second=frames.frames_per_second,
             )
-            warnings = merged(job.warnings, (*frames.warnings, *frames.late_warnings()))
+            hide = ServerPaths(self._system.settings).hide
+            warnings = merged(job.warnings, tuple(map(hide, (*frames.warnings, *frames.late_warnings()))))
             done = self._system.jobs.finish(lease, artifact, warnings)
         finally:
             pixels.close()

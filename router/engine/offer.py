@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
 from registry import ModelSpec, Registry
 from router import plugins
 from router.errors import BootError
 from router.system import System
+from router.values import lacking
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Served:
-    """The registry in force, `former` models whose jobs are not finished, and the `names` that this Python can run."""
+    """The registry in force, `former` models whose jobs are not finished, and the `names` that this Python can run.
+
+    Jobs of models that `ends` names are taken to be failed with the reason; `lacks` says what a model needs here.
+    """
 
     registry: Registry
     former: tuple[ModelSpec, ...]
     names: tuple[str, ...]
+    ends: tuple[str, ...] = ()
+    lacks: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def models(self) -> tuple[ModelSpec, ...]:
@@ -33,6 +41,7 @@ class Offering:
     def __init__(self, system: System, device: str) -> None:
         self._system = system
         self._device = device
+        self._began = time.monotonic()
         backends = system.plugins.backends
         self._wants = {name: plugins.wanted(backends[name]) for name in backends if plugins.missing(backends[name])}
 
@@ -45,14 +54,24 @@ class Offering:
         registry = self._system.registry
         needed = self._system.jobs.unfinished()
         accepted = [self._system.registries.model(*each) for each in needed]
-        former = [model for model in accepted if model is not None and model not in registry.models]
+        former = tuple(model for model in accepted if model is not None and model not in registry.models)
         served = {model.name for model in registry.models}
-        able = (m for m in (*registry.models, *former) if m.backend not in self._wants and m.may_run_on(self._device))
-        names = (m.name for m in able if m in registry.models or m.name not in served)
-        # jobs of a model whose weights are broken now are taken, and end with the reason
+        here = [model for model in (*registry.models, *former) if model.may_run_on(self._device)]
+        able = [model for model in here if model.backend not in self._wants]
+        names = dict.fromkeys(model.name for model in able if model in registry.models or model.name not in served)
+        lacks = {m.name: self._wants[m.backend] for m in here if m.backend in self._wants and m.name not in names}
         broken = {model.name for model in registry.broken}
-        lost = (name for (name, _), model in zip(needed, accepted, strict=True) if model is None and name in broken)
-        return Served(registry, tuple(former), tuple(dict.fromkeys([*names, *lost])))
+        lost = [name for (name, _), model in zip(needed, accepted, strict=True) if model is None and name in broken]
+        ends = [*lost, *self._nobodys({name for name, _ in needed} & lacks.keys())]
+        return Served(registry, former, tuple(names), tuple(dict.fromkeys(ends)), lacks)
+
+    def _nobodys(self, models: Collection[str]) -> list[str]:
+        """Return those of `models` that no engine can run; engines that start with this one have a moment to say so."""
+        settings = self._system.settings
+        if not models or time.monotonic() - self._began < 2 * settings.renew_seconds:
+            return []
+        engines = self._system.engines.seen()
+        return [model for model in models if lacking(model, engines, settings.engine_missing_seconds)]
 
     def begin(self) -> Served:
         """Return the first offer; raise `BootError` when there is nothing in it.

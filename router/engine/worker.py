@@ -63,7 +63,7 @@ class Worker:
     def run(self, hung: Phase | None = None) -> None:
         """Work until told to stop, then unload and go; `hung` is the phase in which the former engine hung."""
         jobs = self._system.jobs
-        known = {*self._served.names, *(model.name for model in self._served.models)}
+        known = {*self._served.ends, *(model.name for model in self._served.models)}
         for job in (*jobs.inherit(self._device, hung), *jobs.strand(known)):
             self._system.plugins.announce(job)
         self.keeper.start()
@@ -175,18 +175,19 @@ class Worker:
     def _offer(self) -> Offer:
         """Return what this engine would run next."""
         most = {model.name: model.engines for model in self._served.registry.models if model.engines is not None}
-        return Offer(self.models, self._residency.names, most)
+        return Offer((*self.models, *self._served.ends), self._residency.names, most)
 
     def _state(self) -> EngineState:
-        residency = self._residency
+        residency, served = self._residency, self._offering.look()  # while a job runs, too
         return EngineState(
             self._id,
             self._device,
             os.getpid(),
-            self._offering.look().names,  # while a job runs, too
+            served.names,
             residency.names,
             self._job,
             memory=residency.memory,
             warm=residency.warm,
             paths=residency.paths,
+            lacks=served.lacks,
         )

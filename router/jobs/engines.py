@@ -36,6 +36,7 @@ class EngineStore:
             "paths": dump(
                 {name: {part: asdict(path) for part, path in of.items()} for name, of in state.paths.items()}
             ),
+            "lacks": dump(state.lacks),
             "boot": clock.boot(),
             "seen": clock.now(),
         }

@@ -99,6 +99,7 @@ def engine_of(row: Mapping[Any, Any], age: float) -> EngineState:
         paths={
             name: {part: PartPath(**path) for part, path in of.items()} for name, of in json.loads(row["paths"]).items()
         },
+        lacks=json.loads(row["lacks"]),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Column, Float, Index, Integer, MetaData, String, Table, Text, text
 
-HEAD = "0008"  # the newest migration: a database that says so needs no Alembic at boot
+HEAD = "0009"  # the newest migration: a database that says so needs no Alembic at boot
 
 metadata = MetaData()
 
@@ -83,6 +83,7 @@ engines = Table(
     Column("memory", Text, nullable=False, server_default="{}"),
     Column("warm", Text, nullable=False, server_default="[]"),
     Column("paths", Text, nullable=False, server_default="{}"),
+    Column("lacks", Text, nullable=False, server_default="{}"),  # by model
 )
 
 turns = Table("turns", metadata, Column("n", Integer, nullable=False))  # one row: how many jobs were ever claimed

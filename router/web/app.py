@@ -5,9 +5,11 @@ from __future__ import annotations
 from flask import Flask
 
 from router.intake import Intake
+from router.server_paths import ServerPaths
 from router.system import System
 from router.web import access, catalog, content, docs, errors, metrics, ops, responses, videos
 from router.web.callers import Callers
+from router.web.host_names import HostNames
 from router.web.leaving import Leaving
 from router.web.links import Links
 from router.web.proxies import Proxies
@@ -37,16 +39,18 @@ def create_app(system: System) -> Flask:
     app.readiness = Readiness(system)
     ring = KeyRing(system.keys, settings)
     links = Links(settings.data / "links.secret", seconds=settings.link_seconds, needed=ring.needed)
-    callers = Callers(ring, links, Rates(settings.data / "rates"), no_auth=settings.no_auth)
+    names = HostNames(settings)
+    callers = Callers(ring, links, Rates(settings.data / "rates"), names, no_auth=settings.no_auth)
     access.install(app, callers, system.metrics)
-    errors.install(app)
+    paths = ServerPaths(settings)
+    errors.install(app, paths)
     intake = Intake(system)
     app.register_blueprint(responses.Responses(system, intake, app.waiting, links).blueprint())
     app.register_blueprint(videos.Videos(system, intake).blueprint())
     app.register_blueprint(content.Content(system, app.waiting).blueprint())
-    app.register_blueprint(catalog.Catalog(system).blueprint())
+    app.register_blueprint(catalog.Catalog(system, paths).blueprint())
     app.register_blueprint(ops.Ops(system).blueprint())
-    app.register_blueprint(metrics.Page(system).blueprint())
+    app.register_blueprint(metrics.Page(system, names).blueprint())
     app.register_blueprint(docs.Docs(system).blueprint())
     system.plugins.configure(app)
     return app

@@ -13,12 +13,14 @@ from flask import request
 from router import clock
 from router.api_keys import LOCAL, TEXT, ApiKey, Scope
 from router.errors import RateLimited, Refused, Unauthorized
+from router.web.host_names import HostNames
 from router.web.links import Links
-from router.web.proxies import PROXIED
+from router.web.proxies import PROXIED, is_forwarded
 from router.web.rates import Rates
 from router.web.ring import KeyRing
 
-OPEN = ("/healthz", "/readyz", "/docs", "/openapi.json", "/metrics")  # the last has a key of its own
+HEALTH = ("/healthz", "/readyz")  # for load balancers, which name no host, or one of their own
+OPEN = (*HEALTH, "/docs", "/openapi.json", "/metrics")  # the last has a key of its own
 READING = ("GET", "HEAD", "OPTIONS")
 BEARER = re.compile("bearer +([^ ]+) *", re.IGNORECASE)
 HOW = "send the header 'Authorization: Bearer KEY'"
@@ -40,19 +42,25 @@ LINKED = Caller(LOCAL, None)  # its signature is good for one path
 class Callers:
     """Lets callers in or raises: `Unauthorized`, `Refused` or `RateLimited`. The store is neither asked nor written."""
 
-    def __init__(self, ring: KeyRing, links: Links, rates: Rates, *, no_auth: bool) -> None:
+    def __init__(self, ring: KeyRing, links: Links, rates: Rates, names: HostNames, *, no_auth: bool) -> None:
         self._ring = ring
         self._links = links
         self._rates = rates
+        self._names = names
         self._no_auth = no_auth
 
     def identify(self) -> Caller:
         """Return who sends this request, once it is allowed to."""
-        if _is_open():
+        path = request.path.rstrip("/") or "/"
+        if path in HEALTH:
             return ANYBODY
+        self._names.check_form()
         if not self._ring.needed():
-            if not self._no_auth:
+            self._check_names()
+            if not self._no_auth and path not in OPEN:
                 _refuse_strangers()
+            return ANYBODY
+        if path in OPEN:
             return ANYBODY
         if request.method in READING and self._links.open(request.path, request.args):
             return LINKED
@@ -62,6 +70,19 @@ class Callers:
         if not key.may(scope):
             raise Refused(f"this needs a key of scope {scope}, the key sent has {' and '.join(sorted(key.scopes))}")
         return Caller(key.owner, None if key.may(Scope.ADMIN) else key.owner, key)
+
+    def _check_names(self) -> None:
+        """Refuse what a browser of this machine may have been led to send.
+
+        Over a unix socket no browser comes, unless a proxy brings it. With `no_auth` a server that others reach is
+        known under any name, as long as none is listed; on loopback it is not.
+        """
+        brought, name = PROXIED in request.environ, _listener()
+        if self._no_auth and not self._names.listed and (brought or not isinstance(name, tuple) or not _inner(name)):
+            return
+        if name is None or isinstance(name, tuple) or is_forwarded(request.headers):
+            self._names.check_host()
+        self._names.check_page()
 
     def _key(self) -> ApiKey:
         header = request.headers.get("authorization")
@@ -88,10 +109,6 @@ class Callers:
             raise RateLimited(message, headers=(("retry-after", str(seconds)),))
 
 
-def _is_open() -> bool:
-    return (request.path.rstrip("/") or "/") in OPEN
-
-
 def _unauthorized(message: str) -> Unauthorized:
     return Unauthorized(message, headers=(("www-authenticate", "Bearer"),))
 
@@ -99,13 +116,23 @@ def _unauthorized(message: str) -> Unauthorized:
 def _refuse_strangers() -> None:
     """Refuse who came neither over loopback nor a unix socket, and whom a proxy brought from elsewhere."""
     brought = PROXIED in request.environ and not _loopback(request.remote_addr or "")
-    socket = request.environ.get("gunicorn.socket")
-    name = socket.getsockname() if socket else ""
-    if brought or (isinstance(name, tuple) and not _loopback(name[0].split("%")[0])):
+    name = _listener()
+    if brought or (isinstance(name, tuple) and not _inner(name)):
         raise Refused(
             "this server takes requests from this machine only, as nobody has a key: "
             "'framegate keys create' makes one, FRAMEGATE_NO_AUTH=1 does without"
         )
+
+
+def _listener() -> tuple[str, int] | str | bytes | None:
+    """Return the address that this request came to: host and port, a unix socket's path, or None outside gunicorn."""
+    socket = request.environ.get("gunicorn.socket")
+    found: tuple[str, int] | str | bytes | None = socket.getsockname() if socket else None
+    return found
+
+
+def _inner(listener: tuple[str, int]) -> bool:
+    return _loopback(listener[0].split("%")[0])
 
 
 def _loopback(address: str) -> bool:

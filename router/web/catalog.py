@@ -11,6 +11,7 @@ from flask import Blueprint, Response, jsonify
 from registry import BrokenModel, ModelSpec, Registry, Route
 from registry.source import public
 from router.errors import UnknownModel
+from router.server_paths import ServerPaths
 from router.system import System
 from router.values import EngineState, Held, state_of
 from router.web.access import caller
@@ -19,8 +20,9 @@ from router.web.access import caller
 class Catalog:
     """`/v1/models`, and one of them by name or alias."""
 
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: System, paths: ServerPaths) -> None:
         self._system = system
+        self._hide = paths.hide
         self._created = int(time.time())
 
     def blueprint(self) -> Blueprint:
@@ -63,7 +65,7 @@ class Catalog:
         if isinstance(entry, Route):
             return {**common, "members": list(entry.members)}
         if isinstance(entry, BrokenModel):
-            return {**common, **_broken(entry)}
+            return {**common, **_broken(entry, self._hide(entry.state))}
         return {
             **common,
             "modality": entry.modality.word,
@@ -72,7 +74,9 @@ class Catalog:
             "revision": entry.revision,
             "weights": self._system.weights.state(entry),
             "state": state_of(entry.name, engines),
-            "engines": [_on(entry.name, engine) for engine in engines if entry.name in engine.resident + engine.warm],
+            "engines": [
+                self._on(entry.name, engine) for engine in engines if entry.name in engine.resident + engine.warm
+            ],
             "size_multiple": entry.size_multiple,
             "experts": entry.experts,
             "defaults": asdict(entry.defaults),
@@ -83,26 +87,26 @@ class Catalog:
             },
         }
 
+    def _on(self, name: str, engine: EngineState) -> dict[str, Any]:
+        """Return where a model is, the bytes of weights that it holds there, and by which code its parts run."""
+        held = engine.memory.get(name, Held(0, 0))
+        paths = engine.paths.get(name, {}).items()
+        return {
+            "device": engine.device,
+            "state": state_of(name, (engine,)),
+            "bytes_owned": held.owned,
+            "bytes_shared": held.shared,
+            "paths": [{"part": part, "path": path.path, "reason": self._hide(path.reason)} for part, path in paths],
+        }
 
-def _on(name: str, engine: EngineState) -> dict[str, Any]:
-    """Return where a model is, the bytes of weights that it holds there, and by which code its parts run."""
-    held = engine.memory.get(name, Held(0, 0))
-    return {
-        "device": engine.device,
-        "state": state_of(name, (engine,)),
-        "bytes_owned": held.owned,
-        "bytes_shared": held.shared,
-        "paths": [{"part": part, **asdict(path)} for part, path in engine.paths.get(name, {}).items()],
-    }
 
-
-def _broken(model: BrokenModel) -> dict[str, Any]:
+def _broken(model: BrokenModel, state: str) -> dict[str, Any]:
     return {
         "modality": model.modality.word if model.modality else None,
         "backend": model.backend,
         "source": public(model.source),
         "revision": model.revision,
-        "weights": model.state,
+        "weights": state,
         "state": "cold",
         "engines": [],
     }

@@ -9,6 +9,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from router import errors
 from router.errors import HttpError, Unavailable, is_disk_full, is_unwritable, reason
+from router.server_paths import ServerPaths
 
 BY_STATUS = {
     400: errors.InvalidRequest,
@@ -22,17 +23,27 @@ SOON = (("retry-after", "5"),)
 log = logging.getLogger(__name__)
 
 
-def install(app: Flask) -> None:
-    app.register_error_handler(HttpError, answer)
+def install(app: Flask, paths: ServerPaths) -> None:
+    """Answer every error; what is the server's own fault may come from a library, and name its folders."""
+
+    def without_paths(error: HttpError) -> Response:
+        if error.status < 500:  # made of what the caller sent
+            return answer(error)
+        hidden = paths.hide(error.message)
+        if hidden != error.message:
+            log.warning("answered without the paths in it: %s", error.message)
+        return answer(error, hidden)
+
+    app.register_error_handler(HttpError, without_paths)
     app.register_error_handler(HTTPException, _answer_http)
     app.register_error_handler(RecursionError, _answer_too_deep)
     app.register_error_handler(Exception, _answer_unexpected)
 
 
-def answer(error: HttpError) -> Response:
+def answer(error: HttpError, message: str | None = None) -> Response:
     """Return the body of `API.md` 4: all four keys are strings, short and in Unicode, whatever was sent."""
     g.code = error.code
-    message, param = _shown(error.message, 4000), _shown(error.param, 200)
+    message, param = _shown(message or error.message, 4000), _shown(error.param, 200)
     body = {"message": message, "type": error.type, "param": param, "code": error.code}
     response = jsonify(error=body)
     response.status_code = error.status

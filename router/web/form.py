@@ -7,14 +7,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
-from urllib.parse import urlsplit
 
 from flask import request
 from marshmallow import Schema, fields
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder, NeedData
 
-from router.errors import InvalidRequest, LimitExceeded, Refused
+from router.errors import InvalidRequest, LimitExceeded
 from router.web.body import read_body
 from router.web.fields import Frame, Integer, Number, Only, Truth, number_in, shown
 from router.web.strict_json import MOST_TEXT
@@ -38,13 +37,12 @@ class Upload:
         return f"a file of {len(self.data):,} bytes"
 
 
-def read_form(limit: int, schema: Schema, public_url: str) -> dict[str, Any]:
+def read_form(limit: int, schema: Schema) -> dict[str, Any]:
     """Return the object behind `a[b]=1`, `a[c][]=2`: numbers and truth values as `schema` has them, files as `Upload`.
 
-    Raises `TooLarge` beyond `limit` bytes, `Refused` for a page of another site, `InvalidRequest` (`invalid_form`)
-    for what is no form, and for names that repeat or contradict each other.
+    Raises `TooLarge` beyond `limit` bytes, `InvalidRequest` (`invalid_form`) for what is no form, and for names that
+    repeat or contradict each other. Forms of other sites' pages are refused before (`HostNames`).
     """
-    _refuse_other_sites(public_url)
     found: dict[str, Any] = {}
     for name, value in _parts(read_body(limit, _bad)):
         path = _path(name)
@@ -71,18 +69,6 @@ def _typed(value: Any, kind: fields.Field[Any] | None) -> Any:
     if isinstance(kind, Truth):
         return TRUTHS.get(value, value)
     return number_in(value) if isinstance(kind, Integer | Number) else value
-
-
-def _refuse_other_sites(public_url: str) -> None:
-    """Refuse a web page's form that is not this server's own.
-
-    Browsers ask before they send JSON elsewhere, but not before they send a form: any page could have
-    videos made on its reader's machine.
-    """
-    origin = request.headers.get("origin")
-    ours = {request.host, urlsplit(public_url).netloc} - {""}
-    if origin is not None and origin.partition("://")[2] not in ours:
-        raise Refused(f"a form must come from a page of this server, or from no page at all, got one of {origin[:100]}")
 
 
 def _parts(body: bytes) -> Iterator[tuple[str, str | Upload]]:

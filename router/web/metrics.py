@@ -11,15 +11,16 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from router.errors import Refused
 from router.metrics import page
 from router.system import System
-
-PROXIED = ("forwarded", "via", "x-real-ip")  # and all that begin with x-forwarded-
+from router.web.host_names import HostNames
+from router.web.proxies import is_forwarded
 
 
 class Page:
     """The metrics of all processes, to whoever has the key; where there is none, to this machine."""
 
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: System, names: HostNames) -> None:
         self._system = system
+        self._names = names
         self._key = system.settings.metrics_key.encode()
 
     def blueprint(self) -> Blueprint:
@@ -40,9 +41,9 @@ class Page:
             raise Refused(
                 "/metrics needs its own key, that of FRAMEGATE_METRICS_KEY, sent as 'Authorization: Bearer KEY'"
             )
-        if not self._key and not _is_local():
+        if not self._key and not (_is_local() and self._names.is_loopback()):
             raise Refused(
-                "/metrics takes direct calls over loopback only; with FRAMEGATE_METRICS_KEY set, those with that key"
+                "/metrics takes direct calls to localhost only; with FRAMEGATE_METRICS_KEY set, those with that key"
             )
 
 
@@ -57,8 +58,7 @@ def _is_local() -> bool:
 
     Over a unix socket there is no address: those who listen on one have a proxy before it, which may name nobody.
     """
-    names = [name.lower() for name, _ in request.headers]
-    if any(name in PROXIED or name.startswith("x-forwarded-") for name in names):
+    if is_forwarded(request.headers):
         return False
     try:
         address = ip_address(request.remote_addr or "")

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 PROXIED = "framegate.proxied"  # of the environment: a proxy that we trust brought this request
+HEADERS = ("forwarded", "via", "x-real-ip")  # and all that begin with x-forwarded-
 
 
 class Proxies:
@@ -36,6 +37,12 @@ class Proxies:
             return True  # gunicorn knows no address of a unix socket's peer
         address = _address(peer)
         return bool(address) and any(ip_address(address) in network for network in self._trusted)
+
+
+def is_forwarded(headers: Iterable[tuple[str, str]]) -> bool:
+    """Say whether a proxy, trusted or not, has passed on a request with these headers."""
+    names = (name.lower() for name, _ in headers)
+    return any(name in HEADERS or name.startswith("x-forwarded-") for name in names)
 
 
 def _address(text: str) -> str:

@@ -84,7 +84,7 @@ class Videos:
     def _body(self) -> dict[str, Any]:
         settings = self._system.settings
         if request.mimetype == MULTIPART:
-            return read_form(settings.max_body_bytes, CREATE, settings.public_url)
+            return read_form(settings.max_body_bytes, CREATE)
         return read_json(settings.max_body_bytes)
 
     def _submit(self, asked: Request) -> Response:

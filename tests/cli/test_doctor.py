@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import resource
 import socket
@@ -110,7 +111,7 @@ def test_what_is_broken_is_said_once_and_all_else_is_still_looked_at(run: Run, t
 
     assert (status, json.loads(out)["ok"], err) == (1, False, "")
     assert failed.keys() - GPUS == {"plugins", "store"}
-    assert "the plugin cannot be imported: RuntimeError: no" in failed["plugins"]["message"]
+    assert "it cannot be imported: RuntimeError: no" in failed["plugins"]["message"]
     assert "file is not a database" in failed["store"]["message"]
     assert {"python", "codecs", "memory", "port"} <= {finding["check"] for finding in findings}
 
@@ -394,24 +395,82 @@ def test_an_open_data_folder_is_said(tmp_path: Path) -> None:
 
 
 def test_plugins_that_everybody_may_change_are_said(tmp_path: Path) -> None:
-    own = tmp_path / "own"
+    own, user = tmp_path / "own", tmp_path.stat().st_uid
     own.mkdir(mode=0o755)
     (own / "a.py").touch()
-    assert permissions.unchangeable("plugins", [own, tmp_path / "gone"]).level == "ok"
+    assert permissions.unchangeable("plugins", [own, tmp_path / "gone"], user).level == "ok"
     (own / "a.py").chmod(0o666)
 
-    refute(permissions.unchangeable("plugins", [own]), "warn", f"everybody may change {own / 'a.py'}", "chmod o-w")
-    refute(permissions.unchangeable("plugins", [own / "a.py"]), "warn", "a.py", "chmod o-w")
+    refute(
+        permissions.unchangeable("plugins", [own], user), "warn", f"everybody may change {own / 'a.py'}", "chmod o-w"
+    )
+    refute(permissions.unchangeable("plugins", [own / "a.py"], user), "warn", "a.py", "chmod o-w")
 
 
 def test_a_file_in_a_folder_that_everybody_may_change_is_said(tmp_path: Path) -> None:
-    shared = tmp_path / "shared"
+    shared, user = tmp_path / "shared", tmp_path.stat().st_uid
     shared.mkdir()
     (shared / "a.py").touch()
     shared.chmod(0o777)
-    assert permissions.unchangeable("plugins", [shared / "a.py"]).level == "warn"
+    assert permissions.unchangeable("plugins", [shared / "a.py"], user).level == "warn"
     shared.chmod(0o1777)
-    assert permissions.unchangeable("plugins", [shared / "a.py"]).level == "ok"
+    assert permissions.unchangeable("plugins", [shared / "a.py"], user).level == "ok"
+    assert permissions.unchangeable("plugins", [shared], user).level == "warn"  # any file that is added there would run
+
+
+@pytest.mark.parametrize("depth", [1, 2, 5])
+def test_every_folder_on_the_way_is_looked_at(tmp_path: Path, depth: int) -> None:
+    user = tmp_path.stat().st_uid
+    file = tmp_path.joinpath(*(f"f{n}" for n in range(depth)), "plugins", "a.py")
+    file.parent.mkdir(parents=True)
+    file.touch()
+    assert permissions.unchangeable("plugins", [file.parent], user).level == "ok"
+    (tmp_path / "f0").chmod(0o777)
+
+    refute(
+        permissions.unchangeable("plugins", [file.parent], user), "warn", f"may change {tmp_path / 'f0'}", "chmod o-w"
+    )
+    refute(permissions.unchangeable("plugins", [file], user), "warn", f"may change {tmp_path / 'f0'}", "chmod o-w")
+    refute(permissions.unchangeable("x", [file], user, below=False), "warn", f"{tmp_path / 'f0'}", "chmod o-w")
+
+
+def test_the_way_of_a_link_and_of_what_it_leads_to_is_looked_at(tmp_path: Path) -> None:
+    user = tmp_path.stat().st_uid
+    for name in ("real", "middle", "links"):
+        (tmp_path / name / "inner").mkdir(parents=True)
+    (tmp_path / "real" / "inner" / "a.py").touch()
+    (tmp_path / "middle" / "inner" / "hop").symlink_to(tmp_path / "real" / "inner")
+    (tmp_path / "links" / "inner" / "plugins").symlink_to("../../middle/inner/hop")
+    plugins = tmp_path / "links" / "inner" / "plugins"
+    assert permissions.unchangeable("plugins", [plugins], user).level == "ok"
+    for name in ("real", "middle", "links"):
+        (tmp_path / name).chmod(0o777)
+        refute(permissions.unchangeable("plugins", [plugins], user), "warn", f"change {tmp_path / name}", "chmod o-w")
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "loop").symlink_to("loop")
+    assert permissions.unchangeable("plugins", [tmp_path / "loop"], user).level == "ok"
+
+
+def test_what_another_user_owns_is_said(tmp_path: Path) -> None:
+    user = tmp_path.stat().st_uid
+    (tmp_path / "theirs" / "own").mkdir(parents=True)
+    (tmp_path / "theirs" / "own" / "a.py").touch()
+    looked = [tmp_path / "theirs" / "own"]
+    if user == 0:
+        os.chown(tmp_path / "theirs", 4321, 4321)
+        refute(
+            permissions.unchangeable("x", looked, user), "warn", f"{tmp_path / 'theirs'} belongs to user 4321", "chown"
+        )
+        assert permissions.unchangeable("x", looked, 4321).level == "ok"  # root's and ours
+        os.chown(tmp_path / "theirs", 0, 0)
+        (tmp_path / "theirs" / "link").symlink_to("own")
+        os.chown(tmp_path / "theirs" / "link", 4321, 4321, follow_symlinks=False)
+        said = permissions.unchangeable("x", [tmp_path / "theirs" / "link"], user)
+        refute(said, "warn", f"{tmp_path / 'theirs' / 'link'} belongs to user 0 and 4321", "chown")
+        os.chown(tmp_path / "theirs" / "own" / "a.py", 4321, 4321)
+        refute(permissions.unchangeable("x", looked, user), "warn", "a.py belongs to user 4321", "chown")
+    else:
+        refute(permissions.unchangeable("x", looked, user + 1), "warn", f"belongs to user {user}", "chown")
 
 
 # Plugins and models
@@ -435,10 +494,10 @@ def test_models_without_weights_have_a_line_each(case: Case) -> None:
 def test_pickles_among_weights_are_said_to_be_refused(tmp_path: Path) -> None:
     (tmp_path / "unet").mkdir()
     (tmp_path / "unet" / "model.safetensors").touch()
-    assert list(models.safe("m", tmp_path)) == []
+    assert list(models.safe("m", tmp_path, tmp_path.stat().st_uid)) == []
     (tmp_path / "unet" / "model.bin").touch()
     (tmp_path / "unet").chmod(0o777)
-    pickles, shut = models.safe("m", tmp_path)
+    pickles, shut = models.safe("m", tmp_path, tmp_path.stat().st_uid)
 
     refute(pickles, "warn", "m has pickles (model.bin), which are refused", "safetensors")
     refute(shut, "warn", f"everybody may change {tmp_path / 'unet'}", "chmod")

@@ -37,16 +37,17 @@ def said(serve: Callable[..., Server], folder: Path) -> list[str]:
     server = serve(MODELS.format(source=folder / "model"), plugins=folder / "plugins")
     assert server.call("/healthz") == (200, {"status": "ok"})
     server.stop()
-    return [line.partition("WARNING ")[2] for line in server.log.read_text().splitlines() if "everybody may" in line]
+    return [line.partition("WARNING ")[2] for line in server.log.read_text().splitlines() if "others may" in line]
 
 
 def test_what_everybody_may_change_is_a_warning_and_said_once(serve: Callable[..., Server], closed: Path) -> None:
     (closed / "plugins" / "quiet.py").chmod(0o666)
     (closed / "model" / "vae").chmod(0o777)
     plugins, weights = said(serve, closed)
+    more = "; chmod o-w what is yours"
 
-    assert plugins.endswith(f"everybody may change the plugins: {closed}/plugins/quiet.py; chmod o-w what is yours")
-    assert weights.endswith(f"everybody may change the weights of text: {closed}/model/vae; chmod o-w what is yours")
+    assert plugins.endswith(f"others may change the plugins: everybody may change {closed}/plugins/quiet.py{more}")
+    assert weights.endswith(f"others may change the weights of text: everybody may change {closed}/model/vae{more}")
 
 
 def test_what_nobody_else_may_change_is_no_warning(serve: Callable[..., Server], closed: Path) -> None:

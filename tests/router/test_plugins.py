@@ -1,10 +1,13 @@
-"""Plugins are found in three places, asked by ownership, and refused at boot when they are wrong."""
+"""Plugins are found in three places and asked by ownership; a wrong one is out of service, alone."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import click
 import pytest
 
 from plugins import still_backend
@@ -88,27 +91,128 @@ def test_a_plugin_file_of_the_users_is_found_once(tmp_path: Path) -> None:
     assert {"mine", "still", "diffusers"} <= set(plugins.backends)
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("@hookimpl\ndef declare_backend(): return Backend('still', frozenset())\n", "two plugins declare the backend 'still'"),
-        ("@hookimpl\ndef load_modell(model): pass\n", "load_modell"),
-        ("@hookimpl\ndef load_model(modell): pass\n", "modell"),
-        ("@hookimpl\ndef declare_backend(): return 'mine'\n", "must return a Backend, got str"),
-        ("import nowhere_to_be_found\n", "nowhere_to_be_found"),
-        ("raise SystemExit(3)\n", "SystemExit"),
-        ("@hookimpl\ndef declare_backend(): raise KeyError('x')\n", "declare_backend raised KeyError"),
-        ("def broken(:\n", "SyntaxError"),
-    ],
-    ids=["one name twice", "a misspelt hook", "a misspelt argument", "no backend", "a missing module", "one that leaves", "one that raises", "no python"],
-)  # fmt: skip
-def test_a_wrong_plugin_stops_the_boot_and_says_why(tmp_path: Path, text: str, message: str) -> None:
-    path = write(tmp_path, text)
+DECLARE = "@hookimpl\ndef declare_backend(): return Backend('mine', frozenset({Modality.T2V}))\n"
+BROKEN = {
+    "one name twice": ("@hookimpl\ndef declare_backend(): return Backend('still', frozenset())\n", "two plugins declare the backend 'still'"),
+    "a misspelt hook": (DECLARE + "@hookimpl\ndef load_modell(model): pass\n", "a hook that does not exist: load_modell"),
+    "a misspelt argument": (DECLARE + "@hookimpl\ndef load_model(modell): pass\n", "modell"),
+    "no backend": ("@hookimpl\ndef declare_backend(): return 'mine'\n", "must return a Backend, got str"),
+    "a name that is none": ("@hookimpl\ndef declare_backend(): return Backend('a b', frozenset())\n", "name must be letters"),
+    "modalities that are text": ("@hookimpl\ndef declare_backend(): return Backend('mine', 't2v')\n", "modalities must be a frozenset"),
+    "options that are no schema": ("@hookimpl\ndef declare_backend(): return Backend('mine', frozenset(), options={})\n", "options must be a class"),
+    "a need that is text": ("@hookimpl\ndef declare_backend(): return Backend('mine', frozenset(), requires='sys')\n", "requires must be a tuple"),
+    "a missing module": ("import nowhere_to_be_found\n", "cannot be imported: ModuleNotFoundError: No module named 'nowhere_to_be_found'"),
+    "one that leaves": ("raise SystemExit(3)\n", "cannot be imported: SystemExit: 3"),
+    "one that stops a generator": ("raise GeneratorExit\n", "cannot be imported: GeneratorExit"),
+    "one that raises": ("@hookimpl\ndef declare_backend(): raise KeyError('x')\n", "declare_backend raised KeyError: 'x'"),
+    "one that leaves later": ("@hookimpl\ndef declare_backend(): raise SystemExit\n", "declare_backend raised SystemExit"),
+    "no python": ("def broken(:\n", "cannot be imported: SyntaxError"),
+    "not even text": ("\0", "cannot be imported"),
+    "endless recursion": ("def f(): f()\nf()\n", "cannot be imported: RecursionError"),
+}  # fmt: skip
 
-    with pytest.raises(BootError) as refused:
-        Plugins(find([path]))
-    assert message in refused.value.message
-    assert "mine" in refused.value.message
+
+@pytest.mark.parametrize(("text", "message"), BROKEN.values(), ids=BROKEN)
+def test_a_wrong_plugin_is_out_of_service_alone_and_says_why(tmp_path: Path, text: str, message: str) -> None:
+    path = write(tmp_path, text)
+    good = write(tmp_path, DECLARE.replace("mine", "good"), "good.py")
+    plugins = Plugins(find([path, good]))
+
+    assert set(plugins.backends) == {"still", "diffusers", "onnxruntime", "good"}
+    (broken,) = plugins.broken
+    assert (broken.name, broken.origin, broken.guards) == ("mine", str(path), False)
+    assert message in broken.reason
+    assert str(broken).startswith(f"the plugin {path} is out of service: ")
+    assert "\n" not in str(broken)
+    assert str(tmp_path) not in broken.lost.reason
+    plugins.configure(object())  # the web half starts
+
+
+def test_of_a_wrong_plugin_no_hook_is_called(tmp_path: Path) -> None:
+    text = "@hookimpl\ndef job_changed(job): raise SystemExit('heard')\n@hookimpl\ndef load_modell(model): pass\n"
+    plugins = Plugins([*find([write(tmp_path, text)]), listener := Listener()])
+    plugins.announce(JOB)
+
+    assert len(plugins.broken) == 1
+    assert [one.plugin for one in plugins.hook.job_changed.get_hookimpls()] == [listener]
+
+
+def test_ctrl_c_while_a_plugin_is_imported_is_nobodys_fault(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        find([write(tmp_path, "raise KeyboardInterrupt\n")])
+
+
+GUARDS = {
+    "a policy that cannot be imported": "import nowhere_to_be_found\n@hookimpl\ndef check_request(model): pass\n",
+    "authentication that cannot": "import nowhere_to_be_found\n@hookimpl\ndef configure_app(app): pass\n",
+    "a policy that is no Python": "@hookimpl\ndef check_request(model, task):\npass\n",
+    "a policy with a misspelt argument": "@hookimpl\ndef check_request(modell): pass\n",
+    "a misspelt policy": "@hookimpl\ndef check_requst(model): pass\n",
+    "authentication that fails": "@hookimpl\ndef configure_app(app): raise SystemExit(3)\n",
+    "authentication beside a broken backend": "@hookimpl\ndef configure_app(app): pass\n@hookimpl\ndef declare_backend(): return 1\n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", GUARDS.values(), ids=GUARDS)
+def test_without_a_plugin_that_may_refuse_requests_none_are_taken(tmp_path: Path, text: str) -> None:
+    plugins = Plugins(find([write(tmp_path, text)]))
+
+    assert "still" in plugins.backends  # commands and engines go on
+    with pytest.raises(BootError, match=r"mine\.py"):
+        plugins.configure(object())
+
+
+def test_a_broken_backends_own_policy_is_not_missed(tmp_path: Path) -> None:
+    text = "import nowhere_to_be_found\n@hookimpl\ndef check_request(model): pass\n" + DECLARE
+    Plugins(find([write(tmp_path, text)])).configure(object())
+
+
+def test_a_place_without_a_plugin_may_have_been_a_policy(tmp_path: Path) -> None:
+    plugins = Plugins(find([tmp_path / "nothing.py"]))
+
+    assert "got nothing there" in plugins.broken[0].reason
+    with pytest.raises(BootError, match="got nothing there"):
+        plugins.configure(object())
+
+
+def test_a_folder_may_have_no_plugin(tmp_path: Path) -> None:
+    assert Plugins(find([tmp_path])).broken == ()
+
+
+def test_hooks_that_are_called_one_by_one_come_in_the_order_of_pluggy() -> None:
+    heard: list[str] = []
+
+    def listener(name: str, **options: bool) -> object:
+        class One:
+            @hookimpl(**options)
+            def job_changed(self) -> None:
+                heard.append(name)
+
+        return One()
+
+    plugins = Plugins([listener("a"), listener("b"), listener("first", tryfirst=True), listener("last", trylast=True)])
+    plugins.announce(JOB)
+    one_by_one = heard.copy()
+    heard.clear()
+    plugins.hook.job_changed(job=JOB)
+
+    assert one_by_one == heard == ["first", "b", "a", "last"]
+
+
+@pytest.mark.parametrize("raised", ["RuntimeError('no')", "SystemExit(3)"])
+def test_a_plugin_whose_commands_fail_has_none_and_ours_stay(tmp_path: Path, raised: str) -> None:
+    text = "@hookimpl\ndef add_commands(cli):\n    cli.commands['mine'] = cli.commands['keys'] = 1\n    raise " + raised
+    other = (
+        "import click\n@hookimpl\ndef add_commands(cli):\n    cli.commands.pop('keys')\n"
+        "    cli.commands |= {'other': click.Command('other'), 'none': 2}\n"
+    )
+    plugins = Plugins(find([write(tmp_path, text), write(tmp_path, other, "other.py")]))
+    cli = click.Group(commands={"keys": (ours := click.Command("keys"))})  # type: ignore[dict-item]
+    plugins.add_commands(cli)
+
+    assert set(cli.commands) == {"keys", "other", "export"}
+    assert cli.commands["keys"] is ours
+    assert [broken.name for broken in plugins.broken] == ["mine"]
 
 
 def test_a_plugin_file_may_hold_a_dataclass(tmp_path: Path) -> None:
@@ -120,21 +224,56 @@ def test_a_plugin_file_may_hold_a_dataclass(tmp_path: Path) -> None:
     assert find([path])[-1] is find([path])[-1]  # and it is imported once
 
 
-def test_a_place_without_a_plugin_stops_the_boot(tmp_path: Path) -> None:
-    with pytest.raises(BootError, match="got nothing there"):
-        find([tmp_path / "nothing.py"])
-
-
 def test_what_a_backend_needs_and_lacks_is_named() -> None:
     assert missing(Backend("b", frozenset(), requires=("sys", "nowhere_to_be_found"))) == ("nowhere_to_be_found",)
+    for module in ("nowhere.to_be_found", "sys.nowhere", "json.nowhere", ""):
+        assert missing(Backend("b", frozenset(), requires=(module,))) == (module,)
 
 
-def test_an_installed_plugin_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write(tmp_path, "@hookimpl\ndef declare_backend(): return Backend('far', frozenset())\n", "far_away.py")
-    info = tmp_path / "far_away-1.0.dist-info"
+def install(folder: Path, text: str) -> None:
+    """Put a package with an entry point into `folder`, as pip would."""
+    write(folder, text, "far_away.py")
+    info = folder / "far_away-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: far-away\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[framegate]\nfar = far_away\n")
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder of packages on the path."""
     monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path
+    sys.modules.pop("far_away", None)
+
+
+def test_an_installed_plugin_is_found(installed: Path) -> None:
+    install(installed, "@hookimpl\ndef declare_backend(): return Backend('far', frozenset())\n")
 
     assert "far" in Plugins(find([])).backends
+
+
+@pytest.mark.parametrize("text", ["import nowhere_to_be_found\n", "def broken(:\n", "raise SystemExit\n", "1 / 0\n"])
+def test_a_broken_installed_plugin_names_its_package(installed: Path, text: str) -> None:
+    install(installed, text)
+    plugins = Plugins(find([]))
+    (broken,) = plugins.broken
+
+    assert (broken.name, broken.origin) == ("far", "far of the package far-away 1.0 (far_away)")
+    assert "'pip uninstall far-away'" in broken.advice
+    assert "FRAMEGATE_PLUGINS" not in str(broken)
+    plugins.configure(object())
+
+
+def test_a_broken_installed_policy_is_known_by_its_source(installed: Path) -> None:
+    install(installed, "import nowhere_to_be_found\n@hookimpl\ndef check_request(): pass\n")
+
+    with pytest.raises(BootError, match="far-away"):
+        Plugins(find([])).configure(object())
+
+
+def test_an_installed_plugin_whose_module_is_gone(installed: Path) -> None:
+    install(installed, "")
+    (installed / "far_away.py").unlink()
+
+    assert "ModuleNotFoundError" in Plugins(find([])).broken[0].reason

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from registry import ModelSpec, RegistryError
+from registry import BrokenModel, ModelSpec, RegistryError
 from registry.folders.files import PICKLES
 from router.cli.doctor.finding import Case, Finding, fail, ok, warn
-from router.cli.doctor.permissions import unchangeable
-from router.errors import BootError, ModelUnavailable
+from router.cli.doctor.permissions import server, unchangeable
+from router.errors import ModelUnavailable
 from router.plugins import Plugins, find
 from router.system import read
 from router.weights import Weights
@@ -18,10 +18,8 @@ from router.weights import Weights
 def check(case: Case) -> Iterator[Finding]:
     settings = case.settings
     try:
-        backends = Plugins(find(settings.plugins)).backends
-        registry = read(settings, backends.values())
-    except BootError:
-        return  # the plugins' own check has said it
+        plugins = Plugins(find(settings.plugins))
+        registry = read(settings, plugins.known)
     except RegistryError as error:
         for problem in error.problems:
             yield fail("models", str(problem), "mend the file; 'framegate check' reads it again")
@@ -30,15 +28,22 @@ def check(case: Case) -> Iterator[Finding]:
     one = f"one model is served and no file: {settings.model}"
     yield ok("models", one if settings.model else f"{settings.models}: {count} models, {len(registry.routes)} routes")
     for broken in registry.broken:
-        advice = "mend the folder and run 'framegate reload'; until then requests get 503, and other models are served"
-        yield fail("weights", f"{broken.name} is broken: {broken.problem.message}", advice)
+        yield out_of_service(broken, has_backend=broken.backend in plugins.backends)
     for note in registry.notes:
         yield warn("models", str(note), "mend the entry, or name the folder that was meant")
-    found = Weights(settings.data, backends)
+    found = Weights(settings.data, plugins.backends)
     yield from weights(registry.models, found)
     for model in registry.models:
         if (folder := found.locate(model)) is not None and found.state(model) != "embedded":
-            yield from safe(model.name, folder)
+            yield from safe(model.name, folder, server(settings.data))
+
+
+def out_of_service(broken: BrokenModel, *, has_backend: bool) -> Finding:
+    """Say why a model is refused: its folder, or that its backend's plugin could not be loaded."""
+    here = "mend the folder and run 'framegate reload'" if has_backend else "mend the plugin and start the server again"
+    advice = f"{here}; until then requests get 503, and other models are served"
+    said = broken.problem.message if has_backend else broken.reason
+    return fail("weights" if has_backend else "models", f"{broken.name} is broken: {said}", advice)
 
 
 def weights(models: tuple[ModelSpec, ...], found: Weights) -> Iterator[Finding]:
@@ -54,11 +59,11 @@ def weights(models: tuple[ModelSpec, ...], found: Weights) -> Iterator[Finding]:
     yield ok("weights", f"there, or fetched when needed: {', '.join(here) or 'of no model'}")
 
 
-def safe(model: str, folder: Path) -> Iterator[Finding]:
-    """Look for pickles among a model's files, and for files that everybody may change."""
+def safe(model: str, folder: Path, user: int) -> Iterator[Finding]:
+    """Look for pickles among a model's files, and for files that others may change."""
     if pickles := sorted(path.name for path in folder.rglob("*") if path.suffix in PICKLES):
         advice = "they run code when they are read, so they never are: bring safetensors where nothing else is there"
         yield warn("weights", f"{model} has pickles ({', '.join(pickles[:3])}), which are refused", advice)
-    looked = unchangeable("weights", [folder])
+    looked = unchangeable("weights", [folder], user)
     if looked.advice:
         yield looked

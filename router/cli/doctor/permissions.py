@@ -8,15 +8,24 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from router.cli.doctor.finding import Case, Finding, fail, ok, warn
-from router.permissions import around, listed, open_to_all
+from router.permissions import changeable
 
 
 def check(case: Case) -> Iterator[Finding]:
     settings = case.settings
     yield private(settings.data, os.geteuid())
-    yield unchangeable("models file", [settings.models])
+    user = server(settings.data)
+    yield unchangeable("permissions", [settings.data], user, below=False)
+    if settings.model is None:
+        yield unchangeable("models file", [settings.models], user)
     if settings.plugins:
-        yield unchangeable("plugins", settings.plugins)
+        yield unchangeable("plugins", settings.plugins, user)
+
+
+def server(data: Path) -> int:
+    """Return as whom the server runs: this user, but where the superuser looks, whoever has the data folder."""
+    user = os.geteuid()
+    return data.stat().st_uid if user == 0 and data.exists() else user
 
 
 def private(data: Path, user: int) -> Finding:
@@ -33,9 +42,9 @@ def private(data: Path, user: int) -> Finding:
     return ok("permissions", f"{data} is closed to others")
 
 
-def unchangeable(check: str, paths: Iterable[Path]) -> Finding:
-    """Look for files and folders that everybody may write: whoever can change them can run code here."""
-    seen = around(paths)
-    if found := [path for path in seen if open_to_all(path)]:
-        return warn(check, f"everybody may change {listed(found)}", "chmod o-w what is yours")
-    return ok(check, f"{len(seen)} files and folders, none of which everybody may change")
+def unchangeable(check: str, paths: Iterable[Path], user: int, *, below: bool = True) -> Finding:
+    """Look for files, and folders on the way to them, that others may change: whoever can may run code here."""
+    found = changeable(paths, user, below=below)
+    if found.advice:
+        return warn(check, str(found), found.advice)
+    return ok(check, f"{found.seen} files and folders, which nobody else may change")

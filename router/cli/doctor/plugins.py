@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from router.cli.doctor.finding import Case, Finding, fail, ok, warn
-from router.errors import BootError
-from router.plugins import Plugins, find, missing, wanted
+from router.plugins import BrokenPlugin, Plugins, find, missing, wanted
 from router.values import Backend
 
 
 def check(case: Case) -> Iterator[Finding]:
-    try:
-        found = Plugins(find(case.settings.plugins))
-    except BootError as error:
-        yield fail("plugins", error.message, "mend it, or take it out of FRAMEGATE_PLUGINS")
-        return
+    found = Plugins(find(case.settings.plugins))
+    for broken in found.broken:
+        yield out_of_service(broken)
     for backend in found.backends.values():
         yield able(backend)
+
+
+def out_of_service(broken: BrokenPlugin) -> Finding:
+    """Say what is wrong with a plugin, and what goes on without it."""
+    said = f"{broken.origin} is out of service: {broken.reason}"
+    more = "; it may refuse requests, so the web half does not start without it" if broken.guards else ""
+    return fail("plugins", said, f"{broken.advice}; until then its models are refused{more}")
 
 
 def able(backend: Backend) -> Finding:

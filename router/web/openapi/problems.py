@@ -21,10 +21,16 @@ TOO_MANY_WAITERS = Problem(
 )
 RESTARTING = Problem(errors.Restarting, "restarting", "the server is stopping", ("retry-after", "x-should-retry"))
 
+OTHER_HOST = Problem(errors.Refused, "refused", "nobody needs a key, and the request names a host or a page of others")
+
 EVERYWHERE = (Problem(HttpError, "internal_error", "something went wrong in the server"),)
 CALLING = (  # whatever is not open to all
     Problem(errors.Unauthorized, "invalid_api_key", "there is no key, or one that is not good", ("www-authenticate",)),
-    Problem(errors.Refused, "refused", "the key lacks a scope, or a policy of the server says no"),
+    Problem(
+        errors.Refused,
+        "refused",
+        "the key lacks a scope, a policy of the server says no, or the request names a host or a page of others",
+    ),
     Problem(
         errors.RateLimited, "rate_limit_exceeded", "the key has too much queued or calls too often", ("retry-after",)
     ),

@@ -322,6 +322,7 @@ ROUTES: tuple[Operation, ...] = (
         "Server",
         "Fetch this document",
         {200: Reply("OpenAPI 3.1", {JSON: {"type": "object"}})},
+        problems=(why.OTHER_HOST,),
         examples=(Example("save it", flags="-o openapi.json"),),
         open=True,
     ),
@@ -332,6 +333,7 @@ ROUTES: tuple[Operation, ...] = (
         "Server",
         "Read this document",
         {200: Reply("a page", {"text/html": {"type": "string"}})},
+        problems=(why.OTHER_HOST,),
         open=True,
     ),
 )

@@ -1,0 +1,136 @@
+"""Where plugins come from: the `plugins` package, installed packages, and files or folders of the user's.
+
+A stranger's module may raise anything while it is imported, `SystemExit` too: then a `BrokenPlugin` takes its place.
+One that ends its process by `os._exit`, or never returns, cannot be helped from here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+import pkgutil
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from importlib.machinery import PathFinder
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+from router import hookspecs
+from router.plugins.broken import BrokenPlugin, guards, summary
+
+MOST_SOURCES = 200  # files of a package that are searched for hooks
+OUT = "mend it, or take it out of FRAMEGATE_PLUGINS"
+
+
+def find(folders: Iterable[Path]) -> tuple[object, ...]:
+    """Return each plugin once: the `plugins` package, installed packages, and the user's files or folders.
+
+    Those that cannot be loaded are `BrokenPlugin`s.
+    """
+    found: dict[object, object] = {}
+    for plugin in (*_packaged(), *_installed(), *_own(folders)):
+        found.setdefault(origin(plugin), plugin)
+    return tuple(found.values())
+
+
+def origin(plugin: object) -> str:
+    """Return where a plugin comes from: its file's real path, else its name."""
+    if isinstance(plugin, BrokenPlugin):
+        return plugin.origin
+    file = getattr(plugin, "__file__", None) if inspect.ismodule(plugin) else None
+    return str(Path(file).resolve()) if file else repr(plugin)
+
+
+def name_of(plugin: object) -> str:
+    """Return what a plugin may be called before strangers."""
+    if inspect.ismodule(plugin) and getattr(plugin, "__file__", None):
+        return Path(str(plugin.__file__)).stem
+    return type(plugin).__name__
+
+
+def _packaged() -> Iterator[object]:
+    package = importlib.import_module("plugins")
+    for module in pkgutil.iter_modules(package.__path__, "plugins."):
+        broken = partial(BrokenPlugin, module.name, module.name, advice="install framegate again", guards=False)
+        yield _loaded(partial(importlib.import_module, module.name), broken)
+
+
+def _installed() -> Iterator[object]:
+    for entry in entry_points(group=hookspecs.PROJECT):
+        package, advice = _package(entry)
+        broken = partial(
+            BrokenPlugin, entry.name, f"{entry.name} of {package}", advice=advice, guards=guards(_sources(entry))
+        )
+        yield _loaded(entry.load, broken)
+
+
+def _own(places: Iterable[Path]) -> Iterator[object]:
+    for place in places:
+        try:
+            paths = sorted(place.glob("*.py")) if place.is_dir() else [place]
+            there = bool(paths) and (place.is_dir() or place.exists())
+        except OSError:
+            paths, there = [place], False
+        if not there and not place.is_dir():
+            # nobody knows what it would have been, so it may have refused requests
+            said = "a plugin must be a Python file or a folder of them, got nothing there"
+            yield BrokenPlugin(place.stem, str(place), said, OUT, guards=True)
+            continue
+        for path in paths:
+            broken = partial(BrokenPlugin, path.stem, str(path.resolve()), advice=OUT, guards=guards([path]))
+            yield _loaded(partial(_import_file, path), broken)
+
+
+def _loaded(load: Callable[[], object], broken: Callable[..., BrokenPlugin]) -> object:
+    """Return the plugin, or what stands in its place."""
+    try:
+        return load()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a stranger's code; SystemExit is none of a server's
+        return broken(reason=f"it cannot be imported: {summary(error)}")
+
+
+def _import_file(path: Path) -> ModuleType:
+    """Import a file once in a process, under a name that no other file has."""
+    name = f"framegate_plugin_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError("a plugin must be a Python file (.py)")
+    module = sys.modules[name] = module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        sys.modules.pop(name, None)
+        raise
+    return module
+
+
+def _package(entry: EntryPoint) -> tuple[str, str]:
+    """Return the package that brings an entry point, and what to do where it is broken."""
+    try:
+        name, version = (entry.dist.name, entry.dist.version) if entry.dist else ("", "")
+    except (PackageNotFoundError, KeyError, OSError):
+        name, version = "", ""
+    if not name:
+        return f"an installed package ({entry.value})", f"upgrade or uninstall the package that brings {entry.value}"
+    advice = f"'pip install -U {name}' may mend it, 'pip uninstall {name}' takes it out"
+    return f"the package {name} {version} ({entry.value})", advice
+
+
+def _sources(entry: EntryPoint) -> Iterator[Path]:
+    """Yield the Python files that an entry point may load, without importing any."""
+    files = entry.dist.files if entry.dist else None
+    paths = [Path(str(file.locate())) for file in files or () if file.suffix == ".py"]
+    spec = PathFinder.find_spec(entry.module.partition(".")[0])
+    if not paths and spec and spec.submodule_search_locations:
+        paths = [path for folder in spec.submodule_search_locations for path in sorted(Path(folder).rglob("*.py"))]
+    elif not paths and spec and spec.origin:
+        paths = [Path(spec.origin)]
+    yield from paths[:MOST_SOURCES]
