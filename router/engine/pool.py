@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from router.values import Held, Tier
 
 T = TypeVar("T")
 UNLIMITED = 2**63
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -92,8 +94,13 @@ class PartPool:
         except LoadFailed:
             self._warm |= waiting
             raise
-        for key, part in waiting.items():
-            _wake(part)
+        while waiting:
+            key, part = waiting.popitem()
+            try:
+                _wake(part)
+            except BaseException:  # that one is in two places and no use any more; the others still wait
+                self._warm |= waiting
+                raise
             part.holders.add(model)
             self._parts[key] = part
 
@@ -155,7 +162,11 @@ class PartPool:
         """Move a part to the host if it can wait there; return whether anything has left the memory for good."""
         if part.tier is None or part.size > self.warm_budget:
             return part.size > 0
-        part.tier.cool(part.value)
+        try:
+            part.tier.cool(part.value)
+        except Exception:  # whoever left does not suffer from it, nor who made it leave
+            log.exception("a part could not be moved to the host, and is forgotten")
+            return part.size > 0
         self._warm[key] = part
         before = len(self._warm)
         while self.warm_size > self.warm_budget:

@@ -81,8 +81,7 @@ class Reporter:
                 report(done, frames.num_frames)
                 yield chunk
         finally:
-            if close := getattr(frames.pixels, "close", None):
-                close()
+            _close(frames)
 
     def _report(self, phase: Phase, done: int, total: int) -> None:
         changed, self.current = phase is not self.current, phase
@@ -117,6 +116,15 @@ class Reporter:
             self._checked = now
             return self._store.holds(self._lease)
         return True
+
+
+def _close(frames: Frames) -> None:
+    """End a backend's generator; the job has its end already, whatever is raised here."""
+    try:
+        if close := getattr(frames.pixels, "close", None):
+            close()
+    except Exception:
+        log.exception("the backend failed to close its frames")
 
 
 def _progress(phase: Phase, done: int, total: int, remaining: float | None) -> Progress:

@@ -147,12 +147,17 @@ class Residency:
         return True
 
     def _unload(self, name: str) -> None:
+        """Let a model go; it has gone whatever its backend raises, as another model, or the end, waits for that."""
         resident = self._models.pop(name)
         gone = self._pool.release(name)  # first, so that the backend can give the memory back
-        unload = self._system.plugins.hook_for("unload_model", resident.model)
-        unload(model=resident.model, loaded=resident.loaded, gone=gone)
+        try:
+            unload = self._system.plugins.hook_for("unload_model", resident.model)
+            unload(model=resident.model, loaded=resident.loaded, gone=gone)
+        except (Exception, SystemExit):
+            log.exception("the backend %s failed to unload %s, which counts as gone", resident.model.backend, name)
+        else:
+            log.info("unloaded %s from %s", name, self._device)
         self._take_stock()
-        log.info("unloaded %s from %s", name, self._device)
 
     def _take_stock(self) -> None:
         self.memory = {name: self._pool.held(name) for name in self._models}
