@@ -66,11 +66,17 @@ def empty(cls: Any, settings: Mapping[str, Any], tensors: int, without: Collecti
         if hasattr(cls, "load_config"):
             module: torch.nn.Module = cls.from_config(dict(settings))
         else:  # transformers takes any key: other files to read, attention that is downloaded, a million labels
-            known = {key: settings[key] for key in READ[cls.__name__] if key in settings}
-            module = cls(cls.config_class(**known))
+            module = cls(_config(cls, {key: settings[key] for key in READ[cls.__name__] if key in settings}))
     for name in without:
         setattr(module, name, None)
     return module.eval()
+
+
+def _config(cls: Any, known: Mapping[str, Any]) -> Any:
+    try:
+        return cls.config_class(**known)
+    except Exception as error:  # what validates it has errors of its own
+        raise ValueError(str(error).replace(chr(10), " ")) from error
 
 
 @contextmanager

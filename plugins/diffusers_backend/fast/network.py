@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
 from diffusers import WanTransformer3DModel
 from torch.nn import functional
+from torch.utils import _pytree as pytree
 
 from plugins.diffusers_backend.fast.attention import NATIVE
 from plugins.diffusers_backend.fast.between import modulated
 from plugins.diffusers_backend.fast.block import Weights, kind_of, run_blocks, weights_of
 from plugins.diffusers_backend.fast.choices import Chooser
-from plugins.diffusers_backend.fast.compile import Compiler
+from plugins.diffusers_backend.fast.compile import Compiler, ModelGoneError
 from plugins.diffusers_backend.fast.moment import Moment
 from plugins.diffusers_backend.fast.rope import Rotation, rotation
 from plugins.diffusers_backend.fast.shape import Shape
@@ -84,10 +86,8 @@ class Network:
 
     def compile_later(self, done: Pass, latents: torch.Tensor, moment: Moment) -> None:
         """Have the blocks compiled in the background for requests like the one of the pass `done`."""
-        if self.compiler is None:
-            return
-        by = rotation(self.model.rope, latents, as_complex=False)
-        self.compiler.ask(done.key, lambda blocks: replace(done, by=by, blocks=blocks)(latents, moment))
+        if self.compiler is not None:
+            self.compiler.ask(done.key, _Again(self.model, self.switches, done, latents, moment))
 
 
 class Alike(NamedTuple):
@@ -105,6 +105,28 @@ class Alike(NamedTuple):
         dtype = str(self.dtype).removeprefix("torch.")
         keys = f"keys of a text: {self.keys[1]}" + (f", of an image: {self.image}" if self.image else "")
         return f"clips of {self.tokens} tokens, timesteps: {self.groups}, {keys}, {dtype}"
+
+
+class _Again:
+    """A pass like one that was done, without its text: it may wait for long, and must keep no model in memory."""
+
+    def __init__(
+        self, model: WanTransformer3DModel, switches: Switches, done: Pass, latents: torch.Tensor, moment: Moment
+    ) -> None:
+        self._model = weakref.ref(model)
+        self._pack = switches.packed_qkv
+        self._key, self._latents, self._moment = done.key, latents, moment
+        self._text = pytree.tree_map_only(torch.Tensor, lambda tensor: tensor.to("meta"), done.text)
+
+    def __call__(self, blocks: Callable[..., torch.Tensor]) -> torch.Tensor:
+        """Run it by `blocks`; raise `ModelGoneError` where its model is no more."""
+        if (model := self._model()) is None:
+            raise ModelGoneError
+        by = rotation(model.rope, self._latents, as_complex=False)
+        weights = tuple(weights_of(each, self._pack) for each in model.blocks)
+        device = self._latents.device
+        text = pytree.tree_map_only(torch.Tensor, lambda tensor: torch.zeros_like(tensor, device=device), self._text)
+        return Pass(model, self._key, text, by, weights, self._key.shape, blocks)(self._latents, self._moment)
 
 
 @dataclass(frozen=True)
