@@ -58,6 +58,7 @@ class Reporter:
         self._previews = previews
         self._measuring = measuring
         self._written = 0.0
+        self._shown: tuple[Phase, int, int] | None = None  # what is stored; the same again only looks at the lease
         self._checked = 0.0
         self.current = Phase.LOAD
 
@@ -109,8 +110,10 @@ class Reporter:
 
     def _written_or_held(self, changed: bool, progress: Progress) -> bool:
         now = time.monotonic()
-        if changed or now - self._written >= WRITE_SECONDS:
+        shown = progress.phase, progress.done, progress.total
+        if changed or (shown != self._shown and now - self._written >= WRITE_SECONDS):
             self._written = self._checked = now
+            self._shown = shown
             return self._store.report(self._lease, progress)
         if now - self._checked >= CHECK_SECONDS:
             self._checked = now

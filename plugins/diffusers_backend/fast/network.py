@@ -22,6 +22,7 @@ from plugins.diffusers_backend.fast.rope import Rotation, rotation
 from plugins.diffusers_backend.fast.shape import Shape
 from plugins.diffusers_backend.fast.switches import Switches
 from plugins.diffusers_backend.fast.text import KeysAndValues, Text, image_of, text_of
+from plugins.diffusers_backend.looking import look
 
 MOST_BATCHED = 4096  # tokens of a clip: from there on one pass keeps any device busy
 MOST_TOGETHER = 8  # blocks that are compiled as one, in half a minute; of more, one is, and serves all
@@ -145,10 +146,13 @@ class Pass:
         """Return the velocity of `latents` `(1, c, t, h, w)` for each prompt, `(b, c, t, h, w)`."""
         x = self.patches(latents).unflatten(1, (len(moment.time), -1))
         count = len(self.weights)
-        if self.blocks is not run_blocks and count > MOST_TOGETHER:
+        if self.blocks is run_blocks:
+            count = 1  # the same as all at once
+        elif count > MOST_TOGETHER:
             count = 1
             x = x.expand(self.key.keys[0], -1, -1, -1).contiguous()  # one kind of call is less to compile
         for begin in range(0, len(self.weights), count):
+            look()
             some = slice(begin, begin + count)
             contexts, weights = self.text.blocks[some], self.weights[some]
             x = self.blocks(x, moment.time, self.by, contexts, self.text.bias, weights, self.shape)
