@@ -19,7 +19,7 @@ from router.jobs import Caps
 from router.requests import Options, Picture, Request
 from router.system import System
 from router.tokens import TokenCounter
-from router.values import Job, StoredInput, Task
+from router.values import Job, StoredInput, Task, too_large
 
 DECODERS = 2  # images decoded at a time: 64 megapixels take up to 1.1 GB, of 16 bits with alpha
 
@@ -176,6 +176,8 @@ class Intake:
         Engines have as long as is allowed to take up what this process has just taken up.
         """
         self._system.weights.check(model)
+        if (reason := too_large(model.name, self._system.engines.alive())) is not None:
+            raise ModelUnavailable(reason)
         allowed = self._system.settings.engine_missing_seconds
         if self._system.registries.age > allowed:
             ages = [engine.age for engine in self._system.engines.seen() if model.name in engine.models]

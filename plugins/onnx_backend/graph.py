@@ -10,6 +10,8 @@ import torch
 from google.protobuf.message import DecodeError
 
 from plugins.diffusers_backend.tensors import Stored
+from registry.folders import FolderError
+from registry.folders.files import regular_size
 from router import LoadFailed
 
 FILE = "model.onnx"
@@ -20,6 +22,7 @@ ONNX_TYPES = {
     torch.float16: onnx.TensorProto.FLOAT16,
     torch.bfloat16: onnx.TensorProto.BFLOAT16,
 }
+MAX_BYTES = 64 * 2**20  # of the graph of 14B, without its weights, there are about 4 MB
 DOMAINS = ("", "ai.onnx", "com.microsoft")
 
 
@@ -31,7 +34,12 @@ def weights_of(folder: Path, stored: Mapping[str, Stored]) -> dict[str, Stored]:
     """
     path, what = folder / FILE, f"{FILE} of {folder.name}"
     try:
+        size = regular_size(path, what)  # a FIFO would be waited for
+        if size > MAX_BYTES:
+            raise LoadFailed(f"{what} must have at most {MAX_BYTES:,} bytes, it has {size:,}")
         model = onnx.load(path, load_external_data=False)
+    except FolderError as error:
+        raise LoadFailed(error.reason) from error
     except (OSError, DecodeError) as error:
         raise LoadFailed(f"{what} must be an ONNX graph, it cannot be read as one") from error
     if strange := sorted({one.domain for one in model.opset_import} - set(DOMAINS)):

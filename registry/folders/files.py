@@ -84,6 +84,14 @@ def regular_size(path: Path, what: str) -> int:
     return status.st_size
 
 
+def readable_size(path: Path, what: str) -> int:
+    """Return the same of a file that somebody else reads whole: one without a length must have nothing in it."""
+    size = regular_size(path, what)
+    if not size and _first(path, what, 1):  # the kernel's, of which some are endless
+        raise FolderError(f"{what} is no regular file", path)
+    return size
+
+
 def beginning(path: Path, what: str, length: int = HEAD_BYTES) -> tuple[bytes, int]:
     """Return the first bytes of a regular file, and how many it has.
 
@@ -102,7 +110,7 @@ def _first(path: Path, what: str, length: int) -> bytes:
         with open(path, "rb", opener=_without_waiting) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise FolderError(f"{what} is no regular file", path)
-            return file.read(length)
+            return file.read(length) or b""  # None where it would wait
     except FileNotFoundError:
         raise FolderError(f"it lacks {what}", path, missing=True) from None
     except OSError as error:

@@ -14,7 +14,7 @@ from registry.folders import elsewhere
 from registry.folders.agreement import require_agreement
 from registry.folders.bounds import require_bounds
 from registry.folders.errors import FolderError
-from registry.folders.files import beginning, names, read_json, regular_size
+from registry.folders.files import beginning, names, read_json, readable_size
 from registry.folders.model import (
     CLASSES,
     IMAGE_TO_VIDEO,
@@ -33,7 +33,7 @@ VOCABULARIES = ("tokenizer.json", "spiece.model")
 # where there are any; the last is not a tokenizer's, but transformers looks into it
 OF_TOKENIZERS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "config.json")
 TEMPLATES = "additional_chat_templates"  # a folder that transformers would read
-MAX_VOCABULARY_BYTES = 64 * 2**20  # umT5's has 9 to 17 MB
+MAX_VOCABULARY_BYTES = 64 * 2**20  # umT5's are of 9 to 21 MB together
 KEPT = 256  # folders
 
 Stamp = tuple[tuple[str | int, ...], ...]  # path, mtime and ctime in ns, bytes, inode of all that was looked at
@@ -214,10 +214,9 @@ def _require_tokenizer(folder: Path, found: frozenset[str]) -> None:
     """Raise where a tokenizer has a file that cannot be read, or takes for ever: transformers reads what it finds."""
     if TEMPLATES in found:
         raise FolderError(f"tokenizer has {TEMPLATES}, which no text encoder needs: remove it", folder)
-    for name in sorted(found):
-        what = f"{name} of tokenizer"
-        if not os.path.isdir(folder / name) and regular_size(folder / name, what) > MAX_VOCABULARY_BYTES:
-            raise FolderError(f"{what} has more than {MAX_VOCABULARY_BYTES:,} bytes", folder / name)
+    files = [name for name in sorted(found) if not os.path.isdir(folder / name)]
+    if sum(readable_size(folder / name, f"{name} of tokenizer") for name in files) > MAX_VOCABULARY_BYTES:
+        raise FolderError(f"the files of tokenizer have more than {MAX_VOCABULARY_BYTES:,} bytes", folder)
     for name in sorted(found.intersection(OF_TOKENIZERS)):
         require_bounds("tokenizer", read_json(folder / name, f"{name} of tokenizer"), folder / name)
 

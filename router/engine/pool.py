@@ -13,10 +13,11 @@ from typing import Any, TypeVar, cast
 
 from router.engine.digests import Digests
 from router.errors import LoadFailed
-from router.values import Held, Tier
+from router.values import Held, Need, Tier
 
 T = TypeVar("T")
 UNLIMITED = 2**63
+REMEDY = "raise FRAMEGATE_MEMORY_BUDGET, or choose a smaller model or dtype"
 log = logging.getLogger(__name__)
 
 
@@ -82,10 +83,7 @@ class PartPool:
         """
         wanted = sum(sizes.values())
         if wanted > self.budget:
-            raise LoadFailed(
-                f"{model} needs {_gigabytes(wanted)} of weights on the device, its budget for weights is "
-                f"{_gigabytes(self.budget)}: raise FRAMEGATE_MEMORY_BUDGET, or choose a smaller model or dtype"
-            )
+            raise LoadFailed(f"{model} {Need(wanted, self.budget)}: {REMEDY}")
         for key in sizes.keys() & self._parts.keys():  # before anybody leaves: these must not go with them
             self._parts[key].holders.add(model)
         waiting = {key: self._warm.pop(key) for key in list(self._warm) if key in sizes}  # nor make room for them

@@ -39,10 +39,10 @@ class Worker:
         self._device = device
         self._beat = beat
         self._id = f"{device}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        self._offering = Offering(system, device)
+        self._residency = Residency(system, device)
+        self._offering = Offering(system, device, self._residency.fitting)
         self._served = self._offering.begin()
         self._offered = time.monotonic()
-        self._residency = Residency(system, device)
         ahead = Ahead(system, self._id, self._residency, self._offer)
         self._beside = ahead.preparing if system.settings.prepare_ahead else nullcontext
         self._job: str | None = None
@@ -182,4 +182,5 @@ class Worker:
             memory=residency.memory,
             warm=residency.warm,
             paths=residency.paths,
+            too_large=residency.fitting.too_large(self._served.models),
         )
