@@ -71,14 +71,22 @@ def write_model(folder: Path, kind: Kind = T2V) -> Path:
         write_json(folder / "image_encoder" / "config.json", _clip_config(kind.image_dim, kind.clip_patch))
         write_weights(folder / "image_encoder", _clip(kind.image_dim, kind.clip_patch), stem="model")
         write_json(folder / "image_processor" / "preprocessor_config.json", {})
-    write_json(folder / "text_encoder" / "config.json", _text_config(kind))
-    write_weights(folder / "text_encoder", _text(kind), kind.dtype, stem="model")
-    write_json(folder / "vae" / "config.json", VAE | {"z_dim": kind.z, "scale_factor_spatial": kind.scale})
-    write_weights(folder / "vae", _vae(kind.z), "F32")
+    write_text_encoder(folder / "text_encoder", kind)
+    write_vae(folder / "vae", kind)
     write_json(folder / "tokenizer" / "tokenizer.json", {})
     write_json(folder / "scheduler" / "scheduler_config.json", {})
     write_json(folder / "model_index.json", index)
     return folder
+
+
+def write_text_encoder(folder: Path, kind: Kind) -> None:
+    write_json(folder / "config.json", _text_config(kind))
+    write_weights(folder, _text(kind), kind.dtype, stem="model")
+
+
+def write_vae(folder: Path, kind: Kind) -> None:
+    write_json(folder / "config.json", VAE | {"z_dim": kind.z, "scale_factor_spatial": kind.scale})
+    write_weights(folder, _vae(kind.z), "F32")
 
 
 def write_json(path: Path, value: object) -> None:
