@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 import tempfile
 import time
@@ -46,6 +47,10 @@ def measured(device: str, models: Mapping[str, dict[str, Any]], buffer: int, mac
     )
 
 
+def _config(source: Path) -> dict[str, Any]:
+    return json.loads((source / "transformer" / "config.json").read_text())  # type: ignore[no-any-return]
+
+
 def _model(source: Path, name: str, device: str, buffer: int) -> list[Row]:
     import torch
 
@@ -56,7 +61,7 @@ def _model(source: Path, name: str, device: str, buffer: int) -> list[Row]:
     from registry.folders import weights_in
 
     weights = weights_in(source / "transformer", "transformer")
-    part = Part("transformer", source / "transformer", "diffusers", "WanTransformer3DModel", {}, weights)
+    part = Part("transformer", source / "transformer", "diffusers", "WanTransformer3DModel", _config(source), weights)
     place, tier = Place(device, torch.bfloat16, "native", OFF), ModuleTier(device)
     here = torch.empty(buffer, dtype=torch.uint8, pin_memory=device != "cpu")
     there = torch.empty(buffer, dtype=torch.uint8, device=device)

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from bench.card.shapes import WAN_1_3B
+from bench.layout import Kind, write_text_encoder, write_vae
 from bench.machine import ROOT
 from bench.table import Figure, Row
 
@@ -64,14 +65,13 @@ def write_random(folder: Path, config: dict[str, object]) -> None:
     from plugins.onnx_backend.export.graph import empty_transformer
 
     link_family(folder.parent / "family")
-    shutil.copytree(folder.parent / "family" / "wan-nano-ti2v", folder, ignore=shutil.ignore_patterns("transformer"))
+    others = shutil.ignore_patterns("transformer", "text_encoder", "vae")
+    shutil.copytree(folder.parent / "family" / "wan-nano-ti2v", folder, ignore=others)
     index = json.loads((folder / "model_index.json").read_text()) | {"expand_timesteps": False}
     (folder / "model_index.json").write_text(json.dumps(index))
-    # the toys around it say that they fit; they are copied, and never loaded
-    for part, changes in (("text_encoder", {"d_model": config["text_dim"]}), ("vae", {"z_dim": config["in_channels"]})):
-        said = json.loads((folder / part / "config.json").read_text()) | changes
-        (folder / part / "config.json").unlink()  # it may be a link
-        (folder / part / "config.json").write_text(json.dumps(said))
+    around = Kind(text=int(str(config["text_dim"])), z=int(str(config["in_channels"])))  # copied, and never loaded
+    write_text_encoder(folder / "text_encoder", around)
+    write_vae(folder / "vae", around)
     (folder / "transformer").mkdir()
     model = empty_transformer(config, torch.bfloat16)
     model.save_config(folder / "transformer")

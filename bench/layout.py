@@ -34,8 +34,11 @@ class Kind:
     dtype: str = "BF16"
     shards: int = 1
     text_layers: int = 1
+    clip_patch: int = 14
 
 
+FREQUENCIES = 16
+VAE = {"base_dim": 4, "dim_mult": [1, 2], "num_res_blocks": 1, "temperal_downsample": [False]}
 T2V = Kind()
 A14B = Kind(experts=2)
 I2V = Kind("WanImageToVideoPipeline", experts=2)
@@ -65,21 +68,25 @@ def write_model(folder: Path, kind: Kind = T2V) -> Path:
     if kind.image_dim is not None:
         index["image_encoder"] = ["transformers", "CLIPVisionModel"]
         index["image_processor"] = ["transformers", "CLIPImageProcessor"]
-        config = {"hidden_size": kind.image_dim, "image_size": 224, "patch_size": 14}
-        write_json(folder / "image_encoder" / "config.json", config)
-        write_weights(folder / "image_encoder", {"a": (2, 2)}, stem="model")
+        write_json(folder / "image_encoder" / "config.json", _clip_config(kind.image_dim, kind.clip_patch))
+        write_weights(folder / "image_encoder", _clip(kind.image_dim, kind.clip_patch), stem="model")
         write_json(folder / "image_processor" / "preprocessor_config.json", {})
-    write_json(folder / "text_encoder" / "config.json", {"d_model": kind.text, "num_layers": kind.text_layers})
-    layers = {
-        f"encoder.block.{number}.layer.0.SelfAttention.q.weight": (8, kind.text) for number in range(kind.text_layers)
-    }
-    write_weights(folder / "text_encoder", {"shared.weight": (64, kind.text), **layers}, kind.dtype, stem="model")
-    write_json(folder / "vae" / "config.json", {"z_dim": kind.z, "scale_factor_spatial": kind.scale})
-    write_weights(folder / "vae", {"decoder.conv_in.weight": (4, kind.z)}, "F32")
+    write_text_encoder(folder / "text_encoder", kind)
+    write_vae(folder / "vae", kind)
     write_json(folder / "tokenizer" / "tokenizer.json", {})
     write_json(folder / "scheduler" / "scheduler_config.json", {})
     write_json(folder / "model_index.json", index)
     return folder
+
+
+def write_text_encoder(folder: Path, kind: Kind) -> None:
+    write_json(folder / "config.json", _text_config(kind))
+    write_weights(folder, _text(kind), kind.dtype, stem="model")
+
+
+def write_vae(folder: Path, kind: Kind) -> None:
+    write_json(folder / "config.json", VAE | {"z_dim": kind.z, "scale_factor_spatial": kind.scale})
+    write_weights(folder, _vae(kind.z), "F32")
 
 
 def write_json(path: Path, value: object) -> None:
@@ -132,15 +139,83 @@ def _transformer_config(kind: Kind) -> dict[str, Any]:
         "in_channels": 2 * kind.z + 4 if beside else kind.z,
         "out_channels": kind.z,
         "text_dim": kind.text,
+        "freq_dim": FREQUENCIES,
+        "ffn_dim": kind.ffn,
         "image_dim": kind.image_dim,
         "pos_embed_seq_len": kind.pos_embed,
     }
 
 
+def _text_config(kind: Kind) -> dict[str, Any]:
+    return {
+        "d_model": kind.text,
+        "num_layers": kind.text_layers,
+        "vocab_size": 64,
+        "num_heads": 2,
+        "d_kv": 4,
+        "d_ff": 32,
+    }
+
+
+def _text(kind: Kind) -> Shapes:
+    """Return the tensors that say how large an umT5 is."""
+    shapes: Shapes = {"shared.weight": (64, kind.text)}
+    for number in range(kind.text_layers):
+        block = f"encoder.block.{number}.layer"
+        shapes[f"{block}.0.SelfAttention.q.weight"] = (8, kind.text)
+        shapes[f"{block}.0.SelfAttention.relative_attention_bias.weight"] = (32, 2)
+        shapes[f"{block}.1.DenseReluDense.wi_0.weight"] = (32, kind.text)
+    return shapes
+
+
+def _clip_config(width: int, patch: int) -> dict[str, Any]:
+    return {
+        "hidden_size": width,
+        "image_size": 224,
+        "patch_size": patch,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 2 * width,
+    }
+
+
+def _clip(width: int, patch: int) -> Shapes:
+    layer = "vision_model.encoder.layers.0"
+    return {
+        "vision_model.embeddings.patch_embedding.weight": (width, 3, patch, patch),
+        "vision_model.embeddings.position_embedding.weight": ((224 // patch) ** 2 + 1, width),
+        f"{layer}.self_attn.q_proj.weight": (width, width),
+        f"{layer}.mlp.fc1.weight": (2 * width, width),
+    }
+
+
+def _vae(latents: int) -> Shapes:
+    """Return the tensors that say how large a VAE of the configuration `VAE` is."""
+    cube = (3, 3, 3)
+    shapes: Shapes = {
+        "quant_conv.weight": (2 * latents, 2 * latents, 1, 1, 1),
+        "post_quant_conv.weight": (latents, latents, 1, 1, 1),
+        "encoder.conv_in.weight": (4, 3, *cube),
+        "encoder.conv_out.weight": (2 * latents, 8, *cube),
+        "decoder.conv_in.weight": (8, latents, *cube),
+        "decoder.conv_out.weight": (3, 4, *cube),
+    }
+    for level, width in enumerate((8, 4)):
+        for number in range(2):
+            shapes[f"decoder.up_blocks.{level}.resnets.{number}.conv2.weight"] = (width, width, *cube)
+    return shapes
+
+
 def _transformer(kind: Kind) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Yield the tensors of a published transformer: 27 a block, and some around them."""
-    dim = kind.heads * kind.head_dim
-    yield "patch_embedding.weight", (dim, kind.z, 1, 2, 2)
+    dim, takes = kind.heads * kind.head_dim, _transformer_config(kind)["in_channels"]
+    yield "patch_embedding.weight", (dim, takes, 1, 2, 2)
+    yield "condition_embedder.time_embedder.linear_1.weight", (dim, FREQUENCIES)
+    yield "condition_embedder.text_embedder.linear_1.weight", (dim, kind.text)
+    if kind.image_dim is not None:
+        yield "condition_embedder.image_embedder.norm1.weight", (kind.image_dim,)
+        if kind.pos_embed is not None:
+            yield "condition_embedder.image_embedder.pos_embed", (1, kind.pos_embed, kind.image_dim)
     for number in range(kind.layers):
         block = f"blocks.{number}"
         yield f"{block}.scale_shift_table", (1, 6, dim)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 
+from bench import heap
 from bench.machine import ROOT
 from bench.table import Figure, Row
 
@@ -100,6 +101,7 @@ def measure() -> Figure:
             Row("a switch to a model that waits on the host", 1000 * found["warm"], "ms"),
             Row("warm / cold", found["warm"] / found["cold"], "", 0.2),
             Row(f"memory after {SWITCHES} cold switches / after {EARLY}", found["late"] / found["early"], "", 1.05),
+            *heap.rows(),
         ),
         ("room for one model at a time in the switches; on a GPU, where a warm switch is a copy, not measured yet",),
     )

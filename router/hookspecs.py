@@ -49,6 +49,15 @@ def load_model(model: ModelSpec, device: str, pool: Pool, report: Report) -> obj
 
 
 @hookspec(firstresult=True)
+def plan_model(model: ModelSpec, device: str) -> int:  # type: ignore[empty-body]
+    """Return how many bytes of weights `model` takes of `device` at least, by its files; None where nobody can say.
+
+    Asked by an engine that has loaded nothing yet, so import nothing heavy. A model of more bytes than the device's
+    budget is refused before it is queued.
+    """
+
+
+@hookspec(firstresult=True)
 def describe_loaded(model: ModelSpec, loaded: Any) -> Mapping[str, PartPath]:  # type: ignore[empty-body]
     """Return by which code each part of a loaded model runs, such as `{"transformer": PartPath("fast")}`.
 

@@ -19,7 +19,7 @@ from router.jobs import Caps
 from router.requests import Options, Picture, Request
 from router.system import System
 from router.tokens import TokenCounter
-from router.values import Job, StoredInput, Task, lacking
+from router.values import Job, StoredInput, Task, lacking, too_large
 
 DECODERS = 2  # images decoded at a time: 64 megapixels take up to 1.1 GB, of 16 bits with alpha
 
@@ -177,6 +177,8 @@ class Intake:
         """
         self._system.weights.check(model)
         self._system.disk.require()
+        if (reason := too_large(model.name, self._system.engines.alive())) is not None:
+            raise ModelUnavailable(reason)
         allowed = self._system.settings.engine_missing_seconds
         engines = self._system.engines.seen()
         if lacks := lacking(model.name, engines, allowed):

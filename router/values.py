@@ -278,6 +278,18 @@ class Held:
 
 
 @dataclass(frozen=True)
+class Need:
+    """Bytes of weights that a model takes of a device, and those that the device has for weights."""
+
+    needed: int
+    budget: int
+
+    def __str__(self) -> str:
+        needed, budget = self.needed / 1e9, self.budget / 1e9
+        return f"needs {needed:.3g} GB of weights on the device, its budget for weights is {budget:.3g} GB"
+
+
+@dataclass(frozen=True)
 class PartPath:
     """By which code a part of a loaded model runs: `path` in a word, and the `reason` where it is not the usual one."""
 
@@ -300,6 +312,7 @@ class EngineState:
     warm: tuple[str, ...] = ()
     paths: Mapping[str, Mapping[str, PartPath]] = field(default_factory=dict)  # by model and part
     lacks: Mapping[str, str] = field(default_factory=dict)  # what it needs to run a model that it cannot run
+    too_large: Mapping[str, Need] = field(default_factory=dict)  # models that can never be loaded there
 
 
 def lacking(model: str, engines: Iterable[EngineState], recent: float) -> tuple[str, ...]:
@@ -312,6 +325,16 @@ def lacking(model: str, engines: Iterable[EngineState], recent: float) -> tuple[
     if any(model in engine.models for engine in known):
         return ()
     return tuple(sorted({engine.lacks[model] for engine in known if model in engine.lacks}))
+
+
+def too_large(model: str, engines: Iterable[EngineState]) -> str | None:
+    """Return why `model` can never be loaded by any of the engines that offer it; None where one may, or none is."""
+    able = [engine for engine in engines if model in engine.models]
+    needs = {engine.device: engine.too_large.get(model) for engine in able}
+    if not needs or None in needs.values():
+        return None
+    said = "; ".join(f"on {device} it {need}" for device, need in sorted(needs.items()))
+    return f"{model} can never be loaded: {said}"
 
 
 def state_of(model: str, engines: Iterable[EngineState]) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -84,6 +85,27 @@ class Reports(list[tuple[int, int]]):
         self.append((done, total))
         if len(self) == self.stop:
             raise JobCancelled("stopped by the test")
+
+
+class KeepingPool:
+    """A pool of parts by their keys, which never lets go."""
+
+    def __init__(self) -> None:
+        self.parts: dict[Hashable, Any] = {}
+
+    def part(self, key: Hashable, load: Callable[[], Any], tier: object = None) -> Any:
+        if key not in self.parts:
+            self.parts[key] = load()
+        return self.parts[key]
+
+    def private(self, load: Callable[[], Any]) -> Any:
+        return load()
+
+    def reserve(self, sizes: Mapping[Hashable, int]) -> None:
+        self.reserved = dict(sizes)
+
+    def digest(self, path: Path) -> str:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def load(model: ModelSpec, pool: Any) -> Any:

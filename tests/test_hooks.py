@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -14,6 +15,7 @@ from flask import Flask
 from registry import ModelSpec
 from router import Backend, Frames, Job, Modality, PartPath, Refused, Task, hookimpl, hookspecs
 from router.engine import encode
+from router.engine.fitting import Fitting
 from router.engine.worker import Worker
 from router.plugins import Plugins, find
 from router.settings import Settings
@@ -107,6 +109,26 @@ def test_hook_load_model(tmp_path: Path) -> None:
     watcher = Watcher()
     assert made(system_with(tmp_path, watcher)).status is Status.COMPLETED
     assert watcher.seen == ("m", "cpu")
+
+
+def test_hook_plan_model(tmp_path: Path) -> None:
+    class Plans:
+        asked: tuple = ()
+
+        @hookimpl(tryfirst=True)
+        def plan_model(self, model: ModelSpec, device: str) -> int:
+            self.asked = (model.name, device)
+            return 10**18
+
+    plugin = Plans()
+    system = system_with(tmp_path, plugin)
+    (model,) = system.registry.models
+    fitting = Fitting(system.settings, system.plugins, system.weights, "cpu")
+    need = fitting.need(replace(model, folder=tmp_path))
+
+    assert plugin.asked == ("m", "cpu")
+    assert need is not None
+    assert (need.needed, need.budget) == (10**18, fitting.budget)
 
 
 def test_hook_describe_loaded(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from plugins.diffusers_backend.options import DiffusersOptions
+from plugins.diffusers_backend.plan import plan
 from router import Backend, Frames, Modality, ModelSpec, PartPath, Pool, Report, Task, hookimpl
 
 if TYPE_CHECKING:
@@ -33,6 +34,11 @@ def load_model(model: ModelSpec, device: str, pool: Pool, report: Report) -> Loa
     from plugins.diffusers_backend.load import load
 
     return load(model, device, pool, report)
+
+
+@hookimpl
+def plan_model(model: ModelSpec, device: str) -> int | None:
+    return plan(model, device, str(model.options.get("dtype")))
 
 
 @hookimpl

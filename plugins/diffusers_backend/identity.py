@@ -16,6 +16,8 @@ IRRELEVANT = ("_name_or_path", "_diffusers_version", "transformers_version", "to
 
 def of_part(part: Part, digest: Callable[[Path], str]) -> Hashable:
     """Return a value that is equal for two parts only if what is read of them is; `digest` is of a file's bytes."""
+    if part.name == "image_processor":
+        return _content(part.config)
     if part.weights is None:
         files = (path for path in part.folder.iterdir() if path.is_file())
         return tuple(sorted((path.name, digest(path)) for path in files))

@@ -124,8 +124,9 @@ def _prompts(pool: Pool, keys: Mapping[str, Hashable], limit: int, short: bool) 
 
 def _schedulers(part: Part) -> Schedulers:
     with reading(part):
-        kind = class_of(part)
-        return Schedulers(kind, kind.load_config(part.folder))
+        schedulers = Schedulers(class_of(part), dict(part.config))
+        schedulers.new(1.0)  # what is wrong with it is found now, not by each job
+        return schedulers
 
 
 def _silence() -> None:

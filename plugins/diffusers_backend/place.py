@@ -26,7 +26,18 @@ from router import LoadFailed, Pool, Tier
 # Encoding in bf16 visibly drifts; CLIP is in fp32 in the published recipe, too.
 IN_FP32 = ("vae", "image_encoder")
 # what the libraries raise for files that are cut, missing or of another shape
-UNREADABLE = (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError, SafetensorError)
+UNREADABLE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    SafetensorError,
+    TypeError,
+    ValueError,
+)
 
 Arrived = Callable[[int], None]  # hears of bytes that are on the device now
 
@@ -87,6 +98,8 @@ class Place:
         """Read one part from its folder, its weights straight to the device; `arrived(bytes)` hears of each piece."""
         with reading(part):
             cls = class_of(part)
+            if part.name == "image_processor":
+                return cls.from_dict(dict(part.config))
             if part.weights is None:
                 return cls.from_pretrained(part.folder, local_files_only=True)
             loaded = self._read_weights(cls, part, part.weights, arrived)
@@ -108,8 +121,9 @@ class Place:
             return sizes_of(stored, dtype, module.kept_in_fp32(class_of(part), dtype))
 
     def _read_weights(self, cls: Any, part: Part, weights: Weights, arrived: Arrived) -> Any:
-        loaded, dtype = module.empty(cls, part.folder, part.without), self.dtype_of(part)
-        stored = module.weights_of(loaded, stored_in(weights), part.name)
+        tensors, dtype = stored_in(weights), self.dtype_of(part)
+        loaded = module.empty(cls, part.settings, len(tensors), part.without)
+        stored = module.weights_of(loaded, tensors, part.name)
         kept = module.kept_in_fp32(cls, dtype)
         dtypes = {name: dtype_in(name, each, dtype, kept) for name, each in stored.items()}
         place = "cpu" if self._waits(part) else self.device

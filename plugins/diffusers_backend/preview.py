@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from router import Pixels
+from registry.folders import FolderError
+from registry.folders.files import read_json
+from router import LoadFailed, Pixels
 
 FILE = "latent_rgb.json"  # beside a VAE's weights: {"factors": [[r, g, b], ...], "bias": [r, g, b]}, for 0...1
 
@@ -52,10 +53,23 @@ class LatentMap:
 
 
 def latent_map(folder: Path, vae: Any) -> LatentMap | None:
-    """Return the map of the VAE in `folder`, None if none is known."""
+    """Return the map of the VAE in `folder`, None if none is known; raise `LoadFailed` for a file that is none."""
     if (folder / FILE).is_file():
-        known = json.loads((folder / FILE).read_bytes())
-        return LatentMap(torch.tensor(known["factors"]), torch.tensor(known["bias"]))
+        return _read(folder / FILE, vae.config.z_dim)
     if tuple(vae.config.latents_mean[:4]) == WAN_2_1_MEAN and vae.config.z_dim == len(WAN_2_1):
         return LatentMap(torch.tensor(WAN_2_1) * 0.5, torch.tensor(WAN_2_1_BIAS) * 0.5 + 0.5)
     return None
+
+
+def _read(file: Path, channels: int) -> LatentMap:
+    try:
+        known = read_json(file, f"{FILE} of vae")
+        factors, bias = (torch.tensor(known[key], dtype=torch.float32) for key in ("factors", "bias"))
+    except FolderError as error:
+        raise LoadFailed(error.reason) from error
+    except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise LoadFailed(f"{FILE} of vae must hold factors and bias, lists of numbers, it does not") from error
+    if factors.shape != (channels, 3) or bias.shape != (3,):
+        shapes = f"{tuple(factors.shape)} and {tuple(bias.shape)}"
+        raise LoadFailed(f"{FILE} of vae must hold factors ({channels}, 3) and a bias (3,), got {shapes}")
+    return LatentMap(factors, bias)

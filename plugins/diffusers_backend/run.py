@@ -12,6 +12,7 @@ from plugins.diffusers_backend.colour import FlatColour
 from plugins.diffusers_backend.decode import pixels
 from plugins.diffusers_backend.finite import LARGEST, Outputs, is_bad
 from plugins.diffusers_backend.load import Loaded
+from plugins.diffusers_backend.looking import between, looking
 from plugins.diffusers_backend.memory import out_of_memory
 from plugins.diffusers_backend.prompts import Prompt, encode
 from plugins.diffusers_backend.sample import denoise, pipeline
@@ -29,7 +30,7 @@ def prepare(loaded: Loaded, task: Task) -> None:
 def run(model: ModelSpec, loaded: Loaded, task: Task, report: Report) -> Frames:
     """Return the frames of `task`; when it returns, the steps are done and the decoding has not begun."""
     outputs, flat = Outputs(), FlatColour()
-    with _memory_for(task):
+    with _memory_for(task), looking(report, task.steps) as report, _between_parts(loaded):
         pipe = pipeline(loaded, task, outputs)
         _require_size(model, pipe, task)
         prompt, negative = _prompts(loaded, pipe, task)
@@ -48,6 +49,12 @@ def run(model: ModelSpec, loaded: Loaded, task: Task, report: Report) -> Frames:
     return Frames(
         frames, task.num_frames, task.width, task.height, task.frames_per_second, warnings, late_warnings=flat.warnings
     )
+
+
+def _between_parts(loaded: Loaded) -> AbstractContextManager[None]:
+    """Look whether the job goes on between the blocks of the text encoder, and the chunks of the VAE's encoder."""
+    text, vae = loaded.parts["text_encoder"], loaded.parts["vae"]
+    return between(text.encoder.block, [vae.encoder])
 
 
 def _prompts(loaded: Loaded, pipe: Any, task: Task) -> tuple[Prompt, Prompt | None]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from diffusers import WanImageToVideoPipeline, WanPipeline
+from diffusers import WanImageToVideoPipeline, WanPipeline, WanTransformer3DModel
 from PIL import Image
 
 from plugins.diffusers_backend.checkpoint import IMAGE_TO_VIDEO
@@ -16,6 +16,7 @@ from plugins.diffusers_backend.fast.loop import Stepped
 from plugins.diffusers_backend.fast.vae import FastVae
 from plugins.diffusers_backend.finite import Outputs
 from plugins.diffusers_backend.load import Loaded
+from plugins.diffusers_backend.looking import between, is_compiled
 from plugins.diffusers_backend.prompts import Prompt
 from router import Pixels, Report, Task
 
@@ -106,10 +107,15 @@ def _by_pipeline(
     if isinstance(pipe, WanImageToVideoPipeline):
         arguments |= {"image": _picture(task.image), "last_image": _picture(task.last_image)}
     try:
-        with _encoding(loaded, task):
+        with _encoding(loaded, task), between(*map(_blocks, loaded.parts.values())):
             return pipe(**arguments).frames
     finally:
         pipe.maybe_free_model_hooks()  # also clears what a step cache remembers of a run that was stopped
+
+
+def _blocks(part: Any) -> Iterable[Any]:
+    """Return the blocks of a transformer of diffusers' own, unless they are parts of a graph."""
+    return part.blocks if isinstance(part, WanTransformer3DModel) and not is_compiled(part) else ()
 
 
 def _encoding(loaded: Loaded, task: Task) -> AbstractContextManager[Any]:

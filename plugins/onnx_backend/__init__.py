@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from plugins.diffusers_backend.plan import plan
+from plugins.onnx_backend import record
 from plugins.onnx_backend.options import OnnxOptions
 from plugins.onnx_backend.record import FILE
-from router import Backend, Frames, Modality, ModelSpec, PartPath, Pool, Report, Task, hookimpl
+from router import Backend, Frames, LoadFailed, Modality, ModelSpec, PartPath, Pool, Report, Task, hookimpl
 
 if TYPE_CHECKING:
     import click
@@ -35,6 +37,16 @@ def load_model(model: ModelSpec, device: str, pool: Pool, report: Report) -> Any
     from plugins.onnx_backend.load import load
 
     return load(model, device, pool, report)
+
+
+@hookimpl
+def plan_model(model: ModelSpec, device: str) -> int | None:
+    if model.folder is None:
+        return None
+    try:
+        return plan(model, device, record.read(model.folder).dtype)
+    except LoadFailed:
+        return None  # who loads it says what is wrong
 
 
 @hookimpl

@@ -10,6 +10,8 @@ import torch
 from google.protobuf.message import DecodeError
 
 from plugins.diffusers_backend.tensors import Stored
+from registry.folders import FolderError
+from registry.folders.files import regular_size
 from router import LoadFailed
 
 FILE = "model.onnx"
@@ -31,7 +33,10 @@ def weights_of(folder: Path, stored: Mapping[str, Stored]) -> dict[str, Stored]:
     """
     path, what = folder / FILE, f"{FILE} of {folder.name}"
     try:
+        regular_size(path, what)  # a FIFO would be waited for
         model = onnx.load(path, load_external_data=False)
+    except FolderError as error:
+        raise LoadFailed(error.reason) from error
     except (OSError, DecodeError) as error:
         raise LoadFailed(f"{what} must be an ONNX graph, it cannot be read as one") from error
     if strange := sorted({one.domain for one in model.opset_import} - set(DOMAINS)):

@@ -17,7 +17,7 @@ from plugins.diffusers_backend.load import Loaded, assemble
 from plugins.diffusers_backend.place import Arrived, Place, reading
 from plugins.diffusers_backend.tensors import stored_in
 from plugins.onnx_backend import graph, record
-from plugins.onnx_backend.graph import WEIGHTS
+from plugins.onnx_backend.graph import FILE, WEIGHTS
 from plugins.onnx_backend.options import Options
 from plugins.onnx_backend.session import provider_for
 from plugins.onnx_backend.transformer import OnnxTransformer
@@ -45,6 +45,8 @@ class OnnxPlace(Place):
     def read(self, part: Part, arrived: Arrived) -> Any:
         if not part.is_transformer:
             return super().read(part, arrived)
+        if (name := f"{part.name}/{FILE}") not in self.digests:
+            raise LoadFailed(f"{record.FILE} must list {name}, it does not: export the model again")
         with reading(part):
             engines = self._engines(part)
             return read_transformer(part.folder, self.dtype, self.provider, self.device, engines, arrived)

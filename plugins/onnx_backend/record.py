@@ -13,11 +13,14 @@ from pathlib import Path, PurePosixPath
 
 from registry.folders import FolderError
 from registry.folders.files import read_json
+from registry.folders.safetensors import read_header
+from registry.folders.weights import SUFFIX
 from router import LoadFailed
 
 FILE = "export.json"
 FORMAT = 1
 OPSET = 23  # of the graphs: the first with RotaryEmbedding and RMSNormalization
+MAX_BYTES = 64 * 2**20  # of what is no weights; the graph of 14B has about 4 MB
 DTYPES = ("fp32", "fp16", "bf16")
 
 
@@ -61,6 +64,7 @@ class Record:
                 raise LoadFailed(f"its folder lacks {name}, which its {FILE} lists")
             if (size := path.stat().st_size) != wanted.size:
                 raise LoadFailed(f"{name} must have {wanted.size} bytes, as its {FILE} says, got {size}")
+            _require_sound(path, name, size)  # first, as a digest of a hole of terabytes takes hours
         parts = {PurePosixPath(name).parts[0] for name in self.files if "/" in name}
         for path in (path for part in sorted(parts) for path in sorted((folder / part).rglob("*"))):
             name = path.relative_to(folder).as_posix()
@@ -74,6 +78,19 @@ class Record:
                     f"{name} is not the file that was exported: its SHA-256 must be "
                     f"{wanted.sha256[:12]}..., as {FILE} says, got {got[:12]}...; export the model again"
                 )
+
+
+def _require_sound(path: Path, name: str, size: int) -> None:
+    """Raise `LoadFailed` for weights whose header says something else, and for other files that are too large."""
+    part = PurePosixPath(name).parent.name
+    if not name.endswith(SUFFIX):
+        if size > MAX_BYTES:
+            raise LoadFailed(f"{name} must have at most {MAX_BYTES:,} bytes, it has {size:,}")
+        return
+    try:
+        read_header(path, part)
+    except FolderError as error:
+        raise LoadFailed(error.reason) from error
 
 
 def read(folder: Path) -> Record:

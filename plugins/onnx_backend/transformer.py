@@ -10,6 +10,7 @@ import onnxruntime
 import torch
 from diffusers import WanTransformer3DModel
 
+from plugins.diffusers_backend.looking import look
 from plugins.onnx_backend.graph import FILE, ONNX_TYPES
 from plugins.onnx_backend.session import as_torch_says, open_session
 from router import LoadFailed
@@ -72,6 +73,7 @@ class OnnxTransformer:
         return_dict: bool = True,
     ) -> tuple[torch.Tensor]:
         """Return the velocity of latents `(1, c, t, h, w)` in a tuple, as diffusers does with `return_dict=False`."""
+        look()  # nothing can be stopped within a session
         inputs = {
             "hidden_states": hidden_states,
             "timestep": self._times(timestep, hidden_states.shape[2]),

@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from registry.folders.errors import FolderError
 from registry.folders.model import IMAGE_TO_VIDEO, ModelFolder, Part, clip
 
-BLOCKS = {  # the number of them in a part's configuration, and how their weights' names begin
-    "transformer": ("num_layers", "blocks."),
-    "transformer_2": ("num_layers", "blocks."),
-    "text_encoder": ("num_layers", "encoder.block."),
-    "image_encoder": ("num_hidden_layers", "encoder.layers."),
-}
-MOST = 1000  # blocks, and other counts of modules
-MOST_SCALE = 64  # pixels a latent
 MASKS = 4  # channels that say which frames are given, beside a given image's latents
 
 
@@ -29,30 +20,6 @@ def require_agreement(folder: ModelFolder) -> None:
             _require_channels(part, folder)
             _require(part, "text_dim", folder.parts["text_encoder"], "d_model")
     _require_clip(folder)
-    vae = folder.parts["vae"]
-    for key, most in {"scale_factor_spatial": MOST_SCALE, "num_res_blocks": MOST}.items():
-        _require_count(vae, key, vae.config.get(key, 1), most)
-
-
-def require_blocks(part: Part, tensors: Iterable[str]) -> None:
-    """Raise `FolderError` where a part's weights are of more or fewer blocks than its configuration has.
-
-    What a configuration says is built before a weight is read, however much it is.
-    """
-    key, prefix = BLOCKS.get(part.name, ("", ""))
-    wanted = part.settings.get(key) if key else None
-    if wanted is None:
-        return
-    _require_count(part, key, wanted, MOST)
-    at = prefix.count(".")
-    found = {
-        name.split(".", at + 1)[at]
-        for name in (each.removeprefix("vision_model.") for each in tensors)
-        if name.startswith(prefix)
-    }
-    if found != set(map(str, range(wanted))):
-        said = f"{part.name} has weights of {len(found)} blocks, its config.json needs {wanted}"
-        raise FolderError(said, part.folder / "config.json")
 
 
 def _require_channels(part: Part, folder: ModelFolder) -> None:
@@ -93,12 +60,6 @@ def _require_seen(part: Part, width: int, tokens: int) -> None:
         raise FolderError(said, part.folder / "config.json")
     if known is not None and known != 2 * tokens:
         said = f"{part.name} has pos_embed_seq_len {known}, image_encoder makes {2 * tokens} tokens of two images"
-        raise FolderError(said, part.folder / "config.json")
-
-
-def _require_count(part: Part, key: str, value: object, most: int) -> None:
-    if type(value) is not int or not 1 <= value <= most:
-        said = f"{key} of {part.name} must be from 1 to {most}, got {str(value)[:100]}"
         raise FolderError(said, part.folder / "config.json")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from registry.families import FAMILIES
 from registry.folders.errors import FolderError
+from registry.folders.files import read_json
 from registry.folders.model import INDEX
 from registry.modality import Modality
 
@@ -78,7 +78,6 @@ def _repository(path: Path, inside: list[str]) -> str:
 
 
 def _config(folder: Path) -> dict[str, Any]:
-    with suppress(OSError, ValueError, RecursionError):
-        config = json.loads((folder / "config.json").read_bytes())
-        return config if isinstance(config, dict) else {}
+    with suppress(FolderError):
+        return read_json(folder / "config.json", "config.json")
     return {}

@@ -84,20 +84,41 @@ def regular_size(path: Path, what: str) -> int:
     return status.st_size
 
 
+def readable_size(path: Path, what: str) -> int:
+    """Return the same of a file that somebody else reads whole: one without a length must have nothing in it."""
+    size = regular_size(path, what)
+    if not size and _first(path, what, 1):  # the kernel's, of which some are endless
+        raise FolderError(f"{what} is no regular file", path)
+    return size
+
+
 def beginning(path: Path, what: str, length: int = HEAD_BYTES) -> tuple[bytes, int]:
     """Return the first bytes of a regular file, and how many it has.
 
     Raises `FolderError` where they tell that it is another kind of file than any that is read.
     """
     size = regular_size(path, what)
-    try:
-        with path.open("rb") as file:
-            head = file.read(length)
-    except OSError as error:
-        raise FolderError(f"{what} cannot be read: {error.strerror}", path) from error
+    head = _first(path, what, length) if size else b""  # the kernel's own files have none, and some wait for an event
     if kind := strange(head[:HEAD_BYTES], size):
         raise FolderError(f"{what} is {kind}", path, missing=not size)
     return head, size
+
+
+def _first(path: Path, what: str, length: int) -> bytes:
+    """Return the first bytes of a file, which may have become another one since it was looked at."""
+    try:
+        with open(path, "rb", opener=_without_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise FolderError(f"{what} is no regular file", path)
+            return file.read(length) or b""  # None where it would wait
+    except FileNotFoundError:
+        raise FolderError(f"it lacks {what}", path, missing=True) from None
+    except OSError as error:
+        raise FolderError(f"{what} cannot be read: {error.strerror}", path) from error
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # a FIFO is opened at once, whoever writes to it
 
 
 def read_json(path: Path, what: str, most: int = MAX_JSON_BYTES) -> dict[str, Any]:

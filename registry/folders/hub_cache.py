@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+MOST_REVISION = 200  # bytes
+
 
 def root() -> Path:
     """Return the folder of all repositories, which may not be there."""
@@ -27,7 +29,7 @@ def snapshot(repo: str, revision: str | None) -> Path | None:
     """Return the folder of a repository at a revision, None where nothing of it is on this machine."""
     named = _reference(repo, revision)
     try:
-        commit = named.read_text().strip() if named.is_file() else (revision or "")
+        commit = _first_line(named) if named.is_file() else (revision or "")
     except (OSError, ValueError):
         return None
     found = root() / name_of(repo) / "snapshots" / commit
@@ -43,6 +45,11 @@ def paths(repo: str, revision: str | None) -> tuple[Path, ...]:
 def _reference(repo: str, revision: str | None) -> Path:
     """Return the file that says which commit a branch or a tag is."""
     return root() / name_of(repo) / "refs" / (revision or "main")
+
+
+def _first_line(file: Path) -> str:
+    with file.open("rb") as opened:
+        return opened.read(MOST_REVISION).decode().strip()
 
 
 def _folder(text: str) -> Path:

@@ -11,9 +11,10 @@ from threading import Lock
 from typing import Any
 
 from registry.folders import elsewhere
-from registry.folders.agreement import require_agreement, require_blocks
+from registry.folders.agreement import require_agreement
+from registry.folders.bounds import require_bounds
 from registry.folders.errors import FolderError
-from registry.folders.files import beginning, names, read_json
+from registry.folders.files import beginning, names, read_json, readable_size
 from registry.folders.model import (
     CLASSES,
     IMAGE_TO_VIDEO,
@@ -24,11 +25,15 @@ from registry.folders.model import (
     ModelFolder,
     Part,
 )
+from registry.folders.shapes import require_shapes
 from registry.folders.weights import STEMS, Weights, find
 
 CONFIGS = {"scheduler": "scheduler_config.json", "image_processor": "preprocessor_config.json"}
 VOCABULARIES = ("tokenizer.json", "spiece.model")
-OF_TOKENIZERS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")  # where there are any
+# where there are any; the last is not a tokenizer's, but transformers looks into it
+OF_TOKENIZERS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "config.json")
+TEMPLATES = "additional_chat_templates"  # a folder that transformers would read
+MAX_VOCABULARY_BYTES = 64 * 2**20  # umT5's are of 9 to 21 MB together
 KEPT = 256  # folders
 
 Stamp = tuple[tuple[str | int, ...], ...]  # path, mtime and ctime in ns, bytes, inode of all that was looked at
@@ -177,18 +182,20 @@ def _part(path: Path, name: str, entry: object) -> Part | None:
     found = names(folder, name)
     if name == "tokenizer":
         _require_vocabulary(folder, found)
+        _require_tokenizer(folder, found)
         return Part(name, folder, library, class_name, {}, None)
     config = CONFIGS.get(name, "config.json")
     settings = read_json(folder / config, f"{config} of {name}")
+    require_bounds(name, settings, folder / config)
     if name in WEIGHTLESS:
         return Part(name, folder, library, class_name, settings, None)
     _require_plain(folder, name, settings)
     if not isinstance(settings.get("vision_config", {}), dict):
         said = f"vision_config of {name} must be a JSON object, got {str(settings['vision_config'])[:100]}"
         raise FolderError(said, folder / config)
-    weights, tensors = find(folder, name, STEMS[library], found)
+    weights, shapes = find(folder, name, STEMS[library], found)
     part = Part(name, folder, library, class_name, settings, weights)
-    require_blocks(part, tensors)
+    require_shapes(part, shapes)
     return part
 
 
@@ -201,8 +208,17 @@ def _require_vocabulary(folder: Path, found: frozenset[str]) -> None:
         head, _ = beginning(folder / name, f"{name} of tokenizer")
         if name.endswith(".json") and not head.lstrip().startswith(b"{"):  # all of it would take as long as the rest
             raise FolderError(f"{name} of tokenizer must hold a JSON object, it does not", folder / name)
+
+
+def _require_tokenizer(folder: Path, found: frozenset[str]) -> None:
+    """Raise where a tokenizer has a file that cannot be read, or takes for ever: transformers reads what it finds."""
+    if TEMPLATES in found:
+        raise FolderError(f"tokenizer has {TEMPLATES}, which no text encoder needs: remove it", folder)
+    files = [name for name in sorted(found) if not os.path.isdir(folder / name)]
+    if sum(readable_size(folder / name, f"{name} of tokenizer") for name in files) > MAX_VOCABULARY_BYTES:
+        raise FolderError(f"the files of tokenizer have more than {MAX_VOCABULARY_BYTES:,} bytes", folder)
     for name in sorted(found.intersection(OF_TOKENIZERS)):
-        read_json(folder / name, f"{name} of tokenizer")
+        require_bounds("tokenizer", read_json(folder / name, f"{name} of tokenizer"), folder / name)
 
 
 def _require_plain(folder: Path, name: str, settings: dict[str, Any]) -> None:

@@ -42,6 +42,9 @@ class Header:
     entries: Mapping[str, Mapping[str, Any]]
     begin: int
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        return tuple(self.entries[name]["shape"])
+
     def tensors(self) -> dict[str, Tensor]:
         """Return the tensors by their names."""
         return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,8 +38,11 @@ class Weights:
         return {name: tensors[shard][name] for name, shard in listed.items()}
 
 
-def find(folder: Path, part: str, stem: str, names: Collection[str]) -> tuple[Weights, Collection[str]]:
-    """Return the weights among the `names` in `folder`, and their tensors' names; what has another name is not read.
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def find(folder: Path, part: str, stem: str, names: Collection[str]) -> tuple[Weights, Shapes]:
+    """Return the weights among the `names` in `folder`, and their tensors' shapes; what has another name is not read.
 
     An index of shards comes first, then the whole file, then the only variant (`STEM.fp16.safetensors`). Raises
     `FolderError` where there are none, where several variants could be meant, and for files that are not whole.
@@ -79,13 +82,15 @@ def _same(paths: Iterable[Path]) -> bool:
         return False
 
 
-def _whole(path: Path, part: str) -> tuple[Weights, Collection[str]]:
-    return Weights(part, (path,)), read_header(path, part).entries
+def _whole(path: Path, part: str) -> tuple[Weights, Shapes]:
+    header = read_header(path, part)
+    return Weights(part, (path,)), {name: header.shape(name) for name in header.entries}
 
 
-def _sharded(index: Path, part: str) -> tuple[Weights, Collection[str]]:
+def _sharded(index: Path, part: str) -> tuple[Weights, Shapes]:
     shards, listed = _shards(index, part)
-    return Weights(part, tuple(header.file for header in shards.values()), index), listed
+    shapes = {name: shards[shard].shape(name) for name, shard in listed.items()}
+    return Weights(part, tuple(header.file for header in shards.values()), index), shapes
 
 
 def _shards(index: Path, part: str) -> tuple[dict[str, Header], dict[str, str]]:

@@ -77,6 +77,8 @@ def _state(name: str, engines: Sequence[EngineState]) -> str:
             shared = f" + {_gigabytes(held.shared)} shared" if held.shared else ""
             paths = _paths(engine.paths.get(name, {}))
             said.append(f"loaded on {engine.device} ({_gigabytes(held.owned)}{shared}{paths})")
+        elif name in engine.too_large:
+            said.append(f"too large for {engine.device}: it {engine.too_large[name]}")
         elif name in engine.warm:
             said.append(f"warm beside {engine.device}")
     return ", ".join(said) or "cold"

@@ -42,5 +42,5 @@ class Ahead:
                 return
             prepare = self._system.plugins.hook_for("prepare_task", resident.model)
             prepare(model=resident.model, loaded=resident.loaded, task=job.task)
-        except Exception:
+        except (Exception, SystemExit):
             log.exception("the next job could not be prepared; it will do all of its work itself")

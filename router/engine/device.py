@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import os
 import re
@@ -51,6 +52,21 @@ def _opened(path: Path) -> IO[str]:
         return open(path, "a", opener=private)
     except OSError as error:
         raise BootError(f"{path} cannot be written: {error.strerror}; 'framegate doctor' says more") from error
+
+
+def total_memory(device: str) -> int | None:
+    """Return the same without PyTorch; None where the driver does not say."""
+    if not device.startswith("cuda"):
+        return _host_memory()
+    size, card = ctypes.c_size_t(), ctypes.c_int()
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+        index = int(device.partition(":")[2] or 0)
+        failed = driver.cuInit(0) or driver.cuDeviceGet(ctypes.byref(card), index)
+        failed = failed or driver.cuDeviceTotalMem_v2(ctypes.byref(size), card)
+    except (OSError, AttributeError):
+        return None
+    return None if failed else size.value
 
 
 def memory(device: str) -> int:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 
 from registry import ModelSpec, Registry
 from router import plugins
+from router.engine.fitting import Fitting
+from router.engine.pool import REMEDY
 from router.errors import BootError
 from router.system import System
 from router.values import lacking
@@ -38,10 +40,11 @@ class Served:
 class Offering:
     """Works out an engine's offer; its Python stays what it was at the start. Safe to use from many threads."""
 
-    def __init__(self, system: System, device: str) -> None:
+    def __init__(self, system: System, device: str, fitting: Fitting) -> None:
         self._system = system
         self._device = device
         self._began = time.monotonic()
+        self._fitting = fitting
         backends = system.plugins.backends
         self._wants = {name: plugins.wanted(backends[name]) for name in backends if plugins.missing(backends[name])}
 
@@ -60,6 +63,9 @@ class Offering:
         able = [model for model in here if model.backend not in self._wants]
         names = dict.fromkeys(model.name for model in able if model in registry.models or model.name not in served)
         lacks = {m.name: self._wants[m.backend] for m in here if m.backend in self._wants and m.name not in names}
+        elsewhere = self._elsewhere([model for model in able if model.name in names])
+        names = dict.fromkeys(name for name in names if name not in elsewhere)
+        # jobs of a model whose weights are broken now are taken, and end with the reason
         broken = {model.name for model in registry.broken}
         lost = [name for (name, _), model in zip(needed, accepted, strict=True) if model is None and name in broken]
         ends = [*lost, *self._nobodys({name for name, _ in needed} & lacks.keys())]
@@ -72,6 +78,15 @@ class Offering:
             return []
         engines = self._system.engines.seen()
         return [model for model in models if lacking(model, engines, settings.engine_missing_seconds)]
+
+    def _elsewhere(self, models: Iterable[ModelSpec]) -> Set[str]:
+        """Return which of the models can never be loaded here, while another engine may load them.
+
+        Where none may, jobs that were accepted are taken, and end with the reason.
+        """
+        large = self._fitting.too_large(models)
+        others = self._system.engines.alive() if large else ()
+        return {name for name in large if any(name in each.models and name not in each.too_large for each in others)}
 
     def begin(self) -> Served:
         """Return the first offer; raise `BootError` when there is nothing in it.
@@ -93,6 +108,8 @@ class Offering:
         """Log which backends of the models in force lack something."""
         for want in self._lacking(served):
             log.warning("%s; its models are not run here", want)
+        for name, need in self._fitting.too_large(served.registry.models).items():
+            log.warning("%s can never be loaded on %s: it %s; %s", name, self._device, need, REMEDY)
 
     def _lacking(self, served: Served) -> list[str]:
         used = {model.backend for model in served.registry.models}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,10 +13,12 @@ from typing import Any, TypeVar, cast
 
 from router.engine.digests import Digests
 from router.errors import LoadFailed
-from router.values import Held, Tier
+from router.values import Held, Need, Tier
 
 T = TypeVar("T")
 UNLIMITED = 2**63
+REMEDY = "raise FRAMEGATE_MEMORY_BUDGET, or choose a smaller model or dtype"
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -80,10 +83,7 @@ class PartPool:
         """
         wanted = sum(sizes.values())
         if wanted > self.budget:
-            raise LoadFailed(
-                f"{model} needs {_gigabytes(wanted)} of weights on the device, its budget for weights is "
-                f"{_gigabytes(self.budget)}: raise FRAMEGATE_MEMORY_BUDGET, or choose a smaller model or dtype"
-            )
+            raise LoadFailed(f"{model} {Need(wanted, self.budget)}: {REMEDY}")
         for key in sizes.keys() & self._parts.keys():  # before anybody leaves: these must not go with them
             self._parts[key].holders.add(model)
         waiting = {key: self._warm.pop(key) for key in list(self._warm) if key in sizes}  # nor make room for them
@@ -92,8 +92,13 @@ class PartPool:
         except LoadFailed:
             self._warm |= waiting
             raise
-        for key, part in waiting.items():
-            _wake(part)
+        while waiting:
+            key, part = waiting.popitem()
+            try:
+                _wake(part)
+            except BaseException:  # that one is in two places and no use any more; the others still wait
+                self._warm |= waiting
+                raise
             part.holders.add(model)
             self._parts[key] = part
 
@@ -155,7 +160,11 @@ class PartPool:
         """Move a part to the host if it can wait there; return whether anything has left the memory for good."""
         if part.tier is None or part.size > self.warm_budget:
             return part.size > 0
-        part.tier.cool(part.value)
+        try:
+            part.tier.cool(part.value)
+        except Exception:  # whoever left does not suffer from it, nor who made it leave
+            log.exception("a part could not be moved to the host, and is forgotten")
+            return part.size > 0
         self._warm[key] = part
         before = len(self._warm)
         while self.warm_size > self.warm_budget:

@@ -53,6 +53,7 @@ class Reporter:
         self._previews = previews
         self._measuring = measuring
         self._written = 0.0
+        self._shown: tuple[Phase, int, int] | None = None  # what is stored; the same again only looks at the lease
         self._checked = 0.0
         self.current = Phase.LOAD
 
@@ -76,8 +77,7 @@ class Reporter:
                 report(done, frames.num_frames)
                 yield chunk
         finally:
-            if close := getattr(frames.pixels, "close", None):
-                close()
+            _close(frames)
 
     def _report(self, phase: Phase, done: int, total: int) -> None:
         changed, self.current = phase is not self.current, phase
@@ -105,13 +105,24 @@ class Reporter:
 
     def _written_or_held(self, changed: bool, progress: Progress) -> bool:
         now = time.monotonic()
-        if changed or now - self._written >= WRITE_SECONDS:
+        shown = progress.phase, progress.done, progress.total
+        if changed or (shown != self._shown and now - self._written >= WRITE_SECONDS):
             self._written = self._checked = now
+            self._shown = shown
             return self._store.report(self._lease, progress)
         if now - self._checked >= CHECK_SECONDS:
             self._checked = now
             return self._store.holds(self._lease)
         return True
+
+
+def _close(frames: Frames) -> None:
+    """End a backend's generator; the job has its end already, whatever is raised here."""
+    try:
+        if close := getattr(frames.pixels, "close", None):
+            close()
+    except Exception:
+        log.exception("the backend failed to close its frames")
 
 
 def _progress(phase: Phase, done: int, total: int, remaining: float | None) -> Progress:

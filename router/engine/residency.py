@@ -11,7 +11,8 @@ from typing import Any
 from registry import ModelSpec
 from router.engine.device import memory
 from router.engine.digests import Digests
-from router.engine.pool import PartPool
+from router.engine.fitting import Fitting
+from router.engine.pool import REMEDY, PartPool
 from router.engine.reporting import Phases
 from router.errors import LoadFailed, OutOfMemory
 from router.system import System
@@ -37,6 +38,7 @@ class Residency:
     def __init__(self, system: System, device: str) -> None:
         self._system = system
         self._device = device
+        self.fitting = Fitting(system.settings, system.plugins, system.weights, device)
         self._models: OrderedDict[str, Resident] = OrderedDict()
         self.memory: Mapping[str, Held] = {}  # bytes of weights by model, as of the last change
         self.warm: tuple[str, ...] = ()  # those that left and whose parts are all here still
@@ -122,6 +124,8 @@ class Residency:
     def _load(self, model: ModelSpec, reporter: Phases) -> Resident:
         folder = self._system.weights.obtain(model, reporter.phase(Phase.DOWNLOAD))
         here = replace(model, folder=folder)
+        if (need := self.fitting.need(here)) is not None:  # before files are looked through that could be of terabytes
+            raise LoadFailed(f"{model.name} {need}: {REMEDY}")
         report = reporter.phase(Phase.LOAD)
         report(0, 1)
         loaded = None
@@ -147,12 +151,17 @@ class Residency:
         return True
 
     def _unload(self, name: str) -> None:
+        """Let a model go; it has gone whatever its backend raises, as another model, or the end, waits for that."""
         resident = self._models.pop(name)
         gone = self._pool.release(name)  # first, so that the backend can give the memory back
-        unload = self._system.plugins.hook_for("unload_model", resident.model)
-        unload(model=resident.model, loaded=resident.loaded, gone=gone)
+        try:
+            unload = self._system.plugins.hook_for("unload_model", resident.model)
+            unload(model=resident.model, loaded=resident.loaded, gone=gone)
+        except (Exception, SystemExit):
+            log.exception("the backend %s failed to unload %s, which counts as gone", resident.model.backend, name)
+        else:
+            log.info("unloaded %s from %s", name, self._device)
         self._take_stock()
-        log.info("unloaded %s from %s", name, self._device)
 
     def _take_stock(self) -> None:
         self.memory = {name: self._pool.held(name) for name in self._models}

@@ -40,10 +40,10 @@ class Worker:
         self._device = device
         self._heart = heart or Unwatched()
         self._id = f"{device}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        self._offering = Offering(system, device)
+        self._residency = Residency(system, device)
+        self._offering = Offering(system, device, self._residency.fitting)
         self._served = self._offering.begin()
         self._offered = time.monotonic()
-        self._residency = Residency(system, device)
         ahead = Ahead(system, self._id, self._residency, self._offer)
         self._beside = ahead.preparing if system.settings.prepare_ahead else nullcontext
         self._job: str | None = None
@@ -190,4 +190,5 @@ class Worker:
             warm=residency.warm,
             paths=residency.paths,
             lacks=served.lacks,
+            too_large=residency.fitting.too_large(served.models),
         )

@@ -11,7 +11,7 @@ from router import clock
 from router.jobs.database import Database
 from router.jobs.rows import dump, engine_of
 from router.jobs.tables import engines
-from router.values import EngineState
+from router.values import EngineState, Held, Need
 
 FORGOTTEN_SECONDS = 3600.0  # not seen for so long
 
@@ -25,13 +25,15 @@ class EngineStore:
 
     def heartbeat(self, state: EngineState) -> None:
         """Say that an engine lives, what it can run and what it has loaded; forget those long gone."""
+        by_model: dict[str, Held | Need] = {**state.too_large, **state.memory}
         row = {
             "device": state.device,
             "pid": state.pid,
             "models": dump(state.models),
             "resident": dump(state.resident),
             "job": state.job,
-            "memory": dump({name: asdict(held) for name, held in state.memory.items()}),
+            # what models hold, and what those need that can never hold anything
+            "memory": dump({name: asdict(each) for name, each in by_model.items()}),
             "warm": dump(state.warm),
             "paths": dump(
                 {name: {part: asdict(path) for part, path in of.items()} for name, of in state.paths.items()}

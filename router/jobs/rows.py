@@ -14,6 +14,7 @@ from router.values import (
     Failure,
     Held,
     Job,
+    Need,
     PartPath,
     Phase,
     Progress,
@@ -86,6 +87,7 @@ def job_of(row: Mapping[Any, Any], ahead: int | None = None, remaining: float | 
 
 
 def engine_of(row: Mapping[Any, Any], age: float) -> EngineState:
+    memory = json.loads(row["memory"])
     return EngineState(
         id=row["id"],
         device=row["device"],
@@ -94,7 +96,8 @@ def engine_of(row: Mapping[Any, Any], age: float) -> EngineState:
         resident=tuple(json.loads(row["resident"])),
         job=row["job"],
         age=age,
-        memory={name: Held(**held) for name, held in json.loads(row["memory"]).items()},
+        memory={name: Held(**held) for name, held in memory.items() if "owned" in held},
+        too_large={name: Need(**need) for name, need in memory.items() if "needed" in need},
         warm=tuple(json.loads(row["warm"])),
         paths={
             name: {part: PartPath(**path) for part, path in of.items()} for name, of in json.loads(row["paths"]).items()

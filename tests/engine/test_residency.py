@@ -213,3 +213,44 @@ def test_a_backend_that_reserves_nothing_gets_its_parts_back_too() -> None:
     again = pool.share_of("b").part("key", lambda: Weights(10), Moves())
 
     assert (again is part, part.place) == (True, "device")
+
+
+class Sticks(Moves):
+    """A tier that fails to move what is said to stick."""
+
+    def __init__(self, cools: bool = True) -> None:
+        self._cools = cools
+
+    def cool(self, part: Weights) -> None:
+        if not self._cools:
+            raise RuntimeError("no pages to lock")
+        super().cool(part)
+
+    def warm(self, part: Weights) -> None:
+        if part.nbytes == 13:
+            raise MemoryError("no room on the device")
+        super().warm(part)
+
+
+def test_a_part_that_cannot_be_moved_to_the_host_is_forgotten_and_whoever_comes_does_not_suffer() -> None:
+    pool = PartPool(lambda: 100, 100)
+    pool.share_of("a").part("first", lambda: Weights(60), Sticks(cools=False))
+    pool.share_of("a").part("second", lambda: Weights(10), Moves())
+
+    assert pool.release("a")
+    assert (pool.size, pool.warm_size, pool.waiting()) == (0, 10, ())
+
+
+def test_a_part_that_cannot_be_brought_back_fails_that_load_and_the_others_still_wait() -> None:
+    pool = PartPool(lambda: 100, 100)
+    for key, size in (("small", 10), ("bad", 13), ("large", 20)):
+        pool.share_of("a").part(key, lambda size=size: Weights(size), Sticks())
+    pool.release("a")
+
+    with pytest.raises(MemoryError):
+        pool.reserve("a", {"small": 10, "bad": 13, "large": 20})
+    pool.release("a")
+
+    assert (pool.size, pool.warm_size) == (0, 30)
+    pool.reserve("a", {"small": 10, "bad": 13, "large": 20})
+    assert pool.size == 30

@@ -2,33 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
-
-
-class KeepingPool:
-    """A pool of parts by their keys, which never lets go."""
-
-    def __init__(self) -> None:
-        self.parts: dict[Hashable, Any] = {}
-
-    def part(self, key: Hashable, load: Callable[[], Any], tier: object = None) -> Any:
-        if key not in self.parts:
-            self.parts[key] = load()
-        return self.parts[key]
-
-    def private(self, load: Callable[[], Any]) -> Any:
-        return load()
-
-    def reserve(self, sizes: Mapping[Hashable, int]) -> None:
-        self.reserved = dict(sizes)
-
-    def digest(self, path: Path) -> str:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+from driving import KeepingPool
 
 
 @pytest.fixture

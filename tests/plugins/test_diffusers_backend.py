@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +142,8 @@ def test_every_step_is_reported(family: Path, pool: Any) -> None:
 
     backend.generate(model, load(model, pool), task(), reports)
 
-    assert reports == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    said = [each for each, _ in groupby(reports)]  # the same again only looks whether the job goes on
+    assert [each for each in said if each[0]] == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
 def test_a_size_that_the_model_cannot_make_is_refused(tiny: Path, pool: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from driving import I2V, T2V, TI2V, Reports, copy_of, edit_index, load, make, picture, run, spec, task, video
 
-from bench.layout import write_model
+from bench.layout import VAE, write_model
 from nano.measure import psnr
 from plugins import diffusers_backend as backend
 from plugins.diffusers_backend.options import ATTENTION
@@ -105,12 +105,12 @@ def test_a_copy_in_the_hubs_cache_is_the_same_part(tmp_path: Path) -> None:
         (blob := tmp_path / f"{repository}.blob").write_bytes((folder / "vae" / WHOLE).read_bytes())
         (folder / "vae" / WHOLE).unlink()
         (folder / "vae" / WHOLE).symlink_to(blob)
-        config = {"z_dim": 16, "scale_factor_spatial": 8, "_diffusers_version": version}
+        config = {**VAE, "z_dim": 16, "scale_factor_spatial": 8, "_diffusers_version": version}
         (folder / "vae" / "config.json").write_text(json.dumps(config))
     first, second = vae_of(tmp_path / "a"), vae_of(tmp_path / "b")
 
     assert of_part(first, Digests().of) == of_part(second, Digests().of)
-    (tmp_path / "b" / "vae" / "config.json").write_text(json.dumps({"z_dim": 16, "scale_factor_spatial": 4}))
+    (tmp_path / "b" / "vae" / "config.json").write_text(json.dumps({**VAE, "z_dim": 16, "scale_factor_spatial": 4}))
     assert of_part(first, Digests().of) != of_part(vae_of(tmp_path / "b"), Digests().of)
 
 
@@ -316,10 +316,10 @@ def write_config(folder: Path, **changes: object) -> None:
         (lambda folder: (folder / "vae" / "config.json").unlink(), "it lacks config.json of vae"),
         (lambda folder: (folder / "vae" / "config.json").write_text("{"), "config.json of vae must be JSON in UTF-8, it is not"),
         (lambda folder: (folder / "scheduler" / "scheduler_config.json").unlink(), "the folder scheduler is empty"),
-        (lambda folder: write_config(folder, ffn_dim=640), "transformer must be a whole WanTransformer3DModel"),
-        (lambda folder: write_config(folder, image_dim=32, added_kv_proj_dim=128), "image_encoder and image_processor must"),
+        (lambda folder: write_config(folder, ffn_dim=640), "proj.weight of transformer is 512x128, its config.json needs 640x128"),
+        (lambda folder: write_config(folder, image_dim=32, added_kv_proj_dim=128), "lacks the tensor condition_embedder.image_embedder.norm1.weight"),
         (truncate, "diffusion_pytorch_model.safetensors of vae is cut short: it has .* bytes; fetch it again"),
-        (drop_a_weight, "transformer lacks weights that a WanTransformer3DModel of its config.json needs"),
+        (drop_a_weight, "transformer lacks the tensor blocks.1.attn1.to_q.weight, which its config.json needs"),
         (drop_a_text_weight, "text_encoder lacks weights .* such as encoder.final_layer_norm.weight"),
         (pickle_instead, "got pytorch_model.bin: pickles can run code and are not read"),
     ],

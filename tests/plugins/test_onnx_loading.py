@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -172,6 +173,28 @@ def pickle_instead(part: str) -> Callable[[Path], None]:
     return change
 
 
+def wait_for_a_graph(folder: Path) -> None:
+    (folder / GRAPH).unlink()
+    os.mkfifo(folder / GRAPH)
+
+
+def wait_for_a_graph_unlisted(folder: Path) -> None:
+    wait_for_a_graph(folder)
+    edit_record(folder, lambda data: data["files"].pop(GRAPH))
+
+
+def hole(name: str) -> Callable[[Path], None]:
+    """Put 300 GB of nothing in the place of a file, and make the record say that it was exported so."""
+
+    def change(folder: Path) -> None:
+        with (folder / name).open("wb") as file:
+            file.truncate(300 * 10**9)
+        entry = {"size": 300 * 10**9, "sha256": "0" * 64}
+        edit_record(folder, lambda data: data["files"].update({name: entry}))
+
+    return change
+
+
 def garbage(folder: Path) -> None:
     (folder / GRAPH).write_bytes(b"\x00garbage")
     stamp(folder, GRAPH)
@@ -226,6 +249,11 @@ def garbage(folder: Path) -> None:
             lambda f: edit_record(f, lambda d: d.update(dtype="fp16")),
             r"must take tensor\(float16\), as its export says",
         ),
+        (wait_for_a_graph, r"transformer/model.onnx, which its export.json lists"),
+        (wait_for_a_graph_unlisted, r"export.json must list transformer/model.onnx, it does not: export the model"),
+        (hole(GRAPH), r"transformer/model.onnx must have at most 67,108,864 bytes, it has 300,000,000,000"),
+        (hole("vae/config.json"), r"vae/config.json must have at most 67,108,864 bytes, it has 300,000,000,000"),
+        (hole(WEIGHTS), r"is nothing but zeros, as a download that was broken off leaves them"),
         (lambda f: rewrite(f, ask_a_stranger), r"operations of ONNX and ONNX Runtime only, it asks for evil.example"),
     ],
 )

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
 from diffusers import WanTransformer3DModel
 from torch.nn import functional
+from torch.utils import _pytree as pytree
 
 from plugins.diffusers_backend.fast.attention import NATIVE
 from plugins.diffusers_backend.fast.between import modulated
 from plugins.diffusers_backend.fast.block import Weights, kind_of, run_blocks, weights_of
 from plugins.diffusers_backend.fast.choices import Chooser
-from plugins.diffusers_backend.fast.compile import Compiler
+from plugins.diffusers_backend.fast.compile import Compiler, ModelGoneError
 from plugins.diffusers_backend.fast.moment import Moment
 from plugins.diffusers_backend.fast.rope import Rotation, rotation
 from plugins.diffusers_backend.fast.shape import Shape
 from plugins.diffusers_backend.fast.switches import Switches
 from plugins.diffusers_backend.fast.text import KeysAndValues, Text, image_of, text_of
+from plugins.diffusers_backend.looking import look
 
 MOST_BATCHED = 4096  # tokens of a clip: from there on one pass keeps any device busy
 MOST_TOGETHER = 8  # blocks that are compiled as one, in half a minute; of more, one is, and serves all
@@ -84,10 +87,8 @@ class Network:
 
     def compile_later(self, done: Pass, latents: torch.Tensor, moment: Moment) -> None:
         """Have the blocks compiled in the background for requests like the one of the pass `done`."""
-        if self.compiler is None:
-            return
-        by = rotation(self.model.rope, latents, as_complex=False)
-        self.compiler.ask(done.key, lambda blocks: replace(done, by=by, blocks=blocks)(latents, moment))
+        if self.compiler is not None:
+            self.compiler.ask(done.key, _Again(self.model, self.switches, done, latents, moment))
 
 
 class Alike(NamedTuple):
@@ -107,6 +108,28 @@ class Alike(NamedTuple):
         return f"clips of {self.tokens} tokens, timesteps: {self.groups}, {keys}, {dtype}"
 
 
+class _Again:
+    """A pass like one that was done, without its text: it may wait for long, and must keep no model in memory."""
+
+    def __init__(
+        self, model: WanTransformer3DModel, switches: Switches, done: Pass, latents: torch.Tensor, moment: Moment
+    ) -> None:
+        self._model = weakref.ref(model)
+        self._pack = switches.packed_qkv
+        self._key, self._latents, self._moment = done.key, latents, moment
+        self._text = pytree.tree_map_only(torch.Tensor, lambda tensor: tensor.to("meta"), done.text)
+
+    def __call__(self, blocks: Callable[..., torch.Tensor]) -> torch.Tensor:
+        """Run it by `blocks`; raise `ModelGoneError` where its model is no more."""
+        if (model := self._model()) is None:
+            raise ModelGoneError
+        by = rotation(model.rope, self._latents, as_complex=False)
+        weights = tuple(weights_of(each, self._pack) for each in model.blocks)
+        device = self._latents.device
+        text = pytree.tree_map_only(torch.Tensor, lambda tensor: torch.zeros_like(tensor, device=device), self._text)
+        return Pass(model, self._key, text, by, weights, self._key.shape, blocks)(self._latents, self._moment)
+
+
 @dataclass(frozen=True)
 class Pass:
     """A forward pass of one request's: prompts and shape are given, latents and the moment change."""
@@ -123,10 +146,13 @@ class Pass:
         """Return the velocity of `latents` `(1, c, t, h, w)` for each prompt, `(b, c, t, h, w)`."""
         x = self.patches(latents).unflatten(1, (len(moment.time), -1))
         count = len(self.weights)
-        if self.blocks is not run_blocks and count > MOST_TOGETHER:
+        if self.blocks is run_blocks:
+            count = 1  # the same as all at once
+        elif count > MOST_TOGETHER:
             count = 1
             x = x.expand(self.key.keys[0], -1, -1, -1).contiguous()  # one kind of call is less to compile
         for begin in range(0, len(self.weights), count):
+            look()
             some = slice(begin, begin + count)
             contexts, weights = self.text.blocks[some], self.weights[some]
             x = self.blocks(x, moment.time, self.by, contexts, self.text.bias, weights, self.shape)

@@ -9,7 +9,10 @@ from registry import BrokenModel, ModelSpec, RegistryError
 from registry.folders.files import PICKLES
 from router.cli.doctor.finding import Case, Finding, fail, ok, warn
 from router.cli.doctor.permissions import server, unchangeable
-from router.errors import ModelUnavailable
+from router.engine.device import devices
+from router.engine.fitting import Fitting
+from router.engine.pool import REMEDY
+from router.errors import BootError, ModelUnavailable
 from router.plugins import Plugins, find
 from router.system import read
 from router.weights import Weights
@@ -20,6 +23,8 @@ def check(case: Case) -> Iterator[Finding]:
     try:
         plugins = Plugins(find(settings.plugins))
         registry = read(settings, plugins.known)
+    except BootError:
+        return  # the plugins' own check has said it
     except RegistryError as error:
         for problem in error.problems:
             yield fail("models", str(problem), "mend the file; 'framegate check' reads it again")
@@ -33,6 +38,7 @@ def check(case: Case) -> Iterator[Finding]:
         yield warn("models", str(note), "mend the entry, or name the folder that was meant")
     found = Weights(settings.data, plugins.backends)
     yield from weights(registry.models, found)
+    yield from sizes(registry.models, [Fitting(settings, plugins, found, device) for device in devices(())])
     for model in registry.models:
         if (folder := found.locate(model)) is not None and found.state(model) != "embedded":
             yield from safe(model.name, folder, server(settings.data))
@@ -57,6 +63,15 @@ def weights(models: tuple[ModelSpec, ...], found: Weights) -> Iterator[Finding]:
             said, _, advice = error.message.partition(": ")
             yield warn("weights", said, advice or "until then its requests are refused with 503")
     yield ok("weights", f"there, or fetched when needed: {', '.join(here) or 'of no model'}")
+
+
+def sizes(models: tuple[ModelSpec, ...], fittings: list[Fitting]) -> Iterator[Finding]:
+    """Name the models that can never be loaded on any device of this machine."""
+    for model in models:
+        needs = {each.device: each.need(model) for each in fittings if model.may_run_on(each.device)}
+        if needs and all(needs.values()):
+            said = "; ".join(f"on {device} it {need}" for device, need in needs.items())
+            yield fail("weights", f"{model.name} can never be loaded: {said}", f"{REMEDY}; until then requests get 503")
 
 
 def safe(model: str, folder: Path, user: int) -> Iterator[Finding]:

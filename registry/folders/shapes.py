@@ -1,0 +1,214 @@
+"""Whether a part's tensors have the shapes that its configuration leads to: what it builds is then in the files.
+
+The names and shapes are those of diffusers' and transformers' classes; a number that is left out is their default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from math import prod
+from typing import Any
+
+from registry.folders.errors import FolderError
+from registry.folders.model import Part
+
+Shape = tuple[int, ...]
+Expected = Iterator[tuple[str, Shape]]
+
+MOST_BLOCKS = 1000
+MOST_SIDE = 2**20  # of a tensor
+MOST_HEAD = 1024  # numbers; the tables of rotations have a column for each
+MOST_ROPE = 8192  # positions, each a row of these tables, which are in no file
+MOST_LEVELS, MOST_MULTIPLE = 16, 64  # of a VAE
+MOST_SCALE = 64  # pixels or frames a latent
+
+
+class _Numbers:
+    """A part's configuration, whose numbers are read within bounds."""
+
+    def __init__(self, part: Part) -> None:
+        self._part = part
+        self._settings = part.settings
+
+    @property
+    def part(self) -> str:
+        return self._part.name
+
+    def whole(self, key: str, default: int, most: int = MOST_SIDE) -> int:
+        value = self._settings.get(key, default)
+        if type(value) is not int or not 1 <= value <= most:
+            raise self.refusal(f"{key} of {self.part} must be from 1 to {most}, got {str(value)[:100]}")
+        return value
+
+    def perhaps(self, key: str, most: int = MOST_SIDE, *, zero: bool = False) -> int | None:
+        """Return a number that may be left out, or None; `zero` says that 0 is none as well."""
+        value = self._settings.get(key)
+        if value is None or (zero and type(value) is int and value == 0):
+            return None
+        return self.whole(key, 0, most)
+
+    def several(self, key: str, default: list[int], count: tuple[int, int], most: int) -> list[int]:
+        value = self._settings.get(key, default)
+        fewest, largest = count
+        if not isinstance(value, list) or not fewest <= len(value) <= largest:
+            many = str(fewest) if fewest == largest else f"{fewest} to {largest}"
+            raise self.refusal(f"{key} of {self.part} must be a list of {many} numbers, got {str(value)[:100]}")
+        for each in value:
+            if type(each) is not int or not 1 <= each <= most:
+                said = f"{key} of {self.part} must be numbers from 1 to {most}, got {str(each)[:100]}"
+                raise self.refusal(said)
+        return value
+
+    def listed(self, key: str, count: int, kinds: tuple[type, ...], default: list[Any] | None = None) -> None:
+        """Raise unless the value at `key`, if there is one, is a list of so many values of these kinds."""
+        value = self._settings.get(key, default)
+        if value is None and key not in self._settings:
+            return
+        if not isinstance(value, list) or len(value) != count or not all(type(each) in kinds for each in value):
+            said = f"{key} of {self.part} must be a list of {count}, got {str(value)[:100]}"
+            raise self.refusal(said)
+
+    def flag(self, key: str) -> bool:
+        value = self._settings.get(key, False)
+        if not isinstance(value, bool):
+            raise self.refusal(f"{key} of {self.part} must be true or false, got {str(value)[:100]}")
+        return value
+
+    def text(self, key: str, default: str) -> str:
+        value = self._settings.get(key, default)
+        if not isinstance(value, str):
+            raise self.refusal(f"{key} of {self.part} must be a text, got {str(value)[:100]}")
+        return value
+
+    def refusal(self, said: str) -> FolderError:
+        return FolderError(said, self._part.folder / "config.json")
+
+
+def require_shapes(part: Part, tensors: Mapping[str, Shape]) -> None:
+    """Raise `FolderError` where a part's tensors are others than its configuration needs.
+
+    A class builds what its configuration says before it looks at a tensor, however much that is.
+    """
+    numbers = _Numbers(part)
+    named = {_bare(part, name): shape for name, shape in tensors.items()}
+    for name, needed in EXPECTED[part.name](numbers, part, named):
+        if (got := named.get(name)) is None:
+            raise numbers.refusal(f"{part.name} lacks the tensor {name}, which its config.json needs")
+        if got != needed:
+            said = f"{name} of {part.name} is {_by(got)}, its config.json needs {_by(needed)}"
+            raise numbers.refusal(said)
+
+
+def _transformer(numbers: _Numbers, part: Part, tensors: Mapping[str, Shape]) -> Expected:
+    heads, head = numbers.whole("num_attention_heads", 40), numbers.whole("attention_head_dim", 128, MOST_HEAD)
+    patch = numbers.several("patch_size", [1, 2, 2], (3, 3), MOST_SCALE)
+    takes = numbers.whole("in_channels", 16)
+    makes = numbers.perhaps("out_channels", zero=True) if "out_channels" in part.settings else 16
+    numbers.whole("rope_max_seq_len", 1024, MOST_ROPE)
+    width = heads * head
+    yield "patch_embedding.weight", (width, takes, *patch)
+    yield "proj_out.weight", ((makes or takes) * prod(patch), width)
+    yield "condition_embedder.time_embedder.linear_1.weight", (width, numbers.whole("freq_dim", 256))
+    yield "condition_embedder.text_embedder.linear_1.weight", (width, numbers.whole("text_dim", 4096))
+    image, tokens = numbers.perhaps("image_dim"), numbers.perhaps("pos_embed_seq_len")
+    if image is not None:
+        yield "condition_embedder.image_embedder.norm1.weight", (image,)
+        if tokens is not None:
+            yield "condition_embedder.image_embedder.pos_embed", (1, tokens, image)
+    wide, added = numbers.whole("ffn_dim", 13824), numbers.perhaps("added_kv_proj_dim")
+    for block in _blocks(numbers, "num_layers", 40, "blocks.", tensors):
+        yield f"{block}.attn1.to_q.weight", (width, width)
+        yield f"{block}.ffn.net.0.proj.weight", (wide, width)
+        if added is not None:
+            yield f"{block}.attn2.add_k_proj.weight", (width, added)
+
+
+def _text_encoder(numbers: _Numbers, part: Part, tensors: Mapping[str, Shape]) -> Expected:
+    width, heads, head = numbers.whole("d_model", 512), numbers.whole("num_heads", 6), numbers.whole("d_kv", 64)
+    table = "shared.weight" if "shared.weight" in tensors else "encoder.embed_tokens.weight"
+    yield table, (numbers.whole("vocab_size", 250112), width)
+    wide, buckets = numbers.whole("d_ff", 1024), numbers.whole("relative_attention_num_buckets", 32)
+    numbers.whole("relative_attention_max_distance", 128)
+    up = "wi_0" if numbers.text("feed_forward_proj", "gated-gelu").startswith("gated") else "wi"
+    for block in _blocks(numbers, "num_layers", 8, "encoder.block.", tensors):
+        yield f"{block}.layer.0.SelfAttention.q.weight", (heads * head, width)
+        yield f"{block}.layer.0.SelfAttention.relative_attention_bias.weight", (buckets, heads)
+        yield f"{block}.layer.1.DenseReluDense.{up}.weight", (wide, width)
+
+
+def _image_encoder(numbers: _Numbers, part: Part, tensors: Mapping[str, Shape]) -> Expected:
+    width, side, patch = (
+        numbers.whole(key, default) for key, default in (("hidden_size", 768), ("image_size", 224), ("patch_size", 32))
+    )
+    if patch > side:
+        raise numbers.refusal(f"image_encoder must have a patch_size from 1 to its image_size {side}, got {patch}")
+    numbers.whole("num_attention_heads", 12, width)
+    yield "embeddings.patch_embedding.weight", (width, numbers.whole("num_channels", 3), patch, patch)
+    yield "embeddings.position_embedding.weight", ((side // patch) ** 2 + 1, width)
+    if part.class_name == "CLIPVisionModelWithProjection":
+        yield "visual_projection.weight", (numbers.whole("projection_dim", 512), width)
+    wide = numbers.whole("intermediate_size", 3072)
+    for block in _blocks(numbers, "num_hidden_layers", 12, "encoder.layers.", tensors):
+        yield f"{block}.self_attn.q_proj.weight", (width, width)
+        yield f"{block}.mlp.fc1.weight", (wide, width)
+
+
+def _vae(numbers: _Numbers, part: Part, tensors: Mapping[str, Shape]) -> Expected:
+    base, latents = numbers.whole("base_dim", 96), numbers.whole("z_dim", 16)
+    most = numbers.perhaps("decoder_base_dim") or base
+    multiples = numbers.several("dim_mult", [1, 2, 4, 4], (1, MOST_LEVELS), MOST_MULTIPLE)
+    blocks = numbers.whole("num_res_blocks", 2, MOST_BLOCKS)
+    numbers.listed("temperal_downsample", len(multiples) - 1, (bool,), [False, True, True])
+    numbers.listed("attn_scales", 0, ())  # no Wan has any
+    for key in ("latents_mean", "latents_std"):
+        numbers.listed(key, latents, (int, float))
+    for key, default in (("scale_factor_spatial", 8), ("scale_factor_temporal", 4)):
+        numbers.whole(key, default, MOST_SCALE)
+    numbers.perhaps("patch_size", MOST_SCALE)
+    numbers.flag("is_residual")
+    cube = (3, 3, 3)
+    yield "quant_conv.weight", (2 * latents, 2 * latents, 1, 1, 1)
+    yield "post_quant_conv.weight", (latents, latents, 1, 1, 1)
+    yield "encoder.conv_in.weight", (base, numbers.whole("in_channels", 3), *cube)
+    yield "encoder.conv_out.weight", (2 * latents, base * multiples[-1], *cube)
+    yield "decoder.conv_in.weight", (most * multiples[-1], latents, *cube)
+    yield "decoder.conv_out.weight", (numbers.whole("out_channels", 3), most * multiples[0], *cube)
+    levels = len(_numbered("decoder.up_blocks.", tensors))
+    if levels != len(multiples):
+        raise numbers.refusal(f"vae has weights of {levels} levels, dim_mult of its config.json has {len(multiples)}")
+    for level, multiple in enumerate(reversed(multiples)):
+        width = most * multiple
+        for number in range(blocks + 1):
+            yield f"decoder.up_blocks.{level}.resnets.{number}.conv2.weight", (width, width, *cube)
+
+
+EXPECTED = {
+    "transformer": _transformer,
+    "transformer_2": _transformer,
+    "text_encoder": _text_encoder,
+    "image_encoder": _image_encoder,
+    "vae": _vae,
+}
+
+
+def _blocks(numbers: _Numbers, key: str, default: int, prefix: str, tensors: Mapping[str, Shape]) -> Iterator[str]:
+    """Yield the beginning of each block's names; raise where the tensors are of more or fewer blocks."""
+    wanted = numbers.whole(key, default, MOST_BLOCKS)
+    found = _numbered(prefix, tensors)
+    if found != set(map(str, range(wanted))):
+        part = numbers.part
+        raise numbers.refusal(f"{part} has weights of {len(found)} blocks, its config.json needs {wanted}")
+    yield from (f"{prefix}{number}" for number in range(wanted))
+
+
+def _numbered(prefix: str, tensors: Mapping[str, Shape]) -> set[str]:
+    return {name.removeprefix(prefix).partition(".")[0] for name in tensors if name.startswith(prefix)}
+
+
+def _bare(part: Part, name: str) -> str:
+    """Return a tensor's name without what some versions of transformers put before those of CLIP."""
+    return name.removeprefix("vision_model.") if part.name == "image_encoder" else name
+
+
+def _by(shape: Shape) -> str:
+    return "x".join(map(str, shape)) or "a number"
