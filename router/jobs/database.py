@@ -45,7 +45,9 @@ class Database:
         self._engine = _open(path)
         try:
             make_folder(path.parent)
-            _require_store(path)
+            require_store(path)
+            if not path.exists():
+                os.close(os.open(path, os.O_WRONLY | os.O_CREAT, PRIVATE))  # SQLite gives its log the same permissions
             self._migrate()
             sync_folder(path.parent)  # the name of a new store, which another process may have made this moment
         except (OSError, SQLAlchemyError) as error:
@@ -137,13 +139,11 @@ def unusable(path: Path, error: Exception) -> BootError:
     return BootError(f"the job store {path} cannot be opened: {reason(error)}; 'framegate doctor' says more")
 
 
-def _require_store(path: Path) -> None:
-    """Make the file of a new store; raise `OSError` where there was one whose jobs still have their files."""
-    if path.exists() and path.stat().st_size:
-        return
-    if path.exists() and any(folder.is_dir() and any(folder.iterdir()) for folder in _files_of(path)):
+def require_store(path: Path) -> None:
+    """Raise `OSError` where a store has lost all that it had: it is empty, and its jobs still have their files."""
+    empty = path.exists() and not path.stat().st_size
+    if empty and any(folder.is_dir() and any(folder.iterdir()) for folder in _files_of(path)):
         raise OSError("it is empty, and files of its jobs are there: bring it back from a copy, or remove it")
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT, PRIVATE))  # SQLite gives its log the same permissions
 
 
 def _files_of(path: Path) -> tuple[Path, Path]:

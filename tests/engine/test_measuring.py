@@ -32,7 +32,7 @@ class Breaks:
 
 
 def scrape(system: System) -> Scraped:
-    return Scraped(page(system.metrics.folder, system.jobs, system.engines, ()).decode())
+    return Scraped(page(system.metrics.folder, system.jobs, system.engines, (), free=0).decode())
 
 
 def ask(system: System, model: str = "text", **video: Any) -> str:

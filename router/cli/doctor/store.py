@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from router.cli.doctor.finding import Case, Finding, fail, ok, warn
+from router.jobs.database import require_store
 from router.jobs.tables import HEAD
 
 PATIENCE_SECONDS = 5.0
@@ -23,11 +24,12 @@ def check(case: Case) -> Iterator[Finding]:
         yield ok("store", f"{path} is not there yet: the first start makes it")
         return
     try:
+        require_store(path)
         with closing(opened(path)) as db:
             yield revision(db, path)
             yield whole(db, path)
             yield free(db, path)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         advice = "see that this user may read and write it and its folder; else stop the server and bring back a copy"
         yield fail("store", f"{path} cannot be read: {error}", advice)
 

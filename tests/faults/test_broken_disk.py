@@ -1,0 +1,36 @@
+"""A disk that breaks under a server: nothing is written any more; it is said, and what was stored can be read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from asking import ask, completed
+from disks import break_down, breakable
+from server import serve_in
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_disk_that_breaks_while_it_serves(tmp_path: Path, models: str, plugins: str) -> None:
+    """An ext4 file system after `remount,abort`, as the kernel does it at an error of the disk."""
+    with breakable(tmp_path / "data"):
+        running = serve_in(tmp_path, models, plugins=plugins)
+        done = ask(running, "good")
+        assert completed(running, done)
+        assert running.call("/readyz")[0] == 200
+        break_down(running.data)
+        for path, body, method in (
+            ("/v1/responses", {"model": "good", "input": "a", "background": True}, "POST"),
+            (f"/v1/responses/{done['id']}", None, "DELETE"),
+        ):
+            status, answer = running.call(path, body, method)
+            assert (status, answer["error"]["code"]) == (503, "store_unavailable")
+        ready = running.until(lambda: found[1] if (found := running.call("/readyz"))[0] == 503 else None)
+        assert running.call("/healthz")[0] == 200
+        log = running.log.read_text()
+        running.stop()
+
+    assert ready["status"] == "store unavailable"
+    assert ready["reason"].startswith("the store cannot be ")
+    assert "Traceback" not in log

@@ -1,0 +1,192 @@
+"""A store that is damaged: said in one line by whatever starts, and answered with 503 by what serves."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from asking import ask, completed, framegate
+from server import FRAMEGATE, ROOT, Server, free_port, serve_in
+
+pytestmark = pytest.mark.slow
+PAGE = 4096
+COMMANDS = (
+    ("serve", "--port", "{port}", "--device", "cpu"),
+    ("web", "--port", "{port}"),
+    ("engine", "--device", "cpu"),
+    ("keys", "list"),
+    ("keys", "create", "somebody"),
+    ("models",),
+    ("reload",),
+    ("generate", "a cat", "--model", "good", "--url", "embedded", "-o", "{folder}/a.mp4"),
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, models: str, plugins: str) -> Path:
+    """A folder whose server has made a video and was stopped."""
+    folder = tmp_path_factory.mktemp("damaged")
+    running = serve_in(folder, models, plugins=plugins)
+    for _ in range(30):
+        done = ask(running, "good", "a long prompt " * 100)
+    assert completed(running, done)
+    running.stop()
+    with closing(sqlite3.connect(folder / "data" / "jobs.sqlite")) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return folder
+
+
+def pages(path: Path) -> None:
+    """Overwrite all pages but the first, which has the schema's beginning."""
+    content = bytearray(path.read_bytes())
+    content[PAGE:] = bytes(b ^ 0x5A for b in content[PAGE:])
+    path.write_bytes(content)
+
+
+def tables(path: Path) -> None:
+    """Overwrite the pages of all tables, and leave the schema."""
+    with closing(sqlite3.connect(path)) as db:
+        found = [row[0] for row in db.execute("SELECT rootpage FROM sqlite_master WHERE tbl_name != 'alembic_version'")]
+    content = bytearray(path.read_bytes())
+    for page in filter(None, found):
+        content[(page - 1) * PAGE : page * PAGE] = b"\x5a" * PAGE
+    path.write_bytes(content)
+
+
+def schema(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[100:PAGE] = b"\x5a" * (PAGE - 100)
+    path.write_bytes(content)
+
+
+def future(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE alembic_version SET version_num = '9999'")
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "its pages": pages,
+    "its tables": tables,
+    "its schema": schema,
+    "no database": lambda path: path.write_bytes(b"this is no database " * 1000),
+    "cut": lambda path: os.truncate(path, 3 * PAGE + 17),
+    "empty": lambda path: os.truncate(path, 0),
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
+    "of the future": future,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_store_is_said_in_one_line_by_every_command(
+    folder: Path, tmp_path: Path, damage: Callable[[Path], object], plugins: str
+) -> None:
+    shutil.copytree(folder / "data", tmp_path / "data")
+    shutil.copy(folder / "models.yaml", tmp_path)
+    damage(tmp_path / "data" / "jobs.sqlite")
+    before = sorted(path for path in (tmp_path / "data").rglob("*.mp4"))
+    ends = {words: started(tmp_path, words, plugins) for words in COMMANDS}
+    for words, process in ends.items():
+        output, error = process.communicate(timeout=60)
+        assert process.returncode != 0, (words, output)
+        assert "Traceback" not in error, (words, error)
+        lines = error.splitlines()
+        assert len(lines) == 1 or (words[0] == "generate" and len(lines) == 2), (words, error)  # with a line of the log
+        line = lines[-1]
+        assert line.startswith("framegate: "), (words, error)
+        assert "jobs.sqlite" in line or "store" in line, (words, error)
+        assert words[0] == "generate" or "framegate doctor" in line or "another data folder" in line, (words, error)
+
+    assert sorted(path for path in (tmp_path / "data").rglob("*.mp4")) == before
+
+
+def started(folder: Path, words: tuple[str, ...], plugins: str) -> subprocess.Popen[str]:
+    known = {"data": folder / "data", "models": folder / "models.yaml", "plugins": plugins}
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environ |= {f"FRAMEGATE_{name.upper()}": str(value) for name, value in known.items()}
+    command = [*FRAMEGATE, *(word.format(port=free_port(), folder=folder) for word in words)]
+    return subprocess.Popen(command, env=environ, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_the_doctor_says_what_to_do_with_a_damaged_store(
+    folder: Path, tmp_path: Path, damage: Callable[[Path], object], plugins: str
+) -> None:
+    shutil.copytree(folder / "data", tmp_path / "data")
+    shutil.copy(folder / "models.yaml", tmp_path)
+    damage(tmp_path / "data" / "jobs.sqlite")
+    ended = framegate(tmp_path, "doctor", plugins=plugins)
+
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr
+    assert [line for line in ended.stdout.splitlines() if line.startswith("fail  store: ")]
+
+
+def test_nonsense_in_the_log_of_the_store_is_left_out(folder: Path, tmp_path: Path, plugins: str) -> None:
+    """SQLite takes what has a checksum; the jobs of the store itself are there."""
+    shutil.copytree(folder / "data", tmp_path / "data")
+    shutil.copy(folder / "models.yaml", tmp_path)
+    (tmp_path / "data" / "jobs.sqlite-wal").write_bytes(os.urandom(5 * PAGE))
+    (tmp_path / "data" / "jobs.sqlite-shm").write_bytes(os.urandom(8 * PAGE))
+    running = serve_in(tmp_path, (tmp_path / "models.yaml").read_text(), plugins=plugins)
+    listed = running.call("/v1/videos?limit=100")[1]["data"]
+    assert completed(running, ask(running, "good"))
+    running.stop()
+
+    assert len(listed) == 30
+
+
+def test_a_store_that_is_damaged_while_it_serves(tmp_path: Path, models: str, plugins: str) -> None:
+    """Whoever asks is told to come back, the log has a line for each and no traceback, and a copy mends it."""
+    running = serve_in(tmp_path, models, plugins=plugins)
+    done = ask(running, "good")
+    assert completed(running, done)
+    path = running.data / "jobs.sqlite"
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    whole = path.read_bytes()
+    overwrite(path, _damaged(path, whole))
+    status, answer = _until_unavailable(running, done["id"])
+    ready = running.until(lambda: found if (found := running.call("/readyz"))[0] == 503 else None)
+    running.call("/v1/responses", {"model": "good", "input": "a", "background": True})
+
+    assert (status, answer["error"]["code"]) == (503, "store_unavailable")
+    assert str(running.data) not in answer["error"]["message"]
+    assert ready[0] == 503
+    assert ready[1]["status"] == "store unavailable"
+    assert running.call("/healthz")[0] == 200
+    log = running.log.read_text()
+    assert "the store or its disk cannot be used: database disk image is malformed" in log
+    assert "Traceback" not in log
+    running.stop()
+
+
+def _damaged(path: Path, whole: bytes) -> bytes:
+    with closing(sqlite3.connect(path)) as db:
+        found = [row[0] for row in db.execute("SELECT rootpage FROM sqlite_master WHERE rootpage > 0")]
+    content = bytearray(whole)
+    for page in found:
+        content[(page - 1) * PAGE : page * PAGE] = b"\x5a" * PAGE
+    return bytes(content)
+
+
+def overwrite(path: Path, content: bytes) -> None:
+    """Write in place, as a disk that rots does."""
+    with open(path, "r+b") as file:
+        file.write(content)
+
+
+def _until_unavailable(server: Server, job: str) -> tuple[int, dict[str, dict[str, str]]]:
+    """Ask until what SQLite has kept in memory is asked for anew."""
+
+    def answer() -> tuple[int, dict[str, dict[str, str]]] | None:
+        found = server.call("/v1/videos")
+        return found if found[0] == 503 else None
+
+    found: tuple[int, dict[str, dict[str, str]]] = server.until(answer)
+    return found
