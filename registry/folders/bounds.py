@@ -22,8 +22,6 @@ LIMITS: Mapping[str, Mapping[str, tuple[int, int]]] = {
         "num_train_timesteps": (1, 100_000),
         "solver_order": (1, 10),
         "steps_offset": (0, 1000),
-        "base_image_seq_len": (1, MOST_WHOLE),
-        "max_image_seq_len": (1, MOST_WHOLE),
     },
     "image_processor": dict.fromkeys((*SIZES, "shortest_edge", "longest_edge", "height", "width"), (1, 4096)),
     "tokenizer": {"extra_ids": (0, 1000)},

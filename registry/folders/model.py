@@ -54,6 +54,8 @@ class Part:
     @property
     def settings(self) -> Mapping[str, Any]:
         """Return the configuration of the module itself: that of a whole CLIP has it inside."""
+        if self.name != "image_encoder":  # of others nobody looks inside
+            return self.config
         inner: Mapping[str, Any] = self.config.get("vision_config", self.config)
         return inner
 

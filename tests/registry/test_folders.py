@@ -400,6 +400,7 @@ def test_a_boundary_is_a_share_of_the_steps(tmp_path: Path, ratio: object) -> No
         (T2V, "transformer", {"num_layers": 1001}, "num_layers of transformer must be from 1 to 1000, got 1001"),
         (T2V, "transformer", {"num_layers": "2"}, "num_layers of transformer must be from 1 to 1000, got 2"),
         (T2V, "transformer", {"num_layers": True}, "num_layers of transformer must be from 1 to 1000, got True"),
+        (T2V, "transformer", {"num_layers": 9, "vision_config": {}}, "transformer has weights of 2 blocks, its config"),
         (
             T2V,
             "transformer",

@@ -88,11 +88,11 @@ class StopsAtSteps(Stops):
 
     def __init__(self, error: Exception, number: int) -> None:
         super().__init__(error, number)
-        self._last: tuple[int, int] | None = None
+        self._last = 0
 
     def __call__(self, done: int, total: int, preview: Preview | None = None) -> None:
-        before, self._last = self._last, (done, total)
-        if before != self._last:
+        before, self._last = self._last, done
+        if before != done:
             super().__call__(done, total, preview)
 
 
