@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from threading import Thread
 
 import nano
 from registry import ModelSpec, folders
 from registry.families import EMBEDDED
 from registry.folders import INDEX
 from registry.source import is_hub_id, public
-from router.download import begun, cached, fetching, snapshot
+from router.download import Snapshots, begun, fetching, snapshot
 from router.errors import DownloadFailed, ModelUnavailable
 from router.values import Backend
 
@@ -25,6 +26,7 @@ class Weights:
         self._nano = data / f"nano-{nano.VERSION}"
         self._backends = backends
         self._stall_seconds = stall_seconds
+        self._snapshots = Snapshots()
 
     def locate(self, model: ModelSpec) -> Path | None:
         """Return the folder that holds the model's weights, None if there is none on this machine."""
@@ -36,6 +38,15 @@ class Weights:
         if model.source is not None and is_hub_id(model.source):
             return folders.hub_cache.snapshot(model.source, model.revision)
         return self._folder(model)
+
+    def look_ahead(self, models: Iterable[ModelSpec]) -> Thread | None:
+        """Find what the hub's cache has of `models` in a thread of its own: the first question takes over a second."""
+        hub = [(model.source, model.revision) for model in models if model.source and is_hub_id(model.source)]
+        if not any(self._snapshots.has(source) for source, _ in hub):
+            return None
+        looking = Thread(target=lambda: [self._snapshots.find(*each) for each in hub], name="weights", daemon=True)
+        looking.start()
+        return looking
 
     def state(self, model: ModelSpec) -> str:
         """Say where they are: none, embedded, here, missing, or `downloading 42 %` while any process fetches them.
@@ -102,7 +113,7 @@ class Weights:
             return None
         if model.source.startswith(EMBEDDED):
             return self._nano / model.source.removeprefix(EMBEDDED)
-        return cached(model.source, model.revision) if is_hub_id(model.source) else Path(model.source)
+        return self._snapshots.find(model.source, model.revision) if is_hub_id(model.source) else Path(model.source)
 
     def _is_there(self, folder: Path) -> bool:
         return self._is_embedded(folder) or os.path.isdir(folder)  # no error where it may not be looked at

@@ -2,6 +2,7 @@
 
 from router.download.places import begun, cached
 from router.download.snapshot import snapshot
+from router.download.snapshots import Snapshots
 from router.download.turn import fetching
 
-__all__ = ["begun", "cached", "fetching", "snapshot"]
+__all__ = ["Snapshots", "begun", "cached", "fetching", "snapshot"]

@@ -53,4 +53,5 @@ def create_app(system: System) -> Flask:
     app.register_blueprint(metrics.Page(system, names).blueprint())
     app.register_blueprint(docs.Docs(system).blueprint())
     system.plugins.configure(app)
+    system.weights.look_ahead(system.registry.models)
     return app

@@ -98,3 +98,12 @@ def test_no_web_half_starts_without_a_policy(environ: dict[str, str], tmp_path: 
     assert ended.returncode == 4
     assert f"the plugin {policy} is out of service" in ended.stderr
     assert "It may refuse requests, so none are taken without it" in ended.stderr
+
+
+@pytest.mark.slow
+def test_a_plugin_that_ends_the_process_cannot_be_helped(environ: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "leaves.py").write_text("import os\nos._exit(7)\n")
+    environ["FRAMEGATE_PLUGINS"] = str(tmp_path / "leaves.py")
+    ended = subprocess.run([*FRAMEGATE, "models"], env=environ, capture_output=True, text=True, timeout=60)
+
+    assert ended.returncode == 7

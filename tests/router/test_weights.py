@@ -111,6 +111,18 @@ def test_the_files_of_a_repository_are_found_without_a_look_at_each(
     assert weights.snapshot(replace(MODEL, source=str(tmp_path / "mine"))) == tmp_path / "mine"
 
 
+def test_a_process_looks_ahead_for_what_the_cache_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    far, weights = replace(MODEL, source="me/tuned"), weights_in(tmp_path)
+    assert weights.look_ahead([MODEL, far]) is None  # nothing is here, and the client is not needed to know
+    (tmp_path / "hub" / "models--me--tuned").mkdir(parents=True)
+    looking = weights.look_ahead([MODEL, far])
+
+    assert looking is not None
+    looking.join(60)
+    assert not looking.is_alive()
+
+
 def test_a_link_to_nothing_is_a_missing_file(tmp_path: Path) -> None:
     folder = repository(tmp_path / "m")
     (folder / "transformer" / "diffusion_pytorch_model-00002-of-00002.safetensors").unlink()
