@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pwd
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -121,9 +123,14 @@ def test_too_many_requests_from_one_address_are_a_429(alone: Site) -> None:
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """Return a folder that any user may enter, as those of pytest may not be."""
+    """Return a folder that any user may enter, as those of pytest may not be; the group of `nobody` may read its data."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
+        data = Path(name, "data")
+        data.mkdir()
+        if os.geteuid() == 0:
+            os.chown(data, -1, pwd.getpwnam("nobody").pw_gid)
+        data.chmod(0o2750)
         yield Path(name)
 
 
