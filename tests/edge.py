@@ -190,6 +190,11 @@ def behind_nginx(
     with ExitStack() as running:
         web = running.enter_context(half(log, "web", "--socket", str(listens), **known))
         running.enter_context(half(log, "engine", "--device", "cpu", **known))
+        if (
+            user != "root" and os.geteuid() == 0
+        ):  # it is open to its group, of which the documentation makes nginx a member
+            until(listens.exists)
+            os.chown(listens, -1, pwd.getpwnam(user).pw_gid)
         process = running.enter_context(nginx(folder, site, user))
         yield Site(process, port, data, log, web, folder)
 
