@@ -46,7 +46,7 @@ class Usage:
 
 
 class ArtifactStore:
-    """`inputs/<job>/<name>` are the bytes as received; `videos/<job>/<attempt>.mp4` (or `.png`) the results.
+    """`inputs/<job>/<name>` are the input images, as PNGs; `videos/<job>/<attempt>.mp4` (or `.png`) the results.
 
     Beside a result stand the small pictures of it that somebody asked for.
 

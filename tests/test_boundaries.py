@@ -18,8 +18,8 @@ FLOORS = (
     ("registry",),
     ("nano",),
     ("router.errors", "router.clock", "router.supervisor", "router.amount", "router.api_keys", "router.permissions"),
-    ("router.values", "router.requests", "router.settings", "router.download"),
-    ("router.hookspecs", "router.logs", "router.images", "router.tokens"),
+    ("router.values", "router.settings", "router.download"),
+    ("router.hookspecs", "router.logs", "router.images", "router.tokens", "router.requests"),
     ("router.idempotency",),
     (
         "router",

@@ -8,10 +8,7 @@ from __future__ import annotations
 import logging
 import re
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cached_property
-from threading import BoundedSemaphore
 from typing import TYPE_CHECKING
 
 from router.errors import InvalidRequest, TooManyWaiters
@@ -19,6 +16,7 @@ from router.images.addresses import is_public
 from router.images.header import MAX_BYTES, invalid
 from router.images.hosts import Hosts, Target, refused
 from router.images.lookup import Deadline, Resolver
+from router.images.slots import Slots
 
 if TYPE_CHECKING:
     from httpcore2 import Response
@@ -45,43 +43,29 @@ def is_remote(url: str) -> bool:
 
 
 class Fetcher:
-    """Fetches images for one process, eight at a time, each within `seconds`."""
+    """Fetches images for one process, eight at a time, four of an owner at most, each within `seconds`."""
 
     def __init__(self, hosts: Hosts, *, seconds: float = FETCH_SECONDS, wait_seconds: float = WAIT_SECONDS) -> None:
         self._hosts = hosts
         self._seconds = seconds
-        self._wait_seconds = wait_seconds
-        self._line = BoundedSemaphore(AT_A_TIME + MAX_WAITING)
-        self._places = BoundedSemaphore(AT_A_TIME)
+        self._slots = Slots(AT_A_TIME, MAX_WAITING, wait_seconds)
         self._resolver = Resolver(AT_A_TIME)
 
-    def fetch(self, url: str, *, param: str = "", limit: int = MAX_BYTES) -> bytes:
+    def fetch(self, url: str, *, owner: str = "", param: str = "", limit: int = MAX_BYTES) -> bytes:
         """Return the at most `limit` bytes that `url` leads to, whatever they are.
 
         Raise `InvalidRequest` about `param`, with the code `image_url_refused` where this server does not ask (see
-        `Hosts`), else `invalid_image`; `TooManyWaiters` where no place is free within `wait_seconds`.
+        `Hosts`), else `invalid_image`; `TooManyWaiters` where `owner` gets no slot within `wait_seconds`.
         """
         try:
             target = self._hosts.target(url)
-            with self._place():
+            with self._slots.take(owner) as taken:
+                if not taken:
+                    raise _busy()
                 return self._follow(target, Deadline(self._seconds), limit)
         except InvalidRequest as error:
             error.param = param
             raise
-
-    @contextmanager
-    def _place(self) -> Iterator[None]:
-        if not self._line.acquire(blocking=False):
-            raise _busy()
-        try:
-            if not self._places.acquire(timeout=self._wait_seconds):
-                raise _busy()
-            try:
-                yield
-            finally:
-                self._places.release()
-        finally:
-            self._line.release()
 
     def _follow(self, target: Target, deadline: Deadline, limit: int) -> bytes:
         for _ in range(MAX_REDIRECTS + 1):
@@ -158,7 +142,7 @@ def _read(response: Response, limit: int) -> bytes | str:
 
 def _busy() -> TooManyWaiters:
     message = (
-        f"{AT_A_TIME} images are being fetched by this process, its limit, and others wait; "
-        "send this request again later, or the image as a data: URL"
+        f"{AT_A_TIME} images are being fetched by this process, its limit, or {AT_A_TIME // 2} of yours, and others "
+        "wait; send this request again later, or the image as a data: URL"
     )
     return TooManyWaiters(message, headers=(("retry-after", "5"),))

@@ -63,7 +63,7 @@ def job_of(row: Mapping[Any, Any], ahead: int | None = None, remaining: float | 
         owner=row["owner"],
         model=row["model"],
         task=_task(json.loads(row["task"])),
-        inputs=tuple(StoredInput(**{**stored, "role": Input(stored["role"])}) for stored in json.loads(row["inputs"])),
+        inputs=tuple(_input(stored) for stored in json.loads(row["inputs"])),
         form=json.loads(row["form"]),
         status=Status(row["status"]),
         progress=progress,
@@ -100,6 +100,10 @@ def engine_of(row: Mapping[Any, Any], age: float) -> EngineState:
             name: {part: PartPath(**path) for part, path in of.items()} for name, of in json.loads(row["paths"]).items()
         },
     )
+
+
+def _input(plain: dict[str, Any]) -> StoredInput:
+    return StoredInput(**{**plain, "role": Input(plain["role"]), "notes": tuple(plain.get("notes", ()))})
 
 
 def _task(plain: dict[str, Any]) -> Task:

@@ -14,7 +14,7 @@ from router.requests import Request
 from router.system import System
 from router.values import Job
 from router.web import query
-from router.web.access import caller, idempotency_key, owner
+from router.web.access import caller, idempotency_key, owner, share
 from router.web.body import read_json
 from router.web.fields import shown
 from router.web.form import MULTIPART, read_form
@@ -89,7 +89,14 @@ class Videos:
     def _submit(self, asked: Request) -> Response:
         by = caller()
         return self._answer(
-            self._intake.submit(asked, owner=by.owner, request_id=g.request_id, key=idempotency_key(), api_key=by.key)
+            self._intake.submit(
+                asked,
+                owner=by.owner,
+                request_id=g.request_id,
+                key=idempotency_key(),
+                api_key=by.key,
+                share=share(),
+            )
         )
 
     def _answer(self, job: Job) -> Response:
