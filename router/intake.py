@@ -58,6 +58,10 @@ class _Received:
         stored = self.picture.stored
         return (stored.width, stored.height) if stored else (self.info.width, self.info.height)
 
+    def check(self) -> None:
+        """Fetch and measure the image; raise `InvalidRequest` for one that is refused by its header."""
+        _ = self.size
+
     def ready(self, task: Task, decoders: images.Decoders, name: str) -> _Ready:
         """Return what is stored; of a job's own image no more than its name is another."""
         if self.picture.stored is not None:
@@ -92,9 +96,9 @@ class _Ready:
 class Intake:
     """The way in of one web process. A refusal leaves neither a job nor a file behind."""
 
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: System, decoders: images.Decoders | None = None) -> None:
         self._system = system
-        self._decoders = images.Decoders()
+        self._decoders = decoders or images.Decoders()
         hosts = images.Hosts(frozenset(system.settings.image_hosts), system.settings.image_public)
         self._fetcher = images.Fetcher(hosts)
         self._tokens = TokenCounter(system.weights.snapshot)
@@ -139,7 +143,10 @@ class Intake:
         self._check_service(model, caps)
         settled = self._settle(model, request, received)
         task = settled.task
-        _ = [image.size for image in received]  # by their headers, before the first is decoded
+        if received:
+            self._decoders.start()
+        for image in received:
+            image.check()
         ready = [image.ready(task, self._decoders, str(number)) for number, image in enumerate(received)]
         pace = self._system.paces.of(model.name, task.shape)
         job = Job(
@@ -191,8 +198,6 @@ class Intake:
         return settled
 
     def _received(self, request: Request, model: ModelSpec, share: str) -> list[_Received]:
-        if request.pictures:
-            self._decoders.start()
         return [_Received(picture, model.limits, share, self._fetcher) for picture in request.pictures]
 
     def again(self, job: Job) -> Request:

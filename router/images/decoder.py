@@ -20,6 +20,7 @@ from router.images.preparation import Prepared
 
 START_SECONDS = 60.0
 WALL_SECONDS = 90.0  # a child that takes longer is stopped or starved; the kernel counts its seconds of a core
+WAIT_SECONDS = 5.0
 SHOWN = 300  # characters of what a library says
 KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "VIRTUAL_ENV")  # of our environment
 COMMAND = (sys.executable, "-P", "-m", "router.images.child")
@@ -35,20 +36,29 @@ class DecoderMissing(Exception):
 
 
 @dataclass(frozen=True)
+class Answer:
+    """The prepared picture, or the words of a refusal; and what libraries have said meanwhile."""
+
+    made: Prepared | str
+    said: str = ""
+
+
+@dataclass(frozen=True)
 class Question:
     """A file, the size of its video, and the pixels above which it is fitted to that; a future for what comes out."""
 
     data: bytes
     size: tuple[int, int]
     limit: int
-    answer: Future[Prepared | str] = field(default_factory=Future)
+    answer: Future[Answer] = field(default_factory=Future)
 
 
 class Decoder:
     """A child and its thread, which live as long: the kernel ends a child when the thread that started it ends."""
 
-    def __init__(self, idle_seconds: float) -> None:
+    def __init__(self, idle_seconds: float, wall_seconds: float = WALL_SECONDS) -> None:
         self._idle_seconds = idle_seconds
+        self._wall_seconds = wall_seconds
         self._questions: queue.SimpleQueue[Question | None] = queue.SimpleQueue()
         self._lock = Lock()
         self._runs = False
@@ -67,7 +77,10 @@ class Decoder:
         """Return the prepared picture, or the words of a refusal; raise `DecoderEnded` or `DecoderMissing`."""
         self._questions.put(question)
         self.start()
-        return question.answer.result()
+        answer = question.answer.result()
+        if answer.said:
+            log.info("a library says of an image: %s", answer.said)
+        return answer.made
 
     def close(self) -> None:
         """End the child; whoever asks again starts another."""
@@ -77,11 +90,13 @@ class Decoder:
         child: _Child | None = None
         try:
             with suppress(DecoderMissing):  # whoever asks is told
-                child = _Child()
+                child = _Child(self._wall_seconds)
             while (question := self._next()) is not None:
                 try:
                     if child is None or not child.is_running():
-                        child = _renewed(child)
+                        if child is not None:
+                            child.end()
+                        child = _Child(self._wall_seconds)
                     question.answer.set_result(child.exchange(question))
                 except BaseException as error:
                     if child is not None:
@@ -100,16 +115,17 @@ class Decoder:
             question = None
         if question is None:
             with self._lock:
-                if not self._questions.empty():
-                    return self._questions.get()
-                self._runs = False
+                while question is None and not self._questions.empty():
+                    question = self._questions.get()
+                self._runs = question is not None
         return question
 
 
 class _Child:
     """A running process, and the memory where it leaves what libraries say on standard error."""
 
-    def __init__(self) -> None:
+    def __init__(self, wall_seconds: float) -> None:
+        self._wall_seconds = wall_seconds
         self._said = os.memfd_create("decoder", os.MFD_CLOEXEC)
         environ = {name: value for name, value in os.environ.items() if name in KEPT or name.startswith("PYTHON")}
         environ |= {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OPENBLAS_NUM_THREADS": "1"}
@@ -139,13 +155,13 @@ class _Child:
     def is_running(self) -> bool:
         return self._process.poll() is None
 
-    def exchange(self, question: Question) -> Prepared | str:
-        """Return what comes of a picture, or the words of a refusal; raise `DecoderEnded`."""
+    def exchange(self, question: Question) -> Answer:
+        """Return what comes of a picture; raise `DecoderEnded`."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         width, height = question.size
         asked = {"size": len(question.data), "width": width, "height": height, "limit": question.limit}
-        with self._at_most(WALL_SECONDS):
+        with self._at_most(self._wall_seconds):
             with suppress(BrokenPipeError):
                 self._process.stdin.write(json.dumps(asked).encode() + b"\n")
                 self._process.stdin.write(question.data)
@@ -154,9 +170,8 @@ class _Child:
             body = self._process.stdout.read(answer.get("size", 0))
         if "size" not in answer or len(body) < answer["size"]:
             raise DecoderEnded(self._how())
-        if said := self._what_was_said():
-            log.info("a library says of an image: %s", said)
-        return str(answer["invalid"]) if "invalid" in answer else Prepared(body, tuple(answer["notes"]))
+        made = str(answer["invalid"]) if "invalid" in answer else Prepared(body, tuple(answer["notes"]))
+        return Answer(made, self._what_was_said())
 
     def end(self) -> None:
         self._process.kill()
@@ -186,7 +201,11 @@ class _Child:
 
     def _how(self) -> str:
         """Return how the process has ended, and what was said before."""
-        status = self._process.wait()
+        try:
+            status = self._process.wait(WAIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            status = self._process.wait()
         how = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
         return f"it ended {how}" + (f" after {said}" if (said := self._what_was_said()) else "")
 
@@ -197,9 +216,3 @@ class _Child:
             return ""
         os.ftruncate(self._said, 0)
         return ascii(said[:SHOWN].decode("utf-8", "replace")) + (" and more" if len(said) > SHOWN else "")
-
-
-def _renewed(child: _Child | None) -> _Child:
-    if child is not None:
-        child.end()
-    return _Child()

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from threading import Lock
 
 from router.errors import TooManyWaiters, Unavailable
-from router.images.decoder import Decoder, DecoderEnded, DecoderMissing, Question
+from router.images.decoder import WALL_SECONDS, Decoder, DecoderEnded, DecoderMissing, Question
 from router.images.header import MAX_PIXELS, invalid
 from router.images.preparation import Prepared
 from router.images.slots import Slots
@@ -23,9 +23,16 @@ log = logging.getLogger(__name__)
 class Decoders:
     """Prepares pictures for one process: two at a time, and one of an owner, while the others wait."""
 
-    def __init__(self, *, wait_seconds: float = WAIT_SECONDS, idle_seconds: float = IDLE_SECONDS) -> None:
+    def __init__(
+        self,
+        *,
+        wait_seconds: float = WAIT_SECONDS,
+        idle_seconds: float = IDLE_SECONDS,
+        wall_seconds: float = WALL_SECONDS,
+    ) -> None:
         self._slots = Slots(AT_A_TIME, MAX_QUEUED, wait_seconds)
         self._idle_seconds = idle_seconds
+        self._wall_seconds = wall_seconds
         self._lock = Lock()
         self._idle: list[Decoder] = []
         self._count = 0
@@ -84,7 +91,7 @@ class Decoders:
 
     def _new(self) -> Decoder:
         self._count += 1
-        return Decoder(self._idle_seconds)
+        return Decoder(self._idle_seconds, self._wall_seconds)
 
 
 def _busy() -> TooManyWaiters:

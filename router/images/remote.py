@@ -62,20 +62,20 @@ class Fetcher:
             with self._slots.take(owner) as taken:
                 if not taken:
                     raise _busy()
-                return self._follow(target, Deadline(self._seconds), limit)
+                return self._follow(target, Deadline(self._seconds), limit, owner)
         except InvalidRequest as error:
             error.param = param
             raise
 
-    def _follow(self, target: Target, deadline: Deadline, limit: int) -> bytes:
+    def _follow(self, target: Target, deadline: Deadline, limit: int, owner: str) -> bytes:
         for _ in range(MAX_REDIRECTS + 1):
-            answer = self._ask(target, deadline, limit)
+            answer = self._ask(target, deadline, limit, owner)
             if isinstance(answer, bytes):
                 return answer
             target = self._hosts.target(answer, target)
         raise invalid(f"an image's URL may redirect up to {MAX_REDIRECTS} times, got more", "")
 
-    def _ask(self, target: Target, deadline: Deadline, limit: int) -> bytes | str:
+    def _ask(self, target: Target, deadline: Deadline, limit: int, owner: str) -> bytes | str:
         """Return the body of the answer, or the URL of a redirect."""
         import httpcore2
 
@@ -84,7 +84,7 @@ class Fetcher:
         context = self._context
         url = httpcore2.URL(scheme=target.url.scheme, host=target.host, port=target.port, target=target.url.raw_path)
         try:
-            pinned = Pinned(self._addresses(target, deadline), deadline)
+            pinned = Pinned(self._addresses(target, deadline, owner), deadline)
             connection = httpcore2.HTTPConnection(url.origin, ssl_context=context, network_backend=pinned)
             headers = (("Host", target.authority), *HEADERS)
             with connection, connection.stream("GET", url, headers=headers) as response:
@@ -93,9 +93,9 @@ class Fetcher:
             log.info("no image could be fetched from %s: %s: %s", target.host, type(error).__name__, error)
             raise invalid(f"an image's URL must lead to {self._needed(error)}", "") from error
 
-    def _addresses(self, target: Target, deadline: Deadline) -> list[str]:
+    def _addresses(self, target: Target, deadline: Deadline, owner: str) -> list[str]:
         """Return the addresses to connect to; raise where one of them is not public and the host is not listed."""
-        addresses = self._resolver.addresses(target.host, target.port, deadline)
+        addresses = self._resolver.addresses(target.host, target.port, deadline, owner)
         inner = [address for address in addresses if not is_public(address)]
         if inner and not target.listed:
             log.info("no image is fetched from %s, which is at %s", target.host, ", ".join(inner))

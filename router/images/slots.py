@@ -17,7 +17,7 @@ class Slots:
     """
 
     def __init__(self, count: int, queued: int, seconds: float) -> None:
-        self.count = count
+        self._count = count
         self._queued = queued
         self._seconds = seconds
         self._held: Counter[str] = Counter()
@@ -27,24 +27,29 @@ class Slots:
     @contextmanager
     def take(self, owner: str) -> Iterator[bool]:
         """Hold a slot for the block; yield False, without one, where none is free in time."""
-        taken = self._take(owner)
+        taken = self.acquire(owner)
         try:
             yield taken
         finally:
             if taken:
-                with self._changed:
-                    self._held[owner] -= 1
-                    self._held += Counter()  # forget who holds none
-                    self._changed.notify_all()
+                self.release(owner)
 
-    def _take(self, owner: str) -> bool:
+    def release(self, owner: str) -> None:
+        """Give back a slot that `acquire` gave, from whatever thread."""
+        with self._changed:
+            self._held[owner] -= 1
+            self._held += Counter()  # forget who holds none
+            self._changed.notify_all()
+
+    def acquire(self, owner: str, seconds: float | None = None) -> bool:
+        """Take a slot; return False where none is free within `seconds`, by default those of all."""
         with self._changed:
             if not self._queue_is_open(owner):
                 return False
             mine = (owner, object())
             self._queue.append(mine)
             try:
-                deadline = time.monotonic() + self._seconds
+                deadline = time.monotonic() + (self._seconds if seconds is None else seconds)
                 while self._next() is not mine:
                     if not self._changed.wait(deadline - time.monotonic()):
                         return False
@@ -62,7 +67,7 @@ class Slots:
         return self._queued - len(self._queue) > mine
 
     def _may_hold(self, owner: str) -> bool:
-        return self.count - self._held.total() > self._held[owner]
+        return self._count - self._held.total() > self._held[owner]
 
     def _next(self) -> tuple[str, object] | None:
         """Return the first in the queue of those who hold the fewest slots, None where nobody may hold one more."""

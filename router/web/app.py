@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import Flask
 
+from router.images import Decoders
 from router.intake import Intake
 from router.system import System
 from router.web import access, catalog, content, docs, errors, metrics, ops, responses, videos
@@ -22,8 +23,8 @@ class Application(Flask):
     waiting: Waiting
 
 
-def create_app(system: System) -> Flask:
-    """Return the WSGI application of one web process."""
+def create_app(system: System, decoders: Decoders | None = None) -> Flask:
+    """Return the WSGI application of one web process; by default its images are decoded by children of its own."""
     app = Application("framegate", static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.url_map.strict_slashes = False
@@ -37,7 +38,7 @@ def create_app(system: System) -> Flask:
     callers = Callers(ring, links, Rates(settings.data / "rates"), no_auth=settings.no_auth)
     access.install(app, callers, system.metrics)
     errors.install(app)
-    intake = Intake(system)
+    intake = Intake(system, decoders)
     app.register_blueprint(responses.Responses(system, intake, app.waiting, links).blueprint())
     app.register_blueprint(videos.Videos(system, intake).blueprint())
     app.register_blueprint(content.Content(system).blueprint())
