@@ -6,7 +6,6 @@ import hashlib
 import time
 import uuid
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
 
 from registry import BrokenModel, Input, Limits, ModelSpec, Registry, Route
 from router import effective, gate, images, logs
@@ -22,35 +21,46 @@ from router.values import Job, StoredInput, Task
 
 
 class _Received:
-    """An input image that is fetched, read and hashed once, when it is first needed, and decoded once, at last."""
+    """An input image that is fetched, read and hashed once, when it is first needed, and decoded once, at last.
+
+    Not by `cached_property`: that of Python 3.11 has one lock for all instances, so a silent site would hold up all.
+    """
 
     def __init__(self, picture: Picture, limits: Limits, owner: str, fetcher: images.Fetcher) -> None:
         self.picture = picture
         self._limits = limits
         self._owner = owner
         self._fetcher = fetcher
+        self._data: bytes | None = None
+        self._sha256 = ""
+        self._info: images.ImageInfo | None = None
 
-    @cached_property
+    @property
     def data(self) -> bytes:
-        picture = self.picture
-        if not _is_remote(picture):
-            return _carried(picture)
-        limit = self._limits.image_bytes
-        return self._fetcher.fetch(picture.url, owner=self._owner, param=picture.param, limit=limit)
+        if self._data is None:
+            self._data = self._fetched() if _is_remote(self.picture) else _carried(self.picture)
+        return self._data
 
-    @cached_property
+    def _fetched(self) -> bytes:
+        url, param, limit = self.picture.url, self.picture.param, self._limits.image_bytes
+        return self._fetcher.fetch(url, owner=self._owner, param=param, limit=limit)
+
+    @property
     def sha256(self) -> str:
-        return _digest(self.data)
+        self._sha256 = self._sha256 or _digest(self.data)
+        return self._sha256
 
     @property
     def identity(self) -> str:
         """Return what the image counts by under a key."""
         return _address(self.picture) if _is_remote(self.picture) else self.sha256
 
-    @cached_property
+    @property
     def info(self) -> images.ImageInfo:
-        most = {"max_bytes": self._limits.image_bytes, "max_pixels": self._limits.image_pixels}
-        return images.inspect(self.data, param=self.picture.param, **most)
+        if self._info is None:
+            most = {"max_bytes": self._limits.image_bytes, "max_pixels": self._limits.image_pixels}
+            self._info = images.inspect(self.data, param=self.picture.param, **most)
+        return self._info
 
     @property
     def size(self) -> effective.Size:
