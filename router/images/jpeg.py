@@ -20,7 +20,8 @@ MAX_SEGMENTS = 20_000
 MAX_SCANS = 500
 BLOCK_NS = 21.0  # a block in a scan that says nothing of it
 BYTE_NS, CORRECTION_NS = 8.0, 35.0  # a byte of a scan, and of one that corrects others
-PIXEL_NS, SMALL_NS = 30.0, 25e6  # what all scans may take: a pixel, and beyond that
+# What all scans may take, for each block and beyond that; a progressive picture of nothing but noise takes 900.
+ALL_NS, SMALL_NS = 1024.0, 25e6
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _DECODED = frozenset({0xC0, 0xC1, 0xC2})  # Huffman-coded, as browsers show them: neither lossless nor arithmetic
 _PROGRESSIVE = 0xC2
@@ -130,6 +131,7 @@ def _bound_scans(data: bytes, start: int, frame: _Frame) -> None:
     """Raise where a scan is too short for its blocks, or all of them go over the picture too often."""
     needed_bits = 1 if frame.marker == _PROGRESSIVE else 2  # of a block: its first number, and the end of the others
     nanoseconds, seen = 0.0, set[int]()
+    most = sum(frame.blocks.values()) * ALL_NS + SMALL_NS
     for scans, (numbers, is_first, is_correction, size) in enumerate(_scans(data, start), 1):
         if not frame.blocks.keys() >= set(numbers):
             raise ValueError("one of its scans is of another picture")
@@ -138,7 +140,6 @@ def _bound_scans(data: bytes, start: int, frame: _Frame) -> None:
             raise struct.error
         seen.update(numbers if is_first else ())
         nanoseconds += blocks * BLOCK_NS + size * (CORRECTION_NS if is_correction else BYTE_NS)
-        most = frame.width * frame.height * PIXEL_NS + SMALL_NS
         if scans > MAX_SCANS or nanoseconds > most:
             raise ValueError(f"its first {scans:,} scans of {frame.width * frame.height:,} pixels are too many")
     if seen != frame.blocks.keys():
