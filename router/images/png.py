@@ -97,8 +97,8 @@ def read_png(data: bytes) -> Stored:
         elif kind in (b"IHDR", b"PLTE", b"tRNS", b"acTL", b"eXIf"):
             found.setdefault(kind, data[start + 8 : end - 4])
         elif kind in _COLOURS and kind not in found and not pieces:  # behind the pixels they mean nothing
-            found[kind] = data[start + 8 : end - 4] if _is_whole(data, start, end) else b""
-        if kind in (b"IHDR", b"PLTE", b"IDAT") and not _is_whole(data, start, end):
+            found[kind] = data[start + 8 : end - 4] if is_whole(data, start, end) else b""
+        if kind in (b"IHDR", b"PLTE") and not is_whole(data, start, end):
             raise ValueError(f"its {kind.decode()} is damaged")
         if kind == b"IEND":
             break
@@ -116,7 +116,8 @@ def read_png(data: bytes) -> Stored:
     return Stored(layout.width, layout.height, exif, alpha, frames, colour=tags, png=layout)
 
 
-def _is_whole(data: bytes, start: int, end: int) -> bool:
+def is_whole(data: bytes, start: int, end: int) -> bool:
+    """Say whether a chunk has the check sum that it says."""
     return zlib.crc32(memoryview(data)[start + 4 : end - 4]) == int.from_bytes(data[end - 4 : end])
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.images.conversion import Samples
-from router.images.png import CHANNELS, PALETTE, SIGNATURE, Layout
+from router.images.png import CHANNELS, PALETTE, SIGNATURE, Layout, is_whole
 from router.values import Pixels
 
 _BAND = 2**19  # pixels, and bytes of filtered rows, which stay in a core's cache
@@ -27,6 +27,8 @@ def bands(data: bytes, layout: Layout) -> Iterator[tuple[slice, slice, Samples]]
 
     Grey has two axes, the others three. Raise `ValueError` where the data is damaged or too short.
     """
+    if not all(is_whole(data, start - 8, end + 4) for start, end in layout.pieces):
+        raise ValueError("its IDAT is damaged")
     rows_of = _Rows(data, layout.pieces)
     for grid in layout.grids:
         row_bytes, before = layout.row_bytes(grid.width), b""
