@@ -13,13 +13,15 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Semaphore
 
+from router.errors import TooManyWaiters
 from router.files import PRIVATE, PRIVATE_FOLDER, make_folder, opener, private, publish, sync_folder
+from router.images.slots import Slots
 from router.values import Job
 
 SHARED, SHARED_FOLDER = 0o640, 0o750  # of results where the group may look into the data folder, as nginx must
 MAKERS = 2  # small pictures made at a time: a sheet of a long video takes a core for a second
+MAX_QUEUED, WAIT_SECONDS = 64, 10.0  # who may wait for theirs, and for how long
 JOB_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -49,7 +51,7 @@ class Usage:
 
 
 class ArtifactStore:
-    """`inputs/<job>/<name>` are the bytes as received; `videos/<job>/<attempt>.mp4` (or `.png`) the results.
+    """`inputs/<job>/<name>` are the input images, as PNGs; `videos/<job>/<attempt>.mp4` (or `.png`) the results.
 
     Beside a result stand the small pictures of it that somebody asked for.
 
@@ -58,7 +60,7 @@ class ArtifactStore:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._makers = Semaphore(MAKERS)
+        self._makers = Slots(MAKERS, MAX_QUEUED, WAIT_SECONDS)
         self._durable: set[str] = set()  # folders of the root whose names are on the disk
 
     def put_input(self, job_id: str, name: str, data: bytes) -> None:
@@ -135,15 +137,19 @@ class ArtifactStore:
         except FileNotFoundError:
             return None
 
-    def beside(self, output: Path, suffix: str, make: Callable[[], bytes]) -> Path:
+    def beside(self, output: Path, suffix: str, make: Callable[[], bytes], owner: str = "") -> Path:
         """Return the file beside a job's output that holds what `make` returns, made when it is first asked for.
 
-        It goes when the job goes. Raises `FileNotFoundError` when that happens meanwhile. Few are made at a time.
+        It goes when the job goes. Raises `FileNotFoundError` when that happens meanwhile. Few are made at a time,
+        one of an `owner`; raises `TooManyWaiters` where too many wait for theirs.
         """
         path = output.with_suffix(suffix)
         if path.is_file():
             return path
-        with self._makers:
+        with self._makers.take(owner) as taken:
+            if not taken:
+                message = "many small pictures of videos are being made; send this request again later"
+                raise TooManyWaiters(message, headers=(("retry-after", "5"),))
             return path if path.is_file() else self._keep(path, make())
 
     def discard(self, path: Path) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from router import images
 from router.errors import InvalidRequest
-from router.requests import Picture, Request
+from router.requests import Request
 
 HEADER = "Idempotency-Key"
 KEY_SECONDS = 24 * 3600.0  # how long a key stands for its request
@@ -24,20 +24,21 @@ class Key:
     request: str
 
 
-def key_of(name: str | None, request: Request) -> Key | None:
-    """Return the key of a request that came with one; raise `InvalidRequest` for a name that is none.
-
-    Equal requests have equal fields and equal images, however they were written down; an image behind an
-    http(s) URL is equal by its URL, so that it is not fetched again.
-    """
-    if name is None:
-        return None
+def check_name(name: str) -> None:
+    """Raise `InvalidRequest` for a name that is none."""
     if not _KEY.fullmatch(name):
         raise InvalidRequest(f"{HEADER} must be 1 to 255 visible ASCII characters, got {name[:100]!r}", param=HEADER)
+
+
+def key_of(name: str, request: Request, pictures: Sequence[str]) -> Key:
+    """Return the key of a request that came with one; `pictures` are the digests of its images.
+
+    Equal requests have equal fields and equal images, however they were written down.
+    """
     said = {
         "model": request.model,
         "prompt": request.prompt,
-        "pictures": [(picture.role, _digest(picture)) for picture in request.pictures],
+        "pictures": [(one.role, digest) for one, digest in zip(request.pictures, pictures, strict=True)],
         "options": asdict(request.options),
         "seed": request.seed,
         "params": request.params,
@@ -45,13 +46,3 @@ def key_of(name: str | None, request: Request) -> Key | None:
         "form": dict(request.form),
     }
     return Key(name, hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest())
-
-
-def _digest(picture: Picture) -> str:
-    if picture.data is not None:
-        data = picture.data
-    elif images.is_remote(picture.url):
-        data = picture.url.encode("utf-8", "surrogatepass")
-    else:
-        data = images.parse_data_url(picture.url, images.MAX_BYTES, param=picture.param)
-    return hashlib.sha256(data).hexdigest()

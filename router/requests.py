@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from registry import Input
+from router.values import StoredInput
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,14 @@ class Options:
 class Picture:
     """An image that a request carries: its role, its URL, and the field that an error about it names.
 
-    `data` are its bytes where they came without a URL.
+    `data` are its bytes where they came without a URL; `stored` says what is known of them, where they are of a job.
     """
 
     role: Input
     url: str
     param: str
     data: bytes | None = None
+    stored: StoredInput | None = None
 
 
 @dataclass(frozen=True)

@@ -160,13 +160,23 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True)
 class StoredInput:
-    """An input image as it was received: `name` under the job's inputs, its role, type, digest, bytes."""
+    """An input image: `name` under the job's inputs, its role, and the type, digest and bytes that were received.
+
+    `png_sha256` and `png_size` are the stored file's, a PNG that was made of it: upright, in sRGB, of no more pixels
+    than the model takes. They are empty in a job of an older version, whose file is what was received. `width` and
+    `height` are the received picture's as shown, `notes` sentences on its colours.
+    """
 
     name: str
     role: Input
     media_type: str
     sha256: str
     size: int
+    png_sha256: str = ""
+    png_size: int = 0
+    width: int = 0
+    height: int = 0
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

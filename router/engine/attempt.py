@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from dataclasses import replace
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -151,10 +151,14 @@ class Attempt:
         return done
 
     def _with_images(self) -> Task:
-        """Decode the job's inputs at the task's size."""
+        """Decode the job's inputs at the task's size, in a child what an older version stored as it was received."""
         task = self._job.task
         for stored in self._job.inputs:
-            pixels = images.decode(self._system.artifacts.read_input(self._job.id, stored.name))
+            data = self._system.artifacts.read_input(self._job.id, stored.name)
+            if not stored.png_size:
+                with closing(images.Decoders()) as decoders:
+                    data = decoders.prepare(data, (task.width, task.height)).png
+            pixels = images.decode(data)
             fitted = images.fit(pixels, task.width, task.height)
             task = replace(task, image=fitted) if stored.role is Input.IMAGE else replace(task, last_image=fitted)
         return task

@@ -14,6 +14,7 @@ from router.images.conversion import Conversion, MatrixConversion, TableConversi
 from router.images.exif import ExifColour, colour_space
 from router.images.tags import Channels, ColourTags
 
+_MAX_INFLATED = 4 * 2**20  # bytes of a PNG's profile: large ones are for CMYK, which no PNG has
 _SRGB_GAMMA = 45455  # what files of sRGB say, where 1/2.2 would make shadows darker
 _GAMMA_TOLERANCE = 0.01
 _GAMMAS = range(5_000, 1_000_001)  # in 1/100,000; others are no picture's
@@ -163,13 +164,15 @@ def _numbered(colour_primaries: int, characteristics: int, *, narrow: bool = Fal
 
 
 def _inflated(body: bytes) -> bytes:
-    """Return the profile of an iCCP chunk, up to one byte over the limit."""
+    """Return the profile of an iCCP chunk."""
     start = body.find(b"\0", 0, 80) + 1
     if start < 1 or body[start : start + 1] != b"\0":
         raise struct.error
     inflater = zlib.decompressobj()
     try:
-        data = inflater.decompress(body[start + 1 :], icc.MAX_BYTES + 1)
+        data = inflater.decompress(body[start + 1 :], _MAX_INFLATED + 1)
     except zlib.error:
         raise ValueError("it cannot be decompressed") from None
+    if len(data) > _MAX_INFLATED:
+        raise ValueError(f"it has more than {_MAX_INFLATED:,} bytes")
     return data

@@ -1,47 +1,72 @@
-"""A picture's samples as stored, by OpenCV, Pillow or pillow-heif."""
+"""A picture's samples as stored, by OpenCV, Pillow or pillow-heif, a band of rows at a time."""
 
 from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from router.images import scanlines
 from router.images.conversion import Samples
-from router.images.formats import bare_jpeg
-from router.images.header import Header, invalid
+from router.images.header import Header, broken, invalid
 from router.images.heif import AVIF, HEIC
+from router.images.jpeg import bare_jpeg
 from router.images.tags import Channels
+from router.images.webp import bare_webp
+
+BAND = 2**17  # pixels whose light, in 32-bit floats, stays in a core's cache
+Band = tuple[slice, slice, Samples]
 
 # of decoders of others, which raise whatever broken bytes lead to
 _FAILURES = (
     OSError, SyntaxError, ValueError, TypeError, RuntimeError, EOFError, LookupError, ArithmeticError, struct.error,
 )  # fmt: skip
+_CANNOT = "it cannot be decoded"
 
 
 def is_rgb(media_type: str) -> bool:
-    """Say whether a type is read as RGB; OpenCV reads BGR."""
-    return media_type in (HEIC, AVIF)
+    """Say whether a type is read as RGB; OpenCV reads others as BGR."""
+    return media_type in (HEIC, AVIF, "image/png")
 
 
-def read_samples(data: bytes, header: Header, converted: bool, param: str) -> Samples | None:
-    """Return the samples, None for a broken picture; raise `InvalidRequest` without the needed package.
+def read_bands(data: bytes, header: Header, converted: bool, param: str) -> Iterator[Band]:
+    """Yield rows, columns and their samples; raise `InvalidRequest` for a broken picture.
 
-    Grey has two axes; RGB or BGR, with alpha or not, and CMYK have their channels on the third. Where neither colours
-    nor transparency are to be converted OpenCV makes RGB.
+    Grey has two axes; grey with alpha, RGB or BGR, with alpha or not, and CMYK have their channels on the third. Where
+    neither colours nor transparency are to be converted OpenCV makes RGB.
     """
+    if header.png is not None:
+        try:
+            yield from scanlines.bands(data, header.png)
+        except ValueError as error:
+            raise broken(header.media_type, param, str(error)) from None
+        return
+    stored = _whole(data, header, converted, param)
+    if stored is None or stored.shape[:2] != (header.height, header.width):
+        raise broken(header.media_type, param, _CANNOT)
+    is_shown = not converted and not header.alpha and stored.ndim == 3 and stored.dtype == np.uint8
+    rows = header.height if is_shown else max(1, BAND // stored.shape[1])
+    for top in range(0, len(stored), rows):
+        yield slice(top, top + rows), slice(None), stored[top : top + rows]
+
+
+def _whole(data: bytes, header: Header, converted: bool, param: str) -> Samples | None:
+    """Return all samples, None for a broken picture; raise `InvalidRequest` without the needed package."""
     import cv2
 
     if header.media_type == HEIC:
         return _heic(data, header, param)
     if header.media_type == AVIF:
         return _avif(data, header, param)
+    bare = bare_jpeg(data) if header.media_type == "image/jpeg" else bare_webp(data)
     if converted and header.colour.channels is Channels.CMYK:
-        return _pillow(bare_jpeg(data), "JPEG", ("CMYK",))
+        return _pillow(bare, "JPEG", ("CMYK",))
     if not converted and not header.alpha:
-        return _imdecode(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
-    return _imdecode(data, cv2.IMREAD_UNCHANGED)
+        return _imdecode(bare, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+    return _imdecode(bare, cv2.IMREAD_UNCHANGED)
 
 
 def _imdecode(data: bytes, flags: int) -> Samples | None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from registry.models import IMAGE_BYTES, IMAGE_PIXELS
 from router.errors import InvalidRequest
-from router.images import exif, formats, heif
+from router.images import exif, heif, jpeg, png, webp
+from router.images.stored import Stored
 from router.images.tags import ColourTags
 from router.images.turn import TURNS, Turn
 
@@ -39,6 +40,7 @@ class Header:
     exif: bytes
     colour: ColourTags
     corner: tuple[int, int]
+    png: png.Layout | None
 
 
 def inspect(data: bytes, *, param: str = "", max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS) -> ImageInfo:
@@ -75,6 +77,7 @@ def read_header(data: bytes, *, param: str = "", max_bytes: int = MAX_BYTES, max
         stored.exif,
         stored.colour,
         stored.corner,
+        stored.png,
     )
 
 
@@ -86,12 +89,12 @@ def invalid(message: str, param: str) -> InvalidRequest:
     return InvalidRequest(message, param=param, code="invalid_image")
 
 
-def _read(data: bytes, param: str) -> tuple[str, formats.Stored]:
-    if data.startswith(formats.PNG):
+def _read(data: bytes, param: str) -> tuple[str, Stored]:
+    if data.startswith(png.SIGNATURE):
         media_type = "image/png"
-    elif data.startswith(formats.JPEG):
+    elif data.startswith(jpeg.START):
         media_type = "image/jpeg"
-    elif data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+    elif webp.is_webp(data):
         media_type = "image/webp"
     elif heif.is_heif(data):
         media_type = heif.AVIF if data[8:11] == b"avi" else heif.HEIC
@@ -107,4 +110,4 @@ def _read(data: bytes, param: str) -> tuple[str, formats.Stored]:
         raise broken(media_type, param, str(error)) from None
 
 
-_READERS = {"image/png": formats.read_png, "image/jpeg": formats.read_jpeg, "image/webp": formats.read_webp}
+_READERS = {"image/png": png.read_png, "image/jpeg": jpeg.read_jpeg, "image/webp": webp.read_webp}

@@ -9,7 +9,7 @@ from fractions import Fraction
 from registry.models import IMAGE_PIXELS
 from router.images import bitstreams
 from router.images.boxes import Item, Items, box, boxes, read_items
-from router.images.formats import Stored
+from router.images.stored import Stored
 from router.images.tags import Channels, ColourTags
 from router.images.turn import Turn
 

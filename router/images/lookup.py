@@ -5,7 +5,9 @@ from __future__ import annotations
 import socket
 import time
 from concurrent.futures import Future
-from threading import BoundedSemaphore, Thread
+from threading import Thread
+
+from router.images.slots import Slots
 
 WORK_SECONDS = 2.0
 
@@ -29,31 +31,34 @@ class Deadline:
 
 
 class Resolver:
-    """Looks names up, at most `most` at a time, each in a thread of its own: `getaddrinfo` knows no time limit."""
+    """Looks names up, at most `most` at a time, half of them of one owner, each in a thread of its own.
+
+    `getaddrinfo` knows no time limit.
+    """
 
     def __init__(self, most: int) -> None:
-        self._free = BoundedSemaphore(most)
+        self._slots = Slots(most, 2 * most, WORK_SECONDS)
 
-    def addresses(self, host: str, port: int, deadline: Deadline) -> list[str]:
+    def addresses(self, host: str, port: int, deadline: Deadline, owner: str = "") -> list[str]:
         """Return every address of `host`, the best first.
 
         Raise `OSError` where there is none, `TimeoutError` where none is found by the deadline.
         """
-        if not self._free.acquire(timeout=deadline.left()):
+        if not self._slots.acquire(owner, deadline.left()):
             raise TimeoutError
         found: Future[list[str]] = Future()
         try:
-            Thread(target=self._look_up, args=(found, host, port), name="lookup", daemon=True).start()
+            Thread(target=self._look_up, args=(found, host, port, owner), name="lookup", daemon=True).start()
         except RuntimeError:  # no more threads
-            self._free.release()
+            self._slots.release(owner)
             raise
         return found.result(deadline.left())
 
-    def _look_up(self, found: Future[list[str]], host: str, port: int) -> None:
+    def _look_up(self, found: Future[list[str]], host: str, port: int, owner: str) -> None:
         try:
             answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
             found.set_result(list(dict.fromkeys(str(answer[4][0]) for answer in answers)))
         except (OSError, UnicodeError) as error:
             found.set_exception(OSError(str(error)))
         finally:
-            self._free.release()
+            self._slots.release(owner)

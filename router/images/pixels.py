@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 
 from router.images.colours import colours_of
 from router.images.conversion import Conversion, Samples
-from router.images.decoders import is_rgb, read_samples
-from router.images.header import MAX_PIXELS, Header, broken, read_header
+from router.images.decoders import is_rgb, read_bands
+from router.images.header import MAX_PIXELS, Header, read_header
 from router.images.tags import Channels
 from router.images.turn import Turn
 from router.values import Pixels
 
 MAX_ASPECT = 4.0
-_BAND = 2**17  # pixels whose light, in 32-bit floats, stays in a core's cache
 
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
 
@@ -48,50 +47,54 @@ def decode_with_notes(data: bytes, *, param: str = "") -> Decoded:
     """Decode like `decode`, with notes on colours that its sender may see otherwise."""
     header = read_header(data, param=param)
     colours = colours_of(header.colour, header.exif)
-    stored = read_samples(data, header, colours.conversion is not None, param)
-    if stored is None or stored.shape[:2] != (header.height, header.width):
-        raise broken(header.media_type, param, "it cannot be decoded")
-    shown = _shown(stored, header, colours.conversion)
-    del stored  # up to 512 MB
-    return Decoded(_turned(shown, header.turn), colours.notes)
+    whole: Pixels | None = None
+    for rows, columns, samples in read_bands(data, header, colours.conversion is not None, param):
+        shown = _shown(samples, header, colours.conversion)
+        if shown.shape[:2] == (header.height, header.width):
+            whole = shown
+            break
+        if whole is None:
+            whole = np.empty((header.height, header.width, 3), np.uint8)
+        whole[rows, columns] = shown
+    assert whole is not None
+    return Decoded(_turned(whole, header.turn), colours.notes)
 
 
-def _shown(stored: Samples, header: Header, conversion: Conversion | None) -> Pixels:
+def _shown(band: Samples, header: Header, conversion: Conversion | None) -> Pixels:
     """Return samples as sRGB on white.
 
-    In bands of rows, as the whole would take gigabytes at 64 megapixels. Colours are converted before they
-    are mixed with white, which is white in every space.
+    Colours are converted before they are mixed with white, which is white in every space.
     """
-    if conversion is None and not header.alpha and stored.ndim == 3 and stored.dtype == np.uint8:
-        return np.asarray(stored, np.uint8)
-    shown = np.empty((*stored.shape[:2], 3), np.uint8)
-    rows = max(1, _BAND // stored.shape[1])
-    for top in range(0, len(stored), rows):
-        shown[top : top + rows] = _band(stored[top : top + rows], header, conversion)
-    return shown
-
-
-def _band(band: Samples, header: Header, conversion: Conversion | None) -> Pixels:
     tags = header.colour
+    plain = conversion is None and not header.alpha
+    if plain and header.png is not None and band.dtype == np.uint16:
+        band = (band >> 8).astype(np.uint8)  # as browsers do
+    if plain and band.ndim == 3 and band.dtype == np.uint8:
+        return np.asarray(band, np.uint8)
     colours: Samples = band
     alpha: Pixels | None = None
-    if band.ndim == 2 and tags.transparent_grey is not None:
-        alpha = np.where(band == tags.transparent_grey, 0, 255).astype(np.uint8)
-    elif band.ndim == 3 and tags.channels is not Channels.CMYK:
+    if band.ndim == 3 and tags.channels is not Channels.CMYK:
         colours = band[..., :3] if is_rgb(header.media_type) else band[..., 2::-1]
         if tags.channels is Channels.GREY:
             colours = band[..., 0]
-        if band.shape[2] == 4:
-            alpha = _eight_bits(band[..., 3])
+        if band.shape[2] in (2, 4):
+            alpha = _eight_bits(band[..., -1])
     if conversion is not None:
         shown = conversion.to_srgb(colours)
     else:
         shown = _eight_bits(colours)
         shown = np.repeat(shown[..., None], 3, -1) if shown.ndim == 2 else shown
-    if alpha is None:
+    return shown if alpha is None else _on_white(shown, alpha)
+
+
+def _on_white(shown: Pixels, alpha: Pixels) -> Pixels:
+    if alpha.min() == 255:
         return shown
     weight = alpha[..., None].astype(np.uint16)
-    return np.asarray((shown * weight + 255 * (255 - weight) + 127) // 255, np.uint8)
+    mixed = shown * weight
+    mixed += 255 * (255 - weight) + 128
+    mixed += mixed >> 8  # with the next line a division by 255, rounded
+    return np.asarray(mixed >> 8, np.uint8)
 
 
 def _eight_bits(samples: NDArray[Any]) -> Pixels:
@@ -108,17 +111,22 @@ def kept_of(old_width: int, old_height: int, width: int, height: int) -> tuple[i
     return min(old_width, max(1, round(width / scale))), min(old_height, max(1, round(height / scale)))
 
 
+def cut(pixels: Pixels, width: int, height: int) -> Pixels:
+    """Return what `fit` keeps of a picture, around its centre."""
+    old_height, old_width = pixels.shape[:2]
+    crop_width, crop_height = kept_of(old_width, old_height, width, height)
+    left, top = (old_width - crop_width) // 2, (old_height - crop_height) // 2
+    return np.ascontiguousarray(pixels[top : top + crop_height, left : left + crop_width])
+
+
 def fit(pixels: Pixels, width: int, height: int) -> Pixels:
     """Return `pixels` as `(height, width, 3)`: cropped around the centre, then resized; never stretched."""
     import cv2
 
-    old_height, old_width = pixels.shape[:2]
-    scale = max(width / old_width, height / old_height)
-    crop_width, crop_height = kept_of(old_width, old_height, width, height)
-    left, top = (old_width - crop_width) // 2, (old_height - crop_height) // 2
-    crop = np.ascontiguousarray(pixels[top : top + crop_height, left : left + crop_width])
-    if (crop_width, crop_height) == (width, height):
+    crop = cut(pixels, width, height)
+    if crop.shape[:2] == (height, width):
         return crop
+    scale = max(width / pixels.shape[1], height / pixels.shape[0])
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     return np.asarray(cv2.resize(crop, (width, height), interpolation=method), np.uint8)
 

@@ -8,10 +8,7 @@ from __future__ import annotations
 import logging
 import re
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cached_property
-from threading import BoundedSemaphore
 from typing import TYPE_CHECKING
 
 from router.errors import InvalidRequest, TooManyWaiters
@@ -19,6 +16,7 @@ from router.images.addresses import is_public
 from router.images.header import MAX_BYTES, invalid
 from router.images.hosts import Hosts, Target, refused
 from router.images.lookup import Deadline, Resolver
+from router.images.slots import Slots
 
 if TYPE_CHECKING:
     from httpcore2 import Response
@@ -45,53 +43,39 @@ def is_remote(url: str) -> bool:
 
 
 class Fetcher:
-    """Fetches images for one process, eight at a time, each within `seconds`."""
+    """Fetches images for one process, eight at a time, four of an owner at most, each within `seconds`."""
 
     def __init__(self, hosts: Hosts, *, seconds: float = FETCH_SECONDS, wait_seconds: float = WAIT_SECONDS) -> None:
         self._hosts = hosts
         self._seconds = seconds
-        self._wait_seconds = wait_seconds
-        self._line = BoundedSemaphore(AT_A_TIME + MAX_WAITING)
-        self._places = BoundedSemaphore(AT_A_TIME)
+        self._slots = Slots(AT_A_TIME, MAX_WAITING, wait_seconds)
         self._resolver = Resolver(AT_A_TIME)
 
-    def fetch(self, url: str, *, param: str = "", limit: int = MAX_BYTES) -> bytes:
+    def fetch(self, url: str, *, owner: str = "", param: str = "", limit: int = MAX_BYTES) -> bytes:
         """Return the at most `limit` bytes that `url` leads to, whatever they are.
 
         Raise `InvalidRequest` about `param`, with the code `image_url_refused` where this server does not ask (see
-        `Hosts`), else `invalid_image`; `TooManyWaiters` where no place is free within `wait_seconds`.
+        `Hosts`), else `invalid_image`; `TooManyWaiters` where `owner` gets no slot within `wait_seconds`.
         """
         try:
             target = self._hosts.target(url)
-            with self._place():
-                return self._follow(target, Deadline(self._seconds), limit)
+            with self._slots.take(owner) as taken:
+                if not taken:
+                    raise _busy()
+                return self._follow(target, Deadline(self._seconds), limit, owner)
         except InvalidRequest as error:
             error.param = param
             raise
 
-    @contextmanager
-    def _place(self) -> Iterator[None]:
-        if not self._line.acquire(blocking=False):
-            raise _busy()
-        try:
-            if not self._places.acquire(timeout=self._wait_seconds):
-                raise _busy()
-            try:
-                yield
-            finally:
-                self._places.release()
-        finally:
-            self._line.release()
-
-    def _follow(self, target: Target, deadline: Deadline, limit: int) -> bytes:
+    def _follow(self, target: Target, deadline: Deadline, limit: int, owner: str) -> bytes:
         for _ in range(MAX_REDIRECTS + 1):
-            answer = self._ask(target, deadline, limit)
+            answer = self._ask(target, deadline, limit, owner)
             if isinstance(answer, bytes):
                 return answer
             target = self._hosts.target(answer, target)
         raise invalid(f"an image's URL may redirect up to {MAX_REDIRECTS} times, got more", "")
 
-    def _ask(self, target: Target, deadline: Deadline, limit: int) -> bytes | str:
+    def _ask(self, target: Target, deadline: Deadline, limit: int, owner: str) -> bytes | str:
         """Return the body of the answer, or the URL of a redirect."""
         import httpcore2
 
@@ -100,7 +84,7 @@ class Fetcher:
         context = self._context
         url = httpcore2.URL(scheme=target.url.scheme, host=target.host, port=target.port, target=target.url.raw_path)
         try:
-            pinned = Pinned(self._addresses(target, deadline), deadline)
+            pinned = Pinned(self._addresses(target, deadline, owner), deadline)
             connection = httpcore2.HTTPConnection(url.origin, ssl_context=context, network_backend=pinned)
             headers = (("Host", target.authority), *HEADERS)
             with connection, connection.stream("GET", url, headers=headers) as response:
@@ -109,9 +93,9 @@ class Fetcher:
             log.info("no image could be fetched from %s: %s: %s", target.host, type(error).__name__, error)
             raise invalid(f"an image's URL must lead to {self._needed(error)}", "") from error
 
-    def _addresses(self, target: Target, deadline: Deadline) -> list[str]:
+    def _addresses(self, target: Target, deadline: Deadline, owner: str) -> list[str]:
         """Return the addresses to connect to; raise where one of them is not public and the host is not listed."""
-        addresses = self._resolver.addresses(target.host, target.port, deadline)
+        addresses = self._resolver.addresses(target.host, target.port, deadline, owner)
         inner = [address for address in addresses if not is_public(address)]
         if inner and not target.listed:
             log.info("no image is fetched from %s, which is at %s", target.host, ", ".join(inner))
@@ -158,7 +142,7 @@ def _read(response: Response, limit: int) -> bytes | str:
 
 def _busy() -> TooManyWaiters:
     message = (
-        f"{AT_A_TIME} images are being fetched by this process, its limit, and others wait; "
-        "send this request again later, or the image as a data: URL"
+        f"{AT_A_TIME} images are being fetched by this process, its limit, or {AT_A_TIME // 2} of yours, and others "
+        "wait; send this request again later, or the image as a data: URL"
     )
     return TooManyWaiters(message, headers=(("retry-after", "5"),))

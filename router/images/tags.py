@@ -30,5 +30,4 @@ class ColourTags:
     profile: bytes = b""
     problem: str = ""
     png: Mapping[bytes, bytes] = field(default_factory=dict)
-    transparent_grey: int | None = None
     code_points: tuple[int, int] | None = None

@@ -64,7 +64,7 @@ def job_of(row: Mapping[Any, Any], ahead: int | None = None, remaining: float | 
         owner=row["owner"],
         model=row["model"],
         task=_task(json.loads(row["task"])),
-        inputs=tuple(StoredInput(**{**stored, "role": Input(stored["role"])}) for stored in json.loads(row["inputs"])),
+        inputs=tuple(_input(stored) for stored in json.loads(row["inputs"])),
         form=json.loads(row["form"]),
         status=Status(row["status"]),
         progress=progress,
@@ -104,6 +104,10 @@ def engine_of(row: Mapping[Any, Any], age: float) -> EngineState:
         },
         lacks=json.loads(row["lacks"]),
     )
+
+
+def _input(plain: dict[str, Any]) -> StoredInput:
+    return StoredInput(**{**plain, "role": Input(plain["role"]), "notes": tuple(plain.get("notes", ()))})
 
 
 def _task(plain: dict[str, Any]) -> Task:

@@ -57,6 +57,12 @@ def owner() -> str | None:
     return caller().sees
 
 
+def share() -> str:
+    """Return whose share of what is scarce this request takes: its key's owner's, or its address's without a key."""
+    by = caller()
+    return f"owner {by.owner}" if by.key else f"address {request.remote_addr}"
+
+
 def idempotency_key() -> str | None:
     """Return the caller's name for this request, None if it has none."""
     return request.headers.get(HEADER)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import Flask
 
+from router.images import Decoders
 from router.intake import Intake
 from router.server_paths import ServerPaths
 from router.system import System
@@ -26,8 +27,8 @@ class Application(Flask):
     readiness: Readiness
 
 
-def create_app(system: System) -> Flask:
-    """Return the WSGI application of one web process."""
+def create_app(system: System, decoders: Decoders | None = None) -> Flask:
+    """Return the WSGI application of one web process; by default its images are decoded by children of its own."""
     app = Application("framegate", static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.url_map.strict_slashes = False
@@ -44,7 +45,7 @@ def create_app(system: System) -> Flask:
     access.install(app, callers, system.metrics)
     paths = ServerPaths(settings)
     errors.install(app, paths)
-    intake = Intake(system)
+    intake = Intake(system, decoders)
     app.register_blueprint(responses.Responses(system, intake, app.waiting, links).blueprint())
     app.register_blueprint(videos.Videos(system, intake).blueprint())
     app.register_blueprint(content.Content(system, app.waiting).blueprint())

@@ -79,7 +79,7 @@ class Content:
     def _still(self, public: str, job: Job, output: Path, suffix: str, make: Callable[[], bytes]) -> Path:
         """Return the file of a small picture, made now if nobody asked for it before."""
         try:
-            path = self._system.artifacts.beside(output, suffix, make)
+            path = self._system.artifacts.beside(output, suffix, make, job.owner)
         except (ValueError, FileNotFoundError):
             # deleted this very moment, it may still have some of its files
             if output.exists() and self._system.jobs.get(job.id, job.owner) is not None:

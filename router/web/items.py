@@ -18,8 +18,9 @@ IMAGES = "message.input_image.image_url"  # what to include for the images thems
 def input_items(job: Job, artifacts: ArtifactStore, *, limit: int, after: str | None, inline: bool) -> dict[str, Any]:
     """Return a page of the items of `job`: its prompt, without the instructions, and its images.
 
-    An image shows its type, size in bytes and digest, and only where it is asked for (`inline`) its bytes as a
-    `data:` URL: it may have megabytes. Raises `UnknownJob` when `after` is none of the items.
+    An image shows the type, size in bytes and digest of what was received, and only where it is asked for (`inline`)
+    a `data:` URL, of the PNG that was made of it: it may have megabytes. Raises `UnknownJob` when `after` is none of
+    the items.
     """
     message = _message(job, artifacts, inline)
     if after not in (None, "", message["id"]):
@@ -57,4 +58,5 @@ def _data_url(job: Job, stored: StoredInput, artifacts: ArtifactStore) -> str:
         data = artifacts.read_input(job.id, stored.name)
     except FileNotFoundError:  # deleted this very moment
         raise unknown(f"resp_{job.id}") from None
-    return f"data:{stored.media_type};base64,{base64.b64encode(data).decode()}"
+    media_type = "image/png" if stored.png_size else stored.media_type
+    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"

@@ -11,7 +11,7 @@ from router.intake import Intake
 from router.system import System
 from router.values import Job, Status
 from router.web import query
-from router.web.access import caller, idempotency_key, owner
+from router.web.access import caller, idempotency_key, owner, share
 from router.web.asking import Asked, read_response_request
 from router.web.body import read_json
 from router.web.calls import Calling
@@ -111,7 +111,7 @@ class Responses:
 
     def _call(self, asked: Asked, call: Call) -> Response:
         """Answer with the call of a function, once the request would have been good for a video."""
-        model, effective = self._intake.settle(asked.request)
+        model, effective = self._intake.settle(asked.request, share=share())
         calling = Calling(call, asked.request, model, effective.task, caller().owner)
         if asked.stream:
             return Response(calling.events(), mimetype=EVENTS, headers=UNBUFFERED)

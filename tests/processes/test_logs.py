@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import urllib.request
 from collections.abc import Callable
 from typing import Any
 
+import pictures
 import pytest
+from conftest import data_url, with_image
 from server import Server
 
 pytestmark = pytest.mark.slow
@@ -53,3 +56,23 @@ def test_a_job_is_followed_through_the_logs_of_both_halves(serve: Callable[..., 
         assert states["queued"]["process"] == access[0]["process"] != process
     loaded = next(line for line in about(lines, "waited") if "loaded text" in line["message"])
     assert loaded["engine"].startswith("cpu-")
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_what_libraries_say_of_a_picture_forges_no_line(serve: Callable[..., Server], form: str) -> None:
+    """libpng would print the name of a profile, and libjpeg what it makes of a picture that is cut."""
+    server = serve(MODELS.replace("t2v", "i2v"), log_format=form)
+    named = pictures.png(64, 64, 2, 8, more=pictures.chunk(b"iCCP", pictures.LINE[:70] + b"\0\0" + bytes(9)))
+    whole = pictures.encoded(pictures.scene(640, 480), "JPEG")
+    for data in (named, whole[:-800] + b"\xff\xd9", named[:80]):
+        server.call("/v1/responses", {"model": "text", "input": with_image("a", data_url(data)), "background": True})
+    server.until(lambda: "a library says of an image" in server.log.read_text())
+    server.stop()
+    log = server.log.read_text()
+
+    assert "forged" not in log
+    assert "\x1b" not in log
+    if form == "json":
+        assert all(json.loads(line)["logger"] for line in log.splitlines())
+    else:
+        assert all(re.match(r"\d{4}-\d\d-\d\d |Server ready|    |\[", line) for line in log.splitlines())

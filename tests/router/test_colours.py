@@ -553,7 +553,7 @@ def test_a_compressed_profile_is_inflated_up_to_a_limit() -> None:
     data = png(2, 8, ORANGE, iccp(bytes(64 * 2**20)))
 
     assert len(data) < 2**21
-    assert "more than 16,777,216" in decode_with_notes(data).notes[0]
+    assert "more than 4,194,304" in decode_with_notes(data).notes[0]
 
 
 MEASURE = """

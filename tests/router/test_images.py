@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import re
 import struct
 import subprocess
 import sys
@@ -59,6 +60,11 @@ def webp_claiming(width: int, height: int, extended: bool = False) -> bytes:
         sides = struct.pack("<I", width - 1)[:3] + struct.pack("<I", height - 1)[:3]
         body = b"VP8X" + struct.pack("<II", 10, 0) + sides + body
     return b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WEBP" + body
+
+
+def webp_with(chunks: bytes) -> bytes:
+    data = encoded(Image.new("RGB", (8, 8)), "WEBP", exif=exif(1)) + chunks
+    return data[:4] + struct.pack("<I", len(data) - 8) + data[8:]
 
 
 def exif(orientation: int) -> bytes:
@@ -171,7 +177,7 @@ def test_garbage_behind_a_good_header_is_refused() -> None:
     data = png(16, 16, chunk(b"IDAT", b"not zlib"), chunk(b"IEND", b""))
 
     assert inspect(data) == ImageInfo("image/png", 16, 16)
-    assert "cannot be decoded" in refusal(data)
+    assert "cannot be decompressed" in refusal(data)
 
 
 def test_a_picture_without_pixels_is_refused() -> None:
@@ -241,14 +247,14 @@ def test_a_small_file_that_claims_to_be_huge_costs_nothing(name: str) -> None:
         png(4, 4, chunk(b"tEXt", b"a\0b") * 1_000_000, chunk(b"IEND", b"")),
         b"\xff\xd8" + b"\xff\xfe\0\2" * 5_000_000 + encoded(Image.new("RGB", (8, 8)), "JPEG")[2:],
         encoded(Image.new("RGB", (8, 8)), "JPEG", progressive=True)[:-2] + b"\xff\xda" * 1000 + b"\xff\xd9",
-        encoded(Image.new("RGB", (8, 8)), "WEBP", exif=exif(1)) + b"JUNK\0\0\0\0" * 1_000_000,
+        webp_with(b"JUNK\0\0\0\0" * 1_000_000),
     ],
     ids=["png chunks", "jpeg segments", "jpeg scans", "webp chunks"],
 )
 def test_a_file_of_very_many_parts_is_refused_at_once(bomb: bytes) -> None:
     start = time.process_time()
 
-    assert "it has " in refusal(bomb)
+    assert re.search("it has more than|it ends too early", refusal(bomb))
     assert time.process_time() - start < 1
 
 
@@ -258,6 +264,19 @@ def test_a_jpeg_that_would_be_gone_over_too_often_is_refused() -> None:
 
     assert inspect(small[:-2] + scan * 100 + b"\xff\xd9").width == 64  # cheap, so let it be
     assert "scans of 63,200,000 pixels" in refusal(large[:-2] + scan * 100 + b"\xff\xd9")
+
+
+@pytest.mark.parametrize("factors", [cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_an_honest_jpeg_is_never_too_much_work(channels: int, factors: int) -> None:
+    """Noise at a high quality is what takes longest."""
+    noise = np.random.default_rng(0).integers(0, 256, (1600, 1600, channels), np.uint8)
+    for progressive in (0, 1):
+        options = {cv2.IMWRITE_JPEG_QUALITY: 100, cv2.IMWRITE_JPEG_PROGRESSIVE: progressive}
+        options[cv2.IMWRITE_JPEG_SAMPLING_FACTOR] = factors
+        data = cv2.imencode(".jpg", noise, [number for option in options.items() for number in option])[1].tobytes()
+
+        assert inspect(data).width == 1600
 
 
 def mutated(dice: random.Random, data: bytes) -> bytes:

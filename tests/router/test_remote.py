@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import repeat
 from pathlib import Path
 from threading import Event
@@ -454,7 +455,7 @@ def test_a_slow_name_server_ends_at_the_deadline(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(socket, "getaddrinfo", hang)
     fetcher = Fetcher(Hosts(), seconds=0.2)
     with watch() as took:
-        errors = [refusal(lambda: fetcher.fetch("http://slow.example/")) for _ in range(AT_A_TIME + 2)]
+        errors = [refusal(partial(fetcher.fetch, "http://slow.example/", owner=str(n))) for n in range(AT_A_TIME + 2)]
     answered.set()
 
     assert took.seconds < 5  # those that hang take the places of look-ups, not of fetches
@@ -475,7 +476,7 @@ def test_a_ninth_image_waits_for_a_place_and_then_is_told_to_come_back(site: Web
     site.answers["/a"] = hang
     fetcher = fetcher_of(site, wait_seconds=0.1)
     with ThreadPoolExecutor(AT_A_TIME) as pool:
-        fetching = [pool.submit(fetcher.fetch, site.url("/a")) for _ in range(AT_A_TIME)]
+        fetching = [pool.submit(fetcher.fetch, site.url("/a"), owner=str(n)) for n in range(AT_A_TIME)]
         until(lambda: len(site.heads) == AT_A_TIME)
         with pytest.raises(TooManyWaiters) as refused:
             fetcher.fetch(site.url("/a"))
@@ -495,13 +496,48 @@ def test_few_wait_for_a_place_and_the_others_are_told_at_once(site: Website) -> 
     site.answers["/a"] = lambda peer: (go.wait(10), peer.sendall(status(200, body=BODY)))
     fetcher = fetcher_of(site, wait_seconds=30)
     with ThreadPoolExecutor(AT_A_TIME + MAX_WAITING + 5) as pool:
-        fetching = [pool.submit(fetcher.fetch, site.url("/a")) for _ in range(AT_A_TIME + MAX_WAITING + 5)]
+        everybody = range(AT_A_TIME + MAX_WAITING + 5)
+        fetching = [pool.submit(fetcher.fetch, site.url("/a"), owner=str(n)) for n in everybody]
         until(lambda: sum(one.done() for one in fetching) == 5 and len(site.heads) == AT_A_TIME)
         go.set()
         failed = [one for one in fetching if one.exception() is not None]
 
     assert [type(one.exception()) for one in failed] == [TooManyWaiters] * 5
     assert len(site.heads) == AT_A_TIME + MAX_WAITING < FREE_THREADS
+
+
+def test_silent_sites_of_one_owner_leave_slots_to_another(site: Website) -> None:
+    go = Event()
+    site.answers["/silent"] = lambda peer: (go.wait(10), peer.sendall(status(200, body=BODY)))
+    site.answers["/a"] = status(200, body=BODY)
+    fetcher = fetcher_of(site, wait_seconds=0.2)
+    with ThreadPoolExecutor(40) as pool:
+        fetching = [pool.submit(fetcher.fetch, site.url("/silent"), owner="a") for _ in range(40)]
+        until(lambda: sum(one.done() for one in fetching) == 36)
+
+        assert len(site.heads) == AT_A_TIME // 2
+        assert fetcher.fetch(site.url("/a"), owner="b") == BODY
+        go.set()
+
+
+def test_silent_name_servers_of_one_owner_leave_look_ups_to_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look-up goes on when its request has given up: the system's resolver knows no deadline."""
+    answered, asked = Event(), []
+
+    def hang(host: str, *more: object, **options: object) -> None:
+        asked.append(host)
+        if host != "good.example":
+            answered.wait(10)
+        raise socket.gaierror(socket.EAI_NONAME, "no such name")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    fetcher = Fetcher(Hosts(), seconds=0.2)
+    for _ in range(AT_A_TIME + 2):
+        refusal(partial(fetcher.fetch, "http://slow.example/", owner="a"))
+    assert asked == ["slow.example"] * (AT_A_TIME // 2)
+
+    assert "can be found and reached" in refusal(partial(fetcher.fetch, "http://good.example/", owner="b")).message
+    answered.set()
 
 
 def test_a_failure_gives_its_place_back(site: Website) -> None:

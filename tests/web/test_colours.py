@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from typing import Any
 
@@ -15,6 +16,7 @@ from flask.testing import FlaskClient
 from PIL import Image
 
 from router.engine.worker import Worker
+from router.images import decode, to_png
 
 P3 = profiles.matrix(profiles.DISPLAY_P3, profiles.SRGB_CURVE)
 
@@ -68,11 +70,12 @@ def test_the_engine_has_the_colours_that_were_verified(client: FlaskClient, work
 
 
 @pytest.mark.parametrize("kind", ["AVIF", "HEIC"])
-def test_a_phone_s_picture_comes_back_as_what_it_is(client: FlaskClient, kind: str) -> None:
+def test_a_phone_s_picture_comes_back_as_a_png(client: FlaskClient, kind: str) -> None:
     data = picture(kind)
     job = made(client, data, background=True)["id"]
     items = client.get(f"/v1/responses/{job}/input_items?include=message.input_image.image_url").get_json()
     (image, _) = items["data"][0]["content"]
 
     assert image["media_type"] == f"image/{kind.lower()}"
-    assert image["image_url"] == data_url(data, f"image/{kind.lower()}")
+    assert image["sha256"] == hashlib.sha256(data).hexdigest()
+    assert image["image_url"] == data_url(to_png(decode(data)))

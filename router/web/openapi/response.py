@@ -93,12 +93,12 @@ class StoredText(Answer):
 
 class StoredImage(Answer):
     type = word("its kind", "input_image")
-    image_url = string("a `data:` URL, where `include` asks for it", none=True)
+    image_url = string("a `data:` URL of the PNG that was made of it, where `include` asks for it", none=True)
     detail = word("without meaning here", "auto")
     role = string("`image` or `last_image`")
-    media_type = string("what it is")
-    bytes = integer("its size")
-    sha256 = string("its digest")
+    media_type = string("what was received")
+    bytes = integer("the size of that")
+    sha256 = string("the digest of that")
 
 
 class StoredMessage(Answer):

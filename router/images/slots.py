@@ -1,0 +1,75 @@
+"""A few slots for what many want, shared among owners so that one of them leaves some to the others."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Condition
+
+
+class Slots:
+    """`count` slots of one process, and a queue of at most `queued` for them, each for at most `seconds`.
+
+    An owner takes another slot, or queue position, only while more of them are free than it has: one alone gets half
+    of them, the next half of the rest.
+    """
+
+    def __init__(self, count: int, queued: int, seconds: float) -> None:
+        self._count = count
+        self._queued = queued
+        self._seconds = seconds
+        self._held: Counter[str] = Counter()
+        self._queue: list[tuple[str, object]] = []
+        self._changed = Condition()
+
+    @contextmanager
+    def take(self, owner: str) -> Iterator[bool]:
+        """Hold a slot for the block; yield False, without one, where none is free in time."""
+        taken = self.acquire(owner)
+        try:
+            yield taken
+        finally:
+            if taken:
+                self.release(owner)
+
+    def release(self, owner: str) -> None:
+        """Give back a slot that `acquire` gave, from whatever thread."""
+        with self._changed:
+            self._held[owner] -= 1
+            self._held += Counter()  # forget who holds none
+            self._changed.notify_all()
+
+    def acquire(self, owner: str, seconds: float | None = None) -> bool:
+        """Take a slot; return False where none is free within `seconds`, by default those of all."""
+        with self._changed:
+            if not self._queue_is_open(owner):
+                return False
+            mine = (owner, object())
+            self._queue.append(mine)
+            try:
+                deadline = time.monotonic() + (self._seconds if seconds is None else seconds)
+                while self._next() is not mine:
+                    if not self._changed.wait(deadline - time.monotonic()):
+                        return False
+                self._held[owner] += 1
+                return True
+            finally:
+                self._queue.remove(mine)
+                self._changed.notify_all()
+
+    def _queue_is_open(self, owner: str) -> bool:
+        """Say whether one more of this owner may queue; who would get a slot at once always may."""
+        if self._may_hold(owner) and not any(self._may_hold(other) for other, _ in self._queue):
+            return True
+        mine = sum(other == owner for other, _ in self._queue)
+        return self._queued - len(self._queue) > mine
+
+    def _may_hold(self, owner: str) -> bool:
+        return self._count - self._held.total() > self._held[owner]
+
+    def _next(self) -> tuple[str, object] | None:
+        """Return the first in the queue of those who hold the fewest slots, None where nobody may hold one more."""
+        able = [one for one in self._queue if self._may_hold(one[0])]
+        return min(able, key=lambda one: self._held[one[0]], default=None)
