@@ -1,27 +1,26 @@
-"""What an engine of true 1.3B shapes takes on a CPU of what it planned, with its setting of the heap and without."""
+"""What an engine of true 1.3B shapes takes on a CPU of what it planned."""
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
 
 from bench.machine import ROOT
 from bench.table import Row
-from router.engine.heap import giving_back
 
 LAYERS = 30
 SIZE = (416, 240, 17)  # pixels and frames: activations of tens of megabytes
 MOST = 1.15  # of what was planned
 CHILD = """
-import json, sys, time
+import json, sys
 from pathlib import Path
 import psutil
 import bench.card.checkpoints as checkpoints
 from bench.card.shapes import WAN_1_3B
 from registry import Size
+from router.engine.heap import give_back
 from router.engine.reporting import Beating
 from router.engine.residency import Residency
 from router.engine.warming import shortest
@@ -42,32 +41,27 @@ residency, quiet = Residency(system, "cpu"), Beating(lambda phase: None)
 model = system.registry.find("large")
 resident = residency.get(model, quiet)
 loaded = process.memory_info().rss - empty
-task, seconds = shortest(model, size), []
+task = shortest(model, size)
 for _ in range(2):
-    start = time.perf_counter()
     generate = system.plugins.hook_for("generate", model)
     frames = generate(model=resident.model, loaded=resident.loaded, task=task, report=lambda *_: None)
     for _ in frames.pixels:
         pass
-    seconds.append(time.perf_counter() - start)
 after = process.memory_info().rss - empty
-print(json.dumps({"planned": residency._pool.size, "loaded": loaded, "after": after, "seconds": min(seconds)}))
+give_back()
+rest = process.memory_info().rss - empty
+print(json.dumps({"planned": residency._pool.size, "loaded": loaded, "after": after, "rest": rest}))
 """
 
 
 def rows(layers: int = LAYERS, size: tuple[int, int, int] = SIZE) -> tuple[Row, ...]:
-    own = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
-    plain, set_ = (_measured(each, layers, size) for each in (own, {**own, **giving_back(own)}))
-    return (
-        Row("weights of a 1.3B model's shapes, as planned", set_["planned"] / 1e9, "GB"),
-        Row("memory after two jobs / planned", set_["after"] / set_["planned"], "", MOST),
-        Row("the same by the C library's own settings", plain["after"] / plain["planned"]),
-        Row("a job / by the C library's own settings", set_["seconds"] / plain["seconds"], "", 1.1),
-    )
-
-
-def _measured(environ: dict[str, str], layers: int, size: tuple[int, int, int]) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-c", CHILD, folder, str(layers), *map(str, size)]
-        done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout.splitlines()[-1])
+    return (
+        Row("weights of a 1.3B model's shapes, as planned", found["planned"] / 1e9, "GB"),
+        Row("memory when they are loaded / planned", found["loaded"] / found["planned"], "", MOST),
+        Row("memory when two jobs are done / planned", found["after"] / found["planned"]),
+        Row("memory when the engine rests after them / planned", found["rest"] / found["planned"], "", MOST),
+    )

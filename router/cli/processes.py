@@ -20,7 +20,6 @@ from registry import RegistryError
 from router import logs
 from router.cli.options import with_single_model
 from router.engine.device import devices, hold
-from router.engine.heap import giving_back
 from router.engine.heartbeat import CANCELLED, IDLE
 from router.engine.openmp import waiting
 from router.errors import BootError, RouterError, reason
@@ -201,5 +200,4 @@ def _engine(device: str, settings: Settings) -> Child:
         Phase.DECODE: settings.stall_decode_seconds,
     }
     command = (*PYTHON, "router.engine", device, PARENT, BEATS, HUNG)
-    environ = {**waiting(os.environ), **giving_back(os.environ)}
-    return Child(f"engine {device}", command, environ, stall, settings.stall_process_seconds)
+    return Child(f"engine {device}", command, waiting(os.environ), stall, settings.stall_process_seconds)

@@ -12,6 +12,7 @@ from registry import ModelSpec
 from router.engine.device import memory
 from router.engine.digests import Digests
 from router.engine.fitting import Fitting
+from router.engine.heap import give_back
 from router.engine.pool import REMEDY, PartPool
 from router.engine.reporting import Phases
 from router.errors import LoadFailed, OutOfMemory
@@ -167,3 +168,4 @@ class Residency:
         self.memory = {name: self._pool.held(name) for name in self._models}
         self.warm = tuple(name for name in self._pool.waiting() if name not in self._models)
         self.describe()
+        give_back()

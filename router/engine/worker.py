@@ -15,6 +15,7 @@ from registry import ModelSpec
 from router import logs
 from router.engine.ahead import Ahead
 from router.engine.attempt import Attempt
+from router.engine.heap import give_back
 from router.engine.heartbeat import Heart, Unwatched
 from router.engine.keeper import Keeper
 from router.engine.offer import Offering
@@ -73,12 +74,17 @@ class Worker:
         with surviving(note) as safe:
             if safe:
                 self._warm_up()
-        pulse = self._system.jobs.pulse()
+        pulse, at_work = self._system.jobs.pulse(), True
         while not self.keeper.stopping:
             before = pulse()
-            if not self._turn():
-                self._beat(None)
-                self._rest(pulse, before)
+            if self._turn():
+                at_work = True
+                continue
+            self._beat(None)
+            if at_work:
+                at_work = False
+                give_back()
+            self._rest(pulse, before)
         self._sweeper.stop()
         self._residency.clear()
         self.keeper.gone()
