@@ -67,7 +67,7 @@ def at_gate(server: Server) -> None:
 
 
 def open_gate(server: Server) -> None:
-    (server.data.parent / "gate").unlink()
+    (server.data.parent / "gate").unlink(missing_ok=True)
 
 
 def kill_engine(server: Server) -> None:

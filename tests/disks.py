@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -61,15 +62,25 @@ def full(data: Path, leave: int = 0) -> Iterator[Callable[[], None]]:
     def fill() -> None:
         with open(filler, "ab", buffering=0) as file:
             while (room := shutil.disk_usage(data).free - leave) >= PAGE:
-                os.posix_fallocate(file.fileno(), file.seek(0, os.SEEK_END), room // PAGE * PAGE)
+                with suppress_full():  # the server writes meanwhile
+                    os.posix_fallocate(file.fileno(), file.seek(0, os.SEEK_END), room // PAGE * PAGE)
 
     _empty_log(data)
-    fill()
-    _empty_log(data)
     try:
+        fill()
+        _empty_log(data)
         yield fill
     finally:
         filler.unlink()
+
+
+@contextmanager
+def suppress_full() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
 
 
 @contextmanager
