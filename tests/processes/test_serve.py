@@ -231,7 +231,7 @@ def test_serve_ignores_a_wsgi_file_of_the_folder_it_is_started_in(tmp_path: Path
 def test_a_body_of_broken_chunks_is_a_bad_request(serve: Serve) -> None:
     server = serve(MODELS)
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
-        head = "POST /v1/responses HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+        head = "POST /v1/responses HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
         connection.sendall(head.encode() + b"zz\r\nhello\r\n0\r\n\r\n")
         answer = connection.recv(65536).decode()
 

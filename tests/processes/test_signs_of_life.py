@@ -179,7 +179,7 @@ def test_new_web_workers_that_die_while_a_reload_waits_are_replaced(tmp_path: Pa
         old = children("gunicorn", psutil.Process(web.pid))
         job = ask(server, "slow", steps=100)
         with socket.create_connection(("127.0.0.1", port)) as held:
-            held.sendall(f"GET /v1/responses/{job['id']}?stream=true HTTP/1.1\r\nhost: a\r\n\r\n".encode())
+            held.sendall(f"GET /v1/responses/{job['id']}?stream=true HTTP/1.1\r\nhost: localhost\r\n\r\n".encode())
             assert held.recv(12) == b"HTTP/1.1 200"
             web.send_signal(signal.SIGHUP)
             server.until(lambda: log.read_text().count("takes requests") >= 4)

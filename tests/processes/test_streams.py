@@ -44,7 +44,7 @@ class Connection:
         self._socket.settimeout(30)
         self._socket.connect(("127.0.0.1", port))
         data = json.dumps(body).encode() if body is not None else b""
-        head = f"{method} {path} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: {len(data)}"
+        head = f"{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {len(data)}"
         self._socket.sendall(f"{head}\r\n\r\n".encode() + data)
         self.data = b""
 
