@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
@@ -61,6 +62,16 @@ def log_of_its_own() -> Iterator[None]:
         if type(handler) is logging.StreamHandler and handler not in handlers:
             logging.root.removeHandler(handler)
     logging.root.setLevel(level)
+
+
+@pytest.fixture(autouse=True)
+def settings_of_its_own() -> Iterator[None]:
+    """Take back the settings that a command has put into the environment, for its children."""
+    before = {name: value for name, value in os.environ.items() if name.startswith("FRAMEGATE_")}
+    yield
+    for name in [name for name in os.environ if name.startswith("FRAMEGATE_")]:
+        del os.environ[name]
+    os.environ.update(before)
 
 
 @pytest.fixture
