@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from threading import Lock, Thread, Timer
 from typing import Any
@@ -90,13 +90,14 @@ class Decoder:
         child: _Child | None = None
         try:
             with suppress(DecoderMissing):  # whoever asks is told
-                child = _Child(self._wall_seconds)
+                child = _child(self._wall_seconds)
             while (question := self._next()) is not None:
                 try:
                     if child is None or not child.is_running():
-                        if child is not None:
-                            child.end()
-                        child = _Child(self._wall_seconds)
+                        ended, child = child, None  # which cannot be ended twice
+                        if ended is not None:
+                            ended.end()
+                        child = _child(self._wall_seconds)
                     question.answer.set_result(child.exchange(question))
                 except BaseException as error:
                     if child is not None:
@@ -121,17 +122,27 @@ class Decoder:
         return question
 
 
+def _child(wall_seconds: float) -> _Child:
+    """Start a child; raise `DecoderMissing` where there is no file, process, thread or memory for it."""
+    try:
+        return _Child(wall_seconds)
+    except (OSError, RuntimeError, MemoryError, ValueError) as error:
+        raise DecoderMissing(str(error) or type(error).__name__) from None
+
+
 class _Child:
     """A running process, and the memory where it leaves what libraries say on standard error."""
 
     def __init__(self, wall_seconds: float) -> None:
         self._wall_seconds = wall_seconds
-        self._said = os.memfd_create("decoder", os.MFD_CLOEXEC)
         environ = {name: value for name, value in os.environ.items() if name in KEPT or name.startswith("PYTHON")}
         environ |= {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OPENBLAS_NUM_THREADS": "1"}
         environ["MALLOC_MMAP_THRESHOLD_"] = str(2**22)  # memory of large pictures goes back
-        appending = os.open(f"/proc/self/fd/{self._said}", os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
-        try:
+        with ExitStack() as failing, ExitStack() as starting:
+            self._said = os.memfd_create("decoder", os.MFD_CLOEXEC)
+            failing.callback(os.close, self._said)
+            appending = os.open(f"/proc/self/fd/{self._said}", os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+            starting.callback(os.close, appending)
             self._process = subprocess.Popen(
                 [*COMMAND, str(os.getpid())],
                 stdin=subprocess.PIPE,
@@ -140,17 +151,13 @@ class _Child:
                 env=environ,
                 cwd="/",
             )
-        except OSError as error:
-            os.close(self._said)
-            raise DecoderMissing(str(error)) from None
-        finally:
-            os.close(appending)
-        with self._at_most(START_SECONDS):
-            answer = self._line()
-        if not answer.get("ready"):
-            reason = self._how()
-            self.end()
-            raise DecoderMissing(reason)
+            failing.pop_all()
+            failing.callback(self.end)
+            with self._at_most(START_SECONDS):
+                answer = self._line()
+            if not answer.get("ready"):
+                raise DecoderMissing(self._how())
+            failing.pop_all()
 
     def is_running(self) -> bool:
         return self._process.poll() is None

@@ -6,12 +6,14 @@ import gc
 import io
 import logging
 import os
+import resource
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,7 +25,7 @@ from patience import until
 from pictures import LINE, Case, animations, chunk, corpus, encoded, png, scene, whole
 from PIL import Image
 
-from router.errors import InvalidRequest, TooManyWaiters
+from router.errors import InvalidRequest, TooManyWaiters, Unavailable
 from router.images import Decoders, Prepared, decode, fit, inspect, to_png
 
 ROOT = Path(__file__).parents[2]
@@ -52,6 +54,16 @@ def child() -> psutil.Process:
 
 def has_ended(process: psutil.Process) -> bool:
     return not process.is_running()
+
+
+@contextmanager
+def no_more_files() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def slow() -> bytes:
@@ -265,6 +277,19 @@ def test_a_decoder_that_was_killed_while_idle_is_replaced(own: Decoders) -> None
 
     assert own.prepare(SMALL, SIZE).png
     assert child().pid != process.pid
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["the first", "another"])
+def test_a_decoder_that_cannot_be_started_is_asked_for_later(own: Decoders, killed: bool) -> None:
+    if killed:
+        own.prepare(SMALL, SIZE)
+        process = child()
+        process.kill()
+        until(lambda: process.status() == psutil.STATUS_ZOMBIE)
+    with no_more_files(), pytest.raises(Unavailable):
+        own.prepare(SMALL, SIZE)
+
+    assert own.prepare(SMALL, SIZE).png
 
 
 def test_an_idle_decoder_gives_its_memory_back_and_comes_again() -> None:
