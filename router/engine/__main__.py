@@ -14,7 +14,7 @@ from router.engine import encode
 from router.engine.device import hold
 from router.engine.heartbeat import Heartbeat
 from router.engine.worker import Worker
-from router.errors import BootError, is_damaged, reason
+from router.errors import BootError, is_damaged, is_disk_full, is_unwritable, reason
 from router.settings import Settings
 from router.supervisor import CANNOT_START, TRY_AGAIN, Beats, die_with
 from router.system import assemble
@@ -44,3 +44,8 @@ if __name__ == "__main__":
     except SQLAlchemyError as error:  # it is locked, or its disk is full; or it is damaged
         logging.getLogger("router.engine").error("the store did not answer: %s", reason(error))
         sys.exit(CANNOT_START if is_damaged(error) else TRY_AGAIN)
+    except OSError as error:
+        if not (is_disk_full(error) or is_unwritable(error)):
+            raise
+        logging.getLogger("router.engine").error("the data folder cannot be written: %s", error)
+        sys.exit(TRY_AGAIN)

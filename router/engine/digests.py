@@ -8,7 +8,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 
@@ -50,11 +50,15 @@ class Digests:
             self._known[str(path)] = entry
             if self._file is None:
                 return
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            with _alone(self._file.with_suffix(".lock")):  # other engines remember theirs
-                draft = self._file.with_suffix(".tmp")
-                draft.write_text(json.dumps(self._read() | {str(path): entry}))
-                os.replace(draft, self._file)
+            with suppress(OSError):  # a full disk, or one that is read-only: it is computed again another time
+                self._write(self._file, {str(path): entry})
+
+    def _write(self, file: Path, new: dict[str, tuple[int, int, str]]) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(file.with_suffix(".lock")):  # other engines remember theirs
+            draft = file.with_suffix(".tmp")
+            draft.write_text(json.dumps(self._read() | new))
+            os.replace(draft, file)
 
     def _read(self) -> dict[str, tuple[int, int, str]]:
         """Return what the file holds; one that cannot be read is written anew."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import Event, Lock, Thread
 
+from router import clock
 from router.errors import EngineLost, TimedOut
 from router.supervisor import AwakeClock
 from router.system import System
@@ -16,6 +18,7 @@ from router.values import EngineState, Lease, Status
 
 HARD_STOP_SECONDS = 6.0
 GAP_SECONDS = 5.0  # more between two looks at the keeper does not count: the machine may have slept
+GRACE_ROUNDS = 2  # after a sleep in which no other engine is taken for lost: all wake up at once, with leases run out
 log = logging.getLogger(__name__)
 
 
@@ -26,7 +29,12 @@ class Keeper:
     """
 
     def __init__(
-        self, system: System, state: Callable[[], EngineState], lost: Callable[[], None] = lambda: None
+        self,
+        system: System,
+        state: Callable[[], EngineState],
+        lost: Callable[[], None] = lambda: None,
+        *,
+        now: Callable[[], float] = clock.now,
     ) -> None:
         self._jobs = system.jobs
         self._engines = system.engines
@@ -40,6 +48,8 @@ class Keeper:
         self._wake: SimpleQueue[None] = SimpleQueue()  # reentrant, so that a signal handler may use it
         self._gone = Event()
         self._thread = Thread(target=self._run, name="keeper", daemon=True)
+        self._now = now
+        self._grace = 0  # rounds
         self._rounds = 0
         self._seen = (-1, 0.0)
         self._clock = AwakeClock(moment=GAP_SECONDS)
@@ -90,18 +100,22 @@ class Keeper:
             os._exit(0)
 
     def _sleep(self) -> None:
-        try:
+        before = self._now()
+        with suppress(Empty):
             self._wake.get(timeout=self._seconds)
-        except Empty:
-            return
+        if self._now() - before > self._seconds + GAP_SECONDS:
+            self._grace = GRACE_ROUNDS
 
     def _keep(self) -> None:
         with self._lock:
             if self._lease is not None and not self._jobs.renew(self._lease):
                 self._take_leave(self._lease)
                 self._lease = None
-        for job in self._jobs.expire():
-            self._plugins.announce(job)
+        if self._grace:
+            self._grace -= 1
+        else:
+            for job in self._jobs.expire():
+                self._plugins.announce(job)
         self._engines.heartbeat(self._state())
         self._jobs.prune()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -32,10 +32,16 @@ def surviving(note: Path) -> Iterator[bool]:
         log.error("nothing is warmed up: the engine before this one did not survive it")
         yield False
         return
-    make_folder(note.parent)
-    note.write_text(supervisor)
+    try:
+        make_folder(note.parent)
+        note.write_text(supervisor)
+    except OSError as error:  # without the note an engine that dies of it would do so for ever
+        log.error("nothing is warmed up, as that could not be noted: %s", error)
+        yield False
+        return
     yield True
-    note.unlink(missing_ok=True)
+    with suppress(OSError):  # its disk is read-only by now: the next engine warms up nothing
+        note.unlink(missing_ok=True)
 
 
 def _supervisor() -> str:

@@ -44,12 +44,7 @@ class Database:
         self.reserve = Reserve(path)
         self._engine = _open(path)
         try:
-            make_folder(path.parent)
-            require_store(path)
-            if not path.exists():
-                os.close(os.open(path, os.O_WRONLY | os.O_CREAT, PRIVATE))  # SQLite gives its log the same permissions
-            self._migrate()
-            sync_folder(path.parent)  # the name of a new store, which another process may have made this moment
+            self._begin_with_room()
         except (OSError, SQLAlchemyError) as error:
             raise unusable(path, error) from error
 
@@ -103,6 +98,24 @@ class Database:
 
     def close(self) -> None:
         self._engine.dispose()
+
+    def _begin_with_room(self) -> None:
+        """Open the store, on a full disk with the reserve: SQLite needs some room even to read."""
+        try:
+            self._begin()
+        except SQLAlchemyError as error:
+            if not wants_room(error) or not self.reserve.release():
+                raise
+            self._begin()
+            self.reserve.release()  # once more, to the log that there is now
+
+    def _begin(self) -> None:
+        make_folder(self.path.parent)
+        require_store(self.path)
+        if not self.path.exists():
+            os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT, PRIVATE))  # SQLite gives its log the same permissions
+        self._migrate()
+        sync_folder(self.path.parent)  # the name of a new store, which another process may have made this moment
 
     def _migrate(self) -> None:
         if self._revision() == tables.HEAD:

@@ -26,7 +26,7 @@ class Reserve:
 
     def keep(self) -> None:
         """Make the file where it is missing and there is plenty of room."""
-        if self._path.exists() or shutil.disk_usage(self._path.parent).free < PLENTY * SIZE:
+        if self._is_kept() or shutil.disk_usage(self._path.parent).free < PLENTY * SIZE:
             return
         try:
             with open(self._path, "wb", opener=private) as file:
@@ -34,12 +34,21 @@ class Reserve:
         except OSError:  # somebody else has taken the room meanwhile
             self._path.unlink(missing_ok=True)
 
-    def release(self) -> None:
-        """Give the bytes to the store's log, at once, as others want them too."""
-        with suppress(OSError):  # there is none, or its disk is read-only
-            self._path.unlink()
+    def release(self) -> bool:
+        """Give the bytes to the store's log, at once, as others want them too; say whether there were any."""
+        was_kept = self._path.exists()
+        with suppress(OSError):  # there is no log yet, or its disk is read-only
+            self._path.unlink(missing_ok=True)
             with open(self._log, "r+b") as log:
                 # beyond its end, which SQLite does not see; a file system that cannot leaves it to chance
                 ctypes.CDLL(None).fallocate(
                     log.fileno(), FALLOC_FL_KEEP_SIZE, ctypes.c_int64(0), ctypes.c_int64(LOG_SIZE + MARGIN)
                 )
+        return was_kept
+
+    def _is_kept(self) -> bool:
+        """Say whether the file has its bytes: whoever was killed while making it has left an empty one."""
+        try:
+            return self._path.stat().st_size >= SIZE
+        except FileNotFoundError:
+            return False

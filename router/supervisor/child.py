@@ -63,7 +63,10 @@ class Running:
 
     def start(self) -> bool:
         """Start a process; False where the machine has none to give, and then it is tried again later."""
-        self.pipe, theirs = os.pipe()
+        try:
+            self.pipe, theirs = os.pipe()
+        except OSError as error:
+            return self._put_off(error)
         known = {PARENT: str(os.getpid()), BEATS: str(theirs), HUNG: self._hung_in}
         command = [known.get(word, word) for word in self.child.command]
         environ = {**os.environ, **{name: known.get(value, value) for name, value in self.child.environ.items()}}
@@ -73,15 +76,18 @@ class Running:
             )
         except OSError as error:
             os.close(self.pipe)
-            self._rest(lived=0)
-            log.error("%s cannot be started now: %s; trying again in %.1f s", self.child.name, error, self._pause)
-            return False
+            return self._put_off(error)
         finally:
             os.close(theirs)
         self._phase, self._heard, self._stopped_since, self._replaced = STARTING, b"", None, False
         self._started = self._beat = self._clock.now
         log.info("started %s as process %d", self.child.name, self.process.pid)
         return True
+
+    def _put_off(self, error: OSError) -> bool:
+        self._rest(lived=0)
+        log.error("%s cannot be started now: %s; trying again in %.1f s", self.child.name, error, self._pause)
+        return False
 
     def hear(self) -> bool:
         """Take what the child says; False when it has closed its end."""

@@ -65,8 +65,7 @@ class Supervisor:
         self._systemd.alive(all(running.proven for running in self._children))
         if self._reloading and not (self._reloader and self._reloader.is_alive()):
             self._reloading = False
-            self._reloader = Thread(target=self._run_reload, name="reload", daemon=True)  # it may wait for the store
-            self._reloader.start()
+            self._start_reload()
         for running in self._children:
             if running.process is None and self._clock.now >= running.start_at and running.start():
                 self._selector.register(running.pipe, selectors.EVENT_READ, running)
@@ -75,6 +74,16 @@ class Supervisor:
                 self._selector.unregister(key.fd)
         alive = [self._check(running) for running in self._children if running.process is not None]
         return 0 if all(alive) else CANNOT_START
+
+    def _start_reload(self) -> None:
+        """Reload in a thread, as that may wait for the store."""
+        reloader = Thread(target=self._run_reload, name="reload", daemon=True)
+        try:
+            reloader.start()
+        except RuntimeError as error:  # the machine has no thread to give
+            log.error("the reload cannot be started: %s; what is served stays as it is", error)
+        else:
+            self._reloader = reloader
 
     def _run_reload(self) -> None:
         try:

@@ -20,7 +20,7 @@ class Readiness:
         self._system = system
 
     def tell(self, say: Callable[[str], None], listeners: Sequence[str], serves: Once, ready: Once) -> None:
-        """Say where requests are taken, from a thread: that the server is ready, or first that an engine lacks."""
+        """Say where requests are taken, from a thread: that the server is ready, or first what it lacks."""
         Thread(target=self._run, args=(say, listeners, serves, ready), name="readiness", daemon=True).start()
 
     def _run(self, say: Callable[[str], None], listeners: Sequence[str], serves: Once, ready: Once) -> None:
@@ -32,10 +32,18 @@ class Readiness:
 
     def _look(self, say: Callable[[str], None], listeners: Sequence[str], serves: Once, ready: Once) -> bool:
         first = serves.taken()
-        if not self._system.engines.alive():
+        if lack := self._lack():
             for listener in listeners if first else ():
-                say(f"Server on {listener} is open; no engine runs yet")
+                say(f"Server on {listener} is open; {lack}")
             return False
         for listener in listeners if ready.taken() else ():
             say(f"Server ready on {listener}")
         return True
+
+    def _lack(self) -> str | None:
+        """Return what `/readyz` misses, None where it answers 200."""
+        if not self._system.engines.alive():
+            return "no engine runs yet"
+        if problem := self._system.probe.problem():
+            return f"the store cannot be written: {problem}"
+        return self._system.disk.shortage()

@@ -82,3 +82,13 @@ def test_deleting_a_job_takes_its_preview_along(store: ArtifactStore) -> None:
     Previews(store, JOB).show(lambda: RED)
     store.delete(JOB)
     assert store.preview(JOB) is None
+
+
+def test_a_preview_that_cannot_be_removed_ends_no_engine(
+    store: ArtifactStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "previews" / f"{JOB}.jpg").mkdir(parents=True)  # as little removable as a file of a read-only disk
+
+    Previews(store, JOB).clear()
+
+    assert "the preview stays" in caplog.text

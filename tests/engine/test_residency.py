@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -254,3 +255,12 @@ def test_a_part_that_cannot_be_brought_back_fails_that_load_and_the_others_still
     assert (pool.size, pool.warm_size) == (0, 30)
     pool.reserve("a", {"small": 10, "bad": 13, "large": 20})
     assert pool.size == 30
+
+
+def test_a_digest_that_cannot_be_kept_fails_no_load(tmp_path: Path) -> None:
+    (tmp_path / "weights").write_bytes(b"1")
+    (tmp_path / "digests.tmp").mkdir()  # as little writable as a file of a full disk
+
+    found = Digests(tmp_path / "digests.json").of(tmp_path / "weights")
+
+    assert found == hashlib.sha256(b"1").hexdigest()

@@ -30,3 +30,10 @@ def test_the_note_of_another_supervisor_says_nothing(tmp_path: Path) -> None:
     note.write_text("1 1")
     with surviving(note) as safe:
         assert safe
+
+
+def test_where_no_note_can_be_left_nothing_is_warmed_up(tmp_path: Path) -> None:
+    note = tmp_path / "cpu.warming"
+    note.mkdir()  # as little writable as a file of a full disk
+    with surviving(note) as safe:
+        assert not safe

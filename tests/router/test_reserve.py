@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError
 
 from registry import Input
 from router.api_keys import KeyLimits, Scope, new_key, new_text
-from router.errors import is_disk_full
+from router.errors import BootError, is_disk_full
 from router.jobs import ApiKeyStore, Archive, Database, JobStore, Offer
 from router.jobs.reserve import Reserve
 from router.values import Artifact, Failure, Job, Lease, Phase, Progress, Task
@@ -125,3 +125,38 @@ def test_it_is_kept_anew_once_there_is_plenty(tmp_path: Path) -> None:
 
         found = (data / "reserve").stat()
         assert found.st_blocks * 512 >= found.st_size > 2**20
+
+
+def test_one_that_was_killed_at_its_making_is_made_anew(tmp_path: Path) -> None:
+    with disk(tmp_path / "data") as data:
+        (data / "reserve").touch()
+        Reserve(data / "jobs.sqlite").keep()
+
+        assert (data / "reserve").stat().st_size > 2**20
+
+
+@pytest.fixture
+def closed(tmp_path: Path) -> Iterator[Path]:
+    """A store with a job that waits, on a full disk, which no process has open."""
+    with disk(tmp_path / "data") as data:
+        database = Database(data / "jobs.sqlite")
+        JobStore(database, lease_seconds=30, max_attempts=2, max_queued=1000).add(Job(WAITS, "me", "m", TASK))
+        database.reserve.keep()
+        with full(data) as fill:
+            database.close()
+            fill()
+            yield data
+
+
+def test_a_store_that_nobody_has_open_is_opened_on_a_full_disk(closed: Path) -> None:
+    database = Database(closed / "jobs.sqlite")
+
+    jobs = JobStore(database, lease_seconds=30, max_attempts=2, max_queued=1000)
+    assert jobs.cancel(WAITS, "me")
+    database.close()
+
+
+def test_without_a_reserve_it_is_not_and_that_is_said_in_one_line(closed: Path) -> None:
+    (closed / "reserve").rename(closed / "others")
+    with pytest.raises(BootError, match="cannot be opened"):
+        Database(closed / "jobs.sqlite")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -203,6 +204,26 @@ def test_a_process_that_cannot_be_had_now_is_tried_again_and_ends_nobody(tmp_pat
     program.write_text(f"#!/bin/sh\necho 1 >>{tmp_path / 'later'}\nsleep 600\n")
     program.chmod(0o700)
     starts(tmp_path / "later", 1)
+
+    assert len(starts(tmp_path / "stays", 1)) == 1
+    supervisor.terminate()
+    assert supervisor.wait(15) == 0
+
+
+def test_a_machine_without_files_to_open_ends_nobody(tmp_path: Path) -> None:
+    stays = child("stays", counting(tmp_path / "stays", "time.sleep(600)"))
+    ends = child("ends", counting(tmp_path / "ends", f"{BEAT}; time.sleep(0.5)"))
+    supervisor = start(ends, stays)
+    starts(tmp_path / "stays", 1)
+    starts(tmp_path / "ends", 1)
+    soft, hard = resource.prlimit(supervisor.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(supervisor.pid, resource.RLIMIT_NOFILE, (3, hard))
+    assert supervisor.stderr is not None
+    while "cannot be started now" not in supervisor.stderr.readline():
+        assert supervisor.poll() is None
+    before = len(starts(tmp_path / "ends", 1))
+    resource.prlimit(supervisor.pid, resource.RLIMIT_NOFILE, (soft, hard))
+    starts(tmp_path / "ends", before + 1)
 
     assert len(starts(tmp_path / "stays", 1)) == 1
     supervisor.terminate()

@@ -139,6 +139,26 @@ def test_a_keeper_that_stumbled_goes_on_with_its_heartbeats(deaf: tuple[System, 
     assert not keeper._thread.is_alive()
 
 
+def test_after_a_sleep_of_the_machine_other_engines_have_time_to_renew_their_leases(
+    deaf: tuple[System, Deaf],
+) -> None:
+    system, listener = deaf
+    listener.errors.clear()
+    queued(system)
+    claimed(system)
+    time.sleep(2 * system.settings.lease_seconds)
+    instants = iter([0.0, 3600.0])
+    keeper = Keeper(system, lambda: EngineState("k", "cpu", 1, (), (), None), now=lambda: next(instants))
+    keeper._sleep()
+    found = []
+    for _ in range(3):
+        keeper._keep()
+        job = system.jobs.get(f"{1:032x}", None)
+        found.append(job and job.status)
+
+    assert found == [Status.IN_PROGRESS, Status.IN_PROGRESS, Status.QUEUED]
+
+
 @pytest.mark.parametrize("end", ["cancelled", "deleted", "leased to another"])
 def test_a_job_that_is_not_the_engines_any_more_is_told(system: System, keeper: Keeper, end: str) -> None:
     job = queued(system)

@@ -1,0 +1,48 @@
+"""What is said of a server that has started: that it is ready, once it is, and before that what it lacks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from router.amount import Amount
+from router.disk import Disk
+from router.supervisor.once import Once
+from router.system import System
+from router.values import EngineState
+from router.web.readiness import Readiness
+
+
+def said(system: System, serves: Once, ready: Once) -> list[str]:
+    found: list[str] = []
+    Readiness(system)._look(found.append, ["http://here"], serves, ready)
+    return found
+
+
+def test_a_server_is_ready_once_it_has_an_engine(system: System) -> None:
+    serves, ready = Once(), Once()
+    assert said(system, serves, ready) == ["Server on http://here is open; no engine runs yet"]
+    assert said(system, serves, ready) == []
+    system.engines.heartbeat(EngineState("e", "cpu", 1, (), (), None))
+
+    assert said(system, serves, ready) == ["Server ready on http://here"]
+
+
+def test_a_server_whose_disk_is_full_is_not_ready(system: System, tmp_path: Path) -> None:
+    serves, ready = Once(), Once()
+    system.engines.heartbeat(EngineState("e", "cpu", 1, (), (), None))
+    short = replace(system, disk=Disk(tmp_path, Amount(100, "%")))
+    (line,) = said(short, serves, ready)
+
+    assert "is open; " in line
+    assert "FRAMEGATE_MIN_FREE is" in line
+    assert said(system, serves, ready) == ["Server ready on http://here"]
+
+
+def test_a_server_whose_store_cannot_be_written_is_not_ready(system: System) -> None:
+    serves, ready = Once(), Once()
+    system.engines.heartbeat(EngineState("e", "cpu", 1, (), (), None))
+    gone = replace(system, probe=type(system.probe)(system.settings.data / "none.sqlite"))
+    (line,) = said(gone, serves, ready)
+
+    assert "the store cannot be written" in line
