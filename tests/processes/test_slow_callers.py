@@ -115,6 +115,18 @@ def test_an_unused_body_is_read_away_so_that_its_sender_reads_the_answer(server:
     connection.close()
 
 
+def test_one_answer_goes_to_a_request_whose_unused_body_breaks_off(server: Server) -> None:
+    with connect(server) as caller:
+        caller.send(b"POST /v1/responses HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n")
+        for _ in range(65):
+            caller.sendall(b"100000\r\n" + b"a" * 2**20 + b"\r\n")
+        assert caller.recv(12) == b"HTTP/1.1 415"
+        caller.send(b"nonsense\r\n")
+        answer = caller.makefile("rb").read()
+
+    assert b"HTTP/1.1" not in answer
+
+
 @pytest.mark.parametrize("what", ["video", "health"])
 def test_readers_who_do_not_read_keep_nobody_waiting(server: Server, what: str) -> None:
     job = ask(server, "good")

@@ -15,6 +15,7 @@ PRESSED_BYTES, PRESSED_SECONDS = 2**20, 2.0  # the same while others wait for th
 SEND_SECONDS = 60.0  # a caller who takes nothing of an answer for so long has left
 SENT_BYTES = 256 * 2**10
 READ_BYTES = 256 * 2**10
+HEAD_READ_BYTES = 4 * 2**10  # so that what comes behind a head does not delay the heads of others
 
 
 class State(Enum):
@@ -74,7 +75,8 @@ class Connection:
 
     def receive(self) -> bool:
         """Take what has arrived; False when the caller has closed their side."""
-        data = self.socket.recv(READ_BYTES)
+        begins = self.incoming.request is None and self.state is not State.CLOSING
+        data = self.socket.recv(HEAD_READ_BYTES if begins else READ_BYTES)
         if not data:
             return False
         if self.state is not State.CLOSING:

@@ -61,6 +61,7 @@ class Incoming:
         self.request: Request | None = None
         self.rest = b""  # what came behind this request
         self.awaits_continue = False
+        self.is_unwanted = False  # a body whose sender waits for a go-ahead that does not come, and may not send it
         self._cfg, self._address, self._number, self._most = cfg, address, number, most
         self._head = bytearray()
         self._receiver: Receiver = Sized(0, most)
@@ -122,6 +123,7 @@ class Incoming:
         else:
             self._receiver = Sized(reader.length if isinstance(reader, LengthReader) else 0, self._most)
         self.awaits_continue = request._expected_100_continue and not self._receiver.ready
+        self.is_unwanted = request._expected_100_continue and self._receiver.ready and not self._receiver.ended
         request._expected_100_continue = False  # gunicorn would say it when the body is here
         self.request = request
 
