@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 SERVING = "serve"
 LOOP_SECONDS = 2.0  # gunicorn's main loop takes one; where it waits elsewhere, it does not look at its workers
 BOOT_TICK_SECONDS = 1.0
+GAP_SECONDS = (
+    5.0  # more between two looks, and this process stood still, perhaps with all others, as in a frozen container
+)
 
 
 class Master:
@@ -36,6 +39,7 @@ class Master:
         self._systemd = Notifier()
         self._beats = Beats(int(os.environ["FRAMEGATE_BEATS"])) if "FRAMEGATE_BEATS" in os.environ else None
         self._looked = time.monotonic()
+        self._spared_until = 0.0
         self._reloading_from: int | None = None
         self._murder, self._reap, self._reload, self._stop = (
             server.murder_workers,
@@ -48,12 +52,15 @@ class Master:
 
     def murder_workers(self) -> None:
         """Show life, and kill the workers that show none; the main loop calls this each second."""
-        self._looked = time.monotonic()
+        before, self._looked = self._looked, time.monotonic()
+        if self._looked - before > GAP_SECONDS:
+            self._spared_until = self._looked + GAP_SECONDS  # until those that wake up now have shown life
         served = self._served()
         self._systemd.alive(served)
         if self._beats is not None:
             self._beats(SERVING if served else STARTING)
-        self._murder()
+        if self._looked >= self._spared_until:
+            self._murder()
 
     def reap_workers(self) -> None:
         """Take leave of workers that ended; where the main loop stands still, do its work too."""
