@@ -36,6 +36,11 @@ def too_slow(part: str, seconds: float) -> bytes:
     return answer(408, "request_timeout", f"the {part} of this request did not arrive within {seconds:g} s")
 
 
+def broken_off() -> bytes:
+    """Return the answer to a caller who has closed their side in the middle of a body."""
+    return answer(400, "invalid_value", "the body of this request breaks off")
+
+
 def busy() -> bytes:
     """Return the answer to a request that this process had no thread, or no memory, for."""
     return answer(503, "server_busy", "the server is busy with other requests; try again later", retry_after=5)

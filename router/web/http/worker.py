@@ -192,7 +192,10 @@ class Worker(Base):  # type: ignore[misc]  # gunicorn has no types
         before = connection.incoming.size
         try:
             if not connection.receive():
-                self._close(connection)
+                if connection.state is State.BODY:  # they may still read
+                    self._say_and_close(connection, problem.broken_off())
+                else:
+                    self._close(connection)
                 return
         except BlockingIOError:
             return
