@@ -24,12 +24,18 @@ class Disk:
 
     @property
     def free(self) -> int:
-        """The bytes that are free, at most a second ago."""
-        return self._look()[1]
+        """The bytes that are free, at most a second ago; 0 where the disk does not answer."""
+        try:
+            return self._look()[1]
+        except OSError:
+            return 0
 
     def shortage(self) -> str | None:
         """Say what is free and what was needed, where that is less; None where it is enough."""
-        total, free = self._look()
+        try:
+            total, free = self._look()
+        except OSError as error:  # it is not mounted any more, or broken
+            return f"the disk does not answer: {error.strerror or error}"
         least = self._least.of(total)
         return f"{spelt(free)} of the disk are free, FRAMEGATE_MIN_FREE is {spelt(least)}" if free < least else None
 

@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 SERVING = "serve"
 LOOP_SECONDS = 2.0  # gunicorn's main loop takes one; where it waits elsewhere, it does not look at its workers
 BOOT_TICK_SECONDS = 1.0
-GAP_SECONDS = (
-    5.0  # more between two looks, and this process stood still, perhaps with all others, as in a frozen container
-)
+GAP_SECONDS = 5.0  # more between two looks: this process stood still, perhaps with all others in a frozen container
 
 
 class Master:

@@ -125,3 +125,12 @@ def test_one_thread_tries_while_the_others_take_its_last_answer(tmp_path: Path, 
         assert tried.problem() is None  # known
         assert probe.Probe(path).problem() == "database is locked"
         db.execute("ROLLBACK")
+
+
+def test_a_disk_that_does_not_answer_takes_no_job(tmp_path: Path) -> None:
+    gone = Disk(tmp_path / "unmounted", Amount(0, ""))
+
+    assert gone.free == 0
+    assert "does not answer" in (gone.shortage() or "")
+    with pytest.raises(Unavailable):
+        gone.require()
