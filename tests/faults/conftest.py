@@ -59,9 +59,10 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture(autouse=True)
 def gate_opened(request: pytest.FixtureRequest) -> Iterator[None]:
     """Let a held job go on when its test is over, however that ended: the module's other tests need the engine."""
+    server = request.getfixturevalue("server") if "server" in request.fixturenames else None
     yield
-    if "server" in request.fixturenames:
-        open_gate(request.getfixturevalue("server"))
+    if server is not None:
+        open_gate(server)
 
 
 def _files(more: str) -> str:
