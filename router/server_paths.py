@@ -15,7 +15,7 @@ from router.settings import Settings
 
 END = r"\s'\"`,;:()<>\[\]{}|*?"  # what a path without quotes does not hold
 QUOTED = re.compile(r"(?P<quote>['\"`])(?:file://)?~?(?P<path>/(?!v1/)[^'\"`\n/]+/[^'\"`\n]*)(?P=quote)")
-BARE = re.compile(rf"(?:\bfile://|(?<![\w./:~-]))~?(?P<path>/(?!v1/)[^/{END}]+(?:/[^/{END}]*)+)")
+BARE = re.compile(rf"(?:\bfile://|(?<![\w./~-]))~?(?P<path>/(?!v1/)[^/{END}]+(?:/[^/{END}]*)+)")
 CODE = Path(__file__).parents[1]
 
 

@@ -28,13 +28,14 @@ SHOWN = {
     "path=/srv/a/b, other: /srv/c/d;": "path=b, other: d;",
     "file:///srv/a/b.png": "b.png",
     "see ~/.cache/hub/x": "see x",
+    "error:/srv/a/b": "error:b",
     "/models.d is full, /models.d/a.bin too": "... is full, a.bin too",
     "/own/policy.py fails": "policy.py fails",
     "two: /srv/a/b /srv/c/d/": "two: b d",
 }  # fmt: skip
 KEPT = (
     "fetch it from Wan-AI/Wan2.2-TI2V-5B-Diffusers", "GET /v1/models lists them", "there is no POST /v1/responses/resp_1/x", "text/plain or a/b/c",
-    "https://video.example.org/v1/videos/a/content?x=/y", "1/2 and 3/4", "set 'download: true' in its entry", "and/or", "/", "a // b", "",
+    "https://video.example.org/v1/videos/a/content?x=/y", "1/2 and 3/4", "http://h:8000/docs/api", "set 'download: true' in its entry", "and/or", "/", "a // b", "",
 )  # fmt: skip
 
 

@@ -24,12 +24,12 @@ from gunicorn.workers.base import Worker as Base
 
 from router.settings import Settings
 from router.web.http import problem
-from router.web.http.connection import SEND_SECONDS, Connection, State
+from router.web.http.connection import READ_BYTES, SEND_SECONDS, Connection, State
 from router.web.http.environ import ENDS, RELEASE
 from router.web.http.files import connections_of
 
 TICK_SECONDS = 0.25
-TURN_SECONDS = 0.02  # for what has arrived, before new connections and finished answers are looked at again
+TURN_SECONDS = 0.01  # for what has arrived, before new connections and finished answers are looked at again
 HEALTH = ("/healthz", "/readyz", "/metrics")
 HEALTH_THREADS = 4  # of all: they answer HEALTH and nothing else
 QUEUED_SECONDS = 15.0  # for a thread, or for memory
@@ -246,8 +246,9 @@ class Worker(Base):  # type: ignore[misc]  # gunicorn has no types
         if not self._paused:
             return
         self._paused = [each for each in self._paused if each.state is State.PAUSED]
-        if self._held() <= self._most_held:
-            freed, self._paused = self._paused, []
+        fit = (self._most_held - self._held()) // READ_BYTES  # as each may receive so much before it is looked at again
+        if fit > 0:
+            freed, self._paused = self._paused[:fit], self._paused[fit:]
             for connection in freed:
                 self._go_on(connection, pressed=False)
         elif self._paused and (self._pressed is None or not self._pressed.is_pressed):
