@@ -236,10 +236,10 @@ class Intake:
         """
         self._system.weights.check(model)
         self._system.disk.require()
-        if (reason := too_large(model.name, self._system.engines.alive())) is not None:
+        engines = self._system.engines.seen()
+        if (reason := too_large(model.name, self._system.engines.alive(engines))) is not None:
             raise ModelUnavailable(reason)
         allowed = self._system.settings.engine_missing_seconds
-        engines = self._system.engines.seen()
         if lacks := lacking(model.name, engines, allowed):
             raise ModelUnavailable(f"no engine can run {model.name}: {'; '.join(lacks)}")
         if self._system.registries.age > allowed:

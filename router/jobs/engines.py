@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
 
 from sqlalchemy import delete, or_, select, update
@@ -59,6 +60,6 @@ class EngineStore:
             rows = db.execute(select(engines).where(engines.c.boot == clock.boot())).mappings().all()
         return tuple(engine_of(row, age=clock.now() - row["seen"]) for row in rows)
 
-    def alive(self) -> tuple[EngineState, ...]:
-        """Return the engines that give signs of life."""
-        return tuple(engine for engine in self.seen() if engine.age < self._lease_seconds)
+    def alive(self, seen: Iterable[EngineState] | None = None) -> tuple[EngineState, ...]:
+        """Return the engines that give signs of life, of those `seen`; by default they are asked for now."""
+        return tuple(engine for engine in (self.seen() if seen is None else seen) if engine.age < self._lease_seconds)
