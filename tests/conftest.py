@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 from flask.testing import FlaskClient
+from website import site
 from werkzeug.test import TestResponse
 
 from router.engine import encode
@@ -24,6 +25,7 @@ from router.system import System, assemble
 from router.values import Job
 from router.web import create_app
 
+__all__ = ["site"]
 SMALL = "defaults: {width: 64, height: 64, num_frames: 5, frames_per_second: 8, steps: 4, negative_prompt: ''}"
 LIMITS = "limits: {pixels: 16384, frames: 49, steps: 60}"
 MODELS = f"""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from threading import Thread
+
+import pytest
 
 Answer = bytes | Callable[[socket.socket], None]
 
@@ -64,6 +66,13 @@ class Website:
             peer.sendall(answer)
         else:
             answer(peer)
+
+
+@pytest.fixture
+def site() -> Iterator[Website]:
+    website = Website()
+    yield website
+    website.close()
 
 
 def status(code: int, *headers: str, body: bytes = b"", length: int | None = None) -> bytes:

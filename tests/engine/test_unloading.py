@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from pathlib import Path
 from threading import Thread
 
 import numpy as np
 import pytest
-from conftest import MODELS
 
 from router import Frames, Task, hookimpl
-from router.engine import encode
 from router.engine.worker import Worker
 from router.errors import DeviceLost
-from router.settings import Settings
-from router.system import System, assemble
+from router.system import System
 from router.values import Status
 from router.web import create_app
 
@@ -62,16 +58,6 @@ class Generates:
     @hookimpl(tryfirst=True)
     def generate(self, task: Task) -> Frames:
         return Frames(Sticky(task), task.num_frames, task.width, task.height, task.frames_per_second)
-
-
-@pytest.fixture
-def build(tmp_path: Path) -> Callable[..., System]:
-    def with_plugins(*plugins: object, **settings: object) -> System:
-        (tmp_path / "models.yaml").write_text(MODELS)
-        chosen = Settings(data=tmp_path / "data", models=tmp_path / "models.yaml", **settings)  # type: ignore[arg-type]
-        return assemble(chosen, plugins=[encode, *plugins])
-
-    return with_plugins
 
 
 def queue(system: System, model: str) -> str:

@@ -58,16 +58,6 @@ class Loads:
         self.unloaded.append(model.name)  # type: ignore[attr-defined]
 
 
-@pytest.fixture
-def build(tmp_path: Path) -> Callable[..., System]:
-    def with_plugins(*plugins: object, **settings: object) -> System:
-        (tmp_path / "models.yaml").write_text(MODELS)
-        chosen = Settings(data=tmp_path / "data", models=tmp_path / "models.yaml", **settings)  # type: ignore[arg-type]
-        return assemble(chosen, plugins=[encode, *plugins])
-
-    return with_plugins
-
-
 def queue(system: System, model: str = "text") -> str:
     body = {"model": model, "input": "a", "background": True}
     answer = create_app(system).test_client().post("/v1/responses", json=body)

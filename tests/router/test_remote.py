@@ -69,13 +69,6 @@ def internet(monkeypatch: pytest.MonkeyPatch) -> Internet:
 
 
 @pytest.fixture
-def site() -> Iterator[Website]:
-    website = Website()
-    yield website
-    website.close()
-
-
-@pytest.fixture
 def fetch(site: Website) -> Callable[..., bytes]:
     """Fetch a path of `site`, which is listed, or a whole URL."""
     fetcher = fetcher_of(site)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from threading import Event
@@ -27,13 +26,6 @@ from router.system import System
 
 BROKEN = data_url(png()[:60])
 INCLUDED = "?include=message.input_image.image_url"
-
-
-@pytest.fixture
-def site() -> Iterator[Website]:
-    website = Website()
-    yield website
-    website.close()
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import io
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
 from dataclasses import replace
 
 import cv2
@@ -81,13 +80,6 @@ OTHERS = {
     "a PDF and a PNG": b"%PDF-1.4\n" + png(),
 }
 CLAIMS = ("text/html", "image/svg+xml", "application/zip", "image/png,<script>owned</script>")
-
-
-@pytest.fixture
-def site() -> Iterator[Website]:
-    website = Website()
-    yield website
-    website.close()
 
 
 @pytest.fixture
