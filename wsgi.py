@@ -4,10 +4,10 @@ import os
 import sys
 
 from registry import RegistryError
-from router import logs
 from router.errors import BootError
+from router.fleet import CANNOT_START
+from router.runtime import logs
 from router.settings import Settings
-from router.supervisor import CANNOT_START
 from router.system import assemble, require_keys
 from router.web import create_app
 

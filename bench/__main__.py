@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 
-from bench import (
+from bench.figures import (
     ahead,
     boot,
     claim,
@@ -25,15 +25,15 @@ from bench import (
     onnx_gpu,
     overhead,
     previews,
-    readme,
     refusal,
     residency,
+    scheduling,
     streams,
-    turns,
     waiting,
 )
-from bench.machine import describe
-from bench.table import save, show
+from bench.tools import readme
+from bench.tools.machine import describe
+from bench.tools.table import save, show
 from router.engine.openmp import waiting as openmp
 
 FIGURES = {
@@ -47,7 +47,7 @@ FIGURES = {
     "previews": previews.measure,
     "claim": claim.measure,
     "load": load.measure,
-    "turns": turns.measure,
+    "turns": scheduling.measure,
     "nano": nano.measure,
     "onnx": onnx.measure,
     "fast": fast.measure,

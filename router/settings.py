@@ -11,9 +11,9 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 
-from router.amount import Amount
-from router.api_keys import KeyLimits
+from router.auth.keys import KeyLimits
 from router.errors import BootError
+from router.runtime.byte_size import Amount
 
 YEAR_SECONDS = 31_536_000
 Network = IPv4Network | IPv6Network
@@ -264,6 +264,11 @@ class Settings:
     def waiters(self) -> int:
         """How many requests of a web process may wait for a video."""
         return self.threads - FREE_THREADS
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Where the data, the models file and the user's plugins lie: callers read none of it."""
+        return (self.data, self.models.parent, *self.plugins)
 
     def export(self) -> None:
         """Put the places into this process's environment in a form that holds in any folder, for its children."""

@@ -13,9 +13,8 @@ from registry.backends import Backends
 from registry.loader import load
 from registry.single import load_one
 from registry.source import is_hub_id
-from router import locks
-from router.artifacts import ArtifactStore
-from router.disk import Disk
+from router.catalog.revisions import Registries, newest_good
+from router.catalog.weights import Weights
 from router.errors import BootError
 from router.jobs import (
     ApiKeyStore,
@@ -31,9 +30,10 @@ from router.jobs import (
 )
 from router.metrics import Metrics
 from router.plugins import Plugins, find
-from router.revisions import Registries, newest_good
+from router.runtime import lock_probe
+from router.runtime.disk import Disk
 from router.settings import Settings
-from router.weights import Weights
+from router.storage.artifacts import ArtifactStore
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def assemble(settings: Settings, *, plugins: Iterable[object] = (), serving: boo
     Raises `BootError` (settings, plugins) and `RegistryError` (the models file), each with every reason.
     """
     if serving:
-        locks.require(settings.data)
+        lock_probe.require(settings.data)
     metrics = Metrics(settings.data)
     found = Plugins([*find(settings.plugins), *plugins, metrics])
     database = Database(settings.data / "jobs.sqlite")

@@ -14,12 +14,12 @@ import cv2
 import numpy as np
 import pytest
 from flask.testing import FlaskClient
-from website import site
+from support.website import site
 from werkzeug.test import TestResponse
 
-from router.engine import encode
+from router.engine import encoder
 from router.engine.worker import Worker
-from router.images import Decoders
+from router.media import Decoders
 from router.settings import Settings
 from router.system import System, assemble
 from router.values import Job
@@ -85,7 +85,7 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def system(settings: Settings) -> System:
-    return assemble(settings, plugins=[encode])
+    return assemble(settings, plugins=[encoder])
 
 
 @pytest.fixture(scope="session")

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 from conftest import Exports
-from driving import small
+from support.driving import small
 
-from router.engine.contract import CHECKS, ContractBroken, Subject
 from router.plugins import Plugins, find, missing
 from router.settings import Settings
 from router.system import assemble
+from router.testing.contract import CHECKS, ContractBroken, Subject
 
 STILL = """
 models:

@@ -14,8 +14,8 @@ from flask import Flask
 
 from registry import ModelSpec
 from router import Backend, Frames, Job, Modality, PartPath, Refused, Task, hookimpl, hookspecs
-from router.engine import encode
-from router.engine.fitting import Fitting
+from router.engine import encoder
+from router.engine.memory_fit import Fitting
 from router.engine.worker import Worker
 from router.plugins import Plugins, find
 from router.settings import Settings
@@ -40,7 +40,7 @@ def hooks() -> dict[str, list[str]]:
 def system_with(tmp_path: Path, *plugins: object) -> System:
     file = tmp_path / "models.yaml"
     file.write_text(MODELS)
-    return assemble(Settings(data=tmp_path / "data", models=file, wait_seconds=10), plugins=[encode, *plugins])
+    return assemble(Settings(data=tmp_path / "data", models=file, wait_seconds=10), plugins=[encoder, *plugins])
 
 
 def made(system: System) -> Job:

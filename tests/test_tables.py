@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tables import is_there, named, rows
+from support.tables import is_there, named, rows
 
 
 @pytest.mark.parametrize("heading", ["Hostile input"])

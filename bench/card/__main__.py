@@ -14,8 +14,8 @@ from pathlib import Path
 
 from bench.card.plan import SECTIONS
 from bench.card.shapes import NO_FIGURES
-from bench.machine import describe
-from bench.table import Figure, Row, number, save
+from bench.tools.machine import describe
+from bench.tools.table import Figure, Row, number, save
 
 
 def main(name: str, out: Path, device: str, seconds: float) -> None:

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
-from bench.machine import describe
-from bench.table import Figure, Row, save
+from bench.tools.machine import describe
+from bench.tools.table import Figure, Row, save
 
 FIELDS = ("clocks.sm", "clocks.mem", "power.draw", "temperature.gpu", "utilization.gpu", "clocks_event_reasons.active")
 BUSY = 50.0  # percent: only then do clocks say something

@@ -15,7 +15,7 @@ from bench.card.accuracy import relative_error
 from bench.card.clock import Clock
 from bench.card.profile import profiled
 from bench.card.shapes import Dit
-from bench.table import Row
+from bench.tools.table import Row
 from plugins.diffusers_backend.device import attention_for
 from plugins.diffusers_backend.fast.block import run_blocks
 from plugins.diffusers_backend.fast.choices import Chooser

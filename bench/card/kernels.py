@@ -18,8 +18,8 @@ import torch
 from torch.nn import functional
 
 from bench.card.accuracy import relative_error
-from bench.machine import ROOT
-from bench.serving import python_path
+from bench.tools.machine import ROOT
+from bench.tools.server import python_path
 from plugins.diffusers_backend.fast.kernels import operations
 
 EPSILON = 1e-6

@@ -11,7 +11,7 @@ from bench.card import models
 from bench.card.accuracy import exact_attention, relative_error
 from bench.card.clock import Clock
 from bench.card.shapes import Dit
-from bench.table import Row
+from bench.tools.table import Row
 from plugins.diffusers_backend.fast.attention import NATIVE, attend, candidates
 from plugins.diffusers_backend.fast.between import modulated, turned
 from plugins.diffusers_backend.fast.gelu import gelu, linear_with_gelu

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from bench.machine import ROOT
+from bench.tools.machine import ROOT
 
 ARCHIVE = ROOT / ".card" / "packages.tar.xz"
 CONSTRAINTS = ROOT / "constraints.txt"

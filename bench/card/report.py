@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.card.plan import SECTIONS
 from bench.card.shapes import TRUE
-from bench.table import RESULTS, Figure, Row, load, number
+from bench.tools.table import RESULTS, Figure, Row, load, number
 
 NOT_RUN = "not run"
 CARD = re.compile(r"^(.+), capability \d")  # how the section `device` names what it ran on

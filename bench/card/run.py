@@ -14,8 +14,8 @@ from pathlib import Path
 
 from bench.card.clocks import Watch
 from bench.card.plan import GRACE, SECTIONS, TOY_AT_ONCE, TOY_SECONDS, WHOLE
-from bench.machine import ROOT
-from bench.table import RESULTS, load, remarks
+from bench.tools.machine import ROOT
+from bench.tools.table import RESULTS, load, remarks
 from router.engine.device import devices
 
 ABOUT = "Tell in five minutes whether what this product promises for a GPU is true on this one."

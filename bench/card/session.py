@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 from bench.card.clock import TOY as TOY_CLOCK
 from bench.card.clock import Clock
 from bench.card.shapes import TOY, TRUE, Shapes
-from bench.table import Row
+from bench.tools.table import Row
 
 T = TypeVar("T")
 Finding = Row | str  # a number, or a remark about those before it

@@ -12,7 +12,7 @@ from bench.card import models
 from bench.card.clock import Clock
 from bench.card.dit import longest
 from bench.card.shapes import Vae
-from bench.table import Row
+from bench.tools.table import Row
 from plugins.diffusers_backend.decode import decode_chunks
 from plugins.diffusers_backend.fast.switches import Switches
 from plugins.diffusers_backend.fast.vae import fast_vae

@@ -18,9 +18,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import serving
 from bench.plugins.raw_frames import FOLDER
-from bench.serving import PLUGINS, Client, Server
+from bench.tools import server as serving
+from bench.tools.server import PLUGINS, Client, Server
 from nano import measure
 
 Clip = NDArray[np.uint8]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from router import Frames, Pixels, hookimpl
-from router.engine import encode
+from router.engine import encoder
 
 FOLDER = "BENCH_FRAMES"
 
@@ -19,7 +19,7 @@ FOLDER = "BENCH_FRAMES"
 def encode_output(frames: Frames, path: Path) -> bool | None:
     """Write the video as the router's own encoder does, and its frames `(n, height, width, 3)`."""
     kept: list[Pixels] = []
-    written = encode.encode_output(replace(frames, pixels=_kept(frames, kept)), path)
+    written = encoder.encode_output(replace(frames, pixels=_kept(frames, kept)), path)
     if written:
         np.save(Path(os.environ[FOLDER]) / f"{path.parent.name}.npy", np.concatenate(kept))
     return written

@@ -9,12 +9,12 @@ import click
 
 from registry import ModelSpec
 from router.cli.options import with_single_model
-from router.engine.contract import CHECKS, ContractBroken, Subject
 from router.engine.device import devices
 from router.errors import BootError
 from router.plugins import missing, wanted
 from router.settings import Settings
 from router.system import System, assemble
+from router.testing.contract import CHECKS, ContractBroken, Subject
 
 
 @click.command()

@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
+from router.cli.client import CallFailed, Embedded, Remote, Server
 from router.cli.options import with_settings
-from router.cli.server import CallFailed, Embedded, Remote, Server
 from router.engine.device import devices
 from router.settings import Settings
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from router.api_keys import NAME, ApiKey, KeyLimits, Scope, new_key, new_text
+from router.auth.keys import NAME, ApiKey, KeyLimits, Scope, new_key, new_text
 from router.cli.options import with_settings
 from router.cli.table import show
 from router.jobs import ApiKeyStore, Database

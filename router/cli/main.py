@@ -9,7 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from registry import RegistryError
 from router.cli import check, deploy, doctor, generate, keys, models, processes, pull, reload
-from router.cli.finding import find_model
+from router.cli.lookup import find_model
 from router.cli.options import share
 from router.errors import RouterError, is_damaged, is_disk_full, is_unwritable, reason
 from router.plugins import Plugins, find

@@ -17,19 +17,21 @@ from sqlalchemy.exc import SQLAlchemyError
 
 import router
 from registry import RegistryError
-from router import logs
+from router.catalog.revisions import log_broken
 from router.cli.options import with_single_model
 from router.engine.device import devices, hold
 from router.engine.heartbeat import CANCELLED, IDLE
 from router.engine.openmp import waiting
 from router.errors import BootError, RouterError, reason
-from router.permissions import changeable
-from router.revisions import log_broken
+from router.fleet import BEATS, HUNG, PARENT, Child, Supervisor
+from router.runtime import logs
+from router.runtime.beats import STARTING
+from router.runtime.exit_codes import CANNOT_START
+from router.runtime.permissions import changeable
 from router.settings import Settings
-from router.supervisor import BEATS, CANNOT_START, HUNG, PARENT, STARTING, Child, Supervisor
-from router.supervisor.arbiter import SERVING
 from router.system import System, assemble, require_keys
 from router.values import Phase
+from router.web.server.arbiter import SERVING
 
 CODE = Path(router.__file__).parents[1]
 GUNICORN_CONF = CODE / "router" / "deploy" / "gunicorn.conf.py"
@@ -101,7 +103,7 @@ def engine(settings: Settings, asked: tuple[str, ...]) -> None:
 
 def _prepare(settings: Settings) -> System:
     """Ready this process and what its children inherit; every problem of plugins and models is said here, once."""
-    logs.configure(settings)
+    logs.configure(settings.log_format, settings.log_level)
     settings.export()
     system = assemble(settings)
     for broken in system.plugins.broken:

@@ -9,8 +9,8 @@ import click
 
 from registry import BrokenModel, ModelSpec, Route
 from registry.source import is_hub_id
+from router.catalog.download import snapshot
 from router.cli.options import with_settings
-from router.download import snapshot
 from router.errors import UnknownModel
 from router.settings import Settings
 from router.system import System, assemble

@@ -12,16 +12,16 @@ from types import FrameType
 from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker
 
-from router import logs
+from router.runtime import logs
+from router.runtime.once import Once
+from router.runtime.parent import die_with
 from router.settings import Settings
-from router.supervisor import die_with
-from router.supervisor.arbiter import Master, show_life_while_booting
-from router.supervisor.once import Once
+from router.web.server.arbiter import Master, show_life_while_booting
 
 settings = Settings.from_environ()
 
 bind = ["127.0.0.1:8000"]
-worker_class = "router.web.http.worker.Worker"
+worker_class = "router.web.server.worker.Worker"
 workers = settings.workers
 threads = settings.threads
 keepalive = 75
@@ -39,7 +39,7 @@ SERVED, STOPPING = 0, 1  # what each byte that master and workers share says
 
 
 def on_starting(server: Arbiter) -> None:
-    logs.configure(settings)
+    logs.configure(settings.log_format, settings.log_level)
     server.log.error_log.handlers.clear()  # its lines go where ours go, in the same form
     server.log.error_log.propagate = True
     server.shared = mmap.mmap(-1, 2)  # not of this module, which each reload runs again

@@ -9,14 +9,16 @@ import sys
 from sqlalchemy.exc import SQLAlchemyError
 
 from registry import RegistryError
-from router import logs
-from router.engine import encode
+from router.engine import encoder
 from router.engine.device import hold
 from router.engine.heartbeat import Heartbeat
 from router.engine.worker import Worker
 from router.errors import BootError, is_damaged, is_disk_full, is_unwritable, reason
+from router.runtime import logs
+from router.runtime.beats import Beats
+from router.runtime.exit_codes import CANNOT_START, TRY_AGAIN
+from router.runtime.parent import die_with
 from router.settings import Settings
-from router.supervisor import CANNOT_START, TRY_AGAIN, Beats, die_with
 from router.system import assemble
 from router.values import Phase
 
@@ -25,11 +27,11 @@ def main(device: str, parent: int, pipe: int, hung: str) -> None:
     """Run an engine until it is told to stop; `hung` is the phase in which the one before it hung, or empty."""
     die_with(parent)
     settings = Settings.from_environ()
-    logs.configure(settings)
+    logs.configure(settings.log_format, settings.log_level)
     with hold(settings.data, device):
-        worker = Worker(assemble(settings, plugins=[encode]), device, Heartbeat(Beats(pipe)))
+        worker = Worker(assemble(settings, plugins=[encoder]), device, Heartbeat(Beats(pipe)))
         logs.name_engine(worker.id)
-        encode.require()  # after what the models need, which brings it
+        encoder.require()  # after what the models need, which brings it
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: worker.keeper.stop())
         worker.run(Phase(hung) if hung in set(Phase) else None)

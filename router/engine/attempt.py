@@ -11,12 +11,11 @@ from dataclasses import replace
 from sqlalchemy.exc import SQLAlchemyError
 
 from registry import BrokenModel, Input, ModelSpec
-from router import images
-from router.artifacts import digest
+from router import media
 from router.engine.heartbeat import Beat
 from router.engine.measuring import Measuring
 from router.engine.previews import Previews
-from router.engine.reporting import Reporter
+from router.engine.reporter import Reporter
 from router.engine.residency import Resident
 from router.engine.timing import Stopwatch
 from router.errors import (
@@ -31,7 +30,8 @@ from router.errors import (
     is_unwritable,
 )
 from router.plugins import missing, wanted
-from router.server_paths import ServerPaths
+from router.runtime.server_paths import ServerPaths
+from router.storage.artifacts import digest
 from router.system import System
 from router.tokens import merged
 from router.values import Artifact, Failure, Frames, Job, Lease, Phase, Status, Task
@@ -98,7 +98,7 @@ class Attempt:
         return failed
 
     def _without_paths(self, failure: Failure) -> Failure:
-        return replace(failure, message=ServerPaths(self._system.settings).hide(failure.message))
+        return replace(failure, message=ServerPaths(self._system.settings.folders).hide(failure.message))
 
     def _make(self, reporter: Reporter) -> Job | None:
         model = self._system.registries.model(self._job.model, self._job.revision)
@@ -141,7 +141,7 @@ class Attempt:
                 num_frames=frames.num_frames,
                 frames_per_second=frames.frames_per_second,
             )
-            hide = ServerPaths(self._system.settings).hide
+            hide = ServerPaths(self._system.settings.folders).hide
             warnings = merged(job.warnings, tuple(map(hide, (*frames.warnings, *frames.late_warnings()))))
             done = self._system.jobs.finish(lease, artifact, warnings)
         finally:
@@ -156,10 +156,10 @@ class Attempt:
         for stored in self._job.inputs:
             data = self._system.artifacts.read_input(self._job.id, stored.name)
             if not stored.png_size:
-                with closing(images.Decoders()) as decoders:
+                with closing(media.Decoders()) as decoders:
                     data = decoders.prepare(data, (task.width, task.height)).png
-            pixels = images.decode(data)
-            fitted = images.fit(pixels, task.width, task.height)
+            pixels = media.decode(data)
+            fitted = media.fit(pixels, task.width, task.height)
             task = replace(task, image=fitted) if stored.role is Input.IMAGE else replace(task, last_image=fitted)
         return task
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from router.errors import BootError
-from router.files import make_folder, private
+from router.runtime.files import make_folder, private
 
 NAME = re.compile(r"cpu|cuda:\d{1,3}")
 PATIENCE_SECONDS = 10.0  # a killed engine may need this long to leave its device

@@ -5,7 +5,7 @@ from __future__ import annotations
 from threading import Lock
 from typing import Protocol
 
-from router.supervisor import Beats
+from router.runtime.beats import Beats
 from router.values import Phase
 
 IDLE, CANCELLED = "idle", "cancelled"

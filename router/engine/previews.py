@@ -6,8 +6,8 @@ import logging
 import time
 from collections.abc import Callable
 
-from router.artifacts import ArtifactStore
-from router.images.stills import preview_of
+from router.media.stills import preview_of
+from router.storage.artifacts import ArtifactStore
 from router.values import Preview
 
 SECONDS = 1.0  # between two previews

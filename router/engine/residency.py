@@ -11,10 +11,10 @@ from typing import Any
 from registry import ModelSpec
 from router.engine.device import memory
 from router.engine.digests import Digests
-from router.engine.fitting import Fitting
 from router.engine.heap import give_back
+from router.engine.memory_fit import Fitting
 from router.engine.pool import REMEDY, PartPool
-from router.engine.reporting import Phases
+from router.engine.reporter import Phases
 from router.errors import LoadFailed, OutOfMemory
 from router.system import System
 from router.values import Held, PartPath, Phase

@@ -12,19 +12,19 @@ from contextlib import contextmanager, nullcontext
 from sqlalchemy.exc import SQLAlchemyError
 
 from registry import ModelSpec
-from router import logs
 from router.engine.ahead import Ahead
 from router.engine.attempt import Attempt
 from router.engine.heap import give_back
 from router.engine.heartbeat import Heart, Unwatched
-from router.engine.keeper import Keeper
-from router.engine.offer import Offering
-from router.engine.reporting import Beating, Reporter
+from router.engine.lease_keeper import Keeper
+from router.engine.reporter import Beating, Reporter
 from router.engine.residency import Residency, Resident
-from router.engine.warming import surviving, warm_up
+from router.engine.retention import Retention, Sweeper
+from router.engine.servable import Offering
+from router.engine.warm_up import surviving, warm_up
 from router.errors import DeviceLost, reason
 from router.jobs import Offer
-from router.retention import Retention, Sweeper
+from router.runtime import logs
 from router.system import System
 from router.values import EngineState, Job, Lease, Phase
 

@@ -4,12 +4,12 @@ from router.jobs.api_keys import ApiKeyStore
 from router.jobs.archive import Archive
 from router.jobs.database import Database, unusable
 from router.jobs.engines import EngineStore
-from router.jobs.paces import PaceStore
-from router.jobs.probe import Probe
+from router.jobs.queue_limits import Caps
 from router.jobs.revisions import RevisionStore
-from router.jobs.room import Caps
+from router.jobs.scheduling import Offer, Rules
 from router.jobs.store import JobStore
-from router.jobs.turns import Offer, Rules
+from router.jobs.timing import PaceStore
+from router.jobs.write_probe import Probe
 
 __all__ = [
     "ApiKeyStore",

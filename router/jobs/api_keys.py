@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from router.api_keys import ApiKey, KeyLimits, Scope
+from router.auth.keys import ApiKey, KeyLimits, Scope
 from router.jobs.database import Database
 from router.jobs.tables import api_keys
 

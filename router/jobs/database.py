@@ -16,9 +16,9 @@ from sqlalchemy import Connection, Engine, create_engine, event, insert, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from router.errors import BootError, reason, wants_room
-from router.files import PRIVATE, make_folder, private, sync_folder
 from router.jobs import tables
-from router.jobs.reserve import LOG_SIZE, Reserve
+from router.jobs.disk_reserve import LOG_SIZE, Reserve
+from router.runtime.files import PRIVATE, make_folder, private, sync_folder
 
 UNKNOWN_SECONDS = 0.1  # until it is asked again what the store did not say
 PRAGMAS = (

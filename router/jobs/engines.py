@@ -8,10 +8,10 @@ from dataclasses import asdict
 from sqlalchemy import delete, or_, select, update
 from sqlalchemy.dialects.sqlite import insert
 
-from router import clock
 from router.jobs.database import Database
 from router.jobs.rows import dump, engine_of
 from router.jobs.tables import engines
+from router.runtime import clock
 from router.values import EngineState, Held, Need
 
 FORGOTTEN_SECONDS = 3600.0  # not seen for so long

@@ -9,15 +9,15 @@ from typing import Any
 
 from sqlalchemy import Connection, Executable
 
-from router import clock
 from router.errors import EngineLost, TimedOut
-from router.idempotency import KEY_SECONDS
-from router.jobs import claiming
+from router.jobs import claims
 from router.jobs import statements as sql
-from router.jobs.changing import changed, log
+from router.jobs.change_log import changed, log
 from router.jobs.database import Database
+from router.jobs.idempotency import KEY_SECONDS
 from router.jobs.rows import dump, job_of
-from router.jobs.turns import Offer, Rules
+from router.jobs.scheduling import Offer, Rules
+from router.runtime import clock
 from router.values import Artifact, Failure, Job, Lease, Phase, Progress
 
 KEPT_CHANGES = 100_000
@@ -44,7 +44,7 @@ class Leases:
             if only is not None:
                 job = changed(db, sql.CLAIM_ONE, **wanted, **lease, _wall=time.time(), _job=only)
             else:
-                seq = claiming.take_turn(db, engine, offer, self._rules, self._seen_since())
+                seq = claims.take_turn(db, engine, offer, self._rules, self._seen_since())
                 job = changed(db, sql.CLAIM, **lease, _wall=time.time(), _seq=seq) if seq is not None else None
         return (Lease(job.id, engine, job.attempt), job) if job else None
 
@@ -53,7 +53,7 @@ class Leases:
         with self._db.read() as db:
             if db.scalar(sql.ANY, {"_models": list(offer.models)}) is None:
                 return None
-            seq = claiming.whose_turn(db, engine, offer, self._rules, self._seen_since())
+            seq = claims.whose_turn(db, engine, offer, self._rules, self._seen_since())
             return job_of(db.execute(sql.AT, {"_seq": seq}).mappings().one()) if seq is not None else None
 
     def renew(self, lease: Lease) -> bool:

@@ -12,10 +12,10 @@ from typing import Any
 
 from sqlalchemy import delete, func, insert, select
 
-from router.files import private
 from router.jobs.database import Database
 from router.jobs.statements import UNFINISHED
 from router.jobs.tables import jobs, revisions
+from router.runtime.files import private
 from router.values import Revision
 
 KEPT = 20  # newest revisions, whether jobs need them or not

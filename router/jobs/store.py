@@ -8,16 +8,16 @@ from collections.abc import Callable, Mapping
 from sqlalchemy import Connection, RowMapping
 
 from router.errors import KeyReused
-from router.idempotency import HEADER, KEY_SECONDS, Key
 from router.jobs import statements as sql
-from router.jobs.changing import log
+from router.jobs.change_log import log
 from router.jobs.database import Database
+from router.jobs.idempotency import HEADER, KEY_SECONDS, Key
 from router.jobs.leases import RULES, Leases
-from router.jobs.positions import all_positioned, positioned
-from router.jobs.room import NO_CAPS, Caps
-from router.jobs.room import require as require_room
+from router.jobs.queue_limits import NO_CAPS, Caps
+from router.jobs.queue_limits import require as require_room
+from router.jobs.queue_positions import all_positioned, positioned
 from router.jobs.rows import job_of, job_row
-from router.jobs.turns import Rules, due_at
+from router.jobs.scheduling import Rules, due_at
 from router.values import Job, Status
 
 LAST = 2**63 - 1  # the largest number of a row

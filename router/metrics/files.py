@@ -14,7 +14,7 @@ from typing import IO
 
 from prometheus_client.mmap_dict import MmapedDict
 
-from router.files import private
+from router.runtime.files import private
 
 ROOM = 64 * 2**10  # bytes of a new file
 MARGIN = 16 * 2**10  # more than one histogram with its labels takes

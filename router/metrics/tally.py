@@ -14,9 +14,9 @@ from weakref import finalize
 from prometheus_client.mmap_dict import mmap_key
 from prometheus_client.utils import floatToGoString
 
-from router.files import make_folder
 from router.metrics.definitions import Definition, Kind
 from router.metrics.files import File, free
+from router.runtime.files import make_folder
 
 log = logging.getLogger(__name__)
 

@@ -14,10 +14,11 @@ from marshmallow import Schema
 
 from registry import Modality, ModelSpec
 from registry.backends import Backends
-from router import hookspecs, logs
+from router import hookspecs
 from router.errors import BootError
 from router.plugins.broken import BrokenPlugin, summary
 from router.plugins.discovery import name_of, origin
+from router.runtime import logs
 from router.values import Backend, Job, PartPath
 
 if TYPE_CHECKING:  # an engine has no commands

@@ -20,7 +20,7 @@ from threading import Lock, Thread, Timer
 from typing import Any
 
 from registry import ModelSpec
-from router.threads import log_and_go_on
+from router.runtime.threads import log_and_go_on
 from router.tokens import process
 from router.tokens.cut import CutPrompt
 from router.values import Task

@@ -11,10 +11,10 @@ from urllib.parse import quote
 
 from flask import Flask, Response, g, request
 
-from router import logs
-from router.idempotency import HEADER
+from router.jobs.idempotency import HEADER
 from router.metrics import Metrics
-from router.web.callers import Caller, Callers
+from router.runtime import logs
+from router.web.auth.authenticate import Caller, Callers
 
 CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 log = logging.getLogger(__name__)

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from flask import Flask
 
-from router.images import Decoders
-from router.intake import Intake
-from router.server_paths import ServerPaths
+from router.auth.signed_urls import Links
+from router.intake.intake import Intake
+from router.media import Decoders
+from router.runtime.server_paths import ServerPaths
 from router.system import System
-from router.web import access, catalog, content, docs, errors, metrics, ops, responses, videos
-from router.web.callers import Callers
-from router.web.host_names import HostNames
-from router.web.leaving import Leaving
-from router.web.links import Links
-from router.web.proxies import Proxies
-from router.web.rates import Rates
+from router.web import access, docs, errors, files, health, metrics, models
+from router.web.auth.authenticate import Callers
+from router.web.auth.key_cache import KeyRing
+from router.web.auth.rate_limit import Rates
+from router.web.http.host_names import HostNames
+from router.web.http.proxies import Proxies
 from router.web.readiness import Readiness
-from router.web.ring import KeyRing
-from router.web.waiting import Waiting
+from router.web.responses.views import Responses
+from router.web.videos.views import Videos
+from router.web.waiting.disconnects import Leaving
+from router.web.waiting.waiters import Waiting
 
 
 class Application(Flask):
@@ -43,14 +45,14 @@ def create_app(system: System, decoders: Decoders | None = None) -> Flask:
     names = HostNames(settings)
     callers = Callers(ring, links, Rates(settings.data / "rates"), names, no_auth=settings.no_auth)
     access.install(app, callers, system.metrics)
-    paths = ServerPaths(settings)
+    paths = ServerPaths(settings.folders)
     errors.install(app, paths)
     intake = Intake(system, decoders)
-    app.register_blueprint(responses.Responses(system, intake, app.waiting, links).blueprint())
-    app.register_blueprint(videos.Videos(system, intake).blueprint())
-    app.register_blueprint(content.Content(system, app.waiting).blueprint())
-    app.register_blueprint(catalog.Catalog(system, paths).blueprint())
-    app.register_blueprint(ops.Ops(system).blueprint())
+    app.register_blueprint(Responses(system, intake, app.waiting, links).blueprint())
+    app.register_blueprint(Videos(system, intake).blueprint())
+    app.register_blueprint(files.Content(system, app.waiting).blueprint())
+    app.register_blueprint(models.Catalog(system, paths).blueprint())
+    app.register_blueprint(health.Ops(system).blueprint())
     app.register_blueprint(metrics.Page(system, names).blueprint())
     app.register_blueprint(docs.Docs(system).blueprint())
     system.plugins.configure(app)

@@ -43,7 +43,7 @@ class Docs:
 
     @cached_property
     def _page(self) -> tuple[str, str]:
-        from router.web.openapi.reading import fields_of, kind_of, prose, resolved, sent
+        from router.web.openapi.html import fields_of, kind_of, prose, resolved, sent
 
         style = files(__package__).joinpath("templates", "docs.css").read_text()
         read = {"fields_of": fields_of, "kind_of": kind_of, "prose": prose, "resolved": resolved}

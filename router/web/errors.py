@@ -9,7 +9,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from router import errors
 from router.errors import HttpError, Unavailable, is_disk_full, is_unwritable, reason
-from router.server_paths import ServerPaths
+from router.runtime.server_paths import ServerPaths
 
 BY_STATUS = {
     400: errors.InvalidRequest,

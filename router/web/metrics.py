@@ -11,8 +11,8 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from router.errors import Refused
 from router.metrics import page
 from router.system import System
-from router.web.host_names import HostNames
-from router.web.proxies import is_forwarded
+from router.web.http.host_names import HostNames
+from router.web.http.proxies import is_forwarded
 
 
 class Page:

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Sequence
 from threading import Thread
 
-from router.supervisor.once import Once
+from router.runtime.once import Once
+from router.runtime.threads import log_and_go_on
 from router.system import System
-from router.threads import log_and_go_on
 
 LOOK_SECONDS = 0.5
 

@@ -8,9 +8,9 @@ from typing import Any, cast
 
 from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, validate
 
-from router.effective import SEEDS
 from router.errors import InvalidRequest
-from router.web.fields import (
+from router.intake.resolve import SEEDS
+from router.web.http.fields import (
     Entries,
     Frame,
     Integer,

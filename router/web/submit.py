@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from flask import g
 
-from router.intake import Intake
-from router.requests import Request
+from router.intake.intake import Intake
+from router.request import Request
 from router.values import Job
 from router.web.access import caller, idempotency_key, share
-from router.web.body import release_body
+from router.web.http.body import release_body
 
 
 def submit(intake: Intake, request: Request) -> Job:

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from server import ROOT
+from support.server import ROOT
 
 from bench.card import clocks
 from bench.card.plan import SECTIONS
-from bench.table import Figure, Row, load, save
+from bench.tools.table import Figure, Row, load, save
 
 pytestmark = pytest.mark.slow
 pytest.importorskip("torch")

@@ -13,7 +13,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from bench.card import pack
-from bench.machine import ROOT
+from bench.tools.machine import ROOT
 
 FILES = {
     "flask/__init__.py": b"name = 'flask'\n",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from server import ROOT
+from support.server import ROOT
 
 from bench.card import report
-from bench.table import Figure, Row, save
+from bench.tools.table import Figure, Row, save
 
 
 def test_where_nothing_was_run_it_says_so(tmp_path: Path) -> None:

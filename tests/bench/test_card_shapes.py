@@ -70,7 +70,7 @@ def test_random_models_have_the_number_formats_that_diffusers_keeps() -> None:
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="compiles, which needs g++")
 def test_the_bench_of_onnx_runtime_runs_too() -> None:
-    from bench import onnx_gpu
+    from bench.figures import onnx_gpu
 
     rows = {row.what: row.value for row in onnx_gpu.toy().rows}
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from server import FRAMEGATE, ROOT, Server, serve
+from support.server import FRAMEGATE, ROOT, Server, serve
 
 __all__ = ["serve"]
 SMALL = "defaults: {width: 64, height: 64, num_frames: 5, frames_per_second: 8, steps: 2}"

@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hub import Hub, use
-from server import ROOT
+from support.hub import Hub, use
+from support.server import ROOT
 
-from bench.layout import write_model
-from router.engine.contract import CHECKS
+from bench.tools.layout import write_model
 from router.engine.device import hold
 from router.settings import Settings
 from router.system import assemble
+from router.testing.contract import CHECKS
 from router.values import EngineState, Held, PartPath
 
 MODELS = """
@@ -388,7 +388,7 @@ def test_a_command_that_is_given_a_model_fetches_nothing(
 ) -> None:
     (tmp_path / "mine.py").write_text(COMMANDS)
     monkeypatch.setenv("FRAMEGATE_PLUGINS", str(tmp_path / "mine.py"))
-    monkeypatch.setattr("router.weights.snapshot", None)
+    monkeypatch.setattr("router.catalog.weights.snapshot", None)
 
     for name in ("far", "Wan-AI/Wan2.2-TI2V-5B-Diffusers"):
         status, _, err = run("own", name)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from router.api_keys import TEXT, KeyLimits
+from router.auth.keys import TEXT, KeyLimits
 from router.jobs import ApiKeyStore, Database
 
 Run = Callable[..., tuple[int, str, str]]

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 from conftest import png
-from environments import node_major, node_with, python_with
-from server import ROOT, Server, serve_in
+from support.environments import node_major, node_with, python_with
+from support.server import ROOT, Server, serve_in
 
 pytestmark = pytest.mark.slow
 

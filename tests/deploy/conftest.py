@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from edge import Site, behind_nginx
+from support.edge import Site, behind_nginx
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,8 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
-from edge import Site, behind_nginx, edited, framegate, nginx, problem
-from server import free_port
+from support.edge import Site, behind_nginx, edited, framegate, nginx, problem
+from support.server import free_port
 
 pytestmark = pytest.mark.slow
 

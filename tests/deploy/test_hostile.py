@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from edge import Site, behind_nginx
+from support.edge import Site, behind_nginx
 
 pytestmark = pytest.mark.slow
 

@@ -11,8 +11,8 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
-from edge import Site, behind_nginx, problem
-from sse import kinds, parse
+from support.edge import Site, behind_nginx, problem
+from support.sse import kinds, parse
 
 pytestmark = pytest.mark.slow
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from disks import disk
-from edge import Site, behind_nginx, framegate
-from patience import until
+from support.disks import disk
+from support.edge import Site, behind_nginx, framegate
+from support.patience import until
 
 pytestmark = pytest.mark.slow
 

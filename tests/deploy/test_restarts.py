@@ -15,9 +15,9 @@ from threading import Event, Thread
 from typing import Any
 
 import pytest
-from edge import MODELS, Site, behind_nginx, edited, framegate, half, need, nginx
-from patience import until
-from server import free_port
+from support.edge import MODELS, Site, behind_nginx, edited, framegate, half, need, nginx
+from support.patience import until
+from support.server import free_port
 
 pytestmark = pytest.mark.slow
 

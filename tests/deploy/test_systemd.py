@@ -16,9 +16,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from edge import MODELS, framegate, need
-from patience import until
-from server import FRAMEGATE, ROOT, children
+from support.edge import MODELS, framegate, need
+from support.patience import until
+from support.server import FRAMEGATE, ROOT, children
 
 pytestmark = [pytest.mark.slow, pytest.mark.storm]
 

@@ -10,7 +10,7 @@ import urllib.request
 from collections.abc import Iterator
 
 import pytest
-from edge import Site, behind_nginx, need, problem
+from support.edge import Site, behind_nginx, need, problem
 
 pytestmark = pytest.mark.slow
 

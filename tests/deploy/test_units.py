@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from edge import framegate, need
+from support.edge import framegate, need
 
 UNITS = ("framegate.target", "framegate-web.socket", "framegate-web.service", "framegate-engine@.service")
 

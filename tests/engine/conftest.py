@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import MODELS
 
-from router.engine import encode
+from router.engine import encoder
 from router.settings import Settings
 from router.system import System, assemble
 
@@ -20,6 +20,6 @@ def build(tmp_path: Path) -> Callable[..., System]:
     def with_plugins(*plugins: object, **settings: object) -> System:
         (tmp_path / "models.yaml").write_text(MODELS)
         chosen = Settings(data=tmp_path / "data", models=tmp_path / "models.yaml", **settings)  # type: ignore[arg-type]
-        return assemble(chosen, plugins=[encode, *plugins])
+        return assemble(chosen, plugins=[encoder, *plugins])
 
     return with_plugins

@@ -11,10 +11,10 @@ import pytest
 
 from registry import Input
 from router import Backend, Frames, JobCancelled, Modality, Task, hookimpl
-from router.engine import encode
-from router.engine.contract import CHECKS, ContractBroken, Subject
+from router.engine import encoder
 from router.settings import Settings
 from router.system import assemble
+from router.testing.contract import CHECKS, ContractBroken, Subject
 
 MODELS = """
 models:
@@ -181,7 +181,7 @@ def broken(tmp_path: Path, plugin: Clean) -> dict[str, str]:
     """Return what is said of the checks that a backend breaks."""
     file = tmp_path / "models.yaml"
     file.write_text(MODELS)
-    system = assemble(Settings(data=tmp_path / "data", models=file), plugins=[encode, plugin])
+    system = assemble(Settings(data=tmp_path / "data", models=file), plugins=[encoder, plugin])
     subject = Subject(system.plugins, system.registry.find("m"), "cpu")
     said = {}
     for check in CHECKS:

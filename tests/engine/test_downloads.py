@@ -10,11 +10,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from contract import Contract, closed
 from flask.testing import FlaskClient
-from hub import Hub, use
-from patience import until
-from server import children
+from support.contract import Contract, closed
+from support.hub import Hub, use
+from support.patience import until
+from support.server import children
 
 from router.engine.worker import Worker
 from router.errors import EngineError
@@ -113,7 +113,7 @@ def test_a_download_that_died_fails_its_job_and_is_seen_no_more(
     hub.slow = {BIG}
     job = ask(client)
     half(system, job)
-    [child] = children("router.download", psutil.Process())
+    [child] = children("router.catalog.download", psutil.Process())
     os.kill(child.pid, signal.SIGKILL)
 
     until(lambda: system.jobs.get(job, "local").status is Status.FAILED)

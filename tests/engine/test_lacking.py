@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner
 from conftest import SMALL
 from flask.testing import FlaskClient
-from patience import until
-from server import Server, serve
+from support.patience import until
+from support.server import Server, serve
 from werkzeug.test import TestResponse
 
 from router.engine.worker import Worker

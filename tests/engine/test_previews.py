@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from router.artifacts import ArtifactStore
 from router.engine.previews import Previews
-from router.images.stills import PREVIEW_SIDE
+from router.media.stills import PREVIEW_SIDE
+from router.storage.artifacts import ArtifactStore
 from router.values import Pixels
 
 JOB = "a" * 32

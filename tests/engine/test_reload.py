@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from patience import until
+from support.patience import until
 
 from registry import Modality, ModelSpec
 from router import Backend, Frames, Job, Task, hookimpl
-from router.engine import encode
+from router.engine import encoder
 from router.engine.worker import LOOK_SECONDS, Worker
 from router.settings import Settings
 from router.system import System, assemble
@@ -58,7 +58,7 @@ class House:
         self.system = self.process()
 
     def process(self, **settings: object) -> System:
-        return assemble(replace(self.settings, **settings), plugins=[encode, self.backend])  # type: ignore[arg-type]
+        return assemble(replace(self.settings, **settings), plugins=[encoder, self.backend])  # type: ignore[arg-type]
 
     def reload(self, **models: str) -> None:
         self.settings.models.write_text(_file(**models))
@@ -233,7 +233,7 @@ def test_a_model_that_this_python_cannot_run_any_more_is_left_to_others(
         def declare_backend(self) -> Backend:
             return Backend("needy", frozenset(Modality), requires=("nowhere_to_be_found",))
 
-    system = assemble(house.settings, plugins=[encode, house.backend, Needy()])
+    system = assemble(house.settings, plugins=[encoder, house.backend, Needy()])
     worker = Worker(system, "cpu")
     house.queue("b")
     house.settings.models.write_text(_file(a="modality: t2v").replace("remembers", "needy"))

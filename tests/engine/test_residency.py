@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from router import LoadFailed
-from router.amount import Amount, spelt
 from router.engine.digests import Digests
 from router.engine.pool import PartPool
+from router.runtime.byte_size import Amount, spelt
 from router.values import Held
 
 

@@ -11,12 +11,12 @@ from threading import Thread
 import numpy as np
 import pytest
 from conftest import MODELS, leftovers
-from patience import until
 from sqlalchemy import text
-from sse import parse
+from support.patience import until
+from support.sse import parse
 
 from router import Frames, Job, NumericalError, OutOfMemory, Task, hookimpl
-from router.engine import encode
+from router.engine import encoder
 from router.engine.pool import PartPool
 from router.engine.worker import Worker
 from router.errors import BootError, DeviceLost, LoadFailed
@@ -338,7 +338,7 @@ def test_an_engine_that_can_run_nothing_does_not_start(tmp_path: Path) -> None:
 
 
 def test_the_encoder_is_a_plugin_like_any_other() -> None:
-    assert Plugins([encode]).hook.encode_output.get_hookimpls()[0].plugin is encode
+    assert Plugins([encoder]).hook.encode_output.get_hookimpls()[0].plugin is encoder
 
 
 def test_a_model_to_warm_up_is_ready_before_anybody_asks_and_one_that_cannot_stops_nobody(
@@ -348,7 +348,7 @@ def test_a_model_to_warm_up_is_ready_before_anybody_asks_and_one_that_cannot_sto
     system = build(loads)
     path = system.settings.models
     path.write_text(path.read_text().replace("modality: t2v,", "modality: t2v, warm_up: true,"))
-    system = assemble(system.settings, plugins=[encode, loads])
+    system = assemble(system.settings, plugins=[encoder, loads])
     warm = [model.name for model in system.registry.models if model.warm_up]
     worker = Worker(system, "cpu")
     worker._warm_up()
@@ -370,7 +370,7 @@ def test_a_model_is_warmed_up_at_each_of_its_sizes(build: Callable[..., System])
     system = build()
     path = system.settings.models
     path.write_text(path.read_text().replace("modality: t2v, aliases", "modality: t2v, warm_up: [32x48x5], aliases"))
-    Worker(assemble(system.settings, plugins=[encode, Generates(generate)]), "cpu")._warm_up()
+    Worker(assemble(system.settings, plugins=[encoder, Generates(generate)]), "cpu")._warm_up()
 
     assert seen == ["64x64x1, 1", "32x48x5, 1"]
 
@@ -380,7 +380,7 @@ def test_a_pinned_model_stays(build: Callable[..., System]) -> None:
     system = build(loads, resident_models=2)
     path = system.settings.models
     path.write_text(path.read_text().replace("text: {backend: still,", "text: {pin: true, backend: still,"))
-    system = assemble(system.settings, plugins=[encode, loads])
+    system = assemble(system.settings, plugins=[encoder, loads])
     worker = Worker(system, "cpu")
     for model in ("text", "slow", "both"):
         body = {"model": model, "input": "a", "background": True, "provider_options": {"video": {"steps": 1}}}
@@ -397,7 +397,7 @@ def edited(build: Callable[..., System], *changes: tuple[str, str]) -> System:
     path = system.settings.models
     for one, other in changes:
         path.write_text(path.read_text().replace(one, other))
-    return assemble(system.settings, plugins=[encode])
+    return assemble(system.settings, plugins=[encoder])
 
 
 def test_an_engine_takes_jobs_for_the_models_of_its_device(build: Callable[..., System]) -> None:

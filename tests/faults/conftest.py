@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from asking import open_gate
-from server import Server, serve, serve_in
+from support.asking import open_gate
+from support.server import Server, serve, serve_in
 
 __all__ = ["serve"]
 HERE = Path(__file__).parent

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from asking import ask, attempts, completed, failed
-from books import books
-from server import Server
+from support.asking import ask, attempts, completed, failed
+from support.books import books
+from support.server import Server
 
 pytestmark = pytest.mark.slow
 SETTINGS = {"plugins": "deaf.py", "job_seconds": 3}

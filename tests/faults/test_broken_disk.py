@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from asking import ask, completed
-from disks import break_down, breakable
-from server import serve_in
+from support.asking import ask, completed
+from support.disks import break_down, breakable
+from support.server import serve_in
 
 pytestmark = pytest.mark.slow
 

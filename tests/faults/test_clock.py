@@ -8,9 +8,9 @@ from __future__ import annotations
 import time
 
 import pytest
-from asking import ask, attempts, completed, in_phase, now
-from books import books
-from server import Server
+from support.asking import ask, attempts, completed, in_phase, now
+from support.books import books
+from support.server import Server
 
 pytestmark = pytest.mark.slow
 SETTINGS = {"plugins": "jumping.py", "lease_seconds": 2, "renew_seconds": 0.5, "job_seconds": 600, "wait_seconds": 60}

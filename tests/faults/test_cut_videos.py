@@ -6,12 +6,12 @@ import os
 import urllib.error
 
 import pytest
-from asking import ask, completed, videos
-from books import books, sweep
-from server import Server
+from support.asking import ask, completed, videos
+from support.books import books, sweep
+from support.server import Server
 
-from router.cli.doctor import files
-from router.cli.doctor.finding import Case
+from router.doctor import files
+from router.doctor.finding import Case
 from router.settings import Settings
 
 pytestmark = pytest.mark.slow

@@ -11,8 +11,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from asking import ask, completed, framegate
-from server import FRAMEGATE, ROOT, Server, free_port, serve_in
+from support.asking import ask, completed, framegate
+from support.server import FRAMEGATE, ROOT, Server, free_port, serve_in
 
 pytestmark = pytest.mark.slow
 PAGE = 4096

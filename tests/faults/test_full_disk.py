@@ -7,14 +7,26 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from asking import Job, ask, at_gate, attempts, completed, failed, framegate, in_phase, now, open_gate, shut_gate
-from books import books
 from conftest import data_url, png, with_image
-from disks import disk, full
-from server import ROOT, Server, serve_in
+from support.asking import (
+    Job,
+    ask,
+    at_gate,
+    attempts,
+    completed,
+    failed,
+    framegate,
+    in_phase,
+    now,
+    open_gate,
+    shut_gate,
+)
+from support.books import books
+from support.disks import disk, full
+from support.server import ROOT, Server, serve_in
 
-from router.jobs.reserve import Reserve
-from router.retention import Retention
+from router.engine.retention import Retention
+from router.jobs.disk_reserve import Reserve
 from router.settings import YEAR_SECONDS, Settings
 from router.system import assemble
 

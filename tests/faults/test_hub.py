@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from asking import ask, completed, failed, in_phase
-from books import books
-from hub import Hub, use
-from server import Server, serve_in
+from support.asking import ask, completed, failed, in_phase
+from support.books import books
+from support.hub import Hub, use
+from support.server import Server, serve_in
 
 pytestmark = pytest.mark.slow
 BIG = "model.safetensors"

@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import pytest
-from asking import ask, at_gate, attempts, completed, in_phase, kill_engine, locked, open_gate, shut_gate, videos
-from books import books
-from server import Server
+from support.asking import (
+    ask,
+    at_gate,
+    attempts,
+    completed,
+    in_phase,
+    kill_engine,
+    locked,
+    open_gate,
+    shut_gate,
+    videos,
+)
+from support.books import books
+from support.server import Server
 
 pytestmark = pytest.mark.slow
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from asking import ask, attempts, completed, failed, in_phase
-from books import Books, books
-from patience import PATIENCE
-from server import Server
+from support.asking import ask, attempts, completed, failed, in_phase
+from support.books import Books, books
+from support.patience import PATIENCE
+from support.server import Server
 
 pytestmark = pytest.mark.slow
 Start = Callable[..., Server]

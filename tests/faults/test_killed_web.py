@@ -9,11 +9,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from asking import completed, locked, web_workers
-from books import books
 from conftest import data_url, png, with_image
-from server import Server
-from sse import kinds, parse
+from support.asking import completed, locked, web_workers
+from support.books import books
+from support.server import Server
+from support.sse import kinds, parse
 
 pytestmark = pytest.mark.slow
 SETTINGS = {"leave_seconds": 0.5}

@@ -6,9 +6,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from asking import ask, at_gate, attempts, completed, in_phase, locked, now, open_gate, shut_gate
-from books import books
-from server import Server
+from support.asking import ask, at_gate, attempts, completed, in_phase, locked, now, open_gate, shut_gate
+from support.books import books
+from support.server import Server
 
 pytestmark = pytest.mark.slow
 SETTINGS = {"lease_seconds": 4, "renew_seconds": 1}

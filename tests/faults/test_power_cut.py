@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from powercut import WHOLE, Call, Choose, Disk, record
-from server import ROOT
+from support.powercut import WHOLE, Call, Choose, Disk, record
+from support.server import ROOT
 
 pytestmark = pytest.mark.slow
 DATA = "deep/data/"

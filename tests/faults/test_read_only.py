@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from asking import (
+from conftest import data_url, png, with_image
+from support.asking import (
     ask,
     at_gate,
     attempts,
@@ -20,12 +21,11 @@ from asking import (
     open_gate,
     shut_gate,
 )
-from books import Books, books
-from conftest import data_url, png, with_image
-from disks import disk, read_only, remount
-from server import Server, free_port, serve_in
+from support.books import Books, books
+from support.disks import disk, read_only, remount
+from support.server import Server, free_port, serve_in
 
-from router.cli.doctor import disk as disk_check
+from router.doctor import disk as disk_check
 
 pytestmark = pytest.mark.slow
 

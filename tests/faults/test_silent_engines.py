@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from asking import ask, attempts, completed, in_phase
-from books import books
-from server import Server
+from support.asking import ask, attempts, completed, in_phase
+from support.books import books
+from support.server import Server
 
 from router.jobs import Database, Offer
 from router.jobs.leases import Leases

@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 import psutil
 import pytest
-from asking import ask, attempts, completed, in_phase, web_workers
-from books import books, listed
-from server import Server
-from storm import Storm, endings, served_again
+from support.asking import ask, attempts, completed, in_phase, web_workers
+from support.books import books, listed
+from support.server import Server
+from support.storm import Storm, endings, served_again
 
 pytestmark = pytest.mark.slow
 Start = Callable[..., Server]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tables import TESTS, rows, section
+from support.tables import TESTS, rows, section
 
 HEADING = "What happens when"
 

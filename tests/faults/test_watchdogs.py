@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 
 import pytest
-from asking import ask, attempts, completed, failed
-from books import Books, books
-from server import Server
+from support.asking import ask, attempts, completed, failed
+from support.books import Books, books
+from support.server import Server
 
 pytestmark = pytest.mark.slow
 Start = Callable[..., Server]

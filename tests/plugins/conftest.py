@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from driving import KeepingPool
+from support.driving import KeepingPool
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def pool() -> KeepingPool:
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the toy checkpoints that the nano family leaves out."""
     pytest.importorskip("torch")
-    import tiny as checkpoints
+    from support import tiny as checkpoints
 
     folder = tmp_path_factory.mktemp("tiny")
     checkpoints.make_clip_i2v(folder / "i2v-clip")

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.slow
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
-from bench import copies  # noqa: E402
+from bench.figures import copies  # noqa: E402
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="it would measure")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from driving import I2V, T2V, TI2V, load, picture, run, spec, task, video
+from support.driving import I2V, T2V, TI2V, load, picture, run, spec, task, video
 
 from registry import Modality
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from driving import I2V, T2V, Reports, copy_of, edit_index, load, make, picture, run, spec, stock, task, video
-from likeness import require_same
+from support.driving import I2V, T2V, Reports, copy_of, edit_index, load, make, picture, run, spec, stock, task, video
+from support.likeness import require_same
 
 from plugins import diffusers_backend as backend
 from registry import Modality

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(params=["2.1", "2.2"])
 def vae(request: pytest.FixtureRequest) -> Any:
-    import tiny
+    from support import tiny
 
     from nano import parts
 

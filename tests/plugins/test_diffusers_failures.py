@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from driving import I2V, T2V, TI2V, Reports, copy_of, load, picture, run, spec, task, video
+from support.driving import I2V, T2V, TI2V, Reports, copy_of, load, picture, run, spec, task, video
 
 from plugins import diffusers_backend as backend
 from registry import Modality

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from driving import I2V, T2V, TI2V, Reports, copy_of, edit_index, load, make, picture, run, spec, task, video
+from support.driving import I2V, T2V, TI2V, Reports, copy_of, edit_index, load, make, picture, run, spec, task, video
 
-from bench.layout import VAE, write_model
+from bench.tools.layout import VAE, write_model
 from nano.measure import psnr
 from plugins import diffusers_backend as backend
 from plugins.diffusers_backend.options import ATTENTION
@@ -447,7 +447,7 @@ def test_clip_for_two_images_does_not_take_one(tiny: Path, pool: Any) -> None:
 
 
 def test_clip_of_other_tokens_than_the_transformer_has_places_for_is_refused(tmp_path: Path, pool: Any) -> None:
-    import tiny as checkpoints
+    from support import tiny as checkpoints
 
     checkpoints.make_clip_flf2v(tmp_path / "one")
     checkpoints.make_clip_flf2v(tmp_path / "other", patch=56)

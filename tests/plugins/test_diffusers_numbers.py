@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Exports
-from driving import I2V, T2V, TI2V, load, picture, run, spec, task, video
-from tiny import make_clip_i2v
+from support.driving import I2V, T2V, TI2V, load, picture, run, spec, task, video
+from support.tiny import make_clip_i2v
 
 from plugins.diffusers_backend.colour import FlatColour
 from plugins.diffusers_backend.load import Loaded

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from driving import T2V, load, run, spec, task, video
-from likeness import require_same
+from support.driving import T2V, load, run, spec, task, video
+from support.likeness import require_same
 
 from plugins.diffusers_backend.fast.switches import OFF
 from registry import Modality

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from driving import T2V, load, run, spec, task, video
-from likeness import require_same
+from support.driving import T2V, load, run, spec, task, video
+from support.likeness import require_same
 
 from registry import Modality
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from driving import T2V, load, run, spec, stock, task, video
-from likeness import require_same
+from support.driving import T2V, load, run, spec, stock, task, video
+from support.likeness import require_same
 
 from plugins import diffusers_backend as backend
 from plugins.diffusers_backend.fast.switches import OFF, Switches

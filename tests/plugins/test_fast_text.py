@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from driving import T2V, copy_of, load, make, spec, task
+from support.driving import T2V, copy_of, load, make, spec, task
 
 from registry import Modality
 

@@ -24,7 +24,7 @@ PARTS = (
 
 @pytest.fixture(params=["nano", "2.1", "2.2"])
 def vae(request: pytest.FixtureRequest) -> Any:
-    import tiny
+    from support import tiny
 
     from nano import parts
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from driving import I2V, T2V, TI2V, load, picture, run, spec, stock, task, video
-from likeness import require_same
+from support.driving import I2V, T2V, TI2V, load, picture, run, spec, stock, task, video
+from support.likeness import require_same
 
 from registry import Modality
 from router import PartPath

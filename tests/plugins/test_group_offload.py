@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from driving import I2V, T2V, TI2V, load, picture, run, spec, task, video
 from marshmallow import ValidationError
+from support.driving import I2V, T2V, TI2V, load, picture, run, spec, task, video
 
 from plugins import diffusers_backend as backend
 from registry import Input, Modality

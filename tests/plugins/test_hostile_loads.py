@@ -10,8 +10,8 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-import hostile_loads
 import pytest
+from support import hostile_loads
 
 ROOT = Path(__file__).parents[2]
 ENDS = {"broken", "load_failed", "loaded", "made"}

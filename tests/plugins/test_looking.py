@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from driving import I2V, T2V, load, picture, run, spec, task, video
+from support.driving import I2V, T2V, load, picture, run, spec, task, video
 
 from plugins import diffusers_backend, onnx_backend
 from registry import Input, Modality

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 from conftest import Exports
-from driving import I2V, T2V, TI2V, copy_of, edit_index, load, run, spec, stock, task, video
-from likeness import require_same
+from support.driving import I2V, T2V, TI2V, copy_of, edit_index, load, run, spec, stock, task, video
+from support.likeness import require_same
 
 from registry import Modality
 from router import LoadFailed
@@ -136,7 +136,7 @@ def test_models_that_see_with_clip_are_exported_too(tmp_path: Path, tiny: Path, 
 
 @pytest.mark.parametrize("name", ["i2v-clip", "flf2v-clip"])
 def test_a_clip_of_17_tokens_is_exported_as_it_is(tmp_path: Path, pool: Any, name: str) -> None:
-    import tiny
+    from support import tiny
 
     make = tiny.make_clip_i2v if name.startswith("i2v") else tiny.make_clip_flf2v
     make(tmp_path / name, patch=56)
@@ -319,7 +319,7 @@ def test_weights_of_another_shape_are_refused(tmp_path: Path, family: Path) -> N
 
 
 def with_picture() -> Any:
-    from driving import picture
+    from support.driving import picture
 
     from registry import Input
 

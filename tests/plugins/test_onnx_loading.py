@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Exports
-from driving import I2V, T2V, TI2V, load, picture, run, spec, task, video
-from likeness import require_same
+from support.driving import I2V, T2V, TI2V, load, picture, run, spec, task, video
+from support.likeness import require_same
 
 from registry import Input, Modality, ModelSpec
 from router import LoadFailed, NumericalError, PartPath

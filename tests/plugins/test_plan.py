@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from driving import I2V, T2V, TI2V, load, spec
+from support.driving import I2V, T2V, TI2V, load, spec
 
 from plugins import diffusers_backend, onnx_backend
 from registry import Modality

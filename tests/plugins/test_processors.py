@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from server import ROOT
+from support.server import ROOT
 
 pytestmark = pytest.mark.slow
 

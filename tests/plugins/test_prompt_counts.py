@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from driving import T2V, copy_of, edit_index, load, run, spec, task
-from patience import until
+from support.driving import T2V, copy_of, edit_index, load, run, spec, task
+from support.patience import until
 
 from registry import Modality
 from router.tokens import TokenCounter

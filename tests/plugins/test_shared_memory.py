@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Exports
-from driving import I2V, T2V, TI2V, load, picture, run, spec, task, video
+from support.driving import I2V, T2V, TI2V, load, picture, run, spec, task, video
 
 from plugins import diffusers_backend, onnx_backend
 from registry import Input, Modality
 from router import LoadFailed
-from router.amount import Amount
 from router.engine import residency
 from router.engine.pool import PartPool
+from router.runtime.byte_size import Amount
 from router.settings import Settings
 from router.system import assemble
 
@@ -189,7 +189,7 @@ def asked(name: str) -> Any:
 
 @pytest.mark.parametrize("name", KINDS)
 def test_the_smallest_task_warms_up_all_of_a_model(family: Path, pool: Any, name: str) -> None:
-    from router.engine.warming import smallest
+    from router.engine.warm_up import smallest
 
     model = spec(family / name, KINDS[name])
     loaded = load(model, pool)

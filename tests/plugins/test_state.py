@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from driving import small
+from support.driving import small
 
 from plugins import diffusers_backend
 from router import Backend, Frames, ModelSpec, Task, hookimpl
-from router.engine import encode
-from router.engine.contract import STATE, Subject
+from router.engine import encoder
 from router.settings import Settings
 from router.system import assemble
+from router.testing.contract import STATE, Subject
 
 pytestmark = pytest.mark.slow
 
@@ -66,7 +66,7 @@ class Cached:
 def subject_of(folder: Path, plugins: list[object], backend: str, name: str, options: str) -> Subject:
     file = folder / "models.yaml"
     file.write_text(MODELS.format(backend=backend, name=name, options=options))
-    system = assemble(Settings(data=folder / "data", models=file), plugins=[encode, *plugins])
+    system = assemble(Settings(data=folder / "data", models=file), plugins=[encoder, *plugins])
     model = system.registry.find("m")
     here = replace(model, folder=system.weights.obtain(model, lambda *_: None))
     return small(Subject(system.plugins, here, "cpu"))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from conftest import Exports
-from server import ROOT, Server, serve, serve_in
+from support.server import ROOT, Server, serve, serve_in
 
 __all__ = ["graphs", "nano", "serve"]
 FAMILY = ("wan-nano-t2v", "wan-nano-i2v", "wan-nano-ti2v")

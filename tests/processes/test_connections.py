@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from http.client import HTTPConnection
 
 import pytest
-from server import Server
+from support.server import Server
 
 pytestmark = pytest.mark.slow
 

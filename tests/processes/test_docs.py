@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import png
-from server import Server
+from support.server import Server
 
 pytestmark = pytest.mark.slow
 

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable
 
 import pytest
-from server import Server
+from support.server import Server
 
 MODELS = "models: {text: {backend: still, modality: t2v}}"
 HEADS = (

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import openai
 import pytest
-from server import FRAMEGATE, ROOT, Server, free_port, serve_in
+from support.server import FRAMEGATE, ROOT, Server, free_port, serve_in
 
 pytestmark = pytest.mark.slow
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from bench import serving
-from bench.audit import audit, rows
-from bench.callers import MODELS, Kind, jobs_in, plan
-from bench.load import LEAVE_SECONDS, Run, drive
+from bench.figures.load import LEAVE_SECONDS, Run, drive
+from bench.tools import server as serving
+from bench.tools.audit import audit, rows
+from bench.tools.callers import MODELS, Kind, jobs_in, plan
 
 pytestmark = pytest.mark.slow
 

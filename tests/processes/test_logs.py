@@ -8,10 +8,10 @@ import urllib.request
 from collections.abc import Callable
 from typing import Any
 
-import pictures
 import pytest
 from conftest import data_url, with_image
-from server import Server
+from support import pictures
+from support.server import Server
 
 pytestmark = pytest.mark.slow
 

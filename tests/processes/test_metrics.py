@@ -6,9 +6,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from asking import web_workers
-from scraping import Scraped
-from server import Server
+from support.asking import web_workers
+from support.scraping import Scraped
+from support.server import Server
 
 pytestmark = pytest.mark.slow
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from conftest import data_url, png, with_image
-from server import Server, frames
+from support.server import Server, frames
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from conftest import data_url, with_image
-from server import Server, frames
+from support.server import Server, frames
 
 from nano.evaluate import Ask, held_out, score
 from nano.measure import look, psnr

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Exports, data_url, with_image
-from likeness import require_same
-from server import FRAMEGATE, ROOT, Server
+from support.likeness import require_same
+from support.server import FRAMEGATE, ROOT, Server
 
 from nano.evaluate import held_out
-from router.images import to_png
+from router.media import to_png
 
 pytestmark = pytest.mark.slow
 pytest.importorskip("onnxruntime")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from server import Server
+from support.server import Server
 
 pytestmark = pytest.mark.slow
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import av
 import pytest
 from conftest import png
-from server import FRAMEGATE, ROOT, Server
+from support.server import FRAMEGATE, ROOT, Server
 
-from router.engine.contract import CHECKS
+from router.testing.contract import CHECKS
 
 pytestmark = pytest.mark.slow
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import psutil
 import pytest
-from asking import web_workers
-from server import FRAMEGATE, ROOT, Server
+from support.asking import web_workers
+from support.server import FRAMEGATE, ROOT, Server
 
 pytestmark = pytest.mark.slow
 

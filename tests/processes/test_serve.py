@@ -19,8 +19,8 @@ import av
 import psutil
 import pytest
 from conftest import data_url, png, with_image
-from patience import until
-from server import FRAMEGATE, ROOT, Server, free_port
+from support.patience import until
+from support.server import FRAMEGATE, ROOT, Server, free_port
 
 from router.engine.openmp import waiting
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from asking import ask, completed
-from edge import half
-from patience import PATIENCE, until
-from server import Server, children, free_port
-from storm import insist
+from support.asking import ask, completed
+from support.edge import half
+from support.patience import PATIENCE, until
+from support.server import Server, children, free_port
+from support.storm import insist
 
 pytestmark = pytest.mark.slow
 

@@ -11,8 +11,8 @@ from threading import Event, Thread
 
 import psutil
 import pytest
-from asking import ask, completed
-from server import Server, serve_in
+from support.asking import ask, completed
+from support.server import Server, serve_in
 
 pytestmark = pytest.mark.slow
 

@@ -16,9 +16,9 @@ from typing import Any
 import openai
 import psutil
 import pytest
-from patience import watch
-from server import ROOT, Server, free_port, serve_in
-from sse import kinds, numbers, parse
+from support.patience import watch
+from support.server import ROOT, Server, free_port, serve_in
+from support.sse import kinds, numbers, parse
 
 pytestmark = [
     pytest.mark.slow,

@@ -7,8 +7,8 @@ import stat
 from pathlib import Path
 
 import pytest
-from edge import half
-from patience import until
+from support.edge import half
+from support.patience import until
 
 
 @pytest.mark.slow

@@ -14,8 +14,8 @@ import av
 import pytest
 from conftest import png
 from openai import BadRequestError, NotFoundError, OpenAI
-from patience import until, watch
-from server import Server, serve_in
+from support.patience import until, watch
+from support.server import Server, serve_in
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:The Sora API:DeprecationWarning")]
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from bench.layout import (
+from bench.tools.layout import (
     A14B,
     CLIP_I2V,
     FLF2V,

@@ -7,10 +7,10 @@ import shutil
 import time
 from pathlib import Path
 
-import hostile_configs
 import pytest
+from support import hostile_configs
 
-from bench.layout import FLF2V, VAE, write_json, write_model
+from bench.tools.layout import FLF2V, VAE, write_json, write_model
 from nano.family import WEIGHTS
 from registry import folders
 from registry.folders import FolderError

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.layout import FLF2V, write_json, write_model
+from bench.tools.layout import FLF2V, write_json, write_model
 from registry import folders
 from registry.folders import FolderError, hub_cache
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.layout import A14B, FLF2V, I2V, TI2V, Kind, write_model
+from bench.tools.layout import A14B, FLF2V, I2V, TI2V, Kind, write_model
 from registry import FlowShift, Limits, Modality, ModelSpec, Registry, RegistryError, Size
 from registry.errors import Problem
 from registry.loader import BackendInfo, load, load_one

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.layout import TI2V, write_model
+from bench.tools.layout import TI2V, write_model
 from registry import Modality, RegistryError
 from router.settings import Settings
 from router.system import assemble

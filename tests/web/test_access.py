@@ -8,7 +8,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from router.engine.worker import Worker
-from router.logs import job_id, request_id
+from router.runtime.logs import job_id, request_id
 
 
 class Seen(logging.Handler):

@@ -14,10 +14,10 @@ from conftest import SMALL
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from bench.layout import T2V, write_model
-from router.engine import encode
+from bench.tools.layout import T2V, write_model
+from router.catalog.revisions import GRAIN_SECONDS
+from router.engine import encoder
 from router.engine.worker import Worker
-from router.revisions import GRAIN_SECONDS
 from router.settings import Settings
 from router.system import System, assemble
 from router.web import create_app
@@ -87,7 +87,7 @@ def test_what_only_the_broken_member_could_take_is_no_mismatch(client: FlaskClie
 
 
 def test_once_mended_it_is_served_after_a_reload(settings: Settings, tmp_path: Path) -> None:
-    system = assemble(settings, plugins=[encode])
+    system = assemble(settings, plugins=[encoder])
     assert [model.name for model in system.registry.broken] == ["bad"]
     shutil.rmtree(tmp_path / "bad")
     write_model(tmp_path / "bad", T2V)
@@ -103,7 +103,7 @@ def test_a_link_that_is_switched_to_another_folder_is_seen_by_a_reload(settings:
     (tmp_path / "bad").rename(tmp_path / "old")
     (tmp_path / "bad").symlink_to("old")
     time.sleep(GRAIN_SECONDS + 0.2)  # what is as young as that is taken for changed in any case
-    system = assemble(settings, plugins=[encode])
+    system = assemble(settings, plugins=[encoder])
     (tmp_path / "bad").unlink()
     (tmp_path / "bad").symlink_to("whole")
 
@@ -114,7 +114,7 @@ def test_a_link_that_is_switched_to_another_folder_is_seen_by_a_reload(settings:
 def test_one_that_changed_since_it_was_read_fails_its_jobs(settings: Settings, tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "bad")
     write_model(tmp_path / "bad", T2V)
-    system = assemble(settings, plugins=[encode])
+    system = assemble(settings, plugins=[encoder])
     client = create_app(system).test_client()
     (tmp_path / "bad" / "vae" / WHOLE).write_bytes(b"GGUF" + os.urandom(50))
     made = client.post("/v1/responses", json={"model": "bad", "input": "a cat", "background": True})
@@ -129,11 +129,11 @@ def test_jobs_that_wait_for_it_end_with_the_reason(settings: Settings, tmp_path:
     bad = tmp_path / "bad"
     shutil.rmtree(bad)
     write_model(bad, T2V)
-    system = assemble(settings, plugins=[encode])
+    system = assemble(settings, plugins=[encoder])
     client = create_app(system).test_client()
     made = client.post("/v1/responses", json={"model": "bad", "input": "a cat", "background": True})
     (bad / "transformer" / WHOLE).write_bytes(b"<html>")
-    system = assemble(settings, plugins=[encode])
+    system = assemble(settings, plugins=[encoder])
     Worker(system, "cpu").run_one()
 
     assert ended(client, made) == ("load_failed", f"{WHOLE} of transformer is a web page")
@@ -147,7 +147,7 @@ def ended(client: FlaskClient, made: TestResponse) -> tuple[str, str]:
 
 def test_an_engine_starts_where_everything_is_broken(settings: Settings) -> None:
     settings.models.write_text("models: {bad: {backend: diffusers, source: ./bad}}")
-    system = assemble(settings, plugins=[encode])
+    system = assemble(settings, plugins=[encoder])
 
     assert Worker(system, "cpu").models == ()
 
@@ -159,9 +159,9 @@ def test_48_folders_are_looked_at_when_a_process_starts(settings: Settings, tmp_
         lines.append(f"  m{number}: {{backend: diffusers, source: ./m{number}}}\n")
     settings.models.write_text("models:\n" + "".join(lines))
 
-    assert len(assemble(settings, plugins=[encode]).registry.models) == 48
+    assert len(assemble(settings, plugins=[encoder]).registry.models) == 48
 
 
 @pytest.fixture
 def system(settings: Settings) -> System:
-    return assemble(settings, plugins=[encode])
+    return assemble(settings, plugins=[encoder])

@@ -9,14 +9,14 @@ from typing import Any
 import cv2
 import numpy as np
 import pillow_heif
-import profiles
 import pytest
 from conftest import data_url, png, with_image
 from flask.testing import FlaskClient
 from PIL import Image
+from support import profiles
 
 from router.engine.worker import Worker
-from router.images import decode, to_png
+from router.media import decode, to_png
 
 P3 = profiles.matrix(profiles.DISPLAY_P3, profiles.SRGB_CURVE)
 

@@ -14,12 +14,12 @@ from conftest import data_url, leftovers, png, with_image
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from router.engine import encode
+from router.engine import encoder
 from router.engine.worker import Worker
 from router.settings import Settings
 from router.system import System, assemble
 from router.web import create_app
-from router.web.callers import Caller
+from router.web.auth.authenticate import Caller
 
 ASK: dict[str, Any] = {"model": "text", "input": "a red ball", "background": True}
 KEY = {"Idempotency-Key": "order 66"}
@@ -130,14 +130,14 @@ def test_twenty_at_once_make_one_job(client: FlaskClient, system: System, kind: 
 
 def test_it_holds_over_a_restart(client: FlaskClient, settings: Settings) -> None:
     first = ask(client).json["id"]
-    again = create_app(assemble(settings, plugins=[encode])).test_client()
+    again = create_app(assemble(settings, plugins=[encoder])).test_client()
     assert ask(again).json["id"] == first
 
 
 def test_it_holds_when_the_model_is_not_served_any_more(client: FlaskClient, settings: Settings) -> None:
     first = ask(client).json["id"]
     settings.models.write_text(settings.models.read_text().replace("  text:", "  other:").replace("[text,", "[other,"))
-    later = create_app(assemble(settings, plugins=[encode])).test_client()
+    later = create_app(assemble(settings, plugins=[encoder])).test_client()
 
     assert ask(later).json["id"] == first
     assert ask(later, key="another").status_code == 404
@@ -186,7 +186,7 @@ def test_another_owner_has_keys_of_their_own(client: FlaskClient, monkeypatch: p
 
 
 def test_a_full_queue_still_knows_its_keys(settings: Settings) -> None:
-    client = create_app(assemble(replace(settings, max_queued=1), plugins=[encode])).test_client()
+    client = create_app(assemble(replace(settings, max_queued=1), plugins=[encoder])).test_client()
     first = ask(client).json["id"]
     assert ask(client, key="another").status_code == 429
     assert ask(client).json["id"] == first

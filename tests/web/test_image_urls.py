@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 from conftest import data_url, leftovers, png, with_image
 from flask.testing import FlaskClient
-from patience import until
-from website import Website, redirect, status
+from support.patience import until
+from support.website import Website, redirect, status
 
 from router import hookimpl
-from router.engine import encode
+from router.engine import encoder
 from router.engine.worker import Worker
 from router.errors import Refused
 from router.settings import Settings
 from router.system import System, assemble
 from router.web import create_app
-from router.web.form import MULTIPART
+from router.web.videos.form import MULTIPART
 
 FIRST = "input[0].content[0].image_url"
 
@@ -135,7 +135,7 @@ def test_a_policy_comes_before_any_connection_where_the_size_is_known(settings: 
         def check_request(self) -> None:
             raise Refused("not on Sundays")
 
-    client = create_app(assemble(settings, plugins=[encode, Policy()])).test_client()
+    client = create_app(assemble(settings, plugins=[encoder, Policy()])).test_client()
     body = {"model": "image", "input": with_image("a", site.url("/cat.png"))}
     sized = {**body, "provider_options": {"video": {"width": 64, "height": 64}}}
 
@@ -145,7 +145,7 @@ def test_a_policy_comes_before_any_connection_where_the_size_is_known(settings: 
 
 
 def test_a_full_queue_comes_before_any_connection(settings: Settings, site: Website) -> None:
-    client = create_app(assemble(replace(settings, max_queued=1), plugins=[encode])).test_client()
+    client = create_app(assemble(replace(settings, max_queued=1), plugins=[encoder])).test_client()
     client.post("/v1/responses", json={"model": "text", "input": "a", "background": True})
     answer = client.post("/v1/responses", json={"model": "image", "input": with_image("a", site.url("/cat.png"))})
 
@@ -237,7 +237,7 @@ def test_a_url_that_leads_inside_is_refused(client: FlaskClient, system: System,
 
 def test_fetching_can_be_switched_off(settings: Settings, site: Website) -> None:
     off = replace(settings, image_hosts=(), image_public=False)
-    client = create_app(assemble(off, plugins=[encode])).test_client()
+    client = create_app(assemble(off, plugins=[encoder])).test_client()
     answer = client.post("/v1/responses", json={"model": "image", "input": with_image("a", site.url("/cat.png"))})
 
     error = answer.get_json()["error"]

@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from callers import client_of, make_key
 from conftest import MODELS, data_url, png, with_image
-from patience import until
+from support.callers import client_of, make_key
+from support.patience import until
 from werkzeug.test import TestResponse
 
-from router.api_keys import KeyLimits
+from router.auth.keys import KeyLimits
 from router.settings import Settings
 from router.system import System, assemble
 from router.web import create_app
-from router.web.rates import Rates
+from router.web.auth.rate_limit import Rates
 
 ASK = {"model": "text", "input": "a", "background": True}
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from patience import until, watch
+from support.patience import until, watch
 
 from nano.family import WEIGHTS, link_family
-from router.engine import encode
+from router.engine import encoder
 from router.engine.worker import Worker
 from router.settings import Settings
 from router.system import System, assemble
@@ -35,7 +35,7 @@ LONG, OPTIONS = "x" * 600, {"video": {"negative_prompt": "x" * 600}}
 def system(settings: Settings) -> System:
     settings.models.write_text(MODELS)
     shutil.copytree(WEIGHTS / "shared" / "tokenizer", settings.models.parent / "weights" / "tokenizer")
-    return assemble(settings, plugins=[encode])
+    return assemble(settings, plugins=[encoder])
 
 
 @pytest.fixture

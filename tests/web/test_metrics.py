@@ -12,10 +12,10 @@ import pytest
 from conftest import MODELS
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
-from scraping import Scraped
+from support.scraping import Scraped
 
 from router import Refused, hookimpl
-from router.engine import encode
+from router.engine import encoder
 from router.engine.worker import Worker
 from router.metrics.codes import CODES
 from router.metrics.definitions import DEFINITIONS, Kind
@@ -122,7 +122,7 @@ def test_a_job_that_failed_is_counted_by_its_code(settings: Settings) -> None:
         def generate(self) -> object:
             raise RuntimeError("secret")
 
-    system = assemble(settings, plugins=[encode, Breaks()])
+    system = assemble(settings, plugins=[encoder, Breaks()])
     client = create_app(system).test_client()
     worked(system, client)
 
@@ -161,7 +161,7 @@ def test_a_code_of_a_plugin_s_own_is_no_label(settings: Settings) -> None:
         def check_request(self) -> None:
             raise Refused("no", code="my_very_own")
 
-    client = create_app(assemble(settings, plugins=[encode, Policy()])).test_client()
+    client = create_app(assemble(settings, plugins=[encoder, Policy()])).test_client()
     client.post("/v1/responses", json={"model": "text", "input": "a"})
 
     assert value(client, "framegate_refusals_total", code="other") == 1

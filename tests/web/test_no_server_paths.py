@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from conftest import SMALL
 from flask.testing import FlaskClient
-from patience import until
+from support.patience import until
 
 import router
-from bench.layout import T2V, write_model
+from bench.tools.layout import T2V, write_model
 from router import Backend, Frames, Modality, OutOfMemory, PartPath, hookimpl
-from router.engine import encode
+from router.engine import encoder
 from router.engine.worker import Worker
 from router.errors import (
     DiskFull,
@@ -106,7 +106,7 @@ def settings(settings: Settings) -> Settings:
 
 @pytest.fixture
 def system(settings: Settings, faulty: Faulty) -> System:
-    return assemble(settings, plugins=[encode, faulty])
+    return assemble(settings, plugins=[encoder, faulty])
 
 
 @pytest.mark.parametrize("where", ["load_model", "generate", "pixels"])
@@ -209,7 +209,7 @@ def test_a_broken_folder_is_named_by_its_model(settings: Settings, broken: Any, 
     broken(folder)
     good = f"good: {{backend: still, modality: t2v, {SMALL}}}"
     settings.models.write_text(f"models: {{bad: {{backend: diffusers, {modality}source: '{folder}'}}, {good}}}")
-    client = create_app(assemble(settings, plugins=[encode])).test_client()
+    client = create_app(assemble(settings, plugins=[encoder])).test_client()
     answers = [
         client.get("/v1/models"),
         client.post("/v1/responses", json={"model": "bad", "input": "a", "background": True}),
@@ -223,7 +223,7 @@ def test_a_broken_folder_is_named_by_its_model(settings: Settings, broken: Any, 
 def test_a_broken_plugin_is_named_by_its_name(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(f"raise OSError({str(tmp_path / 'a' / 'b')!r})")
     settings.models.write_text(f"models: {{m: {{backend: mine, modality: t2v, {SMALL}}}}}")
-    system = assemble(replace(settings, plugins=(tmp_path / "mine.py",)), plugins=[encode])
+    system = assemble(replace(settings, plugins=(tmp_path / "mine.py",)), plugins=[encoder])
     client = create_app(system).test_client()
     answers = [client.get("/v1/models"), client.post("/v1/responses", json={"model": "m", "input": "a"})]
 

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from conftest import data_url, leftovers, png, stored, with_image
 from flask.testing import FlaskClient
-from patience import until
-from pictures import bombs, encoded, scene
 from PIL import Image
-from website import Website, status
+from support.patience import until
+from support.pictures import bombs, encoded, scene
+from support.website import Website, status
 
 from router.engine.worker import Worker
-from router.images import decode, fit
+from router.media import decode, fit
 from router.settings import Settings
 from router.system import System
 

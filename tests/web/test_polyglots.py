@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from conftest import data_url, leftovers, png, with_image
 from flask.testing import FlaskClient
-from website import Website, status
+from support.website import Website, status
 from werkzeug.test import TestResponse
 
 from router.engine.worker import Worker
-from router.images import decode, to_png
+from router.media import decode, to_png
 from router.settings import Settings
 from router.system import System
 

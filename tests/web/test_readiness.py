@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from router.amount import Amount
-from router.disk import Disk
-from router.supervisor.once import Once
+from router.runtime.byte_size import Amount
+from router.runtime.disk import Disk
+from router.runtime.once import Once
 from router.system import System
 from router.values import EngineState
 from router.web.readiness import Readiness

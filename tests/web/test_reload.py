@@ -7,11 +7,11 @@ from threading import Event, Thread
 import pytest
 from conftest import LIMITS, SMALL
 from flask.testing import FlaskClient
-from patience import until
+from support.patience import until
 
 from registry import ModelSpec, RegistryError
 from router import Task, hookimpl
-from router.engine import encode
+from router.engine import encoder
 from router.engine.worker import Worker
 from router.settings import Settings
 from router.system import System, assemble
@@ -32,7 +32,7 @@ routes:
 @pytest.fixture
 def clients(system: System, settings: Settings) -> tuple[FlaskClient, FlaskClient]:
     """Two web processes' front doors; the first is that of `system`."""
-    return create_app(system).test_client(), create_app(assemble(settings, plugins=[encode])).test_client()
+    return create_app(system).test_client(), create_app(assemble(settings, plugins=[encoder])).test_client()
 
 
 def served(client: FlaskClient) -> list[str]:
@@ -87,7 +87,7 @@ def test_a_request_sees_one_registry_from_begin_to_end(settings: Settings) -> No
             self.go.wait(60)
 
     slow = Slow()
-    system = assemble(settings, plugins=[encode, slow])
+    system = assemble(settings, plugins=[encoder, slow])
     client, answers = create_app(system).test_client(), []
     thread = Thread(target=lambda: answers.append(ask(client, "text")))
     thread.start()
@@ -114,7 +114,7 @@ def test_a_bad_file_changes_nothing_for_the_callers(system: System, clients: tup
 
 def test_engines_have_time_to_take_up_what_is_new(settings: Settings) -> None:
     settings = Settings(data=settings.data, models=settings.models, engine_missing_seconds=3)
-    system = assemble(settings, plugins=[encode])
+    system = assemble(settings, plugins=[encoder])
     client = create_app(system).test_client()
     busy = EngineState("e", "cpu", 1, tuple(model.name for model in system.registry.models), ())
     until(lambda: system.registries.age > 3)

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import torch
 
-from bench import ahead
 from bench.card import dit, models, vae
 from bench.card.session import Check, Finding, Session
+from bench.figures import ahead
 
 DIT, VAE = "1.3B", "VAE 2.1"  # the smallest of each: most rounds in the time, and the largest share of what is small
 

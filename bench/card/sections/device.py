@@ -10,7 +10,7 @@ import torch
 
 from bench.card.clock import Clock
 from bench.card.session import Check, Finding, Session
-from bench.table import Row
+from bench.tools.table import Row
 
 PRODUCTS = 5  # whose median is the card's rate
 LIBRARIES = ("torch", "triton", "diffusers", "transformers", "huggingface_hub", "numpy", "av")

@@ -18,8 +18,8 @@ from bench.card import checkpoints
 from bench.card.session import Check, Finding, Session
 from bench.card.videos import Clip, Studio, studio
 from bench.plugins.probe import NOISE
-from bench.serving import Client
-from bench.table import Row
+from bench.tools.server import Client
+from bench.tools.table import Row
 
 BUDGET = {"memory_budget": "98%", "activation_reserve": "8GB"}  # the README's, for all of Wan 2.2 on an H200
 PLANNED = 138.0  # GB of weights, by that README

@@ -8,7 +8,7 @@ import torch
 
 from bench.card import ops
 from bench.card.session import Check, Finding, Session
-from bench.table import Row
+from bench.tools.table import Row
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ from diffusers import WanTransformer3DModel
 from bench.card import dit, models, vae
 from bench.card.session import Check, Finding, Session
 from bench.card.shapes import TRUE, Dit
-from bench.table import Row
+from bench.tools.table import Row
 from plugins.diffusers_backend.fast.moment import moment_of
 from plugins.diffusers_backend.fast.network import Network
 from plugins.diffusers_backend.fast.switches import Switches

@@ -16,7 +16,7 @@ from bench.card.accuracy import exact_attention, relative_error
 from bench.card.session import Check, Finding, Session
 from bench.card.videos import Studio, Video, largest, psnr, studio
 from bench.plugins.probe import FAULT, OUT_OF_MEMORY
-from bench.table import Row
+from bench.tools.table import Row
 from nano.evaluate import Ask, held_out
 from plugins.diffusers_backend.fast.attention import attend
 from plugins.diffusers_backend.options import ATTENTION

@@ -9,15 +9,15 @@ from typing import Any
 from apispec import APISpec
 from marshmallow import Schema, fields
 
-from router.web.fields import Frame, Only
-from router.web.form import MULTIPART
-from router.web.openapi import given
+from router.web.http.fields import Frame, Only
+from router.web.openapi import request_components
 from router.web.openapi.converter import Converter, Plugin
 from router.web.openapi.curl import LOCAL, curl
 from router.web.openapi.operations import JSON, Content, Operation, Parameter, Problem, Reply
 from router.web.openapi.parameters import HEADERS
 from router.web.openapi.problems import CALLING, EVERYWHERE
 from router.web.openapi.routes import COMPONENTS, REMIX, ROUTES, TAGS
+from router.web.videos.form import MULTIPART
 
 ABOUT = (
     "Framegate makes video from text and images. One server, one URL, many models; the API is the one that MAX, "
@@ -49,7 +49,7 @@ def build(public_url: str) -> dict[str, Any]:
     spec.components.security_scheme("key", {"type": "http", "scheme": "bearer", "description": KEYS})
     converter = plugin.converter
     assert isinstance(converter, Converter)  # apispec makes it with the document
-    for name, component in given.COMPONENTS.items():
+    for name, component in request_components.COMPONENTS.items():
         spec.components.schema(name, component)
     spec.components.schema("RemixVideo", schema=REMIX)
     for schema in COMPONENTS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow import fields
 
-from router.web.fields import described
+from router.web.http.fields import described
 from router.web.openapi.output import FunctionCall, Message, OutputImage, OutputText, OutputVideo
 from router.web.openapi.response import Response
 from router.web.openapi.shapes import Answer, Either, integer, part, string, word

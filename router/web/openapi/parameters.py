@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from router.idempotency import HEADER
-from router.web.content import VARIANTS
+from router.jobs.idempotency import HEADER
+from router.web.files import VARIANTS
 from router.web.openapi.operations import Parameter
 
 HEADERS: dict[str, tuple[str, dict[str, Any]]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from marshmallow import fields
 
 from router.values import Status
-from router.web.fields import described
+from router.web.http.fields import described
 from router.web.openapi.common import Failure, Page, Unfinished, UsedBlocks
 from router.web.openapi.output import FunctionCall, Message
 from router.web.openapi.shapes import Answer, integer, mapping, number, part, several, string, strings, truth, word

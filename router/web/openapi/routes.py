@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from router.web.form import MULTIPART
 from router.web.openapi import problems as why
 from router.web.openapi.catalog import BrokenModel, Health, Model, Models, Readiness, Route
 from router.web.openapi.common import ErrorAnswer
@@ -31,8 +30,9 @@ from router.web.openapi.parameters import (
 )
 from router.web.openapi.response import DeletedResponse, InputItems, Response
 from router.web.openapi.video import DeletedVideo, Video, Videos
+from router.web.responses.stream import EVENTS
 from router.web.schemas import CreateResponse, CreateVideo
-from router.web.streaming import EVENTS
+from router.web.videos.form import MULTIPART
 
 FILE: dict[str, Any] = {"type": "string", "format": "binary"}
 PIXEL = (

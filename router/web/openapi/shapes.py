@@ -9,7 +9,7 @@ from typing import Any
 
 from marshmallow import EXCLUDE, Schema, fields, validate
 
-from router.web.fields import described
+from router.web.http.fields import described
 
 
 class Answer(Schema):

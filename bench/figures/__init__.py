@@ -1,0 +1,1 @@
+"""The figures: what each measures stands in its first line."""

@@ -1,0 +1,67 @@
+"""What an engine of true 1.3B shapes takes on a CPU of what it planned."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+
+from bench.tools.machine import ROOT
+from bench.tools.table import Row
+
+LAYERS = 30
+SIZE = (416, 240, 17)  # pixels and frames: activations of tens of megabytes
+MOST = 1.15  # of what was planned
+CHILD = """
+import json, sys
+from pathlib import Path
+import psutil
+import bench.card.checkpoints as checkpoints
+from bench.card.shapes import WAN_1_3B
+from registry import Size
+from router.engine.heap import give_back
+from router.engine.reporter import Beating
+from router.engine.residency import Residency
+from router.engine.warm_up import shortest
+from router.settings import Settings
+from router.system import assemble
+from plugins.diffusers_backend import load, run  # what is imported is not the models'
+
+folder, layers, size = Path(sys.argv[1]), int(sys.argv[2]), Size(*map(int, sys.argv[3:6]))
+text = checkpoints.TOY_TEXT | {"d_model": 4096}
+dit = WAN_1_3B | {"num_layers": layers}
+recipe = checkpoints.Recipe("wan2.1-t2v-1.3b", "WanPipeline", (dit,), {}, text, {"boundary_ratio": None})
+place = checkpoints.write(folder, "large", recipe)
+(folder / "models.yaml").write_text(f"models: {{large: {{backend: diffusers, source: '{place}'}}}}")
+process = psutil.Process()
+empty = process.memory_info().rss
+system = assemble(Settings(data=folder / "data", models=folder / "models.yaml"))
+residency, quiet = Residency(system, "cpu"), Beating(lambda phase: None)
+model = system.registry.find("large")
+resident = residency.get(model, quiet)
+loaded = process.memory_info().rss - empty
+task = shortest(model, size)
+for _ in range(2):
+    generate = system.plugins.hook_for("generate", model)
+    frames = generate(model=resident.model, loaded=resident.loaded, task=task, report=lambda *_: None)
+    for _ in frames.pixels:
+        pass
+after = process.memory_info().rss - empty
+give_back()
+rest = process.memory_info().rss - empty
+print(json.dumps({"planned": residency._pool.size, "loaded": loaded, "after": after, "rest": rest}))
+"""
+
+
+def rows(layers: int = LAYERS, size: tuple[int, int, int] = SIZE) -> tuple[Row, ...]:
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-c", CHILD, folder, str(layers), *map(str, size)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout.splitlines()[-1])
+    return (
+        Row("weights of a 1.3B model's shapes, as planned", found["planned"] / 1e9, "GB"),
+        Row("memory when they are loaded / planned", found["loaded"] / found["planned"], "", MOST),
+        Row("memory when two jobs are done / planned", found["after"] / found["planned"]),
+        Row("memory when the engine rests after them / planned", found["rest"] / found["planned"], "", MOST),
+    )

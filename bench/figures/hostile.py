@@ -1,0 +1,114 @@
+"""What callers who send slowly, or much, cost the others: bare gunicorn, without nginx before it."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
+
+from bench.tools import server as serving
+from bench.tools.health import watched
+from bench.tools.processes import cpu_seconds, memory, web_workers
+from bench.tools.table import Figure, Row, spread
+
+SLOW = 1280  # as many as both web processes have threads
+SECONDS = 20.0
+LARGE = 64 * 2**20
+SMALL = "defaults: {width: 64, height: 64, num_frames: 5, frames_per_second: 8, steps: 4, negative_prompt: ''}"
+MODELS = f"models: {{still: {{backend: still, modality: t2v, {SMALL}}}}}"
+STARTS = {
+    "headers": b"GET /nowhere HTTP/1.1\r\nhost: localhost\r\nx: ",
+    "bodies": b"POST /v1/nowhere HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000000\r\n\r\n",
+}
+BODIES: dict[str, Callable[[], bytes]] = {
+    "4.5 million pairs": lambda: b'{"metadata":{' + b",".join(b'"k%d":"v"' % n for n in range(4_500_000)) + b"}}",
+    "22 million objects": lambda: b'{"input":[' + b"{}," * (LARGE // 3 - 10) + b"{}]}",
+    "one text": lambda: b'{"model":"still","input":"' + b"a" * (LARGE - 100) + b'"}',
+    "one text with an emoji": lambda: b'{"input":"' + "\U0001f600".encode() + b"a" * (LARGE - 100) + b'"}',
+}
+
+
+def measure(slow: int = SLOW) -> Figure:
+    rows: list[Row] = []
+    with serving.server(MODELS) as server:
+        with watched(server.port) as health:
+            time.sleep(SECONDS / 2)
+        rows += spread("/healthz, nobody else", health)
+        for what, start in STARTS.items():
+            with _slow(server.port, slow, start), watched(server.port) as health:
+                time.sleep(SECONDS)
+            rows += spread(f"/healthz, {slow:,} slow callers, {what}", health, p99=100)
+    with serving.server(MODELS, workers=1) as server:
+        (worker,) = web_workers(server)
+        for what, make in BODIES.items():
+            rows += _refused(server, worker, what, make())
+    return Figure(
+        "hostile",
+        f"{slow:,} callers who send a byte a second, and bodies of 64 MiB",
+        tuple(rows),
+        ("by default two web processes of 640 threads; callers, server and engine share the cores",),
+    )
+
+
+@contextmanager
+def _slow(port: int, count: int, start: bytes) -> Iterator[None]:
+    """Have callers who send a byte a second, and begin again when they are let go."""
+    over = Event()
+    thread = Thread(target=_send_slowly, args=(port, count, start, over))
+    thread.start()
+    time.sleep(3)
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _send_slowly(port: int, count: int, start: bytes, over: Event) -> None:
+    def begin() -> socket.socket:
+        caller = socket.create_connection(("127.0.0.1", port), timeout=30)
+        caller.send(start)
+        return caller
+
+    callers = [begin() for _ in range(count)]
+    while not over.wait(1):
+        for number, caller in enumerate(callers):
+            try:
+                caller.send(b"a")
+            except OSError:
+                caller.close()
+                callers[number] = begin()
+    for caller in callers:
+        caller.close()
+
+
+def _refused(server: serving.Server, worker: int, what: str, body: bytes) -> tuple[Row, ...]:
+    """Return what the refusal of a body takes, and the memory meanwhile and after."""
+    before, cpu, peak = memory(worker), cpu_seconds(worker), 0
+    over = Event()
+
+    def look() -> None:
+        nonlocal peak
+        while not over.wait(0.005):
+            peak = max(peak, memory(worker))
+
+    thread = Thread(target=look)
+    thread.start()
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=600)
+    started = time.perf_counter()
+    connection.request("POST", "/v1/responses", body, {"content-type": "application/json"})
+    connection.getresponse().read()
+    taken = time.perf_counter() - started
+    connection.close()
+    time.sleep(1)
+    over.set()
+    thread.join()
+    return (
+        Row(f"{what}: sent and refused", taken, "s", len(body) / 10e6),
+        Row(f"{what}: CPU of the web process", cpu_seconds(worker) - cpu, "s"),
+        Row(f"{what}: memory at most, in bodies", (peak - before) / len(body), "", 5),
+        Row(f"{what}: memory a second later, in bodies", (memory(worker) - before) / len(body), "", 0.5),
+    )

@@ -1,0 +1,189 @@
+"""A forward pass of a DiT by ONNX Runtime beside PyTorch's, on the CPU, and how near its results are."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from bench.tools.table import Figure, Row
+
+ROUNDS = 25
+CLIPS = {80: (5, 8, 8), 320: (5, 16, 16), 1280: (5, 32, 32)}  # tokens: latent frames, height, width
+UNSEEN = ((5, 8, 8), (4, 12, 8), (1, 2, 2), (7, 16, 10), (2, 24, 24))  # none is what was traced
+MODALITIES = ("t2v", "i2v", "ti2v")
+TIME = 500.0
+
+
+def measure() -> Figure:
+    import torch
+
+    with tempfile.TemporaryDirectory() as folder:
+        folders = _exports(Path(folder))
+        with torch.inference_mode():
+            rows = [*_speed(folders["t2v"]), *_nearness(folders)]
+        rows += _videos(Path(folder), folders)
+    return Figure(
+        "onnx",
+        "Wan Nano by ONNX Runtime and by PyTorch, fp32 on the CPU",
+        tuple(rows),
+        (
+            f"medians of {ROUNDS} rounds, in each of which all three run once, on {torch.get_num_threads()} threads",
+            f"ONNX Runtime {_version('onnxruntime')}, PyTorch {torch.__version__}",
+            "errors are those of one forward pass with random weights, relative in the 2-norm",
+        ),
+    )
+
+
+def _exports(folder: Path) -> dict[str, Path]:
+    """Export the embedded family; return the folders by modality."""
+    from nano.family import link_family
+    from plugins.onnx_backend.export.folder import Source, export
+
+    link_family(folder / "family")
+    found = {}
+    for word in MODALITIES:
+        name = f"wan-nano-{word}"
+        found[word] = folder / name
+        export(Source(folder / "family" / name, name, None), found[word], "fp32", lambda *_: None)
+    return found
+
+
+def graph_of(folder: Path) -> Any:
+    """Return the transformer of an export in fp32 as the backend makes it on the CPU."""
+    import torch
+
+    from plugins.onnx_backend.load import read_transformer
+
+    return read_transformer(folder / "transformer", torch.float32, "cpu", "cpu")
+
+
+def _speed(folder: Path) -> list[Row]:
+    import torch
+    from diffusers import WanTransformer3DModel
+
+    eager = WanTransformer3DModel.from_pretrained(folder / "transformer")
+    compiled = WanTransformer3DModel.from_pretrained(folder / "transformer")
+    compiled.compile_repeated_blocks(dynamic=False)
+    runners = {"PyTorch eager": eager, "PyTorch compiled": compiled, "ONNX Runtime": graph_of(folder)}
+    rows, ratios = [], []
+    for tokens, shape in CLIPS.items():
+        given = torch.randn(1, 16, *shape), torch.tensor([TIME]), torch.randn(1, 512, 128)
+        taken = interleaved(
+            {name: lambda run=run, given=given: run(*given, return_dict=False) for name, run in runners.items()}
+        )
+        rows += [Row(f"{name}, {tokens} tokens", 1000 * seconds, "ms") for name, seconds in taken.items()]
+        ratios.append(taken["ONNX Runtime"] / taken["PyTorch eager"])
+        rows.append(Row(f"ONNX Runtime's share of eager's time, {tokens} tokens", ratios[-1], "", 1.0))
+    together = math.prod(ratios) ** (1 / len(ratios))
+    return [*rows, Row("the three together, geometric mean", together, "", round(1 / 1.2, 3))]
+
+
+def interleaved(runs: Mapping[str, Callable[[], object]], rounds: int = ROUNDS) -> dict[str, float]:
+    """Return the median seconds of each, taken in turns, so that what else the machine does hits all alike."""
+    taken: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(rounds + 3):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            taken[name].append(time.perf_counter() - start)
+    return {name: statistics.median(seconds[3:]) for name, seconds in taken.items()}
+
+
+def _nearness(folders: Mapping[str, Path]) -> list[Row]:
+    """Return the largest error of one forward pass over shapes that were not traced, for random weights."""
+    import torch
+    from diffusers import WanTransformer3DModel
+
+    rows = []
+    made = torch.Generator().manual_seed(1)
+    for word, folder in folders.items():
+        random = folder.with_name(f"random-{word}")
+        _shake(folder / "transformer", random / "transformer", made)
+        model, graph = WanTransformer3DModel.from_pretrained(random / "transformer"), graph_of(random)
+        worst = 0.0
+        for shape in UNSEEN:
+            given = (
+                torch.randn(1, model.config.in_channels, *shape, generator=made),
+                _tokens_of(shape) if word == "ti2v" else torch.tensor([TIME]),
+                torch.randn(1, 512, 128, generator=made),
+            )
+            expected, got = model(*given, return_dict=False)[0].double(), graph(*given)[0].double()
+            worst = max(worst, float((got - expected).norm() / expected.norm()))
+        rows.append(
+            Row(f"{word}: error of one forward pass, the worst of {len(UNSEEN)} shapes", worst * 1e6, "ppm", 10)
+        )
+    return rows
+
+
+def _shake(folder: Path, target: Path, made: Any) -> None:
+    """Copy an exported transformer with other weights: the graph finds them in the same places."""
+    import torch
+
+    from plugins.diffusers_backend.tensors import stored_in
+    from registry.folders import weights_in
+
+    shutil.copytree(folder, target)
+    for stored in stored_in(weights_in(target, "transformer")).values():
+        with stored.file.open("r+b") as file:
+            file.seek(stored.offset)
+            file.write((stored.read() + 0.05 * torch.randn(stored.shape, generator=made)).numpy().tobytes())
+
+
+def _tokens_of(shape: tuple[int, int, int]) -> Any:
+    """Return a timestep for each token of which the first frame's is zero."""
+    import torch
+
+    frames = torch.full(shape[:1], TIME)
+    frames[0] = 0.0
+    return frames.repeat_interleave(shape[1] * shape[2] // 4)[None]
+
+
+def _videos(folder: Path, folders: Mapping[str, Path]) -> list[Row]:
+    """Return how near whole videos of one seed are, before they are encoded."""
+    import numpy as np
+
+    from router.settings import Settings
+    from router.system import assemble
+    from router.testing.contract import Subject
+
+    entries = [f"  wan-{word}: {{backend: diffusers, source: 'embedded:wan-nano-{word}'}}" for word in MODALITIES]
+    entries += [
+        f"  onnx-{word}: {{backend: onnxruntime, source: '{folders[word]}', family: wan-nano-{word}}}"
+        for word in MODALITIES
+    ]
+    models = folder / "models.yaml"
+    models.write_text("models:\n" + "\n".join(entries))
+    system = assemble(Settings(data=folder / "data", models=models))
+    rows = []
+    for word in MODALITIES:
+        clips = []
+        for kind in ("wan", "onnx"):
+            model: Any = system.registry.find(f"{kind}-{word}")
+            subject = Subject(
+                system.plugins, replace(model, folder=system.weights.obtain(model, lambda done, total: None)), "cpu"
+            )
+            clips.append(subject.video(replace(subject.task, steps=8, num_frames=17)).astype(float))
+        error = float(np.square(clips[0] - clips[1]).mean())
+        rows.append(
+            Row(
+                f"{word}: likeness of whole videos (wanted: 50 or more)",
+                10 * math.log10(255**2 / max(error, 1e-9)),
+                "dB PSNR",
+            )
+        )
+        worst = float(np.abs(clips[0] - clips[1]).max())
+        rows.append(Row(f"{word}: largest difference of a uint8 value of them", worst))
+    return rows
+
+
+def _version(package: str) -> str:
+    import importlib
+
+    return str(importlib.import_module(package).__version__)

@@ -1,0 +1,83 @@
+"""What the router adds to a video: the synchronous request's time without its backend's."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.tools import server as serving
+from bench.tools.table import Figure, Row, quantile, spread
+
+WARM_UP, REQUESTS = 20, 250
+VIDEO = "defaults: {width: 64, height: 64, num_frames: 17, frames_per_second: 8, steps: 8, negative_prompt: ''}"
+MODELS = """
+models:
+  timed: {{backend: timed, modality: t2v, options: {{timings: '{timings}'}}, {video}}}
+  still: {{backend: still, modality: t2v, {video}}}
+"""
+
+
+@dataclass(frozen=True)
+class _Call:
+    """When one request was sent and answered, by the wall clock, which is the job's too."""
+
+    sent: float
+    answered: float
+
+    @property
+    def seconds(self) -> float:
+        return self.answered - self.sent
+
+
+def measure() -> Figure:
+    with serving.folder() as side:
+        timings = side / "timings"
+        models = MODELS.format(timings=timings, video=VIDEO)
+        with serving.server(models, plugins=serving.PLUGINS / "timed.py") as server, server.connect() as client:
+            timed = _requests(client, "timed")
+            still = _requests(client, "still")
+            phases = _phases(server.data / "jobs.sqlite", still)
+        own = [float(line) for line in timings.read_text().splitlines()][WARM_UP:]
+    added = [call.seconds - seconds for call, seconds in zip(timed, own, strict=True)]
+    return Figure(
+        "overhead",
+        "a synchronous POST /v1/responses, 64x64, 17 frames, 8 steps, one after the other",
+        (
+            *spread("added to the backend's own time", added, p50=30),
+            Row("the backend's own time, p50", quantile(own, 0.5) * 1000, "ms"),
+            *spread("still, from request to answer", [call.seconds for call in still], p50=40),
+            *phases,
+        ),
+        (
+            f"{REQUESTS} requests over one connection, after {WARM_UP} to warm up",
+            "the backend's own time goes from the call of generate to the last pixel; this backend computes nothing, "
+            "so it is the time of its reports, and of the encoder between frames",
+        ),
+    )
+
+
+def _requests(client: serving.Client, model: str) -> list[_Call]:
+    calls = []
+    for _ in range(WARM_UP + REQUESTS):
+        sent = time.time()
+        client.make(model)
+        calls.append(_Call(sent, time.time()))
+    return calls[WARM_UP:]
+
+
+def _phases(store: Path, calls: Sequence[_Call]) -> tuple[Row, ...]:
+    """Return the medians of what a request spends where, by the times in the rows of the last jobs."""
+    with sqlite3.connect(f"file:{store}?mode=ro", uri=True) as db:
+        columns = "created_at, started_at, finished_at"
+        rows = db.execute(f"SELECT {columns} FROM jobs ORDER BY seq DESC LIMIT ?", [len(calls)]).fetchall()[::-1]
+    pairs = list(zip(calls, rows, strict=True))
+    phases = {
+        "from request to queued": [created - call.sent for call, (created, _, _) in pairs],
+        "from queued to claimed": [started - created for _, (created, started, _) in pairs],
+        "from claimed to finished": [finished - started for _, (_, started, finished) in pairs],
+        "from finished to answered": [call.answered - finished for call, (_, _, finished) in pairs],
+    }
+    return tuple(Row(f"still, {name}, median", quantile(seconds, 0.5) * 1000, "ms") for name, seconds in phases.items())

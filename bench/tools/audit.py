@@ -1,0 +1,160 @@
+"""Compare what callers were told with the store and the data folder: nothing lost, nothing doubled."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.tools.callers import Call
+from bench.tools.calls import Told
+from router.storage.artifacts import digest
+
+COLUMNS = "id, status, artifact, inputs, form"
+FINISHED = ("completed", "cancelled", "failed")
+PATIENCE_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Row:
+    """A job as the store has it; `video` is its file's name, `inputs` those of its images."""
+
+    id: str
+    status: str
+    video: str | None
+    inputs: frozenset[str]
+    call: int
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What was found, a sentence each.
+
+    `lost`: calls without a job, and jobs that never end. `doubled`: calls with several jobs. `contradicted`:
+    jobs that are not what their caller was told, or should be. `misplaced`: files that are missing, are wrong, or
+    belong to no job.
+    """
+
+    lost: tuple[str, ...]
+    doubled: tuple[str, ...]
+    contradicted: tuple[str, ...]
+    misplaced: tuple[str, ...]
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        return (*self.lost, *self.doubled, *self.contradicted, *self.misplaced)
+
+
+def settle(data: Path) -> None:
+    """Return when every job has ended; end the bench if they do not."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while unfinished := [row.id for row in rows(data) if row.status not in FINISHED]:
+        if time.monotonic() > deadline:
+            sys.exit(f"{len(unfinished)} jobs never end, such as {unfinished[0]}")
+        time.sleep(0.2)
+
+
+def rows(data: Path) -> tuple[Row, ...]:
+    """Return every job of the store."""
+    with sqlite3.connect(f"file:{data / 'jobs.sqlite'}?mode=ro", uri=True) as db:
+        return tuple(_row(*found) for found in db.execute(f"SELECT {COLUMNS} FROM jobs"))
+
+
+def audit(data: Path, told: Sequence[Told]) -> Audit:
+    """Look at every call, every row and every file."""
+    found = rows(data)
+    by_call: Mapping[int, list[Row]] = _grouped(found, lambda row: row.call)
+    return Audit(
+        lost=tuple(_lost(told, by_call)),
+        doubled=tuple(_doubled(told, by_call)),
+        contradicted=tuple(_contradicted(told, by_call)),
+        misplaced=(*_misplaced(data, found), *_fetched(data, told, by_call)),
+    )
+
+
+def _row(job: str, status: str, artifact: str | None, inputs: str, form: str) -> Row:
+    names = frozenset(stored["name"] for stored in json.loads(inputs))
+    video = json.loads(artifact)["name"] if artifact else None
+    return Row(job, status, video, names, int(json.loads(form)["metadata"]["call"]))
+
+
+def _grouped(found: Sequence[Row], key: Callable[[Row], int]) -> Mapping[int, list[Row]]:
+    groups: dict[int, list[Row]] = defaultdict(list)
+    for row in found:
+        groups[key(row)].append(row)
+    return groups
+
+
+def _lost(told: Sequence[Told], by_call: Mapping[int, list[Row]]) -> Iterator[str]:
+    for one in told:
+        ids = {row.id for row in by_call.get(one.call.number, ())}
+        if one.call.fates and not ids:
+            yield f"{_named(one.call)} has no job"
+        if absent := one.jobs - ids:
+            yield f"{_named(one.call)} was told of {_listed(absent)}, which it does not have"
+        for row in by_call.get(one.call.number, ()):
+            if row.status not in FINISHED:
+                yield f"job {row.id} is {row.status} still"
+
+
+def _doubled(told: Sequence[Told], by_call: Mapping[int, list[Row]]) -> Iterator[str]:
+    for one in told:
+        ids = {row.id for row in by_call.get(one.call.number, ())} | one.jobs
+        if len(ids) > 1:
+            yield f"{_named(one.call)} has several jobs: {_listed(ids)}"
+
+
+def _contradicted(told: Sequence[Told], by_call: Mapping[int, list[Row]]) -> Iterator[str]:
+    for one in told:
+        if one.problem:
+            yield f"{_named(one.call)}: {one.problem}"
+        for row in by_call.get(one.call.number, ()):
+            if row.status not in one.call.fates:
+                wanted = _listed(one.call.fates) or "no job"
+                yield f"job {row.id} of {_named(one.call)} is {row.status}, it should be {wanted}"
+            elif one.status not in (None, row.status):
+                yield f"{_named(one.call)} was told {one.status}, its job {row.id} is {row.status}"
+
+
+def _misplaced(data: Path, found: Sequence[Row]) -> Iterator[str]:
+    """Yield what is wrong with the files: each job has exactly those that its row names."""
+    wanted = {
+        "videos": {row.id: {row.video} for row in found if row.video},
+        "inputs": {row.id: row.inputs for row in found if row.inputs},
+        "previews": {},
+    }
+    for row in found:
+        if (row.status == "completed") is not (row.video is not None):
+            yield f"job {row.id} is {row.status}, its file is {row.video}"
+    for kind, folders in wanted.items():
+        here = {path.name: {file.name for file in path.iterdir()} for path in (data / kind).glob("*") if path.is_dir()}
+        here |= {path.name: {path.name} for path in (data / kind).glob("*") if path.is_file()}
+        for name in here.keys() | folders.keys():
+            has, should = here.get(name), folders.get(name)
+            if has != should:
+                yield f"{kind}/{name} holds {_listed(has or ()) or 'nothing'}, it should {_wanted(should)}"
+
+
+def _fetched(data: Path, told: Sequence[Told], by_call: Mapping[int, list[Row]]) -> Iterator[str]:
+    for one in told:
+        for row in by_call.get(one.call.number, ()) if one.digest else ():
+            file = data / "videos" / row.id / str(row.video)
+            if not file.is_file() or digest(file) != one.digest:
+                yield f"{_named(one.call)} fetched another video than {file.name} of job {row.id}"
+
+
+def _named(call: Call) -> str:
+    return f"call {call.number} ({call.kind}, {call.model}{', keyed' if call.key else ''})"
+
+
+def _wanted(names: Collection[str | None] | None) -> str:
+    return "not be there" if names is None else f"hold {_listed(names)}"
+
+
+def _listed(names: Collection[str | None]) -> str:
+    return ", ".join(sorted(map(str, names)))

@@ -1,0 +1,125 @@
+"""Callers of every kind: some wait, poll or stream, some cancel or leave, and some ask for what cannot be."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum, auto
+from random import Random
+from typing import Any
+
+import cv2
+import numpy as np
+
+from bench.tools import server
+
+SMALL = "width: 64, height: 64, num_frames: 17, frames_per_second: 8, negative_prompt: ''"
+QUICK = f"backend: still, defaults: {{{SMALL}, steps: 8}}"
+STEADY = f"backend: still, options: {{step_seconds: 0.02}}, defaults: {{{SMALL}, steps: 2}}, limits: {{steps: 1000}}"
+MODELS = f"""
+models:
+  t2v: {{modality: t2v, {QUICK}}}
+  i2v: {{modality: i2v, {QUICK}}}
+  ti2v: {{modality: ti2v, {STEADY}}}
+"""
+STRICT = ("t2v", "i2v")  # the models that some inputs do not fit
+ENDLESS = 1000  # steps: twenty seconds
+LONGISH = 25  # steps, so that some cancels come before the job runs, some while it does and some too late
+LONGEST_PATIENCE = 1.0  # seconds
+CANCELS, LEAVES, MISMATCHES, RETRIES = 0.05, 0.05, 0.05, 0.1  # shares of the jobs
+
+
+class Kind(StrEnum):
+    """What a caller does once its request is sent."""
+
+    WAIT = auto()
+    POLL = auto()
+    STREAM = auto()
+    CANCEL = auto()
+    LEAVE = auto()  # before the answer
+    LEAVE_STREAM = auto()  # in the middle of it
+    MISMATCH = auto()
+
+
+PATIENT = (Kind.WAIT, Kind.POLL, Kind.STREAM)
+LEAVERS = (Kind.LEAVE, Kind.LEAVE_STREAM)
+IMPATIENT = (*LEAVERS, Kind.CANCEL)  # they ask for many steps, of the model whose steps take time
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call. With a `key` its job is kept, and a patient caller sends it twice.
+
+    `seconds` is how long one waits who cancels or leaves.
+    """
+
+    number: int
+    kind: Kind
+    model: str
+    image: bool
+    key: str | None
+    seconds: float
+
+    @property
+    def fates(self) -> frozenset[str]:
+        """The statuses that its job may end in; none where there must be no job."""
+        if self.kind is Kind.MISMATCH:
+            return frozenset()
+        if self.kind is Kind.CANCEL:
+            return frozenset({"completed", "cancelled"})
+        return frozenset({"cancelled" if self.endless else "completed"})
+
+    @property
+    def endless(self) -> bool:
+        """Whether the job goes on for longer than anybody waits; its caller leaves, and it must be cancelled."""
+        return self.kind in LEAVERS and self.key is None
+
+    def body(self) -> bytes:
+        """Return the request; the job's row tells the number by its metadata."""
+        steps = {"provider_options": {"video": {"steps": self._steps}}} if self._steps else {}
+        how = {Kind.POLL: "background", Kind.CANCEL: "background", Kind.STREAM: "stream", Kind.LEAVE_STREAM: "stream"}
+        more = {how[self.kind]: True} if self.kind in how else {}
+        return server.request(self.model, self._input(), metadata={"call": str(self.number)}, **steps, **more)
+
+    @property
+    def _steps(self) -> int | None:
+        return ENDLESS if self.endless else LONGISH if self.kind is Kind.CANCEL else None
+
+    def _input(self) -> list[dict[str, Any]]:
+        parts: list[dict[str, Any]] = [{"type": "input_text", "text": f"ball {self.number}"}]
+        if self.image:
+            parts.insert(0, {"type": "input_image", "image_url": PICTURE})
+        return [{"role": "user", "content": parts}]
+
+
+def plan(jobs: int, seed: int = 6) -> tuple[Call, ...]:
+    """Return calls of all kinds in random order, which make `jobs` jobs; the mismatches come on top."""
+    rng = Random(seed)
+    kinds = [Kind.MISMATCH] * round(jobs * MISMATCHES) + [Kind.CANCEL] * round(jobs * CANCELS)
+    kinds += [LEAVERS[n % 2] for n in range(round(jobs * LEAVES))]
+    patient = jobs + round(jobs * MISMATCHES) - len(kinds)
+    kinds += [PATIENT[n % 3] for n in range(patient)]
+    rng.shuffle(kinds)
+    return tuple(_call(number, kind, rng) for number, kind in enumerate(kinds))
+
+
+def jobs_in(calls: Sequence[Call]) -> int:
+    return sum(call.kind is not Kind.MISMATCH for call in calls)
+
+
+def _call(number: int, kind: Kind, rng: Random) -> Call:
+    model = "ti2v" if kind in IMPATIENT else rng.choice(STRICT if kind is Kind.MISMATCH else (*STRICT, "ti2v"))
+    fitting = {"t2v": False, "i2v": True, "ti2v": rng.random() < 0.5}[model]
+    image = fitting is not (kind is Kind.MISMATCH)
+    keyed = rng.random() < (0.5 if kind in LEAVERS else RETRIES if kind in PATIENT else 0)
+    return Call(number, kind, model, image, f"key-{number}" if keyed else None, rng.uniform(0, LONGEST_PATIENCE))
+
+
+def _picture() -> str:
+    pixels = Random(6).randbytes(64 * 64 * 3)
+    data = cv2.imencode(".png", np.frombuffer(pixels, np.uint8).reshape(64, 64, 3))[1].tobytes()
+    return f"data:image/png;base64,{base64.b64encode(data).decode()}"
+
+
+PICTURE = _picture()

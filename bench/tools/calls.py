@@ -1,0 +1,185 @@
+"""Make the calls of a plan from many clients at once, and note what each was told."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from bench.tools.callers import Call, Kind
+
+POLL_SECONDS = 0.5
+PATIENCE_SECONDS = 300.0
+UNFINISHED = ("queued", "in_progress")
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the caller was told.
+
+    `jobs`: the ids of the jobs that its answers named; more than one is a job too many. `status`: the last it
+    heard; None where it left. `digest`: the sha256 of the video that it fetched. `seconds`: until it was refused.
+    `problem`: what nobody should be told.
+    """
+
+    call: Call
+    jobs: frozenset[str] = frozenset()
+    status: str | None = None
+    digest: str | None = None
+    seconds: float = 0.0
+    problem: str = ""
+
+
+class Unexpected(Exception):
+    """An answer that does not fit the request."""
+
+
+def make(port: int, calls: Sequence[Call], clients: int) -> tuple[Told, ...]:
+    """Make the calls, `clients` of them at a time."""
+    with ThreadPoolExecutor(clients) as threads:
+        return tuple(threads.map(partial(_make, port), calls))
+
+
+def _make(port: int, call: Call) -> Told:
+    try:
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)) as connection:
+            return KINDS[call.kind](connection, call)
+    except (Unexpected, OSError, http.client.HTTPException) as error:
+        return Told(call, problem=f"{type(error).__name__}: {error}")
+
+
+def _wait(connection: http.client.HTTPConnection, call: Call) -> Told:
+    told = _told(call, _json(_post(connection, call)))
+    part = _json(_get(connection, f"/v1/responses/resp_{_job(told)}"))["output"][0]["content"][0]
+    video = _get(connection, part["video_url"]).read()
+    return _retried(connection, replace(told, digest=hashlib.sha256(video).hexdigest()))
+
+
+def _poll(connection: http.client.HTTPConnection, call: Call) -> Told:
+    """Ask in the background and then for the job; a key is sent on two connections at once."""
+    begun = _twice(connection, call) if call.key else [_json(_post(connection, call))]
+    ids = frozenset(_id(answer) for answer in begun)
+    path = f"/v1/responses/{begun[0]['id']}"
+    while (answer := _json(_get(connection, path)))["status"] in UNFINISHED:
+        time.sleep(POLL_SECONDS)
+    return replace(_told(call, answer), jobs=ids | {_id(answer)})
+
+
+def _stream(connection: http.client.HTTPConnection, call: Call) -> Told:
+    lines = _post(connection, call).read().decode().split("\n")
+    events = [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
+    numbers = [event["sequence_number"] for event in events]
+    if numbers != sorted(set(numbers)) or lines[-3:] != ["data: [DONE]", "", ""]:
+        raise Unexpected(f"a stream with the events {numbers} that ends in {lines[-3:]}")
+    snapshots = [event["response"] for event in events if "response" in event]
+    ids = frozenset(map(_id, snapshots))
+    return _retried(connection, replace(_told(call, snapshots[-1]), jobs=ids))
+
+
+def _cancel(connection: http.client.HTTPConnection, call: Call) -> Told:
+    begun = _json(_post(connection, call))
+    time.sleep(call.seconds)
+    connection.request("POST", f"/v1/responses/{begun['id']}/cancel")
+    told = _told(call, _json(_ok(connection)))
+    return replace(told, jobs=told.jobs | {_id(begun)})
+
+
+def _leave(connection: http.client.HTTPConnection, call: Call) -> Told:
+    _send(connection, call)
+    time.sleep(call.seconds)
+    return Told(call)
+
+
+def _leave_stream(connection: http.client.HTTPConnection, call: Call) -> Told:
+    with closing(_post(connection, call)) as answer:
+        while not (line := answer.readline()).startswith(b"data: "):
+            if not line:
+                raise Unexpected("a stream without an event")
+        begun = json.loads(line[6:])["response"]
+        time.sleep(call.seconds)
+    return Told(call, frozenset({_id(begun)}))
+
+
+def _mismatch(connection: http.client.HTTPConnection, call: Call) -> Told:
+    started = time.perf_counter()
+    _send(connection, call)
+    answer = connection.getresponse()
+    said = json.load(answer)
+    if answer.status != 400 or said["error"]["code"] != "modality_mismatch":
+        raise Unexpected(f"{answer.status} {said}")
+    return Told(call, seconds=time.perf_counter() - started)
+
+
+KINDS = {
+    Kind.WAIT: _wait,
+    Kind.POLL: _poll,
+    Kind.STREAM: _stream,
+    Kind.CANCEL: _cancel,
+    Kind.LEAVE: _leave,
+    Kind.LEAVE_STREAM: _leave_stream,
+    Kind.MISMATCH: _mismatch,
+}
+
+
+def _twice(connection: http.client.HTTPConnection, call: Call) -> list[dict[str, Any]]:
+    """Send the call on two connections before either is answered."""
+    with closing(http.client.HTTPConnection(connection.host, connection.port, timeout=PATIENCE_SECONDS)) as other:
+        for one in (connection, other):
+            _send(one, call)
+        return [_json(_ok(one)) for one in (connection, other)]
+
+
+def _retried(connection: http.client.HTTPConnection, told: Told) -> Told:
+    """Send a call with a key again, as one does who is not sure that it arrived."""
+    if told.call.key is None:
+        return told
+    said = _post(connection, told.call).read()
+    again = said.split(b'"id":"resp_')[1][:32].decode()
+    return replace(told, jobs=told.jobs | {again})
+
+
+def _told(call: Call, answer: dict[str, Any]) -> Told:
+    return Told(call, frozenset({_id(answer)}), answer["status"])
+
+
+def _job(told: Told) -> str:
+    (job,) = told.jobs
+    return job
+
+
+def _id(answer: dict[str, Any]) -> str:
+    return str(answer["id"]).removeprefix("resp_")
+
+
+def _post(connection: http.client.HTTPConnection, call: Call) -> http.client.HTTPResponse:
+    _send(connection, call)
+    return _ok(connection)
+
+
+def _get(connection: http.client.HTTPConnection, path: str) -> http.client.HTTPResponse:
+    connection.request("GET", path)
+    return _ok(connection)
+
+
+def _send(connection: http.client.HTTPConnection, call: Call) -> None:
+    headers = {"content-type": "application/json"} | ({"idempotency-key": call.key} if call.key else {})
+    connection.request("POST", "/v1/responses", call.body(), headers)
+
+
+def _ok(connection: http.client.HTTPConnection) -> http.client.HTTPResponse:
+    answer = connection.getresponse()
+    if answer.status != 200:
+        raise Unexpected(f"{answer.status} {answer.read().decode(errors='replace')[:500]}")
+    return answer
+
+
+def _json(answer: http.client.HTTPResponse) -> dict[str, Any]:
+    said: dict[str, Any] = json.load(answer)
+    return said

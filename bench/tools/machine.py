@@ -1,0 +1,54 @@
+"""What the figures were measured on: no figure means anything without it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def describe() -> dict[str, str | int | float | bool]:
+    """Return the machine, the software and the moment; nothing that names the host or a folder on it."""
+    return {
+        "cpu": _cpu(),
+        "cores": len(os.sched_getaffinity(0)),
+        "ram_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
+        "os": platform.freedesktop_os_release().get("PRETTY_NAME", platform.system()),
+        "kernel": platform.release(),
+        "filesystem": _filesystem(Path(tempfile.gettempdir())),
+        "python": platform.python_version(),
+        "date": datetime.now(UTC).date().isoformat(),
+        "commit": _git("rev-parse", "--short=12", "HEAD"),
+        "uncommitted_changes": bool(_git("status", "--porcelain", "--", "router", "registry", "plugins", "nano")),
+        "load_before": round(os.getloadavg()[0], 2),
+    }
+
+
+def _cpu() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def _filesystem(folder: Path) -> str:
+    """Return the type of the file system that holds `folder`: stores and videos are synced to it."""
+    best, kind = "", "unknown"
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        _, mounted, found, *_ = line.split()
+        if folder.resolve().is_relative_to(mounted) and len(mounted) >= len(best):
+            best, kind = mounted, found
+    return kind
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        print(f"git {arguments[0]} failed: {done.stderr.strip()}", file=sys.stderr)
+    return done.stdout.strip()

@@ -1,0 +1,171 @@
+"""Real servers on a folder that is thrown away, and a client that keeps its connection."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+PLUGINS = Path(__file__).parents[1] / "plugins"
+START_SECONDS = 180
+STOP_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server; `boot_seconds` went from its start to the first answer."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    data: Path
+    boot_seconds: float
+
+    def connect(self) -> Client:
+        return Client(self.port)
+
+
+class Client:
+    """One keep-alive connection."""
+
+    def __init__(self, port: int) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def get(self, path: str) -> tuple[int, bytes]:
+        return self._exchange("GET", path)
+
+    def send(self, method: str, path: str) -> tuple[int, bytes]:
+        """Send a request without a body, such as a cancel."""
+        return self._exchange(method, path)
+
+    def post(self, body: bytes) -> tuple[int, bytes]:
+        """Send `POST /v1/responses`."""
+        return self._exchange("POST", "/v1/responses", body)
+
+    def make(self, model: str, what: Any = "a red ball") -> dict[str, Any]:
+        """Return the finished response for a prompt; end the bench if the server says anything else."""
+        status, said = self.post(request(model, what))
+        answer: dict[str, Any] = json.loads(said)
+        if status != 200:
+            sys.exit(f"{model} answered {status}: {answer}")
+        return answer
+
+    def _exchange(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
+        headers = {"content-type": "application/json"} if body else {}
+        self._connection.request(method, path, body, headers)
+        answer = self._connection.getresponse()
+        return answer.status, answer.read()
+
+
+def request(model: str, what: Any = "a red ball", **more: Any) -> bytes:
+    """Return the body of a request."""
+    return json.dumps({"model": model, "input": what, **more}).encode()
+
+
+@contextmanager
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="framegate-bench-", ignore_cleanup_errors=True) as data:
+        yield Path(data)
+
+
+@contextmanager
+def server(models: str | None = None, device: str = "cpu", **settings: object) -> Iterator[Server]:
+    """Run `framegate serve` on `device`; yield it when its engine is ready.
+
+    `models` is the text of a models file, None for the one that comes with the package; `settings` are named
+    as in `router.settings`.
+    """
+    port = free_port()
+    command = ("-c", "from router.cli import main; main()", "serve", "--device", device, "--port", str(port))
+    with folder() as data, _running(command, environ(data, models, **settings), port, data, "/readyz") as running:
+        yield running
+
+
+@contextmanager
+def web(data: Path, models: str | None = None, **settings: object) -> Iterator[Server]:
+    """Run the web half alone, on the folder `data`; yield it when it answers."""
+    port = free_port()
+    bind = ("-b", f"127.0.0.1:{port}", "--graceful-timeout", "5")
+    command = ("-m", "gunicorn", "-c", "router/deploy/gunicorn.conf.py", *bind, "wsgi:app")
+    with _running(command, environ(data, models, no_auth=1, **settings), port, data, "/healthz") as running:
+        yield running
+
+
+def environ(data: Path, models: str | None = None, **settings: object) -> dict[str, str]:
+    """Return the environment of a server: ours without settings of its own, and with compiled modules."""
+    ours = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("FRAMEGATE_") and name != "PYTHONDONTWRITEBYTECODE"
+    }
+    file = data / "models.yaml" if models is not None else ROOT / "models.yaml"
+    if models is not None:
+        file.write_text(models)
+    given = {"data": data, "models": file, **settings}
+    return (
+        ours
+        | {"PYTHONPATH": python_path()}
+        | {f"FRAMEGATE_{name.upper()}": str(value) for name, value in given.items()}
+    )
+
+
+def python_path() -> str:
+    """Return where a process of ours finds this checkout, and what this one was given beside it."""
+    return os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@contextmanager
+def _running(
+    arguments: tuple[str, ...], environment: dict[str, str], port: int, data: Path, path: str
+) -> Iterator[Server]:
+    log = data / "server.log"
+    started = time.perf_counter()
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, *arguments], env=environment, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT
+        )
+    try:
+        _until_answered(process, port, path, log)
+        yield Server(process, port, data, time.perf_counter() - started)
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+
+
+def _until_answered(process: subprocess.Popen[bytes], port: int, path: str, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            with Client(port) as client:
+                if client.get(path)[0] == 200:
+                    return
+        except OSError:  # not listening yet
+            pass
+        time.sleep(0.005)
+    sys.exit(f"the server did not answer {path}; it said:\n{log.read_text(errors='replace')[-3000:]}")

@@ -1,0 +1,1 @@
+"""API keys as values, and signed URLs."""

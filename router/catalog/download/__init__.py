@@ -1,0 +1,8 @@
+"""Fetch models from the hub: by one process at a time, so that what breaks goes on and everybody sees how far it is."""
+
+from router.catalog.download.cache_paths import begun, cached
+from router.catalog.download.fetch_process import snapshot
+from router.catalog.download.lock import fetching
+from router.catalog.download.snapshot_paths import Snapshots
+
+__all__ = ["Snapshots", "begun", "cached", "fetching", "snapshot"]

@@ -1,0 +1,31 @@
+"""The process that fetches: `python -m router.catalog.download PARENT REPO [REVISION]`.
+
+It prints one line of JSON: what it fetched, or why it could not.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+
+from router.catalog.download.fetch import fetch
+from router.errors import DiskFull, DownloadFailed
+from router.runtime.parent import die_with
+
+
+def main(parent: int, repo: str, revision: str | None) -> int:
+    """Return the exit status, 1 for a download that failed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
+    die_with(parent)
+    try:
+        fetched = fetch(repo, revision)
+    except (DownloadFailed, DiskFull) as error:
+        print(json.dumps({"code": error.code, "message": error.message}))
+        return 1
+    print(json.dumps({"folder": str(fetched.folder), "size": fetched.size}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]), sys.argv[2], sys.argv[3] if sys.argv[3:] else None))

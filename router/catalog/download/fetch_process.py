@@ -1,0 +1,83 @@
+"""Have a repository fetched by a process of its own, which can be killed whatever it waits for."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from router.catalog.download.lock import Fetching, fetching
+from router.errors import DiskFull, DownloadFailed
+
+LOOK_SECONDS = 0.2
+STALL_SECONDS = 900.0
+
+
+def snapshot(
+    repo: str, revision: str | None, report: Callable[[int, int], None], stall_seconds: float = STALL_SECONDS
+) -> Path:
+    """Fetch a repository's weights (safetensors) and settings at a revision, never its code; return the folder.
+
+    Where another process fetches it already, wait for that one and then take up what lacks.
+    `report(done, total)` counts bytes; it is called several times a second, and what it raises stops the download.
+    Raises `DownloadFailed`, also when nothing has moved for `stall_seconds`, and `DiskFull`.
+    """
+    report(0, 1)
+    with _start(repo, revision) as child:
+        try:
+            _watch(child, repo, report, stall_seconds)
+            answer, _ = child.communicate()
+        finally:
+            child.kill()
+    folder, size = _result(repo, answer, child.returncode)
+    report(size, size)
+    return folder
+
+
+def _start(repo: str, revision: str | None) -> subprocess.Popen[str]:
+    arguments = [str(os.getpid()), repo, *([revision] if revision else [])]
+    environ = {**os.environ, "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "router.catalog.download", *arguments],
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _watch(child: subprocess.Popen[str], repo: str, report: Callable[[int, int], None], stall_seconds: float) -> None:
+    """Report until the child ends; raise `DownloadFailed` when nothing moves any more."""
+    seen, since = Fetching(0, 0, 0), time.monotonic()
+    done, total = 0, 1
+    while not _ended(child):
+        now = fetching(repo) or seen
+        if now != seen:
+            seen, since = now, time.monotonic()
+        elif time.monotonic() - since > stall_seconds:
+            raise DownloadFailed(f"{repo} could not be fetched: nothing has come for {stall_seconds:.0f} s")
+        done, total = max(done, now.done), now.total or total  # one that takes over begins by asking what there is
+        report(done, total)
+
+
+def _ended(child: subprocess.Popen[str]) -> bool:
+    try:
+        child.wait(LOOK_SECONDS)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _result(repo: str, answer: str, status: int) -> tuple[Path, int]:
+    """Return the folder and its bytes, or raise what the child said."""
+    try:
+        said = json.loads(answer)
+    except ValueError:
+        raise DownloadFailed(f"{repo} could not be fetched: its process ended with {status}") from None
+    if status == 0:
+        return Path(said["folder"]), said["size"]
+    raise (DiskFull if said["code"] == DiskFull.code else DownloadFailed)(said["message"])

@@ -1,0 +1,92 @@
+"""One file on its way into the cache: taken up where it broke off, and put in its place when it is right."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, BinaryIO
+
+from router.catalog.download.failures import ConnectionCut, WrongFile
+from router.catalog.download.plan import File
+from router.catalog.download.retry import Patience
+
+CHUNK = 2**20
+CANNOT_RANGE = 416
+
+
+class Transfer:
+    """`done` bytes of the file are here; `moved` counts those that were read, from the hub or again from the disk."""
+
+    def __init__(self, file: File, patience: Patience) -> None:
+        self.file = file
+        self.done = file.here
+        self.moved = 0
+        self._patience = patience
+        self._hash: Any = None
+
+    def run(self) -> None:
+        """Bring the file; raises what the hub's client does, `WrongFile` where what came is wrong and is removed."""
+        while not self.file.is_whole:
+            resumed = self.done > 0
+            if self._bring():
+                return
+            self.file.part.unlink()
+            if not resumed:
+                raise WrongFile(
+                    f"{self.file.path} is not what the hub lists: {self.file.size} bytes with digest "
+                    f"{self.file.digest} were needed, got {self.done} with {self._hash.hexdigest()}"
+                )
+            self.done = 0  # what was here may have been wrong
+
+    def _bring(self) -> bool:
+        """Fetch what lacks; move the file to its place and return True if it is what the hub lists."""
+        with open(self.file.part, "a+b") as part:
+            self._take_up(part)
+            if self.done < self.file.size:
+                self._patience.try_again(lambda: self._read_on(part), lambda: self.done)
+            part.flush()
+            os.fsync(part.fileno())
+        if self.done != self.file.size or self._hash.hexdigest() != self.file.digest:
+            return False
+        os.replace(self.file.part, self.file.blob)
+        return True
+
+    def _take_up(self, part: BinaryIO) -> None:
+        """Hash what is here."""
+        self._start_over(part, keep=self.file.size)
+        part.seek(0)
+        while chunk := part.read(CHUNK):
+            self._patience.check()
+            self._count(chunk)
+
+    def _start_over(self, part: BinaryIO, keep: int = 0) -> None:
+        part.truncate(min(keep, part.seek(0, os.SEEK_END)))
+        self.done, self._hash = 0, self.file.hasher()
+
+    def _count(self, chunk: bytes) -> None:
+        self._hash.update(chunk)
+        self.done += len(chunk)
+        self.moved += len(chunk)
+
+    def _read_on(self, part: BinaryIO) -> None:
+        """Ask for the bytes that lack; raises `ConnectionCut` when fewer come, stops when more do."""
+        from huggingface_hub import constants, get_session, hf_raise_for_status
+        from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # in its documentation
+
+        headers = {**build_hf_headers(), "Accept-Encoding": "identity"}
+        if self.done:
+            headers["Range"] = f"bytes={self.done}-"
+        timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT
+        with get_session().stream("GET", self.file.url, headers=headers, timeout=timeout) as answer:
+            if answer.status_code == CANNOT_RANGE:
+                return  # the hub's file is shorter than its list says
+            hf_raise_for_status(answer)
+            if self.done and answer.status_code != 206:
+                self._start_over(part)
+            for chunk in answer.iter_bytes():
+                self._patience.check()
+                part.write(chunk)
+                self._count(chunk)
+                if self.done > self.file.size:
+                    return
+        if self.done < self.file.size:
+            raise ConnectionCut

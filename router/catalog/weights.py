@@ -1,0 +1,172 @@
+"""Where a model's weights are, whether they are all there, and how they come."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from threading import Thread
+
+import nano
+from registry import ModelSpec, folders
+from registry.families import EMBEDDED
+from registry.folders import INDEX
+from registry.source import is_hub_id, public
+from router.catalog.download import Snapshots, begun, fetching, snapshot
+from router.errors import DownloadFailed, ModelUnavailable
+from router.values import Backend
+
+DOWNLOADING = "downloading"
+
+
+class Weights:
+    """The folders of models: local ones, the hub's cache, and the family that comes with the package."""
+
+    def __init__(self, data: Path, backends: Mapping[str, Backend], stall_seconds: float = 900.0) -> None:
+        self._nano = data / f"nano-{nano.VERSION}"
+        self._backends = backends
+        self._stall_seconds = stall_seconds
+        self._snapshots = Snapshots()
+
+    def locate(self, model: ModelSpec) -> Path | None:
+        """Return the folder that holds the model's weights, None if there is none on this machine."""
+        folder = self._folder(model)
+        return folder if folder is not None and self._suits(folder, self._backends[model.backend]) else None
+
+    def snapshot(self, model: ModelSpec) -> Path | None:
+        """Return where a model's files are, whole or not; asks no library of the hub's, so each request may."""
+        if model.source is not None and is_hub_id(model.source):
+            return folders.hub_cache.snapshot(model.source, model.revision)
+        return self._folder(model)
+
+    def look_ahead(self, models: Iterable[ModelSpec]) -> Thread | None:
+        """Find what the hub's cache has of `models` in a thread of its own: the first question takes over a second."""
+        hub = [(model.source, model.revision) for model in models if model.source and is_hub_id(model.source)]
+        if not any(self._snapshots.has(source) for source, _ in hub):
+            return None
+        looking = Thread(target=lambda: [self._snapshots.find(*each) for each in hub], name="weights", daemon=True)
+        looking.start()
+        return looking
+
+    def state(self, model: ModelSpec) -> str:
+        """Say where they are: none, embedded, here, missing, or `downloading 42 %` while any process fetches them.
+
+        Also incomplete, where a part is here, and unsuited, where they are not for the backend.
+        """
+        here = self._state(model)
+        if model.source is None or not is_hub_id(model.source) or here not in ("incomplete", "missing"):
+            return here
+        now = fetching(model.source)
+        return here if now is None else f"{DOWNLOADING} {now.percent} %"
+
+    def _state(self, model: ModelSpec) -> str:
+        if model.source is None:
+            return "none"
+        folder = self._folder(model)
+        if folder is None and begun(model.source):
+            return "incomplete"
+        if folder is None or not self._is_there(folder):
+            return "missing"
+        if not self._suits(folder, self._backends[model.backend]):
+            return "unsuited"
+        if model.source.startswith(EMBEDDED):
+            return "embedded"
+        return "incomplete" if folders.missing(folder) else "here"
+
+    def find(self, model: ModelSpec) -> Path | None:
+        """Return the folder that holds the model's weights, whoever could run them; never fetch any.
+
+        Raises `DownloadFailed` where they are not on this machine.
+        """
+        if model.source is None:
+            return None
+        folder = self._folder(model)
+        if folder is not None and self._is_embedded(folder):
+            self._link()
+        elif folder is None or not os.path.isdir(folder) or folders.missing(folder):
+            raise DownloadFailed(
+                self._unavailable(model, "incomplete" if folder and os.path.isdir(folder) else "missing")
+            )
+        return folder
+
+    def engines(self, model: ModelSpec) -> tuple[str, ...]:
+        """Return the names of the backends that could run the weights that are here, the model's own first."""
+        if (folder := self._folder(model)) is None or not self._is_there(folder):
+            return (model.backend,) if model.source is None else ()
+        able = [
+            backend.name
+            for backend in self._backends.values()
+            if (backend.index or backend.name == model.backend)
+            and model.modality in backend.modalities
+            and self._suits(folder, backend)
+        ]
+        return tuple(sorted(able, key=lambda name: name != model.backend))
+
+    def _link(self) -> None:
+        from nano.family import link_family
+
+        link_family(self._nano)
+
+    def _folder(self, model: ModelSpec) -> Path | None:
+        """Return where the weights are, or would be, None where nobody has fetched them."""
+        if model.source is None:
+            return None
+        if model.source.startswith(EMBEDDED):
+            return self._nano / model.source.removeprefix(EMBEDDED)
+        return self._snapshots.find(model.source, model.revision) if is_hub_id(model.source) else Path(model.source)
+
+    def _is_there(self, folder: Path) -> bool:
+        return self._is_embedded(folder) or os.path.isdir(folder)  # no error where it may not be looked at
+
+    def _suits(self, folder: Path, backend: Backend) -> bool:
+        """Say whether `folder` has the file by which `backend` knows its models."""
+        if self._is_embedded(folder):  # its links may not have been made yet
+            return backend.index in (None, INDEX)
+        return os.path.exists(folder / (backend.index or ""))
+
+    def _is_embedded(self, folder: Path) -> bool:
+        return folder.parent == self._nano
+
+    def check(self, model: ModelSpec) -> None:
+        """Raise `ModelUnavailable`, naming the command that helps, when weights lack and may not be fetched."""
+        state = self.state(model)
+        if state in ("none", "embedded", "here"):
+            return
+        if state != "unsuited" and model.download and is_hub_id(model.source):
+            return
+        raise ModelUnavailable(self._unavailable(model, state))
+
+    def obtain(self, model: ModelSpec, report: Callable[[int, int], None]) -> Path | None:
+        """Return the folder with the weights: link the embedded family, fetch what may be fetched.
+
+        Raises `DownloadFailed`, `DiskFull`. `report(done, total)` counts bytes; what it raises ends the download.
+        """
+        if model.source is None:
+            return None
+        state = self.state(model)
+        if state == "embedded":
+            self._link()
+        elif state == "unsuited" or (state != "here" and not (model.download and is_hub_id(model.source))):
+            raise DownloadFailed(self._unavailable(model, state))
+        elif state != "here":
+            return snapshot(model.source, model.revision, report, self._stall_seconds)
+        return self.locate(model)
+
+    def _unavailable(self, model: ModelSpec, state: str) -> str:
+        lack = f"{model.name} needs weights from {public(model.source)}"
+        backend = self._backends[model.backend]
+        if state == "unsuited":
+            made = f": '{backend.made_by}' makes such a folder" if backend.made_by else ""
+            return f"{lack} in a folder with {backend.index}, by which {backend.name} knows its models{made}"
+        folder = self._folder(model)
+        if state == "incomplete" and folder is not None:
+            lack += f", which are not whole ({folders.missing(folder)})"
+        elif state == "incomplete":
+            lack += ", which are not all on this machine"
+        elif state.startswith(DOWNLOADING):
+            return f"{lack}, which are on their way ({state}): try again when they are here"
+        else:
+            lack += ", which are not on this machine"
+        if not is_hub_id(model.source):
+            return f"{lack}: a whole folder of weights is needed there"
+        return f"{lack}: fetch them with 'framegate pull {model.name}', or set 'download: true' in its entry"

@@ -1,0 +1,154 @@
+"""The HTTP API as a command uses it: of a running server, or of one inside this process."""
+
+from __future__ import annotations
+
+import _thread
+import json
+import logging
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
+from http.client import HTTPException
+from threading import Thread
+from typing import Any, Protocol
+
+from router.auth.keys import LOCAL
+from router.engine import encoder
+from router.engine.device import hold
+from router.engine.worker import Worker
+from router.errors import BootError, RouterError
+from router.runtime import logs
+from router.settings import Settings
+from router.system import assemble
+from router.web import create_app
+
+log = logging.getLogger(__name__)
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy is of no use on this machine
+
+
+class CallFailed(RouterError):
+    """The server said no; the message is the server's."""
+
+
+class Server(Protocol):
+    """Where a command sends its requests."""
+
+    def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]: ...
+    def download(self, path: str) -> bytes: ...
+    def working(self, job_id: str) -> AbstractContextManager[None]:
+        """Do the job while the block runs, if there is no engine elsewhere to do it."""
+
+
+class Remote:
+    """A running server, and the key that it asks for."""
+
+    def __init__(self, url: str, key: str | None = None) -> None:
+        self._url = url.rstrip("/")
+        self._key = key
+
+    def answers(self) -> bool:
+        try:
+            with self._open("/healthz", timeout=2):
+                return True
+        except CallFailed:
+            return False
+
+    def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        with self._open(path, method, json.dumps(body).encode() if body is not None else None) as answer:
+            found: dict[str, Any] = json.load(answer)
+        return found
+
+    def download(self, path: str) -> bytes:
+        with self._open(path) as answer:
+            content: bytes = answer.read()
+        return content
+
+    def working(self, job_id: str) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def _open(self, path: str, method: str = "GET", data: bytes | None = None, timeout: float = 60) -> Any:
+        url = path if "://" in path else self._url + path
+        headers = {"content-type": "application/json"} if data else {}
+        try:
+            request = urllib.request.Request(url, data, headers, method=method)
+            if self._key and url.startswith(f"{self._url}/"):  # nobody else's to know, wherever an answer leads
+                request.add_unredirected_header("authorization", f"Bearer {self._key}")
+            return DIRECT.open(request, timeout=timeout)
+        except urllib.error.HTTPError as error:
+            hint = "; --key or FRAMEGATE_KEY gives one" if error.code == 401 else ""
+            raise CallFailed(_said(error.read(), error.code) + hint) from None
+        except (OSError, ValueError, HTTPException) as error:
+            reason = getattr(error, "reason", error)
+            raise CallFailed(f"no server answers at {self._url}: {reason}") from None
+
+
+class Embedded:
+    """The whole house in this process, for one command."""
+
+    def __init__(self, settings: Settings, device: str) -> None:
+        logs.configure(settings.log_format, "WARNING")  # the progress bar says the rest
+        encoder.require()
+        free = replace(settings, no_auth=True)  # whoever can read the store needs no key
+        self._system = assemble(free, plugins=[encoder], serving=False)
+        self._client = create_app(self._system).test_client()
+        self._device = device
+
+    def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        answer = self._client.open(path, method=method, json=body)
+        if answer.status_code >= 400:
+            raise CallFailed(_said(answer.data, answer.status_code))
+        found: dict[str, Any] = answer.get_json()
+        return found
+
+    def download(self, path: str) -> bytes:
+        with self._client.get(path) as answer:
+            content: bytes = answer.data
+        return content
+
+    @contextmanager
+    def working(self, job_id: str) -> Iterator[None]:
+        job = self._system.jobs.get(job_id, LOCAL)
+        if job is None or any(job.model in engine.models for engine in self._system.engines.alive()):
+            yield  # an engine on this data folder does it
+            return
+        try:
+            worker = Worker(self._system, self._device)
+            if job.model not in worker.models:
+                raise BootError(f"{job.model} cannot run in this Python: 'framegate check' says what it needs")
+            with hold(self._system.settings.data, self._device), _in_thread(worker, job_id):
+                yield
+        except BootError:
+            self._system.jobs.delete(job_id, LOCAL)  # nobody would ever do it
+            self._system.artifacts.delete(job_id)
+            raise
+
+
+@contextmanager
+def _in_thread(worker: Worker, job_id: str) -> Iterator[None]:
+    """Do one job beside the block; what is still running when the block ends stops at its next step."""
+
+    def work() -> None:
+        try:
+            worker.run_one(job_id)
+        except BaseException:
+            log.exception("this engine cannot go on")
+            _thread.interrupt_main()  # who follows the job would wait for ever
+
+    worker.keeper.start()
+    thread = Thread(target=work, name="worker", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()  # the job has finished or was cancelled; torch must not be cut off in mid-step
+        worker.keeper.gone()
+        worker.keeper.stop()
+
+
+def _said(body: bytes, status: int) -> str:
+    try:
+        return str(json.loads(body)["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return f"the server answered {status}"

@@ -1,0 +1,100 @@
+"""The command: ask every topic, print each finding, end with 1 if something cannot work."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from types import ModuleType
+
+import click
+
+from router.cli.options import share
+from router.doctor import (
+    clock,
+    codecs,
+    devices,
+    disk,
+    files,
+    memory,
+    models,
+    network,
+    packages,
+    permissions,
+    plugins,
+    runtimes,
+    store,
+)
+from router.doctor.finding import Case, Finding, Level, fail
+from router.errors import BootError
+from router.settings import Settings
+
+Check = Callable[[Case], Iterator[Finding]]
+TOPICS: tuple[ModuleType, ...] = (
+    packages,
+    devices,
+    runtimes,
+    codecs,
+    memory,
+    disk,
+    store,
+    files,
+    clock,
+    permissions,
+    plugins,
+    models,
+    network,
+)
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where the server is to listen.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def doctor(host: str, port: int, as_json: bool) -> None:
+    """Look at everything that a server needs: say what is wrong, and how to mend it.
+
+    One line for each check: ok, warn or fail. Nothing is changed. The exit status is 1 if something fails.
+    """
+    findings = []
+    for finding in examine(host, port):
+        findings.append(finding)
+        if not as_json:
+            click.echo(str(finding))
+    failed = any(finding.level is Level.FAIL for finding in findings)
+    if as_json:
+        click.echo(json.dumps({"ok": not failed, "findings": [asdict(finding) for finding in findings]}, indent=2))
+    else:
+        click.echo(_summary(findings))
+    raise SystemExit(int(failed))
+
+
+share(doctor)
+
+
+def examine(host: str, port: int) -> Iterator[Finding]:
+    """Yield the findings of every topic, or what is wrong with the settings, which all of them need."""
+    try:
+        case = Case(Settings.from_environ(), os.environ, host, port)
+    except BootError as error:
+        for line in error.message.splitlines():
+            yield fail("settings", line, "all other checks wait for that")
+        return
+    for topic in TOPICS:
+        yield from guarded(topic.check, case)
+
+
+def guarded(check: Check, case: Case) -> Iterator[Finding]:
+    """Yield what a check finds; one that breaks off is a finding too, so that the others are made."""
+    try:
+        yield from check(case)
+    except Exception as error:  # the machine, the libraries and the files may be broken in any way
+        name = check.__module__.rpartition(".")[2]
+        said = f"this check broke off: {type(error).__name__}: {error}".splitlines()[0]
+        yield fail(name, said, "what it was to look at may be broken")
+
+
+def _summary(findings: Sequence[Finding]) -> str:
+    counts = [sum(finding.level is level for finding in findings) for level in Level]
+    return "{} ok, {} to look at, {} wrong".format(*counts)

@@ -1,0 +1,44 @@
+"""The clocks: the one of leases, and the wall clock beside the times in the store."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing
+
+from router.doctor.finding import Case, Finding, fail, ok, warn
+from router.doctor.store import opened, path_of
+from router.runtime import clock
+
+AHEAD_SECONDS = 60.0
+
+
+def check(case: Case) -> Iterator[Finding]:
+    yield leases()
+    path = path_of(case)
+    if path.exists():
+        with closing(opened(path)) as db:
+            yield wall(newest(db), time.time())
+
+
+def leases() -> Finding:
+    try:
+        return ok("clock", f"this boot is {clock.boot()}, {clock.now():.0f} s old")
+    except OSError as error:
+        return fail("clock", f"leases need to know this boot: {error}", "mount /proc")
+
+
+def newest(db: sqlite3.Connection) -> float | None:
+    """Return when the newest job was made, None if there is none."""
+    try:
+        return float(db.execute("SELECT created_at FROM jobs ORDER BY seq DESC LIMIT 1").fetchone()[0])
+    except (sqlite3.Error, TypeError):  # no such table, or no row
+        return None
+
+
+def wall(newest: float | None, now: float) -> Finding:
+    if newest is not None and newest - now > AHEAD_SECONDS:
+        advice = "set the clock: timedatectl set-ntp true"
+        return warn("clock", f"it is {newest - now:.0f} s behind the newest job", advice)
+    return ok("clock", time.strftime("it is %Y-%m-%d %H:%M:%S %Z", time.localtime(now)))

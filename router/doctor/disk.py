@@ -1,0 +1,94 @@
+"""Room on the disks, and whether the store's is one that SQLite can work on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from router.doctor.finding import Case, Finding, fail, ok, warn
+from router.runtime import lock_probe
+from router.runtime.byte_size import Amount
+from router.runtime.disk import Disk
+
+LEAST_BYTES = 10**9  # for videos, inputs and the store
+GOOD_BYTES = 10 * 10**9
+HUB_BYTES = 30 * 10**9  # the models that are known take 3 to 126 GB
+REMOTE = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "gpfs", "beegfs"}
+PASSING = {"tmpfs": "a reboot", "ramfs": "a reboot", "overlay": "the container"}
+
+
+def check(case: Case) -> Iterator[Finding]:
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    data = case.settings.data
+    yield writable(data)
+    yield room("data", data, LEAST_BYTES, GOOD_BYTES)
+    yield free(data, case.settings.min_free)
+    yield room("hub cache", Path(HF_HUB_CACHE), 0, HUB_BYTES)
+    yield file_system(data, Path("/proc/self/mounts").read_text())
+    yield locked(data)
+
+
+def existing(path: Path) -> Path:
+    """Return the folder itself, or the nearest one above it that is there."""
+    return path if path.exists() or path == path.parent else existing(path.parent)
+
+
+def writable(data: Path) -> Finding:
+    there = existing(data)
+    if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+        return ok("data", f"{data} {'is writable' if there == data else 'will be made'}")
+    advice = "give it to this user (chown), or choose another with --data or FRAMEGATE_DATA"
+    return fail("data", f"{there} is no folder in which this user may write", advice)
+
+
+def room(check: str, folder: Path, least: int, good: int) -> Finding:
+    """Look at the free bytes where `folder` is or will be: below `least` nothing works."""
+    free = shutil.disk_usage(existing(folder)).free
+    shown = f"{free / 1e9:.1f} GB are free for {folder}"
+    if free < least:
+        return fail(check, shown, f"{least / 1e9:.0f} GB are needed at least")
+    if free < good:
+        return warn(check, shown, f"{good / 1e9:.0f} GB are a good beginning")
+    return ok(check, shown)
+
+
+def free(data: Path, least: Amount) -> Finding:
+    """Look whether a server would take jobs, or refuse them before the disk is full."""
+    shortage = Disk(existing(data), least).shortage()
+    if shortage:
+        return fail("data", f"new jobs are refused: {shortage}", "free some of it, or lower FRAMEGATE_MIN_FREE")
+    return ok("data", f"new jobs are taken until less than {least} of the disk are free (FRAMEGATE_MIN_FREE)")
+
+
+def locked(data: Path, kernel: lock_probe.Locks | None = None) -> Finding:
+    """Try the locks of the file system; the file for that has no name, and goes at once."""
+    try:
+        problem = lock_probe.problem(existing(data), kernel)
+    except OSError as error:
+        return warn("locks", f"they could not be tried in {data}: {error.strerror}", "run this as the server's user")
+    return fail("locks", problem, lock_probe.ADVICE) if problem else ok("locks", f"they hold in {existing(data)}")
+
+
+def file_system(data: Path, mounts: str) -> Finding:
+    """Look at what kind of file system the data is on; `mounts` is what /proc/self/mounts says."""
+    where = existing(data).resolve()
+    fields = [line.split() for line in mounts.splitlines()]
+    points = [(Path(_plain(point)), kind) for _, point, kind, *_ in fields]
+    holding = [(point, kind) for point, kind in points if where.is_relative_to(point)]
+    if not holding:
+        return ok("file system", f"{data} is on one of unknown kind")
+    point, kind = max(enumerate(holding), key=lambda entry: (len(entry[1][0].parts), entry[0]))[1]
+    if kind in REMOTE or kind.startswith("fuse."):
+        advice = "put it on a local disk, or at least run all processes that use it on this one machine"
+        return warn("file system", f"{data} is on {kind} ({point}), where SQLite's log cannot be shared", advice)
+    if kind in PASSING:
+        return warn("file system", f"{data} is on {kind} ({point}) and goes with {PASSING[kind]}", "mount a disk there")
+    return ok("file system", f"{data} is on {kind} ({point})")
+
+
+def _plain(point: str) -> str:
+    """Return a mount point as it is; the kernel writes a space as `\\040`."""
+    return point.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\")

@@ -1,0 +1,37 @@
+"""The files of finished jobs: whether each completed job has its video, as long as it was."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+
+from router.doctor.finding import Case, Finding, fail, ok
+from router.doctor.store import opened, path_of
+
+COMPLETED = """
+    SELECT id, json_extract(artifact, '$.name'), json_extract(artifact, '$.size') FROM jobs
+    WHERE status = 'completed' ORDER BY seq
+"""
+SHOWN = 3  # paths
+
+
+def check(case: Case) -> Iterator[Finding]:
+    path = path_of(case)
+    if path.exists():
+        with suppress(sqlite3.Error), closing(opened(path)) as db:  # the check of the store says what is wrong
+            yield videos(db, case.settings.data / "videos")
+
+
+def videos(db: sqlite3.Connection, folder: Path) -> Finding:
+    """Look at the length of each completed job's video in `folder`."""
+    rows = [(folder / job / name, size) for job, name, size in db.execute(COMPLETED)]
+    broken = [path for path, size in rows if not path.is_file() or path.stat().st_size != size]
+    if not broken:
+        return ok("files", f"each of {len(rows)} completed jobs has its video")
+    jobs = f"{len(broken)} completed job{'s' if len(broken) > 1 else ''}"
+    said = f"the video of {jobs} is gone or no longer whole: {', '.join(map(str, broken[:SHOWN]))}"
+    more = ", ..." if len(broken) > SHOWN else ""
+    advice = "within the hour bring them back from a copy, or make them again with the same seed"
+    return fail("files", said + more, advice)

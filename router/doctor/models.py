@@ -1,0 +1,84 @@
+"""The models file, and the weights of each model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from registry import BrokenModel, ModelSpec, RegistryError
+from registry.folders.files import PICKLES
+from router.catalog.weights import Weights
+from router.doctor.finding import Case, Finding, fail, ok, warn
+from router.doctor.permissions import server, unchangeable
+from router.engine.device import devices
+from router.engine.memory_fit import Fitting
+from router.engine.pool import REMEDY
+from router.errors import BootError, ModelUnavailable
+from router.plugins import Plugins, find
+from router.system import read
+
+
+def check(case: Case) -> Iterator[Finding]:
+    settings = case.settings
+    try:
+        plugins = Plugins(find(settings.plugins))
+        registry = read(settings, plugins.known)
+    except BootError:
+        return  # the plugins' own check has said it
+    except RegistryError as error:
+        for problem in error.problems:
+            yield fail("models", str(problem), "mend the file; 'framegate check' reads it again")
+        return
+    count = len(registry.models) + len(registry.broken)
+    one = f"one model is served and no file: {settings.model}"
+    yield ok("models", one if settings.model else f"{settings.models}: {count} models, {len(registry.routes)} routes")
+    for broken in registry.broken:
+        yield out_of_service(broken, has_backend=broken.backend in plugins.backends)
+    for note in registry.notes:
+        yield warn("models", str(note), "mend the entry, or name the folder that was meant")
+    found = Weights(settings.data, plugins.backends)
+    yield from weights(registry.models, found)
+    yield from sizes(registry.models, [Fitting(settings, plugins, found, device) for device in devices(())])
+    for model in registry.models:
+        if (folder := found.locate(model)) is not None and found.state(model) != "embedded":
+            yield from safe(model.name, folder, server(settings.data))
+
+
+def out_of_service(broken: BrokenModel, *, has_backend: bool) -> Finding:
+    """Say why a model is refused: its folder, or that its backend's plugin could not be loaded."""
+    here = "mend the folder and run 'framegate reload'" if has_backend else "mend the plugin and start the server again"
+    advice = f"{here}; until then requests get 503, and other models are served"
+    said = broken.problem.message if has_backend else broken.reason
+    return fail("weights" if has_backend else "models", f"{broken.name} is broken: {said}", advice)
+
+
+def weights(models: tuple[ModelSpec, ...], found: Weights) -> Iterator[Finding]:
+    """Say which models have their weights; each that cannot run has a line of its own."""
+    here = []
+    for model in models:
+        try:
+            found.check(model)
+            here.append(model.name)
+        except ModelUnavailable as error:
+            said, _, advice = error.message.partition(": ")
+            yield warn("weights", said, advice or "until then its requests are refused with 503")
+    yield ok("weights", f"there, or fetched when needed: {', '.join(here) or 'of no model'}")
+
+
+def sizes(models: tuple[ModelSpec, ...], fittings: list[Fitting]) -> Iterator[Finding]:
+    """Name the models that can never be loaded on any device of this machine."""
+    for model in models:
+        needs = {each.device: each.need(model) for each in fittings if model.may_run_on(each.device)}
+        if needs and all(needs.values()):
+            said = "; ".join(f"on {device} it {need}" for device, need in needs.items())
+            yield fail("weights", f"{model.name} can never be loaded: {said}", f"{REMEDY}; until then requests get 503")
+
+
+def safe(model: str, folder: Path, user: int) -> Iterator[Finding]:
+    """Look for pickles among a model's files, and for files that others may change."""
+    if pickles := sorted(path.name for path in folder.rglob("*") if path.suffix in PICKLES):
+        advice = "they run code when they are read, so they never are: bring safetensors where nothing else is there"
+        yield warn("weights", f"{model} has pickles ({', '.join(pickles[:3])}), which are refused", advice)
+    looked = unchangeable("weights", [folder], user)
+    if looked.advice:
+        yield looked

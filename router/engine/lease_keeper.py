@@ -1,0 +1,137 @@
+"""The thread that keeps an engine's lease and heartbeat alive, whatever the backend is doing."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from threading import Event, Lock, Thread
+
+from router.errors import EngineLost, TimedOut
+from router.runtime import clock
+from router.runtime.awake_clock import AwakeClock
+from router.runtime.threads import log_and_go_on
+from router.system import System
+from router.values import EngineState, Lease, Status
+
+HARD_STOP_SECONDS = 6.0
+GAP_SECONDS = 5.0  # more between two looks at the keeper does not count: the machine may have slept
+GRACE_ROUNDS = 2  # after a sleep in which no other engine is taken for lost: all wake up at once, with leases run out
+log = logging.getLogger(__name__)
+
+
+class Keeper:
+    """Renews every `settings.renew_seconds`; when the engine is told to stop it gives the running job back at once.
+
+    It calls `lost` when the running job is not this engine's any more: cancelled, deleted, or leased to another.
+    """
+
+    def __init__(
+        self,
+        system: System,
+        state: Callable[[], EngineState],
+        lost: Callable[[], None] = lambda: None,
+        *,
+        now: Callable[[], float] = clock.now,
+    ) -> None:
+        self._jobs = system.jobs
+        self._engines = system.engines
+        self._plugins = system.plugins
+        self._seconds = system.settings.renew_seconds
+        self._longest = max(system.settings.stall_idle_seconds, 3 * self._seconds)
+        self._state = state
+        self._lost = lost
+        self._lease: Lease | None = None
+        self._lock = Lock()
+        self._wake: SimpleQueue[None] = SimpleQueue()  # reentrant, so that a signal handler may use it
+        self._gone = Event()
+        self._thread = Thread(target=self._run, name="keeper", daemon=True)
+        self._now = now
+        self._grace = 0  # rounds
+        self._rounds = 0
+        self._seen = (-1, 0.0)
+        self._clock = AwakeClock(moment=GAP_SECONDS)
+        self.stopping = False
+
+    def start(self) -> None:
+        self._engines.heartbeat(self._state())
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask the engine to stop; safe in a signal handler."""
+        self.stopping = True
+        self._wake.put(None)
+
+    def hold(self, lease: Lease | None) -> None:
+        """Renew this lease from now on, or none; one that is claimed while the engine stops goes back at once."""
+        with self._lock:
+            self._lease = lease
+            if self.stopping:
+                self._give_back()
+
+    def gone(self) -> None:
+        """Say that the engine has stopped by itself."""
+        self._gone.set()
+
+    def check(self) -> None:
+        """End this process if the keeper's thread hangs, such as in a listener: nobody would renew its leases."""
+        self._clock.tick()
+        rounds, since = self._seen
+        if rounds != self._rounds or self._thread.ident is None or self.stopping:
+            self._seen = (self._rounds, self._clock.now)
+        elif self._clock.now - since > self._longest:
+            log.critical("the keeper of the lease has done nothing for %.0f s: ending this engine", self._longest)
+            os._exit(1)
+
+    def _run(self) -> None:
+        while not self.stopping:
+            with log_and_go_on("the keeper of the lease", rest=0):
+                self._keep()
+            self._rounds += 1
+            self._sleep()
+        with log_and_go_on("the keeper of the lease, while it gave that back", rest=0):
+            with self._lock:
+                self._give_back()
+            self._engines.retire(self._state().id)
+        if not self._gone.wait(HARD_STOP_SECONDS):
+            log.warning("the backend did not stop within %.0f s: ending the process", HARD_STOP_SECONDS)
+            os._exit(0)
+
+    def _sleep(self) -> None:
+        before = self._now()
+        with suppress(Empty):
+            self._wake.get(timeout=self._seconds)
+        if self._now() - before > self._seconds + GAP_SECONDS:
+            self._grace = GRACE_ROUNDS
+
+    def _keep(self) -> None:
+        with self._lock:
+            if self._lease is not None and not self._jobs.renew(self._lease):
+                self._take_leave(self._lease)
+                self._lease = None
+        if self._grace:
+            self._grace -= 1
+        else:
+            for job in self._jobs.expire():
+                self._plugins.announce(job)
+        self._engines.heartbeat(self._state())
+        self._jobs.prune()
+
+    def _take_leave(self, lease: Lease) -> None:
+        """Tell that the lease was lost, unless this engine has ended the job itself and is about to say so."""
+        job = self._jobs.get(lease.job, None)
+        failure = job.failure.code if job is not None and job.failure is not None else None
+        failed_here = failure is not None and failure not in (EngineLost.code, TimedOut.code)
+        if failed_here or (job is not None and job.status is Status.COMPLETED and job.attempt == lease.attempt):
+            return
+        log.info("lost the lease of job %s", lease.job, extra={"job": lease.job})
+        self._lost()
+
+    def _give_back(self) -> None:
+        """Release what is held; the caller has the lock."""
+        lease, self._lease = self._lease, None
+        if lease is not None and (job := self._jobs.release(lease)):
+            log.info("gave job %s back to the queue", lease.job, extra={"job": lease.job})
+            self._plugins.announce(job)

@@ -1,0 +1,69 @@
+"""Models whose weights can never fit on this engine's device: known by their headers, before a job asks for them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import cached_property
+
+from registry import ModelSpec, folders
+from router.catalog.weights import Weights
+from router.engine.device import total_memory
+from router.plugins import Plugins
+from router.settings import Settings
+from router.values import Need
+
+log = logging.getLogger(__name__)
+
+
+class Fitting:
+    """Asks the backends what models need, once for each folder as it is now; what they do not say may fit."""
+
+    def __init__(self, settings: Settings, plugins: Plugins, weights: Weights, device: str) -> None:
+        self._settings = settings
+        self._plugins = plugins
+        self._weights = weights
+        self.device = device
+        self._known: dict[str, tuple[object, Need | None]] = {}
+
+    @cached_property
+    def budget(self) -> int | None:
+        """Bytes that weights may take of the device; None where nobody knows without loading what a model needs."""
+        settings = self._settings
+        total = 0 if settings.memory_budget.unit != "%" else total_memory(self.device)
+        if total is None:
+            return None
+        budget = settings.memory_budget.of(total)
+        return budget - settings.activation_reserve.of(budget)
+
+    def too_large(self, models: Iterable[ModelSpec]) -> Mapping[str, Need]:
+        """Return what each of the models needs that can never fit, by its name."""
+        found = {model.name: self.need(model) for model in models}
+        return {name: need for name, need in found.items() if need is not None}
+
+    def need(self, model: ModelSpec) -> Need | None:
+        """Return what `model` needs where that is more than there is, None where it may fit."""
+        try:
+            return self._need(model)
+        except (Exception, SystemExit):
+            log.exception("what %s needs cannot be planned", model.name)
+            return None
+
+    def _need(self, model: ModelSpec) -> Need | None:
+        folder = model.folder or self._weights.locate(model)
+        if folder is None:
+            return None
+        stamp = (replace(model, folder=folder), folders.changed_at(folder))
+        known = self._known.get(model.name)
+        if known is None or known[0] != stamp:
+            known = stamp, self._planned(stamp[0])
+            self._known[model.name] = known
+        return known[1]
+
+    def _planned(self, model: ModelSpec) -> Need | None:
+        plan = self._plugins.hook_for("plan_model", model)
+        needed = plan(model=model, device=self.device)
+        if needed is None or self.budget is None or needed <= self.budget:
+            return None
+        return Need(int(needed), self.budget)

@@ -1,0 +1,135 @@
+"""How long jobs are kept: rows and files go together, and what has lost the other half goes too."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from threading import Event, Thread
+
+from router.errors import is_disk_full, is_unwritable, reason
+from router.runtime.files import private
+from router.storage.artifacts import Usage
+from router.storage.removal import remove
+from router.system import System
+
+SWEEP_SECONDS = 300.0
+YOUNG_SECONDS = 3600.0  # a row without files, or files without a row, may be on its way for so long
+READ_SECONDS = 600.0  # what was asked for so recently may still be read
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Swept:
+    """How many jobs left because they were old, or for others' files, and how many halves had lost the other."""
+
+    expired: int = 0
+    evicted: int = 0
+    orphans: int = 0
+
+
+class Retention:
+    """One sweeper at a time works on a data folder, whichever process it is in."""
+
+    def __init__(self, system: System, now: Callable[[], float] = time.time) -> None:
+        self._system = system
+        self._settings = system.settings
+        self._archive = system.archive
+        self._artifacts = system.artifacts
+        self._now = now
+
+    def sweep(self) -> Swept | None:
+        """Remove what is due; None if another process is at it."""
+        with self._alone() as alone:
+            if not alone:
+                return None
+            swept = Swept(expired=self._expire(), orphans=self._drop_orphans(), evicted=self._make_room())
+        if swept != Swept():
+            self._archive.scrub()
+        self._archive.keep_reserve()
+        if swept != Swept():
+            log.info("removed %d old jobs, %d for room, %d orphans", swept.expired, swept.evicted, swept.orphans)
+        return swept
+
+    def _expire(self) -> int:
+        """Forget the jobs that finished longer ago than they are kept."""
+        count = 0
+        while old := self._archive.finished_before(self._now() - self._settings.keep_seconds):
+            count += sum(self._forget(job_id) for job_id in old)
+        return count
+
+    def _make_room(self) -> int:
+        """Forget finished jobs until the files are within their limit, those read longest ago first."""
+        most = self._settings.keep_bytes.of(shutil.disk_usage(self._settings.data).total)
+        usage = self._artifacts.usage()
+        excess = sum(use.size for use in usage.values()) - most
+        count = 0
+        for job_id, use in sorted(usage.items(), key=lambda item: item[1].read_at):
+            if excess <= 0 or self._now() - use.read_at < READ_SECONDS:
+                break
+            if self._forget(job_id):
+                excess -= use.size
+                count += 1
+        return count
+
+    def _drop_orphans(self) -> int:
+        """Remove files that no row names, and the rows of finished videos whose file is gone or no longer whole.
+
+        Such files are those of jobs that are not in the store, and what killed engines left of jobs that have ended.
+        """
+        before = self._now() - YOUNG_SECONDS
+        usage = self._artifacts.usage()
+        aged = [job_id for job_id, use in usage.items() if use.changed_at < before]
+        strays = set(aged) - self._archive.known(aged)
+        for job_id in strays:
+            self._artifacts.delete(job_id)
+        ended = self._archive.outputs_before(before)
+        hollow = [job_id for job_id, file in ended.items() if file and file not in usage.get(job_id, Usage()).outputs]
+        kept = {job_id: file[0] if (file := ended[job_id]) else None for job_id in aged if job_id in ended}
+        untidy = [job_id for job_id, output in kept.items() if usage[job_id].has_more(output)]
+        for job_id in untidy:
+            self._artifacts.trim(job_id, kept[job_id])
+        return len(strays) + sum(self._forget(job_id) for job_id in hollow) + len(untidy)
+
+    def _forget(self, job_id: str) -> bool:
+        """Remove a finished job."""
+        forget, ended = partial(self._archive.forget, job_id), partial(self._archive.has_ended, job_id)
+        return remove(self._artifacts, job_id, forget, allowed=ended)
+
+    @contextmanager
+    def _alone(self) -> Iterator[bool]:
+        with open(self._settings.data / "sweep.lock", "a", opener=private) as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            yield True
+
+
+class Sweeper:
+    """A thread that sweeps now and then, beside whatever its process does."""
+
+    def __init__(self, retention: Retention) -> None:
+        self._retention = retention
+        self._stop = Event()
+        self._thread = Thread(target=self._run, name="sweeper", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def _run(self) -> None:
+        while not self._stop.wait(SWEEP_SECONDS):
+            try:
+                self._retention.sweep()
+            except Exception as error:  # the next sweep tries again
+                known = is_disk_full(error) or is_unwritable(error)
+                log.error("the sweep failed: %s", reason(error), exc_info=None if known else error)

@@ -1,0 +1,6 @@
+"""The processes of a server on this machine, kept alive."""
+
+from router.fleet.child import BEATS, HUNG, PARENT, Child
+from router.fleet.supervisor import Supervisor
+
+__all__ = ["BEATS", "HUNG", "PARENT", "Child", "Supervisor"]

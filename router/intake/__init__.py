@@ -1,0 +1,1 @@
+"""A request becomes a job: the gate, effective values, idempotency, the queue."""

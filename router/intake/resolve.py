@@ -1,0 +1,179 @@
+"""From what was asked to what is used: defaults, rounding and limits, and a warning for each adjustment."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from registry import Input, ModelSpec
+from router import media
+from router.errors import InvalidRequest, LimitExceeded
+from router.request import Options, Request
+from router.values import Task
+
+SEEDS = 2**63  # a caller's seed is below this
+DRAWN = 2**53  # and one of ours below this: JavaScript and jq round what is larger
+MOST_OF_IT = 0.995
+CROPPED = 0.03  # the least share of an image that is worth a warning; rounding to a multiple cuts less
+T = TypeVar("T")
+Size = tuple[int, int]  # width and height in pixels
+
+
+@dataclass(frozen=True)
+class Effective:
+    """A task with nothing left open, and what was adjusted."""
+
+    task: Task
+    warnings: tuple[str, ...]
+
+
+def check(model: ModelSpec, request: Request) -> None:
+    """Hold the limits that need no look at an image.
+
+    Raises `InvalidRequest` for a size that cannot be rounded, `LimitExceeded` beyond a limit.
+    """
+    limits, options = model.limits, request.options
+    num_frames = frames_of(model, request)
+    negative = _or(options.negative_prompt, model.defaults.negative_prompt)
+    _hold(model, request, "num_frames", "frames", num_frames, limits.frames, _asked(model, options, num_frames))
+    _hold(model, request, "steps", "steps", _or(options.steps, model.defaults.steps), limits.steps)
+    _hold(model, request, "prompt", "characters of prompt", len(request.prompt), limits.prompt)
+    _hold(model, request, "negative_prompt", "characters of negative prompt", len(negative), limits.prompt)
+    if (size := _asked_size(model, request)) is not None:
+        _hold_pixels(model, request, size)
+
+
+def settle(model: ModelSpec, request: Request, first_image: Callable[[], Size]) -> Effective:
+    """Fill in the model's defaults, and round sizes and frames as the model needs; `check` comes before.
+
+    `first_image` returns the size of the first image; it is called only when the image decides the video's size.
+    Raises `LimitExceeded` when that is beyond the model's limit.
+    """
+    options, defaults = request.options, model.defaults
+    width, height = _size(model, request, first_image)
+    _hold_pixels(model, request, (width, height))
+    task = Task(
+        prompt=request.prompt,
+        negative_prompt=_or(options.negative_prompt, defaults.negative_prompt),
+        width=width,
+        height=height,
+        num_frames=frames_of(model, request),
+        frames_per_second=_rate(model, options),
+        steps=_or(options.steps, defaults.steps),
+        guidance_scale=_or(options.guidance_scale, defaults.guidance_scale),
+        guidance_scale_2=_second_guidance(model, options),
+        flow_shift=_or(options.flow_shift, defaults.flow_shift.at(width, height)),
+        seed=_or(request.seed, secrets.randbelow(DRAWN)),
+        given=request.given,
+    )
+    return Effective(task, _adjusted(model, options, task))
+
+
+def cropped(role: Input, image: Size, task: Task) -> tuple[str, ...]:
+    """Return a warning if the video's aspect cuts more than a few percent off an image."""
+    width, height = media.kept_of(*image, task.width, task.height)
+    lost = 1 - width * height / (image[0] * image[1])
+    if lost <= CROPPED:
+        return ()
+    share = f"{lost:.0%}".replace("%", " %") if lost < MOST_OF_IT else "more than 99 %"
+    name = "last image" if role is Input.LAST_IMAGE else "image"
+    size, video = f"{image[0]}x{image[1]}", f"{task.width}x{task.height}"
+    return (f"{name} {size} was cropped to {video}: {share} of it is not in the video",)
+
+
+def frames_of(model: ModelSpec, request: Request) -> int:
+    """Return how many frames were asked for, by number or by seconds, made 4k+1; seconds never make an image."""
+    options = request.options
+    if options.seconds is None:
+        return whole_frames(_or(options.num_frames, model.defaults.num_frames))
+    rate = _rate(model, options)
+    made = whole_frames(max(round(options.seconds * rate), 2))
+    if options.num_frames is not None and whole_frames(options.num_frames) != made:
+        raise InvalidRequest(
+            f"seconds {options.seconds:g} at {rate} frames a second is {made} frames, "
+            f"but num_frames is {options.num_frames}: give one of them",
+            param=request.param("num_frames"),
+        )
+    return made
+
+
+def whole_frames(asked: int) -> int:
+    """Return the 4k+1 that diffusers makes of a number of frames; only 1 is a single image."""
+    return max(asked // 4 * 4 + 1, 5) if asked > 1 else 1
+
+
+def _or(given: T | None, default: T) -> T:
+    return default if given is None else given
+
+
+def _rate(model: ModelSpec, options: Options) -> int:
+    return _or(options.frames_per_second, model.defaults.frames_per_second)
+
+
+def _size(model: ModelSpec, request: Request, first_image: Callable[[], Size]) -> Size:
+    """Return the size that was asked for, else the first image's aspect at the model's area, else the model's."""
+    if (asked := _asked_size(model, request)) is not None:
+        return asked
+    width, height = model.defaults.width, model.defaults.height
+    if Input.IMAGE not in request.given:
+        return width, height
+    return media.size_for(*first_image(), width * height, model.size_multiple, model.limits.pixels)
+
+
+def _asked_size(model: ModelSpec, request: Request) -> Size | None:
+    width, height, multiple = request.options.width, request.options.height, model.size_multiple
+    if width is None and height is None:
+        return None
+    if width is None or height is None:
+        lacking, given = ("width", "height") if width is None else ("height", "width")
+        raise InvalidRequest(f"{given} was given without {lacking}: give both or neither", param=request.param(lacking))
+    for name, value in (("width", width), ("height", height)):
+        if value < multiple:
+            message = f"{name} must be at least {multiple} pixels for {model.name}, got {value}"
+            raise InvalidRequest(message, param=request.param(name))
+    return width // multiple * multiple, height // multiple * multiple
+
+
+def _second_guidance(model: ModelSpec, options: Options) -> float | None:
+    """Of two experts, the second follows the first where the model has no second guidance of its own."""
+    if model.experts == 1:
+        return None
+    first = _or(options.guidance_scale, model.defaults.guidance_scale)
+    return _or(options.guidance_scale_2, _or(model.defaults.guidance_scale_2, first))
+
+
+def _hold_pixels(model: ModelSpec, request: Request, size: Size) -> None:
+    width, height = size
+    _hold(model, request, "width", "pixels a frame", width * height, model.limits.pixels, f"{width}x{height} is ")
+
+
+def _hold(model: ModelSpec, request: Request, name: str, what: str, got: int, most: int, shown: str = "") -> None:
+    if got > most:
+        message = f"{model.name} takes at most {most:,} {what}, got {shown}{got:,}"
+        raise LimitExceeded(message, param=request.param(name))
+
+
+def _asked(model: ModelSpec, options: Options, num_frames: int) -> str:
+    """Say what was asked for where it was rounded, or said in seconds."""
+    if options.seconds is not None:
+        return f"{options.seconds:g} seconds at {_rate(model, options)} a second, which is "
+    return "" if options.num_frames in (None, num_frames) else f"{options.num_frames:,}, made "
+
+
+def _adjusted(model: ModelSpec, options: Options, task: Task) -> tuple[str, ...]:
+    warnings = []
+    if options.width and options.height and (options.width, options.height) != (task.width, task.height):
+        warnings.append(
+            f"size {options.width}x{options.height} was made {task.width}x{task.height}: "
+            f"{model.name} takes multiples of {model.size_multiple}"
+        )
+    if options.num_frames and options.num_frames != task.num_frames:
+        warnings.append(f"num_frames {options.num_frames} was made {task.num_frames}: the model takes 4k+1 frames")
+    if options.seconds and abs(options.seconds * task.frames_per_second - task.num_frames) > 1:
+        asked = f"seconds {options.seconds:g} at {task.frames_per_second} a second"
+        warnings.append(f"{asked} was made {task.num_frames} frames: the model takes 4k+1")
+    if options.guidance_scale_2 is not None and model.experts == 1:
+        warnings.append(f"guidance_scale_2 has no effect: {model.name} has one expert")
+    return tuple(warnings)

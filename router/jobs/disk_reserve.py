@@ -1,0 +1,54 @@
+"""Bytes of the disk that are kept for the store, so that jobs can be ended where nothing else is free."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from router.runtime.files import private
+
+SIZE = 2 * 2**20
+LOG_SIZE = SIZE // 2  # the store's log begins anew at this size; the other half is for what the store grows by
+MARGIN = SIZE // 8  # the log is longer by its last transaction
+PLENTY = 4  # times the size must be free before it is taken
+FALLOC_FL_KEEP_SIZE = 1
+
+
+class Reserve:
+    """A file of no content beside the store: it goes when the disk is full, and comes back when it is not."""
+
+    def __init__(self, store: Path) -> None:
+        self._path = store.with_name("reserve")
+        self._log = store.with_name(f"{store.name}-wal")
+
+    def keep(self) -> None:
+        """Make the file where it is missing and there is plenty of room."""
+        if self._is_kept() or shutil.disk_usage(self._path.parent).free < PLENTY * SIZE:
+            return
+        try:
+            with open(self._path, "wb", opener=private) as file:
+                os.posix_fallocate(file.fileno(), 0, SIZE)
+        except OSError:  # somebody else has taken the room meanwhile
+            self._path.unlink(missing_ok=True)
+
+    def release(self) -> bool:
+        """Give the bytes to the store's log, at once, as others want them too; say whether there were any."""
+        was_kept = self._path.exists()
+        with suppress(OSError):  # there is no log yet, or its disk is read-only
+            self._path.unlink(missing_ok=True)
+            with open(self._log, "r+b") as log:
+                # beyond its end, which SQLite does not see; a file system that cannot leaves it to chance
+                ctypes.CDLL(None).fallocate(
+                    log.fileno(), FALLOC_FL_KEEP_SIZE, ctypes.c_int64(0), ctypes.c_int64(LOG_SIZE + MARGIN)
+                )
+        return was_kept
+
+    def _is_kept(self) -> bool:
+        """Say whether the file has its bytes: whoever was killed while making it has left an empty one."""
+        try:
+            return self._path.stat().st_size >= SIZE
+        except FileNotFoundError:
+            return False

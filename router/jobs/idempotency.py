@@ -1,0 +1,48 @@
+"""Idempotency keys: what a caller sends again under one key is one job."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from router.errors import InvalidRequest
+from router.request import Request
+
+HEADER = "Idempotency-Key"
+KEY_SECONDS = 24 * 3600.0  # how long a key stands for its request
+_KEY = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
+
+
+@dataclass(frozen=True)
+class Key:
+    """A caller's name for one request, and the digest by which the same request is known again."""
+
+    name: str
+    request: str
+
+
+def check_name(name: str) -> None:
+    """Raise `InvalidRequest` for a name that is none."""
+    if not _KEY.fullmatch(name):
+        raise InvalidRequest(f"{HEADER} must be 1 to 255 visible ASCII characters, got {name[:100]!r}", param=HEADER)
+
+
+def key_of(name: str, request: Request, pictures: Sequence[str]) -> Key:
+    """Return the key of a request that came with one; `pictures` are the digests of its images.
+
+    Equal requests have equal fields and equal images, however they were written down.
+    """
+    said = {
+        "model": request.model,
+        "prompt": request.prompt,
+        "pictures": [(one.role, digest) for one, digest in zip(request.pictures, pictures, strict=True)],
+        "options": asdict(request.options),
+        "seed": request.seed,
+        "params": request.params,
+        "dialect": request.param("prompt"),
+        "form": dict(request.form),
+    }
+    return Key(name, hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest())

@@ -1,0 +1,64 @@
+"""Names become addresses, in time."""
+
+from __future__ import annotations
+
+import socket
+import time
+from concurrent.futures import Future
+from threading import Thread
+
+from router.runtime.fair_slots import Slots
+
+WORK_SECONDS = 2.0
+
+
+class Deadline:
+    """The instant, `seconds` from now, by which this thread must be done, at the cost of `work` seconds of a core.
+
+    An honest image of 20 MiB costs a tenth of a second; a peer who sends it a byte a chunk wants our time.
+    """
+
+    def __init__(self, seconds: float, *, work: float = WORK_SECONDS) -> None:
+        self._end = time.monotonic() + seconds
+        self._worked = time.thread_time() + work
+
+    def left(self) -> float:
+        """Return the seconds that are left, above 0; raise `TimeoutError` when there are none."""
+        left = self._end - time.monotonic()
+        if left <= 0 or time.thread_time() > self._worked:
+            raise TimeoutError
+        return left
+
+
+class Resolver:
+    """Looks names up, at most `most` at a time, half of them of one owner, each in a thread of its own.
+
+    `getaddrinfo` knows no time limit.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._slots = Slots(most, 2 * most, WORK_SECONDS)
+
+    def addresses(self, host: str, port: int, deadline: Deadline, owner: str = "") -> list[str]:
+        """Return every address of `host`, the best first.
+
+        Raise `OSError` where there is none, `TimeoutError` where none is found by the deadline.
+        """
+        if not self._slots.acquire(owner, deadline.left()):
+            raise TimeoutError
+        found: Future[list[str]] = Future()
+        try:
+            Thread(target=self._look_up, args=(found, host, port, owner), name="lookup", daemon=True).start()
+        except RuntimeError:  # no more threads
+            self._slots.release(owner)
+            raise
+        return found.result(deadline.left())
+
+    def _look_up(self, found: Future[list[str]], host: str, port: int, owner: str) -> None:
+        try:
+            answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found.set_result(list(dict.fromkeys(str(answer[4][0]) for answer in answers)))
+        except (OSError, UnicodeError) as error:
+            found.set_exception(OSError(str(error)))
+        finally:
+            self._slots.release(owner)

@@ -1,0 +1,64 @@
+"""Connections that end in time and go only to addresses that were checked before."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from httpcore2 import SOCKET_OPTION, ConnectError, ConnectTimeout, NetworkBackend, NetworkStream, SyncBackend
+
+from router.media.dns import Deadline
+
+CONNECT_SECONDS = 5.0
+MAX_TRIED = 4  # addresses of a host; a name may have hundreds
+
+
+class Pinned(NetworkBackend):
+    """Connects to the first of `addresses` that answers, whatever host is asked for: no name is looked up again."""
+
+    def __init__(self, addresses: Sequence[str], deadline: Deadline) -> None:
+        self._addresses = addresses
+        self._deadline = deadline
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[SOCKET_OPTION] | None = None,
+    ) -> NetworkStream:
+        failed: Exception = ConnectError("no address")
+        for address in self._addresses[:MAX_TRIED]:
+            try:
+                stream = SyncBackend().connect_tcp(address, port, min(CONNECT_SECONDS, self._deadline.left()))
+                return Timed(stream, self._deadline)
+            except (ConnectError, ConnectTimeout) as error:
+                failed = error
+        raise failed
+
+
+class Timed(NetworkStream):
+    """A stream whose every operation ends by the deadline, so that a peer who drips gains no time."""
+
+    def __init__(self, stream: NetworkStream, deadline: Deadline) -> None:
+        self._stream = stream
+        self._deadline = deadline
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, self._deadline.left())
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, self._deadline.left())
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> NetworkStream:
+        return Timed(self._stream.start_tls(ssl_context, server_hostname, self._deadline.left()), self._deadline)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)

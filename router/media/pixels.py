@@ -1,0 +1,163 @@
+"""Pictures as arrays: decoded, turned upright, fitted to a size.
+
+OpenCV's own limit on pixels counts only if it is set before the import.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from router.media.colours import colours_of
+from router.media.conversion import Conversion, Samples
+from router.media.header import MAX_PIXELS, Header, read_header
+from router.media.orientation import Turn
+from router.media.sample_decoders import is_rgb, read_bands
+from router.media.tags import Channels
+from router.values import Pixels
+
+MAX_ASPECT = 4.0
+
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A picture in sRGB, and notes on its colours, such as "is HDR (PQ): ..."."""
+
+    pixels: Pixels
+    notes: tuple[str, ...] = ()
+
+
+def decode(data: bytes, *, param: str = "") -> Pixels:
+    """Return the picture as sRGB, uint8 of shape `(height, width, 3)`, in the size that `inspect` tells.
+
+    What is transparent becomes white, as on a page. Raise `InvalidRequest` (`invalid_image`) for what
+    `inspect` refuses, and for truncated or broken pictures.
+    """
+    return decode_with_notes(data, param=param).pixels
+
+
+def decode_with_notes(data: bytes, *, param: str = "") -> Decoded:
+    """Decode like `decode`, with notes on colours that its sender may see otherwise."""
+    header = read_header(data, param=param)
+    colours = colours_of(header.colour, header.exif)
+    whole: Pixels | None = None
+    for rows, columns, samples in read_bands(data, header, colours.conversion is not None, param):
+        shown = _shown(samples, header, colours.conversion)
+        if shown.shape[:2] == (header.height, header.width):
+            whole = shown
+            break
+        if whole is None:
+            whole = np.empty((header.height, header.width, 3), np.uint8)
+        whole[rows, columns] = shown
+    assert whole is not None
+    return Decoded(_turned(whole, header.turn), colours.notes)
+
+
+def _shown(band: Samples, header: Header, conversion: Conversion | None) -> Pixels:
+    """Return samples as sRGB on white.
+
+    Colours are converted before they are mixed with white, which is white in every space.
+    """
+    tags = header.colour
+    plain = conversion is None and not header.alpha
+    if plain and header.png is not None and band.dtype == np.uint16:
+        band = (band >> 8).astype(np.uint8)  # as browsers do
+    if plain and band.ndim == 3 and band.dtype == np.uint8:
+        return np.asarray(band, np.uint8)
+    colours: Samples = band
+    alpha: Pixels | None = None
+    if band.ndim == 3 and tags.channels is not Channels.CMYK:
+        colours = band[..., :3] if is_rgb(header.media_type) else band[..., 2::-1]
+        if tags.channels is Channels.GREY:
+            colours = band[..., 0]
+        if band.shape[2] in (2, 4):
+            alpha = _eight_bits(band[..., -1])
+    if conversion is not None:
+        shown = conversion.to_srgb(colours)
+    else:
+        shown = _eight_bits(colours)
+        shown = np.repeat(shown[..., None], 3, -1) if shown.ndim == 2 else shown
+    return shown if alpha is None else _on_white(shown, alpha)
+
+
+def _on_white(shown: Pixels, alpha: Pixels) -> Pixels:
+    if alpha.min() == 255:
+        return shown
+    weight = alpha[..., None].astype(np.uint16)
+    mixed = shown * weight
+    mixed += 255 * (255 - weight) + 128
+    mixed += mixed >> 8  # with the next line a division by 255, rounded
+    return np.asarray(mixed >> 8, np.uint8)
+
+
+def _eight_bits(samples: NDArray[Any]) -> Pixels:
+    import cv2
+
+    if samples.dtype == np.uint8:
+        return samples.astype(np.uint8, copy=False)
+    return np.asarray(cv2.convertScaleAbs(samples, alpha=1 / 257), np.uint8).reshape(samples.shape)
+
+
+def kept_of(old_width: int, old_height: int, width: int, height: int) -> tuple[int, int]:
+    """Return the width and height of what `fit` keeps of a picture, in the picture's own pixels."""
+    scale = max(width / old_width, height / old_height)
+    return min(old_width, max(1, round(width / scale))), min(old_height, max(1, round(height / scale)))
+
+
+def cut(pixels: Pixels, width: int, height: int) -> Pixels:
+    """Return what `fit` keeps of a picture, around its centre."""
+    old_height, old_width = pixels.shape[:2]
+    crop_width, crop_height = kept_of(old_width, old_height, width, height)
+    left, top = (old_width - crop_width) // 2, (old_height - crop_height) // 2
+    return np.ascontiguousarray(pixels[top : top + crop_height, left : left + crop_width])
+
+
+def fit(pixels: Pixels, width: int, height: int) -> Pixels:
+    """Return `pixels` as `(height, width, 3)`: cropped around the centre, then resized; never stretched."""
+    import cv2
+
+    crop = cut(pixels, width, height)
+    if crop.shape[:2] == (height, width):
+        return crop
+    scale = max(width / pixels.shape[1], height / pixels.shape[0])
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(crop, (width, height), interpolation=method), np.uint8)
+
+
+def size_for(width: int, height: int, area: int, multiple: int, limit_pixels: int) -> tuple[int, int]:
+    """Return the (width, height) in which a model animates a `width` x `height` picture, in pixels.
+
+    It is the picture's aspect (beyond 4:1, 4:1) at `area` pixels a frame, or at `limit_pixels` if that
+    is less, rounded as diffusers does: each side floored to `multiple`, and at least that.
+    """
+    aspect = min(max(width, height) / min(width, height), MAX_ASPECT)
+    area = min(area, limit_pixels)
+    long = _floored(math.sqrt(area * aspect), multiple)
+    short = _floored(math.sqrt(area / aspect), multiple)
+    long = min(long, max(multiple, limit_pixels // short // multiple * multiple))
+    return (long, short) if width >= height else (short, long)
+
+
+def to_png(pixels: Pixels) -> bytes:
+    """Return an RGB picture, uint8 of shape `(height, width, 3)`, as a PNG."""
+    import cv2
+
+    _, encoded = cv2.imencode(".png", pixels[..., ::-1])
+    return encoded.tobytes()
+
+
+def _turned(pixels: Pixels, turn: Turn) -> Pixels:
+    """Return `pixels` as shown: OpenCV would look for EXIF in other places than `inspect` does."""
+    shown = pixels.swapaxes(0, 1) if turn.transpose else pixels
+    return np.ascontiguousarray(shown[:: -1 if turn.rows else 1, :: -1 if turn.columns else 1])
+
+
+def _floored(side: float, multiple: int) -> int:
+    return max(multiple, round(side) // multiple * multiple)

@@ -1,0 +1,142 @@
+"""PNG headers, read by hand: a library's parser spends what the sender likes.
+
+Pillow needs 6 seconds for a PNG of a million chunks, and OpenCV allocates whatever length a chunk claims, up to 4 GB.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+
+from router.media.header_fields import Stored
+from router.media.tags import Channels, ColourTags
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+MAX_CHUNKS = 20_000  # a real file of 20 MB has 2,500, its encoder's buffer being 8 kB
+_COLOURS = (b"cICP", b"iCCP", b"sRGB", b"cHRM", b"gAMA")
+CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+PALETTE = 3
+_MAX_SIDE = 1_000_000  # libpng's own
+_HEAD = 1024  # bytes that an empty zlib stream may have, and then some
+_PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a PNG's samples are read by: its size, the form of a sample, and where its IDAT chunks are."""
+
+    width: int
+    height: int
+    depth: int
+    colour: int
+    interlaced: bool
+    palette: bytes
+    transparency: bytes
+    pieces: tuple[tuple[int, int], ...]
+
+    @property
+    def bits(self) -> int:
+        """Bits of a pixel."""
+        return CHANNELS[self.colour] * self.depth
+
+    @property
+    def grids(self) -> tuple[Grid, ...]:
+        """The passes that have pixels; one of a picture that is not interlaced."""
+        if not self.interlaced:
+            return (Grid(0, 0, 1, 1, self.width, self.height),)
+        found = (Grid.of(self.width, self.height, *each) for each in _PASSES)
+        return tuple(grid for grid in found if grid.width and grid.height)
+
+    @property
+    def inflated(self) -> int:
+        """Bytes of all filtered rows."""
+        return sum(grid.height * (1 + self.row_bytes(grid.width)) for grid in self.grids)
+
+    def row_bytes(self, width: int) -> int:
+        return (width * self.bits + 7) // 8
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The pixels of a pass: every `across`-th from `left`, in every `down`-th row from `top`."""
+
+    left: int
+    top: int
+    across: int
+    down: int
+    width: int
+    height: int
+
+    @classmethod
+    def of(cls, width: int, height: int, left: int, top: int, across: int, down: int) -> Grid:
+        return cls(left, top, across, down, -((left - width) // across), -((top - height) // down))
+
+    def rows(self, first: int, count: int) -> tuple[slice, slice]:
+        """Return the rows and the columns of the picture that `count` rows of the pass are."""
+        top = self.top + first * self.down
+        return slice(top, top + (count - 1) * self.down + 1, self.down), slice(self.left, None, self.across)
+
+
+def read_png(data: bytes) -> Stored:
+    """Walk all chunks; raise `ValueError`, saying what is wrong, and `struct.error` where the data ends too early."""
+    found: dict[bytes, bytes] = {}
+    pieces: list[tuple[int, int]] = []
+    kind, start, before = b"", len(SIGNATURE), b""
+    for _ in range(MAX_CHUNKS):
+        before = kind
+        length, kind = struct.unpack_from(">I4s", data, start)
+        end = start + 12 + length
+        if end > len(data):
+            raise struct.error
+        if kind == b"IDAT":
+            if pieces and before != kind:
+                raise ValueError("its pixels are in several parts")
+            pieces.append((start + 8, end - 4))
+        elif kind in (b"IHDR", b"PLTE", b"tRNS", b"acTL", b"eXIf"):
+            found.setdefault(kind, data[start + 8 : end - 4])
+        elif kind in _COLOURS and kind not in found and not pieces:  # behind the pixels they mean nothing
+            found[kind] = data[start + 8 : end - 4] if is_whole(data, start, end) else b""
+        if kind in (b"IHDR", b"PLTE") and not is_whole(data, start, end):
+            raise ValueError(f"its {kind.decode()} is damaged")
+        if kind == b"IEND":
+            break
+        start = end
+    else:
+        raise ValueError(f"it has more than {MAX_CHUNKS:,} chunks")
+    layout = _layout(found, tuple(pieces))
+    frames, _ = struct.unpack_from(">II", found.get(b"acTL", b"\0\0\0\1\0\0\0\0"))
+    tags = ColourTags(
+        channels=Channels.RGB if layout.colour & 2 else Channels.GREY,
+        png={kind: found[kind] for kind in _COLOURS if kind in found},
+    )
+    alpha = layout.colour in (4, 6) or bool(layout.transparency)
+    exif = found.get(b"eXIf", b"")
+    return Stored(layout.width, layout.height, exif, alpha, frames, colour=tags, png=layout)
+
+
+def is_whole(data: bytes, start: int, end: int) -> bool:
+    """Say whether a chunk has the check sum that it says."""
+    return zlib.crc32(memoryview(data)[start + 4 : end - 4]) == int.from_bytes(data[end - 4 : end])
+
+
+def _layout(found: dict[bytes, bytes], pieces: tuple[tuple[int, int], ...]) -> Layout:
+    """Return the layout; raise `ValueError` for samples that no PNG has, or more data than they can need."""
+    width, height, depth, colour, packing, filters, interlace = struct.unpack_from(">IIBBBBB", found.get(b"IHDR", b""))
+    if depth not in _DEPTHS.get(colour, ()) or packing or filters or interlace > 1:
+        raise ValueError("its header is not that of a PNG")
+    if max(width, height) > _MAX_SIDE:
+        raise ValueError(f"it has {width} x {height} pixels, and a side may have {_MAX_SIDE:,}")
+    palette, transparency = found.get(b"PLTE", b""), found.get(b"tRNS", b"")
+    if colour == PALETTE and (not palette or len(palette) % 3 or len(palette) > 768):
+        raise ValueError("its palette is missing or damaged")
+    if len(transparency) < {0: 2, 2: 6, PALETTE: 1}.get(colour, 2**32):
+        transparency = b""
+    if colour == PALETTE and len(transparency) > len(palette) // 3:  # libpng and browsers read over it
+        transparency = b""
+    layout = Layout(width, height, depth, colour, interlace == 1, palette, transparency, pieces)
+    most = layout.inflated + layout.inflated // 1000 + _HEAD + 64 * len(pieces)  # of a packer that packs nothing
+    if (packed := sum(end - start for start, end in pieces)) > most:
+        raise ValueError(f"it has {packed:,} bytes of pixels, and its size needs {layout.inflated:,}")
+    return layout

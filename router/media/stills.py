@@ -1,0 +1,103 @@
+"""Small pictures of a video: of a running job, its first frame, and a sheet of frames from the first to the last."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from router.media.pixels import decode
+from router.values import Pixels
+
+THUMBNAIL_SIDE = 512  # pixels, as is the next: the longer side at most, as nothing is enlarged
+TILE_SIDE = 256
+PREVIEW_SIDE = 256  # whatever the picture's own, which is an eighth or a sixteenth of the video's
+TILES, COLUMNS = 25, 5
+WEBP_QUALITY, JPEG_QUALITY = 80, 85
+
+
+def thumbnail(path: Path) -> bytes:
+    """Return the first frame as a WebP: what a player shows before it plays.
+
+    Raises `ValueError`, as `spritesheet` does, for a file that cannot be read.
+    """
+    import cv2
+
+    (first,) = _frames(path, [0])
+    return _encoded(".webp", _shrunk(first, THUMBNAIL_SIDE), [cv2.IMWRITE_WEBP_QUALITY, WEBP_QUALITY])
+
+
+def spritesheet(path: Path, num_frames: int) -> bytes:
+    """Return up to 25 frames, evenly spread from the first to the last, as a JPEG.
+
+    They stand in rows of five, left to right and down; what is over in the last row is black.
+    """
+    import cv2
+
+    tiles = [_shrunk(frame, TILE_SIDE) for frame in _frames(path, spread(num_frames, TILES))]
+    height, width = tiles[0].shape[:2]
+    columns = min(len(tiles), COLUMNS)
+    sheet = np.zeros((math.ceil(len(tiles) / columns) * height, columns * width, 3), np.uint8)
+    for number, tile in enumerate(tiles):
+        top, left = number // columns * height, number % columns * width
+        sheet[top : top + height, left : left + width] = tile
+    return _encoded(".jpg", sheet, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+
+
+def preview_of(pixels: Pixels) -> bytes:
+    """Return a picture of a running job as a JPEG: a WebP would take thirty times as long."""
+    import cv2
+
+    height, width = pixels.shape[:2]
+    scale = PREVIEW_SIDE / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    larger = cv2.resize(np.ascontiguousarray(pixels), size, interpolation=cv2.INTER_CUBIC)
+    return _encoded(".jpg", np.asarray(larger, np.uint8), [])
+
+
+def spread(count: int, most: int) -> list[int]:
+    """Return up to `most` of the numbers below `count`, evenly spread, the first and the last among them."""
+    if count <= most:
+        return list(range(count))
+    return [round(n * (count - 1) / (most - 1)) for n in range(most)]
+
+
+def _frames(path: Path, wanted: Sequence[int]) -> Iterator[Pixels]:
+    """Yield the frames with these numbers, rising, as RGB of shape `(height, width, 3)`."""
+    import cv2
+
+    if path.suffix == ".png":
+        yield decode(path.read_bytes())
+        return
+    video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+    try:
+        for number in range(wanted[-1] + 1):
+            if not video.grab():
+                raise ValueError(f"{path} has no frame {number}")
+            if number in wanted:
+                yield np.asarray(video.retrieve()[1], np.uint8)[..., ::-1]
+    finally:
+        video.release()
+
+
+def _shrunk(pixels: Pixels, side: int) -> Pixels:
+    """Return the picture with its longer side at most `side` pixels."""
+    import cv2
+
+    height, width = pixels.shape[:2]
+    scale = side / max(height, width)
+    if scale >= 1:
+        return pixels
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.asarray(cv2.resize(np.ascontiguousarray(pixels), size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _encoded(suffix: str, pixels: Pixels, how: list[int]) -> bytes:
+    import cv2
+
+    done, data = cv2.imencode(suffix, pixels[..., ::-1], how)
+    if not done:
+        raise ValueError(f"a picture must be uint8 of (height, width, 3), got {pixels.dtype} of {pixels.shape}")
+    return data.tobytes()

@@ -1,0 +1,1 @@
+"""What a process needs of its machine: clocks, locks, files, signals of life."""

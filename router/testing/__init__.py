@@ -1,0 +1,1 @@
+"""Checks that a plugin author runs on a backend."""

@@ -1,0 +1,128 @@
+"""What a backend keeps when a job or a load ends early: nothing of it reaches the next job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import numpy as np
+
+from router.engine.pool import PartPool
+from router.errors import JobCancelled
+from router.testing.contract.subject import ContractBroken, Subject, must
+from router.values import Pixels, Preview
+
+
+def a_job_cancelled_at_any_report_stops_there_and_leaves_nothing_behind(subject: Subject) -> None:
+    for number, total in _points(_reports(subject)):
+        stops = StopsAtSteps(JobCancelled("cancelled"), number)
+        must(
+            _ends(subject, stops) is stops.error,
+            f"JobCancelled must pass through generate, at report {number} of {total} it did not",
+        )
+        must(stops.heard == number, f"a job cancelled at report {number} must stop there, got {stops.heard} reports")
+        subject.must_be_as_new(f"one that was cancelled at report {number} of {total}")
+
+
+def a_job_that_fails_at_any_report_leaves_nothing_behind(subject: Subject) -> None:
+    for number, total in _points(_reports(subject)):
+        stops = StopsAtSteps(RuntimeError("raised by the contract's report"), number)
+        must(_ends(subject, stops) is not None, f"generate must end with what report {number} of {total} raised")
+        subject.must_be_as_new(f"one that failed at report {number} of {total}")
+
+
+def pixels_closed_after_any_chunk_leave_nothing_behind(subject: Subject) -> None:
+    chunks = sum(1 for _ in subject.generate(subject.task).pixels)
+    for taken in [0, *(number for number, _ in _points(chunks - 1))]:
+        with _closed(subject.generate(subject.task).pixels) as pixels:
+            for _ in range(taken):
+                next(pixels)
+        subject.must_be_as_new(f"one whose frames were closed after chunk {taken} of {chunks}")
+
+
+def a_load_that_ends_early_leaves_nothing_behind(subject: Subject) -> None:
+    counts = Stops(JobCancelled("never"), 0)
+    subject.unload()
+    subject.loaded = subject.load(counts)
+    ways = {"was cancelled": JobCancelled("cancelled"), "failed": RuntimeError("raised by the contract's report")}
+    for how, error in ways.items():
+        for number, total in _points(counts.heard, 3):
+            pool, stops = PartPool(), Stops(error, number)
+            subject.unload()
+            try:
+                subject.load(stops, pool)
+                ended = False
+            except Exception as raised:
+                ended = raised is error or how == "failed"
+            subject.loaded = subject.load(pool=pool)
+            must(ended, f"load_model must end with what report {number} of {total} raised, it did not")
+            subject.must_be_as_new(f"a load that {how} at report {number} of {total}")
+
+
+def a_task_that_was_prepared_is_done_as_any_other(subject: Subject) -> None:
+    subject.prepare(subject.task)
+    subject.must_be_as_new("prepare_task")
+
+
+def a_model_comes_back_after_it_was_unloaded(subject: Subject) -> None:
+    subject.reload()
+    subject.must_be_as_new("an unload and a load")
+
+
+class Stops:
+    """A `report` that raises `error` at its call `number`, from 1; never at 0."""
+
+    def __init__(self, error: Exception, number: int) -> None:
+        self.error = error
+        self.heard = 0
+        self._number = number
+
+    def __call__(self, done: int, total: int, preview: Preview | None = None) -> None:
+        self.heard += 1
+        if self.heard == self._number:
+            raise self.error
+
+
+class StopsAtSteps(Stops):
+    """The same, which does not count what only looks whether the job goes on: that comes by the clock."""
+
+    def __init__(self, error: Exception, number: int) -> None:
+        super().__init__(error, number)
+        self._last = 0
+
+    def __call__(self, done: int, total: int, preview: Preview | None = None) -> None:
+        before, self._last = self._last, done
+        if before != done:
+            super().__call__(done, total, preview)
+
+
+def _reports(subject: Subject) -> int:
+    """Return how often a job reports."""
+    counts = StopsAtSteps(JobCancelled("never"), 0)
+    list(subject.generate(subject.task, counts).pixels)
+    return counts.heard
+
+
+def _points(total: int, most: int = 8) -> list[tuple[int, int]]:
+    """Return numbers of 1...`total`, at most so many, the first and the last among them; each with the total."""
+    return [(int(number), total) for number in np.unique(np.linspace(1, total, min(total, most)).round())]
+
+
+def _ends(subject: Subject, report: Stops) -> Exception | None:
+    """Return what a job with this report raises, None if all its frames come."""
+    try:
+        list(subject.generate(subject.task, report).pixels)
+    except ContractBroken:
+        raise
+    except Exception as error:  # a backend may turn what it hears into an error of its own
+        return error
+    return None
+
+
+@contextmanager
+def _closed(pixels: Iterator[Pixels]) -> Iterator[Iterator[Pixels]]:
+    if hasattr(pixels, "close"):
+        with closing(pixels):  # type: ignore[type-var]
+            yield pixels
+    else:
+        yield pixels

@@ -1,0 +1,146 @@
+"""The bytes of finished videos and images, and small pictures of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+from flask import Blueprint, Response, request, send_file
+
+from router.errors import InvalidRequest, NotReady
+from router.media.stills import spritesheet, thumbnail
+from router.system import System
+from router.values import Artifact, Job, Status
+from router.web.access import owner
+from router.web.http.fields import shown
+from router.web.http.ids import find, unknown
+from router.web.http.proxies import PROXIED
+from router.web.server.environ import ENDS
+from router.web.waiting.waiters import Waiting
+
+RANGE = re.compile(r"bytes=(\d{0,18})-(\d*)")
+STILLS = {"thumbnail": (".thumbnail.webp", "image/webp"), "spritesheet": (".spritesheet.jpg", "image/jpeg")}
+VARIANTS = ("video", *STILLS, "preview")
+
+
+class Content:
+    """`/v1/videos/video_X/content` and `/v1/images/image_X/content`, with ranges, HEAD and an ETag."""
+
+    def __init__(self, system: System, waiting: Waiting) -> None:
+        self._system = system
+        self._waiting = waiting
+
+    def blueprint(self) -> Blueprint:
+        routes = Blueprint("content", __name__)
+        routes.add_url_rule("/v1/videos/<public>/content", view_func=self.video)
+        routes.add_url_rule("/v1/images/<public>/content", view_func=self.image)
+        return routes
+
+    def video(self, public: str) -> Response:
+        """Send what a job made, a single image too, or a small picture of it."""
+        variant = request.args.get("variant", "video")
+        if variant not in VARIANTS:
+            raise InvalidRequest(f"variant must be one of {', '.join(VARIANTS)}, got {shown(variant)}", param="variant")
+        job = find(self._system.jobs, public, "video", owner())
+        if variant == "preview":
+            return self._preview(public, job)
+        artifact, path = self._made(public, job)
+        if variant == "video":
+            return self._send(public, path, artifact.media_type, artifact.sha256)
+        suffix, media_type = STILLS[variant]
+        make = partial(spritesheet, path, artifact.num_frames) if variant == "spritesheet" else partial(thumbnail, path)
+        still = self._still(public, job, path, suffix, make)
+        return self._send(public, still, media_type, f"{artifact.sha256}-{variant}")
+
+    def image(self, public: str) -> Response:
+        job = find(self._system.jobs, public, "image", owner())
+        if job.task.num_frames != 1:
+            raise NotReady(f"{public} is no image, its job makes a video: GET /v1/videos/video_{job.id}/content")
+        artifact, path = self._made(public, job)
+        return self._send(public, path, artifact.media_type, artifact.sha256)
+
+    def _preview(self, public: str, job: Job) -> Response:
+        """Send a picture of what a running job has made so far; the next one will differ."""
+        data = None if job.status.finished else self._system.artifacts.preview(job.id)
+        if data is None:
+            raise NotReady(f"{public} has no preview: there is one while its job runs, now it is {job.status}")
+        return Response(data, mimetype="image/jpeg", headers={"cache-control": "no-store"})
+
+    def _made(self, public: str, job: Job) -> tuple[Artifact, Path]:
+        path = self._system.artifacts.output(job)
+        if job.artifact is None or path is None:
+            raise _not_there(public, job)
+        self._system.artifacts.touch(path)
+        return job.artifact, path
+
+    def _still(self, public: str, job: Job, output: Path, suffix: str, make: Callable[[], bytes]) -> Path:
+        """Return the file of a small picture, made now if nobody asked for it before."""
+        try:
+            path = self._system.artifacts.beside(output, suffix, make, job.owner)
+        except (ValueError, FileNotFoundError):
+            # deleted this very moment, it may still have some of its files
+            if output.exists() and self._system.jobs.get(job.id, job.owner) is not None:
+                raise
+            raise unknown(public) from None
+        if self._system.jobs.get(job.id, job.owner) is None:
+            self._system.artifacts.delete(job.id)
+            raise unknown(public)
+        return path
+
+    def _send(self, public: str, path: Path, media_type: str, etag: str) -> Response:
+        """Send a file, or have nginx send it where it brought the request."""
+        settings = self._system.settings
+        if settings.accel and PROXIED in request.environ:
+            inside = path.relative_to(settings.data / "videos")
+            return _hand_over(f"{settings.accel}/{inside}", f"{public}{path.suffix}", media_type)
+        if (ends := request.environ.get(ENDS)) is not None:  # a reader may take long, as one who waits
+            held = ExitStack()
+            held.enter_context(self._waiting.place())
+            ends.append(held.close)
+        return _send(public, path, media_type, etag)
+
+
+def _hand_over(location: str, name: str, media_type: str) -> Response:
+    """Leave the bytes, ranges, conditions and the ETag to nginx, which keeps the headers set here."""
+    headers = {
+        "x-accel-redirect": location,
+        "content-disposition": f"inline; filename={name}",
+        "cache-control": "no-cache",
+    }
+    return Response(mimetype=media_type, headers=headers)
+
+
+def _send(public: str, path: Path, media_type: str, etag: str) -> Response:
+    try:
+        _simplify_conditions(path.stat().st_size, etag)
+        return send_file(path, mimetype=media_type, download_name=f"{public}{path.suffix}", etag=etag, conditional=True)
+    except FileNotFoundError:  # deleted this very moment
+        raise unknown(public) from None
+
+
+def _simplify_conditions(size: int, etag: str) -> None:
+    """Leave only a single range that can be served; as RFC 9110 has it, others are ignored or come after the ETag."""
+    environ = request.environ
+    environ.pop("HTTP_IF_MATCH", None)  # it guards writes, and nobody writes here
+    plain = RANGE.fullmatch(environ.get("HTTP_RANGE", ""))
+    known = request.if_none_match.contains_weak(etag)
+    if plain is None or known or (plain[1] == "" and len(plain[2]) > 18):
+        environ.pop("HTTP_RANGE", None)
+    elif plain[1] == "" and int(plain[2]) > size:
+        environ["HTTP_RANGE"] = f"bytes=-{size}"
+
+
+def _not_there(public: str, job: Job) -> NotReady:
+    if job.status is Status.COMPLETED:
+        return NotReady(f"{public} was completed, but its file is gone, or no longer whole")
+    if job.status.finished:
+        why = f": {job.failure.message}" if job.failure else ""
+        return NotReady(f"{public} has no content, its job {_ended(job)}{why}")
+    return NotReady(f"{public} is not ready: its job is {job.status}")
+
+
+def _ended(job: Job) -> str:
+    return "was cancelled" if job.status is Status.CANCELLED else f"has {job.status}"

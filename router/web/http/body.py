@@ -1,0 +1,68 @@
+"""Read a body, a JSON one above all: bounded, strict, and never a surprise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from flask import request
+from gunicorn.http.errors import ParseException
+from werkzeug.exceptions import ClientDisconnected
+
+from router.errors import InvalidRequest, TooLarge, UnsupportedMedia
+from router.web.http.strict_json import parse
+from router.web.server.environ import RELEASE
+
+BROKEN = (OSError, ParseException, ClientDisconnected)  # a caller who left, or whose chunks are none
+
+
+def read_json(limit: int) -> dict[str, Any]:
+    """Return the request's JSON object.
+
+    Raises `TooLarge` beyond `limit` bytes, `UnsupportedMedia`, and `InvalidRequest` (`invalid_json`) for what is
+    no JSON object in UTF-8, repeats a key, holds NaN or an infinite number, or nests too deep; `LimitExceeded` as
+    `strict_json.parse` does.
+    """
+    if request.mimetype != "application/json":  # without it a web page could send jobs to its reader's machine
+        raise UnsupportedMedia(f"content-type must be application/json, got {request.mimetype or 'none'}")
+    data = read_body(limit, _bad)
+    if not data.strip():
+        raise _bad("it is empty")
+    try:
+        value = parse(data)
+    except RecursionError:
+        raise _bad("it nests too deep") from None
+    except ValueError as error:  # JSONDecodeError, UnicodeDecodeError, integers of thousands of digits
+        raise _bad(str(error)) from None
+    if not isinstance(value, dict):
+        raise _bad(f"it is {type(value).__name__}")
+    return value
+
+
+def read_body(limit: int, bad: Callable[[str], InvalidRequest]) -> bytes:
+    """Return the request's body; raise `TooLarge` beyond `limit` bytes, and what `bad` makes of one that breaks off."""
+    if (request.content_length or 0) > limit:
+        raise _too_large(limit, f"{request.content_length:,}")
+    try:
+        data = request.stream.read(limit + 1)
+    except BROKEN:
+        raise bad("it breaks off") from None
+    if len(data) > limit:  # a chunked body tells its length only by ending
+        raise _too_large(limit, "more")
+    if len(data) < (request.content_length or 0):
+        raise bad(f"it breaks off after {len(data):,} of {request.content_length:,} bytes")
+    return data
+
+
+def release_body() -> None:
+    """Say that the request's body, and what was made of it, is gone: another one may be read in its stead."""
+    release: Callable[[], None] = request.environ.get(RELEASE, lambda: None)
+    release()
+
+
+def _too_large(limit: int, got: str) -> TooLarge:
+    return TooLarge(f"a body may have {limit:,} bytes, got {got}")
+
+
+def _bad(reason: str) -> InvalidRequest:
+    return InvalidRequest(f"the body must be a JSON object: {reason}", code="invalid_json")

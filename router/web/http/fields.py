@@ -1,0 +1,196 @@
+"""JSON types, strictly: no text for numbers, no truth values for numbers; but 5.0 is an integer.
+
+Each field says what it is for (`about`), and its metadata says in JSON Schema what its check takes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from marshmallow import ValidationError, fields
+
+from router.web.http.strict_json import parse
+
+UNCLEAN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")  # tab and line ends are text
+CLEAN = (
+    r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]*$"  # the same for JSON Schema, which knows no surrogates
+)
+NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,29})(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?")
+SIZE = re.compile(r"[1-9][0-9]{0,8}[xX][1-9][0-9]{0,8}")
+
+
+class Integer(fields.Integer):
+    """An integer between two bounds, as JSON Schema counts them."""
+
+    def __init__(self, least: int, most: int, about: str, **more: Any) -> None:
+        self.least, self.most = least, most
+        super().__init__(allow_none=True, metadata=described(about, minimum=least, maximum=most), **more)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> int:
+        whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+        if isinstance(value, bool) or not whole or not self.least <= value <= self.most:
+            raise ValidationError(f"must be an integer from {self.least} to {self.most}, got {shown(value)}")
+        return int(value)
+
+
+class Number(fields.Float):
+    """A number between two bounds; `above` excludes the lower one."""
+
+    def __init__(self, least: float, most: float, about: str, *, above: bool = False, **more: Any) -> None:
+        self.least, self.most, self.above = least, most, above
+        bounds = {"exclusiveMinimum" if above else "minimum": least, "maximum": most}
+        super().__init__(allow_none=True, metadata=described(about, **bounds), **more)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> float:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not self.least <= value <= self.most or (self.above and value == self.least):
+            least = f"above {self.least:g}" if self.above else f"from {self.least:g}"
+            raise ValidationError(f"must be a number {least} to {self.most:g}, got {shown(value)}")
+        return float(value)
+
+
+class Seconds(Number):
+    """A number, or, as the SDKs send it, text that writes one."""
+
+    def __init__(self, least: float, most: float, about: str) -> None:
+        super().__init__(least, most, about)
+        self.metadata = {**self.metadata, "type": ["number", "string"], "pattern": f"^(?:{NUMBER.pattern})$"}
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> float:
+        return super()._deserialize(number_in(value) if isinstance(value, str) else value, attr, data, **more)
+
+
+class Text(fields.String):
+    """Text that a store and a tokenizer can take: no lone surrogates, no control characters but white space."""
+
+    def __init__(self, about: str, *, pattern: str = CLEAN, **more: Any) -> None:
+        super().__init__(allow_none=True, metadata=described(about, pattern=pattern), **more)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> str:
+        if not isinstance(value, str):
+            raise ValidationError(f"must be a string, got {shown(value)}")
+        if problem := unclean(value):
+            raise ValidationError(f"must be text, got {problem}")
+        return value
+
+
+class Size(Text):
+    """`WIDTHxHEIGHT`, in pixels."""
+
+    def __init__(self, about: str) -> None:
+        super().__init__(about, pattern=f"^{SIZE.pattern}$")
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> str:
+        text = super()._deserialize(value, attr, data, **more)
+        if not SIZE.fullmatch(text):
+            raise ValidationError(f"must be WIDTHxHEIGHT in pixels, such as 832x480, got {shown(text)}")
+        return text
+
+
+class Truth(fields.Boolean):
+    """JSON's true or false."""
+
+    def __init__(self, about: str) -> None:
+        super().__init__(allow_none=True, metadata=described(about))
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> bool:
+        if not isinstance(value, bool):
+            raise ValidationError(f"must be true or false, got {shown(value)}")
+        return value
+
+
+class Only(fields.Raw):
+    """A field of other servers with one possible value; `why` tells those who send another."""
+
+    def __init__(self, value: str | int | bool | None, why: str) -> None:
+        self.value, self.why = value, why
+        self.text = value if isinstance(value, str) else json.dumps(value)
+        values = [value] if value is None else [value, None]
+        super().__init__(allow_none=True, metadata=described(f"`{self.text}` only: {why}", enum=values))
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> Any:
+        if isinstance(value, bool) is not isinstance(self.value, bool) or value != self.value:
+            raise ValidationError(f"must be {self.text}, got {shown(value)}: {self.why}")
+        return value
+
+
+class Object(fields.Raw):
+    """An object, or, as forms have it, text that writes one in JSON."""
+
+    def __init__(self, about: str) -> None:
+        super().__init__(allow_none=True, metadata=described(about, type=["object", "string", "null"]))
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> dict[str, Any]:
+        found = object_in(value)
+        if not isinstance(found, dict):
+            raise ValidationError(f"must be an object, or one as JSON text, got {shown(value)}")
+        return found
+
+
+class Entries(fields.List[Any]):
+    """A list whose validators look at it before at its entries, which may be very many."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> list[Any]:
+        if isinstance(value, list):
+            self._validate(value)
+        return super()._deserialize(value, attr, data, **more)
+
+
+class Pairs(fields.Dict):
+    """A mapping whose validators look at it before at its pairs, which may be very many."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> dict[Any, Any]:
+        if isinstance(value, Mapping):
+            self._validate(value)
+        found: dict[Any, Any] = super()._deserialize(value, attr, data, **more)  # type: ignore[no-untyped-call]
+        return found
+
+
+class Frame(fields.Raw):
+    """An image: a URL, an object with one, or, in a form, a file or the object as JSON text."""
+
+    def __init__(self, about: str, **schema: Any) -> None:
+        super().__init__(allow_none=True, metadata=described(about, **schema))
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> Any:
+        return object_in(value) if isinstance(value, str) and value.lstrip().startswith("{") else value
+
+
+def described(about: str, **schema: Any) -> dict[str, Any]:
+    """Return the metadata of a field: what it is for, and what else its JSON Schema must say."""
+    return {"description": about, **schema}
+
+
+def number_in(text: str) -> int | float | str:
+    """Return the number that `text` writes as JSON would, the text itself where it writes none."""
+    match = NUMBER.fullmatch(text)
+    if match is None:
+        return text
+    return float(text) if match[1] or match[2] else int(text)
+
+
+def object_in(value: Any) -> Any:
+    """Return what a text writes in JSON, None where it writes nothing; any other value as it is."""
+    try:
+        return parse(value.encode()) if isinstance(value, str) else value
+    except (ValueError, RecursionError):
+        return None
+
+
+def unclean(text: str) -> str | None:
+    """Return what in `text` is no text, None if all is well."""
+    found = UNCLEAN.search(text)
+    if found is None:
+        return None
+    what = "half a surrogate pair" if "\ud800" <= found[0] <= "\udfff" else "the control character"
+    return f"{what} U+{ord(found[0]):04X} at position {found.start()}"
+
+
+def shown(value: object) -> str:
+    """Return a value as a message shows it: short, on one line, in a form that every client can decode."""
+    text = ascii(value) if isinstance(value, str) and unclean(value) else repr(value)
+    text = {"True": "true", "False": "false", "None": "null"}.get(text, text)
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,68 @@
+"""What stands behind the `?` of a path: text, and checked like a body."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from flask import request
+
+from router.errors import InvalidRequest
+from router.web.http.fields import shown
+
+USUAL_LIMIT = 20
+LIMIT = re.compile("0|[1-9][0-9]?|100")
+NUMBER = re.compile("[0-9]{1,18}")
+FLAGS = {"": False, "0": False, "false": False, "1": True, "true": True}
+ORDERS = {"asc": False, "desc": True}
+
+
+def limit() -> int:
+    """Return how many entries a page may have."""
+    text = request.args.get("limit", str(USUAL_LIMIT))
+    if not LIMIT.fullmatch(text):
+        raise _bad("limit", "an integer from 0 to 100", text)
+    return int(text)
+
+
+def page(entries: Sequence[Mapping[str, Any]], limit: int) -> dict[str, Any]:
+    """Return the list object of up to `limit` entries; one more than that says that there are more."""
+    data = entries[:limit]
+    first, last = (data[0]["id"], data[-1]["id"]) if data else (None, None)
+    return {"object": "list", "data": data, "first_id": first, "last_id": last, "has_more": len(entries) > limit}
+
+
+def newest_first() -> bool:
+    """Return the order of a list."""
+    text = request.args.get("order", "desc")
+    if text not in ORDERS:
+        raise _bad("order", "asc or desc", text)
+    return ORDERS[text]
+
+
+def flag(name: str) -> bool:
+    text = request.args.get(name, "")
+    if text.lower() not in FLAGS:
+        raise _bad(name, "true or false", text)
+    return FLAGS[text.lower()]
+
+
+def number(name: str, default: int) -> int:
+    """Return a number from 0 to 18 digits."""
+    text = request.args.get(name)
+    if text is None:
+        return default
+    if not NUMBER.fullmatch(text):
+        raise _bad(name, "an integer from 0", text)
+    return int(text)
+
+
+def words(name: str) -> frozenset[str]:
+    """Return a list of words, in whichever of three ways it is written: repeated, with brackets, with commas."""
+    texts = [*request.args.getlist(name), *request.args.getlist(f"{name}[]")]
+    return frozenset(word for text in texts for word in text.split(","))
+
+
+def _bad(param: str, wanted: str, got: str) -> InvalidRequest:
+    return InvalidRequest(f"{param} must be {wanted}, got {shown(got)}", param=param)

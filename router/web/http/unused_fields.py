@@ -1,0 +1,205 @@
+"""What a body carries and its request does not use: refused where it is an image, else named in a warning."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from marshmallow import Schema
+
+from registry.text import printable
+from router.errors import InvalidRequest, LimitExceeded
+from router.request import Picture
+from router.web.http.fields import shown
+from router.web.videos.form import Upload
+
+BLOCKS = ("video", "image")
+ALIKE = 0.7  # of difflib: vidoe, videos, img
+MOST_NAMES = 20  # in a warning
+MOST_BLOCKS = 100  # of providers, each compared with ours
+MOST_VALUES = 200_000  # looked at in one body
+MOST_PATH = 200  # characters
+START = 4096  # characters of a text in which a URL may be written in capitals
+# A `data:` URL with something in it: one that speaks of the form alone, as the schema of a tool does, has no payload.
+# No part can match in two ways, and none goes beyond a colon, so a text of many beginnings is read once.
+MEDIA_URL = re.compile(
+    r"data:(?:(?:image|video|audio)[^,:]{0,200}+,[A-Za-z0-9+/%=_<-]{16}"
+    r"|[^,:]{0,200}+,(?:iVBORw0KGgo|/9j/|UklGR|R0lGOD|AAAA[A-Za-z0-9+/]{4}ZnR5c))"
+)
+MEDIA_START = re.compile(MEDIA_URL.pattern, re.IGNORECASE)
+WHOLE_URL = re.compile(r"\s*data:(?:image|video|audio)[^,:\s]{0,200}+,\S*", re.IGNORECASE)  # and nothing else
+SAFE_NAME = re.compile(r"[A-Za-z0-9_.\-\[\]]{1,60}")
+# An image's name ends in a word of MEDIA, and maybe in some of FORMS: image, promptImage, mask_url.
+MEDIA = {
+    "image", "img", "picture", "pic", "photo", "video", "clip", "audio", "mask", "reference", "frame", "keyframe",
+    "file", "media", "attachment", "inline",
+}  # fmt: skip
+FORMS = {
+    "url", "uri", "path", "data", "byte", "base", "json", "id", "list", "tail", "end", "prompt", "encoded", "source",
+    "src", "content", "input", "link", "ref", "asset", "start", "first", "last",
+}  # fmt: skip
+LONG = [each for each in MEDIA if len(each) > 4]  # what is still to be known inside another word
+NO_INPUT = {"output", "target", "return", "save", "callback"}  # as the first word: where a result is to go
+HINT = re.compile("|".join(sorted(MEDIA | FORMS)), re.IGNORECASE)  # most names have none of it
+# What may be an image under such a name: a link, a path or a file's id, a file's name, what looks like bytes in text.
+LINK = re.compile(r"(?:[a-z][a-z0-9+.-]{0,20}:|[./~\\]|file[-_]|img[-_])", re.IGNORECASE)
+FILE_NAME = re.compile(r"\.(?:png|jpe?g|webp|gif|bmp|tiff?|avif|hei[cf]|mp4|mov|webm|mkv|avi|wav|mp3)$", re.IGNORECASE)
+BYTES = re.compile(r"[A-Za-z0-9+/=_\s-]{64}|[A-Za-z0-9+/_-]{6,62}={1,2}$")
+Path = tuple["Path | None", str]
+
+
+class Search:
+    """A search of one body for the images, videos and sounds that its request does not use.
+
+    It finds files, `data:` URLs of these types, and text under names such as `first_frame`.
+    """
+
+    def __init__(self, pictures: Sequence[Picture]) -> None:
+        self._pictures = pictures
+        self._left = MOST_VALUES
+
+    def find(self, value: Any, path: str = "", *, by_name: bool = True) -> Iterator[str]:
+        """Yield the path of each; without `by_name` only of files and of `data:` URLs with something in them.
+
+        Raises `LimitExceeded` for a body of too many values.
+        """
+        start: bool | None = False if by_name else None  # None: names say nothing here
+        unseen: list[tuple[Any, Path | None, bool | None]] = [(value, (None, path) if path else None, start)]
+        while unseen:
+            value, place, named = unseen.pop()
+            if isinstance(value, str | Upload):
+                if self._is_unused(value, named):
+                    yield _written(place)
+            elif isinstance(value, Mapping | list):
+                self._count(len(value))
+                pairs = value.items() if isinstance(value, Mapping) else enumerate(value)
+                if named is not None and _is_inline(value):
+                    yield _written(place)
+                for key, entry in pairs:
+                    if not entry or not isinstance(entry, str | Upload | Mapping | list):
+                        continue
+                    below = named if named is None or isinstance(key, int) else _is_media(key, named)
+                    unseen.append((entry, (place, f"[{key}]" if isinstance(key, int) else f".{key[:100]}"), below))
+
+    def _count(self, values: int) -> None:
+        self._left -= values
+        if self._left < 0:
+            raise LimitExceeded(f"a body may hold {MOST_VALUES:,} values, got more")
+
+    def _is_unused(self, value: str | Upload, named: bool | None) -> bool:
+        if isinstance(value, Upload):
+            return bool(value.data) and all(picture.data != value.data for picture in self._pictures)
+        if any(picture.url and picture.url == value for picture in self._pictures):
+            return False
+        if (named and _may_be_media(value)) or (named is not None and WHOLE_URL.fullmatch(value)):
+            return True
+        return bool(MEDIA_START.search(value, 0, START) or MEDIA_URL.search(value))
+
+
+def refuse(found: Iterator[str], where: str) -> None:
+    """Raise `InvalidRequest` about the first image that was found; `where` says where an image goes."""
+    for path in found:
+        param = printable(path[:MOST_PATH])
+        message = f"{param} has an image, a video or a sound that is not used: {where}"
+        raise InvalidRequest(message, param=param, code="unknown_parameter")
+
+
+def names(body: Mapping[str, Any], schema: Schema, above: str = "") -> list[str]:
+    """Return the keys that `schema` has no field for, the blocks of other providers among them.
+
+    Raises `InvalidRequest` for a block whose name is nearly one of ours.
+    """
+    prefix = f"{above}." if above else ""
+    found = [f"{prefix}{name}" for name, value in body.items() if value is not None and name not in schema.fields]
+    blocks = body.get("provider_options")
+    others = blocks.items() if isinstance(blocks, Mapping) else ()
+    said = [name for name, value in others if value is not None and name not in BLOCKS]
+    if len(said) > MOST_BLOCKS:
+        param = f"{prefix}provider_options"
+        raise LimitExceeded(f"{param} may have {MOST_BLOCKS} other blocks, got {len(said):,}", param=param)
+    return found + [_block(name, f"{prefix}provider_options") for name in said]
+
+
+def warning(found: Sequence[str]) -> tuple[str, ...]:
+    """Return one sentence about the keys that were not used, if there are any."""
+    if not found:
+        return ()
+    return (f"not used, as nothing here has that name: {listed(found)}",)
+
+
+def listed(found: Sequence[str]) -> str:
+    """Return the first names of a list as a message shows them."""
+    told = [name if SAFE_NAME.fullmatch(name) else shown(name[:60]) for name in found[:MOST_NAMES]]
+    more = f" and {len(found) - MOST_NAMES:,} more" if len(found) > MOST_NAMES else ""
+    return ", ".join(told) + more
+
+
+def _block(name: str, above: str) -> str:
+    for block in difflib.get_close_matches(name[:20].lower(), BLOCKS, 1, ALIKE):
+        param = f"{above}.{name[:60]}"
+        message = f"{above} has no block {shown(name[:60])}: did you mean {block}?"
+        raise InvalidRequest(message, param=param, code="unknown_parameter")
+    return f"{above}.{name}"
+
+
+def _is_media(key: str, above: bool) -> bool | None:
+    """Say whether a key names an image, a video or a sound; `above` says it of the key of the object around.
+
+    None for what a text cites, whose files are no input.
+    """
+    if key == "annotations":
+        return None
+    if not above and HINT.search(key, 0, 100) is None:
+        return False
+    words = _words(key[:100])
+    form = not words or (words[-1] in FORMS and words[-1] != "prompt")  # provider_options.video.negative_prompt
+    if (words[:1] and words[0] in NO_INPUT) or words == ("reference", "id"):  # the latter is the caller's own
+        return False
+    while words and (words[-1] in FORMS or len(words[-1]) == 1):
+        words = words[:-1]
+    return (bool(words) and _has_media(words[-1])) or (above and form)
+
+
+def _has_media(word: str) -> bool:
+    """Say whether a word is one of MEDIA, or one of them written together with another: `firstframe`, `imageurl`."""
+    if word in MEDIA:
+        return True
+    return any(
+        (word.startswith(each) and word.removeprefix(each) in FORMS)
+        or (word.endswith(each) and word.removesuffix(each) in FORMS)
+        for each in LONG
+    )
+
+
+@lru_cache(4096)
+def _words(key: str) -> tuple[str, ...]:
+    """Return the words of a key in small letters and the singular, without numbers: `imageUrls2` has image and url."""
+    parts = re.split("[^a-z0-9]+", re.sub("(?<=[a-z0-9])(?=[A-Z])", "_", key).lower())
+    return tuple(word for part in parts if (word := part.rstrip("0123456789").removesuffix("s")))
+
+
+def _may_be_media(text: str) -> bool:
+    """Say whether a text under an image's name may be one: `oil painting` and `none` are not."""
+    text = text.strip()
+    if text[:1] in ("[", "{"):  # JSON in a form's field
+        return len(text) > len("[]")
+    return bool(LINK.match(text) or FILE_NAME.search(text[-8:]) or BYTES.match(text))
+
+
+def _is_inline(value: Mapping[str, Any] | list[Any]) -> bool:
+    """Say whether an object is an image with its type beside it, as Anthropic's and Google's clients send it."""
+    if not isinstance(value, Mapping):
+        return False
+    kind = value.get("media_type") or value.get("mime_type") or value.get("mimeType")
+    return isinstance(kind, str) and kind[:6].lower() in ("image/", "video/", "audio/") and bool(value.get("data"))
+
+
+def _written(place: Path | None) -> str:
+    keys = []
+    while place is not None:
+        place, key = place
+        keys.append(key)
+    return "".join(reversed(keys)).removeprefix(".")

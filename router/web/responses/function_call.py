@@ -1,0 +1,60 @@
+"""A response that is a function call: made at once, by no engine, and kept nowhere."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from registry import ModelSpec
+from router.request import Request
+from router.values import Job, Status, Task
+from router.web.responses.events import DONE, event
+from router.web.responses.render import core
+from router.web.responses.tools import Call
+
+
+class Calling:
+    """One call of a function as the answer of a model that would have made a video."""
+
+    def __init__(self, call: Call, request: Request, model: ModelSpec, task: Task, owner: str) -> None:
+        now = time.time()
+        form = {**request.form, "store": False}
+        self._call = call
+        self._job = Job(uuid.uuid4().hex, owner, model.name, task, form=form, created_at=now, finished_at=now)
+        self._warnings = list(request.warnings)
+
+    def response(self) -> dict[str, Any]:
+        done = replace(self._job, status=Status.COMPLETED)
+        return {**core(done, [self._item("completed", self._call.arguments)]), "warnings": self._warnings}
+
+    def events(self) -> Iterator[bytes]:
+        """Yield the stream of the same response: the arguments come as one delta."""
+        begun = {"response": core(replace(self._job, status=Status.IN_PROGRESS), [])}
+        done = self._item("completed", self._call.arguments)
+        spot = {"item_id": done["id"], "output_index": 0}
+        whole = {"name": self._call.name, "arguments": self._call.arguments}
+        told: tuple[tuple[str, Mapping[str, Any]], ...] = (
+            ("response.created", begun),
+            ("response.in_progress", begun),
+            ("response.output_item.added", {"output_index": 0, "item": self._item("in_progress", "")}),
+            ("response.function_call_arguments.delta", {**spot, "delta": self._call.arguments}),
+            ("response.function_call_arguments.done", {**spot, **whole}),
+            ("response.output_item.done", {"output_index": 0, "item": done}),
+            ("response.completed", {"response": self.response()}),
+        )
+        for number, (kind, content) in enumerate(told):
+            yield event(number, kind, content)
+        yield DONE
+
+    def _item(self, status: str, arguments: str) -> dict[str, Any]:
+        return {
+            "type": "function_call",
+            "id": f"fc_{self._job.id}",
+            "call_id": f"call_{self._job.id}",
+            "name": self._call.name,
+            "arguments": arguments,
+            "status": status,
+        }

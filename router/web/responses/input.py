@@ -1,0 +1,154 @@
+"""Read `input`: a string, or the items and parts that the SDKs send."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from registry import Input
+from router.errors import InvalidRequest, ModalityMismatch
+from router.request import Picture
+from router.web.http.fields import shown, unclean
+
+IGNORED_ITEMS = ("function_call", "function_call_output", "reasoning", "compaction", "item_reference")
+ROLES = ("user", "system", "developer", "assistant")
+Content = tuple[list[str], list[Picture]]
+IMAGE_PARTS = ("input_image", "image_url")  # the second is Chat Completions' word
+TEXT_PARTS = ("input_text", "text", "output_text")
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the input says: the prompt, with system text in front, and the images in order.
+
+    `index` is that of the message that is the request, None where the input is text.
+    """
+
+    prompt: str
+    pictures: tuple[Picture, ...]
+    index: int | None
+
+
+def read_input(value: Any, instructions: Any = None) -> Said:
+    """Return what the last user message says; system and developer text is put in front of its prompt.
+
+    Raises `InvalidRequest` for what is no input, and `missing_required_parameter` where there is no prompt.
+    """
+    instructed = [_text(instructions, "instructions")] if isinstance(instructions, str) else []
+    if value is None:
+        raise _missing("input is missing: a prompt, as a string or as messages, is needed")
+    index: int | None = None
+    if isinstance(value, str):
+        system: list[str] = []
+        said: Content = ([_text(value, "input")], [])
+    else:
+        system, said, index = _read_items(value)
+    texts, pictures = said
+    prompt = "\n".join(filter(str.strip, [*instructed, *system, " ".join(texts)]))
+    if not "".join(texts).strip():
+        raise _missing("input has no text: every model here needs a prompt")
+    return Said(prompt, tuple(pictures), index)
+
+
+def picture(value: Any, role: Input, param: str) -> Picture:
+    """Return the image behind an `image_url`: a string, or an object with `url`."""
+    url = value.get("url") if isinstance(value, dict) else value
+    if not isinstance(url, str) or not url:
+        raise InvalidRequest(f"{param} must be an http(s) or data: URL, got {shown(value)}", param=param)
+    return Picture(role, url, param)
+
+
+def refuse_file_id(holder: Any, where: str) -> None:
+    """Refuse an image that is named by the id of a file."""
+    if isinstance(holder, dict) and holder.get("file_id") is not None:
+        param = f"{where}.file_id"
+        raise InvalidRequest(f"{param} means nothing here, as no files are kept: send the image itself", param=param)
+
+
+def is_of_user(item: Mapping[str, Any]) -> bool:
+    """Say whether an item that was read is a message of the user."""
+    return "content" in item and item.get("role", "user") == "user"
+
+
+def _read_items(items: Any) -> tuple[list[str], Content, int]:
+    """Return the system's texts, what the last user message says, and its index."""
+    if not isinstance(items, list):
+        raise InvalidRequest(f"input must be a string or a list of messages, got {shown(items)}", param="input")
+    system: list[str] = []
+    user: Content | None = None
+    last = 0
+    for index, item in enumerate(items):
+        where = f"input[{index}]"
+        role = _role(item, where)
+        if role == "user":
+            user, last = _read_content(item.get("content"), f"{where}.content"), index
+        elif role in ("system", "developer"):
+            texts, pictures = _read_content(item.get("content"), f"{where}.content")
+            if pictures:
+                raise InvalidRequest(
+                    f"{where}: an image must be in the user's message, got one of the {role}", param=where
+                )
+            system.extend(texts)
+    if user is None:
+        raise _missing("input has no user message")
+    return system, user, last
+
+
+def _role(item: Any, where: str) -> str | None:
+    """Return the role of a message, None for items that say nothing to a video model."""
+    if not isinstance(item, dict):
+        raise InvalidRequest(f"{where} must be a message object, got {shown(item)}", param=where)
+    kind = item.get("type") or ("message" if "content" in item or "id" not in item else "item_reference")
+    if kind in IGNORED_ITEMS:
+        return None
+    role = item.get("role", "user")
+    if kind != "message" or role not in ROLES:
+        got = shown(kind if kind != "message" else role)
+        what = "type must be message" if kind != "message" else f"role must be one of {', '.join(ROLES)}"
+        raise InvalidRequest(f"{where}: {what}, got {got}", param=where)
+    return str(role)
+
+
+def _read_content(content: Any, where: str) -> Content:
+    if isinstance(content, str):
+        return [_text(content, where)], []
+    if not isinstance(content, list):
+        raise InvalidRequest(f"{where} must be a string or a list of parts, got {shown(content)}", param=where)
+    placed = [(part, f"{where}[{index}]") for index, part in enumerate(content)]
+    parts = [(_kind(part, at), part, at) for part, at in placed]
+    texts = [_text(part.get("text"), f"{at}.text") for kind, part, at in parts if kind in TEXT_PARTS]
+    urls = [(_url(part, at), f"{at}.image_url") for kind, part, at in parts if kind in IMAGE_PARTS]
+    return texts, list(_in_order(urls))
+
+
+def _kind(part: Any, where: str) -> str:
+    kind = part.get("type") if isinstance(part, dict) else None
+    if kind in (*IMAGE_PARTS, *TEXT_PARTS):
+        return str(kind)
+    raise InvalidRequest(f"{where} must be an input_text or input_image part, got {shown(part)}", param=where)
+
+
+def _url(part: Any, where: str) -> Any:
+    refuse_file_id(part, where)
+    return part.get("image_url")
+
+
+def _in_order(urls: list[tuple[Any, str]]) -> Iterator[Picture]:
+    """The first image is the first frame, a second the last frame; the gate says whether the model takes them."""
+    if len(urls) > 2:
+        raise ModalityMismatch(f"input has {len(urls)} images: no model takes more than two", param="input")
+    for (url, where), role in zip(urls, (Input.IMAGE, Input.LAST_IMAGE), strict=False):
+        yield picture(url, role, where)
+
+
+def _text(value: Any, where: str) -> str:
+    if not isinstance(value, str):
+        raise InvalidRequest(f"{where} must be a string, got {shown(value)}", param=where)
+    if problem := unclean(value):
+        raise InvalidRequest(f"{where} must be text, got {problem}", param=where)
+    return value
+
+
+def _missing(message: str) -> InvalidRequest:
+    return InvalidRequest(message, param="input", code="missing_required_parameter")

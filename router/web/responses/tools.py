@@ -1,0 +1,144 @@
+"""Function tools: what a caller offers, whether one is to be called, and with what.
+
+No model here reasons. But whoever offers functions and says nothing about video is an agent that means to
+go on from a call of one, so it gets a call and no video that nobody asked for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from router.errors import InvalidRequest
+from router.web.http.fields import shown
+from router.web.schemas import MOST_TOOLS
+
+CHOICES = ("none", "auto", "required")
+Tool = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Call:
+    """The call of a function: `arguments` are a JSON object as text."""
+
+    name: str
+    arguments: str
+
+
+def read_tools(given: Sequence[Mapping[str, Any]]) -> list[Tool]:
+    """Return the function tools, each with all its keys; tools of other types are nothing that we could call."""
+    keys = ("name", "description", "parameters", "strict")
+    found: list[Tool] = []
+    for index, tool in enumerate(given):
+        if tool.get("type", "function") == "function":
+            if not tool.get("name"):
+                raise InvalidRequest(
+                    f"tools[{index}].name must be the name of a function", param=f"tools[{index}].name"
+                )
+            found.append({"type": "function", **{key: tool.get(key) for key in keys}})
+    return found
+
+
+def read_choice(value: Any, tools: Sequence[Tool]) -> Any:
+    """Return `tool_choice` in the form in which it is echoed; a choice of another kind of tool counts as auto.
+
+    Raises `InvalidRequest` for what is no choice, or for one that the tools do not allow.
+    """
+    names = [tool["name"] for tool in tools]
+    if value is None:
+        return "auto"
+    if isinstance(value, Mapping):
+        if value.get("type") == "allowed_tools":
+            return _allowed(value, names)
+        return {"type": "function", "name": _known(value.get("name"), names)} if _is_function(value) else "auto"
+    if value not in CHOICES:
+        raise _bad(f"must be one of {', '.join(CHOICES)}, or an object, got {shown(value)}")
+    if value == "required" and not names:
+        raise _bad("is required, so tools must have a function, got none")
+    return value
+
+
+def find_call(tools: Sequence[Tool], choice: Any, prompt: str, *, wants_media: bool, answered: bool) -> Call | None:
+    """Return the call to answer with: the function that was named, else the first that may be called.
+
+    None where the caller leaves the choice and asks for video (`wants_media`), or comes back with the output
+    of a function (`answered`).
+    """
+    mode, names = _mode(choice)
+    if mode == "none" or (mode == "auto" and (wants_media or answered)):
+        return None
+    for tool in tools:
+        if names is None or tool["name"] in names:
+            return Call(tool["name"], json.dumps(_fill(tool["parameters"], prompt)))
+    return None
+
+
+def is_answered(items: Any) -> bool:
+    """Say whether the output of a function came after the last message."""
+    last = [item for item in items if isinstance(item, dict)][-1:] if isinstance(items, list) else []
+    return any(item.get("type") == "function_call_output" for item in last)
+
+
+def _allowed(value: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    given, mode = value.get("tools"), value.get("mode") or "auto"
+    if mode not in ("auto", "required") or not isinstance(given, list):
+        raise _bad("of type allowed_tools must have a list of tools, and auto or required as its mode")
+    if len(given) > MOST_TOOLS:
+        raise _bad(f"may allow {MOST_TOOLS} tools, got {len(given):,}")
+    functions = [tool for tool in given if isinstance(tool, Mapping) and _is_function(tool)]
+    tools = [{"type": "function", "name": _known(tool.get("name"), names)} for tool in functions]
+    return {"type": "allowed_tools", "tools": tools, "mode": mode}
+
+
+def _is_function(tool: Mapping[str, Any]) -> bool:
+    return tool.get("type") == "function"
+
+
+def _known(name: Any, names: Sequence[str]) -> Any:
+    if name not in names:
+        raise _bad(f"must name one of the tools, got {shown(name)}")
+    return name
+
+
+def _mode(choice: Any) -> tuple[str, tuple[str, ...] | None]:
+    """Return none, auto or required, and the names that are allowed; None for all of them."""
+    if isinstance(choice, str):
+        return choice, None
+    if choice["type"] == "function":
+        return "required", (choice["name"],)
+    return choice["mode"], tuple(tool["name"] for tool in choice["tools"])
+
+
+def _fill(schema: Any, prompt: str) -> Any:
+    """Return a value that fits a JSON Schema, as far as that is easy: the prompt for each text that is required."""
+    if not isinstance(schema, Mapping):
+        return {}
+    for key in ("const", "default"):
+        if key in schema:
+            return schema[key]
+    for key in ("enum", "anyOf", "oneOf"):
+        if isinstance(options := schema.get(key), list) and options:
+            return options[0] if key == "enum" else _fill(options[0], prompt)
+    return _of_type(schema, prompt)
+
+
+def _of_type(schema: Mapping[str, Any], prompt: str) -> Any:
+    kind, least = schema.get("type"), schema.get("minimum")
+    if isinstance(kind, list):
+        kind = kind[0] if kind else None
+    if kind in ("integer", "number"):
+        return least if isinstance(least, int | float) else 0
+    if kind == "string":
+        return prompt
+    if kind in ("array", "boolean", "null"):
+        return {"array": [], "boolean": False, "null": None}[kind]
+    properties, required = schema.get("properties"), schema.get("required")
+    if not isinstance(properties, Mapping) or not isinstance(required, list):
+        return {}
+    return {name: _fill(properties.get(name), prompt) for name in required if isinstance(name, str)}
+
+
+def _bad(reason: str) -> InvalidRequest:
+    return InvalidRequest(f"tool_choice {reason}", param="tool_choice")

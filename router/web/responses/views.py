@@ -1,0 +1,141 @@
+"""`/v1/responses`: make a video, wait for it, watch it being made, or come back for it."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from flask import Blueprint, Response, jsonify, request
+
+from router.auth.signed_urls import Links
+from router.errors import HttpError, Restarting, UnknownJob
+from router.intake.intake import Intake
+from router.system import System
+from router.values import Job, Status
+from router.web.access import caller, idempotency_key, owner, share
+from router.web.http import query
+from router.web.http.body import read_json
+from router.web.http.ids import find, forget, job_id
+from router.web.responses.function_call import Calling
+from router.web.responses.items import IMAGES, input_items
+from router.web.responses.parse import Asked, read_response_request
+from router.web.responses.render import Rendering
+from router.web.responses.stream import EVENTS, UNBUFFERED, padded, stream, written
+from router.web.responses.tools import Call
+from router.web.submit import submit
+from router.web.waiting.disconnects import cancel
+from router.web.waiting.waiters import Waiting
+from router.web.waiting.watch import Watch
+
+CLIENT_LEFT = 499  # for the log: nobody reads the answer
+
+
+class Responses:
+    """Create, retrieve, list the input, cancel, delete."""
+
+    def __init__(self, system: System, intake: Intake, waiting: Waiting, links: Links) -> None:
+        self._system = system
+        self._settings = system.settings
+        self._intake = intake
+        self._waiting = waiting
+        self._rendering = Rendering(system.artifacts, system.settings.public_url, links)
+
+    def blueprint(self) -> Blueprint:
+        routes = Blueprint("responses", __name__)
+        routes.add_url_rule("/v1/responses", view_func=self.create, methods=["POST"])
+        routes.add_url_rule("/v1/responses/<public>", view_func=self.retrieve)
+        routes.add_url_rule("/v1/responses/<public>", view_func=self.delete, methods=["DELETE"])
+        routes.add_url_rule("/v1/responses/<public>/cancel", view_func=self.cancel, methods=["POST"])
+        routes.add_url_rule("/v1/responses/<public>/input_items", view_func=self.input_items)
+        return routes
+
+    def create(self) -> Response:
+        keyed = idempotency_key() is not None
+        asked = read_response_request(read_json(self._settings.max_body_bytes), keyed=keyed)
+        if asked.call:
+            return self._call(asked, asked.call)
+        if asked.background and not asked.stream:
+            return self._answer(submit(self._intake, asked.request))
+        with ExitStack() as held:
+            held.enter_context(self._waiting.place())
+            job, streamed = submit(self._intake, asked.request), asked.stream
+            del asked  # its images would be kept for as long as somebody waits
+            watch = self._watch(job, held)
+            return self._stream(watch, held) if streamed else self._wait(watch, held)
+
+    def retrieve(self, public: str) -> Response:
+        """Return a response; with `stream=true` its events, those above `starting_after`."""
+        job = self._find(public)
+        streamed, after = query.flag("stream"), query.number("starting_after", default=-1)
+        if request.method == "HEAD" or not streamed:
+            return self._answer(job)
+        with ExitStack() as held:
+            held.enter_context(self._waiting.place())
+            return self._stream(self._watch(job, held), held, after=after)
+
+    def input_items(self, public: str) -> Response:
+        job, inline = self._find(public), IMAGES in query.words("include")
+        query.newest_first()  # checked; a list of one has no order
+        after = request.args.get("after")
+        return jsonify(input_items(job, self._system.artifacts, limit=query.limit(), after=after, inline=inline))
+
+    def cancel(self, public: str) -> Response:
+        """Cancel an unfinished response; a finished one is returned as it is."""
+        return self._answer(cancel(self._system, job_id(public, "resp"), owner()) or self._find(public))
+
+    def delete(self, public: str) -> Response:
+        forget(self._system, public, "resp", owner())
+        return jsonify(id=public, object="response", deleted=True)
+
+    def _watch(self, job: Job, held: ExitStack) -> Watch:
+        """Watch a job and the connection of its caller for as long as `held` is."""
+        return held.enter_context(self._waiting.watch(job, request.environ.get("gunicorn.socket")))
+
+    def _wait(self, watch: Watch, held: ExitStack) -> Response:
+        """Return the answer once there is one; begin it with white space when that takes long."""
+        if not watch.ended(self._settings.silent_seconds):
+            body = padded(watch, self._rendering, beat=self._settings.pad_seconds)
+            return written(body, watch, "application/json", held.pop_all().close)
+        if watch.left:
+            return Response(status=CLIENT_LEFT)
+        if watch.deleted:
+            raise UnknownJob(f"the response resp_{watch.job.id} was deleted while this request waited for it")
+        if self._waiting.draining() and not watch.job.status.finished:
+            raise _restarting(watch.job)
+        if watch.job.status is Status.FAILED:
+            raise _failed(watch.job)
+        return self._answer(watch.job)
+
+    def _stream(self, watch: Watch, held: ExitStack, after: int = -1) -> Response:
+        body = stream(watch, self._rendering, after=after, beat=self._settings.heartbeat_seconds)
+        return written(body, watch, EVENTS, held.pop_all().close)
+
+    def _call(self, asked: Asked, call: Call) -> Response:
+        """Answer with the call of a function, once the request would have been good for a video."""
+        model, effective = self._intake.settle(asked.request, share=share())
+        calling = Calling(call, asked.request, model, effective.task, caller().owner)
+        if asked.stream:
+            return Response(calling.events(), mimetype=EVENTS, headers=UNBUFFERED)
+        return jsonify(calling.response())
+
+    def _find(self, public: str) -> Job:
+        return find(self._system.jobs, public, "resp", owner())
+
+    def _answer(self, job: Job) -> Response:
+        return jsonify(self._rendering.response(job))
+
+
+def _failed(job: Job) -> HttpError:
+    failure = job.failure
+    return HttpError(
+        failure.message if failure else "the job failed",
+        code=failure.code if failure else None,
+        headers=(("x-should-retry", "false"),),
+    )
+
+
+def _restarting(job: Job) -> Restarting:
+    """Say that the job goes on; sending the request again comes back to it only if it has an idempotency key."""
+    keyed = idempotency_key() is not None
+    again = "send this request again" if keyed else f"GET /v1/responses/resp_{job.id}"
+    never = () if keyed else (("x-should-retry", "false"),)
+    return Restarting(f"the server restarts and the job goes on: {again}", headers=(("retry-after", "1"), *never))

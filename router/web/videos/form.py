@@ -1,0 +1,161 @@
+"""Read a multipart body as the JSON object that it stands for: bracketed names, and files among the text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+from flask import request
+from marshmallow import Schema, fields
+from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder, NeedData
+
+from router.errors import InvalidRequest, LimitExceeded
+from router.web.http.body import read_body
+from router.web.http.fields import Frame, Integer, Number, Only, Truth, number_in, shown
+from router.web.http.strict_json import MOST_TEXT
+
+MULTIPART = "multipart/form-data"
+MOST_PARTS = 200
+MOST_NAME = 200  # characters of a part's name
+MOST_DEPTH = 8  # brackets in a name
+PIECE = 2**14  # bytes; twice that is the longest header of a part
+NAME = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
+TRUTHS = {"true": True, "false": False}
+
+
+@dataclass(frozen=True)
+class Upload:
+    """The bytes of a part that is a file; whatever name and type it claims, they say what it is."""
+
+    data: bytes = field(repr=False)
+
+    def __repr__(self) -> str:
+        return f"a file of {len(self.data):,} bytes"
+
+
+def read_form(limit: int, schema: Schema) -> dict[str, Any]:
+    """Return the object behind `a[b]=1`, `a[c][]=2`: numbers and truth values as `schema` has them, files as `Upload`.
+
+    Raises `TooLarge` beyond `limit` bytes, `InvalidRequest` (`invalid_form`) for what is no form, and for names that
+    repeat or contradict each other. Forms of other sites' pages are refused before (`HostNames`).
+    """
+    found: dict[str, Any] = {}
+    for name, value in _parts(read_body(limit, _bad)):
+        path = _path(name)
+        if isinstance(value, Upload) and path[0] not in schema.fields:
+            place = next(field for field, kind in schema.fields.items() if isinstance(kind, Frame))
+            message = f"a file must come as {place}, got one as {shown(name)}"
+            raise InvalidRequest(message, param=name, code="unknown_parameter")
+        _put(found, path, name, value)
+    return coerced(found, schema)
+
+
+def coerced(found: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
+    """Return a form's text as the types of `schema`; what does not read as such stays text, and is refused there."""
+    return {name: _typed(value, schema.fields.get(name)) for name, value in found.items()}
+
+
+def _typed(value: Any, kind: fields.Field[Any] | None) -> Any:
+    if isinstance(kind, fields.Nested) and isinstance(value, dict):
+        return coerced(value, kind.schema)
+    if not isinstance(value, str):
+        return value
+    if isinstance(kind, Only) and value == kind.text:
+        return kind.value
+    if isinstance(kind, Truth):
+        return TRUTHS.get(value, value)
+    return number_in(value) if isinstance(kind, Integer | Number) else value
+
+
+def _parts(body: bytes) -> Iterator[tuple[str, str | Upload]]:
+    """Yield the name and the value of each part."""
+    name, pieces, is_file, parts, left = "", list[bytes](), False, 0, MOST_TEXT
+    for event in _events(body):
+        if isinstance(event, Field | File):
+            name, pieces, is_file, parts = _name(event), [], isinstance(event, File), parts + 1
+            if parts > MOST_PARTS:
+                raise _bad(f"it may have {MOST_PARTS} parts, got more")
+        elif isinstance(event, Data):
+            left -= 0 if is_file else len(event.data)
+            if left < 0:
+                raise LimitExceeded(
+                    f"the fields of a form may have {MOST_TEXT:,} bytes besides files, got more", param=name
+                )
+            pieces.append(event.data)
+            if not event.more_data:
+                yield name, Upload(b"".join(pieces)) if is_file else _text(name, b"".join(pieces))
+
+
+def _events(body: bytes) -> Iterator[object]:
+    decoder = MultipartDecoder(_boundary(), max_form_memory_size=2 * PIECE)
+    try:
+        for start in range(0, len(body), PIECE):
+            decoder.receive_data(body[start : start + PIECE])
+            while not isinstance(event := decoder.next_event(), NeedData):
+                yield event
+        decoder.receive_data(None)
+        while not isinstance(event := decoder.next_event(), Epilogue):
+            yield event
+    except RequestEntityTooLarge:
+        raise _bad(f"a part's header may have {PIECE:,} bytes, got more") from None
+    except ValueError:  # no header, a header that is no text, an end that never comes
+        raise _bad("its parts are broken, or it breaks off") from None
+
+
+def _boundary() -> bytes:
+    boundary = request.mimetype_params.get("boundary", "")
+    if not boundary or len(boundary) > MOST_NAME or not boundary.isascii():
+        raise _bad("its content-type must name the boundary between its parts")
+    return boundary.encode()
+
+
+def _name(part: Field | File) -> str:
+    if not part.name:
+        raise _bad("each part must have a name")
+    if len(part.name) > MOST_NAME:
+        raise _bad(f"a part's name may have {MOST_NAME} characters, got {len(part.name):,}")
+    return part.name
+
+
+def _text(name: str, data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise InvalidRequest(f"{name} must be text in UTF-8", param=name) from None
+
+
+def _path(name: str) -> list[str]:
+    """Return the keys of `a[b][]`: `a`, `b` and '', which stands for the next entry of a list."""
+    match = NAME.fullmatch(name)
+    if match is None:
+        raise _bad(f"a part's name must be like prompt or provider_options[video][seed], got {shown(name)}", name)
+    path = [match[1], *(key[:-1] for key in match[2].split("[")[1:])]
+    if len(path) > MOST_DEPTH:
+        raise _bad(f"a part's name may have {MOST_DEPTH - 1} pairs of brackets, got {len(path) - 1}", name)
+    if "" in path[:-1]:
+        raise _bad(f"[] must be at the end of a part's name, got {shown(name)}", name)
+    return path
+
+
+def _put(found: dict[str, Any], path: list[str], name: str, value: str | Upload) -> None:
+    """Put the value of the part `name` where its path leads; refuse a second one there."""
+    place: Any = found
+    for key, below in pairwise(path):
+        kind: type = dict if below else list
+        place = place.setdefault(key, kind())
+        if type(place) is not kind:
+            raise _bad(f"{shown(name)} is something else, too", name)
+    if isinstance(place, list):
+        place.append(value)
+    elif path[-1] in place:
+        raise _bad(f"{shown(name)} appears twice", name)
+    else:
+        place[path[-1]] = value
+
+
+def _bad(reason: str, param: str = "") -> InvalidRequest:
+    return InvalidRequest(f"the body must be a form: {reason}", param=param, code="invalid_form")

@@ -1,0 +1,110 @@
+"""`/v1/videos`: OpenAI's Videos API over the same jobs; what is made there is found here, and the reverse."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+from flask import Blueprint, Response, jsonify, request
+
+from router.errors import UnknownJob
+from router.intake.intake import Intake
+from router.request import Request
+from router.system import System
+from router.values import Job
+from router.web.access import owner
+from router.web.http import query
+from router.web.http.body import read_json
+from router.web.http.fields import shown
+from router.web.http.ids import find, forget, unknown
+from router.web.submit import submit
+from router.web.videos.form import MULTIPART, read_form
+from router.web.videos.parse import CREATE, NAMES, form_of_remix, read_remix, read_video_request
+from router.web.videos.render import poll_after_ms, video
+
+NOT_OFFERED = ("edits", "extensions", "characters")
+
+
+class Videos:
+    """Create, list, retrieve, delete, remix; `Content` has the files."""
+
+    def __init__(self, system: System, intake: Intake) -> None:
+        self._system = system
+        self._intake = intake
+
+    def blueprint(self) -> Blueprint:
+        routes = Blueprint("videos", __name__)
+        routes.add_url_rule("/v1/videos", view_func=self.create, methods=["POST"])
+        routes.add_url_rule("/v1/videos", view_func=self.list)
+        for name in NOT_OFFERED:
+            for path in (f"/v1/videos/{name}", f"/v1/videos/{name}/<path:rest>"):
+                routes.add_url_rule(path, view_func=self.refuse, methods=["GET", "POST", "DELETE"])
+        routes.add_url_rule("/v1/videos/<public>", view_func=self.retrieve)
+        routes.add_url_rule("/v1/videos/<public>", view_func=self.delete, methods=["DELETE"])
+        routes.add_url_rule("/v1/videos/<public>/remix", view_func=self.remix, methods=["POST"])
+        return routes
+
+    def create(self) -> Response:
+        return self._submit(read_video_request(self._body()))
+
+    def remix(self, public: str) -> Response:
+        """Make a video again with another prompt: its inputs, options and seed as they were."""
+        source = self._find(public)
+        prompt, warnings = read_remix(self._body())
+        try:
+            again = self._intake.again(source)
+        except FileNotFoundError:  # deleted this very moment
+            raise unknown(public) from None
+        form = form_of_remix(source)
+        return self._submit(replace(again, prompt=prompt, names=NAMES, form=form, warnings=warnings))
+
+    def list(self) -> Response:
+        """Return a page of the caller's jobs, whichever dialect they came in."""
+        limit, newest_first = query.limit(), query.newest_first()
+        jobs = self._system.jobs.page(owner(), after=_after(), limit=limit + 1, newest_first=newest_first)
+        if jobs is None:
+            after = shown(request.args["after"])
+            raise UnknownJob(f"after must be the id of a video of the list, got {after}", param="after")
+        return jsonify(query.page([self._video(job) for job in jobs], limit))
+
+    def retrieve(self, public: str) -> Response:
+        return self._answer(self._find(public))
+
+    def delete(self, public: str) -> Response:
+        forget(self._system, public, "video", owner())
+        return jsonify(id=public, object="video.deleted", deleted=True)
+
+    def refuse(self, rest: str = "") -> Response:
+        raise UnknownJob(f"there is no {request.path[:200]} here: this server makes, remixes and keeps videos")
+
+    def _find(self, public: str) -> Job:
+        return find(self._system.jobs, public, "video", owner())
+
+    def _body(self) -> dict[str, Any]:
+        settings = self._system.settings
+        if request.mimetype == MULTIPART:
+            return read_form(settings.max_body_bytes, CREATE)
+        return read_json(settings.max_body_bytes)
+
+    def _submit(self, asked: Request) -> Response:
+        return self._answer(submit(self._intake, asked))
+
+    def _answer(self, job: Job) -> Response:
+        """Return the Video; for an unfinished one say when to ask again."""
+        response = jsonify(self._video(job))
+        if not job.status.finished:
+            response.headers["openai-poll-after-ms"] = str(poll_after_ms(job, time.time()))
+        return response
+
+    def _video(self, job: Job) -> dict[str, Any]:
+        return video(job, self._system.settings.keep_seconds)
+
+
+def _after() -> str | None:
+    """Return the job whose video the page follows, '' for what names no video, None where nothing was said."""
+    public = request.args.get("after")
+    if not public:
+        return None
+    kind, _, job = public.partition("_")
+    return job if kind == "video" else ""

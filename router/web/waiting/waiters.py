@@ -1,0 +1,125 @@
+"""Requests that wait for a job: one watcher asks the store what is new and wakes those concerned."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from socket import socket
+from threading import Condition, Thread
+from typing import NoReturn
+
+from router.errors import Restarting, TooManyWaiters
+from router.jobs import JobStore
+from router.runtime.threads import log_and_go_on
+from router.values import Job
+from router.web.waiting.disconnects import Leaving
+from router.web.waiting.watch import Watch
+
+TICK_SECONDS = 0.003
+
+
+class Waiting:
+    """At most `most` requests of this process wait, each at most `seconds`; together they cost a query a tick."""
+
+    def __init__(self, store: JobStore, leaving: Leaving, *, most: int, seconds: float) -> None:
+        self._store = store
+        self._leaving = leaving
+        self._most = most
+        self._seconds = seconds
+        self._changed = Condition()
+        self._waiters: dict[str, set[Watch]] = {}
+        self._taken = 0
+        self._since = 0
+        self._draining = False
+        self._thread: Thread | None = None
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Hold a place among the waiting; raise `TooManyWaiters` when there is none, before a job is made."""
+        if self._draining:
+            raise Restarting("the server is stopping: send this request again later", headers=(("retry-after", "1"),))
+        with self._changed:
+            if self._taken >= self._most:
+                raise TooManyWaiters(
+                    f"{self._taken} requests of this process wait for a video or download one already, its limit is "
+                    f"{self._most}; send 'background': true and poll instead, or try again later",
+                    headers=(("retry-after", "5"),),
+                )
+            self._taken += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._taken -= 1
+
+    @contextmanager
+    def watch(self, job: Job, connection: socket | None) -> Iterator[Watch]:
+        """Watch a job for one request, and its caller's connection: the watch wakes when either changes."""
+        watch = Watch(job, self._store, seconds=self._seconds, stopping=self.draining)
+        with self._watched(watch), self._leaving.attended(watch, connection):
+            yield watch
+
+    def draining(self) -> bool:
+        """Say whether this process stops."""
+        return self._draining
+
+    def drain(self) -> None:
+        """Answer everybody who waits: this process stops. Safe to call from a signal handler's thread."""
+        self._draining = True
+        self._leaving.drain()
+        self._wake_all()
+
+    @contextmanager
+    def _watched(self, watch: Watch) -> Iterator[None]:
+        job = watch.job
+        with self._changed:
+            if not self._waiters:
+                self._since = self._store.newest()  # before the caller looks at its job: nothing is missed
+            self._waiters.setdefault(job.id, set()).add(watch)
+            self._start()
+            self._changed.notify()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._waiters[job.id].discard(watch)
+                if not self._waiters[job.id]:
+                    del self._waiters[job.id]
+
+    def _wake_all(self) -> None:
+        for watches in list(self._waiters.values()):
+            for watch in list(watches):
+                watch.wake()
+
+    def _start(self) -> None:
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = Thread(target=self._run, name="watcher", daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            with log_and_go_on("the watcher of those who wait"):
+                self._watch_store()
+
+    def _watch_store(self) -> NoReturn:
+        pulse, before = self._store.pulse(), -1
+        self._wake_all()  # the watcher before this one may have missed something
+        while True:
+            with self._changed:
+                while not self._waiters:
+                    self._changed.wait()
+            time.sleep(TICK_SECONDS)
+            if (now := pulse()) != before:
+                before = now
+                self._tick()
+
+    def _tick(self) -> None:
+        with self._changed:
+            since = self._since
+        newest, jobs = self._store.changes(since)
+        with self._changed:
+            self._since = max(self._since, newest)
+            for job_id in jobs:
+                for watch in self._waiters.get(job_id, ()):
+                    watch.wake()

@@ -1,0 +1,91 @@
+"""The gate, over every modality and every way to fill it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import combinations
+
+import pytest
+
+from registry import Defaults, FlowShift, Input, Limits, Modality, ModelSpec, Registry, Route
+from router.errors import InvalidRequest, ModalityMismatch
+from router.intake.gate import check_frames, choose
+
+DEFAULTS = Defaults(64, 64, 5, 8, 4, 4.0, None, FlowShift(3, 3), "")
+T2V = ModelSpec("t2v-model", "still", Modality.T2V, DEFAULTS, Limits(9999, 9, 9), 16)
+I2V = replace(T2V, name="i2v-model", modality=Modality.I2V)
+TI2V = replace(T2V, name="ti2v-model", modality=Modality.TI2V)
+FLF2V = replace(T2V, name="flf2v-model", modality=Modality.FLF2V)
+REGISTRY = Registry((T2V, I2V, TI2V, FLF2V), (Route("all", ("t2v-model", "i2v-model", "ti2v-model")),))
+
+TEXT, IMAGE, BOTH_ENDS = {Input.TEXT}, {Input.TEXT, Input.IMAGE}, set(Input)
+
+
+@pytest.mark.parametrize(
+    ("model", "taken"),
+    [(T2V, [TEXT]), (I2V, [IMAGE]), (TI2V, [TEXT, IMAGE]), (FLF2V, [BOTH_ENDS])],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_a_model_takes_what_its_modality_says_and_nothing_else(model: ModelSpec, taken: list[set[Input]]) -> None:
+    ways = [set(way) for size in range(4) for way in combinations(Input, size)]
+
+    for given in ways:
+        if given in taken:
+            assert choose(model, given, REGISTRY) is model
+        else:
+            with pytest.raises(ModalityMismatch):
+                choose(model, given, REGISTRY)
+
+
+@pytest.mark.parametrize(("given", "name"), [(TEXT, "t2v-model"), (IMAGE, "i2v-model")])
+def test_a_route_goes_to_the_first_member_that_takes_the_inputs(given: set[Input], name: str) -> None:
+    assert choose(REGISTRY.routes[0], given, REGISTRY).name == name
+
+
+def test_a_route_that_nobody_can_serve_says_what_its_members_are() -> None:
+    with pytest.raises(ModalityMismatch) as refused:
+        choose(REGISTRY.routes[0], BOTH_ENDS, REGISTRY)
+
+    assert "t2v-model is text-to-video" in refused.value.message
+    assert "flf2v-model would take it" in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "message"),
+    [
+        (I2V, TEXT, "i2v-model is image-to-video: it needs an image, got text only. "
+                    "Of the models served here, t2v-model and ti2v-model would take it"),
+        (T2V, IMAGE, "t2v-model is text-to-video: it takes text only, got text and an image. "
+                     "Of the models served here, i2v-model and ti2v-model would take it"),
+        (FLF2V, IMAGE, "flf2v-model is first-and-last-frame-to-video: it needs a last image, got text and an image. "
+                       "Of the models served here, i2v-model and ti2v-model would take it"),
+    ],
+)  # fmt: skip
+def test_a_refusal_says_what_is_what_was_needed_what_was_got(model: ModelSpec, given: set[Input], message: str) -> None:
+    with pytest.raises(ModalityMismatch) as refused:
+        choose(model, given, REGISTRY)
+
+    assert refused.value.message == message
+    assert (refused.value.status, refused.value.param) == (400, "input")
+
+
+def test_where_nobody_would_take_it_the_refusal_says_so() -> None:
+    with pytest.raises(ModalityMismatch, match="None of the models served here would take it"):
+        choose(T2V, IMAGE, Registry((T2V,)))
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "taken"),
+    [(T2V, TEXT, True), (I2V, IMAGE, True), (TI2V, TEXT, True), (TI2V, IMAGE, False), (FLF2V, BOTH_ENDS, False)],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_a_single_frame_must_leave_the_model_something_to_make(
+    model: ModelSpec, given: set[Input], taken: bool
+) -> None:
+    check_frames(model, given, 5, "num_frames")
+    if taken:
+        check_frames(model, given, 1, "num_frames")
+    else:
+        with pytest.raises(InvalidRequest, match="makes 5 frames or more, got 1") as refused:
+            check_frames(model, given, 1, "num_frames")
+        assert refused.value.param == "num_frames"

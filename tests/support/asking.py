@@ -1,0 +1,98 @@
+"""How the tests of faults ask for videos, and wait for the moment in which a fault is to hit."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from support.patience import PATIENCE
+from support.server import FRAMEGATE, ROOT, Server
+
+Job = dict[str, Any]
+
+
+def ask(server: Server, model: str, prompt: str = "a", **video: object) -> Job:
+    """Ask for a video in the background and return the response."""
+    body = {"model": model, "input": prompt, "background": True, "provider_options": {"video": video}}
+    status, answer = server.call("/v1/responses", body)
+    assert status == 200, answer
+    return dict(answer)
+
+
+def now(server: Server, job: Job) -> Job:
+    return dict(server.call(f"/v1/responses/{job['id']}")[1])
+
+
+def in_phase(server: Server, job: Job, phase: str, progress: int = 0) -> None:
+    """Wait until a job is in a phase, and so many percent done."""
+    server.until(lambda: (seen := now(server, job)).get("phase") == phase and seen["progress"] >= progress)
+
+
+def completed(server: Server, job: Job) -> bool:
+    return bool(server.finished(job, 120)["status"] == "completed")
+
+
+def failed(server: Server, job: Job) -> tuple[str, str]:
+    """Return the code and the message of a job that fails."""
+    done = server.finished(job, 120)
+    assert done["status"] == "failed"
+    return done["error"]["code"], done["error"]["message"]
+
+
+def attempts(server: Server, job: Job) -> list[str]:
+    """Return the names of a job's files: the number of the attempt that made each."""
+    return sorted(path.name for path in videos(server, job).iterdir())
+
+
+def videos(server: Server, job: Job) -> Path:
+    """Return the folder of a job's results."""
+    return server.data / "videos" / job["id"].removeprefix("resp_")
+
+
+def shut_gate(server: Server) -> None:
+    """Hold the next job whose prompt says that it is held, at the place that it names."""
+    (server.data.parent / "gate").touch()
+    (server.data.parent / "waiting").unlink(missing_ok=True)
+
+
+def at_gate(server: Server) -> None:
+    """Wait until a job waits at the gate."""
+    server.until((server.data.parent / "waiting").exists)
+
+
+def open_gate(server: Server) -> None:
+    (server.data.parent / "gate").unlink(missing_ok=True)
+
+
+def kill_engine(server: Server) -> None:
+    engine = server.engine()
+    engine.kill()
+    engine.wait(PATIENCE)
+
+
+def web_workers(server: Server) -> list[psutil.Process]:
+    return list(server.master().children())
+
+
+@contextmanager
+def locked(data: Path) -> Iterator[None]:
+    """Keep everybody from writing to the store while the block runs, as a backup or a shell would."""
+    with closing(sqlite3.connect(data / "jobs.sqlite", isolation_level=None, timeout=30)) as db:
+        db.execute("BEGIN EXCLUSIVE")
+        yield
+        db.execute("ROLLBACK")
+
+
+def framegate(folder: Path, *words: str, **settings: object) -> subprocess.CompletedProcess[str]:
+    """Run a command on the data and the models file of a folder until it ends."""
+    known = {"data": folder / "data", "models": folder / "models.yaml", **settings}
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environ |= {f"FRAMEGATE_{name.upper()}": str(value) for name, value in known.items()}
+    return subprocess.run([*FRAMEGATE, *words], env=environ, cwd=ROOT, capture_output=True, text=True, timeout=60)

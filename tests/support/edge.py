@@ -1,0 +1,210 @@
+"""Framegate as it runs in production: nginx in front of the web half, an engine beside it, each a process of its own."""
+
+from __future__ import annotations
+
+import grp
+import json
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPResponse
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from router.cli.deploy import LOG
+from support.patience import until
+from support.server import FRAMEGATE, ROOT, Server, free_port
+
+SMALL = "defaults: {width: 64, height: 64, num_frames: 5, frames_per_second: 8, steps: 20, negative_prompt: ''}"
+MODELS = f"""
+models:
+  text: {{backend: still, modality: t2v, {SMALL}}}
+  slow: {{backend: still, modality: t2v, options: {{step_seconds: 0.1}}, {SMALL}}}
+  long: {{backend: still, modality: t2v, options: {{step_seconds: 1}}, {SMALL}}}
+"""
+MAIN = """
+daemon off;
+pid nginx.pid;
+worker_processes 1;
+error_log error.log;
+{user}
+events {{ worker_connections 1024; }}
+http {{
+    access_log off;
+    client_body_temp_path body;
+    proxy_temp_path proxy;
+    fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi;
+    scgi_temp_path scgi;
+    include site.conf;
+}}
+"""
+ACTIVATE = (
+    "import os, sys; os.dup2(int(sys.argv[1]), 3); "
+    "os.environ |= {'LISTEN_FDS': '1', 'LISTEN_PID': str(os.getpid())}; os.execv(sys.argv[2], sys.argv[2:])"
+)
+
+
+def need(command: str) -> str:
+    """Return where a command is; without it the test is skipped, but in CI it fails."""
+    found = shutil.which(command, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+    if found is None and os.environ.get("CI"):
+        pytest.fail(f"CI needs the command {command}: script/packages installs it")
+    if found is None:
+        pytest.skip(f"needs the command {command} on this machine: script/packages installs it")
+    return found
+
+
+def framegate(*arguments: str, **settings: object) -> str:
+    """Return what a `framegate` command prints."""
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), **variables(settings)}
+    ended = subprocess.run([*FRAMEGATE, *arguments], env=environ, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
+
+
+def variables(settings: Mapping[str, object]) -> dict[str, str]:
+    return {f"FRAMEGATE_{name.upper()}": str(value) for name, value in settings.items()}
+
+
+def edited(site: str, changes: Mapping[str, str]) -> str:
+    """Return a site with lines changed, as an operator would; each must be there."""
+    for old, new in changes.items():
+        assert old in site
+        site = site.replace(old, new)
+    return site
+
+
+@contextmanager
+def nginx(folder: Path, site: str, user: str = "root") -> Iterator[subprocess.Popen[bytes]]:
+    """Run nginx with everything that it writes in `folder`, as the user of the tests; the superuser may name another."""
+    command = [need("nginx"), "-p", str(folder), "-c", "nginx.conf", "-e", "error.log"]
+    (folder / "site.conf").write_text(
+        edited(site, {f"access_log {LOG} framegate;": "access_log access.log framegate;"})
+    )
+    (folder / "nginx.conf").write_text(MAIN.format(user=_user(user)))
+    checked = subprocess.run([*command, "-t"], capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stderr
+    assert "warn" not in checked.stderr
+    process = subprocess.Popen(command)
+    try:
+        # The test above has made the file; nginx writes into it once it listens.
+        until(lambda: (folder / "nginx.pid").read_text() or process.poll())
+        assert process.poll() is None, (folder / "error.log").read_text()
+        yield process
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _user(name: str) -> str:
+    """Return the line that makes nginx's workers run as a user, which only the superuser may ask for."""
+    if os.geteuid() != 0:
+        return ""
+    return f"user {name} {grp.getgrgid(pwd.getpwnam(name).pw_gid).gr_name};"
+
+
+@contextmanager
+def half(
+    log: Path, *command: str, listener: socket.socket | None = None, **settings: object
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run `framegate web` or `framegate engine` until the block ends; a `listener` is passed on as systemd would."""
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), **variables(settings)}
+    passed = [listener.fileno()] if listener else []
+    activate = [sys.executable, "-c", ACTIVATE, str(passed[0])] if passed else []
+    with open(log, "ab") as output:
+        process = subprocess.Popen(
+            [*activate, *FRAMEGATE, *command],
+            env=environ,
+            cwd=log.parent,
+            stdout=output,
+            stderr=output,
+            pass_fds=passed,
+        )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@dataclass
+class Site(Server):
+    """Framegate behind nginx: `process` is nginx, `port` its port, `web` the master of the web half."""
+
+    web: subprocess.Popen[bytes]
+    folder: Path
+
+    def send(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[HTTPResponse, bytes]:
+        """Return an answer and its bytes."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection.request(method, path, body, dict(headers or {}))
+        answer = connection.getresponse()
+        data = answer.read()
+        connection.close()
+        return answer, data
+
+    def made(self, **more: Any) -> str:
+        """Make a video and return its path."""
+        status, answer = self.call("/v1/responses", {"model": "text", "input": "a", **more})
+        assert status == 200, answer
+        return str(answer["output"][0]["content"][0]["video_url"])
+
+    def raw(self, data: bytes) -> bytes:
+        """Send bytes and return those of the answer, up to the end of the connection."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=60) as connection:
+            connection.sendall(data)
+            return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+@contextmanager
+def behind_nginx(
+    folder: Path,
+    changes: Mapping[str, str] | None = None,
+    *,
+    tls: tuple[Path, Path] | None = None,
+    user: str = "root",
+    **settings: object,
+) -> Iterator[Site]:
+    """Run the whole of it in `folder`; `changes` are made to the printed site, settings go in as keywords."""
+    need("nginx")
+    port, data, listens, log = free_port(), folder / "data", folder / "web.sock", folder / "framegate.log"
+    (folder / "models.yaml").write_text(MODELS)
+    known = {"models": folder / "models.yaml", "data": data, "accel": "/framegate-files", "no_auth": 1, **settings}
+    arguments = ["127.0.0.1", "--socket", str(listens), "--data", str(data)]
+    if tls:
+        arguments += ["--certificate", str(tls[0]), "--key", str(tls[1])]
+    ports = {"listen 80;": f"listen 127.0.0.1:{free_port()};", "listen 443 ssl;": f"listen 127.0.0.1:{port} ssl;"}
+    where = ports if tls else {"listen 80;": f"listen 127.0.0.1:{port};"}
+    site = edited(framegate("deploy", "nginx", *arguments, **settings), {**where, **(changes or {})})
+    with ExitStack() as running:
+        web = running.enter_context(half(log, "web", "--socket", str(listens), **known))
+        running.enter_context(half(log, "engine", "--device", "cpu", **known))
+        if (
+            user != "root" and os.geteuid() == 0
+        ):  # it is open to its group, of which the documentation makes nginx a member
+            until(listens.exists)
+            os.chown(listens, -1, pwd.getpwnam(user).pw_gid)
+        process = running.enter_context(nginx(folder, site, user))
+        yield Site(process, port, data, log, web, folder)
+
+
+def problem(data: bytes) -> tuple[str, str]:
+    """Return the type and the code of an error body, once it has the form that all of them have."""
+    body = json.loads(data)
+    assert list(body) == ["error"]
+    assert {key: type(value) for key, value in body["error"].items()} == dict.fromkeys(
+        ("message", "type", "param", "code"), str
+    )
+    assert body["error"]["message"]
+    return body["error"]["type"], body["error"]["code"]

@@ -1,0 +1,156 @@
+"""Real servers: `framegate serve` and its halves, as processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import psutil
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FRAMEGATE = (sys.executable, "-c", "from router.cli import main; main()")
+
+
+@dataclass
+class Server:
+    """A running `framegate serve`, and how to talk to it."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    data: Path
+    log: Path
+
+    def call(self, path: str, body: Any = None, method: str | None = None, timeout: float = 60) -> tuple[int, Any]:
+        """Return the status and the JSON of an answer."""
+        data = json.dumps(body).encode() if body is not None else None
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}{path}", data, {"content-type": "application/json"}, method=method
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=timeout) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)
+
+    def fetch(self, path: str) -> bytes:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=60) as answer:
+            return answer.read()
+
+    def until(self, what: Callable[[], Any], seconds: float = 60) -> Any:
+        """Return the first true answer of `what`."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            try:
+                if found := what():
+                    return found
+            except OSError:
+                assert self.process.poll() is None, self.log.read_text()
+            time.sleep(0.02)
+        raise AssertionError(f"waited {seconds} s in vain; the server said:\n{self.log.read_text()[-5000:]}")
+
+    def ready(self) -> None:
+        self.until(lambda: self.call("/readyz")[0] == 200)
+
+    def finished(self, response: dict[str, Any], seconds: float = 60) -> dict[str, Any]:
+        def done() -> dict[str, Any] | None:
+            now = self.call(f"/v1/responses/{response['id']}")[1]
+            return now if now["status"] not in ("queued", "in_progress") else None
+
+        return self.until(done, seconds)
+
+    def in_step(self, response: dict[str, Any], steps: int = 1) -> None:
+        """Wait until the job has done some steps."""
+        self.until(lambda: (self.call(f"/v1/responses/{response['id']}")[1].get("steps_done") or 0) >= steps)
+
+    def children(self, word: str) -> list[psutil.Process]:
+        """Return the processes that it has started whose command has this word."""
+        return children(word, psutil.Process(self.process.pid))
+
+    def engine(self) -> psutil.Process:
+        """Return its one engine, when there is one."""
+        (engine,) = self.until(lambda: self.children("router.engine"))
+        return engine
+
+    def master(self) -> psutil.Process:
+        """Return gunicorn's first process, whose children are the web workers."""
+        (master,) = self.until(lambda: self.children("gunicorn"))
+        return master
+
+    def stop(self) -> float:
+        """Stop it and return how many seconds that took."""
+        started = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(30)
+        return time.monotonic() - started
+
+
+def children(word: str, parent: psutil.Process) -> list[psutil.Process]:
+    """Return the children of a process whose command has this word; one that has just ended has no command."""
+
+    def command(child: psutil.Process) -> str:
+        try:
+            return " ".join(child.cmdline())
+        except psutil.Error:
+            return ""
+
+    return [child for child in parent.children() if word in command(child)]
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def serve_in(folder: Path, models: str, *arguments: str, **settings: object) -> Server:
+    """Start a server with its data in `folder`; settings go in as keywords. The caller stops it."""
+    file, data, log = folder / "models.yaml", folder / "data", folder / f"{time.monotonic_ns()}.log"
+    file.write_text(models)
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "FRAMEGATE_DATA": str(data), "FRAMEGATE_MODELS": str(file)}
+    environ |= {f"FRAMEGATE_{name.upper()}": str(value) for name, value in settings.items()}
+    port = free_port()
+    command = [*FRAMEGATE, "serve", "--port", str(port), "--device", "cpu", *arguments]
+    with open(log, "wb") as output:
+        process = subprocess.Popen(command, env=environ, cwd=ROOT, stdout=output, stderr=output)
+    server = Server(process, port, data, log)
+    server.ready()
+    return server
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Start servers on one data folder: `serve(models, *arguments, **settings)`."""
+    started: list[Server] = []
+
+    def start(models: str, *arguments: str, **settings: object) -> Server:
+        started.append(serve_in(tmp_path, models, *arguments, **settings))
+        return started[-1]
+
+    yield start
+    for server in started:
+        if server.process.poll() is None:
+            server.stop()
+
+
+def frames(server: Server, answer: dict[str, Any], folder: Path) -> np.ndarray:
+    """Return the frames of a finished video."""
+    path = folder / f"{answer['id']}.mp4"
+    path.write_bytes(server.fetch(answer["output"][0]["content"][0]["video_url"]))
+    with av.open(str(path)) as video:
+        assert video.streams.video[0].codec_context.name == "h264"
+        assert video.streams.video[0].pix_fmt == "yuv420p"
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)])

@@ -1,0 +1,32 @@
+"""The tables of docs/production.md that name tests; `named` reads those as `FOLDER/MODULE.py::TEST` below `tests/`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+TESTS = Path(__file__).parents[1]
+DOCS = TESTS.parent / "docs" / "production.md"
+
+
+def section(heading: str) -> str:
+    """Return what stands under a heading."""
+    return DOCS.read_text().partition(f"## {heading}\n")[2].partition("\n## ")[0]
+
+
+def rows(heading: str) -> list[str]:
+    """Return the rows of the table under a heading, without those that only head others."""
+    lines = [line for line in section(heading).splitlines() if line.startswith("| ")]
+    return [line for line in lines[1:] if not line.startswith("| **")]
+
+
+def named(row: str) -> list[str]:
+    """Return the tests that a row names."""
+    return re.findall(r"`([\w/]+\.py::test_\w+)`", row)
+
+
+def is_there(name: str) -> bool:
+    """Say whether there is a test of this name."""
+    path, _, test = name.partition("::")
+    file = TESTS / path
+    return file.is_file() and re.search(rf"^def {test}\(", file.read_text(), re.MULTILINE) is not None
