@@ -13,7 +13,7 @@ from router.errors import (
 )
 from router.hookspecs import hookimpl
 from router.tokens import CutPrompt
-from router.values import Backend, Frames, Job, PartPath, Pixels, Pool, Preview, Report, Task, Tier
+from router.values import Backend, Frames, Job, Offloader, PartPath, Pixels, Pool, Preview, Report, Task
 
 __all__ = [
     "Backend",
@@ -29,6 +29,7 @@ __all__ = [
     "Modality",
     "ModelSpec",
     "NumericalError",
+    "Offloader",
     "OutOfMemory",
     "PartPath",
     "Pixels",
@@ -37,6 +38,5 @@ __all__ = [
     "Refused",
     "Report",
     "Task",
-    "Tier",
     "hookimpl",
 ]

@@ -30,7 +30,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Picture:
+class ImageInput:
     """An image that a request carries: its role, its URL, and the field that an error about it names.
 
     `data` are its bytes where they came without a URL; `stored` says what is known of them, where they are of a job.
@@ -54,7 +54,7 @@ class Request:
 
     model: str | None
     prompt: str
-    pictures: tuple[Picture, ...] = ()
+    pictures: tuple[ImageInput, ...] = ()
     options: Options = Options()
     seed: int | None = None
     tier: int = 0

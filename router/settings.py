@@ -13,7 +13,7 @@ from typing import Any
 
 from router.auth.keys import KeyLimits
 from router.errors import BootError
-from router.runtime.byte_size import Amount
+from router.runtime.byte_size import ByteSize
 
 YEAR_SECONDS = 31_536_000
 Network = IPv4Network | IPv6Network
@@ -57,8 +57,8 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _amount(text: str) -> Amount:
-    return Amount.parse(text)
+def _amount(text: str) -> ByteSize:
+    return ByteSize.parse(text)
 
 
 def _hosts(text: str) -> tuple[str, ...]:
@@ -148,13 +148,13 @@ class Settings:
     keep_seconds: float = _setting(
         2_592_000.0, "how long a finished job stays, with its inputs and its video; 30 days", _positive
     )
-    keep_bytes: Amount = _setting(
-        Amount(80, "%"),
+    keep_bytes: ByteSize = _setting(
+        ByteSize(80, "%"),
         "what inputs and videos may take of their disk, such as 500GB; those read longest ago leave first",
         _amount,
     )
-    min_free: Amount = _setting(
-        Amount(1, "%"), "free bytes of the data folder's disk, such as 2GB, below which no new job is taken", _amount
+    min_free: ByteSize = _setting(
+        ByteSize(1, "%"), "free bytes of the data folder's disk, such as 2GB, below which no new job is taken", _amount
     )
     max_queued: int = _setting(1000, "queued jobs beyond which requests get 429 queue_full", _count)
     key_queued: int | None = _setting(None, "queued jobs of a key that has no such limit of its own", _count)
@@ -197,16 +197,16 @@ class Settings:
     resident_models: int = _setting(
         8, "models that an engine keeps loaded at most, however small; the least recently used leaves", _count
     )
-    memory_budget: Amount = _setting(
-        Amount(90, "%"),
+    memory_budget: ByteSize = _setting(
+        ByteSize(90, "%"),
         "what an engine takes of its device, such as 24GB or 90%; models leave for others",
         _amount,
     )
-    activation_reserve: Amount = _setting(
-        Amount(10, "%"), "how much of that budget is kept free of weights, for what a job computes", _amount
+    activation_reserve: ByteSize = _setting(
+        ByteSize(10, "%"), "how much of that budget is kept free of weights, for what a job computes", _amount
     )
-    warm_budget: Amount = _setting(
-        Amount(25, "%"), "what weights that have left take of the host's memory, to come back fast", _amount
+    warm_budget: ByteSize = _setting(
+        ByteSize(25, "%"), "what weights that have left take of the host's memory, to come back fast", _amount
     )
     stall_process_seconds: float = _setting(
         20.0, "a process that is stopped by a signal, or a web process that is silent, is replaced then", _positive

@@ -22,10 +22,10 @@ from router.jobs import (
     Database,
     EngineStore,
     JobStore,
-    PaceStore,
     Probe,
     RevisionStore,
-    Rules,
+    SchedulingPolicy,
+    TimingStore,
     unusable,
 )
 from router.metrics import Metrics
@@ -45,7 +45,7 @@ class System:
     plugins: Plugins
     jobs: JobStore
     engines: EngineStore
-    paces: PaceStore
+    paces: TimingStore
     archive: Archive
     keys: ApiKeyStore
     artifacts: ArtifactStore
@@ -77,7 +77,7 @@ def assemble(settings: Settings, *, plugins: Iterable[object] = (), serving: boo
         lease_seconds=settings.lease_seconds,
         max_attempts=settings.max_attempts,
         max_queued=settings.max_queued,
-        rules=Rules(settings.overtake_seconds, settings.key_running),
+        rules=SchedulingPolicy(settings.overtake_seconds, settings.key_running),
     )
     weights = Weights(settings.data, found.backends, settings.stall_download_seconds)
     return System(
@@ -86,7 +86,7 @@ def assemble(settings: Settings, *, plugins: Iterable[object] = (), serving: boo
         plugins=found,
         jobs=jobs,
         engines=engines,
-        paces=PaceStore(database),
+        paces=TimingStore(database),
         archive=Archive(database),
         keys=ApiKeyStore(database),
         artifacts=ArtifactStore(settings.data),

@@ -103,7 +103,7 @@ class Report(Protocol):
         """
 
 
-class Tier(Protocol):
+class Offloader(Protocol):
     """How a part moves to the host's memory when no model holds it, and back; in place, both of them."""
 
     def cool(self, part: Any) -> None:
@@ -116,7 +116,7 @@ class Tier(Protocol):
 class Pool(Protocol):
     """Parts of models that other models may share, held once."""
 
-    def part(self, key: Hashable, load: Callable[[], T], tier: Tier | None = None) -> T:
+    def part(self, key: Hashable, load: Callable[[], T], tier: Offloader | None = None) -> T:
         """Return the part with this key, loading it if no resident model holds it.
 
         The key must name everything that changes the part: the identity of its files, dtype,
@@ -213,7 +213,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Pace:
+class StepTiming:
     """How fast a model makes videos of one shape: seconds of a step, and of all that follows the last one."""
 
     step: float
@@ -280,7 +280,7 @@ class Lease:
 
 
 @dataclass(frozen=True)
-class Held:
+class ResidentBytes:
     """Bytes of weights that a model holds on a device: its own, and those that others hold too."""
 
     owned: int
@@ -318,7 +318,7 @@ class EngineState:
     resident: tuple[str, ...]
     job: str | None = None
     age: float = 0.0
-    memory: Mapping[str, Held] = field(default_factory=dict)
+    memory: Mapping[str, ResidentBytes] = field(default_factory=dict)
     warm: tuple[str, ...] = ()
     paths: Mapping[str, Mapping[str, PartPath]] = field(default_factory=dict)  # by model and part
     lacks: Mapping[str, str] = field(default_factory=dict)  # what it needs to run a model that it cannot run

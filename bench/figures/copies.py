@@ -56,13 +56,13 @@ def _model(source: Path, name: str, device: str, buffer: int) -> list[Row]:
 
     from plugins.diffusers_backend.checkpoint import Part
     from plugins.diffusers_backend.fast.switches import OFF
-    from plugins.diffusers_backend.place import Place
-    from plugins.diffusers_backend.tier import ModuleTier
+    from plugins.diffusers_backend.place import Placement
+    from plugins.diffusers_backend.tier import HostOffloader
     from registry.folders import weights_in
 
     weights = weights_in(source / "transformer", "transformer")
     part = Part("transformer", source / "transformer", "diffusers", "WanTransformer3DModel", _config(source), weights)
-    place, tier = Place(device, torch.bfloat16, "native", OFF), ModuleTier(device)
+    place, tier = Placement(device, torch.bfloat16, "native", OFF), HostOffloader(device)
     here = torch.empty(buffer, dtype=torch.uint8, pin_memory=device != "cpu")
     there = torch.empty(buffer, dtype=torch.uint8, device=device)
     taken: dict[str, list[float]] = {"bus": [], "read": [], "cool": [], "warm": []}

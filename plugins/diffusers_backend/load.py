@@ -19,7 +19,7 @@ from plugins.diffusers_backend.fast.paths import Paths
 from plugins.diffusers_backend.fast.vae import fast_vae
 from plugins.diffusers_backend.memory import free, out_of_memory
 from plugins.diffusers_backend.options import Options
-from plugins.diffusers_backend.place import Place, class_of, reading
+from plugins.diffusers_backend.place import Placement, class_of, reading
 from plugins.diffusers_backend.preview import LatentMap, latent_map
 from plugins.diffusers_backend.progress import Progress
 from plugins.diffusers_backend.prompts import TOKENS, PromptCache
@@ -46,7 +46,7 @@ class Loaded:
     prompts: PromptCache
     latent_map: LatentMap | None
     paths: Paths
-    place: Place
+    place: Placement
 
     @property
     def networks(self) -> Mapping[str, Network]:
@@ -65,11 +65,11 @@ class Loaded:
 def load(model: ModelSpec, device: str, pool: Pool, report: Report) -> Loaded:
     """Return `model` on `device`; raise `LoadFailed` with what its folder lacks."""
     options = Options.of(model)
-    place = Place.of(options, device)
+    place = Placement.of(options, device)
     return assemble(model, place, pool, report, options.prompt_cache_bytes)
 
 
-def assemble(model: ModelSpec, place: Place, pool: Pool, report: Report, prompt_cache_bytes: int) -> Loaded:
+def assemble(model: ModelSpec, place: Placement, pool: Pool, report: Report, prompt_cache_bytes: int) -> Loaded:
     """Return `model` made of the parts that `place` reads; raise `LoadFailed` with what its folder lacks."""
     _silence()
     if model.folder is None:
@@ -81,7 +81,7 @@ def assemble(model: ModelSpec, place: Place, pool: Pool, report: Report, prompt_
 
 
 def _assemble(
-    model: ModelSpec, checkpoint: Checkpoint, place: Place, pool: Pool, report: Report, prompt_cache_bytes: int
+    model: ModelSpec, checkpoint: Checkpoint, place: Placement, pool: Pool, report: Report, prompt_cache_bytes: int
 ) -> Loaded:
     if place.device.startswith("cuda"):
         torch.cuda.set_device(place.device)  # else every engine would also hold memory on the first card

@@ -19,9 +19,9 @@ from plugins.diffusers_backend.fast.switches import Switches
 from plugins.diffusers_backend.memory import is_device_lost, is_out_of_memory
 from plugins.diffusers_backend.options import Options
 from plugins.diffusers_backend.tensors import dtype_in, sizes_of, stored_in
-from plugins.diffusers_backend.tier import ModuleTier
+from plugins.diffusers_backend.tier import HostOffloader
 from registry.folders import Weights
-from router import LoadFailed, Pool, Tier
+from router import LoadFailed, Offloader, Pool
 
 # Encoding in bf16 visibly drifts; CLIP is in fp32 in the published recipe, too.
 IN_FP32 = ("vae", "image_encoder")
@@ -43,7 +43,7 @@ Arrived = Callable[[int], None]  # hears of bytes that are on the device now
 
 
 @dataclass(frozen=True)
-class Place:
+class Placement:
     """Where the parts of one model go, and what changes them on the way.
 
     With `group_offload` the weights stay on the host, but for those that compute.
@@ -57,7 +57,7 @@ class Place:
     group_offload: bool = False
 
     @classmethod
-    def of(cls, options: Options, device: str) -> Place:
+    def of(cls, options: Options, device: str) -> Placement:
         dtype, fast = dtype_for(options.dtype, device), options.fast
         if options.attention != "auto":
             fast = replace(fast, measured_attention=False)  # what is said needs no measuring
@@ -88,11 +88,11 @@ class Place:
         """Return how many bytes there are to read of `part`, counted in the dtypes that it will have."""
         return sum(self._sizes(part).values())
 
-    def tier(self, part: Part) -> Tier | None:
+    def tier(self, part: Part) -> Offloader | None:
         """Return how `part` waits on the host for its next holder; what has no weights is there already."""
         if self._waits(part):
             return None  # what waits between its steps must be read again once nobody needs it
-        return ModuleTier("cpu" if part.name in WEIGHTLESS else self.device)
+        return HostOffloader("cpu" if part.name in WEIGHTLESS else self.device)
 
     def read(self, part: Part, arrived: Arrived) -> Any:
         """Read one part from its folder, its weights straight to the device; `arrived(bytes)` hears of each piece."""

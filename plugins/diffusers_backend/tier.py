@@ -12,7 +12,7 @@ from plugins.diffusers_backend import host
 
 
 @dataclass(frozen=True)
-class ModuleTier:
+class HostOffloader:
     """Moves a module's weights between its device and the host, in place; on a CPU they are where they are.
 
     On the host they lie in pinned pages, which a GPU reads at the full rate of its bus.

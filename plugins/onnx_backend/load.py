@@ -14,7 +14,7 @@ from plugins.diffusers_backend import transfer
 from plugins.diffusers_backend.checkpoint import Part
 from plugins.diffusers_backend.device import DTYPES, dtype_for
 from plugins.diffusers_backend.load import Loaded, assemble
-from plugins.diffusers_backend.place import Arrived, Place, reading
+from plugins.diffusers_backend.place import Arrived, Placement, reading
 from plugins.diffusers_backend.tensors import stored_in
 from plugins.onnx_backend import graph, record
 from plugins.onnx_backend.graph import FILE, WEIGHTS
@@ -22,13 +22,13 @@ from plugins.onnx_backend.options import Options
 from plugins.onnx_backend.session import provider_for
 from plugins.onnx_backend.transformer import OnnxTransformer
 from registry.folders import FolderError, weights_in
-from router import LoadFailed, ModelSpec, Pool, Report, Tier
+from router import LoadFailed, ModelSpec, Offloader, Pool, Report
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class OnnxPlace(Place):
+class OnnxPlacement(Placement):
     """A place whose transformers are run by a provider of ONNX Runtime."""
 
     provider: str = "cpu"
@@ -38,7 +38,7 @@ class OnnxPlace(Place):
         known = super().key(part, pool)
         return ("onnxruntime", self.provider, known) if part.is_transformer else known
 
-    def tier(self, part: Part) -> Tier | None:
+    def tier(self, part: Part) -> Offloader | None:
         """Return none for what a session holds: it knows its weights by where they are. On a CPU they stay there."""
         return super().tier(part) if self.device == "cpu" or not part.is_transformer else None
 
@@ -79,7 +79,7 @@ def load(model: ModelSpec, device: str, pool: Pool, report: Report) -> Loaded:
     digests = {name: file.sha256 for name, file in export.files.items()}
     # attention is the graph's own
     decoder_dtype = dtype_for(options.decoder_dtype, device)
-    place = OnnxPlace(
+    place = OnnxPlacement(
         device,
         DTYPES[export.dtype],
         attention="",

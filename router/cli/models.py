@@ -12,7 +12,7 @@ from router.cli.table import show
 from router.plugins import missing
 from router.settings import Settings
 from router.system import System, assemble
-from router.values import EngineState, Held, PartPath
+from router.values import EngineState, PartPath, ResidentBytes
 
 HEADINGS = ("NAME", "MODALITY", "BACKEND", "RUNS ON", "WEIGHTS", "STATE", "SOURCE")
 
@@ -73,7 +73,7 @@ def _state(name: str, engines: Sequence[EngineState]) -> str:
     said = []
     for engine in engines:
         if name in engine.resident:
-            held = engine.memory.get(name, Held(0, 0))
+            held = engine.memory.get(name, ResidentBytes(0, 0))
             shared = f" + {_gigabytes(held.shared)} shared" if held.shared else ""
             paths = _paths(engine.paths.get(name, {}))
             said.append(f"loaded on {engine.device} ({_gigabytes(held.owned)}{shared}{paths})")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from router.doctor.finding import Case, Finding, fail, ok, warn
 from router.runtime import lock_probe
-from router.runtime.byte_size import Amount
+from router.runtime.byte_size import ByteSize
 from router.runtime.disk import Disk
 
 LEAST_BYTES = 10**9  # for videos, inputs and the store
@@ -55,7 +55,7 @@ def room(check: str, folder: Path, least: int, good: int) -> Finding:
     return ok(check, shown)
 
 
-def free(data: Path, least: Amount) -> Finding:
+def free(data: Path, least: ByteSize) -> Finding:
     """Look whether a server would take jobs, or refuse them before the disk is full."""
     shortage = Disk(existing(data), least).shortage()
     if shortage:

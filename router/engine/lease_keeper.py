@@ -22,7 +22,7 @@ GRACE_ROUNDS = 2  # after a sleep in which no other engine is taken for lost: al
 log = logging.getLogger(__name__)
 
 
-class Keeper:
+class LeaseKeeper:
     """Renews every `settings.renew_seconds`; when the engine is told to stop it gives the running job back at once.
 
     It calls `lost` when the running job is not this engine's any more: cancelled, deleted, or leased to another.

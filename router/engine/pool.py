@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 
 from router.engine.digests import Digests
 from router.errors import LoadFailed
-from router.values import Held, Need, Tier
+from router.values import Need, Offloader, ResidentBytes
 
 T = TypeVar("T")
 UNLIMITED = 2**63
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 class _Part:
     value: Any
     size: int
-    tier: Tier | None
+    tier: Offloader | None
     holders: set[str] = field(default_factory=set)
 
 
@@ -34,7 +34,7 @@ class PartPool:
 
     A part that a model holds is on the device; the sizes of those are within `budget()` bytes, which is asked
     for when a model first says what it needs: only such a model's libraries know the device. When the last
-    holder goes, a part with a `Tier` moves to the host, where the least recently left ones go first
+    holder goes, a part with a `Offloader` moves to the host, where the least recently left ones go first
     once they exceed `warm_budget`; all others go at once. `make_room` unloads a model and says whether there was one.
     """
 
@@ -111,7 +111,7 @@ class PartPool:
                     f"{_gigabytes(self.budget)} are taken by what may not leave"
                 )
 
-    def take(self, model: str, key: Hashable, load: Callable[[], T], tier: Tier | None) -> T:
+    def take(self, model: str, key: Hashable, load: Callable[[], T], tier: Offloader | None) -> T:
         part = self._parts.get(key)
         if part is None and (part := self._warm.pop(key, None)) is not None:
             _wake(part)
@@ -148,10 +148,10 @@ class PartPool:
         """Return which models hold each part."""
         return {key: frozenset(part.holders) for key, part in self._parts.items()}
 
-    def held(self, model: str) -> Held:
+    def held(self, model: str) -> ResidentBytes:
         """Return how many bytes `model` holds alone, and with others."""
         mine = [part for part in self._parts.values() if model in part.holders]
-        return Held(
+        return ResidentBytes(
             owned=sum(part.size for part in mine if len(part.holders) == 1),
             shared=sum(part.size for part in mine if len(part.holders) > 1),
         )
@@ -179,7 +179,7 @@ class Share:
         self._pool = pool
         self._model = model
 
-    def part(self, key: Hashable, load: Callable[[], T], tier: Tier | None = None) -> T:
+    def part(self, key: Hashable, load: Callable[[], T], tier: Offloader | None = None) -> T:
         return self._pool.take(self._model, key, load, tier)
 
     def private(self, load: Callable[[], T]) -> T:

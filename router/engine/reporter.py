@@ -29,7 +29,7 @@ class Phases(Protocol):
     def phase(self, phase: Phase) -> Callable[..., None]: ...
 
 
-class Beating:
+class HeartbeatReporter:
     """Reports for what is no job's: they keep the supervisor from taking the engine for hung."""
 
     def __init__(self, beat: Beat) -> None:

@@ -17,7 +17,7 @@ from router.engine.pool import REMEDY, PartPool
 from router.engine.reporter import Phases
 from router.errors import LoadFailed, OutOfMemory
 from router.system import System
-from router.values import Held, PartPath, Phase
+from router.values import PartPath, Phase, ResidentBytes
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class Residency:
         self._device = device
         self.fitting = Fitting(system.settings, system.plugins, system.weights, device)
         self._models: OrderedDict[str, Resident] = OrderedDict()
-        self.memory: Mapping[str, Held] = {}  # bytes of weights by model, as of the last change
+        self.memory: Mapping[str, ResidentBytes] = {}  # bytes of weights by model, as of the last change
         self.warm: tuple[str, ...] = ()  # those that left and whose parts are all here still
         self.paths: Mapping[str, Mapping[str, PartPath]] = {}  # by model and part, as their backends said last
         self._pool = PartPool(

@@ -37,7 +37,7 @@ class Served:
         return (*self.registry.models, *self.former)
 
 
-class Offering:
+class ServableModels:
     """Works out an engine's offer; its Python stays what it was at the start. Safe to use from many threads."""
 
     def __init__(self, system: System, device: str, fitting: Fitting) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from router.values import Pace, Phase
+from router.values import Phase, StepTiming
 
 TAIL = 1 / 9  # of the steps' time, for what follows them, until it has been seen: as progress in percent has it
 
@@ -13,7 +13,7 @@ TAIL = 1 / 9  # of the steps' time, for what follows them, until it has been see
 class Stopwatch:
     """Hears each report of one attempt; `known` is the pace of earlier jobs at this shape."""
 
-    def __init__(self, known: Pace | None, steps: int, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, known: StepTiming | None, steps: int, now: Callable[[], float] = time.monotonic) -> None:
         self._known = known
         self._steps = steps
         self._now = now
@@ -34,10 +34,10 @@ class Stopwatch:
             return rest * (total - done) / max(total, 1)
         return step * (total - done if phase is Phase.STEP else self._steps) + rest
 
-    def pace(self) -> Pace | None:
+    def pace(self) -> StepTiming | None:
         """Return what the job has shown, now that it is done; None if it told nothing of its steps."""
         step = self._seen()
-        return Pace(step, self._now() - self._last[0]) if step is not None else None
+        return StepTiming(step, self._now() - self._last[0]) if step is not None else None
 
     def _step(self) -> float | None:
         seen = self._seen()

@@ -16,11 +16,11 @@ from router.engine.ahead import Ahead
 from router.engine.attempt import Attempt
 from router.engine.heap import give_back
 from router.engine.heartbeat import Heart, Unwatched
-from router.engine.lease_keeper import Keeper
-from router.engine.reporter import Beating, Reporter
+from router.engine.lease_keeper import LeaseKeeper
+from router.engine.reporter import HeartbeatReporter, Reporter
 from router.engine.residency import Residency, Resident
 from router.engine.retention import Retention, Sweeper
-from router.engine.servable import Offering
+from router.engine.servable import ServableModels
 from router.engine.warm_up import surviving, warm_up
 from router.errors import DeviceLost, reason
 from router.jobs import Offer
@@ -42,13 +42,13 @@ class Worker:
         self._heart = heart or Unwatched()
         self._id = f"{device}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._residency = Residency(system, device)
-        self._offering = Offering(system, device, self._residency.fitting)
+        self._offering = ServableModels(system, device, self._residency.fitting)
         self._served = self._offering.begin()
         self._offered = time.monotonic()
         ahead = Ahead(system, self._id, self._residency, self._offer)
         self._beside = ahead.preparing if system.settings.prepare_ahead else nullcontext
         self._job: str | None = None
-        self.keeper = Keeper(system, self._state, lost=self._heart.cancelled)
+        self.keeper = LeaseKeeper(system, self._state, lost=self._heart.cancelled)
         self._sweeper = Sweeper(Retention(system))
 
     @property
@@ -129,7 +129,7 @@ class Worker:
 
         What was among the `former` ones has been warmed up.
         """
-        beating = Beating(self._beat)
+        beating = HeartbeatReporter(self._beat)
         done = [model for model in former if model.warm_up]
         for model in self._served.registry.models:
             if not model.warm_up or model.name not in self.models or self.keeper.stopping:

@@ -12,10 +12,10 @@ from router import media
 from router.auth.keys import ApiKey
 from router.errors import InvalidRequest, ModalityMismatch, ModelUnavailable, UnknownModel
 from router.intake import gate, resolve
-from router.intake.resolve import Effective
-from router.jobs import Caps
+from router.intake.resolve import ResolvedTask
+from router.jobs import QueueLimits
 from router.jobs.idempotency import Key, check_name, key_of
-from router.request import Options, Picture, Request
+from router.request import ImageInput, Options, Request
 from router.runtime import logs
 from router.system import System
 from router.tokens import TokenCounter
@@ -28,7 +28,7 @@ class _Received:
     Not by `cached_property`: that of Python 3.11 has one lock for all instances, so a silent site would hold up all.
     """
 
-    def __init__(self, picture: Picture, limits: Limits, owner: str, fetcher: media.Fetcher) -> None:
+    def __init__(self, picture: ImageInput, limits: Limits, owner: str, fetcher: media.Fetcher) -> None:
         self.picture = picture
         self._limits = limits
         self._owner = owner
@@ -193,13 +193,13 @@ class Intake:
             return None
         return self._known(key_of(key, request, digests) if key else None, owner)
 
-    def settle(self, request: Request, *, share: str) -> tuple[ModelSpec, Effective]:
+    def settle(self, request: Request, *, share: str) -> tuple[ModelSpec, ResolvedTask]:
         """Return the model that would run a request, and all that it would use; raises as `submit` does."""
         model = _choose(request, self._system.registry)
         _check(model, request)
         return model, self._settle(model, request, self._received(request, model, share))
 
-    def _settle(self, model: ModelSpec, request: Request, received: list[_Received]) -> Effective:
+    def _settle(self, model: ModelSpec, request: Request, received: list[_Received]) -> ResolvedTask:
         """Make the task and show it to the policies; only an image that decides the size is received."""
 
         def first_image() -> resolve.Size:
@@ -227,11 +227,11 @@ class Intake:
             form=job.form,
         )
 
-    def _stored_picture(self, job: Job, stored: StoredInput) -> Picture:
+    def _stored_picture(self, job: Job, stored: StoredInput) -> ImageInput:
         data = self._system.artifacts.read_input(job.id, stored.name)
-        return Picture(stored.role, url="", param="", data=data, stored=stored if stored.png_size else None)
+        return ImageInput(stored.role, url="", param="", data=data, stored=stored if stored.png_size else None)
 
-    def _check_service(self, model: ModelSpec, caps: Caps) -> None:
+    def _check_service(self, model: ModelSpec, caps: QueueLimits) -> None:
         """Raise when the model's weights are not there, when no engine can run it, or when the queue is full.
 
         Engines have as long as is allowed to take up what this process has just taken up.
@@ -259,7 +259,7 @@ class Intake:
         notes = (f"image {n} {note}" for n, one in enumerate(ready, 1) for note in one.stored.notes)
         return (*cropped, *notes, *self._tokens.warnings(model, task))
 
-    def _add(self, job: Job, ready: list[_Ready], key: Key | None, caps: Caps) -> Job:
+    def _add(self, job: Job, ready: list[_Ready], key: Key | None, caps: QueueLimits) -> Job:
         added = None
         try:
             for image in ready:
@@ -274,15 +274,15 @@ class Intake:
         return added
 
 
-def _is_remote(picture: Picture) -> bool:
+def _is_remote(picture: ImageInput) -> bool:
     return picture.data is None and media.is_remote(picture.url)
 
 
-def _carried(picture: Picture) -> bytes:
+def _carried(picture: ImageInput) -> bytes:
     return media.parse_data_url(picture.url, param=picture.param) if picture.data is None else picture.data
 
 
-def _address(picture: Picture) -> str:
+def _address(picture: ImageInput) -> str:
     """Return the digest of an image's URL, by which it counts under a key: it is not fetched again."""
     return _digest(picture.url.encode("utf-8", "surrogatepass"))
 
@@ -318,6 +318,6 @@ def _named(key: str | None, request: Request, received: list[_Received]) -> Key 
     return key_of(key, request, [image.identity for image in received]) if key else None
 
 
-def _caps(model: ModelSpec, key: ApiKey | None) -> Caps:
+def _caps(model: ModelSpec, key: ApiKey | None) -> QueueLimits:
     """Return how many jobs of this model, and of this key, may be queued."""
-    return Caps(model.name, model.limits.queued, *((key.id, key.limits.queued) if key else (None, None)))
+    return QueueLimits(model.name, model.limits.queued, *((key.id, key.limits.queued) if key else (None, None)))

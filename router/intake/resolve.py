@@ -22,7 +22,7 @@ Size = tuple[int, int]  # width and height in pixels
 
 
 @dataclass(frozen=True)
-class Effective:
+class ResolvedTask:
     """A task with nothing left open, and what was adjusted."""
 
     task: Task
@@ -45,7 +45,7 @@ def check(model: ModelSpec, request: Request) -> None:
         _hold_pixels(model, request, size)
 
 
-def settle(model: ModelSpec, request: Request, first_image: Callable[[], Size]) -> Effective:
+def settle(model: ModelSpec, request: Request, first_image: Callable[[], Size]) -> ResolvedTask:
     """Fill in the model's defaults, and round sizes and frames as the model needs; `check` comes before.
 
     `first_image` returns the size of the first image; it is called only when the image decides the video's size.
@@ -68,7 +68,7 @@ def settle(model: ModelSpec, request: Request, first_image: Callable[[], Size]) 
         seed=_or(request.seed, secrets.randbelow(DRAWN)),
         given=request.given,
     )
-    return Effective(task, _adjusted(model, options, task))
+    return ResolvedTask(task, _adjusted(model, options, task))
 
 
 def cropped(role: Input, image: Size, task: Task) -> tuple[str, ...]:

@@ -4,24 +4,24 @@ from router.jobs.api_keys import ApiKeyStore
 from router.jobs.archive import Archive
 from router.jobs.database import Database, unusable
 from router.jobs.engines import EngineStore
-from router.jobs.queue_limits import Caps
+from router.jobs.queue_limits import QueueLimits
 from router.jobs.revisions import RevisionStore
-from router.jobs.scheduling import Offer, Rules
+from router.jobs.scheduling import Offer, SchedulingPolicy
 from router.jobs.store import JobStore
-from router.jobs.timing import PaceStore
+from router.jobs.timing import TimingStore
 from router.jobs.write_probe import Probe
 
 __all__ = [
     "ApiKeyStore",
     "Archive",
-    "Caps",
     "Database",
     "EngineStore",
     "JobStore",
     "Offer",
-    "PaceStore",
     "Probe",
+    "QueueLimits",
     "RevisionStore",
-    "Rules",
+    "SchedulingPolicy",
+    "TimingStore",
     "unusable",
 ]

@@ -7,11 +7,11 @@ import json
 from sqlalchemy import Connection
 
 from router.jobs import statements as sql
-from router.jobs.scheduling import Head, Offer, Rules, choose
+from router.jobs.scheduling import Offer, QueueHead, SchedulingPolicy, choose
 from router.runtime import clock
 
 
-def take_turn(db: Connection, engine: str, offer: Offer, rules: Rules, seen_since: float) -> int | None:
+def take_turn(db: Connection, engine: str, offer: Offer, rules: SchedulingPolicy, seen_since: float) -> int | None:
     """Return the row of the job that `engine` is to claim, and note whom it overtakes; None if there is none."""
     heads = _heads(db, engine, offer, rules, seen_since)
     if not heads:
@@ -24,21 +24,21 @@ def take_turn(db: Connection, engine: str, offer: Offer, rules: Rules, seen_sinc
     return chosen.seq
 
 
-def whose_turn(db: Connection, engine: str, offer: Offer, rules: Rules, seen_since: float) -> int | None:
+def whose_turn(db: Connection, engine: str, offer: Offer, rules: SchedulingPolicy, seen_since: float) -> int | None:
     """Return the same row, and note nothing."""
     heads = _heads(db, engine, offer, rules, seen_since)
     return _chosen(db, heads, offer, rules).seq if heads else None
 
 
-def _heads(db: Connection, engine: str, offer: Offer, rules: Rules, seen_since: float) -> list[Head]:
+def _heads(db: Connection, engine: str, offer: Offer, rules: SchedulingPolicy, seen_since: float) -> list[QueueHead]:
     """Return the first job of each model that `engine` may run now."""
     crowded = _crowded(db, engine, offer, seen_since)
     models = [model for model in offer.models if model not in crowded]
     wanted = {"models": json.dumps(models), "key_running": rules.key_running}
-    return [Head(**row) for row in db.execute(sql.HEADS, wanted).mappings()]
+    return [QueueHead(**row) for row in db.execute(sql.HEADS, wanted).mappings()]
 
 
-def _chosen(db: Connection, heads: list[Head], offer: Offer, rules: Rules) -> Head:
+def _chosen(db: Connection, heads: list[QueueHead], offer: Offer, rules: SchedulingPolicy) -> QueueHead:
     turn: int = db.execute(sql.TURN).scalar_one()
     return choose(heads, offer.loaded, turn, clock.now(), rules.overtake_seconds)
 

@@ -12,7 +12,7 @@ from router.jobs.database import Database
 from router.jobs.rows import dump, engine_of
 from router.jobs.tables import engines
 from router.runtime import clock
-from router.values import EngineState, Held, Need
+from router.values import EngineState, Need, ResidentBytes
 
 FORGOTTEN_SECONDS = 3600.0  # not seen for so long
 
@@ -26,7 +26,7 @@ class EngineStore:
 
     def heartbeat(self, state: EngineState) -> None:
         """Say that an engine lives, what it can run and what it has loaded; forget those long gone."""
-        by_model: dict[str, Held | Need] = {**state.too_large, **state.memory}
+        by_model: dict[str, ResidentBytes | Need] = {**state.too_large, **state.memory}
         row = {
             "device": state.device,
             "pid": state.pid,

@@ -16,18 +16,20 @@ from router.jobs.change_log import changed, log
 from router.jobs.database import Database
 from router.jobs.idempotency import KEY_SECONDS
 from router.jobs.rows import dump, job_of
-from router.jobs.scheduling import Offer, Rules
+from router.jobs.scheduling import Offer, SchedulingPolicy
 from router.runtime import clock
 from router.values import Artifact, Failure, Job, Lease, Phase, Progress
 
 KEPT_CHANGES = 100_000
-RULES = Rules()
+RULES = SchedulingPolicy()
 
 
 class Leases:
     """Every write of an engine names its lease and does nothing (returns False or None) when the lease was lost."""
 
-    def __init__(self, database: Database, *, lease_seconds: float, max_attempts: int, rules: Rules = RULES) -> None:
+    def __init__(
+        self, database: Database, *, lease_seconds: float, max_attempts: int, rules: SchedulingPolicy = RULES
+    ) -> None:
         self._db = database
         self._rules = rules
         self._lease_seconds = lease_seconds

@@ -25,7 +25,7 @@ RUNNING = select(jobs.c.started_at, jobs.c.progress).where(jobs.c.status == Stat
 
 
 @dataclass(frozen=True)
-class Caps:
+class QueueLimits:
     """For which model and by which key a job is, and how many of theirs may be queued; None for any number."""
 
     model: str = ""
@@ -34,10 +34,10 @@ class Caps:
     of_key: int | None = None
 
 
-NO_CAPS = Caps()
+NO_CAPS = QueueLimits()
 
 
-def require(db: Connection, most: int, caps: Caps) -> int:
+def require(db: Connection, most: int, caps: QueueLimits) -> int:
     """Return how many jobs are queued; writes nothing.
 
     Raises `QueueFull` or, where only the key's own jobs are too many, `RateLimited`.

@@ -18,7 +18,7 @@ class Offer:
 
 
 @dataclass(frozen=True)
-class Rules:
+class SchedulingPolicy:
     """For how long a job may be overtaken, and how many jobs a key may run that has no such limit of its own."""
 
     overtake_seconds: float = 600.0
@@ -26,7 +26,7 @@ class Rules:
 
 
 @dataclass(frozen=True)
-class Head:
+class QueueHead:
     """The oldest queued job of a model in its highest priority; `due` is the soonest of all jobs behind it."""
 
     seq: int
@@ -41,7 +41,7 @@ class Head:
         return late or self.due <= turn
 
 
-def choose(heads: Sequence[Head], loaded: Collection[str], turn: int, now: float, patience: float) -> Head:
+def choose(heads: Sequence[QueueHead], loaded: Collection[str], turn: int, now: float, patience: float) -> QueueHead:
     """Return the next one, of at least one head: of the highest priority what is overdue, else what is loaded.
 
     A job is due when twice as many jobs have been claimed since it came as were before it then, and

@@ -13,11 +13,11 @@ from router.jobs.change_log import log
 from router.jobs.database import Database
 from router.jobs.idempotency import HEADER, KEY_SECONDS, Key
 from router.jobs.leases import RULES, Leases
-from router.jobs.queue_limits import NO_CAPS, Caps
+from router.jobs.queue_limits import NO_CAPS, QueueLimits
 from router.jobs.queue_limits import require as require_room
 from router.jobs.queue_positions import all_positioned, positioned
 from router.jobs.rows import job_of, job_row
-from router.jobs.scheduling import Rules, due_at
+from router.jobs.scheduling import SchedulingPolicy, due_at
 from router.values import Job, Status
 
 LAST = 2**63 - 1  # the largest number of a row
@@ -33,17 +33,17 @@ class JobStore(Leases):
         lease_seconds: float,
         max_attempts: int,
         max_queued: int,
-        rules: Rules = RULES,
+        rules: SchedulingPolicy = RULES,
     ) -> None:
         super().__init__(database, lease_seconds=lease_seconds, max_attempts=max_attempts, rules=rules)
         self._max_queued = max_queued
 
-    def check_room(self, caps: Caps = NO_CAPS) -> None:
+    def check_room(self, caps: QueueLimits = NO_CAPS) -> None:
         """Raise `QueueFull` or `RateLimited` when no more jobs are taken; writes nothing."""
         with self._db.read() as db:
             require_room(db, self._max_queued, caps)
 
-    def add(self, job: Job, key: Key | None = None, caps: Caps = NO_CAPS) -> Job:
+    def add(self, job: Job, key: Key | None = None, caps: QueueLimits = NO_CAPS) -> Job:
         """Queue `job` and return it as stored, with its place in the queue; raise as `check_room` does.
 
         Under a key that the owner has used for the same request before, return that job and add none.

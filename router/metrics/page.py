@@ -12,7 +12,7 @@ from router.jobs import EngineStore, JobStore
 from router.metrics import definitions as metric
 from router.metrics.definitions import DEFINITIONS, Definition, Kind
 from router.metrics.files import whole
-from router.values import EngineState, Held, Status, state_of
+from router.values import EngineState, ResidentBytes, Status, state_of
 
 Row = tuple[Definition, tuple[str, ...], float]
 
@@ -69,7 +69,7 @@ def _models(engine: EngineState) -> Iterator[Row]:
     for model in engine.models:
         for state in ("loaded", "warm", "cold"):
             yield metric.MODEL_STATE, (engine.device, model, state), state == state_of(model, (engine,))
-        held = engine.memory.get(model, Held(0, 0))
+        held = engine.memory.get(model, ResidentBytes(0, 0))
         yield metric.WEIGHTS, (engine.device, "owned", model), held.owned
         yield metric.WEIGHTS, (engine.device, "shared", model), held.shared
         for part, path in engine.paths.get(model, {}).items():

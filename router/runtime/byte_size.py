@@ -12,14 +12,14 @@ SPELT = (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3), ("B", 1))
 
 
 @dataclass(frozen=True)
-class Amount:
+class ByteSize:
     """A number of bytes, or of percent of a total."""
 
     number: float
     unit: str
 
     @classmethod
-    def parse(cls, text: str) -> Amount:
+    def parse(cls, text: str) -> ByteSize:
         """Read `text`; raise `ValueError` with what is allowed."""
         found = re.fullmatch(r"\s*(\d{1,18}(?:\.\d{1,6})?)\s*(%|[A-Za-z]{0,3})\s*", text)
         unit = found[2].upper() if found else ""
@@ -35,7 +35,7 @@ class Amount:
         return f"{self.number:g}{self.unit}"
 
 
-def spelt(size: int) -> str:
+def format_bytes(size: int) -> str:
     """Return a number of bytes as a person reads it, such as 11.4 GB."""
     unit, scale = next((pair for pair in SPELT if size >= pair[1]), SPELT[-1])
     return f"{size / scale:.1f} {unit}"

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from router.errors import Unavailable
-from router.runtime.byte_size import Amount, spelt
+from router.runtime.byte_size import ByteSize, format_bytes
 
 KNOWN_SECONDS = 1.0  # an answer of the file system holds for so long
 RETRY = (("retry-after", "30"),)
@@ -16,7 +16,7 @@ RETRY = (("retry-after", "30"),)
 class Disk:
     """The free bytes of a folder's disk; below `least`, which may be a share of it, no job is taken."""
 
-    def __init__(self, folder: Path, least: Amount) -> None:
+    def __init__(self, folder: Path, least: ByteSize) -> None:
         self._folder = folder
         self._least = least
         self._known = (0, 0)
@@ -37,7 +37,11 @@ class Disk:
         except OSError as error:  # it is not mounted any more, or broken
             return f"the disk does not answer: {error.strerror or error}"
         least = self._least.of(total)
-        return f"{spelt(free)} of the disk are free, FRAMEGATE_MIN_FREE is {spelt(least)}" if free < least else None
+        return (
+            f"{format_bytes(free)} of the disk are free, FRAMEGATE_MIN_FREE is {format_bytes(least)}"
+            if free < least
+            else None
+        )
 
     def require(self) -> None:
         """Raise `Unavailable` where too little is free to take a job."""

@@ -14,13 +14,13 @@ from flask import Flask, Response, g, request
 from router.jobs.idempotency import HEADER
 from router.metrics import Metrics
 from router.runtime import logs
-from router.web.auth.authenticate import Caller, Callers
+from router.web.auth.authenticate import Authenticator, Caller
 
 CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 log = logging.getLogger(__name__)
 
 
-def install(app: Flask, callers: Callers, metrics: Metrics) -> None:
+def install(app: Flask, callers: Authenticator, metrics: Metrics) -> None:
     """Give each request an id, let in who may come in, and log and count each answer."""
 
     @app.before_request

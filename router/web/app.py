@@ -10,22 +10,22 @@ from router.media import Decoders
 from router.runtime.server_paths import ServerPaths
 from router.system import System
 from router.web import access, docs, errors, files, health, metrics, models
-from router.web.auth.authenticate import Callers
-from router.web.auth.key_cache import KeyRing
+from router.web.auth.authenticate import Authenticator
+from router.web.auth.key_cache import KeyCache
 from router.web.auth.rate_limit import Rates
 from router.web.http.host_names import HostNames
 from router.web.http.proxies import Proxies
 from router.web.readiness import Readiness
 from router.web.responses.views import Responses
 from router.web.videos.views import Videos
-from router.web.waiting.disconnects import Leaving
-from router.web.waiting.waiters import Waiting
+from router.web.waiting.disconnects import DisconnectMonitor
+from router.web.waiting.waiters import Waiters
 
 
 class Application(Flask):
     """The Flask application, with what gunicorn's hooks must reach."""
 
-    waiting: Waiting
+    waiting: Waiters
     readiness: Readiness
 
 
@@ -37,13 +37,13 @@ def create_app(system: System, decoders: Decoders | None = None) -> Flask:
     app.url_map.merge_slashes = False
     settings = system.settings
     app.wsgi_app = Proxies(app.wsgi_app, settings.proxies)  # type: ignore[method-assign]
-    leaving = Leaving(system, seconds=settings.leave_seconds)
-    app.waiting = Waiting(system.jobs, leaving, most=settings.waiters, seconds=settings.wait_seconds)
+    leaving = DisconnectMonitor(system, seconds=settings.leave_seconds)
+    app.waiting = Waiters(system.jobs, leaving, most=settings.waiters, seconds=settings.wait_seconds)
     app.readiness = Readiness(system)
-    ring = KeyRing(system.keys, settings)
+    ring = KeyCache(system.keys, settings)
     links = Links(settings.data / "links.secret", seconds=settings.link_seconds, needed=ring.needed)
     names = HostNames(settings)
-    callers = Callers(ring, links, Rates(settings.data / "rates"), names, no_auth=settings.no_auth)
+    callers = Authenticator(ring, links, Rates(settings.data / "rates"), names, no_auth=settings.no_auth)
     access.install(app, callers, system.metrics)
     paths = ServerPaths(settings.folders)
     errors.install(app, paths)

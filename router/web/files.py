@@ -19,7 +19,7 @@ from router.web.http.fields import shown
 from router.web.http.ids import find, unknown
 from router.web.http.proxies import PROXIED
 from router.web.server.environ import ENDS
-from router.web.waiting.waiters import Waiting
+from router.web.waiting.waiters import Waiters
 
 RANGE = re.compile(r"bytes=(\d{0,18})-(\d*)")
 STILLS = {"thumbnail": (".thumbnail.webp", "image/webp"), "spritesheet": (".spritesheet.jpg", "image/jpeg")}
@@ -29,7 +29,7 @@ VARIANTS = ("video", *STILLS, "preview")
 class Content:
     """`/v1/videos/video_X/content` and `/v1/images/image_X/content`, with ranges, HEAD and an ETag."""
 
-    def __init__(self, system: System, waiting: Waiting) -> None:
+    def __init__(self, system: System, waiting: Waiters) -> None:
         self._system = system
         self._waiting = waiting
 

@@ -13,7 +13,7 @@ from registry.source import public
 from router.errors import UnknownModel
 from router.runtime.server_paths import ServerPaths
 from router.system import System
-from router.values import EngineState, Held, state_of
+from router.values import EngineState, ResidentBytes, state_of
 from router.web.access import caller
 
 
@@ -89,7 +89,7 @@ class Catalog:
 
     def _on(self, name: str, engine: EngineState) -> dict[str, Any]:
         """Return where a model is, the bytes of weights that it holds there, and by which code its parts run."""
-        held = engine.memory.get(name, Held(0, 0))
+        held = engine.memory.get(name, ResidentBytes(0, 0))
         paths = engine.paths.get(name, {}).items()
         return {
             "device": engine.device,

@@ -24,7 +24,7 @@ TASK = Task("a", "", 64, 64, 5, 8, 4, 4.0, None, 3.0, 1, frozenset({Input.TEXT})
 LONG_AGO = 1_000_000_000
 
 
-class Place:
+class Placement:
     """A data folder, and a models file of models without weights."""
 
     def __init__(self, folder: Path) -> None:
@@ -50,8 +50,8 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path)
+def place(tmp_path: Path) -> Placement:
+    return Placement(tmp_path)
 
 
 def names(registry: Registry | Registries) -> list[str]:
@@ -64,7 +64,7 @@ def serves(registries: Registries, *expected: str) -> None:
     until(lambda: names(registries) == list(expected))
 
 
-def test_the_first_process_publishes_the_file_and_the_others_read_that(place: Place) -> None:
+def test_the_first_process_publishes_the_file_and_the_others_read_that(place: Placement) -> None:
     place.write("a")
     first, second = place.boot(), place.boot()
 
@@ -72,7 +72,7 @@ def test_the_first_process_publishes_the_file_and_the_others_read_that(place: Pl
     assert (names(first), names(second)) == (["a"], ["a"])
 
 
-def test_a_reload_reaches_every_process(place: Place) -> None:
+def test_a_reload_reaches_every_process(place: Placement) -> None:
     place.write("a")
     here, there = place.boot(), place.boot()
     place.write("a", "b")
@@ -85,7 +85,7 @@ def test_a_reload_reaches_every_process(place: Place) -> None:
 
 
 def test_a_process_that_starts_with_a_newer_file_says_what_that_changes(
-    place: Place, caplog: pytest.LogCaptureFixture
+    place: Placement, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
     place.write("a")
@@ -98,7 +98,7 @@ def test_a_process_that_starts_with_a_newer_file_says_what_that_changes(
     assert caplog.messages == [f"{place.file} is revision 2", "models: added b"]
 
 
-def test_a_file_that_says_the_same_is_no_revision(place: Place) -> None:
+def test_a_file_that_says_the_same_is_no_revision(place: Placement) -> None:
     place.write("a")
     process = place.boot()
 
@@ -106,7 +106,7 @@ def test_a_file_that_says_the_same_is_no_revision(place: Place) -> None:
     assert place.store.newest() == 1
 
 
-def test_a_bad_file_changes_nothing_and_says_why(place: Place) -> None:
+def test_a_bad_file_changes_nothing_and_says_why(place: Placement) -> None:
     place.write("a")
     process = place.boot()
     place.file.write_text("models:\n  a: {backend: nobody, modality: t2v}\n  b: {backend: still, modality: t3v}\n")
@@ -121,7 +121,7 @@ def test_a_bad_file_changes_nothing_and_says_why(place: Place) -> None:
     assert (place.store.newest(), names(process)) == (1, ["a"])
 
 
-def test_reloads_at_once_have_a_number_each_and_end_with_the_file(place: Place) -> None:
+def test_reloads_at_once_have_a_number_each_and_end_with_the_file(place: Placement) -> None:
     place.write("a0")
     processes = [place.boot() for _ in range(4)]
 
@@ -141,7 +141,7 @@ def test_reloads_at_once_have_a_number_each_and_end_with_the_file(place: Place) 
     assert latest.text == place.file.read_text()
 
 
-def test_a_process_that_starts_takes_a_newer_file_and_publishes_it(place: Place) -> None:
+def test_a_process_that_starts_takes_a_newer_file_and_publishes_it(place: Placement) -> None:
     place.write("a")
     before = place.boot()
     place.write("b")
@@ -152,7 +152,7 @@ def test_a_process_that_starts_takes_a_newer_file_and_publishes_it(place: Place)
 
 
 def test_a_process_that_starts_leaves_an_older_file_alone_and_says_so(
-    place: Place, caplog: pytest.LogCaptureFixture
+    place: Placement, caplog: pytest.LogCaptureFixture
 ) -> None:
     place.write("a")
     place.boot()
@@ -164,7 +164,7 @@ def test_a_process_that_starts_leaves_an_older_file_alone_and_says_so(
 
 @pytest.mark.parametrize("content", ["models: [", None])
 def test_a_process_that_starts_beside_a_bad_file_goes_on_with_what_was_good(
-    place: Place, caplog: pytest.LogCaptureFixture, content: str | None
+    place: Placement, caplog: pytest.LogCaptureFixture, content: str | None
 ) -> None:
     place.write("a")
     place.boot()
@@ -177,7 +177,7 @@ def test_a_process_that_starts_beside_a_bad_file_goes_on_with_what_was_good(
     assert f"{place.file}: cannot be read" in caplog.text or f"{place.file}:1: not YAML" in caplog.text
 
 
-def test_a_bad_file_and_no_revision_end_the_start(place: Place) -> None:
+def test_a_bad_file_and_no_revision_end_the_start(place: Placement) -> None:
     place.file.write_text("models: [")
     with pytest.raises(RegistryError, match="not YAML"):
         place.boot()
@@ -185,10 +185,10 @@ def test_a_bad_file_and_no_revision_end_the_start(place: Place) -> None:
     assert place.store.newest() == 0
 
 
-def test_a_process_keeps_to_its_own_models_file(place: Place, tmp_path: Path) -> None:
+def test_a_process_keeps_to_its_own_models_file(place: Placement, tmp_path: Path) -> None:
     place.write("a")
     here = place.boot()
-    other = Place(tmp_path)
+    other = Placement(tmp_path)
     other.file = tmp_path / "other.yaml"
     other.write("b", age=LONG_AGO)
     there = other.boot()
@@ -201,7 +201,7 @@ def test_a_process_keeps_to_its_own_models_file(place: Place, tmp_path: Path) ->
 
 
 def test_a_relative_source_is_meant_from_the_file_wherever_the_process_works(
-    place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+    place: Placement, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     place.file.write_text("models: {a: {backend: still, modality: t2v, source: ./weights}}")
     first = place.boot()
@@ -213,7 +213,7 @@ def test_a_relative_source_is_meant_from_the_file_wherever_the_process_works(
     assert sources == {str(place.file.parent / "weights")}
 
 
-def test_a_model_is_found_as_its_revision_had_it(place: Place) -> None:
+def test_a_model_is_found_as_its_revision_had_it(place: Placement) -> None:
     place.write("a", "b")
     process = place.boot()
     place.file.write_text("models: {a: {backend: still, modality: i2v}}\nroutes: {b: [a]}")
@@ -228,7 +228,7 @@ def test_a_model_is_found_as_its_revision_had_it(place: Place) -> None:
 
 
 def test_a_revision_for_other_plugins_is_passed_over_and_logged_once(
-    place: Place, caplog: pytest.LogCaptureFixture
+    place: Placement, caplog: pytest.LogCaptureFixture
 ) -> None:
     place.write("a")
     old = place.boot()
@@ -246,7 +246,7 @@ def test_a_revision_for_other_plugins_is_passed_over_and_logged_once(
     assert place.boot().current.revision == 1
 
 
-def test_a_backend_that_was_not_used_before_needs_a_start(place: Place) -> None:
+def test_a_backend_that_was_not_used_before_needs_a_start(place: Placement) -> None:
     place.write("a")
     place.boot()
     fresh = Backend("fresh", frozenset(Modality))
@@ -260,7 +260,7 @@ def test_a_backend_that_was_not_used_before_needs_a_start(place: Place) -> None:
     )
 
 
-def test_old_revisions_go_unless_an_unfinished_job_needs_them(place: Place) -> None:
+def test_old_revisions_go_unless_an_unfinished_job_needs_them(place: Placement) -> None:
     place.write("a")
     process = place.boot()
     place.queue("a", 1)
@@ -276,7 +276,7 @@ def test_old_revisions_go_unless_an_unfinished_job_needs_them(place: Place) -> N
     assert process.model("a", 1) is not None
 
 
-def test_a_store_that_does_not_answer_leaves_all_as_it_is(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_store_that_does_not_answer_leaves_all_as_it_is(place: Placement, caplog: pytest.LogCaptureFixture) -> None:
     place.write("a")
     process = place.boot()
     with place.database.write() as db:

@@ -19,7 +19,7 @@ from router.engine.device import hold
 from router.settings import Settings
 from router.system import assemble
 from router.testing.contract import CHECKS
-from router.values import EngineState, Held, PartPath
+from router.values import EngineState, PartPath, ResidentBytes
 
 MODELS = """
 default: any
@@ -219,7 +219,7 @@ def test_models_shows_a_table(run: Run) -> None:
 
 def test_models_shows_where_a_model_is_and_what_it_takes_there(run: Run, tmp_path: Path) -> None:
     run("models")
-    memory = {"text": Held(28_600_000_000, 12_200_000_000)}
+    memory = {"text": ResidentBytes(28_600_000_000, 12_200_000_000)}
     state = EngineState("a", "cuda:0", 1, ("text", "image"), ("text",), None, memory=memory, warm=("image",))
     system = assemble(Settings(data=tmp_path / "data", models=tmp_path / "models.yaml"), serving=False)
     system.engines.heartbeat(state)
@@ -245,7 +245,7 @@ def test_models_shows_by_which_code_a_model_runs(
     run: Run, tmp_path: Path, paths: dict[str, PartPath], said: str
 ) -> None:
     run("models")
-    memory = {"text": Held(1_000_000_000, 0)}
+    memory = {"text": ResidentBytes(1_000_000_000, 0)}
     system = assemble(Settings(data=tmp_path / "data", models=tmp_path / "models.yaml"), serving=False)
     system.engines.heartbeat(
         EngineState("a", "cuda:0", 1, ("text",), ("text",), None, memory=memory, paths={"text": paths})

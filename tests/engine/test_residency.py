@@ -13,8 +13,8 @@ import pytest
 from router import LoadFailed
 from router.engine.digests import Digests
 from router.engine.pool import PartPool
-from router.runtime.byte_size import Amount, spelt
-from router.values import Held
+from router.runtime.byte_size import ByteSize, format_bytes
+from router.values import ResidentBytes
 
 
 class Weights:
@@ -72,8 +72,8 @@ def test_what_two_models_share_is_counted_once() -> None:
 
     assert models.resident == ["a", "b"]
     assert models.pool.size == 95
-    assert models.pool.held("a") == Held(owned=20, shared=50)
-    assert models.pool.held("b") == Held(owned=25, shared=50)
+    assert models.pool.held("a") == ResidentBytes(owned=20, shared=50)
+    assert models.pool.held("b") == ResidentBytes(owned=25, shared=50)
 
 
 def test_the_oldest_leaves_and_what_it_shares_with_the_newcomer_stays() -> None:
@@ -146,13 +146,13 @@ def test_a_part_of_one_model_alone_is_not_shared_but_counted() -> None:
     ("text", "size"), [("90%", 900), ("24GB", 24 * 10**9), ("1.5 gib", 3 * 2**29), ("512MiB", 2**29), ("77", 77)]
 )
 def test_an_amount_of_memory(text: str, size: int) -> None:
-    assert Amount.parse(text).of(1000) == size
+    assert ByteSize.parse(text).of(1000) == size
 
 
 @pytest.mark.parametrize("text", ["", "much", "-1GB", "101%", "1 potato", "1e9", "GB"])
 def test_an_amount_that_is_none_says_what_is(text: str) -> None:
     with pytest.raises(ValueError, match="must be an amount of memory such as 24GB, 512MiB or 90%, got"):
-        Amount.parse(text)
+        ByteSize.parse(text)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_an_amount_that_is_none_says_what_is(text: str) -> None:
     [(0, "0.0 B"), (999, "999.0 B"), (2_500, "2.5 kB"), (11_361_845_248, "11.4 GB"), (10**15, "1000.0 TB")],
 )
 def test_bytes_are_spelt_for_people(size: int, text: str) -> None:
-    assert spelt(size) == text
+    assert format_bytes(size) == text
 
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:

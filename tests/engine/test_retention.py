@@ -14,7 +14,7 @@ import pytest
 from registry import Input
 from router.engine.retention import READ_SECONDS, YOUNG_SECONDS, Retention, Swept
 from router.jobs import Offer
-from router.runtime.byte_size import Amount
+from router.runtime.byte_size import ByteSize
 from router.system import System
 from router.values import Artifact, Job, StoredInput, Task
 
@@ -70,7 +70,7 @@ def test_a_job_goes_when_it_is_old_and_with_it_all_that_it_had(system: System) -
 def test_what_was_read_longest_ago_makes_room(system: System) -> None:
     jobs = [made(system, n, size=10_000, ago=2 * AGO, read_ago=AGO + (300, 500, 400)[n]) for n in range(3)]
 
-    assert retention(system, keep_bytes=Amount(21_000, "")).sweep() == Swept(evicted=1)
+    assert retention(system, keep_bytes=ByteSize(21_000, "")).sweep() == Swept(evicted=1)
     assert kept(system, *jobs) == [True, False, True]
 
 
@@ -81,7 +81,7 @@ def test_what_is_being_read_and_what_has_not_finished_stays_however_full_it_is(s
     system.jobs.add(waiting)
     age(system, waiting, AGO, AGO)
 
-    assert retention(system, keep_bytes=Amount(1, "")).sweep() == Swept()
+    assert retention(system, keep_bytes=ByteSize(1, "")).sweep() == Swept()
     assert system.jobs.get(read.id, "me") is not None
     assert system.jobs.get(waiting.id, "me") is not None
 

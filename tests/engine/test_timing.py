@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from router.engine.timing import Stopwatch
-from router.values import Pace, Phase
+from router.values import Phase, StepTiming
 
 
-def watch(known: Pace | None = None, steps: int = 10) -> tuple[Stopwatch, list[float]]:
+def watch(known: StepTiming | None = None, steps: int = 10) -> tuple[Stopwatch, list[float]]:
     clock = [100.0]
     return Stopwatch(known, steps, lambda: clock[0]), clock
 
@@ -22,7 +22,7 @@ def test_nothing_is_said_before_anything_is_known() -> None:
 
 
 def test_what_earlier_jobs_took_is_said_at_once_and_what_this_one_takes_replaces_it() -> None:
-    timed, clock = watch(Pace(step=2.0, rest=5.0))
+    timed, clock = watch(StepTiming(step=2.0, rest=5.0))
     timed.hear(Phase.STEP, 0)
 
     assert timed.remaining(Phase.LOAD, 0, 1) == timed.remaining(Phase.STEP, 0, 10) == 25.0
@@ -50,4 +50,4 @@ def test_a_job_shows_its_pace() -> None:
     timed.hear(Phase.DECODE, 3)
     clock[0] += 1.0
 
-    assert timed.pace() == Pace(step=2.0, rest=3.0)
+    assert timed.pace() == StepTiming(step=2.0, rest=3.0)

@@ -12,7 +12,7 @@ import pytest
 from registry import Input
 from router.auth.keys import KeyLimits, Scope, new_key, new_text
 from router.errors import HttpError, QueueFull, RateLimited
-from router.jobs import ApiKeyStore, Caps, Database, JobStore, Offer, Rules
+from router.jobs import ApiKeyStore, Database, JobStore, Offer, QueueLimits, SchedulingPolicy
 from router.values import Job, Phase, Progress, Task
 
 TASK = Task("a", "", 64, 64, 5, 8, 4, 4.0, None, 3.0, 1, frozenset({Input.TEXT}))
@@ -31,7 +31,7 @@ def job(n: int, model: str = "m", key: str | None = None) -> Job:
     return Job(f"{n:032x}", "me", model, TASK, created_at=time.time(), key=key)
 
 
-def refusal(store: JobStore, caps: Caps) -> HttpError:
+def refusal(store: JobStore, caps: QueueLimits) -> HttpError:
     with pytest.raises(HttpError) as refused:
         store.check_room(caps)
     return refused.value
@@ -42,29 +42,29 @@ def test_a_model_s_queue_is_full_and_another_s_is_not(store: JobStore) -> None:
         store.add(job(n))
 
     with pytest.raises(QueueFull, match="2 jobs for m are queued, its limit is 2"):
-        store.check_room(Caps("m", of_model=2))
+        store.check_room(QueueLimits("m", of_model=2))
     with pytest.raises(QueueFull):
-        store.add(job(3), caps=Caps("m", of_model=2))
-    store.check_room(Caps("m", of_model=3))
-    store.check_room(Caps("other", of_model=1))
-    store.check_room(Caps("m"))
+        store.add(job(3), caps=QueueLimits("m", of_model=2))
+    store.check_room(QueueLimits("m", of_model=3))
+    store.check_room(QueueLimits("other", of_model=1))
+    store.check_room(QueueLimits("m"))
 
 
 def test_a_key_has_too_much_queued_and_another_has_not(store: JobStore) -> None:
     store.add(job(1, key="fg-a"))
 
     with pytest.raises(RateLimited, match="1 jobs of this key are queued, its limit is 1"):
-        store.check_room(Caps("m", key="fg-a", of_key=1))
+        store.check_room(QueueLimits("m", key="fg-a", of_key=1))
     with pytest.raises(RateLimited):
-        store.add(job(2, key="fg-a"), caps=Caps("m", key="fg-a", of_key=1))
-    store.check_room(Caps("m", key="fg-b", of_key=1))
+        store.add(job(2, key="fg-a"), caps=QueueLimits("m", key="fg-a", of_key=1))
+    store.check_room(QueueLimits("m", key="fg-b", of_key=1))
 
 
 def test_a_job_that_runs_is_not_queued(store: JobStore) -> None:
     store.add(job(1, key="fg-a"))
     store.claim("e", Offer(["m"]))
 
-    store.check_room(Caps("m", of_model=1, key="fg-a", of_key=1))
+    store.check_room(QueueLimits("m", of_model=1, key="fg-a", of_key=1))
 
 
 def test_a_refused_job_leaves_nothing(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_a_refused_job_leaves_nothing(tmp_path: Path) -> None:
     store.add(job(1))
     before = (tmp_path / "j.sqlite-wal").stat().st_size
 
-    for caps in (Caps(), Caps("m", of_model=1), Caps(key="fg-a", of_key=1)):
+    for caps in (QueueLimits(), QueueLimits("m", of_model=1), QueueLimits(key="fg-a", of_key=1)):
         refusal(store, caps)
     assert (tmp_path / "j.sqlite-wal").stat().st_size == before
     with pytest.raises(QueueFull):
@@ -86,12 +86,14 @@ def test_the_time_to_wait_is_what_the_running_job_has_left(store: JobStore, tmp_
     store.add(job(2))
     found = store.claim("e", Offer(["m"]))
     assert found is not None
-    assert refusal(store, Caps("m", of_model=1)).headers == (("retry-after", "10"),)  # it has not begun its steps
+    assert refusal(store, QueueLimits("m", of_model=1)).headers == (
+        ("retry-after", "10"),
+    )  # it has not begun its steps
 
     store.report(found[0], Progress(Phase.STEP, 3, 4, 75))
     with sqlite3.connect(tmp_path / "j.sqlite") as database:
         database.execute("UPDATE jobs SET started_at = ? WHERE seq = 1", [time.time() - 60])
-    ((name, seconds),) = refusal(store, Caps("m", of_model=1)).headers
+    ((name, seconds),) = refusal(store, QueueLimits("m", of_model=1)).headers
 
     assert (name, 19 <= int(seconds) <= 22) == ("retry-after", True)
 
@@ -106,8 +108,10 @@ def test_jobs_that_come_before_the_refused_one_s_take_their_time_too(store: JobS
     with sqlite3.connect(tmp_path / "j.sqlite") as database:
         database.execute("UPDATE jobs SET started_at = ? WHERE seq = 1", [time.time() - 5])
 
-    assert 4 <= int(refusal(store, Caps("m", of_model=1)).headers[0][1]) <= 7  # half of ten seconds
-    assert 24 <= int(refusal(store, Caps("rare", of_model=1)).headers[0][1]) <= 28  # and two whole jobs before it
+    assert 4 <= int(refusal(store, QueueLimits("m", of_model=1)).headers[0][1]) <= 7  # half of ten seconds
+    assert (
+        24 <= int(refusal(store, QueueLimits("rare", of_model=1)).headers[0][1]) <= 28
+    )  # and two whole jobs before it
 
 
 def test_nobody_is_told_to_wait_for_longer_than_a_minute(store: JobStore, tmp_path: Path) -> None:
@@ -119,7 +123,7 @@ def test_nobody_is_told_to_wait_for_longer_than_a_minute(store: JobStore, tmp_pa
     with sqlite3.connect(tmp_path / "j.sqlite") as database:
         database.execute("UPDATE jobs SET started_at = started_at - 1000 WHERE seq = 1")
 
-    assert refusal(store, Caps("m", of_model=1)).headers == (("retry-after", "60"),)
+    assert refusal(store, QueueLimits("m", of_model=1)).headers == (("retry-after", "60"),)
 
 
 def test_a_key_with_as_much_running_as_it_may_waits(tmp_path: Path) -> None:
@@ -133,7 +137,7 @@ def test_a_key_with_as_much_running_as_it_may_waits(tmp_path: Path) -> None:
 
     def ready(default: int | None) -> list[str]:
         """Say whose jobs an engine would run, one after the other; they go back at once."""
-        rules, found = Rules(key_running=default), []
+        rules, found = SchedulingPolicy(key_running=default), []
         some = JobStore(database, lease_seconds=30, max_attempts=2, max_queued=1000, rules=rules)
         while claim := some.claim("e", Offer(["m"])):
             found.append(claim)

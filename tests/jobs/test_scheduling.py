@@ -14,9 +14,9 @@ import pytest
 from sqlalchemy import text
 
 from registry import Input
-from router.jobs import Database, EngineStore, JobStore, Offer, PaceStore, Rules
-from router.jobs.scheduling import Head, choose
-from router.values import Artifact, EngineState, Job, Pace, Phase, Progress, Task
+from router.jobs import Database, EngineStore, JobStore, Offer, SchedulingPolicy, TimingStore
+from router.jobs.scheduling import QueueHead, choose
+from router.values import Artifact, EngineState, Job, Phase, Progress, StepTiming, Task
 
 TASK = Task("a", "", 64, 64, 5, 8, 4, 4.0, None, 3.0, 1, frozenset({Input.TEXT}))
 VIDEO = Artifact("1.mp4", "video/mp4", "00", 9, 64, 64, 5, 8)
@@ -29,7 +29,9 @@ def store(tmp_path: Path) -> JobStore:
 
 def opened(folder: Path, overtake_seconds: float = 600) -> JobStore:
     database = Database(folder / "jobs.sqlite")
-    return JobStore(database, lease_seconds=30, max_attempts=2, max_queued=1000, rules=Rules(overtake_seconds))
+    return JobStore(
+        database, lease_seconds=30, max_attempts=2, max_queued=1000, rules=SchedulingPolicy(overtake_seconds)
+    )
 
 
 def add(store: JobStore, models: str, priority: int = 0, estimate: float | None = None) -> list[str]:
@@ -53,8 +55,8 @@ def order(store: JobStore, loaded: Sequence[str], models: Collection[str] = "abc
     return ran
 
 
-def head(seq: int, model: str = "a", priority: int = 0, due: int = 99, overtaken_at: float | None = None) -> Head:
-    return Head(seq, model, priority, due, overtaken_at)
+def head(seq: int, model: str = "a", priority: int = 0, due: int = 99, overtaken_at: float | None = None) -> QueueHead:
+    return QueueHead(seq, model, priority, due, overtaken_at)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +73,7 @@ def head(seq: int, model: str = "a", priority: int = 0, due: int = 99, overtaken
         ([head(1, due=0), head(2, "b"), head(3, "c", priority=1)], 3),  # a higher priority goes before all that
     ],
 )
-def test_who_is_chosen(heads: list[Head], chosen: int) -> None:
+def test_who_is_chosen(heads: list[QueueHead], chosen: int) -> None:
     assert choose(heads, {"b"}, turn=5, now=1000.0, patience=10.0).seq == chosen
 
 
@@ -198,11 +200,11 @@ def test_the_time_until_a_job_is_done_adds_up_what_is_before_it(store: JobStore)
 
 
 def test_paces_follow_what_is_measured(tmp_path: Path) -> None:
-    paces = PaceStore(Database(tmp_path / "jobs.sqlite"))
+    paces = TimingStore(Database(tmp_path / "jobs.sqlite"))
 
     assert paces.of("a", "64x64x5") is None
-    paces.learn("a", "64x64x5", Pace(1.0, 2.0))
-    paces.learn("a", "64x64x5", Pace(2.0, 2.0))
+    paces.learn("a", "64x64x5", StepTiming(1.0, 2.0))
+    paces.learn("a", "64x64x5", StepTiming(2.0, 2.0))
     known = paces.of("a", "64x64x5")
     assert known is not None
     assert 1.0 < known.step < 2.0

@@ -166,12 +166,12 @@ def test_the_choice_for_a_models_shape_is_that_of_the_table() -> None:
 
 def test_what_the_options_name_is_not_measured() -> None:
     from plugins.diffusers_backend.options import Options
-    from plugins.diffusers_backend.place import Place
+    from plugins.diffusers_backend.place import Placement
 
     asked = {"fast": {"measured_attention": True}}
     for attention, measured in (("auto", True), ("native", False)):
         options = Options.of(spec(Path(), Modality.T2V, {**asked, "attention": attention}))
-        assert Place.of(options, "cpu").fast.measured_attention is measured
+        assert Placement.of(options, "cpu").fast.measured_attention is measured
 
 
 def test_flash_attention_4_is_ours_and_makes_the_same_video(family: Any, pool: Any, flash_4: None) -> None:

@@ -19,7 +19,7 @@ from registry import Input, Modality
 from router import LoadFailed
 from router.engine import residency
 from router.engine.pool import PartPool
-from router.runtime.byte_size import Amount
+from router.runtime.byte_size import ByteSize
 from router.settings import Settings
 from router.system import assemble
 
@@ -31,7 +31,7 @@ from bench.card import checkpoints  # noqa: E402
 from plugins.diffusers_backend import checkpoint  # noqa: E402
 from plugins.diffusers_backend.checkpoint import ENCODING  # noqa: E402
 from plugins.diffusers_backend.options import Options  # noqa: E402
-from plugins.diffusers_backend.place import Place  # noqa: E402
+from plugins.diffusers_backend.place import Placement  # noqa: E402
 
 KINDS = {T2V: Modality.T2V, I2V: Modality.I2V, TI2V: Modality.TI2V}
 
@@ -128,7 +128,7 @@ def card(folder: Path, monkeypatch: pytest.MonkeyPatch, **budgets: str) -> PartP
     """Return the pool of an engine on an H200, of which PyTorch sees 139.8 GiB."""
     (folder / "models.yaml").write_text("models: {any: {backend: still, modality: t2v}}")
     monkeypatch.setattr(residency, "memory", lambda device: 150_110_000_000)
-    amounts = {name: Amount.parse(text) for name, text in budgets.items()}
+    amounts = {name: ByteSize.parse(text) for name, text in budgets.items()}
     system = assemble(Settings(data=folder / "data", models=folder / "models.yaml", **amounts))
     return residency.Residency(system, "cuda:0")._pool
 
@@ -166,7 +166,7 @@ def test_folders_of_true_size_take_no_disk(tmp_path: Path) -> None:
 def hold_wan_2_2(pool: PartPool, folder: Path) -> None:
     """Hold what the backend plans for the three models on a GPU, by the headers of files of true size."""
     options = Options.of(spec(folder, Modality.T2V, {"attention": "native"}))
-    place = Place.of(options, "cuda:0")
+    place = Placement.of(options, "cuda:0")
     for name, recipe in checkpoints.wan_2_2(toy=False).items():
         share = pool.share_of(name)
         parts = checkpoint.read(checkpoints.write(folder, name, recipe)).pooled(MODALITIES[name])

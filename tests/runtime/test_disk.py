@@ -18,13 +18,13 @@ from router.doctor import disk as doctor
 from router.engine.worker import Worker
 from router.errors import Unavailable
 from router.jobs import write_probe
-from router.runtime.byte_size import Amount
+from router.runtime.byte_size import ByteSize
 from router.runtime.disk import Disk
 from router.settings import Settings
 from router.system import System, assemble
 from router.web import create_app
 
-ALL = Amount(100, "%")  # which no disk has
+ALL = ByteSize(100, "%")  # which no disk has
 
 
 @pytest.fixture
@@ -39,8 +39,8 @@ def test_a_disk_below_its_mark_takes_no_job_and_one_above_does(tmp_path: Path) -
     assert (refused.value.status, refused.value.code) == (503, "disk_full")
     assert dict(refused.value.headers) == {"retry-after": "30"}
     assert str(tmp_path) not in refused.value.message
-    Disk(tmp_path, Amount(1, "B")).require()
-    Disk(tmp_path, Amount(0, "%")).require()
+    Disk(tmp_path, ByteSize(1, "B")).require()
+    Disk(tmp_path, ByteSize(0, "%")).require()
 
 
 def test_a_request_is_refused_before_anything_is_stored(short: System) -> None:
@@ -68,7 +68,7 @@ def test_readiness_and_the_doctor_say_what_is_free_and_what_was_needed(short: Sy
     assert "of the disk are free, FRAMEGATE_MIN_FREE is" in answer.json["reason"]
     found = doctor.free(short.settings.data, ALL)
     assert (found.level, found.message) == ("fail", f"new jobs are refused: {answer.json['reason']}")
-    assert doctor.free(short.settings.data, Amount(0, "B")).level == "ok"
+    assert doctor.free(short.settings.data, ByteSize(0, "B")).level == "ok"
 
 
 def test_an_engine_goes_on_below_the_mark(system: System, short: System, worker: Worker) -> None:
@@ -128,7 +128,7 @@ def test_one_thread_tries_while_the_others_take_its_last_answer(tmp_path: Path, 
 
 
 def test_a_disk_that_does_not_answer_takes_no_job(tmp_path: Path) -> None:
-    gone = Disk(tmp_path / "unmounted", Amount(0, ""))
+    gone = Disk(tmp_path / "unmounted", ByteSize(0, ""))
 
     assert gone.free == 0
     assert "does not answer" in (gone.shortage() or "")

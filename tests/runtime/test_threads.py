@@ -17,13 +17,13 @@ from support.patience import PATIENCE, until
 
 from router import Job, hookimpl
 from router.engine import encoder
-from router.engine.lease_keeper import Keeper
+from router.engine.lease_keeper import LeaseKeeper
 from router.jobs import Database, JobStore, Offer
 from router.runtime.threads import log_and_go_on
 from router.settings import Settings
 from router.system import System, assemble
 from router.values import EngineState, Failure, Lease, Status, Task
-from router.web.waiting.disconnects import Leaving
+from router.web.waiting.disconnects import DisconnectMonitor
 from router.web.waiting.waiters import Waiting
 
 STUMBLES = [sqlite3.OperationalError("disk I/O error"), RuntimeError("out of luck"), SystemExit(3)]
@@ -65,7 +65,7 @@ def test_what_a_thread_raises_is_logged(error: BaseException, caplog: pytest.Log
 @pytest.mark.parametrize("error", STUMBLES, ids=repr)
 def test_who_waits_is_woken_by_a_watcher_that_stumbled(system: System, method: str, error: BaseException) -> None:
     store: Any = Stumbling(system.jobs, method, [error])
-    waiting = Waiting(store, Leaving(system, seconds=1), most=10, seconds=60)
+    waiting = Waiting(store, DisconnectMonitor(system, seconds=1), most=10, seconds=60)
     job = queued(system)
     with waiting.watch(job, None) as watch:
         time.sleep(0.1)
@@ -78,7 +78,7 @@ def test_who_waits_is_woken_by_a_watcher_that_stumbled(system: System, method: s
 @pytest.mark.parametrize("error", STUMBLES[1:], ids=repr)
 def test_who_left_is_noticed_by_a_watcher_of_connections_that_stumbled(system: System, error: BaseException) -> None:
     stumbling: Any = Stumbling(system.jobs, "cancel", [error])
-    leaving = Leaving(replace(system, jobs=stumbling), seconds=0.05)
+    leaving = DisconnectMonitor(replace(system, jobs=stumbling), seconds=0.05)
     waiting = Waiting(system.jobs, leaving, most=10, seconds=60)
     first, second = queued(system, 1), queued(system, 2)
     for job in (first, second):
@@ -112,9 +112,9 @@ def deaf(tmp_path: Path) -> tuple[System, Deaf]:
 
 
 @pytest.fixture
-def keeper(system: System) -> Iterator[Keeper]:
+def keeper(system: System) -> Iterator[LeaseKeeper]:
     lost: list[int] = []
-    made = Keeper(system, lambda: EngineState("e", "cpu", 1, (), (), None), lost=lambda: lost.append(1))
+    made = LeaseKeeper(system, lambda: EngineState("e", "cpu", 1, (), (), None), lost=lambda: lost.append(1))
     made.lost = lost  # type: ignore[attr-defined]
     yield made
     made.gone()
@@ -126,7 +126,7 @@ def test_a_keeper_that_stumbled_goes_on_with_its_heartbeats(deaf: tuple[System, 
     system, listener = deaf
     queued(system)
     claimed(system)  # by an engine that is never heard of again
-    keeper = Keeper(system, lambda: EngineState("k", "cpu", 1, (), (), None))
+    keeper = LeaseKeeper(system, lambda: EngineState("k", "cpu", 1, (), (), None))
     keeper.start()
     until(lambda: len(listener.errors) < 2)
     until(lambda: (job := system.jobs.get(f"{1:032x}", None)) and job.status is Status.QUEUED)
@@ -148,7 +148,7 @@ def test_after_a_sleep_of_the_machine_other_engines_have_time_to_renew_their_lea
     claimed(system)
     time.sleep(2 * system.settings.lease_seconds)
     instants = iter([0.0, 3600.0])
-    keeper = Keeper(system, lambda: EngineState("k", "cpu", 1, (), (), None), now=lambda: next(instants))
+    keeper = LeaseKeeper(system, lambda: EngineState("k", "cpu", 1, (), (), None), now=lambda: next(instants))
     keeper._sleep()
     found = []
     for _ in range(3):
@@ -160,7 +160,7 @@ def test_after_a_sleep_of_the_machine_other_engines_have_time_to_renew_their_lea
 
 
 @pytest.mark.parametrize("end", ["cancelled", "deleted", "leased to another"])
-def test_a_job_that_is_not_the_engines_any_more_is_told(system: System, keeper: Keeper, end: str) -> None:
+def test_a_job_that_is_not_the_engines_any_more_is_told(system: System, keeper: LeaseKeeper, end: str) -> None:
     job = queued(system)
     lease = claimed(system)
     keeper.hold(lease)
@@ -178,7 +178,7 @@ def test_a_job_that_is_not_the_engines_any_more_is_told(system: System, keeper: 
 
 
 @pytest.mark.parametrize("code", ["generation_failed", "out_of_memory"])
-def test_a_job_that_the_engine_has_ended_is_no_lost_one(system: System, keeper: Keeper, code: str) -> None:
+def test_a_job_that_the_engine_has_ended_is_no_lost_one(system: System, keeper: LeaseKeeper, code: str) -> None:
     queued(system)
     lease = claimed(system)
     keeper.hold(lease)

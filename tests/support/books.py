@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from router.engine.retention import Retention
-from router.runtime.byte_size import Amount
+from router.runtime.byte_size import ByteSize
 from router.settings import Settings
 from router.system import assemble
 from support.server import ROOT, Server
@@ -97,6 +97,6 @@ def _there(data: Path) -> set[Path]:
 
 def sweep(data: Path) -> None:
     """Sweep as the server does, two hours from now."""
-    whole = Settings(data=data, models=ROOT / "models.yaml", keep_bytes=Amount(100, "%"))
+    whole = Settings(data=data, models=ROOT / "models.yaml", keep_bytes=ByteSize(100, "%"))
     retention = Retention(assemble(whole, serving=False), now=lambda: time.time() + LATER)
     assert retention.sweep() is not None

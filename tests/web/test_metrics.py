@@ -21,7 +21,7 @@ from router.metrics.codes import CODES
 from router.metrics.definitions import DEFINITIONS, Kind
 from router.settings import Settings
 from router.system import System, assemble
-from router.values import EngineState, Held, PartPath
+from router.values import EngineState, PartPath, ResidentBytes
 from router.web import create_app
 from router.web.openapi.operations import Problem
 from router.web.openapi.problems import EVERYWHERE
@@ -178,7 +178,7 @@ def test_every_code_that_an_error_can_have_is_known() -> None:
 
 def test_engines_and_what_they_hold_are_read_from_the_store(client: FlaskClient, system: System) -> None:
     models = ("text", "both", "image")
-    memory = {"text": Held(700, 300), "both": Held(0, 300)}
+    memory = {"text": ResidentBytes(700, 300), "both": ResidentBytes(0, 300)}
     state = EngineState("a", "cuda:0", 1, models, ("text", "both"), "a-job", memory=memory, warm=("image",))
     system.engines.heartbeat(state)
     system.engines.heartbeat(replace(state, id="b", device="cuda:1", job=None, resident=(), warm=(), memory={}))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from router.runtime.byte_size import Amount
+from router.runtime.byte_size import ByteSize
 from router.runtime.disk import Disk
 from router.runtime.once import Once
 from router.system import System
@@ -31,7 +31,7 @@ def test_a_server_is_ready_once_it_has_an_engine(system: System) -> None:
 def test_a_server_whose_disk_is_full_is_not_ready(system: System, tmp_path: Path) -> None:
     serves, ready = Once(), Once()
     system.engines.heartbeat(EngineState("e", "cpu", 1, (), (), None))
-    short = replace(system, disk=Disk(tmp_path, Amount(100, "%")))
+    short = replace(system, disk=Disk(tmp_path, ByteSize(100, "%")))
     (line,) = said(short, serves, ready)
 
     assert "is open; " in line

@@ -9,9 +9,9 @@ import pytest
 from flask.testing import FlaskClient
 
 from router.system import System
-from router.values import EngineState, Held, PartPath
+from router.values import EngineState, PartPath, ResidentBytes
 
-MEMORY = {"text": Held(700, 300), "both": Held(0, 300)}
+MEMORY = {"text": ResidentBytes(700, 300), "both": ResidentBytes(0, 300)}
 PATHS = {"text": {"high": PartPath("fast"), "low": PartPath("diffusers", "it has adapters")}}
 PATHS_SHOWN = [
     {"part": "high", "path": "fast", "reason": ""},

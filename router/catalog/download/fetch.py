@@ -15,7 +15,7 @@ from router.catalog.download.plan import Plan
 from router.catalog.download.retry import PAUSES, Patience
 from router.catalog.download.transfer import Transfer
 from router.errors import DiskFull, DownloadFailed, is_disk_full
-from router.runtime.byte_size import spelt
+from router.runtime.byte_size import format_bytes
 
 FILES_AT_ONCE = 8  # as the hub's own client
 TELL_SECONDS = 0.2
@@ -89,7 +89,7 @@ def _put_together(repo: str, revision: str | None) -> Path:
 def _kept(files: Plan | None) -> str:
     if files is None or files.here == 0:
         return ""
-    return f"; {spelt(files.here)} of {spelt(files.size)} are here, and the next try goes on from there"
+    return f"; {format_bytes(files.here)} of {format_bytes(files.size)} are here, and the next try goes on from there"
 
 
 def _ended(futures: list[Future[None]]) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 from router.catalog.download import cache_paths
 from router.catalog.download.failures import WrongFile
 from router.errors import DiskFull
-from router.runtime.byte_size import spelt
+from router.runtime.byte_size import format_bytes
 
 SHA256_DIGITS = 64
 DIGEST = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
@@ -75,7 +75,7 @@ class Plan:
         needed, free = self.size - self.here, shutil.disk_usage(folder).free
         if needed > free:
             raise DiskFull(
-                f"{self.repo} needs {spelt(needed)} more in the hub's cache, where {spelt(free)} "
+                f"{self.repo} needs {format_bytes(needed)} more in the hub's cache, where {format_bytes(free)} "
                 "are free: make room, or let HF_HOME name a folder on a larger disk"
             )
 

@@ -14,7 +14,7 @@ from router.auth.keys import LOCAL, TEXT, ApiKey, Scope
 from router.auth.signed_urls import Links
 from router.errors import RateLimited, Refused, Unauthorized
 from router.runtime import clock
-from router.web.auth.key_cache import KeyRing
+from router.web.auth.key_cache import KeyCache
 from router.web.auth.rate_limit import Rates
 from router.web.http.host_names import HostNames
 from router.web.http.proxies import PROXIED, is_forwarded
@@ -36,13 +36,13 @@ class Caller:
 
 
 ANYBODY = Caller(LOCAL, LOCAL)
-LINKED = Caller(LOCAL, None)  # its signature is good for one path
+SIGNED_LINK = Caller(LOCAL, None)  # its signature is good for one path
 
 
-class Callers:
+class Authenticator:
     """Lets callers in or raises: `Unauthorized`, `Refused` or `RateLimited`. The store is neither asked nor written."""
 
-    def __init__(self, ring: KeyRing, links: Links, rates: Rates, names: HostNames, *, no_auth: bool) -> None:
+    def __init__(self, ring: KeyCache, links: Links, rates: Rates, names: HostNames, *, no_auth: bool) -> None:
         self._ring = ring
         self._links = links
         self._rates = rates
@@ -63,7 +63,7 @@ class Callers:
         if path in OPEN:
             return ANYBODY
         if request.method in READING and self._links.open(request.path, request.args):
-            return LINKED
+            return SIGNED_LINK
         key = self._key()
         self._count(key)
         scope = Scope.READ if request.method in READING else Scope.GENERATE

@@ -13,7 +13,7 @@ from router.settings import Settings
 FRESH_SECONDS = 0.5  # a key that was revoked opens nothing after this long
 
 
-class KeyRing:
+class KeyCache:
     """Asks the store, at most twice a second, whether any key has changed, and reads them all when one has."""
 
     def __init__(self, store: ApiKeyStore, settings: Settings) -> None:

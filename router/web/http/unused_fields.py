@@ -12,7 +12,7 @@ from marshmallow import Schema
 
 from registry.text import printable
 from router.errors import InvalidRequest, LimitExceeded
-from router.request import Picture
+from router.request import ImageInput
 from router.web.http.fields import shown
 from router.web.videos.form import Upload
 
@@ -57,7 +57,7 @@ class Search:
     It finds files, `data:` URLs of these types, and text under names such as `first_frame`.
     """
 
-    def __init__(self, pictures: Sequence[Picture]) -> None:
+    def __init__(self, pictures: Sequence[ImageInput]) -> None:
         self._pictures = pictures
         self._left = MOST_VALUES
 

@@ -25,7 +25,7 @@ Content = Mapping[str, Any]
 Event = tuple[int, str, Callable[[], Content]]  # its number, its type, and what makes the rest of it
 
 
-class Telling:
+class EventSequence:
     """The events of one stream, each at most once, in order.
 
     A number comes from the version of the job that the event is about, so that every process gives an event

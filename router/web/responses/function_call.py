@@ -16,7 +16,7 @@ from router.web.responses.render import core
 from router.web.responses.tools import Call
 
 
-class Calling:
+class FunctionCallResponse:
     """One call of a function as the answer of a model that would have made a video."""
 
     def __init__(self, call: Call, request: Request, model: ModelSpec, task: Task, owner: str) -> None:

@@ -8,12 +8,12 @@ from typing import Any
 
 from registry import Input
 from router.errors import InvalidRequest, ModalityMismatch
-from router.request import Picture
+from router.request import ImageInput
 from router.web.http.fields import shown, unclean
 
 IGNORED_ITEMS = ("function_call", "function_call_output", "reasoning", "compaction", "item_reference")
 ROLES = ("user", "system", "developer", "assistant")
-Content = tuple[list[str], list[Picture]]
+Content = tuple[list[str], list[ImageInput]]
 IMAGE_PARTS = ("input_image", "image_url")  # the second is Chat Completions' word
 TEXT_PARTS = ("input_text", "text", "output_text")
 
@@ -26,7 +26,7 @@ class Said:
     """
 
     prompt: str
-    pictures: tuple[Picture, ...]
+    pictures: tuple[ImageInput, ...]
     index: int | None
 
 
@@ -51,12 +51,12 @@ def read_input(value: Any, instructions: Any = None) -> Said:
     return Said(prompt, tuple(pictures), index)
 
 
-def picture(value: Any, role: Input, param: str) -> Picture:
+def picture(value: Any, role: Input, param: str) -> ImageInput:
     """Return the image behind an `image_url`: a string, or an object with `url`."""
     url = value.get("url") if isinstance(value, dict) else value
     if not isinstance(url, str) or not url:
         raise InvalidRequest(f"{param} must be an http(s) or data: URL, got {shown(value)}", param=param)
-    return Picture(role, url, param)
+    return ImageInput(role, url, param)
 
 
 def refuse_file_id(holder: Any, where: str) -> None:
@@ -134,7 +134,7 @@ def _url(part: Any, where: str) -> Any:
     return part.get("image_url")
 
 
-def _in_order(urls: list[tuple[Any, str]]) -> Iterator[Picture]:
+def _in_order(urls: list[tuple[Any, str]]) -> Iterator[ImageInput]:
     """The first image is the first frame, a second the last frame; the gate says whether the model takes them."""
     if len(urls) > 2:
         raise ModalityMismatch(f"input has {len(urls)} images: no model takes more than two", param="input")

@@ -8,7 +8,7 @@ from typing import Any
 
 from registry import Input
 from router.errors import InvalidRequest, ModalityMismatch
-from router.request import Options, Picture, Request
+from router.request import ImageInput, Options, Request
 from router.web.http import unused_fields
 from router.web.responses.echo import echo
 from router.web.responses.input import Said, is_of_user, picture, read_input
@@ -74,7 +74,7 @@ def _options(block: str, media: Mapping[str, Any]) -> Options:
     return Options(**options)
 
 
-def _last_image(block: str, media: Mapping[str, Any], given: tuple[Picture, ...]) -> tuple[Picture, ...]:
+def _last_image(block: str, media: Mapping[str, Any], given: tuple[ImageInput, ...]) -> tuple[ImageInput, ...]:
     """Return the image of the options, as the last frame; refuse a second last frame rather than drop one."""
     if "last_image" not in media:
         return ()
@@ -102,7 +102,7 @@ def _seed(asked: Mapping[str, Any], block: str, media: Mapping[str, Any]) -> int
     return other if seed is None else seed
 
 
-def _warnings(body: Mapping[str, Any], said: Said, pictures: tuple[Picture, ...]) -> tuple[str, ...]:
+def _warnings(body: Mapping[str, Any], said: Said, pictures: tuple[ImageInput, ...]) -> tuple[str, ...]:
     """Return the warnings about what is not used; refuse an image that is not."""
     search = unused_fields.Search(pictures)
     unused_fields.refuse(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from flask import Response
 
-from router.web.responses.events import DONE, HEARTBEAT, Telling
+from router.web.responses.events import DONE, HEARTBEAT, EventSequence
 from router.web.responses.render import Rendering
 from router.web.waiting.watch import Watch
 
@@ -22,7 +22,7 @@ def stream(watch: Watch, rendering: Rendering, *, after: int, beat: float) -> It
     The last line is `data: [DONE]`. Where it is missing the job goes on, and so can the reader: this process
     stops, or the longest wait is over.
     """
-    telling = Telling(rendering, after)
+    telling = EventSequence(rendering, after)
     if after >= 0:  # the next event may take its time: tell now that there will be one
         yield HEARTBEAT
     for job in watch.changes(beat):

@@ -15,7 +15,7 @@ from router.web.access import caller, idempotency_key, owner, share
 from router.web.http import query
 from router.web.http.body import read_json
 from router.web.http.ids import find, forget, job_id
-from router.web.responses.function_call import Calling
+from router.web.responses.function_call import FunctionCallResponse
 from router.web.responses.items import IMAGES, input_items
 from router.web.responses.parse import Asked, read_response_request
 from router.web.responses.render import Rendering
@@ -23,7 +23,7 @@ from router.web.responses.stream import EVENTS, UNBUFFERED, padded, stream, writ
 from router.web.responses.tools import Call
 from router.web.submit import submit
 from router.web.waiting.disconnects import cancel
-from router.web.waiting.waiters import Waiting
+from router.web.waiting.waiters import Waiters
 from router.web.waiting.watch import Watch
 
 CLIENT_LEFT = 499  # for the log: nobody reads the answer
@@ -32,7 +32,7 @@ CLIENT_LEFT = 499  # for the log: nobody reads the answer
 class Responses:
     """Create, retrieve, list the input, cancel, delete."""
 
-    def __init__(self, system: System, intake: Intake, waiting: Waiting, links: Links) -> None:
+    def __init__(self, system: System, intake: Intake, waiting: Waiters, links: Links) -> None:
         self._system = system
         self._settings = system.settings
         self._intake = intake
@@ -112,7 +112,7 @@ class Responses:
     def _call(self, asked: Asked, call: Call) -> Response:
         """Answer with the call of a function, once the request would have been good for a video."""
         model, effective = self._intake.settle(asked.request, share=share())
-        calling = Calling(call, asked.request, model, effective.task, caller().owner)
+        calling = FunctionCallResponse(call, asked.request, model, effective.task, caller().owner)
         if asked.stream:
             return Response(calling.events(), mimetype=EVENTS, headers=UNBUFFERED)
         return jsonify(calling.response())

@@ -8,7 +8,7 @@ from typing import Any
 
 from registry import Input
 from router.errors import InvalidRequest
-from router.request import Options, Picture, Request
+from router.request import ImageInput, Options, Request
 from router.values import Job
 from router.web.http import unused_fields
 from router.web.http.fields import shown
@@ -29,7 +29,7 @@ class _Said:
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
         self.names: dict[str, str] = {}
-        self.pictures: dict[Input, Picture] = {}
+        self.pictures: dict[Input, ImageInput] = {}
 
     def put(self, name: str, value: Any, param: str) -> None:
         """Take a value; raise `InvalidRequest` where another name has said something else."""
@@ -39,7 +39,7 @@ class _Said:
             raise InvalidRequest(message, param=param)
         self.names.setdefault(name, param)
 
-    def put_picture(self, given: Picture) -> None:
+    def put_picture(self, given: ImageInput) -> None:
         """Take an image; raise `InvalidRequest` where another one has the same role."""
         first = self.pictures.setdefault(given.role, given)
         if (first.url, first.data) != (given.url, given.data):
@@ -121,7 +121,7 @@ def _read(said: _Said, asked: Mapping[str, Any], above: str) -> None:
         said.put_picture(given)
 
 
-def _pictures(asked: Mapping[str, Any], above: str) -> Iterator[Picture]:
+def _pictures(asked: Mapping[str, Any], above: str) -> Iterator[ImageInput]:
     for name, role in FRAMES.items():
         if name in asked:
             yield _picture(asked[name], role, above + name)
@@ -130,7 +130,7 @@ def _pictures(asked: Mapping[str, Any], above: str) -> Iterator[Picture]:
         yield _picture(last, Input.LAST_IMAGE, f"{above}{VIDEO}.last_image")
 
 
-def _names(said: _Said, pictures: tuple[Picture, ...]) -> dict[str, str]:
+def _names(said: _Said, pictures: tuple[ImageInput, ...]) -> dict[str, str]:
     """Return what the caller calls the fields that an error may be about."""
     names = {**NAMES, **said.names}
     if pictures:
@@ -168,7 +168,7 @@ def _media(provider_options: Mapping[str, Any], above: str) -> Mapping[str, Any]
     return media
 
 
-def _picture(value: Any, role: Input, param: str) -> Picture:
+def _picture(value: Any, role: Input, param: str) -> ImageInput:
     if isinstance(value, dict):
         refuse_file_id(value, param)
         if "image_url" not in value and "url" not in value:
@@ -176,7 +176,7 @@ def _picture(value: Any, role: Input, param: str) -> Picture:
             raise InvalidRequest(message, param=param)
         value = value.get("image_url", value)
     if isinstance(value, Upload):
-        return Picture(role, url="", param=param, data=value.data)
+        return ImageInput(role, url="", param=param, data=value.data)
     return picture(value, role, param)
 
 

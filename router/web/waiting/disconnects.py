@@ -17,7 +17,7 @@ from router.errors import reason
 from router.runtime.threads import log_and_go_on
 from router.system import System
 from router.values import Job
-from router.web.waiting.presence import Attendance
+from router.web.waiting.presence import WaiterPresence
 from router.web.waiting.watch import Watch
 
 TICK_SECONDS = 0.25
@@ -27,7 +27,7 @@ DRAINED_SECONDS = 1.0  # and this long when the process stops
 log = logging.getLogger(__name__)
 
 
-class Leaving:
+class DisconnectMonitor:
     """Looks after the connections of those who wait, on one thread of this process.
 
     Somebody has left when their connection is closed, also on their side only; when a write to it fails; or
@@ -38,7 +38,7 @@ class Leaving:
     def __init__(self, system: System, *, seconds: float) -> None:
         self._system = system
         self._seconds = seconds
-        self._attendance = Attendance(system.settings.data / "waiting.lock")
+        self._attendance = WaiterPresence(system.settings.data / "waiting.lock")
         self._epoll = select.epoll()
         self._connections: dict[int, tuple[socket, Watch]] = {}
         self._departed: deque[tuple[float, Job]] = deque()

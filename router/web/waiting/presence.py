@@ -11,7 +11,7 @@ from threading import Lock
 from router.runtime.files import make_folder, private
 
 
-class Attendance:
+class WaiterPresence:
     """A shared lock on one byte of a file for each job that this process waits for.
 
     The kernel drops the locks of a process that dies, so a job never has a waiter who is not there. Whoever

@@ -13,16 +13,16 @@ from router.errors import Restarting, TooManyWaiters
 from router.jobs import JobStore
 from router.runtime.threads import log_and_go_on
 from router.values import Job
-from router.web.waiting.disconnects import Leaving
+from router.web.waiting.disconnects import DisconnectMonitor
 from router.web.waiting.watch import Watch
 
 TICK_SECONDS = 0.003
 
 
-class Waiting:
+class Waiters:
     """At most `most` requests of this process wait, each at most `seconds`; together they cost a query a tick."""
 
-    def __init__(self, store: JobStore, leaving: Leaving, *, most: int, seconds: float) -> None:
+    def __init__(self, store: JobStore, leaving: DisconnectMonitor, *, most: int, seconds: float) -> None:
         self._store = store
         self._leaving = leaving
         self._most = most

@@ -16,7 +16,7 @@ from bench.tools.layout import TRUE_SIZE, write_model
 from router.doctor.models import sizes
 from router.engine.memory_fit import Fitting
 from router.engine.worker import Worker
-from router.runtime.byte_size import Amount
+from router.runtime.byte_size import ByteSize
 from router.settings import Settings
 from router.system import System
 from router.values import EngineState, Status
@@ -35,7 +35,7 @@ def settings(settings: Settings, tmp_path: Path) -> Settings:
     """Weights of 113 GB, which are holes, so that both experts may be one, and a budget of 8."""
     write_model(tmp_path / "large", TRUE_SIZE)
     settings.models.write_text(MODELS)
-    return replace(settings, memory_budget=Amount.parse("10GB"), activation_reserve=Amount.parse("20%"))
+    return replace(settings, memory_budget=ByteSize.parse("10GB"), activation_reserve=ByteSize.parse("20%"))
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from router.jobs import Offer
 from router.system import System
 from router.values import Artifact, Status
 from router.web import create_app
-from router.web.waiting.presence import Attendance
+from router.web.waiting.presence import WaiterPresence
 
 LEAVE_SECONDS = 0.2
 LONG_SECONDS = 3.0  # to leave, where something is to be done in time
@@ -308,7 +308,7 @@ JOB, OTHER = "a" * 32, "b" * 32
 
 
 def _wait(path: Path, ready: Any) -> None:
-    attendance = Attendance(path)
+    attendance = WaiterPresence(path)
     attendance.enter(JOB)
     ready.set()
     time.sleep(60)
@@ -334,7 +334,7 @@ def elsewhere(tmp_path: Path) -> Iterator[Callable[[], None]]:
 def test_another_process_that_waits_is_seen_and_forgotten_when_it_dies(
     tmp_path: Path, elsewhere: Callable[[], None]
 ) -> None:
-    attendance = Attendance(tmp_path / "lock")
+    attendance = WaiterPresence(tmp_path / "lock")
 
     assert not attendance.deserted(JOB)
     assert attendance.deserted(OTHER)
@@ -343,7 +343,7 @@ def test_another_process_that_waits_is_seen_and_forgotten_when_it_dies(
 
 
 def test_a_job_is_deserted_when_the_last_of_several_has_left(tmp_path: Path) -> None:
-    attendance = Attendance(tmp_path / "lock")
+    attendance = WaiterPresence(tmp_path / "lock")
     attendance.enter(JOB)
     attendance.enter(JOB)
     attendance.leave(JOB)
