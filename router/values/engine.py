@@ -1,0 +1,76 @@
+"""The state of engines, and which models they can run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from router.values.backend import PartPath
+
+
+@dataclass(frozen=True)
+class ResidentBytes:
+    """Bytes of weights that a model holds on a device: its own, and those that others hold too."""
+
+    owned: int
+    shared: int
+
+
+@dataclass(frozen=True)
+class Need:
+    """Bytes of weights that a model takes of a device, and those that the device has for weights."""
+
+    needed: int
+    budget: int
+
+    def __str__(self) -> str:
+        needed, budget = self.needed / 1e9, self.budget / 1e9
+        return f"needs {needed:.3g} GB of weights on the device, its budget for weights is {budget:.3g} GB"
+
+
+@dataclass(frozen=True)
+class EngineState:
+    """What an engine says of itself at each heartbeat; `age` is seconds since the last one."""
+
+    id: str
+    device: str
+    pid: int
+    models: tuple[str, ...]
+    resident: tuple[str, ...]
+    job: str | None = None
+    age: float = 0.0
+    memory: Mapping[str, ResidentBytes] = field(default_factory=dict)
+    warm: tuple[str, ...] = ()
+    paths: Mapping[str, Mapping[str, PartPath]] = field(default_factory=dict)  # by model and part
+    lacks: Mapping[str, str] = field(default_factory=dict)  # what it needs to run a model that it cannot run
+    too_large: Mapping[str, Need] = field(default_factory=dict)  # models that can never be loaded there
+
+
+def lacking(model: str, engines: Iterable[EngineState], recent: float) -> tuple[str, ...]:
+    """Return what engines lack to run a model, where none of those seen within `recent` seconds can.
+
+    Of each device the engine that was seen last counts: the others are gone.
+    """
+    newest = {engine.device: engine for engine in sorted(engines, key=lambda engine: -engine.age)}
+    known = [engine for engine in newest.values() if engine.age < recent]
+    if any(model in engine.models for engine in known):
+        return ()
+    return tuple(sorted({engine.lacks[model] for engine in known if model in engine.lacks}))
+
+
+def too_large(model: str, engines: Iterable[EngineState]) -> str | None:
+    """Return why `model` can never be loaded by any of the engines that offer it; None where one may, or none is."""
+    able = [engine for engine in engines if model in engine.models]
+    needs = {engine.device: engine.too_large.get(model) for engine in able}
+    if not needs or None in needs.values():
+        return None
+    said = "; ".join(f"on {device} it {need}" for device, need in sorted(needs.items()))
+    return f"{model} can never be loaded: {said}"
+
+
+def state_of(model: str, engines: Iterable[EngineState]) -> str:
+    """Say in one word where a model's weights are: loaded (on a device), warm (on a host) or cold."""
+    known = list(engines)
+    if any(model in engine.resident for engine in known):
+        return "loaded"
+    return "warm" if any(model in engine.warm for engine in known) else "cold"

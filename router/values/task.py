@@ -1,0 +1,64 @@
+"""What a backend computes and returns: a task, its frames, the pixels in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from registry import Input
+
+Pixels = NDArray[np.uint8]
+Preview = Callable[[], Pixels]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a backend is asked for. Every value is the effective one: nothing is left to a default.
+
+    `width` and `height` are pixels, multiples of the model's `size_multiple`; `num_frames` is 4k+1.
+    `given` is what the caller sent. `image` and `last_image` are RGB pictures, uint8 of shape
+    `(height, width, 3)`, oriented, cropped and resized to the task's size; they are filled in by
+    the engine, so a `check_request` hook sees `given` and the final size but no pixels.
+    """
+
+    prompt: str
+    negative_prompt: str
+    width: int
+    height: int
+    num_frames: int
+    frames_per_second: int
+    steps: int
+    guidance_scale: float
+    guidance_scale_2: float | None
+    flow_shift: float
+    seed: int
+    given: frozenset[Input]
+    image: Pixels | None = field(default=None, compare=False)
+    last_image: Pixels | None = field(default=None, compare=False)
+
+    @property
+    def shape(self) -> str:
+        """Return what the time of a step depends on, in a word."""
+        return f"{self.width}x{self.height}x{self.num_frames}{'' if self.guidance_scale > 1 else '-unguided'}"
+
+
+@dataclass(frozen=True)
+class Frames:
+    """What a backend returns: pixels in order, in chunks, as they become ready.
+
+    `pixels` yields RGB arrays, uint8 of shape `(n, height, width, 3)`; their `n` add up to
+    `num_frames`. The engine iterates (errors inside are the backend's) and closes a generator
+    in any case. `warnings` are sentences for the caller, such as a prompt that was cut. `late_warnings` returns those
+    that are known only from the pixels; it is called once, after the last of them was taken.
+    """
+
+    pixels: Iterator[Pixels]
+    num_frames: int
+    width: int
+    height: int
+    frames_per_second: int
+    warnings: tuple[str, ...] = ()
+    late_warnings: Callable[[], tuple[str, ...]] = tuple
