@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import re
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from urllib.parse import urlencode
 
 from router.errors import Refused
-from router.runtime.files import PRIVATE, sync_folder
+from router.runtime.files import create_file, sync_folder
 
 EXPIRES = re.compile("[0-9]{1,12}")
 
@@ -56,19 +54,8 @@ class Links:
     @cached_property
     def _secret(self) -> bytes:
         """Read the secret, and make it first where there is none; of several processes that do, one is first."""
-        if not self._path.exists():
-            self._make()
-        sync_folder(self._path.parent)  # before anybody has a link; another process may have made it this moment
+        if self._path.exists():
+            sync_folder(self._path.parent)  # the process that has just made it may not have synced it yet
+        else:
+            create_file(self._path, secrets.token_bytes(32))
         return self._path.read_bytes()
-
-    def _make(self) -> None:
-        part = self._path.with_name(f"{self._path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
-        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE), "wb") as file:
-            file.write(secrets.token_bytes(32))
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            with suppress(FileExistsError):
-                os.link(part, self._path)
-        finally:
-            part.unlink()

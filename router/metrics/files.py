@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import struct
@@ -14,6 +13,7 @@ from typing import IO
 
 from prometheus_client.mmap_dict import MmapedDict
 
+from router.runtime import locks
 from router.runtime.files import private
 
 ROOM = 64 * 2**10  # bytes of a new file
@@ -63,9 +63,7 @@ def free(folder: Path) -> tuple[int, IO[str]]:
     """Return the lowest number that nobody holds, and its lock, which holds it until it is closed."""
     for number in count(1):
         lock = open(folder / f"{number}.lock", "a", opener=private)  # noqa: SIM115
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if locks.acquire(lock.fileno()):
             return number, lock
-        except BlockingIOError:
-            lock.close()
+        lock.close()
     raise AssertionError("there is always another number")

@@ -8,7 +8,6 @@ import re
 import shutil
 import stat
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from pathlib import Path
 
 from router.errors import TooManyWaiters
 from router.runtime.fair_slots import Slots
-from router.runtime.files import PRIVATE, PRIVATE_FOLDER, make_folder, opener, private, publish, sync_folder
+from router.runtime.files import PRIVATE, PRIVATE_FOLDER, make_folder, publish, sync_folder, write_file
 from router.values import Job
 
 SHARED, SHARED_FOLDER = 0o640, 0o750  # of results where the group may look into the data folder, as nginx must
@@ -45,7 +44,7 @@ class Usage:
             self.outputs | other.outputs,
         )
 
-    def has_more(self, output: str | None) -> bool:
+    def has_leftovers(self, output: str | None) -> bool:
         """Say whether there is anything of other attempts than that of `output`, or a preview."""
         return any(_attempt(name) != _kept(output) for name, _ in self.outputs)
 
@@ -68,10 +67,7 @@ class ArtifactStore:
         path = self._folder("inputs", job_id) / name
         inputs = self._kind("inputs", PRIVATE_FOLDER)
         path.parent.mkdir(PRIVATE_FOLDER, exist_ok=True)
-        part = path.with_name(path.name + ".part")
-        with open(part, "wb", opener=private) as file:
-            file.write(data)
-        publish(part, path, inputs)
+        write_file(path, data, root=inputs)
 
     def read_input(self, job_id: str, name: str) -> bytes:
         return (self._folder("inputs", job_id) / name).read_bytes()
@@ -103,13 +99,7 @@ class ArtifactStore:
         """Replace the preview of a job that runs; it is gone after a power cut, as it should be."""
         path = self._preview(job_id)
         self._kind("previews", PRIVATE_FOLDER)
-        part = path.with_suffix(f".{os.getpid()}.part")
-        try:
-            with open(part, "wb", opener=private) as file:
-                file.write(data)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        write_file(path, data)
 
     def preview(self, job_id: str) -> bytes | None:
         """Return the newest preview of a job that runs, a JPEG; None if there is none."""
@@ -137,7 +127,7 @@ class ArtifactStore:
         except FileNotFoundError:
             return None
 
-    def beside(self, output: Path, suffix: str, make: Callable[[], bytes], owner: str = "") -> Path:
+    def derived_file(self, output: Path, suffix: str, make: Callable[[], bytes], owner: str = "") -> Path:
         """Return the file beside a job's output that holds what `make` returns, made when it is first asked for.
 
         It goes when the job goes. Raises `FileNotFoundError` when that happens meanwhile. Few are made at a time,
@@ -150,7 +140,9 @@ class ArtifactStore:
             if not taken:
                 message = "many small pictures of videos are being made; send this request again later"
                 raise TooManyWaiters(message, headers=(("retry-after", "5"),))
-            return path if path.is_file() else self._keep(path, make())
+            if path.is_file():
+                return path
+            return write_file(path, make(), mode=self._result(SHARED), root=path.parent)
 
     def discard(self, path: Path) -> None:
         """Remove an output that lost its job, and the job's folder if that was all."""
@@ -188,15 +180,6 @@ class ArtifactStore:
             shutil.rmtree(self._folder(kind, job_id), ignore_errors=True)
             with suppress(OSError):  # no such folder yet, or a disk that fails: what comes back is an orphan
                 sync_folder(self._root / kind)
-
-    def _keep(self, path: Path, data: bytes) -> Path:
-        part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")  # another process may be making the same
-        try:
-            with open(part, "wb", opener=opener(self._result(SHARED))) as file:
-                file.write(data)
-            return publish(part, path, path.parent, SHARED)
-        finally:
-            part.unlink(missing_ok=True)
 
     def _kind(self, name: str, mode: int) -> Path:
         """Return a folder of the root, made if it is missing; its name is on the disk."""

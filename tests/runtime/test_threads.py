@@ -24,7 +24,7 @@ from router.settings import Settings
 from router.system import System, assemble
 from router.values import EngineState, Failure, Lease, Status, Task
 from router.web.waiting.disconnects import DisconnectMonitor
-from router.web.waiting.waiters import Waiting
+from router.web.waiting.waiters import Waiters
 
 STUMBLES = [sqlite3.OperationalError("disk I/O error"), RuntimeError("out of luck"), SystemExit(3)]
 TASK = Task("a", "", 64, 64, 5, 8, 4, 4.0, None, 3.0, 1, frozenset())
@@ -65,7 +65,7 @@ def test_what_a_thread_raises_is_logged(error: BaseException, caplog: pytest.Log
 @pytest.mark.parametrize("error", STUMBLES, ids=repr)
 def test_who_waits_is_woken_by_a_watcher_that_stumbled(system: System, method: str, error: BaseException) -> None:
     store: Any = Stumbling(system.jobs, method, [error])
-    waiting = Waiting(store, DisconnectMonitor(system, seconds=1), most=10, seconds=60)
+    waiting = Waiters(store, DisconnectMonitor(system, seconds=1), most=10, seconds=60)
     job = queued(system)
     with waiting.watch(job, None) as watch:
         time.sleep(0.1)
@@ -79,7 +79,7 @@ def test_who_waits_is_woken_by_a_watcher_that_stumbled(system: System, method: s
 def test_who_left_is_noticed_by_a_watcher_of_connections_that_stumbled(system: System, error: BaseException) -> None:
     stumbling: Any = Stumbling(system.jobs, "cancel", [error])
     leaving = DisconnectMonitor(replace(system, jobs=stumbling), seconds=0.05)
-    waiting = Waiting(system.jobs, leaving, most=10, seconds=60)
+    waiting = Waiters(system.jobs, leaving, most=10, seconds=60)
     first, second = queued(system, 1), queued(system, 2)
     for job in (first, second):
         ours, theirs = socket.socketpair()

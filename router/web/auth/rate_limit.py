@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import struct
 from functools import cached_property
@@ -10,6 +9,7 @@ from pathlib import Path
 from threading import Lock
 
 from router.errors import is_disk_full
+from router.runtime import locks
 
 MINUTE = 60.0
 _SLOT = struct.Struct("<d")
@@ -29,18 +29,14 @@ class Rates:
     def take(self, number: int, per_minute: int, now: float) -> float:
         """Count a call of the key `number` and return 0; or count none and return in how many seconds it may call."""
         place, each = number * _SLOT.size, MINUTE / per_minute
-        with self._lock:
-            fcntl.lockf(self._file, fcntl.LOCK_EX, _SLOT.size, place)
-            try:
-                whole_at = self._read(place)
-                if not now <= whole_at <= now + MINUTE:
-                    whole_at = now
-                if (wait := whole_at + each - (now + MINUTE)) > 1e-6:
-                    return wait
-                self._write(place, whole_at + each)
-                return 0.0
-            finally:
-                fcntl.lockf(self._file, fcntl.LOCK_UN, _SLOT.size, place)
+        with self._lock, locks.exclusive_bytes(self._file, place, _SLOT.size):
+            whole_at = self._read(place)
+            if not now <= whole_at <= now + MINUTE:
+                whole_at = now
+            if (wait := whole_at + each - (now + MINUTE)) > 1e-6:
+                return wait
+            self._write(place, whole_at + each)
+            return 0.0
 
     @cached_property
     def _file(self) -> int:

@@ -56,7 +56,7 @@ class Responses:
         if asked.background and not asked.stream:
             return self._answer(submit(self._intake, asked.request))
         with ExitStack() as held:
-            held.enter_context(self._waiting.place())
+            held.enter_context(self._waiting.slot())
             job, streamed = submit(self._intake, asked.request), asked.stream
             del asked  # its images would be kept for as long as somebody waits
             watch = self._watch(job, held)
@@ -69,7 +69,7 @@ class Responses:
         if request.method == "HEAD" or not streamed:
             return self._answer(job)
         with ExitStack() as held:
-            held.enter_context(self._waiting.place())
+            held.enter_context(self._waiting.slot())
             return self._stream(self._watch(job, held), held, after=after)
 
     def input_items(self, public: str) -> Response:

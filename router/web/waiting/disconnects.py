@@ -38,7 +38,7 @@ class DisconnectMonitor:
     def __init__(self, system: System, *, seconds: float) -> None:
         self._system = system
         self._seconds = seconds
-        self._attendance = WaiterPresence(system.settings.data / "waiting.lock")
+        self._presence = WaiterPresence(system.settings.data / "waiting.lock")
         self._epoll = select.epoll()
         self._connections: dict[int, tuple[socket, Watch]] = {}
         self._departed: deque[tuple[float, Job]] = deque()
@@ -51,7 +51,7 @@ class DisconnectMonitor:
         """Look after one who waits; `connection` is None where the server does not tell."""
         job = watch.job
         if not kept(job):
-            self._attendance.enter(job.id)
+            self._presence.enter(job.id)
         number = self._follow(connection, watch) if connection is not None else -1
         try:
             yield
@@ -67,7 +67,7 @@ class DisconnectMonitor:
     def _part(self, job: Job, left: bool) -> None:
         """Count one who waited out: at once if they have their answer, later if they left without."""
         if not left or self._draining:
-            self._attendance.leave(job.id)
+            self._presence.leave(job.id)
             return
         with self._changed:
             self._departed.append((time.monotonic() + self._seconds, job))
@@ -105,7 +105,7 @@ class DisconnectMonitor:
         for number, _ in self._epoll.poll(TICK_SECONDS):
             self._dismiss(number)
         self._drop_stalled()
-        self._cancel_deserted()
+        self._cancel_abandoned()
 
     def _dismiss(self, number: int) -> None:
         """Tell the waiting thread that its caller has left."""
@@ -127,11 +127,11 @@ class DisconnectMonitor:
     def _patience(self, since: float, size: int) -> float:
         return since + (DRAINED_SECONDS if self._draining else STALLED_SECONDS + size / SLOWEST)
 
-    def _cancel_deserted(self) -> None:
+    def _cancel_abandoned(self) -> None:
         while self._departed and self._departed[0][0] <= time.monotonic():
             _, job = self._departed.popleft()
-            self._attendance.leave(job.id)
-            if self._draining or not self._attendance.deserted(job.id):
+            self._presence.leave(job.id)
+            if self._draining or not self._presence.is_empty(job.id):
                 continue
             try:
                 if cancel(self._system, job.id, job.owner):

@@ -35,7 +35,7 @@ class Waiters:
         self._thread: Thread | None = None
 
     @contextmanager
-    def place(self) -> Iterator[None]:
+    def slot(self) -> Iterator[None]:
         """Hold a place among the waiting; raise `TooManyWaiters` when there is none, before a job is made."""
         if self._draining:
             raise Restarting("the server is stopping: send this request again later", headers=(("retry-after", "1"),))

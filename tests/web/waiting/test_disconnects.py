@@ -308,8 +308,8 @@ JOB, OTHER = "a" * 32, "b" * 32
 
 
 def _wait(path: Path, ready: Any) -> None:
-    attendance = WaiterPresence(path)
-    attendance.enter(JOB)
+    presence = WaiterPresence(path)
+    presence.enter(JOB)
     ready.set()
     time.sleep(60)
 
@@ -334,20 +334,20 @@ def elsewhere(tmp_path: Path) -> Iterator[Callable[[], None]]:
 def test_another_process_that_waits_is_seen_and_forgotten_when_it_dies(
     tmp_path: Path, elsewhere: Callable[[], None]
 ) -> None:
-    attendance = WaiterPresence(tmp_path / "lock")
+    presence = WaiterPresence(tmp_path / "lock")
 
-    assert not attendance.deserted(JOB)
-    assert attendance.deserted(OTHER)
+    assert not presence.is_empty(JOB)
+    assert presence.is_empty(OTHER)
     elsewhere()
-    assert attendance.deserted(JOB)
+    assert presence.is_empty(JOB)
 
 
-def test_a_job_is_deserted_when_the_last_of_several_has_left(tmp_path: Path) -> None:
-    attendance = WaiterPresence(tmp_path / "lock")
-    attendance.enter(JOB)
-    attendance.enter(JOB)
-    attendance.leave(JOB)
-    assert not attendance.deserted(JOB)
-    attendance.leave(JOB)
+def test_a_job_has_no_waiter_when_the_last_of_several_has_left(tmp_path: Path) -> None:
+    presence = WaiterPresence(tmp_path / "lock")
+    presence.enter(JOB)
+    presence.enter(JOB)
+    presence.leave(JOB)
+    assert not presence.is_empty(JOB)
+    presence.leave(JOB)
 
-    assert attendance.deserted(JOB)
+    assert presence.is_empty(JOB)
