@@ -16,7 +16,7 @@ from router.runtime import logs
 from router.runtime.once import Once
 from router.runtime.parent import die_with
 from router.settings import Settings
-from router.web.server.arbiter import Master, show_life_while_booting
+from router.web.server.arbiter import Master, notify_while_booting
 
 settings = Settings.from_environ()
 
@@ -70,7 +70,7 @@ def _stop_at_once(server: Arbiter) -> None:
 
 def post_fork(server: Arbiter, worker: Worker) -> None:
     worker.shared, worker.once = server.shared, (server.serves, server.ready)
-    show_life_while_booting(worker, settings.stall_start_seconds)
+    notify_while_booting(worker, settings.stall_start_seconds)
     if "FRAMEGATE_PARENT" in os.environ:
         die_with(server.pid)
 

@@ -9,7 +9,8 @@ from gunicorn.config import Config
 from gunicorn.http.errors import ParseException
 
 from router.web.server import refusal
-from router.web.server.incoming import CHUNK_BYTES, FREE_CHUNKS, HEAD_BYTES, TRAILER_BYTES, Incoming
+from router.web.server.chunked import CHUNK_BYTES, FREE_CHUNKS, TRAILER_BYTES
+from router.web.server.incoming import HEAD_BYTES, Incoming
 
 MOST = 1000
 HEAD = b"POST /v1/responses HTTP/1.1\r\nhost: localhost\r\n"
