@@ -98,7 +98,7 @@ def post_worker_init(worker: Worker) -> None:
     logging.getLogger("router.web").info("web worker %d takes requests", worker.pid)
     _drain_at(signal.SIGQUIT, worker)  # gunicorn makes it of a SIGINT
     _drain_at(signal.SIGTERM, worker)
-    worker.wsgi.readiness.tell(_say, [str(listener) for listener in worker.sockets], *worker.once)
+    worker.wsgi.readiness.start(_say, [str(listener) for listener in worker.sockets], *worker.once)
 
 
 def _say(text: str) -> None:

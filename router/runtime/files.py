@@ -64,13 +64,13 @@ def publish(part: Path, path: Path, root: Path, mode: int = PRIVATE) -> Path:
 
 
 def write_file(path: Path, data: bytes, *, mode: int = PRIVATE, root: Path | None = None) -> Path:
-    """Write or replace a file whole or not at all; with `root` durably, as `publish` does."""
+    """Write or replace a file atomically; with `root` durably, like `publish`."""
     with _part(path, data, mode) as part:
         return part.replace(path) if root is None else publish(part, path, root, mode)
 
 
 def create_file(path: Path, data: bytes) -> None:
-    """Write a new file whole and durably; keep the file of a process that was faster."""
+    """Write a file atomically and durably, unless it exists."""
     with _part(path, data, PRIVATE) as part:
         with open(part, "rb") as file:
             os.fsync(file.fileno())
@@ -81,7 +81,7 @@ def create_file(path: Path, data: bytes) -> None:
 
 @contextmanager
 def _part(path: Path, data: bytes, mode: int) -> Iterator[Path]:
-    """Yield a new file of `data` beside `path`, and remove it if it has not been renamed."""
+    """Yield a new file of `data` beside `path`; remove it if not renamed."""
     part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")  # other threads and processes may write the same
     try:
         with open(part, "xb", opener=opener(mode)) as file:

@@ -15,7 +15,7 @@ from router.runtime.files import PRIVATE
 
 @contextmanager
 def exclusive(path: Path, mode: int = PRIVATE) -> Iterator[int]:
-    """Wait for the lock of `path`, hold it for the block and yield its open file."""
+    """Hold the lock of `path` for the block, and yield its open file."""
     with _opened(path, mode) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield file
@@ -23,13 +23,13 @@ def exclusive(path: Path, mode: int = PRIVATE) -> Iterator[int]:
 
 @contextmanager
 def exclusive_if_free(path: Path) -> Iterator[bool]:
-    """Hold the lock of `path` for the block, or yield False where another handle has it."""
+    """Hold the lock of `path` for the block if it is free; yield whether."""
     with _opened(path, PRIVATE) as file:
         yield acquire(file)
 
 
 def acquire(file: int) -> bool:
-    """Lock an open file until it is closed; return False where another handle has the lock."""
+    """Lock an open file until its close; return False if another handle holds it."""
     return _try(file, fcntl.LOCK_EX)
 
 

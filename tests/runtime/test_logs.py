@@ -55,8 +55,8 @@ def test_a_line_of_json_has_the_ids_of_its_job(lines: Lines) -> None:
 
 def test_each_change_of_a_job_is_a_line(lines: Lines) -> None:
     failed = replace(JOB, status=Status.FAILED, attempt=2, started_at=10.0, finished_at=11.5)
-    logs.tell(JOB)
-    logs.tell(replace(failed, failure=Failure("timed_out", "it hung")))
+    logs.log_change(JOB)
+    logs.log_change(replace(failed, failure=Failure("timed_out", "it hung")))
     queued, over = lines()
 
     assert (queued["logger"], queued["job"], queued["request"]) == ("router.job", JOB.id, "r1")
@@ -105,7 +105,7 @@ FORGERIES = (
 def told_of(text: str) -> None:
     """Log `text` by each way that a caller's words can take: a message, a failure, an exception."""
     logging.getLogger("router.x").info("%s", text)
-    logs.tell(replace(JOB, status=Status.FAILED, attempt=1, failure=Failure("generation_failed", text)))
+    logs.log_change(replace(JOB, status=Status.FAILED, attempt=1, failure=Failure("generation_failed", text)))
     try:
         raise ValueError(text)
     except ValueError:

@@ -65,7 +65,7 @@ def test_what_a_thread_raises_is_logged(error: BaseException, caplog: pytest.Log
 @pytest.mark.parametrize("error", STUMBLES, ids=repr)
 def test_who_waits_is_woken_by_a_watcher_that_stumbled(system: System, method: str, error: BaseException) -> None:
     store: Any = Stumbling(system.jobs, method, [error])
-    waiting = Waiters(store, DisconnectMonitor(system, seconds=1), most=10, seconds=60)
+    waiting = Waiters(store, DisconnectMonitor(system, seconds=1), limit=10, seconds=60)
     job = queued(system)
     with waiting.watch(job, None) as watch:
         time.sleep(0.1)
@@ -79,7 +79,7 @@ def test_who_waits_is_woken_by_a_watcher_that_stumbled(system: System, method: s
 def test_who_left_is_noticed_by_a_watcher_of_connections_that_stumbled(system: System, error: BaseException) -> None:
     stumbling: Any = Stumbling(system.jobs, "cancel", [error])
     leaving = DisconnectMonitor(replace(system, jobs=stumbling), seconds=0.05)
-    waiting = Waiters(system.jobs, leaving, most=10, seconds=60)
+    waiting = Waiters(system.jobs, leaving, limit=10, seconds=60)
     first, second = queued(system, 1), queued(system, 2)
     for job in (first, second):
         ours, theirs = socket.socketpair()

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 from flask import Blueprint, Response, jsonify, request
 
-from router.auth.signed_urls import Links
+from router.auth.signed_urls import SignedUrls
 from router.errors import HttpError, Restarting, UnknownJob
 from router.intake.intake import Intake
 from router.system import System
@@ -32,7 +32,7 @@ CLIENT_LEFT = 499  # for the log: nobody reads the answer
 class Responses:
     """Create, retrieve, list the input, cancel, delete."""
 
-    def __init__(self, system: System, intake: Intake, waiting: Waiters, links: Links) -> None:
+    def __init__(self, system: System, intake: Intake, waiting: Waiters, links: SignedUrls) -> None:
         self._system = system
         self._settings = system.settings
         self._intake = intake
@@ -73,7 +73,7 @@ class Responses:
             return self._stream(self._watch(job, held), held, after=after)
 
     def input_items(self, public: str) -> Response:
-        job, inline = self._find(public), IMAGES in query.words("include")
+        job, inline = self._find(public), IMAGES in query.csv_param("include")
         query.newest_first()  # checked; a list of one has no order
         after = request.args.get("after")
         return jsonify(input_items(job, self._system.artifacts, limit=query.limit(), after=after, inline=inline))

@@ -1,4 +1,4 @@
-"""Bodies in chunks (RFC 9112 7.1), received in any pieces; extensions and trailers are ignored."""
+"""Bodies in chunks (RFC 9112 7.1); extensions and trailers are ignored."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Part(Enum):
 
 
 class ChunkedBody:
-    """A body in chunks; `ready` once it is complete or over `max_bytes`, `ended` once it is complete."""
+    """A body in chunks: `ready` when complete or over `max_bytes`, `ended` when complete."""
 
     def __init__(self, max_bytes: int) -> None:
         self.ready = self.ended = False
@@ -62,7 +62,7 @@ class ChunkedBody:
         return at + len(piece)
 
     def _receive_line(self, data: bytes, at: int) -> int:
-        """Collect a line from `data[at:]`, act on a complete one, and return the next offset."""
+        """Collect a line from `data[at:]`, parse a complete one, return the next offset."""
         end = data.find(b"\n", at)
         self._line += data[at : end + 1 if end >= 0 else len(data)]
         limit = TRAILER_BYTES if self._next is Part.TRAILER else LINE_BYTES

@@ -1,4 +1,4 @@
-"""The answering half of a worker: complete requests wait in queues for a pool of threads."""
+"""The answering half of a worker: queues of requests and a thread pool."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ HEALTH_THREADS = 4  # reserved for HEALTH
 
 
 class Responder:
-    """Queues requests and answers each in a thread; `call_soon` runs a function in the event loop."""
+    """Queues requests and answers each in a thread.
+
+    `call_soon` runs a function in the event loop.
+    """
 
     def __init__(
         self,

@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 from support.callers import client_of, make_key
 from support.patience import until
 
-from router.auth.signed_urls import Links
+from router.auth.signed_urls import SignedUrls
 from router.engine.worker import Worker
 from router.errors import Refused
 from router.settings import Settings
@@ -45,13 +45,13 @@ def keyed(app: Flask, text: str) -> FlaskClient:
 
 
 @pytest.fixture
-def links(tmp_path: Path) -> Callable[..., Links]:
-    return lambda seconds=60.0, needed=True, name="secret": Links(
+def links(tmp_path: Path) -> Callable[..., SignedUrls]:
+    return lambda seconds=60.0, needed=True, name="secret": SignedUrls(
         tmp_path / name, seconds=seconds, needed=lambda: needed
     )
 
 
-def asked(links: Links, link: str) -> tuple[str, dict[str, str]]:
+def asked(links: SignedUrls, link: str) -> tuple[str, dict[str, str]]:
     path, _, query = link.partition("?")
     return path, dict(pair.split("=") for pair in query.split("&"))
 
@@ -63,13 +63,13 @@ def made(client: FlaskClient, **body: Any) -> dict[str, Any]:
     return part
 
 
-def test_a_link_opens_the_path_that_it_was_made_for(links: Callable[..., Links]) -> None:
-    path, query = asked(links(), links().to(PATH))
+def test_a_link_opens_the_path_that_it_was_made_for(links: Callable[..., SignedUrls]) -> None:
+    path, query = asked(links(), links().sign(PATH))
 
     assert path == PATH
-    assert links().open(path, query)
+    assert links().opens(path, query)
     for other in (PATH + "/", PATH.replace("0", "1"), PATH.replace("videos/video", "images/image"), "", "/v1/videos"):
-        assert not links().open(other, query)
+        assert not links().opens(other, query)
 
 
 @pytest.mark.parametrize(
@@ -93,39 +93,39 @@ def test_a_link_opens_the_path_that_it_was_made_for(links: Callable[..., Links])
     ],
 )
 def test_a_link_that_was_changed_opens_nothing(
-    links: Callable[..., Links], change: Callable[[dict[str, str]], dict[str, str]]
+    links: Callable[..., SignedUrls], change: Callable[[dict[str, str]], dict[str, str]]
 ) -> None:
-    path, query = asked(links(), links().to(PATH))
+    path, query = asked(links(), links().sign(PATH))
 
-    assert not links().open(path, change(query))
+    assert not links().opens(path, change(query))
 
 
-def test_a_link_expires_and_says_so_to_whoever_has_it(links: Callable[..., Links]) -> None:
-    path, query = asked(links(), links(seconds=-1).to(PATH))
+def test_a_link_expires_and_says_so_to_whoever_has_it(links: Callable[..., SignedUrls]) -> None:
+    path, query = asked(links(), links(seconds=-1).sign(PATH))
 
     with pytest.raises(Refused, match="this link has expired"):
-        links().open(path, query)
-    assert not links().open(path, {**query, "signature": "0" * 64})
+        links().opens(path, query)
+    assert not links().opens(path, {**query, "signature": "0" * 64})
 
 
-def test_another_folder_s_links_open_nothing(links: Callable[..., Links]) -> None:
-    path, query = asked(links(), links().to(PATH))
+def test_another_folder_s_links_open_nothing(links: Callable[..., SignedUrls]) -> None:
+    path, query = asked(links(), links().sign(PATH))
 
-    assert not links(name="another").open(path, query)
+    assert not links(name="another").opens(path, query)
 
 
-def test_the_secret_is_made_once_and_is_for_this_user_only(links: Callable[..., Links], tmp_path: Path) -> None:
-    first = links().to(PATH)
+def test_the_secret_is_made_once_and_is_for_this_user_only(links: Callable[..., SignedUrls], tmp_path: Path) -> None:
+    first = links().sign(PATH)
     secret = tmp_path / "secret"
 
-    assert links().open(*asked(links(), first))
+    assert links().opens(*asked(links(), first))
     assert len(secret.read_bytes()) == 32
     assert stat.S_IMODE(secret.stat().st_mode) == 0o600
     assert [path.name for path in tmp_path.iterdir() if "secret" in path.name] == ["secret"]
 
 
-def test_where_nobody_needs_a_key_a_path_stays_as_it_is(links: Callable[..., Links], tmp_path: Path) -> None:
-    assert links(needed=False).to(PATH) == PATH
+def test_where_nobody_needs_a_key_a_path_stays_as_it_is(links: Callable[..., SignedUrls], tmp_path: Path) -> None:
+    assert links(needed=False).sign(PATH) == PATH
     assert not (tmp_path / "secret").exists()
 
 
