@@ -25,9 +25,7 @@ def remove(
     except SQLAlchemyError as error:
         if not (is_disk_full(error) and allowed()):
             raise
-        artifacts.delete(
-            job_id
-        )  # after a crash here the row has no files; it is not served, and the sweeper removes it
+        artifacts.delete(job_id)  # after a crash here the row is not served, and the sweeper removes it
         removed = row()
     if removed:
         artifacts.delete(job_id)
