@@ -136,9 +136,7 @@ class Running:
         """Kill the child and its children, without waiting for their end."""
         # a driver may delay it; a later `poll` reaps the child
         if self.process is not None:
-            with suppress(
-                ProcessLookupError
-            ):  # all have ended; a driver may delay the end, and `poll` reaps the child later
+            with suppress(ProcessLookupError):  # all have ended
                 os.killpg(self.process.pid, signal.SIGKILL)
 
     def handle_end(self) -> bool:

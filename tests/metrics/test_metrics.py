@@ -1,4 +1,4 @@
-"""Counters in files: added up over processes, going on after each of them, and harmless when a disk is full."""
+"""Counters in files: summed over processes, continued after them, safe on a full disk."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def count(metrics: Metrics, times: int) -> None:
 
 
 def count_and_end(data: Path, times: int, kill: bool) -> None:
-    """The life of a process."""
+    """Run the life of a process."""
     count(Metrics(data), times)
     if kill:
         os.kill(os.getpid(), signal.SIGKILL)

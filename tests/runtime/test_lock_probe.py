@@ -20,7 +20,7 @@ from router.system import assemble
 
 
 class Faked(lock_probe.KernelLocks):
-    """A file system where one kind of lock is always given, or always refused with an error."""
+    """A file system with one broken kind of lock: always free, or an error."""
 
     def __init__(self, whole: int | None = None, byte: int | None = None) -> None:
         self._whole = whole

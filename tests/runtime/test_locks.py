@@ -1,4 +1,4 @@
-"""File locks: one holder at a time, freed by the kernel, and taken in one module."""
+"""File locks: one holder at a time, freed by the kernel, in one module."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ with locks.exclusive(Path(sys.argv[1])) as file:
 
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Iterator[Callable[[], None]]:
-    """Another process that holds the lock and a byte of `lock`; the fixture kills it."""
+    """Yield a function to kill another process with locks of `lock`."""
     command = [sys.executable, "-c", HOLD, str(tmp_path / "lock")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)}) as process:
         assert process.stdout is not None

@@ -1,4 +1,4 @@
-"""Log lines: which ids they carry, and what a line of JSON holds."""
+"""Log lines: their ids, and their JSON."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Lines = Callable[[], list[dict[str, Any]]]
 
 @pytest.fixture
 def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
-    """What goes to standard error; the root logger is as before afterwards."""
+    """Yield standard error; the root logger is restored afterwards."""
     root, stream = logging.getLogger(), io.StringIO()
     handlers, level = root.handlers[:], root.level
     monkeypatch.setattr("sys.stderr", stream)
@@ -103,7 +103,7 @@ FORGERIES = (
 
 
 def told_of(text: str) -> None:
-    """Log `text` by each way that a caller's words can take: a message, a failure, an exception."""
+    """Log `text` in each way a client's words can: message, failure, exception."""
     logging.getLogger("router.x").info("%s", text)
     logs.log_change(replace(JOB, status=Status.FAILED, attempt=1, failure=Failure("generation_failed", text)))
     try:

@@ -1,4 +1,4 @@
-"""Threads that stumble: they say so and go on, whatever they were at."""
+"""Threads log their errors and go on."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TASK = Task("a", "", 64, 64, 5, 8, 4, 4.0, None, 3.0, 1, frozenset())
 
 
 class Stumbling:
-    """A store whose method raises a few times, and then does what it is asked."""
+    """A store with a method that raises a few times before it works."""
 
     def __init__(self, store: JobStore, method: str, errors: list[BaseException]) -> None:
         self._store, self._method, self._errors = store, method, list(errors)
@@ -92,7 +92,7 @@ def test_who_left_is_noticed_by_a_watcher_of_connections_that_stumbled(system: S
 
 
 class Deaf:
-    """A listener that ends whoever tells it, the first few times."""
+    """A listener that raises `SystemExit` the first few times."""
 
     def __init__(self, errors: list[BaseException]) -> None:
         self.errors = list(errors)
@@ -204,7 +204,7 @@ def test_a_pulse_of_a_store_that_cannot_be_read_is_a_change_and_no_error(tmp_pat
 
 
 def test_an_error_in_a_thread_of_a_pulse_ends_nothing(system: System) -> None:
-    """A file that is no store is as bad as one that is gone."""
+    """A file in another format is as bad as a missing one."""
     path = system.settings.data / "other.sqlite"
     database = Database(path)
     database.close()

@@ -1,4 +1,4 @@
-"""Keys: who is let in, who is not and what they are told, and that a key is never told to anybody."""
+"""Keys: accepted and refused callers, and no key in any answer or log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signed links: they open one file without a key, for a while, and nothing else."""
+"""Signed links open one file without a key, for a limited time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who called is what the connection says, or what a proxy says that is trusted; files go out by nginx where it brought the request."""
+"""Addresses of clients behind trusted proxies, and files sent by nginx."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON is what Python's parser makes of it, or it is refused; and nothing costs more than its bytes."""
+"""Strict JSON: the values of Python's parser, at bounded cost."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LARGE = 24 * 2**20
 
 
 def value(dice: random.Random, depth: int = 0) -> Any:
-    """Return something that JSON can write, with strings on both sides of where they are cut out."""
+    """Return a random JSON value, with strings below and above the cut-out length."""
     kind = dice.randrange(8 if depth < 4 else 6)
     if kind == 6:
         return [value(dice, depth + 1) for _ in range(dice.randrange(5))]

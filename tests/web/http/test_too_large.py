@@ -1,4 +1,4 @@
-"""A model whose weights can never fit is known by its headers: at the start, in the list, and before it is queued."""
+"""Models too large for memory, recognised by the headers of their weights."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SAID = "needs 56.3 GB of weights on the device, its budget for weights is 8 GB"
 
 @pytest.fixture
 def settings(settings: Settings, tmp_path: Path) -> Settings:
-    """Weights of 113 GB, which are holes, so that both experts may be one, and a budget of 8."""
+    """Return settings with sparse weights of 113 GB and a budget of 8 GB."""
     write_model(tmp_path / "large", TRUE_SIZE)
     settings.models.write_text(MODELS)
     return replace(settings, memory_budget=ByteSize.parse("10GB"), activation_reserve=ByteSize.parse("20%"))
@@ -70,7 +70,7 @@ def test_the_engine_says_so_when_it_starts(system: System, caplog: pytest.LogCap
 
 
 def test_a_job_that_was_accepted_before_ends_with_the_reason(client: FlaskClient, system: System) -> None:
-    """No engine has said anything yet; what is in the files is not read, as their digests would take minutes."""
+    """Before any engine reports; no file is read, as digests would take minutes."""
     job = client.post("/v1/responses", json={"model": "large", "input": "a", "background": True}).get_json()["id"]
 
     Worker(system, "cpu").run_one()
@@ -120,7 +120,7 @@ def test_what_cannot_be_planned_may_fit(system: System, tmp_path: Path, settings
 
 
 def test_experts_that_may_be_one_part_count_once(settings: Settings, system: System, tmp_path: Path) -> None:
-    """Holes are alike wherever one looks, so they do; a byte that differs, and both count."""
+    """Sparse files are equal; with one different byte both count."""
     (large,) = (model for model in system.registry.models if model.name == "large")
     plans = system.plugins.hook_for("plan_model", large)
     model = replace(large, folder=tmp_path / "large")

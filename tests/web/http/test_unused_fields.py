@@ -1,4 +1,4 @@
-"""An image that a request carries is used, or refused, or named in a warning: never dropped in silence."""
+"""Images in requests are used, refused or named in a warning."""
 
 from __future__ import annotations
 
@@ -285,7 +285,7 @@ def buried(dice: random.Random, value: Any) -> Any:
 def test_wherever_an_image_is_put_it_is_never_dropped_in_silence(
     client: FlaskClient, system: System, path: str, url: str
 ) -> None:
-    """300 bodies with an image somewhere: each is used, refused, or its name is in a warning."""
+    """300 bodies with an image at random positions: none is silently dropped."""
     dice = random.Random(11)
     seen = {200: 0, 400: 0}
     for _ in range(300):

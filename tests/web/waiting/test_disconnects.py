@@ -1,4 +1,4 @@
-"""Callers who go away: their job is cancelled, but for every case in which it must go on."""
+"""Jobs of disconnected clients are cancelled, except those that must go on."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def app_with(system: System, leave_seconds: float = LEAVE_SECONDS, **settings: A
 
 
 class Caller:
-    """Somebody who calls over a connection that they can close, and their answer."""
+    """A client with a connection to close, and its answer."""
 
     def __init__(self, app: Flask, **body: Any) -> None:
         self.connection, self._theirs = socket.socketpair()
@@ -316,7 +316,7 @@ def _wait(path: Path, ready: Any) -> None:
 
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Iterator[Callable[[], None]]:
-    """Another process that waits for a job; the fixture kills it."""
+    """Yield a function to kill another process that waits for a job."""
     context = get_context("spawn")
     ready = context.Event()
     process = context.Process(target=_wait, args=[tmp_path / "lock", ready], daemon=True)

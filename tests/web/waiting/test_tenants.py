@@ -1,4 +1,4 @@
-"""Tenants: a caller sees, lists, cancels and deletes what is its own, and learns nothing of what is not."""
+"""Tenants see, list, cancel and delete their own jobs only."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def send(client: FlaskClient, route: tuple[str, str, Any], job: str) -> TestResp
 
 
 def told(answer: TestResponse, job: str) -> tuple[Any, ...]:
-    """All that an answer tells, but for the id that was asked for and that of the request."""
+    """Return an answer without its job's id and the request's."""
     headers = [(name, value) for name, value in answer.headers if name not in ("x-request-id", "Date")]
     return answer.status_code, answer.text.replace(job, "ID"), headers
 
