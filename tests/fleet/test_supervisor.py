@@ -118,9 +118,9 @@ def test_a_terminal_that_is_closed_stops_what_was_started_from_it(tmp_path: Path
     supervisor = start(child("stays", counting(tmp_path / "stays", "time.sleep(600)")), stderr=theirs)
     (stays,) = starts(tmp_path / "stays", 1)
     supervisor.send_signal(signal.SIGHUP)
-    said = b""
-    while b"reloading" not in said:
-        said += os.read(ours, 1000)
+    output = b""
+    while b"reloading" not in output:
+        output += os.read(ours, 1000)
     for end in (ours, theirs):
         os.close(end)
     supervisor.send_signal(signal.SIGHUP)
@@ -146,10 +146,10 @@ def test_what_is_stopped_is_replaced_at_once_and_in_any_phase(tmp_path: Path) ->
         last(tmp_path / "stays").suspend()
     starts(tmp_path / "stays", 6)
     supervisor.terminate()
-    _, said = supervisor.communicate(timeout=15)
+    _, output = supervisor.communicate(timeout=15)
 
-    assert said.count("replacing stays") == 5
-    assert "starting it again in" not in said
+    assert output.count("replacing stays") == 5
+    assert "starting it again in" not in output
     assert time.monotonic() - started < PATIENCE
 
 

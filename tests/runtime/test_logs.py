@@ -102,7 +102,7 @@ FORGERIES = (
 )
 
 
-def told_of(text: str) -> None:
+def log_in_all_ways(text: str) -> None:
     """Log `text` in each way a client's words can: message, failure, exception."""
     logging.getLogger("router.x").info("%s", text)
     logs.log_change(replace(JOB, status=Status.FAILED, attempt=1, failure=Failure("generation_failed", text)))
@@ -118,7 +118,7 @@ def test_nobodys_words_look_like_a_line_of_text(
 ) -> None:
     monkeypatch.setattr("sys.stderr", written)
     logs.configure("text", "INFO")
-    told_of(text)
+    log_in_all_ways(text)
     lines = written.getvalue().splitlines()
 
     assert len([line for line in lines if not line.startswith("    ")]) == 3
@@ -128,7 +128,7 @@ def test_nobodys_words_look_like_a_line_of_text(
 
 @pytest.mark.parametrize("text", FORGERIES)
 def test_nobodys_words_make_a_line_of_json(lines: Lines, written: io.StringIO, text: str) -> None:
-    told_of(text)
+    log_in_all_ways(text)
     message, failure, exception = lines()
 
     assert message["message"] == text

@@ -27,7 +27,7 @@ models:
   large: {{backend: diffusers, source: ./large}}
   good: {{backend: still, modality: t2v, {SMALL}}}
 """
-SAID = "needs 56.3 GB of weights on the device, its budget for weights is 8 GB"
+REASON = "needs 56.3 GB of weights on the device, its budget for weights is 8 GB"
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_it_is_refused_at_once_with_both_numbers_and_others_are_served(
 
     assert refused.status_code == 503
     assert refused.get_json()["error"]["code"] == "model_unavailable"
-    assert refused.get_json()["error"]["message"] == f"large can never be loaded: on cpu it {SAID}"
+    assert refused.get_json()["error"]["message"] == f"large can never be loaded: on cpu it {REASON}"
     assert system.jobs.newest() == 0
     assert time.perf_counter() - start < 60
     accepted = client.post("/v1/responses", json={"input": "a", "background": True})
@@ -65,7 +65,7 @@ def test_the_engine_says_so_when_it_starts(system: System, caplog: pytest.LogCap
     with caplog.at_level(logging.WARNING):
         Worker(system, "cpu")
 
-    assert f"large can never be loaded on cpu: it {SAID}; raise FRAMEGATE_MEMORY_BUDGET" in caplog.text
+    assert f"large can never be loaded on cpu: it {REASON}; raise FRAMEGATE_MEMORY_BUDGET" in caplog.text
     assert "good" not in caplog.text
 
 
@@ -79,7 +79,7 @@ def test_a_job_that_was_accepted_before_ends_with_the_reason(client: FlaskClient
     assert done is not None
     assert done.failure is not None
     assert (done.status, done.failure.code) == (Status.FAILED, "load_failed")
-    assert f"large {SAID}: raise FRAMEGATE_MEMORY_BUDGET" in done.failure.message
+    assert f"large {REASON}: raise FRAMEGATE_MEMORY_BUDGET" in done.failure.message
 
 
 def test_an_engine_with_more_memory_gets_the_jobs(client: FlaskClient, system: System) -> None:
@@ -104,8 +104,8 @@ def test_the_table_and_the_doctor_say_so(system: System, engine: Worker, setting
     fitting = Fitting(settings, system.plugins, system.weights, "cpu")
     (found,) = sizes(system.registry.models, [fitting])
 
-    assert f"too large for cpu: it {SAID}" in shown
-    assert found.message == f"large can never be loaded: on cpu it {SAID}"
+    assert f"too large for cpu: it {REASON}" in shown
+    assert found.message == f"large can never be loaded: on cpu it {REASON}"
 
 
 def test_what_cannot_be_planned_may_fit(system: System, tmp_path: Path, settings: Settings) -> None:

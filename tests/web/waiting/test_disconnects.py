@@ -253,7 +253,7 @@ def test_a_reader_of_a_job_that_is_kept_cancels_nothing(client: FlaskClient, sys
     assert goes_on(system, job)
 
 
-def test_a_reader_who_leaves_frees_the_place(system: System) -> None:
+def test_a_reader_who_leaves_frees_the_slot(system: System) -> None:
     app = app_with(system, threads=33)
     caller = Caller(app, stream=True).start()
     first_job(system)
