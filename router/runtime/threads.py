@@ -22,5 +22,5 @@ def log_and_go_on(what: str, rest: float = REST_SECONDS) -> Iterator[None]:
         if is_unwritable(error) or is_disk_full(error):  # expected: no traceback
             log.error("%s goes on, but the store did not answer: %s", what, reason(error))
         else:
-            log.exception("%s stumbled; it goes on", what)
+            log.exception("%s failed and goes on", what)
         time.sleep(rest)

@@ -26,11 +26,11 @@ from router.values import EngineState, Failure, Lease, Status, Task
 from router.web.waiting.disconnects import DisconnectMonitor
 from router.web.waiting.waiters import Waiters
 
-STUMBLES = [sqlite3.OperationalError("disk I/O error"), RuntimeError("out of luck"), SystemExit(3)]
+ERRORS = [sqlite3.OperationalError("disk I/O error"), RuntimeError("out of luck"), SystemExit(3)]
 TASK = Task("a", "", 64, 64, 5, 8, 4, 4.0, None, 3.0, 1, frozenset())
 
 
-class Stumbling:
+class Failing:
     """A store with a method that raises a few times before it works."""
 
     def __init__(self, store: JobStore, method: str, errors: list[BaseException]) -> None:
@@ -52,19 +52,19 @@ def claimed(system: System, n: int = 1) -> Lease:
     return found[0]
 
 
-@pytest.mark.parametrize("error", STUMBLES, ids=repr)
+@pytest.mark.parametrize("error", ERRORS, ids=repr)
 def test_what_a_thread_raises_is_logged(error: BaseException, caplog: pytest.LogCaptureFixture) -> None:
     with log_and_go_on("the test", rest=0):
         raise error
 
-    assert "the test stumbled; it goes on" in caplog.text
+    assert "the test failed and goes on" in caplog.text
     assert str(error) in caplog.text
 
 
 @pytest.mark.parametrize("method", ["pulse", "changes"])
-@pytest.mark.parametrize("error", STUMBLES, ids=repr)
-def test_who_waits_is_woken_by_a_watcher_that_stumbled(system: System, method: str, error: BaseException) -> None:
-    store: Any = Stumbling(system.jobs, method, [error])
+@pytest.mark.parametrize("error", ERRORS, ids=repr)
+def test_waiting_requests_are_woken_by_a_watcher_that_failed(system: System, method: str, error: BaseException) -> None:
+    store: Any = Failing(system.jobs, method, [error])
     waiting = Waiters(store, DisconnectMonitor(system, seconds=1), limit=10, seconds=60)
     job = queued(system)
     with waiting.watch(job, None) as watch:
@@ -75,10 +75,10 @@ def test_who_waits_is_woken_by_a_watcher_that_stumbled(system: System, method: s
     assert watch.job.status is Status.CANCELLED
 
 
-@pytest.mark.parametrize("error", STUMBLES[1:], ids=repr)
-def test_who_left_is_noticed_by_a_watcher_of_connections_that_stumbled(system: System, error: BaseException) -> None:
-    stumbling: Any = Stumbling(system.jobs, "cancel", [error])
-    leaving = DisconnectMonitor(replace(system, jobs=stumbling), seconds=0.05)
+@pytest.mark.parametrize("error", ERRORS[1:], ids=repr)
+def test_disconnects_are_noticed_by_a_watcher_that_failed(system: System, error: BaseException) -> None:
+    failing: Any = Failing(system.jobs, "cancel", [error])
+    leaving = DisconnectMonitor(replace(system, jobs=failing), seconds=0.05)
     waiting = Waiters(system.jobs, leaving, limit=10, seconds=60)
     first, second = queued(system, 1), queued(system, 2)
     for job in (first, second):
@@ -122,7 +122,7 @@ def keeper(system: System) -> Iterator[LeaseKeeper]:
     made._thread.join(10)
 
 
-def test_a_keeper_that_stumbled_goes_on_with_its_heartbeats(deaf: tuple[System, Deaf]) -> None:
+def test_a_lease_keeper_that_failed_goes_on_with_its_heartbeats(deaf: tuple[System, Deaf]) -> None:
     system, listener = deaf
     queued(system)
     claimed(system)  # by an engine that is never heard of again

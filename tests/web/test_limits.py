@@ -124,7 +124,7 @@ def test_a_key_calls_as_often_as_it_may_and_then_when_it_is_told(system: System)
     assert answers[59].status_code == 200
     assert refused
     seconds, message = refusal(refused[0], "rate_limit_exceeded")
-    assert message == "this key may call 60 times a minute; it may again in 1 s"
+    assert message == "this key may call 60 times a minute; try again in 1 s"
     assert client_of(app, other).get("/v1/models").status_code == 200
     time.sleep(seconds)
     assert keyed.get("/v1/models").status_code == 200

@@ -85,15 +85,15 @@ class Authenticator:
     def _key(self) -> ApiKey:
         header = request.headers.get("authorization")
         if header is None and "signature" in request.args:
-            raise Refused("this link is not as it was made here: GET the response again for a fresh one")
+            raise Refused("this link is incomplete or was changed: GET the response again for a fresh one")
         if header is None:
             raise _unauthorized(f"this server needs a key: {HOW}")
         bearer = BEARER.fullmatch(header)
         if bearer is None or not TEXT.fullmatch(bearer[1]):
-            raise _unauthorized(f"what came as a key is none: {HOW}")
+            raise _unauthorized(f"the header Authorization has no key of this server's form: {HOW}")
         key = self._keys.find(bearer[1])
         if key is None:
-            raise _unauthorized("this key is not known here")
+            raise _unauthorized("this key is unknown")
         if (state := key.state(time.time())) != "active":
             raise _unauthorized(f"this key is {state}")
         return key
@@ -103,7 +103,7 @@ class Authenticator:
             return
         if wait := self._rates.count(key.number, limit, clock.now()):
             seconds = math.ceil(wait)
-            message = f"this key may call {limit} times a minute; it may again in {seconds} s"
+            message = f"this key may call {limit} times a minute; try again in {seconds} s"
             raise RateLimited(message, headers=(("retry-after", str(seconds)),))
 
 
@@ -114,6 +114,6 @@ def _unauthorized(message: str) -> Unauthorized:
 def _require_local() -> None:
     if not is_local():
         raise Refused(
-            "this server takes requests from this machine only, as nobody has a key: "
+            "without keys this server takes requests from this machine only: "
             "'framegate keys create' makes one, FRAMEGATE_NO_AUTH=1 does without"
         )

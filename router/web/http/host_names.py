@@ -41,7 +41,7 @@ class HostNames:
         for host in (request.environ.get("HTTP_HOST"), *_absolute()):
             if not self._allows(AUTHORITY, host):
                 shown = f"got {host[:100]!r}" if host else "got none"
-                raise Refused(f"this server is reached as localhost only, as nobody needs a key, {shown}: {ADVICE}")
+                raise Refused(f"without keys this server answers as localhost only, {shown}: {ADVICE}")
 
     def check_page(self) -> None:
         """Raise `Refused` for a request by a page of another site.
@@ -56,7 +56,7 @@ class HostNames:
         elif origin is None or self._allows(ORIGIN, origin):
             return
         raise Refused(
-            f"requests come from pages of this machine only, as nobody needs a key, got one of {origin[:100]}: {ADVICE}"
+            f"without keys requests may come from pages of this machine only, got one of {origin[:100]}: {ADVICE}"
         )
 
     def check_form(self) -> None:

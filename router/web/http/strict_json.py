@@ -111,7 +111,7 @@ def _constants(cut: Any) -> Callable[[str], str]:
     def constant(word: str) -> str:
         text: str | None = next(cut, None) if word == PLACEHOLDER.decode() else None
         if text is None:
-            raise ValueError(f"{word} is no JSON number")
+            raise ValueError(f"{word} is not a JSON number")
         return text
 
     return constant
@@ -129,7 +129,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _finite(text: str) -> float:
     number = float(text)
     if math.isinf(number):
-        raise ValueError(f"{text[:40]} is too large a number")
+        raise ValueError(f"{text[:40]} is too large")
     return number
 
 
