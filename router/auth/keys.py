@@ -73,7 +73,6 @@ class ApiKey:
         return self.expires_at is not None and self.expires_at <= now
 
     def state(self, now: float) -> str:
-        """Return `active`, `revoked` or `expired`."""
         return "revoked" if self.revoked_at is not None else "expired" if self.expired(now) else "active"
 
     def limited(self, defaults: KeyLimits) -> ApiKey:

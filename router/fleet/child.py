@@ -103,7 +103,6 @@ class Running:
             self._hung_in = ""  # of the predecessor
 
     def replace_if_silent(self) -> None:
-        """Kill a silent or stopped child."""
         # once, however long it takes to die
         if self._replaced or not (reason := self._silence()):
             return

@@ -21,7 +21,6 @@ class Metrics:
 
     @hookimpl
     def job_changed(self, job: Job) -> None:
-        """Count jobs and their queue times."""
         if job.status is Status.QUEUED and job.attempt == 0:
             self._tally.count(metric.ACCEPTED, job.model)
         elif job.status is Status.IN_PROGRESS and job.attempt == 1 and job.started_at is not None:
@@ -31,7 +30,6 @@ class Metrics:
             self._tally.count(metric.FINISHED, job.model, outcome)
 
     def answered(self, status: int, code: str | None) -> None:
-        """Count an answer and its error code."""
         self._tally.count(metric.REQUESTS, f"{status // 100}xx")
         if code is not None:
             self._tally.count(metric.REFUSALS, codes.label(code))

@@ -42,7 +42,6 @@ class Tally:
         self._add(what, labels, {_key(what, labels): 1.0})
 
     def observe(self, what: Definition, seconds: float, *labels: str) -> None:
-        """Add a duration to a histogram."""
         bounds = (*what.buckets, inf)
         bound = bounds[bisect_left(bounds, seconds)]
         self._add(what, labels, {_sum(what, labels): seconds, _bucket(what, labels, bound): 1.0})

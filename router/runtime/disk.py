@@ -44,12 +44,10 @@ class Disk:
         )
 
     def require(self) -> None:
-        """Raise `Unavailable` if too little is free for a job."""
         if self.shortage():
             raise Unavailable("the server's disk is full; try again later", code="disk_full", headers=RETRY)
 
     def _usage(self) -> tuple[int, int]:
-        """Return the total and the free bytes."""
         if time.monotonic() >= self._expires_at:
             usage = shutil.disk_usage(self._folder)
             self._cached, self._expires_at = (usage.total, usage.free), time.monotonic() + CACHE_SECONDS

@@ -32,7 +32,6 @@ class KernelLocks:
     """The two kinds of locks of engines, web processes and SQLite."""
 
     def whole(self, file: int) -> None:
-        """Lock a file as the engines lock their device."""
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def byte(self, at: int, file: int) -> None:

@@ -46,7 +46,6 @@ def about(job: Job) -> Iterator[None]:
 
 
 def name_engine(engine: str) -> None:
-    """Add this process's engine to all its lines."""
 
     def stamp(record: logging.LogRecord) -> bool:
         record.engine = engine
@@ -57,7 +56,6 @@ def name_engine(engine: str) -> None:
 
 
 def log_change(job: Job) -> None:
-    """Log a change of a job's status."""
     facts: dict[str, object] = {"model": job.model, "state": str(job.status), "attempt": job.attempt}
     message = f"{job.model}: {job.status}" + (f", attempt {job.attempt}" if job.attempt else "")
     if job.started_at is not None and job.finished_at is not None:

@@ -18,14 +18,12 @@ class Changeable:
     by_owner: tuple[Path, ...]
 
     def __str__(self) -> str:
-        """Name the first three of each kind."""
         owned = [f"{path} belongs to user {' and '.join(map(str, _owners(path)))}" for path in self.by_owner]
         parts = [f"everybody may change {_listed(self.by_all)}" if self.by_all else "", _listed(owned)]
         return "; ".join(filter(None, parts))
 
     @property
     def advice(self) -> str:
-        """The commands to run; '' if there are none."""
         commands = " and ".join(filter(None, ("chmod o-w" if self.by_all else "", "chown" if self.by_owner else "")))
         return f"{commands} what is yours" if commands else ""
 

@@ -30,7 +30,6 @@ class ServerPaths:
         self._known = re.compile(rf"(?<![\w./-])(?:{roots})(?P<path>(?:/[^{END}]*)?)(?![\w-])")
 
     def hide(self, text: str) -> str:
-        """Return a message without folders."""
         if "/" not in text:
             return text
         text = QUOTED.sub(lambda found: f"{found['quote']}{_name(found['path'])}{found['quote']}", text)

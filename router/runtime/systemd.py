@@ -37,7 +37,6 @@ class Notifier:
         self._send("STOPPING=1")
 
     def _send(self, state: str) -> bool:
-        """Send a notification; return False if it was not sent."""
         if not self._address:
             return False
         try:

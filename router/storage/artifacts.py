@@ -37,7 +37,6 @@ class ArtifactStore:
         self._durable: set[str] = set()  # folders of the root that survive a power cut
 
     def put_input(self, job_id: str, name: str, data: bytes) -> None:
-        """Store an input durably."""
         path = self._folder("inputs", job_id) / name
         inputs = self._durable_folder("inputs", PRIVATE_FOLDER)
         path.parent.mkdir(PRIVATE_FOLDER, exist_ok=True)
@@ -65,7 +64,6 @@ class ArtifactStore:
         return path
 
     def publish(self, part: Path) -> Path:
-        """Rename a complete part to its final name."""
         path = part.with_name(part.name.replace(".part", ""))
         return publish(part, path, self._root / "videos", self._result_mode(SHARED))
 
@@ -138,7 +136,6 @@ class ArtifactStore:
             os.utime(output, (time.time(), output.stat().st_mtime))
 
     def usage(self) -> Mapping[str, Usage]:
-        """Return the usage of each job with files."""
         found: dict[str, Usage] = {}
         for kind in ("inputs", "videos", "previews"):
             for path in entries(self._root / kind):

@@ -32,7 +32,6 @@ class Usage:
 
 
 def usage_of(path: Path, *, is_output: bool) -> Usage:
-    """Return the usage of a file or a whole folder."""
     stat = path.stat()
     if not path.is_dir():
         outputs = frozenset({(path.name, stat.st_size)} if is_output else ())

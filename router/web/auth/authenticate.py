@@ -50,7 +50,6 @@ class Authenticator:
         self._no_auth = no_auth
 
     def identify(self) -> Caller:
-        """Return the caller of this request, if the caller may send it."""
         path = request.path.rstrip("/") or "/"
         if path in HEALTH:
             return ANYBODY

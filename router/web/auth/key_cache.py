@@ -26,7 +26,6 @@ class KeyCache:
         self._lock = Lock()
 
     def needed(self) -> bool:
-        """Say whether callers need a key."""
         if self._no_auth:
             return False
         self._refresh()

@@ -24,8 +24,6 @@ SIZE = re.compile(r"[1-9][0-9]{0,8}[xX][1-9][0-9]{0,8}")
 
 
 class Integer(fields.Integer):
-    """An integer between two inclusive bounds."""
-
     def __init__(self, least: int, most: int, about: str, **more: Any) -> None:
         self.least, self.most = least, most
         super().__init__(allow_none=True, metadata=described(about, minimum=least, maximum=most), **more)
@@ -92,8 +90,6 @@ class Size(Text):
 
 
 class Truth(fields.Boolean):
-    """true or false."""
-
     def __init__(self, about: str) -> None:
         super().__init__(allow_none=True, metadata=described(about))
 

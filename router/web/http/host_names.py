@@ -72,7 +72,6 @@ class HostNames:
             )
 
     def is_loopback(self) -> bool:
-        """Say whether the request's Host is loopback or listed."""
         return self._allows(AUTHORITY, request.environ.get("HTTP_HOST"))
 
     def _allows(self, pattern: re.Pattern[str], text: str | None) -> bool:

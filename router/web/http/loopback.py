@@ -22,9 +22,9 @@ def is_local(*, directly: bool = False) -> bool:
 
 
 def listener() -> tuple[str, int] | str | bytes | None:
-    """Return the address that the request came to: host and port, a unix socket's path, or None.
+    """Return the listener's address: host and port, or a unix socket's path.
 
-    None: another server than gunicorn, which does not say.
+    None under another server than gunicorn.
     """
     socket = request.environ.get("gunicorn.socket")
     found: tuple[str, int] | str | bytes | None = socket.getsockname() if socket else None

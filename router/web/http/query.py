@@ -19,7 +19,6 @@ ORDERS = {"asc": False, "desc": True}
 
 
 def limit() -> int:
-    """Return the page size."""
     text = request.args.get("limit", str(USUAL_LIMIT))
     if not LIMIT.fullmatch(text):
         raise _bad("limit", "an integer from 0 to 100", text)
@@ -34,7 +33,6 @@ def page(entries: Sequence[Mapping[str, Any]], limit: int) -> dict[str, Any]:
 
 
 def newest_first() -> bool:
-    """Return whether a list begins with the newest entry."""
     text = request.args.get("order", "desc")
     if text not in ORDERS:
         raise _bad("order", "asc or desc", text)

@@ -63,7 +63,6 @@ class Connection:
         self.incoming = Incoming(self._cfg, self.address, self.num_answered + 1, self._max_body)
 
     def enter(self, state: State, seconds: float) -> None:
-        """Change the state, for at most `seconds`."""
         self.state, self.deadline = state, time.monotonic() + seconds
 
     def extend_body(self, *, is_pressed: bool) -> None:

@@ -79,7 +79,6 @@ class Connections:
                 return
 
     def resume(self) -> None:
-        """Receive from paused connections again."""
         self._backpressure.recount()
         for connection in self._backpressure.resume():
             self._watch(connection)

@@ -27,7 +27,6 @@ BROKEN = (400, "invalid_value", "the request breaks the rules of HTTP")
 
 
 def of_parsing(error: ParseException) -> bytes:
-    """Return the answer to invalid HTTP."""
     return next((answer(*BY_REASON[kind]) for kind in BY_REASON if isinstance(error, kind)), answer(*BROKEN))
 
 
@@ -42,7 +41,6 @@ def broken_off() -> bytes:
 
 
 def busy() -> bytes:
-    """Return the answer to a request without a free thread or memory."""
     return answer(503, "server_busy", "the server is busy with other requests; try again later", retry_after=5)
 
 

@@ -56,7 +56,6 @@ class Responder:
             self._small.append(connection)
 
     def start_queued(self) -> None:
-        """Hand queued requests to free threads."""
         while self._health and self._num_health < HEALTH_THREADS:
             connection = self._health.popleft()
             if connection.is_writable():

@@ -63,7 +63,6 @@ class Waiters:
             yield watch
 
     def draining(self) -> bool:
-        """Say whether this process is stopping."""
         return self._draining
 
     def drain(self) -> None:
