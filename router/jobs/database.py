@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 import time
@@ -18,7 +17,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from router.errors import BootError, reason, wants_room
 from router.jobs import tables
 from router.jobs.disk_reserve import LOG_SIZE, Reserve
-from router.runtime.files import PRIVATE, make_folder, private, sync_folder
+from router.runtime import locks
+from router.runtime.files import PRIVATE, make_folder, sync_folder
 
 UNKNOWN_SECONDS = 0.1  # until it is asked again what the store did not say
 PRAGMAS = (
@@ -120,8 +120,7 @@ class Database:
     def _migrate(self) -> None:
         if self._revision() == tables.HEAD:
             return
-        with open(self.path.with_suffix(".lock"), "w", opener=private) as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locks.exclusive(self.path.with_suffix(".lock")):
             revision = self._revision()
             if revision is not None and revision > tables.HEAD:
                 raise BootError(

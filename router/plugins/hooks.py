@@ -110,7 +110,7 @@ class Plugins:
 
     def announce(self, job: Job) -> None:
         """Log that a job's status has changed, and tell every listener; one that fails is logged."""
-        logs.tell(job)
+        logs.log_change(job)
         for listener in reversed(self.hook.job_changed.get_hookimpls()):
             try:
                 _call(listener, job)

@@ -151,7 +151,7 @@ def test_an_amount_of_memory(text: str, size: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "much", "-1GB", "101%", "1 potato", "1e9", "GB"])
 def test_an_amount_that_is_none_says_what_is(text: str) -> None:
-    with pytest.raises(ValueError, match="must be an amount of memory such as 24GB, 512MiB or 90%, got"):
+    with pytest.raises(ValueError, match="must be a byte size such as 24GB, 512MiB or 90%, got"):
         ByteSize.parse(text)
 
 
@@ -259,7 +259,7 @@ def test_a_part_that_cannot_be_brought_back_fails_that_load_and_the_others_still
 
 def test_a_digest_that_cannot_be_kept_fails_no_load(tmp_path: Path) -> None:
     (tmp_path / "weights").write_bytes(b"1")
-    (tmp_path / "digests.tmp").mkdir()  # as little writable as a file of a full disk
+    (tmp_path / "digests.json").mkdir()  # as little writable as a file of a full disk
 
     found = Digests(tmp_path / "digests.json").of(tmp_path / "weights")
 

@@ -1,4 +1,4 @@
-"""Tenants: a caller sees, lists, cancels and deletes what is its own, and learns nothing of what is not."""
+"""Tenants see, list, cancel and delete their own jobs only."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ def ops(app: Flask) -> FlaskClient:
 
 def made(client: FlaskClient, *, wait: bool = False, **body: Any) -> str:
     """Make a job with an image and return its id."""
-    asked = {"model": "image", "input": with_image("a", data_url(png())), "background": not wait, **body}
-    answer = client.post("/v1/responses", json=asked)
+    request = {"model": "image", "input": with_image("a", data_url(png())), "background": not wait, **body}
+    answer = client.post("/v1/responses", json=request)
     assert answer.status_code == 200, answer.text
     return str(answer.get_json()["id"]).removeprefix("resp_")
 
@@ -86,8 +86,8 @@ def send(client: FlaskClient, route: tuple[str, str, Any], job: str) -> TestResp
     return client.open(path.format(job), method=method, json=body)
 
 
-def told(answer: TestResponse, job: str) -> tuple[Any, ...]:
-    """All that an answer tells, but for the id that was asked for and that of the request."""
+def without_ids(answer: TestResponse, job: str) -> tuple[Any, ...]:
+    """Return an answer without its job's id and the request's."""
     headers = [(name, value) for name, value in answer.headers if name not in ("x-request-id", "Date")]
     return answer.status_code, answer.text.replace(job, "ID"), headers
 
@@ -105,7 +105,7 @@ def test_another_s_job_is_as_one_that_never_was(
     answer = send(blue, route, job)
 
     assert answer.status_code == 404
-    assert told(answer, job) == told(send(blue, route, NOBODY), NOBODY)
+    assert without_ids(answer, job) == without_ids(send(blue, route, NOBODY), NOBODY)
     assert red.get(f"/v1/responses/resp_{job}").status_code == (404 if state == "deleted" else 200)
 
 
@@ -163,8 +163,10 @@ def test_a_previous_response_of_another_s_tells_nothing(red: FlaskClient, blue: 
     ]
 
     assert [answer.status_code for answer in answers] == [200, 200]
-    for answer, said in zip(answers, (job, NOBODY), strict=True):
-        assert answer.get_json()["previous_response_id"] == f"resp_{said}"  # as it was said, and looked up by nobody
+    for answer, previous in zip(answers, (job, NOBODY), strict=True):
+        assert (
+            answer.get_json()["previous_response_id"] == f"resp_{previous}"
+        )  # as it was sent, and looked up by nobody
         assert answer.get_json()["error"] is None
 
 

@@ -1,4 +1,4 @@
-"""A model whose weights can never fit is known by its headers: at the start, in the list, and before it is queued."""
+"""Models too large for memory, recognised by the headers of their weights."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ models:
   large: {{backend: diffusers, source: ./large}}
   good: {{backend: still, modality: t2v, {SMALL}}}
 """
-SAID = "needs 56.3 GB of weights on the device, its budget for weights is 8 GB"
+REASON = "needs 56.3 GB of weights on the device, its budget for weights is 8 GB"
 
 
 @pytest.fixture
 def settings(settings: Settings, tmp_path: Path) -> Settings:
-    """Weights of 113 GB, which are holes, so that both experts may be one, and a budget of 8."""
+    """Return settings with sparse weights of 113 GB and a budget of 8 GB."""
     write_model(tmp_path / "large", TRUE_SIZE)
     settings.models.write_text(MODELS)
     return replace(settings, memory_budget=ByteSize.parse("10GB"), activation_reserve=ByteSize.parse("20%"))
@@ -53,7 +53,7 @@ def test_it_is_refused_at_once_with_both_numbers_and_others_are_served(
 
     assert refused.status_code == 503
     assert refused.get_json()["error"]["code"] == "model_unavailable"
-    assert refused.get_json()["error"]["message"] == f"large can never be loaded: on cpu it {SAID}"
+    assert refused.get_json()["error"]["message"] == f"large can never be loaded: on cpu it {REASON}"
     assert system.jobs.newest() == 0
     assert time.perf_counter() - start < 60
     accepted = client.post("/v1/responses", json={"input": "a", "background": True})
@@ -65,12 +65,12 @@ def test_the_engine_says_so_when_it_starts(system: System, caplog: pytest.LogCap
     with caplog.at_level(logging.WARNING):
         Worker(system, "cpu")
 
-    assert f"large can never be loaded on cpu: it {SAID}; raise FRAMEGATE_MEMORY_BUDGET" in caplog.text
+    assert f"large can never be loaded on cpu: it {REASON}; raise FRAMEGATE_MEMORY_BUDGET" in caplog.text
     assert "good" not in caplog.text
 
 
 def test_a_job_that_was_accepted_before_ends_with_the_reason(client: FlaskClient, system: System) -> None:
-    """No engine has said anything yet; what is in the files is not read, as their digests would take minutes."""
+    """Before any engine reports; no file is read, as digests would take minutes."""
     job = client.post("/v1/responses", json={"model": "large", "input": "a", "background": True}).get_json()["id"]
 
     Worker(system, "cpu").run_one()
@@ -79,7 +79,7 @@ def test_a_job_that_was_accepted_before_ends_with_the_reason(client: FlaskClient
     assert done is not None
     assert done.failure is not None
     assert (done.status, done.failure.code) == (Status.FAILED, "load_failed")
-    assert f"large {SAID}: raise FRAMEGATE_MEMORY_BUDGET" in done.failure.message
+    assert f"large {REASON}: raise FRAMEGATE_MEMORY_BUDGET" in done.failure.message
 
 
 def test_an_engine_with_more_memory_gets_the_jobs(client: FlaskClient, system: System) -> None:
@@ -104,8 +104,8 @@ def test_the_table_and_the_doctor_say_so(system: System, engine: Worker, setting
     fitting = Fitting(settings, system.plugins, system.weights, "cpu")
     (found,) = sizes(system.registry.models, [fitting])
 
-    assert f"too large for cpu: it {SAID}" in shown
-    assert found.message == f"large can never be loaded: on cpu it {SAID}"
+    assert f"too large for cpu: it {REASON}" in shown
+    assert found.message == f"large can never be loaded: on cpu it {REASON}"
 
 
 def test_what_cannot_be_planned_may_fit(system: System, tmp_path: Path, settings: Settings) -> None:
@@ -120,7 +120,7 @@ def test_what_cannot_be_planned_may_fit(system: System, tmp_path: Path, settings
 
 
 def test_experts_that_may_be_one_part_count_once(settings: Settings, system: System, tmp_path: Path) -> None:
-    """Holes are alike wherever one looks, so they do; a byte that differs, and both count."""
+    """Sparse files are equal; with one different byte both count."""
     (large,) = (model for model in system.registry.models if model.name == "large")
     plans = system.plugins.hook_for("plan_model", large)
     model = replace(large, folder=tmp_path / "large")
