@@ -19,9 +19,9 @@ class Task:
     """What a backend is asked for. Every value is the effective one: nothing is left to a default.
 
     `width` and `height` are pixels, multiples of the model's `size_multiple`; `num_frames` is 4k+1.
-    `given` is what the caller sent. `image` and `last_image` are RGB pictures, uint8 of shape
+    `input_kinds` are what the caller sent. `image` and `last_image` are RGB pictures, uint8 of shape
     `(height, width, 3)`, oriented, cropped and resized to the task's size; they are filled in by
-    the engine, so a `check_request` hook sees `given` and the final size but no pixels.
+    the engine, so a `check_request` hook sees `input_kinds` and the final size but no pixels.
     """
 
     prompt: str
@@ -35,7 +35,7 @@ class Task:
     guidance_scale_2: float | None
     flow_shift: float
     seed: int
-    given: frozenset[Input]
+    input_kinds: frozenset[Input]
     image: Pixels | None = field(default=None, compare=False)
     last_image: Pixels | None = field(default=None, compare=False)
 
