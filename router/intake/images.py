@@ -15,7 +15,7 @@ CROPPED = 0.03  # the least share of an image that is worth a warning; rounding 
 
 
 @dataclass(frozen=True)
-class PreparedImage:
+class PreparedInput:
     """An image as the store keeps it, and a warning if the video crops it."""
 
     stored: StoredInput
@@ -59,7 +59,7 @@ class ReceivedImage:
             self._info = media.inspect(data, param=self.source.param, **bounds)
         return self._info
 
-    def prepare(self, limits: Limits, task: Task, decoders: media.Decoders, name: str) -> PreparedImage:
+    def prepare(self, limits: Limits, task: Task, decoders: media.Decoders, name: str) -> PreparedInput:
         """Decode the image and return the PNG to store under `name`.
 
         The image of an earlier job is a stored PNG already. Raises what `receive` and `Decoders.prepare` raise.
@@ -68,7 +68,7 @@ class ReceivedImage:
         crop = _crop_warning(self.source.role, info, task)
         data = self._carried()
         if (known := self.source.stored) is not None:
-            return PreparedImage(replace(known, name=name), data, crop)
+            return PreparedInput(replace(known, name=name), data, crop)
         size, param = (task.width, task.height), self.source.param
         made = decoders.prepare(data, size, limits.pixels, owner=self._owner, param=param)
         stored = StoredInput(
@@ -83,7 +83,7 @@ class ReceivedImage:
             height=info.height,
             notes=made.notes,
         )
-        return PreparedImage(stored, made.png, crop)
+        return PreparedInput(stored, made.png, crop)
 
     @property
     def _is_remote(self) -> bool:

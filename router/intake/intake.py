@@ -13,7 +13,7 @@ from router.auth.keys import ApiKey
 from router.errors import InvalidRequest
 from router.intake import gate, resolve
 from router.intake.availability import check_available
-from router.intake.images import PreparedImage, ReceivedImage
+from router.intake.images import PreparedInput, ReceivedImage
 from router.intake.resolve import ResolvedTask
 from router.jobs import QueueLimits
 from router.jobs.idempotency import Key, check_name, key_of
@@ -111,7 +111,7 @@ class Intake:
         self._system.plugins.hook_for("check_request", model)(model=model, task=resolved.task)
         return resolved
 
-    def _prepare(self, model: ModelSpec, task: Task, images: Sequence[ReceivedImage]) -> list[PreparedImage]:
+    def _prepare(self, model: ModelSpec, task: Task, images: Sequence[ReceivedImage]) -> list[PreparedInput]:
         """Receive every image, then decode them."""
         if images:
             self._decoders.start()
@@ -124,7 +124,7 @@ class Intake:
         request: Request,
         model: ModelSpec,
         resolved: ResolvedTask,
-        inputs: Sequence[PreparedImage],
+        inputs: Sequence[PreparedInput],
         owner: str,
         request_id: str,
         api_key: ApiKey | None,
@@ -148,13 +148,13 @@ class Intake:
             revision=revision,
         )
 
-    def _warnings(self, model: ModelSpec, task: Task, inputs: Sequence[PreparedImage]) -> tuple[str, ...]:
+    def _warnings(self, model: ModelSpec, task: Task, inputs: Sequence[PreparedInput]) -> tuple[str, ...]:
         """Return what the caller should know of the images and the prompts of a task."""
         crops = (warning for image in inputs for warning in image.crop)
         colours = (f"image {n} {note}" for n, image in enumerate(inputs, 1) for note in image.stored.notes)
         return (*crops, *colours, *self._tokens.warnings(model, task))
 
-    def _add(self, job: Job, inputs: Sequence[PreparedImage], key: Key | None, limits: QueueLimits) -> Job:
+    def _add(self, job: Job, inputs: Sequence[PreparedInput], key: Key | None, limits: QueueLimits) -> Job:
         added = None
         try:
             for image in inputs:

@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from conftest import data_url, leftovers, png, with_image
+from conftest import data_url, leftovers, png, stored, with_image
 from flask.testing import FlaskClient
 from support.patience import until
 from support.website import Website, redirect, status
 
-from router import hookimpl
+from router import Task, hookimpl
 from router.engine import encoder
 from router.engine.worker import Worker
 from router.errors import Refused
@@ -142,6 +142,23 @@ def test_a_policy_comes_before_any_connection_where_the_size_is_known(settings: 
     assert (client.post("/v1/responses", json=sized).status_code, site.connections) == (403, 0)
     # without a size the image has it, and the policy is to see it
     assert (client.post("/v1/responses", json=body).status_code, site.connections) == (403, 1)
+
+
+def test_a_policy_sees_the_size_of_the_image_that_was_fetched(settings: Settings, site: Website) -> None:
+    seen = []
+
+    class Policy:
+        @hookimpl
+        def check_request(self, task: Task) -> None:
+            seen.append((task.width, task.height, site.connections))
+
+    system = assemble(settings, plugins=[encoder, Policy()])
+    site.answers["/wide.png"] = status(200, body=png(128, 64))
+    body = {"model": "image", "input": with_image("a", site.url("/wide.png")), "background": True}
+    answer = create_app(system).test_client().post("/v1/responses", json=body)
+    task = stored(system, answer).task
+
+    assert seen == [(task.width, task.height, 1)] == [(80, 32, 1)]
 
 
 def test_a_full_queue_comes_before_any_connection(settings: Settings, site: Website) -> None:
