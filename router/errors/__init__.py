@@ -1,4 +1,4 @@
-"""The errors that this package raises on purpose, and those that it recognises.
+"""The tree of errors.
 
 RouterError
   x RequestError     the caller's; becomes HTTP

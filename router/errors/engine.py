@@ -50,8 +50,10 @@ class EngineLost(EngineError):
 
 
 class JobCancelled(RouterError):
-    """The job was cancelled, deleted or taken over; stops a backend at its next report."""
+    """The job was cancelled, deleted or taken over; stops the backend's next report."""
 
 
 class DeviceLost(RouterError):
-    """The device fails at every call; only a new process helps."""  # a CUDA error that is not about memory
+    """The device fails at every call; only a new process helps."""
+
+    # such as a CUDA error that is not about memory

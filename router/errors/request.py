@@ -59,7 +59,7 @@ class UnknownJob(RequestError):
 
 
 class NotReady(RequestError):
-    """The content of a job is not there yet; clients must not retry by themselves."""
+    """A job's content is not there yet; clients must not retry by themselves."""
 
     status = 404
     code = "not_ready"

@@ -1,4 +1,4 @@
-"""The root of the tree, what becomes an HTTP answer, and what ends a boot."""
+"""The roots of the errors."""
 
 from __future__ import annotations
 

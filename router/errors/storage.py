@@ -1,4 +1,4 @@
-"""The file system's and SQLite's errors, by what helps against them."""
+"""The errors of file system and SQLite, by their remedy."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def may_be_disk_full(error: BaseException) -> bool:
 
 
 def is_unwritable(error: BaseException) -> bool:
-    """Say whether the disk is read-only or broken, or the store locked, damaged or gone."""
+    """Say whether disk or store is read-only, broken, locked or gone."""
     return (isinstance(error, OSError) and error.errno in UNWRITABLE) or _sqlite_code(error) in UNUSABLE
 
 

@@ -10,7 +10,7 @@ from router.values import lacking, too_large
 
 
 def check_available(system: System, model: ModelSpec, limits: QueueLimits) -> None:
-    """Raise `ModelUnavailable`, `QueueFull`, `RateLimited` or an error of the disk where no job can be queued."""
+    """Raise an `Unavailable` if no job of the model can be queued now."""
     system.weights.check(model)
     system.disk.require()
     _check_engines(system, model)

@@ -1,4 +1,4 @@
-"""The gate: the model of a request by its name and its inputs, or a refusal."""
+"""The gate: a model for the name and inputs of a request, or a refusal."""
 
 from __future__ import annotations
 

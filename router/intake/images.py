@@ -16,7 +16,7 @@ CROPPED = 0.03  # the least share of an image that is worth a warning; rounding 
 
 @dataclass(frozen=True)
 class PreparedInput:
-    """An image as the store keeps it, and a warning if the video crops it."""
+    """An image for the store, and a warning if the video crops it."""
 
     stored: StoredInput
     png: bytes
@@ -106,7 +106,7 @@ class ReceivedImage:
 
 
 def _crop_warning(role: Input, image: media.ImageInfo, task: Task) -> tuple[str, ...]:
-    """Return a warning if the video's aspect cuts more than a few percent off an image."""
+    """Return a warning for an image that the video's aspect crops by `CROPPED` or more."""
     width, height = media.kept_of(image.width, image.height, task.width, task.height)
     lost = 1 - width * height / (image.width * image.height)
     if lost <= CROPPED:

@@ -1,4 +1,4 @@
-"""From a request to a queued job: model, gate, limits, policies, images, inputs, add."""
+"""The way of a request: key, model, gate, limits, queue, size, policies, images, job."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from router.values import Job, StoredInput, Task
 
 
 class Intake:
-    """The way from requests to jobs, in one web process."""
+    """The intake of one web process: requests in, queued jobs out."""
 
     def __init__(self, system: System, decoders: media.Decoders | None = None) -> None:
         self._system = system
@@ -86,7 +86,7 @@ class Intake:
         return [ReceivedImage(picture, self._fetcher, share) for picture in request.pictures]
 
     def _find_keyed(self, key: str, request: Request, images: Sequence[ReceivedImage], owner: str) -> Job | None:
-        """Return the owner's job under a key, None for a new key; raise `KeyReused` for another request."""
+        """Return the owner's job under a key; raise `KeyReused` for another request."""
         # before the gate: the model may not be what it was when the job was accepted
         check_name(key)
         if not self._system.jobs.is_keyed(owner, key):
@@ -149,7 +149,7 @@ class Intake:
         )
 
     def _warnings(self, model: ModelSpec, task: Task, inputs: Sequence[PreparedInput]) -> tuple[str, ...]:
-        """Return what the caller should know of the images and the prompts of a task."""
+        """Return the warnings about the images and the prompts of a task."""
         crops = (warning for image in inputs for warning in image.crop)
         colours = (f"image {n} {note}" for n, image in enumerate(inputs, 1) for note in image.stored.notes)
         return (*crops, *colours, *self._tokens.warnings(model, task))

@@ -1,4 +1,4 @@
-"""The effective values of a request: defaults, rounding and limits, with a warning for each adjustment."""
+"""The effective values of a request, and a warning for each adjustment."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ def follows_image(request: Request) -> bool:
 
 
 def resolve(model: ModelSpec, request: Request, image: Size | None) -> ResolvedTask:
-    """Return the task with the model's defaults, its size and frames rounded for the model; `check` comes before.
+    """Return the task with the model's defaults, size and frames rounded; `check` comes before.
 
-    `image` is the size of the first image, needed only where the video's size `follows_image`.
-    Raises `LimitExceeded` when the size is beyond the model's limit.
+    `image` is the size of the first image, needed only where the request `follows_image`.
+    Raises `LimitExceeded` when the video's size is beyond the model's limit.
     """
     options, defaults = request.options, model.defaults
     width, height = _size(model, request, image)
@@ -91,8 +91,8 @@ def frames_of(model: ModelSpec, request: Request) -> int:
 
 
 def whole_frames(frames: int) -> int:
-    """Return the 4k+1 frames that diffusers makes of a number; only 1 is a single image."""
-    return max(frames // 4 * 4 + 1, 5) if frames > 1 else 1
+    """Return the 4k+1 frames that diffusers makes of a number."""
+    return max(frames // 4 * 4 + 1, 5) if frames > 1 else 1  # only 1 is a single image
 
 
 def _or(value: T | None, default: T) -> T:
@@ -104,7 +104,7 @@ def _rate(model: ModelSpec, options: Options) -> int:
 
 
 def _size(model: ModelSpec, request: Request, image: Size | None) -> Size:
-    """Return the requested size, else the first image's aspect at the model's area, else the model's."""
+    """Return the requested size, else that for the first image, else the default."""
     if (requested := _requested_size(model, request)) is not None:
         return requested
     width, height = model.defaults.width, model.defaults.height
@@ -147,7 +147,7 @@ def _hold(model: ModelSpec, request: Request, name: str, what: str, got: int, mo
 
 
 def _derivation(model: ModelSpec, options: Options, num_frames: int) -> str:
-    """Return how the number of frames came about, where it was rounded or made of seconds."""
+    """Return the origin of a number of frames that was rounded or made of seconds."""
     if options.seconds is not None:
         return f"{options.seconds:g} seconds at {_rate(model, options)} a second, which is "
     return "" if options.num_frames in (None, num_frames) else f"{options.num_frames:,}, made "

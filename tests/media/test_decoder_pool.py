@@ -26,7 +26,7 @@ from support.patience import until
 from support.pictures import LINE, Case, animations, chunk, corpus, encoded, png, scene, whole
 
 from router.errors import InvalidRequest, TooManyWaiters, Unavailable
-from router.media import Decoders, Prepared, decode, fit, inspect, to_png
+from router.media import Decoders, PreparedImage, decode, fit, inspect, to_png
 
 ROOT = Path(__file__).parents[2]
 MEGABYTE = 2**20
@@ -172,7 +172,7 @@ def test_a_jpeg_that_is_cut_and_ended_is_refused(decoders: Decoders, progressive
 def test_a_picture_within_the_limit_stays_as_it_is(decoders: Decoders, shape: tuple[int, int]) -> None:
     data = encoded(scene(*shape), "PNG")
 
-    assert decoders.prepare(data, SIZE, 640 * 480) == Prepared(to_png(decode(data)))
+    assert decoders.prepare(data, SIZE, 640 * 480) == PreparedImage(to_png(decode(data)))
 
 
 @pytest.mark.parametrize("shape", [(640, 480), (480, 640), (2000, 60), (61, 2000), (1001, 333)])
