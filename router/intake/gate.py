@@ -1,4 +1,4 @@
-"""The gate: a model for the name and inputs of a request, or a refusal."""
+"""The gate: a model for a request's name and inputs, or a refusal."""
 
 from __future__ import annotations
 

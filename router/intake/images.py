@@ -106,7 +106,7 @@ class ReceivedImage:
 
 
 def _crop_warning(role: Input, image: media.ImageInfo, task: Task) -> tuple[str, ...]:
-    """Return a warning for an image that the video's aspect crops by `CROPPED` or more."""
+    """Return a warning if the video crops more than a few percent off."""
     width, height = media.kept_of(image.width, image.height, task.width, task.height)
     lost = 1 - width * height / (image.width * image.height)
     if lost <= CROPPED:

@@ -1,6 +1,7 @@
 """WebP headers, read by hand.
 
-A library's parser allocates the canvas, and walks any number of chunks. `read_webp` raises `struct.error` where the data ends too early and `ValueError`, saying what is wrong, for the rest.
+A library's parser allocates the canvas, and walks any number of chunks. `read_webp` raises `struct.error` where the
+data ends too early and `ValueError`, saying what is wrong, for the rest.
 """
 
 from __future__ import annotations
