@@ -1,4 +1,4 @@
-"""`Idempotency-Key`: what is sent again is one job, right under concurrency and over a restart."""
+"""`Idempotency-Key`: one job for a repeated request, concurrent or after a restart."""
 
 from __future__ import annotations
 

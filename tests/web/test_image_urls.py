@@ -1,4 +1,4 @@
-"""Images by URL through the front door: the gate and the limits come first, and what is fetched stays with the job."""
+"""Images by URL: gate and limits first; the job keeps what was fetched."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_the_size_follows_the_image_that_was_fetched(client: FlaskClient, worker
 
 
 def refused_first(url: str) -> dict[str, tuple[dict[str, Any], str]]:
-    """Requests that are refused, or cannot be taken, whatever their image is."""
+    """Return requests that are refused with any image, and the codes."""
     one = with_image("a", url)
     return {
         "an image for a text model": ({"model": "text", "input": one}, "modality_mismatch"),
@@ -235,7 +235,7 @@ INSIDE = (
 
 @pytest.mark.parametrize("url", INSIDE)
 def test_a_url_that_leads_inside_is_refused(client: FlaskClient, system: System, url: str) -> None:
-    """At every door that an image's URL may come in by."""
+    """At every field that takes an image's URL."""
     ends = {"model": "ends", "input": with_image("a", data_url(png()))}
     form = {"model": "image", "prompt": "a", "input_reference[image_url]": url}
     doors: tuple[tuple[str, str, dict[str, Any]], ...] = (

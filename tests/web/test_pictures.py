@@ -1,4 +1,4 @@
-"""Images of requests: refused by what is cheapest, read once, and kept as the PNG that the engine reads."""
+"""Images of requests: refused by the cheapest check, read once, stored as PNG."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_a_remix_has_the_stored_image_and_is_warned_as_its_source_was(
 
 
 def as_before(settings: Settings, system: System, job: str, data: bytes) -> None:
-    """Make a job's image what an older version has stored: the bytes that were received."""
+    """Store a job's image as older versions did: the received bytes."""
     with sqlite3.connect(settings.data / "jobs.sqlite") as db:
         (inputs,) = db.execute("SELECT inputs FROM jobs WHERE id = ?", (job,)).fetchone()
         old = [
