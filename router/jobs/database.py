@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine, create_engine, event, insert, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from router.errors import BootError, reason, wants_room
+from router.errors import BootError, may_be_disk_full, reason
 from router.jobs import tables
 from router.jobs.disk_reserve import LOG_SIZE, Reserve
 from router.runtime import locks
@@ -69,7 +69,7 @@ class Database:
             with self.write(durable=durable) as connection:
                 return make(connection)
         except SQLAlchemyError as error:
-            if not wants_room(error):
+            if not may_be_disk_full(error):
                 raise
             self._make_room()
         with self.write(durable=durable) as connection:
@@ -104,7 +104,7 @@ class Database:
         try:
             self._begin()
         except SQLAlchemyError as error:
-            if not wants_room(error) or not self.reserve.release():
+            if not may_be_disk_full(error) or not self.reserve.release():
                 raise
             self._begin()
             self.reserve.release()  # once more, to the log that there is now

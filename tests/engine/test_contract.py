@@ -153,7 +153,7 @@ class BreaksAtTheDefaults(Clean):
 class KeepsPrepared(Clean):
     @hookimpl
     def prepare_task(self, loaded: list[int], task: Task) -> None:
-        assert Input.IMAGE not in task.given
+        assert Input.IMAGE not in task.input_kinds
         loaded.append(1)
 
 

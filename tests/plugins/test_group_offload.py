@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 torch = pytest.importorskip("torch")
 
 OFFLOAD = {"group_offload": True}
-WITH_IMAGE = {"image": picture(), "given": frozenset({Input.TEXT, Input.IMAGE})}
+WITH_IMAGE = {"image": picture(), "input_kinds": frozenset({Input.TEXT, Input.IMAGE})}
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,7 @@ def test_a_cancelled_job_ends_within_its_text_encoder_and_its_image(family: Path
     model = spec(family / I2V, Modality.I2V)
     loaded = load(model, pool)
     given = frozenset({Input.TEXT, Input.IMAGE})
-    asked = task(steps=1, num_frames=17, image=picture(), given=given, prompt="a green disc")
+    asked = task(steps=1, num_frames=17, image=picture(), input_kinds=given, prompt="a green disc")
     looks: list[str] = []
     places = [*loaded.parts["text_encoder"].encoder.block, loaded.parts["vae"].encoder]
     token = looking._look.set(lambda: looks.append("before"))

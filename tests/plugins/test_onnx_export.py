@@ -156,7 +156,7 @@ def require_same_when_exported(folder: Path, target: Path, pool: Any) -> None:
     modality = Modality.I2V if name.startswith("i2v") else Modality.FLF2V
     asked = with_picture()
     if modality is Modality.FLF2V:
-        asked = replace(asked, last_image=asked.image[::-1].copy(), given=asked.given | {Input.LAST_IMAGE})
+        asked = replace(asked, last_image=asked.image[::-1].copy(), input_kinds=asked.input_kinds | {Input.LAST_IMAGE})
     plain = spec(folder, modality)
     graphs = replace(plain, folder=target, options={})
     loaded = onnx_backend.load_model(graphs, "cpu", pool, quiet)
@@ -323,7 +323,7 @@ def with_picture() -> Any:
 
     from registry import Input
 
-    return task(image=picture(), given=frozenset({Input.TEXT, Input.IMAGE}))
+    return task(image=picture(), input_kinds=frozenset({Input.TEXT, Input.IMAGE}))
 
 
 def relative(got: Any, expected: Any) -> float:

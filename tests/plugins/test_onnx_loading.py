@@ -55,7 +55,7 @@ ASKED = {
 @pytest.mark.parametrize("kind", ASKED)
 def test_its_videos_are_those_of_diffusers(exports: Exports, family: Path, pool: Any, kind: str) -> None:
     name, modality, images = ASKED[kind]
-    asked = task(**images, given=frozenset({Input.TEXT, Input.IMAGE} if images else {Input.TEXT}))
+    asked = task(**images, input_kinds=frozenset({Input.TEXT, Input.IMAGE} if images else {Input.TEXT}))
     plain = spec(family / name, modality)
     expected = video(run(plain, load(plain, pool), asked))
     got = made(graphs(exports[name], modality), pool, asked)

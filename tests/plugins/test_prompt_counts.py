@@ -15,7 +15,7 @@ from support.patience import until
 
 from registry import Modality
 from router.tokens import TokenCounter
-from router.tokens.process import clean
+from router.tokens.counter_child import clean
 
 pytestmark = pytest.mark.slow
 

@@ -184,7 +184,7 @@ class Sized:
 def asked(name: str) -> Any:
     if name == T2V:
         return task()
-    return task(image=picture(), given=frozenset({Input.TEXT, Input.IMAGE}))
+    return task(image=picture(), input_kinds=frozenset({Input.TEXT, Input.IMAGE}))
 
 
 @pytest.mark.parametrize("name", KINDS)

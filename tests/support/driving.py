@@ -55,7 +55,7 @@ def task(**changes: Any) -> Task:
         guidance_scale_2=None,
         flow_shift=5.0,
         seed=7,
-        given=frozenset({Input.TEXT}),
+        input_kinds=frozenset({Input.TEXT}),
     )
     return replace(plain, **changes)
 

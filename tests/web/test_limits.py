@@ -1,4 +1,4 @@
-"""Limits of models, of the queue and of keys: all are listed, all are held, and refusing is cheap and honest."""
+"""Limits of models, queue and keys: listed, held, and cheap to refuse by."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def system_with(settings: Settings, limits: str = "", **more: Any) -> System:
 
 
 def refusal(answer: TestResponse, code: str) -> tuple[int, str]:
-    """Return after how many seconds to come again, and the message."""
+    """Return the seconds of `retry-after`, and the message."""
     assert (answer.status_code, answer.get_json()["error"]["code"]) == (429, code), answer.text
     assert answer.get_json()["error"]["type"] == "rate_limit_error"
     assert 1 <= int(answer.headers["retry-after"]) <= 60

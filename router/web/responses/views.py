@@ -111,7 +111,7 @@ class Responses:
 
     def _call(self, asked: Asked, call: Call) -> Response:
         """Answer with the call of a function, once the request would have been good for a video."""
-        model, effective = self._intake.settle(asked.request, share=share())
+        model, effective = self._intake.resolve(asked.request, share=share())
         calling = FunctionCallResponse(call, asked.request, model, effective.task, caller().owner)
         if asked.stream:
             return Response(calling.events(), mimetype=EVENTS, headers=UNBUFFERED)

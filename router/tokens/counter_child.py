@@ -1,4 +1,4 @@
-"""Count tokens for another process: one JSON line in, one JSON line out.
+"""The program of the counting process: one JSON line in, one JSON line out.
 
 The module is run by its path, so that it imports nothing else of ours. Reading a tokenizer holds Python's lock, for a
 second with umT5's 256,300 pieces, and takes 220 MB; a harmful file ends this process alone.
@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 MEMORY = 2 * 2**30  # bytes of address space: umT5 needs a tenth of it
-TOKENIZERS = 4  # kept in memory, those of the last questions
-TAIL = 40  # characters of the end of a text that say where it is cut
+TOKENIZERS = 4  # kept in memory, those used last
+TAIL = 40  # characters of a text's kept end that are shown
 
 
 def clean(text: str) -> str:
@@ -34,7 +34,7 @@ def clean(text: str) -> str:
 def kept(text: str, encoding: Any, limit: int) -> str:
     """Return the last characters of `text` within its first `limit` tokens.
 
-    `encoding` is what `tokenizers` makes of all of it.
+    `encoding` is that of the whole text by `tokenizers`.
     """
     pairs = zip(encoding.offsets, encoding.special_tokens_mask, strict=True)
     spans = [span for span, special in pairs if not special]
@@ -82,7 +82,7 @@ class Tokenizers:
 
 
 def cut(tokenizer: Any, text: str, limit: int) -> tuple[int, str] | None:
-    """Return the number of tokens and the kept end of `text`, None within `limit`."""
+    """Return the number of tokens and the kept end of `text`; None within `limit`."""
     cleaned = clean(text)
     # whether such a token in a prompt is one is decided by each class of `transformers` in its own way
     if any(token.content in cleaned for token in tokenizer.get_added_tokens_decoder().values()):
@@ -93,7 +93,7 @@ def cut(tokenizer: Any, text: str, limit: int) -> tuple[int, str] | None:
 
 
 def attempt(tokenizer: Any, text: str, limit: int) -> tuple[int, str] | None:
-    """Return what `cut` does, None for a text that it cannot take."""
+    """Return the result of `cut`, None for a text that breaks the tokenizer."""
     try:
         return cut(tokenizer, text, limit)
     except BaseException:  # the text is at fault, and the tokenizer goes on
@@ -106,11 +106,11 @@ def main() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     tokenizers = Tokenizers()
     for line in sys.stdin.buffer:
-        asked = json.loads(line)
+        request = json.loads(line)
         answer: dict[str, object]
         try:
-            tokenizer = tokenizers.of(asked["file"])
-            answer = {"cut": [attempt(tokenizer, text, asked["limit"]) for text in asked["texts"]]}
+            tokenizer = tokenizers.of(request["file"])
+            answer = {"cut": [attempt(tokenizer, text, request["limit"]) for text in request["texts"]]}
         except BaseException as error:  # a panic of the library's is no Exception
             answer = {"error": f"{type(error).__name__}: {error}"[:200]}
         sys.stdout.write(json.dumps(answer) + "\n")
