@@ -155,12 +155,7 @@ class Residency:
         """Let a model go; it has gone whatever its backend raises, as another model, or the end, waits for that."""
         resident = self._models.pop(name)
         gone = self._pool.release(name)  # first, so that the backend can give the memory back
-        try:
-            unload = self._system.plugins.hook_for("unload_model", resident.model)
-            unload(model=resident.model, loaded=resident.loaded, gone=gone)
-        except (Exception, SystemExit):
-            log.exception("the backend %s failed to unload %s, which counts as gone", resident.model.backend, name)
-        else:
+        if not self._system.plugins.unload(resident.model, resident.loaded, gone=gone):
             log.info("unloaded %s from %s", name, self._device)
         self._take_stock()
 

@@ -52,7 +52,8 @@ class Subject:
         return loaded
 
     def unload(self) -> None:
-        self._plugins.hook_for("unload_model", self.model)(model=self.model, loaded=self.loaded, gone=True)
+        for failure in self._plugins.unload(self.model, self.loaded, gone=True):
+            raise failure.error
 
     def reload(self) -> None:
         self.unload()
