@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Callable
-from contextlib import AbstractContextManager, closing
+from contextlib import closing
 from dataclasses import replace
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -37,24 +37,19 @@ from router.tokens import merged
 from router.values import Artifact, Failure, Frames, Job, Lease, Phase, Status, Task
 
 MEDIA_TYPES = {".mp4": "video/mp4", ".png": "image/png"}
-Beside = Callable[[], AbstractContextManager[None]]
 Load = Callable[[ModelSpec, Reporter], Resident]
 log = logging.getLogger(__name__)
 
 
 class Attempt:
-    """What an engine does with the job that it has claimed; `load` returns a model, loaded.
+    """What an engine does with the job that it has claimed; `load` returns a model, loaded."""
 
-    While it takes the frames and writes them, `beside` does something else.
-    """
-
-    def __init__(self, system: System, lease: Lease, job: Job, load: Load, beat: Beat, beside: Beside) -> None:
+    def __init__(self, system: System, lease: Lease, job: Job, load: Load, beat: Beat) -> None:
         self._system = system
         self._lease = lease
         self._job = job
         self._load = load
         self._beat = beat
-        self._beside = beside
 
     def run(self) -> None:
         """Finish or fail the job.
@@ -126,8 +121,7 @@ class Attempt:
         pixels = reporter.counting(frames)
         try:
             encode = self._system.plugins.hook_for("encode_output", resident.model)
-            with self._beside():
-                written = encode(model=resident.model, frames=replace(frames, pixels=pixels), path=path)
+            written = encode(model=resident.model, frames=replace(frames, pixels=pixels), path=path)
             if not written:
                 raise GenerationFailed(f"no plugin of this engine writes {path.suffix} files")
             path = artifacts.publish(path)

@@ -74,11 +74,6 @@ class Residency:
         self._models.move_to_end(model.name)
         return self._models[model.name]
 
-    def peek(self, model: ModelSpec) -> Resident | None:
-        """Return what is loaded and serves `model` as it is; None if `get` would have to load."""
-        known = self._models.get(model.name)
-        return known if known is not None and model.loads_as(known.model) else None
-
     def describe(self) -> None:
         """Ask the backends by which code their models run; not while one of them runs."""
         describe = self._system.plugins.describe

@@ -7,12 +7,11 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from registry import ModelSpec
-from router.engine.ahead import Ahead
 from router.engine.attempt import Attempt
 from router.engine.heap import give_back
 from router.engine.heartbeat import Heart, Unwatched
@@ -45,8 +44,6 @@ class Worker:
         self._offering = ServableModels(system, device, self._residency.fitting)
         self._served = self._offering.begin()
         self._offered = time.monotonic()
-        ahead = Ahead(system, self._id, self._residency, self._offer)
-        self._beside = ahead.preparing if system.settings.prepare_ahead else nullcontext
         self._job: str | None = None
         self.keeper = LeaseKeeper(system, self._state, lost=self._heart.cancelled)
         self._sweeper = Sweeper(Retention(system))
@@ -106,7 +103,7 @@ class Worker:
             return False
         lease, job = claimed
         with self._working(lease, job):
-            Attempt(self._system, lease, job, self._loaded, self._beat, self._beside).run()
+            Attempt(self._system, lease, job, self._loaded, self._beat).run()
         self._residency.describe()  # a job may have changed it
         return True
 

@@ -24,12 +24,6 @@ def take_turn(db: Connection, engine: str, offer: Offer, rules: SchedulingPolicy
     return chosen.seq
 
 
-def whose_turn(db: Connection, engine: str, offer: Offer, rules: SchedulingPolicy, seen_since: float) -> int | None:
-    """Return the same row, and note nothing."""
-    heads = _heads(db, engine, offer, rules, seen_since)
-    return _chosen(db, heads, offer, rules).seq if heads else None
-
-
 def _heads(db: Connection, engine: str, offer: Offer, rules: SchedulingPolicy, seen_since: float) -> list[QueueHead]:
     """Return the first job of each model that `engine` may run now."""
     crowded = _crowded(db, engine, offer, seen_since)

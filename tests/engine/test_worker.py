@@ -435,42 +435,6 @@ def test_a_job_for_what_is_loaded_goes_first_and_one_of_a_higher_priority_before
     assert order == ["both", "text", "slow"]
 
 
-class Prepares:
-    def __init__(self) -> None:
-        self.seen: list[str] = []
-
-    @hookimpl
-    def prepare_task(self, model: object, task: Task) -> None:
-        self.seen.append(model.name)  # type: ignore[attr-defined]
-        raise OutOfMemory("no room for a prompt")
-
-
-def test_the_next_job_is_prepared_by_nobody_who_is_told_not_to(build: Callable[..., System]) -> None:
-    plugin = Prepares()
-    system = build(plugin, prepare_ahead=False)
-    jobs = [queue(system, "text") for _ in range(2)]
-    worker = Worker(system, "cpu")
-    while worker.run_one():
-        pass
-
-    assert {job_of(system, job).status for job in jobs} == {Status.COMPLETED}
-    assert plugin.seen == []
-
-
-def test_the_next_job_is_prepared_if_its_model_is_loaded_and_what_fails_there_harms_nobody(
-    build: Callable[..., System],
-) -> None:
-    plugin = Prepares()
-    system = build(plugin)
-    jobs = [queue(system, model) for model in ("text", "text", "slow", "slow")]
-    worker = Worker(system, "cpu")
-    while worker.run_one():
-        pass
-
-    assert {job_of(system, job).status for job in jobs} == {Status.COMPLETED}
-    assert plugin.seen == ["text", "slow"]  # each once, beside the first job of its model
-
-
 def test_what_an_engine_has_loaded_and_how_fast_it_was_is_known_at_once(build: Callable[..., System]) -> None:
     system = build()
     worker = Worker(system, "cpu")

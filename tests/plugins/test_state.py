@@ -55,10 +55,6 @@ class Cached:
         return diffusers_backend.generate(model, loaded, task, report)
 
     @hookimpl
-    def prepare_task(self, loaded: Any, task: Task) -> None:
-        diffusers_backend.prepare_task(loaded, task)
-
-    @hookimpl
     def unload_model(self, loaded: Any, gone: bool) -> None:
         diffusers_backend.unload_model(loaded, gone)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -58,10 +57,6 @@ class Subject:
     def reload(self) -> None:
         self.unload()
         self.loaded = self.load()
-
-    def prepare(self, task: Task) -> None:
-        without_images = replace(task, image=None, last_image=None)
-        self._plugins.hook_for("prepare_task", self.model)(model=self.model, loaded=self.loaded, task=without_images)
 
     def generate(self, task: Task, report: Callable[..., None] = lambda *_: None) -> Frames:
         frames = self._plugins.hook_for("generate", self.model)(
