@@ -122,7 +122,7 @@ def test_hook_plan_model(tmp_path: Path) -> None:
 
     plugin = Plans()
     system = system_with(tmp_path, plugin)
-    (model,) = system.registry.models
+    (model,) = system.registries.poll().models
     fitting = Fitting(system.settings, system.plugins, system.weights, "cpu")
     need = fitting.need(replace(model, folder=tmp_path))
 

@@ -137,7 +137,7 @@ class Intake:
         5. the policies, which see the task as it will run;
         6. every image, fetched and decoded.
         """
-        registry = self._system.registry
+        registry = self._system.registries.poll()
         if key is not None:
             check_name(key)
         is_keyed = key is not None and self._system.jobs.is_keyed(owner, key)
@@ -160,7 +160,7 @@ class Intake:
         for image in received:
             image.check()
         ready = [image.ready(task, self._decoders, str(number)) for number, image in enumerate(received)]
-        pace = self._system.paces.of(model.name, task.shape)
+        pace = self._system.timings.of(model.name, task.shape)
         job = Job(
             id=uuid.uuid4().hex,
             owner=owner,
@@ -195,7 +195,7 @@ class Intake:
 
     def settle(self, request: Request, *, share: str) -> tuple[ModelSpec, ResolvedTask]:
         """Return the model that would run a request, and all that it would use; raises as `submit` does."""
-        model = _choose(request, self._system.registry)
+        model = _choose(request, self._system.registries.poll())
         _check(model, request)
         return model, self._settle(model, request, self._received(request, model, share))
 

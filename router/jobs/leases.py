@@ -16,7 +16,7 @@ from router.jobs.change_log import changed, log
 from router.jobs.database import Database
 from router.jobs.idempotency import KEY_SECONDS
 from router.jobs.rows import dump
-from router.jobs.scheduling import Offer, SchedulingPolicy
+from router.jobs.scheduling import ClaimRequest, SchedulingPolicy
 from router.runtime import clock
 from router.values import Artifact, Failure, Job, Lease, Phase, Progress
 
@@ -35,7 +35,7 @@ class Leases:
         self._lease_seconds = lease_seconds
         self._max_attempts = max_attempts
 
-    def claim(self, engine: str, offer: Offer, only: str | None = None) -> tuple[Lease, Job] | None:
+    def claim(self, engine: str, offer: ClaimRequest, only: str | None = None) -> tuple[Lease, Job] | None:
         """Lease the queued job whose turn it is, of those for `offer` (or the job `only`); None when there is none."""
         wanted = {"_models": list(offer.models)}
         with self._db.read() as db:  # mostly nothing: look before taking the write lock

@@ -174,7 +174,7 @@ def broken(tmp_path: Path, plugin: Clean) -> dict[str, str]:
     file = tmp_path / "models.yaml"
     file.write_text(MODELS)
     system = assemble(Settings(data=tmp_path / "data", models=file), plugins=[encoder, plugin])
-    subject = Subject(system.plugins, system.registry.find("m"), "cpu")
+    subject = Subject(system.plugins, system.registries.poll().find("m"), "cpu")
     said = {}
     for check in CHECKS:
         try:

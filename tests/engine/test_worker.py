@@ -20,7 +20,7 @@ from router.engine import encoder
 from router.engine.pool import PartPool
 from router.engine.worker import Worker
 from router.errors import BootError, DeviceLost, LoadFailed
-from router.jobs import Database, Offer
+from router.jobs import ClaimRequest, Database
 from router.plugins import Plugins
 from router.settings import Settings
 from router.system import System, assemble
@@ -349,7 +349,7 @@ def test_a_model_to_warm_up_is_ready_before_anybody_asks_and_one_that_cannot_sto
     path = system.settings.models
     path.write_text(path.read_text().replace("modality: t2v,", "modality: t2v, warm_up: true,"))
     system = assemble(system.settings, plugins=[encoder, loads])
-    warm = [model.name for model in system.registry.models if model.warm_up]
+    warm = [model.name for model in system.registries.poll().models if model.warm_up]
     worker = Worker(system, "cpu")
     worker._warm_up()
 
@@ -425,7 +425,7 @@ def test_a_job_for_what_is_loaded_goes_first_and_one_of_a_higher_priority_before
     for model in ("slow", "slow", "slow", "text", "both"):
         queue(system, model)
     for _ in range(2):
-        system.jobs.claim("other", Offer(["slow"]))  # what comes first is never overtaken
+        system.jobs.claim("other", ClaimRequest(["slow"]))  # what comes first is never overtaken
     order = []
     for _ in range(3):
         before = worker._residency.names
@@ -441,7 +441,7 @@ def test_what_an_engine_has_loaded_and_how_fast_it_was_is_known_at_once(build: C
     queue(system, "slow")
     worker.run_one()
     again = job_of(system, queue(system, "slow"))
-    pace = system.paces.of("slow", again.task.shape)
+    pace = system.timings.of("slow", again.task.shape)
 
     assert [engine.resident for engine in system.engines.alive()] == [("slow",)]
     assert pace is not None

@@ -63,7 +63,7 @@ def subject_of(folder: Path, plugins: list[object], backend: str, name: str, opt
     file = folder / "models.yaml"
     file.write_text(MODELS.format(backend=backend, name=name, options=options))
     system = assemble(Settings(data=folder / "data", models=file), plugins=[encoder, *plugins])
-    model = system.registry.find("m")
+    model = system.registries.poll().find("m")
     here = replace(model, folder=system.weights.obtain(model, lambda *_: None))
     return small(Subject(system.plugins, here, "cpu"))
 
