@@ -48,7 +48,7 @@ class Residency:
             budget=self._for_weights,
             warm_budget=system.settings.warm_budget.of(memory("cpu")),
             digests=Digests(system.settings.data / "digests.json"),
-            make_room=self._evict,
+            evict=self._evict,
         )
 
     @property
@@ -156,6 +156,6 @@ class Residency:
 
     def _take_stock(self) -> None:
         self.memory = {name: self._pool.held(name) for name in self._models}
-        self.warm = tuple(name for name in self._pool.waiting() if name not in self._models)
+        self.warm = tuple(name for name in self._pool.warm_models() if name not in self._models)
         self.describe()
         give_back()
