@@ -11,7 +11,6 @@ import signal
 import sys
 
 from bench.figures import (
-    ahead,
     boot,
     claim,
     copies,
@@ -51,7 +50,6 @@ FIGURES = {
     "nano": nano.measure,
     "onnx": onnx.measure,
     "fast": fast.measure,
-    "ahead": ahead.measure,
     "export": export.measure,
     "onnx_gpu": onnx_gpu.measure,
     "residency": residency.measure,

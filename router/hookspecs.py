@@ -77,15 +77,6 @@ def generate(model: ModelSpec, loaded: Any, task: Task, report: Report) -> Frame
 
 
 @hookspec(firstresult=True)
-def prepare_task(model: ModelSpec, loaded: Any, task: Task) -> object:
-    """Make what `generate` needs first for a task that probably comes next, such as its prompts, and keep it at hand.
-
-    Called from a thread of its own, while frames of another task are taken and written; `task` has no images
-    yet. What it raises is logged and harms nobody: `generate` must not rely on it.
-    """
-
-
-@hookspec(firstresult=True)
 def encode_output(model: ModelSpec, frames: Frames, path: Path) -> bool:  # type: ignore[empty-body]
     """Write `frames` to `path` and return True; decline with None before reading a frame.
 

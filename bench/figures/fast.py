@@ -61,7 +61,7 @@ def _subjects(folder: Path) -> Callable[[str, object], Any]:
     system = assemble(Settings(data=folder / "data", models=models))
 
     def load(word: str, fast: object) -> Any:
-        model: Any = system.registry.find(f"wan-nano-{word}")
+        model: Any = system.registries.poll().find(f"wan-nano-{word}")
         folder = system.weights.obtain(model, lambda done, total: None)
         subject = Subject(system.plugins, replace(model, folder=folder, options={"fast": fast}), "cpu")
         image = _picture() if KINDS[word][1] else None

@@ -38,7 +38,7 @@ process = psutil.Process()
 empty = process.memory_info().rss
 system = assemble(Settings(data=folder / "data", models=folder / "models.yaml"))
 residency, quiet = Residency(system, "cpu"), Beating(lambda phase: None)
-model = system.registry.find("large")
+model = system.registries.poll().find("large")
 resident = residency.get(model, quiet)
 loaded = process.memory_info().rss - empty
 task = shortest(model, size)

@@ -165,7 +165,7 @@ def _videos(folder: Path, folders: Mapping[str, Path]) -> list[Row]:
     for word in MODALITIES:
         clips = []
         for kind in ("wan", "onnx"):
-            model: Any = system.registry.find(f"{kind}-{word}")
+            model: Any = system.registries.poll().find(f"{kind}-{word}")
             subject = Subject(
                 system.plugins, replace(model, folder=system.weights.obtain(model, lambda done, total: None)), "cpu"
             )

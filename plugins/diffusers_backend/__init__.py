@@ -54,12 +54,5 @@ def generate(model: ModelSpec, loaded: Loaded, task: Task, report: Report) -> Fr
 
 
 @hookimpl
-def prepare_task(loaded: Loaded, task: Task) -> None:
-    from plugins.diffusers_backend.run import prepare
-
-    prepare(loaded, task)
-
-
-@hookimpl
 def unload_model(loaded: Loaded, gone: bool) -> None:
     loaded.drop(gone)

@@ -21,12 +21,6 @@ from router import Frames, GenerationFailed, ModelSpec, NumericalError, Pixels, 
 TEXT_ENCODER = "text encoder"
 
 
-def prepare(loaded: Loaded, task: Task) -> None:
-    """Encode the prompts of a task that comes next, so that it finds them."""
-    with _memory_for(task):
-        _prompts(loaded, pipeline(loaded, task), task)
-
-
 def run(model: ModelSpec, loaded: Loaded, task: Task, report: Report) -> Frames:
     """Return the frames of `task`; when it returns, the steps are done and the decoding has not begun."""
     outputs, flat = Outputs(), FlatColour()

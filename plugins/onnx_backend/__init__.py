@@ -66,13 +66,6 @@ def generate(model: ModelSpec, loaded: Any, task: Task, report: Report) -> Frame
 
 
 @hookimpl
-def prepare_task(loaded: Any, task: Task) -> None:
-    from plugins.diffusers_backend.run import prepare
-
-    prepare(loaded, task)
-
-
-@hookimpl
 def unload_model(loaded: Any, gone: bool) -> None:
     loaded.drop(gone)
 

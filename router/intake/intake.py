@@ -53,7 +53,7 @@ class Intake:
         # cheapest first, so that a mismatch never waits for an image
         if key is not None and (known := self._find_keyed(key, request, images, owner)) is not None:
             return known
-        registry = self._system.registry
+        registry = self._system.registries.poll()
         model = _model_for(request, registry)
         limits = _queue_limits(model, api_key)
         check_available(self._system, model, limits)
@@ -64,7 +64,7 @@ class Intake:
 
     def resolve(self, request: Request, *, share: str) -> tuple[ModelSpec, ResolvedTask]:
         """Return the model and the effective task of a request; raises as `submit` does."""
-        model = _model_for(request, self._system.registry)
+        model = _model_for(request, self._system.registries.poll())
         return model, self._resolve(model, request, self._images(request, share))
 
     def again(self, job: Job) -> Request:
@@ -131,7 +131,7 @@ class Intake:
         revision: int | None,
     ) -> Job:
         task = resolved.task
-        timing = self._system.paces.of(model.name, task.shape)
+        timing = self._system.timings.of(model.name, task.shape)
         return Job(
             id=uuid.uuid4().hex,
             owner=owner,

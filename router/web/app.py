@@ -56,5 +56,5 @@ def create_app(system: System, decoders: Decoders | None = None) -> Flask:
     app.register_blueprint(metrics.Page(system, names).blueprint())
     app.register_blueprint(docs.Docs(system).blueprint())
     system.plugins.configure(app)
-    system.weights.look_ahead(system.registry.models)
+    system.weights.look_ahead(system.registries.poll().models)
     return app

@@ -29,7 +29,7 @@ class Page:
 
     def show(self) -> Response:
         self._check()
-        models = [model.name for model in self._system.registry.models]
+        models = [model.name for model in self._system.registries.poll().models]
         system = self._system
         text = page(system.metrics.folder, system.jobs, system.engines, models, system.disk.free)
         return Response(text, content_type=CONTENT_TYPE_PLAIN_0_0_4)

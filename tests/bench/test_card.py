@@ -54,7 +54,7 @@ SAID = {
         "weights of all three, planned",
         "running jobs without a preview",
     ),
-    "defaults": ("without rope_kernel", "with gelu_epilogue", "without chunks", "prepared ahead / one after the other"),
+    "defaults": ("without rope_kernel", "with gelu_epilogue", "without chunks"),
     "operations": ("attention by native", "up with GELU in it", "norm and modulation, our kernel"),
 }
 

@@ -42,7 +42,7 @@ class Models:
         self.resident: list[str] = []
         self.reads: list[str] = []
         self.pinned = pinned
-        self.pool = PartPool(lambda: budget, warm, make_room=self._evict)
+        self.pool = PartPool(lambda: budget, warm, evict=self._evict)
 
     def load(self, model: str, **parts: int) -> dict[str, Weights]:
         share = self.pool.share_of(model)
@@ -109,7 +109,7 @@ def test_what_left_waits_on_the_host_and_comes_back_without_a_read() -> None:
     models = Models(100, warm=100)
     first = models.load("a", first=60)["first"]
     models.load("b", second=60)
-    assert (first.place, models.pool.waiting(), models.pool.warm_size) == ("host", ("a",), 60)
+    assert (first.place, models.pool.warm_models(), models.pool.warm_size) == ("host", ("a",), 60)
 
     again = models.load("a", first=60)["first"]
 
@@ -123,7 +123,7 @@ def test_the_host_is_not_filled_beyond_its_budget() -> None:
         models.load(name, **{f"of {name}": 40})
 
     assert models.pool.warm_size == 80
-    assert models.pool.waiting() == ("b", "c")
+    assert models.pool.warm_models() == ("b", "c")
 
 
 def test_a_part_without_a_tier_goes_for_good() -> None:
@@ -131,7 +131,7 @@ def test_a_part_without_a_tier_goes_for_good() -> None:
     pool.share_of("a").part("key", lambda: Weights(10))
     pool.release("a")
 
-    assert (pool.size, pool.warm_size, pool.waiting()) == (0, 0, ())
+    assert (pool.size, pool.warm_size, pool.warm_models()) == (0, 0, ())
 
 
 def test_a_part_of_one_model_alone_is_not_shared_but_counted() -> None:
@@ -239,7 +239,7 @@ def test_a_part_that_cannot_be_moved_to_the_host_is_forgotten_and_whoever_comes_
     pool.share_of("a").part("second", lambda: Weights(10), Moves())
 
     assert pool.release("a")
-    assert (pool.size, pool.warm_size, pool.waiting()) == (0, 10, ())
+    assert (pool.size, pool.warm_size, pool.warm_models()) == (0, 10, ())
 
 
 def test_a_part_that_cannot_be_brought_back_fails_that_load_and_the_others_still_wait() -> None:

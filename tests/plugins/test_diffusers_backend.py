@@ -167,19 +167,6 @@ def test_a_prompt_is_encoded_once(family: Path, pool: Any) -> None:
     assert np.array_equal(first, again)
 
 
-def test_a_task_that_was_prepared_finds_its_prompts(family: Path, pool: Any) -> None:
-    model, asked = spec(family / T2V, Modality.T2V), task(prompt="snow")
-    loaded, other = (load(model, each) for each in (pool, type(pool)()))
-    calls: list[object] = []
-
-    backend.prepare_task(loaded, asked)
-    loaded.parts["text_encoder"].register_forward_pre_hook(lambda *_: calls.append(1))
-    made = video(run(model, loaded, asked))
-
-    assert calls == []
-    assert np.array_equal(made, video(run(model, other, asked)))
-
-
 def test_cached_prompts_stay_within_their_bytes(family: Path, pool: Any) -> None:
     one = 512 * 128 * 4
     model = spec(family / T2V, Modality.T2V, {"prompt_cache_bytes": 2 * one})

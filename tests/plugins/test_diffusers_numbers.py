@@ -137,16 +137,15 @@ def test_a_prompt_that_is_not_finite_is_not_kept(subjects: Callable[[str], Subje
 
 
 def test_a_cancelled_job_leaves_a_bad_prompt_to_the_next_one_which_finds_it(subjects: Callable[[str], Subject]) -> None:
-    from plugins.diffusers_backend import generate, prepare_task
+    from plugins.diffusers_backend import generate
 
     model, loaded, asked = subjects("t2v")
-    with damaged(loaded, "text encoder", NAN):
-        prepare_task(loaded, asked)
 
-    def cancel(*_: object) -> None:
-        raise JobCancelled("cancelled")
+    def cancel(done: int, *_: object) -> None:
+        if done:  # the prompts are encoded
+            raise JobCancelled("cancelled")
 
-    with pytest.raises(JobCancelled):
+    with damaged(loaded, "text encoder", NAN), pytest.raises(JobCancelled):
         generate(model, loaded, asked, cancel)
     with pytest.raises(NumericalError, match="the text encoder"):
         run(model, loaded, asked)

@@ -113,7 +113,7 @@ def test_what_comes_back_from_the_host_is_as_it_was(family: Path) -> None:
     before, parts = video(run(model, loaded, asked(T2V))), dict(loaded.parts)
     pool.release("m")
     diffusers_backend.unload_model(loaded, gone=False)
-    assert pool.waiting() == ("m",)
+    assert pool.warm_models() == ("m",)
 
     again = load(model, pool.share_of("m"))
 

@@ -55,10 +55,6 @@ class Cached:
         return diffusers_backend.generate(model, loaded, task, report)
 
     @hookimpl
-    def prepare_task(self, loaded: Any, task: Task) -> None:
-        diffusers_backend.prepare_task(loaded, task)
-
-    @hookimpl
     def unload_model(self, loaded: Any, gone: bool) -> None:
         diffusers_backend.unload_model(loaded, gone)
 
@@ -67,7 +63,7 @@ def subject_of(folder: Path, plugins: list[object], backend: str, name: str, opt
     file = folder / "models.yaml"
     file.write_text(MODELS.format(backend=backend, name=name, options=options))
     system = assemble(Settings(data=folder / "data", models=file), plugins=[encoder, *plugins])
-    model = system.registry.find("m")
+    model = system.registries.poll().find("m")
     here = replace(model, folder=system.weights.obtain(model, lambda *_: None))
     return small(Subject(system.plugins, here, "cpu"))
 

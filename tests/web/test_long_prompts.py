@@ -111,7 +111,7 @@ def test_a_tokenizer_that_cannot_be_read_refuses_and_delays_nothing(client: Flas
 def engine(system: System, request: pytest.FixtureRequest) -> Worker:
     """Run an engine beside the system, with the weights of the nano family."""
     pytest.importorskip("diffusers")
-    link_family(system.weights.locate(system.registry.find("nano")).parent)  # type: ignore[union-attr,arg-type]
+    link_family(system.weights.locate(system.registries.poll().find("nano")).parent)  # type: ignore[union-attr,arg-type]
     return request.getfixturevalue("worker")
 
 

@@ -102,7 +102,7 @@ def test_the_table_and_the_doctor_say_so(system: System, engine: Worker, setting
     arguments = ["models", "--models", str(settings.models), "--data", str(settings.data)]
     shown = CliRunner().invoke(cli, arguments).output
     fitting = Fitting(settings, system.plugins, system.weights, "cpu")
-    (found,) = sizes(system.registry.models, [fitting])
+    (found,) = sizes(system.registries.poll().models, [fitting])
 
     assert f"too large for cpu: it {REASON}" in shown
     assert found.message == f"large can never be loaded: on cpu it {REASON}"
@@ -110,7 +110,7 @@ def test_the_table_and_the_doctor_say_so(system: System, engine: Worker, setting
 
 def test_what_cannot_be_planned_may_fit(system: System, tmp_path: Path, settings: Settings) -> None:
     fitting = Fitting(settings, system.plugins, system.weights, "cpu")
-    (large,) = (model for model in system.registry.models if model.name == "large")
+    (large,) = (model for model in system.registries.poll().models if model.name == "large")
 
     assert fitting.need(large) is not None
     assert fitting.need(replace(large, options={**large.options, "group_offload": True})) is None
@@ -121,7 +121,7 @@ def test_what_cannot_be_planned_may_fit(system: System, tmp_path: Path, settings
 
 def test_experts_that_may_be_one_part_count_once(settings: Settings, system: System, tmp_path: Path) -> None:
     """Sparse files are equal; with one different byte both count."""
-    (large,) = (model for model in system.registry.models if model.name == "large")
+    (large,) = (model for model in system.registries.poll().models if model.name == "large")
     plans = system.plugins.hook_for("plan_model", large)
     model = replace(large, folder=tmp_path / "large")
     one = plans(model=model, device="cpu")

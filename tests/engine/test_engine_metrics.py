@@ -10,8 +10,7 @@ from conftest import MODELS
 from support.scraping import Scraped
 
 from router import Frames, hookimpl
-from router.engine.measuring import Measuring
-from router.engine.timing import Stopwatch
+from router.engine.step_timer import StepTimer
 from router.engine.worker import Worker
 from router.errors import OutOfMemory
 from router.metrics import page
@@ -51,12 +50,12 @@ def test_a_job_is_measured_by_phase_and_by_step(system: System) -> None:
         ask(system, "slow", steps=steps)
         worker.run_one()
 
-    told = scrape(system)
+    scraped = scrape(system)
     assert phases(system, "slow") == {"load": 1, "step": 2, "decode": 2}  # the second job found it loaded
-    assert told.value("framegate_step_seconds_count", model="slow") == 3 + 5
-    assert told.value("framegate_step_seconds_sum", model="slow") >= 8 * 0.05
-    assert told.value("framegate_step_seconds_bucket", model="slow", le="0.025") == 0
-    assert told.value("framegate_phase_seconds_sum", model="slow", phase="step") >= 10 * 0.05
+    assert scraped.value("framegate_step_seconds_count", model="slow") == 3 + 5
+    assert scraped.value("framegate_step_seconds_sum", model="slow") >= 8 * 0.05
+    assert scraped.value("framegate_step_seconds_bucket", model="slow", le="0.025") == 0
+    assert scraped.value("framegate_phase_seconds_sum", model="slow", phase="step") >= 10 * 0.05
 
 
 def test_a_phase_that_did_not_come_to_its_end_is_not_measured(settings: Settings) -> None:
@@ -78,9 +77,9 @@ def test_a_phase_that_did_not_come_to_its_end_is_not_measured(settings: Settings
     ],
 )
 def test_a_step_is_what_lies_between_two_reports(system: System, reports: list[tuple[Phase, int]], steps: int) -> None:
-    measuring = Measuring(system.metrics, "text", Stopwatch(None, 4))
+    timer = StepTimer("text", 4, None, system.metrics)
     for phase, done in reports:
-        measuring.reported(phase, done)
+        timer.report(phase, done)
 
     assert scrape(system).value("framegate_step_seconds_count", model="text") == steps
 
@@ -93,11 +92,11 @@ def test_loads_and_evictions_are_counted(settings: Settings) -> None:
         worker.run_one()
     worker._residency.clear()  # at the end of an engine: nobody had to make room
 
-    told = scrape(system)
-    assert told.value("framegate_loads_total", device="cpu", model="text") == 2
-    assert told.value("framegate_loads_total", device="cpu", model="both") == 1
-    assert told.value("framegate_evictions_total", device="cpu", model="text") == 1
-    assert told.value("framegate_evictions_total", device="cpu", model="both") == 1
+    scraped = scrape(system)
+    assert scraped.value("framegate_loads_total", device="cpu", model="text") == 2
+    assert scraped.value("framegate_loads_total", device="cpu", model="both") == 1
+    assert scraped.value("framegate_evictions_total", device="cpu", model="text") == 1
+    assert scraped.value("framegate_evictions_total", device="cpu", model="both") == 1
 
 
 def test_a_model_that_is_warmed_up_is_a_load_and_no_job(settings: Settings) -> None:
