@@ -16,15 +16,15 @@ from bench.card.clock import Clock
 from bench.card.profile import profiled
 from bench.card.shapes import Dit
 from bench.tools.table import Row
-from plugins.diffusers_backend.device import attention_for
-from plugins.diffusers_backend.fast.block import run_blocks
-from plugins.diffusers_backend.fast.choices import Chooser
-from plugins.diffusers_backend.fast.compile import Compiler
-from plugins.diffusers_backend.fast.measured import Table
-from plugins.diffusers_backend.fast.moment import moment_of
-from plugins.diffusers_backend.fast.network import Network, Pass
-from plugins.diffusers_backend.fast.shape import Shape
-from plugins.diffusers_backend.fast.switches import Switches
+from plugins.diffusers_backend.compile import Compiler
+from plugins.diffusers_backend.dit.block import run_blocks
+from plugins.diffusers_backend.dit.kernel_config import Shape
+from plugins.diffusers_backend.dit.network import Network, Pass
+from plugins.diffusers_backend.dit.timestep_embedding import moment_of
+from plugins.diffusers_backend.tuning.chooser import Chooser
+from plugins.wan.tuning.autotune import Table
+from plugins.wan.tuning.switches import Switches
+from plugins.wan.weights.dtypes import attention_for
 
 Run = Callable[[], torch.Tensor]
 STOCK, OURS, COMPILED = "diffusers", "ours", "ours, compiled"

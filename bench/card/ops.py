@@ -12,10 +12,10 @@ from bench.card.accuracy import exact_attention, relative_error
 from bench.card.clock import Clock
 from bench.card.shapes import Dit
 from bench.tools.table import Row
-from plugins.diffusers_backend.fast.attention import NATIVE, attend, candidates
-from plugins.diffusers_backend.fast.between import modulated, turned
-from plugins.diffusers_backend.fast.gelu import gelu, linear_with_gelu
-from plugins.diffusers_backend.fast.shape import Shape
+from plugins.diffusers_backend.dit.attention import NATIVE, attend, candidates
+from plugins.diffusers_backend.dit.fused_ops import modulated, turned
+from plugins.diffusers_backend.dit.gelu import gelu, linear_with_gelu
+from plugins.diffusers_backend.dit.kernel_config import Shape
 
 QUERIES = 64  # whose attention over all keys is also computed in fp64
 

@@ -54,10 +54,10 @@ def _config(source: Path) -> dict[str, Any]:
 def _model(source: Path, name: str, device: str, buffer: int) -> list[Row]:
     import torch
 
-    from plugins.diffusers_backend.checkpoint import Part
-    from plugins.diffusers_backend.fast.switches import OFF
-    from plugins.diffusers_backend.place import Placement
-    from plugins.diffusers_backend.tier import HostOffloader
+    from plugins.wan.checkpoint import Part
+    from plugins.wan.tuning.switches import OFF
+    from plugins.wan.weights.host_offload import HostOffloader
+    from plugins.wan.weights.placement import Placement
     from registry.folders import weights_in
 
     weights = weights_in(source / "transformer", "transformer")

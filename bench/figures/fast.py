@@ -13,7 +13,7 @@ import numpy as np
 
 from bench.figures.onnx import interleaved
 from bench.tools.table import Figure, Row
-from plugins.diffusers_backend.fast.switches import Switches
+from plugins.wan.tuning.switches import Switches
 
 ROUNDS = 15
 STEPS = 12
@@ -139,7 +139,7 @@ def _stages(load: Callable[[str, object], Any]) -> Iterator[Row]:
 
 
 def _step(loaded: Any, latents: Any, embeds: Any, timestep: Any) -> Callable[[], object]:
-    from plugins.diffusers_backend.fast.moment import moment_of
+    from plugins.diffusers_backend.dit.timestep_embedding import moment_of
 
     network = loaded.networks["transformer"]
     run, moment = network.prepare(latents, embeds, 1), moment_of(network.model, timestep)
@@ -147,7 +147,7 @@ def _step(loaded: Any, latents: Any, embeds: Any, timestep: Any) -> Callable[[],
 
 
 def _decode(vae: Any, latents: Any) -> list[Any]:
-    from plugins.diffusers_backend.decode import decode_chunks
+    from plugins.wan.generate.decode import decode_chunks
 
     return list(decode_chunks(vae, latents))
 

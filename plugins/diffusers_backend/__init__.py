@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from plugins.diffusers_backend.options import DiffusersOptions
-from plugins.diffusers_backend.plan import plan
+from plugins.wan.plan import plan
 from router import Backend, Frames, Modality, ModelSpec, PartPath, Pool, Report, Task, hookimpl
 
 if TYPE_CHECKING:
-    from plugins.diffusers_backend.load import Loaded
+    from plugins.wan.load import Loaded
 
 
 @hookimpl
@@ -31,7 +31,7 @@ def declare_backend() -> Backend:
 
 @hookimpl
 def load_model(model: ModelSpec, device: str, pool: Pool, report: Report) -> Loaded:
-    from plugins.diffusers_backend.load import load
+    from plugins.wan.load import load
 
     return load(model, device, pool, report)
 
@@ -48,14 +48,14 @@ def describe_loaded(loaded: Loaded) -> Mapping[str, PartPath]:
 
 @hookimpl
 def generate(model: ModelSpec, loaded: Loaded, task: Task, report: Report) -> Frames:
-    from plugins.diffusers_backend.run import run
+    from plugins.wan.generate.run import run
 
     return run(model, loaded, task, report)
 
 
 @hookimpl
 def prepare_task(loaded: Loaded, task: Task) -> None:
-    from plugins.diffusers_backend.run import prepare
+    from plugins.wan.generate.run import prepare
 
     prepare(loaded, task)
 

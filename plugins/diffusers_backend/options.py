@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from marshmallow import Schema, fields, validate
 
-from plugins.diffusers_backend.fast.switches import FastField, Switches
+from plugins.wan.tuning.switches import FastField, Switches
 from router import ModelSpec
 
 DTYPES = ("auto", "bf16", "fp16", "fp32")

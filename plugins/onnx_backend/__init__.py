@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from plugins.diffusers_backend.plan import plan
 from plugins.onnx_backend import record
 from plugins.onnx_backend.options import OnnxOptions
 from plugins.onnx_backend.record import FILE
+from plugins.wan.plan import plan
 from router import Backend, Frames, LoadFailed, Modality, ModelSpec, PartPath, Pool, Report, Task, hookimpl
 
 if TYPE_CHECKING:
@@ -60,14 +60,14 @@ def describe_loaded(loaded: Any) -> Mapping[str, PartPath]:
 
 @hookimpl
 def generate(model: ModelSpec, loaded: Any, task: Task, report: Report) -> Frames:
-    from plugins.diffusers_backend.run import run
+    from plugins.wan.generate.run import run
 
     return run(model, loaded, task, report)
 
 
 @hookimpl
 def prepare_task(loaded: Any, task: Task) -> None:
-    from plugins.diffusers_backend.run import prepare
+    from plugins.wan.generate.run import prepare
 
     prepare(loaded, task)
 

@@ -9,7 +9,7 @@ import onnx
 import torch
 from google.protobuf.message import DecodeError
 
-from plugins.diffusers_backend.tensors import Stored
+from plugins.wan.weights.safetensors import Stored
 from registry.folders import FolderError
 from registry.folders.files import regular_size
 from router import LoadFailed

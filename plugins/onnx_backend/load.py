@@ -10,17 +10,17 @@ from typing import Any
 
 import torch
 
-from plugins.diffusers_backend import transfer
-from plugins.diffusers_backend.checkpoint import Part
-from plugins.diffusers_backend.device import DTYPES, dtype_for
-from plugins.diffusers_backend.load import Loaded, assemble
-from plugins.diffusers_backend.place import Arrived, Placement, reading
-from plugins.diffusers_backend.tensors import stored_in
 from plugins.onnx_backend import graph, record
 from plugins.onnx_backend.graph import FILE, WEIGHTS
 from plugins.onnx_backend.options import Options
 from plugins.onnx_backend.session import provider_for
 from plugins.onnx_backend.transformer import OnnxTransformer
+from plugins.wan.checkpoint import Part
+from plugins.wan.load import Loaded, assemble
+from plugins.wan.weights import transfer
+from plugins.wan.weights.dtypes import DTYPES, dtype_for
+from plugins.wan.weights.placement import Arrived, Placement, reading
+from plugins.wan.weights.safetensors import stored_in
 from registry.folders import FolderError, weights_in
 from router import LoadFailed, ModelSpec, Offloader, Pool, Report
 

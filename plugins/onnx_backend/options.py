@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from marshmallow import fields, validate
 
-from plugins.diffusers_backend.fast.switches import Switches
 from plugins.diffusers_backend.options import CommonOptions
+from plugins.wan.tuning.switches import Switches
 from router import ModelSpec
 
 PROVIDERS = ("auto", "cpu", "cuda", "tensorrt")

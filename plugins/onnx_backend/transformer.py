@@ -10,9 +10,9 @@ import onnxruntime
 import torch
 from diffusers import WanTransformer3DModel
 
-from plugins.diffusers_backend.looking import look
 from plugins.onnx_backend.graph import FILE, ONNX_TYPES
 from plugins.onnx_backend.session import as_torch_says, open_session
+from plugins.wan.generate.cancel_watch import look
 from router import LoadFailed
 
 INPUTS = {torch.float32: "tensor(float)", torch.float16: "tensor(float16)", torch.bfloat16: "tensor(bfloat16)"}

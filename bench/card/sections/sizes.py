@@ -13,9 +13,9 @@ from bench.card import dit, models, vae
 from bench.card.session import Check, Finding, Session
 from bench.card.shapes import TRUE, Dit
 from bench.tools.table import Row
-from plugins.diffusers_backend.fast.moment import moment_of
-from plugins.diffusers_backend.fast.network import Network
-from plugins.diffusers_backend.fast.switches import Switches
+from plugins.diffusers_backend.dit.network import Network
+from plugins.diffusers_backend.dit.timestep_embedding import moment_of
+from plugins.wan.tuning.switches import Switches
 
 COMPILED = ("5B", "1.3B")  # what the time allows
 LARGE = "14B, 1280x720x81"  # a forward of it takes ten seconds: one round, and late

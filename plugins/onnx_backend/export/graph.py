@@ -15,11 +15,11 @@ from diffusers import WanTransformer3DModel
 from diffusers.models.transformers.transformer_wan import WanRotaryPosEmbed
 from onnxscript.optimizer import optimize_ir
 
-from plugins.diffusers_backend.tensors import Stored
 from plugins.onnx_backend.export.network import Network
 from plugins.onnx_backend.export.ops import TRANSLATIONS
 from plugins.onnx_backend.graph import ONNX_TYPES, PREFIX
 from plugins.onnx_backend.record import OPSET
+from plugins.wan.weights.safetensors import Stored
 
 
 def config_of(folder: Path) -> dict[str, Any]:

@@ -1,0 +1,101 @@
+"""The forward pass that each transformer of a model runs: ours, or diffusers' own, and then why."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from diffusers import WanTransformer3DModel
+
+from plugins.diffusers_backend.compile import Compiler
+from plugins.diffusers_backend.dit.attention import FLASH_4
+from plugins.diffusers_backend.dit.block import run_blocks
+from plugins.diffusers_backend.dit.network import Network
+from plugins.diffusers_backend.tuning.chooser import Chooser
+from plugins.diffusers_backend.tuning.proof import disproof
+from plugins.diffusers_backend.tuning.support import ForeignError, Guard, marks_of
+from plugins.wan.tuning.autotune import Table, seconds_on_card
+from plugins.wan.tuning.switches import Switches
+from router import PartPath, Pool
+
+log = logging.getLogger(__name__)
+
+OURS, STOCK = "fast", "diffusers"
+OFF = "switched off in the model's options"
+
+
+class Paths:
+    """Ours for each transformer on which it was proven at load, for as long as nothing of that changes.
+
+    A request runs by ours where all of its transformers do. `attention` is what the options say, if it is one that
+    diffusers has not.
+    """
+
+    def __init__(self, parts: Mapping[str, Any], switches: Switches, pool: Pool, attention: str = "") -> None:
+        self.networks: dict[str, Network] = {}
+        self.now: dict[str, PartPath] = {}
+        self._guards: dict[str, Guard] = {}
+        self._reasons: dict[str, str] = {}  # of those that never run by ours
+        self._foreign = False  # a transformer of another library, which we say nothing of
+        for name, part in parts.items():
+            if isinstance(part, WanTransformer3DModel):
+                self._add(name, part, switches, pool, attention)
+            else:
+                self._foreign = self._foreign or name.startswith("transformer")
+        self.are_ours()
+
+    def are_ours(self) -> bool:
+        """Say whether our forward pass may run every transformer now; a change since the last time is logged."""
+        reasons = self._reasons | {name: guard.obstacle() for name, guard in self._guards.items()}
+        against = {name: reason for name, reason in reasons.items() if reason is not None}
+        for name in reasons:
+            first = next(iter(against), None)
+            path = PartPath(OURS) if first is None else PartPath(STOCK, against.get(name, f"as {first} does"))
+            if self.now.get(name) != path:
+                self.now[name] = path
+                _tell(name, path)
+        return not against and bool(self._guards) and not self._foreign
+
+    def clear(self) -> None:
+        """Let go of the transformers."""
+        for each in (self.networks, self._guards, self._reasons, self.now):
+            each.clear()
+
+    def _add(self, name: str, part: WanTransformer3DModel, switches: Switches, pool: Pool, attention: str) -> None:
+        if not switches.transformer:
+            self._reasons[name] = OFF
+            return
+        try:
+            guard = Guard(part, marks_of(part))
+        except ForeignError as error:
+            self._reasons[name] = str(error)
+            return
+        network = Network(part, switches, _compiler(part, switches, pool), _chooser(part, switches, pool, attention))
+        if (reason := disproof(network)) is not None:
+            self._reasons[name] = reason
+            log.warning("our forward pass of the %s is not proven: %s", name, reason)
+            return
+        self.networks[name], self._guards[name] = network, guard
+
+
+def _tell(name: str, path: PartPath) -> None:
+    if path.path == OURS:
+        log.info("the %s runs by our forward pass", name)
+    else:
+        log.info("the %s runs by diffusers' own forward pass: %s", name, path.reason)
+
+
+def _compiler(model: WanTransformer3DModel, switches: Switches, pool: Pool) -> Compiler | None:
+    if not switches.compile:
+        return None
+    through = model.patch_embedding.weight.device.type == "cpu"
+    return pool.part(("compiler", through), lambda: Compiler(run_blocks, through))  # type: ignore[no-any-return]
+
+
+def _chooser(model: WanTransformer3DModel, switches: Switches, pool: Pool, attention: str) -> Chooser:
+    device, said = model.patch_embedding.weight.device, FLASH_4 if attention == FLASH_4 else None
+    measured = switches.measured_attention, switches.gelu_epilogue, switches.rope_kernel, switches.norm_kernel
+    if device.type != "cuda" or not any(measured):
+        return Chooser(said)
+    return Chooser(said, pool.part(("measured", str(device)), lambda: Table(seconds_on_card)))

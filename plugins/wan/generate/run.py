@@ -1,0 +1,105 @@
+"""One task, start to end: encode the prompts, denoise, check the numbers, hand out the frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+
+from plugins.wan.generate.cancel_watch import between, looking
+from plugins.wan.generate.decode import pixels
+from plugins.wan.generate.finite import LARGEST, Outputs, is_bad
+from plugins.wan.generate.flat_colour import FlatColour
+from plugins.wan.generate.prompts import Prompt, encode
+from plugins.wan.generate.sample import denoise, pipeline
+from plugins.wan.load import Loaded
+from plugins.wan.memory import out_of_memory
+from router import Frames, GenerationFailed, ModelSpec, NumericalError, Pixels, Report, Task
+
+TEXT_ENCODER = "text encoder"
+
+
+def prepare(loaded: Loaded, task: Task) -> None:
+    """Encode the prompts of a task that comes next, so that it finds them."""
+    with _memory_for(task):
+        _prompts(loaded, pipeline(loaded, task), task)
+
+
+def run(model: ModelSpec, loaded: Loaded, task: Task, report: Report) -> Frames:
+    """Return the frames of `task`; when it returns, the steps are done and the decoding has not begun."""
+    outputs, flat = Outputs(), FlatColour()
+    with _memory_for(task), looking(report, task.steps) as report, _between_parts(loaded):
+        pipe = pipeline(loaded, task, outputs)
+        _require_size(model, pipe, task)
+        prompt, negative = _prompts(loaded, pipe, task)
+        texts = [each for each in (prompt, negative) if each is not None]
+        for each in texts:
+            outputs.see(lambda: TEXT_ENCODER, each.embeds)
+        latents = denoise(loaded, pipe, task, prompt, negative, report, outputs)
+        fault = outputs.fault()  # where the steps end: a GPU has nothing queued, whoever reads first
+    if fault is not None:
+        if fault == TEXT_ENCODER:
+            for each in texts:
+                loaded.prompts.discard(each)
+        raise _not_finite(model, fault, loaded.place.dtype)
+    warnings = prompt.warnings("prompt") + (negative.warnings("negative prompt") if negative else ())
+    frames = _decoded(model, loaded, latents, task, flat)
+    return Frames(
+        frames, task.num_frames, task.width, task.height, task.frames_per_second, warnings, late_warnings=flat.warnings
+    )
+
+
+def _between_parts(loaded: Loaded) -> AbstractContextManager[None]:
+    """Look whether the job goes on between the blocks of the text encoder, and the chunks of the VAE's encoder."""
+    text, vae = loaded.parts["text_encoder"], loaded.parts["vae"]
+    return between(text.encoder.block, [vae.encoder])
+
+
+def _prompts(loaded: Loaded, pipe: Any, task: Task) -> tuple[Prompt, Prompt | None]:
+    """Return the prompt and the negative one, for which the pipelines have no use without guidance."""
+    negative = _prompt(loaded, pipe, task.negative_prompt) if task.guidance_scale > 1 else None
+    return _prompt(loaded, pipe, task.prompt), negative
+
+
+def _prompt(loaded: Loaded, pipe: Any, text: str) -> Prompt:
+    place = loaded.place
+    return loaded.prompts.get(text, lambda: encode(pipe, text, place.device, place.fast.short_text))
+
+
+def _decoded(model: ModelSpec, loaded: Loaded, latents: torch.Tensor, task: Task, flat: FlatColour) -> Iterator[Pixels]:
+    vae, dtype = loaded.decoder, loaded.place.decoder_dtype
+
+    def require(magnitude: float) -> None:
+        if is_bad(magnitude):
+            raise _not_finite(model, "VAE decoder", dtype)
+
+    with _memory_for(task):
+        for frames in pixels(vae, latents, require):
+            flat.see(frames)
+            yield frames
+
+
+def _memory_for(task: Task) -> AbstractContextManager[None]:
+    return out_of_memory(
+        f"making {task.num_frames} frames of {task.width}x{task.height}", "ask for fewer frames or a smaller size"
+    )
+
+
+def _require_size(model: ModelSpec, pipe: Any, task: Task) -> None:
+    """Raise where the pipeline would quietly make smaller frames than were asked for."""
+    multiple = pipe.vae_scale_factor_spatial * pipe.transformer.config.patch_size[1]
+    if task.width % multiple or task.height % multiple:
+        raise GenerationFailed(
+            f"{model.name} needs a width and a height that are multiples of {multiple}, got {task.width}x{task.height}"
+        )
+
+
+def _not_finite(model: ModelSpec, part: str, dtype: torch.dtype) -> NumericalError:
+    """Return the error for what `part`, which computes in `dtype`, made of finite numbers."""
+    overflow = ", or too large for fp16: bf16 and fp32 hold larger numbers" if dtype is torch.float16 else ""
+    return NumericalError(
+        f"the {part} of {model.name} produced numbers that are not finite, or beyond {LARGEST:g}: "
+        f"its weights may be damaged{overflow}"
+    )
