@@ -139,10 +139,10 @@ def _stages(load: Callable[[str, object], Any]) -> Iterator[Row]:
 
 
 def _step(loaded: Any, latents: Any, embeds: Any, timestep: Any) -> Callable[[], object]:
-    from plugins.diffusers_backend.dit.timestep_embedding import moment_of
+    from plugins.diffusers_backend.dit.timestep_embedding import embed_timesteps
 
     network = loaded.networks["transformer"]
-    run, moment = network.prepare(latents, embeds, 1), moment_of(network.model, timestep)
+    run, moment = network.prepare(latents, embeds, 1), embed_timesteps(network.model, timestep)
     return lambda: run(latents, moment)
 
 

@@ -18,7 +18,7 @@ QUERIES, KEYS = 16, 512
 MOST_OFF = 2e-2  # from attention in fp32, relative in the 2-norm: several times the rounding of bf16
 
 
-def set_attention(transformer: WanTransformer3DModel, name: str, device: str) -> None:
+def set_attention_backend(transformer: WanTransformer3DModel, name: str, device: str) -> None:
     """Have `transformer` attend by the backend `name`; raise `LoadFailed` where that does not run on `device`."""
     if name == FLASH_4 and not has_flash_4():
         raise LoadFailed(f"attention {name} needs the package {FLASH_4_PACKAGE}: pip install 'framegate[hopper]'")

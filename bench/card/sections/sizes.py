@@ -14,7 +14,7 @@ from bench.card.session import Check, Finding, Session
 from bench.card.shapes import TRUE, Dit
 from bench.tools.table import Row
 from plugins.diffusers_backend.dit.network import Network
-from plugins.diffusers_backend.dit.timestep_embedding import moment_of
+from plugins.diffusers_backend.dit.timestep_embedding import embed_timesteps
 from plugins.wan.tuning.switches import Switches
 
 COMPILED = ("5B", "1.3B")  # what the time allows
@@ -87,7 +87,7 @@ def _by_shapes(each: Dit) -> tuple[int, ...]:
         prepared = Network(model, Switches(), None).prepare(latents, embeds, 1)
         kernels = {"rope_kernel": True, "norm_kernel": True, "fused_gelu": True, "attention": "_native_cudnn"}
         ready = replace(prepared, shape=prepared.shape._replace(**kernels))
-        return tuple(ready(latents, moment_of(model, torch.empty(1))).shape)
+        return tuple(ready(latents, embed_timesteps(model, torch.empty(1))).shape)
 
 
 def _free(session: Session) -> None:

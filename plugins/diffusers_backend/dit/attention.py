@@ -69,7 +69,7 @@ def backend_of(model: WanTransformer3DModel) -> str:
     return NATIVE if found is None else str(found.value)
 
 
-def candidates(first: str, capability: tuple[int, int] | None) -> Iterator[str]:
+def backends_for(first: str, capability: tuple[int, int] | None) -> Iterator[str]:
     """Yield `first`, and the others that this machine has and that a card of this `capability` may run."""
     others = [NATIVE, MATH] if capability is None else [CUDNN, FLASH, EFFICIENT]
     major = 0 if capability is None else capability[0]

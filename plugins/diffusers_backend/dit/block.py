@@ -11,10 +11,10 @@ from torch.nn import functional
 
 from plugins.diffusers_backend.dit import fused_ops
 from plugins.diffusers_backend.dit.attention import attend
-from plugins.diffusers_backend.dit.fuse_qkv import packed
+from plugins.diffusers_backend.dit.fuse_qkv import fuse_qkv
 from plugins.diffusers_backend.dit.fused_ops import Affine
 from plugins.diffusers_backend.dit.gelu import gelu, linear_with_gelu
-from plugins.diffusers_backend.dit.kernel_config import Shape
+from plugins.diffusers_backend.dit.kernel_config import KernelConfig
 from plugins.diffusers_backend.dit.linear import linear
 from plugins.diffusers_backend.dit.rope import Rotation
 from plugins.diffusers_backend.dit.text import Context
@@ -49,7 +49,7 @@ def weights_of(block: WanTransformerBlock, pack: bool) -> Weights:
     three = (own.to_q, own.to_k, own.to_v)
     return Weights(
         block.scale_shift_table,
-        (Layer(*packed(*three)),) if pack else tuple(_layer(each) for each in three),
+        (Layer(*fuse_qkv(*three)),) if pack else tuple(_layer(each) for each in three),
         own.norm_q.weight,
         own.norm_k.weight,
         _layer(own.to_out[0]),
@@ -75,7 +75,7 @@ def run_blocks(
     contexts: Sequence[Context],
     bias: torch.Tensor | None,
     weights: Sequence[Weights],
-    shape: Shape,
+    shape: KernelConfig,
 ) -> torch.Tensor:
     """Return `x` after the blocks of `weights`, each of which reads its own of `contexts`."""
     for own, context in zip(weights, contexts, strict=True):
@@ -90,7 +90,7 @@ def _run(
     context: Context,
     bias: torch.Tensor | None,
     weights: Weights,
-    shape: Shape,
+    shape: KernelConfig,
 ) -> torch.Tensor:
     """Return `x` `(b, groups, n, d)` after a block; `time` `(groups, 6, d)` is alike for the `n` tokens of a group.
 
@@ -98,27 +98,30 @@ def _run(
     """
     modulation = (weights.table + time.float()).unsqueeze(2).unbind(1)
     shift, scale, gate, feed_shift, feed_scale, feed_gate = modulation
-    attended = attend_itself(fused_ops.modulated(x, shift, scale, shape), by, weights, shape)
-    x, seen = fused_ops.added_and_normed(x, attended, gate, weights.cross_norm, shape)
+    attended = attend_itself(fused_ops.norm_modulate(x, shift, scale, shape), by, weights, shape)
+    x, seen = fused_ops.residual_norm(x, attended, gate, weights.cross_norm, shape)
     told = attend_context(seen, context, bias, weights, shape)
-    x, seen = fused_ops.added_and_modulated(x, told, feed_shift, feed_scale, shape)
-    return fused_ops.added(x, feed(seen, weights, shape), feed_gate, shape)
+    x, seen = fused_ops.residual_norm_modulate(x, told, feed_shift, feed_scale, shape)
+    return fused_ops.residual(x, feed(seen, weights, shape), feed_gate, shape)
 
 
-def attend_itself(x: torch.Tensor, by: Rotation, weights: Weights, shape: Shape) -> torch.Tensor:
+def attend_itself(x: torch.Tensor, by: Rotation, weights: Weights, shape: KernelConfig) -> torch.Tensor:
     """Return the self-attention of `x` `(b, groups, n, d)`."""
     whole = x.flatten(1, 2)
     if len(weights.qkv) == 1:
         query, key, value = linear(whole, *weights.qkv[0]).chunk(3, dim=-1)
     else:
         query, key, value = (linear(whole, *layer) for layer in weights.qkv)
-    query, key = fused_ops.turned(query, weights.norm_q, by, shape), fused_ops.turned(key, weights.norm_k, by, shape)
+    query, key = (
+        fused_ops.norm_and_rope(query, weights.norm_q, by, shape),
+        fused_ops.norm_and_rope(key, weights.norm_k, by, shape),
+    )
     attended = attend(query, key, _heads(value, shape), None, shape.attention)
     return linear(attended.flatten(2), *weights.out).view_as(x)
 
 
 def attend_context(
-    x: torch.Tensor, context: Context, bias: torch.Tensor | None, weights: Weights, shape: Shape
+    x: torch.Tensor, context: Context, bias: torch.Tensor | None, weights: Weights, shape: KernelConfig
 ) -> torch.Tensor:
     """Return the cross-attention of `x` `(b, groups, n, d)` to the text, and to the image where there is one."""
     text, image = context
@@ -131,13 +134,13 @@ def attend_context(
     return linear(attended.flatten(2), *weights.cross_out).unflatten(1, x.shape[1:3])
 
 
-def feed(x: torch.Tensor, weights: Weights, shape: Shape) -> torch.Tensor:
+def feed(x: torch.Tensor, weights: Weights, shape: KernelConfig) -> torch.Tensor:
     """Return the feed-forward layer of `x` `(..., d)`."""
     wide = linear_with_gelu(x, *weights.up) if shape.fused_gelu else gelu(linear(x, *weights.up))
     return linear(wide, *weights.down)
 
 
-def _heads(x: torch.Tensor, shape: Shape) -> torch.Tensor:
+def _heads(x: torch.Tensor, shape: KernelConfig) -> torch.Tensor:
     return x.unflatten(2, (shape.heads, -1))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 
-def packed(*layers: torch.nn.Linear) -> tuple[torch.Tensor, torch.Tensor]:
+def fuse_qkv(*layers: torch.nn.Linear) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the weights, and the biases, of `layers` one below the other.
 
     From the first time on, the layers' own tensors are views of these, with the bits that they had, so that whoever

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional
 
-from plugins.diffusers_backend.dit.kernel_config import Shape
+from plugins.diffusers_backend.dit.kernel_config import KernelConfig
 from plugins.diffusers_backend.dit.rope import Rotation, rotate
 from plugins.diffusers_backend.kernels import operations
 
@@ -19,7 +19,7 @@ class Affine(NamedTuple):
     bias: torch.Tensor
 
 
-def modulated(x: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor, shape: Shape) -> torch.Tensor:
+def norm_modulate(x: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor, shape: KernelConfig) -> torch.Tensor:
     """Return the layer norm of `x` `(b, groups, n, d)` shifted and scaled by `(groups, 1, d)`, computed in fp32."""
     if shape.norm_kernel:
         return operations.norm(x, 1 + scale, shift, shape.epsilon)
@@ -31,39 +31,39 @@ def modulated(x: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor, shape: 
     return torch.addcmul(shift, normed, 1 + scale).type_as(x)
 
 
-def added(x: torch.Tensor, y: torch.Tensor, gate: torch.Tensor, shape: Shape) -> torch.Tensor:
+def residual(x: torch.Tensor, y: torch.Tensor, gate: torch.Tensor, shape: KernelConfig) -> torch.Tensor:
     """Return `x + y * gate`, computed in fp32."""
     if shape.norm_kernel:
         return operations.add(x, y, gate)
     return torch.addcmul(x.float(), y.float(), gate).type_as(x)
 
 
-def added_and_normed(
-    x: torch.Tensor, y: torch.Tensor, gate: torch.Tensor, norm: Affine | None, shape: Shape
+def residual_norm(
+    x: torch.Tensor, y: torch.Tensor, gate: torch.Tensor, norm: Affine | None, shape: KernelConfig
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return `x + y * gate` and its layer norm; twice the same where there is no norm."""
     if norm is not None and shape.norm_kernel:
         return operations.add_and_norm(x, y, gate, norm.weight.float(), norm.bias.float(), shape.epsilon)
-    x = added(x, y, gate, shape)
+    x = residual(x, y, gate, shape)
     if norm is None:
         return x, x
     given = norm.weight.float(), norm.bias.float(), shape.epsilon
     return x, functional.layer_norm(x.float(), x.shape[-1:], *given).type_as(x)
 
 
-def added_and_modulated(
-    x: torch.Tensor, y: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor, shape: Shape
+def residual_norm_modulate(
+    x: torch.Tensor, y: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor, shape: KernelConfig
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return `x + y` and its layer norm, shifted and scaled."""
     if shape.norm_kernel:
         return operations.add_and_norm(x, y, None, 1 + scale, shift, shape.epsilon)
     x = x + y
-    return x, modulated(x, shift, scale, shape)
+    return x, norm_modulate(x, shift, scale, shape)
 
 
-def turned(x: torch.Tensor, weight: torch.Tensor, by: Rotation, shape: Shape) -> torch.Tensor:
+def norm_and_rope(x: torch.Tensor, weight: torch.Tensor, by: Rotation, shape: KernelConfig) -> torch.Tensor:
     """Return queries or keys `(b, tokens, heads, head)` of `x` `(b, tokens, d)`: normed over `d`, and rotated."""
     if shape.rope_kernel:
-        return operations.norm_and_turn(x, weight, *by, shape.heads, shape.epsilon)
+        return operations.norm_and_rope(x, weight, *by, shape.heads, shape.epsilon)
     normed = functional.rms_norm(x, x.shape[-1:], weight, shape.epsilon)
     return rotate(normed.unflatten(2, (shape.heads, -1)), by)

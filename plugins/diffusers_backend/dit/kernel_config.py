@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class Shape(NamedTuple):
+class KernelConfig(NamedTuple):
     """The same for all blocks of a pass; a compiler takes it as constant."""
 
     heads: int

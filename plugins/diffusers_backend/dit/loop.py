@@ -12,11 +12,11 @@ from diffusers import WanImageToVideoPipeline
 from PIL import Image
 
 from plugins.diffusers_backend.dit.network import Network, Pass
-from plugins.diffusers_backend.dit.timestep_embedding import Moment, moment_of
-from plugins.wan.generate.linear_scheduler import stepping
+from plugins.diffusers_backend.dit.timestep_embedding import TimestepEmbedding, embed_timesteps
+from plugins.wan.generate.linear_scheduler import step_function
 from router import Task
 
-Stepped = Callable[[int, torch.Tensor], None]  # hears of each step's number, from 1, and its latents
+OnStep = Callable[[int, torch.Tensor], None]  # hears of each step's number, from 1, and its latents
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def denoise(
     task: Task,
     images: Sequence[Image.Image | None],
     embeds: Sequence[torch.Tensor],
-    stepped: Stepped,
+    stepped: OnStep,
     weights: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Return the latents of `task`, as `pipe` would with `output_type="latent"`.
@@ -60,7 +60,7 @@ def denoise(
     image = None if seen is None else seen.to(dtype)
     experts = _Experts(pipe, networks, canvas, [each.to(dtype) for each in embeds], image)
     latents = canvas.latents
-    step = stepping(pipe.scheduler, weights, latents)
+    step = step_function(pipe.scheduler, weights, latents)
     for number, timestep in enumerate(pipe.scheduler.timesteps, 1):
         name = experts.at(number)
         velocity = experts.velocity(name, canvas.input(latents).to(dtype), number)
@@ -92,7 +92,7 @@ class _Experts:
         self._canvas = canvas
         self._embeds = embeds
         self._image = image
-        self._ready: dict[str, tuple[list[Pass], Moment]] = {}
+        self._ready: dict[str, tuple[list[Pass], TimestepEmbedding]] = {}
         self._again: list[Callable[[], None]] = []
 
     def at(self, number: int) -> str:
@@ -112,11 +112,13 @@ class _Experts:
         for ask in self._again:
             ask()
 
-    def _prepared(self, network: Network, seen: torch.Tensor, groups: torch.Tensor) -> tuple[list[Pass], Moment]:
+    def _prepared(
+        self, network: Network, seen: torch.Tensor, groups: torch.Tensor
+    ) -> tuple[list[Pass], TimestepEmbedding]:
         batches = [torch.cat(list(self._embeds))] if network.batches(seen) else self._embeds
         image = None if self._image is None else network.read_image(self._image)
         passes = [network.prepare(seen, batch, len(groups), image) for batch in batches]
-        moments = moment_of(network.model, self._times)
+        moments = embed_timesteps(network.model, self._times)
         self._again += [partial(network.compile_later, each, seen, moments.of(groups)) for each in passes]
         return passes, moments
 

@@ -15,13 +15,13 @@ from torch.utils import _pytree as pytree
 from plugins.diffusers_backend.compile import Compiler, ModelGoneError
 from plugins.diffusers_backend.dit.attention import NATIVE
 from plugins.diffusers_backend.dit.block import Weights, kind_of, run_blocks, weights_of
-from plugins.diffusers_backend.dit.fused_ops import modulated
-from plugins.diffusers_backend.dit.kernel_config import Shape
+from plugins.diffusers_backend.dit.fused_ops import norm_modulate
+from plugins.diffusers_backend.dit.kernel_config import KernelConfig
 from plugins.diffusers_backend.dit.rope import Rotation, rotation
 from plugins.diffusers_backend.dit.text import KeysAndValues, Text, image_of, text_of
-from plugins.diffusers_backend.dit.timestep_embedding import Moment
+from plugins.diffusers_backend.dit.timestep_embedding import TimestepEmbedding
 from plugins.diffusers_backend.tuning.chooser import Chooser
-from plugins.wan.generate.cancel_watch import look
+from plugins.wan.generate.cancel_watch import check_cancelled
 from plugins.wan.tuning.switches import Switches
 
 MOST_BATCHED = 4096  # tokens of a clip: from there on one pass keeps any device busy
@@ -65,7 +65,7 @@ class Network:
         `read_image` returned, for models that read CLIP.
         """
         tokens = latents.shape[2:].numel() // 4
-        shape = self.chooser.shape_for(self.model, len(embeds), tokens, self.switches)
+        shape = self.chooser.config_for(self.model, len(embeds), tokens, self.switches)
         # a bias needs all digits of its logarithm, and few attention kernels take one
         merged = self.switches.merged_padding and embeds.dtype is torch.float32 and shape.attention == NATIVE
         text = text_of(self.model, embeds, merged, image)
@@ -85,7 +85,7 @@ class Network:
             compiled or run_blocks,
         )
 
-    def compile_later(self, done: Pass, latents: torch.Tensor, moment: Moment) -> None:
+    def compile_later(self, done: Pass, latents: torch.Tensor, moment: TimestepEmbedding) -> None:
         """Have the blocks compiled in the background for requests like the one of the pass `done`."""
         if self.compiler is not None:
             self.compiler.ask(done.key, _Again(self.model, self.switches, done, latents, moment))
@@ -100,7 +100,7 @@ class Alike(NamedTuple):
     image: int  # tokens from CLIP
     dtype: torch.dtype
     blocks: Hashable
-    shape: Shape
+    shape: KernelConfig
 
     def __str__(self) -> str:
         dtype = str(self.dtype).removeprefix("torch.")
@@ -112,7 +112,12 @@ class _Again:
     """A pass like one that was done, without its text: it may wait for long, and must keep no model in memory."""
 
     def __init__(
-        self, model: WanTransformer3DModel, switches: Switches, done: Pass, latents: torch.Tensor, moment: Moment
+        self,
+        model: WanTransformer3DModel,
+        switches: Switches,
+        done: Pass,
+        latents: torch.Tensor,
+        moment: TimestepEmbedding,
     ) -> None:
         self._model = weakref.ref(model)
         self._pack = switches.packed_qkv
@@ -139,10 +144,10 @@ class Pass:
     text: Text
     by: Rotation
     weights: tuple[Weights, ...]
-    shape: Shape
+    shape: KernelConfig
     blocks: Callable[..., torch.Tensor]  # `run_blocks`, or the same compiled
 
-    def __call__(self, latents: torch.Tensor, moment: Moment) -> torch.Tensor:
+    def __call__(self, latents: torch.Tensor, moment: TimestepEmbedding) -> torch.Tensor:
         """Return the velocity of `latents` `(1, c, t, h, w)` for each prompt, `(b, c, t, h, w)`."""
         x = self.patches(latents).unflatten(1, (len(moment.time), -1))
         count = len(self.weights)
@@ -152,12 +157,12 @@ class Pass:
             count = 1
             x = x.expand(self.key.keys[0], -1, -1, -1).contiguous()  # one kind of call is less to compile
         for begin in range(0, len(self.weights), count):
-            look()
+            check_cancelled()
             some = slice(begin, begin + count)
             contexts, weights = self.text.blocks[some], self.weights[some]
             x = self.blocks(x, moment.time, self.by, contexts, self.text.bias, weights, self.shape)
         shift, scale = (self.model.scale_shift_table + moment.summary.unsqueeze(1)).unsqueeze(2).unbind(1)
-        patches = self.model.proj_out(modulated(x, shift, scale, self.shape).flatten(1, 2))
+        patches = self.model.proj_out(norm_modulate(x, shift, scale, self.shape).flatten(1, 2))
         return self._unpatched(patches, latents)
 
     def patches(self, latents: torch.Tensor) -> torch.Tensor:

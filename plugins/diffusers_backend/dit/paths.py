@@ -15,7 +15,7 @@ from plugins.diffusers_backend.dit.network import Network
 from plugins.diffusers_backend.tuning.chooser import Chooser
 from plugins.diffusers_backend.tuning.proof import disproof
 from plugins.diffusers_backend.tuning.support import ForeignError, Guard, marks_of
-from plugins.wan.tuning.autotune import Table, seconds_on_card
+from plugins.wan.tuning.autotune import Autotuner, gpu_seconds
 from plugins.wan.tuning.switches import Switches
 from router import PartPath, Pool
 
@@ -98,4 +98,4 @@ def _chooser(model: WanTransformer3DModel, switches: Switches, pool: Pool, atten
     measured = switches.measured_attention, switches.gelu_epilogue, switches.rope_kernel, switches.norm_kernel
     if device.type != "cuda" or not any(measured):
         return Chooser(said)
-    return Chooser(said, pool.part(("measured", str(device)), lambda: Table(seconds_on_card)))
+    return Chooser(said, pool.part(("measured", str(device)), lambda: Autotuner(gpu_seconds)))

@@ -10,17 +10,17 @@ from plugins.diffusers_backend.dit.rope import rotate
 Tensors = tuple[torch.Tensor, torch.Tensor]
 
 
-@torch.library.custom_op("framegate::norm_and_turn", mutates_args=(), device_types="cuda")
-def norm_and_turn(
+@torch.library.custom_op("framegate::norm_and_rope", mutates_args=(), device_types="cuda")
+def norm_and_rope(
     x: torch.Tensor, weight: torch.Tensor, cosines: torch.Tensor, sines: torch.Tensor, heads: int, epsilon: float
 ) -> torch.Tensor:
-    from plugins.diffusers_backend.kernels import triton_kernels
+    from plugins.diffusers_backend.kernels import dit_kernels
 
-    return triton_kernels.norm_and_turn(x, weight, cosines, sines, heads, epsilon)
+    return dit_kernels.norm_and_rope(x, weight, cosines, sines, heads, epsilon)
 
 
-@norm_and_turn.register_kernel("cpu")
-def plainly_norm_and_turn(
+@norm_and_rope.register_kernel("cpu")
+def plain_norm_and_rope(
     x: torch.Tensor, weight: torch.Tensor, cosines: torch.Tensor, sines: torch.Tensor, heads: int, epsilon: float
 ) -> torch.Tensor:
     """Return queries or keys `(b, tokens, heads, head)` of `x` `(b, tokens, d)`: normed over `d`, and turned."""
@@ -28,7 +28,7 @@ def plainly_norm_and_turn(
     return rotate(normed.unflatten(2, (heads, -1)), (cosines, sines)).contiguous()
 
 
-@norm_and_turn.register_fake
+@norm_and_rope.register_fake
 def _(
     x: torch.Tensor, weight: torch.Tensor, cosines: torch.Tensor, sines: torch.Tensor, heads: int, epsilon: float
 ) -> torch.Tensor:
@@ -37,13 +37,13 @@ def _(
 
 @torch.library.custom_op("framegate::norm", mutates_args=(), device_types="cuda")
 def norm(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, epsilon: float) -> torch.Tensor:
-    from plugins.diffusers_backend.kernels import triton_kernels
+    from plugins.diffusers_backend.kernels import dit_kernels
 
-    return triton_kernels.add_and_norm(x, None, None, weight, bias, epsilon)[1]
+    return dit_kernels.add_and_norm(x, None, None, weight, bias, epsilon)[1]
 
 
 @norm.register_kernel("cpu")
-def plainly_norm(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, epsilon: float) -> torch.Tensor:
+def plain_norm(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, epsilon: float) -> torch.Tensor:
     """Return the layer norm of `x` `(b, groups, n, d)`, by parameters `(d,)` or `(groups, 1, d)`, computed in fp32."""
     return torch.addcmul(bias, functional.layer_norm(x.float(), x.shape[-1:], eps=epsilon), weight).type_as(x)
 
@@ -55,13 +55,13 @@ def _(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, epsilon: float)
 
 @torch.library.custom_op("framegate::add", mutates_args=(), device_types="cuda")
 def add(x: torch.Tensor, y: torch.Tensor, gate: torch.Tensor) -> torch.Tensor:
-    from plugins.diffusers_backend.kernels import triton_kernels
+    from plugins.diffusers_backend.kernels import dit_kernels
 
-    return triton_kernels.add_and_norm(x, y, gate, None, None, 0.0)[0]
+    return dit_kernels.add_and_norm(x, y, gate, None, None, 0.0)[0]
 
 
 @add.register_kernel("cpu")
-def plainly_add(x: torch.Tensor, y: torch.Tensor, gate: torch.Tensor) -> torch.Tensor:
+def plain_add(x: torch.Tensor, y: torch.Tensor, gate: torch.Tensor) -> torch.Tensor:
     """Return `x + y * gate`, computed in fp32."""
     return torch.addcmul(x.float(), y.float(), gate).type_as(x)
 
@@ -80,13 +80,13 @@ def add_and_norm(
     bias: torch.Tensor,
     epsilon: float,
 ) -> Tensors:
-    from plugins.diffusers_backend.kernels import triton_kernels
+    from plugins.diffusers_backend.kernels import dit_kernels
 
-    return triton_kernels.add_and_norm(x, y, gate, weight, bias, epsilon)
+    return dit_kernels.add_and_norm(x, y, gate, weight, bias, epsilon)
 
 
 @add_and_norm.register_kernel("cpu")
-def plainly_add_and_norm(
+def plain_add_and_norm(
     x: torch.Tensor,
     y: torch.Tensor,
     gate: torch.Tensor | None,
@@ -95,8 +95,8 @@ def plainly_add_and_norm(
     epsilon: float,
 ) -> Tensors:
     """Return `x + y * gate`, or `x + y`, and the layer norm of that."""
-    added = x + y if gate is None else plainly_add(x, y, gate)
-    return added, plainly_norm(added, weight, bias, epsilon)
+    added = x + y if gate is None else plain_add(x, y, gate)
+    return added, plain_norm(added, weight, bias, epsilon)
 
 
 @add_and_norm.register_fake

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from diffusers import WanTransformer3DModel
 
-from plugins.diffusers_backend.dit.attention import backend_of, candidates
-from plugins.diffusers_backend.dit.kernel_config import Shape
-from plugins.diffusers_backend.tuning import candidates as samples
-from plugins.diffusers_backend.tuning.candidates import Case, Ways
-from plugins.wan.tuning.autotune import FUSED, Table
+from plugins.diffusers_backend.dit.attention import backend_of, backends_for
+from plugins.diffusers_backend.dit.kernel_config import KernelConfig
+from plugins.diffusers_backend.tuning import candidates
+from plugins.diffusers_backend.tuning.candidates import Candidates, Workload
+from plugins.wan.tuning.autotune import FUSED, Autotuner
 from plugins.wan.tuning.switches import Switches
 
 
@@ -20,30 +20,30 @@ class Chooser:
     """Who chooses: the options, where they name an `attention` of ours, and the `table`, where anything is measured."""
 
     attention: str | None = None
-    table: Table | None = None
+    table: Autotuner | None = None
 
-    def shape_for(self, model: WanTransformer3DModel, batch: int, tokens: int, switches: Switches) -> Shape:
+    def config_for(self, model: WanTransformer3DModel, batch: int, tokens: int, switches: Switches) -> KernelConfig:
         """Return by what the blocks of `model` run for `batch` clips of so many `tokens`."""
         config = model.config
-        plain = Shape(config.num_attention_heads, config.eps, self.attention or backend_of(model))
+        plain = KernelConfig(config.num_attention_heads, config.eps, self.attention or backend_of(model))
         if self.table is None:
             return plain
-        table, case = self.table, Case.of(model, batch, tokens)
+        table, case = self.table, Workload.of(model, batch, tokens)
 
         chosen = plain.attention
         if switches.measured_attention:
-            names = candidates(chosen, case.capability)
-            chosen = table.fastest(f"attention {case}", lambda: samples.attention(names, model, case))
+            names = backends_for(chosen, case.capability)
+            chosen = table.fastest(f"attention {case}", lambda: candidates.attention(names, model, case))
         fused = False
         if switches.gelu_epilogue and case.capability is not None:  # a CPU's fused one is another GELU
-            fused = table.fastest(f"GELU {case}", lambda: samples.gelu_after_product(model, case)) == FUSED
+            fused = table.fastest(f"GELU {case}", lambda: candidates.gelu_after_product(model, case)) == FUSED
 
-        def works(part: str, ways: Callable[[WanTransformer3DModel, Case], Ways]) -> bool:
-            return table.works(f"{part} {case}", lambda: ways(model, case))
+        def agrees(part: str, ways: Callable[[WanTransformer3DModel, Workload], Candidates]) -> bool:
+            return table.agrees(f"{part} {case}", lambda: ways(model, case))
 
         return plain._replace(
             attention=chosen,
             fused_gelu=fused,
-            rope_kernel=switches.rope_kernel and works("norm and rotation", samples.norm_and_rotation),
-            norm_kernel=switches.norm_kernel and works("residual and norm", samples.residual_and_norm),
+            rope_kernel=switches.rope_kernel and agrees("norm and rotation", candidates.norm_and_rotation),
+            norm_kernel=switches.norm_kernel and agrees("residual and norm", candidates.residual_and_norm),
         )

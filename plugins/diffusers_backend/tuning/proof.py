@@ -13,7 +13,7 @@ from diffusers import WanTransformer3DModel
 
 from plugins.diffusers_backend.dit.block import attend_context, attend_itself, feed, run_blocks
 from plugins.diffusers_backend.dit.network import Network
-from plugins.diffusers_backend.dit.timestep_embedding import moment_of
+from plugins.diffusers_backend.dit.timestep_embedding import embed_timesteps
 from plugins.diffusers_backend.tuning.support import mark_of
 from plugins.wan.memory import is_device_lost, is_out_of_memory
 
@@ -103,7 +103,7 @@ def _of_pass(network: Network, sample: _Sample, times: torch.Tensor, names: list
         image = image.unflatten(1, (2, -1)).flatten(0, 1)  # as the pipelines give both images of each prompt
 
     seen = None if sample.image is None else network.read_image(sample.image)
-    ours, moment = network.prepare(sample.latents, sample.embeds, len(times), seen), moment_of(model, times)
+    ours, moment = network.prepare(sample.latents, sample.embeds, len(times), seen), embed_timesteps(model, times)
     word = "framewise " if framewise else ""
 
     rotary = model.rope(sample.latents)

@@ -24,7 +24,7 @@ from plugins.wan.checkpoint import Checkpoint, Part
 from plugins.wan.weights import safetensors
 from plugins.wan.weights.dtypes import DTYPES
 from plugins.wan.weights.placement import reading
-from plugins.wan.weights.safetensors import Stored
+from plugins.wan.weights.safetensors import StoredTensor
 from registry.folders.files import PICKLES
 from router import LoadFailed
 
@@ -147,7 +147,7 @@ def _export_transformer(
     safetensors.write(target / WEIGHTS, header, cast, written)
 
 
-def _stored(part: Part, wanted: safetensors.Kinds) -> dict[str, Stored]:
+def _stored(part: Part, wanted: safetensors.Kinds) -> dict[str, StoredTensor]:
     """Return where the tensors that `wanted` names are now; raise `LoadFailed` if one is not there, or is another."""
     assert part.weights is not None  # a transformer's
     stored = safetensors.stored_in(part.weights)

@@ -14,11 +14,13 @@ from router import Preview, Report
 
 SECONDS = 0.25  # between two looks, which may read the store
 
-_look: ContextVar[Callable[[], None] | None] = ContextVar("look", default=None)  # of the job that this thread runs
+_look: ContextVar[Callable[[], None] | None] = ContextVar(
+    "check_cancelled", default=None
+)  # of the job that this thread runs
 
 
-class Looking:
-    """A job's `report`, which is repeated by `look`, not more often than every `SECONDS`."""
+class CancelWatch:
+    """A job's `report`, which is repeated by `check_cancelled`, not more often than every `SECONDS`."""
 
     def __init__(self, report: Report, total: int, now: Callable[[], float] = time.monotonic) -> None:
         self._report = report
@@ -31,16 +33,16 @@ class Looking:
         self._report(done, total, preview)
         self._due = self._now() + SECONDS
 
-    def look(self) -> None:
+    def check_cancelled(self) -> None:
         """Raise `JobCancelled` where the job is to stop."""
         if self._now() >= self._due:
             self(*self._last)
 
 
 @contextmanager
-def looking(report: Report, total: int) -> Iterator[Looking]:
-    """Let `look`, in this thread and while the block runs, stop a job of `total` steps; yield its `report`."""
-    job = Looking(report, total)
+def cancel_watch(report: Report, total: int) -> Iterator[CancelWatch]:
+    """Let `check_cancelled`, in this thread and while the block runs, stop a job of `total` steps; yield its `report`."""
+    job = CancelWatch(report, total)
     before = _look.set(job.look)
     try:
         yield job
@@ -48,19 +50,19 @@ def looking(report: Report, total: int) -> Iterator[Looking]:
         _look.reset(before)
 
 
-def look() -> None:
+def check_cancelled() -> None:
     """Raise `JobCancelled` where this thread runs a job that is to stop; costs next to nothing."""
     if (found := _look.get()) is not None:
         found()
 
 
 @contextmanager
-def between(*lists: Any) -> Iterator[None]:
+def check_before_each(*lists: Any) -> Iterator[None]:
     """Look before each of the modules in these lists, while the block runs; what was compiled is left alone."""
     with ExitStack() as hooks:
         for module in (each for modules in lists for each in modules):
             if isinstance(module, nn.Module) and not is_compiled(module):
-                hooks.callback(module.register_forward_pre_hook(lambda *_: look()).remove)
+                hooks.callback(module.register_forward_pre_hook(lambda *_: check_cancelled()).remove)
         yield
 
 

@@ -26,7 +26,7 @@ def decode_chunks(vae: AutoencoderKLWan, latents: torch.Tensor) -> Iterator[torc
     memory = [None] * sum(isinstance(module, WanCausalConv3d) for module in vae.decoder.modules())
     hidden = vae.post_quant_conv(latents)
     if isinstance(vae, FastVae):
-        hidden = vae.laid_out(hidden)
+        hidden = vae.with_layout(hidden)
     for begin, end in _spans(vae, hidden):
         frames = vae.decoder(hidden[:, :, begin:end], feat_cache=memory, feat_idx=[0], first_chunk=begin == 0)
         if vae.config.patch_size is not None:
@@ -50,7 +50,7 @@ def pixels(vae: AutoencoderKLWan, latents: torch.Tensor, require: Callable[[floa
     show infinity and NaN as colours.
     """
     ready: Copied | None = None
-    for chunk in decode_chunks(vae, denormalised(vae, latents)):
+    for chunk in decode_chunks(vae, denormalize(vae, latents)):
         previous, ready = ready, _to_host(_to_uint8(chunk), peak(chunk))
         if previous is not None:
             yield from _in_fours(previous(), require)
@@ -65,7 +65,7 @@ def _in_fours(copied: tuple[Pixels, float], require: Callable[[float], None]) ->
         yield frames[begin : begin + FRAMES]
 
 
-def denormalised(vae: AutoencoderKLWan, latents: torch.Tensor) -> torch.Tensor:
+def denormalize(vae: AutoencoderKLWan, latents: torch.Tensor) -> torch.Tensor:
     """Return latents in the VAE's own scale and number format, with the operations of the pipelines in their order."""
     weight = vae.post_quant_conv.weight
     latents = latents.to(weight.device, torch.float32)

@@ -32,7 +32,7 @@ def weights_of(scheduler: Any, steps: int) -> torch.Tensor | None:
     return torch.cat(rows[1:]).float()
 
 
-def stepping(scheduler: Any, weights: torch.Tensor | None, noise: torch.Tensor) -> Step:
+def step_function(scheduler: Any, weights: torch.Tensor | None, noise: torch.Tensor) -> Step:
     """Return what steps from `noise`: sums by `weights` where there are any and the latents are small."""
     if weights is None or weights.shape[1] * noise.nbytes > MOST_BYTES:
         return lambda velocity, timestep, latents: scheduler.step(velocity, timestep, latents, return_dict=False)[0]

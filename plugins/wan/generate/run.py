@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from plugins.wan.generate.cancel_watch import between, looking
+from plugins.wan.generate.cancel_watch import cancel_watch, check_before_each
 from plugins.wan.generate.decode import pixels
 from plugins.wan.generate.finite import LARGEST, Outputs, is_bad
 from plugins.wan.generate.flat_colour import FlatColour
@@ -30,7 +30,7 @@ def prepare(loaded: Loaded, task: Task) -> None:
 def run(model: ModelSpec, loaded: Loaded, task: Task, report: Report) -> Frames:
     """Return the frames of `task`; when it returns, the steps are done and the decoding has not begun."""
     outputs, flat = Outputs(), FlatColour()
-    with _memory_for(task), looking(report, task.steps) as report, _between_parts(loaded):
+    with _memory_for(task), cancel_watch(report, task.steps) as report, _between_parts(loaded):
         pipe = pipeline(loaded, task, outputs)
         _require_size(model, pipe, task)
         prompt, negative = _prompts(loaded, pipe, task)
@@ -54,7 +54,7 @@ def run(model: ModelSpec, loaded: Loaded, task: Task, report: Report) -> Frames:
 def _between_parts(loaded: Loaded) -> AbstractContextManager[None]:
     """Look whether the job goes on between the blocks of the text encoder, and the chunks of the VAE's encoder."""
     text, vae = loaded.parts["text_encoder"], loaded.parts["vae"]
-    return between(text.encoder.block, [vae.encoder])
+    return check_before_each(text.encoder.block, [vae.encoder])
 
 
 def _prompts(loaded: Loaded, pipe: Any, task: Task) -> tuple[Prompt, Prompt | None]:

@@ -11,9 +11,9 @@ from diffusers import WanImageToVideoPipeline, WanPipeline, WanTransformer3DMode
 from PIL import Image
 
 from plugins.diffusers_backend.dit import loop
-from plugins.diffusers_backend.dit.loop import Stepped
+from plugins.diffusers_backend.dit.loop import OnStep
 from plugins.wan.checkpoint import IMAGE_TO_VIDEO
-from plugins.wan.generate.cancel_watch import between, is_compiled
+from plugins.wan.generate.cancel_watch import check_before_each, is_compiled
 from plugins.wan.generate.finite import Outputs
 from plugins.wan.generate.prompts import Prompt
 from plugins.wan.load import Loaded
@@ -86,7 +86,7 @@ def _weights(loaded: Loaded, task: Task) -> torch.Tensor | None:
 
 
 def _by_pipeline(
-    loaded: Loaded, pipe: Any, task: Task, prompt: Prompt, negative: Prompt | None, stepped: Stepped
+    loaded: Loaded, pipe: Any, task: Task, prompt: Prompt, negative: Prompt | None, stepped: OnStep
 ) -> torch.Tensor:
     """Return the same by diffusers' own loop."""
     arguments: dict[str, Any] = {
@@ -107,7 +107,7 @@ def _by_pipeline(
     if isinstance(pipe, WanImageToVideoPipeline):
         arguments |= {"image": _picture(task.image), "last_image": _picture(task.last_image)}
     try:
-        with _encoding(loaded, task), between(*map(_blocks, loaded.parts.values())):
+        with _encoding(loaded, task), check_before_each(*map(_blocks, loaded.parts.values())):
             return pipe(**arguments).frames
     finally:
         pipe.maybe_free_model_hooks()  # also clears what a step cache remembers of a run that was stopped
@@ -124,7 +124,7 @@ def _encoding(loaded: Loaded, task: Task) -> AbstractContextManager[Any]:
     return loaded.encoding if keeps_state else nullcontext()
 
 
-def _reporting(loaded: Loaded, pipe: Any, task: Task, report: Report, outputs: Outputs) -> Stepped:
+def _reporting(loaded: Loaded, pipe: Any, task: Task, report: Report, outputs: Outputs) -> OnStep:
     colours = loaded.latent_map
 
     def stepped(number: int, latents: torch.Tensor) -> None:
@@ -141,7 +141,7 @@ def _expert(pipe: Any, number: int) -> str:
     return "transformer_2" if second else "transformer"
 
 
-def _as_callback(stepped: Stepped) -> Callable[..., dict[str, Any]]:
+def _as_callback(stepped: OnStep) -> Callable[..., dict[str, Any]]:
     """Return `stepped` as the pipelines call it."""
 
     def after_step(pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:

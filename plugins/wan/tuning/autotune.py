@@ -19,7 +19,7 @@ ROUNDS = 5
 APART, FUSED = "kernels of PyTorch", "one kernel"  # two ways to the same numbers
 
 
-class Table:
+class Autotuner:
     """The choices so far, by what they are for; `clock` returns the seconds of a run."""
 
     def __init__(self, clock: Callable[[Run], float]) -> None:
@@ -36,7 +36,7 @@ class Table:
             self._chosen[case] = self._measure(case, make())
         return self._chosen[case]
 
-    def works(self, case: str, make: Callable[[], Mapping[str, Run]]) -> bool:
+    def agrees(self, case: str, make: Callable[[], Mapping[str, Run]]) -> bool:
         """Say whether the second way that `make` returns gives what the first one gives; no clock has a say in that."""
         if case not in self._chosen:
             self._chosen[case] = _able(case, make())[-1]
@@ -84,7 +84,7 @@ def _obstacle(run: Run, expected: torch.Tensor) -> str | None:
     return None if off <= MOST_OFF else f"its numbers are {off:.2g} off"
 
 
-def seconds_on_card(run: Run) -> float:
+def gpu_seconds(run: Run) -> float:
     """Return how long the current card takes for `run`."""
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     start.record()

@@ -10,7 +10,7 @@ import torch
 from diffusers import AutoencoderKLWan
 from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d, WanRMS_norm, patchify
 
-from plugins.wan.tuning.autotune import Table, seconds_on_card
+from plugins.wan.tuning.autotune import Autotuner, gpu_seconds
 from plugins.wan.tuning.switches import Switches
 from plugins.wan.vae.onednn import OneDnnCausalConv3d, OneDnnConv2d
 from plugins.wan.vae.twin import is_hooked, twin
@@ -62,7 +62,7 @@ class FastVae(AutoencoderKLWan):
         memory = torch.cuda.get_device_properties(self.device).total_memory
         return int(memory * SHARE_OF_CARD / (LIVE * channels * self.dtype.itemsize))
 
-    def laid_out(self, x: torch.Tensor) -> torch.Tensor:
+    def with_layout(self, x: torch.Tensor) -> torch.Tensor:
         return x.contiguous(memory_format=torch.channels_last_3d) if self.channels_last else x
 
     def _encode(self, x: torch.Tensor) -> torch.Tensor:
@@ -75,7 +75,7 @@ class FastVae(AutoencoderKLWan):
         hidden = []
         for begin, end in self.spans(1 + (frames - 1) // FRAMES, height * width):
             first = 0 if begin == 0 else 1 + FRAMES * (begin - 1)
-            chunk = self.laid_out(x[:, :, first : 1 + FRAMES * (end - 1)])
+            chunk = self.with_layout(x[:, :, first : 1 + FRAMES * (end - 1)])
             hidden.append(self.encoder(chunk, feat_cache=memory, feat_idx=[0]))
         return self.quant_conv(torch.cat(hidden, dim=2)).contiguous()
 
@@ -109,7 +109,7 @@ def _twin(vae: AutoencoderKLWan, switches: Switches) -> FastVae:
 def _by_kernels(vae: AutoencoderKLWan, switches: Switches) -> dict[type, type]:
     """Return which class takes whose place on a GPU; the norm of fewer passes is there where one pass is not."""
     with torch.no_grad():
-        found = replacements(vae, switches, Table(seconds_on_card))
+        found = replacements(vae, switches, Autotuner(gpu_seconds))
     return _by_pytorch(replace(switches, convolution=False)) | found
 
 

@@ -14,10 +14,10 @@ class OneDnnConv2d(torch.nn.Conv2d):
     """A `Conv2d` by oneDNN; takes that class's place in a twin."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        if not by_onednn(input):
+        if not suits_onednn(input):
             return super().forward(input)
         if is_pointwise(self):
-            return by_product(input, self)
+            return pointwise_product(input, self)
         return torch.ops.aten.mkldnn_convolution(
             input, self.weight, self.bias, self.padding, self.stride, self.dilation, self.groups
         )
@@ -27,17 +27,17 @@ class OneDnnCausalConv3d(WanCausalConv3d):
     """A `WanCausalConv3d` by oneDNN, which pads the picture itself; takes that class's place in a twin."""
 
     def forward(self, x: torch.Tensor, cache_x: torch.Tensor | None = None) -> torch.Tensor:
-        if not by_onednn(x):
+        if not suits_onednn(x):
             return super().forward(x, cache_x)
         if is_pointwise(self):
-            return by_product(x, self)
+            return pointwise_product(x, self)
         width, _, height, _, past, _ = self._padding
         return torch.ops.aten.mkldnn_convolution(
             _with_past(x, cache_x, past), self.weight, self.bias, (0, height, width), self.stride, self.dilation, 1
         )
 
 
-def by_onednn(x: torch.Tensor) -> bool:
+def suits_onednn(x: torch.Tensor) -> bool:
     """Say whether oneDNN can and should convolve `x`."""
     return (
         x.device.type == "cpu"
@@ -52,7 +52,7 @@ def is_pointwise(convolution: torch.nn.Conv2d | torch.nn.Conv3d) -> bool:
     return {*convolution.kernel_size, *convolution.stride, convolution.groups} == {1}
 
 
-def by_product(x: torch.Tensor, convolution: torch.nn.Conv2d | torch.nn.Conv3d) -> torch.Tensor:
+def pointwise_product(x: torch.Tensor, convolution: torch.nn.Conv2d | torch.nn.Conv3d) -> torch.Tensor:
     """Return a pointwise convolution of `x` `(b, c, ...)` as one product of matrices, its channels last in memory."""
     return functional.linear(x.movedim(1, -1), convolution.weight.flatten(1), convolution.bias).movedim(-1, 1)
 

@@ -9,8 +9,8 @@ from diffusers import AutoencoderKLWan
 from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d, WanRMS_norm
 from torch.nn import functional
 
-from plugins.diffusers_backend.tuning.candidates import Ways
-from plugins.wan.tuning.autotune import APART, FUSED, Table
+from plugins.diffusers_backend.tuning.candidates import Candidates
+from plugins.wan.tuning.autotune import APART, FUSED, Autotuner
 from plugins.wan.tuning.switches import Switches
 
 SAMPLE = (4, 64, 64)  # frames, height and width of what is measured
@@ -40,13 +40,13 @@ class PaddedCausalConv3d(WanCausalConv3d):
         return self._conv_forward(_kernels().pad(x, past, count, height, width), self.weight, self.bias)
 
 
-def replacements(vae: AutoencoderKLWan, switches: Switches, table: Table) -> dict[type, type]:
+def replacements(vae: AutoencoderKLWan, switches: Switches, table: Autotuner) -> dict[type, type]:
     """Return which class takes whose place in a VAE on a GPU: where ours gives the same."""
     found: dict[type, type] = {}
     what = f"of the VAE in {vae.dtype}"
-    if switches.vae_norm_kernel and table.works(f"norm {what}", lambda: _norms(vae)):
+    if switches.vae_norm_kernel and table.agrees(f"norm {what}", lambda: _norms(vae)):
         found[WanRMS_norm] = FusedNorm
-    if switches.padding_kernel and table.works(f"padding {what}", lambda: _paddings(vae)):
+    if switches.padding_kernel and table.agrees(f"padding {what}", lambda: _paddings(vae)):
         found[WanCausalConv3d] = PaddedCausalConv3d
     return found
 
@@ -64,7 +64,7 @@ def take_over_silu(vae: torch.nn.Module) -> None:
                 norm.silu = True
 
 
-def _norms(vae: AutoencoderKLWan) -> Ways:
+def _norms(vae: AutoencoderKLWan) -> Candidates:
     norm = _half(vae).norm_out
     x = _noise(vae, norm.gamma.shape[0], *SAMPLE)
     return {
@@ -73,7 +73,7 @@ def _norms(vae: AutoencoderKLWan) -> Ways:
     }
 
 
-def _paddings(vae: AutoencoderKLWan) -> Ways:
+def _paddings(vae: AutoencoderKLWan) -> Candidates:
     channels = _half(vae).norm_out.gamma.shape[0]
     x, past = _noise(vae, channels, *SAMPLE), _noise(vae, channels, PAST, *SAMPLE[1:])
     return {
@@ -94,9 +94,9 @@ def _noise(vae: AutoencoderKLWan, *shape: int) -> torch.Tensor:
 
 def _kernels() -> Any:
     """Return the module that needs Triton: not every PyTorch brings it, and then this fails like any other way."""
-    from plugins.wan.vae import triton_kernels
+    from plugins.wan.vae import vae_kernels
 
-    return triton_kernels
+    return vae_kernels
 
 
 def _on_card(x: torch.Tensor) -> bool:

@@ -24,7 +24,7 @@ class HostOffloader:
         if self.device == "cpu":
             return
         weights = list(_weights(part))
-        rooms = pinned.alike(weights, pinned=True)
+        rooms = pinned.pinned_like(weights, pinned=True)
         for tensor, room in zip(weights, rooms, strict=True):
             room.copy_(tensor.data, non_blocking=True)
         torch.cuda.synchronize(self.device)

@@ -17,7 +17,7 @@ from torch.nn.modules.module import (
 from transformers import PreTrainedModel
 from transformers.initialization import no_init_weights
 
-from plugins.wan.weights.safetensors import Stored
+from plugins.wan.weights.safetensors import StoredTensor
 from router import LoadFailed
 
 TIED = ("shared.weight", "encoder.embed_tokens.weight")  # umT5's embedding: some files have it twice, memory once
@@ -110,7 +110,7 @@ def kept_in_fp32(cls: Any, dtype: torch.dtype) -> frozenset[str]:
     return kept | strict if dtype is torch.float16 else strict  # the plain list is for what overflows in fp16
 
 
-def once(stored: Mapping[str, Stored]) -> dict[str, Stored]:
+def once(stored: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
     """Return the tensors without the second name of a tied one."""
     tensors = dict(stored)
     source, twin = TIED
@@ -120,7 +120,7 @@ def once(stored: Mapping[str, Stored]) -> dict[str, Stored]:
     return tensors
 
 
-def weights_of(module: torch.nn.Module, stored: Mapping[str, Stored], part: str) -> dict[str, Stored]:
+def weights_of(module: torch.nn.Module, stored: Mapping[str, StoredTensor], part: str) -> dict[str, StoredTensor]:
     """Return what each weight of `module` is among the `stored` tensors of its part.
 
     Raises `LoadFailed` where one is missing, `ValueError` where one has another shape.
@@ -145,7 +145,7 @@ def fill(module: torch.nn.Module, weights: Mapping[str, torch.Tensor], device: s
     module.to(device)
 
 
-def _named(stored: Mapping[str, Stored], wanted: Collection[str]) -> dict[str, Stored]:
+def _named(stored: Mapping[str, StoredTensor], wanted: Collection[str]) -> dict[str, StoredTensor]:
     """Return the stored tensors by the names that the module has for them; what it has no name for is left out."""
     found = {}
     for name, tensor in stored.items():

@@ -10,7 +10,7 @@ ALIGNMENT = 64  # of each tensor, in bytes
 LEAST = 2 * 2**20  # bytes of a slab
 
 
-def alike(tensors: Iterable[torch.Tensor], pinned: bool) -> list[torch.Tensor]:
+def pinned_like(tensors: Iterable[torch.Tensor], pinned: bool) -> list[torch.Tensor]:
     """Return tensors on the host of the same shapes and dtypes, packed.
 
     They lie in slabs of powers of two of bytes: torch rounds each piece of page-locked memory up to one, which would

@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 
 from plugins.diffusers_backend import group_offload as offload
-from plugins.diffusers_backend.attention_backend import set_attention
+from plugins.diffusers_backend.attention_backend import set_attention_backend
 from plugins.diffusers_backend.options import Options
 from plugins.wan.checkpoint import DECODER, WEIGHTLESS, Part
 from plugins.wan.memory import is_device_lost, is_out_of_memory
@@ -105,7 +105,7 @@ class Placement:
                 return cls.from_pretrained(part.folder, local_files_only=True)
             loaded = self._read_weights(cls, part, part.weights, arrived)
         if part.is_transformer:
-            set_attention(loaded, self.attention, self.device)
+            set_attention_backend(loaded, self.attention, self.device)
         if self._waits(part):
             offload.apply(loaded, part, self.device, self.size(part))
         return loaded

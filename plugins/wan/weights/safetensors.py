@@ -27,7 +27,7 @@ ALIGNMENT = 64  # of a file's first tensor, in bytes
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredTensor:
     """Where a tensor lies: `offset` and `length` in bytes of `file`."""
 
     file: Path
@@ -45,22 +45,24 @@ class Stored:
         return torch.frombuffer(data, dtype=self.dtype).view(self.shape)
 
 
-def stored_in(weights: Weights) -> dict[str, Stored]:
+def stored_in(weights: Weights) -> dict[str, StoredTensor]:
     """Return the tensors of a part's weights as torch knows them, by their names."""
     return {
-        name: Stored(tensor.file, DTYPES[tensor.dtype], tensor.shape, tensor.offset, tensor.length)
+        name: StoredTensor(tensor.file, DTYPES[tensor.dtype], tensor.shape, tensor.offset, tensor.length)
         for name, tensor in weights.read().items()
     }
 
 
-def dtype_in(name: str, tensor: Stored, dtype: torch.dtype, kept_in_fp32: Collection[str] = ()) -> torch.dtype:
+def dtype_in(name: str, tensor: StoredTensor, dtype: torch.dtype, kept_in_fp32: Collection[str] = ()) -> torch.dtype:
     """Return what a tensor is in a module of `dtype`; modules of the names `kept_in_fp32` stay so."""
     if not tensor.dtype.is_floating_point:
         return tensor.dtype
     return torch.float32 if any(part in kept_in_fp32 for part in name.split(".")) else dtype
 
 
-def sizes_of(tensors: Mapping[str, Stored], dtype: torch.dtype, kept_in_fp32: Collection[str] = ()) -> dict[str, int]:
+def sizes_of(
+    tensors: Mapping[str, StoredTensor], dtype: torch.dtype, kept_in_fp32: Collection[str] = ()
+) -> dict[str, int]:
     """Return the bytes of each tensor in a module of `dtype`; modules of the names `kept_in_fp32` stay so."""
     return {
         name: tensor.length // tensor.dtype.itemsize * dtype_in(name, tensor, dtype, kept_in_fp32).itemsize
@@ -68,7 +70,7 @@ def sizes_of(tensors: Mapping[str, Stored], dtype: torch.dtype, kept_in_fp32: Co
     }
 
 
-def layout(path: Path, tensors: Kinds) -> tuple[bytes, dict[str, Stored]]:
+def layout(path: Path, tensors: Kinds) -> tuple[bytes, dict[str, StoredTensor]]:
     """Return the header of a file of these tensors, and where each of them will lie."""
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     lengths = {name: dtype.itemsize * torch.Size(shape).numel() for name, (dtype, shape) in tensors.items()}
@@ -85,7 +87,7 @@ def layout(path: Path, tensors: Kinds) -> tuple[bytes, dict[str, Stored]]:
     start = 8 + len(text)
     placed = {}
     for name, (dtype, shape) in tensors.items():
-        placed[name] = Stored(path, dtype, shape, start, lengths[name])
+        placed[name] = StoredTensor(path, dtype, shape, start, lengths[name])
         start += lengths[name]
     return len(text).to_bytes(8, "little") + text, placed
 

@@ -13,8 +13,7 @@ from typing import BinaryIO
 
 import torch
 
-from plugins.wan.weights import pinned as host
-from plugins.wan.weights.safetensors import Stored
+from plugins.wan.weights.safetensors import StoredTensor
 from router import LoadFailed
 
 READERS = 8  # one copies some GB/s out of the page cache, a GPU's bus takes 50
@@ -59,7 +58,7 @@ class Lane:
 
 
 def read(
-    stored: Mapping[str, Stored],
+    stored: Mapping[str, StoredTensor],
     dtypes: Mapping[str, torch.dtype],
     device: str,
     arrived: Callable[[int], None],
@@ -96,11 +95,11 @@ def read(
 
 
 def _room(
-    stored: Mapping[str, Stored], dtypes: Mapping[str, torch.dtype], device: torch.device, pinned: bool
+    stored: Mapping[str, StoredTensor], dtypes: Mapping[str, torch.dtype], device: torch.device, pinned: bool
 ) -> dict[str, torch.Tensor]:
     where = torch.device("meta") if pinned else device
     tensors = {name: torch.empty(each.shape, dtype=dtypes[name], device=where) for name, each in stored.items()}
-    return dict(zip(tensors, host.alike(tensors.values(), pinned=True), strict=True)) if pinned else tensors
+    return dict(zip(tensors, pinned.pinned_like(tensors.values(), pinned=True), strict=True)) if pinned else tensors
 
 
 def _carry(lanes: SimpleQueue[Lane], piece: Piece) -> int:
@@ -112,7 +111,7 @@ def _carry(lanes: SimpleQueue[Lane], piece: Piece) -> int:
     return piece.target.nbytes
 
 
-def _pieces(file: BinaryIO, stored: Stored, target: torch.Tensor) -> Iterator[Piece]:
+def _pieces(file: BinaryIO, stored: StoredTensor, target: torch.Tensor) -> Iterator[Piece]:
     flat = target.view(-1)
     size = stored.dtype.itemsize
     step = PIECE[target.device.type] // size

@@ -53,13 +53,13 @@ def flash_4(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def table(seconds: dict[str, float]) -> Any:
     """A table whose clock runs what it is given, and says what `seconds` has for its name."""
-    from plugins.wan.tuning.autotune import Table
+    from plugins.wan.tuning.autotune import Autotuner
 
     def clock(way: Callable[[], Any]) -> float:
         way()
         return seconds[way.__name__]
 
-    return Table(clock)
+    return Autotuner(clock)
 
 
 def ways(**values: object) -> dict[str, Callable[[], Any]]:
@@ -110,13 +110,13 @@ def test_a_case_is_measured_once() -> None:
     assert kept.fastest("case", dict) == "other"
 
 
-@pytest.mark.parametrize(("second", "works"), [(1.0, True), (1.1, False), (RuntimeError("no compiler"), False)])
-def test_whether_a_way_works_needs_no_clock(second: object, works: bool) -> None:
+@pytest.mark.parametrize(("second", "agrees"), [(1.0, True), (1.1, False), (RuntimeError("no compiler"), False)])
+def test_whether_a_way_works_needs_no_clock(second: object, agrees: bool) -> None:
     from plugins.wan.tuning.autotune import APART, FUSED
 
     kept = table({})
-    assert kept.works("case", lambda: ways(**{APART: 1.0, FUSED: second})) is works
-    assert kept.works("case", dict) is works
+    assert kept.works("case", lambda: ways(**{APART: 1.0, FUSED: second})) is agrees
+    assert kept.works("case", dict) is agrees
 
 
 def test_a_lost_device_and_a_first_way_that_fails_are_told() -> None:
@@ -129,19 +129,19 @@ def test_a_lost_device_and_a_first_way_that_fails_are_told() -> None:
 
 
 def test_candidates_are_what_a_card_may_run() -> None:
-    from plugins.diffusers_backend.dit.attention import candidates
+    from plugins.diffusers_backend.dit.attention import backends_for
 
-    assert list(candidates("native", None)) == ["native", "_native_math"]
-    assert list(candidates("native", (8, 9))) == ["native", "_native_cudnn", "_native_flash", "_native_efficient"]
-    assert list(candidates("_flash_3_hub", (9, 0)))[:2] == ["_flash_3_hub", "_native_cudnn"]
+    assert list(backends_for("native", None)) == ["native", "_native_math"]
+    assert list(backends_for("native", (8, 9))) == ["native", "_native_cudnn", "_native_flash", "_native_efficient"]
+    assert list(backends_for("_flash_3_hub", (9, 0)))[:2] == ["_flash_3_hub", "_native_cudnn"]
 
 
 def test_flash_attention_4_is_a_candidate_where_it_is_installed_and_runs(flash_4: None) -> None:
-    from plugins.diffusers_backend.dit.attention import candidates
+    from plugins.diffusers_backend.dit.attention import backends_for
 
     for capability, able in (((8, 0), False), ((9, 0), True), ((10, 0), True), ((12, 0), False)):
-        assert ("flash_4" in candidates("native", capability)) is able
-        assert ("flash_4:176" in candidates("native", capability)) is (capability == (9, 0))
+        assert ("flash_4" in backends_for("native", capability)) is able
+        assert ("flash_4:176" in backends_for("native", capability)) is (capability == (9, 0))
 
 
 def test_the_choice_for_a_models_shape_is_that_of_the_table() -> None:
@@ -150,13 +150,13 @@ def test_the_choice_for_a_models_shape_is_that_of_the_table() -> None:
     from nano import parts
     from plugins.diffusers_backend.dit.network import Network
     from plugins.diffusers_backend.tuning.chooser import Chooser
-    from plugins.wan.tuning.autotune import Table
+    from plugins.wan.tuning.autotune import Autotuner
 
     model = parts.seeded(3, parts.transformer)
     latents, embeds = torch.randn(1, 16, 5, 8, 8), torch.randn(1, 512, 128)
     for second, chosen in ((0.5, "_native_math"), (2.0, "native")):
         turns = itertools.cycle((1.0, second))  # of the two that a CPU has
-        chooser = Chooser(table=Table(lambda _, turns=turns: next(turns)))
+        chooser = Chooser(table=Autotuner(lambda _, turns=turns: next(turns)))
         for measured in (True, False):
             network = Network(model, replace(OFF, measured_attention=measured, gelu_epilogue=True), None, chooser)
             shape = network.prepare(latents, embeds, 1).shape

@@ -32,7 +32,7 @@ def off(got: Any, expected: Any) -> float:
 def test_the_kernels_give_what_pytorch_gives() -> None:
     errors = kernels.interpreted()
 
-    assert errors.keys() == {"norm_and_turn", "add_and_norm", "norm", "pad"}
+    assert errors.keys() == {"norm_and_rope", "add_and_norm", "norm", "pad"}
     assert not any(errors["pad"].values())  # it only moves bits
     for kernel, found in errors.items():
         assert found.keys() == kernels.ROUNDING.keys()
@@ -46,7 +46,7 @@ def test_operations_keep_the_rules_of_pytorchs_custom_ones() -> None:
     angles = random(4, 1, 3, 1, 2)
     tests = ("test_schema", "test_faketensor", "test_aot_dispatch_dynamic")
     for operation, given in (
-        (operations.norm_and_turn, (x[0, :1], weight[0, 0], angles.cos(), angles.sin(), 2, 1e-6)),
+        (operations.norm_and_rope, (x[0, :1], weight[0, 0], angles.cos(), angles.sin(), 2, 1e-6)),
         (operations.norm, (x, weight, bias, 1e-6)),
         (operations.add, (y, x.expand_as(y).contiguous(), gate)),
         (operations.add_and_norm, (x.expand_as(y), y, gate, weight, bias, 1e-6)),
@@ -72,9 +72,9 @@ def test_the_kernels_compile_for_gpus_that_are_not_here(
 def chooser() -> Any:
     """One that has a table, so that our kernels run."""
     from plugins.diffusers_backend.tuning.chooser import Chooser
-    from plugins.wan.tuning.autotune import Table
+    from plugins.wan.tuning.autotune import Autotuner
 
-    return Chooser(table=Table(lambda _: 1.0))
+    return Chooser(table=Autotuner(lambda _: 1.0))
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_blocks_that_run_by_them_give_the_same(
     """On a CPU each is PyTorch's own words in a custom operation, which a compiler does not look into."""
     from nano import parts
     from plugins.diffusers_backend.dit.network import Network
-    from plugins.diffusers_backend.dit.timestep_embedding import moment_of
+    from plugins.diffusers_backend.dit.timestep_embedding import embed_timesteps
 
     model = parts.seeded(3, lambda: parts.transformer(num_layers=2, cross_attn_norm=cross_attn_norm))
     latents, embeds, times = random(1, 1, 16, 5, 8, 8), random(2, 2, 512, 128), 500 * torch.ones(groups)
@@ -98,7 +98,7 @@ def test_blocks_that_run_by_them_give_the_same(
 
     assert (ours.shape.rope_kernel, ours.shape.norm_kernel) == (True, True)
     with torch.no_grad():
-        moment = moment_of(model, times)
+        moment = embed_timesteps(model, times)
         assert off(ours(latents, moment), plain(latents, moment)) < 1e-5
 
 

@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 
 from plugins.diffusers_backend.dit.block import Layer, Weights, run_blocks  # noqa: E402
 from plugins.diffusers_backend.dit.fused_ops import Affine  # noqa: E402
-from plugins.diffusers_backend.dit.kernel_config import Shape  # noqa: E402
+from plugins.diffusers_backend.dit.kernel_config import KernelConfig  # noqa: E402
 from plugins.diffusers_backend.dit.text import Context, KeysAndValues  # noqa: E402
 
 WIDTH, WIDE, HEADS, TOKENS = 256, 512, 2, 96
@@ -54,7 +54,7 @@ def weights() -> Weights:
     )
 
 
-def operations_of(shape: Shape) -> set[str]:
+def operations_of(shape: KernelConfig) -> set[str]:
     """Return what a block is for a compiler that lets nothing out of its graph."""
     head = WIDTH // HEADS
     by = tuple(tensor(1, TOKENS, 1, head // 2, dtype=torch.float32) for _ in range(2))
@@ -83,14 +83,14 @@ def operations_of(shape: Shape) -> set[str]:
     ],
 )
 def test_every_kernel_stays_in_one_graph(attention: str, operation: str) -> None:
-    found = operations_of(Shape(HEADS, 1e-6, attention, fused_gelu=True, rope_kernel=True, norm_kernel=True))
+    found = operations_of(KernelConfig(HEADS, 1e-6, attention, fused_gelu=True, rope_kernel=True, norm_kernel=True))
 
-    assert {operation, "_addmm_activation", "norm_and_turn.default", "add_and_norm.default", "add.default"} <= found
+    assert {operation, "_addmm_activation", "norm_and_rope.default", "add_and_norm.default", "add.default"} <= found
     assert "layer_norm" not in found
 
 
 def test_without_them_nothing_of_ours_is_called() -> None:
-    found = operations_of(Shape(HEADS, 1e-6, "native"))
+    found = operations_of(KernelConfig(HEADS, 1e-6, "native"))
 
     assert {"layer_norm", "gelu", "scaled_dot_product_attention"} <= found
     assert not any(name.endswith(".default") for name in found)

@@ -41,13 +41,13 @@ def ours(model: Any, latents: Any, embeds: Sequence[Any], times: Any, switches: 
     import torch
 
     from plugins.diffusers_backend.dit.network import Network
-    from plugins.diffusers_backend.dit.timestep_embedding import moment_of
+    from plugins.diffusers_backend.dit.timestep_embedding import embed_timesteps
 
     network = Network(model, switches, None)
     seen = None if image is None else network.read_image(image)
     run = network.prepare(latents, torch.cat(list(embeds)), len(times), seen)
     with torch.no_grad():
-        return run(latents, moment_of(model, times))
+        return run(latents, embed_timesteps(model, times))
 
 
 def stock(model: Any, latents: Any, embeds: Sequence[Any], timestep: Any, image: Any = None) -> Any:
@@ -163,22 +163,22 @@ def test_half_precision_is_as_near_to_fp32_as_the_stock_model_is(model: Any) -> 
 def test_packing_moves_no_bit_and_takes_no_memory(model: Any) -> None:
     import torch
 
-    from plugins.diffusers_backend.dit.fuse_qkv import packed
+    from plugins.diffusers_backend.dit.fuse_qkv import fuse_qkv
     from router.engine.pool import measured
 
     latents, times, embeds = random(1, 16, 5, 8, 8), torch.tensor([500.0]), prompts(11)
     before, size = stock(model, latents, embeds, times), measured(model)
     attention = model.blocks[0].attn1
     layers = (attention.to_q, attention.to_k, attention.to_v)
-    weight, _ = packed(*layers)
+    weight, _ = fuse_qkv(*layers)
 
     assert torch.equal(stock(model, latents, embeds, times), before)
     assert measured(model) == size
     assert weight.untyped_storage().data_ptr() == attention.to_v.weight.untyped_storage().data_ptr()
-    assert packed(*layers)[0].data_ptr() == weight.data_ptr()
+    assert fuse_qkv(*layers)[0].data_ptr() == weight.data_ptr()
 
     attention.to_k.weight.data = attention.to_k.weight.data.clone()  # as when it was on the host meanwhile
-    again, _ = packed(*layers)
+    again, _ = fuse_qkv(*layers)
     assert torch.equal(again, weight)
     assert again.data_ptr() == attention.to_q.weight.data_ptr() != weight.data_ptr()
 

@@ -53,7 +53,7 @@ def slowed(name: str, seconds: float, call: Any) -> int:
 
 
 def test_looks_are_some_time_apart_and_repeat_what_was_reported_last() -> None:
-    from plugins.wan.generate.cancel_watch import SECONDS, look
+    from plugins.wan.generate.cancel_watch import SECONDS, cancel_watch, check_cancelled
 
     now, heard = [0.0], []
     with cancel_watch(lambda done, total, preview=None: heard.append((now[0], done, total)), 4) as report:
@@ -63,18 +63,18 @@ def test_looks_are_some_time_apart_and_repeat_what_was_reported_last() -> None:
             job.look()
             if len(heard) == 3:
                 job(1, 4)
-        look()  # of the job whose clock is the true one: too early
+        check_cancelled()  # of the job whose clock is the true one: too early
 
     assert [done for _, done, _ in heard[:5]] == [0, 0, 0, 1, 1]
     times = [when for when, _, _ in heard]
     apart = np.diff(times)
     assert apart[apart > 0].min() >= SECONDS * 0.99
     assert len(heard) <= 12
-    look()  # and there is no job
+    check_cancelled()  # and there is no job
 
 
 def test_another_thread_is_not_stopped_with_the_job() -> None:
-    from plugins.wan.generate.cancel_watch import look
+    from plugins.wan.generate.cancel_watch import cancel_watch, check_cancelled
 
     def stop(done: int, total: int, preview: object = None) -> None:
         raise JobCancelled("stop")
@@ -82,11 +82,11 @@ def test_another_thread_is_not_stopped_with_the_job() -> None:
     ended: list[str] = []
     with cancel_watch(stop, 4) as report:
         report._due = 0.0
-        beside = threading.Thread(target=lambda: (look(), ended.append("well")))  # type: ignore[func-returns-value]
+        beside = threading.Thread(target=lambda: (check_cancelled(), ended.append("well")))  # type: ignore[func-returns-value]
         beside.start()
         beside.join()
         with pytest.raises(JobCancelled):
-            look()
+            check_cancelled()
     assert ended == ["well"]
 
 
@@ -163,10 +163,10 @@ def test_a_graph_is_looked_at_between_its_passes(exports: Any, pool: Any) -> Non
 def test_what_is_compiled_gets_no_hook() -> None:
     from torch import nn
 
-    from plugins.wan.generate.cancel_watch import between
+    from plugins.wan.generate.cancel_watch import check_before_each
 
     plain, compiled = nn.Linear(2, 2), nn.Linear(2, 2)
     compiled.compile(backend="eager")
-    with between([plain, compiled, None]):
+    with check_before_each([plain, compiled, None]):
         assert (len(plain._forward_pre_hooks), len(compiled._forward_pre_hooks)) == (1, 0)
     assert not plain._forward_pre_hooks

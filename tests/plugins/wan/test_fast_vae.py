@@ -177,16 +177,16 @@ def test_each_half_of_a_vae_tries_the_kernels_on_what_it_has(vae: Any, without: 
     """A model that takes images has an encoder that is loaded without its decoder."""
     import torch
 
-    from plugins.wan.tuning.autotune import APART, Table
+    from plugins.wan.tuning.autotune import APART, Autotuner
     from plugins.wan.vae.vae_gpu import replacements
 
     setattr(vae, without, None)
     tried: list[str] = []
 
-    class Plain(Table):
+    class Plain(Autotuner):
         """Runs PyTorch's way for both: the kernels need a GPU."""
 
-        def works(self, case: str, make: Any) -> bool:
+        def agrees(self, case: str, make: Any) -> bool:
             ways = make()
             tried.append(case)
             assert torch.isfinite(ways[APART]()).all()
@@ -201,13 +201,13 @@ def test_each_half_of_a_vae_tries_the_kernels_on_what_it_has(vae: Any, without: 
 def test_what_gives_the_same_takes_the_others_place_on_a_gpu(vae: Any, same: bool, count: int) -> None:
     import torch
 
-    from plugins.wan.tuning.autotune import Table
+    from plugins.wan.tuning.autotune import Autotuner
     from plugins.wan.vae.vae_gpu import replacements
 
-    class Told(Table):
+    class Told(Autotuner):
         """Runs nothing: what it is given runs on a GPU alone."""
 
-        def works(self, case: str, make: Any) -> bool:
+        def agrees(self, case: str, make: Any) -> bool:
             one, other = (torch.full((1,), value) for value in (1.0, 1.0 if same else 2.0))
             plain, fused = make()
             return super().works(case, lambda: {plain: lambda: one, fused: lambda: other})

@@ -49,8 +49,8 @@ def test_the_sums_are_the_steps(config: dict[str, Any], steps: int) -> None:
     scheduler.set_timesteps(steps)
     noise = torch.randn(1, 4, 3, 4, 4, generator=torch.Generator().manual_seed(1))
 
-    got = walked(scheduler, linear_scheduler.stepping(scheduler, weights, noise), noise)
-    expected = walked(scheduler, linear_scheduler.stepping(scheduler, None, noise), noise)
+    got = walked(scheduler, linear_scheduler.step_function(scheduler, weights, noise), noise)
+    expected = walked(scheduler, linear_scheduler.step_function(scheduler, None, noise), noise)
 
     assert weights.shape == (steps, steps + 1)
     for sum_, step in zip(got, expected, strict=True):
@@ -67,9 +67,9 @@ def test_only_what_is_known_to_be_a_sum_is_taken_for_one() -> None:
 def test_large_latents_are_left_to_the_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
     weights, noise = linear_scheduler.weights_of(unipc(), 4), torch.zeros(1, 1, 1, 4, 4)
     monkeypatch.setattr(linear_scheduler, "MOST_BYTES", 5 * 64)
-    assert isinstance(linear_scheduler.stepping(None, weights, noise), linear_scheduler._Sums)
+    assert isinstance(linear_scheduler.step_function(None, weights, noise), linear_scheduler._Sums)
     monkeypatch.setattr(linear_scheduler, "MOST_BYTES", 5 * 64 - 1)
-    assert not isinstance(linear_scheduler.stepping(None, weights, noise), linear_scheduler._Sums)
+    assert not isinstance(linear_scheduler.step_function(None, weights, noise), linear_scheduler._Sums)
 
 
 def test_schedulers_have_no_state_in_common() -> None:

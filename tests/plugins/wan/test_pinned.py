@@ -19,7 +19,7 @@ def test_tensors_are_alike_and_do_not_overlap() -> None:
     given = [torch.rand(3, 5), torch.rand(()), torch.rand(0, 2), torch.arange(9), torch.rand(7).bfloat16()]
     given.append(torch.tensor([True, False]))
 
-    rooms = pinned.alike(given, pinned=False)
+    rooms = pinned.pinned_like(given, pinned=False)
     for room, tensor in zip(rooms, given, strict=True):
         room.copy_(tensor)
 
@@ -35,7 +35,7 @@ def test_a_14b_transformer_takes_little_more_than_its_bytes(blocks: int) -> None
     shapes = ([(5120, 5120)] * 8 + [(13824, 5120), (5120, 13824)] + [(5120,)] * 12) * blocks
     tensors = [torch.empty(shape, dtype=torch.bfloat16, device="meta") for shape in shapes]
 
-    taken = slabs(pinned.alike(tensors, pinned=False))  # of pages that nobody touches
+    taken = slabs(pinned.pinned_like(tensors, pinned=False))  # of pages that nobody touches
 
     assert all(size & (size - 1) == 0 for size in taken.values())
     assert sum(taken.values()) <= 1.15 * sum(tensor.nbytes for tensor in tensors)
@@ -43,4 +43,4 @@ def test_a_14b_transformer_takes_little_more_than_its_bytes(blocks: int) -> None
 
 
 def test_no_tensors_take_no_room() -> None:
-    assert pinned.alike([], pinned=False) == []
+    assert pinned.pinned_like([], pinned=False) == []

@@ -19,19 +19,19 @@ torch = pytest.importorskip("torch")
 from safetensors.torch import save_file  # noqa: E402
 
 from plugins.wan.weights import transfer  # noqa: E402
-from plugins.wan.weights.safetensors import Stored, stored_in  # noqa: E402
+from plugins.wan.weights.safetensors import StoredTensor, stored_in  # noqa: E402
 from registry.folders import weights_in  # noqa: E402
 
 WHOLE = "diffusion_pytorch_model.safetensors"
 PIECE = transfer.PIECE["cpu"]
 
 
-def written(folder: Path, **tensors: Any) -> dict[str, Stored]:
+def written(folder: Path, **tensors: Any) -> dict[str, StoredTensor]:
     save_file(tensors, folder / WHOLE)
     return stored_in(weights_in(folder, "part"))
 
 
-def read(stored: dict[str, Stored], dtype: Any = None, arrived: Any = lambda size: None) -> dict[str, Any]:
+def read(stored: dict[str, StoredTensor], dtype: Any = None, arrived: Any = lambda size: None) -> dict[str, Any]:
     return transfer.read(stored, {name: dtype or each.dtype for name, each in stored.items()}, "cpu", arrived)
 
 

@@ -8,7 +8,7 @@ import triton.language as tl
 
 
 @triton.jit
-def _norm_and_turn(
+def _norm_and_rope(
     x, weight, cosines, sines, out, row_stride, tokens, width, epsilon, half: tl.constexpr, block_size: tl.constexpr
 ):
     row = tl.program_id(0).to(tl.int64)
@@ -23,8 +23,8 @@ def _norm_and_turn(
     angle = (row % tokens) * half + pair % half
     cosine = tl.load(cosines + angle, mask=pair < width // 2, other=0.0)
     sine = tl.load(sines + angle, mask=pair < width // 2, other=0.0)
-    turned = tl.reshape(tl.join(even * cosine - odd * sine, even * sine + odd * cosine), (block_size,))
-    tl.store(out + row * width + column, turned.to(out.dtype.element_ty), mask=inside)
+    norm_and_rope = tl.reshape(tl.join(even * cosine - odd * sine, even * sine + odd * cosine), (block_size,))
+    tl.store(out + row * width + column, norm_and_rope.to(out.dtype.element_ty), mask=inside)
 
 
 @triton.jit
@@ -53,7 +53,7 @@ def _add_and_norm(
         tl.store(out + place, (centred * scale * weights + biases).to(out.dtype.element_ty), mask=inside)
 
 
-def norm_and_turn(
+def norm_and_rope(
     x: torch.Tensor, weight: torch.Tensor, cosines: torch.Tensor, sines: torch.Tensor, heads: int, epsilon: float
 ) -> torch.Tensor:
     """Return queries or keys `(b, tokens, heads, head)` of `x` `(b, tokens, d)`: normed over `d`, and turned.
@@ -64,7 +64,7 @@ def norm_and_turn(
     rows = x.flatten(0, 1)
     out = torch.empty(batch, tokens, heads, width // heads, device=x.device, dtype=x.dtype)
     block = triton.next_power_of_2(width)
-    _norm_and_turn[(batch * tokens,)](
+    _norm_and_rope[(batch * tokens,)](
         rows, weight, cosines.contiguous(), sines.contiguous(), out, rows.stride(0), tokens, width, epsilon,
         half=width // heads // 2, block_size=block, num_warps=_warps(block),
     )  # fmt: skip
