@@ -16,6 +16,7 @@ from bench.card.clock import Clock
 from bench.card.profile import profiled
 from bench.card.shapes import Dit
 from bench.tools.table import Row
+from plugins.diffusers_backend.attention_backend import attention_for
 from plugins.diffusers_backend.compile import Compiler
 from plugins.diffusers_backend.dit.block import run_blocks
 from plugins.diffusers_backend.dit.kernel_config import KernelConfig
@@ -24,7 +25,6 @@ from plugins.diffusers_backend.dit.timestep_embedding import embed_timesteps
 from plugins.diffusers_backend.tuning.chooser import Chooser
 from plugins.wan.tuning.autotune import Autotuner
 from plugins.wan.tuning.switches import Switches
-from plugins.wan.weights.dtypes import attention_for
 
 Run = Callable[[], torch.Tensor]
 STOCK, OURS, COMPILED = "diffusers", "ours", "ours, compiled"
@@ -45,7 +45,7 @@ class Forward:
 
 def forward(name: str, dit: Dit, clock: Clock, model: WanTransformer3DModel) -> Iterator[Row | str]:
     """Yield times, shares of the product rate and memory: diffusers as it comes, and ours with its defaults."""
-    chooser = Chooser(table=Autotuner(clock.seconds))
+    chooser = Chooser(tuner=Autotuner(clock.seconds))
     both = {STOCK: _stock(model, dit), OURS: _ours(model, dit, chooser)}
     shape = chooser.config_for(model, 1, dit.tokens, Switches())
     yield f"{name}: ours runs attention by {shape.attention}, {_kernels(shape)}"
@@ -54,7 +54,7 @@ def forward(name: str, dit: Dit, clock: Clock, model: WanTransformer3DModel) -> 
 
 def compiled(name: str, dit: Dit, clock: Clock, model: WanTransformer3DModel) -> Iterator[Row]:
     """Yield what compiling the blocks is worth, and how long a first request that wanted it would wait."""
-    chooser, compiler = Chooser(table=Autotuner(clock.seconds)), Compiler(run_blocks)
+    chooser, compiler = Chooser(tuner=Autotuner(clock.seconds)), Compiler(run_blocks)
     begun = time.perf_counter()
     quick = _ours(model, dit, chooser, compiler=compiler)
     yield Row(f"{name}: seconds until the blocks are compiled", time.perf_counter() - begun, "s")
@@ -70,7 +70,7 @@ def _kernels(shape: KernelConfig) -> str:
 
 def parts(name: str, dit: Dit, clock: Clock, model: WanTransformer3DModel) -> Iterator[Row]:
     """Yield what each switch is worth: the time with it turned over, beside that of the defaults."""
-    chooser, usual = Chooser(table=Autotuner(clock.seconds)), Switches()
+    chooser, usual = Chooser(tuner=Autotuner(clock.seconds)), Switches()
     runs = {OURS: _ours(model, dit, chooser, usual), "again": _ours(model, dit, chooser, usual)}
     for part in PARTS:
         runs[part] = _ours(model, dit, chooser, replace(usual, **{part: not getattr(usual, part)}))
@@ -84,7 +84,7 @@ def parts(name: str, dit: Dit, clock: Clock, model: WanTransformer3DModel) -> It
 
 def error(name: str, dit: Dit, clock: Clock) -> Iterator[Row]:
     """Yield how far a few blocks are from the same in fp32, and ours from diffusers'."""
-    device, chooser = clock.device, Chooser(table=Autotuner(clock.seconds))
+    device, chooser = clock.device, Chooser(tuner=Autotuner(clock.seconds))
     few = replace(dit, config={**dit.config, "num_layers": FEW})
     model = models.transformer(few.config, device)
     stock, ours = _stock(model, few).run(), _ours(model, few, chooser).run()
@@ -99,7 +99,7 @@ def guidance(name: str, dit: Dit, latents: tuple[int, int, int], clock: Clock) -
     """Yield what guidance in one pass is worth for a small clip, and timesteps by the frame for an image's."""
     small = replace(dit, latents=latents)
     model = models.transformer(small.config, clock.device)
-    chooser = Chooser(table=Autotuner(clock.seconds))
+    chooser = Chooser(tuner=Autotuner(clock.seconds))
     one, both = _ours(model, small, chooser), _ours(model, small, chooser, prompts=2)
     runs = {
         "both halves of guidance in turn": Forward(lambda: (one.run(), one.run())[1], one.warm),

@@ -141,7 +141,7 @@ def _stages(load: Callable[[str, object], Any]) -> Iterator[Row]:
 def _step(loaded: Any, latents: Any, embeds: Any, timestep: Any) -> Callable[[], object]:
     from plugins.diffusers_backend.dit.timestep_embedding import embed_timesteps
 
-    network = loaded.networks["transformer"]
+    network = loaded.paths.networks["transformer"]
     run, moment = network.prepare(latents, embeds, 1), embed_timesteps(network.model, timestep)
     return lambda: run(latents, moment)
 
@@ -159,7 +159,7 @@ def making(subject: Any) -> Make:
 def compiled(subject: Any) -> Any:
     """Return `subject` once its blocks are compiled for its task."""
     making(subject)(0)
-    subject.loaded.networks["transformer"].compiler.wait()
+    subject.loaded.paths.networks["transformer"].compiler.wait()
     return subject
 
 

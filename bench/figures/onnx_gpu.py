@@ -94,9 +94,10 @@ def _passes(folder: Path, dit: Dit, dtype: str, device: str) -> dict[str, Callab
     """Return who computes a forward pass of the same random weights; they lie in `folder`."""
     from diffusers import WanTransformer3DModel
 
+    from plugins.diffusers_backend.attention_backend import attention_for
     from plugins.onnx_backend.export.folder import Source, export
     from plugins.onnx_backend.load import read_transformer
-    from plugins.wan.weights.dtypes import DTYPES, attention_for
+    from plugins.wan.weights.dtypes import DTYPES
 
     write_random(folder / "source", dict(dit.config))
     export(Source(folder / "source", "random", None), folder / "export", dtype, lambda *_: None)

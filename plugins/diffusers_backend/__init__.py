@@ -43,7 +43,7 @@ def plan_model(model: ModelSpec, device: str) -> int | None:
 
 @hookimpl
 def describe_loaded(loaded: Loaded) -> Mapping[str, PartPath]:
-    return loaded.paths.now
+    return loaded.paths.now if loaded.paths else {}
 
 
 @hookimpl

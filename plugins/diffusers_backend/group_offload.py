@@ -1,4 +1,4 @@
-"""Modules larger than their card: the weights wait on the host, and groups of them visit the device in turn."""
+"""Group offload, for modules larger than their GPU: weights on the host, copied to the device by group."""
 
 from __future__ import annotations
 
@@ -10,29 +10,31 @@ from typing import Any
 import torch
 from diffusers.hooks import apply_group_offloading
 
-from plugins.wan.checkpoint import DECODER, WEIGHTLESS, Part
+from plugins.wan.checkpoint import DECODER, Part
+from registry.folders.model import WEIGHTLESS
 
 BLOCK = re.compile(r"blocks\.\d+(?=\.)")
-AT_ONCE = 2  # groups on the device: the one that computes, and the next on its way
+RESIDENT_GROUPS = 2  # the one that computes, and the next one, which is being copied
 
 
 def suits(part: Part) -> bool:
-    """Say whether `part` may wait on the host; the VAE is small, and its memory is in what it computes."""
+    """Say whether the weights of `part` may stay on the host."""
+    # the VAE is small, its activations take the memory
     return part.name not in (*WEIGHTLESS, "vae", DECODER)
 
 
-def on_device(part: Part, sizes: Mapping[str, int]) -> int:
-    """Return how many bytes of the device weights of these `sizes` take at most: two groups, and what is in none."""
+def device_bytes(part: Part, sizes: Mapping[str, int]) -> int:
+    """Return the most device bytes that weights of `sizes` take: two groups, and ungrouped weights."""
     groups: Counter[str] = Counter()
     for name, size in sizes.items():
         groups[_group(part, name)] += size
-    return groups.pop("", 0) + sum(size for _, size in groups.most_common(AT_ONCE))
+    return groups.pop("", 0) + sum(size for _, size in groups.most_common(RESIDENT_GROUPS))
 
 
 def apply(module: Any, part: Part, device: str, size: int) -> None:
-    """Make `module`, whose weights are on the host, compute on `device`, where it takes `size` bytes.
+    """Make `module`, with weights on the host, compute on `device` within `size` bytes.
 
-    A transformer goes block by block, an encoder layer by layer; on a GPU the next one is copied meanwhile.
+    A transformer is copied by block, an encoder by layer; a GPU computes one group while the next is copied.
     """
     streams = device.startswith("cuda")
     apply_group_offloading(
@@ -44,7 +46,7 @@ def apply(module: Any, part: Part, device: str, size: int) -> None:
         use_stream=streams,
         record_stream=streams,
     )
-    module.nbytes = size  # for the pool: its parameters are elsewhere
+    module.nbytes = size  # read by the pool, which would count the parameters on the host
 
 
 def _group(part: Part, name: str) -> str:

@@ -1,7 +1,6 @@
-"""The ONNX Runtime backend: a folder that `framegate export` made, its transformers run as graphs.
+"""The ONNX Runtime backend: folders of `framegate export`, with transformers as graphs.
 
-The text encoder and the VAE stay in torch, and are the diffusers backend's own: an engine that runs
-both backends holds them once.
+The text encoder and the VAE stay in torch: an engine that runs both backends holds them once.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ def plan_model(model: ModelSpec, device: str) -> int | None:
     try:
         return plan(model, device, record.read(model.folder).dtype)
     except LoadFailed:
-        return None  # who loads it says what is wrong
+        return None  # loading will report the error
 
 
 @hookimpl

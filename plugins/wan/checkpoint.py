@@ -1,4 +1,4 @@
-"""What is loaded of a folder, part by part: the registry's reader says what it is, and reads no weights."""
+"""The parts of a model folder as they are loaded; reads no weights."""
 
 from __future__ import annotations
 
@@ -8,23 +8,20 @@ from pathlib import Path
 
 from registry import Input, folders
 from registry.folders import FolderError, ModelFolder
-from registry.folders.model import IMAGE_TO_VIDEO, WEIGHTLESS
 from router import LoadFailed, Modality, ModelSpec
 
-__all__ = ["DECODER", "IMAGE_TO_VIDEO", "WEIGHTLESS", "Checkpoint", "Part", "read"]
-
-DECODER = "vae_decoder"  # the part of a VAE that no pipeline has to know of
+DECODER = "vae_decoder"  # a part of ours, of which the pipelines know nothing
 ENCODING, DECODING = ("encoder", "quant_conv"), ("decoder", "post_quant_conv")  # modules of a VAE
 
 
 @dataclass(frozen=True)
 class Part(folders.Part):
-    """A component of a folder as it is loaded: of the modules in `without` it has nothing."""
+    """A component of a folder as it is loaded, without the modules named in `without`."""
 
     without: tuple[str, ...] = ()
 
     def has(self, weight: str) -> bool:
-        """Say whether a weight, by its name in the files, is one of this part."""
+        """Say whether this part has a weight of this name in the files."""
         return not any(weight.startswith(f"{module}.") for module in self.without)
 
     @property
@@ -34,9 +31,9 @@ class Part(folders.Part):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A folder's parts, and how its transformers share the steps.
+    """A folder and its parts.
 
-    `boundary_ratio` is where the second transformer takes over, None where one does every step.
+    At `boundary_ratio` the second transformer takes over; None means one transformer for all steps.
     `expand_timesteps` marks the 2.2 kind that takes text with or without an image.
     """
 
@@ -56,34 +53,36 @@ class Checkpoint:
         return self.folder.expand_timesteps
 
     def pooled(self, modality: Modality) -> tuple[Part, ...]:
-        """Return what is loaded for `modality`: all parts but the scheduler, the VAE in two.
-
-        Encoder and decoder have number formats of their own, and where no image comes in there is only the second.
-        """
+        """Return the parts to load for `modality`: all but the scheduler, with the VAE in two halves."""
         vae = self.parts["vae"]
         others = (part for part in self.parts.values() if part.name not in ("vae", "scheduler"))
+        # the halves have number formats of their own, and only images need the encoder
         encoder = [replace(vae, without=DECODING)] if Input.IMAGE in modality.allows else []
         return (*others, *encoder, replace(vae, name=DECODER, without=ENCODING))
 
     def require(self, model: ModelSpec) -> None:
-        """Raise `LoadFailed` where the folder is another model than it was when the registry read it."""
-        is_now = self.folder.family
+        """Raise `LoadFailed` if the folder no longer holds the model that the registry read."""
+        family = self.folder.family
         if model.modality not in self.folder.modalities:
-            can = " or ".join(each.title for each in self.folder.modalities)
-            raise LoadFailed(f"{model.name} is declared {model.modality.title}, its folder of weights is {can}{_AGAIN}")
+            supported = " or ".join(each.title for each in self.folder.modalities)
+            raise LoadFailed(
+                f"{model.name} is declared {model.modality.title}, its folder of weights is {supported}{_RELOAD}"
+            )
         for what, declared, found in (
-            ("experts", model.experts, is_now.experts),
-            ("a size multiple of", model.size_multiple, is_now.size_multiple),
+            ("experts", model.experts, family.experts),
+            ("a size multiple of", model.size_multiple, family.size_multiple),
         ):
             if declared != found:
-                raise LoadFailed(f"{model.name} was read as one with {what} {declared}, its folder has {found}{_AGAIN}")
+                raise LoadFailed(
+                    f"{model.name} was read as one with {what} {declared}, its folder has {found}{_RELOAD}"
+                )
 
 
-_AGAIN = ": 'framegate reload' reads it again"
+_RELOAD = ": 'framegate reload' reads it again"
 
 
 def read(folder: Path) -> Checkpoint:
-    """Return what `folder` holds; raise `LoadFailed` with what is missing or wrong, by the names of parts."""
+    """Return the checkpoint in `folder`; raise `LoadFailed` naming the parts that are missing or wrong."""
     try:
         found = folders.read(folder)
     except FolderError as error:

@@ -1,4 +1,4 @@
-"""Giving memory back, and saying so when there was not enough."""
+"""Running out of device memory: recognised, reported, and released."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 from router import DeviceLost, OutOfMemory
 
-# what else than torch.OutOfMemoryError says the same: the host's allocator, cuBLAS' workspace
+# errors beside torch.OutOfMemoryError: of the host's allocator, of cuBLAS' workspace
 SIGNS = (
     "can't allocate memory",
     "CUDA error: out of memory",
@@ -23,11 +23,10 @@ SIGNS = (
 
 @contextmanager
 def out_of_memory(doing: str, hint: str) -> Iterator[None]:
-    """Turn running out of memory into `OutOfMemory`: `doing` says what was asked, `hint` what would help.
+    """Turn running out of memory into `OutOfMemory`, and a failed device into `DeviceLost`.
 
-    A device that failed for good becomes `DeviceLost`.
-    Best around a single call: what that call held is let go of before the error travels on, so that
-    a caller who retries has the memory.
+    The message says what was being done, `doing`, and what would help, `hint`. Best around a single call: the call's
+    memory is released before the error travels on, so that a caller may retry.
     """
     try:
         yield
@@ -48,12 +47,12 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def is_device_lost(error: BaseException) -> bool:
-    """Say whether a CUDA error other than want of memory ended the process's context: nothing works after it."""
+    """Say whether a CUDA error other than want of memory ended the process's context."""
     return isinstance(error, RuntimeError) and "CUDA error:" in str(error) and not is_out_of_memory(error)
 
 
 def free() -> None:
-    """Give what nothing holds any more back to the device."""
+    """Return unreferenced memory to the device."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

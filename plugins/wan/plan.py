@@ -1,4 +1,4 @@
-"""What a model's weights take of a device, by the headers of its files; imports no library."""
+"""Device bytes of a model's weights, planned from file headers without heavy libraries."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ SAMPLES, SAMPLE_BYTES = 16, 4096
 
 
 def plan(model: ModelSpec, device: str, dtype: str) -> int | None:
-    """Return how many bytes of weights `model` takes of `device` at least; None where that cannot be said.
+    """Return the least bytes of `device` that the weights of `model` take; None if unknown.
 
-    `dtype` is that of its transformers and its text encoder.
+    `dtype` is the option for the transformers and the text encoder.
     """
     if model.folder is None or model.options.get("group_offload"):
         return None
@@ -27,7 +27,7 @@ def plan(model: ModelSpec, device: str, dtype: str) -> int | None:
         folder = folders.read(model.folder)
         return _bytes(folder, model, _item(dtype, device), _item(str(model.options.get("decoder_dtype")), device))
     except (FolderError, OSError):
-        return None  # who loads it says what is wrong
+        return None  # loading will report the error
 
 
 def _bytes(folder: ModelFolder, model: ModelSpec, item: int, decoder_item: int) -> int:
@@ -48,7 +48,7 @@ def _bytes(folder: ModelFolder, model: ModelSpec, item: int, decoder_item: int) 
 
 
 def _sum(tensors: Iterable[Tensor], item: int) -> int:
-    """Return the bytes of tensors in a number format; what is in no format of floats stays as it is."""
+    """Return the bytes of tensors with floats of `item` bytes; other numbers keep theirs."""
     return sum(
         tensor.length // ITEM_BYTES[tensor.dtype] * item if "F" in tensor.dtype else tensor.length for tensor in tensors
     )
@@ -59,14 +59,15 @@ def _item(dtype: str, device: str) -> int:
 
 
 def _same_as_first(folder: ModelFolder) -> bool:
-    """Say whether both transformers may be one part: files alike in some places; a digest would take minutes."""
+    """Say whether both transformers may be one part, by samples of their files."""
+    # a digest would take minutes
     first, second = (folder.parts[name].weights for name in ("transformer", "transformer_2"))
     if first is None or second is None or len(first.files) != len(second.files):
         return False
-    return all(_alike(*pair) for pair in zip(first.files, second.files, strict=True))
+    return all(_same_samples(*pair) for pair in zip(first.files, second.files, strict=True))
 
 
-def _alike(one: Path, other: Path) -> bool:
+def _same_samples(one: Path, other: Path) -> bool:
     size = one.stat().st_size
     if size != other.stat().st_size:
         return False

@@ -86,7 +86,7 @@ def _by_shapes(each: Dit) -> tuple[int, ...]:
         embeds = torch.empty(1, 512, each.config["text_dim"], dtype=torch.bfloat16)
         prepared = Network(model, Switches(), None).prepare(latents, embeds, 1)
         kernels = {"rope_kernel": True, "norm_kernel": True, "fused_gelu": True, "attention": "_native_cudnn"}
-        ready = replace(prepared, shape=prepared.shape._replace(**kernels))
+        ready = replace(prepared, kernels=prepared.kernels._replace(**kernels))
         return tuple(ready(latents, embed_timesteps(model, torch.empty(1))).shape)
 
 

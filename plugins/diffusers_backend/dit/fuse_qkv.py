@@ -1,4 +1,4 @@
-"""Weights of several linear layers as one, without a second copy of them."""
+"""The weights of several linear layers as one tensor, without a second copy."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import torch
 def fuse_qkv(*layers: torch.nn.Linear) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the weights, and the biases, of `layers` one below the other.
 
-    From the first time on, the layers' own tensors are views of these, with the bits that they had, so that whoever
-    runs them one by one gets the same. When they have moved since, they are packed again.
+    The layers' own tensors become views of the result with their former bits, so that each layer still runs by itself.
+    Layers that have moved since are joined again.
     """
-    return _joined([layer.weight for layer in layers]), _joined([layer.bias for layer in layers])
+    return _join([layer.weight for layer in layers]), _join([layer.bias for layer in layers])
 
 
-def _joined(parts: list[torch.Tensor]) -> torch.Tensor:
+def _join(parts: list[torch.Tensor]) -> torch.Tensor:
     first = parts[0]
     shape = (sum(len(part) for part in parts), *first.shape[1:])
     if _is_joined(parts):
@@ -26,7 +26,7 @@ def _joined(parts: list[torch.Tensor]) -> torch.Tensor:
 
 
 def _is_joined(parts: list[torch.Tensor]) -> bool:
-    """Say whether each part begins where the one before it ends, in one allocation."""
+    """Say whether the parts are contiguous in one allocation, in order."""
     end = parts[0].data_ptr()
     for part in parts:
         if part.untyped_storage().data_ptr() != parts[0].untyped_storage().data_ptr() or part.data_ptr() != end:

@@ -1,6 +1,4 @@
-"""The tanh form of GELU: by itself on a CPU, where PyTorch's own takes longer than the passes that it is made of,
-and as the end of a product on a GPU.
-"""
+"""The tanh form of GELU: in fewer passes on a CPU, within the product before it on a GPU."""
 
 from __future__ import annotations
 
@@ -14,7 +12,8 @@ CUBIC = INNER * 0.044715
 
 
 def gelu(x: torch.Tensor) -> torch.Tensor:
-    """Return `gelu(x)`; elsewhere than in fp32 on a CPU it is PyTorch's."""
+    """Return `gelu(x)`, by PyTorch's kernel except in fp32 on a CPU."""
+    # there PyTorch's own takes longer than the passes of which it consists
     if x.device.type != "cpu" or x.dtype is not torch.float32:
         return functional.gelu(x, approximate="tanh")
     if torch.compiler.is_compiling():
@@ -23,9 +22,7 @@ def gelu(x: torch.Tensor) -> torch.Tensor:
 
 
 def linear_with_gelu(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    """Return `gelu(linear(x))` `(..., out)` by one kernel of cuBLAS, which rounds once where two round twice.
-
-    On a CPU the same operation is the other GELU, of the error function.
-    """
+    """Return `gelu(linear(x))` `(..., out)` by one kernel of cuBLAS, which rounds once, not twice."""
+    # on a CPU the same operation is the other GELU, of the error function
     rows = torch._addmm_activation(bias, x.flatten(0, -2), weight.t(), use_gelu=True)
     return rows.unflatten(0, x.shape[:-1])

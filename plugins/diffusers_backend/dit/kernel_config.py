@@ -1,4 +1,4 @@
-"""What a block's tensors do not say: its heads, and by which kernels it runs."""
+"""The kernels and constants of a pass, which the blocks' tensors do not tell."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class KernelConfig(NamedTuple):
-    """The same for all blocks of a pass; a compiler takes it as constant."""
+    """Constants for all blocks of a pass; a compiler specialises on them."""
 
     heads: int
     epsilon: float

@@ -1,4 +1,4 @@
-"""Linear layers, in the form that suits who runs them."""
+"""Linear layers in the form that the compiler fuses best."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from torch.nn import functional
 
 
 def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    """Return `x` `(..., in)` through a layer, `(..., out)`.
-
-    On a CPU a product writes its bias out before it begins. A compiler that finds it apart has it added by the pass
-    over the product that comes next; it is apart where something else, if only a view, stands between.
-    """
+    """Return `x` `(..., in)` through a layer, `(..., out)`."""
+    # On a CPU a product writes its bias out before it begins. A bias apart from the product is added by the compiler in
+    # the next pass over the result; it stays apart if something, such as a view, stands between.
     if x.device.type == "cpu" and torch.compiler.is_compiling():
         return functional.linear(x.flatten(0, -2), weight).unflatten(0, x.shape[:-1]) + bias
     return functional.linear(x, weight, bias)

@@ -1,4 +1,4 @@
-"""The denoising loop of Wan's pipelines over our forward passes: the same steps, with each thing done once."""
+"""The denoising loop of Wan's pipelines over our forward passes, without repeated work."""
 
 from __future__ import annotations
 
@@ -13,24 +13,23 @@ from PIL import Image
 
 from plugins.diffusers_backend.dit.network import Network, Pass
 from plugins.diffusers_backend.dit.timestep_embedding import TimestepEmbedding, embed_timesteps
+from plugins.wan.forward_paths import OnStep
 from plugins.wan.generate.linear_scheduler import step_function
 from router import Task
-
-OnStep = Callable[[int, torch.Tensor], None]  # hears of each step's number, from 1, and its latents
 
 
 @dataclass(frozen=True)
 class Canvas:
-    """Where the latents begin and how an image reaches the transformer: beside them, or as their first frame."""
+    """The first latents, and the image that is joined to their channels or is their first frame."""
 
     latents: torch.Tensor
-    beside: torch.Tensor | None = None
+    channels: torch.Tensor | None = None
     first: torch.Tensor | None = None
 
     def input(self, latents: torch.Tensor) -> torch.Tensor:
-        """Return what the transformer reads of `latents` `(1, c, t, h, w)`."""
-        if self.beside is not None:
-            return torch.cat([latents, self.beside], dim=1)
+        """Return the transformer's input for latents `(1, c, t, h, w)`."""
+        if self.channels is not None:
+            return torch.cat([latents, self.channels], dim=1)
         return self.finished(latents)
 
     def finished(self, latents: torch.Tensor) -> torch.Tensor:
@@ -46,18 +45,14 @@ def denoise(
     task: Task,
     images: Sequence[Image.Image | None],
     embeds: Sequence[torch.Tensor],
-    stepped: OnStep,
+    on_step: OnStep,
     weights: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Return the latents of `task`, as `pipe` would with `output_type="latent"`.
-
-    `images` are the first and the last frame, `embeds` the prompt and, with guidance, the negative prompt; `weights`
-    those of the sums that the scheduler's steps are, where they are to be taken so.
-    """
+    """Return the latents of `task` by `networks`; see `ForwardPaths.denoise`."""
     dtype, device = networks["transformer"].dtype, networks["transformer"].device
     pipe.scheduler.set_timesteps(task.steps, device=device)
-    canvas, seen = _canvas(pipe, task, images, device), _seen_by_clip(pipe, images, device)
-    image = None if seen is None else seen.to(dtype)
+    canvas, clip_embeds = _canvas(pipe, task, images, device), _clip_embeds(pipe, images, device)
+    image = None if clip_embeds is None else clip_embeds.to(dtype)
     experts = _Experts(pipe, networks, canvas, [each.to(dtype) for each in embeds], image)
     latents = canvas.latents
     step = step_function(pipe.scheduler, weights, latents)
@@ -65,16 +60,16 @@ def denoise(
         name = experts.at(number)
         velocity = experts.velocity(name, canvas.input(latents).to(dtype), number)
         if len(velocity) == 2:
-            wanted, unwanted = velocity.split(1)
-            velocity = unwanted + _guidance(task, name) * (wanted - unwanted)
+            positive, negative = velocity.split(1)
+            velocity = negative + _guidance(task, name) * (positive - negative)
         latents = step(velocity, timestep, latents)
-        stepped(number, latents)
+        on_step(number, latents)
     experts.compile_later()
     return canvas.finished(latents)
 
 
 class _Experts:
-    """The transformers of one request: which one is at work, and what it needs, made when it first is."""
+    """The transformers of one request, prepared at their first step."""
 
     def __init__(
         self,
@@ -86,64 +81,63 @@ class _Experts:
     ) -> None:
         ratio, timesteps = pipe.config.boundary_ratio, pipe.scheduler.timesteps
         boundary = 0.0 if ratio is None else ratio * pipe.scheduler.config.num_train_timesteps
-        self._early = (timesteps >= boundary).tolist()  # at once: each step's would wait for the one before
-        self._times = torch.cat([timesteps.new_zeros(1), timesteps])  # what is given is at time 0
+        self._early = (timesteps >= boundary).tolist()  # at once: reading one in each step would wait for the step
+        self._timesteps = torch.cat([timesteps.new_zeros(1), timesteps])  # an image frame is at time 0
         self._networks = networks
         self._canvas = canvas
         self._embeds = embeds
         self._image = image
         self._ready: dict[str, tuple[list[Pass], TimestepEmbedding]] = {}
-        self._again: list[Callable[[], None]] = []
+        self._compilations: list[Callable[[], None]] = []
 
     def at(self, number: int) -> str:
         return "transformer" if self._early[number - 1] else "transformer_2"
 
-    def velocity(self, name: str, seen: torch.Tensor, number: int) -> torch.Tensor:
-        """Return the velocity in step `number`, from 1, for each prompt, `(prompts, c, t, h, w)`."""
+    def velocity(self, name: str, latents: torch.Tensor, number: int) -> torch.Tensor:
+        """Return the velocity in step `number`, from 1, for each prompt: `(prompts, c, t, h, w)`."""
         network = self._networks[name]
-        groups = _groups(number, seen, self._canvas, network.switches.framewise_time)
+        groups = _groups(number, latents, self._canvas, network.switches.framewise_time)
         if name not in self._ready:
-            self._ready[name] = self._prepared(network, seen, groups)
-        passes, moments = self._ready[name]
-        moment = moments.of(groups)
-        return torch.cat([each(seen, moment) for each in passes])
+            self._ready[name] = self._prepared(network, latents, groups)
+        passes, embeddings = self._ready[name]
+        embedding = embeddings.of(groups)
+        return torch.cat([each(latents, embedding) for each in passes])
 
     def compile_later(self) -> None:
-        for ask in self._again:
-            ask()
+        for compile_later in self._compilations:
+            compile_later()
 
     def _prepared(
-        self, network: Network, seen: torch.Tensor, groups: torch.Tensor
+        self, network: Network, latents: torch.Tensor, groups: torch.Tensor
     ) -> tuple[list[Pass], TimestepEmbedding]:
-        batches = [torch.cat(list(self._embeds))] if network.batches(seen) else self._embeds
+        batches = [torch.cat(list(self._embeds))] if network.batches(latents) else self._embeds
         image = None if self._image is None else network.read_image(self._image)
-        passes = [network.prepare(seen, batch, len(groups), image) for batch in batches]
-        moments = embed_timesteps(network.model, self._times)
-        self._again += [partial(network.compile_later, each, seen, moments.of(groups)) for each in passes]
-        return passes, moments
+        passes = [network.prepare(latents, batch, len(groups), image) for batch in batches]
+        embeddings = embed_timesteps(network.model, self._timesteps)
+        self._compilations += [partial(network.compile_later, each, latents, embeddings.of(groups)) for each in passes]
+        return passes, embeddings
 
 
 def _canvas(pipe: Any, task: Task, images: Sequence[Image.Image | None], device: torch.device) -> Canvas:
     """Return the canvas that the pipeline prepares from the task's seed and images."""
     frames, factor = task.num_frames, pipe.vae_scale_factor_temporal
     if frames % factor != 1:
-        frames = frames // factor * factor + 1  # as the pipelines have it
+        frames = frames // factor * factor + 1  # as the pipelines round it
     # noise from the CPU is the same for every device
-    made = torch.Generator("cpu").manual_seed(task.seed)
-    shape = (task.height, task.width, frames, torch.float32, device, made, None)
+    generator = torch.Generator("cpu").manual_seed(task.seed)
+    shape = (task.height, task.width, frames, torch.float32, device, generator, None)
     if not isinstance(pipe, WanImageToVideoPipeline):
         return Canvas(pipe.prepare_latents(1, pipe.transformer.config.in_channels, *shape))
     first, last = (_tensor(pipe, task, image, device) for image in images)
     latents, condition, *mask = pipe.prepare_latents(first, 1, pipe.vae.config.z_dim, *shape, last)
-    return Canvas(latents, first=condition) if mask else Canvas(latents, beside=condition)
+    return Canvas(latents, first=condition) if mask else Canvas(latents, channels=condition)
 
 
-def _seen_by_clip(pipe: Any, images: Sequence[Image.Image | None], device: torch.device) -> torch.Tensor | None:
-    """Return CLIP's tokens of each image, `(images, 257, image_dim)`; None where the transformer reads none."""
+def _clip_embeds(pipe: Any, images: Sequence[Image.Image | None], device: torch.device) -> torch.Tensor | None:
+    """Return CLIP's tokens of the images `(images, 257, image_dim)`; None if the transformer reads none."""
     if not isinstance(pipe, WanImageToVideoPipeline) or pipe.transformer.config.image_dim is None:
         return None
-    seen: torch.Tensor = pipe.encode_image([image for image in images if image is not None], device)
-    return seen
+    return pipe.encode_image([image for image in images if image is not None], device)
 
 
 def _tensor(pipe: Any, task: Task, image: Image.Image | None, device: torch.device) -> torch.Tensor | None:
@@ -153,18 +147,21 @@ def _tensor(pipe: Any, task: Task, image: Image.Image | None, device: torch.devi
     return ready.to(device, torch.float32)
 
 
-def _groups(number: int, seen: torch.Tensor, canvas: Canvas, framewise: bool) -> torch.Tensor:
-    """Return which time the tokens have, 0 or that of step `number`: one for all of them, or, where the first frame is
-    given, one a frame; a token if not `framewise`.
+def _groups(number: int, latents: torch.Tensor, canvas: Canvas, framewise: bool) -> torch.Tensor:
+    """Return the timestep number of each group of tokens: 0 for an image frame, else `number`.
+
+    All tokens are one group, unless the first frame is an image: then each frame is one, or each token if not
+    `framewise`.
     """
     if canvas.first is None:
-        return torch.full((1,), number, device=seen.device)
-    frames, height, width = seen.shape[2:]
-    each = torch.full((frames,), number, device=seen.device)
+        return torch.full((1,), number, device=latents.device)
+    frames, height, width = latents.shape[2:]
+    each = torch.full((frames,), number, device=latents.device)
     each[0] = 0
     return each if framewise else each.repeat_interleave(height * width // 4)
 
 
 def _guidance(task: Task, name: str) -> float:
-    second = name == "transformer_2" and task.guidance_scale_2 is not None
-    return task.guidance_scale_2 if second else task.guidance_scale  # type: ignore[return-value]
+    if name == "transformer_2" and task.guidance_scale_2 is not None:
+        return task.guidance_scale_2
+    return task.guidance_scale

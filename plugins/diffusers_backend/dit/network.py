@@ -1,4 +1,4 @@
-"""Our forward pass of Wan's DiT, over the weights of diffusers' `WanTransformer3DModel`."""
+"""Our forward pass of Wan's DiT over the weights of diffusers' `WanTransformer3DModel`."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from torch.utils import _pytree as pytree
 from plugins.diffusers_backend.compile import Compiler, ModelGoneError
 from plugins.diffusers_backend.dit.attention import NATIVE
 from plugins.diffusers_backend.dit.block import Weights, kind_of, run_blocks, weights_of
+from plugins.diffusers_backend.dit.cross_attention import KeysAndValues, Text, image_of, text_of
 from plugins.diffusers_backend.dit.fused_ops import norm_modulate
 from plugins.diffusers_backend.dit.kernel_config import KernelConfig
 from plugins.diffusers_backend.dit.rope import Rotation, rotation
-from plugins.diffusers_backend.dit.text import KeysAndValues, Text, image_of, text_of
 from plugins.diffusers_backend.dit.timestep_embedding import TimestepEmbedding
 from plugins.diffusers_backend.tuning.chooser import Chooser
 from plugins.wan.generate.cancel_watch import check_cancelled
 from plugins.wan.tuning.switches import Switches
 
-MOST_BATCHED = 4096  # tokens of a clip: from there on one pass keeps any device busy
-MOST_TOGETHER = 8  # blocks that are compiled as one, in half a minute; of more, one is, and serves all
+MAX_BATCHED_TOKENS = 4096  # of a clip: from there on one pass keeps any device busy
+MAX_COMPILED_TOGETHER = 8  # blocks, in half a minute; with more, one block is compiled and serves all
 
 
 @dataclass(frozen=True)
 class Network:
-    """A transformer, and how it is run; holds no weights of its own."""
+    """A transformer and the choices of its forward pass; holds no weights of its own."""
 
     model: WanTransformer3DModel
     switches: Switches
@@ -39,7 +39,7 @@ class Network:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Return the model's, which its own property takes milliseconds to find: some modules stay in fp32."""
+        # the model's own property takes milliseconds: some modules stay in fp32
         return self.model.patch_embedding.weight.dtype
 
     @property
@@ -47,69 +47,65 @@ class Network:
         return self.model.patch_embedding.weight.device
 
     def batches(self, latents: torch.Tensor) -> bool:
-        """Say whether both halves of guidance should be one forward pass over `latents` `(1, c, t, h, w)`."""
-        return self.switches.batched_guidance and latents.shape[2:].numel() // 4 <= MOST_BATCHED
+        """Say whether guidance takes one forward pass over `latents` `(1, c, t, h, w)`, not two."""
+        return self.switches.batched_guidance and latents.shape[2:].numel() // 4 <= MAX_BATCHED_TOKENS
 
     @torch.no_grad()
     def read_image(self, embeds: torch.Tensor) -> tuple[KeysAndValues, ...]:
-        """Return what each block reads of CLIP's `embeds` `(images, 257, image_dim)`: the same for all prompts."""
+        """Return each block's keys and values of CLIP's `embeds` `(images, 257, image_dim)`."""
         return image_of(self.model, embeds)
 
     @torch.no_grad()
     def prepare(
         self, latents: torch.Tensor, embeds: torch.Tensor, groups: int, image: Sequence[KeysAndValues] | None = None
     ) -> Pass:
-        """Return the pass over latents of this shape for prompts `(b, 512, text_dim)`, with what all steps share.
+        """Return the pass over `latents` of this shape for prompts `(b, 512, text_dim)`, which all steps share.
 
-        `groups` is how many timesteps it will be given: 1, or one for each latent frame or token. `image` is what
-        `read_image` returned, for models that read CLIP.
+        `groups` is the number of timesteps in a step: 1, or one for each latent frame or token. `image` is the result
+        of `read_image`, for models that read CLIP.
         """
         tokens = latents.shape[2:].numel() // 4
-        shape = self.chooser.config_for(self.model, len(embeds), tokens, self.switches)
+        kernels = self.chooser.config_for(self.model, len(embeds), tokens, self.switches)
         # a bias needs all digits of its logarithm, and few attention kernels take one
-        merged = self.switches.merged_padding and embeds.dtype is torch.float32 and shape.attention == NATIVE
+        merged = self.switches.merged_padding and embeds.dtype is torch.float32 and kernels.attention == NATIVE
         text = text_of(self.model, embeds, merged, image)
         weights = tuple(weights_of(each, self.switches.packed_qkv) for each in self.model.blocks)
-        seen = 0 if image is None else image[0].keys.shape[1]
-        key = Alike(tokens, groups, text.blocks[0].text.keys.shape, seen, embeds.dtype, kind_of(weights), shape)
+        image_tokens = 0 if image is None else image[0].keys.shape[1]
+        keys = text.blocks[0].text.keys.shape
+        key = CompileKey(tokens, groups, keys, image_tokens, embeds.dtype, kind_of(weights), kernels)
         compiled = self.compiler.block_for(key) if self.compiler else None
-        in_fp32_here = embeds.dtype is torch.float32 and latents.device.type == "cpu"
-        as_complex = compiled is None and in_fp32_here and not shape.rope_kernel
-        return Pass(
-            self.model,
-            key,
-            text,
-            rotation(self.model.rope, latents, as_complex),
-            weights,
-            shape,
-            compiled or run_blocks,
-        )
+        in_fp32_on_cpu = embeds.dtype is torch.float32 and latents.device.type == "cpu"
+        as_complex = compiled is None and in_fp32_on_cpu and not kernels.rope_kernel
+        by = rotation(self.model.rope, latents, as_complex)
+        return Pass(self.model, key, text, by, weights, kernels, compiled or run_blocks)
 
-    def compile_later(self, done: Pass, latents: torch.Tensor, moment: TimestepEmbedding) -> None:
-        """Have the blocks compiled in the background for requests like the one of the pass `done`."""
+    def compile_later(self, done: Pass, latents: torch.Tensor, embedding: TimestepEmbedding) -> None:
+        """Compile the blocks in the background for passes like `done`."""
         if self.compiler is not None:
-            self.compiler.ask(done.key, _Again(self.model, self.switches, done, latents, moment))
+            self.compiler.request(done.key, _Replay(self.model, self.switches, done, latents, embedding))
 
 
-class Alike(NamedTuple):
-    """What passes have in common that the same compiled blocks serve."""
+class CompileKey(NamedTuple):
+    """The properties shared by all passes that one compiled function serves."""
 
     tokens: int
     groups: int
     keys: tuple[int, ...]
-    image: int  # tokens from CLIP
+    image_tokens: int  # from CLIP
     dtype: torch.dtype
     blocks: Hashable
-    shape: KernelConfig
+    kernels: KernelConfig
 
     def __str__(self) -> str:
         dtype = str(self.dtype).removeprefix("torch.")
-        keys = f"keys of a text: {self.keys[1]}" + (f", of an image: {self.image}" if self.image else "")
+        keys = f"keys of a text: {self.keys[1]}" + (f", of an image: {self.image_tokens}" if self.image_tokens else "")
         return f"clips of {self.tokens} tokens, timesteps: {self.groups}, {keys}, {dtype}"
 
 
-class _Again:
-    """A pass like one that was done, without its text: it may wait for long, and must keep no model in memory."""
+class _Replay:
+    """A pass like one that was done, to compile its blocks."""
+
+    # it may wait for long in the compiler's queue, so it holds neither the text nor, strongly, the model
 
     def __init__(
         self,
@@ -117,56 +113,57 @@ class _Again:
         switches: Switches,
         done: Pass,
         latents: torch.Tensor,
-        moment: TimestepEmbedding,
+        embedding: TimestepEmbedding,
     ) -> None:
         self._model = weakref.ref(model)
-        self._pack = switches.packed_qkv
-        self._key, self._latents, self._moment = done.key, latents, moment
+        self._fuse = switches.packed_qkv
+        self._key, self._latents, self._embedding = done.key, latents, embedding
         self._text = pytree.tree_map_only(torch.Tensor, lambda tensor: tensor.to("meta"), done.text)
 
     def __call__(self, blocks: Callable[..., torch.Tensor]) -> torch.Tensor:
-        """Run it by `blocks`; raise `ModelGoneError` where its model is no more."""
+        """Run the pass by `blocks`; raise `ModelGoneError` if its model was unloaded."""
         if (model := self._model()) is None:
             raise ModelGoneError
         by = rotation(model.rope, self._latents, as_complex=False)
-        weights = tuple(weights_of(each, self._pack) for each in model.blocks)
+        weights = tuple(weights_of(each, self._fuse) for each in model.blocks)
         device = self._latents.device
         text = pytree.tree_map_only(torch.Tensor, lambda tensor: torch.zeros_like(tensor, device=device), self._text)
-        return Pass(model, self._key, text, by, weights, self._key.shape, blocks)(self._latents, self._moment)
+        return Pass(model, self._key, text, by, weights, self._key.kernels, blocks)(self._latents, self._embedding)
 
 
 @dataclass(frozen=True)
 class Pass:
-    """A forward pass of one request's: prompts and shape are given, latents and the moment change."""
+    """A forward pass for one request's prompts and sizes; latents and timesteps change by step."""
 
     model: WanTransformer3DModel
-    key: Alike
+    key: CompileKey
     text: Text
     by: Rotation
     weights: tuple[Weights, ...]
-    shape: KernelConfig
-    blocks: Callable[..., torch.Tensor]  # `run_blocks`, or the same compiled
+    kernels: KernelConfig
+    blocks: Callable[..., torch.Tensor]  # `run_blocks`, or that compiled
 
-    def __call__(self, latents: torch.Tensor, moment: TimestepEmbedding) -> torch.Tensor:
+    def __call__(self, latents: torch.Tensor, embedding: TimestepEmbedding) -> torch.Tensor:
         """Return the velocity of `latents` `(1, c, t, h, w)` for each prompt, `(b, c, t, h, w)`."""
-        x = self.patches(latents).unflatten(1, (len(moment.time), -1))
+        x = self.patches(latents).unflatten(1, (len(embedding.time), -1))
         count = len(self.weights)
         if self.blocks is run_blocks:
-            count = 1  # the same as all at once
-        elif count > MOST_TOGETHER:
+            count = 1  # the same as all at once, with a check for cancellation before each
+        elif count > MAX_COMPILED_TOGETHER:
             count = 1
             x = x.expand(self.key.keys[0], -1, -1, -1).contiguous()  # one kind of call is less to compile
         for begin in range(0, len(self.weights), count):
             check_cancelled()
-            some = slice(begin, begin + count)
-            contexts, weights = self.text.blocks[some], self.weights[some]
-            x = self.blocks(x, moment.time, self.by, contexts, self.text.bias, weights, self.shape)
-        shift, scale = (self.model.scale_shift_table + moment.summary.unsqueeze(1)).unsqueeze(2).unbind(1)
-        patches = self.model.proj_out(norm_modulate(x, shift, scale, self.shape).flatten(1, 2))
+            span = slice(begin, begin + count)
+            contexts, weights = self.text.blocks[span], self.weights[span]
+            x = self.blocks(x, embedding.time, self.by, contexts, self.text.bias, weights, self.kernels)
+        shift, scale = (self.model.scale_shift_table + embedding.summary.unsqueeze(1)).unsqueeze(2).unbind(1)
+        patches = self.model.proj_out(norm_modulate(x, shift, scale, self.kernels).flatten(1, 2))
         return self._unpatched(patches, latents)
 
     def patches(self, latents: torch.Tensor) -> torch.Tensor:
-        """Return the patches of `(1, c, t, h, w)` embedded, `(1, tokens, d)`: a product, as they do not overlap."""
+        """Return the embedded patches `(1, tokens, d)` of `(1, c, t, h, w)`."""
+        # a matrix product, as patches do not overlap
         embedding = self.model.patch_embedding
         _, high, wide = self.model.config.patch_size
         cut = latents.unflatten(4, (-1, wide)).unflatten(3, (-1, high)).permute(0, 2, 3, 5, 1, 4, 6)

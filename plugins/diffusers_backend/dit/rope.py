@@ -1,4 +1,4 @@
-"""Rotary position embedding, in the form that suits who runs it; both give the same bits."""
+"""Rotary position embedding by complex numbers or by cosines and sines; both give the same bits."""
 
 from __future__ import annotations
 
@@ -8,17 +8,15 @@ Rotation = torch.Tensor | tuple[torch.Tensor, torch.Tensor]
 
 
 def rotation(rope: torch.nn.Module, latents: torch.Tensor, as_complex: bool) -> Rotation:
-    """Return the rotation of each token of `latents` `(1, c, t, h, w)`: `(1, tokens, 1, head / 2)`.
-
-    Complex numbers turn in one pass where each operation is a kernel, in fp32; a compiler wants cosines and sines.
-    """
+    """Return the rotation of each token of `latents` `(1, c, t, h, w)`: `(1, tokens, 1, head / 2)`."""
+    # complex numbers rotate in one pass where each operation is a kernel, in fp32; a compiler wants cosines and sines
     cosines, sines = rope(latents)
     cosines, sines = cosines[..., 0::2].contiguous(), sines[..., 1::2].contiguous()
     return torch.complex(cosines, sines) if as_complex else (cosines, sines)
 
 
 def rotate(heads: torch.Tensor, by: Rotation) -> torch.Tensor:
-    """Return queries or keys `(b, tokens, heads, head)` turned by their positions."""
+    """Return queries or keys `(b, tokens, heads, head)` rotated by their positions."""
     pairs = heads.unflatten(-1, (-1, 2))
     if isinstance(by, torch.Tensor):
         return torch.view_as_real(torch.view_as_complex(pairs) * by).flatten(-2)

@@ -1,4 +1,4 @@
-"""The kernels in Triton; one program has one row, a token's, and computes in fp32."""
+"""The DiT's kernels in Triton: a program computes one token's row in fp32."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def _norm_and_rope(
     angle = (row % tokens) * half + pair % half
     cosine = tl.load(cosines + angle, mask=pair < width // 2, other=0.0)
     sine = tl.load(sines + angle, mask=pair < width // 2, other=0.0)
-    norm_and_rope = tl.reshape(tl.join(even * cosine - odd * sine, even * sine + odd * cosine), (block_size,))
-    tl.store(out + row * width + column, norm_and_rope.to(out.dtype.element_ty), mask=inside)
+    rotated = tl.reshape(tl.join(even * cosine - odd * sine, even * sine + odd * cosine), (block_size,))
+    tl.store(out + row * width + column, rotated.to(out.dtype.element_ty), mask=inside)
 
 
 @triton.jit
@@ -36,27 +36,27 @@ def _add_and_norm(
     group = (row // group_size) % groups
     column = tl.arange(0, block_size)
     inside = column < width
-    place = row * width + column
-    values = tl.load(x + place, mask=inside, other=0.0).to(tl.float32)
+    offset = row * width + column
+    values = tl.load(x + offset, mask=inside, other=0.0).to(tl.float32)
     if has_y:
-        added = tl.load(y + place, mask=inside, other=0.0).to(tl.float32)
+        added = tl.load(y + offset, mask=inside, other=0.0).to(tl.float32)
         if has_gate:
             added *= tl.load(gate + group * gate_stride + column, mask=inside, other=0.0)
         rounded = (values + added).to(kept.dtype.element_ty)
-        tl.store(kept + place, rounded, mask=inside)
+        tl.store(kept + offset, rounded, mask=inside)
         values = rounded.to(tl.float32)  # where PyTorch rounds too
     if has_norm:
         centred = tl.where(inside, values - tl.sum(values) / width, 0.0)
         scale = tl.rsqrt(tl.sum(centred * centred) / width + epsilon)
         weights = tl.load(weight + group * weight_stride + column, mask=inside, other=0.0)
         biases = tl.load(bias + group * bias_stride + column, mask=inside, other=0.0)
-        tl.store(out + place, (centred * scale * weights + biases).to(out.dtype.element_ty), mask=inside)
+        tl.store(out + offset, (centred * scale * weights + biases).to(out.dtype.element_ty), mask=inside)
 
 
 def norm_and_rope(
     x: torch.Tensor, weight: torch.Tensor, cosines: torch.Tensor, sines: torch.Tensor, heads: int, epsilon: float
 ) -> torch.Tensor:
-    """Return queries or keys `(b, tokens, heads, head)` of `x` `(b, tokens, d)`: normed over `d`, and turned.
+    """Return queries or keys `(b, tokens, heads, head)` of `x` `(b, tokens, d)`: normed over `d`, and rotated.
 
     The rows of `x` may be a part of longer ones. The cosines and sines are fp32, `(1, tokens, 1, head / 2)`.
     """
@@ -81,8 +81,8 @@ def add_and_norm(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return `x + y * gate` and its layer norm times `weight` plus `bias`, both `(b, groups, n, d)`.
 
-    Without `y` the first is `x`, without `weight` the second is empty. A batch of one becomes that of `y`. The others
-    are fp32, `(d,)` or `(groups, 1, d)`.
+    Without `y` the first is `x`, without `weight` the second is empty. A batch of one becomes that of `y`. `gate`,
+    `weight` and `bias` are fp32, `(d,)` or `(groups, 1, d)`.
     """
     x = x.contiguous() if y is None else x.expand_as(y).contiguous()
     y = None if y is None else y.contiguous()
@@ -100,7 +100,7 @@ def add_and_norm(
 
 
 def _stride(parameter: torch.Tensor | None) -> int:
-    """Return how far it is from one group's row to the next; 0 where all share one."""
+    """Return the distance between the rows of two groups; 0 for a shared row."""
     return 0 if parameter is None or parameter.dim() == 1 or len(parameter) == 1 else parameter.stride(0)
 
 

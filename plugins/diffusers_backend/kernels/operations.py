@@ -1,4 +1,4 @@
-"""The kernels as operations that a compiler leaves as they are, and what they compute, in PyTorch's own words."""
+"""The kernels as custom operations, opaque to a compiler, with a plain PyTorch version of each."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def norm_and_rope(
 def plain_norm_and_rope(
     x: torch.Tensor, weight: torch.Tensor, cosines: torch.Tensor, sines: torch.Tensor, heads: int, epsilon: float
 ) -> torch.Tensor:
-    """Return queries or keys `(b, tokens, heads, head)` of `x` `(b, tokens, d)`: normed over `d`, and turned."""
+    """Return queries or keys `(b, tokens, heads, head)` of `x` `(b, tokens, d)`: normed over `d`, and rotated."""
     normed = functional.rms_norm(x, x.shape[-1:], weight, epsilon)
     return rotate(normed.unflatten(2, (heads, -1)), (cosines, sines)).contiguous()
 

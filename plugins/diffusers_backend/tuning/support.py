@@ -1,4 +1,4 @@
-"""An allow-list for transformers: exact classes, nothing hooked or added, nothing changed since the proof."""
+"""The transformers that our forward pass supports: an allow-list of classes, and marks of changes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch.nn.modules import module as torch_module
 
 from plugins.wan.vae.twin import has_hooks
 
-# by name, as a later diffusers may lack some: what it has in their place is then foreign
+# by name: a later diffusers may lack some, and the classes in their stead are then foreign
 OF_DIFFUSERS = {
     transformer_wan: (
         "WanTransformer3DModel",
@@ -36,23 +36,23 @@ KNOWN = frozenset(
 )
 CODE = "the code of diffusers or PyTorch"
 CONFIG = ("qk_norm", "patch_size", "eps", "num_attention_heads", "attention_head_dim")
-PLAIN = frozenset({int, float, bool, str, tuple, type(None)})  # values that say all of themselves
+PLAIN = frozenset({int, float, bool, str, tuple, type(None)})  # compared by value, others by identity
 Marks = Mapping[str, Hashable]
 
 
 class ForeignError(Exception):
-    """A transformer that our forward pass does not know; the message says what of it."""
+    """A transformer that our forward pass does not support; the message says why."""
 
 
 @dataclass(frozen=True)
 class Guard:
-    """A transformer, and the marks that it had when our forward pass was proven on it."""
+    """A transformer and its marks at the time of the proof."""
 
     model: WanTransformer3DModel
     marks: Marks
 
     def obstacle(self) -> str | None:
-        """Return why our forward pass must not run now, in words; None where nothing stands against it."""
+        """Return why our forward pass must not run now, in words, or None."""
         try:
             now = marks_of(self.model)
         except ForeignError as error:
@@ -64,9 +64,9 @@ class Guard:
 
 
 def marks_of(transformer: WanTransformer3DModel) -> Marks:
-    """Return what the result of `transformer` depends on beside its weights' numbers, by its modules' names.
+    """Return all that determines the result of `transformer` beside its weights' numbers, by module name.
 
-    Raises `ForeignError` where something is not on the allow-list.
+    Raises `ForeignError` for anything that is not on the allow-list.
     """
     if type(transformer) is not WanTransformer3DModel:
         raise ForeignError(f"it is a {_named(type(transformer))}")
@@ -87,25 +87,25 @@ def marks_of(transformer: WanTransformer3DModel) -> Marks:
 
 
 def mark_of(module: nn.Module, name: str = "") -> Hashable:
-    """Return what the result of one module depends on beside its weights' numbers and the modules inside it."""
-    its, kind = vars(module), type(module)
+    """Return the mark of one module: all that determines its result beside weights and submodules."""
+    attributes, kind = vars(module), type(module)
     if kind not in KNOWN:
         raise ForeignError(f"{name} is a {_named(kind)}")
-    if has_hooks(its):
+    if has_hooks(attributes):
         raise ForeignError(f"something is hooked into {name or 'it'}")
-    if "forward" in its:
+    if "forward" in attributes:
         raise ForeignError(f"{name or 'it'} has a forward of its own")
-    if its["training"]:
+    if attributes["training"]:
         raise ForeignError(f"{name or 'it'} is in training mode")
-    weights = [(key, _dtype(weight, name)) for key, weight in its["_parameters"].items()]
-    if not name:  # on the whole, diffusers keeps its books
+    weights = [(key, _dtype(weight, name)) for key, weight in attributes["_parameters"].items()]
+    if not name:  # the outermost module holds bookkeeping of diffusers
         return kind, *weights
-    said = [(key, _value(value)) for key, value in its.items() if key[0] != "_" and key != "processor"]
-    return kind, _processor(its, name), *weights, *said
+    values = [(key, _value(value)) for key, value in attributes.items() if key[0] != "_" and key != "processor"]
+    return kind, _processor(attributes, name), *weights, *values
 
 
 def _modules(whole: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Yield all modules with their names, twice what is there twice."""
+    """Yield all modules with their names; a shared module under each of its names."""
     waiting: list[tuple[str, nn.Module]] = [("", whole)]
     while waiting:
         name, module = waiting.pop()
@@ -122,27 +122,27 @@ def _dtype(weight: torch.Tensor | None, name: str) -> torch.dtype | None:
     return weight.dtype
 
 
-def _processor(its: Mapping[str, Any], name: str) -> Hashable:
-    """Return what an attention's processor is told; None for other modules."""
-    if (processor := its.get("processor")) is None:
+def _processor(attributes: Mapping[str, Any], name: str) -> Hashable:
+    """Return the settings of an attention's processor; None for other modules."""
+    if (processor := attributes.get("processor")) is None:
         return None
     if type(processor) is not transformer_wan.WanAttnProcessor or processor._parallel_config is not None:
         raise ForeignError(f"{name} has a {type(processor).__name__} that is not diffusers' plain one")
-    if its.get("fused_projections"):
+    if attributes.get("fused_projections"):
         raise ForeignError(f"{name} has fused projections")
     return tuple((key, _value(value)) for key, value in vars(processor).items())
 
 
-def _require_config(its: Mapping[str, Any], name: str, config: Mapping[str, Any]) -> None:
-    """Raise where a module, by its attributes, has not what our forward pass reads in the config instead."""
-    if its.get("eps", config["eps"]) != config["eps"] and name.startswith(("blocks.", "norm_out")):
-        raise ForeignError(f"{name} has an eps of {its['eps']}, its config says {config['eps']}")
-    if its.get("heads", config["num_attention_heads"]) != config["num_attention_heads"]:
-        raise ForeignError(f"{name} has {its['heads']} heads, its config says {config['num_attention_heads']}")
+def _require_config(attributes: Mapping[str, Any], name: str, config: Mapping[str, Any]) -> None:
+    """Raise `ForeignError` where a module's attributes differ from the config, which our pass reads."""
+    if attributes.get("eps", config["eps"]) != config["eps"] and name.startswith(("blocks.", "norm_out")):
+        raise ForeignError(f"{name} has an eps of {attributes['eps']}, its config says {config['eps']}")
+    if attributes.get("heads", config["num_attention_heads"]) != config["num_attention_heads"]:
+        raise ForeignError(f"{name} has {attributes['heads']} heads, its config says {config['num_attention_heads']}")
 
 
 def _code() -> Iterator[Hashable]:
-    """Yield the functions that diffusers' own pass would call, which somebody may replace."""
+    """Yield the functions of diffusers' own pass, which somebody may replace."""
     yield transformer_wan.WanAttnProcessor.__call__
     yield transformer_wan.dispatch_attention_fn
     for kind in KNOWN:

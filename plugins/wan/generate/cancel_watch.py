@@ -1,4 +1,4 @@
-"""Looks, within a step too, whether a job still goes on: a step of a large model on a CPU takes half a minute."""
+"""Checks within a step whether a job was cancelled: a large model's step takes half a minute on a CPU."""
 
 from __future__ import annotations
 
@@ -12,15 +12,13 @@ from torch import nn
 
 from router import Preview, Report
 
-SECONDS = 0.25  # between two looks, which may read the store
+SECONDS = 0.25  # between two checks, which may read the store
 
-_look: ContextVar[Callable[[], None] | None] = ContextVar(
-    "check_cancelled", default=None
-)  # of the job that this thread runs
+_check: ContextVar[Callable[[], None] | None] = ContextVar("check", default=None)  # of the job on this thread
 
 
 class CancelWatch:
-    """A job's `report`, which is repeated by `check_cancelled`, not more often than every `SECONDS`."""
+    """A job's `report`, which `check` repeats at most every `SECONDS`."""
 
     def __init__(self, report: Report, total: int, now: Callable[[], float] = time.monotonic) -> None:
         self._report = report
@@ -33,32 +31,32 @@ class CancelWatch:
         self._report(done, total, preview)
         self._due = self._now() + SECONDS
 
-    def check_cancelled(self) -> None:
-        """Raise `JobCancelled` where the job is to stop."""
+    def check(self) -> None:
+        """Raise `JobCancelled` if the job must stop."""
         if self._now() >= self._due:
             self(*self._last)
 
 
 @contextmanager
 def cancel_watch(report: Report, total: int) -> Iterator[CancelWatch]:
-    """Let `check_cancelled`, in this thread and while the block runs, stop a job of `total` steps; yield its `report`."""
+    """Yield the `report` of a job of `total` steps; `check_cancelled` on this thread checks that job."""
     job = CancelWatch(report, total)
-    before = _look.set(job.look)
+    before = _check.set(job.check)
     try:
         yield job
     finally:
-        _look.reset(before)
+        _check.reset(before)
 
 
 def check_cancelled() -> None:
-    """Raise `JobCancelled` where this thread runs a job that is to stop; costs next to nothing."""
-    if (found := _look.get()) is not None:
-        found()
+    """Raise `JobCancelled` if this thread's job must stop; costs next to nothing."""
+    if (check := _check.get()) is not None:
+        check()
 
 
 @contextmanager
 def check_before_each(*lists: Any) -> Iterator[None]:
-    """Look before each of the modules in these lists, while the block runs; what was compiled is left alone."""
+    """Check for cancellation before each module of `lists` runs; skip compiled modules."""
     with ExitStack() as hooks:
         for module in (each for modules in lists for each in modules):
             if isinstance(module, nn.Module) and not is_compiled(module):

@@ -1,4 +1,4 @@
-"""From latents to pixels, a few latent frames at a time, so that the encoder works while the next ones decode."""
+"""From latents to pixels by chunks of frames, so that encoding overlaps decoding."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ Copied = Callable[[], tuple[Pixels, float]]  # waits for a chunk of frames and t
 
 @torch.no_grad()
 def decode_chunks(vae: AutoencoderKLWan, latents: torch.Tensor) -> Iterator[torch.Tensor]:
-    """Yield what `vae.decode(latents)` clamps to -1...1, bit for bit, as it gets ready: 1 frame, then 4 at a time.
+    """Yield the frames of `vae.decode(latents)` before its clamp, bit for bit: 1 frame, then 4 at a time.
 
-    A `FastVae` may take several fours at a time, with the same numbers to rounding.
-    The convolutions' memory of the frames before is ours, not the list that diffusers keeps on the VAE:
-    any number of decodes, and encodes, may run on one VAE, and one that is closed half way leaves nothing behind.
+    `latents` are `(1, z, t, h, w)`, chunks `(1, 3, n, height, width)`. A `FastVae` may take several fours at a time,
+    with the same numbers to rounding.
     """
+    # A memory of earlier frames of our own, not the list that diffusers keeps on the VAE: any number of decodes and
+    # encodes may run on one VAE, and one that is closed half way leaves nothing behind.
     memory = [None] * sum(isinstance(module, WanCausalConv3d) for module in vae.decoder.modules())
     hidden = vae.post_quant_conv(latents)
     if isinstance(vae, FastVae):
@@ -35,7 +36,7 @@ def decode_chunks(vae: AutoencoderKLWan, latents: torch.Tensor) -> Iterator[torc
 
 
 def _spans(vae: AutoencoderKLWan, latents: torch.Tensor) -> Iterable[tuple[int, int]]:
-    """Return begin and end of the latent frames that go through the decoder together."""
+    """Return begin and end of each chunk of latent frames."""
     count, height, width = latents.shape[2:]
     if isinstance(vae, FastVae):
         return vae.spans(count, height * width * vae.config.scale_factor_spatial**2)
@@ -43,12 +44,12 @@ def _spans(vae: AutoencoderKLWan, latents: torch.Tensor) -> Iterable[tuple[int, 
 
 
 def pixels(vae: AutoencoderKLWan, latents: torch.Tensor, require: Callable[[float], None]) -> Iterator[Pixels]:
-    """Yield the frames of a pipeline's latents as arrays of uint8, `(n, height, width, 3)`: 1 frame, then 4 at a time.
+    """Yield the frames of a pipeline's latents as uint8 `(n, height, width, 3)`: 1 frame, then 4 at a time.
 
-    A chunk is handed out once the next one is queued on the device, which then works while the caller encodes.
-    Before that, `require` is given the largest magnitude that the decoder made, and may raise: the cast to uint8 would
-    show infinity and NaN as colours.
+    `require` gets the largest magnitude of each chunk first, and may raise.
     """
+    # A chunk leaves once the next one is queued on the device, which then works while the caller encodes. `require`
+    # comes first because the cast to uint8 would show infinity and NaN as colours.
     ready: Copied | None = None
     for chunk in decode_chunks(vae, denormalize(vae, latents)):
         previous, ready = ready, _to_host(_to_uint8(chunk), peak(chunk))
@@ -66,7 +67,7 @@ def _in_fours(copied: tuple[Pixels, float], require: Callable[[float], None]) ->
 
 
 def denormalize(vae: AutoencoderKLWan, latents: torch.Tensor) -> torch.Tensor:
-    """Return latents in the VAE's own scale and number format, with the operations of the pipelines in their order."""
+    """Return latents in the VAE's scale and number format, by the pipelines' operations in their order."""
     weight = vae.post_quant_conv.weight
     latents = latents.to(weight.device, torch.float32)
     mean, std = (
@@ -77,13 +78,13 @@ def denormalize(vae: AutoencoderKLWan, latents: torch.Tensor) -> torch.Tensor:
 
 
 def _to_uint8(frames: torch.Tensor) -> torch.Tensor:
-    """Return `(1, 3, n, height, width)`, clamped to -1...1, as `(n, height, width, 3)` in 0...255, on the device."""
+    """Return frames `(1, 3, n, height, width)` in -1...1 as uint8 `(n, height, width, 3)`."""
     scaled = (frames[0].float() * 0.5 + 0.5).clamp(0, 1).mul(255).round()
     return scaled.to(torch.uint8).permute(1, 2, 3, 0).contiguous()
 
 
 def _to_host(frames: torch.Tensor, magnitude: torch.Tensor) -> Copied:
-    """Start the copy of both to the host; the function returned waits for it alone, not for later work."""
+    """Start a copy to the host; the returned function waits for this copy alone."""
     if frames.device.type != "cuda":
         return lambda: (frames.cpu().numpy(), float(magnitude))
     pinned = [torch.empty(each.shape, dtype=each.dtype, pin_memory=True) for each in (frames, magnitude)]

@@ -1,4 +1,4 @@
-"""Numbers that are not finite: found in what each part hands on, without a wait for the device."""
+"""Checks for numbers that are not finite in each part's output, without a wait for the device."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import torch
 
-# of what parts hand on: beyond 1000 in no published checkpoint. Larger numbers overflow where a norm squares them,
-# which makes zeros, and a video, of them
+# of a part's output, which is below 1000 in every published checkpoint. Larger numbers overflow where a norm squares
+# them, which makes zeros, and a video, of them
 LARGEST = 1e6
 
 
@@ -22,17 +22,17 @@ def is_bad(magnitude: float) -> bool:
 
 
 class Outputs:
-    """The magnitudes of what the parts of a model handed on, in their order; they stay on the device until read."""
+    """The largest magnitude of each part's output, in order, on the device until `fault` reads them."""
 
     def __init__(self) -> None:
         self._seen: list[tuple[Callable[[], str], torch.Tensor]] = []
 
-    def see(self, part: Callable[[], str], numbers: torch.Tensor) -> None:
-        """Note what a part hands on; `part` gives its name, and is only called for one at fault."""
+    def add(self, part: Callable[[], str], numbers: torch.Tensor) -> None:
+        """Add the output of a part; `part` returns its name, and is called only for a fault."""
         self._seen.append((part, peak(numbers)))
 
     def fault(self) -> str | None:
-        """Return the name of the first part whose numbers are bad, None without one; waits for the device, once."""
+        """Return the first part with bad numbers, or None; waits for the device once."""
         magnitudes = torch.stack([magnitude for _, magnitude in self._seen]).tolist()
         for (part, _), magnitude in zip(self._seen, magnitudes, strict=True):
             if is_bad(magnitude):

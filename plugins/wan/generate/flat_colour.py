@@ -1,4 +1,4 @@
-"""Videos of one flat colour, which a damaged model makes of finite numbers."""
+"""Detection of videos of one flat colour, which a damaged model makes of finite numbers."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from numpy.typing import NDArray
 
 from router import Pixels
 
-LEVELS = 2  # of 255, by which the pixels of one colour may differ
-SAMPLE = 1024  # pixels of a chunk that are looked at first: nearly every video has two colours among them
+LEVELS = 2  # of 255, between pixels of one colour
+SAMPLE = 1024  # pixels of a chunk to read first: nearly every video has two colours among them
 
 
 class FlatColour:
-    """Whether all pixels of the frames seen so far have one colour, to `LEVELS` in each channel."""
+    """Track whether all pixels so far have one colour, within `LEVELS` in each channel."""
 
     def __init__(self) -> None:
         self._low: NDArray[np.uint8] | None = None
         self._high: NDArray[np.uint8] | None = None
         self._varied = False
 
-    def see(self, frames: Pixels) -> None:
-        """Look at frames `(n, height, width, 3)`; nothing is looked at once two colours were found."""
+    def add(self, frames: Pixels) -> None:
+        """Read frames `(n, height, width, 3)`; once two colours were found, read nothing."""
         pixels = frames.reshape(-1, 3)
-        for some in (pixels[:: max(1, len(pixels) // SAMPLE)], pixels):
+        for selected in (pixels[:: max(1, len(pixels) // SAMPLE)], pixels):
             if not self._varied:
-                self._widen(some)
+                self._widen(selected)
 
     def warnings(self) -> tuple[str, ...]:
-        """Return a sentence for the caller if the frames have one colour."""
+        """Return a warning if the frames have one colour."""
         if self._varied or self._low is None or self._high is None:
             return ()
         red, green, blue = (

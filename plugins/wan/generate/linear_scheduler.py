@@ -1,7 +1,7 @@
-"""The scheduler's steps on small latents: sums of the noise and the velocities so far.
+"""The scheduler's steps on small latents, as sums of the noise and all velocities.
 
-UniPC's update is linear in both, so its weights can be asked of the scheduler itself, once: it steps unit vectors. A
-step takes it thirty small operations, a millisecond on a CPU, and as many again for nothing in every video.
+UniPC's update is linear in both, so stepping unit vectors through the scheduler gives its weights. A step of the
+scheduler itself takes thirty small operations, a millisecond on a CPU, and as many again in every video.
 """
 
 from __future__ import annotations
@@ -12,15 +12,17 @@ from typing import Any
 import torch
 from diffusers import UniPCMultistepScheduler
 
-MOST_BYTES = 2**24  # of noise and velocities, which are kept until the end
+MAX_BYTES = 2**24  # of noise and velocities, which are kept until the end
 
-Step = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]  # velocity, timestep, latents: the next ones
+Step = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]  # of velocity, timestep, latents
+    [torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor
+]  # velocity, timestep, latents -> next latents
 
 
 def weights_of(scheduler: Any, steps: int) -> torch.Tensor | None:
-    """Return `(n, 1 + n)` for the `n` steps that it makes of `steps`: of the noise and each velocity in the latents.
+    """Return the weights `(n, 1 + n)` of the noise and `n` velocities in the latents after each step.
 
-    A row is that of the latents after a step. None for schedulers that add noise, clip, or are not known to do neither.
+    The scheduler makes `n` steps of `steps`. None for schedulers that add noise, clip, or are unknown.
     """
     if not isinstance(scheduler, UniPCMultistepScheduler) or scheduler.config.thresholding:
         return None
@@ -33,14 +35,14 @@ def weights_of(scheduler: Any, steps: int) -> torch.Tensor | None:
 
 
 def step_function(scheduler: Any, weights: torch.Tensor | None, noise: torch.Tensor) -> Step:
-    """Return what steps from `noise`: sums by `weights` where there are any and the latents are small."""
-    if weights is None or weights.shape[1] * noise.nbytes > MOST_BYTES:
+    """Return the step function from `noise`: sums by `weights` for small latents, else the scheduler's."""
+    if weights is None or weights.shape[1] * noise.nbytes > MAX_BYTES:
         return lambda velocity, timestep, latents: scheduler.step(velocity, timestep, latents, return_dict=False)[0]
     return _Sums(weights, noise)
 
 
 class _Sums:
-    """The steps of one request."""
+    """The steps of one request as sums."""
 
     def __init__(self, weights: torch.Tensor, noise: torch.Tensor) -> None:
         self._rows = iter(weights)

@@ -1,4 +1,4 @@
-"""Latents as a small picture, by a linear map from their channels to red, green and blue."""
+"""Previews: latents as a small picture, by a linear map from channels to colours."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ WAN_2_1 = (
     (0.1984, 0.0913, 0.1861),
 )
 WAN_2_1_BIAS = (-0.1835, -0.0868, -0.3360)
-WAN_2_1_MEAN = (-0.7571, -0.7089, -0.9113, 0.1075)  # how the VAE is known: the first of its `latents_mean`
+WAN_2_1_MEAN = (-0.7571, -0.7089, -0.9113, 0.1075)  # the first of its `latents_mean`, which identify the VAE
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class LatentMap:
 
 
 def latent_map(folder: Path, vae: Any) -> LatentMap | None:
-    """Return the map of the VAE in `folder`, None if none is known; raise `LoadFailed` for a file that is none."""
+    """Return the map of the VAE in `folder`, or None; raise `LoadFailed` for a bad `latent_rgb.json`."""
     if (folder / FILE).is_file():
         return _read(folder / FILE, vae.config.z_dim)
     if tuple(vae.config.latents_mean[:4]) == WAN_2_1_MEAN and vae.config.z_dim == len(WAN_2_1):

@@ -1,4 +1,4 @@
-"""Prompts as the transformer reads them, encoded once and kept within a bound of bytes."""
+"""Prompts encoded for the transformer, and their cache."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from torch.nn import functional
 from registry.families import PROMPT_TOKENS as TOKENS  # shorter prompts are padded to it
 from router import CutPrompt
 
-STRIDE = 32  # tokens that are read are a multiple of it: some kernels are chosen by shape
+STRIDE = 32  # the encoder reads a multiple of it: some kernels are chosen by shape
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """An encoded prompt, `(1, 512, text_dim)`, its number of tokens, and its cut, if any."""
+    """An encoded prompt `(1, 512, text_dim)`, its number of tokens, and its cut, if any."""
 
     embeds: torch.Tensor
     tokens: int
@@ -31,12 +31,12 @@ class Prompt:
         return self.embeds.nbytes
 
     def warnings(self, name: str) -> tuple[str, ...]:
-        """Return a sentence for the caller when text was lost; `name` says which prompt."""
+        """Return a warning if text was lost; `name` is that of the prompt."""
         return (self.cut.warning(name),) if self.cut else ()
 
 
 class PromptCache:
-    """Prompts by their text and what encodes it; the least recently used leave first."""
+    """Encoded prompts within `limit` bytes; the least recently used leave first."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -45,7 +45,7 @@ class PromptCache:
         self._lock = Lock()
 
     def get(self, key: Hashable, encode: Callable[[], Prompt]) -> Prompt:
-        """Return the prompt with this key, encoding it if it is not here."""
+        """Return the prompt with this key; encode it if it is not cached."""
         with self._lock:
             if (known := self._prompts.get(key)) is not None:
                 self._prompts.move_to_end(key)
@@ -56,7 +56,7 @@ class PromptCache:
         return prompt
 
     def discard(self, prompt: Prompt) -> None:
-        """Forget `prompt`, so that it is encoded anew."""
+        """Remove `prompt`, so that it is encoded anew."""
         with self._lock:
             for key in [key for key, known in self._prompts.items() if known is prompt]:
                 self.size -= self._prompts.pop(key).size
@@ -78,11 +78,8 @@ class PromptCache:
 
 @torch.no_grad()
 def encode(pipe: Any, text: str, device: str, short: bool) -> Prompt:
-    """Return `text` on `device`, as `pipe` itself would encode it.
-
-    With `short`, the encoder does not read the padding: no token of the text attends to it, and what comes out in its
-    place is zeros in any case.
-    """
+    """Return `text` encoded on `device` as `pipe` would; with `short`, the encoder reads no padding."""
+    # no token of the text attends to the padding, and its rows are zeros in the result in any case
     cleaned = prompt_clean(text)
     encoding = pipe.tokenizer(cleaned)[0]
     count = len(encoding.ids)

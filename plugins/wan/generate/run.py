@@ -1,4 +1,4 @@
-"""One task, start to end: encode the prompts, denoise, check the numbers, hand out the frames."""
+"""One task from start to end: encode prompts, denoise, check the numbers, decode frames."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ def prepare(loaded: Loaded, task: Task) -> None:
 
 
 def run(model: ModelSpec, loaded: Loaded, task: Task, report: Report) -> Frames:
-    """Return the frames of `task`; when it returns, the steps are done and the decoding has not begun."""
+    """Return the frames of `task`: the steps are done, decoding happens as the frames are read."""
     outputs, flat = Outputs(), FlatColour()
-    with _memory_for(task), cancel_watch(report, task.steps) as report, _between_parts(loaded):
+    with _memory_for(task), cancel_watch(report, task.steps) as report, _checks_in_encoders(loaded):
         pipe = pipeline(loaded, task, outputs)
         _require_size(model, pipe, task)
         prompt, negative = _prompts(loaded, pipe, task)
         texts = [each for each in (prompt, negative) if each is not None]
         for each in texts:
-            outputs.see(lambda: TEXT_ENCODER, each.embeds)
+            outputs.add(lambda: TEXT_ENCODER, each.embeds)
         latents = denoise(loaded, pipe, task, prompt, negative, report, outputs)
-        fault = outputs.fault()  # where the steps end: a GPU has nothing queued, whoever reads first
+        fault = outputs.fault()  # at the end of the steps, when a GPU has nothing queued in any case
     if fault is not None:
         if fault == TEXT_ENCODER:
             for each in texts:
                 loaded.prompts.discard(each)
-        raise _not_finite(model, fault, loaded.place.dtype)
+        raise _not_finite(model, fault, loaded.placement.dtype)
     warnings = prompt.warnings("prompt") + (negative.warnings("negative prompt") if negative else ())
     frames = _decoded(model, loaded, latents, task, flat)
     return Frames(
@@ -51,25 +51,25 @@ def run(model: ModelSpec, loaded: Loaded, task: Task, report: Report) -> Frames:
     )
 
 
-def _between_parts(loaded: Loaded) -> AbstractContextManager[None]:
-    """Look whether the job goes on between the blocks of the text encoder, and the chunks of the VAE's encoder."""
+def _checks_in_encoders(loaded: Loaded) -> AbstractContextManager[None]:
+    """Check for cancellation before each block of the text encoder, and each chunk of the VAE's encoder."""
     text, vae = loaded.parts["text_encoder"], loaded.parts["vae"]
     return check_before_each(text.encoder.block, [vae.encoder])
 
 
 def _prompts(loaded: Loaded, pipe: Any, task: Task) -> tuple[Prompt, Prompt | None]:
-    """Return the prompt and the negative one, for which the pipelines have no use without guidance."""
+    """Return the prompt, and the negative prompt if guidance is on."""
     negative = _prompt(loaded, pipe, task.negative_prompt) if task.guidance_scale > 1 else None
     return _prompt(loaded, pipe, task.prompt), negative
 
 
 def _prompt(loaded: Loaded, pipe: Any, text: str) -> Prompt:
-    place = loaded.place
-    return loaded.prompts.get(text, lambda: encode(pipe, text, place.device, place.fast.short_text))
+    placement = loaded.placement
+    return loaded.prompts.get(text, lambda: encode(pipe, text, placement.device, placement.fast.short_text))
 
 
 def _decoded(model: ModelSpec, loaded: Loaded, latents: torch.Tensor, task: Task, flat: FlatColour) -> Iterator[Pixels]:
-    vae, dtype = loaded.decoder, loaded.place.decoder_dtype
+    vae, dtype = loaded.decoder, loaded.placement.decoder_dtype
 
     def require(magnitude: float) -> None:
         if is_bad(magnitude):
@@ -77,7 +77,7 @@ def _decoded(model: ModelSpec, loaded: Loaded, latents: torch.Tensor, task: Task
 
     with _memory_for(task):
         for frames in pixels(vae, latents, require):
-            flat.see(frames)
+            flat.add(frames)
             yield frames
 
 
@@ -88,7 +88,7 @@ def _memory_for(task: Task) -> AbstractContextManager[None]:
 
 
 def _require_size(model: ModelSpec, pipe: Any, task: Task) -> None:
-    """Raise where the pipeline would quietly make smaller frames than were asked for."""
+    """Raise `GenerationFailed` where the pipeline would quietly make smaller frames."""
     multiple = pipe.vae_scale_factor_spatial * pipe.transformer.config.patch_size[1]
     if task.width % multiple or task.height % multiple:
         raise GenerationFailed(
@@ -97,7 +97,7 @@ def _require_size(model: ModelSpec, pipe: Any, task: Task) -> None:
 
 
 def _not_finite(model: ModelSpec, part: str, dtype: torch.dtype) -> NumericalError:
-    """Return the error for what `part`, which computes in `dtype`, made of finite numbers."""
+    """Return the error for a `part` in `dtype` whose output is not finite."""
     overflow = ", or too large for fp16: bf16 and fp32 hold larger numbers" if dtype is torch.float16 else ""
     return NumericalError(
         f"the {part} of {model.name} produced numbers that are not finite, or beyond {LARGEST:g}: "

@@ -1,4 +1,4 @@
-"""A checkpoint's scheduler: one of its own for each request, as it has state, with the shift that was asked for."""
+"""Schedulers of a checkpoint: a new one for each request, because a scheduler has state."""
 
 from __future__ import annotations
 
@@ -12,16 +12,14 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 
 from plugins.wan.generate import linear_scheduler
 
-KEPT = 32  # of the shifts, and of the shifts with numbers of steps, that were asked for
+CACHED = 32  # shifts, and pairs of a shift and a number of steps
 
 
 @lru_cache
-def _from_the_first(kind: type[Any]) -> type[Any]:
-    """Return a `kind` whose steps begin with the first timestep.
-
-    Diffusers looks its first step up by the timestep's number. Many steps at a large shift round two to one number,
-    such as 100 at a shift of 12; it then takes the second, and fails at the last step.
-    """
+def _from_first_step(kind: type[Any]) -> type[Any]:
+    """Return a subclass of `kind` whose steps begin with the first timestep."""
+    # Diffusers looks its first step up by the timestep's number. Many steps at a large shift round two to one number,
+    # such as 100 at a shift of 12; it then takes the second, and fails at the last step.
 
     class Scheduler(kind):  # type: ignore[misc]
         def set_timesteps(self, *args: Any, **kwargs: Any) -> None:
@@ -32,22 +30,22 @@ def _from_the_first(kind: type[Any]) -> type[Any]:
 
 
 class Schedulers:
-    """Makes schedulers of one class and configuration; what takes long is kept, as most requests ask for the same."""
+    """Make schedulers of one class and configuration; cache the slow parts by shift and steps."""
 
     def __init__(self, kind: type[Any], config: Mapping[str, Any]) -> None:
-        self._kind = _from_the_first(kind)
+        self._kind = _from_first_step(kind)
         self._config = config
         self._shift = "shift" if issubclass(kind, FlowMatchEulerDiscreteScheduler) else "flow_shift"
-        self._made = lru_cache(KEPT)(self._make)
-        self.weights = lru_cache(KEPT)(self._weights)
+        self._made = lru_cache(CACHED)(self._make)
+        self.weights = lru_cache(CACHED)(self._weights)
 
     def new(self, shift: float) -> Any:
-        """Return one that nobody else steps."""
+        """Return a new scheduler with this `flow_shift`."""
         return copy.deepcopy(self._made(shift))
 
     def _make(self, shift: float) -> Any:
         return self._kind.from_config(self._config, **{self._shift: shift})
 
     def _weights(self, shift: float, steps: int) -> torch.Tensor | None:
-        """Return the weights of the sums that so many steps are, None where they are none."""
+        """Return the weights of `steps` steps as sums, None if they are not linear."""
         return linear_scheduler.weights_of(self.new(shift), steps)

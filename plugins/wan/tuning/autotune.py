@@ -1,4 +1,4 @@
-"""Which of several ways to the same numbers is the fastest on this card, measured once and kept in memory."""
+"""Autotuning: the fastest of several kernels with the same numbers, measured once a process."""
 
 from __future__ import annotations
 
@@ -13,79 +13,81 @@ from plugins.wan.memory import is_device_lost
 log = logging.getLogger(__name__)
 
 Run = Callable[[], torch.Tensor]
-CLEARLY = 0.97  # of the first one's time: what is as fast as it may come out either way, and rounds otherwise
-MOST_OFF = 1e-2  # from the first one's numbers, relative in the 2-norm: a few times bf16's rounding
+Candidates = Mapping[str, Run]  # by name; the first is the reference
+CLEARLY_FASTER = 0.97  # of the first one's time: equals may come out either way, and round otherwise
+TOLERANCE = 1e-2  # from the first one's numbers, relative in the 2-norm: a few times bf16's rounding
 ROUNDS = 5
-APART, FUSED = "kernels of PyTorch", "one kernel"  # two ways to the same numbers
+APART, FUSED = "kernels of PyTorch", "one kernel"  # names of two candidates
 
 
 class Autotuner:
-    """The choices so far, by what they are for; `clock` returns the seconds of a run."""
+    """Choices among candidates, kept by workload; `clock` returns the seconds of a run."""
 
     def __init__(self, clock: Callable[[Run], float]) -> None:
         self._clock = clock
         self._chosen: dict[str, str] = {}
 
-    def fastest(self, case: str, make: Callable[[], Mapping[str, Run]]) -> str:
-        """Return the name of the fastest of the ways that `make` returns: the first, unless another is clearly faster.
+    def fastest(self, workload: str, make: Callable[[], Candidates]) -> str:
+        """Return the name of the fastest candidate: the first, unless another is clearly faster.
 
-        One that fails, or gives other numbers than the first, is out. All run in turns, so that what else the card
-        does hits all alike.
+        Candidates that fail, or give other numbers than the first, are out.
         """
-        if case not in self._chosen:
-            self._chosen[case] = self._measure(case, make())
-        return self._chosen[case]
+        if workload not in self._chosen:
+            self._chosen[workload] = self._measure(workload, make())
+        return self._chosen[workload]
 
-    def agrees(self, case: str, make: Callable[[], Mapping[str, Run]]) -> bool:
-        """Say whether the second way that `make` returns gives what the first one gives; no clock has a say in that."""
-        if case not in self._chosen:
-            self._chosen[case] = _able(case, make())[-1]
-            log.info("%s: takes %s", case, self._chosen[case])
-        return self._chosen[case] == FUSED
+    def agrees(self, workload: str, make: Callable[[], Candidates]) -> bool:
+        """Say whether the last of two candidates gives the first one's numbers; takes no times."""
+        if workload not in self._chosen:
+            self._chosen[workload] = _agreeing(workload, make())[-1]
+            log.info("%s: takes %s", workload, self._chosen[workload])
+        return self._chosen[workload] == FUSED
 
-    def _measure(self, case: str, ways: Mapping[str, Run]) -> str:
-        able = _able(case, ways)
-        taken = self._in_turns({name: ways[name] for name in able})
-        first, best = able[0], min(taken, key=taken.__getitem__)
-        chosen = best if taken[best] < CLEARLY * taken[first] else first
-        said = ", ".join(f"{name} {1000 * seconds:.3g} ms" for name, seconds in taken.items())
-        log.info("%s: %s; takes %s", case, said, chosen)
+    def _measure(self, workload: str, candidates: Candidates) -> str:
+        names = _agreeing(workload, candidates)
+        seconds = self._interleaved({name: candidates[name] for name in names})
+        first, best = names[0], min(seconds, key=seconds.__getitem__)
+        chosen = best if seconds[best] < CLEARLY_FASTER * seconds[first] else first
+        times = ", ".join(f"{name} {1000 * each:.3g} ms" for name, each in seconds.items())
+        log.info("%s: %s; takes %s", workload, times, chosen)
         return chosen
 
-    def _in_turns(self, ways: Mapping[str, Run]) -> dict[str, float]:
-        taken: dict[str, list[float]] = {name: [] for name in ways}
+    def _interleaved(self, candidates: Candidates) -> dict[str, float]:
+        """Return each candidate's median seconds."""
+        # each round runs all of them, so that other work on the GPU hits all alike
+        taken: dict[str, list[float]] = {name: [] for name in candidates}
         for _ in range(ROUNDS):
-            for name, run in ways.items():
+            for name, run in candidates.items():
                 taken[name].append(self._clock(run))
         return {name: statistics.median(seconds) for name, seconds in taken.items()}
 
 
-def _able(case: str, ways: Mapping[str, Run]) -> list[str]:
-    """Return those that give what the first one gives; what that one raises is raised."""
-    (first, run), *others = ways.items()
-    expected, found = run(), [first]
+def _agreeing(workload: str, candidates: Candidates) -> list[str]:
+    """Return the names of candidates with the first one's numbers; raise the first one's error."""
+    (first, run), *others = candidates.items()
+    expected, names = run(), [first]
     for name, other in others:
         if (reason := _obstacle(other, expected)) is None:
-            found.append(name)
+            names.append(name)
         else:
-            log.info("%s: not by %s, %s", case, name, reason)
-    return found
+            log.info("%s: not by %s, %s", workload, name, reason)
+    return names
 
 
 def _obstacle(run: Run, expected: torch.Tensor) -> str | None:
-    """Return what stands against `run`, in words; None where nothing does."""
+    """Return why `run` is out, in words, or None."""
     try:
         off = float((run() - expected).norm() / expected.norm())
     except Exception as error:
-        # whatever a kernel stumbles over, there is the first way; but a device that is lost serves no other
+        # whatever a kernel stumbles over, the first one remains; but a lost device serves no other
         if is_device_lost(error):
             raise
         return f"trying it gave {type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]}"
-    return None if off <= MOST_OFF else f"its numbers are {off:.2g} off"
+    return None if off <= TOLERANCE else f"its numbers are {off:.2g} off"
 
 
 def gpu_seconds(run: Run) -> float:
-    """Return how long the current card takes for `run`."""
+    """Return the seconds that the current GPU takes for `run`."""
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     start.record()
     run()

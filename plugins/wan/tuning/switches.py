@@ -1,4 +1,4 @@
-"""Which parts of the fast path a model uses: `fast: false`, or `fast: {chunks: false}`, in its `options`."""
+"""Switches of the fast path: `fast: false`, or `fast: {chunks: false}`, in a model's `options`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from marshmallow import ValidationError, fields
 
 @dataclass(frozen=True)
 class Switches:
-    """The parts, each on or off.
+    """The parts of the fast path, each on or off.
 
     transformer: our forward pass of the DiT; the text's keys and values are made once a request
     short_text: the text encoder reads a prompt's own tokens and not the padding
@@ -25,7 +25,7 @@ class Switches:
     norm_kernel: on a GPU, residuals, norms and modulation by one kernel of ours
     convolution: the VAE's convolutions by oneDNN, on a CPU
     norm: the VAE's norms in fewer passes
-    vae_norm_kernel: on a GPU, the VAE's norms and what follows them by one kernel of ours
+    vae_norm_kernel: on a GPU, the VAE's norms and the SiLU after them by one kernel of ours
     padding_kernel: on a GPU, the frames before and the zeros around by one kernel of ours
     channels_last: the VAE's activations with their channels last
     chunks: several latent frames at a time through the VAE: for small clips on a CPU, by its memory on a GPU
@@ -33,9 +33,9 @@ class Switches:
     gelu_epilogue: on a GPU, GELU in the product before it, at sizes where that was measured to be faster
     compile: blocks compiled in the background, used by later requests
 
-    A kernel of ours runs where it has given PyTorch's numbers on the card. The last three are off unless asked for: a
-    seed repeats bit for bit only by the same kernels, so only among requests that are all compiled, or none, and for as
-    long as a process keeps what it measured.
+    A kernel of ours runs where it has given PyTorch's numbers on the GPU. The last three are off by default: a seed
+    repeats bit for bit only by the same kernels, so only among requests that are all compiled, or none, and for as
+    long as a process keeps its measurements.
     """
 
     transformer: bool = True
@@ -59,7 +59,7 @@ class Switches:
 
     @classmethod
     def of(cls, option: bool | Mapping[str, bool]) -> Switches:
-        """Return what the option `fast` means: all of it, nothing, or all but what a mapping changes."""
+        """Return the switches of the option `fast`: all on, all off, or changed by a mapping."""
         if isinstance(option, bool):
             return cls() if option else OFF
         return cls(**option)

@@ -1,6 +1,6 @@
-"""The VAE's convolutions on a CPU by oneDNN, which PyTorch passes over for small ones in fp32.
+"""The VAE's convolutions on a CPU by oneDNN.
 
-It takes a kernel of its own for them, "slow" by its name, at a fifth to a fifteenth of the rate.
+For small ones in fp32 PyTorch takes a kernel of its own, "slow" by its name, at a fifth to a fifteenth of the rate.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from torch.nn import functional
 
 
 class OneDnnConv2d(torch.nn.Conv2d):
-    """A `Conv2d` by oneDNN; takes that class's place in a twin."""
+    """A `Conv2d` by oneDNN, which replaces that class in a twin."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         if not suits_onednn(input):
@@ -24,14 +24,14 @@ class OneDnnConv2d(torch.nn.Conv2d):
 
 
 class OneDnnCausalConv3d(WanCausalConv3d):
-    """A `WanCausalConv3d` by oneDNN, which pads the picture itself; takes that class's place in a twin."""
+    """A `WanCausalConv3d` by oneDNN, which replaces that class in a twin."""
 
     def forward(self, x: torch.Tensor, cache_x: torch.Tensor | None = None) -> torch.Tensor:
         if not suits_onednn(x):
             return super().forward(x, cache_x)
         if is_pointwise(self):
             return pointwise_product(x, self)
-        width, _, height, _, past, _ = self._padding
+        width, _, height, _, past, _ = self._padding  # oneDNN pads the picture itself
         return torch.ops.aten.mkldnn_convolution(
             _with_past(x, cache_x, past), self.weight, self.bias, (0, height, width), self.stride, self.dilation, 1
         )
@@ -48,17 +48,17 @@ def suits_onednn(x: torch.Tensor) -> bool:
 
 
 def is_pointwise(convolution: torch.nn.Conv2d | torch.nn.Conv3d) -> bool:
-    """Say whether each pixel of what it makes depends on one pixel alone, in the same place."""
+    """Say whether each output pixel depends on one input pixel alone, at the same position."""
     return {*convolution.kernel_size, *convolution.stride, convolution.groups} == {1}
 
 
 def pointwise_product(x: torch.Tensor, convolution: torch.nn.Conv2d | torch.nn.Conv3d) -> torch.Tensor:
-    """Return a pointwise convolution of `x` `(b, c, ...)` as one product of matrices, its channels last in memory."""
+    """Return a pointwise convolution of `x` `(b, c, ...)` by one matrix product, channels last in memory."""
     return functional.linear(x.movedim(1, -1), convolution.weight.flatten(1), convolution.bias).movedim(-1, 1)
 
 
 def _with_past(x: torch.Tensor, before: torch.Tensor | None, count: int) -> torch.Tensor:
-    """Return `(b, c, t, h, w)` with the `count` frames `before` it in front, zeros where there are too few."""
+    """Return `x` `(b, c, t, h, w)` after `count` frames: those `before` it, and zeros before these."""
     if count == 0:
         return x
     known = () if before is None else (before,)

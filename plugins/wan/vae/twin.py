@@ -1,4 +1,4 @@
-"""A second module over the same weights, whose forward passes may be others."""
+"""A second module over the same weights, for other forward passes."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ M = TypeVar("M", bound=torch.nn.Module)
 
 
 def twin(module: M) -> M:
-    """Return a copy of `module` that shares its parameters and buffers: wherever these move, both find them."""
+    """Return a copy of `module` that shares its parameters and buffers, wherever these move."""
     shared = {id(tensor): tensor for tensor in chain(module.parameters(), module.buffers())}
     return copy.deepcopy(module, shared)
 
 
 def is_hooked(module: torch.nn.Module) -> bool:
-    """Say whether something (offloading, a step cache) wraps the forward pass of `module` or of one inside it."""
+    """Say whether `module`, or one inside it, has hooks, such as offloading or a step cache."""
     return any(has_hooks(vars(each)) for each in module.modules())
 
 
-def has_hooks(its: Mapping[str, Any]) -> bool:
-    """Say so of one module by its attributes; the pipelines leave diffusers' registry, empty, on what they ran."""
-    if its["_forward_hooks"] or its["_forward_pre_hooks"] or "_hf_hook" in its:
+def has_hooks(attributes: Mapping[str, Any]) -> bool:
+    """Say whether a module with these attributes has hooks."""
+    if attributes["_forward_hooks"] or attributes["_forward_pre_hooks"] or "_hf_hook" in attributes:
         return True
-    registry = its.get("_diffusers_hook")
+    registry = attributes.get("_diffusers_hook")  # the pipelines leave an empty one behind
     return registry is not None and bool(registry.hooks)

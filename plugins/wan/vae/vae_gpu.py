@@ -1,4 +1,4 @@
-"""The VAE's norms and paddings on a GPU, each in one pass over memory; elsewhere and with gradients diffusers' own."""
+"""The VAE's norms and paddings on a GPU, each in one pass over memory."""
 
 from __future__ import annotations
 
@@ -9,50 +9,49 @@ from diffusers import AutoencoderKLWan
 from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d, WanRMS_norm
 from torch.nn import functional
 
-from plugins.diffusers_backend.tuning.candidates import Candidates
-from plugins.wan.tuning.autotune import APART, FUSED, Autotuner
+from plugins.wan.tuning.autotune import APART, FUSED, Autotuner, Candidates
 from plugins.wan.tuning.switches import Switches
 
-SAMPLE = (4, 64, 64)  # frames, height and width of what is measured
-PAST = 2  # frames that a convolution sees before its own
+SAMPLE = (4, 64, 64)  # frames, height and width of the measured input
+PAST = 2  # earlier frames that a convolution reads
 
 
 class FusedNorm(WanRMS_norm):
-    """A `WanRMS_norm` by one kernel, with the SiLU that follows it where `silu` says that one does."""
+    """A `WanRMS_norm` by one kernel, followed by SiLU in the same kernel if `silu`."""
 
     silu: bool
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if _on_card(x) and not isinstance(self.bias, torch.Tensor):
+        if _runs_on_gpu(x) and not isinstance(self.bias, torch.Tensor):
             return _kernels().norm(x, self.gamma, self.scale, self.silu)
         normed = super().forward(x)
         return functional.silu(normed) if self.silu else normed
 
 
 class PaddedCausalConv3d(WanCausalConv3d):
-    """A `WanCausalConv3d` whose frames before, and zeros around, one kernel puts in place."""
+    """A `WanCausalConv3d` whose earlier frames and zero padding are one kernel."""
 
     def forward(self, x: torch.Tensor, cache_x: torch.Tensor | None = None) -> torch.Tensor:
-        if not _on_card(x) or not any(self._padding):
+        if not _runs_on_gpu(x) or not any(self._padding):
             return super().forward(x, cache_x)
         width, _, height, _, count, _ = self._padding
         past = cache_x if count else None
         return self._conv_forward(_kernels().pad(x, past, count, height, width), self.weight, self.bias)
 
 
-def replacements(vae: AutoencoderKLWan, switches: Switches, table: Autotuner) -> dict[type, type]:
-    """Return which class takes whose place in a VAE on a GPU: where ours gives the same."""
+def replacements(vae: AutoencoderKLWan, switches: Switches, tuner: Autotuner) -> dict[type, type]:
+    """Return the classes to replace in a VAE on a GPU: those whose kernel of ours agrees."""
     found: dict[type, type] = {}
     what = f"of the VAE in {vae.dtype}"
-    if switches.vae_norm_kernel and table.agrees(f"norm {what}", lambda: _norms(vae)):
+    if switches.vae_norm_kernel and tuner.agrees(f"norm {what}", lambda: _norms(vae)):
         found[WanRMS_norm] = FusedNorm
-    if switches.padding_kernel and table.agrees(f"padding {what}", lambda: _paddings(vae)):
+    if switches.padding_kernel and tuner.agrees(f"padding {what}", lambda: _paddings(vae)):
         found[WanCausalConv3d] = PaddedCausalConv3d
     return found
 
 
-def take_over_silu(vae: torch.nn.Module) -> None:
-    """Let the `FusedNorm`s of `vae` do the SiLU that the module around them does after each."""
+def fuse_silu(vae: torch.nn.Module) -> None:
+    """Move the SiLU after each `FusedNorm` of `vae` into that norm."""
     for module in vae.modules():
         if isinstance(module, FusedNorm):
             module.silu = False
@@ -83,7 +82,7 @@ def _paddings(vae: AutoencoderKLWan) -> Candidates:
 
 
 def _half(vae: AutoencoderKLWan) -> Any:
-    """Return a half that `vae` has: what encodes images is loaded without its decoder."""
+    """Return the encoder or the decoder, whichever `vae` has."""
     return vae.encoder if vae.decoder is None else vae.decoder
 
 
@@ -93,11 +92,12 @@ def _noise(vae: AutoencoderKLWan, *shape: int) -> torch.Tensor:
 
 
 def _kernels() -> Any:
-    """Return the module that needs Triton: not every PyTorch brings it, and then this fails like any other way."""
+    """Return the module of Triton kernels."""
+    # not every PyTorch brings Triton: a failed import rules this candidate out
     from plugins.wan.vae import vae_kernels
 
     return vae_kernels
 
 
-def _on_card(x: torch.Tensor) -> bool:
+def _runs_on_gpu(x: torch.Tensor) -> bool:
     return x.device.type == "cuda" and not torch.is_grad_enabled()

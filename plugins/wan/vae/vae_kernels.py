@@ -1,4 +1,4 @@
-"""The VAE's kernels in Triton; one program has a few pixels with all their channels, and computes in fp32."""
+"""The VAE's kernels in Triton: a program computes all channels of a few pixels in fp32."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 import triton
 import triton.language as tl
 
-AT_ONCE = 4096  # values in a program
+PROGRAM_VALUES = 4096  # values in a program
 
 
 @triton.jit
@@ -14,14 +14,14 @@ def _norm(x, gamma, out, pixels, channels, scale, silu: tl.constexpr, rows: tl.c
     row = tl.program_id(0).to(tl.int64) * rows + tl.arange(0, rows)[:, None]
     column = tl.arange(0, block_size)[None, :]
     inside = (row < pixels) & (column < channels)
-    place = row * channels + column
-    values = tl.load(x + place, mask=inside, other=0.0).to(tl.float32)
+    offset = row * channels + column
+    values = tl.load(x + offset, mask=inside, other=0.0).to(tl.float32)
     length = tl.maximum(tl.sqrt(tl.sum(values * values, axis=1)), 1e-12)  # the least is that of F.normalize
     weight = tl.load(gamma + column, mask=column < channels, other=0.0).to(tl.float32) * scale
     values = values / length[:, None] * weight
     if silu:
         values = values / (1.0 + tl.exp(-values))
-    tl.store(out + place, values.to(out.dtype.element_ty), mask=inside)
+    tl.store(out + offset, values.to(out.dtype.element_ty), mask=inside)
 
 
 @triton.jit
@@ -46,9 +46,9 @@ def _pad(
 
 
 def norm(x: torch.Tensor, gamma: torch.Tensor, scale: float, silu: bool) -> torch.Tensor:
-    """Return `x` `(b, c, ...)` divided by its length over `c`, times `scale * gamma`, and the SiLU of that if asked.
+    """Return the RMS norm of `x` `(b, c, ...)` over `c`, times `scale * gamma`, then SiLU if `silu`.
 
-    Both have their channels last in memory.
+    Input and result have their channels last in memory.
     """
     pixels = x.movedim(1, -1).contiguous()
     out = torch.empty_like(pixels)
@@ -61,9 +61,9 @@ def norm(x: torch.Tensor, gamma: torch.Tensor, scale: float, silu: bool) -> torc
 
 
 def pad(x: torch.Tensor, past: torch.Tensor | None, count: int, height: int, width: int) -> torch.Tensor:
-    """Return `x` `(b, c, t, h, w)` with `count` frames in front and zeros around: `height` rows, `width` columns.
+    """Return `x` `(b, c, t, h, w)` after `count` frames, with `height` rows and `width` columns of zeros around.
 
-    The frames in front are those of `past`, after zeros where it has fewer. The result has its channels last in memory.
+    The frames before `x` are those of `past`, and zeros before these. The result has its channels last in memory.
     """
     batch, channels, frames, rows_of_x, columns_of_x = x.shape
     missing = count - (0 if past is None else past.shape[2])
@@ -79,6 +79,6 @@ def pad(x: torch.Tensor, past: torch.Tensor | None, count: int, height: int, wid
 
 
 def _tile(channels: int) -> tuple[int, int]:
-    """Return how many pixels a program has, and the power of two that their channels fit in."""
+    """Return a program's pixels, and the power of two that holds their channels."""
     block = triton.next_power_of_2(channels)
-    return max(1, AT_ONCE // block), block
+    return max(1, PROGRAM_VALUES // block), block

@@ -1,4 +1,4 @@
-"""Weights that wait in the host's memory, from where they are back in one copy."""
+"""Weights that wait in host memory: one copy brings them back to the device."""
 
 from __future__ import annotations
 
@@ -8,15 +8,12 @@ from itertools import chain
 
 import torch
 
-from plugins.wan.weights import pinned
+from plugins.wan.weights.pinned import pinned_like
 
 
 @dataclass(frozen=True)
 class HostOffloader:
-    """Moves a module's weights between its device and the host, in place; on a CPU they are where they are.
-
-    On the host they lie in pinned pages, which a GPU reads at the full rate of its bus.
-    """
+    """Move a module's weights between its device and pinned host memory, in place; on a CPU do nothing."""
 
     device: str
 
@@ -24,29 +21,29 @@ class HostOffloader:
         if self.device == "cpu":
             return
         weights = list(_weights(part))
-        rooms = pinned.pinned_like(weights, pinned=True)
-        for tensor, room in zip(weights, rooms, strict=True):
-            room.copy_(tensor.data, non_blocking=True)
+        copies = pinned_like(weights)
+        for tensor, copy in zip(weights, copies, strict=True):
+            copy.copy_(tensor.data, non_blocking=True)
         torch.cuda.synchronize(self.device)
-        _replace(weights, rooms)
+        _replace(weights, copies)
 
     def warm(self, part: torch.nn.Module) -> None:
         if self.device == "cpu":
             return
         weights = list(_weights(part))
-        rooms = [torch.empty_like(tensor.data, device=self.device) for tensor in weights]
-        copies = torch.cuda.Stream(self.device)
-        copies.wait_stream(torch.cuda.current_stream(self.device))  # which may still use what this memory was before
-        with torch.cuda.stream(copies):
-            for tensor, room in zip(weights, rooms, strict=True):
-                room.copy_(tensor.data, non_blocking=True)
-        copies.synchronize()
-        _replace(weights, rooms)
+        copies = [torch.empty_like(tensor.data, device=self.device) for tensor in weights]
+        stream = torch.cuda.Stream(self.device)
+        stream.wait_stream(torch.cuda.current_stream(self.device))  # may still use the memory's former contents
+        with torch.cuda.stream(stream):
+            for tensor, copy in zip(weights, copies, strict=True):
+                copy.copy_(tensor.data, non_blocking=True)
+        stream.synchronize()
+        _replace(weights, copies)
 
 
-def _replace(weights: list[torch.Tensor], rooms: list[torch.Tensor]) -> None:
-    for tensor, room in zip(weights, rooms, strict=True):
-        tensor.data = room
+def _replace(weights: list[torch.Tensor], copies: list[torch.Tensor]) -> None:
+    for tensor, copy in zip(weights, copies, strict=True):
+        tensor.data = copy
 
 
 def _weights(module: torch.nn.Module) -> Iterator[torch.Tensor]:

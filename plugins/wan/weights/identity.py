@@ -1,4 +1,4 @@
-"""When two folders hold the same part: the value under which a pool may share it."""
+"""The identity of a part's files, under which a pool may share the part."""
 
 from __future__ import annotations
 
@@ -10,25 +10,26 @@ from typing import Any
 from plugins.wan.checkpoint import Part
 from registry.folders import Weights
 
-# who saved the files, and in which format they are read by default: the part is the same
+# who saved the files, and the format in which they are read by default: these do not change the part
 IRRELEVANT = ("_name_or_path", "_diffusers_version", "transformers_version", "torch_dtype", "dtype")
 
 
 def of_part(part: Part, digest: Callable[[Path], str]) -> Hashable:
-    """Return a value that is equal for two parts only if what is read of them is; `digest` is of a file's bytes."""
+    """Return a value equal only for parts of the same content; `digest` reads a file's bytes."""
     if part.name == "image_processor":
         return _content(part.config)
     if part.weights is None:
         files = (path for path in part.folder.iterdir() if path.is_file())
         return tuple(sorted((path.name, digest(path)) for path in files))
     digests = {path: digest(path) for path in part.weights.files}
-    return (_content(part.config), *sorted(digests.values()), *_chosen(part.weights, digests))
+    return (_content(part.config), *sorted(digests.values()), *_shards(part.weights, digests))
 
 
-def _chosen(weights: Weights, digests: Mapping[Path, str]) -> tuple[tuple[str, str], ...]:
-    """Return from which shard each tensor comes: one may be in several, and others may be left out."""
+def _shards(weights: Weights, digests: Mapping[Path, str]) -> tuple[tuple[str, str], ...]:
+    """Return the digest of each tensor's shard."""
     if len(digests) == 1:
         return ()
+    # a tensor may be in several shards, and a shard's tensors may be left out
     return tuple(sorted((name, digests[tensor.file]) for name, tensor in weights.read().items()))
 
 

@@ -1,4 +1,4 @@
-"""Safetensors files, read and written a tensor at a time: no model is ever in memory."""
+"""Safetensors files, read and written one tensor at a time: no model is ever whole in memory."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ DTYPES = {
     "BOOL": torch.bool,
 }
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
-Kinds = Mapping[str, tuple[torch.dtype, tuple[int, ...]]]  # a dtype and a shape for each name
+TensorTypes = Mapping[str, tuple[torch.dtype, tuple[int, ...]]]  # dtype and shape by name
 ALIGNMENT = 64  # of a file's first tensor, in bytes
 
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """Where a tensor lies: `offset` and `length` in bytes of `file`."""
+    """A tensor in a file: `offset` and `length` are bytes of `file`."""
 
     file: Path
     dtype: torch.dtype
@@ -46,7 +46,7 @@ class StoredTensor:
 
 
 def stored_in(weights: Weights) -> dict[str, StoredTensor]:
-    """Return the tensors of a part's weights as torch knows them, by their names."""
+    """Return the stored tensors of a part by name."""
     return {
         name: StoredTensor(tensor.file, DTYPES[tensor.dtype], tensor.shape, tensor.offset, tensor.length)
         for name, tensor in weights.read().items()
@@ -54,7 +54,7 @@ def stored_in(weights: Weights) -> dict[str, StoredTensor]:
 
 
 def dtype_in(name: str, tensor: StoredTensor, dtype: torch.dtype, kept_in_fp32: Collection[str] = ()) -> torch.dtype:
-    """Return what a tensor is in a module of `dtype`; modules of the names `kept_in_fp32` stay so."""
+    """Return the dtype of a tensor in a module of `dtype`; `kept_in_fp32` names its fp32 modules."""
     if not tensor.dtype.is_floating_point:
         return tensor.dtype
     return torch.float32 if any(part in kept_in_fp32 for part in name.split(".")) else dtype
@@ -63,15 +63,15 @@ def dtype_in(name: str, tensor: StoredTensor, dtype: torch.dtype, kept_in_fp32: 
 def sizes_of(
     tensors: Mapping[str, StoredTensor], dtype: torch.dtype, kept_in_fp32: Collection[str] = ()
 ) -> dict[str, int]:
-    """Return the bytes of each tensor in a module of `dtype`; modules of the names `kept_in_fp32` stay so."""
+    """Return the bytes of each tensor in a module of `dtype`; `kept_in_fp32` names its fp32 modules."""
     return {
         name: tensor.length // tensor.dtype.itemsize * dtype_in(name, tensor, dtype, kept_in_fp32).itemsize
         for name, tensor in tensors.items()
     }
 
 
-def layout(path: Path, tensors: Kinds) -> tuple[bytes, dict[str, StoredTensor]]:
-    """Return the header of a file of these tensors, and where each of them will lie."""
+def layout(path: Path, tensors: TensorTypes) -> tuple[bytes, dict[str, StoredTensor]]:
+    """Return the header of a file of `tensors`, and each tensor's position in that file."""
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     lengths = {name: dtype.itemsize * torch.Size(shape).numel() for name, (dtype, shape) in tensors.items()}
     begin = 0
@@ -85,18 +85,18 @@ def layout(path: Path, tensors: Kinds) -> tuple[bytes, dict[str, StoredTensor]]:
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-(8 + len(text)) % ALIGNMENT)
     start = 8 + len(text)
-    placed = {}
+    stored = {}
     for name, (dtype, shape) in tensors.items():
-        placed[name] = StoredTensor(path, dtype, shape, start, lengths[name])
+        stored[name] = StoredTensor(path, dtype, shape, start, lengths[name])
         start += lengths[name]
-    return len(text).to_bytes(8, "little") + text, placed
+    return len(text).to_bytes(8, "little") + text, stored
 
 
 def write(path: Path, header: bytes, tensors: Iterable[torch.Tensor], written: Callable[[int], None]) -> None:
-    """Write the file that `layout` described; `written(bytes)` hears of each tensor."""
+    """Write a file with the `header` of `layout`; call `written(bytes)` after each tensor."""
     with path.open("wb") as file:
         file.write(header)
         for tensor in tensors:
             data = tensor.contiguous().view(-1).view(torch.uint8).numpy()
-            file.write(data)  # type: ignore[arg-type]
+            file.write(data)
             written(data.nbytes)

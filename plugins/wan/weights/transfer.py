@@ -1,4 +1,4 @@
-"""Tensors from files straight to a device: several pieces at a time, and nothing but those pieces on the way."""
+"""Tensors from files straight to a device: parallel reads, and only those pieces in host memory."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from typing import BinaryIO
 
 import torch
 
+from plugins.wan.weights.pinned import pinned_like
 from plugins.wan.weights.safetensors import StoredTensor
 from router import LoadFailed
 
 READERS = 8  # one copies some GB/s out of the page cache, a GPU's bus takes 50
-PIECE = {"cpu": 2 * 2**20, "cuda": 8 * 2**20}  # bytes of a file that one reader has in hand
+PIECE_BYTES = {"cpu": 2 * 2**20, "cuda": 8 * 2**20}  # of a file, in one reader's buffer
 
 
 @dataclass(frozen=True)
 class Piece:
-    """`length` bytes at `offset` of an open file, and the flat part of a tensor where they go."""
+    """`length` bytes at `offset` of an open file, and the flat part of a tensor for them."""
 
     file: BinaryIO
     offset: int
@@ -32,15 +33,15 @@ class Piece:
 
 
 class Lane:
-    """What one reader works with: a buffer in the host's memory, page-locked and with a stream for a GPU."""
+    """One reader's buffer in host memory; for a GPU, page-locked and with a stream."""
 
     def __init__(self, device: torch.device) -> None:
         cuda = device.type == "cuda"
-        self._buffer = torch.empty(PIECE[device.type], dtype=torch.uint8, pin_memory=cuda)
+        self._buffer = torch.empty(PIECE_BYTES[device.type], dtype=torch.uint8, pin_memory=cuda)
         self._stream = torch.cuda.Stream(device) if cuda else None
 
     def carry(self, piece: Piece) -> None:
-        """Bring a piece where it goes, in the dtype that it has there."""
+        """Copy a piece to its target, in the target's dtype."""
         if self._stream is None and piece.dtype is piece.target.dtype:
             _fill(piece, piece.target.view(torch.uint8))
             return
@@ -64,18 +65,18 @@ def read(
     arrived: Callable[[int], None],
     pinned: bool = False,
 ) -> dict[str, torch.Tensor]:
-    """Return the tensors on `device`, each in the dtype that `dtypes` has for it; on the host they may be `pinned`.
+    """Return the tensors on `device` in the dtypes of `dtypes`; on the host they may be `pinned`.
 
-    `arrived(bytes)` hears, on the caller's thread, of each piece that is there; what it raises ends the reading
-    at once. Raises `LoadFailed` for files that end too early.
+    `arrived(bytes)` is called for each piece on the caller's thread; an error in it ends the reading at once. Raises
+    `LoadFailed` for files that end too early.
     """
-    place = torch.device(device)
-    targets = _room(stored, dtypes, place, pinned)
-    if place.type == "cuda":
-        torch.cuda.synchronize(place)  # the readers' streams must not overtake what used this memory before
+    target_device = torch.device(device)
+    targets = _empty_targets(stored, dtypes, target_device, pinned)
+    if target_device.type == "cuda":
+        torch.cuda.synchronize(target_device)  # the readers' streams must not overtake earlier users of this memory
     lanes: SimpleQueue[Lane] = SimpleQueue()
     for _ in range(READERS):
-        lanes.put(Lane(place))
+        lanes.put(Lane(target_device))
     with ExitStack() as opened, ThreadPoolExecutor(READERS) as readers:
         files = {path: opened.enter_context(path.open("rb")) for path in {each.file for each in stored.values()}}
         work = [
@@ -88,18 +89,18 @@ def read(
                 arrived(done.result())
         except BaseException:
             readers.shutdown(cancel_futures=True)
-            work.clear()  # with `targets`, all that holds memory while the error travels
+            work.clear()  # with `targets`, all references to memory while the error travels
             targets.clear()
             raise
     return targets
 
 
-def _room(
+def _empty_targets(
     stored: Mapping[str, StoredTensor], dtypes: Mapping[str, torch.dtype], device: torch.device, pinned: bool
 ) -> dict[str, torch.Tensor]:
-    where = torch.device("meta") if pinned else device
-    tensors = {name: torch.empty(each.shape, dtype=dtypes[name], device=where) for name, each in stored.items()}
-    return dict(zip(tensors, pinned.pinned_like(tensors.values(), pinned=True), strict=True)) if pinned else tensors
+    first_device = torch.device("meta") if pinned else device
+    tensors = {name: torch.empty(each.shape, dtype=dtypes[name], device=first_device) for name, each in stored.items()}
+    return dict(zip(tensors, pinned_like(tensors.values()), strict=True)) if pinned else tensors
 
 
 def _carry(lanes: SimpleQueue[Lane], piece: Piece) -> int:
@@ -114,7 +115,7 @@ def _carry(lanes: SimpleQueue[Lane], piece: Piece) -> int:
 def _pieces(file: BinaryIO, stored: StoredTensor, target: torch.Tensor) -> Iterator[Piece]:
     flat = target.view(-1)
     size = stored.dtype.itemsize
-    step = PIECE[target.device.type] // size
+    step = PIECE_BYTES[target.device.type] // size
     for first in range(0, flat.numel(), step):
         part = flat[first : first + step]
         yield Piece(file, stored.offset + first * size, part.numel() * size, stored.dtype, part)
@@ -123,7 +124,7 @@ def _pieces(file: BinaryIO, stored: StoredTensor, target: torch.Tensor) -> Itera
 def _fill(piece: Piece, raw: torch.Tensor) -> None:
     view, offset = memoryview(raw.numpy()), piece.offset
     while view:
-        got = os.preadv(piece.file.fileno(), [view], offset)
-        if not got:
+        count = os.preadv(piece.file.fileno(), [view], offset)
+        if not count:
             raise LoadFailed(f"{Path(piece.file.name).name} is cut short: a tensor at byte {offset} is not whole")
-        view, offset = view[got:], offset + got
+        view, offset = view[count:], offset + count

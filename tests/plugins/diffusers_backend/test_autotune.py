@@ -156,7 +156,7 @@ def test_the_choice_for_a_models_shape_is_that_of_the_table() -> None:
     latents, embeds = torch.randn(1, 16, 5, 8, 8), torch.randn(1, 512, 128)
     for second, chosen in ((0.5, "_native_math"), (2.0, "native")):
         turns = itertools.cycle((1.0, second))  # of the two that a CPU has
-        chooser = Chooser(table=Autotuner(lambda _, turns=turns: next(turns)))
+        chooser = Chooser(tuner=Autotuner(lambda _, turns=turns: next(turns)))
         for measured in (True, False):
             network = Network(model, replace(OFF, measured_attention=measured, gelu_epilogue=True), None, chooser)
             shape = network.prepare(latents, embeds, 1).shape
@@ -166,18 +166,18 @@ def test_the_choice_for_a_models_shape_is_that_of_the_table() -> None:
 
 def test_what_the_options_name_is_not_measured() -> None:
     from plugins.diffusers_backend.options import Options
-    from plugins.wan.weights.placement import Placement
+    from plugins.diffusers_backend.placement import DiffusersPlacement
 
     asked = {"fast": {"measured_attention": True}}
     for attention, measured in (("auto", True), ("native", False)):
         options = Options.of(spec(Path(), Modality.T2V, {**asked, "attention": attention}))
-        assert Placement.of(options, "cpu").fast.measured_attention is measured
+        assert DiffusersPlacement.of(options, "cpu").fast.measured_attention is measured
 
 
 def test_flash_attention_4_is_ours_and_makes_the_same_video(family: Any, pool: Any, flash_4: None) -> None:
     without, using = (spec(family / T2V, Modality.T2V, {"attention": name}) for name in ("native", "flash_4"))
     loaded = load(using, pool)
-    network = loaded.networks["transformer"]
+    network = loaded.paths.networks["transformer"]
 
     assert network.chooser.attention == "flash_4"
     made, expected = (

@@ -34,7 +34,7 @@ def test_a_shape_is_ready_once_it_has_run() -> None:
         assert go_on.wait(60)
         assert block is not torch.neg
 
-    compiler.ask("shape", request)
+    compiler.request("shape", request)
     assert started.wait(60)
     assert compiler.block_for("shape") is None  # and this did not wait
     go_on.set()
@@ -47,38 +47,38 @@ def test_a_shape_is_ready_once_it_has_run() -> None:
 def test_shapes_are_compiled_in_turn_and_once_each() -> None:
     import torch
 
-    from plugins.diffusers_backend.compile import MOST_SHAPES, Compiler
+    from plugins.diffusers_backend.compile import MAX_SHAPES, Compiler
 
     compiler = Compiler(torch.neg)
     seen: list[int] = []
-    for shape in [0, 0, *range(MOST_SHAPES)]:
-        compiler.ask(shape, lambda _, shape=shape: seen.append(shape))
+    for shape in [0, 0, *range(MAX_SHAPES)]:
+        compiler.request(shape, lambda _, shape=shape: seen.append(shape))
     compiler.wait()
-    compiler.ask(0, lambda _: seen.append(0))
+    compiler.request(0, lambda _: seen.append(0))
     compiler.wait()
 
-    assert seen == list(range(MOST_SHAPES))
+    assert seen == list(range(MAX_SHAPES))
 
 
 def test_a_shape_that_is_asked_for_twice_takes_the_place_of_the_one_that_was_used_longest_ago() -> None:
     import torch
 
-    from plugins.diffusers_backend.compile import MOST_SHAPES, Compiler
+    from plugins.diffusers_backend.compile import MAX_SHAPES, Compiler
 
     compiler = Compiler(torch.neg)
-    for shape in range(MOST_SHAPES):
-        compiler.ask(shape, lambda block: None)
+    for shape in range(MAX_SHAPES):
+        compiler.request(shape, lambda block: None)
         compiler.wait()
     assert compiler.block_for(0) is not None  # so 1 is the oldest now
 
-    compiler.ask("once", lambda block: None)
+    compiler.request("once", lambda block: None)
     compiler.wait()
-    assert compiler.ready == frozenset(range(MOST_SHAPES))
+    assert compiler.ready == frozenset(range(MAX_SHAPES))
     for _ in "ab":
-        compiler.ask("twice", lambda block: None)
+        compiler.request("twice", lambda block: None)
         compiler.wait()
 
-    assert compiler.ready == {0, *range(2, MOST_SHAPES), "twice"}
+    assert compiler.ready == {0, *range(2, MAX_SHAPES), "twice"}
     assert compiler.block_for(1) is None
 
 
@@ -94,10 +94,10 @@ def test_what_was_compiled_for_a_shape_that_has_left_is_given_back() -> None:
         gc.collect()
         return sum(isinstance(each, torch.fx.GraphModule) for each in gc.get_objects())
 
-    compiler, counts = Compiler(lambda x: 2 * x + 1, most=2), []
+    compiler, counts = Compiler(lambda x: 2 * x + 1, limit=2), []
     for shape in range(5):
         for _ in "ab":
-            compiler.ask(shape, lambda block: block(torch.ones(3)))
+            compiler.request(shape, lambda block: block(torch.ones(3)))
             compiler.wait()
         counts.append(graphs())
 
@@ -109,7 +109,7 @@ def test_what_was_compiled_for_a_shape_that_has_left_is_given_back() -> None:
 def test_what_failed_is_tried_again_later_each_time_after_twice_as_long() -> None:
     import torch
 
-    from plugins.diffusers_backend.compile import LONGEST_SECONDS, RETRY_SECONDS, Compiler
+    from plugins.diffusers_backend.compile import MAX_RETRY_SECONDS, RETRY_SECONDS, Compiler
 
     now, tried = [0.0], []
     compiler = Compiler(torch.neg, clock=lambda: now[0])
@@ -120,11 +120,11 @@ def test_what_failed_is_tried_again_later_each_time_after_twice_as_long() -> Non
             if len(tried) < 12:
                 raise RuntimeError("for now")
 
-        compiler.ask(shape, request)
+        compiler.request(shape, request)
         compiler.wait()
         return len(tried)
 
-    pauses = [min(RETRY_SECONDS * 2**n, LONGEST_SECONDS) for n in range(11)]
+    pauses = [min(RETRY_SECONDS * 2**n, MAX_RETRY_SECONDS) for n in range(11)]
     for number, pause in enumerate(pauses, 1):
         assert ask() == number
         now[0] += pause - 1
@@ -147,9 +147,9 @@ def test_a_failure_keeps_no_other_shape_from_being_compiled() -> None:
         raise RuntimeError("never")
 
     for number in range(20):
-        compiler.ask(f"bad {number}", fail)
+        compiler.request(f"bad {number}", fail)
         compiler.wait()
-    compiler.ask("good", lambda block: None)
+    compiler.request("good", lambda block: None)
     compiler.wait()
 
     assert compiler.ready == {"good"}
@@ -163,14 +163,14 @@ def test_a_model_that_was_unloaded_is_not_kept_for_what_was_to_be_compiled(famil
     started, go_on = threading.Event(), threading.Event()
     model = spec(family / T2V, Modality.T2V, {"fast": {"compile": True}})
     loaded = load(model, pool)
-    network = loaded.networks["transformer"]
+    network = loaded.paths.networks["transformer"]
     compiler, transformer = network.compiler, weakref.ref(network.model)
 
     def occupy(block: Any) -> None:
         started.set()
         assert go_on.wait(60)
 
-    compiler.ask("busy", occupy)
+    compiler.request("busy", occupy)
     assert started.wait(60)
     video(run(model, loaded, task(steps=2)))
     del network
@@ -197,7 +197,7 @@ def slowly(block):
     while True:
         block(torch.ones(2) + time.time() % 1)  # neither sleeps nor ends
 
-Compiler(torch.neg).ask("shape", slowly)
+Compiler(torch.neg).request("shape", slowly)
 assert compiling.wait(60)
 time.sleep(0.5)
 print("stops", flush=True)
@@ -224,7 +224,7 @@ def test_who_compiles_gives_way_to_others_until_it_is_done(error: Exception | No
             raise error
 
     compiler = Compiler(torch.neg)
-    compiler.ask("shape", request)
+    compiler.request("shape", request)
     compiler.wait()
 
     assert seen == [pytest.approx(SWITCH_SECONDS)]
@@ -242,7 +242,7 @@ def test_without_a_compiler_there_is_a_line_in_the_log(caplog: pytest.LogCapture
         raise RuntimeError("no C++ compiler was found\nlong advice")
 
     with caplog.at_level(logging.WARNING):
-        compiler.ask("shape", request)
+        compiler.request("shape", request)
         compiler.wait()
 
     assert compiler.block_for("shape") is None
@@ -256,7 +256,7 @@ def test_later_requests_run_compiled_and_make_the_same_video(family: Any, pool: 
 
     model = spec(family / T2V, Modality.T2V, {"fast": {"compile": True}})
     loaded = load(model, pool)
-    network = loaded.networks["transformer"]
+    network = loaded.paths.networks["transformer"]
     eager = video(run(model, loaded, task()))
     network.compiler.wait()
     assert network.compiler.ready

@@ -74,7 +74,7 @@ def chooser() -> Any:
     from plugins.diffusers_backend.tuning.chooser import Chooser
     from plugins.wan.tuning.autotune import Autotuner
 
-    return Chooser(table=Autotuner(lambda _: 1.0))
+    return Chooser(tuner=Autotuner(lambda _: 1.0))
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_blocks_that_run_by_them_give_the_same(
     if compiled:
         ours = replace(ours, blocks=torch.compile(ours.blocks, dynamic=False, fullgraph=True))
 
-    assert (ours.shape.rope_kernel, ours.shape.norm_kernel) == (True, True)
+    assert (ours.kernels.rope_kernel, ours.kernels.norm_kernel) == (True, True)
     with torch.no_grad():
         moment = embed_timesteps(model, times)
         assert off(ours(latents, moment), plain(latents, moment)) < 1e-5

@@ -370,6 +370,6 @@ def test_a_failed_proof_is_a_warning_and_diffusers_own_runs(
     loaded = load(model, pool)
 
     require_same(video(run(model, loaded, asked)), stock(family / T2V, asked))
-    assert loaded.networks == {}
+    assert loaded.paths.networks == {}
     assert all("off that of diffusers" in path.reason for path in backend.describe_loaded(loaded).values())
     assert "our forward pass of the transformer is not proven: our pass of blocks.0 is 0.03" in caplog.text

@@ -186,7 +186,7 @@ def test_packing_moves_no_bit_and_takes_no_memory(model: Any) -> None:
 def test_merged_rows_stand_for_all_that_are_alike() -> None:
     import torch
 
-    from plugins.diffusers_backend.dit.text import merge_padding
+    from plugins.diffusers_backend.dit.cross_attention import merge_padding
 
     rows, bias = merge_padding(torch.cat(prompts(11, 40)))
     assert rows.shape == (2, 64, 128)

@@ -76,7 +76,7 @@ def test_with_all_of_it_off_the_frames_are_the_stock_pipelines_bit_for_bit(famil
         generator=torch.Generator().manual_seed(asked.seed),
     ).frames[0]
 
-    assert loaded.networks == {}
+    assert loaded.paths.networks == {}
     assert np.array_equal(video(run(model, loaded, asked)), (frames * 255).round().astype(np.uint8))
 
 

@@ -521,7 +521,7 @@ def test_attention_suits_the_card(
     import torch
     from huggingface_hub import constants
 
-    from plugins.wan.weights.dtypes import attention_for
+    from plugins.diffusers_backend.attention_backend import attention_for
 
     (tmp_path / "models--kernels-community--flash-attn3" / "snapshots" / "1").mkdir(parents=True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (major, 0))

@@ -60,7 +60,7 @@ def test_looks_are_some_time_apart_and_repeat_what_was_reported_last() -> None:
         job = type(report)(lambda done, total, preview=None: heard.append((now[0], done, total)), 4, lambda: now[0])
         for _ in range(100):
             now[0] += SECONDS / 10
-            job.look()
+            job.check()
             if len(heard) == 3:
                 job(1, 4)
         check_cancelled()  # of the job whose clock is the true one: too early
@@ -121,14 +121,14 @@ def test_a_cancelled_job_ends_within_its_text_encoder_and_its_image(family: Path
     asked = task(steps=1, num_frames=17, image=picture(), given=given, prompt="a green disc")
     looks: list[str] = []
     places = [*loaded.parts["text_encoder"].encoder.block, loaded.parts["vae"].encoder]
-    token = cancel_watch._look.set(lambda: looks.append("before"))
+    token = cancel_watch._check.set(lambda: looks.append("before"))
     try:
-        from plugins.wan.generate.run import _between_parts
+        from plugins.wan.generate.run import _checks_in_encoders
 
-        with _between_parts(loaded):
+        with _checks_in_encoders(loaded):
             run_within(loaded, asked)
     finally:
-        cancel_watch._look.reset(token)
+        cancel_watch._check.reset(token)
 
     assert len(looks) >= len(places)
     assert not any(place._forward_pre_hooks for place in places)

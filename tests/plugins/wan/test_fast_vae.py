@@ -158,12 +158,12 @@ def test_on_a_cpu_the_classes_for_a_gpu_are_diffusers_own_bit_for_bit(vae: Any, 
     from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d, WanRMS_norm
 
     from plugins.wan.vae.twin import twin
-    from plugins.wan.vae.vae_gpu import FusedNorm, PaddedCausalConv3d, take_over_silu
+    from plugins.wan.vae.vae_gpu import FusedNorm, PaddedCausalConv3d, fuse_silu
 
     ours = twin(vae)
     for module in ours.modules():
         module.__class__ = {WanRMS_norm: FusedNorm, WanCausalConv3d: PaddedCausalConv3d}.get(type(module), type(module))
-    take_over_silu(ours)
+    fuse_silu(ours)
 
     assert not any(isinstance(getattr(module, "nonlinearity", None), torch.nn.SiLU) for module in ours.modules())
     assert any(isinstance(module, FusedNorm) and not module.silu for module in ours.modules())  # before attention

@@ -66,9 +66,9 @@ def test_only_what_is_known_to_be_a_sum_is_taken_for_one() -> None:
 
 def test_large_latents_are_left_to_the_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
     weights, noise = linear_scheduler.weights_of(unipc(), 4), torch.zeros(1, 1, 1, 4, 4)
-    monkeypatch.setattr(linear_scheduler, "MOST_BYTES", 5 * 64)
+    monkeypatch.setattr(linear_scheduler, "MAX_BYTES", 5 * 64)
     assert isinstance(linear_scheduler.step_function(None, weights, noise), linear_scheduler._Sums)
-    monkeypatch.setattr(linear_scheduler, "MOST_BYTES", 5 * 64 - 1)
+    monkeypatch.setattr(linear_scheduler, "MAX_BYTES", 5 * 64 - 1)
     assert not isinstance(linear_scheduler.step_function(None, weights, noise), linear_scheduler._Sums)
 
 

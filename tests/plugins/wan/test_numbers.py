@@ -161,13 +161,13 @@ def test_an_overflow_of_fp16_inside_the_vae_is_seen_and_says_what_helps(subjects
     (weight,) = [
         weight for name, weight in loaded.decoder.named_parameters() if name.endswith("decoder.conv_in.weight")
     ]
-    kept, place = weight.data.clone(), loaded.place
+    kept, placement = weight.data.clone(), loaded.placement
     weight.data.mul_(1e5 / weight.data.abs().max())  # finite in fp32, where the norms make it small again
     frames = run(model, loaded, asked)
     assert len(video(frames)) == 5
     weight.data.copy_(kept).mul_(6e4 / kept.abs().max())
     loaded.decoder.half()
-    loaded.place = replace(place, decoder_dtype=torch.float16)
+    loaded.placement = replace(placement, decoder_dtype=torch.float16)
 
     try:
         with pytest.raises(NumericalError, match=r"the VAE decoder .* too large for fp16: bf16 and fp32 hold larger"):
@@ -175,7 +175,7 @@ def test_an_overflow_of_fp16_inside_the_vae_is_seen_and_says_what_helps(subjects
     finally:
         loaded.decoder.float()
         weight.data.copy_(kept)
-        loaded.place = place
+        loaded.placement = placement
 
 
 def test_a_video_of_one_colour_is_a_warning_that_comes_late(subjects: Callable[[str], Subject]) -> None:
@@ -205,8 +205,8 @@ def test_the_colour_of_frames_is_one_to_two_levels() -> None:
         for place, value in changes.items():
             frames[place] = value
         seen = FlatColour()
-        seen.see(frames[:1])
-        seen.see(frames[1:])
+        seen.add(frames[:1])
+        seen.add(frames[1:])
 
         assert bool(seen.warnings()) is is_flat
 
@@ -214,6 +214,6 @@ def test_the_colour_of_frames_is_one_to_two_levels() -> None:
 def test_frames_that_are_each_of_another_colour_are_not_one_colour() -> None:
     seen = FlatColour()
     for level in (0, 2, 3):
-        seen.see(np.full((1, 8, 8, 3), level, np.uint8))
+        seen.add(np.full((1, 8, 8, 3), level, np.uint8))
 
     assert seen.warnings() == ()

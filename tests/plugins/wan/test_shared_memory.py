@@ -29,9 +29,9 @@ torch = pytest.importorskip("torch")
 
 from bench.card import checkpoints  # noqa: E402
 from plugins.diffusers_backend.options import Options  # noqa: E402
+from plugins.diffusers_backend.placement import DiffusersPlacement  # noqa: E402
 from plugins.wan import checkpoint  # noqa: E402
 from plugins.wan.checkpoint import ENCODING  # noqa: E402
-from plugins.wan.weights.placement import Placement  # noqa: E402
 
 KINDS = {T2V: Modality.T2V, I2V: Modality.I2V, TI2V: Modality.TI2V}
 
@@ -166,11 +166,11 @@ def test_folders_of_true_size_take_no_disk(tmp_path: Path) -> None:
 def hold_wan_2_2(pool: PartPool, folder: Path) -> None:
     """Hold what the backend plans for the three models on a GPU, by the headers of files of true size."""
     options = Options.of(spec(folder, Modality.T2V, {"attention": "native"}))
-    place = Placement.of(options, "cuda:0")
+    placement = DiffusersPlacement.of(options, "cuda:0")
     for name, recipe in checkpoints.wan_2_2(toy=False).items():
         share = pool.share_of(name)
         parts = checkpoint.read(checkpoints.write(folder, name, recipe)).pooled(MODALITIES[name])
-        sizes = {place.key(part, share): place.size(part) for part in parts}
+        sizes = {placement.key(part, share): placement.device_bytes(part) for part in parts}
         share.reserve(sizes)
         for key, size in sizes.items():
             share.part(key, lambda size=size: Sized(size))

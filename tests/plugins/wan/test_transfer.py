@@ -23,7 +23,7 @@ from plugins.wan.weights.safetensors import StoredTensor, stored_in  # noqa: E40
 from registry.folders import weights_in  # noqa: E402
 
 WHOLE = "diffusion_pytorch_model.safetensors"
-PIECE = transfer.PIECE["cpu"]
+PIECE = transfer.PIECE_BYTES["cpu"]
 
 
 def written(folder: Path, **tensors: Any) -> dict[str, StoredTensor]:

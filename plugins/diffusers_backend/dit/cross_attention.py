@@ -1,4 +1,4 @@
-"""Keys and values of the blocks' cross-attention, over a text and an image; made once a request."""
+"""Keys and values of the blocks' cross-attention to text and image, computed once a request."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import NamedTuple
 import torch
 from diffusers import WanTransformer3DModel
 
-FEWEST_KEYS = 32  # and its doubles: a compiler wants few different numbers
+MIN_KEYS = 32  # or a power-of-two multiple: a compiler wants few different sizes
 
 
 class KeysAndValues(NamedTuple):
-    """Of one block, each `(b, keys, heads, head)`."""
+    """One block's keys and values, each `(b, keys, heads, head)`."""
 
     keys: torch.Tensor
     values: torch.Tensor
 
 
 class Context(NamedTuple):
-    """The text of one block, and the image's tokens from CLIP, where its model reads them."""
+    """The text of one block, and the image's tokens from CLIP if the model reads them."""
 
     text: KeysAndValues
     image: KeysAndValues | None = None
@@ -36,7 +36,7 @@ class Text(NamedTuple):
 def text_of(
     model: WanTransformer3DModel, embeds: torch.Tensor, merged: bool, image: Sequence[KeysAndValues] | None = None
 ) -> Text:
-    """Return what `model` reads of prompts `(b, 512, text_dim)`, and of the `image` that all of them share."""
+    """Return the contexts of prompts `(b, 512, text_dim)` and of the `image` that all prompts share."""
     rows, bias = merge_padding(embeds) if merged else (embeds, None)
     hidden = model.condition_embedder.text_embedder(rows)
     texts = [_read(block.attn2, hidden) for block in model.blocks]
@@ -45,20 +45,20 @@ def text_of(
 
 
 def image_of(model: WanTransformer3DModel, embeds: torch.Tensor) -> tuple[KeysAndValues, ...]:
-    """Return what the blocks of `model` read of CLIP's `embeds`, `(images, 257, image_dim)`."""
+    """Return each block's keys and values of CLIP's `embeds` `(images, 257, image_dim)`."""
     hidden = model.condition_embedder.image_embedder(embeds)
     return tuple(_read_image(block.attn2, hidden) for block in model.blocks)
 
 
 def merge_padding(embeds: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Return fewer rows for prompts `(b, 512, d)`, and the bias that makes up for those left out.
+    """Return fewer rows for prompts `(b, 512, d)`, and the bias that replaces the rows left out.
 
-    The rows after a prompt's own are all alike and none is masked. A few stand for all of them, each with the
-    logarithm of how many it stands for added to its score: the same sum to rounding.
+    The rows after a prompt's own are equal and not masked. A few stand for all of them: the logarithm of the number
+    that each stands for is added to its score, which gives the same sum to rounding.
     """
     total = embeds.shape[1]
     own = [_own_rows(prompt) for prompt in embeds]
-    size = FEWEST_KEYS
+    size = MIN_KEYS
     while size <= max(own):  # one of padding at least
         size *= 2
     if size >= total:
@@ -70,7 +70,7 @@ def merge_padding(embeds: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | No
 
 
 def _own_rows(prompt: torch.Tensor) -> int:
-    """Return how many rows of `(512, d)` come before those that are like the last one."""
+    """Return the number of rows of `(512, d)` before the padding, whose rows equal the last one."""
     differs = (prompt != prompt[-1]).any(dim=1).nonzero()
     return int(differs[-1]) + 1 if len(differs) else 0
 
@@ -88,5 +88,5 @@ def _read_image(attention: torch.nn.Module, hidden: torch.Tensor) -> KeysAndValu
 
 
 def _repeated(image: KeysAndValues, count: int) -> KeysAndValues:
-    """Return `image` for `count` prompts; as copies, since not every attention kernel takes a stride of 0."""
+    """Return `image` for `count` prompts, as copies: some attention kernels take no stride of 0."""
     return KeysAndValues(*(each.repeat(count, 1, 1, 1) for each in image)) if count > 1 else image
