@@ -31,7 +31,7 @@ def declare_backend() -> Backend:
 
 @hookimpl
 def load_model(model: ModelSpec, device: str, pool: Pool, report: Report) -> Loaded:
-    from plugins.wan.load import load
+    from plugins.diffusers_backend.load import load
 
     return load(model, device, pool, report)
 

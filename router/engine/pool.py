@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 class _Part:
     value: Any
     size: int
-    tier: Offloader | None
+    offloader: Offloader | None
     holders: set[str] = field(default_factory=set)
 
 
@@ -34,7 +34,7 @@ class PartPool:
 
     A part that a model holds is on the device; the sizes of those are within `budget()` bytes, which is asked
     for when a model first says what it needs: only such a model's libraries know the device. When the last
-    holder goes, a part with a `Offloader` moves to the host, where the least recently left ones go first
+    holder goes, a part with an `Offloader` moves to the host, where the least recently left ones go first
     once they exceed `warm_budget`; all others go at once. `make_room` unloads a model and says whether there was one.
     """
 
@@ -111,13 +111,13 @@ class PartPool:
                     f"{_gigabytes(self.budget)} are taken by what may not leave"
                 )
 
-    def take(self, model: str, key: Hashable, load: Callable[[], T], tier: Offloader | None) -> T:
+    def take(self, model: str, key: Hashable, load: Callable[[], T], offloader: Offloader | None) -> T:
         part = self._parts.get(key)
         if part is None and (part := self._warm.pop(key, None)) is not None:
             _wake(part)
         if part is None:
             value = load()
-            part = _Part(value, measured(value), tier)
+            part = _Part(value, measured(value), offloader)
         self._parts[key] = part
         part.holders.add(model)
         return cast(T, part.value)
@@ -158,10 +158,10 @@ class PartPool:
 
     def _leave(self, key: Hashable, part: _Part) -> bool:
         """Move a part to the host if it can wait there; return whether anything has left the memory for good."""
-        if part.tier is None or part.size > self.warm_budget:
+        if part.offloader is None or part.size > self.warm_budget:
             return part.size > 0
         try:
-            part.tier.cool(part.value)
+            part.offloader.cool(part.value)
         except Exception:  # whoever left does not suffer from it, nor who made it leave
             log.exception("a part could not be moved to the host, and is forgotten")
             return part.size > 0
@@ -179,8 +179,8 @@ class Share:
         self._pool = pool
         self._model = model
 
-    def part(self, key: Hashable, load: Callable[[], T], tier: Offloader | None = None) -> T:
-        return self._pool.take(self._model, key, load, tier)
+    def part(self, key: Hashable, load: Callable[[], T], offloader: Offloader | None = None) -> T:
+        return self._pool.take(self._model, key, load, offloader)
 
     def private(self, load: Callable[[], T]) -> T:
         return self._pool.take(self._model, object(), load, None)
@@ -202,8 +202,8 @@ def measured(value: Any) -> int:
 
 
 def _wake(part: _Part) -> None:
-    if part.tier is not None:
-        part.tier.warm(part.value)
+    if part.offloader is not None:
+        part.offloader.warm(part.value)
 
 
 def _tensors(module: Any) -> Iterator[Any]:

@@ -62,11 +62,11 @@ class Offloader(Protocol):
 class Pool(Protocol):
     """Parts of models that other models may share, held once."""
 
-    def part(self, key: Hashable, load: Callable[[], T], tier: Offloader | None = None) -> T:
+    def part(self, key: Hashable, load: Callable[[], T], offloader: Offloader | None = None) -> T:
         """Return the part with this key, loading it if no resident model holds it.
 
         The key must name everything that changes the part: the identity of its files, dtype,
-        device, attention backend. Whoever takes a part must not mutate it. A part with a `tier` may wait on the
+        device, attention backend. Whoever takes a part must not mutate it. A part with an `offloader` may wait on the
         host for its next holder; its size is its `nbytes`, or that of its parameters and buffers.
         """
 

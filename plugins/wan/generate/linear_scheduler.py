@@ -15,8 +15,6 @@ from diffusers import UniPCMultistepScheduler
 MAX_BYTES = 2**24  # of noise and velocities, which are kept until the end
 
 Step = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]  # of velocity, timestep, latents
-    [torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor
-]  # velocity, timestep, latents -> next latents
 
 
 def weights_of(scheduler: Any, steps: int) -> torch.Tensor | None:
