@@ -26,7 +26,7 @@ from router.engine.residency import Residency
 from router.engine.warm_up import shortest
 from router.settings import Settings
 from router.system import assemble
-from plugins.diffusers_backend import load, run  # what is imported is not the models'
+import plugins.diffusers_backend.load, plugins.wan.generate.run  # what is imported is not the models'
 
 folder, layers, size = Path(sys.argv[1]), int(sys.argv[2]), Size(*map(int, sys.argv[3:6]))
 text = checkpoints.TOY_TEXT | {"d_model": 4096}

@@ -126,7 +126,7 @@ def _shake(folder: Path, target: Path, made: Any) -> None:
     """Copy an exported transformer with other weights: the graph finds them in the same places."""
     import torch
 
-    from plugins.diffusers_backend.tensors import stored_in
+    from plugins.wan.weights.safetensors import stored_in
     from registry.folders import weights_in
 
     shutil.copytree(folder, target)

@@ -26,7 +26,7 @@ class Weights:
 
 
 class Moves:
-    """A tier that writes down where its part is."""
+    """An offloader that writes down where its part is."""
 
     def cool(self, part: Weights) -> None:
         part.place = "host"
@@ -217,7 +217,7 @@ def test_a_backend_that_reserves_nothing_gets_its_parts_back_too() -> None:
 
 
 class Sticks(Moves):
-    """A tier that fails to move what is said to stick."""
+    """An offloader that fails to move what is said to stick."""
 
     def __init__(self, cools: bool = True) -> None:
         self._cools = cools

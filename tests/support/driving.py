@@ -93,7 +93,7 @@ class KeepingPool:
     def __init__(self) -> None:
         self.parts: dict[Hashable, Any] = {}
 
-    def part(self, key: Hashable, load: Callable[[], Any], tier: object = None) -> Any:
+    def part(self, key: Hashable, load: Callable[[], Any], offloader: object = None) -> Any:
         if key not in self.parts:
             self.parts[key] = load()
         return self.parts[key]

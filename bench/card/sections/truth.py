@@ -18,7 +18,7 @@ from bench.card.videos import Studio, Video, largest, psnr, studio
 from bench.plugins.probe import FAULT, OUT_OF_MEMORY
 from bench.tools.table import Row
 from nano.evaluate import Ask, held_out
-from plugins.diffusers_backend.fast.attention import attend
+from plugins.diffusers_backend.dit.attention import attend
 from plugins.diffusers_backend.options import ATTENTION
 
 KINDS = {"t2v": ("t2v", False), "i2v": ("i2v", True), "ti2v": ("ti2v", False), "ti2v with an image": ("ti2v", True)}
