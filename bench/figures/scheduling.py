@@ -44,7 +44,7 @@ def measure() -> Figure:
     ratios = _ratios(in_order, ours)
     free = _ratios(_run(InOrder, 0), _run(Worker, 0))
     return Figure(
-        "turns",
+        "scheduling",
         f"{JOBS} jobs over {len(MODELS)} models in random order, room for {ROOM}",
         (
             Row("loads, first come, first served", in_order.loads),
