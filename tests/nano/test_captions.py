@@ -12,7 +12,7 @@ from nano.captions import (
     MOVES_THERE,
     PARTIAL,
     SHAPE_WORDS,
-    Said,
+    Caption,
     describe,
 )
 from nano.scene import BACKGROUNDS, COLOURS, DIRECTIONS, SHAPES, Subject, draw_scene, is_held_out, render, subjects
@@ -25,7 +25,7 @@ WORDS = {
 }
 
 
-def captions(templates: tuple[str, ...], count: int = 400) -> list[tuple[Subject, Said]]:
+def captions(templates: tuple[str, ...], count: int = 400) -> list[tuple[Subject, Caption]]:
     rng = np.random.default_rng(3)
     everything = subjects(held_out=False)
     chosen = [everything[rng.integers(len(everything))] for _ in range(count)]

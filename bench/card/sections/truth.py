@@ -17,7 +17,7 @@ from bench.card.session import Check, Finding, Session
 from bench.card.videos import Studio, Video, largest, psnr, studio
 from bench.plugins.probe import FAULT, OUT_OF_MEMORY
 from bench.tools.table import Row
-from nano.evaluate import Ask, held_out
+from nano.requests import ClipRequest, held_out
 from plugins.diffusers_backend.fast.attention import attend
 from plugins.diffusers_backend.options import ATTENTION
 
@@ -113,7 +113,7 @@ def _room_for_two(session: Session) -> AbstractContextManager[Studio]:
     return studio(session.folder / "raw", models, session.device, **settings)
 
 
-def _asked(with_image: bool) -> Ask:
+def _asked(with_image: bool) -> ClipRequest:
     """Return a request in words that the nano models know: guidance amplifies all else."""
     return held_out(1, with_image=with_image)[0]
 
