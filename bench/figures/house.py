@@ -16,7 +16,7 @@ from bench.tools.table import Figure, Row, quantile
 from router import settings
 
 PRODUCT = ("registry", "router", "plugins", "nano")
-FLOORS = ROOT / "tests" / "test_boundaries.py"
+BOUNDARIES = ROOT / "tests" / "test_boundaries.py"
 LONG_MODULE = 220  # lines
 MOST_WORDS = 14  # in the first line of a docstring
 RELATIVE = re.compile(r"\b(that|which|what|who|whom|whose|where|whoever|whatever|wherever)\b", re.IGNORECASE)
@@ -129,14 +129,18 @@ def _reached(start: str, edges: Mapping[str, set[str]]) -> set[str]:
     return found
 
 
+def floors() -> tuple[tuple[str, ...], ...]:
+    """Return the rooms of each floor, lowest first, from the boundary test."""
+    for node in ast.parse(BOUNDARIES.read_text()).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "FLOORS":
+            found: tuple[tuple[str, ...], ...] = ast.literal_eval(node.value)
+            return found
+    raise ValueError(f"{BOUNDARIES.name} must assign FLOORS")
+
+
 def _upward(trees: Tree) -> Iterator[tuple[str, str]]:
-    """Yield the imports of a room on a higher floor, by the floors of the boundary test."""
-    floors = next(
-        ast.literal_eval(node.value)
-        for node in ast.parse(FLOORS.read_text()).body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "FLOORS"
-    )
-    floor = {room: number for number, rooms in enumerate(floors) for room in rooms}
+    """Yield the imports of a room on a higher floor."""
+    floor = {room: number for number, rooms in enumerate(floors()) for room in rooms}
     for name, tree in trees.items():
         for imported in set(_imported(ast.walk(tree), trees)):
             if _floor(imported, floor) > _floor(name, floor):
