@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import product
 
@@ -97,8 +98,8 @@ def draw_wild_scene(rng: np.random.Generator) -> Scene:
     colours = rng.integers(0, 256, size=(2, 3))
     return Scene(
         shape=SHAPES[rng.integers(len(SHAPES))],
-        colour=tuple(int(value) for value in colours[0]),
-        background=tuple(int(value) for value in colours[1]),
+        colour=_shaded(colours[0]),
+        background=_shaded(colours[1]),
         start=(float(middle[0] - step[0] * FRAMES / 2), float(middle[1] - step[1] * FRAMES / 2)),
         step=step,
         radius=rng.uniform(0.08, 0.3),
@@ -119,7 +120,7 @@ def render(scene: Scene, width: int = 64, height: int = 64, frames: int = FRAMES
     return clip
 
 
-def _shaded(colour: tuple[int, int, int], change: int) -> tuple[int, int, int]:
+def _shaded(colour: Iterable[int], change: int = 0) -> tuple[int, int, int]:
     red, green, blue = (int(np.clip(value + change, 0, 255)) for value in colour)
     return red, green, blue
 

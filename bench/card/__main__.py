@@ -1,4 +1,4 @@
-"""`python -m bench.card SECTION OUT DEVICE SECONDS`: run one section's checks, and save each row as it comes."""
+"""`python -m bench.card SECTION OUT DEVICE SECONDS`: run a section's checks, saving each row."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bench.tools.table import Figure, Row, number, save
 
 
 def main(name: str, out: Path, device: str, seconds: float) -> None:
-    """Run the section `name`; exit with 1 if a check failed or a bound was missed."""
+    """Run a section; exit with 1 on a failed check or a missed bound."""
     from bench.card.session import Session
 
     section, machine = SECTIONS[name], describe()
@@ -43,7 +43,7 @@ def main(name: str, out: Path, device: str, seconds: float) -> None:
                         save(figure, machine, out)
                 except (Exception, SystemExit) as error:
                     if isinstance(error, SystemExit) and not isinstance(error.code, str):
-                        raise  # told to stop; a server that did not start says so in words
+                        raise  # a signal; a server that did not start exits with a message
                     traceback.print_exc()
                     figure = replace(figure, failures=(*figure.failures, f"{what}: {_brief(error)}"))
                     print(f"  FAILED: {what}: {_brief(error)}", flush=True)
@@ -67,6 +67,6 @@ def _brief(error: BaseException) -> str:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers are stopped too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # exit, so that servers are stopped too
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     main(sys.argv[1], Path(sys.argv[2]), sys.argv[3], float(sys.argv[4]))

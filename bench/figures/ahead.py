@@ -1,4 +1,4 @@
-"""What it saves that the next job's prompts are encoded while a video's frames are decoded and written."""
+"""The gain of encoding the next job's prompts during a video's last stages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import statistics
 import time
 from pathlib import Path
 
-from bench.tools import server
+from bench.tools.server import scratch_folder
 from bench.tools.table import Figure, Row
 from registry import Input
 from router.engine import encoder
@@ -33,8 +33,8 @@ def measure() -> Figure:
 
 
 def compared(device: str, rounds: int, jobs: int = JOBS) -> tuple[Row, ...]:
-    """Return the milliseconds of a video both ways on `device`, medians of `rounds` of `jobs`, and their ratio."""
-    with server.folder() as one, server.folder() as other:
+    """Return milliseconds per video with and without preparation, and their ratio."""
+    with scratch_folder() as one, scratch_folder() as other:
         systems = {True: _system(one, True), False: _system(other, False)}
         workers = {ahead: Worker(system, device) for ahead, system in systems.items()}
         taken: dict[bool, list[float]] = {ahead: [] for ahead in workers}
@@ -54,12 +54,12 @@ def _system(data: Path, ahead: bool) -> System:
     return assemble(Settings(data=data, models=file, prepare_ahead=ahead), plugins=[encoder])
 
 
-def _seconds(system: System, worker: Worker, turn: int, jobs: int) -> float:
-    given = frozenset({Input.TEXT})
-    names = [f"{turn * jobs + number:032x}" for number in range(jobs)]
+def _seconds(system: System, worker: Worker, round_number: int, jobs: int) -> float:
+    text = frozenset({Input.TEXT})
+    names = [f"{round_number * jobs + number:032x}" for number in range(jobs)]
     for number, name in enumerate(names):
-        word = f"a red ball rolls to the right, {turn} {number}"
-        task = Task(word, "blurred", 64, 64, 17, 8, 12, 3.0, None, 3.0, number, given)
+        prompt = f"a red ball rolls to the right, {round_number} {number}"
+        task = Task(prompt, "blurred", 64, 64, 17, 8, 12, 3.0, None, 3.0, number, text)
         system.jobs.add(Job(name, "me", MODEL, task, created_at=time.time()))
     started = time.perf_counter()
     while worker.run_one():

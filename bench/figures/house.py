@@ -93,7 +93,8 @@ def _bad_docstrings(tree: ast.Module) -> int:
 
 
 def _is_bad(first: str) -> bool:
-    """Tell whether a docstring's first line is against the rule of words; code counts as one word."""
+    """Tell whether a docstring's first line breaks the rule of words."""
+    # code in backticks counts as one word
     words = len(re.sub(r"`[^`]*`", "x", first).split())
     return words > MOST_WORDS or len(RELATIVE.findall(first)) > 1 or VAGUE.search(first) is not None
 
