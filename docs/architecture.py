@@ -35,7 +35,7 @@ JOB = (
 
 
 def svg() -> str:
-    """Return the picture: the ways of a request and of a job, then the floors of the rooms."""
+    """Return the picture: the ways of a request and a job, then the floors."""
     parts = [*_ways(), *_floors(top := 476)]
     height = top + 44 + FLOOR * len(floors()) + MARGIN
     head = f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {WIDTH} {height}' {FONT} font-size='13'>"

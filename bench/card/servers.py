@@ -1,4 +1,4 @@
-"""The servers of the section `truth`: Wan Nano by ours and by diffusers' own passes."""
+"""The servers of the section `truth`: Wan Nano, ours and diffusers'."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -74,7 +74,10 @@ def _model(source: Path, name: str, device: str, buffer: int) -> list[Row]:
         taken["read"].append(time.perf_counter() - start)
         for way, move in (("cool", tier.cool), ("warm", tier.warm)):
             taken[way].append(_seconds(device, partial(move, module)))
-    size = sum(parameter.nbytes for parameter in module.parameters())
+    return _rows(name, taken, sum(parameter.nbytes for parameter in module.parameters()), buffer)
+
+
+def _rows(name: str, taken: Mapping[str, Sequence[float]], size: int, buffer: int) -> list[Row]:
     middle = {what: statistics.median(seconds) for what, seconds in taken.items()}
     bus = buffer / middle["bus"]
     return [

@@ -8,7 +8,7 @@ import re
 import statistics
 import subprocess
 import tokenize
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bench.tools.server import ROOT
@@ -21,40 +21,23 @@ LONG_MODULE = 220  # lines
 MOST_WORDS = 14  # in the first line of a docstring
 RELATIVE = re.compile(r"\b(that|which|what|who|whom|whose|where|whoever|whatever|wherever)\b", re.IGNORECASE)
 VAGUE = re.compile(r"\bso (many|much|few|long)\b|\bas (many|much|few)\b(?! as)", re.IGNORECASE)
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+DOCUMENTED = (ast.Module, ast.ClassDef, *FUNCTIONS)
 Tree = Mapping[str, ast.Module]  # modules by their dotted names
 
 
 def measure() -> Figure:
-    files = _files(*PRODUCT)
-    trees = {_module(path): ast.parse(path.read_text()) for path in files}
-    texts = [path.read_text() for path in files]
-    sizes = [len(text.splitlines()) for text in texts]
-    functions = [_length(node) for tree in trees.values() for node in ast.walk(tree) if isinstance(node, FUNCTIONS)]
-    bench, tests = _files("bench"), _files("tests")
-    everything = [ast.parse(path.read_text()) for path in (*files, *bench, *tests)]
-    edges = {name: set(_imported(tree.body, trees)) - {name} for name, tree in trees.items()}
+    files, bench, tests = _files(*PRODUCT), _files("bench"), _files("tests")
+    product = [ast.parse(path.read_text()) for path in files]
+    everything = product + [ast.parse(path.read_text()) for path in (*bench, *tests)]
     return Figure(
         "house",
         "the code's own figures",
         (
-            Row(f"lines of {', '.join(PRODUCT)}", sum(sizes)),
-            Row("lines of bench", sum(map(_lines, bench))),
-            Row("lines of tests", sum(map(_lines, tests))),
-            Row("modules", len(sizes)),
-            Row("module, median lines", statistics.median(sizes)),
-            Row(f"modules over {LONG_MODULE} lines", sum(size > LONG_MODULE for size in sizes), target=1),
-            Row("function, median lines", statistics.median(functions), target=6),
-            Row("function, p90", quantile(functions, 0.9)),
-            Row("function, p99", quantile(functions, 0.99), target=26),
-            Row("function, longest", max(functions)),
-            Row(
-                "docstrings against the rule of words, bench and tests too",
-                sum(map(_bad_docstrings, everything)),
-                target=1,
-            ),
-            Row("comments in a hundred lines", 100 * sum(map(_comments, texts)) / sum(sizes), least=3),
-            Row("modules in import circles", len(_circular(edges)), target=1),
-            Row("imports of a higher floor", len(list(_upward(trees))), target=1),
+            *(Row(f"lines of {name}", sum(map(_lines, paths))) for name, paths in (("bench", bench), ("tests", tests))),
+            *_sizes(files, product),
+            *_words(files, everything),
+            *_imports(dict(zip(map(_module, files), product, strict=True))),
             Row("environment variables", len(settings.table())),
             Row("test functions, each counted once whatever its parameters", sum(map(_tests, everything))),
         ),
@@ -62,8 +45,30 @@ def measure() -> Figure:
     )
 
 
-FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
-DOCUMENTED = (ast.Module, ast.ClassDef, *FUNCTIONS)
+def _sizes(files: Sequence[Path], trees: Sequence[ast.Module]) -> Iterator[Row]:
+    sizes = list(map(_lines, files))
+    functions = [_length(node) for tree in trees for node in ast.walk(tree) if isinstance(node, FUNCTIONS)]
+    yield Row(f"lines of {', '.join(PRODUCT)}", sum(sizes))
+    yield Row("modules", len(sizes))
+    yield Row("module, median lines", statistics.median(sizes))
+    yield Row(f"modules over {LONG_MODULE} lines", sum(size > LONG_MODULE for size in sizes), target=1)
+    yield Row("function, median lines", statistics.median(functions), target=6)
+    yield Row("function, p90", quantile(functions, 0.9))
+    yield Row("function, p99", quantile(functions, 0.99), target=26)
+    yield Row("function, longest", max(functions))
+
+
+def _words(files: Sequence[Path], trees: Sequence[ast.Module]) -> Iterator[Row]:
+    bad = sum(map(_bad_docstrings, trees))
+    comments = sum(_comments(path.read_text()) for path in files)
+    yield Row("docstrings against the rule of words, bench and tests too", bad, target=1)
+    yield Row("comments in a hundred lines", 100 * comments / sum(map(_lines, files)), least=3)
+
+
+def _imports(trees: Tree) -> Iterator[Row]:
+    edges = {name: set(_imported(tree.body, trees)) - {name} for name, tree in trees.items()}
+    yield Row("modules in import circles", len(_circular(edges)), target=1)
+    yield Row("imports of a higher floor", len(list(_upward(trees))), target=1)
 
 
 def _files(*folders: str) -> list[Path]:

@@ -150,38 +150,39 @@ def _videos(folder: Path, folders: Mapping[str, Path]) -> list[Row]:
     """Return the likeness of whole videos of one seed, before encoding."""
     import numpy as np
 
-    from router.settings import Settings
-    from router.system import assemble
-    from router.testing.contract import Subject
-
-    entries = [f"  wan-{word}: {{backend: diffusers, source: 'embedded:wan-nano-{word}'}}" for word in MODALITIES]
-    entries += [
-        f"  onnx-{word}: {{backend: onnxruntime, source: '{folders[word]}', family: wan-nano-{word}}}"
-        for word in MODALITIES
-    ]
-    models = folder / "models.yaml"
-    models.write_text("models:\n" + "\n".join(entries))
-    system = assemble(Settings(data=folder / "data", models=models))
+    system = _system(folder, folders)
     rows = []
     for word in MODALITIES:
-        clips = []
-        for kind in ("wan", "onnx"):
-            model: Any = system.registry.find(f"{kind}-{word}")
-            subject = Subject(
-                system.plugins, replace(model, folder=system.weights.obtain(model, lambda done, total: None)), "cpu"
-            )
-            clips.append(subject.video(replace(subject.task, steps=8, num_frames=17)).astype(float))
-        error = float(np.square(clips[0] - clips[1]).mean())
-        rows.append(
-            Row(
-                f"{word}: likeness of whole videos (wanted: 50 or more)",
-                10 * math.log10(255**2 / max(error, 1e-9)),
-                "dB PSNR",
-            )
-        )
-        worst = float(np.abs(clips[0] - clips[1]).max())
+        wan, onnx = (_clip(system, f"{kind}-{word}") for kind in ("wan", "onnx"))
+        likeness = 10 * math.log10(255**2 / max(float(np.square(wan - onnx).mean()), 1e-9))
+        rows.append(Row(f"{word}: likeness of whole videos (wanted: 50 or more)", likeness, "dB PSNR"))
+        worst = float(np.abs(wan - onnx).max())
         rows.append(Row(f"{word}: largest difference of a uint8 value of them", worst))
     return rows
+
+
+def _system(folder: Path, folders: Mapping[str, Path]) -> Any:
+    """Return a system with both backends' models."""
+    from router.settings import Settings
+    from router.system import assemble
+
+    lines = ["models:"]
+    for word in MODALITIES:
+        lines.append(f"  wan-{word}: {{backend: diffusers, source: 'embedded:wan-nano-{word}'}}")
+        lines.append(f"  onnx-{word}: {{backend: onnxruntime, source: '{folders[word]}', family: wan-nano-{word}}}")
+    models = folder / "models.yaml"
+    models.write_text("\n".join(lines))
+    return assemble(Settings(data=folder / "data", models=models))
+
+
+def _clip(system: Any, name: str) -> Any:
+    """Return the pixels of a short video by a model, as floats."""
+    from router.testing.contract import Subject
+
+    model = system.registry.find(name)
+    here = replace(model, folder=system.weights.obtain(model, lambda done, total: None))
+    subject = Subject(system.plugins, here, "cpu")
+    return subject.video(replace(subject.task, steps=8, num_frames=17)).astype(float)
 
 
 def _version(package: str) -> str:

@@ -38,7 +38,8 @@ def _cpu() -> str:
 
 
 def _filesystem(folder: Path) -> str:
-    """Return the type of the file system of `folder`, for the time of a sync."""
+    """Return the type of the file system of `folder`."""
+    # the time of a sync depends on it
     best, kind = "", "unknown"
     for line in Path("/proc/self/mounts").read_text().splitlines():
         _, mounted, found, *_ = line.split()

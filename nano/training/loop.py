@@ -8,7 +8,7 @@ import math
 import os
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -152,5 +152,5 @@ def _optimizers(plan: Plan, module: torch.nn.Module) -> list[torch.optim.Optimiz
 
 @torch.no_grad()
 def _follow(average: torch.nn.Module, module: torch.nn.Module, memory: float) -> None:
-    mine: Sequence[torch.Tensor] = list(average.parameters())
-    torch._foreach_lerp_(mine, [p.detach() for p in module.parameters()], 1.0 - memory)
+    parameters = [p.detach() for p in average.parameters()]
+    torch._foreach_lerp_(parameters, [p.detach() for p in module.parameters()], 1.0 - memory)

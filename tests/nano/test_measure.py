@@ -1,4 +1,4 @@
-"""The measuring code must be right before it judges a model: clips rendered with known answers."""
+"""Observations of rendered clips with known aspects."""
 
 from collections import Counter
 
@@ -24,9 +24,9 @@ def seen() -> list[tuple[Subject, Observation]]:
 @pytest.mark.parametrize("aspect", ["colour", "shape", "direction", "background"])
 def test_it_sees_what_was_rendered(seen: list[tuple[Subject, Observation]], aspect: str) -> None:
     wrong = Counter(
-        (getattr(said, aspect), getattr(found, aspect))
-        for said, found in seen
-        if getattr(said, aspect) != getattr(found, aspect)
+        (getattr(subject, aspect), getattr(found, aspect))
+        for subject, found in seen
+        if getattr(subject, aspect) != getattr(found, aspect)
     )
     assert wrong.total() <= 0.01 * len(seen), wrong
 
