@@ -1,4 +1,4 @@
-"""One forward pass of a transformer: diffusers' own, ours, ours compiled, and ours with one part turned over."""
+"""A transformer's forward pass: diffusers', ours, compiled, and with single switches changed."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ from plugins.wan.tuning.switches import Switches
 
 Run = Callable[[], torch.Tensor]
 STOCK, OURS, COMPILED = "diffusers", "ours", "ours, compiled"
-# each is turned over alone: on where it is off by default, off where it is on
+# each switch alone is changed from its default
 PARTS = ("rope_kernel", "norm_kernel", "packed_qkv", "measured_attention", "gelu_epilogue")
 WORST_ERROR = 1.1  # beside diffusers' own
-FEW = 2  # blocks, where the reference is in fp32
+FEW = 2  # blocks of the comparison with fp32
 LONGEST = 10  # kernels of a profile
 
 
 @dataclass(frozen=True)
 class Forward:
-    """A forward pass over one prompt, and the same over the first block alone, which warms it up."""
+    """A forward pass over one prompt, and its warm-up over the first block alone."""
 
     run: Run
     warm: Run
 
 
 def forward(name: str, dit: Dit, clock: Clock, model: WanTransformer3DModel) -> Iterator[Row | str]:
-    """Yield times, shares of the product rate and memory: diffusers as it comes, and ours with its defaults."""
+    """Yield times, shares of the product rate and memory of diffusers and ours."""
     chooser = Chooser(tuner=Autotuner(clock.seconds))
     both = {STOCK: _stock(model, dit), OURS: _ours(model, dit, chooser)}
     shape = chooser.config_for(model, 1, dit.tokens, Switches())
@@ -53,7 +53,7 @@ def forward(name: str, dit: Dit, clock: Clock, model: WanTransformer3DModel) -> 
 
 
 def compiled(name: str, dit: Dit, clock: Clock, model: WanTransformer3DModel) -> Iterator[Row]:
-    """Yield what compiling the blocks is worth, and how long a first request that wanted it would wait."""
+    """Yield the gain of compiled blocks, and the seconds of compiling them."""
     chooser, compiler = Chooser(tuner=Autotuner(clock.seconds)), Compiler(run_blocks)
     begun = time.perf_counter()
     quick = _ours(model, dit, chooser, compiler=compiler)
@@ -69,7 +69,7 @@ def _kernels(shape: KernelConfig) -> str:
 
 
 def parts(name: str, dit: Dit, clock: Clock, model: WanTransformer3DModel) -> Iterator[Row]:
-    """Yield what each switch is worth: the time with it turned over, beside that of the defaults."""
+    """Yield the ratio of times with each switch changed from its default."""
     chooser, usual = Chooser(tuner=Autotuner(clock.seconds)), Switches()
     runs = {OURS: _ours(model, dit, chooser, usual), "again": _ours(model, dit, chooser, usual)}
     for part in PARTS:
@@ -83,7 +83,7 @@ def parts(name: str, dit: Dit, clock: Clock, model: WanTransformer3DModel) -> It
 
 
 def error(name: str, dit: Dit, clock: Clock) -> Iterator[Row]:
-    """Yield how far a few blocks are from the same in fp32, and ours from diffusers'."""
+    """Yield the errors of a few blocks against fp32, and of ours against diffusers'."""
     device, chooser = clock.device, Chooser(tuner=Autotuner(clock.seconds))
     few = replace(dit, config={**dit.config, "num_layers": FEW})
     model = models.transformer(few.config, device)
@@ -96,7 +96,7 @@ def error(name: str, dit: Dit, clock: Clock) -> Iterator[Row]:
 
 
 def guidance(name: str, dit: Dit, latents: tuple[int, int, int], clock: Clock) -> Iterator[Row]:
-    """Yield what guidance in one pass is worth for a small clip, and timesteps by the frame for an image's."""
+    """Yield the gain of guidance in one pass, and of timesteps per frame."""
     small = replace(dit, latents=latents)
     model = models.transformer(small.config, clock.device)
     chooser = Chooser(tuner=Autotuner(clock.seconds))
@@ -112,7 +112,7 @@ def guidance(name: str, dit: Dit, latents: tuple[int, int, int], clock: Clock) -
 
 
 def _rows(name: str, dit: Dit, clock: Clock, runs: Mapping[str, Forward], first: bool = True) -> Iterator[Row]:
-    """Yield what is measured of each of `runs`, of which the first is what the others are compared with."""
+    """Yield the measurements of `runs`; the first is the reference."""
     calls = _warmed(runs)
     rounds = clock.compared(calls)
     base, *others = runs
@@ -133,7 +133,7 @@ def _rows(name: str, dit: Dit, clock: Clock, runs: Mapping[str, Forward], first:
 
 
 def longest(what: str, run: Callable[[], object], clock: Clock) -> Iterator[Row]:
-    """Yield the kernels that take longest in one run, and the time of each kind of kernel."""
+    """Yield the longest kernels of a run, and the time of each kind."""
     found = profiled(run, clock.device)
     for kind, seconds in sorted(found.seconds.items(), key=lambda item: -item[1]):
         yield Row(f"{what}: all of {kind}", 1000 * seconds, "ms")
@@ -142,14 +142,15 @@ def longest(what: str, run: Callable[[], object], clock: Clock) -> Iterator[Row]
 
 
 def _warmed(runs: Mapping[str, Forward]) -> dict[str, Run]:
-    """Run each once over its first block, which compiles its kernels and makes its plans; return the whole runs."""
+    """Warm up each run and return the whole runs."""
+    # the first block alone compiles all kernels and makes all plans
     for each in runs.values():
         each.warm()
     return {name: each.run for name, each in runs.items()}
 
 
 def _stock(model: WanTransformer3DModel, dit: Dit, dtype: torch.dtype = torch.bfloat16) -> Forward:
-    """Return diffusers' forward pass as it comes: attention is PyTorch's choice."""
+    """Return diffusers' forward pass with its defaults; PyTorch chooses the attention."""
     device = str(model.device)
     latents = models.noise(device, torch.bfloat16, 1, dit.config["in_channels"], *dit.latents).to(dtype)
     embeds = models.prompts(1, dit.config["text_dim"], device).to(dtype)
@@ -178,7 +179,7 @@ def _ours(
     prompts: int = 1,
     groups: int = 1,
 ) -> Forward:
-    """Return our forward pass; with a `compiler` once that is done, or eager if it fails."""
+    """Return our forward pass, compiled if a `compiler` succeeds."""
     device = str(model.device)
     latents = models.noise(device, torch.bfloat16, 1, dit.config["in_channels"], *dit.latents)
     embeds = models.prompts(prompts, dit.config["text_dim"], device)
@@ -197,6 +198,6 @@ def _ours(
 
 
 def _first_block(whole: Pass) -> Pass:
-    """Return the pass over the first block alone."""
+    """Return the pass over the first block."""
     text = whole.text._replace(blocks=whole.text.blocks[:1])
     return replace(whole, text=text, weights=whole.weights[:1])

@@ -1,7 +1,7 @@
-"""Every kernel of ours against PyTorch's words for it, and its code for cards that are not here.
+"""Errors of our kernels against PyTorch, and their machine code for other cards.
 
-`python -m bench.card.kernels` has Triton interpret them on a CPU, and prints the errors as JSON: a process of its own,
-since TRITON_INTERPRET counts at the moment when Triton is imported.
+`python -m bench.card.kernels` runs them in Triton's interpreter on a CPU and prints the errors as JSON. It is a process
+of its own, since Triton reads TRITON_INTERPRET at import.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from plugins.diffusers_backend.kernels import operations
 
 EPSILON = 1e-6
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
-# relative in the 2-norm; the interpreter cuts bf16 off where a GPU rounds it
+# relative in the 2-norm; the interpreter truncates to bf16, a GPU rounds
 ROUNDING = {"torch.float32": 1e-6, "torch.float16": 6e-4, "torch.bfloat16": 1e-2}
-WIDTHS = ((2, 128), (3, 20))  # heads and their size: in all a power of two, and not
-BATCHES = ((1, 1, 1), (1, 2, 3), (2, 2, 2))  # of the input, of what is added, and groups
+WIDTHS = ((2, 128), (3, 20))  # heads and their size: a power of two in all, and another number
+BATCHES = ((1, 1, 1), (1, 2, 3), (2, 2, 2))  # of the input, of the addend, and groups
 CHANNELS = (6, 96)
 ROWS = 5
 TRUE_WIDTHS = ((12, 128), (24, 128), (40, 128))  # 1.3B, 5B, 14B
@@ -37,14 +37,14 @@ Errors = dict[str, dict[str, float]]  # by kernel and dtype
 
 
 class Cases:
-    """Random tensors for each kernel on `device`; at true widths or small ones, which the interpreter can do."""
+    """Random inputs of each kernel on `device`, at true widths or at small ones."""
 
     def __init__(self, device: str, true: bool) -> None:
         self.device = device
         self.widths = TRUE_WIDTHS if true else WIDTHS
         self.channels = TRUE_CHANNELS if true else CHANNELS
         self.rows = TRUE_ROWS if true else ROWS
-        self.true = true  # then a few cases each: a GPU compiles every one of them, in a third of a second
+        self.true = true  # fewer cases then: a GPU compiles each for a third of a second
 
     def random(self, seed: int, *shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
         made = torch.Generator(self.device).manual_seed(seed)
@@ -83,7 +83,7 @@ class Cases:
                     yield off(added, operations.plain_add(x, y, gate))
 
     def _parameters(self, groups: int, width: int) -> Iterator[tuple[Any, Any, Any]]:
-        """Yield gate, weight and bias as the modulation has them, as a norm has them, and no gate."""
+        """Yield gate, weight and bias: a modulation's, a norm's, without a gate."""
         views = self.random(5, groups, 6, width).unsqueeze(2).unbind(1)
         yield views[2], 1 + views[1], views[0]
         yield views[2], self.random(6, width), self.random(7, width)
@@ -102,7 +102,7 @@ class Cases:
                 yield off(vae_kernels.norm(x, gamma.to(dtype).float(), channels**0.5, silu).float(), expected)
 
     def pad(self, dtype: torch.dtype) -> Iterator[float]:
-        """Yield 0 where every bit is in its place."""
+        """Yield 0 for an exact copy, else 1."""
         from plugins.wan.vae import vae_kernels
 
         layouts = (torch.channels_last_3d,) if self.true else (torch.contiguous_format, torch.channels_last_3d)
@@ -131,7 +131,7 @@ def errors(device: str, true: bool) -> Errors:
 
 
 def interpreted() -> Errors:
-    """Return the errors at small widths by Triton's interpreter, which needs no GPU."""
+    """Return the errors at small widths in Triton's interpreter, without a GPU."""
     environ = {**os.environ, "PYTHONPATH": python_path(), "TRITON_INTERPRET": "1"}
     command = [sys.executable, "-m", "bench.card.kernels"]
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
@@ -141,7 +141,10 @@ def interpreted() -> Errors:
 
 
 def compiled(capability: int, width: int) -> dict[str, bytes]:
-    """Return each kernel's machine code for cards of `capability` (90: H200), at a DiT's `width`; needs no card."""
+    """Return the machine code of each kernel at a DiT's `width`; needs no card.
+
+    `capability` is that of the target cards: 90 for an H200.
+    """
     import triton
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
@@ -175,7 +178,7 @@ def compiled(capability: int, width: int) -> dict[str, bytes]:
 
 
 def off(got: torch.Tensor, expected: torch.Tensor) -> float:
-    """Return the distance, relative in the 2-norm."""
+    """Return the relative error in the 2-norm."""
     assert (got.dtype, got.shape) == (expected.dtype, expected.shape)
     assert torch.isfinite(got).all(), "numbers that are not finite"
     return relative_error(got, expected)

@@ -1,4 +1,4 @@
-"""The single operations of a block at true shapes: attention by each backend, products, what runs between them."""
+"""Single operations of a block at true shapes: attention, products, fused operations."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from plugins.diffusers_backend.dit.fused_ops import norm_and_rope, norm_modulate
 from plugins.diffusers_backend.dit.gelu import gelu, linear_with_gelu
 from plugins.diffusers_backend.dit.kernel_config import KernelConfig
 
-QUERIES = 64  # whose attention over all keys is also computed in fp64
+QUERIES = 64  # queries of the attention in fp64, over all keys
 
 
 def attention(name: str, dit: Dit, clock: Clock, rate: float) -> Iterator[Row]:
-    """Yield the share of the matrix rate, and the error, of each backend that this machine has."""
+    """Yield the share of the matrix rate and the error of each backend here."""
     heads, head = dit.config["num_attention_heads"], dit.config["attention_head_dim"]
     query, key, value = models.noise(clock.device, torch.bfloat16, 3, 1, dit.tokens, heads, head)
     some = torch.linspace(0, dit.tokens - 1, QUERIES, device=clock.device).long()
@@ -41,7 +41,7 @@ def attention(name: str, dit: Dit, clock: Clock, rate: float) -> Iterator[Row]:
 
 
 def products(name: str, dit: Dit, clock: Clock, rate: float) -> Iterator[Row]:
-    """Yield the share of the matrix rate of each product, and what GELU in the same kernel is worth."""
+    """Yield each product's share of the matrix rate, with fused GELU too."""
     width, wide = dit.width, int(dit.config["ffn_dim"])
     shapes = {"q": (width, width), "qkv": (3 * width, width), "up": (wide, width), "down": (width, wide)}
     for what, (rows, columns) in shapes.items():
@@ -62,7 +62,8 @@ def products(name: str, dit: Dit, clock: Clock, rate: float) -> Iterator[Row]:
 
 
 def between(name: str, dit: Dit, clock: Clock) -> Iterator[Row]:
-    """Yield the bytes a second of what runs between the products, counted as if each tensor were touched once."""
+    """Yield the bytes per second of the operations between the products."""
+    # as if each tensor were read or written once
     x = models.noise(clock.device, torch.bfloat16, 1, 1, dit.tokens, dit.width)
     shift, scale = models.noise(clock.device, torch.float32, 2, 1, 1, 1, dit.width)
     copy, shape = torch.empty_like(x), KernelConfig(dit.config["num_attention_heads"], 1e-6, NATIVE)

@@ -1,4 +1,4 @@
-"""What an export of a real size takes: seconds, and memory beside the size of what it writes."""
+"""Time and memory of an export at true size."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def measure() -> Figure:
 
 
 def write_random(folder: Path, config: dict[str, object]) -> None:
-    """Write a model of the family's layout whose transformer has random weights, without holding them."""
+    """Write a model folder with random transformer weights, tensor by tensor."""
     import shutil
 
     import torch

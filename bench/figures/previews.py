@@ -1,4 +1,4 @@
-"""What a preview costs: the map from latents to colours, and the picture that it becomes."""
+"""The cost of a preview: map latents to colours, encode and store the picture."""
 
 from __future__ import annotations
 
