@@ -1,4 +1,4 @@
-"""Fixtures of all tests: a system with `still` models, its HTTP client and its worker."""
+"""Fixtures of all tests: a system of `still` models, its client, its worker."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run the fast tests first, or last among several processes; run the storms only with `--all`."""
+    """Run fast tests first, or last under xdist; run storms only with `--all`."""
     # of several processes, none should start with its longest file when the others have ended
     items.sort(key=lambda item: (item.get_closest_marker("slow") is not None) != AMONG_SEVERAL)
     if not config.getoption("--all"):
@@ -72,7 +72,7 @@ def log_handlers() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def environment() -> Iterator[None]:
-    """Restore the settings in the environment after the test."""
+    """Restore the environment's settings after the test."""
     # a command puts its options there, for its child processes
     before = {name: value for name, value in os.environ.items() if name.startswith("FRAMEGATE_")}
     yield
@@ -187,7 +187,7 @@ def stored(system: System, answer: TestResponse) -> Job:
 
 
 def refused(answer: TestResponse, system: System) -> dict[str, str]:
-    """Return the error of a refusal, after which no job and no file is left."""
+    """Return a refusal's error; check that no job and no file is left."""
     assert answer.status_code == 400, answer.get_json()
     assert system.jobs.newest() == 0
     assert leftovers(system) == []

@@ -1,4 +1,4 @@
-"""The import rules: which room may import which, and what each half may load."""
+"""The import rules: the floors of rooms, and the libraries of each half."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Foreign clients, each of a pinned version, against a real server; with `--all` every one of them."""
+"""Foreign clients of pinned versions against a real server; all with `--all`."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(command: list[str | Path], folder: Path) -> str:
-    """Run a command as a user would: nothing of the tests' own environment goes along."""
+    """Run a command without the tests' own environment."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     environ = {**kept, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}  # or its import asks GitHub for prices
     ended = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=120)
@@ -335,7 +335,7 @@ def example(fence: str, server: Server) -> str:
 
 
 def check_example(said: str, folder: Path) -> None:
-    """Check that an example has saved one video and printed the code of a refusal."""
+    """Check for an example's one video and the code of its refusal."""
     (video,) = folder.glob("*.mp4")
     assert video.read_bytes()[4:8] == b"ftyp"
     assert "modality_mismatch" in said.splitlines()[-1]

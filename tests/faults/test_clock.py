@@ -1,4 +1,4 @@
-"""A wall clock that jumps while jobs run: leases, waits and limits do not see it.
+"""A wall clock that jumps while jobs run: leases, waits and limits ignore it.
 
 The clock is moved in every process of the server, by a plugin: nobody may move that of the machine.
 """

@@ -1,4 +1,4 @@
-"""A video that is no longer whole: nobody gets half of it, the doctor names it, the sweeper takes it and its row."""
+"""A truncated video: not served, named by the doctor, and swept with its row."""
 
 from __future__ import annotations
 

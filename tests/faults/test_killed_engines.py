@@ -1,4 +1,4 @@
-"""An engine that is killed in each phase of a job: it costs an attempt, and never the job."""
+"""An engine killed in each phase of a job: only an attempt is lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything is killed at once, or the supervisor is: nothing stays behind, and the next start takes up every job."""
+"""All processes or the supervisor killed: none survives, and a start resumes every job."""
 
 from __future__ import annotations
 

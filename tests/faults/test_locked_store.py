@@ -1,4 +1,4 @@
-"""A store that another process keeps locked: for a while everybody waits, for longer they are told to come back."""
+"""A store locked by another process: requests wait, and after a while get 503."""
 
 from __future__ import annotations
 

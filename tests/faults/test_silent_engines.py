@@ -1,4 +1,4 @@
-"""Engines that show no life without a job, or with one that nobody wants any more; and whose keeper shows none."""
+"""Engines without a heartbeat: idle ones, those of abandoned jobs, and silent keepers."""
 
 from __future__ import annotations
 

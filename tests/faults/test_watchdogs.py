@@ -1,4 +1,4 @@
-"""Engines that hang or die by what they run: what it costs, and what the job says."""
+"""Engines that hang or die in a backend: the cost, and the job's message."""
 
 from __future__ import annotations
 

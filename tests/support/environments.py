@@ -24,7 +24,7 @@ NO_NETWORK = re.compile(r"Retrying \(Retry|ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIM
 
 
 def python_with(*packages: str) -> Path:
-    """Return a Python with these packages, such as `openai==3.54.0`: this one if it has them."""
+    """Return a Python with these packages: this one, or one of a new environment."""
     if all(map(_is_here, packages)):
         return Path(sys.executable)
 
@@ -48,7 +48,7 @@ def node_with(*packages: str) -> Path:
 
 
 def node_major() -> int:
-    """Return the major version of this machine's Node, or skip the test without Node or npm."""
+    """Return the major version of Node, or skip the test without it."""
     for command in ("node", "npm"):
         if not shutil.which(command):
             pytest.skip(f"needs the command {command} on this machine")

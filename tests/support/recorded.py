@@ -1,4 +1,4 @@
-"""What is recorded for the power cuts: a server's answers in one process, each marked once it is given.
+"""A server in one process for the power cuts, which marks each answer.
 
 `python recorded.py FOLDER MARKS`: after each answer a line of JSON goes into the file MARKS.
 """
