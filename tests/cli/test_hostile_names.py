@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.command import runner
 
 MODELS = "models:\n  text: {backend: still, modality: t2v}\n"
 NAMES = (
@@ -31,25 +32,20 @@ Run = Callable[..., tuple[int, str]]
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run `framegate ...` in this process without a hub; return its status and output."""
-    from router.cli.main import main
-
     home = tmp_path / "home"
     home.mkdir()
     (home / "models.yaml").write_text(MODELS)
-    for name, value in {"MODELS": home / "models.yaml", "DATA": home / "data", "PLUGINS": ""}.items():
-        monkeypatch.setenv(f"FRAMEGATE_{name}", str(value))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(home / "hub"))
     monkeypatch.chdir(home)
 
-    def framegate(*arguments: str) -> tuple[int, str]:
-        monkeypatch.setattr("sys.argv", ["framegate", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said, code = capsys.readouterr(), ended.value.code
-        return (1, said.out + said.err + code) if isinstance(code, str) else (code or 0, said.out + said.err)
+    framegate = runner(monkeypatch, capsys, models=home / "models.yaml", data=home / "data", plugins="")
 
-    return framegate
+    def both(*arguments: str) -> tuple[int, str]:
+        status, out, err = framegate(*arguments)
+        return status, out + err
+
+    return both
 
 
 # Every name goes to the first of these; a path, dots, a control character and a home to each of the others.

@@ -141,19 +141,24 @@ def stock(folder: Path, asked: Task) -> Pixels:
     if asked.last_image is not None:
         pictures["last_image"] = Image.fromarray(asked.last_image)
     pipe.scheduler = UniPCMultistepScheduler.from_config(pipe.scheduler.config, flow_shift=asked.flow_shift)
-    frames = pipe(
-        prompt=asked.prompt,
-        negative_prompt=asked.negative_prompt,
-        width=asked.width,
-        height=asked.height,
-        num_frames=asked.num_frames,
-        num_inference_steps=asked.steps,
-        guidance_scale=asked.guidance_scale,
-        guidance_scale_2=asked.guidance_scale_2,
-        generator=torch.Generator().manual_seed(asked.seed),
-        **pictures,
-    ).frames[0]
+    frames = pipe(**arguments(asked), guidance_scale_2=asked.guidance_scale_2, **pictures).frames[0]
     return (frames * 255).round().astype(np.uint8)
+
+
+def arguments(asked: Task) -> dict[str, Any]:
+    """Return a task of text as the arguments of a pipeline's call."""
+    import torch
+
+    return {
+        "prompt": asked.prompt,
+        "negative_prompt": asked.negative_prompt,
+        "width": asked.width,
+        "height": asked.height,
+        "num_frames": asked.num_frames,
+        "num_inference_steps": asked.steps,
+        "guidance_scale": asked.guidance_scale,
+        "generator": torch.Generator().manual_seed(asked.seed),
+    }
 
 
 def copy_of(folder: Path, to: Path) -> Path:
