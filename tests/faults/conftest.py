@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support.asking import open_gate
+from support.jobs import open_gate
 from support.server import Server, serve, serve_in
 
 __all__ = ["serve"]

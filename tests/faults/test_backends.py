@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from support.asking import ask, attempts, completed, failed
 from support.books import books
+from support.jobs import ask, attempts, completed, failed
 from support.server import Server
 
 pytestmark = pytest.mark.slow

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.asking import ask, completed
 from support.disks import break_down, breakable
+from support.jobs import ask, completed
 from support.server import serve_in
 
 pytestmark = pytest.mark.slow

@@ -8,8 +8,8 @@ from __future__ import annotations
 import time
 
 import pytest
-from support.asking import ask, attempts, completed, in_phase, now
 from support.books import books
+from support.jobs import ask, attempts, completed, in_phase, now
 from support.server import Server
 
 pytestmark = pytest.mark.slow

@@ -6,8 +6,8 @@ import os
 import urllib.error
 
 import pytest
-from support.asking import ask, completed, videos
 from support.books import books, sweep
+from support.jobs import ask, completed, videos
 from support.server import Server
 
 from router.doctor import files

@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from support.asking import ask, completed, framegate
+from support.jobs import ask, completed, framegate
 from support.server import FRAMEGATE, ROOT, Server, free_port, serve_in
 
 pytestmark = pytest.mark.slow

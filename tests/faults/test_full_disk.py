@@ -8,21 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 from conftest import data_url, png, with_image
-from support.asking import (
-    Job,
-    ask,
-    at_gate,
-    attempts,
-    completed,
-    failed,
-    framegate,
-    in_phase,
-    now,
-    open_gate,
-    shut_gate,
-)
 from support.books import books
 from support.disks import disk, full
+from support.jobs import Job, ask, at_gate, attempts, completed, failed, framegate, in_phase, now, open_gate, shut_gate
 from support.server import ROOT, Server, serve_in
 
 from router.engine.retention import Retention

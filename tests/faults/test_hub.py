@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support.asking import ask, completed, failed, in_phase
 from support.books import books
 from support.hub import Hub, use
+from support.jobs import ask, completed, failed, in_phase
 from support.server import Server, serve_in
 
 pytestmark = pytest.mark.slow

@@ -3,19 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from support.asking import (
-    ask,
-    at_gate,
-    attempts,
-    completed,
-    in_phase,
-    kill_engine,
-    locked,
-    open_gate,
-    shut_gate,
-    videos,
-)
 from support.books import books
+from support.jobs import ask, at_gate, attempts, completed, in_phase, kill_engine, locked, open_gate, shut_gate, videos
 from support.server import Server
 
 pytestmark = pytest.mark.slow

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support.asking import ask, attempts, completed, failed, in_phase
 from support.books import Books, books
+from support.jobs import ask, attempts, completed, failed, in_phase
 from support.patience import PATIENCE
 from support.server import Server
 

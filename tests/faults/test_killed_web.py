@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from conftest import data_url, png, with_image
-from support.asking import completed, locked, web_workers
 from support.books import books
+from support.jobs import completed, locked, web_workers
 from support.server import Server
 from support.sse import kinds, parse
 

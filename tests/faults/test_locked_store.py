@@ -6,8 +6,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from support.asking import ask, at_gate, attempts, completed, in_phase, locked, now, open_gate, shut_gate
 from support.books import books
+from support.jobs import ask, at_gate, attempts, completed, in_phase, locked, now, open_gate, shut_gate
 from support.server import Server
 
 pytestmark = pytest.mark.slow

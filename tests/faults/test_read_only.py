@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 from conftest import data_url, png, with_image
-from support.asking import (
+from support.books import Books, books
+from support.disks import disk, read_only, remount
+from support.jobs import (
     ask,
     at_gate,
     attempts,
@@ -21,8 +23,6 @@ from support.asking import (
     open_gate,
     shut_gate,
 )
-from support.books import Books, books
-from support.disks import disk, read_only, remount
 from support.server import Server, free_port, serve_in
 
 from router.doctor import disk as disk_check

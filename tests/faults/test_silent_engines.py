@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from support.asking import ask, attempts, completed, in_phase
 from support.books import books
+from support.jobs import ask, attempts, completed, in_phase
 from support.server import Server
 
 from router.jobs import Database, Offer

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import psutil
 import pytest
-from support.asking import ask, attempts, completed, in_phase, web_workers
 from support.books import books, listed
+from support.jobs import ask, attempts, completed, in_phase, web_workers
 from support.server import Server
 from support.storm import Storm, endings, served_again
 

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 
 import pytest
-from support.asking import ask, attempts, completed, failed
 from support.books import Books, books
+from support.jobs import ask, attempts, completed, failed
 from support.server import Server
 
 pytestmark = pytest.mark.slow

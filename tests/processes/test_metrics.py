@@ -6,8 +6,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from support.asking import web_workers
-from support.scraping import Scraped
+from support.jobs import web_workers
+from support.prometheus import Scraped
 from support.server import Server
 
 pytestmark = pytest.mark.slow

@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
-from support.asking import web_workers
+from support.jobs import web_workers
 from support.server import FRAMEGATE, ROOT, Server
 
 pytestmark = pytest.mark.slow

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support.asking import ask, completed
 from support.edge import half
+from support.jobs import ask, completed
 from support.patience import PATIENCE, until
 from support.server import Server, children, free_port
 from support.storm import insist

@@ -11,7 +11,7 @@ from threading import Event, Thread
 
 import psutil
 import pytest
-from support.asking import ask, completed
+from support.jobs import ask, completed
 from support.server import Server, serve_in
 
 pytestmark = pytest.mark.slow
