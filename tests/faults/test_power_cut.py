@@ -30,7 +30,7 @@ def calls(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, tuple[Call, .
     folder = tmp_path_factory.mktemp("power")
     (folder / "root").mkdir()
     environ = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
-    command = [str(ROOT / "tests" / "recorded.py"), str(folder / "root"), str(folder / "marks")]
+    command = [str(ROOT / "tests" / "support" / "recorded.py"), str(folder / "root"), str(folder / "marks")]
     return folder, record(command, folder / "log", **environ)
 
 
