@@ -197,7 +197,7 @@ def test_what_is_no_file_is_not_opened(counter: TokenCounter, folder: Path, make
 
 
 def test_a_process_that_hangs_is_killed_and_delays_one_request_by_a_moment(folder: Path) -> None:
-    counter = TokenCounter(lambda model: model.folder, stall_seconds=1.0)
+    counter = TokenCounter(lambda model: model.folder, stall_seconds=3.0)
     until(lambda: counter.warnings(model(folder), LONG))
     process = counter._process.child
     assert process is not None
