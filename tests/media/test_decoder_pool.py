@@ -40,7 +40,7 @@ LIBRARIES = 150 * MEGABYTE
 
 @pytest.fixture
 def own() -> Iterator[Decoders]:
-    """Decoders of one test, which may end their children."""
+    """Yield decoders for one test, which may end their children."""
     decoders = Decoders()
     yield decoders
     decoders.close()
@@ -67,7 +67,7 @@ def no_more_files() -> Iterator[None]:
 
 
 def slow() -> bytes:
-    """A legal picture that takes a second."""
+    """Return a legal picture that takes a second."""
     return png(7000, 7000, 6, 16)
 
 

@@ -553,7 +553,7 @@ def test_a_refused_url_takes_no_place(site: Website) -> None:
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A certificate for images.example that is its own authority, and its key."""
+    """Write a self-signed certificate for images.example, and its key."""
     if shutil.which("openssl") is None:
         pytest.skip("needs the openssl command")
     folder = tmp_path_factory.mktemp("tls")
@@ -567,7 +567,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture
 def secure(certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, internet: Internet) -> Iterator[Website]:
-    """A site with that certificate at a public address; its authority is trusted."""
+    """Yield a site with that certificate at a public address; its authority is trusted."""
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*certificate)

@@ -240,7 +240,7 @@ def plain(kind: bytes, body: bytes) -> bytes:
 
 
 def grid(tile: bytes, rows: int, columns: int, size: tuple[int, int], references: int, before: bytes = b"") -> bytes:
-    """An AVIF of a grid whose tiles are all the picture of another AVIF."""
+    """Return an AVIF grid with the picture of another AVIF in every tile."""
     meta = box(tile, b"meta")
     items = read_items(tile, meta)
     item = items.items[items.primary]

@@ -36,7 +36,7 @@ def model(folder: Path, prompt_tokens: int | None = 512) -> ModelSpec:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A model's folder with the tokenizer of the nano family."""
+    """Return a model folder with the tokenizer of the nano family."""
     shutil.copytree(NANO, tmp_path / "model" / "tokenizer")
     return tmp_path / "model"
 
