@@ -34,9 +34,9 @@ def declare_backend() -> Backend:  # type: ignore[empty-body]
 def check_request(model: ModelSpec, task: Task) -> None:
     """Raise a `RequestError` (such as `Refused`) to turn a request away; runs after the gate, in the web half.
 
-    `task` is the task of the job, with its final size: where an image came without a size, the image's aspect at the
-    model's area. Only then has that image been fetched and its header read before; no image has been decoded. Called
-    once a request; a request that an idempotency key answers with an earlier job is not checked again.
+    `task` is the job's task at its final size. Where an image decides the size (its aspect, at the model's area), that
+    image has been fetched and its header read; otherwise none has been fetched. No image has been decoded. Called once
+    for each request, but not for one that an idempotency key answers with an earlier job.
     """
 
 

@@ -35,7 +35,7 @@ def choose(entry: ModelSpec | Route, kinds: Set[Input], registry: Registry, para
             return model
     if isinstance(entry, Route) and (would := [each for each in registry.broken_members(entry) if _may(each, kinds)]):
         raise broken(*would)
-    raise ModalityMismatch(f"{_what_is(entry, candidates, kinds)}. {_who_would(kinds, registry)}", param=param)
+    raise ModalityMismatch(f"{_mismatch(entry, candidates, kinds)}. {_alternatives(kinds, registry)}", param=param)
 
 
 def broken(*models: BrokenModel) -> ModelUnavailable:
@@ -63,7 +63,7 @@ def _may(model: BrokenModel, kinds: Set[Input]) -> bool:
     return model.modality is None or model.modality.accepts(kinds)
 
 
-def _what_is(entry: ModelSpec | Route, candidates: tuple[ModelSpec, ...], kinds: Set[Input]) -> str:
+def _mismatch(entry: ModelSpec | Route, candidates: tuple[ModelSpec, ...], kinds: Set[Input]) -> str:
     got = f"got {_listed(kinds)}" + (" only" if len(kinds) == 1 else "")
     if isinstance(entry, Route):
         members = ", ".join(f"{model.name} is {model.modality.title}" for model in candidates)
@@ -77,7 +77,7 @@ def _needed(model: ModelSpec, kinds: Set[Input]) -> str:
     return f"it takes {_listed(model.modality.allows)} only"
 
 
-def _who_would(kinds: Set[Input], registry: Registry) -> str:
+def _alternatives(kinds: Set[Input], registry: Registry) -> str:
     names = [model.name for model in registry.models if model.modality.accepts(kinds)]
     if not names:
         return "None of the models served here would take it"

@@ -44,7 +44,7 @@ class ReceivedImage:
         """
         if self._is_remote:  # so that a repeated request fetches nothing
             return _digest(self.source.url.encode("utf-8", "surrogatepass"))
-        return self._digest_of(self._carried())
+        return self._digest_of(self._content())
 
     def receive(self, limits: Limits) -> media.ImageInfo:
         """Fetch a remote image, read the header, and return type and size.
@@ -54,7 +54,7 @@ class ReceivedImage:
         if (stored := self.source.stored) is not None:
             return media.ImageInfo(stored.media_type, stored.width, stored.height)
         if self._info is None:
-            data = self._fetched(limits) if self._is_remote else self._carried()
+            data = self._fetched(limits) if self._is_remote else self._content()
             bounds = {"max_bytes": limits.image_bytes, "max_pixels": limits.image_pixels}
             self._info = media.inspect(data, param=self.source.param, **bounds)
         return self._info
@@ -66,7 +66,7 @@ class ReceivedImage:
         """
         info = self.receive(limits)
         crop = _crop_warning(self.source.role, info, task)
-        data = self._carried()
+        data = self._content()
         if (known := self.source.stored) is not None:
             return PreparedInput(replace(known, name=name), data, crop)
         size, param = (task.width, task.height), self.source.param
@@ -95,7 +95,7 @@ class ReceivedImage:
             self._data = self._fetcher.fetch(url, owner=self._owner, param=param, limit=limits.image_bytes)
         return self._data
 
-    def _carried(self) -> bytes:
+    def _content(self) -> bytes:
         if self._data is None:
             self._data = media.parse_data_url(self.source.url, param=self.source.param)
         return self._data
@@ -107,7 +107,7 @@ class ReceivedImage:
 
 def _crop_warning(role: Input, image: media.ImageInfo, task: Task) -> tuple[str, ...]:
     """Return a warning if the video crops more than a few percent off."""
-    width, height = media.kept_of(image.width, image.height, task.width, task.height)
+    width, height = media.crop_size(image.width, image.height, task.width, task.height)
     lost = 1 - width * height / (image.width * image.height)
     if lost <= CROPPED:
         return ()

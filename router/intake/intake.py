@@ -46,7 +46,7 @@ class Intake:
     ) -> Job:
         """Queue a request and return its job.
 
-        `share` is whose slots it takes for fetching and decoding images, by default the owner's. A refusal, any
+        `share` names whose slots for fetching and decoding images are taken, by default the owner's. A refusal, any
         `RequestError` or `Unavailable`, leaves neither a job nor a file behind.
         """
         images = self._images(request, share or owner)
@@ -93,7 +93,7 @@ class Intake:
             return None
         try:
             named = key_of(key, request, [image.identity for image in images])
-        except InvalidRequest:  # refused later, as without a key, by what is cheaper than its images or by them
+        except InvalidRequest:  # an unreadable image: it is refused in the usual order, as without a key
             return None
         known = self._system.jobs.keyed(owner, named)
         if known is not None:
@@ -103,7 +103,7 @@ class Intake:
     def _resolve(self, model: ModelSpec, request: Request, images: Sequence[ReceivedImage]) -> ResolvedTask:
         """Return the effective task, which the policies have seen."""
         size = None
-        if resolve.follows_image(request):  # the only image that is received before the policies
+        if resolve.follows_image(request):  # no other image is received before the policies
             first = next(image for image in images if image.source.role is Input.IMAGE)
             info = first.receive(model.limits)
             size = info.width, info.height

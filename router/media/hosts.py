@@ -33,7 +33,7 @@ class Target:
     @property
     def authority(self) -> str:
         """The `Host` header, which leaves the scheme's own port out."""
-        return _named(self.host) if self.port == PORTS[self.url.scheme] else f"{_named(self.host)}:{self.port}"
+        return _bracketed(self.host) if self.port == PORTS[self.url.scheme] else f"{_bracketed(self.host)}:{self.port}"
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Hosts:
         host = _host(parsed)
         port = PORTS[parsed.scheme] if parsed.port is None else parsed.port
         usual = port in PORTS.values()
-        listed = f"{_named(host)}:{port}" in self.listed or (usual and _named(host) in self.listed)
+        listed = f"{_bracketed(host)}:{port}" in self.listed or (usual and _bracketed(host) in self.listed)
         if not listed:
             self._check_unlisted(port)
         return Target(parsed, host, port, listed)
@@ -105,5 +105,5 @@ def _host(url: URL) -> str:
     raise refused("an image's URL must have a host's name or plain address, got neither")
 
 
-def _named(host: str) -> str:
+def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host

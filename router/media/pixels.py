@@ -106,16 +106,16 @@ def _eight_bits(samples: NDArray[Any]) -> Pixels:
     return np.asarray(cv2.convertScaleAbs(samples, alpha=1 / 257), np.uint8).reshape(samples.shape)
 
 
-def kept_of(old_width: int, old_height: int, width: int, height: int) -> tuple[int, int]:
+def crop_size(old_width: int, old_height: int, width: int, height: int) -> tuple[int, int]:
     """Return width and height of the crop by `fit`, in the picture's pixels."""
     scale = max(width / old_width, height / old_height)
     return min(old_width, max(1, round(width / scale))), min(old_height, max(1, round(height / scale)))
 
 
-def cut(pixels: Pixels, width: int, height: int) -> Pixels:
+def crop_to_aspect(pixels: Pixels, width: int, height: int) -> Pixels:
     """Return the crop by `fit`, around the centre of a picture."""
     old_height, old_width = pixels.shape[:2]
-    crop_width, crop_height = kept_of(old_width, old_height, width, height)
+    crop_width, crop_height = crop_size(old_width, old_height, width, height)
     left, top = (old_width - crop_width) // 2, (old_height - crop_height) // 2
     return np.ascontiguousarray(pixels[top : top + crop_height, left : left + crop_width])
 
@@ -124,7 +124,7 @@ def fit(pixels: Pixels, width: int, height: int) -> Pixels:
     """Return `pixels` as `(height, width, 3)`: cropped around the centre, then resized; never stretched."""
     import cv2
 
-    crop = cut(pixels, width, height)
+    crop = crop_to_aspect(pixels, width, height)
     if crop.shape[:2] == (height, width):
         return crop
     scale = max(width / pixels.shape[1], height / pixels.shape[0])

@@ -103,7 +103,7 @@ def _avif(data: bytes, header: Header, param: str) -> Samples | None:
 
 
 def _heic(data: bytes, header: Header, param: str) -> Samples | None:
-    """Return a HEIC's samples, 8 or 16 bits, turned and cropped by libheif."""
+    """Return a HEIC's samples, 8 or 16 bits, rotated and cropped by libheif."""
     try:
         import pillow_heif
     except ImportError:

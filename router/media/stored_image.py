@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from router.media.header import Header
-from router.media.pixels import cut, decode_image, fit, to_png
+from router.media.pixels import crop_to_aspect, decode_image, fit, to_png
 
 
 @dataclass(frozen=True)
@@ -26,5 +26,5 @@ def prepare(data: bytes, header: Header, size: tuple[int, int], limit: int) -> P
     if pixels.shape[0] * pixels.shape[1] > limit:
         # fitted here, so that nothing is resized twice
         enlarged = max(width / pixels.shape[1], height / pixels.shape[0]) > 1
-        pixels = cut(pixels, width, height) if enlarged else fit(pixels, width, height)
+        pixels = crop_to_aspect(pixels, width, height) if enlarged else fit(pixels, width, height)
     return PreparedImage(to_png(pixels), decoded.notes)

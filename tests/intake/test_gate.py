@@ -29,17 +29,17 @@ TEXT, IMAGE, BOTH_ENDS = {Input.TEXT}, {Input.TEXT, Input.IMAGE}, set(Input)
 def test_a_model_takes_what_its_modality_says_and_nothing_else(model: ModelSpec, taken: list[set[Input]]) -> None:
     ways = [set(way) for size in range(4) for way in combinations(Input, size)]
 
-    for given in ways:
-        if given in taken:
-            assert choose(model, given, REGISTRY) is model
+    for kinds in ways:
+        if kinds in taken:
+            assert choose(model, kinds, REGISTRY) is model
         else:
             with pytest.raises(ModalityMismatch):
-                choose(model, given, REGISTRY)
+                choose(model, kinds, REGISTRY)
 
 
-@pytest.mark.parametrize(("given", "name"), [(TEXT, "t2v-model"), (IMAGE, "i2v-model")])
-def test_a_route_goes_to_the_first_member_that_takes_the_inputs(given: set[Input], name: str) -> None:
-    assert choose(REGISTRY.routes[0], given, REGISTRY).name == name
+@pytest.mark.parametrize(("kinds", "name"), [(TEXT, "t2v-model"), (IMAGE, "i2v-model")])
+def test_a_route_goes_to_the_first_member_that_takes_the_inputs(kinds: set[Input], name: str) -> None:
+    assert choose(REGISTRY.routes[0], kinds, REGISTRY).name == name
 
 
 def test_a_route_that_nobody_can_serve_says_what_its_members_are() -> None:
@@ -51,7 +51,7 @@ def test_a_route_that_nobody_can_serve_says_what_its_members_are() -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "given", "message"),
+    ("model", "kinds", "message"),
     [
         (I2V, TEXT, "i2v-model is image-to-video: it needs an image, got text only. "
                     "Of the models served here, t2v-model and ti2v-model would take it"),
@@ -61,9 +61,9 @@ def test_a_route_that_nobody_can_serve_says_what_its_members_are() -> None:
                        "Of the models served here, i2v-model and ti2v-model would take it"),
     ],
 )  # fmt: skip
-def test_a_refusal_says_what_is_what_was_needed_what_was_got(model: ModelSpec, given: set[Input], message: str) -> None:
+def test_a_refusal_says_what_is_what_was_needed_what_was_got(model: ModelSpec, kinds: set[Input], message: str) -> None:
     with pytest.raises(ModalityMismatch) as refused:
-        choose(model, given, REGISTRY)
+        choose(model, kinds, REGISTRY)
 
     assert refused.value.message == message
     assert (refused.value.status, refused.value.param) == (400, "input")
@@ -75,17 +75,17 @@ def test_where_nobody_would_take_it_the_refusal_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "given", "taken"),
+    ("model", "kinds", "taken"),
     [(T2V, TEXT, True), (I2V, IMAGE, True), (TI2V, TEXT, True), (TI2V, IMAGE, False), (FLF2V, BOTH_ENDS, False)],
     ids=lambda value: getattr(value, "name", ""),
 )
 def test_a_single_frame_must_leave_the_model_something_to_make(
-    model: ModelSpec, given: set[Input], taken: bool
+    model: ModelSpec, kinds: set[Input], taken: bool
 ) -> None:
-    check_frames(model, given, 5, "num_frames")
+    check_frames(model, kinds, 5, "num_frames")
     if taken:
-        check_frames(model, given, 1, "num_frames")
+        check_frames(model, kinds, 1, "num_frames")
     else:
         with pytest.raises(InvalidRequest, match="makes 5 frames or more, got 1") as refused:
-            check_frames(model, given, 1, "num_frames")
+            check_frames(model, kinds, 1, "num_frames")
         assert refused.value.param == "num_frames"

@@ -215,7 +215,7 @@ def test_a_profile_with_a_table_is_followed(form: str) -> None:
 
 
 def ycck(inks: tuple[int, int, int, int]) -> bytes:
-    """A CMYK JPEG in the colours of YCCK, as Adobe writes it."""
+    """Return a CMYK JPEG in the colours of YCCK, as Adobe writes it."""
     luma = cv2.cvtColor(np.array([[inks[:3]]], np.uint8), cv2.COLOR_RGB2YCrCb)[0, 0]
     data = bytearray(saved((255 - int(luma[0]), 255 - int(luma[2]), 255 - int(luma[1]), inks[3]), "JPEG", "CMYK"))
     at = data.index(b"Adobe") + 11
@@ -423,7 +423,7 @@ def test_a_picture_that_is_srgb_stays_as_it_is(kind: str) -> None:
 
 
 def camera(space: int, index: bytes = b"") -> bytes:
-    """An EXIF block with a ColorSpace, and maybe an interoperability index."""
+    """Return an EXIF block with a ColorSpace, and maybe an interoperability index."""
     block = Image.Exif()
     block.get_ifd(0x8769)[0xA001] = space
     if index:

@@ -40,7 +40,7 @@ LIBRARIES = 150 * MEGABYTE
 
 @pytest.fixture
 def own() -> Iterator[Decoders]:
-    """Decoders of one test, which may end their children."""
+    """Yield decoders for one test, which may end their children."""
     decoders = Decoders()
     yield decoders
     decoders.close()
@@ -67,7 +67,7 @@ def no_more_files() -> Iterator[None]:
 
 
 def slow() -> bytes:
-    """A legal picture that takes a second."""
+    """Return a legal picture that takes a second."""
     return png(7000, 7000, 6, 16)
 
 
@@ -220,11 +220,11 @@ def test_a_picture_that_ends_its_decoder_is_refused_and_the_next_is_taken(
     own.prepare(SMALL, SIZE)
     process = child()
     with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(own.prepare, slow(), SIZE, param="input")
+        slow_one = pool.submit(own.prepare, slow(), SIZE, param="input")
         until(lambda: process.memory_info().rss > 150 * MEGABYTE)
         process.send_signal(number)
         with pytest.raises(InvalidRequest) as refused:
-            asked.result()
+            slow_one.result()
 
     assert (refused.value.code, refused.value.param) == ("invalid_image", "input")
     assert f"ended its decoder: it ended by {number.name}" in caplog.text
@@ -376,8 +376,8 @@ def test_what_libraries_say_is_one_bounded_line_of_our_log(
         own.prepare(data[:-400] + b"\xff\xd9", SIZE)
     own.prepare(png(8, 8, 2, 8, more=chunk(b"iCCP", LINE[:70] + b"\0\0" + bytes(9))), SIZE)
 
-    said = [record.getMessage() for record in caplog.records if "a library says" in record.getMessage()]
-    assert said
-    assert all(len(line) < 500 and line.isprintable() for line in said)
+    lines = [record.getMessage() for record in caplog.records if "a library says" in record.getMessage()]
+    assert lines
+    assert all(len(line) < 500 and line.isprintable() for line in lines)
     assert "forged" not in caplog.text
     assert capfd.readouterr() == ("", "")

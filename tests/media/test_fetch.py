@@ -42,7 +42,7 @@ class Internet:
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.names: dict[str, list[str]] = {}
         self.places: dict[str, int] = {}  # address -> a port on loopback
-        self.asked: list[str] = []
+        self.looked_up: list[str] = []
         self.connected: list[tuple[str, int]] = []
         self._look_up, self._connect = socket.getaddrinfo, socket.create_connection
         patch.setattr(socket, "getaddrinfo", self._getaddrinfo)
@@ -50,7 +50,7 @@ class Internet:
 
     def _getaddrinfo(self, host: str, port: int, *more: Any, **options: Any) -> list[Any]:
         if host in self.names:
-            self.asked.append(host)
+            self.looked_up.append(host)
             return [found for address in self.names[host] for found in self._look_up(address, port, *more, **options)]
         if not host[-1].isdigit() and ":" not in host and host != "localhost":
             raise socket.gaierror(socket.EAI_NONAME, "nobody is called that")
@@ -92,7 +92,7 @@ def refusal(fetch: Callable[[], object]) -> InvalidRequest:
     return caught.value
 
 
-# what is fetched, and how it is asked for
+# what is fetched, and by which request
 
 
 def test_an_image_is_fetched_as_it_is(site: Website, fetch: Callable[..., bytes]) -> None:
@@ -224,7 +224,7 @@ def test_a_public_host_is_looked_up_once_and_connected_to_at_the_checked_address
     site.answers["/cat.png"] = status(200, body=BODY)
 
     assert Fetcher(Hosts()).fetch("http://images.example/cat.png") == BODY
-    assert internet.asked == ["images.example"]
+    assert internet.looked_up == ["images.example"]
     assert internet.connected == [(PUBLIC, 80)]
     assert "Host: images.example\r\n" in site.heads[0]
 
@@ -242,7 +242,7 @@ def test_a_name_that_changes_its_address_gains_nothing(internet: Internet, site:
     error = refusal(lambda: Fetcher(Hosts()).fetch("http://rebinding.example/"))
 
     assert error.code == "image_url_refused"  # the redirect's own look-up says loopback
-    assert internet.asked == ["rebinding.example"] * 2
+    assert internet.looked_up == ["rebinding.example"] * 2
     assert internet.connected == [(PUBLIC, 80)]
 
 
@@ -338,16 +338,16 @@ ANSWERS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("answer", "said"), ANSWERS.values(), ids=ANSWERS.keys())
+@pytest.mark.parametrize(("answer", "words"), ANSWERS.values(), ids=ANSWERS.keys())
 def test_what_is_no_whole_image_is_refused_and_tells_nothing_of_it(
-    site: Website, fetch: Callable[..., bytes], answer: bytes, said: str
+    site: Website, fetch: Callable[..., bytes], answer: bytes, words: str
 ) -> None:
     site.answers["/a"] = answer
     error = refusal(lambda: fetch("/a"))
 
-    assert error.code == ("image_url_refused" if said == "valid" else "invalid_image")
+    assert error.code == ("image_url_refused" if words == "valid" else "invalid_image")
     assert error.param == "image"
-    assert said in error.message
+    assert words in error.message
     assert "ecret" not in error.message
     assert "127.0.0.1" not in error.message
 
@@ -441,10 +441,10 @@ def test_redirects_share_one_deadline(site: Website) -> None:
 
 
 def test_a_slow_name_server_ends_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    answered, asked = Event(), []
+    answered, looked_up = Event(), []
 
     def hang(host: str, *more: object, **options: object) -> None:
-        asked.append(host)
+        looked_up.append(host)
         answered.wait(10)
         raise socket.gaierror(socket.EAI_AGAIN, "no answer")
 
@@ -455,7 +455,7 @@ def test_a_slow_name_server_ends_at_the_deadline(monkeypatch: pytest.MonkeyPatch
     answered.set()
 
     assert took.seconds < 5  # those that hang take the places of look-ups, not of fetches
-    assert len(asked) == AT_A_TIME
+    assert len(looked_up) == AT_A_TIME
     assert all("within 0.2 seconds" in error.message for error in errors)
 
 
@@ -518,10 +518,10 @@ def test_silent_sites_of_one_owner_leave_slots_to_another(site: Website) -> None
 
 def test_silent_name_servers_of_one_owner_leave_look_ups_to_another(monkeypatch: pytest.MonkeyPatch) -> None:
     """A look-up outlives its request: the system's resolver knows no deadline."""
-    answered, asked = Event(), []
+    answered, looked_up = Event(), []
 
     def hang(host: str, *more: object, **options: object) -> None:
-        asked.append(host)
+        looked_up.append(host)
         if host != "good.example":
             answered.wait(10)
         raise socket.gaierror(socket.EAI_NONAME, "no such name")
@@ -530,7 +530,7 @@ def test_silent_name_servers_of_one_owner_leave_look_ups_to_another(monkeypatch:
     fetcher = Fetcher(Hosts(), seconds=0.2)
     for _ in range(AT_A_TIME + 2):
         refusal(partial(fetcher.fetch, "http://slow.example/", owner="a"))
-    assert asked == ["slow.example"] * (AT_A_TIME // 2)
+    assert looked_up == ["slow.example"] * (AT_A_TIME // 2)
 
     assert "can be found and reached" in refusal(partial(fetcher.fetch, "http://good.example/", owner="b")).message
     answered.set()
@@ -553,7 +553,7 @@ def test_a_refused_url_takes_no_place(site: Website) -> None:
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A certificate for images.example that is its own authority, and its key."""
+    """Write a self-signed certificate for images.example, and its key."""
     if shutil.which("openssl") is None:
         pytest.skip("needs the openssl command")
     folder = tmp_path_factory.mktemp("tls")
@@ -567,7 +567,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture
 def secure(certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, internet: Internet) -> Iterator[Website]:
-    """A site with that certificate at a public address; its authority is trusted."""
+    """Yield a site with that certificate at a public address; its authority is trusted."""
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*certificate)
@@ -583,7 +583,7 @@ def test_tls_names_and_verifies_the_host_of_the_url_at_the_checked_address(secur
     assert Fetcher(Hosts()).fetch("https://images.example/cat.png") == BODY
     assert secure.names == ["images.example"]
     assert "Host: images.example\r\n" in secure.heads[0]
-    assert internet.asked == ["images.example"]
+    assert internet.looked_up == ["images.example"]
     assert internet.connected == [(PUBLIC, 443)]
 
 

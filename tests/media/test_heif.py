@@ -240,7 +240,7 @@ def plain(kind: bytes, body: bytes) -> bytes:
 
 
 def grid(tile: bytes, rows: int, columns: int, size: tuple[int, int], references: int, before: bytes = b"") -> bytes:
-    """An AVIF of a grid whose tiles are all the picture of another AVIF."""
+    """Return an AVIF grid with the picture of another AVIF in every tile."""
     meta = box(tile, b"meta")
     items = read_items(tile, meta)
     item = items.items[items.primary]
@@ -252,8 +252,8 @@ def grid(tile: bytes, rows: int, columns: int, size: tuple[int, int], references
     infos += b"".join(
         full(b"infe", struct.pack(">HH4s", n, 0, b"av01") + b"\0", 2, 1) for n in range(2, references + 2)
     )
-    given = struct.pack(">HBB", 1, 1, len(properties))
-    given += b"".join(
+    associations = struct.pack(">HBB", 1, 1, len(properties))
+    associations += b"".join(
         struct.pack(">HB", n, len(kept)) + bytes(range(1, len(kept) + 1)) for n in range(2, references + 2)
     )
 
@@ -268,7 +268,8 @@ def grid(tile: bytes, rows: int, columns: int, size: tuple[int, int], references
             full(b"iinf", struct.pack(">H", references + 1) + infos),
             full(b"iref", plain(b"dimg", struct.pack(f">HH{references}H", 1, references, *range(2, references + 2)))),
             plain(
-                b"iprp", plain(b"ipco", b"".join(properties)) + full(b"ipma", struct.pack(">I", references + 1) + given)
+                b"iprp",
+                plain(b"ipco", b"".join(properties)) + full(b"ipma", struct.pack(">I", references + 1) + associations),
             ),
         ]
         head = plain(b"ftyp", b"avif\0\0\0\0avifmif1miaf") + full(b"meta", b"".join(parts))

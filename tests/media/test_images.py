@@ -27,7 +27,7 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 def scene(width: int = 48, height: int = 32) -> Image.Image:
-    """A smooth picture without any symmetry."""
+    """Return a smooth picture without any symmetry."""
     y, x = np.mgrid[:height, :width]
     planes = [x * 255 // width, y * 255 // height, (x + 2 * y) * 255 // (width + 2 * height)]
     return Image.fromarray(np.stack(planes, -1).astype(np.uint8))

@@ -20,7 +20,7 @@ def colour(number: int) -> tuple[int, int, int]:
 
 
 def film(path: Path, count: int, width: int = 64, height: int = 64) -> Path:
-    """A video whose frames are one colour each."""
+    """Write a video with a colour for each frame."""
     frames = np.empty((count, height, width, 3), np.uint8)
     for number in range(count):
         frames[number] = colour(number)

@@ -94,8 +94,8 @@ def test_videos_have_keys_too(client: FlaskClient, system: System) -> None:
 
 def test_the_name_of_a_field_does_not_count(client: FlaskClient) -> None:
     ids = [
-        client.post("/v1/videos", json={"model": "text", "prompt": "a", **said}, headers=KEY).json["id"]
-        for said in ({"steps": 3}, {"num_inference_steps": 3}, {"provider_options": {"video": {"steps": 3}}})
+        client.post("/v1/videos", json={"model": "text", "prompt": "a", **option}, headers=KEY).json["id"]
+        for option in ({"steps": 3}, {"num_inference_steps": 3}, {"provider_options": {"video": {"steps": 3}}})
     ]
     assert len(set(ids)) == 1
 
@@ -115,8 +115,8 @@ def test_an_image_counts_by_its_bytes(client: FlaskClient, system: System) -> No
 
 @pytest.mark.parametrize("kind", ["text", "image"])
 def test_twenty_at_once_make_one_job(client: FlaskClient, system: System, kind: str) -> None:
-    said = "a red ball" if kind == "text" else with_image("it moves", data_url(png()))
-    body = {"model": kind, "input": said, "background": True}
+    content = "a red ball" if kind == "text" else with_image("it moves", data_url(png()))
+    body = {"model": kind, "input": content, "background": True}
     app = client.application
 
     with ThreadPoolExecutor(20) as callers:

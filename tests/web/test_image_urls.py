@@ -180,11 +180,11 @@ ANSWERS = {
 }
 
 
-@pytest.mark.parametrize(("given", "code"), ANSWERS.values(), ids=ANSWERS.keys())
+@pytest.mark.parametrize(("response", "code"), ANSWERS.values(), ids=ANSWERS.keys())
 def test_what_is_no_image_is_refused_by_field_and_leaves_nothing(
-    client: FlaskClient, system: System, site: Website, given: bytes, code: str
+    client: FlaskClient, system: System, site: Website, response: bytes, code: str
 ) -> None:
-    site.answers["/a"] = given
+    site.answers["/a"] = response
     inputs = {
         FIRST: {"model": "image", "input": with_image("a", site.url("/a"))},
         "provider_options.video.last_image": {

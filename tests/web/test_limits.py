@@ -25,7 +25,7 @@ ASK = {"model": "text", "input": "a", "background": True}
 
 
 def system_with(settings: Settings, limits: str = "", **more: Any) -> System:
-    """A system whose model `text` has other limits."""
+    """Return a system with other limits for its model `text`."""
     settings.models.write_text(MODELS.replace("steps: 60}", f"steps: 60, {limits}}}", 1) if limits else MODELS)
     return assemble(replace(settings, **more))
 

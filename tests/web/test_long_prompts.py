@@ -44,8 +44,8 @@ def client(system: System) -> FlaskClient:
 
 
 def respond(client: FlaskClient, **body: Any) -> dict[str, Any]:
-    asked = {"model": "long", "input": LONG, "background": True, "provider_options": OPTIONS, **body}
-    answer = client.post("/v1/responses", json=asked)
+    request = {"model": "long", "input": LONG, "background": True, "provider_options": OPTIONS, **body}
+    answer = client.post("/v1/responses", json=request)
     assert answer.status_code == 200, answer.text
     return dict(answer.get_json())
 
@@ -69,9 +69,9 @@ def test_the_answer_that_accepts_a_job_says_that_its_prompts_will_be_cut(client:
 def test_instructions_count_as_they_stand_before_the_prompt(client: FlaskClient) -> None:
     warned(client)
 
-    said = respond(client, instructions="y" * 300, input="x" * 300, provider_options={})["warnings"]
+    warnings = respond(client, instructions="y" * 300, input="x" * 300, provider_options={})["warnings"]
 
-    assert [warning.partition(";")[0] for warning in said] == ["the prompt has 603 tokens"]
+    assert [warning.partition(";")[0] for warning in warnings] == ["the prompt has 603 tokens"]
 
 
 def test_other_warnings_stay(client: FlaskClient) -> None:

@@ -179,13 +179,13 @@ def test_silent_sites_of_one_address_leave_slots_to_another(client: FlaskClient,
         return ask(other, site.url("/silent"))
 
     with ThreadPoolExecutor(12) as pool:
-        asked = [pool.submit(silent, number) for number in range(12)]
+        silent_ones = [pool.submit(silent, number) for number in range(12)]
         until(lambda: len(site.heads) == 4)
         answer = ask(client, site.url("/cat.png"))
         go.set()
 
     assert answer.status_code == 200
-    assert {one.result().status_code for one in asked} == {400}
+    assert {one.result().status_code for one in silent_ones} == {400}
 
 
 def test_what_is_shown_of_an_image_is_what_was_sent_and_its_url_what_is_kept(client: FlaskClient) -> None:

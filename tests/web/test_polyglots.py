@@ -29,7 +29,7 @@ INCLUDED = "?include=message.input_image.image_url"
 
 
 def jpeg(comment: bytes = b"") -> bytes:
-    """A JPEG with a comment right behind its beginning."""
+    """Return a JPEG with a comment right behind its beginning."""
     whole = cv2.imencode(".jpg", np.full((64, 64, 3), 128, np.uint8))[1].tobytes()
     return whole[:2] + b"\xff\xfe" + struct.pack(">H", len(comment) + 2) + comment + whole[2:]
 
@@ -42,7 +42,7 @@ def webp(chunk: bytes) -> bytes:
 
 
 def png_with(kind: bytes, chunk: bytes) -> bytes:
-    """A PNG with a chunk in front of its pixels."""
+    """Return a PNG with a chunk in front of its pixels."""
     whole, start = png(), 33  # the signature and IHDR
     made = struct.pack(">I", len(chunk)) + kind + chunk + struct.pack(">I", zlib.crc32(kind + chunk))
     return whole[:start] + made + whole[start:]
