@@ -77,7 +77,7 @@ class House:
 
     def take_up(self, worker: Worker) -> None:
         time.sleep(LOOK_SECONDS)
-        worker._take_up()
+        worker.follow_registry()
 
 
 def _file(**models: str) -> str:

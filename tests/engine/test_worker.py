@@ -351,7 +351,7 @@ def test_a_model_to_warm_up_is_ready_before_anybody_asks_and_one_that_cannot_sto
     system = assemble(system.settings, plugins=[encoder, loads])
     warm = [model.name for model in system.registries.poll().models if model.warm_up]
     worker = Worker(system, "cpu")
-    worker._warm_up()
+    worker._warm_models()
 
     assert warm == ["text", "slow", "far"]
     assert worker._residency.names == ("slow",)
@@ -370,7 +370,7 @@ def test_a_model_is_warmed_up_at_each_of_its_sizes(build: Callable[..., System])
     system = build()
     path = system.settings.models
     path.write_text(path.read_text().replace("modality: t2v, aliases", "modality: t2v, warm_up: [32x48x5], aliases"))
-    Worker(assemble(system.settings, plugins=[encoder, Generates(generate)]), "cpu")._warm_up()
+    Worker(assemble(system.settings, plugins=[encoder, Generates(generate)]), "cpu")._warm_models()
 
     assert seen == ["64x64x1, 1", "32x48x5, 1"]
 
