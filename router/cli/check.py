@@ -11,7 +11,7 @@ from registry import ModelSpec
 from router.cli.options import with_single_model
 from router.engine.device import devices
 from router.errors import BootError
-from router.plugins import missing, wanted
+from router.plugins import missing, missing_message
 from router.settings import Settings
 from router.system import System, assemble
 from router.testing.contract import CHECKS, ContractBroken, Subject
@@ -31,7 +31,7 @@ def check(settings: Settings, contract: str | None) -> None:
         click.echo(str(broken))
     for backend in system.plugins.backends.values():
         if missing(backend):
-            click.echo(f"note: {wanted(backend)}")
+            click.echo(f"note: {missing_message(backend)}")
     wrong = [*registry.notes, *(model.problem for model in registry.broken)]
     for problem in sorted(wrong, key=lambda problem: problem.line):
         click.echo(str(problem))
@@ -49,7 +49,7 @@ def _counted(problems: int) -> str:
 
 def _keeps(system: System, backend: str) -> bool:
     if backend in system.plugins.backends and missing(system.plugins.backends[backend]):
-        raise BootError(wanted(system.plugins.backends[backend]))
+        raise BootError(missing_message(system.plugins.backends[backend]))
     kept = True
     for model in _subjects(system, backend):
         folder = system.weights.obtain(model, lambda done, total: None)

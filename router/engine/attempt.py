@@ -29,7 +29,7 @@ from router.errors import (
     is_disk_full,
     is_unwritable,
 )
-from router.plugins import missing, wanted
+from router.plugins import missing, missing_message
 from router.runtime.server_paths import ServerPaths
 from router.storage.artifacts import digest
 from router.system import System
@@ -103,7 +103,7 @@ class Attempt:
                 entry.reason if isinstance(entry, BrokenModel) else "the model of this job is not served any more"
             )
         if missing(backend := self._system.plugins.backends[model.backend]):
-            raise LoadFailed(f"no engine can run {model.name}: {wanted(backend)}")
+            raise LoadFailed(f"no engine can run {model.name}: {missing_message(backend)}")
         resident = self._load(model, reporter)
         task = self._with_images()
         reporter.phase(Phase.STEP)(0, task.steps)

@@ -47,7 +47,9 @@ class ServableModels:
         self._began = time.monotonic()
         self._memory_fit = memory_fit
         backends = system.plugins.backends
-        self._wants = {name: plugins.wanted(backends[name]) for name in backends if plugins.missing(backends[name])}
+        self._wants = {
+            name: plugins.missing_message(backends[name]) for name in backends if plugins.missing(backends[name])
+        }
 
     def read(self) -> Served:
         """Return the models of the registry in force and of the unfinished jobs.

@@ -1,4 +1,4 @@
-"""The plugins of a process: their hooks, their backends, and those that are out of service."""
+"""The plugins of a process: their hooks and backends, and broken ones."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Plugins:
             raise BootError(f"{origin(failure.plugin)}: {failure}") from failure.error
 
     def add_commands(self, cli: click.Group) -> None:
-        """Let every plugin add subcommands; the commands of a plugin that fails are removed again."""
+        """Let every plugin add subcommands; those of a failing plugin are removed."""
         for failure in guard.call(self.hook.add_commands, cli=cli):
             for name in [name for name, plugin in self._commands.items() if plugin is failure.plugin]:
                 del cli.commands[name], self._commands[name]
@@ -93,7 +93,7 @@ class Plugins:
                 self._remove(failure.plugin, str(failure))
 
     def announce(self, job: Job) -> None:
-        """Log a job's change of status and tell every listener; a failure of one is logged."""
+        """Log a job's change of status, and call its listeners."""
         logs.tell(job)
         with logs.about(job):
             for failure in guard.call(self.hook.job_changed, job=job):
@@ -107,7 +107,7 @@ class Plugins:
         return failures
 
     def describe(self, model: ModelSpec, loaded: Any) -> Mapping[str, PartPath]:
-        """Return the code path of each part of a loaded model; none where the backend gives none, or fails."""
+        """Return the code path of each part of a loaded model; none on failure."""
         try:
             paths = self.hook_for("describe_loaded", model)(model=model, loaded=loaded) or {}
             return {str(part): PartPath(str(each.path), str(each.reason)) for part, each in paths.items()}
@@ -162,7 +162,7 @@ class Plugins:
                 cli.commands = before | added
 
     def _declared(self) -> dict[str, tuple[Backend, object]]:
-        """Return the backends, each with its plugin; of two with one name the first found stays."""
+        """Return the backends, each with its plugin; of one name the first stays."""
         owners: dict[str, tuple[Backend, object]] = {}
         plugins = [plugin for _, plugin in self._manager.list_name_plugin()]
         declaring = {id(one.plugin) for one in self.hook.declare_backend.get_hookimpls()}
@@ -201,7 +201,7 @@ def _log(failure: Failure, what: str, name: str) -> None:
 def _may_refuse(plugin: object) -> bool:
     """Return whether a plugin has a hook that refuses requests.
 
-    A backend's `check_request` hears of its own models only, which are refused without it.
+    A backend's `check_request` is called for its own models only, which are refused without it.
     """
     has = [hook for hook in REFUSING if _has(plugin, hook)]
     return "configure_app" in has or ("check_request" in has and not _has(plugin, "declare_backend"))
