@@ -1,4 +1,4 @@
-"""Every backend that is found keeps the contract, on each kind of model that the package brings."""
+"""Every packaged backend keeps the contract, on each kind of model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each hook has a test named after it, and stands in the documentation with its exact arguments."""
+"""Each hook has a test, and is documented with its exact arguments."""
 
 from __future__ import annotations
 

@@ -78,14 +78,13 @@ class LeaseKeeper:
 
     def check(self) -> None:
         """End this process if the keeper's thread hangs, such as in a listener."""
-        # without it nothing renews the lease
         self._clock.tick()
         rounds, since = self._seen
         if rounds != self._rounds or self._thread.ident is None or self.stopping:
             self._seen = (self._rounds, self._clock.now)
         elif self._clock.now - since > self._longest:
             log.critical("the keeper of the lease has done nothing for %.0f s: ending this engine", self._longest)
-            os._exit(1)
+            os._exit(1)  # a lease that nothing renews would go to another engine while this one works on
 
     def _run(self) -> None:
         while not self.stopping:
@@ -123,6 +122,7 @@ class LeaseKeeper:
 
     def _report_loss(self, lease: Lease) -> None:
         """Report the loss, unless this engine has ended the job itself."""
+        # this engine's own `finish` or `fail` also ends the lease, just before it is dropped here
         job = self._jobs.get(lease.job, None)
         failure = job.failure.code if job is not None and job.failure is not None else None
         failed_here = failure is not None and failure not in (EngineLost.code, TimedOut.code)

@@ -46,7 +46,7 @@ class MemoryFit:
         """Return the need of a model that can never fit, None for others."""
         try:
             return self._need(model)
-        except (Exception, SystemExit):
+        except (Exception, SystemExit):  # a model without a plan may fit
             log.exception("what %s needs cannot be planned", model.name)
             return None
 
@@ -54,7 +54,7 @@ class MemoryFit:
         folder = model.folder or self._weights.locate(model)
         if folder is None:
             return None
-        # once for each model as its files are now
+        # backends are asked once for each state of a model's files
         stamp = (replace(model, folder=folder), folders.changed_at(folder))
         known = self._known.get(model.name)
         if known is None or known[0] != stamp:

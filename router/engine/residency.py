@@ -69,6 +69,7 @@ class Residency:
         if model.name not in self._models:
             while len(self._models) >= self._system.settings.resident_models and self._evict():
                 pass
+            # the bytes are the pool's to limit: `reserve` evicts models by itself
             self._models[model.name] = self._load_or_retry(model, reporter)
             self._update()
         self._models.move_to_end(model.name)
@@ -132,7 +133,7 @@ class Residency:
             load = self._system.plugins.hook_for("load_model", here)
             loaded = load(model=here, device=self._device, pool=self._pool.share_of(model.name), report=report)
         finally:
-            if loaded is None:
+            if loaded is None:  # a load that failed must not hold parts
                 self._pool.release(model.name)
         if loaded is None:
             raise LoadFailed(f"the backend {model.backend} loaded nothing for {model.name}")

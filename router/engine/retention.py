@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Swept:
-    """The number of jobs removed by age, by disk space, and of orphans."""
+    """The counts of one sweep: jobs by age, jobs for disk space, orphans."""
 
     expired: int = 0
     evicted: int = 0
@@ -53,7 +53,7 @@ class Retention:
             self._archive.scrub()
         self._archive.keep_reserve()
         if swept != Swept():
-            log.info("removed %d old jobs, %d for room, %d orphans", swept.expired, swept.evicted, swept.orphans)
+            log.info("removed %d old jobs, %d to free space, %d orphans", swept.expired, swept.evicted, swept.orphans)
         return swept
 
     def _expire(self) -> int:

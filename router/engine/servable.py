@@ -64,6 +64,7 @@ class ServableModels:
         served = {model.name for model in registry.models}
         here = [model for model in (*registry.models, *former) if model.may_run_on(self._device)]
         able = [model for model in here if model.backend not in self._wants]
+        # a former model whose name is in force again is not run: its jobs wait for the new one
         names = dict.fromkeys(model.name for model in able if model in registry.models or model.name not in served)
         lacks = {m.name: self._wants[m.backend] for m in here if m.backend in self._wants and m.name not in names}
         elsewhere = self._elsewhere([model for model in able if model.name in names])

@@ -58,7 +58,7 @@ class StepTimer:
 
     def remaining(self, phase: Phase, done: int, total: int) -> float | None:
         """Return the seconds from now to the end, None before anything is known."""
-        step = self._step()
+        step = self._step()  # as soon as there is one of this attempt, it counts
         if step is None:
             if self._known is None:
                 return None

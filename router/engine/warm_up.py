@@ -94,7 +94,7 @@ def smallest_task(model: ModelSpec) -> Task:
 def short_task(model: ModelSpec, size: Size) -> Task:
     """Return a task of this size: one step of each expert, grey images."""
     plain = np.full((size.height, size.width, 3), 127, np.uint8)
-    kinds = model.modality.allows
+    given = model.modality.allows
     return Task(
         prompt="a red ball",
         negative_prompt=model.defaults.negative_prompt,
@@ -107,7 +107,7 @@ def short_task(model: ModelSpec, size: Size) -> Task:
         guidance_scale_2=model.defaults.guidance_scale_2,
         flow_shift=model.defaults.flow_shift.at(size.width, size.height),
         seed=0,
-        given=kinds,
-        image=plain if Input.IMAGE in kinds else None,
-        last_image=plain if Input.LAST_IMAGE in kinds else None,
+        given=given,
+        image=plain if Input.IMAGE in given else None,
+        last_image=plain if Input.LAST_IMAGE in given else None,
     )

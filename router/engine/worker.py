@@ -27,7 +27,7 @@ from router.runtime import logs
 from router.system import System
 from router.values import EngineState, Job, Lease, Phase
 
-IDLE_SECONDS = 0.003
+IDLE_SECONDS = 0.003  # between two pulses of the store: what a new job waits for an idle engine
 LOOK_SECONDS = 1.0  # claim at least this often, although the store has not changed
 log = logging.getLogger(__name__)
 

@@ -97,6 +97,7 @@ def _wrapper(implementation: pluggy.HookImpl, guard: Around) -> Callable[..., Ge
         if has_begun:
             with guard(arguments):
                 result = _end(author, outcome)
+        # an old-style wrapper may also force an exception upon the outcome, for all outer wrappers and the caller
         forced = outcome.exception if implementation.hookwrapper else None
         if forced is not None and not isinstance(forced, KeyboardInterrupt):
             with guard(arguments):
@@ -116,7 +117,7 @@ def _begin(author: Generator[None, Any, Any]) -> bool:
 
 
 def _end(author: Generator[None, Any, Any], outcome: object) -> object:
-    """Run the second half; return its result, which pluggy ignores if old-style."""
+    """Run the second half of a wrapper, and return its result."""
     try:
         author.send(outcome)
     except StopIteration as end:

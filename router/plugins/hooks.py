@@ -65,7 +65,7 @@ class Plugins:
 
     @property
     def hook(self) -> pluggy.HookRelay:
-        """The hooks that are about no model in particular."""
+        """The hooks without a model."""
         return self._manager.hook
 
     def hook_for(self, name: str, model: ModelSpec) -> pluggy.HookCaller:
@@ -81,6 +81,7 @@ class Plugins:
         for broken in self._broken:
             if broken.guards:  # what it keeps out would come in
                 raise BootError(f"{broken}. It may refuse requests, so none are taken without it")
+        # noted instead of raised, as a wrapper of another plugin could swallow it
         for failure in guard.call(self.hook.configure_app, app=app):
             raise BootError(f"{origin(failure.plugin)}: {failure}") from failure.error
 
@@ -168,7 +169,7 @@ class Plugins:
         declaring = {id(one.plugin) for one in self.hook.declare_backend.get_hookimpls()}
         for plugin in [plugin for plugin in plugins if id(plugin) in declaring]:
             try:
-                # each plugin is asked alone, so that its models are known to be its own
+                # one plugin a call: a backend must be known to be its plugin's own
                 others = [other for other in plugins if other is not plugin]
                 answers = self._manager.subset_hook_caller("declare_backend", others)()
                 backend = validated(next(iter(answers), None))

@@ -1,4 +1,4 @@
-"""A backend that lacks a package, beside a good one: its requests are refused at once, and who waits is told."""
+"""A backend without its package refuses its requests at once, and ends waiting ones."""
 
 from __future__ import annotations
 

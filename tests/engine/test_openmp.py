@@ -1,4 +1,4 @@
-"""How the threads of an engine wait: for a moment, unless somebody has said otherwise."""
+"""The threads of an engine spin for a moment, unless the environment says otherwise."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ def frames_have_the_size_and_number_of_the_task(subject: Subject) -> None:
         frames = subject.generate(task)
         announced = (frames.num_frames, frames.height, frames.width, 3)
         must(announced == needed, f"Frames must say {needed}, got {announced}")
-        must(frames.frames_per_second == task.frames_per_second, "Frames must keep the rate that was asked")
+        must(frames.frames_per_second == task.frames_per_second, "Frames must keep the rate of the task")
         got = np.concatenate(list(frames.pixels))
         must(
             got.shape == needed and got.dtype == np.uint8, f"pixels must be uint8 {needed}, got {got.dtype} {got.shape}"

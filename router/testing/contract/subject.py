@@ -87,7 +87,7 @@ def must(kept: bool, message: str) -> None:
 
 def _task(model: ModelSpec) -> Task:
     """Return a small task with every input of the model."""
-    defaults, kinds = model.defaults, model.modality.allows
+    defaults, given = model.defaults, model.modality.allows
     y, x = np.mgrid[: defaults.height, : defaults.width]
     picture = np.stack([x * 255 // defaults.width, y * 255 // defaults.height, np.full_like(x, 99)], -1).astype(
         np.uint8
@@ -104,7 +104,7 @@ def _task(model: ModelSpec) -> Task:
         guidance_scale_2=defaults.guidance_scale_2,
         flow_shift=defaults.flow_shift.at(defaults.width, defaults.height),
         seed=7,
-        given=kinds,
-        image=picture if Input.IMAGE in kinds else None,
-        last_image=picture[:, ::-1].copy() if Input.LAST_IMAGE in kinds else None,
+        given=given,
+        image=picture if Input.IMAGE in given else None,
+        last_image=picture[:, ::-1].copy() if Input.LAST_IMAGE in given else None,
     )
