@@ -21,6 +21,7 @@ from router.plugins.broken import BrokenPlugin, summary
 from router.plugins.declaration import InvalidDeclaration, validated
 from router.plugins.discovery import name_of, origin
 from router.plugins.guard import Failure
+from router.plugins.inspection import HOOKS, REFUSING, may_refuse, unmarked
 from router.runtime import logs
 from router.values import Backend, Job, PartPath
 
@@ -28,9 +29,7 @@ if TYPE_CHECKING:  # an engine has no commands
     import click
 
 MEND = "mend it, or take it out"
-REFUSING = ("check_request", "configure_app")
 LISTENERS = ("job_changed", "unload_model", "configure_app", "add_commands")  # one that raises must not stop others
-HOOKS = [name for name, hook in vars(hookspecs).items() if hasattr(hook, f"{hookspecs.PROJECT}_spec")]
 log = logging.getLogger(__name__)
 
 
@@ -128,6 +127,9 @@ class Plugins:
             is_refused = isinstance(error, pluggy.PluginValidationError)
             self._remove(plugin, " ".join(str(error).split()) if is_refused else summary(error))
             return
+        if names := unmarked(plugin):
+            self._remove(plugin, f"{', '.join(names)} must be marked with @hookimpl")
+            return
         for caller in self._manager.get_hookcallers(plugin) or ():
             if not caller.has_spec() and not all(one.optionalhook for one in caller.get_hookimpls()):
                 reason = f"it implements a hook that does not exist: {caller.name}; there are {', '.join(HOOKS)}"
@@ -189,7 +191,7 @@ class Plugins:
 
     def _remove(self, plugin: object, reason: str, backend: str | None = None, *, guards: bool = False) -> None:
         """Take a plugin out of service."""
-        guards = guards or _may_refuse(plugin)
+        guards = guards or may_refuse(plugin)
         if self._manager.is_registered(plugin):
             self._manager.unregister(plugin)
         self._broken.append(BrokenPlugin(name_of(plugin), origin(plugin), reason, MEND, guards, backend))
@@ -197,19 +199,3 @@ class Plugins:
 
 def _log(failure: Failure, what: str, name: str) -> None:
     log.error(f"the plugin %s {what}", origin(failure.plugin), name, exc_info=failure.error)
-
-
-def _may_refuse(plugin: object) -> bool:
-    """Return whether a plugin has a hook that refuses requests.
-
-    A backend's `check_request` is called for its own models only, which are refused without it.
-    """
-    has = [hook for hook in REFUSING if _has(plugin, hook)]
-    return "configure_app" in has or ("check_request" in has and not _has(plugin, "declare_backend"))
-
-
-def _has(plugin: object, hook: str) -> bool:
-    try:
-        return getattr(plugin, hook, None) is not None
-    except Exception:
-        return True
