@@ -138,9 +138,9 @@ def test_what_an_engine_has_loaded_and_how_fast_it_was_is_known_at_once(build: C
     queue(system, "slow")
     worker.run_one()
     again = job_of(system, queue(system, "slow"))
-    pace = system.timings.of("slow", again.task.shape)
+    timing = system.timings.of("slow", again.task.shape)
 
     assert [engine.resident for engine in system.engines.alive()] == [("slow",)]
-    assert pace is not None
-    assert pace.step >= 0.05
-    assert again.estimate == again.remaining == pace.seconds(again.task.steps)
+    assert timing is not None
+    assert timing.step >= 0.05
+    assert again.estimate == again.remaining == timing.seconds(again.task.steps)
