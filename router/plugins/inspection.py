@@ -11,7 +11,7 @@ HOOKS = [name for name, hook in vars(hookspecs).items() if hasattr(hook, f"{hook
 
 
 def unmarked(plugin: object) -> list[str]:
-    """Return the functions of a module that have the name of a hook, and no `@hookimpl`."""
+    """Return a module's functions with a hook's name and no `@hookimpl`."""
     if not isinstance(plugin, ModuleType):
         return []
     functions = [function for function in vars(plugin).values() if isinstance(function, FunctionType)]

@@ -29,7 +29,7 @@ def install(folder: Path, text: str) -> None:
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder of packages on the path."""
+    """Put a folder of packages on the path."""
     monkeypatch.syspath_prepend(tmp_path)
     yield tmp_path
     sys.modules.pop("far_away", None)
