@@ -1,1 +1,1 @@
-"""The backends that come with the package; each file is a plugin."""
+"""The packaged backends; each module is a plugin."""

@@ -1,4 +1,4 @@
-"""One colour from the prompt's hash: no weights and no GPU; the honest fake that tests and authors use."""
+"""A backend of one colour, from the prompt's hash: for tests and authors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from router import Backend, Frames, Modality, ModelSpec, Pixels, Report, Task, h
 
 
 class StillOptions(Schema):
-    """Options of a `still` model: how many seconds to spend loading, and on each step."""
+    """Options of a `still` model: seconds of its load, and of each step."""
 
     load_seconds = fields.Float(load_default=0.0, validate=validate.Range(min=0, max=3600))
     step_seconds = fields.Float(load_default=0.0, validate=validate.Range(min=0, max=3600))
@@ -43,14 +43,14 @@ def generate(loaded: float, task: Task, report: Report) -> Frames:
 
 
 def _pixels(task: Task) -> Iterator[Pixels]:
-    """Yield the first image, if there is one, and then frames of the one colour."""
+    """Yield the first image, if any, then frames of one colour."""
     frame = _colour(task)
     for index in range(task.num_frames):
         yield task.image[None] if index == 0 and task.image is not None else frame
 
 
 def _colour(task: Task) -> Pixels:
-    """Return a frame, `(1, height, width, 3)`, of the colour that the prompt and the seed stand for."""
+    """Return a frame, `(1, height, width, 3)`, in the colour of prompt and seed."""
     frame = np.empty((1, task.height, task.width, 3), np.uint8)
     frame[:] = list(hashlib.sha256(f"{task.seed}:{task.prompt}".encode()).digest()[:3])
     return frame

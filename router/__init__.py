@@ -1,4 +1,4 @@
-"""The words that a plugin author needs."""
+"""The names for plugin authors."""
 
 from registry import Input, Modality, ModelSpec
 from router.errors import (

@@ -1,8 +1,9 @@
 """Every hook, on one page.
 
-An implementation may take fewer arguments than its spec. "First result" hooks stop at the first
-answer that is not None. For a hook that is about a model, the backend that owns the model answers and
-the other backends are not asked; listeners and policies, plugins that declare no backend, hear every call.
+pluggy orders and wraps implementations: `tryfirst`, `trylast`, `wrapper` and `hookwrapper` work as in its
+documentation, and an implementation may take fewer arguments than its spec. A hook of "first result" stops at the
+first answer that is not None. A hook with a `model` calls the backend of that model, and no other backend; listeners
+and policies, plugins that declare no backend, are always called.
 """
 
 from __future__ import annotations
@@ -27,12 +28,14 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @hookspec
 def declare_backend() -> Backend:  # type: ignore[empty-body]
-    """Return the one `Backend` that this plugin brings. Runs in both halves: import nothing heavy."""
+    """Return the plugin's one `Backend`; runs in both halves, so import nothing heavy."""
 
 
 @hookspec
 def check_request(model: ModelSpec, task: Task) -> None:
-    """Raise a `RequestError` (such as `Refused`) to turn a request away; runs after the gate, in the web half.
+    """Raise a `RequestError`, such as `Refused`, to refuse a request.
+
+    Runs in the web half, after the gate.
 
     `task` is the job's task at its final size. Where an image decides the size (its aspect, at the model's area), that
     image has been fetched and its header read; otherwise none has been fetched. No image has been decoded. Called once
@@ -42,27 +45,28 @@ def check_request(model: ModelSpec, task: Task) -> None:
 
 @hookspec(firstresult=True)
 def load_model(model: ModelSpec, device: str, pool: Pool, report: Report) -> object:
-    """Load `model` from `model.folder` onto `device` (`cpu`, `cuda:0`) and return whatever `generate` wants, not None.
+    """Load `model` from `model.folder` onto `device`, such as `cpu` or `cuda:0`.
 
-    Parts that other models may share come from `pool`. Raise `LoadFailed` with what is missing. What is loaded must
-    not depend on the model's defaults, limits and aliases: they can change while it stays loaded.
+    Return any object but None: `generate` gets it as `loaded`. Parts that other models may share come from `pool`.
+    Raise `LoadFailed` with what is missing. What is loaded must not depend on the model's defaults, limits and
+    aliases: they can change while it stays loaded.
     """
 
 
 @hookspec(firstresult=True)
 def plan_model(model: ModelSpec, device: str) -> int:  # type: ignore[empty-body]
-    """Return how many bytes of weights `model` takes of `device` at least, by its files; None where nobody can say.
+    """Return the bytes that the weights of `model` take of `device` at least.
 
-    Asked by an engine that has loaded nothing yet, so import nothing heavy. A model of more bytes than the device's
-    budget is refused before it is queued.
+    None if that is unknown. Read the headers of the files, and import nothing heavy: the engine has loaded nothing
+    yet. A model of more bytes than the device's budget is refused before it is queued.
     """
 
 
 @hookspec(firstresult=True)
 def describe_loaded(model: ModelSpec, loaded: Any) -> Mapping[str, PartPath]:  # type: ignore[empty-body]
-    """Return by which code each part of a loaded model runs, such as `{"transformer": PartPath("fast")}`.
+    """Return the code path of each part, such as `{"transformer": PartPath("fast")}`.
 
-    Asked after the load and after each job, in the thread that runs them; what it raises is logged. `framegate models`,
+    Called after the load and after each job, in the thread that runs them; an error is logged. `framegate models`,
     `/v1/models` and the metric `framegate_model_path` show it.
     """
 
@@ -71,7 +75,7 @@ def describe_loaded(model: ModelSpec, loaded: Any) -> Mapping[str, PartPath]:  #
 def generate(model: ModelSpec, loaded: Any, task: Task, report: Report) -> Frames:  # type: ignore[empty-body]
     """Return the `Frames` of `task`; call `report(step, steps)` after each step.
 
-    `report` raises `JobCancelled` when the job is to stop: let it pass. Raise `OutOfMemory`,
+    `report` raises `JobCancelled` when the job must stop: let it pass. Raise `OutOfMemory`,
     `NumericalError` or `GenerationFailed` for what the caller should read.
     """
 
@@ -86,30 +90,32 @@ def encode_output(model: ModelSpec, frames: Frames, path: Path) -> bool:  # type
 
 @hookspec
 def unload_model(model: ModelSpec, loaded: Any, gone: bool) -> None:
-    """Free what `load_model` made, at eviction and at shutdown; parts from the pool are the pool's to free.
+    """Free what `load_model` made, at eviction and at shutdown.
 
-    `gone` says whether weights leave the memory now; else all of them stay for others, or wait on the host.
+    The pool frees its own parts. `gone` says whether weights leave the memory now; else all of them stay for other
+    models, or wait on the host. An error is logged: it stops no other implementation, and the model counts as gone.
     """
 
 
 @hookspec
 def job_changed(job: Job) -> None:
-    """Hear of a change of status; an exception is logged and harms nobody.
+    """Handle a change of a job's status.
 
-    Called by the process that made the change, after it is stored: a process that is killed in
-    between says nothing, so what must not be missed is read from the store.
+    Called by the process that made the change, after it is stored. A process killed in between calls nothing: read
+    the store for what must not be missed. An error is logged, and stops no other implementation.
     """
 
 
 @hookspec
 def configure_app(app: Flask) -> None:
-    """Add routes, authentication or metrics to the web application."""
+    """Add routes, authentication or metrics to the web application; an error stops the boot."""
 
 
 @hookspec
 def add_commands(cli: click.Group) -> None:
-    """Add subcommands to `framegate`; a plugin file must then be in `FRAMEGATE_PLUGINS`, which is read first.
+    """Add subcommands to `framegate`, and replace none.
 
-    They also get `--models`, `--data` and `--plugin`, as changes of the environment. Their context's object
-    (`click.pass_obj`) is a function: given a model's name it returns its `ModelSpec`, `folder` filled in.
+    A plugin file must then be in `FRAMEGATE_PLUGINS`, which is read first. Subcommands also get `--models`,
+    `--data` and `--plugin`, as changes of the environment. Their context's object (`click.pass_obj`) is a function:
+    given a model's name it returns its `ModelSpec`, `folder` filled in.
     """

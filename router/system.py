@@ -1,4 +1,4 @@
-"""The one composition root: every part of a process, built once and passed."""
+"""The composition root: every part of a process, built once and passed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from router.storage.artifacts import ArtifactStore
 
 @dataclass(frozen=True)
 class System:
-    """What both halves share: settings, the registry, the plugins and the two stores."""
+    """The parts that both halves share: settings, registries, plugins, stores."""
 
     settings: Settings
     registries: Registries
@@ -58,7 +58,7 @@ class System:
 def assemble(settings: Settings, *, plugins: Iterable[object] = (), serving: bool = True) -> System:
     """Build a process's system; `plugins` are added to those that are found.
 
-    One that is `serving` follows the revisions of the models file; a command reads the file itself, once.
+    A `serving` process follows the revisions of the models file; a command reads the file itself, once.
     Raises `BootError` (settings, plugins) and `RegistryError` (the models file), each with every reason.
     """
     if serving:
@@ -66,21 +66,13 @@ def assemble(settings: Settings, *, plugins: Iterable[object] = (), serving: boo
     metrics = Metrics(settings.data)
     found = Plugins([*find(settings.plugins), *plugins, metrics])
     database = Database(settings.data / "jobs.sqlite")
-    engines = EngineStore(database, lease_seconds=settings.lease_seconds)
-    jobs = JobStore(
-        database,
-        lease_seconds=settings.lease_seconds,
-        max_attempts=settings.max_attempts,
-        max_queued=settings.max_queued,
-        rules=SchedulingPolicy(settings.overtake_seconds, settings.key_running),
-    )
     weights = Weights(settings.data, found.backends, settings.stall_download_seconds)
     return System(
         settings=settings,
         registries=_registries(settings, database, found.known, serving),
         plugins=found,
-        jobs=jobs,
-        engines=engines,
+        jobs=_job_store(settings, database),
+        engines=EngineStore(database, lease_seconds=settings.lease_seconds),
         timings=TimingStore(database),
         archive=Archive(database),
         keys=ApiKeyStore(database),
@@ -93,7 +85,7 @@ def assemble(settings: Settings, *, plugins: Iterable[object] = (), serving: boo
 
 
 def require_keys(system: System) -> None:
-    """Raise `BootError` where anybody could call: nobody has a key, and nobody has said that none is needed."""
+    """Raise `BootError` if there are no keys, and `no_auth` is not set."""
     if not (system.settings.no_auth or system.keys.version()):
         raise BootError(
             "nobody has a key, and anybody who can connect could call. 'framegate keys create NAME' makes a key; "
@@ -101,12 +93,22 @@ def require_keys(system: System) -> None:
         )
 
 
+def _job_store(settings: Settings, database: Database) -> JobStore:
+    return JobStore(
+        database,
+        lease_seconds=settings.lease_seconds,
+        max_attempts=settings.max_attempts,
+        max_queued=settings.max_queued,
+        rules=SchedulingPolicy(settings.overtake_seconds, settings.key_running),
+    )
+
+
 def _registries(settings: Settings, database: Database, backends: Backends, serving: bool) -> Registries:
     store = RevisionStore(database)
     if serving and settings.model is None:
         try:
             registry = newest_good(store, settings.models.absolute(), backends)
-        except SQLAlchemyError as error:  # a page that is damaged, where others are not
+        except SQLAlchemyError as error:  # one page may be damaged, and others not
             raise unusable(database.path, error) from error
     else:
         registry = read(settings, backends)
@@ -114,9 +116,9 @@ def _registries(settings: Settings, database: Database, backends: Backends, serv
 
 
 def read(settings: Settings, backends: Backends) -> Registry:
-    """Return the registry of the models file, or of the one model that is named: naming it is leave to fetch it.
+    """Return the registry of the models file, or of `settings.model` alone.
 
-    Raises `RegistryError` with everything that is wrong.
+    That may be a hub repository, which naming it allows to download. Raises `RegistryError` with every problem.
     """
     if settings.model is None:
         return load(settings.models, backends)

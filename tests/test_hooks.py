@@ -1,4 +1,4 @@
-"""Each hook has a test named after it, and stands in the documentation with its exact arguments."""
+"""Each hook has a test, and is documented with its exact arguments."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from flask import Flask
 from registry import ModelSpec
 from router import Backend, Frames, Job, Modality, PartPath, Refused, Task, hookimpl, hookspecs
 from router.engine import encoder
-from router.engine.memory_fit import Fitting
+from router.engine.memory_fit import MemoryFit
 from router.engine.worker import Worker
 from router.plugins import Plugins, find
 from router.settings import Settings
@@ -123,12 +123,12 @@ def test_hook_plan_model(tmp_path: Path) -> None:
     plugin = Plans()
     system = system_with(tmp_path, plugin)
     (model,) = system.registries.poll().models
-    fitting = Fitting(system.settings, system.plugins, system.weights, "cpu")
-    need = fitting.need(replace(model, folder=tmp_path))
+    fit = MemoryFit(system.settings, system.plugins, system.weights, "cpu")
+    need = fit.need(replace(model, folder=tmp_path))
 
     assert plugin.asked == ("m", "cpu")
     assert need is not None
-    assert (need.needed, need.budget) == (10**18, fitting.budget)
+    assert (need.needed, need.budget) == (10**18, fit.budget)
 
 
 def test_hook_describe_loaded(tmp_path: Path) -> None:

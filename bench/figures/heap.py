@@ -20,10 +20,10 @@ import psutil
 import bench.card.checkpoints as checkpoints
 from bench.card.shapes import WAN_1_3B
 from registry import Size
-from router.engine.heap import give_back
+from router.engine.heap import trim
 from router.engine.reporter import HeartbeatReporter
 from router.engine.residency import Residency
-from router.engine.warm_up import shortest
+from router.engine.warm_up import short_task
 from router.settings import Settings
 from router.system import assemble
 # imported first: libraries are no part of the models' memory
@@ -42,14 +42,14 @@ residency, quiet = Residency(system, "cpu"), HeartbeatReporter(lambda phase: Non
 model = system.registries.poll().find("large")
 resident = residency.get(model, quiet)
 loaded = process.memory_info().rss - empty
-task = shortest(model, size)
+task = short_task(model, size)
 for _ in range(2):
     generate = system.plugins.hook_for("generate", model)
     frames = generate(model=resident.model, loaded=resident.loaded, task=task, report=lambda *_: None)
     for _ in frames.pixels:
         pass
 after = process.memory_info().rss - empty
-give_back()
+trim()
 rest = process.memory_info().rss - empty
 print(json.dumps({"planned": residency._pool.size, "loaded": loaded, "after": after, "rest": rest}))
 """

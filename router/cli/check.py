@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import click
 
@@ -11,7 +12,7 @@ from registry import ModelSpec
 from router.cli.options import with_single_model
 from router.engine.device import devices
 from router.errors import BootError
-from router.plugins import missing, wanted
+from router.plugins import Plugins, missing, missing_message
 from router.settings import Settings
 from router.system import System, assemble
 from router.testing.contract import CHECKS, ContractBroken, Subject
@@ -31,7 +32,7 @@ def check(settings: Settings, contract: str | None) -> None:
         click.echo(str(broken))
     for backend in system.plugins.backends.values():
         if missing(backend):
-            click.echo(f"note: {wanted(backend)}")
+            click.echo(f"note: {missing_message(backend)}")
     wrong = [*registry.notes, *(model.problem for model in registry.broken)]
     for problem in sorted(wrong, key=lambda problem: problem.line):
         click.echo(str(problem))
@@ -49,26 +50,36 @@ def _counted(problems: int) -> str:
 
 def _keeps(system: System, backend: str) -> bool:
     if backend in system.plugins.backends and missing(system.plugins.backends[backend]):
-        raise BootError(wanted(system.plugins.backends[backend]))
+        raise BootError(missing_message(system.plugins.backends[backend]))
     kept = True
     for model in _subjects(system, backend):
         folder = system.weights.obtain(model, lambda done, total: None)
-        subject = Subject(system.plugins, replace(model, folder=folder), devices(())[0])
-        for one in CHECKS:
-            said = _broken(subject, one)
-            kept = kept and said is None
-            click.echo(f"{model.name}: {one.__name__.replace('_', ' ')}: {said or 'kept'}")
+        kept &= _model_keeps(system.plugins, replace(model, folder=folder))
     return kept
 
 
-def _broken(subject: Subject, check: Callable[[Subject], None]) -> str | None:
+def _model_keeps(plugins: Plugins, model: ModelSpec) -> bool:
+    subjects: list[Subject] = []
+    kept = _holds(model, "load", lambda: subjects.append(Subject(plugins, model, devices(())[0])), "done")
+    for subject in subjects:
+        for check in CHECKS:
+            kept &= _holds(model, check.__name__.replace("_", " "), partial(check, subject), "kept")
+    return kept
+
+
+def _holds(model: ModelSpec, name: str, check: Callable[[], None], success: str) -> bool:
+    """Run a check and print its result; return False if it fails."""
+    click.echo(f"{model.name}: {name}: ", nl=False)  # before the check: the backend may end this process
     try:
-        check(subject)
-    except ContractBroken as broken:
-        return f"BROKEN: {broken.message}"
-    except Exception as error:  # a stranger's code under test
-        return f"BROKEN: {type(error).__name__}: {error}"
-    return None
+        check()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a stranger's code under test
+        message = error.message if isinstance(error, ContractBroken) else f"{type(error).__name__}: {error}"
+        click.echo(f"BROKEN: {message}")
+        return False
+    click.echo(success)
+    return True
 
 
 def _subjects(system: System, backend: str) -> list[ModelSpec]:

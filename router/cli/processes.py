@@ -21,7 +21,7 @@ from router.catalog.revisions import log_broken
 from router.cli.options import with_single_model
 from router.engine.device import devices, hold
 from router.engine.heartbeat import CANCELLED, IDLE
-from router.engine.openmp import waiting
+from router.engine.openmp import wait_policy
 from router.errors import BootError, RouterError, reason
 from router.fleet import BEATS, HUNG, PARENT, Child, Supervisor
 from router.runtime import logs
@@ -202,4 +202,4 @@ def _engine(device: str, settings: Settings) -> Child:
         Phase.DECODE: settings.stall_decode_seconds,
     }
     command = (*PYTHON, "router.engine", device, PARENT, BEATS, HUNG)
-    return Child(f"engine {device}", command, waiting(os.environ), stall, settings.stall_process_seconds)
+    return Child(f"engine {device}", command, wait_policy(os.environ), stall, settings.stall_process_seconds)

@@ -11,7 +11,7 @@ from router.catalog.weights import Weights
 from router.doctor.finding import Case, Finding, fail, ok, warn
 from router.doctor.permissions import server, unchangeable
 from router.engine.device import devices
-from router.engine.memory_fit import Fitting
+from router.engine.memory_fit import MemoryFit
 from router.engine.pool import REMEDY
 from router.errors import BootError, ModelUnavailable
 from router.plugins import Plugins, find
@@ -38,7 +38,7 @@ def check(case: Case) -> Iterator[Finding]:
         yield warn("models", str(note), "mend the entry, or name the folder that was meant")
     found = Weights(settings.data, plugins.backends)
     yield from weights(registry.models, found)
-    yield from sizes(registry.models, [Fitting(settings, plugins, found, device) for device in devices(())])
+    yield from sizes(registry.models, [MemoryFit(settings, plugins, found, device) for device in devices(())])
     for model in registry.models:
         if (folder := found.locate(model)) is not None and found.state(model) != "embedded":
             yield from safe(model.name, folder, server(settings.data))
@@ -65,7 +65,7 @@ def weights(models: tuple[ModelSpec, ...], found: Weights) -> Iterator[Finding]:
     yield ok("weights", f"there, or fetched when needed: {', '.join(here) or 'of no model'}")
 
 
-def sizes(models: tuple[ModelSpec, ...], fittings: list[Fitting]) -> Iterator[Finding]:
+def sizes(models: tuple[ModelSpec, ...], fittings: list[MemoryFit]) -> Iterator[Finding]:
     """Name the models that can never be loaded on any device of this machine."""
     for model in models:
         needs = {each.device: each.need(model) for each in fittings if model.may_run_on(each.device)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from router.doctor.finding import Case, Finding, fail, ok, warn
-from router.plugins import BrokenPlugin, Plugins, find, missing, wanted
+from router.plugins import BrokenPlugin, Plugins, find, missing, missing_message
 from router.values import Backend
 
 
@@ -27,6 +27,6 @@ def out_of_service(broken: BrokenPlugin) -> Finding:
 def able(backend: Backend) -> Finding:
     """Say what a backend can run, and whether it has here what it needs for that."""
     if missing(backend):
-        return warn("plugins", wanted(backend), "until then its models are not run here")
+        return warn("plugins", missing_message(backend), "until then its models are not run here")
     modalities = ", ".join(sorted(modality.word for modality in backend.modalities))
     return ok("plugins", f"the backend {backend.name} runs {modalities}")

@@ -1,1 +1,1 @@
-"""The workshop: claim a job, load its model, generate, encode, finish. Never imports Flask."""
+"""The engine: claim a job, load its model, generate, encode, finish. Never imports Flask."""

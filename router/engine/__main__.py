@@ -1,4 +1,4 @@
-"""An engine process: `python -m router.engine DEVICE PARENT BEATS HUNG`, started and watched by a supervisor."""
+"""An engine process, `python -m router.engine DEVICE PARENT BEATS HUNG`, which a supervisor starts."""
 
 from __future__ import annotations
 
@@ -24,14 +24,17 @@ from router.values import Phase
 
 
 def main(device: str, parent: int, pipe: int, hung: str) -> None:
-    """Run an engine until it is told to stop; `hung` is the phase in which the one before it hung, or empty."""
+    """Run an engine until a signal stops it.
+
+    `hung` is the phase in which the former engine hung, empty if it did not hang.
+    """
     die_with(parent)
     settings = Settings.from_environ()
     logs.configure(settings.log_format, settings.log_level)
     with hold(settings.data, device):
         worker = Worker(assemble(settings, plugins=[encoder]), device, Heartbeat(Beats(pipe)))
         logs.name_engine(worker.id)
-        encoder.require()  # after what the models need, which brings it
+        encoder.require()  # after the check of the models' own packages, whose extras bring it
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: worker.keeper.stop())
         worker.run(Phase(hung) if hung in set(Phase) else None)

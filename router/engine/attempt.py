@@ -1,4 +1,4 @@
-"""One attempt at one job: load, generate, encode, finish; whatever goes wrong stays with it."""
+"""One attempt at a job: load, generate, encode, finish."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -28,7 +29,7 @@ from router.errors import (
     is_disk_full,
     is_unwritable,
 )
-from router.plugins import missing, wanted
+from router.plugins import missing, missing_message
 from router.runtime.server_paths import ServerPaths
 from router.storage.artifacts import digest
 from router.system import System
@@ -41,7 +42,7 @@ log = logging.getLogger(__name__)
 
 
 class Attempt:
-    """What an engine does with the job that it has claimed; `load` returns a model, loaded."""
+    """One attempt at a claimed job, whose failures end this job alone."""
 
     def __init__(self, system: System, lease: Lease, job: Job, load: Load, beat: Beat) -> None:
         self._system = system
@@ -53,8 +54,8 @@ class Attempt:
     def run(self) -> None:
         """Finish or fail the job.
 
-        Raises `DeviceLost` when the engine cannot go on, and what the store raises when neither can be stored: the
-        lease runs out then, and the job is tried again.
+        Raises `DeviceLost` when the engine cannot go on, and the store's error when neither end can be stored: the
+        lease expires then, and the job is tried again.
         """
         lease, job = self._lease, self._job
         previews = Previews(self._system.artifacts, job.id)
@@ -83,7 +84,7 @@ class Attempt:
                 self._system.timings.learn(job.model, job.task.shape, timing)
 
     def _fail(self, error: Exception, phase: Phase) -> Job | None:
-        """Fail the job with what went wrong; None if it is not ours any more, as when its files were deleted."""
+        """Store the failure; return None if the lease was lost."""
         failed = self._system.jobs.fail(self._lease, self._without_paths(_failure(error, phase)))
         if failed is None:
             log.info("stopped: cancelled, deleted or given back, and so: %r", error)
@@ -102,7 +103,7 @@ class Attempt:
                 entry.reason if isinstance(entry, BrokenModel) else "the model of this job is not served any more"
             )
         if missing(backend := self._system.plugins.backends[model.backend]):
-            raise LoadFailed(f"no engine can run {model.name}: {wanted(backend)}")
+            raise LoadFailed(f"no engine can run {model.name}: {missing_message(backend)}")
         resident = self._load(model, reporter)
         task = self._with_images()
         reporter.phase(Phase.STEP)(0, task.steps)
@@ -113,7 +114,7 @@ class Attempt:
         return self._deliver(resident, frames, reporter)
 
     def _deliver(self, resident: Resident, frames: Frames, reporter: Reporter) -> Job | None:
-        """Encode, publish, finish; a file whose job was lost does not stay."""
+        """Encode, publish, finish; discard the file if the lease was lost."""
         lease, job, artifacts = self._lease, self._job, self._system.artifacts
         path = artifacts.part(job.id, lease.attempt, ".png" if frames.num_frames == 1 else ".mp4")
         done = None
@@ -124,16 +125,7 @@ class Attempt:
             if not written:
                 raise GenerationFailed(f"no plugin of this engine writes {path.suffix} files")
             path = artifacts.publish(path)
-            artifact = Artifact(
-                name=path.name,
-                media_type=MEDIA_TYPES[path.suffix],
-                sha256=digest(path),
-                size=path.stat().st_size,
-                width=frames.width,
-                height=frames.height,
-                num_frames=frames.num_frames,
-                frames_per_second=frames.frames_per_second,
-            )
+            artifact = _artifact(path, frames)
             hide = ServerPaths(self._system.settings.folders).hide
             warnings = merged(job.warnings, tuple(map(hide, (*frames.warnings, *frames.late_warnings()))))
             done = self._system.jobs.finish(lease, artifact, warnings)
@@ -144,11 +136,11 @@ class Attempt:
         return done
 
     def _with_images(self) -> Task:
-        """Decode the job's inputs at the task's size, in a child what an older version stored as it was received."""
+        """Return the task with its images, decoded at its size."""
         task = self._job.task
         for stored in self._job.inputs:
             data = self._system.artifacts.read_input(self._job.id, stored.name)
-            if not stored.png_size:
+            if not stored.png_size:  # an older version stored it as it was received: decode it in a child
                 with closing(media.Decoders()) as decoders:
                     data = decoders.prepare(data, (task.width, task.height)).png
             pixels = media.decode(data)
@@ -157,8 +149,22 @@ class Attempt:
         return task
 
 
+def _artifact(path: Path, frames: Frames) -> Artifact:
+    return Artifact(
+        name=path.name,
+        media_type=MEDIA_TYPES[path.suffix],
+        sha256=digest(path),
+        size=path.stat().st_size,
+        width=frames.width,
+        height=frames.height,
+        num_frames=frames.num_frames,
+        frames_per_second=frames.frames_per_second,
+    )
+
+
 def _failure(error: Exception, phase: Phase) -> Failure:
-    """Say what the caller may know: our own errors' words, for all others only where it happened."""
+    """Return the failure as the caller may know it."""
+    # of our own errors that is the message, of all others the phase: a stranger's text may name paths or secrets
     if isinstance(error, EngineError):
         return Failure(error.code, error.message)
     if is_disk_full(error):

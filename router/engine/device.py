@@ -1,4 +1,4 @@
-"""Which devices there are, and the lock that gives a device to one engine."""
+"""Devices of this machine: their names, their memory, the lock of an engine."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from router.runtime import locks
 from router.runtime.files import make_folder, private
 
 NAME = re.compile(r"cpu|cuda:\d{1,3}")
-PATIENCE_SECONDS = 10.0  # a killed engine may need this long to leave its device
+LOCK_SECONDS = 10.0  # a killed engine may need this long to release its device
 
 
-def devices(asked: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the devices to use: those asked for, or with `all` (or nothing) every GPU, else the CPU."""
-    for name in asked:
+def devices(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the named devices; `all` or no name means every GPU, else the CPU."""
+    for name in names:
         if name != "all" and not NAME.fullmatch(name):
             raise BootError(f"a device is cpu, cuda:0, cuda:1, ... or all, got {name!r}")
         if name.startswith("cuda:") and int(name.removeprefix("cuda:")) >= _gpus():
             raise BootError(f"{name} is not there: this machine shows {_gpus()} NVIDIA GPUs")
-    if asked and "all" not in asked:
-        return asked
+    if names and "all" not in names:
+        return names
     return tuple(f"cuda:{n}" for n in range(_gpus())) or ("cpu",)
 
 
 @contextmanager
 def hold(data: Path, device: str) -> Iterator[None]:
-    """Hold `device` while the block runs; raise `BootError` when another engine on this data folder keeps it."""
+    """Hold `device` for the block; raise `BootError` if another engine has it."""
     with _opened(data / "devices" / f"{device.replace(':', '-')}.lock") as lock:
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + LOCK_SECONDS
         while not locks.acquire(lock.fileno()):
             if time.monotonic() > deadline:
                 raise BootError(
@@ -55,7 +55,7 @@ def _opened(path: Path) -> IO[str]:
 
 
 def total_memory(device: str) -> int | None:
-    """Return the same without PyTorch; None where the driver does not say."""
+    """Return a device's bytes of memory without PyTorch; None if that is unknown."""
     if not device.startswith("cuda"):
         return _host_memory()
     size, card = ctypes.c_size_t(), ctypes.c_int()
@@ -70,7 +70,7 @@ def total_memory(device: str) -> int | None:
 
 
 def memory(device: str) -> int:
-    """Return the bytes of memory of a device; of `cpu` they are the machine's."""
+    """Return the bytes of memory of a device; those of `cpu` are the machine's."""
     if not device.startswith("cuda"):
         return _host_memory()
     import torch  # an engine of a GPU has it
@@ -79,7 +79,7 @@ def memory(device: str) -> int:
 
 
 def _host_memory() -> int:
-    """Return the machine's memory, or what a container leaves of it."""
+    """Return the machine's memory, or the limit of its container."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
         limit = int(Path("/sys/fs/cgroup/memory.max").read_text())

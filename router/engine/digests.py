@@ -1,4 +1,4 @@
-"""Which files hold the same bytes: digests, each computed once and remembered."""
+"""Digests of files, each computed once and remembered."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Digests:
-    """SHA-256 of files, remembered in `file` for as long as a file's size and time stay, or in memory without one.
+    """SHA-256 of files, remembered in `file` or in memory.
 
-    The hub's cache names a large file for its digest; that name is believed.
+    A digest holds until the file's size or time changes. The hub's cache names large files by their digests, which
+    are taken from the names.
     """
 
     def __init__(self, file: Path | None = None) -> None:
@@ -50,17 +51,17 @@ class Digests:
             self._known[str(path)] = entry
             if self._file is None:
                 return
-            with suppress(OSError):  # a full disk, or one that is read-only: it is computed again another time
+            with suppress(OSError):  # the disk is full or read-only: it is computed again another time
                 self._write(self._file, {str(path): entry})
 
     def _write(self, file: Path, new: dict[str, tuple[int, int, str]]) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with locks.exclusive(file.with_suffix(".lock")):  # other engines remember theirs
+        with locks.exclusive(file.with_suffix(".lock")):  # other engines write to it, too
             # not durable: after a power cut the digests are computed again
             write_file(file, json.dumps(self._read() | new).encode())
 
     def _read(self) -> dict[str, tuple[int, int, str]]:
-        """Return what the file holds; one that cannot be read is written anew."""
+        """Return the entries of the file; none if it cannot be read."""
         try:
             entries = json.loads(self._file.read_text()) if self._file is not None else {}
             return {path: (int(size), int(time), str(found)) for path, (size, time, found) in entries.items()}

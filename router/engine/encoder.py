@@ -1,4 +1,4 @@
-"""The encoder that comes with the package: H.264 in mp4, or PNG for a single frame. A plugin like any other."""
+"""The packaged encoder, a plugin: H.264 in mp4, or PNG for a single frame."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def require() -> None:
 
 @hookimpl(trylast=True)
 def encode_output(frames: Frames, path: Path) -> bool | None:
-    """Write `frames` as an mp4, or as a PNG if that is the suffix; the same frames give the same bytes.
+    """Write `frames` as an mp4 or a PNG; equal frames give equal bytes.
 
-    Raise `GenerationFailed` if they are not what they were said to be, `DiskFull` if they do not fit. A
-    failure leaves a partial file behind, which is the caller's to remove.
+    Raises `GenerationFailed` if the pixels differ from what `frames` announces, `DiskFull` if the file does not fit.
+    After a failure the caller removes the partial file.
     """
     if path.suffix not in (".mp4", ".png"):
         return None
@@ -55,7 +55,7 @@ def _write_png(frames: Frames, path: Path) -> None:
 
 
 def _write_mp4(frames: Frames, path: Path) -> None:
-    """Write H.264 as yuv420p of limited range in BT.709, tagged so, with the index in front."""
+    """Write H.264 as yuv420p, BT.709 of limited range, with the index in front."""
     import av
     from av.codec.context import ThreadType
     from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation, VideoReformatter
@@ -85,7 +85,7 @@ def _write_mp4(frames: Frames, path: Path) -> None:
 
 
 def _each(frames: Frames) -> Iterator[Pixels]:
-    """Yield each frame, `(height, width, 3)`; check every chunk, and their sum at the end."""
+    """Yield each frame, `(height, width, 3)`; check every chunk, and the number of frames."""
     got = 0
     for chunk in frames.pixels:
         _check(chunk, frames)

@@ -1,4 +1,4 @@
-"""An engine's signs of life: what its main thread does, and that its job has been cancelled."""
+"""Heartbeats of an engine: the phase of its main thread, or a cancelled job."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ IDLE, CANCELLED = "idle", "cancelled"
 
 
 class Beat(Protocol):
-    """Tell the supervisor that the engine moves, and in which phase it is (None: idle)."""
+    """Sends the engine's phase (None: idle) to the supervisor."""
 
     def __call__(self, phase: Phase | None) -> None: ...
 
 
 class Heart(Beat, Protocol):
-    """A beat that also knows of jobs nobody wants any more."""
+    """A beat that also reports cancelled jobs."""
 
     def cancelled(self) -> None: ...
 
 
 class Heartbeat:
-    """Beats of a watched engine; safe to use from many threads."""
+    """Beats of a supervised engine; safe to use from many threads."""
 
     def __init__(self, beats: Beats) -> None:
         self._beats = beats
@@ -38,7 +38,7 @@ class Heartbeat:
                 self._beats(phase or IDLE)
 
     def cancelled(self) -> None:
-        """Start the last seconds of the running job: until the engine is idle, no report of it is a sign of life."""
+        """Report a cancelled job, and send no beats until the engine is idle."""
         with self._lock:
             if not self._cancelled:
                 self._cancelled = True
@@ -46,7 +46,7 @@ class Heartbeat:
 
 
 class Unwatched:
-    """Beats of an engine that has no supervisor."""
+    """Beats of an engine without a supervisor."""
 
     def __call__(self, phase: Phase | None) -> None:
         pass

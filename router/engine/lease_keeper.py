@@ -1,4 +1,4 @@
-"""The thread that keeps an engine's lease and heartbeat alive, whatever the backend is doing."""
+"""The thread that renews an engine's lease and heartbeat while its backend works."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from router.system import System
 from router.values import EngineState, Lease, Status
 
 HARD_STOP_SECONDS = 6.0
-GAP_SECONDS = 5.0  # more between two looks at the keeper does not count: the machine may have slept
-GRACE_ROUNDS = 2  # after a sleep in which no other engine is taken for lost: all wake up at once, with leases run out
+GAP_SECONDS = 5.0  # longer gaps between two checks do not count: the machine may have slept
+GRACE_ROUNDS = 2  # without expiry after a sleep: all engines wake up at once, with expired leases
 log = logging.getLogger(__name__)
 
 
 class LeaseKeeper:
-    """Renews every `settings.renew_seconds`; when the engine is told to stop it gives the running job back at once.
+    """Renews the lease of the running job; gives it back when the engine stops.
 
-    It calls `lost` when the running job is not this engine's any more: cancelled, deleted, or leased to another.
+    It renews every `settings.renew_seconds`, and calls `lost` when the lease was lost: the job was cancelled, deleted,
+    or leased to another engine.
     """
 
     def __init__(
@@ -65,25 +66,25 @@ class LeaseKeeper:
         self._wake.put(None)
 
     def hold(self, lease: Lease | None) -> None:
-        """Renew this lease from now on, or none; one that is claimed while the engine stops goes back at once."""
+        """Renew this lease from now on, or none; release it if the engine stops."""
         with self._lock:
             self._lease = lease
             if self.stopping:
                 self._give_back()
 
     def gone(self) -> None:
-        """Say that the engine has stopped by itself."""
+        """Let the thread end: the engine has stopped by itself."""
         self._gone.set()
 
     def check(self) -> None:
-        """End this process if the keeper's thread hangs, such as in a listener: nobody would renew its leases."""
+        """End this process if the keeper's thread hangs, such as in a listener."""
         self._clock.tick()
         rounds, since = self._seen
         if rounds != self._rounds or self._thread.ident is None or self.stopping:
             self._seen = (self._rounds, self._clock.now)
         elif self._clock.now - since > self._longest:
             log.critical("the keeper of the lease has done nothing for %.0f s: ending this engine", self._longest)
-            os._exit(1)
+            os._exit(1)  # a lease that nothing renews would go to another engine while this one works on
 
     def _run(self) -> None:
         while not self.stopping:
@@ -109,7 +110,7 @@ class LeaseKeeper:
     def _keep(self) -> None:
         with self._lock:
             if self._lease is not None and not self._jobs.renew(self._lease):
-                self._take_leave(self._lease)
+                self._report_loss(self._lease)
                 self._lease = None
         if self._grace:
             self._grace -= 1
@@ -119,8 +120,9 @@ class LeaseKeeper:
         self._engines.heartbeat(self._state())
         self._jobs.prune()
 
-    def _take_leave(self, lease: Lease) -> None:
-        """Tell that the lease was lost, unless this engine has ended the job itself and is about to say so."""
+    def _report_loss(self, lease: Lease) -> None:
+        """Report the loss, unless this engine has ended the job itself."""
+        # this engine's own `finish` or `fail` also ends the lease, just before it is dropped here
         job = self._jobs.get(lease.job, None)
         failure = job.failure.code if job is not None and job.failure is not None else None
         failed_here = failure is not None and failure not in (EngineLost.code, TimedOut.code)
@@ -130,7 +132,7 @@ class LeaseKeeper:
         self._lost()
 
     def _give_back(self) -> None:
-        """Release what is held; the caller has the lock."""
+        """Release the lease; the caller holds the lock."""
         lease, self._lease = self._lease, None
         if lease is not None and (job := self._jobs.release(lease)):
             log.info("gave job %s back to the queue", lease.job, extra={"job": lease.job})

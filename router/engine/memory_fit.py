@@ -1,4 +1,4 @@
-"""Models whose weights can never fit on this engine's device: known by their headers, before a job asks for them."""
+"""Models whose weights can never fit on a device, by their files' headers."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from router.values import Need
 log = logging.getLogger(__name__)
 
 
-class Fitting:
-    """Asks the backends what models need, once for each folder as it is now; what they do not say may fit."""
+class MemoryFit:
+    """Compares the bytes that models need with the budget of a device."""
 
     def __init__(self, settings: Settings, plugins: Plugins, weights: Weights, device: str) -> None:
         self._settings = settings
@@ -29,7 +29,7 @@ class Fitting:
 
     @cached_property
     def budget(self) -> int | None:
-        """Bytes that weights may take of the device; None where nobody knows without loading what a model needs."""
+        """Bytes that weights may take of the device; None if its memory is unknown."""
         settings = self._settings
         total = 0 if settings.memory_budget.unit != "%" else total_memory(self.device)
         if total is None:
@@ -38,15 +38,15 @@ class Fitting:
         return budget - settings.activation_reserve.of(budget)
 
     def too_large(self, models: Iterable[ModelSpec]) -> Mapping[str, Need]:
-        """Return what each of the models needs that can never fit, by its name."""
+        """Return the needs of the models that can never fit, by name."""
         found = {model.name: self.need(model) for model in models}
         return {name: need for name, need in found.items() if need is not None}
 
     def need(self, model: ModelSpec) -> Need | None:
-        """Return what `model` needs where that is more than there is, None where it may fit."""
+        """Return the need of a model that can never fit, None for others."""
         try:
             return self._need(model)
-        except (Exception, SystemExit):
+        except (Exception, SystemExit):  # a model without a plan may fit
             log.exception("what %s needs cannot be planned", model.name)
             return None
 
@@ -54,6 +54,7 @@ class Fitting:
         folder = model.folder or self._weights.locate(model)
         if folder is None:
             return None
+        # backends are asked once for each state of a model's files
         stamp = (replace(model, folder=folder), folders.changed_at(folder))
         known = self._known.get(model.name)
         if known is None or known[0] != stamp:

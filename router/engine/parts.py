@@ -1,4 +1,4 @@
-"""Parts of models in an engine's memory, and those of them that wait on the host."""
+"""Parts of models, and the memory of the host for parts without holders."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Part:
-    """One part, its size in bytes, and the names of the models that hold it."""
+    """One part, its bytes, and the names of the models that hold it."""
 
     value: Any
     size: int
@@ -31,7 +31,7 @@ class Part:
 
 
 class HostParts:
-    """Parts that wait on the host, within `budget` bytes; the first to come is the first to leave."""
+    """Parts on the host, within `budget` bytes; the oldest leave first."""
 
     def __init__(self, budget: int) -> None:
         self.budget = budget
@@ -45,7 +45,7 @@ class HostParts:
         return self._parts.keys()
 
     def add(self, key: Hashable, part: Part) -> bool:
-        """Move a part to the host if it may wait there; return whether weights have left the memory."""
+        """Move a part to the host; return whether weights have left the memory."""
         if part.offloader is None or part.size > self.budget:
             return part.size > 0
         try:
@@ -60,7 +60,7 @@ class HostParts:
         return len(self._parts) < count
 
     def pop(self, key: Hashable) -> Part | None:
-        """Remove a part and move it to the device; None if it is not here."""
+        """Move a part to the device; None if it is not on the host."""
         part = self._parts.pop(key, None)
         if part is not None:
             part.warm()
@@ -68,7 +68,7 @@ class HostParts:
 
     @contextmanager
     def lend(self, keys: Container[Hashable]) -> Iterator[dict[Hashable, Part]]:
-        """Take the parts with these keys out for the block; those that it leaves in the dictionary come back."""
+        """Take parts out for the block; those left in the dictionary return."""
         lent = {key: self._parts.pop(key) for key in list(self._parts) if key in keys}
         try:
             yield lent
@@ -80,7 +80,7 @@ class HostParts:
 
 
 def size_of(value: Any) -> int:
-    """Return the bytes of a part: its own `nbytes`, or those of its parameters and buffers."""
+    """Return a part's bytes: its `nbytes`, or those of parameters and buffers."""
     if isinstance(size := getattr(value, "nbytes", None), int):
         return size
     if not callable(getattr(value, "parameters", None)):

@@ -62,10 +62,10 @@ class PartPool:
         return self._digests.of(path)
 
     def reserve(self, model: str, sizes: Mapping[Hashable, int]) -> None:
-        """Evict models until parts of `sizes` bytes fit on the device, and bring back those that wait on the host.
+        """Evict models until parts of `sizes` bytes fit on the device.
 
-        Parts that are on the device already cost nothing. Raises `LoadFailed` where the sizes exceed the budget, or
-        what is left of it by models that may not leave.
+        Parts that are there already cost nothing; those on the host come back. Raises `LoadFailed` if the sizes exceed
+        the budget, or the share of it that pinned models leave.
         """
         total = sum(sizes.values())
         if total > self.budget:
@@ -90,7 +90,7 @@ class PartPool:
                 )
 
     def take(self, model: str, key: Hashable, load: Callable[[], T], offloader: Offloader | None) -> T:
-        """Return the part with this key for `model` to hold, loading it if it is in neither memory."""
+        """Give `model` the part with this key, loading it if need be."""
         part = self._parts.get(key) or self._host.pop(key)
         if part is None:
             value = load()

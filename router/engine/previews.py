@@ -1,4 +1,4 @@
-"""Small pictures of a job that runs: the newest replaces the one before, and none outlives the run."""
+"""Previews of a running job, of which the store has the newest one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Previews:
         self._next = 0.0
 
     def show(self, preview: Preview) -> None:
-        """Store a preview if one is due; a backend that cannot make one loses nothing else."""
+        """Store a preview if one is due; an error ends the job's previews."""
         if self._now() < self._next:
             return
         try:
@@ -36,7 +36,7 @@ class Previews:
             self._next = self._now() + SECONDS
 
     def clear(self) -> None:
-        """Remove what is stored; what cannot be removed is the sweeper's, and ends no engine."""
+        """Remove the preview; if that fails, the sweeper removes it later."""
         try:
             self._artifacts.drop_preview(self._job)
         except OSError as error:

@@ -1,4 +1,4 @@
-"""A running job's progress, and its way to learn that it is no longer wanted."""
+"""Progress of a running job, and its cancellation."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from router.errors import JobCancelled, TimedOut, reason
 from router.jobs import JobStore
 from router.values import Frames, Lease, Phase, Pixels, Preview, Progress
 
-WRITE_SECONDS = 0.1  # progress that comes faster is not stored
-CHECK_SECONDS = 0.02  # and within this of the last look at the store, it is not looked at again
+WRITE_SECONDS = 0.1  # between two writes of progress
+CHECK_SECONDS = 0.02  # between two checks of the lease
 SPAN = {Phase.DOWNLOAD: (0, 0), Phase.LOAD: (0, 0), Phase.STEP: (0, 90), Phase.DECODE: (90, 99)}  # percent of the job
 
 log = logging.getLogger(__name__)
 
 
-class Phases(Protocol):
-    """Makes the `report` of a phase."""
+class PhaseReporter(Protocol):
+    """Makes the `report` callable of each phase."""
 
     def phase(self, phase: Phase) -> Callable[..., None]: ...
 
 
 class HeartbeatReporter:
-    """Reports for what is no job's: they keep the supervisor from taking the engine for hung."""
+    """Reports work outside jobs, so that the supervisor sees the engine alive."""
 
     def __init__(self, beat: Beat) -> None:
         self._beat = beat
@@ -40,7 +40,7 @@ class HeartbeatReporter:
 
 
 class Reporter:
-    """Makes the `report` that each phase of one attempt is given; the attempt may take so many `seconds`."""
+    """Makes the `report` callables of one attempt, which may take `seconds`."""
 
     def __init__(
         self, store: JobStore, lease: Lease, beat: Beat, previews: Previews, timer: StepTimer, *, seconds: float
@@ -53,7 +53,7 @@ class Reporter:
         self._previews = previews
         self._timer = timer
         self._written = 0.0
-        self._shown: tuple[Phase, int, int] | None = None  # what is stored; the same again only looks at the lease
+        self._shown: tuple[Phase, int, int] | None = None  # the stored progress; the same again checks the lease only
         self._checked = 0.0
         self.current = Phase.LOAD
 
@@ -68,7 +68,7 @@ class Reporter:
         return report
 
     def counting(self, frames: Frames) -> Generator[Pixels, None, None]:
-        """Yield the frames' chunks and report each; close the backend's generator in any case."""
+        """Yield the frames' chunks and report each; close the backend's generator at the end."""
         report, done = self.phase(Phase.DECODE), 0
         report(0, frames.num_frames)
         try:
@@ -93,13 +93,10 @@ class Reporter:
             )
 
     def _stored(self, changed: bool, progress: Progress) -> bool:
-        """Store the progress if it is time to; return False when the lease is known to be lost.
-
-        A store that does not answer ends no job: whoever finishes one must hold the lease then.
-        """
+        """Store the progress if due; return False if the lease was lost."""
         try:
             return self._written_or_held(changed, progress)
-        except SQLAlchemyError as error:
+        except SQLAlchemyError as error:  # ends no job: to finish one, the lease is checked again
             log.warning("the store did not take the progress: %s", reason(error))
             return True
 
@@ -117,7 +114,7 @@ class Reporter:
 
 
 def _close(frames: Frames) -> None:
-    """End a backend's generator; the job has its end already, whatever is raised here."""
+    """Close a backend's generator; its errors are logged, as the job has ended already."""
     try:
         if close := getattr(frames.pixels, "close", None):
             close()

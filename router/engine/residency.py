@@ -1,4 +1,4 @@
-"""What stays loaded on a device: the most recently used models that its memory holds."""
+"""Models that stay loaded on a device, the most recently used ones."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 from registry import ModelSpec
 from router.engine.device import memory
 from router.engine.digests import Digests
-from router.engine.heap import give_back
-from router.engine.memory_fit import Fitting
+from router.engine.heap import trim
+from router.engine.memory_fit import MemoryFit
 from router.engine.pool import REMEDY, PartPool
-from router.engine.reporter import Phases
+from router.engine.reporter import PhaseReporter
 from router.errors import LoadFailed, OutOfMemory
 from router.system import System
 from router.values import PartPath, Phase, ResidentBytes
@@ -24,26 +24,26 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Resident:
-    """A loaded model: its entry with the folder of its weights, and what its backend made of it."""
+    """A loaded model: its entry with `folder`, and the object that its backend loaded."""
 
     model: ModelSpec
     loaded: Any
 
 
 class Residency:
-    """The models of one device, within the settings' budgets; parts that several have are there once.
+    """The loaded models of one device, within the settings' budgets.
 
-    Those used longest ago leave first, to the host where there is room; pinned ones stay.
+    The least recently used model leaves first, to the host if it fits there; pinned models stay.
     """
 
     def __init__(self, system: System, device: str) -> None:
         self._system = system
         self._device = device
-        self.fitting = Fitting(system.settings, system.plugins, system.weights, device)
+        self.memory_fit = MemoryFit(system.settings, system.plugins, system.weights, device)
         self._models: OrderedDict[str, Resident] = OrderedDict()
-        self.memory: Mapping[str, ResidentBytes] = {}  # bytes of weights by model, as of the last change
-        self.warm: tuple[str, ...] = ()  # those that left and whose parts are all here still
-        self.paths: Mapping[str, Mapping[str, PartPath]] = {}  # by model and part, as their backends said last
+        self.memory: Mapping[str, ResidentBytes] = {}  # bytes of weights by model
+        self.warm: tuple[str, ...] = ()  # models that left, and whose parts are all in memory
+        self.paths: Mapping[str, Mapping[str, PartPath]] = {}  # by model and part, as last described by the backends
         self._pool = PartPool(
             budget=self._for_weights,
             warm_budget=system.settings.warm_budget.of(memory("cpu")),
@@ -59,42 +59,46 @@ class Residency:
         budget = self._system.settings.memory_budget.of(memory(self._device))
         return budget - self._system.settings.activation_reserve.of(budget)
 
-    def get(self, model: ModelSpec, reporter: Phases) -> Resident:
+    def get(self, model: ModelSpec, reporter: PhaseReporter) -> Resident:
         """Return the model, loading it if need be; raises what `load_model` raises.
 
-        One that an earlier revision has under this name leaves, unless what is loaded for it serves both.
+        A model of an earlier revision with this name is unloaded, unless the loaded object serves both.
         """
         if (known := self._models.get(model.name)) is not None and not self._keep(known, model):
             self._forget(model.name)
         if model.name not in self._models:
             while len(self._models) >= self._system.settings.resident_models and self._evict():
                 pass
+            # the bytes are the pool's to limit: `reserve` evicts models by itself
             self._models[model.name] = self._load_or_retry(model, reporter)
-            self._take_stock()
+            self._update()
         self._models.move_to_end(model.name)
         return self._models[model.name]
 
     def describe(self) -> None:
-        """Ask the backends by which code their models run; not while one of them runs."""
+        """Ask the backends for the code paths of their models, between jobs."""
         describe = self._system.plugins.describe
         self.paths = {name: describe(each.model, each.loaded) for name, each in self._models.items()}
 
     def retain(self, wanted: Iterable[ModelSpec]) -> None:
-        """Unload what none of `wanted` needs; the others are from now on as the first that needs them says."""
+        """Unload the models that serve none of `wanted`.
+
+        Each other model takes the entry of the first that it serves.
+        """
         models = list(wanted)
         for name, resident in list(self._models.items()):
             if not any(self._keep(resident, model) for model in models):
                 self._forget(name)
 
     def clear(self) -> None:
-        """Unload everything, and keep nothing."""
+        """Unload all models, and drop their parts from the host."""
         while self._models:
             self._unload(next(iter(self._models)))
         self._pool.drop_warm()
-        self._take_stock()
+        self._update()
 
     def _keep(self, resident: Resident, model: ModelSpec) -> bool:
-        """Let what is loaded serve `model`; False if it does not."""
+        """Use a loaded model for `model`; return False if it does not serve it."""
         if not model.loads_as(resident.model):
             return False
         here = replace(model, folder=resident.model.folder)
@@ -104,23 +108,23 @@ class Residency:
     def _forget(self, name: str) -> None:
         self._unload(name)
         self._pool.forget(name)
-        self._take_stock()
+        self._update()
 
-    def _load_or_retry(self, model: ModelSpec, reporter: Phases) -> Resident:
+    def _load_or_retry(self, model: ModelSpec, reporter: PhaseReporter) -> Resident:
         try:
             return self._load(model, reporter)
         except OutOfMemory:
             if not self._models:
                 raise
         log.warning("%s does not fit beside %s: unloading them", model.name, ", ".join(self._models))
-        while self._evict():  # here and not above, where the exception would keep what was half loaded
+        while self._evict():  # not in the except block, where the traceback would keep the half-loaded model
             pass
         return self._load(model, reporter)
 
-    def _load(self, model: ModelSpec, reporter: Phases) -> Resident:
+    def _load(self, model: ModelSpec, reporter: PhaseReporter) -> Resident:
         folder = self._system.weights.obtain(model, reporter.phase(Phase.DOWNLOAD))
         here = replace(model, folder=folder)
-        if (need := self.fitting.need(here)) is not None:  # before files are looked through that could be of terabytes
+        if (need := self.memory_fit.need(here)) is not None:  # before the files are read, which may be terabytes
             raise LoadFailed(f"{model.name} {need}: {REMEDY}")
         report = reporter.phase(Phase.LOAD)
         report(0, 1)
@@ -129,7 +133,7 @@ class Residency:
             load = self._system.plugins.hook_for("load_model", here)
             loaded = load(model=here, device=self._device, pool=self._pool.share_of(model.name), report=report)
         finally:
-            if loaded is None:
+            if loaded is None:  # a load that failed must not hold parts
                 self._pool.release(model.name)
         if loaded is None:
             raise LoadFailed(f"the backend {model.backend} loaded nothing for {model.name}")
@@ -138,7 +142,7 @@ class Residency:
         return Resident(here, loaded)
 
     def _evict(self) -> bool:
-        """Unload the model that was used longest ago; False if none may leave."""
+        """Unload the least recently used model; return False if none may leave."""
         free = (name for name, resident in self._models.items() if not resident.model.pin)
         if (name := next(free, None)) is None:
             return False
@@ -147,15 +151,15 @@ class Residency:
         return True
 
     def _unload(self, name: str) -> None:
-        """Let a model go; it has gone whatever its backend raises, as another model, or the end, waits for that."""
+        """Unload a model, whatever its backend raises."""
         resident = self._models.pop(name)
-        gone = self._pool.release(name)  # first, so that the backend can give the memory back
+        gone = self._pool.release(name)  # first, so that the backend can free the memory
         if not self._system.plugins.unload(resident.model, resident.loaded, gone=gone):
             log.info("unloaded %s from %s", name, self._device)
-        self._take_stock()
+        self._update()
 
-    def _take_stock(self) -> None:
+    def _update(self) -> None:
         self.memory = {name: self._pool.held(name) for name in self._models}
         self.warm = tuple(name for name in self._pool.warm_models() if name not in self._models)
         self.describe()
-        give_back()
+        trim()

@@ -1,4 +1,4 @@
-"""How long jobs are kept: rows and files go together, and what has lost the other half goes too."""
+"""Removal of old jobs with their files, and of orphaned rows and files."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from router.storage.usage import Usage
 from router.system import System
 
 SWEEP_SECONDS = 300.0
-YOUNG_SECONDS = 3600.0  # a row without files, or files without a row, may be on its way for so long
-READ_SECONDS = 600.0  # what was asked for so recently may still be read
+YOUNG_SECONDS = 3600.0  # a younger row without files, or files without a row, may be in the making
+READ_SECONDS = 600.0  # a file opened this recently may still be read
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Swept:
-    """How many jobs left because they were old, or for others' files, and how many halves had lost the other."""
+    """The counts of one sweep: jobs by age, jobs for disk space, orphans."""
 
     expired: int = 0
     evicted: int = 0
@@ -32,7 +32,7 @@ class Swept:
 
 
 class Retention:
-    """One sweeper at a time works on a data folder, whichever process it is in."""
+    """Removes what is due from a data folder; one process at a time."""
 
     def __init__(self, system: System, now: Callable[[], float] = time.time) -> None:
         self._system = system
@@ -46,23 +46,23 @@ class Retention:
         with locks.exclusive_if_free(self._settings.data / "sweep.lock") as is_free:
             if not is_free:
                 return None
-            swept = Swept(expired=self._expire(), orphans=self._drop_orphans(), evicted=self._make_room())
+            swept = Swept(expired=self._expire(), orphans=self._drop_orphans(), evicted=self._evict())
         if swept != Swept():
             self._archive.scrub()
         self._archive.keep_reserve()
         if swept != Swept():
-            log.info("removed %d old jobs, %d for room, %d orphans", swept.expired, swept.evicted, swept.orphans)
+            log.info("removed %d old jobs, %d to free space, %d orphans", swept.expired, swept.evicted, swept.orphans)
         return swept
 
     def _expire(self) -> int:
-        """Forget the jobs that finished longer ago than they are kept."""
+        """Remove the jobs that finished more than `keep_seconds` ago."""
         count = 0
         while old := self._archive.finished_before(self._now() - self._settings.keep_seconds):
             count += sum(self._forget(job_id) for job_id in old)
         return count
 
-    def _make_room(self) -> int:
-        """Forget finished jobs until the files are within their limit, those read longest ago first."""
+    def _evict(self) -> int:
+        """Remove finished jobs, least recently read first, until the files are within `keep_bytes`."""
         most = self._settings.keep_bytes.of(shutil.disk_usage(self._settings.data).total)
         usage = self._artifacts.usage()
         excess = sum(use.size for use in usage.values()) - most
@@ -76,9 +76,9 @@ class Retention:
         return count
 
     def _drop_orphans(self) -> int:
-        """Remove files that no row names, and the rows of finished videos whose file is gone or no longer whole.
+        """Remove files without a row, and rows of videos without a whole file.
 
-        Such files are those of jobs that are not in the store, and what killed engines left of jobs that have ended.
+        Such files are those of jobs that are not in the store, and leftovers of killed engines.
         """
         before = self._now() - YOUNG_SECONDS
         usage = self._artifacts.usage()
@@ -101,7 +101,7 @@ class Retention:
 
 
 class Sweeper:
-    """A thread that sweeps now and then, beside whatever its process does."""
+    """A thread that sweeps every `SWEEP_SECONDS`."""
 
     def __init__(self, retention: Retention) -> None:
         self._retention = retention

@@ -1,4 +1,4 @@
-"""What an engine takes jobs for: the models of the newest revision, and those that jobs of earlier ones need."""
+"""The models whose jobs an engine claims, in force and former ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from registry import ModelSpec, Registry
 from router import plugins
-from router.engine.memory_fit import Fitting
+from router.engine.memory_fit import MemoryFit
 from router.engine.pool import REMEDY
 from router.errors import BootError
 from router.system import System
@@ -20,9 +20,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Served:
-    """The registry in force, `former` models whose jobs are not finished, and the `names` that this Python can run.
+    """The registry in force, and the models of unfinished jobs.
 
-    Jobs of models that `ends` names are taken to be failed with the reason; `lacks` says what a model needs here.
+    `former` models are in force no more. `names` are those of the models that can run here. Jobs of the models in
+    `ends` are claimed, too, and fail with the reason. `lacks` says what a model needs here.
     """
 
     registry: Registry
@@ -33,25 +34,27 @@ class Served:
 
     @property
     def models(self) -> tuple[ModelSpec, ...]:
-        """Every model that may be needed, those in force first."""
+        """All models that a job may need, those in force first."""
         return (*self.registry.models, *self.former)
 
 
 class ServableModels:
-    """Works out an engine's offer; its Python stays what it was at the start. Safe to use from many threads."""
+    """Reads the models that an engine can run; safe to use from many threads."""
 
-    def __init__(self, system: System, device: str, fitting: Fitting) -> None:
+    def __init__(self, system: System, device: str, memory_fit: MemoryFit) -> None:
         self._system = system
         self._device = device
         self._began = time.monotonic()
-        self._fitting = fitting
+        self._memory_fit = memory_fit
         backends = system.plugins.backends
-        self._wants = {name: plugins.wanted(backends[name]) for name in backends if plugins.missing(backends[name])}
+        self._wants = {
+            name: plugins.missing_message(backends[name]) for name in backends if plugins.missing(backends[name])
+        }
 
-    def look(self) -> Served:
-        """Return the offer as it is now.
+    def read(self) -> Served:
+        """Return the models of the registry in force and of the unfinished jobs.
 
-        Jobs are claimed by name. Where an entry was changed, those that the former one accepted wait for an
+        Jobs are claimed by name: where an entry was changed, the jobs that the former one accepted wait for an
         engine that can run the new one.
         """
         registry = self._system.registries.poll()
@@ -61,40 +64,39 @@ class ServableModels:
         served = {model.name for model in registry.models}
         here = [model for model in (*registry.models, *former) if model.may_run_on(self._device)]
         able = [model for model in here if model.backend not in self._wants]
+        # a former model whose name is in force again is not run: its jobs wait for the new one
         names = dict.fromkeys(model.name for model in able if model in registry.models or model.name not in served)
         lacks = {m.name: self._wants[m.backend] for m in here if m.backend in self._wants and m.name not in names}
         elsewhere = self._elsewhere([model for model in able if model.name in names])
         names = dict.fromkeys(name for name in names if name not in elsewhere)
-        # jobs of a model whose weights are broken now are taken, and end with the reason
+        # jobs of a model whose weights are broken now are claimed, and fail with the reason
         broken = {model.name for model in registry.broken}
         lost = [name for (name, _), model in zip(needed, accepted, strict=True) if model is None and name in broken]
-        ends = [*lost, *self._nobodys({name for name, _ in needed} & lacks.keys())]
+        ends = [*lost, *self._unrunnable({name for name, _ in needed} & lacks.keys())]
         return Served(registry, former, tuple(names), tuple(dict.fromkeys(ends)), lacks)
 
-    def _nobodys(self, models: Collection[str]) -> list[str]:
-        """Return those of `models` that no engine can run; engines that start with this one have a moment to say so."""
+    def _unrunnable(self, models: Collection[str]) -> list[str]:
+        """Return those of `models` that no engine can run."""
         settings = self._system.settings
         if not models or time.monotonic() - self._began < 2 * settings.renew_seconds:
-            return []
+            return []  # engines that started with this one may not have sent a heartbeat yet
         engines = self._system.engines.seen()
         return [model for model in models if lacking(model, engines, settings.engine_missing_seconds)]
 
     def _elsewhere(self, models: Iterable[ModelSpec]) -> Set[str]:
-        """Return which of the models can never be loaded here, while another engine may load them.
+        """Return the models that are too large here, and not for another engine.
 
-        Where none may, jobs that were accepted are taken, and end with the reason.
+        Jobs of a model too large for all engines are claimed, and fail with the reason.
         """
-        large = self._fitting.too_large(models)
+        large = self._memory_fit.too_large(models)
         others = self._system.engines.alive() if large else ()
         return {name for name in large if any(name in each.models and name not in each.too_large for each in others)}
 
     def begin(self) -> Served:
-        """Return the first offer; raise `BootError` when there is nothing in it.
-
-        An engine that could only wait would look like one that works.
-        """
-        served = self.look()
-        if not served.names and not served.registry.broken:  # those are served once they are mended
+        """Read the models for the first time; raise `BootError` if none can run here."""
+        # an engine that could only wait would look like one that works
+        served = self.read()
+        if not served.names and not served.registry.broken:  # broken ones are served once they are mended
             elsewhere = (
                 f"{m.name} is for {', '.join(m.devices)}" for m in served.models if not m.may_run_on(self._device)
             )
@@ -105,10 +107,10 @@ class ServableModels:
         return served
 
     def warn(self, served: Served) -> None:
-        """Log which backends of the models in force lack something."""
+        """Log backends without their packages, and models too large for the device."""
         for want in self._lacking(served):
             log.warning("%s; its models are not run here", want)
-        for name, need in self._fitting.too_large(served.registry.models).items():
+        for name, need in self._memory_fit.too_large(served.registry.models).items():
             log.warning("%s can never be loaded on %s: it %s; %s", name, self._device, need, REMEDY)
 
     def _lacking(self, served: Served) -> list[str]:

@@ -19,7 +19,7 @@ class Observer(Protocol):
 
 
 class StepTimer:
-    """Times one attempt at a job of `model`; `known` is the timing of earlier jobs of its shape."""
+    """Times one attempt at a job; `known` is the timing of similar jobs."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class StepTimer:
 
     def remaining(self, phase: Phase, done: int, total: int) -> float | None:
         """Return the seconds from now to the end, None before anything is known."""
-        step = self._step()
+        step = self._step()  # as soon as there is one of this attempt, it counts
         if step is None:
             if self._known is None:
                 return None
@@ -69,7 +69,7 @@ class StepTimer:
         return step * (total - done if phase is Phase.STEP else self._steps) + tail
 
     def timing(self) -> StepTiming | None:
-        """Return the timing of this attempt, which has ended; None if it reported no steps."""
+        """Return the timing of the ended attempt; None if it reported no steps."""
         step = self._step()
         return StepTiming(step, self._now() - self._last[0]) if step is not None else None
 

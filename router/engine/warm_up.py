@@ -1,18 +1,20 @@
-"""The smallest task of a model: what a backend compiles, tunes and allocates at its first job is done before it."""
+"""Warm-up of models: a backend compiles, tunes and allocates before the first job."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 
 from registry import Input, ModelSpec, Size
-from router.engine.reporter import Phases
+from router.engine.heartbeat import Beat
+from router.engine.reporter import HeartbeatReporter
 from router.engine.residency import Residency
+from router.errors import DeviceLost
 from router.plugins import Plugins
 from router.runtime.files import make_folder
 from router.values import Phase, Task
@@ -21,11 +23,10 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def surviving(note: Path) -> Iterator[bool]:
-    """Give True where models may be warmed up, False where that ended the engine that this one replaces.
+def crash_note(note: Path) -> Iterator[bool]:
+    """Keep a note during the warm-up; give False if the former one crashed.
 
-    The note names the supervisor while they are, so an engine that finds its own one's there would
-    never come to serve; another supervisor's is of a server that was stopped.
+    The note names the supervisor: one of another supervisor comes from a server that was stopped meanwhile.
     """
     supervisor = _supervisor()
     if note.is_file() and note.read_text() == supervisor:
@@ -35,40 +36,63 @@ def surviving(note: Path) -> Iterator[bool]:
     try:
         make_folder(note.parent)
         note.write_text(supervisor)
-    except OSError as error:  # without the note an engine that dies of it would do so for ever
+    except OSError as error:  # without the note an engine that dies of a warm-up would do so for ever
         log.error("nothing is warmed up, as that could not be noted: %s", error)
         yield False
         return
     yield True
-    with suppress(OSError):  # its disk is read-only by now: the next engine warms up nothing
+    with suppress(OSError):  # the disk is read-only by now: the next engine warms up nothing
         note.unlink(missing_ok=True)
 
 
 def _supervisor() -> str:
-    """Return what tells our parent from every other process of this boot: its id and when it started."""
+    """Return the parent's process id and start time: unique in this boot."""
     stat = Path("/proc", str(os.getppid() or "self"), "stat").read_text()
     return f"{os.getppid()} {stat.rpartition(')')[2].split()[19]}"
 
 
-def warm_up(plugins: Plugins, residency: Residency, model: ModelSpec, reporter: Phases) -> None:
-    """Load `model` and run it once, and at each of its sizes; raises what its backend raises."""
-    resident = residency.get(model, reporter)
-    generate = plugins.hook_for("generate", model)
-    report = reporter.phase(Phase.STEP)
-    for task in (smallest(model), *(shortest(model, size) for size in model.warm_sizes)):
-        frames = generate(model=resident.model, loaded=resident.loaded, task=task, report=report)
-        for _ in frames.pixels:
-            reporter.phase(Phase.DECODE)()
+class WarmUp:
+    """Loads models and runs each of them once before their first jobs."""
+
+    def __init__(self, plugins: Plugins, residency: Residency, beat: Beat) -> None:
+        self._plugins = plugins
+        self._residency = residency
+        self._reporter = HeartbeatReporter(beat)
+
+    def pending(self, models: Iterable[ModelSpec], former: Iterable[ModelSpec] = ()) -> tuple[ModelSpec, ...]:
+        """Return the models with `warm_up` that the `former` ones have not warmed up."""
+        done = [model for model in former if model.warm_up]
+        return tuple(m for m in models if m.warm_up and not any(m.loads_as(other) for other in done))
+
+    def run(self, model: ModelSpec) -> None:
+        """Warm up one model; a failure other than `DeviceLost` is logged."""
+        try:
+            self._run_tasks(model)
+        except DeviceLost:
+            raise
+        except Exception:
+            log.exception("%s could not be warmed up", model.name)
+        else:
+            log.info("%s is warmed up", model.name)
+
+    def _run_tasks(self, model: ModelSpec) -> None:
+        resident = self._residency.get(model, self._reporter)
+        generate = self._plugins.hook_for("generate", model)
+        report = self._reporter.phase(Phase.STEP)
+        for task in (smallest_task(model), *(short_task(model, size) for size in model.warm_sizes)):
+            frames = generate(model=resident.model, loaded=resident.loaded, task=task, report=report)
+            for _ in frames.pixels:
+                self._reporter.phase(Phase.DECODE)()
 
 
-def smallest(model: ModelSpec) -> Task:
-    """Return a task that uses all of a model and takes it little time: one step, one frame, plain images."""
+def smallest_task(model: ModelSpec) -> Task:
+    """Return a task of one small frame that uses every part of a model."""
     side = 4 * model.size_multiple
-    return shortest(model, Size(side, side, 1))
+    return short_task(model, Size(side, side, 1))
 
 
-def shortest(model: ModelSpec, size: Size) -> Task:
-    """Return a task of this size that uses all of a model: one step of each expert, plain images."""
+def short_task(model: ModelSpec, size: Size) -> Task:
+    """Return a task of this size: one step of each expert, grey images."""
     plain = np.full((size.height, size.width, 3), 127, np.uint8)
     given = model.modality.allows
     return Task(

@@ -1,4 +1,4 @@
-"""A plugin that is out of service: why, what to do, and whether the server may do without it."""
+"""A plugin out of service: the reason, and advice."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from pathlib import Path
 
 from registry.backends import Lost
 
-MOST_BYTES = 2**20  # of a source that is searched for hooks
+MOST_BYTES = 2**20  # of a source file that is searched for hooks
 REFUSING = re.compile(r"\bconfigure_app\b")  # authentication is added with it
 POLICY, BACKEND = re.compile(r"\bcheck_request\b"), re.compile(r"\bdeclare_backend\b")
 
 
 @dataclass(frozen=True)
 class BrokenPlugin:
-    """What stands in a plugin's place where it cannot be loaded, or does not fit.
+    """The substitute of a plugin that cannot be loaded, or does not fit.
 
-    `name` is for callers; `origin`, `reason` and `advice` are the operator's. One that `guards` may have refused
-    requests: a web half without it would let them in. `backend` is what it declared, None where nobody knows.
+    `name` is for callers; `origin`, `reason` and `advice` are for the operator. A plugin that `guards` may have refused
+    requests, which a web half without it would let in. `backend` is the name it declared, None if unknown.
     """
 
     name: str
@@ -35,14 +35,14 @@ class BrokenPlugin:
 
     @property
     def lost(self) -> Lost:
-        """What the registry says of a model whose backend this may have been."""
+        """The note for models whose backend this plugin may have declared."""
         return Lost(self.name, f"the plugin {self.name} could not be loaded", str(self), self.backend)
 
 
 def guards(sources: Iterable[Path]) -> bool:
-    """Say whether a plugin of these sources, which cannot be asked, may have refused requests.
+    """Return whether a plugin of these sources may have refused requests.
 
-    A backend's `check_request` hears of its own models only, and they are refused anyway.
+    A backend's `check_request` is called for its own models only, and they are refused anyway.
     """
     text = "\n".join(map(_text, sources))
     return bool(REFUSING.search(text)) or (bool(POLICY.search(text)) and not BACKEND.search(text))
@@ -50,8 +50,8 @@ def guards(sources: Iterable[Path]) -> bool:
 
 def summary(error: BaseException) -> str:
     """Return an exception in one line."""
-    said = " ".join(str(error).split())[:500]
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+    text = " ".join(str(error).split())[:500]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _text(path: Path) -> str:

@@ -13,7 +13,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class InvalidDeclaration(Exception):
-    """The reason why a declaration is invalid; `backend` is the name in it, or None."""
+    """The reason why a declaration is invalid; `backend` is its name, if any."""
 
     def __init__(self, message: str, backend: str | None = None) -> None:
         super().__init__(message)
@@ -21,7 +21,7 @@ class InvalidDeclaration(Exception):
 
 
 def validated(backend: object) -> Backend:
-    """Return a declaration as it is; raise `InvalidDeclaration` with the first field that is wrong."""
+    """Return a valid declaration; raise `InvalidDeclaration` for the first wrong field."""
     if not isinstance(backend, Backend):
         raise InvalidDeclaration(f"declare_backend must return a Backend, got {type(backend).__name__}")
     name, modalities, options, requires = backend.name, backend.modalities, backend.options, backend.requires

@@ -1,7 +1,7 @@
-"""Where plugins come from: the `plugins` package, installed packages, and files or folders of the user's.
+"""Discovery of plugins: the `plugins` package, installed packages, the user's files and folders.
 
-A stranger's module may raise anything while it is imported, `SystemExit` too: then a `BrokenPlugin` takes its place.
-One that ends its process by `os._exit`, or never returns, cannot be helped from here.
+A module that raises while it is imported, be it `SystemExit`, becomes a `BrokenPlugin`. One that calls `os._exit`, or
+never returns, ends or stops its process.
 """
 
 from __future__ import annotations
@@ -22,15 +22,12 @@ from types import ModuleType
 from router import hookspecs
 from router.plugins.broken import BrokenPlugin, guards, summary
 
-MOST_SOURCES = 200  # files of a package that are searched for hooks
+MOST_SOURCES = 200  # files of a package, searched for hooks
 OUT = "mend it, or take it out of FRAMEGATE_PLUGINS"
 
 
 def find(folders: Iterable[Path]) -> tuple[object, ...]:
-    """Return each plugin once: the `plugins` package, installed packages, and the user's files or folders.
-
-    Those that cannot be loaded are `BrokenPlugin`s.
-    """
+    """Return each plugin once; those that cannot be loaded are `BrokenPlugin`s."""
     found: dict[object, object] = {}
     for plugin in (*_packaged(), *_installed(), *_own(folders)):
         found.setdefault(origin(plugin), plugin)
@@ -38,7 +35,7 @@ def find(folders: Iterable[Path]) -> tuple[object, ...]:
 
 
 def origin(plugin: object) -> str:
-    """Return where a plugin comes from: its file's real path, else its name."""
+    """Return the real path of a plugin's file, else its name."""
     if isinstance(plugin, BrokenPlugin):
         return plugin.origin
     file = getattr(plugin, "__file__", None) if inspect.ismodule(plugin) else None
@@ -46,7 +43,7 @@ def origin(plugin: object) -> str:
 
 
 def name_of(plugin: object) -> str:
-    """Return what a plugin may be called before strangers."""
+    """Return a plugin's name without a path, for callers."""
     if inspect.ismodule(plugin) and getattr(plugin, "__file__", None):
         return Path(str(plugin.__file__)).stem
     return type(plugin).__name__
@@ -75,35 +72,35 @@ def _installed() -> Iterator[object]:
         yield _loaded(entry.load, broken)
 
 
-def _own(places: Iterable[Path]) -> Iterator[object]:
-    for place in places:
+def _own(paths: Iterable[Path]) -> Iterator[object]:
+    for path in paths:
         try:
-            paths = sorted(place.glob("*.py")) if place.is_dir() else [place]
-            there = bool(paths) and (place.is_dir() or place.exists())
+            files = sorted(path.glob("*.py")) if path.is_dir() else [path]
+            is_here = path.exists()
         except OSError:
-            paths, there = [place], False
-        if not there and not place.is_dir():
-            # nobody knows what it would have been, so it may have refused requests
-            said = "a plugin must be a Python file or a folder of them, got nothing there"
-            yield BrokenPlugin(place.stem, str(place), said, OUT, guards=True)
+            files, is_here = [], False
+        if not is_here:
+            # its hooks are unknown, so it may have refused requests
+            reason = "a plugin must be a Python file or a folder of them, got nothing there"
+            yield BrokenPlugin(path.stem, str(path), reason, OUT, guards=True)
             continue
-        for path in paths:
-            broken = partial(BrokenPlugin, path.stem, str(path.resolve()), advice=OUT, guards=guards([path]))
-            yield _loaded(partial(_import_file, path), broken)
+        for file in files:
+            broken = partial(BrokenPlugin, file.stem, str(file.resolve()), advice=OUT, guards=guards([file]))
+            yield _loaded(partial(_import_file, file), broken)
 
 
 def _loaded(load: Callable[[], object], broken: Callable[..., BrokenPlugin]) -> object:
-    """Return the plugin, or what stands in its place."""
+    """Return the plugin, or a `BrokenPlugin`."""
     try:
         return load()
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # a stranger's code; SystemExit is none of a server's
+    except BaseException as error:  # a stranger's code: its SystemExit must not end a server
         return broken(reason=f"it cannot be imported: {summary(error)}")
 
 
 def _import_file(path: Path) -> ModuleType:
-    """Import a file once in a process, under a name that no other file has."""
+    """Import a file once in a process, under a unique name."""
     name = f"framegate_plugin_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
     if name in sys.modules:
         return sys.modules[name]
@@ -120,7 +117,7 @@ def _import_file(path: Path) -> ModuleType:
 
 
 def _package(entry: EntryPoint) -> tuple[str, str]:
-    """Return the package that brings an entry point, and what to do where it is broken."""
+    """Return the package of an entry point, and advice for a broken one."""
     try:
         name, version = (entry.dist.name, entry.dist.version) if entry.dist else ("", "")
     except (PackageNotFoundError, KeyError, OSError):
@@ -132,7 +129,7 @@ def _package(entry: EntryPoint) -> tuple[str, str]:
 
 
 def _sources(entry: EntryPoint) -> Iterator[Path]:
-    """Yield the Python files that an entry point may load, without importing any."""
+    """Yield the Python files of an entry point, without an import."""
     files = entry.dist.files if entry.dist else None
     paths = [Path(str(file.locate())) for file in files or () if file.suffix == ".py"]
     spec = PathFinder.find_spec(entry.module.partition(".")[0])

@@ -45,7 +45,10 @@ def call(hook: pluggy.HookCaller, **arguments: object) -> tuple[Failure, ...]:
 
 
 def install(implementation: pluggy.HookImpl, hook: str, around: Around = lambda _: nullcontext()) -> None:
-    """Keep what the author's code raises from pluggy; `around` takes the arguments by name and encloses that code."""
+    """Guard an implementation: note its errors instead of raising them.
+
+    `around(arguments)` encloses the author's code, too; the arguments come by name.
+    """
 
     @contextmanager
     def guard(arguments: Mapping[str, Any]) -> Iterator[None]:
@@ -54,7 +57,7 @@ def install(implementation: pluggy.HookImpl, hook: str, around: Around = lambda 
                 yield
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # a stranger's code; SystemExit is none of a server's
+        except BaseException as error:  # a stranger's code: its SystemExit must not end a server
             _note(Failure(implementation.plugin, hook, error))
 
     is_wrapper = implementation.wrapper or implementation.hookwrapper
@@ -81,7 +84,7 @@ def _plain(implementation: pluggy.HookImpl, guard: Around) -> Callable[..., obje
 
 
 def _wrapper(implementation: pluggy.HookImpl, guard: Around) -> Callable[..., Generator[None, Any, Any]]:
-    """Return a wrapper that always yields once and passes an outcome on; each half of the author's is guarded."""
+    """Return a wrapper that yields once, with a guard around each half."""
     function: Callable[..., Any] = implementation.function
 
     def guarded(*args: object, **kwargs: object) -> Generator[None, Any, Any]:
@@ -94,6 +97,7 @@ def _wrapper(implementation: pluggy.HookImpl, guard: Around) -> Callable[..., Ge
         if has_begun:
             with guard(arguments):
                 result = _end(author, outcome)
+        # an old-style wrapper may also force an exception upon the outcome, for all outer wrappers and the caller
         forced = outcome.exception if implementation.hookwrapper else None
         if forced is not None and not isinstance(forced, KeyboardInterrupt):
             with guard(arguments):
@@ -113,7 +117,7 @@ def _begin(author: Generator[None, Any, Any]) -> bool:
 
 
 def _end(author: Generator[None, Any, Any], outcome: object) -> object:
-    """Return what a new-style wrapper makes of the results; that of an old-style one is ignored by pluggy."""
+    """Run the second half of a wrapper, and return its result."""
     try:
         author.send(outcome)
     except StopIteration as end:

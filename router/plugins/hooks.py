@@ -1,4 +1,4 @@
-"""The plugins of a process: their hooks, their backends, and those that are out of service."""
+"""The plugins of a process: their hooks and backends, and broken ones."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from router.plugins.broken import BrokenPlugin, summary
 from router.plugins.declaration import InvalidDeclaration, validated
 from router.plugins.discovery import name_of, origin
 from router.plugins.guard import Failure
+from router.plugins.inspection import HOOKS, REFUSING, may_refuse, unmarked
 from router.runtime import logs
 from router.values import Backend, Job, PartPath
 
@@ -28,9 +29,7 @@ if TYPE_CHECKING:  # an engine has no commands
     import click
 
 MEND = "mend it, or take it out"
-REFUSING = ("check_request", "configure_app")
 LISTENERS = ("job_changed", "unload_model", "configure_app", "add_commands")  # one that raises must not stop others
-HOOKS = [name for name, hook in vars(hookspecs).items() if hasattr(hook, f"{hookspecs.PROJECT}_spec")]
 log = logging.getLogger(__name__)
 
 
@@ -65,7 +64,7 @@ class Plugins:
 
     @property
     def hook(self) -> pluggy.HookRelay:
-        """The hooks that are about no model in particular."""
+        """The hooks without a model."""
         return self._manager.hook
 
     def hook_for(self, name: str, model: ModelSpec) -> pluggy.HookCaller:
@@ -81,11 +80,12 @@ class Plugins:
         for broken in self._broken:
             if broken.guards:  # what it keeps out would come in
                 raise BootError(f"{broken}. It may refuse requests, so none are taken without it")
+        # noted instead of raised, as a wrapper of another plugin could swallow it
         for failure in guard.call(self.hook.configure_app, app=app):
             raise BootError(f"{origin(failure.plugin)}: {failure}") from failure.error
 
     def add_commands(self, cli: click.Group) -> None:
-        """Let every plugin add subcommands; the commands of a plugin that fails are removed again."""
+        """Let every plugin add subcommands; those of a failing plugin are removed."""
         for failure in guard.call(self.hook.add_commands, cli=cli):
             for name in [name for name, plugin in self._commands.items() if plugin is failure.plugin]:
                 del cli.commands[name], self._commands[name]
@@ -93,7 +93,7 @@ class Plugins:
                 self._remove(failure.plugin, str(failure))
 
     def announce(self, job: Job) -> None:
-        """Log a job's change of status and tell every listener; a failure of one is logged."""
+        """Log a job's change of status, and call its listeners."""
         logs.log_change(job)
         with logs.about(job):
             for failure in guard.call(self.hook.job_changed, job=job):
@@ -107,7 +107,7 @@ class Plugins:
         return failures
 
     def describe(self, model: ModelSpec, loaded: Any) -> Mapping[str, PartPath]:
-        """Return the code path of each part of a loaded model; none where the backend gives none, or fails."""
+        """Return the code path of each part of a loaded model; none on failure."""
         try:
             paths = self.hook_for("describe_loaded", model)(model=model, loaded=loaded) or {}
             return {str(part): PartPath(str(each.path), str(each.reason)) for part, each in paths.items()}
@@ -126,6 +126,9 @@ class Plugins:
         except BaseException as error:  # pluggy looks at every attribute of a stranger's object
             is_refused = isinstance(error, pluggy.PluginValidationError)
             self._remove(plugin, " ".join(str(error).split()) if is_refused else summary(error))
+            return
+        if names := unmarked(plugin):
+            self._remove(plugin, f"{', '.join(names)} must be marked with @hookimpl")
             return
         for caller in self._manager.get_hookcallers(plugin) or ():
             if not caller.has_spec() and not all(one.optionalhook for one in caller.get_hookimpls()):
@@ -162,13 +165,13 @@ class Plugins:
                 cli.commands = before | added
 
     def _declared(self) -> dict[str, tuple[Backend, object]]:
-        """Return the backends, each with its plugin; of two with one name the first found stays."""
+        """Return the backends, each with its plugin; of one name the first stays."""
         owners: dict[str, tuple[Backend, object]] = {}
         plugins = [plugin for _, plugin in self._manager.list_name_plugin()]
         declaring = {id(one.plugin) for one in self.hook.declare_backend.get_hookimpls()}
         for plugin in [plugin for plugin in plugins if id(plugin) in declaring]:
             try:
-                # each plugin is asked alone, so that its models are known to be its own
+                # one plugin a call: a backend must be known to be its plugin's own
                 others = [other for other in plugins if other is not plugin]
                 answers = self._manager.subset_hook_caller("declare_backend", others)()
                 backend = validated(next(iter(answers), None))
@@ -188,7 +191,7 @@ class Plugins:
 
     def _remove(self, plugin: object, reason: str, backend: str | None = None, *, guards: bool = False) -> None:
         """Take a plugin out of service."""
-        guards = guards or _may_refuse(plugin)
+        guards = guards or may_refuse(plugin)
         if self._manager.is_registered(plugin):
             self._manager.unregister(plugin)
         self._broken.append(BrokenPlugin(name_of(plugin), origin(plugin), reason, MEND, guards, backend))
@@ -196,19 +199,3 @@ class Plugins:
 
 def _log(failure: Failure, what: str, name: str) -> None:
     log.error(f"the plugin %s {what}", origin(failure.plugin), name, exc_info=failure.error)
-
-
-def _may_refuse(plugin: object) -> bool:
-    """Return whether a plugin has a hook that refuses requests.
-
-    A backend's `check_request` hears of its own models only, which are refused without it.
-    """
-    has = [hook for hook in REFUSING if _has(plugin, hook)]
-    return "configure_app" in has or ("check_request" in has and not _has(plugin, "declare_backend"))
-
-
-def _has(plugin: object, hook: str) -> bool:
-    try:
-        return getattr(plugin, hook, None) is not None
-    except Exception:
-        return True

@@ -1,4 +1,4 @@
-"""What a backend needs of the Python that runs it, and lacks."""
+"""Python modules that backends require."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from router.values import Backend
 
 
 def missing(backend: Backend) -> tuple[str, ...]:
-    """Return the modules that `backend` needs and this Python lacks."""
+    """Return the modules that `backend` requires and this Python lacks."""
     return tuple(module for module in backend.requires if not _is_here(module))
 
 
-def wanted(backend: Backend) -> str:
-    """Say what `backend` needs and lacks, and the command that brings it."""
+def missing_message(backend: Backend) -> str:
+    """Return a sentence about the missing modules, with the command to install them."""
     advice = f": pip install 'framegate[{backend.extra}]'" if backend.extra else ""
     return f"the backend {backend.name} needs {', '.join(missing(backend))}{advice}"
 
@@ -21,5 +21,5 @@ def wanted(backend: Backend) -> str:
 def _is_here(module: str) -> bool:
     try:
         return find_spec(module) is not None
-    except (ImportError, ValueError, AttributeError):  # of `a.b` the package `a` lacks, or is none
+    except (ImportError, ValueError, AttributeError):  # in `a.b`, `a` is missing or is no package
         return False

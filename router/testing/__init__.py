@@ -1,1 +1,1 @@
-"""Checks that a plugin author runs on a backend."""
+"""Checks of a backend, for plugin authors."""

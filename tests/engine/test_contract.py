@@ -1,4 +1,4 @@
-"""The contract's checks name a backend that keeps something of a job, or of a load, that did not end well."""
+"""The contract's checks find a backend that keeps state of a job or load."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class KeepsAfterFailure(KeepsAfterCancel):
 
 
 class KeepsGenerator(Clean):
-    """Its noise goes on where that of the job before ended."""
+    """Its noise continues the noise of the job before."""
 
     def generator(self, loaded: list[Any], task: Task) -> np.random.Generator:
         if not loaded:
@@ -102,7 +102,7 @@ class KeepsHalfDecoded(Clean):
 
 
 class KeepsUnstarted(Clean):
-    """It takes something before its frames begin, and gives it back in a generator that may never start."""
+    """State is added before the frames, and removed by a generator, perhaps never started."""
 
     def generator(self, loaded: list[int], task: Task) -> np.random.Generator:
         made = super().generator(loaded, task)
@@ -170,7 +170,7 @@ LOAD = "a_load_that_ends_early_leaves_nothing_behind"
 
 
 def broken(tmp_path: Path, plugin: Clean) -> dict[str, str]:
-    """Return what is said of the checks that a backend breaks."""
+    """Return the messages of the checks that a backend breaks."""
     file = tmp_path / "models.yaml"
     file.write_text(MODELS)
     system = assemble(Settings(data=tmp_path / "data", models=file), plugins=[encoder, plugin])

@@ -1,4 +1,4 @@
-"""A job whose model is not on this machine: its weights come first, and everybody sees how far they are."""
+"""A job of a model without local weights: they are downloaded first, with progress."""
 
 from __future__ import annotations
 

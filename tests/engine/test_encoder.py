@@ -1,4 +1,4 @@
-"""The encoder: the same frames give the same file, in the right colours, playable while it loads."""
+"""The encoder: equal files of equal frames, in the right colours, playable while loading."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def waves(count: int, width: int = 64, height: int = 64) -> Pixels:
-    """Smooth moving content: what x264's macroblock tree works on, and where unstable bytes would show."""
+    """Return smooth moving frames, on which x264's macroblock tree could give unstable bytes."""
     y, x = np.mgrid[:height, :width].astype(np.float32)
     frames = [(np.sin(x / 50 + n / 7), np.cos(y / 40 - n / 9), np.sin((x + y) / 90 + n / 5)) for n in range(count)]
     return (127.5 + 127 * np.stack([np.stack(planes, -1) for planes in frames])).astype(np.uint8)

@@ -102,7 +102,7 @@ def test_loads_and_evictions_are_counted(settings: Settings) -> None:
 def test_a_model_that_is_warmed_up_is_a_load_and_no_job(settings: Settings) -> None:
     settings.models.write_text(MODELS.replace("text: {backend: still,", "text: {warm_up: true, backend: still,"))
     system = assemble(settings)
-    Worker(system, "cpu")._warm_up()
+    Worker(system, "cpu")._warm_models()
 
     assert scrape(system).value("framegate_loads_total", model="text") == 1
     assert phases(system) == {}

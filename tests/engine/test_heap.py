@@ -11,7 +11,7 @@ import pytest
 FREES = """
 import ctypes
 from pathlib import Path
-from router.engine.heap import give_back
+from router.engine.heap import trim
 
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
@@ -29,7 +29,7 @@ full = resident() - before
 for block in blocks[:-1]:
     libc.free(block)
 kept = resident() - before
-give_back()
+trim()
 print(kept / full, (resident() - before) / full)
 """
 

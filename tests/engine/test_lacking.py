@@ -1,4 +1,4 @@
-"""A backend that lacks a package, beside a good one: its requests are refused at once, and who waits is told."""
+"""A backend without its package refuses its requests at once, and ends waiting ones."""
 
 from __future__ import annotations
 
@@ -69,9 +69,9 @@ def test_who_waits_already_is_told_too(client: FlaskClient, system: System) -> N
     worker = Worker(system, "cpu")
     worker.keeper.start()
     assert not worker.run_one()  # another engine, which is about to start, may have what this one lacks
-    until(lambda: worker._offering.look().ends)
-    worker._take_up()
-    until(lambda: worker._take_up() or worker.run_one())
+    until(lambda: worker._servable.read().ends)
+    worker.follow_registry()
+    until(lambda: worker.follow_registry() or worker.run_one())
     worker.keeper.gone()
     worker.keeper.stop()
     error = client.get(f"/v1/responses/{waiting.get_json()['id']}").get_json()["error"]
@@ -87,8 +87,8 @@ def test_an_engine_elsewhere_that_can_run_it_is_waited_for(client: FlaskClient, 
     worker.keeper.start()
     time.sleep(0.2)
 
-    assert worker._offering.look().ends == ()
-    assert worker._offering.look().lacks == {"bad": WANT}
+    assert worker._servable.read().ends == ()
+    assert worker._servable.read().lacks == {"bad": WANT}
     assert ask(client).status_code == 200
     worker.keeper.gone()
     worker.keeper.stop()

@@ -1,4 +1,4 @@
-"""Previews: at most one a second, gone with the run, and never a reason for a job to fail."""
+"""Previews: at most one a second, removed after the run, never a failure."""
 
 from __future__ import annotations
 

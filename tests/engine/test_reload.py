@@ -1,4 +1,4 @@
-"""A reload as an engine sees it: each job runs under its revision, and what nobody needs any more is unloaded."""
+"""A reload in an engine: jobs run under their revisions, unneeded models are unloaded."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SMALL = "defaults: {width: 64, height: 64, num_frames: 5, steps: 2, negative_pro
 
 
 class Remembers:
-    """A backend whose loaded models are what their entries said."""
+    """A backend whose loaded objects are the modalities of their models."""
 
     def __init__(self) -> None:
         self.done: list[tuple[str, ...]] = []
@@ -49,7 +49,7 @@ class Remembers:
 
 
 class House:
-    """A web process and an engine over one data folder, with a file that changes."""
+    """A web process and an engine over one data folder and models file."""
 
     def __init__(self, folder: Path) -> None:
         self.backend = Remembers()
@@ -77,7 +77,7 @@ class House:
 
     def take_up(self, worker: Worker) -> None:
         time.sleep(LOOK_SECONDS)
-        worker._take_up()
+        worker.follow_registry()
 
 
 def _file(**models: str) -> str:

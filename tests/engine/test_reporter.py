@@ -1,4 +1,4 @@
-"""What is reported again is no news: it looks whether the job goes on, and writes nothing."""
+"""A repeated report checks whether the job goes on, and writes nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is kept and what goes: by age, by size, and what has lost its other half."""
+"""Retention by age and by size, and of rows or files alone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ AGO = 2 * YOUNG_SECONDS
 
 
 def made(system: System, n: int, *, size: int = 1000, ago: float = AGO, read_ago: float = AGO) -> Job:
-    """Return a finished job with an input and a video of so many bytes, made and read so long ago."""
+    """Return a finished job with an input and a video, by size and ages."""
     job = Job(f"{n:032x}", "me", "text", TASK, (PICTURE,), created_at=time.time())
     system.artifacts.put_input(job.id, "0", b"png")
     system.jobs.add(job)

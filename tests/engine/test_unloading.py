@@ -1,4 +1,4 @@
-"""A backend that fails as it cleans up harms no other model's job, and does not end the engine."""
+"""A backend that fails to clean up costs no other job, and no engine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from router.web import create_app
 
 
 class Fails:
-    """Raises an error wherever a backend cleans up, or describes what it has."""
+    """Raises an error in `unload_model`, and in `describe_loaded`."""
 
     def __init__(self, error: BaseException) -> None:
         self.error = error

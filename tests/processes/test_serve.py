@@ -22,7 +22,7 @@ from conftest import data_url, png, with_image
 from support.patience import until
 from support.server import FRAMEGATE, ROOT, Server, free_port
 
-from router.engine.openmp import waiting
+from router.engine.openmp import wait_policy
 
 pytestmark = pytest.mark.slow
 
@@ -50,7 +50,7 @@ def ask(server: Server, model: str, background: bool = True, **video: object) ->
 
 def test_a_request_goes_through_gunicorn_and_an_engine_process(serve: Serve, tmp_path: Path) -> None:
     server = serve(MODELS)
-    assert waiting(os.environ).items() <= server.engine().environ().items()
+    assert wait_policy(os.environ).items() <= server.engine().environ().items()
     part = ask(server, "any", background=False)["output"][0]["content"][0]
     (tmp_path / "a.mp4").write_bytes(server.fetch(part["video_url"]))
 

@@ -1,35 +1,22 @@
-"""pluggy orders, calls and wraps every hook; a listener that raises keeps no other from hearing."""
+"""pluggy orders, calls and wraps every hook."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import click
 import pluggy
 import pytest
+from support.hook_plugins import CALLS, MODEL, Mine, around, plain, plugin
 
-from registry import Defaults, FlowShift, Input, Limits, Modality, ModelSpec
-from router import Backend, Job, Refused, Task, hookimpl
-from router.errors import BootError
+from registry import Modality, ModelSpec
+from router import Backend, Refused, hookimpl
 from router.plugins import Plugins
-
-DEFAULTS = Defaults(64, 64, 5, 8, 4, 4.0, None, FlowShift(3, 3), "")
-MODEL = ModelSpec("m", "mine", Modality.T2V, DEFAULTS, Limits(9999, 9, 9), 16)
-TASK = Task("a", "", 64, 64, 5, 8, 4, 4.0, None, 3.0, 1, frozenset({Input.TEXT}))
-JOB = Job("0" * 32, "me", "m", TASK)
-
-
-class Mine:
-    """The backend of the model."""
-
-    @hookimpl
-    def declare_backend(self) -> Backend:
-        return Backend("mine", frozenset({Modality.T2V}))
 
 
 class Other:
-    """Another backend, which implements every hook that is called here."""
+    """Another backend, with the hooks about a model."""
 
     def __init__(self, heard: list[str]) -> None:
         self._heard = heard
@@ -47,43 +34,13 @@ class Other:
         self._heard.append("other backend")
 
 
-CALLS: dict[str, Callable[[Plugins], object]] = {
-    "job_changed": lambda plugins: plugins.announce(JOB),
-    "check_request": lambda plugins: plugins.hook_for("check_request", MODEL)(model=MODEL, task=TASK),
-    "unload_model": lambda plugins: plugins.unload(MODEL, None, gone=True),
-    "configure_app": lambda plugins: plugins.configure(object()),
-    "add_commands": lambda plugins: plugins.add_commands(click.Group()),
-}
-LISTENERS = ("job_changed", "unload_model", "configure_app", "add_commands")
-every_hook = pytest.mark.parametrize("hook", CALLS)
-
-
-def plugin(hook: str, function: Callable[..., Any], **options: Any) -> object:
-    """Make a plugin of one hook."""
-    return type("Plugin", (), {hook: hookimpl(**options)(staticmethod(function))})()
-
-
-def plain(hook: str, heard: list[str], name: str, **options: bool) -> object:
-    return plugin(hook, lambda: heard.append(name), **options)
-
-
-def around(hook: str, heard: list[str], name: str, **options: bool) -> object:
-    def wrapper() -> Iterator[Any]:
-        heard.append(f"{name} before")
-        outcome = yield
-        heard.append(f"{name} after")
-        return outcome
-
-    return plugin(hook, wrapper, **options)
-
-
-@every_hook
+@pytest.mark.parametrize("hook", CALLS)
 def test_implementations_run_in_the_order_of_pluggy_inside_their_wrappers(hook: str) -> None:
     heard: list[str] = []
     plugins = Plugins(
         [
             Mine(),
-            *([Other(heard)] if hook == "check_request" else []),
+            *([Other(heard)] if hook in ("check_request", "unload_model") else []),
             around(hook, heard, "new", wrapper=True),
             plain(hook, heard, "last", trylast=True),
             plain(hook, heard, "a"),
@@ -100,109 +57,6 @@ def test_implementations_run_in_the_order_of_pluggy_inside_their_wrappers(hook: 
         "first", "b", "a", "last",
         "new after", "old after", "outermost after",
     ]  # fmt: skip
-
-
-def fails() -> Any:
-    raise RuntimeError("broken")
-
-
-def leaves() -> Any:
-    raise SystemExit(3)
-
-
-def fails_before() -> Iterator[Any]:
-    fails()
-    yield
-
-
-def fails_after() -> Iterator[Any]:
-    yield
-    fails()
-
-
-def never_yields() -> Iterator[Any]:
-    if JOB.id == "":
-        yield
-
-
-def yields_twice() -> Iterator[Any]:
-    yield
-    yield
-
-
-def forces_an_error() -> Iterator[Any]:
-    outcome: pluggy.Result[Any] = yield
-    outcome.force_exception(RuntimeError("forced"))
-
-
-BAD: dict[str, tuple[Callable[[], Any], dict[str, bool]]] = {
-    "plain": (fails, {}),
-    "plain, first": (fails, {"tryfirst": True}),
-    "that leaves": (leaves, {"tryfirst": True}),
-    "new wrapper, before": (fails_before, {"wrapper": True}),
-    "new wrapper, after": (fails_after, {"wrapper": True}),
-    "new wrapper without a yield": (never_yields, {"wrapper": True}),
-    "new wrapper with two": (yields_twice, {"wrapper": True}),
-    "old wrapper, before": (fails_before, {"hookwrapper": True}),
-    "old wrapper, after": (fails_after, {"hookwrapper": True}),
-    "old wrapper without a yield": (never_yields, {"hookwrapper": True}),
-    "old wrapper with two": (yields_twice, {"hookwrapper": True}),
-    "old wrapper that forces an error": (forces_an_error, {"hookwrapper": True}),
-}
-
-
-@pytest.mark.parametrize("hook", LISTENERS)
-@pytest.mark.parametrize("bad", BAD)
-def test_a_listener_that_raises_keeps_no_other_from_hearing(
-    hook: str, bad: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    function, options = BAD[bad]
-    heard: list[str] = []
-    plugins = Plugins(
-        [
-            Mine(),
-            plain(hook, heard, "last", trylast=True),
-            around(hook, heard, "inner", wrapper=True),
-            broken := plugin(hook, function, **options),
-            around(hook, heard, "old", hookwrapper=True),
-            around(hook, heard, "new", wrapper=True),
-            plain(hook, heard, "plain"),
-        ]
-    )
-    if hook == "configure_app":
-        with pytest.raises(BootError, match=r"Plugin object at .*: configure_app raised"):
-            CALLS[hook](plugins)
-    else:
-        CALLS[hook](plugins)
-
-    assert heard == [
-        "new before", "old before", "inner before",
-        "plain", "last",
-        "inner after", "old after", "new after",
-    ]  # fmt: skip
-    if hook in ("job_changed", "unload_model"):
-        assert f"the plugin {broken!r} failed to " in caplog.text
-        assert {"job_changed": JOB.id, "unload_model": "unload m, which counts as gone"}[hook] in caplog.text
-    if hook == "add_commands":
-        assert [each.origin for each in plugins.broken] == [repr(broken)]
-
-
-def test_a_failure_is_logged_where_pluggy_is_called_directly(caplog: pytest.LogCaptureFixture) -> None:
-    Plugins([plugin("job_changed", fails)]).hook.job_changed(job=JOB)
-
-    assert "failed: job_changed raised RuntimeError: broken" in caplog.text
-
-
-@pytest.mark.parametrize("hook", LISTENERS)
-def test_ctrl_c_passes_through_every_guard(hook: str) -> None:
-    def interrupted() -> None:
-        raise KeyboardInterrupt
-
-    heard: list[str] = []
-    listeners = [plugin(hook, interrupted), around(hook, heard, "old", hookwrapper=True)]
-    with pytest.raises(KeyboardInterrupt):
-        CALLS[hook](Plugins([Mine(), *listeners]))
-    assert heard == ["old before", "old after"]
 
 
 def test_listeners_take_the_arguments_they_name() -> None:
@@ -224,25 +78,6 @@ def test_listeners_take_the_arguments_they_name() -> None:
     plugins.unload(MODEL, "weights", gone=False)
 
     assert heard == [(False, "m"), (False, "weights", "m"), "nothing", "weights"]
-
-
-def test_a_wrapper_keeps_no_failure_of_authentication_from_stopping_the_boot() -> None:
-    def swallows() -> Iterator[Any]:
-        try:
-            return (yield)
-        except Exception:
-            return []
-
-    plugins = Plugins([plugin("configure_app", fails), plugin("configure_app", swallows, wrapper=True)])
-    with pytest.raises(BootError, match="RuntimeError: broken"):
-        plugins.configure(object())
-
-
-@pytest.mark.parametrize(("function", "options"), [(fails_before, {"wrapper": True}), (fails_after, {"wrapper": True})])
-def test_a_policy_that_fails_refuses_whatever_its_kind(function: Callable[[], Any], options: dict[str, bool]) -> None:
-    plugins = Plugins([Mine(), plugin("check_request", function, **options)])
-    with pytest.raises(RuntimeError, match="broken"):
-        CALLS["check_request"](plugins)
 
 
 def test_wrappers_see_what_a_policy_refuses() -> None:

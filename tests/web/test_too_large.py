@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 
 from bench.tools.layout import TRUE_SIZE, write_model
 from router.doctor.models import sizes
-from router.engine.memory_fit import Fitting
+from router.engine.memory_fit import MemoryFit
 from router.engine.worker import Worker
 from router.runtime.byte_size import ByteSize
 from router.settings import Settings
@@ -101,7 +101,7 @@ def test_the_table_and_the_doctor_say_so(system: System, engine: Worker, setting
 
     arguments = ["models", "--models", str(settings.models), "--data", str(settings.data)]
     shown = CliRunner().invoke(cli, arguments).output
-    fitting = Fitting(settings, system.plugins, system.weights, "cpu")
+    fitting = MemoryFit(settings, system.plugins, system.weights, "cpu")
     (found,) = sizes(system.registries.poll().models, [fitting])
 
     assert f"too large for cpu: it {REASON}" in shown
@@ -109,7 +109,7 @@ def test_the_table_and_the_doctor_say_so(system: System, engine: Worker, setting
 
 
 def test_what_cannot_be_planned_may_fit(system: System, tmp_path: Path, settings: Settings) -> None:
-    fitting = Fitting(settings, system.plugins, system.weights, "cpu")
+    fitting = MemoryFit(settings, system.plugins, system.weights, "cpu")
     (large,) = (model for model in system.registries.poll().models if model.name == "large")
 
     assert fitting.need(large) is not None

@@ -1,4 +1,4 @@
-"""What every backend keeps, as checks that run on a loaded model; for our tests and for plugin authors."""
+"""The contract of backends: checks on a loaded model, for tests and authors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STATE: tuple[Callable[[Subject], None], ...] = (
     state.a_model_comes_back_after_it_was_unloaded,
 )
 CHECKS: tuple[Callable[[Subject], None], ...] = (
-    jobs.frames_have_the_size_and_number_that_was_asked,
+    jobs.frames_have_the_size_and_number_of_the_task,
     jobs.each_step_is_reported,
     jobs.a_seed_gives_the_same_video_and_another_seed_another,
     jobs.the_defaults_of_the_model_work,

@@ -1,4 +1,4 @@
-"""What a backend keeps in jobs that end well."""
+"""Checks of jobs that end well."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from registry import Input
 from router.testing.contract.subject import STEPS, Subject, must
 
 
-def frames_have_the_size_and_number_that_was_asked(subject: Subject) -> None:
+def frames_have_the_size_and_number_of_the_task(subject: Subject) -> None:
     for num_frames in (subject.task.num_frames, 5, 1):
         task = replace(subject.task, num_frames=num_frames)
-        wanted = (num_frames, task.height, task.width, 3)
+        needed = (num_frames, task.height, task.width, 3)
         frames = subject.generate(task)
-        said = (frames.num_frames, frames.height, frames.width, 3)
-        must(said == wanted, f"Frames must say {wanted}, got {said}")
-        must(frames.frames_per_second == task.frames_per_second, "Frames must keep the rate that was asked")
+        announced = (frames.num_frames, frames.height, frames.width, 3)
+        must(announced == needed, f"Frames must say {needed}, got {announced}")
+        must(frames.frames_per_second == task.frames_per_second, "Frames must keep the rate of the task")
         got = np.concatenate(list(frames.pixels))
         must(
-            got.shape == wanted and got.dtype == np.uint8, f"pixels must be uint8 {wanted}, got {got.dtype} {got.shape}"
+            got.shape == needed and got.dtype == np.uint8, f"pixels must be uint8 {needed}, got {got.dtype} {got.shape}"
         )
 
 
 def each_step_is_reported(subject: Subject) -> None:
     seen: list[tuple[int, int]] = []
     list(subject.generate(subject.task, lambda done, total, preview=None: seen.append((done, total))).pixels)
-    seen = [each for each, _ in groupby(seen)]  # the same again only looks whether the job goes on
-    wanted = [(step + 1, STEPS) for step in range(STEPS)]
+    seen = [each for each, _ in groupby(seen)]  # the same again only checks whether the job goes on
+    needed = [(step + 1, STEPS) for step in range(STEPS)]
     must(
-        [s for s in seen if s[0]][: len(wanted)] == wanted, f"the reports of {STEPS} steps must be {wanted}, got {seen}"
+        [s for s in seen if s[0]][: len(needed)] == needed, f"the reports of {STEPS} steps must be {needed}, got {seen}"
     )
 
 
@@ -39,9 +39,9 @@ def warnings_are_sentences(subject: Subject) -> None:
     frames = subject.generate(subject.task)
     for _ in frames.pixels:
         pass
-    for name, said in (("warnings", frames.warnings), ("late_warnings()", frames.late_warnings())):
-        kept = isinstance(said, tuple) and all(isinstance(each, str) for each in said)
-        must(kept, f"{name} must be a tuple of sentences, got {said!r}")
+    for name, value in (("warnings", frames.warnings), ("late_warnings()", frames.late_warnings())):
+        kept = isinstance(value, tuple) and all(isinstance(each, str) for each in value)
+        must(kept, f"{name} must be a tuple of sentences, got {value!r}")
 
 
 def a_seed_gives_the_same_video_and_another_seed_another(subject: Subject) -> None:

@@ -1,4 +1,4 @@
-"""What a backend keeps when a job or a load ends early: nothing of it reaches the next job."""
+"""Checks of jobs and loads that end early: the next job is unaffected."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def a_model_comes_back_after_it_was_unloaded(subject: Subject) -> None:
 
 
 class Stops:
-    """A `report` that raises `error` at its call `number`, from 1; never at 0."""
+    """A `report` that raises `error` at its call `number`, from 1; 0 means never."""
 
     def __init__(self, error: Exception, number: int) -> None:
         self.error = error
@@ -79,37 +79,38 @@ class Stops:
 
 
 class StopsAtSteps(Stops):
-    """The same, which does not count what only looks whether the job goes on: that comes by the clock."""
+    """A `Stops` that counts only reports of progress."""
 
     def __init__(self, error: Exception, number: int) -> None:
         super().__init__(error, number)
         self._last = 0
 
     def __call__(self, done: int, total: int, preview: Preview | None = None) -> None:
+        # the same number again checks whether the job goes on, as often as the clock says
         before, self._last = self._last, done
         if before != done:
             super().__call__(done, total, preview)
 
 
 def _reports(subject: Subject) -> int:
-    """Return how often a job reports."""
+    """Return the number of reports of a job."""
     counts = StopsAtSteps(JobCancelled("never"), 0)
     list(subject.generate(subject.task, counts).pixels)
     return counts.heard
 
 
 def _points(total: int, most: int = 8) -> list[tuple[int, int]]:
-    """Return numbers of 1...`total`, at most so many, the first and the last among them; each with the total."""
+    """Return up to `most` numbers from 1 to `total`, each with the total."""
     return [(int(number), total) for number in np.unique(np.linspace(1, total, min(total, most)).round())]
 
 
 def _ends(subject: Subject, report: Stops) -> Exception | None:
-    """Return what a job with this report raises, None if all its frames come."""
+    """Return the error of a job with this report, None if all frames come."""
     try:
         list(subject.generate(subject.task, report).pixels)
     except ContractBroken:
         raise
-    except Exception as error:  # a backend may turn what it hears into an error of its own
+    except Exception as error:  # a backend may raise an error of its own instead
         return error
     return None
 

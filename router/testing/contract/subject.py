@@ -1,4 +1,4 @@
-"""One model of a backend under test, and what the checks do with it."""
+"""The model under test, and the operations of the checks on it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ STEPS = 4
 
 
 class ContractBroken(RouterError):
-    """A backend does not keep what the router relies on."""
+    """A backend breaks a rule that the router relies on."""
 
 
 class Subject:
-    """One model of the backend under test, loaded, and the task that it is given."""
+    """A loaded model of the backend under test, and its task."""
 
     def __init__(self, plugins: Plugins, model: ModelSpec, device: str) -> None:
         self._plugins = plugins
@@ -34,7 +34,7 @@ class Subject:
 
     @cached_property
     def expected(self) -> Pixels:
-        """The frames of `task` from a model that has done nothing since it was loaded."""
+        """The frames of `task` from a model that was just loaded."""
         self.reload()
         return self.video(self.task)
 
@@ -70,11 +70,11 @@ class Subject:
         return np.concatenate(list(self.generate(task).pixels))
 
     def must_be_as_new(self, before: str) -> None:
-        """Raise `ContractBroken` where a job is another after what came `before` than on a model just loaded."""
+        """Raise `ContractBroken` if the frames differ from a new model's; `before` names the cause."""
         expected, made = self.expected, self.video(self.task)
         same = np.array_equal(made, expected) if self.backend.deterministic else made.shape == expected.shape
         if not same:
-            self.reload()  # the next check has a model that nothing happened to
+            self.reload()  # the next check needs a model without a history
             raise ContractBroken(
                 f"a job after {before} must be as on a model that was just loaded, the same seed gave other frames"
             )
@@ -86,7 +86,7 @@ def must(kept: bool, message: str) -> None:
 
 
 def _task(model: ModelSpec) -> Task:
-    """Return a small task with every input that the model takes."""
+    """Return a small task with every input of the model."""
     defaults, given = model.defaults, model.modality.allows
     y, x = np.mgrid[: defaults.height, : defaults.width]
     picture = np.stack([x * 255 // defaults.width, y * 255 // defaults.height, np.full_like(x, 99)], -1).astype(

@@ -189,7 +189,7 @@ def asked(name: str) -> Any:
 
 @pytest.mark.parametrize("name", KINDS)
 def test_the_smallest_task_warms_up_all_of_a_model(family: Path, pool: Any, name: str) -> None:
-    from router.engine.warm_up import smallest
+    from router.engine.warm_up import smallest_task
 
     model = spec(family / name, KINDS[name])
     loaded = load(model, pool)
@@ -198,7 +198,9 @@ def test_the_smallest_task_warms_up_all_of_a_model(family: Path, pool: Any, name
         if part in loaded.parts:
             loaded.parts[part].register_forward_hook(lambda *_, part=part: called.append(part))
 
-    made = video(run(model, loaded, smallest(replace(model, experts=len([p for p in loaded.parts if "former" in p])))))
+    made = video(
+        run(model, loaded, smallest_task(replace(model, experts=len([p for p in loaded.parts if "former" in p]))))
+    )
 
     assert made.shape == (1, 64, 64, 3)
     assert set(called) == {part for part in loaded.parts if part.startswith("transformer")}
