@@ -1,4 +1,4 @@
-"""The attention backend of a transformer: chosen for the device, and tried before a job needs it."""
+"""Choice of a transformer's attention backend, and a trial on the device at load."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def attention_for(option: str, device: str, dtype: torch.dtype) -> str:
 
 
 def set_attention_backend(transformer: WanTransformer3DModel, name: str, device: str) -> None:
-    """Set the attention backend of `transformer`; raise `LoadFailed` if it does not run on `device`."""
+    """Set the attention backend of `transformer`; raise `LoadFailed` if it fails on `device`."""
     if name == FLASH_4 and not has_flash_4():
         raise LoadFailed(f"attention {name} needs the package {FLASH_4_PACKAGE}: pip install 'framegate[hopper]'")
     stock = name
@@ -59,7 +59,7 @@ def set_attention_backend(transformer: WanTransformer3DModel, name: str, device:
 
 @torch.no_grad()
 def _obstacle(transformer: WanTransformer3DModel, name: str, stock: str, device: str) -> str | None:
-    """Return the error of the backend's numbers for this model's heads and dtype; None within tolerance."""
+    """Return the backend's error for this model's heads and dtype, or None."""
     heads, dtype = transformer.config.num_attention_heads, transformer.patch_embedding.weight.dtype
     generator = torch.Generator("cpu").manual_seed(0)
     query, key, value = (

@@ -146,7 +146,7 @@ class Compiler:
         return compiled
 
     def _function(self) -> Block:
-        """Return a copy of the function, so that its compiled code lives and dies with the copy."""
+        """Return a copy of the function, which alone holds its compiled code."""
         import torch._dynamo.config
         import torch._inductor.config
 

@@ -1,4 +1,4 @@
-"""`framegate export`: make the folder that this backend runs."""
+"""`framegate export`: write the folder that this backend runs."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ EXPORTER = "onnxscript"
 def export(find: Callable[[str], ModelSpec], model: str, target: Path, dtype: str | None) -> None:
     """Make a folder of graphs that the backend onnxruntime runs.
 
-    MODEL is a name from the models file, a hub id whose weights are on this machine, or a folder. What is written is a
-    whole model: the backend diffusers runs it too.
+    MODEL is a name from the models file, a hub id whose weights are on this machine, or a folder. The result is a whole
+    model: the backend diffusers runs it too.
     """
     spec = find(model)
     if spec.folder is None:
@@ -60,7 +60,7 @@ def _require_exporter() -> None:
 
 @contextmanager
 def _bars() -> Iterator[Callable[[str, int, int], None]]:
-    """Show a progress bar for each thing that is done, one below the other."""
+    """Show a progress bar for each stage, one below the other."""
     shown: list[tuple[str, object]] = []
 
     def progress(doing: str, done: int, total: int) -> None:

@@ -49,7 +49,7 @@ class Loaded:
     paths: ForwardPaths | None
 
     def drop(self, gone: bool) -> None:
-        """Release the parts; with `gone`, parts leave memory now and the device gets their bytes back."""
+        """Release the parts; with `gone`, also return their memory to the device."""
         self.parts.clear()
         self.decoder = None
         if self.paths is not None:
@@ -66,7 +66,7 @@ def load(
     prompt_cache_bytes: int,
     make_paths: MakePaths | None = None,
 ) -> Loaded:
-    """Return `model` of the parts that `placement` reads; raise `LoadFailed` with what its folder lacks."""
+    """Return `model` as `placement` reads its parts; raise `LoadFailed` for a bad folder."""
     _silence_libraries()
     if model.folder is None:
         raise LoadFailed(f"{model.name} needs a folder of weights, its source gave none")
@@ -109,7 +109,7 @@ def _load(
 def _pooled_parts(
     pooled: Sequence[Part], placement: Placement, pool: Pool, report: Report
 ) -> tuple[dict[str, Hashable], dict[str, Any]]:
-    """Return the key and the module of each part by name; read those that are not resident."""
+    """Return each part's key and module by name; read parts that are not resident."""
     sizes = {part.name: sum(placement.tensor_sizes(part).values()) for part in pooled}
     progress = LoadProgress(report, sum(sizes.values()))
     keys: dict[str, Hashable] = {}

@@ -41,7 +41,7 @@ def _cudnn(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch
 
 @torch.library.custom_op("framegate::flash_4", mutates_args=())
 def flash_4(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, tile: int = 0) -> torch.Tensor:
-    """Return attention by FlashAttention 4 in tiles of `tile` keys; 0 for its own choice."""
+    """Return attention by FlashAttention 4 in tiles of `tile` keys; 0: its own choice."""
     if tile == 0:
         from flash_attn.cute import flash_attn_func
 

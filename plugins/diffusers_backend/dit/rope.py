@@ -1,4 +1,4 @@
-"""Rotary position embedding by complex numbers or by cosines and sines; both give the same bits."""
+"""Rotary position embedding by complex numbers or by cosines and sines, with equal bits."""
 
 from __future__ import annotations
 

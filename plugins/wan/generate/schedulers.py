@@ -1,4 +1,4 @@
-"""Schedulers of a checkpoint: a new one for each request, because a scheduler has state."""
+"""Schedulers of a checkpoint: a new one for each request, because of their state."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _from_first_step(kind: type[Any]) -> type[Any]:
 
 
 class Schedulers:
-    """Make schedulers of one class and configuration; cache the slow parts by shift and steps."""
+    """Make schedulers of one class and configuration; cache the slow parts."""
 
     def __init__(self, kind: type[Any], config: Mapping[str, Any]) -> None:
         self._kind = _from_first_step(kind)

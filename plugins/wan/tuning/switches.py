@@ -59,7 +59,7 @@ class Switches:
 
     @classmethod
     def of(cls, option: bool | Mapping[str, bool]) -> Switches:
-        """Return the switches of the option `fast`: all on, all off, or changed by a mapping."""
+        """Return the switches of the option `fast`: all, none, or some changed."""
         if isinstance(option, bool):
             return cls() if option else OFF
         return cls(**option)

@@ -344,7 +344,7 @@ def test_errors_of_a_run_become_those_that_torch_has_for_the_same(
 ) -> None:
     from plugins.wan.memory import is_device_lost
 
-    with pytest.raises(raised) as found, session.as_torch_says():
+    with pytest.raises(raised) as found, session.errors_of_torch():
         raise RuntimeError(said)
 
     assert str(found.value).startswith(brief)
