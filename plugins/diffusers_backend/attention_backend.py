@@ -66,7 +66,8 @@ def _obstacle(transformer: WanTransformer3DModel, name: str, stock: str, device:
         torch.randn(1, tokens, heads, transformer.config.attention_head_dim, generator=generator).to(device, dtype)
         for tokens in (QUERIES, KEYS, KEYS)
     )
-    exact = functional.scaled_dot_product_attention(*(each.float().transpose(1, 2) for each in (query, key, value)))
+    in_fp32 = [each.float().transpose(1, 2) for each in (query, key, value)]
+    exact = functional.scaled_dot_product_attention(in_fp32[0], in_fp32[1], in_fp32[2])
     attended = dispatch_attention_fn(query, key, value, backend=stock)
     results = [attended, attend(query, key, value, None, name)] if name == FLASH_4 else [attended]
     off = max(float((each.float() - exact.transpose(1, 2)).norm() / exact.norm()) for each in results)

@@ -78,7 +78,7 @@ class OnnxTransformer:
             "timestep": self._times(timestep, hidden_states.shape[2]),
             "encoder_hidden_states": encoder_hidden_states,
         }
-        if self.config.image_dim is not None:
+        if self.config.image_dim is not None and encoder_hidden_states_image is not None:
             inputs["encoder_hidden_states_image"] = encoder_hidden_states_image
         channels = self.config.out_channels or self.config.in_channels
         output = torch.empty((1, channels, *hidden_states.shape[2:]), dtype=self.dtype, device=self.device)

@@ -16,12 +16,13 @@ from plugins.wan import checkpoint as checkpoints
 from plugins.wan.checkpoint import DECODER, Checkpoint, Part
 from plugins.wan.forward_paths import ForwardPaths
 from plugins.wan.generate.preview import LatentMap, latent_map
-from plugins.wan.generate.prompts import TOKENS, PromptCache
+from plugins.wan.generate.prompts import PromptCache
 from plugins.wan.generate.schedulers import Schedulers
 from plugins.wan.memory import free, out_of_memory
 from plugins.wan.vae.fast_vae import fast_vae
 from plugins.wan.weights.placement import Placement, class_of, reading
 from plugins.wan.weights.progress import LoadProgress
+from registry.families import PROMPT_TOKENS
 from router import LoadFailed, ModelSpec, Pool, Report
 
 MakePaths = Callable[[Mapping[str, Any]], ForwardPaths]
@@ -128,7 +129,7 @@ def _pooled_parts(
 def _prompts(pool: Pool, keys: Mapping[str, Hashable], limit: int, short: bool) -> PromptCache:
     """Return the prompt cache of all models that encode a text alike."""
     # the keys have the files, the classes, the dtype and the device; the cleaning is the same in a process
-    encoding = (keys["tokenizer"], keys["text_encoder"], TOKENS, short)
+    encoding = (keys["tokenizer"], keys["text_encoder"], PROMPT_TOKENS, short)
     return pool.part(("prompts", encoding, limit), lambda: PromptCache(limit))
 
 

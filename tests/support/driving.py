@@ -23,7 +23,7 @@ T2V, I2V, TI2V = "wan-nano-t2v", "wan-nano-i2v", "wan-nano-ti2v"
 
 
 def spec(folder: Path, modality: Modality, options: Mapping[str, object] | None = None) -> ModelSpec:
-    """Return a model as the registry would make it of a folder; a broken one is taken for a plain one."""
+    """Return the model of a folder as the registry would make it."""
     experts, multiple = 1, 16
     with suppress(FolderError):
         found = folders.read(folder)
@@ -42,7 +42,8 @@ def spec(folder: Path, modality: Modality, options: Mapping[str, object] | None 
 
 
 def task(**changes: Any) -> Task:
-    """A task of four steps for nine frames, in words that the nano models know: guidance amplifies all else."""
+    """Return a task of four steps and nine frames in the nano models' vocabulary."""
+    # guidance amplifies differences for any other words
     plain = Task(
         prompt="a red ball moves to the left",
         negative_prompt="a blue square",
@@ -65,7 +66,8 @@ def picture(seed: int = 0, width: int = 64, height: int = 64) -> Pixels:
 
 
 def small(subject: Subject) -> Subject:
-    """Let the contract ask for the least that uses all of a model: the smallest frames, five of them."""
+    """Shrink a subject's task to five of the smallest frames."""
+    # the least that uses all of a model
     pictures = {
         name: picture(number, 32, 32)
         for number, name in enumerate(("image", "last_image"))
@@ -126,7 +128,8 @@ def make(folder: Path, modality: Modality, asked: Task, pool: Any) -> Pixels:
 
 
 def stock(folder: Path, asked: Task) -> Pixels:
-    """What diffusers makes of a task without us, all of it in fp32, as our backend has it on a CPU."""
+    """Return the frames of a task by stock diffusers, all in fp32."""
+    # as our backend computes on a CPU
     import torch
     from diffusers import DiffusionPipeline, UniPCMultistepScheduler, WanImageToVideoPipeline
     from PIL import Image
@@ -157,7 +160,7 @@ def stock(folder: Path, asked: Task) -> Pixels:
 
 
 def copy_of(folder: Path, to: Path) -> Path:
-    """A private copy of a model's folder, its shared parts included."""
+    """Copy a model's folder, its shared parts included."""
     return Path(shutil.copytree(folder, to / folder.name))
 
 

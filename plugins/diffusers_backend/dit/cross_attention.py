@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from diffusers import WanTransformer3DModel
@@ -75,13 +75,13 @@ def _own_rows(prompt: torch.Tensor) -> int:
     return int(differs[-1]) + 1 if len(differs) else 0
 
 
-def _read(attention: torch.nn.Module, hidden: torch.Tensor) -> KeysAndValues:
+def _read(attention: Any, hidden: torch.Tensor) -> KeysAndValues:
     heads = (attention.heads, -1)
     keys = attention.norm_k(attention.to_k(hidden)).unflatten(2, heads)
     return KeysAndValues(keys, attention.to_v(hidden).unflatten(2, heads))
 
 
-def _read_image(attention: torch.nn.Module, hidden: torch.Tensor) -> KeysAndValues:
+def _read_image(attention: Any, hidden: torch.Tensor) -> KeysAndValues:
     heads = (attention.heads, -1)
     keys = attention.norm_added_k(attention.add_k_proj(hidden)).unflatten(2, heads)
     return KeysAndValues(keys, attention.add_v_proj(hidden).unflatten(2, heads))

@@ -151,7 +151,7 @@ def _code() -> Iterator[Hashable]:
 
 
 def _value(value: object) -> Hashable:
-    return value if type(value) in PLAIN else id(value)  # type: ignore[return-value]
+    return value if type(value) in PLAIN else id(value)
 
 
 def _named(kind: type) -> str:

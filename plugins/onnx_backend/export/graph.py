@@ -68,6 +68,7 @@ def write_graph(
             optimize=False,
             verbose=False,
         )
+    assert program is not None  # by dynamo
     graph = program.model.graph
     with _weights_as_inputs(graph, weights):
         optimize_ir(program.model)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F  # noqa: N812
 from diffusers import WanTransformer3DModel
@@ -20,7 +22,7 @@ class Network(torch.nn.Module):
 
     def __init__(self, model: WanTransformer3DModel, framewise: bool) -> None:
         super().__init__()
-        self.model = model
+        self.model: Any = model  # diffusers' modules have no types
         self.framewise = framewise
 
     def forward(
@@ -66,7 +68,7 @@ class Network(torch.nn.Module):
 
     def _block(
         self,
-        block: torch.nn.Module,
+        block: Any,
         x: torch.Tensor,
         modulation: torch.Tensor,
         rope: Rope,
@@ -85,9 +87,7 @@ class Network(torch.nn.Module):
         vectors = table.chunk(table.shape[1], dim=1)
         return vectors if self.framewise else tuple(vector.squeeze(1) for vector in vectors)
 
-    def _modulated(
-        self, norm: torch.nn.LayerNorm, x: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor
-    ) -> torch.Tensor:
+    def _modulated(self, norm: Any, x: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
         if not self.framewise:
             return modulated_norm(x.float(), (1 + scale)[0], shift[0].to(scale.dtype), norm.eps).type_as(x)
         by_frame = norm(x.float()).view(scale.shape[0], -1, x.shape[1])
@@ -101,7 +101,7 @@ class Network(torch.nn.Module):
         return (x.float() + change).type_as(x)
 
 
-def _image_rows(embedder: torch.nn.Module, images: torch.Tensor) -> torch.Tensor:
+def _image_rows(embedder: Any, images: torch.Tensor) -> torch.Tensor:
     """Return the rows of CLIP's embeddings `(images, tokens, dim)`, one image after the other."""
     rows = images.flatten(0, 1)
     if embedder.pos_embed is not None:
@@ -110,7 +110,7 @@ def _image_rows(embedder: torch.nn.Module, images: torch.Tensor) -> torch.Tensor
     return embedder.norm2(_linear(embedder.ff.net[2], wide))
 
 
-def _self_attention(attn: torch.nn.Module, x: torch.Tensor, rope: Rope) -> torch.Tensor:
+def _self_attention(attn: Any, x: torch.Tensor, rope: Rope) -> torch.Tensor:
     query, key = (
         _rotated(norm(_linear(layer, x)).unsqueeze(0), rope, attn.heads)
         for layer, norm in ((attn.to_q, attn.norm_q), (attn.to_k, attn.norm_k))
@@ -119,9 +119,7 @@ def _self_attention(attn: torch.nn.Module, x: torch.Tensor, rope: Rope) -> torch
     return _linear(attn.to_out[0], mixed[0])
 
 
-def _cross_attention(
-    attn: torch.nn.Module, x: torch.Tensor, text: torch.Tensor, images: torch.Tensor | None
-) -> torch.Tensor:
+def _cross_attention(attn: Any, x: torch.Tensor, text: torch.Tensor, images: torch.Tensor | None) -> torch.Tensor:
     query = attn.norm_q(_linear(attn.to_q, x)).unsqueeze(0)
     key = attn.norm_k(_linear(attn.to_k, text)).unsqueeze(0)
     mixed = attention(query, key, _linear(attn.to_v, text).unsqueeze(0), attn.heads)
@@ -143,5 +141,5 @@ def _tables(model: WanTransformer3DModel, latents: torch.Tensor) -> Rope:
     return cosines[:, :, 0, 0::2].contiguous(), sines[:, :, 0, 1::2].contiguous()
 
 
-def _linear(layer: torch.nn.Linear, x: torch.Tensor) -> torch.Tensor:
+def _linear(layer: Any, x: torch.Tensor) -> torch.Tensor:
     return linear(x, layer.weight, layer.bias)

@@ -122,7 +122,7 @@ def _pieces(file: BinaryIO, stored: StoredTensor, target: torch.Tensor) -> Itera
 
 
 def _fill(piece: Piece, raw: torch.Tensor) -> None:
-    view, offset = memoryview(raw.numpy()), piece.offset
+    view, offset = memoryview(raw.numpy()), piece.offset  # type: ignore[arg-type]  # an array is a buffer
     while view:
         count = os.preadv(piece.file.fileno(), [view], offset)
         if not count:

@@ -1,4 +1,4 @@
-"""Kernels that are chosen by what was measured: the table with a clock of our own, and what becomes candidates."""
+"""Kernels chosen by measurement: the autotuner with a fake clock, and its candidates."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _flash_attn_fwd(q, k, v, tile_mn=None):
 
 @pytest.fixture
 def flash_4(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """FlashAttention 4 as its package has it, but for its arithmetic, which a CPU can do."""
+    """FlashAttention 4 by its package's interface, with arithmetic that a CPU can do."""
     (tmp_path / "flash_attn" / "cute").mkdir(parents=True)
     (tmp_path / "flash_attn" / "cute" / "__init__.py").write_text(FLASH_4)
     (tmp_path / "flash_attn" / "cute" / "interface.py").write_text(TILED)
@@ -52,7 +52,7 @@ def flash_4(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def table(seconds: dict[str, float]) -> Any:
-    """A table whose clock runs what it is given, and says what `seconds` has for its name."""
+    """Return an autotuner with the times of `seconds` by candidate."""
     from plugins.wan.tuning.autotune import Autotuner
 
     def clock(way: Callable[[], Any]) -> float:

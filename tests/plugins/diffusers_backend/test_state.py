@@ -1,4 +1,4 @@
-"""Nothing of a job or a load that did not end well reaches the next job, whatever option keeps state."""
+"""No state of a failed job or load reaches the next job."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def taylor_seer_cache() -> Any:
 
 @pytest.mark.parametrize("config", [first_block_cache, taylor_seer_cache])
 def test_no_step_cache_lets_a_job_leave_something_behind(tmp_path: Path, config: Callable[[], Any]) -> None:
-    """Diffusers' own caches, which keep what a step computed for the next one; that of a stopped job must go."""
+    """Diffusers' step caches hold results for the next step; a stopped job's must go."""
     subject = subject_of(tmp_path, [Cached(config())], "cached", "wan-nano-t2v", "{fast: false}")
     for check in (CANCELLED, FAILED):
         check(subject)

@@ -1,4 +1,4 @@
-"""What the ONNX Runtime backend loads, shares and refuses, and that it never runs where it was not to."""
+"""Loading, sharing and refusals of the ONNX Runtime backend, and its devices."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def edit_record(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
 
 
 def rewrite(folder: Path, change: Callable[[Any], None]) -> None:
-    """Change the graph, and the record with it: what somebody would do who means harm."""
+    """Change the graph and the record alike, as an attacker would."""
     graph = onnx.load(folder / GRAPH, load_external_data=False)
     change(graph)
     (folder / GRAPH).write_bytes(graph.SerializeToString())
@@ -162,7 +162,7 @@ def bring_a_stranger(folder: Path) -> None:
 
 
 def pickle_instead(part: str) -> Callable[[Path], None]:
-    """Put a pickle in the place of a part's weights, and make the record say that it was exported so."""
+    """Replace a part's weights by a pickle, and change the record to match."""
 
     def change(folder: Path) -> None:
         (weights,) = (folder / part).glob("*.safetensors")
@@ -184,7 +184,7 @@ def wait_for_a_graph_unlisted(folder: Path) -> None:
 
 
 def hole(name: str) -> Callable[[Path], None]:
-    """Put 300 GB of nothing in the place of a file, and make the record say that it was exported so."""
+    """Replace a file by a sparse one of 300 GB, in the record too."""
 
     def change(folder: Path) -> None:
         with (folder / name).open("wb") as file:

@@ -1,4 +1,4 @@
-"""The fast VAE against diffusers' own, over the same weights: each part alone, and all together."""
+"""The fast VAE against diffusers' own: each part alone, and all together."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def test_on_a_cpu_the_classes_for_a_gpu_are_diffusers_own_bit_for_bit(vae: Any, 
 
 @pytest.mark.parametrize("without", ["encoder", "decoder"])
 def test_each_half_of_a_vae_tries_the_kernels_on_what_it_has(vae: Any, without: str) -> None:
-    """A model that takes images has an encoder that is loaded without its decoder."""
+    """For images the encoder is loaded without its decoder."""
     import torch
 
     from plugins.wan.tuning.autotune import APART, Autotuner

@@ -1,4 +1,4 @@
-"""The web half's count of tokens beside the engine's: the same numbers and the same sentences."""
+"""The web half's count of tokens against the engine's: same numbers, same sentences."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def of_nano(family: Path, tmp_path: Path) -> Path:
 
 
 def of_pieces(family: Path, tmp_path: Path) -> Path:
-    """A folder as the published ones are: a T5 tokenizer of Unigram pieces, in the class that their index names."""
+    """Return a folder like the published ones: a T5 tokenizer of Unigram pieces."""
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
     folder = copy_of(family / T2V, tmp_path)

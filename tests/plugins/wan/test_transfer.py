@@ -1,4 +1,4 @@
-"""Tensors from files to a device: whole, in their dtype, in pieces, and without a second copy."""
+"""Tensors from files to a device: whole, in their dtype, without a second copy."""
 
 from __future__ import annotations
 
