@@ -91,8 +91,8 @@ def test_a_diffusers_that_computes_something_else_is_noticed(
     from importlib import import_module
 
     home, _, name = part.rpartition(".")
-    place, _, kind = home.partition(".")
-    module = import_module(f"diffusers.models.{'transformers.' if place == 'transformer_wan' else ''}{place}")
+    package, _, kind = home.partition(".")
+    module = import_module(f"diffusers.models.{'transformers.' if package == 'transformer_wan' else ''}{package}")
     owner, model = getattr(module, kind) if kind else module, made(DTYPES[dtype], **CLIP)
     plain = getattr(owner, name)
 
@@ -269,8 +269,8 @@ def test_what_was_changed_after_the_load_runs_by_diffusers(
 
     assert paths.now["transformer"].path == "diffusers"
     assert paths.now["transformer"].reason
-    said = [record.message for record in caplog.records if "runs by" in record.message]
-    assert said == [
+    messages = [record.message for record in caplog.records if "runs by" in record.message]
+    assert messages == [
         "the transformer runs by our forward pass",
         "the transformer runs by diffusers' own forward pass: switched off in the model's options",
         f"the transformer runs by diffusers' own forward pass: {paths.now['transformer'].reason}",

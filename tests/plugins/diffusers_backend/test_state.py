@@ -74,8 +74,8 @@ def subject_of(folder: Path, plugins: list[object], backend: str, name: str, opt
 
 @pytest.fixture(scope="module", params=OPTIONS)
 def option(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Subject, Any]:
-    said, checks = OPTIONS[request.param]
-    return subject_of(tmp_path_factory.mktemp("option"), [], "diffusers", "wan-nano-i2v", said), checks
+    options, checks = OPTIONS[request.param]
+    return subject_of(tmp_path_factory.mktemp("option"), [], "diffusers", "wan-nano-i2v", options), checks
 
 
 def test_no_option_lets_a_job_leave_something_behind(option: tuple[Subject, Any]) -> None:

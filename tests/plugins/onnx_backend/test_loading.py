@@ -330,7 +330,7 @@ SIGNATURE = "Error in execution: CudaCall " + "std::conditional_t<THRW, void, St
 
 
 @pytest.mark.parametrize(
-    ("said", "raised", "brief"),
+    ("text", "raised", "brief"),
     [
         ("BFCArena::AllocateRawInternal Failed to allocate memory for requested buffer", torch.OutOfMemoryError, "BFC"),
         (SIGNATURE + "CUDA failure 2: out of memory ; GPU=0", torch.OutOfMemoryError, "CUDA failure 2: out of memory"),
@@ -340,15 +340,15 @@ SIGNATURE = "Error in execution: CudaCall " + "std::conditional_t<THRW, void, St
     ],
 )
 def test_errors_of_a_run_become_those_that_torch_has_for_the_same(
-    said: str, raised: type[Exception], brief: str
+    text: str, raised: type[Exception], brief: str
 ) -> None:
     from plugins.wan.memory import is_device_lost
 
     with pytest.raises(raised) as found, session.errors_of_torch():
-        raise RuntimeError(said)
+        raise RuntimeError(text)
 
     assert str(found.value).startswith(brief)
-    assert is_device_lost(found.value) is ("failure 700" in said)
+    assert is_device_lost(found.value) is ("failure 700" in text)
 
 
 def test_numbers_that_are_not_finite_are_said(exports: Exports, pool: Any) -> None:

@@ -120,7 +120,7 @@ def test_a_cancelled_job_ends_within_its_text_encoder_and_its_image(family: Path
     given = frozenset({Input.TEXT, Input.IMAGE})
     asked = task(steps=1, num_frames=17, image=picture(), given=given, prompt="a green disc")
     looks: list[str] = []
-    places = [*loaded.parts["text_encoder"].encoder.block, loaded.parts["vae"].encoder]
+    modules = [*loaded.parts["text_encoder"].encoder.block, loaded.parts["vae"].encoder]
     token = cancel_watch._check.set(lambda: looks.append("before"))
     try:
         from plugins.wan.generate.run import _checks_in_encoders
@@ -130,8 +130,8 @@ def test_a_cancelled_job_ends_within_its_text_encoder_and_its_image(family: Path
     finally:
         cancel_watch._check.reset(token)
 
-    assert len(looks) >= len(places)
-    assert not any(place._forward_pre_hooks for place in places)
+    assert len(looks) >= len(modules)
+    assert not any(module._forward_pre_hooks for module in modules)
 
 
 def run_within(loaded: Any, asked: Any) -> None:

@@ -190,7 +190,7 @@ def test_each_half_of_a_vae_tries_the_kernels_on_what_it_has(vae: Any, without: 
             ways = make()
             tried.append(case)
             assert torch.isfinite(ways[APART]()).all()
-            return super().works(case, lambda: dict.fromkeys(ways, ways[APART]))
+            return super().agrees(case, lambda: dict.fromkeys(ways, ways[APART]))
 
     with torch.no_grad():
         assert len(replacements(vae, Switches(), Plain(lambda _: 1.0))) == 2
@@ -210,7 +210,7 @@ def test_what_gives_the_same_takes_the_others_place_on_a_gpu(vae: Any, same: boo
         def agrees(self, case: str, make: Any) -> bool:
             one, other = (torch.full((1,), value) for value in (1.0, 1.0 if same else 2.0))
             plain, fused = make()
-            return super().works(case, lambda: {plain: lambda: one, fused: lambda: other})
+            return super().agrees(case, lambda: {plain: lambda: one, fused: lambda: other})
 
     assert len(replacements(vae, Switches(), Told(lambda _: 1.0))) == count
     assert replacements(vae, OFF, Told(lambda _: 1.0)) == {}

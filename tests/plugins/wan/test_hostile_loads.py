@@ -19,7 +19,7 @@ SPARE = 2**30  # bytes beyond what the first load took
 
 
 def loads(folder: Path, every: int) -> list[dict[str, object]]:
-    """Return the result of each change; a hang, or a process out of memory, fails."""
+    """Return the result of each change; a hang, or a killed process, fails."""
     environ = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
     command = [sys.executable, hostile_loads.__file__, folder, str(every)]
     run = subprocess.run(command, env=environ, capture_output=True, text=True)

@@ -71,17 +71,19 @@ def test_both_halves_say_the_same(family: Path, tmp_path: Path, pool: Any, make:
     loaded, counter = load(model, pool), TokenCounter(lambda model: model.folder)
     until(lambda: counter.warnings(model, task(prompt="x" * 8000)))
 
-    said: dict[str, Any] = {}
+    sentences: dict[str, Any] = {}
     for name, text in TEXTS.items():
         asked = task(prompt=text, negative_prompt=text[1:], steps=1, num_frames=1)
-        said[name] = (counter.warnings(model, asked), run(model, loaded, asked).warnings)
+        sentences[name] = (counter.warnings(model, asked), run(model, loaded, asked).warnings)
 
-    assert {name: web for name, (web, _) in said.items()} == {name: engine for name, (_, engine) in said.items()}
-    assert (len(said["at the limit"][0]), len(said["English"][0])) == (0, 2)
+    assert {name: web for name, (web, _) in sentences.items()} == {
+        name: engine for name, (_, engine) in sentences.items()
+    }
+    assert (len(sentences["at the limit"][0]), len(sentences["English"][0])) == (0, 2)
     tokenizer = loaded.parts["tokenizer"]
     read = tokenizer(prompt_clean(TEXTS["English"]), max_length=512, truncation=True).input_ids
     end = tokenizer.decode(read, skip_special_tokens=True)[-20:].lower()
-    assert said["English"][0][0].lower().endswith(f'{end}"')
+    assert sentences["English"][0][0].lower().endswith(f'{end}"')
 
 
 def test_a_prompt_is_cleaned_as_the_pipeline_does() -> None:

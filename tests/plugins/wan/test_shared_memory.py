@@ -59,12 +59,12 @@ def test_shared_parts_are_one_memory_and_not_copies(family: Path) -> None:
     pool = PartPool()
     loaded = {name: load(spec(family / name, modality), pool.share_of(name)) for name, modality in KINDS.items()}
 
-    def places(part: Callable[[Any], Any]) -> set[tuple[int, ...]]:
+    def addresses(part: Callable[[Any], Any]) -> set[tuple[int, ...]]:
         return {tuple(tensor.data_ptr() for tensor in part(model).parameters()) for model in loaded.values()}
 
-    assert len(places(lambda model: model.parts["text_encoder"])) == 1
-    assert len(places(lambda model: model.decoder)) == 1
-    assert len(places(lambda model: model.parts["transformer"])) == 3
+    assert len(addresses(lambda model: model.parts["text_encoder"])) == 1
+    assert len(addresses(lambda model: model.decoder)) == 1
+    assert len(addresses(lambda model: model.parts["transformer"])) == 3
 
 
 def test_a_folder_with_the_same_bytes_shares_and_one_with_another_byte_does_not(family: Path, tmp_path: Path) -> None:
@@ -137,9 +137,9 @@ def test_the_whole_of_wan_2_2_fits_an_h200_with_the_readmes_budget(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     readme = (Path(__file__).parents[3] / "README.md").read_text()
-    (told,) = re.findall(r"`FRAMEGATE_MEMORY_BUDGET=(\S+) FRAMEGATE_ACTIVATION_RESERVE=(\S+)`", readme)
+    (values,) = re.findall(r"`FRAMEGATE_MEMORY_BUDGET=(\S+) FRAMEGATE_ACTIVATION_RESERVE=(\S+)`", readme)
     (gigabytes,) = re.findall(r"is planned at (\S+) GB", readme)
-    pool = card(tmp_path, monkeypatch, memory_budget=told[0], activation_reserve=told[1])
+    pool = card(tmp_path, monkeypatch, memory_budget=values[0], activation_reserve=values[1])
     hold_wan_2_2(pool, tmp_path / "weights")
 
     assert pool.size / 1e9 == pytest.approx(float(gigabytes), abs=0.05)

@@ -101,7 +101,7 @@ import json, resource, sys, threading, time
 from pathlib import Path
 import psutil
 import torch
-from plugins.diffusers_backend import transfer
+from plugins.wan.weights import transfer
 from plugins.wan.weights.safetensors import stored_in
 from registry.folders import weights_in
 
