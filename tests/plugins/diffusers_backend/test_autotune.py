@@ -159,9 +159,9 @@ def test_the_choice_for_a_models_shape_is_that_of_the_table() -> None:
         chooser = Chooser(tuner=Autotuner(lambda _, seconds=seconds: next(seconds)))
         for measured in (True, False):
             network = Network(model, replace(OFF, measured_attention=measured, gelu_epilogue=True), None, chooser)
-            shape = network.prepare(latents, embeds, 1).shape
-            assert shape.attention == (chosen if measured else "native")
-            assert not shape.fused_gelu  # on a CPU that would be another GELU
+            kernels = network.prepare(latents, embeds, 1).kernels
+            assert kernels.attention == (chosen if measured else "native")
+            assert not kernels.fused_gelu  # on a CPU that would be another GELU
 
 
 def test_what_the_options_name_is_not_measured() -> None:

@@ -112,5 +112,5 @@ def test_they_are_off_where_they_are_switched_off_and_where_nothing_measures(cho
         (Switches(rope_kernel=False, norm_kernel=False), chooser),
         (Switches(), type(chooser)()),
     ):
-        shape = Network(model, switches, None, made).prepare(latents, embeds, 1).shape
-        assert (shape.rope_kernel, shape.norm_kernel) == (False, False)
+        kernels = Network(model, switches, None, made).prepare(latents, embeds, 1).kernels
+        assert (kernels.rope_kernel, kernels.norm_kernel) == (False, False)
