@@ -14,6 +14,8 @@ from registry import ModelSpec
 from router import LoadFailed
 
 if TYPE_CHECKING:
+    from click._termui_impl import ProgressBar
+
     from plugins.onnx_backend.export.folder import Progress
 
 EXPORTER = "onnxscript"
@@ -65,7 +67,8 @@ def _require_exporter() -> None:
 @contextmanager
 def _bars() -> Iterator[Progress]:
     """Show a progress bar for each stage, one below the other."""
-    stage, bar = "", None
+    stage = ""
+    bar: ProgressBar[int] | None = None
     with ExitStack() as shown:
 
         def progress(doing: str, done: int, total: int) -> None:

@@ -103,7 +103,7 @@ def _twin(vae: AutoencoderKLWan, switches: Switches) -> FastVae:
     for module in fast.modules():
         module.__class__ = classes.get(type(module), type(module))
     fuse_silu(fast)
-    return fast  # type: ignore[no-any-return]  # its class was assigned
+    return fast
 
 
 def _gpu_classes(vae: AutoencoderKLWan, switches: Switches) -> dict[type, type]:

@@ -98,5 +98,5 @@ def write(path: Path, header: bytes, tensors: Iterable[torch.Tensor], written: C
         file.write(header)
         for tensor in tensors:
             data = tensor.contiguous().view(-1).view(torch.uint8).numpy()
-            file.write(memoryview(data))  # type: ignore[arg-type]  # an array is a buffer, which its type does not say
+            file.write(data)  # type: ignore[arg-type]  # an array is a buffer
             written(data.nbytes)
