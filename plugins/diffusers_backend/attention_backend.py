@@ -1,4 +1,4 @@
-"""The attention backend of a transformer: chosen for the device, and tried before a job needs it."""
+"""Choice of a transformer's attention backend, and a trial on the device at load."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def attention_for(option: str, device: str, dtype: torch.dtype) -> str:
 
 
 def set_attention_backend(transformer: WanTransformer3DModel, name: str, device: str) -> None:
-    """Set the attention backend of `transformer`; raise `LoadFailed` if it does not run on `device`."""
+    """Set the attention backend of `transformer`; raise `LoadFailed` if it fails on `device`."""
     if name == FLASH_4 and not has_flash_4():
         raise LoadFailed(f"attention {name} needs the package {FLASH_4_PACKAGE}: pip install 'framegate[hopper]'")
     stock = name
@@ -59,14 +59,15 @@ def set_attention_backend(transformer: WanTransformer3DModel, name: str, device:
 
 @torch.no_grad()
 def _obstacle(transformer: WanTransformer3DModel, name: str, stock: str, device: str) -> str | None:
-    """Return the error of the backend's numbers for this model's heads and dtype; None within tolerance."""
+    """Return the backend's error for this model's heads and dtype, or None."""
     heads, dtype = transformer.config.num_attention_heads, transformer.patch_embedding.weight.dtype
     generator = torch.Generator("cpu").manual_seed(0)
     query, key, value = (
         torch.randn(1, tokens, heads, transformer.config.attention_head_dim, generator=generator).to(device, dtype)
         for tokens in (QUERIES, KEYS, KEYS)
     )
-    exact = functional.scaled_dot_product_attention(*(each.float().transpose(1, 2) for each in (query, key, value)))
+    in_fp32 = [each.float().transpose(1, 2) for each in (query, key, value)]
+    exact = functional.scaled_dot_product_attention(in_fp32[0], in_fp32[1], in_fp32[2])
     attended = dispatch_attention_fn(query, key, value, backend=stock)
     results = [attended, attend(query, key, value, None, name)] if name == FLASH_4 else [attended]
     off = max(float((each.float() - exact.transpose(1, 2)).norm() / exact.norm()) for each in results)

@@ -34,7 +34,7 @@ class _Request(NamedTuple):
 
 
 class _Failure(NamedTuple):
-    count: int
+    attempts: int
     until: float
 
 
@@ -56,7 +56,7 @@ class Compiler:
     ) -> None:
         self._limit = limit
         self._eager = block
-        self._options = {"cpp_wrapper": True} if cpp_wrapper else None
+        self._options: dict[str, Any] | None = {"cpp_wrapper": True} if cpp_wrapper else None
         self._clock = clock
         self._ready: OrderedDict[Hashable, Block] = OrderedDict()
         self._waiting: OrderedDict[Hashable, _Request] = OrderedDict()
@@ -137,7 +137,7 @@ class Compiler:
             return None
         except Exception as error:
             # whatever the compiler stumbles over, requests go on without it
-            count = self._failed[shape].count + 1 if shape in self._failed else 1
+            count = self._failed[shape].attempts + 1 if shape in self._failed else 1
             pause = min(RETRY_SECONDS * 2 ** (count - 1), MAX_RETRY_SECONDS)
             log.warning("blocks stay uncompiled for %.0f s, compiling them gave %s", pause, _brief(error))
             _put(self._failed, shape, _Failure(count, self._clock() + pause), MAX_REMEMBERED)
@@ -146,7 +146,7 @@ class Compiler:
         return compiled
 
     def _function(self) -> Block:
-        """Return a copy of the function, so that its compiled code lives and dies with the copy."""
+        """Return a copy of the function, which alone holds its compiled code."""
         import torch._dynamo.config
         import torch._inductor.config
 
@@ -174,7 +174,7 @@ def _put(kept: OrderedDict[Hashable, Any], key: Hashable, value: Any, limit: int
 
 def _forget(compiled: Any) -> None:
     """Release compiled code; a request that still uses the code runs on."""
-    from torch._dynamo.eval_frame import reset_code
+    from torch._C._dynamo.eval_frame import reset_code
 
     reset_code(compiled._torchdynamo_orig_callable.__code__)
 

@@ -1,4 +1,4 @@
-"""Group offload, for modules larger than their GPU: weights on the host, copied to the device by group."""
+"""Group offload: weights larger than the GPU stay on the host, copied by group."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def suits(part: Part) -> bool:
 
 
 def device_bytes(part: Part, sizes: Mapping[str, int]) -> int:
-    """Return the most device bytes that weights of `sizes` take: two groups, and ungrouped weights."""
+    """Return the most device bytes of `sizes`: two groups, and ungrouped weights."""
     groups: Counter[str] = Counter()
     for name, size in sizes.items():
         groups[_group(part, name)] += size

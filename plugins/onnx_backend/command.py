@@ -1,16 +1,22 @@
-"""`framegate export`: make the folder that this backend runs."""
+"""`framegate export`: write the folder that this backend runs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from plugins.onnx_backend.record import DTYPES
 from registry import ModelSpec
 from router import LoadFailed
+
+if TYPE_CHECKING:
+    from click._termui_impl import ProgressBar
+
+    from plugins.onnx_backend.export.folder import Progress
 
 EXPORTER = "onnxscript"
 
@@ -27,8 +33,8 @@ EXPORTER = "onnxscript"
 def export(find: Callable[[str], ModelSpec], model: str, target: Path, dtype: str | None) -> None:
     """Make a folder of graphs that the backend onnxruntime runs.
 
-    MODEL is a name from the models file, a hub id whose weights are on this machine, or a folder. What is written is a
-    whole model: the backend diffusers runs it too.
+    MODEL is a name from the models file, a hub id whose weights are on this machine, or a folder. The result is a whole
+    model: the backend diffusers runs it too.
     """
     spec = find(model)
     if spec.folder is None:
@@ -59,24 +65,17 @@ def _require_exporter() -> None:
 
 
 @contextmanager
-def _bars() -> Iterator[Callable[[str, int, int], None]]:
-    """Show a progress bar for each thing that is done, one below the other."""
-    shown: list[tuple[str, object]] = []
+def _bars() -> Iterator[Progress]:
+    """Show a progress bar for each stage, one below the other."""
+    stage = ""
+    bar: ProgressBar[int] | None = None
+    with ExitStack() as shown:
 
-    def progress(doing: str, done: int, total: int) -> None:
-        if not shown or shown[-1][0] != doing:
-            _close(shown)
-            bar = click.progressbar(length=max(total, 1), label=doing.ljust(36))
-            shown.append((doing, bar.__enter__()))
-        bar = shown[-1][1]
-        bar.update(done - bar.pos)  # type: ignore[attr-defined]
+        def progress(doing: str, done: int, total: int) -> None:
+            nonlocal stage, bar
+            if bar is None or doing != stage:
+                shown.close()
+                stage, bar = doing, shown.enter_context(click.progressbar(length=max(total, 1), label=doing.ljust(36)))
+            bar.update(done - bar.pos)
 
-    try:
         yield progress
-    finally:
-        _close(shown)
-
-
-def _close(shown: list[tuple[str, object]]) -> None:
-    if shown:
-        shown.pop()[1].__exit__(None, None, None)  # type: ignore[attr-defined]

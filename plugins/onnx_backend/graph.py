@@ -1,4 +1,4 @@
-"""A graph file, looked at before ONNX Runtime reads it: which tensors it takes from the file beside it."""
+"""Checks of a graph file before ONNX Runtime reads it, and its external weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from registry.folders.files import regular_size
 from router import LoadFailed
 
 FILE = "model.onnx"
-WEIGHTS = "diffusion_pytorch_model.safetensors"  # beside it, so diffusers reads the folder too
+WEIGHTS = "diffusion_pytorch_model.safetensors"  # beside the graph: diffusers reads the folder too
 PREFIX = "model."  # of a transformer's parameters in its graph
 ONNX_TYPES = {
     torch.float32: onnx.TensorProto.FLOAT,
@@ -26,14 +26,14 @@ DOMAINS = ("", "ai.onnx", "com.microsoft")
 
 
 def weights_of(folder: Path, stored: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
-    """Return what each initializer of the graph in `folder` is, for those whose data is not in the graph itself.
+    """Return the stored tensor of each external initializer of the graph in `folder`.
 
-    Raises `LoadFailed` for a graph that is none, that asks for operations of strangers, or
-    whose data would come from anywhere but the place where `stored` has it.
+    Raises `LoadFailed` for a file that is no graph, for operations beyond ONNX and ONNX Runtime, and for data from
+    anywhere but its position in `stored`.
     """
     path, what = folder / FILE, f"{FILE} of {folder.name}"
     try:
-        regular_size(path, what)  # a FIFO would be waited for
+        regular_size(path, what)  # reading a FIFO would wait for ever
         model = onnx.load(path, load_external_data=False)
     except FolderError as error:
         raise LoadFailed(error.reason) from error
@@ -44,29 +44,29 @@ def weights_of(folder: Path, stored: Mapping[str, StoredTensor]) -> dict[str, St
     if model.graph.sparse_initializer:
         raise LoadFailed(f"{what} must have no sparse tensors: none of its weights are")
     weights = {}
-    for tensor in _outside(model):
-        place = {entry.key: entry.value for entry in tensor.external_data}
+    for tensor in _external_tensors(model):
+        data = {entry.key: entry.value for entry in tensor.external_data}
         known = stored.get(tensor.name.removeprefix(PREFIX))
-        if known is None or not _is(place, known) or not _fits(tensor, known):
+        if known is None or not _matches(data, known) or not _fits(tensor, known):
             raise LoadFailed(
                 f"{what} must take its data from the weights beside it; {tensor.name or 'a tensor'} would come from "
-                f"{place.get('location', 'nowhere')} at {place.get('offset', '0')}"
+                f"{data.get('location', 'nowhere')} at {data.get('offset', '0')}"
             )
         weights[tensor.name] = known
     return weights
 
 
-def _is(place: Mapping[str, str], known: StoredTensor) -> bool:
-    asked = place.get("location"), place.get("offset", "0"), place.get("length", str(known.length))
-    return asked == (known.file.name, str(known.offset), str(known.length))
+def _matches(data: Mapping[str, str], known: StoredTensor) -> bool:
+    position = data.get("location"), data.get("offset", "0"), data.get("length", str(known.length))
+    return position == (known.file.name, str(known.offset), str(known.length))
 
 
 def _fits(tensor: onnx.TensorProto, known: StoredTensor) -> bool:
     return tuple(tensor.dims) == known.shape and tensor.data_type == ONNX_TYPES.get(known.dtype)
 
 
-def _outside(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """Yield every tensor that has its data in another file."""
+def _external_tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Yield every tensor with its data in another file."""
     for tensor in onnx.external_data_helper._get_all_tensors(model):
         if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
             yield tensor

@@ -96,7 +96,7 @@ def read_transformer(
     engines: Path | None = None,
     arrived: Arrived = lambda size: None,
 ) -> OnnxTransformer:
-    """Return the graph in `folder` with its weights on `device`; raise `LoadFailed` for a bad graph."""
+    """Return the graph in `folder` on `device`; raise `LoadFailed` for a bad graph."""
     try:
         weights = weights_in(folder, folder.name)
     except FolderError as error:

@@ -1,15 +1,17 @@
-"""What `framegate export` writes beside a model: where it comes from, and the digest of every file."""
+"""The record of an export: its source, and the digest of every file."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.metadata
 import json
-import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
+
+from packaging.version import InvalidVersion, Version
 
 from registry.folders import FolderError
 from registry.folders.files import read_json
@@ -20,7 +22,7 @@ from router import LoadFailed
 FILE = "export.json"
 FORMAT = 1
 OPSET = 23  # of the graphs: the first with RotaryEmbedding and RMSNormalization
-MAX_BYTES = 64 * 2**20  # of what is no weights; the graph of 14B has about 4 MB
+MAX_BYTES = 64 * 2**20  # of a file without weights; the graph of 14B has about 4 MB
 DTYPES = ("fp32", "fp16", "bf16")
 
 
@@ -34,7 +36,7 @@ class Digest:
 
 @dataclass(frozen=True)
 class Record:
-    """One export: `source` as a registry entry says it, `revision` its commit on the hub, `files` by relative paths."""
+    """One export: the registry's `source`, its commit, and `files` by relative path."""
 
     source: str
     revision: str | None
@@ -48,23 +50,24 @@ class Record:
         (folder / FILE).write_text(text)
 
     def newer(self, installed: Callable[[str], str | None]) -> list[str]:
-        """Return the libraries that made this and are older here, each in words; `installed` is a version, or None."""
+        """Return the libraries older here than at export; `installed` returns a version or None."""
         found = []
         for name, exported in self.libraries.items():
             here = installed(name)
-            if here is not None and _numbers(here) < _numbers(exported):
-                found.append(f"{name} {exported} (here {here})")
+            with suppress(InvalidVersion):  # a build may have any name, and this is a warning only
+                if here is not None and _public(here) < _public(exported):
+                    found.append(f"{name} {exported} (here {here})")
         return found
 
     def verify(self, folder: Path, digest: Callable[[Path], str]) -> None:
-        """Raise `LoadFailed` where a file is not there, or not what was exported; `digest` is a file's SHA-256."""
-        for name, wanted in self.files.items():
+        """Raise `LoadFailed` for a missing or changed file; `digest` returns a file's SHA-256."""
+        for name, file in self.files.items():
             path = folder / name
             if not path.is_file():
                 raise LoadFailed(f"its folder lacks {name}, which its {FILE} lists")
-            if (size := path.stat().st_size) != wanted.size:
-                raise LoadFailed(f"{name} must have {wanted.size} bytes, as its {FILE} says, got {size}")
-            _require_sound(path, name, size)  # first, as a digest of a hole of terabytes takes hours
+            if (size := path.stat().st_size) != file.size:
+                raise LoadFailed(f"{name} must have {file.size} bytes, as its {FILE} says, got {size}")
+            _require_sound(path, name, size)  # first: the digest of a sparse file of terabytes takes hours
         parts = {PurePosixPath(name).parts[0] for name in self.files if "/" in name}
         for path in (path for part in sorted(parts) for path in sorted((folder / part).rglob("*"))):
             name = path.relative_to(folder).as_posix()
@@ -72,16 +75,16 @@ class Record:
                 raise LoadFailed(f"{name} is no file that was exported: {FILE} does not list it")
         with ThreadPoolExecutor(8) as threads:
             digests = list(threads.map(lambda name: digest(folder / name), self.files))
-        for (name, wanted), got in zip(self.files.items(), digests, strict=True):
-            if got != wanted.sha256:
+        for (name, file), found in zip(self.files.items(), digests, strict=True):
+            if found != file.sha256:
                 raise LoadFailed(
                     f"{name} is not the file that was exported: its SHA-256 must be "
-                    f"{wanted.sha256[:12]}..., as {FILE} says, got {got[:12]}...; export the model again"
+                    f"{file.sha256[:12]}..., as {FILE} says, got {found[:12]}...; export the model again"
                 )
 
 
 def _require_sound(path: Path, name: str, size: int) -> None:
-    """Raise `LoadFailed` for weights whose header says something else, and for other files that are too large."""
+    """Raise `LoadFailed` for weights with a bad header, and for oversized other files."""
     part = PurePosixPath(name).parent.name
     if not name.endswith(SUFFIX):
         if size > MAX_BYTES:
@@ -94,7 +97,7 @@ def _require_sound(path: Path, name: str, size: int) -> None:
 
 
 def read(folder: Path) -> Record:
-    """Return the record of the export in `folder`; raise `LoadFailed` where there is none that can be used."""
+    """Return the record of the export in `folder`; raise `LoadFailed` without a usable one."""
     try:
         data = read_json(folder / FILE, FILE)
     except FolderError as error:
@@ -106,8 +109,7 @@ def read(folder: Path) -> Record:
 
 
 def _record(data: dict[str, object]) -> Record:
-    wanted = {"format": FORMAT, "opset": OPSET}
-    for key, value in wanted.items():
+    for key, value in {"format": FORMAT, "opset": OPSET}.items():
         if data[key] != value:
             raise ValueError(f"{key} must be {value}, got {data[key]!r}")
     if data["dtype"] not in DTYPES:
@@ -124,16 +126,16 @@ def _record(data: dict[str, object]) -> Record:
 
 
 def version(name: str) -> str | None:
-    """Return the version of an installed library, None where it is not installed."""
+    """Return the version of an installed library, or None."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return None
 
 
-def _numbers(version: str) -> tuple[int, ...]:
-    """Return what orders versions; what a build adds after a + does not count."""
-    return tuple(int(number) for number in re.findall(r"\d+", version.partition("+")[0]))
+def _public(version: str) -> Version:
+    """Return a version without the part after a +, which differs by build."""
+    return Version(Version(version).public)
 
 
 def _inside(name: str) -> str:

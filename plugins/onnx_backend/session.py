@@ -1,4 +1,4 @@
-"""ONNX Runtime sessions: who runs a graph, with which settings, and whether it really does."""
+"""ONNX Runtime sessions: the provider, its settings, and checks that it runs the graph."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from onnxruntime.capi import onnxruntime_pybind11_state as states
 
 from router import LoadFailed
 
-# What a provider loads, some of it only when the first node needs it: without one of these ONNX Runtime
-# says nothing and takes the CPU, or opens the session and fails each run.
+# Libraries of a provider, some loaded only when the first node needs them: without one of these ONNX Runtime
+# silently takes the CPU, or opens the session and fails each run.
 CUDA = {
     "CUDA 13": ("libcudart.so.13", "libcublas.so.13", "libcublasLt.so.13", "libcurand.so.10"),
     "cuDNN 9": ("libcudnn.so.9",),
@@ -27,9 +27,9 @@ LIBRARIES = {
     "tensorrt": {**CUDA, "TensorRT 10": ("libnvinfer.so.10", "libnvonnxparser.so.10")},
 }
 NAMES = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
-# what must not be left to the CPU; shapes and their arithmetic belong there
+# operations that must not be left to the CPU; shapes and their arithmetic belong there
 HEAVY = {"Gemm", "MatMul", "Conv", "MultiHeadAttention", "LayerNormalization", "RMSNormalization", "RotaryEmbedding"}
-SILENT = 4  # what matters is raised
+SILENT = 4  # severity; errors are raised in any case
 ERRORS = (
     RuntimeError,
     states.EPFail,
@@ -46,7 +46,7 @@ LOST = {214, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 999}  # CUDA erro
 
 
 def provider_for(option: str, device: str) -> str:
-    """Return who runs a model on `device`; raise `LoadFailed` where that cannot be."""
+    """Return the execution provider for `device`; raise `LoadFailed` for an unsuitable option."""
     suits = "cuda" if device.startswith("cuda") else "cpu"
     if option in ("cuda", "tensorrt") and suits == "cpu":
         raise LoadFailed(f"provider {option} needs an engine on a GPU, this one is on {device}")
@@ -63,15 +63,15 @@ def open_session(
     stream: int | None = None,
     engines: Path | None = None,
 ) -> onnxruntime.InferenceSession:
-    """Return a session of the graph with these weights, which it uses where they are; they must outlive it.
+    """Return a session of the graph over these weights, which must outlive the session.
 
-    `stream` is torch's, for a GPU; `engines` is where TensorRT keeps what it has built for these very weights.
-    Raises `LoadFailed` where `provider` lacks a library, or is not what runs the graph.
+    `stream` is torch's, for a GPU; `engines` is the cache folder of TensorRT's engines for these weights. Raises
+    `LoadFailed` if `provider` lacks a library, or does not run the graph.
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = SILENT
     options.intra_op_num_threads = torch.get_num_threads()
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # torch wants the cores in between
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # torch needs the cores between runs
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     for name, value in weights.items():
         options.add_initializer(name, value)
@@ -85,62 +85,64 @@ def open_session(
 
 def _opened(graph: Path, options: Any, providers: list[Any]) -> onnxruntime.InferenceSession:
     try:
-        with as_torch_says():
+        with errors_of_torch():
             return onnxruntime.InferenceSession(graph, options, providers=providers, enable_fallback=0)
     except torch.OutOfMemoryError:
         raise
     except ERRORS as error:
         raise LoadFailed(
-            f"ONNX Runtime cannot run {_shown(graph)}: {brief(error).replace(str(graph), _shown(graph))}"
+            f"ONNX Runtime cannot run {_label(graph)}: {brief(error).replace(str(graph), _label(graph))}"
         ) from error
 
 
-def _shown(graph: Path) -> str:
-    """Return a graph as a caller may read it."""
+def _label(graph: Path) -> str:
+    """Return the name of a graph without the server's paths."""
     return f"{graph.name} of {graph.parent.name}"
 
 
 def _require_provider(graph: Path, session: onnxruntime.InferenceSession, provider: str) -> None:
-    """Raise `LoadFailed` unless `provider` is there, and has every node that takes time."""
-    if (got := session.get_providers()[0]) != NAMES[provider]:
+    """Raise `LoadFailed` unless `provider` is available and runs every heavy node."""
+    if (found := session.get_providers()[0]) != NAMES[provider]:
         raise LoadFailed(
-            f"{_shown(graph)} was to run on {NAMES[provider]}, ONNX Runtime took {got}: does the driver suit it?"
+            f"{_label(graph)} was to run on {NAMES[provider]}, ONNX Runtime took {found}: does the driver suit it?"
         )
     if provider == "cpu":
         return
     parts = [part for part in session.get_provider_graph_assignment_info() if part.ep_name == NAMES["cpu"]]
     if left := sorted({node.op_type for part in parts for node in part.get_nodes()} & HEAVY):
-        raise LoadFailed(f"{_shown(graph)} was to run on {NAMES[provider]}, which leaves {', '.join(left)} to the CPU")
+        raise LoadFailed(f"{_label(graph)} was to run on {NAMES[provider]}, which leaves {', '.join(left)} to the CPU")
 
 
 def _require_libraries(graph: Path, provider: str) -> None:
-    missing = [f"{what} ({', '.join(lost)})" for what, names in LIBRARIES[provider].items() if (lost := _lost(names))]
+    missing = [
+        f"{what} ({', '.join(absent)})" for what, names in LIBRARIES[provider].items() if (absent := _absent(names))
+    ]
     if missing:
         raise LoadFailed(
-            f"{_shown(graph)} was to run on {NAMES[provider]}, and this machine lacks {' and '.join(missing)}; "
+            f"{_label(graph)} was to run on {NAMES[provider]}, and this machine lacks {' and '.join(missing)}; "
             "pip install 'onnxruntime-gpu[cuda,cudnn]' brings CUDA and cuDNN"
         )
 
 
 def _providers(provider: str, device: str, stream: int | None, engines: Path | None) -> list[Any]:
-    """Return providers with their options, the one that is wanted first."""
+    """Return the providers to try, in order, with their options."""
     if provider == "cpu":
         return [NAMES["cpu"]]
     here = {"device_id": device.partition(":")[2] or "0", "user_compute_stream": str(stream)}
     cuda = {
         **here,
-        "arena_extend_strategy": "kSameAsRequested",  # the VAE needs what is left
-        "use_tf32": "0",  # as torch
+        "arena_extend_strategy": "kSameAsRequested",  # the VAE needs the rest
+        "use_tf32": "0",  # as in torch
     }
     chosen: list[Any] = [(NAMES["cuda"], cuda)]
     if provider == "tensorrt":
-        # TensorRT names what it has built for a graph's file and shapes, not for its weights
-        kept = {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(engines)} if engines else {}
-        chosen.insert(0, (NAMES["tensorrt"], {**here, **kept}))
+        # TensorRT names its engines by a graph's file and shapes, not by its weights
+        cache = {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(engines)} if engines else {}
+        chosen.insert(0, (NAMES["tensorrt"], {**here, **cache}))
     return chosen
 
 
-def _lost(libraries: Iterable[str]) -> list[str]:
+def _absent(libraries: Iterable[str]) -> list[str]:
     return [name for name in libraries if not _loads(name)]
 
 
@@ -153,8 +155,8 @@ def _loads(library: str) -> bool:
 
 
 @contextmanager
-def as_torch_says() -> Iterator[None]:
-    """Turn ONNX Runtime's errors into those that torch raises for the same."""
+def errors_of_torch() -> Iterator[None]:
+    """Turn ONNX Runtime's errors into torch's errors for the same failure."""
     try:
         yield
     except ERRORS as error:
@@ -168,7 +170,7 @@ def as_torch_says() -> Iterator[None]:
 
 
 def brief(error: BaseException) -> str:
-    """Return what an error says, without the C++ signature that ONNX Runtime puts before it."""
+    """Return the message of an error without ONNX Runtime's C++ signature."""
     text = str(error).strip()
     failure = re.search(r"(CUDA|CUDNN|CUBLAS) failure.*", text, re.DOTALL)
     return (failure[0] if failure else text).partition("\n")[0][:300]

@@ -1,4 +1,4 @@
-"""A transformer that ONNX Runtime runs, in the place of diffusers' own."""
+"""A transformer that ONNX Runtime runs, for Wan's pipelines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from diffusers import WanTransformer3DModel
 
 from plugins.onnx_backend.graph import FILE, ONNX_TYPES
-from plugins.onnx_backend.session import as_torch_says, open_session
+from plugins.onnx_backend.session import errors_of_torch, open_session
 from plugins.wan.generate.cancel_watch import check_cancelled
 from router import LoadFailed
 
@@ -19,11 +19,10 @@ INPUTS = {torch.float32: "tensor(float)", torch.float16: "tensor(float16)", torc
 
 
 class OnnxTransformer:
-    """What Wan's pipelines call `transformer`: its `config`, `dtype` and `device`, and a forward pass of one clip.
+    """A `transformer` of Wan's pipelines with the forward pass of one clip.
 
-    A `framewise` graph takes a timestep for each latent frame. Inputs and outputs stay where torch has
-    them; on a GPU the graph runs on a stream of torch's. After each pass it gives back the memory that it
-    computed in, which the VAE needs.
+    A `framewise` graph takes a timestep for each latent frame. Inputs and outputs stay in torch's memory; on a GPU the
+    graph runs on a stream of torch's. After each pass its working memory is freed, which the VAE needs.
     """
 
     def __init__(
@@ -35,12 +34,12 @@ class OnnxTransformer:
         device: str,
         engines: Path | None = None,
     ) -> None:
-        with torch.device("meta"):  # for its configuration, with what an older config.json leaves out
+        with torch.device("meta"):  # for its configuration, completed where config.json is older
             self.config = WanTransformer3DModel.from_config(WanTransformer3DModel.load_config(folder)).config
         self.dtype = dtype
         self.device = torch.device(device)
         self.provider = provider
-        # the session uses them where they are, and does not keep them
+        # the session uses them in place, and does not keep them alive
         self._weights = {name: onnxruntime.OrtValue.from_dlpack(tensor) for name, tensor in weights.items()}
         self._stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
         stream = self._stream.cuda_stream if self._stream else None
@@ -56,7 +55,7 @@ class OnnxTransformer:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the weights."""
+        """The bytes of the weights."""
         return sum(value.tensor_size_in_bytes() for value in self._weights.values())
 
     def cache_context(self, name: str, **where: object) -> AbstractContextManager[None]:
@@ -72,14 +71,14 @@ class OnnxTransformer:
         attention_kwargs: object = None,
         return_dict: bool = True,
     ) -> tuple[torch.Tensor]:
-        """Return the velocity of latents `(1, c, t, h, w)` in a tuple, as diffusers does with `return_dict=False`."""
-        check_cancelled()  # nothing can be stopped within a session
+        """Return the velocity of latents `(1, c, t, h, w)` in a tuple, as with `return_dict=False`."""
+        check_cancelled()  # a session cannot be stopped
         inputs = {
             "hidden_states": hidden_states,
             "timestep": self._times(timestep, hidden_states.shape[2]),
             "encoder_hidden_states": encoder_hidden_states,
         }
-        if self.config.image_dim is not None:
+        if self.config.image_dim is not None and encoder_hidden_states_image is not None:
             inputs["encoder_hidden_states_image"] = encoder_hidden_states_image
         channels = self.config.out_channels or self.config.in_channels
         output = torch.empty((1, channels, *hidden_states.shape[2:]), dtype=self.dtype, device=self.device)
@@ -87,7 +86,7 @@ class OnnxTransformer:
         return (output,)
 
     def _times(self, timestep: torch.Tensor, frames: int) -> torch.Tensor:
-        """Return `(t,)` framewise, else `(1,)`, of one timestep or of one a token, alike within a frame."""
+        """Return timesteps `(t,)` framewise, else `(1,)`, of one or of one per token."""
         if not self._framewise:
             return timestep
         if timestep.ndim == 1:
@@ -104,12 +103,12 @@ class OnnxTransformer:
         for name, tensor in inputs.items():
             binding.bind_input(name, kind, index, ONNX_TYPES[tensor.dtype], tuple(tensor.shape), tensor.data_ptr())
         binding.bind_output("sample", kind, index, ONNX_TYPES[output.dtype], tuple(output.shape), output.data_ptr())
-        with as_torch_says(), self._in_turn([*inputs.values(), output]):
+        with errors_of_torch(), self._ordered([*inputs.values(), output]):
             self._session.run_with_iobinding(binding, self._after)
 
     @contextmanager
-    def _in_turn(self, tensors: list[torch.Tensor]) -> Iterator[None]:
-        """Run between what torch has queued and what it queues next."""
+    def _ordered(self, tensors: list[torch.Tensor]) -> Iterator[None]:
+        """Order the block after torch's queued work and before torch's next work."""
         if self._stream is None:
             yield
             return
@@ -117,7 +116,7 @@ class OnnxTransformer:
         self._stream.wait_stream(here)
         try:
             yield
-        finally:  # what was queued before an error still reads them
+        finally:  # work queued before an error still reads the tensors
             here.wait_stream(self._stream)
             for tensor in tensors:
                 tensor.record_stream(self._stream)

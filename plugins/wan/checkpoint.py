@@ -16,7 +16,7 @@ ENCODING, DECODING = ("encoder", "quant_conv"), ("decoder", "post_quant_conv")  
 
 @dataclass(frozen=True)
 class Part(folders.Part):
-    """A component of a folder as it is loaded, without the modules named in `without`."""
+    """A component of a folder as loaded, without the modules named in `without`."""
 
     without: tuple[str, ...] = ()
 
@@ -53,7 +53,7 @@ class Checkpoint:
         return self.folder.expand_timesteps
 
     def pooled(self, modality: Modality) -> tuple[Part, ...]:
-        """Return the parts to load for `modality`: all but the scheduler, with the VAE in two halves."""
+        """Return the parts to load for `modality`: no scheduler, the VAE in halves."""
         vae = self.parts["vae"]
         others = (part for part in self.parts.values() if part.name not in ("vae", "scheduler"))
         # the halves have number formats of their own, and only images need the encoder
@@ -82,7 +82,7 @@ _RELOAD = ": 'framegate reload' reads it again"
 
 
 def read(folder: Path) -> Checkpoint:
-    """Return the checkpoint in `folder`; raise `LoadFailed` naming the parts that are missing or wrong."""
+    """Return the checkpoint in `folder`; raise `LoadFailed` naming missing or wrong parts."""
     try:
         found = folders.read(folder)
     except FolderError as error:

@@ -16,12 +16,13 @@ from plugins.wan import checkpoint as checkpoints
 from plugins.wan.checkpoint import DECODER, Checkpoint, Part
 from plugins.wan.forward_paths import ForwardPaths
 from plugins.wan.generate.preview import LatentMap, latent_map
-from plugins.wan.generate.prompts import TOKENS, PromptCache
+from plugins.wan.generate.prompts import PromptCache
 from plugins.wan.generate.schedulers import Schedulers
 from plugins.wan.memory import free, out_of_memory
 from plugins.wan.vae.fast_vae import fast_vae
 from plugins.wan.weights.placement import Placement, class_of, reading
 from plugins.wan.weights.progress import LoadProgress
+from registry.families import PROMPT_TOKENS
 from router import LoadFailed, ModelSpec, Pool, Report
 
 MakePaths = Callable[[Mapping[str, Any]], ForwardPaths]
@@ -49,7 +50,7 @@ class Loaded:
     paths: ForwardPaths | None
 
     def drop(self, gone: bool) -> None:
-        """Release the parts; with `gone`, parts leave memory now and the device gets their bytes back."""
+        """Release the parts; with `gone`, also return their memory to the device."""
         self.parts.clear()
         self.decoder = None
         if self.paths is not None:
@@ -66,7 +67,7 @@ def load(
     prompt_cache_bytes: int,
     make_paths: MakePaths | None = None,
 ) -> Loaded:
-    """Return `model` of the parts that `placement` reads; raise `LoadFailed` with what its folder lacks."""
+    """Return `model` as `placement` reads its parts; raise `LoadFailed` for a bad folder."""
     _silence_libraries()
     if model.folder is None:
         raise LoadFailed(f"{model.name} needs a folder of weights, its source gave none")
@@ -109,7 +110,7 @@ def _load(
 def _pooled_parts(
     pooled: Sequence[Part], placement: Placement, pool: Pool, report: Report
 ) -> tuple[dict[str, Hashable], dict[str, Any]]:
-    """Return the key and the module of each part by name; read those that are not resident."""
+    """Return each part's key and module by name; read parts that are not resident."""
     sizes = {part.name: sum(placement.tensor_sizes(part).values()) for part in pooled}
     progress = LoadProgress(report, sum(sizes.values()))
     keys: dict[str, Hashable] = {}
@@ -128,7 +129,7 @@ def _pooled_parts(
 def _prompts(pool: Pool, keys: Mapping[str, Hashable], limit: int, short: bool) -> PromptCache:
     """Return the prompt cache of all models that encode a text alike."""
     # the keys have the files, the classes, the dtype and the device; the cleaning is the same in a process
-    encoding = (keys["tokenizer"], keys["text_encoder"], TOKENS, short)
+    encoding = (keys["tokenizer"], keys["text_encoder"], PROMPT_TOKENS, short)
     return pool.part(("prompts", encoding, limit), lambda: PromptCache(limit))
 
 

@@ -12,7 +12,7 @@ MAX_PROMPT_CACHE_BYTES = 64 * 2**30
 
 
 class CommonOptions(Schema):
-    """Bytes of the prompt cache, number format of the VAE's decoder, and fast parts to use."""
+    """Bytes of the prompt cache, number format of the VAE's decoder, fast parts."""
 
     prompt_cache_bytes = fields.Integer(
         load_default=PROMPT_CACHE_BYTES, strict=True, validate=validate.Range(min=0, max=MAX_PROMPT_CACHE_BYTES)

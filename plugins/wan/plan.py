@@ -17,7 +17,7 @@ SAMPLES, SAMPLE_BYTES = 16, 4096
 
 
 def plan(model: ModelSpec, device: str, dtype: str) -> int | None:
-    """Return the least bytes of `device` that the weights of `model` take; None if unknown.
+    """Return the least device bytes of the weights of `model`, None if unknown.
 
     `dtype` is the option for the transformers and the text encoder.
     """

@@ -92,7 +92,7 @@ def onnx_sees(onnx: Onnx, torch: Torch | None, gpus: bool) -> Finding:
 def ask_torch() -> Torch:
     import torch
 
-    cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
+    cudnn = torch.backends.cudnn.version()
     try:
         names, unsuited = [], []
         for n in range(torch.cuda.device_count()):

@@ -1,4 +1,4 @@
-"""What the tests of the backends share: toy checkpoints, made once, and a pool that keeps everything."""
+"""Fixtures of the backends' tests: toy checkpoints, and a pool without eviction."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def pool() -> KeepingPool:
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the toy checkpoints that the nano family leaves out."""
+    """Return a folder of the toy checkpoints beyond the nano family."""
     pytest.importorskip("torch")
     from support import tiny as checkpoints
 

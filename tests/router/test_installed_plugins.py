@@ -65,3 +65,10 @@ def test_an_installed_plugin_whose_module_is_gone(installed: Path) -> None:
     (installed / "far_away.py").unlink()
 
     assert "ModuleNotFoundError" in Plugins(find([])).broken[0].reason
+
+
+def test_a_package_without_hooks_is_no_plugin() -> None:
+    names = {getattr(plugin, "__name__", "") for plugin in find([])}
+
+    assert "plugins.still_backend" in names
+    assert "plugins.wan" not in names

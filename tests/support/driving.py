@@ -23,7 +23,7 @@ T2V, I2V, TI2V = "wan-nano-t2v", "wan-nano-i2v", "wan-nano-ti2v"
 
 
 def spec(folder: Path, modality: Modality, options: Mapping[str, object] | None = None) -> ModelSpec:
-    """Return the registry's model of a folder; a broken folder is a plain model."""
+    """Return the model of a folder as the registry would make it."""
     experts, multiple = 1, 16
     with suppress(FolderError):
         found = folders.read(folder)
@@ -42,7 +42,8 @@ def spec(folder: Path, modality: Modality, options: Mapping[str, object] | None 
 
 
 def task(**changes: Any) -> Task:
-    """Return a task of four steps and nine frames, with guidance."""
+    """Return a task of four steps and nine frames in the nano models' vocabulary."""
+    # guidance amplifies differences for any other words
     plain = Task(
         prompt="a red ball moves to the left",
         negative_prompt="a blue square",
@@ -65,7 +66,8 @@ def picture(seed: int = 0, width: int = 64, height: int = 64) -> Pixels:
 
 
 def small(subject: Subject) -> Subject:
-    """Reduce a contract's task to the smallest frames, five of them."""
+    """Shrink a subject's task to five of the smallest frames."""
+    # the least that uses all of a model
     pictures = {
         name: picture(number, 32, 32)
         for number, name in enumerate(("image", "last_image"))
@@ -126,7 +128,8 @@ def make(folder: Path, modality: Modality, asked: Task, pool: Any) -> Pixels:
 
 
 def stock(folder: Path, asked: Task) -> Pixels:
-    """Return stock diffusers' frames of a task, in fp32 on the CPU."""
+    """Return the frames of a task by stock diffusers, all in fp32."""
+    # as our backend computes on a CPU
     import torch
     from diffusers import DiffusionPipeline, UniPCMultistepScheduler, WanImageToVideoPipeline
     from PIL import Image
@@ -162,7 +165,7 @@ def arguments(asked: Task) -> dict[str, Any]:
 
 
 def copy_of(folder: Path, to: Path) -> Path:
-    """Copy a model's folder with its shared parts."""
+    """Copy a model's folder, its shared parts included."""
     return Path(shutil.copytree(folder, to / folder.name))
 
 

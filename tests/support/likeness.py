@@ -1,4 +1,4 @@
-"""Bounds on the distance of two videos of one request, in levels of 0...255."""
+"""The tolerance between two videos of the same request, in levels of 0...255."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LARGEST, RMS = 3, 0.045
 
 
 def require_same(made: Pixels, expected: Pixels) -> None:
-    """Fail if two raw videos differ by more than rounding."""
+    """Fail for more than rounding between frames before H.264."""
     assert made.shape == expected.shape
     off = made.astype(int) - expected.astype(int)
     largest, rms = int(np.abs(off).max()), float(np.sqrt(np.square(off).mean()))

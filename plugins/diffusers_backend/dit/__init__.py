@@ -1,4 +1,4 @@
-"""Wan's DiT by code of ours over the weights that diffusers loaded: the same results to rounding, sooner.
+"""Our faster forward pass of Wan's DiT: the same results as diffusers to rounding.
 
 Where the architecture is unknown to this code, diffusers' own forward pass runs.
 """

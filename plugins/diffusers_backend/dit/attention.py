@@ -28,8 +28,8 @@ def attend(
         return _cudnn(query, key, value)
     if backend != NATIVE:
         return dispatch_attention_fn(query, key, value, attn_mask=bias, backend=backend)
-    swapped = (each.transpose(1, 2) for each in (query, key, value))
-    return functional.scaled_dot_product_attention(*swapped, attn_mask=bias).transpose(1, 2)
+    query, key, value = (each.transpose(1, 2) for each in (query, key, value))
+    return functional.scaled_dot_product_attention(query, key, value, attn_mask=bias).transpose(1, 2)
 
 
 def _cudnn(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
@@ -41,11 +41,11 @@ def _cudnn(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch
 
 @torch.library.custom_op("framegate::flash_4", mutates_args=())
 def flash_4(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, tile: int = 0) -> torch.Tensor:
-    """Return attention by FlashAttention 4 in tiles of `tile` keys; 0 for its own choice."""
+    """Return attention by FlashAttention 4 in tiles of `tile` keys; 0: its own choice."""
     if tile == 0:
         from flash_attn.cute import flash_attn_func
 
-        return flash_attn_func(query, key, value)[0]  # type: ignore[no-any-return]  # the rest is for gradients
+        return flash_attn_func(query, key, value)[0]  # the rest is for gradients
     from flash_attn.cute.interface import _flash_attn_fwd  # the public function takes no tile
 
     return _flash_attn_fwd(query, key, value, tile_mn=(128, tile))[0]

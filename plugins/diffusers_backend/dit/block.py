@@ -1,4 +1,4 @@
-"""One block of Wan's DiT as a function of tensors: the arithmetic of diffusers' `WanTransformerBlock`."""
+"""One block of Wan's DiT as a function of tensors, after diffusers' `WanTransformerBlock`."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Weights(NamedTuple):
 
 
 def weights_of(block: WanTransformerBlock, fuse: bool) -> Weights:
-    """Return the tensors of `block`, no copies; with `fuse` those of Q, K and V become views of one."""
+    """Return the tensors of `block`; `fuse` makes Q, K and V views of one."""
     own, cross = block.attn1, block.attn2
     three = (own.to_q, own.to_k, own.to_v)
     return Weights(
@@ -92,7 +92,7 @@ def _run(
     weights: Weights,
     kernels: KernelConfig,
 ) -> torch.Tensor:
-    """Return `x` `(b, groups, n, d)` after a block; the `n` tokens of a group share its row of `time` `(groups, 6, d)`.
+    """Return `x` `(b, groups, n, d)` after a block; groups share a row of `time` `(groups, 6, d)`.
 
     A batch of one becomes the text's batch: until cross-attention all its members are the same.
     """
@@ -121,7 +121,7 @@ def self_attention(x: torch.Tensor, by: Rotation, weights: Weights, kernels: Ker
 def cross_attention(
     x: torch.Tensor, context: Context, bias: torch.Tensor | None, weights: Weights, kernels: KernelConfig
 ) -> torch.Tensor:
-    """Return the cross-attention of `x` `(b, groups, n, d)` to the text and to the image, if any."""
+    """Return the cross-attention of `x` `(b, groups, n, d)` to the text and any image."""
     text, image = context
     query = linear(x.flatten(1, 2), *weights.cross_q)
     query = _heads(functional.rms_norm(query, query.shape[-1:], weights.cross_norm_q, kernels.epsilon), kernels)

@@ -1,10 +1,10 @@
-"""Keys and values of the blocks' cross-attention to text and image, computed once a request."""
+"""Keys and values of cross-attention to text and image, computed once a request."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from diffusers import WanTransformer3DModel
@@ -20,7 +20,7 @@ class KeysAndValues(NamedTuple):
 
 
 class Context(NamedTuple):
-    """The text of one block, and the image's tokens from CLIP if the model reads them."""
+    """The text of one block, and CLIP's tokens of the image, if any."""
 
     text: KeysAndValues
     image: KeysAndValues | None = None
@@ -51,7 +51,7 @@ def image_of(model: WanTransformer3DModel, embeds: torch.Tensor) -> tuple[KeysAn
 
 
 def merge_padding(embeds: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Return fewer rows for prompts `(b, 512, d)`, and the bias that replaces the rows left out.
+    """Return fewer rows for prompts `(b, 512, d)`, and a bias for the others.
 
     The rows after a prompt's own are equal and not masked. A few stand for all of them: the logarithm of the number
     that each stands for is added to its score, which gives the same sum to rounding.
@@ -70,23 +70,24 @@ def merge_padding(embeds: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | No
 
 
 def _own_rows(prompt: torch.Tensor) -> int:
-    """Return the number of rows of `(512, d)` before the padding, whose rows equal the last one."""
+    """Return the number of rows of `(512, d)` that differ from the padding."""
     differs = (prompt != prompt[-1]).any(dim=1).nonzero()
     return int(differs[-1]) + 1 if len(differs) else 0
 
 
-def _read(attention: torch.nn.Module, hidden: torch.Tensor) -> KeysAndValues:
+def _read(attention: Any, hidden: torch.Tensor) -> KeysAndValues:
     heads = (attention.heads, -1)
     keys = attention.norm_k(attention.to_k(hidden)).unflatten(2, heads)
     return KeysAndValues(keys, attention.to_v(hidden).unflatten(2, heads))
 
 
-def _read_image(attention: torch.nn.Module, hidden: torch.Tensor) -> KeysAndValues:
+def _read_image(attention: Any, hidden: torch.Tensor) -> KeysAndValues:
     heads = (attention.heads, -1)
     keys = attention.norm_added_k(attention.add_k_proj(hidden)).unflatten(2, heads)
     return KeysAndValues(keys, attention.add_v_proj(hidden).unflatten(2, heads))
 
 
 def _repeated(image: KeysAndValues, count: int) -> KeysAndValues:
-    """Return `image` for `count` prompts, as copies: some attention kernels take no stride of 0."""
+    """Return copies of `image` for `count` prompts."""
+    # some attention kernels take no stride of 0
     return KeysAndValues(*(each.repeat(count, 1, 1, 1) for each in image)) if count > 1 else image

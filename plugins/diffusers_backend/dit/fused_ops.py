@@ -1,4 +1,4 @@
-"""Norms, modulation, gated residuals and rotation between a block's products, fused where a kernel runs."""
+"""Norms, modulation, gated residuals and rotation between a block's products, fused if chosen."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Affine(NamedTuple):
 
 
 def norm_modulate(x: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor, kernels: KernelConfig) -> torch.Tensor:
-    """Return the layer norm of `x` `(b, groups, n, d)` shifted and scaled by `(groups, 1, d)`, computed in fp32."""
+    """Return the fp32 layer norm of `x` `(b, groups, n, d)`, shifted and scaled by `(groups, 1, d)`."""
     if kernels.norm_kernel:
         return operations.norm(x, 1 + scale, shift, kernels.epsilon)
     size = x.shape[-1:]

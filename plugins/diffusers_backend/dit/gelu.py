@@ -1,4 +1,4 @@
-"""The tanh form of GELU: in fewer passes on a CPU, within the product before it on a GPU."""
+"""The tanh form of GELU: in few passes, or fused with a product."""
 
 from __future__ import annotations
 

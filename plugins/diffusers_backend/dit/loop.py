@@ -20,7 +20,7 @@ from router import Task
 
 @dataclass(frozen=True)
 class Canvas:
-    """The first latents, and the image that is joined to their channels or is their first frame."""
+    """The first latents, and an image as further channels or as the first frame."""
 
     latents: torch.Tensor
     channels: torch.Tensor | None = None
@@ -148,7 +148,7 @@ def _tensor(pipe: Any, task: Task, image: Image.Image | None, device: torch.devi
 
 
 def _groups(number: int, latents: torch.Tensor, canvas: Canvas, framewise: bool) -> torch.Tensor:
-    """Return the timestep number of each group of tokens: 0 for an image frame, else `number`.
+    """Return the timestep of each group of tokens: 0 for an image, else `number`.
 
     All tokens are one group, unless the first frame is an image: then each frame is one, or each token if not
     `framewise`.

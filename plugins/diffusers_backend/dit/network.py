@@ -30,7 +30,7 @@ MAX_COMPILED_TOGETHER = 8  # blocks, in half a minute; with more, one block is c
 
 @dataclass(frozen=True)
 class Network:
-    """A transformer and the choices of its forward pass; holds no weights of its own."""
+    """A transformer and the choices of its forward pass, without weights of its own."""
 
     model: WanTransformer3DModel
     switches: Switches
@@ -59,7 +59,7 @@ class Network:
     def prepare(
         self, latents: torch.Tensor, embeds: torch.Tensor, groups: int, image: Sequence[KeysAndValues] | None = None
     ) -> Pass:
-        """Return the pass over `latents` of this shape for prompts `(b, 512, text_dim)`, which all steps share.
+        """Return the pass of all steps over `latents` for prompts `(b, 512, text_dim)`.
 
         `groups` is the number of timesteps in a step: 1, or one for each latent frame or token. `image` is the result
         of `read_image`, for models that read CLIP.
@@ -133,7 +133,7 @@ class _Replay:
 
 @dataclass(frozen=True)
 class Pass:
-    """A forward pass for one request's prompts and sizes; latents and timesteps change by step."""
+    """A forward pass for one request; latents and timesteps change at each step."""
 
     model: WanTransformer3DModel
     key: CompileKey

@@ -30,7 +30,7 @@ OFF = "switched off in the model's options"
 
 
 class Paths:
-    """Our forward pass for each transformer on which it was proven at load and that has not changed.
+    """Our forward pass for each transformer, if proven at load and unchanged since.
 
     A request runs by ours if all of its transformers do. `attention` is the option's value.
     """

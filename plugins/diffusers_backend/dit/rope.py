@@ -1,4 +1,4 @@
-"""Rotary position embedding by complex numbers or by cosines and sines; both give the same bits."""
+"""Rotary position embedding by complex numbers or by cosines and sines, with equal bits."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ def rotate(heads: torch.Tensor, by: Rotation) -> torch.Tensor:
         return torch.view_as_real(torch.view_as_complex(pairs) * by).flatten(-2)
     cosines, sines = by
     x, y = pairs.unbind(-1)
-    # stacked, not written to every other place: a compiler makes one kernel of it
+    # stacked, not written to every other position: a compiler makes one kernel of it
     return torch.stack((x * cosines - y * sines, x * sines + y * cosines), dim=-1).flatten(-2).type_as(heads)

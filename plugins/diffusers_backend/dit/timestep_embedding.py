@@ -1,4 +1,4 @@
-"""Timesteps as the blocks of Wan's DiT read them, embedded once a request for all steps."""
+"""Timestep embeddings for the blocks of Wan's DiT, computed once a request."""
 
 from __future__ import annotations
 

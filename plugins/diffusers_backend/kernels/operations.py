@@ -1,4 +1,4 @@
-"""The kernels as custom operations, opaque to a compiler, with a plain PyTorch version of each."""
+"""The kernels as custom operations, opaque to a compiler, each with a PyTorch version."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def norm(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, epsilon: flo
 
 @norm.register_kernel("cpu")
 def plain_norm(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, epsilon: float) -> torch.Tensor:
-    """Return the layer norm of `x` `(b, groups, n, d)`, by parameters `(d,)` or `(groups, 1, d)`, computed in fp32."""
+    """Return the fp32 layer norm of `x` `(b, groups, n, d)`, by `(d,)` or `(groups, 1, d)`."""
     return torch.addcmul(bias, functional.layer_norm(x.float(), x.shape[-1:], eps=epsilon), weight).type_as(x)
 
 

@@ -1,4 +1,4 @@
-"""The candidates for each choice of a kernel, over random tensors of the pass's size."""
+"""The candidates for each kernel, over random tensors of the pass's size."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from plugins.wan.tuning.autotune import APART, FUSED, Candidates
 
 
 class Workload(NamedTuple):
-    """The properties of a pass that decide which candidate is the fastest."""
+    """The properties of a pass that decide the fastest candidate."""
 
     device: torch.device
     capability: tuple[int, int] | None  # of the GPU; None on a CPU

@@ -1,4 +1,4 @@
-"""The kernels of a pass: chosen by the options, or by measurements at its size."""
+"""The choice of a pass's kernels, by options or by measurements at its size."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from plugins.wan.tuning.switches import Switches
 
 @dataclass(frozen=True)
 class Chooser:
-    """Choose kernels by the option `attention`, if it is one of ours, and by the `tuner`, if any."""
+    """Choose kernels by `attention`, an option of ours, and by the `tuner`, if any."""
 
     attention: str | None = None
     tuner: Autotuner | None = None

@@ -1,4 +1,4 @@
-"""The proof of our forward pass against diffusers' own: a few tokens, each kind of block, at load."""
+"""The proof of our forward pass against diffusers' own, on few tokens at load."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Difference(NamedTuple):
 
 
 def disproof(network: Network) -> str | None:
-    """Return where our forward pass differs from diffusers' own, in words; None if it is proven."""
+    """Return a difference of our forward pass from diffusers' own, in words, or None."""
     if (tolerance := TOLERANCE.get(network.dtype)) is None:
         return f"its weights are in {network.dtype}"
     try:
@@ -55,7 +55,7 @@ def disproof(network: Network) -> str | None:
 
 @torch.no_grad()
 def differences(network: Network) -> Iterator[Difference]:
-    """Yield the difference of each part, of the first and the last block and of one of each further kind."""
+    """Yield the difference of each part, for the end blocks and each further kind."""
     usual = replace(network.switches, measured_attention=False, gelu_epilogue=False)  # measured at each size instead
     few, names = _with_few_blocks(network.model)
     ours = replace(network, model=few, switches=usual, compiler=None)
@@ -121,7 +121,7 @@ def _stock(model: WanTransformer3DModel, sample: _Sample, times: torch.Tensor) -
 
 
 def _of_pass(network: Network, sample: _Sample, times: torch.Tensor, names: list[str]) -> Iterator[Difference]:
-    """Yield the differences with one timestep for all tokens, or with one for each frame."""
+    """Yield the differences with one timestep for all tokens, or one per frame."""
     model, prompts, framewise = network.model, len(sample.embeds), len(times) > 1
     image = None if sample.image is None else network.read_image(sample.image)
     ours = network.prepare(sample.latents, sample.embeds, len(times), image)
@@ -141,7 +141,7 @@ def _of_pass(network: Network, sample: _Sample, times: torch.Tensor, names: list
 def _of_block(
     block: Any, number: int, name: str, ours: Pass, embedding: TimestepEmbedding, x: torch.Tensor, stock: _Stock
 ) -> Iterator[Difference]:
-    """Yield the differences of one block, and of its layers if all tokens have one timestep."""
+    """Yield the differences of one block, and of its layers unless framewise."""
     context, weights, bias, kernels = ours.text.blocks[number], ours.weights[number], ours.text.bias, ours.kernels
     grouped, both = x.unflatten(1, (len(embedding.time), -1)), x.expand(len(stock.context), -1, -1)
     if not _word(embedding):
@@ -167,7 +167,7 @@ def _difference(part: str, ours: torch.Tensor, stock: torch.Tensor) -> Differenc
 
 
 def _with_few_blocks(model: WanTransformer3DModel) -> tuple[WanTransformer3DModel, list[str]]:
-    """Return a copy of `model` with the first and last block and one of each further kind; and their names."""
+    """Return a copy of `model` with the end blocks and each further kind."""
     # the copy shares all modules, and `model` itself stays as it is
     kinds: dict[object, int] = {}
     for number, block in enumerate(model.blocks):

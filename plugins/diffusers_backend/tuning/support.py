@@ -1,4 +1,4 @@
-"""The transformers that our forward pass supports: an allow-list of classes, and marks of changes."""
+"""The transformers that our forward pass supports: allowed classes, and marks of changes."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Guard:
 
 
 def marks_of(transformer: WanTransformer3DModel) -> Marks:
-    """Return all that determines the result of `transformer` beside its weights' numbers, by module name.
+    """Return the marks of all modules of `transformer`, by module name.
 
     Raises `ForeignError` for anything that is not on the allow-list.
     """
@@ -87,7 +87,7 @@ def marks_of(transformer: WanTransformer3DModel) -> Marks:
 
 
 def mark_of(module: nn.Module, name: str = "") -> Hashable:
-    """Return the mark of one module: all that determines its result beside weights and submodules."""
+    """Return the mark of one module: all that determines its result beside weights."""
     attributes, kind = vars(module), type(module)
     if kind not in KNOWN:
         raise ForeignError(f"{name} is a {_named(kind)}")
@@ -134,7 +134,8 @@ def _processor(attributes: Mapping[str, Any], name: str) -> Hashable:
 
 
 def _require_config(attributes: Mapping[str, Any], name: str, config: Mapping[str, Any]) -> None:
-    """Raise `ForeignError` where a module's attributes differ from the config, which our pass reads."""
+    """Raise `ForeignError` for attributes of a module that differ from the config."""
+    # our forward pass reads the config, diffusers' own the attributes
     if attributes.get("eps", config["eps"]) != config["eps"] and name.startswith(("blocks.", "norm_out")):
         raise ForeignError(f"{name} has an eps of {attributes['eps']}, its config says {config['eps']}")
     if attributes.get("heads", config["num_attention_heads"]) != config["num_attention_heads"]:
@@ -150,7 +151,7 @@ def _code() -> Iterator[Hashable]:
 
 
 def _value(value: object) -> Hashable:
-    return value if type(value) in PLAIN else id(value)  # type: ignore[return-value]
+    return value if type(value) in PLAIN else id(value)
 
 
 def _named(kind: type) -> str:

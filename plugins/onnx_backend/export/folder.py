@@ -1,4 +1,4 @@
-"""A whole export: a folder that is complete or not there."""
+"""An export as a whole: a folder that is complete or absent."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -24,24 +24,24 @@ from plugins.wan.checkpoint import Checkpoint, Part
 from plugins.wan.weights import safetensors
 from plugins.wan.weights.dtypes import DTYPES
 from plugins.wan.weights.placement import reading
-from plugins.wan.weights.safetensors import StoredTensor
+from plugins.wan.weights.safetensors import StoredTensor, TensorTypes
 from registry.folders.files import PICKLES
 from router import LoadFailed
 
 LIBRARIES = ("framegate", "torch", "diffusers", "transformers", "onnx", "onnxscript")
 DRAFT, LOCK = ".partial", ".lock"
-COPIED_AT_ONCE = 16 * 2**20
+COPY_BYTES = 16 * 2**20
 HEAVY = (".safetensors", ".gguf", *PICKLES)  # endings of weights
 
 
 class Progress(Protocol):
     def __call__(self, doing: str, done: int, total: int) -> None:
-        """Say that of what is being done `done` of `total` are done: bytes, or stages."""
+        """Report `done` of `total` bytes or stages of `doing`."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """What is exported: a folder in the diffusers layout, and what it is called."""
+    """The model to export: a folder in the diffusers layout, with name and commit."""
 
     folder: Path
     name: str
@@ -51,9 +51,8 @@ class Source:
 def export(source: Source, target: Path, dtype: str, progress: Progress) -> None:
     """Write `source` to `target` with its transformers as graphs, and their weights, in `dtype`.
 
-    The graphs take their weights from the safetensors files beside them, so the folder is also a
-    model for diffusers. Raises `LoadFailed` for a source that lacks something, or a target that cannot be
-    written; then, as when it is interrupted, there is no `target`.
+    The graphs read the safetensors files beside them, so the folder is also a model for diffusers. Raises `LoadFailed`
+    for an incomplete source or a target that cannot be written; after an error or an interrupt there is no `target`.
     """
     target = target.resolve()
     _require_free(target)
@@ -76,7 +75,7 @@ def _require_free(target: Path) -> None:
 
 @contextmanager
 def _draft(target: Path) -> Iterator[Path]:
-    """Yield a new folder beside `target`, of this process alone; those of processes that were killed go."""
+    """Yield a new folder beside `target`; remove the drafts of killed processes."""
     target.parent.mkdir(parents=True, exist_ok=True)
     for path in target.parent.glob(f".{target.name}.*{DRAFT}"):
         with suppress(OSError), (path / LOCK).open("a") as lock:
@@ -95,7 +94,7 @@ def _fill(draft: Path, source: Source, checkpoint: Checkpoint, dtype: str, progr
     transformers = [part for part in checkpoint.parts.values() if part.is_transformer]
     write = partial(write_graph, framewise=checkpoint.expand_timesteps, image_tokens=checkpoint.folder.image_tokens)
     _copy_others(source.folder, checkpoint, draft, progress)
-    graphs: dict[str, Path] = {}  # by their configuration: the experts of a model have one and the same
+    graphs: dict[str, Path] = {}  # by configuration, which the experts of a model share
     for part in transformers:
         _export_transformer(part, draft / part.name, DTYPES[dtype], write, graphs, progress)
     files = [path.relative_to(draft).as_posix() for path in sorted(draft.rglob("*")) if path.is_file()]
@@ -107,7 +106,7 @@ def _fill(draft: Path, source: Source, checkpoint: Checkpoint, dtype: str, progr
     progress("computing digests", len(files), len(files))
     libraries = {name: found for name in LIBRARIES if (found := version(name)) is not None}
     (draft / LOCK).unlink()
-    draft.chmod(0o777 & ~_umask())  # a temporary folder is its maker's alone
+    draft.chmod(0o777 & ~_umask())  # a temporary folder is private to its user
     Record(source.name, source.revision, dtype, OPSET, libraries, digests).write(draft)
     os.sync()
 
@@ -125,33 +124,39 @@ def _export_transformer(
         config = config_of(part.folder)
     shutil.copyfile(part.folder / "config.json", target / "config.json")
     model = empty_transformer(config, dtype)
-    wanted = {name: (parameter.dtype, tuple(parameter.shape)) for name, parameter in model.named_parameters()}
-    stored = _stored(part, wanted)
-    header, placed = safetensors.layout(target / WEIGHTS, wanted)
+    types = {name: (parameter.dtype, tuple(parameter.shape)) for name, parameter in model.named_parameters()}
+    stored = _stored(part, types)  # before the slow tracing
+    header, positions = safetensors.layout(target / WEIGHTS, types)
     key = repr(sorted(config.items()))
     if key in graphs:
         shutil.copyfile(graphs[key], target / GRAPH)
     else:
         progress(f"{part.name}: tracing its graph", 0, 1)
-        write(model, weights=placed, path=target / GRAPH)
+        write(model, weights=positions, path=target / GRAPH)
         progress(f"{part.name}: tracing its graph", 1, 1)
         graphs[key] = target / GRAPH
-    total, done = sum(one.length for one in placed.values()), 0
+    cast = (stored[name].read().to(kind) for name, (kind, _) in types.items())
+    _write_weights(part, target / WEIGHTS, header, cast, sum(one.length for one in positions.values()), progress)
+
+
+def _write_weights(
+    part: Part, path: Path, header: bytes, tensors: Iterable[torch.Tensor], total: int, progress: Progress
+) -> None:
+    done = 0
 
     def written(count: int) -> None:
         nonlocal done
         done += count
         progress(f"{part.name}: writing its weights", done, total)
 
-    cast = (stored[name].read().to(kind) for name, (kind, _) in wanted.items())
-    safetensors.write(target / WEIGHTS, header, cast, written)
+    safetensors.write(path, header, tensors, written)
 
 
-def _stored(part: Part, wanted: safetensors.Kinds) -> dict[str, StoredTensor]:
-    """Return where the tensors that `wanted` names are now; raise `LoadFailed` if one is not there, or is another."""
+def _stored(part: Part, types: TensorTypes) -> dict[str, StoredTensor]:
+    """Return the stored tensors of a transformer; raise `LoadFailed` for missing or misshapen ones."""
     assert part.weights is not None  # a transformer's
     stored = safetensors.stored_in(part.weights)
-    for name, (_, shape) in wanted.items():
+    for name, (_, shape) in types.items():
         if name not in stored:
             raise LoadFailed(f"{part.name} lacks weights that a {part.class_name} of its config.json needs: {name}")
         if stored[name].shape != shape:
@@ -160,10 +165,8 @@ def _stored(part: Part, wanted: safetensors.Kinds) -> dict[str, StoredTensor]:
 
 
 def _copy_others(folder: Path, checkpoint: Checkpoint, draft: Path, progress: Progress) -> None:
-    """Copy all that is not a transformer, as it is: the same bytes are the same part to whoever shares parts.
-
-    Weights that are not read, such as older ones beside an index of shards, stay behind.
-    """
+    """Copy all files but the transformers' and unread weights."""
+    # byte by byte, so that the pool shares the parts; unread weights are older files beside an index of shards, say
     found = [path for path in sorted(folder.iterdir()) if path.is_file() and path.name != FILE]
     for part in checkpoint.parts.values():
         if not part.is_transformer:
@@ -180,9 +183,9 @@ def _copy_others(folder: Path, checkpoint: Checkpoint, draft: Path, progress: Pr
 
 
 def _copied(source: Path, target: Path) -> Iterator[int]:
-    with source.open("rb") as given, target.open("wb") as taken:
-        while block := given.read(COPIED_AT_ONCE):
-            taken.write(block)
+    with source.open("rb") as read, target.open("wb") as written:
+        while block := read.read(COPY_BYTES):
+            written.write(block)
             yield len(block)
 
 

@@ -1,4 +1,4 @@
-"""From a transformer's configuration to a graph whose weights are the tensors of a safetensors file beside it."""
+"""The export of a transformer as a graph, with weights in a safetensors file."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from plugins.wan.weights.safetensors import StoredTensor
 
 
 def config_of(folder: Path) -> dict[str, Any]:
-    """Return the configuration of the transformer in `folder`, what it leaves out filled in."""
+    """Return the configuration of the transformer in `folder`, with all defaults."""
     with torch.device("meta"):
         model = WanTransformer3DModel.from_config(WanTransformer3DModel.load_config(folder))
     return {name: value for name, value in model.config.items() if not name.startswith("_")}
 
 
 def empty_transformer(config: Mapping[str, Any], dtype: torch.dtype) -> WanTransformer3DModel:
-    """Return a transformer in `dtype`, but for what diffusers keeps in fp32; its weights take no memory yet."""
+    """Return a transformer in `dtype`, uninitialised; diffusers keeps some modules in fp32."""
     with torch.device("meta"):
         model = WanTransformer3DModel.from_config(dict(config))
     for name, parameter in model.named_parameters():
@@ -49,10 +49,10 @@ def write_graph(
     path: Path,
     image_tokens: int = 0,
 ) -> None:
-    """Write `model` as a graph at `path`; frames, height, width and the length of the text are free.
+    """Write `model` as a graph at `path`, for any video size and text length.
 
-    `weights` says where each parameter lies, in a file beside `path`. `image_tokens` are those that CLIP makes of an
-    image, for a model that reads them.
+    `weights` has the position of each parameter in a file beside `path`. `image_tokens` is the number of CLIP's tokens
+    of an image, for a model that reads them.
     """
     example = _example(model, framewise, image_tokens)
     with _quiet():
@@ -61,13 +61,14 @@ def write_graph(
             kwargs=example,
             dynamo=True,
             opset_version=OPSET,
-            dynamic_shapes=_free(model, framewise),
+            dynamic_shapes=_dynamic_shapes(model, framewise),
             custom_translation_table=TRANSLATIONS,
             input_names=list(example),
             output_names=["sample"],
             optimize=False,
             verbose=False,
         )
+    assert program is not None  # by dynamo
     graph = program.model.graph
     with _weights_as_inputs(graph, weights):
         optimize_ir(program.model)
@@ -79,7 +80,8 @@ def write_graph(
 
 @contextmanager
 def _weights_as_inputs(graph: ir.Graph, weights: Mapping[str, StoredTensor]) -> Iterator[None]:
-    """Hide the weights from who would fold or merge them, then give them the place where they lie."""
+    """Make the weights inputs while the block runs, then external tensors."""
+    # the optimizer would fold or merge initializers
     values = {name: value for name, value in graph.initializers.items() if name.removeprefix(PREFIX) in weights}
     for name, value in values.items():
         del graph.initializers[name]
@@ -105,7 +107,8 @@ def _external(name: str, stored: StoredTensor) -> ir.ExternalTensor:
 
 
 def _example(model: WanTransformer3DModel, framewise: bool, image_tokens: int) -> dict[str, torch.Tensor]:
-    """Return inputs of no special size: what is traced at 1 is taken for a constant."""
+    """Return example inputs to trace."""
+    # a size of 1 would be traced as a constant
     config, dtype = model.config, model.dtype
     frames, height, width = (size * factor for size, factor in zip((3, 4, 6), config.patch_size, strict=True))
     inputs = {
@@ -119,19 +122,20 @@ def _example(model: WanTransformer3DModel, framewise: bool, image_tokens: int) -
     return inputs
 
 
-def _free(model: WanTransformer3DModel, framewise: bool) -> dict[str, Any]:
-    free = torch.export.Dim.DYNAMIC
+def _dynamic_shapes(model: WanTransformer3DModel, framewise: bool) -> dict[str, Any]:
+    dynamic = torch.export.Dim.DYNAMIC
     shapes: dict[str, Any] = {
-        "hidden_states": {2: free, 3: free, 4: free},
-        "timestep": {0: free} if framewise else None,
-        "encoder_hidden_states": {1: free},
+        "hidden_states": {2: dynamic, 3: dynamic, 4: dynamic},
+        "timestep": {0: dynamic} if framewise else None,
+        "encoder_hidden_states": {1: dynamic},
     }
     return shapes | ({"encoder_hidden_states_image": None} if model.config.image_dim is not None else {})
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporter's remarks to itself: on torchvision, which Wan has no use for, and on its own future."""
+    """Silence the exporter's remarks."""
+    # they are on torchvision, which Wan does not use, and on the exporter's future
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,6 +1,8 @@
-"""The forward pass of a `WanTransformer3DModel`, written for a graph: the same numbers from fewer, larger nodes."""
+"""The forward pass of a `WanTransformer3DModel` for a graph, in fewer nodes."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -12,16 +14,15 @@ Rope = tuple[torch.Tensor, torch.Tensor]
 
 
 class Network(torch.nn.Module):
-    """A transformer's weights with another forward pass; its outputs are the transformer's, bit for bit.
+    """A transformer's weights with a forward pass of one clip, bit for bit equal.
 
-    One clip at a time. Tokens lie in rows `(n, d)`, which is how a Gemm wants them. A `framewise` network
-    (`expand_timesteps`) takes a timestep for each latent frame, where diffusers takes one for each token: the
-    tokens of a frame share theirs, and nothing of `(n, 6, d)` is ever made; there the last bits may differ.
+    Tokens are rows `(n, d)`, as a Gemm needs them. A `framewise` network (`expand_timesteps`) takes a timestep for each
+    latent frame, where diffusers takes one for each token: no tensor `(n, 6, d)` is made, and the last bits may differ.
     """
 
     def __init__(self, model: WanTransformer3DModel, framewise: bool) -> None:
         super().__init__()
-        self.model = model
+        self.model: Any = model  # diffusers' modules have no types
         self.framewise = framewise
 
     def forward(
@@ -33,15 +34,15 @@ class Network(torch.nn.Module):
     ) -> torch.Tensor:
         """Return the velocity of latents `(1, c, t, h, w)`.
 
-        `timestep` is `(1,)`, framewise `(t,)`; the text is `(1, length, text_dim)`, what CLIP sees is
+        `timestep` is `(1,)`, framewise `(t,)`; the text is `(1, length, text_dim)`, CLIP's embedding
         `(images, tokens, image_dim)`.
         """
         model, (frames, height, width) = self.model, hidden_states.shape[2:]
         in_frame, in_height, in_width = model.config.patch_size
         rope = _tables(model, hidden_states)
         x = model.patch_embedding(hidden_states).flatten(2)[0].transpose(0, 1).contiguous()
-        time, modulation = self._timed(timestep, encoder_hidden_states.dtype)
-        text, images = self._told(encoder_hidden_states, encoder_hidden_states_image)
+        time, modulation = self._time_embedding(timestep, encoder_hidden_states.dtype)
+        text, images = self._context(encoder_hidden_states, encoder_hidden_states_image)
         for block in model.blocks:
             x = self._block(block, x, modulation, rope, text, images)
         shift, scale = self._each(model.scale_shift_table + time.unsqueeze(1))
@@ -50,24 +51,24 @@ class Network(torch.nn.Module):
         patches = x.view(*grid, in_frame, in_height, in_width, -1).permute(6, 0, 3, 1, 4, 2, 5)
         return patches.reshape(1, -1, frames, height, width)
 
-    def _timed(self, timestep: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return what the timesteps say, `(r, d)`, and to the blocks, `(r, 6, d)`."""
+    def _time_embedding(self, timestep: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the embedding of the timesteps `(r, d)`, and its projection for the blocks `(r, 6, d)`."""
         embedder = self.model.condition_embedder
         layers = embedder.time_embedder
         waves = embedder.timesteps_proj(timestep).to(layers.linear_1.weight.dtype)
         time = _linear(layers.linear_2, layers.act(_linear(layers.linear_1, waves))).to(dtype)
         return time, _linear(embedder.time_proj, embedder.act_fn(time)).unflatten(1, (6, -1))
 
-    def _told(self, text: torch.Tensor, images: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Return the rows that cross-attention reads: of the text, and of the images where there are any."""
+    def _context(self, text: torch.Tensor, images: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return the rows for cross-attention, of the text and of the images, if any."""
         embedder = self.model.condition_embedder
         layers = embedder.text_embedder
         rows = _linear(layers.linear_2, layers.act_1(_linear(layers.linear_1, text[0])))
-        return rows, None if images is None else _seen(embedder.image_embedder, images)
+        return rows, None if images is None else _image_rows(embedder.image_embedder, images)
 
     def _block(
         self,
-        block: torch.nn.Module,
+        block: Any,
         x: torch.Tensor,
         modulation: torch.Tensor,
         rope: Rope,
@@ -86,9 +87,7 @@ class Network(torch.nn.Module):
         vectors = table.chunk(table.shape[1], dim=1)
         return vectors if self.framewise else tuple(vector.squeeze(1) for vector in vectors)
 
-    def _modulated(
-        self, norm: torch.nn.LayerNorm, x: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor
-    ) -> torch.Tensor:
+    def _modulated(self, norm: Any, x: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
         if not self.framewise:
             return modulated_norm(x.float(), (1 + scale)[0], shift[0].to(scale.dtype), norm.eps).type_as(x)
         by_frame = norm(x.float()).view(scale.shape[0], -1, x.shape[1])
@@ -102,8 +101,8 @@ class Network(torch.nn.Module):
         return (x.float() + change).type_as(x)
 
 
-def _seen(embedder: torch.nn.Module, images: torch.Tensor) -> torch.Tensor:
-    """Return the rows of what CLIP sees, `(images, tokens, dim)`, one image after the other."""
+def _image_rows(embedder: Any, images: torch.Tensor) -> torch.Tensor:
+    """Return the rows of CLIP's embeddings `(images, tokens, dim)`, one image after the other."""
     rows = images.flatten(0, 1)
     if embedder.pos_embed is not None:
         rows = rows + embedder.pos_embed[0]
@@ -111,7 +110,7 @@ def _seen(embedder: torch.nn.Module, images: torch.Tensor) -> torch.Tensor:
     return embedder.norm2(_linear(embedder.ff.net[2], wide))
 
 
-def _self_attention(attn: torch.nn.Module, x: torch.Tensor, rope: Rope) -> torch.Tensor:
+def _self_attention(attn: Any, x: torch.Tensor, rope: Rope) -> torch.Tensor:
     query, key = (
         _rotated(norm(_linear(layer, x)).unsqueeze(0), rope, attn.heads)
         for layer, norm in ((attn.to_q, attn.norm_q), (attn.to_k, attn.norm_k))
@@ -120,9 +119,7 @@ def _self_attention(attn: torch.nn.Module, x: torch.Tensor, rope: Rope) -> torch
     return _linear(attn.to_out[0], mixed[0])
 
 
-def _cross_attention(
-    attn: torch.nn.Module, x: torch.Tensor, text: torch.Tensor, images: torch.Tensor | None
-) -> torch.Tensor:
+def _cross_attention(attn: Any, x: torch.Tensor, text: torch.Tensor, images: torch.Tensor | None) -> torch.Tensor:
     query = attn.norm_q(_linear(attn.to_q, x)).unsqueeze(0)
     key = attn.norm_k(_linear(attn.to_k, text)).unsqueeze(0)
     mixed = attention(query, key, _linear(attn.to_v, text).unsqueeze(0), attn.heads)
@@ -133,15 +130,16 @@ def _cross_attention(
 
 
 def _rotated(x: torch.Tensor, rope: Rope, heads: int) -> torch.Tensor:
-    """Return `x` `(1, n, d)` turned by its tokens' places, in fp32: tables of 8 bits would shift the places."""
+    """Return `x` `(1, n, d)` rotated by its tokens' positions, in fp32."""
+    # tables with the 8 bits of bf16 would shift the positions
     return torch.onnx.ops.rotary_embedding(x.float(), *rope, interleaved=True, num_heads=heads).type_as(x)
 
 
 def _tables(model: WanTransformer3DModel, latents: torch.Tensor) -> Rope:
-    """Return cosines and sines `(1, n, size / 2)`; diffusers has each of them twice in a row."""
+    """Return cosines and sines `(1, n, size / 2)`; diffusers repeats each of them."""
     cosines, sines = model.rope(latents)
     return cosines[:, :, 0, 0::2].contiguous(), sines[:, :, 0, 1::2].contiguous()
 
 
-def _linear(layer: torch.nn.Linear, x: torch.Tensor) -> torch.Tensor:
+def _linear(layer: Any, x: torch.Tensor) -> torch.Tensor:
     return linear(x, layer.weight, layer.bias)

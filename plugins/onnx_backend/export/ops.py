@@ -1,7 +1,6 @@
-"""The operations of a Wan block that ONNX has no better name for when they are left to the exporter.
+"""Custom operations of a Wan block, which `TRANSLATIONS` exports as one ONNX node each.
 
-Each computes in torch what diffusers computes, bit for bit, and stands for one ONNX node:
-`torch.onnx.export` is given `TRANSLATIONS`.
+In torch each computes what diffusers computes, bit for bit. Without them the exporter writes many small nodes.
 """
 
 from __future__ import annotations
@@ -20,22 +19,20 @@ CONTRIB = "com.microsoft"
 
 @torch.library.custom_op("framegate::linear", mutates_args=())
 def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    """Return `x @ weight.T + bias` for `x` `(n, in)`: a Gemm, which takes the weights as torch stores them."""
+    """Return `x @ weight.T + bias` for `x` `(n, in)`: a Gemm, in torch's layout of weights."""
     return F.linear(x, weight, bias)
 
 
 @torch.library.custom_op("framegate::modulated_norm", mutates_args=())
 def modulated_norm(x: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor, eps: float) -> torch.Tensor:
-    """Return the layer norm of the rows of `x` `(n, d)` x `scale` `(d,)` + `shift` `(d,)`: one LayerNormalization."""
+    """Return the norm of `x` `(n, d)` times `scale` `(d,)` plus `shift` `(d,)`: one LayerNormalization."""
     return F.layer_norm(x, x.shape[-1:], None, None, eps) * scale + shift
 
 
 @torch.library.custom_op("framegate::attention", mutates_args=())
 def attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, heads: int) -> torch.Tensor:
-    """Return softmax attention of `(1, n, heads * size)`, nothing masked.
-
-    It is the contrib operation: the standard one never runs on cuDNN's kernel, half as fast again on Hopper.
-    """
+    """Return softmax attention of `(1, n, heads * size)`, nothing masked."""
+    # exported as the contrib operation: the standard one never runs on cuDNN's kernel, half as fast again on Hopper
     query, key, value = (x.unflatten(2, (heads, -1)).transpose(1, 2) for x in (query, key, value))
     return F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2).contiguous()
 
@@ -56,7 +53,7 @@ def _(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, heads: int) -
 
 
 def _multi_head_attention() -> Op:
-    """Return the contrib operation, of which onnxscript knows nothing: its schema is ONNX Runtime's own."""
+    """Return ONNX Runtime's contrib operation, which is unknown to onnxscript."""
     tensor = "T"
     schema = onnx.defs.OpSchema(
         "MultiHeadAttention",

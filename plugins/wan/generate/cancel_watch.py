@@ -1,4 +1,4 @@
-"""Checks within a step whether a job was cancelled: a large model's step takes half a minute on a CPU."""
+"""Checks for cancellation within a step, which takes half a minute on a CPU."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class CancelWatch:
 
 @contextmanager
 def cancel_watch(report: Report, total: int) -> Iterator[CancelWatch]:
-    """Yield the `report` of a job of `total` steps; `check_cancelled` on this thread checks that job."""
+    """Yield the `report` of a job, for which `check_cancelled` on this thread checks."""
     job = CancelWatch(report, total)
     before = _check.set(job.check)
     try:

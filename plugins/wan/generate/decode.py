@@ -17,7 +17,7 @@ Copied = Callable[[], tuple[Pixels, float]]  # waits for a chunk of frames and t
 
 @torch.no_grad()
 def decode_chunks(vae: AutoencoderKLWan, latents: torch.Tensor) -> Iterator[torch.Tensor]:
-    """Yield the frames of `vae.decode(latents)` before its clamp, bit for bit: 1 frame, then 4 at a time.
+    """Yield the frames of `vae.decode(latents)` bit for bit: 1, then 4 at a time.
 
     `latents` are `(1, z, t, h, w)`, chunks `(1, 3, n, height, width)`. A `FastVae` may take several fours at a time,
     with the same numbers to rounding.
@@ -44,7 +44,7 @@ def _spans(vae: AutoencoderKLWan, latents: torch.Tensor) -> Iterable[tuple[int, 
 
 
 def pixels(vae: AutoencoderKLWan, latents: torch.Tensor, require: Callable[[float], None]) -> Iterator[Pixels]:
-    """Yield the frames of a pipeline's latents as uint8 `(n, height, width, 3)`: 1 frame, then 4 at a time.
+    """Yield the frames of latents as uint8 `(n, height, width, 3)`: 1, then 4 at a time.
 
     `require` gets the largest magnitude of each chunk first, and may raise.
     """
@@ -67,7 +67,8 @@ def _in_fours(copied: tuple[Pixels, float], require: Callable[[float], None]) ->
 
 
 def denormalize(vae: AutoencoderKLWan, latents: torch.Tensor) -> torch.Tensor:
-    """Return latents in the VAE's scale and number format, by the pipelines' operations in their order."""
+    """Return latents in the VAE's scale and number format."""
+    # by the pipelines' operations in their order, for the same bits
     weight = vae.post_quant_conv.weight
     latents = latents.to(weight.device, torch.float32)
     mean, std = (

@@ -1,4 +1,4 @@
-"""Checks for numbers that are not finite in each part's output, without a wait for the device."""
+"""Checks for numbers that are not finite in each part's output."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ LARGEST = 1e6
 
 
 def peak(numbers: torch.Tensor) -> torch.Tensor:
-    """Return the largest magnitude among `numbers` as an fp32 scalar on their device; NaN if one is NaN."""
+    """Return the largest magnitude of `numbers` as an fp32 scalar on their device."""
+    # NaN if one of them is NaN
     low, high = torch.aminmax(numbers.detach())  # one pass over memory; isfinite takes five
     return torch.maximum(-low, high).float()
 
@@ -22,13 +23,15 @@ def is_bad(magnitude: float) -> bool:
 
 
 class Outputs:
-    """The largest magnitude of each part's output, in order, on the device until `fault` reads them."""
+    """The largest magnitude of each part's output, in order."""
+
+    # on the device until `fault` reads them: no step waits
 
     def __init__(self) -> None:
         self._seen: list[tuple[Callable[[], str], torch.Tensor]] = []
 
     def add(self, part: Callable[[], str], numbers: torch.Tensor) -> None:
-        """Add the output of a part; `part` returns its name, and is called only for a fault."""
+        """Add the output of a part; `part` returns the name for an error."""
         self._seen.append((part, peak(numbers)))
 
     def fault(self) -> str | None:

@@ -1,4 +1,4 @@
-"""Detection of videos of one flat colour, which a damaged model makes of finite numbers."""
+"""Detection of videos of one flat colour, a sign of a damaged model."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ Step = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]  # of 
 
 
 def weights_of(scheduler: Any, steps: int) -> torch.Tensor | None:
-    """Return the weights `(n, 1 + n)` of the noise and `n` velocities in the latents after each step.
+    """Return the weights `(n, 1 + n)` of noise and velocities in each step's latents.
 
     The scheduler makes `n` steps of `steps`. None for schedulers that add noise, clip, or are unknown.
     """
@@ -33,7 +33,7 @@ def weights_of(scheduler: Any, steps: int) -> torch.Tensor | None:
 
 
 def step_function(scheduler: Any, weights: torch.Tensor | None, noise: torch.Tensor) -> Step:
-    """Return the step function from `noise`: sums by `weights` for small latents, else the scheduler's."""
+    """Return the step function: sums by `weights` for small latents, else the scheduler's."""
     if weights is None or weights.shape[1] * noise.nbytes > MAX_BYTES:
         return lambda velocity, timestep, latents: scheduler.step(velocity, timestep, latents, return_dict=False)[0]
     return _Sums(weights, noise)

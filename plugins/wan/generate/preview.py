@@ -53,7 +53,7 @@ class LatentMap:
 
 
 def latent_map(folder: Path, vae: Any) -> LatentMap | None:
-    """Return the map of the VAE in `folder`, or None; raise `LoadFailed` for a bad `latent_rgb.json`."""
+    """Return the map of a VAE, or None; raise `LoadFailed` for a bad `latent_rgb.json`."""
     if (folder / FILE).is_file():
         return _read(folder / FILE, vae.config.z_dim)
     if tuple(vae.config.latents_mean[:4]) == WAN_2_1_MEAN and vae.config.z_dim == len(WAN_2_1):

@@ -78,7 +78,7 @@ class PromptCache:
 
 @torch.no_grad()
 def encode(pipe: Any, text: str, device: str, short: bool) -> Prompt:
-    """Return `text` encoded on `device` as `pipe` would; with `short`, the encoder reads no padding."""
+    """Return `text` encoded on `device` as by `pipe`; `short` skips the padding."""
     # no token of the text attends to the padding, and its rows are zeros in the result in any case
     cleaned = prompt_clean(text)
     encoding = pipe.tokenizer(cleaned)[0]

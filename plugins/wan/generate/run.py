@@ -22,7 +22,7 @@ TEXT_ENCODER = "text encoder"
 
 
 def run(model: ModelSpec, loaded: Loaded, task: Task, report: Report) -> Frames:
-    """Return the frames of `task`: the steps are done, decoding happens as the frames are read."""
+    """Return the frames of `task` after its last step; reading them decodes them."""
     outputs, flat = Outputs(), FlatColour()
     with _memory_for(task), cancel_watch(report, task.steps) as report, _checks_in_encoders(loaded):
         pipe = pipeline(loaded, task, outputs)
@@ -46,7 +46,7 @@ def run(model: ModelSpec, loaded: Loaded, task: Task, report: Report) -> Frames:
 
 
 def _checks_in_encoders(loaded: Loaded) -> AbstractContextManager[None]:
-    """Check for cancellation before each block of the text encoder, and each chunk of the VAE's encoder."""
+    """Check for cancellation before each text encoder block and VAE encoder chunk."""
     text, vae = loaded.parts["text_encoder"], loaded.parts["vae"]
     return check_before_each(text.encoder.block, [vae.encoder])
 

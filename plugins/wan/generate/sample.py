@@ -39,7 +39,7 @@ class ImageToVideo(WanImageToVideoPipeline):
 
 
 def pipeline(loaded: Loaded, task: Task, outputs: Outputs | None = None) -> Any:
-    """Return a pipeline for `task` with a scheduler of its own; `outputs` gets its encoders' results."""
+    """Return a pipeline for `task`; `outputs` gets the results of its encoders."""
     scheduler = loaded.schedulers.new(task.flow_shift)
     checkpoint = loaded.checkpoint
     if checkpoint.pipeline == IMAGE_TO_VIDEO or task.image is not None:
@@ -75,7 +75,8 @@ def denoise(
 
 
 def _linear_weights(loaded: Loaded, task: Task) -> torch.Tensor | None:
-    """Return the weights of the steps as sums; None on a GPU, whose time small operations do not take."""
+    """Return the weights of the steps as sums, or None."""
+    # None on a GPU: small operations take no time there
     if loaded.placement.device != "cpu" or not loaded.placement.fast.summed_steps:
         return None
     return loaded.schedulers.weights(task.flow_shift, task.steps)
@@ -111,12 +112,12 @@ def _by_pipeline(
 
 
 def _blocks(part: Any) -> Iterable[Any]:
-    """Return the blocks of a transformer of diffusers' own that is not compiled; else none."""
+    """Return the blocks of diffusers' own transformer, none of a compiled one."""
     return part.blocks if isinstance(part, WanTransformer3DModel) and not is_compiled(part) else ()
 
 
 def _encoder_lock(loaded: Loaded, task: Task) -> AbstractContextManager[Any]:
-    """Return the lock on the state of diffusers' VAE while it encodes; a `FastVae` has no state."""
+    """Return the lock on diffusers' VAE while it encodes, if it has state."""
     keeps_state = task.image is not None and not isinstance(loaded.parts["vae"], FastVae)
     return loaded.encoding if keeps_state else nullcontext()
 
@@ -132,7 +133,7 @@ def _on_step(loaded: Loaded, pipe: Any, task: Task, report: Report, outputs: Out
 
 
 def _expert(pipe: Any, number: int) -> str:
-    """Return the transformer of step `number`, from 1; waits for the device, which has the timesteps."""
+    """Return the transformer of step `number`, from 1; waits for the device."""
     ratio, timestep = pipe.config.boundary_ratio, float(pipe.scheduler.timesteps[number - 1])
     second = ratio is not None and timestep < ratio * pipe.scheduler.config.num_train_timesteps
     return "transformer_2" if second else "transformer"

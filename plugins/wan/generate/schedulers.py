@@ -1,4 +1,4 @@
-"""Schedulers of a checkpoint: a new one for each request, because a scheduler has state."""
+"""Schedulers of a checkpoint: a new one for each request, because of their state."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ CACHED = 32  # shifts, and pairs of a shift and a number of steps
 
 
 @lru_cache
-def _from_first_step(kind: type[Any]) -> type[Any]:
+def _from_first_step(kind: Any) -> Any:
     """Return a subclass of `kind` whose steps begin with the first timestep."""
     # Diffusers looks its first step up by the timestep's number. Many steps at a large shift round two to one number,
     # such as 100 at a shift of 12; it then takes the second, and fails at the last step.
 
-    class Scheduler(kind):  # type: ignore[misc]
+    class Scheduler(kind):
         def set_timesteps(self, *args: Any, **kwargs: Any) -> None:
             super().set_timesteps(*args, **kwargs)
             self.set_begin_index(0)
@@ -30,9 +30,9 @@ def _from_first_step(kind: type[Any]) -> type[Any]:
 
 
 class Schedulers:
-    """Make schedulers of one class and configuration; cache the slow parts by shift and steps."""
+    """Make schedulers of one class and configuration; cache the slow parts."""
 
-    def __init__(self, kind: type[Any], config: Mapping[str, Any]) -> None:
+    def __init__(self, kind: Any, config: Mapping[str, Any]) -> None:
         self._kind = _from_first_step(kind)
         self._config = config
         self._shift = "shift" if issubclass(kind, FlowMatchEulerDiscreteScheduler) else "flow_shift"

@@ -37,7 +37,7 @@ class Autotuner:
         return self._chosen[workload]
 
     def agrees(self, workload: str, make: Callable[[], Candidates]) -> bool:
-        """Say whether the last of two candidates gives the first one's numbers; takes no times."""
+        """Say whether the second candidate gives the first one's numbers, whatever its time."""
         if workload not in self._chosen:
             self._chosen[workload] = _agreeing(workload, make())[-1]
             log.info("%s: takes %s", workload, self._chosen[workload])
@@ -63,7 +63,7 @@ class Autotuner:
 
 
 def _agreeing(workload: str, candidates: Candidates) -> list[str]:
-    """Return the names of candidates with the first one's numbers; raise the first one's error."""
+    """Return the names of candidates that agree with the first."""
     (first, run), *others = candidates.items()
     expected, names = run(), [first]
     for name, other in others:

@@ -17,7 +17,7 @@ class Switches:
     transformer: our forward pass of the DiT; the text's keys and values are made once a request
     short_text: the text encoder reads a prompt's own tokens and not the padding
     merged_padding: the text's equal padding rows are one key with the logarithm of their number as its weight
-    framewise_time: one timestep a latent frame, or one in all, in place of one a token
+    framewise_time: one timestep per latent frame, or one in all, not one per token
     batched_guidance: both halves of guidance in one forward pass, for small clips
     summed_steps: on a CPU, the scheduler's steps as sums, for small clips
     packed_qkv: one product for queries, keys and values
@@ -33,7 +33,7 @@ class Switches:
     gelu_epilogue: on a GPU, GELU in the product before it, at sizes where that was measured to be faster
     compile: blocks compiled in the background, used by later requests
 
-    A kernel of ours runs where it has given PyTorch's numbers on the GPU. The last three are off by default: a seed
+    A kernel of ours runs where it gives PyTorch's numbers on the GPU. The last three are off by default: a seed
     repeats bit for bit only by the same kernels, so only among requests that are all compiled, or none, and for as
     long as a process keeps its measurements.
     """
@@ -59,7 +59,7 @@ class Switches:
 
     @classmethod
     def of(cls, option: bool | Mapping[str, bool]) -> Switches:
-        """Return the switches of the option `fast`: all on, all off, or changed by a mapping."""
+        """Return the switches of the option `fast`: all, none, or some changed."""
         if isinstance(option, bool):
             return cls() if option else OFF
         return cls(**option)

@@ -47,7 +47,7 @@ class FastVae(AutoencoderKLWan):
     channels_last: bool
 
     def spans(self, count: int, pixels: int) -> Iterator[tuple[int, int]]:
-        """Yield begin and end of each chunk of `count` latent frames of `pixels` pixels each."""
+        """Yield begin and end of each chunk of `count` latent frames of `pixels` pixels."""
         size = min(MAX_LATENT_FRAMES, max(1, self._max_pixels() // (FRAMES * pixels))) if self.chunks else 1
         yield 0, 1  # alone: it shows one frame, and the others' past begins with it
         for begin in range(1, count, size):
@@ -83,7 +83,7 @@ class FastVae(AutoencoderKLWan):
 
 
 def fast_vae(vae: AutoencoderKLWan, switches: Switches) -> AutoencoderKLWan:
-    """Return a twin of `vae` with the parts switched on; `vae` itself without any, or with hooks."""
+    """Return a twin of `vae` with fast parts; `vae` itself if hooked."""
     # `vae` holds its twins, one for all models with the same switches, for as long as it lives
     kernels = switches.vae_norm_kernel or switches.padding_kernel
     if not (switches.convolution or switches.norm or switches.chunks or kernels) or is_hooked(vae):
@@ -103,7 +103,7 @@ def _twin(vae: AutoencoderKLWan, switches: Switches) -> FastVae:
     for module in fast.modules():
         module.__class__ = classes.get(type(module), type(module))
     fuse_silu(fast)
-    return fast  # type: ignore[no-any-return]  # its class was assigned
+    return fast
 
 
 def _gpu_classes(vae: AutoencoderKLWan, switches: Switches) -> dict[type, type]:

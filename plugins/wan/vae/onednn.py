@@ -11,7 +11,7 @@ from torch.nn import functional
 
 
 class OneDnnConv2d(torch.nn.Conv2d):
-    """A `Conv2d` by oneDNN, which replaces that class in a twin."""
+    """A `Conv2d` by oneDNN."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         if not suits_onednn(input):
@@ -24,7 +24,7 @@ class OneDnnConv2d(torch.nn.Conv2d):
 
 
 class OneDnnCausalConv3d(WanCausalConv3d):
-    """A `WanCausalConv3d` by oneDNN, which replaces that class in a twin."""
+    """A `WanCausalConv3d` by oneDNN."""
 
     def forward(self, x: torch.Tensor, cache_x: torch.Tensor | None = None) -> torch.Tensor:
         if not suits_onednn(x):
@@ -48,12 +48,12 @@ def suits_onednn(x: torch.Tensor) -> bool:
 
 
 def is_pointwise(convolution: torch.nn.Conv2d | torch.nn.Conv3d) -> bool:
-    """Say whether each output pixel depends on one input pixel alone, at the same position."""
+    """Say whether each output pixel depends on one input pixel alone."""
     return {*convolution.kernel_size, *convolution.stride, convolution.groups} == {1}
 
 
 def pointwise_product(x: torch.Tensor, convolution: torch.nn.Conv2d | torch.nn.Conv3d) -> torch.Tensor:
-    """Return a pointwise convolution of `x` `(b, c, ...)` by one matrix product, channels last in memory."""
+    """Return a pointwise convolution of `x` `(b, c, ...)` by one product, channels last in memory."""
     return functional.linear(x.movedim(1, -1), convolution.weight.flatten(1), convolution.bias).movedim(-1, 1)
 
 

@@ -13,13 +13,13 @@ M = TypeVar("M", bound=torch.nn.Module)
 
 
 def twin(module: M) -> M:
-    """Return a copy of `module` that shares its parameters and buffers, wherever these move."""
+    """Return a copy of `module` that shares its parameters and buffers."""
     shared = {id(tensor): tensor for tensor in chain(module.parameters(), module.buffers())}
     return copy.deepcopy(module, shared)
 
 
 def is_hooked(module: torch.nn.Module) -> bool:
-    """Say whether `module`, or one inside it, has hooks, such as offloading or a step cache."""
+    """Say whether `module` or a submodule has hooks: offloading, a step cache."""
     return any(has_hooks(vars(each)) for each in module.modules())
 
 

@@ -40,7 +40,7 @@ class PaddedCausalConv3d(WanCausalConv3d):
 
 
 def replacements(vae: AutoencoderKLWan, switches: Switches, tuner: Autotuner) -> dict[type, type]:
-    """Return the classes to replace in a VAE on a GPU: those whose kernel of ours agrees."""
+    """Return the classes to replace in a VAE on a GPU, by agreeing kernels."""
     found: dict[type, type] = {}
     what = f"of the VAE in {vae.dtype}"
     if switches.vae_norm_kernel and tuner.agrees(f"norm {what}", lambda: _norms(vae)):

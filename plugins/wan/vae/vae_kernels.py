@@ -1,4 +1,7 @@
-"""The VAE's kernels in Triton: a program computes all channels of a few pixels in fp32."""
+"""The VAE's kernels in Triton: a program computes a few pixels in fp32."""
+
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
+# Triton's functions take pointers, which have no type in Python
 
 from __future__ import annotations
 
@@ -46,7 +49,7 @@ def _pad(
 
 
 def norm(x: torch.Tensor, gamma: torch.Tensor, scale: float, silu: bool) -> torch.Tensor:
-    """Return the RMS norm of `x` `(b, c, ...)` over `c`, times `scale * gamma`, then SiLU if `silu`.
+    """Return the norm of `x` `(b, c, ...)` over `c`, times `scale * gamma`; `silu` adds SiLU.
 
     Input and result have their channels last in memory.
     """
@@ -61,7 +64,7 @@ def norm(x: torch.Tensor, gamma: torch.Tensor, scale: float, silu: bool) -> torc
 
 
 def pad(x: torch.Tensor, past: torch.Tensor | None, count: int, height: int, width: int) -> torch.Tensor:
-    """Return `x` `(b, c, t, h, w)` after `count` frames, with `height` rows and `width` columns of zeros around.
+    """Return `x` `(b, c, t, h, w)` after `count` frames, within `height` rows and `width` columns of zeros.
 
     The frames before `x` are those of `past`, and zeros before these. The result has its channels last in memory.
     """

@@ -8,7 +8,7 @@ DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
 def dtype_for(option: str, device: str) -> torch.dtype:
-    """Return the number format that `option` names; `auto` is fp32 on a CPU, bf16 on a GPU."""
+    """Return the number format of `option`; `auto` is fp32 on a CPU, else bf16."""
     if option == "auto":
         return torch.float32 if device == "cpu" else torch.bfloat16
     return DTYPES[option]

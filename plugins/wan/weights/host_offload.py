@@ -13,7 +13,7 @@ from plugins.wan.weights.pinned import pinned_like
 
 @dataclass(frozen=True)
 class HostOffloader:
-    """Move a module's weights between its device and pinned host memory, in place; on a CPU do nothing."""
+    """Move a module's weights between device and pinned host memory, in place."""
 
     device: str
 

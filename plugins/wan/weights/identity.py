@@ -15,7 +15,7 @@ IRRELEVANT = ("_name_or_path", "_diffusers_version", "transformers_version", "to
 
 
 def of_part(part: Part, digest: Callable[[Path], str]) -> Hashable:
-    """Return a value equal only for parts of the same content; `digest` reads a file's bytes."""
+    """Return a value equal only for equal parts; `digest` reads a file's bytes."""
     if part.name == "image_processor":
         return _content(part.config)
     if part.weights is None:

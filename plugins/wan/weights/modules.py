@@ -106,7 +106,7 @@ def _bounded(tensors: int) -> Iterator[None]:
 
 
 def kept_in_fp32(cls: Any, dtype: torch.dtype) -> frozenset[str]:
-    """Return the names of modules that `cls` keeps in fp32 when the others are in `dtype`."""
+    """Return the names of modules that `cls` keeps in fp32 beside `dtype`."""
     kept = frozenset(cls._keep_in_fp32_modules or ())
     if not issubclass(cls, PreTrainedModel):
         return kept
@@ -150,7 +150,7 @@ def fill(module: torch.nn.Module, weights: Mapping[str, torch.Tensor], device: s
 
 
 def _named(stored: Mapping[str, StoredTensor], expected: Collection[str]) -> dict[str, StoredTensor]:
-    """Return the stored tensors by the module's names; tensors without a name there are left out."""
+    """Return the stored tensors by the module's names, without unknown tensors."""
     found = {}
     for name, tensor in stored.items():
         for candidate in (name, name.removeprefix(CLIP_PREFIX), CLIP_PREFIX + name):

@@ -1,4 +1,4 @@
-"""Host memory for weights; a GPU reads page-locked memory at the full rate of its bus."""
+"""Host memory for weights, page-locked for the full rate of a GPU's bus."""
 
 from __future__ import annotations
 

@@ -80,11 +80,11 @@ class Placement:
         return sum(self.tensor_sizes(part).values())
 
     def offloader(self, part: Part) -> Offloader | None:
-        """Return the offloader of an unused `part`; None if the part must be read again."""
+        """Return the offloader of an unused `part`; None to read it again."""
         return HostOffloader("cpu" if part.name in WEIGHTLESS else self.device)
 
     def read(self, part: Part, arrived: Arrived) -> Any:
-        """Read one part from its folder to its device; `arrived(bytes)` is called for each piece."""
+        """Read one part to its device; `arrived(bytes)` is called for each piece."""
         with reading(part):
             cls = class_of(part)
             if part.name == "image_processor":

@@ -1,4 +1,4 @@
-"""Safetensors files, read and written one tensor at a time: no model is ever whole in memory."""
+"""Safetensors files, read and written one tensor at a time to save memory."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def stored_in(weights: Weights) -> dict[str, StoredTensor]:
 
 
 def dtype_in(name: str, tensor: StoredTensor, dtype: torch.dtype, kept_in_fp32: Collection[str] = ()) -> torch.dtype:
-    """Return the dtype of a tensor in a module of `dtype`; `kept_in_fp32` names its fp32 modules."""
+    """Return a tensor's dtype in a module of `dtype`; `kept_in_fp32` names its exceptions."""
     if not tensor.dtype.is_floating_point:
         return tensor.dtype
     return torch.float32 if any(part in kept_in_fp32 for part in name.split(".")) else dtype
@@ -63,7 +63,7 @@ def dtype_in(name: str, tensor: StoredTensor, dtype: torch.dtype, kept_in_fp32: 
 def sizes_of(
     tensors: Mapping[str, StoredTensor], dtype: torch.dtype, kept_in_fp32: Collection[str] = ()
 ) -> dict[str, int]:
-    """Return the bytes of each tensor in a module of `dtype`; `kept_in_fp32` names its fp32 modules."""
+    """Return each tensor's bytes in a module of `dtype`; `kept_in_fp32` names its exceptions."""
     return {
         name: tensor.length // tensor.dtype.itemsize * dtype_in(name, tensor, dtype, kept_in_fp32).itemsize
         for name, tensor in tensors.items()
@@ -71,7 +71,7 @@ def sizes_of(
 
 
 def layout(path: Path, tensors: TensorTypes) -> tuple[bytes, dict[str, StoredTensor]]:
-    """Return the header of a file of `tensors`, and each tensor's position in that file."""
+    """Return the header of a file of `tensors`, and each tensor's position."""
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     lengths = {name: dtype.itemsize * torch.Size(shape).numel() for name, (dtype, shape) in tensors.items()}
     begin = 0
@@ -98,5 +98,5 @@ def write(path: Path, header: bytes, tensors: Iterable[torch.Tensor], written: C
         file.write(header)
         for tensor in tensors:
             data = tensor.contiguous().view(-1).view(torch.uint8).numpy()
-            file.write(data)
+            file.write(data)  # type: ignore[arg-type]  # an array is a buffer
             written(data.nbytes)

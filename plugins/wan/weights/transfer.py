@@ -1,4 +1,4 @@
-"""Tensors from files straight to a device: parallel reads, and only those pieces in host memory."""
+"""Tensors from files to a device: parallel reads, with only pieces in host memory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PIECE_BYTES = {"cpu": 2 * 2**20, "cuda": 8 * 2**20}  # of a file, in one reader'
 
 @dataclass(frozen=True)
 class Piece:
-    """`length` bytes at `offset` of an open file, and the flat part of a tensor for them."""
+    """`length` bytes at `offset` of an open file, and their flat target."""
 
     file: BinaryIO
     offset: int
@@ -65,7 +65,7 @@ def read(
     arrived: Callable[[int], None],
     pinned: bool = False,
 ) -> dict[str, torch.Tensor]:
-    """Return the tensors on `device` in the dtypes of `dtypes`; on the host they may be `pinned`.
+    """Return the tensors on `device` in their `dtypes`; host tensors may be `pinned`.
 
     `arrived(bytes)` is called for each piece on the caller's thread; an error in it ends the reading at once. Raises
     `LoadFailed` for files that end too early.
@@ -122,7 +122,7 @@ def _pieces(file: BinaryIO, stored: StoredTensor, target: torch.Tensor) -> Itera
 
 
 def _fill(piece: Piece, raw: torch.Tensor) -> None:
-    view, offset = memoryview(raw.numpy()), piece.offset
+    view, offset = memoryview(raw.numpy()), piece.offset  # type: ignore[arg-type]  # an array is a buffer
     while view:
         count = os.preadv(piece.file.fileno(), [view], offset)
         if not count:

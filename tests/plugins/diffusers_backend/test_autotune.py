@@ -1,4 +1,4 @@
-"""Kernels that are chosen by what was measured: the table with a clock of our own, and what becomes candidates."""
+"""Kernels chosen by measurement: the autotuner with a fake clock, and its candidates."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _flash_attn_fwd(q, k, v, tile_mn=None):
 
 @pytest.fixture
 def flash_4(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """FlashAttention 4 as its package has it, but for its arithmetic, which a CPU can do."""
+    """FlashAttention 4 by its package's interface, with arithmetic that a CPU can do."""
     (tmp_path / "flash_attn" / "cute").mkdir(parents=True)
     (tmp_path / "flash_attn" / "cute" / "__init__.py").write_text(FLASH_4)
     (tmp_path / "flash_attn" / "cute" / "interface.py").write_text(TILED)
@@ -51,8 +51,8 @@ def flash_4(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         sys.modules.pop(name, None)
 
 
-def table(seconds: dict[str, float]) -> Any:
-    """A table whose clock runs what it is given, and says what `seconds` has for its name."""
+def tuner(seconds: dict[str, float]) -> Any:
+    """Return an autotuner with the times of `seconds` by candidate."""
     from plugins.wan.tuning.autotune import Autotuner
 
     def clock(way: Callable[[], Any]) -> float:
@@ -87,7 +87,7 @@ def ways(**values: object) -> dict[str, Callable[[], Any]]:
     ],
 )
 def test_the_first_way_stays_unless_another_is_clearly_faster(seconds: dict[str, float], chosen: str) -> None:
-    assert table(seconds).fastest("case", lambda: ways(first=1.0, other=1.001, third=1.0)) == chosen
+    assert tuner(seconds).fastest("case", lambda: ways(first=1.0, other=1.001, third=1.0)) == chosen
 
 
 def test_a_way_that_fails_or_gives_other_numbers_is_out(caplog: pytest.LogCaptureFixture) -> None:
@@ -95,7 +95,7 @@ def test_a_way_that_fails_or_gives_other_numbers_is_out(caplog: pytest.LogCaptur
     given = ways(first=1.0, broken=RuntimeError("no kernel\nadvice"), wrong=1.1, nan=float("nan"), right=1.0)
 
     with caplog.at_level(logging.INFO):
-        assert table(fast).fastest("case", lambda: given) == "right"
+        assert tuner(fast).fastest("case", lambda: given) == "right"
 
     assert "case: not by broken, trying it gave RuntimeError: no kernel" in caplog.text
     assert "case: not by wrong, its numbers are 0.1 off" in caplog.text
@@ -104,7 +104,7 @@ def test_a_way_that_fails_or_gives_other_numbers_is_out(caplog: pytest.LogCaptur
 
 
 def test_a_case_is_measured_once() -> None:
-    kept = table({"first": 1.0, "other": 0.5})
+    kept = tuner({"first": 1.0, "other": 0.5})
 
     assert kept.fastest("case", lambda: ways(first=1.0, other=1.0)) == "other"
     assert kept.fastest("case", dict) == "other"
@@ -114,13 +114,13 @@ def test_a_case_is_measured_once() -> None:
 def test_whether_a_way_works_needs_no_clock(second: object, agrees: bool) -> None:
     from plugins.wan.tuning.autotune import APART, FUSED
 
-    kept = table({})
-    assert kept.works("case", lambda: ways(**{APART: 1.0, FUSED: second})) is agrees
-    assert kept.works("case", dict) is agrees
+    kept = tuner({})
+    assert kept.agrees("case", lambda: ways(**{APART: 1.0, FUSED: second})) is agrees
+    assert kept.agrees("case", dict) is agrees
 
 
 def test_a_lost_device_and_a_first_way_that_fails_are_told() -> None:
-    kept = table({"first": 1.0, "other": 0.5})
+    kept = tuner({"first": 1.0, "other": 0.5})
 
     with pytest.raises(RuntimeError, match="illegal memory access"):
         kept.fastest("case", lambda: ways(first=1.0, other=RuntimeError("CUDA error: an illegal memory access")))
@@ -155,13 +155,13 @@ def test_the_choice_for_a_models_shape_is_that_of_the_table() -> None:
     model = parts.seeded(3, parts.transformer)
     latents, embeds = torch.randn(1, 16, 5, 8, 8), torch.randn(1, 512, 128)
     for second, chosen in ((0.5, "_native_math"), (2.0, "native")):
-        turns = itertools.cycle((1.0, second))  # of the two that a CPU has
-        chooser = Chooser(tuner=Autotuner(lambda _, turns=turns: next(turns)))
+        seconds = itertools.cycle((1.0, second))  # of the two that a CPU has
+        chooser = Chooser(tuner=Autotuner(lambda _, seconds=seconds: next(seconds)))
         for measured in (True, False):
             network = Network(model, replace(OFF, measured_attention=measured, gelu_epilogue=True), None, chooser)
-            shape = network.prepare(latents, embeds, 1).shape
-            assert shape.attention == (chosen if measured else "native")
-            assert not shape.fused_gelu  # on a CPU that would be another GELU
+            kernels = network.prepare(latents, embeds, 1).kernels
+            assert kernels.attention == (chosen if measured else "native")
+            assert not kernels.fused_gelu  # on a CPU that would be another GELU
 
 
 def test_what_the_options_name_is_not_measured() -> None:

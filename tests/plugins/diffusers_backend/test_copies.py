@@ -1,4 +1,4 @@
-"""The bench of copies, at toy size and on the CPU, where its bus is memory and nothing moves."""
+"""The bench of copies at toy size on the CPU, where nothing moves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a run of the diffusers backend stops and fails, and what it leaves behind."""
+"""Cancelled and failed runs of the diffusers backend, and their leftovers."""
 
 from __future__ import annotations
 

@@ -156,7 +156,7 @@ def test_a_failure_keeps_no_other_shape_from_being_compiled() -> None:
 
 
 def test_a_model_that_was_unloaded_is_not_kept_for_what_was_to_be_compiled(family: Any, pool: Any) -> None:
-    """Its request waits behind another shape; when it is its turn there is nothing to compile, and no failure."""
+    """Its request waits behind another shape, then ends without compilation or failure."""
     import gc
     import weakref
 

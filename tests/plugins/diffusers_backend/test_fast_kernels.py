@@ -1,4 +1,4 @@
-"""Our kernels: their arithmetic by Triton's interpreter, their code for GPUs, and the blocks that run by them."""
+"""Our kernels: arithmetic by Triton's interpreter, code for GPUs, and blocks by them."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_the_kernels_compile_for_gpus_that_are_not_here(
 
 @pytest.fixture
 def chooser() -> Any:
-    """One that has a table, so that our kernels run."""
+    """Return a chooser with an autotuner, so that our kernels run."""
     from plugins.diffusers_backend.tuning.chooser import Chooser
     from plugins.wan.tuning.autotune import Autotuner
 
@@ -84,7 +84,7 @@ def chooser() -> Any:
 def test_blocks_that_run_by_them_give_the_same(
     chooser: Any, groups: int, compiled: bool, cross_attn_norm: bool
 ) -> None:
-    """On a CPU each is PyTorch's own words in a custom operation, which a compiler does not look into."""
+    """On a CPU each is PyTorch's code in an opaque custom operation."""
     from nano import parts
     from plugins.diffusers_backend.dit.network import Network
     from plugins.diffusers_backend.dit.timestep_embedding import embed_timesteps
@@ -112,5 +112,5 @@ def test_they_are_off_where_they_are_switched_off_and_where_nothing_measures(cho
         (Switches(rope_kernel=False, norm_kernel=False), chooser),
         (Switches(), type(chooser)()),
     ):
-        shape = Network(model, switches, None, made).prepare(latents, embeds, 1).shape
-        assert (shape.rope_kernel, shape.norm_kernel) == (False, False)
+        kernels = Network(model, switches, None, made).prepare(latents, embeds, 1).kernels
+        assert (kernels.rope_kernel, kernels.norm_kernel) == (False, False)

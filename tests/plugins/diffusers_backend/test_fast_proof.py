@@ -1,4 +1,4 @@
-"""Our forward pass is proven on the modules at hand, and runs only while they stay what they were."""
+"""The proof of our forward pass at load, and the checks of later changes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def made(dtype: Any = torch.float32, **changes: object) -> Any:
-    """A transformer at toy size, as the loader has it in `dtype`."""
+    """Return a toy transformer as loaded in `dtype`."""
     from nano import parts
 
     model = parts.seeded(3, lambda: parts.transformer(**changes))
@@ -91,8 +91,8 @@ def test_a_diffusers_that_computes_something_else_is_noticed(
     from importlib import import_module
 
     home, _, name = part.rpartition(".")
-    place, _, kind = home.partition(".")
-    module = import_module(f"diffusers.models.{'transformers.' if place == 'transformer_wan' else ''}{place}")
+    package, _, kind = home.partition(".")
+    module = import_module(f"diffusers.models.{'transformers.' if package == 'transformer_wan' else ''}{package}")
     owner, model = getattr(module, kind) if kind else module, made(DTYPES[dtype], **CLIP)
     plain = getattr(owner, name)
 
@@ -128,7 +128,7 @@ def test_a_block_of_a_kind_of_its_own_is_proven_too() -> None:
 
 @pytest.fixture(scope="module")
 def wrapper() -> Any:
-    """A layer like those that adapters put in the place of another."""
+    """Return a layer like those by which adapters replace another."""
 
     class Layer(torch.nn.Module):
         def __init__(self, base: Any) -> None:
@@ -151,7 +151,7 @@ def wrapper() -> Any:
 
 
 class Quantised(torch.Tensor):
-    """A weight of a class of its own, whose product is half of what its numbers say, as torchao's are."""
+    """A weight of its own class whose product is half, like a quantised one."""
 
     @classmethod
     def __torch_function__(cls, function: Any, types: Any, given: Any = (), named: Any = None) -> Any:
@@ -269,8 +269,8 @@ def test_what_was_changed_after_the_load_runs_by_diffusers(
 
     assert paths.now["transformer"].path == "diffusers"
     assert paths.now["transformer"].reason
-    said = [record.message for record in caplog.records if "runs by" in record.message]
-    assert said == [
+    messages = [record.message for record in caplog.records if "runs by" in record.message]
+    assert messages == [
         "the transformer runs by our forward pass",
         "the transformer runs by diffusers' own forward pass: switched off in the model's options",
         f"the transformer runs by diffusers' own forward pass: {paths.now['transformer'].reason}",
@@ -316,7 +316,7 @@ def test_a_change_after_the_load_gives_the_stock_pipelines_frames(
 
 
 class _Nothing:
-    """For a change of a class, which needs to be made once for all of its objects."""
+    """A stand-in module for a change of a whole class."""
 
     def __init__(self, how: str) -> None:
         self._of_class = how == "forward of a class"

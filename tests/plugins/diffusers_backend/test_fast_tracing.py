@@ -1,4 +1,4 @@
-"""A block as a compiler sees it on a GPU, by tensors without numbers, which a machine without one has too."""
+"""A block as the compiler sees it on a GPU, traced without a GPU."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def weights() -> Weights:
 
 
 def operations_of(shape: KernelConfig) -> set[str]:
-    """Return what a block is for a compiler that lets nothing out of its graph."""
+    """Return the operations of a block in a compiler's full graph."""
     head = WIDTH // HEADS
     by = tuple(tensor(1, TOKENS, 1, head // 2, dtype=torch.float32) for _ in range(2))
     text = Context(KeysAndValues(tensor(1, 512, HEADS, head), tensor(1, 512, HEADS, head)))

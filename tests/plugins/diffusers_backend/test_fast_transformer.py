@@ -30,7 +30,7 @@ def random(*shape: int) -> Any:
 
 
 def prompts(*own: int) -> list[Any]:
-    """Prompts as the pipelines pad them, with so many rows of their own."""
+    """Return padded prompts with these numbers of rows of their own."""
     made = [random(1, 512, 128) + index for index in range(len(own))]
     for prompt, count in zip(made, own, strict=True):
         prompt[:, count:] = 0
@@ -58,7 +58,7 @@ def stock(model: Any, latents: Any, embeds: Sequence[Any], timestep: Any, image:
 
 
 def cast(model: Any, dtype: Any) -> Any:
-    """Return `model` with its weights in `dtype`, but for those that diffusers keeps in fp32."""
+    """Return `model` in `dtype`, except modules that diffusers keeps in fp32."""
     for name, weight in model.named_parameters():
         if not any(part in model._keep_in_fp32_modules for part in name.split(".")):
             weight.data = weight.data.to(dtype)

@@ -1,4 +1,4 @@
-"""Whole videos by the fast path, by parts of it and without it, against the stock pipelines."""
+"""Whole videos by the fast path, in full or in part, against stock pipelines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models larger than their card: the same frames, and a pool that counts what is on the device."""
+"""Models larger than their GPU: the same frames, and correct sizes in the pool."""
 
 from __future__ import annotations
 

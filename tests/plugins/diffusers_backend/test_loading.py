@@ -1,4 +1,4 @@
-"""What the diffusers backend loads, shares and refuses, and what it picks for the card."""
+"""Loading, sharing and refusals of the diffusers backend, and its choices by device."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_a_copy_in_the_hubs_cache_is_the_same_part(tmp_path: Path) -> None:
 
 
 def test_files_that_are_not_read_neither_count_nor_weigh(family: Path, tmp_path: Path, pool: Any) -> None:
-    """Other weights beside those that count, in each way that people leave them there: the same parts, the same size."""
+    """Unread weights beside those that count: the same parts, the same size."""
     from safetensors.torch import load_file, save_file
 
     folder = copy_of(family / T2V, tmp_path)
@@ -130,7 +130,7 @@ def test_files_that_are_not_read_neither_count_nor_weigh(family: Path, tmp_path:
 
 
 def test_the_shards_of_an_index_run_and_an_older_whole_file_does_not(family: Path, tmp_path: Path, pool: Any) -> None:
-    """What V1 of the faults found: up to 81 of 255 levels off, and a 200."""
+    """Loading the older file gave frames up to 81 of 255 levels off."""
     import torch
     from safetensors.torch import load_file, save_file
 
@@ -337,7 +337,7 @@ def test_a_folder_that_is_not_whole_is_said_to_be_so(
 
 
 class Bomb:
-    """What, once pickled, leaves a file behind in whoever reads it."""
+    """An object whose pickle creates a file when it is read."""
 
     def __init__(self, left: Path) -> None:
         self.left = left

@@ -1,4 +1,4 @@
-"""The comparisons with a reference again, by the instructions of other processors than this one."""
+"""The comparisons with a reference by the instruction sets of other processors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REFERENCES = (
 
 @pytest.mark.parametrize("capability", ["default", "avx2"])
 def test_what_is_made_is_the_references_by_other_instructions_too(capability: str) -> None:
-    """`default` is without AVX; what PyTorch takes here by itself, the tests themselves have seen."""
+    """`default` is without AVX; other tests cover PyTorch's own choice on this machine."""
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", *REFERENCES],
         cwd=ROOT,

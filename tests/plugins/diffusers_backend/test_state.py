@@ -1,4 +1,4 @@
-"""Nothing of a job or a load that did not end well reaches the next job, whatever option keeps state."""
+"""No state of a failed job or load reaches the next job."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ def subject_of(folder: Path, plugins: list[object], backend: str, name: str, opt
 
 @pytest.fixture(scope="module", params=OPTIONS)
 def option(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Subject, Any]:
-    said, checks = OPTIONS[request.param]
-    return subject_of(tmp_path_factory.mktemp("option"), [], "diffusers", "wan-nano-i2v", said), checks
+    options, checks = OPTIONS[request.param]
+    return subject_of(tmp_path_factory.mktemp("option"), [], "diffusers", "wan-nano-i2v", options), checks
 
 
 def test_no_option_lets_a_job_leave_something_behind(option: tuple[Subject, Any]) -> None:
@@ -94,7 +94,7 @@ def taylor_seer_cache() -> Any:
 
 @pytest.mark.parametrize("config", [first_block_cache, taylor_seer_cache])
 def test_no_step_cache_lets_a_job_leave_something_behind(tmp_path: Path, config: Callable[[], Any]) -> None:
-    """Diffusers' own caches, which keep what a step computed for the next one; that of a stopped job must go."""
+    """Diffusers' step caches hold results for the next step; a stopped job's must go."""
     subject = subject_of(tmp_path, [Cached(config())], "cached", "wan-nano-t2v", "{fast: false}")
     for check in (CANCELLED, FAILED):
         check(subject)

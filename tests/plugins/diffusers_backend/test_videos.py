@@ -51,15 +51,15 @@ def test_importing_the_plugin_loads_no_heavy_library() -> None:
 def test_frames_are_those_of_the_stock_pipeline(
     family: Path, tiny: Path, pool: Any, folder: str, modality: Modality, changes: dict[str, Any]
 ) -> None:
-    place = {"family": family, "tiny": tiny}[folder.split("/")[0]] / folder.split("/")[1]
+    path = {"family": family, "tiny": tiny}[folder.split("/")[0]] / folder.split("/")[1]
     asked = task(**changes)
 
-    made = make(place, modality, asked, pool)
+    made = make(path, modality, asked, pool)
 
     assert made.shape == (9, 64, 64, 3)
     assert made.dtype == np.uint8
     assert made.std() > 2
-    require_same(made, stock(place, asked))
+    require_same(made, stock(path, asked))
 
 
 def test_frames_come_one_and_then_four_at_a_time(family: Path, pool: Any) -> None:
@@ -142,8 +142,8 @@ def test_every_step_is_reported(family: Path, pool: Any) -> None:
 
     backend.generate(model, load(model, pool), task(), reports)
 
-    said = [each for each, _ in groupby(reports)]  # the same again only looks whether the job goes on
-    assert [each for each in said if each[0]] == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    progress = [each for each, _ in groupby(reports)]  # the same again only looks whether the job goes on
+    assert [each for each in progress if each[0]] == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
 def test_a_size_that_the_model_cannot_make_is_refused(tiny: Path, pool: Any) -> None:

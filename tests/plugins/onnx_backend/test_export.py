@@ -1,4 +1,4 @@
-"""What `framegate export` writes: graphs with the right nodes and numbers, a whole model, or nothing."""
+"""The folder of `framegate export`: right nodes, right numbers, complete or absent."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_a_clip_of_17_tokens_is_exported_as_it_is(tmp_path: Path, pool: Any, nam
 
 
 def require_same_when_exported(folder: Path, target: Path, pool: Any) -> None:
-    """Fail where the export of a model that sees with CLIP makes other frames, or diffusers' own pipeline does."""
+    """Fail if the export of a CLIP model, or diffusers' pipeline, makes other frames."""
     from dataclasses import replace
 
     from plugins import onnx_backend

@@ -1,4 +1,4 @@
-"""What the ONNX Runtime backend loads, shares and refuses, and that it never runs where it was not to."""
+"""Loading, sharing and refusals of the ONNX Runtime backend, and its devices."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def edit_record(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
 
 
 def rewrite(folder: Path, change: Callable[[Any], None]) -> None:
-    """Change the graph, and the record with it: what somebody would do who means harm."""
+    """Change the graph and the record alike, as an attacker would."""
     graph = onnx.load(folder / GRAPH, load_external_data=False)
     change(graph)
     (folder / GRAPH).write_bytes(graph.SerializeToString())
@@ -162,7 +162,7 @@ def bring_a_stranger(folder: Path) -> None:
 
 
 def pickle_instead(part: str) -> Callable[[Path], None]:
-    """Put a pickle in the place of a part's weights, and make the record say that it was exported so."""
+    """Replace a part's weights by a pickle, and change the record to match."""
 
     def change(folder: Path) -> None:
         (weights,) = (folder / part).glob("*.safetensors")
@@ -184,7 +184,7 @@ def wait_for_a_graph_unlisted(folder: Path) -> None:
 
 
 def hole(name: str) -> Callable[[Path], None]:
-    """Put 300 GB of nothing in the place of a file, and make the record say that it was exported so."""
+    """Replace a file by a sparse one of 300 GB, in the record too."""
 
     def change(folder: Path) -> None:
         with (folder / name).open("wb") as file:
@@ -330,7 +330,7 @@ SIGNATURE = "Error in execution: CudaCall " + "std::conditional_t<THRW, void, St
 
 
 @pytest.mark.parametrize(
-    ("said", "raised", "brief"),
+    ("text", "raised", "brief"),
     [
         ("BFCArena::AllocateRawInternal Failed to allocate memory for requested buffer", torch.OutOfMemoryError, "BFC"),
         (SIGNATURE + "CUDA failure 2: out of memory ; GPU=0", torch.OutOfMemoryError, "CUDA failure 2: out of memory"),
@@ -340,15 +340,15 @@ SIGNATURE = "Error in execution: CudaCall " + "std::conditional_t<THRW, void, St
     ],
 )
 def test_errors_of_a_run_become_those_that_torch_has_for_the_same(
-    said: str, raised: type[Exception], brief: str
+    text: str, raised: type[Exception], brief: str
 ) -> None:
     from plugins.wan.memory import is_device_lost
 
-    with pytest.raises(raised) as found, session.as_torch_says():
-        raise RuntimeError(said)
+    with pytest.raises(raised) as found, session.errors_of_torch():
+        raise RuntimeError(text)
 
     assert str(found.value).startswith(brief)
-    assert is_device_lost(found.value) is ("failure 700" in said)
+    assert is_device_lost(found.value) is ("failure 700" in text)
 
 
 def test_numbers_that_are_not_finite_are_said(exports: Exports, pool: Any) -> None:

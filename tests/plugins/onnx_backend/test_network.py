@@ -1,4 +1,4 @@
-"""The forward pass that is exported computes what diffusers computes."""
+"""The exported forward pass against diffusers' own."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SHAPES = [(5, 8, 8), (3, 4, 12), (1, 2, 2)]
 
 
 def transformer(**config: Any) -> Any:
-    """A transformer of two blocks whose every weight counts: norms start at one, biases at zero."""
+    """Return a transformer of two blocks with random norms and biases."""
 
     def build() -> Any:
         model = parts.transformer(num_layers=2, **config)

@@ -1,4 +1,4 @@
-"""A cancelled job leaves the device within a step, some blocks later; a look costs nothing and changes no bit."""
+"""Cancellation within a step: soon, at no cost, and without a changed bit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SLOW = 0.1  # seconds of an attention, of which a block has two
 
 
 class StopsWithinAStep:
-    """A `report` that cancels the job at the first report that says nothing new, once `step` steps are done."""
+    """A `report` that cancels the job at the first repeated report after `step`."""
 
     def __init__(self, step: int) -> None:
         self._step = step
@@ -35,7 +35,7 @@ class StopsWithinAStep:
 
 
 def slowed(name: str, seconds: float, call: Any) -> int:
-    """How often PyTorch's function of that name, which takes so long now, is called until the job is cancelled."""
+    """Return the number of calls of a slowed PyTorch function before the cancellation."""
     from torch.overrides import TorchFunctionMode
 
     class Slow(TorchFunctionMode):
@@ -112,7 +112,7 @@ def test_a_cancelled_job_ends_within_a_step(family: Path, pool: Any, options: di
 
 
 def test_a_cancelled_job_ends_within_its_text_encoder_and_its_image(family: Path, pool: Any) -> None:
-    """By the blocks of the one, and the chunks of the other: each is looked before, however fast the machine."""
+    """A check runs before each block of the encoder and each chunk."""
     from plugins.wan.generate import cancel_watch
 
     model = spec(family / I2V, Modality.I2V)
@@ -120,7 +120,7 @@ def test_a_cancelled_job_ends_within_its_text_encoder_and_its_image(family: Path
     given = frozenset({Input.TEXT, Input.IMAGE})
     asked = task(steps=1, num_frames=17, image=picture(), input_kinds=given, prompt="a green disc")
     looks: list[str] = []
-    places = [*loaded.parts["text_encoder"].encoder.block, loaded.parts["vae"].encoder]
+    modules = [*loaded.parts["text_encoder"].encoder.block, loaded.parts["vae"].encoder]
     token = cancel_watch._check.set(lambda: looks.append("before"))
     try:
         from plugins.wan.generate.run import _checks_in_encoders
@@ -130,8 +130,8 @@ def test_a_cancelled_job_ends_within_its_text_encoder_and_its_image(family: Path
     finally:
         cancel_watch._check.reset(token)
 
-    assert len(looks) >= len(places)
-    assert not any(place._forward_pre_hooks for place in places)
+    assert len(looks) >= len(modules)
+    assert not any(module._forward_pre_hooks for module in modules)
 
 
 def run_within(loaded: Any, asked: Any) -> None:

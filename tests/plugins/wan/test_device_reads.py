@@ -1,4 +1,4 @@
-"""How often a job reads numbers from its device: each read makes a GPU wait, so none belongs to a step."""
+"""Reads of numbers from the device, which block a GPU: none in a step."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Numbers(TorchDispatchMode):
 
 
 class Copies(TorchFunctionMode):
-    """Counts calls that copy a tensor to the host: on a CPU no operation comes of them."""
+    """Count calls that copy a tensor to the host, no-ops on a CPU."""
 
     def __init__(self, reads: Counter[str]) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class Copies(TorchFunctionMode):
 
 
 def counted(act: Callable[[], Any]) -> tuple[Any, Counter[str]]:
-    """Return what `act` returns, and how often it read what."""
+    """Return the result of `act`, and its reads."""
     reads: Counter[str] = Counter()
     with Copies(reads), Numbers(reads):
         made = act()

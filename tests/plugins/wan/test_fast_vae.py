@@ -1,4 +1,4 @@
-"""The fast VAE against diffusers' own, over the same weights: each part alone, and all together."""
+"""The fast VAE against diffusers' own: each part alone, and all together."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def test_on_a_cpu_the_classes_for_a_gpu_are_diffusers_own_bit_for_bit(vae: Any, 
 
 @pytest.mark.parametrize("without", ["encoder", "decoder"])
 def test_each_half_of_a_vae_tries_the_kernels_on_what_it_has(vae: Any, without: str) -> None:
-    """A model that takes images has an encoder that is loaded without its decoder."""
+    """For images the encoder is loaded without its decoder."""
     import torch
 
     from plugins.wan.tuning.autotune import APART, Autotuner
@@ -191,7 +191,7 @@ def test_each_half_of_a_vae_tries_the_kernels_on_what_it_has(vae: Any, without: 
             ways = make()
             tried.append(case)
             assert torch.isfinite(ways[APART]()).all()
-            return super().works(case, lambda: dict.fromkeys(ways, ways[APART]))
+            return super().agrees(case, lambda: dict.fromkeys(ways, ways[APART]))
 
     with torch.no_grad():
         assert len(replacements(vae, Switches(), Plain(lambda _: 1.0))) == 2
@@ -211,7 +211,7 @@ def test_what_gives_the_same_takes_the_others_place_on_a_gpu(vae: Any, same: boo
         def agrees(self, case: str, make: Any) -> bool:
             one, other = (torch.full((1,), value) for value in (1.0, 1.0 if same else 2.0))
             plain, fused = make()
-            return super().works(case, lambda: {plain: lambda: one, fused: lambda: other})
+            return super().agrees(case, lambda: {plain: lambda: one, fused: lambda: other})
 
     assert len(replacements(vae, Switches(), Told(lambda _: 1.0))) == count
     assert replacements(vae, OFF, Told(lambda _: 1.0)) == {}

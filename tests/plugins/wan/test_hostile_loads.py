@@ -1,4 +1,4 @@
-"""Configurations of absurd numbers end soon and take little, whether a model is made of them or not."""
+"""Configurations of absurd numbers: each load ends soon and takes little memory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SPARE = 2**30  # bytes beyond what the first load took
 
 
 def loads(folder: Path, every: int) -> list[dict[str, object]]:
-    """What came of every so many changes; a hang, or a process that is killed for its memory, fails."""
+    """Return the result of each change; a hang, or a killed process, fails."""
     environ = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
     command = [sys.executable, hostile_loads.__file__, folder, str(every)]
     run = subprocess.run(command, env=environ, capture_output=True, text=True)

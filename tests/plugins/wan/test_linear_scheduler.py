@@ -22,7 +22,7 @@ def unipc(**config: Any) -> Any:
 
 
 def walked(scheduler: Any, step: Any, noise: Any) -> list[Any]:
-    """Return the latents after each step, by velocities that depend on what came before."""
+    """Return the latents after each step, by velocities that depend on earlier latents."""
     made, latents = [], noise
     for timestep in scheduler.timesteps:
         velocity = torch.tanh(latents * 3 + timestep / 1000)

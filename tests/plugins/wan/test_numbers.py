@@ -1,4 +1,4 @@
-"""Numbers that are not finite end a job, and name the part that made them; one flat colour is a warning."""
+"""Numbers that are not finite end a job; one flat colour is a warning."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ Subject = tuple[ModelSpec, Loaded, Task]
 
 @pytest.fixture(scope="module")
 def subjects(family: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Subject]:
-    """What loads each of `MADE` once."""
+    """Return a function that loads each of `MADE` once."""
     from router.engine.pool import PartPool
 
     clip = tmp_path_factory.mktemp("tiny") / CLIP

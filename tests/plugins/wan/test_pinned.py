@@ -19,15 +19,15 @@ def test_tensors_are_alike_and_do_not_overlap() -> None:
     given = [torch.rand(3, 5), torch.rand(()), torch.rand(0, 2), torch.arange(9), torch.rand(7).bfloat16()]
     given.append(torch.tensor([True, False]))
 
-    rooms = pinned.pinned_like(given, pinned=False)
-    for room, tensor in zip(rooms, given, strict=True):
-        room.copy_(tensor)
+    copies = pinned.pinned_like(given, pinned=False)
+    for copy, tensor in zip(copies, given, strict=True):
+        copy.copy_(tensor)
 
-    for room, tensor in zip(rooms, given, strict=True):
-        assert (room.dtype, room.shape) == (tensor.dtype, tensor.shape)
-        assert room.is_contiguous()
-        assert torch.equal(room, tensor)
-        assert room.data_ptr() % pinned.ALIGNMENT == 0
+    for copy, tensor in zip(copies, given, strict=True):
+        assert (copy.dtype, copy.shape) == (tensor.dtype, tensor.shape)
+        assert copy.is_contiguous()
+        assert torch.equal(copy, tensor)
+        assert copy.data_ptr() % pinned.ALIGNMENT == 0
 
 
 @pytest.mark.parametrize("blocks", [1, 7, 40])

@@ -1,4 +1,4 @@
-"""What is planned by headers is what a load reserves."""
+"""The planned bytes against the bytes that a load reserves."""
 
 from __future__ import annotations
 

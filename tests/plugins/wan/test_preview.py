@@ -1,4 +1,4 @@
-"""Latents as a picture: the map that lies beside a VAE, the published one for Wan 2.1, none for others."""
+"""Latents as a picture: by a VAE's own map, Wan 2.1's, or none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The web half's count of tokens beside the engine's: the same numbers and the same sentences."""
+"""The web half's count of tokens against the engine's: same numbers, same sentences."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def of_nano(family: Path, tmp_path: Path) -> Path:
 
 
 def of_pieces(family: Path, tmp_path: Path) -> Path:
-    """A folder as the published ones are: a T5 tokenizer of Unigram pieces, in the class that their index names."""
+    """Return a folder like the published ones: a T5 tokenizer of Unigram pieces."""
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
     folder = copy_of(family / T2V, tmp_path)
@@ -71,17 +71,19 @@ def test_both_halves_say_the_same(family: Path, tmp_path: Path, pool: Any, make:
     loaded, counter = load(model, pool), TokenCounter(lambda model: model.folder)
     until(lambda: counter.warnings(model, task(prompt="x" * 8000)))
 
-    said: dict[str, Any] = {}
+    sentences: dict[str, Any] = {}
     for name, text in TEXTS.items():
         asked = task(prompt=text, negative_prompt=text[1:], steps=1, num_frames=1)
-        said[name] = (counter.warnings(model, asked), run(model, loaded, asked).warnings)
+        sentences[name] = (counter.warnings(model, asked), run(model, loaded, asked).warnings)
 
-    assert {name: web for name, (web, _) in said.items()} == {name: engine for name, (_, engine) in said.items()}
-    assert (len(said["at the limit"][0]), len(said["English"][0])) == (0, 2)
+    assert {name: web for name, (web, _) in sentences.items()} == {
+        name: engine for name, (_, engine) in sentences.items()
+    }
+    assert (len(sentences["at the limit"][0]), len(sentences["English"][0])) == (0, 2)
     tokenizer = loaded.parts["tokenizer"]
     read = tokenizer(prompt_clean(TEXTS["English"]), max_length=512, truncation=True).input_ids
     end = tokenizer.decode(read, skip_special_tokens=True)[-20:].lower()
-    assert said["English"][0][0].lower().endswith(f'{end}"')
+    assert sentences["English"][0][0].lower().endswith(f'{end}"')
 
 
 def test_a_prompt_is_cleaned_as_the_pipeline_does() -> None:

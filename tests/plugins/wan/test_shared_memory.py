@@ -1,4 +1,4 @@
-"""Several models in one engine: what they will take, what they take, and that none disturbs another."""
+"""Several models in one engine: planned memory, used memory, and independence."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ def test_shared_parts_are_one_memory_and_not_copies(family: Path) -> None:
     pool = PartPool()
     loaded = {name: load(spec(family / name, modality), pool.share_of(name)) for name, modality in KINDS.items()}
 
-    def places(part: Callable[[Any], Any]) -> set[tuple[int, ...]]:
+    def addresses(part: Callable[[Any], Any]) -> set[tuple[int, ...]]:
         return {tuple(tensor.data_ptr() for tensor in part(model).parameters()) for model in loaded.values()}
 
-    assert len(places(lambda model: model.parts["text_encoder"])) == 1
-    assert len(places(lambda model: model.decoder)) == 1
-    assert len(places(lambda model: model.parts["transformer"])) == 3
+    assert len(addresses(lambda model: model.parts["text_encoder"])) == 1
+    assert len(addresses(lambda model: model.decoder)) == 1
+    assert len(addresses(lambda model: model.parts["transformer"])) == 3
 
 
 def test_a_folder_with_the_same_bytes_shares_and_one_with_another_byte_does_not(family: Path, tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_a_folder_with_the_same_bytes_shares_and_one_with_another_byte_does_not(
 
 
 def test_jobs_in_between_change_nothing(family: Path, exports: Exports) -> None:
-    """Three models that share parts, their work interleaved: frames by frames, and job by job."""
+    """Three models that share parts, interleaved by frames and by jobs."""
     pool = PartPool()
     models = {name: spec(family / name, modality) for name, modality in KINDS.items()}
     alone = {}
@@ -125,7 +125,7 @@ MODALITIES = {"t2v": Modality.T2V, "i2v": Modality.I2V, "ti2v": Modality.TI2V}
 
 
 def card(folder: Path, monkeypatch: pytest.MonkeyPatch, **budgets: str) -> PartPool:
-    """Return the pool of an engine on an H200, of which PyTorch sees 139.8 GiB."""
+    """Return the pool of an engine on an H200: PyTorch sees 139.8 GiB."""
     (folder / "models.yaml").write_text("models: {any: {backend: still, modality: t2v}}")
     monkeypatch.setattr(residency, "memory", lambda device: 150_110_000_000)
     amounts = {name: ByteSize.parse(text) for name, text in budgets.items()}
@@ -137,9 +137,9 @@ def test_the_whole_of_wan_2_2_fits_an_h200_with_the_readmes_budget(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     readme = (Path(__file__).parents[3] / "README.md").read_text()
-    (told,) = re.findall(r"`FRAMEGATE_MEMORY_BUDGET=(\S+) FRAMEGATE_ACTIVATION_RESERVE=(\S+)`", readme)
+    (values,) = re.findall(r"`FRAMEGATE_MEMORY_BUDGET=(\S+) FRAMEGATE_ACTIVATION_RESERVE=(\S+)`", readme)
     (gigabytes,) = re.findall(r"is planned at (\S+) GB", readme)
-    pool = card(tmp_path, monkeypatch, memory_budget=told[0], activation_reserve=told[1])
+    pool = card(tmp_path, monkeypatch, memory_budget=values[0], activation_reserve=values[1])
     hold_wan_2_2(pool, tmp_path / "weights")
 
     assert pool.size / 1e9 == pytest.approx(float(gigabytes), abs=0.05)
@@ -164,7 +164,7 @@ def test_folders_of_true_size_take_no_disk(tmp_path: Path) -> None:
 
 
 def hold_wan_2_2(pool: PartPool, folder: Path) -> None:
-    """Hold what the backend plans for the three models on a GPU, by the headers of files of true size."""
+    """Hold the planned bytes of the three models on a GPU, at true size."""
     options = Options.of(spec(folder, Modality.T2V, {"attention": "native"}))
     placement = DiffusersPlacement.of(options, "cuda:0")
     for name, recipe in checkpoints.wan_2_2(toy=False).items():

@@ -30,7 +30,7 @@ def test_a_mapping_changes_what_it_names() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("option", "message"),
     [
         ("all", "must be true, false or a mapping of transformer, "),
         ({"tiles": False}, "got tiles"),
@@ -38,6 +38,6 @@ def test_a_mapping_changes_what_it_names() -> None:
         ({"chunks": "no"}, "chunks must be true or false, got 'no'"),
     ],
 )
-def test_what_is_neither_is_refused_with_what_would_be(given: object, said: str) -> None:
-    with pytest.raises(ValidationError, match=said):
-        DiffusersOptions().load({"fast": given})
+def test_what_is_neither_is_refused_with_what_would_be(option: object, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        DiffusersOptions().load({"fast": option})

@@ -1,4 +1,4 @@
-"""Tensors from files to a device: whole, in their dtype, in pieces, and without a second copy."""
+"""Tensors from files to a device: whole, in their dtype, without a second copy."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ import json, resource, sys, threading, time
 from pathlib import Path
 import psutil
 import torch
-from plugins.diffusers_backend import transfer
+from plugins.wan.weights import transfer
 from plugins.wan.weights.safetensors import stored_in
 from registry.folders import weights_in
 
