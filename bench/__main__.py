@@ -12,7 +12,6 @@ import signal
 import sys
 
 from bench.figures import (
-    ahead,
     boot,
     claim,
     copies,
@@ -53,7 +52,6 @@ FIGURES = {
     "nano": nano.measure,
     "onnx": onnx.measure,
     "fast": fast.measure,
-    "ahead": ahead.measure,
     "export": export.measure,
     "onnx_gpu": onnx_gpu.measure,
     "residency": residency.measure,

@@ -36,10 +36,10 @@ def verdict(changes: dict[str, object], dtype: torch.dtype) -> str:
     """Tell whether our forward pass is proven, or why not."""
     try:  # any error of a later diffusers is part of the report
         from nano import parts
-        from plugins.diffusers_backend.fast.check import marks_of
-        from plugins.diffusers_backend.fast.network import Network
-        from plugins.diffusers_backend.fast.proof import differences, disproof
-        from plugins.diffusers_backend.fast.switches import Switches
+        from plugins.diffusers_backend.dit.network import Network
+        from plugins.diffusers_backend.tuning.proof import differences, disproof
+        from plugins.diffusers_backend.tuning.support import marks_of
+        from plugins.wan.tuning.switches import Switches
 
         model = parts.seeded(3, lambda: parts.transformer(**changes))
         for name, weight in model.named_parameters():

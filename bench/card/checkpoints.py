@@ -21,9 +21,9 @@ from transformers import UMT5Config, UMT5EncoderModel
 from bench.card.shapes import VAE_2_2, WAN_5B, WAN_14B
 from nano.family import SHARED, WEIGHTS, write_index
 from nano.parts import TEXT_DIM, VOCABULARY, scheduler
-from plugins.diffusers_backend import preview
-from plugins.diffusers_backend.module import once
-from plugins.diffusers_backend.tensors import Kinds, layout
+from plugins.wan.generate import preview
+from plugins.wan.weights.modules import untied
+from plugins.wan.weights.safetensors import TensorTypes, layout
 
 # google/umt5-xxl; 5,680,910,336 parameters with this vocabulary
 UMT5_XXL = {"vocab_size": 256384, "d_model": 4096, "d_kv": 64, "d_ff": 10240, "num_layers": 24, "num_heads": 64}
@@ -88,7 +88,7 @@ def _part(snapshot: Path, name: str, cls: Any, config: Any, identity: str, liste
     (snapshot / name).mkdir(parents=True)
     (module.config.save_pretrained if cls is UMT5EncoderModel else module.save_config)(snapshot / name)
     dtype = torch.float32 if cls is AutoencoderKLWan else torch.bfloat16
-    kinds: Kinds = {key: (dtype, tuple(tensor.shape)) for key, tensor in once(module.state_dict()).items()}
+    kinds: TensorTypes = {key: (dtype, tuple(tensor.shape)) for key, tensor in untied(module.state_dict()).items()}
     # models with the same `identity` share the part
     blob = snapshot.parents[1] / "blobs" / hashlib.sha256(identity.encode()).hexdigest()
     blob.parent.mkdir(exist_ok=True)

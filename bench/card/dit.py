@@ -16,15 +16,15 @@ from bench.card.clock import Clock
 from bench.card.profile import profiled
 from bench.card.shapes import Dit
 from bench.tools.table import Row
-from plugins.diffusers_backend.device import attention_for
-from plugins.diffusers_backend.fast.block import run_blocks
-from plugins.diffusers_backend.fast.choices import Chooser
-from plugins.diffusers_backend.fast.compile import Compiler
-from plugins.diffusers_backend.fast.measured import Table
-from plugins.diffusers_backend.fast.moment import moment_of
-from plugins.diffusers_backend.fast.network import Network, Pass
-from plugins.diffusers_backend.fast.shape import Shape
-from plugins.diffusers_backend.fast.switches import Switches
+from plugins.diffusers_backend.attention_backend import attention_for
+from plugins.diffusers_backend.compile import Compiler
+from plugins.diffusers_backend.dit.block import run_blocks
+from plugins.diffusers_backend.dit.kernel_config import KernelConfig
+from plugins.diffusers_backend.dit.network import Network, Pass
+from plugins.diffusers_backend.dit.timestep_embedding import embed_timesteps
+from plugins.diffusers_backend.tuning.chooser import Chooser
+from plugins.wan.tuning.autotune import Autotuner
+from plugins.wan.tuning.switches import Switches
 
 Run = Callable[[], torch.Tensor]
 STOCK, OURS, COMPILED = "diffusers", "ours", "ours, compiled"
@@ -45,16 +45,16 @@ class Forward:
 
 def forward(name: str, dit: Dit, clock: Clock, model: WanTransformer3DModel) -> Iterator[Row | str]:
     """Yield times, shares of the product rate and memory of diffusers and ours."""
-    chooser = Chooser(table=Table(clock.seconds))
+    chooser = Chooser(tuner=Autotuner(clock.seconds))
     both = {STOCK: _stock(model, dit), OURS: _ours(model, dit, chooser)}
-    shape = chooser.shape_for(model, 1, dit.tokens, Switches())
+    shape = chooser.config_for(model, 1, dit.tokens, Switches())
     yield f"{name}: ours runs attention by {shape.attention}, {_kernels(shape)}"
     yield from _rows(name, dit, clock, both)
 
 
 def compiled(name: str, dit: Dit, clock: Clock, model: WanTransformer3DModel) -> Iterator[Row]:
     """Yield the gain of compiled blocks, and the seconds of compiling them."""
-    chooser, compiler = Chooser(table=Table(clock.seconds)), Compiler(run_blocks)
+    chooser, compiler = Chooser(tuner=Autotuner(clock.seconds)), Compiler(run_blocks)
     begun = time.perf_counter()
     quick = _ours(model, dit, chooser, compiler=compiler)
     yield Row(f"{name}: seconds until the blocks are compiled", time.perf_counter() - begun, "s")
@@ -63,14 +63,14 @@ def compiled(name: str, dit: Dit, clock: Clock, model: WanTransformer3DModel) ->
     yield from _rows(name, dit, clock, {OURS: _ours(model, dit, chooser), COMPILED: quick}, False)
 
 
-def _kernels(shape: Shape) -> str:
+def _kernels(shape: KernelConfig) -> str:
     named = {"rope_kernel": shape.rope_kernel, "norm_kernel": shape.norm_kernel}
     return ", ".join(f"{'with' if on else 'WITHOUT'} {name}" for name, on in named.items())
 
 
 def parts(name: str, dit: Dit, clock: Clock, model: WanTransformer3DModel) -> Iterator[Row]:
     """Yield the ratio of times with each switch changed from its default."""
-    chooser, usual = Chooser(table=Table(clock.seconds)), Switches()
+    chooser, usual = Chooser(tuner=Autotuner(clock.seconds)), Switches()
     runs = {OURS: _ours(model, dit, chooser, usual), "again": _ours(model, dit, chooser, usual)}
     for part in PARTS:
         runs[part] = _ours(model, dit, chooser, replace(usual, **{part: not getattr(usual, part)}))
@@ -84,7 +84,7 @@ def parts(name: str, dit: Dit, clock: Clock, model: WanTransformer3DModel) -> It
 
 def error(name: str, dit: Dit, clock: Clock) -> Iterator[Row]:
     """Yield the errors of a few blocks against fp32, and of ours against diffusers'."""
-    device, chooser = clock.device, Chooser(table=Table(clock.seconds))
+    device, chooser = clock.device, Chooser(tuner=Autotuner(clock.seconds))
     few = replace(dit, config={**dit.config, "num_layers": FEW})
     model = models.transformer(few.config, device)
     stock, ours = _stock(model, few).run(), _ours(model, few, chooser).run()
@@ -99,7 +99,7 @@ def guidance(name: str, dit: Dit, latents: tuple[int, int, int], clock: Clock) -
     """Yield the gain of guidance in one pass, and of timesteps per frame."""
     small = replace(dit, latents=latents)
     model = models.transformer(small.config, clock.device)
-    chooser = Chooser(table=Table(clock.seconds))
+    chooser = Chooser(tuner=Autotuner(clock.seconds))
     one, both = _ours(model, small, chooser), _ours(model, small, chooser, prompts=2)
     runs = {
         "both halves of guidance in turn": Forward(lambda: (one.run(), one.run())[1], one.warm),
@@ -188,11 +188,13 @@ def _ours(
     network = Network(model, switches or Switches(), compiler, chooser)
     prepared = network.prepare(latents, embeds, groups)
     if compiler is not None:
-        network.compile_later(prepared, latents, moment_of(model, when))
+        network.compile_later(prepared, latents, embed_timesteps(model, when))
         compiler.wait()
         prepared = network.prepare(latents, embeds, groups)
     first = prepared if compiler is not None else _first_block(prepared)  # another number of blocks compiles again
-    return Forward(lambda: prepared(latents, moment_of(model, when)), lambda: first(latents, moment_of(model, when)))
+    return Forward(
+        lambda: prepared(latents, embed_timesteps(model, when)), lambda: first(latents, embed_timesteps(model, when))
+    )
 
 
 def _first_block(whole: Pass) -> Pass:

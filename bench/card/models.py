@@ -11,7 +11,7 @@ import torch
 from diffusers import AutoencoderKLWan, WanTransformer3DModel
 
 from bench.card.shapes import OWN_TOKENS, TEXT_TOKENS
-from plugins.diffusers_backend import module
+from plugins.wan.weights import modules
 
 diffusers.utils.logging.set_verbosity_error()  # it logs each change of the attention backend
 DEVIATION = 0.02  # of the weights; norms are one
@@ -22,7 +22,7 @@ def transformer(config: Mapping[str, Any], device: str) -> WanTransformer3DModel
     """Return a transformer in bf16, except the parts that diffusers keeps in fp32."""
     with accelerate.init_empty_weights():  # buffers are computed as usual
         model = WanTransformer3DModel(**config)
-    kept = module.kept_in_fp32(WanTransformer3DModel, torch.bfloat16)
+    kept = modules.kept_in_fp32(WanTransformer3DModel, torch.bfloat16)
     made = torch.Generator(device).manual_seed(1)
     weights = {}
     for name, parameter in model.named_parameters():
@@ -33,7 +33,7 @@ def transformer(config: Mapping[str, Any], device: str) -> WanTransformer3DModel
         else:
             noise = torch.randn(parameter.shape, device=device, generator=made)
             weights[name] = noise.mul_(DEVIATION).to(dtype)
-    module.fill(model, weights, device)
+    modules.fill(model, weights, device)
     return model.eval().requires_grad_(False)
 
 

@@ -13,9 +13,9 @@ from bench.card.clock import Clock
 from bench.card.dit import longest
 from bench.card.shapes import Vae
 from bench.tools.table import Row
-from plugins.diffusers_backend.decode import decode_chunks
-from plugins.diffusers_backend.fast.switches import Switches
-from plugins.diffusers_backend.fast.vae import fast_vae
+from plugins.wan.generate.decode import decode_chunks
+from plugins.wan.tuning.switches import Switches
+from plugins.wan.vae.fast_vae import fast_vae
 
 PARTS = ("norm", "vae_norm_kernel", "padding_kernel", "channels_last", "chunks")  # convolution is for CPUs
 MOST_STOCK = 1 / 1.8  # of diffusers' time to decode

@@ -54,15 +54,15 @@ def _config(source: Path) -> dict[str, Any]:
 def _model(source: Path, name: str, device: str, buffer: int) -> list[Row]:
     import torch
 
-    from plugins.diffusers_backend.checkpoint import Part
-    from plugins.diffusers_backend.fast.switches import OFF
-    from plugins.diffusers_backend.place import Placement
-    from plugins.diffusers_backend.tier import HostOffloader
+    from plugins.wan.checkpoint import Part
+    from plugins.wan.tuning.switches import OFF
+    from plugins.wan.weights.host_offload import HostOffloader
+    from plugins.wan.weights.placement import Placement
     from registry.folders import weights_in
 
     weights = weights_in(source / "transformer", "transformer")
     part = Part("transformer", source / "transformer", "diffusers", "WanTransformer3DModel", _config(source), weights)
-    place, tier = Placement(device, torch.bfloat16, "native", OFF), HostOffloader(device)
+    placement, offloader = Placement(device, torch.bfloat16, OFF), HostOffloader(device)
     here = torch.empty(buffer, dtype=torch.uint8, pin_memory=device != "cpu")
     there = torch.empty(buffer, dtype=torch.uint8, device=device)
     taken: dict[str, list[float]] = {"bus": [], "read": [], "cool": [], "warm": []}
@@ -70,9 +70,9 @@ def _model(source: Path, name: str, device: str, buffer: int) -> list[Row]:
         taken["bus"].append(_seconds(device, lambda: there.copy_(here, non_blocking=True)))
         module: Any = None  # free the last module before reading the next
         start = time.perf_counter()
-        module = place.read(part, lambda size: None)
+        module = placement.read(part, lambda size: None)
         taken["read"].append(time.perf_counter() - start)
-        for way, move in (("cool", tier.cool), ("warm", tier.warm)):
+        for way, move in (("cool", offloader.cool), ("warm", offloader.warm)):
             taken[way].append(_seconds(device, partial(move, module)))
     return _rows(name, taken, sum(parameter.nbytes for parameter in module.parameters()), buffer)
 

@@ -61,8 +61,8 @@ def write_random(folder: Path, config: dict[str, object]) -> None:
     import torch
 
     from nano.family import link_family
-    from plugins.diffusers_backend.tensors import layout, write
     from plugins.onnx_backend.export.graph import empty_transformer
+    from plugins.wan.weights.safetensors import layout, write
 
     link_family(folder.parent / "family")
     others = shutil.ignore_patterns("transformer", "text_encoder", "vae")

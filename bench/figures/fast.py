@@ -13,7 +13,7 @@ import numpy as np
 
 from bench.figures.onnx import interleaved
 from bench.tools.table import Figure, Row
-from plugins.diffusers_backend.fast.switches import Switches
+from plugins.wan.tuning.switches import Switches
 
 ROUNDS = 15
 STEPS = 12
@@ -61,7 +61,7 @@ def _subjects(folder: Path) -> Callable[[str, object], Any]:
     system = assemble(Settings(data=folder / "data", models=models))
 
     def load(word: str, fast: object) -> Any:
-        model: Any = system.registry.find(f"wan-nano-{word}")
+        model: Any = system.registries.poll().find(f"wan-nano-{word}")
         folder = system.weights.obtain(model, lambda done, total: None)
         subject = Subject(system.plugins, replace(model, folder=folder, options={"fast": fast}), "cpu")
         image = _picture() if KINDS[word][1] else None
@@ -139,15 +139,15 @@ def _stages(load: Callable[[str, object], Any]) -> Iterator[Row]:
 
 
 def _step(loaded: Any, latents: Any, embeds: Any, timestep: Any) -> Callable[[], object]:
-    from plugins.diffusers_backend.fast.moment import moment_of
+    from plugins.diffusers_backend.dit.timestep_embedding import embed_timesteps
 
-    network = loaded.networks["transformer"]
-    run, moment = network.prepare(latents, embeds, 1), moment_of(network.model, timestep)
+    network = loaded.paths.networks["transformer"]
+    run, moment = network.prepare(latents, embeds, 1), embed_timesteps(network.model, timestep)
     return lambda: run(latents, moment)
 
 
 def _decode(vae: Any, latents: Any) -> list[Any]:
-    from plugins.diffusers_backend.decode import decode_chunks
+    from plugins.wan.generate.decode import decode_chunks
 
     return list(decode_chunks(vae, latents))
 
@@ -159,7 +159,7 @@ def making(subject: Any) -> Make:
 def compiled(subject: Any) -> Any:
     """Return `subject` once its blocks are compiled for its task."""
     making(subject)(0)
-    subject.loaded.networks["transformer"].compiler.wait()
+    subject.loaded.paths.networks["transformer"].compiler.wait()
     return subject
 
 

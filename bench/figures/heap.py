@@ -26,7 +26,7 @@ from router.engine.residency import Residency
 from router.engine.warm_up import shortest
 from router.settings import Settings
 from router.system import assemble
-from plugins.diffusers_backend import load, run  # imported first: libraries are no part of the models' memory
+import plugins.diffusers_backend.load, plugins.wan.generate.run  # first: libraries are not the models'
 
 folder, layers, size = Path(sys.argv[1]), int(sys.argv[2]), Size(*map(int, sys.argv[3:6]))
 text = checkpoints.TOY_TEXT | {"d_model": 4096}
@@ -38,7 +38,7 @@ process = psutil.Process()
 empty = process.memory_info().rss
 system = assemble(Settings(data=folder / "data", models=folder / "models.yaml"))
 residency, quiet = Residency(system, "cpu"), HeartbeatReporter(lambda phase: None)
-model = system.registry.find("large")
+model = system.registries.poll().find("large")
 resident = residency.get(model, quiet)
 loaded = process.memory_info().rss - empty
 task = shortest(model, size)

@@ -127,7 +127,7 @@ def _shake(folder: Path, target: Path, made: Any) -> None:
     """Copy an exported transformer and add noise to its weights, at the same offsets."""
     import torch
 
-    from plugins.diffusers_backend.tensors import stored_in
+    from plugins.wan.weights.safetensors import stored_in
     from registry.folders import weights_in
 
     shutil.copytree(folder, target)
@@ -179,7 +179,7 @@ def _clip(system: Any, name: str) -> Any:
     """Return the pixels of a short video by a model, as floats."""
     from router.testing.contract import Subject
 
-    model = system.registry.find(name)
+    model = system.registries.poll().find(name)
     here = replace(model, folder=system.weights.obtain(model, lambda done, total: None))
     subject = Subject(system.plugins, here, "cpu")
     return subject.video(replace(subject.task, steps=8, num_frames=17)).astype(float)

@@ -82,7 +82,7 @@ def _given(dit: Dit, dtype: str, device: str) -> tuple[Any, ...]:
     """Return latents, a timestep and a prompt's embeddings."""
     import torch
 
-    from plugins.diffusers_backend.device import DTYPES
+    from plugins.wan.weights.dtypes import DTYPES
 
     made = torch.Generator().manual_seed(1)
     latents = torch.randn(1, dit.config["in_channels"], *dit.latents, generator=made)
@@ -94,9 +94,10 @@ def _passes(folder: Path, dit: Dit, dtype: str, device: str) -> dict[str, Callab
     """Return the three forward passes with the same random weights, written to `folder`."""
     from diffusers import WanTransformer3DModel
 
-    from plugins.diffusers_backend.device import DTYPES, attention_for
+    from plugins.diffusers_backend.attention_backend import attention_for
     from plugins.onnx_backend.export.folder import Source, export
     from plugins.onnx_backend.load import read_transformer
+    from plugins.wan.weights.dtypes import DTYPES
 
     write_random(folder / "source", dict(dit.config))
     export(Source(folder / "source", "random", None), folder / "export", dtype, lambda *_: None)

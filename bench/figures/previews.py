@@ -19,7 +19,7 @@ JOB = "0" * 32
 def measure() -> Figure:
     import torch
 
-    from plugins.diffusers_backend.preview import WAN_2_1, WAN_2_1_BIAS, LatentMap
+    from plugins.wan.generate.preview import WAN_2_1, WAN_2_1_BIAS, LatentMap
 
     latents = torch.randn(LATENTS, generator=torch.Generator().manual_seed(1))
     colours = LatentMap(torch.tensor(WAN_2_1), torch.tensor(WAN_2_1_BIAS))

@@ -37,7 +37,7 @@ quiet = HeartbeatReporter(lambda phase: None)
 names = ("wan-nano-t2v", "wan-nano-i2v", "wan-nano-ti2v")
 
 def models(held):
-    return [held._system.registry.find(name) for name in names]
+    return [held._system.registries.poll().find(name) for name in names]
 
 def load_all(held):
     for model in models(held):

@@ -65,7 +65,7 @@ def _on_card() -> bool:
 
 def _stand_in(words: str) -> None:
     """Raise PyTorch's error inside the backend's own translation of errors."""
-    from plugins.diffusers_backend.memory import out_of_memory
+    from plugins.wan.memory import out_of_memory
 
     with out_of_memory("making frames", "ask for fewer frames or a smaller size"):
         raise RuntimeError(words)

@@ -29,7 +29,7 @@ SAID = {
     "truth": (
         "ti2v with an image, fp32, against the CPU's fp32",
         "t2v, bf16, against the CPU's fp32, largest difference",
-        "norm_and_turn, bfloat16, small: error",
+        "norm_and_rope, bfloat16, small: error",
         "kernels without machine code for an H200",
         "same seed, other bytes after a restart",
         "attention native, float32: error against fp64",
@@ -54,7 +54,7 @@ SAID = {
         "weights of all three, planned",
         "running jobs without a preview",
     ),
-    "defaults": ("without rope_kernel", "with gelu_epilogue", "without chunks", "prepared ahead / one after the other"),
+    "defaults": ("without rope_kernel", "with gelu_epilogue", "without chunks"),
     "operations": ("attention by native", "up with GELU in it", "norm and modulation, our kernel"),
 }
 

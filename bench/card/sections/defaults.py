@@ -8,7 +8,6 @@ import torch
 
 from bench.card import dit, models, vae
 from bench.card.session import Check, Finding, Session
-from bench.figures import ahead
 
 DIT, VAE = (
     "1.3B",
@@ -37,14 +36,8 @@ def small_clips(session: Session) -> Iterator[Finding]:
         yield from dit.guidance(name, each, session.shapes.small, session.clock(rounds=3))
 
 
-def prepare_ahead(session: Session) -> Iterator[Finding]:
-    """Measure the gain of encoding the next job's prompts during a video's last stages."""
-    yield from ahead.compared(session.device, *((1, 2) if session.is_toy else (3,)))
-
-
 CHECKS: dict[str, Check] = {
     "switches of the transformer": transformer,
     "small clips": small_clips,
     "switches of the VAE": decoder,
-    "prepare_ahead": prepare_ahead,
 }

@@ -13,9 +13,9 @@ from bench.card import dit, models, vae
 from bench.card.session import Check, Finding, Session
 from bench.card.shapes import TRUE, Dit
 from bench.tools.table import Row
-from plugins.diffusers_backend.fast.moment import moment_of
-from plugins.diffusers_backend.fast.network import Network
-from plugins.diffusers_backend.fast.switches import Switches
+from plugins.diffusers_backend.dit.network import Network
+from plugins.diffusers_backend.dit.timestep_embedding import embed_timesteps
+from plugins.wan.tuning.switches import Switches
 
 COMPILED = ("5B", "1.3B")  # the time limit allows no more
 LARGE = "14B, 1280x720x81"  # a pass takes ten seconds: one round, and late
@@ -86,8 +86,8 @@ def _by_shapes(each: Dit) -> tuple[int, ...]:
         embeds = torch.empty(1, 512, each.config["text_dim"], dtype=torch.bfloat16)
         prepared = Network(model, Switches(), None).prepare(latents, embeds, 1)
         kernels = {"rope_kernel": True, "norm_kernel": True, "fused_gelu": True, "attention": "_native_cudnn"}
-        ready = replace(prepared, shape=prepared.shape._replace(**kernels))
-        return tuple(ready(latents, moment_of(model, torch.empty(1))).shape)
+        ready = replace(prepared, kernels=prepared.kernels._replace(**kernels))
+        return tuple(ready(latents, embed_timesteps(model, torch.empty(1))).shape)
 
 
 def _free(session: Session) -> None:

@@ -16,7 +16,7 @@ from bench.card.session import Check, Finding, Session
 from bench.card.videos import largest, psnr
 from bench.plugins.probe import FAULT, OUT_OF_MEMORY
 from bench.tools.table import Row
-from plugins.diffusers_backend.fast.attention import attend
+from plugins.diffusers_backend.dit.attention import attend
 from plugins.diffusers_backend.options import ATTENTION
 
 LEAST_DB = {"fp32": 45.0, "bf16": 30.0}  # against diffusers' own passes in fp32 on a CPU
