@@ -18,9 +18,11 @@ from router import settings
 PRODUCT = ("registry", "router", "plugins", "nano")
 BOUNDARIES = ROOT / "tests" / "test_boundaries.py"
 LONG_MODULE = 220  # lines
-MOST_WORDS = 14  # in the first line of a docstring
+MOST_WORDS = 14  # in the first line of a docstring; the rule is that of tests/test_words.py
 RELATIVE = re.compile(r"\b(that|which|what|who|whom|whose|where|whoever|whatever|wherever)\b", re.IGNORECASE)
-VAGUE = re.compile(r"\bso (many|much|few|long)\b|\bas (many|much|few)\b(?! as)", re.IGNORECASE)
+VAGUE = re.compile(
+    r"\bso (many|much|few|long)\b|\bas (many|much|few)\b(?! as)|\bharms? nobody\b|\bstands? still\b", re.IGNORECASE
+)
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 DOCUMENTED = (ast.Module, ast.ClassDef, *FUNCTIONS)
 Tree = Mapping[str, ast.Module]  # modules by their dotted names
