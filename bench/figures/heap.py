@@ -26,7 +26,8 @@ from router.engine.residency import Residency
 from router.engine.warm_up import shortest
 from router.settings import Settings
 from router.system import assemble
-import plugins.diffusers_backend.load, plugins.wan.generate.run  # first: libraries are not the models'
+# imported first: libraries are no part of the models' memory
+import plugins.diffusers_backend.load, plugins.wan.generate.run
 
 folder, layers, size = Path(sys.argv[1]), int(sys.argv[2]), Size(*map(int, sys.argv[3:6]))
 text = checkpoints.TOY_TEXT | {"d_model": 4096}

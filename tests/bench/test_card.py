@@ -59,6 +59,7 @@ SAID = {
 }
 
 
+@pytest.mark.storm
 def test_every_section_runs_whole_and_meets_its_bounds(tmp_path: Path) -> None:
     done = subprocess.run([*COMMAND, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False)
 
@@ -69,13 +70,15 @@ def test_every_section_runs_whole_and_meets_its_bounds(tmp_path: Path) -> None:
     assert "which checks the code and measures nothing" in done.stdout
 
 
-def test_a_section_that_is_named_runs_alone(tmp_path: Path) -> None:
-    command = [*COMMAND, str(tmp_path), "operations"]
+def test_sections_that_are_named_run_alone(tmp_path: Path) -> None:
+    command = [*COMMAND, str(tmp_path), "device", "operations"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
-    assert [path.name for path in tmp_path.iterdir()] == ["card_operations.json"]
+    assert {path.name for path in tmp_path.iterdir()} == {"card_device.json", "card_operations.json"}
+    require(tmp_path, "device")
     require(tmp_path, "operations")
+    assert "which checks the code and measures nothing" in done.stdout
 
 
 def require(folder: Path, name: str) -> None:

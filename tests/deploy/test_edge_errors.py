@@ -22,7 +22,7 @@ REQUEST_ID = b"x-request-id: "
 
 @pytest.fixture
 def alone(tmp_path: Path) -> Iterator[Site]:
-    """Return nginx with nothing behind it."""
+    """Run nginx without a web half."""
     port = free_port()
     site = framegate("deploy", "nginx", "127.0.0.1", "--socket", str(tmp_path / "web.sock"), "--data", str(tmp_path))
     with nginx(tmp_path, edited(site, {"listen 80;": f"listen 127.0.0.1:{port};"})) as process:

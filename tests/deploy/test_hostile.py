@@ -66,7 +66,7 @@ def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 def opened(site: Site, data: bytes, count: int = MANY) -> list[socket.socket]:
-    """Open connections, each of which sends `data` and then nothing."""
+    """Open connections, send `data` on each, then nothing."""
     made = [socket.create_connection(("127.0.0.1", site.port), timeout=30) for _ in range(count)]
     for connection in made:
         connection.sendall(data)

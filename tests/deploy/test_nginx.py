@@ -31,7 +31,7 @@ def begun(site: Site, body: bytes) -> tuple[HTTPConnection, object]:
 
 
 def newest(site: Site) -> dict:
-    """Return the job that was made last."""
+    """Return the newest job."""
     return site.call("/v1/videos?limit=1")[1]["data"][0]
 
 

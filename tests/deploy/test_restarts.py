@@ -92,7 +92,7 @@ def begun(site: Site, count: int) -> None:
 
 
 def awaited(site: Site) -> list[dict[str, Any]]:
-    """Return the jobs that somebody waits for, those of the load left out."""
+    """Return the jobs that callers wait for, without the load's."""
     return [video for video in site.call("/v1/videos?limit=100")[1]["data"] if video["model"] != "text"]
 
 
@@ -101,7 +101,7 @@ def served(site: Site) -> int:
 
 
 def reload(site: Site) -> None:
-    """Have the web processes replaced, and wait until each new one takes requests."""
+    """Reload, and wait until the new web processes take requests."""
     before = served(site)
     site.web.send_signal(signal.SIGHUP)
     site.until(lambda: served(site) >= before + 2)

@@ -92,7 +92,7 @@ def main_process(systemd: psutil.Process, word: str) -> psutil.Process:
 
 
 def ready(path: Path) -> bool:
-    """Say whether the web half on a socket answers, and an engine runs."""
+    """Say whether the web half answers on a socket and an engine runs."""
     connection = http.client.HTTPConnection("localhost", timeout=10)
     connection.sock = socket.socket(socket.AF_UNIX)
     try:

@@ -1,4 +1,4 @@
-"""systemd understands the units, all of them, without a word."""
+"""systemd verifies every unit without a message."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-from support.scraping import Scraped
+from support.prometheus import Scraped
 
 from router.metrics import Metrics, page
 from router.metrics.definitions import DEFINITIONS, Kind

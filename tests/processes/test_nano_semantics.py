@@ -1,4 +1,4 @@
-"""The videos show what was asked for: a few requests that training never saw, through the front door, measured."""
+"""Videos show their prompts: requests unseen in training, over HTTP, measured."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Found = dict[str, float]
 
 @pytest.fixture(scope="module", params=ASKED, ids=["-".join(map(str, one)) for one in ASKED])
 def found(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[bool, Found]:
-    """Whether images were given, and how many of a model's clips show what was asked for."""
+    """Count a model's clips with the wanted content, by with and without images."""
     model, given, backend = request.param
     server: Server = request.getfixturevalue(SERVERS[backend])
     asked = held_out(COUNT, with_image=given)

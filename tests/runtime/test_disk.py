@@ -12,7 +12,7 @@ import pytest
 from conftest import leftovers
 from flask.testing import FlaskClient
 from support.patience import until
-from support.scraping import Scraped
+from support.prometheus import Scraped
 
 from router.doctor import disk as doctor
 from router.engine.worker import Worker

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.driving import I2V, T2V, TI2V, load, picture, run, spec, stock, task, video
+from support.driving import I2V, T2V, TI2V, arguments, load, picture, run, spec, stock, task, video
 from support.likeness import require_same
 
 from registry import Modality
@@ -58,23 +58,12 @@ def test_clip_sees_each_image_once_in_a_request(
 
 
 def test_with_all_of_it_off_the_frames_are_the_stock_pipelines_bit_for_bit(family: Any, pool: Any) -> None:
-    import torch
-
     from plugins.wan.generate.sample import pipeline
 
     model, asked = spec(family / T2V, Modality.T2V, {"fast": False}), task()
     loaded = load(model, pool)
 
-    frames = pipeline(loaded, asked)(
-        prompt=asked.prompt,
-        negative_prompt=asked.negative_prompt,
-        width=asked.width,
-        height=asked.height,
-        num_frames=asked.num_frames,
-        num_inference_steps=asked.steps,
-        guidance_scale=asked.guidance_scale,
-        generator=torch.Generator().manual_seed(asked.seed),
-    ).frames[0]
+    frames = pipeline(loaded, asked)(**arguments(asked)).frames[0]
 
     assert loaded.paths.networks == {}
     assert np.array_equal(video(run(model, loaded, asked)), (frames * 255).round().astype(np.uint8))

@@ -51,26 +51,27 @@ def quick(vae: Any, *on: str) -> Any:
     return fast_vae(vae, replace(OFF, **dict.fromkeys(on, True)))
 
 
-@pytest.mark.parametrize("on", PARTS, ids="+".join)
-def test_decoding_is_that_of_the_stock_vae_to_rounding(vae: Any, latents: Any, on: tuple[str, ...]) -> None:
+def test_decoding_is_that_of_the_stock_vae_to_rounding(vae: Any, latents: Any) -> None:
     import torch
 
     from plugins.wan.generate.decode import decode_chunks
 
-    made = torch.cat(list(decode_chunks(quick(vae, *on), latents)), 2)
+    made = {on: torch.cat(list(decode_chunks(quick(vae, *on), latents)), 2) for on in PARTS}
 
     with torch.no_grad():
-        assert (made.clamp(-1, 1) - vae.decode(latents).sample).abs().max() < BOUND
+        stock = vae.decode(latents).sample
+    assert [on for on in PARTS if (made[on].clamp(-1, 1) - stock).abs().max() >= BOUND] == []
 
 
-@pytest.mark.parametrize("on", PARTS, ids="+".join)
 @pytest.mark.parametrize("frames", [1, 5, 25])
-def test_encoding_is_that_of_the_stock_vae_to_rounding(vae: Any, clip: Any, on: tuple[str, ...], frames: int) -> None:
+def test_encoding_is_that_of_the_stock_vae_to_rounding(vae: Any, clip: Any, frames: int) -> None:
     import torch
 
     with torch.no_grad():
-        made = quick(vae, *on).encode(clip[:, :, :frames]).latent_dist.mean
-        assert (made - vae.encode(clip[:, :, :frames]).latent_dist.mean).abs().max() < BOUND
+        stock = vae.encode(clip[:, :, :frames]).latent_dist.mean
+        made = {on: quick(vae, *on).encode(clip[:, :, :frames]).latent_dist.mean for on in PARTS}
+
+    assert [on for on in PARTS if (made[on] - stock).abs().max() >= BOUND] == []
 
 
 def test_weights_are_shared_and_the_stock_vae_stays_as_it_was(vae: Any, latents: Any) -> None:

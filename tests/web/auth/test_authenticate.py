@@ -28,23 +28,8 @@ READS = (
 
 
 @pytest.fixture
-def text(system: System) -> str:
-    return make_key(system, "team")
-
-
-@pytest.fixture
-def app(system: System, text: str) -> Flask:
-    return create_app(system)
-
-
-@pytest.fixture
 def client(app: Flask) -> FlaskClient:
     return app.test_client()
-
-
-@pytest.fixture
-def keyed(app: Flask, text: str) -> FlaskClient:
-    return client_of(app, text)
 
 
 def error(answer: TestResponse) -> dict[str, Any]:

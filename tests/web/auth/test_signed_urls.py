@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from support.callers import client_of, make_key
+from support.callers import client_of
 from support.patience import until
 
 from router.auth.signed_urls import SignedUrls
@@ -25,23 +25,8 @@ PATH = f"/v1/videos/video_{'0' * 32}/content"
 
 
 @pytest.fixture
-def text(system: System) -> str:
-    return make_key(system, "team")
-
-
-@pytest.fixture
-def app(system: System, text: str) -> Flask:
-    return create_app(system)
-
-
-@pytest.fixture
 def stranger(app: Flask) -> FlaskClient:
     return app.test_client()
-
-
-@pytest.fixture
-def keyed(app: Flask, text: str) -> FlaskClient:
-    return client_of(app, text)
 
 
 @pytest.fixture

@@ -92,21 +92,22 @@ def without_ids(answer: TestResponse, job: str) -> tuple[Any, ...]:
     return answer.status_code, answer.text.replace(job, "ID"), headers
 
 
-@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route[0]} {route[1]}")
 @pytest.mark.parametrize("state", ["queued", "completed", "deleted"])
 def test_another_s_job_is_as_one_that_never_was(
-    request: pytest.FixtureRequest, red: FlaskClient, blue: FlaskClient, route: tuple[str, str, Any], state: str
+    request: pytest.FixtureRequest, red: FlaskClient, blue: FlaskClient, state: str, subtests: pytest.Subtests
 ) -> None:
     if state == "completed":
         request.getfixturevalue("worker")
     job = made(red, wait=state == "completed")
     if state == "deleted":
         red.delete(f"/v1/responses/resp_{job}")
-    answer = send(blue, route, job)
+    for route in ROUTES:
+        with subtests.test(route=route):
+            answer = send(blue, route, job)
 
-    assert answer.status_code == 404
-    assert without_ids(answer, job) == without_ids(send(blue, route, NOBODY), NOBODY)
-    assert red.get(f"/v1/responses/resp_{job}").status_code == (404 if state == "deleted" else 200)
+            assert answer.status_code == 404
+            assert without_ids(answer, job) == without_ids(send(blue, route, NOBODY), NOBODY)
+            assert red.get(f"/v1/responses/resp_{job}").status_code == (404 if state == "deleted" else 200)
 
 
 def test_every_route_with_an_id_is_tried(app: Flask) -> None:

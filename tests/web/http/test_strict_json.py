@@ -31,30 +31,32 @@ def text(dice: random.Random) -> str:
     return "".join(dice.choices(alphabet, k=dice.choice([0, 1, 5, LONG - 1, LONG, LONG + 1, 2 * LONG])))
 
 
-@pytest.mark.parametrize("seed", range(60))
-def test_it_is_what_pythons_parser_makes_of_it(seed: int) -> None:
-    dice = random.Random(seed)
-    what = {"a": value(dice), "b": value(dice)}
-    written = json.dumps(what, ensure_ascii=dice.random() < 0.5, indent=dice.choice([None, 2]))
-    if dice.random() < 0.5:
-        written = written.replace("/", "\\/")  # as PHP writes it
+def test_it_is_what_pythons_parser_makes_of_it(subtests: pytest.Subtests) -> None:
+    for seed in range(60):
+        with subtests.test(seed=seed):
+            dice = random.Random(seed)
+            what = {"a": value(dice), "b": value(dice)}
+            written = json.dumps(what, ensure_ascii=dice.random() < 0.5, indent=dice.choice([None, 2]))
+            if dice.random() < 0.5:
+                written = written.replace("/", "\\/")  # as PHP writes it
 
-    assert parse(written.encode()) == what
+            assert parse(written.encode()) == what
 
 
-@pytest.mark.parametrize("seed", range(200))
-def test_broken_json_is_refused_as_pythons_parser_refuses_it(seed: int) -> None:
-    dice = random.Random(seed)
-    data = bytearray(json.dumps([value(dice), "x" * 2 * LONG, value(dice)]).encode())
-    for _ in range(3):
-        data[dice.randrange(len(data))] = dice.choice(b'"\\{}[],:aN0')
-    try:
-        right = json.loads(data, parse_constant=int)  # which raises ValueError
-    except ValueError:
-        with pytest.raises(ValueError):
-            parse(bytes(data))
-    else:
-        assert parse(bytes(data)) == right
+def test_broken_json_is_refused_as_pythons_parser_refuses_it(subtests: pytest.Subtests) -> None:
+    for seed in range(200):
+        with subtests.test(seed=seed):
+            dice = random.Random(seed)
+            data = bytearray(json.dumps([value(dice), "x" * 2 * LONG, value(dice)]).encode())
+            for _ in range(3):
+                data[dice.randrange(len(data))] = dice.choice(b'"\\{}[],:aN0')
+            try:
+                right = json.loads(data, parse_constant=int)  # which raises ValueError
+            except ValueError:
+                with pytest.raises(ValueError):
+                    parse(bytes(data))
+            else:
+                assert parse(bytes(data)) == right
 
 
 LONG_TEXT = b'"%b"' % (b"x" * 2 * LONG)

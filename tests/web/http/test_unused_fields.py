@@ -51,12 +51,15 @@ WAYS: dict[str, Way] = {"json": as_json, "form": as_form, "extra": as_extra}
 
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS.keys())
-@pytest.mark.parametrize("name", FIRST)
-def test_a_plain_name_is_the_first_frame(client: FlaskClient, system: System, way: Way, name: str) -> None:
-    for value in (URL, {"url": URL}, {"image_url": URL}, {"image_url": {"url": URL}}):
-        job = stored(system, way(client, name, value))
+def test_a_plain_name_is_the_first_frame(
+    client: FlaskClient, system: System, way: Way, subtests: pytest.Subtests
+) -> None:
+    for name in FIRST:
+        with subtests.test(name=name):
+            for value in (URL, {"url": URL}, {"image_url": URL}, {"image_url": {"url": URL}}):
+                job = stored(system, way(client, name, value))
 
-        assert (job.model, [one.role for one in job.inputs]) == ("image", ["image"])
+                assert (job.model, [one.role for one in job.inputs]) == ("image", ["image"])
 
 
 @pytest.mark.parametrize("name", FIRST)
@@ -78,37 +81,44 @@ def test_a_plain_name_is_the_last_frame(client: FlaskClient, system: System, nam
 
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS.keys())
-@pytest.mark.parametrize("name", NOT_READ)
-def test_an_image_under_another_name_is_refused(client: FlaskClient, system: System, way: Way, name: str) -> None:
-    for value in (
-        URL,
-        "https://example.org/cat.png",
-        [URL],
-        {"url": "https://example.org/cat.mp4"},
-        {"file_id": "file-1"},
-    ):
-        error = refused(way(client, name, value), system)
+def test_an_image_under_another_name_is_refused(
+    client: FlaskClient, system: System, way: Way, subtests: pytest.Subtests
+) -> None:
+    for name in NOT_READ:
+        with subtests.test(name=name):
+            for value in (
+                URL,
+                "https://example.org/cat.png",
+                [URL],
+                {"url": "https://example.org/cat.mp4"},
+                {"file_id": "file-1"},
+            ):
+                error = refused(way(client, name, value), system)
 
-        assert error["code"] == "unknown_parameter"
-        assert error["param"].removeprefix("extra_body.").startswith(name)
-        assert "input_reference" in error["message"]
-
-
-@pytest.mark.parametrize("name", NOT_READ)
-def test_a_file_under_another_name_is_refused(client: FlaskClient, system: System, name: str) -> None:
-    data = {"model": "any", "prompt": "a", name: (io.BytesIO(png()), "a.png")}
-    error = refused(client.post("/v1/videos", data=data, content_type="multipart/form-data"), system)
-
-    assert (error["code"], error["param"]) == ("unknown_parameter", name)
+                assert error["code"] == "unknown_parameter"
+                assert error["param"].removeprefix("extra_body.").startswith(name)
+                assert "input_reference" in error["message"]
 
 
-@pytest.mark.parametrize("name", [*FIRST, *LAST, *NOT_READ])
-def test_a_response_reads_images_in_its_input_only(client: FlaskClient, system: System, name: str) -> None:
-    for value in (URL, "https://example.org/cat.png", {"image_url": URL}):
-        error = refused(client.post("/v1/responses", json={"model": "any", "input": "a", name: value}), system)
+def test_a_file_under_another_name_is_refused(client: FlaskClient, system: System, subtests: pytest.Subtests) -> None:
+    for name in NOT_READ:
+        with subtests.test(name=name):
+            data = {"model": "any", "prompt": "a", name: (io.BytesIO(png()), "a.png")}
+            error = refused(client.post("/v1/videos", data=data, content_type="multipart/form-data"), system)
 
-        assert (error["code"], error["param"].split(".")[0]) == ("unknown_parameter", name)
-        assert "input_image" in error["message"]
+            assert (error["code"], error["param"]) == ("unknown_parameter", name)
+
+
+def test_a_response_reads_images_in_its_input_only(
+    client: FlaskClient, system: System, subtests: pytest.Subtests
+) -> None:
+    for name in [*FIRST, *LAST, *NOT_READ]:
+        with subtests.test(name=name):
+            for value in (URL, "https://example.org/cat.png", {"image_url": URL}):
+                error = refused(client.post("/v1/responses", json={"model": "any", "input": "a", name: value}), system)
+
+                assert (error["code"], error["param"].split(".")[0]) == ("unknown_parameter", name)
+                assert "input_image" in error["message"]
 
 
 TWICE: dict[str, dict[str, Any]] = {

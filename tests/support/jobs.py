@@ -1,4 +1,4 @@
-"""How the tests of faults ask for videos, and wait for the moment in which a fault is to hit."""
+"""Requests of the fault tests, and the moments for a fault."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def now(server: Server, job: Job) -> Job:
 
 
 def in_phase(server: Server, job: Job, phase: str, progress: int = 0) -> None:
-    """Wait until a job is in a phase, and so many percent done."""
+    """Wait until a job is in a phase, and at least at `progress` percent."""
     server.until(lambda: (seen := now(server, job)).get("phase") == phase and seen["progress"] >= progress)
 
 
@@ -47,7 +47,7 @@ def failed(server: Server, job: Job) -> tuple[str, str]:
 
 
 def attempts(server: Server, job: Job) -> list[str]:
-    """Return the names of a job's files: the number of the attempt that made each."""
+    """Return the names of a job's files: one for each attempt."""
     return sorted(path.name for path in videos(server, job).iterdir())
 
 
@@ -57,7 +57,7 @@ def videos(server: Server, job: Job) -> Path:
 
 
 def shut_gate(server: Server) -> None:
-    """Hold the next job whose prompt says that it is held, at the place that it names."""
+    """Hold the next job with a `held` prompt at its gate."""
     (server.data.parent / "gate").touch()
     (server.data.parent / "waiting").unlink(missing_ok=True)
 
@@ -83,7 +83,7 @@ def web_workers(server: Server) -> list[psutil.Process]:
 
 @contextmanager
 def locked(data: Path) -> Iterator[None]:
-    """Keep everybody from writing to the store while the block runs, as a backup or a shell would."""
+    """Lock the store against all writers while the block runs."""
     with closing(sqlite3.connect(data / "jobs.sqlite", isolation_level=None, timeout=30)) as db:
         db.execute("BEGIN EXCLUSIVE")
         yield
@@ -91,7 +91,7 @@ def locked(data: Path) -> Iterator[None]:
 
 
 def framegate(folder: Path, *words: str, **settings: object) -> subprocess.CompletedProcess[str]:
-    """Run a command on the data and the models file of a folder until it ends."""
+    """Run a command on a folder's data and models file until it ends."""
     known = {"data": folder / "data", "models": folder / "models.yaml", **settings}
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     environ |= {f"FRAMEGATE_{name.upper()}": str(value) for name, value in known.items()}

@@ -1,6 +1,6 @@
-"""What is recorded for the power cuts: a server's answers in one process, each marked once it is given.
+"""A server in one process for the power cuts, which marks each answer.
 
-`python recorded.py FOLDER MARKS`: after each answer a line of JSON goes into the file MARKS.
+`python traced_server.py FOLDER MARKS`: after each answer a line of JSON goes into the file MARKS.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Requests that nobody should send, among some that anybody might: made from a seed and the ids of jobs that there are."""
+"""Random requests, hostile and plain, from a seed and existing job ids."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ class Asked:
 
 
 class Fuzzer:
-    """Makes one request after the other. `ids` are those of the jobs that there are, or were."""
+    """Makes random requests; `ids` are of jobs, existing or deleted."""
 
     def __init__(self, seed: int, ids: list[str]) -> None:
         self._random = Random(seed)
@@ -282,7 +282,7 @@ class Fuzzer:
 
 
 def _flat(said: Any, name: str = "") -> list[tuple[str, Any]]:
-    """The parts of a form: `a[b]`, `a[]`."""
+    """Return the fields of a form: `a[b]`, `a[]`."""
     if isinstance(said, dict):
         return [part for key, value in said.items() for part in _flat(value, f"{name}[{key}]" if name else str(key))]
     if isinstance(said, list):
