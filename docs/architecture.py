@@ -26,11 +26,11 @@ REQUEST = (
     ("wait, then render the answer", "web/waiting/waiters.py, web/responses/render.py"),
 )
 JOB = (
-    ("claim a lease", "engine/worker.py, jobs/leases.py"),
+    ("claim a lease", "engine/worker.py, jobs/claims.py"),
     ("load the model", "engine/residency.py, hook load_model"),
     ("generate frames", "engine/attempt.py, hook generate"),
     ("encode the file", "engine/encoder.py, hook encode_output"),
-    ("finish or fail", "engine/attempt.py, jobs/leases.py"),
+    ("finish or fail", "engine/attempt.py, jobs/store.py"),
 )
 
 
