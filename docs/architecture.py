@@ -18,19 +18,19 @@ FONT = "font-family='DejaVu Sans, Verdana, sans-serif'"
 # the steps of a request and of a job; for each the modules in `router/`, and the hook
 REQUEST = (
     ("parse", "web/responses/parse.py, web/videos/parse.py"),
-    ("gate: model, modality, limits, queue", "intake/gate.py, intake/intake.py"),
+    ("gate: key, model, modality, limits, queue", "intake/gate.py, intake/availability.py"),
     ("resolve: defaults and sizes", "intake/resolve.py"),
     ("policies", "hook check_request"),
-    ("images: fetch, decode, store", "media/fetch.py, media/decoder_pool.py"),
+    ("images: fetch, decode, store", "intake/images.py, media/fetch.py"),
     ("add the job", "jobs/store.py"),
     ("wait, then render the answer", "web/waiting/waiters.py, web/responses/render.py"),
 )
 JOB = (
-    ("claim a lease", "engine/worker.py, jobs/leases.py"),
+    ("claim a lease", "engine/worker.py, jobs/claims.py"),
     ("load the model", "engine/residency.py, hook load_model"),
     ("generate frames", "engine/attempt.py, hook generate"),
     ("encode the file", "engine/encoder.py, hook encode_output"),
-    ("finish or fail", "engine/attempt.py, jobs/leases.py"),
+    ("finish or fail", "engine/attempt.py, jobs/store.py"),
 )
 
 

@@ -56,7 +56,7 @@ def products(name: str, dit: Dit, clock: Clock, rate: float) -> Iterator[Row]:
         runs: dict[str, Callable[[], torch.Tensor]] = {what: plain}
         if what == "up":
             runs["up and GELU"] = lambda plain=plain: gelu(plain())
-            runs["up with GELU in it"] = lambda given=(x, weight, bias): linear_with_gelu(*given)
+            runs["up with GELU in it"] = lambda inputs=(x, weight, bias): linear_with_gelu(*inputs)
         for run, call in runs.items():
             yield Row(f"{name}: {run}, of the matrix rate", 100 * flop / clock.often(call) / rate, "%")
 
@@ -87,6 +87,6 @@ def _attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, back
     return lambda: attend(query, key, value, None, backend)
 
 
-def _compiled(function: Callable[..., torch.Tensor], *given: object) -> Callable[[], object]:
+def _compiled(function: Callable[..., torch.Tensor], *inputs: object) -> Callable[[], object]:
     quick = torch.compile(function, dynamic=False)
-    return lambda: quick(*given)
+    return lambda: quick(*inputs)

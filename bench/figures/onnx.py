@@ -74,9 +74,9 @@ def _speed(folder: Path) -> list[Row]:
     runners = {"PyTorch eager": eager, "PyTorch compiled": compiled, "ONNX Runtime": graph_of(folder)}
     rows, ratios = [], []
     for tokens, shape in CLIPS.items():
-        given = torch.randn(1, 16, *shape), torch.tensor([TIME]), torch.randn(1, 512, 128)
+        inputs = torch.randn(1, 16, *shape), torch.tensor([TIME]), torch.randn(1, 512, 128)
         taken = interleaved(
-            {name: lambda run=run, given=given: run(*given, return_dict=False) for name, run in runners.items()}
+            {name: lambda run=run, inputs=inputs: run(*inputs, return_dict=False) for name, run in runners.items()}
         )
         rows += [Row(f"{name}, {tokens} tokens", 1000 * seconds, "ms") for name, seconds in taken.items()]
         ratios.append(taken["ONNX Runtime"] / taken["PyTorch eager"])
@@ -110,12 +110,12 @@ def _nearness(folders: Mapping[str, Path]) -> list[Row]:
         model, graph = WanTransformer3DModel.from_pretrained(random / "transformer"), graph_of(random)
         worst = 0.0
         for shape in UNSEEN:
-            given = (
+            inputs = (
                 torch.randn(1, model.config.in_channels, *shape, generator=made),
                 _tokens_of(shape) if word == "ti2v" else torch.tensor([TIME]),
                 torch.randn(1, 512, 128, generator=made),
             )
-            expected, got = model(*given, return_dict=False)[0].double(), graph(*given)[0].double()
+            expected, got = model(*inputs, return_dict=False)[0].double(), graph(*inputs)[0].double()
             worst = max(worst, float((got - expected).norm() / expected.norm()))
         rows.append(
             Row(f"{word}: error of one forward pass, the worst of {len(UNSEEN)} shapes", worst * 1e6, "ppm", 10)

@@ -60,13 +60,13 @@ def _model(name: str, dit: Dit, dtype: str, clock: Clock) -> Iterator[Row]:
     from bench.card.accuracy import relative_error
 
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
-        given = _given(dit, dtype, clock.device)
+        inputs = _inputs(dit, dtype, clock.device)
         passes = _passes(Path(folder), dit, dtype, clock.device)
         with _captured() as output:
-            (got,) = passes["ONNX Runtime"](*given)
+            (got,) = passes["ONNX Runtime"](*inputs)
         kernels = sorted(set(KERNEL.findall(output()))) or ["unknown"]
-        (expected,) = passes["PyTorch eager"](*given, return_dict=False)
-        runs = {who: lambda run=run: run(*given, return_dict=False) for who, run in passes.items()}
+        (expected,) = passes["PyTorch eager"](*inputs, return_dict=False)
+        runs = {who: lambda run=run: run(*inputs, return_dict=False) for who, run in passes.items()}
         for run in runs.values():
             run(), run()
         rounds = clock.compared(runs)
@@ -78,7 +78,7 @@ def _model(name: str, dit: Dit, dtype: str, clock: Clock) -> Iterator[Row]:
     yield Row(f"{name}: difference of ONNX Runtime from eager, attention by {'+'.join(kernels)}", error)
 
 
-def _given(dit: Dit, dtype: str, device: str) -> tuple[Any, ...]:
+def _inputs(dit: Dit, dtype: str, device: str) -> tuple[Any, ...]:
     """Return latents, a timestep and a prompt's embeddings."""
     import torch
 

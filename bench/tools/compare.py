@@ -37,7 +37,7 @@ def main(arguments: Sequence[str]) -> None:
         trees = {"old": old, "new": new}
         commits = {side: _git("rev-parse", "HEAD", folder=tree) for side, tree in trees.items()}
         figures = {name: _rounds(name, trees, options.rounds) for name in options.names}
-    rows = {name: _compared(*sides) for name, sides in figures.items()}
+    rows = {name: compared(*sides) for name, sides in figures.items()}
     _show(rows, options.rounds)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     entry = {"commits": commits, "rounds": options.rounds, "machine": machine, "figures": rows}
@@ -92,7 +92,7 @@ def _measured(name: str, tree: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _compared(old: Values, new: Values, units: Mapping[str, str]) -> list[dict[str, Any]]:
+def compared(old: Values, new: Values, units: Mapping[str, str]) -> list[dict[str, Any]]:
     """Return medians, ratio and all values of each row of either commit."""
     rows = []
     for what in dict.fromkeys((*old, *new)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -76,7 +77,8 @@ class MergedPadding(WanAttnProcessor):
 
 def merge_padding(model: WanTransformer3DModel) -> None:
     """Make `model` take text of `(b, SLOTS + 1, d)`; the last row is zeros."""
-    for block in model.blocks:
+    blocks: Any = model.blocks
+    for block in blocks:
         block.attn2.set_processor(MergedPadding())
 
 

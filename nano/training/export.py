@@ -37,8 +37,8 @@ def export(
     draft = weights.with_name(f"{weights.name}.tmp")
     shutil.rmtree(draft, ignore_errors=True)
     tokenizer.save_pretrained(draft / "shared" / "tokenizer")
-    for name, module in (("text_encoder", text_encoder), ("vae", vae)):
-        halved(module).save_pretrained(draft / "shared" / name)
+    halved(text_encoder).save_pretrained(draft / "shared" / "text_encoder")
+    halved(vae).save_pretrained(draft / "shared" / "vae")
     (draft / "shared" / "vae" / COLOURS).write_text(json.dumps(colours) + "\n")
     for name, recipe in RECIPES.items():
         parts.scheduler().save_pretrained(draft / name / "scheduler")

@@ -128,7 +128,7 @@ def _encoded(vae: AutoencoderKLWan, size: Size, chosen: list[Subject]) -> tuple[
 
 def normalised(vae: AutoencoderKLWan, latents: torch.Tensor) -> torch.Tensor:
     """Return the VAE's latents at mean 0 and variance 1 in each channel."""
-    mean, std = (torch.tensor(v).view(1, -1, 1, 1, 1) for v in (vae.config.latents_mean, vae.config.latents_std))
+    mean, std = (torch.tensor(v).view(1, -1, 1, 1, 1) for v in (vae.config["latents_mean"], vae.config["latents_std"]))
     return (latents - mean.to(latents)) / std.to(latents)
 
 

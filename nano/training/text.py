@@ -56,7 +56,8 @@ def _heads() -> torch.nn.ModuleDict:
 
 def embed(encoder: UMT5EncoderModel, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Return the embedding `(b, SLOTS, d)`, zeros for padding as in the pipelines."""
-    return encoder(ids, mask).last_hidden_state * mask.unsqueeze(-1)
+    hidden: torch.Tensor = encoder(ids, mask).last_hidden_state
+    return hidden * mask.unsqueeze(-1)
 
 
 def tokenize(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:

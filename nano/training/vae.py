@@ -79,9 +79,10 @@ def encode(vae: AutoencoderKLWan, clips: torch.Tensor) -> torch.Tensor:
     `vae.encode` computes the same four frames at a time; this takes two passes, the first frame and the rest.
     """
     memory = _memory(vae.encoder)
-    frames = patchify(clips, vae.config.patch_size or 1)
+    frames = patchify(clips, vae.config["patch_size"] or 1)
     chunks = [vae.encoder(part, feat_cache=memory, feat_idx=[0]) for part in _first_and_rest(frames)]
-    return vae.quant_conv(torch.cat(chunks, dim=2))
+    moments: torch.Tensor = vae.quant_conv(torch.cat(chunks, dim=2))
+    return moments
 
 
 def decode(vae: AutoencoderKLWan, latents: torch.Tensor) -> torch.Tensor:
@@ -90,7 +91,8 @@ def decode(vae: AutoencoderKLWan, latents: torch.Tensor) -> torch.Tensor:
     first, *rest = _first_and_rest(vae.post_quant_conv(latents))
     chunks = [vae.decoder(first, feat_cache=memory, feat_idx=[0], first_chunk=True)]
     chunks += [vae.decoder(part, feat_cache=memory, feat_idx=[0]) for part in rest]
-    return unpatchify(torch.cat(chunks, dim=2), vae.config.patch_size or 1)
+    clips: torch.Tensor = unpatchify(torch.cat(chunks, dim=2), vae.config["patch_size"] or 1)
+    return clips
 
 
 def to_floats(clips: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
@@ -104,7 +106,8 @@ def fast_norms(vae: AutoencoderKLWan) -> None:
     # a step on a CPU is 1.8 times faster
     for module in vae.modules():
         if isinstance(module, WanRMS_norm):
-            module.forward = types.MethodType(lambda self, x: _Norm.apply(x, self.gamma), module)
+            norm: Any = module
+            norm.forward = types.MethodType(_fast_norm, module)
 
 
 def channels_last(vae: AutoencoderKLWan) -> AutoencoderKLWan:
@@ -167,7 +170,8 @@ def _batch(draw: Draw, count: int, frames: int, side: int = 64, edge: float = 0.
 
 def _outline(inside: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """Return ones in a band of five pixels along the edge of a mask."""
-    return cv2.morphologyEx(inside.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((5, 5), np.uint8))
+    band = cv2.morphologyEx(inside.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((5, 5), np.uint8))
+    return np.asarray(band, np.uint8)
 
 
 def _scene(rng: np.random.Generator) -> Scene:
@@ -187,12 +191,16 @@ def _first_and_rest(frames: torch.Tensor) -> list[torch.Tensor]:
     return [frames[:, :, :1], frames[:, :, 1:]] if frames.shape[2] > 1 else [frames]
 
 
+def _fast_norm(norm: Any, x: torch.Tensor) -> Any:
+    return _APPLY(x, norm.gamma)
+
+
 class _Norm(torch.autograd.Function):
     """`WanRMS_norm` with a gradient that keeps two tensors."""
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, gamma: torch.Tensor) -> torch.Tensor:
-        scale = torch.linalg.vector_norm(x, dim=1, keepdim=True) * x.shape[1] ** -0.5
+        scale: torch.Tensor = torch.linalg.vector_norm(x, dim=1, keepdim=True) * x.shape[1] ** -0.5
         scale = scale.clamp_min(1e-6).reciprocal().to(x.dtype)
         unit = x * scale
         ctx.save_for_backward(unit, scale, gamma)
@@ -205,3 +213,6 @@ class _Norm(torch.autograd.Function):
         of_gamma = (gradient * unit).sum(dim=others).view_as(gamma).to(gamma.dtype)
         gradient = gradient * gamma.to(gradient.dtype)
         return (gradient - unit * (gradient * unit).mean(dim=1, keepdim=True)) * scale, of_gamma
+
+
+_APPLY: Any = _Norm.apply  # has no types

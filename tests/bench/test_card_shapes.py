@@ -22,14 +22,14 @@ def test_the_operations_are_those_that_torch_counts(latents: tuple[int, int, int
 
     dit = Dit(TOY.dits["toy"].config, latents, 0)
     model = models.transformer(dit.config, "cpu")
-    given = (
+    inputs = (
         models.noise("cpu", torch.bfloat16, 1, 16, *latents),
         models.times("cpu"),
         models.prompts(1, dit.config["text_dim"], "cpu"),
     )
     # attention as plain products: the counter does not know the CPU's own kernel
     with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
-        model(*given)
+        model(*inputs)
     # not in the formula: what reads the text, the latents and the timestep, once for all blocks
     once = sum(count for name, count in _by_part(counter).items() if ".blocks" not in name)
 

@@ -60,8 +60,8 @@ def test_a_family_that_is_there_is_left_alone(family: Path) -> None:
 
 
 def test_a_package_that_moved_is_followed(tmp_path: Path) -> None:
-    for place in ("old", "new"):
-        shutil.copytree(WEIGHTS, tmp_path / place)
+    for folder in ("old", "new"):
+        shutil.copytree(WEIGHTS, tmp_path / folder)
     link_family(tmp_path / "family", tmp_path / "old")
     shutil.rmtree(tmp_path / "old")
 

@@ -148,8 +148,8 @@ def preview(session: Session) -> Iterator[Finding]:
     found, path = b"", f"/v1/videos/{response.replace('resp_', 'video_')}/content?variant=preview"
     with Client(studio.server.port) as client:
         while not found and studio.ask(f"/v1/responses/{response}")["status"] == "in_progress":
-            status, said = client.get(path)
-            found = said if status == 200 else b""
+            status, picture = client.get(path)
+            found = picture if status == 200 else b""
     yield Row("running jobs without a preview", not found.startswith(b"\xff\xd8"), "", 1)  # the magic bytes of a JPEG
 
 
