@@ -74,7 +74,7 @@ def body_of(data: bytes) -> bytes:
     return body
 
 
-def asked(model: str = "slow", steps: int = 20, **more: Any) -> dict[str, Any]:
+def body_of_request(model: str = "slow", steps: int = 20, **more: Any) -> dict[str, Any]:
     return {"model": model, "input": "a", "stream": True, "provider_options": {"video": {"steps": steps}}, **more}
 
 
@@ -143,9 +143,9 @@ def test_the_sdk_iterates_over_a_stream(sdk: openai.OpenAI) -> None:
 
 @pytest.mark.parametrize("options", [{}, {"provider_options": {"video": {}}}, {"provider_options": {"image": {}}}])
 def test_the_sdks_stream_helper_gives_the_final_response(sdk: openai.OpenAI, options: dict) -> None:
-    with sdk.responses.stream(model="text", input="a", extra_body=options) as told:
-        types = [event.type for event in told]
-        final = told.get_final_response()
+    with sdk.responses.stream(model="text", input="a", extra_body=options) as streamed:
+        types = [event.type for event in streamed]
+        final = streamed.get_final_response()
 
     assert types[0] == "response.created"
     assert final.status == "completed"
@@ -155,8 +155,8 @@ def test_the_sdks_stream_helper_gives_the_final_response(sdk: openai.OpenAI, opt
 
 def test_the_sdks_stream_helper_gives_a_function_call(sdk: openai.OpenAI) -> None:
     tool = {"type": "function", "name": "f", "parameters": {"type": "object", "properties": {}}, "strict": False}
-    with sdk.responses.stream(model="text", input="a", tools=[tool]) as told:
-        final = told.get_final_response()
+    with sdk.responses.stream(model="text", input="a", tools=[tool]) as streamed:
+        final = streamed.get_final_response()
 
     assert (final.output[0].type, final.output[0].name, final.output[0].arguments) == ("function_call", "f", "{}")
 
@@ -168,9 +168,9 @@ def test_the_sdk_picks_a_stream_up_again(sdk: openai.OpenAI) -> None:
     begun.close()
     response, last = seen[0].response.id, seen[-1].sequence_number
     rest = list(sdk.responses.retrieve(response, stream=True, starting_after=last))
-    with sdk.responses.stream(response_id=response, starting_after=last) as told:
-        again = [event.sequence_number for event in told]
-        final = told.get_final_response()
+    with sdk.responses.stream(response_id=response, starting_after=last) as streamed:
+        again = [event.sequence_number for event in streamed]
+        final = streamed.get_final_response()
 
     assert rest[0].sequence_number > last
     assert rest[-1].type == "response.completed"
@@ -180,10 +180,10 @@ def test_the_sdk_picks_a_stream_up_again(sdk: openai.OpenAI) -> None:
 
 def test_the_sdk_sees_a_cancelled_stream_end(sdk: openai.OpenAI) -> None:
     options = {"provider_options": {"video": {"steps": 60}}}
-    told = sdk.responses.create(model="slow", input="a", stream=True, extra_body=options)
-    response = next(told).response.id
+    streamed = sdk.responses.create(model="slow", input="a", stream=True, extra_body=options)
+    response = next(streamed).response.id
     sdk.responses.cancel(response)
-    last = list(told)[-1]
+    last = list(streamed)[-1]
 
     assert (last.type, last.response.status) == ("response.incomplete", "cancelled")
     assert last.response.incomplete_details.reason == "cancelled"
@@ -199,7 +199,7 @@ def test_the_sdk_lists_the_input(sdk: openai.OpenAI) -> None:
 def test_white_space_goes_out_while_a_long_answer_is_made(serve: Serve) -> None:
     server = serve(MODELS, silent_seconds=0.5, pad_seconds=0.3)
     with watch() as silence:
-        connection = stream(server.port, asked(steps=20, stream=False))
+        connection = stream(server.port, body_of_request(steps=20, stream=False))
         connection.read_until(b"\r\n\r\n1\r\n \r\n")
     body = body_of(connection.read_all())
 
@@ -221,7 +221,7 @@ def test_a_padded_answer_is_an_answer_to_the_sdk(serve: Serve) -> None:
 @pytest.mark.parametrize("streams", [True, False])
 def test_a_caller_who_leaves_cancels_the_job(shared: Server, streams: bool) -> None:
     before = newest(shared)
-    connection = stream(shared.port, asked(steps=100, stream=streams))
+    connection = stream(shared.port, body_of_request(steps=100, stream=streams))
     shared.until(lambda: newest(shared) != before)
     response = newest(shared)
     shared.in_step({"id": response})
@@ -254,9 +254,11 @@ def test_a_job_that_was_to_be_kept_goes_on_without_its_caller(
     shared: Server, sdk: openai.OpenAI, more: dict, headers: dict
 ) -> None:
     options = {"provider_options": {"video": {"steps": 20}}}
-    told = sdk.responses.create(model="slow", input="a", stream=True, extra_headers=headers, extra_body=options, **more)
-    response = next(told).response
-    told.close()
+    streamed = sdk.responses.create(
+        model="slow", input="a", stream=True, extra_headers=headers, extra_body=options, **more
+    )
+    response = next(streamed).response
+    streamed.close()
 
     assert shared.finished({"id": response.id})["status"] == "completed"
 
@@ -264,24 +266,24 @@ def test_a_job_that_was_to_be_kept_goes_on_without_its_caller(
 def test_two_readers_on_two_processes_see_one_stream(serve: Serve) -> None:
     server = serve(MODELS, workers=1)
     with second_web(server) as port:
-        here = stream(server.port, asked(steps=15))
+        here = stream(server.port, body_of_request(steps=15))
         there = follow(port, first_id(here))
-        told = [parse(body_of(reader.read_all())) for reader in (here, there)]
+        streamed = [parse(body_of(reader.read_all())) for reader in (here, there)]
 
-    by_number = [{event["sequence_number"]: event["type"] for event in events} for events in told]
+    by_number = [{event["sequence_number"]: event["type"] for event in events} for events in streamed]
     both = by_number[0].keys() & by_number[1].keys()
     assert len(both) >= 7
     assert all(by_number[0][number] == by_number[1][number] for number in both)
-    assert [kinds(events)[-5:] for events in told] == [
+    assert [kinds(events)[-5:] for events in streamed] == [
         ["output_item.added", "content_part.added", "content_part.done", "output_item.done", "completed"]
     ] * 2
-    assert all(numbers(events) == sorted(set(numbers(events))) for events in told)
+    assert all(numbers(events) == sorted(set(numbers(events))) for events in streamed)
 
 
 def test_a_stream_goes_on_at_another_process(serve: Serve) -> None:
     server = serve(MODELS, workers=1)
     with second_web(server) as port:
-        begun = stream(server.port, asked(steps=20, background=True))
+        begun = stream(server.port, body_of_request(steps=20, background=True))
         response = first_id(begun)
         begun.read_until(b'"progress":9')
         begun.close()
@@ -295,7 +297,7 @@ def test_a_stream_goes_on_at_another_process(serve: Serve) -> None:
 def test_a_job_goes_on_while_another_process_waits_for_it(serve: Serve) -> None:
     server = serve(MODELS, workers=1, leave_seconds=0.4)
     with second_web(server, leave_seconds=0.4) as port:
-        here = stream(server.port, asked(steps=100))
+        here = stream(server.port, body_of_request(steps=100))
         there = follow(port, first_id(here))
         response = first_id(there)
         here.close()
@@ -311,7 +313,9 @@ def test_a_slow_reader_harms_nobody_and_costs_nothing(serve: Serve) -> None:
     (web,) = server.master().children()
     server.call("/v1/responses", {"model": "text", "input": "a"})
     before = psutil.Process(web.pid).memory_info().rss
-    slow = [stream(server.port, asked(steps=100, background=True, **large), receive_buffer=4096) for _ in range(4)]
+    slow = [
+        stream(server.port, body_of_request(steps=100, background=True, **large), receive_buffer=4096) for _ in range(4)
+    ]
     response = first_id(slow[0])
     with watch() as took:
         server.in_step({"id": response}, 90)
@@ -333,7 +337,7 @@ def test_a_slow_reader_harms_nobody_and_costs_nothing(serve: Serve) -> None:
 
 def test_a_stop_ends_streams_and_the_next_start_goes_on(serve: Serve) -> None:
     server = serve(MODELS)
-    begun = stream(server.port, asked(steps=60, background=True))
+    begun = stream(server.port, body_of_request(steps=60, background=True))
     response = first_id(begun)
     begun.read_until(b'"progress":9')
     assert server.stop() < 10
@@ -351,7 +355,7 @@ def test_a_stop_ends_streams_and_the_next_start_goes_on(serve: Serve) -> None:
 def test_a_stop_waits_for_no_reader_who_does_not_read(serve: Serve) -> None:
     server = serve(MODELS)
     large = {"tools": [{"type": "function", "name": "f", "description": "x" * 250_000}]}
-    stuck = stream(server.port, asked(steps=100, background=True, **large), receive_buffer=4096)
+    stuck = stream(server.port, body_of_request(steps=100, background=True, **large), receive_buffer=4096)
     response = first_id(stuck)
     server.in_step({"id": response}, 60)
 
@@ -362,7 +366,7 @@ def test_a_stop_waits_for_no_reader_who_does_not_read(serve: Serve) -> None:
 
 def test_a_stop_cancels_nothing(serve: Serve) -> None:
     server = serve(MODELS, leave_seconds=0.2)
-    begun = stream(server.port, asked(steps=40))
+    begun = stream(server.port, body_of_request(steps=40))
     response = first_id(begun)
     server.in_step({"id": response})
     server.stop()
@@ -373,6 +377,6 @@ def test_a_stop_cancels_nothing(serve: Serve) -> None:
 
 
 def test_refusals_come_before_the_stream(shared: Server) -> None:
-    status, body = shared.call("/v1/responses", asked(model="none"))
+    status, body = shared.call("/v1/responses", body_of_request(model="none"))
 
     assert (status, body["error"]["code"]) == (404, "model_not_found")
