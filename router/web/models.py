@@ -32,12 +32,12 @@ class Catalog:
         return routes
 
     def list(self) -> Response:
-        registry, engines = self._system.registry, self._engines()
+        registry, engines = self._system.registries.poll(), self._engines()
         entries = [self._entry(entry, registry, engines) for entry in registry.entries]
         return jsonify(object="list", data=entries, limits=self._limits())
 
     def show(self, name: str) -> Response:
-        registry = self._system.registry
+        registry = self._system.registries.poll()
         entry = registry.find(name)
         if entry is None:
             raise UnknownModel(f"no model is called {name[:128]!r}; GET /v1/models lists them", param="model")

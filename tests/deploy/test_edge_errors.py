@@ -1,4 +1,4 @@
-"""nginx's own refusals are errors of ours: body, code, request id."""
+"""nginx's own errors have our format: body, code, request id."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_too_many_requests_from_one_address_are_a_429(alone: Site) -> None:
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """Return a folder open to every user, with data open to `nobody`'s group."""
+    """Return a folder for any user; the group of `nobody` may read its data."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         data = Path(name, "data")

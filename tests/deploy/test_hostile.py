@@ -1,4 +1,4 @@
-"""Hostile clients through nginx: slow senders and readers, raw paths, headers."""
+"""Hostile requests through nginx: slow senders and readers, raw paths, headers."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ ROUTES = (
 
 @pytest.fixture(scope="module")
 def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """Run a site with few threads and one second of nginx's patience."""
+    """Yield a site with few threads, and time-outs of one second in nginx."""
     changes = {
         "client_header_timeout 15s": "client_header_timeout 1s",
         "client_body_timeout 30s": "client_body_timeout 1s",

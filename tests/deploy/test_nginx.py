@@ -1,4 +1,4 @@
-"""Answers, files and streams through the documented nginx, and nothing else."""
+"""Answers, files and streams through nginx, set up as documented."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def slow_request(steps: int, model: str = "slow", **more: object) -> bytes:
 
 
 def begun(site: Site, body: bytes) -> tuple[HTTPConnection, object]:
-    """Return a connection and its answer with only the head read."""
+    """Return a connection and its answer, read up to its headers."""
     connection = HTTPConnection("127.0.0.1", site.port, timeout=60)
     connection.request("POST", "/v1/responses", body, JSON)
     return connection, connection.getresponse()

@@ -1,4 +1,4 @@
-"""Reloads and restarts of the web half under load refuse no request."""
+"""Reloads and restarts of the web half under load: no request is lost."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ASKED = (("GET", "/healthz", None), ("GET", "/v1/models", None), ("POST", "/v1/r
 
 
 class Load:
-    """Callers in a loop, half on kept connections, half on new ones."""
+    """Clients in a loop: half on persistent connections, half on new ones."""
 
     def __init__(self, port: int) -> None:
         self.answers: Counter[object] = Counter()
@@ -47,7 +47,7 @@ class Load:
             thread.join()
 
     def more(self, count: int = 60) -> None:
-        """Wait for `count` further answers of any kind."""
+        """Wait for `count` more answers of any kind."""
         enough = self.answers.total() + count
         until(lambda: self.answers.total() >= enough)
 
@@ -73,7 +73,7 @@ Ask = Callable[..., "Future[tuple[int, dict[str, str], bytes]]"]
 
 @contextmanager
 def waiting(port: int) -> Iterator[Ask]:
-    """Yield a function that requests a slow video; its answer is a future."""
+    """Yield a function to request a slow video: a future of status, headers, bytes."""
 
     def send(steps: int, headers: dict[str, str], more: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
         connection = HTTPConnection("127.0.0.1", port, timeout=120)
@@ -87,7 +87,7 @@ def waiting(port: int) -> Iterator[Ask]:
 
 
 def begun(site: Site, count: int) -> None:
-    """Wait until callers wait for `count` jobs."""
+    """Wait until requests wait for `count` jobs."""
     site.until(lambda: len(awaited(site)) >= count)
 
 
@@ -152,7 +152,7 @@ def test_a_stop_in_the_middle_of_a_reload_waits_for_nobody(tmp_path: Path) -> No
 
 @pytest.fixture
 def listener(tmp_path: Path) -> Iterator[socket.socket]:
-    """Hold a listening socket that outlives the web half, as systemd does."""
+    """Return a socket of a process that outlives the web half, like systemd."""
     with socket.socket(socket.AF_UNIX) as held:
         held.bind(str(tmp_path / "web.sock"))
         held.listen(1000)

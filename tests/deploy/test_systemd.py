@@ -1,4 +1,4 @@
-"""The units under systemd: ready after the start, restarted without a sign of life.
+"""The units under a systemd of the test: readiness, and the watchdog.
 
 It is a user's manager in a mount namespace, so the lines that need a whole machine, such as those that shut files off, are left out.
 """
@@ -45,7 +45,7 @@ WATCHDOG_SECONDS = 5
 
 
 def shortened(text: str) -> str:
-    """Return a unit's tested lines for this checkout, with a shorter watchdog."""
+    """Return the tested lines of a unit, for this checkout, with a shorter watchdog."""
     lines = ["[Unit]", "DefaultDependencies=no"]
     for line in text.splitlines():
         key, _, value = line.partition("=")

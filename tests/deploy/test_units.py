@@ -13,7 +13,7 @@ UNITS = ("framegate.target", "framegate-web.socket", "framegate-web.service", "f
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Return the printed units with this checkout's program in place of an installed one."""
+    """Return a folder of printed units with another program: none may be installed."""
     framegate("deploy", "systemd", str(tmp_path))
     for unit in tmp_path.iterdir():
         lines = unit.read_text().splitlines()

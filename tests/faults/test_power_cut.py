@@ -46,7 +46,7 @@ def test_what_was_answered_is_there_after_a_power_cut(calls: tuple[Path, tuple[C
         r"/deep/data",
         r"/data/inputs",
         r"/data/inputs/\w{32}",
-        r"/data/inputs/\w{32}/0(\.part)?",
+        r"/data/inputs/\w{32}/0(\.\w{32}\.part)?",
         r"/data/videos",
         r"/data/videos/\w{32}",
         r"/data/videos/\w{32}/1(\.part)?\.mp4",

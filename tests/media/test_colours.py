@@ -1,4 +1,4 @@
-"""Colours of input pictures become sRGB, or their sender is told."""
+"""Colours of input pictures become sRGB, or a note says why not."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def chunk(kind: bytes, body: bytes) -> bytes:
 
 
 def png(colour: int, depth: int, samples: Sequence[int], *chunks: bytes) -> bytes:
-    """A PNG of one row, whose samples are those of all its pixels."""
+    """Return a PNG of one row, all pixels alike."""
     channels = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
     bits = "".join(f"{sample:0{depth}b}" for sample in samples)
     row = bytes(int(bits[at : at + 8].ljust(8, "0"), 2) for at in range(0, len(bits), 8))

@@ -1,4 +1,4 @@
-"""Which URLs are asked at all, before any name is looked up."""
+"""URLs refused before any name look-up."""
 
 from __future__ import annotations
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from bench.figures.load import LEAVE_SECONDS, Run, drive
-from bench.tools import server as serving
 from bench.tools.audit import audit, rows
 from bench.tools.callers import MODELS, Kind, jobs_in, plan
+from bench.tools.server import serve
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +26,7 @@ Damage = Callable[[Path, sqlite3.Connection], object]
 def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path]:
     """Return a run and a copy of its data folder."""
     kept = tmp_path_factory.mktemp("load") / "data"
-    with serving.server(MODELS, leave_seconds=LEAVE_SECONDS) as server:
+    with serve(MODELS, leave_seconds=LEAVE_SECONDS) as server:
         run = drive(server, JOBS, CLIENTS, EARLY)
         shutil.copytree(server.data, kept)
     return run, kept

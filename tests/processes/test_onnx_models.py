@@ -14,7 +14,7 @@ from conftest import Exports, data_url, with_image
 from support.likeness import require_same
 from support.server import FRAMEGATE, ROOT, Server
 
-from nano.evaluate import held_out
+from nano.requests import held_out
 from router.media import to_png
 
 pytestmark = pytest.mark.slow

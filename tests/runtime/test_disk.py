@@ -1,4 +1,4 @@
-"""The mark below which a disk takes no new jobs, and whether the store can be written, as `/readyz` says it."""
+"""The lower limit of free disk space, and a store that cannot be written."""
 
 from __future__ import annotations
 

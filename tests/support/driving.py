@@ -55,7 +55,7 @@ def task(**changes: Any) -> Task:
         guidance_scale_2=None,
         flow_shift=5.0,
         seed=7,
-        given=frozenset({Input.TEXT}),
+        input_kinds=frozenset({Input.TEXT}),
     )
     return replace(plain, **changes)
 
@@ -93,7 +93,7 @@ class KeepingPool:
     def __init__(self) -> None:
         self.parts: dict[Hashable, Any] = {}
 
-    def part(self, key: Hashable, load: Callable[[], Any], tier: object = None) -> Any:
+    def part(self, key: Hashable, load: Callable[[], Any], offloader: object = None) -> Any:
         if key not in self.parts:
             self.parts[key] = load()
         return self.parts[key]

@@ -1,4 +1,4 @@
-"""A server without keys answers to its own names only, and to no page of another site (DNS rebinding, cross-site forms)."""
+"""Host names and origins of a server without keys (DNS rebinding, cross-site forms)."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_what_a_browser_calls_cross_site_is_refused(
 
 
 class Connection:
-    """What gunicorn has of a connection: where it came to."""
+    """gunicorn's socket of a connection, with the listener's name."""
 
     def __init__(self, name: object) -> None:
         self.name = name
