@@ -1,4 +1,4 @@
-"""Every backend that is found keeps the contract, on each kind of model that the package brings."""
+"""Every backend keeps the contract, on each kind of packaged model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each hook has a test named after it, and stands in the documentation with its exact arguments."""
+"""Each hook has a test of its name, and its arguments are documented."""
 
 from __future__ import annotations
 
