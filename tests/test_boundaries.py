@@ -83,7 +83,7 @@ def offences(name: str, path: Path) -> set[str]:
 
 
 def _is_sibling(name: str, module: str) -> bool:
-    """Say whether `module` belongs to another plugin than `name`, and not to the package that plugins share."""
+    """Say whether `module` is in another plugin, not in the plugins' shared package."""
     own, other = (each.split(".")[1:2] for each in (name, module))
     return module.split(".")[0] == "plugins" and other not in (own, ["wan"])
 

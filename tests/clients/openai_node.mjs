@@ -60,10 +60,10 @@ async function with_an_image() {
 }
 
 async function polled() {
-  const asked = await responses.create({ model: "slow", input: "a red ball", background: true });
-  const { job, statuses } = await until((id) => responses.retrieve(id), asked);
+  const created = await responses.create({ model: "slow", input: "a red ball", background: true });
+  const { job, statuses } = await until((id) => responses.retrieve(id), created);
   const items = await responses.inputItems.list(job.id);
-  return { first: statuses[0], last: job.status, polls: statuses.length, asked: items.data[0].content[0].text };
+  return { first: statuses[0], last: job.status, polls: statuses.length, prompt: items.data[0].content[0].text };
 }
 
 async function streamed() {

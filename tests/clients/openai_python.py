@@ -46,8 +46,8 @@ def polled() -> dict[str, Any]:
         time.sleep(0.05)
         response = responses.retrieve(response.id)
         statuses.append(response.status)
-    asked = responses.input_items.list(response.id).data[0].content[0].text
-    return {"first": statuses[0], "last": statuses[-1], "polls": len(statuses), "asked": asked}
+    prompt = responses.input_items.list(response.id).data[0].content[0].text
+    return {"first": statuses[0], "last": statuses[-1], "polls": len(statuses), "prompt": prompt}
 
 
 def streamed() -> dict[str, Any]:

@@ -102,8 +102,8 @@ def run(command: list[str | Path], folder: Path) -> str:
 
 
 def report(command: list[str | Path], server: Server, image: Path) -> Seen:
-    said = run([*command, f"http://127.0.0.1:{server.port}/v1", image], image.parent)
-    return dict(json.loads(said.splitlines()[-1]))
+    output = run([*command, f"http://127.0.0.1:{server.port}/v1", image], image.parent)
+    return dict(json.loads(output.splitlines()[-1]))
 
 
 def python(client: str) -> Path:
@@ -181,7 +181,7 @@ def test_the_sdk_polls_streams_resumes_and_cancels(sdk: tuple[str, Seen]) -> Non
     _, seen = sdk
     polled, streamed = seen["polled"], seen["streamed"]
 
-    assert (polled["first"], polled["last"], polled["asked"]) == ("queued", "completed", "a red ball")
+    assert (polled["first"], polled["last"], polled["prompt"]) == ("queued", "completed", "a red ball")
     assert polled["polls"] > 2
     assert [kind for kind in STREAM if kind in streamed["types"]] == streamed["types"]
     assert set(STREAM) - set(streamed["types"]) <= {"response.queued"}  # a job may start before anybody looks
@@ -334,11 +334,11 @@ def example(fence: str, server: Server) -> str:
     return found[1].replace("localhost:8000", f"127.0.0.1:{server.port}")
 
 
-def check_example(said: str, folder: Path) -> None:
+def check_example(output: str, folder: Path) -> None:
     """Check for an example's one video and the code of its refusal."""
     (video,) = folder.glob("*.mp4")
     assert video.read_bytes()[4:8] == b"ftyp"
-    assert "modality_mismatch" in said.splitlines()[-1]
+    assert "modality_mismatch" in output.splitlines()[-1]
 
 
 @pytest.mark.parametrize(

@@ -35,8 +35,8 @@ def test_a_body_over_nginxs_limit_is_refused_by_nginx(site: Site) -> None:
     sent, data = site.send("POST", "/v1/responses", body, json_of)
     announced, more = site.send("POST", "/v1/responses", None, {**json_of, "content-length": str(len(body))})
 
-    for answer, said in ((sent, data), (announced, more)):
-        assert (answer.status, problem(said)) == (413, ("invalid_request_error", "body_too_large"))
+    for answer, body in ((sent, data), (announced, more)):
+        assert (answer.status, problem(body)) == (413, ("invalid_request_error", "body_too_large"))
         assert answer.headers["content-type"] == "application/json"
         assert len(answer.headers.get_all("x-request-id")) == 1
     assert json.loads(data)["error"]["message"] == "a body may have 67,108,864 bytes, got more"

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 JSON = {"content-type": "application/json"}
 
 
-def asked(steps: int, model: str = "slow", **more: object) -> bytes:
+def slow_request(steps: int, model: str = "slow", **more: object) -> bytes:
     return json.dumps({"model": model, "input": "a", "provider_options": {"video": {"steps": steps}}, **more}).encode()
 
 
@@ -85,7 +85,7 @@ def test_a_file_that_cannot_be_sent_so_is_an_error_of_ours(
 def test_small_pictures_go_out_by_nginx_and_previews_do_not(site: Site) -> None:
     path = site.made()
     still, picture = site.send("GET", f"{path}?variant=thumbnail")
-    running = site.call("/v1/responses", json.loads(asked(40, background=True)))[1]
+    running = site.call("/v1/responses", json.loads(slow_request(40, background=True)))[1]
     where = f"/v1/videos/{running['id'].replace('resp', 'video')}/content?variant=preview"
     preview = site.until(lambda: [found for found in [site.send("GET", where)] if found[0].status == 200])[0]
     site.call(f"/v1/responses/{running['id']}", method="DELETE")
@@ -151,13 +151,13 @@ def test_a_name_puts_no_header_into_an_answer(site: Site, method: str, path: str
     assert json.loads(data)
 
 
-@pytest.mark.parametrize("given", ["mine-1", "a" * 128, "a b", "a" * 129, "x;y", ""])
-def test_a_request_has_the_callers_id_or_a_new_one(site: Site, given: str) -> None:
-    good = re.fullmatch(r"[A-Za-z0-9._-]{1,128}", given)
+@pytest.mark.parametrize("sent", ["mine-1", "a" * 128, "a b", "a" * 129, "x;y", ""])
+def test_a_request_has_the_callers_id_or_a_new_one(site: Site, sent: str) -> None:
+    good = re.fullmatch(r"[A-Za-z0-9._-]{1,128}", sent)
     for path in ("/healthz", "/framegate-error", site.made()):
-        answer, _ = site.send("GET", path, headers={"x-request-id": given})
+        answer, _ = site.send("GET", path, headers={"x-request-id": sent})
         (found,) = answer.headers.get_all("x-request-id")
-        assert found == given if good else re.fullmatch(r"[0-9a-f]{32}", found)
+        assert found == sent if good else re.fullmatch(r"[0-9a-f]{32}", found)
 
 
 def test_a_caller_cannot_say_who_they_are(site: Site) -> None:
@@ -178,7 +178,7 @@ def test_a_caller_cannot_say_who_they_are(site: Site) -> None:
 
 
 def test_events_arrive_one_by_one(site: Site) -> None:
-    connection, answer = begun(site, asked(30, stream=True))
+    connection, answer = begun(site, slow_request(30, stream=True))
     seen = b""
     while seen.count(b"event: response.in_progress") < 3 or not seen.endswith(b"\n\n"):
         line = answer.readline()
@@ -198,7 +198,7 @@ def test_events_arrive_one_by_one(site: Site) -> None:
 
 
 def test_white_space_arrives_while_the_job_runs(site: Site) -> None:
-    connection, answer = begun(site, asked(30))
+    connection, answer = begun(site, slow_request(30))
     spaces = [answer.read(1) for _ in range(3)]
     meanwhile = newest(site)["status"]
     body = json.loads(answer.read())
@@ -213,7 +213,7 @@ def test_white_space_arrives_while_the_job_runs(site: Site) -> None:
 def test_a_caller_who_leaves_cancels_the_job(site: Site, stream: bool, pause: float) -> None:
     connection = HTTPConnection("127.0.0.1", site.port, timeout=60)
     before = newest(site)["id"]
-    connection.request("POST", "/v1/responses", asked(60, stream=stream), JSON)
+    connection.request("POST", "/v1/responses", slow_request(60, stream=stream), JSON)
     site.until(lambda: newest(site)["id"] != before)
     job = newest(site)["id"].replace("video", "resp")
     time.sleep(pause)

@@ -58,8 +58,8 @@ class Load:
                 try:
                     connection.request(method, path, body, SAME)
                     answer = connection.getresponse()
-                    said = answer.read()
-                    self.answers[answer.status if answer.status == 200 else (answer.status, said)] += 1
+                    body = answer.read()
+                    self.answers[answer.status if answer.status == 200 else (answer.status, body)] += 1
                 except (OSError, HTTPException) as error:
                     self.answers[repr(error)] += 1
                     connection.close()

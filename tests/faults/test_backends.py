@@ -22,9 +22,9 @@ def answered(server: Server, model: str, prompt: str) -> tuple[int, str, str]:
 
 
 def test_a_backend_that_raises_in_load_model(server: Server) -> None:
-    said = "the model could not be loaded; the server's log has the reason"
+    message = "the model could not be loaded; the server's log has the reason"
 
-    assert answered(server, "breaks", "a") == (500, "load_failed", said)
+    assert answered(server, "breaks", "a") == (500, "load_failed", message)
     assert "a secret of the backend" in server.log.read_text()
 
 
@@ -43,15 +43,15 @@ def test_an_engine_that_cannot_load_one_model_serves_the_others(server: Server) 
 
 
 def test_a_backend_that_raises(server: Server) -> None:
-    said = "the video could not be generated; the server's log has the reason"
+    message = "the video could not be generated; the server's log has the reason"
 
-    assert answered(server, "faulty", "stumble") == (500, "generation_failed", said)
+    assert answered(server, "faulty", "stumble") == (500, "generation_failed", message)
 
 
 def test_a_backend_that_runs_out_of_memory(server: Server) -> None:
-    said = "the device ran out of memory: ask for fewer frames"
+    message = "the device ran out of memory: ask for fewer frames"
 
-    assert answered(server, "faulty", "run out of memory") == (500, "out_of_memory", said)
+    assert answered(server, "faulty", "run out of memory") == (500, "out_of_memory", message)
 
 
 def test_a_backend_that_notices_nan(server: Server) -> None:
@@ -59,15 +59,15 @@ def test_a_backend_that_notices_nan(server: Server) -> None:
 
 
 def test_a_backend_that_returns_nan(server: Server) -> None:
-    said = "the backend must make uint8 pixels of shape (n, 64, 64, 3), got float32 of shape (5, 64, 64, 3)"
+    message = "the backend must make uint8 pixels of shape (n, 64, 64, 3), got float32 of shape (5, 64, 64, 3)"
 
-    assert answered(server, "faulty", "not numbers") == (500, "generation_failed", said)
+    assert answered(server, "faulty", "not numbers") == (500, "generation_failed", message)
 
 
 def test_a_backend_that_returns_too_few_frames(server: Server) -> None:
-    said = "the backend announced 5 frames and made 4"
+    message = "the backend announced 5 frames and made 4"
 
-    assert answered(server, "faulty", "too few") == (500, "generation_failed", said)
+    assert answered(server, "faulty", "too few") == (500, "generation_failed", message)
 
 
 def test_a_job_that_runs_for_too_long(server: Server) -> None:

@@ -54,14 +54,14 @@ def hasty(hub: Hub, models: str, plugins: str, tmp_path_factory: pytest.TempPath
         yield running
 
 
-def gives_up(server: Server, said: str) -> None:
+def gives_up(server: Server, reason: str) -> None:
     """Let the job of the hub's model fail, and the same engine go on."""
     engine = server.engine()
     job, other = ask(server, "far"), ask(server, "good")
     code, message = failed(server, job)
 
     assert code == "download_failed"
-    assert said in message
+    assert reason in message
     assert completed(server, other)
     assert server.engine() == engine
     assert books(server).strays == 0

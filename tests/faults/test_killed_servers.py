@@ -28,13 +28,13 @@ def test_everything_killed_at_once_and_started_again(start: Start) -> None:
     supervisor = psutil.Process(server.process.pid)
     everything = [supervisor, *supervisor.children(recursive=True)]
     with ThreadPoolExecutor() as threads:
-        asked = threads.submit(server.call, "/v1/responses", {"model": "good", "input": "a"})
+        answer = threads.submit(server.call, "/v1/responses", {"model": "good", "input": "a"})
         server.until(lambda: len(server.call("/v1/videos?limit=100")[1]["data"]) == 5)
         for process in everything:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         with pytest.raises(OSError):
-            asked.result(10)
+            answer.result(10)
     server.process.wait()
     again = start()
 

@@ -41,12 +41,12 @@ def newest(server: Server) -> dict[str, Any]:
     return {"id": video["id"].replace("video", "resp")}
 
 
-def running(server: Server, asked: Future[bytes], before: int) -> dict[str, Any]:
+def running(server: Server, answer: Future[bytes], before: int) -> dict[str, Any]:
     """Wait for the first step of the only job, and return that job."""
     server.until(lambda: len(server.call("/v1/videos?limit=100")[1]["data"]) > before)
     job = newest(server)
     server.in_step(job)
-    assert not asked.done()
+    assert not answer.done()
     return job
 
 
@@ -57,11 +57,11 @@ def count(server: Server) -> int:
 def test_a_web_worker_killed_in_mid_request(server: Server) -> None:
     with ThreadPoolExecutor() as threads:
         before = count(server)
-        asked = threads.submit(send, server)
-        job = running(server, asked, before)
+        answer = threads.submit(send, server)
+        job = running(server, answer, before)
         kill_web_workers(server)
         with pytest.raises(CUT):
-            asked.result(10)
+            answer.result(10)
 
     assert completed(server, job)
     assert books(server).strays == 0
@@ -80,10 +80,10 @@ def test_a_web_worker_killed_in_mid_stream(server: Server) -> None:
         kill_web_workers(server)
         with pytest.raises(CUT):
             stream.read()
-    told = parse(seen)
-    job = told[0]["response"]
+    events = parse(seen)
+    job = events[0]["response"]
     server.ready()
-    rest = server.fetch(f"/v1/responses/{job['id']}?stream=true&starting_after={told[-1]['sequence_number']}")
+    rest = server.fetch(f"/v1/responses/{job['id']}?stream=true&starting_after={events[-1]['sequence_number']}")
 
     assert rest.endswith(b"data: [DONE]\n\n")
     assert kinds(parse(rest))[-1] == "completed"
@@ -95,11 +95,11 @@ def test_a_web_worker_killed_between_input_and_row(server: Server) -> None:
     with ThreadPoolExecutor() as threads:
         with locked(server.data):  # so that it waits with the input written
             image = with_image("a", data_url(png()))
-            asked = threads.submit(send, server, model="image", input=image, provider_options={"video": {}})
+            answer = threads.submit(send, server, model="image", input=image, provider_options={"video": {}})
             server.until(lambda: list((server.data / "inputs").glob("*/0")))
             kill_web_workers(server)
         with pytest.raises(CUT):
-            asked.result(10)
+            answer.result(10)
     server.ready()
 
     assert count(server) == before

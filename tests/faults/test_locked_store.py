@@ -20,11 +20,11 @@ def test_a_store_locked_for_5_seconds(server: Server) -> None:
     in_phase(server, job, "step", 10)
     with ThreadPoolExecutor() as threads:
         with locked(server.data):
-            asked = [threads.submit(ask, server, "good") for _ in range(4)]
+            requests = [threads.submit(ask, server, "good") for _ in range(4)]
             assert now(server, job)["status"] == "in_progress"
             time.sleep(5)
-            assert not any(answer.done() for answer in asked)
-        jobs = [answer.result(30) for answer in asked]
+            assert not any(answer.done() for answer in requests)
+        jobs = [answer.result(30) for answer in requests]
 
     assert [completed(server, each) for each in (job, *jobs)] == [True] * 5
     assert attempts(server, job) == ["1.mp4"]

@@ -158,8 +158,8 @@ def _found(folder: Path, files: dict[str, bytes]) -> Found:
             (folder / name).write_bytes(files[name])
     with closing(sqlite3.connect(f"file:{folder}/jobs.sqlite?mode=rw", uri=True)) as db:
         db.row_factory = sqlite3.Row
-        if (said := [row[0] for row in db.execute("PRAGMA quick_check")]) != ["ok"]:
-            raise sqlite3.DatabaseError(said[0])
+        if (problems := [row[0] for row in db.execute("PRAGMA quick_check")]) != ["ok"]:
+            raise sqlite3.DatabaseError(problems[0])
         return Found(
             files,
             {row["id"]: dict(row) for row in db.execute("SELECT * FROM jobs")},

@@ -77,8 +77,8 @@ def test_a_folder_that_turns_read_only(server: Server) -> None:
         body = {"model": "image", "input": with_image("a", data_url(png())), "background": True}
         status, answer = server.call("/v1/responses", body)
         assert (status, answer["error"]["code"]) == (503, "store_unavailable")
-        said = ("generation_failed", "the video could not be written: the server's disk is read-only")
-        assert failed(server, running) == failed(server, ask(server, "good")) == said
+        error = ("generation_failed", "the video could not be written: the server's disk is read-only")
+        assert failed(server, running) == failed(server, ask(server, "good")) == error
         assert server.fetch(f"/v1/videos/{done['id'].replace('resp', 'video')}/content")[4:8] == b"ftyp"
 
     assert completed(server, ask(server, "good"))

@@ -121,7 +121,7 @@ def test_a_stop_with_stopped_processes(start: Start) -> None:
 @pytest.mark.timeout(1800)
 def test_ten_minutes_of_stopped_and_killed_processes(start: Start) -> None:
     server = start(max_attempts=1000)
-    until, slowest, asked = time.monotonic() + STORM_SECONDS, 0.0, 0
+    until, slowest, others = time.monotonic() + STORM_SECONDS, 0.0, 0
     with Storm(server) as storm:
         while time.monotonic() < until:
             time.sleep(random.random() * 3)
@@ -132,9 +132,9 @@ def test_ten_minutes_of_stopped_and_killed_processes(start: Start) -> None:
             seconds = served_again(server)
             replaced(server, process)
             seconds = max(seconds, served_again(server))
-            asked += 2
+            others += 2
             print(f"{how.__name__} {kind}: {seconds:.1f} s")
             slowest = max(slowest, seconds)
 
     assert slowest < RETURN_SECONDS
-    nothing_lost_or_doubled(server, storm, jobs=len(storm.jobs) + asked)
+    nothing_lost_or_doubled(server, storm, jobs=len(storm.jobs) + others)

@@ -22,8 +22,9 @@ import numpy as np
 import psutil
 import pytest
 from PIL import Image
+from support.damage import corpus
 from support.patience import until
-from support.pictures import LINE, Case, animations, chunk, corpus, encoded, png, scene, whole
+from support.pictures import LINE, Case, animations, chunk, encoded, png, scene, whole
 
 from router.errors import InvalidRequest, TooManyWaiters, Unavailable
 from router.media import Decoders, PreparedImage, decode, fit, inspect, to_png

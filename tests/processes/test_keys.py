@@ -162,13 +162,13 @@ def bare(data: Path, *arguments: str, **environ: str) -> subprocess.Popen[str]:
 
 def test_gunicorn_by_itself_does_not_boot_without_a_key(tmp_path: Path) -> None:
     process = bare(tmp_path / "data", "-b", f"127.0.0.1:{free_port()}")
-    said = process.communicate(timeout=60)[1]
+    output = process.communicate(timeout=60)[1]
 
-    assert process.returncode == 4, said
-    assert "Traceback" not in said  # gunicorn's own, where two workers fail at once
-    assert "framegate cannot start" in said
-    assert "framegate keys create" in said
-    assert "FRAMEGATE_NO_AUTH=1" in said
+    assert process.returncode == 4, output
+    assert "Traceback" not in output  # gunicorn's own, where two workers fail at once
+    assert "framegate cannot start" in output
+    assert "framegate keys create" in output
+    assert "FRAMEGATE_NO_AUTH=1" in output
 
 
 @pytest.mark.parametrize("way", ["a key", "no auth"])

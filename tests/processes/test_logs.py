@@ -43,10 +43,10 @@ def test_a_job_is_followed_through_the_logs_of_both_halves(serve: Callable[..., 
     lines = [json.loads(line) for line in server.log.read_text().splitlines()]
 
     for name in ("waited", "watched"):
-        told = about(lines, name)
-        access = [line for line in told if line["logger"] == "router.web.access"]
-        (job,) = {line["job"] for line in told if "job" in line}
-        states = {line["state"]: line for line in told if line["logger"] == "router.job"}
+        followed = about(lines, name)
+        access = [line for line in followed if line["logger"] == "router.web.access"]
+        (job,) = {line["job"] for line in followed if "job" in line}
+        states = {line["state"]: line for line in followed if line["logger"] == "router.job"}
         assert [(line["status"], line["job"]) for line in access] == [(200, job)]
         assert states.keys() == {"queued", "in_progress", "completed"}
         assert "engine" not in states["queued"]

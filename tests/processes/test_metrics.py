@@ -39,17 +39,17 @@ class Watched:
         self._last = scrape(server).totals()
 
     def look(self) -> Scraped:
-        told = scrape(self._server)
-        now = told.totals()
+        scraped = scrape(self._server)
+        now = scraped.totals()
         fewer = {name: (before, now.get(name)) for name, before in self._last.items() if now.get(name, -1) < before}
         assert not fewer
         self._last = now
-        return told
+        return scraped
 
     def until(self, fits: Callable[[Scraped], bool]) -> Scraped:
         def found() -> Scraped | None:
-            told = self.look()
-            return told if fits(told) else None
+            scraped = self.look()
+            return scraped if fits(scraped) else None
 
         return self._server.until(found)
 
@@ -67,18 +67,18 @@ def test_the_totals_are_what_was_sent(serve: Callable[..., Server]) -> None:
         for each in sent:
             server.finished(each.result())
 
-    told = watched.until(lambda told: told.value("framegate_jobs_finished_total") == JOBS)
-    assert told.value("framegate_refusals_total", code="modality_mismatch") == REFUSED
-    assert told.value("framegate_refusals_total", code="model_not_found") == UNKNOWN
-    assert told.value("framegate_refusals_total") == REFUSED + UNKNOWN
-    assert told.value("framegate_jobs_accepted_total") == JOBS
-    assert told.value("framegate_jobs_finished_total", outcome="completed") == JOBS
-    assert told.value("framegate_queue_seconds_count", model="slow") == JOBS / 2
-    assert told.value("framegate_phase_seconds_count", phase="step") == JOBS
-    assert told.value("framegate_step_seconds_count") == JOBS * 5
-    assert told.value("framegate_loads_total", device="cpu") == 2
-    assert told.value("framegate_jobs", status="completed") == JOBS
-    assert told.value("framegate_engine_alive", device="cpu") == 1
+    scraped = watched.until(lambda scraped: scraped.value("framegate_jobs_finished_total") == JOBS)
+    assert scraped.value("framegate_refusals_total", code="modality_mismatch") == REFUSED
+    assert scraped.value("framegate_refusals_total", code="model_not_found") == UNKNOWN
+    assert scraped.value("framegate_refusals_total") == REFUSED + UNKNOWN
+    assert scraped.value("framegate_jobs_accepted_total") == JOBS
+    assert scraped.value("framegate_jobs_finished_total", outcome="completed") == JOBS
+    assert scraped.value("framegate_queue_seconds_count", model="slow") == JOBS / 2
+    assert scraped.value("framegate_phase_seconds_count", phase="step") == JOBS
+    assert scraped.value("framegate_step_seconds_count") == JOBS * 5
+    assert scraped.value("framegate_loads_total", device="cpu") == 2
+    assert scraped.value("framegate_jobs", status="completed") == JOBS
+    assert scraped.value("framegate_engine_alive", device="cpu") == 1
     assert len(list((server.data / "metrics").rglob("*.lock"))) == 3  # one each: two web processes and an engine
     for _ in range(20):  # by either of the two
         assert watched.look().value("framegate_refusals_total") == REFUSED + UNKNOWN
@@ -104,12 +104,12 @@ def test_nothing_goes_back_when_processes_are_killed(serve: Callable[..., Server
         watched.look()
     server.finished(job)
 
-    told = watched.until(lambda told: told.value("framegate_jobs_finished_total") == 2)
-    assert told.value("framegate_refusals_total", code="modality_mismatch") == REFUSED
-    assert told.value("framegate_jobs_accepted_total") == 2
-    assert told.value("framegate_queue_seconds_count") == 2  # the second attempt is none of them
-    assert told.value("framegate_loads_total", model="slow") == 2
-    assert told.value("framegate_step_seconds_count") > before.value("framegate_step_seconds_count")
+    scraped = watched.until(lambda scraped: scraped.value("framegate_jobs_finished_total") == 2)
+    assert scraped.value("framegate_refusals_total", code="modality_mismatch") == REFUSED
+    assert scraped.value("framegate_jobs_accepted_total") == 2
+    assert scraped.value("framegate_queue_seconds_count") == 2  # the second attempt is none of them
+    assert scraped.value("framegate_loads_total", model="slow") == 2
+    assert scraped.value("framegate_step_seconds_count") > before.value("framegate_step_seconds_count")
     assert len(list((server.data / "metrics").rglob("*.lock"))) == 3
 
 

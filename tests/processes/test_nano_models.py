@@ -16,14 +16,14 @@ pytestmark = pytest.mark.slow
 TEXT, PICTURE = "a red ball rolls to the right", with_image("it rolls to the right", data_url(png()))
 
 
-def ask(server: Server, model: str, asked: Any, *, status: int = 200, **body: Any) -> dict[str, Any]:
-    got, answer = server.call("/v1/responses", {"model": model, "input": asked, "seed": 7, **body})
+def ask(server: Server, model: str, content: Any, *, status: int = 200, **body: Any) -> dict[str, Any]:
+    got, answer = server.call("/v1/responses", {"model": model, "input": content, "seed": 7, **body})
     assert got == status, answer
     return answer
 
 
 @pytest.mark.parametrize(
-    ("model", "asked", "ran"),
+    ("model", "content", "ran"),
     [
         ("wan-nano-t2v", TEXT, "wan-nano-t2v"),
         ("wan-nano-i2v", PICTURE, "wan-nano-i2v"),
@@ -33,8 +33,8 @@ def ask(server: Server, model: str, asked: Any, *, status: int = 200, **body: An
         ("wan-nano", PICTURE, "wan-nano-i2v"),
     ],
 )
-def test_each_kind_of_request_becomes_a_video(nano: Server, tmp_path: Path, model: str, asked: Any, ran: str) -> None:
-    answer = ask(nano, model, asked)
+def test_each_kind_of_request_becomes_a_video(nano: Server, tmp_path: Path, model: str, content: Any, ran: str) -> None:
+    answer = ask(nano, model, content)
     pixels = frames(nano, answer, tmp_path)
 
     assert answer["model"] == ran
@@ -42,10 +42,10 @@ def test_each_kind_of_request_becomes_a_video(nano: Server, tmp_path: Path, mode
     assert pixels.std() > 5  # something to see
 
 
-@pytest.mark.parametrize(("model", "asked"), [("wan-nano-t2v", PICTURE), ("wan-nano-i2v", TEXT)])
-def test_a_mismatch_is_refused_before_there_is_a_job(nano: Server, model: str, asked: Any) -> None:
+@pytest.mark.parametrize(("model", "content"), [("wan-nano-t2v", PICTURE), ("wan-nano-i2v", TEXT)])
+def test_a_mismatch_is_refused_before_there_is_a_job(nano: Server, model: str, content: Any) -> None:
     before = sorted((nano.data / "inputs").rglob("*"))
-    answer = ask(nano, model, asked, status=400)
+    answer = ask(nano, model, content, status=400)
 
     assert answer["error"]["code"] == "modality_mismatch"
     assert sorted((nano.data / "inputs").rglob("*")) == before
@@ -94,10 +94,10 @@ def test_a_killed_engine_in_mid_job_costs_an_attempt_and_never_the_job(nano: Ser
 
 
 def test_models_in_turn_do_not_change_each_other(nano: Server) -> None:
-    def video(model: str, asked: Any) -> bytes:
-        return nano.fetch(ask(nano, model, asked)["output"][0]["content"][0]["video_url"])
+    def video(model: str, content: Any) -> bytes:
+        return nano.fetch(ask(nano, model, content)["output"][0]["content"][0]["video_url"])
 
-    turns = [("wan-nano-t2v", TEXT), ("wan-nano-ti2v", TEXT), ("wan-nano-i2v", PICTURE)]
-    first = [video(*turn) for turn in turns]
+    requests = [("wan-nano-t2v", TEXT), ("wan-nano-ti2v", TEXT), ("wan-nano-i2v", PICTURE)]
+    first = [video(*request) for request in requests]
 
-    assert [video(*turn) for turn in reversed(turns)] == first[::-1]
+    assert [video(*request) for request in reversed(requests)] == first[::-1]

@@ -26,11 +26,11 @@ Found = dict[str, float]
 @pytest.fixture(scope="module", params=ASKED, ids=["-".join(map(str, one)) for one in ASKED])
 def found(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[bool, Found]:
     """Count a model's clips with the wanted content, by with and without images."""
-    model, given, backend = request.param
+    model, with_images, backend = request.param
     server: Server = request.getfixturevalue(SERVERS[backend])
-    asked = held_out(COUNT, with_image=given)
+    requests = held_out(COUNT, with_image=with_images)
     folder = tmp_path_factory.mktemp("clips")
-    return given, score(asked, [clip(server, model, ask, folder) for ask in asked])
+    return with_images, score(requests, [clip(server, model, ask, folder) for ask in requests])
 
 
 def test_a_model_draws_the_colour_and_the_motion_that_it_is_asked_for(found: tuple[bool, Found]) -> None:
@@ -40,22 +40,22 @@ def test_a_model_draws_the_colour_and_the_motion_that_it_is_asked_for(found: tup
 
 
 def test_a_model_keeps_the_image_that_it_is_given(found: tuple[bool, Found]) -> None:
-    given, shares = found
-    if given:
+    with_images, shares = found
+    if with_images:
         assert shares["kept"] >= 1 - 1 / COUNT, shares
         assert shares["moved"] >= 1 - 1 / COUNT, shares  # the object of that image, in the direction asked for
 
 
 def test_a_model_draws_the_shape_that_it_is_asked_for(found: tuple[bool, Found]) -> None:
-    given, shares = found
-    if not given:
+    with_images, shares = found
+    if not with_images:
         assert shares["shape"] >= 1 - 3 / COUNT, shares
 
 
 def test_a_larger_video_shows_it_too(nano: Server, tmp_path: Path) -> None:
-    asked = held_out(3, with_image=False, side=96)
+    requests = held_out(3, with_image=False, side=96)
 
-    found = score(asked, [clip(nano, "wan-nano", ask, tmp_path, width=96, height=96) for ask in asked])
+    found = score(requests, [clip(nano, "wan-nano", ask, tmp_path, width=96, height=96) for ask in requests])
 
     assert found["colour"] + found["direction"] >= 2 - 1 / 3, found
 
@@ -79,8 +79,8 @@ def test_guidance_changes_what_is_drawn(nano: Server, tmp_path: Path) -> None:
 
 
 def clip(server: Server, model: str, ask: ClipRequest, folder: Path, **options: object) -> np.ndarray:
-    said = ask.prompt if ask.image is None else with_image(ask.prompt, data_url(as_png(ask.image)))
-    body = {"model": model, "input": said, "seed": ask.seed, "provider_options": {"video": options}}
+    content = ask.prompt if ask.image is None else with_image(ask.prompt, data_url(as_png(ask.image)))
+    body = {"model": model, "input": content, "seed": ask.seed, "provider_options": {"video": options}}
     status, answer = server.call("/v1/responses", body)
     assert status == 200, answer
     return frames(server, answer, folder)

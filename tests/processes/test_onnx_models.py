@@ -76,8 +76,8 @@ def test_an_image_becomes_a_video_too_and_what_was_not_exported_says_what_to_do(
     monkeypatch.setenv("BENCH_FRAMES", str(tmp_path))
     server = serve(TRIO % exports["wan-nano-i2v"], plugins=RAW_FRAMES)
     (ask,) = held_out(1, with_image=True)
-    asked = with_image(ask.prompt, data_url(to_png(ask.image)))
-    by_onnx_runtime, by_diffusers = (made(server, tmp_path, name, asked) for name in ("onnx-i2v", "wan-nano-i2v"))
+    content = with_image(ask.prompt, data_url(to_png(ask.image)))
+    by_onnx_runtime, by_diffusers = (made(server, tmp_path, name, content) for name in ("onnx-i2v", "wan-nano-i2v"))
     status, refused = server.call("/v1/responses", {"model": "not-exported", "input": "a red ball"})
 
     require_same(by_onnx_runtime, by_diffusers)

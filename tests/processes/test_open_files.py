@@ -32,7 +32,7 @@ def closed(tmp_path: Path) -> Path:
     return folder
 
 
-def said(serve: Callable[..., Server], folder: Path) -> list[str]:
+def warnings_of(serve: Callable[..., Server], folder: Path) -> list[str]:
     """Return the warnings of a server's start."""
     server = serve(MODELS.format(source=folder / "model"), plugins=folder / "plugins")
     assert server.call("/healthz") == (200, {"status": "ok"})
@@ -43,7 +43,7 @@ def said(serve: Callable[..., Server], folder: Path) -> list[str]:
 def test_what_everybody_may_change_is_a_warning_and_said_once(serve: Callable[..., Server], closed: Path) -> None:
     (closed / "plugins" / "quiet.py").chmod(0o666)
     (closed / "model" / "vae").chmod(0o777)
-    plugins, weights = said(serve, closed)
+    plugins, weights = warnings_of(serve, closed)
     more = "; chmod o-w what is yours"
 
     assert plugins.endswith(f"others may change the plugins: everybody may change {closed}/plugins/quiet.py{more}")
@@ -51,4 +51,4 @@ def test_what_everybody_may_change_is_a_warning_and_said_once(serve: Callable[..
 
 
 def test_what_nobody_else_may_change_is_no_warning(serve: Callable[..., Server], closed: Path) -> None:
-    assert said(serve, closed) == []
+    assert warnings_of(serve, closed) == []

@@ -59,9 +59,9 @@ def test_the_first_curl_example_gives_a_video(nano: Server, tmp_path: Path) -> N
 @needs_jq
 def test_the_refusal_is_the_one_that_is_shown(nano: Server, tmp_path: Path) -> None:
     code = next(block for block in blocks(README, "bash") if '"wan-nano-i2v"' in block)
-    said = run(["bash", "-c", here(code, nano)], tmp_path).stdout
+    output = run(["bash", "-c", here(code, nano)], tmp_path).stdout
 
-    assert json.loads(said) == json.loads(next(block for block in blocks(README, "json")))
+    assert json.loads(output) == json.loads(next(block for block in blocks(README, "json")))
 
 
 @pytest.mark.parametrize("example", ["cat.png", "retrieve(job.id)"])

@@ -88,11 +88,11 @@ def test_a_hang_up_serves_the_changed_file_and_fails_nobody(serve: Serve, tmp_pa
 
     assert done == ["completed"] * 3
     assert [answer for answer in load.seen if answer != (200, "completed")] == []
-    said = server.log.read_text()
-    assert f"{file}:2: models.text.backend: must be one of those found" in said
-    assert f"{file}:3: models.b.modality: must be one of" in said
-    assert "models: added fresh; removed slow; changed text (limits)" in said
-    assert "fresh is warmed up" in said
+    output = server.log.read_text()
+    assert f"{file}:2: models.text.backend: must be one of those found" in output
+    assert f"{file}:3: models.b.modality: must be one of" in output
+    assert "models: added fresh; removed slow; changed text (limits)" in output
+    assert "fresh is warmed up" in output
     server.until(lambda: "unloaded slow from cpu" in server.log.read_text())
 
 
@@ -101,7 +101,7 @@ def test_the_command_reaches_a_server_and_what_restarts_serves_the_same(serve: S
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "FRAMEGATE_MODELS": str(file), "FRAMEGATE_DATA": str(server.data)}
     server.until(lambda: server.log.read_text().count("takes requests") == 2)  # who starts later publishes a newer file
     file.write_text(NEXT)
-    said = subprocess.run([*FRAMEGATE, "reload"], env=environ, capture_output=True, text=True, timeout=60, check=True)
+    output = subprocess.run([*FRAMEGATE, "reload"], env=environ, capture_output=True, text=True, timeout=60, check=True)
     everywhere(server, {"text", "fresh"})
     file.write_text("models: [")
     for process in (*web_workers(server), server.engine()):
@@ -109,7 +109,7 @@ def test_the_command_reaches_a_server_and_what_restarts_serves_the_same(serve: S
     server.until(lambda: server.log.read_text().count("takes requests") == 4)
     everywhere(server, {"text", "fresh"})
 
-    assert said.stdout.splitlines() == [
+    assert output.stdout.splitlines() == [
         f"{file} is revision 2",
         "models: added fresh; removed slow; changed text (limits)",
     ]

@@ -137,13 +137,13 @@ def test_systemd_is_told_nothing_good_of_a_start_that_fails(tmp_path: Path, syst
     plugins = str(tmp_path / "breaks.py")
     with run(tmp_path, *command, NOTIFY_SOCKET=systemd.name, FRAMEGATE_PLUGINS=plugins) as (process, log):
         assert process.wait(PATIENCE) > 0
-    said = log.read_text()
+    output = log.read_text()
 
-    assert "no door" in said
-    assert "Server" not in said
+    assert "no door" in output
+    assert "Server" not in output
     systemd._socket.settimeout(0.1)
-    told = set(systemd.until("STOPPING=1"))
-    assert told <= {"EXTEND_TIMEOUT_USEC=60000000"}
+    messages = set(systemd.until("STOPPING=1"))
+    assert messages <= {"EXTEND_TIMEOUT_USEC=60000000"}
 
 
 def lines(log: Path) -> list[str]:

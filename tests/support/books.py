@@ -79,9 +79,9 @@ def _files(data: Path, row: dict[str, Any]) -> set[Path]:
     kept = [(data / "inputs" / row["id"] / stored["name"], stored) for stored in json.loads(row["inputs"])]
     if artifact is not None:
         kept.append((data / "videos" / row["id"] / artifact["name"], artifact))
-    for path, said in kept:
+    for path, stored_as in kept:
         content = path.read_bytes()
-        assert (len(content), hashlib.sha256(content).hexdigest()) == (said["size"], said["sha256"])
+        assert (len(content), hashlib.sha256(content).hexdigest()) == (stored_as["size"], stored_as["sha256"])
     return {path for path, _ in kept} | _stills(data, row["id"], artifact)
 
 

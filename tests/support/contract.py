@@ -31,8 +31,8 @@ def closed(document: Mapping[str, Any]) -> dict[str, Any]:
 def _answered(document: dict[str, Any]) -> set[str]:
     schemas = document["components"]["schemas"]
     sent, unread = set[str](), [op.get("requestBody") for ops in document["paths"].values() for op in ops.values()]
-    for said in unread:
-        for name in re.findall(r'"#/components/schemas/(\w+)"', json.dumps(said)):
+    for documented in unread:
+        for name in re.findall(r'"#/components/schemas/(\w+)"', json.dumps(documented)):
             if name not in sent:
                 sent.add(name)
                 unread.append(schemas[name])
@@ -52,14 +52,14 @@ class Contract:
             assert "GET" in answer.headers["allow"] or "POST" in answer.headers["allow"]
             return
         responses = self._responses(method, path)
-        said = responses.get(str(answer.status_code))
-        assert said is not None, f"{answer.status_code} is not documented: {answer.get_data()[:500]!r}"
+        documented = responses.get(str(answer.status_code))
+        assert documented is not None, f"{answer.status_code} is not documented: {answer.get_data()[:500]!r}"
         for name in set(self.document["components"]["headers"]) & {name.lower() for name, _ in answer.headers}:
-            assert name in said["headers"], f"the header {name} is not documented"
+            assert name in documented["headers"], f"the header {name} is not documented"
         if method == "HEAD" or answer.status_code == 304:
             assert answer.get_data() == b""
         else:
-            self._hold_body(answer, said)
+            self._hold_body(answer, documented)
 
     def _responses(self, method: str, path: str) -> Mapping[str, Any]:
         for template, operations in self.document["paths"].items():
@@ -69,14 +69,14 @@ class Contract:
                 return known["responses"] if known else UNKNOWN
         return UNKNOWN
 
-    def _hold_body(self, answer: TestResponse, said: Mapping[str, Any]) -> None:
-        contents = said.get("content", {})
+    def _hold_body(self, answer: TestResponse, documented: Mapping[str, Any]) -> None:
+        contents = documented.get("content", {})
         assert answer.mimetype in contents, f"{answer.mimetype} is not documented"
         if answer.mimetype == JSON:
             body = json.loads(answer.get_data())
             self.fits(body, contents[JSON]["schema"])
-            if "x-codes" in said:
-                assert body["error"]["code"] in said["x-codes"], body
+            if "x-codes" in documented:
+                assert body["error"]["code"] in documented["x-codes"], body
         elif answer.mimetype == EVENTS:
             for event in parse(answer.get_data()):
                 self.fits(event, EVENT)

@@ -55,15 +55,15 @@ def break_down(folder: Path) -> None:
 def full(data: Path, leave: int = 0) -> Iterator[Callable[[], None]]:
     """Fill the disk of `data` but for `leave` bytes; yield a function that refills.
 
-    The store's log is emptied first: it has no room of its own then, and each of its writes needs the disk's.
+    The store's log is emptied first: it has no space of its own then, and each of its writes needs the disk's.
     """
     filler = data / "filler"
 
     def fill() -> None:
         with open(filler, "ab", buffering=0) as file:
-            while (room := shutil.disk_usage(data).free - leave) >= PAGE:
+            while (spare := shutil.disk_usage(data).free - leave) >= PAGE:
                 with suppress_full():  # the server writes meanwhile
-                    os.posix_fallocate(file.fileno(), file.seek(0, os.SEEK_END), room // PAGE * PAGE)
+                    os.posix_fallocate(file.fileno(), file.seek(0, os.SEEK_END), spare // PAGE * PAGE)
 
     _empty_log(data)
     try:

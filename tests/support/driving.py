@@ -114,20 +114,20 @@ def load(model: ModelSpec, pool: Any) -> Any:
     return backend.load_model(model, "cpu", pool, Reports())
 
 
-def run(model: ModelSpec, loaded: Any, asked: Task) -> Frames:
-    return backend.generate(model, loaded, asked, Reports())
+def run(model: ModelSpec, loaded: Any, request: Task) -> Frames:
+    return backend.generate(model, loaded, request, Reports())
 
 
 def video(frames: Frames) -> Pixels:
     return np.concatenate(list(frames.pixels))
 
 
-def make(folder: Path, modality: Modality, asked: Task, pool: Any) -> Pixels:
+def make(folder: Path, modality: Modality, request: Task, pool: Any) -> Pixels:
     model = spec(folder, modality)
-    return video(run(model, load(model, pool), asked))
+    return video(run(model, load(model, pool), request))
 
 
-def stock(folder: Path, asked: Task) -> Pixels:
+def stock(folder: Path, request: Task) -> Pixels:
     """Return the frames of a task by stock diffusers, all in fp32."""
     # as our backend computes on a CPU
     import torch
@@ -136,31 +136,31 @@ def stock(folder: Path, asked: Task) -> Pixels:
 
     pipe = DiffusionPipeline.from_pretrained(folder, dtype=torch.float32)
     pictures: dict[str, Any] = {}
-    if asked.image is not None:
+    if request.image is not None:
         pipe = WanImageToVideoPipeline(**{"image_encoder": None, "image_processor": None} | pipe.components, **{
             key: pipe.config[key] for key in ("boundary_ratio", "expand_timesteps")
         })  # fmt: skip
-        pictures["image"] = Image.fromarray(asked.image)
-    if asked.last_image is not None:
-        pictures["last_image"] = Image.fromarray(asked.last_image)
-    pipe.scheduler = UniPCMultistepScheduler.from_config(pipe.scheduler.config, flow_shift=asked.flow_shift)
-    frames = pipe(**arguments(asked), guidance_scale_2=asked.guidance_scale_2, **pictures).frames[0]
+        pictures["image"] = Image.fromarray(request.image)
+    if request.last_image is not None:
+        pictures["last_image"] = Image.fromarray(request.last_image)
+    pipe.scheduler = UniPCMultistepScheduler.from_config(pipe.scheduler.config, flow_shift=request.flow_shift)
+    frames = pipe(**arguments(request), guidance_scale_2=request.guidance_scale_2, **pictures).frames[0]
     return (frames * 255).round().astype(np.uint8)
 
 
-def arguments(asked: Task) -> dict[str, Any]:
+def arguments(request: Task) -> dict[str, Any]:
     """Return a task of text as the arguments of a pipeline's call."""
     import torch
 
     return {
-        "prompt": asked.prompt,
-        "negative_prompt": asked.negative_prompt,
-        "width": asked.width,
-        "height": asked.height,
-        "num_frames": asked.num_frames,
-        "num_inference_steps": asked.steps,
-        "guidance_scale": asked.guidance_scale,
-        "generator": torch.Generator().manual_seed(asked.seed),
+        "prompt": request.prompt,
+        "negative_prompt": request.negative_prompt,
+        "width": request.width,
+        "height": request.height,
+        "num_frames": request.num_frames,
+        "num_inference_steps": request.steps,
+        "guidance_scale": request.guidance_scale,
+        "generator": torch.Generator().manual_seed(request.seed),
     }
 
 

@@ -86,8 +86,8 @@ def _locked(folder: Path) -> Iterator[None]:
 
 def _run(command: list[str]) -> str:
     ended = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_SECONDS)
-    said = ended.stdout + ended.stderr
-    if ended.returncode and NO_NETWORK.search(said):
+    output = ended.stdout + ended.stderr
+    if ended.returncode and NO_NETWORK.search(output):
         pytest.skip(f"needs a package registry: {' '.join(command)} could reach none")
-    assert ended.returncode == 0, f"{' '.join(command)} failed:\n{said[-3000:]}"
+    assert ended.returncode == 0, f"{' '.join(command)} failed:\n{output[-3000:]}"
     return ended.stdout

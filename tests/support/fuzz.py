@@ -166,13 +166,13 @@ class Fuzzer:
         return template.format(**ids, model=quote(self._one(MODELS), safe=self._one(("", "/"))))
 
     def _body(self, path: str, headers: dict[str, str]) -> bytes:
-        said = self._response() if path == "/v1/responses" else self._video(remix=path.endswith("remix"))
+        body = self._response() if path == "/v1/responses" else self._video(remix=path.endswith("remix"))
         for _ in range(self._one((0, 0, 0, 1, 1, 3))):
-            said = self._spoilt(said)
-        if path != "/v1/responses" and isinstance(said, dict) and self._chance(0.5):
-            headers["Content-Type"], data = self._form(said)
+            body = self._spoilt(body)
+        if path != "/v1/responses" and isinstance(body, dict) and self._chance(0.5):
+            headers["Content-Type"], data = self._form(body)
         else:
-            headers["Content-Type"], data = "application/json", json.dumps(said, default=repr).encode()
+            headers["Content-Type"], data = "application/json", json.dumps(body, default=repr).encode()
         if self._chance(0.05):
             headers["Content-Type"] = self._one(TYPES)
         return self._broken(data) if self._chance(0.06) else data
@@ -185,7 +185,7 @@ class Fuzzer:
             {"type": "reasoning"},
             {"role": "assistant", "content": "no"},
         ]
-        said: dict[str, Any] = {
+        body: dict[str, Any] = {
             "input": self._one(
                 (self._prompt(), [*before[: self._one((0, 0, 3))], {"role": "user", "content": content}])
             )
@@ -197,12 +197,12 @@ class Fuzzer:
             "text": lambda: {"format": {"type": "text"}}, "reasoning": lambda: {"effort": "low"}, "temperature": lambda: 1,
         }  # fmt: skip
         chances = {"model": 0.7, "provider_options": 0.7, "background": 0.7}
-        return said | {name: make() for name, make in maybe.items() if self._chance(chances.get(name, 0.1))}
+        return body | {name: make() for name, make in maybe.items() if self._chance(chances.get(name, 0.1))}
 
     def _video(self, *, remix: bool) -> dict[str, Any]:
-        said: dict[str, Any] = {"prompt": self._prompt()}
+        body: dict[str, Any] = {"prompt": self._prompt()}
         if remix:
-            return said
+            return body
         picture = self._one((PICTURES[0], {"image_url": PICTURES[1]}, {"file_id": "a"}, png()))
         maybe = {
             "model": self._one(MODELS),
@@ -210,8 +210,8 @@ class Fuzzer:
             "seconds": self._one(("1", 2, "0.5", "x", 9)),
         }
         maybe |= {"input_reference": picture, "provider_options": self._options(), "seed": 7}
-        said |= {name: value for name, value in maybe.items() if self._chance(0.4)}
-        return said | {name: self._one(values) for name, values in PLAIN.items() if self._chance(0.04)}
+        body |= {name: value for name, value in maybe.items() if self._chance(0.4)}
+        return body | {name: self._one(values) for name, values in PLAIN.items() if self._chance(0.04)}
 
     def _options(self) -> dict[str, Any]:
         block = {name: self._one(values) for name, values in OPTIONS.items() if self._chance(0.15)}
@@ -219,23 +219,23 @@ class Fuzzer:
             block |= {"width": 64, "height": 64, "num_frames": 5, "steps": 4}
         return {self._one(("video", "video", "video", "image", "image", "other")): block}
 
-    def _spoilt(self, said: Any) -> Any:
+    def _spoilt(self, body: Any) -> Any:
         """Put junk in the place of something, or beside it, or take something away."""
-        if not isinstance(said, dict | list) or not said or self._chance(0.2):
+        if not isinstance(body, dict | list) or not body or self._chance(0.2):
             return self._one(JUNK)
-        keys = list(said) if isinstance(said, dict) else list(range(len(said)))
+        keys = list(body) if isinstance(body, dict) else list(range(len(body)))
         key, change = self._one(keys), self._one(("within", "within", "without", "beside"))
-        copy: Any = said.copy()
+        copy: Any = body.copy()
         if change == "without":
             del copy[key]
         elif change == "beside" and isinstance(copy, dict):
             copy[self._one(NAMES)] = self._one(JUNK)
         else:
-            copy[key] = self._spoilt(said[key])
+            copy[key] = self._spoilt(body[key])
         return copy
 
-    def _form(self, said: dict[str, Any]) -> tuple[str, bytes]:
-        parts = b"".join(self._part(name, value) for name, value in _flat(said))
+    def _form(self, body: dict[str, Any]) -> tuple[str, bytes]:
+        parts = b"".join(self._part(name, value) for name, value in _flat(body))
         return "multipart/form-data; boundary=edge", parts + b"--edge--\r\n"
 
     def _part(self, name: str, value: Any) -> bytes:
@@ -251,11 +251,11 @@ class Fuzzer:
         return b'--edge\r\nContent-Disposition: form-data; name="' + label + b'"' + file + b"\r\n\r\n" + data + b"\r\n"
 
     def _broken(self, data: bytes) -> bytes:
-        place = self._random.randrange(len(data) + 1)
+        at = self._random.randrange(len(data) + 1)
         kind = self._one(("cut", "flip", "twice", "bytes", "deep", "empty"))
         made = {
-            "cut": data[:place], "flip": data[:place] + bytes([self._random.randrange(256)]) + data[place + 1 :], "twice": data + data,
-            "bytes": self._random.randbytes(place), "deep": b'{"input":' * 500, "empty": b"",
+            "cut": data[:at], "flip": data[:at] + bytes([self._random.randrange(256)]) + data[at + 1 :], "twice": data + data,
+            "bytes": self._random.randbytes(at), "deep": b'{"input":' * 500, "empty": b"",
         }  # fmt: skip
         return made[kind]
 
@@ -281,10 +281,10 @@ class Fuzzer:
         return self._random.random() < part
 
 
-def _flat(said: Any, name: str = "") -> list[tuple[str, Any]]:
+def _flat(body: Any, name: str = "") -> list[tuple[str, Any]]:
     """Return the fields of a form: `a[b]`, `a[]`."""
-    if isinstance(said, dict):
-        return [part for key, value in said.items() for part in _flat(value, f"{name}[{key}]" if name else str(key))]
-    if isinstance(said, list):
-        return [part for value in said for part in _flat(value, f"{name}[]")]
-    return [(name, said)]
+    if isinstance(body, dict):
+        return [part for key, value in body.items() for part in _flat(value, f"{name}[{key}]" if name else str(key))]
+    if isinstance(body, list):
+        return [part for value in body for part in _flat(value, f"{name}[]")]
+    return [(name, body)]

@@ -24,7 +24,7 @@ def main(folder: Path, every: int) -> None:
     from support import hostile_configs
     from support.driving import KeepingPool, load, picture, run, spec, task, video
 
-    asked = task(
+    request = task(
         steps=1,
         num_frames=5,
         width=32,
@@ -34,7 +34,7 @@ def main(folder: Path, every: int) -> None:
         input_kinds=frozenset({Input.TEXT, Input.IMAGE, Input.LAST_IMAGE}),
     )
     model, pool = spec(folder, Modality.FLF2V), KeepingPool()
-    video(run(model, load(model, pool), asked))  # what the libraries load with it is not the changes'
+    video(run(model, load(model, pool), request))  # what the libraries load with it is not the changes'
     whole = dict(pool.parts)
     resource.setrlimit(resource.RLIMIT_AS, (_addresses() + SPARE,) * 2)
 
@@ -50,7 +50,7 @@ def main(folder: Path, every: int) -> None:
         if part not in AT_WORK:
             return "loaded"
         try:
-            video(run(model, loaded, asked))
+            video(run(model, loaded, request))
         except Exception as error:
             return f"failed: {type(error).__name__}"
         return "made"

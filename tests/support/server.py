@@ -24,6 +24,7 @@ import psutil
 import pytest
 
 ROOT = Path(__file__).parents[2]
+START_SECONDS = 180.0  # two seconds on an idle machine, minutes among several test runs
 FRAMEGATE = (sys.executable, "-c", "from router.cli import main; main()")
 
 
@@ -65,7 +66,7 @@ class Server:
         raise AssertionError(f"waited {seconds} s in vain; the server said:\n{self.log.read_text()[-5000:]}")
 
     def ready(self) -> None:
-        self.until(lambda: self.call("/readyz")[0] == 200)
+        self.until(lambda: self.call("/readyz")[0] == 200, START_SECONDS)
 
     def finished(self, response: dict[str, Any], seconds: float = 60) -> dict[str, Any]:
         def done() -> dict[str, Any] | None:

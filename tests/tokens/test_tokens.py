@@ -7,15 +7,14 @@ import logging
 import os
 import shutil
 import signal
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.driving import spec, task
-from support.patience import until
+from support.patience import until, watch
 
 from nano.family import WEIGHTS
 from registry import Modality, ModelSpec
@@ -42,15 +41,25 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def counter() -> TokenCounter:
-    return TokenCounter(lambda model: model.folder)
+def counter() -> Iterator[TokenCounter]:
+    counter = TokenCounter(lambda model: model.folder)
+    yield counter
+    if counter._process is not None:  # it would stay until the tests end
+        counter._process.kill()
 
 
 @pytest.fixture
 def count(counter: TokenCounter, folder: Path) -> Callable[..., tuple[str, ...]]:
     """Count prompts once the tokenizer has been read."""
     until(lambda: counter.warnings(model(folder), LONG))
-    return lambda **changes: counter.warnings(model(folder), task(**{"negative_prompt": "", **changes}))
+
+    def warnings(**changes: Any) -> tuple[str, ...]:
+        # on a busy machine a count can take longer than a request waits for it
+        asked = task(**{"negative_prompt": "", **changes})
+        tries = (counter.warnings(model(folder), asked) for _ in range(4))
+        return next(filter(None, tries), ())
+
+    return warnings
 
 
 def state(counter: TokenCounter) -> list[str]:
@@ -58,10 +67,10 @@ def state(counter: TokenCounter) -> list[str]:
 
 
 def test_the_first_request_is_not_kept_waiting_and_a_later_one_is_warned(counter: TokenCounter, folder: Path) -> None:
-    started = time.monotonic()
-    first = counter.warnings(model(folder), LONG)
+    with watch() as first:
+        assert counter.warnings(model(folder), LONG) == ()
 
-    assert (first, time.monotonic() - started < 0.2) == ((), True)
+    assert first.seconds < 0.2
     assert until(lambda: counter.warnings(model(folder), LONG)) == (CUT,)
 
 
@@ -165,14 +174,13 @@ def test_a_broken_file_is_named_once_and_delays_nobody(
 ) -> None:
     path = folder / "tokenizer/tokenizer.json"
     make(path)
-    started = time.monotonic()
     with caplog.at_level(logging.WARNING, "router.tokens"):
-        assert counter.warnings(model(folder), LONG) == ()
-        took = time.monotonic() - started
+        with watch() as first:
+            assert counter.warnings(model(folder), LONG) == ()
         until(lambda: state(counter) == ["broken"])
         assert [counter.warnings(model(folder), LONG) for _ in range(20)] == [()] * 20
 
-    assert took < 0.2
+    assert first.seconds < 0.2
     assert [str(path) in record.getMessage() for record in caplog.records] == [True]
     shutil.copy(NANO / "tokenizer.json", path)
     assert until(lambda: counter.warnings(model(folder), LONG)) == (CUT,)
@@ -203,10 +211,10 @@ def test_a_process_that_hangs_is_killed_and_delays_one_request_by_a_moment(folde
     assert process is not None
     process.send_signal(signal.SIGSTOP)
 
-    started = time.monotonic()
-    assert [counter.warnings(model(folder), LONG) for _ in range(50)] == [()] * 50
+    with watch() as all_of_them:
+        assert [counter.warnings(model(folder), LONG) for _ in range(50)] == [()] * 50
 
-    assert time.monotonic() - started < 25 * PATIENCE_SECONDS  # half of fifty delays
+    assert all_of_them.seconds < 25 * PATIENCE_SECONDS  # half of fifty delays
     until(lambda: process.poll() is not None)
     until(lambda: state(counter) == ["broken"])
 
@@ -222,9 +230,9 @@ def test_a_pattern_that_takes_long_delays_nobody(counter: TokenCounter, folder: 
 
     taken = []
     for _ in range(20):
-        started = time.monotonic()
-        counter.warnings(model(folder), LONG)
-        taken.append(time.monotonic() - started)
+        with watch() as one:
+            counter.warnings(model(folder), LONG)
+        taken.append(one.seconds)
 
     assert max(taken) < 8 * PATIENCE_SECONDS  # a quarter of a second, on a machine that does nothing else
 

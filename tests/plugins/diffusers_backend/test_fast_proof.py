@@ -70,20 +70,23 @@ def test_it_is_proven_for_every_kind_of_model_in_every_dtype(kind: str, dtype: s
     }
 
 
-@pytest.mark.parametrize(("dtype", "factor"), [("fp32", 0.97), ("bf16", 0.97), ("fp16", 0.97), ("fp32", 0.995)])
+CALLED = (
+    "transformer_wan.WanTransformerBlock.forward",
+    "transformer_wan.WanAttnProcessor.__call__",
+    "transformer_wan.WanAttention.forward",
+    "transformer_wan._get_added_kv_projections",
+    "transformer_wan.WanTransformer3DModel.forward",
+    "embeddings.PixArtAlphaTextProjection.forward",
+    "embeddings.TimestepEmbedding.forward",
+    "attention.FeedForward.forward",
+    "normalization.FP32LayerNorm.forward",
+)
+
+
 @pytest.mark.parametrize(
-    "part",
-    [
-        "transformer_wan.WanTransformerBlock.forward",
-        "transformer_wan.WanAttnProcessor.__call__",
-        "transformer_wan.WanAttention.forward",
-        "transformer_wan._get_added_kv_projections",
-        "transformer_wan.WanTransformer3DModel.forward",
-        "embeddings.PixArtAlphaTextProjection.forward",
-        "embeddings.TimestepEmbedding.forward",
-        "attention.FeedForward.forward",
-        "normalization.FP32LayerNorm.forward",
-    ],
+    ("part", "dtype", "factor"),
+    [(part, "fp32", 0.995) for part in CALLED]
+    + [(part, dtype, 0.97) for part in (*CALLED[:2], CALLED[4]) for dtype in ("bf16", "fp16")],
 )
 def test_a_diffusers_that_computes_something_else_is_noticed(
     monkeypatch: pytest.MonkeyPatch, part: str, dtype: str, factor: float

@@ -465,8 +465,11 @@ def test_clip_for_one_image_does_not_take_two(tiny: Path, pool: Any) -> None:
         load(spec(tiny / "i2v-clip", Modality.FLF2V), pool)
 
 
-@pytest.mark.parametrize("fast", [True, False])
-@pytest.mark.parametrize("name", [name for name in ATTENTION if name not in ("auto", "flash_4")])
+@pytest.mark.parametrize(
+    ("name", "fast"),
+    [(name, True) for name in ATTENTION if name not in ("auto", "flash_4")]
+    + [(name, False) for name in ("native", "flex", "_native_cudnn")],
+)
 def test_an_attention_backend_that_does_not_run_here_fails_the_load(
     family: Path, pool: Any, name: str, fast: bool
 ) -> None:

@@ -31,32 +31,33 @@ def text(dice: random.Random) -> str:
     return "".join(dice.choices(alphabet, k=dice.choice([0, 1, 5, LONG - 1, LONG, LONG + 1, 2 * LONG])))
 
 
-def test_it_is_what_pythons_parser_makes_of_it(subtests: pytest.Subtests) -> None:
+def test_it_is_what_pythons_parser_makes_of_it() -> None:
     for seed in range(60):
-        with subtests.test(seed=seed):
-            dice = random.Random(seed)
-            what = {"a": value(dice), "b": value(dice)}
-            written = json.dumps(what, ensure_ascii=dice.random() < 0.5, indent=dice.choice([None, 2]))
-            if dice.random() < 0.5:
-                written = written.replace("/", "\\/")  # as PHP writes it
+        dice = random.Random(seed)
+        what = {"a": value(dice), "b": value(dice)}
+        written = json.dumps(what, ensure_ascii=dice.random() < 0.5, indent=dice.choice([None, 2]))
+        if dice.random() < 0.5:
+            written = written.replace("/", "\\/")  # as PHP writes it
 
-            assert parse(written.encode()) == what
+        assert parse(written.encode()) == what, seed
 
 
-def test_broken_json_is_refused_as_pythons_parser_refuses_it(subtests: pytest.Subtests) -> None:
+def test_broken_json_is_refused_as_pythons_parser_refuses_it() -> None:
     for seed in range(200):
-        with subtests.test(seed=seed):
-            dice = random.Random(seed)
-            data = bytearray(json.dumps([value(dice), "x" * 2 * LONG, value(dice)]).encode())
-            for _ in range(3):
-                data[dice.randrange(len(data))] = dice.choice(b'"\\{}[],:aN0')
-            try:
-                right = json.loads(data, parse_constant=int)  # which raises ValueError
-            except ValueError:
-                with pytest.raises(ValueError):
-                    parse(bytes(data))
-            else:
-                assert parse(bytes(data)) == right
+        dice = random.Random(seed)
+        data = bytearray(json.dumps([value(dice), "x" * 2 * LONG, value(dice)]).encode())
+        for _ in range(3):
+            data[dice.randrange(len(data))] = dice.choice(b'"\\{}[],:aN0')
+
+        assert _parsed(parse, data) == _parsed(lambda data: json.loads(data, parse_constant=int), data), seed
+
+
+def _parsed(parser: Callable[[bytes], Any], data: bytes) -> Any:
+    """Return what a parser makes of data, None for an error."""
+    try:
+        return parser(bytes(data))
+    except ValueError:  # `int` raises it too, of NaN and Infinity
+        return None
 
 
 LONG_TEXT = b'"%b"' % (b"x" * 2 * LONG)
