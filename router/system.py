@@ -79,7 +79,7 @@ def assemble(settings: Settings, *, plugins: Iterable[object] = (), serving: boo
         max_queued=settings.max_queued,
         rules=SchedulingPolicy(settings.overtake_seconds, settings.key_running),
     )
-    weights = Weights(settings.data, found.backends, settings.stall_download_seconds)
+    weights = Weights(settings.data, found.backends, settings.stall_factor * settings.stall_download_seconds)
     return System(
         settings=settings,
         registries=_registries(settings, database, found.known, serving),

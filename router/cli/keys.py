@@ -14,7 +14,8 @@ from router.auth.keys import NAME, ApiKey, KeyLimits, Scope, new_key, new_text
 from router.cli.options import with_settings
 from router.cli.table import show
 from router.jobs import ApiKeyStore, Database
-from router.settings import YEAR_SECONDS, Settings
+from router.runtime.variables import YEAR_SECONDS
+from router.settings import Settings
 
 HEADINGS = ("NAME", "OWNER", "SCOPES", "BEGINS", "STATE", "CREATED", "EXPIRES", "QUEUED", "RUNNING", "PER MINUTE")
 LONGEST_SECONDS = 100 * YEAR_SECONDS

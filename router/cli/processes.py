@@ -192,14 +192,15 @@ def _gunicorn(bind: str) -> tuple[str, ...]:
 
 
 def _engine(device: str, settings: Settings) -> Child:
+    factor = settings.stall_factor
     stall: dict[str, float] = {
         STARTING: settings.stall_start_seconds,
         IDLE: settings.stall_idle_seconds,
         CANCELLED: settings.cancel_seconds,
-        Phase.DOWNLOAD: settings.stall_download_seconds,
-        Phase.LOAD: settings.stall_load_seconds,
-        Phase.STEP: settings.stall_step_seconds,
-        Phase.DECODE: settings.stall_decode_seconds,
+        Phase.DOWNLOAD: factor * settings.stall_download_seconds,
+        Phase.LOAD: factor * settings.stall_load_seconds,
+        Phase.STEP: factor * settings.stall_step_seconds,
+        Phase.DECODE: factor * settings.stall_decode_seconds,
     }
     command = (*PYTHON, "router.engine", device, PARENT, BEATS, HUNG)
     return Child(f"engine {device}", command, waiting(os.environ), stall, settings.stall_process_seconds)
