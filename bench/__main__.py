@@ -15,6 +15,7 @@ from bench.figures import (
     boot,
     claim,
     copies,
+    download,
     export,
     fast,
     folders,
@@ -56,6 +57,7 @@ FIGURES = {
     "onnx_gpu": onnx_gpu.measure,
     "residency": residency.measure,
     "copies": copies.measure,
+    "download": download.measure,
 }
 
 

@@ -41,13 +41,16 @@ class Document:
     data: object = None
     lines: dict[Where, int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
-    blamed: set[Where] = field(default_factory=set)
     notes: list[Problem] = field(default_factory=list)
+    _wrong: set[Where] = field(default_factory=set)
 
-    def complain(self, where: Where, message: str) -> None:
+    def add_problem(self, where: Where, message: str) -> None:
         """Add a problem at `where`."""
-        self.blamed.add(where)
+        self._wrong.add(where)
         self.problems.append(self.problem(where, message))
+
+    def has_problem(self, where: Where) -> bool:
+        return where in self._wrong
 
     def problem(self, where: Where, message: str) -> Problem:
         """Return a problem at `where`; what is not in the file is reported at the line of what should hold it."""
@@ -153,7 +156,7 @@ class _Builder:
             first = self.document.lines.get((*where, key))
             self.document.lines[*where, key] = line
             if key in mapping:
-                self.document.complain((*where, key), f"given twice: first in line {first}")
+                self.document.add_problem((*where, key), f"given twice: first in line {first}")
             mapping[key] = self._value(next(self.events), (*where, key))
         return mapping
 

@@ -67,9 +67,9 @@ def _claim(document: Document, sections: Mapping[str, Mapping[str, object]]) -> 
     names: dict[str, Where] = {}
     for said, where, name in claims:
         if not _NAME.fullmatch(name):
-            document.complain(said, f"{_NAME_RULE}, got {name!r}")
+            document.add_problem(said, f"{_NAME_RULE}, got {name!r}")
         elif name in names:
-            document.complain(
+            document.add_problem(
                 said, f"must be a name of its own, got {name}, which is {'.'.join(map(str, names[name]))}"
             )
         else:
@@ -95,9 +95,9 @@ def _route(document: Document, name: str, entry: object, names: Mapping[str, Whe
         if section != "models":
             models = ", ".join(dict.fromkeys(str(model) for section, model in names.values() if section == "models"))
             route = ", a route" if section else ""
-            document.complain((*where, "members", at), f"must be one of the models ({models}), got {member}{route}")
+            document.add_problem((*where, "members", at), f"must be one of the models ({models}), got {member}{route}")
         elif model in members:
-            document.complain((*where, "members", at), f"must be named once, got {member} again")
+            document.add_problem((*where, "members", at), f"must be named once, got {member} again")
         members.append(str(model))
     return Route(name, tuple(members), tuple(given.get("aliases", ())))
 
@@ -105,7 +105,7 @@ def _route(document: Document, name: str, entry: object, names: Mapping[str, Whe
 def _default(document: Document, wanted: str | None, names: Mapping[str, Where]) -> str | None:
     """Return the model or route for a request that names none: the one asked for, the first route, the first model."""
     if wanted and names and wanted not in names:
-        document.complain(("default",), f"must be a model or a route ({', '.join(names)}), got {wanted}")
+        document.add_problem(("default",), f"must be a model or a route ({', '.join(names)}), got {wanted}")
     routes_first = sorted(names.values(), key=lambda entry: entry[0] != "routes")
     chosen = names.get(wanted or "") or next(iter(routes_first), None)
     return str(chosen[1]) if chosen else None

@@ -187,7 +187,7 @@ def check(document: Document, where: Where, schema: Schema, data: object) -> dic
     except ValidationError as error:
         messages: dict[str, Any] = error.normalized_messages()  # type: ignore[no-untyped-call]
         for path, message in _flatten(messages, schema, data):
-            document.complain((*where, *path), message)
+            document.add_problem((*where, *path), message)
         return dict(error.valid_data) if isinstance(error.valid_data, Mapping) else {}
 
 

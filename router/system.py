@@ -77,7 +77,7 @@ def assemble(settings: Settings, *, plugins: Iterable[object] = (), serving: boo
         lease_seconds=settings.lease_seconds,
         max_attempts=settings.max_attempts,
         max_queued=settings.max_queued,
-        rules=SchedulingPolicy(settings.overtake_seconds, settings.key_running),
+        policy=SchedulingPolicy(settings.overtake_seconds, settings.key_running),
     )
     weights = Weights(settings.data, found.backends, settings.stall_factor * settings.stall_download_seconds)
     return System(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.tools import server
 from bench.tools.table import Figure, Row, quantile
-from router.jobs import Database, JobStore, Offer
+from router.jobs import ClaimRequest, Database, JobStore
 from router.jobs.tables import jobs
 from router.values import Artifact, Job, Phase, Progress, Task
 
@@ -64,7 +64,7 @@ def measure() -> Figure:
 
 def _claim(store: JobStore) -> float:
     started = time.perf_counter()
-    claimed = store.claim(ENGINE, Offer([MODEL]))
+    claimed = store.claim(ENGINE, ClaimRequest([MODEL]))
     seconds = time.perf_counter() - started
     assert claimed is not None
     store.release(claimed[0])
@@ -97,7 +97,7 @@ def _copy(series: int) -> str:
 
 def _finished(store: JobStore) -> Job:
     job = store.add(_job("a", MODEL))
-    claimed = store.claim(ENGINE, Offer([MODEL]))
+    claimed = store.claim(ENGINE, ClaimRequest([MODEL]))
     assert claimed is not None
     store.report(claimed[0], Progress(Phase.STEP, 8, 8, 90))
     store.finish(claimed[0], Artifact("1.mp4", "video/mp4", "0" * 64, 20_000, 64, 64, 17, 8))

@@ -12,7 +12,7 @@ from bench.tools.table import Figure, Row
 from registry import Input
 from router.engine import encoder
 from router.engine.worker import Worker
-from router.jobs import Offer
+from router.jobs import ClaimRequest
 from router.settings import Settings
 from router.system import System, assemble
 from router.values import Job, Task
@@ -26,7 +26,7 @@ TASK = Task("a", "", 64, 64, 5, 8, 1, 1.0, None, 3.0, 1, frozenset({Input.TEXT})
 class InOrder(Worker):
     """First come, first served."""
 
-    def _offer(self) -> Offer:
+    def _offer(self) -> ClaimRequest:
         return replace(super()._offer(), loaded=())
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from threading import Thread
 
 from router.engine.residency import Residency
-from router.jobs import Offer
+from router.jobs import ClaimRequest
 from router.system import System
 
 log = logging.getLogger(__name__)
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 class Ahead:
     """Prepares the job that the engine would claim now, if its model is loaded; it claims nothing."""
 
-    def __init__(self, system: System, engine: str, residency: Residency, offer: Callable[[], Offer]) -> None:
+    def __init__(self, system: System, engine: str, residency: Residency, offer: Callable[[], ClaimRequest]) -> None:
         self._system = system
         self._engine = engine
         self._residency = residency

@@ -23,7 +23,7 @@ from router.engine.retention import Retention, Sweeper
 from router.engine.servable import ServableModels
 from router.engine.warm_up import surviving, warm_up
 from router.errors import DeviceLost, reason
-from router.jobs import Offer
+from router.jobs import ClaimRequest
 from router.runtime import logs
 from router.system import System
 from router.values import EngineState, Job, Lease, Phase
@@ -178,10 +178,10 @@ class Worker:
             self._system.engines.heartbeat(self._state())
         return resident
 
-    def _offer(self) -> Offer:
+    def _offer(self) -> ClaimRequest:
         """Return what this engine would run next."""
         most = {model.name: model.engines for model in self._served.registry.models if model.engines is not None}
-        return Offer((*self.models, *self._served.ends), self._residency.names, most)
+        return ClaimRequest((*self.models, *self._served.ends), self._residency.names, most)
 
     def _state(self) -> EngineState:
         residency, served = self._residency, self._offering.look()  # while a job runs, too

@@ -251,7 +251,7 @@ class Intake:
                     f"no engine that can run {model.name} was seen for {allowed:.0f} seconds; "
                     "start one with 'framegate engine'"
                 )
-        self._system.jobs.check_room(caps)
+        self._system.jobs.check_limits(caps)
 
     def _noted(self, model: ModelSpec, task: Task, received: list[_Received], ready: list[_Ready]) -> tuple[str, ...]:
         """Return what the caller should know of the images and the prompts of a task."""

@@ -1,4 +1,4 @@
-"""Whether the store can be written, tried now and then by a write that changes nothing."""
+"""A probe whether the store can be written."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PATIENCE_SECONDS = 5.0  # with others that write; longer than any of ours does
 
 
 class Probe:
-    """The store's last answer; one thread asks it anew while the others take that."""
+    """The last result; one thread repeats the probe while others use that."""
 
     def __init__(self, path: Path) -> None:
         self._uri = f"{path.absolute().as_uri()}?mode=rw"
@@ -22,7 +22,7 @@ class Probe:
         self._until = 0.0
 
     def problem(self) -> str | None:
-        """Say why the store cannot be written; None where it can."""
+        """Return why the store cannot be written, or None."""
         if time.monotonic() < self._until or not self._lock.acquire(blocking=self._until == 0.0):
             return self._known
         try:
@@ -33,7 +33,8 @@ class Probe:
         return self._known
 
     def _try(self) -> str | None:
-        """Write as whoever starts now would: a disk stays writable for those who had opened their files before."""
+        """Open the store anew and write without a change."""
+        # open files stay writable on a disk that has become read-only
         try:
             with closing(sqlite3.connect(self._uri, uri=True, timeout=PATIENCE_SECONDS, isolation_level=None)) as db:
                 db.execute("UPDATE turns SET n = n")

@@ -18,7 +18,7 @@ from support.patience import PATIENCE, until
 from router import Job, hookimpl
 from router.engine import encoder
 from router.engine.lease_keeper import LeaseKeeper
-from router.jobs import Database, JobStore, Offer
+from router.jobs import ClaimRequest, Database, JobStore
 from router.runtime.threads import log_and_go_on
 from router.settings import Settings
 from router.system import System, assemble
@@ -47,7 +47,7 @@ def queued(system: System, n: int = 1) -> Job:
 
 
 def claimed(system: System, n: int = 1) -> Lease:
-    found = system.jobs.claim("e", Offer(["text"]), f"{n:032x}")
+    found = system.jobs.claim("e", ClaimRequest(["text"]), f"{n:032x}")
     assert found is not None
     return found[0]
 

@@ -18,7 +18,7 @@ from support.patience import PATIENCE, first_job, until
 from werkzeug.test import TestResponse
 
 from router.engine.worker import Worker
-from router.jobs import Offer
+from router.jobs import ClaimRequest
 from router.system import System
 from router.values import Artifact, Status
 from router.web import create_app
@@ -267,7 +267,7 @@ def test_a_reader_who_leaves_frees_the_place(system: System) -> None:
 def test_a_finished_job_stays_finished(client: FlaskClient, system: System) -> None:
     answer = begin(client)
     job = first_job(system)
-    found = system.jobs.claim("e", Offer(["text"]))
+    found = system.jobs.claim("e", ClaimRequest(["text"]))
     assert found is not None
     system.jobs.finish(found[0], VIDEO)
     answer.close()
