@@ -1,9 +1,11 @@
-"""Contradictions between the numbers of one entry: defaults, limits and warm-up sizes."""
+"""Contradictions within an entry, and between its family and its folder."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
+from registry.families import Family
+from registry.modality import Modality
 from registry.models import Defaults, Limits, Size
 
 
@@ -44,3 +46,21 @@ def _limited(defaults: Defaults) -> Iterator[tuple[tuple[str, ...], int, str]]:
     yield ("num_frames",), defaults.num_frames, "frames"
     yield ("steps",), defaults.steps, "steps"
     yield ("negative_prompt",), len(defaults.negative_prompt), "prompt"
+
+
+def family_differences(named: Family, found: Family, modalities: Collection[Modality]) -> list[str]:
+    """Return the differences of a named family from its folder's, in words."""
+    pairs = (
+        ("experts", named.experts, found.experts),
+        ("a size multiple of", named.size_multiple, found.size_multiple),
+        ("a width of", named.inner_dim, found.inner_dim),
+    )
+    differences = [f"{what} {one}, the folder has {other}" for what, one, other in pairs if one != other]
+    if modalities and named.modality not in modalities:
+        differences.append(f"the modality {named.modality.word}, the folder has {found.modality.word}")
+    return differences
+
+
+def narrows(modality: Modality, known: Modality) -> bool:
+    """Return whether a `known` model may be declared `modality`: a ti2v as t2v or i2v."""
+    return known.needs <= modality.needs and modality.allows <= known.allows

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from registry.backends import BackendInfo, Backends
-from registry.consistency import contradictions
+from registry.consistency import contradictions, family_differences, narrows
 from registry.families import EMBEDDED, FAMILIES, Family, find, stand_in
 from registry.folders import FolderError, ModelFolder
 from registry.lines import Document, Where
@@ -143,19 +143,9 @@ class Entry:
         return replace(named, size_multiple=found.size_multiple)
 
     def _compare(self, named: Family, found: Family) -> None:
-        """Note where the family that an entry names is another than its folder's."""
-        differences = [
-            f"{what} {one}, the folder has {other}"
-            for what, one, other in (
-                ("experts", named.experts, found.experts),
-                ("a size multiple of", named.size_multiple, found.size_multiple),
-                ("a width of", named.inner_dim, found.inner_dim),
-            )
-            if one != other
-        ]
-        if isinstance(self.weights, ModelFolder) and named.modality not in self.weights.modalities:
-            differences.append(f"the modality {named.modality.word}, the folder has {found.modality.word}")
-        if differences:
+        """Note where the named family differs from the folder's."""
+        modalities = self.weights.modalities if isinstance(self.weights, ModelFolder) else ()
+        if differences := family_differences(named, found, modalities):
             field = "family" if "family" in self.fields else "source"
             self._note(field, f"{named.name} has {'; '.join(differences)}: the folder counts")
 
@@ -227,7 +217,7 @@ class Entry:
                 words = ", ".join(m.word for m in Modality)
                 self._add_problem("modality", f"is required, as no known family says it: one of {words}")
             return None
-        if self.weights is None and self.family and not _narrows(modality, self.family.modality):
+        if self.weights is None and self.family and not narrows(modality, self.family.modality):
             family = self.family
             self._add_problem(
                 "modality", f"must fit {family.name}, which is {family.modality.word}, got {modality.word}"
@@ -245,8 +235,3 @@ class Entry:
     def _contradictions(self, basis: Family, sizes: tuple[Size, ...]) -> Iterator[tuple[str, str]]:
         defaults, limits = self._numbers(basis)
         return contradictions(defaults, limits, sizes, basis.size_multiple, self.fields.get("defaults", {}))
-
-
-def _narrows(modality: Modality, known: Modality) -> bool:
-    """Say whether a model that is `known` may be declared `modality`: a ti2v may serve as t2v or i2v."""
-    return known.needs <= modality.needs and modality.allows <= known.allows

@@ -1,4 +1,4 @@
-"""The HTTP API as a command uses it: of a running server, or of one inside this process."""
+"""The HTTP API for commands: of a running server, or inside this process."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy
 
 
 class CallFailed(RouterError):
-    """The server said no; the message is the server's."""
+    """The server refused; the message is the server's."""
 
 
 class Server(Protocol):
-    """Where a command sends its requests."""
+    """The target of a command's requests."""
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]: ...
     def download(self, path: str) -> bytes: ...
@@ -42,7 +42,7 @@ class Server(Protocol):
 
 
 class Remote:
-    """A running server, and the key that it asks for."""
+    """A running server and an optional key."""
 
     def __init__(self, url: str, key: str | None = None) -> None:
         self._url = url.rstrip("/")
@@ -85,7 +85,7 @@ class Remote:
 
 
 class Embedded:
-    """The whole house in this process, for one command."""
+    """A web application and an engine inside this process, for one command."""
 
     def __init__(self, settings: Settings, device: str) -> None:
         logs.configure(settings.log_format, "WARNING")  # the progress bar says the rest
@@ -127,7 +127,7 @@ class Embedded:
 
 @contextmanager
 def _in_thread(worker: Worker, job_id: str) -> Iterator[None]:
-    """Do one job beside the block; what is still running when the block ends stops at its next step."""
+    """Run one job in a thread; when the block ends, wait for it."""
 
     def work() -> None:
         try:

@@ -1,4 +1,4 @@
-"""`framegate deploy`: what nginx and systemd must know of this installation."""
+"""`framegate deploy`: configuration of nginx and systemd for this installation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PATIENCE_SECONDS = 60  # and waits for so much longer than we do
 
 
 def _plain(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
-    """Refuse what would need quotes in the files that are printed."""
+    """Refuse values that need quotes in the printed files."""
     if value is not None and not re.fullmatch(r"[A-Za-z0-9_.:/@+*-]+", value):
         raise click.BadParameter(f"must have no spaces, quotes or other special characters, got {value!r}")
     return value

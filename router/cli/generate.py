@@ -1,4 +1,4 @@
-"""`framegate generate`: a prompt becomes a file, by a running server or without one."""
+"""`framegate generate`: make a video on a running server or in this process."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def _body(prompt: str, image: Path | None, model: str | None, options: dict[str,
 
 
 def _follow(server: Server, job: dict[str, Any]) -> dict[str, Any]:
-    """Show a bar per step until the job has finished; Ctrl-C cancels it."""
+    """Show a progress bar until the job has finished; Ctrl-C cancels it."""
     path = f"/v1/responses/{job['id']}"
     with click.progressbar(length=100, label=job["model"], item_show_func=_shown) as bar:
         try:
@@ -121,7 +121,7 @@ def _follow(server: Server, job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _shown(job: dict[str, Any] | None) -> str | None:
-    """Say what the job is doing now."""
+    """Return the job's current activity."""
     if job is None or job["status"] == "completed":
         return None
     if job["status"] == "queued":

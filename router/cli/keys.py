@@ -1,4 +1,4 @@
-"""`framegate keys`: who may call, what they may do, and how much of it."""
+"""`framegate keys`: create, list, limit and revoke API keys."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LIMITS = {
 
 
 def _count(context: click.Context, param: click.Parameter, value: str | None) -> int | None:
-    """Read a whole number of at least 1; `none` is 0, for no limit of its own."""
+    """Parse a whole number of at least 1; `none` is 0, for no own limit."""
     if value is None or value == "none":
         return None if value is None else 0
     if not re.fullmatch("[1-9][0-9]{0,8}", value):
@@ -88,7 +88,7 @@ def keys() -> None:
 def create(
     settings: Settings, name: str, owner: str | None, scopes: tuple[str, ...], expires: int | None, **limits: int | None
 ) -> None:
-    """Make a key and print it: it is shown this once, and only its digest is kept."""
+    """Make a key and print it once; only its digest is stored."""
     text = new_text()
     key = replace(
         new_key(text, name, owner or name, [Scope(word) for word in scopes] or USUAL),
@@ -144,7 +144,7 @@ def _find(store: ApiKeyStore, name: str) -> ApiKey:
 
 
 def _changed(limits: KeyLimits, given: dict[str, int | None]) -> KeyLimits:
-    """Return limits with those that were given in their place; 0 is none."""
+    """Return the limits with the new values; 0 removes a limit."""
     return replace(limits, **{name: value or None for name, value in given.items() if value is not None})
 
 

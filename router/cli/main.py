@@ -1,4 +1,4 @@
-"""`framegate`: its subcommands, and how it says what is wrong."""
+"""`framegate`: its subcommands and its error messages."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _add_commands_of_plugins() -> None:
 
 
 def main() -> None:
-    """Run the command line; what is wrong is one message on standard error and an exit status above 0."""
+    """Run the command line; an error is one message and a nonzero exit status."""
     try:
         if sys.argv[1:2] != ["doctor"]:  # which says itself what is wrong with settings and plugins
             _add_commands_of_plugins()

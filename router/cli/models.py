@@ -1,4 +1,4 @@
-"""`framegate models`: what is served, by whom, who else could run it, where the weights are, and what is loaded."""
+"""`framegate models`: a table of models, backends, weights and loaded models."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _models(system: System) -> Sequence[tuple[str, ...]]:
 
 
 def _runs_on(system: System, model: ModelSpec, engines: Sequence[EngineState]) -> str:
-    """Return the backends that could run a model, its own first; why its own cannot, where nothing runs it."""
+    """Return the backends able to run a model, its own first, or its own's needs."""
     backends = system.plugins.backends
     served = any(model.name in engine.models for engine in engines)  # maybe by another Python
     able = [
@@ -69,7 +69,7 @@ def _runs_on(system: System, model: ModelSpec, engines: Sequence[EngineState]) -
 
 
 def _state(name: str, engines: Sequence[EngineState]) -> str:
-    """Return where a model is, how much of that device it holds alone and with others, and by which code it runs."""
+    """Return a model's engines, memory and code paths, or `cold`."""
     said = []
     for engine in engines:
         if name in engine.resident:
@@ -85,7 +85,7 @@ def _state(name: str, engines: Sequence[EngineState]) -> str:
 
 
 def _paths(paths: Mapping[str, PartPath]) -> str:
-    """Return the path of each part; once, where all parts have the same."""
+    """Return the code path of each part, or one path common to all."""
     said = {part: f"{path.path}: {path.reason}" if path.reason else path.path for part, path in paths.items()}
     if len(set(said.values())) == 1:
         return f", {next(iter(said.values()))}"

@@ -1,4 +1,4 @@
-"""`framegate serve`, `web` and `engine`: the processes of a server, kept alive."""
+"""`framegate serve`, `web` and `engine`: the processes of a server."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ device_option = click.option(
 
 
 def listens(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give `command` the options that say where to listen."""
+    """Give `command` the options of its listening address."""
     for option in (
         click.option("--socket", "path", metavar="PATH", help="Listen on this unix socket instead."),
         click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535)),
@@ -102,7 +102,7 @@ def engine(settings: Settings, asked: tuple[str, ...]) -> None:
 
 
 def _prepare(settings: Settings) -> System:
-    """Ready this process and what its children inherit; every problem of plugins and models is said here, once."""
+    """Prepare this process and its children; log every problem of plugins and models."""
     logs.configure(settings.log_format, settings.log_level)
     settings.export()
     system = assemble(settings)
@@ -115,7 +115,7 @@ def _prepare(settings: Settings) -> System:
 
 
 def _warn_of_open_files(system: System) -> None:
-    """Say once, before anything is served, what others may change of what this server runs and reads."""
+    """Warn of files of this server that other users may change."""
     settings, models = system.settings, system.registry.models
     folders = {model.name: system.weights.locate(model) for model in models if model.source is not None}
     kept: dict[str, tuple[Path, ...]] = {
@@ -131,7 +131,8 @@ def _warn_of_open_files(system: System) -> None:
 
 
 def _require_keys(system: System, host: str) -> None:
-    """End this process where strangers could call and nobody has a key; systemd need not start it again."""
+    """End this process if strangers could call without a key."""
+    # this exit status tells systemd not to start it again
     try:
         if not _is_loopback(host):
             require_keys(system)
@@ -148,7 +149,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _reload(system: System) -> None:
-    """Publish the models file for all processes; whatever is wrong is logged, and changes nothing."""
+    """Publish the models file for all processes; log problems without a change."""
     try:
         for line in system.registries.reload():
             log.info("%s", line)
@@ -159,14 +160,14 @@ def _reload(system: System) -> None:
 
 
 def _address(host: str, port: int, path: str | None) -> str:
-    """Return where to listen, in gunicorn's words."""
+    """Return the address in gunicorn's format."""
     if path:
         return f"unix:{Path(path).absolute()}"
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _require_free(host: str, port: int) -> None:
-    """Raise `BootError` where nobody could listen."""
+    """Raise `BootError` if the port is taken or not allowed."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(found[0], found[1]) as listener:

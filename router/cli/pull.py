@@ -37,7 +37,7 @@ def pull(settings: Settings, names: tuple[str, ...]) -> None:
 
 
 class Repository(NamedTuple):
-    """A hub repository that the models file does not have."""
+    """A hub repository that is not in the models file."""
 
     name: str
     source: str
@@ -45,7 +45,7 @@ class Repository(NamedTuple):
 
 
 def _named(system: System, name: str) -> Sequence[ModelSpec | BrokenModel | Repository]:
-    """Return the model called `name`, the members of a route, or a hub id that the models file does not have."""
+    """Return the model `name`, the members of a route, or a hub repository."""
     entry = system.registry.find(name)
     if isinstance(entry, Route):
         return (*system.registry.members(entry), *system.registry.broken_members(entry))

@@ -1,4 +1,4 @@
-"""`framegate reload`: let what is running serve the models file as it is now."""
+"""`framegate reload`: serve the current models file without a restart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files of finished jobs: whether each completed job has its video, as long as it was."""
+"""A check that each completed job has its whole video."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
-from router.doctor.finding import Case, Finding, fail, ok
+from router.doctor.finding import DoctorContext, Finding, fail, ok
 from router.doctor.store import opened, path_of
 
 COMPLETED = """
@@ -17,15 +17,15 @@ COMPLETED = """
 SHOWN = 3  # paths
 
 
-def check(case: Case) -> Iterator[Finding]:
-    path = path_of(case)
+def check(context: DoctorContext) -> Iterator[Finding]:
+    path = path_of(context)
     if path.exists():
         with suppress(sqlite3.Error), closing(opened(path)) as db:  # the check of the store says what is wrong
-            yield videos(db, case.settings.data / "videos")
+            yield videos(db, context.settings.data / "videos")
 
 
 def videos(db: sqlite3.Connection, folder: Path) -> Finding:
-    """Look at the length of each completed job's video in `folder`."""
+    """Compare each completed job's video in `folder` with its recorded size."""
     rows = [(folder / job / name, size) for job, name, size in db.execute(COMPLETED)]
     broken = [path for path, size in rows if not path.is_file() or path.stat().st_size != size]
     if not broken:

@@ -1,4 +1,4 @@
-"""The models file, and the weights of each model."""
+"""Checks of the models file and each model's weights."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from registry import BrokenModel, ModelSpec, RegistryError
 from registry.folders.files import PICKLES
 from router.catalog.weights import Weights
-from router.doctor.finding import Case, Finding, fail, ok, warn
+from router.doctor.finding import DoctorContext, Finding, fail, ok, warn
 from router.doctor.permissions import server, unchangeable
 from router.engine.device import devices
 from router.engine.memory_fit import Fitting
@@ -18,8 +18,8 @@ from router.plugins import Plugins, find
 from router.system import read
 
 
-def check(case: Case) -> Iterator[Finding]:
-    settings = case.settings
+def check(context: DoctorContext) -> Iterator[Finding]:
+    settings = context.settings
     try:
         plugins = Plugins(find(settings.plugins))
         registry = read(settings, plugins.known)
@@ -45,7 +45,7 @@ def check(case: Case) -> Iterator[Finding]:
 
 
 def out_of_service(broken: BrokenModel, *, has_backend: bool) -> Finding:
-    """Say why a model is refused: its folder, or that its backend's plugin could not be loaded."""
+    """Report a broken model: its folder, or its backend's plugin."""
     here = "mend the folder and run 'framegate reload'" if has_backend else "mend the plugin and start the server again"
     advice = f"{here}; until then requests get 503, and other models are served"
     said = broken.problem.message if has_backend else broken.reason
@@ -53,7 +53,7 @@ def out_of_service(broken: BrokenModel, *, has_backend: bool) -> Finding:
 
 
 def weights(models: tuple[ModelSpec, ...], found: Weights) -> Iterator[Finding]:
-    """Say which models have their weights; each that cannot run has a line of its own."""
+    """Report the models with weights, and each model without."""
     here = []
     for model in models:
         try:
@@ -66,7 +66,7 @@ def weights(models: tuple[ModelSpec, ...], found: Weights) -> Iterator[Finding]:
 
 
 def sizes(models: tuple[ModelSpec, ...], fittings: list[Fitting]) -> Iterator[Finding]:
-    """Name the models that can never be loaded on any device of this machine."""
+    """Report models too large for every device of this machine."""
     for model in models:
         needs = {each.device: each.need(model) for each in fittings if model.may_run_on(each.device)}
         if needs and all(needs.values()):
@@ -75,7 +75,7 @@ def sizes(models: tuple[ModelSpec, ...], fittings: list[Fitting]) -> Iterator[Fi
 
 
 def safe(model: str, folder: Path, user: int) -> Iterator[Finding]:
-    """Look for pickles among a model's files, and for files that others may change."""
+    """Report pickles in a model's folder, and files that other users may change."""
     if pickles := sorted(path.name for path in folder.rglob("*") if path.suffix in PICKLES):
         advice = "they run code when they are read, so they never are: bring safetensors where nothing else is there"
         yield warn("weights", f"{model} has pickles ({', '.join(pickles[:3])}), which are refused", advice)

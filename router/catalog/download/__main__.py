@@ -1,4 +1,4 @@
-"""The process that fetches: `python -m router.catalog.download PARENT REPO [REVISION]`.
+"""The download process: `python -m router.catalog.download PARENT REPO [REVISION]`.
 
 It prints one line of JSON: what it fetched, or why it could not.
 """
