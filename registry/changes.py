@@ -1,4 +1,4 @@
-"""What one registry has that another had not, in words for whoever changed the file."""
+"""The differences between two registries, in words."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Entry = ModelSpec | BrokenModel | Route
 
 
 def changes(before: Registry, now: Registry) -> tuple[str, ...]:
-    """Return a line for the models, the routes and the default where they differ; none where all is the same."""
+    """Return one line each for changed models, routes and default."""
     said = [
         _said("models", _compared((*before.models, *before.broken), (*now.models, *now.broken))),
         _said("routes", _compared(before.routes, now.routes)),
@@ -36,7 +36,7 @@ def _compared(before: Sequence[Entry], now: Sequence[Entry]) -> list[str]:
 
 
 def _fields(old: Entry, new: Entry) -> str:
-    """Name the fields in which two entries of one name differ, or say that one of them is broken."""
+    """Return the changed fields of an entry, or its broken state."""
     if isinstance(new, BrokenModel):
         return new.state
     if isinstance(old, BrokenModel):

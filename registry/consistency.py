@@ -12,7 +12,7 @@ from registry.models import Defaults, Limits, Size
 def contradictions(
     defaults: Defaults, limits: Limits, sizes: Collection[Size], multiple: int, stated: Collection[str]
 ) -> Iterator[tuple[str, str]]:
-    """Yield each wrong field with its rule; `stated` are the defaults of the entry itself."""
+    """Yield each wrong field with its rule; `stated` are the entry's own defaults."""
     for side, pixels in (("width", defaults.width), ("height", defaults.height)):
         if pixels % multiple:
             yield f"defaults.{side}", f"must be a multiple of {multiple}, got {pixels}"
@@ -62,5 +62,5 @@ def family_differences(named: Family, found: Family, modalities: Collection[Moda
 
 
 def narrows(modality: Modality, known: Modality) -> bool:
-    """Return whether a `known` model may be declared `modality`: a ti2v as t2v or i2v."""
+    """Return whether a `known` model may be declared `modality`."""
     return known.needs <= modality.needs and modality.allows <= known.allows

@@ -1,4 +1,4 @@
-"""One entry under `models:`, made into a `ModelSpec`: what it says, completed by its folder and its family."""
+"""One entry under `models:`, completed by its folder and family into a `ModelSpec`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from registry.weights_folder import weights_folder
 
 
 class Entry:
-    """Reads one entry; its problems go to the document, where the loader looks before it believes the model.
+    """Reads one entry; its problems go to the document.
 
     `base` is the folder from which a relative source is meant.
     """
@@ -93,11 +93,12 @@ class Entry:
         return warm_up if isinstance(warm_up, tuple) else ()
 
     def _is_wan(self) -> bool:
-        """Say whether the model has weights of a layout that is known, not those of a stranger's backend."""
+        """Return whether the weights have a known layout, not a custom backend's."""
         return self.source is not None and (self.family is not None or bool(self.backend and self.backend.index))
 
     def _without_backend(self, name: str) -> BrokenModel:
-        """Return the model as broken by what was to bring its backend; only that would know whether its options fit."""
+        """Return the model as broken by its lost backend."""
+        # only the backend could check the options
         lack = f"its backend {self.fields['backend']} is not there"
         return self._broken(
             name,
@@ -131,7 +132,7 @@ class Entry:
         return weights_folder(self.source, revision, self.backend, backends.values(), modality_known)
 
     def _actual_family(self, named: Family | None) -> Family | None:
-        """Return the family that the entry or its source names, or the closest one, as its folder has it."""
+        """Return the named or closest family, corrected by the folder."""
         if not isinstance(self.weights, ModelFolder):
             return named
         found = self.weights.family
@@ -153,12 +154,12 @@ class Entry:
         self.document.notes.append(self.document.problem((*self.where, *field.split(".")), message))
 
     def _numbers(self, basis: Family) -> tuple[Defaults, Limits]:
-        """Return the defaults and limits of a family with those that the entry states in their place."""
+        """Return the family's defaults and limits, overridden by the entry's."""
         defaults = replace(basis.defaults, **self._plain(), **self.fields.get("defaults", {}))
         return defaults, replace(basis.limits, **self.fields.get("limits", {}))
 
     def _plain(self) -> dict[str, Any]:
-        """Return what a model without weights must not borrow from Wan: a negative prompt for its encoder."""
+        """Return the defaults of models without weights: no Wan negative prompt."""
         stated = "negative_prompt" in self.fields.get("defaults", {})
         return {} if self.source or stated else {"negative_prompt": ""}
 
@@ -166,7 +167,8 @@ class Entry:
         self.document.add_problem((*self.where, *field.split(".")), message)
 
     def _has_problem(self, *fields: str) -> bool:
-        """Say whether one of `fields` is a problem already, so that what follows from it need not be one too."""
+        """Return whether one of `fields` has a problem already."""
+        # its consequences need no problem of their own
         return any(self.document.has_problem((*self.where, field)) for field in fields)
 
     def _source(self, base: Path) -> str | None:
@@ -229,7 +231,7 @@ class Entry:
         return modality
 
     def _contradicts_itself(self, modality: Modality) -> bool:
-        """Say whether the entry would be wrong whatever its folder is."""
+        """Return whether the entry is wrong without its folder, too."""
         return any(self._contradictions(self.named or stand_in(modality), self._warm_sizes()))
 
     def _contradictions(self, basis: Family, sizes: tuple[Size, ...]) -> Iterator[tuple[str, str]]:

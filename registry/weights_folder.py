@@ -14,7 +14,7 @@ from registry.source import is_hub_id
 def weights_folder(
     source: str, revision: str | None, backend: BackendInfo, backends: Iterable[BackendInfo], modality_known: bool
 ) -> ModelFolder | FolderError | None:
-    """Read the folder of a hub id or path; None if its files may still arrive."""
+    """Read the folder of a source; None if its files may still arrive."""
     # an absent or partial folder is no error if the entry itself names the modality
     remote = is_hub_id(source)
     path = hub_cache.snapshot(source, revision) if remote else Path(source)
@@ -37,7 +37,7 @@ def weights_folder(
 def _unsuited(
     path: Path, backend: BackendInfo, backends: Iterable[BackendInfo], modality_known: bool
 ) -> ModelFolder | FolderError | None:
-    """Return why a folder is not for its backend; None if the model is listed as `unsuited`."""
+    """Return the error for a folder of another backend, None for `unsuited`."""
     for other in backends:
         if other.index and os.path.exists(path / other.index):
             reason = f"it holds a model of the backend {other.name} ({other.index}), not of {backend.name}"

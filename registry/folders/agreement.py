@@ -1,4 +1,4 @@
-"""Whether the parts of a folder fit their configurations and each other, as far as shapes tell."""
+"""Checks that the parts of a folder fit each other, by their shapes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MASKS = 4  # channels that say which frames are given, beside a given image's la
 
 
 def require_agreement(folder: ModelFolder) -> None:
-    """Raise `FolderError` where a transformer has another width than its neighbours.
+    """Raise `FolderError` if a transformer's width differs from its neighbours'.
 
     Diffusers fails at the first step of such a model, or later.
     """
@@ -23,7 +23,7 @@ def require_agreement(folder: ModelFolder) -> None:
 
 
 def _require_channels(part: Part, folder: ModelFolder) -> None:
-    """Raise where the transformer's input is not what its pipeline gives it: latents, and perhaps an image beside."""
+    """Raise if the transformer's input channels differ from its pipeline's latents."""
     latents, takes = _whole(folder.parts["vae"], "z_dim"), _whole(part, "in_channels")
     if latents is None or takes is None:
         return
@@ -35,7 +35,7 @@ def _require_channels(part: Part, folder: ModelFolder) -> None:
 
 
 def _require_clip(folder: ModelFolder) -> None:
-    """Raise where a transformer reads what CLIP sees, and nothing here sees."""
+    """Raise if a transformer needs an image encoder and none is listed."""
     if folder.parts["transformer"].config.get("image_dim") is None:
         return
     lacking = [name for name in ("image_encoder", "image_processor") if name not in folder.parts]
@@ -53,7 +53,7 @@ def _require_clip(folder: ModelFolder) -> None:
 
 
 def _require_seen(part: Part, width: int, tokens: int) -> None:
-    """Raise where a transformer reads another width of what CLIP sees, or other tokens of two images."""
+    """Raise if a transformer expects another width or token count of CLIP."""
     wanted, known = _whole(part, "image_dim"), _whole(part, "pos_embed_seq_len")
     if wanted is not None and wanted != width:
         said = f"{part.name} reads image_dim {wanted}, image_encoder gives hidden_size {width}"

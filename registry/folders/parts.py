@@ -1,4 +1,4 @@
-"""The parts of a model folder: each read by its configuration and checked."""
+"""The parts of a model folder: configurations and checks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_VOCABULARY_BYTES = 64 * 2**20  # umT5's are of 9 to 21 MB together
 
 
 def read_part(path: Path, name: str, entry: object) -> Part | None:
-    """Return the part of a model index's `entry`; None for an optional part left out."""
+    """Return the part of a model index's `entry`; None if left out."""
     if entry in (None, [None, None]):
         if name in OPTIONAL:
             return None
@@ -45,7 +45,7 @@ def read_part(path: Path, name: str, entry: object) -> Part | None:
 
 
 def _class_of(path: Path, name: str, entry: object) -> tuple[str, str]:
-    """Return the library and class of an entry; raise for any but the known ones."""
+    """Return the library and class of an entry; raise for unknown ones."""
     library, known = CLASSES[name]
     match entry:
         case [str(named), str(class_name)] if named == library and class_name in known:
@@ -66,7 +66,8 @@ def _settings(folder: Path, name: str) -> dict[str, Any]:
 
 
 def _require_vocabulary(folder: Path, found: frozenset[str]) -> None:
-    """Raise where there is no vocabulary, or what is called so is something else (large ones are kept by Git LFS)."""
+    """Raise if the tokenizer has no vocabulary."""
+    # a large one may be a Git LFS pointer
     there = [name for name in VOCABULARIES if name in found]
     if not there:
         raise FolderError(f"tokenizer needs {' or '.join(VOCABULARIES)}, it has neither", folder, missing=True)
@@ -77,7 +78,7 @@ def _require_vocabulary(folder: Path, found: frozenset[str]) -> None:
 
 
 def _require_tokenizer(folder: Path, found: frozenset[str]) -> None:
-    """Raise where a tokenizer has a file that cannot be read, or takes for ever: transformers reads what it finds."""
+    """Raise if a tokenizer's file is unreadable or too large for transformers."""
     if TEMPLATES in found:
         raise FolderError(f"tokenizer has {TEMPLATES}, which no text encoder needs: remove it", folder)
     files = [name for name in sorted(found) if not os.path.isdir(folder / name)]
@@ -88,7 +89,7 @@ def _require_tokenizer(folder: Path, found: frozenset[str]) -> None:
 
 
 def _require_plain(folder: Path, name: str, settings: dict[str, Any]) -> None:
-    """Raise where a part's configuration says that a library has quantised its weights."""
+    """Raise if a part's configuration declares quantised weights."""
     quantised = settings.get("quantization_config")
     if quantised:
         method = quantised.get("quant_method") if isinstance(quantised, dict) else None

@@ -1,4 +1,4 @@
-"""Read what a folder is; the answer is kept until one of the files that it came from changes."""
+"""The reader of model folders, with a cache that follows their files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from registry.folders import elsewhere
+from registry.folders import foreign_layouts
 from registry.folders.agreement import require_agreement
 from registry.folders.errors import FolderError
 from registry.folders.files import names, read_json
@@ -26,7 +26,7 @@ _lock = Lock()
 
 
 def read(path: Path) -> ModelFolder:
-    """Return what the folder `path` is; raise `FolderError` with the first reason why it cannot be served."""
+    """Return the folder at `path`; raise `FolderError` with the first problem."""
     path = path.absolute()
     with _lock:
         known = _kept.get(path)
@@ -48,7 +48,7 @@ def weights_in(folder: Path, part: str, library: str = "diffusers") -> Weights:
 
 
 def missing(path: Path) -> str | None:
-    """Return what a folder lacks, in words without paths; None where nothing does, or another thing is wrong."""
+    """Return the missing part of a folder, in words without paths, or None."""
     if not os.path.isfile(path / INDEX):
         return None  # another layout
     try:
@@ -59,7 +59,7 @@ def missing(path: Path) -> str | None:
 
 
 def changed_at(path: Path) -> float:
-    """Return when something that counts in a folder was changed last, in seconds since 1970; 0 where there is none.
+    """Return the last change of a folder's relevant files (seconds since 1970), or 0.
 
     By the time that nobody can set: copies keep the other one.
     """
@@ -84,7 +84,7 @@ def _looked(path: Path) -> tuple[Stamp, ModelFolder | FolderError]:
 
 
 def _stamp(path: Path, found: ModelFolder | FolderError | None) -> Stamp:
-    """Return by what a change is noticed: the folders, their files' names, and the files that count."""
+    """Return the state of the relevant folders and files."""
     stamp: list[tuple[str | int, ...]] = []
     for each in _counting(path, found):
         try:
@@ -115,7 +115,7 @@ def _counting(path: Path, found: ModelFolder | FolderError | None) -> Iterator[P
 
 def _read(path: Path) -> ModelFolder:
     if not os.path.exists(path / INDEX):
-        raise elsewhere.explained(path)
+        raise foreign_layouts.explained(path)
     index = read_json(path / INDEX, INDEX)
     pipeline = index.get("_class_name")
     if pipeline not in (TEXT_TO_VIDEO, IMAGE_TO_VIDEO):

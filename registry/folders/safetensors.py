@@ -1,4 +1,4 @@
-"""The header of a safetensors file: each tensor's dtype, shape and bytes; reads no tensor.
+"""The header of a safetensors file: dtypes, shapes and offsets of its tensors.
 
 The format: https://github.com/huggingface/safetensors#format
 """
@@ -25,7 +25,7 @@ QUANTISED = {"I8": "int8", "U8": "8 or 4 bits (uint8)", "F8_E4M3": "fp8", "F8_E5
 
 
 class Tensor(NamedTuple):
-    """One tensor: `dtype` in the format's own word (`BF16`); `length` bytes at `offset` of `file`."""
+    """One tensor: `dtype` as in the format; `length` bytes at `offset` of `file`."""
 
     file: Path
     dtype: str
@@ -36,7 +36,7 @@ class Tensor(NamedTuple):
 
 @dataclass(frozen=True)
 class Header:
-    """A header that was checked: its `entries` as the file has them, and where the tensors begin."""
+    """A checked header: its `entries`, and the offset of the tensors."""
 
     file: Path
     entries: Mapping[str, Mapping[str, Any]]
@@ -46,7 +46,7 @@ class Header:
         return tuple(self.entries[name]["shape"])
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return the tensors by their names."""
+        """Return the tensors by name."""
         return {
             name: Tensor(
                 self.file, entry["dtype"], tuple(entry["shape"]), self.begin + start, entry["data_offsets"][1] - start
@@ -86,7 +86,7 @@ def read_header(path: Path, part: str) -> Header:
 
 
 def _checked(path: Path, what: str, entries: Mapping[str, Mapping[str, Any]]) -> int:
-    """Return how many bytes the tensors take; all are looked at together, as a server may start with 100,000.
+    """Return the bytes of all tensors; raise for entries that do not fit.
 
     Raises `FolderError` for what is quantised and what overlaps, and whatever a broken header leads to.
     """

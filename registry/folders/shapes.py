@@ -1,4 +1,4 @@
-"""Whether a part's tensors have the shapes that its configuration leads to: what it builds is then in the files.
+"""Checks that a part's tensors have the shapes of its configuration.
 
 The names and shapes are those of diffusers' and transformers' classes; a number that is left out is their default.
 """
@@ -41,7 +41,7 @@ class _Numbers:
         return value
 
     def perhaps(self, key: str, most: int = MOST_SIDE, *, zero: bool = False) -> int | None:
-        """Return a number that may be left out, or None; `zero` says that 0 is none as well."""
+        """Return an optional number; `zero` counts 0 as absent."""
         value = self._settings.get(key)
         if value is None or (zero and type(value) is int and value == 0):
             return None
@@ -60,7 +60,7 @@ class _Numbers:
         return value
 
     def listed(self, key: str, count: int, kinds: tuple[type, ...], default: list[Any] | None = None) -> None:
-        """Raise unless the value at `key`, if there is one, is a list of so many values of these kinds."""
+        """Raise unless the optional value at `key` is a list of `count` such values."""
         value = self._settings.get(key, default)
         if value is None and key not in self._settings:
             return
@@ -85,7 +85,7 @@ class _Numbers:
 
 
 def require_shapes(part: Part, tensors: Mapping[str, Shape]) -> None:
-    """Raise `FolderError` where a part's tensors are others than its configuration needs.
+    """Raise `FolderError` if a part's tensors do not fit its configuration.
 
     A class builds what its configuration says before it looks at a tensor, however much that is.
     """
@@ -192,7 +192,7 @@ EXPECTED = {
 
 
 def _blocks(numbers: _Numbers, key: str, default: int, prefix: str, tensors: Mapping[str, Shape]) -> Iterator[str]:
-    """Yield the beginning of each block's names; raise where the tensors are of more or fewer blocks."""
+    """Yield the name prefix of each block; raise for a wrong number of blocks."""
     wanted = numbers.whole(key, default, MOST_BLOCKS)
     found = _numbered(prefix, tensors)
     if found != set(map(str, range(wanted))):
@@ -206,7 +206,7 @@ def _numbered(prefix: str, tensors: Mapping[str, Shape]) -> set[str]:
 
 
 def _bare(part: Part, name: str) -> str:
-    """Return a tensor's name without what some versions of transformers put before those of CLIP."""
+    """Return a tensor's name without the CLIP prefix of some transformers versions."""
     return name.removeprefix("vision_model.") if part.name == "image_encoder" else name
 
 

@@ -1,4 +1,4 @@
-"""Which files of a part's folder are its weights, by the names that diffusers and transformers write."""
+"""The weight files of a part, by the names that diffusers and transformers write."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SHOWN = 3  # names in a message
 
 @dataclass(frozen=True)
 class Weights:
-    """A part's weights: the files that are read, in order, and the index that says what is in which.
+    """The weight files of a part, in order, and the index of its shards.
 
     Their tensors are read anew each time: those of many models would take much memory in processes that need none.
     """
@@ -30,7 +30,7 @@ class Weights:
     index: Path | None = None
 
     def read(self) -> dict[str, Tensor]:
-        """Return each tensor by its name; raise `FolderError` for files that are not whole (any more)."""
+        """Return the tensors by name; raise `FolderError` for incomplete files."""
         if self.index is None:
             return read_header(self.files[0], self.part).tensors()
         shards, listed = _shards(self.index, self.part)
@@ -42,7 +42,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 def find(folder: Path, part: str, stem: str, names: Collection[str]) -> tuple[Weights, Shapes]:
-    """Return the weights among the `names` in `folder`, and their tensors' shapes; what has another name is not read.
+    """Return the weights among `names` in `folder`, and their tensors' shapes.
 
     An index of shards comes first, then the whole file, then the only variant (`STEM.fp16.safetensors`). Raises
     `FolderError` where there are none, where several variants could be meant, and for files that are not whole.
@@ -75,7 +75,7 @@ def _variants(stem: str, names: Iterable[str]) -> dict[str, str]:
 
 
 def _same(paths: Iterable[Path]) -> bool:
-    """Say whether all of these are links to one file."""
+    """Return whether all paths are links to one file."""
     try:
         return len({path.resolve(strict=True) for path in paths}) == 1
     except (OSError, RuntimeError):  # the latter for links in a circle
@@ -94,7 +94,7 @@ def _sharded(index: Path, part: str) -> tuple[Weights, Shapes]:
 
 
 def _shards(index: Path, part: str) -> tuple[dict[str, Header], dict[str, str]]:
-    """Return the shards that an index names, and by the tensors' names in which of them each is."""
+    """Return the shards of an index, and the shard of each tensor."""
     listed = read_json(index, f"{index.name} of {part}", MAX_INDEX_BYTES).get("weight_map")
     if not isinstance(listed, dict) or not listed:
         raise FolderError(f"{index.name} of {part} must have a weight_map of tensors to files", index)
@@ -112,7 +112,7 @@ def _shards(index: Path, part: str) -> tuple[dict[str, Header], dict[str, str]]:
 
 
 def _none(folder: Path, part: str, whole: str, names: Collection[str]) -> FolderError:
-    """Return what to say of a folder without weights, by what is there instead."""
+    """Return the error for a folder without readable weights."""
     needed = f"{part} needs {whole}, or shards and their index"
     others = sorted(name for name in names if name.endswith(SUFFIX))
     if shards := [name for name in others if SHARD.search(name)]:

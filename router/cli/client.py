@@ -38,7 +38,7 @@ class Server(Protocol):
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]: ...
     def download(self, path: str) -> bytes: ...
     def working(self, job_id: str) -> AbstractContextManager[None]:
-        """Do the job while the block runs, if there is no engine elsewhere to do it."""
+        """Run the job during the block, unless another engine does."""
 
 
 class Remote:

@@ -29,7 +29,7 @@ LIMITS = {
 
 
 def _count(context: click.Context, param: click.Parameter, value: str | None) -> int | None:
-    """Parse a whole number of at least 1; `none` is 0, for no own limit."""
+    """Parse a whole number of at least 1; `none` is 0, for no limit."""
     if value is None or value == "none":
         return None if value is None else 0
     if not re.fullmatch("[1-9][0-9]{0,8}", value):

@@ -13,7 +13,7 @@ from router.system import assemble
 
 
 def find_model(name: str) -> ModelSpec:
-    """Return a model of the models file, a hub id or a folder, with its weights.
+    """Return a model with its folder: a name, a hub id or a folder.
 
     The folder may be another backend's than the model's. Nothing is fetched: raises `UnknownModel`,
     `DownloadFailed` where the weights are not on this machine, and `LoadFailed` where they are broken.

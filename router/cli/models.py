@@ -55,7 +55,7 @@ def _models(system: System) -> Sequence[tuple[str, ...]]:
 
 
 def _runs_on(system: System, model: ModelSpec, engines: Sequence[EngineState]) -> str:
-    """Return the backends able to run a model, its own first, or its own's needs."""
+    """Return the backends able to run a model, or its own's missing requirements."""
     backends = system.plugins.backends
     served = any(model.name in engine.models for engine in engines)  # maybe by another Python
     able = [

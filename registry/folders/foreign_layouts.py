@@ -1,4 +1,4 @@
-"""What a folder without a model index is, and which repository or command to take instead."""
+"""Folders without a model index: their layout, and the repository to take instead."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EXPERTS = ("high_noise_model", "low_noise_model")  # the folders of Wan 2.2's or
 
 
 def explained(path: Path) -> FolderError:
-    """Return what to say of a folder (or what is there instead of one) that has no model index."""
+    """Return the error for a path without a model index."""
     needed = f"a folder of diffusers weights has a {INDEX}"
     try:
         os.stat(path)
@@ -66,7 +66,7 @@ def _is_original(path: Path, inside: list[str]) -> bool:
 
 
 def _repository(path: Path, inside: list[str]) -> str:
-    """Return the published repository of the same weights in the diffusers layout, by what the configuration says."""
+    """Return the published diffusers repository of the same weights, by configuration."""
     expert = next((name for name in EXPERTS if name in inside), "")
     config = _config(path / expert)
     modality, width = KINDS.get(str(config.get("model_type"))), config.get("dim")
