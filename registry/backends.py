@@ -28,7 +28,7 @@ class BackendInfo(Protocol):
 class Lost:
     """A plugin that failed to load; callers may read `reason`, operators also `problem`.
 
-    `backend` is its name, None where nobody knows it.
+    `backend` is the name of its backend, None if unknown.
     """
 
     name: str

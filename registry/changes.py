@@ -12,15 +12,15 @@ Entry = ModelSpec | BrokenModel | Route
 
 def changes(before: Registry, now: Registry) -> tuple[str, ...]:
     """Return one line each for changed models, routes and default."""
-    said = [
-        _said("models", _compared((*before.models, *before.broken), (*now.models, *now.broken))),
-        _said("routes", _compared(before.routes, now.routes)),
+    lines = [
+        _line("models", _compared((*before.models, *before.broken), (*now.models, *now.broken))),
+        _line("routes", _compared(before.routes, now.routes)),
         f"default: {now.default} instead of {before.default}" if before.default != now.default else "",
     ]
-    return tuple(filter(None, said))
+    return tuple(filter(None, lines))
 
 
-def _said(what: str, parts: Sequence[str]) -> str:
+def _line(what: str, parts: Sequence[str]) -> str:
     return f"{what}: {'; '.join(parts)}" if parts else ""
 
 

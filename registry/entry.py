@@ -23,7 +23,7 @@ from registry.weights_folder import weights_folder
 class Entry:
     """Reads one entry; its problems go to the document.
 
-    `base` is the folder from which a relative source is meant.
+    `base` is the folder of relative sources.
     """
 
     def __init__(self, document: Document, where: Where, data: object, base: Path, backends: Backends) -> None:

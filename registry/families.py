@@ -1,6 +1,6 @@
 """The published Wan variants: inputs, official defaults, size rules and limits.
 
-Where the numbers come from: `wan/configs/*.py` and `generate.py` of Wan-Video/Wan2.1 and Wan2.2; repo ids and
+Sources of the numbers: `wan/configs/*.py` and `generate.py` of Wan-Video/Wan2.1 and Wan2.2; repo ids and
 the shift by resolution from diffusers' `docs/source/en/api/pipelines/wan.md`; limits are ours (API.md, section 5).
 """
 
@@ -28,8 +28,8 @@ NEGATIVE_PROMPT = (
 class Family:
     """One variant; `repo` is None for embedded ones; `inner_dim` is the DiT's width.
 
-    `experts` is 2 where a high-noise and a low-noise DiT share the steps: `guidance_scale` is for the
-    first, `guidance_scale_2` for the second, or None for the same.
+    With 2 `experts` a high-noise and a low-noise DiT share the steps: `guidance_scale` is for the first,
+    `guidance_scale_2` for the second; None copies the first.
     """
 
     name: str

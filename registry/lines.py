@@ -1,7 +1,7 @@
 """A YAML parser with the line of every value.
 
-Only what a models file needs: no tags, anchors or dates (a revision `2024-01-01` is text), every key is
-text, and a key given twice is a problem instead of a silent second opinion.
+It knows what a models file needs: no tags, anchors or dates (a revision `2024-01-01` is text); every key is text,
+and a repeated key is a problem.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import yaml
 from registry.errors import Problem, RegistryError
 
 Where = tuple[str | int, ...]
-"""A place in the document: keys and indices from the top, such as `("routes", "wan2.2", 0)`."""
+"""A path in the document: keys and indices from the top, such as `("routes", "wan2.2", 0)`."""
 
 MOST_BYTES = 1 << 20
 MOST_DEPTH = 12
@@ -34,7 +34,7 @@ _DECIMAL = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[
 class Document:
     """The content of one file, with the line of every value and the problems.
 
-    A document that nobody wrote (`load_one`) has no lines. `notes` are no problems: the file can be served.
+    The document of `load_one` has no lines. `notes` are remarks on a file that can be served.
     """
 
     file: str

@@ -33,7 +33,7 @@ def load_text(
 ) -> Registry:
     """Return the registry of `text` in `path`; relative sources start at its folder.
 
-    `revision` is the number under which the text was published. Raises as `load` does.
+    `revision` is the number of the published text. Raises as `load` does.
     """
     document = parse(text, path)
     known = Backends.of(backends)
@@ -65,12 +65,12 @@ def _claim(document: Document, sections: Mapping[str, Mapping[str, object]]) -> 
         ((*where, "aliases", at), where, alias) for where, entry in entries for at, alias in _texts(entry, "aliases")
     ]
     names: dict[str, Where] = {}
-    for said, where, name in claims:
+    for claim, where, name in claims:
         if not _NAME.fullmatch(name):
-            document.add_problem(said, f"{_NAME_RULE}, got {name!r}")
+            document.add_problem(claim, f"{_NAME_RULE}, got {name!r}")
         elif name in names:
             document.add_problem(
-                said, f"must be a name of its own, got {name}, which is {'.'.join(map(str, names[name]))}"
+                claim, f"must be a name of its own, got {name}, which is {'.'.join(map(str, names[name]))}"
             )
         else:
             names[name] = where
@@ -89,7 +89,7 @@ def _route(document: Document, name: str, entry: object, names: Mapping[str, Whe
     if isinstance(entry, list):  # the short form, with the lines where the long form would have them
         document.lines |= {(*where, "members", at): document.lines[*where, at] for at in range(len(entry))}
         entry = {"members": entry}
-    given = check(document, where, RouteSchema(), entry)
+    fields = check(document, where, RouteSchema(), entry)
     members: list[str] = []
     for at, member in _texts(entry, "members"):
         section, model = names.get(member, ("", member))
@@ -100,7 +100,7 @@ def _route(document: Document, name: str, entry: object, names: Mapping[str, Whe
         elif model in members:
             document.add_problem((*where, "members", at), f"must be named once, got {member} again")
         members.append(str(model))
-    return Route(name, tuple(members), tuple(given.get("aliases", ())))
+    return Route(name, tuple(members), tuple(fields.get("aliases", ())))
 
 
 def _default(document: Document, wanted: str | None, names: Mapping[str, Where]) -> str | None:

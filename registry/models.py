@@ -58,8 +58,8 @@ class Defaults:
 class Limits:
     """Limits of one request: `pixels` is width x height, `prompt` counts characters.
 
-    An input image may have `image_bytes`, and `image_pixels` as its header says. `queued` is no limit of a request:
-    so many jobs for the model may wait at a time, or any number where it is None.
+    `image_bytes` and `image_pixels` limit each input image. `queued` limits the model's queued jobs, None for no
+    limit.
     """
 
     pixels: int
@@ -82,9 +82,9 @@ class ModelSpec:
     by `guidance_scale`, the last ones by `guidance_scale_2`. Of a prompt the first `prompt_tokens` are read, None for
     all of it.
 
-    Jobs of a higher `priority` go first; at most so many `engines` load the model, and only those on its `devices`
-    (`cpu`, `cuda` for every GPU, `cuda:1`), where it names any. A `pin`ned model never leaves its device for
-    another; one to `warm_up` is loaded, and runs once, before the first request, and once more at each of `warm_sizes`.
+    Jobs of a higher `priority` go first. `engines` limits the engines that load the model, `devices` (`cpu`, `cuda`
+    for every GPU, `cuda:1`) names theirs. A `pin`ned model is never unloaded for another; a model to `warm_up` is
+    loaded, and runs once, before the first request, and once more at each of `warm_sizes`.
     """
 
     name: str
@@ -140,8 +140,8 @@ OF_REQUESTS = (
 class BrokenModel:
     """An entry with an unservable folder or backend.
 
-    `reason` names parts and files and no path: a caller may read it. `problem` is for the operator, with the path.
-    `modality` is what the entry says, None where only the folder could.
+    Callers may read `reason`: it names parts and files, no path. `problem` is for the operator, with the path.
+    `modality` is the entry's own, None without one.
     """
 
     name: str
@@ -172,8 +172,8 @@ class Route:
 class Registry:
     """The served models and routes; names and aliases are unique.
 
-    `revision` is the number under which it was published, None where it was not. `broken` are the entries that cannot
-    be served; `notes` say where an entry and its folder disagree.
+    `revision` is its published number, None if unpublished. `broken` are the entries that cannot be served; `notes`
+    name differences between an entry and its folder.
     """
 
     models: tuple[ModelSpec, ...]

@@ -29,7 +29,7 @@ def is_folder(source: str) -> bool:
 def resolve(source: str, base: Path) -> str:
     """Return `source` with an absolute folder, or the official spelling of a hub id.
 
-    Raise `ValueError` with what is allowed. Links are left alone, so that a folder can be switched under its name.
+    Raises `ValueError` with the allowed forms. Links stay unresolved, so that a folder can be swapped behind one.
     """
     if is_folder(source):
         return os.path.abspath(base / os.path.expanduser(source))

@@ -10,9 +10,8 @@ from registry.text import printable
 class FolderError(Exception):
     """A folder that cannot be served.
 
-    `reason` names parts and files, never a path, so a caller may read it; `str()` puts the `path` in front and what
-    else is only for the operator, the `detail`, behind. `missing` says that something has not arrived (yet), as after
-    half a download.
+    Callers may read `reason`: it names parts and files, never a path. `str()` adds the `path` and the `detail` for
+    the operator. `missing` marks files that may still arrive, as during a download.
     """
 
     def __init__(self, reason: str, path: Path, *, missing: bool = False, detail: str = "") -> None:

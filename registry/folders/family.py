@@ -19,9 +19,8 @@ _CLASSES = {"WanPipeline": Modality.T2V, "WanImageToVideoPipeline": Modality.I2V
 def infer(model_index: Config, transformer: Config | None = None, vae: Config | None = None) -> Family:
     """Return the closest published family, corrected by the configurations.
 
-    Close is: the same modality, then the DiT's width, then the number of experts; of several, the
-    first (the 480P one for a 2.1 I2V, whose 720P twin has the same configuration). Raise `ValueError` for a
-    pipeline that is neither of Wan's two.
+    Closeness compares the modality, then the DiT's width, then the number of experts; the first of equals wins (480P
+    for a 2.1 I2V: its 720P twin has the same configuration). Raises `ValueError` for other pipelines than Wan's two.
     """
     transformer, vae = transformer or {}, vae or {}
     modality, kin = _modality(model_index, transformer)

@@ -79,7 +79,7 @@ def regular_size(path: Path, what: str) -> int:
         raise FolderError(f"it lacks {what}", path, missing=True) from None
     except OSError as error:
         raise FolderError(f"{what} cannot be read: {error.strerror}", path) from error
-    if not stat.S_ISREG(status.st_mode):  # opening a FIFO would wait for whoever writes to it
+    if not stat.S_ISREG(status.st_mode):  # opening a FIFO would wait for its writer
         raise FolderError(f"{what} is no regular file", path)
     return status.st_size
 
@@ -96,7 +96,7 @@ def readable_size(path: Path, what: str) -> int:
 def beginning(path: Path, what: str, length: int = HEAD_BYTES) -> tuple[bytes, int]:
     """Return the first bytes of a regular file, and its size.
 
-    Raises `FolderError` where they tell that it is another kind of file than any that is read.
+    Raises `FolderError` for a file of another kind.
     """
     size = regular_size(path, what)
     head = _first(path, what, length) if size else b""  # the kernel's own files have none, and some wait for an event
@@ -119,7 +119,7 @@ def _first(path: Path, what: str, length: int) -> bytes:
 
 
 def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)  # a FIFO is opened at once, whoever writes to it
+    return os.open(path, flags | os.O_NONBLOCK)  # a FIFO opens at once, with or without a writer
 
 
 def read_json(path: Path, what: str, most: int = MAX_JSON_BYTES) -> dict[str, Any]:

@@ -35,13 +35,13 @@ def explained(path: Path) -> FolderError:
         return FolderError(f"{needed}: the folder cannot be read: {error.strerror}", path)
     if not inside:
         return FolderError(f"{needed}: the folder is empty", path, missing=True)
-    said = _said(path, inside)
-    if said is None:  # what else is there is nobody's business but the operator's
+    layout = _layout(path, inside)
+    if layout is None:  # callers must not learn the names of other files
         return FolderError(f"{needed}: it has none", path, detail=f", it has {', '.join(inside[:SHOWN])}")
-    return FolderError(f"{needed}: {said}", path)
+    return FolderError(f"{needed}: {layout}", path)
 
 
-def _said(path: Path, inside: list[str]) -> str | None:
+def _layout(path: Path, inside: list[str]) -> str | None:
     if INDEX in inside:
         return "it cannot be read"
     if _is_original(path, inside):

@@ -54,7 +54,7 @@ class Part:
     @property
     def settings(self) -> Mapping[str, Any]:
         """Return the module's own configuration, also from inside a whole CLIP's."""
-        if self.name != "image_encoder":  # of others nobody looks inside
+        if self.name != "image_encoder":  # no other part has an inner configuration
             return self.config
         inner: Mapping[str, Any] = self.config.get("vision_config", self.config)
         return inner
@@ -70,8 +70,8 @@ def clip(part: Part, key: str) -> int:
 class ModelFolder:
     """A checked folder of Wan weights.
 
-    `boundary_ratio` is where the second transformer takes over, None where one does every step.
-    `expand_timesteps` marks the 2.2 kind that takes text with or without an image.
+    `boundary_ratio` is the point of the second transformer's takeover, None for one transformer.
+    `expand_timesteps` marks the 2.2 models that take text with or without an image.
     """
 
     path: Path

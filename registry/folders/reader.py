@@ -31,7 +31,7 @@ def read(path: Path) -> ModelFolder:
     with _lock:
         known = _kept.get(path)
     if known is None or _stamp(path, known[1]) != known[0]:
-        known = _looked(path)
+        known = _read_stable(path)
         with _lock:
             _kept[path] = known
             _kept.move_to_end(path)
@@ -61,32 +61,32 @@ def missing(path: Path) -> str | None:
 def changed_at(path: Path) -> float:
     """Return the last change of a folder's relevant files (seconds since 1970), or 0.
 
-    By the time that nobody can set: copies keep the other one.
+    The ctime counts: copies keep the mtime.
     """
     with _lock:
         known = _kept.get(path.absolute())
     times = [0.0]
-    for each in _counting(path, known[1] if known else None):
+    for each in _relevant(path, known[1] if known else None):
         with suppress(OSError):
             times += [each.stat().st_ctime, each.lstat().st_ctime]  # that of a link which was switched, too
     return max(times)
 
 
-def _looked(path: Path) -> tuple[Stamp, ModelFolder | FolderError]:
+def _read_stable(path: Path) -> tuple[Stamp, ModelFolder | FolderError]:
     before = _stamp(path, None)
     try:
         found: ModelFolder | FolderError = _read(path)
     except FolderError as error:
         found = error.again()
     stamp = _stamp(path, found)
-    # what changed while it was read is read again the next time
+    # a folder that changed during the read is read again the next time
     return (stamp if set(before) <= set(stamp) else (), found)
 
 
 def _stamp(path: Path, found: ModelFolder | FolderError | None) -> Stamp:
     """Return the state of the relevant folders and files."""
     stamp: list[tuple[str | int, ...]] = []
-    for each in _counting(path, found):
+    for each in _relevant(path, found):
         try:
             status = each.stat()
         except OSError:
@@ -96,7 +96,7 @@ def _stamp(path: Path, found: ModelFolder | FolderError | None) -> Stamp:
     return tuple(stamp)
 
 
-def _counting(path: Path, found: ModelFolder | FolderError | None) -> Iterator[Path]:
+def _relevant(path: Path, found: ModelFolder | FolderError | None) -> Iterator[Path]:
     yield path
     yield path / INDEX
     for name in CLASSES:
@@ -119,8 +119,8 @@ def _read(path: Path) -> ModelFolder:
     index = read_json(path / INDEX, INDEX)
     pipeline = index.get("_class_name")
     if pipeline not in (TEXT_TO_VIDEO, IMAGE_TO_VIDEO):
-        said = f"{INDEX} must be of a {TEXT_TO_VIDEO} or a {IMAGE_TO_VIDEO}, got {str(pipeline)[:100]}"
-        raise FolderError(said, path / INDEX)
+        message = f"{INDEX} must be of a {TEXT_TO_VIDEO} or a {IMAGE_TO_VIDEO}, got {str(pipeline)[:100]}"
+        raise FolderError(message, path / INDEX)
     ratio = _ratio(path, index)
     parts = {name: part for name in CLASSES if (part := read_part(path, name, index.get(name))) is not None}
     folder = ModelFolder(path, pipeline, parts, ratio, index.get("expand_timesteps") is True)
@@ -138,11 +138,11 @@ def _ratio(path: Path, index: dict[str, Any]) -> float | None:
     if ratio is None and second in (None, [None, None]):
         return None
     if second in (None, [None, None]):
-        said = f"{INDEX} has boundary_ratio {str(ratio)[:100]}, so it needs a transformer_2; none is listed"
-        raise FolderError(said, path / INDEX)
+        message = f"{INDEX} has boundary_ratio {str(ratio)[:100]}, so it needs a transformer_2; none is listed"
+        raise FolderError(message, path / INDEX)
     if ratio is None:
-        said = f"{INDEX} lists a transformer_2 and no boundary_ratio, so nothing says when it takes over"
-        raise FolderError(said, path / INDEX)
+        message = f"{INDEX} lists a transformer_2 and no boundary_ratio, so nothing says when it takes over"
+        raise FolderError(message, path / INDEX)
     if isinstance(ratio, bool) or not isinstance(ratio, int | float) or not 0 <= ratio <= 1:
         raise FolderError(f"boundary_ratio of {INDEX} must be from 0 to 1, got {str(ratio)[:100]}", path / INDEX)
     return float(ratio)

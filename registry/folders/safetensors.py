@@ -59,8 +59,8 @@ class Header:
 def read_header(path: Path, part: str) -> Header:
     """Return the header of a file of `part`.
 
-    Raises `FolderError` for any other kind of file, one that is cut short or longer than its header says, tensors
-    that overlap, and dtypes that no backend of Wan takes.
+    Raises `FolderError` for other kinds of files, a length that differs from the header, overlapping tensors and
+    unsupported dtypes.
     """
     what = f"{path.name} of {part}"
     head, size = beginning(path, what, USUAL_BYTES)
@@ -88,7 +88,7 @@ def read_header(path: Path, part: str) -> Header:
 def _checked(path: Path, what: str, entries: Mapping[str, Mapping[str, Any]]) -> int:
     """Return the bytes of all tensors; raise for entries that do not fit.
 
-    Raises `FolderError` for what is quantised and what overlaps, and whatever a broken header leads to.
+    Raises `FolderError` for quantised and overlapping tensors, and for any broken header.
     """
     dtypes, shapes, spans = ([entry[key] for entry in entries.values()] for key in ("dtype", "shape", "data_offsets"))
     if unknown := [dtype for dtype in dtypes if dtype not in ITEM_BYTES]:
@@ -116,10 +116,10 @@ def _bytes(dtype: str, shape: list[int]) -> int:
 
 def _unreadable(path: Path, what: str, name: str, dtype: object) -> FolderError:
     known = QUANTISED.get(str(dtype))
-    said = f"quantised weights: {name[:100]!r} is {str(dtype)[:20]} ({known})" if known else f"{str(dtype)[:20]}"
-    return FolderError(f"{what} holds {said}, and bf16, fp16 and fp32 are read; bring the model in bf16", path)
+    message = f"quantised weights: {name[:100]!r} is {str(dtype)[:20]} ({known})" if known else f"{str(dtype)[:20]}"
+    return FolderError(f"{what} holds {message}, and bf16, fp16 and fp32 are read; bring the model in bf16", path)
 
 
 def _cut(what: str, path: Path, size: int, needed: int) -> FolderError:
-    said = f"{what} is cut short: it has {size:,} of {needed:,} bytes; fetch it again"
-    return FolderError(said, path, missing=True)
+    message = f"{what} is cut short: it has {size:,} of {needed:,} bytes; fetch it again"
+    return FolderError(message, path, missing=True)

@@ -22,7 +22,7 @@ SHOWN = 3  # names in a message
 class Weights:
     """The weight files of a part, in order, and the index of its shards.
 
-    Their tensors are read anew each time: those of many models would take much memory in processes that need none.
+    `read` reads the tensors' headers each time: kept, they would fill the memory of processes without engines.
     """
 
     part: str
@@ -44,8 +44,8 @@ Shapes = Mapping[str, tuple[int, ...]]
 def find(folder: Path, part: str, stem: str, names: Collection[str]) -> tuple[Weights, Shapes]:
     """Return the weights among `names` in `folder`, and their tensors' shapes.
 
-    An index of shards comes first, then the whole file, then the only variant (`STEM.fp16.safetensors`). Raises
-    `FolderError` where there are none, where several variants could be meant, and for files that are not whole.
+    The index of shards is preferred, then the whole file, then a single variant (`STEM.fp16.safetensors`). Raises
+    `FolderError` for missing weights, ambiguous variants and incomplete files.
     """
     if (index := f"{stem}{SUFFIX}.index.json") in names:
         return _sharded(folder / index, part)
@@ -101,13 +101,13 @@ def _shards(index: Path, part: str) -> tuple[dict[str, Header], dict[str, str]]:
     strange = [each for each in listed.values() if not isinstance(each, str)]
     strange += [] if strange else [each for each in set(listed.values()) if not NAME.fullmatch(each)]
     if strange:
-        said = f"{index.name} of {part} must name {SUFFIX} files beside it, got {str(strange[0])[:100]!r}"
-        raise FolderError(said, index)
+        message = f"{index.name} of {part} must name {SUFFIX} files beside it, got {str(strange[0])[:100]!r}"
+        raise FolderError(message, index)
     shards = {shard: read_header(index.with_name(shard), part) for shard in sorted(set(listed.values()))}
     for name, shard in listed.items():
         if name not in shards[shard].entries:
-            said = f"{shard} of {part} lacks the tensor {name[:100]!r}, for which {index.name} names it"
-            raise FolderError(said, index.with_name(shard))
+            message = f"{shard} of {part} lacks the tensor {name[:100]!r}, for which {index.name} names it"
+            raise FolderError(message, index.with_name(shard))
     return shards, listed
 
 

@@ -31,8 +31,8 @@ log = logging.getLogger(__name__)
 class Registries:
     """The served registry and those of earlier revisions; safe to use from many threads.
 
-    One that came from a revision gives way to the next of the same file. Plugins stay those of the start: a
-    revision that needs others is logged, and passed over.
+    A published registry is replaced by the next revision of its file. The plugins stay those of the start: a revision
+    that needs others is logged and skipped.
     """
 
     def __init__(self, store: RevisionStore, backends: Known, registry: Registry) -> None:
@@ -48,7 +48,7 @@ class Registries:
     def current(self) -> Registry:
         """Return the served registry; call once per request.
 
-        One caller in `POLL_SECONDS` asks the store, in one cheap query; the others do not wait for it.
+        Once per `POLL_SECONDS` one caller polls the store with a cheap query; the others do not wait.
         """
         due = self._current.revision is not None and time.monotonic() - self._polled >= POLL_SECONDS
         if due and self._lock.acquire(blocking=False):
@@ -74,7 +74,7 @@ class Registries:
     def reload(self) -> tuple[str, ...]:
         """Publish the models file and return its changes, line by line.
 
-        Raises `RegistryError` with every problem of the file, and then nothing has changed.
+        Raises `RegistryError` with every problem of the file; then nothing changes.
         """
         current = self._current
         if not current.file:
@@ -122,8 +122,8 @@ class Registries:
 def newest_good(store: RevisionStore, file: Path, backends: Known) -> Registry:
     """Return a new process's registry: a newer `file`, or the latest good revision.
 
-    A newer file is published, and what that changes is logged; so is what is wrong with a bad one. Raises
-    `RegistryError` about it where there is no revision.
+    A newer file is published and its changes are logged; a bad one's problems are logged. Raises `RegistryError` for
+    a bad file without any revision.
     """
     with store.lock():
         latest = store.latest(file)
@@ -147,8 +147,8 @@ def newest_good(store: RevisionStore, file: Path, backends: Known) -> Registry:
 def _publish(store: RevisionStore, file: Path, backends: Known, before: Revision | None = None) -> Registry:
     """Read a models file and publish it if it has changed; requires the lock.
 
-    It is also published where a folder of weights has changed since the revision `before`, so that every process
-    reads it again.
+    It is also published if a folder of weights has changed since the revision `before`: every process must read that
+    again.
     """
     read_at = time.time()
     text = read_text(file)
@@ -197,7 +197,7 @@ def _is_newer(file: Path, revision: Revision) -> bool:
                 "%s differs from revision %d but is older than it: 'framegate reload' would take it", file, revision.n
             )
     except (OSError, RegistryError):
-        return True  # what is wrong with it is said when it is read
+        return True  # its problems are reported by the later read
     return False
 
 

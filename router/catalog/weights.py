@@ -78,7 +78,7 @@ class Weights:
     def find(self, model: ModelSpec) -> Path | None:
         """Return the folder of the model's weights for any backend; never download.
 
-        Raises `DownloadFailed` where they are not on this machine.
+        Raises `DownloadFailed` if they are not on this machine.
         """
         if model.source is None:
             return None
@@ -141,7 +141,7 @@ class Weights:
     def obtain(self, model: ModelSpec, report: Callable[[int, int], None]) -> Path | None:
         """Return the folder of the weights: link embedded ones, download if allowed.
 
-        Raises `DownloadFailed`, `DiskFull`. `report(done, total)` counts bytes; what it raises ends the download.
+        Raises `DownloadFailed`, `DiskFull`. `report(done, total)` gets bytes; its exceptions stop the download.
         """
         if model.source is None:
             return None

@@ -18,12 +18,12 @@ from router.testing.contract import CHECKS, ContractBroken, Subject
 
 
 @click.command()
-@click.option("--contract", metavar="BACKEND", help="Also run a backend's models through what every backend keeps.")
+@click.option("--contract", metavar="BACKEND", help="Also test the contract of a backend with its models.")
 @with_single_model
 def check(settings: Settings, contract: str | None) -> None:
     """Report every problem of the models file and its folders of weights.
 
-    And with settings and plugins: every problem at once, and an exit status above 0 when there is one.
+    Settings and plugins are checked too. The exit status is 1 if there is a problem.
     """
     system = assemble(settings, serving=False)
     registry = system.registry
@@ -55,9 +55,9 @@ def _keeps(system: System, backend: str) -> bool:
         folder = system.weights.obtain(model, lambda done, total: None)
         subject = Subject(system.plugins, replace(model, folder=folder), devices(())[0])
         for one in CHECKS:
-            said = _broken(subject, one)
-            kept = kept and said is None
-            click.echo(f"{model.name}: {one.__name__.replace('_', ' ')}: {said or 'kept'}")
+            message = _broken(subject, one)
+            kept = kept and message is None
+            click.echo(f"{model.name}: {one.__name__.replace('_', ' ')}: {message or 'kept'}")
     return kept
 
 

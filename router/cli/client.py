@@ -25,7 +25,7 @@ from router.system import assemble
 from router.web import create_app
 
 log = logging.getLogger(__name__)
-DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy is of no use on this machine
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy between this machine and itself
 
 
 class CallFailed(RouterError):
@@ -73,7 +73,7 @@ class Remote:
         headers = {"content-type": "application/json"} if data else {}
         try:
             request = urllib.request.Request(url, data, headers, method=method)
-            if self._key and url.startswith(f"{self._url}/"):  # nobody else's to know, wherever an answer leads
+            if self._key and url.startswith(f"{self._url}/"):  # never sent to another host
                 request.add_unredirected_header("authorization", f"Bearer {self._key}")
             return DIRECT.open(request, timeout=timeout)
         except urllib.error.HTTPError as error:
@@ -88,9 +88,9 @@ class Embedded:
     """A web application and an engine inside this process, for one command."""
 
     def __init__(self, settings: Settings, device: str) -> None:
-        logs.configure(settings.log_format, "WARNING")  # the progress bar says the rest
+        logs.configure(settings.log_format, "WARNING")  # the progress bar shows the rest
         encoder.require()
-        free = replace(settings, no_auth=True)  # whoever can read the store needs no key
+        free = replace(settings, no_auth=True)  # a user who can read the store needs no key
         self._system = assemble(free, plugins=[encoder], serving=False)
         self._client = create_app(self._system).test_client()
         self._device = device
@@ -120,7 +120,7 @@ class Embedded:
             with hold(self._system.settings.data, self._device), _in_thread(worker, job_id):
                 yield
         except BootError:
-            self._system.jobs.delete(job_id, LOCAL)  # nobody would ever do it
+            self._system.jobs.delete(job_id, LOCAL)  # no engine would ever run it
             self._system.artifacts.delete(job_id)
             raise
 
@@ -134,7 +134,7 @@ def _in_thread(worker: Worker, job_id: str) -> Iterator[None]:
             worker.run_one(job_id)
         except BaseException:
             log.exception("this engine cannot go on")
-            _thread.interrupt_main()  # who follows the job would wait for ever
+            _thread.interrupt_main()  # the follower of the job would wait for ever
 
     worker.keeper.start()
     thread = Thread(target=work, name="worker", daemon=True)

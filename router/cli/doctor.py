@@ -49,13 +49,13 @@ TOPICS: tuple[ModuleType, ...] = (
 
 
 @click.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Where the server is to listen.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address of the server.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def doctor(host: str, port: int, as_json: bool) -> None:
-    """Check everything a server needs and say how to fix it.
+    """Check the needs of a server, and say how to fix problems.
 
-    One line for each check: ok, warn or fail. Nothing is changed. The exit status is 1 if something fails.
+    Prints one line per check: ok, warn or fail. Nothing is changed. The exit status is 1 after a failure.
     """
     findings = []
     for finding in examine(host, port):
@@ -91,8 +91,8 @@ def guarded(check: Check, context: DoctorContext) -> Iterator[Finding]:
         yield from check(context)
     except Exception as error:  # the machine, the libraries and the files may be broken in any way
         name = check.__module__.rpartition(".")[2]
-        said = f"this check broke off: {type(error).__name__}: {error}".splitlines()[0]
-        yield fail(name, said, "what it was to look at may be broken")
+        message = f"this check broke off: {type(error).__name__}: {error}".splitlines()[0]
+        yield fail(name, message, "its subject may be broken")
 
 
 def _summary(findings: Sequence[Finding]) -> str:

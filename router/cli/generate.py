@@ -35,7 +35,7 @@ OPTIONS: dict[str, type] = {
 
 def _with_options(command: Any) -> Any:
     for name, kind in reversed(OPTIONS.items()):
-        default = "drawn anew" if name == "seed" else "the model's"
+        default = "random" if name == "seed" else "the model's"
         command = click.option(f"--{name.replace('_', '-')}", type=kind, help=f"[default: {default}]")(command)
     return command
 
@@ -47,11 +47,15 @@ def _with_options(command: Any) -> Any:
     "-o",
     "--output",
     type=click.Path(path_type=Path),
-    help="The file to write; .png makes one image. [default: video.mp4]",
+    help="Output file; .png makes one image. [default: video.mp4]",
 )
-@click.option("--model", help="The model or route to use. [default: the models file's]")
-@click.option("--url", help=f"A running server, or 'embedded'. [default: {HERE} if one answers, else embedded]")
-@click.option("--key", envvar="FRAMEGATE_KEY", help="A key of that server; others here may read it. [FRAMEGATE_KEY]")
+@click.option("--model", help="Model or route. [default: the models file's]")
+@click.option("--url", help=f"URL of a running server, or 'embedded'. [default: {HERE} if one answers, else embedded]")
+@click.option(
+    "--key",
+    envvar="FRAMEGATE_KEY",
+    help="The server's API key; the variable hides it from other users. [FRAMEGATE_KEY]",
+)
 @_with_options
 @with_settings
 def generate(
@@ -64,7 +68,7 @@ def generate(
     key: str | None,
     **options: Any,
 ) -> None:
-    """Make a video from PROMPT, and from an image where one is given."""
+    """Make a video from PROMPT and, with --image, an image."""
     if output is not None and not output.parent.is_dir():
         raise click.BadParameter(f"there is no folder {output.parent}", param_hint="--output")
     if output is not None and output.suffix not in SUFFIXES:

@@ -19,7 +19,7 @@ SHARED = {
     ),
 }
 SINGLE = click.option(
-    "--model", "single", metavar="REPO_OR_FOLDER", help="One model instead of a models file. [FRAMEGATE_MODEL]"
+    "--model", "single", metavar="REPO_OR_FOLDER", help="Serve one model instead of a models file. [FRAMEGATE_MODEL]"
 )
 BACKEND = click.option("--backend", metavar="NAME", help="The backend of that one model. [FRAMEGATE_BACKEND]")
 
@@ -46,7 +46,7 @@ def share(command: click.Command) -> None:
     own = {parameter.name for parameter in command.params}
     lacking = {name: option for name, option in SHARED.items() if name not in own}
     if not lacking:
-        return  # all its own, or done under another name
+        return  # all its own, or shared already under another name
     inner = command.callback or (lambda: None)
 
     @functools.wraps(inner)

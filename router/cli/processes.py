@@ -40,7 +40,10 @@ GRACEFUL_SECONDS = 5  # `serve` stops within ten
 log = logging.getLogger(__name__)
 
 device_option = click.option(
-    "--device", "asked", multiple=True, help="cpu, cuda:0, ... or all; repeatable. [default: every GPU, else cpu]"
+    "--device",
+    "names",
+    multiple=True,
+    help="Device: cpu, cuda:0, ... or all; repeatable. [default: every GPU, else cpu]",
 )
 
 
@@ -49,7 +52,7 @@ def listens(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option("--socket", "path", metavar="PATH", help="Listen on this unix socket instead."),
         click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535)),
-        click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen."),
+        click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on."),
     ):
         command = option(command)
     return command
@@ -59,20 +62,20 @@ def listens(command: Callable[..., Any]) -> Callable[..., Any]:
 @listens
 @device_option
 @with_single_model
-def serve(settings: Settings, host: str, port: int, path: str | None, asked: tuple[str, ...]) -> None:
-    """Serve: the web half, and one engine per device.
+def serve(settings: Settings, host: str, port: int, path: str | None, names: tuple[str, ...]) -> None:
+    """Run a server: the web half, and one engine per device.
 
-    Runs until SIGTERM or Ctrl-C, and then stops within ten seconds; jobs that were running go on at the next start.
-    SIGHUP does what `framegate reload` does.
+    SIGTERM or Ctrl-C stops it within ten seconds; running jobs continue at the next start. SIGHUP does the same as
+    `framegate reload`.
     """
     system = _prepare(settings)
-    chosen = devices(asked)
+    chosen = devices(names)
     if path is None:
         _require_keys(system, host)
         _require_free(host, port)
     for device in chosen:
         with hold(settings.data, device):
-            pass  # said here, once, before anything looks ready
+            pass  # fail here, once, before anything looks ready
     web = _web(_address(host, port, path), settings)
     children = [web, *(_engine(device, settings) for device in chosen)]
     sys.exit(Supervisor(children, partial(_reload, system)).run())
@@ -82,10 +85,10 @@ def serve(settings: Settings, host: str, port: int, path: str | None, asked: tup
 @listens
 @with_single_model
 def web(settings: Settings, host: str, port: int, path: str | None) -> None:
-    """Run the web half, and no engine.
+    """Run the web half without an engine.
 
-    This process becomes gunicorn; where systemd passes sockets, it listens on those. SIGHUP reads the models file
-    again: those who wait stay with the old web processes. SIGTERM tells them to come back, and ends it.
+    This process becomes gunicorn and listens on the sockets of systemd, if any. SIGHUP restarts the web processes with
+    the models file; waiting requests stay with the old ones. SIGTERM asks waiting callers to retry, and stops.
     """
     _prepare(settings)
     os.chdir(CODE)
@@ -95,10 +98,10 @@ def web(settings: Settings, host: str, port: int, path: str | None) -> None:
 @click.command()
 @device_option
 @with_single_model
-def engine(settings: Settings, asked: tuple[str, ...]) -> None:
-    """Run one engine per device, and no web half."""
+def engine(settings: Settings, names: tuple[str, ...]) -> None:
+    """Run one engine per device without the web half."""
     system = _prepare(settings)
-    sys.exit(Supervisor([_engine(device, settings) for device in devices(asked)], partial(_reload, system)).run())
+    sys.exit(Supervisor([_engine(device, settings) for device in devices(names)], partial(_reload, system)).run())
 
 
 def _prepare(settings: Settings) -> System:
@@ -182,7 +185,7 @@ def _require_free(host: str, port: int) -> None:
 def _web(bind: str, settings: Settings) -> Child:
     graceful = ("--graceful-timeout", str(GRACEFUL_SECONDS))
     environ = {"FRAMEGATE_PARENT": PARENT, "FRAMEGATE_BEATS": BEATS}
-    # gunicorn puts its working folder first on the path, and a wsgi.py of somebody else may lie in ours
+    # gunicorn puts its working folder first on the path, and the current one may hold another wsgi.py
     command = (*_gunicorn(bind), *graceful, "wsgi:app")
     stall = {STARTING: settings.stall_start_seconds, SERVING: settings.stall_process_seconds}
     return Child("web", command, environ, stall, settings.stall_process_seconds, folder=CODE)

@@ -20,10 +20,10 @@ from router.system import System, assemble
 @click.argument("names", nargs=-1, required=True, metavar="MODEL...")
 @with_settings
 def pull(settings: Settings, names: tuple[str, ...]) -> None:
-    """Fetch weights from the hub.
+    """Download weights from the hub.
 
-    MODEL is a name from the models file, a route, or a hub id; the files go into the hub's local cache.
-    What broke off goes on where it was, and what an engine fetches already is waited for.
+    MODEL is a model or route of the models file, or a hub id; the files go into the hub's local cache. An interrupted
+    download is resumed; a download by an engine is waited for.
     """
     system = assemble(settings, serving=False)
     for name in names:

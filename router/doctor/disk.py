@@ -9,7 +9,7 @@ from pathlib import Path
 
 from router.doctor.finding import DoctorContext, Finding, fail, ok, warn
 from router.runtime import lock_probe
-from router.runtime.byte_size import ByteSize
+from router.runtime.byte_size import ByteSize, format_bytes
 from router.runtime.disk import Disk
 
 LEAST_BYTES = 10**9  # for videos, inputs and the store
@@ -47,11 +47,11 @@ def writable(data: Path) -> Finding:
 def free_space(check: str, folder: Path, least: int, good: int) -> Finding:
     """Check the free bytes at `folder`; below `least` nothing works."""
     free = shutil.disk_usage(existing(folder)).free
-    shown = f"{free / 1e9:.1f} GB are free for {folder}"
+    shown = f"{format_bytes(free)} are free for {folder}"
     if free < least:
-        return fail(check, shown, f"{least / 1e9:.0f} GB are needed at least")
+        return fail(check, shown, f"at least {format_bytes(least)} are needed")
     if free < good:
-        return warn(check, shown, f"{good / 1e9:.0f} GB are a good beginning")
+        return warn(check, shown, f"{format_bytes(good)} are recommended")
     return ok(check, shown)
 
 

@@ -31,7 +31,7 @@ def videos(db: sqlite3.Connection, folder: Path) -> Finding:
     if not broken:
         return ok("files", f"each of {len(rows)} completed jobs has its video")
     jobs = f"{len(broken)} completed job{'s' if len(broken) > 1 else ''}"
-    said = f"the video of {jobs} is gone or no longer whole: {', '.join(map(str, broken[:SHOWN]))}"
+    message = f"the video of {jobs} is gone or no longer whole: {', '.join(map(str, broken[:SHOWN]))}"
     more = ", ..." if len(broken) > SHOWN else ""
     advice = "within the hour bring them back from a copy, or make them again with the same seed"
-    return fail("files", said + more, advice)
+    return fail("files", message + more, advice)

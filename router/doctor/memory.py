@@ -33,8 +33,8 @@ def shared(folder: Path) -> Finding:
     """Check the shared memory, used by PyTorch's helper processes."""
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         return warn("memory", f"{folder} is not there or not writable", "mount a tmpfs of 64 MB or more there")
-    room = os.statvfs(folder)
-    size = room.f_blocks * room.f_frsize
+    status = os.statvfs(folder)
+    size = status.f_blocks * status.f_frsize
     if size < SHM_BYTES:
         return warn(
             "memory", f"{folder} has {size / 2**20:.0f} MiB", "give it 64 MB or more (docker run --shm-size 1g)"

@@ -24,7 +24,7 @@ def check(context: DoctorContext) -> Iterator[Finding]:
         plugins = Plugins(find(settings.plugins))
         registry = read(settings, plugins.known)
     except BootError:
-        return  # the plugins' own check has said it
+        return  # the check of plugins reports it
     except RegistryError as error:
         for problem in error.problems:
             yield fail("models", str(problem), "mend the file; 'framegate check' reads it again")
@@ -48,8 +48,8 @@ def out_of_service(broken: BrokenModel, *, has_backend: bool) -> Finding:
     """Report a broken model: its folder, or its backend's plugin."""
     here = "mend the folder and run 'framegate reload'" if has_backend else "mend the plugin and start the server again"
     advice = f"{here}; until then requests get 503, and other models are served"
-    said = broken.problem.message if has_backend else broken.reason
-    return fail("weights" if has_backend else "models", f"{broken.name} is broken: {said}", advice)
+    message = broken.problem.message if has_backend else broken.reason
+    return fail("weights" if has_backend else "models", f"{broken.name} is broken: {message}", advice)
 
 
 def weights(models: tuple[ModelSpec, ...], found: Weights) -> Iterator[Finding]:
@@ -60,8 +60,8 @@ def weights(models: tuple[ModelSpec, ...], found: Weights) -> Iterator[Finding]:
             found.check(model)
             here.append(model.name)
         except ModelUnavailable as error:
-            said, _, advice = error.message.partition(": ")
-            yield warn("weights", said, advice or "until then its requests are refused with 503")
+            message, _, advice = error.message.partition(": ")
+            yield warn("weights", message, advice or "until then its requests are refused with 503")
     yield ok("weights", f"there, or fetched when needed: {', '.join(here) or 'of no model'}")
 
 
@@ -70,8 +70,9 @@ def sizes(models: tuple[ModelSpec, ...], fittings: list[Fitting]) -> Iterator[Fi
     for model in models:
         needs = {each.device: each.need(model) for each in fittings if model.may_run_on(each.device)}
         if needs and all(needs.values()):
-            said = "; ".join(f"on {device} it {need}" for device, need in needs.items())
-            yield fail("weights", f"{model.name} can never be loaded: {said}", f"{REMEDY}; until then requests get 503")
+            message = "; ".join(f"on {device} it {need}" for device, need in needs.items())
+            advice = f"{REMEDY}; until then requests get 503"
+            yield fail("weights", f"{model.name} can never be loaded: {message}", advice)
 
 
 def safe(model: str, folder: Path, user: int) -> Iterator[Finding]:

@@ -19,9 +19,9 @@ def check(context: DoctorContext) -> Iterator[Finding]:
 
 def out_of_service(broken: BrokenPlugin) -> Finding:
     """Report a broken plugin and its consequences."""
-    said = f"{broken.origin} is out of service: {broken.reason}"
+    message = f"{broken.origin} is out of service: {broken.reason}"
     more = "; it may refuse requests, so the web half does not start without it" if broken.guards else ""
-    return fail("plugins", said, f"{broken.advice}; until then its models are refused{more}")
+    return fail("plugins", message, f"{broken.advice}; until then its models are refused{more}")
 
 
 def able(backend: Backend) -> Finding:

@@ -69,8 +69,8 @@ def both_onnx(plain: str | None, gpu: str | None) -> Iterator[Finding]:
     """Report two packages of ONNX Runtime, whose files overwrite each other."""
     if plain and gpu:
         pip = "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu"
-        said = f"onnxruntime {plain} and onnxruntime-gpu {gpu} are both installed and overwrite each other"
-        yield fail("onnxruntime", said, pip)
+        message = f"onnxruntime {plain} and onnxruntime-gpu {gpu} are both installed and overwrite each other"
+        yield fail("onnxruntime", message, pip)
 
 
 def onnx_sees(onnx: Onnx, torch: Torch | None, gpus: bool) -> Finding:

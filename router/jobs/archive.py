@@ -67,5 +67,5 @@ class Archive:
             db.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def keep_reserve(self) -> None:
-        """Create the store's disk reserve, given enough free space."""
+        """Create the store's disk reserve, unless the disk is nearly full."""
         self._db.reserve.keep()

@@ -56,7 +56,7 @@ class Database:
     def write(self, *, durable: bool = True) -> Iterator[Connection]:
         """Open a write transaction; without `durable` a power cut may undo it.
 
-        What is durable waits for the disk: answers do, progress and heartbeats do not.
+        A durable write waits for the disk: answers are durable, progress and heartbeats are not.
         """
         options = {"immediate": True, "synchronous": "FULL" if durable else "NORMAL"}
         with self._engine.connect() as connection, connection.execution_options(**options).begin():
@@ -77,7 +77,7 @@ class Database:
     def pulse(self) -> Callable[[], int]:
         """Return a function, for one thread, whose number changes with every commit; no query.
 
-        It raises nothing: a store that does not say counts as changed, and whoever asks it then hears why.
+        The function raises nothing: a failed read counts as a change, and the next query raises the error.
         """
         connection: sqlite3.Connection | None = None
         unknown = count(-1, -1)

@@ -31,7 +31,7 @@ class Reserve:
         try:
             with open(self._path, "wb", opener=private) as file:
                 os.posix_fallocate(file.fileno(), 0, SIZE)
-        except OSError:  # somebody else has taken the room meanwhile
+        except OSError:  # the free space has just been used
             self._path.unlink(missing_ok=True)
 
     def release(self) -> bool:

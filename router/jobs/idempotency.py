@@ -33,7 +33,7 @@ def check_name(name: str) -> None:
 def key_of(name: str, request: Request, pictures: Sequence[str]) -> Key:
     """Return the key of a request; `pictures` are the digests of its images.
 
-    Equal requests have equal fields and equal images, however they were written down.
+    Equal requests have equal fields and equal images, in any spelling.
     """
     fields = {
         "model": request.model,

@@ -15,8 +15,8 @@ from router.jobs.rows import progress_of
 from router.jobs.tables import jobs
 from router.values import Status
 
-UNKNOWN_SECONDS = 10  # until there is room, where nothing runs that could tell
-LONGEST_SECONDS = 60  # the SDKs do not wait for longer, they give up
+UNKNOWN_SECONDS = 10  # of a retry without a running job to estimate from
+LONGEST_SECONDS = 60  # the SDKs give up on a longer retry-after
 QUEUED = select(func.count()).where(jobs.c.status == Status.QUEUED)
 OF_MODEL = QUEUED.where(jobs.c.model == bindparam("_model"))
 OF_KEY = QUEUED.where(jobs.c.key == bindparam("_key"))
@@ -40,7 +40,7 @@ NO_LIMITS = QueueLimits()
 def check(db: Connection, most: int, limits: QueueLimits) -> int:
     """Return the number of queued jobs; raise at a limit; write nothing.
 
-    Raises `QueueFull` or, where only the key's own jobs are too many, `RateLimited`.
+    Raises `QueueFull`, or `RateLimited` at the key's own limit.
     """
     if (in_all := _count(db, QUEUED)) >= most:
         message = f"the queue holds {in_all} jobs, its limit is {most}; try again later"

@@ -52,7 +52,7 @@ class _Work:
 def positioned(db: Connection, row: RowMapping, seen_since: float) -> Job:
     """Return the job of a row, with position and remaining time if queued.
 
-    An engine counts that was seen after `seen_since`.
+    Engines seen after `seen_since` count as alive.
     """
     if row["status"] != Status.QUEUED:
         return job_of(row)
@@ -73,7 +73,7 @@ def all_positioned(db: Connection, rows: Sequence[RowMapping], seen_since: float
     def job(row: RowMapping) -> Job:
         if row["status"] != Status.QUEUED:
             return job_of(row)
-        before = ahead.get(row["seq"], _Work())  # claimed since the rows were read: nobody is ahead of it
+        before = ahead.get(row["seq"], _Work())  # claimed since the rows were read: no job is ahead
         return job_of(row, before.jobs) if row["estimate"] is None else _with_time(row, before, running, engines)
 
     return tuple(map(job, rows))

@@ -36,10 +36,7 @@ class RevisionStore:
             yield
 
     def publish(self, file: Path, text: str, read_at: float, *, anew: bool = False) -> Revision:
-        """Publish `text` unless it is the newest revision (or `anew`); return the newest.
-
-        Revisions that are neither new nor needed by an unfinished job are forgotten.
-        """
+        """Publish `text` unless it is the newest revision (or `anew`); return the newest."""
         # revisions that are neither new nor needed by an unfinished job are deleted
         stored = _origin(file) + text
         digest = hashlib.sha256(stored.encode()).hexdigest()

@@ -44,8 +44,8 @@ class QueueHead:
 def choose(heads: Sequence[QueueHead], loaded: Collection[str], claims: int, now: float, patience: float) -> QueueHead:
     """Return the next job: highest priority, then overdue, then of a loaded model.
 
-    A job is due when twice as many jobs have been claimed since it came as were before it then, and
-    `patience` seconds after it was first overtaken.
+    A job is overdue after twice as many claims as jobs were ahead of it, or `patience` seconds after a job first
+    overtook it.
     """
     top = max(head.priority for head in heads)
     rivals = [head for head in heads if head.priority == top]

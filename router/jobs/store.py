@@ -46,7 +46,7 @@ class JobStore(WorkQueue):
     def add(self, job: Job, key: Key | None = None, limits: QueueLimits = NO_LIMITS) -> Job:
         """Queue `job` and return it with its position; raise as `check_limits` does.
 
-        Under a key that the owner has used for the same request before, return that job and add none.
+        For a repeated request under the same key return the first job and add none.
         """
         with self._db.write() as db:
             if key is not None:
@@ -63,7 +63,7 @@ class JobStore(WorkQueue):
     def get(self, job_id: str, owner: str | None) -> Job | None:
         """Return the owner's job with its queue position, or None.
 
-        Here and below an owner of None stands for all of them.
+        Here and below an owner of None stands for all owners.
         """
         with self._db.read() as db:
             row = db.execute(sql.GET, {"_job": job_id, "_owner": owner}).mappings().first()
@@ -84,8 +84,8 @@ class JobStore(WorkQueue):
     def page(self, owner: str | None, *, after: str | None, limit: int, newest_first: bool) -> tuple[Job, ...] | None:
         """Return up to `limit` of the owner's jobs in order of creation, or reversed.
 
-        The first is the one that follows the job `after`; None if there never was such a job. One that was
-        deleted meanwhile still holds its place, so that whoever deletes page by page comes to the end.
+        The page starts behind the job `after`; None for an unknown job. A deleted job keeps its position, so that a
+        caller can delete page by page.
         """
         with self._db.read() as db:
             older, newer = (sql.ALL_OLDER, sql.ALL_NEWER) if owner is None else (sql.OLDER, sql.NEWER)

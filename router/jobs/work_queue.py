@@ -116,7 +116,7 @@ class WorkQueue:
     def inherit(self, device: str, hung: Phase | None = None) -> tuple[Job, ...]:
         """Expire the leases of a device's former engines at once; requires the device's lock.
 
-        `hung` is the phase in which the last of them hung, None if it did not.
+        `hung` is the phase of the last engine's hang, None without one.
         """
         with self._db.write() as db:
             left = db.execute(sql.INHERIT, {"_device": device}).all()

@@ -1,4 +1,4 @@
-"""Where a hub model's files are is asked of the hub's client once, and again when something there has changed."""
+"""The hub's client is asked once for a snapshot, and again after a change."""
 
 from __future__ import annotations
 

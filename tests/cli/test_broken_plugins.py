@@ -1,4 +1,4 @@
-"""A plugin that cannot be loaded stops no command: each says so in one line and does what it does."""
+"""A broken plugin costs each command one line of error and nothing else."""
 
 from __future__ import annotations
 

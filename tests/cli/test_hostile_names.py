@@ -1,4 +1,4 @@
-"""Names that lead elsewhere, given to commands: each is refused by what it is, and no file is made outside the data."""
+"""Hostile names as arguments: refused, with no file outside the data folder."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Run = Callable[..., tuple[int, str]]
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run `framegate ...` in this process, far from any hub; return its status and all that it said."""
+    """Run `framegate ...` in this process without a hub; return status and output."""
     from router.cli.main import main
 
     home = tmp_path / "home"

@@ -1,4 +1,4 @@
-"""`framegate doctor`: each check says what is and what to do, and none of them takes the others along."""
+"""`framegate doctor`: each check reports and advises, and survives the others."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def levels(findings: Iterator[Finding] | list[Finding]) -> list[str]:
 
 
 def refute(finding: Finding, level: str, said: str, advice: str) -> None:
-    """Hold a finding that is not ok against what it must say."""
+    """Assert a finding's level, and the words of its message and advice."""
     assert finding.level == level
     assert said in finding.message
     assert advice in finding.advice
@@ -283,8 +283,8 @@ def test_little_memory_and_few_files_are_said(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_wrong_and_one_nearly_full_is_said(tmp_path: Path) -> None:
-    refute(disk.free_space("data", tmp_path, 10**18, 10**19), "fail", "GB are free", "needed at least")
-    refute(disk.free_space("data", tmp_path / "a" / "b", 0, 10**19), "warn", "GB are free", "good beginning")
+    refute(disk.free_space("data", tmp_path, 10**18, 10**19), "fail", "are free", "at least")
+    refute(disk.free_space("data", tmp_path / "a" / "b", 0, 10**19), "warn", "are free", "recommended")
     assert disk.free_space("data", tmp_path, 0, 0).level == "ok"
 
 

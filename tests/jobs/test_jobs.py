@@ -234,7 +234,7 @@ def test_every_change_is_told_once_also_a_deletion(store: JobStore) -> None:
 
 
 def walked(store: JobStore, *, newest_first: bool, limit: int, meanwhile: Callable[[list[str]], None]) -> list[str]:
-    """Every id of a walk from page to page; `meanwhile` is called between two of them."""
+    """Return every id of all pages; `meanwhile` is called between two pages."""
     seen: list[str] = []
     while page := store.page("me", after=seen[-1] if seen else None, limit=limit, newest_first=newest_first):
         seen.extend(found.id for found in page)

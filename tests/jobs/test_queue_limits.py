@@ -136,7 +136,7 @@ def test_a_key_with_as_much_running_as_it_may_waits(tmp_path: Path) -> None:
         store.add(job(n, key=key))
 
     def ready(default: int | None) -> list[str]:
-        """Say whose jobs an engine would run, one after the other; they go back at once."""
+        """Return the owners of the jobs that an engine would run, in order."""
         rules, found = SchedulingPolicy(key_running=default), []
         some = JobStore(database, lease_seconds=30, max_attempts=2, max_queued=1000, policy=rules)
         while claim := some.claim("e", ClaimRequest(["m"])):

@@ -1,4 +1,4 @@
-"""Whose turn it is: loaded models first, nobody overtaken for long, priorities, and a limit of engines per model."""
+"""The scheduling policy: loaded models first, bounded overtaking, priorities, engine limits."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def add(store: JobStore, models: str, priority: int = 0, estimate: float | None 
 
 
 def order(store: JobStore, loaded: Sequence[str], models: Collection[str] = "abc", room: int = 1) -> str:
-    """Run everything on one engine with room for so many models; return the models in the order in which they ran."""
+    """Run everything on an engine for `room` models; return the models in order."""
     here, ran = list(loaded), ""
     while claim := store.claim("e", ClaimRequest(models, here)):
         ran += claim[1].model

@@ -78,5 +78,5 @@ def _name(error: OSError) -> str:
 
 def _refusal(status: int, path: str) -> str:
     """Return a message for a status without a known reason, with the file's name."""
-    said = f"the hub answered {status} to the request for {path.rpartition('/')[2]}"
-    return f"{said}: {TOKEN}" if status in (401, 403) else said
+    message = f"the hub answered {status} to the request for {path.rpartition('/')[2]}"
+    return f"{message}: {TOKEN}" if status in (401, 403) else message

@@ -32,7 +32,7 @@ class Fetched:
 def fetch(repo: str, revision: str | None, pauses: tuple[float, ...] = PAUSES) -> Fetched:
     """Wait for the lock, download the missing files and link the snapshot.
 
-    Raises `DownloadFailed`, after which the next call goes on, and `DiskFull`, after which nothing is half there.
+    Raises `DownloadFailed`, which the next call resumes from, and `DiskFull`, which leaves no unfinished file.
     """
     files: Plan | None = None
     try:

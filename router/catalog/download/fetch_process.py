@@ -22,9 +22,9 @@ def snapshot(
 ) -> Path:
     """Fetch a repository's weights (safetensors) and settings, never code; return the folder.
 
-    Where another process fetches it already, wait for that one and then take up what lacks.
-    `report(done, total)` counts bytes; it is called several times a second, and what it raises stops the download.
-    Raises `DownloadFailed`, also when nothing has moved for `stall_seconds`, and `DiskFull`.
+    A download of another process is waited for, then completed. `report(done, total)` gets bytes several times a
+    second; its exceptions stop the download. Raises `DiskFull`, or `DownloadFailed`, also after `stall_seconds`
+    without progress.
     """
     report(0, 1)
     with _start(repo, revision) as child:

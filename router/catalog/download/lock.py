@@ -1,6 +1,6 @@
 """The download lock, held by one process per machine, with its progress inside.
 
-The lock goes with its process, whatever ends that, so progress that nobody holds is that of a dead one.
+The kernel releases the lock with its process, so progress in a free lock is a dead process's.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def fetching(repo: str) -> DownloadProgress | None:
             if _is_free(file.fileno()):
                 return None
             done, total, moved = (int(word) for word in file.readline().split())
-    except (OSError, ValueError):  # nobody has ever fetched it, or has just begun to
+    except (OSError, ValueError):  # never downloaded, or just begun
         return None
     return DownloadProgress(done, total, moved)
 

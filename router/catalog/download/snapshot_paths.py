@@ -20,8 +20,8 @@ Ask = Callable[[str, str | None], Path | None]
 class Snapshots:
     """Caches the results of `cache_paths.cached`: the client takes a second to import.
 
-    An answer holds for as long as the reference, the snapshot with its folders, and the folders of blobs and of file
-    lists are what they were: a request costs their `stat`s. Safe to use from many threads.
+    A result is valid until the reference, the snapshot with its folders, or the folders of blobs and file lists
+    change: a request costs their `stat`s. Safe to use from many threads.
     """
 
     def __init__(self, ask: Ask = cache_paths.cached, grain: float = GRAIN_SECONDS) -> None:
