@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from registry.backends import BackendInfo, Backends
 from registry.consistency import contradictions, family_differences, narrows
@@ -19,12 +18,11 @@ from registry.schema import ModelSchema, check
 from registry.source import is_hub_id, resolve
 from registry.weights_folder import weights_folder
 
+SAME = ("revision", "download", "pin", "priority", "engines")  # fields of an entry that a model takes unchanged
+
 
 class Entry:
-    """Reads one entry; its problems go to the document.
-
-    `base` is the folder of relative sources.
-    """
+    """Reads one entry; its problems go to the document; relative sources start at `base`."""
 
     def __init__(self, document: Document, where: Where, data: object, base: Path, backends: Backends) -> None:
         self.document = document
@@ -63,6 +61,7 @@ class Entry:
 
     def _spec(self, name: str, modality: Modality, basis: Family, options: dict[str, object]) -> ModelSpec:
         defaults, limits = self._numbers(basis)
+        is_wan = self.source is not None and (self.family is not None or bool(self.backend and self.backend.index))
         if basis.experts == 1 and defaults.guidance_scale_2 is not None:
             self._note("defaults.guidance_scale_2", "is not used: the model has one expert")
         return ModelSpec(
@@ -73,45 +72,34 @@ class Entry:
             limits=limits,
             size_multiple=basis.size_multiple,
             source=self.source,
-            revision=self.fields.get("revision"),
-            download=self.fields.get("download", False),
-            pin=self.fields.get("pin", False),
             warm_up=bool(self.fields.get("warm_up", False)),
             warm_sizes=self._warm_sizes(),
-            priority=self.fields.get("priority", 0),
-            engines=self.fields.get("engines"),
             devices=tuple(self.fields.get("devices", ())),
             family=self.family.name if self.family else None,
             experts=basis.experts,
-            prompt_tokens=basis.prompt_tokens if self._is_wan() else None,
+            prompt_tokens=basis.prompt_tokens if is_wan else None,
             aliases=tuple(self.fields.get("aliases", ())),
             options=MappingProxyType(options),
+            **{name: self.fields[name] for name in SAME if name in self.fields},
         )
 
     def _warm_sizes(self) -> tuple[Size, ...]:
         warm_up: bool | tuple[Size, ...] = self.fields.get("warm_up", False)
         return warm_up if isinstance(warm_up, tuple) else ()
 
-    def _is_wan(self) -> bool:
-        """Return whether the weights have a known layout, not a custom backend's."""
-        return self.source is not None and (self.family is not None or bool(self.backend and self.backend.index))
-
     def _without_backend(self, name: str) -> BrokenModel:
         """Return the model as broken by its lost backend."""
         # only the backend could check the options
         lack = f"its backend {self.fields['backend']} is not there"
-        return self._broken(
-            name,
-            f"{lack}: {'; '.join(lost.reason for lost in self.lost)}",
-            ("backend", f"{self.fields['backend']} is not there: {'; '.join(lost.problem for lost in self.lost)}"),
-        )
+        reason = f"{lack}: {'; '.join(lost.reason for lost in self.lost)}"
+        problem = f"{self.fields['backend']} is not there: {'; '.join(lost.problem for lost in self.lost)}"
+        return self._broken(name, reason, "backend", problem)
 
     def _broken_by(self, name: str, error: FolderError) -> BrokenModel:
-        return self._broken(name, error.reason, ("source", str(error)))
+        return self._broken(name, error.reason, "source", str(error))
 
-    def _broken(self, name: str, reason: str, problem: tuple[str, str]) -> BrokenModel:
+    def _broken(self, name: str, reason: str, field: str, message: str) -> BrokenModel:
         word = self.fields.get("modality")
-        field, message = problem
         return BrokenModel(
             name=name,
             backend=self.fields.get("backend", ""),
@@ -155,21 +143,15 @@ class Entry:
 
     def _numbers(self, basis: Family) -> tuple[Defaults, Limits]:
         """Return the family's defaults and limits, overridden by the entry's."""
-        defaults = replace(basis.defaults, **self._plain(), **self.fields.get("defaults", {}))
-        return defaults, replace(basis.limits, **self.fields.get("limits", {}))
-
-    def _plain(self) -> dict[str, Any]:
-        """Return the defaults of models without weights: no Wan negative prompt."""
-        stated = "negative_prompt" in self.fields.get("defaults", {})
-        return {} if self.source or stated else {"negative_prompt": ""}
+        # without weights there is no encoder of Wan, for which its negative prompt is written
+        own = {
+            "negative_prompt": basis.defaults.negative_prompt if self.source else "",
+            **self.fields.get("defaults", {}),
+        }
+        return replace(basis.defaults, **own), replace(basis.limits, **self.fields.get("limits", {}))
 
     def _add_problem(self, field: str, message: str) -> None:
         self.document.add_problem((*self.where, *field.split(".")), message)
-
-    def _has_problem(self, *fields: str) -> bool:
-        """Return whether one of `fields` has a problem already."""
-        # its consequences need no problem of their own
-        return any(self.document.has_problem((*self.where, field)) for field in fields)
 
     def _source(self, base: Path) -> str | None:
         source: str | None = self.fields.get("source")
@@ -212,10 +194,9 @@ class Entry:
         modality = Modality.named(word) if word else known
         backend = self.backend
         if modality is None:
-            unread = self._has_problem("modality", "family", "source", "backend") or isinstance(
-                self.weights, FolderError
-            )
-            if not unread:
+            causes = ("modality", "family", "source", "backend")  # whose problem explains this one
+            explained = any(self.document.has_problem((*self.where, field)) for field in causes)
+            if not explained and not isinstance(self.weights, FolderError):
                 words = ", ".join(m.word for m in Modality)
                 self._add_problem("modality", f"is required, as no known family says it: one of {words}")
             return None

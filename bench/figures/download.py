@@ -70,7 +70,7 @@ def _whole(tool: str) -> float:
 
 
 def _sent_again(tool: str) -> int:
-    """Kill a download at half of each shard, repeat it, and return the bytes that came twice."""
+    """Kill a download at half of each shard; return the bytes sent twice."""
     with _place() as (hub, cache):
         hub.half = True
         child = _start(tool, hub, cache)

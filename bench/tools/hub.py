@@ -1,4 +1,4 @@
-"""A hub on loopback with one repository of random shards; every byte that it sends is counted."""
+"""A hub on loopback with random shards that counts its sent bytes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CHUNK = 2**20
 
 
 class Hub:
-    """Serves `shards` files of `size` bytes; with `half` set, each answer stops at the middle of its file."""
+    """Serves one repository; with `half` every file stops at its middle."""
 
     def __init__(self, shards: int, size: int) -> None:
         self.files = {f"part-{n}.safetensors": os.urandom(size) for n in range(shards)}

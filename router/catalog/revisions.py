@@ -14,9 +14,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from registry import ModelSpec, Registry, RegistryError, folders
 from registry.backends import Backends
-from registry.changes import changes
 from registry.loader import load_text, read_text
 from registry.source import is_folder, is_hub_id
+from router.catalog.revision_report import differences, remarks
 from router.errors import BootError, reason
 from router.jobs import RevisionStore
 from router.values import Backend, Revision
@@ -86,9 +86,9 @@ class Registries:
         if before is None:
             return (f"{file} is revision {now.revision}, its first: nothing that runs now follows this file",)
         if before.n == now.revision:
-            return (f"nothing has changed: {file} is revision {before.n} already", *_remarks(now))
+            return (f"nothing has changed: {file} is revision {before.n} already", *remarks(now))
         # what this process has read before knows what the folders were then
-        return _differences(current if before.n == current.revision else self._cached(before.n), now)
+        return differences(current if before.n == current.revision else self._cached(before.n), now)
 
     def _poll(self) -> None:
         """Serve the newest revision of the current file, if this process can."""
@@ -203,22 +203,5 @@ def _is_newer(file: Path, revision: Revision) -> bool:
 
 def _log_differences(before: Revision, now: Registry, backends: Known) -> None:
     if before.n != now.revision:
-        for line in _differences(_parse_or_log(before, backends), now):
+        for line in differences(_parse_or_log(before, backends), now):
             log.info("%s", line)
-
-
-def _differences(old: Registry | None, now: Registry) -> tuple[str, ...]:
-    """Return the changes of a new revision; just its number without `old`."""
-    heading = f"{Path(now.file).absolute()} is revision {now.revision}"
-    if old is None:
-        return (heading, *_remarks(now))
-    new = sorted({model.backend for model in now.models} - {model.backend for model in old.models})
-    advice = "processes that started before its plugin was there take this up at their next start"
-    unknown = (f"note: the backend {name} was not used before; {advice}" for name in new)
-    return (heading, *changes(old, now), *unknown, *_remarks(now))
-
-
-def _remarks(registry: Registry) -> tuple[str, ...]:
-    """Return broken entries with their paths, and differences between entries and folders."""
-    broken = (f"broken: {model.problem}" for model in registry.broken)
-    return (*broken, *(f"note: {note}" for note in registry.notes))

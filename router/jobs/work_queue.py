@@ -159,7 +159,7 @@ def _named(lease: Lease) -> dict[str, Any]:
 
 
 def _lost(engines: int, hung: Phase | None) -> str:
-    """Return the failure of a job whose last of `engines` lost engines hung or died."""
+    """Return the failure of a job that has lost too many engines."""
     what = f"hung in phase {hung} of this job and was replaced" if hung else "was lost while it ran this job"
     code = TimedOut.code if hung else EngineLost.code
     message = f"the engine {what}; engines lost so: {engines}, as many as a job may cost, so it is not tried again"

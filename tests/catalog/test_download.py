@@ -340,7 +340,7 @@ def test_a_wrong_file_is_refused_and_does_not_stay(hub: Hub, name: str, wrong: C
 
 @pytest.fixture
 def little_disk(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A cache on a file system of 1.5 MB."""
+    """Put the cache on a file system of 1.5 MB."""
     folder = tmp_path / "little"
     folder.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1500k", "none", folder], capture_output=True).returncode:

@@ -30,7 +30,7 @@ def weights_in(data: Path) -> Weights:
 
 
 def repository(folder: Path) -> Path:
-    """A model folder with a sharded transformer of 280 kB, and unwanted files."""
+    """Make a model folder with a sharded transformer of 280 kB, and unwanted files."""
     write_model(folder, Kind(heads=8, ffn=256, shards=2))
     (folder / "transformer" / "pickle.bin").write_bytes(b"evil")
     (folder / "code.py").write_text("print('evil')")

@@ -76,7 +76,7 @@ def test_check_reports_every_problem_with_its_line(run: Run, tmp_path: Path) -> 
 
 @pytest.fixture
 def broken(run: Run, tmp_path: Path) -> Run:
-    """The commands, with a Git LFS pointer as weights and a contradicting entry."""
+    """Run commands on a Git LFS pointer as weights and a contradicting entry."""
     folder = write_model(tmp_path / "bad")
     (folder / "vae" / WHOLE).write_bytes(b"version https://git-lfs.github.com/spec/v1")
     write_model(tmp_path / "other")
@@ -407,7 +407,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 
 def weights_of(run: Run, name: str) -> str:
-    """What the table of models says of a model's weights."""
+    """Return the table's state of a model's weights."""
     heading, *rows = run("models")[1].splitlines()
     start, end = heading.index("WEIGHTS"), heading.index("STATE")
     return next(row[start:end].strip() for row in rows if row.startswith(name))

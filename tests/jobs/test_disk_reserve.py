@@ -1,4 +1,4 @@
-"""The disk reserve: on a full disk only writes that end jobs or free space succeed."""
+"""The disk reserve: a full disk only stores ends of jobs and deletions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RUNS, WAITS, DONE = (f"{n:032x}" for n in range(3))
 
 @dataclass(frozen=True)
 class Stored:
-    """A store on a small disk with a running, a waiting and a finished job."""
+    """A store on a small disk: jobs running, waiting and finished."""
 
     data: Path
     jobs: JobStore
@@ -137,7 +137,7 @@ def test_one_that_was_killed_at_its_making_is_made_anew(tmp_path: Path) -> None:
 
 @pytest.fixture
 def closed(tmp_path: Path) -> Iterator[Path]:
-    """A store with a waiting job on a full disk, not open in any process."""
+    """Make a store with a waiting job on a full disk; close it."""
     with disk(tmp_path / "data") as data:
         database = Database(data / "jobs.sqlite")
         JobStore(database, lease_seconds=30, max_attempts=2, max_queued=1000).add(Job(WAITS, "me", "m", TASK))

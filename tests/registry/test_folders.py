@@ -612,7 +612,7 @@ def test_what_changes_is_noticed_and_what_is_mended_too(folder: Path, change: Ca
 
 
 def test_a_folder_of_the_largest_model_is_read_in_no_time(tmp_path: Path) -> None:
-    """112 GB in 24 shards take 20 ms; the bound of 100 ms is for a busy machine."""
+    """112 GB in 24 shards take 20 ms; the bound is five times that."""
     folder = write_model(tmp_path / "m", TRUE_SIZE)
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) > 100e9
     seconds = []

@@ -49,7 +49,7 @@ HARMLESS = {
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A first-and-last-frame model with every number in its configurations."""
+    """Write a first-and-last-frame model with every number in its configurations."""
     folder = write_model(tmp_path / "model", FLF2V)
     edit = {
         "transformer/config.json": {"rope_max_seq_len": 1024, "patch_size": [1, 2, 2], "eps": 1e-6},

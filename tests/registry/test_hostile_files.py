@@ -151,7 +151,7 @@ def test_a_reference_of_the_hubs_cache_is_a_line(tmp_path: Path, monkeypatch: py
 
 
 def test_files_that_come_go_and_grow_while_they_are_read_end_in_a_reason(folder: Path) -> None:
-    """Each read returns a folder or a reason while a file of each kind changes."""
+    """Each read returns a folder or a reason while files change."""
     stop = threading.Event()
     whole = {name: (folder / name).read_bytes() for name in FILES if (folder / name).exists()}
 
