@@ -22,9 +22,9 @@ from router.jobs import RevisionStore
 from router.values import Backend, Revision
 
 Known = Backends | Collection[Backend]
-POLL_SECONDS = 0.25  # how often a process asks for a newer revision, at most
-GRAIN_SECONDS = 2.0  # file systems round their times: a file that seems this much older may be newer
-CACHED = 16  # earlier revisions, of jobs that are not finished yet
+POLL_SECONDS = 0.25  # at most one poll for a newer revision per process
+GRAIN_SECONDS = 2.0  # file systems round times: a file that looks this much older may be newer
+CACHED = 16  # earlier revisions of unfinished jobs
 log = logging.getLogger(__name__)
 
 
@@ -50,6 +50,7 @@ class Registries:
 
         Once per `POLL_SECONDS` one caller polls the store with a cheap query; the others do not wait.
         """
+        # non-blocking: a request never waits for another one's poll
         due = self._current.revision is not None and time.monotonic() - self._polled >= POLL_SECONDS
         if due and self._lock.acquire(blocking=False):
             try:
@@ -87,7 +88,7 @@ class Registries:
             return (f"{file} is revision {now.revision}, its first: nothing that runs now follows this file",)
         if before.n == now.revision:
             return (f"nothing has changed: {file} is revision {before.n} already", *remarks(now))
-        # what this process has read before knows what the folders were then
+        # a registry read earlier knows the folders of that time
         return differences(current if before.n == current.revision else self._cached(before.n), now)
 
     def _poll(self) -> None:

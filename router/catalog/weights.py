@@ -118,11 +118,11 @@ class Weights:
         return self._snapshots.find(model.source, model.revision) if is_hub_id(model.source) else Path(model.source)
 
     def _is_there(self, folder: Path) -> bool:
-        return self._is_embedded(folder) or os.path.isdir(folder)  # no error where it may not be looked at
+        return self._is_embedded(folder) or os.path.isdir(folder)  # False, not an error, without permission
 
     def _suits(self, folder: Path, backend: Backend) -> bool:
         """Return whether `folder` has the index file of `backend`."""
-        if self._is_embedded(folder):  # its links may not have been made yet
+        if self._is_embedded(folder):  # its links may not exist yet
             return backend.index in (None, INDEX)
         return os.path.exists(folder / (backend.index or ""))
 

@@ -21,7 +21,7 @@ from router.testing.contract import CHECKS, ContractBroken, Subject
 @click.option("--contract", metavar="BACKEND", help="Also test the contract of a backend with its models.")
 @with_single_model
 def check(settings: Settings, contract: str | None) -> None:
-    """Report every problem of the models file and its folders of weights.
+    """Report every problem of the models file and its weights.
 
     Settings and plugins are checked too. The exit status is 1 if there is a problem.
     """

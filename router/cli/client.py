@@ -117,6 +117,7 @@ class Embedded:
             worker = Worker(self._system, self._device)
             if job.model not in worker.models:
                 raise BootError(f"{job.model} cannot run in this Python: 'framegate check' says what it needs")
+            # the lock keeps an engine that starts meanwhile off this device
             with hold(self._system.settings.data, self._device), _in_thread(worker, job_id):
                 yield
         except BootError:

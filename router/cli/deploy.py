@@ -44,7 +44,7 @@ socket_option = click.option(
 
 @click.group()
 def deploy() -> None:
-    """Print the configuration of a production server: nginx site, systemd units."""
+    """Print the nginx site and the systemd units of a server."""
 
 
 @deploy.command()
@@ -105,6 +105,6 @@ def _filled(template: str, **values: object) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,
+        autoescape=False,  # the templates are no HTML
     )
     return files.get_template(template).render(values)

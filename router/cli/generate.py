@@ -118,7 +118,7 @@ def _follow(server: Server, job: dict[str, Any]) -> dict[str, Any]:
                 bar.update(job["progress"] - bar.pos, job)
                 time.sleep(POLL_SECONDS)
                 job = server.call("GET", path)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt:  # the job would go on without its caller
             return server.call("POST", f"{path}/cancel")
         bar.update(100 - bar.pos, job)
     return job

@@ -62,6 +62,7 @@ def share(command: click.Command) -> None:
 
 def _without_shared(arguments: dict[str, Any]) -> dict[str, Any]:
     """Move the shared options into the environment and return the other arguments."""
+    # the environment reaches gunicorn's workers and the engines; arguments would not
     for option, setting in (("models", "models"), ("data", "data"), ("single", "model"), ("backend", "backend")):
         if (value := arguments.pop(option, None)) is not None:
             os.environ[variable(setting)] = value

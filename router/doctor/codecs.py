@@ -28,6 +28,7 @@ def h264() -> Finding:
     import av
 
     advice = "reinstall PyAV from a wheel: pip install --force-reinstall --only-binary :all: av"
+    # black frames: the codec must work, the picture does not matter
     pixels = np.zeros((2, SIDE, SIDE, 3), np.uint8)
     try:
         with tempfile.TemporaryDirectory() as folder:

@@ -45,6 +45,7 @@ def driver(dev: Path, version: Path, environ: Mapping[str, str]) -> Finding:
 
 
 def _none(dev: Path, driver_is_there: bool) -> Finding:
+    # WSL has one node for all GPUs and no driver files
     if (dev / "dxg").exists():
         return ok("devices", "an NVIDIA GPU by way of WSL")
     if driver_is_there:

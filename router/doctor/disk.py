@@ -80,6 +80,7 @@ def file_system(data: Path, mounts: str) -> Finding:
     holding = [(point, kind) for point, kind in points if where.is_relative_to(point)]
     if not holding:
         return ok("file system", f"{data} is on one of unknown kind")
+    # the last mount of the longest path is the visible one
     point, kind = max(enumerate(holding), key=lambda entry: (len(entry[1][0].parts), entry[0]))[1]
     if kind in REMOTE or kind.startswith("fuse."):
         advice = "put it on a local disk, or at least run all processes that use it on this one machine"

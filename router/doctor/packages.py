@@ -45,6 +45,7 @@ def packages(needs: Iterable[str], version_of: Version) -> Iterator[Finding]:
     """Compare the installed versions with a package's requirements."""
     seen = []
     for need in map(Requirement, needs):
+        # packages of extras may be absent
         extra = need.marker is not None and "extra" in str(need.marker)
         if need.marker and not extra and not need.marker.evaluate():
             continue  # of another platform or Python

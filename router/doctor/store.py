@@ -11,7 +11,7 @@ from router.doctor.finding import DoctorContext, Finding, fail, ok, warn
 from router.jobs.database import require_store
 from router.jobs.tables import HEAD
 
-PATIENCE_SECONDS = 5.0
+BUSY_SECONDS = 5.0
 
 
 def path_of(context: DoctorContext) -> Path:
@@ -34,9 +34,9 @@ def check(context: DoctorContext) -> Iterator[Finding]:
         yield fail("store", f"{path} cannot be read: {error}", advice)
 
 
-def opened(path: Path, patience: float = PATIENCE_SECONDS) -> sqlite3.Connection:
-    """Connect without creating a file; wait `patience` seconds for other writers."""
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=patience, isolation_level=None)
+def opened(path: Path, timeout: float = BUSY_SECONDS) -> sqlite3.Connection:
+    """Connect without creating a file; wait `timeout` seconds for other writers."""
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=timeout, isolation_level=None)
 
 
 def revision(db: sqlite3.Connection, path: Path) -> Finding:
@@ -64,6 +64,7 @@ def whole(db: sqlite3.Connection, path: Path) -> Finding:
 def free(db: sqlite3.Connection, path: Path) -> Finding:
     """Take the write lock and release it."""
     try:
+        # the only test that another process's lock or a read-only disk cannot pass
         db.execute("BEGIN IMMEDIATE")
         db.execute("ROLLBACK")
     except sqlite3.OperationalError as error:

@@ -35,21 +35,25 @@ class QueueHead:
     due: int
     overtaken_at: float | None
 
-    def overdue(self, claims: int, now: float, patience: float) -> bool:
+    def overdue(self, claims: int, now: float, overtake_seconds: float) -> bool:
         """Return whether no job may overtake this one any more."""
-        late = self.overtaken_at is not None and not 0 <= now - self.overtaken_at < patience  # below 0: another boot
+        late = (
+            self.overtaken_at is not None and not 0 <= now - self.overtaken_at < overtake_seconds
+        )  # below 0: another boot
         return late or self.due <= claims
 
 
-def choose(heads: Sequence[QueueHead], loaded: Collection[str], claims: int, now: float, patience: float) -> QueueHead:
+def choose(
+    heads: Sequence[QueueHead], loaded: Collection[str], claims: int, now: float, overtake_seconds: float
+) -> QueueHead:
     """Return the next job: highest priority, then overdue, then of a loaded model.
 
-    A job is overdue after twice as many claims as jobs were ahead of it, or `patience` seconds after a job first
+    A job is overdue after twice as many claims as jobs were ahead of it, or `overtake_seconds` after a job first
     overtook it.
     """
     top = max(head.priority for head in heads)
     rivals = [head for head in heads if head.priority == top]
-    if overdue := [head for head in rivals if head.overdue(claims, now, patience)]:
+    if overdue := [head for head in rivals if head.overdue(claims, now, overtake_seconds)]:
         return min(overdue, key=lambda head: (head.due, head.seq))
     return min([head for head in rivals if head.model in loaded] or rivals, key=lambda head: head.seq)
 

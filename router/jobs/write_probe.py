@@ -8,8 +8,8 @@ from contextlib import closing
 from pathlib import Path
 from threading import Lock
 
-KNOWN_SECONDS = 3.0  # an answer holds for so long
-PATIENCE_SECONDS = 5.0  # with others that write; longer than any of ours does
+KNOWN_SECONDS = 3.0  # a result is valid for this long
+BUSY_SECONDS = 5.0  # wait for other writers; longer than any write of ours
 
 
 class Probe:
@@ -36,7 +36,7 @@ class Probe:
         """Open the store anew and write without a change."""
         # open files stay writable on a disk that has become read-only
         try:
-            with closing(sqlite3.connect(self._uri, uri=True, timeout=PATIENCE_SECONDS, isolation_level=None)) as db:
+            with closing(sqlite3.connect(self._uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)) as db:
                 db.execute("UPDATE turns SET n = n")
         except sqlite3.Error as error:
             return str(error)

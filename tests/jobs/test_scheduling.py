@@ -74,7 +74,7 @@ def head(seq: int, model: str = "a", priority: int = 0, due: int = 99, overtaken
     ],
 )
 def test_who_is_chosen(heads: list[QueueHead], chosen: int) -> None:
-    assert choose(heads, {"b"}, turn=5, now=1000.0, patience=10.0).seq == chosen
+    assert choose(heads, {"b"}, claims=5, now=1000.0, overtake_seconds=10.0).seq == chosen
 
 
 def test_jobs_for_what_is_loaded_go_first_within_bounds(store: JobStore) -> None:

@@ -12,7 +12,7 @@ from router.catalog.download import cache_paths, lock, plan
 from router.catalog.download.failures import cannot_ask, errors, reason
 from router.catalog.download.lock import DownloadLock, DownloadProgress
 from router.catalog.download.plan import Plan
-from router.catalog.download.retry import PAUSES, Patience
+from router.catalog.download.retry import PAUSES, Retrier
 from router.catalog.download.transfer import Transfer
 from router.errors import DiskFull, DownloadFailed, is_disk_full
 from router.runtime.byte_size import format_bytes
@@ -37,25 +37,25 @@ def fetch(repo: str, revision: str | None, pauses: tuple[float, ...] = PAUSES) -
     files: Plan | None = None
     try:
         with lock.hold(repo) as lock_file:
-            files = Patience(pauses).try_again(lambda: plan.make(repo, revision))
+            files = Retrier(pauses).try_again(lambda: plan.make(repo, revision))
             files.check_disk_space()
             with _discard_partial_on_disk_full(files):
                 _transfer(files, lock_file, pauses)
-            return Fetched(Patience(pauses).try_again(lambda: _link_snapshot(repo, revision)), files.size)
+            return Fetched(Retrier(pauses).try_again(lambda: _link_snapshot(repo, revision)), files.size)
     except errors() as error:
         if is_disk_full(error):
             raise DiskFull(
                 f"the disk is full: {repo} did not fit into the hub's cache; what was half there is removed"
             ) from error
         if files is None and cannot_ask(error) and (folder := cache_paths.cached(repo, revision)):
-            return Fetched(folder, 0)  # which may be an older state of a branch, and is whole
+            return Fetched(folder, 0)  # maybe an older state of the branch, but complete
         raise DownloadFailed(f"{repo} could not be fetched: {reason(error, revision)}{_resume_note(files)}") from error
 
 
 def _transfer(files: Plan, lock_file: DownloadLock, pauses: tuple[float, ...]) -> None:
     """Transfer several files at once and report progress; stop at the first failure."""
-    patience = Patience(pauses)
-    transfers = [Transfer(file, patience) for file in files.files]
+    retrier = Retrier(pauses)
+    transfers = [Transfer(file, retrier) for file in files.files]
     progress = DownloadProgress(0, files.size, 0)
     pool = ThreadPoolExecutor(FILES_AT_ONCE)
     futures = [pool.submit(transfer.run) for transfer in transfers]
@@ -67,7 +67,7 @@ def _transfer(files: Plan, lock_file: DownloadLock, pauses: tuple[float, ...]) -
             )  # a file that starts over takes nothing back
             lock_file.write(progress)
     finally:
-        patience.stop()
+        retrier.stop()
         pool.shutdown(cancel_futures=True)
 
 

@@ -41,6 +41,7 @@ def snapshot(
 def _start(repo: str, revision: str | None) -> subprocess.Popen[str]:
     arguments = [str(os.getpid()), repo, *([revision] if revision else [])]
     environ = {**os.environ, "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    # a process: a thread inside a blocking read of the hub could not be stopped
     return subprocess.Popen(
         [sys.executable, "-P", "-m", "router.catalog.download", *arguments],
         env=environ,

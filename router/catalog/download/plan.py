@@ -48,6 +48,7 @@ class File:
 
     def hasher(self) -> Any:
         """Return a hash object that computes `digest`."""
+        # git's own blob hash covers a header, so that it must be hashed as well
         if len(self.digest) == SHA256_DIGITS:
             return hashlib.sha256()
         return hashlib.sha1(f"blob {self.size}\0".encode(), usedforsecurity=False)
@@ -96,7 +97,7 @@ def make(repo: str, revision: str | None) -> Plan:
     for listed in info.siblings or ():
         if any(fnmatch(listed.rfilename, pattern) for pattern in cache_paths.WANTED):
             digest = listed.lfs.sha256 if listed.lfs else str(listed.blob_id)
-            if not DIGEST.fullmatch(digest):  # it names a file here
+            if not DIGEST.fullmatch(digest):  # it becomes a file name
                 raise WrongFile(f"the hub lists {listed.rfilename!a} with the digest {digest!a}, which is none")
             url = hf_hub_url(repo, listed.rfilename, revision=info.sha)
             files[digest] = File(listed.rfilename, url, listed.size or 0, digest, cache_paths.blobs(repo) / digest)

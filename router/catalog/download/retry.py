@@ -8,7 +8,13 @@ from typing import TypeVar
 
 from router.catalog.download.failures import errors, may_pass
 
-PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0)  # seconds before each new try; as many tries that bring nothing are the end
+PAUSES = (
+    1.0,
+    2.0,
+    4.0,
+    8.0,
+    16.0,
+)  # seconds before each retry; after as many retries without progress the download fails
 Result = TypeVar("Result")
 
 
@@ -16,7 +22,7 @@ class Stopped(Exception):
     """Another file's failure has ended the download."""
 
 
-class Patience:
+class Retrier:
     """Retries calls to the hub, until `stop`."""
 
     def __init__(self, pauses: tuple[float, ...] = PAUSES) -> None:

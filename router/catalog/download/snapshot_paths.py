@@ -10,7 +10,7 @@ from pathlib import Path
 from registry.folders import hub_cache
 from router.catalog.download import cache_paths
 
-GRAIN_SECONDS = 2.0  # what is younger may change once more without a newer time
+GRAIN_SECONDS = 2.0  # a younger file may change again within the same timestamp
 MOST_FOLDERS = 100
 
 Stamp = tuple[tuple[str | int, ...], ...]

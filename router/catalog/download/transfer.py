@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 
 from router.catalog.download.failures import ConnectionCut, WrongFile
 from router.catalog.download.plan import File
-from router.catalog.download.retry import Patience
+from router.catalog.download.retry import Retrier
 
 CHUNK = 2**20
 CANNOT_RANGE = 416
@@ -16,11 +16,11 @@ CANNOT_RANGE = 416
 class Transfer:
     """One file's transfer: `done` bytes present; `moved` counts bytes read or hashed."""
 
-    def __init__(self, file: File, patience: Patience) -> None:
+    def __init__(self, file: File, retrier: Retrier) -> None:
         self.file = file
         self.done = file.here
         self.moved = 0
-        self._patience = patience
+        self._retrier = retrier
         self._hash: Any = None
 
     def run(self) -> None:
@@ -42,7 +42,7 @@ class Transfer:
         with open(self.file.part, "a+b") as part:
             self._hash_existing(part)
             if self.done < self.file.size:
-                self._patience.try_again(lambda: self._fetch_rest(part), lambda: self.done)
+                self._retrier.try_again(lambda: self._fetch_rest(part), lambda: self.done)
             part.flush()
             os.fsync(part.fileno())
         if self.done != self.file.size or self._hash.hexdigest() != self.file.digest:
@@ -55,7 +55,7 @@ class Transfer:
         self._start_over(part, keep=self.file.size)
         part.seek(0)
         while chunk := part.read(CHUNK):
-            self._patience.check()
+            self._retrier.check()
             self._count(chunk)
 
     def _start_over(self, part: BinaryIO, keep: int = 0) -> None:
@@ -83,7 +83,7 @@ class Transfer:
             if self.done and answer.status_code != 206:
                 self._start_over(part)
             for chunk in answer.iter_bytes():
-                self._patience.check()
+                self._retrier.check()
                 part.write(chunk)
                 self._count(chunk)
                 if self.done > self.file.size:
