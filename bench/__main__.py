@@ -15,6 +15,7 @@ from bench.figures import (
     boot,
     claim,
     copies,
+    download,
     export,
     fast,
     folders,
@@ -57,6 +58,7 @@ FIGURES = {
     "residency": residency.measure,
     "copies": copies.measure,
     "house": house.measure,
+    "download": download.measure,
 }
 
 

@@ -12,7 +12,7 @@ from registry.modality import Modality
 
 
 class BackendInfo(Protocol):
-    """What the registry must know of a backend; `router.Backend` has it."""
+    """The parts of a backend used by the registry; `router.Backend` has them."""
 
     @property
     def name(self) -> str: ...
@@ -26,9 +26,9 @@ class BackendInfo(Protocol):
 
 @dataclass(frozen=True)
 class Lost:
-    """What would have brought a backend: a caller may read `reason`, `problem` is the operator's.
+    """A plugin that failed to load; callers may read `reason`, operators also `problem`.
 
-    `backend` is its name, None where nobody knows it.
+    `backend` is the name of its backend, None if unknown.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Lost:
 
 @dataclass(frozen=True)
 class Backends:
-    """The backends by name, and what was to bring others."""
+    """The available backends by name, and the lost plugins."""
 
     found: Mapping[str, BackendInfo]
     lost: tuple[Lost, ...] = ()
@@ -49,7 +49,7 @@ class Backends:
         return backends if isinstance(backends, Backends) else cls({backend.name: backend for backend in backends})
 
     def may_have_brought(self, name: str) -> tuple[Lost, ...]:
-        """Return what was lost and may have brought the backend `name`: what is called so, else all that may."""
+        """Return the lost plugins that may provide the backend `name`."""
         if name in self.found:
             return ()
         known = [lost for lost in self.lost if lost.backend == name]

@@ -1,4 +1,4 @@
-"""What one registry has that another had not, in words for whoever changed the file."""
+"""The differences between two registries, in words."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ Entry = ModelSpec | BrokenModel | Route
 
 
 def changes(before: Registry, now: Registry) -> tuple[str, ...]:
-    """Return a line for the models, the routes and the default where they differ; none where all is the same."""
-    said = [
-        _said("models", _compared((*before.models, *before.broken), (*now.models, *now.broken))),
-        _said("routes", _compared(before.routes, now.routes)),
+    """Return one line each for changed models, routes and default."""
+    lines = [
+        _line("models", _compared((*before.models, *before.broken), (*now.models, *now.broken))),
+        _line("routes", _compared(before.routes, now.routes)),
         f"default: {now.default} instead of {before.default}" if before.default != now.default else "",
     ]
-    return tuple(filter(None, said))
+    return tuple(filter(None, lines))
 
 
-def _said(what: str, parts: Sequence[str]) -> str:
+def _line(what: str, parts: Sequence[str]) -> str:
     return f"{what}: {'; '.join(parts)}" if parts else ""
 
 
@@ -36,7 +36,7 @@ def _compared(before: Sequence[Entry], now: Sequence[Entry]) -> list[str]:
 
 
 def _fields(old: Entry, new: Entry) -> str:
-    """Name the fields in which two entries of one name differ, or say that one of them is broken."""
+    """Return the changed fields of an entry, or its broken state."""
     if isinstance(new, BrokenModel):
         return new.state
     if isinstance(old, BrokenModel):

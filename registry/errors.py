@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong: where (file, line, field), what is, and what is allowed."""
+    """One problem: file, line, field, and a message with the allowed values."""
 
     file: str
     line: int

@@ -1,6 +1,6 @@
-"""What is known of each published Wan variant: what it takes, its official defaults, its size rules, its limits.
+"""The published Wan variants: inputs, official defaults, size rules and limits.
 
-Where the numbers come from: `wan/configs/*.py` and `generate.py` of Wan-Video/Wan2.1 and Wan2.2; repo ids and
+Sources of the numbers: `wan/configs/*.py` and `generate.py` of Wan-Video/Wan2.1 and Wan2.2; repo ids and
 the shift by resolution from diffusers' `docs/source/en/api/pipelines/wan.md`; limits are ours (API.md, section 5).
 """
 
@@ -26,10 +26,10 @@ NEGATIVE_PROMPT = (
 
 @dataclass(frozen=True)
 class Family:
-    """One variant: `repo` is its hub id, None for the embedded ones; `inner_dim` is its DiT's heads x head size.
+    """One variant; `repo` is None for embedded ones; `inner_dim` is the DiT's width.
 
-    `experts` is 2 where a high-noise and a low-noise DiT share the steps: `guidance_scale` is for the
-    first, `guidance_scale_2` for the second, or None for the same.
+    With 2 `experts` a high-noise and a low-noise DiT share the steps: `guidance_scale` is for the first,
+    `guidance_scale_2` for the second; None copies the first.
     """
 
     name: str
@@ -188,10 +188,10 @@ _BY_SOURCE: Mapping[str, Family] = MappingProxyType({family.source.lower(): fami
 
 
 def find(source_or_name: str) -> Family | None:
-    """Return the family with this name or source (`embedded:NAME`, or a hub id in any case), None if unknown."""
+    """Return the family with this name, hub id or `embedded:NAME`, or None."""
     return _BY_NAME.get(source_or_name) or _BY_SOURCE.get(source_or_name.lower())
 
 
 def stand_in(modality: Modality) -> Family:
-    """Return the family whose defaults a model of unknown family gets: the first of its modality, a 2.1 14B if any."""
+    """Return the family with the defaults for unknown models of a modality."""
     return next(family for family in FAMILIES if family.modality is modality)

@@ -1,7 +1,7 @@
-"""YAML that remembers its lines, so that a problem can say where it is.
+"""A YAML parser with the line of every value.
 
-Only what a models file needs: no tags, anchors or dates (a revision `2024-01-01` is text), every key is
-text, and a key given twice is a problem instead of a silent second opinion.
+It knows what a models file needs: no tags, anchors or dates (a revision `2024-01-01` is text); every key is text,
+and a repeated key is a problem.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import yaml
 from registry.errors import Problem, RegistryError
 
 Where = tuple[str | int, ...]
-"""A place in the document: keys and indices from the top, such as `("routes", "wan2.2", 0)`."""
+"""A path in the document: keys and indices from the top, such as `("routes", "wan2.2", 0)`."""
 
 MOST_BYTES = 1 << 20
 MOST_DEPTH = 12
@@ -32,25 +32,28 @@ _DECIMAL = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[
 
 @dataclass
 class Document:
-    """One file's content, the line of everything in it, and what was found in it.
+    """The content of one file, with the line of every value and the problems.
 
-    A document that nobody wrote (`load_one`) has no lines. `notes` are no problems: the file can be served.
+    The document of `load_one` has no lines. `notes` are remarks on a file that can be served.
     """
 
     file: str
     data: object = None
     lines: dict[Where, int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
-    blamed: set[Where] = field(default_factory=set)
     notes: list[Problem] = field(default_factory=list)
+    _wrong: set[Where] = field(default_factory=set)
 
-    def complain(self, where: Where, message: str) -> None:
+    def add_problem(self, where: Where, message: str) -> None:
         """Add a problem at `where`."""
-        self.blamed.add(where)
+        self._wrong.add(where)
         self.problems.append(self.problem(where, message))
 
+    def has_problem(self, where: Where) -> bool:
+        return where in self._wrong
+
     def problem(self, where: Where, message: str) -> Problem:
-        """Return a problem at `where`; what is not in the file is reported at the line of what should hold it."""
+        """Return a problem at `where`, with its own line or its parent's."""
         known = where
         while known and known not in self.lines:
             known = known[:-1]
@@ -61,7 +64,7 @@ class Document:
 
 
 def parse(text: str, path: Path) -> Document:
-    """Return the document of `text`, which is or was in `path`; raise `RegistryError` if it is not YAML."""
+    """Return the document of `text` in `path`; raise `RegistryError` if not YAML."""
     try:
         return _parsed(text, path, LOADER)
     except RegistryError:
@@ -87,7 +90,7 @@ def _parsed(text: str, path: Path, loader: Any) -> Document:
 
 
 def read_text(path: Path) -> str:
-    """Return what is in `path`; raise `RegistryError` if it cannot be read, is too long or is not UTF-8."""
+    """Return the text in `path`; raise `RegistryError` if unreadable or too long."""
     try:
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
@@ -107,7 +110,7 @@ def _unreadable(path: Path, message: str, line: int = 0) -> RegistryError:
 
 
 class _Bad(Exception):
-    """YAML, but of a kind that a models file cannot use."""
+    """YAML of a kind that models files may not use."""
 
     def __init__(self, event: yaml.Event, message: str) -> None:
         super().__init__(message)
@@ -115,7 +118,7 @@ class _Bad(Exception):
 
 
 class _Builder:
-    """Builds plain values from the parser's events; nothing else of YAML ever comes to life."""
+    """Builds plain values from the parser's events; no other objects of YAML."""
 
     def __init__(self, document: Document, text: str, loader: Any) -> None:
         self.document = document
@@ -153,7 +156,7 @@ class _Builder:
             first = self.document.lines.get((*where, key))
             self.document.lines[*where, key] = line
             if key in mapping:
-                self.document.complain((*where, key), f"given twice: first in line {first}")
+                self.document.add_problem((*where, key), f"given twice: first in line {first}")
             mapping[key] = self._value(next(self.events), (*where, key))
         return mapping
 
@@ -173,7 +176,7 @@ def _line(event: yaml.Event) -> int:
 
 
 def _refuse_extras(event: yaml.Event) -> None:
-    """Refuse tags, which make objects, and anchors, with which a small file becomes a huge one."""
+    """Refuse tags and anchors: they make objects, or huge values of small files."""
     if getattr(event, "anchor", None) is not None:
         raise _Bad(event, "anchors and aliases (& and *) are not allowed")
     if getattr(event, "tag", None) is not None:
@@ -181,7 +184,7 @@ def _refuse_extras(event: yaml.Event) -> None:
 
 
 def _readable(event: yaml.ScalarEvent) -> str:
-    """Return the scalar's text, which an escape such as "\\0" can make useless for every file name and database."""
+    """Return the scalar's text; refuse characters such as NUL."""
     text: str = event.value
     if any(character == "\0" or "\ud800" <= character <= "\udfff" for character in text):
         raise _Bad(event, "a character that is not text: \\0 or half a surrogate pair")
@@ -189,7 +192,7 @@ def _readable(event: yaml.ScalarEvent) -> str:
 
 
 def _plain(text: str) -> object:
-    """Return what an unquoted scalar means: null, true, false, a number, or itself."""
+    """Return the value of an unquoted scalar: null, true, false, a number, or text."""
     if text.lower() in _WORDS:
         return _WORDS[text.lower()]
     if _INTEGER.fullmatch(text):

@@ -1,4 +1,4 @@
-"""A models file, read whole: either a `Registry`, or every problem that it has."""
+"""The loader of a models file: a `Registry`, or every problem."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _NAME_RULE = "a name starts with a letter or a digit and has up to 128 of them, 
 
 
 def load(path: Path, backends: Backends | Iterable[BackendInfo]) -> Registry:
-    """Return the registry in the YAML file `path`; raise `RegistryError` with every problem, in file order."""
+    """Return the registry in the YAML file `path`; raise `RegistryError` with every problem."""
     return load_text(read_text(path), path, backends)
 
 
 def load_text(
     text: str, path: Path, backends: Backends | Iterable[BackendInfo], revision: int | None = None
 ) -> Registry:
-    """Return the registry that `text` makes, which is or was in `path`; a relative source is meant from its folder.
+    """Return the registry of `text` in `path`; relative sources start at its folder.
 
-    `revision` is the number under which the text was published. Raises as `load` does.
+    `revision` is the number of the published text. Raises as `load` does.
     """
     document = parse(text, path)
     known = Backends.of(backends)
@@ -58,19 +58,19 @@ def load_text(
 
 
 def _claim(document: Document, sections: Mapping[str, Mapping[str, object]]) -> dict[str, Where]:
-    """Return the entry behind each name and alias; names come before aliases, and the first to claim one has it."""
+    """Return the entry of each name and alias; names come before aliases."""
     entries = [((section, name), entry) for section, found in sections.items() for name, entry in found.items()]
     claims: list[tuple[Where, Where, str]] = [(where, where, where[1]) for where, _ in entries]
     claims += [
         ((*where, "aliases", at), where, alias) for where, entry in entries for at, alias in _texts(entry, "aliases")
     ]
     names: dict[str, Where] = {}
-    for said, where, name in claims:
+    for claim, where, name in claims:
         if not _NAME.fullmatch(name):
-            document.complain(said, f"{_NAME_RULE}, got {name!r}")
+            document.add_problem(claim, f"{_NAME_RULE}, got {name!r}")
         elif name in names:
-            document.complain(
-                said, f"must be a name of its own, got {name}, which is {'.'.join(map(str, names[name]))}"
+            document.add_problem(
+                claim, f"must be a name of its own, got {name}, which is {'.'.join(map(str, names[name]))}"
             )
         else:
             names[name] = where
@@ -78,7 +78,8 @@ def _claim(document: Document, sections: Mapping[str, Mapping[str, object]]) -> 
 
 
 def _texts(entry: object, field: str) -> Iterator[tuple[int, str]]:
-    """Yield the texts in a list field, with their places; what is no text is the schema's to refuse."""
+    """Yield the texts of a list field with their indices."""
+    # the schema reports other values
     items = entry.get(field) if isinstance(entry, Mapping) else None
     yield from ((at, item) for at, item in enumerate(items if isinstance(items, list) else ()) if isinstance(item, str))
 
@@ -88,31 +89,31 @@ def _route(document: Document, name: str, entry: object, names: Mapping[str, Whe
     if isinstance(entry, list):  # the short form, with the lines where the long form would have them
         document.lines |= {(*where, "members", at): document.lines[*where, at] for at in range(len(entry))}
         entry = {"members": entry}
-    given = check(document, where, RouteSchema(), entry)
+    fields = check(document, where, RouteSchema(), entry)
     members: list[str] = []
     for at, member in _texts(entry, "members"):
         section, model = names.get(member, ("", member))
         if section != "models":
             models = ", ".join(dict.fromkeys(str(model) for section, model in names.values() if section == "models"))
             route = ", a route" if section else ""
-            document.complain((*where, "members", at), f"must be one of the models ({models}), got {member}{route}")
+            document.add_problem((*where, "members", at), f"must be one of the models ({models}), got {member}{route}")
         elif model in members:
-            document.complain((*where, "members", at), f"must be named once, got {member} again")
+            document.add_problem((*where, "members", at), f"must be named once, got {member} again")
         members.append(str(model))
-    return Route(name, tuple(members), tuple(given.get("aliases", ())))
+    return Route(name, tuple(members), tuple(fields.get("aliases", ())))
 
 
 def _default(document: Document, wanted: str | None, names: Mapping[str, Where]) -> str | None:
-    """Return the model or route for a request that names none: the one asked for, the first route, the first model."""
+    """Return the default model or route: the chosen, first route or first model."""
     if wanted and names and wanted not in names:
-        document.complain(("default",), f"must be a model or a route ({', '.join(names)}), got {wanted}")
+        document.add_problem(("default",), f"must be a model or a route ({', '.join(names)}), got {wanted}")
     routes_first = sorted(names.values(), key=lambda entry: entry[0] != "routes")
     chosen = names.get(wanted or "") or next(iter(routes_first), None)
     return str(chosen[1]) if chosen else None
 
 
 def _repositories(models: Iterable[ModelSpec | BrokenModel], names: Mapping[str, Where]) -> dict[str, Where]:
-    """Return the first model of each hub repository, but of those whose id is somebody's name already."""
+    """Return the first model of each hub repository whose id is no name."""
     repos: dict[str, Where] = {}
     for model in models:
         if model.source and is_hub_id(model.source) and model.source not in names:
@@ -121,7 +122,7 @@ def _repositories(models: Iterable[ModelSpec | BrokenModel], names: Mapping[str,
 
 
 def _answering_to(model: M, repos: Mapping[str, Where]) -> M:
-    """Return the model with its repository's id as an alias, so that a client may name that."""
+    """Return the model with its repository's id as an alias."""
     if model.source and repos.get(model.source) == ("models", model.name):
         return replace(model, aliases=(*model.aliases, model.source))
     return model

@@ -1,4 +1,4 @@
-"""What must go into a model, what may, and what it is called."""
+"""Modalities: the required and allowed inputs of a model."""
 
 from __future__ import annotations
 

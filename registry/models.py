@@ -1,4 +1,4 @@
-"""Frozen values: the models and routes that a server offers, looked up by name or alias."""
+"""The models and routes of a server, as frozen values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ IMAGE_PIXELS = 64_000_000
 
 @dataclass(frozen=True)
 class FlowShift:
-    """The scheduler's shift by picture size: `small` up to `boundary` pixels a frame, `large` above."""
+    """The scheduler's shift: `small` up to `boundary` pixels a frame, `large` above."""
 
     small: float
     large: float
@@ -29,7 +29,7 @@ class FlowShift:
 
 @dataclass(frozen=True)
 class Size:
-    """A video's: pixels by pixels by frames."""
+    """A video's width and height in pixels, and its frames."""
 
     width: int
     height: int
@@ -41,7 +41,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Defaults:
-    """What a request gets where it does not say: sizes in pixels, rate in frames a second."""
+    """Defaults of a request: sizes in pixels, rate in frames a second."""
 
     width: int
     height: int
@@ -56,10 +56,10 @@ class Defaults:
 
 @dataclass(frozen=True)
 class Limits:
-    """The most that one request may ask for: `pixels` is width x height, `prompt` counts characters.
+    """Limits of one request: `pixels` is width x height, `prompt` counts characters.
 
-    An input image may have `image_bytes`, and `image_pixels` as its header says. `queued` is no limit of a request:
-    so many jobs for the model may wait at a time, or any number where it is None.
+    `image_bytes` and `image_pixels` limit each input image. `queued` limits the model's queued jobs, None for no
+    limit.
     """
 
     pixels: int
@@ -73,7 +73,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """One model: what it takes, who runs it, and where its weights are.
+    """One model: inputs, backend and weights.
 
     `source` is a local folder, a hub id, `embedded:NAME` for the family that comes with the
     package, or None for a backend without weights. `folder` is None until an engine has obtained
@@ -82,9 +82,9 @@ class ModelSpec:
     by `guidance_scale`, the last ones by `guidance_scale_2`. Of a prompt the first `prompt_tokens` are read, None for
     all of it.
 
-    Jobs of a higher `priority` go first; at most so many `engines` load the model, and only those on its `devices`
-    (`cpu`, `cuda` for every GPU, `cuda:1`), where it names any. A `pin`ned model never leaves its device for
-    another; one to `warm_up` is loaded, and runs once, before the first request, and once more at each of `warm_sizes`.
+    Jobs of a higher `priority` go first. `engines` limits the engines that load the model, `devices` (`cpu`, `cuda`
+    for every GPU, `cuda:1`) names theirs. A `pin`ned model is never unloaded for another; a model to `warm_up` is
+    loaded, and runs once, before the first request, and once more at each of `warm_sizes`.
     """
 
     name: str
@@ -110,11 +110,11 @@ class ModelSpec:
     folder: Path | None = None
 
     def may_run_on(self, device: str) -> bool:
-        """Say whether an engine on `device` may run it."""
+        """Return whether an engine on `device` may run the model."""
         return not self.devices or device in self.devices or device.partition(":")[0] in self.devices
 
     def loads_as(self, other: ModelSpec) -> bool:
-        """Say whether what was loaded for `other` serves this model: they differ in what is asked of it at most."""
+        """Return whether `other`, once loaded, serves this model too."""
         names = (entry.name for entry in fields(self) if entry.name not in OF_REQUESTS)
         return all(getattr(self, name) == getattr(other, name) for name in names)
 
@@ -138,10 +138,10 @@ OF_REQUESTS = (
 
 @dataclass(frozen=True)
 class BrokenModel:
-    """An entry whose folder of weights cannot be served as it was when it was read.
+    """An entry with an unservable folder or backend.
 
-    `reason` names parts and files and no path: a caller may read it. `problem` is for the operator, with the path.
-    `modality` is what the entry says, None where only the folder could.
+    Callers may read `reason`: it names parts and files, no path. `problem` is for the operator, with the path.
+    `modality` is the entry's own, None without one.
     """
 
     name: str
@@ -155,13 +155,13 @@ class BrokenModel:
 
     @property
     def state(self) -> str:
-        """Return what stands in place of where the weights are."""
+        """The state in a table of models."""
         return f"broken: {self.reason}"
 
 
 @dataclass(frozen=True)
 class Route:
-    """A name that stands for several models; the first member that takes the inputs runs."""
+    """A name for several models; the first able to take the inputs runs."""
 
     name: str
     members: tuple[str, ...]
@@ -170,10 +170,10 @@ class Route:
 
 @dataclass(frozen=True)
 class Registry:
-    """Everything that is served. Names and aliases are unique across models and routes.
+    """The served models and routes; names and aliases are unique.
 
-    `revision` is the number under which it was published, None where it was not. `broken` are the entries that cannot
-    be served; `notes` say where an entry and its folder disagree.
+    `revision` is its published number, None if unpublished. `broken` are the entries that cannot be served; `notes`
+    name differences between an entry and its folder.
     """
 
     models: tuple[ModelSpec, ...]
@@ -186,7 +186,7 @@ class Registry:
 
     @property
     def entries(self) -> tuple[ModelSpec | Route | BrokenModel, ...]:
-        """Everything that a request can name, routes first."""
+        """Every name's entry, routes first."""
         return (*self.routes, *self.models, *self.broken)
 
     @cached_property
@@ -194,11 +194,11 @@ class Registry:
         return {name: entry for entry in self.entries for name in (entry.name, *entry.aliases)}
 
     def find(self, name: str) -> ModelSpec | Route | BrokenModel | None:
-        """Return the model or route called `name` (or with that alias), None if there is none."""
+        """Return the model or route with this name or alias, or None."""
         return self._by_name.get(name)
 
     def members(self, route: Route) -> tuple[ModelSpec, ...]:
-        """Return the models behind `route` that can be served, in the order in which they are asked."""
+        """Return the servable models of `route`, in order of choice."""
         found = (self.find(name) for name in route.members)
         return tuple(model for model in found if isinstance(model, ModelSpec))
 

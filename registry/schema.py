@@ -1,4 +1,4 @@
-"""The fields that a models file may have, as marshmallow schemas, and their problems in one voice."""
+"""The fields of a models file as marshmallow schemas."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Text(fields.String):
 
 
 class Integer(fields.Integer):
-    """A whole number from `least` to `most`; `true` and `"5"` are none."""
+    """A whole number from `least` to `most`; `true` and `"5"` are refused."""
 
     default_error_messages = {"invalid": "must be an integer"}  # noqa: RUF012
 
@@ -36,7 +36,7 @@ class Integer(fields.Integer):
 
 
 class Number(fields.Float):
-    """A finite number from `least` (or above it) to `most`; `true` and `"5"` are none."""
+    """A finite number from (or above) `least` to `most`; `true` and `"5"` are refused."""
 
     default_error_messages = {"invalid": "must be a number", "special": "must be a finite number"}  # noqa: RUF012
 
@@ -62,7 +62,7 @@ class Mapped(fields.Dict):
 
 
 class Strict(Schema):
-    """A schema that takes no unknown field, and `name:` with nothing behind it for a field left out."""
+    """A schema that refuses unknown fields; `name:` without a value counts as absent."""
 
     error_messages = {"type": "must be a mapping"}  # noqa: RUF012
 
@@ -94,7 +94,7 @@ class Shift(fields.Field[FlowShift]):
 
 
 class WarmUp(fields.Field[bool | tuple[Size, ...]]):
-    """Whether a model is warmed up, or the sizes at which it is."""
+    """A flag, or the sizes of a warm-up."""
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> bool | tuple[Size, ...]:
         if isinstance(value, bool):
@@ -110,7 +110,7 @@ def _listed(value: Any) -> list[Any]:
 
 
 class DefaultsSchema(Strict):
-    """Bounds are those of a request (API.md, section 1); the model's own limits come on top."""
+    """The bounds of a request (API.md, section 1); a model's limits come on top."""
 
     width = Integer(1, 16384)
     height = Integer(1, 16384)
@@ -134,7 +134,7 @@ class LimitsSchema(Strict):
 
 
 def _devices(names: list[str]) -> None:
-    """Raise where one is no device: `cuda` stands for every GPU."""
+    """Raise for a name that is no device; `cuda` is every GPU."""
     for name in names:
         if not re.fullmatch(r"cpu|cuda(:\d{1,3})?", name):
             raise ValidationError("must be a list of cpu, cuda (every GPU), cuda:0 and so on")
@@ -181,20 +181,20 @@ class FileSchema(Strict):
 
 
 def check(document: Document, where: Where, schema: Schema, data: object) -> dict[str, Any]:
-    """Return what is valid in `data`, and add a problem to `document` for everything that is not."""
+    """Return the valid fields of `data` and add a problem for each other."""
     try:
         return dict(schema.load({} if data is None else data, unknown=RAISE))  # type: ignore[arg-type]
     except ValidationError as error:
         messages: dict[str, Any] = error.normalized_messages()  # type: ignore[no-untyped-call]
         for path, message in _flatten(messages, schema, data):
-            document.complain((*where, *path), message)
+            document.add_problem((*where, *path), message)
         return dict(error.valid_data) if isinstance(error.valid_data, Mapping) else {}
 
 
 def _flatten(
     messages: Mapping[Any, Any], schema: Schema | None, data: object, path: Where = ()
 ) -> Iterator[tuple[Where, str]]:
-    """Yield each message with the place that it is about, and with what was there."""
+    """Yield each message with its path and the actual value."""
     allowed = [field.data_key or name for name, field in schema.load_fields.items()] if schema else []
     for key, found in messages.items():
         here = path if key == "_schema" else (*path, key)
@@ -207,7 +207,7 @@ def _flatten(
 
 
 def _got(data: object, path: Where) -> str:
-    """Return `, got ...` with the value at `path`, nothing where there is none."""
+    """Return `, got ...` with the value at `path`, or nothing."""
     for step in path:
         try:
             data = data[step]  # type: ignore[index]

@@ -1,4 +1,4 @@
-"""A registry of one model, for `framegate serve --model REPO_OR_FOLDER`, where nobody has written a file."""
+"""A registry of one model, for `framegate serve --model REPO_OR_FOLDER`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from registry.source import is_hub_id, resolve
 def load_one(
     source: str, backend_name: str, backends: Backends | Iterable[BackendInfo], download: bool = False
 ) -> Registry:
-    """Return the registry of one model, named after its hub id or its folder; raise `RegistryError`."""
+    """Return the registry of one model, named after its hub id or folder."""
     if os.path.isdir(written := os.path.expanduser(source)):  # as in diffusers, a folder goes before a hub id
         source = os.path.abspath(written)
     try:

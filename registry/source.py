@@ -1,4 +1,4 @@
-"""Where a model's weights are, in the one spelling that the rest of the house sees."""
+"""Sources of weights in their one spelling."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def is_hub_id(source: str | None) -> bool:
-    """Say whether `source` is `OWNER/NAME` on the hub, and no folder or embedded family."""
+    """Return whether `source` is `OWNER/NAME` on the hub."""
     return source is not None and _HUB_ID.fullmatch(source) is not None
 
 
 def public(source: str | None) -> str | None:
-    """Return a source as strangers may read it: a hub id as it is, of a folder only its name."""
+    """Return a source for callers: a hub id, or a folder's name only."""
     return source if source is None or is_hub_id(source) else source.rpartition("/")[2]
 
 
 def is_folder(source: str) -> bool:
-    """Say whether `source` is written as a folder: it starts with `./`, `../`, `/` or `~`."""
+    """Return whether `source` starts as a folder: `./`, `../`, `/` or `~`."""
     return source.startswith((".", "/", "~"))
 
 
 def resolve(source: str, base: Path) -> str:
-    """Return `source` with a folder made absolute, from `base`, and a known hub id as its owner spells it.
+    """Return `source` with an absolute folder, or the official spelling of a hub id.
 
-    Raise `ValueError` with what is allowed. Links are left alone, so that a folder can be switched under its name.
+    Raises `ValueError` with the allowed forms. Links stay unresolved, so that a folder can be swapped behind one.
     """
     if is_folder(source):
         return os.path.abspath(base / os.path.expanduser(source))

@@ -1,8 +1,8 @@
-"""Text of strangers as messages and logs may have it."""
+"""Text of strangers, safe for messages and logs."""
 
 from __future__ import annotations
 
 
 def printable(text: str) -> str:
-    """Return text on one line, with what would steer a terminal, or no client can decode, as an escape."""
+    """Return text on one line, with control and undecodable characters escaped."""
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)

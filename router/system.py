@@ -66,7 +66,7 @@ def assemble(settings: Settings, *, plugins: Iterable[object] = (), serving: boo
     metrics = Metrics(settings.data)
     found = Plugins([*find(settings.plugins), *plugins, metrics])
     database = Database(settings.data / "jobs.sqlite")
-    weights = Weights(settings.data, found.backends, settings.stall_download_seconds)
+    weights = Weights(settings.data, found.backends, settings.stall_factor * settings.stall_download_seconds)
     return System(
         settings=settings,
         registries=_registries(settings, database, found.known, serving),
@@ -99,7 +99,7 @@ def _job_store(settings: Settings, database: Database) -> JobStore:
         lease_seconds=settings.lease_seconds,
         max_attempts=settings.max_attempts,
         max_queued=settings.max_queued,
-        rules=SchedulingPolicy(settings.overtake_seconds, settings.key_running),
+        policy=SchedulingPolicy(settings.overtake_seconds, settings.key_running),
     )
 
 

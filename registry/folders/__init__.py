@@ -1,6 +1,6 @@
-"""What a folder of weights is: its pipeline, its parts, the files that are read of it; opens no tensor.
+"""The reader of model folders: pipeline, parts and files, without opening a tensor.
 
-One reader for all: models files, `serve --model`, `check`, `doctor`, sizes, loading and export.
+Models files, `serve --model`, `check`, `doctor`, sizes, loading and export all use it.
 """
 
 from registry.folders import hub_cache

@@ -1,4 +1,4 @@
-"""Whether the parts of a folder fit their configurations and each other, as far as shapes tell."""
+"""Checks that the parts of a folder fit each other, by their shapes."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 from registry.folders.errors import FolderError
 from registry.folders.model import IMAGE_TO_VIDEO, ModelFolder, Part, clip
 
-MASKS = 4  # channels that say which frames are given, beside a given image's latents
+MASKS = 4  # channels that mark the input frames, next to an input image's latents
 
 
 def require_agreement(folder: ModelFolder) -> None:
-    """Raise `FolderError` where a transformer has another width than its neighbours.
+    """Raise `FolderError` if a transformer's width differs from its neighbours'.
 
-    Diffusers fails at the first step of such a model, or later.
+    Diffusers would fail at the first step of such a model, or later.
     """
     for name in ("transformer", "transformer_2"):
         if (part := folder.parts.get(name)) is not None:
@@ -23,51 +23,51 @@ def require_agreement(folder: ModelFolder) -> None:
 
 
 def _require_channels(part: Part, folder: ModelFolder) -> None:
-    """Raise where the transformer's input is not what its pipeline gives it: latents, and perhaps an image beside."""
+    """Raise if the transformer's input channels differ from its pipeline's latents."""
     latents, takes = _whole(folder.parts["vae"], "z_dim"), _whole(part, "in_channels")
     if latents is None or takes is None:
         return
-    beside = folder.pipeline == IMAGE_TO_VIDEO and not folder.expand_timesteps
-    given = 2 * latents + MASKS if beside else latents
-    if takes != given:
-        said = f"{part.name} takes {takes} channels, a {folder.pipeline} with this vae gives it {given}"
-        raise FolderError(said, part.folder / "config.json")
+    with_image = folder.pipeline == IMAGE_TO_VIDEO and not folder.expand_timesteps
+    needed = 2 * latents + MASKS if with_image else latents
+    if takes != needed:
+        message = f"{part.name} takes {takes} channels, a {folder.pipeline} with this vae gives it {needed}"
+        raise FolderError(message, part.folder / "config.json")
 
 
 def _require_clip(folder: ModelFolder) -> None:
-    """Raise where a transformer reads what CLIP sees, and nothing here sees."""
+    """Raise if a transformer needs an image encoder and none is listed."""
     if folder.parts["transformer"].config.get("image_dim") is None:
         return
     lacking = [name for name in ("image_encoder", "image_processor") if name not in folder.parts]
     if lacking:
-        said = f"transformer has image_dim, so {' and '.join(lacking)} must be listed; it is not"
-        raise FolderError(said, folder.path)
+        message = f"transformer has image_dim, so {' and '.join(lacking)} must be listed; it is not"
+        raise FolderError(message, folder.path)
     encoder = folder.parts["image_encoder"]
     size, patch = clip(encoder, "image_size"), clip(encoder, "patch_size")
     if not 0 < patch <= size:
-        said = f"image_encoder must have a patch_size from 1 to its image_size {size}, got {patch}"
-        raise FolderError(said, encoder.folder / "config.json")
+        message = f"image_encoder must have a patch_size from 1 to its image_size {size}, got {patch}"
+        raise FolderError(message, encoder.folder / "config.json")
     for name in ("transformer", "transformer_2"):
         if (part := folder.parts.get(name)) is not None:
             _require_seen(part, clip(encoder, "hidden_size"), folder.image_tokens)
 
 
 def _require_seen(part: Part, width: int, tokens: int) -> None:
-    """Raise where a transformer reads another width of what CLIP sees, or other tokens of two images."""
+    """Raise if a transformer expects another width or token count of CLIP."""
     wanted, known = _whole(part, "image_dim"), _whole(part, "pos_embed_seq_len")
     if wanted is not None and wanted != width:
-        said = f"{part.name} reads image_dim {wanted}, image_encoder gives hidden_size {width}"
-        raise FolderError(said, part.folder / "config.json")
+        message = f"{part.name} reads image_dim {wanted}, image_encoder gives hidden_size {width}"
+        raise FolderError(message, part.folder / "config.json")
     if known is not None and known != 2 * tokens:
-        said = f"{part.name} has pos_embed_seq_len {known}, image_encoder makes {2 * tokens} tokens of two images"
-        raise FolderError(said, part.folder / "config.json")
+        message = f"{part.name} has pos_embed_seq_len {known}, image_encoder makes {2 * tokens} tokens of two images"
+        raise FolderError(message, part.folder / "config.json")
 
 
 def _require(part: Part, width: str, other: Part, own: str) -> None:
     wanted, got = _whole(part, width), _whole(other, own)
     if wanted is not None and got is not None and wanted != got:
-        said = f"{part.name} reads {width} {wanted}, {other.name} gives {own} {got}"
-        raise FolderError(said, part.folder / "config.json")
+        message = f"{part.name} reads {width} {wanted}, {other.name} gives {own} {got}"
+        raise FolderError(message, part.folder / "config.json")
 
 
 def _whole(part: Part, key: str) -> int | None:

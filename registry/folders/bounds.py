@@ -1,4 +1,4 @@
-"""Bounds on the numbers of a configuration, whatever they are for, and on those that no file's tensors show."""
+"""Bounds on every number of a configuration."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LIMITS: Mapping[str, Mapping[str, tuple[int, int]]] = {
 
 
 def require_bounds(part: str, settings: Mapping[str, Any], file: Path) -> None:
-    """Raise `FolderError` where a value of a part's configuration is beyond what any model has."""
+    """Raise `FolderError` for a value beyond those of any real model."""
     limits = LIMITS.get(part, {})
     waiting: list[tuple[str, Any, int]] = [(key, value, 1) for key, value in settings.items()]
     for seen, (key, value, depth) in enumerate(_each(waiting)):
@@ -54,7 +54,7 @@ def _each(waiting: list[tuple[str, Any, int]]) -> Iterator[tuple[str, Any, int]]
 
 
 def _needed(key: str, value: Any, limits: Mapping[str, tuple[int, int]]) -> str | None:
-    """Return what the value at `key` must be, in words; None where it is."""
+    """Return the rule that the value at `key` breaks, or None."""
     if key in limits and not (key in SIZES and isinstance(value, dict)):  # its height and width are looked at next
         fewest, most = limits[key]
         return None if type(value) is int and fewest <= value <= most else f"from {fewest} to {most}"

@@ -1,4 +1,4 @@
-"""The reader's one error: a folder that cannot be served, and why."""
+"""The reader's error: a folder that cannot be served, with the reason."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from registry.text import printable
 
 
 class FolderError(Exception):
-    """A folder that cannot be served as it is.
+    """A folder that cannot be served.
 
-    `reason` names parts and files, never a path, so a caller may read it; `str()` puts the `path` in front and what
-    else is only for the operator, the `detail`, behind. `missing` says that something has not arrived (yet), as after
-    half a download.
+    Callers may read `reason`: it names parts and files, never a path. `str()` adds the `path` and the `detail` for
+    the operator. `missing` marks files that may still arrive, as during a download.
     """
 
     def __init__(self, reason: str, path: Path, *, missing: bool = False, detail: str = "") -> None:
@@ -23,5 +22,5 @@ class FolderError(Exception):
         super().__init__(printable(f"{path}: {reason}{detail}"))
 
     def again(self) -> FolderError:
-        """Return the same error without what it was raised in, which would keep whole files in memory."""
+        """Return a copy without its traceback, which would keep whole files in memory."""
         return FolderError(self.reason, self.path, missing=self.missing, detail=self.detail)

@@ -1,4 +1,4 @@
-"""The published family that a model is closest to, told by its configurations alone."""
+"""The published family closest to a model, by its configurations."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ _CLASSES = {"WanPipeline": Modality.T2V, "WanImageToVideoPipeline": Modality.I2V
 
 
 def infer(model_index: Config, transformer: Config | None = None, vae: Config | None = None) -> Family:
-    """Return the closest published family, with the modality, width, experts and size multiple of the configurations.
+    """Return the closest published family, corrected by the configurations.
 
-    Close is: the same modality, then the DiT's width, then the number of experts; of several, the
-    first (the 480P one for a 2.1 I2V, whose 720P twin has the same configuration). Raise `ValueError` for a
-    pipeline that is neither of Wan's two.
+    Closeness compares the modality, then the DiT's width, then the number of experts; the first of equals wins (480P
+    for a 2.1 I2V: its 720P twin has the same configuration). Raises `ValueError` for other pipelines than Wan's two.
     """
     transformer, vae = transformer or {}, vae or {}
     modality, kin = _modality(model_index, transformer)
@@ -62,6 +61,6 @@ def _fitted(defaults: Defaults, multiple: int) -> Defaults:
 
 
 def _whole(config: Config, key: str, otherwise: int) -> int:
-    """Return the positive integer at `key`, `otherwise` where there is none."""
+    """Return the positive integer at `key`, or `otherwise`."""
     value = config.get(key)
     return value if type(value) is int and 0 < value < LARGEST else otherwise

@@ -1,4 +1,4 @@
-"""Small files of a model folder, read within bounds, and what a file is that should be another."""
+"""Bounded reads of the small files of a model folder."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _AGAIN = "fetch it again"
 
 
 def strange(head: bytes, size: int) -> str | None:
-    """Return what a file is by its first bytes, with what to do, None where it may be what it should be."""
+    """Return the kind of a wrong file by its first bytes, with an advice."""
     if not size:
         return f"empty: {_AGAIN}"
     for start, kind in _KINDS:
@@ -45,7 +45,7 @@ def strange(head: bytes, size: int) -> str | None:
 
 
 def absent(path: Path) -> bool:
-    """Say whether there is nothing at `path`, rather than something that cannot be looked at."""
+    """Return whether nothing exists at `path`; False if that cannot be known."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -56,7 +56,7 @@ def absent(path: Path) -> bool:
 
 
 def names(folder: Path, part: str) -> frozenset[str]:
-    """Return the names in a part's folder; raise `FolderError` where there is none, or nothing in it."""
+    """Return the names in a part's folder; raise `FolderError` if absent or empty."""
     try:
         with os.scandir(folder) as entries:
             found = [entry.name for entry in islice(entries, MAX_ENTRIES + 1)]
@@ -72,20 +72,21 @@ def names(folder: Path, part: str) -> frozenset[str]:
 
 
 def regular_size(path: Path, what: str) -> int:
-    """Return the bytes of a regular file; `what` names it in the error that anything else raises."""
+    """Return the bytes of a regular file; raise `FolderError` about `what`."""
     try:
         status = path.stat()
     except FileNotFoundError:
         raise FolderError(f"it lacks {what}", path, missing=True) from None
     except OSError as error:
         raise FolderError(f"{what} cannot be read: {error.strerror}", path) from error
-    if not stat.S_ISREG(status.st_mode):  # opening a FIFO would wait for whoever writes to it
+    if not stat.S_ISREG(status.st_mode):  # opening a FIFO would wait for its writer
         raise FolderError(f"{what} is no regular file", path)
     return status.st_size
 
 
 def readable_size(path: Path, what: str) -> int:
-    """Return the same of a file that somebody else reads whole: one without a length must have nothing in it."""
+    """Return the same, and refuse kernel files, which have no length."""
+    # some are endless, and transformers would read them whole
     size = regular_size(path, what)
     if not size and _first(path, what, 1):  # the kernel's, of which some are endless
         raise FolderError(f"{what} is no regular file", path)
@@ -93,9 +94,9 @@ def readable_size(path: Path, what: str) -> int:
 
 
 def beginning(path: Path, what: str, length: int = HEAD_BYTES) -> tuple[bytes, int]:
-    """Return the first bytes of a regular file, and how many it has.
+    """Return the first bytes of a regular file, and its size.
 
-    Raises `FolderError` where they tell that it is another kind of file than any that is read.
+    Raises `FolderError` for a file of another kind.
     """
     size = regular_size(path, what)
     head = _first(path, what, length) if size else b""  # the kernel's own files have none, and some wait for an event
@@ -105,7 +106,7 @@ def beginning(path: Path, what: str, length: int = HEAD_BYTES) -> tuple[bytes, i
 
 
 def _first(path: Path, what: str, length: int) -> bytes:
-    """Return the first bytes of a file, which may have become another one since it was looked at."""
+    """Return the first bytes of a file, which may have changed since its `stat`."""
     try:
         with open(path, "rb", opener=_without_waiting) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -118,11 +119,11 @@ def _first(path: Path, what: str, length: int) -> bytes:
 
 
 def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)  # a FIFO is opened at once, whoever writes to it
+    return os.open(path, flags | os.O_NONBLOCK)  # a FIFO opens at once, with or without a writer
 
 
 def read_json(path: Path, what: str, most: int = MAX_JSON_BYTES) -> dict[str, Any]:
-    """Return the JSON object in `path`; raise `FolderError` where it holds anything else, or over `most` bytes."""
+    """Return the JSON object in `path`; raise `FolderError` for anything else."""
     if regular_size(path, what) > most:
         raise FolderError(f"{what} has more than {most:,} bytes", path)
     text, _ = beginning(path, what, most)

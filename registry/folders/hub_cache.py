@@ -1,4 +1,4 @@
-"""Where the hub's client keeps what it has fetched, by its own rules and without importing it.
+"""Paths of the hub's cache, by its client's rules and without its import.
 
 The layout: https://huggingface.co/docs/huggingface_hub/guides/manage-cache; the variables: huggingface_hub/constants.py
 """
@@ -12,7 +12,7 @@ MOST_REVISION = 200  # bytes
 
 
 def root() -> Path:
-    """Return the folder of all repositories, which may not be there."""
+    """Return the folder of all repositories, existing or not."""
     for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
         if value := os.environ.get(name):
             return _folder(value)
@@ -21,12 +21,12 @@ def root() -> Path:
 
 
 def name_of(repo: str) -> str:
-    """Return the name of a repository's folder, under `root` and among its locks."""
+    """Return the folder name of a repository, below `root` and its locks."""
     return f"models--{repo.replace('/', '--')}"
 
 
 def snapshot(repo: str, revision: str | None) -> Path | None:
-    """Return the folder of a repository at a revision, None where nothing of it is on this machine."""
+    """Return the folder of a repository's revision, or None."""
     named = _reference(repo, revision)
     try:
         commit = _first_line(named) if named.is_file() else (revision or "")
@@ -37,13 +37,13 @@ def snapshot(repo: str, revision: str | None) -> Path | None:
 
 
 def paths(repo: str, revision: str | None) -> tuple[Path, ...]:
-    """Return what changes when another snapshot of a repository is the one, or the snapshot does."""
+    """Return the paths that change with a repository's current snapshot."""
     found = snapshot(repo, revision)
     return tuple(filter(None, (_reference(repo, revision), found)))
 
 
 def _reference(repo: str, revision: str | None) -> Path:
-    """Return the file that says which commit a branch or a tag is."""
+    """Return the file with the commit of a branch or tag."""
     return root() / name_of(repo) / "refs" / (revision or "main")
 
 

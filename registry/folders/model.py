@@ -1,4 +1,4 @@
-"""A folder in the diffusers layout as a value: its pipeline, its parts, and what it can be asked for."""
+"""A model folder in the diffusers layout as a value."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ WEIGHTLESS = ("tokenizer", "image_processor", "scheduler")
 
 @dataclass(frozen=True)
 class Part:
-    """One component: its folder, the class that reads it, its configuration, its weights (None: it has none)."""
+    """One component: folder, class, configuration, and weights if any."""
 
     name: str
     folder: Path
@@ -53,25 +53,25 @@ class Part:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """Return the configuration of the module itself: that of a whole CLIP has it inside."""
-        if self.name != "image_encoder":  # of others nobody looks inside
+        """Return the module's own configuration, also from inside a whole CLIP's."""
+        if self.name != "image_encoder":  # no other part has an inner configuration
             return self.config
         inner: Mapping[str, Any] = self.config.get("vision_config", self.config)
         return inner
 
 
 def clip(part: Part, key: str) -> int:
-    """Return a value of an image encoder's configuration, as `transformers` fills in what it leaves out."""
+    """Return an integer of an image encoder's configuration, or transformers' default."""
     value = part.settings.get(key, CLIP_DEFAULTS[key])
     return value if type(value) is int else 0
 
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """What a folder of Wan weights is, checked as far as that goes without reading a tensor.
+    """A checked folder of Wan weights.
 
-    `boundary_ratio` is where the second transformer takes over, None where one does every step.
-    `expand_timesteps` marks the 2.2 kind that takes text with or without an image.
+    `boundary_ratio` is the point of the second transformer's takeover, None for one transformer.
+    `expand_timesteps` marks the 2.2 models that take text with or without an image.
     """
 
     path: Path
@@ -82,12 +82,12 @@ class ModelFolder:
 
     @property
     def experts(self) -> int:
-        """Return how many transformers share the steps."""
+        """The number of transformers that share the steps."""
         return 1 if self.boundary_ratio is None else 2
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
-        """Return the modalities that a model of this folder may be declared, what it is by itself first."""
+        """Return the modalities a model of this folder may declare, its own first."""
         if self.expand_timesteps:  # one transformer for text with and without an image, in either pipeline
             own = Modality.I2V if self.pipeline == IMAGE_TO_VIDEO else Modality.TI2V
             return tuple(dict.fromkeys((own, Modality.TI2V, Modality.T2V, Modality.I2V)))
@@ -102,7 +102,7 @@ class ModelFolder:
 
     @property
     def image_tokens(self) -> int:
-        """Return how many tokens CLIP makes of an image: one a patch, and one for the whole; 0 without CLIP."""
+        """Return CLIP's tokens per image: one a patch and one more; 0 without CLIP."""
         if "image_encoder" not in self.parts:
             return 0
         side = clip(self.parts["image_encoder"], "image_size") // clip(self.parts["image_encoder"], "patch_size")

@@ -1,4 +1,4 @@
-"""The header of a safetensors file: each tensor's dtype, shape and bytes; reads no tensor.
+"""The header of a safetensors file: dtypes, shapes and offsets of its tensors.
 
 The format: https://github.com/huggingface/safetensors#format
 """
@@ -25,7 +25,7 @@ QUANTISED = {"I8": "int8", "U8": "8 or 4 bits (uint8)", "F8_E4M3": "fp8", "F8_E5
 
 
 class Tensor(NamedTuple):
-    """One tensor: `dtype` in the format's own word (`BF16`); `length` bytes at `offset` of `file`."""
+    """One tensor: `dtype` as in the format; `length` bytes at `offset` of `file`."""
 
     file: Path
     dtype: str
@@ -36,7 +36,7 @@ class Tensor(NamedTuple):
 
 @dataclass(frozen=True)
 class Header:
-    """A header that was checked: its `entries` as the file has them, and where the tensors begin."""
+    """A checked header: its `entries`, and the offset of the tensors."""
 
     file: Path
     entries: Mapping[str, Mapping[str, Any]]
@@ -46,7 +46,7 @@ class Header:
         return tuple(self.entries[name]["shape"])
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return the tensors by their names."""
+        """Return the tensors by name."""
         return {
             name: Tensor(
                 self.file, entry["dtype"], tuple(entry["shape"]), self.begin + start, entry["data_offsets"][1] - start
@@ -59,8 +59,8 @@ class Header:
 def read_header(path: Path, part: str) -> Header:
     """Return the header of a file of `part`.
 
-    Raises `FolderError` for any other kind of file, one that is cut short or longer than its header says, tensors
-    that overlap, and dtypes that no backend of Wan takes.
+    Raises `FolderError` for other kinds of files, a length that differs from the header, overlapping tensors and
+    unsupported dtypes.
     """
     what = f"{path.name} of {part}"
     head, size = beginning(path, what, USUAL_BYTES)
@@ -86,9 +86,9 @@ def read_header(path: Path, part: str) -> Header:
 
 
 def _checked(path: Path, what: str, entries: Mapping[str, Mapping[str, Any]]) -> int:
-    """Return how many bytes the tensors take; all are looked at together, as a server may start with 100,000.
+    """Return the bytes of all tensors; raise for entries that do not fit.
 
-    Raises `FolderError` for what is quantised and what overlaps, and whatever a broken header leads to.
+    Raises `FolderError` for quantised and overlapping tensors, and for any broken header.
     """
     dtypes, shapes, spans = ([entry[key] for entry in entries.values()] for key in ("dtype", "shape", "data_offsets"))
     if unknown := [dtype for dtype in dtypes if dtype not in ITEM_BYTES]:
@@ -116,10 +116,10 @@ def _bytes(dtype: str, shape: list[int]) -> int:
 
 def _unreadable(path: Path, what: str, name: str, dtype: object) -> FolderError:
     known = QUANTISED.get(str(dtype))
-    said = f"quantised weights: {name[:100]!r} is {str(dtype)[:20]} ({known})" if known else f"{str(dtype)[:20]}"
-    return FolderError(f"{what} holds {said}, and bf16, fp16 and fp32 are read; bring the model in bf16", path)
+    message = f"quantised weights: {name[:100]!r} is {str(dtype)[:20]} ({known})" if known else f"{str(dtype)[:20]}"
+    return FolderError(f"{what} holds {message}, and bf16, fp16 and fp32 are read; bring the model in bf16", path)
 
 
 def _cut(what: str, path: Path, size: int, needed: int) -> FolderError:
-    said = f"{what} is cut short: it has {size:,} of {needed:,} bytes; fetch it again"
-    return FolderError(said, path, missing=True)
+    message = f"{what} is cut short: it has {size:,} of {needed:,} bytes; fetch it again"
+    return FolderError(message, path, missing=True)

@@ -1,6 +1,6 @@
-"""Whether a part's tensors have the shapes that its configuration leads to: what it builds is then in the files.
+"""Checks that a part's tensors have the shapes of its configuration.
 
-The names and shapes are those of diffusers' and transformers' classes; a number that is left out is their default.
+Names, shapes and defaults are those of diffusers' and transformers' classes.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class _Numbers:
         return value
 
     def perhaps(self, key: str, most: int = MOST_SIDE, *, zero: bool = False) -> int | None:
-        """Return a number that may be left out, or None; `zero` says that 0 is none as well."""
+        """Return an optional number; `zero` counts 0 as absent."""
         value = self._settings.get(key)
         if value is None or (zero and type(value) is int and value == 0):
             return None
@@ -55,18 +55,18 @@ class _Numbers:
             raise self.refusal(f"{key} of {self.part} must be a list of {many} numbers, got {str(value)[:100]}")
         for each in value:
             if type(each) is not int or not 1 <= each <= most:
-                said = f"{key} of {self.part} must be numbers from 1 to {most}, got {str(each)[:100]}"
-                raise self.refusal(said)
+                message = f"{key} of {self.part} must be numbers from 1 to {most}, got {str(each)[:100]}"
+                raise self.refusal(message)
         return value
 
     def listed(self, key: str, count: int, kinds: tuple[type, ...], default: list[Any] | None = None) -> None:
-        """Raise unless the value at `key`, if there is one, is a list of so many values of these kinds."""
+        """Raise unless the optional value at `key` is a list of `count` such values."""
         value = self._settings.get(key, default)
         if value is None and key not in self._settings:
             return
         if not isinstance(value, list) or len(value) != count or not all(type(each) in kinds for each in value):
-            said = f"{key} of {self.part} must be a list of {count}, got {str(value)[:100]}"
-            raise self.refusal(said)
+            message = f"{key} of {self.part} must be a list of {count}, got {str(value)[:100]}"
+            raise self.refusal(message)
 
     def flag(self, key: str) -> bool:
         value = self._settings.get(key, False)
@@ -80,14 +80,14 @@ class _Numbers:
             raise self.refusal(f"{key} of {self.part} must be a text, got {str(value)[:100]}")
         return value
 
-    def refusal(self, said: str) -> FolderError:
-        return FolderError(said, self._part.folder / "config.json")
+    def refusal(self, message: str) -> FolderError:
+        return FolderError(message, self._part.folder / "config.json")
 
 
 def require_shapes(part: Part, tensors: Mapping[str, Shape]) -> None:
-    """Raise `FolderError` where a part's tensors are others than its configuration needs.
+    """Raise `FolderError` if a part's tensors do not fit its configuration.
 
-    A class builds what its configuration says before it looks at a tensor, however much that is.
+    The classes allocate by configuration before they read a tensor, however large.
     """
     numbers = _Numbers(part)
     named = {_bare(part, name): shape for name, shape in tensors.items()}
@@ -95,8 +95,8 @@ def require_shapes(part: Part, tensors: Mapping[str, Shape]) -> None:
         if (got := named.get(name)) is None:
             raise numbers.refusal(f"{part.name} lacks the tensor {name}, which its config.json needs")
         if got != needed:
-            said = f"{name} of {part.name} is {_by(got)}, its config.json needs {_by(needed)}"
-            raise numbers.refusal(said)
+            message = f"{name} of {part.name} is {_by(got)}, its config.json needs {_by(needed)}"
+            raise numbers.refusal(message)
 
 
 def _transformer(numbers: _Numbers, part: Part, tensors: Mapping[str, Shape]) -> Expected:
@@ -192,7 +192,7 @@ EXPECTED = {
 
 
 def _blocks(numbers: _Numbers, key: str, default: int, prefix: str, tensors: Mapping[str, Shape]) -> Iterator[str]:
-    """Yield the beginning of each block's names; raise where the tensors are of more or fewer blocks."""
+    """Yield the name prefix of each block; raise for a wrong number of blocks."""
     wanted = numbers.whole(key, default, MOST_BLOCKS)
     found = _numbered(prefix, tensors)
     if found != set(map(str, range(wanted))):
@@ -206,7 +206,7 @@ def _numbered(prefix: str, tensors: Mapping[str, Shape]) -> set[str]:
 
 
 def _bare(part: Part, name: str) -> str:
-    """Return a tensor's name without what some versions of transformers put before those of CLIP."""
+    """Return a tensor's name without the CLIP prefix of some transformers versions."""
     return name.removeprefix("vision_model.") if part.name == "image_encoder" else name
 
 

@@ -1,4 +1,4 @@
-"""Which files of a part's folder are its weights, by the names that diffusers and transformers write."""
+"""The weight files of a part, by the names that diffusers and transformers write."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ SHOWN = 3  # names in a message
 
 @dataclass(frozen=True)
 class Weights:
-    """A part's weights: the files that are read, in order, and the index that says what is in which.
+    """The weight files of a part, in order, and the index of its shards.
 
-    Their tensors are read anew each time: those of many models would take much memory in processes that need none.
+    `read` reads the tensors' headers each time: kept, they would fill the memory of processes without engines.
     """
 
     part: str
@@ -30,7 +30,7 @@ class Weights:
     index: Path | None = None
 
     def read(self) -> dict[str, Tensor]:
-        """Return each tensor by its name; raise `FolderError` for files that are not whole (any more)."""
+        """Return the tensors by name; raise `FolderError` for incomplete files."""
         if self.index is None:
             return read_header(self.files[0], self.part).tensors()
         shards, listed = _shards(self.index, self.part)
@@ -42,10 +42,10 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 def find(folder: Path, part: str, stem: str, names: Collection[str]) -> tuple[Weights, Shapes]:
-    """Return the weights among the `names` in `folder`, and their tensors' shapes; what has another name is not read.
+    """Return the weights among `names` in `folder`, and their tensors' shapes.
 
-    An index of shards comes first, then the whole file, then the only variant (`STEM.fp16.safetensors`). Raises
-    `FolderError` where there are none, where several variants could be meant, and for files that are not whole.
+    The index of shards is preferred, then the whole file, then a single variant (`STEM.fp16.safetensors`). Raises
+    `FolderError` for missing weights, ambiguous variants and incomplete files.
     """
     if (index := f"{stem}{SUFFIX}.index.json") in names:
         return _sharded(folder / index, part)
@@ -75,7 +75,7 @@ def _variants(stem: str, names: Iterable[str]) -> dict[str, str]:
 
 
 def _same(paths: Iterable[Path]) -> bool:
-    """Say whether all of these are links to one file."""
+    """Return whether all paths are links to one file."""
     try:
         return len({path.resolve(strict=True) for path in paths}) == 1
     except (OSError, RuntimeError):  # the latter for links in a circle
@@ -94,25 +94,25 @@ def _sharded(index: Path, part: str) -> tuple[Weights, Shapes]:
 
 
 def _shards(index: Path, part: str) -> tuple[dict[str, Header], dict[str, str]]:
-    """Return the shards that an index names, and by the tensors' names in which of them each is."""
+    """Return the shards of an index, and the shard of each tensor."""
     listed = read_json(index, f"{index.name} of {part}", MAX_INDEX_BYTES).get("weight_map")
     if not isinstance(listed, dict) or not listed:
         raise FolderError(f"{index.name} of {part} must have a weight_map of tensors to files", index)
     strange = [each for each in listed.values() if not isinstance(each, str)]
     strange += [] if strange else [each for each in set(listed.values()) if not NAME.fullmatch(each)]
     if strange:
-        said = f"{index.name} of {part} must name {SUFFIX} files beside it, got {str(strange[0])[:100]!r}"
-        raise FolderError(said, index)
+        message = f"{index.name} of {part} must name {SUFFIX} files beside it, got {str(strange[0])[:100]!r}"
+        raise FolderError(message, index)
     shards = {shard: read_header(index.with_name(shard), part) for shard in sorted(set(listed.values()))}
     for name, shard in listed.items():
         if name not in shards[shard].entries:
-            said = f"{shard} of {part} lacks the tensor {name[:100]!r}, for which {index.name} names it"
-            raise FolderError(said, index.with_name(shard))
+            message = f"{shard} of {part} lacks the tensor {name[:100]!r}, for which {index.name} names it"
+            raise FolderError(message, index.with_name(shard))
     return shards, listed
 
 
 def _none(folder: Path, part: str, whole: str, names: Collection[str]) -> FolderError:
-    """Return what to say of a folder without weights, by what is there instead."""
+    """Return the error for a folder without readable weights."""
     needed = f"{part} needs {whole}, or shards and their index"
     others = sorted(name for name in names if name.endswith(SUFFIX))
     if shards := [name for name in others if SHARD.search(name)]:

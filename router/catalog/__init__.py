@@ -1,1 +1,1 @@
-"""The models that are served, and where their weights are."""
+"""The served models and their weights."""

@@ -1,4 +1,4 @@
-"""Where a model's weights are, whether they are all there, and how they come."""
+"""Weights of models: folders, completeness and downloads."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DOWNLOADING = "downloading"
 
 
 class Weights:
-    """The folders of models: local ones, the hub's cache, and the family that comes with the package."""
+    """The folders of models: local, in the hub's cache, or embedded."""
 
     def __init__(self, data: Path, backends: Mapping[str, Backend], stall_seconds: float = 900.0) -> None:
         self._nano = data / f"nano-{nano.VERSION}"
@@ -29,18 +29,20 @@ class Weights:
         self._snapshots = Snapshots()
 
     def locate(self, model: ModelSpec) -> Path | None:
-        """Return the folder that holds the model's weights, None if there is none on this machine."""
+        """Return the folder of the model's weights, None if absent or unsuited."""
         folder = self._folder(model)
         return folder if folder is not None and self._suits(folder, self._backends[model.backend]) else None
 
     def snapshot(self, model: ModelSpec) -> Path | None:
-        """Return where a model's files are, whole or not; asks no library of the hub's, so each request may."""
+        """Return the folder of a model's files, complete or not, without the hub's client."""
+        # cheap enough for every request
         if model.source is not None and is_hub_id(model.source):
             return folders.hub_cache.snapshot(model.source, model.revision)
         return self._folder(model)
 
     def look_ahead(self, models: Iterable[ModelSpec]) -> Thread | None:
-        """Find what the hub's cache has of `models` in a thread of its own: the first question takes over a second."""
+        """Query the hub's cache for `models` in a thread."""
+        # the first query takes over a second
         hub = [(model.source, model.revision) for model in models if model.source and is_hub_id(model.source)]
         if not any(self._snapshots.has(source) for source, _ in hub):
             return None
@@ -49,9 +51,9 @@ class Weights:
         return looking
 
     def state(self, model: ModelSpec) -> str:
-        """Say where they are: none, embedded, here, missing, or `downloading 42 %` while any process fetches them.
+        """Return none, embedded, here, missing, incomplete, unsuited or `downloading 42 %`.
 
-        Also incomplete, where a part is here, and unsuited, where they are not for the backend.
+        Unsuited weights are of another backend. Any process on this machine may be downloading.
         """
         here = self._state(model)
         if model.source is None or not is_hub_id(model.source) or here not in ("incomplete", "missing"):
@@ -74,9 +76,9 @@ class Weights:
         return "incomplete" if folders.missing(folder) else "here"
 
     def find(self, model: ModelSpec) -> Path | None:
-        """Return the folder that holds the model's weights, whoever could run them; never fetch any.
+        """Return the folder of the model's weights for any backend; never download.
 
-        Raises `DownloadFailed` where they are not on this machine.
+        Raises `DownloadFailed` if they are not on this machine.
         """
         if model.source is None:
             return None
@@ -90,7 +92,7 @@ class Weights:
         return folder
 
     def engines(self, model: ModelSpec) -> tuple[str, ...]:
-        """Return the names of the backends that could run the weights that are here, the model's own first."""
+        """Return the backends able to run the weights here, the model's own first."""
         if (folder := self._folder(model)) is None or not self._is_there(folder):
             return (model.backend,) if model.source is None else ()
         able = [
@@ -108,7 +110,7 @@ class Weights:
         link_family(self._nano)
 
     def _folder(self, model: ModelSpec) -> Path | None:
-        """Return where the weights are, or would be, None where nobody has fetched them."""
+        """Return the folder of the weights, existing or not; None before a download."""
         if model.source is None:
             return None
         if model.source.startswith(EMBEDDED):
@@ -116,11 +118,11 @@ class Weights:
         return self._snapshots.find(model.source, model.revision) if is_hub_id(model.source) else Path(model.source)
 
     def _is_there(self, folder: Path) -> bool:
-        return self._is_embedded(folder) or os.path.isdir(folder)  # no error where it may not be looked at
+        return self._is_embedded(folder) or os.path.isdir(folder)  # False, not an error, without permission
 
     def _suits(self, folder: Path, backend: Backend) -> bool:
-        """Say whether `folder` has the file by which `backend` knows its models."""
-        if self._is_embedded(folder):  # its links may not have been made yet
+        """Return whether `folder` has the index file of `backend`."""
+        if self._is_embedded(folder):  # its links may not exist yet
             return backend.index in (None, INDEX)
         return os.path.exists(folder / (backend.index or ""))
 
@@ -128,7 +130,7 @@ class Weights:
         return folder.parent == self._nano
 
     def check(self, model: ModelSpec) -> None:
-        """Raise `ModelUnavailable`, naming the command that helps, when weights lack and may not be fetched."""
+        """Raise `ModelUnavailable` with the helpful command for missing weights without `download`."""
         state = self.state(model)
         if state in ("none", "embedded", "here"):
             return
@@ -137,9 +139,9 @@ class Weights:
         raise ModelUnavailable(self._unavailable(model, state))
 
     def obtain(self, model: ModelSpec, report: Callable[[int, int], None]) -> Path | None:
-        """Return the folder with the weights: link the embedded family, fetch what may be fetched.
+        """Return the folder of the weights: link embedded ones, download if allowed.
 
-        Raises `DownloadFailed`, `DiskFull`. `report(done, total)` counts bytes; what it raises ends the download.
+        Raises `DownloadFailed`, `DiskFull`. `report(done, total)` gets bytes; its exceptions stop the download.
         """
         if model.source is None:
             return None

@@ -1,4 +1,4 @@
-"""`framegate check`: is the models file right, and does a backend keep its contract?"""
+"""`framegate check`: validate the models file and a backend's contract."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from router.testing.contract import CHECKS, ContractBroken, Subject
 
 
 @click.command()
-@click.option("--contract", metavar="BACKEND", help="Also run a backend's models through what every backend keeps.")
+@click.option("--contract", metavar="BACKEND", help="Also test the contract of a backend with its models.")
 @with_single_model
 def check(settings: Settings, contract: str | None) -> None:
-    """Say what is wrong with the models file, and with the folders of weights that it names.
+    """Report every problem of the models file and its weights.
 
-    And with settings and plugins: every problem at once, and an exit status above 0 when there is one.
+    Settings and plugins are checked too. The exit status is 1 if there is a problem.
     """
     system = assemble(settings, serving=False)
     registry = system.registries.poll()
@@ -83,7 +83,7 @@ def _holds(model: ModelSpec, name: str, check: Callable[[], None], success: str)
 
 
 def _subjects(system: System, backend: str) -> list[ModelSpec]:
-    """Return the backend's models whose weights are here, one of each modality."""
+    """Return one model of each modality of the backend, with weights here."""
     if backend not in system.plugins.backends:
         raise BootError(f"no backend is called {backend!r}; there are {', '.join(system.plugins.backends)}")
     models = [model for model in system.registries.poll().models if model.backend == backend]

@@ -1,4 +1,4 @@
-"""The HTTP API as a command uses it: of a running server, or of one inside this process."""
+"""The HTTP API for commands: of a running server, or inside this process."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ from router.system import assemble
 from router.web import create_app
 
 log = logging.getLogger(__name__)
-DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy is of no use on this machine
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy between this machine and itself
 
 
 class CallFailed(RouterError):
-    """The server said no; the message is the server's."""
+    """The server refused; the message is the server's."""
 
 
 class Server(Protocol):
-    """Where a command sends its requests."""
+    """The target of a command's requests."""
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]: ...
     def download(self, path: str) -> bytes: ...
     def working(self, job_id: str) -> AbstractContextManager[None]:
-        """Do the job while the block runs, if there is no engine elsewhere to do it."""
+        """Run the job during the block, unless another engine does."""
 
 
 class Remote:
-    """A running server, and the key that it asks for."""
+    """A running server and an optional key."""
 
     def __init__(self, url: str, key: str | None = None) -> None:
         self._url = url.rstrip("/")
@@ -73,7 +73,7 @@ class Remote:
         headers = {"content-type": "application/json"} if data else {}
         try:
             request = urllib.request.Request(url, data, headers, method=method)
-            if self._key and url.startswith(f"{self._url}/"):  # nobody else's to know, wherever an answer leads
+            if self._key and url.startswith(f"{self._url}/"):  # never sent to another host
                 request.add_unredirected_header("authorization", f"Bearer {self._key}")
             return DIRECT.open(request, timeout=timeout)
         except urllib.error.HTTPError as error:
@@ -85,12 +85,12 @@ class Remote:
 
 
 class Embedded:
-    """The whole house in this process, for one command."""
+    """A web application and an engine inside this process, for one command."""
 
     def __init__(self, settings: Settings, device: str) -> None:
-        logs.configure(settings.log_format, "WARNING")  # the progress bar says the rest
+        logs.configure(settings.log_format, "WARNING")  # the progress bar shows the rest
         encoder.require()
-        free = replace(settings, no_auth=True)  # whoever can read the store needs no key
+        free = replace(settings, no_auth=True)  # a user who can read the store needs no key
         self._system = assemble(free, plugins=[encoder], serving=False)
         self._client = create_app(self._system).test_client()
         self._device = device
@@ -117,24 +117,25 @@ class Embedded:
             worker = Worker(self._system, self._device)
             if job.model not in worker.models:
                 raise BootError(f"{job.model} cannot run in this Python: 'framegate check' says what it needs")
+            # the lock keeps an engine that starts meanwhile off this device
             with hold(self._system.settings.data, self._device), _in_thread(worker, job_id):
                 yield
         except BootError:
-            self._system.jobs.delete(job_id, LOCAL)  # nobody would ever do it
+            self._system.jobs.delete(job_id, LOCAL)  # no engine would ever run it
             self._system.artifacts.delete(job_id)
             raise
 
 
 @contextmanager
 def _in_thread(worker: Worker, job_id: str) -> Iterator[None]:
-    """Do one job beside the block; what is still running when the block ends stops at its next step."""
+    """Run one job in a thread; when the block ends, wait for it."""
 
     def work() -> None:
         try:
             worker.run_one(job_id)
         except BaseException:
             log.exception("this engine cannot go on")
-            _thread.interrupt_main()  # who follows the job would wait for ever
+            _thread.interrupt_main()  # the follower of the job would wait for ever
 
     worker.keeper.start()
     thread = Thread(target=work, name="worker", daemon=True)

@@ -1,4 +1,4 @@
-"""`framegate deploy`: what nginx and systemd must know of this installation."""
+"""`framegate deploy`: configuration of nginx and systemd for this installation."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ SOCKET = "/run/framegate/web.sock"
 ACCEL = "/framegate-files"
 LOG = "/var/log/nginx/framegate.log"
 MIB = 2**20
-ROOM = MIB  # nginx lets through so much more than we take, so that almost all who send too much hear it from us
-PATIENCE_SECONDS = 60  # and waits for so much longer than we do
+BODY_MARGIN = MIB  # nginx accepts this much more than we do, so that most too large requests get our error
+READ_MARGIN_SECONDS = 60  # nginx waits this much longer than we do
 
 
 def _plain(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
-    """Refuse what would need quotes in the files that are printed."""
+    """Refuse values that need quotes in the printed files."""
     if value is not None and not re.fullmatch(r"[A-Za-z0-9_.:/@+*-]+", value):
         raise click.BadParameter(f"must have no spaces, quotes or other special characters, got {value!r}")
     return value
@@ -44,15 +44,17 @@ socket_option = click.option(
 
 @click.group()
 def deploy() -> None:
-    """Print what a server in production needs: a site for nginx, units for systemd."""
+    """Print the nginx site and the systemd units of a server."""
 
 
 @deploy.command()
 @click.argument("host", callback=_plain)
-@click.option("--certificate", metavar="PEM", callback=_plain, help="Serve HTTPS with this certificate chain")
-@click.option("--key", metavar="PEM", callback=_plain, help="and its key.")
-@click.option("--upstream", metavar="HOST:PORT", callback=_plain, help="Where the web half listens instead.")
-@click.option("--log", default=LOG, show_default=True, callback=_plain, help="nginx's log of requests.")
+@click.option("--certificate", metavar="PEM", callback=_plain, help="Serve HTTPS with this certificate chain.")
+@click.option("--key", metavar="PEM", callback=_plain, help="Private key of the certificate.")
+@click.option(
+    "--upstream", metavar="HOST:PORT", callback=_plain, help="Address of the web half, instead of the socket."
+)
+@click.option("--log", default=LOG, show_default=True, callback=_plain, help="nginx's access log.")
 @socket_option
 @data_option
 def nginx(
@@ -75,19 +77,19 @@ def nginx(
         data=data,
         accel=settings.accel or ACCEL,
         body_bytes=settings.max_body_bytes,
-        body_size=f"{-(-(settings.max_body_bytes + ROOM) // MIB)}m",
-        read_seconds=int(settings.wait_seconds) + PATIENCE_SECONDS,
+        body_size=f"{-(-(settings.max_body_bytes + BODY_MARGIN) // MIB)}m",
+        read_seconds=int(settings.wait_seconds) + READ_MARGIN_SECONDS,
     )
     click.echo(site, nl=False)
 
 
 @deploy.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--user", default="framegate", show_default=True, callback=_plain, help="Who runs it; a group too.")
+@click.option("--user", default="framegate", show_default=True, callback=_plain, help="User and group of the services.")
 @socket_option
 @data_option
 def systemd(folder: Path, user: str, socket: str, data: str) -> None:
-    """Write the units into FOLDER, such as /etc/systemd/system."""
+    """Write the systemd units into FOLDER, such as /etc/systemd/system."""
     framegate = Path(sys.executable).with_name("framegate")
     accel = Settings.from_environ().accel or ACCEL
     for name in UNITS:
@@ -103,6 +105,6 @@ def _filled(template: str, **values: object) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,
+        autoescape=False,  # the templates are no HTML
     )
     return files.get_template(template).render(values)

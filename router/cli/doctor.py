@@ -1,4 +1,4 @@
-"""The command: ask every topic, print each finding, end with 1 if something cannot work."""
+"""`framegate doctor`: run every check and print each finding."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from router.doctor import (
     runtimes,
     store,
 )
-from router.doctor.finding import Case, Finding, Level, fail
+from router.doctor.finding import DoctorContext, Finding, Level, fail
 from router.errors import BootError
 from router.settings import Settings
 
-Check = Callable[[Case], Iterator[Finding]]
+Check = Callable[[DoctorContext], Iterator[Finding]]
 TOPICS: tuple[ModuleType, ...] = (
     packages,
     devices,
@@ -49,13 +49,13 @@ TOPICS: tuple[ModuleType, ...] = (
 
 
 @click.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Where the server is to listen.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address of the server.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def doctor(host: str, port: int, as_json: bool) -> None:
-    """Look at everything that a server needs: say what is wrong, and how to mend it.
+    """Check the needs of a server, and say how to fix problems.
 
-    One line for each check: ok, warn or fail. Nothing is changed. The exit status is 1 if something fails.
+    Prints one line per check: ok, warn or fail. Nothing is changed. The exit status is 1 after a failure.
     """
     findings = []
     for finding in examine(host, port):
@@ -74,25 +74,25 @@ share(doctor)
 
 
 def examine(host: str, port: int) -> Iterator[Finding]:
-    """Yield the findings of every topic, or what is wrong with the settings, which all of them need."""
+    """Yield the findings of every topic, or the problems of the settings."""
     try:
-        case = Case(Settings.from_environ(), os.environ, host, port)
+        context = DoctorContext(Settings.from_environ(), os.environ, host, port)
     except BootError as error:
         for line in error.message.splitlines():
             yield fail("settings", line, "all other checks wait for that")
         return
     for topic in TOPICS:
-        yield from guarded(topic.check, case)
+        yield from guarded(topic.check, context)
 
 
-def guarded(check: Check, case: Case) -> Iterator[Finding]:
-    """Yield what a check finds; one that breaks off is a finding too, so that the others are made."""
+def guarded(check: Check, context: DoctorContext) -> Iterator[Finding]:
+    """Yield a check's findings; an exception becomes a finding."""
     try:
-        yield from check(case)
+        yield from check(context)
     except Exception as error:  # the machine, the libraries and the files may be broken in any way
         name = check.__module__.rpartition(".")[2]
-        said = f"this check broke off: {type(error).__name__}: {error}".splitlines()[0]
-        yield fail(name, said, "what it was to look at may be broken")
+        message = f"this check broke off: {type(error).__name__}: {error}".splitlines()[0]
+        yield fail(name, message, "its subject may be broken")
 
 
 def _summary(findings: Sequence[Finding]) -> str:

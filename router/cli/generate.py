@@ -1,4 +1,4 @@
-"""`framegate generate`: a prompt becomes a file, by a running server or without one."""
+"""`framegate generate`: make a video on a running server or in this process."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ OPTIONS: dict[str, type] = {
 
 def _with_options(command: Any) -> Any:
     for name, kind in reversed(OPTIONS.items()):
-        default = "drawn anew" if name == "seed" else "the model's"
+        default = "random" if name == "seed" else "the model's"
         command = click.option(f"--{name.replace('_', '-')}", type=kind, help=f"[default: {default}]")(command)
     return command
 
@@ -47,11 +47,15 @@ def _with_options(command: Any) -> Any:
     "-o",
     "--output",
     type=click.Path(path_type=Path),
-    help="The file to write; .png makes one image. [default: video.mp4]",
+    help="Output file; .png makes one image. [default: video.mp4]",
 )
-@click.option("--model", help="The model or route to use. [default: the models file's]")
-@click.option("--url", help=f"A running server, or 'embedded'. [default: {HERE} if one answers, else embedded]")
-@click.option("--key", envvar="FRAMEGATE_KEY", help="A key of that server; others here may read it. [FRAMEGATE_KEY]")
+@click.option("--model", help="Model or route. [default: the models file's]")
+@click.option("--url", help=f"URL of a running server, or 'embedded'. [default: {HERE} if one answers, else embedded]")
+@click.option(
+    "--key",
+    envvar="FRAMEGATE_KEY",
+    help="The server's API key; the variable hides it from other users. [FRAMEGATE_KEY]",
+)
 @_with_options
 @with_settings
 def generate(
@@ -64,7 +68,7 @@ def generate(
     key: str | None,
     **options: Any,
 ) -> None:
-    """Make a video from PROMPT, and from an image where one is given."""
+    """Make a video from PROMPT and, with --image, an image."""
     if output is not None and not output.parent.is_dir():
         raise click.BadParameter(f"there is no folder {output.parent}", param_hint="--output")
     if output is not None and output.suffix not in SUFFIXES:
@@ -106,7 +110,7 @@ def _body(prompt: str, image: Path | None, model: str | None, options: dict[str,
 
 
 def _follow(server: Server, job: dict[str, Any]) -> dict[str, Any]:
-    """Show a bar per step until the job has finished; Ctrl-C cancels it."""
+    """Show a progress bar until the job has finished; Ctrl-C cancels it."""
     path = f"/v1/responses/{job['id']}"
     with click.progressbar(length=100, label=job["model"], item_show_func=_shown) as bar:
         try:
@@ -114,14 +118,14 @@ def _follow(server: Server, job: dict[str, Any]) -> dict[str, Any]:
                 bar.update(job["progress"] - bar.pos, job)
                 time.sleep(POLL_SECONDS)
                 job = server.call("GET", path)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt:  # the job would go on without its caller
             return server.call("POST", f"{path}/cancel")
         bar.update(100 - bar.pos, job)
     return job
 
 
 def _shown(job: dict[str, Any] | None) -> str | None:
-    """Say what the job is doing now."""
+    """Return the job's current activity."""
     if job is None or job["status"] == "completed":
         return None
     if job["status"] == "queued":

@@ -1,4 +1,4 @@
-"""`framegate keys`: who may call, what they may do, and how much of it."""
+"""`framegate keys`: create, list, limit and revoke API keys."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from router.auth.keys import NAME, ApiKey, KeyLimits, Scope, new_key, new_text
 from router.cli.options import with_settings
 from router.cli.table import show
 from router.jobs import ApiKeyStore, Database
-from router.settings import YEAR_SECONDS, Settings
+from router.runtime.variables import YEAR_SECONDS
+from router.settings import Settings
 
-HEADINGS = ("NAME", "OWNER", "SCOPES", "BEGINS", "STATE", "CREATED", "EXPIRES", "QUEUED", "RUNNING", "PER MINUTE")
+HEADINGS = ("NAME", "OWNER", "SCOPES", "PREFIX", "STATE", "CREATED", "EXPIRES", "QUEUED", "RUNNING", "PER MINUTE")
 LONGEST_SECONDS = 100 * YEAR_SECONDS
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-USUAL = (Scope.GENERATE, Scope.READ)
+DEFAULT_SCOPES = (Scope.GENERATE, Scope.READ)
 LIMITS = {
-    "queued": ("--queued", "Its jobs that may be queued at a time"),
-    "running": ("--running", "Its jobs that may run at a time; others wait"),
-    "per_minute": ("--rpm", "Its requests a minute"),
+    "queued": ("--queued", "Limit of queued jobs"),
+    "running": ("--running", "Limit of running jobs; others wait"),
+    "per_minute": ("--rpm", "Limit of requests per minute"),
 }
 
 
 def _count(context: click.Context, param: click.Parameter, value: str | None) -> int | None:
-    """Read a whole number of at least 1; `none` is 0, for no limit of its own."""
+    """Parse a whole number of at least 1; `none` is 0, for no limit."""
     if value is None or value == "none":
         return None if value is None else 0
     if not re.fullmatch("[1-9][0-9]{0,8}", value):
@@ -63,34 +64,32 @@ def _with_limits(command: Any) -> Any:
 
 @click.group()
 def keys() -> None:
-    """Make, list, limit and revoke API keys.
+    """Create, list, limit and revoke API keys.
 
-    From the first key on, every request to a server on this data folder needs one, on loopback too.
+    Once a key exists, every request to a server on this data folder needs one, on loopback too.
     """
 
 
 @keys.command()
 @click.argument("name", callback=_name)
-@click.option("--owner", callback=_name, help="Whose jobs are made with it; keys may share one. [default: NAME]")
+@click.option("--owner", callback=_name, help="Owner of the key's jobs; keys may share one. [default: NAME]")
 @click.option(
     "--scope",
     "scopes",
     multiple=True,
     type=click.Choice([scope.value for scope in Scope]),
-    help="What it may do; repeatable. [default: generate and read]",
+    help="Permission of the key; repeatable. [default: generate and read]",
 )
-@click.option(
-    "--expires", metavar="TIME", callback=_seconds, help="When it opens nothing any more, such as 90d. [default: never]"
-)
+@click.option("--expires", metavar="TIME", callback=_seconds, help="Lifetime, such as 90d. [default: never]")
 @_with_limits
 @with_settings
 def create(
     settings: Settings, name: str, owner: str | None, scopes: tuple[str, ...], expires: int | None, **limits: int | None
 ) -> None:
-    """Make a key and print it: it is shown this once, and only its digest is kept."""
+    """Create a key and print it once; only its digest is stored."""
     text = new_text()
     key = replace(
-        new_key(text, name, owner or name, [Scope(word) for word in scopes] or USUAL),
+        new_key(text, name, owner or name, [Scope(word) for word in scopes] or DEFAULT_SCOPES),
         limits=_changed(KeyLimits(), limits),
         expires_at=time.time() + expires if expires else None,
     )
@@ -103,7 +102,7 @@ def create(
 @keys.command("list")
 @with_settings
 def list_keys(settings: Settings) -> None:
-    """Show a table of the keys, the revoked and expired ones too."""
+    """Show all keys, revoked and expired ones included."""
     show([HEADINGS, *(_row(key) for key in _store(settings).all())])
 
 
@@ -111,7 +110,7 @@ def list_keys(settings: Settings) -> None:
 @click.argument("name", callback=_name)
 @with_settings
 def revoke(settings: Settings, name: str) -> None:
-    """Let a key open nothing any more, within a second; its jobs stay."""
+    """Revoke a key within a second; its jobs stay."""
     store = _store(settings)
     found = _find(store, name)
     store.revoke(name)
@@ -123,7 +122,7 @@ def revoke(settings: Settings, name: str) -> None:
 @_with_limits
 @with_settings
 def limits(settings: Settings, name: str, **limits: int | None) -> None:
-    """Show a key's limits, or change those that are given."""
+    """Show or change a key's limits."""
     store = _store(settings)
     key = _find(store, name)
     if any(value is not None for value in limits.values()):
@@ -142,9 +141,9 @@ def _find(store: ApiKeyStore, name: str) -> ApiKey:
     return key
 
 
-def _changed(limits: KeyLimits, given: dict[str, int | None]) -> KeyLimits:
-    """Return limits with those that were given in their place; 0 is none."""
-    return replace(limits, **{name: value or None for name, value in given.items() if value is not None})
+def _changed(limits: KeyLimits, changes: dict[str, int | None]) -> KeyLimits:
+    """Return the limits with the new values; 0 removes a limit."""
+    return replace(limits, **{name: value or None for name, value in changes.items() if value is not None})
 
 
 def _row(key: ApiKey) -> tuple[str, ...]:

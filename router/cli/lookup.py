@@ -1,4 +1,4 @@
-"""What a command is told about the model that it was given."""
+"""The lookup of a command's model by name, hub id or folder."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from router.system import assemble
 
 
 def find_model(name: str) -> ModelSpec:
-    """Return a model with the folder of its weights: one of the models file, or a hub id or folder that is none.
+    """Return a model with its folder: a name, a hub id or a folder.
 
-    The folder may be another backend's than the model's. Nothing is fetched: raises `UnknownModel`,
-    `DownloadFailed` where the weights are not on this machine, and `LoadFailed` where they are broken.
+    The folder may belong to another backend than the model's. Nothing is downloaded: raises `UnknownModel`,
+    `DownloadFailed` for missing weights and `LoadFailed` for broken ones.
     """
     settings = Settings.from_environ()
     system = assemble(settings, serving=False)

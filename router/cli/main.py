@@ -1,4 +1,4 @@
-"""`framegate`: its subcommands, and how it says what is wrong."""
+"""`framegate`: its subcommands and its error messages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from router.errors import RouterError, is_damaged, is_disk_full, is_unwritable, 
 from router.plugins import Plugins, find
 from router.settings import Settings
 
-SAYING = (["serve"], ["web"], ["engine"], ["check"])  # which say themselves what is wrong with plugins
+REPORTING = (["serve"], ["web"], ["engine"], ["check"])  # they report broken plugins themselves
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -46,15 +46,15 @@ def _add_commands_of_plugins() -> None:
     plugins.add_commands(cli)
     for name in cli.commands.keys() - ours:
         share(cli.commands[name])
-    if sys.argv[1:2] not in SAYING:
+    if sys.argv[1:2] not in REPORTING:
         for broken in plugins.broken:
             print(f"framegate: {broken}", file=sys.stderr)
 
 
 def main() -> None:
-    """Run the command line; what is wrong is one message on standard error and an exit status above 0."""
+    """Run the command line; an error is one message and a nonzero exit status."""
     try:
-        if sys.argv[1:2] != ["doctor"]:  # which says itself what is wrong with settings and plugins
+        if sys.argv[1:2] != ["doctor"]:  # it reports settings and plugins itself
             _add_commands_of_plugins()
         cli(obj=find_model)
     except RegistryError as error:

@@ -1,4 +1,4 @@
-"""`framegate models`: what is served, by whom, who else could run it, where the weights are, and what is loaded."""
+"""`framegate models`: a table of models, backends, weights and loaded models."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from registry import ModelSpec
 from router.cli.options import with_single_model
 from router.cli.table import show
 from router.plugins import missing
+from router.runtime.byte_size import format_bytes
 from router.settings import Settings
 from router.system import System, assemble
 from router.values import EngineState, PartPath, ResidentBytes
@@ -55,7 +56,7 @@ def _models(system: System) -> Sequence[tuple[str, ...]]:
 
 
 def _runs_on(system: System, model: ModelSpec, engines: Sequence[EngineState]) -> str:
-    """Return the backends that could run a model, its own first; why its own cannot, where nothing runs it."""
+    """Return the backends able to run a model, or its own's missing requirements."""
     backends = system.plugins.backends
     served = any(model.name in engine.models for engine in engines)  # maybe by another Python
     able = [
@@ -69,31 +70,27 @@ def _runs_on(system: System, model: ModelSpec, engines: Sequence[EngineState]) -
 
 
 def _state(name: str, engines: Sequence[EngineState]) -> str:
-    """Return where a model is, how much of that device it holds alone and with others, and by which code it runs."""
-    said = []
+    """Return a model's engines, memory and code paths, or `cold`."""
+    states = []
     for engine in engines:
         if name in engine.resident:
             held = engine.memory.get(name, ResidentBytes(0, 0))
-            shared = f" + {_gigabytes(held.shared)} shared" if held.shared else ""
+            shared = f" + {format_bytes(held.shared)} shared" if held.shared else ""
             paths = _paths(engine.paths.get(name, {}))
-            said.append(f"loaded on {engine.device} ({_gigabytes(held.owned)}{shared}{paths})")
+            states.append(f"loaded on {engine.device} ({format_bytes(held.owned)}{shared}{paths})")
         elif name in engine.too_large:
-            said.append(f"too large for {engine.device}: it {engine.too_large[name]}")
+            states.append(f"too large for {engine.device}: it {engine.too_large[name]}")
         elif name in engine.warm:
-            said.append(f"warm beside {engine.device}")
-    return ", ".join(said) or "cold"
+            states.append(f"warm beside {engine.device}")
+    return ", ".join(states) or "cold"
 
 
 def _paths(paths: Mapping[str, PartPath]) -> str:
-    """Return the path of each part; once, where all parts have the same."""
-    said = {part: f"{path.path}: {path.reason}" if path.reason else path.path for part, path in paths.items()}
-    if len(set(said.values())) == 1:
-        return f", {next(iter(said.values()))}"
-    return "".join(f", {part} {path}" for part, path in said.items())
-
-
-def _gigabytes(size: int) -> str:
-    return f"{size / 1e9:.3g} GB"
+    """Return the code path of each part, or one path common to all."""
+    shown = {part: f"{path.path}: {path.reason}" if path.reason else path.path for part, path in paths.items()}
+    if len(set(shown.values())) == 1:
+        return f", {next(iter(shown.values()))}"
+    return "".join(f", {part} {path}" for part, path in shown.items())
 
 
 def _routes(system: System) -> Sequence[tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""Options that several subcommands share; each stands for a setting and goes on to child processes."""
+"""Shared options of subcommands; each sets a variable inherited by child processes."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ SHARED = {
     ),
 }
 SINGLE = click.option(
-    "--model", "single", metavar="REPO_OR_FOLDER", help="One model instead of a models file. [FRAMEGATE_MODEL]"
+    "--model", "single", metavar="REPO_OR_FOLDER", help="Serve one model instead of a models file. [FRAMEGATE_MODEL]"
 )
 BACKEND = click.option("--backend", metavar="NAME", help="The backend of that one model. [FRAMEGATE_BACKEND]")
 
 
 def with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give `command` the settings of the environment with the shared options put over them."""
+    """Give `command` the shared options and the resulting settings."""
 
     @functools.wraps(command)
     def run(**arguments: Any) -> Any:
@@ -38,7 +38,7 @@ def with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def share(command: click.Command) -> None:
-    """Give a plugin's command, and those below it, the shared options that it lacks; it reads the environment."""
+    """Give a plugin's command and its subcommands the missing shared options."""
     if isinstance(command, click.Group):
         for below in command.commands.values():
             share(below)
@@ -46,7 +46,7 @@ def share(command: click.Command) -> None:
     own = {parameter.name for parameter in command.params}
     lacking = {name: option for name, option in SHARED.items() if name not in own}
     if not lacking:
-        return  # all its own, or done under another name
+        return  # all its own, or shared already under another name
     inner = command.callback or (lambda: None)
 
     @functools.wraps(inner)
@@ -61,7 +61,8 @@ def share(command: click.Command) -> None:
 
 
 def _without_shared(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Turn the shared options into variables of the environment, and return the others."""
+    """Move the shared options into the environment and return the other arguments."""
+    # the environment reaches gunicorn's workers and the engines; arguments would not
     for option, setting in (("models", "models"), ("data", "data"), ("single", "model"), ("backend", "backend")):
         if (value := arguments.pop(option, None)) is not None:
             os.environ[variable(setting)] = value
@@ -72,6 +73,6 @@ def _without_shared(arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_single_model(command: Callable[..., Any]) -> Callable[..., Any]:
-    """As `with_settings`, with `--model` for a server of one model."""
+    """Give `command` the settings, with `--model` for a single model."""
     single: Callable[..., Any] = SINGLE(BACKEND(with_settings(command)))
     return single

@@ -1,4 +1,4 @@
-"""`framegate serve`, `web` and `engine`: the processes of a server, kept alive."""
+"""`framegate serve`, `web` and `engine`: the processes of a server."""
 
 from __future__ import annotations
 
@@ -40,16 +40,19 @@ GRACEFUL_SECONDS = 5  # `serve` stops within ten
 log = logging.getLogger(__name__)
 
 device_option = click.option(
-    "--device", "asked", multiple=True, help="cpu, cuda:0, ... or all; repeatable. [default: every GPU, else cpu]"
+    "--device",
+    "names",
+    multiple=True,
+    help="Device: cpu, cuda:0, ... or all; repeatable. [default: every GPU, else cpu]",
 )
 
 
 def listens(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give `command` the options that say where to listen."""
+    """Give `command` the options of its listening address."""
     for option in (
         click.option("--socket", "path", metavar="PATH", help="Listen on this unix socket instead."),
         click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535)),
-        click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen."),
+        click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on."),
     ):
         command = option(command)
     return command
@@ -59,20 +62,20 @@ def listens(command: Callable[..., Any]) -> Callable[..., Any]:
 @listens
 @device_option
 @with_single_model
-def serve(settings: Settings, host: str, port: int, path: str | None, asked: tuple[str, ...]) -> None:
-    """Serve: the web half, and one engine per device.
+def serve(settings: Settings, host: str, port: int, path: str | None, names: tuple[str, ...]) -> None:
+    """Run a server: the web half, and one engine per device.
 
-    Runs until SIGTERM or Ctrl-C, and then stops within ten seconds; jobs that were running go on at the next start.
-    SIGHUP does what `framegate reload` does.
+    SIGTERM or Ctrl-C stops it within ten seconds; running jobs continue at the next start. SIGHUP does the same as
+    `framegate reload`.
     """
     system = _prepare(settings)
-    chosen = devices(asked)
+    chosen = devices(names)
     if path is None:
         _require_keys(system, host)
         _require_free(host, port)
     for device in chosen:
         with hold(settings.data, device):
-            pass  # said here, once, before anything looks ready
+            pass  # fail here, once, before anything looks ready
     web = _web(_address(host, port, path), settings)
     children = [web, *(_engine(device, settings) for device in chosen)]
     sys.exit(Supervisor(children, partial(_reload, system)).run())
@@ -82,10 +85,10 @@ def serve(settings: Settings, host: str, port: int, path: str | None, asked: tup
 @listens
 @with_single_model
 def web(settings: Settings, host: str, port: int, path: str | None) -> None:
-    """Run the web half, and no engine.
+    """Run the web half without an engine.
 
-    This process becomes gunicorn; where systemd passes sockets, it listens on those. SIGHUP reads the models file
-    again: those who wait stay with the old web processes. SIGTERM tells them to come back, and ends it.
+    This process becomes gunicorn and listens on the sockets of systemd, if any. SIGHUP restarts the web processes with
+    the models file; waiting requests stay with the old ones. SIGTERM asks waiting callers to retry, and stops.
     """
     _prepare(settings)
     os.chdir(CODE)
@@ -95,14 +98,14 @@ def web(settings: Settings, host: str, port: int, path: str | None) -> None:
 @click.command()
 @device_option
 @with_single_model
-def engine(settings: Settings, asked: tuple[str, ...]) -> None:
-    """Run one engine per device, and no web half."""
+def engine(settings: Settings, names: tuple[str, ...]) -> None:
+    """Run one engine per device without the web half."""
     system = _prepare(settings)
-    sys.exit(Supervisor([_engine(device, settings) for device in devices(asked)], partial(_reload, system)).run())
+    sys.exit(Supervisor([_engine(device, settings) for device in devices(names)], partial(_reload, system)).run())
 
 
 def _prepare(settings: Settings) -> System:
-    """Ready this process and what its children inherit; every problem of plugins and models is said here, once."""
+    """Prepare this process and its children; log every problem of plugins and models."""
     logs.configure(settings.log_format, settings.log_level)
     settings.export()
     system = assemble(settings)
@@ -115,7 +118,7 @@ def _prepare(settings: Settings) -> System:
 
 
 def _warn_of_open_files(system: System) -> None:
-    """Say once, before anything is served, what others may change of what this server runs and reads."""
+    """Warn of files of this server that other users may change."""
     settings, models = system.settings, system.registries.poll().models
     folders = {model.name: system.weights.locate(model) for model in models if model.source is not None}
     kept: dict[str, tuple[Path, ...]] = {
@@ -131,7 +134,8 @@ def _warn_of_open_files(system: System) -> None:
 
 
 def _require_keys(system: System, host: str) -> None:
-    """End this process where strangers could call and nobody has a key; systemd need not start it again."""
+    """End this process if strangers could call without a key."""
+    # this exit status tells systemd not to start it again
     try:
         if not _is_loopback(host):
             require_keys(system)
@@ -148,7 +152,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _reload(system: System) -> None:
-    """Publish the models file for all processes; whatever is wrong is logged, and changes nothing."""
+    """Publish the models file for all processes; log problems without a change."""
     try:
         for line in system.registries.reload():
             log.info("%s", line)
@@ -159,17 +163,18 @@ def _reload(system: System) -> None:
 
 
 def _address(host: str, port: int, path: str | None) -> str:
-    """Return where to listen, in gunicorn's words."""
+    """Return the address in gunicorn's format."""
     if path:
         return f"unix:{Path(path).absolute()}"
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _require_free(host: str, port: int) -> None:
-    """Raise `BootError` where nobody could listen."""
+    """Raise `BootError` if the port is taken or not allowed."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(found[0], found[1]) as listener:
+            # as gunicorn does, so that connections of a former server do not count
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(found[4])
     except OSError as error:
@@ -181,7 +186,7 @@ def _require_free(host: str, port: int) -> None:
 def _web(bind: str, settings: Settings) -> Child:
     graceful = ("--graceful-timeout", str(GRACEFUL_SECONDS))
     environ = {"FRAMEGATE_PARENT": PARENT, "FRAMEGATE_BEATS": BEATS}
-    # gunicorn puts its working folder first on the path, and a wsgi.py of somebody else may lie in ours
+    # gunicorn puts its working folder first on the path, and the current one may hold another wsgi.py
     command = (*_gunicorn(bind), *graceful, "wsgi:app")
     stall = {STARTING: settings.stall_start_seconds, SERVING: settings.stall_process_seconds}
     return Child("web", command, environ, stall, settings.stall_process_seconds, folder=CODE)
@@ -192,14 +197,15 @@ def _gunicorn(bind: str) -> tuple[str, ...]:
 
 
 def _engine(device: str, settings: Settings) -> Child:
+    factor = settings.stall_factor
     stall: dict[str, float] = {
         STARTING: settings.stall_start_seconds,
         IDLE: settings.stall_idle_seconds,
         CANCELLED: settings.cancel_seconds,
-        Phase.DOWNLOAD: settings.stall_download_seconds,
-        Phase.LOAD: settings.stall_load_seconds,
-        Phase.STEP: settings.stall_step_seconds,
-        Phase.DECODE: settings.stall_decode_seconds,
+        Phase.DOWNLOAD: factor * settings.stall_download_seconds,
+        Phase.LOAD: factor * settings.stall_load_seconds,
+        Phase.STEP: factor * settings.stall_step_seconds,
+        Phase.DECODE: factor * settings.stall_decode_seconds,
     }
     command = (*PYTHON, "router.engine", device, PARENT, BEATS, HUNG)
     return Child(f"engine {device}", command, wait_policy(os.environ), stall, settings.stall_process_seconds)

@@ -20,10 +20,10 @@ from router.system import System, assemble
 @click.argument("names", nargs=-1, required=True, metavar="MODEL...")
 @with_settings
 def pull(settings: Settings, names: tuple[str, ...]) -> None:
-    """Fetch weights from the hub.
+    """Download weights from the hub.
 
-    MODEL is a name from the models file, a route, or a hub id; the files go into the hub's local cache.
-    What broke off goes on where it was, and what an engine fetches already is waited for.
+    MODEL is a model or route of the models file, or a hub id; the files go into the hub's local cache. An interrupted
+    download is resumed; a download by an engine is waited for.
     """
     system = assemble(settings, serving=False)
     for name in names:
@@ -37,7 +37,7 @@ def pull(settings: Settings, names: tuple[str, ...]) -> None:
 
 
 class Repository(NamedTuple):
-    """A hub repository that the models file does not have."""
+    """A hub repository that is not in the models file."""
 
     name: str
     source: str
@@ -45,7 +45,7 @@ class Repository(NamedTuple):
 
 
 def _named(system: System, name: str) -> Sequence[ModelSpec | BrokenModel | Repository]:
-    """Return the model called `name`, the members of a route, or a hub id that the models file does not have."""
+    """Return the model `name`, the members of a route, or a hub repository."""
     registry = system.registries.poll()
     entry = registry.find(name)
     if isinstance(entry, Route):

@@ -1,4 +1,4 @@
-"""`framegate reload`: let what is running serve the models file as it is now."""
+"""`framegate reload`: serve the current models file without a restart."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from router.system import assemble
 @click.command()
 @with_settings
 def reload(settings: Settings) -> None:
-    """Serve the models file as it is now, without a restart.
+    """Serve the current models file without a restart.
 
-    A file with a problem changes nothing: every problem is shown, and the exit status is above 0. Jobs that were
-    accepted before finish as they were accepted. Give the options that the server was started with.
+    A file with a problem changes nothing: every problem is shown, and the exit status is 1. Accepted jobs finish with
+    the models of their acceptance. Use the same options as for the start of the server.
     """
     system = assemble(settings, serving=False)
     for line in system.registries.reload():

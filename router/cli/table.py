@@ -1,4 +1,4 @@
-"""Rows of words as lines of columns."""
+"""A plain table of text columns."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import click
 
 
 def show(rows: Sequence[Sequence[str]]) -> None:
-    """Print rows of as many cells each, every column as wide as its widest cell."""
+    """Print rows of equal length in aligned columns."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

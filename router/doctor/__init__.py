@@ -1,1 +1,1 @@
-"""What `framegate doctor` looks at: one module for each topic."""
+"""The checks of `framegate doctor`, one module per topic."""

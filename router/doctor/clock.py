@@ -1,4 +1,4 @@
-"""The clocks: the one of leases, and the wall clock beside the times in the store."""
+"""Checks of the lease clock and the wall clock."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 
-from router.doctor.finding import Case, Finding, fail, ok, warn
+from router.doctor.finding import DoctorContext, Finding, fail, ok, warn
 from router.doctor.store import opened, path_of
 from router.runtime import clock
 
 AHEAD_SECONDS = 60.0
 
 
-def check(case: Case) -> Iterator[Finding]:
+def check(context: DoctorContext) -> Iterator[Finding]:
     yield leases()
-    path = path_of(case)
+    path = path_of(context)
     if path.exists():
         with closing(opened(path)) as db:
             yield wall(newest(db), time.time())
@@ -30,7 +30,7 @@ def leases() -> Finding:
 
 
 def newest(db: sqlite3.Connection) -> float | None:
-    """Return when the newest job was made, None if there is none."""
+    """Return the creation time of the newest job, or None."""
     try:
         return float(db.execute("SELECT created_at FROM jobs ORDER BY seq DESC LIMIT 1").fetchone()[0])
     except (sqlite3.Error, TypeError):  # no such table, or no row

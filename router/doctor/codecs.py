@@ -1,4 +1,4 @@
-"""Whether a video can be written and read: two frames, in a temporary folder."""
+"""A check that a short video can be encoded and decoded."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from router.doctor.finding import Case, Finding, fail, ok, warn
+from router.doctor.finding import DoctorContext, Finding, fail, ok, warn
 from router.engine.encoder import encode_output
 from router.errors import RouterError
 from router.values import Frames
@@ -17,7 +17,7 @@ from router.values import Frames
 SIDE = 64
 
 
-def check(case: Case) -> Iterator[Finding]:
+def check(context: DoctorContext) -> Iterator[Finding]:
     yield h264()
 
 
@@ -28,6 +28,7 @@ def h264() -> Finding:
     import av
 
     advice = "reinstall PyAV from a wheel: pip install --force-reinstall --only-binary :all: av"
+    # black frames: the codec must work, the picture does not matter
     pixels = np.zeros((2, SIDE, SIDE, 3), np.uint8)
     try:
         with tempfile.TemporaryDirectory() as folder:

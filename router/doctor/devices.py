@@ -1,4 +1,4 @@
-"""Which NVIDIA GPUs this process can reach, before any library is asked."""
+"""Checks of NVIDIA GPUs by their device files, without any library."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from router.doctor.finding import Case, Finding, fail, ok, warn
+from router.doctor.finding import DoctorContext, Finding, fail, ok, warn
 
 CONTROL = ("nvidiactl", "nvidia-uvm")
 VERSION = re.compile(r"\b[0-9]{3,4}\.[0-9.]+\b")
 IN_CONTAINER = "in a container start it with all GPUs (docker run --gpus all)"
 
 
-def check(case: Case) -> Iterator[Finding]:
-    yield driver(Path("/dev"), Path("/proc/driver/nvidia/version"), case.environ)
+def check(context: DoctorContext) -> Iterator[Finding]:
+    yield driver(Path("/dev"), Path("/proc/driver/nvidia/version"), context.environ)
 
 
 def nodes(dev: Path) -> list[Path]:
@@ -24,7 +24,7 @@ def nodes(dev: Path) -> list[Path]:
 
 
 def driver(dev: Path, version: Path, environ: Mapping[str, str]) -> Finding:
-    """Look at the driver's files: its version, and a node for each GPU and for control."""
+    """Check the driver's version and the device files of GPUs and control."""
     gpus = nodes(dev)
     known = VERSION.search(version.read_text()) if version.is_file() else None
     if not gpus:
@@ -45,6 +45,7 @@ def driver(dev: Path, version: Path, environ: Mapping[str, str]) -> Finding:
 
 
 def _none(dev: Path, driver_is_there: bool) -> Finding:
+    # WSL has one node for all GPUs and no driver files
     if (dev / "dxg").exists():
         return ok("devices", "an NVIDIA GPU by way of WSL")
     if driver_is_there:

@@ -1,4 +1,4 @@
-"""Room on the disks, and whether the store's is one that SQLite can work on."""
+"""Checks of disks: free space, file system and locks."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from router.doctor.finding import Case, Finding, fail, ok, warn
+from router.doctor.finding import DoctorContext, Finding, fail, ok, warn
 from router.runtime import lock_probe
-from router.runtime.byte_size import ByteSize
+from router.runtime.byte_size import ByteSize, format_bytes
 from router.runtime.disk import Disk
 
 LEAST_BYTES = 10**9  # for videos, inputs and the store
@@ -19,20 +19,20 @@ REMOTE = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterf
 PASSING = {"tmpfs": "a reboot", "ramfs": "a reboot", "overlay": "the container"}
 
 
-def check(case: Case) -> Iterator[Finding]:
+def check(context: DoctorContext) -> Iterator[Finding]:
     from huggingface_hub.constants import HF_HUB_CACHE
 
-    data = case.settings.data
+    data = context.settings.data
     yield writable(data)
-    yield room("data", data, LEAST_BYTES, GOOD_BYTES)
-    yield free(data, case.settings.min_free)
-    yield room("hub cache", Path(HF_HUB_CACHE), 0, HUB_BYTES)
+    yield free_space("data", data, LEAST_BYTES, GOOD_BYTES)
+    yield reserve(data, context.settings.min_free)
+    yield free_space("hub cache", Path(HF_HUB_CACHE), 0, HUB_BYTES)
     yield file_system(data, Path("/proc/self/mounts").read_text())
     yield locked(data)
 
 
 def existing(path: Path) -> Path:
-    """Return the folder itself, or the nearest one above it that is there."""
+    """Return the folder or its nearest existing parent."""
     return path if path.exists() or path == path.parent else existing(path.parent)
 
 
@@ -44,19 +44,19 @@ def writable(data: Path) -> Finding:
     return fail("data", f"{there} is no folder in which this user may write", advice)
 
 
-def room(check: str, folder: Path, least: int, good: int) -> Finding:
-    """Look at the free bytes where `folder` is or will be: below `least` nothing works."""
+def free_space(check: str, folder: Path, least: int, good: int) -> Finding:
+    """Check the free bytes at `folder`; below `least` nothing works."""
     free = shutil.disk_usage(existing(folder)).free
-    shown = f"{free / 1e9:.1f} GB are free for {folder}"
+    shown = f"{format_bytes(free)} are free for {folder}"
     if free < least:
-        return fail(check, shown, f"{least / 1e9:.0f} GB are needed at least")
+        return fail(check, shown, f"at least {format_bytes(least)} are needed")
     if free < good:
-        return warn(check, shown, f"{good / 1e9:.0f} GB are a good beginning")
+        return warn(check, shown, f"{format_bytes(good)} are recommended")
     return ok(check, shown)
 
 
-def free(data: Path, least: ByteSize) -> Finding:
-    """Look whether a server would take jobs, or refuse them before the disk is full."""
+def reserve(data: Path, least: ByteSize) -> Finding:
+    """Check whether a server accepts jobs with this much free space."""
     shortage = Disk(existing(data), least).shortage()
     if shortage:
         return fail("data", f"new jobs are refused: {shortage}", "free some of it, or lower FRAMEGATE_MIN_FREE")
@@ -64,7 +64,7 @@ def free(data: Path, least: ByteSize) -> Finding:
 
 
 def locked(data: Path, kernel: lock_probe.Locks | None = None) -> Finding:
-    """Try the locks of the file system; the file for that has no name, and goes at once."""
+    """Try the file system's locks on an unnamed temporary file."""
     try:
         problem = lock_probe.problem(existing(data), kernel)
     except OSError as error:
@@ -73,13 +73,14 @@ def locked(data: Path, kernel: lock_probe.Locks | None = None) -> Finding:
 
 
 def file_system(data: Path, mounts: str) -> Finding:
-    """Look at what kind of file system the data is on; `mounts` is what /proc/self/mounts says."""
+    """Check the kind of file system below the data; `mounts` is /proc/self/mounts."""
     where = existing(data).resolve()
     fields = [line.split() for line in mounts.splitlines()]
     points = [(Path(_plain(point)), kind) for _, point, kind, *_ in fields]
     holding = [(point, kind) for point, kind in points if where.is_relative_to(point)]
     if not holding:
         return ok("file system", f"{data} is on one of unknown kind")
+    # the last mount of the longest path is the visible one
     point, kind = max(enumerate(holding), key=lambda entry: (len(entry[1][0].parts), entry[0]))[1]
     if kind in REMOTE or kind.startswith("fuse."):
         advice = "put it on a local disk, or at least run all processes that use it on this one machine"
@@ -90,5 +91,5 @@ def file_system(data: Path, mounts: str) -> Finding:
 
 
 def _plain(point: str) -> str:
-    """Return a mount point as it is; the kernel writes a space as `\\040`."""
+    """Return a mount point without the kernel's escapes, such as `\\040` for a space."""
     return point.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\")

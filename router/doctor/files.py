@@ -1,4 +1,4 @@
-"""The files of finished jobs: whether each completed job has its video, as long as it was."""
+"""A check that each completed job has its whole video."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
-from router.doctor.finding import Case, Finding, fail, ok
+from router.doctor.finding import DoctorContext, Finding, fail, ok
 from router.doctor.store import opened, path_of
 
 COMPLETED = """
@@ -17,21 +17,21 @@ COMPLETED = """
 SHOWN = 3  # paths
 
 
-def check(case: Case) -> Iterator[Finding]:
-    path = path_of(case)
+def check(context: DoctorContext) -> Iterator[Finding]:
+    path = path_of(context)
     if path.exists():
         with suppress(sqlite3.Error), closing(opened(path)) as db:  # the check of the store says what is wrong
-            yield videos(db, case.settings.data / "videos")
+            yield videos(db, context.settings.data / "videos")
 
 
 def videos(db: sqlite3.Connection, folder: Path) -> Finding:
-    """Look at the length of each completed job's video in `folder`."""
+    """Compare each completed job's video in `folder` with its recorded size."""
     rows = [(folder / job / name, size) for job, name, size in db.execute(COMPLETED)]
     broken = [path for path, size in rows if not path.is_file() or path.stat().st_size != size]
     if not broken:
         return ok("files", f"each of {len(rows)} completed jobs has its video")
     jobs = f"{len(broken)} completed job{'s' if len(broken) > 1 else ''}"
-    said = f"the video of {jobs} is gone or no longer whole: {', '.join(map(str, broken[:SHOWN]))}"
+    message = f"the video of {jobs} is gone or no longer whole: {', '.join(map(str, broken[:SHOWN]))}"
     more = ", ..." if len(broken) > SHOWN else ""
     advice = "within the hour bring them back from a copy, or make them again with the same seed"
-    return fail("files", said + more, advice)
+    return fail("files", message + more, advice)

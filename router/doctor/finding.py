@@ -1,4 +1,4 @@
-"""What a check of the doctor returns, and what it is given to look at."""
+"""The findings of checks, and their context."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check has seen: a sentence that says what is, and one that says what to do."""
+    """The result of one check: a message and an advice."""
 
     level: Level
     check: str
@@ -29,8 +29,8 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Case:
-    """What is looked at: the settings, the environment, and where a server would listen."""
+class DoctorContext:
+    """The settings, environment and listening address to check."""
 
     settings: Settings
     environ: Mapping[str, str]

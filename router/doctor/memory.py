@@ -1,4 +1,4 @@
-"""Memory, and what a process may have open."""
+"""Checks of memory, shared memory and open files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import resource
 from collections.abc import Iterator
 from pathlib import Path
 
-from router.doctor.finding import Case, Finding, ok, warn
+from router.doctor.finding import DoctorContext, Finding, ok, warn
 from router.engine import device
 
 LEAST_BYTES = 4 * 2**30  # an engine of PyTorch with a small model, the web half and the system
@@ -15,14 +15,14 @@ SHM_BYTES = 64 * 2**20
 SPARE_FILES = 200  # of a web process, beside one for each thread: the store, logs, videos that are sent
 
 
-def check(case: Case) -> Iterator[Finding]:
+def check(context: DoctorContext) -> Iterator[Finding]:
     yield ram(device.memory("cpu"))
     yield shared(Path("/dev/shm"))
-    yield files(resource.getrlimit(resource.RLIMIT_NOFILE)[0], case.settings.threads)
+    yield files(resource.getrlimit(resource.RLIMIT_NOFILE)[0], context.settings.threads)
 
 
 def ram(total: int) -> Finding:
-    """Look at the bytes of the machine, or those that a container leaves of it."""
+    """Check the memory in bytes, of the machine or the container's limit."""
     shown = f"{total / 2**30:.1f} GiB of memory"
     if total < LEAST_BYTES:
         return warn("memory", shown, f"an engine with PyTorch wants {LEAST_BYTES // 2**30} GiB at least")
@@ -30,11 +30,11 @@ def ram(total: int) -> Finding:
 
 
 def shared(folder: Path) -> Finding:
-    """Look at the memory that processes share by files, which PyTorch's helper processes use."""
+    """Check the shared memory, used by PyTorch's helper processes."""
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         return warn("memory", f"{folder} is not there or not writable", "mount a tmpfs of 64 MB or more there")
-    room = os.statvfs(folder)
-    size = room.f_blocks * room.f_frsize
+    status = os.statvfs(folder)
+    size = status.f_blocks * status.f_frsize
     if size < SHM_BYTES:
         return warn(
             "memory", f"{folder} has {size / 2**20:.0f} MiB", "give it 64 MB or more (docker run --shm-size 1g)"
@@ -43,7 +43,7 @@ def shared(folder: Path) -> Finding:
 
 
 def files(limit: int, threads: int) -> Finding:
-    """Look at how many files a process may have open, which a web process of so many threads can need."""
+    """Check the limit of open files against the threads of a web process."""
     if limit == resource.RLIM_INFINITY:
         return ok("open files", "no limit")
     if limit < threads + SPARE_FILES:

@@ -1,4 +1,4 @@
-"""The models file, and the weights of each model."""
+"""Checks of the models file and each model's weights."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from registry import BrokenModel, ModelSpec, RegistryError
 from registry.folders.files import PICKLES
 from router.catalog.weights import Weights
-from router.doctor.finding import Case, Finding, fail, ok, warn
+from router.doctor.finding import DoctorContext, Finding, fail, ok, warn
 from router.doctor.permissions import server, unchangeable
 from router.engine.device import devices
 from router.engine.memory_fit import MemoryFit
@@ -18,13 +18,13 @@ from router.plugins import Plugins, find
 from router.system import read
 
 
-def check(case: Case) -> Iterator[Finding]:
-    settings = case.settings
+def check(context: DoctorContext) -> Iterator[Finding]:
+    settings = context.settings
     try:
         plugins = Plugins(find(settings.plugins))
         registry = read(settings, plugins.known)
     except BootError:
-        return  # the plugins' own check has said it
+        return  # the check of plugins reports it
     except RegistryError as error:
         for problem in error.problems:
             yield fail("models", str(problem), "mend the file; 'framegate check' reads it again")
@@ -45,37 +45,38 @@ def check(case: Case) -> Iterator[Finding]:
 
 
 def out_of_service(broken: BrokenModel, *, has_backend: bool) -> Finding:
-    """Say why a model is refused: its folder, or that its backend's plugin could not be loaded."""
+    """Report a broken model: its folder, or its backend's plugin."""
     here = "mend the folder and run 'framegate reload'" if has_backend else "mend the plugin and start the server again"
     advice = f"{here}; until then requests get 503, and other models are served"
-    said = broken.problem.message if has_backend else broken.reason
-    return fail("weights" if has_backend else "models", f"{broken.name} is broken: {said}", advice)
+    message = broken.problem.message if has_backend else broken.reason
+    return fail("weights" if has_backend else "models", f"{broken.name} is broken: {message}", advice)
 
 
 def weights(models: tuple[ModelSpec, ...], found: Weights) -> Iterator[Finding]:
-    """Say which models have their weights; each that cannot run has a line of its own."""
+    """Report the models with weights, and each model without."""
     here = []
     for model in models:
         try:
             found.check(model)
             here.append(model.name)
         except ModelUnavailable as error:
-            said, _, advice = error.message.partition(": ")
-            yield warn("weights", said, advice or "until then its requests are refused with 503")
+            message, _, advice = error.message.partition(": ")
+            yield warn("weights", message, advice or "until then its requests are refused with 503")
     yield ok("weights", f"there, or fetched when needed: {', '.join(here) or 'of no model'}")
 
 
 def sizes(models: tuple[ModelSpec, ...], fittings: list[MemoryFit]) -> Iterator[Finding]:
-    """Name the models that can never be loaded on any device of this machine."""
+    """Report models too large for every device of this machine."""
     for model in models:
         needs = {each.device: each.need(model) for each in fittings if model.may_run_on(each.device)}
         if needs and all(needs.values()):
-            said = "; ".join(f"on {device} it {need}" for device, need in needs.items())
-            yield fail("weights", f"{model.name} can never be loaded: {said}", f"{REMEDY}; until then requests get 503")
+            message = "; ".join(f"on {device} it {need}" for device, need in needs.items())
+            advice = f"{REMEDY}; until then requests get 503"
+            yield fail("weights", f"{model.name} can never be loaded: {message}", advice)
 
 
 def safe(model: str, folder: Path, user: int) -> Iterator[Finding]:
-    """Look for pickles among a model's files, and for files that others may change."""
+    """Report pickles in a model's folder, and files that other users may change."""
     if pickles := sorted(path.name for path in folder.rglob("*") if path.suffix in PICKLES):
         advice = "they run code when they are read, so they never are: bring safetensors where nothing else is there"
         yield warn("weights", f"{model} has pickles ({', '.join(pickles[:3])}), which are refused", advice)

@@ -1,4 +1,4 @@
-"""The port of a server, and proxies that would come between it and its callers on this machine."""
+"""Checks of the port and of proxies between this machine and itself."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from http.client import HTTPException
 
-from router.doctor.finding import Case, Finding, ok, warn
+from router.doctor.finding import DoctorContext, Finding, ok, warn
 
 PROXIES = ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")
 LOCAL = ("localhost", "127.0.0.1")
@@ -17,13 +17,13 @@ DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 SECONDS = 2
 
 
-def check(case: Case) -> Iterator[Finding]:
-    yield proxies(case.environ)
-    yield port(case.host, case.port)
+def check(context: DoctorContext) -> Iterator[Finding]:
+    yield proxies(context.environ)
+    yield port(context.host, context.port)
 
 
 def proxies(environ: Mapping[str, str]) -> Finding:
-    """Look for proxies to which clients on this machine would send what is meant for this machine."""
+    """Report proxies that would catch requests to this machine."""
     used = [name for name in PROXIES if environ.get(name)]
     spared = [part.strip() for part in (environ.get("no_proxy") or environ.get("NO_PROXY") or "").split(",")]
     if not used or "*" in spared:
@@ -35,7 +35,7 @@ def proxies(environ: Mapping[str, str]) -> Finding:
 
 
 def port(host: str, number: int) -> Finding:
-    """Say whether the port is free, or who answers there."""
+    """Check whether the port is free, or serves Framegate already."""
     try:
         with socket.create_connection((host, number), timeout=SECONDS):
             pass

@@ -1,21 +1,21 @@
-"""Python, and the packages that Framegate was installed with."""
+"""Checks of Python and the installed packages."""
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
 
-from router.doctor.finding import Case, Finding, fail, ok, warn
+from packaging.requirements import Requirement
+
+from router.doctor.finding import DoctorContext, Finding, fail, ok, warn
 
 OLDEST = (3, 11)
-NEED = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?\s*(?:>=\s*([0-9.]+))?[^;]*(;.*extra.*)?")
 RIVALS = ("opencv-python", "opencv-python-headless")
 Version = Callable[[str], str | None]
 
 
-def check(case: Case) -> Iterator[Finding]:
+def check(context: DoctorContext) -> Iterator[Finding]:
     yield python(sys.version_info[:3], sys.executable)
     try:
         needed = requires("framegate") or []
@@ -27,7 +27,7 @@ def check(case: Case) -> Iterator[Finding]:
 
 
 def installed(name: str) -> str | None:
-    """Return the version of a package, None if it is not here."""
+    """Return the version of a package, or None."""
     try:
         return version(name)
     except PackageNotFoundError:
@@ -42,34 +42,26 @@ def python(release: tuple[int, ...], executable: str) -> Finding:
 
 
 def packages(needs: Iterable[str], version_of: Version) -> Iterator[Finding]:
-    """Hold what is installed against the needs, as a package's metadata write them; those of extras may be absent."""
+    """Compare the installed versions with a package's requirements."""
     seen = []
-    for need in needs:
-        found = NEED.match(need)
-        if found is None:
-            continue
-        name, least, extra = found[1], found[2], found[3]
-        here = version_of(name)
+    for need in map(Requirement, needs):
+        # packages of extras may be absent
+        extra = need.marker is not None and "extra" in str(need.marker)
+        if need.marker and not extra and not need.marker.evaluate():
+            continue  # of another platform or Python
+        here = version_of(need.name)
         if here is None and not extra:
-            yield fail("packages", f"{name} is missing", f"pip install '{need}'")
-        elif here is not None and least and _numbers(here) < _numbers(least):
-            yield fail("packages", f"{name} is {here}, {least} is needed", f"pip install -U '{name}>={least}'")
+            yield fail("packages", f"{need.name} is missing", f"pip install '{need}'")
+        elif here is not None and not need.specifier.contains(here, prereleases=True):
+            advice = f"pip install -U '{need.name}{need.specifier}'"
+            yield fail("packages", f"{need.name} is {here}, {need.specifier} is needed", advice)
         elif here is not None:
-            seen.append(f"{name} {here}")
+            seen.append(f"{need.name} {here}")
     yield ok("packages", ", ".join(sorted(set(seen))) or "none is needed")
 
 
 def rivals(version_of: Version) -> Iterator[Finding]:
-    """Find packages that overwrite each other's files."""
+    """Report packages that overwrite each other's files."""
     if all(version_of(name) for name in RIVALS):
         pip = f"pip uninstall -y {' '.join(RIVALS)} && pip install {RIVALS[1]}"
         yield fail("packages", f"{' and '.join(RIVALS)} are both installed and overwrite each other", pip)
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    """Return the numbers before anything else, less zeros at their end: (2, 13) of `2.13.0+cu130`."""
-    leading = re.match(r"[0-9]+(\.[0-9]+)*", version)
-    numbers = [int(part) for part in leading[0].split(".")] if leading else []
-    while numbers and numbers[-1] == 0:
-        numbers.pop()
-    return tuple(numbers)

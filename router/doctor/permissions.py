@@ -1,4 +1,4 @@
-"""Who else may read what callers sent, or change what this server runs."""
+"""Checks of file permissions: private data, and files that run code."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from router.doctor.finding import Case, Finding, fail, ok, warn
+from router.doctor.finding import DoctorContext, Finding, fail, ok, warn
 from router.runtime.permissions import changeable
 
 
-def check(case: Case) -> Iterator[Finding]:
-    settings = case.settings
+def check(context: DoctorContext) -> Iterator[Finding]:
+    settings = context.settings
     yield private(settings.data, os.geteuid())
     user = server(settings.data)
     yield unchangeable("permissions", [settings.data], user, below=False)
@@ -23,13 +23,13 @@ def check(case: Case) -> Iterator[Finding]:
 
 
 def server(data: Path) -> int:
-    """Return as whom the server runs: this user, but where the superuser looks, whoever has the data folder."""
+    """Return the server's user: this one, or for root the data folder's owner."""
     user = os.geteuid()
     return data.stat().st_uid if user == 0 and data.exists() else user
 
 
 def private(data: Path, user: int) -> Finding:
-    """Look at who may come into the data folder; it holds prompts, images and videos."""
+    """Check the access to the data folder with its prompts, images and videos."""
     if not data.exists():
         return ok("permissions", f"{data} is not there yet")
     found = data.stat()
@@ -43,7 +43,8 @@ def private(data: Path, user: int) -> Finding:
 
 
 def unchangeable(check: str, paths: Iterable[Path], user: int, *, below: bool = True) -> Finding:
-    """Look for files, and folders on the way to them, that others may change: whoever can may run code here."""
+    """Report files and parent folders that other users may change."""
+    # such a user may run code as the server
     found = changeable(paths, user, below=below)
     if found.advice:
         return warn(check, str(found), found.advice)

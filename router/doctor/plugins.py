@@ -1,16 +1,16 @@
-"""The plugins: whether they load, what they declare, and what their backends lack."""
+"""Checks of plugins: import, backends and their requirements."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from router.doctor.finding import Case, Finding, fail, ok, warn
+from router.doctor.finding import DoctorContext, Finding, fail, ok, warn
 from router.plugins import BrokenPlugin, Plugins, find, missing, missing_message
 from router.values import Backend
 
 
-def check(case: Case) -> Iterator[Finding]:
-    found = Plugins(find(case.settings.plugins))
+def check(context: DoctorContext) -> Iterator[Finding]:
+    found = Plugins(find(context.settings.plugins))
     for broken in found.broken:
         yield out_of_service(broken)
     for backend in found.backends.values():
@@ -18,14 +18,14 @@ def check(case: Case) -> Iterator[Finding]:
 
 
 def out_of_service(broken: BrokenPlugin) -> Finding:
-    """Say what is wrong with a plugin, and what goes on without it."""
-    said = f"{broken.origin} is out of service: {broken.reason}"
+    """Report a broken plugin and its consequences."""
+    message = f"{broken.origin} is out of service: {broken.reason}"
     more = "; it may refuse requests, so the web half does not start without it" if broken.guards else ""
-    return fail("plugins", said, f"{broken.advice}; until then its models are refused{more}")
+    return fail("plugins", message, f"{broken.advice}; until then its models are refused{more}")
 
 
 def able(backend: Backend) -> Finding:
-    """Say what a backend can run, and whether it has here what it needs for that."""
+    """Report a backend's modalities and missing requirements."""
     if missing(backend):
         return warn("plugins", missing_message(backend), "until then its models are not run here")
     modalities = ", ".join(sorted(modality.word for modality in backend.modalities))

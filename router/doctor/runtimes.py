@@ -1,4 +1,4 @@
-"""What PyTorch and ONNX Runtime see of the GPUs: CUDA, cuDNN, and whether they suit each other."""
+"""Checks of PyTorch and ONNX Runtime: GPUs, CUDA and cuDNN."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from router.doctor.devices import nodes
-from router.doctor.finding import Case, Finding, fail, ok, warn
+from router.doctor.finding import DoctorContext, Finding, fail, ok, warn
 from router.doctor.packages import installed
 
 CUDA = "CUDAExecutionProvider"
@@ -17,7 +17,7 @@ FIRST_OPSET = 13  # old enough for any ONNX Runtime
 
 @dataclass(frozen=True)
 class Torch:
-    """What PyTorch says of itself: the versions it was built with, the GPUs it sees, or why it sees none."""
+    """PyTorch's versions, its GPUs, and its error without any."""
 
     version: str
     cuda: str | None
@@ -29,7 +29,7 @@ class Torch:
 
 @dataclass(frozen=True)
 class Onnx:
-    """What ONNX Runtime says of itself; `runs_on` is the provider that a graph gets which asks for CUDA."""
+    """ONNX Runtime's versions; `runs_on` is the provider of a graph for CUDA."""
 
     version: str
     cuda: str | None
@@ -37,9 +37,9 @@ class Onnx:
     runs_on: str | None = None
 
 
-def check(case: Case) -> Iterator[Finding]:
+def check(context: DoctorContext) -> Iterator[Finding]:
     gpus = bool(nodes(Path("/dev"))) or Path("/dev/dxg").exists()
-    gpus = gpus and case.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() not in ("", "-1")
+    gpus = gpus and context.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() not in ("", "-1")
     torch = ask_torch() if _is_here("torch") else None
     yield torch_sees(torch, gpus)
     yield from both_onnx(installed("onnxruntime"), installed("onnxruntime-gpu"))
@@ -66,11 +66,11 @@ def torch_sees(torch: Torch | None, gpus: bool) -> Finding:
 
 
 def both_onnx(plain: str | None, gpu: str | None) -> Iterator[Finding]:
-    """Find the two packages of ONNX Runtime, whose files overwrite each other."""
+    """Report two packages of ONNX Runtime, whose files overwrite each other."""
     if plain and gpu:
         pip = "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu"
-        said = f"onnxruntime {plain} and onnxruntime-gpu {gpu} are both installed and overwrite each other"
-        yield fail("onnxruntime", said, pip)
+        message = f"onnxruntime {plain} and onnxruntime-gpu {gpu} are both installed and overwrite each other"
+        yield fail("onnxruntime", message, pip)
 
 
 def onnx_sees(onnx: Onnx, torch: Torch | None, gpus: bool) -> Finding:
@@ -116,7 +116,7 @@ def ask_onnx(gpus: bool) -> Onnx:
 
 
 def _runs_on() -> str:
-    """Return the provider that really runs a graph of one node that asks for CUDA."""
+    """Return the actual provider of a one-node graph for CUDA."""
     from onnx import TensorProto, helper
 
     onnxruntime = importlib.import_module("onnxruntime")
@@ -131,7 +131,7 @@ def _runs_on() -> str:
 
 
 def _oldest(built: list[str]) -> int:
-    """Return the oldest GPU that there is code for, 90 for `sm_90`; newer ones can run it as well."""
+    """Return the oldest supported GPU, 90 for `sm_90`; newer ones work as well."""
     return min((int("".join(filter(str.isdigit, one))) for one in built), default=0)
 
 

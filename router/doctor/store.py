@@ -1,4 +1,4 @@
-"""The job store: whether it opens, is whole, of this version, and free to be written. Nothing is migrated."""
+"""Checks of the job store; nothing is migrated."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from router.doctor.finding import Case, Finding, fail, ok, warn
+from router.doctor.finding import DoctorContext, Finding, fail, ok, warn
 from router.jobs.database import require_store
 from router.jobs.tables import HEAD
 
-PATIENCE_SECONDS = 5.0
+BUSY_SECONDS = 5.0
 
 
-def path_of(case: Case) -> Path:
-    return case.settings.data / "jobs.sqlite"
+def path_of(context: DoctorContext) -> Path:
+    return context.settings.data / "jobs.sqlite"
 
 
-def check(case: Case) -> Iterator[Finding]:
-    path = path_of(case)
+def check(context: DoctorContext) -> Iterator[Finding]:
+    path = path_of(context)
     if not path.exists():
         yield ok("store", f"{path} is not there yet: the first start makes it")
         return
@@ -34,9 +34,9 @@ def check(case: Case) -> Iterator[Finding]:
         yield fail("store", f"{path} cannot be read: {error}", advice)
 
 
-def opened(path: Path, patience: float = PATIENCE_SECONDS) -> sqlite3.Connection:
-    """Return a connection that makes no file, and waits for others that write for so many seconds."""
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=patience, isolation_level=None)
+def opened(path: Path, timeout: float = BUSY_SECONDS) -> sqlite3.Connection:
+    """Connect without creating a file; wait `timeout` seconds for other writers."""
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=timeout, isolation_level=None)
 
 
 def revision(db: sqlite3.Connection, path: Path) -> Finding:
@@ -62,8 +62,9 @@ def whole(db: sqlite3.Connection, path: Path) -> Finding:
 
 
 def free(db: sqlite3.Connection, path: Path) -> Finding:
-    """Take the write lock and give it back."""
+    """Take the write lock and release it."""
     try:
+        # the only test that another process's lock or a read-only disk cannot pass
         db.execute("BEGIN IMMEDIATE")
         db.execute("ROLLBACK")
     except sqlite3.OperationalError as error:

@@ -14,7 +14,7 @@ def check_available(system: System, model: ModelSpec, limits: QueueLimits) -> No
     system.weights.check(model)
     system.disk.require()
     _check_engines(system, model)
-    system.jobs.check_room(limits)
+    system.jobs.check_limits(limits)
 
 
 def _check_engines(system: System, model: ModelSpec) -> None:

@@ -1,4 +1,4 @@
-"""The job store: what was accepted, who works on it, what became of it."""
+"""The job store: accepted jobs, their leases, engines and results."""
 
 from router.jobs.api_keys import ApiKeyStore
 from router.jobs.archive import Archive

@@ -1,4 +1,4 @@
-"""The API keys that there are, and were: a key is revoked, never deleted, so that its name stays its own."""
+"""The table of API keys."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ NEXT = select(func.coalesce(func.max(api_keys.c.version), 0) + 1).scalar_subquer
 
 
 class ApiKeyStore:
-    """Every change gives `version` another number, so that whoever keeps the keys in memory knows when to look."""
+    """The API keys, revoked ones included; every change raises `version`."""
+
+    # a key is revoked, never deleted, so that its name is never reused
 
     def __init__(self, database: Database) -> None:
         self._db = database
 
     def add(self, key: ApiKey) -> ApiKey | None:
-        """Keep a key and return it with its number; None if its name is taken, by a revoked key too."""
+        """Store a key and return it with its number; None for a used name."""
         row = {
             "id": key.id,
             "name": key.name,
@@ -43,22 +45,22 @@ class ApiKeyStore:
         return _key_of(added)
 
     def all(self) -> tuple[ApiKey, ...]:
-        """Return the keys in the order in which they were made, the revoked ones too."""
+        """Return all keys in order of creation."""
         with self._db.read() as db:
             rows = db.execute(select(api_keys).order_by(api_keys.c.number)).mappings().all()
         return tuple(_key_of(row) for row in rows)
 
     def version(self) -> int:
-        """Return a number that grows with every change; 0 as long as there was never a key. A cheap query."""
+        """Return a number that grows with every change, 0 without keys; a cheap query."""
         with self._db.read() as db:
             return db.scalar(VERSION) or 0
 
     def revoke(self, name: str) -> ApiKey | None:
-        """Let a key open nothing any more and return it; None if no key of that name opened anything."""
+        """Revoke the key and return it; None for an unknown or revoked name."""
         return self._change((api_keys.c.name == name) & api_keys.c.revoked_at.is_(None), revoked_at=time.time())
 
     def limit(self, name: str, limits: KeyLimits) -> ApiKey | None:
-        """Give a key other limits and return it; None if there is none of that name."""
+        """Change a key's limits and return the key; None for an unknown name."""
         return self._change(api_keys.c.name == name, **_columns(limits))
 
     def find(self, name: str) -> ApiKey | None:

@@ -1,4 +1,4 @@
-"""Finished jobs, whoever owns them, as the one who clears up sees them."""
+"""Finished jobs of all owners, for retention."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ ENDED = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
 
 
 class Archive:
-    """Says what is old, and forgets it; the files are the caller's to remove."""
+    """Finds and forgets old jobs; the caller removes their files."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
 
     def finished_before(self, at: float) -> tuple[str, ...]:
-        """Return the jobs that finished before `at` (seconds since 1970), oldest first, a few hundred at a time."""
+        """Return up to 500 jobs that finished before `at` (seconds since 1970), oldest first."""
         old = select(jobs.c.id).where(jobs.c.finished_at < at).order_by(jobs.c.finished_at).limit(BATCH)
         with self._db.read() as db:
             return tuple(db.scalars(old))
 
     def outputs_before(self, at: float) -> Mapping[str, tuple[str, int] | None]:
-        """Return the jobs that finished before `at`, each with the name and size of the file it must have."""
+        """Return jobs that finished before `at`, each with its file's name and size."""
         name, size = (func.json_extract(jobs.c.artifact, f"$.{key}") for key in ("name", "size"))
         with self._db.read() as db:
             rows = db.execute(select(jobs.c.id, jobs.c.status, name, size).where(jobs.c.finished_at < at)).all()
         return {job_id: (name, size) if status == Status.COMPLETED else None for job_id, status, name, size in rows}
 
     def known(self, ids: Collection[str]) -> frozenset[str]:
-        """Return those of `ids` that are jobs."""
+        """Return the `ids` of existing jobs."""
         wanted = list(ids)
         found: set[str] = set()
         with self._db.read() as db:
@@ -44,12 +44,12 @@ class Archive:
         return frozenset(found)
 
     def has_ended(self, job_id: str) -> bool:
-        """Say whether there is such a job and it has finished."""
+        """Return whether the job exists and has finished."""
         with self._db.read() as db:
             return db.scalar(select(jobs.c.seq).where(jobs.c.id == job_id, jobs.c.status.in_(ENDED))) is not None
 
     def forget(self, job_id: str) -> bool:
-        """Remove a job that has finished; False if there is none or it has not."""
+        """Remove a finished job; return False for any other."""
 
         def forget(db: Connection) -> bool:
             ended = delete(jobs).where(jobs.c.id == job_id, jobs.c.status.in_(ENDED))
@@ -62,10 +62,10 @@ class Archive:
         return self._db.change(forget)
 
     def scrub(self) -> None:
-        """Let go of what deleted jobs have left in the log of the store: their pages are overwritten by now."""
+        """Overwrite the store's log, which still holds pages of deleted jobs."""
         with self._db.read() as db:
             db.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def keep_reserve(self) -> None:
-        """Keep some of the disk for the store, where there is plenty."""
+        """Create the store's disk reserve, unless the disk is nearly full."""
         self._db.reserve.keep()

@@ -1,61 +1,82 @@
-"""Whose turn it is, as far as the store knows: asked and noted inside the transaction that claims."""
+"""The next job of an engine, chosen inside the transaction of the claim."""
 
 from __future__ import annotations
 
 import json
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
-from router.jobs import statements as sql
 from router.jobs.scheduling import ClaimRequest, QueueHead, SchedulingPolicy, choose
 from router.runtime import clock
 
+HEADS = """
+    WITH busy AS (  -- keys at their limit of running jobs
+        SELECT key FROM jobs JOIN api_keys ON api_keys.id = jobs.key WHERE jobs.status = 'in_progress'
+        GROUP BY key HAVING count(*) >= coalesce(api_keys.running, :key_running)
+    )
+    SELECT head.seq, head.model, head.priority, head.overtaken_at,
+        (SELECT min(due) FROM jobs WHERE status = 'queued' AND model = head.model AND priority = head.priority) AS due
+    FROM json_each(:models) AS offered JOIN jobs AS head ON head.seq = (
+        SELECT seq FROM jobs
+        WHERE status = 'queued' AND model = offered.value AND (key IS NULL OR key NOT IN (SELECT key FROM busy))
+        ORDER BY priority DESC, seq LIMIT 1
+    )
+"""
+OVERTAKE = """
+    UPDATE jobs SET overtaken_at = :now WHERE overtaken_at IS NULL AND seq IN (SELECT value FROM json_each(:seqs))
+"""
+RUNNING = "SELECT engine, model FROM jobs WHERE status = 'in_progress'"
+RESIDENT = "SELECT id, resident FROM engines WHERE boot = :boot AND seen > :since"
 
-def take_turn(
-    db: Connection, engine: str, offer: ClaimRequest, rules: SchedulingPolicy, seen_since: float
+
+def take_next(
+    db: Connection, engine: str, request: ClaimRequest, policy: SchedulingPolicy, seen_since: float
 ) -> int | None:
-    """Return the row of the job that `engine` is to claim, and note whom it overtakes; None if there is none."""
-    heads = _heads(db, engine, offer, rules, seen_since)
+    """Return the row number of `engine`'s next job and record the overtaken jobs."""
+    heads = _heads(db, engine, request, policy, seen_since)
     if not heads:
         return None
-    chosen = _chosen(db, heads, offer, rules)
+    chosen = _chosen(db, heads, request, policy)
     overtaken = [head.seq for head in heads if head.priority == chosen.priority and head.seq < chosen.seq]
-    db.execute(sql.NEXT_TURN)
+    db.execute(text("UPDATE turns SET n = n + 1"))
     if overtaken:
-        db.execute(sql.OVERTAKEN, {"_seqs": overtaken, "_now": clock.now()})
+        db.execute(text(OVERTAKE), {"seqs": json.dumps(overtaken), "now": clock.now()})
     return chosen.seq
 
 
+def claim_count(db: Connection) -> int:
+    """Return the number of claims since the store was made."""
+    count: int = db.execute(text("SELECT n FROM turns")).scalar_one()
+    return count
+
+
 def _heads(
-    db: Connection, engine: str, offer: ClaimRequest, rules: SchedulingPolicy, seen_since: float
+    db: Connection, engine: str, request: ClaimRequest, policy: SchedulingPolicy, seen_since: float
 ) -> list[QueueHead]:
     """Return the first job of each model that `engine` may run now."""
-    crowded = _crowded(db, engine, offer, seen_since)
-    models = [model for model in offer.models if model not in crowded]
-    wanted = {"models": json.dumps(models), "key_running": rules.key_running}
-    return [QueueHead(**row) for row in db.execute(sql.HEADS, wanted).mappings()]
+    full = _at_engine_limit(db, engine, request, seen_since)
+    models = [model for model in request.models if model not in full]
+    values = {"models": json.dumps(models), "key_running": policy.key_running}
+    return [QueueHead(**row) for row in db.execute(text(HEADS), values).mappings()]
 
 
-def _chosen(db: Connection, heads: list[QueueHead], offer: ClaimRequest, rules: SchedulingPolicy) -> QueueHead:
-    turn: int = db.execute(sql.TURN).scalar_one()
-    return choose(heads, offer.loaded, turn, clock.now(), rules.overtake_seconds)
+def _chosen(db: Connection, heads: list[QueueHead], request: ClaimRequest, policy: SchedulingPolicy) -> QueueHead:
+    return choose(heads, request.loaded, claim_count(db), clock.now(), policy.overtake_seconds)
 
 
-def _crowded(db: Connection, engine: str, offer: ClaimRequest, seen_since: float) -> set[str]:
-    """Return the models that are on as many other engines as they may be.
-
-    Where several engines have loaded one before they knew of each other, the first by name go on with it.
-    """
-    if not offer.most:
+def _at_engine_limit(db: Connection, engine: str, request: ClaimRequest, seen_since: float) -> set[str]:
+    """Return the models that have reached their limit of engines, not counting `engine`."""
+    if not request.most:
         return set()
-    holders: dict[str, set[str]] = {model: {engine} if model in offer.loaded else set() for model in offer.most}
-    for row in db.execute(sql.RUNNING).mappings():
+    holders: dict[str, set[str]] = {model: {engine} if model in request.loaded else set() for model in request.most}
+    for row in db.execute(text(RUNNING)).mappings():
         holders.get(row["model"], set()).add(row["engine"])
-    for row in db.execute(sql.RESIDENT, {"_boot": clock.boot(), "_since": seen_since}).mappings():
+    for row in db.execute(text(RESIDENT), {"boot": clock.boot(), "since": seen_since}).mappings():
         for model in json.loads(row["resident"]):
             holders.get(model, set()).add(row["id"])
-    return {model for model, most in offer.most.items() if not _has_room(engine, holders[model], most)}
+    return {model for model, most in request.most.items() if not _may_hold(engine, holders[model], most)}
 
 
-def _has_room(engine: str, holders: set[str], most: int) -> bool:
+def _may_hold(engine: str, holders: set[str], most: int) -> bool:
+    # engines that loaded a model before they knew of each other: the first by name keep it
     return engine in sorted(holders)[:most] if engine in holders else len(holders) < most

@@ -20,7 +20,7 @@ from router.jobs.disk_reserve import LOG_SIZE, Reserve
 from router.runtime import locks
 from router.runtime.files import PRIVATE, make_folder, sync_folder
 
-UNKNOWN_SECONDS = 0.1  # until it is asked again what the store did not say
+UNKNOWN_SECONDS = 0.1  # pause after a failed read of the data version
 PRAGMAS = (
     "journal_mode=WAL",
     "synchronous=FULL",
@@ -33,18 +33,17 @@ Made = TypeVar("Made")
 
 
 class Database:
-    """Opened after fork, closed by `close`; safe to use from many threads.
+    """An SQLite file, opened after fork; safe to use from many threads."""
 
-    Writers start with BEGIN IMMEDIATE: a transaction that reads first and then writes would fail at once
-    with "database is locked", whatever the busy time-out. Readers need no transaction: each statement is its own.
-    """
+    # Writers use BEGIN IMMEDIATE: a transaction that reads, then writes, would fail at once with "database is locked",
+    # whatever the busy time-out. Readers need no transaction: each statement is its own.
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.reserve = Reserve(path)
         self._engine = _open(path)
         try:
-            self._begin_with_room()
+            self._begin_with_reserve()
         except (OSError, SQLAlchemyError) as error:
             raise unusable(path, error) from error
 
@@ -55,30 +54,30 @@ class Database:
 
     @contextmanager
     def write(self, *, durable: bool = True) -> Iterator[Connection]:
-        """Change the store in a transaction; a power cut may undo it unless it is `durable`.
+        """Open a write transaction; without `durable` a power cut may undo it.
 
-        What is durable waits for the disk: answers do, progress and heartbeats do not.
+        A durable write waits for the disk: answers are durable, progress and heartbeats are not.
         """
         options = {"immediate": True, "synchronous": "FULL" if durable else "NORMAL"}
         with self._engine.connect() as connection, connection.execution_options(**options).begin():
             yield connection
 
     def change(self, make: Callable[[Connection], Made], *, durable: bool = True) -> Made:
-        """Make a change, on a full disk with the reserve: one that ends a job, frees room or closes a door."""
+        """Run a small, freeing write; on a full disk it may use the reserve."""
         try:
             with self.write(durable=durable) as connection:
                 return make(connection)
         except SQLAlchemyError as error:
             if not may_be_disk_full(error):
                 raise
-            self._make_room()
+            self._use_reserve()
         with self.write(durable=durable) as connection:
             return make(connection)
 
     def pulse(self) -> Callable[[], int]:
-        """Return a function, for one thread, whose number changes with every commit: microseconds, no query.
+        """Return a function, for one thread, whose number changes with every commit; no query.
 
-        It raises nothing: a store that does not say counts as changed, and whoever asks it then hears why.
+        The function raises nothing: a failed read counts as a change, and the next query raises the error.
         """
         connection: sqlite3.Connection | None = None
         unknown = count(-1, -1)
@@ -99,8 +98,9 @@ class Database:
     def close(self) -> None:
         self._engine.dispose()
 
-    def _begin_with_room(self) -> None:
-        """Open the store, on a full disk with the reserve: SQLite needs some room even to read."""
+    def _begin_with_reserve(self) -> None:
+        """Open the store; on a full disk release the reserve first."""
+        # SQLite needs some free space even to read
         try:
             self._begin()
         except SQLAlchemyError as error:
@@ -134,8 +134,8 @@ class Database:
                 with self.write() as connection:
                     upgrade(connection)
 
-    def _make_room(self) -> None:
-        """Give up the reserve, and let the log begin anew in the room that it has."""
+    def _use_reserve(self) -> None:
+        """Release the reserve and restart the log in its space."""
         self.reserve.release()
         with suppress(SQLAlchemyError), self.read() as connection:
             connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
@@ -147,12 +147,12 @@ class Database:
 
 
 def unusable(path: Path, error: Exception) -> BootError:
-    """Return what a process says, in one line, that cannot begin with this store."""
+    """Return the one-line error of a process that cannot open this store."""
     return BootError(f"the job store {path} cannot be opened: {reason(error)}; 'framegate doctor' says more")
 
 
 def require_store(path: Path) -> None:
-    """Raise `OSError` where a store has lost all that it had: it is empty, and its jobs still have their files."""
+    """Raise `OSError` for an empty store whose jobs still have files."""
     empty = path.exists() and not path.stat().st_size
     if empty and any(folder.is_dir() and any(folder.iterdir()) for folder in _files_of(path)):
         raise OSError("it is empty, and files of its jobs are there: bring it back from a copy, or remove it")
@@ -163,7 +163,7 @@ def _files_of(path: Path) -> tuple[Path, Path]:
 
 
 def upgrade(connection: Connection, revision: str = "head") -> None:
-    """Bring a store of any older revision, or an empty one, to this `revision` by the migrations."""
+    """Migrate a store of any older revision, or an empty one, to `revision`."""
     from alembic import command
     from alembic.config import Config
 
@@ -174,9 +174,9 @@ def upgrade(connection: Connection, revision: str = "head") -> None:
 
 
 def _create(connection: Connection) -> None:
-    """Make a new store as the newest migration leaves it, in a fifth of the time and without Alembic."""
+    """Create the newest schema without Alembic, in a fifth of the time."""
     tables.metadata.create_all(connection, checkfirst=False)
-    connection.execute(insert(tables.turns).values(n=0))
+    connection.execute(insert(tables.claim_count).values(n=0))
     connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
     connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": tables.HEAD})
 

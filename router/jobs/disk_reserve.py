@@ -1,4 +1,4 @@
-"""Bytes of the disk that are kept for the store, so that jobs can be ended where nothing else is free."""
+"""A disk reserve: ends jobs on a full disk."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ FALLOC_FL_KEEP_SIZE = 1
 
 
 class Reserve:
-    """A file of no content beside the store: it goes when the disk is full, and comes back when it is not."""
+    """A file beside the store without content: released on a full disk, recreated later."""
 
     def __init__(self, store: Path) -> None:
         self._path = store.with_name("reserve")
         self._log = store.with_name(f"{store.name}-wal")
 
     def keep(self) -> None:
-        """Make the file where it is missing and there is plenty of room."""
+        """Create the file if it is missing and the disk has plenty of space."""
         if self._is_kept() or shutil.disk_usage(self._path.parent).free < PLENTY * SIZE:
             return
         try:
             with open(self._path, "wb", opener=private) as file:
                 os.posix_fallocate(file.fileno(), 0, SIZE)
-        except OSError:  # somebody else has taken the room meanwhile
+        except OSError:  # the free space has just been used
             self._path.unlink(missing_ok=True)
 
     def release(self) -> bool:
-        """Give the bytes to the store's log, at once, as others want them too; say whether there were any."""
+        """Give the file's bytes to the store's log; return whether the file existed."""
         was_kept = self._path.exists()
         with suppress(OSError):  # there is no log yet, or its disk is read-only
             self._path.unlink(missing_ok=True)
@@ -47,7 +47,8 @@ class Reserve:
         return was_kept
 
     def _is_kept(self) -> bool:
-        """Say whether the file has its bytes: whoever was killed while making it has left an empty one."""
+        """Return whether the file has its full size."""
+        # a process killed while it creates the file leaves an empty one
         try:
             return self._path.stat().st_size >= SIZE
         except FileNotFoundError:

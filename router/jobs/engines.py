@@ -1,4 +1,4 @@
-"""The engines that there are: a heartbeat each, what they can run and what they have loaded."""
+"""The table of engines: heartbeats, models, loaded models."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ FORGOTTEN_SECONDS = 3600.0  # not seen for so long
 
 
 class EngineStore:
-    """An engine that was not seen for `lease_seconds` is lost."""
+    """The known engines; one not seen for `lease_seconds` is lost."""
 
     def __init__(self, database: Database, *, lease_seconds: float) -> None:
         self._db = database
         self._lease_seconds = lease_seconds
 
     def heartbeat(self, state: EngineState) -> None:
-        """Say that an engine lives, what it can run and what it has loaded; forget those long gone."""
+        """Store an engine's state; forget engines not seen for an hour."""
         by_model: dict[str, ResidentBytes | Need] = {**state.too_large, **state.memory}
         row = {
             "device": state.device,
@@ -49,17 +49,17 @@ class EngineStore:
             db.execute(delete(engines).where(long_gone))
 
     def retire(self, engine: str) -> None:
-        """Let an engine that stops in good order look as old as one that is lost."""
+        """Mark a cleanly stopped engine as lost."""
         with self._db.write(durable=False) as db:
             seen = clock.now() - self._lease_seconds
             db.execute(update(engines).where(engines.c.id == engine).values(seen=seen, job=None))
 
     def seen(self) -> tuple[EngineState, ...]:
-        """Return the engines seen within the hour, `age` seconds after their last heartbeat; the lost ones too."""
+        """Return the engines seen within the hour, lost ones included, with their `age`."""
         with self._db.read() as db:
             rows = db.execute(select(engines).where(engines.c.boot == clock.boot())).mappings().all()
         return tuple(engine_of(row, age=clock.now() - row["seen"]) for row in rows)
 
     def alive(self, seen: Iterable[EngineState] | None = None) -> tuple[EngineState, ...]:
-        """Return the engines that give signs of life, of those `seen`; by default they are asked for now."""
+        """Return the living engines among `seen`, which defaults to a query."""
         return tuple(engine for engine in (self.seen() if seen is None else seen) if engine.age < self._lease_seconds)

@@ -1,4 +1,4 @@
-"""Idempotency keys: what a caller sends again under one key is one job."""
+"""Idempotency keys: requests repeated under one key are one job."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ _KEY = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
 
 @dataclass(frozen=True)
 class Key:
-    """A caller's name for one request, and the digest by which the same request is known again."""
+    """A caller's name for one request, with the request's digest."""
 
     name: str
     request: str
 
 
 def check_name(name: str) -> None:
-    """Raise `InvalidRequest` for a name that is none."""
+    """Raise `InvalidRequest` for an invalid name."""
     if not _KEY.fullmatch(name):
         raise InvalidRequest(f"{HEADER} must be 1 to 255 visible ASCII characters, got {name[:100]!r}", param=HEADER)
 
 
 def key_of(name: str, request: Request, pictures: Sequence[str]) -> Key:
-    """Return the key of a request that came with one; `pictures` are the digests of its images.
+    """Return the key of a request; `pictures` are the digests of its images.
 
-    Equal requests have equal fields and equal images, however they were written down.
+    Equal requests have equal fields and equal images, in any spelling.
     """
-    said = {
+    fields = {
         "model": request.model,
         "prompt": request.prompt,
         "pictures": [(one.role, digest) for one, digest in zip(request.pictures, pictures, strict=True)],
@@ -45,4 +45,4 @@ def key_of(name: str, request: Request, pictures: Sequence[str]) -> Key:
         "dialect": request.param("prompt"),
         "form": dict(request.form),
     }
-    return Key(name, hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest())
+    return Key(name, hashlib.sha256(json.dumps(fields, sort_keys=True, default=str).encode()).hexdigest())

@@ -1,4 +1,4 @@
-"""Room in the queue: in all, for a model and for a key, and when there should be some again."""
+"""Limits of queued jobs: in all, per model and per key."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from router.jobs.rows import progress_of
 from router.jobs.tables import jobs
 from router.values import Status
 
-UNKNOWN_SECONDS = 10  # until there is room, where nothing runs that could tell
-LONGEST_SECONDS = 60  # the SDKs do not wait for longer, they give up
+UNKNOWN_SECONDS = 10  # of a retry without a running job to estimate from
+LONGEST_SECONDS = 60  # the SDKs give up on a longer retry-after
 QUEUED = select(func.count()).where(jobs.c.status == Status.QUEUED)
 OF_MODEL = QUEUED.where(jobs.c.model == bindparam("_model"))
 OF_KEY = QUEUED.where(jobs.c.key == bindparam("_key"))
@@ -26,7 +26,7 @@ RUNNING = select(jobs.c.started_at, jobs.c.progress).where(jobs.c.status == Stat
 
 @dataclass(frozen=True)
 class QueueLimits:
-    """For which model and by which key a job is, and how many of theirs may be queued; None for any number."""
+    """The limits of a new job's model and key; None is unlimited."""
 
     model: str = ""
     of_model: int | None = None
@@ -34,24 +34,24 @@ class QueueLimits:
     of_key: int | None = None
 
 
-NO_CAPS = QueueLimits()
+NO_LIMITS = QueueLimits()
 
 
-def require(db: Connection, most: int, caps: QueueLimits) -> int:
-    """Return how many jobs are queued; writes nothing.
+def check(db: Connection, most: int, limits: QueueLimits) -> int:
+    """Return the number of queued jobs; raise at a limit; write nothing.
 
-    Raises `QueueFull` or, where only the key's own jobs are too many, `RateLimited`.
+    Raises `QueueFull`, or `RateLimited` at the key's own limit.
     """
     if (in_all := _count(db, QUEUED)) >= most:
         message = f"the queue holds {in_all} jobs, its limit is {most}; try again later"
         raise QueueFull(message, headers=_retry(db))
-    named = {"_model": caps.model, "_key": caps.key}
-    if caps.of_model is not None and (queued := _count(db, OF_MODEL, named)) >= caps.of_model:
-        message = f"{queued} jobs for {caps.model} are queued, its limit is {caps.of_model}; try again later"
-        raise QueueFull(message, headers=_retry(db, jobs.c.model == caps.model))
-    if caps.key and caps.of_key is not None and (queued := _count(db, OF_KEY, named)) >= caps.of_key:
-        message = f"{queued} jobs of this key are queued, its limit is {caps.of_key}; try again later"
-        raise RateLimited(message, headers=_retry(db, jobs.c.key == caps.key))
+    named = {"_model": limits.model, "_key": limits.key}
+    if limits.of_model is not None and (queued := _count(db, OF_MODEL, named)) >= limits.of_model:
+        message = f"{queued} jobs for {limits.model} are queued, its limit is {limits.of_model}; try again later"
+        raise QueueFull(message, headers=_retry(db, jobs.c.model == limits.model))
+    if limits.key and limits.of_key is not None and (queued := _count(db, OF_KEY, named)) >= limits.of_key:
+        message = f"{queued} jobs of this key are queued, its limit is {limits.of_key}; try again later"
+        raise RateLimited(message, headers=_retry(db, jobs.c.key == limits.key))
     return in_all
 
 
@@ -61,7 +61,7 @@ def _count(db: Connection, statement: Any, named: Mapping[str, Any] | None = Non
 
 
 def _retry(db: Connection, which: ColumnElement[bool] | None = None) -> tuple[tuple[str, str], ...]:
-    """Return when the first of these queued jobs should begin, and so make room, in whole seconds."""
+    """Return the `retry-after` header: whole seconds until the first such job starts."""
     first = db.scalar(FIRST if which is None else FIRST.where(which)) or 0
     ahead = _count(db, QUEUED.where(jobs.c.seq < first))
     now = time.time()
@@ -70,7 +70,8 @@ def _retry(db: Connection, which: ColumnElement[bool] | None = None) -> tuple[tu
 
 
 def _seconds(ahead: int, running: list[tuple[float, float]]) -> int:
-    """Return when a job begins that has `ahead` before it, where each that runs takes `(whole, left)` seconds."""
+    """Return the seconds until a job with `ahead` jobs before it starts."""
+    # `running` has the total and the remaining seconds of each running job
     if not running:
         return UNKNOWN_SECONDS
     soonest = min(left for _, left in running)
@@ -79,7 +80,7 @@ def _seconds(ahead: int, running: list[tuple[float, float]]) -> int:
 
 
 def _times(row: Mapping[Any, Any], now: float) -> tuple[float, float] | None:
-    """Return how long a running job takes and how much of that is left, if it goes on as it did; None at its start."""
+    """Return a running job's estimated total and remaining seconds; None at its start."""
     progress = progress_of(row["progress"])
     if progress is None or not progress.percent or row["started_at"] is None:
         return None

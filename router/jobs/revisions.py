@@ -1,4 +1,4 @@
-"""The revisions of models files: each good text that was published, for every process to take up."""
+"""The table of published revisions of models files."""
 
 from __future__ import annotations
 
@@ -22,22 +22,20 @@ ORIGIN = "# models file: "  # a revision's first line; relative sources are mean
 
 
 class RevisionStore:
-    """Revisions are numbered over all models files; each belongs to the file that it was read from."""
+    """The published revisions, numbered across all models files."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep others from publishing while the block reads a file and publishes it."""
+        """Keep other processes from publishing while the block runs."""
         with locks.exclusive(self._db.path.with_name("revisions.lock")):
             yield
 
     def publish(self, file: Path, text: str, read_at: float, *, anew: bool = False) -> Revision:
-        """Return the newest revision of `file`: the one there is if that is `text` and not `anew`, else a new one.
-
-        Revisions that are neither new nor needed by an unfinished job are forgotten.
-        """
+        """Publish `text` unless it is the newest revision (or `anew`); return the newest."""
+        # revisions that are neither new nor needed by an unfinished job are deleted
         stored = _origin(file) + text
         digest = hashlib.sha256(stored.encode()).hexdigest()
         with self._db.write() as db:
@@ -49,24 +47,24 @@ class RevisionStore:
             return _revision(row)
 
     def published(self, file: Path) -> tuple[Revision, ...]:
-        """Return the revisions of `file`, the newest first."""
+        """Return the revisions of `file`, newest first."""
         with self._db.read() as db:
             return tuple(_revision(row) for row in db.execute(_of(file)).mappings())
 
     def latest(self, file: Path) -> Revision | None:
-        """Return the newest revision of `file`, None if there is none."""
+        """Return the newest revision of `file`, or None."""
         with self._db.read() as db:
             row = db.execute(_of(file).limit(1)).mappings().first()
         return _revision(row) if row is not None else None
 
     def get(self, n: int) -> Revision | None:
-        """Return a revision of whatever file, None if it is forgotten."""
+        """Return revision `n` of any file, None if it was deleted."""
         with self._db.read() as db:
             row = db.execute(select(revisions).where(revisions.c.n == n)).mappings().first()
         return _revision(row) if row is not None else None
 
     def newest(self) -> int:
-        """Return the number of the newest revision of all, 0 if there is none: one cheap query."""
+        """Return the number of the newest revision, 0 without one; a cheap query."""
         with self._db.read() as db:
             return int(db.exec_driver_sql("SELECT coalesce(max(n), 0) FROM revisions").scalar_one())
 
@@ -82,7 +80,7 @@ def _of(file: Path) -> Any:
 
 
 def _unneeded(last: int) -> Any:
-    """Delete the revisions up to `last` under which no unfinished job was accepted."""
+    """Return a statement that deletes revisions up to `last` without unfinished jobs."""
     needed = select(jobs.c.revision).where(jobs.c.status.in_(UNFINISHED), jobs.c.revision.is_not(None))
     return delete(revisions).where(revisions.c.n <= last, revisions.c.n.not_in(needed))
 

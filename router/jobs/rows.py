@@ -1,4 +1,4 @@
-"""Jobs and engines to rows and back."""
+"""Conversion of jobs and engines to rows and back."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def job_row(job: Job) -> dict[str, Any]:
 
 
 def job_of(row: Mapping[Any, Any], ahead: int | None = None, remaining: float | None = None) -> Job:
-    """Return the job of a row; its place and the time until it is done are told where it waits."""
+    """Return the job of a row, with position and remaining seconds if queued."""
     progress = progress_of(row["progress"])
     return Job(
         id=row["id"],

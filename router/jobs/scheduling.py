@@ -1,16 +1,16 @@
-"""Whose turn it is: jobs for what an engine has loaded go first, and no other waits for them for long."""
+"""The scheduling policy: jobs of a loaded model run first, within bounds."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-PLACES = 2  # times as many jobs as were before it may run before a job: twice its wait in order of arrival
+OVERTAKE_FACTOR = 2  # a job is overtaken by at most twice the jobs that were ahead of it
 
 
 @dataclass(frozen=True)
 class ClaimRequest:
-    """What an engine would run: its models, those `loaded`, and how many engines at `most` may load a model."""
+    """An engine's models, its loaded models, and the limits of engines per model."""
 
     models: Collection[str]
     loaded: Collection[str] = ()
@@ -19,7 +19,7 @@ class ClaimRequest:
 
 @dataclass(frozen=True)
 class SchedulingPolicy:
-    """For how long a job may be overtaken, and how many jobs a key may run that has no such limit of its own."""
+    """The longest time of being overtaken; the default limit of running jobs."""
 
     overtake_seconds: float = 600.0
     key_running: int | None = None
@@ -27,7 +27,7 @@ class SchedulingPolicy:
 
 @dataclass(frozen=True)
 class QueueHead:
-    """The oldest queued job of a model in its highest priority; `due` is the soonest of all jobs behind it."""
+    """The oldest queued job of a model; `due` is the minimum of its queue."""
 
     seq: int
     model: str
@@ -35,25 +35,29 @@ class QueueHead:
     due: int
     overtaken_at: float | None
 
-    def overdue(self, turn: int, now: float, patience: float) -> bool:
-        """Say whether nobody may overtake it any more."""
-        late = self.overtaken_at is not None and not 0 <= now - self.overtaken_at < patience  # below 0: another boot
-        return late or self.due <= turn
+    def overdue(self, claims: int, now: float, overtake_seconds: float) -> bool:
+        """Return whether no job may overtake this one any more."""
+        late = (
+            self.overtaken_at is not None and not 0 <= now - self.overtaken_at < overtake_seconds
+        )  # below 0: another boot
+        return late or self.due <= claims
 
 
-def choose(heads: Sequence[QueueHead], loaded: Collection[str], turn: int, now: float, patience: float) -> QueueHead:
-    """Return the next one, of at least one head: of the highest priority what is overdue, else what is loaded.
+def choose(
+    heads: Sequence[QueueHead], loaded: Collection[str], claims: int, now: float, overtake_seconds: float
+) -> QueueHead:
+    """Return the next job: highest priority, then overdue, then of a loaded model.
 
-    A job is due when twice as many jobs have been claimed since it came as were before it then, and
-    `patience` seconds after it was first overtaken.
+    A job is overdue after twice as many claims as jobs were ahead of it, or `overtake_seconds` after a job first
+    overtook it.
     """
     top = max(head.priority for head in heads)
     rivals = [head for head in heads if head.priority == top]
-    if overdue := [head for head in rivals if head.overdue(turn, now, patience)]:
+    if overdue := [head for head in rivals if head.overdue(claims, now, overtake_seconds)]:
         return min(overdue, key=lambda head: (head.due, head.seq))
     return min([head for head in rivals if head.model in loaded] or rivals, key=lambda head: head.seq)
 
 
-def due_at(turn: int, ahead: int) -> int:
-    """Return when a job is due that comes at `turn`, with so many before it."""
-    return turn + PLACES * ahead
+def due_at(claims: int, ahead: int) -> int:
+    """Return the claim count from which a new job is due."""
+    return claims + OVERTAKE_FACTOR * ahead

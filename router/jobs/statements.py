@@ -1,4 +1,4 @@
-"""Every change of a job as one prepared statement: what must hold, what becomes of the row, its new version."""
+"""Every change of a job as one prepared statement."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from sqlalchemy import (
     insert,
     or_,
     select,
-    text,
     update,
 )
 
-from router.jobs.tables import changes, engines, jobs, keys, turns
+from router.jobs.tables import changes, engines, jobs, keys
 from router.values import Status
 
 NEXT = select(func.coalesce(func.max(changes.c.n), 0) + 1).scalar_subquery()  # the next change's number
@@ -26,8 +25,8 @@ NO_LEASE: dict[str, Any] = {"engine": None, "lease_boot": None, "lease_until": N
 UNFINISHED = (Status.QUEUED, Status.IN_PROGRESS)
 
 
-def _param(name: str) -> Any:
-    """Name a value that comes with the call; the underscore keeps it apart from the column of that name."""
+def param(name: str) -> Any:
+    """Return a bound parameter; its underscore keeps it apart from the column."""
     return bindparam(f"_{name}")
 
 
@@ -36,73 +35,46 @@ def _change(where: ColumnElement[bool], **values: Any) -> Update:
 
 
 HELD = and_(
-    jobs.c.id == _param("job"),
+    jobs.c.id == param("job"),
     jobs.c.status == Status.IN_PROGRESS,
-    jobs.c.engine == _param("engine"),
-    jobs.c.attempt == _param("attempt"),
+    jobs.c.engine == param("engine"),
+    jobs.c.attempt == param("attempt"),
 )
-MINE = and_(jobs.c.id == _param("job"), or_(_param("owner").is_(None), jobs.c.owner == _param("owner")))
+MINE = and_(jobs.c.id == param("job"), or_(param("owner").is_(None), jobs.c.owner == param("owner")))
 LOST = and_(
     jobs.c.status == Status.IN_PROGRESS,
-    or_(jobs.c.lease_boot != _param("boot"), jobs.c.lease_until < _param("now")),
+    or_(jobs.c.lease_boot != param("boot"), jobs.c.lease_until < param("now")),
 )
-THIS_LOST = and_(LOST, jobs.c.id == _param("job"))
+THIS_LOST = and_(LOST, jobs.c.id == param("job"))
 WAITING = and_(jobs.c.status == Status.QUEUED, jobs.c.model.in_(bindparam("_models", expanding=True)))
-FAILED = {"status": Status.FAILED, "failure": _param("failure"), "finished_at": _param("wall"), **NO_LEASE}
+FAILED = {"status": Status.FAILED, "failure": param("failure"), "finished_at": param("wall"), **NO_LEASE}
 QUEUED = {"status": Status.QUEUED, "progress": None, **NO_LEASE}
 CLAIMED = {
     "status": Status.IN_PROGRESS,
     "attempt": jobs.c.attempt + 1,
-    "started_at": func.coalesce(jobs.c.started_at, _param("wall")),
+    "started_at": func.coalesce(jobs.c.started_at, param("wall")),
     "progress": None,
-    "engine": _param("engine"),
-    "lease_boot": _param("boot"),
-    "lease_until": _param("until"),
+    "engine": param("engine"),
+    "lease_boot": param("boot"),
+    "lease_until": param("until"),
 }
 
 LOG = insert(changes)
 ADD = insert(jobs).values(version=NEXT, lost=0).returning(jobs)
 GET = select(jobs).where(MINE)
-BEFORE = and_(
-    jobs.c.status == Status.QUEUED,
-    or_(jobs.c.priority > _param("priority"), and_(jobs.c.priority == _param("priority"), jobs.c.seq < _param("seq"))),
-)
-SECONDS = func.coalesce(func.sum(jobs.c.estimate), 0.0)
-UNKNOWN = func.count().filter(jobs.c.estimate.is_(None))
-AHEAD = select(func.count(), SECONDS, UNKNOWN).where(BEFORE)
-_BEFORE_EACH: dict[str, Any] = {"order_by": [jobs.c.priority.desc(), jobs.c.seq], "rows": (None, -1)}
-_QUEUE = (
-    select(
-        jobs.c.seq,
-        func.count().over(**_BEFORE_EACH).label("jobs"),
-        func.coalesce(func.sum(jobs.c.estimate).over(**_BEFORE_EACH), 0.0).label("seconds"),
-        UNKNOWN.over(**_BEFORE_EACH).label("unknown"),
-    )
-    .where(jobs.c.status == Status.QUEUED)
-    .subquery()
-)
-ALL_AHEAD = select(_QUEUE).where(_QUEUE.c.seq.in_(bindparam("_seqs", expanding=True)))
-LEFT = func.coalesce(func.json_extract(jobs.c.progress, "$.remaining"), jobs.c.estimate)
-ALIVE = select(func.count()).where(engines.c.boot == _param("boot"), engines.c.seen > _param("since"))
-RUNNING_WORK = select(
-    func.count().label("jobs"),
-    func.coalesce(func.sum(LEFT), 0.0).label("seconds"),
-    func.count().filter(LEFT.is_(None)).label("unknown"),
-    ALIVE.scalar_subquery().label("engines"),
-).where(jobs.c.status == Status.IN_PROGRESS)
-PLACE = select(jobs.c.seq).where(MINE)
-DELETED_PLACE = select(changes.c.seq).where(
-    changes.c.job == _param("job"),
+SEQ = select(jobs.c.seq).where(MINE)
+DELETED_SEQ = select(changes.c.seq).where(
+    changes.c.job == param("job"),
     changes.c.seq.is_not(None),
-    or_(_param("owner").is_(None), changes.c.owner == _param("owner")),
+    or_(param("owner").is_(None), changes.c.owner == param("owner")),
 )
-ALL_NEWER = select(jobs).where(jobs.c.seq > _param("place")).order_by(jobs.c.seq).limit(_param("limit"))
-ALL_OLDER = select(jobs).where(jobs.c.seq < _param("place")).order_by(jobs.c.seq.desc()).limit(_param("limit"))
-NEWER = ALL_NEWER.where(jobs.c.owner == _param("owner"))
-OLDER = ALL_OLDER.where(jobs.c.owner == _param("owner"))
+ALL_NEWER = select(jobs).where(jobs.c.seq > param("seq")).order_by(jobs.c.seq).limit(param("limit"))
+ALL_OLDER = select(jobs).where(jobs.c.seq < param("seq")).order_by(jobs.c.seq.desc()).limit(param("limit"))
+NEWER = ALL_NEWER.where(jobs.c.owner == param("owner"))
+OLDER = ALL_OLDER.where(jobs.c.owner == param("owner"))
 COUNT_ALL = select(jobs.c.model, jobs.c.status, func.count()).group_by(jobs.c.status, jobs.c.model)
 CANCEL = _change(
-    and_(MINE, jobs.c.status.in_(UNFINISHED)), status=Status.CANCELLED, finished_at=_param("wall"), **NO_LEASE
+    and_(MINE, jobs.c.status.in_(UNFINISHED)), status=Status.CANCELLED, finished_at=param("wall"), **NO_LEASE
 )
 DELETE = delete(jobs).where(MINE).returning(jobs)
 NEWEST = select(func.coalesce(func.max(changes.c.n), 0))
@@ -110,49 +82,23 @@ NEWEST = select(func.coalesce(func.max(changes.c.n), 0))
 KEYED = (
     select(jobs, keys.c.request)
     .join(keys, keys.c.job == jobs.c.id)
-    .where(keys.c.owner == _param("owner"), keys.c.key == _param("key"), keys.c.created_at > _param("since"))
+    .where(keys.c.owner == param("owner"), keys.c.key == param("key"), keys.c.created_at > param("since"))
 )
 KEEP_KEY = insert(keys).prefix_with("OR REPLACE")
-PRUNE_KEYS = delete(keys).where(keys.c.created_at <= _param("since"))
+PRUNE_KEYS = delete(keys).where(keys.c.created_at <= param("since"))
 
 ANY = select(jobs.c.seq).where(WAITING).limit(1)
-HEADS = text(
-    """
-    WITH busy AS (  -- keys that run as many jobs as they may
-        SELECT key FROM jobs JOIN api_keys ON api_keys.id = jobs.key WHERE jobs.status = 'in_progress'
-        GROUP BY key HAVING count(*) >= coalesce(api_keys.running, :key_running)
-    )
-    SELECT head.seq, head.model, head.priority, head.overtaken_at,
-        (SELECT min(due) FROM jobs WHERE status = 'queued' AND model = head.model AND priority = head.priority) AS due
-    FROM json_each(:models) AS offered JOIN jobs AS head ON head.seq = (
-        SELECT seq FROM jobs
-        WHERE status = 'queued' AND model = offered.value AND (key IS NULL OR key NOT IN (SELECT key FROM busy))
-        ORDER BY priority DESC, seq LIMIT 1
-    )
-    """
-)
-TURN = select(turns.c.n)
-NEXT_TURN = update(turns).values(n=turns.c.n + 1)
-OVERTAKEN = (
-    update(jobs)
-    .where(jobs.c.seq.in_(bindparam("_seqs", expanding=True)), jobs.c.overtaken_at.is_(None))
-    .values(overtaken_at=_param("now"))
-)
-RUNNING = select(jobs.c.engine, jobs.c.model).where(jobs.c.status == Status.IN_PROGRESS)
-RESIDENT = select(engines.c.id, engines.c.resident).where(
-    engines.c.boot == _param("boot"), engines.c.seen > _param("since")
-)
-CLAIM = _change(jobs.c.seq == _param("seq"), **CLAIMED)
-CLAIM_ONE = _change(and_(WAITING, jobs.c.id == _param("job")), **CLAIMED)
+CLAIM = _change(jobs.c.seq == param("seq"), **CLAIMED)
+CLAIM_ONE = _change(and_(WAITING, jobs.c.id == param("job")), **CLAIMED)
 HOLDS = select(jobs.c.seq).where(HELD)
-RENEW = update(jobs).where(HELD).values(lease_until=_param("until"), lease_boot=_param("boot")).returning(jobs.c.seq)
-REPORT = update(jobs).where(HELD).values(version=NEXT, progress=_param("progress")).returning(jobs.c.version)
+RENEW = update(jobs).where(HELD).values(lease_until=param("until"), lease_boot=param("boot")).returning(jobs.c.seq)
+REPORT = update(jobs).where(HELD).values(version=NEXT, progress=param("progress")).returning(jobs.c.version)
 FINISH = _change(
     HELD,
     status=Status.COMPLETED,
-    artifact=_param("artifact"),
-    warnings=_param("warnings"),
-    finished_at=_param("wall"),
+    artifact=param("artifact"),
+    warnings=param("warnings"),
+    finished_at=param("wall"),
     **NO_LEASE,
 )
 FAIL = _change(HELD, **FAILED)
@@ -169,14 +115,14 @@ UNFINISHED_MODELS = (
     .distinct()
     .order_by(jobs.c.model, jobs.c.revision)
 )
-FAIL_STRANDED = _change(and_(jobs.c.id == _param("job"), jobs.c.status == Status.QUEUED), **FAILED)
+FAIL_STRANDED = _change(and_(jobs.c.id == param("job"), jobs.c.status == Status.QUEUED), **FAILED)
 INHERIT = (
     update(jobs)
     .where(
         jobs.c.status == Status.IN_PROGRESS,
-        jobs.c.engine.in_(select(engines.c.id).where(engines.c.device == _param("device"))),
+        jobs.c.engine.in_(select(engines.c.id).where(engines.c.device == param("device"))),
     )
     .values(lease_until=0.0)
     .returning(jobs.c.id, jobs.c.lost)
 )
-PRUNE = delete(changes).where(changes.c.n < select(func.max(changes.c.n) - _param("kept")).scalar_subquery())
+PRUNE = delete(changes).where(changes.c.n < select(func.max(changes.c.n) - param("kept")).scalar_subquery())

@@ -1,4 +1,4 @@
-"""The tables, as the newest migration leaves them."""
+"""The tables after the newest migration."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ jobs = Table(
     Column("owner", String(128), nullable=False),
     Column("model", String(128), nullable=False),
     Column("status", String(16), nullable=False),
-    Column("attempt", Integer, nullable=False),  # how often it was claimed; a number is never used again
-    Column("lost", Integer, nullable=False),  # how many engines it lost
+    Column("attempt", Integer, nullable=False),  # number of claims; never decreases
+    Column("lost", Integer, nullable=False),  # number of lost engines
     Column("engine", String(64)),
     Column("lease_boot", String(64)),
     Column("lease_until", Float),
@@ -34,17 +34,17 @@ jobs = Table(
     Column("artifact", Text),
     Column("failure", Text),
     Column("priority", Integer, nullable=False, server_default="0"),
-    Column("due", Integer, nullable=False, server_default="0"),  # the turn at which nobody overtakes it any more
-    Column("overtaken_at", Float),  # when a younger job was first claimed before it
-    Column("estimate", Float),  # seconds of work, as far as measured
-    Column("revision", Integer),  # of the models file, under which it was accepted
-    Column("key", String(16)),  # the API key that asked for it
-    # covers the search for each model's next job, and for what is ahead of one
+    Column("due", Integer, nullable=False, server_default="0"),  # the claim count from which no job overtakes it
+    Column("overtaken_at", Float),  # time of the first claim of a younger job
+    Column("estimate", Float),  # seconds of work; None before the first measured job
+    Column("revision", Integer),  # of the models file, at acceptance
+    Column("key", String(16)),  # the API key of its request
+    # each model's next job, and the jobs ahead of a job
     Index("jobs_queue", "status", "model", text("priority DESC"), "seq", "estimate"),
-    Index("jobs_due", "status", "model", "priority", "due"),  # and for what is due
-    Index("jobs_finished", "finished_at"),  # what is old
+    Index("jobs_due", "status", "model", "priority", "due"),  # due jobs
+    Index("jobs_finished", "finished_at"),  # old jobs
     Index("jobs_owner", "owner", "seq"),  # a page of an owner's jobs
-    Index("jobs_key", "key", "status"),  # how many jobs of a key are queued
+    Index("jobs_key", "key", "status"),  # queued jobs of a key
     sqlite_autoincrement=True,
 )
 
@@ -53,9 +53,9 @@ changes = Table(
     metadata,
     Column("n", Integer, primary_key=True),
     Column("job", String(64), nullable=False),
-    Column("seq", Integer),  # where the job stood that this change deleted: a page may still go on after it
-    Column("owner", String(128)),  # and whose it was
-    sqlite_autoincrement=True,  # n never goes back, even when old rows are pruned
+    Column("seq", Integer),  # of a deleted job: a page may start after it
+    Column("owner", String(128)),  # of a deleted job
+    sqlite_autoincrement=True,  # n never decreases, even when old rows are pruned
 )
 
 keys = Table(
@@ -63,7 +63,7 @@ keys = Table(
     metadata,
     Column("owner", String(128), primary_key=True),
     Column("key", String(256), primary_key=True),
-    Column("request", String(64), nullable=False),  # digest of what was asked
+    Column("request", String(64), nullable=False),  # digest of the request
     Column("job", String(64), nullable=False),
     Column("created_at", Float, nullable=False),
     Index("keys_age", "created_at"),
@@ -86,24 +86,24 @@ engines = Table(
     Column("lacks", Text, nullable=False, server_default="{}"),  # by model
 )
 
-turns = Table("turns", metadata, Column("n", Integer, nullable=False))  # one row: how many jobs were ever claimed
+claim_count = Table("turns", metadata, Column("n", Integer, nullable=False))  # one row: claims since the first day
 
-paces = Table(
+timings = Table(
     "paces",
     metadata,
     Column("model", String(128), primary_key=True),
     Column("shape", String(64), primary_key=True),
-    Column("step", Float, nullable=False),  # seconds of one
-    Column("rest", Float, nullable=False),  # seconds of all that follows the steps
+    Column("step", Float, nullable=False),  # seconds per step
+    Column("rest", Float, nullable=False),  # seconds after the last step
 )
 
 revisions = Table(
     "revisions",
     metadata,
     Column("n", Integer, primary_key=True),
-    Column("created_at", Float, nullable=False),  # when the file was read
+    Column("created_at", Float, nullable=False),  # time of reading the file
     Column("digest", String(64), nullable=False),  # of the text
-    Column("text", Text, nullable=False),  # the models file, below a comment that says where it is
+    Column("text", Text, nullable=False),  # the models file, below a comment with its path
     sqlite_autoincrement=True,
 )
 
@@ -122,7 +122,7 @@ api_keys = Table(
     Column("created_at", Float, nullable=False),
     Column("expires_at", Float),
     Column("revoked_at", Float),
-    Column("version", Integer, nullable=False),  # a new one for each change of any key
+    Column("version", Integer, nullable=False),  # changes with each change of any key
     Index("api_keys_version", "version"),
     sqlite_autoincrement=True,  # a number is never used again
 )

@@ -1,4 +1,4 @@
-"""Whether the store can be written, tried now and then by a write that changes nothing."""
+"""A probe whether the store can be written."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from contextlib import closing
 from pathlib import Path
 from threading import Lock
 
-KNOWN_SECONDS = 3.0  # an answer holds for so long
-PATIENCE_SECONDS = 5.0  # with others that write; longer than any of ours does
+KNOWN_SECONDS = 3.0  # a result is valid for this long
+BUSY_SECONDS = 5.0  # wait for other writers; longer than any write of ours
 
 
 class Probe:
-    """The store's last answer; one thread asks it anew while the others take that."""
+    """The last result; one thread repeats the probe while others use that."""
 
     def __init__(self, path: Path) -> None:
         self._uri = f"{path.absolute().as_uri()}?mode=rw"
@@ -22,7 +22,7 @@ class Probe:
         self._until = 0.0
 
     def problem(self) -> str | None:
-        """Say why the store cannot be written; None where it can."""
+        """Return why the store cannot be written, or None."""
         if time.monotonic() < self._until or not self._lock.acquire(blocking=self._until == 0.0):
             return self._known
         try:
@@ -33,9 +33,10 @@ class Probe:
         return self._known
 
     def _try(self) -> str | None:
-        """Write as whoever starts now would: a disk stays writable for those who had opened their files before."""
+        """Open the store anew and write without a change."""
+        # open files stay writable on a disk that has become read-only
         try:
-            with closing(sqlite3.connect(self._uri, uri=True, timeout=PATIENCE_SECONDS, isolation_level=None)) as db:
+            with closing(sqlite3.connect(self._uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)) as db:
                 db.execute("UPDATE turns SET n = n")
         except sqlite3.Error as error:
             return str(error)

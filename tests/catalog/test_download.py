@@ -1,4 +1,4 @@
-"""How weights come: how far they are, taking turns, going on where it broke, full disks and hubs that misbehave."""
+"""Downloads: progress, the lock, resume, full disks and failing hubs."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def unfinished() -> list[Path]:
 
 
 def give_up(hub: Hub) -> str:
-    """Fetch with short pauses in a process of its own, which fails; return the message."""
+    """Download with short pauses in a failing process; return the message."""
     code = f"from router.catalog.download.fetch import fetch; fetch({REPO!r}, None, pauses=(0.01, 0.02))"
     failed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
     return failed.stderr.strip().splitlines()[-1]
@@ -175,7 +175,7 @@ def test_when_the_first_dies_the_second_goes_on_where_it_was(hub: Hub) -> None:
 
 
 def test_two_repositories_come_independently(hub: Hub) -> None:
-    """What holds one repository up is not asked of another, which here is not on the hub."""
+    """A held-up repository does not delay another, unknown one."""
     hub.slow = {BIG, OTHER}
     first = Fetch()
     halfway(first)
@@ -340,7 +340,7 @@ def test_a_wrong_file_is_refused_and_does_not_stay(hub: Hub, name: str, wrong: C
 
 @pytest.fixture
 def little_disk(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A cache on a file system of 1.5 MB."""
+    """Put the cache on a file system of 1.5 MB."""
     folder = tmp_path / "little"
     folder.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1500k", "none", folder], capture_output=True).returncode:

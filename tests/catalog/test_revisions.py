@@ -1,4 +1,4 @@
-"""Revisions of the models file: published once, taken up by all, and what is bad changes nothing."""
+"""Revisions of the models file: published once, served by all, unharmed by bad files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a hub model's files are is asked of the hub's client once, and again when something there has changed."""
+"""The hub's client is asked once for a snapshot, and again after a change."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REPO, FILE = "org/far", "model.safetensors"
 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository in a cache of its own, with two revisions."""
+    """Put a repository with two revisions into its own cache."""
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     folder = cache_paths.repository(REPO)

@@ -1,4 +1,4 @@
-"""Where weights are, whether they are all there, and how they come from a hub."""
+"""Folders of weights, their completeness, and downloads from a hub."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def weights_in(data: Path) -> Weights:
 
 
 def repository(folder: Path) -> Path:
-    """A model folder with a sharded transformer of 280 kB, and files that nobody should fetch."""
+    """Make a model folder with a sharded transformer of 280 kB, and unwanted files."""
     write_model(folder, Kind(heads=8, ffn=256, shards=2))
     (folder / "transformer" / "pickle.bin").write_bytes(b"evil")
     (folder / "code.py").write_text("print('evil')")
@@ -45,7 +45,7 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
 
 
 def run(code: str, hub: Hub, tmp_path: Path) -> subprocess.CompletedProcess[str]:
-    """Run code in a process of its own: the hub's client reads its environment once."""
+    """Run code in its own process: the hub's client reads its environment once."""
     environ = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf"), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", code]
     return subprocess.run(command, env=environ, cwd=ROOT, capture_output=True, text=True, timeout=120)

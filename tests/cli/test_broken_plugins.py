@@ -1,4 +1,4 @@
-"""A plugin that cannot be loaded stops no command: each says so in one line and does what it does."""
+"""A broken plugin costs each command one line of error and nothing else."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ REASON = "bad cannot be served: its backend far is not there: the plugin far cou
 
 @pytest.fixture
 def environ(tmp_path: Path) -> dict[str, str]:
-    """An environment with an installed plugin whose import fails."""
+    """Make an environment with an installed plugin whose import fails."""
     site = tmp_path / "site"
     info = site / "far_away-1.0.dist-info"
     info.mkdir(parents=True)

@@ -62,7 +62,7 @@ def test_check_reports_every_problem_with_its_line(run: Run, tmp_path: Path) -> 
 
 @pytest.fixture
 def broken(run: Run, tmp_path: Path) -> Run:
-    """The commands, with a model whose weights are a Git LFS pointer and another that its entry does not know."""
+    """Run commands on a Git LFS pointer as weights and a contradicting entry."""
     folder = write_model(tmp_path / "bad")
     (folder / "vae" / WHOLE).write_bytes(b"version https://git-lfs.github.com/spec/v1")
     write_model(tmp_path / "other")
@@ -219,12 +219,12 @@ def test_models_shows_where_a_model_is_and_what_it_takes_there(run: Run, tmp_pat
 @pytest.mark.parametrize(
     ("paths", "said"),
     [
-        ({"transformer": PartPath("fast"), "transformer_2": PartPath("fast")}, "(1 GB, fast)"),
+        ({"transformer": PartPath("fast"), "transformer_2": PartPath("fast")}, "(1.0 GB, fast)"),
         (
             {"transformer": PartPath("fast"), "transformer_2": PartPath("diffusers", "it has adapters")},
-            "(1 GB, transformer fast, transformer_2 diffusers: it has adapters)",
+            "(1.0 GB, transformer fast, transformer_2 diffusers: it has adapters)",
         ),
-        ({}, "(1 GB)"),
+        ({}, "(1.0 GB)"),
     ],
 )
 def test_models_shows_by_which_code_a_model_runs(
@@ -393,7 +393,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 
 def weights_of(run: Run, name: str) -> str:
-    """What the table of models says of a model's weights."""
+    """Return the table's state of a model's weights."""
     heading, *rows = run("models")[1].splitlines()
     start, end = heading.index("WEIGHTS"), heading.index("STATE")
     return next(row[start:end].strip() for row in rows if row.startswith(name))

@@ -100,7 +100,7 @@ def test_list_shows_each_key_s_state_and_no_key(run: Run) -> None:
     out = run("list")[1]
     rows = [line.split() for line in out.splitlines()]
 
-    assert rows[0][:5] == ["NAME", "OWNER", "SCOPES", "BEGINS", "STATE"]
+    assert rows[0][:5] == ["NAME", "OWNER", "SCOPES", "PREFIX", "STATE"]
     assert rows[1][:6] == ["ci", "ci", "generate", "read", texts[0][:11], "revoked"]
     assert rows[2][:6] == ["ops", "ops", "generate", "read", texts[1][:11], "active"]
     assert rows[2][-3:] == ["-", "-", "60"]

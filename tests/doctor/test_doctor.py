@@ -1,4 +1,4 @@
-"""`framegate doctor`: each check says what is and what to do, and none of them takes the others along."""
+"""`framegate doctor`: each check reports and advises, and survives the others."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from router.doctor import (
     runtimes,
     store,
 )
-from router.doctor.finding import Case, Finding, Level
+from router.doctor.finding import DoctorContext, Finding, Level
 from router.doctor.runtimes import Onnx, Torch
 from router.jobs import Database
 from router.jobs.tables import HEAD
@@ -58,9 +58,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 
 @pytest.fixture
-def case(tmp_path: Path) -> Case:
+def context(tmp_path: Path) -> DoctorContext:
     (tmp_path / "models.yaml").write_text(MODELS)
-    return Case(Settings(data=tmp_path / "data", models=tmp_path / "models.yaml"), {})
+    return DoctorContext(Settings(data=tmp_path / "data", models=tmp_path / "models.yaml"), {})
 
 
 def levels(findings: Iterator[Finding] | list[Finding]) -> list[str]:
@@ -68,7 +68,7 @@ def levels(findings: Iterator[Finding] | list[Finding]) -> list[str]:
 
 
 def refute(finding: Finding, level: str, said: str, advice: str) -> None:
-    """Hold a finding that is not ok against what it must say."""
+    """Assert a finding's level, and the words of its message and advice."""
     assert finding.level == level
     assert said in finding.message
     assert advice in finding.advice
@@ -120,12 +120,12 @@ def test_bad_settings_come_first_and_alone(run: Run, monkeypatch: pytest.MonkeyP
     assert out.startswith("fail  settings: FRAMEGATE_THREADS: must be a whole number of at least 1, got 'many'; all")
 
 
-def test_a_check_that_breaks_off_is_a_finding(case: Case) -> None:
-    def check(case: Case) -> Iterator[Finding]:
+def test_a_check_that_breaks_off_is_a_finding(context: DoctorContext) -> None:
+    def check(context: DoctorContext) -> Iterator[Finding]:
         yield Finding(Level.OK, "one", "is fine")
         raise OSError("the second\nis not")
 
-    assert [str(finding) for finding in guarded(check, case)] == [
+    assert [str(finding) for finding in guarded(check, context)] == [
         "ok    one: is fine",
         "fail  test_doctor: this check broke off: OSError: the second; what it was to look at may be broken",
     ]
@@ -144,14 +144,15 @@ def test_packages_are_held_against_what_is_needed() -> None:
     needs = [
         "flask>=3.1", "alembic>=1.16", "pluggy>=1.6", "numpy>=2.0", "apispec[marshmallow]>=6.8",
         'torch>=2.9; extra == "diffusers"', "diffusers>=0.42 ; extra == 'diffusers'", 'onnx>=1.19; extra == "onnx"',
+        'pywin32>=300; platform_system == "Windows"', 'tomli>=2; python_version < "3.11"',
     ]  # fmt: skip
     found = list(packages.packages(needs, here.get))
 
     assert [(finding.message, finding.advice) for finding in found[:-1]] == [
-        ("alembic is 1.9, 1.16 is needed", "pip install -U 'alembic>=1.16'"),
+        ("alembic is 1.9, >=1.16 is needed", "pip install -U 'alembic>=1.16'"),
         ("pluggy is missing", "pip install 'pluggy>=1.6'"),
         ("apispec is missing", "pip install 'apispec[marshmallow]>=6.8'"),
-        ("diffusers is 0.3, 0.42 is needed", "pip install -U 'diffusers>=0.42'"),
+        ("diffusers is 0.3, >=0.42 is needed", "pip install -U 'diffusers>=0.42'"),
     ]
     assert found[-1].message == "flask 3.1.0, numpy 2.0.0, torch 2.13.0+cu130"
 
@@ -233,10 +234,10 @@ def test_both_packages_of_onnx_runtime_are_wrong() -> None:
 
 
 @pytest.mark.slow
-def test_the_libraries_of_this_python_answer(case: Case) -> None:
+def test_the_libraries_of_this_python_answer(context: DoctorContext) -> None:
     pytest.importorskip("torch")
 
-    assert "torch" in [finding.check for finding in runtimes.check(case)]
+    assert "torch" in [finding.check for finding in runtimes.check(context)]
 
 
 @pytest.mark.slow
@@ -270,9 +271,9 @@ def test_little_memory_and_few_files_are_said(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_wrong_and_one_nearly_full_is_said(tmp_path: Path) -> None:
-    refute(disk.room("data", tmp_path, 10**18, 10**19), "fail", "GB are free", "needed at least")
-    refute(disk.room("data", tmp_path / "a" / "b", 0, 10**19), "warn", "GB are free", "good beginning")
-    assert disk.room("data", tmp_path, 0, 0).level == "ok"
+    refute(disk.free_space("data", tmp_path, 10**18, 10**19), "fail", "are free", "at least")
+    refute(disk.free_space("data", tmp_path / "a" / "b", 0, 10**19), "warn", "are free", "recommended")
+    assert disk.free_space("data", tmp_path, 0, 0).level == "ok"
 
 
 def test_a_data_folder_that_cannot_be_made_is_wrong(tmp_path: Path) -> None:
@@ -298,42 +299,42 @@ def test_the_nearest_mount_says_which_file_system_it_is(tmp_path: Path, kind: st
 # The store and the clocks
 
 
-def test_a_store_of_this_version_is_right_and_its_clock_too(case: Case) -> None:
-    Database(store.path_of(case)).close()
+def test_a_store_of_this_version_is_right_and_its_clock_too(context: DoctorContext) -> None:
+    Database(store.path_of(context)).close()
 
-    assert levels(store.check(case)) == ["ok", "ok", "ok"]
-    assert levels(clock.check(case)) == ["ok", "ok"]
+    assert levels(store.check(context)) == ["ok", "ok", "ok"]
+    assert levels(clock.check(context)) == ["ok", "ok"]
 
 
-def of_revision(case: Case, revision: str) -> Finding:
+def of_revision(context: DoctorContext, revision: str) -> Finding:
     """Give the store another revision, and say what is found of it."""
-    with closing(sqlite3.connect(store.path_of(case))) as db:
+    with closing(sqlite3.connect(store.path_of(context))) as db:
         db.execute("UPDATE alembic_version SET version_num = ?", [revision])
         db.commit()
-    return next(store.check(case))
+    return next(store.check(context))
 
 
-def test_a_store_of_another_version_is_said(case: Case) -> None:
-    Database(store.path_of(case)).close()
-    older, newer = of_revision(case, "0001"), of_revision(case, "9999")
+def test_a_store_of_another_version_is_said(context: DoctorContext) -> None:
+    Database(store.path_of(context)).close()
+    older, newer = of_revision(context, "0001"), of_revision(context, "9999")
 
     refute(newer, "fail", "of a newer Framegate (revision 9999", "another data folder")
     assert older.level == "ok"
     assert older.message.endswith(f"is of revision 0001: the next start brings it to {HEAD}")
 
 
-def test_a_damaged_store_is_wrong(case: Case) -> None:
-    Database(store.path_of(case)).close()
-    content = bytearray(store.path_of(case).read_bytes())
+def test_a_damaged_store_is_wrong(context: DoctorContext) -> None:
+    Database(store.path_of(context)).close()
+    content = bytearray(store.path_of(context).read_bytes())
     content[5000:20000] = b"\xff" * 15000
-    store.path_of(case).write_bytes(content)
+    store.path_of(context).write_bytes(content)
 
-    assert "fail" in levels(store.check(case))
-    assert levels(files.check(case)) in (["ok"], [])
+    assert "fail" in levels(store.check(context))
+    assert levels(files.check(context)) in (["ok"], [])
 
 
-def test_a_video_that_is_gone_or_cut_is_wrong(case: Case, tmp_path: Path) -> None:
-    assert levels(files.check(case)) == []
+def test_a_video_that_is_gone_or_cut_is_wrong(context: DoctorContext, tmp_path: Path) -> None:
+    assert levels(files.check(context)) == []
     with closing(sqlite3.connect(":memory:")) as db:
         db.execute("CREATE TABLE jobs (seq INTEGER, id TEXT, status TEXT, artifact TEXT)")
         for n in range(5):
@@ -350,8 +351,8 @@ def test_a_video_that_is_gone_or_cut_is_wrong(case: Case, tmp_path: Path) -> Non
     assert f"{tmp_path}/job0/1.mp4, {tmp_path}/job1/1.mp4, {tmp_path}/job2/1.mp4, ...; " in str(found)
 
 
-def test_a_store_that_somebody_holds_is_wrong(case: Case) -> None:
-    path = store.path_of(case)
+def test_a_store_that_somebody_holds_is_wrong(context: DoctorContext) -> None:
+    path = store.path_of(context)
     Database(path).close()
     with closing(sqlite3.connect(path, isolation_level=None)) as other, closing(store.opened(path, 0.1)) as db:
         other.execute("BEGIN IMMEDIATE")
@@ -471,8 +472,8 @@ def test_a_backend_that_lacks_a_module_is_said() -> None:
     assert plugins.able(Backend("able", frozenset({Modality.T2V}))).message == "the backend able runs t2v"
 
 
-def test_models_without_weights_have_a_line_each(case: Case) -> None:
-    found = list(models.check(case))
+def test_models_without_weights_have_a_line_each(context: DoctorContext) -> None:
+    found = list(models.check(context))
 
     assert [(one.level, one.check) for one in found] == [("ok", "models"), ("warn", "weights"), ("ok", "weights")]
     refute(found[1], "warn", "far needs weights from some-org/far-away", "framegate pull far")

@@ -15,7 +15,8 @@ from support.server import ROOT, Server, serve_in
 
 from router.engine.retention import Retention
 from router.jobs.disk_reserve import Reserve
-from router.settings import YEAR_SECONDS, Settings
+from router.runtime.variables import YEAR_SECONDS
+from router.settings import Settings
 from router.system import assemble
 
 pytestmark = pytest.mark.slow

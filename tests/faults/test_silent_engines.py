@@ -8,7 +8,7 @@ from support.jobs import ask, attempts, completed, in_phase
 from support.server import Server
 
 from router.jobs import ClaimRequest, Database
-from router.jobs.leases import Leases
+from router.jobs.work_queue import WorkQueue
 
 pytestmark = pytest.mark.slow
 SETTINGS = {"plugins": "sleepy.py", "cancel_seconds": 1, "renew_seconds": 0.2, "stall_idle_seconds": 2}
@@ -60,7 +60,7 @@ def test_an_engine_whose_keeper_hangs(server: Server) -> None:
     server.in_step(job)
     (server.data / "sleep keeper").touch()
     lost = ask(server, "good")
-    theirs = Leases(Database(server.data / "jobs.sqlite"), lease_seconds=0.2, max_attempts=3)
+    theirs = WorkQueue(Database(server.data / "jobs.sqlite"), lease_seconds=0.2, max_attempts=3)
     assert theirs.claim("an engine that is gone", ClaimRequest(["good"])) is not None
 
     assert [completed(server, each) for each in (job, lost)] == [True] * 2

@@ -1,4 +1,4 @@
-"""The reserve: on a full disk what ends jobs, frees room or closes a door is stored, and nothing else."""
+"""The disk reserve: a full disk only stores ends of jobs and deletions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RUNS, WAITS, DONE = (f"{n:032x}" for n in range(3))
 
 @dataclass(frozen=True)
 class Stored:
-    """A store on a small disk, with a job that runs, one that waits and one that is done."""
+    """A store on a small disk: jobs running, waiting and finished."""
 
     data: Path
     jobs: JobStore
@@ -88,7 +88,7 @@ def test_what_begins_something_leaves_the_reserve_alone(stored: Stored, begin: C
 
 
 def test_it_is_enough_for_as_many_as_there_are(stored: Stored) -> None:
-    """The log of the store goes round in what it got, and makes room as it goes."""
+    """The store's log restarts within the reserve."""
     ids = [f"{n:032x}" for n in range(16, 600)]
     for each in ids:
         stored.jobs.add(Job(each, "me", "m", TASK))
@@ -137,7 +137,7 @@ def test_one_that_was_killed_at_its_making_is_made_anew(tmp_path: Path) -> None:
 
 @pytest.fixture
 def closed(tmp_path: Path) -> Iterator[Path]:
-    """A store with a job that waits, on a full disk, which no process has open."""
+    """Make a store with a waiting job on a full disk; close it."""
     with disk(tmp_path / "data") as data:
         database = Database(data / "jobs.sqlite")
         JobStore(database, lease_seconds=30, max_attempts=2, max_queued=1000).add(Job(WAITS, "me", "m", TASK))

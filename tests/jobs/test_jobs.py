@@ -234,7 +234,7 @@ def test_every_change_is_told_once_also_a_deletion(store: JobStore) -> None:
 
 
 def walked(store: JobStore, *, newest_first: bool, limit: int, meanwhile: Callable[[list[str]], None]) -> list[str]:
-    """Every id of a walk from page to page; `meanwhile` is called between two of them."""
+    """Return every id of all pages; `meanwhile` is called between two pages."""
     seen: list[str] = []
     while page := store.page("me", after=seen[-1] if seen else None, limit=limit, newest_first=newest_first):
         seen.extend(found.id for found in page)
@@ -328,7 +328,7 @@ def test_a_full_queue_refuses_without_writing(tmp_path: Path) -> None:
     before = store.newest()
 
     with pytest.raises(QueueFull, match="holds 1 jobs, its limit is 1"):
-        store.check_room()
+        store.check_limits()
     assert store.newest() == before
 
 

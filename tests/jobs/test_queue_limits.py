@@ -31,9 +31,9 @@ def job(n: int, model: str = "m", key: str | None = None) -> Job:
     return Job(f"{n:032x}", "me", model, TASK, created_at=time.time(), key=key)
 
 
-def refusal(store: JobStore, caps: QueueLimits) -> HttpError:
+def refusal(store: JobStore, limits: QueueLimits) -> HttpError:
     with pytest.raises(HttpError) as refused:
-        store.check_room(caps)
+        store.check_limits(limits)
     return refused.value
 
 
@@ -42,29 +42,29 @@ def test_a_model_s_queue_is_full_and_another_s_is_not(store: JobStore) -> None:
         store.add(job(n))
 
     with pytest.raises(QueueFull, match="2 jobs for m are queued, its limit is 2"):
-        store.check_room(QueueLimits("m", of_model=2))
+        store.check_limits(QueueLimits("m", of_model=2))
     with pytest.raises(QueueFull):
-        store.add(job(3), caps=QueueLimits("m", of_model=2))
-    store.check_room(QueueLimits("m", of_model=3))
-    store.check_room(QueueLimits("other", of_model=1))
-    store.check_room(QueueLimits("m"))
+        store.add(job(3), limits=QueueLimits("m", of_model=2))
+    store.check_limits(QueueLimits("m", of_model=3))
+    store.check_limits(QueueLimits("other", of_model=1))
+    store.check_limits(QueueLimits("m"))
 
 
 def test_a_key_has_too_much_queued_and_another_has_not(store: JobStore) -> None:
     store.add(job(1, key="fg-a"))
 
     with pytest.raises(RateLimited, match="1 jobs of this key are queued, its limit is 1"):
-        store.check_room(QueueLimits("m", key="fg-a", of_key=1))
+        store.check_limits(QueueLimits("m", key="fg-a", of_key=1))
     with pytest.raises(RateLimited):
-        store.add(job(2, key="fg-a"), caps=QueueLimits("m", key="fg-a", of_key=1))
-    store.check_room(QueueLimits("m", key="fg-b", of_key=1))
+        store.add(job(2, key="fg-a"), limits=QueueLimits("m", key="fg-a", of_key=1))
+    store.check_limits(QueueLimits("m", key="fg-b", of_key=1))
 
 
 def test_a_job_that_runs_is_not_queued(store: JobStore) -> None:
     store.add(job(1, key="fg-a"))
     store.claim("e", ClaimRequest(["m"]))
 
-    store.check_room(QueueLimits("m", of_model=1, key="fg-a", of_key=1))
+    store.check_limits(QueueLimits("m", of_model=1, key="fg-a", of_key=1))
 
 
 def test_a_refused_job_leaves_nothing(tmp_path: Path) -> None:
@@ -72,8 +72,8 @@ def test_a_refused_job_leaves_nothing(tmp_path: Path) -> None:
     store.add(job(1))
     before = (tmp_path / "j.sqlite-wal").stat().st_size
 
-    for caps in (QueueLimits(), QueueLimits("m", of_model=1), QueueLimits(key="fg-a", of_key=1)):
-        refusal(store, caps)
+    for limits in (QueueLimits(), QueueLimits("m", of_model=1), QueueLimits(key="fg-a", of_key=1)):
+        refusal(store, limits)
     assert (tmp_path / "j.sqlite-wal").stat().st_size == before
     with pytest.raises(QueueFull):
         store.add(job(2))
@@ -136,9 +136,9 @@ def test_a_key_with_as_much_running_as_it_may_waits(tmp_path: Path) -> None:
         store.add(job(n, key=key))
 
     def ready(default: int | None) -> list[str]:
-        """Say whose jobs an engine would run, one after the other; they go back at once."""
+        """Return the owners of the jobs that an engine would run, in order."""
         rules, found = SchedulingPolicy(key_running=default), []
-        some = JobStore(database, lease_seconds=30, max_attempts=2, max_queued=1000, rules=rules)
+        some = JobStore(database, lease_seconds=30, max_attempts=2, max_queued=1000, policy=rules)
         while claim := some.claim("e", ClaimRequest(["m"])):
             found.append(claim)
         for lease, _ in found:

@@ -1,4 +1,4 @@
-"""Positions in the queue: of a page in one statement, and what the definition says, job by job."""
+"""Queue positions of a page in one statement, checked against their definition."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def fill(path: Path, rows: list[tuple[str, int, float | None, float | None, str]
 
 
 def defined(rows: list[tuple[str, int, float | None, float | None, str]], seq: int, engines: int) -> Any:
-    """Return what is ahead of a queued job and the seconds until it is done, by the definition."""
+    """Return the jobs ahead of a queued job and its remaining seconds, by definition."""
     _, priority, own, _, _ = rows[seq - 1]
     waiting = [(n, row) for n, row in enumerate(rows, 1) if row[0] == "queued"]
     ahead = [row for n, row in waiting if row[1] > priority or (row[1] == priority and n < seq)]

@@ -1,4 +1,4 @@
-"""Whose turn it is: loaded models first, nobody overtaken for long, priorities, and a limit of engines per model."""
+"""The scheduling policy: loaded models first, bounded overtaking, priorities, engine limits."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from sqlalchemy import text
 
 from registry import Input
 from router.jobs import ClaimRequest, Database, EngineStore, JobStore, SchedulingPolicy, TimingStore
+from router.jobs.claims import HEADS
 from router.jobs.scheduling import QueueHead, choose
 from router.values import Artifact, EngineState, Job, Phase, Progress, StepTiming, Task
 
@@ -30,7 +31,7 @@ def store(tmp_path: Path) -> JobStore:
 def opened(folder: Path, overtake_seconds: float = 600) -> JobStore:
     database = Database(folder / "jobs.sqlite")
     return JobStore(
-        database, lease_seconds=30, max_attempts=2, max_queued=1000, rules=SchedulingPolicy(overtake_seconds)
+        database, lease_seconds=30, max_attempts=2, max_queued=1000, policy=SchedulingPolicy(overtake_seconds)
     )
 
 
@@ -45,7 +46,7 @@ def add(store: JobStore, models: str, priority: int = 0, estimate: float | None 
 
 
 def order(store: JobStore, loaded: Sequence[str], models: Collection[str] = "abc", room: int = 1) -> str:
-    """Run everything on one engine with room for so many models; return the models in the order in which they ran."""
+    """Run everything on an engine for `room` models; return the models in order."""
     here, ran = list(loaded), ""
     while claim := store.claim("e", ClaimRequest(models, here)):
         ran += claim[1].model
@@ -74,7 +75,7 @@ def head(seq: int, model: str = "a", priority: int = 0, due: int = 99, overtaken
     ],
 )
 def test_who_is_chosen(heads: list[QueueHead], chosen: int) -> None:
-    assert choose(heads, {"b"}, turn=5, now=1000.0, patience=10.0).seq == chosen
+    assert choose(heads, {"b"}, claims=5, now=1000.0, overtake_seconds=10.0).seq == chosen
 
 
 def test_jobs_for_what_is_loaded_go_first_within_bounds(store: JobStore) -> None:
@@ -171,16 +172,14 @@ def test_two_engines_that_loaded_a_model_at_once_do_not_block_each_other(store: 
 
 
 def test_the_search_for_the_next_job_reads_indexes_only(store: JobStore) -> None:
-    from router.jobs import statements as sql
-
     with store._db.read() as db:
         wanted = {"models": json.dumps(["a"]), "key_running": None}
-        plan = db.execute(text(f"EXPLAIN QUERY PLAN {sql.HEADS.text}"), wanted).all()
-    said = " ".join(row[-1] for row in plan)
+        plan = db.execute(text(f"EXPLAIN QUERY PLAN {HEADS}"), wanted).all()
+    steps = " ".join(row[-1] for row in plan)
 
-    assert "jobs_queue (status=? AND model=?)" in said
-    assert "jobs_due (status=? AND model=? AND priority=?)" in said
-    assert not any(word in said for word in ("FOR ORDER BY", "SCAN jobs", "SCAN head"))
+    assert "jobs_queue (status=? AND model=?)" in steps
+    assert "jobs_due (status=? AND model=? AND priority=?)" in steps
+    assert not any(word in steps for word in ("FOR ORDER BY", "SCAN jobs", "SCAN head"))
 
 
 def test_the_time_until_a_job_is_done_adds_up_what_is_before_it(store: JobStore) -> None:
@@ -199,14 +198,14 @@ def test_the_time_until_a_job_is_done_adds_up_what_is_before_it(store: JobStore)
     assert shared.remaining == 12.0  # two engines share what is before it
 
 
-def test_paces_follow_what_is_measured(tmp_path: Path) -> None:
-    paces = TimingStore(Database(tmp_path / "jobs.sqlite"))
+def test_timings_follow_what_is_measured(tmp_path: Path) -> None:
+    timings = TimingStore(Database(tmp_path / "jobs.sqlite"))
 
-    assert paces.of("a", "64x64x5") is None
-    paces.learn("a", "64x64x5", StepTiming(1.0, 2.0))
-    paces.learn("a", "64x64x5", StepTiming(2.0, 2.0))
-    known = paces.of("a", "64x64x5")
+    assert timings.of("a", "64x64x5") is None
+    timings.learn("a", "64x64x5", StepTiming(1.0, 2.0))
+    timings.learn("a", "64x64x5", StepTiming(2.0, 2.0))
+    known = timings.of("a", "64x64x5")
     assert known is not None
     assert 1.0 < known.step < 2.0
     assert known.seconds(10) == pytest.approx(10 * known.step + 2.0)
-    assert paces.of("b", "64x64x5") is None
+    assert timings.of("b", "64x64x5") is None

@@ -28,7 +28,7 @@ class StubBackend:
 
 @pytest.fixture
 def backends() -> tuple[StubBackend, ...]:
-    """A backend with options that runs everything, one that runs text alone, and one that needs no weights."""
+    """Backends with options, for text alone, and without weights."""
     everything = frozenset(Modality)
     return (
         StubBackend("diffusers", everything, StubOptions, "model_index.json"),

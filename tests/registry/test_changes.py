@@ -1,4 +1,4 @@
-"""What is said of a changed models file, and what of it needs other weights."""
+"""The description of a changed models file, and the fields that need other weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of the published variants, and what is told of the others by their files."""
+"""The published variants, and the family of other models by their files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a folder of weights is: which files count, what each holds, and why one cannot be served."""
+"""Model folders: relevant files, contents, and reasons for refusal."""
 
 from __future__ import annotations
 
@@ -612,7 +612,7 @@ def test_what_changes_is_noticed_and_what_is_mended_too(folder: Path, change: Ca
 
 
 def test_a_folder_of_the_largest_model_is_read_in_no_time(tmp_path: Path) -> None:
-    """112 GB in 24 shards and more: a fiftieth of a second; a tenth is for a busy machine, tensors would be minutes."""
+    """112 GB in 24 shards take 20 ms; the bound is five times that."""
     folder = write_model(tmp_path / "m", TRUE_SIZE)
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) > 100e9
     anew, known = [], []

@@ -1,4 +1,4 @@
-"""Configurations of absurd numbers are refused by the headers of the weights, before a library builds anything."""
+"""Absurd configurations are refused by the weights' headers, before a library builds anything."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ HARMLESS = {
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A first-and-last-frame model, the kind of most parts, with every number of its parts in their configurations."""
+    """Write a first-and-last-frame model with every number in its configurations."""
     folder = write_model(tmp_path / "model", FLF2V)
     edit = {
         "transformer/config.json": {"rope_max_seq_len": 1024, "patch_size": [1, 2, 2], "eps": 1e-6},
@@ -66,7 +66,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_no_absurd_value_of_a_configuration_reaches_a_library(folder: Path) -> None:
-    """2,000 of them; a hang or a traceback fails, and so does an accepted number that would be built."""
+    """2,000 values: a hang, a traceback or an accepted absurd number fails."""
     accepted, reasons, count, begin = [], [], 0, time.process_time()
     for case in hostile_configs.cases(folder):
         before = (folder / case.file).read_text()

@@ -1,4 +1,4 @@
-"""What is no plain file, endless, or larger than any model's, in the place of each file of a folder: refused at once."""
+"""Special, endless and huge files in a model folder are refused at once."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def test_a_reference_of_the_hubs_cache_is_a_line(tmp_path: Path, monkeypatch: py
 
 
 def test_files_that_come_go_and_grow_while_they_are_read_end_in_a_reason(folder: Path) -> None:
-    """Each look ends in a folder or in a reason; a file of each kind is changed beside it all the time."""
+    """Each read returns a folder or a reason while files change."""
     stop = threading.Event()
     whole = {name: (folder / name).read_bytes() for name in FILES if (folder / name).exists()}
 
@@ -185,7 +185,7 @@ def test_files_that_come_go_and_grow_while_they_are_read_end_in_a_reason(folder:
 
 
 def test_an_extra_file_of_another_part_is_not_opened(folder: Path) -> None:
-    """Beside configurations and weights there may be anything: by its name it is not read."""
+    """Files with other names than configurations and weights are not read."""
     for part in ("transformer", "vae", "text_encoder", "scheduler", "image_processor"):
         os.mkfifo(folder / part / "notes.txt")
     write_json(folder / "other.json", {})

@@ -388,7 +388,7 @@ def test_mangled_files_are_registries_or_problems_and_nothing_else(read: Read) -
 
 
 def mangled(text: str, chance: random.Random) -> bytes:
-    """Return the text with one to three places cut, doubled, swapped for another piece, or overwritten."""
+    """Return the text with up to three pieces cut, doubled, swapped or overwritten."""
     pieces = [
         "~",
         "[]",
@@ -724,7 +724,7 @@ def test_an_entry_that_agrees_with_its_folder_has_no_note(read: Read, tmp_path: 
 
 
 def cache_snapshot(home: Path, repo: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Put a model folder into a hub cache of its own, as what was fetched of `repo`; return the snapshot."""
+    """Copy a model folder into a hub cache as `repo`; return the snapshot."""
     monkeypatch.delenv("HF_HUB_CACHE", raising=False)
     monkeypatch.setenv("HF_HOME", str(home))
     cached = home / "hub" / f"models--{repo.replace('/', '--')}"

@@ -59,6 +59,11 @@ def test_settings_that_contradict_each_other_are_refused(name: str, value: str, 
     assert refused.value.message == f"{name}: {message}"
 
 
+def test_constants_of_the_protocol_reach_child_processes_and_stand_in_no_table() -> None:
+    assert Settings.from_environ({"FRAMEGATE_RENEW_SECONDS": "2"}).renew_seconds == 2
+    assert "FRAMEGATE_RENEW_SECONDS" not in order()
+
+
 def test_an_empty_variable_counts_as_not_set() -> None:
     assert Settings.from_environ({"FRAMEGATE_DATA": "", "FRAMEGATE_MODEL": ""}) == Settings()
 

@@ -1,4 +1,4 @@
-"""Fetch models from the hub: by one process at a time, so that what breaks goes on and everybody sees how far it is."""
+"""Downloads from the hub, with resume, progress and one process per repository."""
 
 from router.catalog.download.cache_paths import begun, cached
 from router.catalog.download.fetch_process import snapshot

@@ -1,6 +1,6 @@
-"""The process that fetches: `python -m router.catalog.download PARENT REPO [REVISION]`.
+"""The download process: `python -m router.catalog.download PARENT REPO [REVISION]`.
 
-It prints one line of JSON: what it fetched, or why it could not.
+It prints one line of JSON: the folder and size, or the error.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where a repository and what is fetched of it lie in the hub's local cache."""
+"""Paths of a repository in the hub's local cache."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ UNFINISHED = ".framegate.incomplete"  # a name of our own: the hub's client neit
 
 
 def repository(repo: str) -> Path:
-    """Return the folder of a repository in the cache, which may not be there."""
+    """Return a repository's folder in the cache, existing or not."""
     return hub_cache.root() / hub_cache.name_of(repo)
 
 
 def blobs(repo: str) -> Path:
-    """Return the folder of its files, each under the digest of its bytes."""
+    """Return the folder of a repository's files, each named by its digest."""
     return repository(repo) / "blobs"
 
 
 def lock(repo: str) -> Path:
-    """Return the lock that whoever fetches the repository holds."""
+    """Return the path of a repository's download lock."""
     return hub_cache.root() / ".locks" / hub_cache.name_of(repo) / "framegate.lock"
 
 
 def begun(repo: str) -> bool:
-    """Say whether a part of the repository is here."""
+    """Return whether any file of the repository is here."""
     folder = blobs(repo)
     return folder.is_dir() and any(folder.iterdir())
 
 
 def cached(repo: str, revision: str | None) -> Path | None:
-    """Return the snapshot of a hub repository in the local cache, None if it is not there or not whole."""
+    """Return the complete snapshot of a repository in the local cache, or None."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 

@@ -1,4 +1,4 @@
-"""What the hub's client raises: which of it may pass, and what it means in our words."""
+"""Errors of the hub's client: which are temporary, and their messages."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ TOKEN = "set HF_TOKEN to a token that may read it"
 
 
 class ConnectionCut(Exception):
-    """An answer ended before the file did."""
+    """A response ended before its file."""
 
 
 class WrongFile(Exception):
-    """A file has not the bytes that the hub lists for it; the message says so."""
+    """A file differs from the hub's listing."""
 
 
 def errors() -> tuple[type[Exception], ...]:
-    """Return what a call to the hub, and the writing of what it brings, may raise."""
+    """Return the exceptions of a hub call and of writing its files."""
     from httpx2 import HTTPError
     from huggingface_hub.errors import HFValidationError
 
@@ -25,7 +25,7 @@ def errors() -> tuple[type[Exception], ...]:
 
 
 def may_pass(error: Exception) -> bool:
-    """Say whether an error may be gone at the next try."""
+    """Return whether a retry may succeed."""
     from httpx2 import TransportError
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -35,14 +35,14 @@ def may_pass(error: Exception) -> bool:
 
 
 def cannot_ask(error: Exception) -> bool:
-    """Say whether the hub did not answer, or may not be asked (HF_HUB_OFFLINE)."""
+    """Return whether the hub is unreachable or HF_HUB_OFFLINE is set."""
     from huggingface_hub.errors import OfflineModeIsEnabled
 
     return may_pass(error) or isinstance(error, OfflineModeIsEnabled)
 
 
 def reason(error: BaseException, revision: str | None) -> str:
-    """Say in a sentence why the hub did not give `revision` of a repository."""
+    """Return one sentence: why the hub did not deliver `revision` of a repository."""
     from httpx2 import ConnectError, TimeoutException, TransportError
     from huggingface_hub import errors as hub
 
@@ -71,11 +71,12 @@ def reason(error: BaseException, revision: str | None) -> str:
 
 
 def _name(error: OSError) -> str:
-    """Return the file that an error is about, without its folder, which is no caller's to know."""
+    """Return an error's file name without its folder."""
+    # callers must not learn paths of this machine
     return os.path.basename(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else "a file"
 
 
 def _refusal(status: int, path: str) -> str:
-    """Put a status that the hub gave no reason for into words; of the path the client only learns the file."""
-    said = f"the hub answered {status} to the request for {path.rpartition('/')[2]}"
-    return f"{said}: {TOKEN}" if status in (401, 403) else said
+    """Return a message for a status without a known reason, with the file's name."""
+    message = f"the hub answered {status} to the request for {path.rpartition('/')[2]}"
+    return f"{message}: {TOKEN}" if status in (401, 403) else message

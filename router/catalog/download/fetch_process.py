@@ -1,4 +1,4 @@
-"""Have a repository fetched by a process of its own, which can be killed whatever it waits for."""
+"""A download in its own process, which can be killed at any point."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from router.catalog.download.lock import Fetching, fetching
+from router.catalog.download.lock import DownloadProgress, fetching
 from router.errors import DiskFull, DownloadFailed
 
-LOOK_SECONDS = 0.2
+POLL_SECONDS = 0.2
 STALL_SECONDS = 900.0
 
 
 def snapshot(
     repo: str, revision: str | None, report: Callable[[int, int], None], stall_seconds: float = STALL_SECONDS
 ) -> Path:
-    """Fetch a repository's weights (safetensors) and settings at a revision, never its code; return the folder.
+    """Fetch a repository's weights (safetensors) and settings, never code; return the folder.
 
-    Where another process fetches it already, wait for that one and then take up what lacks.
-    `report(done, total)` counts bytes; it is called several times a second, and what it raises stops the download.
-    Raises `DownloadFailed`, also when nothing has moved for `stall_seconds`, and `DiskFull`.
+    A download of another process is waited for, then completed. `report(done, total)` gets bytes several times a
+    second; its exceptions stop the download. Raises `DiskFull`, or `DownloadFailed`, also after `stall_seconds`
+    without progress.
     """
     report(0, 1)
     with _start(repo, revision) as child:
@@ -41,6 +41,7 @@ def snapshot(
 def _start(repo: str, revision: str | None) -> subprocess.Popen[str]:
     arguments = [str(os.getpid()), repo, *([revision] if revision else [])]
     environ = {**os.environ, "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    # a process: a thread inside a blocking read of the hub could not be stopped
     return subprocess.Popen(
         [sys.executable, "-P", "-m", "router.catalog.download", *arguments],
         env=environ,
@@ -51,8 +52,8 @@ def _start(repo: str, revision: str | None) -> subprocess.Popen[str]:
 
 
 def _watch(child: subprocess.Popen[str], repo: str, report: Callable[[int, int], None], stall_seconds: float) -> None:
-    """Report until the child ends; raise `DownloadFailed` when nothing moves any more."""
-    seen, since = Fetching(0, 0, 0), time.monotonic()
+    """Report progress until the child ends; raise `DownloadFailed` without progress."""
+    seen, since = DownloadProgress(0, 0, 0), time.monotonic()
     done, total = 0, 1
     while not _ended(child):
         now = fetching(repo) or seen
@@ -66,18 +67,18 @@ def _watch(child: subprocess.Popen[str], repo: str, report: Callable[[int, int],
 
 def _ended(child: subprocess.Popen[str]) -> bool:
     try:
-        child.wait(LOOK_SECONDS)
+        child.wait(POLL_SECONDS)
     except subprocess.TimeoutExpired:
         return False
     return True
 
 
 def _result(repo: str, answer: str, status: int) -> tuple[Path, int]:
-    """Return the folder and its bytes, or raise what the child said."""
+    """Return the folder and its bytes, or raise the child's error."""
     try:
-        said = json.loads(answer)
+        result = json.loads(answer)
     except ValueError:
         raise DownloadFailed(f"{repo} could not be fetched: its process ended with {status}") from None
     if status == 0:
-        return Path(said["folder"]), said["size"]
-    raise (DiskFull if said["code"] == DiskFull.code else DownloadFailed)(said["message"])
+        return Path(result["folder"]), result["size"]
+    raise (DiskFull if result["code"] == DiskFull.code else DownloadFailed)(result["message"])

@@ -1,6 +1,6 @@
-"""The turn to fetch a repository: a lock that one process of the machine holds, with its progress written in it.
+"""The download lock, held by one process per machine, with its progress inside.
 
-The lock goes with its process, whatever ends that, so progress that nobody holds is that of a dead one.
+The kernel releases the lock with its process, so progress in a free lock is a dead process's.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from router.runtime import locks
 
 
 @dataclass(frozen=True)
-class Fetching:
-    """How far a download is: `done` of `total` bytes are here; `moved` grows as long as anything happens."""
+class DownloadProgress:
+    """Progress of a download: `done` of `total` bytes; `moved` grows with any activity."""
 
     done: int
     total: int
@@ -27,37 +27,37 @@ class Fetching:
         return 100 * self.done // max(self.total, 1)
 
 
-class Turn:
-    """Held by the process that fetches."""
+class DownloadLock:
+    """The lock file of the downloading process."""
 
     def __init__(self, file: int) -> None:
         self._file = file
 
-    def tell(self, fetching: Fetching) -> None:
-        """Write down how far the download is."""
-        text = f"{fetching.done} {fetching.total} {fetching.moved}\n".encode()
+    def write(self, progress: DownloadProgress) -> None:
+        """Write the download's progress."""
+        text = f"{progress.done} {progress.total} {progress.moved}\n".encode()
         os.pwrite(self._file, text, 0)
         os.ftruncate(self._file, len(text))
 
 
 @contextmanager
-def hold(repo: str) -> Iterator[Turn]:
-    """Wait for the turn to fetch `repo` and hold it while the block runs."""
+def hold(repo: str) -> Iterator[DownloadLock]:
+    """Wait for the download lock of `repo` and hold it while the block runs."""
     path = cache_paths.lock(repo)
     path.parent.mkdir(parents=True, exist_ok=True)
     with locks.exclusive(path, 0o664) as file:
-        turn = Turn(file)
-        turn.tell(Fetching(0, 0, 0))
-        yield turn
+        lock = DownloadLock(file)
+        lock.write(DownloadProgress(0, 0, 0))
+        yield lock
 
 
-def fetching(repo: str) -> Fetching | None:
-    """Return how far the process is that fetches `repo`, None where no process of this machine does."""
+def fetching(repo: str) -> DownloadProgress | None:
+    """Return the progress of the process that downloads `repo`, or None."""
     try:
         with open(cache_paths.lock(repo)) as file:
             if locks.is_free(file.fileno()):
                 return None
             done, total, moved = (int(word) for word in file.readline().split())
-    except (OSError, ValueError):  # nobody has ever fetched it, or has just begun to
+    except (OSError, ValueError):  # never downloaded, or just begun
         return None
-    return Fetching(done, total, moved)
+    return DownloadProgress(done, total, moved)

@@ -1,4 +1,4 @@
-"""What a revision of a repository consists of, what of it is here, and whether the rest has room."""
+"""The files of a repository's revision: present, missing, and disk space for the rest."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DIGEST = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class File:
-    """A file of the hub: `digest` is its SHA-256 where the hub keeps it as a large file, else git's SHA-1 of it."""
+    """A file of the hub; `digest` is SHA-256 for large files, else git's SHA-1."""
 
     path: str
     url: str
@@ -32,7 +32,7 @@ class File:
 
     @property
     def part(self) -> Path:
-        """Where it grows until it is whole."""
+        """The path of the unfinished file."""
         return self.blob.with_name(self.blob.name + cache_paths.UNFINISHED)
 
     @property
@@ -41,13 +41,14 @@ class File:
 
     @property
     def here(self) -> int:
-        """How many of its bytes are here."""
+        """The bytes of the file that are present."""
         if self.is_whole:
             return self.size
         return min(self.part.stat().st_size, self.size) if self.part.exists() else 0
 
     def hasher(self) -> Any:
-        """Return a hash that makes `digest` of the file's bytes."""
+        """Return a hash object that computes `digest`."""
+        # git's own blob hash covers a header, so that it must be hashed as well
         if len(self.digest) == SHA256_DIGITS:
             return hashlib.sha256()
         return hashlib.sha1(f"blob {self.size}\0".encode(), usedforsecurity=False)
@@ -55,7 +56,7 @@ class File:
 
 @dataclass(frozen=True)
 class Plan:
-    """The files of one revision, those of the same bytes once."""
+    """The files of one revision, without duplicates."""
 
     repo: str
     files: tuple[File, ...]
@@ -68,8 +69,8 @@ class Plan:
     def here(self) -> int:
         return sum(file.here for file in self.files)
 
-    def require_room(self) -> None:
-        """Raise `DiskFull` where the file system of the cache has no room for what is not here yet."""
+    def check_disk_space(self) -> None:
+        """Raise `DiskFull` if the missing bytes exceed the cache's free space."""
         folder = cache_paths.blobs(self.repo)
         folder.mkdir(parents=True, exist_ok=True)
         needed, free = self.size - self.here, shutil.disk_usage(folder).free
@@ -80,13 +81,13 @@ class Plan:
             )
 
     def discard(self) -> None:
-        """Remove what is half here; whole files stay."""
+        """Remove unfinished files; complete files stay."""
         for file in self.files:
             file.part.unlink(missing_ok=True)
 
 
 def make(repo: str, revision: str | None) -> Plan:
-    """Ask the hub once what it has; raises what its client does."""
+    """Ask the hub for the file list of a revision; raise its client's errors."""
     from huggingface_hub import HfApi, constants, hf_hub_url
 
     info = HfApi().model_info(
@@ -96,7 +97,7 @@ def make(repo: str, revision: str | None) -> Plan:
     for listed in info.siblings or ():
         if any(fnmatch(listed.rfilename, pattern) for pattern in cache_paths.WANTED):
             digest = listed.lfs.sha256 if listed.lfs else str(listed.blob_id)
-            if not DIGEST.fullmatch(digest):  # it names a file here
+            if not DIGEST.fullmatch(digest):  # it becomes a file name
                 raise WrongFile(f"the hub lists {listed.rfilename!a} with the digest {digest!a}, which is none")
             url = hf_hub_url(repo, listed.rfilename, revision=info.sha)
             files[digest] = File(listed.rfilename, url, listed.size or 0, digest, cache_paths.blobs(repo) / digest)

@@ -1,4 +1,4 @@
-"""Try again what may pass: later each time, and not for ever."""
+"""Retries with growing pauses and a limit."""
 
 from __future__ import annotations
 
@@ -8,23 +8,29 @@ from typing import TypeVar
 
 from router.catalog.download.failures import errors, may_pass
 
-PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0)  # seconds before each new try; as many tries that bring nothing are the end
+PAUSES = (
+    1.0,
+    2.0,
+    4.0,
+    8.0,
+    16.0,
+)  # seconds before each retry; after as many retries without progress the download fails
 Result = TypeVar("Result")
 
 
 class Stopped(Exception):
-    """Another file's failure has ended the whole download."""
+    """Another file's failure has ended the download."""
 
 
-class Patience:
-    """Tries calls to the hub, until told to stop."""
+class Retrier:
+    """Retries calls to the hub, until `stop`."""
 
     def __init__(self, pauses: tuple[float, ...] = PAUSES) -> None:
         self._pauses = pauses
         self._stop = Event()
 
     def stop(self) -> None:
-        """End every try: those that wait, and those that `check`."""
+        """End all retries, waiting ones included."""
         self._stop.set()
 
     def check(self) -> None:
@@ -32,7 +38,7 @@ class Patience:
             raise Stopped
 
     def try_again(self, attempt: Callable[[], Result], moved: Callable[[], int] = lambda: 0) -> Result:
-        """Return the result of `attempt`, tried until the last pause has passed without `moved` growing."""
+        """Return the result of `attempt`, retried while `moved` grows or pauses remain."""
         failures, before = 0, moved()
         while True:
             try:

@@ -1,4 +1,4 @@
-"""Where a repository's snapshot is in the cache, asked of the hub's client only once something has changed there."""
+"""A cache of snapshot folders, valid until their files change."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from registry.folders import hub_cache
 from router.catalog.download import cache_paths
 
-GRAIN_SECONDS = 2.0  # what is younger may change once more without a newer time
+GRAIN_SECONDS = 2.0  # a younger file may change again within the same timestamp
 MOST_FOLDERS = 100
 
 Stamp = tuple[tuple[str | int, ...], ...]
@@ -18,10 +18,10 @@ Ask = Callable[[str, str | None], Path | None]
 
 
 class Snapshots:
-    """Keeps answers of `places.cached`: the client walks the whole snapshot, and takes a second to be imported.
+    """Caches the results of `cache_paths.cached`: the client takes a second to import.
 
-    An answer holds for as long as the reference, the snapshot with its folders, and the folders of blobs and of file
-    lists are what they were: a request costs their `stat`s. Safe to use from many threads.
+    A result is valid until the reference, the snapshot with its folders, or the folders of blobs and file lists
+    change: a request costs their `stat`s. Safe to use from many threads.
     """
 
     def __init__(self, ask: Ask = cache_paths.cached, grain: float = GRAIN_SECONDS) -> None:
@@ -30,11 +30,11 @@ class Snapshots:
         self._known: dict[tuple[Path, str | None], tuple[Stamp, Path | None]] = {}
 
     def has(self, repo: str) -> bool:
-        """Say whether anything of a repository is in the cache."""
+        """Return whether any file of a repository is in the cache."""
         return os.path.isdir(cache_paths.repository(repo))
 
     def find(self, repo: str, revision: str | None) -> Path | None:
-        """Return the snapshot of a hub repository in the local cache, None if it is not there or not whole."""
+        """Return the complete snapshot of a repository in the local cache, or None."""
         key = (cache_paths.repository(repo), revision)
         before = _stamp(repo, revision)
         known = self._known.get(key)
@@ -54,7 +54,7 @@ def _stamp(repo: str, revision: str | None) -> Stamp:
 
 
 def _folders(snapshot: Path) -> list[Path]:
-    """Return the folders in a snapshot's, one for each part."""
+    """Return a snapshot's subfolders, one per part."""
     try:
         with os.scandir(snapshot) as entries:
             return [Path(each.path) for each in entries if each.is_dir()][:MOST_FOLDERS]

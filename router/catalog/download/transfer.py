@@ -1,4 +1,4 @@
-"""One file on its way into the cache: taken up where it broke off, and put in its place when it is right."""
+"""The transfer of one file, with resume and a digest check."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from typing import Any, BinaryIO
 
 from router.catalog.download.failures import ConnectionCut, WrongFile
 from router.catalog.download.plan import File
-from router.catalog.download.retry import Patience
+from router.catalog.download.retry import Retrier
 
 CHUNK = 2**20
 CANNOT_RANGE = 416
 
 
 class Transfer:
-    """`done` bytes of the file are here; `moved` counts those that were read, from the hub or again from the disk."""
+    """One file's transfer: `done` bytes present; `moved` counts bytes read or hashed."""
 
-    def __init__(self, file: File, patience: Patience) -> None:
+    def __init__(self, file: File, retrier: Retrier) -> None:
         self.file = file
         self.done = file.here
         self.moved = 0
-        self._patience = patience
+        self._retrier = retrier
         self._hash: Any = None
 
     def run(self) -> None:
-        """Bring the file; raises what the hub's client does, `WrongFile` where what came is wrong and is removed."""
+        """Complete the file; raise the client's errors, or `WrongFile` after its removal."""
         while not self.file.is_whole:
             resumed = self.done > 0
-            if self._bring():
+            if self._complete():
                 return
             self.file.part.unlink()
             if not resumed:
@@ -37,12 +37,12 @@ class Transfer:
                 )
             self.done = 0  # what was here may have been wrong
 
-    def _bring(self) -> bool:
-        """Fetch what lacks; move the file to its place and return True if it is what the hub lists."""
+    def _complete(self) -> bool:
+        """Fetch the missing bytes; move the file into place if its digest matches."""
         with open(self.file.part, "a+b") as part:
-            self._take_up(part)
+            self._hash_existing(part)
             if self.done < self.file.size:
-                self._patience.try_again(lambda: self._read_on(part), lambda: self.done)
+                self._retrier.try_again(lambda: self._fetch_rest(part), lambda: self.done)
             part.flush()
             os.fsync(part.fileno())
         if self.done != self.file.size or self._hash.hexdigest() != self.file.digest:
@@ -50,12 +50,12 @@ class Transfer:
         os.replace(self.file.part, self.file.blob)
         return True
 
-    def _take_up(self, part: BinaryIO) -> None:
-        """Hash what is here."""
+    def _hash_existing(self, part: BinaryIO) -> None:
+        """Hash the bytes that are present."""
         self._start_over(part, keep=self.file.size)
         part.seek(0)
         while chunk := part.read(CHUNK):
-            self._patience.check()
+            self._retrier.check()
             self._count(chunk)
 
     def _start_over(self, part: BinaryIO, keep: int = 0) -> None:
@@ -67,8 +67,8 @@ class Transfer:
         self.done += len(chunk)
         self.moved += len(chunk)
 
-    def _read_on(self, part: BinaryIO) -> None:
-        """Ask for the bytes that lack; raises `ConnectionCut` when fewer come, stops when more do."""
+    def _fetch_rest(self, part: BinaryIO) -> None:
+        """Request the missing bytes; raise `ConnectionCut` if fewer arrive."""
         from huggingface_hub import constants, get_session, hf_raise_for_status
         from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # in its documentation
 
@@ -83,7 +83,7 @@ class Transfer:
             if self.done and answer.status_code != 206:
                 self._start_over(part)
             for chunk in answer.iter_bytes():
-                self._patience.check()
+                self._retrier.check()
                 part.write(chunk)
                 self._count(chunk)
                 if self.done > self.file.size:

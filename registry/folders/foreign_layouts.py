@@ -1,4 +1,4 @@
-"""What a folder without a model index is, and which repository or command to take instead."""
+"""Folders without a model index: their layout, and the repository to take instead."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EXPERTS = ("high_noise_model", "low_noise_model")  # the folders of Wan 2.2's or
 
 
 def explained(path: Path) -> FolderError:
-    """Return what to say of a folder (or what is there instead of one) that has no model index."""
+    """Return the error for a path without a model index."""
     needed = f"a folder of diffusers weights has a {INDEX}"
     try:
         os.stat(path)
@@ -35,13 +35,13 @@ def explained(path: Path) -> FolderError:
         return FolderError(f"{needed}: the folder cannot be read: {error.strerror}", path)
     if not inside:
         return FolderError(f"{needed}: the folder is empty", path, missing=True)
-    said = _said(path, inside)
-    if said is None:  # what else is there is nobody's business but the operator's
+    layout = _layout(path, inside)
+    if layout is None:  # callers must not learn the names of other files
         return FolderError(f"{needed}: it has none", path, detail=f", it has {', '.join(inside[:SHOWN])}")
-    return FolderError(f"{needed}: {said}", path)
+    return FolderError(f"{needed}: {layout}", path)
 
 
-def _said(path: Path, inside: list[str]) -> str | None:
+def _layout(path: Path, inside: list[str]) -> str | None:
     if INDEX in inside:
         return "it cannot be read"
     if _is_original(path, inside):
@@ -66,7 +66,7 @@ def _is_original(path: Path, inside: list[str]) -> bool:
 
 
 def _repository(path: Path, inside: list[str]) -> str:
-    """Return the published repository of the same weights in the diffusers layout, by what the configuration says."""
+    """Return the published diffusers repository of the same weights, by configuration."""
     expert = next((name for name in EXPERTS if name in inside), "")
     config = _config(path / expert)
     modality, width = KINDS.get(str(config.get("model_type"))), config.get("dim")

@@ -1,0 +1,100 @@
+"""The parts of a model folder: configurations and checks."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from registry.folders.bounds import require_bounds
+from registry.folders.errors import FolderError
+from registry.folders.files import beginning, names, read_json, readable_size
+from registry.folders.model import CLASSES, INDEX, OPTIONAL, WEIGHTLESS, Part
+from registry.folders.shapes import require_shapes
+from registry.folders.weights import STEMS, find
+
+CONFIGS = {"scheduler": "scheduler_config.json", "image_processor": "preprocessor_config.json"}
+VOCABULARIES = ("tokenizer.json", "spiece.model")
+# where there are any; the last is not a tokenizer's, but transformers looks into it
+OF_TOKENIZERS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "config.json")
+TEMPLATES = "additional_chat_templates"  # a folder that transformers would read
+MAX_VOCABULARY_BYTES = 64 * 2**20  # umT5's are of 9 to 21 MB together
+
+
+def read_part(path: Path, name: str, entry: object) -> Part | None:
+    """Return the part of a model index's `entry`; None if left out."""
+    if entry in (None, [None, None]):
+        if name in OPTIONAL:
+            return None
+        raise FolderError(f"{INDEX} must list a {name}, it does not", path / INDEX)
+    library, class_name = _class_of(path, name, entry)
+    folder = path / name
+    found = names(folder, name)
+    if name == "tokenizer":
+        _require_vocabulary(folder, found)
+        _require_tokenizer(folder, found)
+        return Part(name, folder, library, class_name, {}, None)
+    settings = _settings(folder, name)
+    if name in WEIGHTLESS:
+        return Part(name, folder, library, class_name, settings, None)
+    _require_plain(folder, name, settings)
+    weights, shapes = find(folder, name, STEMS[library], found)
+    part = Part(name, folder, library, class_name, settings, weights)
+    require_shapes(part, shapes)
+    return part
+
+
+def _class_of(path: Path, name: str, entry: object) -> tuple[str, str]:
+    """Return the library and class of an entry; raise for unknown ones."""
+    library, known = CLASSES[name]
+    match entry:
+        case [str(named), str(class_name)] if named == library and class_name in known:
+            return library, class_name
+    needed = " or ".join(sorted(known))
+    raise FolderError(f"{name} of {INDEX} must be {needed} of {library}, got {str(entry)[:100]}", path / INDEX)
+
+
+def _settings(folder: Path, name: str) -> dict[str, Any]:
+    """Return a part's configuration, with every number within bounds."""
+    config = CONFIGS.get(name, "config.json")
+    settings = read_json(folder / config, f"{config} of {name}")
+    require_bounds(name, settings, folder / config)
+    if not isinstance(settings.get("vision_config", {}), dict):
+        message = f"vision_config of {name} must be a JSON object, got {str(settings['vision_config'])[:100]}"
+        raise FolderError(message, folder / config)
+    return settings
+
+
+def _require_vocabulary(folder: Path, found: frozenset[str]) -> None:
+    """Raise if the tokenizer has no vocabulary."""
+    # a large one may be a Git LFS pointer
+    there = [name for name in VOCABULARIES if name in found]
+    if not there:
+        raise FolderError(f"tokenizer needs {' or '.join(VOCABULARIES)}, it has neither", folder, missing=True)
+    for name in there:
+        head, _ = beginning(folder / name, f"{name} of tokenizer")
+        if name.endswith(".json") and not head.lstrip().startswith(b"{"):  # all of it would take as long as the rest
+            raise FolderError(f"{name} of tokenizer must hold a JSON object, it does not", folder / name)
+
+
+def _require_tokenizer(folder: Path, found: frozenset[str]) -> None:
+    """Raise if a tokenizer's file is unreadable or too large for transformers."""
+    if TEMPLATES in found:
+        raise FolderError(f"tokenizer has {TEMPLATES}, which no text encoder needs: remove it", folder)
+    files = [name for name in sorted(found) if not os.path.isdir(folder / name)]
+    if sum(readable_size(folder / name, f"{name} of tokenizer") for name in files) > MAX_VOCABULARY_BYTES:
+        raise FolderError(f"the files of tokenizer have more than {MAX_VOCABULARY_BYTES:,} bytes", folder)
+    for name in sorted(found.intersection(OF_TOKENIZERS)):
+        require_bounds("tokenizer", read_json(folder / name, f"{name} of tokenizer"), folder / name)
+
+
+def _require_plain(folder: Path, name: str, settings: dict[str, Any]) -> None:
+    """Raise if a part's configuration declares quantised weights."""
+    quantised = settings.get("quantization_config")
+    if quantised:
+        method = quantised.get("quant_method") if isinstance(quantised, dict) else None
+        how = str(method or "an unnamed method")[:100]
+        raise FolderError(
+            f"{name} holds quantised weights, by {how}; bf16, fp16 and fp32 are read: bring the model in bf16",
+            folder / "config.json",
+        )
