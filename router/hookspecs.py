@@ -37,8 +37,9 @@ def check_request(model: ModelSpec, task: Task) -> None:
 
     Runs in the web half, after the gate.
 
-    `task` is the task of the job, with its final size: where an image was given without a size, the image's aspect
-    at the model's area. Such an image has been received and its header read; no image has been decoded.
+    `task` is the task of the job, with its final size: where an image came without a size, the image's aspect at the
+    model's area. Only then has that image been fetched and its header read before; no image has been decoded. Called
+    once a request; a request that an idempotency key answers with an earlier job is not checked again.
     """
 
 

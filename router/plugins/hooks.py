@@ -94,7 +94,7 @@ class Plugins:
 
     def announce(self, job: Job) -> None:
         """Log a job's change of status, and call its listeners."""
-        logs.tell(job)
+        logs.log_change(job)
         with logs.about(job):
             for failure in guard.call(self.hook.job_changed, job=job):
                 _log(failure, "failed to hear of job %s", job.id)

@@ -58,7 +58,7 @@ def test_the_name_in_the_hubs_cache_is_believed(tmp_path: Path) -> None:
 
 def test_a_digest_that_cannot_be_kept_fails_no_load(tmp_path: Path) -> None:
     (tmp_path / "weights").write_bytes(b"1")
-    (tmp_path / "digests.tmp").mkdir()  # as little writable as a file of a full disk
+    (tmp_path / "digests.json").mkdir()  # as little writable as a file of a full disk
 
     found = Digests(tmp_path / "digests.json").of(tmp_path / "weights")
 

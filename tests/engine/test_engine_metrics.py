@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from conftest import MODELS
-from support.scraping import Scraped
+from support.prometheus import Scraped
 
 from router import Frames, hookimpl
 from router.engine.step_timer import StepTimer

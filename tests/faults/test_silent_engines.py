@@ -1,10 +1,10 @@
-"""Engines that show no life without a job, or with one that nobody wants any more; and whose keeper shows none."""
+"""Engines without a heartbeat: idle ones, those of abandoned jobs, and silent keepers."""
 
 from __future__ import annotations
 
 import pytest
-from support.asking import ask, attempts, completed, in_phase
 from support.books import books
+from support.jobs import ask, attempts, completed, in_phase
 from support.server import Server
 
 from router.jobs import ClaimRequest, Database

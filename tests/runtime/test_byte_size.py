@@ -16,7 +16,7 @@ def test_an_amount_of_memory(text: str, size: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "much", "-1GB", "101%", "1 potato", "1e9", "GB"])
 def test_an_amount_that_is_none_says_what_is(text: str) -> None:
-    with pytest.raises(ValueError, match="must be an amount of memory such as 24GB, 512MiB or 90%, got"):
+    with pytest.raises(ValueError, match="must be a byte size such as 24GB, 512MiB or 90%, got"):
         ByteSize.parse(text)
 
 

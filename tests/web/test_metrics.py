@@ -12,7 +12,7 @@ import pytest
 from conftest import MODELS
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
-from support.scraping import Scraped
+from support.prometheus import Scraped
 
 from router import Refused, hookimpl
 from router.engine import encoder

@@ -104,7 +104,7 @@ def _task(model: ModelSpec) -> Task:
         guidance_scale_2=defaults.guidance_scale_2,
         flow_shift=defaults.flow_shift.at(defaults.width, defaults.height),
         seed=7,
-        given=given,
+        input_kinds=given,
         image=picture if Input.IMAGE in given else None,
         last_image=picture[:, ::-1].copy() if Input.LAST_IMAGE in given else None,
     )

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from router.auth.signed_urls import Links
+from router.auth.signed_urls import SignedUrls
 from router.storage.artifacts import ArtifactStore
 from router.values import Artifact, Job, Status, Task
 
@@ -40,7 +40,7 @@ DEFAULTS: dict[str, Any] = {
 class Rendering:
     """Knows where the files are, which address stands before their paths, and what opens them."""
 
-    def __init__(self, artifacts: ArtifactStore, public_url: str, links: Links) -> None:
+    def __init__(self, artifacts: ArtifactStore, public_url: str, links: SignedUrls) -> None:
         self._artifacts = artifacts
         self._public_url = public_url.rstrip("/")
         self._links = links
@@ -75,7 +75,7 @@ class Rendering:
 
     def _part(self, job: Job, artifact: Artifact, inline: bool) -> dict[str, Any]:
         kind = artifact.media_type.partition("/")[0]
-        url = self._public_url + self._links.to(f"/v1/{kind}s/{kind}_{job.id}/content")
+        url = self._public_url + self._links.sign(f"/v1/{kind}s/{kind}_{job.id}/content")
         wants_text = job.form.get("part") == "output_text"
         shape = {"type": "output_text", "text": url, "annotations": [], "logprobs": []} if wants_text else {}
         data = self._data(job) if inline else None

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 from flask import Blueprint, Response, jsonify, request
 
-from router.auth.signed_urls import Links
+from router.auth.signed_urls import SignedUrls
 from router.errors import HttpError, Restarting, UnknownJob
 from router.intake.intake import Intake
 from router.system import System
@@ -32,7 +32,7 @@ CLIENT_LEFT = 499  # for the log: nobody reads the answer
 class Responses:
     """Create, retrieve, list the input, cancel, delete."""
 
-    def __init__(self, system: System, intake: Intake, waiting: Waiters, links: Links) -> None:
+    def __init__(self, system: System, intake: Intake, waiting: Waiters, links: SignedUrls) -> None:
         self._system = system
         self._settings = system.settings
         self._intake = intake
@@ -56,7 +56,7 @@ class Responses:
         if asked.background and not asked.stream:
             return self._answer(submit(self._intake, asked.request))
         with ExitStack() as held:
-            held.enter_context(self._waiting.place())
+            held.enter_context(self._waiting.slot())
             job, streamed = submit(self._intake, asked.request), asked.stream
             del asked  # its images would be kept for as long as somebody waits
             watch = self._watch(job, held)
@@ -69,11 +69,11 @@ class Responses:
         if request.method == "HEAD" or not streamed:
             return self._answer(job)
         with ExitStack() as held:
-            held.enter_context(self._waiting.place())
+            held.enter_context(self._waiting.slot())
             return self._stream(self._watch(job, held), held, after=after)
 
     def input_items(self, public: str) -> Response:
-        job, inline = self._find(public), IMAGES in query.words("include")
+        job, inline = self._find(public), IMAGES in query.csv_param("include")
         query.newest_first()  # checked; a list of one has no order
         after = request.args.get("after")
         return jsonify(input_items(job, self._system.artifacts, limit=query.limit(), after=after, inline=inline))
@@ -111,7 +111,7 @@ class Responses:
 
     def _call(self, asked: Asked, call: Call) -> Response:
         """Answer with the call of a function, once the request would have been good for a video."""
-        model, effective = self._intake.settle(asked.request, share=share())
+        model, effective = self._intake.resolve(asked.request, share=share())
         calling = FunctionCallResponse(call, asked.request, model, effective.task, caller().owner)
         if asked.stream:
             return Response(calling.events(), mimetype=EVENTS, headers=UNBUFFERED)
