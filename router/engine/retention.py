@@ -42,7 +42,7 @@ class Retention:
         self._now = now
 
     def sweep(self) -> Swept | None:
-        """Remove what is due; None if another process is at it."""
+        """Remove what is due; None if another process is doing it."""
         with locks.exclusive_if_free(self._settings.data / "sweep.lock") as is_free:
             if not is_free:
                 return None

@@ -96,7 +96,7 @@ def test_the_same_frames_give_the_same_bytes(tmp_path: Path) -> None:
 ENCODE = """
 import sys
 from pathlib import Path
-from test_encode import encoded, waves
+from test_encoder import encoded, waves
 print(encoded(waves(9, 416, 240), Path(sys.argv[1])))
 """
 
