@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from registry import Input
-from router.values import StoredInput
+from router.values import Presentation, StoredInput
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class ImageInput:
 
 @dataclass(frozen=True)
 class Request:
-    """One parsed request; `form` is the dialect's own.
+    """One parsed request; `presentation` is for the renderers.
 
     `tier` is by how much it goes before other requests for its model, or after them (below 0).
     `warnings` are sentences about what was sent and has no meaning here.
@@ -60,7 +59,7 @@ class Request:
     tier: int = 0
     params: str = "provider_options.video"
     names: Mapping[str, str] = field(default_factory=lambda: {"prompt": "input", "inputs": "input"})
-    form: Mapping[str, Any] = field(default_factory=dict)
+    presentation: Presentation = field(default_factory=Presentation)
     warnings: tuple[str, ...] = ()
 
     @property

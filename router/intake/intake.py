@@ -167,7 +167,7 @@ class Intake:
             model=model.name,
             task=task,
             inputs=tuple(image.stored for image in ready),
-            form=request.form,
+            presentation=request.presentation,
             warnings=(*request.warnings, *settled.warnings, *self._noted(model, task, received, ready)),
             request_id=request_id,
             created_at=time.time(),
@@ -224,7 +224,7 @@ class Intake:
             pictures=tuple(self._stored_picture(job, stored) for stored in job.inputs),
             options=Options(**{name: getattr(job.task, name) for name in said}),
             seed=job.task.seed,
-            form=job.form,
+            presentation=job.presentation,
         )
 
     def _stored_picture(self, job: Job, stored: StoredInput) -> ImageInput:

@@ -88,7 +88,7 @@ class Response(Unfinished):
 
 class StoredText(Answer):
     type = word("its kind", "input_text")
-    text = string("the prompt")
+    text = string("the user's part of the prompt, or a text of the system")
 
 
 class StoredImage(Answer):
@@ -105,10 +105,10 @@ class StoredMessage(Answer):
     """What a response was made from."""
 
     type = word("its kind", "message")
-    id = string("`msg_in_` and the job's id")
+    id = string("`msg_in_` and the job's id; `msg_sys_` and that for the system's")
     status = word("where it is", "completed")
-    role = word("whose it is", "user")
-    content = several("images, then the prompt", StoredImage, StoredText)
+    role = word("whose it is", "user", "system")
+    content = several("images, then the text", StoredImage, StoredText)
 
 
 class InputItems(Page):

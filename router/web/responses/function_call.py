@@ -21,9 +21,9 @@ class FunctionCallResponse:
 
     def __init__(self, call: Call, request: Request, model: ModelSpec, task: Task, owner: str) -> None:
         now = time.time()
-        form = {**request.form, "store": False}
+        shown = replace(request.presentation, store=False)
         self._call = call
-        self._job = Job(uuid.uuid4().hex, owner, model.name, task, form=form, created_at=now, finished_at=now)
+        self._job = Job(uuid.uuid4().hex, owner, model.name, task, presentation=shown, created_at=now, finished_at=now)
         self._warnings = list(request.warnings)
 
     def response(self) -> dict[str, Any]:

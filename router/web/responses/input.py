@@ -20,14 +20,21 @@ TEXT_PARTS = ("input_text", "text", "output_text")
 
 @dataclass(frozen=True)
 class Said:
-    """What the input says: the prompt, with system text in front, and the images in order.
+    """What the input says: its texts apart, and the images in order.
 
-    `index` is that of the message that is the request, None where the input is text.
+    `own` is the user's text. `index` is that of the message that is the request, None where the input is text.
     """
 
-    prompt: str
+    instructions: str | None
+    system: tuple[str, ...]
+    own: str
     pictures: tuple[ImageInput, ...]
     index: int | None
+
+    @property
+    def prompt(self) -> str:
+        """Return all texts as the model reads them."""
+        return "\n".join(filter(str.strip, [self.instructions or "", *self.system, self.own]))
 
 
 def read_input(value: Any, instructions: Any = None) -> Said:
@@ -35,7 +42,7 @@ def read_input(value: Any, instructions: Any = None) -> Said:
 
     Raises `InvalidRequest` for what is no input, and `missing_required_parameter` where there is no prompt.
     """
-    instructed = [_text(instructions, "instructions")] if isinstance(instructions, str) else []
+    instructed = _text(instructions, "instructions") if isinstance(instructions, str) else None
     if value is None:
         raise _missing("input is missing: a prompt, as a string or as messages, is needed")
     index: int | None = None
@@ -45,10 +52,9 @@ def read_input(value: Any, instructions: Any = None) -> Said:
     else:
         system, said, index = _read_items(value)
     texts, pictures = said
-    prompt = "\n".join(filter(str.strip, [*instructed, *system, " ".join(texts)]))
     if not "".join(texts).strip():
         raise _missing("input has no text: every model here needs a prompt")
-    return Said(prompt, tuple(pictures), index)
+    return Said(instructed, tuple(system), " ".join(texts), tuple(pictures), index)
 
 
 def picture(value: Any, role: Input, param: str) -> ImageInput:

@@ -9,6 +9,7 @@ from typing import Any
 from registry import Input
 from router.errors import InvalidRequest, ModalityMismatch
 from router.request import ImageInput, Options, Request
+from router.values import OutputPart, Presentation
 from router.web.http import unused_fields
 from router.web.responses.echo import echo
 from router.web.responses.input import Said, is_of_user, picture, read_input
@@ -55,7 +56,7 @@ def read_response_request(body: Mapping[str, Any], *, keyed: bool = False) -> As
         seed=_seed(asked, block, media),
         tier=TIERS.get(asked.get("service_tier", ""), 0),
         params=f"provider_options.{block or 'video'}",
-        form={**_form(asked, block, media, keyed), **echo(asked, tools, choice)},
+        presentation=_presentation(asked, said, block, echo(asked, tools, choice), keyed),
         warnings=_warnings(body, said, pictures),
     )
     answered = is_answered(asked["input"])
@@ -153,20 +154,25 @@ def _history(items: Any, said: Said, search: unused_fields.Search) -> tuple[str,
     return (f"images and videos of earlier messages are not used: {unused_fields.listed(unused)}",)
 
 
-def _form(asked: Mapping[str, Any], block: str, media: Mapping[str, Any], keyed: bool) -> dict[str, Any]:
+def _presentation(
+    asked: Mapping[str, Any], said: Said, block: str, echoed: Mapping[str, Any], keyed: bool
+) -> Presentation:
     """Return what the answer depends on: text clients, which send no media options, need an `output_text` part.
 
     A job is `attended`, and cancelled when its caller leaves, unless they said that they may come back for it:
     with `background`, with an idempotency key, or with a `store` that is true. A `store` that was left out
     counts as true in the answer only, as every SDK leaves it out.
     """
-    background = asked.get("background", False)
-    return {
-        "part": f"output_{block}" if block else "output_text",
-        "inline": media.get("response_format") == "b64_json",
-        "metadata": asked.get("metadata", {}),
-        "instructions": asked.get("instructions") if isinstance(asked.get("instructions"), str) else None,
-        "background": background,
-        "store": asked.get("store", True),
-        "attended": not (background or keyed or asked.get("store", False)),
-    }
+    background, options = asked.get("background", False), asked.get("provider_options", {}).get(block, {})
+    return Presentation(
+        part=OutputPart(f"output_{block or 'text'}"),
+        inline=options.get("response_format") == "b64_json",
+        attended=not (background or keyed or asked.get("store", False)),
+        background=background,
+        store=asked.get("store", True),
+        instructions=said.instructions,
+        system=said.system,
+        prompt=said.own if said.own != said.prompt else None,
+        metadata=asked.get("metadata", {}),
+        echoed=echoed,
+    )

@@ -9,7 +9,7 @@ from typing import Any
 
 from router.auth.signed_urls import Links
 from router.storage.artifacts import ArtifactStore
-from router.values import Artifact, Job, Status, Task
+from router.values import Artifact, Job, OutputPart, Presentation, Status, Task
 
 DEFAULTS: dict[str, Any] = {
     "previous_response_id": None,
@@ -47,7 +47,7 @@ class Rendering:
 
     def response(self, job: Job) -> dict[str, Any]:
         """Return the resource; extra keys say what was used, what was adjusted, and how far the job is."""
-        inline = bool(job.form.get("inline"))
+        inline = job.presentation.inline
         resource = {
             **core(job, self.output(job, inline=inline)),
             "provider_options": {"video": used(job)},
@@ -76,7 +76,7 @@ class Rendering:
     def _part(self, job: Job, artifact: Artifact, inline: bool) -> dict[str, Any]:
         kind = artifact.media_type.partition("/")[0]
         url = self._public_url + self._links.to(f"/v1/{kind}s/{kind}_{job.id}/content")
-        wants_text = job.form.get("part") == "output_text"
+        wants_text = job.presentation.part is OutputPart.TEXT
         shape = {"type": "output_text", "text": url, "annotations": [], "logprobs": []} if wants_text else {}
         data = self._data(job) if inline else None
         return {
@@ -112,8 +112,13 @@ def core(job: Job, output: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "output": list(output),
         "error": error(job),
         **DEFAULTS,
-        **{name: job.form[name] for name in DEFAULTS if name in job.form},
+        **_repeated(job.presentation),
     }
+
+
+def _repeated(shown: Presentation) -> dict[str, Any]:
+    own = ("instructions", "store", "background", "metadata")
+    return {**{name: getattr(shown, name) for name in own}, **shown.echoed}
 
 
 def error(job: Job) -> dict[str, str] | None:
@@ -135,7 +140,7 @@ def used(job: Job) -> dict[str, Any]:
         "guidance_scale_2": task.guidance_scale_2,
         "flow_shift": task.flow_shift,
         "negative_prompt": task.negative_prompt,
-        "response_format": "b64_json" if job.form.get("inline") else "url",
+        "response_format": "b64_json" if job.presentation.inline else "url",
     }
 
 

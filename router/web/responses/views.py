@@ -74,9 +74,9 @@ class Responses:
 
     def input_items(self, public: str) -> Response:
         job, inline = self._find(public), IMAGES in query.words("include")
-        query.newest_first()  # checked; a list of one has no order
-        after = request.args.get("after")
-        return jsonify(input_items(job, self._system.artifacts, limit=query.limit(), after=after, inline=inline))
+        newest_first, after = query.newest_first(), request.args.get("after")
+        artifacts, limit = self._system.artifacts, query.limit()
+        return jsonify(input_items(job, artifacts, limit=limit, after=after, newest_first=newest_first, inline=inline))
 
     def cancel(self, public: str) -> Response:
         """Cancel an unfinished response; a finished one is returned as it is."""

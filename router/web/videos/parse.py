@@ -9,7 +9,7 @@ from typing import Any
 from registry import Input
 from router.errors import InvalidRequest
 from router.request import ImageInput, Options, Request
-from router.values import Job
+from router.values import Dialect, Presentation
 from router.web.http import unused_fields
 from router.web.http.fields import shown
 from router.web.responses.input import picture, refuse_file_id
@@ -70,7 +70,7 @@ def read_video_request(body: Mapping[str, Any]) -> Request:
         options=Options(**options),
         seed=said.values.get("seed"),
         names=_names(said, pictures),
-        form=_form(said.values.get("seconds")),
+        presentation=Presentation(Dialect.VIDEOS, seconds=said.values.get("seconds")),
         warnings=unused_fields.warning(unknown),
     )
 
@@ -143,11 +143,6 @@ def _names(said: _Said, pictures: tuple[ImageInput, ...]) -> dict[str, str]:
     return names
 
 
-def form_of_remix(source: Job) -> dict[str, Any]:
-    """Return what the answer of a remix depends on."""
-    return {**_form(source.form.get("seconds")), "remixed_from": source.id}
-
-
 def _prompt(asked: Mapping[str, Any]) -> str:
     prompt: str = asked.get("prompt", "")
     if not prompt.strip():
@@ -178,8 +173,3 @@ def _picture(value: Any, role: Input, param: str) -> ImageInput:
     if isinstance(value, Upload):
         return ImageInput(role, url="", param=param, data=value.data)
     return picture(value, role, param)
-
-
-def _form(seconds: float | None) -> dict[str, Any]:
-    """Return what the answer depends on: `part` in the Responses dialect, `seconds` as they were asked for in ours."""
-    return {"part": "output_video", "seconds": seconds}

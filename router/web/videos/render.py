@@ -30,7 +30,7 @@ def video(job: Job, keep_seconds: float) -> dict[str, Any]:
         "prompt": task.prompt,
         "size": f"{task.width}x{task.height}",
         "seconds": _seconds(job),
-        "remixed_from_video_id": f"video_{job.form['remixed_from']}" if job.form.get("remixed_from") else None,
+        "remixed_from_video_id": f"video_{source}" if (source := job.presentation.remixed_from) else None,
         "error": CANCELLED if job.status is Status.CANCELLED else error(job),
         "seed": task.seed,
         "provider_options": {"video": used(job)},
@@ -55,6 +55,6 @@ def poll_after_ms(job: Job, now: float) -> int:
 
 def _seconds(job: Job) -> str:
     """Return the length as it was asked for, else as it is: the SDKs want text, and some of them a whole number."""
-    asked = job.form.get("seconds")
+    asked = job.presentation.seconds
     length = job.task.num_frames / job.task.frames_per_second if asked is None else asked
     return f"{length:.4f}".rstrip("0").rstrip(".")

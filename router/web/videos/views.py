@@ -12,7 +12,7 @@ from router.errors import UnknownJob
 from router.intake.intake import Intake
 from router.request import Request
 from router.system import System
-from router.values import Job
+from router.values import Dialect, Job, Presentation
 from router.web.access import owner
 from router.web.http import query
 from router.web.http.body import read_json
@@ -20,7 +20,7 @@ from router.web.http.fields import shown
 from router.web.http.ids import find, forget, unknown
 from router.web.submit import submit
 from router.web.videos.form import MULTIPART, read_form
-from router.web.videos.parse import CREATE, NAMES, form_of_remix, read_remix, read_video_request
+from router.web.videos.parse import CREATE, NAMES, read_remix, read_video_request
 from router.web.videos.render import poll_after_ms, video
 
 NOT_OFFERED = ("edits", "extensions", "characters")
@@ -56,8 +56,8 @@ class Videos:
             again = self._intake.again(source)
         except FileNotFoundError:  # deleted this very moment
             raise unknown(public) from None
-        form = form_of_remix(source)
-        return self._submit(replace(again, prompt=prompt, names=NAMES, form=form, warnings=warnings))
+        shown = Presentation(Dialect.VIDEOS, seconds=source.presentation.seconds, remixed_from=source.id)
+        return self._submit(replace(again, prompt=prompt, names=NAMES, presentation=shown, warnings=warnings))
 
     def list(self) -> Response:
         """Return a page of the caller's jobs, whichever dialect they came in."""

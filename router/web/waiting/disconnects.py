@@ -143,7 +143,7 @@ class DisconnectMonitor:
 
 def kept(job: Job) -> bool:
     """Say whether a job is done whoever waits for it: all are but those that were made for a caller who waits."""
-    return not job.form.get("attended")
+    return not job.presentation.attended
 
 
 def cancel(system: System, job_id: str, owner: str | None) -> Job | None:

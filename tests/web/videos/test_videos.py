@@ -166,7 +166,11 @@ def test_a_form_and_its_json_make_the_same_job(
     ]
 
     assert jobs[0].task == jobs[1].task
-    assert (jobs[0].model, jobs[0].inputs, jobs[0].form) == (jobs[1].model, jobs[1].inputs, jobs[1].form)
+    assert (jobs[0].model, jobs[0].inputs, jobs[0].presentation) == (
+        jobs[1].model,
+        jobs[1].inputs,
+        jobs[1].presentation,
+    )
 
 
 def test_an_image_is_the_same_in_whichever_way_it_comes(client: FlaskClient, system: System) -> None:
