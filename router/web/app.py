@@ -15,11 +15,24 @@ from router.web.auth.key_cache import KeyCache
 from router.web.auth.rate_limit import Rates
 from router.web.http.host_names import HostNames
 from router.web.http.proxies import Proxies
+from router.web.openapi.operations import blueprint
 from router.web.readiness import Readiness
+from router.web.responses import operations as responses
 from router.web.responses.views import Responses
+from router.web.videos import operations as videos
 from router.web.videos.views import Videos
 from router.web.waiting.disconnects import DisconnectMonitor
 from router.web.waiting.waiters import Waiters
+
+OPERATIONS = (  # of the API document, in its order
+    *responses.OPERATIONS,
+    *videos.OPERATIONS,
+    *files.OPERATIONS,
+    *models.OPERATIONS,
+    *health.OPERATIONS,
+    *metrics.OPERATIONS,
+    *docs.OPERATIONS,
+)
 
 
 class Application(Flask):
@@ -48,13 +61,19 @@ def create_app(system: System, decoders: Decoders | None = None) -> Flask:
     paths = ServerPaths(settings.folders)
     errors.install(app, paths)
     intake = Intake(system, decoders)
-    app.register_blueprint(Responses(system, intake, app.waiting, links).blueprint())
-    app.register_blueprint(Videos(system, intake).blueprint())
-    app.register_blueprint(files.Content(system, app.waiting).blueprint())
-    app.register_blueprint(models.Catalog(system, paths).blueprint())
-    app.register_blueprint(health.Ops(system).blueprint())
-    app.register_blueprint(metrics.Page(system, names).blueprint())
-    app.register_blueprint(docs.Docs(system).blueprint())
+    video_views = Videos(system, intake)
+    routes = (
+        blueprint("responses", Responses(system, intake, app.waiting, links), responses.OPERATIONS),
+        blueprint("videos", video_views, videos.OPERATIONS),
+        blueprint("files", files.Content(system, app.waiting), files.OPERATIONS),
+        blueprint("models", models.Catalog(system, paths), models.OPERATIONS),
+        blueprint("health", health.Ops(system), health.OPERATIONS),
+        blueprint("metrics", metrics.Page(system, names), metrics.OPERATIONS),
+        blueprint("docs", docs.Docs(settings.public_url, OPERATIONS), docs.OPERATIONS, template_folder="templates"),
+    )
+    video_views.add_refusals(routes[1])
+    for each in routes:
+        app.register_blueprint(each)
     system.plugins.configure(app)
     system.weights.look_ahead(system.registry.models)
     return app

@@ -8,22 +8,18 @@ from hashlib import sha256
 from importlib.resources import files
 from typing import Any
 
-from flask import Blueprint, Response, jsonify, render_template
+from flask import Response, jsonify, render_template
 
-from router.system import System
+from router.web.openapi import problems as why
+from router.web.openapi.operations import Example, Operation, Reply, ok
 
 
 class Docs:
     """`/openapi.json` and `/docs`; both are made when somebody first asks, as that takes a tenth of a second."""
 
-    def __init__(self, system: System) -> None:
-        self._public_url = system.settings.public_url
-
-    def blueprint(self) -> Blueprint:
-        routes = Blueprint("docs", __name__, template_folder="templates")
-        routes.add_url_rule("/openapi.json", view_func=self.openapi)
-        routes.add_url_rule("/docs", view_func=self.page)
-        return routes
+    def __init__(self, public_url: str, operations: tuple[Operation, ...]) -> None:
+        self._public_url = public_url
+        self._operations = operations
 
     def openapi(self) -> Response:
         return jsonify(self._document)
@@ -39,7 +35,7 @@ class Docs:
     def _document(self) -> dict[str, Any]:
         from router.web.openapi.build import build
 
-        return build(self._public_url)
+        return build(self._operations, self._public_url)
 
     @cached_property
     def _page(self) -> tuple[str, str]:
@@ -49,3 +45,30 @@ class Docs:
         read = {"fields_of": fields_of, "kind_of": kind_of, "prose": prose, "resolved": resolved}
         text = render_template("docs.html", api=self._document, sent=sent(self._document), style=style, **read)
         return text, style
+
+
+OPERATIONS = (
+    Operation(
+        "GET",
+        "/openapi.json",
+        Docs.openapi,
+        "openapi",
+        "Server",
+        "Fetch this document",
+        ok("OpenAPI 3.1", {"type": "object"}),
+        problems=(why.OTHER_HOST,),
+        examples=(Example("save it", flags="-o openapi.json"),),
+        open=True,
+    ),
+    Operation(
+        "GET",
+        "/docs",
+        Docs.page,
+        "docs",
+        "Server",
+        "Read this document",
+        {200: Reply("a page", {"text/html": {"type": "string"}})},
+        problems=(why.OTHER_HOST,),
+        open=True,
+    ),
+)

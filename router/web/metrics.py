@@ -5,7 +5,7 @@ from __future__ import annotations
 from hmac import compare_digest
 from ipaddress import IPv6Address, ip_address
 
-from flask import Blueprint, Response, request
+from flask import Response, request
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from router.errors import Refused
@@ -13,6 +13,7 @@ from router.metrics import page
 from router.system import System
 from router.web.http.host_names import HostNames
 from router.web.http.proxies import is_forwarded
+from router.web.openapi.operations import Example, Operation, Reply
 
 
 class Page:
@@ -22,11 +23,6 @@ class Page:
         self._system = system
         self._names = names
         self._key = system.settings.metrics_key.encode()
-
-    def blueprint(self) -> Blueprint:
-        routes = Blueprint("metrics", __name__)
-        routes.add_url_rule("/metrics", view_func=self.show)
-        return routes
 
     def show(self) -> Response:
         self._check()
@@ -66,3 +62,21 @@ def _is_local() -> bool:
         return False
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return (mapped or address).is_loopback
+
+
+OPERATIONS = (
+    Operation(
+        "GET",
+        "/metrics",
+        Page.show,
+        "metrics",
+        "Server",
+        "Read what was counted and measured",
+        {200: Reply("Prometheus' text", {"text/plain": {"type": "string"}})},
+        about=(
+            "For calls over loopback that came through no proxy; where the server has a key for this, for those that "
+            "bring it: `Authorization: Bearer KEY`."
+        ),
+        examples=(Example("all"),),
+    ),
+)

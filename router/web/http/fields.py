@@ -90,7 +90,7 @@ class Size(Text):
         return text
 
 
-class Truth(fields.Boolean):
+class StrictBoolean(fields.Boolean):
     """JSON's true or false."""
 
     def __init__(self, about: str) -> None:

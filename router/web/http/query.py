@@ -58,7 +58,7 @@ def number(name: str, default: int) -> int:
     return int(text)
 
 
-def words(name: str) -> frozenset[str]:
+def csv_param(name: str) -> frozenset[str]:
     """Return a list of words, in whichever of three ways it is written: repeated, with brackets, with commas."""
     texts = [*request.args.getlist(name), *request.args.getlist(f"{name}[]")]
     return frozenset(word for text in texts for word in text.split(","))

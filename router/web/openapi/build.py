@@ -1,23 +1,25 @@
-"""Make the API's document, OpenAPI 3.1, from the table of routes and the schemas that validate requests."""
+"""Make the API's document, OpenAPI 3.1, from the operations and their schemas."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from apispec import APISpec
 from marshmallow import Schema, fields
 
+from router.web.answers import ErrorAnswer
 from router.web.http.fields import Frame, Only
 from router.web.openapi import request_components
 from router.web.openapi.converter import Converter, Plugin
 from router.web.openapi.curl import LOCAL, curl
 from router.web.openapi.operations import JSON, Content, Operation, Parameter, Problem, Reply
-from router.web.openapi.parameters import HEADERS
+from router.web.openapi.parameters import HEADERS, PATH
 from router.web.openapi.problems import CALLING, EVERYWHERE
-from router.web.openapi.routes import COMPONENTS, REMIX, ROUTES, TAGS
+from router.web.responses.answers import Event
 from router.web.videos.form import MULTIPART
+from router.web.videos.operations import REMIX
 
 ABOUT = (
     "Framegate makes video from text and images. One server, one URL, many models; the API is the one that MAX, "
@@ -29,12 +31,23 @@ KEYS = (
     "On a server that has keys every request needs one, as `Authorization: Bearer fg-...`: of scope `read` to look, "
     "`generate` to make, cancel and delete. The links to files in answers carry a signature instead."
 )
+TAGS = {
+    "Responses": "Make a video or an image in one call, wait for it, watch it being made, or come back for it.",
+    "Videos": (
+        "OpenAI's Videos API over the same jobs: `resp_X` and `video_X` are two views of one. "
+        "Its `edits`, `extensions` and `characters` are not offered."
+    ),
+    "Files": "What was made, and small pictures of it.",
+    "Models": "What is served.",
+    "Server": "How the server is, and this document.",
+}
 NO_FORM = "provider_options[image]"  # for `POST /v1/responses`, which takes no form
 NEEDED = {"CreateResponse": "input", "CreateVideo": "prompt", "RemixVideo": "prompt"}
 
 
-def build(public_url: str) -> dict[str, Any]:
+def build(operations: Iterable[Operation], public_url: str) -> dict[str, Any]:
     """Return the document of a server at `public_url`, '' where that is not known."""
+    known = {operation.id: operation for operation in operations}
     plugin = Plugin()
     spec = APISpec(
         "Framegate",
@@ -52,22 +65,25 @@ def build(public_url: str) -> dict[str, Any]:
     for name, component in request_components.COMPONENTS.items():
         spec.components.schema(name, component)
     spec.components.schema("RemixVideo", schema=REMIX)
-    for schema in COMPONENTS:
+    for schema in (ErrorAnswer, Event):  # no operation refers to them
         converter.ref(schema)
     for name, (about, header) in HEADERS.items():
         spec.components.header(name, {"description": about, "schema": header})
-    for operation in ROUTES:
-        told = _operation(operation, converter, public_url.rstrip("/") or LOCAL)
-        spec.path(operation.path, operations={operation.method.lower(): told})
+    for operation in known.values():
+        entry = _operation(operation, known, converter, public_url.rstrip("/") or LOCAL)
+        spec.path(operation.path, operations={operation.method.lower(): entry})
     document: dict[str, Any] = spec.to_dict()
     for name, key in NEEDED.items():
         _require(document["components"]["schemas"][name], key)
     return document
 
 
-def _operation(operation: Operation, converter: Converter, url: str) -> dict[str, Any]:
+def _operation(operation: Operation, known: Mapping[str, Operation], converter: Converter, url: str) -> dict[str, Any]:
     problems = (*operation.problems, *(() if operation.open else CALLING), *EVERYWHERE)
-    replies = {str(status): _reply(reply, operation.links) for status, reply in operation.replies.items()}
+    replies = {
+        str(status): _reply(reply, [known[name] for name in operation.links])
+        for status, reply in operation.replies.items()
+    }
     for status in sorted({problem.kind.status for problem in problems}):
         alike = [problem for problem in problems if problem.kind.status == status]
         replies.setdefault(str(status), _refusal(alike, has_body=operation.method != "HEAD"))
@@ -76,8 +92,8 @@ def _operation(operation: Operation, converter: Converter, url: str) -> dict[str
         said["description"] = operation.about
     if operation.open:
         said["security"] = []
-    if operation.parameters:
-        said["parameters"] = [_parameter(parameter) for parameter in operation.parameters]
+    if parameters := (*(PATH[name] for name in operation.path_names), *operation.parameters):
+        said["parameters"] = [_parameter(parameter) for parameter in parameters]
     if operation.bodies:
         contents = {kind: _body(kind, content, operation, converter) for kind, content in operation.bodies.items()}
         said["requestBody"] = {"required": True, "content": contents}
@@ -90,22 +106,26 @@ def _operation(operation: Operation, converter: Converter, url: str) -> dict[str
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:
-    said = {"name": parameter.name, "in": parameter.place, "description": parameter.about, "schema": parameter.schema}
-    return {**said, "required": True} if parameter.place == "path" else said
+    said = {
+        "name": parameter.name,
+        "in": parameter.location,
+        "description": parameter.about,
+        "schema": parameter.schema,
+    }
+    return {**said, "required": True} if parameter.location == "path" else said
 
 
-def _reply(reply: Reply, links: tuple[str, ...]) -> dict[str, Any]:
+def _reply(reply: Reply, links: list[Operation]) -> dict[str, Any]:
     said: dict[str, Any] = {"description": reply.about, "headers": _headers(*reply.headers)}
     if reply.contents:
         said["content"] = {kind: {"schema": content} for kind, content in reply.contents.items()}
     if links:
-        said["links"] = {name: {"operationId": name, "parameters": _link(name)} for name in links}
+        said["links"] = {link.id: {"operationId": link.id, "parameters": _link(link)} for link in links}
     return said
 
 
-def _link(name: str) -> dict[str, str]:
-    (target,) = (route for route in ROUTES if route.id == name)
-    return {parameter.name: "$response.body#/id" for parameter in target.parameters if parameter.place == "path"}
+def _link(target: Operation) -> dict[str, str]:
+    return dict.fromkeys(target.path_names, "$response.body#/id")
 
 
 def _refusal(problems: list[Problem], *, has_body: bool) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from marshmallow import Schema, fields
 
-from router.web.openapi.shapes import Either
+from router.web.answer_fields import Either
 
 
 class Converter(OpenAPIConverter):

@@ -7,22 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from router.errors import InvalidRequest, LimitExceeded
+from router.web.responses.echo_fields import AS_IS
 
-AS_SENT = (
-    "previous_response_id",
-    "parallel_tool_calls",
-    "truncation",
-    "top_p",
-    "presence_penalty",
-    "frequency_penalty",
-    "top_logprobs",
-    "temperature",
-    "max_output_tokens",
-    "max_tool_calls",
-    "service_tier",
-    "safety_identifier",
-    "prompt_cache_key",
-)
 MOST_BYTES = 256 * 2**10  # of tools and formats: they are in the job's row, and in each snapshot of a stream
 DEEPEST = 100
 
@@ -32,7 +18,7 @@ def echo(asked: Mapping[str, Any], tools: Sequence[Mapping[str, Any]], choice: A
 
     `asked` was checked. Raises `LimitExceeded` for what is larger than is good for a job.
     """
-    said = {name: asked[name] for name in AS_SENT if name in asked}
+    said = {name: asked[name] for name in AS_IS if name in asked}
     if tools:
         said["tools"] = [dict(tool) for tool in tools]
     if choice != "auto":

@@ -9,9 +9,10 @@ from functools import partial
 from typing import Any
 
 from router.values import Job, Status
+from router.web.responses.answers import EmptyText, Event
 from router.web.responses.render import Rendering
 
-ROOM = 16  # event numbers that each version of a job has for itself
+EVENTS_PER_VERSION = 16  # event numbers of one version of a job
 CREATED, QUEUED = 0, 1  # before all of those
 LAST = 7
 FINAL = {
@@ -21,8 +22,10 @@ FINAL = {
 }
 DONE = b"data: [DONE]\n\n"
 HEARTBEAT = b": still here\n\n"
+EVENT = Event()
+EMPTY = EmptyText().dump({})
 Content = Mapping[str, Any]
-Event = tuple[int, str, Callable[[], Content]]  # its number, its type, and what makes the rest of it
+Planned = tuple[int, str, Callable[[], Content]]  # an event's number, its type, and what makes the rest of it
 
 
 class EventSequence:
@@ -48,8 +51,8 @@ class EventSequence:
         """Return the last event of a job that is gone."""
         return event(self._told + 1, "response.incomplete", {"response": self._rendering.deleted(job)})
 
-    def _events(self, job: Job) -> Iterator[Event]:
-        base = job.version * ROOM
+    def _events(self, job: Job) -> Iterator[Planned]:
+        base = job.version * EVENTS_PER_VERSION
         yield CREATED, "response.created", self._snapshot(_without_result(job, Status.QUEUED, progress=None))
         if job.status is Status.QUEUED:
             yield base if job.attempt else QUEUED, "response.queued", self._snapshot(job)
@@ -58,8 +61,10 @@ class EventSequence:
         else:
             yield from self._ending(job, base)
 
-    def _ending(self, job: Job, base: int) -> Iterator[Event]:
-        if job.artifact and self._told < ROOM:  # nothing was seen in between, and output needs a beginning
+    def _ending(self, job: Job, base: int) -> Iterator[Planned]:
+        if (
+            job.artifact and self._told < EVENTS_PER_VERSION
+        ):  # nothing was seen in between, and output needs a beginning
             yield base, "response.in_progress", self._snapshot(_without_result(job, Status.IN_PROGRESS))
         for item in self._rendering.output(job):
             for place, (kind, content) in enumerate(_of_message(item), 1):
@@ -72,7 +77,7 @@ class EventSequence:
 
 def event(number: int, kind: str, content: Content) -> bytes:
     """Return one server-sent event, to be written in one piece: a reader may lose one that comes in two."""
-    data = json.dumps({"type": kind, "sequence_number": number, **content}, separators=(",", ":"))
+    data = json.dumps(EVENT.dump({"type": kind, "sequence_number": number, **content}), separators=(",", ":"))
     return f"event: {kind}\ndata: {data}\n\n".encode()
 
 
@@ -86,10 +91,9 @@ def _of_message(item: Content) -> Iterator[tuple[str, Content]]:
     (part,) = item["content"]
     spot = {"item_id": item["id"], "output_index": 0, "content_index": 0}
     is_text = part["type"] == "output_text"
-    empty = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
     begun = {**item, "status": "in_progress", "content": []}
     yield "response.output_item.added", {"output_index": 0, "item": begun}
-    yield "response.content_part.added", {**spot, "part": empty if is_text else part}
+    yield "response.content_part.added", {**spot, "part": EMPTY if is_text else part}
     if is_text:
         yield "response.output_text.delta", {**spot, "delta": part["text"], "logprobs": []}
         yield "response.output_text.done", {**spot, "text": part["text"], "logprobs": []}

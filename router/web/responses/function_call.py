@@ -11,9 +11,12 @@ from typing import Any
 from registry import ModelSpec
 from router.request import Request
 from router.values import Job, Status, Task
+from router.web.responses.answers import FunctionCall
 from router.web.responses.events import DONE, event
-from router.web.responses.render import core
+from router.web.responses.render import base_fields
 from router.web.responses.tools import Call
+
+FUNCTION_CALL = FunctionCall()
 
 
 class FunctionCallResponse:
@@ -28,11 +31,11 @@ class FunctionCallResponse:
 
     def response(self) -> dict[str, Any]:
         done = replace(self._job, status=Status.COMPLETED)
-        return {**core(done, [self._item("completed", self._call.arguments)]), "warnings": self._warnings}
+        return {**base_fields(done, [self._item("completed", self._call.arguments)]), "warnings": self._warnings}
 
     def events(self) -> Iterator[bytes]:
         """Yield the stream of the same response: the arguments come as one delta."""
-        begun = {"response": core(replace(self._job, status=Status.IN_PROGRESS), [])}
+        begun = {"response": base_fields(replace(self._job, status=Status.IN_PROGRESS), [])}
         done = self._item("completed", self._call.arguments)
         spot = {"item_id": done["id"], "output_index": 0}
         whole = {"name": self._call.name, "arguments": self._call.arguments}
@@ -50,11 +53,6 @@ class FunctionCallResponse:
         yield DONE
 
     def _item(self, status: str, arguments: str) -> dict[str, Any]:
-        return {
-            "type": "function_call",
-            "id": f"fc_{self._job.id}",
-            "call_id": f"call_{self._job.id}",
-            "name": self._call.name,
-            "arguments": arguments,
-            "status": status,
-        }
+        name, job = self._call.name, self._job.id
+        item = {"id": f"fc_{job}", "call_id": f"call_{job}", "name": name, "arguments": arguments, "status": status}
+        return dict(FUNCTION_CALL.dump(item))

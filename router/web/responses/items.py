@@ -11,8 +11,10 @@ from router.values import Job, StoredInput
 from router.web.http.fields import shown
 from router.web.http.ids import unknown
 from router.web.http.query import page
+from router.web.responses.answers import InputItems, StoredImage, StoredMessage, StoredText
 
 IMAGES = "message.input_image.image_url"  # the value of `include` that asks for the images themselves
+ITEMS, MESSAGE, IMAGE, TEXT = InputItems(), StoredMessage(), StoredImage(), StoredText()
 
 
 def input_items(
@@ -29,7 +31,7 @@ def input_items(
     ids = [message["id"] for message in messages]
     if after and after not in ids:
         raise UnknownJob(f"after must be the id of an item of the list, got {shown(after)}", param="after")
-    return page(messages[ids.index(after) + 1 if after else 0 :], limit)
+    return dict(ITEMS.dump(page(messages[ids.index(after) + 1 if after else 0 :], limit)))
 
 
 def _system(job: Job) -> list[dict[str, Any]]:
@@ -46,23 +48,15 @@ def _user(job: Job, artifacts: ArtifactStore, inline: bool) -> dict[str, Any]:
 
 
 def _message(public: str, role: str, content: list[dict[str, Any]]) -> dict[str, Any]:
-    return {"type": "message", "id": public, "status": "completed", "role": role, "content": content}
+    return dict(MESSAGE.dump({"id": public, "role": role, "content": content}))
 
 
 def _text(text: str) -> dict[str, Any]:
-    return {"type": "input_text", "text": text}
+    return dict(TEXT.dump({"text": text}))
 
 
 def _image(job: Job, stored: StoredInput, artifacts: ArtifactStore, inline: bool) -> dict[str, Any]:
-    return {
-        "type": "input_image",
-        "image_url": _data_url(job, stored, artifacts) if inline else None,
-        "detail": "auto",
-        "role": stored.role,
-        "media_type": stored.media_type,
-        "bytes": stored.size,
-        "sha256": stored.sha256,
-    }
+    return {**IMAGE.dump(stored), "image_url": _data_url(job, stored, artifacts) if inline else None}
 
 
 def _data_url(job: Job, stored: StoredInput, artifacts: ArtifactStore) -> str:

@@ -13,8 +13,9 @@ from router.values import OutputPart, Presentation
 from router.web.http import unused_fields
 from router.web.responses.echo import echo
 from router.web.responses.input import Said, is_of_user, picture, read_input
+from router.web.responses.schema import CreateResponse
 from router.web.responses.tools import Call, find_call, is_answered, read_choice, read_tools
-from router.web.schemas import CreateResponse, check
+from router.web.schemas import check
 
 MEDIA = ("video", "image")
 ECHOED = ("tools", "text", "metadata")  # may speak of images by name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Response, jsonify, request
 
 from router.auth.signed_urls import Links
 from router.errors import HttpError, Restarting, UnknownJob
@@ -15,6 +15,7 @@ from router.web.access import caller, idempotency_key, owner, share
 from router.web.http import query
 from router.web.http.body import read_json
 from router.web.http.ids import find, forget, job_id
+from router.web.responses.answers import DeletedResponse
 from router.web.responses.function_call import FunctionCallResponse
 from router.web.responses.items import IMAGES, input_items
 from router.web.responses.parse import Asked, read_response_request
@@ -26,6 +27,7 @@ from router.web.waiting.disconnects import cancel
 from router.web.waiting.waiters import Waiters
 from router.web.waiting.watch import Watch
 
+DELETED = DeletedResponse()
 CLIENT_LEFT = 499  # for the log: nobody reads the answer
 
 
@@ -38,15 +40,6 @@ class Responses:
         self._intake = intake
         self._waiting = waiting
         self._rendering = Rendering(system.artifacts, system.settings.public_url, links)
-
-    def blueprint(self) -> Blueprint:
-        routes = Blueprint("responses", __name__)
-        routes.add_url_rule("/v1/responses", view_func=self.create, methods=["POST"])
-        routes.add_url_rule("/v1/responses/<public>", view_func=self.retrieve)
-        routes.add_url_rule("/v1/responses/<public>", view_func=self.delete, methods=["DELETE"])
-        routes.add_url_rule("/v1/responses/<public>/cancel", view_func=self.cancel, methods=["POST"])
-        routes.add_url_rule("/v1/responses/<public>/input_items", view_func=self.input_items)
-        return routes
 
     def create(self) -> Response:
         keyed = idempotency_key() is not None
@@ -62,9 +55,9 @@ class Responses:
             watch = self._watch(job, held)
             return self._stream(watch, held) if streamed else self._wait(watch, held)
 
-    def retrieve(self, public: str) -> Response:
+    def retrieve(self, response_id: str) -> Response:
         """Return a response; with `stream=true` its events, those above `starting_after`."""
-        job = self._find(public)
+        job = self._find(response_id)
         streamed, after = query.flag("stream"), query.number("starting_after", default=-1)
         if request.method == "HEAD" or not streamed:
             return self._answer(job)
@@ -72,19 +65,19 @@ class Responses:
             held.enter_context(self._waiting.place())
             return self._stream(self._watch(job, held), held, after=after)
 
-    def input_items(self, public: str) -> Response:
-        job, inline = self._find(public), IMAGES in query.words("include")
+    def input_items(self, response_id: str) -> Response:
+        job, inline = self._find(response_id), IMAGES in query.csv_param("include")
         newest_first, after = query.newest_first(), request.args.get("after")
         artifacts, limit = self._system.artifacts, query.limit()
         return jsonify(input_items(job, artifacts, limit=limit, after=after, newest_first=newest_first, inline=inline))
 
-    def cancel(self, public: str) -> Response:
+    def cancel(self, response_id: str) -> Response:
         """Cancel an unfinished response; a finished one is returned as it is."""
-        return self._answer(cancel(self._system, job_id(public, "resp"), owner()) or self._find(public))
+        return self._answer(cancel(self._system, job_id(response_id, "resp"), owner()) or self._find(response_id))
 
-    def delete(self, public: str) -> Response:
-        forget(self._system, public, "resp", owner())
-        return jsonify(id=public, object="response", deleted=True)
+    def delete(self, response_id: str) -> Response:
+        forget(self._system, response_id, "resp", owner())
+        return jsonify(DELETED.dump({"id": response_id}))
 
     def _watch(self, job: Job, held: ExitStack) -> Watch:
         """Watch a job and the connection of its caller for as long as `held` is."""
@@ -117,8 +110,8 @@ class Responses:
             return Response(calling.events(), mimetype=EVENTS, headers=UNBUFFERED)
         return jsonify(calling.response())
 
-    def _find(self, public: str) -> Job:
-        return find(self._system.jobs, public, "resp", owner())
+    def _find(self, response_id: str) -> Job:
+        return find(self._system.jobs, response_id, "resp", owner())
 
     def _answer(self, job: Job) -> Response:
         return jsonify(self._rendering.response(job))

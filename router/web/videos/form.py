@@ -15,7 +15,7 @@ from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDeco
 
 from router.errors import InvalidRequest, LimitExceeded
 from router.web.http.body import read_body
-from router.web.http.fields import Frame, Integer, Number, Only, Truth, number_in, shown
+from router.web.http.fields import Frame, Integer, Number, Only, StrictBoolean, number_in, shown
 from router.web.http.strict_json import MOST_TEXT
 
 MULTIPART = "multipart/form-data"
@@ -66,7 +66,7 @@ def _typed(value: Any, kind: fields.Field[Any] | None) -> Any:
         return value
     if isinstance(kind, Only) and value == kind.text:
         return kind.value
-    if isinstance(kind, Truth):
+    if isinstance(kind, StrictBoolean):
         return TRUTHS.get(value, value)
     return number_in(value) if isinstance(kind, Integer | Number) else value
 

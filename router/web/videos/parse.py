@@ -13,8 +13,9 @@ from router.values import Dialect, Presentation
 from router.web.http import unused_fields
 from router.web.http.fields import shown
 from router.web.responses.input import picture, refuse_file_id
-from router.web.schemas import EXTRAS, FIRST_FRAMES, LAST_FRAMES, ONLY, PLAIN, CreateVideo, check
+from router.web.schemas import check
 from router.web.videos.form import Upload
+from router.web.videos.schema import EXTRAS, FIRST_FRAMES, LAST_FRAMES, ONLY, PLAIN, CreateVideo
 
 VIDEO = "provider_options.video"
 NAMES = {"prompt": "prompt", "inputs": "input_reference"}

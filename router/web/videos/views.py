@@ -19,10 +19,12 @@ from router.web.http.body import read_json
 from router.web.http.fields import shown
 from router.web.http.ids import find, forget, unknown
 from router.web.submit import submit
+from router.web.videos import answers
 from router.web.videos.form import MULTIPART, read_form
 from router.web.videos.parse import CREATE, NAMES, read_remix, read_video_request
 from router.web.videos.render import poll_after_ms, video
 
+DELETED, PAGE = answers.DeletedVideo(), answers.Videos()
 NOT_OFFERED = ("edits", "extensions", "characters")
 
 
@@ -33,29 +35,23 @@ class Videos:
         self._system = system
         self._intake = intake
 
-    def blueprint(self) -> Blueprint:
-        routes = Blueprint("videos", __name__)
-        routes.add_url_rule("/v1/videos", view_func=self.create, methods=["POST"])
-        routes.add_url_rule("/v1/videos", view_func=self.list)
+    def add_refusals(self, routes: Blueprint) -> None:
+        """Refuse the paths of OpenAI's that are not offered, in words."""
         for name in NOT_OFFERED:
             for path in (f"/v1/videos/{name}", f"/v1/videos/{name}/<path:rest>"):
                 routes.add_url_rule(path, view_func=self.refuse, methods=["GET", "POST", "DELETE"])
-        routes.add_url_rule("/v1/videos/<public>", view_func=self.retrieve)
-        routes.add_url_rule("/v1/videos/<public>", view_func=self.delete, methods=["DELETE"])
-        routes.add_url_rule("/v1/videos/<public>/remix", view_func=self.remix, methods=["POST"])
-        return routes
 
     def create(self) -> Response:
         return self._submit(read_video_request(self._body()))
 
-    def remix(self, public: str) -> Response:
+    def remix(self, video_id: str) -> Response:
         """Make a video again with another prompt: its inputs, options and seed as they were."""
-        source = self._find(public)
+        source = self._find(video_id)
         prompt, warnings = read_remix(self._body())
         try:
             again = self._intake.again(source)
         except FileNotFoundError:  # deleted this very moment
-            raise unknown(public) from None
+            raise unknown(video_id) from None
         shown = Presentation(Dialect.VIDEOS, seconds=source.presentation.seconds, remixed_from=source.id)
         return self._submit(replace(again, prompt=prompt, names=NAMES, presentation=shown, warnings=warnings))
 
@@ -66,20 +62,20 @@ class Videos:
         if jobs is None:
             after = shown(request.args["after"])
             raise UnknownJob(f"after must be the id of a video of the list, got {after}", param="after")
-        return jsonify(query.page([self._video(job) for job in jobs], limit))
+        return jsonify(PAGE.dump(query.page([self._video(job) for job in jobs], limit)))
 
-    def retrieve(self, public: str) -> Response:
-        return self._answer(self._find(public))
+    def retrieve(self, video_id: str) -> Response:
+        return self._answer(self._find(video_id))
 
-    def delete(self, public: str) -> Response:
-        forget(self._system, public, "video", owner())
-        return jsonify(id=public, object="video.deleted", deleted=True)
+    def delete(self, video_id: str) -> Response:
+        forget(self._system, video_id, "video", owner())
+        return jsonify(DELETED.dump({"id": video_id}))
 
     def refuse(self, rest: str = "") -> Response:
         raise UnknownJob(f"there is no {request.path[:200]} here: this server makes, remixes and keeps videos")
 
-    def _find(self, public: str) -> Job:
-        return find(self._system.jobs, public, "video", owner())
+    def _find(self, video_id: str) -> Job:
+        return find(self._system.jobs, video_id, "video", owner())
 
     def _body(self) -> dict[str, Any]:
         settings = self._system.settings

@@ -11,8 +11,8 @@ import pytest
 from flask import Flask
 
 from router.errors import InvalidRequest, TooLarge
-from router.web.schemas import CreateVideo
 from router.web.videos.form import Upload, read_form
+from router.web.videos.schema import CreateVideo
 
 Part = tuple[str, str | bytes]  # text, or the bytes of a file
 VIDEO = "provider_options[video]"
