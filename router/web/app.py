@@ -15,24 +15,14 @@ from router.web.auth.key_cache import KeyCache
 from router.web.auth.rate_limit import Rates
 from router.web.http.host_names import HostNames
 from router.web.http.proxies import Proxies
-from router.web.openapi.operations import blueprint
 from router.web.readiness import Readiness
-from router.web.responses import operations as responses
-from router.web.responses.views import Responses
-from router.web.videos import operations as videos
-from router.web.videos.views import Videos
+from router.web.responses import views as responses
+from router.web.videos import views as videos
 from router.web.waiting.disconnects import DisconnectMonitor
 from router.web.waiting.waiters import Waiters
 
-OPERATIONS = (  # of the API document, in its order
-    *responses.OPERATIONS,
-    *videos.OPERATIONS,
-    *files.OPERATIONS,
-    *models.OPERATIONS,
-    *health.OPERATIONS,
-    *metrics.OPERATIONS,
-    *docs.OPERATIONS,
-)
+NOUNS = (responses, videos, files, models, health, metrics, docs)
+OPERATIONS = tuple(operation for noun in NOUNS for operation in noun.ROUTES.operations)
 
 
 class Application(Flask):
@@ -61,15 +51,15 @@ def create_app(system: System, decoders: Decoders | None = None) -> Flask:
     paths = ServerPaths(settings.folders)
     errors.install(app, paths)
     intake = Intake(system, decoders)
-    video_views = Videos(system, intake)
+    video_views = videos.Videos(system, intake)
     routes = (
-        blueprint("responses", Responses(system, intake, app.waiting, links), responses.OPERATIONS),
-        blueprint("videos", video_views, videos.OPERATIONS),
-        blueprint("files", files.Content(system, app.waiting), files.OPERATIONS),
-        blueprint("models", models.Catalog(system, paths), models.OPERATIONS),
-        blueprint("health", health.Ops(system), health.OPERATIONS),
-        blueprint("metrics", metrics.Page(system, names), metrics.OPERATIONS),
-        blueprint("docs", docs.Docs(settings.public_url, OPERATIONS), docs.OPERATIONS, template_folder="templates"),
+        responses.ROUTES.blueprint(responses.Responses(system, intake, app.waiting, links)),
+        videos.ROUTES.blueprint(video_views),
+        files.ROUTES.blueprint(files.Content(system, app.waiting)),
+        models.ROUTES.blueprint(models.Catalog(system, paths)),
+        health.ROUTES.blueprint(health.Ops(system)),
+        metrics.ROUTES.blueprint(metrics.Page(system, names)),
+        docs.ROUTES.blueprint(docs.Docs(settings.public_url, OPERATIONS), template_folder="templates"),
     )
     video_views.add_refusals(routes[1])
     for each in routes:

@@ -11,7 +11,9 @@ from typing import Any
 from flask import Response, jsonify, render_template
 
 from router.web.openapi import problems as why
-from router.web.openapi.operations import Example, Operation, Reply, ok
+from router.web.openapi.operations import Example, Operation, Reply, Routes, ok
+
+ROUTES = Routes("Server")
 
 
 class Docs:
@@ -21,11 +23,28 @@ class Docs:
         self._public_url = public_url
         self._operations = operations
 
+    @ROUTES.add(
+        "GET /openapi.json",
+        "openapi",
+        ok("OpenAPI 3.1", {"type": "object"}),
+        problems=(why.OTHER_HOST,),
+        examples=(Example("save it", flags="-o openapi.json"),),
+        open=True,
+    )
     def openapi(self) -> Response:
+        """Fetch this document."""
         return jsonify(self._document)
 
+    @ROUTES.add(
+        "GET /docs",
+        "docs",
+        {200: Reply("a page", {"text/html": {"type": "string"}})},
+        problems=(why.OTHER_HOST,),
+        open=True,
+    )
     def page(self) -> Response:
-        """Return a page that needs nothing but itself: no script, and a style that its own policy names."""
+        """Read this document."""
+        # The page needs nothing but itself: no script, and a style that its own policy names.
         text, style = self._page
         digest = b64encode(sha256(style.encode()).digest()).decode()
         policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; frame-ancestors 'none'"
@@ -45,30 +64,3 @@ class Docs:
         read = {"fields_of": fields_of, "kind_of": kind_of, "prose": prose, "resolved": resolved}
         text = render_template("docs.html", api=self._document, sent=sent(self._document), style=style, **read)
         return text, style
-
-
-OPERATIONS = (
-    Operation(
-        "GET",
-        "/openapi.json",
-        Docs.openapi,
-        "openapi",
-        "Server",
-        "Fetch this document",
-        ok("OpenAPI 3.1", {"type": "object"}),
-        problems=(why.OTHER_HOST,),
-        examples=(Example("save it", flags="-o openapi.json"),),
-        open=True,
-    ),
-    Operation(
-        "GET",
-        "/docs",
-        Docs.page,
-        "docs",
-        "Server",
-        "Read this document",
-        {200: Reply("a page", {"text/html": {"type": "string"}})},
-        problems=(why.OTHER_HOST,),
-        open=True,
-    ),
-)

@@ -19,7 +19,7 @@ from router.web.http.fields import shown
 from router.web.http.ids import find, unknown
 from router.web.http.proxies import PROXIED
 from router.web.openapi import problems as why
-from router.web.openapi.operations import Example, Operation, Parameter, Reply
+from router.web.openapi.operations import Example, Parameter, Reply, Routes
 from router.web.openapi.parameters import EXPIRES, KNOWN, RANGE, SIGNATURE
 from router.web.server.environ import ENDS
 from router.web.waiting.waiters import Waiters
@@ -27,6 +27,23 @@ from router.web.waiting.waiters import Waiters
 SINGLE_RANGE = re.compile(r"bytes=(\d{0,18})-(\d*)")
 STILLS = {"thumbnail": (".thumbnail.webp", "image/webp"), "spritesheet": (".spritesheet.jpg", "image/jpeg")}
 VARIANTS = ("video", *STILLS, "preview")
+ROUTES = Routes("Files")
+VARIANT = Parameter(
+    "variant",
+    "query",
+    "the file, a small picture or a sheet of them, or while the job runs a small picture of what there is so far",
+    {"enum": list(VARIANTS), "default": "video"},
+)
+
+
+def _replies(*media_types: str) -> dict[int, Reply]:
+    files = {media_type: {"type": "string", "format": "binary"} for media_type in media_types}
+    headers = ("etag", "accept-ranges", "content-disposition")
+    return {
+        200: Reply("the file", files, headers),
+        206: Reply("a part of it", files, (*headers, "content-range")),
+        304: Reply("it is the one that you have", headers=headers),
+    }
 
 
 class Content:
@@ -36,8 +53,21 @@ class Content:
         self._system = system
         self._waiting = waiting
 
+    @ROUTES.add(
+        "GET /v1/videos/{video_id}/content",
+        "getVideoContent",
+        _replies("video/mp4", "image/png", "image/webp", "image/jpeg"),
+        head=("headVideoContent", "Look at a video from outside"),
+        parameters=(VARIANT, RANGE, KNOWN, EXPIRES, SIGNATURE),
+        problems=(why.BAD_VALUE, why.NOT_FOUND, why.NOT_READY, why.NO_RANGE),
+        examples=(
+            Example("the whole file", flags="-o ball.mp4"),
+            Example("a small picture", query="?variant=thumbnail", flags="-o ball.webp"),
+            Example("the first kilobyte", flags="-H 'Range: bytes=0-1023' -o start.mp4"),
+        ),
+    )
     def video(self, video_id: str) -> Response:
-        """Send what a job made, a single image too, or a small picture of it."""
+        """Fetch a video."""
         variant = request.args.get("variant", "video")
         if variant not in VARIANTS:
             raise InvalidRequest(f"variant must be one of {', '.join(VARIANTS)}, got {shown(variant)}", param="variant")
@@ -52,7 +82,17 @@ class Content:
         still = self._still(video_id, job, path, suffix, make)
         return self._send(video_id, still, media_type, f"{artifact.sha256}-{variant}")
 
+    @ROUTES.add(
+        "GET /v1/images/{image_id}/content",
+        "getImageContent",
+        _replies("image/png"),
+        head=("headImageContent", "Look at an image from outside"),
+        parameters=(RANGE, KNOWN, EXPIRES, SIGNATURE),
+        problems=(why.NOT_FOUND, why.NOT_READY, why.NO_RANGE),
+        examples=(Example("the whole file", flags="-o ball.png"),),
+    )
     def image(self, image_id: str) -> Response:
+        """Fetch an image."""
         job = find(self._system.jobs, image_id, "image", owner())
         if job.task.num_frames != 1:
             raise NotReady(f"{image_id} is no image, its job makes a video: GET /v1/videos/video_{job.id}/content")
@@ -141,55 +181,3 @@ def _not_there(public: str, job: Job) -> NotReady:
 
 def _ended(job: Job) -> str:
     return "was cancelled" if job.status is Status.CANCELLED else f"has {job.status}"
-
-
-def _replies(*media_types: str) -> dict[int, Reply]:
-    files = {media_type: {"type": "string", "format": "binary"} for media_type in media_types}
-    headers = ("etag", "accept-ranges", "content-disposition")
-    return {
-        200: Reply("the file", files, headers),
-        206: Reply("a part of it", files, (*headers, "content-range")),
-        304: Reply("it is the one that you have", headers=headers),
-    }
-
-
-VARIANT = Parameter(
-    "variant",
-    "query",
-    "the file, a small picture or a sheet of them, or while the job runs a small picture of what there is so far",
-    {"enum": list(VARIANTS), "default": "video"},
-)
-VIDEO = Operation(
-    "GET",
-    "/v1/videos/{video_id}/content",
-    Content.video,
-    "getVideoContent",
-    "Files",
-    "Fetch a video",
-    _replies("video/mp4", "image/png", "image/webp", "image/jpeg"),
-    parameters=(VARIANT, RANGE, KNOWN, EXPIRES, SIGNATURE),
-    problems=(why.BAD_VALUE, why.NOT_FOUND, why.NOT_READY, why.NO_RANGE),
-    examples=(
-        Example("the whole file", flags="-o ball.mp4"),
-        Example("a small picture", query="?variant=thumbnail", flags="-o ball.webp"),
-        Example("the first kilobyte", flags="-H 'Range: bytes=0-1023' -o start.mp4"),
-    ),
-)
-IMAGE = Operation(
-    "GET",
-    "/v1/images/{image_id}/content",
-    Content.image,
-    "getImageContent",
-    "Files",
-    "Fetch an image",
-    _replies("image/png"),
-    parameters=(RANGE, KNOWN, EXPIRES, SIGNATURE),
-    problems=(why.NOT_FOUND, why.NOT_READY, why.NO_RANGE),
-    examples=(Example("the whole file", flags="-o ball.png"),),
-)
-OPERATIONS = (
-    VIDEO,
-    VIDEO.head("headVideoContent", "Look at a video from outside"),
-    IMAGE,
-    IMAGE.head("headImageContent", "Look at an image from outside"),
-)

@@ -9,7 +9,7 @@ from router.errors import reason
 from router.system import System
 from router.values import EngineState
 from router.web.answer_fields import Answer, boolean, constant, enum, integer, one_of, string, strings
-from router.web.openapi.operations import JSON, Example, Operation, Reply, ok
+from router.web.openapi.operations import JSON, Example, Reply, Routes, ok
 
 
 class Health(Answer):
@@ -30,6 +30,7 @@ class Readiness(Answer):
     engines = one_of("the engines that live", Engine)
 
 
+ROUTES = Routes("Server")
 HEALTH, ENGINE, READINESS = Health(), Engine(), Readiness()
 
 
@@ -39,11 +40,20 @@ class Ops:
     def __init__(self, system: System) -> None:
         self._system = system
 
+    @ROUTES.add("GET /healthz", "health", ok("it does", Health), examples=(Example("alive?"),), open=True)
     def health(self) -> Response:
+        """Ask whether this process answers."""
         return jsonify(HEALTH.dump({}))
 
+    @ROUTES.add(
+        "GET /readyz",
+        "readiness",
+        {**ok("it is", Readiness), 503: Reply("it is not", {JSON: Readiness})},
+        examples=(Example("ready?"),),
+        open=True,
+    )
     def ready(self) -> Response:
-        """Say whether a new job would be taken and done, and if not, why."""
+        """Ask whether a new job is taken and done."""
         engines, status, why = self._engines()
         if shortage := self._system.disk.shortage():
             status, why = "disk full", shortage
@@ -61,29 +71,3 @@ class Ops:
         except SQLAlchemyError as error:
             return (), "store unavailable", f"the store cannot be read: {reason(error)}"
         return engines, "ready" if engines else "no engine", "" if engines else "no engine gives signs of life"
-
-
-OPERATIONS = (
-    Operation(
-        "GET",
-        "/healthz",
-        Ops.health,
-        "health",
-        "Server",
-        "Ask whether this process answers",
-        ok("it does", Health),
-        examples=(Example("alive?"),),
-        open=True,
-    ),
-    Operation(
-        "GET",
-        "/readyz",
-        Ops.ready,
-        "readiness",
-        "Server",
-        "Ask whether a new job is taken and done",
-        {**ok("it is", Readiness), 503: Reply("it is not", {JSON: Readiness})},
-        examples=(Example("ready?"),),
-        open=True,
-    ),
-)

@@ -13,7 +13,9 @@ from router.metrics import page
 from router.system import System
 from router.web.http.host_names import HostNames
 from router.web.http.proxies import is_forwarded
-from router.web.openapi.operations import Example, Operation, Reply
+from router.web.openapi.operations import Example, Reply, Routes
+
+ROUTES = Routes("Server")
 
 
 class Page:
@@ -24,7 +26,18 @@ class Page:
         self._names = names
         self._key = system.settings.metrics_key.encode()
 
+    @ROUTES.add(
+        "GET /metrics",
+        "metrics",
+        {200: Reply("Prometheus' text", {"text/plain": {"type": "string"}})},
+        examples=(Example("all"),),
+    )
     def show(self) -> Response:
+        """Read what was counted and measured.
+
+        For calls over loopback that came through no proxy; where the server has a key for this, for those that bring
+        it: `Authorization: Bearer KEY`.
+        """
         self._check()
         models = [model.name for model in self._system.registry.models]
         system = self._system
@@ -62,21 +75,3 @@ def _is_local() -> bool:
         return False
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return (mapped or address).is_loopback
-
-
-OPERATIONS = (
-    Operation(
-        "GET",
-        "/metrics",
-        Page.show,
-        "metrics",
-        "Server",
-        "Read what was counted and measured",
-        {200: Reply("Prometheus' text", {"text/plain": {"type": "string"}})},
-        about=(
-            "For calls over loopback that came through no proxy; where the server has a key for this, for those that "
-            "bring it: `Authorization: Bearer KEY`."
-        ),
-        examples=(Example("all"),),
-    ),
-)

@@ -17,8 +17,9 @@ from router.web import model_answers as answers
 from router.web.access import caller
 from router.web.model_answers import Listed
 from router.web.openapi import problems as why
-from router.web.openapi.operations import Example, Operation, ok
+from router.web.openapi.operations import Example, Routes, ok
 
+ROUTES = Routes("Models")
 MODELS, MODEL, ROUTE, BROKEN = answers.Models(), answers.Model(), answers.Route(), answers.BrokenModel()
 ON_ENGINE, PATH = answers.OnEngine(), answers.OnPath()
 
@@ -31,12 +32,22 @@ class Catalog:
         self._hide = paths.hide
         self._created = int(time.time())
 
+    @ROUTES.add("GET /v1/models", "listModels", ok("all of them", answers.Models), examples=(Example("all"),))
     def list(self) -> Response:
+        """List the models and routes."""
         registry, engines = self._system.registry, self._engines()
         entries = [self._entry(entry, registry, engines) for entry in registry.entries]
         return jsonify(MODELS.dump({"data": entries, "limits": self._limits()}))
 
+    @ROUTES.add(
+        "GET /v1/models/{model}",
+        "retrieveModel",
+        ok("the model or route", {"anyOf": [answers.Model, answers.Route, answers.BrokenModel]}),
+        problems=(why.UNKNOWN_MODEL,),
+        examples=(Example("one"),),
+    )
     def show(self, model: str) -> Response:
+        """Look at a model or route."""
         registry = self._system.registry
         entry = registry.find(model)
         if entry is None:
@@ -83,28 +94,3 @@ class Catalog:
             ],
         }
         return dict(ON_ENGINE.dump(found))
-
-
-OPERATIONS = (
-    Operation(
-        "GET",
-        "/v1/models",
-        Catalog.list,
-        "listModels",
-        "Models",
-        "List the models and routes",
-        ok("all of them", answers.Models),
-        examples=(Example("all"),),
-    ),
-    Operation(
-        "GET",
-        "/v1/models/{model}",
-        Catalog.show,
-        "retrieveModel",
-        "Models",
-        "Look at a model or route",
-        ok("the model or route", {"anyOf": [answers.Model, answers.Route, answers.BrokenModel]}),
-        problems=(why.UNKNOWN_MODEL,),
-        examples=(Example("one"),),
-    ),
-)

@@ -19,7 +19,7 @@ from router.web.openapi.parameters import HEADERS, PATH
 from router.web.openapi.problems import CALLING, EVERYWHERE
 from router.web.responses.answers import Event
 from router.web.videos.form import MULTIPART
-from router.web.videos.operations import REMIX
+from router.web.videos.views import REMIX
 
 ABOUT = (
     "Framegate makes video from text and images. One server, one URL, many models; the API is the one that MAX, "

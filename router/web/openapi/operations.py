@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from router.errors import HttpError
 JSON = "application/json"
 Content = Schema | type[Schema] | Mapping[str, Any]  # a marshmallow schema, or a JSON Schema
 View = Callable[..., Response]
+Decorator = Callable[[View], View]
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Operation:
-    """A method of a path, answered by `view`.
+    """A method of a path and the view that answers it; the view's docstring is its description.
 
     The names in the path are arguments of the view, and described in `parameters.PATH`. `links` name the operations
     that take the id of the answer; one `open` to all needs no key.
@@ -70,41 +71,68 @@ class Operation:
     view: View
     id: str
     tag: str
-    summary: str
     replies: Mapping[int, Reply]
-    about: str = ""
     parameters: tuple[Parameter, ...] = ()
     bodies: Mapping[str, Content] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     examples: tuple[Example, ...] = ()
     links: tuple[str, ...] = ()
     open: bool = False
+    title: str = ""  # in place of the docstring's
 
     @property
     def path_names(self) -> list[str]:
         return re.findall("{([a-z_]+)}", self.path)
 
     @property
-    def rule(self) -> str:
-        """Return the path as Flask writes it; the name of a model may have slashes."""
-        return self.path.replace("{model}", "<path:model>").replace("{", "<").replace("}", ">")
+    def summary(self) -> str:
+        return self.title or self._paragraphs[0].removesuffix(".")
 
-    def head(self, name: str, summary: str) -> Operation:
-        """Return the same without a body."""
-        replies = {status: replace(reply, contents={}) for status, reply in self.replies.items()}
-        return replace(self, method="HEAD", id=name, summary=summary, replies=replies, examples=())
+    @property
+    def about(self) -> str:
+        return " ".join("".join(self._paragraphs[1:]).split())
+
+    @property
+    def _paragraphs(self) -> list[str]:
+        return (self.view.__doc__ or "").split("\n\n")
+
+
+@dataclass(frozen=True)
+class Routes:
+    """The operations of one tag of the document, in the order of their views."""
+
+    tag: str
+    operations: list[Operation] = field(default_factory=list)
+
+    def add(
+        self, route: str, id: str, replies: Mapping[int, Reply], *, head: tuple[str, str] | None = None, **more: Any
+    ) -> Decorator:
+        """Declare `route`, as in `GET /v1/videos`; `head` is the id and the summary of its HEAD."""
+        method, path = route.split()
+
+        def declare(view: View) -> View:
+            operation = Operation(method, path, view, id, self.tag, replies, **more)
+            self.operations.append(operation)
+            if head:
+                bare = {status: replace(reply, contents={}) for status, reply in replies.items()}
+                self.operations.append(
+                    replace(operation, method="HEAD", id=head[0], title=head[1], replies=bare, examples=())
+                )
+            return view
+
+        return declare
+
+    def blueprint(self, views: object, **options: Any) -> Blueprint:
+        """Return the Flask routes to the methods of `views`."""
+        routes = Blueprint(type(views).__name__.lower(), type(views).__module__, **options)
+        for operation in self.operations:
+            if operation.method != "HEAD":  # Flask answers it where there is a GET
+                rule = operation.path.replace("{model}", "<path:model>").replace("{", "<").replace("}", ">")
+                view = getattr(views, operation.view.__name__)
+                routes.add_url_rule(rule, view_func=view, methods=[operation.method])
+        return routes
 
 
 def ok(about: str, content: Content, *headers: str) -> dict[int, Reply]:
     """Return the replies of an operation that answers 200 with JSON."""
     return {200: Reply(about, {JSON: content}, headers)}
-
-
-def blueprint(name: str, views: object, operations: Iterable[Operation], **options: Any) -> Blueprint:
-    """Return the routes of `operations`, answered by the methods of `views`."""
-    routes = Blueprint(name, type(views).__module__, **options)
-    for operation in operations:
-        if operation.method != "HEAD":  # Flask answers it where there is a GET
-            view = getattr(views, operation.view.__name__)
-            routes.add_url_rule(operation.rule, view_func=view, methods=[operation.method])
-    return routes

@@ -15,10 +15,15 @@ from router.web.access import caller, idempotency_key, owner, share
 from router.web.http import query
 from router.web.http.body import read_json
 from router.web.http.ids import find, forget, job_id
-from router.web.responses.answers import DeletedResponse
+from router.web.openapi import problems as why
+from router.web.openapi.examples import BALL, FROM_IMAGE
+from router.web.openapi.operations import JSON, Example, Reply, Routes, ok
+from router.web.openapi.parameters import AFTER, INCLUDE, KEY, LIMIT, ORDER, STARTING_AFTER, STREAM
+from router.web.responses import answers
+from router.web.responses.answers import DeletedResponse, InputItems
 from router.web.responses.function_call import FunctionCallResponse
 from router.web.responses.items import IMAGES, input_items
-from router.web.responses.parse import Asked, read_response_request
+from router.web.responses.parse import SCHEMA, Asked, read_response_request
 from router.web.responses.render import Rendering
 from router.web.responses.stream import EVENTS, UNBUFFERED, padded, stream, written
 from router.web.responses.tools import Call
@@ -27,7 +32,11 @@ from router.web.waiting.disconnects import cancel
 from router.web.waiting.waiters import Waiters
 from router.web.waiting.watch import Watch
 
+ROUTES = Routes("Responses")
 DELETED = DeletedResponse()
+# OpenAPI 3.1 has no word for the schema of each event
+STREAMED = {"description": "events, then `data: [DONE]`", "x-each": {"$ref": "#/components/schemas/Event"}}
+FOLLOWED = {200: Reply("the response, or its events", {JSON: answers.Response, EVENTS: STREAMED})}
 CLIENT_LEFT = 499  # for the log: nobody reads the answer
 
 
@@ -41,7 +50,31 @@ class Responses:
         self._waiting = waiting
         self._rendering = Rendering(system.artifacts, system.settings.public_url, links)
 
+    @ROUTES.add(
+        "POST /v1/responses",
+        "createResponse",
+        FOLLOWED,
+        parameters=(KEY,),
+        bodies={JSON: SCHEMA},
+        problems=(*why.MAKING, *why.WAITING, *why.FAILING, why.NOT_FOUND),
+        examples=(
+            Example(
+                "from text", {"input": BALL, "seed": 7, "provider_options": {"video": {"num_frames": 5, "steps": 8}}}
+            ),
+            Example("from an image and text", FROM_IMAGE),
+            Example("in the background", {"input": BALL, "background": True}),
+            Example("as a stream", {"input": BALL, "stream": True}, flags="-N"),
+            Example("an image", {"input": BALL, "provider_options": {"image": {}}}),
+        ),
+        links=("retrieveResponse", "deleteResponse", "cancelResponse", "listInputItems"),
+    )
     def create(self) -> Response:
+        """Make a video.
+
+        Waits for the video, unless `background` or `stream` is set. After 30 silent seconds the answer begins with
+        white space, and a failure from then on is a 200 whose `status` is `failed`. A caller who goes away, also by
+        half-closing the connection, cancels the job, unless `background`, `store` or a key says that it is to be kept.
+        """
         keyed = idempotency_key() is not None
         asked = read_response_request(read_json(self._settings.max_body_bytes), keyed=keyed)
         if asked.call:
@@ -55,8 +88,16 @@ class Responses:
             watch = self._watch(job, held)
             return self._stream(watch, held) if streamed else self._wait(watch, held)
 
+    @ROUTES.add(
+        "GET /v1/responses/{response_id}",
+        "retrieveResponse",
+        FOLLOWED,
+        parameters=(STREAM, STARTING_AFTER),
+        problems=(why.BAD_VALUE, why.NOT_FOUND, *why.WAITING),
+        examples=(Example("how far is it?"), Example("its events", query="?stream=true", flags="-N")),
+    )
     def retrieve(self, response_id: str) -> Response:
-        """Return a response; with `stream=true` its events, those above `starting_after`."""
+        """Look at a response."""
         job = self._find(response_id)
         streamed, after = query.flag("stream"), query.number("starting_after", default=-1)
         if request.method == "HEAD" or not streamed:
@@ -65,19 +106,49 @@ class Responses:
             held.enter_context(self._waiting.place())
             return self._stream(self._watch(job, held), held, after=after)
 
+    @ROUTES.add(
+        "DELETE /v1/responses/{response_id}",
+        "deleteResponse",
+        ok("it is gone", DeletedResponse),
+        problems=(why.NOT_FOUND, *why.WRITING),
+        examples=(Example("delete"),),
+    )
+    def delete(self, response_id: str) -> Response:
+        """Forget a response and its files.
+
+        In any state; a device that works on it stops at its next step.
+        """
+        forget(self._system, response_id, "resp", owner())
+        return jsonify(DELETED.dump({"id": response_id}))
+
+    @ROUTES.add(
+        "POST /v1/responses/{response_id}/cancel",
+        "cancelResponse",
+        ok("the response; a finished one as it is", answers.Response),
+        problems=(why.NOT_FOUND, *why.WRITING),
+        examples=(Example("cancel"),),
+    )
+    def cancel(self, response_id: str) -> Response:
+        """Cancel a response.
+
+        A device that works on it stops at its next step.
+        """
+        return self._answer(cancel(self._system, job_id(response_id, "resp"), owner()) or self._find(response_id))
+
+    @ROUTES.add(
+        "GET /v1/responses/{response_id}/input_items",
+        "listInputItems",
+        ok("its items", InputItems),
+        parameters=(LIMIT, ORDER, AFTER, INCLUDE),
+        problems=(why.BAD_VALUE, why.NOT_FOUND),
+        examples=(Example("the prompt and the images"),),
+    )
     def input_items(self, response_id: str) -> Response:
+        """Look at what a response was made from."""
         job, inline = self._find(response_id), IMAGES in query.csv_param("include")
         newest_first, after = query.newest_first(), request.args.get("after")
         artifacts, limit = self._system.artifacts, query.limit()
         return jsonify(input_items(job, artifacts, limit=limit, after=after, newest_first=newest_first, inline=inline))
-
-    def cancel(self, response_id: str) -> Response:
-        """Cancel an unfinished response; a finished one is returned as it is."""
-        return self._answer(cancel(self._system, job_id(response_id, "resp"), owner()) or self._find(response_id))
-
-    def delete(self, response_id: str) -> Response:
-        forget(self._system, response_id, "resp", owner())
-        return jsonify(DELETED.dump({"id": response_id}))
 
     def _watch(self, job: Job, held: ExitStack) -> Watch:
         """Watch a job and the connection of its caller for as long as `held` is."""

@@ -18,12 +18,20 @@ from router.web.http import query
 from router.web.http.body import read_json
 from router.web.http.fields import shown
 from router.web.http.ids import find, forget, unknown
+from router.web.openapi import problems as why
+from router.web.openapi.examples import BALL
+from router.web.openapi.operations import JSON, Example, Routes, ok
+from router.web.openapi.parameters import AFTER, KEY, LIMIT, ORDER
 from router.web.submit import submit
 from router.web.videos import answers
 from router.web.videos.form import MULTIPART, read_form
 from router.web.videos.parse import CREATE, NAMES, read_remix, read_video_request
 from router.web.videos.render import poll_after_ms, video
+from router.web.videos.schema import CreateVideo
 
+ROUTES = Routes("Videos")
+REMIX = CreateVideo(only=("prompt",))
+POLLED = "openai-poll-after-ms"
 DELETED, PAGE = answers.DeletedVideo(), answers.Videos()
 NOT_OFFERED = ("edits", "extensions", "characters")
 
@@ -41,11 +49,87 @@ class Videos:
             for path in (f"/v1/videos/{name}", f"/v1/videos/{name}/<path:rest>"):
                 routes.add_url_rule(path, view_func=self.refuse, methods=["GET", "POST", "DELETE"])
 
+    @ROUTES.add(
+        "POST /v1/videos",
+        "createVideo",
+        ok("the video, which is being made", answers.Video, POLLED),
+        parameters=(KEY,),
+        bodies={JSON: CREATE, MULTIPART: CREATE},
+        problems=(*why.MAKING, why.BAD_FORM),
+        examples=(
+            Example("from text", {"prompt": BALL, "seed": 7, "provider_options": {"video": {"steps": 8}}}),
+            Example("from an image, as a form", form={"prompt": "it rises", "input_reference": "@ball.png"}),
+        ),
+        links=("retrieveVideo", "deleteVideo", "remixVideo", "getVideoContent"),
+    )
     def create(self) -> Response:
+        """Make a video.
+
+        Answers at once. A form's names have brackets where JSON nests: `provider_options[video][steps]`.
+        """
         return self._submit(read_video_request(self._body()))
 
+    @ROUTES.add(
+        "GET /v1/videos",
+        "listVideos",
+        ok("a page", answers.Videos),
+        parameters=(LIMIT, ORDER, AFTER),
+        problems=(why.BAD_VALUE, why.NOT_FOUND),
+        examples=(Example("the newest"), Example("the next page", query="?limit=2&after=VIDEO_ID")),
+    )
+    def list(self) -> Response:
+        """List the videos.
+
+        Those that were asked for by `/v1/responses` too.
+        """
+        limit, newest_first = query.limit(), query.newest_first()
+        jobs = self._system.jobs.page(owner(), after=_after(), limit=limit + 1, newest_first=newest_first)
+        if jobs is None:
+            after = shown(request.args["after"])
+            raise UnknownJob(f"after must be the id of a video of the list, got {after}", param="after")
+        return jsonify(PAGE.dump(query.page([self._video(job) for job in jobs], limit)))
+
+    @ROUTES.add(
+        "GET /v1/videos/{video_id}",
+        "retrieveVideo",
+        ok("the video", answers.Video, POLLED),
+        problems=(why.NOT_FOUND,),
+        examples=(Example("how far is it?"),),
+    )
+    def retrieve(self, video_id: str) -> Response:
+        """Look at a video."""
+        return self._answer(self._find(video_id))
+
+    @ROUTES.add(
+        "DELETE /v1/videos/{video_id}",
+        "deleteVideo",
+        ok("it is gone", answers.DeletedVideo),
+        problems=(why.NOT_FOUND, *why.WRITING),
+        examples=(Example("delete"),),
+    )
+    def delete(self, video_id: str) -> Response:
+        """Forget a video and its files.
+
+        In any state; a device that works on it stops at its next step.
+        """
+        forget(self._system, video_id, "video", owner())
+        return jsonify(DELETED.dump({"id": video_id}))
+
+    @ROUTES.add(
+        "POST /v1/videos/{video_id}/remix",
+        "remixVideo",
+        ok("the new video", answers.Video, POLLED),
+        parameters=(KEY,),
+        bodies={JSON: REMIX, MULTIPART: REMIX},
+        problems=(*why.MAKING, why.BAD_FORM, why.NOT_FOUND),
+        examples=(Example("another colour", {"prompt": "a blue ball rolls to the right"}),),
+        links=("retrieveVideo", "deleteVideo"),
+    )
     def remix(self, video_id: str) -> Response:
-        """Make a video again with another prompt: its inputs, options and seed as they were."""
+        """Make a video again with another prompt.
+
+        With the images, the options and the seed of its source.
+        """
         source = self._find(video_id)
         prompt, warnings = read_remix(self._body())
         try:
@@ -54,22 +138,6 @@ class Videos:
             raise unknown(video_id) from None
         shown = Presentation(Dialect.VIDEOS, seconds=source.presentation.seconds, remixed_from=source.id)
         return self._submit(replace(again, prompt=prompt, names=NAMES, presentation=shown, warnings=warnings))
-
-    def list(self) -> Response:
-        """Return a page of the caller's jobs, whichever dialect they came in."""
-        limit, newest_first = query.limit(), query.newest_first()
-        jobs = self._system.jobs.page(owner(), after=_after(), limit=limit + 1, newest_first=newest_first)
-        if jobs is None:
-            after = shown(request.args["after"])
-            raise UnknownJob(f"after must be the id of a video of the list, got {after}", param="after")
-        return jsonify(PAGE.dump(query.page([self._video(job) for job in jobs], limit)))
-
-    def retrieve(self, video_id: str) -> Response:
-        return self._answer(self._find(video_id))
-
-    def delete(self, video_id: str) -> Response:
-        forget(self._system, video_id, "video", owner())
-        return jsonify(DELETED.dump({"id": video_id}))
 
     def refuse(self, rest: str = "") -> Response:
         raise UnknownJob(f"there is no {request.path[:200]} here: this server makes, remixes and keeps videos")
@@ -90,7 +158,7 @@ class Videos:
         """Return the Video; for an unfinished one say when to ask again."""
         response = jsonify(self._video(job))
         if not job.status.finished:
-            response.headers["openai-poll-after-ms"] = str(poll_after_ms(job, time.time()))
+            response.headers[POLLED] = str(poll_after_ms(job, time.time()))
         return response
 
     def _video(self, job: Job) -> dict[str, Any]:
