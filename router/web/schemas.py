@@ -1,13 +1,9 @@
-"""Schemas that the bodies of both dialects share, and the check of a body against a schema."""
+"""Schemas that the bodies of both dialects share."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, cast
+from marshmallow import EXCLUDE, RAISE, Schema, fields, validate
 
-from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, validate
-
-from router.errors import InvalidRequest
 from router.intake.resolve import SEEDS
 from router.web.http.fields import Frame, Integer, Number, StrictBoolean, Text, described
 
@@ -16,9 +12,6 @@ TAKEN = "taken for the sake of clients of other models, checked, and without eff
 MODEL = "a model, an alias or a route; without it, the server's default"
 SEED = "the same seed gives the same video; without one, the server draws one and says which"
 IMAGE_URL = [{"$ref": "#/components/schemas/ImageUrl"}, {"type": "null"}]
-UNKNOWN = "Unknown field."
-NO_OBJECT = ("Invalid input type.", "Not a valid mapping type.")
-POSITIONS = frozenset({"_schema", "key", "value"})  # where in a field marshmallow found the error
 
 
 class MediaOptions(Schema):
@@ -51,7 +44,7 @@ class MediaOptions(Schema):
 
 
 class Lenient(Schema):
-    """Other keys are taken; those of a whole body, and blocks of other providers, are named in `warnings`."""
+    """A schema that takes other keys; `warnings` name those of a body and its provider blocks."""
 
     class Meta:
         unknown = EXCLUDE
@@ -64,39 +57,3 @@ class ProviderOptions(Lenient):
     image = fields.Nested(
         MediaOptions, allow_none=True, metadata=described("the same for one frame; for `POST /v1/responses` only")
     )
-
-
-def check(schema: Schema, body: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """Return the fields that are there and not null; raise `InvalidRequest` for the first that is wrong.
-
-    `above` is the field that the body stands in, if it stands in one.
-    """
-    try:
-        return cast(dict[str, Any], _present(schema.load(body)))
-    except ValidationError as error:
-        path, message = _first(error.messages_dict, (above,) if above else ())
-    param = ".".join(path)
-    if message == UNKNOWN:
-        raise InvalidRequest(
-            f"{'.'.join(path[:-1])} has no field {path[-1][:100]!r}", param=param, code="unknown_parameter"
-        )
-    raise InvalidRequest(f"{param} {message}", param=param)
-
-
-def _present(value: Any) -> Any:
-    """Drop what is null: the SDKs send nulls for what their user left out."""
-    if not isinstance(value, dict):
-        return value
-    return {name: _present(entry) for name, entry in value.items() if entry is not None}
-
-
-def _first(messages: Mapping[Any, Any], above: tuple[str, ...] = ()) -> tuple[tuple[str, ...], str]:
-    """Return the path to the first field that is wrong, and why."""
-    name, entry = next(iter(messages.items()))
-    path = above if name in POSITIONS else (*above, str(name))
-    if isinstance(name, int):  # a place in a list
-        path = (*above[:-1], f"{above[-1]}[{name}]")
-    if isinstance(entry, Mapping):
-        return _first(entry, path)
-    message = str(entry[0] if isinstance(entry, list) else entry)
-    return path, "must be an object" if message in NO_OBJECT else message

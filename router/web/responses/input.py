@@ -10,6 +10,7 @@ from registry import Input
 from router.errors import InvalidRequest, ModalityMismatch
 from router.request import ImageInput
 from router.web.http.fields import shown, unclean
+from router.web.request_parts import read_image, refuse_file_id
 
 IGNORED_ITEMS = ("function_call", "function_call_output", "reasoning", "compaction", "item_reference")
 ROLES = ("user", "system", "developer", "assistant")
@@ -19,7 +20,7 @@ TEXT_PARTS = ("input_text", "text", "output_text")
 
 
 @dataclass(frozen=True)
-class Said:
+class ParsedInput:
     """What the input says: its texts apart, and the images in order.
 
     `own` is the user's text. `index` is that of the message that is the request, None where the input is text.
@@ -37,7 +38,7 @@ class Said:
         return "\n".join(filter(str.strip, [self.instructions or "", *self.system, self.own]))
 
 
-def read_input(value: Any, instructions: Any = None) -> Said:
+def read_input(value: Any, instructions: Any = None) -> ParsedInput:
     """Return what the last user message says; system and developer text is put in front of its prompt.
 
     Raises `InvalidRequest` for what is no input, and `missing_required_parameter` where there is no prompt.
@@ -48,28 +49,13 @@ def read_input(value: Any, instructions: Any = None) -> Said:
     index: int | None = None
     if isinstance(value, str):
         system: list[str] = []
-        said: Content = ([_text(value, "input")], [])
+        user_content: Content = ([_text(value, "input")], [])
     else:
-        system, said, index = _read_items(value)
-    texts, pictures = said
+        system, user_content, index = _read_items(value)
+    texts, pictures = user_content
     if not "".join(texts).strip():
         raise _missing("input has no text: every model here needs a prompt")
-    return Said(instructed, tuple(system), " ".join(texts), tuple(pictures), index)
-
-
-def picture(value: Any, role: Input, param: str) -> ImageInput:
-    """Return the image behind an `image_url`: a string, or an object with `url`."""
-    url = value.get("url") if isinstance(value, dict) else value
-    if not isinstance(url, str) or not url:
-        raise InvalidRequest(f"{param} must be an http(s) or data: URL, got {shown(value)}", param=param)
-    return ImageInput(role, url, param)
-
-
-def refuse_file_id(holder: Any, where: str) -> None:
-    """Refuse an image that is named by the id of a file."""
-    if isinstance(holder, dict) and holder.get("file_id") is not None:
-        param = f"{where}.file_id"
-        raise InvalidRequest(f"{param} means nothing here, as no files are kept: send the image itself", param=param)
+    return ParsedInput(instructed, tuple(system), " ".join(texts), tuple(pictures), index)
 
 
 def is_of_user(item: Mapping[str, Any]) -> bool:
@@ -145,7 +131,7 @@ def _in_order(urls: list[tuple[Any, str]]) -> Iterator[ImageInput]:
     if len(urls) > 2:
         raise ModalityMismatch(f"input has {len(urls)} images: no model takes more than two", param="input")
     for (url, where), role in zip(urls, (Input.IMAGE, Input.LAST_IMAGE), strict=False):
-        yield picture(url, role, where)
+        yield read_image(url, role, where)
 
 
 def _text(value: Any, where: str) -> str:

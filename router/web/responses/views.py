@@ -23,7 +23,7 @@ from router.web.responses import answers
 from router.web.responses.answers import DeletedResponse, InputItems
 from router.web.responses.function_call import FunctionCallResponse
 from router.web.responses.items import IMAGES, input_items
-from router.web.responses.parse import SCHEMA, Asked, read_response_request
+from router.web.responses.parse import SCHEMA, ParsedRequest, read_response_request
 from router.web.responses.render import Rendering
 from router.web.responses.stream import EVENTS, UNBUFFERED, padded, stream, written
 from router.web.responses.tools import Call
@@ -76,15 +76,15 @@ class Responses:
         half-closing the connection, cancels the job, unless `background`, `store` or a key says that it is to be kept.
         """
         keyed = idempotency_key() is not None
-        asked = read_response_request(read_json(self._settings.max_body_bytes), keyed=keyed)
-        if asked.call:
-            return self._call(asked, asked.call)
-        if asked.background and not asked.stream:
-            return self._answer(submit(self._intake, asked.request))
+        parsed = read_response_request(read_json(self._settings.max_body_bytes), keyed=keyed)
+        if parsed.call:
+            return self._call(parsed, parsed.call)
+        if parsed.background and not parsed.stream:
+            return self._answer(submit(self._intake, parsed.request))
         with ExitStack() as held:
             held.enter_context(self._waiting.place())
-            job, streamed = submit(self._intake, asked.request), asked.stream
-            del asked  # its images would be kept for as long as somebody waits
+            job, streamed = submit(self._intake, parsed.request), parsed.stream
+            del parsed  # its images would be kept for as long as somebody waits
             watch = self._watch(job, held)
             return self._stream(watch, held) if streamed else self._wait(watch, held)
 
@@ -173,11 +173,11 @@ class Responses:
         body = stream(watch, self._rendering, after=after, beat=self._settings.heartbeat_seconds)
         return written(body, watch, EVENTS, held.pop_all().close)
 
-    def _call(self, asked: Asked, call: Call) -> Response:
+    def _call(self, parsed: ParsedRequest, call: Call) -> Response:
         """Answer with the call of a function, once the request would have been good for a video."""
-        model, effective = self._intake.settle(asked.request, share=share())
-        calling = FunctionCallResponse(call, asked.request, model, effective.task, caller().owner)
-        if asked.stream:
+        model, effective = self._intake.settle(parsed.request, share=share())
+        calling = FunctionCallResponse(call, parsed.request, model, effective.task, caller().owner)
+        if parsed.stream:
             return Response(calling.events(), mimetype=EVENTS, headers=UNBUFFERED)
         return jsonify(calling.response())
 
