@@ -1,4 +1,4 @@
-"""A request, whatever HTTP dialect it came in: what was said, before any default."""
+"""A parsed request of either HTTP dialect, before any default."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from router.values import Presentation, StoredInput
 
 @dataclass(frozen=True)
 class Options:
-    """The generation options that a caller gave; None where they did not say. Units as in `Task`.
+    """The generation options of a caller, each None where it was left out.
 
-    `seconds` is another way to say `num_frames`: so many at the rate that is used.
+    Units are those of `Task`; `seconds` times the rate in use is `num_frames`.
     """
 
     width: int | None = None
@@ -30,7 +30,7 @@ class Options:
 
 @dataclass(frozen=True)
 class ImageInput:
-    """An image that a request carries: its role, its URL, and the field that an error about it names.
+    """An input image: its role, its URL, and the field that an error names.
 
     `data` are its bytes where they came without a URL; `stored` says what is known of them, where they are of a job.
     """

@@ -16,7 +16,7 @@ class Dialect(StrEnum):
 
 
 class OutputPart(StrEnum):
-    """The type of the part that holds the output; text is for clients without media types."""
+    """The type of the output part; text is for clients without media types."""
 
     TEXT = "output_text"
     VIDEO = "output_video"

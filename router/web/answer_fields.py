@@ -43,7 +43,7 @@ class Answer(Schema):
 
 
 def _inner(field: fields.Field[Any]) -> Read | None:
-    """Return what renders the value of a field further, None where the value is JSON already."""
+    """Return the renderer of a field's value, None where it is JSON already."""
     if isinstance(field, fields.Nested):
         schema = field.schema
         return schema.dump
@@ -94,7 +94,7 @@ def nested(
 
 
 def one_of(about: str, *schemas: type[Schema], read: Read | None = None) -> fields.List[Any]:
-    """Return a field of a list of objects, each of one of the schemas and rendered before."""
+    """Return a list of rendered objects, each of one of the schemas."""
     return fields.List(Either("one of them", *schemas), metadata=described(about, read=read))
 
 

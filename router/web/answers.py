@@ -14,7 +14,7 @@ PHASES = [phase.value for phase in Phase]
 
 
 class Error(Answer):
-    """Why a request was refused; each key is text, empty where there is nothing to say."""
+    """The reason of a refusal; each key is text, empty where it says nothing."""
 
     message = string("what is, what was needed, what was got")
     type = string("the kind of error, as the SDKs know it", examples=["invalid_request_error"])

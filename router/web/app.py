@@ -33,7 +33,10 @@ class Application(Flask):
 
 
 def create_app(system: System, decoders: Decoders | None = None) -> Flask:
-    """Return the WSGI application of one web process; by default its images are decoded by children of its own."""
+    """Return the WSGI application of one web process.
+
+    By default it decodes images in child processes of its own.
+    """
     app = Application("framegate", static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.url_map.strict_slashes = False

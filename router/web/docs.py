@@ -17,7 +17,7 @@ ROUTES = Routes("Server")
 
 
 class Docs:
-    """`/openapi.json` and `/docs`; both are made when somebody first asks, as that takes a tenth of a second."""
+    """`/openapi.json` and `/docs`, both made at the first request."""
 
     def __init__(self, public_url: str, operations: tuple[Operation, ...]) -> None:
         self._public_url = public_url
@@ -50,7 +50,7 @@ class Docs:
         policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; frame-ancestors 'none'"
         return Response(text, mimetype="text/html", headers={"content-security-policy": policy})
 
-    @cached_property
+    @cached_property  # lazily: it takes a tenth of a second
     def _document(self) -> dict[str, Any]:
         from router.web.openapi.build import build
 

@@ -100,7 +100,7 @@ class Content:
         return self._send(image_id, path, artifact.media_type, artifact.sha256)
 
     def _preview(self, public: str, job: Job) -> Response:
-        """Send a picture of what a running job has made so far; the next one will differ."""
+        """Send the latest preview of a running job."""
         data = None if job.status.finished else self._system.artifacts.preview(job.id)
         if data is None:
             raise NotReady(f"{public} has no preview: there is one while its job runs, now it is {job.status}")
@@ -114,7 +114,7 @@ class Content:
         return job.artifact, path
 
     def _still(self, public: str, job: Job, output: Path, suffix: str, make: Callable[[], bytes]) -> Path:
-        """Return the file of a small picture, made now if nobody asked for it before."""
+        """Return the file of a small picture, made at its first request."""
         try:
             path = self._system.artifacts.beside(output, suffix, make, job.owner)
         except (ValueError, FileNotFoundError):
@@ -141,7 +141,10 @@ class Content:
 
 
 def _hand_over(location: str, name: str, media_type: str) -> Response:
-    """Leave the bytes, ranges, conditions and the ETag to nginx, which keeps the headers set here."""
+    """Have nginx send the file.
+
+    Ranges, conditions and the ETag are nginx's; it keeps the headers set here.
+    """
     headers = {
         "x-accel-redirect": location,
         "content-disposition": f"inline; filename={name}",
@@ -159,7 +162,7 @@ def _send(public: str, path: Path, media_type: str, etag: str) -> Response:
 
 
 def _simplify_conditions(size: int, etag: str) -> None:
-    """Leave only a single range that can be served; as RFC 9110 has it, others are ignored or come after the ETag."""
+    """Keep one satisfiable range, and no `If-Match`; RFC 9110 ignores other ranges."""
     environ = request.environ
     environ.pop("HTTP_IF_MATCH", None)  # it guards writes, and nobody writes here
     plain = SINGLE_RANGE.fullmatch(environ.get("HTTP_RANGE", ""))

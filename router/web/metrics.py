@@ -19,7 +19,7 @@ ROUTES = Routes("Server")
 
 
 class Page:
-    """The metrics of all processes, to whoever has the key; where there is none, to this machine."""
+    """The metrics of all processes: for the metrics key, or for this machine."""
 
     def __init__(self, system: System, names: HostNames) -> None:
         self._system = system
@@ -57,13 +57,13 @@ class Page:
 
 
 def _brought(key: bytes) -> bool:
-    """Say whether the request has this key, in a time that does not depend on how much of it is right."""
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    return compare_digest(given.strip(" ").encode("latin-1", "replace"), key) and scheme.lower() == "bearer"
+    """Say whether the request has this key, in constant time."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return compare_digest(token.strip(" ").encode("latin-1", "replace"), key) and scheme.lower() == "bearer"
 
 
 def _is_local() -> bool:
-    """Say whether the caller is on this machine, and not a proxy that speaks for another.
+    """Say whether the caller is on this machine, and no proxy for another.
 
     Over a unix socket there is no address: those who listen on one have a proxy before it, which may name nobody.
     """

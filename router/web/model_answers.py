@@ -18,7 +18,10 @@ MODALITIES = [modality.word for modality in Modality]
 
 @dataclass(frozen=True)
 class Listed:
-    """An entry of the registry with its state; `engines` are rendered, `body_bytes` is the server's limit."""
+    """An entry of the registry with its state.
+
+    `engines` are rendered; `body_bytes` is the server's limit.
+    """
 
     entry: registry.ModelSpec | registry.Route | registry.BrokenModel
     created: int
@@ -50,7 +53,7 @@ class Shift(Answer):
 
 
 class ModelDefaults(Answer):
-    """What a request gets where it does not say."""
+    """The values of the options that a request leaves out."""
 
     width = integer("pixels")
     height = integer("pixels")
@@ -89,7 +92,7 @@ class Entry(Answer):
 
 
 class Route(Entry):
-    """One name for several models: the first that takes what a request brings, runs it."""
+    """One name for several models; the first that takes the inputs runs."""
 
     members = strings("their names, in the order in which they are asked", attrgetter("entry.members"))
 
@@ -127,7 +130,7 @@ class Model(Entry):
 
 
 class BrokenModel(Entry):
-    """A model that cannot be served, as its folder of weights was when it was read; a request gets 503."""
+    """A model with unusable weights; a request for it gets 503."""
 
     modality = enum("what goes in, null where only the folder could say", *MODALITIES, read=_modality, none=True)
     backend = string("who runs it", attrgetter("entry.backend"))

@@ -65,7 +65,7 @@ def refuse_file_id(holder: Any, where: str) -> None:
 def refuse_unused_images(
     search: unused_fields.Search, body: Mapping[str, Any], quoted: tuple[str, ...], where: str
 ) -> None:
-    """Refuse an image that is not used; `quoted` fields may name images without sending any."""
+    """Refuse unused images; `quoted` fields may name images without sending any."""
     others = {name: value for name, value in body.items() if name not in quoted}
     unused_fields.refuse(search.find(others), where)
     unused_fields.refuse(search.find({name: body.get(name) for name in quoted}, by_name=False), where)

@@ -44,7 +44,7 @@ class MediaOptions(Schema):
 
 
 class Lenient(Schema):
-    """A schema that takes other keys; `warnings` name those of a body and its provider blocks."""
+    """A schema that accepts unknown keys; the answer's `warnings` name them."""
 
     class Meta:
         unknown = EXCLUDE

@@ -46,7 +46,7 @@ NEEDED = {"CreateResponse": "input", "CreateVideo": "prompt", "RemixVideo": "pro
 
 
 def build(operations: Iterable[Operation], public_url: str) -> dict[str, Any]:
-    """Return the document of a server at `public_url`, '' where that is not known."""
+    """Return the document of a server at `public_url`; '' is an unknown URL."""
     known = {operation.id: operation for operation in operations}
     plugin = Plugin()
     spec = APISpec(
@@ -87,41 +87,41 @@ def _operation(operation: Operation, known: Mapping[str, Operation], converter: 
     for status in sorted({problem.kind.status for problem in problems}):
         alike = [problem for problem in problems if problem.kind.status == status]
         replies.setdefault(str(status), _refusal(alike, has_body=operation.method != "HEAD"))
-    said: dict[str, Any] = {"operationId": operation.id, "tags": [operation.tag], "summary": operation.summary}
+    entry: dict[str, Any] = {"operationId": operation.id, "tags": [operation.tag], "summary": operation.summary}
     if operation.about:
-        said["description"] = operation.about
+        entry["description"] = operation.about
     if operation.open:
-        said["security"] = []
+        entry["security"] = []
     if parameters := (*(PATH[name] for name in operation.path_names), *operation.parameters):
-        said["parameters"] = [_parameter(parameter) for parameter in parameters]
+        entry["parameters"] = [_parameter(parameter) for parameter in parameters]
     if operation.bodies:
         contents = {kind: _body(kind, content, operation, converter) for kind, content in operation.bodies.items()}
-        said["requestBody"] = {"required": True, "content": contents}
-    said["responses"] = replies
-    said["x-codeSamples"] = [
+        entry["requestBody"] = {"required": True, "content": contents}
+    entry["responses"] = replies
+    entry["x-codeSamples"] = [
         {"lang": "Shell", "label": example.title, "source": curl(operation, example, url)}
         for example in operation.examples
     ]
-    return said
+    return entry
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:
-    said = {
+    entry = {
         "name": parameter.name,
         "in": parameter.location,
         "description": parameter.about,
         "schema": parameter.schema,
     }
-    return {**said, "required": True} if parameter.location == "path" else said
+    return {**entry, "required": True} if parameter.location == "path" else entry
 
 
 def _reply(reply: Reply, links: list[Operation]) -> dict[str, Any]:
-    said: dict[str, Any] = {"description": reply.about, "headers": _headers(*reply.headers)}
+    entry: dict[str, Any] = {"description": reply.about, "headers": _headers(*reply.headers)}
     if reply.contents:
-        said["content"] = {kind: {"schema": content} for kind, content in reply.contents.items()}
+        entry["content"] = {kind: {"schema": content} for kind, content in reply.contents.items()}
     if links:
-        said["links"] = {link.id: {"operationId": link.id, "parameters": _link(link)} for link in links}
-    return said
+        entry["links"] = {link.id: {"operationId": link.id, "parameters": _link(link)} for link in links}
+    return entry
 
 
 def _link(target: Operation) -> dict[str, str]:
@@ -129,15 +129,15 @@ def _link(target: Operation) -> dict[str, str]:
 
 
 def _refusal(problems: list[Problem], *, has_body: bool) -> dict[str, Any]:
-    """Return what an error of one status is; `x-codes` has its codes one by one."""
+    """Return the response of one error status; `x-codes` lists its codes."""
     headers = {name for problem in problems for name in problem.headers}
-    said = {
+    entry = {
         "description": "; ".join(f"`{problem.code}`: {problem.about}" for problem in problems),
         "headers": _headers(*sorted(headers)),
         "x-codes": {problem.code: problem.about for problem in problems},
     }
     body = {"content": {JSON: {"schema": {"$ref": "#/components/schemas/ErrorAnswer"}}}}
-    return said | body if has_body else said
+    return entry | body if has_body else entry
 
 
 def _headers(*names: str) -> dict[str, Any]:
@@ -148,14 +148,14 @@ def _body(kind: str, content: Content, operation: Operation, converter: Converte
     if kind == MULTIPART and isinstance(content, Schema):
         form = {"type": "object", "properties": dict(_flat(content, converter)), "required": ["prompt"]}
         return {"schema": form}
-    said: dict[str, Any] = {"schema": content}
+    entry: dict[str, Any] = {"schema": content}
     if examples := {example.title: {"value": example.body} for example in operation.examples if example.body}:
-        said["examples"] = examples
-    return said
+        entry["examples"] = examples
+    return entry
 
 
 def _flat(schema: Schema, converter: Converter, above: str = "") -> Any:
-    """Yield the parts of a form: where JSON nests, a name has brackets; an image is a file; nothing is null."""
+    """Yield the parts of a form: brackets for nesting, files for images, no nulls."""
     for key, entry in schema.fields.items():
         name = f"{above}[{key}]" if above else key
         if name == NO_FORM or (isinstance(entry, Only) and entry.value is None):
@@ -163,19 +163,19 @@ def _flat(schema: Schema, converter: Converter, above: str = "") -> Any:
         if isinstance(entry, fields.Nested):
             yield from _flat(entry.schema, converter, name)
         else:
-            said = converter.field2property(entry)
+            described = converter.field2property(entry)
             if isinstance(entry, Frame):
-                said = {"description": said["description"], "type": "string", "format": "binary"}
-            yield name, _without_null(said)
+                described = {"description": described["description"], "type": "string", "format": "binary"}
+            yield name, _without_null(described)
 
 
-def _without_null(said: Mapping[str, Any]) -> dict[str, Any]:
-    found = dict(said)
-    kinds = [kind for kind in _listed(said.get("type")) if kind != "null"]
+def _without_null(entry: Mapping[str, Any]) -> dict[str, Any]:
+    found = dict(entry)
+    kinds = [kind for kind in _listed(entry.get("type")) if kind != "null"]
     if kinds:
         found["type"] = kinds[0] if len(kinds) == 1 else kinds
-    if "enum" in said:
-        found["enum"] = [value for value in said["enum"] if value is not None]
+    if "enum" in entry:
+        found["enum"] = [value for value in entry["enum"] if value is not None]
     return found
 
 

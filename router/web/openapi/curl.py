@@ -27,7 +27,7 @@ def curl(operation: Operation, example: Example, url: str) -> str:
 
 
 def _wrapped(value: Any, column: int) -> str:
-    """Return JSON that takes another line where one is too short; `column` is where it begins."""
+    """Return JSON wrapped at `WIDEST`; `column` is its first column."""
     line = json.dumps(value)
     if column + len(line) <= WIDEST or not value or not isinstance(value, dict | list):
         return line

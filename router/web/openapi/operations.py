@@ -1,4 +1,4 @@
-"""Operations: each declares a route of the application and its entry in the API document."""
+"""Operations: routes of the application and entries of the API document."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Decorator = Callable[[View], View]
 
 @dataclass(frozen=True)
 class Parameter:
-    """A value in the path, the query or a header (`location`); `schema` is JSON Schema."""
+    """A value in the path, the query or a header; `schema` is JSON Schema."""
 
     name: str
     location: str
@@ -30,7 +30,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer that is no error: its bodies by media type, its headers beside `x-request-id`."""
+    """A successful answer: bodies by media type, headers beside `x-request-id`."""
 
     about: str
     contents: Mapping[str, Content] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Example:
-    """A request that works as it stands; `flags` go to curl, `query` behind the path."""
+    """A complete request; `flags` go to curl, `query` follows the path."""
 
     title: str
     body: Mapping[str, Any] | None = None
@@ -60,7 +60,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Operation:
-    """A method of a path and the view that answers it; the view's docstring is its description.
+    """A method of a path, answered and described by `view` and its docstring.
 
     The names in the path are arguments of the view, and described in `parameters.PATH`. `links` name the operations
     that take the id of the answer; one `open` to all needs no key.
@@ -107,7 +107,7 @@ class Routes:
     def add(
         self, route: str, id: str, replies: Mapping[int, Reply], *, head: tuple[str, str] | None = None, **more: Any
     ) -> Decorator:
-        """Declare `route`, as in `GET /v1/videos`; `head` is the id and the summary of its HEAD."""
+        """Declare a route, as `GET /v1/videos`; `head`: id and summary of its HEAD."""
         method, path = route.split()
 
         def declare(view: View) -> View:

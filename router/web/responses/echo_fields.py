@@ -19,7 +19,7 @@ AS_SENT = "as it was sent"
 
 
 class FunctionTool(Lenient):
-    """A tool that a caller offers; of other types than functions only the type is looked at."""
+    """A tool of the caller; of types other than `function` only the type counts."""
 
     type = Text("`function`; tools of other types are read over")
     name = Text("the function's name", validate=validate.Length(max=128, error="must have at most {max} characters"))
@@ -39,7 +39,7 @@ class Tool(Answer):
 
 
 class TextFormat(Lenient):
-    """How a text model's answer would look; repeated in the answer, without effect on a video."""
+    """The format of a text; repeated in the answer, without effect on a video."""
 
     type = Text(
         "the kind of format",
@@ -81,15 +81,11 @@ class UsedReasoning(Answer):
 
 @dataclass(frozen=True)
 class Echo:
-    """One key: its field in an answer, its field in a request, and the value where none was sent.
-
-    A value `as_is` comes back unchanged.
-    """
+    """One key: its field in an answer, its field in a request, its default."""
 
     answer: fields.Field[Any]
     request: fields.Field[Any] | None = None
     default: Any = None
-    as_is: bool = True
 
 
 def _text(default: Any = None) -> Echo:
@@ -101,7 +97,6 @@ ECHOED: dict[str, Echo] = {  # in the order of the answer
     "instructions": Echo(
         string(AS_SENT, none=True),
         fields.Raw(allow_none=True, metadata=described("text that is put in front of the prompt")),
-        as_is=False,
     ),
     "tools": Echo(
         fields.List(fields.Nested(Tool), metadata=described("the functions that were offered")),
@@ -113,7 +108,6 @@ ECHOED: dict[str, Echo] = {  # in the order of the answer
             metadata=described("functions; one of them is called where it must be, or where no video was asked for"),
         ),
         [],
-        as_is=False,
     ),
     "tool_choice": Echo(
         fields.Raw(metadata=described(AS_SENT, anyOf=[{"enum": ["none", "auto", "required"]}, {"type": "object"}])),
@@ -125,7 +119,6 @@ ECHOED: dict[str, Echo] = {  # in the order of the answer
             ),
         ),
         "auto",
-        as_is=False,
     ),
     "truncation": Echo(
         enum(AS_SENT, "auto", "disabled"),
@@ -137,7 +130,6 @@ ECHOED: dict[str, Echo] = {  # in the order of the answer
         nested(UsedText, AS_SENT),
         fields.Nested(TextOptions, allow_none=True, metadata=described(REPEATED)),
         {"format": {"type": "text"}},
-        as_is=False,
     ),
     "top_p": Echo(number(AS_SENT), Number(0, 1, REPEATED), 1),
     "presence_penalty": Echo(number(AS_SENT), Number(-2, 2, REPEATED), 0),
@@ -147,7 +139,6 @@ ECHOED: dict[str, Echo] = {  # in the order of the answer
     "reasoning": Echo(
         nested(UsedReasoning, AS_SENT, none=True),
         fields.Nested(Reasoning, allow_none=True, metadata=described(REPEATED)),
-        as_is=False,
     ),
     "usage": Echo(fields.Raw(metadata=described("null: a video is not counted in tokens", type="null"))),
     "max_output_tokens": Echo(integer(AS_SENT, none=True), Integer(1, MOST, REPEATED)),
@@ -155,12 +146,10 @@ ECHOED: dict[str, Echo] = {  # in the order of the answer
     "store": Echo(
         boolean("as it was sent; the call of a function is kept nowhere"),
         StrictBoolean("`true`: make the video even if the caller goes away; `background` and a key say the same"),
-        as_is=False,
     ),
     "background": Echo(
         boolean(AS_SENT),
         StrictBoolean("`true`: answer at once, with `status: queued`, and make the video meanwhile"),
-        as_is=False,
     ),
     "service_tier": Echo(
         string(AS_SENT),
@@ -176,13 +165,13 @@ ECHOED: dict[str, Echo] = {  # in the order of the answer
             allow_none=True,
             metadata=described("text of the caller's own, which the answer repeats"),
         ),
-        as_is=False,
     ),
     "safety_identifier": _text(),
     "prompt_cache_key": _text(),
 }
 OF_PRESENTATION = ("instructions", "store", "background", "metadata")  # those that mean something here, too
-AS_IS = tuple(name for name, echo in ECHOED.items() if echo.as_is and echo.request)
+REWRITTEN = ("tools", "tool_choice", "text", "reasoning")  # each with all its keys, see `echo`
+AS_IS = [name for name, echo in ECHOED.items() if echo.request and name not in (*OF_PRESENTATION, *REWRITTEN)]
 REQUEST_FIELDS = {name: echo.request for name, echo in ECHOED.items() if echo.request}
 
 

@@ -1,4 +1,4 @@
-"""A response that is a function call: made at once, by no engine, and kept nowhere."""
+"""Responses that are a function call: made without an engine, not stored."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 from registry import ModelSpec
 from router.request import Request
 from router.values import Job, Status, Task
-from router.web.responses.answers import FunctionCall
 from router.web.responses.events import DONE, event
+from router.web.responses.output_answers import FunctionCall
 from router.web.responses.render import base_fields
 from router.web.responses.tools import Call
 
@@ -20,7 +20,7 @@ FUNCTION_CALL = FunctionCall()
 
 
 class FunctionCallResponse:
-    """One call of a function as the answer of a model that would have made a video."""
+    """One function call in place of a video."""
 
     def __init__(self, call: Call, request: Request, model: ModelSpec, task: Task, owner: str) -> None:
         now = time.time()
@@ -39,7 +39,7 @@ class FunctionCallResponse:
         done = self._item("completed", self._call.arguments)
         spot = {"item_id": done["id"], "output_index": 0}
         whole = {"name": self._call.name, "arguments": self._call.arguments}
-        told: tuple[tuple[str, Mapping[str, Any]], ...] = (
+        events: tuple[tuple[str, Mapping[str, Any]], ...] = (
             ("response.created", begun),
             ("response.in_progress", begun),
             ("response.output_item.added", {"output_index": 0, "item": self._item("in_progress", "")}),
@@ -48,7 +48,7 @@ class FunctionCallResponse:
             ("response.output_item.done", {"output_index": 0, "item": done}),
             ("response.completed", {"response": self.response()}),
         )
-        for number, (kind, content) in enumerate(told):
+        for number, (kind, content) in enumerate(events):
             yield event(number, kind, content)
         yield DONE
 

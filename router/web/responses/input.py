@@ -39,7 +39,7 @@ class ParsedInput:
 
 
 def read_input(value: Any, instructions: Any = None) -> ParsedInput:
-    """Return what the last user message says; system and developer text is put in front of its prompt.
+    """Return the last user message and the texts of system and developer.
 
     Raises `InvalidRequest` for what is no input, and `missing_required_parameter` where there is no prompt.
     """
@@ -88,7 +88,7 @@ def _read_items(items: Any) -> tuple[list[str], Content, int]:
 
 
 def _role(item: Any, where: str) -> str | None:
-    """Return the role of a message, None for items that say nothing to a video model."""
+    """Return the role of a message, None for items that are not messages."""
     if not isinstance(item, dict):
         raise InvalidRequest(f"{where} must be a message object, got {shown(item)}", param=where)
     kind = item.get("type") or ("message" if "content" in item or "id" not in item else "item_reference")
@@ -127,9 +127,10 @@ def _url(part: Any, where: str) -> Any:
 
 
 def _in_order(urls: list[tuple[Any, str]]) -> Iterator[ImageInput]:
-    """The first image is the first frame, a second the last frame; the gate says whether the model takes them."""
+    """Yield the first image as the first frame, a second as the last frame."""
     if len(urls) > 2:
         raise ModalityMismatch(f"input has {len(urls)} images: no model takes more than two", param="input")
+    # The gate knows whether the model takes them.
     for (url, where), role in zip(urls, (Input.IMAGE, Input.LAST_IMAGE), strict=False):
         yield read_image(url, role, where)
 

@@ -1,4 +1,4 @@
-"""The input of a response, as the list of messages that the SDKs page through."""
+"""The input of a response as the SDKs' pages of messages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ITEMS, MESSAGE, IMAGE, TEXT = InputItems(), StoredMessage(), StoredImage(), Stor
 def input_items(
     job: Job, artifacts: ArtifactStore, *, limit: int, after: str | None, newest_first: bool, inline: bool
 ) -> dict[str, Any]:
-    """Return a page of the messages behind `job`: the system's, if there is one, and the user's.
+    """Return a page of the input messages of `job`: system and user.
 
     An image shows the type, size in bytes and digest of what was received; `inline` adds a `data:` URL of the stored
     PNG, which may have megabytes. Raises `UnknownJob` when `after` is none of the items.

@@ -28,7 +28,7 @@ PRIORITY_OFFSETS = {"priority": 1, "flex": -1}  # how far from all others
 
 @dataclass(frozen=True)
 class ParsedRequest:
-    """A parsed call: what to make, how to answer, and the function to call instead, if it comes to that."""
+    """A parsed body: the request, the way to answer, and a function call instead."""
 
     request: Request
     background: bool
@@ -37,7 +37,7 @@ class ParsedRequest:
 
 
 def read_response_request(body: Mapping[str, Any], *, keyed: bool = False) -> ParsedRequest:
-    """Return what `body` asks for; raises `InvalidRequest` naming the field that is wrong.
+    """Parse a body; raise `InvalidRequest` with the name of the wrong field.
 
     `keyed` says that the caller may come again with the same idempotency key.
     """
@@ -76,7 +76,7 @@ def _options(block: str, media: Mapping[str, Any]) -> Options:
 
 
 def _last_image(block: str, media: Mapping[str, Any], pictures: tuple[ImageInput, ...]) -> tuple[ImageInput, ...]:
-    """Return the image of the options, as the last frame; refuse a second last frame rather than drop one."""
+    """Return the last frame of the options; refuse a second last frame."""
     if "last_image" not in media:
         return ()
     param = f"provider_options.{block}.last_image"
@@ -87,7 +87,7 @@ def _last_image(block: str, media: Mapping[str, Any], pictures: tuple[ImageInput
 
 
 def _media(provider_options: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-    """Return the one block that there may be; '' and nothing where there is none."""
+    """Return the name and the options of the one block; '' without one."""
     blocks = [block for block in MEDIA if block in provider_options]
     if len(blocks) > 1:
         message = "provider_options has a video and an image block: give one of them"
@@ -104,7 +104,7 @@ def _seed(sent: Mapping[str, Any], block: str, media: Mapping[str, Any]) -> int 
 
 
 def _warnings(body: Mapping[str, Any], parsed: ParsedInput, pictures: tuple[ImageInput, ...]) -> tuple[str, ...]:
-    """Return the warnings about what is not used; refuse an image that is not."""
+    """Return the warnings about unused keys; refuse unused images."""
     search = unused_fields.Search(pictures)
     refuse_unused_images(search, {**body, "input": None}, QUOTED, WHERE)
     names = unused_fields.names(body, SCHEMA)
@@ -115,7 +115,7 @@ def _warnings(body: Mapping[str, Any], parsed: ParsedInput, pictures: tuple[Imag
 
 
 def _unread(items: Any, index: int | None) -> list[str]:
-    """Return the keys without a meaning of the message that is the request, and of its parts."""
+    """Return the unknown keys of the last user message and of its parts."""
     if index is None:
         return []
     message, where = items[index], f"input[{index}]"
@@ -127,7 +127,7 @@ def _unread(items: Any, index: int | None) -> list[str]:
 
 
 def _history(items: Any, parsed: ParsedInput, search: unused_fields.Search) -> tuple[str, ...]:
-    """Return the warning about images in messages that are not the request, if there are any.
+    """Return the warning about images in earlier messages, if there are any.
 
     An image of the user is refused where the request has none: the answer would be a video of the text alone.
     """
@@ -154,9 +154,9 @@ def _history(items: Any, parsed: ParsedInput, search: unused_fields.Search) -> t
 def _presentation(
     sent: Mapping[str, Any], parsed: ParsedInput, block: str, echoed: Mapping[str, Any], keyed: bool
 ) -> Presentation:
-    """Return what the answer depends on: text clients, which send no media options, need an `output_text` part.
+    """Return the presentation; clients without media options get an `output_text` part.
 
-    A job is `attended`, and cancelled when its caller leaves, unless they parsed that they may come back for it:
+    A job is `attended`, and cancelled when its caller leaves, unless the caller may come back for it:
     with `background`, with an idempotency key, or with a `store` that is true. A `store` that was left out
     counts as true in the answer only, as every SDK leaves it out.
     """

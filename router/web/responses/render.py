@@ -11,7 +11,8 @@ from router.auth.signed_urls import Links
 from router.storage.artifacts import ArtifactStore
 from router.values import Job, OutputPart, Status
 from router.web.answers import UNFINISHED
-from router.web.responses.answers import Message, Output, OutputImage, OutputText, OutputVideo, Response
+from router.web.responses.answers import Response
+from router.web.responses.output_answers import Message, Output, OutputImage, OutputText, OutputVideo
 
 RESPONSE = Response()
 BASE = Response(exclude=("provider_options", "warnings", *UNFINISHED))
@@ -36,7 +37,7 @@ class Rendering:
         return {**self.response(ended), "incomplete_details": {"reason": "deleted"}}
 
     def output(self, job: Job, *, inline: bool = False) -> list[dict[str, Any]]:
-        """Return the message with the finished file, or nothing; `inline` adds the file in base64."""
+        """Return the message with the finished file; `inline` has it in base64."""
         if job.artifact is None:
             return []
         output = Output(job.artifact, "", self._data(job) if inline else None)

@@ -11,7 +11,7 @@ from router.web.schemas import MODEL, SEED, Lenient, ProviderOptions
 
 
 class CreateResponse(Lenient):
-    """The keys of a request that mean something here; the answer's `warnings` name all others."""
+    """The known keys of a request; the answer's `warnings` name all others."""
 
     class Meta(Lenient.Meta):
         include = REQUEST_FIELDS

@@ -1,4 +1,4 @@
-"""`/v1/responses`: make a video, wait for it, watch it being made, or come back for it."""
+"""The views of `/v1/responses`."""
 
 from __future__ import annotations
 
@@ -151,11 +151,11 @@ class Responses:
         return jsonify(input_items(job, artifacts, limit=limit, after=after, newest_first=newest_first, inline=inline))
 
     def _watch(self, job: Job, held: ExitStack) -> Watch:
-        """Watch a job and the connection of its caller for as long as `held` is."""
+        """Watch a job and the connection of its caller until `held` is closed."""
         return held.enter_context(self._waiting.watch(job, request.environ.get("gunicorn.socket")))
 
     def _wait(self, watch: Watch, held: ExitStack) -> Response:
-        """Return the answer once there is one; begin it with white space when that takes long."""
+        """Return the finished response; after a silence begin it with white space."""
         if not watch.ended(self._settings.silent_seconds):
             body = padded(watch, self._rendering, beat=self._settings.pad_seconds)
             return written(body, watch, "application/json", held.pop_all().close)
@@ -174,7 +174,7 @@ class Responses:
         return written(body, watch, EVENTS, held.pop_all().close)
 
     def _call(self, parsed: ParsedRequest, call: Call) -> Response:
-        """Answer with the call of a function, once the request would have been good for a video."""
+        """Answer with a function call, after the checks of a video."""
         model, effective = self._intake.settle(parsed.request, share=share())
         calling = FunctionCallResponse(call, parsed.request, model, effective.task, caller().owner)
         if parsed.stream:
@@ -198,8 +198,9 @@ def _failed(job: Job) -> HttpError:
 
 
 def _restarting(job: Job) -> Restarting:
-    """Say that the job goes on; sending the request again comes back to it only if it has an idempotency key."""
+    """Return the refusal of a restart; the job goes on."""
     keyed = idempotency_key() is not None
+    # Only with an idempotency key does the same request come back to the job.
     again = "send this request again" if keyed else f"GET /v1/responses/resp_{job.id}"
     never = () if keyed else (("x-should-retry", "false"),)
     return Restarting(f"the server restarts and the job goes on: {again}", headers=(("retry-after", "1"), *never))

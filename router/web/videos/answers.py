@@ -23,9 +23,10 @@ def _completed_at(job: Job) -> int | None:
 
 
 def _seconds(job: Job) -> str:
-    """Return the length as it was sent, else as it is; the SDKs need text, some of them a whole number."""
+    """Return the length as it was sent, else the real one, as text."""
     sent = job.presentation.seconds
     length = job.task.num_frames / job.task.frames_per_second if sent is None else sent
+    # The SDKs take text, and some of them a whole number only.
     return f"{length:.4f}".rstrip("0").rstrip(".")
 
 
@@ -35,7 +36,7 @@ def _source(job: Job) -> str | None:
 
 
 class Video(Answer):
-    """A video: the 13 keys of OpenAI's Videos API, and what was used and adjusted."""
+    """A video: the 13 keys of OpenAI's Videos API, and the used options."""
 
     class Meta(Answer.Meta):
         include = {**UNFINISHED, "progress": integer("percent", _progress, maximum=100)}  # noqa: RUF012

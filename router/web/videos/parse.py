@@ -1,4 +1,4 @@
-"""A body of `POST /v1/videos` as a `Request`: its own words for the prompt, the image, the size and the length."""
+"""Parse the body of `POST /v1/videos`, in OpenAI's and other servers' names."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CREATE, ONLY_EXTRAS = CreateVideo(), CreateVideo(only=EXTRAS)
 
 
 class _MergedFields:
-    """What a body says by our names, with the caller's name for each."""
+    """The values of a body under our names, with the caller's name of each."""
 
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
@@ -31,7 +31,7 @@ class _MergedFields:
         self.pictures: dict[Input, ImageInput] = {}
 
     def put(self, name: str, value: Any, param: str) -> None:
-        """Take a value; raise `InvalidRequest` where another name has merged something else."""
+        """Take a value; raise `InvalidRequest` where another name has another value."""
         if self.values.setdefault(name, value) != value:
             first, other = self.names[name], self.values[name]
             message = f"{first} says {name} {shown(other)}, but {param} is {shown(value)}: give one of them"
@@ -47,7 +47,7 @@ class _MergedFields:
 
 
 def read_video_request(body: Mapping[str, Any]) -> Request:
-    """Return what `body` asks for; raises `InvalidRequest` naming the field that is wrong."""
+    """Parse a body; raise `InvalidRequest` with the name of the wrong field."""
     merged = _MergedFields()
     unknown: list[str] = []
     searched = dict(body)
@@ -73,9 +73,9 @@ def read_video_request(body: Mapping[str, Any]) -> Request:
 
 
 def read_remix(body: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
-    """Return the prompt of a remix and a warning about what is not used.
+    """Return the prompt of a remix and a warning about unused keys.
 
-    Everything else is the source's, so what else was merged is refused by name.
+    Everything else is the source's, so any other field is refused by name.
     """
     sent = check(CREATE, body)
     for name in sent:
@@ -86,7 +86,7 @@ def read_remix(body: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
 
 
 def _parts(body: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield the body, and the objects in it that hold more of its fields, each with its name."""
+    """Yield the body and its `extra_body` objects, each with its name."""
     yield "", body
     for name, extra in check(ONLY_EXTRAS, body).items():
         for inner in EXTRAS:
@@ -97,7 +97,7 @@ def _parts(body: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _read(merged: _MergedFields, sent: Mapping[str, Any], above: str) -> None:
-    """Put together what a checked body says in all its words."""
+    """Merge the fields of a checked body, under all their names."""
     for name in ("model", "prompt", "seed"):
         if name in sent:
             merged.put(name, sent[name], above + name)
@@ -127,7 +127,7 @@ def _pictures(sent: Mapping[str, Any], above: str) -> Iterator[ImageInput]:
 
 
 def _names(merged: _MergedFields, pictures: tuple[ImageInput, ...]) -> dict[str, str]:
-    """Return what the caller calls the fields that an error may be about."""
+    """Return the caller's names of the fields, for errors."""
     names = {**NAMES, **merged.names}
     if pictures:
         names["inputs"] = pictures[0].param

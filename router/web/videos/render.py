@@ -1,4 +1,4 @@
-"""Render a job as a Video of OpenAI's Videos API: its 13 keys in any state."""
+"""Render a job as a Video of OpenAI's Videos API."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def video(job: Job, keep_seconds: float) -> dict[str, Any]:
 
 
 def poll_after_ms(job: Job, now: float) -> int:
-    """Return the milliseconds until the next poll of an unfinished job; `now` is seconds since 1970."""
+    """Return the milliseconds until the next poll; `now` is seconds since 1970."""
     # A tenth of the time that the steps will take at their measured rate, a second for each job ahead;
     # the SDKs take the first answer for all their polls.
     wait = float(QUEUED * (1 + (job.ahead or 0)))

@@ -1,4 +1,4 @@
-"""The body of `POST /v1/videos`: OpenAI's fields, and the names that other servers have for them."""
+"""The body of `POST /v1/videos`, with other servers' names of its fields."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ ONLY: dict[str, tuple[str | int | bool | None, str]] = {  # what would mislead t
 
 
 def _like(option: str) -> fields.Field[Any]:
-    """Return a field of `MediaOptions` for another place."""
+    """Return a field of `MediaOptions` for the top of a body."""
     field = copy.copy(MediaOptions().declared_fields[option])
     field.metadata = {**field.metadata, "description": f"the same as `provider_options.video.{option}`"}
     return field
 
 
 class CreateVideo(Lenient):
-    """The keys of a request for a video that mean something here; the answer's `warnings` name all others.
+    """The known keys of a request for a video; `warnings` name all others.
 
     What is said twice must be the same.
     """

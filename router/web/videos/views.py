@@ -1,4 +1,4 @@
-"""`/v1/videos`: OpenAI's Videos API over the same jobs; what is made there is found here, and the reverse."""
+"""The views of `/v1/videos`: OpenAI's Videos API over the jobs of both dialects."""
 
 from __future__ import annotations
 
@@ -151,8 +151,8 @@ class Videos:
             return read_form(settings.max_body_bytes, CREATE)
         return read_json(settings.max_body_bytes)
 
-    def _submit(self, asked: Request) -> Response:
-        return self._answer(submit(self._intake, asked))
+    def _submit(self, parsed: Request) -> Response:
+        return self._answer(submit(self._intake, parsed))
 
     def _answer(self, job: Job) -> Response:
         """Return the Video; for an unfinished one say when to ask again."""
@@ -166,7 +166,7 @@ class Videos:
 
 
 def _after() -> str | None:
-    """Return the job whose video the page follows, '' for what names no video, None where nothing was said."""
+    """Return the job id of `after`; '' where it names no video, None without it."""
     public = request.args.get("after")
     if not public:
         return None

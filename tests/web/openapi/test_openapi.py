@@ -1,4 +1,4 @@
-"""`/openapi.json` says what the application does, all of it and nothing else; `/docs` says the same to people."""
+"""`/openapi.json` and `/docs` describe every route of the application, and nothing else."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_each_example_works(
 
 
 def ask(client: FlaskClient, route: Operation, example: Example) -> TestResponse:
-    """Send an example as curl would, its ids those of an image that was just made."""
+    """Send an example as curl would, with the ids of a new image."""
     image = client.post("/v1/responses", json={"input": "a", "provider_options": {"image": {}}}).get_json()
     job = image["id"].removeprefix("resp_")
     path = route.path.replace("{model}", "any") + example.query.replace("VIDEO_ID", f"video_{job}")

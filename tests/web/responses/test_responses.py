@@ -1,4 +1,4 @@
-"""The front door, from a request to its answer, with the `still` backend behind it."""
+"""`/v1/responses` from request to answer, with the `still` backend."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Event streams: the core events in their order, whoever reads them, from wherever, at whatever pace."""
+"""Event streams: the core events in order, for any reader at any speed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A multipart body means what its JSON would mean, and nothing in it is a surprise."""
+"""A multipart body means the same as its JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Videos API, from a request to its answer, with the `still` backend behind it."""
+"""The Videos API from request to answer, with the `still` backend."""
 
 from __future__ import annotations
 
