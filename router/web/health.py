@@ -1,4 +1,4 @@
-"""Is this process alive, and can a device take work?"""
+"""Liveness and readiness of the server."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def document(app: Flask) -> dict[str, Any]:
 
 
 def narrowed(document: dict[str, Any]) -> dict[str, Any]:
-    """The document within the limits of these models: most requests become videos."""
+    """Return the document within the limits of these models: most requests become videos."""
     schemas, create = document["components"]["schemas"], document["paths"]["/v1/videos"]["post"]["requestBody"]
     form = create["content"]["multipart/form-data"]["schema"]["properties"]
     for name, (least, most) in SMALL.items():

@@ -40,7 +40,7 @@ def client_with(settings: Settings, policy: Policy) -> tuple[FlaskClient, System
 
 
 def asks(picture: bytes) -> dict[str, dict[str, Any]]:
-    """The same request with each way to send an image, as `post` arguments."""
+    """Return the same request with each way to send an image, as `post` arguments."""
     url = data_url(picture)
     videos = {"path": "/v1/videos"}
     responses = {"path": "/v1/responses"}

@@ -86,7 +86,7 @@ def content(client: FlaskClient, video: dict[str, Any], **query: str) -> TestRes
 
 @pytest.fixture
 def running(client: FlaskClient, worker: Worker) -> dict[str, Any]:
-    """A job that an engine is working on."""
+    """Return a job that an engine is working on."""
     video = make(client, model="slow", provider_options={"video": {"steps": 60}})
     until(lambda: look(client, video)["progress"] >= 5)
     return video
