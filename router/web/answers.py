@@ -71,42 +71,41 @@ class Page(Answer):
     has_more = boolean("whether more entries follow")
 
 
-def _is_unfinished(job: Job) -> bool:
-    return not job.status.finished
-
-
 def _steps_done(job: Job) -> int | None:
     return job.progress.done if job.progress and job.progress.phase is Phase.STEP else None
 
 
-# What a job has while it is unfinished, after its other keys
+def _until_finished(field: fields.Field[Any]) -> fields.Field[Any]:
+    read = when(lambda job: not job.status.finished, field.metadata["read"])
+    field.metadata = {**field.metadata, "read": read, "sometimes": True}
+    return field
+
+
+# The keys of an unfinished job, after its others
 UNFINISHED: dict[str, fields.Field[Any]] = {
-    "progress": integer(
-        "percent",
-        when(_is_unfinished, lambda job: job.progress.percent if job.progress else 0),
-        maximum=100,
-        sometimes=True,
+    "progress": _until_finished(
+        integer("percent", lambda job: job.progress.percent if job.progress else 0, maximum=100)
     ),
-    "phase": enum(
-        "where a running job is",
-        *PHASES,
-        read=when(_is_unfinished, lambda job: job.progress.phase if job.progress else None),
-        none=True,
-        sometimes=True,
+    "phase": _until_finished(
+        enum(
+            "where a running job is", *PHASES, read=lambda job: job.progress.phase if job.progress else None, none=True
+        )
     ),
-    "steps_done": integer("denoising steps so far", when(_is_unfinished, _steps_done), none=True, sometimes=True),
-    "queue_position": integer(
-        "1 is the next job to run; null once it runs",
-        when(_is_unfinished, lambda job: job.ahead + 1 if job.ahead is not None else None),
-        minimum=1,
-        none=True,
-        sometimes=True,
+    "steps_done": _until_finished(integer("denoising steps so far", _steps_done, none=True)),
+    "queue_position": _until_finished(
+        integer(
+            "1 is the next job to run; null once it runs",
+            lambda job: job.ahead + 1 if job.ahead is not None else None,
+            minimum=1,
+            none=True,
+        )
     ),
-    "remaining_seconds": number(
-        "until it is done, by the measured pace; null if unknown",
-        when(_is_unfinished, lambda job: round(job.remaining, 1) if job.remaining is not None else None),
-        none=True,
-        sometimes=True,
+    "remaining_seconds": _until_finished(
+        number(
+            "until it is done, by the measured pace; null if unknown",
+            lambda job: round(job.remaining, 1) if job.remaining is not None else None,
+            none=True,
+        )
     ),
 }
 ERROR = ErrorAnswer()
