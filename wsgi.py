@@ -5,15 +5,15 @@ import sys
 
 from registry import RegistryError
 from router.errors import BootError
-from router.fleet import CANNOT_START
 from router.runtime import logs
+from router.runtime.exit_codes import CANNOT_START
 from router.settings import Settings
 from router.system import assemble, require_keys
 from router.web import create_app
 
 try:
     settings = Settings.from_environ()
-    logs.configure(settings)
+    logs.configure(settings.log_format, settings.log_level)
     system = assemble(settings)
     if "FRAMEGATE_PARENT" not in os.environ:  # `framegate serve` knows who can connect
         require_keys(system)

@@ -1,6 +1,7 @@
-"""`python -m bench [NAME ...] [--readme]`: measure, print, save, and tell the READMEs.
+"""`python -m bench [NAME ...] [--readme]`: measure, print, save, and write the READMEs.
 
-`python -m bench card` is the run on a GPU, with options of its own.
+`python -m bench card` is the run on a GPU and `python -m bench compare` compares two commits; both have options of
+their own.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import signal
 import sys
 
 from bench.figures import (
-    ahead,
     boot,
     claim,
     copies,
@@ -19,6 +19,7 @@ from bench.figures import (
     fast,
     folders,
     hostile,
+    house,
     load,
     nano,
     onnx,
@@ -47,15 +48,15 @@ FIGURES = {
     "previews": previews.measure,
     "claim": claim.measure,
     "load": load.measure,
-    "turns": scheduling.measure,
+    "scheduling": scheduling.measure,
     "nano": nano.measure,
     "onnx": onnx.measure,
     "fast": fast.measure,
-    "ahead": ahead.measure,
     "export": export.measure,
     "onnx_gpu": onnx_gpu.measure,
     "residency": residency.measure,
     "copies": copies.measure,
+    "house": house.measure,
 }
 
 
@@ -66,13 +67,17 @@ def main() -> None:
         from bench.card.run import main as run_on_card
 
         sys.exit(run_on_card(sys.argv[2:]))
+    if sys.argv[1:2] == ["compare"]:
+        from bench.tools.compare import main as compare
+
+        sys.exit(compare(sys.argv[2:]))
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure a whole server.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(FIGURES)} [default: all]")
     parser.add_argument("--readme", action="store_true", help="write what was saved into the READMEs; alone: only that")
-    asked = parser.parse_args()
-    if unknown := set(asked.names) - FIGURES.keys():
+    options = parser.parse_args()
+    if unknown := set(options.names) - FIGURES.keys():
         parser.error(f"a figure is one of {', '.join(FIGURES)}, got {', '.join(sorted(unknown))}")
-    for name in asked.names or ([] if asked.readme else FIGURES):
+    for name in options.names or ([] if options.readme else FIGURES):
         machine = describe()
         figure = FIGURES[name]()
         if figure is None:
@@ -80,7 +85,7 @@ def main() -> None:
             continue
         show(figure)
         save(figure, machine)
-    if asked.readme:
+    if options.readme:
         readme.write(FIGURES)
 
 

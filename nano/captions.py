@@ -1,4 +1,4 @@
-"""What people may say about a scene: a small grammar with synonyms, several word orders, and things left out."""
+"""Captions of a scene: a small grammar with synonyms, several word orders and omissions."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ BACKGROUND_WORDS = {
 ANY_SHAPE = ("shape", "object", "thing", "figure")
 MOVES = ("moves", "slides", "glides", "drifts", "travels", "floats", "goes", "flies", "rolls")
 MOVING = ("moving", "sliding", "gliding", "drifting", "travelling", "floating", "going", "flying", "rolling")
-# verbs that say where to
+BACKDROPS = ("on a {} background", "against a {} background", "in front of {}", "on {}")
+# verbs that name the direction themselves
 MOVES_THERE = {"up": ("rises", "ascends", "climbs"), "down": ("falls", "drops", "descends", "sinks")}
 
 FULL = (
@@ -86,7 +87,7 @@ PARTIAL = (
     "{background} background",
     "{moving} {direction}",
 )
-# with an image, the text need not say what is in it
+# with an image, the text need not describe the image
 MOTION = (
     "it {moves} {direction}",
     "the {shape} {moves} {direction}",
@@ -103,7 +104,7 @@ MOTION = (
     "let the {any} go {direction}",
 )
 
-# what else people write around it, which says nothing about the scene
+# words around a prompt that say nothing about the scene
 BEFORE = (
     "please show ",
     "show me ",
@@ -134,8 +135,8 @@ AFTER = (
 
 
 @dataclass(frozen=True)
-class Said:
-    """A caption and what it says; None where it says nothing."""
+class Caption:
+    """A caption and the aspects it names; None for an aspect it leaves out."""
 
     text: str
     colour: str | None
@@ -144,34 +145,18 @@ class Said:
     background: str | None
 
 
-def describe(subject: Subject, rng: np.random.Generator, templates: Sequence[str] = FULL) -> Said:
-    """Return a caption of the subject from a drawn template with drawn words."""
-
-    def pick(words: Sequence[str]) -> str:
-        return words[int(rng.integers(len(words)))]
-
-    template = pick(templates)
-    background = pick(BACKGROUND_WORDS[subject.background])
-    words = {
-        "colour": pick(COLOUR_WORDS[subject.colour]) if rng.random() < 0.5 else subject.colour,
-        "shape": pick(SHAPE_WORDS[subject.shape]) if rng.random() < 0.5 else subject.shape,
-        "any": pick(ANY_SHAPE),
-        "moves": pick(MOVES),
-        "moving": pick(MOVING),
-        "direction": pick(DIRECTION_WORDS[subject.direction]),
-        "background": background,
-        "place": pick(("on a {} background", "against a {} background", "in front of {}", "on {}")).format(background),
-    }
+def describe(subject: Subject, rng: np.random.Generator, templates: Sequence[str] = FULL) -> Caption:
+    """Return a caption of the subject from a random template with random words."""
+    template = _pick(templates, rng)
+    words = _words(subject, rng)
+    named = set()
     if subject.direction in MOVES_THERE and "{moves} {direction}" in template and rng.random() < 0.25:
-        words["moves"] = pick(MOVES_THERE[subject.direction])
+        words["moves"] = _pick(MOVES_THERE[subject.direction], rng)
         template = template.replace("{moves} {direction}", "{moves}")
-        named = {"direction"}
-    else:
-        named = set()
+        named.add("direction")
     named |= {name for _, name, _, _ in Formatter().parse(template) if name}
-    text = _dressed(template.format(**words), rng)
-    return Said(
-        text,
+    return Caption(
+        _decorated(template.format(**words), rng),
         colour=subject.colour if "colour" in named else None,
         shape=subject.shape if "shape" in named else None,
         direction=subject.direction if "direction" in named else None,
@@ -190,7 +175,28 @@ def vocabulary() -> Iterator[str]:
         yield template.format(**blank)
 
 
-def _dressed(text: str, rng: np.random.Generator) -> str:
+def _pick(words: Sequence[str], rng: np.random.Generator) -> str:
+    return words[int(rng.integers(len(words)))]
+
+
+def _words(subject: Subject, rng: np.random.Generator) -> dict[str, str]:
+    """Return a random word or phrase for each field of the templates."""
+    # the order of the draws decides the captions of a seed
+    background = _pick(BACKGROUND_WORDS[subject.background], rng)
+    return {
+        "colour": _pick(COLOUR_WORDS[subject.colour], rng) if rng.random() < 0.5 else subject.colour,
+        "shape": _pick(SHAPE_WORDS[subject.shape], rng) if rng.random() < 0.5 else subject.shape,
+        "any": _pick(ANY_SHAPE, rng),
+        "moves": _pick(MOVES, rng),
+        "moving": _pick(MOVING, rng),
+        "direction": _pick(DIRECTION_WORDS[subject.direction], rng),
+        "background": background,
+        "place": _pick(BACKDROPS, rng).format(background),
+    }
+
+
+def _decorated(text: str, rng: np.random.Generator) -> str:
+    """Return the caption with filler words, capitals and punctuation at random."""
     if rng.random() < 0.1:
         text = BEFORE[int(rng.integers(len(BEFORE)))] + text
     if rng.random() < 0.1:

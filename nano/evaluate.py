@@ -1,134 +1,57 @@
-"""`python -m nano.evaluate`: how often the family draws what it is asked for, of what training never showed."""
+"""`python -m nano.evaluate`: measure how often the family draws held-out subjects as requested."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import click
 import numpy as np
-from numpy.typing import NDArray
-from tqdm import tqdm
 
-from nano.captions import FULL, MOTION, describe
 from nano.family import RECIPES, WEIGHTS, link_family
-from nano.measure import Seen, look, psnr
-from nano.scene import FRAMES, Subject, draw_scene, render, subjects
-from registry.families import FAMILIES
+from nano.measure import Observation, observe, psnr
+from nano.model import Model
+from nano.requests import SEED, Clip, ClipRequest, held_out
 
 CLIPS = 100
-BATCH = 20
-SEED = 90210  # of everything drawn here
-DEFAULTS = next(family.defaults for family in FAMILIES if family.name == "wan-nano-t2v")
-Clip = NDArray[np.uint8]
 FIGURES, CARD = Path(__file__).with_name("figures.json"), Path(__file__).with_name("README.md")
 MARKS = ("<!-- figures -->", "<!-- /figures -->")
 
 
-@dataclass(frozen=True)
-class Ask:
-    """One request: the text, its seed, the image if there is one, and what the answer should show."""
+def score(requests: Sequence[ClipRequest], clips: Sequence[Clip]) -> dict[str, float]:
+    """Return the share of correct clips for each aspect.
 
-    prompt: str
-    subject: Subject
-    seed: int
-    image: Clip | None = None
-    negative: str = ""
-
-
-class Model:
-    """A model of the family behind diffusers' own pipelines, with the registry's defaults."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    @cached_property
-    def _text(self) -> Any:
-        from diffusers import WanPipeline
-
-        return _loaded(WanPipeline, self._folder)
-
-    @cached_property
-    def _image(self) -> Any:
-        from diffusers import WanImageToVideoPipeline
-
-        return _loaded(WanImageToVideoPipeline, self._folder)
-
-    def clips(self, asked: Sequence[Ask], desc: str, guidance: float | None = None, side: int = 64) -> list[Clip]:
-        """Return a clip for each request; all of them have an image, or none has."""
-        import torch
-        from PIL import Image
-
-        result: list[Clip] = []
-        for start in tqdm(range(0, len(asked), BATCH), desc=desc, leave=False):
-            batch = asked[start : start + BATCH]
-            settings: dict[str, Any] = {
-                "prompt": [ask.prompt for ask in batch],
-                "negative_prompt": [ask.negative for ask in batch],
-                "height": side,
-                "width": side,
-                "num_frames": FRAMES,
-                "num_inference_steps": DEFAULTS.steps,
-                "guidance_scale": DEFAULTS.guidance_scale if guidance is None else guidance,
-                "output_type": "np",
-            }
-            if batch[0].image is None:
-                generators = [torch.Generator().manual_seed(ask.seed) for ask in batch]
-                result += _bytes(self._text(**settings, generator=generators).frames)
-                continue
-            for ask in batch:  # diffusers' pipeline takes one image for all prompts
-                settings |= {"prompt": ask.prompt, "negative_prompt": ask.negative, "image": Image.fromarray(ask.image)}
-                result += _bytes(self._image(**settings, generator=torch.Generator().manual_seed(ask.seed)).frames)
-        return result
-
-
-def held_out(count: int, with_image: bool, side: int = 64, seed: int = SEED) -> list[Ask]:
-    """Return requests for subjects that training never showed, with captions in drawn words."""
-    rng = np.random.default_rng((seed, with_image, side))
-    hidden = subjects(held_out=True)
-    order = [hidden[int(index)] for index in np.resize(rng.permutation(len(hidden)), count)]
-    asked = []
-    for index, subject in enumerate(order):
-        image = render(draw_scene(subject, rng), side, side, 1)[0] if with_image else None
-        prompt = describe(subject, rng, MOTION if with_image else FULL).text
-        asked.append(Ask(prompt, subject, seed + index, image))
-    return asked
-
-
-def score(asked: Sequence[Ask], clips: Sequence[Clip]) -> dict[str, float]:
-    """Return the share of clips that show what was asked, for each aspect; with images, also how well they are kept."""
-    seen = [look(clip) for clip in clips]
+    With images, also `moved`, the share with both the image's colour and the direction; `psnr` and `psnr_min`, the
+    median and the minimum PSNR of first frames in decibels; and `kept`, the share of 22 dB or more.
+    """
+    pairs = list(zip(requests, (observe(clip) for clip in clips), strict=True))
     shares = {
-        aspect: float(np.mean([_is_right(ask, one, aspect) for ask, one in zip(asked, seen, strict=True)]))
+        aspect: float(np.mean([_is_right(request, seen, aspect) for request, seen in pairs]))
         for aspect in ("colour", "shape", "direction")
     }
-    if asked[0].image is None:
+    if requests[0].image is None:
         return shares
-    moved = [
-        _is_right(ask, one, "colour") and _is_right(ask, one, "direction") for ask, one in zip(asked, seen, strict=True)
-    ]
-    shares["moved"] = float(np.mean(moved))  # the object of that image, in that direction: both, in one clip
-    kept = [psnr(clip[0], ask.image) for ask, clip in zip(asked, clips, strict=True) if ask.image is not None]
+    moved = [_is_right(request, seen, "colour") and _is_right(request, seen, "direction") for request, seen in pairs]
+    shares["moved"] = float(np.mean(moved))
+    kept = [psnr(clip[0], one.image) for one, clip in zip(requests, clips, strict=True) if one.image is not None]
     return {**shares, "psnr": float(np.median(kept)), "psnr_min": float(min(kept)), "kept": _share(kept, 22.0)}
 
 
-def effects(model: Model, asked: Sequence[Ask]) -> dict[str, float]:
-    """Return what guidance, a negative prompt and the seed do to text-to-video."""
-    unguided, guided = model.clips(asked, "guidance 1", guidance=1.0), model.clips(asked, "guidance")
-    weak, strong = score(asked, unguided), score(asked, guided)
-    # no colour is asked for; then the one that came is put into the negative prompt, with the same seed
-    free = [
-        Ask(f"a circle moves {('left', 'right')[index % 2]}", asked[0].subject, SEED + index) for index in range(40)
-    ]
-    drawn = [look(clip).colour for clip in model.clips(free, "free colour")]
-    barred = [replace(ask, negative=colour or "red") for ask, colour in zip(free, drawn, strict=True)]
-    left = [look(clip).colour for clip in model.clips(barred, "negative prompt")]
-    one, other, again = (model.clips([replace(asked[0], seed=seed)], "seed")[0] for seed in (1, 2, 1))
+def effects(model: Model, requests: Sequence[ClipRequest]) -> dict[str, float]:
+    """Return the effects of guidance, a negative prompt and the seed on text-to-video."""
+    unguided, guided = model.clips(requests, "guidance 1", guidance=1.0), model.clips(requests, "guidance")
+    weak, strong = score(requests, unguided), score(requests, guided)
+    # the prompt names no colour; then the colour of the clip becomes the negative prompt, with the same seed
+    directions = [("left", "right")[index % 2] for index in range(40)]
+    subject = requests[0].subject
+    free = [ClipRequest(f"a circle moves {where}", subject, SEED + index) for index, where in enumerate(directions)]
+    drawn = [observe(clip).colour for clip in model.clips(free, "free colour")]
+    barred = [replace(one, negative=colour or "red") for one, colour in zip(free, drawn, strict=True)]
+    left = [observe(clip).colour for clip in model.clips(barred, "negative prompt")]
+    one, other, again = (model.clips([replace(requests[0], seed=seed)], "seed")[0] for seed in (1, 2, 1))
     return {
         "colour at guidance 1": weak["colour"],
         "colour at the default guidance": strong["colour"],
@@ -164,22 +87,22 @@ def table(rows: dict[str, dict[str, float]]) -> str:
 @click.option("--clips", default=CLIPS, help="for each model and kind of request")
 @click.option("--write", is_flag=True, help="also write the figures into nano/figures.json and nano/README.md")
 def main(weights: Path, clips: int, write: bool) -> None:
-    """Print how often each model draws what it is asked for."""
+    """Print how often each model draws the requested subject."""
     rows: dict[str, dict[str, float]] = {}
     with TemporaryDirectory() as folder:
         link_family(Path(folder) / "family", weights)
         models = {name: Model(Path(folder) / "family" / name) for name in RECIPES}
         for name, label, with_image, side in _CASES:
-            asked = held_out(clips if side == 64 else max(clips // 5, 1), with_image, side)
-            rows[label] = {"clips": len(asked), **score(asked, models[name].clips(asked, label, side=side))}
+            requests = held_out(clips if side == 64 else max(clips // 5, 1), with_image, side)
+            rows[label] = {"clips": len(requests), **score(requests, models[name].clips(requests, label, side=side))}
             print(f"{label}: {rows[label]}", flush=True)
         found = effects(models["wan-nano-t2v"], held_out(clips, with_image=False))
-    said = table(rows) + "\n\n" + "\n".join(f"- {label}: {value:.2f}" for label, value in found.items())
-    print(said)
+    report = table(rows) + "\n\n" + "\n".join(f"- {label}: {value:.2f}" for label, value in found.items())
+    print(report)
     if write:
         FIGURES.write_text(json.dumps({"clips": clips, "scores": rows, "effects": found}, indent=2) + "\n")
         before, _, rest = CARD.read_text().partition(MARKS[0])
-        CARD.write_text(f"{before}{MARKS[0]}\n{said}\n{MARKS[1]}{rest.partition(MARKS[1])[2]}")
+        CARD.write_text(f"{before}{MARKS[0]}\n{report}\n{MARKS[1]}{rest.partition(MARKS[1])[2]}")
 
 
 _CASES = (
@@ -193,8 +116,8 @@ _CASES = (
 )
 
 
-def _is_right(ask: Ask, seen: Seen, aspect: str) -> bool:
-    return bool(getattr(ask.subject, aspect) == getattr(seen, aspect))
+def _is_right(request: ClipRequest, seen: Observation, aspect: str) -> bool:
+    return bool(getattr(request.subject, aspect) == getattr(seen, aspect))
 
 
 def _apart(some: Sequence[Clip], others: Sequence[Clip]) -> list[float]:
@@ -203,20 +126,6 @@ def _apart(some: Sequence[Clip], others: Sequence[Clip]) -> list[float]:
 
 def _share(values: Sequence[float], least: float) -> float:
     return float(np.mean(np.array(values) >= least))
-
-
-def _bytes(frames: NDArray[np.float32]) -> list[Clip]:
-    return list((frames * 255.0).round().astype(np.uint8))
-
-
-def _loaded(pipeline: Any, folder: Path) -> Any:
-    import torch
-
-    pipe = pipeline.from_pretrained(folder, torch_dtype=torch.float32)
-    shift = DEFAULTS.flow_shift.at(DEFAULTS.width, DEFAULTS.height)  # as the server sets it for each request
-    pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config, flow_shift=shift)
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The family as diffusers folders: its weights lie in the package once, and links put each model together."""
+"""The family as diffusers folders: links to weights stored once in the package."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SHARED = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """One model of the family: its pipeline, the stage that trains each of its transformers, its settings."""
+    """A model of the family: pipeline, training stage of each transformer, settings."""
 
     pipeline: str
     stages: tuple[str, ...]
@@ -30,7 +30,7 @@ class Recipe:
 
     @property
     def transformers(self) -> dict[str, str]:
-        """Map the parts to the stages that train them."""
+        """Map the transformers' names to their training stages."""
         return dict(zip(("transformer", "transformer_2"), self.stages, strict=False))
 
 
@@ -42,26 +42,26 @@ RECIPES = {
 
 
 def link_family(folder: Path, weights: Path = WEIGHTS) -> None:
-    """Put the models together in `folder`, whole or not at all; return at once when they are there."""
+    """Create the models in `folder` as links; do nothing if the folder is complete."""
     folder = Path(os.path.abspath(folder))
     if _is_whole(folder, weights):
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(folder.with_name(f".{folder.name}.lock")):
+    with _locked(folder.with_name(f".{folder.name}.lock")):
         if _is_whole(folder, weights):
             return
         draft = folder.with_name(f".{folder.name}.tmp")
-        shutil.rmtree(draft, ignore_errors=True)  # of a process that was killed
+        shutil.rmtree(draft, ignore_errors=True)  # left by a killed process
         for name in RECIPES:
             (draft / name).mkdir(parents=True)
             for part in _parts(name, weights):
                 (draft / name / part.name).symlink_to(part)
-        shutil.rmtree(folder, ignore_errors=True)  # of a package that has gone elsewhere
-        os.rename(draft, folder)
+        shutil.rmtree(folder, ignore_errors=True)  # links into a package that was moved
+        os.rename(draft, folder)  # the folder is complete or absent
 
 
 def write_index(folder: Path, pipeline: str, parts: Mapping[str, object], settings: Mapping[str, object]) -> None:
-    """Write the `model_index.json` of a folder that holds `parts`: name -> (library, class)."""
+    """Write the `model_index.json` of a folder with `parts`: name -> (library, class)."""
     from diffusers import __version__
 
     index: dict[str, Any] = {"_class_name": pipeline, "_diffusers_version": __version__, **settings, **parts}
@@ -77,8 +77,8 @@ def _is_whole(folder: Path, weights: Path) -> bool:
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Let one process in at a time; the lock file stays, since removing it would let two in."""
-    with path.open("w") as file:
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock of `path` while the block runs."""
+    with path.open("w") as file:  # the file stays: removing it would let two processes lock at once
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -1,4 +1,4 @@
-"""See what a clip shows, by plain computer vision: the shape's outline, colour and path, and the background."""
+"""Measure a clip by computer vision: shape, colour, direction, background."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 
 from nano.scene import BACKGROUNDS, COLOURS, OUTLINES
 
-SEEN_IN = 0.8  # of the frames must show a shape
+SEEN_IN = 0.8  # the least share of the frames that must show a shape
 CONTRAST = 40.0  # between shape and background, in levels of 0...255 (RGB distance)
 AREA = (0.01, 0.5)  # of the frame
-LIKENESS = 0.7  # overlap (intersection over union) with an outline, for a shape to be one
-TRAVEL = 0.1  # of the frame's side, for a shape to move at all
-STRAIGHT = 1.5  # times farther along one axis than along the other
+LIKENESS = 0.7  # the least overlap (intersection over union) of a shape with its outline
+TRAVEL = 0.1  # the least distance of a motion, as a fraction of the frame's side
+STRAIGHT = 1.5  # the least ratio of the distances along the two axes
 _ZOOM = 4  # outlines are compared at a fraction of a pixel
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What a clip shows; None where it shows nothing clear."""
+class Observation:
+    """The aspects of a clip; None for an aspect that is not clear."""
 
     colour: str | None = None
     shape: str | None = None
@@ -37,15 +37,15 @@ class _Blob:
     colour: NDArray[np.float64]
 
 
-def look(clip: NDArray[np.uint8]) -> Seen:
-    """Return what `clip`, `(n, height, width, 3)` RGB, shows."""
+def observe(clip: NDArray[np.uint8]) -> Observation:
+    """Return the aspects of `clip`, `(n, height, width, 3)` RGB."""
     background = np.median(np.concatenate([_border(frame) for frame in clip]), axis=0)
     behind = _nearest(background, BACKGROUNDS)
     blobs = [blob for frame in clip if (blob := _find(frame, background)) is not None]
     if len(blobs) < SEEN_IN * len(clip):
-        return Seen(background=behind)
+        return Observation(background=behind)
     height, width = clip.shape[1:3]
-    return Seen(
+    return Observation(
         colour=_nearest(np.median([blob.colour for blob in blobs], axis=0), COLOURS),
         shape=_shape(blobs),
         direction=_direction(np.array([blob.middle for blob in blobs]) / _ZOOM / (width, height)),
@@ -64,12 +64,13 @@ def _border(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _find(frame: NDArray[np.uint8], background: NDArray[np.float64]) -> _Blob | None:
-    """Return the largest patch that differs from the background; its edge lies half way between the two colours."""
+    """Return the largest patch of another colour than the background."""
     distance = np.linalg.norm(frame.astype(np.float64) - background, axis=2)
     peak = float(np.quantile(distance, 0.97))
     if peak < CONTRAST:
         return None
     size = (frame.shape[1] * _ZOOM, frame.shape[0] * _ZOOM)
+    # the patch's edge lies half way between the two colours
     mask = (cv2.resize(distance, size, interpolation=cv2.INTER_LINEAR) > peak / 2).astype(np.uint8)
     count, labels, stats, middles = cv2.connectedComponentsWithStats(mask)
     if count < 2:
@@ -85,7 +86,7 @@ def _find(frame: NDArray[np.uint8], background: NDArray[np.float64]) -> _Blob | 
 
 
 def _nearest(colour: NDArray[np.float64], names: Mapping[str, tuple[int, int, int]]) -> str:
-    """Return the name of the colour that looks most alike (CIE Lab)."""
+    """Return the name of the nearest colour in CIE Lab."""
     everything = np.array([colour, *names.values()], np.float32)[None] / 255.0
     mine, *others = cv2.cvtColor(everything, cv2.COLOR_RGB2LAB)[0]
     return list(names)[int(np.argmin([np.linalg.norm(mine - other) for other in others]))]
@@ -98,7 +99,7 @@ def _shape(blobs: list[_Blob]) -> str | None:
 
 
 def _overlap(blob: _Blob, shape: str) -> float:
-    """Return how well the outline covers the patch when both have one area and one centre."""
+    """Return the overlap of patch and outline, scaled to one area and one centre."""
     outline = OUTLINES[shape]
     scale = np.sqrt(blob.mask.sum() / cv2.contourArea(outline.astype(np.float32)))
     moments = cv2.moments(outline.astype(np.float32))
@@ -109,7 +110,7 @@ def _overlap(blob: _Blob, shape: str) -> float:
 
 
 def _direction(path: NDArray[np.float64]) -> str | None:
-    """Return where a path of x, y in fractions of the frame goes, by the line that fits it best."""
+    """Return the direction of a path; x and y are fractions of the frame."""
     x, y = np.polyfit(np.arange(len(path)), path, 1)[0] * (len(path) - 1)
     if max(abs(x), abs(y)) < TRAVEL or max(abs(x), abs(y)) < STRAIGHT * min(abs(x), abs(y)):
         return None

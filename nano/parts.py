@@ -1,12 +1,14 @@
-"""The parts of a Wan model at toy size: the published architectures with small numbers and seeded random weights."""
+"""The parts of a toy Wan model: published architectures, small sizes, seeded weights."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
-from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanTransformer3DModel
+from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
+from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
+from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast, UMT5Config, UMT5EncoderModel
 
@@ -16,20 +18,20 @@ TEXT_DIM = 128
 TEXT_TOKENS = 512
 VOCABULARY = 768
 Z_DIM = 16
-# what the published I2V takes: noisy latents, a mask of four channels, the image's latents
+# as the published I2V: noisy latents, a mask of four channels, the image's latents
 I2V_CHANNELS = Z_DIM + 4 + Z_DIM
 SPECIAL = ("<pad>", "</s>", "<unk>")
 
 
 def seeded(seed: int, build: Callable[[], T]) -> T:
-    """Return what `build` makes with torch's generator at `seed`, and leave that generator as it was."""
+    """Return the result of `build` at torch's `seed`; torch's own generator keeps its state."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build()
 
 
 def tokenizer(texts: Iterable[str] = ()) -> PreTrainedTokenizerFast:
-    """Return a tokenizer that knows the words of `texts` and spells all others in bytes, so that no text is unknown."""
+    """Return a tokenizer with the words of `texts`; other words are bytes."""
     model = Tokenizer(models.BPE(unk_token="<unk>"))
     model.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
     model.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
@@ -69,11 +71,12 @@ def text_encoder() -> UMT5EncoderModel:
 
 
 def vae(**changes: object) -> AutoencoderKLWan:
-    """Return a VAE of the 2.2 kind (residual, 2 x 2 pixels at a time); `changes` go to its configuration.
+    """Return a VAE of the 2.2 kind: residual, patches of 2 x 2 pixels.
 
-    It compresses as the 2.1 VAE does, 4 x 8 x 8 to 16 channels, since all three models share it.
+    `changes` override its configuration.
     """
-    config = {
+    # it compresses as the 2.1 VAE, 4 x 8 x 8 to 16 channels, since all three models share it
+    config: dict[str, Any] = {
         "base_dim": 16,
         "decoder_base_dim": 16,
         "dim_mult": [1, 2, 2],
@@ -91,8 +94,8 @@ def vae(**changes: object) -> AutoencoderKLWan:
 
 
 def transformer(in_channels: int = Z_DIM, out_channels: int = Z_DIM, **changes: object) -> WanTransformer3DModel:
-    """Return a diffusion transformer; `changes` go to its configuration."""
-    config = {
+    """Return a diffusion transformer; `changes` override its configuration."""
+    config: dict[str, Any] = {
         "num_attention_heads": 4,
         "attention_head_dim": 32,
         "ffn_dim": 512,
@@ -106,5 +109,5 @@ def transformer(in_channels: int = Z_DIM, out_channels: int = Z_DIM, **changes: 
 
 
 def scheduler() -> UniPCMultistepScheduler:
-    """Return the scheduler as the published repositories have it."""
+    """Return a scheduler configured as in the published repositories."""
     return UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0)

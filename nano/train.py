@@ -1,4 +1,4 @@
-"""`python -m nano.train`: make Wan Nano from nothing. Hours on two cores; what is done is kept and not done again."""
+"""`python -m nano.train`: train Wan Nano from scratch, in hours on two cores; it resumes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 import torch
-from diffusers import AutoencoderKLWan, WanTransformer3DModel
+from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
+from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 from transformers import PreTrainedTokenizerFast, UMT5EncoderModel
 
 from nano import parts
@@ -28,7 +29,7 @@ from nano.training.plot import plot_losses
 @click.option("--brief", is_flag=True, help="two steps of each stage: to see that it runs")
 @click.option("--until", type=click.Choice(["text", "vae", *(task.plan.name for task in diffusion.TASKS)]))
 def main(work: Path, weights: Path, device: str, compile: bool, brief: bool, until: str | None) -> None:
-    """Train the family, or go on with it, and write its weights."""
+    """Train the family, or resume its training, and write its weights."""
     torch.set_float32_matmul_precision("high")
     studio = Studio(work, torch.device(device), compile, brief)
     tokenizer, encoder = studio.text()
@@ -38,7 +39,7 @@ def main(work: Path, weights: Path, device: str, compile: bool, brief: bool, unt
     if until == "vae":
         return
     data = studio.latents(coder)
-    transformers = {}
+    transformers: dict[str, WanTransformer3DModel] = {}
     for task in diffusion.TASKS:
         transformers[task.plan.name] = studio.transformer(task, transformers, data, tokenizer, encoder)
         if until == task.plan.name:
@@ -49,7 +50,7 @@ def main(work: Path, weights: Path, device: str, compile: bool, brief: bool, unt
 
 
 class Studio:
-    """The stages, each of which returns what it trained."""
+    """The stages of the training; each returns its trained modules."""
 
     def __init__(self, work: Path, device: torch.device, compile: bool, brief: bool) -> None:
         self._work = work
@@ -83,8 +84,8 @@ class Studio:
         if task.start is not None:
             diffusion.start_from(model, before[task.start].state_dict())
         model.to(self._device)
-        said = diffusion.texts(tokenizer, encoder, self._device)
-        loss = diffusion.loss(task, model, data, said, self._device)
+        embed = diffusion.texts(tokenizer, encoder, self._device)
+        loss = diffusion.loss(task, model, data, embed, self._device)
         if self._compile:
             model.compile_repeated_blocks(dynamic=False)
         return self._train(task.plan, model, loss).eval()

@@ -34,8 +34,9 @@ def declare_backend() -> Backend:  # type: ignore[empty-body]
 def check_request(model: ModelSpec, task: Task) -> None:
     """Raise a `RequestError` (such as `Refused`) to turn a request away; runs after the gate, in the web half.
 
-    `task` is the task of the job, with its final size: where an image was given without a size, the image's aspect
-    at the model's area. Such an image has been received and its header read; no image has been decoded.
+    `task` is the task of the job, with its final size: where an image came without a size, the image's aspect at the
+    model's area. Only then has that image been fetched and its header read before; no image has been decoded. Called
+    once a request; a request that an idempotency key answers with an earlier job is not checked again.
     """
 
 
@@ -72,15 +73,6 @@ def generate(model: ModelSpec, loaded: Any, task: Task, report: Report) -> Frame
 
     `report` raises `JobCancelled` when the job is to stop: let it pass. Raise `OutOfMemory`,
     `NumericalError` or `GenerationFailed` for what the caller should read.
-    """
-
-
-@hookspec(firstresult=True)
-def prepare_task(model: ModelSpec, loaded: Any, task: Task) -> object:
-    """Make what `generate` needs first for a task that probably comes next, such as its prompts, and keep it at hand.
-
-    Called from a thread of its own, while frames of another task are taken and written; `task` has no images
-    yet. What it raises is logged and harms nobody: `generate` must not rely on it.
     """
 
 

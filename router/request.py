@@ -46,7 +46,7 @@ class ImageInput:
 class Request:
     """One parsed request; `presentation` is for the renderers.
 
-    `tier` is by how much it goes before other requests for its model, or after them (below 0).
+    `priority_offset` is added to the model's priority; above 0 the request goes before others for its model.
     `warnings` are sentences about what was sent and has no meaning here.
     Errors call a field what its dialect calls it: as `names` has it, else by its own name after `params`.
     """
@@ -56,14 +56,14 @@ class Request:
     pictures: tuple[ImageInput, ...] = ()
     options: Options = Options()
     seed: int | None = None
-    tier: int = 0
+    priority_offset: int = 0
     params: str = "provider_options.video"
     names: Mapping[str, str] = field(default_factory=lambda: {"prompt": "input", "inputs": "input"})
     presentation: Presentation = field(default_factory=Presentation)
     warnings: tuple[str, ...] = ()
 
     @property
-    def given(self) -> frozenset[Input]:
+    def input_kinds(self) -> frozenset[Input]:
         return frozenset({Input.TEXT, *(picture.role for picture in self.pictures)})
 
     def param(self, name: str) -> str:

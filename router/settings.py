@@ -189,11 +189,6 @@ class Settings:
     overtake_seconds: float = _setting(
         600.0, "how long younger jobs, whose model is loaded, may go before one whose model is not", _positive
     )
-    prepare_ahead: bool = _setting(
-        True,
-        "1: encode the next job's prompts while this one's frames are decoded and written",
-        _flag,
-    )
     resident_models: int = _setting(
         8, "models that an engine keeps loaded at most, however small; the least recently used leaves", _count
     )

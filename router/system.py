@@ -45,7 +45,7 @@ class System:
     plugins: Plugins
     jobs: JobStore
     engines: EngineStore
-    paces: TimingStore
+    timings: TimingStore
     archive: Archive
     keys: ApiKeyStore
     artifacts: ArtifactStore
@@ -53,11 +53,6 @@ class System:
     metrics: Metrics
     disk: Disk
     probe: Probe
-
-    @property
-    def registry(self) -> Registry:
-        """What is served now; whoever asks twice may get two answers."""
-        return self.registries.current
 
 
 def assemble(settings: Settings, *, plugins: Iterable[object] = (), serving: bool = True) -> System:
@@ -86,7 +81,7 @@ def assemble(settings: Settings, *, plugins: Iterable[object] = (), serving: boo
         plugins=found,
         jobs=jobs,
         engines=engines,
-        paces=TimingStore(database),
+        timings=TimingStore(database),
         archive=Archive(database),
         keys=ApiKeyStore(database),
         artifacts=ArtifactStore(settings.data),

@@ -1,4 +1,4 @@
-"""Start a server, ask it for a video from text and one from an image, and check what comes back."""
+"""Start a server, make two videos, from text and from an image, check both."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ MODEL = "wan-nano"
 SIZE, NUM_FRAMES = (64, 64), 17
 READY_SECONDS, VIDEO_SECONDS, STOP_SECONDS = 180, 600, 30
 
-# No proxy: the server is on this machine.
+# the server is on this machine: no proxy
 browser = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def main() -> None:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server is stopped too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # exit, so that the server is stopped too
     DEMO.mkdir(exist_ok=True)
     text = {"type": "input_text", "text": "a red ball rolls to the right"}
     image = {"type": "input_image", "image_url": f"data:image/png;base64,{base64.b64encode(picture()).decode()}"}
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def make(url: str, content: list[dict[str, str]], path: Path) -> None:
-    """Ask for a video of `content`, save it as `path`, and check that it plays."""
+    """Request a video of `content`, save it as `path` and check it."""
     start = time.monotonic()
     options = {"video": {"response_format": "url"}}
     body = {"model": MODEL, "input": [{"role": "user", "content": content}], "seed": 42, "provider_options": options}
@@ -59,7 +59,7 @@ def make(url: str, content: list[dict[str, str]], path: Path) -> None:
 
 
 def check(path: Path) -> None:
-    """End with a message unless `path` decodes to the size and the number of frames that the model makes."""
+    """Exit unless `path` has the model's size and number of frames."""
     with av.open(str(path)) as container:
         sizes = [(frame.width, frame.height) for frame in container.decode(video=0)]
     if sizes != [SIZE] * NUM_FRAMES:
@@ -67,7 +67,8 @@ def check(path: Path) -> None:
 
 
 def picture() -> bytes:
-    """Return a square PNG, as the video takes its aspect: a red ball before sky and grass."""
+    """Return a PNG of a red ball before sky and grass."""
+    # square, since the video takes the aspect of its image
     pixels = np.zeros((128, 128, 3), np.uint8)
     pixels[:64], pixels[64:] = (230, 180, 120), (60, 160, 60)
     cv2.circle(pixels, (64, 64), 32, (40, 40, 220), -1, cv2.LINE_AA)
@@ -76,7 +77,7 @@ def picture() -> bytes:
 
 @contextmanager
 def server(data: Path) -> Iterator[str]:
-    """Serve on a free port while the block runs; the URL is what is yielded."""
+    """Serve on a free port while the block runs; yield the URL."""
     port = free_port()
     command = [str(Path(sys.executable).with_name("framegate")), "serve", "--host", "127.0.0.1", "--port", str(port)]
     environment = os.environ | {"FRAMEGATE_DATA": str(data)}
@@ -119,7 +120,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def fetch(url: str, body: dict[str, Any] | None = None) -> bytes:
-    """GET `url`, or POST `body` to it; end with the server's words if it refuses."""
+    """GET `url`, or POST `body`; exit with the server's message on an error."""
     data = json.dumps(body).encode() if body is not None else None
     request = urllib.request.Request(url, data, {"content-type": "application/json"} if data else {})
     try:

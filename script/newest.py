@@ -1,4 +1,4 @@
-"""Prove our forward pass on the diffusers that is installed, for every kind of model at toy size; print a report."""
+"""Report for which kinds of models our forward pass agrees with the installed diffusers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
 def main() -> None:
-    """Print a line for each kind and dtype."""
+    """Print a line for each kind and dtype, at toy size."""
     warnings.simplefilter("ignore")
     print(f"diffusers {diffusers.__version__}, transformers {transformers.__version__}, torch {torch.__version__}")
     for kind, changes in KINDS.items():
@@ -33,13 +33,13 @@ def main() -> None:
 
 
 def verdict(changes: dict[str, object], dtype: torch.dtype) -> str:
-    """Say whether our forward pass is proven; whatever a later diffusers raises is part of the report."""
-    try:
+    """Tell whether our forward pass is proven, or why not."""
+    try:  # any error of a later diffusers is part of the report
         from nano import parts
-        from plugins.diffusers_backend.fast.check import marks_of
-        from plugins.diffusers_backend.fast.network import Network
-        from plugins.diffusers_backend.fast.proof import differences, disproof
-        from plugins.diffusers_backend.fast.switches import Switches
+        from plugins.diffusers_backend.dit.network import Network
+        from plugins.diffusers_backend.tuning.proof import differences, disproof
+        from plugins.diffusers_backend.tuning.support import marks_of
+        from plugins.wan.tuning.switches import Switches
 
         model = parts.seeded(3, lambda: parts.transformer(**changes))
         for name, weight in model.named_parameters():

@@ -1,4 +1,4 @@
-"""Ask the nano models for a few videos and lay out some frames of each in a picture per model."""
+"""Make a picture for each nano model: some frames of a few videos."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def clip(url: str, model: str, row: Row) -> NDArray[np.uint8]:
-    """Return the frames that the server answers a row with."""
+    """Return the frames of the server's video for a row."""
     content = [{"type": "input_text", "text": row.prompt}]
     if row.image is not None:
         image = render(draw_scene(row.image, np.random.default_rng(SEED)), row.size, row.size, 1)[0]
@@ -82,13 +82,13 @@ def clip(url: str, model: str, row: Row) -> NDArray[np.uint8]:
 
 
 def strip(row: Row, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the prompt and the shown frames, side by side on white."""
+    """Return a picture of the prompt and the shown frames, side by side."""
     side = row.size * ZOOM
     picture = np.full((side + GAP, MARGIN + len(SHOWN) * (side + GAP), 3), 255, np.uint8)
     lines = [row.prompt, "(and an image: the first frame)"] if row.image is not None else [row.prompt]
     for index, line in enumerate(lines):
-        place = (4, side // 2 + 22 * index)
-        cv2.putText(picture, line, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA)
+        corner = (4, side // 2 + 22 * index)
+        cv2.putText(picture, line, corner, cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA)
     for column, index in enumerate(SHOWN):
         left = MARGIN + column * (side + GAP)
         larger = cv2.resize(frames[index], (side, side), interpolation=cv2.INTER_NEAREST)

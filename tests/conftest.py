@@ -1,8 +1,9 @@
-"""A system on `still` models in a temporary folder, a client of its front door, and an engine beside it."""
+"""Fixtures of all tests: a system of `still` models, its client, its worker."""
 
 from __future__ import annotations
 
 import base64
+import fcntl
 import logging
 import os
 from collections.abc import Iterator
@@ -40,15 +41,17 @@ models:
 routes:
   any: [text, image]
 """
+AMONG_SEVERAL = "PYTEST_XDIST_WORKER" in os.environ
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--all", action="store_true", help="run the storms too, which take minutes each")
+    parser.addoption("--all", action="store_true", help="run the storms too, and every foreign client: minutes each")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run the fast tests first, and the storms only with `--all`."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+    """Run fast tests first, or last under xdist; run storms only with `--all`."""
+    # of several processes, none should start with its longest file when the others have ended
+    items.sort(key=lambda item: (item.get_closest_marker("slow") is not None) != AMONG_SEVERAL)
     if not config.getoption("--all"):
         storms = {item for item in items if item.get_closest_marker("storm")}
         config.hook.pytest_deselected(items=list(storms))
@@ -56,8 +59,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(autouse=True)
-def log_of_its_own() -> Iterator[None]:
-    """Take back where a command has sent the log: that stream is closed when its test is over."""
+def log_handlers() -> Iterator[None]:
+    """Remove the log handlers of the test's commands."""
+    # they write to a stream that pytest closes after the test
     handlers, level = list(logging.root.handlers), logging.root.level
     yield
     for handler in logging.root.handlers[:]:
@@ -67,8 +71,9 @@ def log_of_its_own() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def settings_of_its_own() -> Iterator[None]:
-    """Take back the settings that a command has put into the environment, for its children."""
+def environment() -> Iterator[None]:
+    """Restore the environment's settings after the test."""
+    # a command puts its options there, for its child processes
     before = {name: value for name, value in os.environ.items() if name.startswith("FRAMEGATE_")}
     yield
     for name in [name for name in os.environ if name.startswith("FRAMEGATE_")]:
@@ -90,7 +95,8 @@ def system(settings: Settings) -> System:
 
 @pytest.fixture(scope="session")
 def decoders() -> Iterator[Decoders]:
-    """Children that decode images, of all tests together: one starts in a third of a second."""
+    """Return the decoder processes of all tests."""
+    # one starts in a third of a second
     decoders = Decoders()
     yield decoders
     decoders.close()
@@ -103,7 +109,7 @@ def client(system: System, decoders: Decoders) -> FlaskClient:
 
 @pytest.fixture
 def worker(system: System) -> Iterator[Worker]:
-    """An engine that takes jobs in a thread of this process."""
+    """Run an engine's worker in a thread of this process."""
     engine = Worker(system, "cpu")
     thread = Thread(target=engine.run, daemon=True)
     thread.start()
@@ -114,7 +120,7 @@ def worker(system: System) -> Iterator[Worker]:
 
 @pytest.fixture(scope="session")
 def family(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the nano family."""
+    """Return a folder with the models of the nano family."""
     from nano.family import link_family
 
     folder = tmp_path_factory.mktemp("nano") / "family"
@@ -124,12 +130,15 @@ def family(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def exports(family: Path, tmp_path_factory: pytest.TempPathFactory) -> Exports:
-    """The nano models as `framegate export` writes them, each made when it is first asked for."""
-    return Exports(family, tmp_path_factory.mktemp("exports"))
+    """Return the nano models as `framegate export` writes them."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if AMONG_SEVERAL else base) / "exports"
+    folder.mkdir(exist_ok=True)
+    return Exports(family, folder)
 
 
 class Exports:
-    """Exports in fp32, kept: `exports["wan-nano-t2v"]` is a folder."""
+    """Exports in fp32, each made at its first use: `exports["wan-nano-t2v"]` is a folder."""
 
     def __init__(self, family: Path, folder: Path) -> None:
         self.family = family
@@ -138,13 +147,16 @@ class Exports:
     def __getitem__(self, name: str) -> Path:
         from plugins.onnx_backend.export.folder import Source, export
 
-        if not (self.folder / name).exists():
-            export(Source(self.family / name, f"embedded:{name}", None), self.folder / name, "fp32", lambda *_: None)
+        with open(self.folder / f"{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (self.folder / name).exists():
+                source = Source(self.family / name, f"embedded:{name}", None)
+                export(source, self.folder / name, "fp32", lambda *_: None)
         return self.folder / name
 
 
 def png(width: int = 64, height: int = 64) -> bytes:
-    """A picture with something to see."""
+    """Return a PNG with colours that run from side to side."""
     y, x = np.mgrid[:height, :width]
     pixels = np.stack([x * 255 // max(width, 1), y * 255 // max(height, 1), np.full_like(x, 128)], -1)
     return cv2.imencode(".png", pixels.astype(np.uint8))[1].tobytes()
@@ -155,19 +167,19 @@ def data_url(data: bytes, media_type: str = "image/png") -> str:
 
 
 def with_image(text: str, *urls: str) -> list[dict[str, Any]]:
-    """An `input` of a text and images."""
+    """Return an `input` of a text and images."""
     images = [{"type": "input_image", "image_url": url} for url in urls]
     return [{"role": "user", "content": [*images, {"type": "input_text", "text": text}]}]
 
 
 def leftovers(system: System) -> list[Path]:
-    """Every input and output file on disk."""
+    """Return every input and output file on disk."""
     data = system.settings.data
     return [path for kind in ("inputs", "videos") for path in (data / kind).rglob("*") if path.is_file()]
 
 
 def stored(system: System, answer: TestResponse) -> Job:
-    """The job that an answer is about, as the store has it."""
+    """Return an answer's job from the store."""
     assert answer.status_code == 200, answer.get_json()
     job = system.jobs.get(answer.get_json()["id"].split("_")[1], "local")
     assert job is not None
@@ -175,7 +187,7 @@ def stored(system: System, answer: TestResponse) -> Job:
 
 
 def refused(answer: TestResponse, system: System) -> dict[str, str]:
-    """The error of a refusal that has left nothing behind."""
+    """Return a refusal's error; check that no job and no file is left."""
     assert answer.status_code == 400, answer.get_json()
     assert system.jobs.newest() == 0
     assert leftovers(system) == []

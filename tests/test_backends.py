@@ -43,7 +43,7 @@ def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         file.write_text(STILL.format(word=request.param.removeprefix("still-")))
         settings = replace(settings, models=file)
     system = assemble(settings)
-    model = system.registry.find(request.param)
+    model = system.registries.poll().find(request.param)
     subject = Subject(system.plugins, replace(model, folder=system.weights.obtain(model, lambda *_: None)), "cpu")
     return subject if request.param.startswith("still") else small(subject)
 
@@ -73,7 +73,7 @@ def test_a_backend_that_breaks_the_contract_is_told_how(tmp_path: Path) -> None:
     file = tmp_path / "models.yaml"
     file.write_text("models: {bad: {backend: bad, modality: t2v}}")
     system = assemble(Settings(data=tmp_path / "data", models=file, plugins=(plugin,)))
-    subject = Subject(system.plugins, system.registry.find("bad"), "cpu")
+    subject = Subject(system.plugins, system.registries.poll().find("bad"), "cpu")
 
     broken = {}
     for check in CHECKS[:3]:

@@ -1,4 +1,4 @@
-"""The walls of the house: who may import whom, and what no process of a half may load."""
+"""The import rules: the floors of rooms, and the libraries of each half."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ast
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -35,23 +36,32 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
 
 def room(module: str) -> str | None:
-    """Return the room that a module of ours is in, None for other people's."""
+    """Return the room of one of our modules, None for a foreign module."""
     parts = module.split(".")
     if parts[0] == "router" and len(parts) > 1:
         return ".".join(parts[:2])
     return parts[0] if parts[0] in FLOOR else None
 
 
+@cache
 def modules() -> list[tuple[str, Path]]:
     files = [path for top in ("registry", "router", "plugins", "nano") for path in (ROOT / top).rglob("*.py")]
     found = [(".".join(path.relative_to(ROOT).with_suffix("").parts), path) for path in [*files, ROOT / "wsgi.py"]]
     return [(name.removesuffix(".__init__"), path) for name, path in found if "migrations.versions" not in name]
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def imports(path: Path, *, at_boot: bool = False) -> set[str]:
-    """Return every module that a file imports; with `at_boot` only those outside functions and type checking."""
-    tree = ast.parse(path.read_text())
-    ours = {name for name, _ in modules()}
+    """Return every module that a file imports.
+
+    With `at_boot` only those outside functions and type checking.
+    """
+    tree = parsed(path)
+    ours = dict(modules())
     found: set[str] = set()
     for node in tree.body if at_boot else ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -63,12 +73,19 @@ def imports(path: Path, *, at_boot: bool = False) -> set[str]:
 
 
 def offences(name: str, path: Path) -> set[str]:
-    """Return the modules that `name` imports and must not."""
+    """Return the modules that `name` imports against the rules."""
     here = room(name)
     ours = {module: there for module in imports(path) if (there := room(module)) not in (None, here)}
     if here == "plugins":  # a plugin knows the public words, and what a Modality is
-        return {module for module, there in ours.items() if there not in {"router", "registry"}}
+        siblings = {module for module in imports(path) if _is_sibling(name, module)}
+        return siblings | {module for module, there in ours.items() if there not in {"router", "registry"}}
     return {module for module, there in ours.items() if FLOOR.get(there, 0) >= FLOOR[here]}
+
+
+def _is_sibling(name: str, module: str) -> bool:
+    """Say whether `module` belongs to another plugin than `name`, and not to the package that plugins share."""
+    own, other = (each.split(".")[1:2] for each in (name, module))
+    return module.split(".")[0] == "plugins" and other not in (own, ["wan"])
 
 
 def test_no_wall_is_crossed() -> None:
@@ -84,7 +101,7 @@ def test_heavy_libraries_are_imported_inside_functions_only() -> None:
     light = [
         module
         for module in modules()
-        if not module[0].startswith(("plugins.diffusers_backend.", "plugins.onnx_backend.", "nano."))
+        if not module[0].startswith(("plugins.diffusers_backend.", "plugins.onnx_backend.", "plugins.wan.", "nano."))
     ]
     heavy = {
         name: found

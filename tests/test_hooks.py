@@ -122,7 +122,7 @@ def test_hook_plan_model(tmp_path: Path) -> None:
 
     plugin = Plans()
     system = system_with(tmp_path, plugin)
-    (model,) = system.registry.models
+    (model,) = system.registries.poll().models
     fitting = Fitting(system.settings, system.plugins, system.weights, "cpu")
     need = fitting.need(replace(model, folder=tmp_path))
 
@@ -167,27 +167,6 @@ def test_hook_generate(tmp_path: Path) -> None:
     assert job.failure is not None
     assert job.failure.code == "generation_failed"
     assert "secret" not in job.failure.message
-
-
-def test_hook_prepare_task(tmp_path: Path) -> None:
-    class Prepares:
-        def __init__(self) -> None:
-            self.prompts: list[str] = []
-
-        @hookimpl
-        def prepare_task(self, model: ModelSpec, loaded: object, task: Task) -> None:
-            self.prompts.append(f"{model.name}: {task.prompt}")
-
-    plugin = Prepares()
-    system = system_with(tmp_path, plugin)
-    client = create_app(system).test_client()
-    for prompt in ("a", "b", "c"):
-        client.post("/v1/responses", json={"input": prompt, "background": True})
-    worker = Worker(system, "cpu")
-    while worker.run_one():
-        pass
-
-    assert plugin.prompts == ["m: b", "m: c"]
 
 
 def test_hook_encode_output(tmp_path: Path) -> None:

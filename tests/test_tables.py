@@ -1,4 +1,4 @@
-"""What the documentation says is shown by a test names one that there is."""
+"""Tests named in the documentation exist."""
 
 from __future__ import annotations
 

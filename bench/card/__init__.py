@@ -1,1 +1,1 @@
-"""What `bench/gpu.py` is made of: shapes, random models, the clock of a card, and one module for each table."""
+"""The benchmark run on a GPU: `python -m bench card`."""

@@ -1,4 +1,4 @@
-"""`python -m bench.card SECTION OUT DEVICE SECONDS`: run one section's checks, and save each row as it comes."""
+"""`python -m bench.card SECTION OUT DEVICE SECONDS`: run a section's checks, saving each row."""
 
 from __future__ import annotations
 
@@ -8,18 +8,23 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Iterator
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.card.plan import SECTIONS
 from bench.card.shapes import NO_FIGURES
 from bench.tools.machine import describe
 from bench.tools.table import Figure, Row, number, save
 
+if TYPE_CHECKING:
+    from bench.card.session import Check, Session
+
 
 def main(name: str, out: Path, device: str, seconds: float) -> None:
-    """Run the section `name`; exit with 1 if a check failed or a bound was missed."""
+    """Run a section; exit with 1 on a failed check or a missed bound."""
     from bench.card.session import Session
 
     section, machine = SECTIONS[name], describe()
@@ -30,26 +35,29 @@ def main(name: str, out: Path, device: str, seconds: float) -> None:
         session = Session(device, Path(folder), seconds)
         with session.stack:
             for what, check in checks.items():
-                if session.left <= 0:
-                    figure = replace(
-                        figure, skipped=(*figure.skipped, f"{what}, the limit of {seconds:g} s had passed")
-                    )
+                for partial in _checked(figure, session, what, check):
+                    figure = partial
                     save(figure, machine, out)
-                    continue
-                begun = time.monotonic()
-                try:
-                    for finding in check(session):
-                        figure = _with(figure, finding)
-                        save(figure, machine, out)
-                except (Exception, SystemExit) as error:
-                    if isinstance(error, SystemExit) and not isinstance(error.code, str):
-                        raise  # told to stop; a server that did not start says so in words
-                    traceback.print_exc()
-                    figure = replace(figure, failures=(*figure.failures, f"{what}: {_brief(error)}"))
-                    print(f"  FAILED: {what}: {_brief(error)}", flush=True)
-                    save(figure, machine, out)
-                print(f"  ({what}: {time.monotonic() - begun:.1f} s)", flush=True)
     sys.exit(bool(figure.failures) or any(row.missed for row in figure.rows))
+
+
+def _checked(figure: Figure, session: Session, what: str, check: Check) -> Iterator[Figure]:
+    """Run a check and yield the figure after each finding."""
+    if session.left <= 0:
+        yield replace(figure, skipped=(*figure.skipped, f"{what}, the limit of {session.seconds:g} s had passed"))
+        return
+    begun = time.monotonic()
+    try:
+        for finding in check(session):
+            figure = _with(figure, finding)
+            yield figure
+    except (Exception, SystemExit) as error:
+        if isinstance(error, SystemExit) and not isinstance(error.code, str):
+            raise  # a signal; a server that did not start exits with a message
+        traceback.print_exc()
+        print(f"  FAILED: {what}: {_brief(error)}", flush=True)
+        yield replace(figure, failures=(*figure.failures, f"{what}: {_brief(error)}"))
+    print(f"  ({what}: {time.monotonic() - begun:.1f} s)", flush=True)
 
 
 def _with(figure: Figure, finding: Row | str) -> Figure:
@@ -67,6 +75,6 @@ def _brief(error: BaseException) -> str:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers are stopped too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # exit, so that servers are stopped too
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     main(sys.argv[1], Path(sys.argv[2]), sys.argv[3], float(sys.argv[4]))

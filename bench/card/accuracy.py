@@ -1,4 +1,4 @@
-"""How far numbers are from exact ones."""
+"""Errors against exact numbers."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import torch
 
 
 def relative_error(got: torch.Tensor, exact: torch.Tensor) -> float:
-    """Return the distance of `got` from `exact`, relative in the 2-norm."""
+    """Return the relative error of `got` in the 2-norm."""
     return float((got.double() - exact.double()).norm() / exact.double().norm())
 
 
 def exact_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    """Return attention over `(1, tokens, heads, head)` in fp64, computed a head at a time."""
+    """Return attention over `(1, tokens, heads, head)` in fp64, one head at a time."""
     found = []
     for head in range(query.shape[2]):
         q, k, v = (each[0, :, head].double() for each in (query, key, value))

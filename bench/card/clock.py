@@ -1,4 +1,4 @@
-"""Seconds on a card, in rounds of all runs, and the rate of its matrix products before, between and after."""
+"""Timing on a card: alternating runs, with matrix products as the reference."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Runs = Mapping[str, Run]
 
 @dataclass(frozen=True)
 class Rounds:
-    """The median seconds of each run, the bytes it takes at most, and the FLOP a second of bf16 products meanwhile."""
+    """Median seconds and peak bytes of each run, and FLOP/s of bf16 products meanwhile."""
 
     seconds: Mapping[str, float]
     peaks: Mapping[str, float]
@@ -24,12 +24,12 @@ class Rounds:
 
 @dataclass(frozen=True)
 class Clock:
-    """How long things take on `device`.
+    """A timer of runs on `device`.
 
-    side: of the matrices whose product is the measure of the card
-    calibration: seconds of such products; the first 40 % warm it up
-    rounds: in each of which all runs are timed once
-    least: seconds that a single operation is timed for
+    side: the size of the square matrices of the reference product
+    calibration: seconds of reference products; the first 40 % warm up
+    rounds: each round times all runs once
+    least: the least total seconds of a single operation's runs
     """
 
     device: str
@@ -39,7 +39,7 @@ class Clock:
     least: float = 0.5
 
     def seconds(self, run: Run) -> float:
-        """Return how long `run` takes on the device."""
+        """Return the seconds of `run` on the device."""
         if self.device == "cpu":
             begun = time.perf_counter()
             run()
@@ -53,8 +53,8 @@ class Clock:
         return start.elapsed_time(end) / 1000
 
     def often(self, run: Run) -> float:
-        """Return the median of as many runs as take `least` seconds, after three that do not count."""
-        for _ in range(3):
+        """Return the median seconds of repeated runs, `least` seconds in all."""
+        for _ in range(3):  # warm up
             run()
         taken: list[float] = []
         while sum(taken) < self.least or len(taken) < 3:
@@ -62,7 +62,8 @@ class Clock:
         return statistics.median(taken)
 
     def rate(self) -> float:
-        """Return the FLOP a second of a product of random bf16 matrices; zeros would flatter the card."""
+        """Return the FLOP/s of a product of random bf16 matrices."""
+        # zeros would take less power and flatter the card
         left, right = (torch.randn(self.side, self.side, device=self.device, dtype=torch.bfloat16) for _ in range(2))
         taken: list[float] = []
         while sum(taken) < self.calibration or len(taken) < 5:
@@ -70,7 +71,7 @@ class Clock:
         return 2 * self.side**3 / statistics.median(taken[int(0.4 * len(taken)) :])
 
     def compared(self, runs: Runs) -> Rounds:
-        """Time all of `runs` in rounds, between products; the caller has warmed them up."""
+        """Time all of `runs` in rounds between reference products; the caller warms up."""
         taken: dict[str, list[float]] = {name: [] for name in runs}
         peaks: dict[str, float] = {}
         rates = [self.rate()]
@@ -84,7 +85,7 @@ class Clock:
         return Rounds(middle, peaks, statistics.mean(rates))
 
     def _begin_peak(self) -> float:
-        """Return the bytes that are held now; 0 on a CPU, which does not count."""
+        """Reset the peak and return the allocated bytes; 0 on a CPU."""
         if self.device == "cpu":
             return 0.0
         torch.cuda.reset_peak_memory_stats(self.device)
@@ -94,4 +95,4 @@ class Clock:
         return 0.0 if self.device == "cpu" else float(torch.cuda.max_memory_allocated(self.device))
 
 
-TOY = Clock("cpu", side=64, calibration=0.01, rounds=1, least=0.01)  # for a check of the code
+TOY = Clock("cpu", side=64, calibration=0.01, rounds=1, least=0.01)  # to check the code

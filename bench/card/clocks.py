@@ -1,4 +1,4 @@
-"""The card's clocks, watts and reasons to slow down, read once a second beside the whole run."""
+"""The card's clocks, power and throttling, sampled every second."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from bench.tools.machine import describe
 from bench.tools.table import Figure, Row, save
 
 FIELDS = ("clocks.sm", "clocks.mem", "power.draw", "temperature.gpu", "utilization.gpu", "clocks_event_reasons.active")
-BUSY = 50.0  # percent: only then do clocks say something
+BUSY = 50.0  # percent of utilisation; the clocks of an idle card mean nothing
 SLOWING = {0x4: "power cap", 0x8: "hardware slowdown", 0x20: "thermal, by software", 0x40: "thermal, by hardware"}
 
 
 class Watch:
-    """Reads nvidia-smi while the block runs; changes none of the card's settings."""
+    """Sample nvidia-smi while the block runs; the card's settings stay."""
 
     def __init__(self, device: str, out: Path) -> None:
         self._tool = shutil.which("nvidia-smi") if device != "cpu" else None
@@ -31,7 +31,7 @@ class Watch:
             self._out.mkdir(parents=True, exist_ok=True)
             query = f"--query-gpu={','.join(FIELDS)}"
             command = [self._tool, "-i", self._index, query, "--format=csv,noheader,nounits", "-l", "1"]
-            with self._readings.open("wb") as file:  # a run that is cut keeps it
+            with self._readings.open("wb") as file:  # an interrupted run keeps the file
                 self._process = subprocess.Popen(command, stdout=file, stderr=subprocess.DEVNULL)
         return self
 
@@ -51,7 +51,7 @@ class Watch:
 
 
 def rows_of(lines: Sequence[str]) -> list[Row]:
-    """Return the spread of each reading taken while the card was busy, and the seconds in which it was slowed."""
+    """Return the spread of readings of the busy card, and the seconds of throttling."""
     readings = [parsed for line in lines if (parsed := _parsed(line)) is not None]
     busy = [each for each in readings if each[4] >= BUSY]
     if not busy:
@@ -69,7 +69,7 @@ def rows_of(lines: Sequence[str]) -> list[Row]:
 
 
 def _parsed(line: str) -> tuple[float, ...] | None:
-    """Return a line's numbers; None for one that is cut, or has a reading that this card does not give."""
+    """Return the numbers of a line; None for an incomplete one."""
     words = [word.strip() for word in line.split(",")]
     if len(words) != len(FIELDS):
         return None

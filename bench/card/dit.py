@@ -1,4 +1,4 @@
-"""One forward pass of a transformer: diffusers' own, ours, ours compiled, and ours with one part turned over."""
+"""A transformer's forward pass: diffusers', ours, compiled, and with single switches changed."""
 
 from __future__ import annotations
 
@@ -16,45 +16,45 @@ from bench.card.clock import Clock
 from bench.card.profile import profiled
 from bench.card.shapes import Dit
 from bench.tools.table import Row
-from plugins.diffusers_backend.device import attention_for
-from plugins.diffusers_backend.fast.block import run_blocks
-from plugins.diffusers_backend.fast.choices import Chooser
-from plugins.diffusers_backend.fast.compile import Compiler
-from plugins.diffusers_backend.fast.measured import Table
-from plugins.diffusers_backend.fast.moment import moment_of
-from plugins.diffusers_backend.fast.network import Network, Pass
-from plugins.diffusers_backend.fast.shape import Shape
-from plugins.diffusers_backend.fast.switches import Switches
+from plugins.diffusers_backend.attention_backend import attention_for
+from plugins.diffusers_backend.compile import Compiler
+from plugins.diffusers_backend.dit.block import run_blocks
+from plugins.diffusers_backend.dit.kernel_config import KernelConfig
+from plugins.diffusers_backend.dit.network import Network, Pass
+from plugins.diffusers_backend.dit.timestep_embedding import embed_timesteps
+from plugins.diffusers_backend.tuning.chooser import Chooser
+from plugins.wan.tuning.autotune import Autotuner
+from plugins.wan.tuning.switches import Switches
 
 Run = Callable[[], torch.Tensor]
 STOCK, OURS, COMPILED = "diffusers", "ours", "ours, compiled"
-# each is turned over alone: on where it is off by default, off where it is on
+# each switch alone is changed from its default
 PARTS = ("rope_kernel", "norm_kernel", "packed_qkv", "measured_attention", "gelu_epilogue")
 WORST_ERROR = 1.1  # beside diffusers' own
-FEW = 2  # blocks, where the reference is in fp32
+FEW = 2  # blocks of the comparison with fp32
 LONGEST = 10  # kernels of a profile
 
 
 @dataclass(frozen=True)
 class Forward:
-    """A forward pass over one prompt, and the same over the first block alone, which warms it up."""
+    """A forward pass over one prompt, and its warm-up over the first block alone."""
 
     run: Run
     warm: Run
 
 
 def forward(name: str, dit: Dit, clock: Clock, model: WanTransformer3DModel) -> Iterator[Row | str]:
-    """Yield times, shares of the product rate and memory: diffusers as it comes, and ours with its defaults."""
-    chooser = Chooser(table=Table(clock.seconds))
+    """Yield times, shares of the product rate and memory of diffusers and ours."""
+    chooser = Chooser(tuner=Autotuner(clock.seconds))
     both = {STOCK: _stock(model, dit), OURS: _ours(model, dit, chooser)}
-    shape = chooser.shape_for(model, 1, dit.tokens, Switches())
+    shape = chooser.config_for(model, 1, dit.tokens, Switches())
     yield f"{name}: ours runs attention by {shape.attention}, {_kernels(shape)}"
     yield from _rows(name, dit, clock, both)
 
 
 def compiled(name: str, dit: Dit, clock: Clock, model: WanTransformer3DModel) -> Iterator[Row]:
-    """Yield what compiling the blocks is worth, and how long a first request that wanted it would wait."""
-    chooser, compiler = Chooser(table=Table(clock.seconds)), Compiler(run_blocks)
+    """Yield the gain of compiled blocks, and the seconds of compiling them."""
+    chooser, compiler = Chooser(tuner=Autotuner(clock.seconds)), Compiler(run_blocks)
     begun = time.perf_counter()
     quick = _ours(model, dit, chooser, compiler=compiler)
     yield Row(f"{name}: seconds until the blocks are compiled", time.perf_counter() - begun, "s")
@@ -63,14 +63,14 @@ def compiled(name: str, dit: Dit, clock: Clock, model: WanTransformer3DModel) ->
     yield from _rows(name, dit, clock, {OURS: _ours(model, dit, chooser), COMPILED: quick}, False)
 
 
-def _kernels(shape: Shape) -> str:
+def _kernels(shape: KernelConfig) -> str:
     named = {"rope_kernel": shape.rope_kernel, "norm_kernel": shape.norm_kernel}
     return ", ".join(f"{'with' if on else 'WITHOUT'} {name}" for name, on in named.items())
 
 
 def parts(name: str, dit: Dit, clock: Clock, model: WanTransformer3DModel) -> Iterator[Row]:
-    """Yield what each switch is worth: the time with it turned over, beside that of the defaults."""
-    chooser, usual = Chooser(table=Table(clock.seconds)), Switches()
+    """Yield the ratio of times with each switch changed from its default."""
+    chooser, usual = Chooser(tuner=Autotuner(clock.seconds)), Switches()
     runs = {OURS: _ours(model, dit, chooser, usual), "again": _ours(model, dit, chooser, usual)}
     for part in PARTS:
         runs[part] = _ours(model, dit, chooser, replace(usual, **{part: not getattr(usual, part)}))
@@ -83,8 +83,8 @@ def parts(name: str, dit: Dit, clock: Clock, model: WanTransformer3DModel) -> It
 
 
 def error(name: str, dit: Dit, clock: Clock) -> Iterator[Row]:
-    """Yield how far a few blocks are from the same in fp32, and ours from diffusers'."""
-    device, chooser = clock.device, Chooser(table=Table(clock.seconds))
+    """Yield the errors of a few blocks against fp32, and of ours against diffusers'."""
+    device, chooser = clock.device, Chooser(tuner=Autotuner(clock.seconds))
     few = replace(dit, config={**dit.config, "num_layers": FEW})
     model = models.transformer(few.config, device)
     stock, ours = _stock(model, few).run(), _ours(model, few, chooser).run()
@@ -96,10 +96,10 @@ def error(name: str, dit: Dit, clock: Clock) -> Iterator[Row]:
 
 
 def guidance(name: str, dit: Dit, latents: tuple[int, int, int], clock: Clock) -> Iterator[Row]:
-    """Yield what guidance in one pass is worth for a small clip, and timesteps by the frame for an image's."""
+    """Yield the gain of guidance in one pass, and of timesteps per frame."""
     small = replace(dit, latents=latents)
     model = models.transformer(small.config, clock.device)
-    chooser = Chooser(table=Table(clock.seconds))
+    chooser = Chooser(tuner=Autotuner(clock.seconds))
     one, both = _ours(model, small, chooser), _ours(model, small, chooser, prompts=2)
     runs = {
         "both halves of guidance in turn": Forward(lambda: (one.run(), one.run())[1], one.warm),
@@ -112,7 +112,7 @@ def guidance(name: str, dit: Dit, latents: tuple[int, int, int], clock: Clock) -
 
 
 def _rows(name: str, dit: Dit, clock: Clock, runs: Mapping[str, Forward], first: bool = True) -> Iterator[Row]:
-    """Yield what is measured of each of `runs`, of which the first is what the others are compared with."""
+    """Yield the measurements of `runs`; the first is the reference."""
     calls = _warmed(runs)
     rounds = clock.compared(calls)
     base, *others = runs
@@ -133,7 +133,7 @@ def _rows(name: str, dit: Dit, clock: Clock, runs: Mapping[str, Forward], first:
 
 
 def longest(what: str, run: Callable[[], object], clock: Clock) -> Iterator[Row]:
-    """Yield the kernels that take longest in one run, and the time of each kind of kernel."""
+    """Yield the longest kernels of a run, and the time of each kind."""
     found = profiled(run, clock.device)
     for kind, seconds in sorted(found.seconds.items(), key=lambda item: -item[1]):
         yield Row(f"{what}: all of {kind}", 1000 * seconds, "ms")
@@ -142,14 +142,15 @@ def longest(what: str, run: Callable[[], object], clock: Clock) -> Iterator[Row]
 
 
 def _warmed(runs: Mapping[str, Forward]) -> dict[str, Run]:
-    """Run each once over its first block, which compiles its kernels and makes its plans; return the whole runs."""
+    """Warm up each run and return the whole runs."""
+    # the first block alone compiles all kernels and makes all plans
     for each in runs.values():
         each.warm()
     return {name: each.run for name, each in runs.items()}
 
 
 def _stock(model: WanTransformer3DModel, dit: Dit, dtype: torch.dtype = torch.bfloat16) -> Forward:
-    """Return diffusers' forward pass as it comes: attention is PyTorch's choice."""
+    """Return diffusers' forward pass with its defaults; PyTorch chooses the attention."""
     device = str(model.device)
     latents = models.noise(device, torch.bfloat16, 1, dit.config["in_channels"], *dit.latents).to(dtype)
     embeds = models.prompts(1, dit.config["text_dim"], device).to(dtype)
@@ -178,7 +179,7 @@ def _ours(
     prompts: int = 1,
     groups: int = 1,
 ) -> Forward:
-    """Return our forward pass; with a `compiler` once that is done, or eager if it fails."""
+    """Return our forward pass, compiled if a `compiler` succeeds."""
     device = str(model.device)
     latents = models.noise(device, torch.bfloat16, 1, dit.config["in_channels"], *dit.latents)
     embeds = models.prompts(prompts, dit.config["text_dim"], device)
@@ -187,14 +188,16 @@ def _ours(
     network = Network(model, switches or Switches(), compiler, chooser)
     prepared = network.prepare(latents, embeds, groups)
     if compiler is not None:
-        network.compile_later(prepared, latents, moment_of(model, when))
+        network.compile_later(prepared, latents, embed_timesteps(model, when))
         compiler.wait()
         prepared = network.prepare(latents, embeds, groups)
     first = prepared if compiler is not None else _first_block(prepared)  # another number of blocks compiles again
-    return Forward(lambda: prepared(latents, moment_of(model, when)), lambda: first(latents, moment_of(model, when)))
+    return Forward(
+        lambda: prepared(latents, embed_timesteps(model, when)), lambda: first(latents, embed_timesteps(model, when))
+    )
 
 
 def _first_block(whole: Pass) -> Pass:
-    """Return the pass over the first block alone."""
+    """Return the pass over the first block."""
     text = whole.text._replace(blocks=whole.text.blocks[:1])
     return replace(whole, text=text, weights=whole.weights[:1])

@@ -1,7 +1,7 @@
-"""Every kernel of ours against PyTorch's words for it, and its code for cards that are not here.
+"""Errors of our kernels against PyTorch, and their machine code for other cards.
 
-`python -m bench.card.kernels` has Triton interpret them on a CPU, and prints the errors as JSON: a process of its own,
-since TRITON_INTERPRET counts at the moment when Triton is imported.
+`python -m bench.card.kernels` runs them in Triton's interpreter on a CPU and prints the errors as JSON. It is a process
+of its own, since Triton reads TRITON_INTERPRET at import.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from torch.nn import functional
 from bench.card.accuracy import relative_error
 from bench.tools.machine import ROOT
 from bench.tools.server import python_path
-from plugins.diffusers_backend.fast.kernels import operations
+from plugins.diffusers_backend.kernels import operations
 
 EPSILON = 1e-6
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
-# relative in the 2-norm; the interpreter cuts bf16 off where a GPU rounds it
+# relative in the 2-norm; the interpreter truncates to bf16, a GPU rounds
 ROUNDING = {"torch.float32": 1e-6, "torch.float16": 6e-4, "torch.bfloat16": 1e-2}
-WIDTHS = ((2, 128), (3, 20))  # heads and their size: in all a power of two, and not
-BATCHES = ((1, 1, 1), (1, 2, 3), (2, 2, 2))  # of the input, of what is added, and groups
+WIDTHS = ((2, 128), (3, 20))  # heads and their size: a power of two in all, and another number
+BATCHES = ((1, 1, 1), (1, 2, 3), (2, 2, 2))  # of the input, of the addend, and groups
 CHANNELS = (6, 96)
 ROWS = 5
 TRUE_WIDTHS = ((12, 128), (24, 128), (40, 128))  # 1.3B, 5B, 14B
@@ -37,21 +37,21 @@ Errors = dict[str, dict[str, float]]  # by kernel and dtype
 
 
 class Cases:
-    """Random tensors for each kernel on `device`; at true widths or small ones, which the interpreter can do."""
+    """Random inputs of each kernel on `device`, at true widths or at small ones."""
 
     def __init__(self, device: str, true: bool) -> None:
         self.device = device
         self.widths = TRUE_WIDTHS if true else WIDTHS
         self.channels = TRUE_CHANNELS if true else CHANNELS
         self.rows = TRUE_ROWS if true else ROWS
-        self.true = true  # then a few cases each: a GPU compiles every one of them, in a third of a second
+        self.true = true  # fewer cases then: a GPU compiles each for a third of a second
 
     def random(self, seed: int, *shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
         made = torch.Generator(self.device).manual_seed(seed)
         return torch.randn(shape, generator=made, device=self.device).to(dtype)
 
-    def norm_and_turn(self, dtype: torch.dtype) -> Iterator[float]:
-        from plugins.diffusers_backend.fast.kernels import source
+    def norm_and_rope(self, dtype: torch.dtype) -> Iterator[float]:
+        from plugins.diffusers_backend.kernels import dit_kernels
 
         for heads, head in self.widths:
             width = heads * head
@@ -62,10 +62,10 @@ class Cases:
             angles = self.random(3, 1, self.rows, 1, head // 2)
             given = (weight.to(dtype), angles.cos(), angles.sin(), heads, EPSILON)
             for x in (*packed.chunk(3, dim=-1), self.random(4, 1, self.rows, width, dtype=dtype)):
-                yield off(source.norm_and_turn(x, *given), operations.plainly_norm_and_turn(x, *given))
+                yield off(dit_kernels.norm_and_rope(x, *given), operations.plain_norm_and_rope(x, *given))
 
     def add_and_norm(self, dtype: torch.dtype) -> Iterator[float]:
-        from plugins.diffusers_backend.fast.kernels import source
+        from plugins.diffusers_backend.kernels import dit_kernels
 
         batches = BATCHES[:1] if self.true else BATCHES
         for (batch, others, groups), (heads, head) in itertools.product(batches, self.widths):
@@ -73,24 +73,24 @@ class Cases:
             x = self.random(8, batch, groups, self.rows, width, dtype=dtype)
             y = 3 * self.random(9, others, groups, self.rows, width, dtype=dtype)
             for gate, weight, bias in itertools.islice(self._parameters(groups, width), 1 if self.true else None):
-                got = source.add_and_norm(x, y, gate, weight, bias, EPSILON)
-                expected = operations.plainly_add_and_norm(x, y, gate, weight, bias, EPSILON)
+                got = dit_kernels.add_and_norm(x, y, gate, weight, bias, EPSILON)
+                expected = operations.plain_add_and_norm(x, y, gate, weight, bias, EPSILON)
                 yield max(off(*each) for each in zip(got, expected, strict=True))
-                _, alone = source.add_and_norm(x, None, None, weight, bias, EPSILON)
-                yield off(alone, operations.plainly_norm(x, weight, bias, EPSILON))
+                _, alone = dit_kernels.add_and_norm(x, None, None, weight, bias, EPSILON)
+                yield off(alone, operations.plain_norm(x, weight, bias, EPSILON))
                 if gate is not None:
-                    added, _ = source.add_and_norm(x, y, gate, None, None, 0.0)
-                    yield off(added, operations.plainly_add(x, y, gate))
+                    added, _ = dit_kernels.add_and_norm(x, y, gate, None, None, 0.0)
+                    yield off(added, operations.plain_add(x, y, gate))
 
     def _parameters(self, groups: int, width: int) -> Iterator[tuple[Any, Any, Any]]:
-        """Yield gate, weight and bias as the modulation has them, as a norm has them, and no gate."""
+        """Yield gate, weight and bias: a modulation's, a norm's, without a gate."""
         views = self.random(5, groups, 6, width).unsqueeze(2).unbind(1)
         yield views[2], 1 + views[1], views[0]
         yield views[2], self.random(6, width), self.random(7, width)
         yield None, 1 + views[4], views[3]
 
     def norm(self, dtype: torch.dtype) -> Iterator[float]:
-        from plugins.diffusers_backend.fast.kernels import pictures
+        from plugins.wan.vae import vae_kernels
 
         for channels, silu in itertools.product(self.channels, (True,) if self.true else (True, False)):
             gamma = 1 + 0.1 * self.random(1, channels)
@@ -99,11 +99,11 @@ class Cases:
                 x[0, :, ..., 0] = 0
                 normed = functional.normalize(x.float(), dim=1) * channels**0.5 * gamma.view(-1, *(1,) * (x.dim() - 2))
                 expected = functional.silu(normed) if silu else normed
-                yield off(pictures.norm(x, gamma.to(dtype).float(), channels**0.5, silu).float(), expected)
+                yield off(vae_kernels.norm(x, gamma.to(dtype).float(), channels**0.5, silu).float(), expected)
 
     def pad(self, dtype: torch.dtype) -> Iterator[float]:
-        """Yield 0 where every bit is in its place."""
-        from plugins.diffusers_backend.fast.kernels import pictures
+        """Yield 0 for an exact copy, else 1."""
+        from plugins.wan.vae import vae_kernels
 
         layouts = (torch.channels_last_3d,) if self.true else (torch.contiguous_format, torch.channels_last_3d)
         pasts = (None, 2) if self.true else (None, 1, 2)
@@ -113,7 +113,7 @@ class Cases:
             for count, height, width in ((2, 1, 1),) if self.true else ((2, 1, 1), (2, 0, 0)):
                 before = x.new_zeros(2, channels, count - (frames or 0), 5, 4)
                 whole = torch.cat([before, *(() if past is None else (past,)), x], dim=2)
-                got = pictures.pad(x, past, count, height, width)
+                got = vae_kernels.pad(x, past, count, height, width)
                 assert got.is_contiguous(memory_format=torch.channels_last_3d)
                 yield float(not torch.equal(got, functional.pad(whole, (width, width, height, height))))
 
@@ -122,7 +122,7 @@ def errors(device: str, true: bool) -> Errors:
     """Return the largest error of each kernel in each dtype."""
     cases = Cases(device, true)
     kernels: Mapping[str, Callable[[torch.dtype], Iterator[float]]] = {
-        "norm_and_turn": cases.norm_and_turn,
+        "norm_and_rope": cases.norm_and_rope,
         "add_and_norm": cases.add_and_norm,
         "norm": cases.norm,
         "pad": cases.pad,
@@ -131,7 +131,7 @@ def errors(device: str, true: bool) -> Errors:
 
 
 def interpreted() -> Errors:
-    """Return the errors at small widths by Triton's interpreter, which needs no GPU."""
+    """Return the errors at small widths in Triton's interpreter, without a GPU."""
     environ = {**os.environ, "PYTHONPATH": python_path(), "TRITON_INTERPRET": "1"}
     command = [sys.executable, "-m", "bench.card.kernels"]
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
@@ -141,12 +141,16 @@ def interpreted() -> Errors:
 
 
 def compiled(capability: int, width: int) -> dict[str, bytes]:
-    """Return each kernel's machine code for cards of `capability` (90: H200), at a DiT's `width`; needs no card."""
+    """Return the machine code of each kernel at a DiT's `width`; needs no card.
+
+    `capability` is that of the target cards: 90 for an H200.
+    """
     import triton
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from plugins.diffusers_backend.fast.kernels import pictures, source
+    from plugins.diffusers_backend.kernels import dit_kernels
+    from plugins.wan.vae import vae_kernels
 
     block, number = triton.next_power_of_2(width), {"epsilon": "fp32", "width": "i32"}
     turn = dict.fromkeys(("x", "weight", "out"), "*bf16") | dict.fromkeys(("cosines", "sines"), "*fp32") | number
@@ -155,26 +159,26 @@ def compiled(capability: int, width: int) -> dict[str, bytes]:
     add |= dict.fromkeys(("gate", "weight", "bias"), "*fp32")
     add |= dict.fromkeys(("group_size", "groups", "gate_stride", "weight_stride", "bias_stride"), "i32")
     norm = dict.fromkeys(("x", "gamma", "out"), "*fp32") | dict.fromkeys(("pixels", "channels"), "i32")
-    pad = dict.fromkeys(pictures._pad.arg_names, "i32") | dict.fromkeys(("x", "past", "out"), "*bf16")
-    rows, picture = pictures._tile(width // 8)
+    pad = dict.fromkeys(vae_kernels._pad.arg_names, "i32") | dict.fromkeys(("x", "past", "out"), "*bf16")
+    rows, picture = vae_kernels._tile(width // 8)
     tile = {"rows": rows, "block_size": picture}
     found = {}
     for kernel, signature, constants in (
-        (pictures._norm, norm | {"scale": "fp32"}, {"silu": True, **tile}),
-        (pictures._pad, pad, {"has_past": True, **tile}),
-        (source._norm_and_turn, turn, {"half": 64, "block_size": block}),
-        (source._add_and_norm, add, {"has_y": True, "has_gate": True, "has_norm": True, "block_size": block}),
+        (vae_kernels._norm, norm | {"scale": "fp32"}, {"silu": True, **tile}),
+        (vae_kernels._pad, pad, {"has_past": True, **tile}),
+        (dit_kernels._norm_and_rope, turn, {"half": 64, "block_size": block}),
+        (dit_kernels._add_and_norm, add, {"has_y": True, "has_gate": True, "has_norm": True, "block_size": block}),
     ):
         signature |= dict.fromkeys(constants, "constexpr")
         code = ASTSource(kernel, {name: signature[name] for name in kernel.arg_names}, constants)
         target = GPUTarget("cuda", capability, 32)
-        made = triton.compile(code, target=target, options={"num_warps": source._warps(block)})
+        made = triton.compile(code, target=target, options={"num_warps": dit_kernels._warps(block)})
         found[kernel.__name__] = made.asm["cubin"]
     return found
 
 
 def off(got: torch.Tensor, expected: torch.Tensor) -> float:
-    """Return the distance, relative in the 2-norm."""
+    """Return the relative error in the 2-norm."""
     assert (got.dtype, got.shape) == (expected.dtype, expected.shape)
     assert torch.isfinite(got).all(), "numbers that are not finite"
     return relative_error(got, expected)

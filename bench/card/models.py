@@ -1,4 +1,4 @@
-"""Models of published shapes with random weights, and what they are given: random too, and never zeros."""
+"""Models of published shapes with random weights, and random inputs."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import torch
 from diffusers import AutoencoderKLWan, WanTransformer3DModel
 
 from bench.card.shapes import OWN_TOKENS, TEXT_TOKENS
-from plugins.diffusers_backend import module
+from plugins.wan.weights import modules
 
-diffusers.utils.logging.set_verbosity_error()  # it remarks on each attention backend that is set
-DEVIATION = 0.02  # of the weights; norms begin at one
+diffusers.utils.logging.set_verbosity_error()  # it logs each change of the attention backend
+DEVIATION = 0.02  # of the weights; norms are one
 TIME = 500.0
 
 
 def transformer(config: Mapping[str, Any], device: str) -> WanTransformer3DModel:
-    """Return a transformer in bf16, but for what diffusers keeps in fp32."""
-    with accelerate.init_empty_weights():  # what it computes itself, it computes
+    """Return a transformer in bf16, except the parts that diffusers keeps in fp32."""
+    with accelerate.init_empty_weights():  # buffers are computed as usual
         model = WanTransformer3DModel(**config)
-    kept = module.kept_in_fp32(WanTransformer3DModel, torch.bfloat16)
+    kept = modules.kept_in_fp32(WanTransformer3DModel, torch.bfloat16)
     made = torch.Generator(device).manual_seed(1)
     weights = {}
     for name, parameter in model.named_parameters():
@@ -33,7 +33,7 @@ def transformer(config: Mapping[str, Any], device: str) -> WanTransformer3DModel
         else:
             noise = torch.randn(parameter.shape, device=device, generator=made)
             weights[name] = noise.mul_(DEVIATION).to(dtype)
-    module.fill(model, weights, device)
+    modules.fill(model, weights, device)
     return model.eval().requires_grad_(False)
 
 
@@ -56,8 +56,8 @@ def prompts(count: int, dim: int, device: str) -> torch.Tensor:
 
 
 def times(device: str, count: int = 1) -> torch.Tensor:
-    """Return a timestep for all tokens, or one for each of `count` latent frames of which the first is given."""
+    """Return a timestep for all tokens, or for each of `count` latent frames."""
     each = torch.full((count,), TIME, device=device)
-    if count > 1:
+    if count > 1:  # the first frame is an image
         each[0] = 0
     return each

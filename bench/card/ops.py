@@ -1,4 +1,4 @@
-"""The single operations of a block at true shapes: attention by each backend, products, what runs between them."""
+"""Single operations of a block at true shapes: attention, products, fused operations."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from bench.card.accuracy import exact_attention, relative_error
 from bench.card.clock import Clock
 from bench.card.shapes import Dit
 from bench.tools.table import Row
-from plugins.diffusers_backend.fast.attention import NATIVE, attend, candidates
-from plugins.diffusers_backend.fast.between import modulated, turned
-from plugins.diffusers_backend.fast.gelu import gelu, linear_with_gelu
-from plugins.diffusers_backend.fast.shape import Shape
+from plugins.diffusers_backend.dit.attention import NATIVE, attend, backends_for
+from plugins.diffusers_backend.dit.fused_ops import norm_and_rope, norm_modulate
+from plugins.diffusers_backend.dit.gelu import gelu, linear_with_gelu
+from plugins.diffusers_backend.dit.kernel_config import KernelConfig
 
-QUERIES = 64  # whose attention over all keys is also computed in fp64
+QUERIES = 64  # queries of the attention in fp64, over all keys
 
 
 def attention(name: str, dit: Dit, clock: Clock, rate: float) -> Iterator[Row]:
-    """Yield the share of the matrix rate, and the error, of each backend that this machine has."""
+    """Yield the share of the matrix rate and the error of each backend here."""
     heads, head = dit.config["num_attention_heads"], dit.config["attention_head_dim"]
     query, key, value = models.noise(clock.device, torch.bfloat16, 3, 1, dit.tokens, heads, head)
     some = torch.linspace(0, dit.tokens - 1, QUERIES, device=clock.device).long()
     exact = exact_attention(query[:, some], key, value)
-    for backend in candidates(
+    for backend in backends_for(
         NATIVE, None if clock.device == "cpu" else torch.cuda.get_device_capability(clock.device)
     ):
         run = _attention(query, key, value, backend)
@@ -41,7 +41,7 @@ def attention(name: str, dit: Dit, clock: Clock, rate: float) -> Iterator[Row]:
 
 
 def products(name: str, dit: Dit, clock: Clock, rate: float) -> Iterator[Row]:
-    """Yield the share of the matrix rate of each product, and what GELU in the same kernel is worth."""
+    """Yield each product's share of the matrix rate, with fused GELU too."""
     width, wide = dit.width, int(dit.config["ffn_dim"])
     shapes = {"q": (width, width), "qkv": (3 * width, width), "up": (wide, width), "down": (width, wide)}
     for what, (rows, columns) in shapes.items():
@@ -62,21 +62,22 @@ def products(name: str, dit: Dit, clock: Clock, rate: float) -> Iterator[Row]:
 
 
 def between(name: str, dit: Dit, clock: Clock) -> Iterator[Row]:
-    """Yield the bytes a second of what runs between the products, counted as if each tensor were touched once."""
+    """Yield the bytes per second of the operations between the products."""
+    # as if each tensor were read or written once
     x = models.noise(clock.device, torch.bfloat16, 1, 1, dit.tokens, dit.width)
     shift, scale = models.noise(clock.device, torch.float32, 2, 1, 1, 1, dit.width)
-    copy, shape = torch.empty_like(x), Shape(dit.config["num_attention_heads"], 1e-6, NATIVE)
+    copy, shape = torch.empty_like(x), KernelConfig(dit.config["num_attention_heads"], 1e-6, NATIVE)
     ours = shape._replace(norm_kernel=True, rope_kernel=True)
     angles = models.noise(clock.device, torch.float32, 1, dit.tokens, 1, dit.width // shape.heads // 2)
     query = x[0], x[0, 0, 0], (angles.cos(), angles.sin())
     runs: dict[str, tuple[int, Callable[[], object]]] = {
         "a copy": (2, lambda: copy.copy_(x)),
-        "norm and modulation": (2, lambda: modulated(x, shift, scale, shape)),
-        "norm and modulation, compiled": (2, _compiled(modulated, x, shift, scale, shape)),
-        "norm and modulation, our kernel": (2, lambda: modulated(x, shift, scale, ours)),
-        "norm and rotation": (2, lambda: turned(*query, shape)),
-        "norm and rotation, compiled": (2, _compiled(turned, *query, shape)),
-        "norm and rotation, our kernel": (2, lambda: turned(*query, ours)),
+        "norm and modulation": (2, lambda: norm_modulate(x, shift, scale, shape)),
+        "norm and modulation, compiled": (2, _compiled(norm_modulate, x, shift, scale, shape)),
+        "norm and modulation, our kernel": (2, lambda: norm_modulate(x, shift, scale, ours)),
+        "norm and rotation": (2, lambda: norm_and_rope(*query, shape)),
+        "norm and rotation, compiled": (2, _compiled(norm_and_rope, *query, shape)),
+        "norm and rotation, our kernel": (2, lambda: norm_and_rope(*query, ours)),
     }
     for run, (passes, call) in runs.items():
         yield Row(f"{name}: {run}", passes * x.nbytes / clock.often(call) / 1e9, "GB/s")

@@ -1,4 +1,4 @@
-"""`python -m bench.card.pack [FILE]`: write an archive of the packages that a bare GPU machine lacks."""
+"""`python -m bench.card.pack [FILE]`: pack the packages that a bare GPU machine lacks."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from bench.tools.machine import ROOT
 
 ARCHIVE = ROOT / ".card" / "packages.tar.xz"
 CONSTRAINTS = ROOT / "constraints.txt"
-LIMIT = 36_000_000  # bytes; a checkout travels with the archive, and both have room for 64 MiB
+LIMIT = 36_000_000  # bytes; a checkout travels with the archive, at most 64 MiB together
 
-# What the machine's image holds of the packages that Framegate needs, with all that these need themselves. They
-# stay the machine's: its transformers wants huggingface_hub 1, which setup.cfg no longer allows.
+# Packages that Framegate needs, directly or not, and that the machine's image has. The machine's versions stay: its
+# transformers needs huggingface_hub 1, which setup.cfg no longer allows.
 # fmt: off
 PRESENT = frozenset((
     "accelerate", "anyio", "click", "filelock", "h11", "huggingface-hub", "idna", "jinja2", "markupsafe", "numpy",
     "opencv-python-headless", "packaging", "pillow", "pluggy", "prometheus-client", "pyyaml", "regex", "requests",
     "safetensors", "sentencepiece", "tokenizers", "torch", "transformers", "typing-extensions",
 ))
-# werkzeug and zipp are there too, in versions that nobody has read; both are small
+# werkzeug and zipp are there too, in untested versions; both are small
 PACKED = (
     "alembic", "apispec", "av", "blinker", "diffusers", "flask", "ftfy", "gunicorn", "httpcore2", "httpx2",
     "importlib-metadata", "itsdangerous", "lazy-importer", "mako", "marshmallow", "pillow-heif", "sqlalchemy",
@@ -36,7 +36,7 @@ PACKED = (
 )
 # fmt: on
 
-# CPython 3.12 on x86-64 Linux; pip wants each platform by its exact name
+# CPython 3.12 on x86-64 Linux; pip needs the exact name of each platform
 TARGET = ("--python-version", "3.12", "--implementation", "cp")
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
 
@@ -47,10 +47,10 @@ UNUSED_SUFFIXES = frozenset({".c", ".cpp", ".h", ".pxd", ".pyc", ".pyi", ".pyx"}
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.card.pack", description=__doc__)
     parser.add_argument("file", nargs="?", type=Path, default=ARCHIVE, metavar="FILE", help=f"[default: {ARCHIVE}]")
-    parser.add_argument("--check", action="store_true", help="only ask the registry whether it has every wheel")
-    asked = parser.parse_args()
+    parser.add_argument("--check", action="store_true", help="only check that the registry has every wheel")
+    options = parser.parse_args()
     wanted = pins(CONSTRAINTS.read_text())
-    if asked.check:
+    if options.check:
         check(wanted)
         print(f"the registry has all {len(wanted)} wheels")
         return
@@ -59,8 +59,8 @@ def main() -> None:
         download(wanted, wheels)
         for wheel in sorted(wheels.iterdir()):
             install(wheel, site)
-        write(site, asked.file)
-        print(f"{asked.file}: {megabytes(asked.file.stat().st_size)}; unpacked: {largest(site)}")
+        write(site, options.file)
+        print(f"{options.file}: {megabytes(options.file.stat().st_size)}; unpacked: {largest(site)}")
 
 
 def pins(constraints: str) -> tuple[str, ...]:
@@ -73,7 +73,7 @@ def pins(constraints: str) -> tuple[str, ...]:
 
 
 def canonical(name: str) -> str:
-    """Return a package's name as PyPI compares it."""
+    """Return the canonical form of a package's name."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -97,18 +97,18 @@ def _pip(command: str, *arguments: str) -> None:
 
 
 def install(wheel: Path, site: Path) -> None:
-    """Unpack what is needed of a wheel into `site`."""
+    """Unpack the needed files of a wheel into `site`."""
     with zipfile.ZipFile(wheel) as file:
         for member in file.infolist():
-            place = installed(member.filename)
-            if place is not None and not member.is_dir():
-                target = site / place
+            path = installed(member.filename)
+            if path is not None and not member.is_dir():
+                target = site / path
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(file.read(member))
 
 
 def installed(name: str) -> PurePosixPath | None:
-    """Return the place in a site folder of a wheel's member, None for one that is not needed."""
+    """Return the site path of a wheel's member; None if not needed."""
     path = PurePosixPath(name)
     if path.parts[0].endswith(".data"):
         if path.parts[1] not in ("purelib", "platlib"):  # scripts, headers, manual pages
@@ -118,14 +118,14 @@ def installed(name: str) -> PurePosixPath | None:
 
 
 def is_needed(path: PurePosixPath) -> bool:
-    """Tell whether a file of a site folder is needed at run time; licences always are."""
+    """Tell whether a file is needed at run time, or is a licence."""
     if path.parts[0].endswith(".dist-info"):
         return True
     return path.suffix not in UNUSED_SUFFIXES and UNUSED_FOLDERS.isdisjoint(path.parts[:-1])
 
 
 def write(site: Path, archive: Path, limit: int = LIMIT) -> None:
-    """Write `site` as an archive of the same bytes for the same files; exit if it is over the limit."""
+    """Write `site` as a reproducible archive; exit if it exceeds the limit."""
     archive.parent.mkdir(parents=True, exist_ok=True)
     partial = archive.with_name(archive.name + ".partial")
     try:
@@ -134,7 +134,8 @@ def write(site: Path, archive: Path, limit: int = LIMIT) -> None:
             tarfile.open(fileobj=file, mode="w") as tar,
         ):
             for path in sorted(path for path in site.rglob("*") if path.is_file()):
-                member = tarfile.TarInfo(path.relative_to(site).as_posix())  # of nobody, in 1970
+                # no owner, no date: the same files give the same bytes
+                member = tarfile.TarInfo(path.relative_to(site).as_posix())
                 member.size = path.stat().st_size
                 with path.open("rb") as content:
                     tar.addfile(member, content)
@@ -150,7 +151,7 @@ def write(site: Path, archive: Path, limit: int = LIMIT) -> None:
 
 
 def largest(site: Path, count: int = 6) -> str:
-    """Return the largest packages of `site` with their sizes, as words."""
+    """Return the largest packages of `site` with their sizes, as text."""
     sizes = Counter[str]()
     for path in site.rglob("*"):
         if path.is_file():
@@ -159,7 +160,7 @@ def largest(site: Path, count: int = 6) -> str:
 
 
 def _package(path: Path) -> str:
-    """Return the package of a file: of `av.libs/…` and of `av-18.1.0.dist-info/…` it is av."""
+    """Return the package of a file: `av` for `av.libs/…` and `av-18.1.0.dist-info/…`."""
     return re.split(r"[.-]", path.parts[0])[0].lower()
 
 

@@ -1,4 +1,4 @@
-"""The sections of the card run, in the order of their worth, with the seconds that each may take."""
+"""The sections of the card run and their time limits, the most valuable first."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Section:
-    """One part of the run; after `seconds` it begins no further check, and a while later it is stopped.
+    """A section of the run.
 
-    One that is `by_name` alone runs only when it is asked for.
+    After `seconds` it begins no further check, and `GRACE` later it is stopped. With `by_name` it runs only when it is
+    named on the command line.
     """
 
     title: str
@@ -26,7 +27,7 @@ SECTIONS: Mapping[str, Section] = {
     "defaults": Section("what each default is worth", 30),
     "operations": Section("attention, products and what runs between them at true shapes", 120, by_name=True),
 }
-WHOLE = 300.0  # seconds that a run of all may take; the last sections get what is left
-TOY_SECONDS = 600.0  # for each section at toy size, which a busy machine may need
-TOY_AT_ONCE = 2  # sections: each waits much for processes that start
-GRACE = 20.0  # seconds after a section's limit until it is stopped in the middle of a check
+WHOLE = 300.0  # seconds of a whole run; the last sections get the rest
+TOY_SECONDS = 600.0  # for each section at toy size, enough on a busy machine
+TOY_AT_ONCE = 2  # sections in parallel at toy size: each mostly waits for processes to start
+GRACE = 20.0  # seconds between a section's limit and its end in the middle of a check

@@ -1,4 +1,4 @@
-"""Which kernels a run takes, by name, and what share of its time each kind has."""
+"""The kernels of a run, by name and by kind, with their times."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ LONGEST = 90  # characters of a kernel's name
 
 @dataclass(frozen=True)
 class Profile:
-    """Seconds by kind of kernel, and each kernel's by its name, the longest first."""
+    """Seconds by kind of kernel, and by kernel, the longest first."""
 
     seconds: dict[str, float]
     longest: list[tuple[str, float]]
 
 
 def profiled(run: Callable[[], object], device: str) -> Profile:
-    """Return where the time of one `run` goes on `device`."""
+    """Return the times of all kernels of one `run` on `device`."""
     on_card = device != "cpu"
     activity, kind_of_device = (
         (ProfilerActivity.CUDA, DeviceType.CUDA) if on_card else (ProfilerActivity.CPU, DeviceType.CPU)

@@ -1,4 +1,4 @@
-"""What the READMEs say of the card run: a short table, and each section whole; where nothing was run, `not run`."""
+"""The card run in the READMEs: a short table, and all sections."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from bench.card.shapes import TRUE
 from bench.tools.table import RESULTS, Figure, Row, load, number
 
 NOT_RUN = "not run"
-CARD = re.compile(r"^(.+), capability \d")  # how the section `device` names what it ran on
+CARD = re.compile(r"^(.+), capability \d")  # the card's name in a note of the section `device`
 
 
 @dataclass(frozen=True)
 class Headline:
-    """A line of the short table: of the rows of a section that match `row`, the one that `worst` picks."""
+    """A line of the short table: the worst of the rows matching `row`."""
 
     what: str
     section: str
@@ -55,7 +55,7 @@ HEADLINES = (
 
 
 def short(results: Path = RESULTS) -> str:
-    """Return the table of the front page, with the machine's name."""
+    """Return the short table and the card's name."""
     found = _figures(results)
     lines = ["| on one GPU | measured | wanted |", "|---|---:|---:|"]
     for line in HEADLINES:
@@ -69,7 +69,7 @@ def short(results: Path = RESULTS) -> str:
 
 
 def whole(results: Path = RESULTS) -> Iterable[tuple[str, Figure | None]]:
-    """Return each section's heading, and its figure if it was run on a GPU."""
+    """Yield each section's heading, and its figure if there is one."""
     found = _figures(results)
     for name, section in SECTIONS.items():
         yield f"card {name}: {section.title}", found.get(name)

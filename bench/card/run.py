@@ -1,4 +1,4 @@
-"""`python -m bench card [SECTION ...]`: run the sections one after the other, and say what is true."""
+"""`python -m bench card [SECTION ...]`: run the sections in order and summarise them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bench.tools.machine import ROOT
 from bench.tools.table import RESULTS, load, remarks
 from router.engine.device import devices
 
-ABOUT = "Tell in five minutes whether what this product promises for a GPU is true on this one."
+ABOUT = "Check in five minutes, on this GPU, what Framegate promises for a GPU."
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -31,22 +31,22 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--out", type=Path, metavar="FOLDER", help=about)
     parser.add_argument("--limit", type=float, metavar="SECONDS", help="for each section, in place of its own")
     parser.add_argument("--device", help="[default: cuda:0, or cpu at toy size where there is no GPU]")
-    asked = parser.parse_args(arguments)
-    if unknown := set(asked.names) - SECTIONS.keys():
+    options = parser.parse_args(arguments)
+    if unknown := set(options.names) - SECTIONS.keys():
         parser.error(f"a section is one of {', '.join(SECTIONS)}, got {', '.join(sorted(unknown))}")
-    device = asked.device or devices(())[0]
-    out = (asked.out or (ROOT / "data" / "card" if device == "cpu" else RESULTS)).absolute()
+    device = options.device or devices(())[0]
+    out = (options.out or (ROOT / "data" / "card" if device == "cpu" else RESULTS)).absolute()
     out.mkdir(parents=True, exist_ok=True)
-    run = Run(out, device, asked.limit, None if asked.names or asked.limit else WHOLE)
+    run = Run(out, device, options.limit, None if options.names or options.limit else WHOLE)
     with Watch(device, out):
-        run.all(asked.names or usual)
+        run.all(options.names or usual)
     return run.summary()
 
 
 class Run:
-    """A run of sections, each in a process of its own: what breaks there breaks nothing else.
+    """A run of sections, each in a process of its own.
 
-    `limit` takes the place of each section's own seconds; `whole` is what all may take together on a GPU.
+    `limit` replaces each section's own seconds; `whole` is the limit of all together on a GPU.
     """
 
     def __init__(self, out: Path, device: str, limit: float | None, whole: float | None) -> None:
@@ -59,7 +59,7 @@ class Run:
         self._statuses: dict[str, int] = {}
 
     def all(self, names: Sequence[str]) -> None:
-        """Run the sections in this order; at toy size several at a time, as nothing is measured."""
+        """Run the sections in this order; at toy size some in parallel."""
         if self._device == "cpu":
             print("No GPU: every section runs at toy size, which checks the code and measures nothing.", flush=True)
         longest_first = sorted(names, key=lambda name: self._device == "cpu" and name != "truth")
@@ -83,8 +83,8 @@ class Run:
         output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} if toy else {}
         process = subprocess.Popen(command, cwd=ROOT, text=True, start_new_session=True, **output)  # type: ignore[call-overload]
         self._processes.append(process)
-        said = heading + "\n" + (_ended(process, seconds) or "")
-        print(f"{said if toy else ''}  ({time.monotonic() - begun:.0f} s of {seconds:g})", flush=True)
+        text = heading + "\n" + (_ended(process, seconds) or "")
+        print(f"{text if toy else ''}  ({time.monotonic() - begun:.0f} s of {seconds:g})", flush=True)
         self._statuses[name] = process.returncode
 
     def _seconds(self, name: str) -> float:
@@ -95,7 +95,7 @@ class Run:
         return round(max(0.0, min(seconds, left)), 1)
 
     def summary(self) -> int:
-        """Print what was missed, failed or not run, a line a section; return 0 if there is no such thing."""
+        """Print a line for each section, and its problems; return 0 without any."""
         seconds = time.monotonic() - self._begun
         print(f"\n{'section':<10} {'rows':>5} {'missed':>7} {'failed':>7} {'not run':>8}   in {seconds:.0f} s")
         whole = True
@@ -122,7 +122,7 @@ class Run:
 
 
 def _ended(process: subprocess.Popen[str], seconds: float) -> str | None:
-    """Wait for a section, stop it a while after its limit, and return what it said into a pipe, if anything."""
+    """Wait for a section, at most `GRACE` beyond its limit; return captured output."""
     try:
         return process.communicate(timeout=seconds + GRACE)[0]
     except subprocess.TimeoutExpired:

@@ -1,4 +1,4 @@
-"""What a section of the card run is given: a device, a folder, a time limit, and what it has opened so far."""
+"""The context of a section: device, folder, time limit, open resources."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from bench.card.shapes import TOY, TRUE, Shapes
 from bench.tools.table import Row
 
 T = TypeVar("T")
-Finding = Row | str  # a number, or a remark about those before it
+Finding = Row | str  # a number, or a remark on the numbers before
 Check = Callable[["Session"], Iterator[Finding]]
 
 
 @dataclass
 class Session:
-    """One section's run on `device`; on a CPU it is at toy size and says nothing about speed.
+    """The run of a section on `device`; on a CPU at toy size.
 
-    `folder` is thrown away after the run. `seconds` is the section's limit, after which no check begins.
+    `folder` is temporary. No check begins after `seconds`.
     """
 
     device: str
@@ -50,7 +50,7 @@ class Session:
         return TOY_CLOCK if self.is_toy else Clock(self.device, **changes)
 
     def once(self, name: str, make: Callable[[], AbstractContextManager[T]]) -> T:
-        """Return what `make` opens, opened when it is first asked for and closed with the section."""
+        """Return the resource of `make`, opened at the first call, closed with the section."""
         if name not in self._opened:
             self._opened[name] = self.stack.enter_context(make())
         return cast(T, self._opened[name])

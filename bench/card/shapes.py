@@ -1,4 +1,4 @@
-"""The published models and clips at their true sizes, and toys of the same kind for a check of the code."""
+"""Published models and clips at true size, and toys to check the code."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-TEXT_TOKENS, OWN_TOKENS = 512, 60  # of a prompt; the rows after its own are zeros, as the pipelines pad them
+TEXT_TOKENS, OWN_TOKENS = 512, 60  # rows of a prompt, and of its own tokens; the rest is padding of zeros
 
 
 @dataclass(frozen=True)
 class Dit:
-    """A transformer's configuration, the latents `(frames, height, width)` of a clip, and what is wanted of it."""
+    """A transformer's configuration, a clip's latents `(frames, height, width)`, the wanted rate."""
 
     config: Mapping[str, Any]
     latents: tuple[int, int, int]
@@ -28,7 +28,7 @@ class Dit:
 
     @property
     def flop(self) -> float:
-        """The floating-point operations of one forward pass."""
+        """The floating-point operations of a forward pass."""
         blocks, wide = self.config["num_layers"], self.config["ffn_dim"]
         linear = 2 * self.tokens * blocks * (6 * self.width**2 + 2 * self.width * wide)
         text = 4 * blocks * self.width**2 * TEXT_TOKENS
@@ -37,7 +37,7 @@ class Dit:
 
 @dataclass(frozen=True)
 class Vae:
-    """A VAE's configuration, and the latents `(channels, frames, height, width)` of a clip."""
+    """A VAE's configuration, and a clip's latents `(channels, frames, height, width)`."""
 
     config: Mapping[str, Any]
     latents: tuple[int, int, int, int]
@@ -45,11 +45,11 @@ class Vae:
 
 @dataclass(frozen=True)
 class Shapes:
-    """Everything that is measured."""
+    """All models and clips of a run."""
 
     dits: Mapping[str, Dit]
     vaes: Mapping[str, Vae]
-    small: tuple[int, int, int]  # latents of a clip whose guidance is one pass
+    small: tuple[int, int, int]  # latents of a clip small enough for guidance in one pass
 
 
 def _dit(heads: int, head: int, wide: int, layers: int, channels: int, text: int = 4096) -> dict[str, Any]:
@@ -91,7 +91,7 @@ TRUE = Shapes(
     (5, 30, 52),
 )
 SMALL_VAE = {"base_dim": 16, "dim_mult": [1, 1, 2, 2], "num_res_blocks": 1}
-NO_FIGURES = "A CHECK OF THE CODE AT TOY SIZE, NO FIGURES"  # the title of what is made with these
+NO_FIGURES = "A CHECK OF THE CODE AT TOY SIZE, NO FIGURES"  # the title of figures at toy size
 TOY = Shapes(
     {"toy": Dit(_dit(2, 32, 128, 3, 16, 64), (3, 8, 8), 0)},
     {

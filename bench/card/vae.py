@@ -1,4 +1,4 @@
-"""Decoding and encoding of a clip: diffusers' own VAE, ours, and ours with one part turned off."""
+"""Decoding and encoding of a clip: diffusers', ours, and with single switches off."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from bench.card.clock import Clock
 from bench.card.dit import longest
 from bench.card.shapes import Vae
 from bench.tools.table import Row
-from plugins.diffusers_backend.decode import decode_chunks
-from plugins.diffusers_backend.fast.switches import Switches
-from plugins.diffusers_backend.fast.vae import fast_vae
+from plugins.wan.generate.decode import decode_chunks
+from plugins.wan.tuning.switches import Switches
+from plugins.wan.vae.fast_vae import fast_vae
 
 PARTS = ("norm", "vae_norm_kernel", "padding_kernel", "channels_last", "chunks")  # convolution is for CPUs
 MOST_STOCK = 1 / 1.8  # of diffusers' time to decode
-FRAMES = 4  # of pixels in a latent frame
-DECODE, ENCODE = torch.bfloat16, torch.float32  # as a GPU's engine has them
+FRAMES = 4  # frames of pixels in a latent frame
+DECODE, ENCODE = torch.bfloat16, torch.float32  # the defaults of an engine on a GPU
 Run = Callable[[], object]
 
 
 @torch.no_grad()
 def decode(name: str, vae: Vae, clock: Clock) -> Iterator[Row]:
-    """Yield times, memory and chunks of decoding in bf16, by diffusers and by ours."""
+    """Yield times, memory and chunks of decoding in bf16, diffusers' and ours."""
     model, latents = _decoder(vae, clock)
     ours = fast_vae(model, Switches())
     _, (begin, end), *_ = ours.spans(vae.latents[1], _pixels(model, vae))
     yield Row(f"{name}: latent frames decoded at once", end - begin)
     runs = {"diffusers": lambda: model.decode(latents), "ours": _all(ours, latents)}
-    model.decode(latents[:, :, :2])  # plans and kernels: a whole clip takes seconds
+    model.decode(latents[:, :, :2])  # makes plans and kernels; a whole clip would take seconds
     _all(ours, latents[:, :, : 1 + end - begin])()
     yield from _rows(f"{name}, bf16: decode", runs, clock)
 
 
 @torch.no_grad()
 def encode(name: str, vae: Vae, clock: Clock) -> Iterator[Row]:
-    """Yield times and memory of encoding in fp32, by diffusers and by ours."""
+    """Yield times and memory of encoding in fp32, diffusers' and ours."""
     model = models.vae(vae.config, clock.device, ENCODE)
     ours, clip = fast_vae(model, Switches()), _clip(model, vae, clock.device)
     runs = {"diffusers": lambda: model.encode(clip), "ours": lambda: ours.encode(clip)}
@@ -50,7 +50,7 @@ def encode(name: str, vae: Vae, clock: Clock) -> Iterator[Row]:
 
 @torch.no_grad()
 def parts(name: str, vae: Vae, clock: Clock) -> Iterator[Row]:
-    """Yield what each part is worth in decoding: the time without it, beside that with all of them."""
+    """Yield the ratio of decoding times with each part off."""
     model, latents = _decoder(vae, clock)
     usual = Switches()
     switches = {"ours": usual, "again": usual} | {part: replace(usual, **{part: False}) for part in PARTS}
@@ -95,7 +95,7 @@ def _pixels(model: AutoencoderKLWan, vae: Vae) -> int:
 
 
 def _clip(model: AutoencoderKLWan, vae: Vae, device: str) -> torch.Tensor:
-    """Return pixels `(1, 3, frames, height, width)` of the size that the latents have."""
+    """Return random pixels `(1, 3, frames, height, width)` of the latents' size."""
     _, frames, height, width = vae.latents
     factor = model.config.scale_factor_spatial
     size = 1 + FRAMES * (frames - 1), height * factor, width * factor

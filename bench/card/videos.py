@@ -1,4 +1,4 @@
-"""A server whose videos can be compared before H.264, and what it says of them."""
+"""A server whose frames can be compared before H.264, and its metrics."""
 
 from __future__ import annotations
 
@@ -19,14 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.plugins.raw_frames import FOLDER
-from bench.tools import server as serving
-from bench.tools.server import PLUGINS, Client, Server
+from bench.tools.server import PLUGINS, Client, Server, request_body, serve
 from nano import measure
 
 Clip = NDArray[np.uint8]
 WITH = (PLUGINS / "raw_frames.py", PLUGINS / "probe.py")
 SEED = 7
-IDENTICAL = 99.0  # dB that stand for an infinite ratio
+IDENTICAL = 99.0  # dB in studio of an infinite ratio
 PATIENCE_SECONDS = 120.0
 METRIC = re.compile(r"^(\w+)\{(.*)\} (\S+)$", re.MULTILINE)
 LABEL = re.compile(r'(\w+)="([^"]*)"')
@@ -34,7 +33,7 @@ LABEL = re.compile(r'(\w+)="([^"]*)"')
 
 @dataclass(frozen=True)
 class Video:
-    """One finished video: its frames `(n, height, width, 3)` before H.264, and its file's digest."""
+    """A finished video: frames `(n, height, width, 3)` before H.264, digest of its file."""
 
     job: str
     frames: Clip
@@ -44,46 +43,46 @@ class Video:
 
 @dataclass(frozen=True)
 class Studio:
-    """A running server on `device`, and the folder of its raw frames."""
+    """A running server on `device` and the folder of its raw frames."""
 
     server: Server
     raw: Path
     device: str
 
     def make(self, model: str, prompt: str, image: Clip | None = None, **options: object) -> Video:
-        """Return the video of a request; raise `RuntimeError` if the server says anything else."""
+        """Return the video of a request; raise `RuntimeError` for another answer."""
         with Client(self.server.port) as client:
-            status, said = client.post(serving.request(model, _input(prompt, image), **_more(options)))
+            status, body = client.post(request_body(model, _input(prompt, image), **_more(options)))
             if status != 200:
-                raise RuntimeError(f"{model} was answered with {status}: {said.decode()[:300]}")
-            answer = json.loads(said)
+                raise RuntimeError(f"{model} was answered with {status}: {body.decode()[:300]}")
+            answer = json.loads(body)
             if answer["status"] != "completed":
                 raise RuntimeError(f"the job of {model} ended as {answer['status']}: {answer['error']}")
             return self._video(client, answer)
 
     def try_to_make(self, model: str, prompt: str, background: bool = False, **options: object) -> Mapping[str, Any]:
-        """Return the answer of a request that may fail: a response, or an error."""
+        """Return the answer to a request that may fail: a response or an error."""
         with Client(self.server.port) as client:
             more = {**_more(options), "background": background}
-            _, said = client.post(serving.request(model, prompt, **more))
-            answer: dict[str, Any] = json.loads(said)
+            _, body = client.post(request_body(model, prompt, **more))
+            answer: dict[str, Any] = json.loads(body)
             return answer
 
     def begin(self, model: str, prompt: str, **options: object) -> str:
-        """Return the id of a response that is queued."""
+        """Queue a request and return the id of its response."""
         answer = self.try_to_make(model, prompt, background=True, **options)
         return str(answer["id"])
 
     def ask(self, path: str, method: str = "GET") -> dict[str, Any]:
         with Client(self.server.port) as client:
-            status, said = client.get(path) if method == "GET" else client.send(method, path)
+            status, body = client.get(path) if method == "GET" else client.send(method, path)
             if status != 200:
-                raise RuntimeError(f"{method} {path} was answered with {status}: {said.decode()[:300]}")
-            found: dict[str, Any] = json.loads(said)
+                raise RuntimeError(f"{method} {path} was answered with {status}: {body.decode()[:300]}")
+            found: dict[str, Any] = json.loads(body)
             return found
 
     def until(self, response: str, steps: int | None = None) -> dict[str, Any]:
-        """Return a response once it has done `steps`, or has ended."""
+        """Return a response that has done `steps`, or has ended."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline:
             now = self.ask(f"/v1/responses/{response}")
@@ -94,22 +93,22 @@ class Studio:
         raise RuntimeError(f"{response} did not end in {PATIENCE_SECONDS:g} s")
 
     def measured(self, job: str) -> dict[str, int] | None:
-        """Return what the engine's card held after `job`; None on a CPU."""
+        """Return the bytes on the engine's card after `job`; None on a CPU."""
         if self.device == "cpu":
             return None
         path = self.raw / f"{job}.json"
         deadline = time.monotonic() + 2.0
         while not path.is_file() and time.monotonic() < deadline:
-            time.sleep(0.01)  # it is written once the answer is on its way
+            time.sleep(0.01)  # the file is written after the answer
         found: dict[str, int] = json.loads(path.read_bytes())
         return found
 
     def metrics(self, name: str, **labels: str) -> dict[str, float]:
-        """Return the values of a metric by model, for these other labels."""
+        """Return the values of a metric with these labels, by model."""
         with Client(self.server.port) as client:
-            _, said = client.get("/metrics")
+            _, page = client.get("/metrics")
         found: dict[str, float] = {}
-        for metric, words, value in METRIC.findall(said.decode()):
+        for metric, words, value in METRIC.findall(page.decode()):
             known = dict(LABEL.findall(words))
             if metric == name and labels.items() <= known.items():
                 found[known["model"]] = found.get(known["model"], 0.0) + float(value)
@@ -120,10 +119,8 @@ class Studio:
         return sum(self.metrics(name).values())
 
     def planned(self) -> float:
-        """Return the bytes of weights that the engine says it holds on its device, each part once.
-
-        Of several models, the one with most has every part that others share.
-        """
+        """Return the planned bytes of weights on the engine's device, each part once."""
+        # the model with the most shared bytes has every part that others share
         owned = self.metrics("framegate_weights_bytes", held="owned")
         shared = self.metrics("framegate_weights_bytes", held="shared")
         return sum(owned.values()) + max(shared.values())
@@ -148,22 +145,22 @@ class Studio:
 
 
 @contextmanager
-def studio(raw: Path, models: str, device: str, **settings: object) -> Iterator[Studio]:
-    """Run a server of `models` on `device`; its raw frames go to `raw`."""
+def open_studio(raw: Path, models: str, device: str, **settings: object) -> Iterator[Studio]:
+    """Run a server of `models` on `device`; its plugin writes raw frames to `raw`."""
     raw.mkdir(parents=True, exist_ok=True)
     os.environ[FOLDER] = str(raw)
     plugins = ":".join(map(str, WITH))
-    with serving.server(models, device, plugins=plugins, workers=1, threads=64, **settings) as server:
+    with serve(models, device, plugins=plugins, workers=1, threads=64, **settings) as server:
         yield Studio(server, raw, device)
 
 
 def psnr(one: Clip, other: Clip) -> float:
-    """Return the peak signal-to-noise ratio in decibels, a finite number, as JSON needs."""
+    """Return the peak signal-to-noise ratio in decibels, a finite number for JSON."""
     return min(IDENTICAL, measure.psnr(one, other))
 
 
 def largest(one: Clip, other: Clip) -> int:
-    """Return the largest difference of a value, in levels."""
+    """Return the largest difference of a pixel's value, 0 to 255."""
     return int(np.abs(one.astype(int) - other.astype(int)).max())
 
 

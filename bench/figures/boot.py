@@ -1,4 +1,4 @@
-"""How soon the web half answers after its start, and that it loads nothing of the engine's."""
+"""The start-up time of the web half, and the heavy packages it imports."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench.tools import server as serving
+from bench.tools.server import ROOT, environment, scratch_folder, serve_web
 from bench.tools.table import Figure, Row
 
 RUNS = 9
@@ -24,8 +24,8 @@ print(json.dumps({"seconds": seconds, "packages": sorted({name.partition(".")[0]
 
 
 def measure() -> Figure:
-    with serving.folder() as data:
-        _boot(data)  # compiles the modules, makes the store
+    with scratch_folder() as data:
+        _boot(data)  # compiles the modules and creates the store
         one = [_boot(data, workers=1) for _ in range(RUNS)]
         default = [_boot(data) for _ in range(RUNS)]
         imports = [_import(data) for _ in range(RUNS)]
@@ -46,18 +46,18 @@ def measure() -> Figure:
 
 
 def _boot(data: Path, **settings: Any) -> float:
-    with serving.web(data, **settings) as server:
+    with serve_web(data, **settings) as server:
         return server.boot_seconds
 
 
 def _first_boot() -> float:
-    with serving.folder() as data:
+    with scratch_folder() as data:
         return _boot(data, workers=1)
 
 
 def _import(data: Path) -> dict[str, Any]:
     command = [sys.executable, "-c", IMPORT]
-    environ = serving.environ(data, no_auth=1)
-    done = subprocess.run(command, env=environ, cwd=serving.ROOT, check=True, capture_output=True)
+    environ = environment(data, no_auth=1)
+    done = subprocess.run(command, env=environ, cwd=ROOT, check=True, capture_output=True)
     found: dict[str, Any] = json.loads(done.stdout)
     return found

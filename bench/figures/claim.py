@@ -1,4 +1,4 @@
-"""Whether claiming a job stays cheap in a store that has seen much."""
+"""The cost of claiming a job in a small and in a large store."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.tools import server
+from bench.tools.server import scratch_folder
 from bench.tools.table import Figure, Row, quantile
-from router.jobs import Database, JobStore, Offer
+from router.jobs import ClaimRequest, Database, JobStore
 from router.jobs.tables import jobs
 from router.values import Artifact, Job, Phase, Progress, Task
 
 CLAIMS = 500
 ENGINE = "bench"
 MODEL, OTHER = "ours", "another"
-# Copies of the row `like`, with ids of their own.
+# Copies of the row `like` with other ids: a large store in a second.
 COPY = """
 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :count)
 INSERT INTO jobs ({columns}) SELECT {values} FROM jobs, n WHERE jobs.id = :like
@@ -29,7 +29,7 @@ INSERT INTO changes (job) SELECT printf('%032x', i) FROM n
 
 @dataclass(frozen=True)
 class Filling:
-    """What a store holds: finished jobs, then jobs that wait for another engine, then those that wait for ours."""
+    """The numbers of jobs in a store; `elsewhere` are queued for another engine's model."""
 
     what: str
     finished: int
@@ -43,10 +43,10 @@ BEHIND = Filling("the same, all 10,000 for another engine's model", 100_000, 10_
 
 
 def measure() -> Figure:
-    with server.folder() as data:
+    with scratch_folder() as data:
         stores = {filling: _store(data / str(n), filling) for n, filling in enumerate((SMALL, LARGE, BEHIND))}
         taken: dict[Filling, list[float]] = {filling: [] for filling in stores}
-        for _ in range(CLAIMS):  # in turn, so that what else the machine does hits all of them
+        for _ in range(CLAIMS):  # alternately: other load on the machine affects all alike
             for filling, store in stores.items():
                 taken[filling].append(_claim(store))
     medians = {filling: quantile(seconds, 0.5) for filling, seconds in taken.items()}
@@ -64,7 +64,7 @@ def measure() -> Figure:
 
 def _claim(store: JobStore) -> float:
     started = time.perf_counter()
-    claimed = store.claim(ENGINE, Offer([MODEL]))
+    claimed = store.claim(ENGINE, ClaimRequest([MODEL]))
     seconds = time.perf_counter() - started
     assert claimed is not None
     store.release(claimed[0])
@@ -87,7 +87,7 @@ def _store(folder: Path, filling: Filling) -> JobStore:
 
 
 def _copy(series: int) -> str:
-    """Return the statement for copies of which the ids differ from those of any other series."""
+    """Return the statement for copies with ids of this series."""
     with_own = {"id": f"printf('{series}%031x', n.i)", "version": "n.i"}
     columns = [column.name for column in jobs.columns if column.name != "seq"]
     return COPY.format(
@@ -97,7 +97,7 @@ def _copy(series: int) -> str:
 
 def _finished(store: JobStore) -> Job:
     job = store.add(_job("a", MODEL))
-    claimed = store.claim(ENGINE, Offer([MODEL]))
+    claimed = store.claim(ENGINE, ClaimRequest([MODEL]))
     assert claimed is not None
     store.report(claimed[0], Progress(Phase.STEP, 8, 8, 90))
     store.finish(claimed[0], Artifact("1.mp4", "video/mp4", "0" * 64, 20_000, 64, 64, 17, 8))

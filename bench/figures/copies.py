@@ -1,4 +1,4 @@
-"""How fast weights reach a GPU: cold from a file, and warm from the host, beside the rate of the bus."""
+"""The rate of weights to a GPU, from a file and from the host."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from bench.tools.table import Figure, Row
 
 DEVICE = "cuda:0"
 ROUNDS = 5
-BUFFER = 2**30  # bytes of the copy that is the measure of the bus
+BUFFER = 2**30  # bytes of the copy that measures the bus
 MODELS: Mapping[str, dict[str, Any]] = {"1.3B": WAN_1_3B, "5B": WAN_5B}
 
 
@@ -54,27 +54,30 @@ def _config(source: Path) -> dict[str, Any]:
 def _model(source: Path, name: str, device: str, buffer: int) -> list[Row]:
     import torch
 
-    from plugins.diffusers_backend.checkpoint import Part
-    from plugins.diffusers_backend.fast.switches import OFF
-    from plugins.diffusers_backend.place import Placement
-    from plugins.diffusers_backend.tier import HostOffloader
+    from plugins.wan.checkpoint import Part
+    from plugins.wan.tuning.switches import OFF
+    from plugins.wan.weights.host_offload import HostOffloader
+    from plugins.wan.weights.placement import Placement
     from registry.folders import weights_in
 
     weights = weights_in(source / "transformer", "transformer")
     part = Part("transformer", source / "transformer", "diffusers", "WanTransformer3DModel", _config(source), weights)
-    place, tier = Placement(device, torch.bfloat16, "native", OFF), HostOffloader(device)
+    placement, offloader = Placement(device, torch.bfloat16, OFF), HostOffloader(device)
     here = torch.empty(buffer, dtype=torch.uint8, pin_memory=device != "cpu")
     there = torch.empty(buffer, dtype=torch.uint8, device=device)
     taken: dict[str, list[float]] = {"bus": [], "read": [], "cool": [], "warm": []}
     for _ in range(ROUNDS):
         taken["bus"].append(_seconds(device, lambda: there.copy_(here, non_blocking=True)))
-        module: Any = None  # the last one goes first
+        module: Any = None  # free the last module before reading the next
         start = time.perf_counter()
-        module = place.read(part, lambda size: None)
+        module = placement.read(part, lambda size: None)
         taken["read"].append(time.perf_counter() - start)
-        for way, move in (("cool", tier.cool), ("warm", tier.warm)):
+        for way, move in (("cool", offloader.cool), ("warm", offloader.warm)):
             taken[way].append(_seconds(device, partial(move, module)))
-    size = sum(parameter.nbytes for parameter in module.parameters())
+    return _rows(name, taken, sum(parameter.nbytes for parameter in module.parameters()), buffer)
+
+
+def _rows(name: str, taken: Mapping[str, Sequence[float]], size: int, buffer: int) -> list[Row]:
     middle = {what: statistics.median(seconds) for what, seconds in taken.items()}
     bus = buffer / middle["bus"]
     return [

@@ -1,4 +1,4 @@
-"""What an export of a real size takes: seconds, and memory beside the size of what it writes."""
+"""Time and memory of an export at true size."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ def measure() -> Figure:
 
 
 def write_random(folder: Path, config: dict[str, object]) -> None:
-    """Write a model of the family's layout whose transformer has random weights, without holding them."""
+    """Write a model folder with random transformer weights, tensor by tensor."""
     import shutil
 
     import torch
 
     from nano.family import link_family
-    from plugins.diffusers_backend.tensors import layout, write
     from plugins.onnx_backend.export.graph import empty_transformer
+    from plugins.wan.weights.safetensors import layout, write
 
     link_family(folder.parent / "family")
     others = shutil.ignore_patterns("transformer", "text_encoder", "vae")

@@ -1,4 +1,4 @@
-"""Wan Nano on the CPU by our forward passes and by diffusers' own pipelines: whole videos, stages, single parts."""
+"""Wan Nano on the CPU: our forward passes against diffusers' own pipelines."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ import numpy as np
 
 from bench.figures.onnx import interleaved
 from bench.tools.table import Figure, Row
-from plugins.diffusers_backend.fast.switches import Switches
+from plugins.wan.tuning.switches import Switches
 
 ROUNDS = 15
 STEPS = 12
 SIZE = {"width": 64, "height": 64, "num_frames": 17}
 GUIDANCE = 3.0
-KINDS = {"t2v": ("t2v", False), "i2v": ("i2v", True), "ti2v": ("ti2v", True)}  # the model's, and whether with an image
+KINDS = {"t2v": ("t2v", False), "i2v": ("i2v", True), "ti2v": ("ti2v", True)}  # the model's kind, with an image or not
 MOST_EAGER, MOST_COMPILED = 1 / 3, 1 / 4  # of the stock pipeline's time
 PROMPT, NEGATIVE = "a red ball rolls to the right", "blurred"
-# what ends in _kernel is for a GPU
+# switches that end in _kernel are for GPUs
 OFF_ALONE = [name for name, on in asdict(Switches()).items() if on and not name.endswith("_kernel")]
-Make = Callable[[int], Any]  # of a video; the number makes its prompt a new one
+Make = Callable[[int], Any]  # makes a video; each number is a prompt of its own, so that no cache has it
 
 
 def measure() -> Figure:
@@ -48,7 +48,7 @@ def measure() -> Figure:
 
 
 def _subjects(folder: Path) -> Callable[[str, object], Any]:
-    """Return a function that loads a model of the embedded family with the option `fast`."""
+    """Return a loader of the embedded models, which takes the option `fast`."""
     from router.settings import Settings
     from router.system import assemble
     from router.testing.contract import Subject
@@ -61,7 +61,7 @@ def _subjects(folder: Path) -> Callable[[str, object], Any]:
     system = assemble(Settings(data=folder / "data", models=models))
 
     def load(word: str, fast: object) -> Any:
-        model: Any = system.registry.find(f"wan-nano-{word}")
+        model: Any = system.registries.poll().find(f"wan-nano-{word}")
         folder = system.weights.obtain(model, lambda done, total: None)
         subject = Subject(system.plugins, replace(model, folder=folder, options={"fast": fast}), "cpu")
         image = _picture() if KINDS[word][1] else None
@@ -92,7 +92,7 @@ def _videos(load: Callable[[str, object], Any], kind: str) -> Iterator[Row]:
 
 
 def _parts(load: Callable[[str, object], Any]) -> Iterator[Row]:
-    """Yield what each part is worth: the share of stock's time with that part alone turned off."""
+    """Yield the share of the stock time with each part alone turned off."""
     for kind, names in (
         ("t2v", [name for name in OFF_ALONE if name != "framewise_time"]),
         ("ti2v", ["framewise_time"]),
@@ -108,7 +108,7 @@ def _parts(load: Callable[[str, object], Any]) -> Iterator[Row]:
 
 
 def _stages(load: Callable[[str, object], Any]) -> Iterator[Row]:
-    """Yield milliseconds of one step of the DiT with guidance, of decoding and of encoding, by stock and by ours."""
+    """Yield milliseconds of a guided step, of decoding and of encoding, stock and ours."""
     import torch
     from diffusers import AutoencoderKLWan
 
@@ -139,15 +139,15 @@ def _stages(load: Callable[[str, object], Any]) -> Iterator[Row]:
 
 
 def _step(loaded: Any, latents: Any, embeds: Any, timestep: Any) -> Callable[[], object]:
-    from plugins.diffusers_backend.fast.moment import moment_of
+    from plugins.diffusers_backend.dit.timestep_embedding import embed_timesteps
 
-    network = loaded.networks["transformer"]
-    run, moment = network.prepare(latents, embeds, 1), moment_of(network.model, timestep)
+    network = loaded.paths.networks["transformer"]
+    run, moment = network.prepare(latents, embeds, 1), embed_timesteps(network.model, timestep)
     return lambda: run(latents, moment)
 
 
 def _decode(vae: Any, latents: Any) -> list[Any]:
-    from plugins.diffusers_backend.decode import decode_chunks
+    from plugins.wan.generate.decode import decode_chunks
 
     return list(decode_chunks(vae, latents))
 
@@ -159,12 +159,12 @@ def making(subject: Any) -> Make:
 def compiled(subject: Any) -> Any:
     """Return `subject` once its blocks are compiled for its task."""
     making(subject)(0)
-    subject.loaded.networks["transformer"].compiler.wait()
+    subject.loaded.paths.networks["transformer"].compiler.wait()
     return subject
 
 
 def stock(subject: Any) -> Make:
-    """Return what makes the same videos with diffusers alone."""
+    """Return a maker of the same videos by diffusers alone."""
     import torch
     from diffusers import DiffusionPipeline, UniPCMultistepScheduler, WanImageToVideoPipeline
     from PIL import Image
@@ -196,9 +196,9 @@ def stock(subject: Any) -> Make:
 
 
 def _in_turns(runs: Mapping[str, Make]) -> dict[str, float]:
-    """Return the median seconds of each, every round with a prompt of its own."""
-    turn = iter(range(1, 10**9))
-    return interleaved({name: lambda make=make: make(next(turn)) for name, make in runs.items()}, ROUNDS)
+    """Return the median seconds of each run; every call has a new prompt."""
+    numbers = iter(range(1, 10**9))
+    return interleaved({name: lambda make=make: make(next(numbers)) for name, make in runs.items()}, ROUNDS)
 
 
 def _compiles() -> bool:

@@ -1,4 +1,4 @@
-"""How soon folders of weights are read for what they are, and what a process that starts spends on many."""
+"""The time to read one model folder, and many at a process's start."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ MANY = 48
 
 
 def measure() -> Figure:
-    with tempfile.TemporaryDirectory() as place:
-        large = write_model(Path(place, "large"), TRUE_SIZE)
+    with tempfile.TemporaryDirectory() as folder:
+        large = write_model(Path(folder, "large"), TRUE_SIZE)
         size = sum(path.stat().st_size for path in large.rglob("*") if path.is_file())
         anew = _median(lambda: (os.utime(large / "model_index.json"), folders.read(large)))
         known = _median(lambda: folders.read(large))
-        boot, again = _many(Path(place))
+        boot, again = _many(Path(folder))
     return Figure(
         "folders",
         "a folder of weights is read for what it is: its configurations, and the header of each file",
@@ -41,14 +41,14 @@ def measure() -> Figure:
     )
 
 
-def _many(place: Path) -> tuple[float, float]:
-    """Return the seconds to read a models file of many folders, half of them in bf16, and to read it again."""
+def _many(folder: Path) -> tuple[float, float]:
+    """Return the seconds to read a models file of many folders, first and again."""
     lines = ["models:\n"]
     for number in range(MANY):
-        write_model(place / f"m{number}", replace(TRUE_SIZE, dtype="BF16" if number % 2 else "F32", shards=6))
+        write_model(folder / f"m{number}", replace(TRUE_SIZE, dtype="BF16" if number % 2 else "F32", shards=6))
         lines.append(f"  m{number}: {{backend: diffusers, source: ./m{number}}}\n")
-    (place / "models.yaml").write_text("".join(lines))
-    settings, backends = Settings(models=place / "models.yaml"), Plugins(find(())).backends.values()
+    (folder / "models.yaml").write_text("".join(lines))
+    settings, backends = Settings(models=folder / "models.yaml"), Plugins(find(())).backends.values()
     taken = []
     for _ in range(2):
         start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""What callers who send slowly, or much, cost the others: bare gunicorn, without nginx before it."""
+"""The effect of slow senders and large bodies on other callers, without nginx."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
 
-from bench.tools import server as serving
 from bench.tools.health import watched
 from bench.tools.processes import cpu_seconds, memory, web_workers
+from bench.tools.server import Server, serve
 from bench.tools.table import Figure, Row, spread
 
-SLOW = 1280  # as many as both web processes have threads
+SLOW = 1280  # the threads of both web processes
 SECONDS = 20.0
 LARGE = 64 * 2**20
 SMALL = "defaults: {width: 64, height: 64, num_frames: 5, frames_per_second: 8, steps: 4, negative_prompt: ''}"
@@ -33,7 +33,7 @@ BODIES: dict[str, Callable[[], bytes]] = {
 
 def measure(slow: int = SLOW) -> Figure:
     rows: list[Row] = []
-    with serving.server(MODELS) as server:
+    with serve(MODELS) as server:
         with watched(server.port) as health:
             time.sleep(SECONDS / 2)
         rows += spread("/healthz, nobody else", health)
@@ -41,7 +41,7 @@ def measure(slow: int = SLOW) -> Figure:
             with _slow(server.port, slow, start), watched(server.port) as health:
                 time.sleep(SECONDS)
             rows += spread(f"/healthz, {slow:,} slow callers, {what}", health, p99=100)
-    with serving.server(MODELS, workers=1) as server:
+    with serve(MODELS, workers=1) as server:
         (worker,) = web_workers(server)
         for what, make in BODIES.items():
             rows += _refused(server, worker, what, make())
@@ -55,7 +55,7 @@ def measure(slow: int = SLOW) -> Figure:
 
 @contextmanager
 def _slow(port: int, count: int, start: bytes) -> Iterator[None]:
-    """Have callers who send a byte a second, and begin again when they are let go."""
+    """Keep `count` callers sending a byte a second; they reconnect when they are dropped."""
     over = Event()
     thread = Thread(target=_send_slowly, args=(port, count, start, over))
     thread.start()
@@ -85,8 +85,8 @@ def _send_slowly(port: int, count: int, start: bytes, over: Event) -> None:
         caller.close()
 
 
-def _refused(server: serving.Server, worker: int, what: str, body: bytes) -> tuple[Row, ...]:
-    """Return what the refusal of a body takes, and the memory meanwhile and after."""
+def _refused(server: Server, worker: int, what: str, body: bytes) -> tuple[Row, ...]:
+    """Return time, CPU and memory of the refusal of a body."""
     before, cpu, peak = memory(worker), cpu_seconds(worker), 0
     over = Event()
 

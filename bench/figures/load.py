@@ -1,4 +1,4 @@
-"""A crowd of clients on a whole server: what is lost, what is doubled, what grows, and who else has to wait."""
+"""A whole server under 64 clients: lost and doubled jobs, memory, latency of others."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 
-from bench.tools import server as serving
-from bench.tools.audit import Audit, audit, rows, settle
+from bench.tools.audit import Audit, audit, rows, wait_until_finished
 from bench.tools.callers import MODELS, Call, Kind, jobs_in, plan
-from bench.tools.calls import Told, make
+from bench.tools.calls import CallResult, make
 from bench.tools.health import watched
 from bench.tools.processes import ENGINE, GUNICORN, cpu_seconds, named, own_memory
+from bench.tools.server import Server, serve
 from bench.tools.table import Figure, Row, spread
 
 CLIENTS, JOBS, EARLY = 64, 2000, 200
@@ -23,13 +23,13 @@ SHOWN = 10
 
 @dataclass(frozen=True)
 class Run:
-    """What came of the calls: what the callers were told, what was found then, the jobs by status.
+    """The outcome of a run of calls.
 
-    `memory` is in bytes, after the early jobs and after all, `cpu` in shares of one core; `seconds` is all the time
-    in which there were calls.
+    `statuses` counts jobs; `memory` is in bytes, after the early jobs and after all; `cpu` in shares of one core;
+    `seconds` is the time from the first call to the end of the last job.
     """
 
-    told: tuple[Told, ...]
+    results: tuple[CallResult, ...]
     audit: Audit
     statuses: Counter[str]
     memory: dict[str, tuple[int, int]]
@@ -38,11 +38,11 @@ class Run:
 
 
 def measure(jobs: int = JOBS, clients: int = CLIENTS, early: int = EARLY) -> Figure:
-    with serving.server(MODELS, leave_seconds=LEAVE_SECONDS) as server, watched(server.port) as health:
+    with serve(MODELS, leave_seconds=LEAVE_SECONDS) as server, watched(server.port) as health:
         run = drive(server, jobs, clients, early)
     for problem in run.audit.problems[:SHOWN]:
         print(problem, file=sys.stderr)
-    refused = [told.seconds for told in run.told if told.call.kind is Kind.MISMATCH]
+    refused = [result.seconds for result in run.results if result.call.kind is Kind.MISMATCH]
     return Figure(
         "load",
         f"{clients} clients, {jobs:,} jobs on three `still` models",
@@ -68,18 +68,18 @@ def measure(jobs: int = JOBS, clients: int = CLIENTS, early: int = EARLY) -> Fig
     )
 
 
-def drive(server: serving.Server, jobs: int, clients: int, early: int) -> Run:
-    """Make the calls, the first `early` jobs before all others; return what was told and found."""
+def drive(server: Server, jobs: int, clients: int, early: int) -> Run:
+    """Make the calls of the first `early` jobs, then all others; audit the store."""
     processes = {half: named(server, word) for half, word in HALVES.items()}
     first, rest = _split(plan(jobs), early)
     started, before = time.perf_counter(), _cpu(processes)
-    told = _made(server, first, clients)
+    results = _made(server, first, clients)
     small = {half: sum(map(own_memory, pids)) for half, pids in processes.items()}
-    told += _made(server, rest, clients)
+    results += _made(server, rest, clients)
     seconds, after = time.perf_counter() - started, _cpu(processes)
     return Run(
-        told,
-        audit(server.data, told),
+        results,
+        audit(server.data, results),
         Counter(row.status for row in rows(server.data)),
         {half: (small[half], sum(map(own_memory, pids))) for half, pids in processes.items()},
         {who: (after[who] - before[who]) / seconds for who in after},
@@ -87,20 +87,20 @@ def drive(server: serving.Server, jobs: int, clients: int, early: int) -> Run:
     )
 
 
-def _made(server: serving.Server, calls: tuple[Call, ...], clients: int) -> tuple[Told, ...]:
-    told = make(server.port, calls, clients)
-    settle(server.data)
-    return told
+def _made(server: Server, calls: tuple[Call, ...], clients: int) -> tuple[CallResult, ...]:
+    results = make(server.port, calls, clients)
+    wait_until_finished(server.data)
+    return results
 
 
 def _split(calls: tuple[Call, ...], jobs: int) -> tuple[tuple[Call, ...], tuple[Call, ...]]:
-    """Return the calls that make the first `jobs` jobs, and the others."""
+    """Return the calls of the first `jobs` jobs, and the others."""
     at = next(n for n in range(len(calls) + 1) if jobs_in(calls[:n]) == jobs)
     return calls[:at], calls[at:]
 
 
 def _cpu(processes: dict[str, tuple[int, ...]]) -> dict[str, float]:
-    """Return the CPU seconds that each half has taken, and the clients."""
+    """Return the CPU seconds of each half and of the clients."""
     taken = {f"the {half} half": sum(map(cpu_seconds, pids)) for half, pids in processes.items()}
     return {**taken, "the clients": time.process_time()}
 

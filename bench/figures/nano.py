@@ -1,4 +1,4 @@
-"""How long the models that come with the package take for a video, over HTTP."""
+"""The time of a video by the embedded models, over HTTP."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from bench.tools import server as serving
+from bench.tools.server import Client, serve
 from bench.tools.table import Figure, Row
 
 RUNS = 5
@@ -24,7 +24,7 @@ def measure() -> Figure:
         "wan-nano-ti2v": [TEXT],
     }
     rows = []
-    with serving.server() as server, server.connect() as client:
+    with serve() as server, server.connect() as client:
         for model, content in inputs.items():
             first, *later = (_seconds(client, model, content) for _ in range(1 + RUNS))
             rows.append(Row(f"{model}, median", statistics.median(later), "s", 3))
@@ -38,7 +38,7 @@ def measure() -> Figure:
     )
 
 
-def _seconds(client: serving.Client, model: str, content: list[dict[str, str]]) -> float:
+def _seconds(client: Client, model: str, content: list[dict[str, str]]) -> float:
     message: list[dict[str, Any]] = [{"role": "user", "content": content}]
     started = time.perf_counter()
     client.make(model, message)

@@ -1,4 +1,4 @@
-"""A forward pass of a DiT by ONNX Runtime beside PyTorch's, on the CPU, and how near its results are."""
+"""A DiT's forward pass on the CPU, by ONNX Runtime and by PyTorch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bench.tools.table import Figure, Row
 
 ROUNDS = 25
 CLIPS = {80: (5, 8, 8), 320: (5, 16, 16), 1280: (5, 32, 32)}  # tokens: latent frames, height, width
-UNSEEN = ((5, 8, 8), (4, 12, 8), (1, 2, 2), (7, 16, 10), (2, 24, 24))  # none is what was traced
+UNSEEN = ((5, 8, 8), (4, 12, 8), (1, 2, 2), (7, 16, 10), (2, 24, 24))  # other shapes than the traced one
 MODALITIES = ("t2v", "i2v", "ti2v")
 TIME = 500.0
 
@@ -56,7 +56,7 @@ def _exports(folder: Path) -> dict[str, Path]:
 
 
 def graph_of(folder: Path) -> Any:
-    """Return the transformer of an export in fp32 as the backend makes it on the CPU."""
+    """Return the backend's transformer of an fp32 export, on the CPU."""
     import torch
 
     from plugins.onnx_backend.load import read_transformer
@@ -86,7 +86,8 @@ def _speed(folder: Path) -> list[Row]:
 
 
 def interleaved(runs: Mapping[str, Callable[[], object]], rounds: int = ROUNDS) -> dict[str, float]:
-    """Return the median seconds of each, taken in turns, so that what else the machine does hits all alike."""
+    """Return the median seconds of each run, all measured alternately."""
+    # other load on the machine affects all runs alike; the first three rounds warm up
     taken: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds + 3):
         for name, run in runs.items():
@@ -97,7 +98,7 @@ def interleaved(runs: Mapping[str, Callable[[], object]], rounds: int = ROUNDS) 
 
 
 def _nearness(folders: Mapping[str, Path]) -> list[Row]:
-    """Return the largest error of one forward pass over shapes that were not traced, for random weights."""
+    """Return the largest error of a forward pass with random weights over untraced shapes."""
     import torch
     from diffusers import WanTransformer3DModel
 
@@ -123,10 +124,10 @@ def _nearness(folders: Mapping[str, Path]) -> list[Row]:
 
 
 def _shake(folder: Path, target: Path, made: Any) -> None:
-    """Copy an exported transformer with other weights: the graph finds them in the same places."""
+    """Copy an exported transformer and add noise to its weights, at the same offsets."""
     import torch
 
-    from plugins.diffusers_backend.tensors import stored_in
+    from plugins.wan.weights.safetensors import stored_in
     from registry.folders import weights_in
 
     shutil.copytree(folder, target)
@@ -137,7 +138,7 @@ def _shake(folder: Path, target: Path, made: Any) -> None:
 
 
 def _tokens_of(shape: tuple[int, int, int]) -> Any:
-    """Return a timestep for each token of which the first frame's is zero."""
+    """Return a timestep for each token; the first frame's are zero."""
     import torch
 
     frames = torch.full(shape[:1], TIME)
@@ -146,41 +147,42 @@ def _tokens_of(shape: tuple[int, int, int]) -> Any:
 
 
 def _videos(folder: Path, folders: Mapping[str, Path]) -> list[Row]:
-    """Return how near whole videos of one seed are, before they are encoded."""
+    """Return the likeness of whole videos of one seed, before encoding."""
     import numpy as np
 
-    from router.settings import Settings
-    from router.system import assemble
-    from router.testing.contract import Subject
-
-    entries = [f"  wan-{word}: {{backend: diffusers, source: 'embedded:wan-nano-{word}'}}" for word in MODALITIES]
-    entries += [
-        f"  onnx-{word}: {{backend: onnxruntime, source: '{folders[word]}', family: wan-nano-{word}}}"
-        for word in MODALITIES
-    ]
-    models = folder / "models.yaml"
-    models.write_text("models:\n" + "\n".join(entries))
-    system = assemble(Settings(data=folder / "data", models=models))
+    system = _system(folder, folders)
     rows = []
     for word in MODALITIES:
-        clips = []
-        for kind in ("wan", "onnx"):
-            model: Any = system.registry.find(f"{kind}-{word}")
-            subject = Subject(
-                system.plugins, replace(model, folder=system.weights.obtain(model, lambda done, total: None)), "cpu"
-            )
-            clips.append(subject.video(replace(subject.task, steps=8, num_frames=17)).astype(float))
-        error = float(np.square(clips[0] - clips[1]).mean())
-        rows.append(
-            Row(
-                f"{word}: likeness of whole videos (wanted: 50 or more)",
-                10 * math.log10(255**2 / max(error, 1e-9)),
-                "dB PSNR",
-            )
-        )
-        worst = float(np.abs(clips[0] - clips[1]).max())
+        wan, onnx = (_clip(system, f"{kind}-{word}") for kind in ("wan", "onnx"))
+        likeness = 10 * math.log10(255**2 / max(float(np.square(wan - onnx).mean()), 1e-9))
+        rows.append(Row(f"{word}: likeness of whole videos (wanted: 50 or more)", likeness, "dB PSNR"))
+        worst = float(np.abs(wan - onnx).max())
         rows.append(Row(f"{word}: largest difference of a uint8 value of them", worst))
     return rows
+
+
+def _system(folder: Path, folders: Mapping[str, Path]) -> Any:
+    """Return a system with both backends' models."""
+    from router.settings import Settings
+    from router.system import assemble
+
+    lines = ["models:"]
+    for word in MODALITIES:
+        lines.append(f"  wan-{word}: {{backend: diffusers, source: 'embedded:wan-nano-{word}'}}")
+        lines.append(f"  onnx-{word}: {{backend: onnxruntime, source: '{folders[word]}', family: wan-nano-{word}}}")
+    models = folder / "models.yaml"
+    models.write_text("\n".join(lines))
+    return assemble(Settings(data=folder / "data", models=models))
+
+
+def _clip(system: Any, name: str) -> Any:
+    """Return the pixels of a short video by a model, as floats."""
+    from router.testing.contract import Subject
+
+    model = system.registries.poll().find(name)
+    here = replace(model, folder=system.weights.obtain(model, lambda done, total: None))
+    subject = Subject(system.plugins, here, "cpu")
+    return subject.video(replace(subject.task, steps=8, num_frames=17)).astype(float)
 
 
 def _version(package: str) -> str:

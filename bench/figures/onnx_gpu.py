@@ -1,4 +1,4 @@
-"""A forward pass of a DiT of a published size on a GPU: ONNX Runtime beside eager and compiled PyTorch."""
+"""A DiT's forward pass at true size on a GPU: ONNX Runtime and PyTorch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 DEVICE = "cuda:0"
 ROUNDS = 5
 MODELS = {"1.3B": Dit(WAN_1_3B, (21, 60, 104), 0), "5B": Dit(WAN_5B, (21, 30, 52), 0)}  # 832x480, 81 frames
-KERNEL = re.compile(r"SdpaKernel\W+(\w+)")  # what ORT_ENABLE_ATTENTION_KERNEL_DEBUG_INFO prints
+KERNEL = re.compile(r"SdpaKernel\W+(\w+)")  # in the output of ORT_ENABLE_ATTENTION_KERNEL_DEBUG_INFO
 
 
 def measure() -> Figure | None:
@@ -34,7 +34,7 @@ def measure() -> Figure | None:
     clock, rows = Clock(DEVICE, rounds=ROUNDS), list[Row]()
     for name, dit in MODELS.items():
         rows += _model(name, dit, "bf16", clock)
-        torch.cuda.empty_cache()  # what PyTorch keeps, ONNX Runtime cannot have
+        torch.cuda.empty_cache()  # ONNX Runtime cannot use memory that PyTorch keeps
     return Figure(
         "onnx_gpu",
         "one DiT forward at 832x480 and 81 frames, bf16, random weights",
@@ -48,7 +48,7 @@ def measure() -> Figure | None:
 
 
 def toy() -> Figure:
-    """Return a figure whose numbers mean nothing, by the code that makes the true one."""
+    """Return the figure at toy size, to check the code; its numbers mean nothing."""
     from bench.card import clock
 
     return Figure("onnx_gpu", NO_FIGURES, tuple(_model("toy", TOY.dits["toy"], "fp32", clock.TOY)))
@@ -62,9 +62,9 @@ def _model(name: str, dit: Dit, dtype: str, clock: Clock) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         given = _given(dit, dtype, clock.device)
         passes = _passes(Path(folder), dit, dtype, clock.device)
-        with _captured() as said:
+        with _captured() as output:
             (got,) = passes["ONNX Runtime"](*given)
-        kernels = sorted(set(KERNEL.findall(said()))) or ["unknown"]
+        kernels = sorted(set(KERNEL.findall(output()))) or ["unknown"]
         (expected,) = passes["PyTorch eager"](*given, return_dict=False)
         runs = {who: lambda run=run: run(*given, return_dict=False) for who, run in passes.items()}
         for run in runs.values():
@@ -82,7 +82,7 @@ def _given(dit: Dit, dtype: str, device: str) -> tuple[Any, ...]:
     """Return latents, a timestep and a prompt's embeddings."""
     import torch
 
-    from plugins.diffusers_backend.device import DTYPES
+    from plugins.wan.weights.dtypes import DTYPES
 
     made = torch.Generator().manual_seed(1)
     latents = torch.randn(1, dit.config["in_channels"], *dit.latents, generator=made)
@@ -91,12 +91,13 @@ def _given(dit: Dit, dtype: str, device: str) -> tuple[Any, ...]:
 
 
 def _passes(folder: Path, dit: Dit, dtype: str, device: str) -> dict[str, Callable[..., Any]]:
-    """Return who computes a forward pass of the same random weights; they lie in `folder`."""
+    """Return the three forward passes with the same random weights, written to `folder`."""
     from diffusers import WanTransformer3DModel
 
-    from plugins.diffusers_backend.device import DTYPES, attention_for
+    from plugins.diffusers_backend.attention_backend import attention_for
     from plugins.onnx_backend.export.folder import Source, export
     from plugins.onnx_backend.load import read_transformer
+    from plugins.wan.weights.dtypes import DTYPES
 
     write_random(folder / "source", dict(dit.config))
     export(Source(folder / "source", "random", None), folder / "export", dtype, lambda *_: None)
@@ -113,21 +114,17 @@ def _passes(folder: Path, dit: Dit, dtype: str, device: str) -> dict[str, Callab
 
 @contextmanager
 def _captured() -> Any:
-    """Catch what C++ code writes to standard output and error; the value returned tells it."""
+    """Capture the output of C++ code; yield a function that returns it afterwards."""
     with tempfile.TemporaryFile() as file:
         kept = os.dup(1), os.dup(2)
         for number in (1, 2):
             os.dup2(file.fileno(), number)
-        said = ""
-
-        def tell() -> str:
-            return said
-
+        text = ""
         try:
-            yield tell
+            yield lambda: text
         finally:
             for number, old in zip((1, 2), kept, strict=True):
                 os.dup2(old, number)
                 os.close(old)
             file.seek(0)
-            said = file.read().decode(errors="replace")
+            text = file.read().decode(errors="replace")

@@ -1,4 +1,4 @@
-"""What the router adds to a video: the synchronous request's time without its backend's."""
+"""The router's overhead: the time of a synchronous request without its backend's."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.tools import server as serving
+from bench.tools.server import PLUGINS, Client, scratch_folder, serve
 from bench.tools.table import Figure, Row, quantile, spread
 
 WARM_UP, REQUESTS = 20, 250
@@ -22,7 +22,7 @@ models:
 
 @dataclass(frozen=True)
 class _Call:
-    """When one request was sent and answered, by the wall clock, which is the job's too."""
+    """The times of a request and its answer, by the store's wall clock."""
 
     sent: float
     answered: float
@@ -33,10 +33,10 @@ class _Call:
 
 
 def measure() -> Figure:
-    with serving.folder() as side:
+    with scratch_folder() as side:
         timings = side / "timings"
         models = MODELS.format(timings=timings, video=VIDEO)
-        with serving.server(models, plugins=serving.PLUGINS / "timed.py") as server, server.connect() as client:
+        with serve(models, plugins=PLUGINS / "timed.py") as server, server.connect() as client:
             timed = _requests(client, "timed")
             still = _requests(client, "still")
             phases = _phases(server.data / "jobs.sqlite", still)
@@ -59,7 +59,7 @@ def measure() -> Figure:
     )
 
 
-def _requests(client: serving.Client, model: str) -> list[_Call]:
+def _requests(client: Client, model: str) -> list[_Call]:
     calls = []
     for _ in range(WARM_UP + REQUESTS):
         sent = time.time()
@@ -69,7 +69,7 @@ def _requests(client: serving.Client, model: str) -> list[_Call]:
 
 
 def _phases(store: Path, calls: Sequence[_Call]) -> tuple[Row, ...]:
-    """Return the medians of what a request spends where, by the times in the rows of the last jobs."""
+    """Return the median time of each phase of the last jobs, from their rows."""
     with sqlite3.connect(f"file:{store}?mode=ro", uri=True) as db:
         columns = "created_at, started_at, finished_at"
         rows = db.execute(f"SELECT {columns} FROM jobs ORDER BY seq DESC LIMIT ?", [len(calls)]).fetchall()[::-1]

@@ -1,4 +1,4 @@
-"""What a preview costs: the map from latents to colours, and the picture that it becomes."""
+"""The cost of a preview: map latents to colours, encode and store the picture."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ JOB = "0" * 32
 def measure() -> Figure:
     import torch
 
-    from plugins.diffusers_backend.preview import WAN_2_1, WAN_2_1_BIAS, LatentMap
+    from plugins.wan.generate.preview import WAN_2_1, WAN_2_1_BIAS, LatentMap
 
     latents = torch.randn(LATENTS, generator=torch.Generator().manual_seed(1))
     colours = LatentMap(torch.tensor(WAN_2_1), torch.tensor(WAN_2_1_BIAS))

@@ -1,4 +1,4 @@
-"""How soon a mismatch is refused while the engine takes every core."""
+"""The time to refuse a mismatch while the engine uses every core."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from bench.tools import server as serving
+from bench.tools.server import PLUGINS, Client, request_body, serve
 from bench.tools.table import Figure, Row, spread
 
 WARM_UP, REQUESTS = 50, 500
@@ -16,11 +16,11 @@ models:
   burning: {backend: burning, modality: t2v}
   image: {backend: still, modality: i2v}
 """
-MISMATCH = serving.request("image", "text for a model that needs an image")
+MISMATCH = request_body("image", "text for a model that needs an image")
 
 
 def measure() -> Figure:
-    with serving.server(MODELS, plugins=serving.PLUGINS / "burning.py") as server, server.connect() as client:
+    with serve(MODELS, plugins=PLUGINS / "burning.py") as server, server.connect() as client:
         idle = _refusals(client)
         job = _burn(client)
         busy = _busy_share(1.0)
@@ -39,21 +39,21 @@ def measure() -> Figure:
     )
 
 
-def _refusals(client: serving.Client) -> list[float]:
+def _refusals(client: Client) -> list[float]:
     taken = []
     for _ in range(WARM_UP + REQUESTS):
         started = time.perf_counter()
-        status, said = client.post(MISMATCH)
+        status, body = client.post(MISMATCH)
         taken.append(time.perf_counter() - started)
         if status != 400:
-            sys.exit(f"a mismatch must be refused with 400, got {status}: {said.decode()}")
+            sys.exit(f"a mismatch must be refused with 400, got {status}: {body.decode()}")
     return taken[WARM_UP:]
 
 
-def _burn(client: serving.Client) -> str:
-    """Start the job that keeps the cores busy and return its path."""
-    _, said = client.post(serving.request("burning", background=True))
-    job = f"/v1/responses/{json.loads(said)['id']}"
+def _burn(client: Client) -> str:
+    """Start a job that keeps the cores busy; return its path."""
+    _, body = client.post(request_body("burning", background=True))
+    job = f"/v1/responses/{json.loads(body)['id']}"
     while (status := _status(client, job)) == "queued":
         time.sleep(0.05)
     if status != "in_progress":
@@ -62,13 +62,13 @@ def _burn(client: serving.Client) -> str:
     return job
 
 
-def _status(client: serving.Client, job: str) -> str:
+def _status(client: Client, job: str) -> str:
     status: str = json.loads(client.get(job)[1])["status"]
     return status
 
 
 def _busy_share(seconds: float) -> float:
-    """Return the share of all cores' time that was used in the next `seconds`."""
+    """Return the share of all cores' time used in the next `seconds`."""
     before = _ticks()
     time.sleep(seconds)
     total, idle = (now - then for now, then in zip(_ticks(), before, strict=True))

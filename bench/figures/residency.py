@@ -1,4 +1,4 @@
-"""What several models in one engine take of its memory, and how fast they come back."""
+"""The memory of several models in one engine, and the time to switch models."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from dataclasses import replace
 from pathlib import Path
 import psutil
 from safetensors.torch import load_file
-from router.runtime.byte_size import Amount
-from router.engine.reporter import Beating
+from router.runtime.byte_size import ByteSize
+from router.engine.reporter import HeartbeatReporter
 from router.engine.residency import Residency
 from router.settings import Settings
 from router.system import assemble
@@ -33,18 +33,18 @@ def resident_bytes():
 def residency(**changes):
     return Residency(assemble(Settings(data=Path(sys.argv[1]), models=Path("models.yaml"), **changes)), "cpu")
 
-quiet = Beating(lambda phase: None)
+quiet = HeartbeatReporter(lambda phase: None)
 names = ("wan-nano-t2v", "wan-nano-i2v", "wan-nano-ti2v")
 
 def models(held):
-    return [held._system.registry.find(name) for name in names]
+    return [held._system.registries.poll().find(name) for name in names]
 
 def load_all(held):
     for model in models(held):
         held.get(model, quiet)
 
 first = residency()
-load_all(first)  # what libraries load with the first models is not the models'
+load_all(first)  # libraries that load with the first models are no part of the models' memory
 first.clear()
 empty = resident_bytes()
 trio = residency()
@@ -66,13 +66,13 @@ def switch(held, times):
         taken.append(time.perf_counter() - start)
     return taken
 
-cold = residency(resident_models=1, warm_budget=Amount(0, ""))
+cold = residency(resident_models=1, warm_budget=ByteSize(0, ""))
 cold_seconds = statistics.median(switch(cold, 20)[2:])
 cold.clear()
 warm = residency(resident_models=1)
 warm_seconds = statistics.median(switch(warm, 40)[2:])
 warm.clear()
-long = residency(resident_models=1, warm_budget=Amount(0, ""))
+long = residency(resident_models=1, warm_budget=ByteSize(0, ""))
 switch(long, EARLY)
 early = resident_bytes()
 switch(long, SWITCHES - EARLY)

@@ -1,4 +1,4 @@
-"""What it saves to run jobs for loaded models first, and what it costs those who wait."""
+"""The gain of running jobs of loaded models first, and its cost in waiting."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
-from bench.tools import server
+from bench.tools.server import scratch_folder
 from bench.tools.table import Figure, Row
 from registry import Input
 from router.engine import encoder
 from router.engine.worker import Worker
-from router.jobs import Offer
+from router.jobs import ClaimRequest
 from router.settings import Settings
 from router.system import System, assemble
 from router.values import Job, Task
 
-JOBS, MODELS, ROOM = 200, ("one", "two", "three"), 2
+JOBS, MODELS, RESIDENT = 200, ("one", "two", "three"), 2
 LOAD = 0.3  # seconds
 ENTRY = "  {name}: {{backend: still, modality: t2v, options: {{load_seconds: {load}, step_seconds: 0.02}}}}"
 TASK = Task("a", "", 64, 64, 5, 8, 1, 1.0, None, 3.0, 1, frozenset({Input.TEXT}))
@@ -26,13 +26,13 @@ TASK = Task("a", "", 64, 64, 5, 8, 1, 1.0, None, 3.0, 1, frozenset({Input.TEXT})
 class InOrder(Worker):
     """First come, first served."""
 
-    def _offer(self) -> Offer:
+    def _offer(self) -> ClaimRequest:
         return replace(super()._offer(), loaded=())
 
 
 @dataclass(frozen=True)
 class Run:
-    """How often a model was loaded, how long each job waited, and how long all of them took, in seconds."""
+    """The loads of a run, and seconds: each job's wait and the total."""
 
     loads: int
     waits: tuple[float, ...]
@@ -44,8 +44,8 @@ def measure() -> Figure:
     ratios = _ratios(in_order, ours)
     free = _ratios(_run(InOrder, 0), _run(Worker, 0))
     return Figure(
-        "turns",
-        f"{JOBS} jobs over {len(MODELS)} models in random order, room for {ROOM}",
+        "scheduling",
+        f"{JOBS} jobs over {len(MODELS)} models in random order, room for {RESIDENT}",
         (
             Row("loads, first come, first served", in_order.loads),
             Row("loads, what is loaded first", ours.loads),
@@ -60,12 +60,12 @@ def measure() -> Figure:
 
 
 def _ratios(in_order: Run, ours: Run) -> list[float]:
-    """Return how much longer each job but the first waited."""
+    """Return the ratio of waits of each job but the first."""
     return [mine / before for mine, before in zip(ours.waits[1:], in_order.waits[1:], strict=True)]
 
 
 def _run(kind: type[Worker], load: float) -> Run:
-    with server.folder() as data:
+    with scratch_folder() as data:
         system = _system(data, load)
         rng = Random(6)
         start = time.time()
@@ -84,7 +84,7 @@ def _run(kind: type[Worker], load: float) -> Run:
 def _system(data: Path, load: float) -> System:
     file = data / "models.yaml"
     file.write_text("\n".join(["models:", *(ENTRY.format(name=name, load=load) for name in MODELS)]) + "\n")
-    return assemble(Settings(data=data, models=file, resident_models=ROOM), plugins=[encoder])
+    return assemble(Settings(data=data, models=file, resident_models=RESIDENT), plugins=[encoder])
 
 
 def _job(n: int, model: str, now: float) -> Job:

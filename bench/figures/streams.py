@@ -1,4 +1,4 @@
-"""What hundreds of event streams cost the web half: memory, and everybody else's time."""
+"""The cost of hundreds of event streams: memory, and latency of other requests."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Barrier, Event, Thread
 
-from bench.tools import server as serving
 from bench.tools.health import LOOK_SECONDS, look
 from bench.tools.processes import cpu_seconds, memory, web_workers
+from bench.tools.server import Server, request_body, serve
 from bench.tools.table import Figure, Row, spread
 
 STREAMS = 200
@@ -28,11 +28,11 @@ PATIENCE_SECONDS = 300
 
 
 def measure(streams: int = STREAMS) -> Figure:
-    with serving.server(MODELS) as server:
+    with serve(MODELS) as server:
         workers = web_workers(server)
         with server.connect() as client:
             client.make("still")
-            ahead = json.loads(client.post(serving.request("ahead", background=True, **_steps(1000)))[1])
+            ahead = json.loads(client.post(request_body("ahead", background=True, **_steps(1000)))[1])
         before = sum(map(memory, workers))
         cpu = sum(map(cpu_seconds, workers))
         with ThreadPoolExecutor(streams) as threads, _watched(server, workers) as (health, sizes):
@@ -62,9 +62,9 @@ def measure(streams: int = STREAMS) -> Figure:
 
 
 def _read(port: int, opened: Barrier) -> int:
-    """Read one stream to its end, after all of them are open; return how many events it had."""
+    """Read a stream to its end once all are open; count its events."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
-    body = serving.request("still", stream=True, **_steps(STEPS))
+    body = request_body("still", stream=True, **_steps(STEPS))
     connection.request("POST", "/v1/responses", body, {"content-type": "application/json"})
     answer = connection.getresponse()
     first = answer.readline()
@@ -83,7 +83,7 @@ def _all(readers: list[Future[int]]) -> list[int]:
     return [reader.result(PATIENCE_SECONDS) for reader in readers]
 
 
-def _cancel(server: serving.Server, response: str) -> None:
+def _cancel(server: Server, response: str) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     connection.request("POST", f"/v1/responses/{response}/cancel")
     connection.getresponse().read()
@@ -91,8 +91,8 @@ def _cancel(server: serving.Server, response: str) -> None:
 
 
 @contextmanager
-def _watched(server: serving.Server, workers: tuple[int, ...]) -> Iterator[tuple[list[float], list[int]]]:
-    """Look at /healthz and at the memory again and again; yield the seconds and the bytes."""
+def _watched(server: Server, workers: tuple[int, ...]) -> Iterator[tuple[list[float], list[int]]]:
+    """Poll /healthz and memory while the block runs; yield seconds and bytes."""
     health: list[float] = []
     sizes: list[int] = []
     over = Event()

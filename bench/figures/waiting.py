@@ -1,4 +1,4 @@
-"""What hundreds of waiting requests cost one web process: queries to the store, and everybody else's time."""
+"""The cost of hundreds of waiting requests: store queries, and latency of others."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from threading import Thread, current_thread
 from flask import Flask
 from sqlalchemy import Engine, event
 
-from bench.tools import server as serving
 from bench.tools.health import look
 from bench.tools.processes import children, cpu_seconds, memory
+from bench.tools.server import Server, request_body, scratch_folder, serve_web
 from bench.tools.table import Figure, Row, spread
 from router.settings import Settings
 from router.system import assemble
@@ -56,8 +56,8 @@ def measure() -> Figure:
 
 
 def _queries() -> tuple[float, float]:
-    """Return how many statements a second the watcher makes, and all others, in a process that we can look into."""
-    with serving.folder() as data:
+    """Return the statements per second of the watcher and of all other threads."""
+    with scratch_folder() as data:
         (data / "models.yaml").write_text(MODELS)
         app = create_app(assemble(Settings(data=data, models=data / "models.yaml")))
         assert isinstance(app, Application)
@@ -76,12 +76,12 @@ def _queries() -> tuple[float, float]:
 
 
 def _wait(app: Flask) -> None:
-    app.test_client().post("/v1/responses", data=serving.request("still"), content_type="application/json")
+    app.test_client().post("/v1/responses", data=request_body("still"), content_type="application/json")
 
 
 @contextmanager
 def _counting() -> Iterator[list[str]]:
-    """Yield a list that gets the name of a thread for each statement that it makes."""
+    """Yield a list that receives the thread's name of each statement."""
     callers: list[str] = []
 
     def count(*_: object) -> None:
@@ -95,8 +95,11 @@ def _counting() -> Iterator[list[str]]:
 
 
 def _health() -> tuple[list[float], list[float], list[float], float, int]:
-    """Return the seconds of /healthz alone, in the crowd, and there on new connections; the CPU share; the bytes."""
-    with serving.folder() as data, serving.web(data, MODELS, workers=1) as server, ExitStack() as crowd:
+    """Return the seconds of /healthz, the CPU share and the memory in bytes.
+
+    The seconds are those of an idle process, of a crowded one, and of new connections to a crowded one.
+    """
+    with scratch_folder() as data, serve_web(data, MODELS, workers=1) as server, ExitStack() as crowd:
         with server.connect() as client:
             alone = [look(client) for _ in range(LOOKS)]
         for _ in range(WAITING):
@@ -113,17 +116,17 @@ def _health() -> tuple[list[float], list[float], list[float], float, int]:
 
 
 def _ask(port: int) -> socket.socket:
-    """Send a synchronous request whose answer nobody reads."""
-    body = serving.request("still")
+    """Send a synchronous request without reading its answer."""
+    body = request_body("still")
     head = (
         f"POST /v1/responses HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
     )
-    asking = socket.create_connection(("127.0.0.1", port))
-    asking.sendall(f"{head}\r\n\r\n".encode() + body)
-    return asking
+    caller = socket.create_connection(("127.0.0.1", port))
+    caller.sendall(f"{head}\r\n\r\n".encode() + body)
+    return caller
 
 
-def _look_once(server: serving.Server) -> float:
+def _look_once(server: Server) -> float:
     started = time.perf_counter()
     with server.connect() as client:
         look(client)
@@ -131,7 +134,7 @@ def _look_once(server: serving.Server) -> float:
 
 
 def _until_queued(data: Path) -> None:
-    """Return when every request has its job, and a second more for the last to wait."""
+    """Wait until every request has its job, and a second more for the last."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     queued = 0
     while queued < WAITING:

@@ -1,1 +1,1 @@
-"""Backends and listeners that exist for the benches alone."""
+"""Backends and listeners for the benchmarks alone."""

@@ -1,4 +1,4 @@
-"""A backend that keeps every core busy, as a real model on a CPU does, until its job is cancelled."""
+"""A backend that keeps every core busy until its job is cancelled."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Notes what an engine's device holds after each job, and makes the faults that some prompts ask for.
+"""Record the device's memory after each job, and inject faults named in prompts.
 
-In the folder $BENCH_FRAMES: `<job>.json` has bytes of the device; a fault leaves a mark, so that it comes once.
-With $BENCH_NOISE the weights of what is loaded become random on their device, as a file of zeros says nothing.
+`<job>.json` in the folder $BENCH_FRAMES has bytes of the device; a fault leaves a mark there and occurs once.
+With $BENCH_NOISE loaded weights become random on their device: files of zeros prove nothing.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def load_model(device: str) -> Generator[None, Any, Any]:
 
 @hookimpl(wrapper=True)
 def generate(task: Task) -> Generator[None, Frames, Frames]:
-    """Let the device fail first, where the prompt says so."""
+    """Make the device fail before the model runs, where the prompt names a fault."""
     if OUT_OF_MEMORY in task.prompt and not _on_card():
         _stand_in("DefaultCPUAllocator: can't allocate memory: a stand-in")
     if FAULT in task.prompt and _first("fault"):
@@ -43,7 +43,7 @@ def generate(task: Task) -> Generator[None, Frames, Frames]:
 
 @hookimpl
 def job_changed(job: Job) -> None:
-    """Write down what the device holds once a job is done, its frames gone."""
+    """Record the device's memory after a job."""
     if not job.status.finished or not _on_card():
         return
     import torch
@@ -56,7 +56,7 @@ def job_changed(job: Job) -> None:
 
 
 def _on_card() -> bool:
-    """Say whether this process is an engine that has used a GPU."""
+    """Tell whether this process is an engine that has used a GPU."""
     import sys
 
     torch = sys.modules.get("torch")
@@ -64,15 +64,16 @@ def _on_card() -> bool:
 
 
 def _stand_in(words: str) -> None:
-    """Raise as PyTorch would, where the backend turns such errors into the router's."""
-    from plugins.diffusers_backend.memory import out_of_memory
+    """Raise PyTorch's error inside the backend's own translation of errors."""
+    from plugins.wan.memory import out_of_memory
 
     with out_of_memory("making frames", "ask for fewer frames or a smaller size"):
         raise RuntimeError(words)
 
 
 def _fault_on_card() -> None:
-    """Queue a kernel that reads far outside its tensor: what waits for the device next hears of it."""
+    """Queue a kernel that reads far outside its tensor."""
+    # the next call that waits for the device raises
     import torch
 
     there = torch.zeros(8, device="cuda")
@@ -80,7 +81,7 @@ def _fault_on_card() -> None:
 
 
 def _first(name: str) -> bool:
-    """Say whether nobody has asked yet."""
+    """Tell whether this is the first call for `name`; other processes count."""
     try:
         (_folder() / name).touch(exist_ok=False)
     except FileExistsError:
@@ -89,7 +90,7 @@ def _first(name: str) -> bool:
 
 
 def _randomise(loaded: Any) -> None:
-    """Give every weight of `loaded` a random value where it is, once for parts that several models share."""
+    """Fill the weights of `loaded` with random values in place; shared parts once."""
     import torch
 
     for part in {id(part): part for part in (*loaded.parts.values(), loaded.decoder)}.values():

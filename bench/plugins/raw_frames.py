@@ -1,4 +1,4 @@
-"""Keeps the pixels of each video as they were before H.264, in the folder $BENCH_FRAMES: `<job>.npy`."""
+"""Save each video's pixels before H.264, as `<job>.npy` in the folder $BENCH_FRAMES."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FOLDER = "BENCH_FRAMES"
 
 @hookimpl
 def encode_output(frames: Frames, path: Path) -> bool | None:
-    """Write the video as the router's own encoder does, and its frames `(n, height, width, 3)`."""
+    """Write the video by the router's own encoder, and its frames `(n, height, width, 3)`."""
     kept: list[Pixels] = []
     written = encoder.encode_output(replace(frames, pixels=_kept(frames, kept)), path)
     if written:

@@ -1,4 +1,4 @@
-"""A backend without work of its own that writes down how long it was at it, so that the rest can be told apart."""
+"""A backend that computes nothing and records its own time for each video."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from router import Backend, Frames, Modality, ModelSpec, Pixels, Report, Task, h
 
 
 class TimedOptions(Schema):
-    """Options of a `timed` model: the file that takes a line of seconds for each video."""
+    """Options of a `timed` model; `timings` is the file of seconds."""
 
     timings = fields.String(required=True)
 

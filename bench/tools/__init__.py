@@ -1,1 +1,1 @@
-"""How figures are measured: servers, callers, tables."""
+"""Tools to measure figures: servers, callers, tables."""

@@ -1,4 +1,4 @@
-"""Compare what callers were told with the store and the data folder: nothing lost, nothing doubled."""
+"""Compare callers' results with the store and the data folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.tools.callers import Call
-from bench.tools.calls import Told
+from bench.tools.calls import CallResult
 from router.storage.artifacts import digest
 from router.values import Presentation
 
@@ -23,7 +23,7 @@ PATIENCE_SECONDS = 120.0
 
 @dataclass(frozen=True)
 class Row:
-    """A job as the store has it; `video` is its file's name, `inputs` those of its images."""
+    """A job in the store; `video` is its file's name, `inputs` its images' names."""
 
     id: str
     status: str
@@ -34,11 +34,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Audit:
-    """What was found, a sentence each.
+    """The findings, a sentence each.
 
     `lost`: calls without a job, and jobs that never end. `doubled`: calls with several jobs. `contradicted`:
-    jobs that are not what their caller was told, or should be. `misplaced`: files that are missing, are wrong, or
-    belong to no job.
+    jobs in another state than their callers' answers, or than expected. `misplaced`: files that are missing, wrong, or
+    of no job.
     """
 
     lost: tuple[str, ...]
@@ -51,8 +51,8 @@ class Audit:
         return (*self.lost, *self.doubled, *self.contradicted, *self.misplaced)
 
 
-def settle(data: Path) -> None:
-    """Return when every job has ended; end the bench if they do not."""
+def wait_until_finished(data: Path) -> None:
+    """Wait until every job has ended; exit after `PATIENCE_SECONDS`."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while unfinished := [row.id for row in rows(data) if row.status not in FINISHED]:
         if time.monotonic() > deadline:
@@ -66,15 +66,15 @@ def rows(data: Path) -> tuple[Row, ...]:
         return tuple(_row(*found) for found in db.execute(f"SELECT {COLUMNS} FROM jobs"))
 
 
-def audit(data: Path, told: Sequence[Told]) -> Audit:
-    """Look at every call, every row and every file."""
+def audit(data: Path, results: Sequence[CallResult]) -> Audit:
+    """Check every call, every row and every file."""
     found = rows(data)
     by_call: Mapping[int, list[Row]] = _grouped(found, lambda row: row.call)
     return Audit(
-        lost=tuple(_lost(told, by_call)),
-        doubled=tuple(_doubled(told, by_call)),
-        contradicted=tuple(_contradicted(told, by_call)),
-        misplaced=(*_misplaced(data, found), *_fetched(data, told, by_call)),
+        lost=tuple(_lost(results, by_call)),
+        doubled=tuple(_doubled(results, by_call)),
+        contradicted=tuple(_contradicted(results, by_call)),
+        misplaced=(*_misplaced(data, found), *_fetched(data, results, by_call)),
     )
 
 
@@ -91,27 +91,27 @@ def _grouped(found: Sequence[Row], key: Callable[[Row], int]) -> Mapping[int, li
     return groups
 
 
-def _lost(told: Sequence[Told], by_call: Mapping[int, list[Row]]) -> Iterator[str]:
-    for one in told:
+def _lost(results: Sequence[CallResult], by_call: Mapping[int, list[Row]]) -> Iterator[str]:
+    for one in results:
         ids = {row.id for row in by_call.get(one.call.number, ())}
         if one.call.fates and not ids:
             yield f"{_named(one.call)} has no job"
         if absent := one.jobs - ids:
-            yield f"{_named(one.call)} was told of {_listed(absent)}, which it does not have"
+            yield f"{_named(one.call)} was answered with {_listed(absent)}, which the store does not have"
         for row in by_call.get(one.call.number, ()):
             if row.status not in FINISHED:
                 yield f"job {row.id} is {row.status} still"
 
 
-def _doubled(told: Sequence[Told], by_call: Mapping[int, list[Row]]) -> Iterator[str]:
-    for one in told:
+def _doubled(results: Sequence[CallResult], by_call: Mapping[int, list[Row]]) -> Iterator[str]:
+    for one in results:
         ids = {row.id for row in by_call.get(one.call.number, ())} | one.jobs
         if len(ids) > 1:
             yield f"{_named(one.call)} has several jobs: {_listed(ids)}"
 
 
-def _contradicted(told: Sequence[Told], by_call: Mapping[int, list[Row]]) -> Iterator[str]:
-    for one in told:
+def _contradicted(results: Sequence[CallResult], by_call: Mapping[int, list[Row]]) -> Iterator[str]:
+    for one in results:
         if one.problem:
             yield f"{_named(one.call)}: {one.problem}"
         for row in by_call.get(one.call.number, ()):
@@ -119,11 +119,11 @@ def _contradicted(told: Sequence[Told], by_call: Mapping[int, list[Row]]) -> Ite
                 wanted = _listed(one.call.fates) or "no job"
                 yield f"job {row.id} of {_named(one.call)} is {row.status}, it should be {wanted}"
             elif one.status not in (None, row.status):
-                yield f"{_named(one.call)} was told {one.status}, its job {row.id} is {row.status}"
+                yield f"{_named(one.call)} was answered {one.status}, its job {row.id} is {row.status}"
 
 
 def _misplaced(data: Path, found: Sequence[Row]) -> Iterator[str]:
-    """Yield what is wrong with the files: each job has exactly those that its row names."""
+    """Yield the differences between the files on disk and those that rows name."""
     wanted = {
         "videos": {row.id: {row.video} for row in found if row.video},
         "inputs": {row.id: row.inputs for row in found if row.inputs},
@@ -141,8 +141,8 @@ def _misplaced(data: Path, found: Sequence[Row]) -> Iterator[str]:
                 yield f"{kind}/{name} holds {_listed(has or ()) or 'nothing'}, it should {_wanted(should)}"
 
 
-def _fetched(data: Path, told: Sequence[Told], by_call: Mapping[int, list[Row]]) -> Iterator[str]:
-    for one in told:
+def _fetched(data: Path, results: Sequence[CallResult], by_call: Mapping[int, list[Row]]) -> Iterator[str]:
+    for one in results:
         for row in by_call.get(one.call.number, ()) if one.digest else ():
             file = data / "videos" / row.id / str(row.video)
             if not file.is_file() or digest(file) != one.digest:

@@ -1,4 +1,4 @@
-"""Callers of every kind: some wait, poll or stream, some cancel or leave, and some ask for what cannot be."""
+"""Calls of every kind: wait, poll, stream, cancel, disconnect, mismatch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from bench.tools import server
+from bench.tools.server import request_body
 
 SMALL = "width: 64, height: 64, num_frames: 17, frames_per_second: 8, negative_prompt: ''"
 QUICK = f"backend: still, defaults: {{{SMALL}, steps: 8}}"
@@ -23,15 +23,15 @@ models:
   i2v: {{modality: i2v, {QUICK}}}
   ti2v: {{modality: ti2v, {STEADY}}}
 """
-STRICT = ("t2v", "i2v")  # the models that some inputs do not fit
+STRICT = ("t2v", "i2v")  # the models that refuse some inputs
 ENDLESS = 1000  # steps: twenty seconds
-LONGISH = 25  # steps, so that some cancels come before the job runs, some while it does and some too late
+LONGISH = 25  # steps: some cancels come before the job runs, some during the run and some too late
 LONGEST_PATIENCE = 1.0  # seconds
 CANCELS, LEAVES, MISMATCHES, RETRIES = 0.05, 0.05, 0.05, 0.1  # shares of the jobs
 
 
 class Kind(StrEnum):
-    """What a caller does once its request is sent."""
+    """The behaviour of a caller once its request is sent."""
 
     WAIT = auto()
     POLL = auto()
@@ -44,14 +44,15 @@ class Kind(StrEnum):
 
 PATIENT = (Kind.WAIT, Kind.POLL, Kind.STREAM)
 LEAVERS = (Kind.LEAVE, Kind.LEAVE_STREAM)
-IMPATIENT = (*LEAVERS, Kind.CANCEL)  # they ask for many steps, of the model whose steps take time
+IMPATIENT = (*LEAVERS, Kind.CANCEL)  # their jobs have many steps, on the model whose steps take time
 
 
 @dataclass(frozen=True)
 class Call:
-    """One call. With a `key` its job is kept, and a patient caller sends it twice.
+    """One call.
 
-    `seconds` is how long one waits who cancels or leaves.
+    With a `key` its job survives a disconnect, and a patient caller sends it twice. `seconds` is the time until a
+    cancel or a disconnect.
     """
 
     number: int
@@ -63,7 +64,7 @@ class Call:
 
     @property
     def fates(self) -> frozenset[str]:
-        """The statuses that its job may end in; none where there must be no job."""
+        """The possible final statuses of the job; empty if there must be no job."""
         if self.kind is Kind.MISMATCH:
             return frozenset()
         if self.kind is Kind.CANCEL:
@@ -72,15 +73,15 @@ class Call:
 
     @property
     def endless(self) -> bool:
-        """Whether the job goes on for longer than anybody waits; its caller leaves, and it must be cancelled."""
+        """Whether the job must be cancelled after its caller disconnects."""
         return self.kind in LEAVERS and self.key is None
 
     def body(self) -> bytes:
-        """Return the request; the job's row tells the number by its metadata."""
+        """Return the request; its metadata carry the call's number into the job's row."""
         steps = {"provider_options": {"video": {"steps": self._steps}}} if self._steps else {}
         how = {Kind.POLL: "background", Kind.CANCEL: "background", Kind.STREAM: "stream", Kind.LEAVE_STREAM: "stream"}
         more = {how[self.kind]: True} if self.kind in how else {}
-        return server.request(self.model, self._input(), metadata={"call": str(self.number)}, **steps, **more)
+        return request_body(self.model, self._input(), metadata={"call": str(self.number)}, **steps, **more)
 
     @property
     def _steps(self) -> int | None:
@@ -94,7 +95,7 @@ class Call:
 
 
 def plan(jobs: int, seed: int = 6) -> tuple[Call, ...]:
-    """Return calls of all kinds in random order, which make `jobs` jobs; the mismatches come on top."""
+    """Return calls for `jobs` jobs in random order, and mismatches besides."""
     rng = Random(seed)
     kinds = [Kind.MISMATCH] * round(jobs * MISMATCHES) + [Kind.CANCEL] * round(jobs * CANCELS)
     kinds += [LEAVERS[n % 2] for n in range(round(jobs * LEAVES))]

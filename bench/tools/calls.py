@@ -1,4 +1,4 @@
-"""Make the calls of a plan from many clients at once, and note what each was told."""
+"""Make the calls of a plan from many clients at once; record the answers."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ UNFINISHED = ("queued", "in_progress")
 
 
 @dataclass(frozen=True)
-class Told:
-    """What the caller was told.
+class CallResult:
+    """The answers to a call.
 
-    `jobs`: the ids of the jobs that its answers named; more than one is a job too many. `status`: the last it
-    heard; None where it left. `digest`: the sha256 of the video that it fetched. `seconds`: until it was refused.
-    `problem`: what nobody should be told.
+    `jobs`: the job ids in the answers; more than one is a doubled job. `status`: the last one received; None after a
+    disconnect. `digest`: the sha256 of the fetched video. `seconds`: the time of a refusal. `problem`: an unexpected
+    answer.
     """
 
     call: Call
@@ -38,41 +38,41 @@ class Told:
 
 
 class Unexpected(Exception):
-    """An answer that does not fit the request."""
+    """An answer that contradicts the request."""
 
 
-def make(port: int, calls: Sequence[Call], clients: int) -> tuple[Told, ...]:
+def make(port: int, calls: Sequence[Call], clients: int) -> tuple[CallResult, ...]:
     """Make the calls, `clients` of them at a time."""
     with ThreadPoolExecutor(clients) as threads:
         return tuple(threads.map(partial(_make, port), calls))
 
 
-def _make(port: int, call: Call) -> Told:
+def _make(port: int, call: Call) -> CallResult:
     try:
         with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)) as connection:
             return KINDS[call.kind](connection, call)
     except (Unexpected, OSError, http.client.HTTPException) as error:
-        return Told(call, problem=f"{type(error).__name__}: {error}")
+        return CallResult(call, problem=f"{type(error).__name__}: {error}")
 
 
-def _wait(connection: http.client.HTTPConnection, call: Call) -> Told:
-    told = _told(call, _json(_post(connection, call)))
-    part = _json(_get(connection, f"/v1/responses/resp_{_job(told)}"))["output"][0]["content"][0]
+def _wait(connection: http.client.HTTPConnection, call: Call) -> CallResult:
+    result = _result(call, _json(_post(connection, call)))
+    part = _json(_get(connection, f"/v1/responses/resp_{_job(result)}"))["output"][0]["content"][0]
     video = _get(connection, part["video_url"]).read()
-    return _retried(connection, replace(told, digest=hashlib.sha256(video).hexdigest()))
+    return _retried(connection, replace(result, digest=hashlib.sha256(video).hexdigest()))
 
 
-def _poll(connection: http.client.HTTPConnection, call: Call) -> Told:
-    """Ask in the background and then for the job; a key is sent on two connections at once."""
+def _poll(connection: http.client.HTTPConnection, call: Call) -> CallResult:
+    """Send a background request and poll; a keyed one on two connections."""
     begun = _twice(connection, call) if call.key else [_json(_post(connection, call))]
     ids = frozenset(_id(answer) for answer in begun)
     path = f"/v1/responses/{begun[0]['id']}"
     while (answer := _json(_get(connection, path)))["status"] in UNFINISHED:
         time.sleep(POLL_SECONDS)
-    return replace(_told(call, answer), jobs=ids | {_id(answer)})
+    return replace(_result(call, answer), jobs=ids | {_id(answer)})
 
 
-def _stream(connection: http.client.HTTPConnection, call: Call) -> Told:
+def _stream(connection: http.client.HTTPConnection, call: Call) -> CallResult:
     lines = _post(connection, call).read().decode().split("\n")
     events = [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
     numbers = [event["sequence_number"] for event in events]
@@ -80,41 +80,41 @@ def _stream(connection: http.client.HTTPConnection, call: Call) -> Told:
         raise Unexpected(f"a stream with the events {numbers} that ends in {lines[-3:]}")
     snapshots = [event["response"] for event in events if "response" in event]
     ids = frozenset(map(_id, snapshots))
-    return _retried(connection, replace(_told(call, snapshots[-1]), jobs=ids))
+    return _retried(connection, replace(_result(call, snapshots[-1]), jobs=ids))
 
 
-def _cancel(connection: http.client.HTTPConnection, call: Call) -> Told:
+def _cancel(connection: http.client.HTTPConnection, call: Call) -> CallResult:
     begun = _json(_post(connection, call))
     time.sleep(call.seconds)
     connection.request("POST", f"/v1/responses/{begun['id']}/cancel")
-    told = _told(call, _json(_ok(connection)))
-    return replace(told, jobs=told.jobs | {_id(begun)})
+    result = _result(call, _json(_ok(connection)))
+    return replace(result, jobs=result.jobs | {_id(begun)})
 
 
-def _leave(connection: http.client.HTTPConnection, call: Call) -> Told:
+def _leave(connection: http.client.HTTPConnection, call: Call) -> CallResult:
     _send(connection, call)
     time.sleep(call.seconds)
-    return Told(call)
+    return CallResult(call)
 
 
-def _leave_stream(connection: http.client.HTTPConnection, call: Call) -> Told:
+def _leave_stream(connection: http.client.HTTPConnection, call: Call) -> CallResult:
     with closing(_post(connection, call)) as answer:
         while not (line := answer.readline()).startswith(b"data: "):
             if not line:
                 raise Unexpected("a stream without an event")
         begun = json.loads(line[6:])["response"]
         time.sleep(call.seconds)
-    return Told(call, frozenset({_id(begun)}))
+    return CallResult(call, frozenset({_id(begun)}))
 
 
-def _mismatch(connection: http.client.HTTPConnection, call: Call) -> Told:
+def _mismatch(connection: http.client.HTTPConnection, call: Call) -> CallResult:
     started = time.perf_counter()
     _send(connection, call)
     answer = connection.getresponse()
-    said = json.load(answer)
-    if answer.status != 400 or said["error"]["code"] != "modality_mismatch":
-        raise Unexpected(f"{answer.status} {said}")
-    return Told(call, seconds=time.perf_counter() - started)
+    body = json.load(answer)
+    if answer.status != 400 or body["error"]["code"] != "modality_mismatch":
+        raise Unexpected(f"{answer.status} {body}")
+    return CallResult(call, seconds=time.perf_counter() - started)
 
 
 KINDS = {
@@ -129,28 +129,28 @@ KINDS = {
 
 
 def _twice(connection: http.client.HTTPConnection, call: Call) -> list[dict[str, Any]]:
-    """Send the call on two connections before either is answered."""
+    """Send the call on two connections before reading either answer."""
     with closing(http.client.HTTPConnection(connection.host, connection.port, timeout=PATIENCE_SECONDS)) as other:
         for one in (connection, other):
             _send(one, call)
         return [_json(_ok(one)) for one in (connection, other)]
 
 
-def _retried(connection: http.client.HTTPConnection, told: Told) -> Told:
-    """Send a call with a key again, as one does who is not sure that it arrived."""
-    if told.call.key is None:
-        return told
-    said = _post(connection, told.call).read()
-    again = said.split(b'"id":"resp_')[1][:32].decode()
-    return replace(told, jobs=told.jobs | {again})
+def _retried(connection: http.client.HTTPConnection, result: CallResult) -> CallResult:
+    """Repeat a call with a key, as a client does after a lost answer."""
+    if result.call.key is None:
+        return result
+    body = _post(connection, result.call).read()
+    again = body.split(b'"id":"resp_')[1][:32].decode()
+    return replace(result, jobs=result.jobs | {again})
 
 
-def _told(call: Call, answer: dict[str, Any]) -> Told:
-    return Told(call, frozenset({_id(answer)}), answer["status"])
+def _result(call: Call, answer: dict[str, Any]) -> CallResult:
+    return CallResult(call, frozenset({_id(answer)}), answer["status"])
 
 
-def _job(told: Told) -> str:
-    (job,) = told.jobs
+def _job(result: CallResult) -> str:
+    (job,) = result.jobs
     return job
 
 
@@ -181,5 +181,5 @@ def _ok(connection: http.client.HTTPConnection) -> http.client.HTTPResponse:
 
 
 def _json(answer: http.client.HTTPResponse) -> dict[str, Any]:
-    said: dict[str, Any] = json.load(answer)
-    return said
+    body: dict[str, Any] = json.load(answer)
+    return body

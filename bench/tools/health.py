@@ -1,4 +1,4 @@
-"""Seconds that `/healthz` takes; `python -m bench.tools.health PORT` measures in a process of its own."""
+"""The latency of `/healthz`; `python -m bench.tools.health PORT` measures in its own process."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from bench.tools import server
+from bench.tools.server import ROOT, Client
 
 LOOK_SECONDS = 0.05
 
 
-def look(client: server.Client) -> float:
-    """Return how many seconds one request took."""
+def look(client: Client) -> float:
+    """Return the seconds of one request."""
     started = time.perf_counter()
     status, _ = client.get("/healthz")
     if status != 200:
@@ -26,22 +26,22 @@ def look(client: server.Client) -> float:
 
 @contextmanager
 def watched(port: int) -> Iterator[list[float]]:
-    """Ask until the block ends, in a process that does nothing else; its list then has the seconds."""
+    """Poll in another process until the block ends; then fill the yielded list."""
     seconds: list[float] = []
     command = (sys.executable, "-m", "bench.tools.health", str(port))
-    with subprocess.Popen(command, cwd=server.ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         yield seconds
-        said, _ = process.communicate()  # closes its input, which ends it
-    seconds += json.loads(said)
+        output, _ = process.communicate()  # closing its input ends the process
+    seconds += json.loads(output)
 
 
-def _until_told(port: int) -> list[float]:
+def _until_input_ends(port: int) -> list[float]:
     seconds = []
-    with server.Client(port) as client:
+    with Client(port) as client:
         while not select.select([sys.stdin], [], [], LOOK_SECONDS)[0]:
             seconds.append(look(client))
     return seconds
 
 
 if __name__ == "__main__":
-    print(json.dumps(_until_told(int(sys.argv[1]))))
+    print(json.dumps(_until_input_ends(int(sys.argv[1]))))

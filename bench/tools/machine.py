@@ -1,4 +1,4 @@
-"""What the figures were measured on: no figure means anything without it."""
+"""The machine of a measurement."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def describe() -> dict[str, str | int | float | bool]:
-    """Return the machine, the software and the moment; nothing that names the host or a folder on it."""
+    """Return machine, software and date; no host name and no path."""
     return {
         "cpu": _cpu(),
         "cores": len(os.sched_getaffinity(0)),
@@ -38,7 +38,8 @@ def _cpu() -> str:
 
 
 def _filesystem(folder: Path) -> str:
-    """Return the type of the file system that holds `folder`: stores and videos are synced to it."""
+    """Return the type of the file system of `folder`."""
+    # the time of a sync depends on it
     best, kind = "", "unknown"
     for line in Path("/proc/self/mounts").read_text().splitlines():
         _, mounted, found, *_ = line.split()

@@ -1,4 +1,4 @@
-"""The processes of a server: which they are, what memory and how much of the cores they take."""
+"""The processes of a server, their memory and CPU time."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ GUNICORN, ENGINE = b"gunicorn", b"router.engine"
 
 
 def web_workers(server: Server) -> tuple[int, ...]:
-    """Return the web processes of a whole server: the children of gunicorn's own."""
+    """Return the web processes of a server: the children of gunicorn's arbiter."""
     return children(named(server, GUNICORN)[0])
 
 
 def named(server: Server, word: bytes) -> tuple[int, ...]:
-    """Return every process of a whole server that has `word` in its command line, parents first."""
+    """Return the processes of a server with `word` in the command line, parents first."""
     found, pending = [], [server.process.pid]
     while pending:
         pending += children(pending[0])
@@ -41,12 +41,12 @@ def cpu_seconds(pid: int) -> float:
 
 
 def memory(pid: int) -> int:
-    """Return the resident memory of a process, in bytes; what it shares with others counts fully."""
+    """Return the resident memory of a process in bytes; shared memory counts fully."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def own_memory(pid: int) -> int:
-    """Return the proportional memory (PSS) of a process, in bytes: of what n processes share, each has an n-th."""
+    """Return the proportional memory (PSS) of a process in bytes."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))

@@ -1,4 +1,4 @@
-"""Write the saved figures into the READMEs, between the markers that wait for them there."""
+"""Write the saved figures into the READMEs, between their markers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2] / "README.md"
 
 
 def write(names: Iterable[str], bench: Path = BENCH, root: Path = ROOT, results: Path = RESULTS) -> None:
-    """Rewrite every figure in `bench` and those that have a target in `root`."""
+    """Write all figures into `bench`, and rows with a target into `root`."""
     saved = [found for name in names if (found := load(name, results)) is not None]
     _between(bench, "results", "\n\n".join(_section(figure, machine) for figure, machine in saved))
     _between(bench, "card", "\n\n".join(_card_section(*each) for each in report.whole(results)))

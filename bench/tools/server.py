@@ -1,4 +1,4 @@
-"""Real servers on a folder that is thrown away, and a client that keeps its connection."""
+"""Servers on a temporary folder, and a client with a persistent connection."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STOP_SECONDS = 30
 
 @dataclass(frozen=True)
 class Server:
-    """A running server; `boot_seconds` went from its start to the first answer."""
+    """A running server; `boot_seconds` is the time to its first answer."""
 
     process: subprocess.Popen[bytes]
     port: int
@@ -59,9 +59,9 @@ class Client:
         return self._exchange("POST", "/v1/responses", body)
 
     def make(self, model: str, what: Any = "a red ball") -> dict[str, Any]:
-        """Return the finished response for a prompt; end the bench if the server says anything else."""
-        status, said = self.post(request(model, what))
-        answer: dict[str, Any] = json.loads(said)
+        """Return the finished response for a prompt; exit on any other answer."""
+        status, body = self.post(request_body(model, what))
+        answer: dict[str, Any] = json.loads(body)
         if status != 200:
             sys.exit(f"{model} answered {status}: {answer}")
         return answer
@@ -73,42 +73,44 @@ class Client:
         return answer.status, answer.read()
 
 
-def request(model: str, what: Any = "a red ball", **more: Any) -> bytes:
+def request_body(model: str, what: Any = "a red ball", **more: Any) -> bytes:
     """Return the body of a request."""
     return json.dumps({"model": model, "input": what, **more}).encode()
 
 
 @contextmanager
-def folder() -> Iterator[Path]:
+def scratch_folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="framegate-bench-", ignore_cleanup_errors=True) as data:
         yield Path(data)
 
 
 @contextmanager
-def server(models: str | None = None, device: str = "cpu", **settings: object) -> Iterator[Server]:
-    """Run `framegate serve` on `device`; yield it when its engine is ready.
+def serve(models: str | None = None, device: str = "cpu", **settings: object) -> Iterator[Server]:
+    """Run `framegate serve` on `device`; yield the server when its engine is ready.
 
-    `models` is the text of a models file, None for the one that comes with the package; `settings` are named
-    as in `router.settings`.
+    `models` is the text of a models file, None for the package's own; `settings` are named as in `router.settings`.
     """
     port = free_port()
     command = ("-c", "from router.cli import main; main()", "serve", "--device", device, "--port", str(port))
-    with folder() as data, _running(command, environ(data, models, **settings), port, data, "/readyz") as running:
-        yield running
+    with scratch_folder() as data:
+        variables = environment(data, models, **settings)
+        with _running(command, variables, port, data, "/readyz") as running:
+            yield running
 
 
 @contextmanager
-def web(data: Path, models: str | None = None, **settings: object) -> Iterator[Server]:
-    """Run the web half alone, on the folder `data`; yield it when it answers."""
+def serve_web(data: Path, models: str | None = None, **settings: object) -> Iterator[Server]:
+    """Run the web half alone on `data`; yield the server when it answers."""
     port = free_port()
     bind = ("-b", f"127.0.0.1:{port}", "--graceful-timeout", "5")
     command = ("-m", "gunicorn", "-c", "router/deploy/gunicorn.conf.py", *bind, "wsgi:app")
-    with _running(command, environ(data, models, no_auth=1, **settings), port, data, "/healthz") as running:
+    with _running(command, environment(data, models, no_auth=1, **settings), port, data, "/healthz") as running:
         yield running
 
 
-def environ(data: Path, models: str | None = None, **settings: object) -> dict[str, str]:
-    """Return the environment of a server: ours without settings of its own, and with compiled modules."""
+def environment(data: Path, models: str | None = None, **settings: object) -> dict[str, str]:
+    """Return the environment of a server, without settings of the caller's."""
+    # PYTHONDONTWRITEBYTECODE would make every start compile the modules
     ours = {
         name: value
         for name, value in os.environ.items()
@@ -117,16 +119,16 @@ def environ(data: Path, models: str | None = None, **settings: object) -> dict[s
     file = data / "models.yaml" if models is not None else ROOT / "models.yaml"
     if models is not None:
         file.write_text(models)
-    given = {"data": data, "models": file, **settings}
+    values = {"data": data, "models": file, **settings}
     return (
         ours
         | {"PYTHONPATH": python_path()}
-        | {f"FRAMEGATE_{name.upper()}": str(value) for name, value in given.items()}
+        | {f"FRAMEGATE_{name.upper()}": str(value) for name, value in values.items()}
     )
 
 
 def python_path() -> str:
-    """Return where a process of ours finds this checkout, and what this one was given beside it."""
+    """Return the PYTHONPATH of a child process: this checkout first."""
     return os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
 
 
@@ -138,13 +140,13 @@ def free_port() -> int:
 
 @contextmanager
 def _running(
-    arguments: tuple[str, ...], environment: dict[str, str], port: int, data: Path, path: str
+    arguments: tuple[str, ...], variables: dict[str, str], port: int, data: Path, path: str
 ) -> Iterator[Server]:
     log = data / "server.log"
     started = time.perf_counter()
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, *arguments], env=environment, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT
+            [sys.executable, *arguments], env=variables, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT
         )
     try:
         _until_answered(process, port, path, log)
@@ -168,4 +170,4 @@ def _until_answered(process: subprocess.Popen[bytes], port: int, path: str, log:
         except OSError:  # not listening yet
             pass
         time.sleep(0.005)
-    sys.exit(f"the server did not answer {path}; it said:\n{log.read_text(errors='replace')[-3000:]}")
+    sys.exit(f"the server did not answer {path}; its log ends with:\n{log.read_text(errors='replace')[-3000:]}")

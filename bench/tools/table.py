@@ -1,4 +1,4 @@
-"""One figure as a table on the screen and as JSON beside it."""
+"""A figure as a table on the screen and as JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RESULTS = Path(__file__).parents[1] / "results"
 
 @dataclass(frozen=True)
 class Row:
-    """One number, which should be below `target`, or at least `least`; without either it explains another."""
+    """A number; it should be below `target` and at least `least`, if any."""
 
     what: str
     value: float
@@ -36,7 +36,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Figure:
-    """What one module of this package measured; `failures` are checks that raised, `skipped` those not run."""
+    """The numbers of one measurement; `failures` are checks that raised, `skipped` others."""
 
     name: str
     title: str
@@ -47,7 +47,7 @@ class Figure:
 
 
 def spread(what: str, seconds: Sequence[float], **targets: float) -> tuple[Row, ...]:
-    """Return rows in milliseconds: median, p90 and p99 of `seconds`; `targets` names p50, p90 or p99."""
+    """Return p50, p90 and p99 of `seconds` in milliseconds; `targets` by these names."""
     points = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
     return tuple(
         Row(f"{what}, {name}", quantile(seconds, q) * 1000, "ms", targets.get(name)) for name, q in points.items()
@@ -55,7 +55,7 @@ def spread(what: str, seconds: Sequence[float], **targets: float) -> tuple[Row, 
 
 
 def quantile(values: Sequence[float], q: float) -> float:
-    """Return the value that a share `q` of `values` does not exceed."""
+    """Return the quantile `q` of `values`."""
     ordered = sorted(values)
     return ordered[min(int(q * len(ordered)), len(ordered) - 1)]
 
@@ -71,7 +71,7 @@ def show(figure: Figure) -> None:
 
 
 def remarks(figure: Figure) -> tuple[str, ...]:
-    """Return what a reader must know of a figure that is not whole."""
+    """Return the remarks on an incomplete figure: failed checks and checks not run."""
     return (*(f"FAILED: {each}" for each in figure.failures), *(f"not run: {each}" for each in figure.skipped))
 
 
@@ -83,11 +83,11 @@ def save(figure: Figure, machine: dict[str, Any], folder: Path = RESULTS) -> Non
     path = folder / f"{figure.name}.json"
     draft = path.with_suffix(".part")
     draft.write_text(json.dumps(entry, indent=1, allow_nan=False) + "\n")
-    draft.replace(path)  # a run that is cut leaves the last whole one
+    draft.replace(path)  # an interrupted run leaves the last whole file
 
 
 def load(name: str, folder: Path = RESULTS) -> tuple[Figure, dict[str, Any]] | None:
-    """Return a saved figure and its machine, None if it was never measured."""
+    """Return a saved figure and its machine; None if there is none."""
     path = folder / f"{name}.json"
     if not path.is_file():
         return None
@@ -98,6 +98,6 @@ def load(name: str, folder: Path = RESULTS) -> tuple[Figure, dict[str, Any]] | N
 
 
 def number(value: float, unit: str) -> str:
-    """Return a value with its unit, at about three digits."""
+    """Return a value with about three digits, and its unit."""
     shown = f"{value:.0f}" if value >= 100 or value == int(value) else f"{value:.{1 if value >= 10 else 2}f}"
     return f"{shown} {unit}".strip()

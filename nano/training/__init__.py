@@ -1,1 +1,1 @@
-"""How Wan Nano is trained: a stage each for the VAE, the text encoder and the transformers."""
+"""The training of Wan Nano, in stages: text encoder, VAE, transformers."""

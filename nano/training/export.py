@@ -1,4 +1,4 @@
-"""Write trained parts as the package carries them: diffusers folders in half precision, shared parts once."""
+"""Write the trained parts: diffusers folders in half precision, shared parts once."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
-from diffusers import AutoencoderKLWan, WanTransformer3DModel
+from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
+from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 from transformers import PreTrainedTokenizerFast, UMT5EncoderModel
 from transformers.utils import logging
 
 from nano import parts
 from nano.family import RECIPES, SHARED, write_index
 
-COLOURS = "latent_rgb.json"  # where the diffusers backend looks for it
+COLOURS = "latent_rgb.json"  # the diffusers backend reads this name
 M = TypeVar("M", bound=torch.nn.Module)
 
 
@@ -28,7 +29,10 @@ def export(
     transformers: Mapping[str, WanTransformer3DModel],
     colours: Mapping[str, object],
 ) -> None:
-    """Write the family into `weights`; `transformers` maps stages to what they trained, `colours` makes previews."""
+    """Write the family into `weights`.
+
+    `transformers` maps stages to their trained transformers; `colours` is the map from latents to previews.
+    """
     logging.disable_progress_bar()
     draft = weights.with_name(f"{weights.name}.tmp")
     shutil.rmtree(draft, ignore_errors=True)
@@ -51,7 +55,8 @@ def export(
 
 
 def halved(module: M) -> M:
-    """Return the module in fp16, which holds weights of this size more finely than bf16; kernels laid out as usual."""
+    """Return the module in fp16, its kernels in the usual memory layout."""
+    # fp16 holds weights of this magnitude more finely than bf16
     module = module.to(torch.float16)
     for parameter in module.parameters():
         parameter.data = parameter.data.contiguous()

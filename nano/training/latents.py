@@ -1,4 +1,4 @@
-"""Rendered clips as the transformers see them: normalised latents, encoded once and kept in a file."""
+"""The training set of the transformers: normalised latents, encoded once into a file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKLWan
+from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 from tqdm import tqdm
 
 from nano.scene import FRAMES, Subject, draw_scene, render, subjects
@@ -32,13 +32,16 @@ SIZES = (
     Size(64, 64, FRAMES, 7200),
     Size(96, 96, FRAMES, 960),
 )
-WITH_IMAGE = 0.5  # of the clips also have the latents of their first frame, for the image-to-video model
+WITH_IMAGE = 0.5  # the share of clips with latents of the first frame too, for the image-to-video model
 BATCH = 24
 
 
 @dataclass(frozen=True)
 class Latents:
-    """The clips of one size: `clips` `(n, z, t, h, w)`, `images` likewise for the first of them, `subjects` of all."""
+    """The latents of one size of clips.
+
+    `clips` are `(n, z, t, h, w)`; `images` likewise for the first clips; `subjects` belong to all clips.
+    """
 
     clips: torch.Tensor
     images: torch.Tensor
@@ -47,7 +50,7 @@ class Latents:
 
 @torch.no_grad()
 def measure_scale(vae: AutoencoderKLWan) -> None:
-    """Set the VAE's `latents_mean` and `latents_std` to those of rendered clips, as the pipelines need them."""
+    """Set the VAE's `latents_mean` and `latents_std` from rendered clips, for the pipelines."""
     latents = _means_of_all(vae, _sample())
     vae.register_to_config(
         latents_mean=[round(value, 4) for value in latents.mean(dim=(0, 2, 3, 4)).tolist()],
@@ -57,7 +60,10 @@ def measure_scale(vae: AutoencoderKLWan) -> None:
 
 @torch.no_grad()
 def fit_colours(vae: AutoencoderKLWan) -> dict[str, list[object]]:
-    """Return the linear map from normalised latents to colours in 0...1 that fits rendered clips best, for previews."""
+    """Return the linear map from normalised latents to colours in 0...1, for previews.
+
+    It is the least-squares fit to rendered clips.
+    """
     clips = _sample()
     latents = normalised(vae, _means_of_all(vae, clips)).permute(0, 2, 3, 4, 1).flatten(0, 3)
     small = torch.nn.functional.avg_pool3d(clips, (1, 8, 8)) * 0.5 + 0.5
@@ -69,7 +75,7 @@ def fit_colours(vae: AutoencoderKLWan) -> dict[str, list[object]]:
 
 
 def _sample() -> torch.Tensor:
-    """Return some clips of the usual size."""
+    """Return 128 clips of the usual size."""
     random = draw("scale", 0).rng
     known = subjects(held_out=False)
     return to_floats([render(draw_scene(known[random.integers(len(known))], random)) for _ in range(128)])
@@ -81,7 +87,7 @@ def _means_of_all(vae: AutoencoderKLWan, clips: torch.Tensor) -> torch.Tensor:
 
 
 def latents(vae: AutoencoderKLWan, size: Size, folder: Path) -> Latents:
-    """Return the latents of one size, from `folder` if they were encoded before."""
+    """Return the latents of one size; `folder` keeps them for the next call."""
     known = subjects(held_out=False)
     chosen = [known[index % len(known)] for index in range(size.count)]
     path = folder / f"latents-{size.name}.pt"
@@ -95,7 +101,7 @@ def latents(vae: AutoencoderKLWan, size: Size, folder: Path) -> Latents:
 
 
 def prepare(vae: AutoencoderKLWan) -> None:
-    """Make a VAE that is not trained any more as fast as it gets here."""
+    """Speed up a fully trained VAE on a CPU."""
     channels_last(vae)
     fast_norms(vae)
 
@@ -121,13 +127,13 @@ def _encoded(vae: AutoencoderKLWan, size: Size, chosen: list[Subject]) -> tuple[
 
 
 def normalised(vae: AutoencoderKLWan, latents: torch.Tensor) -> torch.Tensor:
-    """Return latents of the VAE's own scale at mean 0 and variance 1 a channel."""
+    """Return the VAE's latents at mean 0 and variance 1 in each channel."""
     mean, std = (torch.tensor(v).view(1, -1, 1, 1, 1) for v in (vae.config.latents_mean, vae.config.latents_std))
     return (latents - mean.to(latents)) / std.to(latents)
 
 
 def _means(vae: AutoencoderKLWan, clips: torch.Tensor) -> torch.Tensor:
-    """Return the posterior's means, the way a pipeline encodes an image."""
+    """Return the means of the posterior, as a pipeline encodes an image."""
     device = next(vae.parameters()).device
     with torch.autocast(device.type, torch.bfloat16):
         hidden = encode(vae, clips.to(device).to(memory_format=torch.channels_last_3d))

@@ -1,4 +1,4 @@
-"""One training run: a learning rate that warms up and falls, averaged weights, a progress bar, and checkpoints."""
+"""The training loop: learning rate schedule, averaged weights, progress bar, checkpoints."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import math
 import os
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -23,18 +23,18 @@ SAVE_EVERY = 60.0  # seconds
 
 @dataclass(frozen=True)
 class Plan:
-    """How long and how fast a stage learns."""
+    """Length and learning rates of a stage."""
 
     name: str
     steps: int
     rate: float
     warmup: int = 100
     decay: float = 0.01
-    memory: float = 0.998  # of the averaged weights, once there are steps enough
-    muon: float = 0.0  # the rate of the matrices of the blocks, which Muon then trains; all else is AdamW's
+    memory: float = 0.998  # the decay of the averaged weights; less in the first steps
+    muon: float = 0.0  # the rate of the blocks' matrices under Muon; AdamW trains the rest, and all at 0
 
     def share_at(self, step: int) -> float:
-        """Return what share of its rate a step has: up in a line, then down along a cosine to a fiftieth."""
+        """Return the share of the rate at a step: linear warm-up, cosine decay."""
         if step < self.warmup:
             return (step + 1) / self.warmup
         progress = (step - self.warmup) / max(1, self.steps - self.warmup)
@@ -43,7 +43,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Draw:
-    """The random numbers of one step: the same whether or not the run was interrupted before it."""
+    """The random numbers of one step, independent of interruptions before it."""
 
     step: int
     rng: np.random.Generator
@@ -51,56 +51,78 @@ class Draw:
 
 
 M = TypeVar("M", bound=torch.nn.Module)
-Loss = Callable[[Draw], dict[str, torch.Tensor]]  # names the terms; "loss" is the one to descend
+Loss = Callable[[Draw], dict[str, torch.Tensor]]  # the terms by name; "loss" is minimised
 
 
 def train(plan: Plan, module: M, loss: Loss, folder: Path, save_every: float = SAVE_EVERY) -> M:
-    """Train `module` in place, or go on where a checkpoint in `folder` left off; return its averaged copy.
+    """Train `module` in place, from a checkpoint if any; return its averaged copy.
 
     `loss(draw)` is called once a step. `folder/NAME.pt` holds the checkpoint and `folder/NAME.json` the losses.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoint = folder / f"{plan.name}.pt"
-    average = copy.deepcopy(module).requires_grad_(False)
-    optimizers = _optimizers(plan, module)
-    step, history = 0, []
-    if checkpoint.exists():
-        saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        step, history = saved["step"], saved["history"]
-        module.load_state_dict(saved["module"])
-        average.load_state_dict(saved["average"])
-        for optimizer, state in zip(optimizers, saved.get("optimizers", ()), strict=False):
+    run = _Run(plan, module, folder)
+    run.resume()
+    saved_at = time.monotonic()
+    with tqdm(total=plan.steps, initial=run.step, desc=plan.name, mininterval=5.0) as bar:
+        while run.step < plan.steps:
+            terms = run.advance(loss)
+            bar.set_postfix({name: f"{value:.4f}" for name, value in terms.items()}, refresh=False)
+            bar.update()
+            if run.step == plan.steps or time.monotonic() - saved_at > save_every:
+                run.save()
+                saved_at = time.monotonic()
+    return run.average
+
+
+class _Run(Generic[M]):
+    """The state of a training run, which a checkpoint holds."""
+
+    def __init__(self, plan: Plan, module: M, folder: Path) -> None:
+        self._plan = plan
+        self._module = module
+        self.average: M = copy.deepcopy(module).requires_grad_(False)
+        self._optimizers = _optimizers(plan, module)
+        self.step = 0
+        self._history: list[dict[str, float]] = []
+        self._checkpoint = folder / f"{plan.name}.pt"
+
+    def resume(self) -> None:
+        """Load the checkpoint, if there is one."""
+        if not self._checkpoint.exists():
+            return
+        saved = torch.load(self._checkpoint, map_location="cpu", weights_only=True)
+        self.step, self._history = saved["step"], saved["history"]
+        self._module.load_state_dict(saved["module"])
+        self.average.load_state_dict(saved["average"])
+        for optimizer, state in zip(self._optimizers, saved.get("optimizers", ()), strict=False):
             optimizer.load_state_dict(state)
 
-    def save() -> None:
-        state = {"step": step, "history": history, "module": module.state_dict(), "average": average.state_dict()}
-        if step < plan.steps:
-            state["optimizers"] = [optimizer.state_dict() for optimizer in optimizers]
-        draft = checkpoint.with_suffix(".tmp")
+    def save(self) -> None:
+        state = {"step": self.step, "history": self._history}
+        state |= {"module": self._module.state_dict(), "average": self.average.state_dict()}
+        if self.step < self._plan.steps:  # a finished run needs no optimizers
+            state["optimizers"] = [optimizer.state_dict() for optimizer in self._optimizers]
+        draft = self._checkpoint.with_suffix(".tmp")
         torch.save(state, draft)
-        os.replace(draft, checkpoint)
-        (folder / f"{plan.name}.json").write_text(json.dumps(history) + "\n")
+        os.replace(draft, self._checkpoint)
+        self._checkpoint.with_suffix(".json").write_text(json.dumps(self._history) + "\n")
 
-    saved_at = time.monotonic()
-    with tqdm(total=plan.steps, initial=step, desc=plan.name, mininterval=5.0) as bar:
-        while step < plan.steps:
-            terms = loss(draw(plan.name, step))
-            module.zero_grad(set_to_none=True)
-            terms["loss"].backward()
-            torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
-            for optimizer in optimizers:
-                for group in optimizer.param_groups:
-                    group["lr"] = group["peak"] * plan.share_at(step)
-                optimizer.step()
-            step += 1
-            _follow(average, module, min(plan.memory, (1 + step) / (10 + step)))
-            history.append({name: round(float(value.detach()), 6) for name, value in terms.items()})
-            bar.set_postfix({name: f"{value:.4f}" for name, value in history[-1].items()}, refresh=False)
-            bar.update()
-            if step == plan.steps or time.monotonic() - saved_at > save_every:
-                save()
-                saved_at = time.monotonic()
-    return average
+    def advance(self, loss: Loss) -> dict[str, float]:
+        """Take one step and return its losses."""
+        plan, module = self._plan, self._module
+        terms = loss(draw(plan.name, self.step))
+        module.zero_grad(set_to_none=True)
+        terms["loss"].backward()
+        torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+        for optimizer in self._optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak"] * plan.share_at(self.step)
+            optimizer.step()
+        self.step += 1
+        # a young average forgets faster: it should not remember the initial weights
+        _follow(self.average, module, min(plan.memory, (1 + self.step) / (10 + self.step)))
+        self._history.append({name: round(float(value.detach()), 6) for name, value in terms.items()})
+        return self._history[-1]
 
 
 def draw(name: str, step: int) -> Draw:
@@ -111,7 +133,7 @@ def draw(name: str, step: int) -> Draw:
 
 
 def _optimizers(plan: Plan, module: torch.nn.Module) -> list[torch.optim.Optimizer]:
-    """Return what descends: each group of parameters has its highest rate as `peak`."""
+    """Return the optimizers; `peak` is the highest rate of a group of parameters."""
     learning = {name: p for name, p in module.named_parameters() if p.requires_grad}
     orthogonal = {name: p for name, p in learning.items() if plan.muon and p.ndim == 2 and "blocks." in name}
     others = [p for name, p in learning.items() if name not in orthogonal]
@@ -130,5 +152,5 @@ def _optimizers(plan: Plan, module: torch.nn.Module) -> list[torch.optim.Optimiz
 
 @torch.no_grad()
 def _follow(average: torch.nn.Module, module: torch.nn.Module, memory: float) -> None:
-    mine: Sequence[torch.Tensor] = list(average.parameters())
-    torch._foreach_lerp_(mine, [p.detach() for p in module.parameters()], 1.0 - memory)
+    parameters = [p.detach() for p in average.parameters()]
+    torch._foreach_lerp_(parameters, [p.detach() for p in module.parameters()], 1.0 - memory)

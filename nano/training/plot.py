@@ -10,7 +10,7 @@ import numpy as np
 
 
 def plot_losses(work: Path, picture: Path) -> None:
-    """Write a picture with one panel for each stage that left its losses in `work`, smoothed over fifty steps."""
+    """Plot the losses of each stage in `work`, with a mean over fifty steps."""
     histories = {path.stem: json.loads(path.read_text()) for path in sorted(work.glob("*.json"))}
     figure, axes = plt.subplots(2, (len(histories) + 1) // 2, figsize=(14, 6), squeeze=False)
     for panel, (name, history) in zip(axes.flat, histories.items(), strict=False):

@@ -1,4 +1,4 @@
-"""Train the VAE on rendered clips: first on single frames, then on whole clips, which its causal memory needs."""
+"""Train the VAE on rendered frames, then on whole clips for its causal memory."""
 
 from __future__ import annotations
 
@@ -6,12 +6,18 @@ import types
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
-from diffusers import AutoencoderKLWan
-from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d, WanRMS_norm, patchify, unpatchify
+from diffusers.models.autoencoders.autoencoder_kl_wan import (
+    AutoencoderKLWan,
+    WanCausalConv3d,
+    WanRMS_norm,
+    patchify,
+    unpatchify,
+)
 from numpy.typing import NDArray
 
 from nano.scene import FRAMES, Scene, draw_scene, draw_wild_scene, render, subjects
@@ -22,12 +28,12 @@ PLANS = (
     Plan("vae-clips", steps=1600, rate=2e-3, memory=0.99),
     Plan("vae-edges", steps=600, rate=1.2e-3, memory=0.99),
 )
-DECODER = Plan("vae-decoder", steps=900, rate=1e-3, memory=0.99)  # alone, for latents that are a little off
-BLUR = 0.15  # how far: standard deviation, where the latents' own is 1
-WILD = 0.35  # of the scenes are of any colours, so that a user's own image survives
-FOREGROUND = 4.0  # how much more the shape counts than the background, which is easy and most of the frame
-EDGE = 8.0  # and its outline, in the last stage: the corners are what tells the shapes apart
-KL = 1e-4  # per element: it keeps the latents smooth, which the transformers need
+DECODER = Plan("vae-decoder", steps=900, rate=1e-3, memory=0.99)  # the decoder alone, on noisy latents
+BLUR = 0.15  # the largest standard deviation of that noise, relative to the latents' own
+WILD = 0.35  # the share of scenes in any colours, so that a user's own image survives
+FOREGROUND = 4.0  # the additional weight of the shape: the background is easy, and most of the frame
+EDGE = 8.0  # the additional weight of the outline in the last stage: corners tell the shapes apart
+KL = 1e-4  # per element: smooth latents, for the transformers' sake
 
 
 def losses(vae: AutoencoderKLWan, device: torch.device) -> dict[str, Loss]:
@@ -44,9 +50,10 @@ def losses(vae: AutoencoderKLWan, device: torch.device) -> dict[str, Loss]:
 
 
 def decoder_loss(vae: AutoencoderKLWan, device: torch.device) -> Loss:
-    """Return the loss of a stage that leaves the latents as they are and learns to draw what the transformers make."""
+    """Return the loss of the decoder alone on noisy latents, the encoder frozen."""
     fast_norms(vae)
     vae.requires_grad_(False)
+    # the noise stands for the errors of the transformers' latents
     for part in (vae.post_quant_conv, vae.decoder):
         part.requires_grad_(True)
 
@@ -67,9 +74,9 @@ def decoder_loss(vae: AutoencoderKLWan, device: torch.device) -> Loss:
 
 
 def encode(vae: AutoencoderKLWan, clips: torch.Tensor) -> torch.Tensor:
-    """Return the posterior's mean and log variance, `(b, 2z, 1 + n / 4, h / 8, w / 8)`, of `(b, 3, 1 + n, h, w)`.
+    """Return mean and log variance, `(b, 2z, 1 + n / 4, h / 8, w / 8)`, of `(b, 3, 1 + n, h, w)`.
 
-    It is what `vae.encode` computes, in two passes, the first frame and the rest, where that takes four at a time.
+    `vae.encode` computes the same four frames at a time; this takes two passes, the first frame and the rest.
     """
     memory = _memory(vae.encoder)
     frames = patchify(clips, vae.config.patch_size or 1)
@@ -78,7 +85,7 @@ def encode(vae: AutoencoderKLWan, clips: torch.Tensor) -> torch.Tensor:
 
 
 def decode(vae: AutoencoderKLWan, latents: torch.Tensor) -> torch.Tensor:
-    """Return the clips of latents as `vae.decode` does, but for its clamp: the same two passes."""
+    """Return the clips of latents in two passes, as `vae.decode` without its clamp."""
     memory = _memory(vae.decoder)
     first, *rest = _first_and_rest(vae.post_quant_conv(latents))
     chunks = [vae.decoder(first, feat_cache=memory, feat_idx=[0], first_chunk=True)]
@@ -93,14 +100,15 @@ def to_floats(clips: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
 
 
 def fast_norms(vae: AutoencoderKLWan) -> None:
-    """Let the norms of a VAE keep less for their gradients; this makes a step on a CPU 1.8 times faster."""
+    """Make the norms of a VAE keep less for their gradients."""
+    # a step on a CPU is 1.8 times faster
     for module in vae.modules():
         if isinstance(module, WanRMS_norm):
             module.forward = types.MethodType(lambda self, x: _Norm.apply(x, self.gamma), module)
 
 
 def channels_last(vae: AutoencoderKLWan) -> AutoencoderKLWan:
-    """Lay out the kernels as the convolutions of a CPU with bf16 want them."""
+    """Lay out the kernels for the bf16 convolutions of a CPU."""
     for parameter in vae.parameters():
         if parameter.ndim == 5:
             parameter.data = parameter.data.to(memory_format=torch.channels_last_3d)
@@ -136,7 +144,7 @@ def _weighted(error: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
 
 
 def _whole_clips(draw: Draw, edge: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return clips of all frames, mostly of the usual size, and the weight of each pixel."""
+    """Return whole clips, mostly of the usual size, and the weight of each pixel."""
     count, side = (3, 96) if draw.step % 8 == 7 else (8, 64)
     return _batch(draw, count, FRAMES, side, edge)
 
@@ -148,8 +156,8 @@ def _batch(draw: Draw, count: int, frames: int, side: int = 64, edge: float = 0.
         scene = _scene(draw.rng)
         if frames == 1:  # any moment of the clip
             moment = draw.rng.uniform(0, 16)
-            place = (scene.start[0] + moment * scene.step[0], scene.start[1] + moment * scene.step[1])
-            scene = replace(scene, start=place)
+            start = (scene.start[0] + moment * scene.step[0], scene.start[1] + moment * scene.step[1])
+            scene = replace(scene, start=start)
         clip = render(scene, side, side, frames)
         changed = np.abs(clip.astype(np.int16) - np.array(scene.background)).max(axis=-1) > 8
         clips.append(clip)
@@ -158,7 +166,7 @@ def _batch(draw: Draw, count: int, frames: int, side: int = 64, edge: float = 0.
 
 
 def _outline(inside: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Return ones in a band of five pixels along the edge of what is inside."""
+    """Return ones in a band of five pixels along the edge of a mask."""
     return cv2.morphologyEx(inside.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((5, 5), np.uint8))
 
 
@@ -180,10 +188,10 @@ def _first_and_rest(frames: torch.Tensor) -> list[torch.Tensor]:
 
 
 class _Norm(torch.autograd.Function):
-    """What `WanRMS_norm` computes, with a gradient that keeps two tensors."""
+    """`WanRMS_norm` with a gradient that keeps two tensors."""
 
     @staticmethod
-    def forward(ctx, x, gamma):  # type: ignore[no-untyped-def]
+    def forward(ctx: Any, x: torch.Tensor, gamma: torch.Tensor) -> torch.Tensor:
         scale = torch.linalg.vector_norm(x, dim=1, keepdim=True) * x.shape[1] ** -0.5
         scale = scale.clamp_min(1e-6).reciprocal().to(x.dtype)
         unit = x * scale
@@ -191,9 +199,9 @@ class _Norm(torch.autograd.Function):
         return unit * gamma.to(x.dtype)
 
     @staticmethod
-    def backward(ctx, given):  # type: ignore[no-untyped-def]
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         unit, scale, gamma = ctx.saved_tensors
-        others = tuple(axis for axis in range(given.ndim) if axis != 1)
-        for_gamma = (given * unit).sum(dim=others).view_as(gamma).to(gamma.dtype)
-        given = given * gamma.to(given.dtype)
-        return (given - unit * (given * unit).mean(dim=1, keepdim=True)) * scale, for_gamma
+        others = tuple(axis for axis in range(gradient.ndim) if axis != 1)
+        of_gamma = (gradient * unit).sum(dim=others).view_as(gamma).to(gamma.dtype)
+        gradient = gradient * gamma.to(gradient.dtype)
+        return (gradient - unit * (gradient * unit).mean(dim=1, keepdim=True)) * scale, of_gamma

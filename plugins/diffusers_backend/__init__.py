@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from plugins.diffusers_backend.options import DiffusersOptions
-from plugins.diffusers_backend.plan import plan
+from plugins.wan.plan import plan
 from router import Backend, Frames, Modality, ModelSpec, PartPath, Pool, Report, Task, hookimpl
 
 if TYPE_CHECKING:
-    from plugins.diffusers_backend.load import Loaded
+    from plugins.wan.load import Loaded
 
 
 @hookimpl
@@ -43,21 +43,14 @@ def plan_model(model: ModelSpec, device: str) -> int | None:
 
 @hookimpl
 def describe_loaded(loaded: Loaded) -> Mapping[str, PartPath]:
-    return loaded.paths.now
+    return loaded.paths.now if loaded.paths else {}
 
 
 @hookimpl
 def generate(model: ModelSpec, loaded: Loaded, task: Task, report: Report) -> Frames:
-    from plugins.diffusers_backend.run import run
+    from plugins.wan.generate.run import run
 
     return run(model, loaded, task, report)
-
-
-@hookimpl
-def prepare_task(loaded: Loaded, task: Task) -> None:
-    from plugins.diffusers_backend.run import prepare
-
-    prepare(loaded, task)
 
 
 @hookimpl

@@ -1,16 +1,16 @@
-"""What a model's `options` may say to this backend."""
+"""The `options` of a `diffusers` model."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from marshmallow import Schema, fields, validate
+from marshmallow import fields, validate
 
-from plugins.diffusers_backend.fast.switches import FastField, Switches
+from plugins.wan.options import CommonOptions
+from plugins.wan.tuning.switches import Switches
 from router import ModelSpec
 
 DTYPES = ("auto", "bf16", "fp16", "fp32")
-DECODER_DTYPES = ("auto", "bf16", "fp32")
 # diffusers' own names, without the quantising ones: these change the speed, not the arithmetic; flash_4 is ours
 ATTENTION = (
     "auto",
@@ -28,28 +28,10 @@ ATTENTION = (
     "flex",
     "xformers",
 )
-PROMPT_CACHE_BYTES = 64 * 2**20  # 16 prompts of 512 x 4096 in bf16
-MOST_CACHE_BYTES = 64 * 2**30
-
-
-class CommonOptions(Schema):
-    """What every backend takes that encodes prompts, and decodes latents, here.
-
-    Bytes of prompts to keep, the number format of the VAE's decoder, fast parts to use.
-    """
-
-    prompt_cache_bytes = fields.Integer(
-        load_default=PROMPT_CACHE_BYTES, strict=True, validate=validate.Range(min=0, max=MOST_CACHE_BYTES)
-    )
-    decoder_dtype = fields.String(load_default="auto", validate=validate.OneOf(DECODER_DTYPES))
-    fast = FastField(load_default=True)
 
 
 class DiffusersOptions(CommonOptions):
-    """Options of a `diffusers` model.
-
-    Number format, attention backend, whether the weights wait on the host, and the common ones.
-    """
+    """Number format, attention backend, group offload, and the common options."""
 
     dtype = fields.String(load_default="auto", validate=validate.OneOf(DTYPES))
     attention = fields.String(load_default="auto", validate=validate.OneOf(ATTENTION))
@@ -60,7 +42,7 @@ class DiffusersOptions(CommonOptions):
 
 @dataclass(frozen=True)
 class Options:
-    """The same, as values; what a registry leaves out has the schema's defaults."""
+    """The options of one model; the schema's defaults stand for those left out."""
 
     dtype: str
     attention: str

@@ -1,7 +1,6 @@
-"""The ONNX Runtime backend: a folder that `framegate export` made, its transformers run as graphs.
+"""The ONNX Runtime backend: folders of `framegate export`, with transformers as graphs.
 
-The text encoder and the VAE stay in torch, and are the diffusers backend's own: an engine that runs
-both backends holds them once.
+The text encoder and the VAE stay in torch: an engine that runs both backends holds them once.
 """
 
 from __future__ import annotations
@@ -9,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from plugins.diffusers_backend.plan import plan
 from plugins.onnx_backend import record
 from plugins.onnx_backend.options import OnnxOptions
 from plugins.onnx_backend.record import FILE
+from plugins.wan.plan import plan
 from router import Backend, Frames, LoadFailed, Modality, ModelSpec, PartPath, Pool, Report, Task, hookimpl
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ def plan_model(model: ModelSpec, device: str) -> int | None:
     try:
         return plan(model, device, record.read(model.folder).dtype)
     except LoadFailed:
-        return None  # who loads it says what is wrong
+        return None  # loading will report the error
 
 
 @hookimpl
@@ -60,16 +59,9 @@ def describe_loaded(loaded: Any) -> Mapping[str, PartPath]:
 
 @hookimpl
 def generate(model: ModelSpec, loaded: Any, task: Task, report: Report) -> Frames:
-    from plugins.diffusers_backend.run import run
+    from plugins.wan.generate.run import run
 
     return run(model, loaded, task, report)
-
-
-@hookimpl
-def prepare_task(loaded: Any, task: Task) -> None:
-    from plugins.diffusers_backend.run import prepare
-
-    prepare(loaded, task)
 
 
 @hookimpl

@@ -9,7 +9,7 @@ import onnx
 import torch
 from google.protobuf.message import DecodeError
 
-from plugins.diffusers_backend.tensors import Stored
+from plugins.wan.weights.safetensors import StoredTensor
 from registry.folders import FolderError
 from registry.folders.files import regular_size
 from router import LoadFailed
@@ -25,7 +25,7 @@ ONNX_TYPES = {
 DOMAINS = ("", "ai.onnx", "com.microsoft")
 
 
-def weights_of(folder: Path, stored: Mapping[str, Stored]) -> dict[str, Stored]:
+def weights_of(folder: Path, stored: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
     """Return what each initializer of the graph in `folder` is, for those whose data is not in the graph itself.
 
     Raises `LoadFailed` for a graph that is none, that asks for operations of strangers, or
@@ -56,12 +56,12 @@ def weights_of(folder: Path, stored: Mapping[str, Stored]) -> dict[str, Stored]:
     return weights
 
 
-def _is(place: Mapping[str, str], known: Stored) -> bool:
+def _is(place: Mapping[str, str], known: StoredTensor) -> bool:
     asked = place.get("location"), place.get("offset", "0"), place.get("length", str(known.length))
     return asked == (known.file.name, str(known.offset), str(known.length))
 
 
-def _fits(tensor: onnx.TensorProto, known: Stored) -> bool:
+def _fits(tensor: onnx.TensorProto, known: StoredTensor) -> bool:
     return tuple(tensor.dims) == known.shape and tensor.data_type == ONNX_TYPES.get(known.dtype)
 
 

@@ -1,4 +1,4 @@
-"""From an exported folder to a model that runs: graphs for the transformers, torch for all else."""
+"""Loading an exported folder: graphs for the transformers, torch for all other parts."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from typing import Any
 
 import torch
 
-from plugins.diffusers_backend import transfer
-from plugins.diffusers_backend.checkpoint import Part
-from plugins.diffusers_backend.device import DTYPES, dtype_for
-from plugins.diffusers_backend.load import Loaded, assemble
-from plugins.diffusers_backend.place import Arrived, Placement, reading
-from plugins.diffusers_backend.tensors import stored_in
 from plugins.onnx_backend import graph, record
 from plugins.onnx_backend.graph import FILE, WEIGHTS
 from plugins.onnx_backend.options import Options
 from plugins.onnx_backend.session import provider_for
 from plugins.onnx_backend.transformer import OnnxTransformer
+from plugins.wan import load as wan
+from plugins.wan.checkpoint import Part
+from plugins.wan.load import Loaded
+from plugins.wan.weights import transfer
+from plugins.wan.weights.dtypes import DTYPES, dtype_for
+from plugins.wan.weights.placement import Arrived, Placement, reading
+from plugins.wan.weights.safetensors import stored_in
 from registry.folders import FolderError, weights_in
 from router import LoadFailed, ModelSpec, Offloader, Pool, Report
 
@@ -29,18 +30,18 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class OnnxPlacement(Placement):
-    """A place whose transformers are run by a provider of ONNX Runtime."""
+    """A placement with the execution provider of the transformers."""
 
     provider: str = "cpu"
     digests: Mapping[str, str] = field(default_factory=dict)  # of the export's files
 
     def key(self, part: Part, pool: Pool) -> Hashable:
-        known = super().key(part, pool)
-        return ("onnxruntime", self.provider, known) if part.is_transformer else known
+        key = super().key(part, pool)
+        return ("onnxruntime", self.provider, key) if part.is_transformer else key
 
-    def tier(self, part: Part) -> Offloader | None:
-        """Return none for what a session holds: it knows its weights by where they are. On a CPU they stay there."""
-        return super().tier(part) if self.device == "cpu" or not part.is_transformer else None
+    def offloader(self, part: Part) -> Offloader | None:
+        # a session knows its weights by their addresses: on a GPU they cannot move; on a CPU they never do
+        return super().offloader(part) if self.device == "cpu" or not part.is_transformer else None
 
     def read(self, part: Part, arrived: Arrived) -> Any:
         if not part.is_transformer:
@@ -52,7 +53,7 @@ class OnnxPlacement(Placement):
             return read_transformer(part.folder, self.dtype, self.provider, self.device, engines, arrived)
 
     def _engines(self, part: Part) -> Path | None:
-        """Return a folder for what TensorRT builds of these very weights."""
+        """Return the cache folder of TensorRT's engines for these weights."""
         if self.provider != "tensorrt":
             return None
         digest = self.digests[f"{part.name}/{WEIGHTS}"]
@@ -76,19 +77,15 @@ def load(model: ModelSpec, device: str, pool: Pool, report: Report) -> Loaded:
     export.verify(model.folder, pool.digest)
     if newer := export.newer(record.version):
         log.warning("%s was exported by newer libraries than are here: %s", model.folder, ", ".join(newer))
-    digests = {name: file.sha256 for name, file in export.files.items()}
-    # attention is the graph's own
-    decoder_dtype = dtype_for(options.decoder_dtype, device)
-    place = OnnxPlacement(
+    placement = OnnxPlacement(
         device,
         DTYPES[export.dtype],
-        attention="",
-        fast=options.fast,
-        decoder_dtype=decoder_dtype,
-        provider=provider,
-        digests=digests,
+        options.fast,
+        dtype_for(options.decoder_dtype, device),
+        provider,
+        {name: file.sha256 for name, file in export.files.items()},
     )
-    return assemble(model, place, pool, report, options.prompt_cache_bytes)
+    return wan.load(model, placement, pool, report, options.prompt_cache_bytes)
 
 
 def read_transformer(
@@ -99,7 +96,7 @@ def read_transformer(
     engines: Path | None = None,
     arrived: Arrived = lambda size: None,
 ) -> OnnxTransformer:
-    """Return the graph in `folder` with its weights on `device`; raise `LoadFailed` where it asks for others."""
+    """Return the graph in `folder` with its weights on `device`; raise `LoadFailed` for a bad graph."""
     try:
         weights = weights_in(folder, folder.name)
     except FolderError as error:

@@ -1,4 +1,4 @@
-"""What a model's `options` may say to this backend."""
+"""The `options` of an `onnxruntime` model."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from dataclasses import dataclass
 
 from marshmallow import fields, validate
 
-from plugins.diffusers_backend.fast.switches import Switches
-from plugins.diffusers_backend.options import CommonOptions
+from plugins.wan.options import CommonOptions
+from plugins.wan.tuning.switches import Switches
 from router import ModelSpec
 
 PROVIDERS = ("auto", "cpu", "cuda", "tensorrt")
 
 
 class OnnxOptions(CommonOptions):
-    """Options of an `onnxruntime` model: who runs its graphs, and the common ones."""
+    """The execution provider of the graphs, and the common options."""
 
     provider = fields.String(load_default="auto", validate=validate.OneOf(PROVIDERS))
 
 
 @dataclass(frozen=True)
 class Options:
-    """The same, as values; what a registry leaves out has the schema's defaults."""
+    """The options of one model; the schema's defaults stand for those left out."""
 
     provider: str
     prompt_cache_bytes: int

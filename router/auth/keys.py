@@ -1,7 +1,7 @@
-"""API keys: what each may do, for whom and how much of it; their text, and what is kept of that.
+"""API keys: their scopes, owners, limits and digests.
 
-A key's text is `fg-` and 43 characters of base64url, 256 random bits, of which the first eight characters are its
-id. Only the SHA-256 of the text is kept: slow hashes are for passwords, which can be guessed; this cannot be.
+A key's text is `fg-` and 43 characters of base64url, 256 random bits; the first eight characters are its id. Only
+the SHA-256 of the text is kept: slow hashes are for passwords, which can be guessed.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 PREFIX = "fg-"
-LOCAL = "local"  # who owns the jobs of a server that needs no key
+LOCAL = "local"  # the owner of all jobs on a server without keys
 TEXT = re.compile(r"fg-[A-Za-z0-9_-]{43}")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _ID = len(PREFIX) + 8
 
 
 class Scope(StrEnum):
-    """What a key may do; `admin` may do everything, with everybody's jobs."""
+    """A permission of a key; `admin` permits everything, with everybody's jobs."""
 
     GENERATE = "generate"
     READ = "read"
@@ -31,14 +31,14 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True)
 class KeyLimits:
-    """How many of a key's jobs may be queued and run at a time, and how often it may call; None for no limit."""
+    """Limits of queued jobs, running jobs and calls a minute; None: no limit."""
 
     queued: int | None = None
     running: int | None = None
     per_minute: int | None = None
 
     def over(self, others: KeyLimits) -> KeyLimits:
-        """Return these, with `others` where nothing is said."""
+        """Return these limits, with those of `others` where these are None."""
         return KeyLimits(
             _or(self.queued, others.queued), _or(self.running, others.running), _or(self.per_minute, others.per_minute)
         )
@@ -46,7 +46,10 @@ class KeyLimits:
 
 @dataclass(frozen=True)
 class ApiKey:
-    """A key as it is kept; times are seconds since 1970. `number` is its own for ever, `digest` that of its text."""
+    """A stored key; times are seconds since 1970.
+
+    `number` is never another key's, not even after a deletion.
+    """
 
     id: str
     name: str
@@ -63,14 +66,13 @@ class ApiKey:
         return scope in self.scopes or Scope.ADMIN in self.scopes
 
     def is_of(self, text: str) -> bool:
-        """Say whether this is the key of that text; takes as long for every text."""
+        """Compare a text with this key's, in constant time."""
         return hmac.compare_digest(self.digest, digest(text))
 
     def expired(self, now: float) -> bool:
         return self.expires_at is not None and self.expires_at <= now
 
     def state(self, now: float) -> str:
-        """Say in one word whether it opens anything."""
         return "revoked" if self.revoked_at is not None else "expired" if self.expired(now) else "active"
 
     def limited(self, defaults: KeyLimits) -> ApiKey:
@@ -78,7 +80,6 @@ class ApiKey:
 
 
 def new_text() -> str:
-    """Return the text of a new key."""
     return PREFIX + secrets.token_urlsafe(32)
 
 
@@ -95,5 +96,5 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _or(given: int | None, default: int | None) -> int | None:
-    return default if given is None else given
+def _or(limit: int | None, default: int | None) -> int | None:
+    return default if limit is None else limit

@@ -44,11 +44,11 @@ class Registries:
         self._lock = Lock()
         self._cached = lru_cache(CACHED)(self._revision)
 
-    @property
-    def current(self) -> Registry:
-        """Return what is served now: one for each request, from its beginning to its end.
+    def poll(self) -> Registry:
+        """Take up a newer revision, if there is one, and return the registry in force.
 
-        One caller in `LOOK_SECONDS` asks the store, in one cheap query; the others do not wait for it.
+        Poll once for each request: the next poll may return another. One caller in `LOOK_SECONDS` asks the store, in
+        one cheap query; the others do not wait for it.
         """
         due = self._current.revision is not None and time.monotonic() - self._looked >= LOOK_SECONDS
         if due and self._lock.acquire(blocking=False):

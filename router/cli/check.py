@@ -26,7 +26,7 @@ def check(settings: Settings, contract: str | None) -> None:
     And with settings and plugins: every problem at once, and an exit status above 0 when there is one.
     """
     system = assemble(settings, serving=False)
-    registry = system.registry
+    registry = system.registries.poll()
     for broken in system.plugins.broken:
         click.echo(str(broken))
     for backend in system.plugins.backends.values():
@@ -75,7 +75,7 @@ def _subjects(system: System, backend: str) -> list[ModelSpec]:
     """Return the backend's models whose weights are here, one of each modality."""
     if backend not in system.plugins.backends:
         raise BootError(f"no backend is called {backend!r}; there are {', '.join(system.plugins.backends)}")
-    models = [model for model in system.registry.models if model.backend == backend]
+    models = [model for model in system.registries.poll().models if model.backend == backend]
     here = [model for model in models if system.weights.state(model) in ("none", "embedded", "here")]
     if not here:
         raise BootError(f"the models file has no model of the backend {backend} whose weights are on this machine")

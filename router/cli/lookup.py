@@ -20,14 +20,15 @@ def find_model(name: str) -> ModelSpec:
     """
     settings = Settings.from_environ()
     system = assemble(settings, serving=False)
-    entry = system.registry.find(name)
+    registry = system.registries.poll()
+    entry = registry.find(name)
     if entry is None and (os.path.isdir(name) or is_hub_id(name)):
         system = assemble(replace(settings, model=name), serving=False)
-        entry = system.registry.models[0]
+        entry = registry.models[0]
     if isinstance(entry, BrokenModel):
         raise LoadFailed(str(entry.problem))
     if entry is None or isinstance(entry, Route):
-        served = ", ".join(model.name for model in system.registry.models)
+        served = ", ".join(model.name for model in registry.models)
         what = f"{name} is a route" if entry else f"no model is called {name!r}"
         raise UnknownModel(f"{what}; the models file has {served}")
     return replace(entry, folder=system.weights.find(entry))

@@ -37,7 +37,7 @@ def _models(system: System) -> Sequence[tuple[str, ...]]:
             _state(model.name, engines),
             str(system.weights.locate(model) or model.source or "-"),
         )
-        for model in system.registry.models
+        for model in system.registries.poll().models
     ]
     broken = [
         (
@@ -49,7 +49,7 @@ def _models(system: System) -> Sequence[tuple[str, ...]]:
             "-",
             model.source or "-",
         )
-        for model in system.registry.broken
+        for model in system.registries.poll().broken
     ]
     return served + broken
 
@@ -99,9 +99,9 @@ def _gigabytes(size: int) -> str:
 def _routes(system: System) -> Sequence[tuple[str, ...]]:
     return [
         (_marked(system, route.name), "route", "-", "-", "-", "-", ", ".join(route.members))
-        for route in system.registry.routes
+        for route in system.registries.poll().routes
     ]
 
 
 def _marked(system: System, name: str) -> str:
-    return f"{name} (default)" if name == system.registry.default else name
+    return f"{name} (default)" if name == system.registries.poll().default else name

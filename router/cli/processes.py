@@ -108,7 +108,7 @@ def _prepare(settings: Settings) -> System:
     system = assemble(settings)
     for broken in system.plugins.broken:
         log.error("%s", broken)
-    log_broken(system.registry)
+    log_broken(system.registries.poll())
     _warn_of_open_files(system)
     system.archive.keep_reserve()
     return system
@@ -116,7 +116,7 @@ def _prepare(settings: Settings) -> System:
 
 def _warn_of_open_files(system: System) -> None:
     """Say once, before anything is served, what others may change of what this server runs and reads."""
-    settings, models = system.settings, system.registry.models
+    settings, models = system.settings, system.registries.poll().models
     folders = {model.name: system.weights.locate(model) for model in models if model.source is not None}
     kept: dict[str, tuple[Path, ...]] = {
         "the data folder": (settings.data,),

@@ -46,14 +46,15 @@ class Repository(NamedTuple):
 
 def _named(system: System, name: str) -> Sequence[ModelSpec | BrokenModel | Repository]:
     """Return the model called `name`, the members of a route, or a hub id that the models file does not have."""
-    entry = system.registry.find(name)
+    registry = system.registries.poll()
+    entry = registry.find(name)
     if isinstance(entry, Route):
-        return (*system.registry.members(entry), *system.registry.broken_members(entry))
+        return (*registry.members(entry), *registry.broken_members(entry))
     if entry is not None:
         return (entry,)
     if is_hub_id(name):
         return (Repository(name, name),)
-    served = ", ".join(entry.name for entry in system.registry.entries)
+    served = ", ".join(entry.name for entry in registry.entries)
     raise UnknownModel(f"no model is called {name!r}; the models file has {served}")
 
 

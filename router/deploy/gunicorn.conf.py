@@ -16,7 +16,7 @@ from router.runtime import logs
 from router.runtime.once import Once
 from router.runtime.parent import die_with
 from router.settings import Settings
-from router.web.server.arbiter import Master, show_life_while_booting
+from router.web.server.arbiter import Master, notify_while_booting
 
 settings = Settings.from_environ()
 
@@ -25,24 +25,24 @@ worker_class = "router.web.server.worker.Worker"
 workers = settings.workers
 threads = settings.threads
 keepalive = 75
-umask = 0o117  # of a unix socket: it is this user's and group's, whatever the umask of this process is
-limit_request_line = 8190  # as much as nginx lets through, so that too long is said in one place
-timeout = max(1, ceil(settings.stall_process_seconds))  # of a worker's main loop; requests may take longer
-graceful_timeout = int(settings.wait_seconds) + 30  # what is cut after this gets no clean-up
+umask = 0o117  # of a unix socket, for this user and group, whatever the process's umask
+limit_request_line = 8190  # nginx's own limit
+timeout = max(1, ceil(settings.stall_process_seconds))  # of a worker's event loop; requests may take longer
+graceful_timeout = int(settings.wait_seconds) + 30  # requests cut after this get no clean-up
 control_socket_disable = True
-forwarder_headers = ""  # no header of a caller's may set SCRIPT_NAME or PATH_INFO
+forwarder_headers = ""  # no client's header may set SCRIPT_NAME or PATH_INFO
 forwarded_allow_ips = ",".join(map(str, settings.proxies))
 secure_scheme_headers = {"X-FORWARDED-PROTO": "https"}
 loglevel = "warning"
 
-SERVED, STOPPING = 0, 1  # what each byte that master and workers share says
+SERVED, STOPPING = 0, 1  # bytes in memory shared by master and workers
 
 
 def on_starting(server: Arbiter) -> None:
     logs.configure(settings.log_format, settings.log_level)
-    server.log.error_log.handlers.clear()  # its lines go where ours go, in the same form
+    server.log.error_log.handlers.clear()  # its lines go to our handlers, in our format
     server.log.error_log.propagate = True
-    server.shared = mmap.mmap(-1, 2)  # not of this module, which each reload runs again
+    server.shared = mmap.mmap(-1, 2)  # not in this module, which each reload runs again
     server.serves, server.ready = Once(), Once()
     Master(server, served=lambda: bool(server.shared[SERVED]), stopping=lambda: bool(server.shared[STOPPING]))
     server.token, written = os.pipe()
@@ -57,7 +57,7 @@ def when_ready(server: Arbiter) -> None:
 
 
 def _stop_at_once(server: Arbiter) -> None:
-    """Tell the workers at SIGTERM that all of this stops, even while the master waits for those of a reload."""
+    """Stop the workers at SIGTERM, even while a reload waits for old ones."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         if os.getpid() == server.pid:
@@ -70,17 +70,16 @@ def _stop_at_once(server: Arbiter) -> None:
 
 def post_fork(server: Arbiter, worker: Worker) -> None:
     worker.shared, worker.once = server.shared, (server.serves, server.ready)
-    show_life_while_booting(worker, settings.stall_start_seconds)
+    notify_while_booting(worker, settings.stall_start_seconds)
     if "FRAMEGATE_PARENT" in os.environ:
         die_with(server.pid)
 
 
 def worker_exit(server: Arbiter, worker: Worker) -> None:
-    """Let a worker that cannot start be tried again where others serve: its exit status would end them all.
-
-    Where none serves, one of them ends gunicorn with that status; of a second one it would die with a traceback.
-    """
-    if worker.booted or os.getpid() == server.pid:  # the master itself calls this for one whose end it has missed
+    """Replace the exit status of a worker that cannot start while others serve."""
+    # With its own status gunicorn would end. If no worker serves, one of them ends gunicorn so; a second status would
+    # end it with a traceback.
+    if worker.booted or os.getpid() == server.pid:  # the master calls this for a worker whose end it has missed
         return
     if server.shared[SERVED]:
         time.sleep(1)
@@ -90,18 +89,16 @@ def worker_exit(server: Arbiter, worker: Worker) -> None:
 
 
 def post_worker_init(worker: Worker) -> None:
-    """Say that the web half serves, and answer those who wait when it stops.
-
-    At a reload they get their videos from the old workers.
-    """
+    """Report readiness, and end waiting requests when the server stops."""
+    # a reload does not end them: the old workers answer them
     worker.shared[SERVED] = 1
     logging.getLogger("router.web").info("web worker %d takes requests", worker.pid)
-    _drain_at(signal.SIGQUIT, worker)  # gunicorn makes it of a SIGINT
+    _drain_at(signal.SIGQUIT, worker)  # gunicorn's answer to SIGINT
     _drain_at(signal.SIGTERM, worker)
-    worker.wsgi.readiness.tell(_say, [str(listener) for listener in worker.sockets], *worker.once)
+    worker.wsgi.readiness.start(_report, [str(listener) for listener in worker.sockets], *worker.once)
 
 
-def _say(text: str) -> None:
+def _report(text: str) -> None:
     if settings.log_format == "json":
         logging.getLogger("router.web").info("%s", text)
     else:
@@ -109,12 +106,12 @@ def _say(text: str) -> None:
 
 
 def _drain_at(number: signal.Signals, worker: Worker) -> None:
-    leave = signal.getsignal(number)
+    stop = signal.getsignal(number)
 
     def drain(number: int, frame: FrameType | None) -> None:
         if number == signal.SIGQUIT or worker.shared[STOPPING]:
             worker.wsgi.waiting.drain()
-        if callable(leave):
-            leave(number, frame)
+        if callable(stop):
+            stop(number, frame)
 
     signal.signal(number, drain)

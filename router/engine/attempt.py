@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Callable
-from contextlib import AbstractContextManager, closing
+from contextlib import closing
 from dataclasses import replace
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -13,11 +13,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from registry import BrokenModel, Input, ModelSpec
 from router import media
 from router.engine.heartbeat import Beat
-from router.engine.measuring import Measuring
 from router.engine.previews import Previews
 from router.engine.reporter import Reporter
 from router.engine.residency import Resident
-from router.engine.timing import Stopwatch
+from router.engine.step_timer import StepTimer
 from router.errors import (
     DeviceLost,
     DiskFull,
@@ -37,24 +36,19 @@ from router.tokens import merged
 from router.values import Artifact, Failure, Frames, Job, Lease, Phase, Status, Task
 
 MEDIA_TYPES = {".mp4": "video/mp4", ".png": "image/png"}
-Beside = Callable[[], AbstractContextManager[None]]
 Load = Callable[[ModelSpec, Reporter], Resident]
 log = logging.getLogger(__name__)
 
 
 class Attempt:
-    """What an engine does with the job that it has claimed; `load` returns a model, loaded.
+    """What an engine does with the job that it has claimed; `load` returns a model, loaded."""
 
-    While it takes the frames and writes them, `beside` does something else.
-    """
-
-    def __init__(self, system: System, lease: Lease, job: Job, load: Load, beat: Beat, beside: Beside) -> None:
+    def __init__(self, system: System, lease: Lease, job: Job, load: Load, beat: Beat) -> None:
         self._system = system
         self._lease = lease
         self._job = job
         self._load = load
         self._beat = beat
-        self._beside = beside
 
     def run(self) -> None:
         """Finish or fail the job.
@@ -64,13 +58,13 @@ class Attempt:
         """
         lease, job = self._lease, self._job
         previews = Previews(self._system.artifacts, job.id)
-        watch = Stopwatch(self._system.paces.of(job.model, job.task.shape), job.task.steps)
-        measuring = Measuring(self._system.metrics, job.model, watch)
+        known = self._system.timings.of(job.model, job.task.shape)
+        timer = StepTimer(job.model, job.task.steps, known, self._system.metrics)
         seconds = self._system.settings.job_seconds
-        reporter = Reporter(self._system.jobs, lease, self._beat, previews, measuring, seconds=seconds)
+        reporter = Reporter(self._system.jobs, lease, self._beat, previews, timer, seconds=seconds)
         try:
             done = self._make(reporter)
-            measuring.ended()
+            timer.end()
         except JobCancelled:
             log.info("stopped: cancelled, deleted or given back")
             return
@@ -85,8 +79,8 @@ class Attempt:
             previews.clear()
         if done is not None:
             self._system.plugins.announce(done)
-            if done.status is Status.COMPLETED and (pace := watch.pace()):
-                self._system.paces.learn(job.model, job.task.shape, pace)
+            if done.status is Status.COMPLETED and (timing := timer.timing()):
+                self._system.timings.learn(job.model, job.task.shape, timing)
 
     def _fail(self, error: Exception, phase: Phase) -> Job | None:
         """Fail the job with what went wrong; None if it is not ours any more, as when its files were deleted."""
@@ -103,7 +97,7 @@ class Attempt:
     def _make(self, reporter: Reporter) -> Job | None:
         model = self._system.registries.model(self._job.model, self._job.revision)
         if model is None:
-            entry = self._system.registry.find(self._job.model)
+            entry = self._system.registries.poll().find(self._job.model)
             raise LoadFailed(
                 entry.reason if isinstance(entry, BrokenModel) else "the model of this job is not served any more"
             )
@@ -126,8 +120,7 @@ class Attempt:
         pixels = reporter.counting(frames)
         try:
             encode = self._system.plugins.hook_for("encode_output", resident.model)
-            with self._beside():
-                written = encode(model=resident.model, frames=replace(frames, pixels=pixels), path=path)
+            written = encode(model=resident.model, frames=replace(frames, pixels=pixels), path=path)
             if not written:
                 raise GenerationFailed(f"no plugin of this engine writes {path.suffix} files")
             path = artifacts.publish(path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import os
 import re
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from router.errors import BootError
+from router.runtime import locks
 from router.runtime.files import make_folder, private
 
 NAME = re.compile(r"cpu|cuda:\d{1,3}")
@@ -36,7 +36,7 @@ def hold(data: Path, device: str) -> Iterator[None]:
     """Hold `device` while the block runs; raise `BootError` when another engine on this data folder keeps it."""
     with _opened(data / "devices" / f"{device.replace(':', '-')}.lock") as lock:
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while not _locked(lock.fileno()):
+        while not locks.acquire(lock.fileno()):
             if time.monotonic() > deadline:
                 raise BootError(
                     f"{device} is held by another engine that uses {data}: "
@@ -86,14 +86,6 @@ def _host_memory() -> int:
     except (OSError, ValueError):  # no such file, or "max"
         return machine
     return min(machine, limit)
-
-
-def _locked(file: int) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _gpus() -> int:

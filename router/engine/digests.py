@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
+
+from router.runtime import locks
+from router.runtime.files import write_file
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -55,10 +55,9 @@ class Digests:
 
     def _write(self, file: Path, new: dict[str, tuple[int, int, str]]) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(file.with_suffix(".lock")):  # other engines remember theirs
-            draft = file.with_suffix(".tmp")
-            draft.write_text(json.dumps(self._read() | new))
-            os.replace(draft, file)
+        with locks.exclusive(file.with_suffix(".lock")):  # other engines remember theirs
+            # not durable: after a power cut the digests are computed again
+            write_file(file, json.dumps(self._read() | new).encode())
 
     def _read(self) -> dict[str, tuple[int, int, str]]:
         """Return what the file holds; one that cannot be read is written anew."""
@@ -67,10 +66,3 @@ class Digests:
             return {path: (int(size), int(time), str(found)) for path, (size, time, found) in entries.items()}
         except (OSError, ValueError, TypeError, AttributeError):
             return {}
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -52,7 +52,7 @@ class LeaseKeeper:
         self._grace = 0  # rounds
         self._rounds = 0
         self._seen = (-1, 0.0)
-        self._clock = AwakeClock(moment=GAP_SECONDS)
+        self._clock = AwakeClock(max_tick=GAP_SECONDS)
         self.stopping = False
 
     def start(self) -> None:

@@ -10,8 +10,8 @@ from typing import Protocol
 from sqlalchemy.exc import SQLAlchemyError
 
 from router.engine.heartbeat import Beat
-from router.engine.measuring import Measuring
 from router.engine.previews import Previews
+from router.engine.step_timer import StepTimer
 from router.errors import JobCancelled, TimedOut, reason
 from router.jobs import JobStore
 from router.values import Frames, Lease, Phase, Pixels, Preview, Progress
@@ -43,7 +43,7 @@ class Reporter:
     """Makes the `report` that each phase of one attempt is given; the attempt may take so many `seconds`."""
 
     def __init__(
-        self, store: JobStore, lease: Lease, beat: Beat, previews: Previews, measuring: Measuring, *, seconds: float
+        self, store: JobStore, lease: Lease, beat: Beat, previews: Previews, timer: StepTimer, *, seconds: float
     ) -> None:
         self._seconds = seconds
         self._began = time.monotonic()
@@ -51,7 +51,7 @@ class Reporter:
         self._lease = lease
         self._beat = beat
         self._previews = previews
-        self._measuring = measuring
+        self._timer = timer
         self._written = 0.0
         self._shown: tuple[Phase, int, int] | None = None  # what is stored; the same again only looks at the lease
         self._checked = 0.0
@@ -82,8 +82,8 @@ class Reporter:
     def _report(self, phase: Phase, done: int, total: int) -> None:
         changed, self.current = phase is not self.current, phase
         self._beat(phase)
-        self._measuring.reported(phase, done)
-        progress = _progress(phase, done, total, self._measuring.watch.remaining(phase, done, total))
+        self._timer.report(phase, done)
+        progress = _progress(phase, done, total, self._timer.remaining(phase, done, total))
         if not self._stored(changed, progress):
             raise JobCancelled(f"job {self._lease.job} is no longer this engine's")
         if time.monotonic() - self._began > self._seconds:

@@ -48,7 +48,7 @@ class Residency:
             budget=self._for_weights,
             warm_budget=system.settings.warm_budget.of(memory("cpu")),
             digests=Digests(system.settings.data / "digests.json"),
-            make_room=self._evict,
+            evict=self._evict,
         )
 
     @property
@@ -73,11 +73,6 @@ class Residency:
             self._take_stock()
         self._models.move_to_end(model.name)
         return self._models[model.name]
-
-    def peek(self, model: ModelSpec) -> Resident | None:
-        """Return what is loaded and serves `model` as it is; None if `get` would have to load."""
-        known = self._models.get(model.name)
-        return known if known is not None and model.loads_as(known.model) else None
 
     def describe(self) -> None:
         """Ask the backends by which code their models run; not while one of them runs."""
@@ -155,17 +150,12 @@ class Residency:
         """Let a model go; it has gone whatever its backend raises, as another model, or the end, waits for that."""
         resident = self._models.pop(name)
         gone = self._pool.release(name)  # first, so that the backend can give the memory back
-        try:
-            unload = self._system.plugins.hook_for("unload_model", resident.model)
-            unload(model=resident.model, loaded=resident.loaded, gone=gone)
-        except (Exception, SystemExit):
-            log.exception("the backend %s failed to unload %s, which counts as gone", resident.model.backend, name)
-        else:
+        if not self._system.plugins.unload(resident.model, resident.loaded, gone=gone):
             log.info("unloaded %s from %s", name, self._device)
         self._take_stock()
 
     def _take_stock(self) -> None:
         self.memory = {name: self._pool.held(name) for name in self._models}
-        self.warm = tuple(name for name in self._pool.waiting() if name not in self._models)
+        self.warm = tuple(name for name in self._pool.warm_models() if name not in self._models)
         self.describe()
         give_back()

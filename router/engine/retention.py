@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from threading import Event, Thread
 
 from router.errors import is_disk_full, is_unwritable, reason
-from router.runtime.files import private
-from router.storage.artifacts import Usage
+from router.runtime import locks
 from router.storage.removal import remove
+from router.storage.usage import Usage
 from router.system import System
 
 SWEEP_SECONDS = 300.0
@@ -45,8 +43,8 @@ class Retention:
 
     def sweep(self) -> Swept | None:
         """Remove what is due; None if another process is at it."""
-        with self._alone() as alone:
-            if not alone:
+        with locks.exclusive_if_free(self._settings.data / "sweep.lock") as is_free:
+            if not is_free:
                 return None
             swept = Swept(expired=self._expire(), orphans=self._drop_orphans(), evicted=self._make_room())
         if swept != Swept():
@@ -91,7 +89,7 @@ class Retention:
         ended = self._archive.outputs_before(before)
         hollow = [job_id for job_id, file in ended.items() if file and file not in usage.get(job_id, Usage()).outputs]
         kept = {job_id: file[0] if (file := ended[job_id]) else None for job_id in aged if job_id in ended}
-        untidy = [job_id for job_id, output in kept.items() if usage[job_id].has_more(output)]
+        untidy = [job_id for job_id, output in kept.items() if usage[job_id].has_leftovers(output)]
         for job_id in untidy:
             self._artifacts.trim(job_id, kept[job_id])
         return len(strays) + sum(self._forget(job_id) for job_id in hollow) + len(untidy)
@@ -100,16 +98,6 @@ class Retention:
         """Remove a finished job."""
         forget, ended = partial(self._archive.forget, job_id), partial(self._archive.has_ended, job_id)
         return remove(self._artifacts, job_id, forget, allowed=ended)
-
-    @contextmanager
-    def _alone(self) -> Iterator[bool]:
-        with open(self._settings.data / "sweep.lock", "a", opener=private) as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-                return
-            yield True
 
 
 class Sweeper:

@@ -54,7 +54,7 @@ class ServableModels:
         Jobs are claimed by name. Where an entry was changed, those that the former one accepted wait for an
         engine that can run the new one.
         """
-        registry = self._system.registry
+        registry = self._system.registries.poll()
         needed = self._system.jobs.unfinished()
         accepted = [self._system.registries.model(*each) for each in needed]
         former = tuple(model for model in accepted if model is not None and model not in registry.models)

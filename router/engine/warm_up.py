@@ -83,7 +83,7 @@ def shortest(model: ModelSpec, size: Size) -> Task:
         guidance_scale_2=model.defaults.guidance_scale_2,
         flow_shift=model.defaults.flow_shift.at(size.width, size.height),
         seed=0,
-        given=given,
+        input_kinds=given,
         image=plain if Input.IMAGE in given else None,
         last_image=plain if Input.LAST_IMAGE in given else None,
     )

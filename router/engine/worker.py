@@ -7,12 +7,11 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from registry import ModelSpec
-from router.engine.ahead import Ahead
 from router.engine.attempt import Attempt
 from router.engine.heap import give_back
 from router.engine.heartbeat import Heart, Unwatched
@@ -23,7 +22,7 @@ from router.engine.retention import Retention, Sweeper
 from router.engine.servable import ServableModels
 from router.engine.warm_up import surviving, warm_up
 from router.errors import DeviceLost, reason
-from router.jobs import Offer
+from router.jobs import ClaimRequest
 from router.runtime import logs
 from router.system import System
 from router.values import EngineState, Job, Lease, Phase
@@ -42,11 +41,9 @@ class Worker:
         self._heart = heart or Unwatched()
         self._id = f"{device}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._residency = Residency(system, device)
-        self._offering = ServableModels(system, device, self._residency.fitting)
-        self._served = self._offering.begin()
-        self._offered = time.monotonic()
-        ahead = Ahead(system, self._id, self._residency, self._offer)
-        self._beside = ahead.preparing if system.settings.prepare_ahead else nullcontext
+        self._servable = ServableModels(system, device, self._residency.fitting)
+        self._served = self._servable.begin()
+        self._looked_at = time.monotonic()
         self._job: str | None = None
         self.keeper = LeaseKeeper(system, self._state, lost=self._heart.cancelled)
         self._sweeper = Sweeper(Retention(system))
@@ -101,27 +98,27 @@ class Worker:
 
     def run_one(self, only: str | None = None) -> bool:
         """Claim and do one job (that one, if `only` names it); False when there was none."""
-        claimed = self._system.jobs.claim(self._id, self._offer(), only)
+        claimed = self._system.jobs.claim(self._id, self._claim_request(), only)
         if claimed is None:
             return False
         lease, job = claimed
         with self._working(lease, job):
-            Attempt(self._system, lease, job, self._loaded, self._beat, self._beside).run()
+            Attempt(self._system, lease, job, self._loaded, self._beat).run()
         self._residency.describe()  # a job may have changed it
         return True
 
     def _take_up(self) -> None:
         """Once a second, see what is offered now: unload what no job needs any more, warm up what is new."""
-        if time.monotonic() - self._offered < LOOK_SECONDS:
+        if time.monotonic() - self._looked_at < LOOK_SECONDS:
             return
-        before, self._served, self._offered = self._served, self._offering.look(), time.monotonic()
+        before, self._served, self._looked_at = self._served, self._servable.look(), time.monotonic()
         if self._served == before:
             return
         self._beat(Phase.LOAD)  # to unload takes time, too
         self._residency.retain(self._served.models)
         if self._served.registry != before.registry:
             log.info("engine %s takes jobs for %s", self._id, ", ".join(self.models) or "no model")
-            self._offering.warn(self._served)
+            self._servable.warn(self._served)
             self._warm_up(before.registry.models)
 
     def _warm_up(self, former: Collection[ModelSpec] = ()) -> None:
@@ -178,13 +175,13 @@ class Worker:
             self._system.engines.heartbeat(self._state())
         return resident
 
-    def _offer(self) -> Offer:
+    def _claim_request(self) -> ClaimRequest:
         """Return what this engine would run next."""
         most = {model.name: model.engines for model in self._served.registry.models if model.engines is not None}
-        return Offer((*self.models, *self._served.ends), self._residency.names, most)
+        return ClaimRequest((*self.models, *self._served.ends), self._residency.names, most)
 
     def _state(self) -> EngineState:
-        residency, served = self._residency, self._offering.look()  # while a job runs, too
+        residency, served = self._residency, self._servable.look()  # while a job runs, too
         return EngineState(
             self._id,
             self._device,

@@ -1,4 +1,4 @@
-"""The processes of a server on this machine, kept alive."""
+"""The supervised processes of a server."""
 
 from router.fleet.child import BEATS, HUNG, PARENT, Child
 from router.fleet.supervisor import Supervisor

@@ -1,4 +1,4 @@
-"""One child process: how it is started, which signs of life it gives, and when it is to be replaced."""
+"""One child process: its start, its heartbeats and its replacement."""
 
 from __future__ import annotations
 
@@ -16,22 +16,21 @@ from router.runtime.beats import STARTING
 from router.runtime.exit_codes import TRY_AGAIN
 
 PARENT, BEATS, HUNG = "{parent}", "{beats}", "{hung}"
-LONGEST_PAUSE = 15.0
-HEALTHY_SECONDS = 60.0
+MAX_PAUSE_SECONDS = 15.0  # between two starts
+HEALTHY_SECONDS = 60.0  # of life: the next failure begins with the shortest pause
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Child:
-    """A process to keep.
+    """A process to keep alive, with `folder` as its working directory.
 
-    In its command and environment the word `PARENT` stands for our pid, `BEATS` for the pipe that takes
-    its beats, `HUNG` for the phase in which the process before it hung, empty if it did not. It works in
-    `folder`, by default in ours.
+    In its command and environment `PARENT` stands for our pid, `BEATS` for the pipe of its beats, `HUNG` for the phase
+    in which its predecessor hung, empty if it did not.
 
-    A beat is a line that names a phase. A new process is in `STARTING`; one that fails in it cannot start,
-    unless it ends with `TRY_AGAIN`. Without a beat for the seconds that `stall` has for its phase, it is
-    replaced; so is one that a signal has stopped for `stopped` seconds, in any phase.
+    A beat is a line with the name of a phase. A new process is in `STARTING`; if it fails there it cannot start, unless
+    it ends with `TRY_AGAIN`. It is replaced without a beat for the seconds that `stall` has for its phase, and once a
+    signal has stopped it for `stopped` seconds, in any phase.
     """
 
     name: str
@@ -43,7 +42,7 @@ class Child:
 
 
 class Running:
-    """A child's process, its last beat, and when it may be started again."""
+    """A child's process, its last beat and the time of its next start."""
 
     def __init__(self, child: Child, clock: AwakeClock) -> None:
         self.child = child
@@ -56,17 +55,17 @@ class Running:
         self._started = 0.0
         self._phase = STARTING
         self._beat = 0.0
-        self._heard = b""
+        self._received = b""
         self._stopped_since: float | None = None
         self._hung_in = ""
         self._replaced = False
 
     def start(self) -> bool:
-        """Start a process; False where the machine has none to give, and then it is tried again later."""
+        """Start a process; return False to try again later."""
         try:
             self.pipe, theirs = os.pipe()
-        except OSError as error:
-            return self._put_off(error)
+        except OSError as error:  # the machine has no pipe, or below no process, to give
+            return self._postpone(error)
         known = {PARENT: str(os.getpid()), BEATS: str(theirs), HUNG: self._hung_in}
         command = [known.get(word, word) for word in self.child.command]
         environ = {**os.environ, **{name: known.get(value, value) for name, value in self.child.environ.items()}}
@@ -76,35 +75,35 @@ class Running:
             )
         except OSError as error:
             os.close(self.pipe)
-            return self._put_off(error)
+            return self._postpone(error)
         finally:
             os.close(theirs)
-        self._phase, self._heard, self._stopped_since, self._replaced = STARTING, b"", None, False
+        self._phase, self._received, self._stopped_since, self._replaced = STARTING, b"", None, False
         self._started = self._beat = self._clock.now
         log.info("started %s as process %d", self.child.name, self.process.pid)
         return True
 
-    def _put_off(self, error: OSError) -> bool:
-        self._rest(lived=0)
+    def _postpone(self, error: OSError) -> bool:
+        self._schedule_start(lived=0)
         log.error("%s cannot be started now: %s; trying again in %.1f s", self.child.name, error, self._pause)
         return False
 
-    def hear(self) -> bool:
-        """Take what the child says; False when it has closed its end."""
-        said = os.read(self.pipe, 65536)
-        *lines, self._heard = (self._heard + said).split(b"\n")
+    def read_beats(self) -> bool:
+        """Read beats from the pipe; return False at its end."""
+        data = os.read(self.pipe, 65536)
+        *lines, self._received = (self._received + data).split(b"\n")
         if lines and not self._replaced:
             self._take_beat(lines[-1].decode(errors="replace"))
-        return bool(said)
+        return bool(data)
 
     def _take_beat(self, phase: str) -> None:
         self._phase, self._beat = phase, self._clock.now
         if phase != STARTING:
             self.proven = True
-            self._hung_in = ""  # the process before this one is no longer of interest
+            self._hung_in = ""  # of the predecessor
 
     def replace_if_silent(self) -> None:
-        """Kill the child if it shows no life; whose reason is said once, however long it takes to die."""
+        # once, however long it takes to die
         if self._replaced or not (reason := self._silence()):
             return
         log.error("%s %s: killing it", self.child.name, reason)
@@ -112,7 +111,7 @@ class Running:
         self.kill()
 
     def _silence(self) -> str:
-        """Return in which way the child is silent, nothing if it is not."""
+        """Describe the child's silence; '' if it is alive."""
         now = self._clock.now
         if self.process is None or not _is_stopped(self.process.pid):
             self._stopped_since = None
@@ -126,43 +125,44 @@ class Running:
         return ""
 
     def terminate(self) -> None:
-        """Ask the child to stop; it and its children are woken for that, if a signal has stopped them."""
+        """Send SIGTERM, and wake the child and its children from SIGSTOP."""
         if self.process is not None:
             self.process.terminate()
             with suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGCONT)
 
     def kill(self) -> None:
-        """Kill the child and what it started; a later `poll` reaps it, since the driver may keep it for a while."""
+        """Kill the child and its children, without waiting for their end."""
+        # a driver may delay it; a later `poll` reaps the child
         if self.process is not None:
-            with suppress(ProcessLookupError):  # all of them have ended
+            with suppress(ProcessLookupError):  # all have ended
                 os.killpg(self.process.pid, signal.SIGKILL)
 
-    def ended(self) -> bool:
-        """Take leave of a process that ended; plan the next start. False when there is none."""
+    def handle_end(self) -> bool:
+        """Clean up after an ended process and schedule the next start; False: never again."""
         assert self.process is not None
-        self.kill()  # what it started may hold its device
+        self.kill()  # its children may hold its device
         code, self.process = self.process.returncode, None
         os.close(self.pipe)
         if code > 0 and code != TRY_AGAIN and not self.proven:
             log.error("%s cannot start: it ended with %d before its first beat", self.child.name, code)
             return False
-        if self._replaced:  # it took its time to hang, and what comes next has no part in that
+        if self._replaced:  # at once: the stall time-out was pause enough
             self.start_at = self._clock.now
             log.warning("replacing %s", self.child.name)
             return True
-        self._rest(lived=self._clock.now - self._started)
+        self._schedule_start(lived=self._clock.now - self._started)
         log.warning("%s ended with %d; starting it again in %.1f s", self.child.name, code, self._pause)
         return True
 
-    def _rest(self, lived: float) -> None:
-        """Put the next start off, each time for longer, unless the last process lived well."""
-        self._pause = 0.5 if lived > HEALTHY_SECONDS else min(max(self._pause * 2, 0.5), LONGEST_PAUSE)
+    def _schedule_start(self, lived: float) -> None:
+        """Schedule the next start, after doubled pauses while processes die young."""
+        self._pause = 0.5 if lived > HEALTHY_SECONDS else min(max(self._pause * 2, 0.5), MAX_PAUSE_SECONDS)
         self.start_at = self._clock.now + self._pause
 
 
 def _is_stopped(pid: int) -> bool:
-    """Say whether a signal has stopped a process, as SIGSTOP does; it may be silent for other reasons, and work."""
+    """Say whether a signal such as SIGSTOP has stopped a process."""
     try:
         stat = Path("/proc", str(pid), "stat").read_text()
     except OSError:  # it has ended

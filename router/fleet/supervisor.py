@@ -1,4 +1,4 @@
-"""The parent of the web half and the engines: it starts, watches and stops them."""
+"""The parent process of the web half and the engines."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ log = logging.getLogger(__name__)
 
 
 class Supervisor:
-    """Runs its children until SIGTERM or SIGINT, or until one could not start even once.
+    """Keeps children alive until SIGTERM, SIGINT or a child that cannot start.
 
-    At SIGHUP it calls `reload`, unless the signal says that the terminal it was started from is closed: it stops then.
+    SIGHUP calls `reload`; when the terminal closes, it stops instead.
     """
 
     def __init__(self, children: Sequence[Child], reload: Callable[[], None] = lambda: None) -> None:
@@ -39,7 +39,7 @@ class Supervisor:
         self._from_terminal = os.isatty(STDERR)
 
     def run(self) -> int:
-        """Return the exit status: 0 after a signal, `CANNOT_START` when a child said so."""
+        """Return the exit status: 0 after a signal, `CANNOT_START` after a failed start."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         signal.signal(signal.SIGHUP, self._hang_up)
@@ -70,17 +70,17 @@ class Supervisor:
             if running.process is None and self._clock.now >= running.start_at and running.start():
                 self._selector.register(running.pipe, selectors.EVENT_READ, running)
         for key, _ in self._selector.select(TICK_SECONDS):
-            if not key.data.hear():
+            if not key.data.read_beats():
                 self._selector.unregister(key.fd)
         alive = [self._check(running) for running in self._children if running.process is not None]
         return 0 if all(alive) else CANNOT_START
 
     def _start_reload(self) -> None:
-        """Reload in a thread, as that may wait for the store."""
+        """Reload in a thread, as the store may block."""
         reloader = Thread(target=self._run_reload, name="reload", daemon=True)
         try:
             reloader.start()
-        except RuntimeError as error:  # the machine has no thread to give
+        except RuntimeError as error:  # no thread can be started
             log.error("the reload cannot be started: %s; what is served stays as it is", error)
         else:
             self._reloader = reloader
@@ -92,13 +92,13 @@ class Supervisor:
             log.exception("the reload failed; what is served stays as it is")
 
     def _check(self, running: Running) -> bool:
-        """Replace the child if it is silent and take leave if it ended; False when it will never start."""
+        """Replace a silent child, restart an ended one; return False if it cannot start."""
         running.replace_if_silent()
         if running.process is None or running.process.poll() is None:
             return True
         if running.pipe in self._selector.get_map():
             self._selector.unregister(running.pipe)
-        return running.ended()
+        return running.handle_end()
 
     def _stop_children(self) -> None:
         log.info("stopping")

@@ -1,1 +1,1 @@
-"""A request becomes a job: the gate, effective values, idempotency, the queue."""
+"""The way of a request to its job: gate, effective values, images, queue."""

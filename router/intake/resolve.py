@@ -1,9 +1,8 @@
-"""From what was asked to what is used: defaults, rounding and limits, and a warning for each adjustment."""
+"""The effective values of a request, and a warning for each adjustment."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -15,44 +14,48 @@ from router.values import Task
 
 SEEDS = 2**63  # a caller's seed is below this
 DRAWN = 2**53  # and one of ours below this: JavaScript and jq round what is larger
-MOST_OF_IT = 0.995
-CROPPED = 0.03  # the least share of an image that is worth a warning; rounding to a multiple cuts less
 T = TypeVar("T")
 Size = tuple[int, int]  # width and height in pixels
 
 
 @dataclass(frozen=True)
 class ResolvedTask:
-    """A task with nothing left open, and what was adjusted."""
+    """A task of effective values, and a warning for each adjustment."""
 
     task: Task
     warnings: tuple[str, ...]
 
 
 def check(model: ModelSpec, request: Request) -> None:
-    """Hold the limits that need no look at an image.
+    """Check the limits that need no image.
 
     Raises `InvalidRequest` for a size that cannot be rounded, `LimitExceeded` beyond a limit.
     """
     limits, options = model.limits, request.options
     num_frames = frames_of(model, request)
     negative = _or(options.negative_prompt, model.defaults.negative_prompt)
-    _hold(model, request, "num_frames", "frames", num_frames, limits.frames, _asked(model, options, num_frames))
+    _hold(model, request, "num_frames", "frames", num_frames, limits.frames, _derivation(model, options, num_frames))
     _hold(model, request, "steps", "steps", _or(options.steps, model.defaults.steps), limits.steps)
     _hold(model, request, "prompt", "characters of prompt", len(request.prompt), limits.prompt)
     _hold(model, request, "negative_prompt", "characters of negative prompt", len(negative), limits.prompt)
-    if (size := _asked_size(model, request)) is not None:
+    if (size := _requested_size(model, request)) is not None:
         _hold_pixels(model, request, size)
 
 
-def settle(model: ModelSpec, request: Request, first_image: Callable[[], Size]) -> ResolvedTask:
-    """Fill in the model's defaults, and round sizes and frames as the model needs; `check` comes before.
+def follows_image(request: Request) -> bool:
+    """Say whether the first image decides the size of the video."""
+    options = request.options
+    return options.width is None and options.height is None and Input.IMAGE in request.input_kinds
 
-    `first_image` returns the size of the first image; it is called only when the image decides the video's size.
-    Raises `LimitExceeded` when that is beyond the model's limit.
+
+def resolve(model: ModelSpec, request: Request, image: Size | None) -> ResolvedTask:
+    """Return the task with the model's defaults, size and frames rounded; `check` comes before.
+
+    `image` is the size of the first image, needed only where the request `follows_image`.
+    Raises `LimitExceeded` when the video's size is beyond the model's limit.
     """
     options, defaults = request.options, model.defaults
-    width, height = _size(model, request, first_image)
+    width, height = _size(model, request, image)
     _hold_pixels(model, request, (width, height))
     task = Task(
         prompt=request.prompt,
@@ -66,25 +69,13 @@ def settle(model: ModelSpec, request: Request, first_image: Callable[[], Size]) 
         guidance_scale_2=_second_guidance(model, options),
         flow_shift=_or(options.flow_shift, defaults.flow_shift.at(width, height)),
         seed=_or(request.seed, secrets.randbelow(DRAWN)),
-        given=request.given,
+        input_kinds=request.input_kinds,
     )
     return ResolvedTask(task, _adjusted(model, options, task))
 
 
-def cropped(role: Input, image: Size, task: Task) -> tuple[str, ...]:
-    """Return a warning if the video's aspect cuts more than a few percent off an image."""
-    width, height = media.kept_of(*image, task.width, task.height)
-    lost = 1 - width * height / (image[0] * image[1])
-    if lost <= CROPPED:
-        return ()
-    share = f"{lost:.0%}".replace("%", " %") if lost < MOST_OF_IT else "more than 99 %"
-    name = "last image" if role is Input.LAST_IMAGE else "image"
-    size, video = f"{image[0]}x{image[1]}", f"{task.width}x{task.height}"
-    return (f"{name} {size} was cropped to {video}: {share} of it is not in the video",)
-
-
 def frames_of(model: ModelSpec, request: Request) -> int:
-    """Return how many frames were asked for, by number or by seconds, made 4k+1; seconds never make an image."""
+    """Return the requested number of frames, made 4k+1; `seconds` never make a single image."""
     options = request.options
     if options.seconds is None:
         return whole_frames(_or(options.num_frames, model.defaults.num_frames))
@@ -99,36 +90,36 @@ def frames_of(model: ModelSpec, request: Request) -> int:
     return made
 
 
-def whole_frames(asked: int) -> int:
-    """Return the 4k+1 that diffusers makes of a number of frames; only 1 is a single image."""
-    return max(asked // 4 * 4 + 1, 5) if asked > 1 else 1
+def whole_frames(frames: int) -> int:
+    """Return the 4k+1 frames that diffusers makes of a number."""
+    return max(frames // 4 * 4 + 1, 5) if frames > 1 else 1  # only 1 is a single image
 
 
-def _or(given: T | None, default: T) -> T:
-    return default if given is None else given
+def _or(value: T | None, default: T) -> T:
+    return default if value is None else value
 
 
 def _rate(model: ModelSpec, options: Options) -> int:
     return _or(options.frames_per_second, model.defaults.frames_per_second)
 
 
-def _size(model: ModelSpec, request: Request, first_image: Callable[[], Size]) -> Size:
-    """Return the size that was asked for, else the first image's aspect at the model's area, else the model's."""
-    if (asked := _asked_size(model, request)) is not None:
-        return asked
+def _size(model: ModelSpec, request: Request, image: Size | None) -> Size:
+    """Return the requested size, else that for the first image, else the default."""
+    if (requested := _requested_size(model, request)) is not None:
+        return requested
     width, height = model.defaults.width, model.defaults.height
-    if Input.IMAGE not in request.given:
+    if image is None:
         return width, height
-    return media.size_for(*first_image(), width * height, model.size_multiple, model.limits.pixels)
+    return media.size_for(*image, width * height, model.size_multiple, model.limits.pixels)
 
 
-def _asked_size(model: ModelSpec, request: Request) -> Size | None:
+def _requested_size(model: ModelSpec, request: Request) -> Size | None:
     width, height, multiple = request.options.width, request.options.height, model.size_multiple
     if width is None and height is None:
         return None
     if width is None or height is None:
-        lacking, given = ("width", "height") if width is None else ("height", "width")
-        raise InvalidRequest(f"{given} was given without {lacking}: give both or neither", param=request.param(lacking))
+        lacking, got = ("width", "height") if width is None else ("height", "width")
+        raise InvalidRequest(f"{got} was given without {lacking}: give both or neither", param=request.param(lacking))
     for name, value in (("width", width), ("height", height)):
         if value < multiple:
             message = f"{name} must be at least {multiple} pixels for {model.name}, got {value}"
@@ -137,9 +128,9 @@ def _asked_size(model: ModelSpec, request: Request) -> Size | None:
 
 
 def _second_guidance(model: ModelSpec, options: Options) -> float | None:
-    """Of two experts, the second follows the first where the model has no second guidance of its own."""
     if model.experts == 1:
         return None
+    # the second expert follows the first where the model has no second guidance of its own
     first = _or(options.guidance_scale, model.defaults.guidance_scale)
     return _or(options.guidance_scale_2, _or(model.defaults.guidance_scale_2, first))
 
@@ -155,8 +146,8 @@ def _hold(model: ModelSpec, request: Request, name: str, what: str, got: int, mo
         raise LimitExceeded(message, param=request.param(name))
 
 
-def _asked(model: ModelSpec, options: Options, num_frames: int) -> str:
-    """Say what was asked for where it was rounded, or said in seconds."""
+def _derivation(model: ModelSpec, options: Options, num_frames: int) -> str:
+    """Return how `num_frames` came about, if rounded or made of seconds."""
     if options.seconds is not None:
         return f"{options.seconds:g} seconds at {_rate(model, options)} a second, which is "
     return "" if options.num_frames in (None, num_frames) else f"{options.num_frames:,}, made "
@@ -172,8 +163,8 @@ def _adjusted(model: ModelSpec, options: Options, task: Task) -> tuple[str, ...]
     if options.num_frames and options.num_frames != task.num_frames:
         warnings.append(f"num_frames {options.num_frames} was made {task.num_frames}: the model takes 4k+1 frames")
     if options.seconds and abs(options.seconds * task.frames_per_second - task.num_frames) > 1:
-        asked = f"seconds {options.seconds:g} at {task.frames_per_second} a second"
-        warnings.append(f"{asked} was made {task.num_frames} frames: the model takes 4k+1")
+        seconds = f"seconds {options.seconds:g} at {task.frames_per_second} a second"
+        warnings.append(f"{seconds} was made {task.num_frames} frames: the model takes 4k+1")
     if options.guidance_scale_2 is not None and model.experts == 1:
         warnings.append(f"guidance_scale_2 has no effect: {model.name} has one expert")
     return tuple(warnings)

@@ -6,7 +6,7 @@ from router.jobs.database import Database, unusable
 from router.jobs.engines import EngineStore
 from router.jobs.queue_limits import QueueLimits
 from router.jobs.revisions import RevisionStore
-from router.jobs.scheduling import Offer, SchedulingPolicy
+from router.jobs.scheduling import ClaimRequest, SchedulingPolicy
 from router.jobs.store import JobStore
 from router.jobs.timing import TimingStore
 from router.jobs.write_probe import Probe
@@ -14,10 +14,10 @@ from router.jobs.write_probe import Probe
 __all__ = [
     "ApiKeyStore",
     "Archive",
+    "ClaimRequest",
     "Database",
     "EngineStore",
     "JobStore",
-    "Offer",
     "Probe",
     "QueueLimits",
     "RevisionStore",

@@ -7,11 +7,13 @@ import json
 from sqlalchemy import Connection
 
 from router.jobs import statements as sql
-from router.jobs.scheduling import Offer, QueueHead, SchedulingPolicy, choose
+from router.jobs.scheduling import ClaimRequest, QueueHead, SchedulingPolicy, choose
 from router.runtime import clock
 
 
-def take_turn(db: Connection, engine: str, offer: Offer, rules: SchedulingPolicy, seen_since: float) -> int | None:
+def take_turn(
+    db: Connection, engine: str, offer: ClaimRequest, rules: SchedulingPolicy, seen_since: float
+) -> int | None:
     """Return the row of the job that `engine` is to claim, and note whom it overtakes; None if there is none."""
     heads = _heads(db, engine, offer, rules, seen_since)
     if not heads:
@@ -24,13 +26,9 @@ def take_turn(db: Connection, engine: str, offer: Offer, rules: SchedulingPolicy
     return chosen.seq
 
 
-def whose_turn(db: Connection, engine: str, offer: Offer, rules: SchedulingPolicy, seen_since: float) -> int | None:
-    """Return the same row, and note nothing."""
-    heads = _heads(db, engine, offer, rules, seen_since)
-    return _chosen(db, heads, offer, rules).seq if heads else None
-
-
-def _heads(db: Connection, engine: str, offer: Offer, rules: SchedulingPolicy, seen_since: float) -> list[QueueHead]:
+def _heads(
+    db: Connection, engine: str, offer: ClaimRequest, rules: SchedulingPolicy, seen_since: float
+) -> list[QueueHead]:
     """Return the first job of each model that `engine` may run now."""
     crowded = _crowded(db, engine, offer, seen_since)
     models = [model for model in offer.models if model not in crowded]
@@ -38,12 +36,12 @@ def _heads(db: Connection, engine: str, offer: Offer, rules: SchedulingPolicy, s
     return [QueueHead(**row) for row in db.execute(sql.HEADS, wanted).mappings()]
 
 
-def _chosen(db: Connection, heads: list[QueueHead], offer: Offer, rules: SchedulingPolicy) -> QueueHead:
+def _chosen(db: Connection, heads: list[QueueHead], offer: ClaimRequest, rules: SchedulingPolicy) -> QueueHead:
     turn: int = db.execute(sql.TURN).scalar_one()
     return choose(heads, offer.loaded, turn, clock.now(), rules.overtake_seconds)
 
 
-def _crowded(db: Connection, engine: str, offer: Offer, seen_since: float) -> set[str]:
+def _crowded(db: Connection, engine: str, offer: ClaimRequest, seen_since: float) -> set[str]:
     """Return the models that are on as many other engines as they may be.
 
     Where several engines have loaded one before they knew of each other, the first by name go on with it.

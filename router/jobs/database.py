@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 import time
@@ -15,10 +14,11 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine, create_engine, event, insert, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from router.errors import BootError, reason, wants_room
+from router.errors import BootError, may_be_disk_full, reason
 from router.jobs import tables
 from router.jobs.disk_reserve import LOG_SIZE, Reserve
-from router.runtime.files import PRIVATE, make_folder, private, sync_folder
+from router.runtime import locks
+from router.runtime.files import PRIVATE, make_folder, sync_folder
 
 UNKNOWN_SECONDS = 0.1  # until it is asked again what the store did not say
 PRAGMAS = (
@@ -69,7 +69,7 @@ class Database:
             with self.write(durable=durable) as connection:
                 return make(connection)
         except SQLAlchemyError as error:
-            if not wants_room(error):
+            if not may_be_disk_full(error):
                 raise
             self._make_room()
         with self.write(durable=durable) as connection:
@@ -104,7 +104,7 @@ class Database:
         try:
             self._begin()
         except SQLAlchemyError as error:
-            if not wants_room(error) or not self.reserve.release():
+            if not may_be_disk_full(error) or not self.reserve.release():
                 raise
             self._begin()
             self.reserve.release()  # once more, to the log that there is now
@@ -120,8 +120,7 @@ class Database:
     def _migrate(self) -> None:
         if self._revision() == tables.HEAD:
             return
-        with open(self.path.with_suffix(".lock"), "w", opener=private) as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locks.exclusive(self.path.with_suffix(".lock")):
             revision = self._revision()
             if revision is not None and revision > tables.HEAD:
                 raise BootError(

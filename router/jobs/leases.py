@@ -15,8 +15,8 @@ from router.jobs import statements as sql
 from router.jobs.change_log import changed, log
 from router.jobs.database import Database
 from router.jobs.idempotency import KEY_SECONDS
-from router.jobs.rows import dump, job_of
-from router.jobs.scheduling import Offer, SchedulingPolicy
+from router.jobs.rows import dump
+from router.jobs.scheduling import ClaimRequest, SchedulingPolicy
 from router.runtime import clock
 from router.values import Artifact, Failure, Job, Lease, Phase, Progress
 
@@ -35,7 +35,7 @@ class Leases:
         self._lease_seconds = lease_seconds
         self._max_attempts = max_attempts
 
-    def claim(self, engine: str, offer: Offer, only: str | None = None) -> tuple[Lease, Job] | None:
+    def claim(self, engine: str, offer: ClaimRequest, only: str | None = None) -> tuple[Lease, Job] | None:
         """Lease the queued job whose turn it is, of those for `offer` (or the job `only`); None when there is none."""
         wanted = {"_models": list(offer.models)}
         with self._db.read() as db:  # mostly nothing: look before taking the write lock
@@ -49,14 +49,6 @@ class Leases:
                 seq = claims.take_turn(db, engine, offer, self._rules, self._seen_since())
                 job = changed(db, sql.CLAIM, **lease, _wall=time.time(), _seq=seq) if seq is not None else None
         return (Lease(job.id, engine, job.attempt), job) if job else None
-
-    def peek(self, engine: str, offer: Offer) -> Job | None:
-        """Return the job that `claim` would lease now; None when there is none."""
-        with self._db.read() as db:
-            if db.scalar(sql.ANY, {"_models": list(offer.models)}) is None:
-                return None
-            seq = claims.whose_turn(db, engine, offer, self._rules, self._seen_since())
-            return job_of(db.execute(sql.AT, {"_seq": seq}).mappings().one()) if seq is not None else None
 
     def renew(self, lease: Lease) -> bool:
         """Hold the lease for another term."""

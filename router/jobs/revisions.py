@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -15,7 +14,7 @@ from sqlalchemy import delete, func, insert, select
 from router.jobs.database import Database
 from router.jobs.statements import UNFINISHED
 from router.jobs.tables import jobs, revisions
-from router.runtime.files import private
+from router.runtime import locks
 from router.values import Revision
 
 KEPT = 20  # newest revisions, whether jobs need them or not
@@ -31,8 +30,7 @@ class RevisionStore:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Keep others from publishing while the block reads a file and publishes it."""
-        with open(self._db.path.with_name("revisions.lock"), "w", opener=private) as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locks.exclusive(self._db.path.with_name("revisions.lock")):
             yield
 
     def publish(self, file: Path, text: str, read_at: float, *, anew: bool = False) -> Revision:

@@ -25,6 +25,7 @@ from router.values import (
 )
 
 PIXELS = ("image", "last_image")
+INPUT_KINDS = "given"  # the field's name in rows: they stay readable for older versions too
 
 
 def dump(value: Any) -> str:
@@ -32,8 +33,8 @@ def dump(value: Any) -> str:
 
 
 def dump_task(task: Task) -> str:
-    plain = {f.name: getattr(task, f.name) for f in fields(Task) if f.name not in PIXELS}
-    return dump({**plain, "given": sorted(task.given)})
+    plain = {f.name: getattr(task, f.name) for f in fields(Task) if f.name not in (*PIXELS, "input_kinds")}
+    return dump({**plain, INPUT_KINDS: sorted(task.input_kinds)})
 
 
 def job_row(job: Job) -> dict[str, Any]:
@@ -112,7 +113,8 @@ def _input(plain: dict[str, Any]) -> StoredInput:
 
 
 def _task(plain: dict[str, Any]) -> Task:
-    return Task(**{**plain, "given": frozenset(Input(word) for word in plain["given"])})
+    kinds = frozenset(Input(word) for word in plain.pop(INPUT_KINDS))
+    return Task(**plain, input_kinds=kinds)
 
 
 def progress_of(text: str | None) -> Progress | None:

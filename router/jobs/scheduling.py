@@ -9,7 +9,7 @@ PLACES = 2  # times as many jobs as were before it may run before a job: twice i
 
 
 @dataclass(frozen=True)
-class Offer:
+class ClaimRequest:
     """What an engine would run: its models, those `loaded`, and how many engines at `most` may load a model."""
 
     models: Collection[str]

@@ -63,7 +63,6 @@ CLAIMED = {
 LOG = insert(changes)
 ADD = insert(jobs).values(version=NEXT, lost=0).returning(jobs)
 GET = select(jobs).where(MINE)
-AT = select(jobs).where(jobs.c.seq == _param("seq"))
 BEFORE = and_(
     jobs.c.status == Status.QUEUED,
     or_(jobs.c.priority > _param("priority"), and_(jobs.c.priority == _param("priority"), jobs.c.seq < _param("seq"))),

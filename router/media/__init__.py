@@ -1,4 +1,4 @@
-"""Input pictures: out of or from their URL, measured by their header, decoded, fitted to a video's size."""
+"""Input pictures: fetched, measured by their header, decoded, fitted to a video."""
 
 from router.media.data_url import parse_data_url
 from router.media.decoder_pool import Decoders
@@ -6,7 +6,7 @@ from router.media.fetch import Fetcher, is_remote
 from router.media.header import MAX_BYTES, MAX_PIXELS, ImageInfo, inspect
 from router.media.hosts import Hosts
 from router.media.pixels import decode, decode_with_notes, fit, kept_of, size_for, to_png
-from router.media.stored_image import Prepared
+from router.media.stored_image import PreparedImage
 
 __all__ = [
     "MAX_BYTES",
@@ -15,7 +15,7 @@ __all__ = [
     "Fetcher",
     "Hosts",
     "ImageInfo",
-    "Prepared",
+    "PreparedImage",
     "decode",
     "decode_with_notes",
     "fit",

@@ -1,4 +1,4 @@
-"""Which addresses are public: those that a stranger's URL may lead to.
+"""The public addresses of the internet.
 
 After IANA's registries of special-purpose addresses (2026), not after `ipaddress.is_global`, which older
 Pythons get wrong. Of IPv6 only global unicast counts, so that what embeds an IPv4 address (mapped, NAT64, Teredo,
@@ -49,7 +49,7 @@ NOT_PUBLIC_V6 = tuple(
 
 
 def is_public(text: str) -> bool:
-    """Say whether an address, IPv4 or IPv6 as text, is anybody's on the internet; raise `ValueError` for other text."""
+    """Say whether an IPv4 or IPv6 address is public; raise `ValueError` for other text."""
     address = ip_address(text)
     if isinstance(address, IPv4Address):
         return not any(address in network for network in NOT_PUBLIC_V4)

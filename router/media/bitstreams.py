@@ -1,4 +1,4 @@
-"""The sizes in HEVC's and AV1's own headers, by which their decoders allocate.
+"""The picture sizes in HEVC and AV1 bitstreams, by which their decoders allocate memory.
 
 Each function raises `struct.error` for what ends too early and `ValueError`, saying what is wrong, for the rest.
 """
@@ -16,7 +16,7 @@ Size = tuple[int, int]
 
 
 class Budget:
-    """A count of units that all bitstreams of a file may have together."""
+    """The number of units left to all bitstreams of a file."""
 
     def __init__(self, units: int = MAX_UNITS) -> None:
         self._left = units
@@ -28,7 +28,7 @@ class Budget:
 
 
 def hevc_sizes(config: bytes, body: bytes, budget: Budget) -> Iterator[Size]:
-    """Yield width and height of every parameter set, in `hvcC` and in band."""
+    """Yield the width and height of every parameter set, in `hvcC` and in band."""
     arrays, start = struct.unpack_from("B", config, 22)[0], 23
     for _ in range(arrays):
         (count,) = struct.unpack_from(">xH", config, start)

@@ -43,20 +43,20 @@ class Items:
     copied: int = 0
 
     def body(self, item: Item) -> bytes:
-        """Return an item's bytes; all together may be twice the file, as items may share theirs."""
+        """Return an item's bytes."""
         source, parts = (self.data if item.in_data else self.file), []
         for start, length in item.extents:
             end = start + length if length else len(source)
             if start > end or end > len(source):
                 raise struct.error
             self.copied += end - start
-            if self.copied > 2 * len(self.file):
+            if self.copied > 2 * len(self.file):  # more than once, as items may share bytes
                 raise ValueError("its items are longer than the file")
             parts.append(source[start:end])
         return b"".join(parts)
 
     def targets(self, kind: bytes, source: int) -> tuple[int, ...]:
-        """Return the items that one refers to."""
+        """Return the items to which an item refers."""
         return next((to for name, number, to in self.references if (name, number) == (kind, source)), ())
 
 
@@ -86,13 +86,13 @@ def box(data: bytes, kind: bytes, start: int = 0, end: int | None = None) -> byt
 
 
 def read_items(file: bytes, meta: bytes) -> Items:
-    """Return what a `meta` box, without its head, says of the items."""
+    """Return the items of a `meta` box, given without its head."""
     found = {kind: meta[start:end] for kind, start, end in reversed(list(boxes(meta, 4)))}
     if b"pitm" not in found or b"iinf" not in found or b"iloc" not in found:
         raise ValueError("it has no primary picture")
     (primary,) = struct.unpack_from(">4xH" if found[b"pitm"][:1] == b"\0" else ">4xI", found[b"pitm"])
     items = _kinds(found[b"iinf"])
-    _places(found[b"iloc"], items)
+    _locations(found[b"iloc"], items)
     _properties(found.get(b"iprp", b""), items)
     references = list(_references(found.get(b"iref", b"")))
     groups = list(_groups(found.get(b"grpl", b"")))
@@ -115,7 +115,7 @@ def _kinds(iinf: bytes) -> dict[int, Item]:
     return items
 
 
-def _places(iloc: bytes, items: dict[int, Item]) -> None:
+def _locations(iloc: bytes, items: dict[int, Item]) -> None:
     version, sizes, more = struct.unpack_from(">B3xBB", iloc)
     offset, length, base = sizes >> 4, sizes & 15, more >> 4
     index = more & 15 if version else 0
@@ -141,7 +141,7 @@ def _places(iloc: bytes, items: dict[int, Item]) -> None:
 def _properties(iprp: bytes, items: dict[int, Item]) -> None:
     ipco = box(iprp, b"ipco")
     known = [(kind, ipco[start:end]) for kind, start, end in boxes(ipco)]
-    given = 0
+    count_of_all = 0
     for kind, start, _ in boxes(iprp):
         if kind != b"ipma":
             continue
@@ -150,8 +150,8 @@ def _properties(iprp: bytes, items: dict[int, Item]) -> None:
         for _ in range(cursor.read(4)):
             item = items.get(cursor.read(4 if version else 2), Item())
             count = cursor.read(1)
-            given += count
-            if given > 2 * MAX_BOXES:
+            count_of_all += count
+            if count_of_all > 2 * MAX_BOXES:
                 raise ValueError(f"it gives more than {2 * MAX_BOXES:,} properties")
             for _ in range(count):
                 number = cursor.read(2) & 0x7FFF if flags & 1 else cursor.read(1) & 0x7F

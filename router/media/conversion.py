@@ -1,4 +1,4 @@
-"""Conversions of a picture's samples to sRGB, a band of rows at a time."""
+"""Conversions of bands of a picture's samples to sRGB."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ _MODES = {Channels.GREY: "L", Channels.RGB: "RGB", Channels.CMYK: "CMYK"}
 
 @dataclass(frozen=True)
 class _Key:
-    """What a transform is remembered by: the profile's digest."""
+    """The key of a cached transform: the profile's digest."""
 
     digest: bytes
     channels: Channels
@@ -176,10 +176,8 @@ def _codes() -> Pixels:
 
 @cache
 def _bend() -> NDArray[np.float32]:
-    """Return the factors that compress HDR light, for 65,536 levels of it.
-
-    What is below the knee stays; the rest follows Reinhard's curve, which leads from there to 1 at the peak.
-    """
+    """Return the factors that compress HDR light, for 65,536 levels of it."""
+    # light below the knee stays; the rest follows Reinhard's curve from there to 1 at the peak
     light = np.arange(_FINE + 1) / _FINE * _HDR_END
     over, end = np.maximum(light - _KNEE, 0) / (1 - _KNEE), (_HDR_END - _KNEE) / (1 - _KNEE)
     bent = _KNEE + (1 - _KNEE) * over * (1 + over / end**2) / (1 + over)

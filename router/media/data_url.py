@@ -1,4 +1,4 @@
-"""The bytes inside a `data:` URL, the way in which a request carries an image itself."""
+"""The bytes inside a `data:` URL, by which a request carries an image itself."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _MAX_ESCAPES = 100_000  # each takes 250 bytes while it is undone; browsers esca
 
 
 def parse_data_url(url: str, limit: int = MAX_BYTES, *, param: str = "") -> bytes:
-    """Return the at most `limit` bytes that `url` carries in base64, whatever type it claims they are.
+    """Return the bytes, at most `limit`, in a base64 `data:` URL of any type.
 
-    Read as browsers read it: white space, percent-encoding and missing padding are fine. Raise
-    `InvalidRequest` (`invalid_image`) about `param` for everything else.
+    White space, percent-encoding and missing padding are fine, as in browsers. Raise `InvalidRequest`
+    (`invalid_image`) about `param` for everything else.
     """
     head = _HEAD.match(url)
     if head is None:

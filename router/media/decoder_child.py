@@ -1,6 +1,8 @@
-"""Decode pictures for another process: a JSON line and a file in, a JSON line and a PNG out.
+"""The program of a decoder process.
 
-The decoders are others' native code. What a picture makes them do stays in this process: a crash, memory, seconds
+For each picture it reads a JSON line and a file, and writes a JSON line and a PNG.
+
+The decoders are native code of others. What a picture makes them do stays in this process: a crash, memory, seconds
 of a core, lines on standard error.
 """
 
@@ -17,15 +19,15 @@ from typing import BinaryIO
 
 from router.errors import InvalidRequest
 from router.media.header import broken, read_header
-from router.media.stored_image import Prepared, prepare
+from router.media.stored_image import PreparedImage, prepare
 from router.runtime.parent import die_with
 
 MEMORY = 1_200_000_000  # bytes, libraries and all: an AVIF of 64 megapixels takes 1.0 GB
 CORE_SECONDS, PIXEL_SECONDS = 2.0, 200e-9  # what a picture may take of a core: four times what any was seen to take
-COMPLAINTS = 2**16  # bytes that libraries may write on standard error before somebody reads them
+COMPLAINTS = 2**16  # bytes that libraries may write on standard error for each picture
 FILES = 64
 TOO_MUCH = "an image must be decoded in 1.2 GB of memory, got one that takes more"
-CUT_SHORT = (b"remature end of",)  # what libjpeg says of a picture that it makes up the rest of
+CUT_SHORT = (b"remature end of",)  # libjpeg's warning when it invents the rest of a picture
 
 
 def main() -> None:
@@ -33,14 +35,14 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends when its stdin does
     _load()
     _limit()
-    given, taken = sys.stdin.buffer, sys.stdout.buffer
-    _put(taken, {"ready": True})
-    while line := given.readline():
-        asked = json.loads(line)
-        data = given.read(asked["size"])
+    incoming, outgoing = sys.stdin.buffer, sys.stdout.buffer
+    _put(outgoing, {"ready": True})
+    while line := incoming.readline():
+        head = json.loads(line)
+        data = incoming.read(head["size"])
         body = b""
         try:
-            prepared = _prepared(data, (asked["width"], asked["height"]), asked["limit"])
+            prepared = _prepared(data, (head["width"], head["height"]), head["limit"])
             answer: dict[str, object] = {"notes": prepared.notes}
             body = prepared.png
             del prepared
@@ -48,15 +50,15 @@ def main() -> None:
             answer = {"invalid": error.message}
         except MemoryError:
             answer = {"invalid": TOO_MUCH}
-        _put(taken, {**answer, "size": len(body)}, body)
+        _put(outgoing, {**answer, "size": len(body)}, body)
 
 
-def _prepared(data: bytes, size: tuple[int, int], limit: int) -> Prepared:
+def _prepared(data: bytes, size: tuple[int, int], limit: int) -> PreparedImage:
     _allow(CORE_SECONDS)
     header = read_header(data)
     _allow(CORE_SECONDS + header.width * header.height * PIXEL_SECONDS)
     before = os.fstat(sys.stderr.fileno()).st_size
-    prepared = prepare(data, size, limit)
+    prepared = prepare(data, header, size, limit)
     complaints = os.pread(sys.stderr.fileno(), COMPLAINTS, before)
     if header.media_type == "image/jpeg" and any(words in complaints for words in CUT_SHORT):
         raise broken(header.media_type, "", "it ends too early")
@@ -64,7 +66,7 @@ def _prepared(data: bytes, size: tuple[int, int], limit: int) -> Prepared:
 
 
 def _allow(seconds: float) -> None:
-    """Have the kernel end this process once it has used so many more seconds of a core."""
+    """Have the kernel end this process after this many more seconds of a core."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     end = math.ceil(used.ru_utime + used.ru_stime + seconds)
     hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
@@ -72,7 +74,7 @@ def _allow(seconds: float) -> None:
 
 
 def _load() -> None:
-    """Import what decodes, before there are limits and while nobody waits."""
+    """Import the decoders before the limits are set."""
     import cv2
 
     cv2.setNumThreads(1)
@@ -92,10 +94,10 @@ def _limit() -> None:
         resource.setrlimit(kind, (soft, soft))
 
 
-def _put(taken: BinaryIO, answer: dict[str, object], body: bytes = b"") -> None:
-    taken.write(json.dumps(answer).encode() + b"\n")
-    taken.write(body)
-    taken.flush()
+def _put(outgoing: BinaryIO, answer: dict[str, object], body: bytes = b"") -> None:
+    outgoing.write(json.dumps(answer).encode() + b"\n")
+    outgoing.write(body)
+    outgoing.flush()
 
 
 if __name__ == "__main__":

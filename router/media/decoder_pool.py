@@ -1,4 +1,4 @@
-"""Have pictures decoded by child processes, at most two, which a broken picture may end."""
+"""A pool of up to two decoder processes."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from contextlib import contextmanager, suppress
 from threading import Lock
 
 from router.errors import TooManyWaiters, Unavailable
-from router.media.decoder_process import WALL_SECONDS, Decoder, DecoderEnded, DecoderMissing, Question
+from router.media.decoder import Decoder
+from router.media.decoder_process import WALL_SECONDS, DecoderEnded, DecoderMissing, PictureFile
 from router.media.header import MAX_PIXELS, invalid
-from router.media.stored_image import Prepared
+from router.media.stored_image import PreparedImage
 from router.runtime.fair_slots import Slots
 
 AT_A_TIME = 2
 MAX_QUEUED = 64  # requests of one process that wait for a decoder
 WAIT_SECONDS = 10.0
-IDLE_SECONDS = 900.0  # a child that is not asked for as long gives its memory back
+IDLE_SECONDS = 900.0  # after which an idle child gives its memory back
 log = logging.getLogger(__name__)
 
 
 class Decoders:
-    """Prepares pictures for one process: two at a time, and one of an owner, while the others wait."""
+    """A process's decoders: two pictures at a time, one of each owner."""
 
     def __init__(
         self,
@@ -38,24 +39,24 @@ class Decoders:
         self._count = 0
 
     def start(self) -> None:
-        """Start a child where there is none, without waiting for it."""
+        """Start a child if there is none, without waiting for it."""
         with self._lock:
             if not self._count:
                 self._idle.append(self._new())
-                with suppress(DecoderMissing):  # whoever asks is told
+                with suppress(DecoderMissing):  # `prepare` tries again, and raises
                     self._idle[-1].start()
 
     def prepare(
         self, data: bytes, size: tuple[int, int], limit: int = MAX_PIXELS, *, owner: str = "", param: str = ""
-    ) -> Prepared:
-        """Return what `preparation.prepare` does.
+    ) -> PreparedImage:
+        """Return the picture for a video of `size`, as `stored_image.prepare` does.
 
         Raise `InvalidRequest` about `param` for a broken picture, and for one that ends its decoder or takes too much;
         `TooManyWaiters` where no decoder is free in time, `Unavailable` where none can be started.
         """
         with self._decoder(owner) as decoder:
             try:
-                answer = decoder.ask(Question(data, size, limit))
+                outcome = decoder.decode(PictureFile(data, size, limit))
             except DecoderMissing as error:
                 log.error("images cannot be decoded: %s", error)
                 message = "images cannot be decoded here for the moment; send this request again later"
@@ -64,9 +65,9 @@ class Decoders:
                 log.warning("an image of %d bytes has ended its decoder: %s", len(data), error)
                 message = "an image must be whole and readable, got one that cannot be decoded"
                 raise invalid(message, param) from None
-        if isinstance(answer, str):
-            raise invalid(answer, param)
-        return answer
+        if isinstance(outcome, str):
+            raise invalid(outcome, param)
+        return outcome
 
     def close(self) -> None:
         """End the children that are idle."""

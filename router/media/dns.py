@@ -1,4 +1,4 @@
-"""Names become addresses, in time."""
+"""Name look-ups with a deadline."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ WORK_SECONDS = 2.0
 
 
 class Deadline:
-    """The instant, `seconds` from now, by which this thread must be done, at the cost of `work` seconds of a core.
+    """A limit for this thread: `seconds` from now, and `work` seconds of a core."""
 
-    An honest image of 20 MiB costs a tenth of a second; a peer who sends it a byte a chunk wants our time.
-    """
+    # an honest image of 20 MiB costs a tenth of a second of a core; one that comes a byte a chunk costs minutes
 
     def __init__(self, seconds: float, *, work: float = WORK_SECONDS) -> None:
         self._end = time.monotonic() + seconds
         self._worked = time.thread_time() + work
 
     def left(self) -> float:
-        """Return the seconds that are left, above 0; raise `TimeoutError` when there are none."""
+        """Return the seconds left, above 0; raise `TimeoutError` after the deadline."""
         left = self._end - time.monotonic()
         if left <= 0 or time.thread_time() > self._worked:
             raise TimeoutError
@@ -31,10 +30,9 @@ class Deadline:
 
 
 class Resolver:
-    """Looks names up, at most `most` at a time, half of them of one owner, each in a thread of its own.
+    """A resolver of `most` names at a time, half of them one owner's."""
 
-    `getaddrinfo` knows no time limit.
-    """
+    # each look-up has a thread of its own, as `getaddrinfo` knows no time limit
 
     def __init__(self, most: int) -> None:
         self._slots = Slots(most, 2 * most, WORK_SECONDS)

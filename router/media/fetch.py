@@ -1,4 +1,4 @@
-"""Fetch an image by its http(s) URL: from public or listed hosts, bounded in places, redirects, seconds and bytes.
+"""Fetching of images by URL, bounded in hosts, redirects, seconds and bytes.
 
 No proxy, cookie or credential of this machine takes part: a proxy would look names up for itself.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from httpcore2 import Response
 
 AT_A_TIME = 8
-MAX_WAITING = 16  # with those eight they stay below the threads of a process that are kept free
+MAX_WAITING = 16  # fewer, with those eight, than the threads of a process that are kept free
 WAIT_SECONDS = 10.0
 FETCH_SECONDS = 20.0
 MAX_REDIRECTS = 3
@@ -37,13 +37,13 @@ log = logging.getLogger(__name__)
 
 
 def is_remote(url: str) -> bool:
-    """Say whether `url` has a scheme other than `data:`; a `Fetcher` fetches it or refuses it."""
+    """Say whether `url` has a scheme other than `data:`."""
     scheme = re.match(r"\s*([a-z][a-z0-9+.-]*):", url, re.IGNORECASE)
     return scheme is not None and scheme[1].lower() != "data"
 
 
 class Fetcher:
-    """Fetches images for one process, eight at a time, four of an owner at most, each within `seconds`."""
+    """A client for images: eight at a time, four of each owner."""
 
     def __init__(self, hosts: Hosts, *, seconds: float = FETCH_SECONDS, wait_seconds: float = WAIT_SECONDS) -> None:
         self._hosts = hosts
@@ -52,9 +52,9 @@ class Fetcher:
         self._resolver = Resolver(AT_A_TIME)
 
     def fetch(self, url: str, *, owner: str = "", param: str = "", limit: int = MAX_BYTES) -> bytes:
-        """Return the at most `limit` bytes that `url` leads to, whatever they are.
+        """Return the body at `url`, at most `limit` bytes of any type.
 
-        Raise `InvalidRequest` about `param`, with the code `image_url_refused` where this server does not ask (see
+        Raise `InvalidRequest` about `param`, with the code `image_url_refused` for a host that is not allowed (see
         `Hosts`), else `invalid_image`; `TooManyWaiters` where `owner` gets no slot within `wait_seconds`.
         """
         try:
@@ -69,22 +69,22 @@ class Fetcher:
 
     def _follow(self, target: Target, deadline: Deadline, limit: int, owner: str) -> bytes:
         for _ in range(MAX_REDIRECTS + 1):
-            answer = self._ask(target, deadline, limit, owner)
+            answer = self._get(target, deadline, limit, owner)
             if isinstance(answer, bytes):
                 return answer
             target = self._hosts.target(answer, target)
         raise invalid(f"an image's URL may redirect up to {MAX_REDIRECTS} times, got more", "")
 
-    def _ask(self, target: Target, deadline: Deadline, limit: int, owner: str) -> bytes | str:
+    def _get(self, target: Target, deadline: Deadline, limit: int, owner: str) -> bytes | str:
         """Return the body of the answer, or the URL of a redirect."""
         import httpcore2
 
-        from router.media.pinned_connection import Pinned
+        from router.media.pinned_connection import PinnedBackend
 
         context = self._context
         url = httpcore2.URL(scheme=target.url.scheme, host=target.host, port=target.port, target=target.url.raw_path)
         try:
-            pinned = Pinned(self._addresses(target, deadline, owner), deadline)
+            pinned = PinnedBackend(self._addresses(target, deadline, owner), deadline)
             connection = httpcore2.HTTPConnection(url.origin, ssl_context=context, network_backend=pinned)
             headers = (("Host", target.authority), *HEADERS)
             with connection, connection.stream("GET", url, headers=headers) as response:
@@ -94,7 +94,7 @@ class Fetcher:
             raise invalid(f"an image's URL must lead to {self._needed(error)}", "") from error
 
     def _addresses(self, target: Target, deadline: Deadline, owner: str) -> list[str]:
-        """Return the addresses to connect to; raise where one of them is not public and the host is not listed."""
+        """Return a host's addresses; raise if one of an unlisted host is not public."""
         addresses = self._resolver.addresses(target.host, target.port, deadline, owner)
         inner = [address for address in addresses if not is_public(address)]
         if inner and not target.listed:
@@ -115,15 +115,15 @@ class Fetcher:
 
     @cached_property
     def _context(self) -> ssl.SSLContext:
-        """Certificates are held against the system's authorities, or those of SSL_CERT_FILE."""
         import httpcore2
 
+        # certificates are checked against the system's authorities, or those of SSL_CERT_FILE
         return httpcore2.default_ssl_context()
 
 
 def _read(response: Response, limit: int) -> bytes | str:
-    """Return the body, or where the redirect leads; the HTTP library has checked the form of the headers."""
-    headers = {name.lower(): value for name, value in response.headers}
+    """Return the body, or the URL of a redirect."""
+    headers = {name.lower(): value for name, value in response.headers}  # whose form the HTTP library has checked
     if response.status in REDIRECTS and b"location" in headers:
         return headers[b"location"].decode("utf-8", "replace")
     if response.status != 200:

@@ -1,4 +1,4 @@
-"""What may come in as a picture, decided by its header, before anything is decoded."""
+"""The header of a picture: type, size and limits, without decoding."""
 
 from __future__ import annotations
 
@@ -8,20 +8,18 @@ from dataclasses import dataclass
 from registry.models import IMAGE_BYTES, IMAGE_PIXELS
 from router.errors import InvalidRequest
 from router.media import exif, heif, jpeg, png, webp
-from router.media.header_fields import Stored
-from router.media.orientation import TURNS, Turn
+from router.media.header_fields import HeaderFields
+from router.media.orientation import EXIF_ORIENTATIONS, Orientation
 from router.media.tags import ColourTags
 
 MAX_BYTES = IMAGE_BYTES
 MAX_PIXELS = IMAGE_PIXELS
-
-
 TYPES = "PNG, JPEG, WebP, HEIC or AVIF"
 
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """A picture's type by its content, and its size in pixels as shown, that is after its EXIF orientation."""
+    """A picture's type by its content, and its upright size in pixels."""
 
     media_type: str
     width: int
@@ -30,12 +28,12 @@ class ImageInfo:
 
 @dataclass(frozen=True)
 class Header:
-    """What decoding needs: the size in pixels as stored, how to turn it, and whether it may be transparent."""
+    """A checked header, with the size in pixels as stored, before the orientation."""
 
     media_type: str
     width: int
     height: int
-    turn: Turn
+    orientation: Orientation
     alpha: bool
     exif: bytes
     colour: ColourTags
@@ -44,40 +42,40 @@ class Header:
 
 
 def inspect(data: bytes, *, param: str = "", max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS) -> ImageInfo:
-    """Tell what picture `data` is without decoding it; one that passes may still prove broken in `decode`.
+    """Return a picture's type and size, without decoding it.
 
     Raise `InvalidRequest` (`invalid_image`) unless it is a PNG, JPEG, WebP, HEIC or AVIF of at most
-    `max_bytes` and `max_pixels`. An animation is refused: to drop all but one of its pictures would be silent.
+    `max_bytes` and `max_pixels`, and a single picture. `decode` may still find it broken.
     """
     header = read_header(data, param=param, max_bytes=max_bytes, max_pixels=max_pixels)
-    if header.turn.transpose:
+    if header.orientation.transpose:
         return ImageInfo(header.media_type, header.height, header.width)
     return ImageInfo(header.media_type, header.width, header.height)
 
 
 def read_header(data: bytes, *, param: str = "", max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS) -> Header:
-    """Check what `inspect` checks, and return what `decode` needs."""
+    """Check a picture as `inspect` does, and return its header for `decode`."""
     if len(data) > max_bytes:
         raise invalid(f"an image may have up to {max_bytes:,} bytes, got {len(data):,}", param)
-    media_type, stored = _read(data, param)
-    if stored.width < 1 or stored.height < 1:
+    media_type, found = _read(data, param)
+    if found.width < 1 or found.height < 1:
         raise broken(media_type, param, "it has no size")
-    if stored.width * stored.height > max_pixels:
-        raise invalid(f"an image may have up to {max_pixels:,} pixels, got {stored.width} x {stored.height}", param)
-    if stored.frames > 1:
-        raise invalid(f"an image must be a single picture, got an animation of {stored.frames:,} frames", param)
-    if stored.pictures > 1:
-        raise invalid(f"an image must be a single picture, got a file of {stored.pictures:,}", param)
+    if found.width * found.height > max_pixels:
+        raise invalid(f"an image may have up to {max_pixels:,} pixels, got {found.width} x {found.height}", param)
+    if found.frames > 1:  # to drop all but one would be silent
+        raise invalid(f"an image must be a single picture, got an animation of {found.frames:,} frames", param)
+    if found.pictures > 1:
+        raise invalid(f"an image must be a single picture, got a file of {found.pictures:,}", param)
     return Header(
         media_type,
-        stored.width,
-        stored.height,
-        TURNS[exif.orientation(stored.exif)] if stored.turn is None else stored.turn,
-        stored.alpha,
-        stored.exif,
-        stored.colour,
-        stored.corner,
-        stored.png,
+        found.width,
+        found.height,
+        EXIF_ORIENTATIONS[exif.orientation(found.exif)] if found.orientation is None else found.orientation,
+        found.alpha,
+        found.exif,
+        found.colour,
+        found.corner,
+        found.png,
     )
 
 
@@ -89,7 +87,7 @@ def invalid(message: str, param: str) -> InvalidRequest:
     return InvalidRequest(message, param=param, code="invalid_image")
 
 
-def _read(data: bytes, param: str) -> tuple[str, Stored]:
+def _read(data: bytes, param: str) -> tuple[str, HeaderFields]:
     if data.startswith(png.SIGNATURE):
         media_type = "image/png"
     elif data.startswith(jpeg.START):

@@ -1,11 +1,11 @@
-"""What a header reader finds in a file."""
+"""The fields that a header reader finds in a file."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from router.media.orientation import Turn
+from router.media.orientation import Orientation
 from router.media.tags import ColourTags
 
 if TYPE_CHECKING:
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Stored:
-    """A file's header: pixels before it is turned, frames, EXIF and colour tags.
+class HeaderFields:
+    """A file's header: size before its orientation, frames, EXIF and colour tags.
 
-    `turn` takes the place of the EXIF orientation; `corner` is the left and top of what is shown of the picture.
-    `png` is how the samples of a PNG are read.
+    `orientation` overrides that of the EXIF; `corner` is the left and top of the visible part. `png` is the layout of
+    a PNG's samples.
     """
 
     width: int
@@ -27,6 +27,6 @@ class Stored:
     frames: int = 1
     pictures: int = 1
     colour: ColourTags = field(default_factory=ColourTags)
-    turn: Turn | None = None
+    orientation: Orientation | None = None
     corner: tuple[int, int] = (0, 0)
     png: Layout | None = None

@@ -1,4 +1,4 @@
-"""HEIC and AVIF headers, and the sizes that their decoders would allocate."""
+"""HEIC and AVIF headers, with the sizes for which their decoders would allocate."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from fractions import Fraction
 from registry.models import IMAGE_PIXELS
 from router.media import bitstreams
 from router.media.boxes import Item, Items, box, boxes, read_items
-from router.media.header_fields import Stored
-from router.media.orientation import Turn
+from router.media.header_fields import HeaderFields
+from router.media.orientation import Orientation
 from router.media.tags import Channels, ColourTags
 
 HEIC, AVIF = "image/heic", "image/avif"
@@ -22,47 +22,45 @@ _UNSPECIFIED = 2
 
 
 def is_heif(data: bytes) -> bool:
-    """Say whether a file is of the family of HEIC and AVIF."""
+    """Say whether a file belongs to the family of HEIC and AVIF."""
     brands = data[8:12] + data[16 : min(int.from_bytes(data[:4]), 256)]
     names = {brands[start : start + 4] for start in range(0, len(brands), 4)}
     return data[4:8] == b"ftyp" and any(name[:3] in (b"hei", b"hev", b"avi") or name == b"mif1" for name in names)
 
 
-def read_heif(data: bytes) -> tuple[str, Stored]:
+def read_heif(data: bytes) -> tuple[str, HeaderFields]:
     """Return the media type and the header of the primary picture.
 
-    HEIC is turned and cropped by its decoder, so that its size is that after both. AVIF's decoder does neither.
+    The size is that after rotation and crop for HEIC, before both for AVIF.
     """
     if moov := box(data, b"moov"):
         media_type = AVIF if data[8:11] == b"avi" else HEIC
-        return media_type, Stored(1, 1, frames=max(2, _samples(moov)))  # of whatever size: it is refused
+        return media_type, HeaderFields(1, 1, frames=max(2, _samples(moov)))  # of whatever size: it is refused
     items = read_items(data, box(data, b"meta"))
-    if items.primary not in items.items:
+    if (primary := items.items.get(items.primary)) is None:
         raise ValueError("it has no primary picture")
-    primary = items.items[items.primary]
     decoded = list(_decoded(items))
     tiles = [item for item in decoded if item.kind in _CODED]
     media_type = _CODED[tiles[0].kind]
-    width, height = _size(primary)
-    left, top, width, height, turn = _shown(primary, width, height)
-    if media_type == HEIC:
-        if turn.transpose:
+    left, top, width, height, orientation = _shown(primary, *_size(primary))
+    if media_type == HEIC:  # whose decoder rotates and crops; AVIF's does neither
+        if orientation.transpose:
             width, height = height, width
-        left, top, turn = 0, 0, Turn()
-    stored = Stored(
+        left, top, orientation = 0, 0, Orientation()
+    stored = HeaderFields(
         width,
         height,
         alpha=any(item.named(b"auxC") is not None for item in decoded),
         pictures=1 + _others(items),
         colour=_colour(primary, tiles[0]),
-        turn=turn,
+        orientation=orientation,
         corner=(left, top),
     )
     return media_type, stored
 
 
 def _samples(moov: bytes) -> int:
-    """Return the largest count of samples of any track."""
+    """Return the number of samples of the longest track."""
     counts = [0]
     for kind, start, end in boxes(moov):
         if kind == b"trak":
@@ -84,7 +82,7 @@ def _others(items: Items) -> int:
 
 
 def _decoded(items: Items) -> Iterator[Item]:
-    """Yield the items that a decoder reads for the primary picture, after checking each."""
+    """Check and yield the items of the primary picture."""
     waiting, seen, pixels = [items.primary], set[int](), 0
     alphas, budget = _alphas(items), bitstreams.Budget()
     while waiting:
@@ -157,19 +155,19 @@ def _size(item: Item) -> tuple[int, int]:
     return width, height
 
 
-def _shown(item: Item, width: int, height: int) -> tuple[int, int, int, int, Turn]:
-    """Return left, top, width and height of the crop, and the turn."""
-    left, top, turn = 0, 0, Turn()
+def _shown(item: Item, width: int, height: int) -> tuple[int, int, int, int, Orientation]:
+    """Return left, top, width and height of the crop, and the orientation."""
+    left, top, orientation = 0, 0, Orientation()
     for kind, body in item.properties:
         if kind == b"clap":
-            if turn != Turn() or (left, top) != (0, 0):
+            if orientation != Orientation() or (left, top) != (0, 0):
                 raise ValueError("it is cropped after it was turned")
             left, top, width, height = _cropped(body, width, height)
         elif kind == b"irot":
-            turn = turn.rotated(struct.unpack_from("B", body)[0] & 3)
+            orientation = orientation.rotated(struct.unpack_from("B", body)[0] & 3)
         elif kind == b"imir":
-            turn = turn.mirrored(columns=bool(struct.unpack_from("B", body)[0] & 1))
-    return left, top, width, height, turn
+            orientation = orientation.mirrored(columns=bool(struct.unpack_from("B", body)[0] & 1))
+    return left, top, width, height, orientation
 
 
 def _cropped(body: bytes, width: int, height: int) -> tuple[int, int, int, int]:

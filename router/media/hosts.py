@@ -1,4 +1,4 @@
-"""Which URLs an image may be fetched from, decided before any name is looked up."""
+"""The hosts of images by URL, allowed or refused before any name look-up."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _IPV4 = re.compile(r"\d+(\.\d+){3}")
 
 @dataclass(frozen=True)
 class Target:
-    """One URL that may be asked: its host without brackets or a final dot, and whether the operator listed it."""
+    """An allowed URL; `host` is without brackets and final dot, `listed` by the operator."""
 
     url: URL
     host: str
@@ -38,17 +38,19 @@ class Target:
 
 @dataclass(frozen=True)
 class Hosts:
-    """The operator's word: `listed` hosts (HOST for its ports 80 and 443, or HOST:PORT) are trusted wherever they
-    lead; others are asked if `public`, on ports 80 and 443, and only while all their addresses are public.
+    """The operator's rules for hosts of images.
+
+    `listed` hosts (HOST for its ports 80 and 443, or HOST:PORT) are trusted whatever their addresses. Others are
+    allowed if `public`, on ports 80 and 443, and only while all their addresses are public.
     """
 
     listed: frozenset[str] = frozenset()
     public: bool = True
 
     def target(self, url: str, after: Target | None = None) -> Target:
-        """Return where `url` leads, which may be relative to that of a redirect.
+        """Return the target of `url`; that of a redirect is relative to `after`.
 
-        Raise `InvalidRequest` (`image_url_refused`) for a URL that is not asked whatever its addresses are.
+        Raise `InvalidRequest` (`image_url_refused`) for a URL that no address would make allowed.
         """
         parsed = _parsed(url, after)
         if parsed.scheme not in PORTS:
@@ -94,7 +96,7 @@ def _parsed(url: str, after: Target | None) -> URL:
 
 
 def _host(url: URL) -> str:
-    """Return the host in its one spelling; raise where it is no name and no plain address."""
+    """Return the host's normal form; raise unless it is a name or plain address."""
     host = url.raw_host.decode("ascii").removesuffix(".")
     if ":" in host and "%" not in host:
         return str(IPv6Address(host))  # what httpx2 lets through in brackets is one

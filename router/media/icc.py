@@ -38,7 +38,7 @@ class Profile:
 
     @property
     def code_points(self) -> tuple[int, int] | None:
-        """The ISO/IEC 23091-2 primaries and transfer, in HDR profiles since version 4.4."""
+        """The ISO/IEC 23091-2 primaries and transfer of HDR profiles since version 4.4."""
         body = self.tags.get(b"cicp", b"")
         return (body[8], body[9]) if len(body) >= 12 and body.startswith(b"cicp") else None
 
@@ -98,7 +98,7 @@ def grey(profile: Profile) -> Curve:
 
 
 def only_table(profile: Profile) -> bytes:
-    """Return a profile of one table, checked against its claims."""
+    """Return the profile with one table only, checked against its claims."""
     name = next(name for name in _TABLES if name in profile.tags)
     table = profile.tags[name]
     if len(table) > MAX_TABLE_BYTES:
@@ -179,8 +179,8 @@ def _sampled(body: bytes, count: int) -> Curve:
     samples = np.frombuffer(body, ">u2", count, 12)
     if count == 1:
         return power(float(samples[0]) / 256)
-    places, values = np.linspace(0, 1, count), samples / 65535
-    return lambda encoded: np.asarray(np.interp(encoded, places, values))
+    points, values = np.linspace(0, 1, count), samples / 65535
+    return lambda encoded: np.asarray(np.interp(encoded, points, values))
 
 
 def _parametric(number: int, values: list[float]) -> Curve:

@@ -1,4 +1,4 @@
-"""JPEG headers and scans, read by hand: a library's parser spends what the sender likes.
+"""JPEG headers and scans, read by hand: a library's parser has no limits.
 
 `read_jpeg` raises `struct.error` where the data ends too early and `ValueError`, saying what is wrong, for the rest.
 """
@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from router.media.header_fields import Stored
+from router.media.header_fields import HeaderFields
 from router.media.tags import Channels, ColourTags
 
 START = b"\xff\xd8\xff"
@@ -18,9 +18,9 @@ MAX_SEGMENTS = 20_000
 # A progressive JPEG may have any number of scans, each of a few bytes, and each goes over the whole picture. Real ones
 # have about ten. The nanoseconds are those of libjpeg-turbo at its slowest.
 MAX_SCANS = 500
-BLOCK_NS = 21.0  # a block in a scan that says nothing of it
+BLOCK_NS = 21.0  # a block in a scan without data for it
 BYTE_NS, CORRECTION_NS = 8.0, 35.0  # a byte of a scan, and of one that corrects others
-# What all scans may take, for each block and beyond that; a progressive picture of nothing but noise takes 900.
+# The limit of all scans, for each block and beyond that; a progressive picture of nothing but noise takes 900.
 ALL_NS, SMALL_NS = 1024.0, 25e6
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _DECODED = frozenset({0xC0, 0xC1, 0xC2})  # Huffman-coded, as browsers show them: neither lossless nor arithmetic
@@ -33,7 +33,7 @@ _EOI, _SOS = 0xD9, 0xDA
 
 @dataclass(frozen=True)
 class _Frame:
-    """A frame header: its marker, the picture's size, and by component number the blocks of 8 x 8 samples."""
+    """A frame header; `blocks` counts each component's blocks of 8 x 8 samples."""
 
     marker: int
     width: int
@@ -62,8 +62,8 @@ def _blocks(samples: int, factor: int) -> int:
     return -(-samples // (8 * factor))
 
 
-def read_jpeg(data: bytes) -> Stored:
-    """Walk the segments and the scans up to the end of the picture."""
+def read_jpeg(data: bytes) -> HeaderFields:
+    """Read the segments and the scans up to the end of the picture."""
     exif, start = b"", 2
     frame: _Frame | None = None
     pieces = list[bytes]()
@@ -82,11 +82,11 @@ def read_jpeg(data: bytes) -> Stored:
         raise ValueError(f"its pixels are coded in a way that browsers do not show (SOF{frame.marker - 0xC0})")
     if frame.width and frame.height:
         _bound_scans(data, end, frame)
-    return Stored(frame.width, frame.height, exif, colour=ColourTags(frame.channels, *_joined(pieces)))
+    return HeaderFields(frame.width, frame.height, exif, colour=ColourTags(frame.channels, *_joined(pieces)))
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield marker, start and end of the segments before the first scan, and at last that of its marker."""
+    """Yield marker, start and end of the segments up to the first scan's marker."""
     start = 2
     for _ in range(MAX_SEGMENTS):
         start = data.find(b"\xff", start)
@@ -107,7 +107,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def _joined(pieces: list[bytes]) -> tuple[bytes, str]:
-    """Return the profile of APP2 segments, each after number and count, or the problem."""
+    """Return the profile in APP2 segments, each after number and count, or the problem."""
     if not pieces:
         return b"", ""
     ordered = sorted(pieces, key=lambda piece: piece[:1])
@@ -118,7 +118,8 @@ def _joined(pieces: list[bytes]) -> tuple[bytes, str]:
 
 
 def bare_jpeg(data: bytes) -> bytes:
-    """Return a JPEG of sound segments without its metadata; JFIF's and Adobe's markers stay, which say what RGB is."""
+    """Return a JPEG of sound segments without its metadata."""
+    # JFIF's and Adobe's markers stay: they tell RGB from YCbCr
     kept, end = [data[:2]], 2
     for marker, start, end in _segments(data):
         jfif = marker == 0xE0 and data.startswith(b"JFIF\0", start + 4)
@@ -128,7 +129,7 @@ def bare_jpeg(data: bytes) -> bytes:
 
 
 def _bound_scans(data: bytes, start: int, frame: _Frame) -> None:
-    """Raise where a scan is too short for its blocks, or all of them go over the picture too often."""
+    """Raise for a scan too short for its blocks, and for too much work."""
     needed_bits = 1 if frame.marker == _PROGRESSIVE else 2  # of a block: its first number, and the end of the others
     nanoseconds, seen = 0.0, set[int]()
     most = sum(frame.blocks.values()) * ALL_NS + SMALL_NS
@@ -147,7 +148,7 @@ def _bound_scans(data: bytes, start: int, frame: _Frame) -> None:
 
 
 def _scans(data: bytes, start: int) -> Iterator[tuple[bytes, bool, bool, int]]:
-    """Yield of every scan its components, whether it is their first or a correction, and its bytes of pixels."""
+    """Yield each scan: components, whether it is their first, whether a correction, its bytes."""
     for _ in range(MAX_SEGMENTS):
         head, marker = struct.unpack_from("BB", data, start)
         if head != 0xFF:

@@ -1,4 +1,4 @@
-"""Connections that end in time and go only to addresses that were checked before."""
+"""Connections with a deadline, to addresses checked before."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ CONNECT_SECONDS = 5.0
 MAX_TRIED = 4  # addresses of a host; a name may have hundreds
 
 
-class Pinned(NetworkBackend):
-    """Connects to the first of `addresses` that answers, whatever host is asked for: no name is looked up again."""
+class PinnedBackend(NetworkBackend):
+    """A network backend that connects to the first of `addresses` to answer."""
+
+    # whatever the host: no name is looked up again, which might now have another address
 
     def __init__(self, addresses: Sequence[str], deadline: Deadline) -> None:
         self._addresses = addresses
@@ -33,14 +35,16 @@ class Pinned(NetworkBackend):
         for address in self._addresses[:MAX_TRIED]:
             try:
                 stream = SyncBackend().connect_tcp(address, port, min(CONNECT_SECONDS, self._deadline.left()))
-                return Timed(stream, self._deadline)
+                return TimedStream(stream, self._deadline)
             except (ConnectError, ConnectTimeout) as error:
                 failed = error
         raise failed
 
 
-class Timed(NetworkStream):
-    """A stream whose every operation ends by the deadline, so that a peer who drips gains no time."""
+class TimedStream(NetworkStream):
+    """A stream with one deadline for all its operations."""
+
+    # a time-out for each operation would let a peer drip bytes forever
 
     def __init__(self, stream: NetworkStream, deadline: Deadline) -> None:
         self._stream = stream
@@ -58,7 +62,7 @@ class Timed(NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> NetworkStream:
-        return Timed(self._stream.start_tls(ssl_context, server_hostname, self._deadline.left()), self._deadline)
+        return TimedStream(self._stream.start_tls(ssl_context, server_hostname, self._deadline.left()), self._deadline)
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)

@@ -1,4 +1,4 @@
-"""Pictures as arrays: decoded, turned upright, fitted to a size.
+"""Pictures as arrays: decoded, made upright, fitted to a size.
 
 OpenCV's own limit on pixels counts only if it is set before the import.
 """
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from router.media.colours import colours_of
 from router.media.conversion import Conversion, Samples
 from router.media.header import MAX_PIXELS, Header, read_header
-from router.media.orientation import Turn
+from router.media.orientation import Orientation
 from router.media.sample_decoders import is_rgb, read_bands
 from router.media.tags import Channels
 from router.values import Pixels
@@ -28,16 +28,16 @@ os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
 
 @dataclass(frozen=True)
 class Decoded:
-    """A picture in sRGB, and notes on its colours, such as "is HDR (PQ): ..."."""
+    """A picture in sRGB, and notes such as "is HDR (PQ): ..."."""
 
     pixels: Pixels
     notes: tuple[str, ...] = ()
 
 
 def decode(data: bytes, *, param: str = "") -> Pixels:
-    """Return the picture as sRGB, uint8 of shape `(height, width, 3)`, in the size that `inspect` tells.
+    """Return the picture in sRGB, uint8 of shape `(height, width, 3)`, upright.
 
-    What is transparent becomes white, as on a page. Raise `InvalidRequest` (`invalid_image`) for what
+    Transparent pixels become white, as on a page. Raise `InvalidRequest` (`invalid_image`) for what
     `inspect` refuses, and for truncated or broken pictures.
     """
     return decode_with_notes(data, param=param).pixels
@@ -45,7 +45,11 @@ def decode(data: bytes, *, param: str = "") -> Pixels:
 
 def decode_with_notes(data: bytes, *, param: str = "") -> Decoded:
     """Decode like `decode`, with notes on colours that its sender may see otherwise."""
-    header = read_header(data, param=param)
+    return decode_image(data, read_header(data, param=param), param=param)
+
+
+def decode_image(data: bytes, header: Header, *, param: str = "") -> Decoded:
+    """Decode like `decode_with_notes`, with the header of `data` at hand."""
     colours = colours_of(header.colour, header.exif)
     whole: Pixels | None = None
     for rows, columns, samples in read_bands(data, header, colours.conversion is not None, param):
@@ -57,14 +61,11 @@ def decode_with_notes(data: bytes, *, param: str = "") -> Decoded:
             whole = np.empty((header.height, header.width, 3), np.uint8)
         whole[rows, columns] = shown
     assert whole is not None
-    return Decoded(_turned(whole, header.turn), colours.notes)
+    return Decoded(_upright(whole, header.orientation), colours.notes)
 
 
 def _shown(band: Samples, header: Header, conversion: Conversion | None) -> Pixels:
-    """Return samples as sRGB on white.
-
-    Colours are converted before they are mixed with white, which is white in every space.
-    """
+    """Return samples as sRGB on white."""
     tags = header.colour
     plain = conversion is None and not header.alpha
     if plain and header.png is not None and band.dtype == np.uint16:
@@ -79,7 +80,7 @@ def _shown(band: Samples, header: Header, conversion: Conversion | None) -> Pixe
             colours = band[..., 0]
         if band.shape[2] in (2, 4):
             alpha = _eight_bits(band[..., -1])
-    if conversion is not None:
+    if conversion is not None:  # before the mix with white, which is white in every space
         shown = conversion.to_srgb(colours)
     else:
         shown = _eight_bits(colours)
@@ -106,13 +107,13 @@ def _eight_bits(samples: NDArray[Any]) -> Pixels:
 
 
 def kept_of(old_width: int, old_height: int, width: int, height: int) -> tuple[int, int]:
-    """Return the width and height of what `fit` keeps of a picture, in the picture's own pixels."""
+    """Return width and height of the crop by `fit`, in the picture's pixels."""
     scale = max(width / old_width, height / old_height)
     return min(old_width, max(1, round(width / scale))), min(old_height, max(1, round(height / scale)))
 
 
 def cut(pixels: Pixels, width: int, height: int) -> Pixels:
-    """Return what `fit` keeps of a picture, around its centre."""
+    """Return the crop by `fit`, around the centre of a picture."""
     old_height, old_width = pixels.shape[:2]
     crop_width, crop_height = kept_of(old_width, old_height, width, height)
     left, top = (old_width - crop_width) // 2, (old_height - crop_height) // 2
@@ -132,9 +133,9 @@ def fit(pixels: Pixels, width: int, height: int) -> Pixels:
 
 
 def size_for(width: int, height: int, area: int, multiple: int, limit_pixels: int) -> tuple[int, int]:
-    """Return the (width, height) in which a model animates a `width` x `height` picture, in pixels.
+    """Return the (width, height) of a video that starts from a picture, in pixels.
 
-    It is the picture's aspect (beyond 4:1, 4:1) at `area` pixels a frame, or at `limit_pixels` if that
+    It has the picture's aspect (beyond 4:1, 4:1) at `area` pixels a frame, or at `limit_pixels` if that
     is less, rounded as diffusers does: each side floored to `multiple`, and at least that.
     """
     aspect = min(max(width, height) / min(width, height), MAX_ASPECT)
@@ -153,10 +154,10 @@ def to_png(pixels: Pixels) -> bytes:
     return encoded.tobytes()
 
 
-def _turned(pixels: Pixels, turn: Turn) -> Pixels:
-    """Return `pixels` as shown: OpenCV would look for EXIF in other places than `inspect` does."""
-    shown = pixels.swapaxes(0, 1) if turn.transpose else pixels
-    return np.ascontiguousarray(shown[:: -1 if turn.rows else 1, :: -1 if turn.columns else 1])
+def _upright(pixels: Pixels, orientation: Orientation) -> Pixels:
+    # not by OpenCV, which would look for EXIF in other places than `inspect` does
+    shown = pixels.swapaxes(0, 1) if orientation.transpose else pixels
+    return np.ascontiguousarray(shown[:: -1 if orientation.rows else 1, :: -1 if orientation.columns else 1])
 
 
 def _floored(side: float, multiple: int) -> int:

@@ -1,4 +1,4 @@
-"""PNG headers, read by hand: a library's parser spends what the sender likes.
+"""PNG headers, read by hand: a library's parser has no limits.
 
 Pillow needs 6 seconds for a PNG of a million chunks, and OpenCV allocates whatever length a chunk claims, up to 4 GB.
 """
@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from router.media.header_fields import Stored
+from router.media.header_fields import HeaderFields
 from router.media.tags import Channels, ColourTags
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -19,13 +20,13 @@ CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 PALETTE = 3
 _MAX_SIDE = 1_000_000  # libpng's own
-_HEAD = 1024  # bytes that an empty zlib stream may have, and then some
+_HEAD = 1024  # bytes, more than those of any empty zlib stream
 _PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What a PNG's samples are read by: its size, the form of a sample, and where its IDAT chunks are."""
+    """The layout of a PNG's samples; `pieces` are start and end of each IDAT."""
 
     width: int
     height: int
@@ -43,7 +44,7 @@ class Layout:
 
     @property
     def grids(self) -> tuple[Grid, ...]:
-        """The passes that have pixels; one of a picture that is not interlaced."""
+        """The passes with pixels, one for a picture without interlacing."""
         if not self.interlaced:
             return (Grid(0, 0, 1, 1, self.width, self.height),)
         found = (Grid.of(self.width, self.height, *each) for each in _PASSES)
@@ -60,7 +61,10 @@ class Layout:
 
 @dataclass(frozen=True)
 class Grid:
-    """The pixels of a pass: every `across`-th from `left`, in every `down`-th row from `top`."""
+    """The pixels of a pass.
+
+    They are every `across`-th from `left`, in every `down`-th row from `top`.
+    """
 
     left: int
     top: int
@@ -74,22 +78,34 @@ class Grid:
         return cls(left, top, across, down, -((left - width) // across), -((top - height) // down))
 
     def rows(self, first: int, count: int) -> tuple[slice, slice]:
-        """Return the rows and the columns of the picture that `count` rows of the pass are."""
+        """Return the rows and columns of the picture for `count` rows of the pass."""
         top = self.top + first * self.down
         return slice(top, top + (count - 1) * self.down + 1, self.down), slice(self.left, None, self.across)
 
 
-def read_png(data: bytes) -> Stored:
-    """Walk all chunks; raise `ValueError`, saying what is wrong, and `struct.error` where the data ends too early."""
+def read_png(data: bytes) -> HeaderFields:
+    """Read all of a PNG but its pixels.
+
+    Raise `ValueError`, saying what is wrong, and `struct.error` for data that ends too early.
+    """
+    found, pieces = _collected(data)
+    layout = _layout(found, pieces)
+    frames, _ = struct.unpack_from(">II", found.get(b"acTL", b"\0\0\0\1\0\0\0\0"))
+    tags = ColourTags(
+        channels=Channels.RGB if layout.colour & 2 else Channels.GREY,
+        png={kind: found[kind] for kind in _COLOURS if kind in found},
+    )
+    alpha = layout.colour in (4, 6) or bool(layout.transparency)
+    exif = found.get(b"eXIf", b"")
+    return HeaderFields(layout.width, layout.height, exif, alpha, frames, colour=tags, png=layout)
+
+
+def _collected(data: bytes) -> tuple[dict[bytes, bytes], tuple[tuple[int, int], ...]]:
+    """Return the header's chunks by type, and start and end of each IDAT's content."""
     found: dict[bytes, bytes] = {}
     pieces: list[tuple[int, int]] = []
-    kind, start, before = b"", len(SIGNATURE), b""
-    for _ in range(MAX_CHUNKS):
-        before = kind
-        length, kind = struct.unpack_from(">I4s", data, start)
-        end = start + 12 + length
-        if end > len(data):
-            raise struct.error
+    before = b""
+    for kind, start, end in _chunks(data):
         if kind == b"IDAT":
             if pieces and before != kind:
                 raise ValueError("its pixels are in several parts")
@@ -100,29 +116,32 @@ def read_png(data: bytes) -> Stored:
             found[kind] = data[start + 8 : end - 4] if is_whole(data, start, end) else b""
         if kind in (b"IHDR", b"PLTE") and not is_whole(data, start, end):
             raise ValueError(f"its {kind.decode()} is damaged")
+        before = kind
+    return found, tuple(pieces)
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield type, start and end of every chunk up to IEND."""
+    start = len(SIGNATURE)
+    for _ in range(MAX_CHUNKS):
+        length, kind = struct.unpack_from(">I4s", data, start)
+        end = start + 12 + length
+        if end > len(data):
+            raise struct.error
+        yield kind, start, end
         if kind == b"IEND":
-            break
+            return
         start = end
-    else:
-        raise ValueError(f"it has more than {MAX_CHUNKS:,} chunks")
-    layout = _layout(found, tuple(pieces))
-    frames, _ = struct.unpack_from(">II", found.get(b"acTL", b"\0\0\0\1\0\0\0\0"))
-    tags = ColourTags(
-        channels=Channels.RGB if layout.colour & 2 else Channels.GREY,
-        png={kind: found[kind] for kind in _COLOURS if kind in found},
-    )
-    alpha = layout.colour in (4, 6) or bool(layout.transparency)
-    exif = found.get(b"eXIf", b"")
-    return Stored(layout.width, layout.height, exif, alpha, frames, colour=tags, png=layout)
+    raise ValueError(f"it has more than {MAX_CHUNKS:,} chunks")
 
 
 def is_whole(data: bytes, start: int, end: int) -> bool:
-    """Say whether a chunk has the check sum that it says."""
+    """Say whether the check sum of a chunk is right."""
     return zlib.crc32(memoryview(data)[start + 4 : end - 4]) == int.from_bytes(data[end - 4 : end])
 
 
 def _layout(found: dict[bytes, bytes], pieces: tuple[tuple[int, int], ...]) -> Layout:
-    """Return the layout; raise `ValueError` for samples that no PNG has, or more data than they can need."""
+    """Return the layout; raise `ValueError` for impossible samples or too much data."""
     width, height, depth, colour, packing, filters, interlace = struct.unpack_from(">IIBBBBB", found.get(b"IHDR", b""))
     if depth not in _DEPTHS.get(colour, ()) or packing or filters or interlace > 1:
         raise ValueError("its header is not that of a PNG")

@@ -1,4 +1,4 @@
-"""A picture's samples as stored, by OpenCV, Pillow or pillow-heif, a band of rows at a time."""
+"""Decoders of a picture's samples: OpenCV, Pillow, pillow-heif, ours for PNG."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from router.media.webp import bare_webp
 BAND = 2**17  # pixels whose light, in 32-bit floats, stays in a core's cache
 Band = tuple[slice, slice, Samples]
 
-# of decoders of others, which raise whatever broken bytes lead to
+# the decoders of others raise whatever broken bytes lead to
 _FAILURES = (
     OSError, SyntaxError, ValueError, TypeError, RuntimeError, EOFError, LookupError, ArithmeticError, struct.error,
 )  # fmt: skip

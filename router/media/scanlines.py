@@ -23,9 +23,10 @@ _PIECE = 2**18  # bytes of a chunk inflated at a time
 
 
 def bands(data: bytes, layout: Layout) -> Iterator[tuple[slice, slice, Samples]]:
-    """Yield rows, columns and their samples, of 8 or 16 bits: grey, grey with alpha, RGB, or RGB with alpha.
+    """Yield rows, columns and their samples, of 8 or 16 bits.
 
-    Grey has two axes, the others three. Raise `ValueError` where the data is damaged or too short.
+    They are grey, grey with alpha, RGB, or RGB with alpha; grey has two axes, the others three. Raise `ValueError` for
+    data that is damaged or too short.
     """
     if not all(is_whole(data, start - 8, end + 4) for start, end in layout.pieces):
         raise ValueError("its IDAT is damaged")
@@ -43,7 +44,7 @@ def bands(data: bytes, layout: Layout) -> Iterator[tuple[slice, slice, Samples]]
 
 
 class _Rows:
-    """A zlib stream in pieces, inflated as far as somebody takes from it."""
+    """A zlib stream in pieces, inflated on demand."""
 
     def __init__(self, data: bytes, pieces: tuple[tuple[int, int], ...]) -> None:
         self._inflater = zlib.decompressobj()
@@ -72,9 +73,10 @@ def _split(data: memoryview, pieces: tuple[tuple[int, int], ...]) -> Iterator[me
 
 
 def _unfiltered(filtered: Pixels, step: int, before: bytes) -> NDArray[Any]:
-    """Return rows without their filters: bytes, or numbers of 16 bits for pixels of six or eight bytes.
+    """Return rows without their filters.
 
-    `step` is the bytes of a pixel, `before` the bytes of the row above, empty for a first one.
+    They are bytes, or numbers of 16 bits for pixels of six or eight bytes. `step` is the bytes of a pixel, `before` the
+    bytes of the row above, empty for a first one.
     """
     kinds = filtered[:, 0]
     if not kinds.any():
@@ -84,7 +86,7 @@ def _unfiltered(filtered: Pixels, step: int, before: bytes) -> NDArray[Any]:
     body, rows = filtered.tobytes(), len(filtered)
     if before:
         body, rows = b"\0" + before + body, rows + 1
-    if step == 2:  # as two bytes, which do not know of each other
+    if step == 2:  # two bytes, each of which is filtered by itself
         pair = np.frombuffer(body, np.uint8).reshape(rows, -1)
         made = np.empty((rows, pair.shape[1] // 2, 2), np.uint8)
         for lane in range(2):
@@ -103,7 +105,7 @@ _FORMS = {1: (8, 0, "IMREAD_UNCHANGED"), 3: (8, 2, "IMREAD_COLOR_RGB"), 4: (8, 6
 
 
 def _by_libpng(body: bytes, rows: int, step: int) -> NDArray[Any]:
-    """Return filtered rows of pixels without the filters, as numbers of 8 bits or 16."""
+    """Return rows of pixels without their filters, as numbers of 8 or 16 bits."""
     import cv2
 
     depth, colour, way = _FORMS[step]
@@ -133,7 +135,6 @@ def _not_packed(body: bytes) -> Iterator[bytes]:
 
 
 def _chunk(kind: bytes, parts: list[bytes]) -> Iterator[bytes]:
-    """Yield a chunk; of its parts the check sum is taken one by one."""
     check = zlib.crc32(kind)
     for part in parts:
         check = zlib.crc32(part, check)
@@ -141,7 +142,7 @@ def _chunk(kind: bytes, parts: list[bytes]) -> Iterator[bytes]:
 
 
 def _samples(rows: NDArray[Any], layout: Layout, width: int) -> Samples:
-    """Return the samples of rows of bytes, with those of palettes and few bits made whole."""
+    """Return the samples in rows of bytes, unpacked and looked up in the palette."""
     channels, depth = CHANNELS[layout.colour], layout.depth
     samples: NDArray[Any] = rows
     if rows.dtype == np.uint16:
@@ -155,7 +156,7 @@ def _samples(rows: NDArray[Any], layout: Layout, width: int) -> Samples:
         samples = samples.reshape(len(rows), width, channels)
     if layout.colour == PALETTE:
         return _painted(samples, layout)
-    transparent = _see_through(samples, layout) if layout.transparency else None
+    transparent = _is_transparent(samples, layout) if layout.transparency else None
     if depth < 8:
         samples = samples * np.uint8(255 // ((1 << depth) - 1))
     if transparent is None:
@@ -177,9 +178,9 @@ def _painted(samples: Samples, layout: Layout) -> Samples:
     return np.take(colours, samples, axis=0)
 
 
-def _see_through(samples: Samples, layout: Layout) -> NDArray[np.bool_]:
-    """Say which pixels have the colour that is transparent; its numbers are as wide as the samples."""
-    mask = (1 << layout.depth) - 1
+def _is_transparent(samples: Samples, layout: Layout) -> NDArray[np.bool_]:
+    """Return the mask of pixels in the transparent colour."""
+    mask = (1 << layout.depth) - 1  # the colour's numbers are as wide as the samples
     form = ">3H" if layout.colour == 2 else ">H"
     wanted = [number & mask for number in struct.unpack_from(form, layout.transparency)]
     if samples.ndim == 2:

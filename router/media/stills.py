@@ -1,4 +1,4 @@
-"""Small pictures of a video: of a running job, its first frame, and a sheet of frames from the first to the last."""
+"""Small pictures of a video: preview, thumbnail and sprite sheet."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from router.media.pixels import decode
 from router.values import Pixels
 
-THUMBNAIL_SIDE = 512  # pixels, as is the next: the longer side at most, as nothing is enlarged
+THUMBNAIL_SIDE = 512  # pixels of the longer side at most, as nothing is enlarged; so is the next
 TILE_SIDE = 256
 PREVIEW_SIDE = 256  # whatever the picture's own, which is an eighth or a sixteenth of the video's
 TILES, COLUMNS = 25, 5
@@ -19,7 +19,7 @@ WEBP_QUALITY, JPEG_QUALITY = 80, 85
 
 
 def thumbnail(path: Path) -> bytes:
-    """Return the first frame as a WebP: what a player shows before it plays.
+    """Return the first frame as a WebP, for a player's poster.
 
     Raises `ValueError`, as `spritesheet` does, for a file that cannot be read.
     """
@@ -30,9 +30,10 @@ def thumbnail(path: Path) -> bytes:
 
 
 def spritesheet(path: Path, num_frames: int) -> bytes:
-    """Return up to 25 frames, evenly spread from the first to the last, as a JPEG.
+    """Return a JPEG of up to 25 frames, evenly spread over the video.
 
-    They stand in rows of five, left to right and down; what is over in the last row is black.
+    The first and the last are among them. They fill rows of five, left to right and down; the rest of the last row is
+    black.
     """
     import cv2
 
@@ -47,7 +48,7 @@ def spritesheet(path: Path, num_frames: int) -> bytes:
 
 
 def preview_of(pixels: Pixels) -> bytes:
-    """Return a picture of a running job as a JPEG: a WebP would take thirty times as long."""
+    """Return a picture of a running job as a JPEG."""  # a WebP takes thirty times as long
     import cv2
 
     height, width = pixels.shape[:2]
@@ -58,7 +59,7 @@ def preview_of(pixels: Pixels) -> bytes:
 
 
 def spread(count: int, most: int) -> list[int]:
-    """Return up to `most` of the numbers below `count`, evenly spread, the first and the last among them."""
+    """Return up to `most` numbers, evenly spread from 0 to `count` - 1."""
     if count <= most:
         return list(range(count))
     return [round(n * (count - 1) / (most - 1)) for n in range(most)]

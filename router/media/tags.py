@@ -1,4 +1,4 @@
-"""Colour tags of a file, as its header reader finds them."""
+"""The colour tags in a file's header."""
 
 from __future__ import annotations
 

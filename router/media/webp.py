@@ -1,6 +1,7 @@
-"""WebP headers, read by hand: a library's parser allocates the canvas, and walks as many chunks as there are.
+"""WebP headers, read by hand.
 
-`read_webp` raises `struct.error` where the data ends too early and `ValueError`, saying what is wrong, for the rest.
+A library's parser allocates the canvas, and walks any number of chunks. `read_webp` raises `struct.error` where the
+data ends too early and `ValueError`, saying what is wrong, for the rest.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from router.media.header_fields import Stored
+from router.media.header_fields import HeaderFields
 from router.media.tags import ColourTags
 
 MAX_CHUNKS = 20_000
@@ -20,13 +21,13 @@ def is_webp(data: bytes) -> bool:
     return data.startswith(b"RIFF") and data[8:12] == b"WEBP"
 
 
-def read_webp(data: bytes) -> Stored:
-    """Read the first chunk, and in the extended format walk the others for EXIF, profile and frames."""
+def read_webp(data: bytes) -> HeaderFields:
+    """Read the first chunk, and in the extended format EXIF, profile and frames."""
     first = data[12:16]
     if first != b"VP8X":
         width, height, alpha = _size(data, first, 20)
         _ = list(_chunks(data))
-        return Stored(width, height, alpha=alpha)
+        return HeaderFields(width, height, alpha=alpha)
     flags, *sides = struct.unpack_from("<B3xHBHB", data, 20)
     width, height = (1 + low + (high << 16) for low, high in (sides[:2], sides[2:]))
     exif, profile, frames, pixels = b"", b"", 0, 0
@@ -42,8 +43,8 @@ def read_webp(data: bytes) -> Stored:
                 raise ValueError("its canvas has another size than its pixels")
     if not frames and pixels != 1:
         raise ValueError(f"it has {pixels:,} pictures on one canvas")
-    tags = ColourTags(profile=profile if flags & _PROFILE else b"")  # read over without the flag, as libwebp does
-    return Stored(width, height, exif, bool(flags & _ALPHA), max(1, frames), colour=tags)
+    tags = ColourTags(profile=profile if flags & _PROFILE else b"")  # ignored without the flag, as by libwebp
+    return HeaderFields(width, height, exif, bool(flags & _ALPHA), max(1, frames), colour=tags)
 
 
 def _size(data: bytes, kind: bytes, start: int) -> tuple[int, int, bool]:
@@ -58,7 +59,7 @@ def _size(data: bytes, kind: bytes, start: int) -> tuple[int, int, bool]:
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Yield type, start and end of the content of every chunk; one of pixels must be whole."""
+    """Yield type, start and end of each chunk's content; pixels must be whole."""
     size = int.from_bytes(data[4:8], "little") + 8
     end, start = min(size, len(data)), 12
     for _ in range(MAX_CHUNKS):

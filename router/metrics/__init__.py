@@ -1,4 +1,4 @@
-"""What this server counts and measures, for Prometheus: right under any number of processes, and over their deaths."""
+"""Metrics for Prometheus, summed over all processes, also dead ones."""
 
 from router.metrics.metrics import Metrics
 from router.metrics.page import page

@@ -1,11 +1,11 @@
-"""The codes that an error of ours can have: a label has no others, whatever a plugin raises."""
+"""The error codes that may be labels."""
 
 from __future__ import annotations
 
 from router import errors
 
 OTHER = "other"
-GIVEN = {  # by those who raise, beside the codes of the classes
+RAISED = {  # by `raise`, beside the codes of error classes
     "disk_full",
     "image_url_refused",
     "invalid_form",
@@ -16,9 +16,10 @@ GIVEN = {  # by those who raise, beside the codes of the classes
     "unknown_parameter",
 }
 KINDS = (errors.HttpError, errors.EngineError)
-CODES = GIVEN | {kind.code for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, KINDS)}
+# a closed set: a plugin's codes would make labels without limit
+CODES = RAISED | {kind.code for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, KINDS)}
 
 
 def label(code: str) -> str:
-    """Return the code if it is one of ours, else `other`."""
+    """Return a code of ours unchanged, any other as `other`."""
     return code if code in CODES else OTHER

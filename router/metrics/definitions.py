@@ -1,4 +1,4 @@
-"""Every metric: its name, its kind, its labels and its meaning."""
+"""Every metric: its name, kind, labels and description."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SHORT = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120
 
 
 class Kind(StrEnum):
-    """Gauges are read from the store when somebody asks; counters and histograms grow in each process's files."""
+    """Gauges are read from the store on request; counters and histograms from files."""
 
     GAUGE = "gauge"
     COUNTER = "counter"
@@ -19,7 +19,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Definition:
-    """One metric. `buckets` are the upper bounds of a histogram's, without the last, which has none."""
+    """A metric; `buckets` are a histogram's upper bounds without infinity."""
 
     name: str
     kind: Kind
@@ -29,7 +29,7 @@ class Definition:
 
     @property
     def family(self) -> str:
-        """The name under which Prometheus' libraries know it."""
+        """The name in Prometheus' libraries."""
         return self.name.removesuffix("_total")
 
 

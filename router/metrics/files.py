@@ -1,8 +1,7 @@
-"""Files of numbers that their process maps and every other reads, in the format of prometheus_client."""
+"""Files of counters in prometheus_client's format: one writer, any number of readers."""
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import struct
@@ -14,42 +13,44 @@ from typing import IO
 
 from prometheus_client.mmap_dict import MmapedDict
 
+from router.runtime import locks
 from router.runtime.files import private
 
-ROOM = 64 * 2**10  # bytes of a new file
-MARGIN = 16 * 2**10  # more than one histogram with its labels takes
+INITIAL_BYTES = 64 * 2**10
+MARGIN = 16 * 2**10  # bytes; more than the largest histogram with its labels
 
 
 class File:
-    """Numbers by key, of one writer; its room is allocated before it is used, as a hole on a full disk is a SIGBUS."""
+    """Numbers by key in a mapped file of one process."""
 
     def __init__(self, path: Path) -> None:
-        if not whole(path):
-            path.unlink(missing_ok=True)  # a machine that lost power may leave it so
+        if not is_whole(path):
+            path.unlink(missing_ok=True)  # a power cut may damage it
         self._file = open(path, "ab+", opener=private)  # noqa: SIM115
-        self._room = max(ROOM, path.stat().st_size)
-        os.posix_fallocate(self._file.fileno(), 0, self._room)
+        self._allocated = max(INITIAL_BYTES, path.stat().st_size)
+        # ahead of use: a write to a hole of a mapped file ends the process with SIGBUS on a full disk
+        os.posix_fallocate(self._file.fileno(), 0, self._allocated)
         self._numbers = MmapedDict(str(path))
 
     def begin(self, keys: Iterable[str]) -> None:
-        """Enter the keys that are not there yet, with 0; raise `OSError` where there is no room."""
+        """Add missing keys with 0; raise `OSError` on a full disk."""
         used = int.from_bytes(os.pread(self._file.fileno(), 4, 0), sys.byteorder)
-        if used + MARGIN > self._room:
-            os.posix_fallocate(self._file.fileno(), 0, 2 * self._room)  # as far as MmapedDict will go
-            self._room *= 2
+        if used + MARGIN > self._allocated:
+            os.posix_fallocate(self._file.fileno(), 0, 2 * self._allocated)  # MmapedDict doubles its file too
+            self._allocated *= 2
         for key in keys:
             self._numbers.read_value(key)
 
-    def add(self, key: str, amount: float) -> None:
+    def add(self, key: str, increment: float) -> None:
         number, _ = self._numbers.read_value(key)
-        self._numbers.write_value(key, number + amount, 0.0)
+        self._numbers.write_value(key, number + increment, 0.0)
 
     def close(self) -> None:
         self._numbers.close()
         self._file.close()
 
 
-def whole(path: Path) -> bool:
+def is_whole(path: Path) -> bool:
     """Say whether a file can be read to its end."""
     try:
         for key, *_ in MmapedDict.read_all_values_from_file(path):
@@ -59,13 +60,11 @@ def whole(path: Path) -> bool:
     return True
 
 
-def free(folder: Path) -> tuple[int, IO[str]]:
-    """Return the lowest number that nobody holds, and its lock, which holds it until it is closed."""
+def acquire_number(folder: Path) -> tuple[int, IO[str]]:
+    """Return the lowest free number, and its lock, held until its close."""
     for number in count(1):
         lock = open(folder / f"{number}.lock", "a", opener=private)  # noqa: SIM115
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if locks.acquire(lock.fileno()):
             return number, lock
-        except BlockingIOError:
-            lock.close()
+        lock.close()
     raise AssertionError("there is always another number")

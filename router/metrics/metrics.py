@@ -1,4 +1,4 @@
-"""What a process says when something happens that is counted; each of these calls is one of a few microseconds."""
+"""The counting calls of a process; each takes a few microseconds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from router.values import Job, Phase, Status
 
 
 class Metrics:
-    """Counts what this process does, and what it hears of jobs: it is a plugin like any listener."""
+    """Counts events of this process, and of jobs as a plugin."""
 
     def __init__(self, data: Path) -> None:
         self.folder = data / "metrics" / _version()
@@ -21,7 +21,6 @@ class Metrics:
 
     @hookimpl
     def job_changed(self, job: Job) -> None:
-        """Count the jobs that come and go, and how long they waited."""
         if job.status is Status.QUEUED and job.attempt == 0:
             self._tally.count(metric.ACCEPTED, job.model)
         elif job.status is Status.IN_PROGRESS and job.attempt == 1 and job.started_at is not None:
@@ -31,7 +30,6 @@ class Metrics:
             self._tally.count(metric.FINISHED, job.model, outcome)
 
     def answered(self, status: int, code: str | None) -> None:
-        """Count an answer, and what kind of error it is, if it is one."""
         self._tally.count(metric.REQUESTS, f"{status // 100}xx")
         if code is not None:
             self._tally.count(metric.REFUSALS, codes.label(code))
@@ -50,6 +48,7 @@ class Metrics:
 
 
 def _version() -> str:
-    """Return a name for these definitions: files that were written under others could not be added up with ours."""
+    """Return a digest of the definitions."""
+    # names the folder: files of other definitions cannot be summed with ours
     shapes = [(each.name, each.kind.value, each.labels, each.buckets) for each in metric.DEFINITIONS]
     return sha256(repr(shapes).encode()).hexdigest()[:8]

@@ -1,4 +1,4 @@
-"""The page that Prometheus reads: every process's files added up, and gauges that the store is asked for."""
+"""The page for Prometheus: sums of all processes' files, and gauges from the store."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from router.jobs import EngineStore, JobStore
 from router.metrics import definitions as metric
 from router.metrics.definitions import DEFINITIONS, Definition, Kind
-from router.metrics.files import whole
+from router.metrics.files import is_whole
 from router.values import EngineState, ResidentBytes, Status, state_of
 
 Row = tuple[Definition, tuple[str, ...], float]
 
 
 class _Families:
-    """The metrics in the shape that the library writes."""
+    """A collector of finished metrics, as prometheus_client expects it."""
 
     def __init__(self, families: Iterable[Metric]) -> None:
         self._families = families
@@ -28,9 +28,9 @@ class _Families:
 
 
 def page(folder: Path, jobs: JobStore, engines: EngineStore, models: Collection[str], free: int) -> bytes:
-    """Return all metrics as Prometheus' text.
+    """Return all metrics in Prometheus' text format.
 
-    `models` are those that are served, whether they have jobs or not; `free` are the bytes of the disk.
+    `models`: names of served models, with or without jobs; `free`: bytes of the disk.
     """
     families = {each.name: Metric(each.family, each.about, each.kind) for each in DEFINITIONS}
     for counted in _counted(folder):
@@ -43,8 +43,8 @@ def page(folder: Path, jobs: JobStore, engines: EngineStore, models: Collection[
 
 
 def _counted(folder: Path) -> Iterable[Metric]:
-    """Return the sums over all processes, the dead too."""
-    files = [str(path) for path in sorted(folder.glob("*.db")) if whole(path)]
+    """Return the sums over all processes, also dead ones."""
+    files = [str(path) for path in sorted(folder.glob("*.db")) if is_whole(path)]
     counted: Iterable[Metric] = MultiProcessCollector.merge(files)
     return counted
 

@@ -1,4 +1,4 @@
-"""A process's counters and histograms, which outlive it."""
+"""A process's counters and histograms in files."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from prometheus_client.mmap_dict import mmap_key
 from prometheus_client.utils import floatToGoString
 
 from router.metrics.definitions import Definition, Kind
-from router.metrics.files import File, free
+from router.metrics.files import File, acquire_number
 from router.runtime.files import make_folder
 
 log = logging.getLogger(__name__)
 
 
 class Tally:
-    """Counts into the first set of files that no other process holds, from where its last holder stopped.
+    """Counts in the first free set of files, continuing its totals.
 
-    The system frees a set however its holder ends: there are as many sets as there ever were processes at once, and
-    no total goes back. (The library itself would keep a set for each process id for ever, and have one folder for all
-    systems of a process.) Files are opened at the first count; what cannot be written is logged and harms nobody.
+    There are as many sets as processes at any one time. Files are opened at the first count; errors are logged.
     """
+
+    # The kernel frees a set however its holder ends. prometheus_client would keep a set for each process id for ever,
+    # and one folder for all systems of a process.
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -37,26 +38,25 @@ class Tally:
         self._begun: set[tuple[str, tuple[str, ...]]] = set()
 
     def count(self, what: Definition, *labels: str) -> None:
-        """Add one to a counter; the labels come in the order of its definition."""
+        """Add one to a counter; the labels are in the order of its definition."""
         self._add(what, labels, {_key(what, labels): 1.0})
 
     def observe(self, what: Definition, seconds: float, *labels: str) -> None:
-        """Put a duration into a histogram."""
         bounds = (*what.buckets, inf)
         bound = bounds[bisect_left(bounds, seconds)]
         self._add(what, labels, {_sum(what, labels): seconds, _bucket(what, labels, bound): 1.0})
 
-    def _add(self, what: Definition, labels: tuple[str, ...], amounts: Mapping[str, float]) -> None:
+    def _add(self, what: Definition, labels: tuple[str, ...], increments: Mapping[str, float]) -> None:
         try:
             with self._lock:
                 file = self._file(what, labels)
-                for key, amount in amounts.items():
-                    file.add(key, amount)
+                for key, increment in increments.items():
+                    file.add(key, increment)
         except OSError as error:
             log.warning("%s is not counted: %s", what.name, error)
 
     def _file(self, what: Definition, labels: tuple[str, ...]) -> File:
-        """Return the file that has all numbers of a metric with these labels; the caller has the lock."""
+        """Return the file of a metric with these labels; the caller holds the lock."""
         if self._hold is None:
             self._open()
         if (what.name, labels) not in self._begun:
@@ -66,7 +66,7 @@ class Tally:
 
     def _open(self) -> None:
         make_folder(self._folder)
-        number, hold = free(self._folder)
+        number, hold = acquire_number(self._folder)
         kinds = (Kind.COUNTER, Kind.HISTOGRAM)
         self._files = {kind: File(self._folder / f"{kind}_{number}.db") for kind in kinds}
         self._hold = hold
@@ -79,7 +79,7 @@ def _close(*files: File | IO[str]) -> None:
 
 
 def keys(what: Definition, labels: tuple[str, ...]) -> Iterator[str]:
-    """Yield all keys of a metric with these labels: a bucket that is left out would look as if it did not exist."""
+    """Yield all keys of a metric with these labels, also of empty buckets."""
     if what.kind is Kind.COUNTER:
         yield _key(what, labels)
         return

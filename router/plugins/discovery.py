@@ -56,7 +56,14 @@ def _packaged() -> Iterator[object]:
     package = importlib.import_module("plugins")
     for module in pkgutil.iter_modules(package.__path__, "plugins."):
         broken = partial(BrokenPlugin, module.name, module.name, advice="install framegate again", guards=False)
-        yield _loaded(partial(importlib.import_module, module.name), broken)
+        plugin = _loaded(partial(importlib.import_module, module.name), broken)
+        if isinstance(plugin, BrokenPlugin) or _has_hooks(plugin):
+            yield plugin
+
+
+def _has_hooks(module: object) -> bool:
+    """Say whether a module implements a hook; a package that plugins share does not."""
+    return any(hasattr(value, f"{hookspecs.PROJECT}_impl") for value in vars(module).values())
 
 
 def _installed() -> Iterator[object]:

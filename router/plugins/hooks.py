@@ -1,51 +1,50 @@
-"""The plugins of a process: their hooks, the backends that they declare, and those that are out of service."""
+"""The plugins of a process: their hooks, their backends, and those that are out of service."""
 
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from difflib import get_close_matches
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import pluggy
-from marshmallow import Schema
 
-from registry import Modality, ModelSpec
+from registry import ModelSpec
 from registry.backends import Backends
 from router import hookspecs
 from router.errors import BootError
+from router.plugins import guard
 from router.plugins.broken import BrokenPlugin, summary
+from router.plugins.declaration import InvalidDeclaration, validated
 from router.plugins.discovery import name_of, origin
+from router.plugins.guard import Failure
 from router.runtime import logs
 from router.values import Backend, Job, PartPath
 
 if TYPE_CHECKING:  # an engine has no commands
     import click
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 MEND = "mend it, or take it out"
 REFUSING = ("check_request", "configure_app")
+LISTENERS = ("job_changed", "unload_model", "configure_app", "add_commands")  # one that raises must not stop others
 HOOKS = [name for name, hook in vars(hookspecs).items() if hasattr(hook, f"{hookspecs.PROJECT}_spec")]
 log = logging.getLogger(__name__)
 
 
-class _Unfit(Exception):
-    """A declaration that is none; `backend` is the name in it, None where it has none."""
-
-    def __init__(self, message: str, backend: str | None = None) -> None:
-        super().__init__(message)
-        self.backend = backend
-
-
 class Plugins:
-    """Those of `plugins` that fit; the others, and their models, are out of service (`broken`) and harm no other."""
+    """The plugins of a process, called by pluggy.
+
+    One that does not fit is out of service with its models (`broken`); all others work.
+    """
 
     def __init__(self, plugins: Iterable[object]) -> None:
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
         self._broken: list[BrokenPlugin] = []
+        self._commands: dict[str, object] = {}  # the plugin that added each
         for plugin in plugins:
             if isinstance(plugin, BrokenPlugin):
                 self._broken.append(plugin)
@@ -61,7 +60,7 @@ class Plugins:
 
     @property
     def known(self) -> Backends:
-        """What the registry must know: the backends, and which plugins may have brought others."""
+        """The backends, and the plugins that may have declared others, for the registry."""
         return Backends(self.backends, tuple(plugin.lost for plugin in self._broken))
 
     @property
@@ -75,53 +74,43 @@ class Plugins:
         return self._manager.subset_hook_caller(name, others)
 
     def configure(self, app: object) -> None:
-        """Let every plugin add to the web application; raise `BootError` naming one that fails.
+        """Let every plugin add to the web application.
 
-        So it does for one that is out of service and may refuse requests: what it keeps out would come in.
+        Raises `BootError` for a plugin that fails, or that is out of service and may refuse requests.
         """
         for broken in self._broken:
-            if broken.guards:
+            if broken.guards:  # what it keeps out would come in
                 raise BootError(f"{broken}. It may refuse requests, so none are taken without it")
-        for one in reversed(self.hook.configure_app.get_hookimpls()):
-            try:
-                _call(one, app)
-            except KeyboardInterrupt:
-                raise
-            except BaseException as error:
-                raise BootError(f"{origin(one.plugin)}: configure_app raised {summary(error)}") from error
+        for failure in guard.call(self.hook.configure_app, app=app):
+            raise BootError(f"{origin(failure.plugin)}: {failure}") from failure.error
 
     def add_commands(self, cli: click.Group) -> None:
-        """Let every plugin add subcommands; what one that fails has added goes, and none replaces another's."""
-        from click import Command
-
-        for one in reversed(self.hook.add_commands.get_hookimpls()):
-            before = dict(cli.commands)
-            try:
-                _call(one, cli)
-                new = {name: command for name, command in cli.commands.items() if name not in before}
-                added = {name: command for name, command in new.items() if isinstance(command, Command)}
-            except KeyboardInterrupt:
-                raise
-            except BaseException as error:
-                added = {}
-                self._remove(one.plugin, f"add_commands raised {summary(error)}")
-            cli.commands.clear()
-            cli.commands.update(before | added)
+        """Let every plugin add subcommands; the commands of a plugin that fails are removed again."""
+        for failure in guard.call(self.hook.add_commands, cli=cli):
+            for name in [name for name, plugin in self._commands.items() if plugin is failure.plugin]:
+                del cli.commands[name], self._commands[name]
+            if self._manager.is_registered(failure.plugin):  # both halves of a wrapper may fail
+                self._remove(failure.plugin, str(failure))
 
     def announce(self, job: Job) -> None:
-        """Log that a job's status has changed, and tell every listener; one that fails is logged."""
-        logs.tell(job)
-        for listener in reversed(self.hook.job_changed.get_hookimpls()):
-            try:
-                _call(listener, job)
-            except (Exception, SystemExit):
-                log.exception("the plugin %s failed to hear of job %s", listener.plugin_name, job.id)
+        """Log a job's change of status and tell every listener; a failure of one is logged."""
+        logs.log_change(job)
+        with logs.about(job):
+            for failure in guard.call(self.hook.job_changed, job=job):
+                _log(failure, "failed to hear of job %s", job.id)
+
+    def unload(self, model: ModelSpec, loaded: Any, *, gone: bool) -> tuple[Failure, ...]:
+        """Let the backend free a model; return the failures, which are logged."""
+        failures = guard.call(self.hook_for("unload_model", model), model=model, loaded=loaded, gone=gone)
+        for failure in failures:
+            _log(failure, "failed to unload %s, which counts as gone", model.name)
+        return failures
 
     def describe(self, model: ModelSpec, loaded: Any) -> Mapping[str, PartPath]:
-        """Return by which code the parts of a loaded model run; none where its backend says nothing, or fails."""
+        """Return the code path of each part of a loaded model; none where the backend gives none, or fails."""
         try:
-            said = self.hook_for("describe_loaded", model)(model=model, loaded=loaded) or {}
-            return {str(part): PartPath(str(each.path), str(each.reason)) for part, each in said.items()}
+            paths = self.hook_for("describe_loaded", model)(model=model, loaded=loaded) or {}
+            return {str(part): PartPath(str(each.path), str(each.reason)) for part, each in paths.items()}
         except Exception:
             log.exception("the backend %s failed to describe %s", model.backend, model.name)
             return {}
@@ -130,39 +119,71 @@ class Plugins:
         if self._manager.is_registered(plugin):
             return
         try:
+            hash(plugin)  # pluggy keeps plugins in sets
             self._manager.register(plugin)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # pluggy looks at every attribute of a stranger's object
-            said = " ".join(str(error).split()) if isinstance(error, pluggy.PluginValidationError) else summary(error)
-            self._remove(plugin, said)
+            is_refused = isinstance(error, pluggy.PluginValidationError)
+            self._remove(plugin, " ".join(str(error).split()) if is_refused else summary(error))
             return
         for caller in self._manager.get_hookcallers(plugin) or ():
             if not caller.has_spec() and not all(one.optionalhook for one in caller.get_hookimpls()):
-                said = f"it implements a hook that does not exist: {caller.name}; there are {', '.join(HOOKS)}"
-                self._remove(plugin, said, guards=bool(get_close_matches(caller.name, REFUSING)))
+                reason = f"it implements a hook that does not exist: {caller.name}; there are {', '.join(HOOKS)}"
+                self._remove(plugin, reason, guards=bool(get_close_matches(caller.name, REFUSING)))
                 return
+        self._guard(plugin)
+
+    def _guard(self, plugin: object) -> None:
+        """Install the guards of a plugin's listeners."""
+        for name in LISTENERS:
+            for one in getattr(self.hook, name).get_hookimpls():
+                if one.plugin is not plugin:
+                    continue
+                if name == "add_commands":
+                    guard.install(one, name, partial(self._additions, plugin))
+                else:
+                    guard.install(one, name)
+
+    @contextmanager
+    def _additions(self, plugin: object, arguments: Mapping[str, Any]) -> Iterator[None]:
+        """Allow the block to add commands to `cli`, and to replace or remove none."""
+        from click import Command
+
+        cli = arguments.get("cli")
+        before = dict(cli.commands) if cli is not None else {}
+        try:
+            yield
+        finally:
+            if cli is not None:
+                now = cli.commands if isinstance(cli.commands, Mapping) else {}
+                added = {name: one for name, one in now.items() if name not in before and isinstance(one, Command)}
+                self._commands.update(dict.fromkeys(added, plugin))
+                cli.commands = before | added
 
     def _declared(self) -> dict[str, tuple[Backend, object]]:
-        """Return the backends, each with its plugin; of two of one name the first that was found stays."""
+        """Return the backends, each with its plugin; of two with one name the first found stays."""
         owners: dict[str, tuple[Backend, object]] = {}
-        registered = [plugin for _, plugin in self._manager.list_name_plugin()]
-        declarations = self.hook.declare_backend.get_hookimpls()
-        for declared in sorted(declarations, key=lambda one: [id(each) for each in registered].index(id(one.plugin))):
+        plugins = [plugin for _, plugin in self._manager.list_name_plugin()]
+        declaring = {id(one.plugin) for one in self.hook.declare_backend.get_hookimpls()}
+        for plugin in [plugin for plugin in plugins if id(plugin) in declaring]:
             try:
-                backend = _fitting(declared.function())
+                # each plugin is asked alone, so that its models are known to be its own
+                others = [other for other in plugins if other is not plugin]
+                answers = self._manager.subset_hook_caller("declare_backend", others)()
+                backend = validated(next(iter(answers), None))
                 if backend.name in owners:
                     other = origin(owners[backend.name][1])
-                    said = f"two plugins declare the backend {backend.name!r}, this one and {other}, which stays"
-                    raise _Unfit(said, backend.name)
+                    reason = f"two plugins declare the backend {backend.name!r}, this one and {other}, which stays"
+                    raise InvalidDeclaration(reason, backend.name)
             except KeyboardInterrupt:
                 raise
-            except _Unfit as error:
-                self._remove(declared.plugin, str(error), error.backend)
+            except InvalidDeclaration as error:
+                self._remove(plugin, str(error), error.backend)
             except BaseException as error:
-                self._remove(declared.plugin, f"declare_backend raised {summary(error)}")
+                self._remove(plugin, f"declare_backend raised {summary(error)}")
             else:
-                owners[backend.name] = (backend, declared.plugin)
+                owners[backend.name] = (backend, plugin)
         return owners
 
     def _remove(self, plugin: object, reason: str, backend: str | None = None, *, guards: bool = False) -> None:
@@ -173,8 +194,12 @@ class Plugins:
         self._broken.append(BrokenPlugin(name_of(plugin), origin(plugin), reason, MEND, guards, backend))
 
 
+def _log(failure: Failure, what: str, name: str) -> None:
+    log.error(f"the plugin %s {what}", origin(failure.plugin), name, exc_info=failure.error)
+
+
 def _may_refuse(plugin: object) -> bool:
-    """Say whether a plugin has a hook that refuses requests.
+    """Return whether a plugin has a hook that refuses requests.
 
     A backend's `check_request` hears of its own models only, which are refused without it.
     """
@@ -187,32 +212,3 @@ def _has(plugin: object, hook: str) -> bool:
         return getattr(plugin, hook, None) is not None
     except Exception:
         return True
-
-
-def _fitting(backend: object) -> Backend:
-    """Return a declaration; raise `_Unfit` with what it lacks to be a `Backend`."""
-    if not isinstance(backend, Backend):
-        raise _Unfit(f"declare_backend must return a Backend, got {type(backend).__name__}")
-    name, modalities, options, requires = backend.name, backend.modalities, backend.options, backend.requires
-    for wrong, said, got in (
-        (not isinstance(name, str) or not NAME.fullmatch(name), "name must be letters, digits and ._-", name),
-        (not _all(modalities, frozenset, Modality), "modalities must be a frozenset of Modality", modalities),
-        (not _is_schema(options), "options must be a class of marshmallow's Schema", options),
-        (not _all(requires, tuple, str), "requires must be a tuple of the names of modules", requires),
-    ):
-        if wrong:
-            raise _Unfit(f"its Backend's {said}, got {got!r:.100}", str(name))
-    return backend
-
-
-def _all(values: object, kind: type, of: type) -> bool:
-    return isinstance(values, frozenset | tuple) and isinstance(values, kind) and all(isinstance(v, of) for v in values)
-
-
-def _is_schema(options: object) -> bool:
-    return options is None or (isinstance(options, type) and issubclass(options, Schema))
-
-
-def _call(implementation: pluggy.HookImpl, argument: object) -> None:
-    """Call one implementation of a hook of one argument, which it may have left out."""
-    implementation.function(*([argument] if implementation.argnames else []))

@@ -1,1 +1,1 @@
-"""What a process needs of its machine: clocks, locks, files, signals of life."""
+"""A process and its machine: clocks, locks, files, heartbeats, logs."""

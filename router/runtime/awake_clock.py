@@ -1,24 +1,23 @@
-"""A clock that leaves out the time in which this process did not run."""
+"""A clock that stops while this process is suspended."""
 
 from __future__ import annotations
 
 import time
 
-MOMENT = 1.0
+MAX_TICK_SECONDS = 1.0
 
 
 class AwakeClock:
-    """Counts seconds, of each time between two calls of `tick` no more than a moment.
+    """Counts the seconds between calls of `tick`, each gap at most `max_tick`."""
 
-    A child that was silent while its supervisor was stopped, or the machine asleep, has not hung.
-    """
+    # a child that was silent while its supervisor was stopped, or the machine asleep, has not hung
 
-    def __init__(self, moment: float = MOMENT) -> None:
+    def __init__(self, max_tick: float = MAX_TICK_SECONDS) -> None:
         self.now = 0.0
-        self._moment = moment
+        self._max_tick = max_tick
         self._before = time.monotonic()
 
     def tick(self) -> None:
         instant = time.monotonic()
-        self.now += min(instant - self._before, self._moment)
+        self.now += min(instant - self._before, self._max_tick)
         self._before = instant

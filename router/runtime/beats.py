@@ -1,16 +1,16 @@
-"""What a child writes to its supervisor: the phase that it is in, as a sign of life."""
+"""Heartbeats from a child to its supervisor: the name of its phase."""
 
 from __future__ import annotations
 
 import os
 import time
 
-STARTING = "start"  # the phase of a process that has not reached its work
+STARTING = "start"  # the phase of a process before its work
 EVERY_SECONDS = 1.0
 
 
 class Beats:
-    """Writes the phase into the supervisor's pipe, at each change and once a second."""
+    """Writes the phase to the supervisor's pipe, at each change and once a second."""
 
     def __init__(self, pipe: int) -> None:
         os.set_blocking(pipe, False)
@@ -24,5 +24,5 @@ class Beats:
         self._last = (phase, now)
         try:
             os.write(self._pipe, f"{phase}\n".encode())
-        except BlockingIOError:  # the supervisor is stopped and has not read for hours
+        except BlockingIOError:  # a full pipe: the supervisor has been suspended for hours
             self._last = ("", 0.0)

@@ -1,7 +1,7 @@
-"""The clock of leases: it stands still for nobody, and wall-clock jumps do not move it.
+"""The clock of leases: seconds since boot, also during sleep, unaffected by wall-clock jumps.
 
-CLOCK_BOOTTIME is shared by all processes of a machine and goes on while it sleeps; it starts again at a
-reboot, so an instant is only comparable together with the boot that it belongs to.
+All processes of a machine share CLOCK_BOOTTIME. It starts again at a reboot, so instants of different boots cannot be
+compared.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 @cache
 def boot() -> str:
-    """Return the identity of this boot of the machine."""
+    """Return the id of this boot of the machine."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 

@@ -1,4 +1,4 @@
-"""Exit statuses by which a child tells its supervisor whether to start it again."""
+"""Exit statuses of children, for their supervisor."""
 
-CANNOT_START = 4  # settings, plugins, models or the device are wrong: another start would end alike
-TRY_AGAIN = 75  # the reason passes, such as a locked store
+CANNOT_START = 4  # settings, plugins, models or the device are wrong: another start would fail too
+TRY_AGAIN = 75  # the reason is temporary, such as a locked store

@@ -1,4 +1,4 @@
-"""A few slots for what many want, shared among owners so that one of them leaves some to the others."""
+"""Slots for concurrent work, shared fairly among owners."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from threading import Condition
 
 
 class Slots:
-    """`count` slots of one process, and a queue of at most `queued` for them, each for at most `seconds`.
+    """`count` slots of one process, with a queue of `queued` for at most `seconds`.
 
-    An owner takes another slot, or queue position, only while more of them are free than it has: one alone gets half
-    of them, the next half of the rest.
+    An owner gets another slot, or queue position, only while more are free than it has: one owner alone gets half of
+    them, the next half of the rest.
     """
 
     def __init__(self, count: int, queued: int, seconds: float) -> None:
@@ -26,7 +26,7 @@ class Slots:
 
     @contextmanager
     def take(self, owner: str) -> Iterator[bool]:
-        """Hold a slot for the block; yield False, without one, where none is free in time."""
+        """Hold a slot for the block; yield False if none is free in time."""
         taken = self.acquire(owner)
         try:
             yield taken
@@ -35,14 +35,14 @@ class Slots:
                 self.release(owner)
 
     def release(self, owner: str) -> None:
-        """Give back a slot that `acquire` gave, from whatever thread."""
+        """Free a slot of `acquire`; any thread may call this."""
         with self._changed:
             self._held[owner] -= 1
-            self._held += Counter()  # forget who holds none
+            self._held += Counter()  # forget owners without slots
             self._changed.notify_all()
 
     def acquire(self, owner: str, seconds: float | None = None) -> bool:
-        """Take a slot; return False where none is free within `seconds`, by default those of all."""
+        """Take a slot; return False if none is free within `seconds`."""
         with self._changed:
             if not self._queue_is_open(owner):
                 return False
@@ -60,7 +60,7 @@ class Slots:
                 self._changed.notify_all()
 
     def _queue_is_open(self, owner: str) -> bool:
-        """Say whether one more of this owner may queue; who would get a slot at once always may."""
+        """Say whether the owner may queue once more; a free slot needs no queue."""
         if self._may_hold(owner) and not any(self._may_hold(other) for other, _ in self._queue):
             return True
         mine = sum(other == owner for other, _ in self._queue)
@@ -70,6 +70,6 @@ class Slots:
         return self._count - self._held.total() > self._held[owner]
 
     def _next(self) -> tuple[str, object] | None:
-        """Return the first in the queue of those who hold the fewest slots, None where nobody may hold one more."""
-        able = [one for one in self._queue if self._may_hold(one[0])]
-        return min(able, key=lambda one: self._held[one[0]], default=None)
+        """Return the first queued request of the owner with the fewest slots."""
+        allowed = [one for one in self._queue if self._may_hold(one[0])]
+        return min(allowed, key=lambda one: self._held[one[0]], default=None)

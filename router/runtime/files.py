@@ -1,11 +1,13 @@
-"""Files and folders of the data folder: closed to strangers, and named so that a power cut keeps them."""
+"""Files and folders of the data folder: private, whole or absent, and durable."""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PRIVATE = 0o600
@@ -13,7 +15,7 @@ PRIVATE_FOLDER = 0o700
 
 
 def opener(mode: int) -> Callable[[str, int], int]:
-    """Return an `opener` for `open`; the files that it makes have no permissions but these."""
+    """Return an `opener` for `open` that limits new files to the permissions in `mode`."""
     return lambda path, flags: os.open(path, flags, mode)
 
 
@@ -21,7 +23,7 @@ private = opener(PRIVATE)
 
 
 def make_folder(path: Path, mode: int = PRIVATE_FOLDER) -> None:
-    """Make a folder, if it is missing, and those above it; a power cut keeps them."""
+    """Make a missing folder and its parents durably."""
     if path.is_dir():
         return
     if path.parent != path:
@@ -31,7 +33,7 @@ def make_folder(path: Path, mode: int = PRIVATE_FOLDER) -> None:
     except FileExistsError:
         if not path.is_dir():
             raise
-    sync_folder(path.parent)  # also where another process was faster: it may not have come to this yet
+    sync_folder(path.parent)  # another process that made the folder may not have synced it yet
 
 
 def sync_folder(folder: Path) -> None:
@@ -40,21 +42,50 @@ def sync_folder(folder: Path) -> None:
     try:
         os.fsync(number)
     except OSError as error:
-        if error.errno != errno.EINVAL:  # a file system whose folders know no such thing
+        if error.errno != errno.EINVAL:  # this file system cannot sync folders
             raise
     finally:
         os.close(number)
 
 
 def publish(part: Path, path: Path, root: Path, mode: int = PRIVATE) -> Path:
-    """Rename a whole file into place so that it survives a power cut, with each folder below `root`.
+    """Rename a finished file to `path` durably, and return `path`.
 
-    The name of `root` itself is durable already. Of the file's permissions stay those that are in `mode`.
+    The folders between `root` and `path` become durable too; `root` itself must be. The file keeps those of its
+    permissions that are in `mode`.
     """
     with open(part, "rb") as file:
         os.fchmod(file.fileno(), stat.S_IMODE(os.fstat(file.fileno()).st_mode) & mode)
-        os.fsync(file.fileno())
+        os.fsync(file.fileno())  # before the rename: a power cut could keep the new name and lose the bytes
     part.replace(path)
     for folder in path.parents[: len(path.relative_to(root).parts)]:
         sync_folder(folder)
     return path
+
+
+def write_file(path: Path, data: bytes, *, mode: int = PRIVATE, root: Path | None = None) -> Path:
+    """Write or replace a file atomically; with `root` durably, like `publish`."""
+    with _part(path, data, mode) as part:
+        return part.replace(path) if root is None else publish(part, path, root, mode)
+
+
+def create_file(path: Path, data: bytes) -> None:
+    """Write a file atomically and durably, unless it exists."""
+    with _part(path, data, PRIVATE) as part:
+        with open(part, "rb") as file:
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):
+            os.link(part, path)  # a rename would replace the other process's file
+    sync_folder(path.parent)
+
+
+@contextmanager
+def _part(path: Path, data: bytes, mode: int) -> Iterator[Path]:
+    """Yield a new file of `data` beside `path`; remove it if not renamed."""
+    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")  # other threads and processes may write the same
+    try:
+        with open(part, "xb", opener=opener(mode)) as file:
+            file.write(data)
+        yield part
+    finally:
+        part.unlink(missing_ok=True)

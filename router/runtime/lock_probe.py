@@ -1,4 +1,4 @@
-"""Whether the locks of a file system hold: two handles on one file are tried against each other."""
+"""A test of a file system's locks, with two handles on one file."""
 
 from __future__ import annotations
 
@@ -17,35 +17,31 @@ from router.errors import BootError
 from router.runtime.files import make_folder
 
 ADVICE = "put the data folder on a local disk"
-NEAR, FAR = 2**30, 2**62  # the bytes that stand for jobs are as far out as this; SQLite's are at 2^30
+NEAR, FAR = 2**30, 2**62  # SQLite locks bytes at 2^30; those of waiting requests are up to 2^60
 _FLOCK = struct.Struct("hhqqi4x")  # a `struct flock` of 64-bit Linux: type, whence, start, len, pid
 
 
 class Locks(Protocol):
-    """How a file is locked; each raises `BlockingIOError` where another handle has it."""
+    """Kinds of locks; each raises `BlockingIOError` if another handle has the lock."""
 
     def whole(self, file: int) -> None: ...
     def byte(self, at: int, file: int) -> None: ...
 
 
 class KernelLocks:
-    """The two kinds of locks that engines, web processes and SQLite use."""
+    """The two kinds of locks of engines, web processes and SQLite."""
 
     def whole(self, file: int) -> None:
-        """Lock a file as the engines lock their device."""
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def byte(self, at: int, file: int) -> None:
-        """Lock a byte as SQLite does.
-
-        The lock is the handle's and not the process's, so that one process can try two of them; a file system
-        is asked for both in the same way.
-        """
+        """Lock a byte as SQLite does."""
+        # of the handle, not of the process, so that one process can try two; a file system treats both alike
         fcntl.fcntl(file, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, at, 1, 0))
 
 
 def problem(folder: Path, locks: Locks | None = None) -> str | None:
-    """Say what is wrong with locks in `folder`, None where they hold. Leaves no file behind."""
+    """Describe what is wrong with locks in `folder`; None if they hold."""
     kernel = locks or KernelLocks()
     with tempfile.TemporaryFile(dir=folder) as first, open(f"/proc/self/fd/{first.fileno()}", "r+b") as second:
         tries: dict[str, Callable[[int], None]] = {
@@ -69,8 +65,8 @@ def problem(folder: Path, locks: Locks | None = None) -> str | None:
 
 
 def require(folder: Path, locks: Locks | None = None) -> None:
-    """Raise `BootError` where two processes could do the same job, as their locks do not hold."""
-    with suppress(OSError):  # who cannot write there hears so from the store
+    """Raise `BootError` if locks in `folder` cannot keep processes apart."""
+    with suppress(OSError):  # the store reports a folder that cannot be written
         make_folder(folder)
         found = problem(folder, locks)
         if found:

@@ -1,4 +1,4 @@
-"""Log lines that tie a request, its job and its engine together, as text or as JSON."""
+"""Log lines with the ids of requests, jobs and engines, as text or JSON."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ jobs = logging.getLogger("router.job")
 
 @contextmanager
 def about(job: Job) -> Iterator[None]:
-    """Name a job and its request in the lines that this thread logs in the block."""
+    """Add a job's ids to the lines of this thread within the block."""
     before = job_id.set(job.id), request_id.set(job.request_id)
     try:
         yield
@@ -46,7 +46,6 @@ def about(job: Job) -> Iterator[None]:
 
 
 def name_engine(engine: str) -> None:
-    """Name the engine that this process is in all its lines from now on."""
 
     def stamp(record: logging.LogRecord) -> bool:
         record.engine = engine
@@ -56,18 +55,17 @@ def name_engine(engine: str) -> None:
         handler.addFilter(stamp)
 
 
-def tell(job: Job) -> None:
-    """Log that a job's status has changed: one line for each change, whoever made it."""
+def log_change(job: Job) -> None:
     facts: dict[str, object] = {"model": job.model, "state": str(job.status), "attempt": job.attempt}
-    said = f"{job.model}: {job.status}" + (f", attempt {job.attempt}" if job.attempt else "")
+    message = f"{job.model}: {job.status}" + (f", attempt {job.attempt}" if job.attempt else "")
     if job.started_at is not None and job.finished_at is not None:
         facts["seconds"] = round(job.finished_at - job.started_at, 3)
-        said += f", after {facts['seconds']} s"
+        message += f", after {facts['seconds']} s"
     if job.failure is not None:
         facts["code"] = job.failure.code
-        said += f": {job.failure.code}: {job.failure.message}"
+        message += f": {job.failure.code}: {job.failure.message}"
     level = logging.WARNING if job.status is Status.FAILED else logging.INFO
-    jobs.log(level, "%s", said, extra={**facts, "job": job.id, "request": job.request_id})
+    jobs.log(level, "%s", message, extra={**facts, "job": job.id, "request": job.request_id})
 
 
 def configure(log_format: str, level: str) -> None:
@@ -77,25 +75,27 @@ def configure(log_format: str, level: str) -> None:
     handler.setFormatter(_Json() if as_json else _Text("%(asctime)s %(levelname)s %(name)s %(message)s"))
     handler.addFilter(_in_context)
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    logging.captureWarnings(as_json)  # they would be lines of plain text
+    logging.captureWarnings(as_json)  # warnings would be lines of plain text
     for chatty in ("httpx2", "httpcore2", "huggingface_hub", "alembic", "PIL"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 def _in_context(record: logging.LogRecord) -> bool:
-    """Give a line the ids of what its thread is about, unless it brings its own."""
+    """Add the ids of this thread's job to a line without its own."""
     record.request = getattr(record, "request", request_id.get())
     record.job = getattr(record, "job", job_id.get())
     return True
 
 
 def _visible(text: str) -> str:
-    """Return `text` with what a terminal or a reader of lines would act on written as an escape, but for line feeds."""
+    """Escape control characters and line separators, except line feeds."""
     return UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 class _Text(logging.Formatter):
-    """A record is a line; what it has beyond that is indented, so that no text of a caller's looks like a record."""
+    """One line per record; further lines are indented."""
+
+    # so no text of a client's can look like a record
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
         return _visible(super().formatMessage(record)).replace("\n", INDENT)

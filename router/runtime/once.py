@@ -1,4 +1,4 @@
-"""What only one of several processes does."""
+"""An action of only one of several processes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 
 class Once:
-    """Something that one of several processes does; made before they are forked."""
+    """A token for one of several processes, made before they fork."""
 
     def __init__(self) -> None:
         self._token, written = os.pipe()
@@ -14,5 +14,5 @@ class Once:
         os.close(written)
 
     def taken(self) -> bool:
-        """Return True to the first who asks."""
+        """Return True to the first process that calls this."""
         return os.read(self._token, 1) == b"1"

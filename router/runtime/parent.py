@@ -1,4 +1,4 @@
-"""No process of ours outlives the one that started it."""
+"""The end of a process when its parent dies."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PR_SET_PDEATHSIG = 1
 
 
 def die_with(parent: int) -> None:
-    """End this process with SIGKILL when its parent dies, at whatever line either is."""
+    """Have the kernel kill this process when its parent dies."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         sys.exit(f"the parent process {parent} is gone")

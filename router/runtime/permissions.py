@@ -1,4 +1,4 @@
-"""Who else may change what a server runs and reads: whoever can may have it do what they like."""
+"""Files of a server that other users may change."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Changeable:
-    """Of the paths that were `seen` those that everybody may change, and those that another user but root owns."""
+    """Paths that everybody may change, and paths of other users than root."""
 
-    seen: int
+    seen: int  # paths
     by_all: tuple[Path, ...]
     by_owner: tuple[Path, ...]
 
     def __str__(self) -> str:
-        """Name the first three of each kind."""
         owned = [f"{path} belongs to user {' and '.join(map(str, _owners(path)))}" for path in self.by_owner]
         parts = [f"everybody may change {_listed(self.by_all)}" if self.by_all else "", _listed(owned)]
         return "; ".join(filter(None, parts))
 
     @property
     def advice(self) -> str:
-        """Say what to do, '' where there is nothing."""
-        parts = ["chmod o-w" if self.by_all else "", "chown" if self.by_owner else ""]
-        said = " and ".join(filter(None, parts))
-        return f"{said} what is yours" if said else ""
+        commands = " and ".join(filter(None, ("chmod o-w" if self.by_all else "", "chown" if self.by_owner else "")))
+        return f"{commands} what is yours" if commands else ""
 
 
 def changeable(paths: Iterable[Path], user: int, *, below: bool = True) -> Changeable:
-    """Look at `paths`, every folder on the way to them and all `below` them; beside root, `user` may own them."""
+    """Check `paths`, all folders above them and, with `below`, all files in them.
+
+    Root and `user` may own them.
+    """
     there = [Path(os.path.abspath(path)) for path in paths if os.path.exists(path)]
     inside = {each for path in there for each in (path, *(_below(path) if below else ()))}
     looked = dict.fromkeys([*(step for path in there for step in _way(path)), *sorted(inside)])
@@ -44,7 +44,7 @@ def changeable(paths: Iterable[Path], user: int, *, below: bool = True) -> Chang
 
 
 def _way(path: Path) -> Iterator[Path]:
-    """Yield every folder and link that a name leads through, those of links too."""
+    """Yield every folder and link on the way to a path."""
     todo, done = [Path(os.path.abspath(path))], set[Path]()
     while todo:
         whole = todo.pop()
@@ -55,13 +55,13 @@ def _way(path: Path) -> Iterator[Path]:
             if step.is_symlink():
                 target = os.path.join(step.parent, os.readlink(step), whole.relative_to(step))
                 todo.append(Path(os.path.normpath(target)))
-                yield step  # its owner can let it lead elsewhere
+                yield step  # its owner can change its target
                 break
             yield step
 
 
 def _below(path: Path) -> list[Path]:
-    """Return the files of a folder and those below it; links that lead nowhere are left out."""
+    """Return all files below a folder, without broken links."""
     return [each for each in path.rglob("*") if os.path.exists(each)] if path.is_dir() else []
 
 
@@ -69,7 +69,7 @@ def _stat(path: Path) -> os.stat_result | None:
     try:
         return path.stat()
     except OSError:
-        return None  # gone this moment, or not even ours to look at
+        return None  # gone meanwhile, or not readable
 
 
 def _open(found: os.stat_result) -> bool:
@@ -81,7 +81,7 @@ def _sticky(found: os.stat_result) -> bool:
 
 
 def _owners(path: Path) -> list[int]:
-    """Return who owns what a path is, and what it leads to."""
+    """Return the owners of a path and of its target."""
     try:
         return sorted({path.lstat().st_uid, path.stat().st_uid})
     except OSError:
@@ -89,7 +89,7 @@ def _owners(path: Path) -> list[int]:
 
 
 def _listed(things: Iterable[object]) -> str:
-    """Name the first three of `things`, and say how many more there are."""
+    """List the first three, and the number of others."""
     names = list(map(str, things))
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(names[:3]) + more

@@ -1,6 +1,6 @@
-"""Paths of this server in a message: a caller reads the names of files, the log has the rest.
+"""Server paths in messages: clients read file names, the log has the folders.
 
-Messages name models and parts by themselves. This is the last wall, for what libraries and plugins put into theirs.
+Our own messages name no folders; this is the last barrier, for those of libraries and plugins.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from pathlib import Path
 
 from registry.folders import hub_cache
 
-END = r"\s'\"`,;:()<>\[\]{}|*?"  # what a path without quotes does not hold
+END = r"\s'\"`,;:()<>\[\]{}|*?"  # characters that end a path without quotes
 QUOTED = re.compile(r"(?P<quote>['\"`])(?:file://)?~?(?P<path>/(?!v1/)[^'\"`\n/]+/[^'\"`\n]*)(?P=quote)")
 BARE = re.compile(rf"(?:\bfile://|(?<![\w./~-]))~?(?P<path>/(?!v1/)[^/{END}]+(?:/[^/{END}]*)+)")
 CODE = Path(__file__).parents[2]
 
 
 class ServerPaths:
-    """Hides absolute paths, known or not, but for the name at their end; the API's own (`/v1/...`) stay."""
+    """Replaces absolute paths with their last names, except the API's own (`/v1/...`)."""
 
     def __init__(self, folders: Iterable[Path]) -> None:
         own = {os.path.abspath(path) for path in folders}
@@ -30,7 +30,6 @@ class ServerPaths:
         self._known = re.compile(rf"(?<![\w./-])(?:{roots})(?P<path>(?:/[^{END}]*)?)(?![\w-])")
 
     def hide(self, text: str) -> str:
-        """Return a message without the folders in it."""
         if "/" not in text:
             return text
         text = QUOTED.sub(lambda found: f"{found['quote']}{_name(found['path'])}{found['quote']}", text)
@@ -39,5 +38,5 @@ class ServerPaths:
 
 
 def _name(path: str) -> str:
-    """Return what is at the end of a path; of a folder that is known nothing but that there was one."""
+    """Return the last name of a path, `...` for a known folder itself."""
     return path.rstrip("/.").rpartition("/")[2] or "..."

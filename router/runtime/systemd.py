@@ -1,4 +1,4 @@
-"""What systemd wants to know of the topmost process: that it is ready, that it lives, that it stops."""
+"""Notifications to systemd: ready, alive, stopping."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ import time
 from collections.abc import MutableMapping
 
 EVERY_SECONDS = 1.0
-STARTS = "EXTEND_TIMEOUT_USEC=60000000"  # a start may take long, as long as this is repeated
+STARTS = "EXTEND_TIMEOUT_USEC=60000000"  # repeated during a long start
 log = logging.getLogger(__name__)
 
 
 class Notifier:
-    """Tells systemd, where it has given a socket to tell it by (see sd_notify(3)); no child inherits that."""
+    """Notifies systemd through its socket, if there is one (sd_notify(3))."""
 
     def __init__(self, environ: MutableMapping[str, str] = os.environ) -> None:
-        name = environ.pop("NOTIFY_SOCKET", "")
-        self._address = f"\0{name[1:]}" if name.startswith("@") else name  # systemd writes an abstract name so
+        name = environ.pop("NOTIFY_SOCKET", "")  # so that no child inherits it
+        self._address = f"\0{name[1:]}" if name.startswith("@") else name  # systemd's form of an abstract name
         self._ready = False
         self._sent = -EVERY_SECONDS
 
     def alive(self, ready: bool) -> None:
-        """Show life, once a second however often it is called; from the first `ready` on, serving."""
+        """Send a sign of life each second, and READY with the first `ready`."""
         now = time.monotonic()
         if ready and not self._ready:
-            self._ready = self._send("READY=1\nWATCHDOG=1")
+            self._ready = self._send("READY=1\nWATCHDOG=1")  # again at the next sign of life if it was not sent
         elif now - self._sent >= EVERY_SECONDS:
             self._send("WATCHDOG=1" if self._ready else STARTS)
         else:
@@ -37,7 +37,6 @@ class Notifier:
         self._send("STOPPING=1")
 
     def _send(self, state: str) -> bool:
-        """Send what systemd reads; False where it did not go, and then the next sign of life must do."""
         if not self._address:
             return False
         try:
@@ -45,6 +44,6 @@ class Notifier:
                 sender.setblocking(False)
                 sender.sendto(state.encode(), self._address)
         except OSError as error:
-            log.debug("systemd was not told %s: %s", state, error)
+            log.debug("systemd did not get %s: %s", state, error)
             return False
         return True

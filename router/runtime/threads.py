@@ -1,4 +1,4 @@
-"""Threads that must not end: what goes wrong in one is logged, and it goes on."""
+"""Threads that survive errors."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def log_and_go_on(what: str, rest: float = REST_SECONDS) -> Iterator[None]:
-    """Log whatever the block raises, of a store that cannot be used only what it says, and rest for a moment."""
+    """Log errors of the block, then rest for a moment."""
     try:
         yield
-    except (Exception, SystemExit) as error:  # the latter ends a thread without a word
-        if is_unwritable(error) or is_disk_full(error):
+    except (Exception, SystemExit) as error:  # the latter would end a thread silently
+        if is_unwritable(error) or is_disk_full(error):  # expected: no traceback
             log.error("%s goes on, but the store did not answer: %s", what, reason(error))
         else:
-            log.exception("%s stumbled; it goes on", what)
+            log.exception("%s failed and goes on", what)
         time.sleep(rest)

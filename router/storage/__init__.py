@@ -1,1 +1,1 @@
-"""Inputs and outputs as files."""
+"""Inputs and outputs of jobs as files."""

@@ -1,4 +1,4 @@
-"""Remove a job's row and its files, so that a crash in between leaves only what the sweeper takes."""
+"""Removal of a job's row and files, safe against a crash in between."""
 
 from __future__ import annotations
 
@@ -16,17 +16,16 @@ Removed = TypeVar("Removed")
 def remove(
     artifacts: ArtifactStore, job_id: str, row: Callable[[], Removed], *, allowed: Callable[[], bool]
 ) -> Removed:
-    """Remove a job, its `row` first: what is left of it if we die in between is an orphan.
+    """Remove a job's row, then its files; return what `row` returns.
 
-    Where the disk is too full even for that, its files go first, if that is `allowed`, and make room for the row:
-    a row that stays behind is of a job whose files are gone, which nobody is served, and which the sweeper takes.
+    On a disk too full to remove the row the files go first, if that is `allowed`.
     """
     try:
-        removed = row()
+        removed = row()  # after a crash here the files are orphans, which the sweeper removes
     except SQLAlchemyError as error:
         if not (is_disk_full(error) and allowed()):
             raise
-        artifacts.delete(job_id)
+        artifacts.delete(job_id)  # after a crash here the row is not served, and the sweeper removes it
         removed = row()
     if removed:
         artifacts.delete(job_id)

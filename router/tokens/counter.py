@@ -1,37 +1,32 @@
-"""Ask the counting process, and wait for it no longer than a moment."""
+"""Warnings about long prompts, counted in a moment or not at all."""
 
 from __future__ import annotations
 
 import importlib.util
-import json
 import logging
-import os
 import queue
 import stat
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Lock, Thread, Timer
-from typing import Any
+from threading import Lock, Thread
 
 from registry import ModelSpec
 from router.runtime.threads import log_and_go_on
-from router.tokens import process
+from router.tokens.counter_process import CounterProcess
 from router.tokens.cut import CutPrompt
 from router.values import Task
 
 FILE = "tokenizer/tokenizer.json"  # in a model's folder
 LARGEST = 64 * 2**20  # bytes; umT5's has 9 to 17 MB
 NEEDED = ("tokenizers", "ftfy")  # without the second a count would not be the engine's
-PATIENCE_SECONDS = 0.25  # a request waits for its count as long
-REST_SECONDS = 10.0  # nobody asks for as long after a count that did not come in time
-STALL_SECONDS = 120.0  # a process that is silent for as long is killed
-IDLE_SECONDS = 900.0  # a process that is not asked for as long gives its memory back
+PATIENCE_SECONDS = 0.25  # for which a request waits for its count
+REST_SECONDS = 10.0  # without counts after one that did not come in time
+STALL_SECONDS = 120.0  # after which a silent process is killed
+IDLE_SECONDS = 900.0  # after which an idle process gives its memory back
 SPARE = 8  # tokens that a tokenizer may add to a text
 
 log = logging.getLogger(__name__)
@@ -48,7 +43,7 @@ class _File:
 
 @dataclass(frozen=True)
 class _Question:
-    """Texts to count, none where the file is only to be read."""
+    """Texts to count; without texts the file is only read."""
 
     file: _File
     limit: int = 0
@@ -57,25 +52,24 @@ class _Question:
 
 
 class TokenCounter:
-    """Warn of prompts that exceed the tokens of their model.
+    """The tokens of prompts, beyond those that their model reads.
 
-    A tokenizer is read when its model is first asked, by a process that one thread starts and talks to. Of prompts that
-    cannot be counted in time only the engine warns.
+    A tokenizer is read at its model's first request, by a process with a thread of its own. Of prompts that cannot be
+    counted in time only the engine warns.
     """
 
     def __init__(self, locate: Callable[[ModelSpec], Path | None], stall_seconds: float = STALL_SECONDS) -> None:
         self._locate = locate
-        self._stall_seconds = stall_seconds
         self._installed = all(importlib.util.find_spec(module) for module in NEEDED)
         self._questions: queue.SimpleQueue[_Question] = queue.SimpleQueue()
         self._states: dict[_File, str] = {}
         self._lock = Lock()
         self._thread: Thread | None = None
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process = CounterProcess(stall_seconds)
         self._rests_until = 0.0
 
     def warnings(self, model: ModelSpec, task: Task) -> tuple[str, ...]:
-        """Return a sentence for each prompt of `task` that is longer than `model` reads."""
+        """Return a warning for each prompt of `task` with more tokens than `model` reads."""
         if model.prompt_tokens is None or not self._installed or (file := self._file(model)) is None:
             return ()
         prompts = {"prompt": task.prompt}
@@ -83,11 +77,11 @@ class TokenCounter:
             prompts["negative prompt"] = task.negative_prompt
         if not self._is_read(file) or not any(_may_exceed(text, model.prompt_tokens) for text in prompts.values()):
             return ()
-        cuts = self._ask(_Question(file, model.prompt_tokens, tuple(prompts.values())))
+        cuts = self._cuts(_Question(file, model.prompt_tokens, tuple(prompts.values())))
         return tuple(cut.warning(name) for name, cut in zip(prompts, cuts, strict=False) if cut)
 
     def _file(self, model: ModelSpec) -> _File | None:
-        """Return the model's tokenizer file; None where it has none, or one that is too large."""
+        """Return the model's tokenizer file; None without one, or for a large one."""
         folder = self._locate(model)
         if folder is None:
             return None
@@ -105,7 +99,7 @@ class TokenCounter:
         return file
 
     def _is_read(self, file: _File) -> bool:
-        """Say whether the process has read `file`; the first call has it read."""
+        """Say whether the process has read `file`; have it read at the first call."""
         with self._lock:
             state = self._states.setdefault(file, "wanted")
             if state == "wanted":
@@ -113,8 +107,8 @@ class TokenCounter:
                 self._put(_Question(file))
             return state == "read"
 
-    def _ask(self, question: _Question) -> list[CutPrompt | None]:
-        """Return what is cut of each text, nothing where the answer does not come in time."""
+    def _cuts(self, question: _Question) -> list[CutPrompt | None]:
+        """Return the cut of each text, nothing if the answer is late."""
         with self._lock:
             if "coming" in self._states.values() or time.monotonic() < self._rests_until:
                 return []
@@ -151,84 +145,36 @@ class TokenCounter:
             return
         answer = None
         try:
-            answer = self._answer(question)
+            answer = self._counted(question)
         finally:
             if answer is None:
-                self._retire()  # else nobody would have the files read again
+                self._retire()  # so that the files are read again
             question.answer.set_result(answer or [])
 
-    def _answer(self, question: _Question) -> list[CutPrompt | None]:
+    def _counted(self, question: _Question) -> list[CutPrompt | None]:
         if self._states.get(question.file) == "broken":
             return []
-        if question.texts and not self._is_running():
+        if question.texts and not self._process.is_running():
             self._retire()  # what it had read is to be read again, for which no request waits
             return []
         try:
-            answer = self._exchange(question)
+            answer = self._process.exchange(question.file.path, question.limit, question.texts)
             cuts = [CutPrompt(cut[0], question.limit, cut[1]) if cut else None for cut in answer["cut"]]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            self._end()
+            self._process.end()
             self._give_up(question.file, str(error) or type(error).__name__)
             return []
         self._states[question.file] = "read"
         return cuts
 
-    def _exchange(self, question: _Question) -> dict[str, Any]:
-        """Return the process's answer; raise `OSError` or `ValueError` where it gives none."""
-        child = self._running()
-        assert child.stdin is not None
-        assert child.stdout is not None
-        asked = {"file": question.file.path, "limit": question.limit, "texts": question.texts}
-        watchdog = Timer(self._stall_seconds, child.kill)
-        watchdog.start()
-        try:
-            child.stdin.write(json.dumps(asked).encode() + b"\n")
-            child.stdin.flush()
-            line = child.stdout.readline()
-        finally:
-            watchdog.cancel()
-        if not line:
-            raise OSError(f"the process that read it ended with status {child.wait()}")
-        answer: dict[str, Any] = json.loads(line)
-        if "error" in answer:
-            raise ValueError(answer["error"])
-        return answer
-
-    def _running(self) -> subprocess.Popen[bytes]:
-        """Return the process, started anew where it has ended."""
-        if self._process is None or not self._is_running():
-            self._end()
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", process.__file__],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,  # a library's panic would print what a file holds
-                env={**os.environ, "TOKENIZERS_PARALLELISM": "false"},
-            )
-        return self._process
-
-    def _is_running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
-
     def _retire(self) -> None:
-        """End the process; each file is read again when its model is asked."""
+        """End the process; each file is read again at its model's next request."""
         with self._lock:
             self._states = {file: state for file, state in self._states.items() if state == "broken"}
-        self._end()
-
-    def _end(self) -> None:
-        child, self._process = self._process, None
-        if child is None:
-            return
-        child.kill()
-        child.wait()
-        for pipe in (child.stdin, child.stdout):
-            if pipe is not None:
-                with suppress(OSError):  # what was not written yet was meant for this process
-                    pipe.close()
+        self._process.end()
 
     def _give_up(self, file: _File, reason: str) -> None:
-        """Read `file` no more until it changes, and say so once."""
+        """Read `file` no more until it changes, and log that once."""
         with self._lock:
             known, self._states[file] = self._states.get(file), "broken"
         if known != "broken":
@@ -236,5 +182,6 @@ class TokenCounter:
 
 
 def _may_exceed(text: str, limit: int) -> bool:
-    """Say whether `text` may have more than `limit` tokens: of ASCII, each is a character at least."""
-    return not text.isascii() or "&" in text or len(text) + SPARE > limit  # what `&...;` stands for may be no ASCII
+    """Say whether `text` may have more than `limit` tokens."""
+    # of ASCII a token has a character at least; what `&...;` stands for may be no ASCII
+    return not text.isascii() or "&" in text or len(text) + SPARE > limit

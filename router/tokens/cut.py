@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from router.tokens.process import kept
+from router.tokens.counter_child import kept
 
 _SENTENCE = re.compile(r"(the (?:negative )?prompt) has \d+ tokens; it is cut ")
 
@@ -25,9 +25,9 @@ class CutPrompt:
 
     @classmethod
     def of(cls, text: str, encoding: Any, limit: int) -> CutPrompt | None:
-        """Return what is cut of `text`, None where nothing is.
+        """Return the cut of `text`, None for a text within `limit`.
 
-        `encoding` is what `tokenizers` makes of all of it.
+        `encoding` is that of the whole text by `tokenizers`.
         """
         tokens = len(encoding.ids)
         return cls(tokens, limit, kept(text, encoding, limit)) if tokens > limit else None

@@ -1,4 +1,4 @@
-"""What a backend declares, and what the engine hands to it."""
+"""The declaration of a backend, and the engine's tools for it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Backend:
-    """What a plugin declares: its name, the modalities it can run, and its options' schema.
+    """A backend's name, modalities, schema of options and needs.
 
     `requires` names the modules that must be importable where an engine runs it; `extra` is the
-    `pip install framegate[...]` extra that brings them. The schema (a marshmallow class) validates
-    a model's `options` in the registry. `index` is the file by which a folder of weights is known
-    (`model_index.json` for the diffusers layout), None where any folder will do; `made_by` is the command
-    that makes such a folder, where there is one. A `deterministic` backend makes the same frames of a task bit for
-    bit, on one device; one that `uses_seed` makes others for another seed. The contract's checks go by both.
+    `pip install framegate[...]` extra with them. The schema (a marshmallow class) validates a model's
+    `options` in the registry. `index` is the file that marks a folder of weights (`model_index.json` for
+    the diffusers layout), None for any folder; `made_by` is the command that makes such a folder, if any.
+    A `deterministic` backend makes the same frames of a task bit for bit, on one device; one that `uses_seed`
+    makes others for another seed. The contract's checks use both.
     """
 
     name: str
@@ -42,50 +42,50 @@ class Report(Protocol):
     """Store progress and stop a job that is no longer ours."""
 
     def __call__(self, done: int, total: int, preview: Preview | None = None) -> None:
-        """Say that `done` of `total` are done; raise `JobCancelled` when the job is to stop.
+        """Store that `done` of `total` are done; raise `JobCancelled` when the job must stop.
 
-        `preview` makes a small picture, `(height, width, 3)`, of what there is so far. It is called now or
-        never, at most once a second; what it raises is logged and harms nobody.
+        `preview` makes a small picture of the job so far, uint8 of shape `(height, width, 3)`. It is called now or
+        never, at most once a second; what it raises is logged only.
         """
 
 
 class Offloader(Protocol):
-    """How a part moves to the host's memory when no model holds it, and back; in place, both of them."""
+    """The moves of an unused part to the host's memory and back, in place."""
 
     def cool(self, part: Any) -> None:
         """Move the part's weights to the host."""
 
     def warm(self, part: Any) -> None:
-        """Move them back to the device."""
+        """Move the part's weights back to the device."""
 
 
 class Pool(Protocol):
-    """Parts of models that other models may share, held once."""
+    """Parts of models, each held once for all models that share it."""
 
-    def part(self, key: Hashable, load: Callable[[], T], tier: Offloader | None = None) -> T:
+    def part(self, key: Hashable, load: Callable[[], T], offloader: Offloader | None = None) -> T:
         """Return the part with this key, loading it if no resident model holds it.
 
         The key must name everything that changes the part: the identity of its files, dtype,
-        device, attention backend. Whoever takes a part must not mutate it. A part with a `tier` may wait on the
+        device, attention backend. Whoever takes a part must not mutate it. A part with an `offloader` may wait on the
         host for its next holder; its size is its `nbytes`, or that of its parameters and buffers.
         """
 
     def private(self, load: Callable[[], T]) -> T:
-        """Return a part that nobody else will ever see."""
+        """Return a part for this model alone."""
 
     def reserve(self, sizes: Mapping[Hashable, int]) -> None:
-        """Say how many bytes the parts with these keys will take: models that are not in use leave for them.
+        """Free memory for parts of these sizes in bytes, by key: idle models leave.
 
-        Raises `LoadFailed` where there can never be so much room.
+        Raises `LoadFailed` for more bytes than the device can ever have.
         """
 
     def digest(self, path: Path) -> str:
-        """Return a value that is the same for files of the same bytes, computed once."""
+        """Return the digest of a file's or folder's bytes, computed once."""
 
 
 @dataclass(frozen=True)
 class PartPath:
-    """By which code a part of a loaded model runs: `path` in a word, and the `reason` where it is not the usual one."""
+    """The code by which a model's part runs; `reason` if not the usual."""
 
     path: str
     reason: str = ""

@@ -1,4 +1,4 @@
-"""The state of engines, and which models they can run."""
+"""The state of engines, and their models."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from router.values.backend import PartPath
 
 @dataclass(frozen=True)
 class ResidentBytes:
-    """Bytes of weights that a model holds on a device: its own, and those that others hold too."""
+    """Bytes of a model's weights on a device: its own, and shared ones."""
 
     owned: int
     shared: int
@@ -18,7 +18,7 @@ class ResidentBytes:
 
 @dataclass(frozen=True)
 class Need:
-    """Bytes of weights that a model takes of a device, and those that the device has for weights."""
+    """Bytes of weights: needed by a model, and budgeted on a device."""
 
     needed: int
     budget: int
@@ -30,7 +30,7 @@ class Need:
 
 @dataclass(frozen=True)
 class EngineState:
-    """What an engine says of itself at each heartbeat; `age` is seconds since the last one."""
+    """The state of an engine at its last heartbeat, `age` seconds ago."""
 
     id: str
     device: str
@@ -47,10 +47,11 @@ class EngineState:
 
 
 def lacking(model: str, engines: Iterable[EngineState], recent: float) -> tuple[str, ...]:
-    """Return what engines lack to run a model, where none of those seen within `recent` seconds can.
+    """Return the reasons why no engine seen within `recent` seconds can run a model.
 
-    Of each device the engine that was seen last counts: the others are gone.
+    Nothing is returned if one can.
     """
+    # of each device the engine that was seen last counts: the others are gone
     newest = {engine.device: engine for engine in sorted(engines, key=lambda engine: -engine.age)}
     known = [engine for engine in newest.values() if engine.age < recent]
     if any(model in engine.models for engine in known):
@@ -59,17 +60,17 @@ def lacking(model: str, engines: Iterable[EngineState], recent: float) -> tuple[
 
 
 def too_large(model: str, engines: Iterable[EngineState]) -> str | None:
-    """Return why `model` can never be loaded by any of the engines that offer it; None where one may, or none is."""
+    """Return why no engine that offers `model` can ever load it, else None."""
     able = [engine for engine in engines if model in engine.models]
     needs = {engine.device: engine.too_large.get(model) for engine in able}
     if not needs or None in needs.values():
         return None
-    said = "; ".join(f"on {device} it {need}" for device, need in sorted(needs.items()))
-    return f"{model} can never be loaded: {said}"
+    reasons = "; ".join(f"on {device} it {need}" for device, need in sorted(needs.items()))
+    return f"{model} can never be loaded: {reasons}"
 
 
 def state_of(model: str, engines: Iterable[EngineState]) -> str:
-    """Say in one word where a model's weights are: loaded (on a device), warm (on a host) or cold."""
+    """Return where a model's weights are: `loaded` (device), `warm` (host) or `cold`."""
     known = list(engines)
     if any(model in engine.resident for engine in known):
         return "loaded"

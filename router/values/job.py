@@ -1,4 +1,4 @@
-"""A job, and what the store holds of it."""
+"""Jobs and their parts, as the store holds them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Status(StrEnum):
 
 
 class Phase(StrEnum):
-    """Where a running job is; each has a stall time-out of its own."""
+    """The phase of a running job; each has a stall time-out of its own."""
 
     DOWNLOAD = "download"
     LOAD = "load"
@@ -34,11 +34,11 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True)
 class StoredInput:
-    """An input image: `name` under the job's inputs, its role, and the type, digest and bytes that were received.
+    """An input image: its file `name` under the job's inputs, and its source.
 
-    `png_sha256` and `png_size` are the stored file's, a PNG that was made of it: upright, in sRGB, of no more pixels
-    than the model takes. They are empty in a job of an older version, whose file is what was received. `width` and
-    `height` are the received picture's as shown, `notes` sentences on its colours.
+    `media_type`, `sha256` and `size` (bytes) are those of the received file; `width` and `height` its upright size in
+    pixels, `notes` sentences on its colours. `png_sha256` and `png_size` are those of the stored file, an upright sRGB
+    PNG within the model's pixel limit. They are empty in jobs of older versions, whose file is the received one.
     """
 
     name: str
@@ -55,7 +55,7 @@ class StoredInput:
 
 @dataclass(frozen=True)
 class Artifact:
-    """A finished file: `name` under the job's outputs; `sha256` is its ETag; `size` in bytes."""
+    """A finished file under the job's outputs; `sha256` is its ETag, `size` in bytes."""
 
     name: str
     media_type: str
@@ -69,7 +69,7 @@ class Artifact:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a job failed, in the words that the caller sees."""
+    """The failure of a job, as the caller sees it."""
 
     code: str
     message: str
@@ -77,7 +77,10 @@ class Failure:
 
 @dataclass(frozen=True)
 class Progress:
-    """`done` of `total` in this phase, the whole job in percent, and how many seconds it will still take, if known."""
+    """A job's progress: `done` of `total` in its phase, `percent` of the whole.
+
+    `remaining` are the seconds to its end, if known.
+    """
 
     phase: Phase
     done: int
@@ -88,7 +91,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class StepTiming:
-    """How fast a model makes videos of one shape: seconds of a step, and of all that follows the last one."""
+    """Seconds of a step, and of the rest after the last step."""
 
     step: float
     rest: float
@@ -135,7 +138,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Revision:
-    """A models file as it was published: its number, its text, where it was, and when it was read (since 1970)."""
+    """A published models file, number `n`; read at `created_at`, seconds since 1970."""
 
     n: int
     file: Path
@@ -145,7 +148,7 @@ class Revision:
 
 @dataclass(frozen=True)
 class Lease:
-    """The right to work on a job: this engine, this attempt. Every write of an engine names it."""
+    """The right of an engine to write for a job, in one attempt."""
 
     job: str
     engine: str

@@ -1,4 +1,4 @@
-"""What a backend computes and returns: a task, its frames, the pixels in them."""
+"""The input and output of a backend: a task, and its frames."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Preview = Callable[[], Pixels]
 
 @dataclass(frozen=True)
 class Task:
-    """What a backend is asked for. Every value is the effective one: nothing is left to a default.
+    """The effective values of a request: no default is left to the backend.
 
     `width` and `height` are pixels, multiples of the model's `size_multiple`; `num_frames` is 4k+1.
-    `given` is what the caller sent. `image` and `last_image` are RGB pictures, uint8 of shape
-    `(height, width, 3)`, oriented, cropped and resized to the task's size; they are filled in by
-    the engine, so a `check_request` hook sees `given` and the final size but no pixels.
+    `input_kinds` are the kinds of input that the caller sent. `image` and `last_image` are RGB pictures, uint8
+    of shape `(height, width, 3)`, upright, cropped and resized to the task's size; the engine fills them
+    in, so a `check_request` hook sees `input_kinds` and the final size but no pixels.
     """
 
     prompt: str
@@ -35,24 +35,24 @@ class Task:
     guidance_scale_2: float | None
     flow_shift: float
     seed: int
-    given: frozenset[Input]
+    input_kinds: frozenset[Input]
     image: Pixels | None = field(default=None, compare=False)
     last_image: Pixels | None = field(default=None, compare=False)
 
     @property
     def shape(self) -> str:
-        """Return what the time of a step depends on, in a word."""
+        """Return the key of the step time, such as `832x480x81`."""
         return f"{self.width}x{self.height}x{self.num_frames}{'' if self.guidance_scale > 1 else '-unguided'}"
 
 
 @dataclass(frozen=True)
 class Frames:
-    """What a backend returns: pixels in order, in chunks, as they become ready.
+    """The pixels of a video in order, in chunks, as they become ready.
 
     `pixels` yields RGB arrays, uint8 of shape `(n, height, width, 3)`; their `n` add up to
     `num_frames`. The engine iterates (errors inside are the backend's) and closes a generator
     in any case. `warnings` are sentences for the caller, such as a prompt that was cut. `late_warnings` returns those
-    that are known only from the pixels; it is called once, after the last of them was taken.
+    that are known only from the pixels; it is called once, after the last chunk was taken.
     """
 
     pixels: Iterator[Pixels]

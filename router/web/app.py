@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Flask
 
-from router.auth.signed_urls import Links
+from router.auth.signed_urls import SignedUrls
 from router.intake.intake import Intake
 from router.media import Decoders
 from router.runtime.server_paths import ServerPaths
@@ -12,7 +12,7 @@ from router.system import System
 from router.web import access, docs, errors, files, health, metrics, models
 from router.web.auth.authenticate import Authenticator
 from router.web.auth.key_cache import KeyCache
-from router.web.auth.rate_limit import Rates
+from router.web.auth.rate_limit import RateLimit
 from router.web.http.host_names import HostNames
 from router.web.http.proxies import Proxies
 from router.web.readiness import Readiness
@@ -44,12 +44,12 @@ def create_app(system: System, decoders: Decoders | None = None) -> Flask:
     settings = system.settings
     app.wsgi_app = Proxies(app.wsgi_app, settings.proxies)  # type: ignore[method-assign]
     leaving = DisconnectMonitor(system, seconds=settings.leave_seconds)
-    app.waiting = Waiters(system.jobs, leaving, most=settings.waiters, seconds=settings.wait_seconds)
+    app.waiting = Waiters(system.jobs, leaving, limit=settings.waiters, seconds=settings.wait_seconds)
     app.readiness = Readiness(system)
     ring = KeyCache(system.keys, settings)
-    links = Links(settings.data / "links.secret", seconds=settings.link_seconds, needed=ring.needed)
+    links = SignedUrls(settings.data / "links.secret", seconds=settings.link_seconds, needed=ring.needed)
     names = HostNames(settings)
-    callers = Authenticator(ring, links, Rates(settings.data / "rates"), names, no_auth=settings.no_auth)
+    callers = Authenticator(ring, links, RateLimit(settings.data / "rates"), names, no_auth=settings.no_auth)
     access.install(app, callers, system.metrics)
     paths = ServerPaths(settings.folders)
     errors.install(app, paths)
@@ -68,5 +68,5 @@ def create_app(system: System, decoders: Decoders | None = None) -> Flask:
     for each in routes:
         app.register_blueprint(each)
     system.plugins.configure(app)
-    system.weights.look_ahead(system.registry.models)
+    system.weights.look_ahead(system.registries.poll().models)
     return app

@@ -116,7 +116,7 @@ class Content:
     def _still(self, public: str, job: Job, output: Path, suffix: str, make: Callable[[], bytes]) -> Path:
         """Return the file of a small picture, made at its first request."""
         try:
-            path = self._system.artifacts.beside(output, suffix, make, job.owner)
+            path = self._system.artifacts.derived_file(output, suffix, make, job.owner)
         except (ValueError, FileNotFoundError):
             # deleted this very moment, it may still have some of its files
             if output.exists() and self._system.jobs.get(job.id, job.owner) is not None:
@@ -135,7 +135,7 @@ class Content:
             return _hand_over(f"{settings.accel}/{inside}", f"{public}{path.suffix}", media_type)
         if (ends := request.environ.get(ENDS)) is not None:  # a reader may take long, as one who waits
             held = ExitStack()
-            held.enter_context(self._waiting.place())
+            held.enter_context(self._waiting.slot())
             ends.append(held.close)
         return _send(public, path, media_type, etag)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from hmac import compare_digest
-from ipaddress import IPv6Address, ip_address
 
 from flask import Response, request
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
@@ -12,7 +11,7 @@ from router.errors import Refused
 from router.metrics import page
 from router.system import System
 from router.web.http.host_names import HostNames
-from router.web.http.proxies import is_forwarded
+from router.web.http.loopback import is_local
 from router.web.openapi.operations import Example, Reply, Routes
 
 ROUTES = Routes("Server")
@@ -39,7 +38,7 @@ class Page:
         it: `Authorization: Bearer KEY`.
         """
         self._check()
-        models = [model.name for model in self._system.registry.models]
+        models = [model.name for model in self._system.registries.poll().models]
         system = self._system
         text = page(system.metrics.folder, system.jobs, system.engines, models, system.disk.free)
         return Response(text, content_type=CONTENT_TYPE_PLAIN_0_0_4)
@@ -50,7 +49,7 @@ class Page:
             raise Refused(
                 "/metrics needs its own key, that of FRAMEGATE_METRICS_KEY, sent as 'Authorization: Bearer KEY'"
             )
-        if not self._key and not (_is_local() and self._names.is_loopback()):
+        if not self._key and not (is_local(directly=True) and self._names.is_loopback()):
             raise Refused(
                 "/metrics takes direct calls to localhost only; with FRAMEGATE_METRICS_KEY set, those with that key"
             )
@@ -60,18 +59,3 @@ def _brought(key: bytes) -> bool:
     """Say whether the request has this key, in constant time."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     return compare_digest(token.strip(" ").encode("latin-1", "replace"), key) and scheme.lower() == "bearer"
-
-
-def _is_local() -> bool:
-    """Say whether the caller is on this machine, and no proxy for another.
-
-    Over a unix socket there is no address: those who listen on one have a proxy before it, which may name nobody.
-    """
-    if is_forwarded(request.headers):
-        return False
-    try:
-        address = ip_address(request.remote_addr or "")
-    except ValueError:
-        return False
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return (mapped or address).is_loopback

@@ -35,7 +35,7 @@ class Catalog:
     @ROUTES.add("GET /v1/models", "listModels", ok("all of them", answers.Models), examples=(Example("all"),))
     def list(self) -> Response:
         """List the models and routes."""
-        registry, engines = self._system.registry, self._engines()
+        registry, engines = self._system.registries.poll(), self._engines()
         entries = [self._entry(entry, registry, engines) for entry in registry.entries]
         return jsonify(MODELS.dump({"data": entries, "limits": self._limits()}))
 
@@ -48,7 +48,7 @@ class Catalog:
     )
     def show(self, model: str) -> Response:
         """Look at a model or route."""
-        registry = self._system.registry
+        registry = self._system.registries.poll()
         entry = registry.find(model)
         if entry is None:
             raise UnknownModel(f"no model is called {model[:128]!r}; GET /v1/models lists them", param="model")

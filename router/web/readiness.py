@@ -1,4 +1,4 @@
-"""Say when the server is ready: once, whichever of its processes sees it first."""
+"""The log line for a ready server, by the first process to notice."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ LOOK_SECONDS = 0.5
 
 
 class Readiness:
-    """Whether `/readyz` answers 200, which takes an engine beside the web half."""
+    """Reports when `/readyz` answers 200, which needs an engine."""
 
     def __init__(self, system: System) -> None:
         self._system = system
 
-    def tell(self, say: Callable[[str], None], listeners: Sequence[str], serves: Once, ready: Once) -> None:
-        """Say where requests are taken, from a thread: that the server is ready, or first what it lacks."""
+    def start(self, say: Callable[[str], None], listeners: Sequence[str], serves: Once, ready: Once) -> None:
+        """Report readiness on `listeners` from a thread, and first what is missing."""
         Thread(target=self._run, args=(say, listeners, serves, ready), name="readiness", daemon=True).start()
 
     def _run(self, say: Callable[[str], None], listeners: Sequence[str], serves: Once, ready: Once) -> None:
@@ -41,7 +41,7 @@ class Readiness:
         return True
 
     def _lack(self) -> str | None:
-        """Return what `/readyz` misses, None where it answers 200."""
+        """Return what is missing for `/readyz` to answer 200."""
         if not self._system.engines.alive():
             return "no engine runs yet"
         if problem := self._system.probe.problem():

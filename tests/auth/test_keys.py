@@ -58,10 +58,10 @@ def test_own_limits_come_before_the_usual_ones() -> None:
 
 
 def test_a_key_comes_back_as_it_was_added(store: ApiKeyStore) -> None:
-    asked = replace(key("ci", None, Scope.READ, Scope.GENERATE), limits=KeyLimits(1, 2, 3), expires_at=9.0)
-    added = store.add(asked)
+    new = replace(key("ci", None, Scope.READ, Scope.GENERATE), limits=KeyLimits(1, 2, 3), expires_at=9.0)
+    added = store.add(new)
 
-    assert added == replace(asked, created_at=added.created_at if added else 0, number=1)
+    assert added == replace(new, created_at=added.created_at if added else 0, number=1)
     assert store.all() == (added,)
     assert store.find("ci") == added
     assert store.find("no") is None

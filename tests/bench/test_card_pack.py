@@ -1,4 +1,4 @@
-"""The archive for a bare GPU machine: what is in it, what is left out, and how large it may be."""
+"""The archive for a bare GPU machine: its files, its omissions, its limit."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def made(folder: Path, files: dict[str, bytes]) -> Path:
 
 
 def required() -> set[str]:
-    """Return the names that setup.cfg requires of whoever serves with the diffusers backend."""
+    """Return the requirements in setup.cfg of a server with the diffusers backend."""
     parser = configparser.ConfigParser()
     parser.read(ROOT / "setup.cfg")
     extras = parser["options.extras_require"]
@@ -46,12 +46,14 @@ def required() -> set[str]:
 
 
 def needs(requirement: str) -> Iterator[Requirement]:
-    """Yield what an installed package requires in its turn on CPython 3.12 on Linux."""
-    asked = Requirement(requirement)
+    """Yield the requirements of an installed package on CPython 3.12 on Linux."""
+    parent = Requirement(requirement)
     python = {"python_version": "3.12", "python_full_version": "3.12.3"}
-    for line in importlib.metadata.requires(asked.name) or ():
+    for line in importlib.metadata.requires(parent.name) or ():
         need = Requirement(line)
-        if need.marker is None or any(need.marker.evaluate(python | {"extra": extra}) for extra in ("", *asked.extras)):
+        if need.marker is None or any(
+            need.marker.evaluate(python | {"extra": extra}) for extra in ("", *parent.extras)
+        ):
             yield need
 
 
@@ -93,7 +95,7 @@ def test_a_package_without_a_version_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "place"),
+    ("name", "path"),
     [
         ("diffusers/pipelines/wan/pipeline_wan.py", "diffusers/pipelines/wan/pipeline_wan.py"),
         ("diffusers/utils/testing_utils.py", "diffusers/utils/testing_utils.py"),
@@ -108,8 +110,8 @@ def test_a_package_without_a_version_is_named() -> None:
         ("x-1.data/scripts/x", None),
     ],
 )
-def test_a_file_that_no_run_needs_is_left_out(name: str, place: str | None) -> None:
-    assert pack.installed(name) == (None if place is None else PurePosixPath(place))
+def test_a_file_that_no_run_needs_is_left_out(name: str, path: str | None) -> None:
+    assert pack.installed(name) == (None if path is None else PurePosixPath(path))
 
 
 def test_a_wheel_is_unpacked_without_what_is_not_needed(tmp_path: Path) -> None:

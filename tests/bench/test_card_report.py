@@ -1,4 +1,4 @@
-"""What the READMEs say of the card run."""
+"""The card run in the READMEs."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from bench.card import report
 from bench.tools.table import Figure, Row, save
 
 
-def test_where_nothing_was_run_it_says_so(tmp_path: Path) -> None:
-    said = report.short(tmp_path)
+def test_without_a_run_the_table_says_so(tmp_path: Path) -> None:
+    table = report.short(tmp_path)
 
-    assert said.count(f"| {report.NOT_RUN} |") == len(report.HEADLINES)
-    assert "No GPU has run it yet" in said
+    assert table.count(f"| {report.NOT_RUN} |") == len(report.HEADLINES)
+    assert "No GPU has run it yet" in table
     assert {figure for _, figure in report.whole(tmp_path)} == {None}
 
 
-def test_what_was_run_is_told_with_the_cards_name(tmp_path: Path) -> None:
+def test_a_run_is_reported_with_the_cards_name(tmp_path: Path) -> None:
     device = Figure(
         "card_device",
         "t",
@@ -38,18 +38,18 @@ def test_what_was_run_is_told_with_the_cards_name(tmp_path: Path) -> None:
     for figure in (device, sizes):
         save(figure, {}, tmp_path)
 
-    said = report.short(tmp_path)
+    table = report.short(tmp_path)
 
-    assert "| bf16 products of 8192 x 8192 | 780 TFLOP/s |  |" in said
-    assert "| A14B 832x480x81: share of the product rate | 88.6 % | 88 % |" in said
-    assert "| TI2V-5B 1280x704x121: share of the product rate | not run | 86 % |" in said
-    assert "| our forward pass / diffusers', the worst | 0.64 times | 1 |" in said
-    assert said.endswith("On one NVIDIA H200, by `script/card`.")
+    assert "| bf16 products of 8192 x 8192 | 780 TFLOP/s |  |" in table
+    assert "| A14B 832x480x81: share of the product rate | 88.6 % | 88 % |" in table
+    assert "| TI2V-5B 1280x704x121: share of the product rate | not run | 86 % |" in table
+    assert "| our forward pass / diffusers', the worst | 0.64 times | 1 |" in table
+    assert table.endswith("On one NVIDIA H200, by `script/card`.")
 
 
-def test_the_readmes_say_what_is_saved() -> None:
-    (told,) = re.findall(r"<!-- card -->\n(.*?)\n<!-- /card -->", (ROOT / "README.md").read_text(), re.DOTALL)
+def test_the_readmes_have_the_saved_figures() -> None:
+    (short,) = re.findall(r"<!-- card -->\n(.*?)\n<!-- /card -->", (ROOT / "README.md").read_text(), re.DOTALL)
     (whole,) = re.findall(r"<!-- card -->\n(.*?)\n<!-- /card -->", (ROOT / "bench/README.md").read_text(), re.DOTALL)
 
-    assert told == report.short()
+    assert short == report.short()
     assert re.findall(r"^### (.*)$", whole, re.MULTILINE) == [heading for heading, _ in report.whole()]

@@ -1,4 +1,4 @@
-"""The formulas of the card run, its random models, and how kernels are told apart."""
+"""The card run's formulas, random models and kinds of kernels."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_the_bench_of_onnx_runtime_runs_too() -> None:
         ("void at::native::vectorized_elementwise_kernel<4, CUDAFunctor_add>", "elementwise"),
     ],
 )
-def test_kernels_are_told_apart_by_their_names(kernel: str, kind: str) -> None:
+def test_the_kind_of_a_kernel_follows_from_its_name(kernel: str, kind: str) -> None:
     from bench.card.profile import kind_of
 
     assert kind_of(kernel) == kind

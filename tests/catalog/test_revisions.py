@@ -55,7 +55,7 @@ def place(tmp_path: Path) -> Placement:
 
 
 def names(registry: Registry | Registries) -> list[str]:
-    served = registry.current if isinstance(registry, Registries) else registry
+    served = registry.poll() if isinstance(registry, Registries) else registry
     return [model.name for model in served.models]
 
 
@@ -68,7 +68,7 @@ def test_the_first_process_publishes_the_file_and_the_others_read_that(place: Pl
     place.write("a")
     first, second = place.boot(), place.boot()
 
-    assert (first.current.revision, second.current.revision) == (1, 1)
+    assert (first.poll().revision, second.poll().revision) == (1, 1)
     assert (names(first), names(second)) == (["a"], ["a"])
 
 
@@ -80,7 +80,7 @@ def test_a_reload_reaches_every_process(place: Placement) -> None:
     assert here.reload() == (f"{place.file} is revision 2", "models: added b")
     for process in (here, there):
         serves(process, "a", "b")
-        assert process.current.revision == 2
+        assert process.poll().revision == 2
         assert process.age < 10
 
 
@@ -147,7 +147,7 @@ def test_a_process_that_starts_takes_a_newer_file_and_publishes_it(place: Placem
     place.write("b")
     after = place.boot()
 
-    assert (names(after), after.current.revision) == (["b"], 2)
+    assert (names(after), after.poll().revision) == (["b"], 2)
     serves(before, "b")
 
 
@@ -196,7 +196,7 @@ def test_a_process_keeps_to_its_own_models_file(place: Placement, tmp_path: Path
     here.reload()
 
     serves(here, "a", "c")
-    assert (names(there), there.current.revision) == (["b"], 2)
+    assert (names(there), there.poll().revision) == (["b"], 2)
     assert names(other.boot()) == ["b"]
 
 
@@ -209,7 +209,7 @@ def test_a_relative_source_is_meant_from_the_file_wherever_the_process_works(
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     second = place.boot()
 
-    sources = {registries.current.models[0].source for registries in (first, second)}
+    sources = {registries.poll().models[0].source for registries in (first, second)}
     assert sources == {str(place.file.parent / "weights")}
 
 
@@ -237,20 +237,20 @@ def test_a_revision_for_other_plugins_is_passed_over_and_logged_once(
     place.write("a", backend="fresh", age=LONG_AGO)
     deadline = time.monotonic() + 1
     while time.monotonic() < deadline:
-        assert old.current.revision == 1
+        assert old.poll().revision == 1
         time.sleep(0.02)
 
-    assert new.current.revision == 2
+    assert new.poll().revision == 2
     assert caplog.text.count("revision 2 cannot be served by this process") == 1
     assert names(place.boot()) == ["a"]  # and a start without that plugin reads the latest that is good for it
-    assert place.boot().current.revision == 1
+    assert place.boot().poll().revision == 1
 
 
 def test_a_backend_that_was_not_used_before_needs_a_start(place: Placement) -> None:
     place.write("a")
     place.boot()
     fresh = Backend("fresh", frozenset(Modality))
-    process = Registries(place.store, (STILL, fresh), place.boot(STILL, fresh).current)
+    process = Registries(place.store, (STILL, fresh), place.boot(STILL, fresh).poll())
     place.write("a", backend="fresh")
 
     assert process.reload()[1:] == (
@@ -296,7 +296,7 @@ def test_a_store_that_does_not_answer_leaves_all_as_it_is(place: Placement, capl
 def test_one_model_without_a_file_has_no_revisions(tmp_path: Path) -> None:
     system = assemble(Settings(data=tmp_path / "data", model="Wan-AI/Wan2.2-TI2V-5B-Diffusers"))
 
-    assert system.registry.revision is None
+    assert system.registries.poll().revision is None
     with pytest.raises(BootError, match="there is no models file to read again"):
         system.registries.reload()
 
@@ -308,6 +308,6 @@ def test_a_command_publishes_nothing(tmp_path: Path) -> None:
     settings.models.write_text("models: {b: {backend: still, modality: t2v}}")
     command = assemble(settings, serving=False)
 
-    assert (names(command.registry), command.registry.revision) == (["b"], None)
+    assert (names(command.registries.poll()), command.registries.poll().revision) == (["b"], None)
     time.sleep(0.3)
-    assert names(serving.registry) == ["a"]
+    assert names(serving.registries.poll()) == ["a"]

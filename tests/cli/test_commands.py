@@ -7,10 +7,11 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.command import Run, runner
 from support.hub import Hub, use
 from support.server import ROOT
 
@@ -31,30 +32,15 @@ routes:
   any: [text, image]
 """
 WHOLE = "diffusion_pytorch_model.safetensors"
-Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run `framegate ...` in this process; return its status, output and messages."""
-    from router.cli.main import main
-
-    (tmp_path / "models.yaml").write_text(MODELS)
-    monkeypatch.setenv("FRAMEGATE_MODELS", str(tmp_path / "models.yaml"))
-    monkeypatch.setenv("FRAMEGATE_DATA", str(tmp_path / "data"))
-    monkeypatch.setenv("FRAMEGATE_PLUGINS", "")  # options become variables: here they are put back
+    models = tmp_path / "models.yaml"
+    models.write_text(MODELS)
     monkeypatch.chdir(tmp_path)
-
-    def framegate(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["framegate", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said, code = capsys.readouterr(), ended.value.code
-        if isinstance(code, str):  # Python prints it at the end of the process, and exits with 1
-            return 1, said.out, f"{said.err}{code}\n"
-        return code or 0, said.out, said.err
-
-    return framegate
+    return runner(monkeypatch, capsys, models=models, data=tmp_path / "data", plugins="")
 
 
 def test_check_counts_what_is_right(run: Run) -> None:

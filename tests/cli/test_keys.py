@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.command import Run, runner
 
 from router.auth.keys import TEXT, KeyLimits
 from router.jobs import ApiKeyStore, Database
-
-Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run `framegate keys ...` in this process; return its status, output and messages."""
-    from router.cli.main import main
-
-    monkeypatch.setenv("FRAMEGATE_MODELS", str(tmp_path / "missing.yaml"))  # keys are revoked whatever the models are
-    monkeypatch.setenv("FRAMEGATE_DATA", str(tmp_path / "data"))
-    monkeypatch.setenv("FRAMEGATE_PLUGINS", "")
-
-    def framegate(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["framegate", "keys", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
-        return int(ended.value.code or 0), said.out, said.err
-
-    return framegate
+    missing = tmp_path / "missing.yaml"  # keys are revoked whatever the models are
+    return runner(monkeypatch, capsys, "keys", models=missing, data=tmp_path / "data", plugins="")
 
 
 @pytest.fixture

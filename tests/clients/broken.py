@@ -1,4 +1,4 @@
-"""A backend whose jobs all fail, so that the clients can show what their users see then."""
+"""A backend whose jobs all fail, to show clients the errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LangChain's chat model over the Responses API: text in, the URL of a video as text out."""
+"""LangChain's chat model over the Responses API: its text is a video's URL."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def with_an_image() -> dict[str, Any]:
 
 
 def with_options() -> dict[str, Any]:
-    """Options make the part an `output_video`, which LangChain drops: the id still leads to the file."""
+    """Follow the id to the file: LangChain drops an `output_video` part."""
     message = with_video(steps=3).invoke("a red ball")
     video = chat().root_client.videos.download_content(message.id.replace("resp", "video"))
     return {"content": message.content, "file": kind(video.read())}

@@ -32,7 +32,7 @@ def content(made: Any, **options: Any) -> str:
 
 
 def server_id(made: Any) -> str:
-    """Return the server's own id; LiteLLM hands out one that also names the provider and the model."""
+    """Return the server's own id from LiteLLM's, which adds provider and model."""
     return decode_video_id_with_provider(made.id)["video_id"]
 
 

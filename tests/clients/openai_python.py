@@ -64,7 +64,7 @@ def streamed() -> dict[str, Any]:
 
 
 def resumed() -> dict[str, Any]:
-    """Break a stream off, take it up again after the last event that was read."""
+    """Break a stream off and resume it after the last event read."""
     numbers = []
     with responses.create(model="slow", input="a red ball", stream=True, background=True) as stream:
         for event in stream:

@@ -1,4 +1,4 @@
-"""What the Python clients report of what their user saw; standard library only, as each has an environment of its own."""
+"""The reports of the Python clients; standard library only."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def kind(data: bytes) -> str:
 
 
 def download(path: str) -> str:
-    """Fetch a `video_url` as a user does who has only that, and name its format."""
+    """Fetch a `video_url` without a key and name its format."""
     with urllib.request.urlopen(urljoin(BASE, path), timeout=60) as answer:
         return kind(answer.read())
 

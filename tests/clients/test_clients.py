@@ -1,4 +1,4 @@
-"""Clients that people already have, each in an environment of its own: what their users see of a real server."""
+"""Foreign clients of pinned versions against a real server; all with `--all`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from support.environments import node_major, node_with, python_with
 from support.server import ROOT, Server, serve_in
 
 pytestmark = pytest.mark.slow
+storm = pytest.mark.storm  # pip or npm installs these first: the openai package of the tests and curl speak for them
 
 HERE = Path(__file__).parent
 README = (ROOT / "README.md").read_text()
@@ -92,7 +93,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(command: list[str | Path], folder: Path) -> str:
-    """Run a command as a user would: nothing of the tests' own environment goes along."""
+    """Run a command without the tests' own environment."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     environ = {**kept, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}  # or its import asks GitHub for prices
     ended = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=120)
@@ -126,11 +127,13 @@ def needs(*commands: str) -> None:
         pytest.skip(f"needs the commands {' and '.join(missing)} on this machine")
 
 
-@pytest.fixture(scope="module", params=["openai 3", "openai 2", "node"])
+@pytest.fixture(
+    scope="module", params=["openai 3", pytest.param("openai 2", marks=storm), pytest.param("node", marks=storm)]
+)
 def sdk(
     request: pytest.FixtureRequest, server: Server, image: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[str, Seen]:
-    """What one of OpenAI's own packages reports, and the version that it should be."""
+    """Return the expected version of one of OpenAI's packages, and its report."""
     if request.param == "node":
         script = beside_openai(HERE / "openai_node.mjs", tmp_path_factory.mktemp("node"))
         return openai_for_node(), report(["node", script], server, image)
@@ -233,6 +236,7 @@ def test_the_sdk_says_why_a_request_was_refused(sdk: tuple[str, Seen]) -> None:
         assert refused["limit"]["message"] == f"400 {REFUSALS['limit'][-1]}"
 
 
+@storm
 def test_litellm_makes_downloads_lists_and_remixes_videos(litellm: Seen) -> None:
     assert litellm["version"] == "1.106.2"
     assert litellm["video"] == {
@@ -245,6 +249,7 @@ def test_litellm_makes_downloads_lists_and_remixes_videos(litellm: Seen) -> None
     assert litellm["streamed"] == {"last": "response.completed", "file": "mp4"}
 
 
+@storm
 def test_litellm_says_why_a_request_was_refused(litellm: Seen) -> None:
     assert litellm["deleted"]["deleted"] is True
     refused = {**litellm["refused"], "gone": litellm["deleted"]["video"]}
@@ -259,6 +264,7 @@ def test_litellm_says_why_a_request_was_refused(litellm: Seen) -> None:
         assert message in envelope["message"]
 
 
+@storm
 def test_langchain_gets_the_url_of_a_video_as_its_text(langchain: Seen) -> None:
     assert langchain["version"] == "1.7.3"
     assert langchain["created"] == {"model": "wan-nano-t2v", "content": ["text"], "file": "mp4"}
@@ -268,12 +274,14 @@ def test_langchain_gets_the_url_of_a_video_as_its_text(langchain: Seen) -> None:
     assert langchain["listed"] == {"page": 2, "has_more": True}
 
 
+@storm
 def test_langchain_gets_a_tool_call_and_comes_back_for_the_video(langchain: Seen) -> None:
     assert langchain["called"] == {
         "auto": ["look", {"place": "the sea"}], "named": ["look"], "streamed": '{"place": "the sea"}', "after": "mp4",
     }  # fmt: skip
 
 
+@storm
 def test_langchain_tells_of_a_job_that_failed(langchain: Seen) -> None:
     failed = langchain["failed"]
 
@@ -282,6 +290,7 @@ def test_langchain_tells_of_a_job_that_failed(langchain: Seen) -> None:
     assert "generation_failed" in failed["streamed"]["message"]
 
 
+@storm
 def test_langchain_says_why_a_request_was_refused(langchain: Seen) -> None:
     refused = {**langchain["refused"], "gone": langchain["deleted"]["response"]}
 
@@ -326,7 +335,7 @@ def example(fence: str, server: Server) -> str:
 
 
 def check_example(said: str, folder: Path) -> None:
-    """Each example saves one video, then prints the code of a refusal."""
+    """Check for an example's one video and the code of its refusal."""
     (video,) = folder.glob("*.mp4")
     assert video.read_bytes()[4:8] == b"ftyp"
     assert "modality_mismatch" in said.splitlines()[-1]
@@ -334,7 +343,12 @@ def check_example(said: str, folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("fence", "client"),
-    [("openai", "openai 3"), ("openai", "openai 2"), ("litellm", "litellm"), ("langchain", "langchain")],
+    [
+        ("openai", "openai 3"),
+        pytest.param("openai", "openai 2", marks=storm),
+        pytest.param("litellm", "litellm", marks=storm),
+        pytest.param("langchain", "langchain", marks=storm),
+    ],
 )
 def test_the_readmes_python_examples_run(server: Server, image: Path, tmp_path: Path, fence: str, client: str) -> None:
     shutil.copy(image, tmp_path)
@@ -343,6 +357,7 @@ def test_the_readmes_python_examples_run(server: Server, image: Path, tmp_path: 
     check_example(run([python(client), "-W", "ignore", "-c", code], tmp_path), tmp_path)
 
 
+@storm
 def test_the_readmes_node_example_runs(server: Server, image: Path, tmp_path: Path) -> None:
     shutil.copy(image, tmp_path)
     (tmp_path / "source").mkdir()

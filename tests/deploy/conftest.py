@@ -1,4 +1,4 @@
-"""One Framegate behind nginx for all tests that only ask."""
+"""One Framegate behind nginx for all tests that only read."""
 
 from __future__ import annotations
 

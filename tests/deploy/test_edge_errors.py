@@ -1,4 +1,4 @@
-"""What nginx itself refuses is an error of ours: the body, the code, the request id."""
+"""nginx's own errors have our format: body, code, request id."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ REQUEST_ID = b"x-request-id: "
 
 @pytest.fixture
 def alone(tmp_path: Path) -> Iterator[Site]:
-    """Return nginx with nothing behind it."""
+    """Run nginx without a web half."""
     port = free_port()
     site = framegate("deploy", "nginx", "127.0.0.1", "--socket", str(tmp_path / "web.sock"), "--data", str(tmp_path))
     with nginx(tmp_path, edited(site, {"listen 80;": f"listen 127.0.0.1:{port};"})) as process:
@@ -123,7 +123,7 @@ def test_too_many_requests_from_one_address_are_a_429(alone: Site) -> None:
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """Return a folder that any user may enter, as those of pytest may not be; the group of `nobody` may read its data."""
+    """Return a folder for any user; the group of `nobody` may read its data."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         data = Path(name, "data")

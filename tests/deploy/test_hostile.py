@@ -1,4 +1,4 @@
-"""What means harm and comes through nginx: senders and readers that dawdle, paths as they are on the wire, headers."""
+"""Hostile requests through nginx: slow senders and readers, raw paths, headers."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ ROUTES = (
 
 @pytest.fixture(scope="module")
 def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A site with few threads, whose nginx has a second's patience."""
+    """Yield a site with few threads, and time-outs of one second in nginx."""
     changes = {
         "client_header_timeout 15s": "client_header_timeout 1s",
         "client_body_timeout 30s": "client_body_timeout 1s",
@@ -66,7 +66,7 @@ def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 def opened(site: Site, data: bytes, count: int = MANY) -> list[socket.socket]:
-    """Open connections, each of which sends `data` and then nothing."""
+    """Open connections, send `data` on each, then nothing."""
     made = [socket.create_connection(("127.0.0.1", site.port), timeout=30) for _ in range(count)]
     for connection in made:
         connection.sendall(data)

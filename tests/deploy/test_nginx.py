@@ -1,4 +1,4 @@
-"""What callers get through nginx, set up as the documentation says: answers, files, streams, and nothing else."""
+"""Answers, files and streams through nginx, set up as documented."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def asked(steps: int, model: str = "slow", **more: object) -> bytes:
 
 
 def begun(site: Site, body: bytes) -> tuple[HTTPConnection, object]:
-    """Return a connection and its answer, of which nothing but the head has been read."""
+    """Return a connection and its answer, read up to its headers."""
     connection = HTTPConnection("127.0.0.1", site.port, timeout=60)
     connection.request("POST", "/v1/responses", body, JSON)
     return connection, connection.getresponse()
 
 
 def newest(site: Site) -> dict:
-    """Return the job that was made last."""
+    """Return the newest job."""
     return site.call("/v1/videos?limit=1")[1]["data"][0]
 
 

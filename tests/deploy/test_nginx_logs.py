@@ -1,4 +1,4 @@
-"""What nginx keeps: no signature of a link in its logs, and no more bodies than the disk of its own takes."""
+"""nginx's logs and stored bodies: no signatures of links, no full disk."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, dict[str, str]]]:
-    """A site whose callers need a key, with a rate that is soon used up, and the header that has one."""
+    """Yield a site with keys and a low rate limit, and a key's header."""
     folder = tmp_path_factory.mktemp("keyed")
     settings = {"no_auth": 0, "workers": 1}
     key = framegate("keys", "create", "ci", "--data", str(folder / "data")).split()[-1]
@@ -76,7 +76,7 @@ def test_what_is_no_file_is_still_in_the_error_log(keyed: tuple[Site, dict[str, 
 
 
 def test_bodies_take_no_more_than_the_disk_that_they_are_given(tmp_path: Path) -> None:
-    """32 MiB for bodies: whom they no longer fit is refused, and nobody else notices."""
+    """32 MiB for bodies: those that do not fit are refused, all others served."""
     with disk(tmp_path / "body", "32m") as bodies, behind_nginx(tmp_path, workers=1) as site:
         site.ready()
         head = b"POST /v1/responses HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 20000000\r\n\r\n"

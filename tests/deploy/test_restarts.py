@@ -1,4 +1,4 @@
-"""Reloads and restarts of the web half while people ask: nobody is refused, who waits is served or told to come back."""
+"""Reloads and restarts of the web half under load: no request is lost."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ASKED = (("GET", "/healthz", None), ("GET", "/v1/models", None), ("POST", "/v1/r
 
 
 class Load:
-    """People who keep asking: half of them on a kept connection each, half on a new one for each request."""
+    """Clients in a loop: half on persistent connections, half on new ones."""
 
     def __init__(self, port: int) -> None:
         self.answers: Counter[object] = Counter()
@@ -47,7 +47,7 @@ class Load:
             thread.join()
 
     def more(self, count: int = 60) -> None:
-        """Wait until so many more have been answered, somehow."""
+        """Wait for `count` more answers of any kind."""
         enough = self.answers.total() + count
         until(lambda: self.answers.total() >= enough)
 
@@ -73,7 +73,7 @@ Ask = Callable[..., "Future[tuple[int, dict[str, str], bytes]]"]
 
 @contextmanager
 def waiting(port: int) -> Iterator[Ask]:
-    """Yield what sends a request for a slow video and returns its answer's future: status, headers, bytes."""
+    """Yield a function to request a slow video: a future of status, headers, bytes."""
 
     def send(steps: int, headers: dict[str, str], more: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
         connection = HTTPConnection("127.0.0.1", port, timeout=120)
@@ -87,12 +87,12 @@ def waiting(port: int) -> Iterator[Ask]:
 
 
 def begun(site: Site, count: int) -> None:
-    """Wait until somebody waits for so many jobs."""
+    """Wait until requests wait for `count` jobs."""
     site.until(lambda: len(awaited(site)) >= count)
 
 
 def awaited(site: Site) -> list[dict[str, Any]]:
-    """Return the jobs that somebody waits for, those of the load left out."""
+    """Return the jobs that callers wait for, without the load's."""
     return [video for video in site.call("/v1/videos?limit=100")[1]["data"] if video["model"] != "text"]
 
 
@@ -101,7 +101,7 @@ def served(site: Site) -> int:
 
 
 def reload(site: Site) -> None:
-    """Have the web processes replaced, and wait until each new one takes requests."""
+    """Reload, and wait until the new web processes take requests."""
     before = served(site)
     site.web.send_signal(signal.SIGHUP)
     site.until(lambda: served(site) >= before + 2)
@@ -152,7 +152,7 @@ def test_a_stop_in_the_middle_of_a_reload_waits_for_nobody(tmp_path: Path) -> No
 
 @pytest.fixture
 def listener(tmp_path: Path) -> Iterator[socket.socket]:
-    """Return a socket that is held by somebody who outlives the web half, as systemd does."""
+    """Return a socket of a process that outlives the web half, like systemd."""
     with socket.socket(socket.AF_UNIX) as held:
         held.bind(str(tmp_path / "web.sock"))
         held.listen(1000)

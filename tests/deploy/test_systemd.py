@@ -1,4 +1,4 @@
-"""The units under a systemd of the test's own: what it starts is ready, and what shows no life is started again.
+"""The units under a systemd of the test: readiness, and the watchdog.
 
 It is a user's manager in a mount namespace, so the lines that need a whole machine, such as those that shut files off, are left out.
 """
@@ -45,7 +45,7 @@ WATCHDOG_SECONDS = 5
 
 
 def shortened(text: str) -> str:
-    """Return a unit with the lines that are tested, for this checkout, and with a shorter watchdog."""
+    """Return the tested lines of a unit, for this checkout, with a shorter watchdog."""
     lines = ["[Unit]", "DefaultDependencies=no"]
     for line in text.splitlines():
         key, _, value = line.partition("=")
@@ -92,7 +92,7 @@ def main_process(systemd: psutil.Process, word: str) -> psutil.Process:
 
 
 def ready(path: Path) -> bool:
-    """Say whether the web half on a socket answers, and an engine runs."""
+    """Say whether the web half answers on a socket and an engine runs."""
     connection = http.client.HTTPConnection("localhost", timeout=10)
     connection.sock = socket.socket(socket.AF_UNIX)
     try:

@@ -1,4 +1,4 @@
-"""HTTPS, with a certificate of our own, as the documentation sets it up."""
+"""HTTPS with our own certificate, set up as documented."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""systemd understands the units, all of them, without a word."""
+"""systemd verifies every unit without a message."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ UNITS = ("framegate.target", "framegate-web.socket", "framegate-web.service", "f
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Return a folder of units as they are printed, but for the program: an installed one need not be here."""
+    """Return a folder of printed units with another program: none may be installed."""
     framegate("deploy", "systemd", str(tmp_path))
     for unit in tmp_path.iterdir():
         lines = unit.read_text().splitlines()

@@ -9,13 +9,14 @@ import resource
 import socket
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
 
 import pytest
+from support.command import Run, runner
 
 from router import Backend, Modality
 from router.cli.doctor import guarded
@@ -46,27 +47,14 @@ models:
   far: {backend: still, modality: t2v, source: some-org/far-away}
 """
 GPUS = {"devices", "torch", "onnxruntime"}  # of whatever machine this is
-Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run `framegate doctor ...` in this process; return its status, output and messages."""
-    from router.cli.main import main
-
-    (tmp_path / "models.yaml").write_text(MODELS)
-    monkeypatch.setenv("FRAMEGATE_MODELS", str(tmp_path / "models.yaml"))
-    monkeypatch.setenv("FRAMEGATE_DATA", str(tmp_path / "data"))
-    monkeypatch.setenv("FRAMEGATE_PLUGINS", "")
-
-    def framegate(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["framegate", "doctor", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
-        return int(ended.value.code or 0), said.out, said.err
-
-    return framegate
+    models = tmp_path / "models.yaml"
+    models.write_text(MODELS)
+    return runner(monkeypatch, capsys, "doctor", models=models, data=tmp_path / "data", plugins="")
 
 
 @pytest.fixture

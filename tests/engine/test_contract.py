@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from registry import Input
 from router import Backend, Frames, JobCancelled, Modality, Task, hookimpl
 from router.engine import encoder
 from router.settings import Settings
@@ -150,13 +149,6 @@ class BreaksAtTheDefaults(Clean):
             raise RuntimeError("step 5")
 
 
-class KeepsPrepared(Clean):
-    @hookimpl
-    def prepare_task(self, loaded: list[int], task: Task) -> None:
-        assert Input.IMAGE not in task.given
-        loaded.append(1)
-
-
 class Undetermined(Clean):
     declared: ClassVar[dict[str, bool]] = {"deterministic": False}
 
@@ -182,7 +174,7 @@ def broken(tmp_path: Path, plugin: Clean) -> dict[str, str]:
     file = tmp_path / "models.yaml"
     file.write_text(MODELS)
     system = assemble(Settings(data=tmp_path / "data", models=file), plugins=[encoder, plugin])
-    subject = Subject(system.plugins, system.registry.find("m"), "cpu")
+    subject = Subject(system.plugins, system.registries.poll().find("m"), "cpu")
     said = {}
     for check in CHECKS:
         try:
@@ -208,7 +200,6 @@ def test_a_backend_that_keeps_nothing_and_says_what_it_does_keeps_the_contract(t
         (KeepsUnstarted, CLOSE, "a job after one whose frames were closed after chunk 0 of 5 must be as on"),
         (KeepsHalfLoaded, LOAD, "a job after a load that was cancelled at report 1 of 2 must be as on a model"),
         (BreaksAtTheDefaults, "the_defaults_of_the_model_work", "step 5"),
-        (KeepsPrepared, "a_task_that_was_prepared_is_done_as_any_other", "a job after prepare_task must be as on"),
     ],
 )
 def test_what_a_backend_keeps_is_found_by_one_check_which_says_where(

@@ -126,7 +126,7 @@ def test_what_may_not_be_fetched_is_refused_while_somebody_else_fetches_it(
 ) -> None:
     hub.slow = {BIG}
     half(system, ask(client))
-    model = replace(system.registry.find("far"), download=False)
+    model = replace(system.registries.poll().find("far"), download=False)
 
     with pytest.raises(EngineError, match=r"which are on their way \(downloading 50 %\)"):
         system.weights.obtain(model, lambda done, total: None)

@@ -63,7 +63,7 @@ class House:
     def reload(self, **models: str) -> None:
         self.settings.models.write_text(_file(**models))
         self.system.registries.reload()
-        until(lambda: self.system.registry.revision == self.system.registries._store.newest())
+        until(lambda: self.system.registries.poll().revision == self.system.registries._store.newest())
 
     def queue(self, model: str) -> str:
         body = {"model": model, "input": "a", "background": True}

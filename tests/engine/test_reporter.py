@@ -6,12 +6,11 @@ import time
 
 import pytest
 
-from router.engine.measuring import Measuring
 from router.engine.previews import Previews
 from router.engine.reporter import CHECK_SECONDS, WRITE_SECONDS, Reporter
-from router.engine.timing import Stopwatch
+from router.engine.step_timer import StepTimer
 from router.errors import JobCancelled
-from router.jobs import Offer
+from router.jobs import ClaimRequest
 from router.system import System
 from router.values import Phase
 from router.web import create_app
@@ -20,11 +19,11 @@ from router.web import create_app
 def test_the_same_report_again_writes_nothing_and_learns_of_a_cancel(system: System) -> None:
     body = {"model": "slow", "input": "a", "background": True}
     job = create_app(system).test_client().post("/v1/responses", json=body).get_json()["id"].removeprefix("resp_")
-    claimed = system.jobs.claim("engine", Offer(("slow",), (), {}))
+    claimed = system.jobs.claim("engine", ClaimRequest(("slow",), (), {}))
     assert claimed is not None
-    measuring = Measuring(system.metrics, "slow", Stopwatch(None, 4))
+    timer = StepTimer("slow", 4, None, system.metrics)
     previews = Previews(system.artifacts, job)
-    report = Reporter(system.jobs, claimed[0], lambda phase: None, previews, measuring, seconds=60).phase(Phase.STEP)
+    report = Reporter(system.jobs, claimed[0], lambda phase: None, previews, timer, seconds=60).phase(Phase.STEP)
 
     report(1, 4)
     changes = system.jobs.newest()

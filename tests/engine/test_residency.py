@@ -26,7 +26,7 @@ class Weights:
 
 
 class Moves:
-    """A tier that writes down where its part is."""
+    """An offloader that writes down where its part is."""
 
     def cool(self, part: Weights) -> None:
         part.place = "host"
@@ -42,7 +42,7 @@ class Models:
         self.resident: list[str] = []
         self.reads: list[str] = []
         self.pinned = pinned
-        self.pool = PartPool(lambda: budget, warm, make_room=self._evict)
+        self.pool = PartPool(lambda: budget, warm, evict=self._evict)
 
     def load(self, model: str, **parts: int) -> dict[str, Weights]:
         share = self.pool.share_of(model)
@@ -109,7 +109,7 @@ def test_what_left_waits_on_the_host_and_comes_back_without_a_read() -> None:
     models = Models(100, warm=100)
     first = models.load("a", first=60)["first"]
     models.load("b", second=60)
-    assert (first.place, models.pool.waiting(), models.pool.warm_size) == ("host", ("a",), 60)
+    assert (first.place, models.pool.warm_models(), models.pool.warm_size) == ("host", ("a",), 60)
 
     again = models.load("a", first=60)["first"]
 
@@ -123,7 +123,7 @@ def test_the_host_is_not_filled_beyond_its_budget() -> None:
         models.load(name, **{f"of {name}": 40})
 
     assert models.pool.warm_size == 80
-    assert models.pool.waiting() == ("b", "c")
+    assert models.pool.warm_models() == ("b", "c")
 
 
 def test_a_part_without_a_tier_goes_for_good() -> None:
@@ -131,7 +131,7 @@ def test_a_part_without_a_tier_goes_for_good() -> None:
     pool.share_of("a").part("key", lambda: Weights(10))
     pool.release("a")
 
-    assert (pool.size, pool.warm_size, pool.waiting()) == (0, 0, ())
+    assert (pool.size, pool.warm_size, pool.warm_models()) == (0, 0, ())
 
 
 def test_a_part_of_one_model_alone_is_not_shared_but_counted() -> None:
@@ -151,7 +151,7 @@ def test_an_amount_of_memory(text: str, size: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "much", "-1GB", "101%", "1 potato", "1e9", "GB"])
 def test_an_amount_that_is_none_says_what_is(text: str) -> None:
-    with pytest.raises(ValueError, match="must be an amount of memory such as 24GB, 512MiB or 90%, got"):
+    with pytest.raises(ValueError, match="must be a byte size such as 24GB, 512MiB or 90%, got"):
         ByteSize.parse(text)
 
 
@@ -217,7 +217,7 @@ def test_a_backend_that_reserves_nothing_gets_its_parts_back_too() -> None:
 
 
 class Sticks(Moves):
-    """A tier that fails to move what is said to stick."""
+    """An offloader that fails to move what is said to stick."""
 
     def __init__(self, cools: bool = True) -> None:
         self._cools = cools
@@ -239,7 +239,7 @@ def test_a_part_that_cannot_be_moved_to_the_host_is_forgotten_and_whoever_comes_
     pool.share_of("a").part("second", lambda: Weights(10), Moves())
 
     assert pool.release("a")
-    assert (pool.size, pool.warm_size, pool.waiting()) == (0, 10, ())
+    assert (pool.size, pool.warm_size, pool.warm_models()) == (0, 10, ())
 
 
 def test_a_part_that_cannot_be_brought_back_fails_that_load_and_the_others_still_wait() -> None:
@@ -259,7 +259,7 @@ def test_a_part_that_cannot_be_brought_back_fails_that_load_and_the_others_still
 
 def test_a_digest_that_cannot_be_kept_fails_no_load(tmp_path: Path) -> None:
     (tmp_path / "weights").write_bytes(b"1")
-    (tmp_path / "digests.tmp").mkdir()  # as little writable as a file of a full disk
+    (tmp_path / "digests.json").mkdir()  # as little writable as a file of a full disk
 
     found = Digests(tmp_path / "digests.json").of(tmp_path / "weights")
 

@@ -13,7 +13,7 @@ import pytest
 
 from registry import Input
 from router.engine.retention import READ_SECONDS, YOUNG_SECONDS, Retention, Swept
-from router.jobs import Offer
+from router.jobs import ClaimRequest
 from router.runtime.byte_size import ByteSize
 from router.system import System
 from router.values import Artifact, Job, StoredInput, Task
@@ -28,7 +28,7 @@ def made(system: System, n: int, *, size: int = 1000, ago: float = AGO, read_ago
     job = Job(f"{n:032x}", "me", "text", TASK, (PICTURE,), created_at=time.time())
     system.artifacts.put_input(job.id, "0", b"png")
     system.jobs.add(job)
-    claim = system.jobs.claim("e", Offer(["text"]))
+    claim = system.jobs.claim("e", ClaimRequest(["text"]))
     assert claim is not None
     path = system.artifacts.part(job.id, 1, ".mp4")
     path.write_bytes(bytes(size))

@@ -33,10 +33,6 @@ class Fails:
     def describe_loaded(self) -> None:
         raise RuntimeError("indescribable")
 
-    @hookimpl(tryfirst=True)
-    def prepare_task(self) -> None:
-        raise self.error
-
 
 class Sticky:
     """Frames that cannot be closed."""

@@ -20,7 +20,7 @@ from router.engine import encoder
 from router.engine.pool import PartPool
 from router.engine.worker import Worker
 from router.errors import BootError, DeviceLost, LoadFailed
-from router.jobs import Database, Offer
+from router.jobs import ClaimRequest, Database
 from router.plugins import Plugins
 from router.settings import Settings
 from router.system import System, assemble
@@ -349,7 +349,7 @@ def test_a_model_to_warm_up_is_ready_before_anybody_asks_and_one_that_cannot_sto
     path = system.settings.models
     path.write_text(path.read_text().replace("modality: t2v,", "modality: t2v, warm_up: true,"))
     system = assemble(system.settings, plugins=[encoder, loads])
-    warm = [model.name for model in system.registry.models if model.warm_up]
+    warm = [model.name for model in system.registries.poll().models if model.warm_up]
     worker = Worker(system, "cpu")
     worker._warm_up()
 
@@ -425,7 +425,7 @@ def test_a_job_for_what_is_loaded_goes_first_and_one_of_a_higher_priority_before
     for model in ("slow", "slow", "slow", "text", "both"):
         queue(system, model)
     for _ in range(2):
-        system.jobs.claim("other", Offer(["slow"]))  # what comes first is never overtaken
+        system.jobs.claim("other", ClaimRequest(["slow"]))  # what comes first is never overtaken
     order = []
     for _ in range(3):
         before = worker._residency.names
@@ -435,49 +435,13 @@ def test_a_job_for_what_is_loaded_goes_first_and_one_of_a_higher_priority_before
     assert order == ["both", "text", "slow"]
 
 
-class Prepares:
-    def __init__(self) -> None:
-        self.seen: list[str] = []
-
-    @hookimpl
-    def prepare_task(self, model: object, task: Task) -> None:
-        self.seen.append(model.name)  # type: ignore[attr-defined]
-        raise OutOfMemory("no room for a prompt")
-
-
-def test_the_next_job_is_prepared_by_nobody_who_is_told_not_to(build: Callable[..., System]) -> None:
-    plugin = Prepares()
-    system = build(plugin, prepare_ahead=False)
-    jobs = [queue(system, "text") for _ in range(2)]
-    worker = Worker(system, "cpu")
-    while worker.run_one():
-        pass
-
-    assert {job_of(system, job).status for job in jobs} == {Status.COMPLETED}
-    assert plugin.seen == []
-
-
-def test_the_next_job_is_prepared_if_its_model_is_loaded_and_what_fails_there_harms_nobody(
-    build: Callable[..., System],
-) -> None:
-    plugin = Prepares()
-    system = build(plugin)
-    jobs = [queue(system, model) for model in ("text", "text", "slow", "slow")]
-    worker = Worker(system, "cpu")
-    while worker.run_one():
-        pass
-
-    assert {job_of(system, job).status for job in jobs} == {Status.COMPLETED}
-    assert plugin.seen == ["text", "slow"]  # each once, beside the first job of its model
-
-
 def test_what_an_engine_has_loaded_and_how_fast_it_was_is_known_at_once(build: Callable[..., System]) -> None:
     system = build()
     worker = Worker(system, "cpu")
     queue(system, "slow")
     worker.run_one()
     again = job_of(system, queue(system, "slow"))
-    pace = system.paces.of("slow", again.task.shape)
+    pace = system.timings.of("slow", again.task.shape)
 
     assert [engine.resident for engine in system.engines.alive()] == [("slow",)]
     assert pace is not None

@@ -1,4 +1,4 @@
-"""Servers with a backend that misbehaves: a new one for each test, or one for all tests of a module."""
+"""Servers with a faulty backend: one for each test, or one for a module."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support.asking import open_gate
+from support.jobs import open_gate
 from support.server import Server, serve, serve_in
 
 __all__ = ["serve"]
@@ -30,25 +30,25 @@ Start = Callable[..., Server]
 
 @pytest.fixture(scope="session")
 def models() -> str:
-    """The models of every server here."""
+    """Return the models of every server in this folder."""
     return MODELS
 
 
 @pytest.fixture(scope="session")
 def plugins() -> str:
-    """The plugins of a server that has no others."""
+    """Return the plugins of a server without further ones."""
     return _files("")
 
 
 @pytest.fixture
 def start(serve: Start) -> Start:
-    """Start a server whose models can be faulty: `start(**settings)`; `plugins` are further files of this folder."""
+    """Return a function that starts a server: `start(plugins="deaf.py", **settings)`."""
     return lambda models=MODELS, plugins="", **settings: serve(models, plugins=_files(plugins), **settings)
 
 
 @pytest.fixture(scope="module")
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The one server of a module; its `SETTINGS` go in, where it has any."""
+    """Run one server for a module, with the module's `SETTINGS`."""
     settings = dict(getattr(request.module, "SETTINGS", {}))
     plugins = _files(settings.pop("plugins", ""))
     running = serve_in(tmp_path_factory.mktemp("faults"), MODELS, plugins=plugins, **settings)
@@ -58,7 +58,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(autouse=True)
 def gate_opened(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Let a held job go on when its test is over, however that ended: the module's other tests need the engine."""
+    """Open the module server's gate after each test."""
     server = request.getfixturevalue("server") if "server" in request.fixturenames else None
     yield
     if server is not None:

@@ -1,4 +1,4 @@
-"""A listener that raises whatever it hears."""
+"""A listener that always raises."""
 
 from router import hookimpl
 

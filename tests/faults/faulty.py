@@ -1,4 +1,4 @@
-"""A backend that misbehaves: as the prompt says, and while it loads as the model's name says."""
+"""A backend that fails as the prompt says, or as the model's name does."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ def die():
 
 
 def first(fault):
-    """Make a fault that happens once in the life of a data folder."""
+    """Return a fault that happens once in a data folder."""
 
     def fail():
         if not once.exists():
@@ -84,13 +84,13 @@ def generate(task):
 
 
 def noise(task):
-    """Yield frames that no encoder makes small."""
+    """Yield frames of noise, which no encoder makes small."""
     for number in range(task.num_frames):
         yield np.random.default_rng(number).integers(0, 256, (1, task.height, task.width, 3), np.uint8)
 
 
 def wait():
-    """Wait for as long as a test keeps the gate shut, and say so."""
+    """Wait while the test's gate is shut, and leave a sign of that."""
     waiting.touch()
     while gate.exists():
         time.sleep(0.01)
@@ -105,7 +105,7 @@ def held_frame(task):
 
 
 def held_end(task):
-    """Yield all frames, and be done only when the gate is open."""
+    """Yield all frames, and end only when the gate is open."""
     yield from noise(task)
     wait()
 

@@ -1,4 +1,4 @@
-"""Moves the wall clock of whatever process has loaded it, by the seconds that a file of the data folder says."""
+"""Moves the wall clock of its process by the seconds in `jump`."""
 
 import os
 import time

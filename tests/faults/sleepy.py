@@ -1,4 +1,4 @@
-"""Sleeps, once, where a file of the data folder says so: in an engine without a job, or in its keeper."""
+"""Sleeps once, in an idle engine or in its keeper, when a file appears."""
 
 import os
 import threading

@@ -1,10 +1,10 @@
-"""Backends that fail, beside a listener that fails: each costs its own job, and the same engine does the next."""
+"""Failing backends and listeners: each costs its own job, and the engine goes on."""
 
 from __future__ import annotations
 
 import pytest
-from support.asking import ask, attempts, completed, failed
 from support.books import books
+from support.jobs import ask, attempts, completed, failed
 from support.server import Server
 
 pytestmark = pytest.mark.slow
@@ -12,7 +12,7 @@ SETTINGS = {"plugins": "deaf.py", "job_seconds": 3}
 
 
 def answered(server: Server, model: str, prompt: str) -> tuple[int, str, str]:
-    """Return the status, the code and the message that somebody gets who waits for a video."""
+    """Return the status, the code and the message of a caller who waits."""
     engine = server.engine()
     status, body = server.call("/v1/responses", {"model": model, "input": prompt})
     assert completed(server, ask(server, "good"))

@@ -1,19 +1,19 @@
-"""A disk that breaks under a server: nothing is written any more; it is said, and what was stored can be read."""
+"""A disk that breaks under a server: errors tell, and stored videos stay readable."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from support.asking import ask, completed
 from support.disks import break_down, breakable
+from support.jobs import ask, completed
 from support.server import serve_in
 
 pytestmark = pytest.mark.slow
 
 
 def test_a_disk_that_breaks_while_it_serves(tmp_path: Path, models: str, plugins: str) -> None:
-    """An ext4 file system after `remount,abort`, as the kernel does it at an error of the disk."""
+    """Let ext4 abort as the kernel does after an error of the disk."""
     with breakable(tmp_path / "data"):
         running = serve_in(tmp_path, models, plugins=plugins)
         done = ask(running, "good")

@@ -1,4 +1,4 @@
-"""A wall clock that jumps while jobs run: leases, waits and limits do not see it.
+"""A wall clock that jumps while jobs run: leases, waits and limits ignore it.
 
 The clock is moved in every process of the server, by a plugin: nobody may move that of the machine.
 """
@@ -8,8 +8,8 @@ from __future__ import annotations
 import time
 
 import pytest
-from support.asking import ask, attempts, completed, in_phase, now
 from support.books import books
+from support.jobs import ask, attempts, completed, in_phase, now
 from support.server import Server
 
 pytestmark = pytest.mark.slow

@@ -1,4 +1,4 @@
-"""A video that is no longer whole: nobody gets half of it, the doctor names it, the sweeper takes it and its row."""
+"""A truncated video: not served, named by the doctor, and swept with its row."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import os
 import urllib.error
 
 import pytest
-from support.asking import ask, completed, videos
 from support.books import books, sweep
+from support.jobs import ask, completed, videos
 from support.server import Server
 
 from router.doctor import files

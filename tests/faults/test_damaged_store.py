@@ -1,4 +1,4 @@
-"""A store that is damaged: said in one line by whatever starts, and answered with 503 by what serves."""
+"""A damaged store: commands name it in one line, servers answer with 503."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from support.asking import ask, completed, framegate
+from support.jobs import ask, completed, framegate
 from support.server import FRAMEGATE, ROOT, Server, free_port, serve_in
 
 pytestmark = pytest.mark.slow
@@ -30,7 +30,7 @@ COMMANDS = (
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, models: str, plugins: str) -> Path:
-    """A folder whose server has made a video and was stopped."""
+    """Return the folder of a stopped server with one video."""
     folder = tmp_path_factory.mktemp("damaged")
     running = serve_in(folder, models, plugins=plugins)
     for _ in range(30):
@@ -43,7 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, models: str, plugins: str) 
 
 
 def pages(path: Path) -> None:
-    """Overwrite all pages but the first, which has the schema's beginning."""
+    """Overwrite all pages but the first, where the schema begins."""
     content = bytearray(path.read_bytes())
     content[PAGE:] = bytes(b ^ 0x5A for b in content[PAGE:])
     path.write_bytes(content)
@@ -128,7 +128,7 @@ def test_the_doctor_says_what_to_do_with_a_damaged_store(
 
 
 def test_nonsense_in_the_log_of_the_store_is_left_out(folder: Path, tmp_path: Path, plugins: str) -> None:
-    """SQLite takes what has a checksum; the jobs of the store itself are there."""
+    """Keep the store's jobs beside a write-ahead log of random bytes."""
     shutil.copytree(folder / "data", tmp_path / "data")
     shutil.copy(folder / "models.yaml", tmp_path)
     (tmp_path / "data" / "jobs.sqlite-wal").write_bytes(os.urandom(5 * PAGE))
@@ -142,7 +142,7 @@ def test_nonsense_in_the_log_of_the_store_is_left_out(folder: Path, tmp_path: Pa
 
 
 def test_a_store_that_is_damaged_while_it_serves(tmp_path: Path, models: str, plugins: str) -> None:
-    """Whoever asks is told to come back, the log has a line for each and no traceback, and a copy mends it."""
+    """Answer 503, log each refusal without a traceback, and recover from a copy."""
     running = serve_in(tmp_path, models, plugins=plugins)
     done = ask(running, "good")
     assert completed(running, done)
@@ -176,13 +176,13 @@ def _damaged(path: Path, whole: bytes) -> bytes:
 
 
 def overwrite(path: Path, content: bytes) -> None:
-    """Write in place, as a disk that rots does."""
+    """Overwrite a file in place, as bit rot does."""
     with open(path, "r+b") as file:
         file.write(content)
 
 
 def _until_unavailable(server: Server, job: str) -> tuple[int, dict[str, dict[str, str]]]:
-    """Ask until what SQLite has kept in memory is asked for anew."""
+    """Ask until SQLite reads its pages from the file again."""
 
     def answer() -> tuple[int, dict[str, dict[str, str]]] | None:
         found = server.call("/v1/videos")

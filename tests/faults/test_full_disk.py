@@ -1,4 +1,4 @@
-"""A disk that is full at each write: whoever asks is told so, nothing half stays, and with room it goes on by itself."""
+"""A full disk at each write: requests get 503, and space brings all back."""
 
 from __future__ import annotations
 
@@ -8,21 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 from conftest import data_url, png, with_image
-from support.asking import (
-    Job,
-    ask,
-    at_gate,
-    attempts,
-    completed,
-    failed,
-    framegate,
-    in_phase,
-    now,
-    open_gate,
-    shut_gate,
-)
 from support.books import books
 from support.disks import disk, full
+from support.jobs import Job, ask, at_gate, attempts, completed, failed, framegate, in_phase, now, open_gate, shut_gate
 from support.server import ROOT, Server, serve_in
 
 from router.engine.retention import Retention
@@ -37,7 +25,7 @@ PICTURE = with_image("a", data_url(png()))
 
 @pytest.fixture(scope="module")
 def server(models: str, plugins: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server on a small disk, whose engine writes to the store only when it has something to say."""
+    """Run a server on a small disk, with rare writes of its engine."""
     folder = tmp_path_factory.mktemp("full")
     with disk(folder / "data"):
         running = serve_in(folder, models, plugins=plugins, lease_seconds=8, renew_seconds=4, min_free="0")
@@ -47,7 +35,7 @@ def server(models: str, plugins: str, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture
 def job(server: Server) -> Job:
-    """A job that has its video."""
+    """Return a completed job."""
     done = ask(server, "good")
     assert completed(server, done)
     return done
@@ -60,13 +48,13 @@ def refused(server: Server, body: object, path: str = "/v1/responses") -> None:
 
 
 def keep_reserve(server: Server) -> None:
-    """Have the bytes kept that the server keeps from its start, and its sweeper anew."""
+    """Write the reserve anew, as the server does at its start."""
     Reserve(server.data / "jobs.sqlite").keep()
     assert (server.data / "reserve").exists()
 
 
 def without_reserve(server: Server) -> None:
-    """Leave the server without them, as if others had needed them already."""
+    """Remove the reserve, as if other writes had used it."""
     (server.data / "reserve").unlink(missing_ok=True)
 
 
@@ -122,7 +110,7 @@ def test_a_full_disk_while_a_job_runs(server: Server) -> None:
 
 
 def test_a_full_disk_at_the_end_of_a_job(server: Server) -> None:
-    """The reserve is for its last row: the job ends at once."""
+    """End the job at once by writing its last row into the reserve."""
     engine = server.engine()
     shut_gate(server)
     job = ask(server, "faulty", "held end")
@@ -152,7 +140,7 @@ def test_a_full_disk_without_its_reserve_at_the_end_of_a_job(server: Server) -> 
 
 
 def test_a_full_disk_at_cancel_and_delete(server: Server, job: Job) -> None:
-    """Nothing is free at each of them, and no other job is touched."""
+    """Fail one job alone when no byte is free for its video."""
     keep_reserve(server)
     shut_gate(server)
     running, other = ask(server, "faulty", "held end"), ask(server, "good")
@@ -175,7 +163,7 @@ def test_a_full_disk_at_cancel_and_delete(server: Server, job: Job) -> None:
 
 
 def test_a_full_disk_without_its_reserve_at_a_delete(server: Server, job: Job) -> None:
-    """The job's own files make the room that its row needs."""
+    """Delete a job whose own files free the bytes for its row."""
     other, job = job, ask(server, "faulty", width=320, height=240, num_frames=17)
     assert completed(server, job)
     without_reserve(server)

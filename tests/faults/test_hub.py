@@ -1,4 +1,4 @@
-"""A hub that fails while a job fetches its weights: what may pass is tried again, the rest fails that job alone.
+"""A hub failing during a download: passing errors are retried, others fail one job.
 
 The hub is a stand-in on loopback; `huggingface_hub` itself asks it, in the processes of a real server.
 """
@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support.asking import ask, completed, failed, in_phase
 from support.books import books
 from support.hub import Hub, use
+from support.jobs import ask, completed, failed, in_phase
 from support.server import Server, serve_in
 
 pytestmark = pytest.mark.slow
@@ -48,14 +48,14 @@ def server(hub: Hub, models: str, plugins: str, tmp_path_factory: pytest.TempPat
 
 @pytest.fixture(scope="module")
 def hasty(hub: Hub, models: str, plugins: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that gives a silent hub up after seconds, where others have 15 minutes."""
+    """Run a server with seconds of patience with a silent hub, not 15 minutes."""
     folder = tmp_path_factory.mktemp("hasty")
     with serving(hub, models, folder, plugins=plugins, stall_download_seconds=6) as running:
         yield running
 
 
 def gives_up(server: Server, said: str) -> None:
-    """Ask for the model that is on the hub, see that job fail alone, and the same engine go on."""
+    """Let the job of the hub's model fail, and the same engine go on."""
     engine = server.engine()
     job, other = ask(server, "far"), ask(server, "good")
     code, message = failed(server, job)

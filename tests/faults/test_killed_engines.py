@@ -1,21 +1,10 @@
-"""An engine that is killed in each phase of a job: it costs an attempt, and never the job."""
+"""An engine killed in each phase of a job: only an attempt is lost."""
 
 from __future__ import annotations
 
 import pytest
-from support.asking import (
-    ask,
-    at_gate,
-    attempts,
-    completed,
-    in_phase,
-    kill_engine,
-    locked,
-    open_gate,
-    shut_gate,
-    videos,
-)
 from support.books import books
+from support.jobs import ask, at_gate, attempts, completed, in_phase, kill_engine, locked, open_gate, shut_gate, videos
 from support.server import Server
 
 pytestmark = pytest.mark.slow

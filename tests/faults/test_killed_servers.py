@@ -1,4 +1,4 @@
-"""Everything is killed at once, or the supervisor is: nothing stays behind, and the next start takes up every job."""
+"""All processes or the supervisor killed: none survives, and a start resumes every job."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support.asking import ask, attempts, completed, failed, in_phase
 from support.books import Books, books
+from support.jobs import ask, attempts, completed, failed, in_phase
 from support.patience import PATIENCE
 from support.server import Server
 

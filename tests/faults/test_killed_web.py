@@ -1,4 +1,4 @@
-"""A web worker that is killed in the middle of a request: who asked is cut off, and the job goes on."""
+"""A web worker killed in the middle of a request: the job goes on."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from conftest import data_url, png, with_image
-from support.asking import completed, locked, web_workers
 from support.books import books
+from support.jobs import completed, locked, web_workers
 from support.server import Server
 from support.sse import kinds, parse
 
@@ -22,7 +22,7 @@ STEPS = {"video": {"steps": 30}}
 
 
 def send(server: Server, **more: Any) -> bytes:
-    """Send a request that waits for its video, and return the bytes of the answer."""
+    """Send a request for a video and return the answer's bytes."""
     body = json.dumps({"model": "slow", "input": "a", "provider_options": STEPS, **more}).encode()
     url = f"http://127.0.0.1:{server.port}/v1/responses"
     request = urllib.request.Request(url, body, {"content-type": "application/json"})
@@ -42,7 +42,7 @@ def newest(server: Server) -> dict[str, Any]:
 
 
 def running(server: Server, asked: Future[bytes], before: int) -> dict[str, Any]:
-    """Return the job that was asked for, once it is in its steps."""
+    """Wait for the first step of the only job, and return that job."""
     server.until(lambda: len(server.call("/v1/videos?limit=100")[1]["data"]) > before)
     job = newest(server)
     server.in_step(job)

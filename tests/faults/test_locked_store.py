@@ -1,4 +1,4 @@
-"""A store that another process keeps locked: for a while everybody waits, for longer they are told to come back."""
+"""A store locked by another process: requests wait, and after a while get 503."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from support.asking import ask, at_gate, attempts, completed, in_phase, locked, now, open_gate, shut_gate
 from support.books import books
+from support.jobs import ask, at_gate, attempts, completed, in_phase, locked, now, open_gate, shut_gate
 from support.server import Server
 
 pytestmark = pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Power that fails: whatever was answered is on the disk, whichever of the writes that were not synced are there."""
+"""Power cuts: every answer is on the disk, with any part of unsynced writes."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ BETWEEN = 25  # calls from one power cut between answers to the next
 
 @pytest.fixture(scope="module")
 def calls(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, tuple[Call, ...]]:
-    """A folder, and the calls of a server that worked in it."""
+    """Return a folder and the recorded system calls of a server."""
     folder = tmp_path_factory.mktemp("power")
     (folder / "root").mkdir()
     environ = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
-    command = [str(ROOT / "tests" / "recorded.py"), str(folder / "root"), str(folder / "marks")]
+    command = [str(ROOT / "tests" / "support" / "traced_server.py"), str(folder / "root"), str(folder / "marks")]
     return folder, record(command, folder / "log", **environ)
 
 
@@ -46,7 +46,7 @@ def test_what_was_answered_is_there_after_a_power_cut(calls: tuple[Path, tuple[C
         r"/deep/data",
         r"/data/inputs",
         r"/data/inputs/\w{32}",
-        r"/data/inputs/\w{32}/0(\.part)?",
+        r"/data/inputs/\w{32}/0(\.\w{32}\.part)?",
         r"/data/videos",
         r"/data/videos/\w{32}",
         r"/data/videos/\w{32}/1(\.part)?\.mp4",
@@ -64,7 +64,7 @@ def test_each_sync_that_were_forgotten_would_lose_something(
 
 
 def losses(folder: Path, calls: Sequence[Call], parts: int = 0) -> Iterator[str]:
-    """Cut the power after each answer and now and then between two, and say what is missing then.
+    """Cut the power after each answer and between some, and return the losses.
 
     Once nothing that was not synced is there, once all of it, and so many times a part.
     """
@@ -92,14 +92,14 @@ def _everything(number: int) -> bool:
 
 
 def _part(chance: random.Random) -> Choose:
-    """Return half of the changes, the same ones for every file and folder."""
+    """Return a random half of the changes, the same for every file."""
     seed = chance.randbytes(4)
     return lambda number: bool(zlib.crc32(b"%d" % number, int.from_bytes(seed)) & 1)
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a data folder holds after a power cut."""
+    """A data folder after a power cut."""
 
     files: dict[str, bytes]
     rows: dict[str, dict[str, Any]]  # of jobs, by their id
@@ -108,7 +108,7 @@ class Found:
     revisions: set[int]
 
     def has(self, answer: dict[str, Any]) -> bool:
-        """Say whether what an answer said still holds."""
+        """Say whether an answer still holds."""
         row = self.rows.get(answer.get("job", ""), {})
         match answer["what"]:
             case "accepted":
@@ -130,7 +130,7 @@ class Found:
 
 
 def missing(folder: Path, left: dict[str, bytes], answers: Sequence[dict[str, Any]], doubtful: set[str]) -> list[str]:
-    """Say what of these answers is not in the files that are left, and which rows have lost their files.
+    """Return the answers that the remaining files contradict, and rows without files.
 
     Of the `doubtful` jobs nobody has said yet whether they are there.
     """
@@ -151,7 +151,7 @@ def missing(folder: Path, left: dict[str, bytes], answers: Sequence[dict[str, An
 
 
 def _found(folder: Path, files: dict[str, bytes]) -> Found:
-    """Read a store as its next process does; raise `sqlite3.Error` where it is gone or damaged."""
+    """Read a store as the next process does; raise `sqlite3.Error` if it cannot."""
     for name in ("jobs.sqlite", "jobs.sqlite-wal", "jobs.sqlite-journal"):
         (folder / name).unlink(missing_ok=True)
         if name in files:

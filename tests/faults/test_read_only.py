@@ -1,4 +1,4 @@
-"""A data folder that is read-only, at the start or while serving: it is said, and nothing is lost."""
+"""A read-only data folder, at the start or while serving: nothing is lost."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 from conftest import data_url, png, with_image
-from support.asking import (
+from support.books import Books, books
+from support.disks import disk, read_only, remount
+from support.jobs import (
     ask,
     at_gate,
     attempts,
@@ -21,8 +23,6 @@ from support.asking import (
     open_gate,
     shut_gate,
 )
-from support.books import Books, books
-from support.disks import disk, read_only, remount
 from support.server import Server, free_port, serve_in
 
 from router.doctor import disk as disk_check
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder whose `data` is a disk of its own."""
+    """Return a folder with `data` on a disk of its own."""
     folder = tmp_path_factory.mktemp("folder")
     with disk(folder / "data"):
         yield folder
@@ -47,7 +47,7 @@ def server(folder: Path, models: str, plugins: str) -> Iterator[Server]:
 
 @contextmanager
 def remounted(folder: Path) -> Iterator[None]:
-    """Have a disk that nobody writes to read-only while the block runs."""
+    """Make the unused disk read-only while the block runs."""
     remount(folder / "data", "ro")
     try:
         yield
@@ -87,7 +87,7 @@ def test_a_folder_that_turns_read_only(server: Server) -> None:
 
 
 def test_a_store_that_turns_read_only(server: Server) -> None:
-    """The disk is read-only for whoever starts, so the engine is killed: the next one waits until it may write."""
+    """Kill the engine: only a new process sees that the disk is read-only."""
     job = ask(server, "slow", steps=20)
     in_phase(server, job, "step", 5)
     with read_only(server.data):

@@ -1,13 +1,13 @@
-"""Engines that show no life without a job, or with one that nobody wants any more; and whose keeper shows none."""
+"""Engines without a heartbeat: idle ones, those of abandoned jobs, and silent keepers."""
 
 from __future__ import annotations
 
 import pytest
-from support.asking import ask, attempts, completed, in_phase
 from support.books import books
+from support.jobs import ask, attempts, completed, in_phase
 from support.server import Server
 
-from router.jobs import Database, Offer
+from router.jobs import ClaimRequest, Database
 from router.jobs.leases import Leases
 
 pytestmark = pytest.mark.slow
@@ -61,7 +61,7 @@ def test_an_engine_whose_keeper_hangs(server: Server) -> None:
     (server.data / "sleep keeper").touch()
     lost = ask(server, "good")
     theirs = Leases(Database(server.data / "jobs.sqlite"), lease_seconds=0.2, max_attempts=3)
-    assert theirs.claim("an engine that is gone", Offer(["good"])) is not None
+    assert theirs.claim("an engine that is gone", ClaimRequest(["good"])) is not None
 
     assert [completed(server, each) for each in (job, lost)] == [True] * 2
     assert "the keeper of the lease has done nothing for 2 s: ending this engine" in server.log.read_text()

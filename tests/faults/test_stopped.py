@@ -1,4 +1,4 @@
-"""Processes that a signal stops, in each state: they are replaced, and no job is lost or done twice."""
+"""Processes stopped by SIGSTOP in each state: replaced, with no job lost or doubled."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import psutil
 import pytest
-from support.asking import ask, attempts, completed, in_phase, web_workers
 from support.books import books, listed
+from support.jobs import ask, attempts, completed, in_phase, web_workers
 from support.server import Server
 from support.storm import Storm, endings, served_again
 
@@ -21,7 +21,7 @@ RETURN_SECONDS = 60  # what the documentation promises
 
 
 def stop(process: psutil.Process) -> None:
-    """Stop a process for good."""
+    """Stop a process with SIGSTOP."""
     process.suspend()
     until = time.monotonic() + 10
     while process.status() != psutil.STATUS_STOPPED:
@@ -34,7 +34,7 @@ def replaced(server: Server, process: psutil.Process) -> None:
 
 
 def a_new_engine(server: Server) -> psutil.Process:
-    """Return an engine that has just been started."""
+    """Return an engine that has just started."""
     engine = server.engine()
     engine.kill()
     engine.wait(30)
@@ -62,7 +62,7 @@ KINDS: dict[str, Callable[[Server], psutil.Process]] = {
 
 
 def nothing_lost_or_doubled(server: Server, storm: Storm, jobs: int) -> None:
-    """Say that each caller has one job, that there are no others, and that each was completed once."""
+    """Check that each caller has exactly one job, completed once."""
     done = books(server)
 
     assert (done.completed, done.failed, done.cancelled) == (jobs, 0, 0)

@@ -1,4 +1,4 @@
-"""The table of faults in the documentation names every test of this room, and only tests that there are."""
+"""The documentation's table of faults names exactly the tests of this folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ HEADING = "What happens when"
 
 
 def names_in(folder: Path) -> list[str]:
-    """Return the names of the tests in a folder, this file's left out."""
+    """Return the names of a folder's tests, without this file's."""
     files = (path for path in folder.rglob("test_*.py") if path != Path(__file__))
     return [name for path in files for name in re.findall(r"^def (test_\w+)\(", path.read_text(), re.MULTILINE)]
 

@@ -1,4 +1,4 @@
-"""Engines that hang or die by what they run: what it costs, and what the job says."""
+"""Engines that hang or die in a backend: the cost, and the job's message."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 
 import pytest
-from support.asking import ask, attempts, completed, failed
 from support.books import Books, books
+from support.jobs import ask, attempts, completed, failed
 from support.server import Server
 
 pytestmark = pytest.mark.slow

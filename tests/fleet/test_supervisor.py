@@ -1,4 +1,4 @@
-"""The supervisor: what dies is started again, what could never start ends it, what hangs is killed."""
+"""The supervisor restarts dead children, kills hung ones, and ends after a failed start."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def start(*children: str, stderr: int = subprocess.PIPE) -> subprocess.Popen[str
 
 
 def counting(path: Path, then: str) -> str:
-    """Code of a child that writes a line each time it starts, and then does something."""
+    """Return a child's code: append a line at each start, then run `then`."""
     return f"import os, sys, time\nopen({str(path)!r}, 'a').write(str(os.getpid()) + chr(10))\n{then}"
 
 
@@ -118,9 +118,9 @@ def test_a_terminal_that_is_closed_stops_what_was_started_from_it(tmp_path: Path
     supervisor = start(child("stays", counting(tmp_path / "stays", "time.sleep(600)")), stderr=theirs)
     (stays,) = starts(tmp_path / "stays", 1)
     supervisor.send_signal(signal.SIGHUP)
-    said = b""
-    while b"reloading" not in said:
-        said += os.read(ours, 1000)
+    output = b""
+    while b"reloading" not in output:
+        output += os.read(ours, 1000)
     for end in (ours, theirs):
         os.close(end)
     supervisor.send_signal(signal.SIGHUP)
@@ -138,7 +138,7 @@ BEATING = "while True: os.write(int(sys.argv[2]), b'step' + bytes([10])); time.s
 
 
 def test_what_is_stopped_is_replaced_at_once_and_in_any_phase(tmp_path: Path) -> None:
-    """Each is stopped in its turn, of three: a pause that grew each time would take longer than the first two."""
+    """Three stops in turn: growing pauses would take longer than the first two."""
     started = time.monotonic()
     supervisor = start(child("stays", counting(tmp_path / "stays", BEATING), stopped=0.3))
     for count in range(1, 6):
@@ -146,10 +146,10 @@ def test_what_is_stopped_is_replaced_at_once_and_in_any_phase(tmp_path: Path) ->
         last(tmp_path / "stays").suspend()
     starts(tmp_path / "stays", 6)
     supervisor.terminate()
-    _, said = supervisor.communicate(timeout=15)
+    _, output = supervisor.communicate(timeout=15)
 
-    assert said.count("replacing stays") == 5
-    assert "starting it again in" not in said
+    assert output.count("replacing stays") == 5
+    assert "starting it again in" not in output
     assert time.monotonic() - started < PATIENCE
 
 

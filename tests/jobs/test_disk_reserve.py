@@ -13,7 +13,7 @@ from support.disks import disk, full
 from registry import Input
 from router.auth.keys import KeyLimits, Scope, new_key, new_text
 from router.errors import BootError, is_disk_full
-from router.jobs import ApiKeyStore, Archive, Database, JobStore, Offer
+from router.jobs import ApiKeyStore, Archive, ClaimRequest, Database, JobStore
 from router.jobs.disk_reserve import Reserve
 from router.values import Artifact, Failure, Job, Lease, Phase, Progress, Task
 
@@ -40,11 +40,11 @@ def stored(tmp_path: Path) -> Iterator[Stored]:
         keys = ApiKeyStore(database)
         keys.add(new_key(new_text(), "somebody", "somebody", [Scope.READ]))
         jobs.add(Job(DONE, "me", "m", TASK))
-        done = jobs.claim("e", Offer(["m"]))
+        done = jobs.claim("e", ClaimRequest(["m"]))
         assert done is not None
         jobs.finish(done[0], Artifact("1.mp4", "video/mp4", "00", 9, 64, 64, 5, 8))
         jobs.add(Job(RUNS, "me", "m", TASK))
-        found = jobs.claim("e", Offer(["m"]))
+        found = jobs.claim("e", ClaimRequest(["m"]))
         assert found is not None
         jobs.add(Job(WAITS, "me", "m", TASK))
         database.reserve.keep()
@@ -65,7 +65,7 @@ ENDS: dict[str, Callable[[Stored], object]] = {
 }
 BEGINS: dict[str, Callable[[Stored], object]] = {
     "add": lambda s: s.jobs.add(Job("f" * 32, "me", "m", TASK)),
-    "claim": lambda s: s.jobs.claim("other", Offer(["m"])),
+    "claim": lambda s: s.jobs.claim("other", ClaimRequest(["m"])),
     "report": lambda s: s.jobs.report(s.lease, Progress(Phase.STEP, 1, 2, 50)),
     "a key": lambda s: s.keys.add(new_key(new_text(), "another", "another", [Scope.READ])),
 }

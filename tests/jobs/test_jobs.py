@@ -15,7 +15,7 @@ from sqlalchemy import Engine, create_engine, inspect, text
 
 from registry import Input
 from router.errors import BootError, QueueFull
-from router.jobs import Database, EngineStore, JobStore, Offer
+from router.jobs import ClaimRequest, Database, EngineStore, JobStore
 from router.jobs.database import upgrade
 from router.jobs.rows import job_row
 from router.jobs.tables import HEAD, metadata
@@ -56,7 +56,7 @@ def job(n: int = 1, model: str = "m", owner: str = "me") -> Job:
 
 
 def claimed(store: JobStore, engine: str = "e") -> Lease:
-    found = store.claim(engine, Offer(["m"]))
+    found = store.claim(engine, ClaimRequest(["m"]))
     assert found is not None
     return found[0]
 
@@ -79,7 +79,7 @@ def test_another_owner_sees_nothing(store: JobStore) -> None:
 def test_the_oldest_job_is_claimed_first_and_once(store: JobStore) -> None:
     for n in (1, 2):
         store.add(job(n))
-    claims = [store.claim("e", Offer(["m"])) for _ in range(3)]
+    claims = [store.claim("e", ClaimRequest(["m"])) for _ in range(3)]
 
     assert [claim and claim[1].id for claim in claims] == [job(1).id, job(2).id, None]
 
@@ -87,14 +87,14 @@ def test_the_oldest_job_is_claimed_first_and_once(store: JobStore) -> None:
 def test_only_models_that_the_engine_runs_are_claimed(store: JobStore) -> None:
     store.add(job(model="other"))
 
-    assert store.claim("e", Offer(["m"])) is None
-    assert store.claim("e", Offer(["m", "other"])) is not None
+    assert store.claim("e", ClaimRequest(["m"])) is None
+    assert store.claim("e", ClaimRequest(["m", "other"])) is not None
 
 
 def test_jobs_ahead_are_counted_while_a_job_waits(store: JobStore) -> None:
     for n in (1, 2, 3):
         store.add(job(n))
-    store.claim("e", Offer(["m"]))
+    store.claim("e", ClaimRequest(["m"]))
 
     assert [getattr(store.get(job(n).id, "me"), "ahead", None) for n in (1, 2, 3)] == [None, 0, 1]
 
@@ -389,7 +389,7 @@ def _open(folder: Path) -> None:
 
 def _claim_all(folder: Path, engine: str, found: object) -> None:
     store = opened(folder)
-    while claim := store.claim(engine, Offer(["m"])):
+    while claim := store.claim(engine, ClaimRequest(["m"])):
         store.finish(claim[0], VIDEO)
         found.put(claim[1].id)
 

@@ -12,7 +12,7 @@ import pytest
 from registry import Input
 from router.auth.keys import KeyLimits, Scope, new_key, new_text
 from router.errors import HttpError, QueueFull, RateLimited
-from router.jobs import ApiKeyStore, Database, JobStore, Offer, QueueLimits, SchedulingPolicy
+from router.jobs import ApiKeyStore, ClaimRequest, Database, JobStore, QueueLimits, SchedulingPolicy
 from router.values import Job, Phase, Progress, Task
 
 TASK = Task("a", "", 64, 64, 5, 8, 4, 4.0, None, 3.0, 1, frozenset({Input.TEXT}))
@@ -62,7 +62,7 @@ def test_a_key_has_too_much_queued_and_another_has_not(store: JobStore) -> None:
 
 def test_a_job_that_runs_is_not_queued(store: JobStore) -> None:
     store.add(job(1, key="fg-a"))
-    store.claim("e", Offer(["m"]))
+    store.claim("e", ClaimRequest(["m"]))
 
     store.check_room(QueueLimits("m", of_model=1, key="fg-a", of_key=1))
 
@@ -84,7 +84,7 @@ def test_a_refused_job_leaves_nothing(tmp_path: Path) -> None:
 def test_the_time_to_wait_is_what_the_running_job_has_left(store: JobStore, tmp_path: Path) -> None:
     store.add(job(1))
     store.add(job(2))
-    found = store.claim("e", Offer(["m"]))
+    found = store.claim("e", ClaimRequest(["m"]))
     assert found is not None
     assert refusal(store, QueueLimits("m", of_model=1)).headers == (
         ("retry-after", "10"),
@@ -102,7 +102,7 @@ def test_jobs_that_come_before_the_refused_one_s_take_their_time_too(store: JobS
     for n in range(1, 4):
         store.add(job(n))
     store.add(job(4, model="rare"))
-    found = store.claim("e", Offer(["m"]))
+    found = store.claim("e", ClaimRequest(["m"]))
     assert found is not None
     store.report(found[0], Progress(Phase.STEP, 1, 2, 50))
     with sqlite3.connect(tmp_path / "j.sqlite") as database:
@@ -117,7 +117,7 @@ def test_jobs_that_come_before_the_refused_one_s_take_their_time_too(store: JobS
 def test_nobody_is_told_to_wait_for_longer_than_a_minute(store: JobStore, tmp_path: Path) -> None:
     store.add(job(1))
     store.add(job(2))
-    found = store.claim("e", Offer(["m"]))
+    found = store.claim("e", ClaimRequest(["m"]))
     assert found is not None
     store.report(found[0], Progress(Phase.STEP, 1, 100, 1))
     with sqlite3.connect(tmp_path / "j.sqlite") as database:
@@ -139,7 +139,7 @@ def test_a_key_with_as_much_running_as_it_may_waits(tmp_path: Path) -> None:
         """Say whose jobs an engine would run, one after the other; they go back at once."""
         rules, found = SchedulingPolicy(key_running=default), []
         some = JobStore(database, lease_seconds=30, max_attempts=2, max_queued=1000, rules=rules)
-        while claim := some.claim("e", Offer(["m"])):
+        while claim := some.claim("e", ClaimRequest(["m"])):
             found.append(claim)
         for lease, _ in found:
             some.release(lease)

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import text
 
 from registry import Input
-from router.jobs import Database, EngineStore, JobStore, Offer, SchedulingPolicy, TimingStore
+from router.jobs import ClaimRequest, Database, EngineStore, JobStore, SchedulingPolicy, TimingStore
 from router.jobs.scheduling import QueueHead, choose
 from router.values import Artifact, EngineState, Job, Phase, Progress, StepTiming, Task
 
@@ -47,7 +47,7 @@ def add(store: JobStore, models: str, priority: int = 0, estimate: float | None 
 def order(store: JobStore, loaded: Sequence[str], models: Collection[str] = "abc", room: int = 1) -> str:
     """Run everything on one engine with room for so many models; return the models in the order in which they ran."""
     here, ran = list(loaded), ""
-    while claim := store.claim("e", Offer(models, here)):
+    while claim := store.claim("e", ClaimRequest(models, here)):
         ran += claim[1].model
         if claim[1].model not in here:
             here = [*here, claim[1].model][-room:]
@@ -101,7 +101,7 @@ def test_no_job_waits_for_more_than_twice_the_jobs_that_were_before_it(store: Jo
             queued, turn = len(came) - len(waited), len(waited)
             (new,) = add(store, rng.choice("abc"))
             before[new], came[new] = queued, turn
-        if claim := store.claim("e", Offer("abc", loaded)):
+        if claim := store.claim("e", ClaimRequest("abc", loaded)):
             waited[claim[1].id] = len(waited) - came[claim[1].id]
             loaded = [claim[1].model]
             store.finish(claim[0], VIDEO)
@@ -123,11 +123,11 @@ def test_seconds_bound_how_long_a_job_is_overtaken(tmp_path: Path) -> None:
     add(store, "aaaaabaaaa")
     order(store, ["a"], models="a")  # nobody may run b here
     add(store, "aaaa")
-    store.claim("e", Offer("ab", ["a"]))
+    store.claim("e", ClaimRequest("ab", ["a"]))
     with sqlite3.connect(tmp_path / "jobs.sqlite") as db:
         db.execute("UPDATE jobs SET due = 1000")
     time.sleep(0.1)
-    claim = store.claim("e", Offer("ab", ["a"]))
+    claim = store.claim("e", ClaimRequest("ab", ["a"]))
 
     assert claim is not None
     assert claim[1].model == "b"
@@ -149,16 +149,16 @@ def engine(store: JobStore, name: str, *resident: str) -> None:
 
 def test_a_model_is_on_so_many_engines_at_most(store: JobStore) -> None:
     add(store, "aaab")
-    first = store.claim("e1", Offer("ab", most={"a": 1}))
-    second = store.claim("e2", Offer("ab", most={"a": 1}))
+    first = store.claim("e1", ClaimRequest("ab", most={"a": 1}))
+    second = store.claim("e2", ClaimRequest("ab", most={"a": 1}))
 
     assert [claim and claim[1].model for claim in (first, second)] == ["a", "b"]
-    assert store.claim("e3", Offer("ab", most={"a": 1})) is None
+    assert store.claim("e3", ClaimRequest("ab", most={"a": 1})) is None
     assert first is not None
     store.finish(first[0], VIDEO)
     engine(store, "e1", "a")  # it keeps the model
-    assert store.claim("e3", Offer("a", most={"a": 1})) is None
-    assert store.claim("e1", Offer("a", ["a"], most={"a": 1})) is not None
+    assert store.claim("e3", ClaimRequest("a", most={"a": 1})) is None
+    assert store.claim("e1", ClaimRequest("a", ["a"], most={"a": 1})) is not None
 
 
 def test_two_engines_that_loaded_a_model_at_once_do_not_block_each_other(store: JobStore) -> None:
@@ -166,8 +166,8 @@ def test_two_engines_that_loaded_a_model_at_once_do_not_block_each_other(store: 
     for name in ("e1", "e2"):
         engine(store, name, "a")
 
-    assert store.claim("e2", Offer("a", ["a"], most={"a": 1})) is None
-    assert store.claim("e1", Offer("a", ["a"], most={"a": 1})) is not None
+    assert store.claim("e2", ClaimRequest("a", ["a"], most={"a": 1})) is None
+    assert store.claim("e1", ClaimRequest("a", ["a"], most={"a": 1})) is not None
 
 
 def test_the_search_for_the_next_job_reads_indexes_only(store: JobStore) -> None:
@@ -185,7 +185,7 @@ def test_the_search_for_the_next_job_reads_indexes_only(store: JobStore) -> None
 
 def test_the_time_until_a_job_is_done_adds_up_what_is_before_it(store: JobStore) -> None:
     first, second, third = add(store, "aa", estimate=10.0) + add(store, "a")
-    claim = store.claim("e", Offer("a"))
+    claim = store.claim("e", ClaimRequest("a"))
     assert claim is not None
     before = store.get(second, "me")
     store.report(claim[0], Progress(Phase.STEP, 2, 4, 45, remaining=4.0))

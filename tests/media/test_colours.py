@@ -1,4 +1,4 @@
-"""Colours of input pictures become sRGB, or their sender is told."""
+"""Colours of input pictures become sRGB, or a note says why not."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def chunk(kind: bytes, body: bytes) -> bytes:
 
 
 def png(colour: int, depth: int, samples: Sequence[int], *chunks: bytes) -> bytes:
-    """A PNG of one row, whose samples are those of all its pixels."""
+    """Return a PNG of one row, all pixels alike."""
     channels = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
     bits = "".join(f"{sample:0{depth}b}" for sample in samples)
     row = bytes(int(bits[at : at + 8].ljust(8, "0"), 2) for at in range(0, len(bits), 8))
@@ -476,15 +476,16 @@ UNUSABLE = {
 }
 
 
-@pytest.mark.parametrize("name", UNUSABLE)
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
-def test_a_profile_that_cannot_be_used_is_noted_and_the_picture_taken_as_srgb(name: str, kind: str) -> None:
-    decoded = decode_with_notes(saved(ORANGE, kind, icc_profile=UNUSABLE[name]))
+def test_a_profile_that_cannot_be_used_is_noted_and_the_picture_taken_as_srgb(subtests: pytest.Subtests) -> None:
+    for name in UNUSABLE:
+        for kind in ["PNG", "JPEG", "WEBP"]:
+            with subtests.test(name=name, kind=kind):
+                decoded = decode_with_notes(saved(ORANGE, kind, icc_profile=UNUSABLE[name]))
 
-    (note,) = decoded.notes
-    assert note.startswith("has a colour profile that cannot be used: ")
-    assert note.endswith("; its colours were taken as sRGB")
-    assert near(decoded.pixels[0, 0].tolist(), ORANGE, 2)
+                (note,) = decoded.notes
+                assert note.startswith("has a colour profile that cannot be used: ")
+                assert note.endswith("; its colours were taken as sRGB")
+                assert near(decoded.pixels[0, 0].tolist(), ORANGE, 2)
 
 
 def test_a_profile_for_other_channels_is_noted() -> None:

@@ -1,4 +1,4 @@
-"""Images come in as data: URLs, read as browsers read them."""
+"""Images in `data:` URLs, read as by browsers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decoding in children: whatever a picture is, it costs a bounded time and memory, and nobody else notices."""
+"""Decoding in child processes: any picture costs bounded time and memory."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from support.patience import until
 from support.pictures import LINE, Case, animations, chunk, corpus, encoded, png, scene, whole
 
 from router.errors import InvalidRequest, TooManyWaiters, Unavailable
-from router.media import Decoders, Prepared, decode, fit, inspect, to_png
+from router.media import Decoders, PreparedImage, decode, fit, inspect, to_png
 
 ROOT = Path(__file__).parents[2]
 MEGABYTE = 2**20
@@ -73,7 +73,7 @@ def slow() -> bytes:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a picture has taken of its child: seconds of a core, and bytes of memory at most; and the refusal."""
+    """The seconds of a core and peak bytes of a child for a picture."""
 
     seconds: float
     memory: int
@@ -81,7 +81,7 @@ class Cost:
 
 
 def refusal_of(decoders: Decoders, data: bytes) -> str:
-    """Return what is said of a picture that is refused, nothing of one that is taken."""
+    """Return the message of a refusal, empty for an accepted picture."""
     try:
         decoders.prepare(data, SIZE, 64 * 64)
     except InvalidRequest as error:
@@ -107,7 +107,7 @@ def pixels_of(data: bytes) -> int:
 
 
 def held(decoders: Decoders, cases: Iterator[Case]) -> int:
-    """Hold each picture to its bounds, and return how many were taken."""
+    """Check each picture's cost, and return the number of accepted ones."""
     decoders.prepare(SMALL, SIZE)
     process, taken = child(), 0
     for case in cases:
@@ -161,7 +161,7 @@ def test_an_animation_is_refused(decoders: Decoders, case: Case) -> None:
 
 @pytest.mark.parametrize("progressive", [False, True])
 def test_a_jpeg_that_is_cut_and_ended_is_refused(decoders: Decoders, progressive: bool) -> None:
-    """Its library makes the rest up, and says so on standard error only."""
+    """The library invents the rest, and says so on standard error only."""
     data = encoded(scene(640, 480), "JPEG", progressive=progressive)
 
     with pytest.raises(InvalidRequest, match="ends too early"):
@@ -172,7 +172,7 @@ def test_a_jpeg_that_is_cut_and_ended_is_refused(decoders: Decoders, progressive
 def test_a_picture_within_the_limit_stays_as_it_is(decoders: Decoders, shape: tuple[int, int]) -> None:
     data = encoded(scene(*shape), "PNG")
 
-    assert decoders.prepare(data, SIZE, 640 * 480) == Prepared(to_png(decode(data)))
+    assert decoders.prepare(data, SIZE, 640 * 480) == PreparedImage(to_png(decode(data)))
 
 
 @pytest.mark.parametrize("shape", [(640, 480), (480, 640), (2000, 60), (61, 2000), (1001, 333)])

@@ -1,4 +1,7 @@
-"""Images by URL: fetched whole or refused, within bounds, and never from inside. Nothing here leaves this machine."""
+"""Images by URL: fetched whole, within bounds, never from inside.
+
+No test leaves this machine.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 class Internet:
-    """Who has which addresses, and which port of this machine stands in for each; everything else is out of reach."""
+    """Addresses by name, and the port of this machine that stands in for each."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.names: dict[str, list[str]] = {}
@@ -514,7 +517,7 @@ def test_silent_sites_of_one_owner_leave_slots_to_another(site: Website) -> None
 
 
 def test_silent_name_servers_of_one_owner_leave_look_ups_to_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A look-up goes on when its request has given up: the system's resolver knows no deadline."""
+    """A look-up outlives its request: the system's resolver knows no deadline."""
     answered, asked = Event(), []
 
     def hang(host: str, *more: object, **options: object) -> None:

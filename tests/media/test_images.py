@@ -1,4 +1,4 @@
-"""Input pictures: recognised by content, measured before they are decoded, upright, and never stretched."""
+"""Input pictures: recognised by content, measured first, upright, never stretched."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def exif(orientation: int) -> bytes:
 
 
 def refusal(data: bytes) -> str:
-    """Return what `decode` says of a picture that it must refuse."""
+    """Return the message by which `decode` refuses a picture."""
     with pytest.raises(InvalidRequest) as caught:
         decode(data, param="input")
     assert (caught.value.code, caught.value.param) == ("invalid_image", "input")
@@ -280,7 +280,7 @@ def test_an_honest_jpeg_is_never_too_much_work(channels: int, factors: int) -> N
 
 
 def mutated(dice: random.Random, data: bytes) -> bytes:
-    """Return `data` with a few bytes changed, removed, inserted or set to extremes, mostly near its start."""
+    """Return `data` with a few bytes changed, removed or inserted, mostly at its start."""
     changed = bytearray(data)
     for _ in range(dice.choice([1, 2, 4, 16])):
         at = dice.randrange(min(len(changed), dice.choice([64, 300, len(changed)])) or 1)

@@ -1,4 +1,4 @@
-"""Counters in files: added up over processes, going on after each of them, and harmless when a disk is full."""
+"""Counters in files: summed over processes, continued after them, safe on a full disk."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-from support.scraping import Scraped
+from support.prometheus import Scraped
 
 from router.metrics import Metrics, page
 from router.metrics.definitions import DEFINITIONS, Kind
@@ -36,7 +36,7 @@ def count(metrics: Metrics, times: int) -> None:
 
 
 def count_and_end(data: Path, times: int, kill: bool) -> None:
-    """The life of a process."""
+    """Run the life of a process."""
     count(Metrics(data), times)
     if kill:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -56,11 +56,11 @@ def test_processes_add_up(system: System) -> None:
     for metrics, times in zip((system.metrics, *others), (1, 3, 5), strict=True):
         count(metrics, times)
 
-    told = scrape(system)
-    assert told.value("framegate_refusals_total", code="not_found") == 9
-    assert told.value("framegate_step_seconds_bucket", model="text", le="0.25") == 9
-    assert told.value("framegate_step_seconds_bucket", model="text", le="0.1") == 0
-    assert told.value("framegate_step_seconds_sum", model="text") == pytest.approx(9 * 0.2)
+    scraped = scrape(system)
+    assert scraped.value("framegate_refusals_total", code="not_found") == 9
+    assert scraped.value("framegate_step_seconds_bucket", model="text", le="0.25") == 9
+    assert scraped.value("framegate_step_seconds_bucket", model="text", le="0.1") == 0
+    assert scraped.value("framegate_step_seconds_sum", model="text") == pytest.approx(9 * 0.2)
     assert sets(system) == {"1.lock", "2.lock", "3.lock"}
 
 

@@ -1,4 +1,4 @@
-"""The grammar says what a clip shows, and says what it said."""
+"""A caption's words agree with its subject and with its aspects."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from nano.captions import (
     MOVES_THERE,
     PARTIAL,
     SHAPE_WORDS,
-    Said,
+    Caption,
     describe,
 )
 from nano.scene import BACKGROUNDS, COLOURS, DIRECTIONS, SHAPES, Subject, draw_scene, is_held_out, render, subjects
@@ -25,7 +25,7 @@ WORDS = {
 }
 
 
-def captions(templates: tuple[str, ...], count: int = 400) -> list[tuple[Subject, Said]]:
+def captions(templates: tuple[str, ...], count: int = 400) -> list[tuple[Subject, Caption]]:
     rng = np.random.default_rng(3)
     everything = subjects(held_out=False)
     chosen = [everything[rng.integers(len(everything))] for _ in range(count)]
@@ -34,20 +34,22 @@ def captions(templates: tuple[str, ...], count: int = 400) -> list[tuple[Subject
 
 @pytest.mark.parametrize("templates", [FULL, PARTIAL, MOTION], ids=["full", "partial", "motion"])
 def test_what_a_caption_says_is_in_its_words(templates: tuple[str, ...]) -> None:
-    for subject, said in captions(templates):
+    for subject, caption in captions(templates):
         for aspect, words in WORDS.items():
-            answer = getattr(said, aspect)
+            answer = getattr(caption, aspect)
             assert answer in (None, getattr(subject, aspect))
             if answer is not None:
-                assert any(word in said.text.lower() for word in words[answer]), said
+                assert any(word in caption.text.lower() for word in words[answer]), caption
 
 
 def test_a_full_caption_leaves_nothing_of_the_subject_out() -> None:
-    assert all(said.colour and said.shape and said.direction for _, said in captions(FULL))
+    assert all(caption.colour and caption.shape and caption.direction for _, caption in captions(FULL))
 
 
 def test_nothing_is_left_to_fill_in() -> None:
-    assert not [said for _, said in captions(FULL) + captions(PARTIAL) + captions(MOTION) if set("{}") & set(said.text)]
+    assert not [
+        caption for _, caption in captions(FULL) + captions(PARTIAL) + captions(MOTION) if set("{}") & set(caption.text)
+    ]
 
 
 def test_the_same_random_numbers_give_the_same_captions() -> None:

@@ -1,4 +1,4 @@
-"""The nano family: put together whole or not at all, stored once, and at home in stock diffusers."""
+"""The nano family: complete or absent, stored once, readable by stock diffusers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STRANGE = (
 
 
 def files(folder: Path) -> dict[str, Path]:
-    """Map the files that a family has to where they are."""
+    """Map the files of a family to their real paths."""
     found = (Path(top, name) for top, _, names in os.walk(folder, followlinks=True) for name in names)
     return {str(path.relative_to(folder)): path.resolve() for path in found}
 

@@ -1,4 +1,4 @@
-"""The shortcuts of the training compute what the pipelines compute, and a run that was interrupted goes on as if not."""
+"""The training's shortcuts agree with the pipelines, and interrupted runs resume exactly."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ def test_one_row_of_padding_stands_for_all_of_them() -> None:
     model = parts.seeded(3, parts.transformer)
     hidden = torch.zeros(2, parts.TEXT_TOKENS, parts.TEXT_DIM)
     hidden[0, :7], hidden[1, :20] = torch.randn(7, parts.TEXT_DIM), torch.randn(20, parts.TEXT_DIM)
-    asked = torch.randn(2, parts.Z_DIM, 5, 8, 8), torch.tensor([900.0, 20.0])
-    expected = model(*asked, hidden).sample
+    inputs = torch.randn(2, parts.Z_DIM, 5, 8, 8), torch.tensor([900.0, 20.0])
+    expected = model(*inputs, hidden).sample
 
     diffusion.merge_padding(model)
 
-    assert torch.allclose(model(*asked, hidden[:, : text.SLOTS + 1]).sample, expected, atol=1e-5)
+    assert torch.allclose(model(*inputs, hidden[:, : text.SLOTS + 1]).sample, expected, atol=1e-5)
 
 
 @torch.no_grad()
@@ -70,10 +70,11 @@ def test_new_input_channels_change_nothing_at_first() -> None:
     base = parts.seeded(3, parts.transformer)
     wider = parts.seeded(4, lambda: parts.transformer(parts.I2V_CHANNELS))
     diffusion.start_from(wider, base.state_dict())
-    noisy, step, said = torch.randn(1, parts.Z_DIM, 2, 4, 4), torch.tensor([500.0]), torch.randn(1, 512, parts.TEXT_DIM)
+    noisy, step = torch.randn(1, parts.Z_DIM, 2, 4, 4), torch.tensor([500.0])
+    prompt = torch.randn(1, 512, parts.TEXT_DIM)
     more = torch.cat([noisy, torch.randn(1, 20, 2, 4, 4)], dim=1)
 
-    assert torch.allclose(wider(more, step, said).sample, base(noisy, step, said).sample, atol=1e-6)
+    assert torch.allclose(wider(more, step, prompt).sample, base(noisy, step, prompt).sample, atol=1e-6)
 
 
 def test_noise_levels_are_those_of_the_task() -> None:
@@ -83,7 +84,7 @@ def test_noise_levels_are_those_of_the_task() -> None:
     assert 0.99 < levels.max() <= 1.0
 
 
-def test_a_token_of_the_given_frame_is_at_step_zero() -> None:
+def test_a_token_of_the_first_frame_is_at_step_zero() -> None:
     steps = diffusion.token_timesteps(torch.tensor([300.0, 700.0]), torch.zeros(2, 16, 5, 8, 8))
     assert steps.shape == (2, 5 * 4 * 4)
     assert (steps[:, :16] == 0).all()
@@ -101,8 +102,8 @@ def test_an_interrupted_run_ends_where_the_other_does(tmp_path: Path) -> None:
         def loss(draw: Draw) -> dict[str, torch.Tensor]:
             if draw.step == stop:
                 raise KeyboardInterrupt
-            given = torch.randn(8, 3, generator=draw.torch)
-            return {"loss": (model(given) - given.sum(dim=1, keepdim=True)).square().mean()}
+            inputs = torch.randn(8, 3, generator=draw.torch)
+            return {"loss": (model(inputs) - inputs.sum(dim=1, keepdim=True)).square().mean()}
 
         return train(plan, model, loss, folder, save_every=0.0)
 

@@ -1,4 +1,4 @@
-"""Servers of real processes: new ones for each test, and one of a newcomer for all that only ask."""
+"""Servers of real processes: one for each test, or one for all readers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FAMILY = ("wan-nano-t2v", "wan-nano-i2v", "wan-nano-ti2v")
 
 @pytest.fixture(scope="session")
 def nano(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The server of a newcomer: the models file of the package, nothing set."""
+    """Run a newcomer's server: the package's models file and no settings."""
     server = serve_in(tmp_path_factory.mktemp("nano"), (ROOT / "models.yaml").read_text())
     yield server
     server.stop()
@@ -22,7 +22,7 @@ def nano(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def graphs(exports: Exports, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server whose nano models, under their own names, are run by ONNX Runtime."""
+    """Run a server with the nano models on ONNX Runtime, under their own names."""
     pytest.importorskip("onnxruntime")
     entries = [f"  {name}: {{source: '{exports[name]}', backend: onnxruntime, family: {name}}}" for name in FAMILY]
     server = serve_in(tmp_path_factory.mktemp("graphs"), "models:\n" + "\n".join(entries))

@@ -1,4 +1,4 @@
-"""A kept connection: whatever the answer to one request was, the next one on it is answered too."""
+"""A kept connection answers the next request, whatever the last answer was."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands of `/docs`, as a reader would paste them."""
+"""The commands of `/docs`, pasted into a shell."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The hosts that a real server is asked for: what gunicorn makes of two of them, of none, of a whole URL in their place."""
+"""`Host` through gunicorn: two of them, none, or a whole URL as the path."""
 
 from __future__ import annotations
 

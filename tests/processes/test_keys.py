@@ -1,4 +1,4 @@
-"""Keys, with real servers: who boots, who is let in, and what the SDK and a browser see."""
+"""API keys on real servers: boots, logins, the SDK and a browser."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def key(server: Server) -> str:
-    """The first key, made while the server runs."""
+    """Return the first key, made while the server runs."""
     text = new_key(server.data, "team")
     server.until(lambda: server.call("/v1/models")[0] == 401)
     return text
@@ -145,7 +145,7 @@ def test_no_key_is_in_the_server_s_log(server: Server, key: str) -> None:
 
 
 def bare(data: Path, *arguments: str, **environ: str) -> subprocess.Popen[str]:
-    """Start gunicorn by itself."""
+    """Run gunicorn without `framegate serve`."""
     models = data.parent / "models.yaml"
     models.write_text(MODELS)
     inherited = {

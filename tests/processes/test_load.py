@@ -1,4 +1,4 @@
-"""The bench of load, at small size: its counts hold, and its audit sees what is wrong. Nothing here is timed."""
+"""The load bench at small size: its counts, and its audit of wrong books."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from bench.figures.load import LEAVE_SECONDS, Run, drive
-from bench.tools import server as serving
 from bench.tools.audit import audit, rows
 from bench.tools.callers import MODELS, Kind, jobs_in, plan
+from bench.tools.server import serve
 
 pytestmark = pytest.mark.slow
 
@@ -24,9 +24,9 @@ Damage = Callable[[Path, sqlite3.Connection], object]
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path]:
-    """A run, and a copy of the data folder that it left."""
+    """Return a run and a copy of its data folder."""
     kept = tmp_path_factory.mktemp("load") / "data"
-    with serving.server(MODELS, leave_seconds=LEAVE_SECONDS) as server:
+    with serve(MODELS, leave_seconds=LEAVE_SECONDS) as server:
         run = drive(server, JOBS, CLIENTS, EARLY)
         shutil.copytree(server.data, kept)
     return run, kept
@@ -34,7 +34,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path]:
 
 @pytest.fixture
 def data(ran: tuple[Run, Path], tmp_path: Path) -> Path:
-    """A copy that a test may damage."""
+    """Return a copy for the test to damage."""
     return shutil.copytree(ran[1], tmp_path / "data")
 
 
@@ -101,7 +101,7 @@ def _video(data: Path) -> Path:
 
 
 def _double(db: sqlite3.Connection) -> None:
-    """Let the first job be of the same call as the second."""
+    """Give the first job the second job's call."""
     (form,) = db.execute("SELECT form FROM jobs WHERE seq = 2").fetchone()
     db.execute("UPDATE jobs SET form = ? WHERE seq = 1", [form])
 

@@ -1,4 +1,4 @@
-"""The logs of a whole server: one job is followed from the request to the engine and back."""
+"""The logs of a whole server follow one job through every process."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_job_is_followed_through_the_logs_of_both_halves(serve: Callable[..., 
 
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_what_libraries_say_of_a_picture_forges_no_line(serve: Callable[..., Server], form: str) -> None:
-    """libpng would print the name of a profile, and libjpeg what it makes of a picture that is cut."""
+    """Keep libpng and libjpeg, which print names and warnings, from forging a line."""
     server = serve(MODELS.replace("t2v", "i2v"), log_format=form)
     named = pictures.png(64, 64, 2, 8, more=pictures.chunk(b"iCCP", pictures.LINE[:70] + b"\0\0" + bytes(9)))
     whole = pictures.encoded(pictures.scene(640, 480), "JPEG")

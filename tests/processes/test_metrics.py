@@ -1,4 +1,4 @@
-"""`/metrics` of a whole server: the totals are what was sent, whoever answers and whoever dies."""
+"""`/metrics` of a whole server: totals count every request through deaths and restarts."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from support.asking import web_workers
-from support.scraping import Scraped
+from support.jobs import web_workers
+from support.prometheus import Scraped
 from support.server import Server
 
 pytestmark = pytest.mark.slow
@@ -32,7 +32,7 @@ def scrape(server: Server) -> Scraped:
 
 
 class Watched:
-    """A server whose totals are looked at again and again: they must never go back."""
+    """A server with totals that may never go back."""
 
     def __init__(self, server: Server) -> None:
         self._server = server

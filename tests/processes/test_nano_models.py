@@ -1,4 +1,4 @@
-"""The real engine process with real Wan architectures of toy size, through the front door."""
+"""Real Wan architectures of toy size in a real engine, over HTTP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The videos show what was asked for: a few requests that training never saw, through the front door, measured."""
+"""Videos show their prompts: requests unseen in training, over HTTP, measured."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import pytest
 from conftest import data_url, with_image
 from support.server import Server, frames
 
-from nano.evaluate import Ask, held_out, score
-from nano.measure import look, psnr
+from nano.evaluate import score
+from nano.measure import observe, psnr
+from nano.requests import ClipRequest, held_out
 
 pytestmark = pytest.mark.slow
 
@@ -24,7 +25,7 @@ Found = dict[str, float]
 
 @pytest.fixture(scope="module", params=ASKED, ids=["-".join(map(str, one)) for one in ASKED])
 def found(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[bool, Found]:
-    """Whether images were given, and how many of a model's clips show what was asked for."""
+    """Count a model's clips with the wanted content, by with and without images."""
     model, given, backend = request.param
     server: Server = request.getfixturevalue(SERVERS[backend])
     asked = held_out(COUNT, with_image=given)
@@ -60,9 +61,9 @@ def test_a_larger_video_shows_it_too(nano: Server, tmp_path: Path) -> None:
 
 
 def test_a_negative_prompt_drives_its_colour_out(nano: Server, tmp_path: Path) -> None:
-    ask = Ask("a circle moves to the right", held_out(1, with_image=False)[0].subject, seed=3)
-    drawn = look(clip(nano, "wan-nano-t2v", ask, tmp_path)).colour
-    other = look(clip(nano, "wan-nano-t2v", ask, tmp_path, negative_prompt=drawn)).colour
+    ask = ClipRequest("a circle moves to the right", held_out(1, with_image=False)[0].subject, seed=3)
+    drawn = observe(clip(nano, "wan-nano-t2v", ask, tmp_path)).colour
+    other = observe(clip(nano, "wan-nano-t2v", ask, tmp_path, negative_prompt=drawn)).colour
 
     assert drawn is not None
     assert other != drawn
@@ -77,7 +78,7 @@ def test_guidance_changes_what_is_drawn(nano: Server, tmp_path: Path) -> None:
     assert psnr(guided, unguided) < 35
 
 
-def clip(server: Server, model: str, ask: Ask, folder: Path, **options: object) -> np.ndarray:
+def clip(server: Server, model: str, ask: ClipRequest, folder: Path, **options: object) -> np.ndarray:
     said = ask.prompt if ask.image is None else with_image(ask.prompt, data_url(as_png(ask.image)))
     body = {"model": model, "input": said, "seed": ask.seed, "provider_options": {"video": options}}
     status, answer = server.call("/v1/responses", body)

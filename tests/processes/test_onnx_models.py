@@ -1,4 +1,4 @@
-"""Exported models through the front door, beside the same ones by diffusers; made and served as the README says."""
+"""Exported models over HTTP beside diffusers', made and served as in the README."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from conftest import Exports, data_url, with_image
 from support.likeness import require_same
 from support.server import FRAMEGATE, ROOT, Server
 
-from nano.evaluate import held_out
+from nano.requests import held_out
 from router.media import to_png
 
 pytestmark = pytest.mark.slow
@@ -31,7 +31,7 @@ models:
 
 
 def made(server: Server, folder: Path, model: str, what: Any) -> np.ndarray:
-    """The frames of a model's video as they were before H.264, which hides differences and adds its own."""
+    """Return a model's frames before H.264, which hides differences and adds its own."""
     status, answer = server.call("/v1/responses", {"model": model, "input": what, "seed": 7})
     assert status == 200, answer
     return np.asarray(np.load(folder / f"{answer['id'].removeprefix('resp_')}.npy"))

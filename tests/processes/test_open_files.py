@@ -1,4 +1,4 @@
-"""A server whose plugins or weights everybody may change says so when it starts, and serves."""
+"""A server with world-writable plugins or weights warns at its start, and serves."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ models:
 
 @pytest.fixture
 def closed(tmp_path: Path) -> Path:
-    """A folder with a plugin and a model's folder, which nobody else may write."""
+    """Return a folder with a plugin and a model, writable by its owner alone."""
     before = os.umask(0o022)
     folder = tmp_path / "own"
     (folder / "plugins").mkdir(parents=True)
@@ -33,7 +33,7 @@ def closed(tmp_path: Path) -> Path:
 
 
 def said(serve: Callable[..., Server], folder: Path) -> list[str]:
-    """Return what a server warns of while it starts."""
+    """Return the warnings of a server's start."""
     server = serve(MODELS.format(source=folder / "model"), plugins=folder / "plugins")
     assert server.call("/healthz") == (200, {"status": "ok"})
     server.stop()

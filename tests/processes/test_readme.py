@@ -1,4 +1,4 @@
-"""The README's examples, and those of the page that the product started from, run as they are written."""
+"""The README's examples, and those of the Responses API's page, run unchanged."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def here(code: str, server: Server) -> str:
 
 
 def sized(path: Path) -> tuple[int, int, int]:
-    """Return width, height and number of frames of a video."""
+    """Return the width, height and number of frames of a video."""
     with av.open(str(path)) as video:
         frames = list(video.decode(video=0))
     return frames[0].width, frames[0].height, len(frames)
@@ -103,7 +103,7 @@ def test_the_yaml_in_the_readme_is_a_models_file(tmp_path: Path) -> None:
 
 
 def small(code: str) -> str:
-    """Change of a sample what a toy model needs: the model's name, the size, the frames."""
+    """Fit a sample to a toy model: its name, size and frames."""
     for old, new in (
         ("Wan-AI/Wan2.2-T2V-A14B-Diffusers", "wan-nano-t2v"), ("512", "64"), ('"num_frames": 81', '"num_frames": 17'),
     ):  # fmt: skip

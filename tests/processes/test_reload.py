@@ -1,4 +1,4 @@
-"""A real server whose models file changes under load: nobody is refused who should not be."""
+"""A real server's models file changes under load without a wrong refusal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
-from support.asking import web_workers
+from support.jobs import web_workers
 from support.server import FRAMEGATE, ROOT, Server
 
 pytestmark = pytest.mark.slow
@@ -33,7 +33,7 @@ Serve = Callable[..., Server]
 
 
 class Load:
-    """Callers that ask one after the other, until the block ends; `seen` counts the answers."""
+    """Callers in a loop until the block ends; `seen` counts the answers."""
 
     def __init__(self, server: Server, callers: int = 3) -> None:
         self.seen: Counter[tuple[int, str]] = Counter()
@@ -67,7 +67,7 @@ def served(server: Server) -> set[str]:
 
 
 def everywhere(server: Server, models: set[str]) -> None:
-    """Wait until every web process, whichever answers, serves these."""
+    """Wait until every web process serves these models."""
     server.until(lambda: all(served(server) == models for _ in range(20)))
 
 

@@ -1,4 +1,4 @@
-"""What the topmost process says: to systemd, that it starts, serves, lives and stops; to people, that it is ready."""
+"""Signs of the topmost process: systemd's notifications, and the line for people."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support.asking import ask, completed
 from support.edge import half
+from support.jobs import ask, completed
 from support.patience import PATIENCE, until
 from support.server import Server, children, free_port
 from support.storm import insist
@@ -38,7 +38,7 @@ def configure_app(app):
 
 
 class Systemd:
-    """What a socket of notifications is told."""
+    """The messages on a notification socket."""
 
     def __init__(self, path: Path) -> None:
         self.name = str(path)
@@ -50,14 +50,14 @@ class Systemd:
         return self._socket.recv(1000).decode()
 
     def until(self, word: str) -> list[str]:
-        """Return what comes before a message, which must come."""
+        """Wait for a message and return the messages before it."""
         before = []
         while word not in (message := self.next()).splitlines():
             before.append(message)
         return before
 
     def silent(self, seconds: float) -> bool:
-        """Say whether nothing comes for so long, once what is on its way has been read."""
+        """Drain the socket and say whether it then stays silent."""
         self._socket.settimeout(0.1)
         with suppress(TimeoutError):
             while self.next():
@@ -78,7 +78,7 @@ def systemd(tmp_path: Path) -> Systemd:
 
 @contextmanager
 def run(folder: Path, *command: str, **environ: str) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
-    """Run a half, or all of it, as systemd does; yield the process and its log."""
+    """Run a command as systemd does; yield its process and its log."""
     (folder / "models.yaml").write_text(MODELS)
     log = folder / f"{command[0]}.log"
     known: dict[str, object] = {"models": folder / "models.yaml", "data": folder / "data", "no_auth": 1}
@@ -167,7 +167,7 @@ def test_ready_is_said_once_and_when_it_is_true(tmp_path: Path) -> None:
 
 
 def test_new_web_workers_that_die_while_a_reload_waits_are_replaced(tmp_path: Path) -> None:
-    """The old ones serve who waits and take no one else, for as long as that lasts."""
+    """Keep old workers to their waiting callers while new ones take the rest."""
     port = free_port()
     with (
         run(tmp_path, "web", "--port", str(port), FRAMEGATE_STALL_PROCESS_SECONDS="2") as (web, log),

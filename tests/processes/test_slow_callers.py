@@ -1,4 +1,4 @@
-"""Callers who send slowly, much, or nonsense to bare gunicorn: the others notice nothing, and memory comes back."""
+"""Slow, huge and broken requests to bare gunicorn: others are served, memory returns."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from threading import Event, Thread
 
 import psutil
 import pytest
-from support.asking import ask, completed
+from support.jobs import ask, completed
 from support.server import Server, serve_in
 
 pytestmark = pytest.mark.slow
@@ -47,7 +47,7 @@ def connect(server: Server) -> socket.socket:
 
 @contextmanager
 def slow_callers(server: Server, start: bytes) -> Iterator[None]:
-    """Have many callers who send a byte now and then, and begin again when they are let go."""
+    """Run many callers that send a byte now and then and reconnect."""
     stop = Event()
 
     def send(callers: list[socket.socket]) -> None:
@@ -178,7 +178,7 @@ def test_a_large_body_costs_a_multiple_of_its_bytes_which_comes_back(server: Ser
 
 
 def peak_of(process: psutil.Process) -> int:
-    """Return the most memory that a process has had, in bytes."""
+    """Return the peak memory of a process in bytes."""
     with open(f"/proc/{process.pid}/status") as status:
         return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
 

@@ -1,4 +1,4 @@
-"""Streams and waits over real connections: clients, slow readers, readers who leave, several web processes, stops."""
+"""Streams and waits over real connections, with slow readers, disconnects, restarts."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def status(server: Server, response: str) -> str:
 
 @contextmanager
 def second_web(server: Server, **settings: object) -> Iterator[int]:
-    """Run another web half beside a server, on its data; yield its port."""
+    """Run another web half on a server's data; yield its port."""
     port = free_port()
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "FRAMEGATE_DATA": str(server.data), "FRAMEGATE_WORKERS": "1"}
     environ |= {"FRAMEGATE_MODELS": str(server.data.parent / "models.yaml"), "FRAMEGATE_NO_AUTH": "1"}
@@ -116,7 +116,7 @@ def second_web(server: Server, **settings: object) -> Iterator[int]:
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One server for all that only ask."""
+    """Run one server for all readers."""
     server = serve_in(tmp_path_factory.mktemp("streams"), MODELS, leave_seconds=0.5)
     yield server
     server.stop()
@@ -232,7 +232,7 @@ def test_a_caller_who_leaves_cancels_the_job(shared: Server, streams: bool) -> N
 
 
 def newest(server: Server) -> str:
-    """Return the response that was made last, as the store has it."""
+    """Return the last response from the store."""
     with sqlite3.connect(f"file:{server.data / 'jobs.sqlite'}?mode=ro", uri=True) as db:
         found = db.execute("SELECT id FROM jobs ORDER BY seq DESC LIMIT 1").fetchone()
     return f"resp_{found[0]}" if found else ""

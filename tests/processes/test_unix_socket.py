@@ -1,4 +1,4 @@
-"""The unix socket of a server is its user's and its group's, whatever the umask."""
+"""The server's unix socket belongs to its user and group under any umask."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Videos API as the `openai` package speaks it, against a server of real processes."""
+"""The `openai` package's Videos API against a server of real processes."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_an_upload_over_the_limit_can_read_its_refusal(videos: Any) -> None:
 
 
 def chunked(server: Server, pieces: list[bytes], end: bool = True) -> bytes:
-    """Send a form in chunks over a socket of our own, and return the answer."""
+    """Send a form in chunks over a raw socket and return the answer."""
     head = (
         "POST /v1/videos HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
         "Content-Type: multipart/form-data; boundary=b\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -287,13 +287,12 @@ BAD_ENTRIES = [
 ]
 
 
-@pytest.mark.parametrize(("fields", "line", "field", "message"), BAD_ENTRIES)
-def test_a_bad_entry_is_told_line_field_and_what_is_allowed(
-    problems: Problems, fields: str, line: int, field: str, message: str
-) -> None:
-    found = [p for p in problems(one(fields)) if p.field == f"models.own.{field}"]
-    assert [p.line for p in found] == [line]
-    assert found[0].message.startswith(message)
+def test_a_bad_entry_is_told_line_field_and_what_is_allowed(problems: Problems, subtests: pytest.Subtests) -> None:
+    for fields, line, field, message in BAD_ENTRIES:
+        with subtests.test(fields=fields, line=line):
+            found = [p for p in problems(one(fields)) if p.field == f"models.own.{field}"]
+            assert [p.line for p in found] == [line]
+            assert found[0].message.startswith(message)
 
 
 STILL = "  own: {backend: still, modality: t2v}\n"
@@ -353,12 +352,11 @@ BAD_FILES = [
 ]
 
 
-@pytest.mark.parametrize(("content", "line", "field", "message"), BAD_FILES, ids=range(len(BAD_FILES)))
-def test_a_bad_file_is_told_line_field_and_what_is_allowed(
-    problems: Problems, content: str | bytes, line: int, field: str, message: str
-) -> None:
-    found = [p for p in problems(content) if p.field == field and p.message.startswith(message)]
-    assert [p.line for p in found] == [line]
+def test_a_bad_file_is_told_line_field_and_what_is_allowed(problems: Problems, subtests: pytest.Subtests) -> None:
+    for content, line, field, message in BAD_FILES:
+        with subtests.test(content=content, line=line):
+            found = [p for p in problems(content) if p.field == field and p.message.startswith(message)]
+            assert [p.line for p in found] == [line]
 
 
 def test_every_problem_comes_at_once_and_in_file_order(problems: Problems, tmp_path: Path) -> None:

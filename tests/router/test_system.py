@@ -14,8 +14,13 @@ from router.system import assemble
 
 def served(tmp_path: Path, model: str) -> dict[str, object]:
     system = assemble(Settings(data=tmp_path / "data", model=model))
-    (only,) = system.registry.models
-    return {"name": only.name, "modality": only.modality, "download": only.download, "default": system.registry.default}
+    (only,) = system.registries.poll().models
+    return {
+        "name": only.name,
+        "modality": only.modality,
+        "download": only.download,
+        "default": system.registries.poll().default,
+    }
 
 
 def test_naming_a_published_repository_is_leave_to_fetch_it(tmp_path: Path) -> None:

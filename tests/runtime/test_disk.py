@@ -1,4 +1,4 @@
-"""The mark below which a disk takes no new jobs, and whether the store can be written, as `/readyz` says it."""
+"""The lower limit of free disk space, and a store that cannot be written."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from conftest import leftovers
 from flask.testing import FlaskClient
 from support.patience import until
-from support.scraping import Scraped
+from support.prometheus import Scraped
 
 from router.doctor import disk as doctor
 from router.engine.worker import Worker

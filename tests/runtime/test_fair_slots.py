@@ -13,7 +13,7 @@ from router.runtime.fair_slots import Slots
 
 
 def held_by(slots: Slots, held: ExitStack, owner: str) -> int:
-    """Take as many slots as an owner gets."""
+    """Take slots until an owner gets no more."""
     count = 0
     while held.enter_context(slots.take(owner)):
         count += 1

@@ -1,4 +1,4 @@
-"""Locks that do not hold: said at the start, and by the doctor."""
+"""Locks that do not hold: reported at the start, and by the doctor."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from router.system import assemble
 
 
 class Faked(lock_probe.KernelLocks):
-    """A file system where one kind of lock is always given, or always refused with an error."""
+    """A file system with one broken kind of lock: always free, or an error."""
 
     def __init__(self, whole: int | None = None, byte: int | None = None) -> None:
         self._whole = whole
@@ -56,7 +56,7 @@ def test_trying_them_disturbs_no_lock_that_is_held(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kernel", "said"),
+    ("kernel", "problem"),
     [
         (Faked(whole=0), "two processes would get the same flock lock there"),
         (Faked(byte=0), "two processes would get the same fcntl lock there"),
@@ -66,14 +66,14 @@ def test_trying_them_disturbs_no_lock_that_is_held(tmp_path: Path) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_file_system_whose_locks_do_not_hold_is_refused(tmp_path: Path, kernel: Faked, said: str) -> None:
+def test_a_file_system_whose_locks_do_not_hold_is_refused(tmp_path: Path, kernel: Faked, problem: str) -> None:
     with pytest.raises(BootError) as refused:
         lock_probe.require(tmp_path, kernel)
 
-    assert refused.value.message.endswith(f"cannot be relied on: {said}; {lock_probe.ADVICE}")
+    assert refused.value.message.endswith(f"cannot be relied on: {problem}; {lock_probe.ADVICE}")
     assert "\n" not in refused.value.message
     found = disk.locked(tmp_path, kernel)
-    assert (found.level, found.message, found.advice) == ("fail", said, lock_probe.ADVICE)
+    assert (found.level, found.message, found.advice) == ("fail", problem, lock_probe.ADVICE)
 
 
 def test_the_doctor_says_that_they_hold(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Log lines: which ids they carry, and what a line of JSON holds."""
+"""Log lines: their ids, and their JSON."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Lines = Callable[[], list[dict[str, Any]]]
 
 @pytest.fixture
 def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
-    """What goes to standard error; the root logger is as before afterwards."""
+    """Yield standard error; the root logger is restored afterwards."""
     root, stream = logging.getLogger(), io.StringIO()
     handlers, level = root.handlers[:], root.level
     monkeypatch.setattr("sys.stderr", stream)
@@ -55,8 +55,8 @@ def test_a_line_of_json_has_the_ids_of_its_job(lines: Lines) -> None:
 
 def test_each_change_of_a_job_is_a_line(lines: Lines) -> None:
     failed = replace(JOB, status=Status.FAILED, attempt=2, started_at=10.0, finished_at=11.5)
-    logs.tell(JOB)
-    logs.tell(replace(failed, failure=Failure("timed_out", "it hung")))
+    logs.log_change(JOB)
+    logs.log_change(replace(failed, failure=Failure("timed_out", "it hung")))
     queued, over = lines()
 
     assert (queued["logger"], queued["job"], queued["request"]) == ("router.job", JOB.id, "r1")
@@ -102,10 +102,10 @@ FORGERIES = (
 )
 
 
-def told_of(text: str) -> None:
-    """Log `text` by each way that a caller's words can take: a message, a failure, an exception."""
+def log_in_all_ways(text: str) -> None:
+    """Log `text` in each way a client's words can: message, failure, exception."""
     logging.getLogger("router.x").info("%s", text)
-    logs.tell(replace(JOB, status=Status.FAILED, attempt=1, failure=Failure("generation_failed", text)))
+    logs.log_change(replace(JOB, status=Status.FAILED, attempt=1, failure=Failure("generation_failed", text)))
     try:
         raise ValueError(text)
     except ValueError:
@@ -118,7 +118,7 @@ def test_nobodys_words_look_like_a_line_of_text(
 ) -> None:
     monkeypatch.setattr("sys.stderr", written)
     logs.configure("text", "INFO")
-    told_of(text)
+    log_in_all_ways(text)
     lines = written.getvalue().splitlines()
 
     assert len([line for line in lines if not line.startswith("    ")]) == 3
@@ -128,7 +128,7 @@ def test_nobodys_words_look_like_a_line_of_text(
 
 @pytest.mark.parametrize("text", FORGERIES)
 def test_nobodys_words_make_a_line_of_json(lines: Lines, written: io.StringIO, text: str) -> None:
-    told_of(text)
+    log_in_all_ways(text)
     message, failure, exception = lines()
 
     assert message["message"] == text

@@ -1,4 +1,4 @@
-"""Who may read what is in the data folder: its user, and the group where the operator let it in."""
+"""Permissions in the data folder: for its user, and for a permitted group."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def modes(data: Path) -> dict[str, int]:
 
 
 def used(settings: Settings) -> dict[str, int]:
-    """Make a video of an image, look at it, sweep; return the permissions of what is there then."""
+    """Make and fetch a video of an image, sweep, and return all permissions."""
     system = assemble(settings, plugins=[encoder])
     client = create_app(system).test_client()
     body = {"model": "image", "input": with_image("a", data_url(png())), "background": True}

@@ -48,9 +48,9 @@ def test_what_is_no_path_of_the_server_stays(paths: ServerPaths, text: str) -> N
 
 def test_known_folders_are_hidden_whatever_is_in_their_names(paths: ServerPaths, tmp_path: Path) -> None:
     for root in (tmp_path / "the data", Path.home(), Path(sys.prefix), CODE, tmp_path):
-        said = paths.hide(f"cannot read {root}/a.bin or {root}: no, {root}")
-        assert str(root) not in said, said
-        assert "a.bin" in said
+        message = paths.hide(f"cannot read {root}/a.bin or {root}: no, {root}")
+        assert str(root) not in message, message
+        assert "a.bin" in message
 
 
 def test_a_long_message_takes_no_time(paths: ServerPaths) -> None:
@@ -60,8 +60,8 @@ def test_a_long_message_takes_no_time(paths: ServerPaths) -> None:
         assert isinstance(paths.hide(piece * 100_000), str)
 
 
-def test_what_the_hubs_cache_refuses_is_said_without_its_folder(tmp_path: Path) -> None:
-    said = reason(PermissionError(13, "Permission denied", str(tmp_path / "blobs" / "abc")), None)
+def test_an_error_of_the_hubs_cache_names_no_folder(tmp_path: Path) -> None:
+    message = reason(PermissionError(13, "Permission denied", str(tmp_path / "blobs" / "abc")), None)
 
-    assert said == "PermissionError: Permission denied (abc)"
+    assert message == "PermissionError: Permission denied (abc)"
     assert reason(OSError(5, "Input/output error"), None) == "OSError: Input/output error"

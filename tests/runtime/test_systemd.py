@@ -1,4 +1,4 @@
-"""What systemd is told, by a socket of the tests' own."""
+"""Notifications to systemd, by a socket of the tests."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def heard(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str,
         yield name, listener
 
 
-def test_a_start_is_told_then_once_that_it_is_ready_then_life_and_the_stop(heard: tuple[str, socket.socket]) -> None:
+def test_a_start_is_notified_then_once_ready_then_life_and_the_stop(heard: tuple[str, socket.socket]) -> None:
     name, listener = heard
     systemd = Notifier({"NOTIFY_SOCKET": name})
     systemd.alive(False)
@@ -29,14 +29,14 @@ def test_a_start_is_told_then_once_that_it_is_ready_then_life_and_the_stop(heard
     systemd.alive(True)
     systemd.alive(True)
     systemd.stopping()
-    told = [listener.recv(1000).decode() for _ in range(3)]
+    received = [listener.recv(1000).decode() for _ in range(3)]
 
-    assert told == ["EXTEND_TIMEOUT_USEC=60000000", "READY=1\nWATCHDOG=1", "STOPPING=1"]
+    assert received == ["EXTEND_TIMEOUT_USEC=60000000", "READY=1\nWATCHDOG=1", "STOPPING=1"]
     with pytest.raises(BlockingIOError):
         listener.recv(1000)
 
 
-def test_a_socket_that_takes_nothing_stops_nobody_and_the_readiness_is_told_again(tmp_path: Path) -> None:
+def test_a_full_socket_blocks_nothing_and_ready_is_sent_again(tmp_path: Path) -> None:
     name = str(tmp_path / "notify")
     systemd = Notifier({"NOTIFY_SOCKET": name})
     systemd.alive(True)

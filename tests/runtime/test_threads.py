@@ -1,4 +1,4 @@
-"""Threads that stumble: they say so and go on, whatever they were at."""
+"""Threads log their errors and go on."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from support.patience import PATIENCE, until
 from router import Job, hookimpl
 from router.engine import encoder
 from router.engine.lease_keeper import LeaseKeeper
-from router.jobs import Database, JobStore, Offer
+from router.jobs import ClaimRequest, Database, JobStore
 from router.runtime.threads import log_and_go_on
 from router.settings import Settings
 from router.system import System, assemble
 from router.values import EngineState, Failure, Lease, Presentation, Status, Task
 from router.web.waiting.disconnects import DisconnectMonitor
-from router.web.waiting.waiters import Waiting
+from router.web.waiting.waiters import Waiters
 
-STUMBLES = [sqlite3.OperationalError("disk I/O error"), RuntimeError("out of luck"), SystemExit(3)]
+ERRORS = [sqlite3.OperationalError("disk I/O error"), RuntimeError("out of luck"), SystemExit(3)]
 TASK = Task("a", "", 64, 64, 5, 8, 4, 4.0, None, 3.0, 1, frozenset())
 
 
-class Stumbling:
-    """A store whose method raises a few times, and then does what it is asked."""
+class Failing:
+    """A store with a method that raises a few times before it works."""
 
     def __init__(self, store: JobStore, method: str, errors: list[BaseException]) -> None:
         self._store, self._method, self._errors = store, method, list(errors)
@@ -49,25 +49,25 @@ def queued(system: System, n: int = 1) -> Job:
 
 
 def claimed(system: System, n: int = 1) -> Lease:
-    found = system.jobs.claim("e", Offer(["text"]), f"{n:032x}")
+    found = system.jobs.claim("e", ClaimRequest(["text"]), f"{n:032x}")
     assert found is not None
     return found[0]
 
 
-@pytest.mark.parametrize("error", STUMBLES, ids=repr)
+@pytest.mark.parametrize("error", ERRORS, ids=repr)
 def test_what_a_thread_raises_is_logged(error: BaseException, caplog: pytest.LogCaptureFixture) -> None:
     with log_and_go_on("the test", rest=0):
         raise error
 
-    assert "the test stumbled; it goes on" in caplog.text
+    assert "the test failed and goes on" in caplog.text
     assert str(error) in caplog.text
 
 
 @pytest.mark.parametrize("method", ["pulse", "changes"])
-@pytest.mark.parametrize("error", STUMBLES, ids=repr)
-def test_who_waits_is_woken_by_a_watcher_that_stumbled(system: System, method: str, error: BaseException) -> None:
-    store: Any = Stumbling(system.jobs, method, [error])
-    waiting = Waiting(store, DisconnectMonitor(system, seconds=1), most=10, seconds=60)
+@pytest.mark.parametrize("error", ERRORS, ids=repr)
+def test_waiting_requests_are_woken_by_a_watcher_that_failed(system: System, method: str, error: BaseException) -> None:
+    store: Any = Failing(system.jobs, method, [error])
+    waiting = Waiters(store, DisconnectMonitor(system, seconds=1), limit=10, seconds=60)
     job = queued(system)
     with waiting.watch(job, None) as watch:
         time.sleep(0.1)
@@ -77,11 +77,11 @@ def test_who_waits_is_woken_by_a_watcher_that_stumbled(system: System, method: s
     assert watch.job.status is Status.CANCELLED
 
 
-@pytest.mark.parametrize("error", STUMBLES[1:], ids=repr)
-def test_who_left_is_noticed_by_a_watcher_of_connections_that_stumbled(system: System, error: BaseException) -> None:
-    stumbling: Any = Stumbling(system.jobs, "cancel", [error])
-    leaving = DisconnectMonitor(replace(system, jobs=stumbling), seconds=0.05)
-    waiting = Waiting(system.jobs, leaving, most=10, seconds=60)
+@pytest.mark.parametrize("error", ERRORS[1:], ids=repr)
+def test_disconnects_are_noticed_by_a_watcher_that_failed(system: System, error: BaseException) -> None:
+    failing: Any = Failing(system.jobs, "cancel", [error])
+    leaving = DisconnectMonitor(replace(system, jobs=failing), seconds=0.05)
+    waiting = Waiters(system.jobs, leaving, limit=10, seconds=60)
     first, second = queued(system, 1), queued(system, 2)
     for job in (first, second):
         ours, theirs = socket.socketpair()
@@ -94,7 +94,7 @@ def test_who_left_is_noticed_by_a_watcher_of_connections_that_stumbled(system: S
 
 
 class Deaf:
-    """A listener that ends whoever tells it, the first few times."""
+    """A listener that raises `SystemExit` the first few times."""
 
     def __init__(self, errors: list[BaseException]) -> None:
         self.errors = list(errors)
@@ -124,7 +124,7 @@ def keeper(system: System) -> Iterator[LeaseKeeper]:
     made._thread.join(10)
 
 
-def test_a_keeper_that_stumbled_goes_on_with_its_heartbeats(deaf: tuple[System, Deaf]) -> None:
+def test_a_lease_keeper_that_failed_goes_on_with_its_heartbeats(deaf: tuple[System, Deaf]) -> None:
     system, listener = deaf
     queued(system)
     claimed(system)  # by an engine that is never heard of again
@@ -206,7 +206,7 @@ def test_a_pulse_of_a_store_that_cannot_be_read_is_a_change_and_no_error(tmp_pat
 
 
 def test_an_error_in_a_thread_of_a_pulse_ends_nothing(system: System) -> None:
-    """A file that is no store is as bad as one that is gone."""
+    """A file in another format is as bad as a missing one."""
     path = system.settings.data / "other.sqlite"
     database = Database(path)
     database.close()

@@ -27,9 +27,9 @@ def output(store: ArtifactStore) -> Path:
 
 
 def test_what_stands_beside_a_result_is_made_once_and_goes_with_the_job(store: ArtifactStore, output: Path) -> None:
-    path = store.beside(output, ".thumbnail.webp", lambda: b"small")
+    path = store.derived_file(output, ".thumbnail.webp", lambda: b"small")
 
-    assert store.beside(output, ".thumbnail.webp", lambda: b"again") == path == output.parent / "1.thumbnail.webp"
+    assert store.derived_file(output, ".thumbnail.webp", lambda: b"again") == path == output.parent / "1.thumbnail.webp"
     assert path.read_bytes() == b"small"
     store.delete(JOB)
     assert not path.exists()
@@ -43,7 +43,7 @@ def test_processes_that_make_the_same_at_once_do_not_disturb_each_other(tmp_path
         return b"x" * 2**20
 
     with ThreadPoolExecutor(8) as pool:
-        paths = {pool.submit(ArtifactStore(tmp_path).beside, output, ".webp", make) for _ in range(8)}
+        paths = {pool.submit(ArtifactStore(tmp_path).derived_file, output, ".webp", make) for _ in range(8)}
 
     assert {path.result().stat().st_size for path in paths} == {2**20}
     assert sorted(path.name for path in output.parent.iterdir()) == ["1.mp4", "1.webp"]
@@ -53,7 +53,7 @@ def test_what_many_ask_for_at_once_is_made_once(store: ArtifactStore, output: Pa
     made = []
     with ThreadPoolExecutor(8) as pool:
         for _ in range(8):
-            pool.submit(store.beside, output, ".webp", lambda: time.sleep(0.05) or made.append(1) or b"small")
+            pool.submit(store.derived_file, output, ".webp", lambda: time.sleep(0.05) or made.append(1) or b"small")
 
     assert len(made) <= 2
 
@@ -64,7 +64,7 @@ def test_a_job_that_is_deleted_meanwhile_gets_no_folder_again(store: ArtifactSto
         return b"small"
 
     with pytest.raises(FileNotFoundError):
-        store.beside(output, ".webp", make)
+        store.derived_file(output, ".webp", make)
     assert not output.parent.exists()
 
 
@@ -73,12 +73,12 @@ def test_what_cannot_be_made_leaves_nothing(store: ArtifactStore, output: Path) 
         raise ValueError("no frame")
 
     with pytest.raises(ValueError, match="no frame"):
-        store.beside(output, ".webp", make)
+        store.derived_file(output, ".webp", make)
     assert [path.name for path in output.parent.iterdir()] == ["1.mp4"]
 
 
 def test_an_attempt_leaves_nothing_of_those_before_it(store: ArtifactStore, output: Path) -> None:
-    store.beside(output, ".thumbnail.webp", lambda: b"small")
+    store.derived_file(output, ".thumbnail.webp", lambda: b"small")
     later = store.part(JOB, 3, ".mp4")
     store.part(JOB, 2, ".mp4")
 

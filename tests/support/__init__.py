@@ -1,1 +1,1 @@
-"""What the tests share: servers, callers, files, models, a hub."""
+"""Shared by the tests: servers, callers, files, models, a hub."""

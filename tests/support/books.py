@@ -1,4 +1,4 @@
-"""The closing books: what must hold of a data folder after any fault, once nothing waits or runs any more."""
+"""The closing books: invariants of a data folder after any fault."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LATER = 2 * 3600  # seconds; after one hour a half that lost the other is an orp
 
 @dataclass(frozen=True)
 class Books:
-    """How many jobs ended how, and how many files no row named until the sweeper took them."""
+    """Counts of jobs by their end, and of files without a row."""
 
     completed: int = 0
     failed: int = 0
@@ -72,7 +72,7 @@ def _rows(data: Path) -> list[dict[str, Any]]:
 
 
 def _files(data: Path, row: dict[str, Any]) -> set[Path]:
-    """Return the files that a row names, each of which is there and is what the row says."""
+    """Check the files of a row against it, and return their paths."""
     artifact = json.loads(row["artifact"] or "null")
     assert (row["status"] == "completed") == (artifact is not None)
     assert (row["status"] == "failed") == (row["failure"] is not None)
@@ -96,7 +96,7 @@ def _there(data: Path) -> set[Path]:
 
 
 def sweep(data: Path) -> None:
-    """Sweep as the server does, two hours from now."""
+    """Sweep as a server would two hours from now."""
     whole = Settings(data=data, models=ROOT / "models.yaml", keep_bytes=ByteSize(100, "%"))
     retention = Retention(assemble(whole, serving=False), now=lambda: time.time() + LATER)
     assert retention.sweep() is not None

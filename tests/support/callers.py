@@ -39,7 +39,7 @@ def bearer(text: str) -> dict[str, str]:
 
 
 def client_of(app: Flask, text: str) -> FlaskClient:
-    """A client that sends a key with every request."""
+    """Return a client that sends a key with every request."""
 
     class Keyed(FlaskClient):
         def open(self, *arguments: Any, **more: Any) -> Any:

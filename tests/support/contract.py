@@ -1,4 +1,4 @@
-"""Holds answers against the API's document: their status, media type, headers, body and error code."""
+"""Checks answers against the API's document: status, media type, headers, body, error code."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EVENT = {"$ref": "#/components/schemas/Event"}
 
 
 def closed(document: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of the document in which an object that is answered has the keys that are named, and no others."""
+    """Return the document with its answers' objects closed to other keys."""
     copy: dict[str, Any] = json.loads(json.dumps(document))
     for name in _answered(copy):
         schema = copy["components"]["schemas"][name]
@@ -46,7 +46,7 @@ class Contract:
     document: dict[str, Any]
 
     def hold(self, method: str, path: str, answer: TestResponse) -> None:
-        """Raise `AssertionError` where an answer is not as the document says; `path` is as it was sent, decoded."""
+        """Raise `AssertionError` if an answer breaks the document; `path` is decoded."""
         assert answer.headers.get("x-request-id"), "no x-request-id"
         if method == "OPTIONS" and answer.status_code == 200:
             assert "GET" in answer.headers["allow"] or "POST" in answer.headers["allow"]

@@ -1,4 +1,4 @@
-"""Small disks for tests: file systems that fill up and turn read-only, mounted where a data folder is to be."""
+"""Small disks for data folders: they fill up, turn read-only, break."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PAGE = 4096
 
 @contextmanager
 def disk(folder: Path, size: str = "16m") -> Iterator[Path]:
-    """Mount a disk of that size at `folder`; where mounting is not allowed the test is skipped."""
+    """Mount a disk of `size` at `folder`, or skip the test."""
     folder.mkdir(parents=True, exist_ok=True)
     _mount("-t", "tmpfs", "-o", f"size={size}", "none", str(folder))
     try:
@@ -29,7 +29,7 @@ def disk(folder: Path, size: str = "16m") -> Iterator[Path]:
 
 @contextmanager
 def breakable(folder: Path, size: str = "32M") -> Iterator[Path]:
-    """Mount an ext4 file system at `folder`, which `break_down` breaks; where that is not allowed the test is skipped."""
+    """Mount an ext4 file system for `break_down` at `folder`, or skip the test."""
     folder.mkdir(parents=True, exist_ok=True)
     image = folder.with_suffix(".ext4")
     with open(image, "wb") as file:
@@ -47,13 +47,13 @@ def breakable(folder: Path, size: str = "32M") -> Iterator[Path]:
 
 
 def break_down(folder: Path) -> None:
-    """Let a file system behave as after an error of its disk: nothing is written any more, by anybody."""
+    """Abort a file system as after a disk error: no write succeeds."""
     _mount("-o", "remount,abort", str(folder))
 
 
 @contextmanager
 def full(data: Path, leave: int = 0) -> Iterator[Callable[[], None]]:
-    """Fill the disk of `data` while the block runs, to so many bytes; what is yielded fills what has been freed.
+    """Fill the disk of `data` but for `leave` bytes; yield a function that refills.
 
     The store's log is emptied first: it has no room of its own then, and each of its writes needs the disk's.
     """
@@ -85,7 +85,7 @@ def suppress_full() -> Iterator[None]:
 
 @contextmanager
 def read_only(data: Path) -> Iterator[None]:
-    """Let whatever is opened in `data` while the block runs be on a disk that is read-only.
+    """Make the disk under `data` read-only for files opened in the block.
 
     What is open already stays writable: the kernel makes no disk read-only under files that are being written.
     """

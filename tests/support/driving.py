@@ -1,4 +1,4 @@
-"""How the tests of the diffusers backend drive it, and stock diffusers beside it."""
+"""Drives the diffusers backend, and stock diffusers beside it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ T2V, I2V, TI2V = "wan-nano-t2v", "wan-nano-i2v", "wan-nano-ti2v"
 
 
 def spec(folder: Path, modality: Modality, options: Mapping[str, object] | None = None) -> ModelSpec:
-    """Return a model as the registry would make it of a folder; a broken one is taken for a plain one."""
+    """Return the registry's model of a folder; a broken folder is a plain model."""
     experts, multiple = 1, 16
     with suppress(FolderError):
         found = folders.read(folder)
@@ -42,7 +42,7 @@ def spec(folder: Path, modality: Modality, options: Mapping[str, object] | None 
 
 
 def task(**changes: Any) -> Task:
-    """A task of four steps for nine frames, in words that the nano models know: guidance amplifies all else."""
+    """Return a task of four steps and nine frames, with guidance."""
     plain = Task(
         prompt="a red ball moves to the left",
         negative_prompt="a blue square",
@@ -55,7 +55,7 @@ def task(**changes: Any) -> Task:
         guidance_scale_2=None,
         flow_shift=5.0,
         seed=7,
-        given=frozenset({Input.TEXT}),
+        input_kinds=frozenset({Input.TEXT}),
     )
     return replace(plain, **changes)
 
@@ -65,7 +65,7 @@ def picture(seed: int = 0, width: int = 64, height: int = 64) -> Pixels:
 
 
 def small(subject: Subject) -> Subject:
-    """Let the contract ask for the least that uses all of a model: the smallest frames, five of them."""
+    """Reduce a contract's task to the smallest frames, five of them."""
     pictures = {
         name: picture(number, 32, 32)
         for number, name in enumerate(("image", "last_image"))
@@ -76,7 +76,7 @@ def small(subject: Subject) -> Subject:
 
 
 class Reports(list[tuple[int, int]]):
-    """Progress as it was reported; raises `JobCancelled` at the `stop`-th report."""
+    """Reported progress; raises `JobCancelled` at the `stop`-th report."""
 
     def __init__(self, stop: int | None = None) -> None:
         self.stop = stop
@@ -88,12 +88,12 @@ class Reports(list[tuple[int, int]]):
 
 
 class KeepingPool:
-    """A pool of parts by their keys, which never lets go."""
+    """A pool that keeps every part."""
 
     def __init__(self) -> None:
         self.parts: dict[Hashable, Any] = {}
 
-    def part(self, key: Hashable, load: Callable[[], Any], tier: object = None) -> Any:
+    def part(self, key: Hashable, load: Callable[[], Any], offloader: object = None) -> Any:
         if key not in self.parts:
             self.parts[key] = load()
         return self.parts[key]
@@ -126,7 +126,7 @@ def make(folder: Path, modality: Modality, asked: Task, pool: Any) -> Pixels:
 
 
 def stock(folder: Path, asked: Task) -> Pixels:
-    """What diffusers makes of a task without us, all of it in fp32, as our backend has it on a CPU."""
+    """Return stock diffusers' frames of a task, in fp32 on the CPU."""
     import torch
     from diffusers import DiffusionPipeline, UniPCMultistepScheduler, WanImageToVideoPipeline
     from PIL import Image
@@ -141,23 +141,28 @@ def stock(folder: Path, asked: Task) -> Pixels:
     if asked.last_image is not None:
         pictures["last_image"] = Image.fromarray(asked.last_image)
     pipe.scheduler = UniPCMultistepScheduler.from_config(pipe.scheduler.config, flow_shift=asked.flow_shift)
-    frames = pipe(
-        prompt=asked.prompt,
-        negative_prompt=asked.negative_prompt,
-        width=asked.width,
-        height=asked.height,
-        num_frames=asked.num_frames,
-        num_inference_steps=asked.steps,
-        guidance_scale=asked.guidance_scale,
-        guidance_scale_2=asked.guidance_scale_2,
-        generator=torch.Generator().manual_seed(asked.seed),
-        **pictures,
-    ).frames[0]
+    frames = pipe(**arguments(asked), guidance_scale_2=asked.guidance_scale_2, **pictures).frames[0]
     return (frames * 255).round().astype(np.uint8)
 
 
+def arguments(asked: Task) -> dict[str, Any]:
+    """Return a task of text as the arguments of a pipeline's call."""
+    import torch
+
+    return {
+        "prompt": asked.prompt,
+        "negative_prompt": asked.negative_prompt,
+        "width": asked.width,
+        "height": asked.height,
+        "num_frames": asked.num_frames,
+        "num_inference_steps": asked.steps,
+        "guidance_scale": asked.guidance_scale,
+        "generator": torch.Generator().manual_seed(asked.seed),
+    }
+
+
 def copy_of(folder: Path, to: Path) -> Path:
-    """A private copy of a model's folder, its shared parts included."""
+    """Copy a model's folder with its shared parts."""
     return Path(shutil.copytree(folder, to / folder.name))
 
 

@@ -1,4 +1,4 @@
-"""Framegate as it runs in production: nginx in front of the web half, an engine beside it, each a process of its own."""
+"""Framegate in production: nginx, the web half and an engine, each a process."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ ACTIVATE = (
 
 
 def need(command: str) -> str:
-    """Return where a command is; without it the test is skipped, but in CI it fails."""
+    """Return a command's path; without it skip the test, or fail in CI."""
     found = shutil.which(command, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
     if found is None and os.environ.get("CI"):
         pytest.fail(f"CI needs the command {command}: script/packages installs it")
@@ -64,7 +64,7 @@ def need(command: str) -> str:
 
 
 def framegate(*arguments: str, **settings: object) -> str:
-    """Return what a `framegate` command prints."""
+    """Return the output of a `framegate` command."""
     environ = {**os.environ, "PYTHONPATH": str(ROOT), **variables(settings)}
     ended = subprocess.run([*FRAMEGATE, *arguments], env=environ, capture_output=True, text=True, timeout=60)
     assert ended.returncode == 0, ended.stdout + ended.stderr
@@ -76,7 +76,7 @@ def variables(settings: Mapping[str, object]) -> dict[str, str]:
 
 
 def edited(site: str, changes: Mapping[str, str]) -> str:
-    """Return a site with lines changed, as an operator would; each must be there."""
+    """Return a site with lines replaced; each must exist."""
     for old, new in changes.items():
         assert old in site
         site = site.replace(old, new)
@@ -85,7 +85,7 @@ def edited(site: str, changes: Mapping[str, str]) -> str:
 
 @contextmanager
 def nginx(folder: Path, site: str, user: str = "root") -> Iterator[subprocess.Popen[bytes]]:
-    """Run nginx with everything that it writes in `folder`, as the user of the tests; the superuser may name another."""
+    """Run nginx in `folder` as the tests' user, or as the superuser's `user`."""
     command = [need("nginx"), "-p", str(folder), "-c", "nginx.conf", "-e", "error.log"]
     (folder / "site.conf").write_text(
         edited(site, {f"access_log {LOG} framegate;": "access_log access.log framegate;"})
@@ -106,7 +106,7 @@ def nginx(folder: Path, site: str, user: str = "root") -> Iterator[subprocess.Po
 
 
 def _user(name: str) -> str:
-    """Return the line that makes nginx's workers run as a user, which only the superuser may ask for."""
+    """Return nginx's `user` line, empty without the superuser's rights."""
     if os.geteuid() != 0:
         return ""
     return f"user {name} {grp.getgrgid(pwd.getpwnam(name).pw_gid).gr_name};"
@@ -116,7 +116,7 @@ def _user(name: str) -> str:
 def half(
     log: Path, *command: str, listener: socket.socket | None = None, **settings: object
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run `framegate web` or `framegate engine` until the block ends; a `listener` is passed on as systemd would."""
+    """Run `framegate web` or `framegate engine`; pass a `listener` as systemd does."""
     environ = {**os.environ, "PYTHONPATH": str(ROOT), **variables(settings)}
     passed = [listener.fileno()] if listener else []
     activate = [sys.executable, "-c", ACTIVATE, str(passed[0])] if passed else []
@@ -138,7 +138,7 @@ def half(
 
 @dataclass
 class Site(Server):
-    """Framegate behind nginx: `process` is nginx, `port` its port, `web` the master of the web half."""
+    """Framegate behind nginx: `process` is nginx, `web` the web half's master."""
 
     web: subprocess.Popen[bytes]
     folder: Path
@@ -161,7 +161,7 @@ class Site(Server):
         return str(answer["output"][0]["content"][0]["video_url"])
 
     def raw(self, data: bytes) -> bytes:
-        """Send bytes and return those of the answer, up to the end of the connection."""
+        """Send bytes and return the answer's until the connection ends."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=60) as connection:
             connection.sendall(data)
             return b"".join(iter(lambda: connection.recv(65536), b""))
@@ -176,7 +176,7 @@ def behind_nginx(
     user: str = "root",
     **settings: object,
 ) -> Iterator[Site]:
-    """Run the whole of it in `folder`; `changes` are made to the printed site, settings go in as keywords."""
+    """Run nginx and both halves in `folder`, with `changes` to the printed site."""
     need("nginx")
     port, data, listens, log = free_port(), folder / "data", folder / "web.sock", folder / "framegate.log"
     (folder / "models.yaml").write_text(MODELS)
@@ -200,7 +200,7 @@ def behind_nginx(
 
 
 def problem(data: bytes) -> tuple[str, str]:
-    """Return the type and the code of an error body, once it has the form that all of them have."""
+    """Check the form of an error body and return its type and code."""
     body = json.loads(data)
     assert list(body) == ["error"]
     assert {key: type(value) for key, value in body["error"].items()} == dict.fromkeys(

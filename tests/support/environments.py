@@ -1,4 +1,4 @@
-"""Environments of their own for the clients that the tests run: installed once, kept under `build/clients`."""
+"""Virtual environments of foreign clients: installed once, kept under `build/clients`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,9 @@ NO_NETWORK = re.compile(r"Retrying \(Retry|ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIM
 
 
 def python_with(*packages: str) -> Path:
-    """Return the Python of a virtual environment that has these packages, such as `openai==3.54.0`."""
+    """Return a Python with these packages: this one, or one of a new environment."""
+    if all(map(_is_here, packages)):
+        return Path(sys.executable)
 
     def install(folder: Path) -> None:
         _run([sys.executable, "-m", "venv", "--without-pip", str(folder)])
@@ -45,15 +48,22 @@ def node_with(*packages: str) -> Path:
 
 
 def node_major() -> int:
-    """Return the major version of this machine's Node; without Node and npm the test is skipped."""
+    """Return the major version of Node, or skip the test without it."""
     for command in ("node", "npm"):
         if not shutil.which(command):
             pytest.skip(f"needs the command {command} on this machine")
     return int(_run(["node", "--version"]).removeprefix("v").partition(".")[0])
 
 
+def _is_here(package: str) -> bool:
+    name, _, version = package.partition("==")
+    with suppress(metadata.PackageNotFoundError):
+        return metadata.version(name) == version
+    return False
+
+
 def _environment(kind: str, packages: tuple[str, ...], install: Callable[[Path], None]) -> Path:
-    """Return the folder of an environment; whoever comes first makes it, the others wait."""
+    """Return the folder of an environment, which the first caller makes."""
     key = hashlib.sha256("\n".join([kind, *packages]).encode()).hexdigest()[:8]
     folder = FOLDER / f"{kind}-{re.split('[=@]', packages[0])[0]}-{key}"
     complete = folder / "complete"

@@ -1,4 +1,4 @@
-"""Configurations of a model folder with each of their values replaced by what no model has, one after the other."""
+"""Configurations of a model folder with one absurd value each."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ ADDED: dict[str, Any] = {
 
 
 class Case(NamedTuple):
-    """One change: in which file, of the value at which keys, by what."""
+    """One change of a value in a configuration file."""
 
     file: str
     keys: tuple[str | int, ...]

@@ -31,7 +31,7 @@ def main(folder: Path, every: int) -> None:
         height=32,
         image=picture(0, 32, 32),
         last_image=picture(1, 32, 32),
-        given=frozenset({Input.TEXT, Input.IMAGE, Input.LAST_IMAGE}),
+        input_kinds=frozenset({Input.TEXT, Input.IMAGE, Input.LAST_IMAGE}),
     )
     model, pool = spec(folder, Modality.FLF2V), KeepingPool()
     video(run(model, load(model, pool), asked))  # what the libraries load with it is not the changes'

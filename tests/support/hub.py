@@ -1,4 +1,4 @@
-"""A stand-in hub on loopback: what the real client asks for, from a folder, and the ways in which a hub fails."""
+"""A stand-in hub on loopback: it serves a folder, and fails on demand."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Asked:
 
 
 class Hub:
-    """Serves `folder` as repository `repo`; `asked` lists the files that were fetched, `requests` each request for one.
+    """Serves `folder` as `repo`; `asked` lists fetched files, `requests` every request.
 
     `refuse(path)` may return (status, error code) for any path of the API and any file. A file in `cut` breaks after so
     many bytes of the whole file, the first time that it is sent; those in `slow` wait for `go` after their first half.
@@ -63,7 +63,7 @@ class Hub:
             daemon_threads = True
 
             def handle_error(self, *args: object) -> None:
-                """Say nothing: clients that leave are what is tested."""
+                """Ignore the error: the tests' clients disconnect on purpose."""
 
         self._server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -156,7 +156,7 @@ class Hub:
 
 
 def use(hub: Hub, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give this process and those that it starts a hub and a cache; the hub's client reads the environment only once."""
+    """Point this process and its children to a hub and a cache."""
     environ = {"HF_HOME": cache, "HF_ENDPOINT": hub.url, "HF_HUB_DOWNLOAD_TIMEOUT": 1, "PYTHONPATH": ROOT}
     for name, value in environ.items():
         monkeypatch.setenv(name, str(value))

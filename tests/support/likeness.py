@@ -1,4 +1,4 @@
-"""How far two videos of the same request may be apart, in levels of 0...255."""
+"""Bounds on the distance of two videos of one request, in levels of 0...255."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LARGEST, RMS = 3, 0.045
 
 
 def require_same(made: Pixels, expected: Pixels) -> None:
-    """Fail where more than rounding lies between frames that have not been through H.264."""
+    """Fail if two raw videos differ by more than rounding."""
     assert made.shape == expected.shape
     off = made.astype(int) - expected.astype(int)
     largest, rms = int(np.abs(off).max()), float(np.sqrt(np.square(off).mean()))

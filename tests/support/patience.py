@@ -1,4 +1,4 @@
-"""Waiting for what must come: through the pauses of a busy machine, and never for ever."""
+"""Waiting for a condition, with patience for a busy machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Found = TypeVar("Found")
 
 
 def until(what: Callable[[], Found | None], seconds: float = PATIENCE) -> Found:
-    """Wait until `what` returns something true, and return that."""
+    """Wait for a true result of `what` and return it."""
     deadline = time.monotonic() + seconds
     while not (found := what()):
         assert time.monotonic() < deadline, f"waited {seconds:g} s in vain, last for {found!r}"
@@ -30,7 +30,7 @@ def first_job(system: System) -> str:
 
 
 class Watch:
-    """A stopwatch that stands still while the machine does: of a pause it counts no more than a moment."""
+    """A stopwatch that counts a pause of the machine as a moment."""
 
     MOMENT = 0.05
 
@@ -49,7 +49,7 @@ class Watch:
 
 @contextmanager
 def watch() -> Iterator[Watch]:
-    """Count the seconds that the block takes; `seconds` is for a bound from above, `whole` for one from below."""
+    """Measure the block: bound `seconds` from above, `whole` from below."""
     found, started = Watch(), time.monotonic()
     thread = Thread(target=found.run, daemon=True)
     thread.start()

@@ -1,4 +1,4 @@
-"""Pictures that nobody should send: whole ones of every format, and what a few rules make of them, from a seed."""
+"""Hostile pictures: whole ones of every format, and random damage to them."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def png(
     more: bytes = b"",
     dice: Random | None = None,
 ) -> bytes:
-    """A whole PNG of any kind, its rows filtered in all five ways; of one colour without `dice`."""
+    """Return a PNG of any kind, rows filtered in all five ways."""
     bits = _CHANNELS[colour] * depth
 
     def rows(width: int, height: int) -> bytes:
@@ -179,7 +179,7 @@ def bombs() -> tuple[Case, ...]:
 
 
 def corpus(count: int, seed: int) -> Iterator[Case]:
-    """Yield so many pictures: the whole ones, animations and bombs, then what the rules make of the whole ones."""
+    """Yield `count` pictures: whole ones, animations, bombs, then damaged ones."""
     yield from islice(_all(Random(seed)), count)
 
 
@@ -199,7 +199,7 @@ Rule = Callable[[Random, bytes], bytes]
 
 
 def _rules(data: bytes) -> tuple[Rule, ...]:
-    """Return what may be done to a file; the parts of a file are its chunks, segments or boxes."""
+    """Return the possible damages to a file and its parts."""
     if data.startswith(b"GIF"):
         return (_truncated, _bytes_changed)
     return (
@@ -240,7 +240,7 @@ def _part_repeated(dice: Random, data: bytes) -> bytes:
 
 
 def _part_inflated(dice: Random, data: bytes) -> bytes:
-    """A chunk of pixels that inflates to more, or to less; in other files a part with much behind it."""
+    """Return a PNG with a chunk of another inflated size, or a lengthened part."""
     head, parts = _parts(data)
     at = dice.randrange(len(parts))
     if data.startswith(PNG):
@@ -259,7 +259,7 @@ def _parts_swapped(dice: Random, data: bytes) -> bytes:
 
 
 def _size_changed(dice: Random, data: bytes) -> bytes:
-    """The header of another size, or of another depth and type, with a check sum that is right."""
+    """Return a file with another size or depth in a valid header."""
     sides = [dice.choice([0, 1, 17, 60, 62, 500, 1500, 20_000, 2**31]) for _ in range(2)]
     if data.startswith(PNG):
         rest = bytes([dice.choice([1, 2, 4, 8, 16, 3]), dice.choice([0, 2, 3, 4, 6, 1]), 0, 0, dice.choice([0, 1])])

@@ -1,4 +1,4 @@
-"""What a disk holds after a power cut, by the system calls that were recorded: what was synced, and any part of the rest.
+"""The state of a disk after a power cut, from recorded system calls.
 
 The model is stricter than any file system: data is there once its file was synced after the write, a name once its
 folder was synced after the change, and each write and each change of a name may be there or not until then.
@@ -32,7 +32,7 @@ Choose = Callable[[int], bool]  # whether a change that was not synced, of this 
 
 @dataclass(frozen=True)
 class Call:
-    """A system call that went well; `begun` is how many had ended when it began."""
+    """A successful system call; `begun` counts the calls that ended before it."""
 
     name: str
     arguments: str
@@ -40,7 +40,7 @@ class Call:
 
 
 def record(command: Sequence[str], log: Path, **environ: str) -> tuple[Call, ...]:
-    """Run a command with all its threads and return its calls in the order in which they ended."""
+    """Run a command and return its threads' calls by their end."""
     tracer = ["strace", "-f", "-y", "-s", "100000000", "-e", f"trace={CALLS}", "-o", str(log)]
     try:
         tried = subprocess.run([*tracer, "true"], capture_output=True, text=True)
@@ -74,7 +74,7 @@ Change = tuple[int, bytes] | int  # bytes at an offset, or a new length
 
 @dataclass
 class File:
-    """A file and what was done to it: of the store's the bytes, of all others only that they were written."""
+    """A file and its writes: bytes of the store's files, marks of others."""
 
     changes: list[tuple[int, Change]] = field(default_factory=list)  # not synced yet, each with its number
     kept: bytearray = field(default_factory=bytearray)
@@ -187,7 +187,7 @@ class Disk:
         return node
 
     def left(self, choose: Choose) -> dict[str, bytes]:
-        """Return what a power cut leaves, by path: the store's files as they are, of others `WHOLE` or `TORN`."""
+        """Return the files after a power cut: bytes, or `WHOLE` or `TORN`."""
         return dict(_left(self._folder, "", choose))
 
 
@@ -207,7 +207,7 @@ def _open_file(text: str) -> str:
 
 
 def _written(name: str, text: str) -> tuple[int, bytes] | int:
-    """Return what was written where; of calls that only files beside the store get, that something was."""
+    """Return the offset and bytes of a write, or the length of a truncation."""
     if name == "ftruncate":
         return int(text.rpartition(", ")[2])
     found = STRING.search(text)

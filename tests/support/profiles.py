@@ -52,7 +52,7 @@ def profile(
 
 
 def matrix(columns: Sequence[Sequence[float]], curve: bytes, **more: bytes) -> bytes:
-    """An RGB profile of three colorants and one curve."""
+    """Return an RGB profile of three colorants and one curve."""
     tags = {b"wtpt": xyz(D50)}
     tags |= {name: xyz(column) for name, column in zip((b"rXYZ", b"gXYZ", b"bXYZ"), columns, strict=True)}
     tags |= dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve)
@@ -64,7 +64,7 @@ def grey(curve: bytes, connection: bytes = b"XYZ ") -> bytes:
 
 
 def lab_table(corners: Mapping[tuple[int, ...], tuple[float, float, float]], inputs: int, form: str = "mft2") -> bytes:
-    """A table of two points a side, from device colours to L*a*b*."""
+    """Return a table of two points a side from device colours to L*a*b*."""
     order = [tuple(int(bit) for bit in f"{number:0{inputs}b}") for number in range(2**inputs)]
     if form == "mft1":
         codes = [(light * 2.55, a + 128, b + 128) for light, a, b in map(corners.__getitem__, order)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,7 +53,7 @@ class Server:
             return answer.read()
 
     def until(self, what: Callable[[], Any], seconds: float = 60) -> Any:
-        """Return the first true answer of `what`."""
+        """Wait for a true result of `what` and return it."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             try:
@@ -73,25 +75,25 @@ class Server:
         return self.until(done, seconds)
 
     def in_step(self, response: dict[str, Any], steps: int = 1) -> None:
-        """Wait until the job has done some steps."""
+        """Wait until a job has done `steps` steps."""
         self.until(lambda: (self.call(f"/v1/responses/{response['id']}")[1].get("steps_done") or 0) >= steps)
 
     def children(self, word: str) -> list[psutil.Process]:
-        """Return the processes that it has started whose command has this word."""
+        """Return the server's child processes with this word in their command."""
         return children(word, psutil.Process(self.process.pid))
 
     def engine(self) -> psutil.Process:
-        """Return its one engine, when there is one."""
+        """Wait for the server's one engine and return it."""
         (engine,) = self.until(lambda: self.children("router.engine"))
         return engine
 
     def master(self) -> psutil.Process:
-        """Return gunicorn's first process, whose children are the web workers."""
+        """Return gunicorn's master, the parent of the web workers."""
         (master,) = self.until(lambda: self.children("gunicorn"))
         return master
 
     def stop(self) -> float:
-        """Stop it and return how many seconds that took."""
+        """Stop the server and return the seconds until it ended."""
         started = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(30)
@@ -99,7 +101,7 @@ class Server:
 
 
 def children(word: str, parent: psutil.Process) -> list[psutil.Process]:
-    """Return the children of a process whose command has this word; one that has just ended has no command."""
+    """Return a process's children with this word in their command."""
 
     def command(child: psutil.Process) -> str:
         try:
@@ -111,13 +113,17 @@ def children(word: str, parent: psutil.Process) -> list[psutil.Process]:
 
 
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """Return a port below those that the kernel gives to outgoing connections."""
+    # such a connection, of another test process too, would take it before the server does
+    while True:
+        port = random.SystemRandom().randrange(10_000, 32_000)
+        with socket.socket() as listener, suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
 def serve_in(folder: Path, models: str, *arguments: str, **settings: object) -> Server:
-    """Start a server with its data in `folder`; settings go in as keywords. The caller stops it."""
+    """Start a server in `folder`, with settings as keywords; the caller stops it."""
     file, data, log = folder / "models.yaml", folder / "data", folder / f"{time.monotonic_ns()}.log"
     file.write_text(models)
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "FRAMEGATE_DATA": str(data), "FRAMEGATE_MODELS": str(file)}
@@ -147,7 +153,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
 
 
 def frames(server: Server, answer: dict[str, Any], folder: Path) -> np.ndarray:
-    """Return the frames of a finished video."""
+    """Return the frames of a completed video."""
     path = folder / f"{answer['id']}.mp4"
     path.write_bytes(server.fetch(answer["output"][0]["content"][0]["video_url"]))
     with av.open(str(path)) as video:

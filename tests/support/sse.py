@@ -1,4 +1,4 @@
-"""How the tests read an event stream."""
+"""Parsing of event streams."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _event(piece: bytes) -> Event | None:
 
 
 def kinds(events: Iterable[Event]) -> list[str]:
-    """Return the types without their prefix, repeated ones once."""
+    """Return the types without their prefix and without repetitions."""
     names = [event["type"].removeprefix("response.") for event in events]
     return [name for before, name in zip([None, *names], names, strict=False) if name != before]
 

@@ -1,4 +1,4 @@
-"""A storm of requests: callers who ask for videos with a key each, and ask again until they are told of their job."""
+"""A storm of keyed requests, each repeated until it is answered."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ REST_SECONDS = 0.5
 
 
 class Storm:
-    """Callers who never tire: `jobs` are those that they were told of, one for each key."""
+    """Tireless callers; `jobs` has the answered job of each key."""
 
     def __init__(self, server: Server, model: str = "good") -> None:
         self._server = server
@@ -49,7 +49,7 @@ class Storm:
 
 
 def make(server: Server, model: str = "good", seconds: float = 120) -> dict[str, Any]:
-    """Ask for one video until the server says which job it is."""
+    """Request one video until the server names its job."""
     body = {"model": model, "input": "a", "background": True, "provider_options": {"video": {}}}
     return insist(server, "/v1/responses", body, {"idempotency-key": uuid.uuid4().hex}, seconds)
 
@@ -77,7 +77,7 @@ def insist(
 
 
 def served_again(server: Server) -> float:
-    """Wait until requests are answered and a video is made, and return how many seconds that took."""
+    """Wait for answers and a video; return the seconds until then."""
     started = time.monotonic()
     job = make(server)
     while (status := insist(server, f"/v1/responses/{job['id']}")["status"]) != "completed":
@@ -90,7 +90,7 @@ def served_again(server: Server) -> float:
 
 
 def endings(server: Server) -> Counter[str]:
-    """Count how often the log tells of each job that it was completed; an engine may be killed before it tells."""
+    """Count the log's completions of each job; a killed engine may miss one."""
     lines = [line for line in server.log.read_text().splitlines() if ": completed, " in line]
     return Counter(line.rpartition("job=")[2].partition("]")[0].split()[0] for line in lines)
 

@@ -1,4 +1,4 @@
-"""Toy checkpoints of the kinds that the nano family leaves out: 2.1 with CLIP, first and last frame, the 2.2 VAE."""
+"""Toy checkpoints beyond the nano family: CLIP, first and last frame, 2.2's VAE."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ IMAGE_DIM = 32
 
 
 def make_clip_i2v(folder: Path, patch: int = 14) -> None:
-    """Write a 2.1 image-to-video model: its transformer also reads what CLIP sees in the image."""
+    """Write a 2.1 image-to-video model with CLIP."""
     _write_clip_model(folder, None, patch)
 
 
 def make_clip_flf2v(folder: Path, patch: int = 14) -> None:
-    """Write a 2.1 first-and-last-frame model: CLIP sees both images, 257 tokens of each by patches of 14 pixels."""
+    """Write a 2.1 first-and-last-frame model: CLIP reads 257 tokens of each image."""
     _write_clip_model(folder, 2 * ((224 // patch) ** 2 + 1), patch)
 
 
 def make_ti2v(folder: Path) -> None:
-    """Write a 2.2 text-and-image model with the VAE of its kind: residual, patched, 16 pixels a latent."""
+    """Write a 2.2 text-and-image model: a residual, patched VAE, 16 pixels a latent."""
     _write(
         folder,
         "WanPipeline",
@@ -36,7 +36,7 @@ def make_ti2v(folder: Path) -> None:
 
 
 def vae_of_2_1() -> Any:
-    """Return a VAE of the 2.1 kind: plain blocks, 8 pixels a latent by three of them."""
+    """Return a 2.1 VAE: plain blocks, 8 pixels a latent."""
     changes = {"is_residual": False, "patch_size": None, "in_channels": 3, "out_channels": 3}
     return parts.vae(**changes, dim_mult=[1, 1, 2, 2], temperal_downsample=[False, True, True])
 
@@ -47,7 +47,7 @@ def vae_of_2_2() -> Any:
 
 
 def clip(patch: int = 14) -> CLIPVisionModel:
-    """Return a vision encoder that makes 257 tokens, as the published one does, or fewer by larger patches."""
+    """Return a vision encoder of 257 tokens, or fewer with larger patches."""
     config = CLIPVisionConfig(
         hidden_size=IMAGE_DIM,
         intermediate_size=64,
@@ -79,7 +79,7 @@ def _write_clip_model(folder: Path, pos_embed_seq_len: int | None, patch: int) -
 
 
 def _write(folder: Path, pipeline: str, special: Mapping[str, Any], settings: Mapping[str, object]) -> None:
-    """Write a folder with the umT5 and the tokenizer of the nano family, and the `special` parts."""
+    """Write a model folder with the nano family's text parts and `special` ones."""
     common = {"tokenizer": parts.tokenizer(), "text_encoder": parts.seeded(1, parts.text_encoder)}
     modules = {**common, "scheduler": parts.scheduler(), **special}
     for name, module in modules.items():

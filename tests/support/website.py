@@ -1,4 +1,4 @@
-"""A stranger's web site on loopback: each path answers with prepared bytes, well-formed or not."""
+"""A foreign web site on loopback: each path answers with prepared bytes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Answer = bytes | Callable[[socket.socket], None]
 
 
 class Website:
-    """`connections` counts who came, `heads` lists what was asked, `names` which host a TLS client named."""
+    """Counts `connections`; `heads` has the requests, `names` the TLS server names."""
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.answers: dict[str, Answer] = {}
@@ -76,7 +76,7 @@ def site() -> Iterator[Website]:
 
 
 def status(code: int, *headers: str, body: bytes = b"", length: int | None = None) -> bytes:
-    """An answer with a status; `length` is what its Content-Length claims, the body's own if left out."""
+    """Return an answer with a status; `length` overrides its Content-Length."""
     lines = [f"HTTP/1.1 {code} So", f"Content-Length: {len(body) if length is None else length}", *headers]
     return "\r\n".join([*lines, "", ""]).encode() + body
 
@@ -86,7 +86,7 @@ def redirect(url: str, code: int = 302) -> bytes:
 
 
 def dripping(first: bytes, drops: Iterable[bytes], seconds: float = 0.02) -> Callable[[socket.socket], None]:
-    """An answer that comes drop by drop, each well within any time-out of its own."""
+    """Return an answer in drops, each within a client's time-out."""
 
     def drip(peer: socket.socket) -> None:
         peer.sendall(first)

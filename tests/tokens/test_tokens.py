@@ -1,4 +1,4 @@
-"""Warnings of prompts that will be cut, as the web half counts them; and files that are made to do it harm."""
+"""Warnings of prompts that will be cut, and hostile tokenizer files."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_a_model_without_a_limit_or_a_tokenizer_is_not_counted(counter: TokenCou
 
 
 def test_the_same_content_in_two_folders_is_held_once(folder: Path) -> None:
-    from router.tokens.process import Tokenizers
+    from router.tokens.counter_child import Tokenizers
 
     other, known = folder.parent / "other.json", Tokenizers()
     shutil.copy(folder / "tokenizer/tokenizer.json", other)
@@ -199,7 +199,7 @@ def test_what_is_no_file_is_not_opened(counter: TokenCounter, folder: Path, make
 def test_a_process_that_hangs_is_killed_and_delays_one_request_by_a_moment(folder: Path) -> None:
     counter = TokenCounter(lambda model: model.folder, stall_seconds=1.0)
     until(lambda: counter.warnings(model(folder), LONG))
-    process = counter._process
+    process = counter._process.child
     assert process is not None
     process.send_signal(signal.SIGSTOP)
 
@@ -230,9 +230,10 @@ def test_a_pattern_that_takes_long_delays_nobody(counter: TokenCounter, folder: 
 
 
 def test_a_process_that_was_killed_is_started_again(count: Any, counter: TokenCounter) -> None:
-    assert counter._process is not None
-    counter._process.kill()
-    counter._process.wait()
+    process = counter._process.child
+    assert process is not None
+    process.kill()
+    process.wait()
 
     assert until(lambda: count(prompt="x" * 600)) == (CUT,)
 

@@ -88,14 +88,14 @@ def test_what_only_the_broken_member_could_take_is_no_mismatch(client: FlaskClie
 
 def test_once_mended_it_is_served_after_a_reload(settings: Settings, tmp_path: Path) -> None:
     system = assemble(settings, plugins=[encoder])
-    assert [model.name for model in system.registry.broken] == ["bad"]
+    assert [model.name for model in system.registries.poll().broken] == ["bad"]
     shutil.rmtree(tmp_path / "bad")
     write_model(tmp_path / "bad", T2V)
     said = system.registries.reload()
 
     assert any("bad (no longer broken)" in line for line in said)
     system.registries._looked = 0.0  # the quarter of a second between two looks has passed
-    assert [model.name for model in system.registry.models] == ["bad", "good"]
+    assert [model.name for model in system.registries.poll().models] == ["bad", "good"]
 
 
 def test_a_link_that_is_switched_to_another_folder_is_seen_by_a_reload(settings: Settings, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What callers are told of their images' colours."""
+"""Warnings about the colours of images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`Idempotency-Key`: what is sent again is one job, right under concurrency and over a restart."""
+"""`Idempotency-Key`: one job for a repeated request, concurrent or after a restart."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from conftest import data_url, leftovers, png, with_image
 from flask.testing import FlaskClient
+from support.callers import client_of, make_key
 from werkzeug.test import TestResponse
 
 from router.engine import encoder
@@ -19,7 +20,6 @@ from router.engine.worker import Worker
 from router.settings import Settings
 from router.system import System, assemble
 from router.web import create_app
-from router.web.auth.authenticate import Caller
 
 ASK: dict[str, Any] = {"model": "text", "input": "a red ball", "background": True}
 KEY = {"Idempotency-Key": "order 66"}
@@ -176,13 +176,14 @@ def test_a_key_is_kept_for_a_day(client: FlaskClient, system: System, monkeypatc
     assert jobs(system) == 2
 
 
-def test_another_owner_has_keys_of_their_own(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = ask(client).json["id"]
-    other = Caller("somebody else", "somebody else")
-    monkeypatch.setattr("router.web.submit.caller", lambda: other)
-    answer = ask(client, {**ASK, "input": "something else"})
+def test_another_owner_has_keys_of_their_own(system: System) -> None:
+    app = create_app(system)
+    first, other = (client_of(app, make_key(system, owner, owner)) for owner in ("first", "other"))
+    job = ask(first).json["id"]
+    answer = ask(other, {**ASK, "input": "something else"})
+
     assert answer.status_code == 200
-    assert answer.json["id"] != first
+    assert answer.json["id"] != job
 
 
 def test_a_full_queue_still_knows_its_keys(settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""Images by URL through the front door: the gate and the limits come first, and what is fetched stays with the job."""
+"""Images by URL: gate and limits first; the job keeps what was fetched."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from conftest import data_url, leftovers, png, with_image
+from conftest import data_url, leftovers, png, stored, with_image
 from flask.testing import FlaskClient
 from support.patience import until
 from support.website import Website, redirect, status
 
-from router import hookimpl
+from router import Task, hookimpl
 from router.engine import encoder
 from router.engine.worker import Worker
 from router.errors import Refused
@@ -87,7 +87,7 @@ def test_the_size_follows_the_image_that_was_fetched(client: FlaskClient, worker
 
 
 def refused_first(url: str) -> dict[str, tuple[dict[str, Any], str]]:
-    """Requests that are refused, or cannot be taken, whatever their image is."""
+    """Return requests that are refused with any image, and the codes."""
     one = with_image("a", url)
     return {
         "an image for a text model": ({"model": "text", "input": one}, "modality_mismatch"),
@@ -142,6 +142,23 @@ def test_a_policy_comes_before_any_connection_where_the_size_is_known(settings: 
     assert (client.post("/v1/responses", json=sized).status_code, site.connections) == (403, 0)
     # without a size the image has it, and the policy is to see it
     assert (client.post("/v1/responses", json=body).status_code, site.connections) == (403, 1)
+
+
+def test_a_policy_sees_the_size_of_the_image_that_was_fetched(settings: Settings, site: Website) -> None:
+    seen = []
+
+    class Policy:
+        @hookimpl
+        def check_request(self, task: Task) -> None:
+            seen.append((task.width, task.height, site.connections))
+
+    system = assemble(settings, plugins=[encoder, Policy()])
+    site.answers["/wide.png"] = status(200, body=png(128, 64))
+    body = {"model": "image", "input": with_image("a", site.url("/wide.png")), "background": True}
+    answer = create_app(system).test_client().post("/v1/responses", json=body)
+    task = stored(system, answer).task
+
+    assert seen == [(task.width, task.height, 1)] == [(80, 32, 1)]
 
 
 def test_a_full_queue_comes_before_any_connection(settings: Settings, site: Website) -> None:
@@ -218,7 +235,7 @@ INSIDE = (
 
 @pytest.mark.parametrize("url", INSIDE)
 def test_a_url_that_leads_inside_is_refused(client: FlaskClient, system: System, url: str) -> None:
-    """At every door that an image's URL may come in by."""
+    """At every field that takes an image's URL."""
     ends = {"model": "ends", "input": with_image("a", data_url(png()))}
     form = {"model": "image", "prompt": "a", "input_reference[image_url]": url}
     doors: tuple[tuple[str, str, dict[str, Any]], ...] = (

@@ -1,4 +1,4 @@
-"""Limits of models, of the queue and of keys: all are listed, all are held, and refusing is cheap and honest."""
+"""Limits of models, queue and keys: listed, held, and cheap to refuse by."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from router.auth.keys import KeyLimits
 from router.settings import Settings
 from router.system import System, assemble
 from router.web import create_app
-from router.web.auth.rate_limit import Rates
+from router.web.auth.rate_limit import RateLimit
 
 ASK = {"model": "text", "input": "a", "background": True}
 
@@ -31,7 +31,7 @@ def system_with(settings: Settings, limits: str = "", **more: Any) -> System:
 
 
 def refusal(answer: TestResponse, code: str) -> tuple[int, str]:
-    """Return after how many seconds to come again, and the message."""
+    """Return the seconds of `retry-after`, and the message."""
     assert (answer.status_code, answer.get_json()["error"]["code"]) == (429, code), answer.text
     assert answer.get_json()["error"]["type"] == "rate_limit_error"
     assert 1 <= int(answer.headers["retry-after"]) <= 60
@@ -124,7 +124,7 @@ def test_a_key_calls_as_often_as_it_may_and_then_when_it_is_told(system: System)
     assert answers[59].status_code == 200
     assert refused
     seconds, message = refusal(refused[0], "rate_limit_exceeded")
-    assert message == "this key may call 60 times a minute; it may again in 1 s"
+    assert message == "this key may call 60 times a minute; try again in 1 s"
     assert client_of(app, other).get("/v1/models").status_code == 200
     time.sleep(seconds)
     assert keyed.get("/v1/models").status_code == 200
@@ -170,52 +170,52 @@ def test_an_image_may_be_as_large_as_the_model_takes(settings: Settings, limits:
 
 
 def test_a_bucket_holds_a_minute_and_fills_steadily(tmp_path: Path) -> None:
-    rates = Rates(tmp_path / "rates")
-    assert [rates.take(3, 6, now=100.0) for _ in range(6)] == [0.0] * 6
-    assert rates.take(3, 6, now=100.0) == pytest.approx(10)
-    assert rates.take(3, 6, now=107.0) == pytest.approx(3)
-    assert rates.take(3, 6, now=110.0) == 0.0
-    assert rates.take(3, 6, now=110.0) == pytest.approx(10)
-    assert [rates.take(3, 6, now=500.0) for _ in range(7)] == [0.0] * 6 + [pytest.approx(10)]
+    rates = RateLimit(tmp_path / "rates")
+    assert [rates.count(3, 6, now=100.0) for _ in range(6)] == [0.0] * 6
+    assert rates.count(3, 6, now=100.0) == pytest.approx(10)
+    assert rates.count(3, 6, now=107.0) == pytest.approx(3)
+    assert rates.count(3, 6, now=110.0) == 0.0
+    assert rates.count(3, 6, now=110.0) == pytest.approx(10)
+    assert [rates.count(3, 6, now=500.0) for _ in range(7)] == [0.0] * 6 + [pytest.approx(10)]
 
 
 def test_whoever_comes_when_they_are_told_to_is_let_in(tmp_path: Path) -> None:
-    rates, now = Rates(tmp_path / "rates"), 5.0
+    rates, now = RateLimit(tmp_path / "rates"), 5.0
     for per_minute in (1, 7, 59, 1000):
         for _ in range(3 * per_minute):
-            if wait := rates.take(per_minute, per_minute, now):
+            if wait := rates.count(per_minute, per_minute, now):
                 now += wait
-                assert rates.take(per_minute, per_minute, now) == 0.0
+                assert rates.count(per_minute, per_minute, now) == 0.0
 
 
 def test_keys_do_not_count_for_each_other(tmp_path: Path) -> None:
-    rates = Rates(tmp_path / "rates")
+    rates = RateLimit(tmp_path / "rates")
 
-    assert [rates.take(number, 1, now=1.0) for number in (1, 2, 900)] == [0.0] * 3
-    assert [rates.take(number, 1, now=1.0) > 0 for number in (1, 2, 900)] == [True] * 3
+    assert [rates.count(number, 1, now=1.0) for number in (1, 2, 900)] == [0.0] * 3
+    assert [rates.count(number, 1, now=1.0) > 0 for number in (1, 2, 900)] == [True] * 3
 
 
 @pytest.mark.parametrize("left", [b"", b"\xff" * 64, b"\x00" * 9, (1e300).hex().encode() * 9])
 def test_a_file_that_is_broken_or_of_another_boot_counts_as_empty(tmp_path: Path, left: bytes) -> None:
     (tmp_path / "rates").write_bytes(left)
-    rates = Rates(tmp_path / "rates")
-    Rates(tmp_path / "other").take(1, 1, now=1e6)
+    rates = RateLimit(tmp_path / "rates")
+    RateLimit(tmp_path / "other").count(1, 1, now=1e6)
 
-    assert rates.take(1, 1, now=10.0) == 0.0
-    assert rates.take(1, 1, now=10.0) > 0
+    assert rates.count(1, 1, now=10.0) == 0.0
+    assert rates.count(1, 1, now=10.0) > 0
 
 
 def test_an_instant_of_a_longer_boot_is_forgotten(tmp_path: Path) -> None:
-    rates = Rates(tmp_path / "rates")
-    rates.take(1, 1, now=1e6)
+    rates = RateLimit(tmp_path / "rates")
+    rates.count(1, 1, now=1e6)
 
-    assert rates.take(1, 1, now=10.0) == 0.0
+    assert rates.count(1, 1, now=10.0) == 0.0
 
 
 def _take(path: Path, times: int, let_in: Any) -> None:
-    rates = Rates(path)
+    rates = RateLimit(path)
     with ThreadPoolExecutor(4) as pool:
-        let_in.put(sum(wait == 0.0 for wait in pool.map(lambda _: rates.take(1, 100, now=50.0), range(times))))
+        let_in.put(sum(wait == 0.0 for wait in pool.map(lambda _: rates.count(1, 100, now=50.0), range(times))))
 
 
 @pytest.mark.slow

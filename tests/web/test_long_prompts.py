@@ -1,4 +1,4 @@
-"""Prompts of more tokens than a model reads: who asks is told at once, in every dialect, and once."""
+"""Prompts of more tokens than a model reads: one warning, in every dialect."""
 
 from __future__ import annotations
 
@@ -109,9 +109,9 @@ def test_a_tokenizer_that_cannot_be_read_refuses_and_delays_nothing(client: Flas
 
 @pytest.fixture
 def engine(system: System, request: pytest.FixtureRequest) -> Worker:
-    """An engine beside the system, with the nano family where it looks for it."""
+    """Run an engine beside the system, with the weights of the nano family."""
     pytest.importorskip("diffusers")
-    link_family(system.weights.locate(system.registry.find("nano")).parent)  # type: ignore[union-attr,arg-type]
+    link_family(system.weights.locate(system.registries.poll().find("nano")).parent)  # type: ignore[union-attr,arg-type]
     return request.getfixturevalue("worker")
 
 

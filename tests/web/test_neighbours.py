@@ -54,14 +54,15 @@ def send(client: FlaskClient, way: str, body: dict[str, Any]) -> TestResponse:
     return client.post("/v1/videos", data=data, content_type="multipart/form-data")
 
 
-@pytest.mark.parametrize("way", ["json", "form", "extra_body", "extra_params"])
-@pytest.mark.parametrize("name", MEANINGS)
-def test_a_plain_name_means_what_it_means_there(client: FlaskClient, system: System, way: str, name: str) -> None:
-    sent, field, meant = MEANINGS[name]
-    answer = send(client, way, {name: sent})
+def test_a_plain_name_means_what_it_means_there(client: FlaskClient, system: System, subtests: pytest.Subtests) -> None:
+    for name in MEANINGS:
+        for way in ["json", "form", "extra_body", "extra_params"]:
+            with subtests.test(name=name, way=way):
+                sent, field, meant = MEANINGS[name]
+                answer = send(client, way, {name: sent})
 
-    assert getattr(stored(system, answer).task, field) == meant
-    assert answer.get_json()["warnings"] == []
+                assert getattr(stored(system, answer).task, field) == meant
+                assert answer.get_json()["warnings"] == []
 
 
 @pytest.mark.parametrize("way", ["json", "form", "extra_body"])
@@ -71,14 +72,15 @@ def test_width_and_height_are_the_size(client: FlaskClient, system: System, way:
     assert (job.task.width, job.task.height) == (96, 32)
 
 
-@pytest.mark.parametrize("way", ["json", "form", "extra_body"])
-@pytest.mark.parametrize("name", OUT_OF_RANGE)
 def test_a_value_out_of_range_is_refused_by_the_caller_s_name(
-    client: FlaskClient, system: System, way: str, name: str
+    client: FlaskClient, system: System, subtests: pytest.Subtests
 ) -> None:
-    error = refused(send(client, way, {name: OUT_OF_RANGE[name]}), system)
+    for name in OUT_OF_RANGE:
+        for way in ["json", "form", "extra_body"]:
+            with subtests.test(name=name, way=way):
+                error = refused(send(client, way, {name: OUT_OF_RANGE[name]}), system)
 
-    assert error["param"] == (f"extra_body.{name}" if way == "extra_body" else name)
+                assert error["param"] == (f"extra_body.{name}" if way == "extra_body" else name)
 
 
 @pytest.mark.parametrize("lacking", ["width", "height"])
@@ -154,15 +156,15 @@ MISLEADING: dict[str, tuple[Any, Any]] = {  # what is fine, what is not
 
 
 @pytest.mark.parametrize("way", ["json", "form", "extra_body"])
-@pytest.mark.parametrize("name", MISLEADING)
-def test_what_would_mislead_is_refused(client: FlaskClient, system: System, way: str, name: str) -> None:
-    fine, other = MISLEADING[name]
-    error = refused(send(client, way, {name: other}), system)
+def test_what_would_mislead_is_refused(client: FlaskClient, system: System, way: str) -> None:
+    for name, (_, other) in MISLEADING.items():
+        error = refused(send(client, way, {name: other}), system)
 
-    assert error["param"].removeprefix("extra_body.") == name
-    assert " must be " in error["message"]
-    answer = send(client, way, {name: fine})
-    assert (answer.status_code, answer.get_json()["warnings"]) == (200, [])
+        assert error["param"].removeprefix("extra_body.") == name
+        assert " must be " in error["message"]
+    for name, (fine, _) in MISLEADING.items():
+        answer = send(client, way, {name: fine})
+        assert (name, answer.status_code, answer.get_json()["warnings"]) == (name, 200, [])
 
 
 def test_what_has_no_meaning_is_named_in_one_warning(client: FlaskClient) -> None:

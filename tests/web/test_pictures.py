@@ -1,4 +1,4 @@
-"""Images of requests: refused by what is cheapest, read once, and kept as the PNG that the engine reads."""
+"""Images of requests: refused by the cheapest check, read once, stored as PNG."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_a_remix_has_the_stored_image_and_is_warned_as_its_source_was(
 
 
 def as_before(settings: Settings, system: System, job: str, data: bytes) -> None:
-    """Make a job's image what an older version has stored: the bytes that were received."""
+    """Store a job's image as older versions did: the received bytes."""
     with sqlite3.connect(settings.data / "jobs.sqlite") as db:
         (inputs,) = db.execute("SELECT inputs FROM jobs WHERE id = ?", (job,)).fetchone()
         old = [
@@ -143,11 +143,19 @@ def test_what_is_cheaper_than_an_image_refuses_first(
         assert code(ask(client, url, key, **more)) in allowed
 
 
-def test_a_used_key_with_a_broken_image_is_refused_by_the_gate(client: FlaskClient) -> None:
-    """Not by the image: it is read only to know the request again."""
+def test_a_used_key_changes_no_error_of_an_unreadable_image(client: FlaskClient) -> None:
+    unreadable = "data:image/png;base64,%%%"
     assert ask(client, data_url(png()), "a key").status_code == 200
 
-    assert code(ask(client, "data:image/png;base64,%%%", "a key", model="text")) == "modality_mismatch"
+    for key in ("a key", None):
+        assert code(ask(client, unreadable, key, model="text")) == "modality_mismatch"
+        assert code(ask(client, unreadable, key, provider_options={"video": {"steps": 99}})) == "limit_exceeded"
+        assert code(ask(client, unreadable, key)) == "invalid_image"
+
+
+def test_another_image_under_a_used_key_is_another_request(client: FlaskClient) -> None:
+    assert ask(client, data_url(png()), "a key").status_code == 200
+
     assert code(ask(client, BROKEN, "a key")) == "idempotency_key_reuse"
     assert code(ask(client, data_url(png()), "a key", model="text")) == "idempotency_key_reuse"
 

@@ -1,4 +1,4 @@
-"""Files that are two things at once: what goes in as an image comes out as an image, and as nothing that runs."""
+"""Files of two types at once: images come out as images, and never run."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def jpeg(comment: bytes = b"") -> bytes:
 
 
 def webp(chunk: bytes) -> bytes:
-    """A WebP with a chunk of nobody's behind its picture."""
+    """Return a WebP with an unknown chunk behind its picture."""
     whole = cv2.imencode(".webp", np.full((64, 64, 3), 128, np.uint8))[1].tobytes()
     body = whole[12:] + b"JUNK" + struct.pack("<I", len(chunk)) + chunk + b"\0" * (len(chunk) % 2)
     return b"RIFF" + struct.pack("<I", len(body) + 4) + b"WEBP" + body
@@ -92,7 +92,7 @@ def asked(client: FlaskClient, url: str, **more: object) -> TestResponse:
 
 
 def is_inert(answer: TestResponse) -> bool:
-    """Say whether a browser takes an answer for what it is sent as, and nothing of the other file is in it."""
+    """Say whether an answer is of its own type only, for browsers too."""
     hidden = any(word in answer.data for word in (b"owned", b"<script", b"PK\x03\x04"))
     return answer.headers["x-content-type-options"] == "nosniff" and not hidden
 

@@ -93,7 +93,7 @@ def test_a_request_sees_one_registry_from_begin_to_end(settings: Settings) -> No
     thread.start()
     slow.asked.wait(60)
     reload(system, NEXT)
-    until(lambda: system.registry.revision == 2)
+    until(lambda: system.registries.poll().revision == 2)
     slow.go.set()
     thread.join(60)
 
@@ -116,7 +116,7 @@ def test_engines_have_time_to_take_up_what_is_new(settings: Settings) -> None:
     settings = Settings(data=settings.data, models=settings.models, engine_missing_seconds=3)
     system = assemble(settings, plugins=[encoder])
     client = create_app(system).test_client()
-    busy = EngineState("e", "cpu", 1, tuple(model.name for model in system.registry.models), ())
+    busy = EngineState("e", "cpu", 1, tuple(model.name for model in system.registries.poll().models), ())
     until(lambda: system.registries.age > 3)
     system.engines.heartbeat(busy)
     reload(system, NEXT)

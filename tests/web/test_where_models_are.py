@@ -1,4 +1,4 @@
-"""`GET /v1/models`: on which engines a model is, and how much of their memory it holds alone and with others."""
+"""`GET /v1/models`: the engines of a model, and its memory, own and shared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each default is worth: the time with one switch turned over, beside that of the defaults."""
+"""The gain of each default: times with one switch changed."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ import torch
 
 from bench.card import dit, models, vae
 from bench.card.session import Check, Finding, Session
-from bench.figures import ahead
 
-DIT, VAE = "1.3B", "VAE 2.1"  # the smallest of each: most rounds in the time, and the largest share of what is small
+DIT, VAE = (
+    "1.3B",
+    "VAE 2.1",
+)  # the smallest: most rounds in the time, largest share of small operations
 
 
 def transformer(session: Session) -> Iterator[Finding]:
-    """Turn each switch of the transformer over; those that are off by default on."""
+    """Change each switch of the transformer from its default."""
     name, each = next((n, e) for n, e in session.shapes.dits.items() if session.is_toy or n.startswith(DIT))
     model = models.transformer(each.config, session.device)
     with torch.no_grad():
@@ -28,20 +30,14 @@ def decoder(session: Session) -> Iterator[Finding]:
 
 
 def small_clips(session: Session) -> Iterator[Finding]:
-    """Measure guidance in one pass, and timesteps by the frame, where clips are small."""
+    """Measure guidance in one pass and timesteps per frame on small clips."""
     name, each = next((n, e) for n, e in session.shapes.dits.items() if session.is_toy or n.startswith(DIT))
     with torch.no_grad():
         yield from dit.guidance(name, each, session.shapes.small, session.clock(rounds=3))
-
-
-def prepare_ahead(session: Session) -> Iterator[Finding]:
-    """Measure what it saves that the next job's prompts are encoded beside a video's last stages."""
-    yield from ahead.compared(session.device, *((1, 2) if session.is_toy else (3,)))
 
 
 CHECKS: dict[str, Check] = {
     "switches of the transformer": transformer,
     "small clips": small_clips,
     "switches of the VAE": decoder,
-    "prepare_ahead": prepare_ahead,
 }

@@ -1,4 +1,4 @@
-"""The card itself: its name and versions, the rate of its matrix products, and how fast memory moves."""
+"""The card: name and versions, rates of matrix products and of copies."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from bench.card.clock import Clock
 from bench.card.session import Check, Finding, Session
 from bench.tools.table import Row
 
-PRODUCTS = 5  # whose median is the card's rate
+PRODUCTS = 5  # runs of each measurement; the median counts
 LIBRARIES = ("torch", "triton", "diffusers", "transformers", "huggingface_hub", "numpy", "av")
 BYTES = {"cpu": 2**22, "cuda": 2**30}  # of a copy
 
 
 def names(session: Session) -> Iterator[Finding]:
-    """Name what runs here."""
+    """Name the libraries and the card."""
     yield ", ".join(f"{name} {_version(name)}" for name in LIBRARIES)
     if session.is_toy:
         return
@@ -30,7 +30,7 @@ def names(session: Session) -> Iterator[Finding]:
 
 
 def products(session: Session) -> Iterator[Finding]:
-    """Measure bf16 products of random matrices: the limit that all shares of a rate refer to."""
+    """Measure bf16 products of random matrices, the reference of all rates."""
     clock = session.clock()
     left, right = (torch.randn(clock.side, clock.side, device=session.device).bfloat16() for _ in range(2))
     for _ in range(PRODUCTS):
@@ -41,7 +41,7 @@ def products(session: Session) -> Iterator[Finding]:
 
 
 def copies(session: Session) -> Iterator[Finding]:
-    """Measure copies within the card, and between it and pinned and pageable memory of the host."""
+    """Measure copies on the card, and to and from pinned and pageable memory."""
     on_card = not session.is_toy
     size, clock = BYTES[torch.device(session.device).type], session.clock()
     here, there = (torch.empty(size, dtype=torch.uint8, device=session.device) for _ in range(2))
@@ -49,7 +49,7 @@ def copies(session: Session) -> Iterator[Finding]:
     yield Row("a copy within the device, bytes read and written", 2 * size / taken / 1e9, "GB/s")
     for word in ("pinned", "pageable"):
         host = torch.empty(size, dtype=torch.uint8, pin_memory=on_card and word == "pinned")
-        host.fill_(1)  # memory that nobody has touched is not there yet
+        host.fill_(1)  # untouched memory is not allocated yet
         to, back = (
             _median(clock, lambda host=host: here.copy_(host)),
             _median(clock, lambda host=host: host.copy_(here)),

@@ -1,4 +1,4 @@
-"""Whole jobs of Wan 2.2 over HTTP at true sizes: phases, preview, what the router adds, and what memory holds."""
+"""Whole jobs of Wan 2.2 over HTTP at true size: phases, preview, overhead, memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import torch
 
 from bench.card import checkpoints
 from bench.card.session import Check, Finding, Session
-from bench.card.videos import Clip, Studio, studio
+from bench.card.videos import Clip, Studio, open_studio
 from bench.plugins.probe import NOISE
 from bench.tools.server import Client
 from bench.tools.table import Row
@@ -24,7 +24,7 @@ from bench.tools.table import Row
 BUDGET = {"memory_budget": "98%", "activation_reserve": "8GB"}  # the README's, for all of Wan 2.2 on an H200
 PLANNED = 138.0  # GB of weights, by that README
 RESERVE = 8.0  # GB
-SHARED_MEMORY = Path("/dev/shm")  # files of holes there are read at the rate of memory
+SHARED_MEMORY = Path("/dev/shm")  # reads files of holes at the rate of memory
 PROMPT = "a cat surfs on a wave at sunset, the camera follows it"
 BOTH_EXPERTS = {
     "flow_shift": 1.0,
@@ -36,13 +36,13 @@ PHASES = {
     "step": "all steps, with the text encoder",
     "decode": "decoding and encoding",
 }
-ADDED_SECONDS = 1.0  # by the router to a job that takes many
-MORE = 1.02  # times the plan may be allocated: buffers that parts compute themselves
+ADDED_SECONDS = 1.0  # the most overhead of the router
+MORE = 1.02  # the largest ratio of allocated bytes to the plan, which leaves out buffers
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """What is asked of TI2V-5B, of the pairs, and how many steps a preview needs."""
+    """Options for TI2V-5B and for the pairs, and the steps before a preview."""
 
     whole: dict[str, int]
     small: dict[str, int]
@@ -57,7 +57,7 @@ TOY = Sizes({"width": 64, "height": 64, "num_frames": 17, "steps": 4}, {"width":
 
 @contextmanager
 def _served(session: Session) -> Iterator[Studio]:
-    """Serve all of Wan 2.2; its weights become random where they are loaded."""
+    """Serve all of Wan 2.2; weights become random at load."""
     parent = SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK) else session.folder
     folder = Path(tempfile.mkdtemp(prefix="framegate-card-", dir=parent))
     os.environ[NOISE] = "1"
@@ -67,8 +67,8 @@ def _served(session: Session) -> Iterator[Studio]:
             source = checkpoints.write(folder, name, recipe)
             lines.append(f"  {name}: {{source: {source}, backend: diffusers, family: {recipe.family}}}")
         settings = {} if session.is_toy else BUDGET
-        with studio(session.folder / "raw", "\n".join(lines) + "\n", session.device, **settings) as place:
-            yield place
+        with open_studio(session.folder / "raw", "\n".join(lines) + "\n", session.device, **settings) as studio:
+            yield studio
     finally:
         del os.environ[NOISE]
         shutil.rmtree(folder, ignore_errors=True)
@@ -79,25 +79,25 @@ def _opened(session: Session) -> tuple[Studio, Sizes]:
 
 
 def whole_job(session: Session) -> Iterator[Finding]:
-    """Run one job of TI2V-5B's true size from the request to the file, with its load."""
-    place, sizes = _opened(session)
+    """Run a job of TI2V-5B at true size, from request to file."""
+    studio, sizes = _opened(session)
     begun = time.perf_counter()
-    made = place.make("ti2v", PROMPT, **sizes.whole)
+    made = studio.make("ti2v", PROMPT, **sizes.whole)
     seconds = time.perf_counter() - begun
-    phases = {phase: place.metrics("framegate_phase_seconds_sum", phase=phase).get("ti2v", 0.0) for phase in PHASES}
+    phases = {phase: studio.metrics("framegate_phase_seconds_sum", phase=phase).get("ti2v", 0.0) for phase in PHASES}
     for phase, taken in phases.items():
         yield Row(PHASES[phase], taken, "s")
-    steps = place.metrics("framegate_step_seconds_sum")["ti2v"] / place.metrics("framegate_step_seconds_count")["ti2v"]
-    yield Row(f"a step, of {sizes.whole['steps']}", steps, "s")
-    created, finished = place.row(made.job, "created_at, finished_at")
+    total, count = (studio.metrics(f"framegate_step_seconds_{each}")["ti2v"] for each in ("sum", "count"))
+    yield Row(f"a step, of {sizes.whole['steps']}", total / count, "s")
+    created, finished = studio.row(made.job, "created_at, finished_at")
     yield Row("the whole job, as its caller sees it", seconds, "s")
     added = finished - created - sum(phases.values())
     yield Row("of it neither load nor steps nor decoding: what the router adds", added, "s", ADDED_SECONDS)
     wanted = (sizes.whole["num_frames"], sizes.whole["height"], sizes.whole["width"], 3)
     yield Row("videos of another size than asked", made.frames.shape != wanted, "", 1)
     yield Row("levels in its last frame (random weights make many)", len(np.unique(made.frames[-1])), "", least=8)
-    if (held := place.measured(made.job)) is not None:
-        planned = place.planned()
+    if (held := studio.measured(made.job)) is not None:
+        planned = studio.planned()
         yield Row("weights planned", planned / 1e9, "GB")
         yield Row("most that was allocated", held["most"] / 1e9, "GB")
         yield Row("of it beside the weights", (held["most"] - held["allocated"]) / 1e9, "GB")
@@ -105,35 +105,35 @@ def whole_job(session: Session) -> Iterator[Finding]:
 
 
 def pairs(session: Session) -> Iterator[Finding]:
-    """Load both pairs of A14B beside TI2V-5B and run both experts of each."""
-    place, sizes = _opened(session)
+    """Load both pairs of A14B beside TI2V-5B; run both experts of each."""
+    studio, sizes = _opened(session)
     for name, image in (("t2v", None), ("i2v", _picture(sizes))):
         begun = time.perf_counter()
-        made = place.make(name, PROMPT, image, **sizes.small, steps=2, **BOTH_EXPERTS)
-        loading = place.metrics("framegate_phase_seconds_sum", phase="load")[name]
+        made = studio.make(name, PROMPT, image, **sizes.small, steps=2, **BOTH_EXPERTS)
+        loading = studio.metrics("framegate_phase_seconds_sum", phase="load")[name]
         yield Row(f"{name}: its first job of two steps, with its load", time.perf_counter() - begun, "s")
         yield Row(f"{name}: loading both experts, from files in memory", loading, "s")
-        if (held := place.measured(made.job)) is not None:
+        if (held := studio.measured(made.job)) is not None:
             yield Row(f"{name}: most that was allocated", held["most"] / 1e9, "GB")
-    evicted = place.total("framegate_evictions_total")
+    evicted = studio.total("framegate_evictions_total")
     yield Row("models that had to leave for another", evicted, "", 1)
 
 
 def all_resident(session: Session) -> Iterator[Finding]:
-    """Run one step of each model with all of Wan 2.2 resident, and count what the card holds."""
-    place, sizes = _opened(session)
-    before = place.total("framegate_loads_total")
+    """Run a step of each model with all of Wan 2.2 resident; measure memory."""
+    studio, sizes = _opened(session)
+    before = studio.total("framegate_loads_total")
     size = "x".join(str(number) for number in sizes.small.values())
     for name, image in (("ti2v", None), ("t2v", None), ("i2v", _picture(sizes))):
         begun = time.perf_counter()
-        made = place.make(name, PROMPT, image, **sizes.small, steps=1, **BOTH_EXPERTS)
+        made = studio.make(name, PROMPT, image, **sizes.small, steps=1, **BOTH_EXPERTS)
         yield Row(f"{name}: one step of {size}, to the file", time.perf_counter() - begun, "s")
-    loads = place.total("framegate_loads_total") - before
+    loads = studio.total("framegate_loads_total") - before
     yield Row("loads meanwhile (0: all three are resident)", loads, "", None if before < 3 else 1)
-    planned = place.planned()
+    planned = studio.planned()
     bounds = {} if session.is_toy else {"target": 1.001 * PLANNED, "least": 0.999 * PLANNED}
     yield Row("weights of all three, planned", planned / 1e9, "GB", **bounds)
-    if (held := place.measured(made.job)) is not None:
+    if (held := studio.measured(made.job)) is not None:
         yield Row("allocated with all three resident", held["allocated"] / 1e9, "GB")
         yield Row("allocated / planned", held["allocated"] / planned, "", MORE)
         yield Row("most beside the weights in that step", (held["most"] - held["allocated"]) / 1e9, "GB", RESERVE)
@@ -142,15 +142,15 @@ def all_resident(session: Session) -> Iterator[Finding]:
 
 def preview(session: Session) -> Iterator[Finding]:
     """Fetch the preview of a running job."""
-    place, sizes = _opened(session)
-    response = place.begin("t2v", PROMPT, **sizes.small, steps=sizes.steps)
-    place.until(response, steps=1)
+    studio, sizes = _opened(session)
+    response = studio.begin("t2v", PROMPT, **sizes.small, steps=sizes.steps)
+    studio.until(response, steps=1)
     found, path = b"", f"/v1/videos/{response.replace('resp_', 'video_')}/content?variant=preview"
-    with Client(place.server.port) as client:
-        while not found and place.ask(f"/v1/responses/{response}")["status"] == "in_progress":
+    with Client(studio.server.port) as client:
+        while not found and studio.ask(f"/v1/responses/{response}")["status"] == "in_progress":
             status, said = client.get(path)
             found = said if status == 200 else b""
-    yield Row("running jobs without a preview", not found.startswith(b"\xff\xd8"), "", 1)  # the sign of a JPEG
+    yield Row("running jobs without a preview", not found.startswith(b"\xff\xd8"), "", 1)  # the magic bytes of a JPEG
 
 
 def _picture(sizes: Sizes) -> Clip:

@@ -1,4 +1,4 @@
-"""The single operations of a block at true shapes: why a forward pass takes what it takes."""
+"""Single operations of a block at true shapes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.tools.table import Row
 
 @torch.no_grad()
 def operations(session: Session) -> Iterator[Finding]:
-    """Time attention by each backend, products, and what runs between them, for each model."""
+    """Time attention by each backend, products and fused operations of each model."""
     clock = session.clock()
     rate = clock.rate()
     yield Row("a bf16 product's rate before", rate / 1e12, "TFLOP/s")

@@ -1,4 +1,4 @@
-"""Forward passes and VAEs at true sizes with random weights, by diffusers and by ours, in order of worth."""
+"""Forward passes and VAEs at true size, diffusers' and ours, the most valuable first."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from bench.card import dit, models, vae
 from bench.card.session import Check, Finding, Session
 from bench.card.shapes import TRUE, Dit
 from bench.tools.table import Row
-from plugins.diffusers_backend.fast.moment import moment_of
-from plugins.diffusers_backend.fast.network import Network
-from plugins.diffusers_backend.fast.switches import Switches
+from plugins.diffusers_backend.dit.network import Network
+from plugins.diffusers_backend.dit.timestep_embedding import embed_timesteps
+from plugins.wan.tuning.switches import Switches
 
-COMPILED = ("5B", "1.3B")  # what the time allows
-LARGE = "14B, 1280x720x81"  # a forward of it takes ten seconds: one round, and late
+COMPILED = ("5B", "1.3B")  # the time limit allows no more
+LARGE = "14B, 1280x720x81"  # a pass takes ten seconds: one round, and late
 
 
 def forwards(word: str, rounds: int, session: Session) -> Iterator[Finding]:
-    """Time the forward passes of one model at one size."""
+    """Time the forward passes of a model at one size."""
     name, each = _dit(word, session)
     model = models.transformer(each.config, session.device)
     with torch.no_grad():
@@ -30,9 +30,9 @@ def forwards(word: str, rounds: int, session: Session) -> Iterator[Finding]:
 
 
 def compiled(session: Session) -> Iterator[Finding]:
-    """Compile the blocks of the two smaller models, each beside its eager pass; of a toy, one block."""
+    """Time compiled and eager blocks of the two smaller models."""
     wanted = [_dit(word, session) for word in COMPILED]
-    if session.is_toy:
+    if session.is_toy:  # one block is enough to check the code
         name, toy = wanted[0]
         wanted = [(name, replace(toy, config={**toy.config, "num_layers": 1}))]
     for name, each in wanted:
@@ -46,7 +46,7 @@ def _dit(word: str, session: Session) -> tuple[str, Dit]:
 
 
 def errors(session: Session) -> Iterator[Finding]:
-    """Compare a slice of blocks with the same in fp32."""
+    """Compare a few blocks with fp32."""
     for name, each in session.shapes.dits.items():
         if name != LARGE:
             with torch.no_grad():
@@ -62,7 +62,7 @@ def decoding(session: Session) -> Iterator[Finding]:
 
 def encoding(session: Session) -> Iterator[Finding]:
     for name, each in session.shapes.vaes.items():
-        frames = each.latents[1] if "2.1" in name else 1  # TI2V-5B is given one image, A14B a clip of its length
+        frames = each.latents[1] if "2.1" in name else 1  # TI2V-5B encodes one image, A14B a whole clip
         channels, _, *size = each.latents
         shown = replace(each, latents=(channels, frames, *size))
         yield from vae.encode(f"{name}, {1 + 4 * (frames - 1)} frames", shown, session.clock(rounds=1))
@@ -70,7 +70,7 @@ def encoding(session: Session) -> Iterator[Finding]:
 
 
 def without_numbers(session: Session) -> Iterator[Finding]:
-    """Run our pass of every true size by tensors that have shapes and no numbers."""
+    """Run our pass at every true size on meta tensors."""
     wrong = 0
     for each in TRUE.dits.values():
         with torch.no_grad():
@@ -79,15 +79,15 @@ def without_numbers(session: Session) -> Iterator[Finding]:
 
 
 def _by_shapes(each: Dit) -> tuple[int, ...]:
-    """Return the shape that our pass over bf16 tensors gives, with every kernel of ours, cuDNN's and cuBLAS's."""
+    """Return the output shape of our pass on meta tensors, with all kernels on."""
     with torch.device("meta"):
         model = WanTransformer3DModel(**{**each.config, "num_layers": 2}).to(torch.bfloat16)
         latents = torch.empty(1, each.config["in_channels"], *each.latents, dtype=torch.bfloat16)
         embeds = torch.empty(1, 512, each.config["text_dim"], dtype=torch.bfloat16)
         prepared = Network(model, Switches(), None).prepare(latents, embeds, 1)
         kernels = {"rope_kernel": True, "norm_kernel": True, "fused_gelu": True, "attention": "_native_cudnn"}
-        ready = replace(prepared, shape=prepared.shape._replace(**kernels))
-        return tuple(ready(latents, moment_of(model, torch.empty(1))).shape)
+        ready = replace(prepared, kernels=prepared.kernels._replace(**kernels))
+        return tuple(ready(latents, embed_timesteps(model, torch.empty(1))).shape)
 
 
 def _free(session: Session) -> None:

@@ -15,16 +15,16 @@ from typing import Protocol
 
 import torch
 
-from plugins.diffusers_backend import checkpoint as checkpoints
-from plugins.diffusers_backend import tensors
-from plugins.diffusers_backend.checkpoint import Checkpoint, Part
-from plugins.diffusers_backend.device import DTYPES
-from plugins.diffusers_backend.place import reading
-from plugins.diffusers_backend.tensors import Stored
 from plugins.onnx_backend.export.graph import config_of, empty_transformer, write_graph
 from plugins.onnx_backend.graph import FILE as GRAPH
 from plugins.onnx_backend.graph import WEIGHTS
 from plugins.onnx_backend.record import FILE, OPSET, Record, digest, version
+from plugins.wan import checkpoint as checkpoints
+from plugins.wan.checkpoint import Checkpoint, Part
+from plugins.wan.weights import safetensors
+from plugins.wan.weights.dtypes import DTYPES
+from plugins.wan.weights.placement import reading
+from plugins.wan.weights.safetensors import StoredTensor
 from registry.folders.files import PICKLES
 from router import LoadFailed
 
@@ -127,7 +127,7 @@ def _export_transformer(
     model = empty_transformer(config, dtype)
     wanted = {name: (parameter.dtype, tuple(parameter.shape)) for name, parameter in model.named_parameters()}
     stored = _stored(part, wanted)
-    header, placed = tensors.layout(target / WEIGHTS, wanted)
+    header, placed = safetensors.layout(target / WEIGHTS, wanted)
     key = repr(sorted(config.items()))
     if key in graphs:
         shutil.copyfile(graphs[key], target / GRAPH)
@@ -144,13 +144,13 @@ def _export_transformer(
         progress(f"{part.name}: writing its weights", done, total)
 
     cast = (stored[name].read().to(kind) for name, (kind, _) in wanted.items())
-    tensors.write(target / WEIGHTS, header, cast, written)
+    safetensors.write(target / WEIGHTS, header, cast, written)
 
 
-def _stored(part: Part, wanted: tensors.Kinds) -> dict[str, Stored]:
+def _stored(part: Part, wanted: safetensors.Kinds) -> dict[str, StoredTensor]:
     """Return where the tensors that `wanted` names are now; raise `LoadFailed` if one is not there, or is another."""
     assert part.weights is not None  # a transformer's
-    stored = tensors.stored_in(part.weights)
+    stored = safetensors.stored_in(part.weights)
     for name, (_, shape) in wanted.items():
         if name not in stored:
             raise LoadFailed(f"{part.name} lacks weights that a {part.class_name} of its config.json needs: {name}")

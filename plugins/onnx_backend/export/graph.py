@@ -15,11 +15,11 @@ from diffusers import WanTransformer3DModel
 from diffusers.models.transformers.transformer_wan import WanRotaryPosEmbed
 from onnxscript.optimizer import optimize_ir
 
-from plugins.diffusers_backend.tensors import Stored
 from plugins.onnx_backend.export.network import Network
 from plugins.onnx_backend.export.ops import TRANSLATIONS
 from plugins.onnx_backend.graph import ONNX_TYPES, PREFIX
 from plugins.onnx_backend.record import OPSET
+from plugins.wan.weights.safetensors import StoredTensor
 
 
 def config_of(folder: Path) -> dict[str, Any]:
@@ -43,7 +43,11 @@ def empty_transformer(config: Mapping[str, Any], dtype: torch.dtype) -> WanTrans
 
 
 def write_graph(
-    model: WanTransformer3DModel, framewise: bool, weights: Mapping[str, Stored], path: Path, image_tokens: int = 0
+    model: WanTransformer3DModel,
+    framewise: bool,
+    weights: Mapping[str, StoredTensor],
+    path: Path,
+    image_tokens: int = 0,
 ) -> None:
     """Write `model` as a graph at `path`; frames, height, width and the length of the text are free.
 
@@ -74,7 +78,7 @@ def write_graph(
 
 
 @contextmanager
-def _weights_as_inputs(graph: ir.Graph, weights: Mapping[str, Stored]) -> Iterator[None]:
+def _weights_as_inputs(graph: ir.Graph, weights: Mapping[str, StoredTensor]) -> Iterator[None]:
     """Hide the weights from who would fold or merge them, then give them the place where they lie."""
     values = {name: value for name, value in graph.initializers.items() if name.removeprefix(PREFIX) in weights}
     for name, value in values.items():
@@ -88,7 +92,7 @@ def _weights_as_inputs(graph: ir.Graph, weights: Mapping[str, Stored]) -> Iterat
         graph.register_initializer(value)
 
 
-def _external(name: str, stored: Stored) -> ir.ExternalTensor:
+def _external(name: str, stored: StoredTensor) -> ir.ExternalTensor:
     return ir.ExternalTensor(
         stored.file.name,
         stored.offset,

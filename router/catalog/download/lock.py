@@ -5,13 +5,13 @@ The lock goes with its process, whatever ends that, so progress that nobody hold
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from router.catalog.download import cache_paths
+from router.runtime import locks
 
 
 @dataclass(frozen=True)
@@ -45,31 +45,19 @@ def hold(repo: str) -> Iterator[Turn]:
     """Wait for the turn to fetch `repo` and hold it while the block runs."""
     path = cache_paths.lock(repo)
     path.parent.mkdir(parents=True, exist_ok=True)
-    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o664)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with locks.exclusive(path, 0o664) as file:
         turn = Turn(file)
         turn.tell(Fetching(0, 0, 0))
         yield turn
-    finally:
-        os.close(file)
 
 
 def fetching(repo: str) -> Fetching | None:
     """Return how far the process is that fetches `repo`, None where no process of this machine does."""
     try:
         with open(cache_paths.lock(repo)) as file:
-            if _is_free(file.fileno()):
+            if locks.is_free(file.fileno()):
                 return None
             done, total, moved = (int(word) for word in file.readline().split())
     except (OSError, ValueError):  # nobody has ever fetched it, or has just begun to
         return None
     return Fetching(done, total, moved)
-
-
-def _is_free(file: int) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -14,7 +14,6 @@ STATE: tuple[Callable[[Subject], None], ...] = (
     state.a_job_that_fails_at_any_report_leaves_nothing_behind,
     state.pixels_closed_after_any_chunk_leave_nothing_behind,
     state.a_load_that_ends_early_leaves_nothing_behind,
-    state.a_task_that_was_prepared_is_done_as_any_other,
     state.a_model_comes_back_after_it_was_unloaded,
 )
 CHECKS: tuple[Callable[[Subject], None], ...] = (

@@ -73,7 +73,7 @@ def every_way_to_ask_works(subject: Subject) -> None:
     for optional in modality.allows - modality.needs:
         task = subject.task
         if optional is Input.IMAGE:
-            task = replace(task, image=None, given=task.given - {optional})
+            task = replace(task, image=None, input_kinds=task.input_kinds - {optional})
         subject.video(task)
 
 

@@ -59,11 +59,6 @@ def a_load_that_ends_early_leaves_nothing_behind(subject: Subject) -> None:
             subject.must_be_as_new(f"a load that {how} at report {number} of {total}")
 
 
-def a_task_that_was_prepared_is_done_as_any_other(subject: Subject) -> None:
-    subject.prepare(subject.task)
-    subject.must_be_as_new("prepare_task")
-
-
 def a_model_comes_back_after_it_was_unloaded(subject: Subject) -> None:
     subject.reload()
     subject.must_be_as_new("an unload and a load")

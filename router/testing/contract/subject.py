@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -52,15 +51,12 @@ class Subject:
         return loaded
 
     def unload(self) -> None:
-        self._plugins.hook_for("unload_model", self.model)(model=self.model, loaded=self.loaded, gone=True)
+        for failure in self._plugins.unload(self.model, self.loaded, gone=True):
+            raise failure.error
 
     def reload(self) -> None:
         self.unload()
         self.loaded = self.load()
-
-    def prepare(self, task: Task) -> None:
-        without_images = replace(task, image=None, last_image=None)
-        self._plugins.hook_for("prepare_task", self.model)(model=self.model, loaded=self.loaded, task=without_images)
 
     def generate(self, task: Task, report: Callable[..., None] = lambda *_: None) -> Frames:
         frames = self._plugins.hook_for("generate", self.model)(
@@ -108,7 +104,7 @@ def _task(model: ModelSpec) -> Task:
         guidance_scale_2=defaults.guidance_scale_2,
         flow_shift=defaults.flow_shift.at(defaults.width, defaults.height),
         seed=7,
-        given=given,
+        input_kinds=given,
         image=picture if Input.IMAGE in given else None,
         last_image=picture[:, ::-1].copy() if Input.LAST_IMAGE in given else None,
     )

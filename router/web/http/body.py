@@ -1,4 +1,4 @@
-"""Read a body, a JSON one above all: bounded, strict, and never a surprise."""
+"""Request bodies: bounded, and strict JSON."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ from router.errors import InvalidRequest, TooLarge, UnsupportedMedia
 from router.web.http.strict_json import parse
 from router.web.server.environ import RELEASE
 
-BROKEN = (OSError, ParseException, ClientDisconnected)  # a caller who left, or whose chunks are none
+BROKEN = (OSError, ParseException, ClientDisconnected)  # a client that disconnected, or broken chunks
 
 
 def read_json(limit: int) -> dict[str, Any]:
     """Return the request's JSON object.
 
-    Raises `TooLarge` beyond `limit` bytes, `UnsupportedMedia`, and `InvalidRequest` (`invalid_json`) for what is
-    no JSON object in UTF-8, repeats a key, holds NaN or an infinite number, or nests too deep; `LimitExceeded` as
-    `strict_json.parse` does.
+    Raises `TooLarge` beyond `limit` bytes; `UnsupportedMedia`; `InvalidRequest` (`invalid_json`) for anything but a
+    JSON object in UTF-8 with unique keys, finite numbers and limited depth; `LimitExceeded` as `strict_json.parse`.
     """
-    if request.mimetype != "application/json":  # without it a web page could send jobs to its reader's machine
+    if request.mimetype != "application/json":  # any page could send a simple type to its visitor's machine
         raise UnsupportedMedia(f"content-type must be application/json, got {request.mimetype or 'none'}")
     data = read_body(limit, _bad)
     if not data.strip():
@@ -40,14 +39,17 @@ def read_json(limit: int) -> dict[str, Any]:
 
 
 def read_body(limit: int, bad: Callable[[str], InvalidRequest]) -> bytes:
-    """Return the request's body; raise `TooLarge` beyond `limit` bytes, and what `bad` makes of one that breaks off."""
+    """Return the request's body of at most `limit` bytes.
+
+    Raises `TooLarge`, and the error that `bad` makes of the reason if the body breaks off.
+    """
     if (request.content_length or 0) > limit:
         raise _too_large(limit, f"{request.content_length:,}")
     try:
         data = request.stream.read(limit + 1)
     except BROKEN:
         raise bad("it breaks off") from None
-    if len(data) > limit:  # a chunked body tells its length only by ending
+    if len(data) > limit:  # the length of a chunked body is known at its end
         raise _too_large(limit, "more")
     if len(data) < (request.content_length or 0):
         raise bad(f"it breaks off after {len(data):,} of {request.content_length:,} bytes")
@@ -55,7 +57,7 @@ def read_body(limit: int, bad: Callable[[str], InvalidRequest]) -> bytes:
 
 
 def release_body() -> None:
-    """Say that the request's body, and what was made of it, is gone: another one may be read in its stead."""
+    """Let the worker read another body: this one has been freed."""
     release: Callable[[], None] = request.environ.get(RELEASE, lambda: None)
     release()
 

@@ -1,6 +1,7 @@
-"""JSON types, strictly: no text for numbers, no truth values for numbers; but 5.0 is an integer.
+"""Marshmallow fields for strict JSON types.
 
-Each field says what it is for (`about`), and its metadata says in JSON Schema what its check takes.
+5.0 is an integer; "5" and true are not. Each field has a description (`about`), and its metadata is the JSON Schema of
+its check.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from marshmallow import ValidationError, fields
 from registry.bounds import Bounds
 from router.web.http.strict_json import parse
 
-UNCLEAN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")  # tab and line ends are text
+UNCLEAN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")  # but tab and line ends
 CLEAN = (
     r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]*$"  # the same for JSON Schema, which knows no surrogates
 )
@@ -24,8 +25,6 @@ SIZE = re.compile(r"[1-9][0-9]{0,8}[xX][1-9][0-9]{0,8}")
 
 
 class Integer(fields.Integer):
-    """An integer between two bounds, as JSON Schema counts them."""
-
     def __init__(self, least: int, most: int, about: str, **more: Any) -> None:
         self.bounds = Bounds(least, most)
         super().__init__(allow_none=True, metadata=described(about, minimum=least, maximum=most), **more)
@@ -52,7 +51,7 @@ class Number(fields.Float):
 
 
 class Seconds(Number):
-    """A number, or, as the SDKs send it, text that writes one."""
+    """A number, also as text, as the SDKs send it."""
 
     def __init__(self, least: float, most: float, about: str) -> None:
         super().__init__(least, most, about)
@@ -63,7 +62,7 @@ class Seconds(Number):
 
 
 class Text(fields.String):
-    """Text that a store and a tokenizer can take: no lone surrogates, no control characters but white space."""
+    """Text without lone surrogates, and without control characters but white space."""
 
     def __init__(self, about: str, *, pattern: str = CLEAN, **more: Any) -> None:
         super().__init__(allow_none=True, metadata=described(about, pattern=pattern), **more)
@@ -90,8 +89,6 @@ class Size(Text):
 
 
 class StrictBoolean(fields.Boolean):
-    """JSON's true or false."""
-
     def __init__(self, about: str) -> None:
         super().__init__(allow_none=True, metadata=described(about))
 
@@ -102,7 +99,7 @@ class StrictBoolean(fields.Boolean):
 
 
 class Only(fields.Raw):
-    """A field of other servers with one possible value; `why` tells those who send another."""
+    """A field of other servers with one allowed value; `why` explains the limit."""
 
     def __init__(self, value: str | int | bool | None, why: str) -> None:
         self.value, self.why = value, why
@@ -117,7 +114,7 @@ class Only(fields.Raw):
 
 
 class Object(fields.Raw):
-    """An object, or, as forms have it, text that writes one in JSON."""
+    """An object, also as JSON text in a form."""
 
     def __init__(self, about: str) -> None:
         super().__init__(allow_none=True, metadata=described(about, type=["object", "string", "null"]))
@@ -130,7 +127,7 @@ class Object(fields.Raw):
 
 
 class Entries(fields.List[Any]):
-    """A list whose validators look at it before at its entries, which may be very many."""
+    """A list, validated before its entries: there may be millions."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> list[Any]:
         if isinstance(value, list):
@@ -139,7 +136,7 @@ class Entries(fields.List[Any]):
 
 
 class Pairs(fields.Dict):
-    """A mapping whose validators look at it before at its pairs, which may be very many."""
+    """A mapping, validated before its pairs: there may be millions."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> dict[Any, Any]:
         if isinstance(value, Mapping):
@@ -149,7 +146,7 @@ class Pairs(fields.Dict):
 
 
 class Frame(fields.Raw):
-    """An image: a URL, an object with one, or, in a form, a file or the object as JSON text."""
+    """An image: a URL, an object, or a form's file or JSON text."""
 
     def __init__(self, about: str, **schema: Any) -> None:
         super().__init__(allow_none=True, metadata=described(about, **schema))
@@ -159,12 +156,12 @@ class Frame(fields.Raw):
 
 
 def described(about: str, **schema: Any) -> dict[str, Any]:
-    """Return the metadata of a field: what it is for, and what else its JSON Schema must say."""
+    """Return a field's metadata: its description and more of its JSON Schema."""
     return {"description": about, **schema}
 
 
 def number_in(text: str) -> int | float | str:
-    """Return the number that `text` writes as JSON would, the text itself where it writes none."""
+    """Parse a JSON number; return any other text unchanged."""
     match = NUMBER.fullmatch(text)
     if match is None:
         return text
@@ -172,7 +169,7 @@ def number_in(text: str) -> int | float | str:
 
 
 def object_in(value: Any) -> Any:
-    """Return what a text writes in JSON, None where it writes nothing; any other value as it is."""
+    """Parse JSON text, None if invalid; return any other value unchanged."""
     try:
         return parse(value.encode()) if isinstance(value, str) else value
     except (ValueError, RecursionError):
@@ -180,7 +177,7 @@ def object_in(value: Any) -> Any:
 
 
 def unclean(text: str) -> str | None:
-    """Return what in `text` is no text, None if all is well."""
+    """Describe the first character that `Text` does not allow; None if there is none."""
     found = UNCLEAN.search(text)
     if found is None:
         return None
@@ -189,7 +186,7 @@ def unclean(text: str) -> str | None:
 
 
 def shown(value: object) -> str:
-    """Return a value as a message shows it: short, on one line, in a form that every client can decode."""
+    """Return a value for a message: short, on one line, decodable by every client."""
     text = ascii(value) if isinstance(value, str) and unclean(value) else repr(value)
     text = {"True": "true", "False": "false", "None": "null"}.get(text, text)
     return text if len(text) <= 80 else text[:77] + "..."

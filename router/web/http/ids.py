@@ -1,6 +1,8 @@
-"""One job, three names: `resp_X`, `video_X` and `msg_X` share their X."""
+"""Public ids of a job: `resp_X`, `video_X` and `msg_X` with one X."""
 
 from __future__ import annotations
+
+from functools import partial
 
 from router.errors import UnknownJob
 from router.jobs import JobStore
@@ -21,7 +23,7 @@ def job_id(public: str, prefix: str) -> str:
 
 
 def find(jobs: JobStore, public: str, prefix: str, owner: str | None) -> Job:
-    """Return the owner's job behind a public id, anybody's for None; raise `UnknownJob` if there is none."""
+    """Return the owner's job by its public id, anybody's for None; else raise `UnknownJob`."""
     job = jobs.get(job_id(public, prefix), owner)
     if job is None:
         raise unknown(public)
@@ -29,13 +31,13 @@ def find(jobs: JobStore, public: str, prefix: str, owner: str | None) -> Job:
 
 
 def forget(system: System, public: str, prefix: str, owner: str | None) -> None:
-    """Remove every trace of the owner's job, in any state: a running one stops at its next step.
+    """Delete the owner's job in any state; a running job stops after its step.
 
     Raises `UnknownJob` if there is none.
     """
     job, jobs = job_id(public, prefix), system.jobs
-    theirs = lambda: jobs.get(job, owner) is not None  # noqa: E731
-    if remove(system.artifacts, job, lambda: jobs.delete(job, owner), allowed=theirs) is None:
+    delete = partial(jobs.delete, job, owner)
+    if remove(system.artifacts, job, delete, allowed=lambda: jobs.get(job, owner) is not None) is None:
         raise unknown(public)
 
 

@@ -1,4 +1,4 @@
-"""Who really called, where a proxy that we trust stands between us and them."""
+"""The client's address behind a trusted proxy."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from router.settings import Network
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-PROXIED = "framegate.proxied"  # of the environment: a proxy that we trust brought this request
-HEADERS = ("forwarded", "via", "x-real-ip")  # and all that begin with x-forwarded-
+PROXIED = "framegate.proxied"  # key of the environment: a trusted proxy has forwarded this request
+HEADERS = ("forwarded", "via", "x-real-ip")  # and all of x-forwarded-
 
 
 class Proxies:
-    """WSGI middleware that believes `X-Forwarded-For` of `trusted` networks and of whoever may use our unix socket.
+    """WSGI middleware: trusts `X-Forwarded-For` from unix sockets and `trusted` networks.
 
-    `REMOTE_ADDR` becomes the last address in it, the one that the proxy itself has seen. From anybody else the
-    header means nothing. (`X-Forwarded-Proto` is gunicorn's, by the same rule.)
+    `REMOTE_ADDR` becomes its last address, the one that the proxy has seen; other peers' headers are ignored.
+    (gunicorn handles `X-Forwarded-Proto`, by the same rule.)
     """
 
     def __init__(self, app: WSGIApplication, trusted: tuple[Network, ...]) -> None:
@@ -34,19 +34,19 @@ class Proxies:
 
     def _trusts(self, peer: str) -> bool:
         if not peer:
-            return True  # gunicorn knows no address of a unix socket's peer
+            return True  # the peer of a unix socket has no address
         address = _address(peer)
         return bool(address) and any(ip_address(address) in network for network in self._trusted)
 
 
 def is_forwarded(headers: Iterable[tuple[str, str]]) -> bool:
-    """Say whether a proxy, trusted or not, has passed on a request with these headers."""
+    """Say whether any proxy, trusted or not, has forwarded these headers."""
     names = (name.lower() for name, _ in headers)
     return any(name in HEADERS or name.startswith("x-forwarded-") for name in names)
 
 
 def _address(text: str) -> str:
-    """Return an IP address in its usual form, '' for anything else; IPv4 in IPv6 is IPv4."""
+    """Normalise an IP address, IPv4 in IPv6 to IPv4; return '' for other text."""
     try:
         address = ip_address(text)
     except ValueError:

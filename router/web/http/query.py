@@ -1,4 +1,4 @@
-"""What stands behind the `?` of a path: text, and checked like a body."""
+"""Query parameters, checked like a body."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ ORDERS = {"asc": False, "desc": True}
 
 
 def limit() -> int:
-    """Return how many entries a page may have."""
     text = request.args.get("limit", str(USUAL_LIMIT))
     if not LIMIT.fullmatch(text):
         raise _bad("limit", "an integer from 0 to 100", text)
@@ -27,14 +26,13 @@ def limit() -> int:
 
 
 def page(entries: Sequence[Mapping[str, Any]], limit: int) -> dict[str, Any]:
-    """Return the list object of up to `limit` entries; one more than that says that there are more."""
+    """Return a list object of up to `limit` entries; further entries set `has_more`."""
     data = entries[:limit]
     first, last = (data[0]["id"], data[-1]["id"]) if data else (None, None)
     return {"object": "list", "data": data, "first_id": first, "last_id": last, "has_more": len(entries) > limit}
 
 
 def newest_first() -> bool:
-    """Return the order of a list."""
     text = request.args.get("order", "desc")
     if text not in ORDERS:
         raise _bad("order", "asc or desc", text)
@@ -59,7 +57,7 @@ def number(name: str, default: int) -> int:
 
 
 def csv_param(name: str) -> frozenset[str]:
-    """Return a list of words, in whichever of three ways it is written: repeated, with brackets, with commas."""
+    """Return the words of a parameter: repeated, with brackets, or with commas."""
     texts = [*request.args.getlist(name), *request.args.getlist(f"{name}[]")]
     return frozenset(word for text in texts for word in text.split(","))
 

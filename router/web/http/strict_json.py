@@ -1,7 +1,7 @@
-"""JSON, strictly, at a cost that its bytes bound: structure is counted before any object is built.
+"""Strict JSON with bounded cost: structure is counted before any object is built.
 
-A long string, such as an image in base64, is cut out before the parser sees the rest, so a body of one costs its text
-once; the parser would copy it as often as there are steps, with four bytes a character where any is beyond Latin-1.
+Long strings, such as images in base64, are cut out before the parser runs. They so cost their text once; the parser
+would copy them at each step, at four bytes a character if any character is beyond Latin-1.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from typing import Any
 
 from router.errors import LimitExceeded
 
-MOST_DEPTH = 200  # the house's own bodies have ten levels
-MOST_VALUES = 100_000  # numbers, words, strings, lists and objects; a long conversation has some thousands
-MOST_TEXT = 4 * 2**20  # bytes, of all but long plain strings
-LONG = 16 * 2**10  # bytes of a string that is cut out
-PIECE = 2**20  # bytes looked at in one go, as each keeps all other threads waiting
+MAX_DEPTH = 200  # our own requests have ten levels
+MAX_VALUES = 100_000  # numbers, literals, strings, lists and objects; a long conversation has some thousands
+MAX_TEXT = 4 * 2**20  # bytes without long plain strings
+LONG = 16 * 2**10  # bytes; longer strings are cut out
+PIECE = 2**20  # bytes of one scan, during which all other threads wait
 PLAIN = bytes(byte for byte in range(0x20, 0x7F) if byte not in b'"\\')
 BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
-PLACEHOLDER = b"NaN"  # no JSON, so whoever sends it has one too many
+PLACEHOLDER = b"NaN"  # invalid in JSON, so one in the request is found as surplus
 
 
 def parse(data: bytes) -> Any:
-    """Return what `data`, JSON in UTF-8, is.
+    """Parse JSON in UTF-8.
 
-    Raises `ValueError` for what is no JSON, repeats a key, or has NaN or an infinite number; `RecursionError` beyond
-    `MOST_DEPTH` levels; and `LimitExceeded` for more values or text than any request has.
+    Raises `ValueError` for invalid JSON, a repeated key, NaN and infinite numbers; `RecursionError` beyond `MAX_DEPTH`
+    levels; `LimitExceeded` for more values or text than any request needs.
     """
-    if data.count(b'"') > 4 * MOST_VALUES:  # keys and values, each between two
+    if data.count(b'"') > 4 * MAX_VALUES:  # two quotes each for a key and its value
         raise _too_many()
     text, outside, cut = _cut(data)
     _check_structure(outside)
@@ -39,11 +39,11 @@ def parse(data: bytes) -> Any:
 
 
 def _cut(data: bytes) -> tuple[bytes, bytes, list[str]]:
-    """Return the text with a placeholder for each long string, what is outside of strings, and those strings."""
+    """Return the text with placeholders, the text outside strings, and the long strings."""
     kept: list[bytes] = []
     outside: list[bytes] = []
     cut: list[str] = []
-    done, left = 0, MOST_TEXT
+    done, left = 0, MAX_TEXT
     while (start := data.find(b'"', done)) >= 0 and (end := _end(data, start + 1)) >= 0:
         left = _take(left, start - done)
         outside.append(data[done:start])
@@ -62,12 +62,12 @@ def _cut(data: bytes) -> tuple[bytes, bytes, list[str]]:
 
 def _take(left: int, size: int) -> int:
     if size > left:
-        raise LimitExceeded(f"a body may have {MOST_TEXT:,} bytes besides long strings of plain ASCII, got more")
+        raise LimitExceeded(f"a body may have {MAX_TEXT:,} bytes besides long strings of plain ASCII, got more")
     return left - size
 
 
 def _end(data: bytes, start: int) -> int:
-    """Return where a string that begins at `start` has its closing quote, -1 if it has none."""
+    """Return the offset of a string's closing quote, -1 if it has none."""
     end = data.find(b'"', start)
     while end >= 0 and _is_escaped(data, start, end):
         end = data.find(b'"', end + 1)
@@ -75,7 +75,7 @@ def _end(data: bytes, start: int) -> int:
 
 
 def _is_escaped(data: bytes, start: int, at: int) -> bool:
-    """Say whether an odd number of backslashes stands before `at`."""
+    """Say whether an odd number of backslashes precedes `at`."""
     before, kept = at, 0
     while before > start and not kept:
         block = data[max(start, before - 4096) : before]
@@ -85,7 +85,7 @@ def _is_escaped(data: bytes, start: int, at: int) -> bool:
 
 
 def _plain(data: bytes, start: int, end: int) -> str | None:
-    r"""Return a string of printable ASCII, in which `/` may be written `\/`; None for any other."""
+    r"""Return a string of printable ASCII and `\/`; None for any other."""
     for at in range(start, end, PIECE):
         odd = data[at : min(at + PIECE, end)].translate(None, PLAIN)
         if odd.strip(b"\\"):
@@ -99,11 +99,11 @@ def _plain(data: bytes, start: int, end: int) -> str | None:
 
 def _check_structure(outside: bytes) -> None:
     depth = 0
-    for bracket in outside.translate(None, BRACKETS)[:MOST_VALUES]:
+    for bracket in outside.translate(None, BRACKETS)[:MAX_VALUES]:
         depth += 1 if bracket in b"[{" else -1
-        if depth > MOST_DEPTH:
+        if depth > MAX_DEPTH:
             raise RecursionError
-    if sum(map(outside.count, (b",", b"[", b"{"))) > MOST_VALUES:
+    if sum(map(outside.count, (b",", b"[", b"{"))) > MAX_VALUES:
         raise _too_many()
 
 
@@ -111,7 +111,7 @@ def _constants(cut: Any) -> Callable[[str], str]:
     def constant(word: str) -> str:
         text: str | None = next(cut, None) if word == PLACEHOLDER.decode() else None
         if text is None:
-            raise ValueError(f"{word} is no JSON number")
+            raise ValueError(f"{word} is not a JSON number")
         return text
 
     return constant
@@ -129,9 +129,9 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _finite(text: str) -> float:
     number = float(text)
     if math.isinf(number):
-        raise ValueError(f"{text[:40]} is too large a number")
+        raise ValueError(f"{text[:40]} is too large")
     return number
 
 
 def _too_many() -> LimitExceeded:
-    return LimitExceeded(f"a body may hold {MOST_VALUES:,} values, got more")
+    return LimitExceeded(f"a body may hold {MAX_VALUES:,} values, got more")

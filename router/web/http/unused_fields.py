@@ -1,4 +1,4 @@
-"""What a body carries and its request does not use: refused where it is an image, else named in a warning."""
+"""Unused fields of a body: images are refused, other fields named in a warning."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from router.web.http.fields import shown
 from router.web.videos.form import Upload
 
 BLOCKS = ("video", "image")
-ALIKE = 0.7  # of difflib: vidoe, videos, img
-MOST_NAMES = 20  # in a warning
-MOST_BLOCKS = 100  # of providers, each compared with ours
-MOST_VALUES = 200_000  # looked at in one body
-MOST_PATH = 200  # characters
+SIMILARITY = 0.7  # difflib's ratio for names meant as ours: vidoe, videos, img
+MAX_NAMES = 20  # in a warning
+MAX_BLOCKS = 100  # of other providers, each compared with ours
+MAX_VALUES = 200_000  # searched in one body
+MAX_PATH = 200  # characters
 START = 4096  # characters of a text in which a URL may be written in capitals
-# A `data:` URL with something in it: one that speaks of the form alone, as the schema of a tool does, has no payload.
-# No part can match in two ways, and none goes beyond a colon, so a text of many beginnings is read once.
+# A `data:` URL with a payload; the description in a tool's schema may mention one without.
+# No part matches in two ways or beyond a colon, so that a text of many beginnings is read once.
 MEDIA_URL = re.compile(
     r"data:(?:(?:image|video|audio)[^,:]{0,200}+,[A-Za-z0-9+/%=_<-]{16}"
     r"|[^,:]{0,200}+,(?:iVBORw0KGgo|/9j/|UklGR|R0lGOD|AAAA[A-Za-z0-9+/]{4}ZnR5c))"
 )
 MEDIA_START = re.compile(MEDIA_URL.pattern, re.IGNORECASE)
-WHOLE_URL = re.compile(r"\s*data:(?:image|video|audio)[^,:\s]{0,200}+,\S*", re.IGNORECASE)  # and nothing else
+WHOLE_URL = re.compile(r"\s*data:(?:image|video|audio)[^,:\s]{0,200}+,\S*", re.IGNORECASE)
 SAFE_NAME = re.compile(r"[A-Za-z0-9_.\-\[\]]{1,60}")
-# An image's name ends in a word of MEDIA, and maybe in some of FORMS: image, promptImage, mask_url.
+# An image field's name ends in a word of MEDIA, and perhaps words of FORMS: image, promptImage, mask_url.
 MEDIA = {
     "image", "img", "picture", "pic", "photo", "video", "clip", "audio", "mask", "reference", "frame", "keyframe",
     "file", "media", "attachment", "inline",
@@ -41,10 +41,10 @@ FORMS = {
     "url", "uri", "path", "data", "byte", "base", "json", "id", "list", "tail", "end", "prompt", "encoded", "source",
     "src", "content", "input", "link", "ref", "asset", "start", "first", "last",
 }  # fmt: skip
-LONG = [each for each in MEDIA if len(each) > 4]  # what is still to be known inside another word
-NO_INPUT = {"output", "target", "return", "save", "callback"}  # as the first word: where a result is to go
-HINT = re.compile("|".join(sorted(MEDIA | FORMS)), re.IGNORECASE)  # most names have none of it
-# What may be an image under such a name: a link, a path or a file's id, a file's name, what looks like bytes in text.
+LONG = [each for each in MEDIA if len(each) > 4]  # recognised inside another word too
+NO_INPUT = {"output", "target", "return", "save", "callback"}  # first words of names for results
+HINT = re.compile("|".join(sorted(MEDIA | FORMS)), re.IGNORECASE)  # most names have no match
+# Texts that may be an image under such a name: a link, path or file id; a file's name; encoded bytes.
 LINK = re.compile(r"(?:[a-z][a-z0-9+.-]{0,20}:|[./~\\]|file[-_]|img[-_])", re.IGNORECASE)
 FILE_NAME = re.compile(r"\.(?:png|jpe?g|webp|gif|bmp|tiff?|avif|hei[cf]|mp4|mov|webm|mkv|avi|wav|mp3)$", re.IGNORECASE)
 BYTES = re.compile(r"[A-Za-z0-9+/=_\s-]{64}|[A-Za-z0-9+/_-]{6,62}={1,2}$")
@@ -52,42 +52,42 @@ Path = tuple["Path | None", str]
 
 
 class Search:
-    """A search of one body for the images, videos and sounds that its request does not use.
+    """A search of one body for unused images, videos and sounds.
 
-    It finds files, `data:` URLs of these types, and text under names such as `first_frame`.
+    It finds files, `data:` URLs, and text under names such as `first_frame`.
     """
 
     def __init__(self, pictures: Sequence[ImageInput]) -> None:
         self._pictures = pictures
-        self._left = MOST_VALUES
+        self._left = MAX_VALUES
 
     def find(self, value: Any, path: str = "", *, by_name: bool = True) -> Iterator[str]:
-        """Yield the path of each; without `by_name` only of files and of `data:` URLs with something in them.
+        """Yield the path of each; without `by_name` only of files and `data:` URLs.
 
         Raises `LimitExceeded` for a body of too many values.
         """
-        start: bool | None = False if by_name else None  # None: names say nothing here
+        start: bool | None = False if by_name else None  # None: names do not count
         unseen: list[tuple[Any, Path | None, bool | None]] = [(value, (None, path) if path else None, start)]
         while unseen:
-            value, place, named = unseen.pop()
+            value, path_here, named = unseen.pop()
             if isinstance(value, str | Upload):
                 if self._is_unused(value, named):
-                    yield _written(place)
+                    yield _written(path_here)
             elif isinstance(value, Mapping | list):
                 self._count(len(value))
                 pairs = value.items() if isinstance(value, Mapping) else enumerate(value)
                 if named is not None and _is_inline(value):
-                    yield _written(place)
+                    yield _written(path_here)
                 for key, entry in pairs:
                     if not entry or not isinstance(entry, str | Upload | Mapping | list):
                         continue
                     below = named if named is None or isinstance(key, int) else _is_media(key, named)
-                    unseen.append((entry, (place, f"[{key}]" if isinstance(key, int) else f".{key[:100]}"), below))
+                    unseen.append((entry, (path_here, f"[{key}]" if isinstance(key, int) else f".{key[:100]}"), below))
 
     def _count(self, values: int) -> None:
         self._left -= values
         if self._left < 0:
-            raise LimitExceeded(f"a body may hold {MOST_VALUES:,} values, got more")
+            raise LimitExceeded(f"a body may hold {MAX_VALUES:,} values, got more")
 
     def _is_unused(self, value: str | Upload, named: bool | None) -> bool:
         if isinstance(value, Upload):
@@ -100,45 +100,45 @@ class Search:
 
 
 def refuse(found: Iterator[str], where: str) -> None:
-    """Raise `InvalidRequest` about the first image that was found; `where` says where an image goes."""
+    """Raise `InvalidRequest` for the first path found; `where` names the right fields."""
     for path in found:
-        param = printable(path[:MOST_PATH])
+        param = printable(path[:MAX_PATH])
         message = f"{param} has an image, a video or a sound that is not used: {where}"
         raise InvalidRequest(message, param=param, code="unknown_parameter")
 
 
 def names(body: Mapping[str, Any], schema: Schema, above: str = "") -> list[str]:
-    """Return the keys that `schema` has no field for, the blocks of other providers among them.
+    """Return unknown keys, with the blocks of other providers.
 
-    Raises `InvalidRequest` for a block whose name is nearly one of ours.
+    Raises `InvalidRequest` for a block with a misspelt name of ours.
     """
     prefix = f"{above}." if above else ""
     found = [f"{prefix}{name}" for name, value in body.items() if value is not None and name not in schema.fields]
     blocks = body.get("provider_options")
     others = blocks.items() if isinstance(blocks, Mapping) else ()
-    said = [name for name, value in others if value is not None and name not in BLOCKS]
-    if len(said) > MOST_BLOCKS:
+    foreign = [name for name, value in others if value is not None and name not in BLOCKS]
+    if len(foreign) > MAX_BLOCKS:
         param = f"{prefix}provider_options"
-        raise LimitExceeded(f"{param} may have {MOST_BLOCKS} other blocks, got {len(said):,}", param=param)
-    return found + [_block(name, f"{prefix}provider_options") for name in said]
+        raise LimitExceeded(f"{param} may have {MAX_BLOCKS} other blocks, got {len(foreign):,}", param=param)
+    return found + [_block(name, f"{prefix}provider_options") for name in foreign]
 
 
 def warning(found: Sequence[str]) -> tuple[str, ...]:
-    """Return one sentence about the keys that were not used, if there are any."""
+    """Return one sentence about unused keys, if there are any."""
     if not found:
         return ()
     return (f"not used, as nothing here has that name: {listed(found)}",)
 
 
 def listed(found: Sequence[str]) -> str:
-    """Return the first names of a list as a message shows them."""
-    told = [name if SAFE_NAME.fullmatch(name) else shown(name[:60]) for name in found[:MOST_NAMES]]
-    more = f" and {len(found) - MOST_NAMES:,} more" if len(found) > MOST_NAMES else ""
-    return ", ".join(told) + more
+    """Format the first names of a list for a message."""
+    names = [name if SAFE_NAME.fullmatch(name) else shown(name[:60]) for name in found[:MAX_NAMES]]
+    more = f" and {len(found) - MAX_NAMES:,} more" if len(found) > MAX_NAMES else ""
+    return ", ".join(names) + more
 
 
 def _block(name: str, above: str) -> str:
-    for block in difflib.get_close_matches(name[:20].lower(), BLOCKS, 1, ALIKE):
+    for block in difflib.get_close_matches(name[:20].lower(), BLOCKS, 1, SIMILARITY):
         param = f"{above}.{name[:60]}"
         message = f"{above} has no block {shown(name[:60])}: did you mean {block}?"
         raise InvalidRequest(message, param=param, code="unknown_parameter")
@@ -146,12 +146,12 @@ def _block(name: str, above: str) -> str:
 
 
 def _is_media(key: str, above: bool) -> bool | None:
-    """Say whether a key names an image, a video or a sound; `above` says it of the key of the object around.
+    """Say whether a key names media; `above`: whether the enclosing object's key does.
 
-    None for what a text cites, whose files are no input.
+    None for annotations.
     """
     if key == "annotations":
-        return None
+        return None  # a text's citations, whose files are no input
     if not above and HINT.search(key, 0, 100) is None:
         return False
     words = _words(key[:100])
@@ -164,7 +164,7 @@ def _is_media(key: str, above: bool) -> bool | None:
 
 
 def _has_media(word: str) -> bool:
-    """Say whether a word is one of MEDIA, or one of them written together with another: `firstframe`, `imageurl`."""
+    """Say whether a word is in MEDIA, also in a compound: `firstframe`, `imageurl`."""
     if word in MEDIA:
         return True
     return any(
@@ -176,13 +176,13 @@ def _has_media(word: str) -> bool:
 
 @lru_cache(4096)
 def _words(key: str) -> tuple[str, ...]:
-    """Return the words of a key in small letters and the singular, without numbers: `imageUrls2` has image and url."""
+    """Split a key into lower-case singular words: `imageUrls2` into image and url."""
     parts = re.split("[^a-z0-9]+", re.sub("(?<=[a-z0-9])(?=[A-Z])", "_", key).lower())
     return tuple(word for part in parts if (word := part.rstrip("0123456789").removesuffix("s")))
 
 
 def _may_be_media(text: str) -> bool:
-    """Say whether a text under an image's name may be one: `oil painting` and `none` are not."""
+    """Say whether a text under an image's name may be one, unlike `oil painting`."""
     text = text.strip()
     if text[:1] in ("[", "{"):  # JSON in a form's field
         return len(text) > len("[]")
@@ -190,16 +190,16 @@ def _may_be_media(text: str) -> bool:
 
 
 def _is_inline(value: Mapping[str, Any] | list[Any]) -> bool:
-    """Say whether an object is an image with its type beside it, as Anthropic's and Google's clients send it."""
+    """Say whether an object has a media type and data, as Anthropic's clients send."""
     if not isinstance(value, Mapping):
         return False
     kind = value.get("media_type") or value.get("mime_type") or value.get("mimeType")
     return isinstance(kind, str) and kind[:6].lower() in ("image/", "video/", "audio/") and bool(value.get("data"))
 
 
-def _written(place: Path | None) -> str:
+def _written(path: Path | None) -> str:
     keys = []
-    while place is not None:
-        place, key = place
+    while path is not None:
+        path, key = path
         keys.append(key)
     return "".join(reversed(keys)).removeprefix(".")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from router.auth.signed_urls import Links
+from router.auth.signed_urls import SignedUrls
 from router.storage.artifacts import ArtifactStore
 from router.values import Job, OutputPart, Status
 from router.web.answers import UNFINISHED
@@ -23,7 +23,7 @@ PARTS = {"video": OutputVideo(), "image": OutputImage(), "text": OutputText()}
 class Rendering:
     """Renders responses with links to the files, at `public_url` and signed by `links`."""
 
-    def __init__(self, artifacts: ArtifactStore, public_url: str, links: Links) -> None:
+    def __init__(self, artifacts: ArtifactStore, public_url: str, links: SignedUrls) -> None:
         self._artifacts = artifacts
         self._public_url = public_url.rstrip("/")
         self._links = links
@@ -42,7 +42,7 @@ class Rendering:
             return []
         output = Output(job.artifact, "", self._data(job) if inline else None)
         path = f"/v1/{output.kind}s/{output.kind}_{job.id}/content"
-        output = replace(output, url=self._public_url + self._links.to(path))
+        output = replace(output, url=self._public_url + self._links.sign(path))
         part = PARTS["text" if job.presentation.part is OutputPart.TEXT else output.kind].dump(output)
         return [MESSAGE.dump({"id": f"msg_{job.id}", "status": "completed", "content": [part]})]
 

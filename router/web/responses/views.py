@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 from flask import Response, jsonify, request
 
-from router.auth.signed_urls import Links
+from router.auth.signed_urls import SignedUrls
 from router.errors import HttpError, Restarting, UnknownJob
 from router.intake.intake import Intake
 from router.system import System
@@ -43,7 +43,7 @@ CLIENT_LEFT = 499  # for the log: nobody reads the answer
 class Responses:
     """Create, retrieve, list the input, cancel, delete."""
 
-    def __init__(self, system: System, intake: Intake, waiting: Waiters, links: Links) -> None:
+    def __init__(self, system: System, intake: Intake, waiting: Waiters, links: SignedUrls) -> None:
         self._system = system
         self._settings = system.settings
         self._intake = intake
@@ -82,7 +82,7 @@ class Responses:
         if parsed.background and not parsed.stream:
             return self._answer(submit(self._intake, parsed.request))
         with ExitStack() as held:
-            held.enter_context(self._waiting.place())
+            held.enter_context(self._waiting.slot())
             job, streamed = submit(self._intake, parsed.request), parsed.stream
             del parsed  # its images would be kept for as long as somebody waits
             watch = self._watch(job, held)
@@ -103,7 +103,7 @@ class Responses:
         if request.method == "HEAD" or not streamed:
             return self._answer(job)
         with ExitStack() as held:
-            held.enter_context(self._waiting.place())
+            held.enter_context(self._waiting.slot())
             return self._stream(self._watch(job, held), held, after=after)
 
     @ROUTES.add(
@@ -175,7 +175,7 @@ class Responses:
 
     def _call(self, parsed: ParsedRequest, call: Call) -> Response:
         """Answer with a function call, after the checks of a video."""
-        model, effective = self._intake.settle(parsed.request, share=share())
+        model, effective = self._intake.resolve(parsed.request, share=share())
         calling = FunctionCallResponse(call, parsed.request, model, effective.task, caller().owner)
         if parsed.stream:
             return Response(calling.events(), mimetype=EVENTS, headers=UNBUFFERED)

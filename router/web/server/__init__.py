@@ -1,1 +1,1 @@
-"""HTTP as gunicorn's worker of ours speaks it: requests are received by one thread, and answered by many."""
+"""The gunicorn worker: one thread receives requests, a pool of threads answers them."""

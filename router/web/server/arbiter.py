@@ -1,4 +1,4 @@
-"""gunicorn's master: it shows life wherever it waits, and replaces workers wherever it waits."""
+"""gunicorn's master: heartbeats and replaced workers also during reloads and stops."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ if TYPE_CHECKING:
     from gunicorn.workers.base import Worker
 
 SERVING = "serve"
-LOOP_SECONDS = 2.0  # gunicorn's main loop takes one; where it waits elsewhere, it does not look at its workers
+LOOP_SECONDS = 2.0  # gunicorn's main loop takes one second; after two it waits elsewhere and checks no workers
 BOOT_TICK_SECONDS = 1.0
-GAP_SECONDS = 5.0  # more between two looks: this process stood still, perhaps with all others in a frozen container
+GAP_SECONDS = 5.0  # a longer gap between two checks: this process was suspended, perhaps with its whole container
 
 
 class Master:
-    """Wraps methods of one arbiter: those that its main loop calls, and those that wait beside it.
+    """Wraps one arbiter's methods for its main loop, reloads and stops.
 
-    A reload waits for the old workers, as long as a request may last, and looks at no other meanwhile;
-    a stop does likewise. `served` says whether a worker has taken requests, `stopping` whether all of this stops.
+    `served` says whether a worker has taken requests, `stopping` whether the whole server stops.
     """
+
+    # a reload or a stop waits for old workers, as long as a request may last, and checks no other worker meanwhile
 
     def __init__(self, server: Arbiter, *, served: Callable[[], bool], stopping: Callable[[], bool]) -> None:
         self._server = server
@@ -36,8 +37,8 @@ class Master:
         self._stopping = stopping
         self._systemd = Notifier()
         self._beats = Beats(int(os.environ["FRAMEGATE_BEATS"])) if "FRAMEGATE_BEATS" in os.environ else None
-        self._looked = time.monotonic()
-        self._spared_until = 0.0
+        self._checked_at = time.monotonic()
+        self._spare_until = 0.0
         self._reloading_from: int | None = None
         self._murder, self._reap, self._reload, self._stop = (
             server.murder_workers,
@@ -49,21 +50,21 @@ class Master:
         server.reload, server.stop = self.reload, self.stop
 
     def murder_workers(self) -> None:
-        """Show life, and kill the workers that show none; the main loop calls this each second."""
-        before, self._looked = self._looked, time.monotonic()
-        if self._looked - before > GAP_SECONDS:
-            self._spared_until = self._looked + GAP_SECONDS  # until those that wake up now have shown life
+        """Send a heartbeat and kill silent workers; the main loop calls this each second."""
+        before, self._checked_at = self._checked_at, time.monotonic()
+        if self._checked_at - before > GAP_SECONDS:
+            self._spare_until = self._checked_at + GAP_SECONDS  # workers that wake up now have not sent heartbeats yet
         served = self._served()
         self._systemd.alive(served)
         if self._beats is not None:
             self._beats(SERVING if served else STARTING)
-        if self._looked >= self._spared_until:
+        if self._checked_at >= self._spare_until:
             self._murder()
 
     def reap_workers(self) -> None:
-        """Take leave of workers that ended; where the main loop stands still, do its work too."""
+        """Reap ended workers; during reloads and stops do the main loop's work."""
         self._reap()
-        if time.monotonic() - self._looked > LOOP_SECONDS:
+        if time.monotonic() - self._checked_at > LOOP_SECONDS:
             self.murder_workers()
             self._replace_new_workers()
 
@@ -79,27 +80,24 @@ class Master:
         self._stop(graceful)
 
     def _replace_new_workers(self) -> None:
-        """While a reload waits for the old workers, keep the number of those that take requests."""
+        """Replace new workers that end while a reload waits for the old ones."""
         if self._reloading_from is None or self._stopping():
             return
         new = [worker for worker in self._server.WORKERS.values() if worker.age > self._reloading_from]
         if len(new) < self._server.num_workers:
             self._server.spawn_worker()
-        if self._stopping():  # since: the signal went to those that were there
+        if self._stopping():  # the signal went to the workers of that moment only
             self._server.kill_workers(signal.SIGTERM)
 
 
-def show_life_while_booting(worker: Worker, seconds: float) -> None:
-    """Have a worker notify the master while it boots, for so long at most.
-
-    gunicorn watches a worker from its first notification on, which comes when it has booted.
-    """
-    worker.tmp.notify()
+def notify_while_booting(worker: Worker, seconds: float) -> None:
+    """Have a worker notify the master while it boots, for at most `seconds`."""
+    worker.tmp.notify()  # gunicorn watches a worker from its first notification on, which it would send once booted
 
     def notify() -> None:
-        until = time.monotonic() + seconds
-        with suppress(OSError, ValueError):  # it ends, and has closed its file
-            while not worker.booted and time.monotonic() < until:
+        end = time.monotonic() + seconds
+        with suppress(OSError, ValueError):  # the worker ends, and has closed its file
+            while not worker.booted and time.monotonic() < end:
                 worker.tmp.notify()
                 time.sleep(BOOT_TICK_SECONDS)
 

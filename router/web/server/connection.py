@@ -1,4 +1,4 @@
-"""One caller's connection: its socket, what arrives of its next request, and until when more must come."""
+"""One client's connection: its socket, its state, its deadline and its incoming request."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from typing import Any
 
 from router.web.server.incoming import Incoming
 
-BODY_BYTES = 64 * 2**10  # of a body give its sender time for more
-PRESSED_BYTES, PRESSED_SECONDS = 2**20, 2.0  # the same while others wait for the memory that it takes
-SEND_SECONDS = 60.0  # a caller who takes nothing of an answer for so long has left
+BODY_BYTES = 64 * 2**10  # received bytes that extend a body's deadline
+# the same for a body that is received although memory is short: all others wait for its end
+PRESSED_BYTES, PRESSED_SECONDS = 2**20, 2.0
+SEND_SECONDS = 60.0  # a client that reads nothing for this long has left
 SENT_BYTES = 256 * 2**10
 READ_BYTES = 256 * 2**10
-HEAD_READ_BYTES = 4 * 2**10  # so that what comes behind a head does not delay the heads of others
+HEAD_READ_BYTES = 4 * 2**10  # small, so that bytes behind a head do not delay the heads of others
 
 
 class State(Enum):
@@ -28,14 +29,11 @@ class State(Enum):
     QUEUED = "thread"
     RUNNING = "answer"
     DRAINED = "end of a body that is not used"
-    CLOSING = "caller's end"
+    CLOSING = "client's end"
 
 
-class Caller(socket.socket):
-    """A socket on which a write fails only when its caller takes nothing for `SEND_SECONDS`.
-
-    `socket.sendall` would count the time that the whole write takes.
-    """
+class ClientSocket(socket.socket):
+    """A socket with a timeout per piece of a write, not per write."""
 
     def sendall(self, data: Any, flags: int = 0, /) -> None:
         left = memoryview(data).cast("B")
@@ -44,67 +42,66 @@ class Caller(socket.socket):
 
 
 class Connection:
-    """A connection of the event loop; while it is RUNNING, of the thread that answers."""
+    """A connection of the event loop; while RUNNING, of the answering thread."""
 
-    def __init__(self, accepted: socket.socket, address: Any, cfg: Any, *, most_body: int, seconds: float) -> None:
-        self.socket = Caller(fileno=accepted.detach())
+    def __init__(self, accepted: socket.socket, address: Any, cfg: Any, *, max_body: int, seconds: float) -> None:
+        self.socket = ClientSocket(fileno=accepted.detach())
         self.socket.setblocking(False)
         self.address = address
         self.server = self.socket.getsockname()
         self.state = State.IDLE
-        self.until = time.monotonic() + seconds
-        self.answered = 0  # requests
-        self._cfg, self._most_body, self._seconds = cfg, most_body, seconds
-        self._marked = 0  # bytes of the body when its deadline was last set
-        self.is_pressed = False
-        self.expect()
+        self.deadline = time.monotonic() + seconds
+        self.num_answered = 0  # requests
+        self._cfg, self._max_body, self._seconds = cfg, max_body, seconds
+        self._size_then = 0  # bytes of the body when its deadline was last set
+        self.is_pressed = False  # it sends a large body while memory is short, and must be quick
+        self.reset()
 
-    def expect(self) -> None:
-        """Forget what has arrived, and begin with the next request."""
+    def reset(self) -> None:
+        """Drop the received bytes and begin with the next request."""
         self.is_pressed = False
-        self.incoming = Incoming(self._cfg, self.address, self.answered + 1, self._most_body)
+        self.incoming = Incoming(self._cfg, self.address, self.num_answered + 1, self._max_body)
 
     def enter(self, state: State, seconds: float) -> None:
-        """Wait for something else, for at most so many seconds."""
-        self.state, self.until = state, time.monotonic() + seconds
+        self.state, self.deadline = state, time.monotonic() + seconds
 
-    def go_on(self, *, pressed: bool) -> None:
-        """Give the sender of a body time for the next part of it."""
-        self.is_pressed, self._marked = pressed, self.incoming.size
-        self.enter(State.BODY, PRESSED_SECONDS if pressed else self._seconds)
+    def extend_body(self, *, is_pressed: bool) -> None:
+        """Set the deadline for the next part of a body."""
+        self.is_pressed, self._size_then = is_pressed, self.incoming.size
+        self.enter(State.BODY, PRESSED_SECONDS if is_pressed else self._seconds)
 
     def receive(self) -> bool:
-        """Take what has arrived; False when the caller has closed their side."""
-        begins = self.incoming.request is None and self.state is not State.CLOSING
-        data = self.socket.recv(HEAD_READ_BYTES if begins else READ_BYTES)
+        """Read from the socket; return False at the client's end."""
+        is_head = self.incoming.request is None and self.state is not State.CLOSING
+        data = self.socket.recv(HEAD_READ_BYTES if is_head else READ_BYTES)
         if not data:
             return False
         if self.state is not State.CLOSING:
-            self.take(data)
+            self.feed(data)
         return True
 
-    def take(self, data: bytes) -> None:
-        """Take bytes of the next request; raises gunicorn's `ParseException` for what is none."""
+    def feed(self, data: bytes) -> None:
+        """Take bytes of the next request; raises gunicorn's `ParseException` for invalid HTTP."""
         self.incoming.receive(data)
         if self.state is State.IDLE:
             self.enter(State.HEAD, self._seconds)
         if self.incoming.request is None or self.state is State.DRAINED:
             return
         if self.state is State.HEAD:
-            self.go_on(pressed=False)
+            self.extend_body(is_pressed=False)
             if self.incoming.awaits_continue:
                 self.socket.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-        elif self.incoming.size - self._marked >= (PRESSED_BYTES if self.is_pressed else BODY_BYTES):
-            self.go_on(pressed=self.is_pressed)
+        elif self.incoming.size - self._size_then >= (PRESSED_BYTES if self.is_pressed else BODY_BYTES):
+            self.extend_body(is_pressed=self.is_pressed)
 
-    def takes_more(self) -> bool:
-        """Say whether a short answer can be sent without waiting for the caller to read."""
+    def is_writable(self) -> bool:
+        """Say whether a short answer can be sent without blocking."""
         sending = select.poll()
         sending.register(self.socket, select.POLLOUT)
         return bool(sending.poll(0))
 
-    def say(self, answer: bytes) -> None:
-        """Send a short answer, as far as the caller's socket takes it."""
+    def send_now(self, answer: bytes) -> None:
+        """Send a short answer, or what the socket takes without blocking."""
         self.socket.setblocking(False)
         try:
             self.socket.send(answer)

@@ -1,4 +1,4 @@
-"""The keys of the WSGI environment under which the worker and the application know each other."""
+"""Keys of the WSGI environment that connect the worker and the application."""
 
-ENDS = "framegate.ends"  # a list of what to call when the request is over, however it ends
-RELEASE = "framegate.release"  # to be called when the body, and what was made of it, is gone
+ENDS = "framegate.ends"  # a list of functions to call when the request is over, however it ends
+RELEASE = "framegate.release"  # a function to call when the body, and all that was made of it, is freed

@@ -1,4 +1,4 @@
-"""Answers to what never becomes a request of the application, in the form of its own errors."""
+"""Error answers to requests that never reach the application, in its own format."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gunicorn.http.errors import (
     UnsupportedTransferCoding,
 )
 
-# status, code and message by gunicorn's reason; nginx's own answers say the same
+# status, code and message by gunicorn's error; our nginx.conf answers with the same
 BY_REASON: dict[type[ParseException], tuple[int, str, str]] = {
     LimitRequestLine: (414, "invalid_value", "the URL is too long"),
     LimitRequestHeaders: (431, "invalid_value", "the headers are too long"),
@@ -27,32 +27,30 @@ BROKEN = (400, "invalid_value", "the request breaks the rules of HTTP")
 
 
 def of_parsing(error: ParseException) -> bytes:
-    """Return the answer to what is no request."""
     return next((answer(*BY_REASON[kind]) for kind in BY_REASON if isinstance(error, kind)), answer(*BROKEN))
 
 
 def too_slow(part: str, seconds: float) -> bytes:
-    """Return the answer to a caller whose headers or body did not come in time."""
+    """Return the answer to headers or a body that missed their deadline."""
     return answer(408, "request_timeout", f"the {part} of this request did not arrive within {seconds:g} s")
 
 
 def broken_off() -> bytes:
-    """Return the answer to a caller who has closed their side in the middle of a body."""
+    """Return the answer to a client that closed its side within a body."""
     return answer(400, "invalid_value", "the body of this request breaks off")
 
 
 def busy() -> bytes:
-    """Return the answer to a request that this process had no thread, or no memory, for."""
     return answer(503, "server_busy", "the server is busy with other requests; try again later", retry_after=5)
 
 
 def failed() -> bytes:
-    """Return the answer where answering failed before it began."""
+    """Return the answer to a request whose handling failed before the headers were sent."""
     return answer(500, "internal_error", "something went wrong here; the server's log has the reason")
 
 
 def answer(status: int, code: str, message: str, retry_after: int | None = None) -> bytes:
-    """Return a whole answer, after which the connection is closed."""
+    """Return a complete answer that closes the connection."""
     kind = "invalid_request_error" if status < 500 else "server_error"
     body = json.dumps({"error": {"message": message, "type": kind, "param": "", "code": code}}) + "\n"
     headers = {

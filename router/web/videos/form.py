@@ -16,7 +16,7 @@ from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDeco
 from router.errors import InvalidRequest, LimitExceeded
 from router.web.http.body import read_body
 from router.web.http.fields import Frame, Integer, Number, Only, StrictBoolean, number_in, shown
-from router.web.http.strict_json import MOST_TEXT
+from router.web.http.strict_json import MAX_TEXT
 
 MULTIPART = "multipart/form-data"
 MOST_PARTS = 200
@@ -76,7 +76,7 @@ def _typed(value: Any, kind: fields.Field[Any] | None) -> Any:
 
 def _parts(body: bytes) -> Iterator[tuple[str, str | Upload]]:
     """Yield the name and the value of each part."""
-    name, pieces, is_file, parts, left = "", list[bytes](), False, 0, MOST_TEXT
+    name, pieces, is_file, parts, left = "", list[bytes](), False, 0, MAX_TEXT
     for event in _events(body):
         if isinstance(event, Field | File):
             name, pieces, is_file, parts = _name(event), [], isinstance(event, File), parts + 1
@@ -86,7 +86,7 @@ def _parts(body: bytes) -> Iterator[tuple[str, str | Upload]]:
             left -= 0 if is_file else len(event.data)
             if left < 0:
                 raise LimitExceeded(
-                    f"the fields of a form may have {MOST_TEXT:,} bytes besides files, got more", param=name
+                    f"the fields of a form may have {MAX_TEXT:,} bytes besides files, got more", param=name
                 )
             pieces.append(event.data)
             if not event.more_data:

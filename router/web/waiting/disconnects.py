@@ -1,4 +1,4 @@
-"""Callers who go away: their job is cancelled, so that no device works for nobody."""
+"""Disconnected clients, whose jobs are cancelled."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from router.web.waiting.presence import WaiterPresence
 from router.web.waiting.watch import Watch
 
 TICK_SECONDS = 0.25
-STALLED_SECONDS = 60.0  # a reader who takes nothing for so long has left,
-SLOWEST = 16 * 2**10  # but has time for what is written at this many bytes a second
-DRAINED_SECONDS = 1.0  # and this long when the process stops
+STALLED_SECONDS = 60.0  # a client that reads nothing for this long has left
+SLOWEST = 16 * 2**10  # bytes a second: a large write has more time
+DRAINED_SECONDS = 1.0  # for a write while the process stops
 log = logging.getLogger(__name__)
 
 
 class DisconnectMonitor:
-    """Looks after the connections of those who wait, on one thread of this process.
+    """Cancels jobs whose clients have disconnected; one thread per process.
 
-    Somebody has left when their connection is closed, also on their side only; when a write to it fails; or
-    when they read nothing for a minute. The job goes on if it was made to be kept (see `kept`), if this process
-    stops, or if somebody else waits for it `seconds` later, here or in another process.
+    A client has left when its connection is closed, also on its side only; when a write to it fails; or when it reads
+    nothing for a minute. The job goes on if it was not made for a waiting client, if this process stops, or if another
+    client waits for it `seconds` later, in any process.
     """
 
     def __init__(self, system: System, *, seconds: float) -> None:
         self._system = system
         self._seconds = seconds
-        self._attendance = WaiterPresence(system.settings.data / "waiting.lock")
+        self._presence = WaiterPresence(system.settings.data / "waiting.lock")
         self._epoll = select.epoll()
         self._connections: dict[int, tuple[socket, Watch]] = {}
         self._departed: deque[tuple[float, Job]] = deque()
@@ -48,32 +48,32 @@ class DisconnectMonitor:
 
     @contextmanager
     def attended(self, watch: Watch, connection: socket | None) -> Iterator[None]:
-        """Look after one who waits; `connection` is None where the server does not tell."""
+        """Watch the connection of a waiting request; None under a server without connections."""
         job = watch.job
-        if not kept(job):
-            self._attendance.enter(job.id)
-        number = self._follow(connection, watch) if connection is not None else -1
+        if _is_attended(job):
+            self._presence.enter(job.id)
+        number = self._register(connection, watch) if connection is not None else -1
         try:
             yield
         finally:
-            self._forget(number)
-            if not kept(job):
-                self._part(job, watch.left)
+            self._unregister(number)
+            if _is_attended(job):
+                self._end_wait(job, watch.left)
 
     def drain(self) -> None:
-        """Let every job go on from now: this process stops. Safe to call from a signal handler's thread."""
+        """Cancel no further job: this process stops; safe in a signal handler."""
         self._draining = True
 
-    def _part(self, job: Job, left: bool) -> None:
-        """Count one who waited out: at once if they have their answer, later if they left without."""
+    def _end_wait(self, job: Job, left: bool) -> None:
         if not left or self._draining:
-            self._attendance.leave(job.id)
+            self._presence.leave(job.id)
             return
         with self._changed:
+            # later: a client that has lost its connection may come back
             self._departed.append((time.monotonic() + self._seconds, job))
             self._start()
 
-    def _follow(self, connection: socket, watch: Watch) -> int:
+    def _register(self, connection: socket, watch: Watch) -> int:
         number = connection.fileno()
         with self._changed:
             self._connections[number] = (connection, watch)
@@ -81,16 +81,16 @@ class DisconnectMonitor:
             self._start()
         return number
 
-    def _forget(self, number: int) -> None:
+    def _unregister(self, number: int) -> None:
         with self._changed:
             if self._connections.pop(number, None):
-                with suppress(OSError):  # closed already, and so forgotten
+                with suppress(OSError):  # the kernel has dropped a closed one
                     self._epoll.unregister(number)
 
     def _start(self) -> None:
         self._changed.notify()
         if self._thread is None or not self._thread.is_alive():
-            self._thread = Thread(target=self._run, name="leaving", daemon=True)
+            self._thread = Thread(target=self._run, name="disconnects", daemon=True)
             self._thread.start()
 
     def _run(self) -> None:
@@ -99,62 +99,61 @@ class DisconnectMonitor:
                 while not (self._connections or self._departed):
                     self._changed.wait()
             with log_and_go_on("the watcher of connections"):
-                self._look_around()
+                self._tick()
 
-    def _look_around(self) -> None:
+    def _tick(self) -> None:
         for number, _ in self._epoll.poll(TICK_SECONDS):
-            self._dismiss(number)
+            self._wake_disconnected(number)
         self._drop_stalled()
-        self._cancel_deserted()
+        self._cancel_abandoned()
 
-    def _dismiss(self, number: int) -> None:
-        """Tell the waiting thread that its caller has left."""
+    def _wake_disconnected(self, number: int) -> None:
         with self._changed:
             connection, watch = self._connections.get(number, (None, None))
-            if connection and watch and _closed(connection):  # the number may be somebody else's by now
+            if connection and watch and _is_closed(connection):  # the number may be another connection's by now
                 watch.leave()
 
     def _drop_stalled(self) -> None:
-        """Break the connections that have taken too long to take what is written to them."""
+        """Shut down the connections of clients that no longer read."""
         now = time.monotonic()
         with self._changed:
             for connection, watch in self._connections.values():
-                if watch.writing is not None and now > self._patience(*watch.writing):
+                if watch.writing is not None and now > self._write_deadline(*watch.writing):
                     watch.leave()
                     with suppress(OSError):
                         socket.shutdown(connection, SHUT_RDWR)
 
-    def _patience(self, since: float, size: int) -> float:
+    def _write_deadline(self, since: float, size: int) -> float:
         return since + (DRAINED_SECONDS if self._draining else STALLED_SECONDS + size / SLOWEST)
 
-    def _cancel_deserted(self) -> None:
+    def _cancel_abandoned(self) -> None:
         while self._departed and self._departed[0][0] <= time.monotonic():
             _, job = self._departed.popleft()
-            self._attendance.leave(job.id)
-            if self._draining or not self._attendance.deserted(job.id):
+            self._presence.leave(job.id)
+            if self._draining or not self._presence.is_empty(job.id):
                 continue
             try:
                 if cancel(self._system, job.id, job.owner):
                     ids = {"job": job.id, "request": job.request_id}
-                    log.info("job %s was cancelled: nobody waits for it any more", job.id, extra=ids)
+                    log.info("job %s was cancelled: no client waits for it any more", job.id, extra=ids)
             except SQLAlchemyError as error:
-                log.error("job %s was left by its caller and could not be cancelled: %s", job.id, reason(error))
+                log.error("job %s could not be cancelled after its client disconnected: %s", job.id, reason(error))
 
 
-def kept(job: Job) -> bool:
-    """Say whether a job is done whoever waits for it: all are but those that were made for a caller who waits."""
-    return not job.presentation.attended
+def _is_attended(job: Job) -> bool:
+    """Say whether a job ends with its last waiting client."""
+    return job.presentation.attended
 
 
 def cancel(system: System, job_id: str, owner: str | None) -> Job | None:
-    """Cancel an unfinished job, tell the listeners and return it; None if it has finished or is not there."""
+    """Cancel an unfinished job, announce and return it; None if there is none."""
     job = system.jobs.cancel(job_id, owner)
     if job is not None:
         system.plugins.announce(job)
     return job
 
 
-def _closed(connection: socket) -> bool:
+def _is_closed(connection: socket) -> bool:
     hung_up = select.poll()
     hung_up.register(connection, select.POLLRDHUP)
     return bool(hung_up.poll(0))

@@ -1,4 +1,4 @@
-"""Requests that wait for a job: one watcher asks the store what is new and wakes those concerned."""
+"""Waiting requests: one thread watches the store and wakes them."""
 
 from __future__ import annotations
 
@@ -20,12 +20,14 @@ TICK_SECONDS = 0.003
 
 
 class Waiters:
-    """At most `most` requests of this process wait, each at most `seconds`; together they cost a query a tick."""
+    """At most `limit` waiting requests of this process, each for at most `seconds`."""
 
-    def __init__(self, store: JobStore, leaving: DisconnectMonitor, *, most: int, seconds: float) -> None:
+    # together they cost at most one query a tick
+
+    def __init__(self, store: JobStore, disconnects: DisconnectMonitor, *, limit: int, seconds: float) -> None:
         self._store = store
-        self._leaving = leaving
-        self._most = most
+        self._disconnects = disconnects
+        self._limit = limit
         self._seconds = seconds
         self._changed = Condition()
         self._waiters: dict[str, set[Watch]] = {}
@@ -35,15 +37,15 @@ class Waiters:
         self._thread: Thread | None = None
 
     @contextmanager
-    def place(self) -> Iterator[None]:
-        """Hold a place among the waiting; raise `TooManyWaiters` when there is none, before a job is made."""
+    def slot(self) -> Iterator[None]:
+        """Hold a slot for a waiting request; raise `TooManyWaiters` without a free one."""
         if self._draining:
             raise Restarting("the server is stopping: send this request again later", headers=(("retry-after", "1"),))
         with self._changed:
-            if self._taken >= self._most:
+            if self._taken >= self._limit:
                 raise TooManyWaiters(
                     f"{self._taken} requests of this process wait for a video or download one already, its limit is "
-                    f"{self._most}; send 'background': true and poll instead, or try again later",
+                    f"{self._limit}; send 'background': true and poll instead, or try again later",
                     headers=(("retry-after", "5"),),
                 )
             self._taken += 1
@@ -55,19 +57,18 @@ class Waiters:
 
     @contextmanager
     def watch(self, job: Job, connection: socket | None) -> Iterator[Watch]:
-        """Watch a job for one request, and its caller's connection: the watch wakes when either changes."""
+        """Watch a job and its client's connection for one request."""
         watch = Watch(job, self._store, seconds=self._seconds, stopping=self.draining)
-        with self._watched(watch), self._leaving.attended(watch, connection):
+        with self._watched(watch), self._disconnects.attended(watch, connection):
             yield watch
 
     def draining(self) -> bool:
-        """Say whether this process stops."""
         return self._draining
 
     def drain(self) -> None:
-        """Answer everybody who waits: this process stops. Safe to call from a signal handler's thread."""
+        """End every wait: this process stops; safe in a signal handler."""
         self._draining = True
-        self._leaving.drain()
+        self._disconnects.drain()
         self._wake_all()
 
     @contextmanager
@@ -75,7 +76,7 @@ class Waiters:
         job = watch.job
         with self._changed:
             if not self._waiters:
-                self._since = self._store.newest()  # before the caller looks at its job: nothing is missed
+                self._since = self._store.newest()  # before the request reads its job, so that no change is missed
             self._waiters.setdefault(job.id, set()).add(watch)
             self._start()
             self._changed.notify()
@@ -99,12 +100,12 @@ class Waiters:
 
     def _run(self) -> None:
         while True:
-            with log_and_go_on("the watcher of those who wait"):
+            with log_and_go_on("the watcher of jobs"):
                 self._watch_store()
 
     def _watch_store(self) -> NoReturn:
         pulse, before = self._store.pulse(), -1
-        self._wake_all()  # the watcher before this one may have missed something
+        self._wake_all()  # the watcher before an error may have missed changes
         while True:
             with self._changed:
                 while not self._waiters:

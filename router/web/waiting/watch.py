@@ -1,4 +1,4 @@
-"""One request's view of the job that it waits for."""
+"""One request's view of its awaited job."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from router.values import Job
 
 
 class Watch:
-    """The job as it was last seen, and why the wait for it ended.
+    """The last state of a job, and why the wait for it ended.
 
-    `deleted`: the job is gone. `left`: the caller is. `writing` is the moment and the size in bytes of a write
-    to the caller that has not returned yet. `wake` may be called by any thread.
+    `deleted`: the job is gone. `left`: the client is. `writing`: the start and the size in bytes of an unfinished
+    write to the client. Any thread may call `wake`.
     """
 
     def __init__(self, job: Job, store: JobStore, *, seconds: float, stopping: Callable[[], bool]) -> None:
@@ -29,27 +29,26 @@ class Watch:
         self.wake = self._changed.set
 
     def leave(self) -> None:
-        """Say that the caller is gone."""
+        """End the wait: the client has disconnected."""
         self.left = True
         self.wake()
 
     def ended(self, seconds: float) -> bool:
-        """Wait for up to `seconds` and say whether there is nothing left to wait for.
+        """Wait for up to `seconds`, and say whether the wait has ended.
 
-        That is so when the job has finished or was deleted, the caller has left, the process stops, or the
-        longest wait is over.
+        It ends when the job has finished or was deleted, the client has left, the process stops, or the longest wait
+        is over.
         """
-        until = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds
         while not self._over():
-            if not self._woken(until - time.monotonic()):
+            if not self._woken(deadline - time.monotonic()):
                 return False
         return True
 
     def changes(self, beat: float) -> Iterator[Job | None]:
-        """Yield the job as it is and after each change, None after each `beat` seconds without one.
+        """Yield the job now and after each change; None after `beat` seconds without one.
 
-        Whoever is slow to ask for the next misses the changes in between. The last is the one that `ended`
-        would wait for.
+        A slow reader misses changes in between. The last job is the one at the end of the wait.
         """
         seen = None
         while True:
@@ -71,6 +70,6 @@ class Watch:
         return self.deleted or self.job.status.finished or self.left or self._stopping() or overdue
 
     def _woken(self, seconds: float) -> bool:
-        """Wait for a reason to look at the job; return False when there is none for so long."""
+        """Wait for a wake-up or the deadline; return False after `seconds` without one."""
         left = self._deadline - time.monotonic()
         return self._changed.wait(max(min(seconds, left), 0)) or left <= seconds

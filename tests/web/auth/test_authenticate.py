@@ -1,4 +1,4 @@
-"""Keys: who is let in, who is not and what they are told, and that a key is never told to anybody."""
+"""Keys: accepted and refused callers, and no key in any answer or log."""
 
 from __future__ import annotations
 
@@ -28,23 +28,8 @@ READS = (
 
 
 @pytest.fixture
-def text(system: System) -> str:
-    return make_key(system, "team")
-
-
-@pytest.fixture
-def app(system: System, text: str) -> Flask:
-    return create_app(system)
-
-
-@pytest.fixture
 def client(app: Flask) -> FlaskClient:
     return app.test_client()
-
-
-@pytest.fixture
-def keyed(app: Flask, text: str) -> FlaskClient:
-    return client_of(app, text)
 
 
 def error(answer: TestResponse) -> dict[str, Any]:
@@ -124,11 +109,11 @@ def test_only_the_whole_text_is_the_key(client: FlaskClient, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "place",
+    "query",
     ["?api_key={}", "?key={}", "?access_token={}", "?authorization=Bearer%20{}", "?signature={}&expires=9999999999"],
 )
-def test_a_key_in_the_address_opens_nothing(client: FlaskClient, text: str, place: str) -> None:
-    answer = client.get("/v1/models" + place.format(text))
+def test_a_key_in_the_address_opens_nothing(client: FlaskClient, text: str, query: str) -> None:
+    answer = client.get("/v1/models" + query.format(text))
 
     assert answer.status_code in (401, 403)
     assert text not in answer.text
@@ -198,10 +183,10 @@ def test_no_auth_lets_everybody_in_whatever_they_send(system: System, text: str)
 
 
 def test_a_request_costs_no_query_for_its_key(system: System, keyed: FlaskClient) -> None:
-    asked: list[str] = []
+    statements: list[str] = []
 
     def listen(connection: object, cursor: object, statement: str, *_: object) -> None:
-        asked.append(statement)
+        statements.append(statement)
 
     keyed.get("/v1/nowhere")
     event.listen(Engine, "before_cursor_execute", listen)
@@ -210,7 +195,7 @@ def test_a_request_costs_no_query_for_its_key(system: System, keyed: FlaskClient
             keyed.get("/v1/nowhere")
     finally:
         event.remove(Engine, "before_cursor_execute", listen)
-    assert len(asked) < 10  # two a second
+    assert len(statements) < 10  # two a second
 
 
 @pytest.mark.parametrize("level", [logging.DEBUG])

@@ -1,4 +1,4 @@
-"""Signed links: they open one file without a key, for a while, and nothing else."""
+"""Signed links open one file without a key, for a limited time."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from support.callers import client_of, make_key
+from support.callers import client_of
 from support.patience import until
 
-from router.auth.signed_urls import Links
+from router.auth.signed_urls import SignedUrls
 from router.engine.worker import Worker
 from router.errors import Refused
 from router.settings import Settings
@@ -25,51 +25,36 @@ PATH = f"/v1/videos/video_{'0' * 32}/content"
 
 
 @pytest.fixture
-def text(system: System) -> str:
-    return make_key(system, "team")
-
-
-@pytest.fixture
-def app(system: System, text: str) -> Flask:
-    return create_app(system)
-
-
-@pytest.fixture
 def stranger(app: Flask) -> FlaskClient:
     return app.test_client()
 
 
 @pytest.fixture
-def keyed(app: Flask, text: str) -> FlaskClient:
-    return client_of(app, text)
-
-
-@pytest.fixture
-def links(tmp_path: Path) -> Callable[..., Links]:
-    return lambda seconds=60.0, needed=True, name="secret": Links(
+def links(tmp_path: Path) -> Callable[..., SignedUrls]:
+    return lambda seconds=60.0, needed=True, name="secret": SignedUrls(
         tmp_path / name, seconds=seconds, needed=lambda: needed
     )
 
 
-def asked(links: Links, link: str) -> tuple[str, dict[str, str]]:
+def parsed(links: SignedUrls, link: str) -> tuple[str, dict[str, str]]:
     path, _, query = link.partition("?")
     return path, dict(pair.split("=") for pair in query.split("&"))
 
 
-def made(client: FlaskClient, **body: Any) -> dict[str, Any]:
+def part_of_answer(client: FlaskClient, **body: Any) -> dict[str, Any]:
     part: dict[str, Any] = client.post("/v1/responses", json={"model": "text", "input": "a", **body}).get_json()[
         "output"
     ][0]["content"][0]
     return part
 
 
-def test_a_link_opens_the_path_that_it_was_made_for(links: Callable[..., Links]) -> None:
-    path, query = asked(links(), links().to(PATH))
+def test_a_link_opens_the_path_that_it_was_made_for(links: Callable[..., SignedUrls]) -> None:
+    path, query = parsed(links(), links().sign(PATH))
 
     assert path == PATH
-    assert links().open(path, query)
+    assert links().opens(path, query)
     for other in (PATH + "/", PATH.replace("0", "1"), PATH.replace("videos/video", "images/image"), "", "/v1/videos"):
-        assert not links().open(other, query)
+        assert not links().opens(other, query)
 
 
 @pytest.mark.parametrize(
@@ -93,44 +78,44 @@ def test_a_link_opens_the_path_that_it_was_made_for(links: Callable[..., Links])
     ],
 )
 def test_a_link_that_was_changed_opens_nothing(
-    links: Callable[..., Links], change: Callable[[dict[str, str]], dict[str, str]]
+    links: Callable[..., SignedUrls], change: Callable[[dict[str, str]], dict[str, str]]
 ) -> None:
-    path, query = asked(links(), links().to(PATH))
+    path, query = parsed(links(), links().sign(PATH))
 
-    assert not links().open(path, change(query))
+    assert not links().opens(path, change(query))
 
 
-def test_a_link_expires_and_says_so_to_whoever_has_it(links: Callable[..., Links]) -> None:
-    path, query = asked(links(), links(seconds=-1).to(PATH))
+def test_a_link_expires_and_says_so_to_whoever_has_it(links: Callable[..., SignedUrls]) -> None:
+    path, query = parsed(links(), links(seconds=-1).sign(PATH))
 
     with pytest.raises(Refused, match="this link has expired"):
-        links().open(path, query)
-    assert not links().open(path, {**query, "signature": "0" * 64})
+        links().opens(path, query)
+    assert not links().opens(path, {**query, "signature": "0" * 64})
 
 
-def test_another_folder_s_links_open_nothing(links: Callable[..., Links]) -> None:
-    path, query = asked(links(), links().to(PATH))
+def test_another_folder_s_links_open_nothing(links: Callable[..., SignedUrls]) -> None:
+    path, query = parsed(links(), links().sign(PATH))
 
-    assert not links(name="another").open(path, query)
+    assert not links(name="another").opens(path, query)
 
 
-def test_the_secret_is_made_once_and_is_for_this_user_only(links: Callable[..., Links], tmp_path: Path) -> None:
-    first = links().to(PATH)
+def test_the_secret_is_made_once_and_is_for_this_user_only(links: Callable[..., SignedUrls], tmp_path: Path) -> None:
+    first = links().sign(PATH)
     secret = tmp_path / "secret"
 
-    assert links().open(*asked(links(), first))
+    assert links().opens(*parsed(links(), first))
     assert len(secret.read_bytes()) == 32
     assert stat.S_IMODE(secret.stat().st_mode) == 0o600
     assert [path.name for path in tmp_path.iterdir() if "secret" in path.name] == ["secret"]
 
 
-def test_where_nobody_needs_a_key_a_path_stays_as_it_is(links: Callable[..., Links], tmp_path: Path) -> None:
-    assert links(needed=False).to(PATH) == PATH
+def test_where_nobody_needs_a_key_a_path_stays_as_it_is(links: Callable[..., SignedUrls], tmp_path: Path) -> None:
+    assert links(needed=False).sign(PATH) == PATH
     assert not (tmp_path / "secret").exists()
 
 
 def test_an_answer_s_link_opens_its_video(keyed: FlaskClient, stranger: FlaskClient, worker: Worker) -> None:
-    url = made(keyed, provider_options={"video": {}})["video_url"]
+    url = part_of_answer(keyed, provider_options={"video": {}})["video_url"]
     whole, part, head = stranger.get(url), stranger.get(url, headers={"Range": "bytes=0-9"}), stranger.head(url)
 
     assert (whole.status_code, whole.mimetype) == (200, "video/mp4")
@@ -144,7 +129,7 @@ def test_an_answer_s_link_opens_its_video(keyed: FlaskClient, stranger: FlaskCli
 
 
 def test_an_image_and_a_text_part_have_links_too(keyed: FlaskClient, stranger: FlaskClient, worker: Worker) -> None:
-    image, text = made(keyed, provider_options={"image": {}})["image_url"], made(keyed)
+    image, text = part_of_answer(keyed, provider_options={"image": {}})["image_url"], part_of_answer(keyed)
 
     assert stranger.get(image).mimetype == "image/png"
     assert text["text"] == text["video_url"]
@@ -161,7 +146,7 @@ def test_a_stream_s_links_open_too(keyed: FlaskClient, stranger: FlaskClient, wo
 
 
 def test_a_link_opens_nothing_else(keyed: FlaskClient, stranger: FlaskClient, worker: Worker) -> None:
-    url, other = made(keyed)["video_url"], made(keyed)["video_url"]
+    url, other = part_of_answer(keyed)["video_url"], part_of_answer(keyed)["video_url"]
     path, query = url.split("?")
     video = path.removesuffix("/content")
 
@@ -194,7 +179,7 @@ def test_a_link_lives_until_it_expires_or_its_job_is_gone(
 ) -> None:
     brief = create_app(assemble(replace(settings, link_seconds=1.0)))
     keyed, stranger = client_of(brief, text), brief.test_client()
-    url = made(keyed)["video_url"]
+    url = part_of_answer(keyed)["video_url"]
     until(lambda: stranger.get(url).status_code != 200)  # on a slow machine it has expired before it is tried
     answer = stranger.get(url)
     assert (answer.status_code, "expired" in answer.text) == (403, True)
@@ -208,13 +193,13 @@ def test_a_link_lives_until_it_expires_or_its_job_is_gone(
 
 
 def test_a_link_works_beside_another_authorization(keyed: FlaskClient, stranger: FlaskClient, worker: Worker) -> None:
-    url = made(keyed)["video_url"]
+    url = part_of_answer(keyed)["video_url"]
 
     assert stranger.get(url, headers={"Authorization": "Basic dTpw"}).status_code == 200  # a proxy's own
 
 
 def test_links_outlive_the_key_that_got_them_and_a_restart(system: System, keyed: FlaskClient, worker: Worker) -> None:
-    url = made(keyed)["video_url"]
+    url = part_of_answer(keyed)["video_url"]
     system.keys.revoke("team")
 
     assert create_app(assemble(system.settings)).test_client().get(url).status_code == 200
@@ -223,7 +208,7 @@ def test_links_outlive_the_key_that_got_them_and_a_restart(system: System, keyed
 def test_a_public_url_stands_before_the_link(system: System, text: str, worker: Worker) -> None:
     public = replace(system, settings=replace(system.settings, public_url="https://video.example.org/"))
     app = create_app(public)
-    url = made(client_of(app, text))["video_url"]
+    url = part_of_answer(client_of(app, text))["video_url"]
 
     assert url.startswith("https://video.example.org/v1/videos/video_")
     assert app.test_client().get(url.removeprefix("https://video.example.org")).status_code == 200
@@ -231,7 +216,7 @@ def test_a_public_url_stands_before_the_link(system: System, text: str, worker: 
 
 def test_without_keys_an_answer_s_path_is_bare(system: System, worker: Worker) -> None:
     client = create_app(system).test_client()
-    url = made(client)["video_url"]
+    url = part_of_answer(client)["video_url"]
 
     assert "?" not in url
     assert client.get(f"{url}?expires=1&signature=x").status_code == 200

@@ -1,4 +1,4 @@
-"""Who called is what the connection says, or what a proxy says that is trusted; files go out by nginx where it brought the request."""
+"""Addresses of clients behind trusted proxies, and files sent by nginx."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def caller() -> Iterator[Any]:
 def test_a_trusted_proxy_is_believed(caller: Any, peer: str) -> None:
     assert caller(peer, "198.51.100.7") == "198.51.100.7"
     assert caller(peer, "2001:DB8::1") == "2001:db8::1"
-    assert caller(peer, "1.1.1.1, 198.51.100.7") == "198.51.100.7"  # the first is what the caller said
+    assert caller(peer, "1.1.1.1, 198.51.100.7") == "198.51.100.7"  # the first is what the caller sent
     assert caller(peer, "1.1.1.1", "198.51.100.7") == "198.51.100.7"
 
 
@@ -63,8 +63,8 @@ def test_the_log_names_the_caller(client: FlaskClient, caplog: pytest.LogCapture
     client.get("/healthz", headers={"x-forwarded-for": "198.51.100.7"}, environ_overrides=UNIX)
     client.get("/healthz", environ_overrides=UNIX)
 
-    said = [record.getMessage() for record in caplog.records if "healthz" in record.getMessage()]
-    assert [line.rpartition(" for ")[2] for line in said] == ["198.51.100.7", "a unix socket"]
+    lines = [record.getMessage() for record in caplog.records if "healthz" in record.getMessage()]
+    assert [line.rpartition(" for ")[2] for line in lines] == ["198.51.100.7", "a unix socket"]
 
 
 @pytest.mark.parametrize(("forwarded", "status"), [("198.51.100.7", 403), ("127.0.0.1", 200), ("::1", 200)])
@@ -92,7 +92,7 @@ def test_a_file_is_left_to_the_proxy_that_asks_for_it(client: FlaskClient, worke
     assert all(one.data[4:8] == b"ftyp" and "x-accel-redirect" not in one.headers for one in (direct, bare, spoofed))
 
 
-def test_a_job_that_is_not_ready_is_said_by_us(client: FlaskClient) -> None:
+def test_the_error_for_a_job_that_is_not_ready_is_ours(client: FlaskClient) -> None:
     job = client.post("/v1/responses", json={"model": "text", "input": "a", "background": True}).get_json()["id"]
     path = f"/v1/videos/{job.replace('resp', 'video')}/content"
     answer = client.get(path, headers={"x-forwarded-for": "198.51.100.7"}, environ_overrides=UNIX)

@@ -1,4 +1,4 @@
-"""JSON is what Python's parser makes of it, or it is refused; and nothing costs more than its bytes."""
+"""Strict JSON: the values of Python's parser, at bounded cost."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from router.errors import LimitExceeded
-from router.web.http.strict_json import LONG, MOST_DEPTH, MOST_TEXT, MOST_VALUES, parse
+from router.web.http.strict_json import LONG, MAX_DEPTH, MAX_TEXT, MAX_VALUES, parse
 
 LARGE = 24 * 2**20
 
 
 def value(dice: random.Random, depth: int = 0) -> Any:
-    """Return something that JSON can write, with strings on both sides of where they are cut out."""
+    """Return a random JSON value, with strings below and above the cut-out length."""
     kind = dice.randrange(8 if depth < 4 else 6)
     if kind == 6:
         return [value(dice, depth + 1) for _ in range(dice.randrange(5))]
@@ -31,30 +31,32 @@ def text(dice: random.Random) -> str:
     return "".join(dice.choices(alphabet, k=dice.choice([0, 1, 5, LONG - 1, LONG, LONG + 1, 2 * LONG])))
 
 
-@pytest.mark.parametrize("seed", range(60))
-def test_it_is_what_pythons_parser_makes_of_it(seed: int) -> None:
-    dice = random.Random(seed)
-    what = {"a": value(dice), "b": value(dice)}
-    written = json.dumps(what, ensure_ascii=dice.random() < 0.5, indent=dice.choice([None, 2]))
-    if dice.random() < 0.5:
-        written = written.replace("/", "\\/")  # as PHP writes it
+def test_it_is_what_pythons_parser_makes_of_it(subtests: pytest.Subtests) -> None:
+    for seed in range(60):
+        with subtests.test(seed=seed):
+            dice = random.Random(seed)
+            what = {"a": value(dice), "b": value(dice)}
+            written = json.dumps(what, ensure_ascii=dice.random() < 0.5, indent=dice.choice([None, 2]))
+            if dice.random() < 0.5:
+                written = written.replace("/", "\\/")  # as PHP writes it
 
-    assert parse(written.encode()) == what
+            assert parse(written.encode()) == what
 
 
-@pytest.mark.parametrize("seed", range(200))
-def test_broken_json_is_refused_as_pythons_parser_refuses_it(seed: int) -> None:
-    dice = random.Random(seed)
-    data = bytearray(json.dumps([value(dice), "x" * 2 * LONG, value(dice)]).encode())
-    for _ in range(3):
-        data[dice.randrange(len(data))] = dice.choice(b'"\\{}[],:aN0')
-    try:
-        right = json.loads(data, parse_constant=int)  # which raises ValueError
-    except ValueError:
-        with pytest.raises(ValueError):
-            parse(bytes(data))
-    else:
-        assert parse(bytes(data)) == right
+def test_broken_json_is_refused_as_pythons_parser_refuses_it(subtests: pytest.Subtests) -> None:
+    for seed in range(200):
+        with subtests.test(seed=seed):
+            dice = random.Random(seed)
+            data = bytearray(json.dumps([value(dice), "x" * 2 * LONG, value(dice)]).encode())
+            for _ in range(3):
+                data[dice.randrange(len(data))] = dice.choice(b'"\\{}[],:aN0')
+            try:
+                right = json.loads(data, parse_constant=int)  # which raises ValueError
+            except ValueError:
+                with pytest.raises(ValueError):
+                    parse(bytes(data))
+            else:
+                assert parse(bytes(data)) == right
 
 
 LONG_TEXT = b'"%b"' % (b"x" * 2 * LONG)
@@ -88,12 +90,12 @@ def test_a_long_key_is_a_key() -> None:
 
 
 def test_depth_and_values_are_bounded() -> None:
-    assert parse(b"[" * MOST_DEPTH + b"]" * MOST_DEPTH)
+    assert parse(b"[" * MAX_DEPTH + b"]" * MAX_DEPTH)
     with pytest.raises(RecursionError):
-        parse(b"[" * (MOST_DEPTH + 1) + b"]" * (MOST_DEPTH + 1))
-    assert len(parse(b"[" + b"1," * (MOST_VALUES - 1) + b"1]")) == MOST_VALUES
+        parse(b"[" * (MAX_DEPTH + 1) + b"]" * (MAX_DEPTH + 1))
+    assert len(parse(b"[" + b"1," * (MAX_VALUES - 1) + b"1]")) == MAX_VALUES
     with pytest.raises(LimitExceeded):
-        parse(b"[" + b"1," * MOST_VALUES + b"1]")
+        parse(b"[" + b"1," * MAX_VALUES + b"1]")
 
 
 HOSTILE: dict[str, Callable[[], bytes]] = {
@@ -124,7 +126,7 @@ def test_a_hostile_body_is_refused_before_anything_is_made_of_it(kind: str) -> N
     finally:
         tracemalloc.stop()
 
-    assert peak < 1.5 * len(data) + 2 * MOST_TEXT
+    assert peak < 1.5 * len(data) + 2 * MAX_TEXT
 
 
 @pytest.mark.parametrize("written", [b"a", b"a\\/"])

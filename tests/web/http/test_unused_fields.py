@@ -1,4 +1,4 @@
-"""An image that a request carries is used, or refused, or named in a warning: never dropped in silence."""
+"""Images in requests are used, refused or named in a warning."""
 
 from __future__ import annotations
 
@@ -51,12 +51,15 @@ WAYS: dict[str, Way] = {"json": as_json, "form": as_form, "extra": as_extra}
 
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS.keys())
-@pytest.mark.parametrize("name", FIRST)
-def test_a_plain_name_is_the_first_frame(client: FlaskClient, system: System, way: Way, name: str) -> None:
-    for value in (URL, {"url": URL}, {"image_url": URL}, {"image_url": {"url": URL}}):
-        job = stored(system, way(client, name, value))
+def test_a_plain_name_is_the_first_frame(
+    client: FlaskClient, system: System, way: Way, subtests: pytest.Subtests
+) -> None:
+    for name in FIRST:
+        with subtests.test(name=name):
+            for value in (URL, {"url": URL}, {"image_url": URL}, {"image_url": {"url": URL}}):
+                job = stored(system, way(client, name, value))
 
-        assert (job.model, [one.role for one in job.inputs]) == ("image", ["image"])
+                assert (job.model, [one.role for one in job.inputs]) == ("image", ["image"])
 
 
 @pytest.mark.parametrize("name", FIRST)
@@ -78,37 +81,44 @@ def test_a_plain_name_is_the_last_frame(client: FlaskClient, system: System, nam
 
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS.keys())
-@pytest.mark.parametrize("name", NOT_READ)
-def test_an_image_under_another_name_is_refused(client: FlaskClient, system: System, way: Way, name: str) -> None:
-    for value in (
-        URL,
-        "https://example.org/cat.png",
-        [URL],
-        {"url": "https://example.org/cat.mp4"},
-        {"file_id": "file-1"},
-    ):
-        error = refused(way(client, name, value), system)
+def test_an_image_under_another_name_is_refused(
+    client: FlaskClient, system: System, way: Way, subtests: pytest.Subtests
+) -> None:
+    for name in NOT_READ:
+        with subtests.test(name=name):
+            for value in (
+                URL,
+                "https://example.org/cat.png",
+                [URL],
+                {"url": "https://example.org/cat.mp4"},
+                {"file_id": "file-1"},
+            ):
+                error = refused(way(client, name, value), system)
 
-        assert error["code"] == "unknown_parameter"
-        assert error["param"].removeprefix("extra_body.").startswith(name)
-        assert "input_reference" in error["message"]
-
-
-@pytest.mark.parametrize("name", NOT_READ)
-def test_a_file_under_another_name_is_refused(client: FlaskClient, system: System, name: str) -> None:
-    data = {"model": "any", "prompt": "a", name: (io.BytesIO(png()), "a.png")}
-    error = refused(client.post("/v1/videos", data=data, content_type="multipart/form-data"), system)
-
-    assert (error["code"], error["param"]) == ("unknown_parameter", name)
+                assert error["code"] == "unknown_parameter"
+                assert error["param"].removeprefix("extra_body.").startswith(name)
+                assert "input_reference" in error["message"]
 
 
-@pytest.mark.parametrize("name", [*FIRST, *LAST, *NOT_READ])
-def test_a_response_reads_images_in_its_input_only(client: FlaskClient, system: System, name: str) -> None:
-    for value in (URL, "https://example.org/cat.png", {"image_url": URL}):
-        error = refused(client.post("/v1/responses", json={"model": "any", "input": "a", name: value}), system)
+def test_a_file_under_another_name_is_refused(client: FlaskClient, system: System, subtests: pytest.Subtests) -> None:
+    for name in NOT_READ:
+        with subtests.test(name=name):
+            data = {"model": "any", "prompt": "a", name: (io.BytesIO(png()), "a.png")}
+            error = refused(client.post("/v1/videos", data=data, content_type="multipart/form-data"), system)
 
-        assert (error["code"], error["param"].split(".")[0]) == ("unknown_parameter", name)
-        assert "input_image" in error["message"]
+            assert (error["code"], error["param"]) == ("unknown_parameter", name)
+
+
+def test_a_response_reads_images_in_its_input_only(
+    client: FlaskClient, system: System, subtests: pytest.Subtests
+) -> None:
+    for name in [*FIRST, *LAST, *NOT_READ]:
+        with subtests.test(name=name):
+            for value in (URL, "https://example.org/cat.png", {"image_url": URL}):
+                error = refused(client.post("/v1/responses", json={"model": "any", "input": "a", name: value}), system)
+
+                assert (error["code"], error["param"].split(".")[0]) == ("unknown_parameter", name)
+                assert "input_image" in error["message"]
 
 
 TWICE: dict[str, dict[str, Any]] = {
@@ -143,8 +153,8 @@ def test_one_image_under_two_names_is_one_image(client: FlaskClient, system: Sys
     assert len(stored(system, client.post("/v1/videos", json=body)).inputs) == 1
 
 
-def part(**said: Any) -> list[dict[str, Any]]:
-    return [{"role": "user", "content": [said, {"type": "input_text", "text": "a"}]}]
+def part(**fields: Any) -> list[dict[str, Any]]:
+    return [{"role": "user", "content": [fields, {"type": "input_text", "text": "a"}]}]
 
 
 @pytest.mark.parametrize("kind", ["input_image", "image_url"])
@@ -174,11 +184,11 @@ PARTS: dict[str, tuple[list[dict[str, Any]], str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("said", "param"), PARTS.values(), ids=PARTS.keys())
+@pytest.mark.parametrize(("items", "param"), PARTS.values(), ids=PARTS.keys())
 def test_a_part_that_is_not_read_is_refused_by_name(
-    client: FlaskClient, system: System, said: list[dict[str, Any]], param: str
+    client: FlaskClient, system: System, items: list[dict[str, Any]], param: str
 ) -> None:
-    assert refused(client.post("/v1/responses", json={"model": "any", "input": said}), system)["param"] == param
+    assert refused(client.post("/v1/responses", json={"model": "any", "input": items}), system)["param"] == param
 
 
 def test_images_of_earlier_messages_are_a_warning_where_the_request_has_its_own(
@@ -186,8 +196,8 @@ def test_images_of_earlier_messages_are_a_warning_where_the_request_has_its_own(
 ) -> None:
     answer = {"role": "assistant", "content": [{"type": "output_video", "video_url": "/v1/videos/video_0/content"}]}
     called = {"type": "function_call_output", "call_id": "c", "output": [{"type": "input_image", "image_url": OTHER}]}
-    said = [*with_image("a", OTHER), answer, called, *with_image("b", URL)]
-    job = stored(system, client.post("/v1/responses", json={"model": "any", "input": said, "background": True}))
+    items = [*with_image("a", OTHER), answer, called, *with_image("b", URL)]
+    job = stored(system, client.post("/v1/responses", json={"model": "any", "input": items, "background": True}))
 
     assert [one.size for one in job.inputs] == [len(png())]
     assert job.warnings == ("images and videos of earlier messages are not used: input[0], input[1], input[2]",)
@@ -196,8 +206,8 @@ def test_images_of_earlier_messages_are_a_warning_where_the_request_has_its_own(
 def test_what_the_assistant_showed_is_a_warning(client: FlaskClient) -> None:
     first = client.post("/v1/responses", json={"model": "text", "input": "a", "background": True}).get_json()
     shown = {"role": "assistant", "content": [{"type": "output_image", "image_url": URL}]}
-    said = [{"role": "user", "content": "a"}, *first["output"], shown, {"role": "user", "content": "in blue"}]
-    answer = client.post("/v1/responses", json={"model": "text", "input": said, "background": True}).get_json()
+    items = [{"role": "user", "content": "a"}, *first["output"], shown, {"role": "user", "content": "in blue"}]
+    answer = client.post("/v1/responses", json={"model": "text", "input": items, "background": True}).get_json()
 
     assert answer["warnings"] == ["images and videos of earlier messages are not used: input[1]"]
 
@@ -285,7 +295,7 @@ def buried(dice: random.Random, value: Any) -> Any:
 def test_wherever_an_image_is_put_it_is_never_dropped_in_silence(
     client: FlaskClient, system: System, path: str, url: str
 ) -> None:
-    """300 bodies with an image somewhere: each is used, refused, or its name is in a warning."""
+    """300 bodies with an image at random positions: none is silently dropped."""
     dice = random.Random(11)
     seen = {200: 0, 400: 0}
     for _ in range(300):

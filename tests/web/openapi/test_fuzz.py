@@ -18,7 +18,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from support.contract import Contract, closed
-from support.fuzzing import Asked, Fuzzer
+from support.fuzz import Asked, Fuzzer
 from werkzeug.test import TestResponse
 
 from router.engine.worker import Worker

@@ -11,7 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 from support.patience import until, watch
 
-from router.jobs import Offer
+from router.jobs import ClaimRequest
 from router.system import System
 from router.values import Artifact, Failure, Lease
 from router.web import create_app
@@ -40,7 +40,7 @@ def rest(pieces: Iterator[bytes]) -> dict[str, Any]:
 
 
 def claimed(system: System) -> Lease:
-    found = system.jobs.claim("e", Offer(["text"]))
+    found = system.jobs.claim("e", ClaimRequest(["text"]))
     assert found is not None
     return found[0]
 
@@ -82,7 +82,7 @@ def test_a_failure_before_that_is_an_error(client: FlaskClient, system: System) 
     patient = create_app(system).test_client()
     waiter = Thread(target=lambda: answers.append(patient.post("/v1/responses", **post)))
     waiter.start()
-    lease, _ = until(lambda: system.jobs.claim("e", Offer(["text"])))
+    lease, _ = until(lambda: system.jobs.claim("e", ClaimRequest(["text"])))
     system.jobs.fail(lease, Failure("out_of_memory", "it does not fit"))
     waiter.join(60)
 

@@ -17,7 +17,7 @@ from support.sse import Event, kinds, numbers, parse
 from werkzeug.test import TestResponse
 
 from router.engine.worker import Worker
-from router.jobs import Offer
+from router.jobs import ClaimRequest
 from router.system import System
 from router.values import Artifact, Failure, Job, Lease, Phase, Presentation, Progress
 from router.web import create_app
@@ -50,7 +50,7 @@ def queued(client: FlaskClient, **body: Any) -> str:
 
 
 def claimed(system: System) -> Lease:
-    found = system.jobs.claim("e", Offer(["text"]))
+    found = system.jobs.claim("e", ClaimRequest(["text"]))
     assert found is not None
     return found[0]
 

@@ -1,4 +1,4 @@
-"""gunicorn's master: whom it takes for silent."""
+"""gunicorn's master: which workers count as silent."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from router.web.server.arbiter import GAP_SECONDS, Master
 
 
 class Arbiter:
-    """As much of gunicorn's as the master wraps; counts how often it was to kill silent workers."""
+    """The wrapped methods of gunicorn's arbiter; `looks` counts searches for silent workers."""
 
     def __init__(self) -> None:
         self.looks = 0
@@ -32,19 +32,19 @@ def master(monkeypatch: pytest.MonkeyPatch) -> Master:
     return Master(server, served=lambda: True, stopping=lambda: False)
 
 
-def test_silent_workers_are_looked_for(master: Master) -> None:
+def test_silent_workers_are_killed(master: Master) -> None:
     master.murder_workers()
 
     assert master._server.looks == 1  # type: ignore[attr-defined]
 
 
-def test_after_it_stood_still_itself_workers_have_a_moment_to_show_life(master: Master) -> None:
-    master._looked -= 60  # as in a container that was frozen for a minute
+def test_workers_are_spared_for_a_moment_after_the_master_was_suspended(master: Master) -> None:
+    master._checked_at -= 60  # as in a container that was frozen for a minute
     master.murder_workers()
     master.murder_workers()
     assert master._server.looks == 0  # type: ignore[attr-defined]
-    master._looked -= GAP_SECONDS - 1
-    master._spared_until -= GAP_SECONDS
+    master._checked_at -= GAP_SECONDS - 1
+    master._spare_until -= GAP_SECONDS
     master.murder_workers()
 
     assert master._server.looks == 1  # type: ignore[attr-defined]

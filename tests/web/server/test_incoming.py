@@ -9,7 +9,8 @@ from gunicorn.config import Config
 from gunicorn.http.errors import ParseException
 
 from router.web.server import refusal
-from router.web.server.incoming import CHUNK_BYTES, FREE_CHUNKS, HEAD_BYTES, TRAILER_BYTES, Incoming
+from router.web.server.chunked import CHUNK_BYTES, FREE_CHUNKS, TRAILER_BYTES
+from router.web.server.incoming import HEAD_BYTES, Incoming
 
 MOST = 1000
 HEAD = b"POST /v1/responses HTTP/1.1\r\nhost: localhost\r\n"
@@ -175,7 +176,7 @@ def test_who_expects_a_go_ahead_gets_it_for_a_body_that_is_wanted(incoming: Inco
 
 
 def test_who_expects_a_go_ahead_that_does_not_come_may_not_send_the_body(incoming: Incoming) -> None:
-    """What comes next on the connection may be either, so it ends with the answer."""
+    """The next bytes may be a body or a request: the connection ends."""
     incoming.receive(HEAD + b"expect: 100-continue\r\ncontent-length: 10000\r\n\r\n")
 
     assert incoming.is_unwanted

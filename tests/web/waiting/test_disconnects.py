@@ -1,4 +1,4 @@
-"""Callers who go away: their job is cancelled, but for every case in which it must go on."""
+"""Jobs of disconnected clients are cancelled, except those that must go on."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from support.patience import PATIENCE, first_job, until
 from werkzeug.test import TestResponse
 
 from router.engine.worker import Worker
-from router.jobs import Offer
+from router.jobs import ClaimRequest
 from router.system import System
 from router.values import Artifact, Status
 from router.web import create_app
@@ -49,7 +49,7 @@ def app_with(system: System, leave_seconds: float = LEAVE_SECONDS, **settings: A
 
 
 class Caller:
-    """Somebody who calls over a connection that they can close, and their answer."""
+    """A client with a connection to close, and its answer."""
 
     def __init__(self, app: Flask, **body: Any) -> None:
         self.connection, self._theirs = socket.socketpair()
@@ -253,7 +253,7 @@ def test_a_reader_of_a_job_that_is_kept_cancels_nothing(client: FlaskClient, sys
     assert goes_on(system, job)
 
 
-def test_a_reader_who_leaves_frees_the_place(system: System) -> None:
+def test_a_reader_who_leaves_frees_the_slot(system: System) -> None:
     app = app_with(system, threads=33)
     caller = Caller(app, stream=True).start()
     first_job(system)
@@ -267,7 +267,7 @@ def test_a_reader_who_leaves_frees_the_place(system: System) -> None:
 def test_a_finished_job_stays_finished(client: FlaskClient, system: System) -> None:
     answer = begin(client)
     job = first_job(system)
-    found = system.jobs.claim("e", Offer(["text"]))
+    found = system.jobs.claim("e", ClaimRequest(["text"]))
     assert found is not None
     system.jobs.finish(found[0], VIDEO)
     answer.close()
@@ -308,15 +308,15 @@ JOB, OTHER = "a" * 32, "b" * 32
 
 
 def _wait(path: Path, ready: Any) -> None:
-    attendance = WaiterPresence(path)
-    attendance.enter(JOB)
+    presence = WaiterPresence(path)
+    presence.enter(JOB)
     ready.set()
     time.sleep(60)
 
 
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Iterator[Callable[[], None]]:
-    """Another process that waits for a job; the fixture kills it."""
+    """Yield a function to kill another process that waits for a job."""
     context = get_context("spawn")
     ready = context.Event()
     process = context.Process(target=_wait, args=[tmp_path / "lock", ready], daemon=True)
@@ -334,20 +334,20 @@ def elsewhere(tmp_path: Path) -> Iterator[Callable[[], None]]:
 def test_another_process_that_waits_is_seen_and_forgotten_when_it_dies(
     tmp_path: Path, elsewhere: Callable[[], None]
 ) -> None:
-    attendance = WaiterPresence(tmp_path / "lock")
+    presence = WaiterPresence(tmp_path / "lock")
 
-    assert not attendance.deserted(JOB)
-    assert attendance.deserted(OTHER)
+    assert not presence.is_empty(JOB)
+    assert presence.is_empty(OTHER)
     elsewhere()
-    assert attendance.deserted(JOB)
+    assert presence.is_empty(JOB)
 
 
-def test_a_job_is_deserted_when_the_last_of_several_has_left(tmp_path: Path) -> None:
-    attendance = WaiterPresence(tmp_path / "lock")
-    attendance.enter(JOB)
-    attendance.enter(JOB)
-    attendance.leave(JOB)
-    assert not attendance.deserted(JOB)
-    attendance.leave(JOB)
+def test_a_job_has_no_waiter_when_the_last_of_several_has_left(tmp_path: Path) -> None:
+    presence = WaiterPresence(tmp_path / "lock")
+    presence.enter(JOB)
+    presence.enter(JOB)
+    presence.leave(JOB)
+    assert not presence.is_empty(JOB)
+    presence.leave(JOB)
 
-    assert attendance.deserted(JOB)
+    assert presence.is_empty(JOB)

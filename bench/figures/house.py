@@ -1,0 +1,163 @@
+"""The figures of the house: sizes, docstrings, comments, imports, settings and tests."""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import statistics
+import subprocess
+import tokenize
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from bench.tools.server import ROOT
+from bench.tools.table import Figure, Row, quantile
+from router import settings
+
+PRODUCT = ("registry", "router", "plugins", "nano")
+BOUNDARIES = ROOT / "tests" / "test_boundaries.py"
+LONG_MODULE = 220  # lines
+MOST_WORDS = 14  # in the first line of a docstring
+RELATIVE = re.compile(r"\b(that|which|what|who|whom|whose|where|whoever|whatever|wherever)\b", re.IGNORECASE)
+VAGUE = re.compile(r"\bso (many|much|few|long)\b|\bas (many|much|few)\b(?! as)", re.IGNORECASE)
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+DOCUMENTED = (ast.Module, ast.ClassDef, *FUNCTIONS)
+Tree = Mapping[str, ast.Module]  # modules by their dotted names
+
+
+def measure() -> Figure:
+    files, bench, tests = _files(*PRODUCT), _files("bench"), _files("tests")
+    product = [ast.parse(path.read_text()) for path in files]
+    everything = product + [ast.parse(path.read_text()) for path in (*bench, *tests)]
+    return Figure(
+        "house",
+        "the code's own figures",
+        (
+            *(Row(f"lines of {name}", sum(map(_lines, paths))) for name, paths in (("bench", bench), ("tests", tests))),
+            *_sizes(files, product),
+            *_words(files, everything),
+            *_imports(dict(zip(map(_module, files), product, strict=True))),
+            Row("environment variables", len(settings.table())),
+            Row("test functions, each counted once whatever its parameters", sum(map(_tests, everything))),
+        ),
+        ("a function's lines without its docstring; imports in functions count for floors, not for circles",),
+    )
+
+
+def _sizes(files: Sequence[Path], trees: Sequence[ast.Module]) -> Iterator[Row]:
+    sizes = list(map(_lines, files))
+    functions = [_length(node) for tree in trees for node in ast.walk(tree) if isinstance(node, FUNCTIONS)]
+    yield Row(f"lines of {', '.join(PRODUCT)}", sum(sizes))
+    yield Row("modules", len(sizes))
+    yield Row("module, median lines", statistics.median(sizes))
+    yield Row(f"modules over {LONG_MODULE} lines", sum(size > LONG_MODULE for size in sizes), target=1)
+    yield Row("function, median lines", statistics.median(functions), target=6)
+    yield Row("function, p90", quantile(functions, 0.9))
+    yield Row("function, p99", quantile(functions, 0.99), target=26)
+    yield Row("function, longest", max(functions))
+
+
+def _words(files: Sequence[Path], trees: Sequence[ast.Module]) -> Iterator[Row]:
+    bad = sum(map(_bad_docstrings, trees))
+    comments = sum(_comments(path.read_text()) for path in files)
+    yield Row("docstrings against the rule of words, bench and tests too", bad, target=1)
+    yield Row("comments in a hundred lines", 100 * comments / sum(map(_lines, files)), least=3)
+
+
+def _imports(trees: Tree) -> Iterator[Row]:
+    edges = {name: set(_imported(tree.body, trees)) - {name} for name, tree in trees.items()}
+    yield Row("modules in import circles", len(_circular(edges)), target=1)
+    yield Row("imports of a higher floor", len(list(_upward(trees))), target=1)
+
+
+def _files(*folders: str) -> list[Path]:
+    listed = subprocess.run(["git", "ls-files", *folders], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    names = [name for name in listed.splitlines() if name.endswith(".py") and "migrations/versions" not in name]
+    return [ROOT / name for name in names if (ROOT / name).is_file()]
+
+
+def _module(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def _lines(path: Path) -> int:
+    return len(path.read_text().splitlines())
+
+
+def _length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Return the lines of a function, without its docstring."""
+    docstring = function.body[0] if ast.get_docstring(function) else None
+    skipped = (docstring.end_lineno or 0) - docstring.lineno + 1 if docstring else 0
+    return (function.end_lineno or 0) - function.lineno + 1 - skipped
+
+
+def _bad_docstrings(tree: ast.Module) -> int:
+    found = (ast.get_docstring(node) for node in ast.walk(tree) if isinstance(node, DOCUMENTED))
+    return sum(_is_bad(docstring.splitlines()[0]) for docstring in found if docstring)
+
+
+def _is_bad(first: str) -> bool:
+    """Tell whether a docstring's first line breaks the rule of words."""
+    # code in backticks counts as one word
+    words = len(re.sub(r"`[^`]*`", "x", first).split())
+    return words > MOST_WORDS or len(RELATIVE.findall(first)) > 1 or VAGUE.search(first) is not None
+
+
+def _comments(text: str) -> int:
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    return sum(token.type == tokenize.COMMENT and "type: ignore" not in token.string for token in tokens)
+
+
+def _imported(body: Iterable[ast.AST], trees: Tree) -> Iterator[str]:
+    """Yield the modules of ours that the import statements among `body` name."""
+    for node in body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in trees)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                yield from (found for found in [name if name in trees else node.module] if found in trees)
+
+
+def _circular(edges: Mapping[str, set[str]]) -> set[str]:
+    """Return the modules that reach themselves by imports."""
+    return {name for name in edges if name in _reached(name, edges)}
+
+
+def _reached(start: str, edges: Mapping[str, set[str]]) -> set[str]:
+    found: set[str] = set()
+    pending = list(edges[start])
+    while pending:
+        if (name := pending.pop()) not in found:
+            found.add(name)
+            pending += edges[name]
+    return found
+
+
+def floors() -> tuple[tuple[str, ...], ...]:
+    """Return the rooms of each floor, lowest first, from the boundary test."""
+    for node in ast.parse(BOUNDARIES.read_text()).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "FLOORS":
+            found: tuple[tuple[str, ...], ...] = ast.literal_eval(node.value)
+            return found
+    raise ValueError(f"{BOUNDARIES.name} must assign FLOORS")
+
+
+def _upward(trees: Tree) -> Iterator[tuple[str, str]]:
+    """Yield the imports of a room on a higher floor."""
+    floor = {room: number for number, rooms in enumerate(floors()) for room in rooms}
+    for name, tree in trees.items():
+        for imported in set(_imported(ast.walk(tree), trees)):
+            if _floor(imported, floor) > _floor(name, floor):
+                yield name, imported
+
+
+def _floor(module: str, floor: Mapping[str, int]) -> int:
+    top, _, rest = module.partition(".")
+    room = f"{top}.{rest.partition('.')[0]}" if top == "router" and rest else top
+    return floor[room]
+
+
+def _tests(tree: ast.Module) -> int:
+    return sum(isinstance(node, FUNCTIONS) and node.name.startswith("test_") for node in ast.walk(tree))

@@ -1,0 +1,1 @@
+"""When our forward pass of the DiT runs, and by which kernels."""

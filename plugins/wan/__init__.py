@@ -1,0 +1,1 @@
+"""What both backends of Wan share: reading its weights, its VAE, and generating a video."""

@@ -1,0 +1,1 @@
+"""One task from its prompts to its frames."""

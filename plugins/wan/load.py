@@ -1,0 +1,146 @@
+"""A model's parts from its folder to the device, shared through the pool."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from threading import Lock
+from typing import Any
+
+import diffusers
+import torch
+import transformers
+
+from plugins.wan import checkpoint as checkpoints
+from plugins.wan.checkpoint import DECODER, Checkpoint, Part
+from plugins.wan.forward_paths import ForwardPaths
+from plugins.wan.generate.preview import LatentMap, latent_map
+from plugins.wan.generate.prompts import TOKENS, PromptCache
+from plugins.wan.generate.schedulers import Schedulers
+from plugins.wan.memory import free, out_of_memory
+from plugins.wan.vae.fast_vae import fast_vae
+from plugins.wan.weights.placement import Placement, class_of, reading
+from plugins.wan.weights.progress import LoadProgress
+from router import LoadFailed, ModelSpec, Pool, Report
+
+MakePaths = Callable[[Mapping[str, Any]], ForwardPaths]
+
+
+@dataclass
+class Loaded:
+    """A model that is ready to run.
+
+    `parts` are the pipelines' components without the scheduler, which `schedulers` makes. `decoder` is a VAE without
+    its encoder; `parts["vae"]` is one without its decoder, or `decoder` itself where no image comes in. `encoding`
+    guards the state that diffusers keeps on the VAE while it encodes an image. `prompts` is shared by all models of one
+    tokenizer and one encoder. `latent_map` makes previews, None for an unknown VAE. `paths` is None where diffusers'
+    own loop always runs.
+    """
+
+    checkpoint: Checkpoint
+    parts: dict[str, Any]
+    decoder: Any
+    schedulers: Schedulers
+    encoding: Lock
+    prompts: PromptCache
+    latent_map: LatentMap | None
+    placement: Placement
+    paths: ForwardPaths | None
+
+    def drop(self, gone: bool) -> None:
+        """Release the parts; with `gone`, parts leave memory now and the device gets their bytes back."""
+        self.parts.clear()
+        self.decoder = None
+        if self.paths is not None:
+            self.paths.clear()
+        if gone:
+            free()
+
+
+def load(
+    model: ModelSpec,
+    placement: Placement,
+    pool: Pool,
+    report: Report,
+    prompt_cache_bytes: int,
+    make_paths: MakePaths | None = None,
+) -> Loaded:
+    """Return `model` of the parts that `placement` reads; raise `LoadFailed` with what its folder lacks."""
+    _silence_libraries()
+    if model.folder is None:
+        raise LoadFailed(f"{model.name} needs a folder of weights, its source gave none")
+    # a call of its own, so that running out of memory releases all of its parts
+    with out_of_memory(f"loading {model.name}", "free memory on it, or choose a smaller model"):
+        checkpoint = checkpoints.read(model.folder)
+        checkpoint.require(model)
+        return _load(model, checkpoint, placement, pool, report, prompt_cache_bytes, make_paths)
+
+
+def _load(
+    model: ModelSpec,
+    checkpoint: Checkpoint,
+    placement: Placement,
+    pool: Pool,
+    report: Report,
+    prompt_cache_bytes: int,
+    make_paths: MakePaths | None,
+) -> Loaded:
+    if placement.device.startswith("cuda"):
+        torch.cuda.set_device(placement.device)  # else every engine would also hold memory on the first GPU
+    keys, parts = _pooled_parts(checkpoint.pooled(model.modality), placement, pool, report)
+    for name in {DECODER, "vae"} & parts.keys():
+        parts[name] = fast_vae(parts[name], placement.fast)
+    decoder = parts.pop(DECODER)
+    parts.setdefault("vae", decoder)
+    return Loaded(
+        checkpoint,
+        parts,
+        decoder,
+        _schedulers(checkpoint.parts["scheduler"]),
+        pool.part(("encoding", keys.get("vae")), Lock),
+        _prompts(pool, keys, prompt_cache_bytes, placement.fast.short_text),
+        latent_map(checkpoint.parts["vae"].folder, parts["vae"]),
+        placement,
+        None if make_paths is None else make_paths(parts),
+    )
+
+
+def _pooled_parts(
+    pooled: Sequence[Part], placement: Placement, pool: Pool, report: Report
+) -> tuple[dict[str, Hashable], dict[str, Any]]:
+    """Return the key and the module of each part by name; read those that are not resident."""
+    sizes = {part.name: sum(placement.tensor_sizes(part).values()) for part in pooled}
+    progress = LoadProgress(report, sum(sizes.values()))
+    keys: dict[str, Hashable] = {}
+    for part in pooled:
+        keys[part.name] = placement.key(part, pool)
+        progress.add(0)  # the digest of a large file takes a while
+    pool.reserve({keys[part.name]: placement.device_bytes(part) for part in pooled})
+    parts: dict[str, Any] = {}
+    for part in pooled:
+        read = partial(placement.read, part, progress.add)
+        parts[part.name] = pool.part(keys[part.name], read, placement.offloader(part))
+        progress.complete(sizes[part.name])
+    return keys, parts
+
+
+def _prompts(pool: Pool, keys: Mapping[str, Hashable], limit: int, short: bool) -> PromptCache:
+    """Return the prompt cache of all models that encode a text alike."""
+    # the keys have the files, the classes, the dtype and the device; the cleaning is the same in a process
+    encoding = (keys["tokenizer"], keys["text_encoder"], TOKENS, short)
+    return pool.part(("prompts", encoding, limit), lambda: PromptCache(limit))
+
+
+def _schedulers(part: Part) -> Schedulers:
+    with reading(part):
+        schedulers = Schedulers(class_of(part), dict(part.config))
+        schedulers.new(1.0)  # finds a bad configuration now, not in each job
+        return schedulers
+
+
+def _silence_libraries() -> None:
+    """Keep the libraries' progress bars and remarks off the engine's log."""
+    for library in (diffusers, transformers):
+        library.utils.logging.set_verbosity_error()
+        library.utils.logging.disable_progress_bar()

@@ -1,0 +1,21 @@
+"""Options that every backend of Wan takes."""
+
+from __future__ import annotations
+
+from marshmallow import Schema, fields, validate
+
+from plugins.wan.tuning.switches import FastField
+
+DECODER_DTYPES = ("auto", "bf16", "fp32")
+PROMPT_CACHE_BYTES = 64 * 2**20  # 16 prompts of 512 x 4096 in bf16
+MAX_PROMPT_CACHE_BYTES = 64 * 2**30
+
+
+class CommonOptions(Schema):
+    """Bytes of the prompt cache, number format of the VAE's decoder, and fast parts to use."""
+
+    prompt_cache_bytes = fields.Integer(
+        load_default=PROMPT_CACHE_BYTES, strict=True, validate=validate.Range(min=0, max=MAX_PROMPT_CACHE_BYTES)
+    )
+    decoder_dtype = fields.String(load_default="auto", validate=validate.OneOf(DECODER_DTYPES))
+    fast = FastField(load_default=True)

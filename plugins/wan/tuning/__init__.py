@@ -1,0 +1,1 @@
+"""Switches of the fast paths, and the measurements that choose among kernels."""

@@ -1,0 +1,124 @@
+"""Device and dtype of a model's parts, and reading the parts there."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+
+from plugins.wan.checkpoint import DECODER, Part
+from plugins.wan.memory import is_device_lost, is_out_of_memory
+from plugins.wan.tuning.switches import Switches
+from plugins.wan.weights import identity, modules, transfer
+from plugins.wan.weights.host_offload import HostOffloader
+from plugins.wan.weights.safetensors import dtype_in, sizes_of, stored_in
+from registry.folders import Weights
+from registry.folders.model import WEIGHTLESS
+from router import LoadFailed, Offloader, Pool
+
+# Encoding in bf16 visibly drifts; CLIP is in fp32 in the published recipe, too.
+IN_FP32 = ("vae", "image_encoder")
+# raised by the libraries for files that are cut, missing or of another shape
+UNREADABLE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    SafetensorError,
+    TypeError,
+    ValueError,
+)
+
+Arrived = Callable[[int], None]  # called with the bytes that have reached the device
+
+
+@dataclass(frozen=True)
+class Placement:
+    """The device, and the number formats, of one model's parts; a backend extends it."""
+
+    device: str
+    dtype: torch.dtype
+    fast: Switches
+    decoder_dtype: torch.dtype = torch.float32
+
+    def key(self, part: Part, pool: Pool) -> Hashable:
+        """Return the pool's key of `part`."""
+        with reading(part):
+            files = identity.of_part(part, pool.digest)
+        if part.name in WEIGHTLESS:
+            return (part.class_name, files)
+        return (part.class_name, files, part.without, str(self.dtype_of(part)), self.device)
+
+    def dtype_of(self, part: Part) -> torch.dtype:
+        if part.name == DECODER:
+            return self.decoder_dtype
+        return torch.float32 if part.name in IN_FP32 else self.dtype
+
+    def device_of(self, part: Part) -> str:
+        """Return the device of the weights of `part` between its forward passes."""
+        return self.device
+
+    def tensor_sizes(self, part: Part) -> dict[str, int]:
+        """Return the bytes of each weight in the dtype that it will have."""
+        if part.weights is None:
+            return {}
+        with reading(part):
+            dtype = self.dtype_of(part)
+            stored = {name: each for name, each in modules.untied(stored_in(part.weights)).items() if part.has(name)}
+            return sizes_of(stored, dtype, modules.kept_in_fp32(class_of(part), dtype))
+
+    def device_bytes(self, part: Part) -> int:
+        """Return how many bytes of the device `part` will take."""
+        return sum(self.tensor_sizes(part).values())
+
+    def offloader(self, part: Part) -> Offloader | None:
+        """Return the offloader of an unused `part`; None if the part must be read again."""
+        return HostOffloader("cpu" if part.name in WEIGHTLESS else self.device)
+
+    def read(self, part: Part, arrived: Arrived) -> Any:
+        """Read one part from its folder to its device; `arrived(bytes)` is called for each piece."""
+        with reading(part):
+            cls = class_of(part)
+            if part.name == "image_processor":
+                return cls.from_dict(dict(part.config))
+            if part.weights is None:
+                return cls.from_pretrained(part.folder, local_files_only=True)
+            return self._read_weights(cls, part, part.weights, arrived)
+
+    def _read_weights(self, cls: Any, part: Part, weights: Weights, arrived: Arrived) -> torch.nn.Module:
+        found, dtype, device = stored_in(weights), self.dtype_of(part), self.device_of(part)
+        loaded = modules.empty(cls, part.settings, len(found), part.without)
+        stored = modules.weights_of(loaded, found, part.name)
+        kept = modules.kept_in_fp32(cls, dtype)
+        dtypes = {name: dtype_in(name, each, dtype, kept) for name, each in stored.items()}
+        tensors = transfer.read(stored, dtypes, device, arrived, pinned=device != self.device)
+        modules.fill(loaded, tensors, device)
+        return loaded
+
+
+def class_of(part: Part) -> Any:
+    return getattr(importlib.import_module(part.library), part.class_name)
+
+
+@contextmanager
+def reading(part: Part) -> Iterator[None]:
+    """Turn the libraries' errors for bad files into `LoadFailed`."""
+    try:
+        yield
+    except UNREADABLE as error:
+        if is_out_of_memory(error) or is_device_lost(error):
+            raise
+        summary = _brief(error).replace(str(part.folder), part.name)  # a caller reads it
+        raise LoadFailed(f"{part.name} must be a whole {part.class_name}, reading it gave {summary}") from error
+
+
+def _brief(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]}"

@@ -1,0 +1,84 @@
+"""Times of a job's phases and steps, from its reports."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from router.values import Phase, StepTiming
+
+TAIL = 1 / 9  # of the steps' time, for what follows them, until it has been seen: as progress in percent has it
+
+
+class Observer(Protocol):
+    """Receives the seconds of a model's phases and steps."""
+
+    def phase_ended(self, model: str, phase: Phase, seconds: float) -> None: ...
+    def step_done(self, model: str, seconds: float) -> None: ...
+
+
+class StepTimer:
+    """Times one attempt at a job of `model`; `known` is the timing of earlier jobs of its shape."""
+
+    def __init__(
+        self,
+        model: str,
+        steps: int,
+        known: StepTiming | None,
+        observer: Observer,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._model = model
+        self._steps = steps
+        self._known = known
+        self._observer = observer
+        self._now = now
+        self._phase: Phase | None = None
+        self._began = 0.0
+        self._first: tuple[float, int] | None = None  # report of a step, which may be of none that is done
+        self._last: tuple[float, int] = (0.0, 0)
+
+    def report(self, phase: Phase, done: int) -> None:
+        """Take the time of a report."""
+        now = self._now()
+        if phase is not self._phase:
+            self.end()
+            self._phase, self._began = phase, now
+        if phase is Phase.STEP and (self._first is None or done > self._last[1]):
+            if self._last[1]:  # the first step has the text encoder in it
+                self._observe(now - self._last[0], done - self._last[1])
+            self._last = (now, done)
+            self._first = self._first or self._last
+
+    def end(self) -> None:
+        """End the current phase."""
+        if self._phase is not None:
+            self._observer.phase_ended(self._model, self._phase, self._now() - self._began)
+
+    def remaining(self, phase: Phase, done: int, total: int) -> float | None:
+        """Return the seconds from now to the end, None before anything is known."""
+        step = self._step()
+        if step is None:
+            if self._known is None:
+                return None
+            step = self._known.step
+        tail = self._known.rest if self._known else step * self._steps * TAIL
+        if phase is Phase.DECODE:
+            return tail * (total - done) / max(total, 1)
+        return step * (total - done if phase is Phase.STEP else self._steps) + tail
+
+    def timing(self) -> StepTiming | None:
+        """Return the timing of this attempt, which has ended; None if it reported no steps."""
+        step = self._step()
+        return StepTiming(step, self._now() - self._last[0]) if step is not None else None
+
+    def _step(self) -> float | None:
+        """Return the mean seconds of a step of this attempt."""
+        if self._first is None or self._last[1] <= self._first[1]:
+            return None
+        return (self._last[0] - self._first[0]) / (self._last[1] - self._first[1])
+
+    def _observe(self, seconds: float, steps: int) -> None:
+        for _ in range(steps):
+            self._observer.step_done(self._model, seconds / steps)

@@ -1,0 +1,70 @@
+"""The counting process, started on demand and killed when it hangs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from threading import Timer
+from typing import Any
+
+from router.tokens import counter_child
+
+
+class CounterProcess:
+    """A process of `counter_child`, used by one thread."""
+
+    def __init__(self, stall_seconds: float) -> None:
+        self._stall_seconds = stall_seconds
+        self.child: subprocess.Popen[bytes] | None = None
+
+    def is_running(self) -> bool:
+        return self.child is not None and self.child.poll() is None
+
+    def exchange(self, file: str, limit: int, texts: Sequence[str]) -> dict[str, Any]:
+        """Return the process's answer; raise `OSError` or `ValueError` without one."""
+        child = self._running()
+        assert child.stdin is not None
+        assert child.stdout is not None
+        request = {"file": file, "limit": limit, "texts": texts}
+        watchdog = Timer(self._stall_seconds, child.kill)
+        watchdog.start()
+        try:
+            child.stdin.write(json.dumps(request).encode() + b"\n")
+            child.stdin.flush()
+            line = child.stdout.readline()
+        finally:
+            watchdog.cancel()
+        if not line:
+            raise OSError(f"the process that read it ended with status {child.wait()}")
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise ValueError(answer["error"])
+        return answer
+
+    def end(self) -> None:
+        child, self.child = self.child, None
+        if child is None:
+            return
+        child.kill()
+        child.wait()
+        for pipe in (child.stdin, child.stdout):
+            if pipe is not None:
+                with suppress(OSError):  # what was not written yet was meant for this process
+                    pipe.close()
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        """Return the process, started anew after its end."""
+        if self.child is None or not self.is_running():
+            self.end()
+            self.child = subprocess.Popen(
+                [sys.executable, "-P", counter_child.__file__],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,  # a library's panic would print what a file holds
+                env={**os.environ, "TOKENIZERS_PARALLELISM": "false"},
+            )
+        return self.child

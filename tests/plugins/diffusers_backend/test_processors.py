@@ -1,0 +1,38 @@
+"""The comparisons with a reference again, by the instructions of other processors than this one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from support.server import ROOT
+
+pytestmark = pytest.mark.slow
+
+STOCK = "tests/plugins/diffusers_backend/test_videos.py::test_frames_are_those_of_the_stock_pipeline"
+REFERENCES = (
+    f"{STOCK}[family/wan-nano-t2v-t2v-plain]",
+    f"{STOCK}[family/wan-nano-i2v-i2v-image]",
+    f"{STOCK}[tiny/ti2v-2.2-ti2v-plain]",
+    f"{STOCK}[tiny/flf2v-clip-flf2v-image-last_image]",
+    "tests/plugins/diffusers_backend/test_fast_transformer.py::test_the_velocity_is_that_of_the_stock_model",
+    "tests/plugins/onnx_backend/test_loading.py::test_its_videos_are_those_of_diffusers[text]",
+)
+
+
+@pytest.mark.parametrize("capability", ["default", "avx2"])
+def test_what_is_made_is_the_references_by_other_instructions_too(capability: str) -> None:
+    """`default` is without AVX; what PyTorch takes here by itself, the tests themselves have seen."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", *REFERENCES],
+        cwd=ROOT,
+        env={**os.environ, "ATEN_CPU_CAPABILITY": capability},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert " passed" in done.stdout
