@@ -9,6 +9,7 @@ from typing import Any
 
 from marshmallow import RAISE, Schema, ValidationError, fields, pre_load, validate
 
+from registry.bounds import Bounds
 from registry.lines import Document, Where
 from registry.modality import Modality
 from registry.models import IMAGE_BYTES, IMAGE_PIXELS, FlowShift, Size
@@ -26,28 +27,29 @@ class Text(fields.String):
 
 
 class Integer(fields.Integer):
-    """A whole number from `least` to `most`; `true` and `"5"` are refused."""
-
-    default_error_messages = {"invalid": "must be an integer"}  # noqa: RUF012
+    """An integer in a range; `true`, `"5"` and 5.0 are none."""
 
     def __init__(self, least: int, most: int) -> None:
-        within = validate.Range(least, most, error=f"must be from {least} to {most}")
-        super().__init__(strict=True, validate=within)
+        self.bounds = Bounds(least, most)
+        super().__init__()
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> int:
+        if not self.bounds.integer(value):
+            raise ValidationError(f"must be an integer {self.bounds}")
+        return int(value)
 
 
 class Number(fields.Float):
-    """A finite number from (or above) `least` to `most`; `true` and `"5"` are refused."""
-
-    default_error_messages = {"invalid": "must be a number", "special": "must be a finite number"}  # noqa: RUF012
+    """A number in a range; `true` and `"5"` are none."""
 
     def __init__(self, least: float, most: float, above: bool = False, **kwargs: Any) -> None:
-        error = f"must be {'above' if above else 'from'} {least} {'and up ' if above else ''}to {most}"
-        super().__init__(validate=validate.Range(least, most, min_inclusive=not above, error=error), **kwargs)
+        self.bounds = Bounds(least, most, above)
+        super().__init__(**kwargs)
 
-    def _validated(self, value: Any) -> float:
-        if isinstance(value, str):  # marshmallow would read "5" and even "nan"
-            raise self.make_error("invalid")
-        return super()._validated(value)
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> float:
+        if not self.bounds.number(value):
+            raise ValidationError(f"must be a number {self.bounds}")
+        return float(value)
 
 
 class Texts(fields.List[str]):

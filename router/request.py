@@ -1,20 +1,19 @@
-"""A request, whatever HTTP dialect it came in: what was said, before any default."""
+"""A parsed request of either HTTP dialect, before any default."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from registry import Input
-from router.values import StoredInput
+from router.values import Presentation, StoredInput
 
 
 @dataclass(frozen=True)
 class Options:
-    """The generation options that a caller gave; None where they did not say. Units as in `Task`.
+    """The generation options of a caller, each None where it was left out.
 
-    `seconds` is another way to say `num_frames`: so many at the rate that is used.
+    Units are those of `Task`; `seconds` times the rate in use is `num_frames`.
     """
 
     width: int | None = None
@@ -31,7 +30,7 @@ class Options:
 
 @dataclass(frozen=True)
 class ImageInput:
-    """An image that a request carries: its role, its URL, and the field that an error about it names.
+    """An input image: its role, its URL, and the field that an error names.
 
     `data` are its bytes where they came without a URL; `stored` says what is known of them, where they are of a job.
     """
@@ -45,7 +44,7 @@ class ImageInput:
 
 @dataclass(frozen=True)
 class Request:
-    """One parsed request; `form` is the dialect's own.
+    """One parsed request; `presentation` is for the renderers.
 
     `priority_offset` is added to the model's priority; above 0 the request goes before others for its model.
     `warnings` are sentences about what was sent and has no meaning here.
@@ -60,7 +59,7 @@ class Request:
     priority_offset: int = 0
     params: str = "provider_options.video"
     names: Mapping[str, str] = field(default_factory=lambda: {"prompt": "input", "inputs": "input"})
-    form: Mapping[str, Any] = field(default_factory=dict)
+    presentation: Presentation = field(default_factory=Presentation)
     warnings: tuple[str, ...] = ()
 
     @property

@@ -14,6 +14,7 @@ from pathlib import Path
 from bench.tools.callers import Call
 from bench.tools.calls import CallResult
 from router.storage.artifacts import digest
+from router.values import Presentation
 
 COLUMNS = "id, status, artifact, inputs, form"
 FINISHED = ("completed", "cancelled", "failed")
@@ -80,7 +81,7 @@ def audit(data: Path, results: Sequence[CallResult]) -> Audit:
 def _row(job: str, status: str, artifact: str | None, inputs: str, form: str) -> Row:
     names = frozenset(stored["name"] for stored in json.loads(inputs))
     video = json.loads(artifact)["name"] if artifact else None
-    return Row(job, status, video, names, int(json.loads(form)["metadata"]["call"]))
+    return Row(job, status, video, names, int(Presentation.from_row(json.loads(form)).metadata["call"]))
 
 
 def _grouped(found: Sequence[Row], key: Callable[[Row], int]) -> Mapping[int, list[Row]]:

@@ -79,7 +79,7 @@ class Intake:
             pictures=tuple(self._stored_picture(job, stored) for stored in job.inputs),
             options=Options(**{name: getattr(job.task, name) for name in names}),
             seed=job.task.seed,
-            form=job.form,
+            presentation=job.presentation,
         )
 
     def _images(self, request: Request, share: str) -> list[ReceivedImage]:
@@ -138,7 +138,7 @@ class Intake:
             model=model.name,
             task=task,
             inputs=tuple(image.stored for image in inputs),
-            form=request.form,
+            presentation=request.presentation,
             warnings=(*request.warnings, *resolved.warnings, *self._warnings(model, task, inputs)),
             request_id=request_id,
             created_at=time.time(),

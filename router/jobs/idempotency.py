@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from router.errors import InvalidRequest
 from router.request import Request
@@ -43,6 +43,6 @@ def key_of(name: str, request: Request, pictures: Sequence[str]) -> Key:
         "seed": request.seed,
         "params": request.params,
         "dialect": request.param("prompt"),
-        "form": dict(request.form),
+        "form": replace(request.presentation, system=(), prompt=None).as_row(),  # they are in `prompt`
     }
     return Key(name, hashlib.sha256(json.dumps(fields, sort_keys=True, default=str).encode()).hexdigest())

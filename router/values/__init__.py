@@ -3,11 +3,13 @@
 from router.values.backend import Backend, Offloader, PartPath, Pool, Report
 from router.values.engine import EngineState, Need, ResidentBytes, lacking, state_of, too_large
 from router.values.job import Artifact, Failure, Job, Lease, Phase, Progress, Revision, Status, StepTiming, StoredInput
+from router.values.presentation import Dialect, OutputPart, Presentation
 from router.values.task import Frames, Pixels, Preview, Task
 
 __all__ = [
     "Artifact",
     "Backend",
+    "Dialect",
     "EngineState",
     "Failure",
     "Frames",
@@ -15,10 +17,12 @@ __all__ = [
     "Lease",
     "Need",
     "Offloader",
+    "OutputPart",
     "PartPath",
     "Phase",
     "Pixels",
     "Pool",
+    "Presentation",
     "Preview",
     "Progress",
     "Report",

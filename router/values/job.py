@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 from registry import Input
+from router.values.presentation import Presentation
 from router.values.task import Task
 
 
@@ -105,8 +104,7 @@ class StepTiming:
 class Job:
     """One accepted request, as the store holds it; times are seconds since 1970.
 
-    `model` is the one that runs, whatever route was asked for. `form` is what the HTTP dialect must
-    know to render the job again (how it was asked); no other room reads it. `attempt` counts the claims.
+    `model` is the one that runs, whatever route was asked for. `attempt` counts the claims.
     `version` grows with every change of the row. `ahead` counts the queued jobs before it, where it waits, and
     `remaining` the seconds until it is done, if they are known. `estimate` are those of its own work. `key` is
     the id of the API key that asked for it, None where nobody needs one. `revision`
@@ -118,7 +116,7 @@ class Job:
     model: str
     task: Task
     inputs: tuple[StoredInput, ...] = ()
-    form: Mapping[str, Any] = field(default_factory=dict)
+    presentation: Presentation = field(default_factory=Presentation)
     status: Status = Status.QUEUED
     progress: Progress | None = None
     warnings: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Who called, under which id, and how it went."""
+"""The caller of a request, its id, and the access log."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ log = logging.getLogger(__name__)
 
 
 def install(app: Flask, callers: Authenticator, metrics: Metrics) -> None:
-    """Give each request an id, let in who may come in, and log and count each answer."""
+    """Give each request an id, authenticate its caller, log and count its answer."""
 
     @app.before_request
     def begin() -> None:
         g.started = time.perf_counter()
-        given = request.headers.get("x-request-id", "")
-        g.request_id = given if CLIENT_ID.fullmatch(given) else uuid.uuid4().hex
+        sent_id = request.headers.get("x-request-id", "")
+        g.request_id = sent_id if CLIENT_ID.fullmatch(sent_id) else uuid.uuid4().hex
         logs.request_id.set(g.request_id)
         logs.job_id.set("")
         g.caller = callers.identify()
@@ -37,11 +37,11 @@ def install(app: Flask, callers: Authenticator, metrics: Metrics) -> None:
         response.headers["x-request-id"] = g.get("request_id") or uuid.uuid4().hex
         response.headers["x-content-type-options"] = "nosniff"  # a browser takes it for what it is sent as
         began = g.get("started", time.perf_counter())
-        tell = partial(_log, request.method, request.path, response.status_code, began, _who())
+        write = partial(_log, request.method, request.path, response.status_code, began, _who())
         if response.is_streamed and not response.direct_passthrough:
-            response.call_on_close(tell)  # when the last event, or the video that was waited for, has gone out
+            response.call_on_close(write)  # when the last event, or the video that was waited for, has gone out
         else:
-            tell()
+            write()
         metrics.answered(response.status_code, g.get("code"))
         return response
 
@@ -58,7 +58,7 @@ def owner() -> str | None:
 
 
 def share() -> str:
-    """Return whose share of what is scarce this request takes: its key's owner's, or its address's without a key."""
+    """Return the name that shared resources are counted by: the owner, or an address."""
     by = caller()
     return f"owner {by.owner}" if by.key else f"address {request.remote_addr}"
 
@@ -69,14 +69,14 @@ def idempotency_key() -> str | None:
 
 
 def _who() -> dict[str, str]:
-    """Return from where a request came, and the name of its key, never the key."""
+    """Return the caller's address and the key's name, never the key."""
     known = g.get("caller")
     return {"client": request.remote_addr or "a unix socket", "by": known.key.name if known and known.key else ""}
 
 
 def _log(method: str, path: str, status: int, started: float, who: dict[str, str]) -> None:
-    """Write the access line of a request, in its thread, which knows its id and that of the job it is about."""
+    """Write the access line; in the request's thread, where the log knows the ids."""
     taken = time.perf_counter() - started
     facts = {"method": method, "path": quote(path), "status": status, "seconds": round(taken, 6), **who}
-    said = f"{who['client']}{' by ' if who['by'] else ''}{who['by']}"
-    log.info("%s %s %d in %.3f s for %s", method, facts["path"], status, taken, said, extra=facts)
+    whom = f"{who['client']}{' by ' if who['by'] else ''}{who['by']}"
+    log.info("%s %s %d in %.3f s for %s", method, facts["path"], status, taken, whom, extra=facts)

@@ -16,10 +16,13 @@ from router.web.auth.rate_limit import RateLimit
 from router.web.http.host_names import HostNames
 from router.web.http.proxies import Proxies
 from router.web.readiness import Readiness
-from router.web.responses.views import Responses
-from router.web.videos.views import Videos
+from router.web.responses import views as responses
+from router.web.videos import views as videos
 from router.web.waiting.disconnects import DisconnectMonitor
 from router.web.waiting.waiters import Waiters
+
+NOUNS = (responses, videos, files, models, health, metrics, docs)
+OPERATIONS = tuple(operation for noun in NOUNS for operation in noun.ROUTES.operations)
 
 
 class Application(Flask):
@@ -30,7 +33,10 @@ class Application(Flask):
 
 
 def create_app(system: System, decoders: Decoders | None = None) -> Flask:
-    """Return the WSGI application of one web process; by default its images are decoded by children of its own."""
+    """Return the WSGI application of one web process.
+
+    By default it decodes images in child processes of its own.
+    """
     app = Application("framegate", static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.url_map.strict_slashes = False
@@ -48,13 +54,19 @@ def create_app(system: System, decoders: Decoders | None = None) -> Flask:
     paths = ServerPaths(settings.folders)
     errors.install(app, paths)
     intake = Intake(system, decoders)
-    app.register_blueprint(Responses(system, intake, app.waiting, links).blueprint())
-    app.register_blueprint(Videos(system, intake).blueprint())
-    app.register_blueprint(files.Content(system, app.waiting).blueprint())
-    app.register_blueprint(models.Catalog(system, paths).blueprint())
-    app.register_blueprint(health.Ops(system).blueprint())
-    app.register_blueprint(metrics.Page(system, names).blueprint())
-    app.register_blueprint(docs.Docs(system).blueprint())
+    video_views = videos.Videos(system, intake)
+    routes = (
+        responses.ROUTES.blueprint(responses.Responses(system, intake, app.waiting, links)),
+        videos.ROUTES.blueprint(video_views),
+        files.ROUTES.blueprint(files.Content(system, app.waiting)),
+        models.ROUTES.blueprint(models.Catalog(system, paths)),
+        health.ROUTES.blueprint(health.Ops(system)),
+        metrics.ROUTES.blueprint(metrics.Page(system, names)),
+        docs.ROUTES.blueprint(docs.Docs(settings.public_url, OPERATIONS), template_folder="templates"),
+    )
+    video_views.add_refusals(routes[1])
+    for each in routes:
+        app.register_blueprint(each)
     system.plugins.configure(app)
     system.weights.look_ahead(system.registries.poll().models)
     return app

@@ -8,38 +8,53 @@ from hashlib import sha256
 from importlib.resources import files
 from typing import Any
 
-from flask import Blueprint, Response, jsonify, render_template
+from flask import Response, jsonify, render_template
 
-from router.system import System
+from router.web.openapi import problems as why
+from router.web.openapi.operations import Example, Operation, Reply, Routes, ok
+
+ROUTES = Routes("Server")
 
 
 class Docs:
-    """`/openapi.json` and `/docs`; both are made when somebody first asks, as that takes a tenth of a second."""
+    """`/openapi.json` and `/docs`, both made at the first request."""
 
-    def __init__(self, system: System) -> None:
-        self._public_url = system.settings.public_url
+    def __init__(self, public_url: str, operations: tuple[Operation, ...]) -> None:
+        self._public_url = public_url
+        self._operations = operations
 
-    def blueprint(self) -> Blueprint:
-        routes = Blueprint("docs", __name__, template_folder="templates")
-        routes.add_url_rule("/openapi.json", view_func=self.openapi)
-        routes.add_url_rule("/docs", view_func=self.page)
-        return routes
-
+    @ROUTES.add(
+        "GET /openapi.json",
+        "openapi",
+        ok("OpenAPI 3.1", {"type": "object"}),
+        problems=(why.OTHER_HOST,),
+        examples=(Example("save it", flags="-o openapi.json"),),
+        open=True,
+    )
     def openapi(self) -> Response:
+        """Fetch this document."""
         return jsonify(self._document)
 
+    @ROUTES.add(
+        "GET /docs",
+        "docs",
+        {200: Reply("a page", {"text/html": {"type": "string"}})},
+        problems=(why.OTHER_HOST,),
+        open=True,
+    )
     def page(self) -> Response:
-        """Return a page that needs nothing but itself: no script, and a style that its own policy names."""
+        """Read this document."""
+        # The page needs nothing but itself: no script, and a style that its own policy names.
         text, style = self._page
         digest = b64encode(sha256(style.encode()).digest()).decode()
         policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; frame-ancestors 'none'"
         return Response(text, mimetype="text/html", headers={"content-security-policy": policy})
 
-    @cached_property
+    @cached_property  # lazily: it takes a tenth of a second
     def _document(self) -> dict[str, Any]:
         from router.web.openapi.build import build
 
-        return build(self._public_url)
+        return build(self._operations, self._public_url)
 
     @cached_property
     def _page(self) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""One handler turns errors into JSON; nothing else in the house builds an error body."""
+"""One handler turns errors into JSON; nothing else builds an error body."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from router import errors
 from router.errors import HttpError, Unavailable, is_disk_full, is_unwritable, reason
 from router.runtime.server_paths import ServerPaths
+from router.web.answers import ERROR
 
 BY_STATUS = {
     400: errors.InvalidRequest,
@@ -24,12 +25,12 @@ log = logging.getLogger(__name__)
 
 
 def install(app: Flask, paths: ServerPaths) -> None:
-    """Answer every error; what is the server's own fault may come from a library, and name its folders."""
+    """Answer every error, without the server's paths in its own failures."""
 
     def without_paths(error: HttpError) -> Response:
         if error.status < 500:  # made of what the caller sent
             return answer(error)
-        hidden = paths.hide(error.message)
+        hidden = paths.hide(error.message)  # the text of a library may name folders
         if hidden != error.message:
             log.warning("answered without the paths in it: %s", error.message)
         return answer(error, hidden)
@@ -41,11 +42,11 @@ def install(app: Flask, paths: ServerPaths) -> None:
 
 
 def answer(error: HttpError, message: str | None = None) -> Response:
-    """Return the body of `API.md` 4: all four keys are strings, short and in Unicode, whatever was sent."""
+    """Return the JSON answer of an error: four keys, each a short Unicode string."""
     g.code = error.code
     message, param = _shown(message or error.message, 4000), _shown(error.param, 200)
     body = {"message": message, "type": error.type, "param": param, "code": error.code}
-    response = jsonify(error=body)
+    response = jsonify(ERROR.dump(body))
     response.status_code = error.status
     response.headers.extend(error.headers)
     return response
@@ -57,7 +58,7 @@ def _shown(text: str, most: int) -> str:
 
 def _answer_http(error: HTTPException) -> Response:
     kind = BY_STATUS.get(error.code or 500, HttpError)
-    response = answer(kind(_said(error)))
+    response = answer(kind(_message_of(error)))
     response.status_code = error.code or 500
     for name, value in error.get_headers():
         if name.lower() not in ("content-type", "content-length"):
@@ -65,7 +66,7 @@ def _answer_http(error: HTTPException) -> Response:
     return response
 
 
-def _said(error: HTTPException) -> str:
+def _message_of(error: HTTPException) -> str:
     if isinstance(error, NotFound | MethodNotAllowed):
         allowed = ", ".join(getattr(error, "valid_methods", None) or ())
         return f"there is no {request.method} {request.path[:200]}" + (f", only {allowed}" if allowed else "")
@@ -81,9 +82,9 @@ def _answer_unexpected(error: Exception) -> Response:
         return answer(Unavailable("the server's disk is full; try again later", code="disk_full", headers=SOON))
     if is_unwritable(error):
         log.error("the store or its disk cannot be used: %s", reason(error))
-        said = (
+        message = (
             "nothing can be stored now: the store is locked or damaged, or its disk cannot be written; try again later"
         )
-        return answer(Unavailable(said, code="store_unavailable", headers=SOON))
+        return answer(Unavailable(message, code="store_unavailable", headers=SOON))
     log.exception("unexpected %s", type(error).__name__)
     return answer(HttpError("something went wrong here; the log has the reason under this answer's x-request-id"))

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from flask import Blueprint, Response, request, send_file
+from flask import Response, request, send_file
 
 from router.errors import InvalidRequest, NotReady
 from router.media.stills import spritesheet, thumbnail
@@ -18,12 +18,32 @@ from router.web.access import owner
 from router.web.http.fields import shown
 from router.web.http.ids import find, unknown
 from router.web.http.proxies import PROXIED
+from router.web.openapi import problems as why
+from router.web.openapi.operations import Example, Parameter, Reply, Routes
+from router.web.openapi.parameters import EXPIRES, KNOWN, RANGE, SIGNATURE
 from router.web.server.environ import ENDS
 from router.web.waiting.waiters import Waiters
 
-RANGE = re.compile(r"bytes=(\d{0,18})-(\d*)")
+SINGLE_RANGE = re.compile(r"bytes=(\d{0,18})-(\d*)")
 STILLS = {"thumbnail": (".thumbnail.webp", "image/webp"), "spritesheet": (".spritesheet.jpg", "image/jpeg")}
 VARIANTS = ("video", *STILLS, "preview")
+ROUTES = Routes("Files")
+VARIANT = Parameter(
+    "variant",
+    "query",
+    "the file, a small picture or a sheet of them, or while the job runs a small picture of what there is so far",
+    {"enum": list(VARIANTS), "default": "video"},
+)
+
+
+def _replies(*media_types: str) -> dict[int, Reply]:
+    files = {media_type: {"type": "string", "format": "binary"} for media_type in media_types}
+    headers = ("etag", "accept-ranges", "content-disposition")
+    return {
+        200: Reply("the file", files, headers),
+        206: Reply("a part of it", files, (*headers, "content-range")),
+        304: Reply("it is the one that you have", headers=headers),
+    }
 
 
 class Content:
@@ -33,37 +53,54 @@ class Content:
         self._system = system
         self._waiting = waiting
 
-    def blueprint(self) -> Blueprint:
-        routes = Blueprint("content", __name__)
-        routes.add_url_rule("/v1/videos/<public>/content", view_func=self.video)
-        routes.add_url_rule("/v1/images/<public>/content", view_func=self.image)
-        return routes
-
-    def video(self, public: str) -> Response:
-        """Send what a job made, a single image too, or a small picture of it."""
+    @ROUTES.add(
+        "GET /v1/videos/{video_id}/content",
+        "getVideoContent",
+        _replies("video/mp4", "image/png", "image/webp", "image/jpeg"),
+        head=("headVideoContent", "Look at a video from outside"),
+        parameters=(VARIANT, RANGE, KNOWN, EXPIRES, SIGNATURE),
+        problems=(why.BAD_VALUE, why.NOT_FOUND, why.NOT_READY, why.NO_RANGE),
+        examples=(
+            Example("the whole file", flags="-o ball.mp4"),
+            Example("a small picture", query="?variant=thumbnail", flags="-o ball.webp"),
+            Example("the first kilobyte", flags="-H 'Range: bytes=0-1023' -o start.mp4"),
+        ),
+    )
+    def video(self, video_id: str) -> Response:
+        """Fetch a video."""
         variant = request.args.get("variant", "video")
         if variant not in VARIANTS:
             raise InvalidRequest(f"variant must be one of {', '.join(VARIANTS)}, got {shown(variant)}", param="variant")
-        job = find(self._system.jobs, public, "video", owner())
+        job = find(self._system.jobs, video_id, "video", owner())
         if variant == "preview":
-            return self._preview(public, job)
-        artifact, path = self._made(public, job)
+            return self._preview(video_id, job)
+        artifact, path = self._made(video_id, job)
         if variant == "video":
-            return self._send(public, path, artifact.media_type, artifact.sha256)
+            return self._send(video_id, path, artifact.media_type, artifact.sha256)
         suffix, media_type = STILLS[variant]
         make = partial(spritesheet, path, artifact.num_frames) if variant == "spritesheet" else partial(thumbnail, path)
-        still = self._still(public, job, path, suffix, make)
-        return self._send(public, still, media_type, f"{artifact.sha256}-{variant}")
+        still = self._still(video_id, job, path, suffix, make)
+        return self._send(video_id, still, media_type, f"{artifact.sha256}-{variant}")
 
-    def image(self, public: str) -> Response:
-        job = find(self._system.jobs, public, "image", owner())
+    @ROUTES.add(
+        "GET /v1/images/{image_id}/content",
+        "getImageContent",
+        _replies("image/png"),
+        head=("headImageContent", "Look at an image from outside"),
+        parameters=(RANGE, KNOWN, EXPIRES, SIGNATURE),
+        problems=(why.NOT_FOUND, why.NOT_READY, why.NO_RANGE),
+        examples=(Example("the whole file", flags="-o ball.png"),),
+    )
+    def image(self, image_id: str) -> Response:
+        """Fetch an image."""
+        job = find(self._system.jobs, image_id, "image", owner())
         if job.task.num_frames != 1:
-            raise NotReady(f"{public} is no image, its job makes a video: GET /v1/videos/video_{job.id}/content")
-        artifact, path = self._made(public, job)
-        return self._send(public, path, artifact.media_type, artifact.sha256)
+            raise NotReady(f"{image_id} is no image, its job makes a video: GET /v1/videos/video_{job.id}/content")
+        artifact, path = self._made(image_id, job)
+        return self._send(image_id, path, artifact.media_type, artifact.sha256)
 
     def _preview(self, public: str, job: Job) -> Response:
-        """Send a picture of what a running job has made so far; the next one will differ."""
+        """Send the latest preview of a running job."""
         data = None if job.status.finished else self._system.artifacts.preview(job.id)
         if data is None:
             raise NotReady(f"{public} has no preview: there is one while its job runs, now it is {job.status}")
@@ -77,7 +114,7 @@ class Content:
         return job.artifact, path
 
     def _still(self, public: str, job: Job, output: Path, suffix: str, make: Callable[[], bytes]) -> Path:
-        """Return the file of a small picture, made now if nobody asked for it before."""
+        """Return the file of a small picture, made at its first request."""
         try:
             path = self._system.artifacts.derived_file(output, suffix, make, job.owner)
         except (ValueError, FileNotFoundError):
@@ -104,7 +141,10 @@ class Content:
 
 
 def _hand_over(location: str, name: str, media_type: str) -> Response:
-    """Leave the bytes, ranges, conditions and the ETag to nginx, which keeps the headers set here."""
+    """Have nginx send the file.
+
+    Ranges, conditions and the ETag are nginx's; it keeps the headers set here.
+    """
     headers = {
         "x-accel-redirect": location,
         "content-disposition": f"inline; filename={name}",
@@ -122,10 +162,10 @@ def _send(public: str, path: Path, media_type: str, etag: str) -> Response:
 
 
 def _simplify_conditions(size: int, etag: str) -> None:
-    """Leave only a single range that can be served; as RFC 9110 has it, others are ignored or come after the ETag."""
+    """Keep one satisfiable range, and no `If-Match`; RFC 9110 ignores other ranges."""
     environ = request.environ
     environ.pop("HTTP_IF_MATCH", None)  # it guards writes, and nobody writes here
-    plain = RANGE.fullmatch(environ.get("HTTP_RANGE", ""))
+    plain = SINGLE_RANGE.fullmatch(environ.get("HTTP_RANGE", ""))
     known = request.if_none_match.contains_weak(etag)
     if plain is None or known or (plain[1] == "" and len(plain[2]) > 18):
         environ.pop("HTTP_RANGE", None)

@@ -1,13 +1,37 @@
-"""Is this process alive, and can a device take work?"""
+"""Liveness and readiness of the server."""
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, jsonify
+from flask import Response, jsonify
 from sqlalchemy.exc import SQLAlchemyError
 
 from router.errors import reason
 from router.system import System
 from router.values import EngineState
+from router.web.answer_fields import Answer, boolean, constant, enum, integer, one_of, string, strings
+from router.web.openapi.operations import JSON, Example, Reply, Routes, ok
+
+
+class Health(Answer):
+    status = constant("this process answers", "ok")
+
+
+class Engine(Answer):
+    id = string("a process that owns a device")
+    device = string("its device, such as `cuda:0`")
+    pid = integer("its process")
+    resident = strings("the models that it has in memory")
+    busy = boolean("whether it works on a job", lambda engine: engine.job is not None)
+
+
+class Readiness(Answer):
+    status = enum("whether a new job is taken and done", "ready", "no engine", "disk full", "store unavailable")
+    reason = string("why not; where one can, it is not there", sometimes=True)
+    engines = one_of("the engines that live", Engine)
+
+
+ROUTES = Routes("Server")
+HEALTH, ENGINE, READINESS = Health(), Engine(), Readiness()
 
 
 class Ops:
@@ -16,35 +40,34 @@ class Ops:
     def __init__(self, system: System) -> None:
         self._system = system
 
-    def blueprint(self) -> Blueprint:
-        routes = Blueprint("ops", __name__)
-        routes.add_url_rule("/healthz", view_func=self.health)
-        routes.add_url_rule("/readyz", view_func=self.ready)
-        return routes
-
+    @ROUTES.add("GET /healthz", "health", ok("it does", Health), examples=(Example("alive?"),), open=True)
     def health(self) -> Response:
-        return jsonify(status="ok")
+        """Ask whether this process answers."""
+        return jsonify(HEALTH.dump({}))
 
+    @ROUTES.add(
+        "GET /readyz",
+        "readiness",
+        {**ok("it is", Readiness), 503: Reply("it is not", {JSON: Readiness})},
+        examples=(Example("ready?"),),
+        open=True,
+    )
     def ready(self) -> Response:
-        """Say whether a new job would be taken and done, and if not, why."""
+        """Ask whether a new job is taken and done."""
         engines, status, why = self._engines()
         if shortage := self._system.disk.shortage():
             status, why = "disk full", shortage
         elif problem := self._system.probe.problem():
             status, why = "store unavailable", f"the store cannot be written: {problem}"
-        response = jsonify(status=status, **({"reason": why} if why else {}), engines=engines)
+        state = {"status": status, "engines": [ENGINE.dump(engine) for engine in engines]}
+        response = jsonify(READINESS.dump({**state, "reason": why} if why else state))
         response.status_code = 200 if status == "ready" else 503
         return response
 
-    def _engines(self) -> tuple[list[dict[str, object]], str, str]:
-        """Return the engines that are alive, and what is to be said if nothing else is wrong."""
+    def _engines(self) -> tuple[tuple[EngineState, ...], str, str]:
+        """Return the living engines, and the status and reason if nothing else is wrong."""
         try:
-            engines = [_shown(engine) for engine in self._system.engines.alive()]
+            engines = self._system.engines.alive()
         except SQLAlchemyError as error:
-            return [], "store unavailable", f"the store cannot be read: {reason(error)}"
+            return (), "store unavailable", f"the store cannot be read: {reason(error)}"
         return engines, "ready" if engines else "no engine", "" if engines else "no engine gives signs of life"
-
-
-def _shown(engine: EngineState) -> dict[str, object]:
-    busy = engine.job is not None
-    return {"id": engine.id, "device": engine.device, "pid": engine.pid, "resident": engine.resident, "busy": busy}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hmac import compare_digest
 
-from flask import Blueprint, Response, request
+from flask import Response, request
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from router.errors import Refused
@@ -12,22 +12,31 @@ from router.metrics import page
 from router.system import System
 from router.web.http.host_names import HostNames
 from router.web.http.loopback import is_local
+from router.web.openapi.operations import Example, Reply, Routes
+
+ROUTES = Routes("Server")
 
 
 class Page:
-    """The metrics of all processes, to whoever has the key; where there is none, to this machine."""
+    """The metrics of all processes: for the metrics key, or for this machine."""
 
     def __init__(self, system: System, names: HostNames) -> None:
         self._system = system
         self._names = names
         self._key = system.settings.metrics_key.encode()
 
-    def blueprint(self) -> Blueprint:
-        routes = Blueprint("metrics", __name__)
-        routes.add_url_rule("/metrics", view_func=self.show)
-        return routes
-
+    @ROUTES.add(
+        "GET /metrics",
+        "metrics",
+        {200: Reply("Prometheus' text", {"text/plain": {"type": "string"}})},
+        examples=(Example("all"),),
+    )
     def show(self) -> Response:
+        """Read what was counted and measured.
+
+        For calls over loopback that came through no proxy; where the server has a key for this, for those that bring
+        it: `Authorization: Bearer KEY`.
+        """
         self._check()
         models = [model.name for model in self._system.registries.poll().models]
         system = self._system
@@ -47,6 +56,6 @@ class Page:
 
 
 def _brought(key: bytes) -> bool:
-    """Say whether the request has this key, in a time that does not depend on how much of it is right."""
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    return compare_digest(given.strip(" ").encode("latin-1", "replace"), key) and scheme.lower() == "bearer"
+    """Say whether the request has this key, in constant time."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return compare_digest(token.strip(" ").encode("latin-1", "replace"), key) and scheme.lower() == "bearer"

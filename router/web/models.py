@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
+from dataclasses import replace
 from typing import Any
 
-from flask import Blueprint, Response, jsonify
+from flask import Response, jsonify
 
 from registry import BrokenModel, ModelSpec, Registry, Route
-from registry.source import public
 from router.errors import UnknownModel
 from router.runtime.server_paths import ServerPaths
 from router.system import System
 from router.values import EngineState, ResidentBytes, state_of
+from router.web import model_answers as answers
 from router.web.access import caller
+from router.web.model_answers import Listed
+from router.web.openapi import problems as why
+from router.web.openapi.operations import Example, Routes, ok
+
+ROUTES = Routes("Models")
+MODELS, MODEL, ROUTE, BROKEN = answers.Models(), answers.Model(), answers.Route(), answers.BrokenModel()
+ON_ENGINE, PATH = answers.OnEngine(), answers.OnPath()
 
 
 class Catalog:
@@ -25,28 +32,32 @@ class Catalog:
         self._hide = paths.hide
         self._created = int(time.time())
 
-    def blueprint(self) -> Blueprint:
-        routes = Blueprint("catalog", __name__)
-        routes.add_url_rule("/v1/models", view_func=self.list)
-        routes.add_url_rule("/v1/models/<path:name>", view_func=self.show)
-        return routes
-
+    @ROUTES.add("GET /v1/models", "listModels", ok("all of them", answers.Models), examples=(Example("all"),))
     def list(self) -> Response:
+        """List the models and routes."""
         registry, engines = self._system.registries.poll(), self._engines()
         entries = [self._entry(entry, registry, engines) for entry in registry.entries]
-        return jsonify(object="list", data=entries, limits=self._limits())
+        return jsonify(MODELS.dump({"data": entries, "limits": self._limits()}))
 
-    def show(self, name: str) -> Response:
+    @ROUTES.add(
+        "GET /v1/models/{model}",
+        "retrieveModel",
+        ok("the model or route", {"anyOf": [answers.Model, answers.Route, answers.BrokenModel]}),
+        problems=(why.UNKNOWN_MODEL,),
+        examples=(Example("one"),),
+    )
+    def show(self, model: str) -> Response:
+        """Look at a model or route."""
         registry = self._system.registries.poll()
-        entry = registry.find(name)
+        entry = registry.find(model)
         if entry is None:
-            raise UnknownModel(f"no model is called {name[:128]!r}; GET /v1/models lists them", param="model")
+            raise UnknownModel(f"no model is called {model[:128]!r}; GET /v1/models lists them", param="model")
         return jsonify(self._entry(entry, registry, self._engines()))
 
     def _limits(self) -> dict[str, Any]:
-        """Return the limits that are no model's: the queue's, and those of the key that asks."""
+        """Return the limits of the queue and of the caller's key."""
         key = caller().key
-        return {"queued": self._system.settings.max_queued, "key": asdict(key.limits) if key else None}
+        return {"queued": self._system.settings.max_queued, "key": key.limits if key else None}
 
     def _engines(self) -> tuple[EngineState, ...]:
         return self._system.engines.alive()
@@ -54,59 +65,32 @@ class Catalog:
     def _entry(
         self, entry: ModelSpec | Route | BrokenModel, registry: Registry, engines: tuple[EngineState, ...]
     ) -> dict[str, Any]:
-        common = {
-            "id": entry.name,
-            "object": "model",
-            "created": self._created,
-            "owned_by": "framegate",
-            "aliases": list(entry.aliases),
-            "default": entry.name == registry.default,
-        }
+        listed = Listed(entry, self._created, entry.name == registry.default)
         if isinstance(entry, Route):
-            return {**common, "members": list(entry.members)}
+            return dict(ROUTE.dump(listed))
         if isinstance(entry, BrokenModel):
-            return {**common, **_broken(entry, self._hide(entry.state))}
-        return {
-            **common,
-            "modality": entry.modality.word,
-            "backend": entry.backend,
-            "source": public(entry.source),
-            "revision": entry.revision,
-            "weights": self._system.weights.state(entry),
-            "state": state_of(entry.name, engines),
-            "engines": [
-                self._on(entry.name, engine) for engine in engines if entry.name in engine.resident + engine.warm
-            ],
-            "size_multiple": entry.size_multiple,
-            "experts": entry.experts,
-            "defaults": asdict(entry.defaults),
-            "limits": {
-                **asdict(entry.limits),
-                "prompt_tokens": entry.prompt_tokens,
-                "body_bytes": self._system.settings.max_body_bytes,
-            },
-        }
+            return dict(BROKEN.dump(replace(listed, weights=self._hide(entry.state))))
+        holding = (engine for engine in engines if entry.name in engine.resident + engine.warm)
+        full = replace(
+            listed,
+            weights=self._system.weights.state(entry),
+            state=state_of(entry.name, engines),
+            engines=tuple(self._on(entry.name, engine) for engine in holding),
+            body_bytes=self._system.settings.max_body_bytes,
+        )
+        return dict(MODEL.dump(full))
 
     def _on(self, name: str, engine: EngineState) -> dict[str, Any]:
-        """Return where a model is, the bytes of weights that it holds there, and by which code its parts run."""
+        """Return the state of a model on one engine."""
         held = engine.memory.get(name, ResidentBytes(0, 0))
         paths = engine.paths.get(name, {}).items()
-        return {
+        found = {
             "device": engine.device,
             "state": state_of(name, (engine,)),
             "bytes_owned": held.owned,
             "bytes_shared": held.shared,
-            "paths": [{"part": part, "path": path.path, "reason": self._hide(path.reason)} for part, path in paths],
+            "paths": [
+                PATH.dump({"part": part, "path": path.path, "reason": self._hide(path.reason)}) for part, path in paths
+            ],
         }
-
-
-def _broken(model: BrokenModel, state: str) -> dict[str, Any]:
-    return {
-        "modality": model.modality.word if model.modality else None,
-        "backend": model.backend,
-        "source": public(model.source),
-        "revision": model.revision,
-        "weights": state,
-        "state": "cold",
-        "engines": [],
-    }
+        return dict(ON_ENGINE.dump(found))

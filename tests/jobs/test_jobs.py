@@ -19,7 +19,19 @@ from router.jobs import ClaimRequest, Database, EngineStore, JobStore
 from router.jobs.database import upgrade
 from router.jobs.rows import job_row
 from router.jobs.tables import HEAD, metadata
-from router.values import Artifact, EngineState, Failure, Job, Lease, Phase, Progress, Status, Task
+from router.values import (
+    Artifact,
+    EngineState,
+    Failure,
+    Job,
+    Lease,
+    OutputPart,
+    Phase,
+    Presentation,
+    Progress,
+    Status,
+    Task,
+)
 
 TASK = Task("a", "", 64, 64, 5, 8, 4, 4.0, None, 3.0, 1, frozenset({Input.TEXT}))
 VIDEO = Artifact("1.mp4", "video/mp4", "00", 9, 64, 64, 5, 8)
@@ -50,7 +62,7 @@ def claimed(store: JobStore, engine: str = "e") -> Lease:
 
 
 def test_a_job_comes_back_as_it_was_added(store: JobStore) -> None:
-    asked = replace(job(), form={"part": "output_text"}, warnings=("é",), request_id="r")
+    asked = replace(job(), presentation=Presentation(part=OutputPart.TEXT), warnings=("é",), request_id="r")
     added = store.add(asked)
 
     assert store.get(asked.id, "me") == replace(asked, version=added.version, ahead=0)

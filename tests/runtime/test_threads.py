@@ -22,7 +22,7 @@ from router.jobs import ClaimRequest, Database, JobStore
 from router.runtime.threads import log_and_go_on
 from router.settings import Settings
 from router.system import System, assemble
-from router.values import EngineState, Failure, Lease, Status, Task
+from router.values import EngineState, Failure, Lease, Presentation, Status, Task
 from router.web.waiting.disconnects import DisconnectMonitor
 from router.web.waiting.waiters import Waiters
 
@@ -43,7 +43,9 @@ class Failing:
 
 
 def queued(system: System, n: int = 1) -> Job:
-    return system.jobs.add(Job(f"{n:032x}", "local", "text", TASK, form={"attended": True}, created_at=time.time()))
+    return system.jobs.add(
+        Job(f"{n:032x}", "local", "text", TASK, presentation=Presentation(attended=True), created_at=time.time())
+    )
 
 
 def claimed(system: System, n: int = 1) -> Lease:

@@ -12,6 +12,7 @@ import pytest
 from conftest import MODELS
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
+from router.web.openapi.routes import ROUTES
 from support.prometheus import Scraped
 
 from router import Refused, hookimpl
@@ -25,7 +26,6 @@ from router.values import EngineState, PartPath, ResidentBytes
 from router.web import create_app
 from router.web.openapi.operations import Problem
 from router.web.openapi.problems import EVERYWHERE
-from router.web.openapi.routes import ROUTES
 
 README = Path(__file__).parents[2] / "README.md"
 HERE = {"REMOTE_ADDR": "127.0.0.1"}

@@ -13,6 +13,7 @@ from typing import Any
 
 from marshmallow import ValidationError, fields
 
+from registry.bounds import Bounds
 from router.web.http.strict_json import parse
 
 UNCLEAN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")  # but tab and line ends
@@ -25,29 +26,27 @@ SIZE = re.compile(r"[1-9][0-9]{0,8}[xX][1-9][0-9]{0,8}")
 
 class Integer(fields.Integer):
     def __init__(self, least: int, most: int, about: str, **more: Any) -> None:
-        self.least, self.most = least, most
+        self.bounds = Bounds(least, most)
         super().__init__(allow_none=True, metadata=described(about, minimum=least, maximum=most), **more)
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> int:
-        whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
-        if isinstance(value, bool) or not whole or not self.least <= value <= self.most:
-            raise ValidationError(f"must be an integer from {self.least} to {self.most}, got {shown(value)}")
-        return int(value)
+        number = int(value) if isinstance(value, float) and value.is_integer() else value
+        if not self.bounds.integer(number):
+            raise ValidationError(f"must be an integer {self.bounds}, got {shown(value)}")
+        return int(number)
 
 
 class Number(fields.Float):
     """A number between two bounds; `above` excludes the lower one."""
 
     def __init__(self, least: float, most: float, about: str, *, above: bool = False, **more: Any) -> None:
-        self.least, self.most, self.above = least, most, above
+        self.bounds = Bounds(least, most, above)
         bounds = {"exclusiveMinimum" if above else "minimum": least, "maximum": most}
         super().__init__(allow_none=True, metadata=described(about, **bounds), **more)
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> float:
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not self.least <= value <= self.most or (self.above and value == self.least):
-            least = f"above {self.least:g}" if self.above else f"from {self.least:g}"
-            raise ValidationError(f"must be a number {least} to {self.most:g}, got {shown(value)}")
+        if not self.bounds.number(value):
+            raise ValidationError(f"must be a number {self.bounds}, got {shown(value)}")
         return float(value)
 
 
@@ -89,7 +88,7 @@ class Size(Text):
         return text
 
 
-class Truth(fields.Boolean):
+class StrictBoolean(fields.Boolean):
     def __init__(self, about: str) -> None:
         super().__init__(allow_none=True, metadata=described(about))
 

@@ -1,1 +1,1 @@
-"""The API's document. Importing `build` costs a tenth of a second, so it is imported when somebody asks."""
+"""The API document; `build` is imported lazily, as that takes 0.1 s."""

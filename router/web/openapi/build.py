@@ -1,23 +1,25 @@
-"""Make the API's document, OpenAPI 3.1, from the table of routes and the schemas that validate requests."""
+"""Make the API's document, OpenAPI 3.1, from the operations and their schemas."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from apispec import APISpec
 from marshmallow import Schema, fields
 
+from router.web.answers import ErrorAnswer
 from router.web.http.fields import Frame, Only
 from router.web.openapi import request_components
 from router.web.openapi.converter import Converter, Plugin
 from router.web.openapi.curl import LOCAL, curl
 from router.web.openapi.operations import JSON, Content, Operation, Parameter, Problem, Reply
-from router.web.openapi.parameters import HEADERS
+from router.web.openapi.parameters import HEADERS, PATH
 from router.web.openapi.problems import CALLING, EVERYWHERE
-from router.web.openapi.routes import COMPONENTS, REMIX, ROUTES, TAGS
+from router.web.responses.answers import Event
 from router.web.videos.form import MULTIPART
+from router.web.videos.views import REMIX
 
 ABOUT = (
     "Framegate makes video from text and images. One server, one URL, many models; the API is the one that MAX, "
@@ -29,12 +31,23 @@ KEYS = (
     "On a server that has keys every request needs one, as `Authorization: Bearer fg-...`: of scope `read` to look, "
     "`generate` to make, cancel and delete. The links to files in answers carry a signature instead."
 )
+TAGS = {
+    "Responses": "Make a video or an image in one call, wait for it, watch it being made, or come back for it.",
+    "Videos": (
+        "OpenAI's Videos API over the same jobs: `resp_X` and `video_X` are two views of one. "
+        "Its `edits`, `extensions` and `characters` are not offered."
+    ),
+    "Files": "What was made, and small pictures of it.",
+    "Models": "What is served.",
+    "Server": "How the server is, and this document.",
+}
 NO_FORM = "provider_options[image]"  # for `POST /v1/responses`, which takes no form
 NEEDED = {"CreateResponse": "input", "CreateVideo": "prompt", "RemixVideo": "prompt"}
 
 
-def build(public_url: str) -> dict[str, Any]:
-    """Return the document of a server at `public_url`, '' where that is not known."""
+def build(operations: Iterable[Operation], public_url: str) -> dict[str, Any]:
+    """Return the document of a server at `public_url`; '' is an unknown URL."""
+    known = {operation.id: operation for operation in operations}
     plugin = Plugin()
     spec = APISpec(
         "Framegate",
@@ -52,72 +65,79 @@ def build(public_url: str) -> dict[str, Any]:
     for name, component in request_components.COMPONENTS.items():
         spec.components.schema(name, component)
     spec.components.schema("RemixVideo", schema=REMIX)
-    for schema in COMPONENTS:
+    for schema in (ErrorAnswer, Event):  # no operation refers to them
         converter.ref(schema)
     for name, (about, header) in HEADERS.items():
         spec.components.header(name, {"description": about, "schema": header})
-    for operation in ROUTES:
-        told = _operation(operation, converter, public_url.rstrip("/") or LOCAL)
-        spec.path(operation.path, operations={operation.method.lower(): told})
+    for operation in known.values():
+        entry = _operation(operation, known, converter, public_url.rstrip("/") or LOCAL)
+        spec.path(operation.path, operations={operation.method.lower(): entry})
     document: dict[str, Any] = spec.to_dict()
     for name, key in NEEDED.items():
         _require(document["components"]["schemas"][name], key)
     return document
 
 
-def _operation(operation: Operation, converter: Converter, url: str) -> dict[str, Any]:
+def _operation(operation: Operation, known: Mapping[str, Operation], converter: Converter, url: str) -> dict[str, Any]:
     problems = (*operation.problems, *(() if operation.open else CALLING), *EVERYWHERE)
-    replies = {str(status): _reply(reply, operation.links) for status, reply in operation.replies.items()}
+    replies = {
+        str(status): _reply(reply, [known[name] for name in operation.links])
+        for status, reply in operation.replies.items()
+    }
     for status in sorted({problem.kind.status for problem in problems}):
         alike = [problem for problem in problems if problem.kind.status == status]
         replies.setdefault(str(status), _refusal(alike, has_body=operation.method != "HEAD"))
-    said: dict[str, Any] = {"operationId": operation.id, "tags": [operation.tag], "summary": operation.summary}
+    entry: dict[str, Any] = {"operationId": operation.id, "tags": [operation.tag], "summary": operation.summary}
     if operation.about:
-        said["description"] = operation.about
+        entry["description"] = operation.about
     if operation.open:
-        said["security"] = []
-    if operation.parameters:
-        said["parameters"] = [_parameter(parameter) for parameter in operation.parameters]
+        entry["security"] = []
+    if parameters := (*(PATH[name] for name in operation.path_names), *operation.parameters):
+        entry["parameters"] = [_parameter(parameter) for parameter in parameters]
     if operation.bodies:
         contents = {kind: _body(kind, content, operation, converter) for kind, content in operation.bodies.items()}
-        said["requestBody"] = {"required": True, "content": contents}
-    said["responses"] = replies
-    said["x-codeSamples"] = [
+        entry["requestBody"] = {"required": True, "content": contents}
+    entry["responses"] = replies
+    entry["x-codeSamples"] = [
         {"lang": "Shell", "label": example.title, "source": curl(operation, example, url)}
         for example in operation.examples
     ]
-    return said
+    return entry
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:
-    said = {"name": parameter.name, "in": parameter.place, "description": parameter.about, "schema": parameter.schema}
-    return {**said, "required": True} if parameter.place == "path" else said
+    entry = {
+        "name": parameter.name,
+        "in": parameter.location,
+        "description": parameter.about,
+        "schema": parameter.schema,
+    }
+    return {**entry, "required": True} if parameter.location == "path" else entry
 
 
-def _reply(reply: Reply, links: tuple[str, ...]) -> dict[str, Any]:
-    said: dict[str, Any] = {"description": reply.about, "headers": _headers(*reply.headers)}
+def _reply(reply: Reply, links: list[Operation]) -> dict[str, Any]:
+    entry: dict[str, Any] = {"description": reply.about, "headers": _headers(*reply.headers)}
     if reply.contents:
-        said["content"] = {kind: {"schema": content} for kind, content in reply.contents.items()}
+        entry["content"] = {kind: {"schema": content} for kind, content in reply.contents.items()}
     if links:
-        said["links"] = {name: {"operationId": name, "parameters": _link(name)} for name in links}
-    return said
+        entry["links"] = {link.id: {"operationId": link.id, "parameters": _link(link)} for link in links}
+    return entry
 
 
-def _link(name: str) -> dict[str, str]:
-    (target,) = (route for route in ROUTES if route.id == name)
-    return {parameter.name: "$response.body#/id" for parameter in target.parameters if parameter.place == "path"}
+def _link(target: Operation) -> dict[str, str]:
+    return dict.fromkeys(target.path_names, "$response.body#/id")
 
 
 def _refusal(problems: list[Problem], *, has_body: bool) -> dict[str, Any]:
-    """Return what an error of one status is; `x-codes` has its codes one by one."""
+    """Return the response of one error status; `x-codes` lists its codes."""
     headers = {name for problem in problems for name in problem.headers}
-    said = {
+    entry = {
         "description": "; ".join(f"`{problem.code}`: {problem.about}" for problem in problems),
         "headers": _headers(*sorted(headers)),
         "x-codes": {problem.code: problem.about for problem in problems},
     }
     body = {"content": {JSON: {"schema": {"$ref": "#/components/schemas/ErrorAnswer"}}}}
-    return said | body if has_body else said
+    return entry | body if has_body else entry
 
 
 def _headers(*names: str) -> dict[str, Any]:
@@ -128,14 +148,14 @@ def _body(kind: str, content: Content, operation: Operation, converter: Converte
     if kind == MULTIPART and isinstance(content, Schema):
         form = {"type": "object", "properties": dict(_flat(content, converter)), "required": ["prompt"]}
         return {"schema": form}
-    said: dict[str, Any] = {"schema": content}
+    entry: dict[str, Any] = {"schema": content}
     if examples := {example.title: {"value": example.body} for example in operation.examples if example.body}:
-        said["examples"] = examples
-    return said
+        entry["examples"] = examples
+    return entry
 
 
 def _flat(schema: Schema, converter: Converter, above: str = "") -> Any:
-    """Yield the parts of a form: where JSON nests, a name has brackets; an image is a file; nothing is null."""
+    """Yield the parts of a form: brackets for nesting, files for images, no nulls."""
     for key, entry in schema.fields.items():
         name = f"{above}[{key}]" if above else key
         if name == NO_FORM or (isinstance(entry, Only) and entry.value is None):
@@ -143,19 +163,19 @@ def _flat(schema: Schema, converter: Converter, above: str = "") -> Any:
         if isinstance(entry, fields.Nested):
             yield from _flat(entry.schema, converter, name)
         else:
-            said = converter.field2property(entry)
+            described = converter.field2property(entry)
             if isinstance(entry, Frame):
-                said = {"description": said["description"], "type": "string", "format": "binary"}
-            yield name, _without_null(said)
+                described = {"description": described["description"], "type": "string", "format": "binary"}
+            yield name, _without_null(described)
 
 
-def _without_null(said: Mapping[str, Any]) -> dict[str, Any]:
-    found = dict(said)
-    kinds = [kind for kind in _listed(said.get("type")) if kind != "null"]
+def _without_null(entry: Mapping[str, Any]) -> dict[str, Any]:
+    found = dict(entry)
+    kinds = [kind for kind in _listed(entry.get("type")) if kind != "null"]
     if kinds:
         found["type"] = kinds[0] if len(kinds) == 1 else kinds
-    if "enum" in said:
-        found["enum"] = [value for value in said["enum"] if value is not None]
+    if "enum" in entry:
+        found["enum"] = [value for value in entry["enum"] if value is not None]
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from typing import Any
 
@@ -14,9 +15,7 @@ WIDEST = 96  # characters of a line
 
 def curl(operation: Operation, example: Example, url: str) -> str:
     """Return the command; the ids in its path are words in capitals."""
-    path = operation.path
-    for parameter in operation.parameters:
-        path = path.replace(f"{{{parameter.name}}}", parameter.name.upper())
+    path = re.sub("{([a-z_]+)}", lambda name: name[1].upper(), operation.path)
     has_body = example.body or example.form
     method = "" if has_body or operation.method == "GET" else f"-X {operation.method}"
     words = ("curl -sS", method, shlex.quote(f"{url}{path}{example.query}"), example.flags)
@@ -28,7 +27,7 @@ def curl(operation: Operation, example: Example, url: str) -> str:
 
 
 def _wrapped(value: Any, column: int) -> str:
-    """Return JSON that takes another line where one is too short; `column` is where it begins."""
+    """Return JSON wrapped at `WIDEST`; `column` is its first column."""
     line = json.dumps(value)
     if column + len(line) <= WIDEST or not value or not isinstance(value, dict | list):
         return line

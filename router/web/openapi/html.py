@@ -1,4 +1,4 @@
-"""The document in words: what a schema takes, and which fields it has."""
+"""Schemas of the document in words, for the page `/docs`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def prose(text: str) -> Markup:
 
 
 def fields_of(schema: Schema) -> list[tuple[str, Schema, bool]]:
-    """Return the name and the schema of each field, and whether it is always there; those that are come first."""
+    """Return the name, the schema and the presence of each field; required ones first."""
     needed = schema.get("required", ())
     fields = [(name, field, name in needed) for name, field in schema.get("properties", {}).items()]
     return sorted(fields, key=lambda field: not field[2])
@@ -33,12 +33,12 @@ def resolved(document: Schema, schema: Schema) -> Schema:
 
 
 def sent(document: Schema) -> list[str]:
-    """Return the names of the components that requests are made of, those of whole bodies first."""
+    """Return the names of the components of requests, whole bodies first."""
     operations = [operation for methods in document["paths"].values() for operation in methods.values()]
     unread: list[Any] = [operation.get("requestBody") for operation in operations]
     found: list[str] = []
-    for said in unread:
-        for name in _names(said):
+    for node in unread:
+        for name in _names(node):
             if name not in found:
                 found.append(name)
                 unread.append(document["components"]["schemas"][name])
@@ -46,7 +46,7 @@ def sent(document: Schema) -> list[str]:
 
 
 def kind_of(schema: Schema, *, null: bool = True) -> Markup:
-    """Say in a few words what a schema takes, with links to the schemas that it names; without `null`, not that."""
+    """Return the type of a schema in words, with links; without `null`, non-null."""
     if "$ref" in schema:
         name = _named(schema)
         return Markup('<a href="#{0}">{0}</a>').format(name)
@@ -64,13 +64,13 @@ def _named(schema: Schema) -> str:
     return str(schema["$ref"]).rpartition("/")[2]
 
 
-def _names(said: Any) -> Iterator[str]:
+def _names(node: Any) -> Iterator[str]:
     """Yield the names of the components that something in the document refers to."""
-    if isinstance(said, Mapping):
-        if "$ref" in said:
-            yield _named(said)
-        said = list(said.values())
-    for entry in said if isinstance(said, list) else ():
+    if isinstance(node, Mapping):
+        if "$ref" in node:
+            yield _named(node)
+        node = list(node.values())
+    for entry in node if isinstance(node, list) else ():
         yield from _names(entry)
 
 

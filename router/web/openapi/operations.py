@@ -1,32 +1,36 @@
-"""What there is to say of a route: the values of which the table of routes is made."""
+"""Operations: routes of the application and entries of the API document."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from flask import Blueprint, Response
 from marshmallow import Schema
 
 from router.errors import HttpError
 
 JSON = "application/json"
-Content = Schema | Mapping[str, Any]  # a marshmallow schema, or a JSON Schema
+Content = Schema | type[Schema] | Mapping[str, Any]  # a marshmallow schema, or a JSON Schema
+View = Callable[..., Response]
+Decorator = Callable[[View], View]
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """What stands in the path, behind the `?` or in a header; `schema` is JSON Schema."""
+    """A value in the path, the query or a header; `schema` is JSON Schema."""
 
     name: str
-    place: str
+    location: str
     about: str
     schema: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer that is no error: its bodies by media type, and the headers that it has beside `x-request-id`."""
+    """A successful answer: bodies by media type, headers beside `x-request-id`."""
 
     about: str
     contents: Mapping[str, Content] = field(default_factory=dict)
@@ -35,7 +39,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class Problem:
-    """An error: the class that has its status, its code, when it happens, and its headers."""
+    """An error: its class with the status, its code, its cause and its headers."""
 
     kind: type[HttpError]
     code: str
@@ -45,7 +49,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Example:
-    """A request that works as it stands; `flags` go to curl, `query` behind the path."""
+    """A complete request; `flags` go to curl, `query` follows the path."""
 
     title: str
     body: Mapping[str, Any] | None = None
@@ -56,18 +60,79 @@ class Example:
 
 @dataclass(frozen=True)
 class Operation:
-    """A method of a path. `links` name the operations that take the id of its answer; `open` to all needs no key."""
+    """A method of a path, answered and described by `view` and its docstring.
+
+    The names in the path are arguments of the view, and described in `parameters.PATH`. `links` name the operations
+    that take the id of the answer; one `open` to all needs no key.
+    """
 
     method: str
     path: str
+    view: View
     id: str
     tag: str
-    summary: str
     replies: Mapping[int, Reply]
-    about: str = ""
     parameters: tuple[Parameter, ...] = ()
     bodies: Mapping[str, Content] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     examples: tuple[Example, ...] = ()
     links: tuple[str, ...] = ()
     open: bool = False
+    title: str = ""  # in place of the docstring's
+
+    @property
+    def path_names(self) -> list[str]:
+        return re.findall("{([a-z_]+)}", self.path)
+
+    @property
+    def summary(self) -> str:
+        return self.title or self._paragraphs[0].removesuffix(".")
+
+    @property
+    def about(self) -> str:
+        return " ".join("".join(self._paragraphs[1:]).split())
+
+    @property
+    def _paragraphs(self) -> list[str]:
+        return (self.view.__doc__ or "").split("\n\n")
+
+
+@dataclass(frozen=True)
+class Routes:
+    """The operations of one tag of the document, in the order of their views."""
+
+    tag: str
+    operations: list[Operation] = field(default_factory=list)
+
+    def add(
+        self, route: str, id: str, replies: Mapping[int, Reply], *, head: tuple[str, str] | None = None, **more: Any
+    ) -> Decorator:
+        """Declare a route, as `GET /v1/videos`; `head`: id and summary of its HEAD."""
+        method, path = route.split()
+
+        def declare(view: View) -> View:
+            operation = Operation(method, path, view, id, self.tag, replies, **more)
+            self.operations.append(operation)
+            if head:
+                bare = {status: replace(reply, contents={}) for status, reply in replies.items()}
+                self.operations.append(
+                    replace(operation, method="HEAD", id=head[0], title=head[1], replies=bare, examples=())
+                )
+            return view
+
+        return declare
+
+    def blueprint(self, views: object, **options: Any) -> Blueprint:
+        """Return the Flask routes to the methods of `views`."""
+        routes = Blueprint(type(views).__name__.lower(), type(views).__module__, **options)
+        for operation in self.operations:
+            if operation.method != "HEAD":  # Flask answers it where there is a GET
+                rule = operation.path.replace("{model}", "<path:model>").replace("{", "<").replace("}", ">")
+                view = getattr(views, operation.view.__name__)
+                routes.add_url_rule(rule, view_func=view, methods=[operation.method])
+        return routes
+
+
+def ok(about: str, content: Content, *headers: str) -> dict[int, Reply]:
+    """Return the replies of an operation that answers 200 with JSON."""
+    return {200: Reply(about, {JSON: content}, headers)}

@@ -1,11 +1,10 @@
-"""What stands in paths, behind the `?` and in headers, of requests and of answers."""
+"""The parameters of requests, and the headers of answers."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from router.jobs.idempotency import HEADER
-from router.web.files import VARIANTS
 from router.web.openapi.operations import Parameter
 
 HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -33,10 +32,14 @@ def _id(name: str, prefix: str) -> Parameter:
     )
 
 
-RESPONSE_ID, VIDEO_ID, IMAGE_ID = _id("response_id", "resp"), _id("video_id", "video"), _id("image_id", "image")
-MODEL_NAME = Parameter(
-    "model", "path", "a name or an alias; slashes may stay as they are", {"type": "string", "minLength": 1}
-)
+PATH = {
+    "response_id": _id("response_id", "resp"),
+    "video_id": _id("video_id", "video"),
+    "image_id": _id("image_id", "image"),
+    "model": Parameter(
+        "model", "path", "a name or an alias; slashes may stay as they are", {"type": "string", "minLength": 1}
+    ),
+}
 KEY = Parameter(
     HEADER,
     "header",
@@ -65,12 +68,6 @@ STARTING_AFTER = Parameter(
     "query",
     "with `stream`: the `sequence_number` of the last event that you have",
     {"type": "integer", "minimum": 0, "maximum": 10**18 - 1},
-)
-VARIANT = Parameter(
-    "variant",
-    "query",
-    "the file, a small picture or a sheet of them, or while the job runs a small picture of what there is so far",
-    {"enum": list(VARIANTS), "default": "video"},
 )
 EXPIRES = Parameter(
     "expires", "query", "of a signed link: when it opens nothing any more, in seconds since 1970", {"type": "string"}

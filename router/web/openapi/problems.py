@@ -1,4 +1,4 @@
-"""Every error that an answer can be, and which of them belong together."""
+"""The errors of the API document, in groups."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `input` and images look like, as JSON Schema: no marshmallow schema reads them, as they have too many forms."""
+"""JSON Schemas of `input` and images, which no marshmallow schema can describe."""
 
 from __future__ import annotations
 

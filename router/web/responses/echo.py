@@ -1,4 +1,4 @@
-"""What a caller said that a video model has no use for, in the form in which the answer repeats it."""
+"""Values without effect on a video, as the answer repeats them."""
 
 from __future__ import annotations
 
@@ -7,43 +7,29 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from router.errors import InvalidRequest, LimitExceeded
+from router.web.responses.echo_fields import AS_IS
 
-AS_SENT = (
-    "previous_response_id",
-    "parallel_tool_calls",
-    "truncation",
-    "top_p",
-    "presence_penalty",
-    "frequency_penalty",
-    "top_logprobs",
-    "temperature",
-    "max_output_tokens",
-    "max_tool_calls",
-    "service_tier",
-    "safety_identifier",
-    "prompt_cache_key",
-)
 MOST_BYTES = 256 * 2**10  # of tools and formats: they are in the job's row, and in each snapshot of a stream
 DEEPEST = 100
 
 
-def echo(asked: Mapping[str, Any], tools: Sequence[Mapping[str, Any]], choice: Any) -> dict[str, Any]:
-    """Return the keys that were sent, each whole, so that a client that checks the answer's schema is content.
+def echo(sent: Mapping[str, Any], tools: Sequence[Mapping[str, Any]], choice: Any) -> dict[str, Any]:
+    """Return the keys that were sent, each complete by the answer's schema.
 
-    `asked` was checked. Raises `LimitExceeded` for what is larger than is good for a job.
+    `sent` was checked. Raises `LimitExceeded` for values too large for a job.
     """
-    said = {name: asked[name] for name in AS_SENT if name in asked}
+    echoed = {name: sent[name] for name in AS_IS if name in sent}
     if tools:
-        said["tools"] = [dict(tool) for tool in tools]
+        echoed["tools"] = [dict(tool) for tool in tools]
     if choice != "auto":
-        said["tool_choice"] = choice
-    if "text" in asked:
-        said["text"] = _text(asked["text"])
-    if "reasoning" in asked:
-        said["reasoning"] = {name: asked["reasoning"].get(name) for name in ("effort", "summary")}
-    for param, value in said.items():
+        echoed["tool_choice"] = choice
+    if "text" in sent:
+        echoed["text"] = _text(sent["text"])
+    if "reasoning" in sent:
+        echoed["reasoning"] = {name: sent["reasoning"].get(name) for name in ("effort", "summary")}
+    for param, value in echoed.items():
         _hold_limits(param, value)
-    return said
+    return echoed
 
 
 def _text(text: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The events of a stream: what to tell of a job, from whichever of its states the reader gets to see."""
+"""The events of a stream, made from the states of its job."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from functools import partial
 from typing import Any
 
 from router.values import Job, Status
+from router.web.responses.answers import EmptyText, Event
 from router.web.responses.render import Rendering
 
-ROOM = 16  # event numbers that each version of a job has for itself
+EVENTS_PER_VERSION = 16  # event numbers of one version of a job
 CREATED, QUEUED = 0, 1  # before all of those
 LAST = 7
 FINAL = {
@@ -21,8 +22,10 @@ FINAL = {
 }
 DONE = b"data: [DONE]\n\n"
 HEARTBEAT = b": still here\n\n"
+EVENT = Event()
+EMPTY = EmptyText().dump({})
 Content = Mapping[str, Any]
-Event = tuple[int, str, Callable[[], Content]]  # its number, its type, and what makes the rest of it
+Planned = tuple[int, str, Callable[[], Content]]  # an event's number, its type, and what makes the rest of it
 
 
 class EventSequence:
@@ -30,26 +33,26 @@ class EventSequence:
 
     A number comes from the version of the job that the event is about, so that every process gives an event
     the same one, and a reader can go on anywhere after the last that it has. Numbers leave gaps: a version
-    that the reader was too slow for is never told.
+    that the reader was too slow for is never sent.
     """
 
     def __init__(self, rendering: Rendering, after: int = -1) -> None:
         self._rendering = rendering
-        self._told = after
+        self._last = after
 
-    def tell(self, job: Job) -> Iterator[bytes]:
-        """Yield what is new in this state of the job, an event at a time; snapshots are made when asked for."""
+    def advance(self, job: Job) -> Iterator[bytes]:
+        """Yield the new events of this state of the job, each rendered lazily."""
         for number, kind, content in self._events(job):
-            if number > self._told:
-                self._told = number
+            if number > self._last:
+                self._last = number
                 yield event(number, kind, content())
 
     def deleted(self, job: Job) -> bytes:
         """Return the last event of a job that is gone."""
-        return event(self._told + 1, "response.incomplete", {"response": self._rendering.deleted(job)})
+        return event(self._last + 1, "response.incomplete", {"response": self._rendering.deleted(job)})
 
-    def _events(self, job: Job) -> Iterator[Event]:
-        base = job.version * ROOM
+    def _events(self, job: Job) -> Iterator[Planned]:
+        base = job.version * EVENTS_PER_VERSION
         yield CREATED, "response.created", self._snapshot(_without_result(job, Status.QUEUED, progress=None))
         if job.status is Status.QUEUED:
             yield base if job.attempt else QUEUED, "response.queued", self._snapshot(job)
@@ -58,12 +61,14 @@ class EventSequence:
         else:
             yield from self._ending(job, base)
 
-    def _ending(self, job: Job, base: int) -> Iterator[Event]:
-        if job.artifact and self._told < ROOM:  # nothing was seen in between, and output needs a beginning
+    def _ending(self, job: Job, base: int) -> Iterator[Planned]:
+        if (
+            job.artifact and self._last < EVENTS_PER_VERSION
+        ):  # nothing was seen in between, and output needs a beginning
             yield base, "response.in_progress", self._snapshot(_without_result(job, Status.IN_PROGRESS))
         for item in self._rendering.output(job):
-            for place, (kind, content) in enumerate(_of_message(item), 1):
-                yield base + place, kind, partial(dict, content)
+            for offset, (kind, content) in enumerate(_of_message(item), 1):
+                yield base + offset, kind, partial(dict, content)
         yield base + LAST, FINAL[job.status], self._snapshot(job)
 
     def _snapshot(self, job: Job) -> Callable[[], Content]:
@@ -71,8 +76,9 @@ class EventSequence:
 
 
 def event(number: int, kind: str, content: Content) -> bytes:
-    """Return one server-sent event, to be written in one piece: a reader may lose one that comes in two."""
-    data = json.dumps({"type": kind, "sequence_number": number, **content}, separators=(",", ":"))
+    """Return one server-sent event, to be written in one piece."""
+    data = json.dumps(EVENT.dump({"type": kind, "sequence_number": number, **content}), separators=(",", ":"))
+    # In one piece, as some readers lose an event that comes in two.
     return f"event: {kind}\ndata: {data}\n\n".encode()
 
 
@@ -82,14 +88,13 @@ def _without_result(job: Job, status: Status, **more: Any) -> Job:
 
 
 def _of_message(item: Content) -> Iterator[tuple[str, Content]]:
-    """Yield the events of a message with its one part: text comes as a delta, an image or video as it is."""
+    """Yield the events of a message with its one part; text has a delta."""
     (part,) = item["content"]
     spot = {"item_id": item["id"], "output_index": 0, "content_index": 0}
     is_text = part["type"] == "output_text"
-    empty = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
     begun = {**item, "status": "in_progress", "content": []}
     yield "response.output_item.added", {"output_index": 0, "item": begun}
-    yield "response.content_part.added", {**spot, "part": empty if is_text else part}
+    yield "response.content_part.added", {**spot, "part": EMPTY if is_text else part}
     if is_text:
         yield "response.output_text.delta", {**spot, "delta": part["text"], "logprobs": []}
         yield "response.output_text.done", {**spot, "text": part["text"], "logprobs": []}

@@ -1,4 +1,4 @@
-"""A response that is a function call: made at once, by no engine, and kept nowhere."""
+"""Responses that are a function call: made without an engine, not stored."""
 
 from __future__ import annotations
 
@@ -12,31 +12,34 @@ from registry import ModelSpec
 from router.request import Request
 from router.values import Job, Status, Task
 from router.web.responses.events import DONE, event
-from router.web.responses.render import core
+from router.web.responses.output_answers import FunctionCall
+from router.web.responses.render import base_fields
 from router.web.responses.tools import Call
+
+FUNCTION_CALL = FunctionCall()
 
 
 class FunctionCallResponse:
-    """One call of a function as the answer of a model that would have made a video."""
+    """One function call in place of a video."""
 
     def __init__(self, call: Call, request: Request, model: ModelSpec, task: Task, owner: str) -> None:
         now = time.time()
-        form = {**request.form, "store": False}
+        shown = replace(request.presentation, store=False)
         self._call = call
-        self._job = Job(uuid.uuid4().hex, owner, model.name, task, form=form, created_at=now, finished_at=now)
+        self._job = Job(uuid.uuid4().hex, owner, model.name, task, presentation=shown, created_at=now, finished_at=now)
         self._warnings = list(request.warnings)
 
     def response(self) -> dict[str, Any]:
         done = replace(self._job, status=Status.COMPLETED)
-        return {**core(done, [self._item("completed", self._call.arguments)]), "warnings": self._warnings}
+        return {**base_fields(done, [self._item("completed", self._call.arguments)]), "warnings": self._warnings}
 
     def events(self) -> Iterator[bytes]:
         """Yield the stream of the same response: the arguments come as one delta."""
-        begun = {"response": core(replace(self._job, status=Status.IN_PROGRESS), [])}
+        begun = {"response": base_fields(replace(self._job, status=Status.IN_PROGRESS), [])}
         done = self._item("completed", self._call.arguments)
         spot = {"item_id": done["id"], "output_index": 0}
         whole = {"name": self._call.name, "arguments": self._call.arguments}
-        told: tuple[tuple[str, Mapping[str, Any]], ...] = (
+        events: tuple[tuple[str, Mapping[str, Any]], ...] = (
             ("response.created", begun),
             ("response.in_progress", begun),
             ("response.output_item.added", {"output_index": 0, "item": self._item("in_progress", "")}),
@@ -45,16 +48,11 @@ class FunctionCallResponse:
             ("response.output_item.done", {"output_index": 0, "item": done}),
             ("response.completed", {"response": self.response()}),
         )
-        for number, (kind, content) in enumerate(told):
+        for number, (kind, content) in enumerate(events):
             yield event(number, kind, content)
         yield DONE
 
     def _item(self, status: str, arguments: str) -> dict[str, Any]:
-        return {
-            "type": "function_call",
-            "id": f"fc_{self._job.id}",
-            "call_id": f"call_{self._job.id}",
-            "name": self._call.name,
-            "arguments": arguments,
-            "status": status,
-        }
+        name, job = self._call.name, self._job.id
+        item = {"id": f"fc_{job}", "call_id": f"call_{job}", "name": name, "arguments": arguments, "status": status}
+        return dict(FUNCTION_CALL.dump(item))

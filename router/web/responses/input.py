@@ -10,6 +10,7 @@ from registry import Input
 from router.errors import InvalidRequest, ModalityMismatch
 from router.request import ImageInput
 from router.web.http.fields import shown, unclean
+from router.web.request_parts import read_image, refuse_file_id
 
 IGNORED_ITEMS = ("function_call", "function_call_output", "reasoning", "compaction", "item_reference")
 ROLES = ("user", "system", "developer", "assistant")
@@ -19,51 +20,42 @@ TEXT_PARTS = ("input_text", "text", "output_text")
 
 
 @dataclass(frozen=True)
-class Said:
-    """What the input says: the prompt, with system text in front, and the images in order.
+class ParsedInput:
+    """What the input says: its texts apart, and the images in order.
 
-    `index` is that of the message that is the request, None where the input is text.
+    `own` is the user's text. `index` is that of the message that is the request, None where the input is text.
     """
 
-    prompt: str
+    instructions: str | None
+    system: tuple[str, ...]
+    own: str
     pictures: tuple[ImageInput, ...]
     index: int | None
 
+    @property
+    def prompt(self) -> str:
+        """Return all texts as the model reads them."""
+        return "\n".join(filter(str.strip, [self.instructions or "", *self.system, self.own]))
 
-def read_input(value: Any, instructions: Any = None) -> Said:
-    """Return what the last user message says; system and developer text is put in front of its prompt.
+
+def read_input(value: Any, instructions: Any = None) -> ParsedInput:
+    """Return the last user message and the texts of system and developer.
 
     Raises `InvalidRequest` for what is no input, and `missing_required_parameter` where there is no prompt.
     """
-    instructed = [_text(instructions, "instructions")] if isinstance(instructions, str) else []
+    instructed = _text(instructions, "instructions") if isinstance(instructions, str) else None
     if value is None:
         raise _missing("input is missing: a prompt, as a string or as messages, is needed")
     index: int | None = None
     if isinstance(value, str):
         system: list[str] = []
-        said: Content = ([_text(value, "input")], [])
+        user_content: Content = ([_text(value, "input")], [])
     else:
-        system, said, index = _read_items(value)
-    texts, pictures = said
-    prompt = "\n".join(filter(str.strip, [*instructed, *system, " ".join(texts)]))
+        system, user_content, index = _read_items(value)
+    texts, pictures = user_content
     if not "".join(texts).strip():
         raise _missing("input has no text: every model here needs a prompt")
-    return Said(prompt, tuple(pictures), index)
-
-
-def picture(value: Any, role: Input, param: str) -> ImageInput:
-    """Return the image behind an `image_url`: a string, or an object with `url`."""
-    url = value.get("url") if isinstance(value, dict) else value
-    if not isinstance(url, str) or not url:
-        raise InvalidRequest(f"{param} must be an http(s) or data: URL, got {shown(value)}", param=param)
-    return ImageInput(role, url, param)
-
-
-def refuse_file_id(holder: Any, where: str) -> None:
-    """Refuse an image that is named by the id of a file."""
-    if isinstance(holder, dict) and holder.get("file_id") is not None:
-        param = f"{where}.file_id"
-        raise InvalidRequest(f"{param} means nothing here, as no files are kept: send the image itself", param=param)
+    return ParsedInput(instructed, tuple(system), " ".join(texts), tuple(pictures), index)
 
 
 def is_of_user(item: Mapping[str, Any]) -> bool:
@@ -96,7 +88,7 @@ def _read_items(items: Any) -> tuple[list[str], Content, int]:
 
 
 def _role(item: Any, where: str) -> str | None:
-    """Return the role of a message, None for items that say nothing to a video model."""
+    """Return the role of a message, None for items that are not messages."""
     if not isinstance(item, dict):
         raise InvalidRequest(f"{where} must be a message object, got {shown(item)}", param=where)
     kind = item.get("type") or ("message" if "content" in item or "id" not in item else "item_reference")
@@ -135,11 +127,12 @@ def _url(part: Any, where: str) -> Any:
 
 
 def _in_order(urls: list[tuple[Any, str]]) -> Iterator[ImageInput]:
-    """The first image is the first frame, a second the last frame; the gate says whether the model takes them."""
+    """Yield the first image as the first frame, a second as the last frame."""
     if len(urls) > 2:
         raise ModalityMismatch(f"input has {len(urls)} images: no model takes more than two", param="input")
+    # The gate knows whether the model takes them.
     for (url, where), role in zip(urls, (Input.IMAGE, Input.LAST_IMAGE), strict=False):
-        yield picture(url, role, where)
+        yield read_image(url, role, where)
 
 
 def _text(value: Any, where: str) -> str:

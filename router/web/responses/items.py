@@ -1,4 +1,4 @@
-"""What a response was made from, as the list that the SDKs page through: one message of the user."""
+"""The input of a response as the SDKs' pages of messages."""
 
 from __future__ import annotations
 
@@ -11,46 +11,52 @@ from router.values import Job, StoredInput
 from router.web.http.fields import shown
 from router.web.http.ids import unknown
 from router.web.http.query import page
+from router.web.responses.answers import InputItems, StoredImage, StoredMessage, StoredText
 
-IMAGES = "message.input_image.image_url"  # what to include for the images themselves
+IMAGES = "message.input_image.image_url"  # the value of `include` that asks for the images themselves
+ITEMS, MESSAGE, IMAGE, TEXT = InputItems(), StoredMessage(), StoredImage(), StoredText()
 
 
-def input_items(job: Job, artifacts: ArtifactStore, *, limit: int, after: str | None, inline: bool) -> dict[str, Any]:
-    """Return a page of the items of `job`: its prompt, without the instructions, and its images.
+def input_items(
+    job: Job, artifacts: ArtifactStore, *, limit: int, after: str | None, newest_first: bool, inline: bool
+) -> dict[str, Any]:
+    """Return a page of the input messages of `job`: system and user.
 
-    An image shows the type, size in bytes and digest of what was received, and only where it is asked for (`inline`)
-    a `data:` URL, of the PNG that was made of it: it may have megabytes. Raises `UnknownJob` when `after` is none of
-    the items.
+    An image shows the type, size in bytes and digest of what was received; `inline` adds a `data:` URL of the stored
+    PNG, which may have megabytes. Raises `UnknownJob` when `after` is none of the items.
     """
-    message = _message(job, artifacts, inline)
-    if after not in (None, "", message["id"]):
+    messages = [*_system(job), _user(job, artifacts, inline)]
+    if newest_first:
+        messages.reverse()
+    ids = [message["id"] for message in messages]
+    if after and after not in ids:
         raise UnknownJob(f"after must be the id of an item of the list, got {shown(after)}", param="after")
-    return page([] if after else [message], limit)
+    return dict(ITEMS.dump(page(messages[ids.index(after) + 1 if after else 0 :], limit)))
 
 
-def _message(job: Job, artifacts: ArtifactStore, inline: bool) -> dict[str, Any]:
-    instructions = job.form.get("instructions")
-    prompt = job.task.prompt.removeprefix(f"{instructions}\n") if instructions else job.task.prompt
+def _system(job: Job) -> list[dict[str, Any]]:
+    texts = job.presentation.system
+    return [_message(f"msg_sys_{job.id}", "system", [_text(text) for text in texts])] if texts else []
+
+
+def _user(job: Job, artifacts: ArtifactStore, inline: bool) -> dict[str, Any]:
+    prompt = job.presentation.prompt or job.task.prompt
+    if job.presentation.prompt is None and (instructions := job.presentation.instructions):
+        prompt = prompt.removeprefix(f"{instructions}\n")  # rows of older versions do not keep them apart
     images = [_image(job, stored, artifacts, inline) for stored in job.inputs]
-    return {
-        "type": "message",
-        "id": f"msg_in_{job.id}",
-        "status": "completed",
-        "role": "user",
-        "content": [*images, {"type": "input_text", "text": prompt}],
-    }
+    return _message(f"msg_in_{job.id}", "user", [*images, _text(prompt)])
+
+
+def _message(public: str, role: str, content: list[dict[str, Any]]) -> dict[str, Any]:
+    return dict(MESSAGE.dump({"id": public, "role": role, "content": content}))
+
+
+def _text(text: str) -> dict[str, Any]:
+    return dict(TEXT.dump({"text": text}))
 
 
 def _image(job: Job, stored: StoredInput, artifacts: ArtifactStore, inline: bool) -> dict[str, Any]:
-    return {
-        "type": "input_image",
-        "image_url": _data_url(job, stored, artifacts) if inline else None,
-        "detail": "auto",
-        "role": stored.role,
-        "media_type": stored.media_type,
-        "bytes": stored.size,
-        "sha256": stored.sha256,
-    }
+    return {**IMAGE.dump(stored), "image_url": _data_url(job, stored, artifacts) if inline else None}
 
 
 def _data_url(job: Job, stored: StoredInput, artifacts: ArtifactStore) -> str:

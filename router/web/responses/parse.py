@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from typing import Any
 
 from registry import Input
 from router.errors import InvalidRequest, ModalityMismatch
 from router.request import ImageInput, Options, Request
+from router.values import OutputPart, Presentation
 from router.web.http import unused_fields
+from router.web.request_parts import check, check_model, read_image, read_options, refuse_unused_images
 from router.web.responses.echo import echo
-from router.web.responses.input import Said, is_of_user, picture, read_input
+from router.web.responses.input import ParsedInput, is_of_user, read_input
+from router.web.responses.schema import CreateResponse
 from router.web.responses.tools import Call, find_call, is_answered, read_choice, read_tools
-from router.web.schemas import CreateResponse, check
 
 MEDIA = ("video", "image")
-ECHOED = ("tools", "text", "metadata")  # may speak of images by name
+QUOTED = ("tools", "text", "metadata")  # may speak of images by name
 WHERE = "an image goes into input, as an input_image part of the last user message"
 OF_MESSAGES = {"type", "role", "content", "id", "status", "name", "phase"}
 OF_PARTS = {"type", "text", "image_url", "detail", "annotations", "logprobs", "cache_control", "file_id"}
 SCHEMA = CreateResponse()
-TIERS = {"priority": 1, "flex": -1}  # how far from all others
+PRIORITY_OFFSETS = {"priority": 1, "flex": -1}  # how far from all others
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A parsed call: what to make, how to answer, and the function to call instead, if it comes to that."""
+class ParsedRequest:
+    """A parsed body: the request, the way to answer, and a function call instead."""
 
     request: Request
     background: bool
@@ -34,59 +36,58 @@ class Asked:
     call: Call | None
 
 
-def read_response_request(body: Mapping[str, Any], *, keyed: bool = False) -> Asked:
-    """Return what `body` asks for; raises `InvalidRequest` naming the field that is wrong.
+def read_response_request(body: Mapping[str, Any], *, keyed: bool = False) -> ParsedRequest:
+    """Parse a body; raise `InvalidRequest` with the name of the wrong field.
 
     `keyed` says that the caller may come again with the same idempotency key.
     """
-    if body.get("model") == "":
-        raise InvalidRequest("model must be the name of a model, got ''", param="model")
-    asked = check(SCHEMA, body)
-    said = read_input(asked.get("input"), asked.get("instructions"))
-    block, media = _media(asked.get("provider_options", {}))
-    pictures = said.pictures + _last_image(block, media, said.pictures)
-    tools = read_tools(asked.get("tools", ()))
-    choice = read_choice(asked.get("tool_choice"), tools)
+    check_model(body.get("model"))
+    sent = check(SCHEMA, body)
+    parsed = read_input(sent.get("input"), sent.get("instructions"))
+    block, media = _media(sent.get("provider_options", {}))
+    pictures = parsed.pictures + _last_image(block, media, parsed.pictures)
+    tools = read_tools(sent.get("tools", ()))
+    choice = read_choice(sent.get("tool_choice"), tools)
     request = Request(
-        model=asked.get("model"),
-        prompt=said.prompt,
+        model=sent.get("model"),
+        prompt=parsed.prompt,
         pictures=pictures,
         options=_options(block, media),
-        seed=_seed(asked, block, media),
-        priority_offset=TIERS.get(asked.get("service_tier", ""), 0),
+        seed=_seed(sent, block, media),
+        priority_offset=PRIORITY_OFFSETS.get(sent.get("service_tier", ""), 0),
         params=f"provider_options.{block or 'video'}",
-        form={**_form(asked, block, media, keyed), **echo(asked, tools, choice)},
-        warnings=_warnings(body, said, pictures),
+        presentation=_presentation(sent, parsed, block, echo(sent, tools, choice), keyed),
+        warnings=_warnings(body, parsed, pictures),
     )
-    answered = is_answered(asked["input"])
-    call = find_call(tools, choice, said.prompt, wants_media=bool(block), answered=answered)
-    return Asked(request, asked.get("background", False), asked.get("stream", False), call)
+    answered = is_answered(sent["input"])
+    call = find_call(tools, choice, parsed.prompt, wants_media=bool(block), answered=answered)
+    return ParsedRequest(request, sent.get("background", False), sent.get("stream", False), call)
 
 
 def _options(block: str, media: Mapping[str, Any]) -> Options:
     """Return the options of a block; that of an image makes one frame."""
-    options = {name: media[name] for name in (f.name for f in fields(Options)) if name in media}
+    options = read_options(media)
     if block == "image":
         if (frames := media.get("num_frames", 1)) != 1:
             param = "provider_options.image.num_frames"
             raise InvalidRequest(f"{param} must be 1, got {frames}: provider_options.video makes more", param=param)
-        options["num_frames"] = 1
-    return Options(**options)
+        return replace(options, num_frames=1)
+    return options
 
 
-def _last_image(block: str, media: Mapping[str, Any], given: tuple[ImageInput, ...]) -> tuple[ImageInput, ...]:
-    """Return the image of the options, as the last frame; refuse a second last frame rather than drop one."""
+def _last_image(block: str, media: Mapping[str, Any], pictures: tuple[ImageInput, ...]) -> tuple[ImageInput, ...]:
+    """Return the last frame of the options; refuse a second last frame."""
     if "last_image" not in media:
         return ()
     param = f"provider_options.{block}.last_image"
-    if any(one.role is Input.LAST_IMAGE for one in given):
+    if any(one.role is Input.LAST_IMAGE for one in pictures):
         message = f"input has two images, the second is the last frame: {param} is one too many"
         raise ModalityMismatch(message, param="input")
-    return (picture(media["last_image"], Input.LAST_IMAGE, param),)
+    return (read_image(media["last_image"], Input.LAST_IMAGE, param),)
 
 
 def _media(provider_options: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-    """Return the one block that there may be; '' and nothing where there is none."""
+    """Return the name and the options of the one block; '' without one."""
     blocks = [block for block in MEDIA if block in provider_options]
     if len(blocks) > 1:
         message = "provider_options has a video and an image block: give one of them"
@@ -94,30 +95,27 @@ def _media(provider_options: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]
     return (blocks[0], provider_options[blocks[0]]) if blocks else ("", {})
 
 
-def _seed(asked: Mapping[str, Any], block: str, media: Mapping[str, Any]) -> int | None:
-    seed, other = asked.get("seed"), media.get("seed")
+def _seed(sent: Mapping[str, Any], block: str, media: Mapping[str, Any]) -> int | None:
+    seed, other = sent.get("seed"), media.get("seed")
     if seed is not None and other is not None and seed != other:
         param = f"provider_options.{block}.seed"
         raise InvalidRequest(f"seed is {seed}, but {param} is {other}: give one of them", param=param)
     return other if seed is None else seed
 
 
-def _warnings(body: Mapping[str, Any], said: Said, pictures: tuple[ImageInput, ...]) -> tuple[str, ...]:
-    """Return the warnings about what is not used; refuse an image that is not."""
+def _warnings(body: Mapping[str, Any], parsed: ParsedInput, pictures: tuple[ImageInput, ...]) -> tuple[str, ...]:
+    """Return the warnings about unused keys; refuse unused images."""
     search = unused_fields.Search(pictures)
-    unused_fields.refuse(
-        search.find({name: value for name, value in body.items() if name not in ("input", *ECHOED)}), WHERE
-    )
-    unused_fields.refuse(search.find({name: body.get(name) for name in ECHOED}, by_name=False), WHERE)
+    refuse_unused_images(search, {**body, "input": None}, QUOTED, WHERE)
     names = unused_fields.names(body, SCHEMA)
     if not isinstance(body.get("instructions"), str | None):
         names.append("instructions")
-    names += _unread(body["input"], said.index)
-    return unused_fields.warning(names) + _history(body["input"], said, search)
+    names += _unread(body["input"], parsed.index)
+    return unused_fields.warning(names) + _history(body["input"], parsed, search)
 
 
 def _unread(items: Any, index: int | None) -> list[str]:
-    """Return the keys without a meaning of the message that is the request, and of its parts."""
+    """Return the unknown keys of the last user message and of its parts."""
     if index is None:
         return []
     message, where = items[index], f"input[{index}]"
@@ -128,8 +126,8 @@ def _unread(items: Any, index: int | None) -> list[str]:
     return found
 
 
-def _history(items: Any, said: Said, search: unused_fields.Search) -> tuple[str, ...]:
-    """Return the warning about images in messages that are not the request, if there are any.
+def _history(items: Any, parsed: ParsedInput, search: unused_fields.Search) -> tuple[str, ...]:
+    """Return the warning about images in earlier messages, if there are any.
 
     An image of the user is refused where the request has none: the answer would be a video of the text alone.
     """
@@ -139,11 +137,11 @@ def _history(items: Any, said: Said, search: unused_fields.Search) -> tuple[str,
     unused = []
     for index, item in enumerate(items):
         found = search.find(item, f"input[{index}]")
-        if index == said.index or item.get("role") in ("system", "developer"):
+        if index == parsed.index or item.get("role") in ("system", "developer"):
             unused_fields.refuse(found, WHERE)
         elif next(found, None) is not None:
-            later = said.index is not None and index > said.index  # such as what a tool has just made
-            if (later or is_of_user(item)) and not said.pictures:
+            later = parsed.index is not None and index > parsed.index  # such as what a tool has just made
+            if (later or is_of_user(item)) and not parsed.pictures:
                 unused_fields.refuse(
                     iter([f"input[{index}]"]), "send it in the last user message, which is the request"
                 )
@@ -153,20 +151,25 @@ def _history(items: Any, said: Said, search: unused_fields.Search) -> tuple[str,
     return (f"images and videos of earlier messages are not used: {unused_fields.listed(unused)}",)
 
 
-def _form(asked: Mapping[str, Any], block: str, media: Mapping[str, Any], keyed: bool) -> dict[str, Any]:
-    """Return what the answer depends on: text clients, which send no media options, need an `output_text` part.
+def _presentation(
+    sent: Mapping[str, Any], parsed: ParsedInput, block: str, echoed: Mapping[str, Any], keyed: bool
+) -> Presentation:
+    """Return the presentation; clients without media options get an `output_text` part.
 
-    A job is `attended`, and cancelled when its caller leaves, unless they said that they may come back for it:
+    A job is `attended`, and cancelled when its caller leaves, unless the caller may come back for it:
     with `background`, with an idempotency key, or with a `store` that is true. A `store` that was left out
     counts as true in the answer only, as every SDK leaves it out.
     """
-    background = asked.get("background", False)
-    return {
-        "part": f"output_{block}" if block else "output_text",
-        "inline": media.get("response_format") == "b64_json",
-        "metadata": asked.get("metadata", {}),
-        "instructions": asked.get("instructions") if isinstance(asked.get("instructions"), str) else None,
-        "background": background,
-        "store": asked.get("store", True),
-        "attended": not (background or keyed or asked.get("store", False)),
-    }
+    background, options = sent.get("background", False), sent.get("provider_options", {}).get(block, {})
+    return Presentation(
+        part=OutputPart(f"output_{block or 'text'}"),
+        inline=options.get("response_format") == "b64_json",
+        attended=not (background or keyed or sent.get("store", False)),
+        background=background,
+        store=sent.get("store", True),
+        instructions=parsed.instructions,
+        system=parsed.system,
+        prompt=parsed.own if parsed.own != parsed.prompt else None,
+        metadata=sent.get("metadata", {}),
+        echoed=echoed,
+    )

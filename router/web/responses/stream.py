@@ -1,4 +1,4 @@
-"""Answers that are written while their job is waited for: event streams, and JSON after white space."""
+"""Answers written while their job runs: event streams, and JSON after white space."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ UNBUFFERED = {"cache-control": "no-store", "x-accel-buffering": "no"}
 
 
 def stream(watch: Watch, rendering: Rendering, *, after: int, beat: float) -> Iterator[bytes]:
-    """Yield the events of a job with numbers above `after`, and a comment after each `beat` seconds without one.
+    """Yield the events numbered above `after`, and a comment per `beat` silent seconds.
 
     The last line is `data: [DONE]`. Where it is missing the job goes on, and so can the reader: this process
     stops, or the longest wait is over.
     """
-    telling = EventSequence(rendering, after)
-    if after >= 0:  # the next event may take its time: tell now that there will be one
+    sequence = EventSequence(rendering, after)
+    if after >= 0:  # the next event may take its time: say now that there will be one
         yield HEARTBEAT
     for job in watch.changes(beat):
         if job is None:
             yield HEARTBEAT
         else:
-            yield from telling.tell(job)
+            yield from sequence.advance(job)
     if watch.deleted:
-        yield telling.deleted(watch.job)
+        yield sequence.deleted(watch.job)
     over = watch.deleted or watch.job.status.finished
     yield DONE if over else b": to be continued at GET /v1/responses/resp_%b?stream=true\n\n" % watch.job.id.encode()
 
 
 def padded(watch: Watch, rendering: Rendering, *, beat: float) -> Iterator[bytes]:
-    """Yield a space at once and after each `beat` seconds, then the resource, finished or as it is."""
+    """Yield a space per `beat` seconds, then the resource in its last state."""
     yield b" "
     while not watch.ended(beat):
         yield b" "
@@ -46,7 +46,7 @@ def padded(watch: Watch, rendering: Rendering, *, beat: float) -> Iterator[bytes
 
 
 def written(body: Iterator[bytes], watch: Watch, mimetype: str, release: Callable[[], None]) -> Response:
-    """Return an answer of 200 that is written piece by piece, and calls `release` when that is over.
+    """Return a streamed answer of 200; `release` is called at its end.
 
     A piece is made when its forerunner has gone out, so a slow reader costs a thread and no memory. A write
     that fails counts as leaving.

@@ -1,4 +1,4 @@
-"""Function tools: what a caller offers, whether one is to be called, and with what.
+"""Function tools: their definitions, the choice of one, and its arguments.
 
 No model here reasons. But whoever offers functions and says nothing about video is an agent that means to
 go on from a call of one, so it gets a call and no video that nobody asked for.
@@ -13,7 +13,7 @@ from typing import Any
 
 from router.errors import InvalidRequest
 from router.web.http.fields import shown
-from router.web.schemas import MOST_TOOLS
+from router.web.responses.echo_fields import MOST_TOOLS
 
 CHOICES = ("none", "auto", "required")
 Tool = Mapping[str, Any]
@@ -27,11 +27,11 @@ class Call:
     arguments: str
 
 
-def read_tools(given: Sequence[Mapping[str, Any]]) -> list[Tool]:
-    """Return the function tools, each with all its keys; tools of other types are nothing that we could call."""
+def read_tools(offered: Sequence[Mapping[str, Any]]) -> list[Tool]:
+    """Return the function tools, each with all its keys; other types are dropped."""
     keys = ("name", "description", "parameters", "strict")
     found: list[Tool] = []
-    for index, tool in enumerate(given):
+    for index, tool in enumerate(offered):
         if tool.get("type", "function") == "function":
             if not tool.get("name"):
                 raise InvalidRequest(
@@ -42,7 +42,7 @@ def read_tools(given: Sequence[Mapping[str, Any]]) -> list[Tool]:
 
 
 def read_choice(value: Any, tools: Sequence[Tool]) -> Any:
-    """Return `tool_choice` in the form in which it is echoed; a choice of another kind of tool counts as auto.
+    """Return `tool_choice` as the answer repeats it; hosted tools count as auto.
 
     Raises `InvalidRequest` for what is no choice, or for one that the tools do not allow.
     """
@@ -61,7 +61,7 @@ def read_choice(value: Any, tools: Sequence[Tool]) -> Any:
 
 
 def find_call(tools: Sequence[Tool], choice: Any, prompt: str, *, wants_media: bool, answered: bool) -> Call | None:
-    """Return the call to answer with: the function that was named, else the first that may be called.
+    """Return the call of the named function, else of the first allowed one.
 
     None where the caller leaves the choice and asks for video (`wants_media`), or comes back with the output
     of a function (`answered`).
@@ -82,12 +82,12 @@ def is_answered(items: Any) -> bool:
 
 
 def _allowed(value: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    given, mode = value.get("tools"), value.get("mode") or "auto"
-    if mode not in ("auto", "required") or not isinstance(given, list):
+    offered, mode = value.get("tools"), value.get("mode") or "auto"
+    if mode not in ("auto", "required") or not isinstance(offered, list):
         raise _bad("of type allowed_tools must have a list of tools, and auto or required as its mode")
-    if len(given) > MOST_TOOLS:
-        raise _bad(f"may allow {MOST_TOOLS} tools, got {len(given):,}")
-    functions = [tool for tool in given if isinstance(tool, Mapping) and _is_function(tool)]
+    if len(offered) > MOST_TOOLS:
+        raise _bad(f"may allow {MOST_TOOLS} tools, got {len(offered):,}")
+    functions = [tool for tool in offered if isinstance(tool, Mapping) and _is_function(tool)]
     tools = [{"type": "function", "name": _known(tool.get("name"), names)} for tool in functions]
     return {"type": "allowed_tools", "tools": tools, "mode": mode}
 
@@ -103,7 +103,7 @@ def _known(name: Any, names: Sequence[str]) -> Any:
 
 
 def _mode(choice: Any) -> tuple[str, tuple[str, ...] | None]:
-    """Return none, auto or required, and the names that are allowed; None for all of them."""
+    """Return none, auto or required, and the allowed names; None allows all."""
     if isinstance(choice, str):
         return choice, None
     if choice["type"] == "function":
@@ -112,7 +112,7 @@ def _mode(choice: Any) -> tuple[str, tuple[str, ...] | None]:
 
 
 def _fill(schema: Any, prompt: str) -> Any:
-    """Return a value that fits a JSON Schema, as far as that is easy: the prompt for each text that is required."""
+    """Return a simple value of a JSON Schema; each required text is the prompt."""
     if not isinstance(schema, Mapping):
         return {}
     for key in ("const", "default"):

@@ -1,10 +1,10 @@
-"""`/v1/responses`: make a video, wait for it, watch it being made, or come back for it."""
+"""The views of `/v1/responses`."""
 
 from __future__ import annotations
 
 from contextlib import ExitStack
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Response, jsonify, request
 
 from router.auth.signed_urls import SignedUrls
 from router.errors import HttpError, Restarting, UnknownJob
@@ -15,9 +15,15 @@ from router.web.access import caller, idempotency_key, owner, share
 from router.web.http import query
 from router.web.http.body import read_json
 from router.web.http.ids import find, forget, job_id
+from router.web.openapi import problems as why
+from router.web.openapi.examples import BALL, FROM_IMAGE
+from router.web.openapi.operations import JSON, Example, Reply, Routes, ok
+from router.web.openapi.parameters import AFTER, INCLUDE, KEY, LIMIT, ORDER, STARTING_AFTER, STREAM
+from router.web.responses import answers
+from router.web.responses.answers import DeletedResponse, InputItems
 from router.web.responses.function_call import FunctionCallResponse
 from router.web.responses.items import IMAGES, input_items
-from router.web.responses.parse import Asked, read_response_request
+from router.web.responses.parse import SCHEMA, ParsedRequest, read_response_request
 from router.web.responses.render import Rendering
 from router.web.responses.stream import EVENTS, UNBUFFERED, padded, stream, written
 from router.web.responses.tools import Call
@@ -26,6 +32,11 @@ from router.web.waiting.disconnects import cancel
 from router.web.waiting.waiters import Waiters
 from router.web.waiting.watch import Watch
 
+ROUTES = Routes("Responses")
+DELETED = DeletedResponse()
+# OpenAPI 3.1 has no word for the schema of each event
+STREAMED = {"description": "events, then `data: [DONE]`", "x-each": {"$ref": "#/components/schemas/Event"}}
+FOLLOWED = {200: Reply("the response, or its events", {JSON: answers.Response, EVENTS: STREAMED})}
 CLIENT_LEFT = 499  # for the log: nobody reads the answer
 
 
@@ -39,32 +50,55 @@ class Responses:
         self._waiting = waiting
         self._rendering = Rendering(system.artifacts, system.settings.public_url, links)
 
-    def blueprint(self) -> Blueprint:
-        routes = Blueprint("responses", __name__)
-        routes.add_url_rule("/v1/responses", view_func=self.create, methods=["POST"])
-        routes.add_url_rule("/v1/responses/<public>", view_func=self.retrieve)
-        routes.add_url_rule("/v1/responses/<public>", view_func=self.delete, methods=["DELETE"])
-        routes.add_url_rule("/v1/responses/<public>/cancel", view_func=self.cancel, methods=["POST"])
-        routes.add_url_rule("/v1/responses/<public>/input_items", view_func=self.input_items)
-        return routes
-
+    @ROUTES.add(
+        "POST /v1/responses",
+        "createResponse",
+        FOLLOWED,
+        parameters=(KEY,),
+        bodies={JSON: SCHEMA},
+        problems=(*why.MAKING, *why.WAITING, *why.FAILING, why.NOT_FOUND),
+        examples=(
+            Example(
+                "from text", {"input": BALL, "seed": 7, "provider_options": {"video": {"num_frames": 5, "steps": 8}}}
+            ),
+            Example("from an image and text", FROM_IMAGE),
+            Example("in the background", {"input": BALL, "background": True}),
+            Example("as a stream", {"input": BALL, "stream": True}, flags="-N"),
+            Example("an image", {"input": BALL, "provider_options": {"image": {}}}),
+        ),
+        links=("retrieveResponse", "deleteResponse", "cancelResponse", "listInputItems"),
+    )
     def create(self) -> Response:
+        """Make a video.
+
+        Waits for the video, unless `background` or `stream` is set. After 30 silent seconds the answer begins with
+        white space, and a failure from then on is a 200 whose `status` is `failed`. A caller who goes away, also by
+        half-closing the connection, cancels the job, unless `background`, `store` or a key says that it is to be kept.
+        """
         keyed = idempotency_key() is not None
-        asked = read_response_request(read_json(self._settings.max_body_bytes), keyed=keyed)
-        if asked.call:
-            return self._call(asked, asked.call)
-        if asked.background and not asked.stream:
-            return self._answer(submit(self._intake, asked.request))
+        parsed = read_response_request(read_json(self._settings.max_body_bytes), keyed=keyed)
+        if parsed.call:
+            return self._call(parsed, parsed.call)
+        if parsed.background and not parsed.stream:
+            return self._answer(submit(self._intake, parsed.request))
         with ExitStack() as held:
             held.enter_context(self._waiting.slot())
-            job, streamed = submit(self._intake, asked.request), asked.stream
-            del asked  # its images would be kept for as long as somebody waits
+            job, streamed = submit(self._intake, parsed.request), parsed.stream
+            del parsed  # its images would be kept for as long as somebody waits
             watch = self._watch(job, held)
             return self._stream(watch, held) if streamed else self._wait(watch, held)
 
-    def retrieve(self, public: str) -> Response:
-        """Return a response; with `stream=true` its events, those above `starting_after`."""
-        job = self._find(public)
+    @ROUTES.add(
+        "GET /v1/responses/{response_id}",
+        "retrieveResponse",
+        FOLLOWED,
+        parameters=(STREAM, STARTING_AFTER),
+        problems=(why.BAD_VALUE, why.NOT_FOUND, *why.WAITING),
+        examples=(Example("how far is it?"), Example("its events", query="?stream=true", flags="-N")),
+    )
+    def retrieve(self, response_id: str) -> Response:
+        """Look at a response."""
+        job = self._find(response_id)
         streamed, after = query.flag("stream"), query.number("starting_after", default=-1)
         if request.method == "HEAD" or not streamed:
             return self._answer(job)
@@ -72,26 +106,56 @@ class Responses:
             held.enter_context(self._waiting.slot())
             return self._stream(self._watch(job, held), held, after=after)
 
-    def input_items(self, public: str) -> Response:
-        job, inline = self._find(public), IMAGES in query.csv_param("include")
-        query.newest_first()  # checked; a list of one has no order
-        after = request.args.get("after")
-        return jsonify(input_items(job, self._system.artifacts, limit=query.limit(), after=after, inline=inline))
+    @ROUTES.add(
+        "DELETE /v1/responses/{response_id}",
+        "deleteResponse",
+        ok("it is gone", DeletedResponse),
+        problems=(why.NOT_FOUND, *why.WRITING),
+        examples=(Example("delete"),),
+    )
+    def delete(self, response_id: str) -> Response:
+        """Forget a response and its files.
 
-    def cancel(self, public: str) -> Response:
-        """Cancel an unfinished response; a finished one is returned as it is."""
-        return self._answer(cancel(self._system, job_id(public, "resp"), owner()) or self._find(public))
+        In any state; a device that works on it stops at its next step.
+        """
+        forget(self._system, response_id, "resp", owner())
+        return jsonify(DELETED.dump({"id": response_id}))
 
-    def delete(self, public: str) -> Response:
-        forget(self._system, public, "resp", owner())
-        return jsonify(id=public, object="response", deleted=True)
+    @ROUTES.add(
+        "POST /v1/responses/{response_id}/cancel",
+        "cancelResponse",
+        ok("the response; a finished one as it is", answers.Response),
+        problems=(why.NOT_FOUND, *why.WRITING),
+        examples=(Example("cancel"),),
+    )
+    def cancel(self, response_id: str) -> Response:
+        """Cancel a response.
+
+        A device that works on it stops at its next step.
+        """
+        return self._answer(cancel(self._system, job_id(response_id, "resp"), owner()) or self._find(response_id))
+
+    @ROUTES.add(
+        "GET /v1/responses/{response_id}/input_items",
+        "listInputItems",
+        ok("its items", InputItems),
+        parameters=(LIMIT, ORDER, AFTER, INCLUDE),
+        problems=(why.BAD_VALUE, why.NOT_FOUND),
+        examples=(Example("the prompt and the images"),),
+    )
+    def input_items(self, response_id: str) -> Response:
+        """Look at what a response was made from."""
+        job, inline = self._find(response_id), IMAGES in query.csv_param("include")
+        newest_first, after = query.newest_first(), request.args.get("after")
+        artifacts, limit = self._system.artifacts, query.limit()
+        return jsonify(input_items(job, artifacts, limit=limit, after=after, newest_first=newest_first, inline=inline))
 
     def _watch(self, job: Job, held: ExitStack) -> Watch:
-        """Watch a job and the connection of its caller for as long as `held` is."""
+        """Watch a job and the connection of its caller until `held` is closed."""
         return held.enter_context(self._waiting.watch(job, request.environ.get("gunicorn.socket")))
 
     def _wait(self, watch: Watch, held: ExitStack) -> Response:
-        """Return the answer once there is one; begin it with white space when that takes long."""
+        """Return the finished response; after a silence begin it with white space."""
         if not watch.ended(self._settings.silent_seconds):
             body = padded(watch, self._rendering, beat=self._settings.pad_seconds)
             return written(body, watch, "application/json", held.pop_all().close)
@@ -109,16 +173,16 @@ class Responses:
         body = stream(watch, self._rendering, after=after, beat=self._settings.heartbeat_seconds)
         return written(body, watch, EVENTS, held.pop_all().close)
 
-    def _call(self, asked: Asked, call: Call) -> Response:
-        """Answer with the call of a function, once the request would have been good for a video."""
-        model, effective = self._intake.resolve(asked.request, share=share())
-        calling = FunctionCallResponse(call, asked.request, model, effective.task, caller().owner)
-        if asked.stream:
+    def _call(self, parsed: ParsedRequest, call: Call) -> Response:
+        """Answer with a function call, after the checks of a video."""
+        model, effective = self._intake.resolve(parsed.request, share=share())
+        calling = FunctionCallResponse(call, parsed.request, model, effective.task, caller().owner)
+        if parsed.stream:
             return Response(calling.events(), mimetype=EVENTS, headers=UNBUFFERED)
         return jsonify(calling.response())
 
-    def _find(self, public: str) -> Job:
-        return find(self._system.jobs, public, "resp", owner())
+    def _find(self, response_id: str) -> Job:
+        return find(self._system.jobs, response_id, "resp", owner())
 
     def _answer(self, job: Job) -> Response:
         return jsonify(self._rendering.response(job))
@@ -134,8 +198,9 @@ def _failed(job: Job) -> HttpError:
 
 
 def _restarting(job: Job) -> Restarting:
-    """Say that the job goes on; sending the request again comes back to it only if it has an idempotency key."""
+    """Return the refusal of a restart; the job goes on."""
     keyed = idempotency_key() is not None
+    # Only with an idempotency key does the same request come back to the job.
     again = "send this request again" if keyed else f"GET /v1/responses/resp_{job.id}"
     never = () if keyed else (("x-should-retry", "false"),)
     return Restarting(f"the server restarts and the job goes on: {again}", headers=(("retry-after", "1"), *never))

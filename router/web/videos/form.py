@@ -1,4 +1,4 @@
-"""Read a multipart body as the JSON object that it stands for: bracketed names, and files among the text."""
+"""Read a multipart body with bracketed names as a JSON object with files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDeco
 
 from router.errors import InvalidRequest, LimitExceeded
 from router.web.http.body import read_body
-from router.web.http.fields import Frame, Integer, Number, Only, Truth, number_in, shown
+from router.web.http.fields import Frame, Integer, Number, Only, StrictBoolean, number_in, shown
 from router.web.http.strict_json import MAX_TEXT
 
 MULTIPART = "multipart/form-data"
@@ -29,7 +29,7 @@ TRUTHS = {"true": True, "false": False}
 
 @dataclass(frozen=True)
 class Upload:
-    """The bytes of a part that is a file; whatever name and type it claims, they say what it is."""
+    """The bytes of a file part; its declared name and type are ignored."""
 
     data: bytes = field(repr=False)
 
@@ -38,7 +38,7 @@ class Upload:
 
 
 def read_form(limit: int, schema: Schema) -> dict[str, Any]:
-    """Return the object behind `a[b]=1`, `a[c][]=2`: numbers and truth values as `schema` has them, files as `Upload`.
+    """Return the object behind a form like `a[b]=1`, typed by `schema`; files are `Upload`s.
 
     Raises `TooLarge` beyond `limit` bytes, `InvalidRequest` (`invalid_form`) for what is no form, and for names that
     repeat or contradict each other. Forms of other sites' pages are refused before (`HostNames`).
@@ -47,15 +47,18 @@ def read_form(limit: int, schema: Schema) -> dict[str, Any]:
     for name, value in _parts(read_body(limit, _bad)):
         path = _path(name)
         if isinstance(value, Upload) and path[0] not in schema.fields:
-            place = next(field for field, kind in schema.fields.items() if isinstance(kind, Frame))
-            message = f"a file must come as {place}, got one as {shown(name)}"
+            image_field = next(field for field, kind in schema.fields.items() if isinstance(kind, Frame))
+            message = f"a file must come as {image_field}, got one as {shown(name)}"
             raise InvalidRequest(message, param=name, code="unknown_parameter")
         _put(found, path, name, value)
     return coerced(found, schema)
 
 
 def coerced(found: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
-    """Return a form's text as the types of `schema`; what does not read as such stays text, and is refused there."""
+    """Convert a form's text to the types of `schema`.
+
+    Unreadable text stays text: the schema refuses it with its own message.
+    """
     return {name: _typed(value, schema.fields.get(name)) for name, value in found.items()}
 
 
@@ -66,7 +69,7 @@ def _typed(value: Any, kind: fields.Field[Any] | None) -> Any:
         return value
     if isinstance(kind, Only) and value == kind.text:
         return kind.value
-    if isinstance(kind, Truth):
+    if isinstance(kind, StrictBoolean):
         return TRUTHS.get(value, value)
     return number_in(value) if isinstance(kind, Integer | Number) else value
 
@@ -129,7 +132,7 @@ def _text(name: str, data: bytes) -> str:
 
 
 def _path(name: str) -> list[str]:
-    """Return the keys of `a[b][]`: `a`, `b` and '', which stands for the next entry of a list."""
+    """Return the keys of `a[b][]`: `a`, `b` and '', the next list entry."""
     match = NAME.fullmatch(name)
     if match is None:
         raise _bad(f"a part's name must be like prompt or provider_options[video][seed], got {shown(name)}", name)
@@ -142,19 +145,19 @@ def _path(name: str) -> list[str]:
 
 
 def _put(found: dict[str, Any], path: list[str], name: str, value: str | Upload) -> None:
-    """Put the value of the part `name` where its path leads; refuse a second one there."""
-    place: Any = found
+    """Set the value of the part `name` at its path; refuse a second one."""
+    target: Any = found
     for key, below in pairwise(path):
         kind: type = dict if below else list
-        place = place.setdefault(key, kind())
-        if type(place) is not kind:
+        target = target.setdefault(key, kind())
+        if type(target) is not kind:
             raise _bad(f"{shown(name)} is something else, too", name)
-    if isinstance(place, list):
-        place.append(value)
-    elif path[-1] in place:
+    if isinstance(target, list):
+        target.append(value)
+    elif path[-1] in target:
         raise _bad(f"{shown(name)} appears twice", name)
     else:
-        place[path[-1]] = value
+        target[path[-1]] = value
 
 
 def _bad(reason: str, param: str = "") -> InvalidRequest:

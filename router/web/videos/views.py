@@ -1,4 +1,4 @@
-"""`/v1/videos`: OpenAI's Videos API over the same jobs; what is made there is found here, and the reverse."""
+"""The views of `/v1/videos`: OpenAI's Videos API over the jobs of both dialects."""
 
 from __future__ import annotations
 
@@ -12,17 +12,27 @@ from router.errors import UnknownJob
 from router.intake.intake import Intake
 from router.request import Request
 from router.system import System
-from router.values import Job
+from router.values import Dialect, Job, Presentation
 from router.web.access import owner
 from router.web.http import query
 from router.web.http.body import read_json
 from router.web.http.fields import shown
 from router.web.http.ids import find, forget, unknown
+from router.web.openapi import problems as why
+from router.web.openapi.examples import BALL
+from router.web.openapi.operations import JSON, Example, Routes, ok
+from router.web.openapi.parameters import AFTER, KEY, LIMIT, ORDER
 from router.web.submit import submit
+from router.web.videos import answers
 from router.web.videos.form import MULTIPART, read_form
-from router.web.videos.parse import CREATE, NAMES, form_of_remix, read_remix, read_video_request
+from router.web.videos.parse import CREATE, NAMES, read_remix, read_video_request
 from router.web.videos.render import poll_after_ms, video
+from router.web.videos.schema import CreateVideo
 
+ROUTES = Routes("Videos")
+REMIX = CreateVideo(only=("prompt",))
+POLLED = "openai-poll-after-ms"
+DELETED, PAGE = answers.DeletedVideo(), answers.Videos()
 NOT_OFFERED = ("edits", "extensions", "characters")
 
 
@@ -33,53 +43,107 @@ class Videos:
         self._system = system
         self._intake = intake
 
-    def blueprint(self) -> Blueprint:
-        routes = Blueprint("videos", __name__)
-        routes.add_url_rule("/v1/videos", view_func=self.create, methods=["POST"])
-        routes.add_url_rule("/v1/videos", view_func=self.list)
+    def add_refusals(self, routes: Blueprint) -> None:
+        """Refuse the paths of OpenAI's that are not offered, in words."""
         for name in NOT_OFFERED:
             for path in (f"/v1/videos/{name}", f"/v1/videos/{name}/<path:rest>"):
                 routes.add_url_rule(path, view_func=self.refuse, methods=["GET", "POST", "DELETE"])
-        routes.add_url_rule("/v1/videos/<public>", view_func=self.retrieve)
-        routes.add_url_rule("/v1/videos/<public>", view_func=self.delete, methods=["DELETE"])
-        routes.add_url_rule("/v1/videos/<public>/remix", view_func=self.remix, methods=["POST"])
-        return routes
 
+    @ROUTES.add(
+        "POST /v1/videos",
+        "createVideo",
+        ok("the video, which is being made", answers.Video, POLLED),
+        parameters=(KEY,),
+        bodies={JSON: CREATE, MULTIPART: CREATE},
+        problems=(*why.MAKING, why.BAD_FORM),
+        examples=(
+            Example("from text", {"prompt": BALL, "seed": 7, "provider_options": {"video": {"steps": 8}}}),
+            Example("from an image, as a form", form={"prompt": "it rises", "input_reference": "@ball.png"}),
+        ),
+        links=("retrieveVideo", "deleteVideo", "remixVideo", "getVideoContent"),
+    )
     def create(self) -> Response:
+        """Make a video.
+
+        Answers at once. A form's names have brackets where JSON nests: `provider_options[video][steps]`.
+        """
         return self._submit(read_video_request(self._body()))
 
-    def remix(self, public: str) -> Response:
-        """Make a video again with another prompt: its inputs, options and seed as they were."""
-        source = self._find(public)
-        prompt, warnings = read_remix(self._body())
-        try:
-            again = self._intake.again(source)
-        except FileNotFoundError:  # deleted this very moment
-            raise unknown(public) from None
-        form = form_of_remix(source)
-        return self._submit(replace(again, prompt=prompt, names=NAMES, form=form, warnings=warnings))
-
+    @ROUTES.add(
+        "GET /v1/videos",
+        "listVideos",
+        ok("a page", answers.Videos),
+        parameters=(LIMIT, ORDER, AFTER),
+        problems=(why.BAD_VALUE, why.NOT_FOUND),
+        examples=(Example("the newest"), Example("the next page", query="?limit=2&after=VIDEO_ID")),
+    )
     def list(self) -> Response:
-        """Return a page of the caller's jobs, whichever dialect they came in."""
+        """List the videos.
+
+        Those that were asked for by `/v1/responses` too.
+        """
         limit, newest_first = query.limit(), query.newest_first()
         jobs = self._system.jobs.page(owner(), after=_after(), limit=limit + 1, newest_first=newest_first)
         if jobs is None:
             after = shown(request.args["after"])
             raise UnknownJob(f"after must be the id of a video of the list, got {after}", param="after")
-        return jsonify(query.page([self._video(job) for job in jobs], limit))
+        return jsonify(PAGE.dump(query.page([self._video(job) for job in jobs], limit)))
 
-    def retrieve(self, public: str) -> Response:
-        return self._answer(self._find(public))
+    @ROUTES.add(
+        "GET /v1/videos/{video_id}",
+        "retrieveVideo",
+        ok("the video", answers.Video, POLLED),
+        problems=(why.NOT_FOUND,),
+        examples=(Example("how far is it?"),),
+    )
+    def retrieve(self, video_id: str) -> Response:
+        """Look at a video."""
+        return self._answer(self._find(video_id))
 
-    def delete(self, public: str) -> Response:
-        forget(self._system, public, "video", owner())
-        return jsonify(id=public, object="video.deleted", deleted=True)
+    @ROUTES.add(
+        "DELETE /v1/videos/{video_id}",
+        "deleteVideo",
+        ok("it is gone", answers.DeletedVideo),
+        problems=(why.NOT_FOUND, *why.WRITING),
+        examples=(Example("delete"),),
+    )
+    def delete(self, video_id: str) -> Response:
+        """Forget a video and its files.
+
+        In any state; a device that works on it stops at its next step.
+        """
+        forget(self._system, video_id, "video", owner())
+        return jsonify(DELETED.dump({"id": video_id}))
+
+    @ROUTES.add(
+        "POST /v1/videos/{video_id}/remix",
+        "remixVideo",
+        ok("the new video", answers.Video, POLLED),
+        parameters=(KEY,),
+        bodies={JSON: REMIX, MULTIPART: REMIX},
+        problems=(*why.MAKING, why.BAD_FORM, why.NOT_FOUND),
+        examples=(Example("another colour", {"prompt": "a blue ball rolls to the right"}),),
+        links=("retrieveVideo", "deleteVideo"),
+    )
+    def remix(self, video_id: str) -> Response:
+        """Make a video again with another prompt.
+
+        With the images, the options and the seed of its source.
+        """
+        source = self._find(video_id)
+        prompt, warnings = read_remix(self._body())
+        try:
+            again = self._intake.again(source)
+        except FileNotFoundError:  # deleted this very moment
+            raise unknown(video_id) from None
+        shown = Presentation(Dialect.VIDEOS, seconds=source.presentation.seconds, remixed_from=source.id)
+        return self._submit(replace(again, prompt=prompt, names=NAMES, presentation=shown, warnings=warnings))
 
     def refuse(self, rest: str = "") -> Response:
         raise UnknownJob(f"there is no {request.path[:200]} here: this server makes, remixes and keeps videos")
 
-    def _find(self, public: str) -> Job:
-        return find(self._system.jobs, public, "video", owner())
+    def _find(self, video_id: str) -> Job:
+        return find(self._system.jobs, video_id, "video", owner())
 
     def _body(self) -> dict[str, Any]:
         settings = self._system.settings
@@ -87,14 +151,14 @@ class Videos:
             return read_form(settings.max_body_bytes, CREATE)
         return read_json(settings.max_body_bytes)
 
-    def _submit(self, asked: Request) -> Response:
-        return self._answer(submit(self._intake, asked))
+    def _submit(self, parsed: Request) -> Response:
+        return self._answer(submit(self._intake, parsed))
 
     def _answer(self, job: Job) -> Response:
         """Return the Video; for an unfinished one say when to ask again."""
         response = jsonify(self._video(job))
         if not job.status.finished:
-            response.headers["openai-poll-after-ms"] = str(poll_after_ms(job, time.time()))
+            response.headers[POLLED] = str(poll_after_ms(job, time.time()))
         return response
 
     def _video(self, job: Job) -> dict[str, Any]:
@@ -102,7 +166,7 @@ class Videos:
 
 
 def _after() -> str | None:
-    """Return the job whose video the page follows, '' for what names no video, None where nothing was said."""
+    """Return the job id of `after`; '' where it names no video, None without it."""
     public = request.args.get("after")
     if not public:
         return None

@@ -142,7 +142,7 @@ class DisconnectMonitor:
 
 def _is_attended(job: Job) -> bool:
     """Say whether a job ends with its last waiting client."""
-    return bool(job.form.get("attended"))
+    return job.presentation.attended
 
 
 def cancel(system: System, job_id: str, owner: str | None) -> Job | None:

@@ -1,4 +1,4 @@
-"""Requests that schemathesis makes from the document: no 5xx, and no answer that the document does not know.
+"""Generated requests of schemathesis: no 5xx, no answer outside the document.
 
 `EXAMPLES=300` makes a longer run: so many random requests to each route, instead of a few.
 """
@@ -39,7 +39,7 @@ def document(app: Flask) -> dict[str, Any]:
 
 
 def narrowed(document: dict[str, Any]) -> dict[str, Any]:
-    """The document of a client who knows what these models take, so that most of its requests become videos."""
+    """Return the document within the limits of these models: most requests become videos."""
     schemas, create = document["components"]["schemas"], document["paths"]["/v1/videos"]["post"]["requestBody"]
     form = create["content"]["multipart/form-data"]["schema"]["properties"]
     for name, (least, most) in SMALL.items():
@@ -57,7 +57,7 @@ def narrowed(document: dict[str, Any]) -> dict[str, Any]:
 def run(
     app: Flask, document: dict[str, Any], mode: str, examples: int, *, boundaries: bool
 ) -> Counter[tuple[str, int]]:
-    """Send what schemathesis makes of the document; return how often each route had each status.
+    """Send schemathesis's requests; return the count of each route and status.
 
     With `boundaries` also what is at, and just beyond, each bound that the document names.
     """

@@ -1,4 +1,4 @@
-"""Many generated requests at all routes, from several callers at once: no 5xx, no traceback, no orphan.
+"""Generated requests of concurrent callers: no 5xx, no traceback, no orphan.
 
 `REQUESTS=10000` makes a longer run, `SEED=7` another one.
 """

@@ -1,4 +1,4 @@
-"""`/openapi.json` says what the application does, all of it and nothing else; `/docs` says the same to people."""
+"""`/openapi.json` and `/docs` describe every route of the application, and nothing else."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from werkzeug.test import TestResponse
 from router.engine.worker import Worker
 from router.system import System
 from router.web import create_app
+from router.web.app import OPERATIONS
 from router.web.openapi.build import build
 from router.web.openapi.operations import Example, Operation
-from router.web.openapi.routes import ROUTES
 
 EVERYWHERE = {"HEAD", "OPTIONS"}  # Flask answers these wherever there is a GET
 NOT_OFFERED = "videos.refuse"  # paths of OpenAI's that are answered with 404, in words
-EXAMPLES = [(route, example) for route in ROUTES for example in route.examples]
+EXAMPLES = [(route, example) for route in OPERATIONS for example in route.examples]
 
 
 @pytest.fixture(scope="module")
 def document() -> dict[str, Any]:
-    return build("")
+    return build(OPERATIONS, "")
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ def test_each_example_works(
 
 
 def ask(client: FlaskClient, route: Operation, example: Example) -> TestResponse:
-    """Send an example as curl would, its ids those of an image that was just made."""
+    """Send an example as curl would, with the ids of a new image."""
     image = client.post("/v1/responses", json={"input": "a", "provider_options": {"image": {}}}).get_json()
     job = image["id"].removeprefix("resp_")
     path = route.path.replace("{model}", "any") + example.query.replace("VIDEO_ID", f"video_{job}")
@@ -216,7 +216,7 @@ def test_the_page_tells_everything_and_its_links_lead_somewhere(page: TestRespon
 
 
 def test_the_boot_does_not_pay_for_the_document() -> None:
-    code = "import sys, router.web; print('apispec' in sys.modules, 'router.web.openapi.routes' in sys.modules)"
+    code = "import sys, router.web; print('apispec' in sys.modules, 'router.web.openapi.build' in sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
     assert loaded.strip() == "False False"

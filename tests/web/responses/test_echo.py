@@ -1,4 +1,4 @@
-"""What callers send that means nothing to a video: read over, or repeated as the schema of the answer has it."""
+"""Keys without effect on a video: ignored, or repeated by the answer's schema."""
 
 from __future__ import annotations
 

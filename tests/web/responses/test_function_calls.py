@@ -1,4 +1,4 @@
-"""Function tools: agents get the call that they need to go on, whoever asks for a video gets a video."""
+"""Function tools: agents get a call, requests for a video get a video."""
 
 from __future__ import annotations
 

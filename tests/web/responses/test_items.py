@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 from typing import Any
 
 import pytest
 from conftest import data_url, png, with_image
 from flask.testing import FlaskClient
+
+from router.system import System
 
 PICTURE = png(96, 32)
 
@@ -43,11 +46,45 @@ def test_the_prompt_is_one_message_of_the_user(client: FlaskClient) -> None:
     }
 
 
-def test_system_text_is_in_the_prompt_and_instructions_are_not(client: FlaskClient) -> None:
-    messages = [{"role": "system", "content": "in oil"}, {"role": "user", "content": "a cat"}]
-    page = items(client, made(client, input=messages, instructions="be brief")).get_json()
+MESSAGES = [
+    {"role": "system", "content": "in oil"},
+    {"role": "developer", "content": "at dusk"},
+    {"role": "user", "content": "a cat"},
+]
 
-    assert page["data"][0]["content"][0]["text"] == "in oil\na cat"
+
+@pytest.mark.parametrize("instructions", [None, "be brief", "in oil"])
+@pytest.mark.parametrize("role", ["system", "developer"])
+def test_system_text_is_the_systems_and_instructions_are_no_item(
+    client: FlaskClient, system: System, role: str, instructions: str | None
+) -> None:
+    messages = [{"role": role, "content": "in oil"}, {"role": "user", "content": "a cat"}]
+    response = made(client, input=messages, instructions=instructions)
+    page = items(client, response).get_json()
+    job = system.jobs.get(response.removeprefix("resp_"), "local")
+
+    said = [(item["role"], [part["text"] for part in item["content"]]) for item in page["data"]]
+    assert said == [("user", ["a cat"]), ("system", ["in oil"])]
+    assert job is not None
+    assert job.task.prompt == "\n".join(filter(None, [instructions, "in oil", "a cat"]))
+
+
+def test_system_text_comes_first_where_the_oldest_does(client: FlaskClient) -> None:
+    response = made(client, input=MESSAGES)
+    oldest = items(client, response, "?order=asc&limit=1").get_json()
+    following = items(client, response, f"?order=asc&after={oldest['last_id']}").get_json()
+
+    assert (oldest["data"][0]["role"], oldest["has_more"]) == ("system", True)
+    assert [part["text"] for part in oldest["data"][0]["content"]] == ["in oil", "at dusk"]
+    assert ([item["role"] for item in following["data"]], following["has_more"]) == (["user"], False)
+
+
+def test_the_instructions_of_an_older_row_are_no_item(client: FlaskClient, system: System) -> None:
+    response = made(client, instructions="be brief")
+    with sqlite3.connect(system.settings.data / "jobs.sqlite") as db:
+        db.execute("UPDATE jobs SET form = json_remove(form, '$.prompt')")
+
+    assert items(client, response).get_json()["data"][0]["content"][0]["text"] == "a cat"
 
 
 def test_an_image_shows_what_it_is(client: FlaskClient) -> None:

@@ -1,4 +1,4 @@
-"""Long synchronous answers: silence, then white space, then the whole resource, whatever became of the job."""
+"""Long synchronous answers: silence, white space, then the whole resource."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def client(system: System) -> FlaskClient:
 
 
 def begun(client: FlaskClient) -> tuple[Any, Iterator[bytes]]:
-    """Return an answer that has begun with its first space, and the pieces that follow."""
+    """Return an answer after its first space, and its further pieces."""
     answer = client.post("/v1/responses", json={"model": "text", "input": "a"}, buffered=False)
     pieces = answer.iter_encoded()
     assert next(pieces) == b" "

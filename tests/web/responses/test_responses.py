@@ -1,4 +1,4 @@
-"""The front door, from a request to its answer, with the `still` backend behind it."""
+"""`/v1/responses` from request to answer, with the `still` backend."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def finished(client: FlaskClient, answer: dict[str, object]) -> dict:
 
 @pytest.fixture
 def running(client: FlaskClient, worker: Worker) -> dict:
-    """A job that an engine is working on."""
+    """Return a job that an engine is working on."""
     body = {"model": "slow", "input": "a long one", "background": True, "provider_options": {"video": {"steps": 60}}}
     job = client.post("/v1/responses", json=body).get_json()
     until(lambda: client.get(f"/v1/responses/{job['id']}").get_json()["progress"] >= 5)

@@ -1,4 +1,4 @@
-"""Event streams: the core events in their order, whoever reads them, from wherever, at whatever pace."""
+"""Event streams: the core events in order, for any reader at any speed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from werkzeug.test import TestResponse
 from router.engine.worker import Worker
 from router.jobs import ClaimRequest
 from router.system import System
-from router.values import Artifact, Failure, Job, Lease, Phase, Progress
+from router.values import Artifact, Failure, Job, Lease, Phase, Presentation, Progress
 from router.web import create_app
 
 BEFORE = ["created", "queued", "in_progress", "output_item.added", "content_part.added"]
@@ -423,12 +423,12 @@ def test_a_stream_in_the_background_is_a_stream(client: FlaskClient, worker: Wor
 
 
 def test_an_older_job_that_is_none_of_ours_can_be_followed(client: FlaskClient, system: System, worker: Worker) -> None:
-    """A job of the Videos API has a form of its own."""
+    """A job of the Videos API has a presentation of its own."""
     job = queued(client)
     made(client, job)
     found = system.jobs.get(job, "local")
     assert isinstance(found, Job)
-    bare = system.jobs.add(replace(found, id="1" * 32, form={}, artifact=None, failure=None))
+    bare = system.jobs.add(replace(found, id="1" * 32, presentation=Presentation(), artifact=None, failure=None))
     with reading(follow(client, bare.id)) as pieces:
         pass
 

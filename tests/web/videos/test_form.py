@@ -1,4 +1,4 @@
-"""A multipart body means what its JSON would mean, and nothing in it is a surprise."""
+"""A multipart body means the same as its JSON."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 from flask import Flask
 
 from router.errors import InvalidRequest, TooLarge
-from router.web.schemas import CreateVideo
 from router.web.videos.form import Upload, read_form
+from router.web.videos.schema import CreateVideo
 
 Part = tuple[str, str | bytes]  # text, or the bytes of a file
 VIDEO = "provider_options[video]"

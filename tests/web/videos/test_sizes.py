@@ -1,4 +1,4 @@
-"""The size of a video that starts from an image: what policies see, what is cropped, what one frame cannot be."""
+"""The size of an image-to-video job: policies, cropping, single frames."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def client_with(settings: Settings, policy: Policy) -> tuple[FlaskClient, System
 
 
 def asks(picture: bytes) -> dict[str, dict[str, Any]]:
-    """The same request in every way in which an image comes, as arguments of a client's `post`."""
+    """Return the same request with each way to send an image, as `post` arguments."""
     url = data_url(picture)
     videos = {"path": "/v1/videos"}
     responses = {"path": "/v1/responses"}

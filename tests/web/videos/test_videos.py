@@ -1,4 +1,4 @@
-"""The Videos API, from a request to its answer, with the `still` backend behind it."""
+"""The Videos API from request to answer, with the `still` backend."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def content(client: FlaskClient, video: dict[str, Any], **query: str) -> TestRes
 
 @pytest.fixture
 def running(client: FlaskClient, worker: Worker) -> dict[str, Any]:
-    """A job that an engine is working on."""
+    """Return a job that an engine is working on."""
     video = make(client, model="slow", provider_options={"video": {"steps": 60}})
     until(lambda: look(client, video)["progress"] >= 5)
     return video
@@ -166,7 +166,11 @@ def test_a_form_and_its_json_make_the_same_job(
     ]
 
     assert jobs[0].task == jobs[1].task
-    assert (jobs[0].model, jobs[0].inputs, jobs[0].form) == (jobs[1].model, jobs[1].inputs, jobs[1].form)
+    assert (jobs[0].model, jobs[0].inputs, jobs[0].presentation) == (
+        jobs[1].model,
+        jobs[1].inputs,
+        jobs[1].presentation,
+    )
 
 
 def test_an_image_is_the_same_in_whichever_way_it_comes(client: FlaskClient, system: System) -> None:

@@ -1,0 +1,111 @@
+"""Answers that responses and videos share: errors, lists, used options, progress."""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import Any
+
+from marshmallow import fields
+
+from router.values import Job, Phase
+from router.web.answer_fields import Answer, boolean, constant, enum, integer, nested, number, string, when
+
+PHASES = [phase.value for phase in Phase]
+
+
+class Error(Answer):
+    """The reason of a refusal; each key is text, empty where it says nothing."""
+
+    message = string("what is, what was needed, what was got")
+    type = string("the kind of error, as the SDKs know it", examples=["invalid_request_error"])
+    param = string("the field that is wrong", examples=["provider_options.video.num_frames"])
+    code = string("the error in one word, for programs", examples=["limit_exceeded"])
+
+
+class ErrorAnswer(Answer):
+    """The body of every error, whatever its status."""
+
+    error = nested(Error, "the error", lambda error: error)
+
+
+class Failure(Answer):
+    """Why a job failed."""
+
+    code = string("in one word, such as `out_of_memory`")
+    message = string("in a sentence")
+
+
+class UsedOptions(Answer):
+    """The options that were used: sending them back gives the same video."""
+
+    seed = integer("the seed, drawn by the server where none was sent", attrgetter("task.seed"))
+    width = integer("pixels", attrgetter("task.width"))
+    height = integer("pixels", attrgetter("task.height"))
+    num_frames = integer("4k+1", attrgetter("task.num_frames"))
+    frames_per_second = integer("the rate at which the video plays", attrgetter("task.frames_per_second"))
+    steps = integer("denoising steps", attrgetter("task.steps"))
+    guidance_scale = number("how closely the prompt is followed", attrgetter("task.guidance_scale"))
+    guidance_scale_2 = number(
+        "the same for a second expert, null where there is none", attrgetter("task.guidance_scale_2"), none=True
+    )
+    flow_shift = number("the scheduler's shift", attrgetter("task.flow_shift"))
+    negative_prompt = string("what is kept out of the picture", attrgetter("task.negative_prompt"))
+    response_format = enum(
+        "how the file comes", "url", "b64_json", read=lambda job: "b64_json" if job.presentation.inline else "url"
+    )
+
+
+class UsedBlocks(Answer):
+    video = nested(UsedOptions, "what was used, for an image too", lambda job: job)
+
+
+class Page(Answer):
+    """A part of a list: `last_id` is the `after` of the next."""
+
+    class Meta(Answer.Meta):
+        fields = ("object", "data", "first_id", "last_id", "has_more")  # `data` is the subclass's
+
+    object = constant("its kind", "list")
+    first_id = string("the first entry's id", none=True)
+    last_id = string("the last entry's id", none=True)
+    has_more = boolean("whether more entries follow")
+
+
+def _steps_done(job: Job) -> int | None:
+    return job.progress.done if job.progress and job.progress.phase is Phase.STEP else None
+
+
+def _until_finished(field: fields.Field[Any]) -> fields.Field[Any]:
+    read = when(lambda job: not job.status.finished, field.metadata["read"])
+    field.metadata = {**field.metadata, "read": read, "sometimes": True}
+    return field
+
+
+# The keys of an unfinished job, after its others
+UNFINISHED: dict[str, fields.Field[Any]] = {
+    "progress": _until_finished(
+        integer("percent", lambda job: job.progress.percent if job.progress else 0, maximum=100)
+    ),
+    "phase": _until_finished(
+        enum(
+            "where a running job is", *PHASES, read=lambda job: job.progress.phase if job.progress else None, none=True
+        )
+    ),
+    "steps_done": _until_finished(integer("denoising steps so far", _steps_done, none=True)),
+    "queue_position": _until_finished(
+        integer(
+            "1 is the next job to run; null once it runs",
+            lambda job: job.ahead + 1 if job.ahead is not None else None,
+            minimum=1,
+            none=True,
+        )
+    ),
+    "remaining_seconds": _until_finished(
+        number(
+            "until it is done, by the measured pace; null if unknown",
+            lambda job: round(job.remaining, 1) if job.remaining is not None else None,
+            none=True,
+        )
+    ),
+}
+ERROR = ErrorAnswer()

@@ -1,0 +1,77 @@
+"""The body of `POST /v1/videos`, with other servers' names of its fields."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from marshmallow import fields
+
+from router.intake.resolve import SEEDS
+from router.web.http.fields import Frame, Integer, Object, Only, Seconds, Size, Text, described
+from router.web.schemas import MODEL, SEED, Lenient, MediaOptions, ProviderOptions
+
+REFERENCE = [{"type": "string"}, {"$ref": "#/components/schemas/Reference"}, {"type": "null"}]
+PLAIN = {  # names of other servers at the top of `POST /v1/videos`, and the option that each means
+    **{
+        name: name
+        for name in (
+            *("width", "height", "num_frames", "frames_per_second", "steps"),
+            *("guidance_scale", "guidance_scale_2", "flow_shift", "negative_prompt"),
+        )
+    },
+    "fps": "frames_per_second",
+    "num_inference_steps": "steps",
+}
+FIRST_FRAMES = (
+    *("input_reference", "image", "image_url", "image_reference", "reference_url"),
+    *("input_image", "first_frame", "first_image", "start_image"),
+)
+LAST_FRAMES = ("last_image", "last_frame", "end_image")
+EXTRAS = ("extra_body", "extra_params")
+ONE = "a request makes one video"
+NO_ADAPTERS = "no model here has adapters to choose"
+NO_CALLBACK = "nothing is called back; GET /v1/videos/ID says how far it is"
+ONLY: dict[str, tuple[str | int | bool | None, str]] = {  # what would mislead those who send it, unless it is this
+    "n": (1, ONE),
+    "num_outputs_per_prompt": (1, ONE),
+    "stream": (False, "POST /v1/responses streams"),
+    "background": (True, "POST /v1/responses waits"),
+    "response_format": ("url", "GET /v1/videos/ID/content has the bytes"),
+    "lora": (None, NO_ADAPTERS),
+    "loras": (None, NO_ADAPTERS),
+    "callback_url": (None, NO_CALLBACK),
+    "webhook_url": (None, NO_CALLBACK),
+}
+
+
+def _like(option: str) -> fields.Field[Any]:
+    """Return a field of `MediaOptions` for the top of a body."""
+    field = copy.copy(MediaOptions().declared_fields[option])
+    field.metadata = {**field.metadata, "description": f"the same as `provider_options.video.{option}`"}
+    return field
+
+
+class CreateVideo(Lenient):
+    """The known keys of a request for a video; `warnings` name all others.
+
+    What is said twice must be the same.
+    """
+
+    class Meta(Lenient.Meta):
+        include = {  # noqa: RUF012 - marshmallow only reads it
+            **{name: _like(option) for name, option in PLAIN.items()},
+            **{name: Frame("the image to start from", anyOf=REFERENCE) for name in FIRST_FRAMES},
+            **{name: Frame("the last frame, for models that take one", anyOf=REFERENCE) for name in LAST_FRAMES},
+            **{name: Object("more of these fields") for name in EXTRAS},
+            **{name: Only(*only) for name, only in ONLY.items()},
+        }
+
+    prompt = Text("what to show, up to 8,000 characters")
+    model = Text(MODEL)
+    seconds = Seconds(0.1, 3600, "the length: so many seconds at the rate that is used")
+    size = Size("`WIDTHxHEIGHT` in pixels, rounded down to what the model takes")
+    seed = Integer(0, SEEDS - 1, SEED)
+    provider_options = fields.Nested(
+        ProviderOptions, allow_none=True, metadata=described("`video` has what the other fields have no word for")
+    )
