@@ -44,8 +44,7 @@ def folder(tmp_path: Path) -> Path:
 def counter() -> Iterator[TokenCounter]:
     counter = TokenCounter(lambda model: model.folder)
     yield counter
-    if counter._process is not None:  # it would stay until the tests end
-        counter._process.kill()
+    counter._process.end()  # it would stay until the tests end
 
 
 @pytest.fixture

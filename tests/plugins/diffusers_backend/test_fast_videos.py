@@ -12,7 +12,7 @@ from support.likeness import require_same
 
 from registry import Modality
 from router import PartPath
-from router.engine.pool import measured
+from router.engine.parts import size_of
 
 pytestmark = pytest.mark.slow
 
@@ -73,11 +73,11 @@ def test_models_with_it_and_without_share_their_parts_and_do_not_disturb_each_ot
     without, using = (spec(family / T2V, Modality.T2V, {"fast": fast}) for fast in (False, True))
     plain = load(without, pool)
     before = video(run(without, plain, task()))
-    held = sum(map(measured, pool.parts.values()))
+    held = sum(map(size_of, pool.parts.values()))
     quick = load(using, pool)
     video(run(using, quick, task()))
 
-    assert sum(map(measured, pool.parts.values())) == held
+    assert sum(map(size_of, pool.parts.values())) == held
     assert quick.parts["transformer"] is plain.parts["transformer"]
     assert np.array_equal(video(run(without, plain, task())), before)
 
