@@ -127,7 +127,7 @@ def test_a_check_that_breaks_off_is_a_finding(context: DoctorContext) -> None:
 
     assert [str(finding) for finding in guarded(check, context)] == [
         "ok    one: is fine",
-        "fail  test_doctor: this check broke off: OSError: the second; what it was to look at may be broken",
+        "fail  test_doctor: this check broke off: OSError: the second; its subject may be broken",
     ]
 
 

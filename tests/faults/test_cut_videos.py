@@ -11,7 +11,7 @@ from support.jobs import ask, completed, videos
 from support.server import Server
 
 from router.doctor import files
-from router.doctor.finding import Case
+from router.doctor.finding import DoctorContext
 from router.settings import Settings
 
 pytestmark = pytest.mark.slow
@@ -33,7 +33,7 @@ def test_a_video_that_is_cut_or_gone(server: Server, fault: str) -> None:
         status, answer = server.call(f"/v1/videos/{public}/content?variant={variant}")
         assert (status, answer["error"]["code"]) == (404, "not_ready")
         assert answer["error"]["message"] == f"{public} was completed, but its file is gone, or no longer whole"
-    (found,) = files.check(Case(Settings(data=server.data), {}))
+    (found,) = files.check(DoctorContext(Settings(data=server.data), {}))
     assert str(found).startswith(f"fail  files: the video of 1 completed job is gone or no longer whole: {file}; ")
 
     sweep(server.data)
@@ -41,4 +41,4 @@ def test_a_video_that_is_cut_or_gone(server: Server, fault: str) -> None:
     assert books(server).strays == 0
     with pytest.raises(urllib.error.HTTPError):
         server.fetch(f"/v1/videos/{public}/content")
-    assert [found.level for found in files.check(Case(Settings(data=server.data), {}))] == ["ok"]
+    assert [found.level for found in files.check(DoctorContext(Settings(data=server.data), {}))] == ["ok"]
