@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Bounds:
-    """The range from `least` to `most`; `above` excludes `least`. As text it ends a message: `from 1 to 60`."""
+    """The range from `least` to `most`, without `least` if `above`.
+
+    As text it ends a message: `from 1 to 60`."""
 
     least: float
     most: float

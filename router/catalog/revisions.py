@@ -45,7 +45,7 @@ class Registries:
         self._cached = lru_cache(CACHED)(self._revision)
 
     def poll(self) -> Registry:
-        """Take up a newer revision, if there is one, and return the registry in force.
+        """Take up a newer revision, if any, and return the registry in force.
 
         Poll once per request: the next poll may return another. Once per `POLL_SECONDS` one caller polls the store
         with a cheap query; the others do not wait.

@@ -1,4 +1,4 @@
-"""The access log: each line names the request, and the job that it made or asked for."""
+"""The access log: each line names its request and its job."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from router.runtime.logs import job_id, request_id
 
 
 class Seen(logging.Handler):
-    """Keeps of each access line what it says, and under which ids."""
+    """Keeps the message and the ids of each access line."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Nothing that a caller sends may give a 500, or leave a job or a file behind."""
+"""No request may give a 500, or leave a job or a file behind."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def options(**video: object) -> dict[str, object]:
 
 
 def header(width: int, height: int) -> bytes:
-    """The first 33 bytes of a PNG that claims this size."""
+    """Return the first 33 bytes of a PNG of a claimed size."""
     chunk = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
 

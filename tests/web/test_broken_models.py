@@ -1,4 +1,4 @@
-"""A model whose folder of weights cannot be served says why; nothing else is harmed."""
+"""A broken folder of weights takes only its own model out of service."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_jobs_that_wait_for_it_end_with_the_reason(settings: Settings, tmp_path:
 
 
 def ended(client: FlaskClient, made: TestResponse) -> tuple[str, str]:
-    """Return why the job of a response failed: its code, and how its message begins."""
+    """Return the error code and the start of the message of a failed response."""
     error = client.get(f"/v1/responses/{made.get_json()['id']}").get_json()["error"]
     return error["code"], re.split("[(,]", error["message"])[0].strip()
 

@@ -1,4 +1,4 @@
-"""Ids, names and cursors that lead elsewhere: at every route they name nothing, and no answer has a header of theirs."""
+"""Hostile ids, names and cursors name nothing at any route, and set no header."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def app(system: System) -> Flask:
 
 @pytest.fixture(autouse=True)
 def secret(tmp_path: Path, system: System) -> Iterator[Path]:
-    """A file in each place that a path might lead to; afterwards they are as they were, with no other beside them."""
+    """Write a file wherever a path might lead; check afterwards for changes and new files."""
     places = (tmp_path / "secret", system.settings.data / "secret", system.settings.data / "videos" / "secret")
     for place in places:
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -87,7 +87,7 @@ def secret(tmp_path: Path, system: System) -> Iterator[Path]:
 
 
 def rules(app: Flask) -> list[tuple[str, str]]:
-    """Return the methods and the paths of all routes that take a name, with `{}` for it."""
+    """Return the methods and paths of all routes with a name, as `{}`."""
     return [
         (method, re.sub("<[^>]+>", "{}", rule.rule))
         for rule in app.url_map.iter_rules()
@@ -96,8 +96,8 @@ def rules(app: Flask) -> list[tuple[str, str]]:
     ]
 
 
-def told_nothing(answer: TestResponse) -> bool:
-    """Say whether an answer has no header of the caller's, and nothing of what lies beside the data."""
+def reveals_nothing(answer: TestResponse) -> bool:
+    """Return whether an answer has no header of the caller and no secret file's text."""
     whole = answer.get_data() + str(answer.headers).encode()
     return not answer.headers.get("x-evil") and SECRET.encode() not in whole and b"root:" not in whole
 
@@ -115,7 +115,7 @@ def test_a_path_leads_to_no_file_at_any_route(app: Flask, name: str) -> None:
             path,
             answer.get_data()[:300],
         )
-        assert told_nothing(answer), (method, path)
+        assert reveals_nothing(answer), (method, path)
     assert len({path for _, path in tried}) >= 11
 
 
@@ -134,7 +134,7 @@ def test_a_value_of_a_query_leads_nowhere(client: FlaskClient, worker: Worker, n
         for key in keys:
             answer = client.get(path, query_string={key: name})
             assert answer.status_code in (200, 400, 404), (path, key)
-            assert told_nothing(answer), (path, key)
+            assert reveals_nothing(answer), (path, key)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -155,7 +155,7 @@ def test_a_name_in_a_body_leads_nowhere(client: FlaskClient, system: System, nam
     for body in bodies:
         answer = client.post("/v1/responses", json={**body, "background": True}, headers={"user-agent": "a"})
         assert answer.status_code in (200, 400, 404, 422), answer.get_data()[:300]
-        assert told_nothing(answer), body
+        assert reveals_nothing(answer), body
     assert all(path.parent.name != "secret" for path in (system.settings.data / "inputs").rglob("*"))
 
 
@@ -166,7 +166,7 @@ def test_the_name_of_a_file_is_never_used(client: FlaskClient, system: System, n
     stored = [path for path in (system.settings.data / "inputs").rglob("*") if path.is_file()]
 
     assert answer.status_code == 200, answer.get_data()
-    assert told_nothing(answer)
+    assert reveals_nothing(answer)
     assert [path.read_bytes() for path in stored] == [png()]
     assert stored[0].relative_to(system.settings.data / "inputs").as_posix() == f"{answer.get_json()['id'][6:]}/0"
 
@@ -187,7 +187,7 @@ def test_a_file_name_that_breaks_its_header_puts_none_into_the_answer(client: Fl
     answer = client.post("/v1/videos", data=data, content_type="multipart/form-data; boundary=b")
 
     assert answer.status_code in (200, 400), answer.get_data()
-    assert told_nothing(answer)
+    assert reveals_nothing(answer)
 
 
 @pytest.mark.parametrize(

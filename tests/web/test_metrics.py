@@ -1,4 +1,4 @@
-"""`/metrics`: what it counts, what it reads from the store, and who may see it."""
+"""`/metrics`: its counters, its gauges from the store, its readers."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_the_labels_are_those_of_the_definitions(client: FlaskClient, system: Sy
 
 
 def worked(system: System, client: FlaskClient, **body: Any) -> Worker:
-    """An engine that has done one job."""
+    """Return an engine after one job."""
     ask(client, **body)
     worker = Worker(system, "cpu")
     system.engines.heartbeat(worker._state())

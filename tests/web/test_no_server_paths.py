@@ -1,4 +1,4 @@
-"""No answer and no job's error names a folder of the server, whatever fails and whoever words it."""
+"""No answer and no job's error names a folder of the server."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ CODE = Path(router.__file__).parents[1]
 
 
 class Faulty:
-    """A backend that fails where it is told to, and names every folder that it knows of."""
+    """A backend that fails at a chosen step, with every known folder in its message."""
 
     def __init__(self) -> None:
         self.where, self.error = "", Exception()
@@ -82,7 +82,7 @@ def roots(tmp_path: Path) -> tuple[str, ...]:
 
 
 def everything(tmp_path: Path) -> str:
-    """What a library might say."""
+    """Return a message with every folder, as a library might raise it."""
     folders = (*roots(tmp_path), str(tmp_path / "data"), "/usr/lib/x86_64-linux-gnu")
     return "; ".join(f"{folder}/a.bin, '{folder}/b c/d.bin', {folder}" for folder in folders)
 

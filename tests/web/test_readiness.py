@@ -1,4 +1,4 @@
-"""What is said of a server that has started: that it is ready, once it is, and before that what it lacks."""
+"""The log says once when a server is ready, and before that what it lacks."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from router.web import create_app
 
 
 class Failing:
-    """A policy that raises what a write would."""
+    """A policy that raises the error of a failed write."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error

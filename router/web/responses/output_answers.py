@@ -1,4 +1,4 @@
-"""The output of a response: a message with a video or an image, or a function call."""
+"""The output of a response: a message with a file, or a function call."""
 
 from __future__ import annotations
 

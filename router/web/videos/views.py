@@ -166,7 +166,7 @@ class Videos:
 
 
 def _after() -> str | None:
-    """Return the job id of `after`; '' where it names no video, None without it."""
+    """Return the job id of `after`, '' for no video of ours, None without it."""
     public = request.args.get("after")
     if not public:
         return None
