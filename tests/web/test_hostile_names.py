@@ -76,7 +76,7 @@ def app(system: System) -> Flask:
 
 @pytest.fixture(autouse=True)
 def secret(tmp_path: Path, system: System) -> Iterator[Path]:
-    """Write a file wherever a path might lead; check afterwards for changes and new files."""
+    """Write a file wherever a path might lead; check later for changes."""
     places = (tmp_path / "secret", system.settings.data / "secret", system.settings.data / "videos" / "secret")
     for place in places:
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -97,7 +97,7 @@ def rules(app: Flask) -> list[tuple[str, str]]:
 
 
 def reveals_nothing(answer: TestResponse) -> bool:
-    """Return whether an answer has no header of the caller and no secret file's text."""
+    """Return whether an answer has neither the caller's header nor a secret."""
     whole = answer.get_data() + str(answer.headers).encode()
     return not answer.headers.get("x-evil") and SECRET.encode() not in whole and b"root:" not in whole
 

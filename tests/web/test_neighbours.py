@@ -1,4 +1,4 @@
-"""Field names of other servers in `/v1/videos` keep their meaning, or are named in a warning."""
+"""Field names of other servers keep their meaning, or are named in a warning."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ OUT_OF_RANGE: dict[str, Any] = {
 
 
 def send(client: FlaskClient, way: str, body: dict[str, Any]) -> TestResponse:
-    """Send a flat body as JSON, as a form, or in a form's `extra_body` or `extra_params`."""
+    """Send a flat body as JSON, a form, or a form's `extra_body` or `extra_params`."""
     whole = {"model": "text", "prompt": "a", **body}
     if way == "json":
         return client.post("/v1/videos", json=whole)

@@ -37,7 +37,7 @@ CODE = Path(router.__file__).parents[1]
 
 
 class Faulty:
-    """A backend that fails at a chosen step, with every known folder in its message."""
+    """A backend that fails at a chosen step and names every known folder."""
 
     def __init__(self) -> None:
         self.where, self.error = "", Exception()

@@ -1,4 +1,4 @@
-"""The log says once when a server is ready, and before that what it lacks."""
+"""The log names what a server lacks, and then that it is ready."""
 
 from __future__ import annotations
 

@@ -166,7 +166,7 @@ class Videos:
 
 
 def _after() -> str | None:
-    """Return the job id of `after`, '' for no video of ours, None without it."""
+    """Return the job id of `after`: '' for another's name, None without it."""
     public = request.args.get("after")
     if not public:
         return None
