@@ -1,4 +1,4 @@
-"""The log names what a server lacks, and then that it is ready."""
+"""The log names what a server lacks until it is ready."""
 
 from __future__ import annotations
 
