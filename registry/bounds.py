@@ -9,7 +9,8 @@ from dataclasses import dataclass
 class Bounds:
     """The range from `least` to `most`, without `least` if `above`.
 
-    As text it ends a message: `from 1 to 60`."""
+    As text it ends a message: `from 1 to 60`.
+    """
 
     least: float
     most: float
