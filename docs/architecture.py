@@ -30,7 +30,7 @@ JOB = (
     ("load the model", "engine/residency.py, hook load_model"),
     ("generate frames", "engine/attempt.py, hook generate"),
     ("encode the file", "engine/encoder.py, hook encode_output"),
-    ("finish or fail", "engine/attempt.py, jobs/store.py"),
+    ("finish or fail", "engine/attempt.py, jobs/work_queue.py"),
 )
 
 

@@ -22,7 +22,7 @@ FLOORS = (
     ("router.hookspecs", "router.request", "router.runtime"),
     ("router.auth", "router.media", "router.plugins", "router.tokens"),
     ("router",),
-    ("router.settings", "router.storage", "router.jobs.idempotency"),
+    ("router.settings", "router.storage"),
     ("router.jobs",),
     ("router.catalog", "router.metrics"),
     ("router.system",),
