@@ -36,7 +36,7 @@ from bench.figures import (
 from bench.tools import readme
 from bench.tools.machine import describe
 from bench.tools.table import save, show
-from router.engine.openmp import waiting as openmp
+from router.engine.openmp import wait_policy
 
 FIGURES = {
     "boot": boot.measure,
@@ -64,7 +64,7 @@ FIGURES = {
 
 def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers are stopped too
-    os.environ |= openmp(os.environ)  # as the engines have it
+    os.environ |= wait_policy(os.environ)  # as the engines have it
     if sys.argv[1:2] == ["card"]:
         from bench.card.run import main as run_on_card
 

@@ -43,7 +43,7 @@ def measure() -> Figure:
 def _place() -> Iterator[tuple[Hub, Path]]:
     hub = Hub(SHARDS, SHARD)
     try:
-        with server.folder() as cache:
+        with server.scratch_folder() as cache:
             yield hub, cache
     finally:
         hub.close()

@@ -44,7 +44,7 @@ def test_nothing_is_lost_doubled_or_misplaced(ran: tuple[Run, Path]) -> None:
     assert run.audit.problems == ()
     assert sum(run.statuses.values()) == len(rows(kept)) == JOBS
     assert run.statuses.keys() <= {"completed", "cancelled"}
-    assert {told.call.kind for told in run.told} == set(Kind)
+    assert {result.call.kind for result in run.results} == set(Kind)
 
 
 def test_both_halves_are_measured(ran: tuple[Run, Path]) -> None:
@@ -84,15 +84,15 @@ def test_the_audit_sees(ran: tuple[Run, Path], data: Path, found_as: str, damage
     with sqlite3.connect(data / "jobs.sqlite") as db:
         damage(data, db)
 
-    assert getattr(audit(data, ran[0].told), found_as)
+    assert getattr(audit(data, ran[0].results), found_as)
 
 
 def test_the_audit_sees_what_a_caller_was_told_wrongly(ran: tuple[Run, Path]) -> None:
     run, kept = ran
-    told = [replace(one, status="cancelled") if one.call.kind is Kind.POLL else one for one in run.told]
-    strayed = [replace(one, jobs=frozenset({"0" * 32})) if one.call.kind is Kind.POLL else one for one in run.told]
+    results = [replace(one, status="cancelled") if one.call.kind is Kind.POLL else one for one in run.results]
+    strayed = [replace(one, jobs=frozenset({"0" * 32})) if one.call.kind is Kind.POLL else one for one in run.results]
 
-    assert audit(kept, told).contradicted
+    assert audit(kept, results).contradicted
     assert audit(kept, strayed).lost
 
 

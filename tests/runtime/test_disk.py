@@ -66,9 +66,9 @@ def test_readiness_and_the_doctor_say_what_is_free_and_what_was_needed(short: Sy
 
     assert (answer.status_code, answer.json["status"]) == (503, "disk full")
     assert "of the disk are free, FRAMEGATE_MIN_FREE is" in answer.json["reason"]
-    found = doctor.free(short.settings.data, ALL)
+    found = doctor.reserve(short.settings.data, ALL)
     assert (found.level, found.message) == ("fail", f"new jobs are refused: {answer.json['reason']}")
-    assert doctor.free(short.settings.data, ByteSize(0, "B")).level == "ok"
+    assert doctor.reserve(short.settings.data, ByteSize(0, "B")).level == "ok"
 
 
 def test_an_engine_goes_on_below_the_mark(system: System, short: System, worker: Worker) -> None:

@@ -94,7 +94,7 @@ def test_once_mended_it_is_served_after_a_reload(settings: Settings, tmp_path: P
     said = system.registries.reload()
 
     assert any("bad (no longer broken)" in line for line in said)
-    system.registries._looked = 0.0  # the quarter of a second between two looks has passed
+    system.registries._polled = 0.0  # the quarter of a second between two polls has passed
     assert [model.name for model in system.registries.poll().models] == ["bad", "good"]
 
 
@@ -159,7 +159,7 @@ def test_48_folders_are_looked_at_when_a_process_starts(settings: Settings, tmp_
         lines.append(f"  m{number}: {{backend: diffusers, source: ./m{number}}}\n")
     settings.models.write_text("models:\n" + "".join(lines))
 
-    assert len(assemble(settings, plugins=[encoder]).registry.models) == 48
+    assert len(assemble(settings, plugins=[encoder]).registries.poll().models) == 48
 
 
 @pytest.fixture

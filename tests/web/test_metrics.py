@@ -12,7 +12,6 @@ import pytest
 from conftest import MODELS
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
-from router.web.openapi.routes import ROUTES
 from support.prometheus import Scraped
 
 from router import Refused, hookimpl
@@ -24,6 +23,7 @@ from router.settings import Settings
 from router.system import System, assemble
 from router.values import EngineState, PartPath, ResidentBytes
 from router.web import create_app
+from router.web.app import OPERATIONS
 from router.web.openapi.operations import Problem
 from router.web.openapi.problems import EVERYWHERE
 
@@ -171,7 +171,7 @@ def test_a_code_of_a_plugin_s_own_is_no_label(settings: Settings) -> None:
 def test_every_code_that_an_error_can_have_is_known() -> None:
     source = "".join(path.read_text() for path in (README.parent / "router").rglob("*.py"))
     raised = set(re.findall(r'code="(\w+)"', source))
-    problems: set[Problem] = {problem for route in ROUTES for problem in (*route.problems, *EVERYWHERE)}
+    problems: set[Problem] = {problem for route in OPERATIONS for problem in (*route.problems, *EVERYWHERE)}
 
     assert raised | {problem.code for problem in problems} <= CODES
 

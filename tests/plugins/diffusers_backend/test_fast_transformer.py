@@ -164,16 +164,16 @@ def test_packing_moves_no_bit_and_takes_no_memory(model: Any) -> None:
     import torch
 
     from plugins.diffusers_backend.dit.fuse_qkv import fuse_qkv
-    from router.engine.pool import measured
+    from router.engine.parts import size_of
 
     latents, times, embeds = random(1, 16, 5, 8, 8), torch.tensor([500.0]), prompts(11)
-    before, size = stock(model, latents, embeds, times), measured(model)
+    before, size = stock(model, latents, embeds, times), size_of(model)
     attention = model.blocks[0].attn1
     layers = (attention.to_q, attention.to_k, attention.to_v)
     weight, _ = fuse_qkv(*layers)
 
     assert torch.equal(stock(model, latents, embeds, times), before)
-    assert measured(model) == size
+    assert size_of(model) == size
     assert weight.untyped_storage().data_ptr() == attention.to_v.weight.untyped_storage().data_ptr()
     assert fuse_qkv(*layers)[0].data_ptr() == weight.data_ptr()
 

@@ -95,7 +95,7 @@ def test_what_waits_on_the_host_is_not_kept_there_for_a_later_model(family: Path
     assert pool.release("m")
 
     assert text_encoder not in pool.holders()
-    assert pool.waiting() == ()
+    assert pool.warm_models() == ()
 
 
 def test_the_option_is_true_or_false() -> None:
