@@ -24,7 +24,7 @@ def find_model(name: str) -> ModelSpec:
     entry = registry.find(name)
     if entry is None and (os.path.isdir(name) or is_hub_id(name)):
         system = assemble(replace(settings, model=name), serving=False)
-        entry = registry.models[0]
+        entry = system.registries.poll().models[0]
     if isinstance(entry, BrokenModel):
         raise LoadFailed(str(entry.problem))
     if entry is None or isinstance(entry, Route):
