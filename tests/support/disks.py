@@ -65,10 +65,13 @@ def full(data: Path, leave: int = 0) -> Iterator[Callable[[], None]]:
                 with suppress_full():  # the server writes meanwhile
                     os.posix_fallocate(file.fileno(), file.seek(0, os.SEEK_END), spare // PAGE * PAGE)
 
-    _empty_log(data)
+    log = data / "jobs.sqlite-wal"
     try:
-        fill()
-        _empty_log(data)
+        for _ in range(50):  # the server may write between the two
+            _empty_log(data)
+            fill()
+            if not (log.exists() and log.stat().st_size) and shutil.disk_usage(data).free < leave + PAGE:
+                break
         yield fill
     finally:
         filler.unlink()
