@@ -87,10 +87,10 @@ def test_a_client_that_gives_up_cancels_the_job(shared: Server) -> None:
     ("more", "headers"), [({"store": True}, {}), ({"background": True}, {}), ({}, {"Idempotency-Key": "k"})]
 )
 def test_a_job_that_was_to_be_kept_goes_on_without_its_caller(
-    shared: Server, sdk: openai.OpenAI, more: dict, headers: dict
+    shared: Server, more: dict, headers: dict
 ) -> None:
     options = {"provider_options": {"video": {"steps": 20}}}
-    streamed = sdk.responses.create(
+    streamed = sdk_of(shared).responses.create(
         model="slow", input="a", stream=True, extra_headers=headers, extra_body=options, **more
     )
     response = next(streamed).response
