@@ -86,9 +86,7 @@ def test_a_client_that_gives_up_cancels_the_job(shared: Server) -> None:
 @pytest.mark.parametrize(
     ("more", "headers"), [({"store": True}, {}), ({"background": True}, {}), ({}, {"Idempotency-Key": "k"})]
 )
-def test_a_job_that_was_to_be_kept_goes_on_without_its_caller(
-    shared: Server, more: dict, headers: dict
-) -> None:
+def test_a_job_that_was_to_be_kept_goes_on_without_its_caller(shared: Server, more: dict, headers: dict) -> None:
     options = {"provider_options": {"video": {"steps": 20}}}
     streamed = sdk_of(shared).responses.create(
         model="slow", input="a", stream=True, extra_headers=headers, extra_body=options, **more
