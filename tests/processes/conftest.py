@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from conftest import Exports
 from support.server import ROOT, Server, serve, serve_in
+from support.streams import MODELS
 
 __all__ = ["graphs", "nano", "serve"]
 FAMILY = ("wan-nano-t2v", "wan-nano-i2v", "wan-nano-ti2v")
@@ -26,5 +27,13 @@ def graphs(exports: Exports, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     pytest.importorskip("onnxruntime")
     entries = [f"  {name}: {{source: '{exports[name]}', backend: onnxruntime, family: {name}}}" for name in FAMILY]
     server = serve_in(tmp_path_factory.mktemp("graphs"), "models:\n" + "\n".join(entries))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Run one server for all stream readers of a module."""
+    server = serve_in(tmp_path_factory.mktemp("streams"), MODELS, leave_seconds=0.5)
     yield server
     server.stop()

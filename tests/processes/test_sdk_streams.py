@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import openai
 import pytest
-from support.server import Server, serve_in
+from support.server import Server
 from support.streams import (
     MODELS,
     sdk_of,
@@ -18,14 +18,6 @@ pytestmark = [
 ]
 
 Serve = Callable[..., Server]
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Run one server for all readers."""
-    server = serve_in(tmp_path_factory.mktemp("streams"), MODELS, leave_seconds=0.5)
-    yield server
-    server.stop()
 
 
 @pytest.fixture

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import openai
 import psutil
 import pytest
 from support.patience import watch
-from support.server import Server, serve_in
+from support.server import Server
 from support.sse import kinds, numbers, parse
 from support.streams import (
     MODELS,
@@ -31,14 +31,6 @@ pytestmark = [
 ]
 
 Serve = Callable[..., Server]
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Run one server for all readers."""
-    server = serve_in(tmp_path_factory.mktemp("streams"), MODELS, leave_seconds=0.5)
-    yield server
-    server.stop()
 
 
 def test_white_space_goes_out_while_a_long_answer_is_made(serve: Serve) -> None:
