@@ -16,7 +16,7 @@ from nano import parts
 from nano.captions import FULL, MOTION, PARTIAL, describe
 from nano.scene import Subject
 from nano.training.latents import Latents
-from nano.training.loop import Draw, Loss, Plan
+from nano.training.loop import Draw, Loss, Plan, autocast
 from nano.training.text import SLOTS, embed, tokenize
 
 SHIFT = 1.0  # of the noise levels: small pictures have little redundancy, so the shapes are told apart late
@@ -122,7 +122,7 @@ def loss(task: Task, model: WanTransformer3DModel, data: Sequence[Latents], text
         noise = torch.randn(clean.shape, generator=draw.torch).to(device)
         images = source.images[rows].float().to(device) if image == "channels" else None
         noisy, timestep = _inputs(clean, noise, level, image, images)
-        with torch.autocast(device.type, torch.bfloat16):
+        with autocast(device):
             velocity = model(noisy, timestep, hidden, return_dict=False)[0].float()
         weight = emphasis(clean)
         if image == "channels":

@@ -10,7 +10,7 @@ from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 from tqdm import tqdm
 
 from nano.scene import FRAMES, Subject, draw_scene, render, subjects
-from nano.training.loop import draw
+from nano.training.loop import autocast, draw
 from nano.training.vae import channels_last, encode, fast_norms, to_floats
 
 
@@ -135,6 +135,6 @@ def normalised(vae: AutoencoderKLWan, latents: torch.Tensor) -> torch.Tensor:
 def _means(vae: AutoencoderKLWan, clips: torch.Tensor) -> torch.Tensor:
     """Return the means of the posterior, as a pipeline encodes an image."""
     device = next(vae.parameters()).device
-    with torch.autocast(device.type, torch.bfloat16):
+    with autocast(device):
         hidden = encode(vae, clips.to(device).to(memory_format=torch.channels_last_3d))
     return hidden.float().chunk(2, dim=1)[0].cpu()

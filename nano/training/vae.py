@@ -21,7 +21,7 @@ from diffusers.models.autoencoders.autoencoder_kl_wan import (
 from numpy.typing import NDArray
 
 from nano.scene import FRAMES, Scene, draw_scene, draw_wild_scene, render, subjects
-from nano.training.loop import Draw, Loss, Plan
+from nano.training.loop import Draw, Loss, Plan, autocast
 
 PLANS = (
     Plan("vae-images", steps=400, rate=3e-3, memory=0.98),
@@ -60,7 +60,7 @@ def decoder_loss(vae: AutoencoderKLWan, device: torch.device) -> Loss:
     def step(draw: Draw) -> dict[str, torch.Tensor]:
         clips, weight = (tensor.to(device) for tensor in _whole_clips(draw, EDGE))
         clips = clips.to(memory_format=torch.channels_last_3d)
-        with torch.autocast(device.type, torch.bfloat16):
+        with autocast(device):
             with torch.no_grad():
                 mean = encode(vae, clips).float().chunk(2, dim=1)[0]
                 off = BLUR * torch.rand(len(clips), 1, 1, 1, 1, generator=draw.torch)
@@ -125,7 +125,7 @@ def _loss(
 ) -> dict[str, torch.Tensor]:
     clips = clips.to(device).to(memory_format=torch.channels_last_3d)
     weight = weight.to(device)
-    with torch.autocast(device.type, torch.bfloat16):
+    with autocast(device):
         mean, spread = encode(vae, clips).float().chunk(2, dim=1)
         spread = spread.clamp(-20.0, 10.0)
         noise = torch.randn(mean.shape, generator=draw.torch).to(device)

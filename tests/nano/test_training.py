@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch")
 from nano import parts  # noqa: E402
 from nano.scene import draw_scene, render, subjects  # noqa: E402
 from nano.training import diffusion, text, vae  # noqa: E402
-from nano.training.loop import Draw, Plan, train  # noqa: E402
+from nano.training.loop import Draw, Plan, autocast, train  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +116,14 @@ def test_an_interrupted_run_ends_where_the_other_does(tmp_path: Path) -> None:
 
     assert torch.equal(whole.weight, resumed.weight)
     assert (tmp_path / "whole" / "line.json").read_text() == (tmp_path / "cut" / "line.json").read_text()
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_a_cpu_without_bf16_instructions_computes_in_fp32(native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": native})
+    with autocast(torch.device("cpu")):
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert product.dtype == (torch.bfloat16 if native else torch.float32)
 
 
 def test_the_whole_training_runs(tmp_path: Path) -> None:
