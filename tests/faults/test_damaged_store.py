@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-import subprocess
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
+from support.command import Run, runner
 from support.jobs import ask, completed, framegate
-from support.server import FRAMEGATE, ROOT, Server, free_port, serve_in
+from support.server import Server, free_port, serve_in
 
 pytestmark = pytest.mark.slow
 PAGE = 4096
@@ -82,49 +83,63 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
-def test_a_damaged_store_is_said_in_one_line_by_every_command(
-    folder: Path, tmp_path: Path, damage: Callable[[Path], object], plugins: str
-) -> None:
+@pytest.fixture(params=DAMAGE.values(), ids=DAMAGE)
+def damaged(request: pytest.FixtureRequest, folder: Path, tmp_path: Path) -> Path:
+    """Return a copy of the folder with a damaged store."""
     shutil.copytree(folder / "data", tmp_path / "data")
     shutil.copy(folder / "models.yaml", tmp_path)
-    damage(tmp_path / "data" / "jobs.sqlite")
-    before = sorted(path for path in (tmp_path / "data").rglob("*.mp4"))
-    ends = {words: started(tmp_path, words, plugins) for words in COMMANDS}
-    for words, process in ends.items():
-        output, error = process.communicate(timeout=60)
-        assert process.returncode != 0, (words, output)
-        assert "Traceback" not in error, (words, error)
-        lines = error.splitlines()
-        assert len(lines) == 1 or (words[0] == "generate" and len(lines) == 2), (words, error)  # with a line of the log
-        line = lines[-1]
-        assert line.startswith("framegate: "), (words, error)
-        assert "jobs.sqlite" in line or "store" in line, (words, error)
-        assert words[0] == "generate" or "framegate doctor" in line or "another data folder" in line, (words, error)
-
-    assert sorted(path for path in (tmp_path / "data").rglob("*.mp4")) == before
+    request.param(tmp_path / "data" / "jobs.sqlite")
+    return tmp_path
 
 
-def started(folder: Path, words: tuple[str, ...], plugins: str) -> subprocess.Popen[str]:
-    known = {"data": folder / "data", "models": folder / "models.yaml", "plugins": plugins}
-    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
-    environ |= {f"FRAMEGATE_{name.upper()}": str(value) for name, value in known.items()}
-    command = [*FRAMEGATE, *(word.format(port=free_port(), folder=folder) for word in words)]
-    return subprocess.Popen(command, env=environ, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+@pytest.fixture
+def command(damaged: Path, plugins: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Return a function that runs `framegate` in this process, up to where it would start others."""
+
+    def refuse(*_: object) -> NoReturn:
+        raise AssertionError("it began to serve")
+
+    monkeypatch.setattr("os.execv", refuse)
+    monkeypatch.setattr("router.cli.processes.Supervisor.run", refuse)
+    return runner(monkeypatch, capsys, data=damaged / "data", models=damaged / "models.yaml", plugins=plugins)
 
 
-@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
-def test_the_doctor_says_what_to_do_with_a_damaged_store(
-    folder: Path, tmp_path: Path, damage: Callable[[Path], object], plugins: str
-) -> None:
+def test_a_damaged_store_is_said_in_one_line_by_every_command(damaged: Path, command: Run) -> None:
+    before = sorted(path for path in (damaged / "data").rglob("*.mp4"))
+    for words in COMMANDS:
+        status, output, error = command(*(word.format(port=free_port(), folder=damaged) for word in words))
+        assert status != 0, (words, output)
+        require_line(words, error)
+
+    assert sorted(path for path in (damaged / "data").rglob("*.mp4")) == before
+
+
+def require_line(words: tuple[str, ...], error: str) -> None:
+    """Fail unless the messages of a command are one line about the store."""
+    lines = error.splitlines()
+    assert len(lines) == 1 or (words[0] == "generate" and len(lines) == 2), (words, error)  # with a line of the log
+    line = lines[-1]
+    assert line.startswith("framegate: "), (words, error)
+    assert "jobs.sqlite" in line or "store" in line, (words, error)
+    assert words[0] == "generate" or "framegate doctor" in line or "another data folder" in line, (words, error)
+
+
+@pytest.mark.parametrize("words", COMMANDS[:3], ids=lambda words: words[0])
+def test_processes_end_at_a_damaged_store(folder: Path, tmp_path: Path, plugins: str, words: tuple[str, ...]) -> None:
     shutil.copytree(folder / "data", tmp_path / "data")
     shutil.copy(folder / "models.yaml", tmp_path)
-    damage(tmp_path / "data" / "jobs.sqlite")
-    ended = framegate(tmp_path, "doctor", plugins=plugins)
+    tables(tmp_path / "data" / "jobs.sqlite")
+    ended = framegate(tmp_path, *(word.format(port=free_port()) for word in words), plugins=plugins)
 
-    assert ended.returncode == 1
-    assert "Traceback" not in ended.stderr
-    assert [line for line in ended.stdout.splitlines() if line.startswith("fail  store: ")]
+    assert ended.returncode != 0, ended.stdout
+    require_line(words, ended.stderr)
+
+
+def test_the_doctor_says_what_to_do_with_a_damaged_store(command: Run) -> None:
+    status, output, _ = command("doctor")
+
+    assert status == 1
+    assert [line for line in output.splitlines() if line.startswith("fail  store: ")]
 
 
 def test_nonsense_in_the_log_of_the_store_is_left_out(folder: Path, tmp_path: Path, plugins: str) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -82,10 +84,17 @@ def test_a_shape_that_is_asked_for_twice_takes_the_place_of_the_one_that_was_use
     assert compiler.block_for(1) is None
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
-def test_what_was_compiled_for_a_shape_that_has_left_is_given_back() -> None:
-    import gc
+@pytest.fixture
+def few_objects() -> Iterator[None]:
+    """Hide older objects from the garbage collector, which else takes seconds for millions."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
+def test_what_was_compiled_for_a_shape_that_has_left_is_given_back(few_objects: None) -> None:
     import torch
 
     from plugins.diffusers_backend.compile import Compiler
@@ -157,7 +166,6 @@ def test_a_failure_keeps_no_other_shape_from_being_compiled() -> None:
 
 def test_a_model_that_was_unloaded_is_not_kept_for_what_was_to_be_compiled(family: Any, pool: Any) -> None:
     """Its request waits behind another shape, then ends without compilation or failure."""
-    import gc
     import weakref
 
     started, go_on = threading.Event(), threading.Event()
