@@ -35,14 +35,14 @@ def vae(request: pytest.FixtureRequest) -> Any:
 def latents() -> Any:
     import torch
 
-    return torch.randn(1, 16, 7, 4, 4, generator=torch.Generator().manual_seed(0))
+    return torch.randn(1, 16, 7, 3, 2, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.fixture
 def clip() -> Any:
     import torch
 
-    return torch.rand(1, 3, 25, 64, 64, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    return torch.rand(1, 3, 25, 48, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
 
 
 def quick(vae: Any, *on: str) -> Any:
