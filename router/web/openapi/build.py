@@ -67,8 +67,8 @@ def build(operations: Iterable[Operation], public_url: str) -> dict[str, Any]:
     spec.components.schema("RemixVideo", schema=REMIX)
     for schema in (ErrorAnswer, Event):  # no operation refers to them
         converter.ref(schema)
-    for name, (about, header) in HEADERS.items():
-        spec.components.header(name, {"description": about, "schema": header})
+    for name, header in HEADERS.items():
+        spec.components.header(name, header)
     for operation in known.values():
         entry = _operation(operation, known, converter, public_url.rstrip("/") or LOCAL)
         spec.path(operation.path, operations={operation.method.lower(): entry})
@@ -80,10 +80,8 @@ def build(operations: Iterable[Operation], public_url: str) -> dict[str, Any]:
 
 def _operation(operation: Operation, known: Mapping[str, Operation], converter: Converter, url: str) -> dict[str, Any]:
     problems = (*operation.problems, *(() if operation.open else CALLING), *EVERYWHERE)
-    replies = {
-        str(status): _reply(reply, [known[name] for name in operation.links])
-        for status, reply in operation.replies.items()
-    }
+    links = [known[name] for name in operation.links]
+    replies = {str(status): _reply(reply, links) for status, reply in operation.replies.items()}
     for status in sorted({problem.kind.status for problem in problems}):
         alike = [problem for problem in problems if problem.kind.status == status]
         replies.setdefault(str(status), _refusal(alike, has_body=operation.method != "HEAD"))
@@ -120,12 +118,11 @@ def _reply(reply: Reply, links: list[Operation]) -> dict[str, Any]:
     if reply.contents:
         entry["content"] = {kind: {"schema": content} for kind, content in reply.contents.items()}
     if links:
-        entry["links"] = {link.id: {"operationId": link.id, "parameters": _link(link)} for link in links}
+        entry["links"] = {
+            link.id: {"operationId": link.id, "parameters": dict.fromkeys(link.path_names, "$response.body#/id")}
+            for link in links
+        }
     return entry
-
-
-def _link(target: Operation) -> dict[str, str]:
-    return dict.fromkeys(target.path_names, "$response.body#/id")
 
 
 def _refusal(problems: list[Problem], *, has_body: bool) -> dict[str, Any]:
@@ -171,8 +168,8 @@ def _flat(schema: Schema, converter: Converter, above: str = "") -> Any:
 
 def _without_null(entry: Mapping[str, Any]) -> dict[str, Any]:
     found = dict(entry)
-    kinds = [kind for kind in _listed(entry.get("type")) if kind != "null"]
-    if kinds:
+    if isinstance(entry.get("type"), list):
+        kinds = [kind for kind in entry["type"] if kind != "null"]
         found["type"] = kinds[0] if len(kinds) == 1 else kinds
     if "enum" in entry:
         found["enum"] = [value for value in entry["enum"] if value is not None]
@@ -182,10 +179,6 @@ def _without_null(entry: Mapping[str, Any]) -> dict[str, Any]:
 def _require(schema: dict[str, Any], key: str) -> None:
     schema["required"] = [key]
     schema["properties"][key] = _without_null(schema["properties"][key])
-
-
-def _listed(value: Any) -> list[Any]:
-    return [] if value is None else value if isinstance(value, list) else [value]
 
 
 def _version() -> str:

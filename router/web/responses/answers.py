@@ -6,44 +6,18 @@ from operator import attrgetter
 
 from marshmallow import fields
 
-from router.values import Job, Status
-from router.web.answer_fields import (
-    Answer,
-    Either,
-    boolean,
-    constant,
-    enum,
-    integer,
-    nested,
-    one_of,
-    string,
-    strings,
-)
-from router.web.answers import UNFINISHED, Failure, Page, UsedBlocks
+from router.values import Status
+from router.web.answer_fields import Answer, Either, boolean, constant, enum, integer, nested, one_of, string, strings
+from router.web.answers import UNFINISHED, Failure, Page, UsedBlocks, completion_second
 from router.web.http.fields import described
-from router.web.responses.echo_fields import ANSWER_FIELDS
-from router.web.responses.output_answers import (
-    FunctionCall,
-    Message,
-    OutputImage,
-    OutputText,
-    OutputVideo,
-    empty_list,
-)
+from router.web.responses.output_answers import FunctionCall, Message, OutputImage, OutputText, OutputVideo, empty_list
+from router.web.responses.schema import ANSWER_FIELDS
 
 STATUSES = [status.value for status in Status]
 
 
 class Incomplete(Answer):
     reason = enum("why there is no video", "cancelled", "deleted")
-
-
-def _completed_at(job: Job) -> int | None:
-    return int(job.finished_at) if job.finished_at and job.status is Status.COMPLETED else None
-
-
-def _incomplete(job: Job) -> dict[str, str] | None:
-    return {"reason": "cancelled"} if job.status is Status.CANCELLED else None
 
 
 class Response(Answer):
@@ -62,9 +36,14 @@ class Response(Answer):
     id = string("`resp_` and the job's id", lambda job: f"resp_{job.id}", pattern="^resp_[0-9a-f]{32}$")
     object = constant("its kind", "response")
     created_at = integer("seconds since 1970", lambda job: int(job.created_at))
-    completed_at = integer("seconds since 1970", _completed_at, none=True)
+    completed_at = integer("seconds since 1970", completion_second, none=True)
     status = enum("where it is", *STATUSES)
-    incomplete_details = nested(Incomplete, "for a response that was cancelled or deleted", _incomplete, none=True)
+    incomplete_details = nested(
+        Incomplete,
+        "for a response that was cancelled or deleted",
+        lambda job: {"reason": "cancelled"} if job.status is Status.CANCELLED else None,
+        none=True,
+    )
     model = string("the model that runs, whatever route was asked for")
     output = one_of("what was made; empty until then", Message, FunctionCall, read=lambda _: [])
     error = nested(Failure, "why it failed", attrgetter("failure"), none=True)

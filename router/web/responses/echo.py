@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from router.errors import InvalidRequest, LimitExceeded
-from router.web.responses.echo_fields import AS_IS
+from router.web.responses.schema import AS_IS
 
 MOST_BYTES = 256 * 2**10  # of tools and formats: they are in the job's row, and in each snapshot of a stream
 DEEPEST = 100

@@ -11,11 +11,13 @@ from typing import Any
 from registry import ModelSpec
 from router.request import Request
 from router.values import Job, Status, Task
-from router.web.responses.events import DONE, event
+from router.web.answers import UNFINISHED
+from router.web.responses.answers import Response
 from router.web.responses.output_answers import FunctionCall
-from router.web.responses.render import base_fields
+from router.web.responses.stream import DONE, event
 from router.web.responses.tools import Call
 
+BASE = Response(exclude=("provider_options", "warnings", *UNFINISHED))  # the 31 keys of every response
 FUNCTION_CALL = FunctionCall()
 
 
@@ -31,11 +33,12 @@ class FunctionCallResponse:
 
     def response(self) -> dict[str, Any]:
         done = replace(self._job, status=Status.COMPLETED)
-        return {**base_fields(done, [self._item("completed", self._call.arguments)]), "warnings": self._warnings}
+        item = self._item("completed", self._call.arguments)
+        return {**BASE.dump(done), "output": [item], "warnings": self._warnings}
 
     def events(self) -> Iterator[bytes]:
         """Yield the stream of the same response: the arguments come as one delta."""
-        begun = {"response": base_fields(replace(self._job, status=Status.IN_PROGRESS), [])}
+        begun = {"response": BASE.dump(replace(self._job, status=Status.IN_PROGRESS))}
         done = self._item("completed", self._call.arguments)
         spot = {"item_id": done["id"], "output_index": 0}
         whole = {"name": self._call.name, "arguments": self._call.arguments}
@@ -55,4 +58,4 @@ class FunctionCallResponse:
     def _item(self, status: str, arguments: str) -> dict[str, Any]:
         name, job = self._call.name, self._job.id
         item = {"id": f"fc_{job}", "call_id": f"call_{job}", "name": name, "arguments": arguments, "status": status}
-        return dict(FUNCTION_CALL.dump(item))
+        return FUNCTION_CALL.dump(item)

@@ -9,12 +9,12 @@ from router.errors import UnknownJob
 from router.storage.artifacts import ArtifactStore
 from router.values import Job, StoredInput
 from router.web.http.fields import shown
-from router.web.http.ids import unknown
 from router.web.http.query import page
-from router.web.responses.answers import InputItems, StoredImage, StoredMessage, StoredText
+from router.web.jobs import unknown
+from router.web.responses.answers import StoredImage, StoredMessage, StoredText
 
 IMAGES = "message.input_image.image_url"  # the value of `include` that asks for the images themselves
-ITEMS, MESSAGE, IMAGE, TEXT = InputItems(), StoredMessage(), StoredImage(), StoredText()
+MESSAGE, IMAGE, TEXT = StoredMessage(), StoredImage(), StoredText()
 
 
 def input_items(
@@ -25,44 +25,40 @@ def input_items(
     An image shows the type, size in bytes and digest of what was received; `inline` adds a `data:` URL of the stored
     PNG, which may have megabytes. Raises `UnknownJob` when `after` is none of the items.
     """
-    messages = [*_system(job), _user(job, artifacts, inline)]
+    system = [_text(text) for text in job.presentation.system]
+    images = [_image(job, stored, artifacts, inline) for stored in job.inputs]
+    messages = [_message(f"msg_sys_{job.id}", "system", system)] if system else []
+    messages.append(_message(f"msg_in_{job.id}", "user", [*images, _text(_prompt(job))]))
     if newest_first:
         messages.reverse()
     ids = [message["id"] for message in messages]
     if after and after not in ids:
         raise UnknownJob(f"after must be the id of an item of the list, got {shown(after)}", param="after")
-    return dict(ITEMS.dump(page(messages[ids.index(after) + 1 if after else 0 :], limit)))
+    return page(messages[ids.index(after) + 1 if after else 0 :], limit)
 
 
-def _system(job: Job) -> list[dict[str, Any]]:
-    texts = job.presentation.system
-    return [_message(f"msg_sys_{job.id}", "system", [_text(text) for text in texts])] if texts else []
-
-
-def _user(job: Job, artifacts: ArtifactStore, inline: bool) -> dict[str, Any]:
+def _prompt(job: Job) -> str:
     prompt = job.presentation.prompt or job.task.prompt
     if job.presentation.prompt is None and (instructions := job.presentation.instructions):
-        prompt = prompt.removeprefix(f"{instructions}\n")  # rows of older versions do not keep them apart
-    images = [_image(job, stored, artifacts, inline) for stored in job.inputs]
-    return _message(f"msg_in_{job.id}", "user", [*images, _text(prompt)])
+        return prompt.removeprefix(f"{instructions}\n")  # rows of older versions do not keep them apart
+    return prompt
 
 
 def _message(public: str, role: str, content: list[dict[str, Any]]) -> dict[str, Any]:
-    return dict(MESSAGE.dump({"id": public, "role": role, "content": content}))
+    return MESSAGE.dump({"id": public, "role": role, "content": content})
 
 
 def _text(text: str) -> dict[str, Any]:
-    return dict(TEXT.dump({"text": text}))
+    return TEXT.dump({"text": text})
 
 
 def _image(job: Job, stored: StoredInput, artifacts: ArtifactStore, inline: bool) -> dict[str, Any]:
-    return {**IMAGE.dump(stored), "image_url": _data_url(job, stored, artifacts) if inline else None}
-
-
-def _data_url(job: Job, stored: StoredInput, artifacts: ArtifactStore) -> str:
+    image = IMAGE.dump(stored)
+    if not inline:
+        return image
     try:
         data = artifacts.read_input(job.id, stored.name)
     except FileNotFoundError:  # deleted this very moment
         raise unknown(f"resp_{job.id}") from None
     media_type = "image/png" if stored.png_size else stored.media_type
-    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
+    return {**image, "image_url": f"data:{media_type};base64,{base64.b64encode(data).decode()}"}

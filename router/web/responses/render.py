@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from router.auth.signed_urls import SignedUrls
 from router.storage.artifacts import ArtifactStore
 from router.values import Job, OutputPart, Status
-from router.web.answers import UNFINISHED
 from router.web.responses.answers import Response
 from router.web.responses.output_answers import Message, Output, OutputImage, OutputText, OutputVideo
 
 RESPONSE = Response()
-BASE = Response(exclude=("provider_options", "warnings", *UNFINISHED))
 MESSAGE = Message()
 PARTS = {"video": OutputVideo(), "image": OutputImage(), "text": OutputText()}
 
@@ -52,8 +49,3 @@ class Rendering:
             return base64.b64encode(path.read_bytes()).decode() if path else None
         except FileNotFoundError:  # deleted this very moment
             return None
-
-
-def base_fields(job: Job, output: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return the 31 keys of every response, the caller's own values among them."""
-    return {**BASE.dump(job), "output": list(output)}

@@ -13,7 +13,7 @@ from typing import Any
 
 from router.errors import InvalidRequest
 from router.web.http.fields import shown
-from router.web.responses.echo_fields import MOST_TOOLS
+from router.web.responses.schema import MOST_TOOLS
 
 CHOICES = ("none", "auto", "required")
 Tool = Mapping[str, Any]

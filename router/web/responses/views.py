@@ -14,7 +14,7 @@ from router.values import Job, Status
 from router.web.access import caller, idempotency_key, owner, share
 from router.web.http import query
 from router.web.http.body import read_json
-from router.web.http.ids import find, forget, job_id
+from router.web.jobs import find, forget, job_id, submit
 from router.web.openapi import problems as why
 from router.web.openapi.examples import BALL, FROM_IMAGE
 from router.web.openapi.operations import JSON, Example, Reply, Routes, ok
@@ -27,7 +27,6 @@ from router.web.responses.parse import SCHEMA, ParsedRequest, read_response_requ
 from router.web.responses.render import Rendering
 from router.web.responses.stream import EVENTS, UNBUFFERED, padded, stream, written
 from router.web.responses.tools import Call
-from router.web.submit import submit
 from router.web.waiting.disconnects import cancel
 from router.web.waiting.waiters import Waiters
 from router.web.waiting.watch import Watch
@@ -118,7 +117,7 @@ class Responses:
 
         In any state; a device that works on it stops at its next step.
         """
-        forget(self._system, response_id, "resp", owner())
+        forget(self._system, response_id, "resp")
         return jsonify(DELETED.dump({"id": response_id}))
 
     @ROUTES.add(
@@ -182,7 +181,7 @@ class Responses:
         return jsonify(calling.response())
 
     def _find(self, response_id: str) -> Job:
-        return find(self._system.jobs, response_id, "resp", owner())
+        return find(self._system, response_id, "resp")
 
     def _answer(self, job: Job) -> Response:
         return jsonify(self._rendering.response(job))

@@ -6,7 +6,7 @@ from operator import attrgetter
 
 from router.values import Job, Status
 from router.web.answer_fields import Answer, boolean, constant, enum, integer, nested, one_of, string, strings
-from router.web.answers import UNFINISHED, Failure, Page, UsedBlocks
+from router.web.answers import UNFINISHED, Failure, Page, UsedBlocks, completion_second
 
 NAMES = {Status.CANCELLED: Status.FAILED}  # that API has no other word
 CANCELLED = {"code": "cancelled", "message": "the job was cancelled"}
@@ -16,10 +16,6 @@ def _progress(job: Job) -> int:
     if job.status is Status.COMPLETED:
         return 100
     return job.progress.percent if job.progress else 0
-
-
-def _completed_at(job: Job) -> int | None:
-    return int(job.finished_at) if job.finished_at and job.status is Status.COMPLETED else None
 
 
 def _seconds(job: Job) -> str:
@@ -53,7 +49,7 @@ class Video(Answer):
         read=lambda job: NAMES.get(job.status, job.status),
     )
     created_at = integer("seconds since 1970", lambda job: int(job.created_at))
-    completed_at = integer("seconds since 1970", _completed_at, none=True)
+    completed_at = integer("seconds since 1970", completion_second, none=True)
     expires_at = integer(
         "seconds since 1970, when a finished video is removed; sooner, if the disk is full",
         lambda _: None,  # the renderer's: it depends on the settings

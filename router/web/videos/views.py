@@ -17,12 +17,11 @@ from router.web.access import owner
 from router.web.http import query
 from router.web.http.body import read_json
 from router.web.http.fields import shown
-from router.web.http.ids import find, forget, unknown
+from router.web.jobs import find, forget, submit, unknown
 from router.web.openapi import problems as why
 from router.web.openapi.examples import BALL
 from router.web.openapi.operations import JSON, Example, Routes, ok
 from router.web.openapi.parameters import AFTER, KEY, LIMIT, ORDER
-from router.web.submit import submit
 from router.web.videos import answers
 from router.web.videos.form import MULTIPART, read_form
 from router.web.videos.parse import CREATE, NAMES, read_remix, read_video_request
@@ -32,7 +31,7 @@ from router.web.videos.schema import CreateVideo
 ROUTES = Routes("Videos")
 REMIX = CreateVideo(only=("prompt",))
 POLLED = "openai-poll-after-ms"
-DELETED, PAGE = answers.DeletedVideo(), answers.Videos()
+DELETED = answers.DeletedVideo()
 NOT_OFFERED = ("edits", "extensions", "characters")
 
 
@@ -87,7 +86,7 @@ class Videos:
         if jobs is None:
             after = shown(request.args["after"])
             raise UnknownJob(f"after must be the id of a video of the list, got {after}", param="after")
-        return jsonify(PAGE.dump(query.page([self._video(job) for job in jobs], limit)))
+        return jsonify(query.page([self._video(job) for job in jobs], limit))
 
     @ROUTES.add(
         "GET /v1/videos/{video_id}",
@@ -112,7 +111,7 @@ class Videos:
 
         In any state; a device that works on it stops at its next step.
         """
-        forget(self._system, video_id, "video", owner())
+        forget(self._system, video_id, "video")
         return jsonify(DELETED.dump({"id": video_id}))
 
     @ROUTES.add(
@@ -143,7 +142,7 @@ class Videos:
         raise UnknownJob(f"there is no {request.path[:200]} here: this server makes, remixes and keeps videos")
 
     def _find(self, video_id: str) -> Job:
-        return find(self._system.jobs, video_id, "video", owner())
+        return find(self._system, video_id, "video")
 
     def _body(self) -> dict[str, Any]:
         settings = self._system.settings
