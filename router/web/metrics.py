@@ -11,7 +11,7 @@ from router.errors import Refused
 from router.metrics import page
 from router.system import System
 from router.web.http.host_names import HostNames
-from router.web.http.loopback import is_local
+from router.web.http.proxies import is_local
 from router.web.openapi.operations import Example, Reply, Routes
 
 ROUTES = Routes("Server")

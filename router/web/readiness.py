@@ -21,14 +21,15 @@ class Readiness:
 
     def start(self, say: Callable[[str], None], listeners: Sequence[str], serves: Once, ready: Once) -> None:
         """Report readiness on `listeners` from a thread, and first what is missing."""
-        Thread(target=self._run, args=(say, listeners, serves, ready), name="readiness", daemon=True).start()
 
-    def _run(self, say: Callable[[str], None], listeners: Sequence[str], serves: Once, ready: Once) -> None:
-        done = False
-        while not done:
-            with log_and_go_on("the look for an engine"):
-                done = self._look(say, listeners, serves, ready)
-            time.sleep(0 if done else LOOK_SECONDS)
+        def run() -> None:
+            done = False
+            while not done:
+                with log_and_go_on("the look for an engine"):
+                    done = self._look(say, listeners, serves, ready)
+                time.sleep(0 if done else LOOK_SECONDS)
+
+        Thread(target=run, name="readiness", daemon=True).start()
 
     def _look(self, say: Callable[[str], None], listeners: Sequence[str], serves: Once, ready: Once) -> bool:
         first = serves.taken()

@@ -16,8 +16,7 @@ from router.runtime import clock
 from router.web.auth.key_cache import KeyCache
 from router.web.auth.rate_limit import RateLimit
 from router.web.http.host_names import HostNames
-from router.web.http.loopback import is_local, is_loopback, listener
-from router.web.http.proxies import PROXIED, is_forwarded
+from router.web.http.proxies import PROXIED, is_forwarded, is_local, is_loopback, listener
 
 HEALTH = ("/healthz", "/readyz")  # for load balancers, which name no host, or one of their own
 OPEN = (*HEALTH, "/docs", "/openapi.json", "/metrics")  # the last has a key of its own

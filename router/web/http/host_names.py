@@ -13,7 +13,7 @@ from flask import request
 
 from router.errors import Refused
 from router.settings import Settings
-from router.web.http.loopback import is_loopback
+from router.web.http.proxies import is_loopback
 
 HOST = r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{0,5})?"  # ASCII only, no user, no zone
 AUTHORITY = re.compile(HOST, re.IGNORECASE | re.ASCII)

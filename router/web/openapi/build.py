@@ -13,7 +13,7 @@ from router.web.answers import ErrorAnswer
 from router.web.http.fields import Frame, Only
 from router.web.openapi import request_components
 from router.web.openapi.converter import Converter, Plugin
-from router.web.openapi.curl import LOCAL, curl
+from router.web.openapi.examples import LOCAL, curl
 from router.web.openapi.operations import JSON, Content, Operation, Parameter, Problem, Reply
 from router.web.openapi.parameters import HEADERS, PATH
 from router.web.openapi.problems import CALLING, EVERYWHERE

@@ -39,9 +39,11 @@ class ChunkedBody:
 
     @property
     def size(self) -> int:
+        """The bytes that are kept."""
         return len(self._data)
 
     def receive(self, data: bytes) -> bytes:
+        """Take the body's bytes, and return the rest."""
         at = 0
         while at < len(data) and not self.ended:
             at = self._receive_data(data, at) if self._next is Part.DATA else self._receive_line(data, at)

@@ -12,11 +12,12 @@ from gunicorn.http import wsgi
 from gunicorn.workers.base import Worker as GunicornWorker
 
 from router.web.server import refusal
-from router.web.server.backpressure import LARGE_BYTES
+from router.web.server.backpressure import HELD_BODIES, LARGE_BYTES
 from router.web.server.connection import SEND_SECONDS, Connection, State
 from router.web.server.connections import Connections
 from router.web.server.environ import ENDS, RELEASE
 
+Action = Callable[[], None]
 HEALTH = ("/healthz", "/readyz", "/metrics")
 HEALTH_THREADS = 4  # reserved for HEALTH
 
@@ -28,17 +29,12 @@ class Responder:
     """
 
     def __init__(
-        self,
-        worker: GunicornWorker,
-        connections: Connections,
-        call_soon: Callable[[Callable[[], None]], None],
-        *,
-        max_held: int,
+        self, worker: GunicornWorker, connections: Connections, call_soon: Callable[[Action], None], max_body: int
     ) -> None:
         self._worker = worker
         self._connections = connections
         self._call_soon = call_soon
-        self._max_held = max_held
+        self._max_held = HELD_BODIES * max_body
         self._threads = ThreadPoolExecutor(worker.cfg.threads, thread_name_prefix="request")
         self._health: deque[Connection] = deque()
         self._small: deque[Connection] = deque()
@@ -96,9 +92,9 @@ class Responder:
         else:
             self._num_running += threads
 
-    def _answer(self, connection: Connection, is_health: bool, release: Callable[[], None]) -> None:
+    def _answer(self, connection: Connection, is_health: bool, release: Action) -> None:
         """Answer a request in this thread, then return the connection to the event loop."""
-        ends: list[Callable[[], None]] = [release]
+        ends: list[Action] = [release]
         keep = False
         try:
             connection.socket.settimeout(SEND_SECONDS)
@@ -118,7 +114,7 @@ class Responder:
         self._count(is_health, -1)
         self._connections.finish(connection, keep=keep)
 
-    def _call_application(self, connection: Connection, ends: list[Callable[[], None]]) -> bool:
+    def _call_application(self, connection: Connection, ends: list[Action]) -> bool:
         """Send the application's answer; return whether the connection can be kept."""
         request = connection.incoming.request
         assert request is not None
@@ -135,7 +131,7 @@ class Responder:
             raise
         except Exception:
             if not response.headers_sent:
-                connection.send_now(refusal.failed())
+                connection.send_now(refusal.answer(*refusal.FAILED))
             raise
         return not response.should_close()
 
@@ -153,7 +149,7 @@ def _send(response: wsgi.Response, pieces: Iterable[bytes], file_wrapper: type) 
             pieces.close()
 
 
-def _once(action: Callable[[], None]) -> Callable[[], None]:
+def _once(action: Action) -> Action:
     """Return a thread-safe function that calls `action` the first time only."""
     left = [action]
 

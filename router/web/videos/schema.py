@@ -13,13 +13,8 @@ from router.web.schemas import MODEL, SEED, Lenient, MediaOptions, ProviderOptio
 
 REFERENCE = [{"type": "string"}, {"$ref": "#/components/schemas/Reference"}, {"type": "null"}]
 PLAIN = {  # names of other servers at the top of `POST /v1/videos`, and the option that each means
-    **{
-        name: name
-        for name in (
-            *("width", "height", "num_frames", "frames_per_second", "steps"),
-            *("guidance_scale", "guidance_scale_2", "flow_shift", "negative_prompt"),
-        )
-    },
+    **{name: name for name in ("width", "height", "num_frames", "frames_per_second", "steps")},
+    **{name: name for name in ("guidance_scale", "guidance_scale_2", "flow_shift", "negative_prompt")},
     "fps": "frames_per_second",
     "num_inference_steps": "steps",
 }

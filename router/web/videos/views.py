@@ -25,7 +25,6 @@ from router.web.openapi.parameters import AFTER, KEY, LIMIT, ORDER
 from router.web.videos import answers
 from router.web.videos.form import MULTIPART, read_form
 from router.web.videos.parse import CREATE, NAMES, read_remix, read_video_request
-from router.web.videos.render import poll_after_ms, video
 from router.web.videos.schema import CreateVideo
 
 ROUTES = Routes("Videos")
@@ -157,11 +156,11 @@ class Videos:
         """Return the Video; for an unfinished one say when to ask again."""
         response = jsonify(self._video(job))
         if not job.status.finished:
-            response.headers[POLLED] = str(poll_after_ms(job, time.time()))
+            response.headers[POLLED] = str(answers.poll_after_ms(job, time.time()))
         return response
 
     def _video(self, job: Job) -> dict[str, Any]:
-        return video(job, self._system.settings.keep_seconds)
+        return answers.render(job, self._system.settings.keep_seconds)
 
 
 def _after() -> str | None:
