@@ -5,7 +5,7 @@ from __future__ import annotations
 from marshmallow import EXCLUDE, RAISE, Schema, fields, validate
 
 from router.intake.resolve import SEEDS
-from router.web.http.fields import Frame, Integer, Number, StrictBoolean, Text, described
+from router.web.http.fields import Frame, Integer, Number, StrictBoolean, Text, nullable
 
 MOST = 2**31 - 1
 TAKEN = "taken for the sake of clients of other models, checked, and without effect on Wan"
@@ -53,7 +53,5 @@ class Lenient(Schema):
 class ProviderOptions(Lenient):
     """Blocks of other providers have no effect."""
 
-    video = fields.Nested(MediaOptions, allow_none=True, metadata=described("how to make the video"))
-    image = fields.Nested(
-        MediaOptions, allow_none=True, metadata=described("the same for one frame; for `POST /v1/responses` only")
-    )
+    video = fields.Nested(MediaOptions, **nullable("how to make the video"))
+    image = fields.Nested(MediaOptions, **nullable("the same for one frame; for `POST /v1/responses` only"))

@@ -14,7 +14,7 @@ from router.web.http.fields import Frame, Only
 from router.web.openapi import request_components
 from router.web.openapi.converter import Converter, Plugin
 from router.web.openapi.examples import LOCAL, curl
-from router.web.openapi.operations import JSON, Content, Operation, Parameter, Problem, Reply
+from router.web.openapi.operations import JSON, Content, Operation, Problem, Reply
 from router.web.openapi.parameters import HEADERS, PATH
 from router.web.openapi.problems import CALLING, EVERYWHERE
 from router.web.responses.answers import Event
@@ -91,7 +91,7 @@ def _operation(operation: Operation, known: Mapping[str, Operation], converter: 
     if operation.open:
         entry["security"] = []
     if parameters := (*(PATH[name] for name in operation.path_names), *operation.parameters):
-        entry["parameters"] = [_parameter(parameter) for parameter in parameters]
+        entry["parameters"] = list(parameters)
     if operation.bodies:
         contents = {kind: _body(kind, content, operation, converter) for kind, content in operation.bodies.items()}
         entry["requestBody"] = {"required": True, "content": contents}
@@ -101,16 +101,6 @@ def _operation(operation: Operation, known: Mapping[str, Operation], converter: 
         for example in operation.examples
     ]
     return entry
-
-
-def _parameter(parameter: Parameter) -> dict[str, Any]:
-    entry = {
-        "name": parameter.name,
-        "in": parameter.location,
-        "description": parameter.about,
-        "schema": parameter.schema,
-    }
-    return {**entry, "required": True} if parameter.location == "path" else entry
 
 
 def _reply(reply: Reply, links: list[Operation]) -> dict[str, Any]:

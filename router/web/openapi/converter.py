@@ -26,12 +26,9 @@ class Converter(OpenAPIConverter):
     def field2property(self, field: fields.Field[Any]) -> dict[str, Any]:
         described: dict[str, Any] = super().field2property(field)
         if isinstance(field, Either):
-            return {**described, **self._either(field)}
+            refs = [self.ref(schema) for schema in field.schemas]
+            return {**described, **(refs[0] if len(refs) == 1 else {"anyOf": refs})}
         return self._pairs(field, described) if isinstance(field, fields.Dict) else described
-
-    def _either(self, field: Either) -> dict[str, Any]:
-        refs = [self.ref(schema) for schema in field.schemas]
-        return refs[0] if len(refs) == 1 else {"anyOf": refs}
 
     def _pairs(self, field: fields.Dict, described: dict[str, Any]) -> dict[str, Any]:
         """Describe the number of pairs and the keys; apispec describes text."""

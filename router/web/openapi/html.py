@@ -55,7 +55,10 @@ def kind_of(schema: Schema, *, null: bool = True) -> Markup:
     if "anyOf" in schema:
         return _either(kind_of(option, null=null) for option in schema["anyOf"] if null or option != {"type": "null"})
     if "enum" in schema:
-        return _either(Markup("<code>{}</code>").format(_shown(word)) for word in _but(None, schema["enum"], null))
+        return _either(
+            Markup("<code>{}</code>").format("null" if word is None else word)
+            for word in _but(None, schema["enum"], null)
+        )
     kinds = [schema["type"]] if isinstance(schema.get("type"), str) else schema.get("type", ())
     return _either(_plain(kind, schema) for kind in _but("null", kinds, null)) or Markup("anything")
 
@@ -102,7 +105,3 @@ def _bounds(kind: str, schema: Schema) -> str:
 
 def _number(value: Any) -> str:
     return "" if value is None else f"{value:,}"
-
-
-def _shown(word: Any) -> str:
-    return "null" if word is None else str(word)

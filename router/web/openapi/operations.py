@@ -19,16 +19,6 @@ Decorator = Callable[[View], View]
 
 
 @dataclass(frozen=True)
-class Parameter:
-    """A value in the path, the query or a header; `schema` is JSON Schema."""
-
-    name: str
-    location: str
-    about: str
-    schema: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
 class Reply:
     """A successful answer: bodies by media type, headers beside `x-request-id`."""
 
@@ -72,7 +62,7 @@ class Operation:
     id: str
     tag: str
     replies: Mapping[int, Reply]
-    parameters: tuple[Parameter, ...] = ()
+    parameters: tuple[Mapping[str, Any], ...] = ()  # as OpenAPI has them
     bodies: Mapping[str, Content] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     examples: tuple[Example, ...] = ()

@@ -5,50 +5,53 @@ from __future__ import annotations
 from typing import Any
 
 from router.jobs.idempotency import HEADER
-from router.web.openapi.operations import Parameter
 
 
-def _header(about: str, **schema: Any) -> dict[str, Any]:
+def _described(about: str, **schema: Any) -> dict[str, Any]:
     return {"description": about, "schema": schema}
 
 
-def in_query(name: str, about: str, **schema: Any) -> Parameter:
-    return Parameter(name, "query", about, schema)
+def in_query(name: str, about: str, **schema: Any) -> dict[str, Any]:
+    return {"name": name, "in": "query", **_described(about, **schema)}
+
+
+def _in_header(name: str, about: str, **schema: Any) -> dict[str, Any]:
+    return {"name": name, "in": "header", **_described(about, **schema)}
+
+
+def _in_path(name: str, about: str, **schema: Any) -> dict[str, Any]:
+    return {"name": name, "in": "path", **_described(about, **schema), "required": True}
 
 
 HEADERS = {
-    "x-request-id": _header("names this request in the server's log; yours, if you sent one", type="string"),
-    "x-should-retry": _header(
+    "x-request-id": _described("names this request in the server's log; yours, if you sent one", type="string"),
+    "x-should-retry": _described(
         "`false`: the same request would fail again, so clients must not repeat it", enum=["false"]
     ),
-    "www-authenticate": _header("`Bearer`: how to send a key", enum=["Bearer"]),
-    "retry-after": _header("how many seconds to wait before the next try", type="integer", minimum=0, maximum=60),
-    "openai-poll-after-ms": _header(
+    "www-authenticate": _described("`Bearer`: how to send a key", enum=["Bearer"]),
+    "retry-after": _described("how many seconds to wait before the next try", type="integer", minimum=0, maximum=60),
+    "openai-poll-after-ms": _described(
         "when to ask again for an unfinished video, in milliseconds", type="integer", minimum=0
     ),
-    "etag": _header("changes with the file, to ask again with `If-None-Match`", type="string"),
-    "accept-ranges": _header("`bytes`: parts of the file can be asked for", enum=["bytes"]),
-    "content-range": _header("which part of the file this is, or how long the file is", type="string"),
-    "content-disposition": _header("the file's name", type="string"),
+    "etag": _described("changes with the file, to ask again with `If-None-Match`", type="string"),
+    "accept-ranges": _described("`bytes`: parts of the file can be asked for", enum=["bytes"]),
+    "content-range": _described("which part of the file this is, or how long the file is", type="string"),
+    "content-disposition": _described("the file's name", type="string"),
 }
 IDS = {"response_id": "resp", "video_id": "video", "image_id": "image"}
 PATH = {
-    name: Parameter(
-        name, "path", f"`{prefix}_` and the job's id", {"type": "string", "pattern": f"^{prefix}_[0-9a-f]{{32}}$"}
-    )
+    name: _in_path(name, f"`{prefix}_` and the job's id", type="string", pattern=f"^{prefix}_[0-9a-f]{{32}}$")
     for name, prefix in IDS.items()
 }
-PATH["model"] = Parameter(
-    "model", "path", "a name or an alias; slashes may stay as they are", {"type": "string", "minLength": 1}
-)
-KEY = Parameter(
+PATH["model"] = _in_path("model", "a name or an alias; slashes may stay as they are", type="string", minLength=1)
+KEY = _in_header(
     HEADER,
-    "header",
     "the same request with the same key, sent again within 24 hours, is the same job",
-    {"type": "string", "pattern": "^[!-~]([ -~]{0,253}[!-~])?$"},
+    type="string",
+    pattern="^[!-~]([ -~]{0,253}[!-~])?$",
 )
-RANGE = Parameter("Range", "header", "one part of the file, such as `bytes=0-1023`", {"type": "string"})
-KNOWN = Parameter("If-None-Match", "header", "the `ETag` of a file that is there already", {"type": "string"})
+RANGE = _in_header("Range", "one part of the file, such as `bytes=0-1023`", type="string")
+KNOWN = _in_header("If-None-Match", "the `ETag` of a file that is there already", type="string")
 LIMIT = in_query("limit", "how many entries a page may have", type="integer", minimum=0, maximum=100, default=20)
 ORDER = in_query("order", "the newest first, or the oldest", enum=["desc", "asc"], default="desc")
 AFTER = in_query("after", "the id of the entry that the page follows", type="string")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,7 @@ from marshmallow import fields, validate
 from router.intake.resolve import SEEDS
 from router.values import Job
 from router.web.answer_fields import Answer, boolean, enum, integer, mapping, nested, number, string
-from router.web.http.fields import Entries, Integer, Number, Pairs, StrictBoolean, Text, described
+from router.web.http.fields import Entries, Integer, Number, Pairs, StrictBoolean, Text, described, nullable
 from router.web.schemas import MODEL, MOST, SEED, Lenient, ProviderOptions
 
 MOST_TOOLS = 1000
@@ -25,7 +24,7 @@ class FunctionTool(Lenient):
     type = Text("`function`; tools of other types are read over")
     name = Text("the function's name", validate=validate.Length(max=128, error="must have at most {max} characters"))
     description = Text("what the function does")
-    parameters = fields.Dict(allow_none=True, metadata=described("the JSON Schema of its arguments"))
+    parameters = fields.Dict(**nullable("the JSON Schema of its arguments"))
     strict = StrictBoolean("whether the arguments must fit the schema")
 
 
@@ -48,7 +47,7 @@ class TextFormat(Lenient):
     )
     name = Text("the schema's name")
     description = Text("what the schema is for")
-    schema = fields.Dict(allow_none=True, metadata=described("a JSON Schema"))
+    schema = fields.Dict(**nullable("a JSON Schema"))
     strict = StrictBoolean("whether the text must fit the schema")
 
 
@@ -61,7 +60,7 @@ class UsedFormat(Answer):
 
 
 class TextOptions(Lenient):
-    format = fields.Nested(TextFormat, allow_none=True, metadata=described(REPEATED))
+    format = fields.Nested(TextFormat, **nullable(REPEATED))
     verbosity = Text(REPEATED)
 
 
@@ -95,29 +94,24 @@ def _text(default: Any = None) -> Echo:
 
 ECHOED: dict[str, Echo] = {  # in the order of the answer
     "previous_response_id": _text(),
-    "instructions": Echo(
-        string(AS_SENT, none=True),
-        fields.Raw(allow_none=True, metadata=described("text that is put in front of the prompt")),
-    ),
+    "instructions": Echo(string(AS_SENT, none=True), fields.Raw(**nullable("text that is put in front of the prompt"))),
     "tools": Echo(
         fields.List(fields.Nested(Tool), metadata=described("the functions that were offered")),
         Entries(
             fields.Nested(FunctionTool),
             validate=validate.Length(max=MOST_TOOLS, error="must have at most {max} entries"),
-            allow_none=True,
             error_messages={"invalid": "must be a list of tools"},
-            metadata=described("functions; one of them is called where it must be, or where no video was asked for"),
+            **nullable("functions; one of them is called where it must be, or where no video was asked for"),
         ),
         [],
     ),
     "tool_choice": Echo(
         fields.Raw(metadata=described(AS_SENT, anyOf=[{"enum": ["none", "auto", "required"]}, {"type": "object"}])),
         fields.Raw(
-            allow_none=True,
-            metadata=described(
+            **nullable(
                 "which function to call; `none` for a video",
                 anyOf=[{"enum": ["none", "auto", "required", None]}, {"type": "object"}],
-            ),
+            )
         ),
         "auto",
     ),
@@ -128,19 +122,14 @@ ECHOED: dict[str, Echo] = {  # in the order of the answer
     ),
     "parallel_tool_calls": Echo(boolean(AS_SENT), StrictBoolean(REPEATED), False),
     "text": Echo(
-        nested(UsedText, AS_SENT),
-        fields.Nested(TextOptions, allow_none=True, metadata=described(REPEATED)),
-        {"format": {"type": "text"}},
+        nested(UsedText, AS_SENT), fields.Nested(TextOptions, **nullable(REPEATED)), {"format": {"type": "text"}}
     ),
     "top_p": Echo(number(AS_SENT), Number(0, 1, REPEATED), 1),
     "presence_penalty": Echo(number(AS_SENT), Number(-2, 2, REPEATED), 0),
     "frequency_penalty": Echo(number(AS_SENT), Number(-2, 2, REPEATED), 0),
     "top_logprobs": Echo(integer(AS_SENT), Integer(0, 20, REPEATED), 0),
     "temperature": Echo(number(AS_SENT), Number(0, 2, REPEATED), 1),
-    "reasoning": Echo(
-        nested(UsedReasoning, AS_SENT, none=True),
-        fields.Nested(Reasoning, allow_none=True, metadata=described(REPEATED)),
-    ),
+    "reasoning": Echo(nested(UsedReasoning, AS_SENT, none=True), fields.Nested(Reasoning, **nullable(REPEATED))),
     "usage": Echo(fields.Raw(metadata=described("null: a video is not counted in tokens", type="null"))),
     "max_output_tokens": Echo(integer(AS_SENT, none=True), Integer(1, MOST, REPEATED)),
     "max_tool_calls": Echo(integer(AS_SENT, none=True), Integer(1, MOST, REPEATED)),
@@ -149,8 +138,7 @@ ECHOED: dict[str, Echo] = {  # in the order of the answer
         StrictBoolean("`true`: make the video even if the caller goes away; `background` and a key say the same"),
     ),
     "background": Echo(
-        boolean(AS_SENT),
-        StrictBoolean("`true`: answer at once, with `status: queued`, and make the video meanwhile"),
+        boolean(AS_SENT), StrictBoolean("`true`: answer at once, with `status: queued`, and make the video meanwhile")
     ),
     "service_tier": Echo(
         string(AS_SENT),
@@ -163,8 +151,7 @@ ECHOED: dict[str, Echo] = {  # in the order of the answer
             keys=Text("a name", validate=validate.Length(max=64, error="must have at most {max} characters")),
             values=Text("a value", validate=validate.Length(max=512, error="must have at most {max} characters")),
             validate=validate.Length(max=16, error="must have at most {max} pairs"),
-            allow_none=True,
-            metadata=described("text of the caller's own, which the answer repeats"),
+            **nullable("text of the caller's own, which the answer repeats"),
         ),
     ),
     "safety_identifier": _text(),
@@ -182,9 +169,8 @@ def _answered(name: str, echo: Echo) -> fields.Field[Any]:
             return getattr(job.presentation, name)
         return job.presentation.echoed.get(name, echo.default)
 
-    field = copy.copy(echo.answer)
-    field.metadata = {**field.metadata, "read": read}
-    return field
+    echo.answer.metadata = {**echo.answer.metadata, "read": read}
+    return echo.answer
 
 
 ANSWER_FIELDS = {name: _answered(name, echo) for name, echo in ECHOED.items()}
@@ -198,17 +184,15 @@ class CreateResponse(Lenient):
 
     model = Text(MODEL)
     input = fields.Raw(
-        allow_none=True,
-        metadata=described(
+        **nullable(
             "the prompt, or messages: the last one of the user is the request, system text is put in front of it",
             type=["string", "array"],
             items={"$ref": "#/components/schemas/InputItem"},
-        ),
+        )
     )
     seed = Integer(0, SEEDS - 1, SEED)
     stream = StrictBoolean("`true`: answer with server-sent events")
     provider_options = fields.Nested(
         ProviderOptions,
-        allow_none=True,
-        metadata=described("with `video` or `image` the answer has an `output_video` or `output_image`, else text"),
+        **nullable("with `video` or `image` the answer has an `output_video` or `output_image`, else text"),
     )
