@@ -37,7 +37,8 @@ def install(app: Flask, paths: ServerPaths) -> None:
 
     app.register_error_handler(HttpError, without_paths)
     app.register_error_handler(HTTPException, _answer_http)
-    app.register_error_handler(RecursionError, _answer_too_deep)
+    too_deep = errors.InvalidRequest("the body nests too deep", code="invalid_json")
+    app.register_error_handler(RecursionError, lambda _: answer(too_deep))
     app.register_error_handler(Exception, _answer_unexpected)
 
 
@@ -71,10 +72,6 @@ def _message_of(error: HTTPException) -> str:
         allowed = ", ".join(getattr(error, "valid_methods", None) or ())
         return f"there is no {request.method} {request.path[:200]}" + (f", only {allowed}" if allowed else "")
     return error.description or error.name
-
-
-def _answer_too_deep(error: RecursionError) -> Response:
-    return answer(errors.InvalidRequest("the body nests too deep", code="invalid_json"))
 
 
 def _answer_unexpected(error: Exception) -> Response:

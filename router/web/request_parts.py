@@ -31,9 +31,8 @@ def check(schema: Schema, body: Mapping[str, Any], above: str = "") -> dict[str,
         path, message = _first(error.messages_dict, (above,) if above else ())
     param = ".".join(path)
     if message == UNKNOWN:
-        raise InvalidRequest(
-            f"{'.'.join(path[:-1])} has no field {path[-1][:100]!r}", param=param, code="unknown_parameter"
-        )
+        message = f"{'.'.join(path[:-1])} has no field {path[-1][:100]!r}"
+        raise InvalidRequest(message, param=param, code="unknown_parameter")
     raise InvalidRequest(f"{param} {message}", param=param)
 
 

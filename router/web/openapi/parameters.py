@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from router.jobs.idempotency import HEADER
@@ -11,18 +12,12 @@ def _described(about: str, **schema: Any) -> dict[str, Any]:
     return {"description": about, "schema": schema}
 
 
-def in_query(name: str, about: str, **schema: Any) -> dict[str, Any]:
-    return {"name": name, "in": "query", **_described(about, **schema)}
+def _parameter(location: str, name: str, about: str, **schema: Any) -> dict[str, Any]:
+    entry = {"name": name, "in": location, **_described(about, **schema)}
+    return {**entry, "required": True} if location == "path" else entry
 
 
-def _in_header(name: str, about: str, **schema: Any) -> dict[str, Any]:
-    return {"name": name, "in": "header", **_described(about, **schema)}
-
-
-def _in_path(name: str, about: str, **schema: Any) -> dict[str, Any]:
-    return {"name": name, "in": "path", **_described(about, **schema), "required": True}
-
-
+in_query, _in_header, _in_path = (partial(_parameter, location) for location in ("query", "header", "path"))
 HEADERS = {
     "x-request-id": _described("names this request in the server's log; yours, if you sent one", type="string"),
     "x-should-retry": _described(

@@ -34,9 +34,8 @@ def read_tools(offered: Sequence[Mapping[str, Any]]) -> list[Tool]:
     for index, tool in enumerate(offered):
         if tool.get("type", "function") == "function":
             if not tool.get("name"):
-                raise InvalidRequest(
-                    f"tools[{index}].name must be the name of a function", param=f"tools[{index}].name"
-                )
+                param = f"tools[{index}].name"
+                raise InvalidRequest(f"{param} must be the name of a function", param=param)
             found.append({"type": "function", **{key: tool.get(key) for key in keys}})
     return found
 

@@ -50,14 +50,14 @@ class DisconnectMonitor:
     def attended(self, watch: Watch, connection: socket | None) -> Iterator[None]:
         """Watch the connection of a waiting request; None under a server without connections."""
         job = watch.job
-        if _is_attended(job):
+        if job.presentation.attended:  # it ends with its last waiting client
             self._presence.enter(job.id)
         number = self._register(connection, watch) if connection is not None else -1
         try:
             yield
         finally:
             self._unregister(number)
-            if _is_attended(job):
+            if job.presentation.attended:
                 self._end_wait(job, watch.left)
 
     def drain(self) -> None:
@@ -103,28 +103,24 @@ class DisconnectMonitor:
 
     def _tick(self) -> None:
         for number, _ in self._epoll.poll(TICK_SECONDS):
-            self._wake_disconnected(number)
+            with self._changed:
+                connection, watch = self._connections.get(number, (None, None))
+                if connection and watch and _is_closed(connection):  # the number may be another connection's by now
+                    watch.leave()
         self._drop_stalled()
         self._cancel_abandoned()
 
-    def _wake_disconnected(self, number: int) -> None:
-        with self._changed:
-            connection, watch = self._connections.get(number, (None, None))
-            if connection and watch and _is_closed(connection):  # the number may be another connection's by now
-                watch.leave()
-
     def _drop_stalled(self) -> None:
         """Shut down the connections of clients that no longer read."""
-        now = time.monotonic()
         with self._changed:
             for connection, watch in self._connections.values():
-                if watch.writing is not None and now > self._write_deadline(*watch.writing):
+                if watch.writing is None:
+                    continue
+                since, size = watch.writing
+                if time.monotonic() - since > (DRAINED_SECONDS if self._draining else STALLED_SECONDS + size / SLOWEST):
                     watch.leave()
                     with suppress(OSError):
                         socket.shutdown(connection, SHUT_RDWR)
-
-    def _write_deadline(self, since: float, size: int) -> float:
-        return since + (DRAINED_SECONDS if self._draining else STALLED_SECONDS + size / SLOWEST)
 
     def _cancel_abandoned(self) -> None:
         while self._departed and self._departed[0][0] <= time.monotonic():
@@ -138,11 +134,6 @@ class DisconnectMonitor:
                     log.info("job %s was cancelled: no client waits for it any more", job.id, extra=ids)
             except SQLAlchemyError as error:
                 log.error("job %s could not be cancelled after its client disconnected: %s", job.id, reason(error))
-
-
-def _is_attended(job: Job) -> bool:
-    """Say whether a job ends with its last waiting client."""
-    return job.presentation.attended
 
 
 def cancel(system: System, job_id: str, owner: str | None) -> Job | None:

@@ -59,8 +59,22 @@ class Waiters:
     def watch(self, job: Job, connection: socket | None) -> Iterator[Watch]:
         """Watch a job and its client's connection for one request."""
         watch = Watch(job, self._store, seconds=self._seconds, stopping=self.draining)
-        with self._watched(watch), self._disconnects.attended(watch, connection):
-            yield watch
+        with self._changed:
+            if not self._waiters:
+                self._since = self._store.newest()  # before the request reads its job, so that no change is missed
+            self._waiters.setdefault(job.id, set()).add(watch)
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = Thread(target=self._run, name="watcher", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+        try:
+            with self._disconnects.attended(watch, connection):
+                yield watch
+        finally:
+            with self._changed:
+                self._waiters[job.id].discard(watch)
+                if not self._waiters[job.id]:
+                    del self._waiters[job.id]
 
     def draining(self) -> bool:
         return self._draining
@@ -71,32 +85,10 @@ class Waiters:
         self._disconnects.drain()
         self._wake_all()
 
-    @contextmanager
-    def _watched(self, watch: Watch) -> Iterator[None]:
-        job = watch.job
-        with self._changed:
-            if not self._waiters:
-                self._since = self._store.newest()  # before the request reads its job, so that no change is missed
-            self._waiters.setdefault(job.id, set()).add(watch)
-            self._start()
-            self._changed.notify()
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._waiters[job.id].discard(watch)
-                if not self._waiters[job.id]:
-                    del self._waiters[job.id]
-
     def _wake_all(self) -> None:
         for watches in list(self._waiters.values()):
             for watch in list(watches):
                 watch.wake()
-
-    def _start(self) -> None:
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = Thread(target=self._run, name="watcher", daemon=True)
-            self._thread.start()
 
     def _run(self) -> None:
         while True:
