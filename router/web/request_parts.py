@@ -11,7 +11,6 @@ from marshmallow import Schema, ValidationError
 from registry import Input
 from router.errors import InvalidRequest
 from router.request import ImageInput, Options
-from router.web.http import unused_fields
 from router.web.http.fields import shown
 
 UNKNOWN = "Unknown field."
@@ -59,15 +58,6 @@ def refuse_file_id(holder: Any, where: str) -> None:
     if isinstance(holder, dict) and holder.get("file_id") is not None:
         param = f"{where}.file_id"
         raise InvalidRequest(f"{param} means nothing here, as no files are kept: send the image itself", param=param)
-
-
-def refuse_unused_images(
-    search: unused_fields.Search, body: Mapping[str, Any], quoted: tuple[str, ...], where: str
-) -> None:
-    """Refuse unused images; `quoted` fields may name images without sending any."""
-    others = {name: value for name, value in body.items() if name not in quoted}
-    unused_fields.refuse(search.find(others), where)
-    unused_fields.refuse(search.find({name: body.get(name) for name in quoted}, by_name=False), where)
 
 
 def _present(value: Any) -> Any:

@@ -55,8 +55,11 @@ class Authenticator:
         self._names.check_form()
         if not self._keys.needed():
             self._check_names()
-            if not self._no_auth and path not in OPEN:
-                _require_local()
+            if not self._no_auth and path not in OPEN and not is_local():
+                raise Refused(
+                    "without keys this server takes requests from this machine only: "
+                    "'framegate keys create' makes one, FRAMEGATE_NO_AUTH=1 does without"
+                )
             return ANYBODY
         if path in OPEN:
             return ANYBODY
@@ -107,11 +110,3 @@ class Authenticator:
 
 def _unauthorized(message: str) -> Unauthorized:
     return Unauthorized(message, headers=(("www-authenticate", "Bearer"),))
-
-
-def _require_local() -> None:
-    if not is_local():
-        raise Refused(
-            "without keys this server takes requests from this machine only: "
-            "'framegate keys create' makes one, FRAMEGATE_NO_AUTH=1 does without"
-        )

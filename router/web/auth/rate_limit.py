@@ -30,7 +30,8 @@ class RateLimit:
         """Count a call of key `number` and return 0, or the seconds to wait."""
         at, interval = number * INSTANT.size, MINUTE / per_minute
         with self._lock, locks.exclusive_bytes(self._file, at, INSTANT.size):
-            free_at = self._read(at)
+            data = os.pread(self._file, INSTANT.size, at)
+            free_at: float = INSTANT.unpack(data)[0] if len(data) == INSTANT.size else 0.0
             if not now <= free_at <= now + MINUTE:
                 free_at = now
             if (wait := free_at + interval - (now + MINUTE)) > 1e-6:
@@ -48,8 +49,3 @@ class RateLimit:
         except OSError as error:
             if not is_disk_full(error):  # uncounted on a full disk: the call may be the one that frees space
                 raise
-
-    def _read(self, at: int) -> float:
-        data = os.pread(self._file, INSTANT.size, at)
-        found: float = INSTANT.unpack(data)[0] if len(data) == INSTANT.size else 0.0
-        return found

@@ -76,16 +76,13 @@ class HostNames:
 
     def _allows(self, pattern: re.Pattern[str], text: str | None) -> bool:
         name = self._name(pattern, text)
-        return name is not None and (name in self._listed or _is_local_name(name))
+        is_local = name is not None and (name == "localhost" or name.endswith(".localhost") or is_loopback(name))
+        return is_local or name in self._listed
 
     def _name(self, pattern: re.Pattern[str], text: str | None) -> str | None:
         """Return a host name without port, brackets and root dot; None if invalid."""
         found = pattern.fullmatch(text or "")
         return found[1].lower().removesuffix(".").strip("[]") if found else None
-
-
-def _is_local_name(name: str) -> bool:
-    return name == "localhost" or name.endswith(".localhost") or is_loopback(name)
 
 
 def _absolute() -> tuple[str, ...]:

@@ -52,14 +52,25 @@ Path = tuple["Path | None", str]
 
 
 class Search:
-    """A search of one body for unused images, videos and sounds.
+    """A search of one body for unused images, videos and sounds; `where` names the right fields.
 
     It finds files, `data:` URLs, and text under names such as `first_frame`.
     """
 
-    def __init__(self, pictures: Sequence[ImageInput]) -> None:
+    def __init__(self, pictures: Sequence[ImageInput], where: str) -> None:
         self._pictures = pictures
+        self._where = where
         self._left = MAX_VALUES
+
+    def refuse_in(self, body: Mapping[str, Any], quoted: tuple[str, ...]) -> None:
+        """Raise `InvalidRequest` for a find; `quoted` fields may name images without sending any."""
+        self.refuse({name: value for name, value in body.items() if name not in quoted})
+        self.refuse({name: body.get(name) for name in quoted}, by_name=False)
+
+    def refuse(self, value: Any, path: str = "", *, by_name: bool = True) -> None:
+        """Raise `InvalidRequest` for the first path found."""
+        for found in self.find(value, path, by_name=by_name):
+            raise unused(found, self._where)
 
     def find(self, value: Any, path: str = "", *, by_name: bool = True) -> Iterator[str]:
         """Yield the path of each; without `by_name` only of files and `data:` URLs.
@@ -99,12 +110,11 @@ class Search:
         return bool(MEDIA_START.search(value, 0, START) or MEDIA_URL.search(value))
 
 
-def refuse(found: Iterator[str], where: str) -> None:
-    """Raise `InvalidRequest` for the first path found; `where` names the right fields."""
-    for path in found:
-        param = printable(path[:MAX_PATH])
-        message = f"{param} has an image, a video or a sound that is not used: {where}"
-        raise InvalidRequest(message, param=param, code="unknown_parameter")
+def unused(path: str, where: str) -> InvalidRequest:
+    """Return the error of an unused image; `where` names the right fields."""
+    param = printable(path[:MAX_PATH])
+    message = f"{param} has an image, a video or a sound that is not used: {where}"
+    return InvalidRequest(message, param=param, code="unknown_parameter")
 
 
 def names(body: Mapping[str, Any], schema: Schema, above: str = "") -> list[str]:

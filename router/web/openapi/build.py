@@ -17,7 +17,7 @@ from router.web.openapi.examples import LOCAL, curl
 from router.web.openapi.operations import JSON, Content, Operation, Problem, Reply
 from router.web.openapi.parameters import HEADERS, PATH
 from router.web.openapi.problems import CALLING, EVERYWHERE
-from router.web.responses.answers import Event
+from router.web.responses.stream import Event
 from router.web.videos.form import MULTIPART
 from router.web.videos.views import REMIX
 

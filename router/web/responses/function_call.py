@@ -12,8 +12,7 @@ from registry import ModelSpec
 from router.request import Request
 from router.values import Job, Status, Task
 from router.web.answers import UNFINISHED
-from router.web.responses.answers import Response
-from router.web.responses.output_answers import FunctionCall
+from router.web.responses.answers import FunctionCall, Response
 from router.web.responses.stream import DONE, event
 from router.web.responses.tools import Call
 

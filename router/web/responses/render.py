@@ -9,8 +9,7 @@ from typing import Any
 from router.auth.signed_urls import SignedUrls
 from router.storage.artifacts import ArtifactStore
 from router.values import Job, OutputPart, Status
-from router.web.responses.answers import Response
-from router.web.responses.output_answers import Message, Output, OutputImage, OutputText, OutputVideo
+from router.web.responses.answers import Message, Output, OutputImage, OutputText, OutputVideo, Response
 
 RESPONSE = Response()
 MESSAGE = Message()

@@ -12,7 +12,8 @@ from typing import Any
 from flask import Response
 
 from router.values import Job, Status
-from router.web.responses.answers import EmptyText
+from router.web.answer_fields import Answer, Either, constant, integer, string
+from router.web.responses import answers
 from router.web.responses.render import Rendering
 from router.web.waiting.watch import Watch
 
@@ -28,9 +29,41 @@ FINAL = {
 }
 DONE = b"data: [DONE]\n\n"
 HEARTBEAT = b": still here\n\n"
-EMPTY = EmptyText().dump({})
 Content = Mapping[str, Any]
 Planned = tuple[int, str, Callable[[], Content]]  # an event's number, its type, and what makes the rest of it
+
+
+class EmptyText(Answer):
+    """The part of a stream before its text has come."""
+
+    type = constant("its kind", "output_text")
+    text = string("empty", lambda _: "")
+    annotations = answers.empty_list()
+    logprobs = answers.empty_list()
+
+
+class Event(Answer):
+    """One event of a stream: its `data:` line.
+
+    `event:` repeats the type. After the last one comes `data: [DONE]`.
+    """
+
+    type = string("such as `response.in_progress`", pattern="^response[.]")
+    sequence_number = integer("grows, with gaps: what `starting_after` refers to")
+    response = Either("the response as it is now", answers.Response, sometimes=True)
+    item_id = string("the item that the event is about", sometimes=True)
+    output_index = integer("0", sometimes=True)
+    content_index = integer("0", sometimes=True)
+    item = Either("the item", answers.Message, answers.FunctionCall, sometimes=True)
+    part = Either("the part", answers.OutputVideo, answers.OutputImage, answers.OutputText, EmptyText, sometimes=True)
+    delta = string("what is added to the text or the arguments", sometimes=True)
+    text = string("the whole text", sometimes=True)
+    name = string("the function's name", sometimes=True)
+    arguments = string("the whole arguments", sometimes=True)
+    logprobs = answers.empty_list(sometimes=True)
+
+
+EMPTY = EmptyText().dump({})
 
 
 def stream(watch: Watch, rendering: Rendering, *, after: int, beat: float) -> Iterator[bytes]:

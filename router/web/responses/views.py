@@ -10,7 +10,7 @@ from router.auth.signed_urls import SignedUrls
 from router.errors import HttpError, Restarting, UnknownJob
 from router.intake.intake import Intake
 from router.system import System
-from router.values import Job, Status
+from router.values import Failure, Job, Status
 from router.web.access import caller, idempotency_key, owner, share
 from router.web.http import query
 from router.web.http.body import read_json
@@ -36,6 +36,7 @@ DELETED = DeletedResponse()
 # OpenAPI 3.1 has no word for the schema of each event
 STREAMED = {"description": "events, then `data: [DONE]`", "x-each": {"$ref": "#/components/schemas/Event"}}
 FOLLOWED = {200: Reply("the response, or its events", {JSON: answers.Response, EVENTS: STREAMED})}
+NO_RETRY = (("x-should-retry", "false"),)
 CLIENT_LEFT = 499  # for the log: nobody reads the answer
 
 
@@ -165,7 +166,8 @@ class Responses:
         if self._waiting.draining() and not watch.job.status.finished:
             raise _restarting(watch.job)
         if watch.job.status is Status.FAILED:
-            raise _failed(watch.job)
+            failure = watch.job.failure or Failure(HttpError.code, "the job failed")
+            raise HttpError(failure.message, code=failure.code, headers=NO_RETRY)
         return self._answer(watch.job)
 
     def _stream(self, watch: Watch, held: ExitStack, after: int = -1) -> Response:
@@ -187,19 +189,10 @@ class Responses:
         return jsonify(self._rendering.response(job))
 
 
-def _failed(job: Job) -> HttpError:
-    failure = job.failure
-    return HttpError(
-        failure.message if failure else "the job failed",
-        code=failure.code if failure else None,
-        headers=(("x-should-retry", "false"),),
-    )
-
-
 def _restarting(job: Job) -> Restarting:
     """Return the refusal of a restart; the job goes on."""
     keyed = idempotency_key() is not None
     # Only with an idempotency key does the same request come back to the job.
     again = "send this request again" if keyed else f"GET /v1/responses/resp_{job.id}"
-    never = () if keyed else (("x-should-retry", "false"),)
+    never = () if keyed else NO_RETRY
     return Restarting(f"the server restarts and the job goes on: {again}", headers=(("retry-after", "1"), *never))
