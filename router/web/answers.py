@@ -10,8 +10,6 @@ from marshmallow import fields
 from router.values import Job, Phase, Status
 from router.web.answer_fields import Answer, boolean, constant, enum, integer, nested, number, string, when
 
-PHASES = [phase.value for phase in Phase]
-
 
 class Error(Answer):
     """The reason of a refusal; each key is text, empty where it says nothing."""
@@ -80,7 +78,7 @@ class Unfinished(Answer):
 
     progress = integer("percent", lambda job: job.progress.percent if job.progress else 0, maximum=100)
     phase = enum(
-        "where a running job is", *PHASES, read=lambda job: job.progress.phase if job.progress else None, none=True
+        "where a running job is", *Phase, read=lambda job: job.progress.phase if job.progress else None, none=True
     )
     steps_done = integer(
         "denoising steps so far",
@@ -107,4 +105,3 @@ def _until_finished(field: fields.Field[Any]) -> fields.Field[Any]:
 
 
 UNFINISHED = {name: _until_finished(field) for name, field in Unfinished._declared_fields.items()}
-ERROR = ErrorAnswer()

@@ -10,7 +10,6 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from router import errors
 from router.errors import HttpError, Unavailable, is_disk_full, is_unwritable, reason
 from router.runtime.server_paths import ServerPaths
-from router.web.answers import ERROR
 
 BY_STATUS = {
     400: errors.InvalidRequest,
@@ -47,7 +46,7 @@ def answer(error: HttpError, message: str | None = None) -> Response:
     g.code = error.code
     message, param = _shown(message or error.message, 4000), _shown(error.param, 200)
     body = {"message": message, "type": error.type, "param": param, "code": error.code}
-    response = jsonify(ERROR.dump(body))
+    response = jsonify({"error": body})
     response.status_code = error.status
     response.headers.extend(error.headers)
     return response

@@ -15,18 +15,8 @@ PIXEL = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"
 )
 BALL = "a red ball rolls to the right"
-FROM_IMAGE = {
-    "input": [
-        {
-            "role": "user",
-            "content": [
-                {"type": "input_image", "image_url": PIXEL},
-                {"type": "input_text", "text": "it moves to the left"},
-            ],
-        }
-    ],
-    "provider_options": {"video": {"steps": 8}},
-}
+MOVED = [{"type": "input_image", "image_url": PIXEL}, {"type": "input_text", "text": "it moves to the left"}]
+FROM_IMAGE = {"input": [{"role": "user", "content": MOVED}], "provider_options": {"video": {"steps": 8}}}
 
 
 def curl(operation: Operation, example: Example, url: str) -> str:

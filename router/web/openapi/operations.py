@@ -15,7 +15,6 @@ from router.errors import HttpError
 JSON = "application/json"
 Content = Schema | type[Schema] | Mapping[str, Any]  # a marshmallow schema, or a JSON Schema
 View = Callable[..., Response]
-Decorator = Callable[[View], View]
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,7 @@ class Routes:
 
     def add(
         self, route: str, id: str, replies: Mapping[int, Reply], *, head: tuple[str, str] | None = None, **more: Any
-    ) -> Decorator:
+    ) -> Callable[[View], View]:
         """Declare a route, as `GET /v1/videos`; `head`: id and summary of its HEAD."""
         method, path = route.split()
 

@@ -14,20 +14,15 @@ from router.web.answers import UNFINISHED, Failure, Page, UsedBlocks, completion
 from router.web.http.fields import described
 from router.web.responses.schema import ANSWER_FIELDS
 
-STATUSES = [status.value for status in Status]
-
 
 @dataclass(frozen=True)
 class Output:
     """A finished file in a part: its URL, or its `data` in base64."""
 
     artifact: Artifact
+    kind: str  # "video" or "image"
     url: str
-    data: str | None = None
-
-    @property
-    def kind(self) -> str:
-        return self.artifact.media_type.partition("/")[0]
+    data: str | None
 
 
 def _url(kind: str) -> fields.String:
@@ -52,9 +47,7 @@ class FilePart(Answer.Meta):
 
     include = {  # noqa: RUF012 - marshmallow only reads it
         "format": string("`mp4` or `png`", lambda output: output.artifact.media_type.partition("/")[2]),
-        "frames_per_second": integer(
-            "the rate at which the video plays", lambda output: output.artifact.frames_per_second
-        ),
+        "frames_per_second": integer("the rate at which the video plays", attrgetter("artifact.frames_per_second")),
         "num_frames": integer("1 for an image", attrgetter("artifact.num_frames")),
         "width": integer("pixels", attrgetter("artifact.width")),
         "height": integer("pixels", attrgetter("artifact.height")),
@@ -136,7 +129,7 @@ class Response(Answer):
     object = constant("its kind", "response")
     created_at = integer("seconds since 1970", lambda job: int(job.created_at))
     completed_at = integer("seconds since 1970", completion_second, none=True)
-    status = enum("where it is", *STATUSES)
+    status = enum("where it is", *Status)
     incomplete_details = nested(
         Incomplete,
         "for a response that was cancelled or deleted",

@@ -36,10 +36,10 @@ class Rendering:
         """Return the message with the finished file; `inline` has it in base64."""
         if job.artifact is None:
             return []
-        output = Output(job.artifact, "", self._data(job) if inline else None)
-        path = f"/v1/{output.kind}s/{output.kind}_{job.id}/content"
-        output = replace(output, url=self._public_url + self._links.sign(path))
-        part = PARTS["text" if job.presentation.part is OutputPart.TEXT else output.kind].dump(output)
+        kind = job.artifact.media_type.partition("/")[0]
+        url = self._public_url + self._links.sign(f"/v1/{kind}s/{kind}_{job.id}/content")
+        output = Output(job.artifact, kind, url, self._data(job) if inline else None)
+        part = PARTS["text" if job.presentation.part is OutputPart.TEXT else kind].dump(output)
         return [MESSAGE.dump({"id": f"msg_{job.id}", "status": "completed", "content": [part]})]
 
     def _data(self, job: Job) -> str | None:

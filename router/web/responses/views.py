@@ -163,7 +163,7 @@ class Responses:
             return Response(status=CLIENT_LEFT)
         if watch.deleted:
             raise UnknownJob(f"the response resp_{watch.job.id} was deleted while this request waited for it")
-        if self._waiting.draining() and not watch.job.status.finished:
+        if self._waiting.draining and not watch.job.status.finished:
             raise _restarting(watch.job)
         if watch.job.status is Status.FAILED:
             failure = watch.job.failure or Failure(HttpError.code, "the job failed")

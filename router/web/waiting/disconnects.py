@@ -5,19 +5,22 @@ from __future__ import annotations
 import logging
 import select
 import time
-from collections import deque
+import weakref
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from socket import SHUT_RDWR, socket
-from threading import Condition, Thread
+from threading import Condition, Lock, Thread
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from router.errors import reason
+from router.runtime import locks
+from router.runtime.files import make_folder, private
 from router.runtime.threads import log_and_go_on
 from router.system import System
 from router.values import Job
-from router.web.waiting.presence import WaiterPresence
 from router.web.waiting.watch import Watch
 
 TICK_SECONDS = 0.25
@@ -25,6 +28,41 @@ STALLED_SECONDS = 60.0  # a client that reads nothing for this long has left
 SLOWEST = 16 * 2**10  # bytes a second: a large write has more time
 DRAINED_SECONDS = 1.0  # for a write while the process stops
 log = logging.getLogger(__name__)
+
+
+class WaiterPresence:
+    """The jobs that a request waits for in any process: each a shared lock on one byte of a file."""
+
+    # the kernel drops the locks of a process that dies, so no job keeps a waiter that is gone
+
+    def __init__(self, path: Path) -> None:
+        make_folder(path.parent)
+        self._file = open(path, "a+b", opener=private)  # noqa: SIM115 - closing it would drop the locks
+        weakref.finalize(self, self._file.close)
+        self._waiting: Counter[str] = Counter()
+        self._lock = Lock()
+
+    def enter(self, job_id: str) -> None:
+        with self._lock:
+            self._waiting[job_id] += 1
+            if self._waiting[job_id] == 1:
+                locks.share_byte(self._file.fileno(), _byte(job_id))
+
+    def leave(self, job_id: str) -> None:
+        with self._lock:
+            self._waiting[job_id] -= 1
+            if self._waiting[job_id] == 0:
+                del self._waiting[job_id]
+                locks.release_byte(self._file.fileno(), _byte(job_id))
+
+    def is_empty(self, job_id: str) -> bool:
+        """Say whether no request waits for the job, here or in another process."""
+        with self._lock:
+            return not self._waiting[job_id] and locks.is_byte_free(self._file.fileno(), _byte(job_id))
+
+
+def _byte(job_id: str) -> int:
+    return int(job_id[:15], 16)  # a file may end at 2^63 bytes
 
 
 class DisconnectMonitor:
