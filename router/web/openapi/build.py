@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from apispec import APISpec
+from apispec.ext.marshmallow import MarshmallowPlugin
+from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from marshmallow import Schema, fields
 
+from router.web.answer_fields import Either
 from router.web.answers import ErrorAnswer
 from router.web.http.fields import Frame, Only
 from router.web.openapi import request_components
-from router.web.openapi.converter import Converter, Plugin
 from router.web.openapi.examples import LOCAL, curl
 from router.web.openapi.operations import JSON, Content, Operation, Problem, Reply
 from router.web.openapi.parameters import HEADERS, PATH
@@ -43,6 +46,39 @@ TAGS = {
 }
 NO_FORM = "provider_options[image]"  # for `POST /v1/responses`, which takes no form
 NEEDED = {"CreateResponse": "input", "CreateVideo": "prompt", "RemixVideo": "prompt"}
+
+
+class Converter(OpenAPIConverter):
+    """From marshmallow to JSON Schema: what apispec cannot know of our schemas and fields."""
+
+    def ref(self, schema: Schema | type[Schema]) -> dict[str, Any]:
+        """Return a reference to the component of `schema`, made now if missing."""
+        found: dict[str, Any] = self.resolve_nested_schema(schema)  # type: ignore[no-untyped-call]
+        return found
+
+    def schema2jsonschema(self, schema: Schema) -> dict[str, Any]:
+        described: dict[str, Any] = super().schema2jsonschema(schema)  # type: ignore[no-untyped-call]
+        about = type(schema).__doc__
+        return {"description": inspect.cleandoc(about), **described} if about else described
+
+    def field2property(self, field: fields.Field[Any]) -> dict[str, Any]:
+        described: dict[str, Any] = super().field2property(field)
+        if isinstance(field, Either):
+            refs = [self.ref(schema) for schema in field.schemas]
+            return {**described, **(refs[0] if len(refs) == 1 else {"anyOf": refs})}
+        return self._pairs(field, described) if isinstance(field, fields.Dict) else described
+
+    def _pairs(self, field: fields.Dict, described: dict[str, Any]) -> dict[str, Any]:
+        """Describe the number of pairs and the keys; apispec describes text."""
+        if "maxLength" in described:
+            described["maxProperties"] = described.pop("maxLength")
+        if field.key_field:
+            described["propertyNames"] = self.field2property(field.key_field)
+        return described
+
+
+class Plugin(MarshmallowPlugin):
+    Converter = Converter
 
 
 def build(operations: Iterable[Operation], public_url: str) -> dict[str, Any]:

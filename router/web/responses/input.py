@@ -10,7 +10,7 @@ from registry import Input
 from router.errors import InvalidRequest, ModalityMismatch
 from router.request import ImageInput
 from router.web.http.fields import shown, unclean
-from router.web.request_parts import read_image, refuse_file_id
+from router.web.schemas import read_image, refuse_file_id
 
 IGNORED_ITEMS = ("function_call", "function_call_output", "reasoning", "compaction", "item_reference")
 ROLES = ("user", "system", "developer", "assistant")

@@ -11,11 +11,11 @@ from router.errors import InvalidRequest, ModalityMismatch
 from router.request import ImageInput, Options, Request
 from router.values import OutputPart, Presentation
 from router.web.http import unused_fields
-from router.web.request_parts import check, check_model, read_image, read_options
 from router.web.responses.echo import echo
 from router.web.responses.input import ParsedInput, is_of_user, read_input
 from router.web.responses.schema import CreateResponse
 from router.web.responses.tools import Call, find_call, is_answered, read_choice, read_tools
+from router.web.schemas import check, check_model, read_image, read_options
 
 MEDIA = ("video", "image")
 QUOTED = ("tools", "text", "metadata")  # may speak of images by name

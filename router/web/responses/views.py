@@ -21,12 +21,10 @@ from router.web.openapi.operations import JSON, Example, Reply, Routes, ok
 from router.web.openapi.parameters import AFTER, INCLUDE, KEY, LIMIT, ORDER, STARTING_AFTER, STREAM
 from router.web.responses import answers
 from router.web.responses.answers import DeletedResponse, InputItems
-from router.web.responses.function_call import FunctionCallResponse
-from router.web.responses.items import IMAGES, input_items
 from router.web.responses.parse import SCHEMA, ParsedRequest, read_response_request
-from router.web.responses.render import Rendering
+from router.web.responses.render import IMAGES, Rendering, input_items
 from router.web.responses.stream import EVENTS, UNBUFFERED, padded, stream, written
-from router.web.responses.tools import Call
+from router.web.responses.tools import Call, FunctionCallResponse
 from router.web.waiting.disconnects import cancel
 from router.web.waiting.waiters import Waiters
 from router.web.waiting.watch import Watch

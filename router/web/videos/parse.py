@@ -11,7 +11,7 @@ from router.request import ImageInput, Request
 from router.values import Dialect, Presentation
 from router.web.http import unused_fields
 from router.web.http.fields import shown
-from router.web.request_parts import check, check_model, read_image, read_options, refuse_file_id
+from router.web.schemas import check, check_model, read_image, read_options, refuse_file_id
 from router.web.videos.form import Upload
 from router.web.videos.schema import EXTRAS, FIRST_FRAMES, LAST_FRAMES, ONLY, PLAIN, CreateVideo
 
