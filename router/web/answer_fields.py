@@ -47,8 +47,7 @@ class Answer(Schema):
 def _inner(field: fields.Field[Any]) -> Read | None:
     """Return the renderer of a field's value, None where it is JSON already."""
     if isinstance(field, fields.Nested):
-        schema = field.schema
-        return schema.dump
+        return field.schema.dump
     if isinstance(field, fields.List):
         one = _inner(field.inner)
         return list if one is None else lambda values: [one(value) for value in values]
@@ -72,6 +71,7 @@ integer = partial(_field, fields.Integer, minimum=0)
 number = partial(_field, fields.Float)
 boolean = partial(_field, fields.Boolean)
 mapping = partial(_field, fields.Dict)
+strings = partial(_field, partial(fields.List, fields.String))
 
 
 def enum(about: str, *words: str, **more: Any) -> fields.String:
@@ -90,10 +90,6 @@ def nested(schema: type[Schema], about: str, read: Read | None = None, **more: A
 def one_of(about: str, *schemas: type[Schema], read: Read | None = None) -> fields.List[Any]:
     """Return a list of rendered objects, each of one of the schemas."""
     return fields.List(Either("one of them", *schemas), metadata=described(about, read=read))
-
-
-def strings(about: str, read: Read | None = None, **more: Any) -> fields.List[str]:
-    return fields.List(fields.String(), metadata=described(about, read=read, **more))
 
 
 def when(condition: Read, read: Read) -> Read:

@@ -19,6 +19,7 @@ from router.web.openapi.operations import Example, Operation, Reply, Routes, ok
 ROUTES = Routes("Server")
 UNBOUNDED = 2**31 - 1
 Schema = Mapping[str, Any]
+OR = Markup(" or ")
 
 
 class Docs:
@@ -110,14 +111,14 @@ def kind_of(schema: Schema, *, null: bool = True) -> Markup:
     if "x-each" in schema:
         return Markup("each {}").format(kind_of(schema["x-each"]))
     if "anyOf" in schema:
-        return _either(kind_of(option, null=null) for option in schema["anyOf"] if null or option != {"type": "null"})
+        return OR.join(kind_of(option, null=null) for option in schema["anyOf"] if null or option != {"type": "null"})
     if "enum" in schema:
-        return _either(
+        return OR.join(
             Markup("<code>{}</code>").format("null" if word is None else word)
             for word in _but(None, schema["enum"], null)
         )
     kinds = [schema["type"]] if isinstance(schema.get("type"), str) else schema.get("type", ())
-    return _either(_plain(kind, schema) for kind in _but("null", kinds, null)) or Markup("anything")
+    return OR.join(_plain(kind, schema) for kind in _but("null", kinds, null)) or Markup("anything")
 
 
 def _named(schema: Schema) -> str:
@@ -132,10 +133,6 @@ def _names(node: Any) -> Iterator[str]:
         node = list(node.values())
     for entry in node if isinstance(node, list) else ():
         yield from _names(entry)
-
-
-def _either(options: Iterable[Markup]) -> Markup:
-    return Markup(" or ").join(options)
 
 
 def _but(nothing: Any, options: Iterable[Any], null: bool) -> Iterator[Any]:

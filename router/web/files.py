@@ -99,7 +99,6 @@ class Content:
         return self._send(image_id, path, artifact.media_type, artifact.sha256)
 
     def _preview(self, public: str, job: Job) -> Response:
-        """Send the latest preview of a running job."""
         data = None if job.status.finished else self._system.artifacts.preview(job.id)
         if data is None:
             raise NotReady(f"{public} has no preview: there is one while its job runs, now it is {job.status}")

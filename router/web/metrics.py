@@ -44,7 +44,6 @@ class Page:
         return Response(text, content_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     def _check(self) -> None:
-        """Raise `Refused` for a caller who may not read this."""
         if self._key and not _brought(self._key):
             raise Refused(
                 "/metrics needs its own key, that of FRAMEGATE_METRICS_KEY, sent as 'Authorization: Bearer KEY'"

@@ -24,8 +24,6 @@ MODELS, MODEL, ROUTE, BROKEN = answers.Models(), answers.Model(), answers.Route(
 
 
 class Catalog:
-    """`/v1/models`, and one of them by name or alias."""
-
     def __init__(self, system: System, paths: ServerPaths) -> None:
         self._system = system
         self._hide = paths.hide

@@ -38,7 +38,11 @@ class HostNames:
 
     def check_host(self) -> None:
         """Raise `Refused` for an unknown name in the Host header or an absolute URL."""
-        for host in (request.environ.get("HTTP_HOST"), *_absolute()):
+        named = [request.environ.get("HTTP_HOST")]
+        target = request.environ.get("RAW_URI") or request.environ.get("REQUEST_URI") or "/"
+        if not target.startswith("/") and target != "*":
+            named.append(urlsplit(target).netloc or target)  # such a URL wins over the Host header (RFC 9112 3.2.2)
+        for host in named:
             if not self._allows(AUTHORITY, host):
                 shown = f"got {host[:100]!r}" if host else "got none"
                 raise Refused(f"without keys this server answers as localhost only, {shown}: {ADVICE}")
@@ -83,15 +87,6 @@ class HostNames:
         """Return a host name without port, brackets and root dot; None if invalid."""
         found = pattern.fullmatch(text or "")
         return found[1].lower().removesuffix(".").strip("[]") if found else None
-
-
-def _absolute() -> tuple[str, ...]:
-    """Return the host of an absolute URL in the request line."""
-    # such a URL wins over the Host header (RFC 9112 3.2.2)
-    target = request.environ.get("RAW_URI") or request.environ.get("REQUEST_URI") or "/"
-    if target.startswith("/") or target == "*":
-        return ()
-    return (urlsplit(target).netloc or target,)
 
 
 def _is_followed_link() -> bool:

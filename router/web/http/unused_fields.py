@@ -85,7 +85,9 @@ class Search:
                 if self._is_unused(value, named):
                     yield _written(path_here)
             elif isinstance(value, Mapping | list):
-                self._count(len(value))
+                self._left -= len(value)
+                if self._left < 0:
+                    raise LimitExceeded(f"a body may hold {MAX_VALUES:,} values, got more")
                 pairs = value.items() if isinstance(value, Mapping) else enumerate(value)
                 if named is not None and _is_inline(value):
                     yield _written(path_here)
@@ -94,11 +96,6 @@ class Search:
                         continue
                     below = named if named is None or isinstance(key, int) else _is_media(key, named)
                     unseen.append((entry, (path_here, f"[{key}]" if isinstance(key, int) else f".{key[:100]}"), below))
-
-    def _count(self, values: int) -> None:
-        self._left -= values
-        if self._left < 0:
-            raise LimitExceeded(f"a body may hold {MAX_VALUES:,} values, got more")
 
     def _is_unused(self, value: str | Upload, named: bool | None) -> bool:
         if isinstance(value, Upload):

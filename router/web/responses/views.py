@@ -39,8 +39,6 @@ CLIENT_LEFT = 499  # for the log: nobody reads the answer
 
 
 class Responses:
-    """Create, retrieve, list the input, cancel, delete."""
-
     def __init__(self, system: System, intake: Intake, waiting: Waiters, links: SignedUrls) -> None:
         self._system = system
         self._settings = system.settings
@@ -149,7 +147,6 @@ class Responses:
         return jsonify(input_items(job, artifacts, limit=limit, after=after, newest_first=newest_first, inline=inline))
 
     def _watch(self, job: Job, held: ExitStack) -> Watch:
-        """Watch a job and the connection of its caller until `held` is closed."""
         return held.enter_context(self._waiting.watch(job, request.environ.get("gunicorn.socket")))
 
     def _wait(self, watch: Watch, held: ExitStack) -> Response:

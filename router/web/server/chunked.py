@@ -15,8 +15,6 @@ SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t -~\x80-\xff]*)?")
 
 
 class Part(Enum):
-    """The next part of a chunked body."""
-
     SIZE = "a chunk's size"
     DATA = "a chunk's data"
     END = "the line end after a chunk"

@@ -10,6 +10,7 @@ from router.web.answer_fields import Answer, boolean, constant, enum, integer, n
 from router.web.answers import UNFINISHED, Failure, Page, UsedBlocks, completion_second
 
 NAMES = {Status.CANCELLED: Status.FAILED}  # that API has no other word
+STATUSES = [status for status in Status if status not in NAMES]
 CANCELLED = {"code": "cancelled", "message": "the job was cancelled"}
 SOONEST, LATEST = 500, 5000  # milliseconds between two polls
 QUEUED = 1000  # milliseconds for each job that comes before
@@ -44,12 +45,7 @@ class Video(Answer):
     object = constant("its kind", "video")
     model = string("the model that runs, whatever route was asked for")
     status = enum(
-        "where it is; one that was cancelled has failed",
-        "queued",
-        "in_progress",
-        "completed",
-        "failed",
-        read=lambda job: NAMES.get(job.status, job.status),
+        "where it is; one that was cancelled has failed", *STATUSES, read=lambda job: NAMES.get(job.status, job.status)
     )
     created_at = integer("seconds since 1970", lambda job: int(job.created_at))
     completed_at = integer("seconds since 1970", completion_second, none=True)

@@ -75,7 +75,6 @@ def _typed(value: Any, kind: fields.Field[Any] | None) -> Any:
 
 
 def _parts(body: bytes) -> Iterator[tuple[str, str | Upload]]:
-    """Yield the name and the value of each part."""
     name, pieces, is_file, parts, left = "", list[bytes](), False, 0, MAX_TEXT
     for event in _events(body):
         if isinstance(event, Field | File):

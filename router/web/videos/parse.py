@@ -96,7 +96,6 @@ def _parts(body: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _read(merged: _MergedFields, sent: Mapping[str, Any], above: str) -> None:
-    """Merge the fields of a checked body, under all their names."""
     for name in ("model", "prompt", "seed"):
         if name in sent:
             merged.put(name, sent[name], above + name)

@@ -10,7 +10,6 @@ from flask import Blueprint, Response, jsonify, request
 
 from router.errors import UnknownJob
 from router.intake.intake import Intake
-from router.request import Request
 from router.system import System
 from router.values import Dialect, Job, Presentation
 from router.web.access import owner
@@ -35,8 +34,6 @@ NOT_OFFERED = ("edits", "extensions", "characters")
 
 
 class Videos:
-    """Create, list, retrieve, delete, remix; `Content` has the files."""
-
     def __init__(self, system: System, intake: Intake) -> None:
         self._system = system
         self._intake = intake
@@ -65,7 +62,7 @@ class Videos:
 
         Answers at once. A form's names have brackets where JSON nests: `provider_options[video][steps]`.
         """
-        return self._submit(read_video_request(self._body()))
+        return self._answer(submit(self._intake, read_video_request(self._body())))
 
     @ROUTES.add(
         "GET /v1/videos",
@@ -135,7 +132,8 @@ class Videos:
         except FileNotFoundError:  # deleted this very moment
             raise unknown(video_id) from None
         shown = Presentation(Dialect.VIDEOS, seconds=source.presentation.seconds, remixed_from=source.id)
-        return self._submit(replace(again, prompt=prompt, names=NAMES, presentation=shown, warnings=warnings))
+        remix = replace(again, prompt=prompt, names=NAMES, presentation=shown, warnings=warnings)
+        return self._answer(submit(self._intake, remix))
 
     def refuse(self, rest: str = "") -> Response:
         raise UnknownJob(f"there is no {request.path[:200]} here: this server makes, remixes and keeps videos")
@@ -148,9 +146,6 @@ class Videos:
         if request.mimetype == MULTIPART:
             return read_form(settings.max_body_bytes, CREATE)
         return read_json(settings.max_body_bytes)
-
-    def _submit(self, parsed: Request) -> Response:
-        return self._answer(submit(self._intake, parsed))
 
     def _answer(self, job: Job) -> Response:
         """Return the Video; for an unfinished one say when to ask again."""
