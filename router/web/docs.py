@@ -31,7 +31,6 @@ class Docs:
 
     @ROUTES.add(
         "GET /openapi.json",
-        "openapi",
         ok("OpenAPI 3.1", {"type": "object"}),
         problems=(why.OTHER_HOST,),
         examples=(Example("save it", flags="-o openapi.json"),),
@@ -42,13 +41,9 @@ class Docs:
         return jsonify(self._document)
 
     @ROUTES.add(
-        "GET /docs",
-        "docs",
-        {200: Reply("a page", {"text/html": {"type": "string"}})},
-        problems=(why.OTHER_HOST,),
-        open=True,
+        "GET /docs", {200: Reply("a page", {"text/html": {"type": "string"}})}, problems=(why.OTHER_HOST,), open=True
     )
-    def page(self) -> Response:
+    def docs(self) -> Response:
         """Read this document."""
         # The page needs nothing but itself: no script, and a style that its own policy names.
         text, style = self._page

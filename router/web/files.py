@@ -54,9 +54,8 @@ class Content:
 
     @ROUTES.add(
         "GET /v1/videos/{video_id}/content",
-        "getVideoContent",
         _replies("video/mp4", "image/png", "image/webp", "image/jpeg"),
-        head=("headVideoContent", "Look at a video from outside"),
+        head="Look at a video from outside",
         parameters=(VARIANT, RANGE, KNOWN, EXPIRES, SIGNATURE),
         problems=(why.BAD_VALUE, why.NOT_FOUND, why.NOT_READY, why.NO_RANGE),
         examples=(
@@ -65,7 +64,7 @@ class Content:
             Example("the first kilobyte", flags="-H 'Range: bytes=0-1023' -o start.mp4"),
         ),
     )
-    def video(self, video_id: str) -> Response:
+    def get_video_content(self, video_id: str) -> Response:
         """Fetch a video."""
         variant = request.args.get("variant", "video")
         if variant not in VARIANTS:
@@ -83,14 +82,13 @@ class Content:
 
     @ROUTES.add(
         "GET /v1/images/{image_id}/content",
-        "getImageContent",
         _replies("image/png"),
-        head=("headImageContent", "Look at an image from outside"),
+        head="Look at an image from outside",
         parameters=(RANGE, KNOWN, EXPIRES, SIGNATURE),
         problems=(why.NOT_FOUND, why.NOT_READY, why.NO_RANGE),
         examples=(Example("the whole file", flags="-o ball.png"),),
     )
-    def image(self, image_id: str) -> Response:
+    def get_image_content(self, image_id: str) -> Response:
         """Fetch an image."""
         job = find(self._system, image_id, "image")
         if job.task.num_frames != 1:

@@ -47,21 +47,25 @@ class Ops:
     def __init__(self, system: System) -> None:
         self._system = system
 
-    @ROUTES.add("GET /healthz", "health", ok("it does", Health), examples=(Example("alive?"),), open=True)
+    @ROUTES.add("GET /healthz", ok("it does", Health), examples=(Example("alive?"),), open=True)
     def health(self) -> Response:
         """Ask whether this process answers."""
         return jsonify(HEALTH.dump({}))
 
     @ROUTES.add(
         "GET /readyz",
-        "readiness",
         {**ok("it is", Readiness), 503: Reply("it is not", {JSON: Readiness})},
         examples=(Example("ready?"),),
         open=True,
     )
-    def ready(self) -> Response:
+    def readiness(self) -> Response:
         """Ask whether a new job is taken and done."""
-        engines, status, why = self._engines()
+        engines: tuple[EngineState, ...] = ()
+        try:
+            engines = self._system.engines.alive()
+            status, why = ("ready", "") if engines else ("no engine", "no engine gives signs of life")
+        except SQLAlchemyError as error:
+            status, why = "store unavailable", f"the store cannot be read: {reason(error)}"
         if shortage := self._system.disk.shortage():
             status, why = "disk full", shortage
         elif problem := self._system.probe.problem():
@@ -70,14 +74,6 @@ class Ops:
         response = jsonify(READINESS.dump({**state, "reason": why} if why else state))
         response.status_code = 200 if status == "ready" else 503
         return response
-
-    def _engines(self) -> tuple[tuple[EngineState, ...], str, str]:
-        """Return the living engines, and the status and reason if nothing else is wrong."""
-        try:
-            engines = self._system.engines.alive()
-        except SQLAlchemyError as error:
-            return (), "store unavailable", f"the store cannot be read: {reason(error)}"
-        return engines, "ready" if engines else "no engine", "" if engines else "no engine gives signs of life"
 
 
 class ReadinessLog:

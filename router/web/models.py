@@ -29,8 +29,8 @@ class Catalog:
         self._hide = paths.hide
         self._created = int(time.time())
 
-    @ROUTES.add("GET /v1/models", "listModels", ok("all of them", answers.Models), examples=(Example("all"),))
-    def list(self) -> Response:
+    @ROUTES.add("GET /v1/models", ok("all of them", answers.Models), examples=(Example("all"),))
+    def list_models(self) -> Response:
         """List the models and routes."""
         registry, engines, key = self._system.registries.poll(), self._system.engines.alive(), caller().key
         entries = [self._entry(entry, registry, engines) for entry in registry.entries]
@@ -39,12 +39,11 @@ class Catalog:
 
     @ROUTES.add(
         "GET /v1/models/{model}",
-        "retrieveModel",
         ok("the model or route", {"anyOf": [answers.Model, answers.Route, answers.BrokenModel]}),
         problems=(why.UNKNOWN_MODEL,),
         examples=(Example("one"),),
     )
-    def show(self, model: str) -> Response:
+    def retrieve_model(self, model: str) -> Response:
         """Look at a model or route."""
         registry = self._system.registries.poll()
         entry = registry.find(model)

@@ -36,16 +36,13 @@ class RateLimit:
                 free_at = now
             if (wait := free_at + interval - (now + MINUTE)) > 1e-6:
                 return wait
-            self._write(at, free_at + interval)
+            try:
+                os.pwrite(self._file, INSTANT.pack(free_at + interval), at)
+            except OSError as error:
+                if not is_disk_full(error):  # uncounted on a full disk: the call may be the one that frees space
+                    raise
             return 0.0
 
     @cached_property
     def _file(self) -> int:
         return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-
-    def _write(self, at: int, instant: float) -> None:
-        try:
-            os.pwrite(self._file, INSTANT.pack(instant), at)
-        except OSError as error:
-            if not is_disk_full(error):  # uncounted on a full disk: the call may be the one that frees space
-                raise

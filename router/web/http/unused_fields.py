@@ -132,9 +132,7 @@ def names(body: Mapping[str, Any], schema: Schema, above: str = "") -> list[str]
 
 def warning(found: Sequence[str]) -> tuple[str, ...]:
     """Return one sentence about unused keys, if there are any."""
-    if not found:
-        return ()
-    return (f"not used, as nothing here has that name: {listed(found)}",)
+    return (f"not used, as nothing here has that name: {listed(found)}",) if found else ()
 
 
 def listed(found: Sequence[str]) -> str:
@@ -172,9 +170,7 @@ def _is_media(key: str, above: bool) -> bool | None:
 
 def _has_media(word: str) -> bool:
     """Say whether a word is in MEDIA, also in a compound: `firstframe`, `imageurl`."""
-    if word in MEDIA:
-        return True
-    return any(
+    return word in MEDIA or any(
         (word.startswith(each) and word.removeprefix(each) in FORMS)
         or (word.endswith(each) and word.removesuffix(each) in FORMS)
         for each in LONG

@@ -49,7 +49,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Operation:
-    """A method of a path, answered and described by `view` and its docstring.
+    """A method of a path, answered and described by `view` and its docstring; `id` is the view's name.
 
     The names in the path are arguments of the view, and described in `parameters.PATH`. `links` name the operations
     that take the id of the answer; one `open` to all needs no key.
@@ -93,20 +93,18 @@ class Routes:
     tag: str
     operations: list[Operation] = field(default_factory=list)
 
-    def add(
-        self, route: str, id: str, replies: Mapping[int, Reply], *, head: tuple[str, str] | None = None, **more: Any
-    ) -> Callable[[View], View]:
-        """Declare a route, as `GET /v1/videos`; `head`: id and summary of its HEAD."""
+    def add(self, route: str, replies: Mapping[int, Reply], *, head: str = "", **more: Any) -> Callable[[View], View]:
+        """Declare a route, as `GET /v1/videos`; `head`: summary of its HEAD."""
         method, path = route.split()
 
         def declare(view: View) -> View:
+            id = re.sub("_([a-z])", lambda letter: letter[1].upper(), view.__name__)
             operation = Operation(method, path, view, id, self.tag, replies, **more)
             self.operations.append(operation)
             if head:
+                id = id.replace("get", "head", 1)
                 bare = {status: replace(reply, contents={}) for status, reply in replies.items()}
-                self.operations.append(
-                    replace(operation, method="HEAD", id=head[0], title=head[1], replies=bare, examples=())
-                )
+                self.operations.append(replace(operation, method="HEAD", id=id, title=head, replies=bare, examples=()))
             return view
 
         return declare

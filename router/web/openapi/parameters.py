@@ -33,10 +33,9 @@ HEADERS = {
     "content-range": _described("which part of the file this is, or how long the file is", type="string"),
     "content-disposition": _described("the file's name", type="string"),
 }
-IDS = {"response_id": "resp", "video_id": "video", "image_id": "image"}
 PATH = {
     name: _in_path(name, f"`{prefix}_` and the job's id", type="string", pattern=f"^{prefix}_[0-9a-f]{{32}}$")
-    for name, prefix in IDS.items()
+    for name, prefix in (("response_id", "resp"), ("video_id", "video"), ("image_id", "image"))
 }
 PATH["model"] = _in_path("model", "a name or an alias; slashes may stay as they are", type="string", minLength=1)
 KEY = _in_header(

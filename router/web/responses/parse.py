@@ -144,9 +144,7 @@ def _history(items: Any, parsed: ParsedInput, search: unused_fields.Search) -> t
             if (later or is_of_user(item)) and not parsed.pictures:
                 raise unused_fields.unused(where, "send it in the last user message, which is the request")
             unused.append(where)
-    if not unused:
-        return ()
-    return (f"images and videos of earlier messages are not used: {unused_fields.listed(unused)}",)
+    return (f"images and videos of earlier messages are not used: {unused_fields.listed(unused)}",) if unused else ()
 
 
 def _presentation(

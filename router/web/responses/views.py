@@ -48,7 +48,6 @@ class Responses:
 
     @ROUTES.add(
         "POST /v1/responses",
-        "createResponse",
         FOLLOWED,
         parameters=(KEY,),
         bodies={JSON: SCHEMA},
@@ -64,7 +63,7 @@ class Responses:
         ),
         links=("retrieveResponse", "deleteResponse", "cancelResponse", "listInputItems"),
     )
-    def create(self) -> Response:
+    def create_response(self) -> Response:
         """Make a video.
 
         Waits for the video, unless `background` or `stream` is set. After 30 silent seconds the answer begins with
@@ -86,13 +85,12 @@ class Responses:
 
     @ROUTES.add(
         "GET /v1/responses/{response_id}",
-        "retrieveResponse",
         FOLLOWED,
         parameters=(STREAM, STARTING_AFTER),
         problems=(why.BAD_VALUE, why.NOT_FOUND, *why.WAITING),
         examples=(Example("how far is it?"), Example("its events", query="?stream=true", flags="-N")),
     )
-    def retrieve(self, response_id: str) -> Response:
+    def retrieve_response(self, response_id: str) -> Response:
         """Look at a response."""
         job = self._find(response_id)
         streamed, after = query.flag("stream"), query.number("starting_after", default=-1)
@@ -104,12 +102,11 @@ class Responses:
 
     @ROUTES.add(
         "DELETE /v1/responses/{response_id}",
-        "deleteResponse",
         ok("it is gone", DeletedResponse),
         problems=(why.NOT_FOUND, *why.WRITING),
         examples=(Example("delete"),),
     )
-    def delete(self, response_id: str) -> Response:
+    def delete_response(self, response_id: str) -> Response:
         """Forget a response and its files.
 
         In any state; a device that works on it stops at its next step.
@@ -119,12 +116,11 @@ class Responses:
 
     @ROUTES.add(
         "POST /v1/responses/{response_id}/cancel",
-        "cancelResponse",
         ok("the response; a finished one as it is", answers.Response),
         problems=(why.NOT_FOUND, *why.WRITING),
         examples=(Example("cancel"),),
     )
-    def cancel(self, response_id: str) -> Response:
+    def cancel_response(self, response_id: str) -> Response:
         """Cancel a response.
 
         A device that works on it stops at its next step.
@@ -133,13 +129,12 @@ class Responses:
 
     @ROUTES.add(
         "GET /v1/responses/{response_id}/input_items",
-        "listInputItems",
         ok("its items", InputItems),
         parameters=(LIMIT, ORDER, AFTER, INCLUDE),
         problems=(why.BAD_VALUE, why.NOT_FOUND),
         examples=(Example("the prompt and the images"),),
     )
-    def input_items(self, response_id: str) -> Response:
+    def list_input_items(self, response_id: str) -> Response:
         """Look at what a response was made from."""
         job, inline = self._find(response_id), IMAGES in query.csv_param("include")
         newest_first, after = query.newest_first(), request.args.get("after")

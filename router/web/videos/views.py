@@ -46,7 +46,6 @@ class Videos:
 
     @ROUTES.add(
         "POST /v1/videos",
-        "createVideo",
         ok("the video, which is being made", answers.Video, POLLED),
         parameters=(KEY,),
         bodies={JSON: CREATE, MULTIPART: CREATE},
@@ -57,7 +56,7 @@ class Videos:
         ),
         links=("retrieveVideo", "deleteVideo", "remixVideo", "getVideoContent"),
     )
-    def create(self) -> Response:
+    def create_video(self) -> Response:
         """Make a video.
 
         Answers at once. A form's names have brackets where JSON nests: `provider_options[video][steps]`.
@@ -66,13 +65,12 @@ class Videos:
 
     @ROUTES.add(
         "GET /v1/videos",
-        "listVideos",
         ok("a page", answers.Videos),
         parameters=(LIMIT, ORDER, AFTER),
         problems=(why.BAD_VALUE, why.NOT_FOUND),
         examples=(Example("the newest"), Example("the next page", query="?limit=2&after=VIDEO_ID")),
     )
-    def list(self) -> Response:
+    def list_videos(self) -> Response:
         """List the videos.
 
         Those that were asked for by `/v1/responses` too.
@@ -86,23 +84,21 @@ class Videos:
 
     @ROUTES.add(
         "GET /v1/videos/{video_id}",
-        "retrieveVideo",
         ok("the video", answers.Video, POLLED),
         problems=(why.NOT_FOUND,),
         examples=(Example("how far is it?"),),
     )
-    def retrieve(self, video_id: str) -> Response:
+    def retrieve_video(self, video_id: str) -> Response:
         """Look at a video."""
         return self._answer(self._find(video_id))
 
     @ROUTES.add(
         "DELETE /v1/videos/{video_id}",
-        "deleteVideo",
         ok("it is gone", answers.DeletedVideo),
         problems=(why.NOT_FOUND, *why.WRITING),
         examples=(Example("delete"),),
     )
-    def delete(self, video_id: str) -> Response:
+    def delete_video(self, video_id: str) -> Response:
         """Forget a video and its files.
 
         In any state; a device that works on it stops at its next step.
@@ -112,7 +108,6 @@ class Videos:
 
     @ROUTES.add(
         "POST /v1/videos/{video_id}/remix",
-        "remixVideo",
         ok("the new video", answers.Video, POLLED),
         parameters=(KEY,),
         bodies={JSON: REMIX, MULTIPART: REMIX},
@@ -120,7 +115,7 @@ class Videos:
         examples=(Example("another colour", {"prompt": "a blue ball rolls to the right"}),),
         links=("retrieveVideo", "deleteVideo"),
     )
-    def remix(self, video_id: str) -> Response:
+    def remix_video(self, video_id: str) -> Response:
         """Make a video again with another prompt.
 
         With the images, the options and the seed of its source.
