@@ -49,10 +49,10 @@ class Example:
 
 @dataclass(frozen=True)
 class Operation:
-    """A method of a path, answered and described by `view` and its docstring; `id` is the view's name.
+    """A method of a path, answered by `view`, and described by its docstring.
 
-    The names in the path are arguments of the view, and described in `parameters.PATH`. `links` name the operations
-    that take the id of the answer; one `open` to all needs no key.
+    `id` is the view's name. The names in the path are arguments of the view, and described in `parameters.PATH`.
+    `links` name the operations that take the id of the answer; one `open` to all needs no key.
     """
 
     method: str

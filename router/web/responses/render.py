@@ -13,22 +13,11 @@ from router.values import Job, OutputPart, Status, StoredInput
 from router.web.http.fields import shown
 from router.web.http.query import page
 from router.web.jobs import unknown
-from router.web.responses.answers import (
-    Message,
-    Output,
-    OutputImage,
-    OutputText,
-    OutputVideo,
-    Response,
-    StoredImage,
-    StoredMessage,
-    StoredText,
-)
+from router.web.responses import answers
 
-RESPONSE = Response()
-MESSAGE = Message()
-PARTS = {"video": OutputVideo(), "image": OutputImage(), "text": OutputText()}
-MESSAGE_IN, IMAGE_IN, TEXT_IN = StoredMessage(), StoredImage(), StoredText()
+RESPONSE, MESSAGE = answers.Response(), answers.Message()
+PARTS = {"video": answers.OutputVideo(), "image": answers.OutputImage(), "text": answers.OutputText()}
+MESSAGE_IN, IMAGE_IN, TEXT_IN = answers.StoredMessage(), answers.StoredImage(), answers.StoredText()
 IMAGES = "message.input_image.image_url"  # the value of `include` that asks for the images themselves
 
 
@@ -54,7 +43,7 @@ class Rendering:
             return []
         kind = job.artifact.media_type.partition("/")[0]
         url = self._public_url + self._links.sign(f"/v1/{kind}s/{kind}_{job.id}/content")
-        output = Output(job.artifact, kind, url, self._data(job) if inline else None)
+        output = answers.Output(job.artifact, kind, url, self._data(job) if inline else None)
         part = PARTS["text" if job.presentation.part is OutputPart.TEXT else kind].dump(output)
         return [MESSAGE.dump({"id": f"msg_{job.id}", "status": "completed", "content": [part]})]
 

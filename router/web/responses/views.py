@@ -20,7 +20,6 @@ from router.web.openapi.examples import BALL, FROM_IMAGE
 from router.web.openapi.operations import JSON, Example, Reply, Routes, ok
 from router.web.openapi.parameters import AFTER, INCLUDE, KEY, LIMIT, ORDER, STARTING_AFTER, STREAM
 from router.web.responses import answers
-from router.web.responses.answers import DeletedResponse, InputItems
 from router.web.responses.parse import SCHEMA, ParsedRequest, read_response_request
 from router.web.responses.render import IMAGES, Rendering, input_items
 from router.web.responses.stream import EVENTS, UNBUFFERED, padded, stream, written
@@ -30,7 +29,7 @@ from router.web.waiting.waiters import Waiters
 from router.web.waiting.watch import Watch
 
 ROUTES = Routes("Responses")
-DELETED = DeletedResponse()
+DELETED = answers.DeletedResponse()
 # OpenAPI 3.1 has no word for the schema of each event
 STREAMED = {"description": "events, then `data: [DONE]`", "x-each": {"$ref": "#/components/schemas/Event"}}
 FOLLOWED = {200: Reply("the response, or its events", {JSON: answers.Response, EVENTS: STREAMED})}
@@ -102,7 +101,7 @@ class Responses:
 
     @ROUTES.add(
         "DELETE /v1/responses/{response_id}",
-        ok("it is gone", DeletedResponse),
+        ok("it is gone", answers.DeletedResponse),
         problems=(why.NOT_FOUND, *why.WRITING),
         examples=(Example("delete"),),
     )
@@ -129,7 +128,7 @@ class Responses:
 
     @ROUTES.add(
         "GET /v1/responses/{response_id}/input_items",
-        ok("its items", InputItems),
+        ok("its items", answers.InputItems),
         parameters=(LIMIT, ORDER, AFTER, INCLUDE),
         problems=(why.BAD_VALUE, why.NOT_FOUND),
         examples=(Example("the prompt and the images"),),

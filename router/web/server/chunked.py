@@ -37,7 +37,6 @@ class ChunkedBody:
 
     @property
     def size(self) -> int:
-        """The bytes that are kept."""
         return len(self._data)
 
     def receive(self, data: bytes) -> bytes:
