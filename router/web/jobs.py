@@ -1,4 +1,4 @@
-"""Jobs of a caller: submitted, and found by their public ids `resp_X`, `video_X` and `image_X`."""
+"""Jobs of a caller, by their public ids `resp_X`, `video_X` and `image_X`."""
 
 from __future__ import annotations
 

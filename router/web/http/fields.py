@@ -161,7 +161,7 @@ def described(about: str, **schema: Any) -> dict[str, Any]:
 
 
 def nullable(about: str, **schema: Any) -> dict[str, Any]:
-    """Return the arguments of a field that may be null, which counts as absent."""
+    """Return the arguments of a request's field; null counts as absent."""
     return {"allow_none": True, "metadata": described(about, **schema)}
 
 

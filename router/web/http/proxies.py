@@ -1,4 +1,4 @@
-"""Where a request comes from: the client's address behind a trusted proxy, or this machine."""
+"""Where a request comes from: through a trusted proxy, or from this machine."""
 
 from __future__ import annotations
 

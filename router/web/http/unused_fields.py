@@ -52,9 +52,9 @@ Path = tuple["Path | None", str]
 
 
 class Search:
-    """A search of one body for unused images, videos and sounds; `where` names the right fields.
+    """A search of one body for unused images; `where` names the right fields.
 
-    It finds files, `data:` URLs, and text under names such as `first_frame`.
+    It finds images, videos and sounds: files, `data:` URLs, and text under names such as `first_frame`.
     """
 
     def __init__(self, pictures: Sequence[ImageInput], where: str) -> None:

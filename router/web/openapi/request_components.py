@@ -26,7 +26,8 @@ COMPONENTS: dict[str, dict[str, Any]] = {
     "InputText": _object("a part of a message: text", "type", "text", type={"enum": list(TEXT_PARTS)}, text=TEXT),
     "InputImage": _object(
         "a part of a message: an image; the first is the first frame, a second the last frame",
-        *("type", "image_url"),
+        "type",
+        "image_url",
         type={"enum": list(IMAGE_PARTS)},
         image_url=_ref("ImageUrl"),
     ),

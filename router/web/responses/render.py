@@ -1,4 +1,4 @@
-"""Render a job as an Open Responses resource, all 31 keys in any state, and its input as messages."""
+"""Render a job as an Open Responses resource, and its input as messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Function tools: their definitions, the choice of one, and the response that is a call.
+"""Function tools: their definitions, the choice of one, and its call.
 
 No model here reasons. But whoever offers functions and says nothing about video is an agent that means to
 go on from a call of one, so it gets a call and no video that nobody asked for.

@@ -107,7 +107,7 @@ class Incoming:
 
 
 class SizedBody:
-    """A body of known length: `ready` when complete or too large to keep, `ended` when complete."""
+    """A body of known length: `ready` when complete or too large, `ended` when complete."""
 
     def __init__(self, length: int, max_bytes: int) -> None:
         self.ended = length == 0

@@ -6,22 +6,16 @@ import json
 import uuid
 from http import HTTPStatus
 
-from gunicorn.http.errors import (
-    ExpectationFailed,
-    InvalidHTTPVersion,
-    LimitRequestHeaders,
-    LimitRequestLine,
-    ParseException,
-    UnsupportedTransferCoding,
-)
+from gunicorn.http import errors
+from gunicorn.http.errors import ParseException
 
 # status, code and message by gunicorn's error; our nginx.conf answers with the same
 BY_REASON: dict[type[ParseException], tuple[int, str, str]] = {
-    LimitRequestLine: (414, "invalid_value", "the URL is too long"),
-    LimitRequestHeaders: (431, "invalid_value", "the headers are too long"),
-    ExpectationFailed: (417, "invalid_value", "the header Expect must be 100-continue"),
-    UnsupportedTransferCoding: (501, "internal_error", "this transfer encoding is not known"),
-    InvalidHTTPVersion: (505, "internal_error", "this version of HTTP is not known"),
+    errors.LimitRequestLine: (414, "invalid_value", "the URL is too long"),
+    errors.LimitRequestHeaders: (431, "invalid_value", "the headers are too long"),
+    errors.ExpectationFailed: (417, "invalid_value", "the header Expect must be 100-continue"),
+    errors.UnsupportedTransferCoding: (501, "internal_error", "this transfer encoding is not known"),
+    errors.InvalidHTTPVersion: (505, "internal_error", "this version of HTTP is not known"),
 }
 BROKEN = (400, "invalid_value", "the request breaks the rules of HTTP")
 BROKEN_OFF = (400, "invalid_value", "the body of this request breaks off")  # the client has closed its side

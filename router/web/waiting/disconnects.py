@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 class WaiterPresence:
-    """The jobs that a request waits for in any process: each a shared lock on one byte of a file."""
+    """A shared lock on one byte of a file for each awaited job, in any web process."""
 
     # the kernel drops the locks of a process that dies, so no job keeps a waiter that is gone
 
