@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 class WaiterPresence:
-    """A shared lock on one byte of a file for each awaited job, in any web process."""
+    """A shared lock on one byte of a file for each awaited job."""
 
     # the kernel drops the locks of a process that dies, so no job keeps a waiter that is gone
 
