@@ -47,7 +47,6 @@ def install(app: Flask, callers: Authenticator, metrics: Metrics) -> None:
 
 
 def caller() -> Caller:
-    """Return who sends this request."""
     found: Caller = g.caller
     return found
 

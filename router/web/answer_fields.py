@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from marshmallow import EXCLUDE, Schema, fields, missing, validate
 
 from router.web.http.fields import described
 
+Made = TypeVar("Made", bound=fields.Field[Any])
 Read = Callable[[Any], Any]  # from the object that is rendered; `missing` leaves the key out
 
 
@@ -45,8 +47,7 @@ class Answer(Schema):
 def _inner(field: fields.Field[Any]) -> Read | None:
     """Return the renderer of a field's value, None where it is JSON already."""
     if isinstance(field, fields.Nested):
-        schema = field.schema
-        return schema.dump
+        return field.schema.dump
     if isinstance(field, fields.List):
         one = _inner(field.inner)
         return list if one is None else lambda values: [one(value) for value in values]
@@ -61,49 +62,34 @@ class Either(fields.Raw):
         super().__init__(metadata=described(about, **more))
 
 
-def string(about: str, read: Read | None = None, *, none: bool = False, **more: Any) -> fields.String:
-    return fields.String(allow_none=none, metadata=described(about, read=read, **more))
+def _field(kind: Callable[..., Made], about: str, read: Read | None = None, *, none: bool = False, **more: Any) -> Made:
+    return kind(allow_none=none, metadata=described(about, read=read, **more))
 
 
-def integer(about: str, read: Read | None = None, *, none: bool = False, **more: Any) -> fields.Integer:
-    return fields.Integer(allow_none=none, metadata=described(about, read=read, **{"minimum": 0, **more}))
+string = partial(_field, fields.String)
+integer = partial(_field, fields.Integer, minimum=0)
+number = partial(_field, fields.Float)
+boolean = partial(_field, fields.Boolean)
+mapping = partial(_field, fields.Dict)
+strings = partial(_field, partial(fields.List, fields.String))
 
 
-def number(about: str, read: Read | None = None, *, none: bool = False, **more: Any) -> fields.Float:
-    return fields.Float(allow_none=none, metadata=described(about, read=read, **more))
-
-
-def boolean(about: str, read: Read | None = None, *, none: bool = False, **more: Any) -> fields.Boolean:
-    return fields.Boolean(allow_none=none, metadata=described(about, read=read, **more))
-
-
-def enum(about: str, *words: str, read: Read | None = None, none: bool = False, **more: Any) -> fields.String:
+def enum(about: str, *words: str, **more: Any) -> fields.String:
     """Return a field of one of a few words."""
-    metadata = described(about, read=read, **more)
-    return fields.String(allow_none=none, validate=validate.OneOf(words), metadata=metadata)
+    return _field(partial(fields.String, validate=validate.OneOf(words)), about, **more)
 
 
 def constant(about: str, value: str) -> fields.String:
     return enum(about, value, read=lambda _: value)
 
 
-def nested(
-    schema: type[Schema], about: str, read: Read | None = None, *, none: bool = False, **more: Any
-) -> fields.Nested:
-    return fields.Nested(schema, allow_none=none, metadata=described(about, read=read, **more))
+def nested(schema: type[Schema], about: str, read: Read | None = None, **more: Any) -> fields.Nested:
+    return _field(partial(fields.Nested, schema), about, read, **more)
 
 
 def one_of(about: str, *schemas: type[Schema], read: Read | None = None) -> fields.List[Any]:
     """Return a list of rendered objects, each of one of the schemas."""
     return fields.List(Either("one of them", *schemas), metadata=described(about, read=read))
-
-
-def strings(about: str, read: Read | None = None, **more: Any) -> fields.List[str]:
-    return fields.List(fields.String(), metadata=described(about, read=read, **more))
-
-
-def mapping(about: str, read: Read | None = None, *, none: bool = False, **more: Any) -> fields.Dict:
-    return fields.Dict(allow_none=none, metadata=described(about, read=read, **more))
 
 
 def when(condition: Read, read: Read) -> Read:

@@ -7,10 +7,8 @@ from typing import Any
 
 from marshmallow import fields
 
-from router.values import Job, Phase
+from router.values import Job, Phase, Status
 from router.web.answer_fields import Answer, boolean, constant, enum, integer, nested, number, string, when
-
-PHASES = [phase.value for phase in Phase]
 
 
 class Error(Answer):
@@ -71,8 +69,33 @@ class Page(Answer):
     has_more = boolean("whether more entries follow")
 
 
-def _steps_done(job: Job) -> int | None:
-    return job.progress.done if job.progress and job.progress.phase is Phase.STEP else None
+def completion_second(job: Job) -> int | None:
+    return int(job.finished_at) if job.finished_at and job.status is Status.COMPLETED else None
+
+
+class Unfinished(Answer):
+    """The keys of an unfinished job, after its others."""
+
+    progress = integer("percent", lambda job: job.progress.percent if job.progress else 0, maximum=100)
+    phase = enum(
+        "where a running job is", *Phase, read=lambda job: job.progress.phase if job.progress else None, none=True
+    )
+    steps_done = integer(
+        "denoising steps so far",
+        lambda job: job.progress.done if job.progress and job.progress.phase is Phase.STEP else None,
+        none=True,
+    )
+    queue_position = integer(
+        "1 is the next job to run; null once it runs",
+        lambda job: None if job.ahead is None else job.ahead + 1,
+        minimum=1,
+        none=True,
+    )
+    remaining_seconds = number(
+        "until it is done, by the measured pace; null if unknown",
+        lambda job: None if job.remaining is None else round(job.remaining, 1),
+        none=True,
+    )
 
 
 def _until_finished(field: fields.Field[Any]) -> fields.Field[Any]:
@@ -81,31 +104,4 @@ def _until_finished(field: fields.Field[Any]) -> fields.Field[Any]:
     return field
 
 
-# The keys of an unfinished job, after its others
-UNFINISHED: dict[str, fields.Field[Any]] = {
-    "progress": _until_finished(
-        integer("percent", lambda job: job.progress.percent if job.progress else 0, maximum=100)
-    ),
-    "phase": _until_finished(
-        enum(
-            "where a running job is", *PHASES, read=lambda job: job.progress.phase if job.progress else None, none=True
-        )
-    ),
-    "steps_done": _until_finished(integer("denoising steps so far", _steps_done, none=True)),
-    "queue_position": _until_finished(
-        integer(
-            "1 is the next job to run; null once it runs",
-            lambda job: job.ahead + 1 if job.ahead is not None else None,
-            minimum=1,
-            none=True,
-        )
-    ),
-    "remaining_seconds": _until_finished(
-        number(
-            "until it is done, by the measured pace; null if unknown",
-            lambda job: round(job.remaining, 1) if job.remaining is not None else None,
-            none=True,
-        )
-    ),
-}
-ERROR = ErrorAnswer()
+UNFINISHED = {name: _until_finished(field) for name, field in Unfinished._declared_fields.items()}

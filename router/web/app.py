@@ -15,7 +15,6 @@ from router.web.auth.key_cache import KeyCache
 from router.web.auth.rate_limit import RateLimit
 from router.web.http.host_names import HostNames
 from router.web.http.proxies import Proxies
-from router.web.readiness import Readiness
 from router.web.responses import views as responses
 from router.web.videos import views as videos
 from router.web.waiting.disconnects import DisconnectMonitor
@@ -29,7 +28,7 @@ class Application(Flask):
     """The Flask application, with what gunicorn's hooks must reach."""
 
     waiting: Waiters
-    readiness: Readiness
+    readiness: health.ReadinessLog
 
 
 def create_app(system: System, decoders: Decoders | None = None) -> Flask:
@@ -45,7 +44,7 @@ def create_app(system: System, decoders: Decoders | None = None) -> Flask:
     app.wsgi_app = Proxies(app.wsgi_app, settings.proxies)  # type: ignore[method-assign]
     leaving = DisconnectMonitor(system, seconds=settings.leave_seconds)
     app.waiting = Waiters(system.jobs, leaving, limit=settings.waiters, seconds=settings.wait_seconds)
-    app.readiness = Readiness(system)
+    app.readiness = health.ReadinessLog(system)
     ring = KeyCache(system.keys, settings)
     links = SignedUrls(settings.data / "links.secret", seconds=settings.link_seconds, needed=ring.needed)
     names = HostNames(settings)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from hashlib import sha256
 from importlib.resources import files
 from typing import Any
 
 from flask import Response, jsonify, render_template
+from markupsafe import Markup, escape
 
 from router.web.openapi import problems as why
 from router.web.openapi.operations import Example, Operation, Reply, Routes, ok
 
 ROUTES = Routes("Server")
+UNBOUNDED = 2**31 - 1
+Schema = Mapping[str, Any]
+OR = Markup(" or ")
 
 
 class Docs:
@@ -25,7 +31,6 @@ class Docs:
 
     @ROUTES.add(
         "GET /openapi.json",
-        "openapi",
         ok("OpenAPI 3.1", {"type": "object"}),
         problems=(why.OTHER_HOST,),
         examples=(Example("save it", flags="-o openapi.json"),),
@@ -36,13 +41,9 @@ class Docs:
         return jsonify(self._document)
 
     @ROUTES.add(
-        "GET /docs",
-        "docs",
-        {200: Reply("a page", {"text/html": {"type": "string"}})},
-        problems=(why.OTHER_HOST,),
-        open=True,
+        "GET /docs", {200: Reply("a page", {"text/html": {"type": "string"}})}, problems=(why.OTHER_HOST,), open=True
     )
-    def page(self) -> Response:
+    def docs(self) -> Response:
         """Read this document."""
         # The page needs nothing but itself: no script, and a style that its own policy names.
         text, style = self._page
@@ -58,9 +59,98 @@ class Docs:
 
     @cached_property
     def _page(self) -> tuple[str, str]:
-        from router.web.openapi.html import fields_of, kind_of, prose, resolved, sent
-
         style = files(__package__).joinpath("templates", "docs.css").read_text()
         read = {"fields_of": fields_of, "kind_of": kind_of, "prose": prose, "resolved": resolved}
         text = render_template("docs.html", api=self._document, sent=sent(self._document), style=style, **read)
         return text, style
+
+
+def prose(text: str) -> Markup:
+    """Return text with what stands between backticks as code."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
+def fields_of(schema: Schema) -> list[tuple[str, Schema, bool]]:
+    """Return the name, the schema and the presence of each field; required ones first."""
+    needed = schema.get("required", ())
+    fields = [(name, field, name in needed) for name, field in schema.get("properties", {}).items()]
+    return sorted(fields, key=lambda field: not field[2])
+
+
+def resolved(document: Schema, schema: Schema) -> Schema:
+    """Return the component that a schema refers to, or the schema itself."""
+    if "$ref" not in schema:
+        return schema
+    component: Schema = document["components"]["schemas"][_named(schema)]
+    return component
+
+
+def sent(document: Schema) -> list[str]:
+    """Return the names of the components of requests, whole bodies first."""
+    operations = [operation for methods in document["paths"].values() for operation in methods.values()]
+    unread: list[Any] = [operation.get("requestBody") for operation in operations]
+    found: list[str] = []
+    for node in unread:
+        for name in _names(node):
+            if name not in found:
+                found.append(name)
+                unread.append(document["components"]["schemas"][name])
+    return found
+
+
+def kind_of(schema: Schema, *, null: bool = True) -> Markup:
+    """Return the type of a schema in words, with links; without `null`, non-null."""
+    if "$ref" in schema:
+        name = _named(schema)
+        return Markup('<a href="#{0}">{0}</a>').format(name)
+    if "x-each" in schema:
+        return Markup("each {}").format(kind_of(schema["x-each"]))
+    if "anyOf" in schema:
+        return OR.join(kind_of(option, null=null) for option in schema["anyOf"] if null or option != {"type": "null"})
+    if "enum" in schema:
+        return OR.join(
+            Markup("<code>{}</code>").format("null" if word is None else word)
+            for word in _but(None, schema["enum"], null)
+        )
+    kinds = [schema["type"]] if isinstance(schema.get("type"), str) else schema.get("type", ())
+    return OR.join(_plain(kind, schema) for kind in _but("null", kinds, null)) or Markup("anything")
+
+
+def _named(schema: Schema) -> str:
+    return str(schema["$ref"]).rpartition("/")[2]
+
+
+def _names(node: Any) -> Iterator[str]:
+    """Yield the names of the components that something in the document refers to."""
+    if isinstance(node, Mapping):
+        if "$ref" in node:
+            yield _named(node)
+        node = list(node.values())
+    for entry in node if isinstance(node, list) else ():
+        yield from _names(entry)
+
+
+def _but(nothing: Any, options: Iterable[Any], null: bool) -> Iterator[Any]:
+    return (option for option in options if null or option != nothing)
+
+
+def _plain(kind: str, schema: Schema) -> Markup:
+    if kind == "array":
+        return Markup("list of {}").format(kind_of(schema["items"])) if schema.get("items") else Markup("list")
+    if kind == "string" and schema.get("format") == "binary":
+        return Markup("file")
+    return escape(kind + _bounds(kind, schema))
+
+
+def _bounds(kind: str, schema: Schema) -> str:
+    if kind not in ("integer", "number"):
+        return ""
+    least = f"above {schema['exclusiveMinimum']:,}" if "exclusiveMinimum" in schema else _number(schema.get("minimum"))
+    most = _number(schema.get("maximum")) if schema.get("maximum", 0) < UNBOUNDED else ""
+    if least and most:
+        return f", {least} to {most}"
+    return f", from {least}" if least else f", up to {most}" if most else ""
+
+
+def _number(value: Any) -> str:
+    return "" if value is None else f"{value:,}"

@@ -10,7 +10,6 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from router import errors
 from router.errors import HttpError, Unavailable, is_disk_full, is_unwritable, reason
 from router.runtime.server_paths import ServerPaths
-from router.web.answers import ERROR
 
 BY_STATUS = {
     400: errors.InvalidRequest,
@@ -37,7 +36,8 @@ def install(app: Flask, paths: ServerPaths) -> None:
 
     app.register_error_handler(HttpError, without_paths)
     app.register_error_handler(HTTPException, _answer_http)
-    app.register_error_handler(RecursionError, _answer_too_deep)
+    too_deep = errors.InvalidRequest("the body nests too deep", code="invalid_json")
+    app.register_error_handler(RecursionError, lambda _: answer(too_deep))
     app.register_error_handler(Exception, _answer_unexpected)
 
 
@@ -46,7 +46,7 @@ def answer(error: HttpError, message: str | None = None) -> Response:
     g.code = error.code
     message, param = _shown(message or error.message, 4000), _shown(error.param, 200)
     body = {"message": message, "type": error.type, "param": param, "code": error.code}
-    response = jsonify(ERROR.dump(body))
+    response = jsonify({"error": body})
     response.status_code = error.status
     response.headers.extend(error.headers)
     return response
@@ -71,10 +71,6 @@ def _message_of(error: HTTPException) -> str:
         allowed = ", ".join(getattr(error, "valid_methods", None) or ())
         return f"there is no {request.method} {request.path[:200]}" + (f", only {allowed}" if allowed else "")
     return error.description or error.name
-
-
-def _answer_too_deep(error: RecursionError) -> Response:
-    return answer(errors.InvalidRequest("the body nests too deep", code="invalid_json"))
 
 
 def _answer_unexpected(error: Exception) -> Response:

@@ -14,13 +14,12 @@ from router.errors import InvalidRequest, NotReady
 from router.media.stills import spritesheet, thumbnail
 from router.system import System
 from router.values import Artifact, Job, Status
-from router.web.access import owner
 from router.web.http.fields import shown
-from router.web.http.ids import find, unknown
 from router.web.http.proxies import PROXIED
+from router.web.jobs import find, unknown
 from router.web.openapi import problems as why
-from router.web.openapi.operations import Example, Parameter, Reply, Routes
-from router.web.openapi.parameters import EXPIRES, KNOWN, RANGE, SIGNATURE
+from router.web.openapi.operations import Example, Reply, Routes
+from router.web.openapi.parameters import EXPIRES, KNOWN, RANGE, SIGNATURE, in_query
 from router.web.server.environ import ENDS
 from router.web.waiting.waiters import Waiters
 
@@ -28,11 +27,11 @@ SINGLE_RANGE = re.compile(r"bytes=(\d{0,18})-(\d*)")
 STILLS = {"thumbnail": (".thumbnail.webp", "image/webp"), "spritesheet": (".spritesheet.jpg", "image/jpeg")}
 VARIANTS = ("video", *STILLS, "preview")
 ROUTES = Routes("Files")
-VARIANT = Parameter(
+VARIANT = in_query(
     "variant",
-    "query",
     "the file, a small picture or a sheet of them, or while the job runs a small picture of what there is so far",
-    {"enum": list(VARIANTS), "default": "video"},
+    enum=list(VARIANTS),
+    default="video",
 )
 
 
@@ -55,9 +54,8 @@ class Content:
 
     @ROUTES.add(
         "GET /v1/videos/{video_id}/content",
-        "getVideoContent",
         _replies("video/mp4", "image/png", "image/webp", "image/jpeg"),
-        head=("headVideoContent", "Look at a video from outside"),
+        head="Look at a video from outside",
         parameters=(VARIANT, RANGE, KNOWN, EXPIRES, SIGNATURE),
         problems=(why.BAD_VALUE, why.NOT_FOUND, why.NOT_READY, why.NO_RANGE),
         examples=(
@@ -66,12 +64,12 @@ class Content:
             Example("the first kilobyte", flags="-H 'Range: bytes=0-1023' -o start.mp4"),
         ),
     )
-    def video(self, video_id: str) -> Response:
+    def get_video_content(self, video_id: str) -> Response:
         """Fetch a video."""
         variant = request.args.get("variant", "video")
         if variant not in VARIANTS:
             raise InvalidRequest(f"variant must be one of {', '.join(VARIANTS)}, got {shown(variant)}", param="variant")
-        job = find(self._system.jobs, video_id, "video", owner())
+        job = find(self._system, video_id, "video")
         if variant == "preview":
             return self._preview(video_id, job)
         artifact, path = self._made(video_id, job)
@@ -84,23 +82,21 @@ class Content:
 
     @ROUTES.add(
         "GET /v1/images/{image_id}/content",
-        "getImageContent",
         _replies("image/png"),
-        head=("headImageContent", "Look at an image from outside"),
+        head="Look at an image from outside",
         parameters=(RANGE, KNOWN, EXPIRES, SIGNATURE),
         problems=(why.NOT_FOUND, why.NOT_READY, why.NO_RANGE),
         examples=(Example("the whole file", flags="-o ball.png"),),
     )
-    def image(self, image_id: str) -> Response:
+    def get_image_content(self, image_id: str) -> Response:
         """Fetch an image."""
-        job = find(self._system.jobs, image_id, "image", owner())
+        job = find(self._system, image_id, "image")
         if job.task.num_frames != 1:
             raise NotReady(f"{image_id} is no image, its job makes a video: GET /v1/videos/video_{job.id}/content")
         artifact, path = self._made(image_id, job)
         return self._send(image_id, path, artifact.media_type, artifact.sha256)
 
     def _preview(self, public: str, job: Job) -> Response:
-        """Send the latest preview of a running job."""
         data = None if job.status.finished else self._system.artifacts.preview(job.id)
         if data is None:
             raise NotReady(f"{public} has no preview: there is one while its job runs, now it is {job.status}")
@@ -131,34 +127,23 @@ class Content:
         """Send a file, or have nginx send it where it brought the request."""
         settings = self._system.settings
         if settings.accel and PROXIED in request.environ:
-            inside = path.relative_to(settings.data / "videos")
-            return _hand_over(f"{settings.accel}/{inside}", f"{public}{path.suffix}", media_type)
+            # ranges, conditions and the ETag are nginx's; it keeps the headers set here
+            headers = {
+                "x-accel-redirect": f"{settings.accel}/{path.relative_to(settings.data / 'videos')}",
+                "content-disposition": f"inline; filename={public}{path.suffix}",
+                "cache-control": "no-cache",
+            }
+            return Response(mimetype=media_type, headers=headers)
         if (ends := request.environ.get(ENDS)) is not None:  # a reader may take long, as one who waits
             held = ExitStack()
             held.enter_context(self._waiting.slot())
             ends.append(held.close)
-        return _send(public, path, media_type, etag)
-
-
-def _hand_over(location: str, name: str, media_type: str) -> Response:
-    """Have nginx send the file.
-
-    Ranges, conditions and the ETag are nginx's; it keeps the headers set here.
-    """
-    headers = {
-        "x-accel-redirect": location,
-        "content-disposition": f"inline; filename={name}",
-        "cache-control": "no-cache",
-    }
-    return Response(mimetype=media_type, headers=headers)
-
-
-def _send(public: str, path: Path, media_type: str, etag: str) -> Response:
-    try:
-        _simplify_conditions(path.stat().st_size, etag)
-        return send_file(path, mimetype=media_type, download_name=f"{public}{path.suffix}", etag=etag, conditional=True)
-    except FileNotFoundError:  # deleted this very moment
-        raise unknown(public) from None
+        try:
+            _simplify_conditions(path.stat().st_size, etag)
+            name = f"{public}{path.suffix}"
+            return send_file(path, mimetype=media_type, download_name=name, etag=etag, conditional=True)
+        except FileNotFoundError:  # deleted this very moment
+            raise unknown(public) from None
 
 
 def _simplify_conditions(size: int, etag: str) -> None:
@@ -176,11 +161,8 @@ def _simplify_conditions(size: int, etag: str) -> None:
 def _not_there(public: str, job: Job) -> NotReady:
     if job.status is Status.COMPLETED:
         return NotReady(f"{public} was completed, but its file is gone, or no longer whole")
-    if job.status.finished:
-        why = f": {job.failure.message}" if job.failure else ""
-        return NotReady(f"{public} has no content, its job {_ended(job)}{why}")
-    return NotReady(f"{public} is not ready: its job is {job.status}")
-
-
-def _ended(job: Job) -> str:
-    return "was cancelled" if job.status is Status.CANCELLED else f"has {job.status}"
+    if not job.status.finished:
+        return NotReady(f"{public} is not ready: its job is {job.status}")
+    ended = "was cancelled" if job.status is Status.CANCELLED else f"has {job.status}"
+    why = f": {job.failure.message}" if job.failure else ""
+    return NotReady(f"{public} has no content, its job {ended}{why}")

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Sequence
+from threading import Thread
+
 from flask import Response, jsonify
 from sqlalchemy.exc import SQLAlchemyError
 
 from router.errors import reason
+from router.runtime.once import Once
+from router.runtime.threads import log_and_go_on
 from router.system import System
 from router.values import EngineState
 from router.web.answer_fields import Answer, boolean, constant, enum, integer, one_of, string, strings
@@ -30,6 +36,7 @@ class Readiness(Answer):
     engines = one_of("the engines that live", Engine)
 
 
+LOOK_SECONDS = 0.5
 ROUTES = Routes("Server")
 HEALTH, ENGINE, READINESS = Health(), Engine(), Readiness()
 
@@ -40,21 +47,25 @@ class Ops:
     def __init__(self, system: System) -> None:
         self._system = system
 
-    @ROUTES.add("GET /healthz", "health", ok("it does", Health), examples=(Example("alive?"),), open=True)
+    @ROUTES.add("GET /healthz", ok("it does", Health), examples=(Example("alive?"),), open=True)
     def health(self) -> Response:
         """Ask whether this process answers."""
         return jsonify(HEALTH.dump({}))
 
     @ROUTES.add(
         "GET /readyz",
-        "readiness",
         {**ok("it is", Readiness), 503: Reply("it is not", {JSON: Readiness})},
         examples=(Example("ready?"),),
         open=True,
     )
-    def ready(self) -> Response:
+    def readiness(self) -> Response:
         """Ask whether a new job is taken and done."""
-        engines, status, why = self._engines()
+        engines: tuple[EngineState, ...] = ()
+        try:
+            engines = self._system.engines.alive()
+            status, why = ("ready", "") if engines else ("no engine", "no engine gives signs of life")
+        except SQLAlchemyError as error:
+            status, why = "store unavailable", f"the store cannot be read: {reason(error)}"
         if shortage := self._system.disk.shortage():
             status, why = "disk full", shortage
         elif problem := self._system.probe.problem():
@@ -64,10 +75,39 @@ class Ops:
         response.status_code = 200 if status == "ready" else 503
         return response
 
-    def _engines(self) -> tuple[tuple[EngineState, ...], str, str]:
-        """Return the living engines, and the status and reason if nothing else is wrong."""
-        try:
-            engines = self._system.engines.alive()
-        except SQLAlchemyError as error:
-            return (), "store unavailable", f"the store cannot be read: {reason(error)}"
-        return engines, "ready" if engines else "no engine", "" if engines else "no engine gives signs of life"
+
+class ReadinessLog:
+    """Reports when `/readyz` answers 200, which needs an engine."""
+
+    def __init__(self, system: System) -> None:
+        self._system = system
+
+    def start(self, say: Callable[[str], None], listeners: Sequence[str], serves: Once, ready: Once) -> None:
+        """Report readiness on `listeners` from a thread, and first what is missing."""
+
+        def run() -> None:
+            done = False
+            while not done:
+                with log_and_go_on("the look for an engine"):
+                    done = self._look(say, listeners, serves, ready)
+                time.sleep(0 if done else LOOK_SECONDS)
+
+        Thread(target=run, name="readiness", daemon=True).start()
+
+    def _look(self, say: Callable[[str], None], listeners: Sequence[str], serves: Once, ready: Once) -> bool:
+        first = serves.taken()
+        if lack := self._lack():
+            for listener in listeners if first else ():
+                say(f"Server on {listener} is open; {lack}")
+            return False
+        for listener in listeners if ready.taken() else ():
+            say(f"Server ready on {listener}")
+        return True
+
+    def _lack(self) -> str | None:
+        """Return what is missing for `/readyz` to answer 200."""
+        if not self._system.engines.alive():
+            return "no engine runs yet"
+        if problem := self._system.probe.problem():
+            return f"the store cannot be written: {problem}"
+        return self._system.disk.shortage()

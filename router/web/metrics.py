@@ -11,7 +11,7 @@ from router.errors import Refused
 from router.metrics import page
 from router.system import System
 from router.web.http.host_names import HostNames
-from router.web.http.loopback import is_local
+from router.web.http.proxies import is_local
 from router.web.openapi.operations import Example, Reply, Routes
 
 ROUTES = Routes("Server")
@@ -26,25 +26,14 @@ class Page:
         self._key = system.settings.metrics_key.encode()
 
     @ROUTES.add(
-        "GET /metrics",
-        "metrics",
-        {200: Reply("Prometheus' text", {"text/plain": {"type": "string"}})},
-        examples=(Example("all"),),
+        "GET /metrics", {200: Reply("Prometheus' text", {"text/plain": {"type": "string"}})}, examples=(Example("all"),)
     )
-    def show(self) -> Response:
+    def metrics(self) -> Response:
         """Read what was counted and measured.
 
         For calls over loopback that came through no proxy; where the server has a key for this, for those that bring
         it: `Authorization: Bearer KEY`.
         """
-        self._check()
-        models = [model.name for model in self._system.registries.poll().models]
-        system = self._system
-        text = page(system.metrics.folder, system.jobs, system.engines, models, system.disk.free)
-        return Response(text, content_type=CONTENT_TYPE_PLAIN_0_0_4)
-
-    def _check(self) -> None:
-        """Raise `Refused` for a caller who may not read this."""
         if self._key and not _brought(self._key):
             raise Refused(
                 "/metrics needs its own key, that of FRAMEGATE_METRICS_KEY, sent as 'Authorization: Bearer KEY'"
@@ -53,6 +42,10 @@ class Page:
             raise Refused(
                 "/metrics takes direct calls to localhost only; with FRAMEGATE_METRICS_KEY set, those with that key"
             )
+        models = [model.name for model in self._system.registries.poll().models]
+        system = self._system
+        text = page(system.metrics.folder, system.jobs, system.engines, models, system.disk.free)
+        return Response(text, content_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
 def _brought(key: bytes) -> bool:

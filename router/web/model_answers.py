@@ -12,7 +12,6 @@ from registry.source import public
 from router.web.answer_fields import Answer, boolean, constant, enum, integer, nested, number, one_of, string, strings
 
 WEIGHTS = "^(none|embedded|here|incomplete|unsuited|missing|downloading [0-9]{1,3} %)$"
-BROKEN = "^broken: "
 MODALITIES = [modality.word for modality in Modality]
 
 
@@ -136,7 +135,7 @@ class BrokenModel(Entry):
     backend = string("who runs it", attrgetter("entry.backend"))
     source = string("where its weights come from", _source, none=True)
     revision = string("which version of them", attrgetter("entry.revision"), none=True)
-    weights = string("why it cannot be served", pattern=BROKEN, examples=["broken: it lacks the folder vae"])
+    weights = string("why it cannot be served", pattern="^broken: ", examples=["broken: it lacks the folder vae"])
     state = constant("where its weights are in memory: nowhere", "cold")
     engines = one_of("none", OnEngine, read=lambda _: [])
 

@@ -21,55 +21,44 @@ from router.web.openapi.operations import Example, Routes, ok
 
 ROUTES = Routes("Models")
 MODELS, MODEL, ROUTE, BROKEN = answers.Models(), answers.Model(), answers.Route(), answers.BrokenModel()
-ON_ENGINE, PATH = answers.OnEngine(), answers.OnPath()
 
 
 class Catalog:
-    """`/v1/models`, and one of them by name or alias."""
-
     def __init__(self, system: System, paths: ServerPaths) -> None:
         self._system = system
         self._hide = paths.hide
         self._created = int(time.time())
 
-    @ROUTES.add("GET /v1/models", "listModels", ok("all of them", answers.Models), examples=(Example("all"),))
-    def list(self) -> Response:
+    @ROUTES.add("GET /v1/models", ok("all of them", answers.Models), examples=(Example("all"),))
+    def list_models(self) -> Response:
         """List the models and routes."""
-        registry, engines = self._system.registries.poll(), self._engines()
+        registry, engines, key = self._system.registries.poll(), self._system.engines.alive(), caller().key
         entries = [self._entry(entry, registry, engines) for entry in registry.entries]
-        return jsonify(MODELS.dump({"data": entries, "limits": self._limits()}))
+        limits = {"queued": self._system.settings.max_queued, "key": key.limits if key else None}
+        return jsonify(MODELS.dump({"data": entries, "limits": limits}))
 
     @ROUTES.add(
         "GET /v1/models/{model}",
-        "retrieveModel",
         ok("the model or route", {"anyOf": [answers.Model, answers.Route, answers.BrokenModel]}),
         problems=(why.UNKNOWN_MODEL,),
         examples=(Example("one"),),
     )
-    def show(self, model: str) -> Response:
+    def retrieve_model(self, model: str) -> Response:
         """Look at a model or route."""
         registry = self._system.registries.poll()
         entry = registry.find(model)
         if entry is None:
             raise UnknownModel(f"no model is called {model[:128]!r}; GET /v1/models lists them", param="model")
-        return jsonify(self._entry(entry, registry, self._engines()))
-
-    def _limits(self) -> dict[str, Any]:
-        """Return the limits of the queue and of the caller's key."""
-        key = caller().key
-        return {"queued": self._system.settings.max_queued, "key": key.limits if key else None}
-
-    def _engines(self) -> tuple[EngineState, ...]:
-        return self._system.engines.alive()
+        return jsonify(self._entry(entry, registry, self._system.engines.alive()))
 
     def _entry(
         self, entry: ModelSpec | Route | BrokenModel, registry: Registry, engines: tuple[EngineState, ...]
     ) -> dict[str, Any]:
         listed = Listed(entry, self._created, entry.name == registry.default)
         if isinstance(entry, Route):
-            return dict(ROUTE.dump(listed))
+            return ROUTE.dump(listed)
         if isinstance(entry, BrokenModel):
-            return dict(BROKEN.dump(replace(listed, weights=self._hide(entry.state))))
+            return BROKEN.dump(replace(listed, weights=self._hide(entry.state)))
         holding = (engine for engine in engines if entry.name in engine.resident + engine.warm)
         full = replace(
             listed,
@@ -78,19 +67,16 @@ class Catalog:
             engines=tuple(self._on(entry.name, engine) for engine in holding),
             body_bytes=self._system.settings.max_body_bytes,
         )
-        return dict(MODEL.dump(full))
+        return MODEL.dump(full)
 
     def _on(self, name: str, engine: EngineState) -> dict[str, Any]:
-        """Return the state of a model on one engine."""
+        """Return the state of a model on one engine, as `OnEngine`."""
         held = engine.memory.get(name, ResidentBytes(0, 0))
         paths = engine.paths.get(name, {}).items()
-        found = {
+        return {
             "device": engine.device,
             "state": state_of(name, (engine,)),
             "bytes_owned": held.owned,
             "bytes_shared": held.shared,
-            "paths": [
-                PATH.dump({"part": part, "path": path.path, "reason": self._hide(path.reason)}) for part, path in paths
-            ],
+            "paths": [{"part": part, "path": path.path, "reason": self._hide(path.reason)} for part, path in paths],
         }
-        return dict(ON_ENGINE.dump(found))

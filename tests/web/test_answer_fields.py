@@ -8,8 +8,9 @@ from enum import StrEnum
 from marshmallow import missing
 
 from router.web.answer_fields import Answer, constant, enum, nested, number, one_of, string, when
-from router.web.responses.echo_fields import ANSWER_FIELDS, AS_IS, REQUEST_FIELDS
-from router.web.responses.render import BASE, RESPONSE
+from router.web.responses.render import RESPONSE
+from router.web.responses.schema import ANSWER_FIELDS, AS_IS, REQUEST_FIELDS
+from router.web.responses.tools import BASE
 
 
 class Colour(StrEnum):

@@ -10,12 +10,12 @@ from router.runtime.disk import Disk
 from router.runtime.once import Once
 from router.system import System
 from router.values import EngineState
-from router.web.readiness import Readiness
+from router.web.health import ReadinessLog
 
 
 def said(system: System, serves: Once, ready: Once) -> list[str]:
     found: list[str] = []
-    Readiness(system)._look(found.append, ["http://here"], serves, ready)
+    ReadinessLog(system)._look(found.append, ["http://here"], serves, ready)
     return found
 
 

@@ -15,13 +15,11 @@ from router.errors import RateLimited, Refused, Unauthorized
 from router.runtime import clock
 from router.web.auth.key_cache import KeyCache
 from router.web.auth.rate_limit import RateLimit
-from router.web.http.host_names import HostNames
-from router.web.http.loopback import is_local, is_loopback, listener
-from router.web.http.proxies import PROXIED, is_forwarded
+from router.web.http.host_names import SAFE, HostNames
+from router.web.http.proxies import PROXIED, is_forwarded, is_local, is_loopback, listener
 
 HEALTH = ("/healthz", "/readyz")  # for load balancers, which name no host, or one of their own
 OPEN = (*HEALTH, "/docs", "/openapi.json", "/metrics")  # the last has a key of its own
-READING = ("GET", "HEAD", "OPTIONS")
 BEARER = re.compile("bearer +([^ ]+) *", re.IGNORECASE)
 HOW = "send the header 'Authorization: Bearer KEY'"
 
@@ -56,16 +54,19 @@ class Authenticator:
         self._names.check_form()
         if not self._keys.needed():
             self._check_names()
-            if not self._no_auth and path not in OPEN:
-                _require_local()
+            if not self._no_auth and path not in OPEN and not is_local():
+                raise Refused(
+                    "without keys this server takes requests from this machine only: "
+                    "'framegate keys create' makes one, FRAMEGATE_NO_AUTH=1 does without"
+                )
             return ANYBODY
         if path in OPEN:
             return ANYBODY
-        if request.method in READING and self._links.opens(request.path, request.args):
+        if request.method in SAFE and self._links.opens(request.path, request.args):
             return SIGNED_LINK
         key = self._key()
         self._count(key)
-        scope = Scope.READ if request.method in READING else Scope.GENERATE
+        scope = Scope.READ if request.method in SAFE else Scope.GENERATE
         if not key.may(scope):
             raise Refused(f"this needs a key of scope {scope}, the key sent has {' and '.join(sorted(key.scopes))}")
         return Caller(key.owner, None if key.may(Scope.ADMIN) else key.owner, key)
@@ -108,11 +109,3 @@ class Authenticator:
 
 def _unauthorized(message: str) -> Unauthorized:
     return Unauthorized(message, headers=(("www-authenticate", "Bearer"),))
-
-
-def _require_local() -> None:
-    if not is_local():
-        raise Refused(
-            "without keys this server takes requests from this machine only: "
-            "'framegate keys create' makes one, FRAMEGATE_NO_AUTH=1 does without"
-        )

@@ -30,26 +30,19 @@ class RateLimit:
         """Count a call of key `number` and return 0, or the seconds to wait."""
         at, interval = number * INSTANT.size, MINUTE / per_minute
         with self._lock, locks.exclusive_bytes(self._file, at, INSTANT.size):
-            free_at = self._read(at)
+            data = os.pread(self._file, INSTANT.size, at)
+            free_at: float = INSTANT.unpack(data)[0] if len(data) == INSTANT.size else 0.0
             if not now <= free_at <= now + MINUTE:
                 free_at = now
             if (wait := free_at + interval - (now + MINUTE)) > 1e-6:
                 return wait
-            self._write(at, free_at + interval)
+            try:
+                os.pwrite(self._file, INSTANT.pack(free_at + interval), at)
+            except OSError as error:
+                if not is_disk_full(error):  # uncounted on a full disk: the call may be the one that frees space
+                    raise
             return 0.0
 
     @cached_property
     def _file(self) -> int:
         return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-
-    def _write(self, at: int, instant: float) -> None:
-        try:
-            os.pwrite(self._file, INSTANT.pack(instant), at)
-        except OSError as error:
-            if not is_disk_full(error):  # uncounted on a full disk: the call may be the one that frees space
-                raise
-
-    def _read(self, at: int) -> float:
-        data = os.pread(self._file, INSTANT.size, at)
-        found: float = INSTANT.unpack(data)[0] if len(data) == INSTANT.size else 0.0
-        return found

@@ -58,8 +58,7 @@ def read_body(limit: int, bad: Callable[[str], InvalidRequest]) -> bytes:
 
 def release_body() -> None:
     """Let the worker read another body: this one has been freed."""
-    release: Callable[[], None] = request.environ.get(RELEASE, lambda: None)
-    release()
+    request.environ.get(RELEASE, lambda: None)()
 
 
 def _too_large(limit: int, got: str) -> TooLarge:

@@ -27,7 +27,7 @@ SIZE = re.compile(r"[1-9][0-9]{0,8}[xX][1-9][0-9]{0,8}")
 class Integer(fields.Integer):
     def __init__(self, least: int, most: int, about: str, **more: Any) -> None:
         self.bounds = Bounds(least, most)
-        super().__init__(allow_none=True, metadata=described(about, minimum=least, maximum=most), **more)
+        super().__init__(**nullable(about, minimum=least, maximum=most), **more)
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> int:
         number = int(value) if isinstance(value, float) and value.is_integer() else value
@@ -42,7 +42,7 @@ class Number(fields.Float):
     def __init__(self, least: float, most: float, about: str, *, above: bool = False, **more: Any) -> None:
         self.bounds = Bounds(least, most, above)
         bounds = {"exclusiveMinimum" if above else "minimum": least, "maximum": most}
-        super().__init__(allow_none=True, metadata=described(about, **bounds), **more)
+        super().__init__(**nullable(about, **bounds), **more)
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> float:
         if not self.bounds.number(value):
@@ -65,7 +65,7 @@ class Text(fields.String):
     """Text without lone surrogates, and without control characters but white space."""
 
     def __init__(self, about: str, *, pattern: str = CLEAN, **more: Any) -> None:
-        super().__init__(allow_none=True, metadata=described(about, pattern=pattern), **more)
+        super().__init__(**nullable(about, pattern=pattern), **more)
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> str:
         if not isinstance(value, str):
@@ -90,7 +90,7 @@ class Size(Text):
 
 class StrictBoolean(fields.Boolean):
     def __init__(self, about: str) -> None:
-        super().__init__(allow_none=True, metadata=described(about))
+        super().__init__(**nullable(about))
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> bool:
         if not isinstance(value, bool):
@@ -105,7 +105,7 @@ class Only(fields.Raw):
         self.value, self.why = value, why
         self.text = value if isinstance(value, str) else json.dumps(value)
         values = [value] if value is None else [value, None]
-        super().__init__(allow_none=True, metadata=described(f"`{self.text}` only: {why}", enum=values))
+        super().__init__(**nullable(f"`{self.text}` only: {why}", enum=values))
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> Any:
         if isinstance(value, bool) is not isinstance(self.value, bool) or value != self.value:
@@ -117,7 +117,7 @@ class Object(fields.Raw):
     """An object, also as JSON text in a form."""
 
     def __init__(self, about: str) -> None:
-        super().__init__(allow_none=True, metadata=described(about, type=["object", "string", "null"]))
+        super().__init__(**nullable(about, type=["object", "string", "null"]))
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> dict[str, Any]:
         found = object_in(value)
@@ -149,7 +149,7 @@ class Frame(fields.Raw):
     """An image: a URL, an object, or a form's file or JSON text."""
 
     def __init__(self, about: str, **schema: Any) -> None:
-        super().__init__(allow_none=True, metadata=described(about, **schema))
+        super().__init__(**nullable(about, **schema))
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> Any:
         return object_in(value) if isinstance(value, str) and value.lstrip().startswith("{") else value
@@ -158,6 +158,11 @@ class Frame(fields.Raw):
 def described(about: str, **schema: Any) -> dict[str, Any]:
     """Return a field's metadata: its description and more of its JSON Schema."""
     return {"description": about, **schema}
+
+
+def nullable(about: str, **schema: Any) -> dict[str, Any]:
+    """Return the arguments of a request's field; null counts as absent."""
+    return {"allow_none": True, "metadata": described(about, **schema)}
 
 
 def number_in(text: str) -> int | float | str:

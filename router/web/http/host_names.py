@@ -13,7 +13,7 @@ from flask import request
 
 from router.errors import Refused
 from router.settings import Settings
-from router.web.http.loopback import is_loopback
+from router.web.http.proxies import is_loopback
 
 HOST = r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{0,5})?"  # ASCII only, no user, no zone
 AUTHORITY = re.compile(HOST, re.IGNORECASE | re.ASCII)
@@ -38,7 +38,11 @@ class HostNames:
 
     def check_host(self) -> None:
         """Raise `Refused` for an unknown name in the Host header or an absolute URL."""
-        for host in (request.environ.get("HTTP_HOST"), *_absolute()):
+        named = [request.environ.get("HTTP_HOST")]
+        target = request.environ.get("RAW_URI") or request.environ.get("REQUEST_URI") or "/"
+        if not target.startswith("/") and target != "*":
+            named.append(urlsplit(target).netloc or target)  # such a URL wins over the Host header (RFC 9112 3.2.2)
+        for host in named:
             if not self._allows(AUTHORITY, host):
                 shown = f"got {host[:100]!r}" if host else "got none"
                 raise Refused(f"without keys this server answers as localhost only, {shown}: {ADVICE}")
@@ -76,25 +80,13 @@ class HostNames:
 
     def _allows(self, pattern: re.Pattern[str], text: str | None) -> bool:
         name = self._name(pattern, text)
-        return name is not None and (name in self._listed or _is_local_name(name))
+        is_local = name is not None and (name == "localhost" or name.endswith(".localhost") or is_loopback(name))
+        return is_local or name in self._listed
 
     def _name(self, pattern: re.Pattern[str], text: str | None) -> str | None:
         """Return a host name without port, brackets and root dot; None if invalid."""
         found = pattern.fullmatch(text or "")
         return found[1].lower().removesuffix(".").strip("[]") if found else None
-
-
-def _is_local_name(name: str) -> bool:
-    return name == "localhost" or name.endswith(".localhost") or is_loopback(name)
-
-
-def _absolute() -> tuple[str, ...]:
-    """Return the host of an absolute URL in the request line."""
-    # such a URL wins over the Host header (RFC 9112 3.2.2)
-    target = request.environ.get("RAW_URI") or request.environ.get("REQUEST_URI") or "/"
-    if target.startswith("/") or target == "*":
-        return ()
-    return (urlsplit(target).netloc or target,)
 
 
 def _is_followed_link() -> bool:

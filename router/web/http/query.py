@@ -47,7 +47,6 @@ def flag(name: str) -> bool:
 
 
 def number(name: str, default: int) -> int:
-    """Return a number from 0 to 18 digits."""
     text = request.args.get(name)
     if text is None:
         return default

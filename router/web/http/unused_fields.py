@@ -52,14 +52,25 @@ Path = tuple["Path | None", str]
 
 
 class Search:
-    """A search of one body for unused images, videos and sounds.
+    """A search of one body for unused images; `where` names the right fields.
 
-    It finds files, `data:` URLs, and text under names such as `first_frame`.
+    It finds images, videos and sounds: files, `data:` URLs, and text under names such as `first_frame`.
     """
 
-    def __init__(self, pictures: Sequence[ImageInput]) -> None:
+    def __init__(self, pictures: Sequence[ImageInput], where: str) -> None:
         self._pictures = pictures
+        self._where = where
         self._left = MAX_VALUES
+
+    def refuse_in(self, body: Mapping[str, Any], quoted: tuple[str, ...]) -> None:
+        """Raise `InvalidRequest` for a find; `quoted` fields may name images without sending any."""
+        self.refuse({name: value for name, value in body.items() if name not in quoted})
+        self.refuse({name: body.get(name) for name in quoted}, by_name=False)
+
+    def refuse(self, value: Any, path: str = "", *, by_name: bool = True) -> None:
+        """Raise `InvalidRequest` for the first path found."""
+        for found in self.find(value, path, by_name=by_name):
+            raise unused(found, self._where)
 
     def find(self, value: Any, path: str = "", *, by_name: bool = True) -> Iterator[str]:
         """Yield the path of each; without `by_name` only of files and `data:` URLs.
@@ -74,7 +85,9 @@ class Search:
                 if self._is_unused(value, named):
                     yield _written(path_here)
             elif isinstance(value, Mapping | list):
-                self._count(len(value))
+                self._left -= len(value)
+                if self._left < 0:
+                    raise LimitExceeded(f"a body may hold {MAX_VALUES:,} values, got more")
                 pairs = value.items() if isinstance(value, Mapping) else enumerate(value)
                 if named is not None and _is_inline(value):
                     yield _written(path_here)
@@ -83,11 +96,6 @@ class Search:
                         continue
                     below = named if named is None or isinstance(key, int) else _is_media(key, named)
                     unseen.append((entry, (path_here, f"[{key}]" if isinstance(key, int) else f".{key[:100]}"), below))
-
-    def _count(self, values: int) -> None:
-        self._left -= values
-        if self._left < 0:
-            raise LimitExceeded(f"a body may hold {MAX_VALUES:,} values, got more")
 
     def _is_unused(self, value: str | Upload, named: bool | None) -> bool:
         if isinstance(value, Upload):
@@ -99,12 +107,11 @@ class Search:
         return bool(MEDIA_START.search(value, 0, START) or MEDIA_URL.search(value))
 
 
-def refuse(found: Iterator[str], where: str) -> None:
-    """Raise `InvalidRequest` for the first path found; `where` names the right fields."""
-    for path in found:
-        param = printable(path[:MAX_PATH])
-        message = f"{param} has an image, a video or a sound that is not used: {where}"
-        raise InvalidRequest(message, param=param, code="unknown_parameter")
+def unused(path: str, where: str) -> InvalidRequest:
+    """Return the error of an unused image; `where` names the right fields."""
+    param = printable(path[:MAX_PATH])
+    message = f"{param} has an image, a video or a sound that is not used: {where}"
+    return InvalidRequest(message, param=param, code="unknown_parameter")
 
 
 def names(body: Mapping[str, Any], schema: Schema, above: str = "") -> list[str]:
@@ -125,9 +132,7 @@ def names(body: Mapping[str, Any], schema: Schema, above: str = "") -> list[str]
 
 def warning(found: Sequence[str]) -> tuple[str, ...]:
     """Return one sentence about unused keys, if there are any."""
-    if not found:
-        return ()
-    return (f"not used, as nothing here has that name: {listed(found)}",)
+    return (f"not used, as nothing here has that name: {listed(found)}",) if found else ()
 
 
 def listed(found: Sequence[str]) -> str:
@@ -165,9 +170,7 @@ def _is_media(key: str, above: bool) -> bool | None:
 
 def _has_media(word: str) -> bool:
     """Say whether a word is in MEDIA, also in a compound: `firstframe`, `imageurl`."""
-    if word in MEDIA:
-        return True
-    return any(
+    return word in MEDIA or any(
         (word.startswith(each) and word.removeprefix(each) in FORMS)
         or (word.endswith(each) and word.removesuffix(each) in FORMS)
         for each in LONG

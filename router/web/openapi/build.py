@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from apispec import APISpec
+from apispec.ext.marshmallow import MarshmallowPlugin
+from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from marshmallow import Schema, fields
 
+from router.web.answer_fields import Either
 from router.web.answers import ErrorAnswer
 from router.web.http.fields import Frame, Only
 from router.web.openapi import request_components
-from router.web.openapi.converter import Converter, Plugin
-from router.web.openapi.curl import LOCAL, curl
-from router.web.openapi.operations import JSON, Content, Operation, Parameter, Problem, Reply
+from router.web.openapi.examples import LOCAL, curl
+from router.web.openapi.operations import JSON, Content, Operation, Problem, Reply
 from router.web.openapi.parameters import HEADERS, PATH
 from router.web.openapi.problems import CALLING, EVERYWHERE
-from router.web.responses.answers import Event
+from router.web.responses.stream import Event
 from router.web.videos.form import MULTIPART
 from router.web.videos.views import REMIX
 
@@ -45,6 +48,39 @@ NO_FORM = "provider_options[image]"  # for `POST /v1/responses`, which takes no 
 NEEDED = {"CreateResponse": "input", "CreateVideo": "prompt", "RemixVideo": "prompt"}
 
 
+class Converter(OpenAPIConverter):
+    """From marshmallow to JSON Schema: what apispec cannot know of our schemas and fields."""
+
+    def ref(self, schema: Schema | type[Schema]) -> dict[str, Any]:
+        """Return a reference to the component of `schema`, made now if missing."""
+        found: dict[str, Any] = self.resolve_nested_schema(schema)  # type: ignore[no-untyped-call]
+        return found
+
+    def schema2jsonschema(self, schema: Schema) -> dict[str, Any]:
+        described: dict[str, Any] = super().schema2jsonschema(schema)  # type: ignore[no-untyped-call]
+        about = type(schema).__doc__
+        return {"description": inspect.cleandoc(about), **described} if about else described
+
+    def field2property(self, field: fields.Field[Any]) -> dict[str, Any]:
+        described: dict[str, Any] = super().field2property(field)
+        if isinstance(field, Either):
+            refs = [self.ref(schema) for schema in field.schemas]
+            return {**described, **(refs[0] if len(refs) == 1 else {"anyOf": refs})}
+        return self._pairs(field, described) if isinstance(field, fields.Dict) else described
+
+    def _pairs(self, field: fields.Dict, described: dict[str, Any]) -> dict[str, Any]:
+        """Describe the number of pairs and the keys; apispec describes text."""
+        if "maxLength" in described:
+            described["maxProperties"] = described.pop("maxLength")
+        if field.key_field:
+            described["propertyNames"] = self.field2property(field.key_field)
+        return described
+
+
+class Plugin(MarshmallowPlugin):
+    Converter = Converter
+
+
 def build(operations: Iterable[Operation], public_url: str) -> dict[str, Any]:
     """Return the document of a server at `public_url`; '' is an unknown URL."""
     known = {operation.id: operation for operation in operations}
@@ -67,8 +103,8 @@ def build(operations: Iterable[Operation], public_url: str) -> dict[str, Any]:
     spec.components.schema("RemixVideo", schema=REMIX)
     for schema in (ErrorAnswer, Event):  # no operation refers to them
         converter.ref(schema)
-    for name, (about, header) in HEADERS.items():
-        spec.components.header(name, {"description": about, "schema": header})
+    for name, header in HEADERS.items():
+        spec.components.header(name, header)
     for operation in known.values():
         entry = _operation(operation, known, converter, public_url.rstrip("/") or LOCAL)
         spec.path(operation.path, operations={operation.method.lower(): entry})
@@ -80,10 +116,8 @@ def build(operations: Iterable[Operation], public_url: str) -> dict[str, Any]:
 
 def _operation(operation: Operation, known: Mapping[str, Operation], converter: Converter, url: str) -> dict[str, Any]:
     problems = (*operation.problems, *(() if operation.open else CALLING), *EVERYWHERE)
-    replies = {
-        str(status): _reply(reply, [known[name] for name in operation.links])
-        for status, reply in operation.replies.items()
-    }
+    links = [known[name] for name in operation.links]
+    replies = {str(status): _reply(reply, links) for status, reply in operation.replies.items()}
     for status in sorted({problem.kind.status for problem in problems}):
         alike = [problem for problem in problems if problem.kind.status == status]
         replies.setdefault(str(status), _refusal(alike, has_body=operation.method != "HEAD"))
@@ -93,7 +127,7 @@ def _operation(operation: Operation, known: Mapping[str, Operation], converter: 
     if operation.open:
         entry["security"] = []
     if parameters := (*(PATH[name] for name in operation.path_names), *operation.parameters):
-        entry["parameters"] = [_parameter(parameter) for parameter in parameters]
+        entry["parameters"] = list(parameters)
     if operation.bodies:
         contents = {kind: _body(kind, content, operation, converter) for kind, content in operation.bodies.items()}
         entry["requestBody"] = {"required": True, "content": contents}
@@ -105,27 +139,16 @@ def _operation(operation: Operation, known: Mapping[str, Operation], converter: 
     return entry
 
 
-def _parameter(parameter: Parameter) -> dict[str, Any]:
-    entry = {
-        "name": parameter.name,
-        "in": parameter.location,
-        "description": parameter.about,
-        "schema": parameter.schema,
-    }
-    return {**entry, "required": True} if parameter.location == "path" else entry
-
-
 def _reply(reply: Reply, links: list[Operation]) -> dict[str, Any]:
     entry: dict[str, Any] = {"description": reply.about, "headers": _headers(*reply.headers)}
     if reply.contents:
         entry["content"] = {kind: {"schema": content} for kind, content in reply.contents.items()}
     if links:
-        entry["links"] = {link.id: {"operationId": link.id, "parameters": _link(link)} for link in links}
+        entry["links"] = {
+            link.id: {"operationId": link.id, "parameters": dict.fromkeys(link.path_names, "$response.body#/id")}
+            for link in links
+        }
     return entry
-
-
-def _link(target: Operation) -> dict[str, str]:
-    return dict.fromkeys(target.path_names, "$response.body#/id")
 
 
 def _refusal(problems: list[Problem], *, has_body: bool) -> dict[str, Any]:
@@ -171,8 +194,8 @@ def _flat(schema: Schema, converter: Converter, above: str = "") -> Any:
 
 def _without_null(entry: Mapping[str, Any]) -> dict[str, Any]:
     found = dict(entry)
-    kinds = [kind for kind in _listed(entry.get("type")) if kind != "null"]
-    if kinds:
+    if isinstance(entry.get("type"), list):
+        kinds = [kind for kind in entry["type"] if kind != "null"]
         found["type"] = kinds[0] if len(kinds) == 1 else kinds
     if "enum" in entry:
         found["enum"] = [value for value in entry["enum"] if value is not None]
@@ -182,10 +205,6 @@ def _without_null(entry: Mapping[str, Any]) -> dict[str, Any]:
 def _require(schema: dict[str, Any], key: str) -> None:
     schema["required"] = [key]
     schema["properties"][key] = _without_null(schema["properties"][key])
-
-
-def _listed(value: Any) -> list[Any]:
-    return [] if value is None else value if isinstance(value, list) else [value]
 
 
 def _version() -> str:

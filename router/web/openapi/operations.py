@@ -15,17 +15,6 @@ from router.errors import HttpError
 JSON = "application/json"
 Content = Schema | type[Schema] | Mapping[str, Any]  # a marshmallow schema, or a JSON Schema
 View = Callable[..., Response]
-Decorator = Callable[[View], View]
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """A value in the path, the query or a header; `schema` is JSON Schema."""
-
-    name: str
-    location: str
-    about: str
-    schema: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -60,10 +49,10 @@ class Example:
 
 @dataclass(frozen=True)
 class Operation:
-    """A method of a path, answered and described by `view` and its docstring.
+    """A method of a path, answered by `view`, and described by its docstring.
 
-    The names in the path are arguments of the view, and described in `parameters.PATH`. `links` name the operations
-    that take the id of the answer; one `open` to all needs no key.
+    `id` is the view's name. The names in the path are arguments of the view, and described in `parameters.PATH`.
+    `links` name the operations that take the id of the answer; one `open` to all needs no key.
     """
 
     method: str
@@ -72,7 +61,7 @@ class Operation:
     id: str
     tag: str
     replies: Mapping[int, Reply]
-    parameters: tuple[Parameter, ...] = ()
+    parameters: tuple[Mapping[str, Any], ...] = ()  # as OpenAPI has them
     bodies: Mapping[str, Content] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     examples: tuple[Example, ...] = ()
@@ -104,20 +93,18 @@ class Routes:
     tag: str
     operations: list[Operation] = field(default_factory=list)
 
-    def add(
-        self, route: str, id: str, replies: Mapping[int, Reply], *, head: tuple[str, str] | None = None, **more: Any
-    ) -> Decorator:
-        """Declare a route, as `GET /v1/videos`; `head`: id and summary of its HEAD."""
+    def add(self, route: str, replies: Mapping[int, Reply], *, head: str = "", **more: Any) -> Callable[[View], View]:
+        """Declare a route, as `GET /v1/videos`; `head`: summary of its HEAD."""
         method, path = route.split()
 
         def declare(view: View) -> View:
+            id = re.sub("_([a-z])", lambda letter: letter[1].upper(), view.__name__)
             operation = Operation(method, path, view, id, self.tag, replies, **more)
             self.operations.append(operation)
             if head:
+                id = id.replace("get", "head", 1)
                 bare = {status: replace(reply, contents={}) for status, reply in replies.items()}
-                self.operations.append(
-                    replace(operation, method="HEAD", id=head[0], title=head[1], replies=bare, examples=())
-                )
+                self.operations.append(replace(operation, method="HEAD", id=id, title=head, replies=bare, examples=()))
             return view
 
         return declare

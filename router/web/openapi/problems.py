@@ -6,62 +6,60 @@ from router import errors
 from router.errors import HttpError, InvalidRequest, Unavailable
 from router.web.openapi.operations import Problem
 
-BAD_VALUE = Problem(InvalidRequest, "invalid_value", "a field has the wrong type or value")
-NOT_FOUND = Problem(errors.UnknownJob, "not_found", "there is none of this name, or it was deleted")
-UNKNOWN_MODEL = Problem(errors.UnknownModel, "model_not_found", "no model is called so")
-NOT_READY = Problem(
-    errors.NotReady, "not_ready", "there is no such file, or not yet; ask again later", ("x-should-retry",)
-)
-NO_RANGE = Problem(
-    errors.RangeNotSatisfiable, "range_not_satisfiable", "the file ends before the range begins", ("content-range",)
-)
-BAD_FORM = Problem(InvalidRequest, "invalid_form", "the body is no form")
-TOO_MANY_WAITERS = Problem(
-    errors.TooManyWaiters, "too_many_waiters", "too many requests wait already: use `background`", ("retry-after",)
-)
-RESTARTING = Problem(errors.Restarting, "restarting", "the server is stopping", ("retry-after", "x-should-retry"))
 
-OTHER_HOST = Problem(errors.Refused, "refused", "nobody needs a key, and the request names a host or a page of others")
+def _problem(kind: type[HttpError], about: str, *headers: str, code: str = "") -> Problem:
+    return Problem(kind, code or kind.code, about, headers)
 
-EVERYWHERE = (Problem(HttpError, "internal_error", "something went wrong in the server"),)
+
+BAD_VALUE = _problem(InvalidRequest, "a field has the wrong type or value")
+NOT_FOUND = _problem(errors.UnknownJob, "there is none of this name, or it was deleted")
+UNKNOWN_MODEL = _problem(errors.UnknownModel, "no model is called so")
+NOT_READY = _problem(errors.NotReady, "there is no such file, or not yet; ask again later", "x-should-retry")
+NO_RANGE = _problem(errors.RangeNotSatisfiable, "the file ends before the range begins", "content-range")
+BAD_FORM = _problem(InvalidRequest, "the body is no form", code="invalid_form")
+OTHER_HOST = _problem(errors.Refused, "nobody needs a key, and the request names a host or a page of others")
+
+EVERYWHERE = (_problem(HttpError, "something went wrong in the server"),)
 CALLING = (  # whatever is not open to all
-    Problem(errors.Unauthorized, "invalid_api_key", "there is no key, or one that is not good", ("www-authenticate",)),
-    Problem(
+    _problem(errors.Unauthorized, "there is no key, or one that is not good", "www-authenticate"),
+    _problem(
         errors.Refused,
-        "refused",
         "the key lacks a scope, a policy of the server says no, or the request names a host or a page of others",
     ),
-    Problem(
-        errors.RateLimited, "rate_limit_exceeded", "the key has too much queued or calls too often", ("retry-after",)
-    ),
+    _problem(errors.RateLimited, "the key has too much queued or calls too often", "retry-after"),
 )
 WRITING = (
-    Problem(Unavailable, "disk_full", "the server's disk is full", ("retry-after",)),
-    Problem(Unavailable, "store_unavailable", "nothing can be stored for the moment", ("retry-after",)),
+    _problem(Unavailable, "the server's disk is full", "retry-after", code="disk_full"),
+    _problem(Unavailable, "nothing can be stored for the moment", "retry-after", code="store_unavailable"),
 )
 BODY = (
-    Problem(InvalidRequest, "invalid_json", "the body is no JSON object"),
+    _problem(InvalidRequest, "the body is no JSON object", code="invalid_json"),
     BAD_VALUE,
-    Problem(InvalidRequest, "unknown_parameter", "there is no such field"),
-    Problem(InvalidRequest, "missing_required_parameter", "there is no prompt"),
-    Problem(errors.TooLarge, "body_too_large", "the body is larger than the server takes"),
-    Problem(errors.UnsupportedMedia, "unsupported_media_type", "the body is neither JSON nor, for a video, a form"),
+    _problem(InvalidRequest, "there is no such field", code="unknown_parameter"),
+    _problem(InvalidRequest, "there is no prompt", code="missing_required_parameter"),
+    _problem(errors.TooLarge, "the body is larger than the server takes"),
+    _problem(errors.UnsupportedMedia, "the body is neither JSON nor, for a video, a form"),
 )
 MAKING = (
     *BODY,
-    Problem(errors.ModalityMismatch, "modality_mismatch", "the model does not take these inputs"),
-    Problem(errors.LimitExceeded, "limit_exceeded", "more than the model's limit on pixels, frames, steps or prompt"),
-    Problem(InvalidRequest, "invalid_image", "an image cannot be fetched or read, or is too large"),
-    Problem(InvalidRequest, "image_url_refused", "an image's address is one that this server does not fetch from"),
+    _problem(errors.ModalityMismatch, "the model does not take these inputs"),
+    _problem(errors.LimitExceeded, "more than the model's limit on pixels, frames, steps or prompt"),
+    _problem(InvalidRequest, "an image cannot be fetched or read, or is too large", code="invalid_image"),
+    _problem(
+        InvalidRequest, "an image's address is one that this server does not fetch from", code="image_url_refused"
+    ),
     UNKNOWN_MODEL,
-    Problem(errors.KeyReused, "idempotency_key_reuse", "the key was used for another request"),
-    Problem(errors.QueueFull, "queue_full", "too many jobs wait already", ("retry-after",)),
-    Problem(errors.ModelUnavailable, "model_unavailable", "no engine runs this model, or its weights are not there"),
+    _problem(errors.KeyReused, "the key was used for another request"),
+    _problem(errors.QueueFull, "too many jobs wait already", "retry-after"),
+    _problem(errors.ModelUnavailable, "no engine runs this model, or its weights are not there"),
     *WRITING,
 )
-WAITING = (TOO_MANY_WAITERS, RESTARTING)
+WAITING = (
+    _problem(errors.TooManyWaiters, "too many requests wait already: use `background`", "retry-after"),
+    _problem(errors.Restarting, "the server is stopping", "retry-after", "x-should-retry"),
+)
 FAILING = tuple(
-    Problem(HttpError, kind.code, about, ("x-should-retry",))
+    _problem(HttpError, about, "x-should-retry", code=kind.code)
     for kind, about in (
         (errors.LoadFailed, "the model could not be loaded"),
         (errors.DownloadFailed, "its weights could not be fetched"),

@@ -1,49 +1,115 @@
-"""The answers of `/v1/responses`, and the events of their streams."""
+"""The answers of `/v1/responses`."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from operator import attrgetter
+from typing import Any
 
 from marshmallow import fields
 
-from router.values import Job, Status
-from router.web.answer_fields import (
-    Answer,
-    Either,
-    boolean,
-    constant,
-    enum,
-    integer,
-    nested,
-    one_of,
-    string,
-    strings,
-)
-from router.web.answers import UNFINISHED, Failure, Page, UsedBlocks
+from router.values import Artifact, Status
+from router.web.answer_fields import Answer, boolean, constant, enum, integer, nested, one_of, string, strings, when
+from router.web.answers import UNFINISHED, Failure, Page, UsedBlocks, completion_second
 from router.web.http.fields import described
-from router.web.responses.echo_fields import ANSWER_FIELDS
-from router.web.responses.output_answers import (
-    FunctionCall,
-    Message,
-    OutputImage,
-    OutputText,
-    OutputVideo,
-    empty_list,
-)
+from router.web.responses.schema import ANSWER_FIELDS
 
-STATUSES = [status.value for status in Status]
+
+@dataclass(frozen=True)
+class Output:
+    """A finished file in a part: its URL, or its `data` in base64."""
+
+    artifact: Artifact
+    kind: str  # "video" or "image"
+    url: str
+    data: str | None
+
+
+def _url(kind: str) -> fields.String:
+    return string(
+        "where the file is",
+        when(lambda output: output.kind == kind and output.data is None, attrgetter("url")),
+        sometimes=True,
+    )
+
+
+def _data() -> fields.String:
+    about = "the file in base64, where that was asked for"
+    return string(about, when(lambda output: output.data is not None, attrgetter("data")), sometimes=True)
+
+
+def empty_list(**more: Any) -> fields.List[Any]:
+    return fields.List(fields.Raw(), metadata=described("none", read=lambda _: [], **more))
+
+
+class FilePart(Answer.Meta):
+    """The fields of every finished video and image, after those of its own schema."""
+
+    include = {  # noqa: RUF012 - marshmallow only reads it
+        "format": string("`mp4` or `png`", lambda output: output.artifact.media_type.partition("/")[2]),
+        "frames_per_second": integer("the rate at which the video plays", attrgetter("artifact.frames_per_second")),
+        "num_frames": integer("1 for an image", attrgetter("artifact.num_frames")),
+        "width": integer("pixels", attrgetter("artifact.width")),
+        "height": integer("pixels", attrgetter("artifact.height")),
+    }
+
+
+class OutputVideo(Answer):
+    """A video, where `provider_options.video` was sent."""
+
+    Meta = FilePart
+
+    type = constant("its kind", "output_video")
+    video_url = _url("video")
+    video_data = _data()
+
+
+class OutputImage(Answer):
+    """One frame, where `provider_options.image` was sent or one frame was asked for."""
+
+    Meta = FilePart
+
+    type = constant("its kind", "output_image")
+    image_url = _url("image")
+    image_data = _data()
+
+
+class OutputText(Answer):
+    """A video or image for text clients: those without media options."""
+
+    Meta = FilePart
+
+    type = constant("its kind", "output_text")
+    text = string("where the file is", attrgetter("url"))
+    annotations = empty_list()
+    logprobs = empty_list()
+    video_url = _url("video")
+    image_url = _url("image")
+
+
+class Message(Answer):
+    """The message with the output."""
+
+    type = constant("its kind", "message")
+    id = string("`msg_` and the job's id", pattern="^msg_[0-9a-f]{32}$")
+    status = enum("where it is", "in_progress", "completed")
+    role = constant("whose it is", "assistant")
+    content = one_of("the one part", OutputVideo, OutputImage, OutputText)
+
+
+class FunctionCall(Answer):
+    """The call of a function that the caller offered."""
+
+    type = constant("its kind", "function_call")
+    id = string("`fc_` and an id")
+    call_id = string("`call_` and an id: what the function's output refers to")
+    name = string("the function's name")
+    arguments = string("a JSON object, as text")
+    status = enum("where it is", "in_progress", "completed")
 
 
 class Incomplete(Answer):
     reason = enum("why there is no video", "cancelled", "deleted")
-
-
-def _completed_at(job: Job) -> int | None:
-    return int(job.finished_at) if job.finished_at and job.status is Status.COMPLETED else None
-
-
-def _incomplete(job: Job) -> dict[str, str] | None:
-    return {"reason": "cancelled"} if job.status is Status.CANCELLED else None
 
 
 class Response(Answer):
@@ -62,9 +128,14 @@ class Response(Answer):
     id = string("`resp_` and the job's id", lambda job: f"resp_{job.id}", pattern="^resp_[0-9a-f]{32}$")
     object = constant("its kind", "response")
     created_at = integer("seconds since 1970", lambda job: int(job.created_at))
-    completed_at = integer("seconds since 1970", _completed_at, none=True)
-    status = enum("where it is", *STATUSES)
-    incomplete_details = nested(Incomplete, "for a response that was cancelled or deleted", _incomplete, none=True)
+    completed_at = integer("seconds since 1970", completion_second, none=True)
+    status = enum("where it is", *Status)
+    incomplete_details = nested(
+        Incomplete,
+        "for a response that was cancelled or deleted",
+        lambda job: {"reason": "cancelled"} if job.status is Status.CANCELLED else None,
+        none=True,
+    )
     model = string("the model that runs, whatever route was asked for")
     output = one_of("what was made; empty until then", Message, FunctionCall, read=lambda _: [])
     error = nested(Failure, "why it failed", attrgetter("failure"), none=True)
@@ -105,33 +176,3 @@ class DeletedResponse(Answer):
     id = string("what was deleted")
     object = constant("its kind", "response")
     deleted = boolean("true", lambda _: True)
-
-
-class EmptyText(Answer):
-    """The part of a stream before its text has come."""
-
-    type = constant("its kind", "output_text")
-    text = string("empty", lambda _: "")
-    annotations = empty_list()
-    logprobs = empty_list()
-
-
-class Event(Answer):
-    """One event of a stream: its `data:` line.
-
-    `event:` repeats the type. After the last one comes `data: [DONE]`.
-    """
-
-    type = string("such as `response.in_progress`", pattern="^response[.]")
-    sequence_number = integer("grows, with gaps: what `starting_after` refers to")
-    response = Either("the response as it is now", Response, sometimes=True)
-    item_id = string("the item that the event is about", sometimes=True)
-    output_index = integer("0", sometimes=True)
-    content_index = integer("0", sometimes=True)
-    item = Either("the item", Message, FunctionCall, sometimes=True)
-    part = Either("the part", OutputVideo, OutputImage, OutputText, EmptyText, sometimes=True)
-    delta = string("what is added to the text or the arguments", sometimes=True)
-    text = string("the whole text", sometimes=True)
-    name = string("the function's name", sometimes=True)
-    arguments = string("the whole arguments", sometimes=True)
-    logprobs = fields.List(fields.Raw(), metadata=described("none", sometimes=True))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from router.errors import InvalidRequest, LimitExceeded
-from router.web.responses.echo_fields import AS_IS
+from router.web.responses.schema import AS_IS
 
 MOST_BYTES = 256 * 2**10  # of tools and formats: they are in the job's row, and in each snapshot of a stream
 DEEPEST = 100
@@ -28,7 +28,10 @@ def echo(sent: Mapping[str, Any], tools: Sequence[Mapping[str, Any]], choice: An
     if "reasoning" in sent:
         echoed["reasoning"] = {name: sent["reasoning"].get(name) for name in ("effort", "summary")}
     for param, value in echoed.items():
-        _hold_limits(param, value)
+        if _deeper(value, DEEPEST):
+            raise InvalidRequest(f"{param} may nest {DEEPEST} levels deep, got more", param=param)
+        if (got := len(json.dumps(value))) > MOST_BYTES:
+            raise LimitExceeded(f"{param} may take {MOST_BYTES:,} bytes as JSON, got {got:,}", param=param)
     return echoed
 
 
@@ -41,13 +44,6 @@ def _text(text: Mapping[str, Any]) -> dict[str, Any]:
         form["strict"] = wanted.get("strict", False)
     verbosity = {"verbosity": text["verbosity"]} if "verbosity" in text else {}
     return {"format": form, **verbosity}
-
-
-def _hold_limits(param: str, value: Any) -> None:
-    if _deeper(value, DEEPEST):
-        raise InvalidRequest(f"{param} may nest {DEEPEST} levels deep, got more", param=param)
-    if (got := len(json.dumps(value))) > MOST_BYTES:
-        raise LimitExceeded(f"{param} may take {MOST_BYTES:,} bytes as JSON, got {got:,}", param=param)
 
 
 def _deeper(value: Any, levels: int) -> bool:

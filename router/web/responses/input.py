@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from registry import Input
 from router.errors import InvalidRequest, ModalityMismatch
 from router.request import ImageInput
 from router.web.http.fields import shown, unclean
-from router.web.request_parts import read_image, refuse_file_id
+from router.web.schemas import read_image, refuse_file_id
 
 IGNORED_ITEMS = ("function_call", "function_call_output", "reasoning", "compaction", "item_reference")
 ROLES = ("user", "system", "developer", "assistant")
@@ -78,9 +78,8 @@ def _read_items(items: Any) -> tuple[list[str], Content, int]:
         elif role in ("system", "developer"):
             texts, pictures = _read_content(item.get("content"), f"{where}.content")
             if pictures:
-                raise InvalidRequest(
-                    f"{where}: an image must be in the user's message, got one of the {role}", param=where
-                )
+                message = f"{where}: an image must be in the user's message, got one of the {role}"
+                raise InvalidRequest(message, param=where)
             system.extend(texts)
     if user is None:
         raise _missing("input has no user message")
@@ -107,32 +106,19 @@ def _read_content(content: Any, where: str) -> Content:
         return [_text(content, where)], []
     if not isinstance(content, list):
         raise InvalidRequest(f"{where} must be a string or a list of parts, got {shown(content)}", param=where)
-    placed = [(part, f"{where}[{index}]") for index, part in enumerate(content)]
-    parts = [(_kind(part, at), part, at) for part, at in placed]
-    texts = [_text(part.get("text"), f"{at}.text") for kind, part, at in parts if kind in TEXT_PARTS]
-    urls = [(_url(part, at), f"{at}.image_url") for kind, part, at in parts if kind in IMAGE_PARTS]
-    return texts, list(_in_order(urls))
-
-
-def _kind(part: Any, where: str) -> str:
-    kind = part.get("type") if isinstance(part, dict) else None
-    if kind in (*IMAGE_PARTS, *TEXT_PARTS):
-        return str(kind)
-    raise InvalidRequest(f"{where} must be an input_text or input_image part, got {shown(part)}", param=where)
-
-
-def _url(part: Any, where: str) -> Any:
-    refuse_file_id(part, where)
-    return part.get("image_url")
-
-
-def _in_order(urls: list[tuple[Any, str]]) -> Iterator[ImageInput]:
-    """Yield the first image as the first frame, a second as the last frame."""
-    if len(urls) > 2:
-        raise ModalityMismatch(f"input has {len(urls)} images: no model takes more than two", param="input")
-    # The gate knows whether the model takes them.
-    for (url, where), role in zip(urls, (Input.IMAGE, Input.LAST_IMAGE), strict=False):
-        yield read_image(url, role, where)
+    parts = [(part, f"{where}[{index}]") for index, part in enumerate(content)]
+    for part, at in parts:
+        if not isinstance(part, dict) or part.get("type") not in (*IMAGE_PARTS, *TEXT_PARTS):
+            raise InvalidRequest(f"{at} must be an input_text or input_image part, got {shown(part)}", param=at)
+    texts = [_text(part.get("text"), f"{at}.text") for part, at in parts if part["type"] in TEXT_PARTS]
+    images = [(part, at) for part, at in parts if part["type"] in IMAGE_PARTS]
+    for part, at in images:
+        refuse_file_id(part, at)
+    if len(images) > 2:
+        raise ModalityMismatch(f"input has {len(images)} images: no model takes more than two", param="input")
+    roles = (Input.IMAGE, Input.LAST_IMAGE)  # the gate knows whether the model takes them
+    placed = zip(images, roles, strict=False)
+    return texts, [read_image(part.get("image_url"), role, f"{at}.image_url") for (part, at), role in placed]
 
 
 def _text(value: Any, where: str) -> str:

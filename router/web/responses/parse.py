@@ -11,11 +11,11 @@ from router.errors import InvalidRequest, ModalityMismatch
 from router.request import ImageInput, Options, Request
 from router.values import OutputPart, Presentation
 from router.web.http import unused_fields
-from router.web.request_parts import check, check_model, read_image, read_options, refuse_unused_images
 from router.web.responses.echo import echo
 from router.web.responses.input import ParsedInput, is_of_user, read_input
 from router.web.responses.schema import CreateResponse
 from router.web.responses.tools import Call, find_call, is_answered, read_choice, read_tools
+from router.web.schemas import check, check_model, read_image, read_options
 
 MEDIA = ("video", "image")
 QUOTED = ("tools", "text", "metadata")  # may speak of images by name
@@ -105,8 +105,8 @@ def _seed(sent: Mapping[str, Any], block: str, media: Mapping[str, Any]) -> int 
 
 def _warnings(body: Mapping[str, Any], parsed: ParsedInput, pictures: tuple[ImageInput, ...]) -> tuple[str, ...]:
     """Return the warnings about unused keys; refuse unused images."""
-    search = unused_fields.Search(pictures)
-    refuse_unused_images(search, {**body, "input": None}, QUOTED, WHERE)
+    search = unused_fields.Search(pictures, WHERE)
+    search.refuse_in({**body, "input": None}, QUOTED)
     names = unused_fields.names(body, SCHEMA)
     if not isinstance(body.get("instructions"), str | None):
         names.append("instructions")
@@ -132,23 +132,19 @@ def _history(items: Any, parsed: ParsedInput, search: unused_fields.Search) -> t
     An image of the user is refused where the request has none: the answer would be a video of the text alone.
     """
     if isinstance(items, str):
-        unused_fields.refuse(search.find(items, "input"), WHERE)
+        search.refuse(items, "input")
         return ()
     unused = []
     for index, item in enumerate(items):
-        found = search.find(item, f"input[{index}]")
+        where = f"input[{index}]"
         if index == parsed.index or item.get("role") in ("system", "developer"):
-            unused_fields.refuse(found, WHERE)
-        elif next(found, None) is not None:
+            search.refuse(item, where)
+        elif next(search.find(item, where), None) is not None:
             later = parsed.index is not None and index > parsed.index  # such as what a tool has just made
             if (later or is_of_user(item)) and not parsed.pictures:
-                unused_fields.refuse(
-                    iter([f"input[{index}]"]), "send it in the last user message, which is the request"
-                )
-            unused.append(f"input[{index}]")
-    if not unused:
-        return ()
-    return (f"images and videos of earlier messages are not used: {unused_fields.listed(unused)}",)
+                raise unused_fields.unused(where, "send it in the last user message, which is the request")
+            unused.append(where)
+    return (f"images and videos of earlier messages are not used: {unused_fields.listed(unused)}",) if unused else ()
 
 
 def _presentation(

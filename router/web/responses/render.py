@@ -1,23 +1,24 @@
-"""Render a job as an Open Responses resource: all 31 keys in any state."""
+"""Render a job as an Open Responses resource, and its input as messages."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from router.auth.signed_urls import SignedUrls
+from router.errors import UnknownJob
 from router.storage.artifacts import ArtifactStore
-from router.values import Job, OutputPart, Status
-from router.web.answers import UNFINISHED
-from router.web.responses.answers import Response
-from router.web.responses.output_answers import Message, Output, OutputImage, OutputText, OutputVideo
+from router.values import Job, OutputPart, Status, StoredInput
+from router.web.http.fields import shown
+from router.web.http.query import page
+from router.web.jobs import unknown
+from router.web.responses import answers
 
-RESPONSE = Response()
-BASE = Response(exclude=("provider_options", "warnings", *UNFINISHED))
-MESSAGE = Message()
-PARTS = {"video": OutputVideo(), "image": OutputImage(), "text": OutputText()}
+RESPONSE, MESSAGE = answers.Response(), answers.Message()
+PARTS = {"video": answers.OutputVideo(), "image": answers.OutputImage(), "text": answers.OutputText()}
+MESSAGE_IN, IMAGE_IN, TEXT_IN = answers.StoredMessage(), answers.StoredImage(), answers.StoredText()
+IMAGES = "message.input_image.image_url"  # the value of `include` that asks for the images themselves
 
 
 class Rendering:
@@ -40,10 +41,10 @@ class Rendering:
         """Return the message with the finished file; `inline` has it in base64."""
         if job.artifact is None:
             return []
-        output = Output(job.artifact, "", self._data(job) if inline else None)
-        path = f"/v1/{output.kind}s/{output.kind}_{job.id}/content"
-        output = replace(output, url=self._public_url + self._links.sign(path))
-        part = PARTS["text" if job.presentation.part is OutputPart.TEXT else output.kind].dump(output)
+        kind = job.artifact.media_type.partition("/")[0]
+        url = self._public_url + self._links.sign(f"/v1/{kind}s/{kind}_{job.id}/content")
+        output = answers.Output(job.artifact, kind, url, self._data(job) if inline else None)
+        part = PARTS["text" if job.presentation.part is OutputPart.TEXT else kind].dump(output)
         return [MESSAGE.dump({"id": f"msg_{job.id}", "status": "completed", "content": [part]})]
 
     def _data(self, job: Job) -> str | None:
@@ -54,6 +55,48 @@ class Rendering:
             return None
 
 
-def base_fields(job: Job, output: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return the 31 keys of every response, the caller's own values among them."""
-    return {**BASE.dump(job), "output": list(output)}
+def input_items(
+    job: Job, artifacts: ArtifactStore, *, limit: int, after: str | None, newest_first: bool, inline: bool
+) -> dict[str, Any]:
+    """Return a page of the input messages of `job`: system and user.
+
+    An image shows the type, size in bytes and digest of what was received; `inline` adds a `data:` URL of the stored
+    PNG, which may have megabytes. Raises `UnknownJob` when `after` is none of the items.
+    """
+    system = [_text(text) for text in job.presentation.system]
+    images = [_image(job, stored, artifacts, inline) for stored in job.inputs]
+    messages = [_message(f"msg_sys_{job.id}", "system", system)] if system else []
+    messages.append(_message(f"msg_in_{job.id}", "user", [*images, _text(_prompt(job))]))
+    if newest_first:
+        messages.reverse()
+    ids = [message["id"] for message in messages]
+    if after and after not in ids:
+        raise UnknownJob(f"after must be the id of an item of the list, got {shown(after)}", param="after")
+    return page(messages[ids.index(after) + 1 if after else 0 :], limit)
+
+
+def _prompt(job: Job) -> str:
+    prompt = job.presentation.prompt or job.task.prompt
+    if job.presentation.prompt is None and (instructions := job.presentation.instructions):
+        return prompt.removeprefix(f"{instructions}\n")  # rows of older versions do not keep them apart
+    return prompt
+
+
+def _message(public: str, role: str, content: list[dict[str, Any]]) -> dict[str, Any]:
+    return MESSAGE_IN.dump({"id": public, "role": role, "content": content})
+
+
+def _text(text: str) -> dict[str, Any]:
+    return TEXT_IN.dump({"text": text})
+
+
+def _image(job: Job, stored: StoredInput, artifacts: ArtifactStore, inline: bool) -> dict[str, Any]:
+    image = IMAGE_IN.dump(stored)
+    if not inline:
+        return image
+    try:
+        data = artifacts.read_input(job.id, stored.name)
+    except FileNotFoundError:  # deleted this very moment
+        raise unknown(f"resp_{job.id}") from None
+    media_type = "image/png" if stored.png_size else stored.media_type
+    return {**image, "image_url": f"data:{media_type};base64,{base64.b64encode(data).decode()}"}

@@ -4,16 +4,66 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from flask import Response
 
-from router.web.responses.events import DONE, HEARTBEAT, EventSequence
+from router.values import Job, Status
+from router.web.answer_fields import Answer, Either, constant, integer, string
+from router.web.responses import answers
 from router.web.responses.render import Rendering
 from router.web.waiting.watch import Watch
 
 EVENTS = "text/event-stream"
 UNBUFFERED = {"cache-control": "no-store", "x-accel-buffering": "no"}
+EVENTS_PER_VERSION = 16  # event numbers of one version of a job
+CREATED, QUEUED = 0, 1  # before all of those
+LAST = 7
+FINAL = {
+    Status.COMPLETED: "response.completed",
+    Status.FAILED: "response.failed",
+    Status.CANCELLED: "response.incomplete",
+}
+DONE = b"data: [DONE]\n\n"
+HEARTBEAT = b": still here\n\n"
+Content = Mapping[str, Any]
+Planned = tuple[int, str, Callable[[], Content]]  # an event's number, its type, and what makes the rest of it
+
+
+class EmptyText(Answer):
+    """The part of a stream before its text has come."""
+
+    type = constant("its kind", "output_text")
+    text = string("empty", lambda _: "")
+    annotations = answers.empty_list()
+    logprobs = answers.empty_list()
+
+
+class Event(Answer):
+    """One event of a stream: its `data:` line.
+
+    `event:` repeats the type. After the last one comes `data: [DONE]`.
+    """
+
+    type = string("such as `response.in_progress`", pattern="^response[.]")
+    sequence_number = integer("grows, with gaps: what `starting_after` refers to")
+    response = Either("the response as it is now", answers.Response, sometimes=True)
+    item_id = string("the item that the event is about", sometimes=True)
+    output_index = integer("0", sometimes=True)
+    content_index = integer("0", sometimes=True)
+    item = Either("the item", answers.Message, answers.FunctionCall, sometimes=True)
+    part = Either("the part", answers.OutputVideo, answers.OutputImage, answers.OutputText, EmptyText, sometimes=True)
+    delta = string("what is added to the text or the arguments", sometimes=True)
+    text = string("the whole text", sometimes=True)
+    name = string("the function's name", sometimes=True)
+    arguments = string("the whole arguments", sometimes=True)
+    logprobs = answers.empty_list(sometimes=True)
+
+
+EMPTY = EmptyText().dump({})
 
 
 def stream(watch: Watch, rendering: Rendering, *, after: int, beat: float) -> Iterator[bytes]:
@@ -65,3 +115,76 @@ def _pieces(body: Iterator[bytes], watch: Watch) -> Iterator[bytes]:
     except GeneratorExit:
         watch.leave()
         raise
+
+
+class EventSequence:
+    """The events of one stream, each at most once, in order.
+
+    A number comes from the version of the job that the event is about, so that every process gives an event
+    the same one, and a reader can go on anywhere after the last that it has. Numbers leave gaps: a version
+    that the reader was too slow for is never sent.
+    """
+
+    def __init__(self, rendering: Rendering, after: int = -1) -> None:
+        self._rendering = rendering
+        self._last = after
+
+    def advance(self, job: Job) -> Iterator[bytes]:
+        """Yield the new events of this state of the job, each rendered lazily."""
+        for number, kind, content in self._events(job):
+            if number > self._last:
+                self._last = number
+                yield event(number, kind, content())
+
+    def deleted(self, job: Job) -> bytes:
+        """Return the last event of a job that is gone."""
+        return event(self._last + 1, "response.incomplete", {"response": self._rendering.deleted(job)})
+
+    def _events(self, job: Job) -> Iterator[Planned]:
+        base = job.version * EVENTS_PER_VERSION
+        yield CREATED, "response.created", self._snapshot(_without_result(job, Status.QUEUED, progress=None))
+        if job.status is Status.QUEUED:
+            yield base if job.attempt else QUEUED, "response.queued", self._snapshot(job)
+        elif job.status is Status.IN_PROGRESS:
+            yield base, "response.in_progress", self._snapshot(job)
+        else:
+            yield from self._ending(job, base)
+
+    def _ending(self, job: Job, base: int) -> Iterator[Planned]:
+        # where nothing was seen in between, the output needs a beginning
+        if job.artifact and self._last < EVENTS_PER_VERSION:
+            yield base, "response.in_progress", self._snapshot(_without_result(job, Status.IN_PROGRESS))
+        for item in self._rendering.output(job):
+            for offset, (kind, content) in enumerate(_of_message(item), 1):
+                yield base + offset, kind, partial(dict, content)
+        yield base + LAST, FINAL[job.status], self._snapshot(job)
+
+    def _snapshot(self, job: Job) -> Callable[[], Content]:
+        return lambda: {"response": self._rendering.response(job)}
+
+
+def event(number: int, kind: str, content: Content) -> bytes:
+    """Return one server-sent event, to be written in one piece."""
+    data = json.dumps({"type": kind, "sequence_number": number, **content}, separators=(",", ":"))
+    # In one piece, as some readers lose an event that comes in two.
+    return f"event: {kind}\ndata: {data}\n\n".encode()
+
+
+def _without_result(job: Job, status: Status, **more: Any) -> Job:
+    """Return a job as it was before it ended."""
+    return replace(job, status=status, artifact=None, failure=None, finished_at=None, **more)
+
+
+def _of_message(item: Content) -> Iterator[tuple[str, Content]]:
+    """Yield the events of a message with its one part; text has a delta."""
+    (part,) = item["content"]
+    spot = {"item_id": item["id"], "output_index": 0, "content_index": 0}
+    is_text = part["type"] == "output_text"
+    begun = {**item, "status": "in_progress", "content": []}
+    yield "response.output_item.added", {"output_index": 0, "item": begun}
+    yield "response.content_part.added", {**spot, "part": EMPTY if is_text else part}
+    if is_text:
+        yield "response.output_text.delta", {**spot, "delta": part["text"], "logprobs": []}
+        yield "response.output_text.done", {**spot, "text": part["text"], "logprobs": []}
+    yield "response.content_part.done", {**spot, "part": part}
+    yield "response.output_item.done", {"output_index": 0, "item": item}

@@ -1,4 +1,4 @@
-"""Function tools: their definitions, the choice of one, and its arguments.
+"""Function tools: their definitions, the choice of one, and its call.
 
 No model here reasons. But whoever offers functions and says nothing about video is an agent that means to
 go on from a call of one, so it gets a call and no video that nobody asked for.
@@ -7,14 +7,24 @@ go on from a call of one, so it gets a call and no video that nobody asked for.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+from registry import ModelSpec
 from router.errors import InvalidRequest
+from router.request import Request
+from router.values import Job, Status, Task
+from router.web.answers import UNFINISHED
 from router.web.http.fields import shown
-from router.web.responses.echo_fields import MOST_TOOLS
+from router.web.responses.answers import FunctionCall, Response
+from router.web.responses.schema import MOST_TOOLS
+from router.web.responses.stream import DONE, event
 
+BASE = Response(exclude=("provider_options", "warnings", *UNFINISHED))  # the 31 keys of every response
+FUNCTION_CALL = FunctionCall()
 CHOICES = ("none", "auto", "required")
 Tool = Mapping[str, Any]
 
@@ -34,9 +44,8 @@ def read_tools(offered: Sequence[Mapping[str, Any]]) -> list[Tool]:
     for index, tool in enumerate(offered):
         if tool.get("type", "function") == "function":
             if not tool.get("name"):
-                raise InvalidRequest(
-                    f"tools[{index}].name must be the name of a function", param=f"tools[{index}].name"
-                )
+                param = f"tools[{index}].name"
+                raise InvalidRequest(f"{param} must be the name of a function", param=param)
             found.append({"type": "function", **{key: tool.get(key) for key in keys}})
     return found
 
@@ -79,6 +88,46 @@ def is_answered(items: Any) -> bool:
     """Say whether the output of a function came after the last message."""
     last = [item for item in items if isinstance(item, dict)][-1:] if isinstance(items, list) else []
     return any(item.get("type") == "function_call_output" for item in last)
+
+
+class FunctionCallResponse:
+    """One function call in place of a video."""
+
+    def __init__(self, call: Call, request: Request, model: ModelSpec, task: Task, owner: str) -> None:
+        now = time.time()
+        shown = replace(request.presentation, store=False)
+        self._call = call
+        self._job = Job(uuid.uuid4().hex, owner, model.name, task, presentation=shown, created_at=now, finished_at=now)
+        self._warnings = list(request.warnings)
+
+    def response(self) -> dict[str, Any]:
+        done = replace(self._job, status=Status.COMPLETED)
+        item = self._item("completed", self._call.arguments)
+        return {**BASE.dump(done), "output": [item], "warnings": self._warnings}
+
+    def events(self) -> Iterator[bytes]:
+        """Yield the stream of the same response: the arguments come as one delta."""
+        begun = {"response": BASE.dump(replace(self._job, status=Status.IN_PROGRESS))}
+        done = self._item("completed", self._call.arguments)
+        spot = {"item_id": done["id"], "output_index": 0}
+        whole = {"name": self._call.name, "arguments": self._call.arguments}
+        events: tuple[tuple[str, Mapping[str, Any]], ...] = (
+            ("response.created", begun),
+            ("response.in_progress", begun),
+            ("response.output_item.added", {"output_index": 0, "item": self._item("in_progress", "")}),
+            ("response.function_call_arguments.delta", {**spot, "delta": self._call.arguments}),
+            ("response.function_call_arguments.done", {**spot, **whole}),
+            ("response.output_item.done", {"output_index": 0, "item": done}),
+            ("response.completed", {"response": self.response()}),
+        )
+        for number, (kind, content) in enumerate(events):
+            yield event(number, kind, content)
+        yield DONE
+
+    def _item(self, status: str, arguments: str) -> dict[str, Any]:
+        name, job = self._call.name, self._job.id
+        item = {"id": f"fc_{job}", "call_id": f"call_{job}", "name": name, "arguments": arguments, "status": status}
+        return FUNCTION_CALL.dump(item)
 
 
 def _allowed(value: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:

@@ -10,39 +10,34 @@ from router.auth.signed_urls import SignedUrls
 from router.errors import HttpError, Restarting, UnknownJob
 from router.intake.intake import Intake
 from router.system import System
-from router.values import Job, Status
+from router.values import Failure, Job, Status
 from router.web.access import caller, idempotency_key, owner, share
 from router.web.http import query
 from router.web.http.body import read_json
-from router.web.http.ids import find, forget, job_id
+from router.web.jobs import find, forget, job_id, submit
 from router.web.openapi import problems as why
 from router.web.openapi.examples import BALL, FROM_IMAGE
 from router.web.openapi.operations import JSON, Example, Reply, Routes, ok
 from router.web.openapi.parameters import AFTER, INCLUDE, KEY, LIMIT, ORDER, STARTING_AFTER, STREAM
 from router.web.responses import answers
-from router.web.responses.answers import DeletedResponse, InputItems
-from router.web.responses.function_call import FunctionCallResponse
-from router.web.responses.items import IMAGES, input_items
 from router.web.responses.parse import SCHEMA, ParsedRequest, read_response_request
-from router.web.responses.render import Rendering
+from router.web.responses.render import IMAGES, Rendering, input_items
 from router.web.responses.stream import EVENTS, UNBUFFERED, padded, stream, written
-from router.web.responses.tools import Call
-from router.web.submit import submit
+from router.web.responses.tools import Call, FunctionCallResponse
 from router.web.waiting.disconnects import cancel
 from router.web.waiting.waiters import Waiters
 from router.web.waiting.watch import Watch
 
 ROUTES = Routes("Responses")
-DELETED = DeletedResponse()
+DELETED = answers.DeletedResponse()
 # OpenAPI 3.1 has no word for the schema of each event
 STREAMED = {"description": "events, then `data: [DONE]`", "x-each": {"$ref": "#/components/schemas/Event"}}
 FOLLOWED = {200: Reply("the response, or its events", {JSON: answers.Response, EVENTS: STREAMED})}
+NO_RETRY = (("x-should-retry", "false"),)
 CLIENT_LEFT = 499  # for the log: nobody reads the answer
 
 
 class Responses:
-    """Create, retrieve, list the input, cancel, delete."""
-
     def __init__(self, system: System, intake: Intake, waiting: Waiters, links: SignedUrls) -> None:
         self._system = system
         self._settings = system.settings
@@ -52,7 +47,6 @@ class Responses:
 
     @ROUTES.add(
         "POST /v1/responses",
-        "createResponse",
         FOLLOWED,
         parameters=(KEY,),
         bodies={JSON: SCHEMA},
@@ -68,7 +62,7 @@ class Responses:
         ),
         links=("retrieveResponse", "deleteResponse", "cancelResponse", "listInputItems"),
     )
-    def create(self) -> Response:
+    def create_response(self) -> Response:
         """Make a video.
 
         Waits for the video, unless `background` or `stream` is set. After 30 silent seconds the answer begins with
@@ -90,13 +84,12 @@ class Responses:
 
     @ROUTES.add(
         "GET /v1/responses/{response_id}",
-        "retrieveResponse",
         FOLLOWED,
         parameters=(STREAM, STARTING_AFTER),
         problems=(why.BAD_VALUE, why.NOT_FOUND, *why.WAITING),
         examples=(Example("how far is it?"), Example("its events", query="?stream=true", flags="-N")),
     )
-    def retrieve(self, response_id: str) -> Response:
+    def retrieve_response(self, response_id: str) -> Response:
         """Look at a response."""
         job = self._find(response_id)
         streamed, after = query.flag("stream"), query.number("starting_after", default=-1)
@@ -108,27 +101,25 @@ class Responses:
 
     @ROUTES.add(
         "DELETE /v1/responses/{response_id}",
-        "deleteResponse",
-        ok("it is gone", DeletedResponse),
+        ok("it is gone", answers.DeletedResponse),
         problems=(why.NOT_FOUND, *why.WRITING),
         examples=(Example("delete"),),
     )
-    def delete(self, response_id: str) -> Response:
+    def delete_response(self, response_id: str) -> Response:
         """Forget a response and its files.
 
         In any state; a device that works on it stops at its next step.
         """
-        forget(self._system, response_id, "resp", owner())
+        forget(self._system, response_id, "resp")
         return jsonify(DELETED.dump({"id": response_id}))
 
     @ROUTES.add(
         "POST /v1/responses/{response_id}/cancel",
-        "cancelResponse",
         ok("the response; a finished one as it is", answers.Response),
         problems=(why.NOT_FOUND, *why.WRITING),
         examples=(Example("cancel"),),
     )
-    def cancel(self, response_id: str) -> Response:
+    def cancel_response(self, response_id: str) -> Response:
         """Cancel a response.
 
         A device that works on it stops at its next step.
@@ -137,13 +128,12 @@ class Responses:
 
     @ROUTES.add(
         "GET /v1/responses/{response_id}/input_items",
-        "listInputItems",
-        ok("its items", InputItems),
+        ok("its items", answers.InputItems),
         parameters=(LIMIT, ORDER, AFTER, INCLUDE),
         problems=(why.BAD_VALUE, why.NOT_FOUND),
         examples=(Example("the prompt and the images"),),
     )
-    def input_items(self, response_id: str) -> Response:
+    def list_input_items(self, response_id: str) -> Response:
         """Look at what a response was made from."""
         job, inline = self._find(response_id), IMAGES in query.csv_param("include")
         newest_first, after = query.newest_first(), request.args.get("after")
@@ -151,7 +141,6 @@ class Responses:
         return jsonify(input_items(job, artifacts, limit=limit, after=after, newest_first=newest_first, inline=inline))
 
     def _watch(self, job: Job, held: ExitStack) -> Watch:
-        """Watch a job and the connection of its caller until `held` is closed."""
         return held.enter_context(self._waiting.watch(job, request.environ.get("gunicorn.socket")))
 
     def _wait(self, watch: Watch, held: ExitStack) -> Response:
@@ -163,10 +152,11 @@ class Responses:
             return Response(status=CLIENT_LEFT)
         if watch.deleted:
             raise UnknownJob(f"the response resp_{watch.job.id} was deleted while this request waited for it")
-        if self._waiting.draining() and not watch.job.status.finished:
+        if self._waiting.draining and not watch.job.status.finished:
             raise _restarting(watch.job)
         if watch.job.status is Status.FAILED:
-            raise _failed(watch.job)
+            failure = watch.job.failure or Failure(HttpError.code, "the job failed")
+            raise HttpError(failure.message, code=failure.code, headers=NO_RETRY)
         return self._answer(watch.job)
 
     def _stream(self, watch: Watch, held: ExitStack, after: int = -1) -> Response:
@@ -182,19 +172,10 @@ class Responses:
         return jsonify(calling.response())
 
     def _find(self, response_id: str) -> Job:
-        return find(self._system.jobs, response_id, "resp", owner())
+        return find(self._system, response_id, "resp")
 
     def _answer(self, job: Job) -> Response:
         return jsonify(self._rendering.response(job))
-
-
-def _failed(job: Job) -> HttpError:
-    failure = job.failure
-    return HttpError(
-        failure.message if failure else "the job failed",
-        code=failure.code if failure else None,
-        headers=(("x-should-retry", "false"),),
-    )
 
 
 def _restarting(job: Job) -> Restarting:
@@ -202,5 +183,5 @@ def _restarting(job: Job) -> Restarting:
     keyed = idempotency_key() is not None
     # Only with an idempotency key does the same request come back to the job.
     again = "send this request again" if keyed else f"GET /v1/responses/resp_{job.id}"
-    never = () if keyed else (("x-should-retry", "false"),)
+    never = () if keyed else NO_RETRY
     return Restarting(f"the server restarts and the job goes on: {again}", headers=(("retry-after", "1"), *never))

@@ -40,12 +40,8 @@ class Master:
         self._checked_at = time.monotonic()
         self._spare_until = 0.0
         self._reloading_from: int | None = None
-        self._murder, self._reap, self._reload, self._stop = (
-            server.murder_workers,
-            server.reap_workers,
-            server.reload,
-            server.stop,
-        )
+        self._murder, self._reap = server.murder_workers, server.reap_workers
+        self._reload, self._stop = server.reload, server.stop
         server.murder_workers, server.reap_workers = self.murder_workers, self.reap_workers
         server.reload, server.stop = self.reload, self.stop
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from router.web.server.connection import READ_BYTES, Connection, State
 
+HELD_BODIES = 2  # largest bodies in memory: as many in transfer, and as many again in threads
 LARGE_BYTES = 32 * 2**10  # a smaller body is never paused
 
 

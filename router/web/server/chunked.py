@@ -15,8 +15,6 @@ SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t -~\x80-\xff]*)?")
 
 
 class Part(Enum):
-    """The next part of a chunked body."""
-
     SIZE = "a chunk's size"
     DATA = "a chunk's data"
     END = "the line end after a chunk"
@@ -42,6 +40,7 @@ class ChunkedBody:
         return len(self._data)
 
     def receive(self, data: bytes) -> bytes:
+        """Take the body's bytes, and return the rest."""
         at = 0
         while at < len(data) and not self.ended:
             at = self._receive_data(data, at) if self._next is Part.DATA else self._receive_line(data, at)

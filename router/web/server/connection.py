@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import socket
 import time
+from contextlib import suppress
 from enum import Enum
 from typing import Any
 
@@ -103,7 +104,5 @@ class Connection:
     def send_now(self, answer: bytes) -> None:
         """Send a short answer, or what the socket takes without blocking."""
         self.socket.setblocking(False)
-        try:
+        with suppress(OSError):
             self.socket.send(answer)
-        except OSError:
-            return

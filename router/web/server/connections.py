@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import random
-import selectors
 import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from selectors import EVENT_READ, BaseSelector
 from typing import Any
 
 from gunicorn.http.errors import ParseException
 from gunicorn.workers.base import Worker as GunicornWorker
 
+from router.settings import Settings
 from router.web.server import refusal
-from router.web.server.backpressure import Backpressure
+from router.web.server.backpressure import HELD_BODIES, Backpressure
 from router.web.server.connection import Connection, State
 
 RECEIVE_SECONDS = 0.01  # of one step, before new connections and finished answers are served
@@ -27,22 +28,14 @@ class Connections:
     """The open connections of the event loop; complete requests go to `enqueue`."""
 
     def __init__(
-        self,
-        worker: GunicornWorker,
-        poller: selectors.BaseSelector,
-        enqueue: Callable[[Connection], None],
-        *,
-        max_body: int,
-        max_held: int,
-        seconds: float,
+        self, worker: GunicornWorker, poller: BaseSelector, enqueue: Callable[[Connection], None], settings: Settings
     ) -> None:
         self._worker = worker
         self._poller = poller
         self._enqueue = enqueue
-        self._max_body = max_body
-        self._seconds = seconds
+        self._max_body, self._seconds = settings.max_body_bytes, settings.receive_seconds
         self._open: dict[int, Connection] = {}
-        self._backpressure = Backpressure(max_held, self._open)
+        self._backpressure = Backpressure(HELD_BODIES * self._max_body, self._open)
 
     def __len__(self) -> int:
         return len(self._open)
@@ -84,7 +77,7 @@ class Connections:
             self._watch(connection)
 
     def _watch(self, connection: Connection) -> None:
-        self._poller.register(connection.socket, selectors.EVENT_READ, connection)
+        self._poller.register(connection.socket, EVENT_READ, connection)
 
     def _unwatch(self, connection: Connection) -> None:
         with suppress(KeyError, ValueError):
@@ -95,7 +88,7 @@ class Connections:
         try:
             if not connection.receive():
                 if connection.state is State.BODY:  # the client may still read
-                    self._send_and_close(connection, refusal.broken_off())
+                    self._send_and_close(connection, refusal.answer(*refusal.BROKEN_OFF))
                 else:
                     self.close(connection)
                 return
@@ -176,7 +169,7 @@ class Connections:
         for connection in [each for each in self._open.values() if each.deadline < now]:
             state = connection.state
             if connection.is_pressed or state in (State.QUEUED, State.PAUSED):
-                self._send_and_close(connection, refusal.busy())
+                self._send_and_close(connection, refusal.answer(*refusal.BUSY))
             elif state in (State.HEAD, State.BODY):
                 self._send_and_close(connection, refusal.too_slow(state.value, self._seconds))
             elif state is not State.RUNNING:

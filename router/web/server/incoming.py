@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from io import BytesIO
-from typing import Any, Protocol
+from typing import Any
 
 from gunicorn.http.body import ChunkedReader, LengthReader
 from gunicorn.http.errors import LimitRequestHeaders, NoMoreData
@@ -28,26 +28,6 @@ class Body(BytesIO):
         return data
 
 
-class BodyReceiver(Protocol):
-    """A body in transfer: `ready` for the application, `ended` after its last byte."""
-
-    ready: bool
-    ended: bool
-
-    @property
-    def size(self) -> int:
-        """The bytes that are kept."""
-        ...
-
-    def receive(self, data: bytes) -> bytes:
-        """Take the body's bytes, and return the rest."""
-        ...
-
-    def take(self) -> bytes:
-        """Return the bytes, and keep them no longer."""
-        ...
-
-
 class Incoming:
     """A request in transfer: `ready` for the application, `ended` after its last byte.
 
@@ -62,7 +42,7 @@ class Incoming:
         self.is_unwanted = False
         self._cfg, self._address, self._number, self._max_bytes = cfg, address, number, max_bytes
         self._head = bytearray()
-        self._body: BodyReceiver = SizedBody(0, max_bytes)
+        self._body: SizedBody | ChunkedBody = SizedBody(0, max_bytes)
 
     @property
     def ready(self) -> bool:
@@ -127,7 +107,7 @@ class Incoming:
 
 
 class SizedBody:
-    """A body of known length."""
+    """A body of known length: `ready` when complete or too large, `ended` when complete."""
 
     def __init__(self, length: int, max_bytes: int) -> None:
         self.ended = length == 0

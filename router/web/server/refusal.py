@@ -6,47 +6,30 @@ import json
 import uuid
 from http import HTTPStatus
 
-from gunicorn.http.errors import (
-    ExpectationFailed,
-    InvalidHTTPVersion,
-    LimitRequestHeaders,
-    LimitRequestLine,
-    ParseException,
-    UnsupportedTransferCoding,
-)
+from gunicorn.http import errors
+from gunicorn.http.errors import ParseException
 
 # status, code and message by gunicorn's error; our nginx.conf answers with the same
 BY_REASON: dict[type[ParseException], tuple[int, str, str]] = {
-    LimitRequestLine: (414, "invalid_value", "the URL is too long"),
-    LimitRequestHeaders: (431, "invalid_value", "the headers are too long"),
-    ExpectationFailed: (417, "invalid_value", "the header Expect must be 100-continue"),
-    UnsupportedTransferCoding: (501, "internal_error", "this transfer encoding is not known"),
-    InvalidHTTPVersion: (505, "internal_error", "this version of HTTP is not known"),
+    errors.LimitRequestLine: (414, "invalid_value", "the URL is too long"),
+    errors.LimitRequestHeaders: (431, "invalid_value", "the headers are too long"),
+    errors.ExpectationFailed: (417, "invalid_value", "the header Expect must be 100-continue"),
+    errors.UnsupportedTransferCoding: (501, "internal_error", "this transfer encoding is not known"),
+    errors.InvalidHTTPVersion: (505, "internal_error", "this version of HTTP is not known"),
 }
 BROKEN = (400, "invalid_value", "the request breaks the rules of HTTP")
+BROKEN_OFF = (400, "invalid_value", "the body of this request breaks off")  # the client has closed its side
+FAILED = (500, "internal_error", "something went wrong here; the server's log has the reason")
+BUSY = (503, "server_busy", "the server is busy with other requests; try again later", 5)  # seconds until a retry
 
 
 def of_parsing(error: ParseException) -> bytes:
-    return next((answer(*BY_REASON[kind]) for kind in BY_REASON if isinstance(error, kind)), answer(*BROKEN))
+    return answer(*next((refusal for kind, refusal in BY_REASON.items() if isinstance(error, kind)), BROKEN))
 
 
 def too_slow(part: str, seconds: float) -> bytes:
     """Return the answer to headers or a body that missed their deadline."""
     return answer(408, "request_timeout", f"the {part} of this request did not arrive within {seconds:g} s")
-
-
-def broken_off() -> bytes:
-    """Return the answer to a client that closed its side within a body."""
-    return answer(400, "invalid_value", "the body of this request breaks off")
-
-
-def busy() -> bytes:
-    return answer(503, "server_busy", "the server is busy with other requests; try again later", retry_after=5)
-
-
-def failed() -> bytes:
-    """Return the answer to a request whose handling failed before the headers were sent."""
-    return answer(500, "internal_error", "something went wrong here; the server's log has the reason")
 
 
 def answer(status: int, code: str, message: str, retry_after: int | None = None) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -12,11 +12,12 @@ from gunicorn.http import wsgi
 from gunicorn.workers.base import Worker as GunicornWorker
 
 from router.web.server import refusal
-from router.web.server.backpressure import LARGE_BYTES
+from router.web.server.backpressure import HELD_BODIES, LARGE_BYTES
 from router.web.server.connection import SEND_SECONDS, Connection, State
 from router.web.server.connections import Connections
 from router.web.server.environ import ENDS, RELEASE
 
+Action = Callable[[], None]
 HEALTH = ("/healthz", "/readyz", "/metrics")
 HEALTH_THREADS = 4  # reserved for HEALTH
 
@@ -28,22 +29,17 @@ class Responder:
     """
 
     def __init__(
-        self,
-        worker: GunicornWorker,
-        connections: Connections,
-        call_soon: Callable[[Callable[[], None]], None],
-        *,
-        max_held: int,
+        self, worker: GunicornWorker, connections: Connections, call_soon: Callable[[Action], None], max_body: int
     ) -> None:
         self._worker = worker
         self._connections = connections
         self._call_soon = call_soon
-        self._max_held = max_held
+        self._max_held = HELD_BODIES * max_body
         self._threads = ThreadPoolExecutor(worker.cfg.threads, thread_name_prefix="request")
         self._health: deque[Connection] = deque()
         self._small: deque[Connection] = deque()
         self._large: deque[Connection] = deque()
-        self._num_running = self._num_health = 0  # threads
+        self._num_running = Counter[bool]()  # threads, by whether they are for HEALTH
         self._held = 0  # bytes of large bodies in threads, and of what is made of them
 
     def enqueue(self, connection: Connection) -> None:
@@ -56,16 +52,16 @@ class Responder:
             self._small.append(connection)
 
     def start_queued(self) -> None:
-        while self._health and self._num_health < HEALTH_THREADS:
+        while self._health and self._num_running[True] < HEALTH_THREADS:
             connection = self._health.popleft()
             if connection.is_writable():
                 self._start(connection, is_health=True)
             else:
                 self._connections.close(connection)  # its answers are not read: one more would block a thread
         free = self._worker.cfg.threads - HEALTH_THREADS
-        while self._small and self._num_running < free:
+        while self._small and self._num_running[False] < free:
             self._start(self._small.popleft())
-        while self._large and self._num_running < free and self._fits(self._large[0]):
+        while self._large and self._num_running[False] < free and self._fits(self._large[0]):
             self._start(self._large.popleft())
 
     def shutdown(self) -> None:
@@ -80,7 +76,7 @@ class Responder:
         connection.state = State.RUNNING
         size = connection.incoming.size if connection.incoming.size > LARGE_BYTES else 0
         self._held += size
-        self._count(is_health, 1)
+        self._num_running[is_health] += 1
         release = _once(partial(self._call_soon, partial(self._release, size)))
         try:
             self._threads.submit(self._answer, connection, is_health, release)
@@ -90,15 +86,9 @@ class Responder:
     def _release(self, size: int) -> None:
         self._held -= size
 
-    def _count(self, is_health: bool, threads: int) -> None:
-        if is_health:
-            self._num_health += threads
-        else:
-            self._num_running += threads
-
-    def _answer(self, connection: Connection, is_health: bool, release: Callable[[], None]) -> None:
+    def _answer(self, connection: Connection, is_health: bool, release: Action) -> None:
         """Answer a request in this thread, then return the connection to the event loop."""
-        ends: list[Callable[[], None]] = [release]
+        ends: list[Action] = [release]
         keep = False
         try:
             connection.socket.settimeout(SEND_SECONDS)
@@ -115,10 +105,10 @@ class Responder:
                 self._call_soon(partial(self._finish, connection, is_health, keep))
 
     def _finish(self, connection: Connection, is_health: bool, keep: bool) -> None:
-        self._count(is_health, -1)
+        self._num_running[is_health] -= 1
         self._connections.finish(connection, keep=keep)
 
-    def _call_application(self, connection: Connection, ends: list[Callable[[], None]]) -> bool:
+    def _call_application(self, connection: Connection, ends: list[Action]) -> bool:
         """Send the application's answer; return whether the connection can be kept."""
         request = connection.incoming.request
         assert request is not None
@@ -135,7 +125,7 @@ class Responder:
             raise
         except Exception:
             if not response.headers_sent:
-                connection.send_now(refusal.failed())
+                connection.send_now(refusal.answer(*refusal.FAILED))
             raise
         return not response.should_close()
 
@@ -153,7 +143,7 @@ def _send(response: wsgi.Response, pieces: Iterable[bytes], file_wrapper: type) 
             pieces.close()
 
 
-def _once(action: Callable[[], None]) -> Callable[[], None]:
+def _once(action: Action) -> Action:
     """Return a thread-safe function that calls `action` the first time only."""
     left = [action]
 

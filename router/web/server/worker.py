@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import selectors
 import socket
 import time
@@ -18,12 +19,12 @@ from gunicorn.workers.base import Worker as GunicornWorker
 from router.settings import Settings
 from router.web.server.connection import Connection
 from router.web.server.connections import Connections
-from router.web.server.open_files import max_connections
 from router.web.server.responder import Responder
 
 TICK_SECONDS = 0.25
-HELD_BODIES = 2  # largest bodies in memory: as many in transfer, and as many again in threads
 MAX_ACCEPTED = 16  # connections at a time, so that other workers get theirs
+MAX_CONNECTIONS = 4096  # their buffers of up to 64 KiB are 256 MiB
+FILES_A_THREAD = 4  # the store, its log, an input and a video
 OUT_OF_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
@@ -35,7 +36,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # gunicorn has no types
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
         self._settings = Settings.from_environ()
-        self._max_connections = max_connections(self._settings)
+        self._max_connections = _max_connections(self._settings)
         self._later: deque[Callable[[], None]] = deque()
         self._expired_at = 0.0
 
@@ -44,17 +45,10 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # gunicorn has no types
         self._waker, self._woken = os.pipe()
         for end in (self._waker, self._woken):
             os.set_blocking(end, False)
-        max_body = self._settings.max_body_bytes
-        max_held = HELD_BODIES * max_body
         self._connections = Connections(
-            self,
-            self._poller,
-            lambda connection: self._responder.enqueue(connection),
-            max_body=max_body,
-            max_held=max_held,
-            seconds=self._settings.receive_seconds,
+            self, self._poller, lambda connection: self._responder.enqueue(connection), self._settings
         )
-        self._responder = Responder(self, self._connections, self._call_soon, max_held=max_held)
+        self._responder = Responder(self, self._connections, self._call_soon, self._settings.max_body_bytes)
         super().init_process()
 
     def handle_exit(self, sig: int, frame: Any) -> None:
@@ -127,3 +121,13 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # gunicorn has no types
                 accepted.close()
             else:
                 self._connections.add(accepted, address)
+
+
+def _max_connections(settings: Settings) -> int:
+    """Raise this process's limit of open files, and return the connections it allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_CONNECTIONS + FILES_A_THREAD * settings.threads
+    limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < limit:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    return max(settings.threads // 2, min(MAX_CONNECTIONS, max(soft, limit) - FILES_A_THREAD * settings.threads))

@@ -1,25 +1,25 @@
-"""The answers of `/v1/videos`."""
+"""The answers of `/v1/videos`, and when to ask for them again."""
 
 from __future__ import annotations
 
 from operator import attrgetter
+from typing import Any
 
-from router.values import Job, Status
+from router.values import Job, Phase, Status
 from router.web.answer_fields import Answer, boolean, constant, enum, integer, nested, one_of, string, strings
-from router.web.answers import UNFINISHED, Failure, Page, UsedBlocks
+from router.web.answers import UNFINISHED, Failure, Page, UsedBlocks, completion_second
 
 NAMES = {Status.CANCELLED: Status.FAILED}  # that API has no other word
+STATUSES = [status for status in Status if status not in NAMES]
 CANCELLED = {"code": "cancelled", "message": "the job was cancelled"}
+SOONEST, LATEST = 500, 5000  # milliseconds between two polls
+QUEUED = 1000  # milliseconds for each job that comes before
 
 
 def _progress(job: Job) -> int:
     if job.status is Status.COMPLETED:
         return 100
     return job.progress.percent if job.progress else 0
-
-
-def _completed_at(job: Job) -> int | None:
-    return int(job.finished_at) if job.finished_at and job.status is Status.COMPLETED else None
 
 
 def _seconds(job: Job) -> str:
@@ -45,15 +45,10 @@ class Video(Answer):
     object = constant("its kind", "video")
     model = string("the model that runs, whatever route was asked for")
     status = enum(
-        "where it is; one that was cancelled has failed",
-        "queued",
-        "in_progress",
-        "completed",
-        "failed",
-        read=lambda job: NAMES.get(job.status, job.status),
+        "where it is; one that was cancelled has failed", *STATUSES, read=lambda job: NAMES.get(job.status, job.status)
     )
     created_at = integer("seconds since 1970", lambda job: int(job.created_at))
-    completed_at = integer("seconds since 1970", _completed_at, none=True)
+    completed_at = integer("seconds since 1970", completion_second, none=True)
     expires_at = integer(
         "seconds since 1970, when a finished video is removed; sooner, if the disk is full",
         lambda _: None,  # the renderer's: it depends on the settings
@@ -81,3 +76,25 @@ class DeletedVideo(Answer):
     id = string("what was deleted")
     object = constant("its kind", "video.deleted")
     deleted = boolean("true", lambda _: True)
+
+
+VIDEO = Video()
+
+
+def render(job: Job, keep_seconds: float) -> dict[str, Any]:
+    """Return the Video; a completed one expires `keep_seconds` after its job has finished."""
+    video = VIDEO.dump(job)
+    if job.finished_at and job.status is Status.COMPLETED:
+        video["expires_at"] = int(job.finished_at + keep_seconds)
+    return video
+
+
+def poll_after_ms(job: Job, now: float) -> int:
+    """Return the milliseconds until the next poll; `now` is seconds since 1970."""
+    # A tenth of the time that the steps will take at their measured rate, a second for each job ahead;
+    # the SDKs take the first answer for all their polls.
+    wait = float(QUEUED * (1 + (job.ahead or 0)))
+    if job.progress and job.progress.phase is Phase.STEP and job.started_at is not None:
+        percent = max(job.progress.percent, 1)
+        wait = 100 * (now - job.started_at) * (100 - percent) / percent
+    return round(min(max(wait, SOONEST), LATEST))

@@ -75,7 +75,6 @@ def _typed(value: Any, kind: fields.Field[Any] | None) -> Any:
 
 
 def _parts(body: bytes) -> Iterator[tuple[str, str | Upload]]:
-    """Yield the name and the value of each part."""
     name, pieces, is_file, parts, left = "", list[bytes](), False, 0, MAX_TEXT
     for event in _events(body):
         if isinstance(event, Field | File):
@@ -85,9 +84,8 @@ def _parts(body: bytes) -> Iterator[tuple[str, str | Upload]]:
         elif isinstance(event, Data):
             left -= 0 if is_file else len(event.data)
             if left < 0:
-                raise LimitExceeded(
-                    f"the fields of a form may have {MAX_TEXT:,} bytes besides files, got more", param=name
-                )
+                message = f"the fields of a form may have {MAX_TEXT:,} bytes besides files, got more"
+                raise LimitExceeded(message, param=name)
             pieces.append(event.data)
             if not event.more_data:
                 yield name, Upload(b"".join(pieces)) if is_file else _text(name, b"".join(pieces))

@@ -11,7 +11,7 @@ from router.request import ImageInput, Request
 from router.values import Dialect, Presentation
 from router.web.http import unused_fields
 from router.web.http.fields import shown
-from router.web.request_parts import check, check_model, read_image, read_options, refuse_file_id, refuse_unused_images
+from router.web.schemas import check, check_model, read_image, read_options, refuse_file_id
 from router.web.videos.form import Upload
 from router.web.videos.schema import EXTRAS, FIRST_FRAMES, LAST_FRAMES, ONLY, PLAIN, CreateVideo
 
@@ -58,8 +58,7 @@ def read_video_request(body: Mapping[str, Any]) -> Request:
         within = {name: sent[name] for name in (*FRAMES, *EXTRAS) if name in sent}
         searched |= {above: {**part, **within}} if above else within
     pictures = tuple(merged.pictures[role] for role in (Input.IMAGE, Input.LAST_IMAGE) if role in merged.pictures)
-    search = unused_fields.Search(pictures)
-    refuse_unused_images(search, searched, ("metadata",), WHERE)
+    unused_fields.Search(pictures, WHERE).refuse_in(searched, ("metadata",))
     return Request(
         model=merged.values.get("model"),
         prompt=_prompt(merged.values),
@@ -81,7 +80,7 @@ def read_remix(body: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
     for name in sent:
         if name != "prompt" and name not in ONLY:
             raise InvalidRequest(f"a remix has the {name} of its source: send a prompt only", param=name)
-    unused_fields.refuse(unused_fields.Search(()).find(body), "a remix has the images of its source")
+    unused_fields.Search((), "a remix has the images of its source").refuse(body)
     return _prompt(sent), unused_fields.warning(unused_fields.names(body, CREATE))
 
 
@@ -97,7 +96,6 @@ def _parts(body: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _read(merged: _MergedFields, sent: Mapping[str, Any], above: str) -> None:
-    """Merge the fields of a checked body, under all their names."""
     for name in ("model", "prompt", "seed"):
         if name in sent:
             merged.put(name, sent[name], above + name)

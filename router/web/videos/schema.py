@@ -8,18 +8,13 @@ from typing import Any
 from marshmallow import fields
 
 from router.intake.resolve import SEEDS
-from router.web.http.fields import Frame, Integer, Object, Only, Seconds, Size, Text, described
+from router.web.http.fields import Frame, Integer, Object, Only, Seconds, Size, Text, nullable
 from router.web.schemas import MODEL, SEED, Lenient, MediaOptions, ProviderOptions
 
 REFERENCE = [{"type": "string"}, {"$ref": "#/components/schemas/Reference"}, {"type": "null"}]
 PLAIN = {  # names of other servers at the top of `POST /v1/videos`, and the option that each means
-    **{
-        name: name
-        for name in (
-            *("width", "height", "num_frames", "frames_per_second", "steps"),
-            *("guidance_scale", "guidance_scale_2", "flow_shift", "negative_prompt"),
-        )
-    },
+    **{name: name for name in ("width", "height", "num_frames", "frames_per_second", "steps")},
+    **{name: name for name in ("guidance_scale", "guidance_scale_2", "flow_shift", "negative_prompt")},
     "fps": "frames_per_second",
     "num_inference_steps": "steps",
 }
@@ -72,6 +67,4 @@ class CreateVideo(Lenient):
     seconds = Seconds(0.1, 3600, "the length: so many seconds at the rate that is used")
     size = Size("`WIDTHxHEIGHT` in pixels, rounded down to what the model takes")
     seed = Integer(0, SEEDS - 1, SEED)
-    provider_options = fields.Nested(
-        ProviderOptions, allow_none=True, metadata=described("`video` has what the other fields have no word for")
-    )
+    provider_options = fields.Nested(ProviderOptions, **nullable("`video` has what the other fields have no word for"))

@@ -10,35 +10,30 @@ from flask import Blueprint, Response, jsonify, request
 
 from router.errors import UnknownJob
 from router.intake.intake import Intake
-from router.request import Request
 from router.system import System
 from router.values import Dialect, Job, Presentation
 from router.web.access import owner
 from router.web.http import query
 from router.web.http.body import read_json
 from router.web.http.fields import shown
-from router.web.http.ids import find, forget, unknown
+from router.web.jobs import find, forget, submit, unknown
 from router.web.openapi import problems as why
 from router.web.openapi.examples import BALL
 from router.web.openapi.operations import JSON, Example, Routes, ok
 from router.web.openapi.parameters import AFTER, KEY, LIMIT, ORDER
-from router.web.submit import submit
 from router.web.videos import answers
 from router.web.videos.form import MULTIPART, read_form
 from router.web.videos.parse import CREATE, NAMES, read_remix, read_video_request
-from router.web.videos.render import poll_after_ms, video
 from router.web.videos.schema import CreateVideo
 
 ROUTES = Routes("Videos")
 REMIX = CreateVideo(only=("prompt",))
 POLLED = "openai-poll-after-ms"
-DELETED, PAGE = answers.DeletedVideo(), answers.Videos()
+DELETED = answers.DeletedVideo()
 NOT_OFFERED = ("edits", "extensions", "characters")
 
 
 class Videos:
-    """Create, list, retrieve, delete, remix; `Content` has the files."""
-
     def __init__(self, system: System, intake: Intake) -> None:
         self._system = system
         self._intake = intake
@@ -51,7 +46,6 @@ class Videos:
 
     @ROUTES.add(
         "POST /v1/videos",
-        "createVideo",
         ok("the video, which is being made", answers.Video, POLLED),
         parameters=(KEY,),
         bodies={JSON: CREATE, MULTIPART: CREATE},
@@ -62,22 +56,21 @@ class Videos:
         ),
         links=("retrieveVideo", "deleteVideo", "remixVideo", "getVideoContent"),
     )
-    def create(self) -> Response:
+    def create_video(self) -> Response:
         """Make a video.
 
         Answers at once. A form's names have brackets where JSON nests: `provider_options[video][steps]`.
         """
-        return self._submit(read_video_request(self._body()))
+        return self._answer(submit(self._intake, read_video_request(self._body())))
 
     @ROUTES.add(
         "GET /v1/videos",
-        "listVideos",
         ok("a page", answers.Videos),
         parameters=(LIMIT, ORDER, AFTER),
         problems=(why.BAD_VALUE, why.NOT_FOUND),
         examples=(Example("the newest"), Example("the next page", query="?limit=2&after=VIDEO_ID")),
     )
-    def list(self) -> Response:
+    def list_videos(self) -> Response:
         """List the videos.
 
         Those that were asked for by `/v1/responses` too.
@@ -87,37 +80,34 @@ class Videos:
         if jobs is None:
             after = shown(request.args["after"])
             raise UnknownJob(f"after must be the id of a video of the list, got {after}", param="after")
-        return jsonify(PAGE.dump(query.page([self._video(job) for job in jobs], limit)))
+        return jsonify(query.page([self._video(job) for job in jobs], limit))
 
     @ROUTES.add(
         "GET /v1/videos/{video_id}",
-        "retrieveVideo",
         ok("the video", answers.Video, POLLED),
         problems=(why.NOT_FOUND,),
         examples=(Example("how far is it?"),),
     )
-    def retrieve(self, video_id: str) -> Response:
+    def retrieve_video(self, video_id: str) -> Response:
         """Look at a video."""
         return self._answer(self._find(video_id))
 
     @ROUTES.add(
         "DELETE /v1/videos/{video_id}",
-        "deleteVideo",
         ok("it is gone", answers.DeletedVideo),
         problems=(why.NOT_FOUND, *why.WRITING),
         examples=(Example("delete"),),
     )
-    def delete(self, video_id: str) -> Response:
+    def delete_video(self, video_id: str) -> Response:
         """Forget a video and its files.
 
         In any state; a device that works on it stops at its next step.
         """
-        forget(self._system, video_id, "video", owner())
+        forget(self._system, video_id, "video")
         return jsonify(DELETED.dump({"id": video_id}))
 
     @ROUTES.add(
         "POST /v1/videos/{video_id}/remix",
-        "remixVideo",
         ok("the new video", answers.Video, POLLED),
         parameters=(KEY,),
         bodies={JSON: REMIX, MULTIPART: REMIX},
@@ -125,7 +115,7 @@ class Videos:
         examples=(Example("another colour", {"prompt": "a blue ball rolls to the right"}),),
         links=("retrieveVideo", "deleteVideo"),
     )
-    def remix(self, video_id: str) -> Response:
+    def remix_video(self, video_id: str) -> Response:
         """Make a video again with another prompt.
 
         With the images, the options and the seed of its source.
@@ -137,13 +127,14 @@ class Videos:
         except FileNotFoundError:  # deleted this very moment
             raise unknown(video_id) from None
         shown = Presentation(Dialect.VIDEOS, seconds=source.presentation.seconds, remixed_from=source.id)
-        return self._submit(replace(again, prompt=prompt, names=NAMES, presentation=shown, warnings=warnings))
+        remix = replace(again, prompt=prompt, names=NAMES, presentation=shown, warnings=warnings)
+        return self._answer(submit(self._intake, remix))
 
     def refuse(self, rest: str = "") -> Response:
         raise UnknownJob(f"there is no {request.path[:200]} here: this server makes, remixes and keeps videos")
 
     def _find(self, video_id: str) -> Job:
-        return find(self._system.jobs, video_id, "video", owner())
+        return find(self._system, video_id, "video")
 
     def _body(self) -> dict[str, Any]:
         settings = self._system.settings
@@ -151,18 +142,15 @@ class Videos:
             return read_form(settings.max_body_bytes, CREATE)
         return read_json(settings.max_body_bytes)
 
-    def _submit(self, parsed: Request) -> Response:
-        return self._answer(submit(self._intake, parsed))
-
     def _answer(self, job: Job) -> Response:
         """Return the Video; for an unfinished one say when to ask again."""
         response = jsonify(self._video(job))
         if not job.status.finished:
-            response.headers[POLLED] = str(poll_after_ms(job, time.time()))
+            response.headers[POLLED] = str(answers.poll_after_ms(job, time.time()))
         return response
 
     def _video(self, job: Job) -> dict[str, Any]:
-        return video(job, self._system.settings.keep_seconds)
+        return answers.render(job, self._system.settings.keep_seconds)
 
 
 def _after() -> str | None:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import logging
 import select
 import time
-from collections import deque
+import weakref
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from socket import SHUT_RDWR, socket
-from threading import Condition, Thread
+from threading import Condition, Lock, Thread
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from router.errors import reason
+from router.runtime import locks
+from router.runtime.files import make_folder, private
 from router.runtime.threads import log_and_go_on
 from router.system import System
 from router.values import Job
-from router.web.waiting.presence import WaiterPresence
 from router.web.waiting.watch import Watch
 
 TICK_SECONDS = 0.25
@@ -25,6 +28,41 @@ STALLED_SECONDS = 60.0  # a client that reads nothing for this long has left
 SLOWEST = 16 * 2**10  # bytes a second: a large write has more time
 DRAINED_SECONDS = 1.0  # for a write while the process stops
 log = logging.getLogger(__name__)
+
+
+class WaiterPresence:
+    """A shared lock on one byte of a file for each awaited job."""
+
+    # the kernel drops the locks of a process that dies, so no job keeps a waiter that is gone
+
+    def __init__(self, path: Path) -> None:
+        make_folder(path.parent)
+        self._file = open(path, "a+b", opener=private)  # noqa: SIM115 - closing it would drop the locks
+        weakref.finalize(self, self._file.close)
+        self._waiting: Counter[str] = Counter()
+        self._lock = Lock()
+
+    def enter(self, job_id: str) -> None:
+        with self._lock:
+            self._waiting[job_id] += 1
+            if self._waiting[job_id] == 1:
+                locks.share_byte(self._file.fileno(), _byte(job_id))
+
+    def leave(self, job_id: str) -> None:
+        with self._lock:
+            self._waiting[job_id] -= 1
+            if self._waiting[job_id] == 0:
+                del self._waiting[job_id]
+                locks.release_byte(self._file.fileno(), _byte(job_id))
+
+    def is_empty(self, job_id: str) -> bool:
+        """Say whether no request waits for the job, here or in another process."""
+        with self._lock:
+            return not self._waiting[job_id] and locks.is_byte_free(self._file.fileno(), _byte(job_id))
+
+
+def _byte(job_id: str) -> int:
+    return int(job_id[:15], 16)  # a file may end at 2^63 bytes
 
 
 class DisconnectMonitor:
@@ -50,14 +88,14 @@ class DisconnectMonitor:
     def attended(self, watch: Watch, connection: socket | None) -> Iterator[None]:
         """Watch the connection of a waiting request; None under a server without connections."""
         job = watch.job
-        if _is_attended(job):
+        if job.presentation.attended:  # it ends with its last waiting client
             self._presence.enter(job.id)
         number = self._register(connection, watch) if connection is not None else -1
         try:
             yield
         finally:
             self._unregister(number)
-            if _is_attended(job):
+            if job.presentation.attended:
                 self._end_wait(job, watch.left)
 
     def drain(self) -> None:
@@ -103,28 +141,24 @@ class DisconnectMonitor:
 
     def _tick(self) -> None:
         for number, _ in self._epoll.poll(TICK_SECONDS):
-            self._wake_disconnected(number)
+            with self._changed:
+                connection, watch = self._connections.get(number, (None, None))
+                if connection and watch and _is_closed(connection):  # the number may be another connection's by now
+                    watch.leave()
         self._drop_stalled()
         self._cancel_abandoned()
 
-    def _wake_disconnected(self, number: int) -> None:
-        with self._changed:
-            connection, watch = self._connections.get(number, (None, None))
-            if connection and watch and _is_closed(connection):  # the number may be another connection's by now
-                watch.leave()
-
     def _drop_stalled(self) -> None:
         """Shut down the connections of clients that no longer read."""
-        now = time.monotonic()
         with self._changed:
             for connection, watch in self._connections.values():
-                if watch.writing is not None and now > self._write_deadline(*watch.writing):
+                if watch.writing is None:
+                    continue
+                since, size = watch.writing
+                if time.monotonic() - since > (DRAINED_SECONDS if self._draining else STALLED_SECONDS + size / SLOWEST):
                     watch.leave()
                     with suppress(OSError):
                         socket.shutdown(connection, SHUT_RDWR)
-
-    def _write_deadline(self, since: float, size: int) -> float:
-        return since + (DRAINED_SECONDS if self._draining else STALLED_SECONDS + size / SLOWEST)
 
     def _cancel_abandoned(self) -> None:
         while self._departed and self._departed[0][0] <= time.monotonic():
@@ -138,11 +172,6 @@ class DisconnectMonitor:
                     log.info("job %s was cancelled: no client waits for it any more", job.id, extra=ids)
             except SQLAlchemyError as error:
                 log.error("job %s could not be cancelled after its client disconnected: %s", job.id, reason(error))
-
-
-def _is_attended(job: Job) -> bool:
-    """Say whether a job ends with its last waiting client."""
-    return job.presentation.attended
 
 
 def cancel(system: System, job_id: str, owner: str | None) -> Job | None:

@@ -33,13 +33,13 @@ class Waiters:
         self._waiters: dict[str, set[Watch]] = {}
         self._taken = 0
         self._since = 0
-        self._draining = False
+        self.draining = False
         self._thread: Thread | None = None
 
     @contextmanager
     def slot(self) -> Iterator[None]:
         """Hold a slot for a waiting request; raise `TooManyWaiters` without a free one."""
-        if self._draining:
+        if self.draining:
             raise Restarting("the server is stopping: send this request again later", headers=(("retry-after", "1"),))
         with self._changed:
             if self._taken >= self._limit:
@@ -58,45 +58,34 @@ class Waiters:
     @contextmanager
     def watch(self, job: Job, connection: socket | None) -> Iterator[Watch]:
         """Watch a job and its client's connection for one request."""
-        watch = Watch(job, self._store, seconds=self._seconds, stopping=self.draining)
-        with self._watched(watch), self._disconnects.attended(watch, connection):
-            yield watch
-
-    def draining(self) -> bool:
-        return self._draining
-
-    def drain(self) -> None:
-        """End every wait: this process stops; safe in a signal handler."""
-        self._draining = True
-        self._disconnects.drain()
-        self._wake_all()
-
-    @contextmanager
-    def _watched(self, watch: Watch) -> Iterator[None]:
-        job = watch.job
+        watch = Watch(job, self._store, seconds=self._seconds, stopping=lambda: self.draining)
         with self._changed:
             if not self._waiters:
                 self._since = self._store.newest()  # before the request reads its job, so that no change is missed
             self._waiters.setdefault(job.id, set()).add(watch)
-            self._start()
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = Thread(target=self._run, name="watcher", daemon=True)
+                self._thread.start()
             self._changed.notify()
         try:
-            yield
+            with self._disconnects.attended(watch, connection):
+                yield watch
         finally:
             with self._changed:
                 self._waiters[job.id].discard(watch)
                 if not self._waiters[job.id]:
                     del self._waiters[job.id]
 
+    def drain(self) -> None:
+        """End every wait: this process stops; safe in a signal handler."""
+        self.draining = True
+        self._disconnects.drain()
+        self._wake_all()
+
     def _wake_all(self) -> None:
         for watches in list(self._waiters.values()):
             for watch in list(watches):
                 watch.wake()
-
-    def _start(self) -> None:
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = Thread(target=self._run, name="watcher", daemon=True)
-            self._thread.start()
 
     def _run(self) -> None:
         while True:

@@ -22,7 +22,7 @@ from router.jobs import ClaimRequest
 from router.system import System, assemble
 from router.values import Failure, Job, Phase, Progress, Status
 from router.web import create_app
-from router.web.videos.render import poll_after_ms
+from router.web.videos.answers import poll_after_ms
 
 VIDEO = "provider_options.video"
 TYPES: dict[str, type | tuple[type, ...]] = {

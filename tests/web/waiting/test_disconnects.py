@@ -22,7 +22,7 @@ from router.jobs import ClaimRequest
 from router.system import System
 from router.values import Artifact, Status
 from router.web import create_app
-from router.web.waiting.presence import WaiterPresence
+from router.web.waiting.disconnects import WaiterPresence
 
 LEAVE_SECONDS = 0.2
 LONG_SECONDS = 3.0  # to leave, where something is to be done in time

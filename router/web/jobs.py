@@ -1,0 +1,60 @@
+"""Jobs of a caller, by their public ids `resp_X`, `video_X` and `image_X`."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from flask import g
+
+from router.errors import UnknownJob
+from router.intake.intake import Intake
+from router.request import Request
+from router.runtime import logs
+from router.storage.artifacts import JOB_ID
+from router.storage.removal import remove
+from router.system import System
+from router.values import Job
+from router.web.access import caller, idempotency_key, owner, share
+from router.web.http.body import release_body
+
+
+def submit(intake: Intake, request: Request) -> Job:
+    """Queue a request of this caller and return its job; raises as `Intake.submit` does."""
+    by = caller()
+    job = intake.submit(
+        request, owner=by.owner, request_id=g.request_id, key=idempotency_key(), api_key=by.key, share=share()
+    )
+    release_body()
+    return job
+
+
+def job_id(public: str, prefix: str) -> str:
+    """Return the X of `<prefix>_X`; raise `UnknownJob` for anything else."""
+    head, _, tail = public.partition("_")
+    if head != prefix or not JOB_ID.fullmatch(tail):
+        raise UnknownJob(f"an id is {prefix}_ and 32 hexadecimal digits, got {public[:100]!r}")
+    logs.job_id.set(tail)
+    return tail
+
+
+def find(system: System, public: str, prefix: str) -> Job:
+    """Return the job that the caller sees by this id; else raise `UnknownJob`."""
+    job = system.jobs.get(job_id(public, prefix), owner())
+    if job is None:
+        raise unknown(public)
+    return job
+
+
+def forget(system: System, public: str, prefix: str) -> None:
+    """Delete a job in any state; a running job stops after its step.
+
+    Raises `UnknownJob` if the caller sees none.
+    """
+    job, seen_by, jobs = job_id(public, prefix), owner(), system.jobs
+    delete = partial(jobs.delete, job, seen_by)
+    if remove(system.artifacts, job, delete, allowed=lambda: jobs.get(job, seen_by) is not None) is None:
+        raise unknown(public)
+
+
+def unknown(public: str) -> UnknownJob:
+    return UnknownJob(f"nothing is called {public}: it never was, or it was deleted")
