@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from registry.backends import BackendInfo, Backends
 from registry.consistency import contradictions, family_differences, narrows
-from registry.families import EMBEDDED, FAMILIES, Family, find, stand_in
+from registry.families import EMBEDDED, FAMILIES, PROMPT_TOKENS, Family, find, stand_in
 from registry.folders import FolderError, ModelFolder
 from registry.lines import Document, Where
 from registry.modality import Modality
@@ -77,7 +77,7 @@ class Entry:
             devices=tuple(self.fields.get("devices", ())),
             family=self.family.name if self.family else None,
             experts=basis.experts,
-            prompt_tokens=basis.prompt_tokens if is_wan else None,
+            prompt_tokens=PROMPT_TOKENS if is_wan else None,
             aliases=tuple(self.fields.get("aliases", ())),
             options=MappingProxyType(options),
             **{name: self.fields[name] for name in SAME if name in self.fields},

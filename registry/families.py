@@ -40,7 +40,6 @@ class Family:
     inner_dim: int
     size_multiple: int = 16  # VAE 2.1: 8 pixels a latent, 2 latents a patch
     experts: int = 1
-    prompt_tokens: int = PROMPT_TOKENS
 
     @property
     def source(self) -> str:

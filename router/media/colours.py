@@ -12,7 +12,7 @@ import numpy as np
 from router.media import icc, primaries, transfer_functions
 from router.media.conversion import Conversion, MatrixConversion, TableConversion, changes
 from router.media.exif import ExifColour, colour_space
-from router.media.tags import Channels, ColourTags
+from router.media.header_fields import Channels, ColourTags
 
 _MAX_INFLATED = 4 * 2**20  # bytes of a PNG's profile: large ones are for CMYK, which no PNG has
 _SRGB_GAMMA = 45455  # what files of sRGB say, where 1/2.2 would make shadows darker

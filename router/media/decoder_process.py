@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from threading import Timer
 from typing import Any
 
-from router.media.stored_image import PreparedImage
+from router.media.pixels import PreparedImage
 
 START_SECONDS = 60.0
 WALL_SECONDS = 90.0  # a child that takes longer is stopped or starved; the kernel counts its seconds of a core
@@ -105,11 +105,7 @@ class DecoderProcess:
 
     def end(self) -> None:
         self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                with suppress(OSError):  # what was not written yet was meant for this process
-                    pipe.close()
+        self._process.communicate()  # which closes the pipes, whatever was not written or read yet
         os.close(self._errors)
 
     def _line(self) -> dict[str, Any]:

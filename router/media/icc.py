@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from router.media import primaries
+from router.media.header_fields import Channels
 from router.media.primaries import Floats
-from router.media.tags import Channels
 from router.media.transfer_functions import Curve, power
 
 MAX_BYTES = 16 * 2**20  # CMYK profiles of printers have up to 9 MB

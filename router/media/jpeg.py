@@ -10,8 +10,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from router.media.header_fields import HeaderFields
-from router.media.tags import Channels, ColourTags
+from router.media.header_fields import Channels, ColourTags, Header
 
 START = b"\xff\xd8\xff"
 MAX_SEGMENTS = 20_000
@@ -62,7 +61,7 @@ def _blocks(samples: int, factor: int) -> int:
     return -(-samples // (8 * factor))
 
 
-def read_jpeg(data: bytes) -> HeaderFields:
+def read_jpeg(data: bytes) -> Header:
     """Read the segments and the scans up to the end of the picture."""
     exif, start = b"", 2
     frame: _Frame | None = None
@@ -82,7 +81,8 @@ def read_jpeg(data: bytes) -> HeaderFields:
         raise ValueError(f"its pixels are coded in a way that browsers do not show (SOF{frame.marker - 0xC0})")
     if frame.width and frame.height:
         _bound_scans(data, end, frame)
-    return HeaderFields(frame.width, frame.height, exif, colour=ColourTags(frame.channels, *_joined(pieces)))
+    colour = ColourTags(frame.channels, *_joined(pieces))
+    return Header("image/jpeg", frame.width, frame.height, exif, colour=colour)
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:

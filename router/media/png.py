@@ -10,8 +10,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from router.media.header_fields import HeaderFields
-from router.media.tags import Channels, ColourTags
+from router.media.header_fields import Channels, ColourTags, Header
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_CHUNKS = 20_000  # a real file of 20 MB has 2,500, its encoder's buffer being 8 kB
@@ -83,7 +82,7 @@ class Grid:
         return slice(top, top + (count - 1) * self.down + 1, self.down), slice(self.left, None, self.across)
 
 
-def read_png(data: bytes) -> HeaderFields:
+def read_png(data: bytes) -> Header:
     """Read all of a PNG but its pixels.
 
     Raise `ValueError`, saying what is wrong, and `struct.error` for data that ends too early.
@@ -91,13 +90,11 @@ def read_png(data: bytes) -> HeaderFields:
     found, pieces = _collected(data)
     layout = _layout(found, pieces)
     frames, _ = struct.unpack_from(">II", found.get(b"acTL", b"\0\0\0\1\0\0\0\0"))
-    tags = ColourTags(
-        channels=Channels.RGB if layout.colour & 2 else Channels.GREY,
-        png={kind: found[kind] for kind in _COLOURS if kind in found},
-    )
+    channels = Channels.RGB if layout.colour & 2 else Channels.GREY
+    tags = ColourTags(channels, png={kind: found[kind] for kind in _COLOURS if kind in found})
     alpha = layout.colour in (4, 6) or bool(layout.transparency)
     exif = found.get(b"eXIf", b"")
-    return HeaderFields(layout.width, layout.height, exif, alpha, frames, colour=tags, png=layout)
+    return Header("image/png", layout.width, layout.height, exif, alpha, frames, colour=tags, png=layout)
 
 
 def _collected(data: bytes) -> tuple[dict[bytes, bytes], tuple[tuple[int, int], ...]]:
