@@ -5,8 +5,7 @@ from router.media.decoder_pool import Decoders
 from router.media.fetch import Fetcher, is_remote
 from router.media.header import MAX_BYTES, ImageInfo, inspect
 from router.media.hosts import Hosts
-from router.media.pixels import crop_size, decode, decode_with_notes, fit, size_for, to_png
-from router.media.stored_image import PreparedImage
+from router.media.pixels import PreparedImage, crop_size, decode, decode_with_notes, fit, size_for, to_png
 
 __all__ = [
     "MAX_BYTES",
