@@ -12,11 +12,11 @@ from threading import Lock
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from registry import ModelSpec, Registry, RegistryError, folders
+from registry import BrokenModel, ModelSpec, Registry, RegistryError, folders
 from registry.backends import Backends
+from registry.changes import differences, remarks
 from registry.loader import load_text, read_text
 from registry.source import is_folder, is_hub_id
-from router.catalog.revision_report import differences, remarks
 from router.errors import BootError, reason
 from router.jobs import RevisionStore
 from router.values import Backend, Revision
@@ -159,8 +159,8 @@ def _publish(store: RevisionStore, file: Path, backends: Known, before: Revision
 
 
 def _folders_changed(registry: Registry, since: float) -> bool:
-    paths = [path for model in registry.models for path in _paths(model.source, model.revision)]
-    paths += [path for model in registry.broken for path in _paths(model.source, model.revision)]
+    entries: tuple[ModelSpec | BrokenModel, ...] = (*registry.models, *registry.broken)
+    paths = (path for entry in entries for path in _paths(entry.source, entry.revision))
     return any(folders.changed_at(path) > since for path in paths)
 
 
@@ -194,9 +194,8 @@ def _is_newer(file: Path, revision: Revision) -> bool:
         if file.stat().st_mtime > revision.created_at - GRAIN_SECONDS:
             return True
         if read_text(file) != revision.text:
-            log.warning(
-                "%s differs from revision %d but is older than it: 'framegate reload' would take it", file, revision.n
-            )
+            advice = "'framegate reload' would take it"
+            log.warning("%s differs from revision %d but is older than it: %s", file, revision.n, advice)
     except (OSError, RegistryError):
         return True  # its problems are reported by the later read
     return False

@@ -86,9 +86,8 @@ class Weights:
         if folder is not None and self._is_embedded(folder):
             self._link()
         elif folder is None or not os.path.isdir(folder) or folders.missing(folder):
-            raise DownloadFailed(
-                self._unavailable(model, "incomplete" if folder and os.path.isdir(folder) else "missing")
-            )
+            state = "incomplete" if folder and os.path.isdir(folder) else "missing"
+            raise DownloadFailed(self._unavailable(model, state))
         return folder
 
     def engines(self, model: ModelSpec) -> tuple[str, ...]:

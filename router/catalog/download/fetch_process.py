@@ -39,16 +39,11 @@ def snapshot(
 
 
 def _start(repo: str, revision: str | None) -> subprocess.Popen[str]:
-    arguments = [str(os.getpid()), repo, *([revision] if revision else [])]
-    environ = {**os.environ, "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     # a process: a thread inside a blocking read of the hub could not be stopped
-    return subprocess.Popen(
-        [sys.executable, "-P", "-m", "router.catalog.download", *arguments],
-        env=environ,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    command = [sys.executable, "-P", "-m", "router.catalog.download", str(os.getpid()), repo]
+    command += [revision] if revision else []
+    environ = {**os.environ, "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    return subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
 
 
 def _watch(child: subprocess.Popen[str], repo: str, report: Callable[[int, int], None], stall_seconds: float) -> None:

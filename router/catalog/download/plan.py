@@ -90,9 +90,8 @@ def make(repo: str, revision: str | None) -> Plan:
     """Ask the hub for the file list of a revision; raise its client's errors."""
     from huggingface_hub import HfApi, constants, hf_hub_url
 
-    info = HfApi().model_info(
-        repo, revision=revision or "main", files_metadata=True, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT
-    )
+    timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT
+    info = HfApi().model_info(repo, revision=revision or "main", files_metadata=True, timeout=timeout)
     files = {}
     for listed in info.siblings or ():
         if any(fnmatch(listed.rfilename, pattern) for pattern in cache_paths.WANTED):

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any, BinaryIO
 
-from router.catalog.download.failures import ConnectionCut, WrongFile
+from router.catalog.download.failures import ConnectionCut, Retrier, WrongFile
 from router.catalog.download.plan import File
-from router.catalog.download.retry import Retrier
 
 CHUNK = 2**20
 CANNOT_RANGE = 416
