@@ -1,7 +1,8 @@
-"""The loader of a models file: a `Registry`, or every problem."""
+"""The loader of a models file, or of a single model: a `Registry`, or every problem."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -10,11 +11,12 @@ from typing import TypeVar
 
 from registry.backends import BackendInfo, Backends
 from registry.entry import Entry
+from registry.errors import Problem, RegistryError
+from registry.families import EMBEDDED
 from registry.lines import Document, Where, parse, read_text
 from registry.models import BrokenModel, ModelSpec, Registry, Route
 from registry.schema import FileSchema, RouteSchema, check
-from registry.single import load_one
-from registry.source import is_hub_id
+from registry.source import is_hub_id, resolve
 
 __all__ = ["BackendInfo", "Backends", "load", "load_one", "load_text", "read_text"]
 
@@ -57,6 +59,37 @@ def load_text(
     return Registry(served, tuple(found), default, str(path), revision, failed, tuple(document.notes))
 
 
+def load_one(
+    source: str, backend_name: str, backends: Backends | Iterable[BackendInfo], download: bool = False
+) -> Registry:
+    """Return the registry of one model, named after its hub id or folder.
+
+    For `framegate serve --model REPO_OR_FOLDER`; raises as `load` does.
+    """
+    if os.path.isdir(written := os.path.expanduser(source)):  # as in diffusers, a folder goes before a hub id
+        source = os.path.abspath(written)
+    try:
+        source = resolve(source, Path.cwd())
+    except ValueError as error:
+        raise RegistryError([Problem(source, 0, "", str(error))]) from error
+    document = Document(source)
+    entry = {"source": source, "backend": backend_name, "download": download}
+    read = Entry(document, (), entry, Path.cwd(), Backends.of(backends))
+    model = read.model(_name(source))
+    if isinstance(model, BrokenModel):
+        raise RegistryError([Problem(source, 0, "", model.problem.message if read.lost else model.reason)])
+    if document.problems or model is None:
+        raise document.error()
+    return Registry((model,), default=model.name, notes=tuple(document.notes))
+
+
+def _name(source: str) -> str:
+    if is_hub_id(source):
+        return source
+    last = source.removeprefix(EMBEDDED).rpartition("/")[2]
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", last).strip("._-")[:128] or "model"
+
+
 def _claim(document: Document, sections: Mapping[str, Mapping[str, object]]) -> dict[str, Where]:
     """Return the entry of each name and alias; names come before aliases."""
     entries = [((section, name), entry) for section, found in sections.items() for name, entry in found.items()]
@@ -69,9 +102,8 @@ def _claim(document: Document, sections: Mapping[str, Mapping[str, object]]) -> 
         if not _NAME.fullmatch(name):
             document.add_problem(claim, f"{_NAME_RULE}, got {name!r}")
         elif name in names:
-            document.add_problem(
-                claim, f"must be a name of its own, got {name}, which is {'.'.join(map(str, names[name]))}"
-            )
+            taken = ".".join(map(str, names[name]))
+            document.add_problem(claim, f"must be a name of its own, got {name}, which is {taken}")
         else:
             names[name] = where
     return names

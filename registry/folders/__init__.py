@@ -3,8 +3,8 @@
 Models files, `serve --model`, `check`, `doctor`, sizes, loading and export all use it.
 """
 
+from registry.errors import FolderError
 from registry.folders import hub_cache
-from registry.folders.errors import FolderError
 from registry.folders.files import absent
 from registry.folders.model import INDEX, ModelFolder, Part
 from registry.folders.reader import changed_at, missing, read, weights_in

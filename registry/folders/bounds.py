@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from registry.folders.errors import FolderError
+from registry.errors import FolderError
 
 MOST_WHOLE = 2**20  # the largest honest one is a vocabulary of 256,384
 MOST_FLOAT = 1e9

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from registry.folders.errors import FolderError
+from registry.errors import FolderError
 
 HEAD_BYTES = 512  # tell any file by its kind
 MAX_JSON_BYTES = 4 * 2**20  # of a configuration

@@ -7,8 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from registry.errors import FolderError
 from registry.families import FAMILIES
-from registry.folders.errors import FolderError
 from registry.folders.files import read_json
 from registry.folders.model import INDEX
 from registry.modality import Modality

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from registry.errors import FolderError
 from registry.folders.bounds import require_bounds
-from registry.folders.errors import FolderError
 from registry.folders.files import beginning, names, read_json, readable_size
 from registry.folders.model import CLASSES, INDEX, OPTIONAL, WEIGHTLESS, Part
 from registry.folders.shapes import require_shapes
@@ -46,7 +46,7 @@ def read_part(path: Path, name: str, entry: object) -> Part | None:
 
 def _class_of(path: Path, name: str, entry: object) -> tuple[str, str]:
     """Return the library and class of an entry; raise for unknown ones."""
-    library, known = CLASSES[name]
+    library, *known = CLASSES[name]
     match entry:
         case [str(named), str(class_name)] if named == library and class_name in known:
             return library, class_name
@@ -94,7 +94,5 @@ def _require_plain(folder: Path, name: str, settings: dict[str, Any]) -> None:
     if quantised:
         method = quantised.get("quant_method") if isinstance(quantised, dict) else None
         how = str(method or "an unnamed method")[:100]
-        raise FolderError(
-            f"{name} holds quantised weights, by {how}; bf16, fp16 and fp32 are read: bring the model in bf16",
-            folder / "config.json",
-        )
+        message = f"{name} holds quantised weights, by {how}; bf16, fp16 and fp32 are read: bring the model in bf16"
+        raise FolderError(message, folder / "config.json")

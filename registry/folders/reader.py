@@ -10,9 +10,9 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from registry.errors import FolderError
 from registry.folders import foreign_layouts
 from registry.folders.agreement import require_agreement
-from registry.folders.errors import FolderError
 from registry.folders.files import names, read_json
 from registry.folders.model import CLASSES, IMAGE_TO_VIDEO, INDEX, TEXT_TO_VIDEO, ModelFolder
 from registry.folders.parts import CONFIGS, OF_TOKENIZERS, VOCABULARIES, read_part
