@@ -55,12 +55,14 @@ class Intake:
             return known
         registry = self._system.registries.poll()
         model = _model_for(request, registry)
-        limits = _queue_limits(model, api_key)
+        of_key = (api_key.id, api_key.limits.queued) if api_key else (None, None)
+        limits = QueueLimits(model.name, model.limits.queued, *of_key)
         check_available(self._system, model, limits)
         resolved = self._resolve(model, request, images)
         inputs = self._prepare(model, resolved.task, images)
         job = self._job(request, model, resolved, inputs, owner, request_id, api_key, registry.revision)
-        return self._add(job, inputs, _key(key, request, images), limits)
+        named = key_of(key, request, [image.identity for image in images]) if key else None
+        return self._add(job, inputs, named, limits)
 
     def resolve(self, request: Request, *, share: str) -> tuple[ModelSpec, ResolvedTask]:
         """Return the model and the effective task of a request; raises as `submit` does."""
@@ -180,11 +182,3 @@ def _model_for(request: Request, registry: Registry) -> ModelSpec:
     resolve.check(model, request)
     gate.check_frames(model, request.input_kinds, resolve.frames_of(model, request), request.param("num_frames"))
     return model
-
-
-def _key(name: str | None, request: Request, images: Sequence[ReceivedImage]) -> Key | None:
-    return key_of(name, request, [image.identity for image in images]) if name else None
-
-
-def _queue_limits(model: ModelSpec, key: ApiKey | None) -> QueueLimits:
-    return QueueLimits(model.name, model.limits.queued, *((key.id, key.limits.queued) if key else (None, None)))

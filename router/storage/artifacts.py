@@ -110,8 +110,7 @@ class ArtifactStore:
             return path
         with self._makers.take(owner) as taken:
             if not taken:
-                message = "many small pictures of videos are being made; send this request again later"
-                raise TooManyWaiters(message, headers=(("retry-after", "5"),))
+                raise TooManyWaiters("many small pictures of videos are being made; send this request again later")
             if path.is_file():
                 return path
             return write_file(path, make(), mode=self._result_mode(SHARED), root=path.parent)
