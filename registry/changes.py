@@ -54,7 +54,6 @@ def _compared(before: Sequence[Entry], now: Sequence[Entry]) -> list[str]:
 
 
 def _fields(old: Entry, new: Entry) -> str:
-    """Return the changed fields of an entry, or its broken state."""
     if isinstance(new, BrokenModel):
         return new.state
     if isinstance(old, BrokenModel):

@@ -88,7 +88,6 @@ class Entry:
         return warm_up if isinstance(warm_up, tuple) else ()
 
     def _without_backend(self, name: str) -> BrokenModel:
-        """Return the model as broken by its lost backend."""
         # only the backend could check the options
         lack = f"its backend {self.fields['backend']} is not there"
         reason = f"{lack}: {'; '.join(lost.reason for lost in self.lost)}"
@@ -120,7 +119,6 @@ class Entry:
         return weights_folder(self.source, revision, self.backend, backends.values(), modality_known)
 
     def _actual_family(self, named: Family | None) -> Family | None:
-        """Return the named or closest family, corrected by the folder."""
         if not isinstance(self.weights, ModelFolder):
             return named
         found = self.weights.family
@@ -142,7 +140,6 @@ class Entry:
         self.document.notes.append(self.document.problem((*self.where, *field.split(".")), message))
 
     def _numbers(self, basis: Family) -> tuple[Defaults, Limits]:
-        """Return the family's defaults and limits, overridden by the entry's."""
         # without weights there is no encoder of Wan, for which its negative prompt is written
         own = {
             "negative_prompt": basis.defaults.negative_prompt if self.source else "",

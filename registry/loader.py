@@ -154,7 +154,6 @@ def _repositories(models: Iterable[ModelSpec | BrokenModel], names: Mapping[str,
 
 
 def _answering_to(model: M, repos: Mapping[str, Where]) -> M:
-    """Return the model with its repository's id as an alias."""
     if model.source and repos.get(model.source) == ("models", model.name):
         return replace(model, aliases=(*model.aliases, model.source))
     return model

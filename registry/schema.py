@@ -136,7 +136,6 @@ class LimitsSchema(Strict):
 
 
 def _devices(names: list[str]) -> None:
-    """Raise for a name that is no device; `cuda` is every GPU."""
     for name in names:
         if not re.fullmatch(r"cpu|cuda(:\d{1,3})?", name):
             raise ValidationError("must be a list of cpu, cuda (every GPU), cuda:0 and so on")

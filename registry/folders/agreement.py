@@ -23,7 +23,6 @@ def require_agreement(folder: ModelFolder) -> None:
 
 
 def _require_channels(part: Part, folder: ModelFolder) -> None:
-    """Raise if the transformer's input channels differ from its pipeline's latents."""
     latents, takes = _whole(folder.parts["vae"], "z_dim"), _whole(part, "in_channels")
     if latents is None or takes is None:
         return
@@ -34,7 +33,6 @@ def _require_channels(part: Part, folder: ModelFolder) -> None:
 
 
 def _require_clip(folder: ModelFolder) -> None:
-    """Raise if a transformer needs an image encoder and none is listed."""
     if folder.parts["transformer"].config.get("image_dim") is None:
         return
     lacking = [name for name in ("image_encoder", "image_processor") if name not in folder.parts]
@@ -51,7 +49,6 @@ def _require_clip(folder: ModelFolder) -> None:
 
 
 def _require_seen(part: Part, width: int, tokens: int) -> None:
-    """Raise if a transformer expects another width or token count of CLIP."""
     wanted, known = _whole(part, "image_dim"), _whole(part, "pos_embed_seq_len")
     if wanted is not None and wanted != width:
         raise part.refusal(f"{part.name} reads image_dim {wanted}, image_encoder gives hidden_size {width}")

@@ -54,7 +54,6 @@ def _each(waiting: list[tuple[str, Any, int]]) -> Iterator[tuple[str, Any, int]]
 
 
 def _needed(key: str, value: Any, limits: Mapping[str, tuple[int, int]]) -> str | None:
-    """Return the rule that the value at `key` breaks, or None."""
     if key in limits and not (key in SIZES and isinstance(value, dict)):  # its height and width are looked at next
         fewest, most = limits[key]
         return None if type(value) is int and fewest <= value <= most else f"from {fewest} to {most}"

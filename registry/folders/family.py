@@ -61,6 +61,5 @@ def _fitted(defaults: Defaults, multiple: int) -> Defaults:
 
 
 def _whole(config: Config, key: str, otherwise: int) -> int:
-    """Return the positive integer at `key`, or `otherwise`."""
     value = config.get(key)
     return value if type(value) is int and 0 < value < LARGEST else otherwise

@@ -43,7 +43,6 @@ def paths(repo: str, revision: str | None) -> tuple[Path, ...]:
 
 
 def _reference(repo: str, revision: str | None) -> Path:
-    """Return the file with the commit of a branch or tag."""
     return root() / name_of(repo) / "refs" / (revision or "main")
 
 

@@ -45,7 +45,6 @@ def read_part(path: Path, name: str, entry: object) -> Part | None:
 
 
 def _class_of(path: Path, name: str, entry: object) -> tuple[str, str]:
-    """Return the library and class of an entry; raise for unknown ones."""
     library, *known = CLASSES[name]
     match entry:
         case [str(named), str(class_name)] if named == library and class_name in known:
@@ -55,7 +54,6 @@ def _class_of(path: Path, name: str, entry: object) -> tuple[str, str]:
 
 
 def _settings(folder: Path, name: str) -> dict[str, Any]:
-    """Return a part's configuration, with every number within bounds."""
     config = CONFIGS.get(name, "config.json")
     settings = read_json(folder / config, f"{config} of {name}")
     require_bounds(name, settings, folder / config)
@@ -66,7 +64,6 @@ def _settings(folder: Path, name: str) -> dict[str, Any]:
 
 
 def _require_vocabulary(folder: Path, found: frozenset[str]) -> None:
-    """Raise if the tokenizer has no vocabulary."""
     # a large one may be a Git LFS pointer
     there = [name for name in VOCABULARIES if name in found]
     if not there:
@@ -78,7 +75,6 @@ def _require_vocabulary(folder: Path, found: frozenset[str]) -> None:
 
 
 def _require_tokenizer(folder: Path, found: frozenset[str]) -> None:
-    """Raise if a tokenizer's file is unreadable or too large for transformers."""
     if TEMPLATES in found:
         raise FolderError(f"tokenizer has {TEMPLATES}, which no text encoder needs: remove it", folder)
     files = [name for name in sorted(found) if not os.path.isdir(folder / name)]
@@ -89,7 +85,6 @@ def _require_tokenizer(folder: Path, found: frozenset[str]) -> None:
 
 
 def _require_plain(folder: Path, name: str, settings: dict[str, Any]) -> None:
-    """Raise if a part's configuration declares quantised weights."""
     quantised = settings.get("quantization_config")
     if quantised:
         method = quantised.get("quant_method") if isinstance(quantised, dict) else None

@@ -84,7 +84,6 @@ def _read_stable(path: Path) -> tuple[Stamp, ModelFolder | FolderError]:
 
 
 def _stamp(path: Path, found: ModelFolder | FolderError | None) -> Stamp:
-    """Return the state of the relevant folders and files."""
     stamp: list[tuple[str | int, ...]] = []
     for each in _relevant(path, found):
         try:

@@ -73,7 +73,6 @@ def _variants(stem: str, names: Iterable[str]) -> dict[str, str]:
 
 
 def _same(paths: Iterable[Path]) -> bool:
-    """Return whether all paths are links to one file."""
     try:
         return len({path.resolve(strict=True) for path in paths}) == 1
     except (OSError, RuntimeError):  # the latter for links in a circle
@@ -110,7 +109,6 @@ def _shards(index: Path, part: str) -> tuple[dict[str, Header], dict[str, str]]:
 
 
 def _none(folder: Path, part: str, whole: str, names: Collection[str]) -> FolderError:
-    """Return the error for a folder without readable weights."""
     needed = f"{part} needs {whole}, or shards and their index"
     others = sorted(name for name in names if name.endswith(SUFFIX))
     if shards := [name for name in others if SHARD.search(name)]:

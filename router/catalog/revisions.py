@@ -92,7 +92,6 @@ class Registries:
         return differences(current if before.n == current.revision else self._cached(before.n), now)
 
     def _poll(self) -> None:
-        """Serve the newest revision of the current file, if this process can."""
         try:
             newest = self._store.newest()
             if newest == self._newest_seen:
@@ -180,7 +179,6 @@ def log_broken(registry: Registry) -> None:
 
 
 def _parse_or_log(revision: Revision, backends: Known) -> Registry | None:
-    """Return the registry of a revision; None, with logged problems, if not servable."""
     try:
         return load_text(revision.text, revision.file, backends, revision.n)
     except RegistryError as error:

@@ -120,7 +120,6 @@ class Weights:
         return self._is_embedded(folder) or os.path.isdir(folder)  # False, not an error, without permission
 
     def _suits(self, folder: Path, backend: Backend) -> bool:
-        """Return whether `folder` has the index file of `backend`."""
         if self._is_embedded(folder):  # its links may not exist yet
             return backend.index in (None, INDEX)
         return os.path.exists(folder / (backend.index or ""))

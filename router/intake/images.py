@@ -106,7 +106,6 @@ class ReceivedImage:
 
 
 def _crop_warning(role: Input, image: media.ImageInfo, task: Task) -> tuple[str, ...]:
-    """Return a warning if the video crops more than a few percent off."""
     width, height = media.crop_size(image.width, image.height, task.width, task.height)
     lost = 1 - width * height / (image.width * image.height)
     if lost <= CROPPED:

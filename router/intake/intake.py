@@ -114,7 +114,6 @@ class Intake:
         return resolved
 
     def _prepare(self, model: ModelSpec, task: Task, images: Sequence[ReceivedImage]) -> list[PreparedInput]:
-        """Receive every image, then decode them."""
         if images:
             self._decoders.start()
         for image in images:
@@ -151,7 +150,6 @@ class Intake:
         )
 
     def _warnings(self, model: ModelSpec, task: Task, inputs: Sequence[PreparedInput]) -> tuple[str, ...]:
-        """Return the warnings about the images and the prompts of a task."""
         crops = (warning for image in inputs for warning in image.crop)
         colours = (f"image {n} {note}" for n, image in enumerate(inputs, 1) for note in image.stored.notes)
         return (*crops, *colours, *self._tokens.warnings(model, task))
@@ -176,7 +174,6 @@ class Intake:
 
 
 def _model_for(request: Request, registry: Registry) -> ModelSpec:
-    """Return the model for a request within the limits that need no image."""
     entry = gate.find(request.model, registry)
     model = gate.choose(entry, request.input_kinds, registry, request.param("inputs"))
     resolve.check(model, request)

@@ -104,7 +104,6 @@ def _rate(model: ModelSpec, options: Options) -> int:
 
 
 def _size(model: ModelSpec, request: Request, image: Size | None) -> Size:
-    """Return the requested size, else that for the first image, else the default."""
     if (requested := _requested_size(model, request)) is not None:
         return requested
     width, height = model.defaults.width, model.defaults.height

@@ -164,7 +164,6 @@ def _numbered(colour_primaries: int, characteristics: int, *, narrow: bool = Fal
 
 
 def _inflated(body: bytes) -> bytes:
-    """Return the profile of an iCCP chunk."""
     start = body.find(b"\0", 0, 80) + 1
     if start < 1 or body[start : start + 1] != b"\0":
         raise struct.error

@@ -122,7 +122,6 @@ class Fetcher:
 
 
 def _read(response: Response, limit: int) -> bytes | str:
-    """Return the body, or the URL of a redirect."""
     headers = {name.lower(): value for name, value in response.headers}  # whose form the HTTP library has checked
     if response.status in REDIRECTS and b"location" in headers:
         return headers[b"location"].decode("utf-8", "replace")

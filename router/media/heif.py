@@ -59,7 +59,6 @@ def read_heif(data: bytes) -> Header:
 
 
 def _samples(moov: bytes) -> int:
-    """Return the number of samples of the longest track."""
     counts = [0]
     for kind, start, end in boxes(moov):
         if kind == b"trak":
@@ -80,7 +79,6 @@ def _others(items: Items) -> int:
 
 
 def _decoded(items: Items) -> Iterator[Item]:
-    """Check and yield the items of the primary picture."""
     waiting, seen, pixels = [items.primary], set[int](), 0
     alphas, budget = _alphas(items), bitstreams.Budget()
     while waiting:
@@ -120,7 +118,6 @@ def _tiles(items: Items, number: int, grid: Item) -> tuple[int, ...]:
 
 
 def _alphas(items: Items) -> dict[int, list[int]]:
-    """Return the items with the transparency of each item."""
     found: dict[int, list[int]] = {}
     for kind, source, targets in items.references:
         if kind == b"auxl" and source in items.items:

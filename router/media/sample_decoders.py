@@ -69,7 +69,6 @@ def _whole(data: bytes, header: Header, converted: bool) -> Samples | None:
 
 
 def _imdecode(data: bytes, flags: int) -> Samples | None:
-    """Return OpenCV's samples of `data`, None for a broken picture."""
     import cv2
 
     try:
@@ -89,7 +88,6 @@ def _pillow(data: bytes, kind: str, modes: tuple[str, ...]) -> Samples | None:
 
 
 def _avif(data: bytes, header: Header) -> Samples | None:
-    """Return an AVIF's 8-bit samples, cropped as it says."""
     from PIL import features
 
     if not features.check("avif"):

@@ -80,14 +80,12 @@ def _frames(path: Path, wanted: Sequence[int]) -> Iterator[Pixels]:
 
 
 def _shrunk(pixels: Pixels, side: int) -> Pixels:
-    """Return the picture with its longer side at most `side` pixels."""
     import cv2
 
     return pixels if max(pixels.shape[:2]) <= side else _resized(pixels, side, cv2.INTER_AREA)
 
 
 def _resized(pixels: Pixels, side: int, method: int) -> Pixels:
-    """Return the picture with its longer side of `side` pixels."""
     import cv2
 
     height, width = pixels.shape[:2]

@@ -34,8 +34,6 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _File:
-    """A version of a tokenizer's file."""
-
     path: str
     modified: int
     size: int
@@ -182,6 +180,5 @@ class TokenCounter:
 
 
 def _may_exceed(text: str, limit: int) -> bool:
-    """Say whether `text` may have more than `limit` tokens."""
     # of ASCII a token has a character at least; what `&...;` stands for may be no ASCII
     return not text.isascii() or "&" in text or len(text) + SPARE > limit

@@ -51,7 +51,6 @@ class CounterProcess:
             child.communicate()  # which closes the pipes, whatever was not written or read yet
 
     def _running(self) -> subprocess.Popen[bytes]:
-        """Return the process, started anew after its end."""
         if self.child is None or not self.is_running():
             self.end()
             self.child = subprocess.Popen(

@@ -81,13 +81,11 @@ def reason(error: BaseException, revision: str | None) -> str:
 
 
 def _name(error: OSError) -> str:
-    """Return an error's file name without its folder."""
     # callers must not learn paths of this machine
     return os.path.basename(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else "a file"
 
 
 def _refusal(status: int, path: str) -> str:
-    """Return a message for a status without a known reason, with the file's name."""
     message = f"the hub answered {status} to the request for {path.rpartition('/')[2]}"
     return f"{message}: {TOKEN}" if status in (401, 403) else message
 

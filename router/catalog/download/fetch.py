@@ -60,7 +60,6 @@ def _transfer(files: Plan, write: Callable[[DownloadProgress], None], pauses: tu
 
 @contextmanager
 def _discard_partial_on_disk_full(files: Plan) -> Iterator[None]:
-    """Remove unfinished files if the disk is full."""
     # nothing else frees them, and other processes need the disk
     try:
         yield
@@ -71,7 +70,6 @@ def _discard_partial_on_disk_full(files: Plan) -> Iterator[None]:
 
 
 def _link_snapshot(repo: str, revision: str | None) -> Path:
-    """Let the hub's client link its cached files into a snapshot."""
     from huggingface_hub import snapshot_download
 
     return Path(snapshot_download(repo, revision=revision, allow_patterns=list(cache_paths.WANTED)))

@@ -47,7 +47,6 @@ def _start(repo: str, revision: str | None) -> subprocess.Popen[str]:
 
 
 def _watch(child: subprocess.Popen[str], repo: str, report: Callable[[int, int], None], stall_seconds: float) -> None:
-    """Report progress until the child ends; raise `DownloadFailed` without progress."""
     seen, since = DownloadProgress(0, 0, 0), time.monotonic()
     done, total = 0, 1
     while not _ended(child):
@@ -69,7 +68,6 @@ def _ended(child: subprocess.Popen[str]) -> bool:
 
 
 def _result(repo: str, answer: str, status: int) -> tuple[Path, int]:
-    """Return the folder and its bytes, or raise the child's error."""
     try:
         result = json.loads(answer)
     except ValueError:

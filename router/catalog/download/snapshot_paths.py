@@ -54,7 +54,6 @@ def _stamp(repo: str, revision: str | None) -> Stamp:
 
 
 def _folders(snapshot: Path) -> list[Path]:
-    """Return a snapshot's subfolders, one per part."""
     try:
         with os.scandir(snapshot) as entries:
             return [Path(each.path) for each in entries if each.is_dir()][:MOST_FOLDERS]

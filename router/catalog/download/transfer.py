@@ -50,7 +50,6 @@ class Transfer:
         return True
 
     def _hash_existing(self, part: BinaryIO) -> None:
-        """Hash the bytes that are present."""
         self._start_over(part, keep=self.file.size)
         part.seek(0)
         while chunk := part.read(CHUNK):
