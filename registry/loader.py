@@ -18,8 +18,6 @@ from registry.models import BrokenModel, ModelSpec, Registry, Route
 from registry.schema import FileSchema, RouteSchema, check
 from registry.source import is_hub_id, resolve
 
-__all__ = ["BackendInfo", "Backends", "load", "load_one", "load_text", "read_text"]
-
 M = TypeVar("M", ModelSpec, BrokenModel)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}")
 _NAME_RULE = "a name starts with a letter or a digit and has up to 128 of them, with . _ / - among them"

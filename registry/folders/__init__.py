@@ -10,18 +10,3 @@ from registry.folders.model import INDEX, ModelFolder, Part
 from registry.folders.reader import changed_at, missing, read, weights_in
 from registry.folders.safetensors import Tensor
 from registry.folders.weights import Weights
-
-__all__ = [
-    "INDEX",
-    "FolderError",
-    "ModelFolder",
-    "Part",
-    "Tensor",
-    "Weights",
-    "absent",
-    "changed_at",
-    "hub_cache",
-    "missing",
-    "read",
-    "weights_in",
-]

@@ -15,7 +15,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from registry import BrokenModel, ModelSpec, Registry, RegistryError, folders
 from registry.backends import Backends
 from registry.changes import differences, remarks
-from registry.loader import load_text, read_text
+from registry.lines import read_text
+from registry.loader import load_text
 from registry.source import is_folder, is_hub_id
 from router.errors import BootError, reason
 from router.jobs import RevisionStore

@@ -22,11 +22,7 @@ EngineError is shown to the caller; the text of any other exception never is.
 
 from __future__ import annotations
 
-from router.errors.storage import is_damaged as is_damaged
-from router.errors.storage import is_disk_full as is_disk_full
-from router.errors.storage import is_unwritable as is_unwritable
-from router.errors.storage import may_be_disk_full as may_be_disk_full
-from router.errors.storage import reason as reason
+from router.errors.storage import is_damaged, is_disk_full, is_unwritable, may_be_disk_full, reason
 
 Headers = tuple[tuple[str, str], ...]
 

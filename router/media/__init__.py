@@ -6,21 +6,3 @@ from router.media.fetch import Fetcher, is_remote
 from router.media.header import MAX_BYTES, ImageInfo, inspect
 from router.media.hosts import Hosts
 from router.media.pixels import PreparedImage, crop_size, decode, decode_with_notes, fit, size_for, to_png
-
-__all__ = [
-    "MAX_BYTES",
-    "Decoders",
-    "Fetcher",
-    "Hosts",
-    "ImageInfo",
-    "PreparedImage",
-    "crop_size",
-    "decode",
-    "decode_with_notes",
-    "fit",
-    "inspect",
-    "is_remote",
-    "parse_data_url",
-    "size_for",
-    "to_png",
-]
