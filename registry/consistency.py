@@ -48,7 +48,6 @@ def _limited(defaults: Defaults) -> Iterator[tuple[tuple[str, ...], int, str]]:
 
 
 def family_differences(named: Family, found: Family, modalities: Collection[Modality]) -> list[str]:
-    """Return the differences of a named family from its folder's, in words."""
     pairs = (
         ("experts", named.experts, found.experts),
         ("a size multiple of", named.size_multiple, found.size_multiple),

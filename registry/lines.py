@@ -45,7 +45,6 @@ class Document:
     _wrong: set[Where] = field(default_factory=set)
 
     def add_problem(self, where: Where, message: str) -> None:
-        """Add a problem at `where`."""
         self._wrong.add(where)
         self.problems.append(self.problem(where, message))
 

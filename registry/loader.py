@@ -60,10 +60,7 @@ def load_text(
 def load_one(
     source: str, backend_name: str, backends: Backends | Iterable[BackendInfo], download: bool = False
 ) -> Registry:
-    """Return the registry of one model, named after its hub id or folder.
-
-    For `framegate serve --model REPO_OR_FOLDER`; raises as `load` does.
-    """
+    """Return the registry of one model, named after its hub id or folder."""
     if os.path.isdir(written := os.path.expanduser(source)):  # as in diffusers, a folder goes before a hub id
         source = os.path.abspath(written)
     try:

@@ -110,7 +110,6 @@ class ModelSpec:
     folder: Path | None = None
 
     def may_run_on(self, device: str) -> bool:
-        """Return whether an engine on `device` may run the model."""
         return not self.devices or device in self.devices or device.partition(":")[0] in self.devices
 
     def loads_as(self, other: ModelSpec) -> bool:
@@ -119,21 +118,9 @@ class ModelSpec:
         return all(getattr(self, name) == getattr(other, name) for name in names)
 
 
-OF_REQUESTS = (
-    "aliases",
-    "defaults",
-    "devices",
-    "download",
-    "engines",
-    "folder",
-    "limits",
-    "pin",
-    "priority",
-    "prompt_tokens",
-    "warm_sizes",
-    "warm_up",
-)
-"""The fields of a model on which nothing that is loaded for it depends."""
+# the fields of a model on which nothing that is loaded for it depends
+OF_REQUESTS = ("aliases", "defaults", "devices", "download", "engines", "folder", "limits", "pin", "priority",
+               "prompt_tokens", "warm_sizes", "warm_up")  # fmt: skip
 
 
 @dataclass(frozen=True)

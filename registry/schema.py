@@ -18,12 +18,15 @@ _short = Repr()
 _short.maxstring = 80
 
 
+REQUIRED = {"required": "is required"}
+
+
 class Text(fields.String):
-    default_error_messages = {"invalid": "must be text (in quotes if it looks like a number)"}  # noqa: RUF012
+    default_error_messages = {"invalid": "must be text (in quotes if it looks like a number)", **REQUIRED}  # noqa: RUF012
 
     def __init__(self, most: int = 1000, least: int = 1, **kwargs: Any) -> None:
         within = validate.Length(least, most, error=f"must have from {least} to {most} characters")
-        super().__init__(validate=within, error_messages={"required": "is required"}, **kwargs)
+        super().__init__(validate=within, **kwargs)
 
 
 class Integer(fields.Integer):
@@ -42,6 +45,8 @@ class Integer(fields.Integer):
 class Number(fields.Float):
     """A number in a range; `true` and `"5"` are none."""
 
+    default_error_messages = REQUIRED
+
     def __init__(self, least: float, most: float, above: bool = False, **kwargs: Any) -> None:
         self.bounds = Bounds(least, most, above)
         super().__init__(**kwargs)
@@ -53,7 +58,7 @@ class Number(fields.Float):
 
 
 class Texts(fields.List[str]):
-    default_error_messages = {"invalid": "must be a list, such as [a, b]"}  # noqa: RUF012
+    default_error_messages = {"invalid": "must be a list, such as [a, b]", **REQUIRED}  # noqa: RUF012
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(Text(most=128), **kwargs)
@@ -79,8 +84,8 @@ class Strict(Schema):
 
 
 class ShiftSchema(Strict):
-    small = Number(0, 100, above=True, required=True, error_messages={"required": "is required"})
-    large = Number(0, 100, above=True, required=True, error_messages={"required": "is required"})
+    small = Number(0, 100, above=True, required=True)
+    large = Number(0, 100, above=True, required=True)
 
 
 class Shift(fields.Field[FlowShift]):
@@ -163,11 +168,7 @@ class ModelSchema(Strict):
 
 
 class RouteSchema(Strict):
-    members = Texts(
-        required=True,
-        validate=validate.Length(1, error="must name at least one model"),
-        error_messages={"required": "is required"},
-    )
+    members = Texts(required=True, validate=validate.Length(1, error="must name at least one model"))
     aliases = Texts()
 
 

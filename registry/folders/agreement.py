@@ -11,10 +11,8 @@ MASKS = 4  # channels that mark the input frames, next to an input image's laten
 
 
 def require_agreement(folder: ModelFolder) -> None:
-    """Raise `FolderError` if a transformer's width differs from its neighbours'.
-
-    Diffusers would fail at the first step of such a model, or later.
-    """
+    """Raise `FolderError` if a transformer's width differs from its neighbours'."""
+    # diffusers would fail at the first step of such a model, or later
     for name in ("transformer", "transformer_2"):
         if (part := folder.parts.get(name)) is not None:
             _require_channels(part, folder)

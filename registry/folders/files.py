@@ -21,10 +21,7 @@ _KINDS = (
     (b"version https://git-lfs", "a Git LFS pointer, not the file itself: 'git lfs pull' in its repository brings it"),
     (b"GGUF", "a GGUF file, which is not read: bring the repository in the diffusers layout, in bf16"),
     (b"PK\x03\x04", "an archive (ZIP), as torch.save makes it of pickles, which can run code: bring safetensors"),
-    (b"\x80\x02", "a pickle, which can run code and is not read: bring safetensors"),
-    (b"\x80\x03", "a pickle, which can run code and is not read: bring safetensors"),
-    (b"\x80\x04", "a pickle, which can run code and is not read: bring safetensors"),
-    (b"\x80\x05", "a pickle, which can run code and is not read: bring safetensors"),
+    *((bytes((0x80, n)), "a pickle, which can run code and is not read: bring safetensors") for n in range(2, 6)),
     (b"\x1f\x8b", "a gzip archive: unpack it"),
 )
 _AGAIN = "fetch it again"
@@ -94,10 +91,7 @@ def readable_size(path: Path, what: str) -> int:
 
 
 def beginning(path: Path, what: str, length: int = HEAD_BYTES) -> tuple[bytes, int]:
-    """Return the first bytes of a regular file, and its size.
-
-    Raises `FolderError` for a file of another kind.
-    """
+    """Return the first bytes and the size of a regular file; raise `FolderError` otherwise."""
     size = regular_size(path, what)
     head = _first(path, what, length) if size else b""  # the kernel's own files have none, and some wait for an event
     if kind := strange(head[:HEAD_BYTES], size):

@@ -52,7 +52,6 @@ class Part:
         return inner
 
     def refusal(self, message: str) -> FolderError:
-        """Return the error about this part's configuration."""
         return FolderError(message, self.folder / "config.json")
 
 

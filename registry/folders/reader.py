@@ -59,10 +59,8 @@ def missing(path: Path) -> str | None:
 
 
 def changed_at(path: Path) -> float:
-    """Return the last change of a folder's relevant files (seconds since 1970), or 0.
-
-    The ctime counts: copies keep the mtime.
-    """
+    """Return the last change of a folder's relevant files (seconds since 1970), or 0."""
+    # the ctime counts: copies keep the mtime
     with _lock:
         known = _kept.get(path.absolute())
     times = [0.0]

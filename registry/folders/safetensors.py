@@ -1,7 +1,4 @@
-"""The header of a safetensors file: dtypes, shapes and offsets of its tensors.
-
-The format: https://github.com/huggingface/safetensors#format
-"""
+"""The header of a safetensors file (https://github.com/huggingface/safetensors#format)."""
 
 from __future__ import annotations
 
@@ -46,7 +43,6 @@ class Header:
         return tuple(self.entries[name]["shape"])
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return the tensors by name."""
         found = {}
         for name, entry in self.entries.items():
             start, end = entry["data_offsets"]
@@ -84,10 +80,7 @@ def read_header(path: Path, part: str) -> Header:
 
 
 def _checked(path: Path, what: str, entries: Mapping[str, Mapping[str, Any]]) -> int:
-    """Return the bytes of all tensors; raise for entries that do not fit.
-
-    Raises `FolderError` for quantised and overlapping tensors, and for any broken header.
-    """
+    """Return the bytes of all tensors; raise for entries that do not fit."""
     dtypes, shapes, spans = ([entry[key] for entry in entries.values()] for key in ("dtype", "shape", "data_offsets"))
     if unknown := [dtype for dtype in dtypes if dtype not in ITEM_BYTES]:
         name = next(name for name in entries if entries[name]["dtype"] == unknown[0])

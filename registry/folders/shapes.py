@@ -78,10 +78,8 @@ class _Numbers:
 
 
 def require_shapes(part: Part, tensors: Mapping[str, Shape]) -> None:
-    """Raise `FolderError` if a part's tensors do not fit its configuration.
-
-    The classes allocate by configuration before they read a tensor, however large.
-    """
+    """Raise `FolderError` if a part's tensors do not fit its configuration."""
+    # the classes allocate by configuration before they read a tensor, however large
     # some versions of transformers write CLIP's names with a prefix
     prefix = "vision_model." if part.name == "image_encoder" else ""
     named = {name.removeprefix(prefix): shape for name, shape in tensors.items()}

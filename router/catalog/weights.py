@@ -76,10 +76,7 @@ class Weights:
         return "incomplete" if folders.missing(folder) else "here"
 
     def find(self, model: ModelSpec) -> Path | None:
-        """Return the folder of the model's weights for any backend; never download.
-
-        Raises `DownloadFailed` if they are not on this machine.
-        """
+        """Return the folder for any backend, never downloading; raise `DownloadFailed` if it is absent."""
         if model.source is None:
             return None
         folder = self._folder(model)

@@ -70,10 +70,7 @@ class Intake:
         return model, self._resolve(model, request, self._images(request, share))
 
     def again(self, job: Job) -> Request:
-        """Return a request for the same video: model, effective options, seed and stored images.
-
-        Raises `FileNotFoundError` when the job is deleted meanwhile.
-        """
+        """Return a request for the same video; raise `FileNotFoundError` when the job is deleted meanwhile."""
         names = {field.name for field in fields(Options)} & {field.name for field in fields(Task)}
         return Request(
             model=job.model,

@@ -27,10 +27,7 @@ class ResolvedTask:
 
 
 def check(model: ModelSpec, request: Request) -> None:
-    """Check the limits that need no image.
-
-    Raises `InvalidRequest` for a size that cannot be rounded, `LimitExceeded` beyond a limit.
-    """
+    """Check the limits that need no image; raise `InvalidRequest` or `LimitExceeded`."""
     limits, options = model.limits, request.options
     num_frames = frames_of(model, request)
     negative = _or(options.negative_prompt, model.defaults.negative_prompt)

@@ -7,12 +7,12 @@ Pythons get wrong. Of IPv6 only global unicast counts, so that what embeds an IP
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv6Network, ip_address, ip_network
 
 GLOBAL_UNICAST = IPv6Network("2000::/3")
 
-NOT_PUBLIC_V4 = tuple(
-    IPv4Network(network)
+NOT_PUBLIC = tuple(
+    ip_network(network)
     for network in (
         "0.0.0.0/8",  # this network
         "10.0.0.0/8",  # private
@@ -33,12 +33,6 @@ NOT_PUBLIC_V4 = tuple(
         "203.0.113.0/24",  # documentation
         "224.0.0.0/4",  # multicast
         "240.0.0.0/4",  # reserved, and broadcast
-    )
-)
-
-NOT_PUBLIC_V6 = tuple(
-    IPv6Network(network)
-    for network in (
         "2001::/23",  # protocol assignments: Teredo, benchmarks, ORCHID
         "2001:db8::/32",  # documentation
         "2002::/16",  # 6to4
@@ -51,6 +45,6 @@ NOT_PUBLIC_V6 = tuple(
 def is_public(text: str) -> bool:
     """Say whether an IPv4 or IPv6 address is public; raise `ValueError` for other text."""
     address = ip_address(text)
-    if isinstance(address, IPv4Address):
-        return not any(address in network for network in NOT_PUBLIC_V4)
-    return address in GLOBAL_UNICAST and not any(address in network for network in NOT_PUBLIC_V6)
+    if address.version == 6 and address not in GLOBAL_UNICAST:
+        return False
+    return not any(address in network for network in NOT_PUBLIC)

@@ -92,10 +92,7 @@ class MatrixConversion:
 
 @dataclass(frozen=True)
 class TableConversion:
-    """The conversion by an ICC profile's table, in 8 bits, with perceptual intent.
-
-    Raises `ValueError` where LittleCMS refuses the profile.
-    """
+    """A conversion by an ICC profile's table; raises `ValueError` where LittleCMS refuses the profile."""
 
     profile: bytes
     channels: Channels

@@ -38,10 +38,7 @@ class Resolver:
         self._slots = Slots(most, 2 * most, WORK_SECONDS)
 
     def addresses(self, host: str, port: int, deadline: Deadline, owner: str = "") -> list[str]:
-        """Return every address of `host`, the best first.
-
-        Raise `OSError` where there is none, `TimeoutError` where none is found by the deadline.
-        """
+        """Return every address, the best first; raise `OSError` without one, `TimeoutError` at the deadline."""
         if not self._slots.acquire(owner, deadline.left()):
             raise TimeoutError
         found: Future[list[str]] = Future()

@@ -21,7 +21,6 @@ _UNSPECIFIED = 2
 
 
 def is_heif(data: bytes) -> bool:
-    """Say whether a file belongs to the family of HEIC and AVIF."""
     brands = data[8:12] + data[16 : min(int.from_bytes(data[:4]), 256)]
     names = {brands[start : start + 4] for start in range(0, len(brands), 4)}
     return data[4:8] == b"ftyp" and any(name[:3] in (b"hei", b"hev", b"avi") or name == b"mif1" for name in names)

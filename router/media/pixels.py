@@ -1,7 +1,4 @@
-"""Pictures as arrays: decoded, made upright, fitted to a size.
-
-OpenCV's own limit on pixels counts only if it is set before the import.
-"""
+"""Pictures as arrays: decoded, made upright, fitted to a size."""
 
 from __future__ import annotations
 
@@ -23,6 +20,7 @@ from router.values import Pixels
 
 MAX_ASPECT = 4.0
 
+# of OpenCV itself, which counts only if it is set before the import
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
 
 

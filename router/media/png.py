@@ -60,10 +60,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Grid:
-    """The pixels of a pass.
-
-    They are every `across`-th from `left`, in every `down`-th row from `top`.
-    """
+    """The pixels of a pass: each `across`-th from `left`, each `down`-th row from `top`."""
 
     left: int
     top: int

@@ -19,10 +19,7 @@ WEBP_QUALITY, JPEG_QUALITY = 80, 85
 
 
 def thumbnail(path: Path) -> bytes:
-    """Return the first frame as a WebP, for a player's poster.
-
-    Raises `ValueError`, as `spritesheet` does, for a file that cannot be read.
-    """
+    """Return the first frame as a WebP; raise `ValueError` for an unreadable file."""
     import cv2
 
     (first,) = _frames(path, [0])

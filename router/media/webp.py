@@ -73,7 +73,6 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def bare_webp(data: bytes) -> bytes:
-    """Return a WebP without its metadata."""
     kept = b"".join(
         data[start - 8 : end] + b"\0" * ((end - start) % 2)
         for kind, start, end in _chunks(data)

@@ -46,10 +46,7 @@ class ArtifactStore:
         return (self._folder("inputs", job_id) / name).read_bytes()
 
     def part(self, job_id: str, number: int, suffix: str) -> Path:
-        """Return an empty file for an attempt's output; `publish` it when it is complete.
-
-        Files of earlier attempts are removed.
-        """
+        """Return an attempt's empty file, to `publish` when complete; remove those of earlier attempts."""
         # the file exists at once, so that an earlier attempt that still runs cannot remove the folder
         folder = self._folder("videos", job_id)
         path = folder / f"{number}.part{suffix}"
@@ -68,7 +65,6 @@ class ArtifactStore:
         return publish(part, path, self._root / "videos", self._result_mode(SHARED))
 
     def put_preview(self, job_id: str, data: bytes) -> None:
-        """Replace the preview of a running job."""
         path = self._preview(job_id)
         self._durable_folder("previews", PRIVATE_FOLDER)
         write_file(path, data)  # not durable: after a power cut the job has no preview

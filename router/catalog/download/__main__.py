@@ -15,7 +15,6 @@ from router.runtime.parent import die_with
 
 
 def main(parent: int, repo: str, revision: str | None) -> int:
-    """Return the exit status, 1 for a download that failed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
     die_with(parent)
     try:

@@ -47,7 +47,6 @@ class File:
         return min(self.part.stat().st_size, self.size) if self.part.exists() else 0
 
     def hasher(self) -> Any:
-        """Return a hash object that computes `digest`."""
         # git's own blob hash covers a header, so that it must be hashed as well
         if len(self.digest) == SHA256_DIGITS:
             return hashlib.sha256()
