@@ -186,9 +186,7 @@ class Registry:
 
     def members(self, route: Route) -> tuple[ModelSpec, ...]:
         """Return the servable models of `route`, in order of choice."""
-        found = (self.find(name) for name in route.members)
-        return tuple(model for model in found if isinstance(model, ModelSpec))
+        return tuple(model for model in map(self.find, route.members) if isinstance(model, ModelSpec))
 
     def broken_members(self, route: Route) -> tuple[BrokenModel, ...]:
-        found = (self.find(name) for name in route.members)
-        return tuple(model for model in found if isinstance(model, BrokenModel))
+        return tuple(model for model in map(self.find, route.members) if isinstance(model, BrokenModel))

@@ -38,8 +38,7 @@ def snapshot(repo: str, revision: str | None) -> Path | None:
 
 def paths(repo: str, revision: str | None) -> tuple[Path, ...]:
     """Return the paths that change with a repository's current snapshot."""
-    found = snapshot(repo, revision)
-    return tuple(filter(None, (_reference(repo, revision), found)))
+    return tuple(filter(None, (_reference(repo, revision), snapshot(repo, revision))))
 
 
 def _reference(repo: str, revision: str | None) -> Path:

@@ -111,5 +111,4 @@ def _unreadable(path: Path, what: str, name: str, dtype: object) -> FolderError:
 
 
 def _cut(what: str, path: Path, size: int, needed: int) -> FolderError:
-    message = f"{what} is cut short: it has {size:,} of {needed:,} bytes; fetch it again"
-    return FolderError(message, path, missing=True)
+    return FolderError(f"{what} is cut short: it has {size:,} of {needed:,} bytes; fetch it again", path, missing=True)

@@ -102,10 +102,8 @@ class Registries:
             log.error("the store did not answer; what is served stays as it is: %s", reason(error))
             return
         self._newest_seen = newest
-        if revision is not None and revision.n != self._current.revision:
-            self._swap(revision)
-
-    def _swap(self, revision: Revision) -> None:
+        if revision is None or revision.n == self._current.revision:
+            return
         registry = _parse_or_log(revision, self._backends)
         if registry is None:
             log.error("revision %d goes on here; what needs new plugins needs a restart", self._current.revision)

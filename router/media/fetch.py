@@ -12,8 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from router.errors import TooManyWaiters
-from router.media.addresses import is_public
-from router.media.dns import Deadline, Resolver
+from router.media.addresses import Deadline, Resolver, is_public
 from router.media.header import MAX_BYTES, about, invalid
 from router.media.hosts import Hosts, Target, refused
 from router.runtime.fair_slots import Slots

@@ -81,8 +81,8 @@ def read_jpeg(data: bytes) -> Header:
         raise ValueError(f"its pixels are coded in a way that browsers do not show (SOF{frame.marker - 0xC0})")
     if frame.width and frame.height:
         _bound_scans(data, end, frame)
-    colour = ColourTags(frame.channels, *_joined(pieces))
-    return Header("image/jpeg", frame.width, frame.height, exif, colour=colour)
+    tags = ColourTags(frame.channels, *_joined(pieces))
+    return Header("image/jpeg", frame.width, frame.height, exif, colour=tags)
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
