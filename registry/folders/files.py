@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -54,13 +56,8 @@ def absent(path: Path) -> bool:
 
 def names(folder: Path, part: str) -> frozenset[str]:
     """Return the names in a part's folder; raise `FolderError` if absent or empty."""
-    try:
-        with os.scandir(folder) as entries:
-            found = [entry.name for entry in islice(entries, MAX_ENTRIES + 1)]
-    except FileNotFoundError:
-        raise FolderError(f"it lacks the folder {part}", folder, missing=True) from None
-    except OSError as error:
-        raise FolderError(f"the folder {part} cannot be read: {error.strerror}", folder) from error
+    with _explained(folder, f"the folder {part}"), os.scandir(folder) as entries:
+        found = [entry.name for entry in islice(entries, MAX_ENTRIES + 1)]
     if not found:
         raise FolderError(f"the folder {part} is empty", folder, missing=True)
     if len(found) > MAX_ENTRIES:
@@ -70,12 +67,8 @@ def names(folder: Path, part: str) -> frozenset[str]:
 
 def regular_size(path: Path, what: str) -> int:
     """Return the bytes of a regular file; raise `FolderError` about `what`."""
-    try:
+    with _explained(path, what):
         status = path.stat()
-    except FileNotFoundError:
-        raise FolderError(f"it lacks {what}", path, missing=True) from None
-    except OSError as error:
-        raise FolderError(f"{what} cannot be read: {error.strerror}", path) from error
     if not stat.S_ISREG(status.st_mode):  # opening a FIFO would wait for its writer
         raise FolderError(f"{what} is no regular file", path)
     return status.st_size
@@ -101,11 +94,17 @@ def beginning(path: Path, what: str, length: int = HEAD_BYTES) -> tuple[bytes, i
 
 def _first(path: Path, what: str, length: int) -> bytes:
     """Return the first bytes of a file, which may have changed since its `stat`."""
+    with _explained(path, what), open(path, "rb", opener=_without_waiting) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise FolderError(f"{what} is no regular file", path)
+        return file.read(length) or b""  # None where it would wait
+
+
+@contextmanager
+def _explained(path: Path, what: str) -> Iterator[None]:
+    """Raise `FolderError` about `what` for an `OSError` of the block."""
     try:
-        with open(path, "rb", opener=_without_waiting) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise FolderError(f"{what} is no regular file", path)
-            return file.read(length) or b""  # None where it would wait
+        yield
     except FileNotFoundError:
         raise FolderError(f"it lacks {what}", path, missing=True) from None
     except OSError as error:

@@ -106,9 +106,6 @@ class ModelFolder:
     @property
     def family(self) -> Family:
         """Return the closest published family, with this folder's modality, experts and sizes."""
-        index = {
-            "_class_name": self.pipeline,
-            "boundary_ratio": self.boundary_ratio,
-            "expand_timesteps": self.expand_timesteps,
-        }
-        return infer(index, self.parts["transformer"].config, self.parts["vae"].config)
+        modality = self.modalities[0]
+        kin = Modality.TI2V if self.expand_timesteps else modality  # one DiT, in either pipeline
+        return infer(modality, kin, self.experts, self.parts["transformer"].config, self.parts["vae"].config)

@@ -122,10 +122,6 @@ def _read(path: Path) -> ModelFolder:
     parts = {name: part for name in CLASSES if (part := read_part(path, name, index.get(name))) is not None}
     folder = ModelFolder(path, pipeline, parts, ratio, index.get("expand_timesteps") is True)
     require_agreement(folder)
-    try:
-        folder.family  # noqa: B018 - configurations of nonsense are found here, not by whoever asks
-    except (ValueError, OverflowError) as error:
-        raise FolderError(f"its configurations make no model: {error}", path) from error
     return folder
 
 

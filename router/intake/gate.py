@@ -33,7 +33,8 @@ def choose(entry: ModelSpec | Route, kinds: Set[Input], registry: Registry, para
     for model in candidates:
         if model.modality.accepts(kinds):
             return model
-    if isinstance(entry, Route) and (would := [each for each in registry.broken_members(entry) if _may(each, kinds)]):
+    failed = registry.broken_members(entry) if isinstance(entry, Route) else ()
+    if would := [each for each in failed if each.modality is None or each.modality.accepts(kinds)]:
         raise broken(*would)
     raise ModalityMismatch(f"{_mismatch(entry, candidates, kinds)}. {_alternatives(kinds, registry)}", param=param)
 
@@ -57,10 +58,6 @@ def check_frames(model: ModelSpec, kinds: Set[Input], num_frames: int, param: st
         f"{model.name} is {model.modality.title}: with {_listed(kinds)} it makes 5 frames or more, got 1, as {why}"
     )
     raise InvalidRequest(message, param=param)
-
-
-def _may(model: BrokenModel, kinds: Set[Input]) -> bool:
-    return model.modality is None or model.modality.accepts(kinds)
 
 
 def _mismatch(entry: ModelSpec | Route, candidates: tuple[ModelSpec, ...], kinds: Set[Input]) -> str:

@@ -52,10 +52,6 @@ class _Frame:
         }
         return cls(marker, width, height, blocks)
 
-    @property
-    def channels(self) -> Channels:
-        return {1: Channels.GREY, 4: Channels.CMYK}.get(len(self.blocks), Channels.RGB)
-
 
 def _blocks(samples: int, factor: int) -> int:
     return -(-samples // (8 * factor))
@@ -81,7 +77,8 @@ def read_jpeg(data: bytes) -> Header:
         raise ValueError(f"its pixels are coded in a way that browsers do not show (SOF{frame.marker - 0xC0})")
     if frame.width and frame.height:
         _bound_scans(data, end, frame)
-    tags = ColourTags(frame.channels, *_joined(pieces))
+    channels = {1: Channels.GREY, 4: Channels.CMYK}.get(len(frame.blocks), Channels.RGB)
+    tags = ColourTags(channels, *_joined(pieces))
     return Header("image/jpeg", frame.width, frame.height, exif, colour=tags)
 
 

@@ -46,7 +46,10 @@ class Layout:
         """The passes with pixels, one for a picture without interlacing."""
         if not self.interlaced:
             return (Grid(0, 0, 1, 1, self.width, self.height),)
-        found = (Grid.of(self.width, self.height, *each) for each in _PASSES)
+        found = (
+            Grid(left, top, across, down, -((left - self.width) // across), -((top - self.height) // down))
+            for left, top, across, down in _PASSES
+        )
         return tuple(grid for grid in found if grid.width and grid.height)
 
     @property
@@ -68,10 +71,6 @@ class Grid:
     down: int
     width: int
     height: int
-
-    @classmethod
-    def of(cls, width: int, height: int, left: int, top: int, across: int, down: int) -> Grid:
-        return cls(left, top, across, down, -((left - width) // across), -((top - height) // down))
 
     def rows(self, first: int, count: int) -> tuple[slice, slice]:
         """Return the rows and columns of the picture for `count` rows of the pass."""
