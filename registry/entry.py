@@ -15,8 +15,7 @@ from registry.lines import Document, Where
 from registry.modality import Modality
 from registry.models import BrokenModel, Defaults, Limits, ModelSpec, Size
 from registry.schema import ModelSchema, check
-from registry.source import is_hub_id, resolve
-from registry.weights_folder import weights_folder
+from registry.source import is_hub_id, resolve, weights_folder
 
 SAME = ("revision", "download", "pin", "priority", "engines")  # fields of an entry that a model takes unchanged
 

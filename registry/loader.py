@@ -105,7 +105,6 @@ def _claim(document: Document, sections: Mapping[str, Mapping[str, object]]) -> 
 
 
 def _texts(entry: object, field: str) -> Iterator[tuple[int, str]]:
-    """Yield the texts of a list field with their indices."""
     # the schema reports other values
     items = entry.get(field) if isinstance(entry, Mapping) else None
     yield from ((at, item) for at, item in enumerate(items if isinstance(items, list) else ()) if isinstance(item, str))

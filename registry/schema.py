@@ -196,7 +196,6 @@ def check(document: Document, where: Where, schema: Schema, data: object) -> dic
 def _flatten(
     messages: Mapping[Any, Any], schema: Schema | None, data: object, path: Where = ()
 ) -> Iterator[tuple[Where, str]]:
-    """Yield each message with its path and the actual value."""
     allowed = [field.data_key or name for name, field in schema.load_fields.items()] if schema else []
     for key, found in messages.items():
         here = path if key == "_schema" else (*path, key)
@@ -209,7 +208,6 @@ def _flatten(
 
 
 def _got(data: object, path: Where) -> str:
-    """Return `, got ...` with the value at `path`, or nothing."""
     for step in path:
         try:
             data = data[step]  # type: ignore[index]

@@ -17,8 +17,8 @@ LARGEST = 2**31  # of any number in a configuration
 def infer(modality: Modality, kin: Modality, experts: int, transformer: Config, vae: Config) -> Family:
     """Return the closest published family, corrected by the configurations.
 
-    Closeness compares its modality with `kin`, then the DiT's width, then the number of experts; the first of equals
-    wins (480P for a 2.1 I2V: its 720P twin has the same configuration).
+    Closeness compares `kin`, the modality of the families with such a DiT, then the DiT's width, then the number of
+    experts; the first of equals wins (480P for a 2.1 I2V: its 720P twin has the same configuration).
     """
     inner_dim = _whole(transformer, "num_attention_heads", 0) * _whole(transformer, "attention_head_dim", 128)
 
@@ -34,8 +34,9 @@ def infer(modality: Modality, kin: Modality, experts: int, transformer: Config, 
     if experts == 1:
         defaults = replace(defaults, guidance_scale_2=None)
     inner_dim = inner_dim or closest.inner_dim
-    found = replace(closest, modality=modality, inner_dim=inner_dim, size_multiple=multiple, experts=experts)
-    return replace(found, defaults=defaults)
+    return replace(
+        closest, modality=modality, defaults=defaults, inner_dim=inner_dim, size_multiple=multiple, experts=experts
+    )
 
 
 def _whole(config: Config, key: str, otherwise: int) -> int:

@@ -126,7 +126,6 @@ def _read(path: Path) -> ModelFolder:
 
 
 def _ratio(path: Path, index: dict[str, Any]) -> float | None:
-    """Return the boundary between two experts, None for one."""
     ratio, second = index.get("boundary_ratio"), index.get("transformer_2")
     if ratio is None and second in (None, [None, None]):
         return None

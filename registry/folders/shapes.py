@@ -185,7 +185,6 @@ EXPECTED = {
 
 
 def _blocks(numbers: _Numbers, key: str, default: int, prefix: str, tensors: Mapping[str, Shape]) -> Iterator[str]:
-    """Yield the name prefix of each block; raise for a wrong number of blocks."""
     wanted = numbers.whole(key, default, MOST_BLOCKS)
     found = _numbered(prefix, tensors)
     if found != set(map(str, range(wanted))):

@@ -113,7 +113,6 @@ class Registries:
         log_broken(registry)
 
     def _revision(self, n: int) -> Registry | None:
-        """Return the registry of a revision; None if deleted or not servable here."""
         revision = self._store.get(n)
         return _parse_or_log(revision, self._backends) if revision else None
 

@@ -12,7 +12,6 @@ from router import media
 from router.auth.keys import ApiKey
 from router.errors import InvalidRequest
 from router.intake import gate, resolve
-from router.intake.availability import check_available
 from router.intake.images import PreparedInput, ReceivedImage
 from router.intake.resolve import ResolvedTask
 from router.jobs import QueueLimits
@@ -57,7 +56,7 @@ class Intake:
         model = _model_for(request, registry)
         of_key = (api_key.id, api_key.limits.queued) if api_key else (None, None)
         limits = QueueLimits(model.name, model.limits.queued, *of_key)
-        check_available(self._system, model, limits)
+        gate.check_available(self._system, model, limits)
         resolved = self._resolve(model, request, images)
         inputs = self._prepare(model, resolved.task, images)
         job = self._job(request, model, resolved, inputs, owner, request_id, api_key, registry.revision)
@@ -100,7 +99,6 @@ class Intake:
         return known
 
     def _resolve(self, model: ModelSpec, request: Request, images: Sequence[ReceivedImage]) -> ResolvedTask:
-        """Return the effective task, which the policies have seen."""
         size = None
         if resolve.follows_image(request):  # no other image is received before the policies
             first = next(image for image in images if image.source.role is Input.IMAGE)

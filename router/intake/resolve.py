@@ -143,7 +143,6 @@ def _hold(model: ModelSpec, request: Request, name: str, what: str, got: int, mo
 
 
 def _derivation(model: ModelSpec, options: Options, num_frames: int) -> str:
-    """Return how `num_frames` came about, if rounded or made of seconds."""
     if options.seconds is not None:
         return f"{options.seconds:g} seconds at {_rate(model, options)} a second, which is "
     return "" if options.num_frames in (None, num_frames) else f"{options.num_frames:,}, made "

@@ -126,7 +126,6 @@ class DecoderProcess:
             watchdog.cancel()
 
     def _end_status(self) -> str:
-        """Return how the process has ended, with its last complaints."""
         try:
             status = self._process.wait(WAIT_SECONDS)
         except subprocess.TimeoutExpired:
@@ -136,7 +135,6 @@ class DecoderProcess:
         return f"it ended {how}" + (f" after {complaints}" if (complaints := self._complaints()) else "")
 
     def _complaints(self) -> str:
-        """Return what libraries have printed since the last call, as one line."""
         printed = os.pread(self._errors, MAX_COMPLAINTS + 1, 0)
         if not printed:
             return ""

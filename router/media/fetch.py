@@ -93,7 +93,6 @@ class Fetcher:
             raise invalid(f"an image's URL must lead to {self._needed(error)}") from error
 
     def _addresses(self, target: Target, deadline: Deadline, owner: str) -> list[str]:
-        """Return a host's addresses; raise if one of an unlisted host is not public."""
         addresses = self._resolver.addresses(target.host, target.port, deadline, owner)
         inner = [address for address in addresses if not is_public(address)]
         if inner and not target.listed:

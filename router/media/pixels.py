@@ -81,7 +81,6 @@ def decode_with_notes(data: bytes, header: Header | None = None) -> Decoded:
 
 
 def _shown(band: Samples, header: Header, conversion: Conversion | None) -> Pixels:
-    """Return samples as sRGB on white."""
     channels = header.colour.channels
     plain = conversion is None and not header.alpha
     if plain and header.png is not None and band.dtype == np.uint16:

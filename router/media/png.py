@@ -114,7 +114,6 @@ def _collected(data: bytes) -> tuple[dict[bytes, bytes], tuple[tuple[int, int], 
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Yield type, start and end of every chunk up to IEND."""
     start = len(SIGNATURE)
     for _ in range(MAX_CHUNKS):
         length, kind = struct.unpack_from(">I4s", data, start)
@@ -134,7 +133,6 @@ def is_whole(data: bytes, start: int, end: int) -> bool:
 
 
 def _layout(found: dict[bytes, bytes], pieces: tuple[tuple[int, int], ...]) -> Layout:
-    """Return the layout; raise `ValueError` for impossible samples or too much data."""
     width, height, depth, colour, packing, filters, interlace = struct.unpack_from(">IIBBBBB", found.get(b"IHDR", b""))
     if depth not in _DEPTHS.get(colour, ()) or packing or filters or interlace > 1:
         raise ValueError("its header is not that of a PNG")

@@ -62,7 +62,6 @@ def to_srgb_from_d50(colorants: Floats) -> Floats:
 
 
 def _from_xyz(white: Floats) -> Floats:
-    """Return the 3x3 matrix from XYZ under a white to linear sRGB."""
     response, target = _BRADFORD @ white, _BRADFORD @ _white(BT709)
     if (response <= 0).any():
         raise ValueError("its white is no colour")

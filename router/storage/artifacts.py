@@ -11,8 +11,11 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
-from router.errors import TooManyWaiters
+from sqlalchemy.exc import SQLAlchemyError
+
+from router.errors import TooManyWaiters, is_disk_full
 from router.runtime.fair_slots import Slots
 from router.runtime.files import PRIVATE, PRIVATE_FOLDER, make_folder, publish, sync_folder, write_file
 from router.storage.usage import Usage, attempt, attempt_of, entries, usage_of
@@ -21,6 +24,7 @@ from router.values import Job
 SHARED, SHARED_FOLDER = 0o640, 0o750  # of results if the group may enter the data folder, as nginx must
 MAKERS = 2  # threads that make derived files: a sprite sheet of a long video takes a core for a second
 MAX_QUEUED, WAIT_SECONDS = 64, 10.0  # requests for derived files
+Removed = TypeVar("Removed")
 JOB_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -149,7 +153,6 @@ class ArtifactStore:
                 sync_folder(self._root / kind)
 
     def _durable_folder(self, name: str, mode: int) -> Path:
-        """Return a folder of the root, made durably if missing."""
         folder = self._root / name
         if name not in self._durable or not folder.is_dir():
             make_folder(self._root)
@@ -173,3 +176,22 @@ def digest(path: Path) -> str:
     """Return a file's SHA-256 in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def remove(
+    artifacts: ArtifactStore, job_id: str, row: Callable[[], Removed], *, allowed: Callable[[], bool]
+) -> Removed:
+    """Remove a job's row, then its files; return what `row` returns.
+
+    On a disk too full to remove the row the files go first, if that is `allowed`.
+    """
+    try:
+        removed = row()  # after a crash here the files are orphans, which the sweeper removes
+    except SQLAlchemyError as error:
+        if not (is_disk_full(error) and allowed()):
+            raise
+        artifacts.delete(job_id)  # after a crash here the row is not served, and the sweeper removes it
+        removed = row()
+    if removed:
+        artifacts.delete(job_id)
+    return removed

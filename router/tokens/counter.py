@@ -79,7 +79,6 @@ class TokenCounter:
         return tuple(cut.warning(name) for name, cut in zip(prompts, cuts, strict=False) if cut)
 
     def _file(self, model: ModelSpec) -> _File | None:
-        """Return the model's tokenizer file; None without one, or for a large one."""
         folder = self._locate(model)
         if folder is None:
             return None
@@ -106,7 +105,6 @@ class TokenCounter:
             return state == "read"
 
     def _cuts(self, question: _Question) -> list[CutPrompt | None]:
-        """Return the cut of each text, nothing if the answer is late."""
         with self._lock:
             if "coming" in self._states.values() or time.monotonic() < self._rests_until:
                 return []
@@ -172,7 +170,6 @@ class TokenCounter:
         self._process.end()
 
     def _give_up(self, file: _File, reason: str) -> None:
-        """Read `file` no more until it changes, and log that once."""
         with self._lock:
             known, self._states[file] = self._states.get(file), "broken"
         if known != "broken":

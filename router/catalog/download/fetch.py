@@ -43,7 +43,6 @@ def fetch(repo: str, revision: str | None, pauses: tuple[float, ...] = PAUSES) -
 
 
 def _transfer(files: Plan, write: Callable[[DownloadProgress], None], pauses: tuple[float, ...]) -> None:
-    """Transfer several files at once and report progress; stop at the first failure."""
     retrier = Retrier(pauses)
     transfers = [Transfer(file, retrier) for file in files.files]
     most = 0

@@ -37,7 +37,6 @@ class Transfer:
             self.done = 0  # what was here may have been wrong
 
     def _complete(self) -> bool:
-        """Fetch the missing bytes; move the file into place if its digest matches."""
         with open(self.file.part, "a+b") as part:
             self._hash_existing(part)
             if self.done < self.file.size:
@@ -66,7 +65,6 @@ class Transfer:
         self.moved += len(chunk)
 
     def _fetch_rest(self, part: BinaryIO) -> None:
-        """Request the missing bytes; raise `ConnectionCut` if fewer arrive."""
         from huggingface_hub import constants, get_session, hf_raise_for_status
         from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # in its documentation
 

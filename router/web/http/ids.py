@@ -7,8 +7,7 @@ from functools import partial
 from router.errors import UnknownJob
 from router.jobs import JobStore
 from router.runtime import logs
-from router.storage.artifacts import JOB_ID
-from router.storage.removal import remove
+from router.storage.artifacts import JOB_ID, remove
 from router.system import System
 from router.values import Job
 
