@@ -58,8 +58,7 @@ class Defaults:
 class Limits:
     """Limits of one request: `pixels` is width x height, `prompt` counts characters.
 
-    `image_bytes` and `image_pixels` limit each input image. `queued` limits the model's queued jobs, None for no
-    limit.
+    `image_bytes` and `image_pixels` limit each input image. `queued` limits the model's queued jobs, None for no limit.
     """
 
     pixels: int
@@ -75,12 +74,11 @@ class Limits:
 class ModelSpec:
     """One model: inputs, backend and weights.
 
-    `source` is a local folder, a hub id, `embedded:NAME` for the family that comes with the
-    package, or None for a backend without weights. `folder` is None until an engine has obtained
-    the weights; a backend's `load_model` always sees it filled. `options` have been
-    validated by the schema that the backend declared. With two `experts` the first steps are guided
-    by `guidance_scale`, the last ones by `guidance_scale_2`. Of a prompt the first `prompt_tokens` are read, None for
-    all of it.
+    `source` is a local folder, a hub id, `embedded:NAME` for the family that comes with the package, or None for a
+    backend without weights. `folder` is None until an engine has obtained the weights; a backend's `load_model` always
+    sees it filled. `options` have been validated by the schema that the backend declared. With two `experts` the first
+    steps are guided by `guidance_scale`, the last ones by `guidance_scale_2`. Of a prompt the first `prompt_tokens` are
+    read, None for all of it.
 
     Jobs of a higher `priority` go first. `engines` limits the engines that load the model, `devices` (`cpu`, `cuda`
     for every GPU, `cuda:1`) names theirs. A `pin`ned model is never unloaded for another; a model to `warm_up` is

@@ -106,14 +106,11 @@ class WarmUp(fields.Field[bool | tuple[Size, ...]]):
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> bool | tuple[Size, ...]:
         if isinstance(value, bool):
             return value
-        found = [re.fullmatch(r"(\d{1,5})x(\d{1,5})x(\d{1,6})", str(each)) for each in _listed(value)]
+        sizes = value if isinstance(value, list) else []
+        found = [re.fullmatch(r"(\d{1,5})x(\d{1,5})x(\d{1,6})", str(each)) for each in sizes]
         if not found or not all(found):
             raise ValidationError("must be true, false or a list of sizes, such as [832x480x81]")
         return tuple(Size(*map(int, each.groups())) for each in found if each)
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
 
 
 class DefaultsSchema(Strict):

@@ -91,13 +91,9 @@ def _mismatch(entry: ModelSpec | Route, candidates: tuple[ModelSpec, ...], kinds
     if isinstance(entry, Route):
         members = ", ".join(f"{model.name} is {model.modality.title}" for model in candidates)
         return f"no member of {entry.name} takes this request ({members}): {got}"
-    return f"{entry.name} is {entry.modality.title}: {_needed(entry, kinds)}, {got}"
-
-
-def _needed(model: ModelSpec, kinds: Set[Input]) -> str:
-    if absent := model.modality.needs - kinds:
-        return f"it needs {_listed(absent)}"
-    return f"it takes {_listed(model.modality.allows)} only"
+    absent = entry.modality.needs - kinds
+    rule = f"it needs {_listed(absent)}" if absent else f"it takes {_listed(entry.modality.allows)} only"
+    return f"{entry.name} is {entry.modality.title}: {rule}, {got}"
 
 
 def _alternatives(kinds: Set[Input], registry: Registry) -> str:

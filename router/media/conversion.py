@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from router.media import transfer_functions
+from router.media import colour_spaces
+from router.media.colour_spaces import Curve, Floats
 from router.media.header_fields import Channels
-from router.media.primaries import Floats
-from router.media.transfer_functions import Curve
 from router.values import Pixels
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 Samples = NDArray[np.uint8] | NDArray[np.uint16]
 _FINE = 65535
 _KNEE = 0.5  # of an HDR picture's white, above which highlights are compressed
-_HDR_END = transfer_functions.HDR_PEAK / transfer_functions.REFERENCE_WHITE
+_HDR_END = colour_spaces.HDR_PEAK / colour_spaces.REFERENCE_WHITE
 _TRANSFORMS = 8  # LittleCMS takes 0.1 s to make one, which has about 2 MB
 
 
@@ -146,7 +145,7 @@ def changes(conversion: Conversion, channels: Channels) -> bool:
 @cache
 def _codes() -> Pixels:
     """Return sRGB's 8-bit code for each of 65,536 levels of linear light."""
-    return np.asarray((transfer_functions.srgb_encoded(np.arange(_FINE + 1) / _FINE) * 255).round(), np.uint8)
+    return np.asarray((colour_spaces.srgb_encoded(np.arange(_FINE + 1) / _FINE) * 255).round(), np.uint8)
 
 
 @cache

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from pathlib import Path
 
 from router.catalog.download import cache_paths, lock, plan
@@ -30,8 +29,12 @@ def fetch(repo: str, revision: str | None, pauses: tuple[float, ...] = PAUSES) -
         with lock.hold(repo) as write:
             files = Retrier(pauses).try_again(lambda: plan.make(repo, revision))
             files.check_disk_space()
-            with _discard_partial_on_disk_full(files):
+            try:
                 _transfer(files, write, pauses)
+            except OSError as error:
+                if is_disk_full(error):  # nothing else frees unfinished files, and other processes need the disk
+                    files.discard()
+                raise
             return Retrier(pauses).try_again(lambda: _link_snapshot(repo, revision)), files.size
     except errors() as error:
         if is_disk_full(error):
@@ -55,17 +58,6 @@ def _transfer(files: Plan, write: Callable[[DownloadProgress], None], pauses: tu
     finally:
         retrier.stop()
         pool.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def _discard_partial_on_disk_full(files: Plan) -> Iterator[None]:
-    # nothing else frees them, and other processes need the disk
-    try:
-        yield
-    except OSError as error:
-        if is_disk_full(error):
-            files.discard()
-        raise
 
 
 def _link_snapshot(repo: str, revision: str | None) -> Path:
