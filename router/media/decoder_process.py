@@ -139,9 +139,8 @@ class DecoderProcess:
         if not printed:
             return ""
         os.ftruncate(self._errors, 0)
-        return ascii(printed[:MAX_COMPLAINTS].decode("utf-8", "replace")) + (
-            " and more" if len(printed) > MAX_COMPLAINTS else ""
-        )
+        more = " and more" if len(printed) > MAX_COMPLAINTS else ""
+        return ascii(printed[:MAX_COMPLAINTS].decode("utf-8", "replace")) + more
 
 
 def _environment() -> dict[str, str]:

@@ -182,11 +182,8 @@ def _colour(primary: Item, tile: Item) -> ColourTags:
     numbers = [struct.unpack_from(">HH", body, 4) for body in described if body[:4] == b"nclx"]
     points = None
     if numbers and not profiles:
-        colour_primaries, characteristics = numbers[0]
-        points = (
-            1 if colour_primaries == _UNSPECIFIED else colour_primaries,
-            13 if characteristics == _UNSPECIFIED else characteristics,
-        )
+        space, transfer = numbers[0]
+        points = 1 if space == _UNSPECIFIED else space, 13 if transfer == _UNSPECIFIED else transfer
     channels = Channels.GREY if _is_grey(tile) else Channels.RGB
     return ColourTags(channels, profiles[0] if profiles else b"", code_points=points)
 
