@@ -1,4 +1,4 @@
-"""The report on a new revision of a models file: its changes, broken entries and remarks."""
+"""The report on a new revision: its changes, broken entries and remarks."""
 
 from __future__ import annotations
 

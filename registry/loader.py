@@ -1,4 +1,4 @@
-"""The loader of a models file, or of a single model: a `Registry`, or every problem."""
+"""The loader of a models file or single model: a `Registry`, or every problem."""
 
 from __future__ import annotations
 

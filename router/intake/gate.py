@@ -1,4 +1,4 @@
-"""The gate: a model for a request's name and inputs, ready for jobs, or a refusal."""
+"""The gate: a model for a request's name and inputs, ready for jobs."""
 
 from __future__ import annotations
 

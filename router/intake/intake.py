@@ -69,7 +69,7 @@ class Intake:
         return model, self._resolve(model, request, self._images(request, share))
 
     def again(self, job: Job) -> Request:
-        """Return a request for the same video; raise `FileNotFoundError` when the job is deleted meanwhile."""
+        """Return a request for the same video; raise `FileNotFoundError` for a deleted job."""
         names = {field.name for field in fields(Options)} & {field.name for field in fields(Task)}
         return Request(
             model=job.model,

@@ -15,7 +15,7 @@ _MAX_ENTRIES = 1000
 
 
 class Orientation(NamedTuple):
-    """A transposition, then a reversal of rows, then one of columns: to the picture as shown."""
+    """A transposition, then a reversal of rows, then one of columns."""
 
     transpose: bool = False
     rows: bool = False

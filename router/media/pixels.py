@@ -34,7 +34,7 @@ class Decoded:
 
 @dataclass(frozen=True)
 class PreparedImage:
-    """The picture to store, an upright sRGB PNG, and notes on the colours of its source."""
+    """The upright sRGB PNG to store, and notes on the colours of its source."""
 
     png: bytes
     notes: tuple[str, ...] = ()

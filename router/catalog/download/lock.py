@@ -26,7 +26,7 @@ class DownloadProgress:
 
 @contextmanager
 def hold(repo: str) -> Iterator[Callable[[DownloadProgress], None]]:
-    """Wait for the download lock of `repo` and hold it; yield the writer of its progress."""
+    """Wait for the lock of `repo`, hold it, and yield its progress writer."""
     path = cache_paths.lock(repo)
     path.parent.mkdir(parents=True, exist_ok=True)
     with locks.exclusive(path, 0o664) as file:
