@@ -18,7 +18,7 @@ _short = Repr()
 _short.maxstring = 80
 
 
-REQUIRED = {"required": "is required"}
+REQUIRED: dict[str, Any] = {"required": "is required"}
 
 
 class Text(fields.String):
