@@ -59,7 +59,7 @@ class Weights:
         if model.source is None or not is_hub_id(model.source) or here not in ("incomplete", "missing"):
             return here
         now = fetching(model.source)
-        return here if now is None else f"{DOWNLOADING} {100 * now.done // max(now.total, 1)} %"
+        return here if now is None else f"{DOWNLOADING} {now.percent} %"
 
     def _state(self, model: ModelSpec) -> str:
         if model.source is None:

@@ -23,6 +23,10 @@ class DownloadProgress:
     total: int
     moved: int
 
+    @property
+    def percent(self) -> int:
+        return 100 * self.done // max(self.total, 1)
+
 
 @contextmanager
 def hold(repo: str) -> Iterator[Callable[[DownloadProgress], None]]:
