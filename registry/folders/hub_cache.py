@@ -29,7 +29,10 @@ def snapshot(repo: str, revision: str | None) -> Path | None:
     """Return the folder of a repository's revision, or None."""
     named = _reference(repo, revision)
     try:
-        commit = _first_line(named) if named.is_file() else (revision or "")
+        commit = revision or ""
+        if named.is_file():
+            with named.open("rb") as file:
+                commit = file.read(MOST_REVISION).decode().strip()
     except (OSError, ValueError):
         return None
     found = root() / name_of(repo) / "snapshots" / commit
@@ -43,11 +46,6 @@ def paths(repo: str, revision: str | None) -> tuple[Path, ...]:
 
 def _reference(repo: str, revision: str | None) -> Path:
     return root() / name_of(repo) / "refs" / (revision or "main")
-
-
-def _first_line(file: Path) -> str:
-    with file.open("rb") as opened:
-        return opened.read(MOST_REVISION).decode().strip()
 
 
 def _folder(text: str) -> Path:

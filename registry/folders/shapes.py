@@ -166,9 +166,8 @@ def _vae(numbers: _Numbers, tensors: Mapping[str, Shape]) -> Expected:
     yield "decoder.conv_out.weight", (numbers.whole("out_channels", 3), most * multiples[0], *cube)
     levels = len(_numbered("decoder.up_blocks.", tensors))
     if levels != len(multiples):
-        raise numbers.part.refusal(
-            f"vae has weights of {levels} levels, dim_mult of its config.json has {len(multiples)}"
-        )
+        needed = f"dim_mult of its config.json has {len(multiples)}"
+        raise numbers.part.refusal(f"vae has weights of {levels} levels, {needed}")
     for level, multiple in enumerate(reversed(multiples)):
         width = most * multiple
         for number in range(blocks + 1):

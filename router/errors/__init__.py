@@ -198,9 +198,7 @@ class JobCancelled(RouterError):
 
 
 class DeviceLost(RouterError):
-    """The device fails at every call; only a new process helps."""
-
-    # such as a CUDA error that is not about memory
+    """The device fails at every call; only a new process helps."""  # such as a CUDA error that is not about memory
 
 
 class BootError(RouterError):
