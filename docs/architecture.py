@@ -18,7 +18,7 @@ FONT = "font-family='DejaVu Sans, Verdana, sans-serif'"
 # the steps of a request and of a job; for each the modules in `router/`, and the hook
 REQUEST = (
     ("parse", "web/responses/parse.py, web/videos/parse.py"),
-    ("gate: key, model, modality, limits, queue", "intake/gate.py, intake/availability.py"),
+    ("gate: key, model, modality, limits, queue", "intake/gate.py"),
     ("resolve: defaults and sizes", "intake/resolve.py"),
     ("policies", "hook check_request"),
     ("images: fetch, decode, store", "intake/images.py, media/fetch.py"),

@@ -3,17 +3,3 @@
 from registry.errors import RegistryError
 from registry.modality import Input, Modality
 from registry.models import BrokenModel, Defaults, FlowShift, Limits, ModelSpec, Registry, Route, Size
-
-__all__ = [
-    "BrokenModel",
-    "Defaults",
-    "FlowShift",
-    "Input",
-    "Limits",
-    "Modality",
-    "ModelSpec",
-    "Registry",
-    "RegistryError",
-    "Route",
-    "Size",
-]

@@ -1,13 +1,31 @@
-"""The differences between two registries, in words."""
+"""The report on a new revision: its changes, broken entries and remarks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
+from pathlib import Path
 
 from registry.models import BrokenModel, ModelSpec, Registry, Route
 
 Entry = ModelSpec | BrokenModel | Route
+
+
+def differences(old: Registry | None, now: Registry) -> tuple[str, ...]:
+    """Return the changes of a new revision; just its number without `old`."""
+    heading = f"{Path(now.file).absolute()} is revision {now.revision}"
+    if old is None:
+        return (heading, *remarks(now))
+    new = sorted({model.backend for model in now.models} - {model.backend for model in old.models})
+    advice = "processes that started before its plugin was there take this up at their next start"
+    unknown = (f"note: the backend {name} was not used before; {advice}" for name in new)
+    return (heading, *changes(old, now), *unknown, *remarks(now))
+
+
+def remarks(registry: Registry) -> tuple[str, ...]:
+    """Return broken entries with their paths, and differences between entries and folders."""
+    broken = (f"broken: {model.problem}" for model in registry.broken)
+    return (*broken, *(f"note: {note}" for note in registry.notes))
 
 
 def changes(before: Registry, now: Registry) -> tuple[str, ...]:
@@ -36,7 +54,6 @@ def _compared(before: Sequence[Entry], now: Sequence[Entry]) -> list[str]:
 
 
 def _fields(old: Entry, new: Entry) -> str:
-    """Return the changed fields of an entry, or its broken state."""
     if isinstance(new, BrokenModel):
         return new.state
     if isinstance(old, BrokenModel):

@@ -30,7 +30,6 @@ def contradictions(
 
 
 def _size_rule(size: Size, limits: Limits, multiple: int) -> str | None:
-    """Return the rule that a warm-up size breaks, or None."""
     if not size.width or not size.height or size.width % multiple or size.height % multiple:
         return f"must have sides that are multiples of {multiple}"
     if size.num_frames % 4 != 1:
@@ -49,7 +48,6 @@ def _limited(defaults: Defaults) -> Iterator[tuple[tuple[str, ...], int, str]]:
 
 
 def family_differences(named: Family, found: Family, modalities: Collection[Modality]) -> list[str]:
-    """Return the differences of a named family from its folder's, in words."""
     pairs = (
         ("experts", named.experts, found.experts),
         ("a size multiple of", named.size_multiple, found.size_multiple),

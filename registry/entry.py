@@ -9,14 +9,13 @@ from types import MappingProxyType
 
 from registry.backends import BackendInfo, Backends
 from registry.consistency import contradictions, family_differences, narrows
-from registry.families import EMBEDDED, FAMILIES, Family, find, stand_in
+from registry.families import EMBEDDED, FAMILIES, PROMPT_TOKENS, Family, find, stand_in
 from registry.folders import FolderError, ModelFolder
 from registry.lines import Document, Where
 from registry.modality import Modality
 from registry.models import BrokenModel, Defaults, Limits, ModelSpec, Size
 from registry.schema import ModelSchema, check
-from registry.source import is_hub_id, resolve
-from registry.weights_folder import weights_folder
+from registry.source import is_hub_id, resolve, weights_folder
 
 SAME = ("revision", "download", "pin", "priority", "engines")  # fields of an entry that a model takes unchanged
 
@@ -33,13 +32,15 @@ class Entry:
         self.backend = self._backend(backends.found)
         self.named = self._family()
         self.weights = self._folder(backends.found)
-        self.family = self._actual_family(self.named)
+        self.family = self._actual_family()
+        warm_up: bool | tuple[Size, ...] = self.fields.get("warm_up", False)
+        self.warm_sizes = warm_up if isinstance(warm_up, tuple) else ()
 
     def model(self, name: str) -> ModelSpec | BrokenModel | None:
         """Return the model, broken by its folder or backend; None without a modality."""
         if self.lost:
             return self._without_backend(name)
-        options = self._options(self.backend)
+        options = self._options()
         modality = self._modality()
         if isinstance(self.weights, FolderError):
             return self._broken_by(name, self.weights)
@@ -50,8 +51,9 @@ class Entry:
             reason = f"it is declared {modality.title}, its folder of weights is {titles}"
             return self._broken_by(name, FolderError(reason, self.weights.path))
         basis = self.family or stand_in(modality)
-        problems = list(self._contradictions(basis, self._warm_sizes()))
-        if isinstance(self.weights, ModelFolder) and problems and not self._contradicts_itself(modality):
+        problems = list(self._contradictions(basis))
+        alone = self._contradictions(self.named or stand_in(modality))  # those that it has without its folder, too
+        if isinstance(self.weights, ModelFolder) and problems and not any(alone):
             field, message = problems[0]
             reason = f"its folder of weights does not go with its entry: {field} {message}"
             return self._broken_by(name, FolderError(reason, self.weights.path))
@@ -73,22 +75,17 @@ class Entry:
             size_multiple=basis.size_multiple,
             source=self.source,
             warm_up=bool(self.fields.get("warm_up", False)),
-            warm_sizes=self._warm_sizes(),
+            warm_sizes=self.warm_sizes,
             devices=tuple(self.fields.get("devices", ())),
             family=self.family.name if self.family else None,
             experts=basis.experts,
-            prompt_tokens=basis.prompt_tokens if is_wan else None,
+            prompt_tokens=PROMPT_TOKENS if is_wan else None,
             aliases=tuple(self.fields.get("aliases", ())),
             options=MappingProxyType(options),
             **{name: self.fields[name] for name in SAME if name in self.fields},
         )
 
-    def _warm_sizes(self) -> tuple[Size, ...]:
-        warm_up: bool | tuple[Size, ...] = self.fields.get("warm_up", False)
-        return warm_up if isinstance(warm_up, tuple) else ()
-
     def _without_backend(self, name: str) -> BrokenModel:
-        """Return the model as broken by its lost backend."""
         # only the backend could check the options
         lack = f"its backend {self.fields['backend']} is not there"
         reason = f"{lack}: {'; '.join(lost.reason for lost in self.lost)}"
@@ -119,35 +116,27 @@ class Entry:
         revision = self.fields.get("revision")
         return weights_folder(self.source, revision, self.backend, backends.values(), modality_known)
 
-    def _actual_family(self, named: Family | None) -> Family | None:
-        """Return the named or closest family, corrected by the folder."""
+    def _actual_family(self) -> Family | None:
+        named = self.named
         if not isinstance(self.weights, ModelFolder):
             return named
         found = self.weights.family
         if named is None:
             return found
-        self._compare(named, found)
+        if differences := family_differences(named, found, self.weights.modalities):
+            field = "family" if "family" in self.fields else "source"
+            self._note(field, f"{named.name} has {'; '.join(differences)}: the folder counts")
         if named.experts != found.experts or named.modality not in self.weights.modalities:
             return found  # the defaults of the other kind would make a poor video
         return replace(named, size_multiple=found.size_multiple)
-
-    def _compare(self, named: Family, found: Family) -> None:
-        """Note where the named family differs from the folder's."""
-        modalities = self.weights.modalities if isinstance(self.weights, ModelFolder) else ()
-        if differences := family_differences(named, found, modalities):
-            field = "family" if "family" in self.fields else "source"
-            self._note(field, f"{named.name} has {'; '.join(differences)}: the folder counts")
 
     def _note(self, field: str, message: str) -> None:
         self.document.notes.append(self.document.problem((*self.where, *field.split(".")), message))
 
     def _numbers(self, basis: Family) -> tuple[Defaults, Limits]:
-        """Return the family's defaults and limits, overridden by the entry's."""
         # without weights there is no encoder of Wan, for which its negative prompt is written
-        own = {
-            "negative_prompt": basis.defaults.negative_prompt if self.source else "",
-            **self.fields.get("defaults", {}),
-        }
+        negative_prompt = basis.defaults.negative_prompt if self.source else ""
+        own = {"negative_prompt": negative_prompt, **self.fields.get("defaults", {})}
         return replace(basis.defaults, **own), replace(basis.limits, **self.fields.get("limits", {}))
 
     def _add_problem(self, field: str, message: str) -> None:
@@ -180,8 +169,8 @@ class Entry:
             self._add_problem("backend", message)
         return backends.get(name or "")
 
-    def _options(self, backend: BackendInfo | None) -> dict[str, object]:
-        options: dict[str, object] = self.fields.get("options", {})
+    def _options(self) -> dict[str, object]:
+        backend, options = self.backend, self.fields.get("options", {})
         if backend and backend.options:
             return check(self.document, (*self.where, "options"), backend.options(), options)
         if backend and options:
@@ -201,20 +190,14 @@ class Entry:
                 self._add_problem("modality", f"is required, as no known family says it: one of {words}")
             return None
         if self.weights is None and self.family and not narrows(modality, self.family.modality):
-            family = self.family
-            self._add_problem(
-                "modality", f"must fit {family.name}, which is {family.modality.word}, got {modality.word}"
-            )
+            fitting = f"must fit {self.family.name}, which is {self.family.modality.word}"
+            self._add_problem("modality", f"{fitting}, got {modality.word}")
         elif backend and modality not in backend.modalities:
             runs = ", ".join(m.word for m in Modality if m in backend.modalities) or "nothing"
             field = "modality" if word else "backend"
             self._add_problem(field, f"must go together: {backend.name} runs {runs}, the model is {modality.word}")
         return modality
 
-    def _contradicts_itself(self, modality: Modality) -> bool:
-        """Return whether the entry is wrong without its folder, too."""
-        return any(self._contradictions(self.named or stand_in(modality), self._warm_sizes()))
-
-    def _contradictions(self, basis: Family, sizes: tuple[Size, ...]) -> Iterator[tuple[str, str]]:
+    def _contradictions(self, basis: Family) -> Iterator[tuple[str, str]]:
         defaults, limits = self._numbers(basis)
-        return contradictions(defaults, limits, sizes, basis.size_multiple, self.fields.get("defaults", {}))
+        return contradictions(defaults, limits, self.warm_sizes, basis.size_multiple, self.fields.get("defaults", {}))

@@ -38,7 +38,6 @@ class Family:
     defaults: Defaults
     limits: Limits
     inner_dim: int
-    prompt_tokens: int = PROMPT_TOKENS
     size_multiple: int = 16  # VAE 2.1: 8 pixels a latent, 2 latents a patch
     experts: int = 1
 
@@ -63,6 +62,23 @@ _T2V = Defaults(
 )
 # wan_i2v_14B.py prepends "the camera shakes"
 _I2V = replace(_T2V, steps=40, negative_prompt="镜头晃动，" + NEGATIVE_PROMPT)
+_I2V_720P = replace(_I2V, width=1280, height=720)
+_FLF2V = replace(
+    _I2V_720P,
+    steps=50,  # generate.py: 40 is for i2v alone
+    guidance_scale=5.5,  # diffusers' wan.md
+    flow_shift=FlowShift(small=16.0, large=16.0),  # generate.py: 16 for flf2v, whatever the size
+    negative_prompt="镜头切换，" + _I2V.negative_prompt,  # configs/__init__.py prepends "the camera cuts"
+)
+_T2V_A14B = replace(  # wan_t2v_A14B.py; its pair of guidances is (low noise, high noise)
+    _T2V, steps=40, guidance_scale=4.0, guidance_scale_2=3.0, flow_shift=FlowShift(small=12.0, large=12.0)
+)
+_I2V_A14B = replace(  # wan_i2v_A14B.py
+    _T2V, steps=40, guidance_scale=3.5, guidance_scale_2=3.5, flow_shift=FlowShift(small=5.0, large=5.0)
+)
+_TI2V = replace(  # wan_ti2v_5B.py; SUPPORTED_SIZES has 1280x704 and 704x1280 only
+    _T2V, width=1280, height=704, num_frames=121, frames_per_second=24, flow_shift=FlowShift(small=5.0, large=5.0)
+)
 _NANO = Defaults(
     width=64,
     height=64,
@@ -75,112 +91,25 @@ _NANO = Defaults(
     negative_prompt="",  # it draws nothing else than it was trained on: there is nothing to steer away from
 )
 
-_14B_LIMITS = Limits(pixels=1280 * 720, frames=121, steps=100)
-_NANO_LIMITS = Limits(pixels=128 * 128, frames=49, steps=60)
+_14B = Limits(pixels=1280 * 720, frames=121, steps=100)
+_1_3B = Limits(pixels=1280 * 720, frames=161, steps=100)
+_5B = Limits(pixels=1280 * 704, frames=161, steps=100)
+_SMALL = Limits(pixels=128 * 128, frames=49, steps=60)
 
-
-def _nano(modality: Modality, experts: int) -> Family:
-    return Family(
-        name=f"wan-nano-{modality.word}",
-        repo=None,
-        modality=modality,
-        defaults=_NANO,
-        limits=_NANO_LIMITS,
-        inner_dim=4 * 32,  # nano/parts.py
-        experts=experts,
-    )
-
-
-FAMILIES: tuple[Family, ...] = (
-    Family(
-        name="wan2.1-t2v-14b",
-        repo="Wan-AI/Wan2.1-T2V-14B-Diffusers",
-        modality=Modality.T2V,
-        defaults=_T2V,
-        limits=_14B_LIMITS,
-        inner_dim=40 * 128,
-    ),
-    Family(
-        name="wan2.1-t2v-1.3b",
-        repo="Wan-AI/Wan2.1-T2V-1.3B-Diffusers",
-        modality=Modality.T2V,
-        defaults=_T2V,
-        limits=Limits(pixels=1280 * 720, frames=161, steps=100),
-        inner_dim=12 * 128,
-    ),
-    Family(
-        name="wan2.1-i2v-14b-480p",
-        repo="Wan-AI/Wan2.1-I2V-14B-480P-Diffusers",
-        modality=Modality.I2V,
-        defaults=_I2V,
-        limits=_14B_LIMITS,
-        inner_dim=40 * 128,
-    ),
-    Family(
-        name="wan2.1-i2v-14b-720p",
-        repo="Wan-AI/Wan2.1-I2V-14B-720P-Diffusers",
-        modality=Modality.I2V,
-        defaults=replace(_I2V, width=1280, height=720),
-        limits=_14B_LIMITS,
-        inner_dim=40 * 128,
-    ),
-    Family(
-        name="wan2.1-flf2v-14b-720p",
-        repo="Wan-AI/Wan2.1-FLF2V-14B-720P-diffusers",
-        modality=Modality.FLF2V,
-        defaults=replace(
-            _I2V,
-            width=1280,
-            height=720,
-            steps=50,  # generate.py: 40 is for i2v alone
-            guidance_scale=5.5,  # diffusers' wan.md
-            flow_shift=FlowShift(small=16.0, large=16.0),  # generate.py: 16 for flf2v, whatever the size
-            negative_prompt="镜头切换，" + _I2V.negative_prompt,  # configs/__init__.py prepends "the camera cuts"
-        ),
-        limits=_14B_LIMITS,
-        inner_dim=40 * 128,
-    ),
-    Family(
-        name="wan2.2-t2v-a14b",
-        repo="Wan-AI/Wan2.2-T2V-A14B-Diffusers",
-        modality=Modality.T2V,
-        defaults=replace(  # wan_t2v_A14B.py; its pair of guidances is (low noise, high noise)
-            _T2V, steps=40, guidance_scale=4.0, guidance_scale_2=3.0, flow_shift=FlowShift(small=12.0, large=12.0)
-        ),
-        limits=_14B_LIMITS,
-        inner_dim=40 * 128,
-        experts=2,
-    ),
-    Family(
-        name="wan2.2-i2v-a14b",
-        repo="Wan-AI/Wan2.2-I2V-A14B-Diffusers",
-        modality=Modality.I2V,
-        defaults=replace(  # wan_i2v_A14B.py
-            _T2V, steps=40, guidance_scale=3.5, guidance_scale_2=3.5, flow_shift=FlowShift(small=5.0, large=5.0)
-        ),
-        limits=_14B_LIMITS,
-        inner_dim=40 * 128,
-        experts=2,
-    ),
-    Family(
-        name="wan2.2-ti2v-5b",
-        repo="Wan-AI/Wan2.2-TI2V-5B-Diffusers",
-        modality=Modality.TI2V,
-        defaults=replace(  # wan_ti2v_5B.py; SUPPORTED_SIZES has 1280x704 and 704x1280 only
-            _T2V,
-            width=1280,
-            height=704,
-            num_frames=121,
-            frames_per_second=24,
-            flow_shift=FlowShift(small=5.0, large=5.0),
-        ),
-        limits=Limits(pixels=1280 * 704, frames=161, steps=100),
-        inner_dim=24 * 128,
-        size_multiple=32,  # VAE 2.2: 16 pixels a latent
-    ),
-    _nano(Modality.T2V, experts=2),
-    _nano(Modality.I2V, experts=2),
-    _nano(Modality.TI2V, experts=1),
+FAMILIES = (
+    Family("wan2.1-t2v-14b", "Wan-AI/Wan2.1-T2V-14B-Diffusers", Modality.T2V, _T2V, _14B, 40 * 128),
+    Family("wan2.1-t2v-1.3b", "Wan-AI/Wan2.1-T2V-1.3B-Diffusers", Modality.T2V, _T2V, _1_3B, 12 * 128),
+    Family("wan2.1-i2v-14b-480p", "Wan-AI/Wan2.1-I2V-14B-480P-Diffusers", Modality.I2V, _I2V, _14B, 40 * 128),
+    Family("wan2.1-i2v-14b-720p", "Wan-AI/Wan2.1-I2V-14B-720P-Diffusers", Modality.I2V, _I2V_720P, _14B, 40 * 128),
+    Family("wan2.1-flf2v-14b-720p", "Wan-AI/Wan2.1-FLF2V-14B-720P-diffusers", Modality.FLF2V, _FLF2V, _14B, 40 * 128),
+    Family("wan2.2-t2v-a14b", "Wan-AI/Wan2.2-T2V-A14B-Diffusers", Modality.T2V, _T2V_A14B, _14B, 40 * 128, experts=2),
+    Family("wan2.2-i2v-a14b", "Wan-AI/Wan2.2-I2V-A14B-Diffusers", Modality.I2V, _I2V_A14B, _14B, 40 * 128, experts=2),
+    # VAE 2.2: 16 pixels a latent
+    Family("wan2.2-ti2v-5b", "Wan-AI/Wan2.2-TI2V-5B-Diffusers", Modality.TI2V, _TI2V, _5B, 24 * 128, size_multiple=32),
+    # nano/parts.py
+    Family("wan-nano-t2v", None, Modality.T2V, _NANO, _SMALL, 4 * 32, experts=2),
+    Family("wan-nano-i2v", None, Modality.I2V, _NANO, _SMALL, 4 * 32, experts=2),
+    Family("wan-nano-ti2v", None, Modality.TI2V, _NANO, _SMALL, 4 * 32),
 )
 
 _BY_NAME: Mapping[str, Family] = MappingProxyType({family.name: family for family in FAMILIES})

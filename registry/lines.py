@@ -45,7 +45,6 @@ class Document:
     _wrong: set[Where] = field(default_factory=set)
 
     def add_problem(self, where: Where, message: str) -> None:
-        """Add a problem at `where`."""
         self._wrong.add(where)
         self.problems.append(self.problem(where, message))
 
@@ -184,7 +183,6 @@ def _refuse_extras(event: yaml.Event) -> None:
 
 
 def _readable(event: yaml.ScalarEvent) -> str:
-    """Return the scalar's text; refuse characters such as NUL."""
     text: str = event.value
     if any(character == "\0" or "\ud800" <= character <= "\udfff" for character in text):
         raise _Bad(event, "a character that is not text: \\0 or half a surrogate pair")

@@ -1,7 +1,8 @@
-"""The loader of a models file: a `Registry`, or every problem."""
+"""The loader of a models file or single model: a `Registry`, or every problem."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -10,13 +11,12 @@ from typing import TypeVar
 
 from registry.backends import BackendInfo, Backends
 from registry.entry import Entry
+from registry.errors import Problem, RegistryError
+from registry.families import EMBEDDED
 from registry.lines import Document, Where, parse, read_text
 from registry.models import BrokenModel, ModelSpec, Registry, Route
 from registry.schema import FileSchema, RouteSchema, check
-from registry.single import load_one
-from registry.source import is_hub_id
-
-__all__ = ["BackendInfo", "Backends", "load", "load_one", "load_text", "read_text"]
+from registry.source import is_hub_id, resolve
 
 M = TypeVar("M", ModelSpec, BrokenModel)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}")
@@ -57,6 +57,34 @@ def load_text(
     return Registry(served, tuple(found), default, str(path), revision, failed, tuple(document.notes))
 
 
+def load_one(
+    source: str, backend_name: str, backends: Backends | Iterable[BackendInfo], download: bool = False
+) -> Registry:
+    """Return the registry of one model, named after its hub id or folder."""
+    if os.path.isdir(written := os.path.expanduser(source)):  # as in diffusers, a folder goes before a hub id
+        source = os.path.abspath(written)
+    try:
+        source = resolve(source, Path.cwd())
+    except ValueError as error:
+        raise RegistryError([Problem(source, 0, "", str(error))]) from error
+    document = Document(source)
+    entry = {"source": source, "backend": backend_name, "download": download}
+    read = Entry(document, (), entry, Path.cwd(), Backends.of(backends))
+    model = read.model(_name(source))
+    if isinstance(model, BrokenModel):
+        raise RegistryError([Problem(source, 0, "", model.problem.message if read.lost else model.reason)])
+    if document.problems or model is None:
+        raise document.error()
+    return Registry((model,), default=model.name, notes=tuple(document.notes))
+
+
+def _name(source: str) -> str:
+    if is_hub_id(source):
+        return source
+    last = source.removeprefix(EMBEDDED).rpartition("/")[2]
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", last).strip("._-")[:128] or "model"
+
+
 def _claim(document: Document, sections: Mapping[str, Mapping[str, object]]) -> dict[str, Where]:
     """Return the entry of each name and alias; names come before aliases."""
     entries = [((section, name), entry) for section, found in sections.items() for name, entry in found.items()]
@@ -69,16 +97,14 @@ def _claim(document: Document, sections: Mapping[str, Mapping[str, object]]) -> 
         if not _NAME.fullmatch(name):
             document.add_problem(claim, f"{_NAME_RULE}, got {name!r}")
         elif name in names:
-            document.add_problem(
-                claim, f"must be a name of its own, got {name}, which is {'.'.join(map(str, names[name]))}"
-            )
+            taken = ".".join(map(str, names[name]))
+            document.add_problem(claim, f"must be a name of its own, got {name}, which is {taken}")
         else:
             names[name] = where
     return names
 
 
 def _texts(entry: object, field: str) -> Iterator[tuple[int, str]]:
-    """Yield the texts of a list field with their indices."""
     # the schema reports other values
     items = entry.get(field) if isinstance(entry, Mapping) else None
     yield from ((at, item) for at, item in enumerate(items if isinstance(items, list) else ()) if isinstance(item, str))
@@ -122,7 +148,6 @@ def _repositories(models: Iterable[ModelSpec | BrokenModel], names: Mapping[str,
 
 
 def _answering_to(model: M, repos: Mapping[str, Where]) -> M:
-    """Return the model with its repository's id as an alias."""
     if model.source and repos.get(model.source) == ("models", model.name):
         return replace(model, aliases=(*model.aliases, model.source))
     return model

@@ -58,8 +58,7 @@ class Defaults:
 class Limits:
     """Limits of one request: `pixels` is width x height, `prompt` counts characters.
 
-    `image_bytes` and `image_pixels` limit each input image. `queued` limits the model's queued jobs, None for no
-    limit.
+    `image_bytes` and `image_pixels` limit each input image. `queued` limits the model's queued jobs, None for no limit.
     """
 
     pixels: int
@@ -75,12 +74,11 @@ class Limits:
 class ModelSpec:
     """One model: inputs, backend and weights.
 
-    `source` is a local folder, a hub id, `embedded:NAME` for the family that comes with the
-    package, or None for a backend without weights. `folder` is None until an engine has obtained
-    the weights; a backend's `load_model` always sees it filled. `options` have been
-    validated by the schema that the backend declared. With two `experts` the first steps are guided
-    by `guidance_scale`, the last ones by `guidance_scale_2`. Of a prompt the first `prompt_tokens` are read, None for
-    all of it.
+    `source` is a local folder, a hub id, `embedded:NAME` for the family that comes with the package, or None for a
+    backend without weights. `folder` is None until an engine has obtained the weights; a backend's `load_model` always
+    sees it filled. `options` have been validated by the schema that the backend declared. With two `experts` the first
+    steps are guided by `guidance_scale`, the last ones by `guidance_scale_2`. Of a prompt the first `prompt_tokens` are
+    read, None for all of it.
 
     Jobs of a higher `priority` go first. `engines` limits the engines that load the model, `devices` (`cpu`, `cuda`
     for every GPU, `cuda:1`) names theirs. A `pin`ned model is never unloaded for another; a model to `warm_up` is
@@ -110,7 +108,6 @@ class ModelSpec:
     folder: Path | None = None
 
     def may_run_on(self, device: str) -> bool:
-        """Return whether an engine on `device` may run the model."""
         return not self.devices or device in self.devices or device.partition(":")[0] in self.devices
 
     def loads_as(self, other: ModelSpec) -> bool:
@@ -119,21 +116,9 @@ class ModelSpec:
         return all(getattr(self, name) == getattr(other, name) for name in names)
 
 
-OF_REQUESTS = (
-    "aliases",
-    "defaults",
-    "devices",
-    "download",
-    "engines",
-    "folder",
-    "limits",
-    "pin",
-    "priority",
-    "prompt_tokens",
-    "warm_sizes",
-    "warm_up",
-)
-"""The fields of a model on which nothing that is loaded for it depends."""
+# the fields of a model on which nothing that is loaded for it depends
+OF_REQUESTS = ("aliases", "defaults", "devices", "download", "engines", "folder", "limits", "pin", "priority",
+               "prompt_tokens", "warm_sizes", "warm_up")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -199,9 +184,7 @@ class Registry:
 
     def members(self, route: Route) -> tuple[ModelSpec, ...]:
         """Return the servable models of `route`, in order of choice."""
-        found = (self.find(name) for name in route.members)
-        return tuple(model for model in found if isinstance(model, ModelSpec))
+        return tuple(model for model in map(self.find, route.members) if isinstance(model, ModelSpec))
 
     def broken_members(self, route: Route) -> tuple[BrokenModel, ...]:
-        found = (self.find(name) for name in route.members)
-        return tuple(model for model in found if isinstance(model, BrokenModel))
+        return tuple(model for model in map(self.find, route.members) if isinstance(model, BrokenModel))

@@ -18,12 +18,15 @@ _short = Repr()
 _short.maxstring = 80
 
 
+REQUIRED: dict[str, Any] = {"required": "is required"}
+
+
 class Text(fields.String):
-    default_error_messages = {"invalid": "must be text (in quotes if it looks like a number)"}  # noqa: RUF012
+    default_error_messages = {"invalid": "must be text (in quotes if it looks like a number)", **REQUIRED}  # noqa: RUF012
 
     def __init__(self, most: int = 1000, least: int = 1, **kwargs: Any) -> None:
         within = validate.Length(least, most, error=f"must have from {least} to {most} characters")
-        super().__init__(validate=within, error_messages={"required": "is required"}, **kwargs)
+        super().__init__(validate=within, **kwargs)
 
 
 class Integer(fields.Integer):
@@ -42,6 +45,8 @@ class Integer(fields.Integer):
 class Number(fields.Float):
     """A number in a range; `true` and `"5"` are none."""
 
+    default_error_messages = REQUIRED
+
     def __init__(self, least: float, most: float, above: bool = False, **kwargs: Any) -> None:
         self.bounds = Bounds(least, most, above)
         super().__init__(**kwargs)
@@ -53,7 +58,7 @@ class Number(fields.Float):
 
 
 class Texts(fields.List[str]):
-    default_error_messages = {"invalid": "must be a list, such as [a, b]"}  # noqa: RUF012
+    default_error_messages = {"invalid": "must be a list, such as [a, b]", **REQUIRED}  # noqa: RUF012
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(Text(most=128), **kwargs)
@@ -79,8 +84,8 @@ class Strict(Schema):
 
 
 class ShiftSchema(Strict):
-    small = Number(0, 100, above=True, required=True, error_messages={"required": "is required"})
-    large = Number(0, 100, above=True, required=True, error_messages={"required": "is required"})
+    small = Number(0, 100, above=True, required=True)
+    large = Number(0, 100, above=True, required=True)
 
 
 class Shift(fields.Field[FlowShift]):
@@ -101,14 +106,11 @@ class WarmUp(fields.Field[bool | tuple[Size, ...]]):
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> bool | tuple[Size, ...]:
         if isinstance(value, bool):
             return value
-        found = [re.fullmatch(r"(\d{1,5})x(\d{1,5})x(\d{1,6})", str(each)) for each in _listed(value)]
+        sizes = value if isinstance(value, list) else []
+        found = [re.fullmatch(r"(\d{1,5})x(\d{1,5})x(\d{1,6})", str(each)) for each in sizes]
         if not found or not all(found):
             raise ValidationError("must be true, false or a list of sizes, such as [832x480x81]")
         return tuple(Size(*map(int, each.groups())) for each in found if each)
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
 
 
 class DefaultsSchema(Strict):
@@ -136,7 +138,6 @@ class LimitsSchema(Strict):
 
 
 def _devices(names: list[str]) -> None:
-    """Raise for a name that is no device; `cuda` is every GPU."""
     for name in names:
         if not re.fullmatch(r"cpu|cuda(:\d{1,3})?", name):
             raise ValidationError("must be a list of cpu, cuda (every GPU), cuda:0 and so on")
@@ -164,11 +165,7 @@ class ModelSchema(Strict):
 
 
 class RouteSchema(Strict):
-    members = Texts(
-        required=True,
-        validate=validate.Length(1, error="must name at least one model"),
-        error_messages={"required": "is required"},
-    )
+    members = Texts(required=True, validate=validate.Length(1, error="must name at least one model"))
     aliases = Texts()
 
 
@@ -196,7 +193,6 @@ def check(document: Document, where: Where, schema: Schema, data: object) -> dic
 def _flatten(
     messages: Mapping[Any, Any], schema: Schema | None, data: object, path: Where = ()
 ) -> Iterator[tuple[Where, str]]:
-    """Yield each message with its path and the actual value."""
     allowed = [field.data_key or name for name, field in schema.load_fields.items()] if schema else []
     for key, found in messages.items():
         here = path if key == "_schema" else (*path, key)
@@ -209,7 +205,6 @@ def _flatten(
 
 
 def _got(data: object, path: Where) -> str:
-    """Return `, got ...` with the value at `path`, or nothing."""
     for step in path:
         try:
             data = data[step]  # type: ignore[index]

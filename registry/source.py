@@ -1,12 +1,15 @@
-"""Sources of weights in their one spelling."""
+"""Sources of weights in their one spelling, and the folders behind them."""
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
+from registry.backends import BackendInfo
 from registry.families import EMBEDDED, FAMILIES, find
+from registry.folders import INDEX, FolderError, ModelFolder, absent, hub_cache, read
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -40,3 +43,43 @@ def resolve(source: str, base: Path) -> str:
     if not source.startswith(EMBEDDED) and not is_hub_id(source):
         raise ValueError(f"must be OWNER/NAME on the hub, a folder (./, ../, / or ~) or {EMBEDDED}NAME, got {source}")
     return family.source if family else source
+
+
+def weights_folder(
+    source: str, revision: str | None, backend: BackendInfo, backends: Iterable[BackendInfo], modality_known: bool
+) -> ModelFolder | FolderError | None:
+    """Read the folder of a source; None if its files may still arrive."""
+    # an absent or partial folder is no error if the entry itself names the modality
+    remote = is_hub_id(source)
+    path = hub_cache.snapshot(source, revision) if remote else Path(source)
+    if path is None:
+        advice = f"fetch it with 'framegate pull {source}', or write the modality that it has"
+        reason = f"it is not a published Wan variant and not on this machine: {advice}"
+        return None if modality_known else FolderError(reason, Path(source), missing=True)
+    if modality_known and absent(path):
+        return None
+    if not os.path.exists(path / (backend.index or "")):
+        return None if remote and modality_known else _unsuited(path, backend, backends, modality_known)
+    if modality_known and not os.path.exists(path / INDEX):
+        return None
+    try:
+        return read(path)
+    except FolderError as error:
+        return None if remote and modality_known and error.missing else error
+
+
+def _unsuited(
+    path: Path, backend: BackendInfo, backends: Iterable[BackendInfo], modality_known: bool
+) -> ModelFolder | FolderError | None:
+    """Return the error for a folder of another backend, None for `unsuited`."""
+    for other in backends:
+        if other.index and os.path.exists(path / other.index):
+            reason = f"it holds a model of the backend {other.name} ({other.index}), not of {backend.name}"
+            return None if modality_known else FolderError(reason, path)
+    if backend.index != INDEX:
+        reason = f"it has no {backend.index}, by which {backend.name} knows its models"
+        return None if modality_known else FolderError(reason, path)
+    try:
+        return read(path)  # raises the reason
+    except FolderError as error:
+        return error

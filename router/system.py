@@ -10,8 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from registry import Registry
 from registry.backends import Backends
-from registry.loader import load
-from registry.single import load_one
+from registry.loader import load, load_one
 from registry.source import is_hub_id
 from router.catalog.revisions import Registries, newest_good
 from router.catalog.weights import Weights

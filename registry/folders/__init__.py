@@ -3,25 +3,10 @@
 Models files, `serve --model`, `check`, `doctor`, sizes, loading and export all use it.
 """
 
+from registry.errors import FolderError
 from registry.folders import hub_cache
-from registry.folders.errors import FolderError
 from registry.folders.files import absent
 from registry.folders.model import INDEX, ModelFolder, Part
 from registry.folders.reader import changed_at, missing, read, weights_in
 from registry.folders.safetensors import Tensor
 from registry.folders.weights import Weights
-
-__all__ = [
-    "INDEX",
-    "FolderError",
-    "ModelFolder",
-    "Part",
-    "Tensor",
-    "Weights",
-    "absent",
-    "changed_at",
-    "hub_cache",
-    "missing",
-    "read",
-    "weights_in",
-]

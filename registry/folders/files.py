@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from registry.folders.errors import FolderError
+from registry.errors import FolderError
 
 HEAD_BYTES = 512  # tell any file by its kind
 MAX_JSON_BYTES = 4 * 2**20  # of a configuration
@@ -21,10 +23,7 @@ _KINDS = (
     (b"version https://git-lfs", "a Git LFS pointer, not the file itself: 'git lfs pull' in its repository brings it"),
     (b"GGUF", "a GGUF file, which is not read: bring the repository in the diffusers layout, in bf16"),
     (b"PK\x03\x04", "an archive (ZIP), as torch.save makes it of pickles, which can run code: bring safetensors"),
-    (b"\x80\x02", "a pickle, which can run code and is not read: bring safetensors"),
-    (b"\x80\x03", "a pickle, which can run code and is not read: bring safetensors"),
-    (b"\x80\x04", "a pickle, which can run code and is not read: bring safetensors"),
-    (b"\x80\x05", "a pickle, which can run code and is not read: bring safetensors"),
+    *((bytes((0x80, n)), "a pickle, which can run code and is not read: bring safetensors") for n in range(2, 6)),
     (b"\x1f\x8b", "a gzip archive: unpack it"),
 )
 _AGAIN = "fetch it again"
@@ -57,13 +56,8 @@ def absent(path: Path) -> bool:
 
 def names(folder: Path, part: str) -> frozenset[str]:
     """Return the names in a part's folder; raise `FolderError` if absent or empty."""
-    try:
-        with os.scandir(folder) as entries:
-            found = [entry.name for entry in islice(entries, MAX_ENTRIES + 1)]
-    except FileNotFoundError:
-        raise FolderError(f"it lacks the folder {part}", folder, missing=True) from None
-    except OSError as error:
-        raise FolderError(f"the folder {part} cannot be read: {error.strerror}", folder) from error
+    with _explained(folder, f"the folder {part}"), os.scandir(folder) as entries:
+        found = [entry.name for entry in islice(entries, MAX_ENTRIES + 1)]
     if not found:
         raise FolderError(f"the folder {part} is empty", folder, missing=True)
     if len(found) > MAX_ENTRIES:
@@ -73,12 +67,8 @@ def names(folder: Path, part: str) -> frozenset[str]:
 
 def regular_size(path: Path, what: str) -> int:
     """Return the bytes of a regular file; raise `FolderError` about `what`."""
-    try:
+    with _explained(path, what):
         status = path.stat()
-    except FileNotFoundError:
-        raise FolderError(f"it lacks {what}", path, missing=True) from None
-    except OSError as error:
-        raise FolderError(f"{what} cannot be read: {error.strerror}", path) from error
     if not stat.S_ISREG(status.st_mode):  # opening a FIFO would wait for its writer
         raise FolderError(f"{what} is no regular file", path)
     return status.st_size
@@ -94,10 +84,7 @@ def readable_size(path: Path, what: str) -> int:
 
 
 def beginning(path: Path, what: str, length: int = HEAD_BYTES) -> tuple[bytes, int]:
-    """Return the first bytes of a regular file, and its size.
-
-    Raises `FolderError` for a file of another kind.
-    """
+    """Return the first bytes and the size of a regular file; raise `FolderError` otherwise."""
     size = regular_size(path, what)
     head = _first(path, what, length) if size else b""  # the kernel's own files have none, and some wait for an event
     if kind := strange(head[:HEAD_BYTES], size):
@@ -107,11 +94,17 @@ def beginning(path: Path, what: str, length: int = HEAD_BYTES) -> tuple[bytes, i
 
 def _first(path: Path, what: str, length: int) -> bytes:
     """Return the first bytes of a file, which may have changed since its `stat`."""
+    with _explained(path, what), open(path, "rb", opener=_without_waiting) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise FolderError(f"{what} is no regular file", path)
+        return file.read(length) or b""  # None where it would wait
+
+
+@contextmanager
+def _explained(path: Path, what: str) -> Iterator[None]:
+    """Raise `FolderError` about `what` for an `OSError` of the block."""
     try:
-        with open(path, "rb", opener=_without_waiting) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise FolderError(f"{what} is no regular file", path)
-            return file.read(length) or b""  # None where it would wait
+        yield
     except FileNotFoundError:
         raise FolderError(f"it lacks {what}", path, missing=True) from None
     except OSError as error:

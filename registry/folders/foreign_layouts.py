@@ -7,8 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from registry.errors import FolderError
 from registry.families import FAMILIES
-from registry.folders.errors import FolderError
 from registry.folders.files import read_json
 from registry.folders.model import INDEX
 from registry.modality import Modality
@@ -66,7 +66,6 @@ def _is_original(path: Path, inside: list[str]) -> bool:
 
 
 def _repository(path: Path, inside: list[str]) -> str:
-    """Return the published diffusers repository of the same weights, by configuration."""
     expert = next((name for name in EXPERTS if name in inside), "")
     config = _config(path / expert)
     modality, width = KINDS.get(str(config.get("model_type"))), config.get("dim")

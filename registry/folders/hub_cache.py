@@ -29,7 +29,10 @@ def snapshot(repo: str, revision: str | None) -> Path | None:
     """Return the folder of a repository's revision, or None."""
     named = _reference(repo, revision)
     try:
-        commit = _first_line(named) if named.is_file() else (revision or "")
+        commit = revision or ""
+        if named.is_file():
+            with named.open("rb") as file:
+                commit = file.read(MOST_REVISION).decode().strip()
     except (OSError, ValueError):
         return None
     found = root() / name_of(repo) / "snapshots" / commit
@@ -38,18 +41,11 @@ def snapshot(repo: str, revision: str | None) -> Path | None:
 
 def paths(repo: str, revision: str | None) -> tuple[Path, ...]:
     """Return the paths that change with a repository's current snapshot."""
-    found = snapshot(repo, revision)
-    return tuple(filter(None, (_reference(repo, revision), found)))
+    return tuple(filter(None, (_reference(repo, revision), snapshot(repo, revision))))
 
 
 def _reference(repo: str, revision: str | None) -> Path:
-    """Return the file with the commit of a branch or tag."""
     return root() / name_of(repo) / "refs" / (revision or "main")
-
-
-def _first_line(file: Path) -> str:
-    with file.open("rb") as opened:
-        return opened.read(MOST_REVISION).decode().strip()
 
 
 def _folder(text: str) -> Path:

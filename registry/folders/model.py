@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
+from registry.errors import FolderError
 from registry.families import Family
 from registry.folders.family import infer
 from registry.folders.weights import Weights
@@ -17,24 +17,16 @@ INDEX = "model_index.json"
 TEXT_TO_VIDEO = "WanPipeline"
 IMAGE_TO_VIDEO = "WanImageToVideoPipeline"
 # The classes that a Wan repository names. Nothing else is imported for it: code that comes with a model never runs.
-CLASSES: Mapping[str, tuple[str, frozenset[str]]] = MappingProxyType(
-    {
-        "tokenizer": (
-            "transformers",
-            frozenset({"T5TokenizerFast", "T5Tokenizer", "PreTrainedTokenizerFast", "TokenizersBackend"}),
-        ),
-        "text_encoder": ("transformers", frozenset({"UMT5EncoderModel"})),
-        "image_processor": (
-            "transformers",
-            frozenset({"CLIPImageProcessor", "CLIPImageProcessorFast", "CLIPImageProcessorPil"}),
-        ),
-        "image_encoder": ("transformers", frozenset({"CLIPVisionModel", "CLIPVisionModelWithProjection"})),
-        "transformer": ("diffusers", frozenset({"WanTransformer3DModel"})),
-        "transformer_2": ("diffusers", frozenset({"WanTransformer3DModel"})),
-        "vae": ("diffusers", frozenset({"AutoencoderKLWan"})),
-        "scheduler": ("diffusers", frozenset({"UniPCMultistepScheduler", "FlowMatchEulerDiscreteScheduler"})),
-    }
-)
+CLASSES: Mapping[str, tuple[str, ...]] = {  # by part: the library, and its classes
+    "tokenizer": ("transformers", "T5TokenizerFast", "T5Tokenizer", "PreTrainedTokenizerFast", "TokenizersBackend"),
+    "text_encoder": ("transformers", "UMT5EncoderModel"),
+    "image_processor": ("transformers", "CLIPImageProcessor", "CLIPImageProcessorFast", "CLIPImageProcessorPil"),
+    "image_encoder": ("transformers", "CLIPVisionModel", "CLIPVisionModelWithProjection"),
+    "transformer": ("diffusers", "WanTransformer3DModel"),
+    "transformer_2": ("diffusers", "WanTransformer3DModel"),
+    "vae": ("diffusers", "AutoencoderKLWan"),
+    "scheduler": ("diffusers", "UniPCMultistepScheduler", "FlowMatchEulerDiscreteScheduler"),
+}
 OPTIONAL = ("image_processor", "image_encoder", "transformer_2")
 CLIP_DEFAULTS = {"image_size": 224, "patch_size": 32, "hidden_size": 768}  # transformers: CLIPVisionConfig
 WEIGHTLESS = ("tokenizer", "image_processor", "scheduler")
@@ -58,6 +50,9 @@ class Part:
             return self.config
         inner: Mapping[str, Any] = self.config.get("vision_config", self.config)
         return inner
+
+    def refusal(self, message: str) -> FolderError:
+        return FolderError(message, self.folder / "config.json")
 
 
 def clip(part: Part, key: str) -> int:
@@ -111,9 +106,6 @@ class ModelFolder:
     @property
     def family(self) -> Family:
         """Return the closest published family, with this folder's modality, experts and sizes."""
-        index = {
-            "_class_name": self.pipeline,
-            "boundary_ratio": self.boundary_ratio,
-            "expand_timesteps": self.expand_timesteps,
-        }
-        return infer(index, self.parts["transformer"].config, self.parts["vae"].config)
+        modality = self.modalities[0]
+        kin = Modality.TI2V if self.expand_timesteps else modality  # one DiT, in either pipeline
+        return infer(modality, kin, self.experts, self.parts["transformer"].config, self.parts["vae"].config)

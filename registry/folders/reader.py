@@ -10,9 +10,9 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from registry.errors import FolderError
 from registry.folders import foreign_layouts
 from registry.folders.agreement import require_agreement
-from registry.folders.errors import FolderError
 from registry.folders.files import names, read_json
 from registry.folders.model import CLASSES, IMAGE_TO_VIDEO, INDEX, TEXT_TO_VIDEO, ModelFolder
 from registry.folders.parts import CONFIGS, OF_TOKENIZERS, VOCABULARIES, read_part
@@ -59,10 +59,8 @@ def missing(path: Path) -> str | None:
 
 
 def changed_at(path: Path) -> float:
-    """Return the last change of a folder's relevant files (seconds since 1970), or 0.
-
-    The ctime counts: copies keep the mtime.
-    """
+    """Return the last change of a folder's relevant files (seconds since 1970), or 0."""
+    # the ctime counts: copies keep the mtime
     with _lock:
         known = _kept.get(path.absolute())
     times = [0.0]
@@ -84,7 +82,6 @@ def _read_stable(path: Path) -> tuple[Stamp, ModelFolder | FolderError]:
 
 
 def _stamp(path: Path, found: ModelFolder | FolderError | None) -> Stamp:
-    """Return the state of the relevant folders and files."""
     stamp: list[tuple[str | int, ...]] = []
     for each in _relevant(path, found):
         try:
@@ -125,15 +122,10 @@ def _read(path: Path) -> ModelFolder:
     parts = {name: part for name in CLASSES if (part := read_part(path, name, index.get(name))) is not None}
     folder = ModelFolder(path, pipeline, parts, ratio, index.get("expand_timesteps") is True)
     require_agreement(folder)
-    try:
-        folder.family  # noqa: B018 - configurations of nonsense are found here, not by whoever asks
-    except (ValueError, OverflowError) as error:
-        raise FolderError(f"its configurations make no model: {error}", path) from error
     return folder
 
 
 def _ratio(path: Path, index: dict[str, Any]) -> float | None:
-    """Return the boundary between two experts, None for one."""
     ratio, second = index.get("boundary_ratio"), index.get("transformer_2")
     if ratio is None and second in (None, [None, None]):
         return None

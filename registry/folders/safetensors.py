@@ -1,7 +1,4 @@
-"""The header of a safetensors file: dtypes, shapes and offsets of its tensors.
-
-The format: https://github.com/huggingface/safetensors#format
-"""
+"""The header of a safetensors file (https://github.com/huggingface/safetensors#format)."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from registry.folders.errors import FolderError
+from registry.errors import FolderError
 from registry.folders.files import beginning
 
 MAX_HEADER_BYTES = 32 * 2**20  # those of 14B models have 0.2 MB
@@ -46,14 +43,11 @@ class Header:
         return tuple(self.entries[name]["shape"])
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return the tensors by name."""
-        return {
-            name: Tensor(
-                self.file, entry["dtype"], tuple(entry["shape"]), self.begin + start, entry["data_offsets"][1] - start
-            )
-            for name, entry in self.entries.items()
-            for start in entry["data_offsets"][:1]
-        }
+        found = {}
+        for name, entry in self.entries.items():
+            start, end = entry["data_offsets"]
+            found[name] = Tensor(self.file, entry["dtype"], self.shape(name), self.begin + start, end - start)
+        return found
 
 
 def read_header(path: Path, part: str) -> Header:
@@ -86,15 +80,11 @@ def read_header(path: Path, part: str) -> Header:
 
 
 def _checked(path: Path, what: str, entries: Mapping[str, Mapping[str, Any]]) -> int:
-    """Return the bytes of all tensors; raise for entries that do not fit.
-
-    Raises `FolderError` for quantised and overlapping tensors, and for any broken header.
-    """
+    """Return the bytes of all tensors; raise for entries that do not fit."""
     dtypes, shapes, spans = ([entry[key] for entry in entries.values()] for key in ("dtype", "shape", "data_offsets"))
     if unknown := [dtype for dtype in dtypes if dtype not in ITEM_BYTES]:
-        raise _unreadable(
-            path, what, next(name for name in entries if entries[name]["dtype"] == unknown[0]), unknown[0]
-        )
+        name = next(name for name in entries if entries[name]["dtype"] == unknown[0])
+        raise _unreadable(path, what, name, unknown[0])
     numbers = list(chain.from_iterable(chain(shapes, spans)))
     whole = not set(map(type, numbers)) - {int} and min(numbers, default=0) >= 0
     if not whole or max(numbers, default=0) > MAX_NUMBER or max(map(len, shapes), default=0) > MAX_SIDES:
@@ -121,5 +111,4 @@ def _unreadable(path: Path, what: str, name: str, dtype: object) -> FolderError:
 
 
 def _cut(what: str, path: Path, size: int, needed: int) -> FolderError:
-    message = f"{what} is cut short: it has {size:,} of {needed:,} bytes; fetch it again"
-    return FolderError(message, path, missing=True)
+    return FolderError(f"{what} is cut short: it has {size:,} of {needed:,} bytes; fetch it again", path, missing=True)

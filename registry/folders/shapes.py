@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from math import prod
 from typing import Any
 
-from registry.folders.errors import FolderError
+from registry.errors import FolderError
 from registry.folders.model import Part
 
 Shape = tuple[int, ...]
@@ -27,17 +27,13 @@ class _Numbers:
     """A part's configuration, whose numbers are read within bounds."""
 
     def __init__(self, part: Part) -> None:
-        self._part = part
+        self.part = part
         self._settings = part.settings
-
-    @property
-    def part(self) -> str:
-        return self._part.name
 
     def whole(self, key: str, default: int, most: int = MOST_SIDE) -> int:
         value = self._settings.get(key, default)
         if type(value) is not int or not 1 <= value <= most:
-            raise self.refusal(f"{key} of {self.part} must be from 1 to {most}, got {str(value)[:100]}")
+            raise self._wrong(key, f"from 1 to {most}", value)
         return value
 
     def perhaps(self, key: str, most: int = MOST_SIDE, *, zero: bool = False) -> int | None:
@@ -52,11 +48,10 @@ class _Numbers:
         fewest, largest = count
         if not isinstance(value, list) or not fewest <= len(value) <= largest:
             many = str(fewest) if fewest == largest else f"{fewest} to {largest}"
-            raise self.refusal(f"{key} of {self.part} must be a list of {many} numbers, got {str(value)[:100]}")
+            raise self._wrong(key, f"a list of {many} numbers", value)
         for each in value:
             if type(each) is not int or not 1 <= each <= most:
-                message = f"{key} of {self.part} must be numbers from 1 to {most}, got {str(each)[:100]}"
-                raise self.refusal(message)
+                raise self._wrong(key, f"numbers from 1 to {most}", each)
         return value
 
     def listed(self, key: str, count: int, kinds: tuple[type, ...], default: list[Any] | None = None) -> None:
@@ -65,45 +60,41 @@ class _Numbers:
         if value is None and key not in self._settings:
             return
         if not isinstance(value, list) or len(value) != count or not all(type(each) in kinds for each in value):
-            message = f"{key} of {self.part} must be a list of {count}, got {str(value)[:100]}"
-            raise self.refusal(message)
+            raise self._wrong(key, f"a list of {count}", value)
 
-    def flag(self, key: str) -> bool:
+    def flag(self, key: str) -> None:
         value = self._settings.get(key, False)
         if not isinstance(value, bool):
-            raise self.refusal(f"{key} of {self.part} must be true or false, got {str(value)[:100]}")
-        return value
+            raise self._wrong(key, "true or false", value)
 
     def text(self, key: str, default: str) -> str:
         value = self._settings.get(key, default)
         if not isinstance(value, str):
-            raise self.refusal(f"{key} of {self.part} must be a text, got {str(value)[:100]}")
+            raise self._wrong(key, "a text", value)
         return value
 
-    def refusal(self, message: str) -> FolderError:
-        return FolderError(message, self._part.folder / "config.json")
+    def _wrong(self, key: str, needed: str, got: object) -> FolderError:
+        return self.part.refusal(f"{key} of {self.part.name} must be {needed}, got {str(got)[:100]}")
 
 
 def require_shapes(part: Part, tensors: Mapping[str, Shape]) -> None:
-    """Raise `FolderError` if a part's tensors do not fit its configuration.
-
-    The classes allocate by configuration before they read a tensor, however large.
-    """
-    numbers = _Numbers(part)
-    named = {_bare(part, name): shape for name, shape in tensors.items()}
-    for name, needed in EXPECTED[part.name](numbers, part, named):
+    """Raise `FolderError` if a part's tensors do not fit its configuration."""
+    # the classes allocate by configuration before they read a tensor, however large
+    # some versions of transformers write CLIP's names with a prefix
+    prefix = "vision_model." if part.name == "image_encoder" else ""
+    named = {name.removeprefix(prefix): shape for name, shape in tensors.items()}
+    for name, needed in EXPECTED[part.name](_Numbers(part), named):
         if (got := named.get(name)) is None:
-            raise numbers.refusal(f"{part.name} lacks the tensor {name}, which its config.json needs")
+            raise part.refusal(f"{part.name} lacks the tensor {name}, which its config.json needs")
         if got != needed:
-            message = f"{name} of {part.name} is {_by(got)}, its config.json needs {_by(needed)}"
-            raise numbers.refusal(message)
+            raise part.refusal(f"{name} of {part.name} is {_by(got)}, its config.json needs {_by(needed)}")
 
 
-def _transformer(numbers: _Numbers, part: Part, tensors: Mapping[str, Shape]) -> Expected:
+def _transformer(numbers: _Numbers, tensors: Mapping[str, Shape]) -> Expected:
     heads, head = numbers.whole("num_attention_heads", 40), numbers.whole("attention_head_dim", 128, MOST_HEAD)
     patch = numbers.several("patch_size", [1, 2, 2], (3, 3), MOST_SCALE)
     takes = numbers.whole("in_channels", 16)
-    makes = numbers.perhaps("out_channels", zero=True) if "out_channels" in part.settings else 16
+    makes = numbers.perhaps("out_channels", zero=True) if "out_channels" in numbers.part.settings else 16
     numbers.whole("rope_max_seq_len", 1024, MOST_ROPE)
     width = heads * head
     yield "patch_embedding.weight", (width, takes, *patch)
@@ -123,7 +114,7 @@ def _transformer(numbers: _Numbers, part: Part, tensors: Mapping[str, Shape]) ->
             yield f"{block}.attn2.add_k_proj.weight", (width, added)
 
 
-def _text_encoder(numbers: _Numbers, part: Part, tensors: Mapping[str, Shape]) -> Expected:
+def _text_encoder(numbers: _Numbers, tensors: Mapping[str, Shape]) -> Expected:
     width, heads, head = numbers.whole("d_model", 512), numbers.whole("num_heads", 6), numbers.whole("d_kv", 64)
     table = "shared.weight" if "shared.weight" in tensors else "encoder.embed_tokens.weight"
     yield table, (numbers.whole("vocab_size", 250112), width)
@@ -136,16 +127,16 @@ def _text_encoder(numbers: _Numbers, part: Part, tensors: Mapping[str, Shape]) -
         yield f"{block}.layer.1.DenseReluDense.{up}.weight", (wide, width)
 
 
-def _image_encoder(numbers: _Numbers, part: Part, tensors: Mapping[str, Shape]) -> Expected:
+def _image_encoder(numbers: _Numbers, tensors: Mapping[str, Shape]) -> Expected:
     width, side, patch = (
         numbers.whole(key, default) for key, default in (("hidden_size", 768), ("image_size", 224), ("patch_size", 32))
     )
     if patch > side:
-        raise numbers.refusal(f"image_encoder must have a patch_size from 1 to its image_size {side}, got {patch}")
+        raise numbers.part.refusal(f"image_encoder must have a patch_size from 1 to its image_size {side}, got {patch}")
     numbers.whole("num_attention_heads", 12, width)
     yield "embeddings.patch_embedding.weight", (width, numbers.whole("num_channels", 3), patch, patch)
     yield "embeddings.position_embedding.weight", ((side // patch) ** 2 + 1, width)
-    if part.class_name == "CLIPVisionModelWithProjection":
+    if numbers.part.class_name == "CLIPVisionModelWithProjection":
         yield "visual_projection.weight", (numbers.whole("projection_dim", 512), width)
     wide = numbers.whole("intermediate_size", 3072)
     for block in _blocks(numbers, "num_hidden_layers", 12, "encoder.layers.", tensors):
@@ -153,7 +144,7 @@ def _image_encoder(numbers: _Numbers, part: Part, tensors: Mapping[str, Shape]) 
         yield f"{block}.mlp.fc1.weight", (wide, width)
 
 
-def _vae(numbers: _Numbers, part: Part, tensors: Mapping[str, Shape]) -> Expected:
+def _vae(numbers: _Numbers, tensors: Mapping[str, Shape]) -> Expected:
     base, latents = numbers.whole("base_dim", 96), numbers.whole("z_dim", 16)
     most = numbers.perhaps("decoder_base_dim") or base
     multiples = numbers.several("dim_mult", [1, 2, 4, 4], (1, MOST_LEVELS), MOST_MULTIPLE)
@@ -175,7 +166,8 @@ def _vae(numbers: _Numbers, part: Part, tensors: Mapping[str, Shape]) -> Expecte
     yield "decoder.conv_out.weight", (numbers.whole("out_channels", 3), most * multiples[0], *cube)
     levels = len(_numbered("decoder.up_blocks.", tensors))
     if levels != len(multiples):
-        raise numbers.refusal(f"vae has weights of {levels} levels, dim_mult of its config.json has {len(multiples)}")
+        needed = f"dim_mult of its config.json has {len(multiples)}"
+        raise numbers.part.refusal(f"vae has weights of {levels} levels, {needed}")
     for level, multiple in enumerate(reversed(multiples)):
         width = most * multiple
         for number in range(blocks + 1):
@@ -192,22 +184,16 @@ EXPECTED = {
 
 
 def _blocks(numbers: _Numbers, key: str, default: int, prefix: str, tensors: Mapping[str, Shape]) -> Iterator[str]:
-    """Yield the name prefix of each block; raise for a wrong number of blocks."""
     wanted = numbers.whole(key, default, MOST_BLOCKS)
     found = _numbered(prefix, tensors)
     if found != set(map(str, range(wanted))):
         part = numbers.part
-        raise numbers.refusal(f"{part} has weights of {len(found)} blocks, its config.json needs {wanted}")
+        raise part.refusal(f"{part.name} has weights of {len(found)} blocks, its config.json needs {wanted}")
     yield from (f"{prefix}{number}" for number in range(wanted))
 
 
 def _numbered(prefix: str, tensors: Mapping[str, Shape]) -> set[str]:
     return {name.removeprefix(prefix).partition(".")[0] for name in tensors if name.startswith(prefix)}
-
-
-def _bare(part: Part, name: str) -> str:
-    """Return a tensor's name without the CLIP prefix of some transformers versions."""
-    return name.removeprefix("vision_model.") if part.name == "image_encoder" else name
 
 
 def _by(shape: Shape) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from registry.folders.errors import FolderError
+from registry.errors import FolderError
 from registry.folders.files import MAX_INDEX_BYTES, PICKLES, read_json
 from registry.folders.safetensors import Header, Tensor, read_header
 
@@ -53,10 +53,8 @@ def find(folder: Path, part: str, stem: str, names: Collection[str]) -> tuple[We
         return _whole(folder / whole, part)
     variants = _variants(stem, names)
     if len(variants) > 1 and not _same([folder / name for name in variants.values()]):
-        raise FolderError(
-            f"{part} has no {whole}, and {' and '.join(sorted(variants.values()))} could each be meant: keep one",
-            folder,
-        )
+        either = " and ".join(sorted(variants.values()))
+        raise FolderError(f"{part} has no {whole}, and {either} could each be meant: keep one", folder)
     for name in variants.values():
         return _sharded(folder / name, part) if name.endswith(".json") else _whole(folder / name, part)
     raise _none(folder, part, whole, names)
@@ -75,7 +73,6 @@ def _variants(stem: str, names: Iterable[str]) -> dict[str, str]:
 
 
 def _same(paths: Iterable[Path]) -> bool:
-    """Return whether all paths are links to one file."""
     try:
         return len({path.resolve(strict=True) for path in paths}) == 1
     except (OSError, RuntimeError):  # the latter for links in a circle
@@ -112,7 +109,6 @@ def _shards(index: Path, part: str) -> tuple[dict[str, Header], dict[str, str]]:
 
 
 def _none(folder: Path, part: str, whole: str, names: Collection[str]) -> FolderError:
-    """Return the error for a folder without readable weights."""
     needed = f"{part} needs {whole}, or shards and their index"
     others = sorted(name for name in names if name.endswith(SUFFIX))
     if shards := [name for name in others if SHARD.search(name)]:

@@ -12,11 +12,12 @@ from threading import Lock
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from registry import ModelSpec, Registry, RegistryError, folders
+from registry import BrokenModel, ModelSpec, Registry, RegistryError, folders
 from registry.backends import Backends
-from registry.loader import load_text, read_text
+from registry.changes import differences, remarks
+from registry.lines import read_text
+from registry.loader import load_text
 from registry.source import is_folder, is_hub_id
-from router.catalog.revision_report import differences, remarks
 from router.errors import BootError, reason
 from router.jobs import RevisionStore
 from router.values import Backend, Revision
@@ -92,7 +93,6 @@ class Registries:
         return differences(current if before.n == current.revision else self._cached(before.n), now)
 
     def _poll(self) -> None:
-        """Serve the newest revision of the current file, if this process can."""
         try:
             newest = self._store.newest()
             if newest == self._newest_seen:
@@ -102,10 +102,8 @@ class Registries:
             log.error("the store did not answer; what is served stays as it is: %s", reason(error))
             return
         self._newest_seen = newest
-        if revision is not None and revision.n != self._current.revision:
-            self._swap(revision)
-
-    def _swap(self, revision: Revision) -> None:
+        if revision is None or revision.n == self._current.revision:
+            return
         registry = _parse_or_log(revision, self._backends)
         if registry is None:
             log.error("revision %d goes on here; what needs new plugins needs a restart", self._current.revision)
@@ -115,7 +113,6 @@ class Registries:
         log_broken(registry)
 
     def _revision(self, n: int) -> Registry | None:
-        """Return the registry of a revision; None if deleted or not servable here."""
         revision = self._store.get(n)
         return _parse_or_log(revision, self._backends) if revision else None
 
@@ -159,8 +156,8 @@ def _publish(store: RevisionStore, file: Path, backends: Known, before: Revision
 
 
 def _folders_changed(registry: Registry, since: float) -> bool:
-    paths = [path for model in registry.models for path in _paths(model.source, model.revision)]
-    paths += [path for model in registry.broken for path in _paths(model.source, model.revision)]
+    entries: tuple[ModelSpec | BrokenModel, ...] = (*registry.models, *registry.broken)
+    paths = (path for entry in entries for path in _paths(entry.source, entry.revision))
     return any(folders.changed_at(path) > since for path in paths)
 
 
@@ -180,7 +177,6 @@ def log_broken(registry: Registry) -> None:
 
 
 def _parse_or_log(revision: Revision, backends: Known) -> Registry | None:
-    """Return the registry of a revision; None, with logged problems, if not servable."""
     try:
         return load_text(revision.text, revision.file, backends, revision.n)
     except RegistryError as error:
@@ -194,9 +190,8 @@ def _is_newer(file: Path, revision: Revision) -> bool:
         if file.stat().st_mtime > revision.created_at - GRAIN_SECONDS:
             return True
         if read_text(file) != revision.text:
-            log.warning(
-                "%s differs from revision %d but is older than it: 'framegate reload' would take it", file, revision.n
-            )
+            advice = "'framegate reload' would take it"
+            log.warning("%s differs from revision %d but is older than it: %s", file, revision.n, advice)
     except (OSError, RegistryError):
         return True  # its problems are reported by the later read
     return False

@@ -76,19 +76,15 @@ class Weights:
         return "incomplete" if folders.missing(folder) else "here"
 
     def find(self, model: ModelSpec) -> Path | None:
-        """Return the folder of the model's weights for any backend; never download.
-
-        Raises `DownloadFailed` if they are not on this machine.
-        """
+        """Return the folder for any backend, never downloading; raise `DownloadFailed` if it is absent."""
         if model.source is None:
             return None
         folder = self._folder(model)
         if folder is not None and self._is_embedded(folder):
             self._link()
         elif folder is None or not os.path.isdir(folder) or folders.missing(folder):
-            raise DownloadFailed(
-                self._unavailable(model, "incomplete" if folder and os.path.isdir(folder) else "missing")
-            )
+            state = "incomplete" if folder and os.path.isdir(folder) else "missing"
+            raise DownloadFailed(self._unavailable(model, state))
         return folder
 
     def engines(self, model: ModelSpec) -> tuple[str, ...]:
@@ -121,7 +117,6 @@ class Weights:
         return self._is_embedded(folder) or os.path.isdir(folder)  # False, not an error, without permission
 
     def _suits(self, folder: Path, backend: Backend) -> bool:
-        """Return whether `folder` has the index file of `backend`."""
         if self._is_embedded(folder):  # its links may not exist yet
             return backend.index in (None, INDEX)
         return os.path.exists(folder / (backend.index or ""))

@@ -10,7 +10,7 @@ from typing import TypeVar, cast
 from router.engine.digests import Digests
 from router.engine.parts import HostParts, Part, size_of
 from router.errors import LoadFailed
-from router.values import Need, Offloader, ResidentBytes
+from router.values import Need, Offloader, ResidentBytes, gigabytes
 
 T = TypeVar("T")
 UNLIMITED = 2**63
@@ -85,8 +85,8 @@ class PartPool:
         while self.size + missing > self.budget:
             if not self._evict():
                 raise LoadFailed(
-                    f"{model} needs {_gigabytes(missing)} more on the device, where {_gigabytes(self.size)} of "
-                    f"{_gigabytes(self.budget)} are taken by what may not leave"
+                    f"{model} needs {gigabytes(missing)} more on the device, where {gigabytes(self.size)} of "
+                    f"{gigabytes(self.budget)} are taken by what may not leave"
                 )
 
     def take(self, model: str, key: Hashable, load: Callable[[], T], offloader: Offloader | None) -> T:
@@ -152,7 +152,3 @@ class Share:
 
     def digest(self, path: Path) -> str:
         return self._pool.digest(path)
-
-
-def _gigabytes(size: int) -> str:
-    return f"{size / 1e9:.3g} GB"

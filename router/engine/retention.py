@@ -12,7 +12,7 @@ from threading import Event, Thread
 
 from router.errors import is_disk_full, is_unwritable, reason
 from router.runtime import locks
-from router.storage.removal import remove
+from router.storage.artifacts import remove
 from router.storage.usage import Usage
 from router.system import System
 

@@ -5,25 +5,14 @@ from __future__ import annotations
 import errno
 import sqlite3
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
-UNWRITABLE = (errno.EROFS, errno.EIO)
 DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-UNUSABLE = (
-    *DAMAGED,
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_LOCKED,
-    sqlite3.SQLITE_READONLY,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_PROTOCOL,
-    sqlite3.SQLITE_PERM,
-    sqlite3.SQLITE_NOLFS,
-)
+UNUSABLE = (*DAMAGED, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR,
+            sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_PERM, sqlite3.SQLITE_NOLFS)  # fmt: skip
 
 
 def is_disk_full(error: BaseException) -> bool:
     """Say whether the file system, or SQLite on it, had no space left."""
-    return (isinstance(error, OSError) and error.errno in FULL) or _sqlite_code(error) == sqlite3.SQLITE_FULL
+    return _errno(error) in (errno.ENOSPC, errno.EDQUOT) or _sqlite_code(error) == sqlite3.SQLITE_FULL
 
 
 def may_be_disk_full(error: BaseException) -> bool:
@@ -34,7 +23,7 @@ def may_be_disk_full(error: BaseException) -> bool:
 
 def is_unwritable(error: BaseException) -> bool:
     """Say whether disk or store is read-only, broken, locked or gone."""
-    return (isinstance(error, OSError) and error.errno in UNWRITABLE) or _sqlite_code(error) in UNUSABLE
+    return _errno(error) in (errno.EROFS, errno.EIO) or _sqlite_code(error) in UNUSABLE
 
 
 def is_damaged(error: BaseException) -> bool:
@@ -45,6 +34,10 @@ def is_damaged(error: BaseException) -> bool:
 def reason(error: BaseException) -> str:
     """Return an error's own text, without the statement and values that SQLAlchemy adds."""
     return str(getattr(error, "orig", None) or error)
+
+
+def _errno(error: BaseException) -> int | None:
+    return error.errno if isinstance(error, OSError) else None
 
 
 def _sqlite_code(error: BaseException) -> int | None:

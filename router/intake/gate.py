@@ -1,4 +1,4 @@
-"""The gate: a model for a request's name and inputs, or a refusal."""
+"""The gate: a model for a request's name and inputs, ready for jobs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from collections.abc import Set
 
 from registry import BrokenModel, Input, Modality, ModelSpec, Registry, Route
 from router.errors import InvalidRequest, ModalityMismatch, ModelUnavailable, UnknownModel
+from router.jobs import QueueLimits
+from router.system import System
+from router.values import lacking, too_large
 
 
 def find(name: str | None, registry: Registry) -> ModelSpec | Route:
@@ -33,7 +36,8 @@ def choose(entry: ModelSpec | Route, kinds: Set[Input], registry: Registry, para
     for model in candidates:
         if model.modality.accepts(kinds):
             return model
-    if isinstance(entry, Route) and (would := [each for each in registry.broken_members(entry) if _may(each, kinds)]):
+    failed = registry.broken_members(entry) if isinstance(entry, Route) else ()
+    if would := [each for each in failed if each.modality is None or each.modality.accepts(kinds)]:
         raise broken(*would)
     raise ModalityMismatch(f"{_mismatch(entry, candidates, kinds)}. {_alternatives(kinds, registry)}", param=param)
 
@@ -59,8 +63,27 @@ def check_frames(model: ModelSpec, kinds: Set[Input], num_frames: int, param: st
     raise InvalidRequest(message, param=param)
 
 
-def _may(model: BrokenModel, kinds: Set[Input]) -> bool:
-    return model.modality is None or model.modality.accepts(kinds)
+def check_available(system: System, model: ModelSpec, limits: QueueLimits) -> None:
+    """Raise an `Unavailable` if no job of the model can be queued now."""
+    system.weights.check(model)
+    system.disk.require()
+    _check_engines(system, model)
+    system.jobs.check_limits(limits)
+
+
+def _check_engines(system: System, model: ModelSpec) -> None:
+    engines = system.engines.seen()
+    if (reason := too_large(model.name, system.engines.alive(engines))) is not None:
+        raise ModelUnavailable(reason)
+    allowed = system.settings.engine_missing_seconds
+    if lacks := lacking(model.name, engines, allowed):
+        raise ModelUnavailable(f"no engine can run {model.name}: {'; '.join(lacks)}")
+    # engines have as long to take up a registry that this process has just taken up
+    if system.registries.age > allowed:
+        ages = [engine.age for engine in engines if model.name in engine.models]
+        if min(ages, default=allowed) >= allowed:
+            missing = f"no engine that can run {model.name} was seen for {allowed:.0f} seconds"
+            raise ModelUnavailable(f"{missing}; start one with 'framegate engine'")
 
 
 def _mismatch(entry: ModelSpec | Route, candidates: tuple[ModelSpec, ...], kinds: Set[Input]) -> str:
@@ -68,13 +91,9 @@ def _mismatch(entry: ModelSpec | Route, candidates: tuple[ModelSpec, ...], kinds
     if isinstance(entry, Route):
         members = ", ".join(f"{model.name} is {model.modality.title}" for model in candidates)
         return f"no member of {entry.name} takes this request ({members}): {got}"
-    return f"{entry.name} is {entry.modality.title}: {_needed(entry, kinds)}, {got}"
-
-
-def _needed(model: ModelSpec, kinds: Set[Input]) -> str:
-    if lacking := model.modality.needs - kinds:
-        return f"it needs {_listed(lacking)}"
-    return f"it takes {_listed(model.modality.allows)} only"
+    absent = entry.modality.needs - kinds
+    rule = f"it needs {_listed(absent)}" if absent else f"it takes {_listed(entry.modality.allows)} only"
+    return f"{entry.name} is {entry.modality.title}: {rule}, {got}"
 
 
 def _alternatives(kinds: Set[Input], registry: Registry) -> str:

@@ -38,10 +38,7 @@ class ReceivedImage:
 
     @property
     def identity(self) -> str:
-        """Return the digest that stands for the image under an idempotency key.
-
-        Raises `InvalidRequest` for a broken `data:` URL.
-        """
+        """Return the digest under an idempotency key; raise `InvalidRequest` for a broken `data:` URL."""
         if self._is_remote:  # so that a repeated request fetches nothing
             return _digest(self.source.url.encode("utf-8", "surrogatepass"))
         return self._digest_of(self._content())
@@ -106,7 +103,6 @@ class ReceivedImage:
 
 
 def _crop_warning(role: Input, image: media.ImageInfo, task: Task) -> tuple[str, ...]:
-    """Return a warning if the video crops more than a few percent off."""
     width, height = media.crop_size(image.width, image.height, task.width, task.height)
     lost = 1 - width * height / (image.width * image.height)
     if lost <= CROPPED:

@@ -12,7 +12,6 @@ from router import media
 from router.auth.keys import ApiKey
 from router.errors import InvalidRequest
 from router.intake import gate, resolve
-from router.intake.availability import check_available
 from router.intake.images import PreparedInput, ReceivedImage
 from router.intake.resolve import ResolvedTask
 from router.jobs import QueueLimits
@@ -55,12 +54,14 @@ class Intake:
             return known
         registry = self._system.registries.poll()
         model = _model_for(request, registry)
-        limits = _queue_limits(model, api_key)
-        check_available(self._system, model, limits)
+        of_key = (api_key.id, api_key.limits.queued) if api_key else (None, None)
+        limits = QueueLimits(model.name, model.limits.queued, *of_key)
+        gate.check_available(self._system, model, limits)
         resolved = self._resolve(model, request, images)
         inputs = self._prepare(model, resolved.task, images)
         job = self._job(request, model, resolved, inputs, owner, request_id, api_key, registry.revision)
-        return self._add(job, inputs, _key(key, request, images), limits)
+        named = key_of(key, request, [image.identity for image in images]) if key else None
+        return self._add(job, inputs, named, limits)
 
     def resolve(self, request: Request, *, share: str) -> tuple[ModelSpec, ResolvedTask]:
         """Return the model and the effective task of a request; raises as `submit` does."""
@@ -68,10 +69,7 @@ class Intake:
         return model, self._resolve(model, request, self._images(request, share))
 
     def again(self, job: Job) -> Request:
-        """Return a request for the same video: model, effective options, seed and stored images.
-
-        Raises `FileNotFoundError` when the job is deleted meanwhile.
-        """
+        """Return a request for the same video; raise `FileNotFoundError` for a deleted job."""
         names = {field.name for field in fields(Options)} & {field.name for field in fields(Task)}
         return Request(
             model=job.model,
@@ -101,7 +99,6 @@ class Intake:
         return known
 
     def _resolve(self, model: ModelSpec, request: Request, images: Sequence[ReceivedImage]) -> ResolvedTask:
-        """Return the effective task, which the policies have seen."""
         size = None
         if resolve.follows_image(request):  # no other image is received before the policies
             first = next(image for image in images if image.source.role is Input.IMAGE)
@@ -112,7 +109,6 @@ class Intake:
         return resolved
 
     def _prepare(self, model: ModelSpec, task: Task, images: Sequence[ReceivedImage]) -> list[PreparedInput]:
-        """Receive every image, then decode them."""
         if images:
             self._decoders.start()
         for image in images:
@@ -149,7 +145,6 @@ class Intake:
         )
 
     def _warnings(self, model: ModelSpec, task: Task, inputs: Sequence[PreparedInput]) -> tuple[str, ...]:
-        """Return the warnings about the images and the prompts of a task."""
         crops = (warning for image in inputs for warning in image.crop)
         colours = (f"image {n} {note}" for n, image in enumerate(inputs, 1) for note in image.stored.notes)
         return (*crops, *colours, *self._tokens.warnings(model, task))
@@ -174,17 +169,8 @@ class Intake:
 
 
 def _model_for(request: Request, registry: Registry) -> ModelSpec:
-    """Return the model for a request within the limits that need no image."""
     entry = gate.find(request.model, registry)
     model = gate.choose(entry, request.input_kinds, registry, request.param("inputs"))
     resolve.check(model, request)
     gate.check_frames(model, request.input_kinds, resolve.frames_of(model, request), request.param("num_frames"))
     return model
-
-
-def _key(name: str | None, request: Request, images: Sequence[ReceivedImage]) -> Key | None:
-    return key_of(name, request, [image.identity for image in images]) if name else None
-
-
-def _queue_limits(model: ModelSpec, key: ApiKey | None) -> QueueLimits:
-    return QueueLimits(model.name, model.limits.queued, *((key.id, key.limits.queued) if key else (None, None)))

@@ -27,10 +27,7 @@ class ResolvedTask:
 
 
 def check(model: ModelSpec, request: Request) -> None:
-    """Check the limits that need no image.
-
-    Raises `InvalidRequest` for a size that cannot be rounded, `LimitExceeded` beyond a limit.
-    """
+    """Check the limits that need no image; raise `InvalidRequest` or `LimitExceeded`."""
     limits, options = model.limits, request.options
     num_frames = frames_of(model, request)
     negative = _or(options.negative_prompt, model.defaults.negative_prompt)
@@ -104,7 +101,6 @@ def _rate(model: ModelSpec, options: Options) -> int:
 
 
 def _size(model: ModelSpec, request: Request, image: Size | None) -> Size:
-    """Return the requested size, else that for the first image, else the default."""
     if (requested := _requested_size(model, request)) is not None:
         return requested
     width, height = model.defaults.width, model.defaults.height
@@ -147,7 +143,6 @@ def _hold(model: ModelSpec, request: Request, name: str, what: str, got: int, mo
 
 
 def _derivation(model: ModelSpec, options: Options, num_frames: int) -> str:
-    """Return how `num_frames` came about, if rounded or made of seconds."""
     if options.seconds is not None:
         return f"{options.seconds:g} seconds at {_rate(model, options)} a second, which is "
     return "" if options.num_frames in (None, num_frames) else f"{options.num_frames:,}, made "

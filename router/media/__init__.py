@@ -3,26 +3,6 @@
 from router.media.data_url import parse_data_url
 from router.media.decoder_pool import Decoders
 from router.media.fetch import Fetcher, is_remote
-from router.media.header import MAX_BYTES, MAX_PIXELS, ImageInfo, inspect
+from router.media.header import MAX_BYTES, ImageInfo, inspect
 from router.media.hosts import Hosts
-from router.media.pixels import crop_size, decode, decode_with_notes, fit, size_for, to_png
-from router.media.stored_image import PreparedImage
-
-__all__ = [
-    "MAX_BYTES",
-    "MAX_PIXELS",
-    "Decoders",
-    "Fetcher",
-    "Hosts",
-    "ImageInfo",
-    "PreparedImage",
-    "crop_size",
-    "decode",
-    "decode_with_notes",
-    "fit",
-    "inspect",
-    "is_remote",
-    "parse_data_url",
-    "size_for",
-    "to_png",
-]
+from router.media.pixels import PreparedImage, crop_size, decode, decode_with_notes, fit, size_for, to_png

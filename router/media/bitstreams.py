@@ -102,7 +102,6 @@ def av1_sizes(body: bytes, budget: Budget) -> Iterator[Size]:
 
 
 def _leb128(data: bytes, start: int) -> tuple[int, int]:
-    """Return a number of up to eight bytes, and where it ends."""
     value = 0
     for number in range(8):
         (byte,) = struct.unpack_from("B", data, start + number)

@@ -43,7 +43,6 @@ class Items:
     copied: int = 0
 
     def body(self, item: Item) -> bytes:
-        """Return an item's bytes."""
         source, parts = (self.data if item.in_data else self.file), []
         for start, length in item.extents:
             end = start + length if length else len(source)
@@ -56,7 +55,6 @@ class Items:
         return b"".join(parts)
 
     def targets(self, kind: bytes, source: int) -> tuple[int, ...]:
-        """Return the items to which an item refers."""
         return next((to for name, number, to in self.references if (name, number) == (kind, source)), ())
 
 

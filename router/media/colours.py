@@ -9,17 +9,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from router.media import icc, primaries, transfer_functions
+from router.media import colour_spaces, icc
 from router.media.conversion import Conversion, MatrixConversion, TableConversion, changes
 from router.media.exif import ExifColour, colour_space
-from router.media.tags import Channels, ColourTags
+from router.media.header_fields import Channels, ColourTags
 
 _MAX_INFLATED = 4 * 2**20  # bytes of a PNG's profile: large ones are for CMYK, which no PNG has
 _SRGB_GAMMA = 45455  # what files of sRGB say, where 1/2.2 would make shadows darker
 _GAMMA_TOLERANCE = 0.01
 _GAMMAS = range(5_000, 1_000_001)  # in 1/100,000; others are no picture's
 _ADOBE_GAMMA = 563 / 256
-_HDR = {transfer_functions.PQ: "PQ", transfer_functions.HLG: "HLG"}
+_HDR = {colour_spaces.PQ: "PQ", colour_spaces.HLG: "HLG"}
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,8 @@ def _by_profile(tags: ColourTags) -> Colours | None:
         )
     if (numbers := profile.code_points) and numbers[1] in _HDR and tags.channels is Channels.RGB:
         return _numbered(*numbers)
-    if profile.has_table:
-        return Colours(TableConversion(icc.only_table(profile), tags.channels))
+    if (table := icc.only_table(profile)) is not None:
+        return Colours(TableConversion(table, tags.channels))
     if tags.channels is Channels.CMYK:
         raise ValueError("it has no table")
     if tags.channels is Channels.GREY:
@@ -113,19 +113,19 @@ def _by_gamma(tags: ColourTags) -> Colours | None:
     gamma, chromaticities = tags.png.get(b"gAMA"), tags.png.get(b"cHRM")
     if gamma is None and chromaticities is None:
         return None
-    curve: transfer_functions.Curve = transfer_functions.srgb
-    space = primaries.BT709
+    curve: colour_spaces.Curve = colour_spaces.srgb
+    space = colour_spaces.BT709
     if gamma is not None:
         (value,) = struct.unpack_from(">I", gamma)
         if value not in _GAMMAS:
             raise ValueError(f"its gAMA is {value}")
         if abs(value / _SRGB_GAMMA - 1) > _GAMMA_TOLERANCE:
-            curve = transfer_functions.power(100_000 / value)
+            curve = colour_spaces.power(100_000 / value)
     if chromaticities is not None:
         numbers = [number / 100_000 for number in struct.unpack_from(">8I", chromaticities)]
         white, red, green, blue = zip(numbers[::2], numbers[1::2], strict=True)
-        space = primaries.Primaries(red, green, blue, white)
-    return Colours(MatrixConversion((curve,) * 3, primaries.to_srgb(space)))
+        space = colour_spaces.Primaries(red, green, blue, white)
+    return Colours(MatrixConversion((curve,) * 3, colour_spaces.to_srgb(space)))
 
 
 _READERS: tuple[tuple[str, Callable[[ColourTags], Colours | None]], ...] = (
@@ -142,8 +142,8 @@ def _by_exif(tags: ColourTags, exif: bytes) -> Colours:
         return Colours(notes=("is CMYK without a colour profile that can be used: its colours are approximate",))
     space = colour_space(exif)
     if space is ExifColour.ADOBE_RGB:
-        curves = (transfer_functions.power(_ADOBE_GAMMA),) * 3
-        return Colours(MatrixConversion(curves, primaries.to_srgb(primaries.ADOBE_RGB)))
+        curves = (colour_spaces.power(_ADOBE_GAMMA),) * 3
+        return Colours(MatrixConversion(curves, colour_spaces.to_srgb(colour_spaces.ADOBE_RGB)))
     if space is ExifColour.UNCALIBRATED:
         note = "has colours that its EXIF calls uncalibrated, and no colour profile: they were taken as sRGB"
         return Colours(notes=(note,))
@@ -152,19 +152,18 @@ def _by_exif(tags: ColourTags, exif: bytes) -> Colours:
 
 def _numbered(colour_primaries: int, characteristics: int, *, narrow: bool = False) -> Colours:
     """Return the conversion for ISO/IEC 23091-2 code points, with a note for HDR."""
-    if colour_primaries not in primaries.NUMBERED or characteristics not in transfer_functions.NUMBERED:
+    if colour_primaries not in colour_spaces.PRIMARIES or characteristics not in colour_spaces.CURVES:
         raise ValueError(f"it has primaries {colour_primaries} and transfer {characteristics}")
-    space = primaries.NUMBERED[colour_primaries]
+    space = colour_spaces.PRIMARIES[colour_primaries]
     hdr = _HDR.get(characteristics)
-    luma = primaries.to_xyz(space)[1] if characteristics == transfer_functions.HLG else None
-    curves = (transfer_functions.NUMBERED[characteristics],) * 3
-    conversion = MatrixConversion(curves, primaries.to_srgb(space), hdr is not None, luma, narrow)
+    luma = colour_spaces.to_xyz(space)[1] if characteristics == colour_spaces.HLG else None
+    curves = (colour_spaces.CURVES[characteristics],) * 3
+    conversion = MatrixConversion(curves, colour_spaces.to_srgb(space), hdr is not None, luma, narrow)
     note = f"is HDR ({hdr}): it was mapped to sRGB, and its highlights were compressed"
     return Colours(conversion, (note,) if hdr else ())
 
 
 def _inflated(body: bytes) -> bytes:
-    """Return the profile of an iCCP chunk."""
     start = body.find(b"\0", 0, 80) + 1
     if start < 1 or body[start : start + 1] != b"\0":
         raise struct.error

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass, field
+import io
+from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from router.media import transfer_functions
-from router.media.primaries import Floats
-from router.media.tags import Channels
-from router.media.transfer_functions import Curve
+from router.media import colour_spaces
+from router.media.colour_spaces import Curve, Floats
+from router.media.header_fields import Channels
 from router.values import Pixels
 
 if TYPE_CHECKING:
@@ -22,19 +21,8 @@ if TYPE_CHECKING:
 Samples = NDArray[np.uint8] | NDArray[np.uint16]
 _FINE = 65535
 _KNEE = 0.5  # of an HDR picture's white, above which highlights are compressed
-_HDR_END = transfer_functions.HDR_PEAK / transfer_functions.REFERENCE_WHITE
+_HDR_END = colour_spaces.HDR_PEAK / colour_spaces.REFERENCE_WHITE
 _TRANSFORMS = 8  # LittleCMS takes 0.1 s to make one, which has about 2 MB
-
-
-class Conversion(Protocol):
-    """A way from stored samples to sRGB."""
-
-    def to_srgb(self, band: Samples) -> Pixels:
-        """Return sRGB of shape `(rows, width, 3)`.
-
-        Grey bands have two axes; others have RGB or CMYK on the third.
-        """
-        ...
 
 
 @dataclass(frozen=True)
@@ -103,14 +91,13 @@ class MatrixConversion:
 
 @dataclass(frozen=True)
 class TableConversion:
-    """The conversion by an ICC profile's table, in 8 bits, with perceptual intent."""
+    """A conversion by an ICC profile's table; raises `ValueError` where LittleCMS refuses the profile."""
 
     profile: bytes
     channels: Channels
 
     def __post_init__(self) -> None:
-        """Raise `ValueError` where LittleCMS refuses the profile."""
-        _ = self._transform
+        _transform(self.profile, self.channels)
 
     def to_srgb(self, band: Samples) -> Pixels:
         import cv2
@@ -120,35 +107,22 @@ class TableConversion:
             band = np.asarray(cv2.convertScaleAbs(band, alpha=1 / 257), np.uint8).reshape(band.shape)
         mode, size = _MODES[self.channels], (band.shape[1], band.shape[0])
         picture = Image.frombuffer(mode, size, np.ascontiguousarray(band), "raw", mode, 0, 1)
-        return np.asarray(self._transform.apply(picture), np.uint8)
-
-    @property
-    def _transform(self) -> ImageCmsTransform:
-        return _transform(_Key(hashlib.sha256(self.profile).digest(), self.channels, self.profile))
+        return np.asarray(_transform(self.profile, self.channels).apply(picture), np.uint8)
 
 
+# `to_srgb` takes grey bands of two axes, others with RGB or CMYK on the third, and returns sRGB of `(rows, width, 3)`
+Conversion = MatrixConversion | TableConversion
 _MODES = {Channels.GREY: "L", Channels.RGB: "RGB", Channels.CMYK: "CMYK"}
 
 
-@dataclass(frozen=True)
-class _Key:
-    """The key of a cached transform: the profile's digest."""
-
-    digest: bytes
-    channels: Channels
-    profile: bytes = field(compare=False, repr=False)
-
-
 @lru_cache(maxsize=_TRANSFORMS)
-def _transform(key: _Key) -> ImageCmsTransform:
-    import io
-
+def _transform(profile: bytes, channels: Channels) -> ImageCmsTransform:
     from PIL import ImageCms
 
     try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(key.profile))
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         target = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
-        return ImageCms.ImageCmsTransform(source, target, _MODES[key.channels], "RGB", ImageCms.Intent.PERCEPTUAL)
+        return ImageCms.ImageCmsTransform(source, target, _MODES[channels], "RGB", ImageCms.Intent.PERCEPTUAL)
     except (ImageCms.PyCMSError, OSError) as error:
         raise ValueError("LittleCMS refuses it") from error
 
@@ -171,7 +145,7 @@ def changes(conversion: Conversion, channels: Channels) -> bool:
 @cache
 def _codes() -> Pixels:
     """Return sRGB's 8-bit code for each of 65,536 levels of linear light."""
-    return np.asarray((transfer_functions.srgb_encoded(np.arange(_FINE + 1) / _FINE) * 255).round(), np.uint8)
+    return np.asarray((colour_spaces.srgb_encoded(np.arange(_FINE + 1) / _FINE) * 255).round(), np.uint8)
 
 
 @cache

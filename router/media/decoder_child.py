@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 from router.errors import InvalidRequest
 from router.media.header import broken, read_header
-from router.media.stored_image import PreparedImage, prepare
+from router.media.pixels import PreparedImage, prepare
 from router.runtime.parent import die_with
 
 MEMORY = 1_200_000_000  # bytes, libraries and all: an AVIF of 64 megapixels takes 1.0 GB
@@ -61,7 +61,7 @@ def _prepared(data: bytes, size: tuple[int, int], limit: int) -> PreparedImage:
     prepared = prepare(data, header, size, limit)
     complaints = os.pread(sys.stderr.fileno(), COMPLAINTS, before)
     if header.media_type == "image/jpeg" and any(words in complaints for words in CUT_SHORT):
-        raise broken(header.media_type, "", "it ends too early")
+        raise broken(header.media_type, "it ends too early")
     return prepared
 
 

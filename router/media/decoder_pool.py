@@ -1,17 +1,26 @@
-"""A pool of up to two decoder processes."""
+"""A pool of up to two decoder processes, each with its thread."""
 
 from __future__ import annotations
 
 import logging
+import queue
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from threading import Lock
+from dataclasses import dataclass, field
+from threading import Lock, Thread
 
 from router.errors import TooManyWaiters, Unavailable
-from router.media.decoder import Decoder
-from router.media.decoder_process import WALL_SECONDS, DecoderEnded, DecoderMissing, PictureFile
-from router.media.header import MAX_PIXELS, invalid
-from router.media.stored_image import PreparedImage
+from router.media.decoder_process import (
+    WALL_SECONDS,
+    DecoderEnded,
+    DecodeResult,
+    DecoderMissing,
+    DecoderProcess,
+    PictureFile,
+)
+from router.media.header import MAX_PIXELS, about, invalid
+from router.media.pixels import PreparedImage
 from router.runtime.fair_slots import Slots
 
 AT_A_TIME = 2
@@ -49,12 +58,12 @@ class Decoders:
     def prepare(
         self, data: bytes, size: tuple[int, int], limit: int = MAX_PIXELS, *, owner: str = "", param: str = ""
     ) -> PreparedImage:
-        """Return the picture for a video of `size`, as `stored_image.prepare` does.
+        """Return the picture for a video of `size`, as `pixels.prepare` does.
 
         Raise `InvalidRequest` about `param` for a broken picture, and for one that ends its decoder or takes too much;
         `TooManyWaiters` where no decoder is free in time, `Unavailable` where none can be started.
         """
-        with self._decoder(owner) as decoder:
+        with about(param), self._decoder(owner) as decoder:
             try:
                 outcome = decoder.decode(PictureFile(data, size, limit))
             except DecoderMissing as error:
@@ -63,11 +72,10 @@ class Decoders:
                 raise Unavailable(message, headers=(("retry-after", "5"),)) from None
             except DecoderEnded as error:
                 log.warning("an image of %d bytes has ended its decoder: %s", len(data), error)
-                message = "an image must be whole and readable, got one that cannot be decoded"
-                raise invalid(message, param) from None
-        if isinstance(outcome, str):
-            raise invalid(outcome, param)
-        return outcome
+                raise invalid("an image must be whole and readable, got one that cannot be decoded") from None
+            if isinstance(outcome, str):
+                raise invalid(outcome)
+            return outcome
 
     def close(self) -> None:
         """End the children that are idle."""
@@ -81,7 +89,10 @@ class Decoders:
     def _decoder(self, owner: str) -> Iterator[Decoder]:
         with self._slots.take(owner) as taken:
             if not taken:
-                raise _busy()
+                raise TooManyWaiters(
+                    f"{AT_A_TIME} images are being decoded by this process, its limit, one of them of an owner at "
+                    "most, and others wait; send this request again later"
+                )
             with self._lock:
                 decoder = self._idle.pop() if self._idle else self._new()
             try:
@@ -95,9 +106,79 @@ class Decoders:
         return Decoder(self._idle_seconds, self._wall_seconds)
 
 
-def _busy() -> TooManyWaiters:
-    message = (
-        f"{AT_A_TIME} images are being decoded by this process, its limit, one of them of an owner at most, and others "
-        "wait; send this request again later"
-    )
-    return TooManyWaiters(message, headers=(("retry-after", "5"),))
+@dataclass(frozen=True)
+class _Request:
+    file: PictureFile
+    result: Future[DecodeResult] = field(default_factory=Future)
+
+
+class Decoder:
+    """A decoder process and its thread."""
+
+    # The thread lives as long as the process: the kernel ends a child when the thread that started it ends.
+
+    def __init__(self, idle_seconds: float, wall_seconds: float) -> None:
+        self._idle_seconds = idle_seconds
+        self._wall_seconds = wall_seconds
+        self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+        self._lock = Lock()
+        self._runs = False
+
+    def start(self) -> None:
+        """Start the thread, and so the process, unless it runs; raise `DecoderMissing` without threads."""
+        with self._lock:
+            if not self._runs:
+                try:
+                    Thread(target=self._run, name="decoder", daemon=True).start()
+                except RuntimeError as error:
+                    raise DecoderMissing(str(error)) from None
+                self._runs = True
+
+    def decode(self, file: PictureFile) -> PreparedImage | str:
+        """Return the prepared picture or the message of a refusal; raise `DecoderEnded` or `DecoderMissing`."""
+        request = _Request(file)
+        self._requests.put(request)
+        self.start()
+        result = request.result.result()
+        if result.complaints:
+            log.info("a library says of an image: %s", result.complaints)
+        return result.outcome
+
+    def close(self) -> None:
+        """End the process; the next picture starts another."""
+        self._requests.put(None)
+
+    def _run(self) -> None:
+        process: DecoderProcess | None = None
+        try:
+            with suppress(DecoderMissing):  # the first request tries again, and raises
+                process = DecoderProcess.start(self._wall_seconds)
+            while (request := self._next()) is not None:
+                try:
+                    if process is None or not process.is_running():
+                        ended, process = process, None  # which cannot be ended twice
+                        if ended is not None:
+                            ended.end()
+                        process = DecoderProcess.start(self._wall_seconds)
+                    request.result.set_result(process.decode(request.file))
+                except BaseException as error:
+                    if process is not None:
+                        process.end()
+                    process = None
+                    request.result.set_exception(error)
+        finally:
+            if process is not None:
+                process.end()
+
+    def _next(self) -> _Request | None:
+        """Return the next request, None when this thread is to end."""
+        try:
+            request = self._requests.get(timeout=self._idle_seconds)
+        except queue.Empty:
+            request = None
+        if request is None:
+            with self._lock:
+                while request is None and not self._requests.empty():
+                    request = self._requests.get()
+                self._runs = request is not None
+        return request

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from threading import Timer
 from typing import Any
 
-from router.media.stored_image import PreparedImage
+from router.media.pixels import PreparedImage
 
 START_SECONDS = 60.0
 WALL_SECONDS = 90.0  # a child that takes longer is stopped or starved; the kernel counts its seconds of a core
@@ -105,11 +105,7 @@ class DecoderProcess:
 
     def end(self) -> None:
         self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                with suppress(OSError):  # what was not written yet was meant for this process
-                    pipe.close()
+        self._process.communicate()  # which closes the pipes, whatever was not written or read yet
         os.close(self._errors)
 
     def _line(self) -> dict[str, Any]:
@@ -130,7 +126,6 @@ class DecoderProcess:
             watchdog.cancel()
 
     def _end_status(self) -> str:
-        """Return how the process has ended, with its last complaints."""
         try:
             status = self._process.wait(WAIT_SECONDS)
         except subprocess.TimeoutExpired:
@@ -140,14 +135,12 @@ class DecoderProcess:
         return f"it ended {how}" + (f" after {complaints}" if (complaints := self._complaints()) else "")
 
     def _complaints(self) -> str:
-        """Return what libraries have printed since the last call, as one line."""
         printed = os.pread(self._errors, MAX_COMPLAINTS + 1, 0)
         if not printed:
             return ""
         os.ftruncate(self._errors, 0)
-        return ascii(printed[:MAX_COMPLAINTS].decode("utf-8", "replace")) + (
-            " and more" if len(printed) > MAX_COMPLAINTS else ""
-        )
+        more = " and more" if len(printed) > MAX_COMPLAINTS else ""
+        return ascii(printed[:MAX_COMPLAINTS].decode("utf-8", "replace")) + more
 
 
 def _environment() -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from enum import Enum
+from typing import NamedTuple
 
 _ORIENTATION, _EXIF_IFD = 0x0112, 0x8769
 _COLOUR_SPACE, _INTEROPERABILITY_IFD = 0xA001, 0xA005
@@ -11,6 +12,36 @@ _INTEROPERABILITY_INDEX = 0x0001
 _ADOBE_RGB, _UNCALIBRATED = 2, 0xFFFF
 _SHORT, _LONG, _ASCII = 3, 4, 2
 _MAX_ENTRIES = 1000
+
+
+class Orientation(NamedTuple):
+    """A transposition, then a reversal of rows, then one of columns."""
+
+    transpose: bool = False
+    rows: bool = False
+    columns: bool = False
+
+    def rotated(self, quarters: int) -> Orientation:
+        """Return this orientation followed by quarter rotations against the clock."""
+        orientation = self
+        for _ in range(quarters % 4):
+            orientation = Orientation(not orientation.transpose, not orientation.columns, orientation.rows)
+        return orientation
+
+    def mirrored(self, *, columns: bool) -> Orientation:
+        """Return this orientation followed by a mirror of the columns, or of the rows."""
+        return Orientation(self.transpose, self.rows ^ (not columns), self.columns ^ columns)
+
+
+_NUMBERED = {
+    2: Orientation(columns=True),
+    3: Orientation(rows=True, columns=True),
+    4: Orientation(rows=True),
+    5: Orientation(transpose=True),
+    6: Orientation(transpose=True, columns=True),
+    7: Orientation(transpose=True, rows=True, columns=True),
+    8: Orientation(transpose=True, rows=True),
+}
 
 
 class ExifColour(Enum):
@@ -21,10 +52,9 @@ class ExifColour(Enum):
     UNCALIBRATED = "uncalibrated"
 
 
-def orientation(exif: bytes) -> int:
-    """Return the EXIF orientation, 1..8; 1 without a readable one."""
-    value = _first_directory(_tiff(exif)).get(_ORIENTATION, 1)
-    return value if 1 <= value <= 8 else 1
+def orientation(exif: bytes) -> Orientation:
+    """Return the orientation; upright without a readable one."""
+    return _NUMBERED.get(_first_directory(_tiff(exif)).get(_ORIENTATION, 1), Orientation())
 
 
 def colour_space(exif: bytes) -> ExifColour:

@@ -11,10 +11,9 @@ import ssl
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from router.errors import InvalidRequest, TooManyWaiters
-from router.media.addresses import is_public
-from router.media.dns import Deadline, Resolver
-from router.media.header import MAX_BYTES, invalid
+from router.errors import TooManyWaiters
+from router.media.addresses import Deadline, Resolver, is_public
+from router.media.header import MAX_BYTES, about, invalid
 from router.media.hosts import Hosts, Target, refused
 from router.runtime.fair_slots import Slots
 
@@ -57,15 +56,15 @@ class Fetcher:
         Raise `InvalidRequest` about `param`, with the code `image_url_refused` for a host that is not allowed (see
         `Hosts`), else `invalid_image`; `TooManyWaiters` where `owner` gets no slot within `wait_seconds`.
         """
-        try:
+        with about(param):
             target = self._hosts.target(url)
             with self._slots.take(owner) as taken:
                 if not taken:
-                    raise _busy()
+                    raise TooManyWaiters(
+                        f"{AT_A_TIME} images are being fetched by this process, its limit, or {AT_A_TIME // 2} of "
+                        "yours, and others wait; send this request again later, or the image as a data: URL"
+                    )
                 return self._follow(target, Deadline(self._seconds), limit, owner)
-        except InvalidRequest as error:
-            error.param = param
-            raise
 
     def _follow(self, target: Target, deadline: Deadline, limit: int, owner: str) -> bytes:
         for _ in range(MAX_REDIRECTS + 1):
@@ -73,7 +72,7 @@ class Fetcher:
             if isinstance(answer, bytes):
                 return answer
             target = self._hosts.target(answer, target)
-        raise invalid(f"an image's URL may redirect up to {MAX_REDIRECTS} times, got more", "")
+        raise invalid(f"an image's URL may redirect up to {MAX_REDIRECTS} times, got more")
 
     def _get(self, target: Target, deadline: Deadline, limit: int, owner: str) -> bytes | str:
         """Return the body of the answer, or the URL of a redirect."""
@@ -91,10 +90,9 @@ class Fetcher:
                 return _read(response, limit)
         except (OSError, httpcore2.TimeoutException, httpcore2.NetworkError, httpcore2.ProtocolError) as error:
             log.info("no image could be fetched from %s: %s: %s", target.host, type(error).__name__, error)
-            raise invalid(f"an image's URL must lead to {self._needed(error)}", "") from error
+            raise invalid(f"an image's URL must lead to {self._needed(error)}") from error
 
     def _addresses(self, target: Target, deadline: Deadline, owner: str) -> list[str]:
-        """Return a host's addresses; raise if one of an unlisted host is not public."""
         addresses = self._resolver.addresses(target.host, target.port, deadline, owner)
         inner = [address for address in addresses if not is_public(address)]
         if inner and not target.listed:
@@ -122,27 +120,18 @@ class Fetcher:
 
 
 def _read(response: Response, limit: int) -> bytes | str:
-    """Return the body, or the URL of a redirect."""
     headers = {name.lower(): value for name, value in response.headers}  # whose form the HTTP library has checked
     if response.status in REDIRECTS and b"location" in headers:
         return headers[b"location"].decode("utf-8", "replace")
     if response.status != 200:
-        raise invalid(f"an image's URL must be answered with status 200, got {response.status}", "")
+        raise invalid(f"an image's URL must be answered with status 200, got {response.status}")
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
-        raise invalid("an image must come without content-encoding, as was asked, got one that is encoded", "")
+        raise invalid("an image must come without content-encoding, as was asked, got one that is encoded")
     if (size := int(headers.get(b"content-length", 0))) > limit:
-        raise invalid(f"an image may have up to {limit:,} bytes, got {size:,}", "")
+        raise invalid(f"an image may have up to {limit:,} bytes, got {size:,}")
     body = bytearray()
     for piece in response.iter_stream():
         body += piece
         if len(body) > limit:
-            raise invalid(f"an image may have up to {limit:,} bytes, got more", "")
+            raise invalid(f"an image may have up to {limit:,} bytes, got more")
     return bytes(body)
-
-
-def _busy() -> TooManyWaiters:
-    message = (
-        f"{AT_A_TIME} images are being fetched by this process, its limit, or {AT_A_TIME // 2} of yours, and others "
-        "wait; send this request again later, or the image as a data: URL"
-    )
-    return TooManyWaiters(message, headers=(("retry-after", "5"),))

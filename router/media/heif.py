@@ -9,9 +9,8 @@ from fractions import Fraction
 from registry.models import IMAGE_PIXELS
 from router.media import bitstreams
 from router.media.boxes import Item, Items, box, boxes, read_items
-from router.media.header_fields import HeaderFields
-from router.media.orientation import Orientation
-from router.media.tags import Channels, ColourTags
+from router.media.exif import Orientation
+from router.media.header_fields import Channels, ColourTags, Header
 
 HEIC, AVIF = "image/heic", "image/avif"
 _CODED = {b"hvc1": HEIC, b"av01": AVIF}
@@ -22,20 +21,19 @@ _UNSPECIFIED = 2
 
 
 def is_heif(data: bytes) -> bool:
-    """Say whether a file belongs to the family of HEIC and AVIF."""
     brands = data[8:12] + data[16 : min(int.from_bytes(data[:4]), 256)]
     names = {brands[start : start + 4] for start in range(0, len(brands), 4)}
     return data[4:8] == b"ftyp" and any(name[:3] in (b"hei", b"hev", b"avi") or name == b"mif1" for name in names)
 
 
-def read_heif(data: bytes) -> tuple[str, HeaderFields]:
-    """Return the media type and the header of the primary picture.
+def read_heif(data: bytes) -> Header:
+    """Return the header of the primary picture.
 
     The size is that after rotation and crop for HEIC, before both for AVIF.
     """
     if moov := box(data, b"moov"):
         media_type = AVIF if data[8:11] == b"avi" else HEIC
-        return media_type, HeaderFields(1, 1, frames=max(2, _samples(moov)))  # of whatever size: it is refused
+        return Header(media_type, 1, 1, frames=max(2, _samples(moov)))  # of whatever size: it is refused
     items = read_items(data, box(data, b"meta"))
     if (primary := items.items.get(items.primary)) is None:
         raise ValueError("it has no primary picture")
@@ -47,26 +45,24 @@ def read_heif(data: bytes) -> tuple[str, HeaderFields]:
         if orientation.transpose:
             width, height = height, width
         left, top, orientation = 0, 0, Orientation()
-    stored = HeaderFields(
+    return Header(
+        media_type,
         width,
         height,
         alpha=any(item.named(b"auxC") is not None for item in decoded),
         pictures=1 + _others(items),
         colour=_colour(primary, tiles[0]),
-        orientation=orientation,
+        turned=orientation,
         corner=(left, top),
     )
-    return media_type, stored
 
 
 def _samples(moov: bytes) -> int:
-    """Return the number of samples of the longest track."""
     counts = [0]
     for kind, start, end in boxes(moov):
         if kind == b"trak":
             table = box(box(box(moov[start:end], b"mdia"), b"minf"), b"stbl")
-            sizes = box(table, b"stsz")
-            counts.append(int.from_bytes(sizes[8:12]))
+            counts.append(int.from_bytes(box(table, b"stsz")[8:12]))
     return max(counts)
 
 
@@ -82,7 +78,6 @@ def _others(items: Items) -> int:
 
 
 def _decoded(items: Items) -> Iterator[Item]:
-    """Check and yield the items of the primary picture."""
     waiting, seen, pixels = [items.primary], set[int](), 0
     alphas, budget = _alphas(items), bitstreams.Budget()
     while waiting:
@@ -122,7 +117,6 @@ def _tiles(items: Items, number: int, grid: Item) -> tuple[int, ...]:
 
 
 def _alphas(items: Items) -> dict[int, list[int]]:
-    """Return the items with the transparency of each item."""
     found: dict[int, list[int]] = {}
     for kind, source, targets in items.references:
         if kind == b"auxl" and source in items.items:
@@ -135,24 +129,22 @@ def _alphas(items: Items) -> dict[int, list[int]]:
 
 def _check_coded(items: Items, item: Item, budget: bitstreams.Budget) -> None:
     width, height = _size(item)
-    body = items.body(item)
-    if item.kind == b"av01":
-        sizes = list(bitstreams.av1_sizes(body, budget))
-    else:
-        sizes = list(bitstreams.hevc_sizes(item.named(b"hvcC") or b"", body, budget))
+    body, config = items.body(item), item.named(b"hvcC") or b""
+    is_av1 = item.kind == b"av01"
+    sizes = list(bitstreams.av1_sizes(body, budget) if is_av1 else bitstreams.hevc_sizes(config, body, budget))
     if not sizes:
         raise struct.error
-    for coded in sizes:
-        if coded[0] > width + _SLACK or coded[1] > height + _SLACK:
-            raise ValueError(f"it has a part of {coded[0]} x {coded[1]} pixels, and says {width} x {height}")
+    for wide, high in sizes:
+        if wide > width + _SLACK or high > height + _SLACK:
+            raise ValueError(f"it has a part of {wide} x {high} pixels, and says {width} x {height}")
 
 
 def _size(item: Item) -> tuple[int, int]:
     body = item.named(b"ispe")
     if body is None:
         raise ValueError("one of its parts has no size")
-    width, height = struct.unpack_from(">4xII", body)
-    return width, height
+    size: tuple[int, int] = struct.unpack_from(">4xII", body)
+    return size
 
 
 def _shown(item: Item, width: int, height: int) -> tuple[int, int, int, int, Orientation]:
@@ -190,18 +182,13 @@ def _colour(primary: Item, tile: Item) -> ColourTags:
     numbers = [struct.unpack_from(">HH", body, 4) for body in described if body[:4] == b"nclx"]
     points = None
     if numbers and not profiles:
-        colour_primaries, characteristics = numbers[0]
-        points = (
-            1 if colour_primaries == _UNSPECIFIED else colour_primaries,
-            13 if characteristics == _UNSPECIFIED else characteristics,
-        )
+        space, transfer = numbers[0]
+        points = 1 if space == _UNSPECIFIED else space, 13 if transfer == _UNSPECIFIED else transfer
     channels = Channels.GREY if _is_grey(tile) else Channels.RGB
     return ColourTags(channels, profiles[0] if profiles else b"", code_points=points)
 
 
 def _is_grey(tile: Item) -> bool:
     if tile.kind == b"av01":
-        (flags,) = struct.unpack_from("B", tile.named(b"av1C") or b"", 2)
-        return bool(flags & 0x10)
-    (chroma,) = struct.unpack_from("B", tile.named(b"hvcC") or b"", 16)
-    return not chroma & 3
+        return bool((tile.named(b"av1C") or b"")[2] & 0x10)
+    return not (tile.named(b"hvcC") or b"")[16] & 3

@@ -69,9 +69,8 @@ class Hosts:
 
     def _check_unlisted(self, port: int) -> None:
         if not self.public and not self.listed:
-            raise refused(
-                "an image must come inside the request, as a data: URL: this server fetches none, got http(s)"
-            )
+            needed = "an image must come inside the request, as a data: URL"
+            raise refused(f"{needed}: this server fetches none, got http(s)")
         if not self.public:
             raise refused("an image's URL must lead to a host that this server lists, got another; or send a data: URL")
         if port not in PORTS.values():
@@ -90,9 +89,8 @@ def _parsed(url: str, after: Target | None) -> URL:
     try:
         return URL(url.strip()) if after is None else after.url.join(url.strip())
     except (InvalidURL, ValueError):  # the latter: a lone surrogate, a broken bracket
-        raise refused(
-            "an image's URL must be valid, such as https://example.org/cat.png, got one that is not"
-        ) from None
+        example = "https://example.org/cat.png"
+        raise refused(f"an image's URL must be valid, such as {example}, got one that is not") from None
 
 
 def _host(url: URL) -> str:

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from router.media import primaries
-from router.media.primaries import Floats
-from router.media.tags import Channels
-from router.media.transfer_functions import Curve, power
+from router.media import colour_spaces
+from router.media.colour_spaces import Curve, Floats, power
+from router.media.header_fields import Channels
 
 MAX_BYTES = 16 * 2**20  # CMYK profiles of printers have up to 9 MB
 MAX_TABLE_BYTES = 4 * 2**20  # for the one direction of a profile that is used; printers' have up to 2 MB
@@ -41,10 +40,6 @@ class Profile:
         """The ISO/IEC 23091-2 primaries and transfer of HDR profiles since version 4.4."""
         body = self.tags.get(b"cicp", b"")
         return (body[8], body[9]) if len(body) >= 12 and body.startswith(b"cicp") else None
-
-    @property
-    def has_table(self) -> bool:
-        return any(name in self.tags for name in _TABLES)
 
 
 def parse(data: bytes) -> Profile:
@@ -81,7 +76,7 @@ def matrix(profile: Profile) -> tuple[tuple[Curve, ...], Floats]:
     if profile.connection != b"XYZ ":
         raise ValueError("its matrix does not lead to XYZ")
     columns = [_xyz(profile.tags[name]) for name in _MATRIX[:3]]
-    found = primaries.to_srgb_from_d50(np.array(columns).T)
+    found = colour_spaces.to_srgb_from_d50(np.array(columns).T)
     if not 0.5 <= float(np.sum(columns, 0)[1]) <= 1.5 or abs(np.linalg.det(found)) < 1e-4:
         raise ValueError("its primaries make no white")
     return tuple(_curve(profile.tags[name]) for name in _MATRIX[3:]), found
@@ -97,9 +92,11 @@ def grey(profile: Profile) -> Curve:
     return lambda encoded: _luminance(curve(encoded) * 100)
 
 
-def only_table(profile: Profile) -> bytes:
-    """Return the profile with one table only, checked against its claims."""
-    name = next(name for name in _TABLES if name in profile.tags)
+def only_table(profile: Profile) -> bytes | None:
+    """Return the profile with one table only, checked against its claims; None without one."""
+    name = next((name for name in _TABLES if name in profile.tags), None)
+    if name is None:
+        return None
     table = profile.tags[name]
     if len(table) > MAX_TABLE_BYTES:
         raise ValueError(f"its {name.decode()} has more than {MAX_TABLE_BYTES:,} bytes")

@@ -10,8 +10,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from router.media.header_fields import HeaderFields
-from router.media.tags import Channels, ColourTags
+from router.media.header_fields import Channels, ColourTags, Header
 
 START = b"\xff\xd8\xff"
 MAX_SEGMENTS = 20_000
@@ -53,16 +52,12 @@ class _Frame:
         }
         return cls(marker, width, height, blocks)
 
-    @property
-    def channels(self) -> Channels:
-        return {1: Channels.GREY, 4: Channels.CMYK}.get(len(self.blocks), Channels.RGB)
-
 
 def _blocks(samples: int, factor: int) -> int:
     return -(-samples // (8 * factor))
 
 
-def read_jpeg(data: bytes) -> HeaderFields:
+def read_jpeg(data: bytes) -> Header:
     """Read the segments and the scans up to the end of the picture."""
     exif, start = b"", 2
     frame: _Frame | None = None
@@ -82,7 +77,9 @@ def read_jpeg(data: bytes) -> HeaderFields:
         raise ValueError(f"its pixels are coded in a way that browsers do not show (SOF{frame.marker - 0xC0})")
     if frame.width and frame.height:
         _bound_scans(data, end, frame)
-    return HeaderFields(frame.width, frame.height, exif, colour=ColourTags(frame.channels, *_joined(pieces)))
+    channels = {1: Channels.GREY, 4: Channels.CMYK}.get(len(frame.blocks), Channels.RGB)
+    tags = ColourTags(channels, *_joined(pieces))
+    return Header("image/jpeg", frame.width, frame.height, exif, colour=tags)
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:

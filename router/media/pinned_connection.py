@@ -8,7 +8,7 @@ from typing import Any
 
 from httpcore2 import SOCKET_OPTION, ConnectError, ConnectTimeout, NetworkBackend, NetworkStream, SyncBackend
 
-from router.media.dns import Deadline
+from router.media.addresses import Deadline
 
 CONNECT_SECONDS = 5.0
 MAX_TRIED = 4  # addresses of a host; a name may have hundreds

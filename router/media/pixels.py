@@ -1,7 +1,4 @@
-"""Pictures as arrays: decoded, made upright, fitted to a size.
-
-OpenCV's own limit on pixels counts only if it is set before the import.
-"""
+"""Pictures as arrays: decoded, made upright, fitted to a size."""
 
 from __future__ import annotations
 
@@ -15,14 +12,15 @@ from numpy.typing import NDArray
 
 from router.media.colours import colours_of
 from router.media.conversion import Conversion, Samples
-from router.media.header import MAX_PIXELS, Header, read_header
-from router.media.orientation import Orientation
+from router.media.exif import Orientation
+from router.media.header import MAX_PIXELS, read_header
+from router.media.header_fields import Channels, Header
 from router.media.sample_decoders import is_rgb, read_bands
-from router.media.tags import Channels
 from router.values import Pixels
 
 MAX_ASPECT = 4.0
 
+# of OpenCV itself, which counts only if it is set before the import
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
 
 
@@ -34,25 +32,43 @@ class Decoded:
     notes: tuple[str, ...] = ()
 
 
-def decode(data: bytes, *, param: str = "") -> Pixels:
+@dataclass(frozen=True)
+class PreparedImage:
+    """The upright sRGB PNG to store, and notes on the colours of its source."""
+
+    png: bytes
+    notes: tuple[str, ...] = ()
+
+
+def prepare(data: bytes, header: Header, size: tuple[int, int], limit: int) -> PreparedImage:
+    """Return the picture for a video of `size`, (width, height); raise as `decode` does.
+
+    A picture of up to `limit` pixels stays as it is; a larger one is fitted to the video, but never enlarged.
+    """
+    decoded = decode_with_notes(data, header)
+    pixels, (width, height) = decoded.pixels, size
+    if pixels.shape[0] * pixels.shape[1] > limit:
+        # fitted here, so that nothing is resized twice
+        enlarged = max(width / pixels.shape[1], height / pixels.shape[0]) > 1
+        pixels = crop_to_aspect(pixels, width, height) if enlarged else fit(pixels, width, height)
+    return PreparedImage(to_png(pixels), decoded.notes)
+
+
+def decode(data: bytes) -> Pixels:
     """Return the picture in sRGB, uint8 of shape `(height, width, 3)`, upright.
 
     Transparent pixels become white, as on a page. Raise `InvalidRequest` (`invalid_image`) for what
     `inspect` refuses, and for truncated or broken pictures.
     """
-    return decode_with_notes(data, param=param).pixels
+    return decode_with_notes(data).pixels
 
 
-def decode_with_notes(data: bytes, *, param: str = "") -> Decoded:
+def decode_with_notes(data: bytes, header: Header | None = None) -> Decoded:
     """Decode like `decode`, with notes on colours that its sender may see otherwise."""
-    return decode_image(data, read_header(data, param=param), param=param)
-
-
-def decode_image(data: bytes, header: Header, *, param: str = "") -> Decoded:
-    """Decode like `decode_with_notes`, with the header of `data` at hand."""
+    header = header or read_header(data)
     colours = colours_of(header.colour, header.exif)
     whole: Pixels | None = None
-    for rows, columns, samples in read_bands(data, header, colours.conversion is not None, param):
+    for rows, columns, samples in read_bands(data, header, colours.conversion is not None):
         shown = _shown(samples, header, colours.conversion)
         if shown.shape[:2] == (header.height, header.width):
             whole = shown
@@ -65,8 +81,7 @@ def decode_image(data: bytes, header: Header, *, param: str = "") -> Decoded:
 
 
 def _shown(band: Samples, header: Header, conversion: Conversion | None) -> Pixels:
-    """Return samples as sRGB on white."""
-    tags = header.colour
+    channels = header.colour.channels
     plain = conversion is None and not header.alpha
     if plain and header.png is not None and band.dtype == np.uint16:
         band = (band >> 8).astype(np.uint8)  # as browsers do
@@ -74,9 +89,9 @@ def _shown(band: Samples, header: Header, conversion: Conversion | None) -> Pixe
         return np.asarray(band, np.uint8)
     colours: Samples = band
     alpha: Pixels | None = None
-    if band.ndim == 3 and tags.channels is not Channels.CMYK:
+    if band.ndim == 3 and channels is not Channels.CMYK:
         colours = band[..., :3] if is_rgb(header.media_type) else band[..., 2::-1]
-        if tags.channels is Channels.GREY:
+        if channels is Channels.GREY:
             colours = band[..., 0]
         if band.shape[2] in (2, 4):
             alpha = _eight_bits(band[..., -1])

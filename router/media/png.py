@@ -10,8 +10,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from router.media.header_fields import HeaderFields
-from router.media.tags import Channels, ColourTags
+from router.media.header_fields import Channels, ColourTags, Header
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_CHUNKS = 20_000  # a real file of 20 MB has 2,500, its encoder's buffer being 8 kB
@@ -47,7 +46,10 @@ class Layout:
         """The passes with pixels, one for a picture without interlacing."""
         if not self.interlaced:
             return (Grid(0, 0, 1, 1, self.width, self.height),)
-        found = (Grid.of(self.width, self.height, *each) for each in _PASSES)
+        found = (
+            Grid(left, top, across, down, -((left - self.width) // across), -((top - self.height) // down))
+            for left, top, across, down in _PASSES
+        )
         return tuple(grid for grid in found if grid.width and grid.height)
 
     @property
@@ -61,10 +63,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Grid:
-    """The pixels of a pass.
-
-    They are every `across`-th from `left`, in every `down`-th row from `top`.
-    """
+    """The pixels of a pass: each `across`-th from `left`, each `down`-th row from `top`."""
 
     left: int
     top: int
@@ -73,17 +72,13 @@ class Grid:
     width: int
     height: int
 
-    @classmethod
-    def of(cls, width: int, height: int, left: int, top: int, across: int, down: int) -> Grid:
-        return cls(left, top, across, down, -((left - width) // across), -((top - height) // down))
-
     def rows(self, first: int, count: int) -> tuple[slice, slice]:
         """Return the rows and columns of the picture for `count` rows of the pass."""
         top = self.top + first * self.down
         return slice(top, top + (count - 1) * self.down + 1, self.down), slice(self.left, None, self.across)
 
 
-def read_png(data: bytes) -> HeaderFields:
+def read_png(data: bytes) -> Header:
     """Read all of a PNG but its pixels.
 
     Raise `ValueError`, saying what is wrong, and `struct.error` for data that ends too early.
@@ -91,13 +86,11 @@ def read_png(data: bytes) -> HeaderFields:
     found, pieces = _collected(data)
     layout = _layout(found, pieces)
     frames, _ = struct.unpack_from(">II", found.get(b"acTL", b"\0\0\0\1\0\0\0\0"))
-    tags = ColourTags(
-        channels=Channels.RGB if layout.colour & 2 else Channels.GREY,
-        png={kind: found[kind] for kind in _COLOURS if kind in found},
-    )
+    channels = Channels.RGB if layout.colour & 2 else Channels.GREY
+    tags = ColourTags(channels, png={kind: found[kind] for kind in _COLOURS if kind in found})
     alpha = layout.colour in (4, 6) or bool(layout.transparency)
     exif = found.get(b"eXIf", b"")
-    return HeaderFields(layout.width, layout.height, exif, alpha, frames, colour=tags, png=layout)
+    return Header("image/png", layout.width, layout.height, exif, alpha, frames, colour=tags, png=layout)
 
 
 def _collected(data: bytes) -> tuple[dict[bytes, bytes], tuple[tuple[int, int], ...]]:
@@ -121,7 +114,6 @@ def _collected(data: bytes) -> tuple[dict[bytes, bytes], tuple[tuple[int, int], 
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Yield type, start and end of every chunk up to IEND."""
     start = len(SIGNATURE)
     for _ in range(MAX_CHUNKS):
         length, kind = struct.unpack_from(">I4s", data, start)
@@ -141,7 +133,6 @@ def is_whole(data: bytes, start: int, end: int) -> bool:
 
 
 def _layout(found: dict[bytes, bytes], pieces: tuple[tuple[int, int], ...]) -> Layout:
-    """Return the layout; raise `ValueError` for impossible samples or too much data."""
     width, height, depth, colour, packing, filters, interlace = struct.unpack_from(">IIBBBBB", found.get(b"IHDR", b""))
     if depth not in _DEPTHS.get(colour, ()) or packing or filters or interlace > 1:
         raise ValueError("its header is not that of a PNG")

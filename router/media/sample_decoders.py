@@ -11,10 +11,10 @@ import numpy as np
 
 from router.media import scanlines
 from router.media.conversion import Samples
-from router.media.header import Header, broken, invalid
+from router.media.header import broken, invalid
+from router.media.header_fields import Channels, Header
 from router.media.heif import AVIF, HEIC
 from router.media.jpeg import bare_jpeg
-from router.media.tags import Channels
 from router.media.webp import bare_webp
 
 BAND = 2**17  # pixels whose light, in 32-bit floats, stays in a core's cache
@@ -24,7 +24,6 @@ Band = tuple[slice, slice, Samples]
 _FAILURES = (
     OSError, SyntaxError, ValueError, TypeError, RuntimeError, EOFError, LookupError, ArithmeticError, struct.error,
 )  # fmt: skip
-_CANNOT = "it cannot be decoded"
 
 
 def is_rgb(media_type: str) -> bool:
@@ -32,7 +31,7 @@ def is_rgb(media_type: str) -> bool:
     return media_type in (HEIC, AVIF, "image/png")
 
 
-def read_bands(data: bytes, header: Header, converted: bool, param: str) -> Iterator[Band]:
+def read_bands(data: bytes, header: Header, converted: bool) -> Iterator[Band]:
     """Yield rows, columns and their samples; raise `InvalidRequest` for a broken picture.
 
     Grey has two axes; grey with alpha, RGB or BGR, with alpha or not, and CMYK have their channels on the third. Where
@@ -42,25 +41,25 @@ def read_bands(data: bytes, header: Header, converted: bool, param: str) -> Iter
         try:
             yield from scanlines.bands(data, header.png)
         except ValueError as error:
-            raise broken(header.media_type, param, str(error)) from None
+            raise broken(header.media_type, str(error)) from None
         return
-    stored = _whole(data, header, converted, param)
+    stored = _whole(data, header, converted)
     if stored is None or stored.shape[:2] != (header.height, header.width):
-        raise broken(header.media_type, param, _CANNOT)
+        raise broken(header.media_type, "it cannot be decoded")
     is_shown = not converted and not header.alpha and stored.ndim == 3 and stored.dtype == np.uint8
     rows = header.height if is_shown else max(1, BAND // stored.shape[1])
     for top in range(0, len(stored), rows):
         yield slice(top, top + rows), slice(None), stored[top : top + rows]
 
 
-def _whole(data: bytes, header: Header, converted: bool, param: str) -> Samples | None:
+def _whole(data: bytes, header: Header, converted: bool) -> Samples | None:
     """Return all samples, None for a broken picture; raise `InvalidRequest` without the needed package."""
     import cv2
 
     if header.media_type == HEIC:
-        return _heic(data, header, param)
+        return _heic(data, header)
     if header.media_type == AVIF:
-        return _avif(data, header, param)
+        return _avif(data, header)
     bare = bare_jpeg(data) if header.media_type == "image/jpeg" else bare_webp(data)
     if converted and header.colour.channels is Channels.CMYK:
         return _pillow(bare, "JPEG", ("CMYK",))
@@ -70,7 +69,6 @@ def _whole(data: bytes, header: Header, converted: bool, param: str) -> Samples 
 
 
 def _imdecode(data: bytes, flags: int) -> Samples | None:
-    """Return OpenCV's samples of `data`, None for a broken picture."""
     import cv2
 
     try:
@@ -89,12 +87,11 @@ def _pillow(data: bytes, kind: str, modes: tuple[str, ...]) -> Samples | None:
         return None
 
 
-def _avif(data: bytes, header: Header, param: str) -> Samples | None:
-    """Return an AVIF's 8-bit samples, cropped as it says."""
+def _avif(data: bytes, header: Header) -> Samples | None:
     from PIL import features
 
     if not features.check("avif"):
-        raise _missing("AVIF", "Pillow 11.3 or newer with AVIF", param)
+        raise _missing("AVIF", "Pillow 11.3 or newer with AVIF")
     samples = _pillow(data, "AVIF", ("L", "RGB", "RGBA"))
     if samples is None:
         return None
@@ -102,12 +99,12 @@ def _avif(data: bytes, header: Header, param: str) -> Samples | None:
     return samples[top : top + header.height, left : left + header.width]
 
 
-def _heic(data: bytes, header: Header, param: str) -> Samples | None:
+def _heic(data: bytes, header: Header) -> Samples | None:
     """Return a HEIC's samples, 8 or 16 bits, rotated and cropped by libheif."""
     try:
         import pillow_heif
     except ImportError:
-        raise _missing("HEIC", "pillow-heif", param) from None
+        raise _missing("HEIC", "pillow-heif") from None
     try:
         picture = pillow_heif.open_heif(data, convert_hdr_to_8bit=False)
         if picture.premultiplied_alpha:
@@ -122,7 +119,5 @@ def _heic(data: bytes, header: Header, param: str) -> Samples | None:
     return samples[: header.height, : header.width]  # type: ignore[no-any-return]  # a crop may end within a pixel
 
 
-def _missing(kind: str, package: str, param: str) -> Exception:
-    return invalid(
-        f"an image in {kind} needs {package} on this server, which is missing: send it as PNG or JPEG", param
-    )
+def _missing(kind: str, package: str) -> Exception:
+    return invalid(f"an image in {kind} needs {package} on this server, which is missing: send it as PNG or JPEG")

@@ -142,7 +142,6 @@ def _chunk(kind: bytes, parts: list[bytes]) -> Iterator[bytes]:
 
 
 def _samples(rows: NDArray[Any], layout: Layout, width: int) -> Samples:
-    """Return the samples in rows of bytes, unpacked and looked up in the palette."""
     channels, depth = CHANNELS[layout.colour], layout.depth
     samples: NDArray[Any] = rows
     if rows.dtype == np.uint16:
@@ -179,7 +178,6 @@ def _painted(samples: Samples, layout: Layout) -> Samples:
 
 
 def _is_transparent(samples: Samples, layout: Layout) -> NDArray[np.bool_]:
-    """Return the mask of pixels in the transparent colour."""
     mask = (1 << layout.depth) - 1  # the colour's numbers are as wide as the samples
     form = ">3H" if layout.colour == 2 else ">H"
     wanted = [number & mask for number in struct.unpack_from(form, layout.transparency)]

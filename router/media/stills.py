@@ -19,10 +19,7 @@ WEBP_QUALITY, JPEG_QUALITY = 80, 85
 
 
 def thumbnail(path: Path) -> bytes:
-    """Return the first frame as a WebP, for a player's poster.
-
-    Raises `ValueError`, as `spritesheet` does, for a file that cannot be read.
-    """
+    """Return the first frame as a WebP; raise `ValueError` for an unreadable file."""
     import cv2
 
     (first,) = _frames(path, [0])
@@ -51,11 +48,7 @@ def preview_of(pixels: Pixels) -> bytes:
     """Return a picture of a running job as a JPEG."""  # a WebP takes thirty times as long
     import cv2
 
-    height, width = pixels.shape[:2]
-    scale = PREVIEW_SIDE / max(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    larger = cv2.resize(np.ascontiguousarray(pixels), size, interpolation=cv2.INTER_CUBIC)
-    return _encoded(".jpg", np.asarray(larger, np.uint8), [])
+    return _encoded(".jpg", _resized(pixels, PREVIEW_SIDE, cv2.INTER_CUBIC), [])
 
 
 def spread(count: int, most: int) -> list[int]:
@@ -84,15 +77,18 @@ def _frames(path: Path, wanted: Sequence[int]) -> Iterator[Pixels]:
 
 
 def _shrunk(pixels: Pixels, side: int) -> Pixels:
-    """Return the picture with its longer side at most `side` pixels."""
+    import cv2
+
+    return pixels if max(pixels.shape[:2]) <= side else _resized(pixels, side, cv2.INTER_AREA)
+
+
+def _resized(pixels: Pixels, side: int, method: int) -> Pixels:
     import cv2
 
     height, width = pixels.shape[:2]
     scale = side / max(height, width)
-    if scale >= 1:
-        return pixels
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    return np.asarray(cv2.resize(np.ascontiguousarray(pixels), size, interpolation=cv2.INTER_AREA), np.uint8)
+    return np.asarray(cv2.resize(np.ascontiguousarray(pixels), size, interpolation=method), np.uint8)
 
 
 def _encoded(suffix: str, pixels: Pixels, how: list[int]) -> bytes:

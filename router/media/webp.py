@@ -9,8 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from router.media.header_fields import HeaderFields
-from router.media.tags import ColourTags
+from router.media.header_fields import ColourTags, Header
 
 MAX_CHUNKS = 20_000
 _PIXELS = (b"VP8 ", b"VP8L", b"ALPH")
@@ -21,13 +20,13 @@ def is_webp(data: bytes) -> bool:
     return data.startswith(b"RIFF") and data[8:12] == b"WEBP"
 
 
-def read_webp(data: bytes) -> HeaderFields:
+def read_webp(data: bytes) -> Header:
     """Read the first chunk, and in the extended format EXIF, profile and frames."""
     first = data[12:16]
     if first != b"VP8X":
         width, height, alpha = _size(data, first, 20)
         _ = list(_chunks(data))
-        return HeaderFields(width, height, alpha=alpha)
+        return Header("image/webp", width, height, alpha=alpha)
     flags, *sides = struct.unpack_from("<B3xHBHB", data, 20)
     width, height = (1 + low + (high << 16) for low, high in (sides[:2], sides[2:]))
     exif, profile, frames, pixels = b"", b"", 0, 0
@@ -44,7 +43,7 @@ def read_webp(data: bytes) -> HeaderFields:
     if not frames and pixels != 1:
         raise ValueError(f"it has {pixels:,} pictures on one canvas")
     tags = ColourTags(profile=profile if flags & _PROFILE else b"")  # ignored without the flag, as by libwebp
-    return HeaderFields(width, height, exif, bool(flags & _ALPHA), max(1, frames), colour=tags)
+    return Header("image/webp", width, height, exif, bool(flags & _ALPHA), max(1, frames), colour=tags)
 
 
 def _size(data: bytes, kind: bytes, start: int) -> tuple[int, int, bool]:
@@ -74,7 +73,6 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def bare_webp(data: bytes) -> bytes:
-    """Return a WebP without its metadata."""
     kept = b"".join(
         data[start - 8 : end] + b"\0" * ((end - start) % 2)
         for kind, start, end in _chunks(data)

@@ -11,8 +11,11 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
-from router.errors import TooManyWaiters
+from sqlalchemy.exc import SQLAlchemyError
+
+from router.errors import TooManyWaiters, is_disk_full
 from router.runtime.fair_slots import Slots
 from router.runtime.files import PRIVATE, PRIVATE_FOLDER, make_folder, publish, sync_folder, write_file
 from router.storage.usage import Usage, attempt, attempt_of, entries, usage_of
@@ -21,6 +24,7 @@ from router.values import Job
 SHARED, SHARED_FOLDER = 0o640, 0o750  # of results if the group may enter the data folder, as nginx must
 MAKERS = 2  # threads that make derived files: a sprite sheet of a long video takes a core for a second
 MAX_QUEUED, WAIT_SECONDS = 64, 10.0  # requests for derived files
+Removed = TypeVar("Removed")
 JOB_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -46,10 +50,7 @@ class ArtifactStore:
         return (self._folder("inputs", job_id) / name).read_bytes()
 
     def part(self, job_id: str, number: int, suffix: str) -> Path:
-        """Return an empty file for an attempt's output; `publish` it when it is complete.
-
-        Files of earlier attempts are removed.
-        """
+        """Return an attempt's empty file, to `publish` when complete; remove those of earlier attempts."""
         # the file exists at once, so that an earlier attempt that still runs cannot remove the folder
         folder = self._folder("videos", job_id)
         path = folder / f"{number}.part{suffix}"
@@ -68,7 +69,6 @@ class ArtifactStore:
         return publish(part, path, self._root / "videos", self._result_mode(SHARED))
 
     def put_preview(self, job_id: str, data: bytes) -> None:
-        """Replace the preview of a running job."""
         path = self._preview(job_id)
         self._durable_folder("previews", PRIVATE_FOLDER)
         write_file(path, data)  # not durable: after a power cut the job has no preview
@@ -110,8 +110,7 @@ class ArtifactStore:
             return path
         with self._makers.take(owner) as taken:
             if not taken:
-                message = "many small pictures of videos are being made; send this request again later"
-                raise TooManyWaiters(message, headers=(("retry-after", "5"),))
+                raise TooManyWaiters("many small pictures of videos are being made; send this request again later")
             if path.is_file():
                 return path
             return write_file(path, make(), mode=self._result_mode(SHARED), root=path.parent)
@@ -154,7 +153,6 @@ class ArtifactStore:
                 sync_folder(self._root / kind)
 
     def _durable_folder(self, name: str, mode: int) -> Path:
-        """Return a folder of the root, made durably if missing."""
         folder = self._root / name
         if name not in self._durable or not folder.is_dir():
             make_folder(self._root)
@@ -178,3 +176,22 @@ def digest(path: Path) -> str:
     """Return a file's SHA-256 in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def remove(
+    artifacts: ArtifactStore, job_id: str, row: Callable[[], Removed], *, allowed: Callable[[], bool]
+) -> Removed:
+    """Remove a job's row, then its files; return what `row` returns.
+
+    On a disk too full to remove the row the files go first, if that is `allowed`.
+    """
+    try:
+        removed = row()  # after a crash here the files are orphans, which the sweeper removes
+    except SQLAlchemyError as error:
+        if not (is_disk_full(error) and allowed()):
+            raise
+        artifacts.delete(job_id)  # after a crash here the row is not served, and the sweeper removes it
+        removed = row()
+    if removed:
+        artifacts.delete(job_id)
+    return removed

@@ -19,12 +19,8 @@ class Usage:
     outputs: frozenset[tuple[str, int]] = frozenset()
 
     def __or__(self, other: Usage) -> Usage:
-        return Usage(
-            self.size + other.size,
-            max(self.changed_at, other.changed_at),
-            max(self.read_at, other.read_at),
-            self.outputs | other.outputs,
-        )
+        changed_at, read_at = max(self.changed_at, other.changed_at), max(self.read_at, other.read_at)
+        return Usage(self.size + other.size, changed_at, read_at, self.outputs | other.outputs)
 
     def has_leftovers(self, output: str | None) -> bool:
         """Say whether files of other attempts than `output`'s are left, or a preview."""

@@ -2,5 +2,3 @@
 
 from router.tokens.counter import TokenCounter
 from router.tokens.cut import CutPrompt, merged
-
-__all__ = ["CutPrompt", "TokenCounter", "merged"]

@@ -34,8 +34,6 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _File:
-    """A version of a tokenizer's file."""
-
     path: str
     modified: int
     size: int
@@ -81,7 +79,6 @@ class TokenCounter:
         return tuple(cut.warning(name) for name, cut in zip(prompts, cuts, strict=False) if cut)
 
     def _file(self, model: ModelSpec) -> _File | None:
-        """Return the model's tokenizer file; None without one, or for a large one."""
         folder = self._locate(model)
         if folder is None:
             return None
@@ -108,7 +105,6 @@ class TokenCounter:
             return state == "read"
 
     def _cuts(self, question: _Question) -> list[CutPrompt | None]:
-        """Return the cut of each text, nothing if the answer is late."""
         with self._lock:
             if "coming" in self._states.values() or time.monotonic() < self._rests_until:
                 return []
@@ -174,7 +170,6 @@ class TokenCounter:
         self._process.end()
 
     def _give_up(self, file: _File, reason: str) -> None:
-        """Read `file` no more until it changes, and log that once."""
         with self._lock:
             known, self._states[file] = self._states.get(file), "broken"
         if known != "broken":
@@ -182,6 +177,5 @@ class TokenCounter:
 
 
 def _may_exceed(text: str, limit: int) -> bool:
-    """Say whether `text` may have more than `limit` tokens."""
     # of ASCII a token has a character at least; what `&...;` stands for may be no ASCII
     return not text.isascii() or "&" in text or len(text) + SPARE > limit

@@ -63,13 +63,12 @@ class Tokenizers:
         if digest is None or digest not in self._known:
             content = Path(path).read_bytes()
             digest = self._digests[file] = hashlib.sha256(content).hexdigest()
-            self._read(digest, content)
+            if digest not in self._known:
+                self._read(digest, content)
         self._known.move_to_end(digest)
         return self._known[digest]
 
     def _read(self, digest: str, content: bytes) -> None:
-        if digest in self._known:
-            return
         from tokenizers import Tokenizer
 
         while len(self._known) >= TOKENIZERS:

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from threading import Timer
 from typing import Any
 
@@ -47,17 +46,11 @@ class CounterProcess:
 
     def end(self) -> None:
         child, self.child = self.child, None
-        if child is None:
-            return
-        child.kill()
-        child.wait()
-        for pipe in (child.stdin, child.stdout):
-            if pipe is not None:
-                with suppress(OSError):  # what was not written yet was meant for this process
-                    pipe.close()
+        if child is not None:
+            child.kill()
+            child.communicate()  # which closes the pipes, whatever was not written or read yet
 
     def _running(self) -> subprocess.Popen[bytes]:
-        """Return the process, started anew after its end."""
         if self.child is None or not self.is_running():
             self.end()
             self.child = subprocess.Popen(

@@ -24,8 +24,13 @@ class Need:
     budget: int
 
     def __str__(self) -> str:
-        needed, budget = self.needed / 1e9, self.budget / 1e9
-        return f"needs {needed:.3g} GB of weights on the device, its budget for weights is {budget:.3g} GB"
+        budget = gigabytes(self.budget)
+        return f"needs {gigabytes(self.needed)} of weights on the device, its budget for weights is {budget}"
+
+
+def gigabytes(size: int) -> str:
+    """Format bytes on a device to three digits, such as 11.4 GB."""
+    return f"{size / 1e9:.3g} GB"
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,6 @@ class Presentation:
         )
 
     def as_row(self) -> dict[str, Any]:
-        """Return the JSON object of a job's row."""
         # The digest of an idempotency key is made of this object: a key that an older version stored must still match,
         # so each dialect has its fixed fields, and a newer field is there only where it has a value.
         row = {name: getattr(self, name) for name in FIXED[self.dialect]}

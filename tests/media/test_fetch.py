@@ -26,7 +26,7 @@ from support.website import Website, dripping, redirect, status
 
 from router.errors import InvalidRequest, TooManyWaiters
 from router.media import MAX_BYTES, Fetcher, Hosts, is_remote
-from router.media.dns import Deadline
+from router.media.addresses import Deadline
 from router.media.fetch import AT_A_TIME, MAX_WAITING
 from router.settings import FREE_THREADS
 

@@ -15,15 +15,14 @@ from router.runtime.parent import die_with
 
 
 def main(parent: int, repo: str, revision: str | None) -> int:
-    """Return the exit status, 1 for a download that failed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
     die_with(parent)
     try:
-        fetched = fetch(repo, revision)
+        folder, size = fetch(repo, revision)
     except (DownloadFailed, DiskFull) as error:
         print(json.dumps({"code": error.code, "message": error.message}))
         return 1
-    print(json.dumps({"folder": str(fetched.folder), "size": fetched.size}))
+    print(json.dumps({"folder": str(folder), "size": size}))
     return 0
 
 

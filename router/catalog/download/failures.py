@@ -1,11 +1,17 @@
-"""Errors of the hub's client: which are temporary, and their messages."""
+"""Errors of the hub's client: their messages, and retries of the temporary ones."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from threading import Event
+from typing import TypeVar
 
 PASSING = {408, 429, 500, 502, 503, 504}
 TOKEN = "set HF_TOKEN to a token that may read it"
+# seconds before each retry; after as many retries without progress the download fails
+PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0)
+Result = TypeVar("Result")
 
 
 class ConnectionCut(Exception):
@@ -14,6 +20,10 @@ class ConnectionCut(Exception):
 
 class WrongFile(Exception):
     """A file differs from the hub's listing."""
+
+
+class Stopped(Exception):
+    """Another file's failure has ended the download."""
 
 
 def errors() -> tuple[type[Exception], ...]:
@@ -25,7 +35,6 @@ def errors() -> tuple[type[Exception], ...]:
 
 
 def may_pass(error: Exception) -> bool:
-    """Return whether a retry may succeed."""
     from httpx2 import TransportError
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -71,12 +80,41 @@ def reason(error: BaseException, revision: str | None) -> str:
 
 
 def _name(error: OSError) -> str:
-    """Return an error's file name without its folder."""
     # callers must not learn paths of this machine
     return os.path.basename(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else "a file"
 
 
 def _refusal(status: int, path: str) -> str:
-    """Return a message for a status without a known reason, with the file's name."""
     message = f"the hub answered {status} to the request for {path.rpartition('/')[2]}"
     return f"{message}: {TOKEN}" if status in (401, 403) else message
+
+
+class Retrier:
+    """Retries calls to the hub, until `stop`."""
+
+    def __init__(self, pauses: tuple[float, ...] = PAUSES) -> None:
+        self._pauses = pauses
+        self._stop = Event()
+
+    def stop(self) -> None:
+        """End all retries, waiting ones included."""
+        self._stop.set()
+
+    def check(self) -> None:
+        if self._stop.is_set():
+            raise Stopped
+
+    def try_again(self, attempt: Callable[[], Result], moved: Callable[[], int] = lambda: 0) -> Result:
+        """Return the result of `attempt`, retried while `moved` grows or pauses remain."""
+        failures, before = 0, moved()
+        while True:
+            try:
+                return attempt()
+            except errors() as error:
+                failures = 0 if moved() > before else failures
+                before = moved()
+                if not may_pass(error) or failures == len(self._pauses):
+                    raise
+            self._stop.wait(self._pauses[failures])
+            self.check()
+            failures += 1

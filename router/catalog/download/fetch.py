@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from router.catalog.download import cache_paths, lock, plan
-from router.catalog.download.failures import cannot_ask, errors, reason
-from router.catalog.download.lock import DownloadLock, DownloadProgress
+from router.catalog.download.failures import PAUSES, Retrier, cannot_ask, errors, reason
+from router.catalog.download.lock import DownloadProgress
 from router.catalog.download.plan import Plan
-from router.catalog.download.retry import PAUSES, Retrier
 from router.catalog.download.transfer import Transfer
 from router.errors import DiskFull, DownloadFailed, is_disk_full
 from router.runtime.byte_size import format_bytes
@@ -21,70 +18,49 @@ FILES_AT_ONCE = 8  # as the hub's own client
 REPORT_SECONDS = 0.2
 
 
-@dataclass(frozen=True)
-class Fetched:
-    """A complete snapshot: folder and bytes; 0 bytes if the hub was unreachable."""
-
-    folder: Path
-    size: int
-
-
-def fetch(repo: str, revision: str | None, pauses: tuple[float, ...] = PAUSES) -> Fetched:
+def fetch(repo: str, revision: str | None, pauses: tuple[float, ...] = PAUSES) -> tuple[Path, int]:
     """Wait for the lock, download the missing files and link the snapshot.
 
+    Returns its folder and bytes, 0 bytes for an older snapshot where the hub is unreachable.
     Raises `DownloadFailed`, which the next call resumes from, and `DiskFull`, which leaves no unfinished file.
     """
     files: Plan | None = None
     try:
-        with lock.hold(repo) as lock_file:
+        with lock.hold(repo) as write:
             files = Retrier(pauses).try_again(lambda: plan.make(repo, revision))
             files.check_disk_space()
-            with _discard_partial_on_disk_full(files):
-                _transfer(files, lock_file, pauses)
-            return Fetched(Retrier(pauses).try_again(lambda: _link_snapshot(repo, revision)), files.size)
+            try:
+                _transfer(files, write, pauses)
+            except OSError as error:
+                if is_disk_full(error):  # nothing else frees unfinished files, and other processes need the disk
+                    files.discard()
+                raise
+            return Retrier(pauses).try_again(lambda: _link_snapshot(repo, revision)), files.size
     except errors() as error:
         if is_disk_full(error):
-            raise DiskFull(
-                f"the disk is full: {repo} did not fit into the hub's cache; what was half there is removed"
-            ) from error
+            message = f"the disk is full: {repo} did not fit into the hub's cache; what was half there is removed"
+            raise DiskFull(message) from error
         if files is None and cannot_ask(error) and (folder := cache_paths.cached(repo, revision)):
-            return Fetched(folder, 0)  # maybe an older state of the branch, but complete
+            return folder, 0  # maybe an older state of the branch, but complete
         raise DownloadFailed(f"{repo} could not be fetched: {reason(error, revision)}{_resume_note(files)}") from error
 
 
-def _transfer(files: Plan, lock_file: DownloadLock, pauses: tuple[float, ...]) -> None:
-    """Transfer several files at once and report progress; stop at the first failure."""
+def _transfer(files: Plan, write: Callable[[DownloadProgress], None], pauses: tuple[float, ...]) -> None:
     retrier = Retrier(pauses)
     transfers = [Transfer(file, retrier) for file in files.files]
-    progress = DownloadProgress(0, files.size, 0)
+    most = 0
     pool = ThreadPoolExecutor(FILES_AT_ONCE)
     futures = [pool.submit(transfer.run) for transfer in transfers]
     try:
         while not _all_done(futures):
-            done, moved = sum(each.done for each in transfers), sum(each.moved for each in transfers)
-            progress = DownloadProgress(
-                max(done, progress.done), files.size, moved
-            )  # a file that starts over takes nothing back
-            lock_file.write(progress)
+            most = max(most, sum(each.done for each in transfers))  # a file that starts over takes nothing back
+            write(DownloadProgress(most, files.size, sum(each.moved for each in transfers)))
     finally:
         retrier.stop()
         pool.shutdown(cancel_futures=True)
 
 
-@contextmanager
-def _discard_partial_on_disk_full(files: Plan) -> Iterator[None]:
-    """Remove unfinished files if the disk is full."""
-    # nothing else frees them, and other processes need the disk
-    try:
-        yield
-    except OSError as error:
-        if is_disk_full(error):
-            files.discard()
-        raise
-
-
 def _link_snapshot(repo: str, revision: str | None) -> Path:
-    """Let the hub's client link its cached files into a snapshot."""
     from huggingface_hub import snapshot_download
 
     return Path(snapshot_download(repo, revision=revision, allow_patterns=list(cache_paths.WANTED)))

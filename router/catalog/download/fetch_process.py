@@ -39,20 +39,14 @@ def snapshot(
 
 
 def _start(repo: str, revision: str | None) -> subprocess.Popen[str]:
-    arguments = [str(os.getpid()), repo, *([revision] if revision else [])]
-    environ = {**os.environ, "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     # a process: a thread inside a blocking read of the hub could not be stopped
-    return subprocess.Popen(
-        [sys.executable, "-P", "-m", "router.catalog.download", *arguments],
-        env=environ,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    command = [sys.executable, "-P", "-m", "router.catalog.download", str(os.getpid()), repo]
+    command += [revision] if revision else []
+    environ = {**os.environ, "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    return subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
 
 
 def _watch(child: subprocess.Popen[str], repo: str, report: Callable[[int, int], None], stall_seconds: float) -> None:
-    """Report progress until the child ends; raise `DownloadFailed` without progress."""
     seen, since = DownloadProgress(0, 0, 0), time.monotonic()
     done, total = 0, 1
     while not _ended(child):
@@ -74,7 +68,6 @@ def _ended(child: subprocess.Popen[str]) -> bool:
 
 
 def _result(repo: str, answer: str, status: int) -> tuple[Path, int]:
-    """Return the folder and its bytes, or raise the child's error."""
     try:
         result = json.loads(answer)
     except ValueError:

@@ -6,9 +6,10 @@ The kernel releases the lock with its process, so progress in a free lock is a d
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from router.catalog.download import cache_paths
 from router.runtime import locks
@@ -27,28 +28,21 @@ class DownloadProgress:
         return 100 * self.done // max(self.total, 1)
 
 
-class DownloadLock:
-    """The lock file of the downloading process."""
-
-    def __init__(self, file: int) -> None:
-        self._file = file
-
-    def write(self, progress: DownloadProgress) -> None:
-        """Write the download's progress."""
-        text = f"{progress.done} {progress.total} {progress.moved}\n".encode()
-        os.pwrite(self._file, text, 0)
-        os.ftruncate(self._file, len(text))
-
-
 @contextmanager
-def hold(repo: str) -> Iterator[DownloadLock]:
-    """Wait for the download lock of `repo` and hold it while the block runs."""
+def hold(repo: str) -> Iterator[Callable[[DownloadProgress], None]]:
+    """Wait for the lock of `repo`, hold it, and yield its progress writer."""
     path = cache_paths.lock(repo)
     path.parent.mkdir(parents=True, exist_ok=True)
     with locks.exclusive(path, 0o664) as file:
-        lock = DownloadLock(file)
-        lock.write(DownloadProgress(0, 0, 0))
-        yield lock
+        write = partial(_write, file)
+        write(DownloadProgress(0, 0, 0))
+        yield write
+
+
+def _write(file: int, progress: DownloadProgress) -> None:
+    text = f"{progress.done} {progress.total} {progress.moved}\n".encode()
+    os.pwrite(file, text, 0)
+    os.ftruncate(file, len(text))
 
 
 def fetching(repo: str) -> DownloadProgress | None:

@@ -47,7 +47,6 @@ class File:
         return min(self.part.stat().st_size, self.size) if self.part.exists() else 0
 
     def hasher(self) -> Any:
-        """Return a hash object that computes `digest`."""
         # git's own blob hash covers a header, so that it must be hashed as well
         if len(self.digest) == SHA256_DIGITS:
             return hashlib.sha256()
@@ -90,9 +89,8 @@ def make(repo: str, revision: str | None) -> Plan:
     """Ask the hub for the file list of a revision; raise its client's errors."""
     from huggingface_hub import HfApi, constants, hf_hub_url
 
-    info = HfApi().model_info(
-        repo, revision=revision or "main", files_metadata=True, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT
-    )
+    timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT
+    info = HfApi().model_info(repo, revision=revision or "main", files_metadata=True, timeout=timeout)
     files = {}
     for listed in info.siblings or ():
         if any(fnmatch(listed.rfilename, pattern) for pattern in cache_paths.WANTED):

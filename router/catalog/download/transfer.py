@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any, BinaryIO
 
-from router.catalog.download.failures import ConnectionCut, WrongFile
+from router.catalog.download.failures import ConnectionCut, Retrier, WrongFile
 from router.catalog.download.plan import File
-from router.catalog.download.retry import Retrier
 
 CHUNK = 2**20
 CANNOT_RANGE = 416
@@ -38,7 +37,6 @@ class Transfer:
             self.done = 0  # what was here may have been wrong
 
     def _complete(self) -> bool:
-        """Fetch the missing bytes; move the file into place if its digest matches."""
         with open(self.file.part, "a+b") as part:
             self._hash_existing(part)
             if self.done < self.file.size:
@@ -51,7 +49,6 @@ class Transfer:
         return True
 
     def _hash_existing(self, part: BinaryIO) -> None:
-        """Hash the bytes that are present."""
         self._start_over(part, keep=self.file.size)
         part.seek(0)
         while chunk := part.read(CHUNK):
@@ -68,7 +65,6 @@ class Transfer:
         self.moved += len(chunk)
 
     def _fetch_rest(self, part: BinaryIO) -> None:
-        """Request the missing bytes; raise `ConnectionCut` if fewer arrive."""
         from huggingface_hub import constants, get_session, hf_raise_for_status
         from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # in its documentation
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from marshmallow import Schema
 
-from registry.text import printable
+from registry.errors import printable
 from router.errors import InvalidRequest, LimitExceeded
 from router.request import ImageInput
 from router.web.http.fields import shown

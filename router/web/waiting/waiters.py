@@ -45,8 +45,7 @@ class Waiters:
             if self._taken >= self._limit:
                 raise TooManyWaiters(
                     f"{self._taken} requests of this process wait for a video or download one already, its limit is "
-                    f"{self._limit}; send 'background': true and poll instead, or try again later",
-                    headers=(("retry-after", "5"),),
+                    f"{self._limit}; send 'background': true and poll instead, or try again later"
                 )
             self._taken += 1
         try:
