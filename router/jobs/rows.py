@@ -26,10 +26,13 @@ from router.values import (
 
 PIXELS = ("image", "last_image")
 INPUT_KINDS = "given"  # the field's name in rows: they stay readable for older versions too
+# columns that hold a field of the same name as it is: of a new job, and those that the store fills in later
+NEW = ("id", "owner", "model", "attempt", "request_id", "created_at", "priority", "estimate", "key", "revision")
+LATER = ("started_at", "finished_at", "version")
 
 
 def dump(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"))
+    return json.dumps(value, separators=(",", ":"), default=asdict)
 
 
 def dump_task(task: Task) -> str:
@@ -40,21 +43,12 @@ def dump_task(task: Task) -> str:
 def job_row(job: Job) -> dict[str, Any]:
     """Return the columns of a new job."""
     return {
-        "id": job.id,
-        "owner": job.owner,
-        "model": job.model,
+        **{name: getattr(job, name) for name in NEW},
         "status": job.status,
-        "attempt": job.attempt,
-        "request_id": job.request_id,
-        "created_at": job.created_at,
-        "priority": job.priority,
-        "estimate": job.estimate,
         "task": dump_task(job.task),
-        "inputs": dump([asdict(stored) for stored in job.inputs]),
+        "inputs": dump(job.inputs),
         "form": dump(job.presentation.as_row()),
-        "warnings": dump(list(job.warnings)),
-        "key": job.key,
-        "revision": job.revision,
+        "warnings": dump(job.warnings),
     }
 
 
@@ -62,9 +56,7 @@ def job_of(row: Mapping[Any, Any], ahead: int | None = None, remaining: float | 
     """Return the job of a row, with position and remaining seconds if queued."""
     progress = progress_of(row["progress"])
     return Job(
-        id=row["id"],
-        owner=row["owner"],
-        model=row["model"],
+        **{name: row[name] for name in (*NEW, *LATER)},
         task=_task(json.loads(row["task"])),
         inputs=tuple(_input(stored) for stored in json.loads(row["inputs"])),
         presentation=Presentation.from_row(json.loads(row["form"])),
@@ -73,37 +65,20 @@ def job_of(row: Mapping[Any, Any], ahead: int | None = None, remaining: float | 
         warnings=tuple(json.loads(row["warnings"])),
         artifact=Artifact(**json.loads(row["artifact"])) if row["artifact"] else None,
         failure=Failure(**json.loads(row["failure"])) if row["failure"] else None,
-        attempt=row["attempt"],
-        request_id=row["request_id"],
-        created_at=row["created_at"],
-        started_at=row["started_at"],
-        finished_at=row["finished_at"],
-        version=row["version"],
-        priority=row["priority"],
-        estimate=row["estimate"],
         ahead=ahead,
         remaining=progress.remaining if progress else remaining,
-        key=row["key"],
-        revision=row["revision"],
     )
 
 
 def engine_of(row: Mapping[Any, Any], age: float) -> EngineState:
-    memory = json.loads(row["memory"])
+    memory, paths = json.loads(row["memory"]), json.loads(row["paths"])
     return EngineState(
-        id=row["id"],
-        device=row["device"],
-        pid=row["pid"],
-        models=tuple(json.loads(row["models"])),
-        resident=tuple(json.loads(row["resident"])),
-        job=row["job"],
+        **{name: row[name] for name in ("id", "device", "pid", "job")},
+        **{name: tuple(json.loads(row[name])) for name in ("models", "resident", "warm")},
         age=age,
         memory={name: ResidentBytes(**held) for name, held in memory.items() if "owned" in held},
         too_large={name: Need(**need) for name, need in memory.items() if "needed" in need},
-        warm=tuple(json.loads(row["warm"])),
-        paths={
-            name: {part: PartPath(**path) for part, path in of.items()} for name, of in json.loads(row["paths"]).items()
-        },
+        paths={name: {part: PartPath(**path) for part, path in of.items()} for name, of in paths.items()},
         lacks=json.loads(row["lacks"]),
     )
 
@@ -113,8 +88,7 @@ def _input(plain: dict[str, Any]) -> StoredInput:
 
 
 def _task(plain: dict[str, Any]) -> Task:
-    kinds = frozenset(Input(word) for word in plain.pop(INPUT_KINDS))
-    return Task(**plain, input_kinds=kinds)
+    return Task(input_kinds=frozenset(map(Input, plain.pop(INPUT_KINDS))), **plain)
 
 
 def progress_of(text: str | None) -> Progress | None:
