@@ -47,10 +47,8 @@ class Database:
         except (OSError, SQLAlchemyError) as error:
             raise unusable(path, error) from error
 
-    @contextmanager
-    def read(self) -> Iterator[Connection]:
-        with self._engine.connect() as connection:
-            yield connection
+    def read(self) -> Connection:
+        return self._engine.connect()
 
     @contextmanager
     def write(self, *, durable: bool = True) -> Iterator[Connection]:
@@ -127,12 +125,10 @@ class Database:
                     f"{self.path} is of a newer Framegate (revision {revision}, this one knows {tables.HEAD}): "
                     "use that one, or another data folder"
                 )
-            if revision is None:
+            bring_up_to_date = _create if revision is None else upgrade
+            if revision != tables.HEAD:  # another process may have done it meanwhile
                 with self.write() as connection:
-                    _create(connection)
-            elif revision != tables.HEAD:
-                with self.write() as connection:
-                    upgrade(connection)
+                    bring_up_to_date(connection)
 
     def _use_reserve(self) -> None:
         """Release the reserve and restart the log in its space."""
@@ -154,12 +150,9 @@ def unusable(path: Path, error: Exception) -> BootError:
 def require_store(path: Path) -> None:
     """Raise `OSError` for an empty store whose jobs still have files."""
     empty = path.exists() and not path.stat().st_size
-    if empty and any(folder.is_dir() and any(folder.iterdir()) for folder in _files_of(path)):
+    folders = path.with_name("inputs"), path.with_name("videos")
+    if empty and any(folder.is_dir() and any(folder.iterdir()) for folder in folders):
         raise OSError("it is empty, and files of its jobs are there: bring it back from a copy, or remove it")
-
-
-def _files_of(path: Path) -> tuple[Path, Path]:
-    return path.with_name("inputs"), path.with_name("videos")
 
 
 def upgrade(connection: Connection, revision: str = "head") -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,9 @@ class RevisionStore:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self) -> AbstractContextManager[int]:
         """Keep other processes from publishing while the block runs."""
-        with locks.exclusive(self._db.path.with_name("revisions.lock")):
-            yield
+        return locks.exclusive(self._db.path.with_name("revisions.lock"))
 
     def publish(self, file: Path, text: str, read_at: float, *, anew: bool = False) -> Revision:
         """Publish `text` unless it is the newest revision (or `anew`); return the newest."""
