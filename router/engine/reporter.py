@@ -94,22 +94,18 @@ class Reporter:
 
     def _stored(self, changed: bool, progress: Progress) -> bool:
         """Store the progress if due; return False if the lease was lost."""
-        try:
-            return self._written_or_held(changed, progress)
-        except SQLAlchemyError as error:  # ends no job: to finish one, the lease is checked again
-            log.warning("the store did not take the progress: %s", reason(error))
-            return True
-
-    def _written_or_held(self, changed: bool, progress: Progress) -> bool:
         now = time.monotonic()
         shown = progress.phase, progress.done, progress.total
-        if changed or (shown != self._shown and now - self._written >= WRITE_SECONDS):
-            self._written = self._checked = now
-            self._shown = shown
-            return self._store.report(self._lease, progress)
-        if now - self._checked >= CHECK_SECONDS:
-            self._checked = now
-            return self._store.holds(self._lease)
+        try:
+            if changed or (shown != self._shown and now - self._written >= WRITE_SECONDS):
+                self._written = self._checked = now
+                self._shown = shown
+                return self._store.report(self._lease, progress)
+            if now - self._checked >= CHECK_SECONDS:
+                self._checked = now
+                return self._store.holds(self._lease)
+        except SQLAlchemyError as error:  # ends no job: to finish one, the lease is checked again
+            log.warning("the store did not take the progress: %s", reason(error))
         return True
 
 

@@ -95,17 +95,10 @@ def short_task(model: ModelSpec, size: Size) -> Task:
     """Return a task of this size: one step of each expert, grey images."""
     plain = np.full((size.height, size.width, 3), 127, np.uint8)
     given = model.modality.allows
+    shift, steps = model.defaults.flow_shift.at(size.width, size.height), 2 if model.experts > 1 else 1
     return Task(
+        **{**vars(model.defaults), **vars(size), "flow_shift": shift, "steps": steps},
         prompt="a red ball",
-        negative_prompt=model.defaults.negative_prompt,
-        width=size.width,
-        height=size.height,
-        num_frames=size.num_frames,
-        frames_per_second=model.defaults.frames_per_second,
-        steps=2 if model.experts > 1 else 1,
-        guidance_scale=model.defaults.guidance_scale,
-        guidance_scale_2=model.defaults.guidance_scale_2,
-        flow_shift=model.defaults.flow_shift.at(size.width, size.height),
         seed=0,
         input_kinds=given,
         image=plain if Input.IMAGE in given else None,
