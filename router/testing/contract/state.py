@@ -16,10 +16,8 @@ from router.values import Pixels, Preview
 def a_job_cancelled_at_any_report_stops_there_and_leaves_nothing_behind(subject: Subject) -> None:
     for number, total in _points(_reports(subject)):
         stops = StopsAtSteps(JobCancelled("cancelled"), number)
-        must(
-            _ends(subject, stops) is stops.error,
-            f"JobCancelled must pass through generate, at report {number} of {total} it did not",
-        )
+        passes = _ends(subject, stops) is stops.error
+        must(passes, f"JobCancelled must pass through generate, at report {number} of {total} it did not")
         must(stops.heard == number, f"a job cancelled at report {number} must stop there, got {stops.heard} reports")
         subject.must_be_as_new(f"one that was cancelled at report {number} of {total}")
 
