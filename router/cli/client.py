@@ -57,13 +57,11 @@ class Remote:
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         with self._open(path, method, json.dumps(body).encode() if body is not None else None) as answer:
-            found: dict[str, Any] = json.load(answer)
-        return found
+            return dict(json.load(answer))
 
     def download(self, path: str) -> bytes:
         with self._open(path) as answer:
-            content: bytes = answer.read()
-        return content
+            return bytes(answer.read())
 
     def working(self, job_id: str) -> AbstractContextManager[None]:
         return nullcontext()
@@ -99,13 +97,11 @@ class Embedded:
         answer = self._client.open(path, method=method, json=body)
         if answer.status_code >= 400:
             raise CallFailed(_said(answer.data, answer.status_code))
-        found: dict[str, Any] = answer.get_json()
-        return found
+        return dict(answer.get_json())
 
     def download(self, path: str) -> bytes:
         with self._client.get(path) as answer:
-            content: bytes = answer.data
-        return content
+            return bytes(answer.data)
 
     @contextmanager
     def working(self, job_id: str) -> Iterator[None]:
