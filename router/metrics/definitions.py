@@ -96,21 +96,4 @@ REQUESTS = Definition(
     "framegate_requests_total", Kind.COUNTER, ("status",), "requests that were answered: 2xx, 4xx, ..."
 )
 
-DEFINITIONS = (
-    JOBS,
-    DISK_FREE,
-    ENGINE_ALIVE,
-    ENGINE_BUSY,
-    MODEL_STATE,
-    WEIGHTS,
-    PATH,
-    ACCEPTED,
-    FINISHED,
-    QUEUE,
-    PHASE,
-    STEP,
-    LOADS,
-    EVICTIONS,
-    REFUSALS,
-    REQUESTS,
-)
+DEFINITIONS = tuple(each for each in vars().values() if isinstance(each, Definition))
