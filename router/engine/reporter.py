@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Generator
-from typing import Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -19,24 +18,13 @@ from router.values import Frames, Lease, Phase, Pixels, Preview, Progress
 WRITE_SECONDS = 0.1  # between two writes of progress
 CHECK_SECONDS = 0.02  # between two checks of the lease
 SPAN = {Phase.DOWNLOAD: (0, 0), Phase.LOAD: (0, 0), Phase.STEP: (0, 90), Phase.DECODE: (90, 99)}  # percent of the job
-
+Phases = Callable[[Phase], Callable[..., None]]  # makes the `report` callable of each phase
 log = logging.getLogger(__name__)
 
 
-class PhaseReporter(Protocol):
-    """Makes the `report` callable of each phase."""
-
-    def phase(self, phase: Phase) -> Callable[..., None]: ...
-
-
-class HeartbeatReporter:
-    """Reports work outside jobs, so that the supervisor sees the engine alive."""
-
-    def __init__(self, beat: Beat) -> None:
-        self._beat = beat
-
-    def phase(self, phase: Phase) -> Callable[..., None]:
-        return lambda *_, **__: self._beat(phase)
+def heartbeats(beat: Beat) -> Phases:
+    """Return the reports of work outside jobs: the supervisor sees the engine alive."""
+    return lambda phase: lambda *_, **__: beat(phase)
 
 
 class Reporter:
