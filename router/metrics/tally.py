@@ -43,8 +43,8 @@ class Tally:
 
     def observe(self, what: Definition, seconds: float, *labels: str) -> None:
         bounds = (*what.buckets, inf)
-        bound = bounds[bisect_left(bounds, seconds)]
-        self._add(what, labels, {_sum(what, labels): seconds, _bucket(what, labels, bound): 1.0})
+        bound = floatToGoString(bounds[bisect_left(bounds, seconds)])
+        self._add(what, labels, {_key(what, labels, "_sum"): seconds, _key(what, labels, "_bucket", le=bound): 1.0})
 
     def _add(self, what: Definition, labels: tuple[str, ...], increments: Mapping[str, float]) -> None:
         try:
@@ -83,19 +83,10 @@ def keys(what: Definition, labels: tuple[str, ...]) -> Iterator[str]:
     if what.kind is Kind.COUNTER:
         yield _key(what, labels)
         return
-    yield _sum(what, labels)
+    yield _key(what, labels, "_sum")
     for bound in (*what.buckets, inf):
-        yield _bucket(what, labels, bound)
+        yield _key(what, labels, "_bucket", le=floatToGoString(bound))
 
 
-def _key(what: Definition, labels: tuple[str, ...]) -> str:
-    return mmap_key(what.family, what.name, list(what.labels), list(labels), "")
-
-
-def _sum(what: Definition, labels: tuple[str, ...]) -> str:
-    return mmap_key(what.family, f"{what.name}_sum", list(what.labels), list(labels), "")
-
-
-def _bucket(what: Definition, labels: tuple[str, ...], bound: float) -> str:
-    bounded = [*labels, floatToGoString(bound)]
-    return mmap_key(what.family, f"{what.name}_bucket", [*what.labels, "le"], bounded, "")
+def _key(what: Definition, labels: tuple[str, ...], suffix: str = "", **bound: str) -> str:
+    return mmap_key(what.family, f"{what.name}{suffix}", [*what.labels, *bound], [*labels, *bound.values()], "")
