@@ -122,7 +122,6 @@ def _follow(server: Server, job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _shown(job: dict[str, Any] | None) -> str | None:
-    """Return the job's current activity."""
     if job is None or job["status"] == "completed":
         return None
     if job["status"] == "queued":

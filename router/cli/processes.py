@@ -170,7 +170,6 @@ def _address(host: str, port: int, path: str | None) -> str:
 
 
 def _require_free(host: str, port: int) -> None:
-    """Raise `BootError` if the port is taken or not allowed."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(found[0], found[1]) as listener:

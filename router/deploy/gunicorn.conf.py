@@ -53,10 +53,6 @@ def on_starting(server: Arbiter) -> None:
 
 
 def when_ready(server: Arbiter) -> None:
-    _stop_at_once(server)
-
-
-def _stop_at_once(server: Arbiter) -> None:
     """Stop the workers at SIGTERM, even while a reload waits for old ones."""
 
     def stop(number: int, frame: FrameType | None) -> None:

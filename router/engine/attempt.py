@@ -15,7 +15,7 @@ from registry import BrokenModel, Input, ModelSpec
 from router import media
 from router.engine.heartbeat import Beat
 from router.engine.previews import Previews
-from router.engine.reporter import Reporter
+from router.engine.reporter import Phases, Reporter
 from router.engine.residency import Resident
 from router.engine.step_timer import StepTimer
 from router.errors import (
@@ -37,7 +37,7 @@ from router.tokens import merged
 from router.values import Artifact, Failure, Frames, Job, Lease, Phase, Status, Task
 
 MEDIA_TYPES = {".mp4": "video/mp4", ".png": "image/png"}
-Load = Callable[[ModelSpec, Reporter], Resident]
+Load = Callable[[ModelSpec, Phases], Resident]
 log = logging.getLogger(__name__)
 
 
@@ -84,7 +84,6 @@ class Attempt:
                 self.system.timings.learn(job.model, job.task.shape, timing)
 
     def _fail(self, error: Exception, phase: Phase) -> Job | None:
-        """Store the failure; return None if the lease was lost."""
         failure = _failure(error, phase)
         failed = self.system.jobs.fail(self.lease, replace(failure, message=self._hide(failure.message)))
         if failed is None:
@@ -94,7 +93,6 @@ class Attempt:
         return failed
 
     def _hide(self, text: str) -> str:
-        """Return the text without paths of the server."""
         return ServerPaths(self.system.settings.folders).hide(text)
 
     def _make(self, reporter: Reporter) -> Job | None:
@@ -106,7 +104,7 @@ class Attempt:
             )
         if missing(backend := self.system.plugins.backends[model.backend]):
             raise LoadFailed(f"no engine can run {model.name}: {missing_message(backend)}")
-        resident = self.load(model, reporter)
+        resident = self.load(model, reporter.phase)
         task = self._with_images()
         reporter.phase(Phase.STEP)(0, task.steps)
         generate = self.system.plugins.hook_for("generate", model)

@@ -61,7 +61,6 @@ class Digests:
             write_file(file, json.dumps(self._read() | new).encode())
 
     def _read(self) -> dict[str, tuple[int, int, str]]:
-        """Return the entries of the file; none if it cannot be read."""
         try:
             entries = json.loads(self._file.read_text()) if self._file is not None else {}
             return {path: (int(size), int(time), str(found)) for path, (size, time, found) in entries.items()}

@@ -81,7 +81,6 @@ class PartPool:
                 self._parts[key] = part
 
     def _evict_for(self, model: str, missing: int) -> None:
-        """Evict models until `missing` more bytes fit on the device."""
         while self.size + missing > self.budget:
             if not self._evict():
                 raise LoadFailed(

@@ -64,7 +64,6 @@ class Retention:
         return swept
 
     def _expire(self) -> int:
-        """Remove the jobs that finished more than `keep_seconds` ago."""
         count = 0
         while old := self._archive.finished_before(self._now() - self._settings.keep_seconds):
             count += sum(self._forget(job_id) for job_id in old)
@@ -104,6 +103,5 @@ class Retention:
         return len(strays) + sum(self._forget(job_id) for job_id in hollow) + len(untidy)
 
     def _forget(self, job_id: str) -> bool:
-        """Remove a finished job."""
         forget, ended = partial(self._archive.forget, job_id), partial(self._archive.has_ended, job_id)
         return remove(self._artifacts, job_id, forget, allowed=ended)

@@ -17,7 +17,7 @@ from router.engine.attempt import Attempt
 from router.engine.heap import trim
 from router.engine.heartbeat import Heartbeat
 from router.engine.lease_keeper import LeaseKeeper
-from router.engine.reporter import Reporter
+from router.engine.reporter import Phases
 from router.engine.residency import Residency, Resident
 from router.engine.retention import Retention
 from router.engine.servable import ServableModels
@@ -138,7 +138,6 @@ class Worker:
         self._heart(phase)
 
     def _wait(self, pulse: Callable[[], int], before: int) -> None:
-        """Wait until the store changes, at most `LOOK_SECONDS`."""
         until = time.monotonic() + LOOK_SECONDS
         while not self.keeper.stopping and time.monotonic() < until and pulse() == before:
             time.sleep(IDLE_SECONDS)
@@ -157,9 +156,9 @@ class Worker:
             self._job = None
             self._beat(None)  # also ends the grace of a cancelled job
 
-    def _load(self, model: ModelSpec, reporter: Reporter) -> Resident:
+    def _load(self, model: ModelSpec, phases: Phases) -> Resident:
         before = self._residency.names
-        resident = self._residency.get(model, reporter)
+        resident = self._residency.get(model, phases)
         if model.name not in before:  # the other engines must learn of it at once
             self._system.engines.heartbeat(self._state())
         return resident

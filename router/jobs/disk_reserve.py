@@ -47,7 +47,6 @@ class Reserve:
         return was_kept
 
     def _is_kept(self) -> bool:
-        """Return whether the file has its full size."""
         # a process killed while it creates the file leaves an empty one
         try:
             return self._path.stat().st_size >= SIZE

@@ -131,14 +131,12 @@ class JobStore(WorkQueue):
 
 
 def _seq(db: Connection, job_id: str, owner: str | None) -> int | None:
-    """Return the row number of a job, existing or deleted, or None."""
     this = {"_job": job_id, "_owner": owner}
     known: int | None = db.scalar(sql.SEQ, this)
     return known if known is not None else db.scalar(sql.DELETED_SEQ, this)
 
 
 def _keyed(db: Connection, owner: str, key: Key) -> RowMapping | None:
-    """Return the row of the job under the key."""
     wanted = {"_owner": owner, "_key": key.name, "_since": time.time() - KEY_SECONDS}
     row = db.execute(sql.KEYED, wanted).mappings().first()
     if row is None:

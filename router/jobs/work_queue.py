@@ -120,7 +120,6 @@ class WorkQueue:
             db.execute(sql.PRUNE_KEYS, {"_since": time.time() - KEY_SECONDS})
 
     def _change(self, statement: Executable, **parameters: Any) -> Job | None:
-        """Run a conditional update of one job and log it; return the job."""
         return self._db.change(lambda db: change_job(db, statement, **parameters))
 
     def _take_back(self, lost: Iterable[tuple[str, int]], hung: Phase | None = None) -> tuple[Job, ...]:

@@ -43,7 +43,6 @@ def page(folder: Path, jobs: JobStore, engines: EngineStore, models: Collection[
 
 
 def _counted(folder: Path) -> Iterable[Metric]:
-    """Return the sums over all processes, also dead ones."""
     files = [str(path) for path in sorted(folder.glob("*.db")) if is_whole(path)]
     counted: Iterable[Metric] = MultiProcessCollector.merge(files)
     return counted

@@ -90,7 +90,6 @@ def _own(paths: Iterable[Path]) -> Iterator[object]:
 
 
 def _loaded(load: Callable[[], object], broken: Callable[..., BrokenPlugin]) -> object:
-    """Return the plugin, or a `BrokenPlugin`."""
     try:
         return load()
     except KeyboardInterrupt:

@@ -138,7 +138,6 @@ class Plugins:
         self._guard(plugin)
 
     def _guard(self, plugin: object) -> None:
-        """Install the guards of a plugin's listeners."""
         for name in LISTENERS:
             for one in getattr(self.hook, name).get_hookimpls():
                 if one.plugin is not plugin:
@@ -190,7 +189,6 @@ class Plugins:
         return owners
 
     def _remove(self, plugin: object, reason: str, backend: str | None = None, *, guards: bool = False) -> None:
-        """Take a plugin out of service."""
         guards = guards or may_refuse(plugin)
         if self._manager.is_registered(plugin):
             self._manager.unregister(plugin)

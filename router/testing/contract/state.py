@@ -91,7 +91,6 @@ class StopsAtSteps(Stops):
 
 
 def _reports(subject: Subject) -> int:
-    """Return the number of reports of a job."""
     counts = StopsAtSteps(JobCancelled("never"), 0)
     list(subject.generate(subject.task, counts).pixels)
     return counts.heard
