@@ -11,7 +11,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from router.jobs import EngineStore, JobStore
 from router.metrics import definitions as metric
 from router.metrics.definitions import DEFINITIONS, Definition, Kind
-from router.metrics.files import is_whole
+from router.metrics.tally import is_whole
 from router.values import EngineState, ResidentBytes, Status, state_of
 
 Row = tuple[Definition, tuple[str, ...], float]
