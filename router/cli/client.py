@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from http.client import HTTPException
 from threading import Thread
-from typing import Any, Protocol
+from typing import Any
 
 from router.auth.keys import LOCAL
 from router.engine import encoder
@@ -30,15 +30,6 @@ DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no prox
 
 class CallFailed(RouterError):
     """The server refused; the message is the server's."""
-
-
-class Server(Protocol):
-    """The target of a command's requests."""
-
-    def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]: ...
-    def download(self, path: str) -> bytes: ...
-    def working(self, job_id: str) -> AbstractContextManager[None]:
-        """Run the job during the block, unless another engine does."""
 
 
 class Remote:
@@ -105,6 +96,7 @@ class Embedded:
 
     @contextmanager
     def working(self, job_id: str) -> Iterator[None]:
+        """Run the job during the block, unless another engine does."""
         job = self._system.jobs.get(job_id, LOCAL)
         if job is None or any(job.model in engine.models for engine in self._system.engines.alive()):
             yield  # an engine on this data folder does it
@@ -120,6 +112,9 @@ class Embedded:
             self._system.jobs.delete(job_id, LOCAL)  # no engine would ever run it
             self._system.artifacts.delete(job_id)
             raise
+
+
+Server = Remote | Embedded
 
 
 @contextmanager

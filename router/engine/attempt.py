@@ -99,9 +99,8 @@ class Attempt:
         model = self.system.registries.model(self.job.model, self.job.revision)
         if model is None:
             entry = self.system.registries.poll().find(self.job.model)
-            raise LoadFailed(
-                entry.reason if isinstance(entry, BrokenModel) else "the model of this job is not served any more"
-            )
+            gone = "the model of this job is not served any more"
+            raise LoadFailed(entry.reason if isinstance(entry, BrokenModel) else gone)
         if missing(backend := self.system.plugins.backends[model.backend]):
             raise LoadFailed(f"no engine can run {model.name}: {missing_message(backend)}")
         resident = self.load(model, reporter.phase)

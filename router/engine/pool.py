@@ -53,11 +53,6 @@ class PartPool:
         """Bytes of the parts on the device."""
         return sum(part.size for part in self._parts.values())
 
-    @property
-    def warm_size(self) -> int:
-        """Bytes of the parts that wait on the host."""
-        return self._host.size
-
     def digest(self, path: Path) -> str:
         return self._digests.of(path)
 

@@ -4,18 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Protocol
 
+from router.metrics import Metrics
 from router.values import Phase, StepTiming
 
 TAIL = 1 / 9  # of the steps' time, for what follows them, until it has been seen: as progress in percent has it
-
-
-class Observer(Protocol):
-    """Receives the seconds of a model's phases and steps."""
-
-    def phase_ended(self, model: str, phase: Phase, seconds: float) -> None: ...
-    def step_done(self, model: str, seconds: float) -> None: ...
 
 
 class StepTimer:
@@ -26,13 +19,13 @@ class StepTimer:
         model: str,
         steps: int,
         known: StepTiming | None,
-        observer: Observer,
+        metrics: Metrics,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._model = model
         self._steps = steps
         self._known = known
-        self._observer = observer
+        self._metrics = metrics
         self._now = now
         self._phase: Phase | None = None
         self._began = 0.0
@@ -54,7 +47,7 @@ class StepTimer:
     def end(self) -> None:
         """End the current phase."""
         if self._phase is not None:
-            self._observer.phase_ended(self._model, self._phase, self._now() - self._began)
+            self._metrics.phase_ended(self._model, self._phase, self._now() - self._began)
 
     def remaining(self, phase: Phase, done: int, total: int) -> float | None:
         """Return the seconds from now to the end, None before anything is known."""
@@ -81,4 +74,4 @@ class StepTimer:
 
     def _observe(self, seconds: float, steps: int) -> None:
         for _ in range(steps):
-            self._observer.step_done(self._model, seconds / steps)
+            self._metrics.step_done(self._model, seconds / steps)

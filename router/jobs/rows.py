@@ -8,21 +8,7 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from registry import Input
-from router.values import (
-    Artifact,
-    EngineState,
-    Failure,
-    Job,
-    Need,
-    PartPath,
-    Phase,
-    Presentation,
-    Progress,
-    ResidentBytes,
-    Status,
-    StoredInput,
-    Task,
-)
+from router import values
 
 PIXELS = ("image", "last_image")
 INPUT_KINDS = "given"  # the field's name in rows: they stay readable for older versions too
@@ -35,12 +21,12 @@ def dump(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), default=asdict)
 
 
-def dump_task(task: Task) -> str:
-    plain = {f.name: getattr(task, f.name) for f in fields(Task) if f.name not in (*PIXELS, "input_kinds")}
+def dump_task(task: values.Task) -> str:
+    plain = {f.name: getattr(task, f.name) for f in fields(values.Task) if f.name not in (*PIXELS, "input_kinds")}
     return dump({**plain, INPUT_KINDS: sorted(task.input_kinds)})
 
 
-def job_row(job: Job) -> dict[str, Any]:
+def job_row(job: values.Job) -> dict[str, Any]:
     """Return the columns of a new job."""
     return {
         **{name: getattr(job, name) for name in NEW},
@@ -52,47 +38,47 @@ def job_row(job: Job) -> dict[str, Any]:
     }
 
 
-def job_of(row: Mapping[Any, Any], ahead: int | None = None, remaining: float | None = None) -> Job:
+def job_of(row: Mapping[Any, Any], ahead: int | None = None, remaining: float | None = None) -> values.Job:
     """Return the job of a row, with position and remaining seconds if queued."""
     progress = progress_of(row["progress"])
-    return Job(
+    return values.Job(
         **{name: row[name] for name in (*NEW, *LATER)},
         task=_task(json.loads(row["task"])),
         inputs=tuple(_input(stored) for stored in json.loads(row["inputs"])),
-        presentation=Presentation.from_row(json.loads(row["form"])),
-        status=Status(row["status"]),
+        presentation=values.Presentation.from_row(json.loads(row["form"])),
+        status=values.Status(row["status"]),
         progress=progress,
         warnings=tuple(json.loads(row["warnings"])),
-        artifact=Artifact(**json.loads(row["artifact"])) if row["artifact"] else None,
-        failure=Failure(**json.loads(row["failure"])) if row["failure"] else None,
+        artifact=values.Artifact(**json.loads(row["artifact"])) if row["artifact"] else None,
+        failure=values.Failure(**json.loads(row["failure"])) if row["failure"] else None,
         ahead=ahead,
         remaining=progress.remaining if progress else remaining,
     )
 
 
-def engine_of(row: Mapping[Any, Any], age: float) -> EngineState:
+def engine_of(row: Mapping[Any, Any], age: float) -> values.EngineState:
     memory, paths = json.loads(row["memory"]), json.loads(row["paths"])
-    return EngineState(
+    return values.EngineState(
         **{name: row[name] for name in ("id", "device", "pid", "job")},
         **{name: tuple(json.loads(row[name])) for name in ("models", "resident", "warm")},
         age=age,
-        memory={name: ResidentBytes(**held) for name, held in memory.items() if "owned" in held},
-        too_large={name: Need(**need) for name, need in memory.items() if "needed" in need},
-        paths={name: {part: PartPath(**path) for part, path in of.items()} for name, of in paths.items()},
+        memory={name: values.ResidentBytes(**held) for name, held in memory.items() if "owned" in held},
+        too_large={name: values.Need(**need) for name, need in memory.items() if "needed" in need},
+        paths={name: {part: values.PartPath(**path) for part, path in of.items()} for name, of in paths.items()},
         lacks=json.loads(row["lacks"]),
     )
 
 
-def _input(plain: dict[str, Any]) -> StoredInput:
-    return StoredInput(**{**plain, "role": Input(plain["role"]), "notes": tuple(plain.get("notes", ()))})
+def _input(plain: dict[str, Any]) -> values.StoredInput:
+    return values.StoredInput(**{**plain, "role": Input(plain["role"]), "notes": tuple(plain.get("notes", ()))})
 
 
-def _task(plain: dict[str, Any]) -> Task:
-    return Task(input_kinds=frozenset(map(Input, plain.pop(INPUT_KINDS))), **plain)
+def _task(plain: dict[str, Any]) -> values.Task:
+    return values.Task(input_kinds=frozenset(map(Input, plain.pop(INPUT_KINDS))), **plain)
 
 
-def progress_of(text: str | None) -> Progress | None:
+def progress_of(text: str | None) -> values.Progress | None:
     if not text:
         return None
     plain = json.loads(text)
-    return Progress(**{**plain, "phase": Phase(plain["phase"])})
+    return values.Progress(**{**plain, "phase": values.Phase(plain["phase"])})
