@@ -58,9 +58,8 @@ class Retention:
             swept = Swept(expired=self._expire(), orphans=self._drop_orphans(), evicted=self._evict())
         if swept != Swept():
             self._archive.scrub()
-        self._archive.keep_reserve()
-        if swept != Swept():
             log.info("removed %d old jobs, %d to free space, %d orphans", swept.expired, swept.evicted, swept.orphans)
+        self._archive.keep_reserve()
         return swept
 
     def _expire(self) -> int:
