@@ -12,7 +12,7 @@ Beat = Callable[[Phase | None], None]  # sends the engine's phase (None: idle) t
 
 
 class Heartbeat:
-    """Beats of an engine, for the supervisor if it has one; safe to use from many threads."""
+    """Beats of an engine, safe to use from many threads."""
 
     def __init__(self, beats: Callable[[str], None] = lambda phase: None) -> None:
         self._beats = beats
