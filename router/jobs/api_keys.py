@@ -40,9 +40,7 @@ class ApiKeyStore:
 
     def all(self) -> tuple[ApiKey, ...]:
         """Return all keys in order of creation."""
-        with self._db.read() as db:
-            rows = db.execute(select(api_keys).order_by(api_keys.c.number)).mappings().all()
-        return tuple(_key_of(row) for row in rows)
+        return tuple(map(_key_of, self._db.rows(select(api_keys).order_by(api_keys.c.number))))
 
     def version(self) -> int:
         """Return a number that grows with every change, 0 without keys; a cheap query."""
@@ -58,9 +56,7 @@ class ApiKeyStore:
         return self._change(api_keys.c.name == name, **asdict(limits))
 
     def find(self, name: str) -> ApiKey | None:
-        with self._db.read() as db:
-            row = db.execute(select(api_keys).where(api_keys.c.name == name)).mappings().first()
-        return _key_of(row) if row is not None else None
+        return next(map(_key_of, self._db.rows(select(api_keys).where(api_keys.c.name == name))), None)
 
     def _change(self, which: ColumnElement[bool], **values: Any) -> ApiKey | None:
         change = update(api_keys).where(which).values(version=NEXT, **values).returning(api_keys)

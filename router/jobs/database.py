@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, text
+from sqlalchemy import Connection, Engine, Executable, RowMapping, create_engine, event, insert, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from router.errors import BootError, may_be_disk_full, reason
@@ -49,6 +49,10 @@ class Database:
 
     def read(self) -> Connection:
         return self._engine.connect()
+
+    def rows(self, query: Executable) -> Sequence[RowMapping]:
+        with self.read() as connection:
+            return connection.execute(query).mappings().all()
 
     @contextmanager
     def write(self, *, durable: bool = True) -> Iterator[Connection]:

@@ -47,8 +47,7 @@ class EngineStore:
 
     def seen(self) -> tuple[EngineState, ...]:
         """Return the engines seen within the hour, lost ones included, with their `age`."""
-        with self._db.read() as db:
-            rows = db.execute(select(engines).where(engines.c.boot == clock.boot())).mappings().all()
+        rows = self._db.rows(select(engines).where(engines.c.boot == clock.boot()))
         return tuple(engine_of(row, age=clock.now() - row["seen"]) for row in rows)
 
     def alive(self, seen: Iterable[EngineState] | None = None) -> tuple[EngineState, ...]:

@@ -46,20 +46,15 @@ class RevisionStore:
 
     def published(self, file: Path) -> tuple[Revision, ...]:
         """Return the revisions of `file`, newest first."""
-        with self._db.read() as db:
-            return tuple(_revision(row) for row in db.execute(_of(file)).mappings())
+        return tuple(map(_revision, self._db.rows(_of(file))))
 
     def latest(self, file: Path) -> Revision | None:
         """Return the newest revision of `file`, or None."""
-        with self._db.read() as db:
-            row = db.execute(_of(file).limit(1)).mappings().first()
-        return _revision(row) if row is not None else None
+        return next(map(_revision, self._db.rows(_of(file).limit(1))), None)
 
     def get(self, n: int) -> Revision | None:
         """Return revision `n` of any file, None if it was deleted."""
-        with self._db.read() as db:
-            row = db.execute(select(revisions).where(revisions.c.n == n)).mappings().first()
-        return _revision(row) if row is not None else None
+        return next(map(_revision, self._db.rows(select(revisions).where(revisions.c.n == n))), None)
 
     def newest(self) -> int:
         """Return the number of the newest revision, 0 without one; a cheap query."""

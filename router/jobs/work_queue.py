@@ -92,8 +92,7 @@ class WorkQueue:
 
     def unfinished(self) -> tuple[tuple[str, int | None], ...]:
         """Return the models of the unfinished jobs, each with the revision at acceptance."""
-        with self._db.read() as db:
-            return tuple((row.model, row.revision) for row in db.execute(sql.UNFINISHED_MODELS))
+        return tuple((row["model"], row["revision"]) for row in self._db.rows(sql.UNFINISHED_MODELS))
 
     def strand(self, models: Collection[str]) -> tuple[Job, ...]:
         """Fail and return the queued jobs of models not in `models`."""
