@@ -33,7 +33,7 @@ class PartPool:
         evict: Callable[[], bool] = lambda: False,
     ) -> None:
         self._budget = budget
-        self._digests = digests or Digests()
+        self.digest = (digests or Digests()).of
         self._evict = evict
         self._parts: dict[Hashable, Part] = {}
         self._host = HostParts(warm_budget)
@@ -52,9 +52,6 @@ class PartPool:
     def size(self) -> int:
         """Bytes of the parts on the device."""
         return sum(part.size for part in self._parts.values())
-
-    def digest(self, path: Path) -> str:
-        return self._digests.of(path)
 
     def reserve(self, model: str, sizes: Mapping[Hashable, int]) -> None:
         """Evict models until parts of `sizes` bytes fit on the device.

@@ -45,17 +45,16 @@ def problem(folder: Path, locks: Locks | None = None) -> str | None:
             "SQLite's": partial(kernel.byte, NEAR),
         }
         for kind, lock in tries.items():
+            is_held = False
             try:
                 lock(first.fileno())
-            except OSError as error:
-                return f"{kind} locks fail there: {error.strerror or error}"
-            try:
+                is_held = True
                 lock(second.fileno())
             except OSError as error:
-                if error.errno in (errno.EAGAIN, errno.EACCES):
-                    continue
-                return f"{kind} locks fail there: {error.strerror or error}"
-            return f"two processes would get the same {kind} lock there"
+                if not is_held or error.errno not in (errno.EAGAIN, errno.EACCES):
+                    return f"{kind} locks fail there: {error.strerror or error}"
+            else:
+                return f"two processes would get the same {kind} lock there"
     return None
 
 
