@@ -25,9 +25,8 @@ from router.engine.openmp import wait_policy
 from router.errors import BootError, RouterError, reason
 from router.fleet import BEATS, HUNG, PARENT, Child, Supervisor
 from router.runtime import logs
-from router.runtime.beats import STARTING
-from router.runtime.exit_codes import CANNOT_START
 from router.runtime.permissions import changeable
+from router.runtime.supervision import CANNOT_START, STARTING
 from router.settings import Settings
 from router.system import System, assemble, require_keys
 from router.values import Phase
