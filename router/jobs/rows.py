@@ -58,9 +58,10 @@ def job_of(row: Mapping[Any, Any], ahead: int | None = None, remaining: float | 
 
 def engine_of(row: Mapping[Any, Any], age: float) -> values.EngineState:
     memory, paths = json.loads(row["memory"]), json.loads(row["paths"])
+    names: dict[str, Any] = {name: tuple(json.loads(row[name])) for name in ("models", "resident", "warm")}
     return values.EngineState(
         **{name: row[name] for name in ("id", "device", "pid", "job")},
-        **{name: tuple(json.loads(row[name])) for name in ("models", "resident", "warm")},
+        **names,
         age=age,
         memory={name: values.ResidentBytes(**held) for name, held in memory.items() if "owned" in held},
         too_large={name: values.Need(**need) for name, need in memory.items() if "needed" in need},
