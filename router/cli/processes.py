@@ -182,10 +182,9 @@ def _require_free(host: str, port: int) -> None:
 
 
 def _web(bind: str, settings: Settings) -> Child:
-    graceful = ("--graceful-timeout", str(GRACEFUL_SECONDS))
     environ = {"FRAMEGATE_PARENT": PARENT, "FRAMEGATE_BEATS": BEATS}
     # gunicorn puts its working folder first on the path, and the current one may hold another wsgi.py
-    command = (*_gunicorn(bind), *graceful, "wsgi:app")
+    command = (*_gunicorn(bind), "--graceful-timeout", str(GRACEFUL_SECONDS), "wsgi:app")
     stall = {STARTING: settings.stall_start_seconds, SERVING: settings.stall_process_seconds}
     return Child("web", command, environ, stall, settings.stall_process_seconds, folder=CODE)
 

@@ -71,7 +71,9 @@ class Reporter:
         changed, self.current = phase is not self.current, phase
         self._beat(phase)
         self._timer.report(phase, done)
-        progress = _progress(phase, done, total, self._timer.remaining(phase, done, total))
+        start, end = SPAN[phase]
+        percent = start + (end - start) * done // max(total, 1)
+        progress = Progress(phase, done, total, percent, self._timer.remaining(phase, done, total))
         if not self._stored(changed, progress):
             raise JobCancelled(f"job {self._lease.job} is no longer this engine's")
         if time.monotonic() - self._began > self._seconds:
@@ -104,8 +106,3 @@ def _close(frames: Frames) -> None:
             close()
     except Exception:
         log.exception("the backend failed to close its frames")
-
-
-def _progress(phase: Phase, done: int, total: int, remaining: float | None) -> Progress:
-    start, end = SPAN[phase]
-    return Progress(phase, done, total, start + (end - start) * done // max(total, 1), remaining)

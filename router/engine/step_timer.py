@@ -40,7 +40,9 @@ class StepTimer:
             self._phase, self._began = phase, now
         if phase is Phase.STEP and (self._first is None or done > self._last[1]):
             if self._last[1]:  # the first step has the text encoder in it
-                self._observe(now - self._last[0], done - self._last[1])
+                steps = done - self._last[1]
+                for _ in range(steps):
+                    self._metrics.step_done(self._model, (now - self._last[0]) / steps)
             self._last = (now, done)
             self._first = self._first or self._last
 
@@ -71,7 +73,3 @@ class StepTimer:
         if self._first is None or self._last[1] <= self._first[1]:
             return None
         return (self._last[0] - self._first[0]) / (self._last[1] - self._first[1])
-
-    def _observe(self, seconds: float, steps: int) -> None:
-        for _ in range(steps):
-            self._metrics.step_done(self._model, seconds / steps)

@@ -104,7 +104,9 @@ class Worker:
 
         `only` is the id of the one job to claim.
         """
-        claimed = self._system.jobs.claim(self.id, self._claim_request(), only)
+        most = {model.name: model.engines for model in self._served.registry.models if model.engines is not None}
+        request = ClaimRequest((*self.models, *self._served.ends), self._residency.names, most)
+        claimed = self._system.jobs.claim(self.id, request, only)
         if claimed is None:
             return False
         lease, job = claimed
@@ -162,10 +164,6 @@ class Worker:
         if model.name not in before:  # the other engines must learn of it at once
             self._system.engines.heartbeat(self._state())
         return resident
-
-    def _claim_request(self) -> ClaimRequest:
-        most = {model.name: model.engines for model in self._served.registry.models if model.engines is not None}
-        return ClaimRequest((*self.models, *self._served.ends), self._residency.names, most)
 
     def _state(self) -> EngineState:
         residency, served = self._residency, self._servable.read()  # the keeper asks while a job runs, too

@@ -72,7 +72,9 @@ class Database:
         except SQLAlchemyError as error:
             if not may_be_disk_full(error):
                 raise
-            self._use_reserve()
+            self.reserve.release()
+            with suppress(SQLAlchemyError), self.read() as connection:  # restart the log in the space of the reserve
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
         with self.write(durable=durable) as connection:
             return make(connection)
 
@@ -133,12 +135,6 @@ class Database:
             if revision != tables.HEAD:  # another process may have done it meanwhile
                 with self.write() as connection:
                     bring_up_to_date(connection)
-
-    def _use_reserve(self) -> None:
-        """Release the reserve and restart the log in its space."""
-        self.reserve.release()
-        with suppress(SQLAlchemyError), self.read() as connection:
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
 
     def _revision(self) -> str | None:
         with self.read() as connection:

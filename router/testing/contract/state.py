@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, nullcontext
 
 import numpy as np
 
 from router.engine.pool import PartPool
 from router.errors import JobCancelled
 from router.testing.contract.subject import ContractBroken, Subject, must
-from router.values import Pixels, Preview
+from router.values import Preview
 
 
 def a_job_cancelled_at_any_report_stops_there_and_leaves_nothing_behind(subject: Subject) -> None:
@@ -32,7 +31,8 @@ def a_job_that_fails_at_any_report_leaves_nothing_behind(subject: Subject) -> No
 def pixels_closed_after_any_chunk_leave_nothing_behind(subject: Subject) -> None:
     chunks = sum(1 for _ in subject.generate(subject.task).pixels)
     for taken in [0, *(number for number, _ in _points(chunks - 1))]:
-        with _closed(subject.generate(subject.task).pixels) as pixels:
+        pixels = subject.generate(subject.task).pixels
+        with closing(pixels) if hasattr(pixels, "close") else nullcontext():  # type: ignore[type-var]
             for _ in range(taken):
                 next(pixels)
         subject.must_be_as_new(f"one whose frames were closed after chunk {taken} of {chunks}")
@@ -110,12 +110,3 @@ def _ends(subject: Subject, report: Stops) -> Exception | None:
     except Exception as error:  # a backend may raise an error of its own instead
         return error
     return None
-
-
-@contextmanager
-def _closed(pixels: Iterator[Pixels]) -> Iterator[Iterator[Pixels]]:
-    if hasattr(pixels, "close"):
-        with closing(pixels):  # type: ignore[type-var]
-            yield pixels
-    else:
-        yield pixels
