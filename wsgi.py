@@ -6,7 +6,7 @@ import sys
 from registry import RegistryError
 from router.errors import BootError
 from router.runtime import logs
-from router.runtime.exit_codes import CANNOT_START
+from router.runtime.supervision import CANNOT_START
 from router.settings import Settings
 from router.system import assemble, require_keys
 from router.web import create_app

@@ -199,15 +199,12 @@ def variable(name: str) -> str:
 
 def table() -> tuple[tuple[str, str, str], ...]:
     """Return (variable, default, meaning) of every setting of an operator, for the documentation."""
-    home = str(Path.home())
-    rows = []
-    for entry in fields(Settings):
-        if entry.metadata["internal"]:
-            continue
-        default = {"data": "~/.local/share/framegate", "models": "models.yaml of the package"}.get(entry.name)
-        shown = default if default is not None else _shown(entry.default)
-        rows.append((variable(entry.name), shown.replace(home, "~"), entry.metadata["meaning"]))
-    return tuple(rows)
+    named = {"data": "~/.local/share/framegate", "models": "models.yaml of the package"}
+    return tuple(
+        (variable(entry.name), named.get(entry.name) or _shown(entry.default), entry.metadata["meaning"])
+        for entry in fields(Settings)
+        if not entry.metadata["internal"]
+    )
 
 
 def _shown(value: Any) -> str:

@@ -21,7 +21,7 @@ import bench.card.checkpoints as checkpoints
 from bench.card.shapes import WAN_1_3B
 from registry import Size
 from router.engine.heap import trim
-from router.engine.reporter import HeartbeatReporter
+from router.engine.reporter import heartbeats
 from router.engine.residency import Residency
 from router.engine.warm_up import short_task
 from router.settings import Settings
@@ -38,7 +38,7 @@ place = checkpoints.write(folder, "large", recipe)
 process = psutil.Process()
 empty = process.memory_info().rss
 system = assemble(Settings(data=folder / "data", models=folder / "models.yaml"))
-residency, quiet = Residency(system, "cpu"), HeartbeatReporter(lambda phase: None)
+residency, quiet = Residency(system, "cpu"), heartbeats(lambda phase: None)
 model = system.registries.poll().find("large")
 resident = residency.get(model, quiet)
 loaded = process.memory_info().rss - empty

@@ -20,7 +20,7 @@ from pathlib import Path
 import psutil
 from safetensors.torch import load_file
 from router.runtime.byte_size import ByteSize
-from router.engine.reporter import HeartbeatReporter
+from router.engine.reporter import heartbeats
 from router.engine.residency import Residency
 from router.settings import Settings
 from router.system import assemble
@@ -33,7 +33,7 @@ def resident_bytes():
 def residency(**changes):
     return Residency(assemble(Settings(data=Path(sys.argv[1]), models=Path("models.yaml"), **changes)), "cpu")
 
-quiet = HeartbeatReporter(lambda phase: None)
+quiet = heartbeats(lambda phase: None)
 names = ("wan-nano-t2v", "wan-nano-i2v", "wan-nano-ti2v")
 
 def models(held):

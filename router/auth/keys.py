@@ -11,7 +11,7 @@ import hmac
 import re
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 
 PREFIX = "fg-"
@@ -39,9 +39,8 @@ class KeyLimits:
 
     def over(self, others: KeyLimits) -> KeyLimits:
         """Return these limits, with those of `others` where these are None."""
-        return KeyLimits(
-            _or(self.queued, others.queued), _or(self.running, others.running), _or(self.per_minute, others.per_minute)
-        )
+        own = {name: limit for name, limit in asdict(self).items() if limit is not None}
+        return replace(others, **own)
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,3 @@ def id_of(text: str) -> str:
 
 def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _or(limit: int | None, default: int | None) -> int | None:
-    return default if limit is None else limit

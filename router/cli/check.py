@@ -37,15 +37,13 @@ def check(settings: Settings, contract: str | None) -> None:
     for problem in sorted(wrong, key=lambda problem: problem.line):
         click.echo(str(problem))
     counted = f"{len(registry.models) + len(registry.broken)} models, {len(registry.routes)} routes"
-    click.echo(f"{registry.file or settings.model}: {counted}, {_counted(len(wrong) + len(system.plugins.broken))}")
+    problems = len(wrong) + len(system.plugins.broken)
+    counted += f", {problems or 'no'} problem{'s' if problems > 1 else ''}"
+    click.echo(f"{registry.file or settings.model}: {counted}")
     if contract is not None and not _keeps(system, contract):
         raise ContractBroken(f"the backend {contract} does not keep its contract")
-    if wrong or system.plugins.broken:
+    if problems:
         raise SystemExit(1)
-
-
-def _counted(problems: int) -> str:
-    return f"{problems or 'no'} problem{'s' if problems > 1 else ''}"
 
 
 def _keeps(system: System, backend: str) -> bool:

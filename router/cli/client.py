@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from http.client import HTTPException
 from threading import Thread
-from typing import Any, Protocol
+from typing import Any
 
 from router.auth.keys import LOCAL
 from router.engine import encoder
@@ -32,15 +32,6 @@ class CallFailed(RouterError):
     """The server refused; the message is the server's."""
 
 
-class Server(Protocol):
-    """The target of a command's requests."""
-
-    def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]: ...
-    def download(self, path: str) -> bytes: ...
-    def working(self, job_id: str) -> AbstractContextManager[None]:
-        """Run the job during the block, unless another engine does."""
-
-
 class Remote:
     """A running server and an optional key."""
 
@@ -57,13 +48,11 @@ class Remote:
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         with self._open(path, method, json.dumps(body).encode() if body is not None else None) as answer:
-            found: dict[str, Any] = json.load(answer)
-        return found
+            return dict(json.load(answer))
 
     def download(self, path: str) -> bytes:
         with self._open(path) as answer:
-            content: bytes = answer.read()
-        return content
+            return bytes(answer.read())
 
     def working(self, job_id: str) -> AbstractContextManager[None]:
         return nullcontext()
@@ -99,16 +88,15 @@ class Embedded:
         answer = self._client.open(path, method=method, json=body)
         if answer.status_code >= 400:
             raise CallFailed(_said(answer.data, answer.status_code))
-        found: dict[str, Any] = answer.get_json()
-        return found
+        return dict(answer.get_json())
 
     def download(self, path: str) -> bytes:
         with self._client.get(path) as answer:
-            content: bytes = answer.data
-        return content
+            return bytes(answer.data)
 
     @contextmanager
     def working(self, job_id: str) -> Iterator[None]:
+        """Run the job during the block, unless another engine does."""
         job = self._system.jobs.get(job_id, LOCAL)
         if job is None or any(job.model in engine.models for engine in self._system.engines.alive()):
             yield  # an engine on this data folder does it
@@ -124,6 +112,9 @@ class Embedded:
             self._system.jobs.delete(job_id, LOCAL)  # no engine would ever run it
             self._system.artifacts.delete(job_id)
             raise
+
+
+Server = Remote | Embedded
 
 
 @contextmanager

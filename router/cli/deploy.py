@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from functools import partial
 from pathlib import Path
 
 import click
@@ -29,17 +30,15 @@ def _plain(context: click.Context, option: click.Parameter, value: str | None) -
     return value
 
 
-data_option = click.option(
+plain_option = partial(click.option, callback=_plain)
+data_option = plain_option(
     "--data",
     envvar="FRAMEGATE_DATA",
     default="/var/lib/framegate",
     show_default=True,
-    callback=_plain,
     help="The data folder. [FRAMEGATE_DATA]",
 )
-socket_option = click.option(
-    "--socket", default=SOCKET, show_default=True, callback=_plain, help="The web half's unix socket."
-)
+socket_option = plain_option("--socket", default=SOCKET, show_default=True, help="The web half's unix socket.")
 
 
 @click.group()
@@ -49,12 +48,10 @@ def deploy() -> None:
 
 @deploy.command()
 @click.argument("host", callback=_plain)
-@click.option("--certificate", metavar="PEM", callback=_plain, help="Serve HTTPS with this certificate chain.")
-@click.option("--key", metavar="PEM", callback=_plain, help="Private key of the certificate.")
-@click.option(
-    "--upstream", metavar="HOST:PORT", callback=_plain, help="Address of the web half, instead of the socket."
-)
-@click.option("--log", default=LOG, show_default=True, callback=_plain, help="nginx's access log.")
+@plain_option("--certificate", metavar="PEM", help="Serve HTTPS with this certificate chain.")
+@plain_option("--key", metavar="PEM", help="Private key of the certificate.")
+@plain_option("--upstream", metavar="HOST:PORT", help="Address of the web half, instead of the socket.")
+@plain_option("--log", default=LOG, show_default=True, help="nginx's access log.")
 @socket_option
 @data_option
 def nginx(
@@ -85,7 +82,7 @@ def nginx(
 
 @deploy.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--user", default="framegate", show_default=True, callback=_plain, help="User and group of the services.")
+@plain_option("--user", default="framegate", show_default=True, help="User and group of the services.")
 @socket_option
 @data_option
 def systemd(folder: Path, user: str, socket: str, data: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from types import ModuleType
 
@@ -66,7 +66,8 @@ def doctor(host: str, port: int, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"ok": not failed, "findings": [asdict(finding) for finding in findings]}, indent=2))
     else:
-        click.echo(_summary(findings))
+        counts = [sum(finding.level is level for finding in findings) for level in Level]
+        click.echo("{} ok, {} to look at, {} wrong".format(*counts))
     raise SystemExit(int(failed))
 
 
@@ -93,8 +94,3 @@ def guarded(check: Check, context: DoctorContext) -> Iterator[Finding]:
         name = check.__module__.rpartition(".")[2]
         message = f"this check broke off: {type(error).__name__}: {error}".splitlines()[0]
         yield fail(name, message, "its subject may be broken")
-
-
-def _summary(findings: Sequence[Finding]) -> str:
-    counts = [sum(finding.level is level for finding in findings) for level in Level]
-    return "{} ok, {} to look at, {} wrong".format(*counts)

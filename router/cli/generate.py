@@ -44,10 +44,7 @@ def _with_options(command: Any) -> Any:
 @click.argument("prompt")
 @click.option("--image", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Start from this image.")
 @click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    help="Output file; .png makes one image. [default: video.mp4]",
+    "-o", "--output", type=click.Path(path_type=Path), help="Output file; .png makes one image. [default: video.mp4]"
 )
 @click.option("--model", help="Model or route. [default: the models file's]")
 @click.option("--url", help=f"URL of a running server, or 'embedded'. [default: {HERE} if one answers, else embedded]")
@@ -125,7 +122,6 @@ def _follow(server: Server, job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _shown(job: dict[str, Any] | None) -> str | None:
-    """Return the job's current activity."""
     if job is None or job["status"] == "completed":
         return None
     if job["status"] == "queued":

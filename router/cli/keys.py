@@ -56,9 +56,8 @@ def _name(context: click.Context, param: click.Parameter, value: str | None) -> 
 def _with_limits(command: Any) -> Any:
     for name, (option, about) in reversed(LIMITS.items()):
         default = f"FRAMEGATE_KEY_{name.upper()}"
-        command = click.option(option, name, metavar="N|none", callback=_count, help=f"{about}. [default: {default}]")(
-            command
-        )
+        about = f"{about}. [default: {default}]"
+        command = click.option(option, name, metavar="N|none", callback=_count, help=about)(command)
     return command
 
 

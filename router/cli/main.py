@@ -1,19 +1,22 @@
-"""`framegate`: its subcommands and its error messages."""
+"""`framegate`: its subcommands, its error messages, and the lookup of models."""
 
 from __future__ import annotations
 
+import os
 import sys
+from dataclasses import replace
 
 import click
 from sqlalchemy.exc import SQLAlchemyError
 
-from registry import RegistryError
+from registry import BrokenModel, ModelSpec, RegistryError, Route
+from registry.source import is_hub_id
 from router.cli import check, deploy, doctor, generate, keys, models, processes, pull, reload
-from router.cli.lookup import find_model
 from router.cli.options import share
-from router.errors import RouterError, is_damaged, is_disk_full, is_unwritable, reason
+from router.errors import LoadFailed, RouterError, UnknownModel, is_damaged, is_disk_full, is_unwritable, reason
 from router.plugins import Plugins, find
 from router.settings import Settings
+from router.system import assemble
 
 REPORTING = (["serve"], ["web"], ["engine"], ["check"])  # they report broken plugins themselves
 
@@ -69,3 +72,25 @@ def main() -> None:
         sys.exit(f"framegate: nothing could be written: {reason(error)}")
     except KeyboardInterrupt:
         sys.exit("stopped")
+
+
+def find_model(name: str) -> ModelSpec:
+    """Return a model with its folder: a name, a hub id or a folder.
+
+    The folder may belong to another backend than the model's. Nothing is downloaded: raises `UnknownModel`,
+    `DownloadFailed` for missing weights and `LoadFailed` for broken ones.
+    """
+    settings = Settings.from_environ()
+    system = assemble(settings, serving=False)
+    registry = system.registries.poll()
+    entry = registry.find(name)
+    if entry is None and (os.path.isdir(name) or is_hub_id(name)):
+        system = assemble(replace(settings, model=name), serving=False)
+        entry = system.registries.poll().models[0]
+    if isinstance(entry, BrokenModel):
+        raise LoadFailed(str(entry.problem))
+    if entry is None or isinstance(entry, Route):
+        served = ", ".join(model.name for model in registry.models)
+        what = f"{name} is a route" if entry else f"no model is called {name!r}"
+        raise UnknownModel(f"{what}; the models file has {served}")
+    return replace(entry, folder=system.weights.find(entry))

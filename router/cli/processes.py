@@ -25,9 +25,8 @@ from router.engine.openmp import wait_policy
 from router.errors import BootError, RouterError, reason
 from router.fleet import BEATS, HUNG, PARENT, Child, Supervisor
 from router.runtime import logs
-from router.runtime.beats import STARTING
-from router.runtime.exit_codes import CANNOT_START
 from router.runtime.permissions import changeable
+from router.runtime.supervision import CANNOT_START, STARTING
 from router.settings import Settings
 from router.system import System, assemble, require_keys
 from router.values import Phase
@@ -170,7 +169,6 @@ def _address(host: str, port: int, path: str | None) -> str:
 
 
 def _require_free(host: str, port: int) -> None:
-    """Raise `BootError` if the port is taken or not allowed."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(found[0], found[1]) as listener:
@@ -184,10 +182,9 @@ def _require_free(host: str, port: int) -> None:
 
 
 def _web(bind: str, settings: Settings) -> Child:
-    graceful = ("--graceful-timeout", str(GRACEFUL_SECONDS))
     environ = {"FRAMEGATE_PARENT": PARENT, "FRAMEGATE_BEATS": BEATS}
     # gunicorn puts its working folder first on the path, and the current one may hold another wsgi.py
-    command = (*_gunicorn(bind), *graceful, "wsgi:app")
+    command = (*_gunicorn(bind), "--graceful-timeout", str(GRACEFUL_SECONDS), "wsgi:app")
     stall = {STARTING: settings.stall_start_seconds, SERVING: settings.stall_process_seconds}
     return Child("web", command, environ, stall, settings.stall_process_seconds, folder=CODE)
 

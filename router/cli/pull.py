@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import click
 
-from registry import BrokenModel, ModelSpec, Route
+from registry import BrokenModel, ModelSpec, Registry, Route
 from registry.source import is_hub_id
 from router.catalog.download import snapshot
 from router.cli.options import with_settings
 from router.errors import UnknownModel
 from router.settings import Settings
-from router.system import System, assemble
+from router.system import assemble
 
 
 @click.command()
@@ -26,36 +25,26 @@ def pull(settings: Settings, names: tuple[str, ...]) -> None:
     download is resumed; a download by an engine is waited for.
     """
     system = assemble(settings, serving=False)
+    registry = system.registries.poll()
     for name in names:
-        for model in _named(system, name):
+        if registry.find(name) is None and is_hub_id(name):
+            click.echo(f"{name}: {_pull(name, None)}")
+            continue
+        for model in _named(registry, name):
             if is_hub_id(model.source):
                 click.echo(f"{model.name}: {_pull(str(model.source), model.revision)}")
-            elif isinstance(model, ModelSpec):
-                click.echo(f"{model.name}: nothing to fetch, its weights are {system.weights.state(model)}")
-            elif isinstance(model, BrokenModel):
-                click.echo(f"{model.name}: nothing to fetch, its weights are {model.state}")
+            else:
+                state = model.state if isinstance(model, BrokenModel) else system.weights.state(model)
+                click.echo(f"{model.name}: nothing to fetch, its weights are {state}")
 
 
-class Repository(NamedTuple):
-    """A hub repository that is not in the models file."""
-
-    name: str
-    source: str
-    revision: None = None
-
-
-def _named(system: System, name: str) -> Sequence[ModelSpec | BrokenModel | Repository]:
-    """Return the model `name`, the members of a route, or a hub repository."""
-    registry = system.registries.poll()
+def _named(registry: Registry, name: str) -> Sequence[ModelSpec | BrokenModel]:
+    """Return the model `name`, or the members of a route."""
     entry = registry.find(name)
-    if isinstance(entry, Route):
-        return (*registry.members(entry), *registry.broken_members(entry))
-    if entry is not None:
-        return (entry,)
-    if is_hub_id(name):
-        return (Repository(name, name),)
-    served = ", ".join(entry.name for entry in registry.entries)
-    raise UnknownModel(f"no model is called {name!r}; the models file has {served}")
+    if entry is None:
+        served = ", ".join(entry.name for entry in registry.entries)
+        raise UnknownModel(f"no model is called {name!r}; the models file has {served}")
+    return (*registry.members(entry), *registry.broken_members(entry)) if isinstance(entry, Route) else (entry,)
 
 
 def _pull(repo: str, revision: str | None) -> str:

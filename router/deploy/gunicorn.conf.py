@@ -43,20 +43,13 @@ def on_starting(server: Arbiter) -> None:
     server.log.error_log.handlers.clear()  # its lines go to our handlers, in our format
     server.log.error_log.propagate = True
     server.shared = mmap.mmap(-1, 2)  # not in this module, which each reload runs again
-    server.serves, server.ready = Once(), Once()
+    server.serves, server.ready, server.fails = Once(), Once(), Once()
     Master(server, served=lambda: bool(server.shared[SERVED]), stopping=lambda: bool(server.shared[STOPPING]))
-    server.token, written = os.pipe()
-    os.write(written, b"4")
-    os.close(written)
     if "FRAMEGATE_PARENT" in os.environ:
         die_with(int(os.environ["FRAMEGATE_PARENT"]))
 
 
 def when_ready(server: Arbiter) -> None:
-    _stop_at_once(server)
-
-
-def _stop_at_once(server: Arbiter) -> None:
     """Stop the workers at SIGTERM, even while a reload waits for old ones."""
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -84,7 +77,7 @@ def worker_exit(server: Arbiter, worker: Worker) -> None:
     if server.shared[SERVED]:
         time.sleep(1)
         os._exit(1)
-    if not os.read(server.token, 1):
+    if not server.fails.taken():
         os._exit(1)
 
 

@@ -49,7 +49,6 @@ def _none(dev: Path, driver_is_there: bool) -> Finding:
     if (dev / "dxg").exists():
         return ok("devices", "an NVIDIA GPU by way of WSL")
     if driver_is_there:
-        return fail(
-            "devices", "there is an NVIDIA driver and no /dev/nvidia0", f"run 'nvidia-smi' once; {IN_CONTAINER}"
-        )
+        advice = f"run 'nvidia-smi' once; {IN_CONTAINER}"
+        return fail("devices", "there is an NVIDIA driver and no /dev/nvidia0", advice)
     return ok("devices", "no NVIDIA GPU: engines run on the CPU")

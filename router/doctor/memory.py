@@ -36,9 +36,8 @@ def shared(folder: Path) -> Finding:
     status = os.statvfs(folder)
     size = status.f_blocks * status.f_frsize
     if size < SHM_BYTES:
-        return warn(
-            "memory", f"{folder} has {size / 2**20:.0f} MiB", "give it 64 MB or more (docker run --shm-size 1g)"
-        )
+        advice = "give it 64 MB or more (docker run --shm-size 1g)"
+        return warn("memory", f"{folder} has {size / 2**20:.0f} MiB", advice)
     return ok("memory", f"{folder} has {size / 2**30:.1f} GiB")
 
 

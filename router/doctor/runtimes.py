@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from router.doctor.devices import nodes
@@ -40,10 +41,10 @@ class Onnx:
 def check(context: DoctorContext) -> Iterator[Finding]:
     gpus = bool(nodes(Path("/dev"))) or Path("/dev/dxg").exists()
     gpus = gpus and context.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() not in ("", "-1")
-    torch = ask_torch() if _is_here("torch") else None
+    torch = ask_torch() if find_spec("torch") else None
     yield torch_sees(torch, gpus)
     yield from both_onnx(installed("onnxruntime"), installed("onnxruntime-gpu"))
-    if _is_here("onnxruntime"):
+    if find_spec("onnxruntime"):
         yield onnx_sees(ask_onnx(gpus), torch, gpus)
 
 
@@ -110,7 +111,7 @@ def ask_torch() -> Torch:
 def ask_onnx(gpus: bool) -> Onnx:
     onnxruntime = importlib.import_module("onnxruntime")
     about = importlib.import_module("onnxruntime.capi.build_and_package_info")
-    runs_on = _runs_on() if gpus and _is_here("onnx") else None
+    runs_on = _runs_on() if gpus and find_spec("onnx") else None
     providers = tuple(onnxruntime.get_available_providers())
     return Onnx(onnxruntime.__version__, getattr(about, "cuda_version", None) or None, providers, runs_on)
 
@@ -133,10 +134,6 @@ def _runs_on() -> str:
 def _oldest(built: list[str]) -> int:
     """Return the oldest supported GPU, 90 for `sm_90`; newer ones work as well."""
     return min((int("".join(filter(str.isdigit, one))) for one in built), default=0)
-
-
-def _is_here(module: str) -> bool:
-    return importlib.util.find_spec(module) is not None
 
 
 def _cudnn(version: int | None) -> str:

@@ -15,9 +15,8 @@ from router.engine.heartbeat import Heartbeat
 from router.engine.worker import Worker
 from router.errors import BootError, is_damaged, is_disk_full, is_unwritable, reason
 from router.runtime import logs
-from router.runtime.beats import Beats
-from router.runtime.exit_codes import CANNOT_START, TRY_AGAIN
 from router.runtime.parent import die_with
+from router.runtime.supervision import CANNOT_START, TRY_AGAIN, Beats
 from router.settings import Settings
 from router.system import assemble
 from router.values import Phase

@@ -6,7 +6,7 @@ import errno
 import logging
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -15,7 +15,7 @@ from registry import BrokenModel, Input, ModelSpec
 from router import media
 from router.engine.heartbeat import Beat
 from router.engine.previews import Previews
-from router.engine.reporter import Reporter
+from router.engine.reporter import Phases, Reporter
 from router.engine.residency import Resident
 from router.engine.step_timer import StepTimer
 from router.errors import (
@@ -37,19 +37,19 @@ from router.tokens import merged
 from router.values import Artifact, Failure, Frames, Job, Lease, Phase, Status, Task
 
 MEDIA_TYPES = {".mp4": "video/mp4", ".png": "image/png"}
-Load = Callable[[ModelSpec, Reporter], Resident]
+Load = Callable[[ModelSpec, Phases], Resident]
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
 class Attempt:
     """One attempt at a claimed job, whose failures end this job alone."""
 
-    def __init__(self, system: System, lease: Lease, job: Job, load: Load, beat: Beat) -> None:
-        self._system = system
-        self._lease = lease
-        self._job = job
-        self._load = load
-        self._beat = beat
+    system: System
+    lease: Lease
+    job: Job
+    load: Load
+    beat: Beat
 
     def run(self) -> None:
         """Finish or fail the job.
@@ -57,12 +57,12 @@ class Attempt:
         Raises `DeviceLost` when the engine cannot go on, and the store's error when neither end can be stored: the
         lease expires then, and the job is tried again.
         """
-        lease, job = self._lease, self._job
-        previews = Previews(self._system.artifacts, job.id)
-        known = self._system.timings.of(job.model, job.task.shape)
-        timer = StepTimer(job.model, job.task.steps, known, self._system.metrics)
-        seconds = self._system.settings.job_seconds
-        reporter = Reporter(self._system.jobs, lease, self._beat, previews, timer, seconds=seconds)
+        lease, job = self.lease, self.job
+        previews = Previews(self.system.artifacts, job.id)
+        known = self.system.timings.of(job.model, job.task.shape)
+        timer = StepTimer(job.model, job.task.steps, known, self.system.metrics)
+        seconds = self.system.settings.job_seconds
+        reporter = Reporter(self.system.jobs, lease, self.beat, previews, timer, seconds=seconds)
         try:
             done = self._make(reporter)
             timer.end()
@@ -79,35 +79,34 @@ class Attempt:
         finally:
             previews.clear()
         if done is not None:
-            self._system.plugins.announce(done)
+            self.system.plugins.announce(done)
             if done.status is Status.COMPLETED and (timing := timer.timing()):
-                self._system.timings.learn(job.model, job.task.shape, timing)
+                self.system.timings.learn(job.model, job.task.shape, timing)
 
     def _fail(self, error: Exception, phase: Phase) -> Job | None:
-        """Store the failure; return None if the lease was lost."""
-        failed = self._system.jobs.fail(self._lease, self._without_paths(_failure(error, phase)))
+        failure = _failure(error, phase)
+        failed = self.system.jobs.fail(self.lease, replace(failure, message=self._hide(failure.message)))
         if failed is None:
             log.info("stopped: cancelled, deleted or given back, and so: %r", error)
         else:
             log.log(logging.WARNING if isinstance(error, EngineError) else logging.ERROR, "failed", exc_info=error)
         return failed
 
-    def _without_paths(self, failure: Failure) -> Failure:
-        return replace(failure, message=ServerPaths(self._system.settings.folders).hide(failure.message))
+    def _hide(self, text: str) -> str:
+        return ServerPaths(self.system.settings.folders).hide(text)
 
     def _make(self, reporter: Reporter) -> Job | None:
-        model = self._system.registries.model(self._job.model, self._job.revision)
+        model = self.system.registries.model(self.job.model, self.job.revision)
         if model is None:
-            entry = self._system.registries.poll().find(self._job.model)
-            raise LoadFailed(
-                entry.reason if isinstance(entry, BrokenModel) else "the model of this job is not served any more"
-            )
-        if missing(backend := self._system.plugins.backends[model.backend]):
+            entry = self.system.registries.poll().find(self.job.model)
+            gone = "the model of this job is not served any more"
+            raise LoadFailed(entry.reason if isinstance(entry, BrokenModel) else gone)
+        if missing(backend := self.system.plugins.backends[model.backend]):
             raise LoadFailed(f"no engine can run {model.name}: {missing_message(backend)}")
-        resident = self._load(model, reporter)
+        resident = self.load(model, reporter.phase)
         task = self._with_images()
         reporter.phase(Phase.STEP)(0, task.steps)
-        generate = self._system.plugins.hook_for("generate", model)
+        generate = self.system.plugins.hook_for("generate", model)
         frames = generate(model=resident.model, loaded=resident.loaded, task=task, report=reporter.phase(Phase.STEP))
         if not isinstance(frames, Frames):
             raise GenerationFailed(f"the backend {model.backend} made no frames for {model.name}")
@@ -115,20 +114,19 @@ class Attempt:
 
     def _deliver(self, resident: Resident, frames: Frames, reporter: Reporter) -> Job | None:
         """Encode, publish, finish; discard the file if the lease was lost."""
-        lease, job, artifacts = self._lease, self._job, self._system.artifacts
+        lease, job, artifacts = self.lease, self.job, self.system.artifacts
         path = artifacts.part(job.id, lease.attempt, ".png" if frames.num_frames == 1 else ".mp4")
         done = None
         pixels = reporter.counting(frames)
         try:
-            encode = self._system.plugins.hook_for("encode_output", resident.model)
+            encode = self.system.plugins.hook_for("encode_output", resident.model)
             written = encode(model=resident.model, frames=replace(frames, pixels=pixels), path=path)
             if not written:
                 raise GenerationFailed(f"no plugin of this engine writes {path.suffix} files")
             path = artifacts.publish(path)
             artifact = _artifact(path, frames)
-            hide = ServerPaths(self._system.settings.folders).hide
-            warnings = merged(job.warnings, tuple(map(hide, (*frames.warnings, *frames.late_warnings()))))
-            done = self._system.jobs.finish(lease, artifact, warnings)
+            warnings = merged(job.warnings, tuple(map(self._hide, (*frames.warnings, *frames.late_warnings()))))
+            done = self.system.jobs.finish(lease, artifact, warnings)
         finally:
             pixels.close()
             if done is None:
@@ -137,9 +135,9 @@ class Attempt:
 
     def _with_images(self) -> Task:
         """Return the task with its images, decoded at its size."""
-        task = self._job.task
-        for stored in self._job.inputs:
-            data = self._system.artifacts.read_input(self._job.id, stored.name)
+        task = self.job.task
+        for stored in self.job.inputs:
+            data = self.system.artifacts.read_input(self.job.id, stored.name)
             if not stored.png_size:  # an older version stored it as it was received: decode it in a child
                 with closing(media.Decoders()) as decoders:
                     data = decoders.prepare(data, (task.width, task.height)).png

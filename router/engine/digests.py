@@ -32,27 +32,20 @@ class Digests:
         if real.parent.name == "blobs" and _SHA256.fullmatch(real.name):
             return real.name
         stat = real.stat()
-        known = self._recall(real)
+        with self._lock:
+            if str(real) not in self._known:
+                self._known |= self._read()
+            known = self._known.get(str(real))
         if known is not None and known[:2] == (stat.st_size, stat.st_mtime_ns):
             return known[2]
         with real.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
-        self._remember(real, (stat.st_size, stat.st_mtime_ns, found))
+        # a disk that is full or read-only: it is computed again another time
+        with self._lock, suppress(OSError):
+            self._known[str(real)] = (stat.st_size, stat.st_mtime_ns, found)
+            if self._file is not None:
+                self._write(self._file, {str(real): self._known[str(real)]})
         return found
-
-    def _recall(self, path: Path) -> tuple[int, int, str] | None:
-        with self._lock:
-            if str(path) not in self._known:
-                self._known |= self._read()
-            return self._known.get(str(path))
-
-    def _remember(self, path: Path, entry: tuple[int, int, str]) -> None:
-        with self._lock:
-            self._known[str(path)] = entry
-            if self._file is None:
-                return
-            with suppress(OSError):  # the disk is full or read-only: it is computed again another time
-                self._write(self._file, {str(path): entry})
 
     def _write(self, file: Path, new: dict[str, tuple[int, int, str]]) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +54,6 @@ class Digests:
             write_file(file, json.dumps(self._read() | new).encode())
 
     def _read(self) -> dict[str, tuple[int, int, str]]:
-        """Return the entries of the file; none if it cannot be read."""
         try:
             entries = json.loads(self._file.read_text()) if self._file is not None else {}
             return {path: (int(size), int(time), str(found)) for path, (size, time, found) in entries.items()}

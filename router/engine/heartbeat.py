@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from threading import Lock
-from typing import Protocol
 
-from router.runtime.beats import Beats
 from router.values import Phase
 
 IDLE, CANCELLED = "idle", "cancelled"
-
-
-class Beat(Protocol):
-    """Sends the engine's phase (None: idle) to the supervisor."""
-
-    def __call__(self, phase: Phase | None) -> None: ...
-
-
-class Heart(Beat, Protocol):
-    """A beat that also reports cancelled jobs."""
-
-    def cancelled(self) -> None: ...
+Beat = Callable[[Phase | None], None]  # sends the engine's phase (None: idle) to the supervisor
 
 
 class Heartbeat:
-    """Beats of a supervised engine; safe to use from many threads."""
+    """Beats of an engine, safe to use from many threads."""
 
-    def __init__(self, beats: Beats) -> None:
+    def __init__(self, beats: Callable[[str], None] = lambda phase: None) -> None:
         self._beats = beats
         self._lock = Lock()
         self._cancelled = False
@@ -43,13 +31,3 @@ class Heartbeat:
             if not self._cancelled:
                 self._cancelled = True
                 self._beats(CANCELLED)
-
-
-class Unwatched:
-    """Beats of an engine without a supervisor."""
-
-    def __call__(self, phase: Phase | None) -> None:
-        pass
-
-    def cancelled(self) -> None:
-        pass

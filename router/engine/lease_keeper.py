@@ -11,7 +11,6 @@ from threading import Event, Lock, Thread
 
 from router.errors import EngineLost, TimedOut
 from router.runtime import clock
-from router.runtime.awake_clock import AwakeClock
 from router.runtime.threads import log_and_go_on
 from router.system import System
 from router.values import EngineState, Lease, Status
@@ -53,7 +52,7 @@ class LeaseKeeper:
         self._grace = 0  # rounds
         self._rounds = 0
         self._seen = (-1, 0.0)
-        self._clock = AwakeClock(max_tick=GAP_SECONDS)
+        self._clock = clock.AwakeClock(max_tick=GAP_SECONDS)
         self.stopping = False
 
     def start(self) -> None:

@@ -33,7 +33,7 @@ class PartPool:
         evict: Callable[[], bool] = lambda: False,
     ) -> None:
         self._budget = budget
-        self._digests = digests or Digests()
+        self.digest = (digests or Digests()).of
         self._evict = evict
         self._parts: dict[Hashable, Part] = {}
         self._host = HostParts(warm_budget)
@@ -52,14 +52,6 @@ class PartPool:
     def size(self) -> int:
         """Bytes of the parts on the device."""
         return sum(part.size for part in self._parts.values())
-
-    @property
-    def warm_size(self) -> int:
-        """Bytes of the parts that wait on the host."""
-        return self._host.size
-
-    def digest(self, path: Path) -> str:
-        return self._digests.of(path)
 
     def reserve(self, model: str, sizes: Mapping[Hashable, int]) -> None:
         """Evict models until parts of `sizes` bytes fit on the device.
@@ -81,7 +73,6 @@ class PartPool:
                 self._parts[key] = part
 
     def _evict_for(self, model: str, missing: int) -> None:
-        """Evict models until `missing` more bytes fit on the device."""
         while self.size + missing > self.budget:
             if not self._evict():
                 raise LoadFailed(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Generator
-from typing import Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -19,24 +18,13 @@ from router.values import Frames, Lease, Phase, Pixels, Preview, Progress
 WRITE_SECONDS = 0.1  # between two writes of progress
 CHECK_SECONDS = 0.02  # between two checks of the lease
 SPAN = {Phase.DOWNLOAD: (0, 0), Phase.LOAD: (0, 0), Phase.STEP: (0, 90), Phase.DECODE: (90, 99)}  # percent of the job
-
+Phases = Callable[[Phase], Callable[..., None]]  # makes the `report` callable of each phase
 log = logging.getLogger(__name__)
 
 
-class PhaseReporter(Protocol):
-    """Makes the `report` callable of each phase."""
-
-    def phase(self, phase: Phase) -> Callable[..., None]: ...
-
-
-class HeartbeatReporter:
-    """Reports work outside jobs, so that the supervisor sees the engine alive."""
-
-    def __init__(self, beat: Beat) -> None:
-        self._beat = beat
-
-    def phase(self, phase: Phase) -> Callable[..., None]:
-        return lambda *_, **__: self._beat(phase)
+def heartbeats(beat: Beat) -> Phases:
+    """Return the reports of work outside jobs: the supervisor sees the engine alive."""
+    return lambda phase: lambda *_, **__: beat(phase)
 
 
 class Reporter:
@@ -83,7 +71,9 @@ class Reporter:
         changed, self.current = phase is not self.current, phase
         self._beat(phase)
         self._timer.report(phase, done)
-        progress = _progress(phase, done, total, self._timer.remaining(phase, done, total))
+        start, end = SPAN[phase]
+        percent = start + (end - start) * done // max(total, 1)
+        progress = Progress(phase, done, total, percent, self._timer.remaining(phase, done, total))
         if not self._stored(changed, progress):
             raise JobCancelled(f"job {self._lease.job} is no longer this engine's")
         if time.monotonic() - self._began > self._seconds:
@@ -94,22 +84,18 @@ class Reporter:
 
     def _stored(self, changed: bool, progress: Progress) -> bool:
         """Store the progress if due; return False if the lease was lost."""
-        try:
-            return self._written_or_held(changed, progress)
-        except SQLAlchemyError as error:  # ends no job: to finish one, the lease is checked again
-            log.warning("the store did not take the progress: %s", reason(error))
-            return True
-
-    def _written_or_held(self, changed: bool, progress: Progress) -> bool:
         now = time.monotonic()
         shown = progress.phase, progress.done, progress.total
-        if changed or (shown != self._shown and now - self._written >= WRITE_SECONDS):
-            self._written = self._checked = now
-            self._shown = shown
-            return self._store.report(self._lease, progress)
-        if now - self._checked >= CHECK_SECONDS:
-            self._checked = now
-            return self._store.holds(self._lease)
+        try:
+            if changed or (shown != self._shown and now - self._written >= WRITE_SECONDS):
+                self._written = self._checked = now
+                self._shown = shown
+                return self._store.report(self._lease, progress)
+            if now - self._checked >= CHECK_SECONDS:
+                self._checked = now
+                return self._store.holds(self._lease)
+        except SQLAlchemyError as error:  # ends no job: to finish one, the lease is checked again
+            log.warning("the store did not take the progress: %s", reason(error))
         return True
 
 
@@ -120,8 +106,3 @@ def _close(frames: Frames) -> None:
             close()
     except Exception:
         log.exception("the backend failed to close its frames")
-
-
-def _progress(phase: Phase, done: int, total: int, remaining: float | None) -> Progress:
-    start, end = SPAN[phase]
-    return Progress(phase, done, total, start + (end - start) * done // max(total, 1), remaining)

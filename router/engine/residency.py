@@ -14,7 +14,7 @@ from router.engine.digests import Digests
 from router.engine.heap import trim
 from router.engine.memory_fit import MemoryFit
 from router.engine.pool import REMEDY, PartPool
-from router.engine.reporter import PhaseReporter
+from router.engine.reporter import Phases
 from router.errors import LoadFailed, OutOfMemory
 from router.system import System
 from router.values import PartPath, Phase, ResidentBytes
@@ -59,7 +59,7 @@ class Residency:
         budget = self._system.settings.memory_budget.of(memory(self._device))
         return budget - self._system.settings.activation_reserve.of(budget)
 
-    def get(self, model: ModelSpec, reporter: PhaseReporter) -> Resident:
+    def get(self, model: ModelSpec, phases: Phases) -> Resident:
         """Return the model, loading it if need be; raises what `load_model` raises.
 
         A model of an earlier revision with this name is unloaded, unless the loaded object serves both.
@@ -70,7 +70,7 @@ class Residency:
             while len(self._models) >= self._system.settings.resident_models and self._evict():
                 pass
             # the bytes are the pool's to limit: `reserve` evicts models by itself
-            self._models[model.name] = self._load_or_retry(model, reporter)
+            self._models[model.name] = self._load_or_retry(model, phases)
             self._update()
         self._models.move_to_end(model.name)
         return self._models[model.name]
@@ -110,23 +110,23 @@ class Residency:
         self._pool.forget(name)
         self._update()
 
-    def _load_or_retry(self, model: ModelSpec, reporter: PhaseReporter) -> Resident:
+    def _load_or_retry(self, model: ModelSpec, phases: Phases) -> Resident:
         try:
-            return self._load(model, reporter)
+            return self._load(model, phases)
         except OutOfMemory:
             if not self._models:
                 raise
         log.warning("%s does not fit beside %s: unloading them", model.name, ", ".join(self._models))
         while self._evict():  # not in the except block, where the traceback would keep the half-loaded model
             pass
-        return self._load(model, reporter)
+        return self._load(model, phases)
 
-    def _load(self, model: ModelSpec, reporter: PhaseReporter) -> Resident:
-        folder = self._system.weights.obtain(model, reporter.phase(Phase.DOWNLOAD))
+    def _load(self, model: ModelSpec, phases: Phases) -> Resident:
+        folder = self._system.weights.obtain(model, phases(Phase.DOWNLOAD))
         here = replace(model, folder=folder)
         if (need := self.memory_fit.need(here)) is not None:  # before the files are read, which may be terabytes
             raise LoadFailed(f"{model.name} {need}: {REMEDY}")
-        report = reporter.phase(Phase.LOAD)
+        report = phases(Phase.LOAD)
         report(0, 1)
         loaded = None
         try:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from threading import Event, Thread
+from threading import Event
 
 from router.errors import is_disk_full, is_unwritable, reason
 from router.runtime import locks
@@ -41,6 +41,15 @@ class Retention:
         self._artifacts = system.artifacts
         self._now = now
 
+    def run(self, ended: Event) -> None:
+        """Sweep every `SWEEP_SECONDS` until the event."""
+        while not ended.wait(SWEEP_SECONDS):
+            try:
+                self.sweep()
+            except Exception as error:  # the next sweep tries again
+                known = is_disk_full(error) or is_unwritable(error)
+                log.error("the sweep failed: %s", reason(error), exc_info=None if known else error)
+
     def sweep(self) -> Swept | None:
         """Remove what is due; None if another process is doing it."""
         with locks.exclusive_if_free(self._settings.data / "sweep.lock") as is_free:
@@ -49,13 +58,11 @@ class Retention:
             swept = Swept(expired=self._expire(), orphans=self._drop_orphans(), evicted=self._evict())
         if swept != Swept():
             self._archive.scrub()
-        self._archive.keep_reserve()
-        if swept != Swept():
             log.info("removed %d old jobs, %d to free space, %d orphans", swept.expired, swept.evicted, swept.orphans)
+        self._archive.keep_reserve()
         return swept
 
     def _expire(self) -> int:
-        """Remove the jobs that finished more than `keep_seconds` ago."""
         count = 0
         while old := self._archive.finished_before(self._now() - self._settings.keep_seconds):
             count += sum(self._forget(job_id) for job_id in old)
@@ -95,29 +102,5 @@ class Retention:
         return len(strays) + sum(self._forget(job_id) for job_id in hollow) + len(untidy)
 
     def _forget(self, job_id: str) -> bool:
-        """Remove a finished job."""
         forget, ended = partial(self._archive.forget, job_id), partial(self._archive.has_ended, job_id)
         return remove(self._artifacts, job_id, forget, allowed=ended)
-
-
-class Sweeper:
-    """A thread that sweeps every `SWEEP_SECONDS`."""
-
-    def __init__(self, retention: Retention) -> None:
-        self._retention = retention
-        self._stop = Event()
-        self._thread = Thread(target=self._run, name="sweeper", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stop.set()
-
-    def _run(self) -> None:
-        while not self._stop.wait(SWEEP_SECONDS):
-            try:
-                self._retention.sweep()
-            except Exception as error:  # the next sweep tries again
-                known = is_disk_full(error) or is_unwritable(error)
-                log.error("the sweep failed: %s", reason(error), exc_info=None if known else error)

@@ -8,10 +8,10 @@ from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 
 from registry import ModelSpec, Registry
-from router import plugins
 from router.engine.memory_fit import MemoryFit
 from router.engine.pool import REMEDY
 from router.errors import BootError
+from router.plugins import missing, missing_message
 from router.system import System
 from router.values import lacking
 
@@ -46,10 +46,7 @@ class ServableModels:
         self._device = device
         self._began = time.monotonic()
         self._memory_fit = memory_fit
-        backends = system.plugins.backends
-        self._wants = {
-            name: plugins.missing_message(backends[name]) for name in backends if plugins.missing(backends[name])
-        }
+        self._wants = {name: missing_message(each) for name, each in system.plugins.backends.items() if missing(each)}
 
     def read(self) -> Served:
         """Return the models of the registry in force and of the unfinished jobs.
@@ -97,12 +94,9 @@ class ServableModels:
         # an engine that could only wait would look like one that works
         served = self.read()
         if not served.names and not served.registry.broken:  # broken ones are served once they are mended
-            elsewhere = (
-                f"{m.name} is for {', '.join(m.devices)}" for m in served.models if not m.may_run_on(self._device)
-            )
-            raise BootError(
-                f"no model can run here, on {self._device}: {'; '.join([*self._lacking(served), *elsewhere])}"
-            )
+            elsewhere = [model for model in served.models if not model.may_run_on(self._device)]
+            reasons = [*self._lacking(served), *(f"{m.name} is for {', '.join(m.devices)}" for m in elsewhere)]
+            raise BootError(f"no model can run here, on {self._device}: {'; '.join(reasons)}")
         self.warn(served)
         return served
 

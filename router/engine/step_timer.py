@@ -4,18 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Protocol
 
+from router.metrics import Metrics
 from router.values import Phase, StepTiming
 
 TAIL = 1 / 9  # of the steps' time, for what follows them, until it has been seen: as progress in percent has it
-
-
-class Observer(Protocol):
-    """Receives the seconds of a model's phases and steps."""
-
-    def phase_ended(self, model: str, phase: Phase, seconds: float) -> None: ...
-    def step_done(self, model: str, seconds: float) -> None: ...
 
 
 class StepTimer:
@@ -26,13 +19,13 @@ class StepTimer:
         model: str,
         steps: int,
         known: StepTiming | None,
-        observer: Observer,
+        metrics: Metrics,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._model = model
         self._steps = steps
         self._known = known
-        self._observer = observer
+        self._metrics = metrics
         self._now = now
         self._phase: Phase | None = None
         self._began = 0.0
@@ -47,14 +40,16 @@ class StepTimer:
             self._phase, self._began = phase, now
         if phase is Phase.STEP and (self._first is None or done > self._last[1]):
             if self._last[1]:  # the first step has the text encoder in it
-                self._observe(now - self._last[0], done - self._last[1])
+                steps = done - self._last[1]
+                for _ in range(steps):
+                    self._metrics.step_done(self._model, (now - self._last[0]) / steps)
             self._last = (now, done)
             self._first = self._first or self._last
 
     def end(self) -> None:
         """End the current phase."""
         if self._phase is not None:
-            self._observer.phase_ended(self._model, self._phase, self._now() - self._began)
+            self._metrics.phase_ended(self._model, self._phase, self._now() - self._began)
 
     def remaining(self, phase: Phase, done: int, total: int) -> float | None:
         """Return the seconds from now to the end, None before anything is known."""
@@ -78,7 +73,3 @@ class StepTimer:
         if self._first is None or self._last[1] <= self._first[1]:
             return None
         return (self._last[0] - self._first[0]) / (self._last[1] - self._first[1])
-
-    def _observe(self, seconds: float, steps: int) -> None:
-        for _ in range(steps):
-            self._observer.step_done(self._model, seconds / steps)

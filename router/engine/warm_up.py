@@ -12,7 +12,7 @@ import numpy as np
 
 from registry import Input, ModelSpec, Size
 from router.engine.heartbeat import Beat
-from router.engine.reporter import HeartbeatReporter
+from router.engine.reporter import heartbeats
 from router.engine.residency import Residency
 from router.errors import DeviceLost
 from router.plugins import Plugins
@@ -57,7 +57,7 @@ class WarmUp:
     def __init__(self, plugins: Plugins, residency: Residency, beat: Beat) -> None:
         self._plugins = plugins
         self._residency = residency
-        self._reporter = HeartbeatReporter(beat)
+        self._phases = heartbeats(beat)
 
     def pending(self, models: Iterable[ModelSpec], former: Iterable[ModelSpec] = ()) -> tuple[ModelSpec, ...]:
         """Return the models with `warm_up` that the `former` ones have not warmed up."""
@@ -76,13 +76,13 @@ class WarmUp:
             log.info("%s is warmed up", model.name)
 
     def _run_tasks(self, model: ModelSpec) -> None:
-        resident = self._residency.get(model, self._reporter)
+        resident = self._residency.get(model, self._phases)
         generate = self._plugins.hook_for("generate", model)
-        report = self._reporter.phase(Phase.STEP)
+        report = self._phases(Phase.STEP)
         for task in (smallest_task(model), *(short_task(model, size) for size in model.warm_sizes)):
             frames = generate(model=resident.model, loaded=resident.loaded, task=task, report=report)
             for _ in frames.pixels:
-                self._reporter.phase(Phase.DECODE)()
+                self._phases(Phase.DECODE)()
 
 
 def smallest_task(model: ModelSpec) -> Task:
@@ -95,17 +95,10 @@ def short_task(model: ModelSpec, size: Size) -> Task:
     """Return a task of this size: one step of each expert, grey images."""
     plain = np.full((size.height, size.width, 3), 127, np.uint8)
     given = model.modality.allows
+    shift, steps = model.defaults.flow_shift.at(size.width, size.height), 2 if model.experts > 1 else 1
     return Task(
+        **{**vars(model.defaults), **vars(size), "flow_shift": shift, "steps": steps},
         prompt="a red ball",
-        negative_prompt=model.defaults.negative_prompt,
-        width=size.width,
-        height=size.height,
-        num_frames=size.num_frames,
-        frames_per_second=model.defaults.frames_per_second,
-        steps=2 if model.experts > 1 else 1,
-        guidance_scale=model.defaults.guidance_scale,
-        guidance_scale_2=model.defaults.guidance_scale_2,
-        flow_shift=model.defaults.flow_shift.at(size.width, size.height),
         seed=0,
         input_kinds=given,
         image=plain if Input.IMAGE in given else None,

@@ -8,17 +8,18 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from threading import Event, Thread
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from registry import ModelSpec
 from router.engine.attempt import Attempt
 from router.engine.heap import trim
-from router.engine.heartbeat import Heart, Unwatched
+from router.engine.heartbeat import Heartbeat
 from router.engine.lease_keeper import LeaseKeeper
-from router.engine.reporter import Reporter
+from router.engine.reporter import Phases
 from router.engine.residency import Residency, Resident
-from router.engine.retention import Retention, Sweeper
+from router.engine.retention import Retention
 from router.engine.servable import ServableModels
 from router.engine.warm_up import WarmUp, crash_note
 from router.errors import reason
@@ -35,11 +36,11 @@ log = logging.getLogger(__name__)
 class Worker:
     """One engine on one device."""
 
-    def __init__(self, system: System, device: str, heart: Heart | None = None) -> None:
+    def __init__(self, system: System, device: str, heart: Heartbeat | None = None) -> None:
         self._system = system
         self._device = device
-        self._heart = heart or Unwatched()
-        self._id = f"{device}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self._heart = heart or Heartbeat()
+        self.id = f"{device}-{os.getpid()}-{uuid.uuid4().hex[:8]}"  # in the store and in the log
         self._residency = Residency(system, device)
         self._servable = ServableModels(system, device, self._residency.memory_fit)
         self._served = self._servable.begin()
@@ -47,17 +48,11 @@ class Worker:
         self._warm_up = WarmUp(system.plugins, self._residency, self._beat)
         self._job: str | None = None
         self.keeper = LeaseKeeper(system, self._state, lost=self._heart.cancelled)
-        self._sweeper = Sweeper(Retention(system))
 
     @property
     def models(self) -> tuple[str, ...]:
         """The names of the models whose jobs this engine claims."""
         return self._served.names
-
-    @property
-    def id(self) -> str:
-        """The engine's name in the store and in the log."""
-        return self._id
 
     def run(self, hung: Phase | None = None) -> None:
         """Run jobs until the keeper stops, then unload the models.
@@ -69,14 +64,15 @@ class Worker:
         for job in (*jobs.inherit(self._device, hung), *jobs.strand(known)):
             self._system.plugins.announce(job)
         self.keeper.start()
-        self._sweeper.start()
-        log.info("engine %s takes jobs for %s", self._id, ", ".join(self.models) or "no model")
+        ended = Event()
+        Thread(target=Retention(self._system).run, args=(ended,), name="sweeper", daemon=True).start()
+        log.info("engine %s takes jobs for %s", self.id, ", ".join(self.models) or "no model")
         note = self._system.settings.data / "devices" / f"{self._device.replace(':', '-')}.warming"
         with crash_note(note) as is_safe:
             if is_safe:
                 self._warm_models()
         self._run_jobs()
-        self._sweeper.stop()
+        ended.set()
         self._residency.clear()
         self.keeper.gone()
 
@@ -108,7 +104,9 @@ class Worker:
 
         `only` is the id of the one job to claim.
         """
-        claimed = self._system.jobs.claim(self._id, self._claim_request(), only)
+        most = {model.name: model.engines for model in self._served.registry.models if model.engines is not None}
+        request = ClaimRequest((*self.models, *self._served.ends), self._residency.names, most)
+        claimed = self._system.jobs.claim(self.id, request, only)
         if claimed is None:
             return False
         lease, job = claimed
@@ -127,7 +125,7 @@ class Worker:
         self._beat(Phase.LOAD)  # unloading takes time, too
         self._residency.retain(self._served.models)
         if self._served.registry != before.registry:
-            log.info("engine %s takes jobs for %s", self._id, ", ".join(self.models) or "no model")
+            log.info("engine %s takes jobs for %s", self.id, ", ".join(self.models) or "no model")
             self._servable.warn(self._served)
             self._warm_models(before.registry.models)
 
@@ -142,7 +140,6 @@ class Worker:
         self._heart(phase)
 
     def _wait(self, pulse: Callable[[], int], before: int) -> None:
-        """Wait until the store changes, at most `LOOK_SECONDS`."""
         until = time.monotonic() + LOOK_SECONDS
         while not self.keeper.stopping and time.monotonic() < until and pulse() == before:
             time.sleep(IDLE_SECONDS)
@@ -161,21 +158,17 @@ class Worker:
             self._job = None
             self._beat(None)  # also ends the grace of a cancelled job
 
-    def _load(self, model: ModelSpec, reporter: Reporter) -> Resident:
+    def _load(self, model: ModelSpec, phases: Phases) -> Resident:
         before = self._residency.names
-        resident = self._residency.get(model, reporter)
+        resident = self._residency.get(model, phases)
         if model.name not in before:  # the other engines must learn of it at once
             self._system.engines.heartbeat(self._state())
         return resident
 
-    def _claim_request(self) -> ClaimRequest:
-        most = {model.name: model.engines for model in self._served.registry.models if model.engines is not None}
-        return ClaimRequest((*self.models, *self._served.ends), self._residency.names, most)
-
     def _state(self) -> EngineState:
         residency, served = self._residency, self._servable.read()  # the keeper asks while a job runs, too
         return EngineState(
-            self._id,
+            self.id,
             self._device,
             os.getpid(),
             served.names,

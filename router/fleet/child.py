@@ -11,9 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from router.runtime.awake_clock import AwakeClock
-from router.runtime.beats import STARTING
-from router.runtime.exit_codes import TRY_AGAIN
+from router.runtime.clock import AwakeClock
+from router.runtime.supervision import STARTING, TRY_AGAIN
 
 PARENT, BEATS, HUNG = "{parent}", "{beats}", "{hung}"
 MAX_PAUSE_SECONDS = 15.0  # between two starts

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from threading import Thread
 
 from router.fleet.child import Child, Running
-from router.runtime.awake_clock import AwakeClock
-from router.runtime.exit_codes import CANNOT_START
+from router.runtime.clock import AwakeClock
+from router.runtime.supervision import CANNOT_START
 from router.runtime.systemd import Notifier
 
 STOP_SECONDS = 8.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import ColumnElement, func, insert, select, update
@@ -15,6 +16,7 @@ from router.jobs.tables import api_keys
 
 VERSION = select(func.coalesce(func.max(api_keys.c.version), 0))
 NEXT = select(func.coalesce(func.max(api_keys.c.version), 0) + 1).scalar_subquery()
+PLAIN = ("id", "name", "owner", "digest", "expires_at")  # columns that hold a field of a new key as it is
 
 
 class ApiKeyStore:
@@ -27,16 +29,8 @@ class ApiKeyStore:
 
     def add(self, key: ApiKey) -> ApiKey | None:
         """Store a key and return it with its number; None for a used name."""
-        row = {
-            "id": key.id,
-            "name": key.name,
-            "owner": key.owner,
-            "scopes": " ".join(sorted(key.scopes)),
-            "digest": key.digest,
-            **_columns(key.limits),
-            "created_at": time.time(),
-            "expires_at": key.expires_at,
-        }
+        row = {name: getattr(key, name) for name in PLAIN} | asdict(key.limits)
+        row |= {"scopes": " ".join(sorted(key.scopes)), "created_at": time.time()}
         try:
             with self._db.write() as db:
                 added = db.execute(insert(api_keys).values(version=NEXT, **row).returning(api_keys)).mappings().one()
@@ -46,9 +40,7 @@ class ApiKeyStore:
 
     def all(self) -> tuple[ApiKey, ...]:
         """Return all keys in order of creation."""
-        with self._db.read() as db:
-            rows = db.execute(select(api_keys).order_by(api_keys.c.number)).mappings().all()
-        return tuple(_key_of(row) for row in rows)
+        return tuple(map(_key_of, self._db.rows(select(api_keys).order_by(api_keys.c.number))))
 
     def version(self) -> int:
         """Return a number that grows with every change, 0 without keys; a cheap query."""
@@ -61,12 +53,10 @@ class ApiKeyStore:
 
     def limit(self, name: str, limits: KeyLimits) -> ApiKey | None:
         """Change a key's limits and return the key; None for an unknown name."""
-        return self._change(api_keys.c.name == name, **_columns(limits))
+        return self._change(api_keys.c.name == name, **asdict(limits))
 
     def find(self, name: str) -> ApiKey | None:
-        with self._db.read() as db:
-            row = db.execute(select(api_keys).where(api_keys.c.name == name)).mappings().first()
-        return _key_of(row) if row is not None else None
+        return next(map(_key_of, self._db.rows(select(api_keys).where(api_keys.c.name == name))), None)
 
     def _change(self, which: ColumnElement[bool], **values: Any) -> ApiKey | None:
         change = update(api_keys).where(which).values(version=NEXT, **values).returning(api_keys)
@@ -74,20 +64,9 @@ class ApiKeyStore:
         return _key_of(row) if row is not None else None
 
 
-def _columns(limits: KeyLimits) -> dict[str, int | None]:
-    return {"queued": limits.queued, "running": limits.running, "per_minute": limits.per_minute}
-
-
 def _key_of(row: Mapping[Any, Any]) -> ApiKey:
     return ApiKey(
-        id=row["id"],
-        name=row["name"],
-        owner=row["owner"],
-        scopes=frozenset(Scope(word) for word in row["scopes"].split()),
-        digest=row["digest"],
+        **{name: row[name] for name in (*PLAIN, "created_at", "revoked_at", "number")},
+        scopes=frozenset(map(Scope, row["scopes"].split())),
         limits=KeyLimits(row["queued"], row["running"], row["per_minute"]),
-        created_at=row["created_at"],
-        expires_at=row["expires_at"],
-        revoked_at=row["revoked_at"],
-        number=row["number"],
     )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import delete, func, select
 
-from router.jobs import statements as sql
+from router.jobs.change_log import delete_job
 from router.jobs.database import Database
 from router.jobs.tables import jobs
 from router.values import Status
@@ -50,16 +50,9 @@ class Archive:
 
     def forget(self, job_id: str) -> bool:
         """Remove a finished job; return False for any other."""
-
-        def forget(db: Connection) -> bool:
-            ended = delete(jobs).where(jobs.c.id == job_id, jobs.c.status.in_(ENDED))
-            row = db.execute(ended.returning(jobs.c.seq, jobs.c.owner)).mappings().first()
-            if row is not None:
-                number = db.execute(sql.NEWEST).scalar_one() + 1
-                db.execute(sql.LOG, {"n": number, "job": job_id, **row})
-            return row is not None
-
-        return self._db.change(forget)
+        ended = delete(jobs).where(jobs.c.id == job_id, jobs.c.status.in_(ENDED))
+        forget = ended.returning(jobs.c.id, jobs.c.seq, jobs.c.owner)
+        return self._db.change(lambda db: delete_job(db, forget)) is not None
 
     def scrub(self) -> None:
         """Overwrite the store's log, which still holds pages of deleted jobs."""

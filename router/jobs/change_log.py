@@ -1,4 +1,4 @@
-"""A change of a job and its entry in the change log."""
+"""Changes of a job, each with its entry in the change log."""
 
 from __future__ import annotations
 
@@ -20,7 +20,14 @@ def change_job(db: Connection, statement: Executable, **parameters: Any) -> Job 
     return job_of(row)
 
 
-def log_change(db: Connection, number: int, job_id: str, deleted: RowMapping | None = None) -> None:
-    """Log a change of a job; a deleted job's position and owner too."""
-    gone = {} if deleted is None else {"seq": deleted["seq"], "owner": deleted["owner"]}
-    db.execute(sql.LOG, {"n": number, "job": job_id, "seq": None, "owner": None, **gone})
+def delete_job(db: Connection, statement: Executable, **parameters: Any) -> RowMapping | None:
+    """Run a conditional deletion of one job and log it; return its row."""
+    row = db.execute(statement, parameters).mappings().first()
+    if row is not None:
+        number = db.execute(sql.NEWEST).scalar_one() + 1
+        db.execute(sql.LOG, {"n": number, "job": row["id"], "seq": row["seq"], "owner": row["owner"]})
+    return row
+
+
+def log_change(db: Connection, number: int, job_id: str) -> None:
+    db.execute(sql.LOG, {"n": number, "job": job_id, "seq": None, "owner": None})

@@ -33,10 +33,13 @@ def take_next(
     db: Connection, engine: str, request: ClaimRequest, policy: SchedulingPolicy, seen_since: float
 ) -> int | None:
     """Return the row number of `engine`'s next job and record the overtaken jobs."""
-    heads = _heads(db, engine, request, policy, seen_since)
+    full = _at_engine_limit(db, engine, request, seen_since)
+    models = json.dumps([model for model in request.models if model not in full])
+    found = db.execute(text(HEADS), {"models": models, "key_running": policy.key_running})
+    heads = [QueueHead(**row) for row in found.mappings()]
     if not heads:
         return None
-    chosen = _chosen(db, heads, request, policy)
+    chosen = choose(heads, request.loaded, claim_count(db), clock.now(), policy.overtake_seconds)
     overtaken = [head.seq for head in heads if head.priority == chosen.priority and head.seq < chosen.seq]
     db.execute(text("UPDATE turns SET n = n + 1"))
     if overtaken:
@@ -48,20 +51,6 @@ def claim_count(db: Connection) -> int:
     """Return the number of claims since the store was made."""
     count: int = db.execute(text("SELECT n FROM turns")).scalar_one()
     return count
-
-
-def _heads(
-    db: Connection, engine: str, request: ClaimRequest, policy: SchedulingPolicy, seen_since: float
-) -> list[QueueHead]:
-    """Return the first job of each model that `engine` may run now."""
-    full = _at_engine_limit(db, engine, request, seen_since)
-    models = [model for model in request.models if model not in full]
-    values = {"models": json.dumps(models), "key_running": policy.key_running}
-    return [QueueHead(**row) for row in db.execute(text(HEADS), values).mappings()]
-
-
-def _chosen(db: Connection, heads: list[QueueHead], request: ClaimRequest, policy: SchedulingPolicy) -> QueueHead:
-    return choose(heads, request.loaded, claim_count(db), clock.now(), policy.overtake_seconds)
 
 
 def _at_engine_limit(db: Connection, engine: str, request: ClaimRequest, seen_since: float) -> set[str]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, text
+from sqlalchemy import Connection, Engine, Executable, RowMapping, create_engine, event, insert, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from router.errors import BootError, may_be_disk_full, reason
@@ -47,10 +47,12 @@ class Database:
         except (OSError, SQLAlchemyError) as error:
             raise unusable(path, error) from error
 
-    @contextmanager
-    def read(self) -> Iterator[Connection]:
-        with self._engine.connect() as connection:
-            yield connection
+    def read(self) -> Connection:
+        return self._engine.connect()
+
+    def rows(self, query: Executable) -> Sequence[RowMapping]:
+        with self.read() as connection:
+            return connection.execute(query).mappings().all()
 
     @contextmanager
     def write(self, *, durable: bool = True) -> Iterator[Connection]:
@@ -70,7 +72,9 @@ class Database:
         except SQLAlchemyError as error:
             if not may_be_disk_full(error):
                 raise
-            self._use_reserve()
+            self.reserve.release()
+            with suppress(SQLAlchemyError), self.read() as connection:  # restart the log in the space of the reserve
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
         with self.write(durable=durable) as connection:
             return make(connection)
 
@@ -127,18 +131,10 @@ class Database:
                     f"{self.path} is of a newer Framegate (revision {revision}, this one knows {tables.HEAD}): "
                     "use that one, or another data folder"
                 )
-            if revision is None:
+            bring_up_to_date = _create if revision is None else upgrade
+            if revision != tables.HEAD:  # another process may have done it meanwhile
                 with self.write() as connection:
-                    _create(connection)
-            elif revision != tables.HEAD:
-                with self.write() as connection:
-                    upgrade(connection)
-
-    def _use_reserve(self) -> None:
-        """Release the reserve and restart the log in its space."""
-        self.reserve.release()
-        with suppress(SQLAlchemyError), self.read() as connection:
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
+                    bring_up_to_date(connection)
 
     def _revision(self) -> str | None:
         with self.read() as connection:
@@ -154,12 +150,9 @@ def unusable(path: Path, error: Exception) -> BootError:
 def require_store(path: Path) -> None:
     """Raise `OSError` for an empty store whose jobs still have files."""
     empty = path.exists() and not path.stat().st_size
-    if empty and any(folder.is_dir() and any(folder.iterdir()) for folder in _files_of(path)):
+    folders = path.with_name("inputs"), path.with_name("videos")
+    if empty and any(folder.is_dir() and any(folder.iterdir()) for folder in folders):
         raise OSError("it is empty, and files of its jobs are there: bring it back from a copy, or remove it")
-
-
-def _files_of(path: Path) -> tuple[Path, Path]:
-    return path.with_name("inputs"), path.with_name("videos")
 
 
 def upgrade(connection: Connection, revision: str = "head") -> None:

@@ -41,13 +41,11 @@ class Reserve:
             self._path.unlink(missing_ok=True)
             with open(self._log, "r+b") as log:
                 # beyond its end, which SQLite does not see; a file system that cannot leaves it to chance
-                ctypes.CDLL(None).fallocate(
-                    log.fileno(), FALLOC_FL_KEEP_SIZE, ctypes.c_int64(0), ctypes.c_int64(LOG_SIZE + MARGIN)
-                )
+                start, size = ctypes.c_int64(0), ctypes.c_int64(LOG_SIZE + MARGIN)
+                ctypes.CDLL(None).fallocate(log.fileno(), FALLOC_FL_KEEP_SIZE, start, size)
         return was_kept
 
     def _is_kept(self) -> bool:
-        """Return whether the file has its full size."""
         # a process killed while it creates the file leaves an empty one
         try:
             return self._path.stat().st_size >= SIZE

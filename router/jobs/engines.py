@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict
 
 from sqlalchemy import delete, or_, select, update
 from sqlalchemy.dialects.sqlite import insert
@@ -28,18 +27,10 @@ class EngineStore:
         """Store an engine's state; forget engines not seen for an hour."""
         by_model: dict[str, ResidentBytes | Need] = {**state.too_large, **state.memory}
         row = {
-            "device": state.device,
-            "pid": state.pid,
-            "models": dump(state.models),
-            "resident": dump(state.resident),
-            "job": state.job,
+            **{name: getattr(state, name) for name in ("device", "pid", "job")},
+            **{name: dump(getattr(state, name)) for name in ("models", "resident", "warm", "paths", "lacks")},
             # what models hold, and what those need that can never hold anything
-            "memory": dump({name: asdict(each) for name, each in by_model.items()}),
-            "warm": dump(state.warm),
-            "paths": dump(
-                {name: {part: asdict(path) for part, path in of.items()} for name, of in state.paths.items()}
-            ),
-            "lacks": dump(state.lacks),
+            "memory": dump(by_model),
             "boot": clock.boot(),
             "seen": clock.now(),
         }
@@ -56,8 +47,7 @@ class EngineStore:
 
     def seen(self) -> tuple[EngineState, ...]:
         """Return the engines seen within the hour, lost ones included, with their `age`."""
-        with self._db.read() as db:
-            rows = db.execute(select(engines).where(engines.c.boot == clock.boot())).mappings().all()
+        rows = self._db.rows(select(engines).where(engines.c.boot == clock.boot()))
         return tuple(engine_of(row, age=clock.now() - row["seen"]) for row in rows)
 
     def alive(self, seen: Iterable[EngineState] | None = None) -> tuple[EngineState, ...]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,9 @@ class RevisionStore:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self) -> AbstractContextManager[int]:
         """Keep other processes from publishing while the block runs."""
-        with locks.exclusive(self._db.path.with_name("revisions.lock")):
-            yield
+        return locks.exclusive(self._db.path.with_name("revisions.lock"))
 
     def publish(self, file: Path, text: str, read_at: float, *, anew: bool = False) -> Revision:
         """Publish `text` unless it is the newest revision (or `anew`); return the newest."""
@@ -48,20 +46,15 @@ class RevisionStore:
 
     def published(self, file: Path) -> tuple[Revision, ...]:
         """Return the revisions of `file`, newest first."""
-        with self._db.read() as db:
-            return tuple(_revision(row) for row in db.execute(_of(file)).mappings())
+        return tuple(map(_revision, self._db.rows(_of(file))))
 
     def latest(self, file: Path) -> Revision | None:
         """Return the newest revision of `file`, or None."""
-        with self._db.read() as db:
-            row = db.execute(_of(file).limit(1)).mappings().first()
-        return _revision(row) if row is not None else None
+        return next(map(_revision, self._db.rows(_of(file).limit(1))), None)
 
     def get(self, n: int) -> Revision | None:
         """Return revision `n` of any file, None if it was deleted."""
-        with self._db.read() as db:
-            row = db.execute(select(revisions).where(revisions.c.n == n)).mappings().first()
-        return _revision(row) if row is not None else None
+        return next(map(_revision, self._db.rows(select(revisions).where(revisions.c.n == n))), None)
 
     def newest(self) -> int:
         """Return the number of the newest revision, 0 without one; a cheap query."""

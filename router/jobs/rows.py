@@ -8,117 +8,78 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from registry import Input
-from router.values import (
-    Artifact,
-    EngineState,
-    Failure,
-    Job,
-    Need,
-    PartPath,
-    Phase,
-    Presentation,
-    Progress,
-    ResidentBytes,
-    Status,
-    StoredInput,
-    Task,
-)
+from router import values
 
 PIXELS = ("image", "last_image")
 INPUT_KINDS = "given"  # the field's name in rows: they stay readable for older versions too
+# columns that hold a field of the same name as it is: of a new job, and those that the store fills in later
+NEW = ("id", "owner", "model", "attempt", "request_id", "created_at", "priority", "estimate", "key", "revision")
+LATER = ("started_at", "finished_at", "version")
 
 
 def dump(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"))
+    return json.dumps(value, separators=(",", ":"), default=asdict)
 
 
-def dump_task(task: Task) -> str:
-    plain = {f.name: getattr(task, f.name) for f in fields(Task) if f.name not in (*PIXELS, "input_kinds")}
+def dump_task(task: values.Task) -> str:
+    plain = {f.name: getattr(task, f.name) for f in fields(values.Task) if f.name not in (*PIXELS, "input_kinds")}
     return dump({**plain, INPUT_KINDS: sorted(task.input_kinds)})
 
 
-def job_row(job: Job) -> dict[str, Any]:
+def job_row(job: values.Job) -> dict[str, Any]:
     """Return the columns of a new job."""
     return {
-        "id": job.id,
-        "owner": job.owner,
-        "model": job.model,
+        **{name: getattr(job, name) for name in NEW},
         "status": job.status,
-        "attempt": job.attempt,
-        "request_id": job.request_id,
-        "created_at": job.created_at,
-        "priority": job.priority,
-        "estimate": job.estimate,
         "task": dump_task(job.task),
-        "inputs": dump([asdict(stored) for stored in job.inputs]),
+        "inputs": dump(job.inputs),
         "form": dump(job.presentation.as_row()),
-        "warnings": dump(list(job.warnings)),
-        "key": job.key,
-        "revision": job.revision,
+        "warnings": dump(job.warnings),
     }
 
 
-def job_of(row: Mapping[Any, Any], ahead: int | None = None, remaining: float | None = None) -> Job:
+def job_of(row: Mapping[Any, Any], ahead: int | None = None, remaining: float | None = None) -> values.Job:
     """Return the job of a row, with position and remaining seconds if queued."""
     progress = progress_of(row["progress"])
-    return Job(
-        id=row["id"],
-        owner=row["owner"],
-        model=row["model"],
+    return values.Job(
+        **{name: row[name] for name in (*NEW, *LATER)},
         task=_task(json.loads(row["task"])),
         inputs=tuple(_input(stored) for stored in json.loads(row["inputs"])),
-        presentation=Presentation.from_row(json.loads(row["form"])),
-        status=Status(row["status"]),
+        presentation=values.Presentation.from_row(json.loads(row["form"])),
+        status=values.Status(row["status"]),
         progress=progress,
         warnings=tuple(json.loads(row["warnings"])),
-        artifact=Artifact(**json.loads(row["artifact"])) if row["artifact"] else None,
-        failure=Failure(**json.loads(row["failure"])) if row["failure"] else None,
-        attempt=row["attempt"],
-        request_id=row["request_id"],
-        created_at=row["created_at"],
-        started_at=row["started_at"],
-        finished_at=row["finished_at"],
-        version=row["version"],
-        priority=row["priority"],
-        estimate=row["estimate"],
+        artifact=values.Artifact(**json.loads(row["artifact"])) if row["artifact"] else None,
+        failure=values.Failure(**json.loads(row["failure"])) if row["failure"] else None,
         ahead=ahead,
         remaining=progress.remaining if progress else remaining,
-        key=row["key"],
-        revision=row["revision"],
     )
 
 
-def engine_of(row: Mapping[Any, Any], age: float) -> EngineState:
-    memory = json.loads(row["memory"])
-    return EngineState(
-        id=row["id"],
-        device=row["device"],
-        pid=row["pid"],
-        models=tuple(json.loads(row["models"])),
-        resident=tuple(json.loads(row["resident"])),
-        job=row["job"],
+def engine_of(row: Mapping[Any, Any], age: float) -> values.EngineState:
+    memory, paths = json.loads(row["memory"]), json.loads(row["paths"])
+    names: dict[str, Any] = {name: tuple(json.loads(row[name])) for name in ("models", "resident", "warm")}
+    return values.EngineState(
+        **{name: row[name] for name in ("id", "device", "pid", "job")},
+        **names,
         age=age,
-        memory={name: ResidentBytes(**held) for name, held in memory.items() if "owned" in held},
-        too_large={name: Need(**need) for name, need in memory.items() if "needed" in need},
-        warm=tuple(json.loads(row["warm"])),
-        paths={
-            name: {part: PartPath(**path) for part, path in of.items()} for name, of in json.loads(row["paths"]).items()
-        },
+        memory={name: values.ResidentBytes(**held) for name, held in memory.items() if "owned" in held},
+        too_large={name: values.Need(**need) for name, need in memory.items() if "needed" in need},
+        paths={name: {part: values.PartPath(**path) for part, path in of.items()} for name, of in paths.items()},
         lacks=json.loads(row["lacks"]),
     )
 
 
-def _input(plain: dict[str, Any]) -> StoredInput:
-    return StoredInput(**{**plain, "role": Input(plain["role"]), "notes": tuple(plain.get("notes", ()))})
+def _input(plain: dict[str, Any]) -> values.StoredInput:
+    return values.StoredInput(**{**plain, "role": Input(plain["role"]), "notes": tuple(plain.get("notes", ()))})
 
 
-def _task(plain: dict[str, Any]) -> Task:
-    kinds = frozenset(Input(word) for word in plain.pop(INPUT_KINDS))
-    return Task(**plain, input_kinds=kinds)
+def _task(plain: dict[str, Any]) -> values.Task:
+    return values.Task(input_kinds=frozenset(map(Input, plain.pop(INPUT_KINDS))), **plain)
 
 
-def progress_of(text: str | None) -> Progress | None:
+def progress_of(text: str | None) -> values.Progress | None:
     if not text:
         return None
     plain = json.loads(text)
-    return Progress(**{**plain, "phase": Phase(plain["phase"])})
+    return values.Progress(**{**plain, "phase": values.Phase(plain["phase"])})

@@ -37,9 +37,8 @@ class QueueHead:
 
     def overdue(self, claims: int, now: float, overtake_seconds: float) -> bool:
         """Return whether no job may overtake this one any more."""
-        late = (
-            self.overtaken_at is not None and not 0 <= now - self.overtaken_at < overtake_seconds
-        )  # below 0: another boot
+        # below 0: overtaken in another boot
+        late = self.overtaken_at is not None and not 0 <= now - self.overtaken_at < overtake_seconds
         return late or self.due <= claims
 
 
@@ -56,8 +55,3 @@ def choose(
     if overdue := [head for head in rivals if head.overdue(claims, now, overtake_seconds)]:
         return min(overdue, key=lambda head: (head.due, head.seq))
     return min([head for head in rivals if head.model in loaded] or rivals, key=lambda head: head.seq)
-
-
-def due_at(claims: int, ahead: int) -> int:
-    """Return the claim count from which a new job is due."""
-    return claims + OVERTAKE_FACTOR * ahead

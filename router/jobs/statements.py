@@ -4,18 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Update,
-    and_,
-    bindparam,
-    delete,
-    func,
-    insert,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import ColumnElement, Update, and_, bindparam, delete, func, insert, or_, select, update
 
 from router.jobs.tables import changes, engines, jobs, keys
 from router.values import Status
@@ -42,8 +31,7 @@ HELD = and_(
 )
 MINE = and_(jobs.c.id == param("job"), or_(param("owner").is_(None), jobs.c.owner == param("owner")))
 LOST = and_(
-    jobs.c.status == Status.IN_PROGRESS,
-    or_(jobs.c.lease_boot != param("boot"), jobs.c.lease_until < param("now")),
+    jobs.c.status == Status.IN_PROGRESS, or_(jobs.c.lease_boot != param("boot"), jobs.c.lease_until < param("now"))
 )
 THIS_LOST = and_(LOST, jobs.c.id == param("job"))
 WAITING = and_(jobs.c.status == Status.QUEUED, jobs.c.model.in_(bindparam("_models", expanding=True)))

@@ -9,14 +9,14 @@ from sqlalchemy import Connection, RowMapping
 
 from router.errors import KeyReused
 from router.jobs import statements as sql
-from router.jobs.change_log import log_change
+from router.jobs.change_log import delete_job, log_change
 from router.jobs.claims import claim_count
 from router.jobs.database import Database
 from router.jobs.idempotency import HEADER, KEY_SECONDS, Key
 from router.jobs.queue_limits import NO_LIMITS, QueueLimits, check
 from router.jobs.queue_positions import all_positioned, positioned
 from router.jobs.rows import job_of, job_row
-from router.jobs.scheduling import SchedulingPolicy, due_at
+from router.jobs.scheduling import OVERTAKE_FACTOR, SchedulingPolicy
 from router.jobs.work_queue import POLICY, WorkQueue
 from router.values import Job, Status
 
@@ -55,7 +55,7 @@ class JobStore(WorkQueue):
                 kept = {"owner": job.owner, "key": key.name, "request": key.request, "job": job.id}
                 db.execute(sql.KEEP_KEY, {**kept, "created_at": time.time()})
             queued = check(db, self._max_queued, limits)
-            due = due_at(claim_count(db), queued)
+            due = claim_count(db) + OVERTAKE_FACTOR * queued
             row = db.execute(sql.ADD, {**job_row(job), "due": due}).mappings().one()
             log_change(db, row["version"], job.id)
             return self._positioned(db, row)
@@ -103,15 +103,8 @@ class JobStore(WorkQueue):
 
     def delete(self, job_id: str, owner: str | None) -> Job | None:
         """Delete a job in any state and return it; the caller removes its files."""
-
-        def delete(db: Connection) -> Job | None:
-            row = db.execute(sql.DELETE, {"_job": job_id, "_owner": owner}).mappings().first()
-            if row is None:
-                return None
-            log_change(db, db.execute(sql.NEWEST).scalar_one() + 1, job_id, deleted=row)
-            return job_of(row)
-
-        return self._db.change(delete)
+        row = self._db.change(lambda db: delete_job(db, sql.DELETE, _job=job_id, _owner=owner))
+        return job_of(row) if row is not None else None
 
     def pulse(self) -> Callable[[], int]:
         """Return a function, for one thread, whose number changes with every commit."""
@@ -138,14 +131,12 @@ class JobStore(WorkQueue):
 
 
 def _seq(db: Connection, job_id: str, owner: str | None) -> int | None:
-    """Return the row number of a job, existing or deleted, or None."""
     this = {"_job": job_id, "_owner": owner}
     known: int | None = db.scalar(sql.SEQ, this)
     return known if known is not None else db.scalar(sql.DELETED_SEQ, this)
 
 
 def _keyed(db: Connection, owner: str, key: Key) -> RowMapping | None:
-    """Return the row of the job under the key."""
     wanted = {"_owner": owner, "_key": key.name, "_since": time.time() - KEY_SECONDS}
     row = db.execute(sql.KEYED, wanted).mappings().first()
     if row is None:

@@ -21,9 +21,7 @@ class TimingStore:
     def of(self, model: str, shape: str) -> StepTiming | None:
         """Return the timing of `model` at `shape` (`Task.shape`), None before its first job."""
         wanted = select(timings.c.step, timings.c.rest).where(timings.c.model == model, timings.c.shape == shape)
-        with self._db.read() as db:
-            row = db.execute(wanted).first()
-        return StepTiming(*row) if row is not None else None
+        return next((StepTiming(**row) for row in self._db.rows(wanted)), None)
 
     def learn(self, model: str, shape: str, seen: StepTiming) -> None:
         """Merge the timing of one job."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable
-from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import Connection, Executable
@@ -66,19 +65,19 @@ class WorkQueue:
     def report(self, lease: Lease, progress: Progress) -> bool:
         """Store the job's progress."""
         with self._db.write(durable=False) as db:
-            version = db.scalar(sql.REPORT, {**_named(lease), "_progress": dump(asdict(progress))})
+            version = db.scalar(sql.REPORT, {**_named(lease), "_progress": dump(progress)})
             if version is not None:
                 log_change(db, version, lease.job)
             return version is not None
 
     def finish(self, lease: Lease, artifact: Artifact, warnings: tuple[str, ...] = ()) -> Job | None:
         """Complete the job; None without the lease: the caller then removes its file."""
-        result = {"_artifact": dump(asdict(artifact)), "_warnings": dump(list(warnings))}
+        result = {"_artifact": dump(artifact), "_warnings": dump(warnings)}
         return self._change(sql.FINISH, **_named(lease), **result, _wall=time.time())
 
     def fail(self, lease: Lease, failure: Failure) -> Job | None:
         """Fail the job with its error."""
-        return self._change(sql.FAIL, **_named(lease), _failure=dump(asdict(failure)), _wall=time.time())
+        return self._change(sql.FAIL, **_named(lease), _failure=dump(failure), _wall=time.time())
 
     def release(self, lease: Lease) -> Job | None:
         """Return the job to the queue; the attempt does not count."""
@@ -93,15 +92,14 @@ class WorkQueue:
 
     def unfinished(self) -> tuple[tuple[str, int | None], ...]:
         """Return the models of the unfinished jobs, each with the revision at acceptance."""
-        with self._db.read() as db:
-            return tuple((row.model, row.revision) for row in db.execute(sql.UNFINISHED_MODELS))
+        return tuple((row["model"], row["revision"]) for row in self._db.rows(sql.UNFINISHED_MODELS))
 
     def strand(self, models: Collection[str]) -> tuple[Job, ...]:
         """Fail and return the queued jobs of models not in `models`."""
         # no engine will ever claim them
         with self._db.read() as db:
             stranded = db.scalars(sql.FIND_STRANDED, {"_models": list(models)}).all()
-        failure = dump(asdict(Failure("load_failed", "the model of this job is not served any more")))
+        failure = dump(Failure("load_failed", "the model of this job is not served any more"))
         failed = [self._change(sql.FAIL_STRANDED, _job=job, _failure=failure, _wall=time.time()) for job in stranded]
         return tuple(job for job in failed if job)
 
@@ -121,7 +119,6 @@ class WorkQueue:
             db.execute(sql.PRUNE_KEYS, {"_since": time.time() - KEY_SECONDS})
 
     def _change(self, statement: Executable, **parameters: Any) -> Job | None:
-        """Run a conditional update of one job and log it; return the job."""
         return self._db.change(lambda db: change_job(db, statement, **parameters))
 
     def _take_back(self, lost: Iterable[tuple[str, int]], hung: Phase | None = None) -> tuple[Job, ...]:
@@ -155,4 +152,4 @@ def _lost(engines: int, hung: Phase | None) -> str:
     what = f"hung in phase {hung} of this job and was replaced" if hung else "was lost while it ran this job"
     code = TimedOut.code if hung else EngineLost.code
     message = f"the engine {what}; engines lost so: {engines}, as many as a job may cost, so it is not tried again"
-    return dump(asdict(Failure(code, message)))
+    return dump(Failure(code, message))

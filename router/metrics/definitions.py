@@ -1,9 +1,11 @@
-"""Every metric: its name, kind, labels and description."""
+"""Every metric, and the error codes that may be labels."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+
+from router import errors
 
 LONG = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0)  # seconds
 SHORT = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
@@ -96,21 +98,24 @@ REQUESTS = Definition(
     "framegate_requests_total", Kind.COUNTER, ("status",), "requests that were answered: 2xx, 4xx, ..."
 )
 
-DEFINITIONS = (
-    JOBS,
-    DISK_FREE,
-    ENGINE_ALIVE,
-    ENGINE_BUSY,
-    MODEL_STATE,
-    WEIGHTS,
-    PATH,
-    ACCEPTED,
-    FINISHED,
-    QUEUE,
-    PHASE,
-    STEP,
-    LOADS,
-    EVICTIONS,
-    REFUSALS,
-    REQUESTS,
-)
+DEFINITIONS = tuple(each for each in vars().values() if isinstance(each, Definition))
+
+OTHER = "other"
+RAISED = {  # by `raise`, beside the codes of error classes
+    "disk_full",
+    "image_url_refused",
+    "invalid_form",
+    "invalid_image",
+    "invalid_json",
+    "missing_required_parameter",
+    "store_unavailable",
+    "unknown_parameter",
+}
+KINDS = (errors.HttpError, errors.EngineError)
+# a closed set: a plugin's codes would make labels without limit
+CODES = RAISED | {kind.code for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, KINDS)}
+
+
+def code_label(code: str) -> str:
+    """Return a code of ours unchanged, any other as `other`."""
+    return code if code in CODES else OTHER

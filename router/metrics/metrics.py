@@ -6,7 +6,6 @@ from hashlib import sha256
 from pathlib import Path
 
 from router.hookspecs import hookimpl
-from router.metrics import codes
 from router.metrics import definitions as metric
 from router.metrics.tally import Tally
 from router.values import Job, Phase, Status
@@ -26,13 +25,13 @@ class Metrics:
         elif job.status is Status.IN_PROGRESS and job.attempt == 1 and job.started_at is not None:
             self._tally.observe(metric.QUEUE, max(job.started_at - job.created_at, 0.0), job.model)
         elif job.status.finished:
-            outcome = codes.label(job.failure.code) if job.failure else job.status
+            outcome = metric.code_label(job.failure.code) if job.failure else job.status
             self._tally.count(metric.FINISHED, job.model, outcome)
 
     def answered(self, status: int, code: str | None) -> None:
         self._tally.count(metric.REQUESTS, f"{status // 100}xx")
         if code is not None:
-            self._tally.count(metric.REFUSALS, codes.label(code))
+            self._tally.count(metric.REFUSALS, metric.code_label(code))
 
     def loaded(self, model: str, device: str) -> None:
         self._tally.count(metric.LOADS, device, model)

@@ -11,7 +11,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from router.jobs import EngineStore, JobStore
 from router.metrics import definitions as metric
 from router.metrics.definitions import DEFINITIONS, Definition, Kind
-from router.metrics.files import is_whole
+from router.metrics.tally import is_whole
 from router.values import EngineState, ResidentBytes, Status, state_of
 
 Row = tuple[Definition, tuple[str, ...], float]
@@ -28,25 +28,19 @@ class _Families:
 
 
 def page(folder: Path, jobs: JobStore, engines: EngineStore, models: Collection[str], free: int) -> bytes:
-    """Return all metrics in Prometheus' text format.
+    """Return all metrics in Prometheus' text format, summed over all processes, also dead ones.
 
     `models`: names of served models, with or without jobs; `free`: bytes of the disk.
     """
     families = {each.name: Metric(each.family, each.about, each.kind) for each in DEFINITIONS}
-    for counted in _counted(folder):
+    files = [str(path) for path in sorted(folder.glob("*.db")) if is_whole(path)]
+    for counted in MultiProcessCollector.merge(files):
         name = f"{counted.name}_total" if counted.type == Kind.COUNTER else counted.name
         families[name].samples = counted.samples
     disk: Row = (metric.DISK_FREE, (), free)
     for what, labels, value in (disk, *_jobs(jobs, models), *_engines(engines.seen(), engines.alive())):
         families[what.name].add_sample(what.name, dict(zip(what.labels, labels, strict=True)), value)
     return generate_latest(_Families(families.values()))
-
-
-def _counted(folder: Path) -> Iterable[Metric]:
-    """Return the sums over all processes, also dead ones."""
-    files = [str(path) for path in sorted(folder.glob("*.db")) if is_whole(path)]
-    counted: Iterable[Metric] = MultiProcessCollector.merge(files)
-    return counted
 
 
 def _jobs(jobs: JobStore, models: Collection[str]) -> Iterator[Row]:

@@ -1,8 +1,9 @@
-"""The check of a backend's declaration."""
+"""The check of a backend's declaration, and of the modules that it requires."""
 
 from __future__ import annotations
 
 import re
+from importlib.util import find_spec
 
 from marshmallow import Schema
 
@@ -42,3 +43,21 @@ def _all(values: object, kind: type, of: type) -> bool:
 
 def _is_schema(options: object) -> bool:
     return options is None or (isinstance(options, type) and issubclass(options, Schema))
+
+
+def missing(backend: Backend) -> tuple[str, ...]:
+    """Return the modules that `backend` requires and this Python lacks."""
+    return tuple(module for module in backend.requires if not _is_here(module))
+
+
+def missing_message(backend: Backend) -> str:
+    """Return a sentence about the missing modules, with the command to install them."""
+    advice = f": pip install 'framegate[{backend.extra}]'" if backend.extra else ""
+    return f"the backend {backend.name} needs {', '.join(missing(backend))}{advice}"
+
+
+def _is_here(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError, AttributeError):  # in `a.b`, `a` is missing or is no package
+        return False

@@ -66,9 +66,8 @@ def _has_hooks(module: object) -> bool:
 def _installed() -> Iterator[object]:
     for entry in entry_points(group=hookspecs.PROJECT):
         package, advice = _package(entry)
-        broken = partial(
-            BrokenPlugin, entry.name, f"{entry.name} of {package}", advice=advice, guards=guards(_sources(entry))
-        )
+        where = f"{entry.name} of {package}"
+        broken = partial(BrokenPlugin, entry.name, where, advice=advice, guards=guards(_sources(entry)))
         yield _loaded(entry.load, broken)
 
 
@@ -90,7 +89,6 @@ def _own(paths: Iterable[Path]) -> Iterator[object]:
 
 
 def _loaded(load: Callable[[], object], broken: Callable[..., BrokenPlugin]) -> object:
-    """Return the plugin, or a `BrokenPlugin`."""
     try:
         return load()
     except KeyboardInterrupt:

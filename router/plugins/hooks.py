@@ -42,6 +42,7 @@ class Plugins:
     def __init__(self, plugins: Iterable[object]) -> None:
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
+        self.hook = self._manager.hook  # the hooks without a model
         self._broken: list[BrokenPlugin] = []
         self._commands: dict[str, object] = {}  # the plugin that added each
         for plugin in plugins:
@@ -61,11 +62,6 @@ class Plugins:
     def known(self) -> Backends:
         """The backends, and the plugins that may have declared others, for the registry."""
         return Backends(self.backends, tuple(plugin.lost for plugin in self._broken))
-
-    @property
-    def hook(self) -> pluggy.HookRelay:
-        """The hooks without a model."""
-        return self._manager.hook
 
     def hook_for(self, name: str, model: ModelSpec) -> pluggy.HookCaller:
         """Return the hook `name` without the other backends: the owner answers, listeners still hear."""
@@ -138,7 +134,6 @@ class Plugins:
         self._guard(plugin)
 
     def _guard(self, plugin: object) -> None:
-        """Install the guards of a plugin's listeners."""
         for name in LISTENERS:
             for one in getattr(self.hook, name).get_hookimpls():
                 if one.plugin is not plugin:
@@ -190,7 +185,6 @@ class Plugins:
         return owners
 
     def _remove(self, plugin: object, reason: str, backend: str | None = None, *, guards: bool = False) -> None:
-        """Take a plugin out of service."""
         guards = guards or may_refuse(plugin)
         if self._manager.is_registered(plugin):
             self._manager.unregister(plugin)

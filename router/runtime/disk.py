@@ -36,12 +36,9 @@ class Disk:
             total, free = self._usage()
         except OSError as error:  # no longer mounted, or broken
             return f"the disk does not answer: {error.strerror or error}"
-        min_free = self._min_free.of(total)
-        return (
-            f"{format_bytes(free)} of the disk are free, FRAMEGATE_MIN_FREE is {format_bytes(min_free)}"
-            if free < min_free
-            else None
-        )
+        if free >= (min_free := self._min_free.of(total)):
+            return None
+        return f"{format_bytes(free)} of the disk are free, FRAMEGATE_MIN_FREE is {format_bytes(min_free)}"
 
     def require(self) -> None:
         if self.shortage():

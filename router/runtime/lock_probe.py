@@ -11,7 +11,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 from router.errors import BootError
 from router.runtime.files import make_folder
@@ -21,15 +20,11 @@ NEAR, FAR = 2**30, 2**62  # SQLite locks bytes at 2^30; those of waiting request
 _FLOCK = struct.Struct("hhqqi4x")  # a `struct flock` of 64-bit Linux: type, whence, start, len, pid
 
 
-class Locks(Protocol):
-    """Kinds of locks; each raises `BlockingIOError` if another handle has the lock."""
+class Locks:
+    """The two kinds of locks of engines, web processes and SQLite.
 
-    def whole(self, file: int) -> None: ...
-    def byte(self, at: int, file: int) -> None: ...
-
-
-class KernelLocks:
-    """The two kinds of locks of engines, web processes and SQLite."""
+    Each raises `BlockingIOError` if another handle has the lock.
+    """
 
     def whole(self, file: int) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -42,7 +37,7 @@ class KernelLocks:
 
 def problem(folder: Path, locks: Locks | None = None) -> str | None:
     """Describe what is wrong with locks in `folder`; None if they hold."""
-    kernel = locks or KernelLocks()
+    kernel = locks or Locks()
     with tempfile.TemporaryFile(dir=folder) as first, open(f"/proc/self/fd/{first.fileno()}", "r+b") as second:
         tries: dict[str, Callable[[int], None]] = {
             "flock": kernel.whole,
@@ -50,17 +45,16 @@ def problem(folder: Path, locks: Locks | None = None) -> str | None:
             "SQLite's": partial(kernel.byte, NEAR),
         }
         for kind, lock in tries.items():
+            is_held = False
             try:
                 lock(first.fileno())
-            except OSError as error:
-                return f"{kind} locks fail there: {error.strerror or error}"
-            try:
+                is_held = True
                 lock(second.fileno())
             except OSError as error:
-                if error.errno in (errno.EAGAIN, errno.EACCES):
-                    continue
-                return f"{kind} locks fail there: {error.strerror or error}"
-            return f"two processes would get the same {kind} lock there"
+                if not is_held or error.errno not in (errno.EAGAIN, errno.EACCES):
+                    return f"{kind} locks fail there: {error.strerror or error}"
+            else:
+                return f"two processes would get the same {kind} lock there"
     return None
 
 

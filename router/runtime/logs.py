@@ -15,18 +15,8 @@ from typing import Any
 from router.values import Job, Status
 
 IDS = ("request", "job", "engine")
-FACTS = (
-    "method",
-    "path",
-    "status",
-    "model",
-    "state",
-    "attempt",
-    "code",
-    "seconds",
-    "client",
-    "by",
-)  # of an access or a job line
+# of an access or a job line
+FACTS = ("method", "path", "status", "model", "state", "attempt", "code", "seconds", "client", "by")
 UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 INDENT = "\n    "
 request_id: ContextVar[str] = ContextVar("request_id", default="")

@@ -101,7 +101,7 @@ def test_what_left_waits_on_the_host_and_comes_back_without_a_read() -> None:
     models = Models(100, warm=100)
     first = models.load("a", first=60)["first"]
     models.load("b", second=60)
-    assert (first.memory, models.pool.warm_models(), models.pool.warm_size) == ("host", ("a",), 60)
+    assert (first.memory, models.pool.warm_models(), models.pool._host.size) == ("host", ("a",), 60)
 
     again = models.load("a", first=60)["first"]
 
@@ -114,7 +114,7 @@ def test_the_host_is_not_filled_beyond_its_budget() -> None:
     for name in ("a", "b", "c", "d"):
         models.load(name, **{f"of {name}": 40})
 
-    assert models.pool.warm_size == 80
+    assert models.pool._host.size == 80
     assert models.pool.warm_models() == ("b", "c")
 
 
@@ -123,7 +123,7 @@ def test_a_part_without_an_offloader_goes_for_good() -> None:
     pool.share_of("a").part("key", lambda: Weights(10))
     pool.release("a")
 
-    assert (pool.size, pool.warm_size, pool.warm_models()) == (0, 0, ())
+    assert (pool.size, pool._host.size, pool.warm_models()) == (0, 0, ())
 
 
 def test_a_part_of_one_model_alone_is_not_shared_but_counted() -> None:
@@ -167,7 +167,7 @@ def test_a_part_that_cannot_be_moved_to_the_host_is_forgotten_and_whoever_comes_
     pool.share_of("a").part("second", lambda: Weights(10), Moves())
 
     assert pool.release("a")
-    assert (pool.size, pool.warm_size, pool.warm_models()) == (0, 10, ())
+    assert (pool.size, pool._host.size, pool.warm_models()) == (0, 10, ())
 
 
 def test_a_part_that_cannot_be_brought_back_fails_that_load_and_the_others_still_wait() -> None:
@@ -180,7 +180,7 @@ def test_a_part_that_cannot_be_brought_back_fails_that_load_and_the_others_still
         pool.reserve("a", {"small": 10, "bad": 13, "large": 20})
     pool.release("a")
 
-    assert (pool.size, pool.warm_size) == (0, 30)
+    assert (pool.size, pool._host.size) == (0, 30)
     pool.reserve("a", {"small": 10, "bad": 13, "large": 20})
     assert pool.size == 30
 

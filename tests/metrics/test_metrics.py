@@ -13,8 +13,7 @@ from support.prometheus import Scraped
 
 from router.metrics import Metrics, page
 from router.metrics.definitions import DEFINITIONS, Kind
-from router.metrics.files import MARGIN
-from router.metrics.tally import keys
+from router.metrics.tally import MARGIN, keys
 from router.system import System
 from router.values import Phase
 

@@ -19,7 +19,7 @@ from router.settings import Settings
 from router.system import assemble
 
 
-class Faked(lock_probe.KernelLocks):
+class Faked(lock_probe.Locks):
     """A file system with one broken kind of lock: always free, or an error."""
 
     def __init__(self, whole: int | None = None, byte: int | None = None) -> None:

@@ -17,8 +17,7 @@ from support.prometheus import Scraped
 from router import Refused, hookimpl
 from router.engine import encoder
 from router.engine.worker import Worker
-from router.metrics.codes import CODES
-from router.metrics.definitions import DEFINITIONS, Kind
+from router.metrics.definitions import CODES, DEFINITIONS, Kind
 from router.settings import Settings
 from router.system import System, assemble
 from router.values import EngineState, PartPath, ResidentBytes

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from registry import Input, ModelSpec
+from registry import Input, ModelSpec, Size
 from router.engine.pool import PartPool
+from router.engine.warm_up import short_task
 from router.errors import RouterError
 from router.plugins import Plugins
 from router.values import Frames, Pixels, Task
@@ -59,9 +61,8 @@ class Subject:
         self.loaded = self.load()
 
     def generate(self, task: Task, report: Callable[..., None] = lambda *_: None) -> Frames:
-        frames = self._plugins.hook_for("generate", self.model)(
-            model=self.model, loaded=self.loaded, task=task, report=report
-        )
+        generate = self._plugins.hook_for("generate", self.model)
+        frames = generate(model=self.model, loaded=self.loaded, task=task, report=report)
         must(isinstance(frames, Frames), f"generate must return Frames, got {type(frames).__name__}")
         return frames  # type: ignore[no-any-return]
 
@@ -87,24 +88,15 @@ def must(kept: bool, message: str) -> None:
 
 def _task(model: ModelSpec) -> Task:
     """Return a small task with every input of the model."""
-    defaults, given = model.defaults, model.modality.allows
-    y, x = np.mgrid[: defaults.height, : defaults.width]
-    picture = np.stack([x * 255 // defaults.width, y * 255 // defaults.height, np.full_like(x, 99)], -1).astype(
-        np.uint8
-    )
-    return Task(
+    width, height = model.defaults.width, model.defaults.height
+    y, x = np.mgrid[:height, :width]
+    picture = np.stack([x * 255 // width, y * 255 // height, np.full_like(x, 99)], -1).astype(np.uint8)
+    task = short_task(model, Size(width, height, min(model.defaults.num_frames, 9)))
+    return replace(
+        task,
         prompt="a red ball rolls to the right",
-        negative_prompt=defaults.negative_prompt,
-        width=defaults.width,
-        height=defaults.height,
-        num_frames=min(defaults.num_frames, 9),
-        frames_per_second=defaults.frames_per_second,
         steps=STEPS,
-        guidance_scale=defaults.guidance_scale,
-        guidance_scale_2=defaults.guidance_scale_2,
-        flow_shift=defaults.flow_shift.at(defaults.width, defaults.height),
         seed=7,
-        input_kinds=given,
-        image=picture if Input.IMAGE in given else None,
-        last_image=picture[:, ::-1].copy() if Input.LAST_IMAGE in given else None,
+        image=picture if Input.IMAGE in task.input_kinds else None,
+        last_image=picture[:, ::-1].copy() if Input.LAST_IMAGE in task.input_kinds else None,
     )

@@ -10,7 +10,7 @@ from contextlib import suppress
 from threading import Thread
 from typing import TYPE_CHECKING
 
-from router.runtime.beats import STARTING, Beats
+from router.runtime.supervision import STARTING, Beats
 from router.runtime.systemd import Notifier
 
 if TYPE_CHECKING:

@@ -1,10 +1,12 @@
-"""Heartbeats from a child to its supervisor: the name of its phase."""
+"""What a child tells its supervisor: its phase by heartbeats, and its exit status."""
 
 from __future__ import annotations
 
 import os
 import time
 
+CANNOT_START = 4  # exit status: settings, plugins, models or the device are wrong: another start would fail too
+TRY_AGAIN = 75  # exit status: the reason is temporary, such as a locked store
 STARTING = "start"  # the phase of a process before its work
 EVERY_SECONDS = 1.0
 
