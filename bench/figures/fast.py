@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.figures.nano import picture
 from bench.figures.onnx import interleaved
 from bench.tools.table import Figure, Row
 from plugins.wan.tuning.switches import Switches
@@ -64,7 +65,7 @@ def _subjects(folder: Path) -> Callable[[str, object], Any]:
         model: Any = system.registries.poll().find(f"wan-nano-{word}")
         folder = system.weights.obtain(model, lambda done, total: None)
         subject = Subject(system.plugins, replace(model, folder=folder, options={"fast": fast}), "cpu")
-        image = _picture() if KINDS[word][1] else None
+        image = picture() if KINDS[word][1] else None
         subject.task = replace(
             subject.task, **SIZE, steps=STEPS, guidance_scale=GUIDANCE, negative_prompt=NEGATIVE, image=image
         )
@@ -127,10 +128,7 @@ def _stages(load: Callable[[str, object], Any]) -> Iterator[Row]:
     stages = {
         "one step of the DiT": steps,
         "decoding": {"stock": lambda: whole.decode(latents), "ours": lambda: _decode(quick.decoder, latents)},
-        "encoding": {
-            "stock": lambda: whole.encode(clip),
-            "ours": lambda: encoder.encode(clip),
-        },
+        "encoding": {"stock": lambda: whole.encode(clip), "ours": lambda: encoder.encode(clip)},
     }
     with torch.no_grad():
         for stage, runs in stages.items():
@@ -203,10 +201,3 @@ def _in_turns(runs: Mapping[str, Make]) -> dict[str, float]:
 
 def _compiles() -> bool:
     return shutil.which("g++") is not None
-
-
-def _picture() -> Any:
-    import cv2
-
-    pixels = np.full((64, 64, 3), (60, 160, 60), np.uint8)
-    return cv2.circle(pixels, (32, 32), 16, (40, 40, 220), -1, cv2.LINE_AA)

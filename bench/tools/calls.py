@@ -57,7 +57,8 @@ def _make(port: int, call: Call) -> CallResult:
 
 def _wait(connection: http.client.HTTPConnection, call: Call) -> CallResult:
     result = _result(call, _json(_post(connection, call)))
-    part = _json(_get(connection, f"/v1/responses/resp_{_job(result)}"))["output"][0]["content"][0]
+    (job,) = result.jobs
+    part = _json(_get(connection, f"/v1/responses/resp_{job}"))["output"][0]["content"][0]
     video = _get(connection, part["video_url"]).read()
     return _retried(connection, replace(result, digest=hashlib.sha256(video).hexdigest()))
 
@@ -147,11 +148,6 @@ def _retried(connection: http.client.HTTPConnection, result: CallResult) -> Call
 
 def _result(call: Call, answer: dict[str, Any]) -> CallResult:
     return CallResult(call, frozenset({_id(answer)}), answer["status"])
-
-
-def _job(result: CallResult) -> str:
-    (job,) = result.jobs
-    return job
 
 
 def _id(answer: dict[str, Any]) -> str:
