@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 from bench.card.shapes import WAN_1_3B
 from bench.tools.layout import Kind, write_text_encoder, write_vae
-from bench.tools.machine import ROOT
+from bench.tools.machine import run_code
 from bench.tools.table import Figure, Row
 
 CHILD = """
@@ -32,14 +30,7 @@ def measure() -> Figure:
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "source"
         write_random(source, WAN_1_3B)
-        done = subprocess.run(
-            [sys.executable, "-c", CHILD, str(source), str(Path(folder) / "export")],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    found = json.loads(done.stdout.splitlines()[-1])
+        found = run_code(CHILD, str(source), str(Path(folder) / "export"))
     return Figure(
         "export",
         "framegate export of a DiT of Wan 2.1 T2V 1.3B's size with random weights, bf16",

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import tempfile
 
-from bench.tools.machine import ROOT
+from bench.tools.machine import run_code
 from bench.tools.table import Row
 
 LAYERS = 30
@@ -57,9 +54,7 @@ print(json.dumps({"planned": residency._pool.size, "loaded": loaded, "after": af
 
 def rows(layers: int = LAYERS, size: tuple[int, int, int] = SIZE) -> tuple[Row, ...]:
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-c", CHILD, folder, str(layers), *map(str, size)]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    found = json.loads(done.stdout.splitlines()[-1])
+        found = run_code(CHILD, folder, str(layers), *map(str, size))
     return (
         Row("weights of a 1.3B model's shapes, as planned", found["planned"] / 1e9, "GB"),
         Row("memory when they are loaded / planned", found["loaded"] / found["planned"], "", MOST),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,6 +30,14 @@ def describe() -> dict[str, str | int | float | bool]:
         "uncommitted_changes": bool(_git("status", "--porcelain", "--", "router", "registry", "plugins", "nano")),
         "load_before": round(os.getloadavg()[0], 2),
     }
+
+
+def run_code(code: str, *arguments: str, environ: dict[str, str] | None = None) -> dict[str, Any]:
+    """Run Python code in a new process; return the JSON of its last line."""
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=True)
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 def _cpu() -> str:

@@ -51,7 +51,7 @@ class Draw:
 
 
 def autocast(device: torch.device) -> torch.autocast:
-    """Return a context that computes in bf16, or in fp32 on a CPU without bf16 instructions."""
+    """Return a context of bf16, or of fp32 on a CPU without bf16 instructions."""
     # without them PyTorch's convolutions in bf16 take tens of times as long as in fp32
     native = device.type != "cpu" or torch.cpu.get_capabilities().get("avx512_bf16", False)
     return torch.autocast(device.type, torch.bfloat16, enabled=native)
