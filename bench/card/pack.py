@@ -14,6 +14,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+from packaging.utils import canonicalize_name
+
 from bench.tools.machine import ROOT
 
 ARCHIVE = ROOT / ".card" / "packages.tar.xz"
@@ -50,13 +52,13 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="only check that the registry has every wheel")
     options = parser.parse_args()
     wanted = pins(CONSTRAINTS.read_text())
-    if options.check:
-        check(wanted)
-        print(f"the registry has all {len(wanted)} wheels")
-        return
     with tempfile.TemporaryDirectory(prefix="framegate-pack-") as folder:
         wheels, site = Path(folder) / "wheels", Path(folder) / "site"
-        download(wanted, wheels)
+        if options.check:  # `pip download` has no --dry-run
+            _pip("install", "--dry-run", "--quiet", "--target", folder, *wanted)
+            print(f"the registry has all {len(wanted)} wheels")
+            return
+        _pip("download", "--quiet", "--dest", str(wheels), *wanted)
         for wheel in sorted(wheels.iterdir()):
             install(wheel, site)
         write(site, options.file)
@@ -66,26 +68,10 @@ def main() -> None:
 def pins(constraints: str) -> tuple[str, ...]:
     """Return `name==version` for every packed package."""
     versions = dict(line.split("==") for line in constraints.splitlines() if "==" in line)
-    versions = {canonical(name): version.strip() for name, version in versions.items()}
+    versions = {canonicalize_name(name): version.strip() for name, version in versions.items()}
     if unknown := sorted(set(PACKED) - versions.keys()):
         sys.exit(f"constraints.txt must have a version of every packed package, has none of {', '.join(unknown)}")
     return tuple(f"{name}=={versions[name]}" for name in PACKED)
-
-
-def canonical(name: str) -> str:
-    """Return the canonical form of a package's name."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def check(wanted: Sequence[str]) -> None:
-    """Exit unless the registry has a wheel for every pin."""
-    with tempfile.TemporaryDirectory() as folder:  # `pip download` has no --dry-run
-        _pip("install", "--dry-run", "--quiet", "--target", folder, *wanted)
-
-
-def download(wanted: Sequence[str], folder: Path) -> None:
-    """Fetch the wheels for the pins into `folder`."""
-    _pip("download", "--quiet", "--dest", str(folder), *wanted)
 
 
 def _pip(command: str, *arguments: str) -> None:
@@ -129,10 +115,7 @@ def write(site: Path, archive: Path, limit: int = LIMIT) -> None:
     archive.parent.mkdir(parents=True, exist_ok=True)
     partial = archive.with_name(archive.name + ".partial")
     try:
-        with (
-            lzma.open(partial, "wb", preset=9 | lzma.PRESET_EXTREME) as file,
-            tarfile.open(fileobj=file, mode="w") as tar,
-        ):
+        with tarfile.open(partial, "w:xz", preset=9 | lzma.PRESET_EXTREME) as tar:
             for path in sorted(path for path in site.rglob("*") if path.is_file()):
                 # no owner, no date: the same files give the same bytes
                 member = tarfile.TarInfo(path.relative_to(site).as_posix())

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from bench.card import pack
 from bench.tools.machine import ROOT
@@ -58,7 +59,7 @@ def needs(requirement: str) -> Iterator[Requirement]:
 
 
 def test_a_requirement_is_packed_or_on_the_machine() -> None:
-    names = {pack.canonical(Requirement(line).name) for line in required()}
+    names = {canonicalize_name(Requirement(line).name) for line in required()}
 
     assert names - pack.PRESENT - set(pack.PACKED) == set()
 
@@ -66,7 +67,7 @@ def test_a_requirement_is_packed_or_on_the_machine() -> None:
 def test_the_lists_are_what_the_requirements_need_in_their_turn() -> None:
     found, left = set[str](), sorted(required())
     while left:
-        name = pack.canonical(Requirement(left[-1]).name)
+        name = canonicalize_name(Requirement(left[-1]).name)
         requirement = left.pop()
         if name in found:
             continue
@@ -81,9 +82,9 @@ def test_the_lists_are_what_the_requirements_need_in_their_turn() -> None:
 
 def test_the_versions_are_those_that_the_tests_ran_with() -> None:
     constraints = pack.CONSTRAINTS.read_text()
-    lines = {pack.canonical(line) for line in constraints.splitlines()}
+    lines = {canonicalize_name(line) for line in constraints.splitlines()}
 
-    assert {pack.canonical(pin) for pin in pack.pins(constraints)} <= lines
+    assert {canonicalize_name(pin) for pin in pack.pins(constraints)} <= lines
     assert len(pack.pins(constraints)) == len(pack.PACKED)
 
 
