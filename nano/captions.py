@@ -32,11 +32,7 @@ DIRECTION_WORDS = {
     "up": ("up", "upwards", "upward", "to the top", "from bottom to top", "towards the top"),
     "down": ("down", "downwards", "downward", "to the bottom", "from top to bottom", "towards the bottom"),
 }
-BACKGROUND_WORDS = {
-    "black": ("black", "dark"),
-    "gray": ("gray", "grey"),
-    "white": ("white", "bright"),
-}
+BACKGROUND_WORDS = {"black": ("black", "dark"), "gray": ("gray", "grey"), "white": ("white", "bright")}
 ANY_SHAPE = ("shape", "object", "thing", "figure")
 MOVES = ("moves", "slides", "glides", "drifts", "travels", "floats", "goes", "flies", "rolls")
 MOVING = ("moving", "sliding", "gliding", "drifting", "travelling", "floating", "going", "flying", "rolling")

@@ -55,10 +55,7 @@ class Cases:
 
         for heads, head in self.widths:
             width = heads * head
-            packed, weight = (
-                self.random(1, 2, self.rows, 3 * width, dtype=dtype),
-                1 + 0.1 * self.random(2, width),
-            )
+            packed, weight = self.random(1, 2, self.rows, 3 * width, dtype=dtype), 1 + 0.1 * self.random(2, width)
             angles = self.random(3, 1, self.rows, 1, head // 2)
             given = (weight.to(dtype), angles.cos(), angles.sin(), heads, EPSILON)
             for x in (*packed.chunk(3, dim=-1), self.random(4, 1, self.rows, width, dtype=dtype)):

@@ -11,7 +11,6 @@ import tarfile
 import tempfile
 import zipfile
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from packaging.utils import canonicalize_name

@@ -28,10 +28,7 @@ class Size:
         return f"{self.width}x{self.height}x{self.frames}"
 
 
-SIZES = (
-    Size(64, 64, FRAMES, 7200),
-    Size(96, 96, FRAMES, 960),
-)
+SIZES = (Size(64, 64, FRAMES, 7200), Size(96, 96, FRAMES, 960))
 WITH_IMAGE = 0.5  # the share of clips with latents of the first frame too, for the image-to-video model
 BATCH = 24
 

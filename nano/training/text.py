@@ -15,12 +15,7 @@ from nano.training.loop import Draw, Loss, Plan
 
 PLAN = Plan("text", steps=500, rate=1e-3, decay=0.05)
 SLOTS = 32  # the most tokens of a caption of the grammar; the rest of 512 rows is padding
-ASPECTS = {
-    "colour": tuple(COLOURS),
-    "shape": SHAPES,
-    "direction": tuple(DIRECTIONS),
-    "background": tuple(BACKGROUNDS),
-}
+ASPECTS = {"colour": tuple(COLOURS), "shape": SHAPES, "direction": tuple(DIRECTIONS), "background": tuple(BACKGROUNDS)}
 _KNOWN = subjects(held_out=False)
 
 

@@ -9,10 +9,7 @@ import torch
 from bench.card import dit, models, vae
 from bench.card.session import Check, Finding, Session
 
-DIT, VAE = (
-    "1.3B",
-    "VAE 2.1",
-)  # the smallest: most rounds in the time, largest share of small operations
+DIT, VAE = "1.3B", "VAE 2.1"  # the smallest: most rounds in the time, largest share of small operations
 
 
 def transformer(session: Session) -> Iterator[Finding]:

@@ -50,12 +50,11 @@ def copies(session: Session) -> Iterator[Finding]:
     for word in ("pinned", "pageable"):
         host = torch.empty(size, dtype=torch.uint8, pin_memory=on_card and word == "pinned")
         host.fill_(1)  # untouched memory is not allocated yet
-        to, back = (
-            _median(clock, lambda host=host: here.copy_(host)),
-            _median(clock, lambda host=host: host.copy_(here)),
-        )
-        yield Row(f"from {word} memory to the device", size / to / 1e9, "GB/s")
-        yield Row(f"from the device to {word} memory", size / back / 1e9, "GB/s")
+        for way, copy in (
+            (f"from {word} memory to the device", lambda host=host: here.copy_(host)),
+            (f"from the device to {word} memory", lambda host=host: host.copy_(here)),
+        ):
+            yield Row(way, size / _median(clock, copy) / 1e9, "GB/s")
 
 
 def _median(clock: Clock, run: Callable[[], object]) -> float:

@@ -75,10 +75,8 @@ def norm_and_rotation(model: WanTransformer3DModel, workload: Workload) -> Candi
 def residual_and_norm(model: WanTransformer3DModel, workload: Workload) -> Candidates:
     width = workload.heads * workload.head
     x, y = workload.noise(2, workload.batch, 1, workload.tokens, width)
-    gate, norm = (
-        workload.noise(1, 1, width, dtype=torch.float32),
-        Affine(*workload.noise(2, width, dtype=torch.float32)),
-    )
+    gate = workload.noise(1, 1, width, dtype=torch.float32)
+    norm = Affine(*workload.noise(2, width, dtype=torch.float32))
     apart, fused = _configs(model)
     return {
         APART: lambda: fused_ops.residual_norm(x, y, gate, norm, apart)[1],

@@ -76,11 +76,7 @@ def layout(path: Path, tensors: TensorTypes) -> tuple[bytes, dict[str, StoredTen
     lengths = {name: dtype.itemsize * torch.Size(shape).numel() for name, (dtype, shape) in tensors.items()}
     begin = 0
     for name, (dtype, shape) in tensors.items():
-        header[name] = {
-            "dtype": NAMES[dtype],
-            "shape": list(shape),
-            "data_offsets": [begin, begin + lengths[name]],
-        }
+        header[name] = {"dtype": NAMES[dtype], "shape": list(shape), "data_offsets": [begin, begin + lengths[name]]}
         begin += lengths[name]
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-(8 + len(text)) % ALIGNMENT)
