@@ -176,7 +176,6 @@ def _pick(words: Sequence[str], rng: np.random.Generator) -> str:
 
 
 def _words(subject: Subject, rng: np.random.Generator) -> dict[str, str]:
-    """Return a random word or phrase for each field of the templates."""
     # the order of the draws decides the captions of a seed
     background = _pick(BACKGROUND_WORDS[subject.background], rng)
     return {

@@ -67,7 +67,6 @@ def effects(model: Model, requests: Sequence[ClipRequest]) -> dict[str, float]:
 
 
 def table(rows: dict[str, dict[str, float]]) -> str:
-    """Return the scores as Markdown."""
     lines = [
         "| | clips | shape | colour | direction | both of these | first frame, median (worst) | 22 dB or more |",
         "| :- |" + " -: |" * 7,

@@ -69,7 +69,6 @@ def rows_of(lines: Sequence[str]) -> list[Row]:
 
 
 def _parsed(line: str) -> tuple[float, ...] | None:
-    """Return the numbers of a line; None for an incomplete one."""
     words = [word.strip() for word in line.split(",")]
     if len(words) != len(FIELDS):
         return None

@@ -175,7 +175,6 @@ def compiled(capability: int, width: int) -> dict[str, bytes]:
 
 
 def off(got: torch.Tensor, expected: torch.Tensor) -> float:
-    """Return the relative error in the 2-norm."""
     assert (got.dtype, got.shape) == (expected.dtype, expected.shape)
     assert torch.isfinite(got).all(), "numbers that are not finite"
     return relative_error(got, expected)

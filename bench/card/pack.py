@@ -65,7 +65,6 @@ def main() -> None:
 
 
 def pins(constraints: str) -> tuple[str, ...]:
-    """Return `name==version` for every packed package."""
     versions = dict(line.split("==") for line in constraints.splitlines() if "==" in line)
     versions = {canonicalize_name(name): version.strip() for name, version in versions.items()}
     if unknown := sorted(set(PACKED) - versions.keys()):
@@ -82,7 +81,6 @@ def _pip(command: str, *arguments: str) -> None:
 
 
 def install(wheel: Path, site: Path) -> None:
-    """Unpack the needed files of a wheel into `site`."""
     with zipfile.ZipFile(wheel) as file:
         for member in file.infolist():
             path = installed(member.filename)
@@ -133,7 +131,6 @@ def write(site: Path, archive: Path, limit: int = LIMIT) -> None:
 
 
 def largest(site: Path, count: int = 6) -> str:
-    """Return the largest packages of `site` with their sizes, as text."""
     sizes = Counter[str]()
     for path in site.rglob("*"):
         if path.is_file():

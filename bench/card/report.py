@@ -55,7 +55,6 @@ HEADLINES = (
 
 
 def short(results: Path = RESULTS) -> str:
-    """Return the short table and the card's name."""
     found = _figures(results)
     lines = ["| on one GPU | measured | wanted |", "|---|---:|---:|"]
     for line in HEADLINES:
@@ -69,7 +68,6 @@ def short(results: Path = RESULTS) -> str:
 
 
 def whole(results: Path = RESULTS) -> Iterable[tuple[str, Figure | None]]:
-    """Yield each section's heading, and its figure if there is one."""
     found = _figures(results)
     for name, section in SECTIONS.items():
         yield f"card {name}: {section.title}", found.get(name)

@@ -43,7 +43,6 @@ class Session:
 
     @property
     def left(self) -> float:
-        """Return the seconds until the limit."""
         return self.begun + self.seconds - time.monotonic()
 
     def clock(self, **changes: Any) -> Clock:

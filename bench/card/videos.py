@@ -68,7 +68,6 @@ class Studio:
             return answer
 
     def begin(self, model: str, prompt: str, **options: object) -> str:
-        """Queue a request and return the id of its response."""
         answer = self.try_to_make(model, prompt, background=True, **options)
         return str(answer["id"])
 
@@ -114,7 +113,6 @@ class Studio:
         return found
 
     def total(self, name: str) -> float:
-        """Return a metric's sum over all models."""
         return sum(self.metrics(name).values())
 
     def planned(self) -> float:
@@ -125,7 +123,6 @@ class Studio:
         return sum(owned.values()) + max(shared.values())
 
     def row(self, job: str, columns: str) -> tuple[Any, ...]:
-        """Return columns of a job in the store."""
         return query(self.server.data, f"SELECT {columns} FROM jobs WHERE id = ?", job)[0]
 
     def log(self) -> str:

@@ -75,7 +75,6 @@ def _subjects(folder: Path) -> Callable[[str, object], Any]:
 
 
 def _videos(load: Callable[[str, object], Any], kind: str) -> Iterator[Row]:
-    """Yield seconds, shares and the largest difference of whole videos of one kind."""
     word, _ = KINDS[kind]
     subject = load(word, True)
     runs: dict[str, Make] = {"stock": stock(subject), "ours": making(subject)}
@@ -93,7 +92,6 @@ def _videos(load: Callable[[str, object], Any], kind: str) -> Iterator[Row]:
 
 
 def _parts(load: Callable[[str, object], Any]) -> Iterator[Row]:
-    """Yield the share of the stock time with each part alone turned off."""
     for kind, names in (
         ("t2v", [name for name in OFF_ALONE if name != "framewise_time"]),
         ("ti2v", ["framewise_time"]),
@@ -109,7 +107,6 @@ def _parts(load: Callable[[str, object], Any]) -> Iterator[Row]:
 
 
 def _stages(load: Callable[[str, object], Any]) -> Iterator[Row]:
-    """Yield milliseconds of a guided step, of decoding and of encoding, stock and ours."""
     import torch
     from diffusers import AutoencoderKLWan
 
@@ -194,7 +191,6 @@ def stock(subject: Any) -> Make:
 
 
 def _in_turns(runs: Mapping[str, Make]) -> dict[str, float]:
-    """Return the median seconds of each run; every call has a new prompt."""
     numbers = iter(range(1, 10**9))
     return interleaved({name: lambda make=make: make(next(numbers)) for name, make in runs.items()}, ROUNDS)
 

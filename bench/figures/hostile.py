@@ -78,7 +78,6 @@ def _slow(port: int, count: int, start: bytes) -> Iterator[None]:
 
 
 def _refused(server: Server, worker: int, what: str, body: bytes) -> tuple[Row, ...]:
-    """Return time, CPU and memory of the refusal of a body."""
     before, cpu, peak = memory(worker), cpu_seconds(worker), 0
 
     def look() -> None:

@@ -126,7 +126,6 @@ def _reached(start: str, edges: Mapping[str, set[str]]) -> set[str]:
 
 
 def _upward(trees: Tree) -> Iterator[tuple[str, str]]:
-    """Yield the imports of a room on a higher floor."""
     from tests.test_boundaries import FLOOR, room
 
     for name, tree in trees.items():

@@ -94,13 +94,11 @@ def _made(server: Server, calls: tuple[Call, ...], clients: int) -> tuple[CallRe
 
 
 def _split(calls: tuple[Call, ...], jobs: int) -> tuple[tuple[Call, ...], tuple[Call, ...]]:
-    """Return the calls of the first `jobs` jobs, and the others."""
     at = next(n for n in range(len(calls) + 1) if jobs_in(calls[:n]) == jobs)
     return calls[:at], calls[at:]
 
 
 def _cpu(processes: dict[str, tuple[int, ...]]) -> dict[str, float]:
-    """Return the CPU seconds of each half and of the clients."""
     taken = {f"the {half} half": sum(map(cpu_seconds, pids)) for half, pids in processes.items()}
     return {**taken, "the clients": time.process_time()}
 

@@ -42,7 +42,6 @@ def measure() -> Figure:
 
 
 def _exports(folder: Path) -> dict[str, Path]:
-    """Export the embedded family; return the folders by modality."""
     from nano.family import link_family
     from plugins.onnx_backend.export.folder import Source, export
 
@@ -98,7 +97,6 @@ def interleaved(runs: Mapping[str, Callable[[], object]], rounds: int = ROUNDS) 
 
 
 def _nearness(folders: Mapping[str, Path]) -> list[Row]:
-    """Return the largest error of a forward pass with random weights over untraced shapes."""
     import torch
     from diffusers import WanTransformer3DModel
 
@@ -147,7 +145,6 @@ def _tokens_of(shape: tuple[int, int, int]) -> Any:
 
 
 def _videos(folder: Path, folders: Mapping[str, Path]) -> list[Row]:
-    """Return the likeness of whole videos of one seed, before encoding."""
     import numpy as np
 
     system = _system(folder, folders)
@@ -162,7 +159,6 @@ def _videos(folder: Path, folders: Mapping[str, Path]) -> list[Row]:
 
 
 def _system(folder: Path, folders: Mapping[str, Path]) -> Any:
-    """Return a system with both backends' models."""
     from router.settings import Settings
     from router.system import assemble
 
@@ -176,7 +172,6 @@ def _system(folder: Path, folders: Mapping[str, Path]) -> Any:
 
 
 def _clip(system: Any, name: str) -> Any:
-    """Return the pixels of a short video by a model, as floats."""
     from router.testing.contract import Subject
 
     model = system.registries.poll().find(name)

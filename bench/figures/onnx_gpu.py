@@ -79,7 +79,6 @@ def _model(name: str, dit: Dit, dtype: str, clock: Clock) -> Iterator[Row]:
 
 
 def _inputs(dit: Dit, dtype: str, device: str) -> tuple[Any, ...]:
-    """Return latents, a timestep and a prompt's embeddings."""
     import torch
 
     from plugins.wan.weights.dtypes import DTYPES
@@ -91,7 +90,6 @@ def _inputs(dit: Dit, dtype: str, device: str) -> tuple[Any, ...]:
 
 
 def _passes(folder: Path, dit: Dit, dtype: str, device: str) -> dict[str, Callable[..., Any]]:
-    """Return the three forward passes with the same random weights, written to `folder`."""
     from diffusers import WanTransformer3DModel
 
     from plugins.diffusers_backend.attention_backend import attention_for

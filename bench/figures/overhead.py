@@ -67,7 +67,6 @@ def _requests(client: Client, model: str) -> list[_Call]:
 
 
 def _phases(server: Server, calls: Sequence[_Call]) -> tuple[Row, ...]:
-    """Return the median time of each phase of the last jobs, from their rows."""
     last = "SELECT created_at, started_at, finished_at FROM jobs ORDER BY seq DESC LIMIT ?"
     pairs = list(zip(calls, query(server.data, last, len(calls))[::-1], strict=True))
     phases = {

@@ -68,7 +68,6 @@ def _status(client: Client, job: str) -> str:
 
 
 def _busy_share(seconds: float) -> float:
-    """Return the share of all cores' time used in the next `seconds`."""
     before = _ticks()
     time.sleep(seconds)
     total, idle = (now - then for now, then in zip(_ticks(), before, strict=True))

@@ -82,7 +82,6 @@ def _steps(steps: int) -> dict[str, object]:
 
 @contextmanager
 def _watched(server: Server, workers: tuple[int, ...]) -> Iterator[tuple[list[float], list[int]]]:
-    """Poll /healthz and memory while the block runs; yield seconds and bytes."""
     health: list[float] = []
     sizes: list[int] = []
     with server.connect() as client:

@@ -115,7 +115,6 @@ def _health() -> tuple[list[float], list[float], list[float], float, int]:
 
 
 def _ask(port: int) -> socket.socket:
-    """Send a synchronous request without reading its answer."""
     body = request_body("still")
     head = (
         f"POST /v1/responses HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"

@@ -61,12 +61,10 @@ def wait_until_finished(data: Path) -> None:
 
 
 def rows(data: Path) -> tuple[Row, ...]:
-    """Return every job of the store."""
     return tuple(_row(*found) for found in query(data, f"SELECT {COLUMNS} FROM jobs"))
 
 
 def audit(data: Path, results: Sequence[CallResult]) -> Audit:
-    """Check every call, every row and every file."""
     found = rows(data)
     by_call: dict[int, list[Row]] = defaultdict(list)
     for row in found:
@@ -117,7 +115,6 @@ def _contradicted(results: Sequence[CallResult], by_call: Mapping[int, list[Row]
 
 
 def _misplaced(data: Path, found: Sequence[Row]) -> Iterator[str]:
-    """Yield the differences between the files on disk and those that rows name."""
     wanted = {
         "videos": {row.id: {row.video} for row in found if row.video},
         "inputs": {row.id: row.inputs for row in found if row.inputs},

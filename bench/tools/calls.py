@@ -42,7 +42,6 @@ class Unexpected(Exception):
 
 
 def make(port: int, calls: Sequence[Call], clients: int) -> tuple[CallResult, ...]:
-    """Make the calls, `clients` of them at a time."""
     with ThreadPoolExecutor(clients) as threads:
         return tuple(threads.map(partial(_make, port), calls))
 

@@ -17,7 +17,6 @@ LOOK_SECONDS = 0.05
 
 
 def look(client: Client) -> float:
-    """Return the seconds of one request."""
     started = time.perf_counter()
     status, _ = client.get("/healthz")
     if status != 200:

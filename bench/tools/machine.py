@@ -48,7 +48,6 @@ def _cpu() -> str:
 
 
 def _filesystem(folder: Path) -> str:
-    """Return the type of the file system of `folder`."""
     # the time of a sync depends on it
     best, kind = "", "unknown"
     for line in Path("/proc/self/mounts").read_text().splitlines():

@@ -54,7 +54,6 @@ class Client:
         return self.send("GET", path)
 
     def post(self, body: bytes) -> tuple[int, bytes]:
-        """Send `POST /v1/responses`."""
         return self.send("POST", "/v1/responses", body)
 
     def send(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
@@ -90,7 +89,6 @@ def data_url(pixels: Any) -> str:
 
 
 def query(data: Path, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
-    """Return the rows of a query to the store in a server's data folder."""
     with sqlite3.connect(f"file:{data / 'jobs.sqlite'}?mode=ro", uri=True) as db:
         return db.execute(statement, parameters).fetchall()
 

@@ -136,7 +136,6 @@ def loss(task: Task, model: WanTransformer3DModel, data: Sequence[Latents], text
 def _inputs(
     clean: torch.Tensor, noise: torch.Tensor, level: torch.Tensor, image: str | None, images: torch.Tensor | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the transformer's noisy latents, with the image's, and its timesteps."""
     noisy, timestep = torch.lerp(clean, noise, level.view(-1, 1, 1, 1, 1)), level * 1000.0
     if images is not None:
         return torch.cat([noisy, mask_of_first(clean), images], dim=1), timestep

@@ -59,7 +59,6 @@ def set_attention_backend(transformer: WanTransformer3DModel, name: str, device:
 
 @torch.no_grad()
 def _obstacle(transformer: WanTransformer3DModel, name: str, stock: str, device: str) -> str | None:
-    """Return the backend's error for this model's heads and dtype, or None."""
     heads, dtype = transformer.config.num_attention_heads, transformer.patch_embedding.weight.dtype
     generator = torch.Generator("cpu").manual_seed(0)
     query, key, value = (

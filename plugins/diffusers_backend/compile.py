@@ -89,11 +89,9 @@ class Compiler:
 
     @property
     def ready(self) -> frozenset[Hashable]:
-        """Return the compiled shapes."""
         return frozenset(self._ready)
 
     def wait(self) -> None:
-        """Wait until all requests are done."""
         while (thread := self._thread) is not None:
             thread.join()
 
@@ -181,7 +179,6 @@ def _forget(compiled: Any) -> None:
 
 @contextmanager
 def _short_switch_interval() -> Iterator[None]:
-    """Switch threads more often while the block runs."""
     # by Python's own interval a request takes 12 s beside the compiler, not 2
     before = sys.getswitchinterval()
     sys.setswitchinterval(min(before, SWITCH_SECONDS))

@@ -11,7 +11,6 @@ from router import ModelSpec, Pool, Report
 
 
 def load(model: ModelSpec, device: str, pool: Pool, report: Report) -> Loaded:
-    """Return `model` on `device`; raise `LoadFailed` with what its folder lacks."""
     options = Options.of(model)
     placement = DiffusersPlacement.of(options, device)
     return wan.load(

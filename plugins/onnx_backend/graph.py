@@ -66,7 +66,6 @@ def _fits(tensor: onnx.TensorProto, known: StoredTensor) -> bool:
 
 
 def _external_tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """Yield every tensor with its data in another file."""
     for tensor in onnx.external_data_helper._get_all_tensors(model):
         if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
             yield tensor

@@ -53,7 +53,6 @@ class OnnxPlacement(Placement):
             return read_transformer(part.folder, self.dtype, self.provider, self.device, engines, arrived)
 
     def _engines(self, part: Part) -> Path | None:
-        """Return the cache folder of TensorRT's engines for these weights."""
         if self.provider != "tensorrt":
             return None
         digest = self.digests[f"{part.name}/{WEIGHTS}"]

@@ -96,12 +96,10 @@ def _opened(graph: Path, options: Any, providers: list[Any]) -> onnxruntime.Infe
 
 
 def _label(graph: Path) -> str:
-    """Return the name of a graph without the server's paths."""
     return f"{graph.name} of {graph.parent.name}"
 
 
 def _require_provider(graph: Path, session: onnxruntime.InferenceSession, provider: str) -> None:
-    """Raise `LoadFailed` unless `provider` is available and runs every heavy node."""
     if (found := session.get_providers()[0]) != NAMES[provider]:
         raise LoadFailed(
             f"{_label(graph)} was to run on {NAMES[provider]}, ONNX Runtime took {found}: does the driver suit it?"
@@ -125,7 +123,6 @@ def _require_libraries(graph: Path, provider: str) -> None:
 
 
 def _providers(provider: str, device: str, stream: int | None, engines: Path | None) -> list[Any]:
-    """Return the providers to try, in order, with their options."""
     if provider == "cpu":
         return [NAMES["cpu"]]
     here = {"device_id": device.partition(":")[2] or "0", "user_compute_stream": str(stream)}

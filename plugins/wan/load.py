@@ -127,7 +127,6 @@ def _pooled_parts(
 
 
 def _prompts(pool: Pool, keys: Mapping[str, Hashable], limit: int, short: bool) -> PromptCache:
-    """Return the prompt cache of all models that encode a text alike."""
     # the keys have the files, the classes, the dtype and the device; the cleaning is the same in a process
     encoding = (keys["tokenizer"], keys["text_encoder"], PROMPT_TOKENS, short)
     return pool.part(("prompts", encoding, limit), lambda: PromptCache(limit))
@@ -141,7 +140,6 @@ def _schedulers(part: Part) -> Schedulers:
 
 
 def _silence_libraries() -> None:
-    """Keep the libraries' progress bars and remarks off the engine's log."""
     for library in (diffusers, transformers):
         library.utils.logging.set_verbosity_error()
         library.utils.logging.disable_progress_bar()

@@ -52,7 +52,6 @@ def is_device_lost(error: BaseException) -> bool:
 
 
 def free() -> None:
-    """Return unreferenced memory to the device."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -13,7 +13,6 @@ DIT, VAE = "1.3B", "VAE 2.1"  # the smallest: most rounds in the time, largest s
 
 
 def transformer(session: Session) -> Iterator[Finding]:
-    """Change each switch of the transformer from its default."""
     name, each = next((n, e) for n, e in session.shapes.dits.items() if session.is_toy or n.startswith(DIT))
     model = models.transformer(each.config, session.device)
     with torch.no_grad():
@@ -21,7 +20,6 @@ def transformer(session: Session) -> Iterator[Finding]:
 
 
 def decoder(session: Session) -> Iterator[Finding]:
-    """Turn each switch of the VAE off."""
     name, each = next((n, e) for n, e in session.shapes.vaes.items() if session.is_toy or n.startswith(VAE))
     yield from vae.parts(name, each, session.clock(rounds=1))
 

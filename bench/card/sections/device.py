@@ -18,7 +18,6 @@ BYTES = {"cpu": 2**22, "cuda": 2**30}  # of a copy
 
 
 def names(session: Session) -> Iterator[Finding]:
-    """Name the libraries and the card."""
     yield ", ".join(f"{name} {_version(name)}" for name in LIBRARIES)
     if session.is_toy:
         return

@@ -57,7 +57,6 @@ TOY = Sizes({"width": 64, "height": 64, "num_frames": 17, "steps": 4}, {"width":
 
 @contextmanager
 def _served(session: Session) -> Iterator[Studio]:
-    """Serve all of Wan 2.2; weights become random at load."""
     parent = SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK) else session.folder
     folder = Path(tempfile.mkdtemp(prefix="framegate-card-", dir=parent))
     os.environ[NOISE] = "1"
@@ -141,7 +140,6 @@ def all_resident(session: Session) -> Iterator[Finding]:
 
 
 def preview(session: Session) -> Iterator[Finding]:
-    """Fetch the preview of a running job."""
     studio, sizes = _opened(session)
     response = studio.begin("t2v", PROMPT, **sizes.small, steps=sizes.steps)
     studio.until(response, steps=1)

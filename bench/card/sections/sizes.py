@@ -22,7 +22,6 @@ LARGE = "14B, 1280x720x81"  # a pass takes ten seconds: one round, and late
 
 
 def forwards(word: str, rounds: int, session: Session) -> Iterator[Finding]:
-    """Time the forward passes of a model at one size."""
     name, each = _dit(word, session)
     model = models.transformer(each.config, session.device)
     with torch.no_grad():
@@ -46,7 +45,6 @@ def _dit(word: str, session: Session) -> tuple[str, Dit]:
 
 
 def errors(session: Session) -> Iterator[Finding]:
-    """Compare a few blocks with fp32."""
     for name, each in session.shapes.dits.items():
         if name != LARGE:
             with torch.no_grad():

@@ -124,7 +124,6 @@ def cancel(session: Session) -> Iterator[Finding]:
 
 
 def group_offload(session: Session) -> Iterator[Finding]:
-    """Compare videos with and without group offload."""
     studio, request = servers_of(session).ours, clip_request(False)
     plain, offloaded = (studio.make(name, request.prompt) for name in ("t2v-fp32", "offloaded"))
     yield Row("group offload, against weights on the device", psnr(plain.frames, offloaded.frames), "dB", least=60.0)
@@ -174,7 +173,6 @@ def out_of_memory(session: Session) -> Iterator[Finding]:
 
 @contextmanager
 def _little_memory(session: Session) -> Iterator[None]:
-    """Hold nearly all of the card's memory while the block runs."""
     if session.is_toy:  # on a CPU the probe raises the allocator's error
         yield
         return

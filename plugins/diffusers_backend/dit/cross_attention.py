@@ -88,6 +88,5 @@ def _read_image(attention: Any, hidden: torch.Tensor) -> KeysAndValues:
 
 
 def _repeated(image: KeysAndValues, count: int) -> KeysAndValues:
-    """Return copies of `image` for `count` prompts."""
     # some attention kernels take no stride of 0
     return KeysAndValues(*(each.repeat(count, 1, 1, 1) for each in image)) if count > 1 else image

@@ -94,7 +94,6 @@ class _Experts:
         return "transformer" if self._early[number - 1] else "transformer_2"
 
     def velocity(self, name: str, latents: torch.Tensor, number: int) -> torch.Tensor:
-        """Return the velocity in step `number`, from 1, for each prompt: `(prompts, c, t, h, w)`."""
         network = self._networks[name]
         groups = _groups(number, latents, self._canvas, network.switches.framewise_time)
         if name not in self._ready:
@@ -119,7 +118,6 @@ class _Experts:
 
 
 def _canvas(pipe: Any, task: Task, images: Sequence[Image.Image | None], device: torch.device) -> Canvas:
-    """Return the canvas that the pipeline prepares from the task's seed and images."""
     frames, factor = task.num_frames, pipe.vae_scale_factor_temporal
     if frames % factor != 1:
         frames = frames // factor * factor + 1  # as the pipelines round it

@@ -80,7 +80,6 @@ class Network:
         return Pass(self.model, key, text, by, weights, kernels, compiled or run_blocks)
 
     def compile_later(self, done: Pass, latents: torch.Tensor, embedding: TimestepEmbedding) -> None:
-        """Compile the blocks in the background for passes like `done`."""
         if self.compiler is not None:
             self.compiler.request(done.key, _Replay(self.model, self.switches, done, latents, embedding))
 

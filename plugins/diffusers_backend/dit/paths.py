@@ -76,7 +76,6 @@ class Paths:
         return denoise(pipe, self.networks, task, images, embeds, on_step, weights)
 
     def clear(self) -> None:
-        """Release the transformers."""
         for each in (self.networks, self._guards, self._reasons, self._now):
             each.clear()
 

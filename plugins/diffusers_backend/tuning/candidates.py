@@ -85,6 +85,5 @@ def residual_and_norm(model: WanTransformer3DModel, workload: Workload) -> Candi
 
 
 def _configs(model: WanTransformer3DModel) -> tuple[KernelConfig, KernelConfig]:
-    """Return the configurations of PyTorch's kernels and of ours."""
     apart = KernelConfig(model.config.num_attention_heads, model.config.eps, NATIVE)
     return apart, apart._replace(rope_kernel=True, norm_kernel=True)

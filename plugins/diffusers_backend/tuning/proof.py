@@ -96,8 +96,6 @@ def _sample(network: Network) -> _Sample:
 
 
 class _Stock(NamedTuple):
-    """Inputs as diffusers' own modules take them."""
-
     timestep: torch.Tensor
     image: torch.Tensor | None
     summary: torch.Tensor
@@ -167,7 +165,6 @@ def _difference(part: str, ours: torch.Tensor, stock: torch.Tensor) -> Differenc
 
 
 def _with_few_blocks(model: WanTransformer3DModel) -> tuple[WanTransformer3DModel, list[str]]:
-    """Return a copy of `model` with the end blocks and each further kind."""
     # the copy shares all modules, and `model` itself stays as it is
     kinds: dict[object, int] = {}
     for number, block in enumerate(model.blocks):

@@ -123,7 +123,6 @@ def _dtype(weight: torch.Tensor | None, name: str) -> torch.dtype | None:
 
 
 def _processor(attributes: Mapping[str, Any], name: str) -> Hashable:
-    """Return the settings of an attention's processor; None for other modules."""
     if (processor := attributes.get("processor")) is None:
         return None
     if type(processor) is not transformer_wan.WanAttnProcessor or processor._parallel_config is not None:
@@ -134,7 +133,6 @@ def _processor(attributes: Mapping[str, Any], name: str) -> Hashable:
 
 
 def _require_config(attributes: Mapping[str, Any], name: str, config: Mapping[str, Any]) -> None:
-    """Raise `ForeignError` for attributes of a module that differ from the config."""
     # our forward pass reads the config, diffusers' own the attributes
     if attributes.get("eps", config["eps"]) != config["eps"] and name.startswith(("blocks.", "norm_out")):
         raise ForeignError(f"{name} has an eps of {attributes['eps']}, its config says {config['eps']}")

@@ -153,7 +153,6 @@ def _write_weights(
 
 
 def _stored(part: Part, types: TensorTypes) -> dict[str, StoredTensor]:
-    """Return the stored tensors of a transformer; raise `LoadFailed` for missing or misshapen ones."""
     assert part.weights is not None  # a transformer's
     stored = safetensors.stored_in(part.weights)
     for name, (_, shape) in types.items():

@@ -32,7 +32,6 @@ class CancelWatch:
         self._due = self._now() + SECONDS
 
     def check(self) -> None:
-        """Raise `JobCancelled` if the job must stop."""
         if self._now() >= self._due:
             self(*self._last)
 

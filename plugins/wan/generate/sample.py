@@ -75,7 +75,6 @@ def denoise(
 
 
 def _linear_weights(loaded: Loaded, task: Task) -> torch.Tensor | None:
-    """Return the weights of the steps as sums, or None."""
     # None on a GPU: small operations take no time there
     if loaded.placement.device != "cpu" or not loaded.placement.fast.summed_steps:
         return None
@@ -85,7 +84,6 @@ def _linear_weights(loaded: Loaded, task: Task) -> torch.Tensor | None:
 def _by_pipeline(
     loaded: Loaded, pipe: Any, task: Task, prompt: Prompt, negative: Prompt | None, on_step: OnStep
 ) -> torch.Tensor:
-    """Return the latents of `task` by diffusers' own loop."""
     arguments: dict[str, Any] = {
         "prompt_embeds": prompt.embeds,
         "negative_prompt_embeds": None if negative is None else negative.embeds,
@@ -140,7 +138,6 @@ def _expert(pipe: Any, number: int) -> str:
 
 
 def _as_callback(on_step: OnStep) -> Callable[..., dict[str, Any]]:
-    """Return `on_step` as a pipeline's `callback_on_step_end`."""
 
     def after_step(pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         on_step(step + 1, tensors["latents"])

@@ -53,7 +53,6 @@ class Autotuner:
         return chosen
 
     def _interleaved(self, candidates: Candidates) -> dict[str, float]:
-        """Return each candidate's median seconds."""
         # each round runs all of them, so that other work on the GPU hits all alike
         taken: dict[str, list[float]] = {name: [] for name in candidates}
         for _ in range(ROUNDS):
@@ -63,7 +62,6 @@ class Autotuner:
 
 
 def _agreeing(workload: str, candidates: Candidates) -> list[str]:
-    """Return the names of candidates that agree with the first."""
     (first, run), *others = candidates.items()
     expected, names = run(), [first]
     for name, other in others:
@@ -75,7 +73,6 @@ def _agreeing(workload: str, candidates: Candidates) -> list[str]:
 
 
 def _obstacle(run: Run, expected: torch.Tensor) -> str | None:
-    """Return why `run` is out, in words, or None."""
     try:
         off = float((run() - expected).norm() / expected.norm())
     except Exception as error:

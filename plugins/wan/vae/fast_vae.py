@@ -54,7 +54,6 @@ class FastVae(AutoencoderKLWan):
             yield begin, min(begin + size, count)
 
     def _max_pixels(self) -> int:
-        """Return the most pixels of a chunk."""
         if self.device.type != "cuda":
             return MAX_CPU_PIXELS
         config = self.config
@@ -114,7 +113,6 @@ def _gpu_classes(vae: AutoencoderKLWan, switches: Switches) -> dict[type, type]:
 
 
 def _cpu_classes(switches: Switches) -> dict[type, type]:
-    """Return the replacement classes that need no kernel of ours."""
     found: dict[type, type] = {}
     if switches.convolution:
         found |= {WanCausalConv3d: OneDnnCausalConv3d, torch.nn.Conv2d: OneDnnConv2d}

@@ -150,7 +150,6 @@ def fill(module: torch.nn.Module, weights: Mapping[str, torch.Tensor], device: s
 
 
 def _named(stored: Mapping[str, StoredTensor], expected: Collection[str]) -> dict[str, StoredTensor]:
-    """Return the stored tensors by the module's names, without unknown tensors."""
     found = {}
     for name, tensor in stored.items():
         for candidate in (name, name.removeprefix(CLIP_PREFIX), CLIP_PREFIX + name):

@@ -50,7 +50,6 @@ class Placement:
     decoder_dtype: torch.dtype = torch.float32
 
     def key(self, part: Part, pool: Pool) -> Hashable:
-        """Return the pool's key of `part`."""
         with reading(part):
             files = identity.of_part(part, pool.digest)
         if part.name in WEIGHTLESS:
@@ -76,7 +75,6 @@ class Placement:
             return sizes_of(stored, dtype, modules.kept_in_fp32(class_of(part), dtype))
 
     def device_bytes(self, part: Part) -> int:
-        """Return how many bytes of the device `part` will take."""
         return sum(self.tensor_sizes(part).values())
 
     def offloader(self, part: Part) -> Offloader | None:

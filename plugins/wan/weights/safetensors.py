@@ -46,7 +46,6 @@ class StoredTensor:
 
 
 def stored_in(weights: Weights) -> dict[str, StoredTensor]:
-    """Return the stored tensors of a part by name."""
     return {
         name: StoredTensor(tensor.file, DTYPES[tensor.dtype], tensor.shape, tensor.offset, tensor.length)
         for name, tensor in weights.read().items()
