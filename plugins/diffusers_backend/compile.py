@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import torch
 
+from plugins.wan.memory import brief
+
 log = logging.getLogger(__name__)
 
 Block = Callable[..., torch.Tensor]
@@ -137,7 +139,7 @@ class Compiler:
             # whatever the compiler stumbles over, requests go on without it
             count = self._failed[shape].attempts + 1 if shape in self._failed else 1
             pause = min(RETRY_SECONDS * 2 ** (count - 1), MAX_RETRY_SECONDS)
-            log.warning("blocks stay uncompiled for %.0f s, compiling them gave %s", pause, _brief(error))
+            log.warning("blocks stay uncompiled for %.0f s, compiling them gave %s", pause, brief(error))
             _put(self._failed, shape, _Failure(count, self._clock() + pause), MAX_REMEMBERED)
             return None
         log.info("blocks are compiled for %s", shape)
@@ -186,7 +188,3 @@ def _short_switch_interval() -> Iterator[None]:
         yield
     finally:
         sys.setswitchinterval(before)
-
-
-def _brief(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]}"

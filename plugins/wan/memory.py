@@ -1,4 +1,4 @@
-"""Running out of device memory: recognised, reported, and released."""
+"""The errors of a device: want of memory, which is released, and the loss of the device."""
 
 from __future__ import annotations
 
@@ -49,6 +49,11 @@ def is_out_of_memory(error: BaseException) -> bool:
 def is_device_lost(error: BaseException) -> bool:
     """Say whether a CUDA error other than want of memory ended the process's context."""
     return isinstance(error, RuntimeError) and "CUDA error:" in str(error) and not is_out_of_memory(error)
+
+
+def brief(error: BaseException) -> str:
+    """Return an error's class and the first line of its message, at most 200 characters."""
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]}"
 
 
 def free() -> None:

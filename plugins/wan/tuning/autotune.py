@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-from plugins.wan.memory import is_device_lost
+from plugins.wan.memory import brief, is_device_lost
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def _obstacle(run: Run, expected: torch.Tensor) -> str | None:
         # whatever a kernel stumbles over, the first one remains; but a lost device serves no other
         if is_device_lost(error):
             raise
-        return f"trying it gave {type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]}"
+        return f"trying it gave {brief(error)}"
     return None if off <= TOLERANCE else f"its numbers are {off:.2g} off"
 
 

@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 
 from plugins.wan.checkpoint import DECODER, Part
-from plugins.wan.memory import is_device_lost, is_out_of_memory
+from plugins.wan.memory import brief, is_device_lost, is_out_of_memory
 from plugins.wan.tuning.switches import Switches
 from plugins.wan.weights import identity, modules, transfer
 from plugins.wan.weights.host_offload import HostOffloader
@@ -114,9 +114,5 @@ def reading(part: Part) -> Iterator[None]:
     except UNREADABLE as error:
         if is_out_of_memory(error) or is_device_lost(error):
             raise
-        summary = _brief(error).replace(str(part.folder), part.name)  # a caller reads it
+        summary = brief(error).replace(str(part.folder), part.name)  # a caller reads it
         raise LoadFailed(f"{part.name} must be a whole {part.class_name}, reading it gave {summary}") from error
-
-
-def _brief(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]}"
