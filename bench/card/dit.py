@@ -19,7 +19,7 @@ from bench.tools.table import Row
 from plugins.diffusers_backend.attention_backend import attention_for
 from plugins.diffusers_backend.compile import Compiler
 from plugins.diffusers_backend.dit.block import run_blocks
-from plugins.diffusers_backend.dit.kernel_config import KernelConfig
+from plugins.diffusers_backend.dit.fused_ops import KernelConfig
 from plugins.diffusers_backend.dit.network import Network, Pass
 from plugins.diffusers_backend.dit.timestep_embedding import embed_timesteps
 from plugins.diffusers_backend.tuning.chooser import Chooser

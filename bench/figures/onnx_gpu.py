@@ -81,7 +81,7 @@ def _model(name: str, dit: Dit, dtype: str, clock: Clock) -> Iterator[Row]:
 def _inputs(dit: Dit, dtype: str, device: str) -> tuple[Any, ...]:
     import torch
 
-    from plugins.wan.weights.dtypes import DTYPES
+    from plugins.wan.weights.placement import DTYPES
 
     made = torch.Generator().manual_seed(1)
     latents = torch.randn(1, dit.config["in_channels"], *dit.latents, generator=made)
@@ -95,7 +95,7 @@ def _passes(folder: Path, dit: Dit, dtype: str, device: str) -> dict[str, Callab
     from plugins.diffusers_backend.attention_backend import attention_for
     from plugins.onnx_backend.export.folder import Source, export
     from plugins.onnx_backend.load import read_transformer
-    from plugins.wan.weights.dtypes import DTYPES
+    from plugins.wan.weights.placement import DTYPES
 
     write_random(folder / "source", dict(dit.config))
     export(Source(folder / "source", "random", None), folder / "export", dtype, lambda *_: None)

@@ -19,8 +19,7 @@ from plugins.wan import load as wan
 from plugins.wan.checkpoint import Part
 from plugins.wan.load import Loaded
 from plugins.wan.weights import transfer
-from plugins.wan.weights.dtypes import DTYPES, dtype_for
-from plugins.wan.weights.placement import Arrived, Placement, reading
+from plugins.wan.weights.placement import DTYPES, Arrived, Placement, dtype_for, reading
 from plugins.wan.weights.safetensors import stored_in
 from registry.folders import FolderError, weights_in
 from router import LoadFailed, ModelSpec, Offloader, Pool, Report

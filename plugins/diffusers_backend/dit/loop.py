@@ -13,8 +13,8 @@ from PIL import Image
 
 from plugins.diffusers_backend.dit.network import Network, Pass
 from plugins.diffusers_backend.dit.timestep_embedding import TimestepEmbedding, embed_timesteps
-from plugins.wan.forward_paths import OnStep
 from plugins.wan.generate.linear_scheduler import step_function
+from plugins.wan.load import OnStep
 from router import Task
 
 

@@ -16,8 +16,7 @@ from plugins.diffusers_backend.compile import Compiler, ModelGoneError
 from plugins.diffusers_backend.dit.attention import NATIVE
 from plugins.diffusers_backend.dit.block import Weights, kind_of, run_blocks, weights_of
 from plugins.diffusers_backend.dit.cross_attention import KeysAndValues, Text, image_of, text_of
-from plugins.diffusers_backend.dit.fused_ops import norm_modulate
-from plugins.diffusers_backend.dit.kernel_config import KernelConfig
+from plugins.diffusers_backend.dit.fused_ops import KernelConfig, norm_modulate
 from plugins.diffusers_backend.dit.rope import Rotation, rotation
 from plugins.diffusers_backend.dit.timestep_embedding import TimestepEmbedding
 from plugins.diffusers_backend.tuning.chooser import Chooser

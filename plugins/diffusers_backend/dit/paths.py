@@ -18,7 +18,7 @@ from plugins.diffusers_backend.dit.network import Network
 from plugins.diffusers_backend.tuning.chooser import Chooser
 from plugins.diffusers_backend.tuning.proof import disproof
 from plugins.diffusers_backend.tuning.support import ForeignError, Guard, marks_of
-from plugins.wan.forward_paths import OnStep
+from plugins.wan.load import OnStep
 from plugins.wan.tuning.autotune import Autotuner, gpu_seconds
 from plugins.wan.tuning.switches import Switches
 from router import PartPath, Pool, Task

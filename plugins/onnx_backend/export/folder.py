@@ -22,8 +22,7 @@ from plugins.onnx_backend.record import FILE, OPSET, Record, digest, version
 from plugins.wan import checkpoint as checkpoints
 from plugins.wan.checkpoint import Checkpoint, Part
 from plugins.wan.weights import safetensors
-from plugins.wan.weights.dtypes import DTYPES
-from plugins.wan.weights.placement import reading
+from plugins.wan.weights.placement import DTYPES, reading
 from plugins.wan.weights.safetensors import StoredTensor, TensorTypes
 from registry.folders.files import PICKLES
 from router import LoadFailed

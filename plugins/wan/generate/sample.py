@@ -10,11 +10,10 @@ import torch
 from diffusers import WanImageToVideoPipeline, WanPipeline, WanTransformer3DModel
 from PIL import Image
 
-from plugins.wan.forward_paths import OnStep
 from plugins.wan.generate.cancel_watch import check_before_each, is_compiled
 from plugins.wan.generate.finite import Outputs
 from plugins.wan.generate.prompts import Prompt
-from plugins.wan.load import Loaded
+from plugins.wan.load import Loaded, OnStep
 from plugins.wan.vae.fast_vae import FastVae
 from registry.folders.model import IMAGE_TO_VIDEO
 from router import Pixels, Report, Task

@@ -15,12 +15,13 @@ from plugins.wan.checkpoint import DECODER, Part
 from plugins.wan.memory import brief, is_device_lost, is_out_of_memory
 from plugins.wan.tuning.switches import Switches
 from plugins.wan.weights import identity, modules, transfer
-from plugins.wan.weights.host_offload import HostOffloader
+from plugins.wan.weights.host_memory import HostOffloader
 from plugins.wan.weights.safetensors import dtype_in, sizes_of, stored_in
 from registry.folders import Weights
 from registry.folders.model import WEIGHTLESS
 from router import LoadFailed, Offloader, Pool
 
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 # Encoding in bf16 visibly drifts; CLIP is in fp32 in the published recipe, too.
 IN_FP32 = ("vae", "image_encoder")
 # raised by the libraries for files that are cut, missing or of another shape
@@ -100,6 +101,13 @@ class Placement:
         tensors = transfer.read(stored, dtypes, device, arrived, pinned=device != self.device)
         modules.fill(loaded, tensors, device)
         return loaded
+
+
+def dtype_for(option: str, device: str) -> torch.dtype:
+    """Return the number format of `option`; `auto` is fp32 on a CPU, else bf16."""
+    if option == "auto":
+        return torch.float32 if device == "cpu" else torch.bfloat16
+    return DTYPES[option]
 
 
 def class_of(part: Part) -> Any:

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import torch
 
-from plugins.wan.weights.pinned import pinned_like
+from plugins.wan.weights.host_memory import pinned_like
 from plugins.wan.weights.safetensors import StoredTensor
 from router import LoadFailed
 
