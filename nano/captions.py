@@ -102,32 +102,13 @@ MOTION = (
 
 # words around a prompt that say nothing about the scene
 BEFORE = (
-    "please show ",
-    "show me ",
-    "i want to see ",
-    "cinematic shot: ",
-    "animation of ",
-    "a short video: ",
-    "high quality, ",
-    "minimalist style, ",
-    "a simple scene where ",
-    "generate ",
-    "4k, ",
-)
+    "please show ", "show me ", "i want to see ", "cinematic shot: ", "animation of ", "a short video: ",
+    "high quality, ", "minimalist style, ", "a simple scene where ", "generate ", "4k, ",
+)  # fmt: skip
 AFTER = (
-    ", high quality",
-    ", 4k",
-    ", smooth motion",
-    " please",
-    ", cinematic",
-    " in a smooth motion",
-    ", flat colors",
-    " across the frame",
-    " across the screen",
-    ", simple animation",
-    ", detailed",
-    " at a steady pace",
-)
+    ", high quality", ", 4k", ", smooth motion", " please", ", cinematic", " in a smooth motion", ", flat colors",
+    " across the frame", " across the screen", ", simple animation", ", detailed", " at a steady pace",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

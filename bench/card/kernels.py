@@ -134,7 +134,7 @@ def interpreted() -> Errors:
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"the interpreter ended with {done.returncode}: {done.stderr.strip()[-500:]}")
-    return json.loads(done.stdout)  # type: ignore[no-any-return]
+    return json.loads(done.stdout)
 
 
 def compiled(capability: int, width: int) -> dict[str, bytes]:

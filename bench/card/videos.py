@@ -64,8 +64,7 @@ class Studio:
         with Client(self.server.port) as client:
             more = {**_more(options), "background": background}
             _, body = client.post(request_body(model, prompt, **more))
-            answer: dict[str, Any] = json.loads(body)
-            return answer
+            return json.loads(body)
 
     def begin(self, model: str, prompt: str, **options: object) -> str:
         answer = self.try_to_make(model, prompt, background=True, **options)
@@ -76,8 +75,7 @@ class Studio:
             status, body = client.send(method, path)
             if status != 200:
                 raise RuntimeError(f"{method} {path} was answered with {status}: {body.decode()[:300]}")
-            found: dict[str, Any] = json.loads(body)
-            return found
+            return json.loads(body)
 
     def until(self, response: str, steps: int | None = None) -> dict[str, Any]:
         """Return a response that has done `steps`, or has ended."""
@@ -98,8 +96,7 @@ class Studio:
         deadline = time.monotonic() + 2.0
         while not path.is_file() and time.monotonic() < deadline:
             time.sleep(0.01)  # the file is written after the answer
-        found: dict[str, int] = json.loads(path.read_bytes())
-        return found
+        return json.loads(path.read_bytes())
 
     def metrics(self, name: str, **labels: str) -> dict[str, float]:
         """Return the values of a metric with these labels, by model."""

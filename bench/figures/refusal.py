@@ -63,8 +63,7 @@ def _burn(client: Client) -> str:
 
 
 def _status(client: Client, job: str) -> str:
-    status: str = json.loads(client.get(job)[1])["status"]
-    return status
+    return json.loads(client.get(job)[1])["status"]
 
 
 def _busy_share(seconds: float) -> float:

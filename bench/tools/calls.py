@@ -176,5 +176,4 @@ def _ok(connection: http.client.HTTPConnection) -> http.client.HTTPResponse:
 
 
 def _json(answer: http.client.HTTPResponse) -> dict[str, Any]:
-    body: dict[str, Any] = json.load(answer)
-    return body
+    return json.load(answer)

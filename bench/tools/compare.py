@@ -86,8 +86,7 @@ def _measured(name: str, tree: Path) -> list[dict[str, Any]]:
     )
     if done.returncode or not saved.is_file():
         sys.exit(f"{name} failed in {tree}:\n{(done.stdout + done.stderr)[-3000:]}")
-    rows: list[dict[str, Any]] = json.loads(saved.read_text())["rows"]
-    return rows
+    return json.loads(saved.read_text())["rows"]
 
 
 def compared(old: Values, new: Values, units: Mapping[str, str]) -> list[dict[str, Any]]:

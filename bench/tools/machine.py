@@ -36,8 +36,7 @@ def run_code(code: str, *arguments: str, environ: dict[str, str] | None = None) 
     """Run Python code in a new process; return the JSON of its last line."""
     command = [sys.executable, "-c", code, *arguments]
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=True)
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def _cpu() -> str:

@@ -19,6 +19,7 @@ from plugins.wan.memory import brief
 log = logging.getLogger(__name__)
 
 Block = Callable[..., torch.Tensor]
+Clock = Callable[[], float]
 SWITCH_SECONDS = 5e-5  # the interpreter's switch interval: a request needs the interpreter for every operation
 MAX_SHAPES = 8  # compiled at a time; each is compiled by itself, in seconds to a minute
 MAX_KINDS = 32  # of blocks in one model
@@ -41,7 +42,7 @@ class _Failure(NamedTuple):
 
 
 class Compiler:
-    """Compile one function for each requested shape, in a thread of its own.
+    """Compile one Python function for each requested shape, in a thread of its own.
 
     The least recently used shapes are evicted for shapes requested twice; a failed shape is tried again later.
 
@@ -49,12 +50,7 @@ class Compiler:
     """
 
     def __init__(
-        self,
-        block: Block,
-        cpp_wrapper: bool = False,
-        *,
-        limit: int = MAX_SHAPES,
-        clock: Callable[[], float] = time.monotonic,
+        self, block: Block, cpp_wrapper: bool = False, limit: int = MAX_SHAPES, clock: Clock = time.monotonic
     ) -> None:
         self._limit = limit
         self._eager = block
@@ -152,17 +148,10 @@ class Compiler:
 
         torch._inductor.config.compile_threads = 1  # no processes of its own
         torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MAX_KINDS)
-        eager = self._eager if isinstance(self._eager, FunctionType) else _as_function(self._eager)
+        eager: Any = self._eager
         # the compiler keeps its results at the code object
         alone = FunctionType(eager.__code__.replace(), eager.__globals__, closure=eager.__closure__)
         return torch.compile(alone, dynamic=False, fullgraph=True, options=self._options)
-
-
-def _as_function(block: Block) -> FunctionType:
-    def call(*arguments: Any) -> torch.Tensor:
-        return block(*arguments)
-
-    return call  # type: ignore[return-value]
 
 
 def _put(kept: OrderedDict[Hashable, Any], key: Hashable, value: Any, limit: int) -> list[Any]:

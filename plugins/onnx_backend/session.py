@@ -31,16 +31,9 @@ NAMES = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensor
 HEAVY = {"Gemm", "MatMul", "Conv", "MultiHeadAttention", "LayerNormalization", "RMSNormalization", "RotaryEmbedding"}
 SILENT = 4  # severity; errors are raised in any case
 ERRORS = (
-    RuntimeError,
-    states.EPFail,
-    states.Fail,
-    states.InvalidArgument,
-    states.InvalidGraph,
-    states.InvalidProtobuf,
-    states.NoSuchFile,
-    states.NotImplemented,
-    states.RuntimeException,
-)
+    RuntimeError, states.EPFail, states.Fail, states.InvalidArgument, states.InvalidGraph, states.InvalidProtobuf,
+    states.NoSuchFile, states.NotImplemented, states.RuntimeException,
+)  # fmt: skip
 WANT_OF_MEMORY = ("Failed to allocate memory", "out of memory", "ALLOC_FAILED", "bad_alloc")
 LOST = {214, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 999}  # CUDA errors after which a process has no context
 

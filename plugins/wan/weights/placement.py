@@ -26,17 +26,9 @@ DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 IN_FP32 = ("vae", "image_encoder")
 # raised by the libraries for files that are cut, missing or of another shape
 UNREADABLE = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    ImportError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    SafetensorError,
-    TypeError,
-    ValueError,
-)
+    ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, OSError, RuntimeError, SafetensorError,
+    TypeError, ValueError,
+)  # fmt: skip
 
 Arrived = Callable[[int], None]  # called with the bytes that have reached the device
 
