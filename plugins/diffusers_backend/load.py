@@ -1,4 +1,4 @@
-"""Loading a model that diffusers runs: the placement of its parts, and our forward passes."""
+"""Loading a model that diffusers runs: its parts, and our forward passes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The errors of a device: want of memory, which is released, and the loss of the device."""
+"""The errors of a device: want of memory, and the loss of the device."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def is_device_lost(error: BaseException) -> bool:
 
 
 def brief(error: BaseException) -> str:
-    """Return an error's class and the first line of its message, at most 200 characters."""
+    """Return an error's class and 200 characters of its message's first line."""
     return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]}"
 
 

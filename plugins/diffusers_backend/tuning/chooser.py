@@ -1,4 +1,4 @@
-"""The choice of a pass's kernels, by options or by measurements on random tensors of its size."""
+"""The choice of a pass's kernels, by options or by measurements at its size."""
 
 from __future__ import annotations
 
