@@ -26,11 +26,8 @@ PLANNED = 138.0  # GB of weights, by that README
 RESERVE = 8.0  # GB
 SHARED_MEMORY = Path("/dev/shm")  # reads files of holes at the rate of memory
 PROMPT = "a cat surfs on a wave at sunset, the camera follows it"
-BOTH_EXPERTS = {
-    "flow_shift": 1.0,
-    "guidance_scale": 1.0,
-    "guidance_scale_2": 1.0,
-}  # half the steps each, one pass a step
+# half the steps each, one pass a step
+BOTH_EXPERTS = {"flow_shift": 1.0, "guidance_scale": 1.0, "guidance_scale_2": 1.0}
 PHASES = {
     "load": "loading, from files in memory",
     "step": "all steps, with the text encoder",

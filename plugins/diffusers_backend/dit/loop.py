@@ -40,8 +40,8 @@ class Canvas:
 
 @torch.no_grad()
 def denoise(
-    pipe: Any,
     networks: Mapping[str, Network],
+    pipe: Any,
     task: Task,
     images: Sequence[Image.Image | None],
     embeds: Sequence[torch.Tensor],

@@ -80,7 +80,7 @@ class Network:
 
     def compile_later(self, done: Pass, latents: torch.Tensor, embedding: TimestepEmbedding) -> None:
         if self.compiler is not None:
-            self.compiler.request(done.key, _Replay(self.model, self.switches, done, latents, embedding))
+            self.compiler.request(done.key, _Replay(done, self.switches.packed_qkv, latents, embedding))
 
 
 class CompileKey(NamedTuple):
@@ -105,16 +105,9 @@ class _Replay:
 
     # it may wait for long in the compiler's queue, so it holds neither the text nor, strongly, the model
 
-    def __init__(
-        self,
-        model: WanTransformer3DModel,
-        switches: Switches,
-        done: Pass,
-        latents: torch.Tensor,
-        embedding: TimestepEmbedding,
-    ) -> None:
-        self._model = weakref.ref(model)
-        self._fuse = switches.packed_qkv
+    def __init__(self, done: Pass, fuse: bool, latents: torch.Tensor, embedding: TimestepEmbedding) -> None:
+        self._model = weakref.ref(done.model)
+        self._fuse = fuse
         self._key, self._latents, self._embedding = done.key, latents, embedding
         self._text = pytree.tree_map_only(torch.Tensor, lambda tensor: tensor.to("meta"), done.text)
 

@@ -79,7 +79,10 @@ def marks_of(transformer: WanTransformer3DModel) -> Marks:
         raise ForeignError("it has adapters")
     if torch_module._global_forward_hooks or torch_module._global_forward_pre_hooks:
         raise ForeignError("something is hooked into all modules")
-    marks: dict[str, Hashable] = {CODE: tuple(_code()), "its config": tuple(map(str, config.values()))}
+    # the functions of diffusers' own pass, which somebody may replace
+    code = (transformer_wan.WanAttnProcessor.__call__, transformer_wan.dispatch_attention_fn)
+    marks: dict[str, Hashable] = {CODE: (*code, *(kind.forward for kind in KNOWN))}
+    marks["its config"] = tuple(map(str, config.values()))
     for name, module in _modules(transformer):
         marks[name] = mark_of(module, name)
         _require_config(vars(module), name, config)
@@ -138,14 +141,6 @@ def _require_config(attributes: Mapping[str, Any], name: str, config: Mapping[st
         raise ForeignError(f"{name} has an eps of {attributes['eps']}, its config says {config['eps']}")
     if attributes.get("heads", config["num_attention_heads"]) != config["num_attention_heads"]:
         raise ForeignError(f"{name} has {attributes['heads']} heads, its config says {config['num_attention_heads']}")
-
-
-def _code() -> Iterator[Hashable]:
-    """Yield the functions of diffusers' own pass, which somebody may replace."""
-    yield transformer_wan.WanAttnProcessor.__call__
-    yield transformer_wan.dispatch_attention_fn
-    for kind in KNOWN:
-        yield kind.forward
 
 
 def _value(value: object) -> Hashable:
