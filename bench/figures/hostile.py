@@ -29,23 +29,23 @@ BODIES: dict[str, Callable[[], bytes]] = {
 }
 
 
-def measure(slow: int = SLOW) -> Figure:
+def measure() -> Figure:
     rows: list[Row] = []
     with serve(MODELS) as server:
         with watched(server.port) as health:
             time.sleep(SECONDS / 2)
         rows += spread("/healthz, nobody else", health)
         for what, start in STARTS.items():
-            with _slow(server.port, slow, start), watched(server.port) as health:
+            with _slow(server.port, SLOW, start), watched(server.port) as health:
                 time.sleep(SECONDS)
-            rows += spread(f"/healthz, {slow:,} slow callers, {what}", health, p99=100)
+            rows += spread(f"/healthz, {SLOW:,} slow callers, {what}", health, p99=100)
     with serve(MODELS, workers=1) as server:
         (worker,) = web_workers(server)
         for what, make in BODIES.items():
             rows += _refused(server, worker, what, make())
     return Figure(
         "hostile",
-        f"{slow:,} callers who send a byte a second, and bodies of 64 MiB",
+        f"{SLOW:,} callers who send a byte a second, and bodies of 64 MiB",
         tuple(rows),
         ("by default two web processes of 640 threads; callers, server and engine share the cores",),
     )

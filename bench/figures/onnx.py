@@ -22,6 +22,7 @@ TIME = 500.0
 
 
 def measure() -> Figure:
+    import onnxruntime
     import torch
 
     with tempfile.TemporaryDirectory() as folder:
@@ -35,7 +36,7 @@ def measure() -> Figure:
         tuple(rows),
         (
             f"medians of {ROUNDS} rounds, in each of which all three run once, on {torch.get_num_threads()} threads",
-            f"ONNX Runtime {_version('onnxruntime')}, PyTorch {torch.__version__}",
+            f"ONNX Runtime {onnxruntime.__version__}, PyTorch {torch.__version__}",
             "errors are those of one forward pass with random weights, relative in the 2-norm",
         ),
     )
@@ -178,9 +179,3 @@ def _clip(system: Any, name: str) -> Any:
     here = replace(model, folder=system.weights.obtain(model, lambda done, total: None))
     subject = Subject(system.plugins, here, "cpu")
     return subject.video(replace(subject.task, steps=8, num_frames=17)).astype(float)
-
-
-def _version(package: str) -> str:
-    import importlib
-
-    return str(importlib.import_module(package).__version__)

@@ -27,7 +27,7 @@ models:
 PATIENCE_SECONDS = 300
 
 
-def measure(streams: int = STREAMS) -> Figure:
+def measure() -> Figure:
     with serve(MODELS) as server:
         workers = web_workers(server)
         with server.connect() as client:
@@ -35,9 +35,9 @@ def measure(streams: int = STREAMS) -> Figure:
             ahead = json.loads(client.post(request_body("ahead", background=True, **_steps(1000)))[1])
         before = sum(map(memory, workers))
         cpu = sum(map(cpu_seconds, workers))
-        with ThreadPoolExecutor(streams) as threads, _watched(server, workers) as (health, sizes):
-            opened = Barrier(streams + 1)
-            readers = [threads.submit(_read, server.port, opened) for _ in range(streams)]
+        with ThreadPoolExecutor(STREAMS) as threads, _watched(server, workers) as (health, sizes):
+            opened = Barrier(STREAMS + 1)
+            readers = [threads.submit(_read, server.port, opened) for _ in range(STREAMS)]
             opened.wait(PATIENCE_SECONDS)
             held = sum(map(memory, workers)) - before
             started = time.perf_counter()
@@ -48,7 +48,7 @@ def measure(streams: int = STREAMS) -> Figure:
         used = sum(map(cpu_seconds, workers)) - cpu
     return Figure(
         "streams",
-        f"{streams} event streams at once, each of a job of its own, on the default web processes",
+        f"{STREAMS} event streams at once, each of a job of its own, on the default web processes",
         (
             Row("memory added while all are open", held / 2**20, "MB", 100),
             Row("memory added at most", (max(sizes) - before) / 2**20, "MB", 100),
@@ -56,7 +56,7 @@ def measure(streams: int = STREAMS) -> Figure:
             Row("streams that ended with response.completed", len(events)),
             Row("events of a stream, mean", sum(events) / len(events)),
             Row("from the first job's start to the last stream's end", taken, "s"),
-            Row("CPU of the web processes, per stream", used / streams * 1000, "ms"),
+            Row("CPU of the web processes, per stream", used / STREAMS * 1000, "ms"),
         ),
         (f"{STEPS} steps of 10 ms a job; client, engine and server share the cores",),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -105,9 +105,10 @@ def _require_provider(graph: Path, session: onnxruntime.InferenceSession, provid
 
 
 def _require_libraries(graph: Path, provider: str) -> None:
-    missing = [
-        f"{what} ({', '.join(absent)})" for what, names in LIBRARIES[provider].items() if (absent := _absent(names))
-    ]
+    missing = []
+    for what, names in LIBRARIES[provider].items():
+        if absent := [name for name in names if not _loads(name)]:
+            missing.append(f"{what} ({', '.join(absent)})")
     if missing:
         raise LoadFailed(
             f"{_label(graph)} was to run on {NAMES[provider]}, and this machine lacks {' and '.join(missing)}; "
@@ -130,10 +131,6 @@ def _providers(provider: str, device: str, stream: int | None, engines: Path | N
         cache = {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(engines)} if engines else {}
         chosen.insert(0, (NAMES["tensorrt"], {**here, **cache}))
     return chosen
-
-
-def _absent(libraries: Iterable[str]) -> list[str]:
-    return [name for name in libraries if not _loads(name)]
 
 
 def _loads(library: str) -> bool:

@@ -52,16 +52,14 @@ def stored_in(weights: Weights) -> dict[str, StoredTensor]:
     }
 
 
-def dtype_in(name: str, tensor: StoredTensor, dtype: torch.dtype, kept_in_fp32: Collection[str] = ()) -> torch.dtype:
+def dtype_in(name: str, tensor: StoredTensor, dtype: torch.dtype, kept_in_fp32: Collection[str]) -> torch.dtype:
     """Return a tensor's dtype in a module of `dtype`; `kept_in_fp32` names its exceptions."""
     if not tensor.dtype.is_floating_point:
         return tensor.dtype
     return torch.float32 if any(part in kept_in_fp32 for part in name.split(".")) else dtype
 
 
-def sizes_of(
-    tensors: Mapping[str, StoredTensor], dtype: torch.dtype, kept_in_fp32: Collection[str] = ()
-) -> dict[str, int]:
+def sizes_of(tensors: Mapping[str, StoredTensor], dtype: torch.dtype, kept_in_fp32: Collection[str]) -> dict[str, int]:
     """Return each tensor's bytes in a module of `dtype`; `kept_in_fp32` names its exceptions."""
     return {
         name: tensor.length // tensor.dtype.itemsize * dtype_in(name, tensor, dtype, kept_in_fp32).itemsize
