@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from bench.card.clocks import Watch
+from bench.card.clocks import watch
 from bench.card.plan import GRACE, SECTIONS, TOY_AT_ONCE, TOY_SECONDS, WHOLE
 from bench.tools.machine import ROOT
 from bench.tools.table import RESULTS, load, remarks
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
     out = (options.out or (ROOT / "data" / "card" if device == "cpu" else RESULTS)).absolute()
     out.mkdir(parents=True, exist_ok=True)
     run = Run(out, device, options.limit, None if options.names or options.limit else WHOLE)
-    with Watch(device, out):
+    with watch(device, out):
         run.all(options.names or list(SECTIONS))
     return run.summary()
 

@@ -26,7 +26,6 @@ Run = Callable[[], object]
 
 @torch.no_grad()
 def decode(name: str, vae: Vae, clock: Clock) -> Iterator[Row]:
-    """Yield times, memory and chunks of decoding in bf16, diffusers' and ours."""
     model, latents = _decoder(vae, clock)
     ours = fast_vae(model, Switches())
     _, frames, height, width = vae.latents
@@ -40,7 +39,6 @@ def decode(name: str, vae: Vae, clock: Clock) -> Iterator[Row]:
 
 @torch.no_grad()
 def encode(name: str, vae: Vae, clock: Clock) -> Iterator[Row]:
-    """Yield times and memory of encoding in fp32, diffusers' and ours."""
     model = models.vae(vae.config, clock.device, ENCODE)
     ours, clip = fast_vae(model, Switches()), _clip(model, vae, clock.device)
     runs = {"diffusers": lambda: model.encode(clip), "ours": lambda: ours.encode(clip)}

@@ -41,8 +41,6 @@ class Video:
 
 @dataclass(frozen=True)
 class Studio:
-    """A running server on `device` and the folder of its raw frames."""
-
     server: Server
     raw: Path
     device: str

@@ -159,7 +159,6 @@ def compiled(subject: Any) -> Any:
 
 
 def stock(subject: Any) -> Make:
-    """Return a maker of the same videos by diffusers alone."""
     import torch
     from diffusers import DiffusionPipeline, UniPCMultistepScheduler, WanImageToVideoPipeline
     from PIL import Image

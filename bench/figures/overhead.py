@@ -20,8 +20,6 @@ models:
 
 @dataclass(frozen=True)
 class _Call:
-    """The times of a request and its answer, by the store's wall clock."""
-
     sent: float
     answered: float
 

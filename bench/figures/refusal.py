@@ -51,7 +51,6 @@ def _refusals(client: Client) -> list[float]:
 
 
 def _burn(client: Client) -> str:
-    """Start a job that keeps the cores busy; return its path."""
     _, body = client.post(request_body("burning", background=True))
     job = f"/v1/responses/{json.loads(body)['id']}"
     while (status := _status(client, job)) == "queued":

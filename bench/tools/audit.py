@@ -52,7 +52,6 @@ class Audit:
 
 
 def wait_until_finished(data: Path) -> None:
-    """Wait until every job has ended; exit after `PATIENCE_SECONDS`."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while unfinished := [row.id for row in rows(data) if row.status not in FINISHED]:
         if time.monotonic() > deadline:

@@ -100,7 +100,6 @@ def write_weights(
     shards: int = 1,
     stem: str = "diffusion_pytorch_model",
 ) -> None:
-    """Write tensors as one file, or as shards with an index."""
     folder.mkdir(parents=True, exist_ok=True)
     if shards == 1:
         write_safetensors(folder / f"{stem}.safetensors", shapes, dtype)

@@ -80,8 +80,6 @@ def train(plan: Plan, module: M, loss: Loss, folder: Path, save_every: float = S
 
 
 class _Run(Generic[M]):
-    """The state of a training run, which a checkpoint holds."""
-
     def __init__(self, plan: Plan, module: M, folder: Path) -> None:
         self._plan = plan
         self._module = module

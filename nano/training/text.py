@@ -65,7 +65,6 @@ def tokenize(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> tuple[
 
 
 def loss(reader: Reader, tokenizer: PreTrainedTokenizerFast, device: torch.device) -> Loss:
-    """Return the loss of the stage: the sum of each aspect's cross-entropy."""
 
     def step(draw: Draw) -> dict[str, torch.Tensor]:
         captions = [draw_caption(draw.rng) for _ in range(128)]

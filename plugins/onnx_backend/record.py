@@ -28,8 +28,6 @@ DTYPES = ("fp32", "fp16", "bf16")
 
 @dataclass(frozen=True)
 class Digest:
-    """A file's length in bytes and its SHA-256."""
-
     size: int
     sha256: str
 

@@ -25,7 +25,6 @@ def decoder(session: Session) -> Iterator[Finding]:
 
 
 def small_clips(session: Session) -> Iterator[Finding]:
-    """Measure guidance in one pass and timesteps per frame on small clips."""
     name, each = session.shape(session.shapes.dits, DIT)
     with torch.no_grad():
         yield from dit.guidance(name, each, session.shapes.small, session.clock(rounds=3))

@@ -29,7 +29,6 @@ def names(session: Session) -> Iterator[Finding]:
 
 
 def products(session: Session) -> Iterator[Finding]:
-    """Measure bf16 products of random matrices, the reference of all rates."""
     clock = session.clock()
     left, right = (torch.randn(clock.side, clock.side, device=session.device).bfloat16() for _ in range(2))
     for _ in range(PRODUCTS):
@@ -40,7 +39,6 @@ def products(session: Session) -> Iterator[Finding]:
 
 
 def copies(session: Session) -> Iterator[Finding]:
-    """Measure copies on the card, and to and from pinned and pageable memory."""
     on_card = not session.is_toy
     size, clock = BYTES[torch.device(session.device).type], session.clock()
     here, there = (torch.empty(size, dtype=torch.uint8, device=session.device) for _ in range(2))

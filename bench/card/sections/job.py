@@ -75,7 +75,6 @@ def _opened(session: Session) -> tuple[Studio, Sizes]:
 
 
 def whole_job(session: Session) -> Iterator[Finding]:
-    """Run a job of TI2V-5B at true size, from request to file."""
     studio, sizes = _opened(session)
     begun = time.perf_counter()
     made = studio.make("ti2v", PROMPT, **sizes.whole)
@@ -101,7 +100,6 @@ def whole_job(session: Session) -> Iterator[Finding]:
 
 
 def pairs(session: Session) -> Iterator[Finding]:
-    """Load both pairs of A14B beside TI2V-5B; run both experts of each."""
     studio, sizes = _opened(session)
     for name, image in (("t2v", None), ("i2v", _picture(sizes))):
         begun = time.perf_counter()

@@ -29,7 +29,6 @@ def forwards(word: str, rounds: int, session: Session) -> Iterator[Finding]:
 
 
 def compiled(session: Session) -> Iterator[Finding]:
-    """Time compiled and eager blocks of the two smaller models."""
     wanted = [session.shape(session.shapes.dits, word) for word in COMPILED]
     if session.is_toy:  # one block is enough to check the code
         name, toy = wanted[0]

@@ -19,8 +19,6 @@ from plugins.diffusers_backend.dit.rope import Rotation
 
 
 class Layer(NamedTuple):
-    """A linear layer's tensors."""
-
     weight: torch.Tensor
     bias: torch.Tensor
 

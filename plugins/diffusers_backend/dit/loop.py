@@ -68,25 +68,21 @@ def denoise(
     return canvas.finished(latents)
 
 
+@dataclass
 class _Experts:
     """The transformers of one request, prepared at their first step."""
 
-    def __init__(
-        self,
-        pipe: Any,
-        networks: Mapping[str, Network],
-        canvas: Canvas,
-        embeds: Sequence[torch.Tensor],
-        image: torch.Tensor | None,
-    ) -> None:
-        ratio, timesteps = pipe.config.boundary_ratio, pipe.scheduler.timesteps
-        boundary = 0.0 if ratio is None else ratio * pipe.scheduler.config.num_train_timesteps
+    pipe: Any
+    networks: Mapping[str, Network]
+    canvas: Canvas
+    embeds: Sequence[torch.Tensor]
+    image: torch.Tensor | None
+
+    def __post_init__(self) -> None:
+        ratio, timesteps = self.pipe.config.boundary_ratio, self.pipe.scheduler.timesteps
+        boundary = 0.0 if ratio is None else ratio * self.pipe.scheduler.config.num_train_timesteps
         self._early = (timesteps >= boundary).tolist()  # at once: reading one in each step would wait for the step
         self._timesteps = torch.cat([timesteps.new_zeros(1), timesteps])  # an image frame is at time 0
-        self._networks = networks
-        self._canvas = canvas
-        self._embeds = embeds
-        self._image = image
         self._ready: dict[str, tuple[list[Pass], TimestepEmbedding]] = {}
         self._compilations: list[Callable[[], None]] = []
 
@@ -94,8 +90,9 @@ class _Experts:
         return "transformer" if self._early[number - 1] else "transformer_2"
 
     def velocity(self, name: str, latents: torch.Tensor, number: int) -> torch.Tensor:
-        network = self._networks[name]
-        groups = _groups(number, latents, self._canvas, network.switches.framewise_time)
+        """Return the velocity in step `number`, from 1, for each prompt: `(prompts, c, t, h, w)`."""
+        network = self.networks[name]
+        groups = _groups(number, latents, self.canvas, network.switches.framewise_time)
         if name not in self._ready:
             self._ready[name] = self._prepared(network, latents, groups)
         passes, embeddings = self._ready[name]
@@ -109,8 +106,8 @@ class _Experts:
     def _prepared(
         self, network: Network, latents: torch.Tensor, groups: torch.Tensor
     ) -> tuple[list[Pass], TimestepEmbedding]:
-        batches = [torch.cat(list(self._embeds))] if network.batches(latents) else self._embeds
-        image = None if self._image is None else network.read_image(self._image)
+        batches = [torch.cat(list(self.embeds))] if network.batches(latents) else self.embeds
+        image = None if self.image is None else network.read_image(self.image)
         passes = [network.prepare(latents, batch, len(groups), image) for batch in batches]
         embeddings = embed_timesteps(network.model, self._timesteps)
         self._compilations += [partial(network.compile_later, each, latents, embeddings.of(groups)) for each in passes]

@@ -46,8 +46,6 @@ class ForeignError(Exception):
 
 @dataclass(frozen=True)
 class Guard:
-    """A transformer and its marks at the time of the proof."""
-
     model: WanTransformer3DModel
     marks: Marks
 

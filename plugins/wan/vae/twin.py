@@ -19,7 +19,6 @@ def twin(module: M) -> M:
 
 
 def is_hooked(module: torch.nn.Module) -> bool:
-    """Say whether `module` or a submodule has hooks: offloading, a step cache."""
     return any(has_hooks(vars(each)) for each in module.modules())
 
 
