@@ -9,9 +9,9 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-import zipfile
 from collections import Counter
-from pathlib import Path, PurePosixPath
+from collections.abc import Sequence
+from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
@@ -41,7 +41,7 @@ PACKED = (
 TARGET = ("--python-version", "3.12", "--implementation", "cp")
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
 
-UNUSED_FOLDERS = frozenset({"__pycache__", "test", "tests"})
+UNUSED_FOLDERS = frozenset({"__pycache__", "bin", "test", "tests"})
 UNUSED_SUFFIXES = frozenset({".c", ".cpp", ".h", ".pxd", ".pyc", ".pyi", ".pyx"})
 
 
@@ -52,16 +52,12 @@ def main() -> None:
     options = parser.parse_args()
     wanted = pins(CONSTRAINTS.read_text())
     with tempfile.TemporaryDirectory(prefix="framegate-pack-") as folder:
-        wheels, site = Path(folder) / "wheels", Path(folder) / "site"
-        if options.check:  # `pip download` has no --dry-run
-            _pip("install", "--dry-run", "--quiet", "--target", folder, *wanted)
+        _install(Path(folder), wanted, *(["--dry-run"] if options.check else []))
+        if options.check:
             print(f"the registry has all {len(wanted)} wheels")
             return
-        _pip("download", "--quiet", "--dest", str(wheels), *wanted)
-        for wheel in sorted(wheels.iterdir()):
-            install(wheel, site)
-        write(site, options.file)
-        print(f"{options.file}: {megabytes(options.file.stat().st_size)}; unpacked: {largest(site)}")
+        write(Path(folder), options.file)
+        print(f"{options.file}: {megabytes(options.file.stat().st_size)}; unpacked: {largest(Path(folder))}")
 
 
 def pins(constraints: str) -> tuple[str, ...]:
@@ -72,36 +68,22 @@ def pins(constraints: str) -> tuple[str, ...]:
     return tuple(f"{name}=={versions[name]}" for name in PACKED)
 
 
-def _pip(command: str, *arguments: str) -> None:
-    pip = (sys.executable, "-m", "pip", command, "--disable-pip-version-check", "--no-deps", "--only-binary=:all:")
+def _install(site: Path, wanted: Sequence[str], *more: str) -> None:
+    pip = (sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps")
     platforms = [part for name in PLATFORMS for part in ("--platform", name)]
-    done = subprocess.run([*pip, *TARGET, *platforms, *arguments], check=False)
+    target = ("--only-binary=:all:", "--no-compile", "--target", str(site), *TARGET, *platforms)
+    done = subprocess.run([*pip, *target, *more, *wanted], check=False)
     if done.returncode:
-        sys.exit(f"pip {command} must find the wheels of constraints.txt, ended with {done.returncode}; see above")
+        sys.exit(f"pip install must find the wheels of constraints.txt, ended with {done.returncode}; see above")
 
 
-def install(wheel: Path, site: Path) -> None:
-    with zipfile.ZipFile(wheel) as file:
-        for member in file.infolist():
-            path = installed(member.filename)
-            if path is not None and not member.is_dir():
-                target = site / path
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(file.read(member))
+def needed(site: Path) -> list[Path]:
+    """Return the files of `site` that a run needs, and licences, relative to it."""
+    paths = sorted(path.relative_to(site) for path in site.rglob("*") if path.is_file())
+    return [path for path in paths if _is_needed(path)]
 
 
-def installed(name: str) -> PurePosixPath | None:
-    """Return the site path of a wheel's member; None if not needed."""
-    path = PurePosixPath(name)
-    if path.parts[0].endswith(".data"):
-        if path.parts[1] not in ("purelib", "platlib"):  # scripts, headers, manual pages
-            return None
-        path = PurePosixPath(*path.parts[2:])
-    return path if is_needed(path) else None
-
-
-def is_needed(path: PurePosixPath) -> bool:
-    """Tell whether a file is needed at run time, or is a licence."""
+def _is_needed(path: Path) -> bool:
     if path.parts[0].endswith(".dist-info"):
         return True
     return path.suffix not in UNUSED_SUFFIXES and UNUSED_FOLDERS.isdisjoint(path.parts[:-1])
@@ -113,11 +95,11 @@ def write(site: Path, archive: Path, limit: int = LIMIT) -> None:
     partial = archive.with_name(archive.name + ".partial")
     try:
         with tarfile.open(partial, "w:xz", preset=9 | lzma.PRESET_EXTREME) as tar:
-            for path in sorted(path for path in site.rglob("*") if path.is_file()):
+            for path in needed(site):
                 # no owner, no date: the same files give the same bytes
-                member = tarfile.TarInfo(path.relative_to(site).as_posix())
-                member.size = path.stat().st_size
-                with path.open("rb") as content:
+                member = tarfile.TarInfo(path.as_posix())
+                member.size = (site / path).stat().st_size
+                with (site / path).open("rb") as content:
                     tar.addfile(member, content)
         size = partial.stat().st_size
         if size > limit:
@@ -132,9 +114,8 @@ def write(site: Path, archive: Path, limit: int = LIMIT) -> None:
 
 def largest(site: Path, count: int = 6) -> str:
     sizes = Counter[str]()
-    for path in site.rglob("*"):
-        if path.is_file():
-            sizes[_package(path.relative_to(site))] += path.stat().st_size
+    for path in needed(site):
+        sizes[_package(path)] += (site / path).stat().st_size
     return ", ".join(f"{name} {megabytes(size)}" for name, size in sizes.most_common(count))
 
 
