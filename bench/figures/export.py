@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from pathlib import Path
+
+import torch
 
 from bench.card.shapes import WAN_1_3B
 from bench.tools.layout import Kind, write_text_encoder, write_vae
 from bench.tools.machine import run_code
 from bench.tools.table import Figure, Row
+from nano.family import link_family
+from plugins.onnx_backend.export.graph import empty_transformer
+from plugins.wan.weights.safetensors import layout, write
 
 CHILD = """
 import json, resource, sys, time
@@ -47,14 +53,6 @@ def measure() -> Figure:
 
 def write_random(folder: Path, config: dict[str, object]) -> None:
     """Write a model folder with random transformer weights, tensor by tensor."""
-    import shutil
-
-    import torch
-
-    from nano.family import link_family
-    from plugins.onnx_backend.export.graph import empty_transformer
-    from plugins.wan.weights.safetensors import layout, write
-
     link_family(folder.parent / "family")
     others = shutil.ignore_patterns("transformer", "text_encoder", "vae")
     shutil.copytree(folder.parent / "family" / "wan-nano-ti2v", folder, ignore=others)
