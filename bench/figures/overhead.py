@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from bench.tools.server import PLUGINS, Client, Server, query, scratch_folder, serve
 from bench.tools.table import Figure, Row, quantile, spread
@@ -18,9 +18,8 @@ models:
 """
 
 
-@dataclass(frozen=True)
-class _Call:
-    sent: float
+class _Call(NamedTuple):
+    sent: float  # by the store's wall clock
     answered: float
 
     @property
