@@ -10,56 +10,17 @@ import argparse
 import os
 import signal
 import sys
+from importlib import import_module
 
-from bench.figures import (
-    boot,
-    claim,
-    copies,
-    download,
-    export,
-    fast,
-    folders,
-    hostile,
-    house,
-    load,
-    nano,
-    onnx,
-    onnx_gpu,
-    overhead,
-    previews,
-    refusal,
-    residency,
-    scheduling,
-    streams,
-    waiting,
-)
 from bench.tools import readme
 from bench.tools.machine import describe
 from bench.tools.table import save, show
 from router.engine.openmp import wait_policy
 
-FIGURES = {
-    "boot": boot.measure,
-    "overhead": overhead.measure,
-    "refusal": refusal.measure,
-    "folders": folders.measure,
-    "hostile": hostile.measure,
-    "waiting": waiting.measure,
-    "streams": streams.measure,
-    "previews": previews.measure,
-    "claim": claim.measure,
-    "load": load.measure,
-    "scheduling": scheduling.measure,
-    "nano": nano.measure,
-    "onnx": onnx.measure,
-    "fast": fast.measure,
-    "export": export.measure,
-    "onnx_gpu": onnx_gpu.measure,
-    "residency": residency.measure,
-    "copies": copies.measure,
-    "house": house.measure,
-    "download": download.measure,
-}
+FIGURES = (  # modules of bench.figures, in the order of bench/README.md
+    "boot", "overhead", "refusal", "folders", "hostile", "waiting", "streams", "previews", "claim", "load",
+    "scheduling", "nano", "onnx", "fast", "export", "onnx_gpu", "residency", "house", "download",
+)  # fmt: skip
 
 
 def main() -> None:
@@ -77,11 +38,11 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(FIGURES)} [default: all]")
     parser.add_argument("--readme", action="store_true", help="write what was saved into the READMEs; alone: only that")
     options = parser.parse_args()
-    if unknown := set(options.names) - FIGURES.keys():
+    if unknown := set(options.names) - set(FIGURES):
         parser.error(f"a figure is one of {', '.join(FIGURES)}, got {', '.join(sorted(unknown))}")
     for name in options.names or ([] if options.readme else FIGURES):
         machine = describe()
-        figure = FIGURES[name]()
+        figure = import_module(f"bench.figures.{name}").measure()
         if figure is None:
             print(f"\n{name}: not measured, this machine has no GPU that PyTorch can use")
             continue

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 
-from bench.figures.house import floors
+from tests.test_boundaries import FLOORS
 
 PICTURE = Path(__file__).with_suffix(".svg")
 WIDTH, MARGIN = 1120, 24
@@ -37,7 +37,7 @@ JOB = (
 def svg() -> str:
     """Return the picture: the ways of a request and a job, then the floors."""
     parts = [*_ways(), *_floors(top := 476)]
-    height = top + 44 + FLOOR * len(floors()) + MARGIN
+    height = top + 44 + FLOOR * len(FLOORS) + MARGIN
     head = f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {WIDTH} {height}' {FONT} font-size='13'>"
     arrow = (
         "<defs><marker id='arrow' viewBox='0 0 8 8' refX='7' refY='4' markerWidth='7' markerHeight='7' "
@@ -108,7 +108,7 @@ def _store(x: float, y: float, width: float, title: str, holds: str, room: str) 
 
 def _floors(top: float) -> Iterator[str]:
     yield _text(MARGIN, top + 20, "Floors: a room imports rooms below its own floor, never beside or above", bold=True)
-    for number, rooms in enumerate(reversed(floors())):
+    for number, rooms in enumerate(reversed(FLOORS)):
         width = (WIDTH - 2 * MARGIN - GAP * (len(rooms) - 1)) / len(rooms)
         for index, room in enumerate(rooms):
             x, y = MARGIN + index * (width + GAP), top + 34 + FLOOR * number

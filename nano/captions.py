@@ -32,11 +32,7 @@ DIRECTION_WORDS = {
     "up": ("up", "upwards", "upward", "to the top", "from bottom to top", "towards the top"),
     "down": ("down", "downwards", "downward", "to the bottom", "from top to bottom", "towards the bottom"),
 }
-BACKGROUND_WORDS = {
-    "black": ("black", "dark"),
-    "gray": ("gray", "grey"),
-    "white": ("white", "bright"),
-}
+BACKGROUND_WORDS = {"black": ("black", "dark"), "gray": ("gray", "grey"), "white": ("white", "bright")}
 ANY_SHAPE = ("shape", "object", "thing", "figure")
 MOVES = ("moves", "slides", "glides", "drifts", "travels", "floats", "goes", "flies", "rolls")
 MOVING = ("moving", "sliding", "gliding", "drifting", "travelling", "floating", "going", "flying", "rolling")
@@ -106,32 +102,13 @@ MOTION = (
 
 # words around a prompt that say nothing about the scene
 BEFORE = (
-    "please show ",
-    "show me ",
-    "i want to see ",
-    "cinematic shot: ",
-    "animation of ",
-    "a short video: ",
-    "high quality, ",
-    "minimalist style, ",
-    "a simple scene where ",
-    "generate ",
-    "4k, ",
-)
+    "please show ", "show me ", "i want to see ", "cinematic shot: ", "animation of ", "a short video: ",
+    "high quality, ", "minimalist style, ", "a simple scene where ", "generate ", "4k, ",
+)  # fmt: skip
 AFTER = (
-    ", high quality",
-    ", 4k",
-    ", smooth motion",
-    " please",
-    ", cinematic",
-    " in a smooth motion",
-    ", flat colors",
-    " across the frame",
-    " across the screen",
-    ", simple animation",
-    ", detailed",
-    " at a steady pace",
-)
+    ", high quality", ", 4k", ", smooth motion", " please", ", cinematic", " in a smooth motion", ", flat colors",
+    " across the frame", " across the screen", ", simple animation", ", detailed", " at a steady pace",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -180,7 +157,6 @@ def _pick(words: Sequence[str], rng: np.random.Generator) -> str:
 
 
 def _words(subject: Subject, rng: np.random.Generator) -> dict[str, str]:
-    """Return a random word or phrase for each field of the templates."""
     # the order of the draws decides the captions of a seed
     background = _pick(BACKGROUND_WORDS[subject.background], rng)
     return {

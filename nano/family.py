@@ -30,7 +30,6 @@ class Recipe:
 
     @property
     def transformers(self) -> dict[str, str]:
-        """Map the transformers' names to their training stages."""
         return dict(zip(("transformer", "transformer_2"), self.stages, strict=False))
 
 
@@ -78,7 +77,6 @@ def _is_whole(folder: Path, weights: Path) -> bool:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock of `path` while the block runs."""
     with path.open("w") as file:  # the file stays: removing it would let two processes lock at once
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

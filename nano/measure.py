@@ -110,7 +110,6 @@ def _overlap(blob: _Blob, shape: str) -> float:
 
 
 def _direction(path: NDArray[np.float64]) -> str | None:
-    """Return the direction of a path; x and y are fractions of the frame."""
     x, y = np.polyfit(np.arange(len(path)), path, 1)[0] * (len(path) - 1)
     if max(abs(x), abs(y)) < TRAVEL or max(abs(x), abs(y)) < STRAIGHT * min(abs(x), abs(y)):
         return None

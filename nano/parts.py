@@ -93,7 +93,7 @@ def vae(**changes: object) -> AutoencoderKLWan:
     return AutoencoderKLWan(**config).eval()
 
 
-def transformer(in_channels: int = Z_DIM, out_channels: int = Z_DIM, **changes: object) -> WanTransformer3DModel:
+def transformer(in_channels: int = Z_DIM, **changes: object) -> WanTransformer3DModel:
     """Return a diffusion transformer; `changes` override its configuration."""
     config: dict[str, Any] = {
         "num_attention_heads": 4,
@@ -103,7 +103,7 @@ def transformer(in_channels: int = Z_DIM, out_channels: int = Z_DIM, **changes: 
         "freq_dim": 128,
         "text_dim": TEXT_DIM,
         "in_channels": in_channels,
-        "out_channels": out_channels,
+        "out_channels": Z_DIM,
     } | changes
     return WanTransformer3DModel(**config).eval()
 

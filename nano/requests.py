@@ -25,14 +25,14 @@ class ClipRequest:
     negative: str = ""
 
 
-def held_out(count: int, with_image: bool, side: int = 64, seed: int = SEED) -> list[ClipRequest]:
+def held_out(count: int, with_image: bool, side: int = 64) -> list[ClipRequest]:
     """Return requests for subjects held out of training, with random captions."""
-    rng = np.random.default_rng((seed, with_image, side))
+    rng = np.random.default_rng((SEED, with_image, side))
     hidden = subjects(held_out=True)
     order = [hidden[int(index)] for index in np.resize(rng.permutation(len(hidden)), count)]
     requests = []
     for index, subject in enumerate(order):
         image = render(draw_scene(subject, rng), side, side, 1)[0] if with_image else None
         prompt = describe(subject, rng, MOTION if with_image else FULL).text
-        requests.append(ClipRequest(prompt, subject, seed + index, image))
+        requests.append(ClipRequest(prompt, subject, SEED + index, image))
     return requests

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -49,26 +49,26 @@ def main(work: Path, weights: Path, device: str, compile: bool, brief: bool, unt
     print(f"{weights}: {sum(path.stat().st_size for path in weights.rglob('*') if path.is_file()) / 1e6:.1f} MB")
 
 
+@dataclass(frozen=True)
 class Studio:
     """The stages of the training; each returns its trained modules."""
 
-    def __init__(self, work: Path, device: torch.device, compile: bool, brief: bool) -> None:
-        self._work = work
-        self._device = device
-        self._compile = compile
-        self._brief = brief
+    work: Path
+    device: torch.device
+    compile: bool
+    brief: bool
 
     def text(self) -> tuple[PreTrainedTokenizerFast, UMT5EncoderModel]:
         tokenizer = text.make_tokenizer()
-        reader = parts.seeded(2, lambda: text.Reader(parts.text_encoder())).to(self._device)
-        trained = self._train(text.PLAN, reader, text.loss(reader, tokenizer, self._device))
+        reader = parts.seeded(2, lambda: text.Reader(parts.text_encoder())).to(self.device)
+        trained = self._train(text.PLAN, reader, text.loss(reader, tokenizer, self.device))
         return tokenizer, trained.encoder.eval()
 
     def vae(self) -> AutoencoderKLWan:
-        model = vae.channels_last(parts.seeded(1, parts.vae)).to(self._device)
-        losses = vae.losses(model, self._device)
+        model = vae.channels_last(parts.seeded(1, parts.vae)).to(self.device)
+        losses = vae.losses(model, self.device)
         whole = [self._train(plan, model, losses[plan.name]) for plan in vae.PLANS][-1].eval()
-        trained = self._train(vae.DECODER, whole, vae.decoder_loss(whole, self._device)).eval()
+        trained = self._train(vae.DECODER, whole, vae.decoder_loss(whole, self.device)).eval()
         measure_scale(trained)
         return trained
 
@@ -83,19 +83,19 @@ class Studio:
         model = parts.seeded(3, lambda: parts.transformer(task.in_channels))
         if task.start is not None:
             diffusion.start_from(model, before[task.start].state_dict())
-        model.to(self._device)
-        embed = diffusion.texts(tokenizer, encoder, self._device)
-        loss = diffusion.loss(task, model, data, embed, self._device)
-        if self._compile:
+        model.to(self.device)
+        embed = diffusion.texts(tokenizer, encoder, self.device)
+        loss = diffusion.loss(task, model, data, embed, self.device)
+        if self.compile:
             model.compile_repeated_blocks(dynamic=False)
         return self._train(task.plan, model, loss).eval()
 
     def latents(self, coder: AutoencoderKLWan) -> list[Latents]:
-        sizes = [replace(size, count=BATCH) for size in SIZES] if self._brief else SIZES
-        return [latents(coder, size, self._work) for size in sizes]
+        sizes = [replace(size, count=BATCH) for size in SIZES] if self.brief else SIZES
+        return [latents(coder, size, self.work) for size in sizes]
 
     def _train(self, plan: Plan, module: M, loss: Loss) -> M:
-        return train(replace(plan, steps=2) if self._brief else plan, module, loss, self._work)
+        return train(replace(plan, steps=2) if self.brief else plan, module, loss, self.work)
 
 
 if __name__ == "__main__":

@@ -43,7 +43,6 @@ def generate(loaded: float, task: Task, report: Report) -> Frames:
 
 
 def _pixels(task: Task) -> Iterator[Pixels]:
-    """Yield the first image, if any, then frames of one colour."""
     frame = _colour(task)
     for index in range(task.num_frames):
         yield task.image[None] if index == 0 and task.image is not None else frame

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.figures.house import floors
 from docs import architecture
+from tests.test_boundaries import FLOORS
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
@@ -27,7 +27,7 @@ def test_each_room_is_described() -> None:
         room for row in re.findall(r"^\| (`.*?) \|", PAGE, re.MULTILINE) for room in re.findall(r"`([\w.]+)`", row)
     }
 
-    top = {room for floor in floors() for room in floor if room.count(".") < 2}
+    top = {room for floor in FLOORS for room in floor if room.count(".") < 2}
     assert top - rooms == set()
 
 

@@ -42,7 +42,6 @@ def main(name: str, out: Path, device: str, seconds: float) -> None:
 
 
 def _checked(figure: Figure, session: Session, what: str, check: Check) -> Iterator[Figure]:
-    """Run a check and yield the figure after each finding."""
     if session.left <= 0:
         yield replace(figure, skipped=(*figure.skipped, f"{what}, the limit of {session.seconds:g} s had passed"))
         return

@@ -6,7 +6,6 @@ import torch
 
 
 def relative_error(got: torch.Tensor, exact: torch.Tensor) -> float:
-    """Return the relative error of `got` in the 2-norm."""
     return float((got.double() - exact.double()).norm() / exact.double().norm())
 
 

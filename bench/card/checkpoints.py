@@ -50,7 +50,6 @@ class Recipe:
 
 
 def wan_2_2(toy: bool) -> dict[str, Recipe]:
-    """Return the three models of Wan 2.2 at true or toy size."""
     text, big, small = (TOY_TEXT, TOY_DIT, TOY_DIT) if toy else (UMT5_XXL, WAN_14B, WAN_5B)
     first, second = (TOY_VAE, TOY_VAE) if toy else ({}, VAE_2_2)
     family = {name: f"wan-nano-{name}" for name in FAMILIES} if toy else FAMILIES
@@ -82,7 +81,6 @@ def write(folder: Path, name: str, recipe: Recipe) -> Path:
 
 
 def _part(snapshot: Path, name: str, cls: Any, config: Any, identity: str, listed: dict[str, object]) -> None:
-    """Write a part's configuration, and its weights as a header and a hole."""
     with accelerate.init_empty_weights():
         module = cls(config) if cls is UMT5EncoderModel else cls(**config)
     (snapshot / name).mkdir(parents=True)

@@ -39,7 +39,6 @@ class Clock:
     least: float = 0.5
 
     def seconds(self, run: Run) -> float:
-        """Return the seconds of `run` on the device."""
         if self.device == "cpu":
             begun = time.perf_counter()
             run()
@@ -85,7 +84,6 @@ class Clock:
         return Rounds(middle, peaks, statistics.mean(rates))
 
     def _begin_peak(self) -> float:
-        """Reset the peak and return the allocated bytes; 0 on a CPU."""
         if self.device == "cpu":
             return 0.0
         torch.cuda.reset_peak_memory_stats(self.device)

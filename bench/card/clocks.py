@@ -5,49 +5,39 @@ from __future__ import annotations
 import shutil
 import statistics
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 
 from bench.tools.machine import describe
 from bench.tools.table import Figure, Row, save
 
 FIELDS = ("clocks.sm", "clocks.mem", "power.draw", "temperature.gpu", "utilization.gpu", "clocks_event_reasons.active")
+SHOWN = (("SM clock", "MHz"), ("memory clock", "MHz"), ("power", "W"), ("temperature", "C"))  # the first fields
 BUSY = 50.0  # percent of utilisation; the clocks of an idle card mean nothing
 SLOWING = {0x4: "power cap", 0x8: "hardware slowdown", 0x20: "thermal, by software", 0x40: "thermal, by hardware"}
 
 
-class Watch:
+@contextmanager
+def watch(device: str, out: Path) -> Iterator[None]:
     """Sample nvidia-smi while the block runs; the card's settings stay."""
-
-    def __init__(self, device: str, out: Path) -> None:
-        self._tool = shutil.which("nvidia-smi") if device != "cpu" else None
-        self._index = device.partition(":")[2] or "0"
-        self._out = out
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> Watch:
-        if self._tool is not None:
-            self._out.mkdir(parents=True, exist_ok=True)
-            query = f"--query-gpu={','.join(FIELDS)}"
-            command = [self._tool, "-i", self._index, query, "--format=csv,noheader,nounits", "-l", "1"]
-            with self._readings.open("wb") as file:  # an interrupted run keeps the file
-                self._process = subprocess.Popen(command, stdout=file, stderr=subprocess.DEVNULL)
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._process is None:
-            return
-        self._process.terminate()
-        self._process.wait()
-        if rows := rows_of(self._readings.read_text().splitlines()):
+    tool, readings = shutil.which("nvidia-smi"), out / "card_clocks.csv"
+    if tool is None or device == "cpu":
+        yield
+        return
+    index, query = device.partition(":")[2] or "0", f"--query-gpu={','.join(FIELDS)}"
+    command = [tool, "-i", index, query, "--format=csv,noheader,nounits", "-l", "1"]
+    with readings.open("wb") as file:  # an interrupted run keeps the file
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+        if rows := rows_of(readings.read_text().splitlines()):
             title = "the card's clocks over the whole run, read once a second"
-            save(Figure("card_clocks", title, tuple(rows)), describe(), self._out)
-            self._readings.unlink()
-
-    @property
-    def _readings(self) -> Path:
-        return self._out / "card_clocks.csv"
+            save(Figure("card_clocks", title, tuple(rows)), describe(), out)
+            readings.unlink()
 
 
 def rows_of(lines: Sequence[str]) -> list[Row]:
@@ -57,9 +47,7 @@ def rows_of(lines: Sequence[str]) -> list[Row]:
     if not busy:
         return []
     rows = [Row("seconds read", len(readings), "s"), Row("of them busy", len(busy), "s")]
-    for index, (what, unit) in enumerate(
-        (("SM clock", "MHz"), ("memory clock", "MHz"), ("power", "W"), ("temperature", "C"))
-    ):
+    for index, (what, unit) in enumerate(SHOWN):
         values = [each[index] for each in busy]
         for name, pick in (("least", min), ("median", statistics.median), ("most", max)):
             rows.append(Row(f"{what} while busy, {name}", float(pick(values)), unit))
@@ -69,7 +57,6 @@ def rows_of(lines: Sequence[str]) -> list[Row]:
 
 
 def _parsed(line: str) -> tuple[float, ...] | None:
-    """Return the numbers of a line; None for an incomplete one."""
     words = [word.strip() for word in line.split(",")]
     if len(words) != len(FIELDS):
         return None

@@ -19,7 +19,7 @@ from bench.tools.table import Row
 from plugins.diffusers_backend.attention_backend import attention_for
 from plugins.diffusers_backend.compile import Compiler
 from plugins.diffusers_backend.dit.block import run_blocks
-from plugins.diffusers_backend.dit.kernel_config import KernelConfig
+from plugins.diffusers_backend.dit.fused_ops import KernelConfig
 from plugins.diffusers_backend.dit.network import Network, Pass
 from plugins.diffusers_backend.dit.timestep_embedding import embed_timesteps
 from plugins.diffusers_backend.tuning.chooser import Chooser
@@ -112,7 +112,6 @@ def guidance(name: str, dit: Dit, latents: tuple[int, int, int], clock: Clock) -
 
 
 def _rows(name: str, dit: Dit, clock: Clock, runs: Mapping[str, Forward], first: bool = True) -> Iterator[Row]:
-    """Yield the measurements of `runs`; the first is the reference."""
     calls = _warmed(runs)
     rounds = clock.compared(calls)
     base, *others = runs
@@ -142,7 +141,6 @@ def longest(what: str, run: Callable[[], object], clock: Clock) -> Iterator[Row]
 
 
 def _warmed(runs: Mapping[str, Forward]) -> dict[str, Run]:
-    """Warm up each run and return the whole runs."""
     # the first block alone compiles all kernels and makes all plans
     for each in runs.values():
         each.warm()
@@ -179,7 +177,6 @@ def _ours(
     prompts: int = 1,
     groups: int = 1,
 ) -> Forward:
-    """Return our forward pass, compiled if a `compiler` succeeds."""
     device = str(model.device)
     latents = models.noise(device, torch.bfloat16, 1, dit.config["in_channels"], *dit.latents)
     embeds = models.prompts(prompts, dit.config["text_dim"], device)
@@ -198,6 +195,5 @@ def _ours(
 
 
 def _first_block(whole: Pass) -> Pass:
-    """Return the pass over the first block."""
     text = whole.text._replace(blocks=whole.text.blocks[:1])
     return replace(whole, text=text, weights=whole.weights[:1])

@@ -55,10 +55,7 @@ class Cases:
 
         for heads, head in self.widths:
             width = heads * head
-            packed, weight = (
-                self.random(1, 2, self.rows, 3 * width, dtype=dtype),
-                1 + 0.1 * self.random(2, width),
-            )
+            packed, weight = self.random(1, 2, self.rows, 3 * width, dtype=dtype), 1 + 0.1 * self.random(2, width)
             angles = self.random(3, 1, self.rows, 1, head // 2)
             given = (weight.to(dtype), angles.cos(), angles.sin(), heads, EPSILON)
             for x in (*packed.chunk(3, dim=-1), self.random(4, 1, self.rows, width, dtype=dtype)):
@@ -137,7 +134,7 @@ def interpreted() -> Errors:
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"the interpreter ended with {done.returncode}: {done.stderr.strip()[-500:]}")
-    return json.loads(done.stdout)  # type: ignore[no-any-return]
+    return json.loads(done.stdout)
 
 
 def compiled(capability: int, width: int) -> dict[str, bytes]:
@@ -178,7 +175,6 @@ def compiled(capability: int, width: int) -> dict[str, bytes]:
 
 
 def off(got: torch.Tensor, expected: torch.Tensor) -> float:
-    """Return the relative error in the 2-norm."""
     assert (got.dtype, got.shape) == (expected.dtype, expected.shape)
     assert torch.isfinite(got).all(), "numbers that are not finite"
     return relative_error(got, expected)

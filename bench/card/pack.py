@@ -9,10 +9,11 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-import zipfile
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+
+from packaging.utils import canonicalize_name
 
 from bench.tools.machine import ROOT
 
@@ -40,7 +41,7 @@ PACKED = (
 TARGET = ("--python-version", "3.12", "--implementation", "cp")
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
 
-UNUSED_FOLDERS = frozenset({"__pycache__", "test", "tests"})
+UNUSED_FOLDERS = frozenset({"__pycache__", "bin", "test", "tests"})
 UNUSED_SUFFIXES = frozenset({".c", ".cpp", ".h", ".pxd", ".pyc", ".pyi", ".pyx"})
 
 
@@ -50,75 +51,39 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="only check that the registry has every wheel")
     options = parser.parse_args()
     wanted = pins(CONSTRAINTS.read_text())
-    if options.check:
-        check(wanted)
-        print(f"the registry has all {len(wanted)} wheels")
-        return
     with tempfile.TemporaryDirectory(prefix="framegate-pack-") as folder:
-        wheels, site = Path(folder) / "wheels", Path(folder) / "site"
-        download(wanted, wheels)
-        for wheel in sorted(wheels.iterdir()):
-            install(wheel, site)
-        write(site, options.file)
-        print(f"{options.file}: {megabytes(options.file.stat().st_size)}; unpacked: {largest(site)}")
+        _install(Path(folder), wanted, *(["--dry-run"] if options.check else []))
+        if options.check:
+            print(f"the registry has all {len(wanted)} wheels")
+            return
+        write(Path(folder), options.file)
+        print(f"{options.file}: {megabytes(options.file.stat().st_size)}; unpacked: {largest(Path(folder))}")
 
 
 def pins(constraints: str) -> tuple[str, ...]:
-    """Return `name==version` for every packed package."""
     versions = dict(line.split("==") for line in constraints.splitlines() if "==" in line)
-    versions = {canonical(name): version.strip() for name, version in versions.items()}
+    versions = {canonicalize_name(name): version.strip() for name, version in versions.items()}
     if unknown := sorted(set(PACKED) - versions.keys()):
         sys.exit(f"constraints.txt must have a version of every packed package, has none of {', '.join(unknown)}")
     return tuple(f"{name}=={versions[name]}" for name in PACKED)
 
 
-def canonical(name: str) -> str:
-    """Return the canonical form of a package's name."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def check(wanted: Sequence[str]) -> None:
-    """Exit unless the registry has a wheel for every pin."""
-    with tempfile.TemporaryDirectory() as folder:  # `pip download` has no --dry-run
-        _pip("install", "--dry-run", "--quiet", "--target", folder, *wanted)
-
-
-def download(wanted: Sequence[str], folder: Path) -> None:
-    """Fetch the wheels for the pins into `folder`."""
-    _pip("download", "--quiet", "--dest", str(folder), *wanted)
-
-
-def _pip(command: str, *arguments: str) -> None:
-    pip = (sys.executable, "-m", "pip", command, "--disable-pip-version-check", "--no-deps", "--only-binary=:all:")
+def _install(site: Path, wanted: Sequence[str], *more: str) -> None:
+    pip = (sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps")
     platforms = [part for name in PLATFORMS for part in ("--platform", name)]
-    done = subprocess.run([*pip, *TARGET, *platforms, *arguments], check=False)
+    target = ("--only-binary=:all:", "--no-compile", "--target", str(site), *TARGET, *platforms)
+    done = subprocess.run([*pip, *target, *more, *wanted], check=False)
     if done.returncode:
-        sys.exit(f"pip {command} must find the wheels of constraints.txt, ended with {done.returncode}; see above")
+        sys.exit(f"pip install must find the wheels of constraints.txt, ended with {done.returncode}; see above")
 
 
-def install(wheel: Path, site: Path) -> None:
-    """Unpack the needed files of a wheel into `site`."""
-    with zipfile.ZipFile(wheel) as file:
-        for member in file.infolist():
-            path = installed(member.filename)
-            if path is not None and not member.is_dir():
-                target = site / path
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(file.read(member))
+def needed(site: Path) -> list[Path]:
+    """Return the files of `site` that a run needs, and licences, relative to it."""
+    paths = sorted(path.relative_to(site) for path in site.rglob("*") if path.is_file())
+    return [path for path in paths if _is_needed(path)]
 
 
-def installed(name: str) -> PurePosixPath | None:
-    """Return the site path of a wheel's member; None if not needed."""
-    path = PurePosixPath(name)
-    if path.parts[0].endswith(".data"):
-        if path.parts[1] not in ("purelib", "platlib"):  # scripts, headers, manual pages
-            return None
-        path = PurePosixPath(*path.parts[2:])
-    return path if is_needed(path) else None
-
-
-def is_needed(path: PurePosixPath) -> bool:
-    """Tell whether a file is needed at run time, or is a licence."""
+def _is_needed(path: Path) -> bool:
     if path.parts[0].endswith(".dist-info"):
         return True
     return path.suffix not in UNUSED_SUFFIXES and UNUSED_FOLDERS.isdisjoint(path.parts[:-1])
@@ -129,15 +94,12 @@ def write(site: Path, archive: Path, limit: int = LIMIT) -> None:
     archive.parent.mkdir(parents=True, exist_ok=True)
     partial = archive.with_name(archive.name + ".partial")
     try:
-        with (
-            lzma.open(partial, "wb", preset=9 | lzma.PRESET_EXTREME) as file,
-            tarfile.open(fileobj=file, mode="w") as tar,
-        ):
-            for path in sorted(path for path in site.rglob("*") if path.is_file()):
+        with tarfile.open(partial, "w:xz", preset=9 | lzma.PRESET_EXTREME) as tar:
+            for path in needed(site):
                 # no owner, no date: the same files give the same bytes
-                member = tarfile.TarInfo(path.relative_to(site).as_posix())
-                member.size = path.stat().st_size
-                with path.open("rb") as content:
+                member = tarfile.TarInfo(path.as_posix())
+                member.size = (site / path).stat().st_size
+                with (site / path).open("rb") as content:
                     tar.addfile(member, content)
         size = partial.stat().st_size
         if size > limit:
@@ -151,11 +113,9 @@ def write(site: Path, archive: Path, limit: int = LIMIT) -> None:
 
 
 def largest(site: Path, count: int = 6) -> str:
-    """Return the largest packages of `site` with their sizes, as text."""
     sizes = Counter[str]()
-    for path in site.rglob("*"):
-        if path.is_file():
-            sizes[_package(path.relative_to(site))] += path.stat().st_size
+    for path in needed(site):
+        sizes[_package(path)] += (site / path).stat().st_size
     return ", ".join(f"{name} {megabytes(size)}" for name, size in sizes.most_common(count))
 
 

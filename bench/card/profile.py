@@ -29,7 +29,6 @@ class Profile:
 
 
 def profiled(run: Callable[[], object], device: str) -> Profile:
-    """Return the times of all kernels of one `run` on `device`."""
     on_card = device != "cpu"
     activity, kind_of_device = (
         (ProfilerActivity.CUDA, DeviceType.CUDA) if on_card else (ProfilerActivity.CPU, DeviceType.CPU)

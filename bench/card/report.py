@@ -22,54 +22,43 @@ class Headline:
     what: str
     section: str
     row: str
-    worst: Callable[[Iterable[Row]], Row]
+    worst: Callable[..., Row | None]  # min or max
     wanted: str = ""
-
-
-def _least(rows: Iterable[Row]) -> Row:
-    return min(rows, key=lambda row: row.value)
-
-
-def _most(rows: Iterable[Row]) -> Row:
-    return max(rows, key=lambda row: row.value)
 
 
 def _share(what: str, size: str) -> Headline:
     wanted = f"{TRUE.dits[size].wanted:g} %"
-    return Headline(f"{what}: share of the product rate", "sizes", f"^{size}: ours, of that rate", _least, wanted)
+    return Headline(f"{what}: share of the product rate", "sizes", f"^{size}: ours, of that rate", min, wanted)
 
 
 HEADLINES = (
-    Headline("bf16 products of 8192 x 8192", "device", "^a product of 8192", _least),
-    Headline("videos in fp32 against a CPU's, the worst", "truth", ", fp32, against the CPU's fp32$", _least),
-    Headline("videos in bf16 against a CPU's, the worst", "truth", ", bf16, against the CPU's fp32$", _least),
-    Headline("videos whose bytes a seed did not give again", "truth", "^same seed, other bytes", _most),
+    Headline("bf16 products of 8192 x 8192", "device", "^a product of 8192", min),
+    Headline("videos in fp32 against a CPU's, the worst", "truth", ", fp32, against the CPU's fp32$", min),
+    Headline("videos in bf16 against a CPU's, the worst", "truth", ", bf16, against the CPU's fp32$", min),
+    Headline("videos whose bytes a seed did not give again", "truth", "^same seed, other bytes", max),
     _share("A14B 832x480x81", "14B, 832x480x81"),
     _share("TI2V-5B 1280x704x121", "5B, 1280x704x121"),
     _share("1.3B 832x480x81", "1.3B, 832x480x81"),
-    Headline("our forward pass / diffusers', the worst", "sizes", ": ours / diffusers$", _most, "1"),
-    Headline("our VAE decoding / diffusers', the worst", "sizes", "decode, ours / diffusers$", _most, "0.56"),
-    Headline("a whole job of TI2V-5B, 1280x704x121, 4 steps, with its load", "job", "^the whole job", _most),
-    Headline("all of Wan 2.2 resident", "job", "^allocated with all three resident", _most, "138.0 GB"),
+    Headline("our forward pass / diffusers', the worst", "sizes", ": ours / diffusers$", max, "1"),
+    Headline("our VAE decoding / diffusers', the worst", "sizes", "decode, ours / diffusers$", max, "0.56"),
+    Headline("a whole job of TI2V-5B, 1280x704x121, 4 steps, with its load", "job", "^the whole job", max),
+    Headline("all of Wan 2.2 resident", "job", "^allocated with all three resident", max, "138.0 GB"),
 )
 
 
 def short(results: Path = RESULTS) -> str:
-    """Return the short table and the card's name."""
     found = _figures(results)
     lines = ["| on one GPU | measured | wanted |", "|---|---:|---:|"]
     for line in HEADLINES:
-        rows = (
-            [row for row in found[line.section].rows if re.search(line.row, row.what)] if line.section in found else []
-        )
-        row = line.worst(rows) if rows else None
+        rows = found[line.section].rows if line.section in found else ()
+        matching = [row for row in rows if re.search(line.row, row.what)]
+        row = line.worst(matching, key=lambda row: row.value, default=None)
         measured = NOT_RUN if row is None else number(row.value, row.unit)
         lines.append(f"| {line.what} | {measured} | {line.wanted or (row.wanted if row else '')} |")
     return "\n".join(lines) + f"\n\n{_where(found)}"
 
 
 def whole(results: Path = RESULTS) -> Iterable[tuple[str, Figure | None]]:
-    """Yield each section's heading, and its figure if there is one."""
     found = _figures(results)
     for name, section in SECTIONS.items():
         yield f"card {name}: {section.title}", found.get(name)

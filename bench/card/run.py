@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from bench.card.clocks import Watch
+from bench.card.clocks import watch
 from bench.card.plan import GRACE, SECTIONS, TOY_AT_ONCE, TOY_SECONDS, WHOLE
 from bench.tools.machine import ROOT
 from bench.tools.table import RESULTS, load, remarks
@@ -23,12 +23,11 @@ ABOUT = "Check in five minutes, on this GPU, what Framegate promises for a GPU."
 
 def main(arguments: Sequence[str]) -> int:
     """Return 0 if every section ran whole and met its bounds."""
-    usual = [name for name, section in SECTIONS.items() if not section.by_name]
     parser = argparse.ArgumentParser(prog="python -m bench card", description=ABOUT)
-    about = f"{', '.join(SECTIONS)} [default: {', '.join(usual)}]"
-    parser.add_argument("names", nargs="*", metavar="SECTION", help=about)
-    about = "for the JSON files [default: bench/results on a GPU]"
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help=about)
+    parser.add_argument("names", nargs="*", metavar="SECTION", help=f"{', '.join(SECTIONS)} [default: all]")
+    parser.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="for the JSON files [default: bench/results on a GPU]"
+    )
     parser.add_argument("--limit", type=float, metavar="SECONDS", help="for each section, in place of its own")
     parser.add_argument("--device", help="[default: cuda:0, or cpu at toy size where there is no GPU]")
     options = parser.parse_args(arguments)
@@ -38,8 +37,8 @@ def main(arguments: Sequence[str]) -> int:
     out = (options.out or (ROOT / "data" / "card" if device == "cpu" else RESULTS)).absolute()
     out.mkdir(parents=True, exist_ok=True)
     run = Run(out, device, options.limit, None if options.names or options.limit else WHOLE)
-    with Watch(device, out):
-        run.all(options.names or usual)
+    with watch(device, out):
+        run.all(options.names or list(SECTIONS))
     return run.summary()
 
 

@@ -30,7 +30,6 @@ def _models(names: Mapping[str, str], *more: str) -> str:
 
 
 def _ours(device: str) -> str:
-    """Return the models file of our server."""
     return _models(
         {f"-{dtype}": options for dtype, options in DTYPES.items()},
         _entry("offloaded", "t2v", f"{DTYPES['fp32']}, group_offload: true"),
@@ -40,7 +39,6 @@ def _ours(device: str) -> str:
 
 
 def torch_attention(device: str) -> tuple[str, ...]:
-    """Return PyTorch's own attention choices on this kind of device."""
     return ("native", "_native_math") if device == "cpu" else IN_TORCH
 
 
@@ -57,7 +55,6 @@ class Servers:
 
 @contextmanager
 def _start(session: Session) -> Iterator[Servers]:
-    """Start both servers at once, each with a first video."""
     # the imports of both take seconds, in parallel
     wanted = {"ours": (_ours(session.device), session.device, "-fp32"), "reference": (REFERENCE, "cpu", "")}
     with ExitStack() as stack, ThreadPoolExecutor(len(wanted)) as pool:

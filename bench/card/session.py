@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,9 +41,12 @@ class Session:
     def shapes(self) -> Shapes:
         return TOY if self.is_toy else TRUE
 
+    def shape(self, shapes: Mapping[str, T], word: str) -> tuple[str, T]:
+        """Return the first of `shapes` by the beginning of its name; a toy's first."""
+        return next((name, each) for name, each in shapes.items() if self.is_toy or name.startswith(word))
+
     @property
     def left(self) -> float:
-        """Return the seconds until the limit."""
         return self.begun + self.seconds - time.monotonic()
 
     def clock(self, **changes: Any) -> Clock:

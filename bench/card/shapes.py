@@ -28,7 +28,6 @@ class Dit:
 
     @property
     def flop(self) -> float:
-        """The floating-point operations of a forward pass."""
         blocks, wide = self.config["num_layers"], self.config["ffn_dim"]
         linear = 2 * self.tokens * blocks * (6 * self.width**2 + 2 * self.width * wide)
         text = 4 * blocks * self.width**2 * TEXT_TOKENS
@@ -45,8 +44,6 @@ class Vae:
 
 @dataclass(frozen=True)
 class Shapes:
-    """All models and clips of a run."""
-
     dits: Mapping[str, Dit]
     vaes: Mapping[str, Vae]
     small: tuple[int, int, int]  # latents of a clip small enough for guidance in one pass

@@ -26,10 +26,10 @@ Run = Callable[[], object]
 
 @torch.no_grad()
 def decode(name: str, vae: Vae, clock: Clock) -> Iterator[Row]:
-    """Yield times, memory and chunks of decoding in bf16, diffusers' and ours."""
     model, latents = _decoder(vae, clock)
     ours = fast_vae(model, Switches())
-    _, (begin, end), *_ = ours.spans(vae.latents[1], _pixels(model, vae))
+    _, frames, height, width = vae.latents
+    _, (begin, end), *_ = ours.spans(frames, height * width * model.config.scale_factor_spatial**2)
     yield Row(f"{name}: latent frames decoded at once", end - begin)
     runs = {"diffusers": lambda: model.decode(latents), "ours": _all(ours, latents)}
     model.decode(latents[:, :, :2])  # makes plans and kernels; a whole clip would take seconds
@@ -39,7 +39,6 @@ def decode(name: str, vae: Vae, clock: Clock) -> Iterator[Row]:
 
 @torch.no_grad()
 def encode(name: str, vae: Vae, clock: Clock) -> Iterator[Row]:
-    """Yield times and memory of encoding in fp32, diffusers' and ours."""
     model = models.vae(vae.config, clock.device, ENCODE)
     ours, clip = fast_vae(model, Switches()), _clip(model, vae, clock.device)
     runs = {"diffusers": lambda: model.encode(clip), "ours": lambda: ours.encode(clip)}
@@ -87,11 +86,6 @@ def _all(ours: AutoencoderKLWan, latents: torch.Tensor) -> Run:
             pass
 
     return run
-
-
-def _pixels(model: AutoencoderKLWan, vae: Vae) -> int:
-    _, _, height, width = vae.latents
-    return int(height * width * model.config.scale_factor_spatial**2)
 
 
 def _clip(model: AutoencoderKLWan, vae: Vae, device: str) -> torch.Tensor:

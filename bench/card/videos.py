@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import os
@@ -14,12 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.plugins.raw_frames import FOLDER
-from bench.tools.server import PLUGINS, Client, Server, request_body, serve
+from bench.tools.server import PLUGINS, Client, Server, data_url, message, query, request_body, serve
 from nano import measure
 
 Clip = NDArray[np.uint8]
@@ -43,16 +41,15 @@ class Video:
 
 @dataclass(frozen=True)
 class Studio:
-    """A running server on `device` and the folder of its raw frames."""
-
     server: Server
     raw: Path
     device: str
 
     def make(self, model: str, prompt: str, image: Clip | None = None, **options: object) -> Video:
         """Return the video of a request; raise `RuntimeError` for another answer."""
+        what = prompt if image is None else message(prompt, data_url(image[..., ::-1]))
         with Client(self.server.port) as client:
-            status, body = client.post(request_body(model, _input(prompt, image), **_more(options)))
+            status, body = client.post(request_body(model, what, **_more(options)))
             if status != 200:
                 raise RuntimeError(f"{model} was answered with {status}: {body.decode()[:300]}")
             answer = json.loads(body)
@@ -65,21 +62,18 @@ class Studio:
         with Client(self.server.port) as client:
             more = {**_more(options), "background": background}
             _, body = client.post(request_body(model, prompt, **more))
-            answer: dict[str, Any] = json.loads(body)
-            return answer
+            return json.loads(body)
 
     def begin(self, model: str, prompt: str, **options: object) -> str:
-        """Queue a request and return the id of its response."""
         answer = self.try_to_make(model, prompt, background=True, **options)
         return str(answer["id"])
 
     def ask(self, path: str, method: str = "GET") -> dict[str, Any]:
         with Client(self.server.port) as client:
-            status, body = client.get(path) if method == "GET" else client.send(method, path)
+            status, body = client.send(method, path)
             if status != 200:
                 raise RuntimeError(f"{method} {path} was answered with {status}: {body.decode()[:300]}")
-            found: dict[str, Any] = json.loads(body)
-            return found
+            return json.loads(body)
 
     def until(self, response: str, steps: int | None = None) -> dict[str, Any]:
         """Return a response that has done `steps`, or has ended."""
@@ -100,8 +94,7 @@ class Studio:
         deadline = time.monotonic() + 2.0
         while not path.is_file() and time.monotonic() < deadline:
             time.sleep(0.01)  # the file is written after the answer
-        found: dict[str, int] = json.loads(path.read_bytes())
-        return found
+        return json.loads(path.read_bytes())
 
     def metrics(self, name: str, **labels: str) -> dict[str, float]:
         """Return the values of a metric with these labels, by model."""
@@ -115,7 +108,6 @@ class Studio:
         return found
 
     def total(self, name: str) -> float:
-        """Return a metric's sum over all models."""
         return sum(self.metrics(name).values())
 
     def planned(self) -> float:
@@ -126,12 +118,7 @@ class Studio:
         return sum(owned.values()) + max(shared.values())
 
     def row(self, job: str, columns: str) -> tuple[Any, ...]:
-        """Return columns of a job in the store."""
-        import sqlite3
-
-        with sqlite3.connect(f"file:{self.server.data / 'jobs.sqlite'}?mode=ro", uri=True) as db:
-            found: tuple[Any, ...] = db.execute(f"SELECT {columns} FROM jobs WHERE id = ?", (job,)).fetchone()
-            return found
+        return query(self.server.data, f"SELECT {columns} FROM jobs WHERE id = ?", job)[0]
 
     def log(self) -> str:
         return (self.server.data / "server.log").read_text(errors="replace")
@@ -166,14 +153,3 @@ def largest(one: Clip, other: Clip) -> int:
 
 def _more(options: Mapping[str, object]) -> dict[str, Any]:
     return {"seed": SEED, "provider_options": {"video": options}}
-
-
-def _input(prompt: str, image: Clip | None) -> Any:
-    if image is None:
-        return prompt
-    data = base64.b64encode(cv2.imencode(".png", image[..., ::-1])[1].tobytes()).decode()
-    parts = [
-        {"type": "input_image", "image_url": f"data:image/png;base64,{data}"},
-        {"type": "input_text", "text": prompt},
-    ]
-    return [{"role": "user", "content": parts}]

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import statistics
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-from bench.tools.server import ROOT, environment, scratch_folder, serve_web
+from bench.tools.machine import run_code
+from bench.tools.server import environment, scratch_folder, serve_web
 from bench.tools.table import Figure, Row
 
 RUNS = 9
@@ -28,7 +26,7 @@ def measure() -> Figure:
         _boot(data)  # compiles the modules and creates the store
         one = [_boot(data, workers=1) for _ in range(RUNS)]
         default = [_boot(data) for _ in range(RUNS)]
-        imports = [_import(data) for _ in range(RUNS)]
+        imports = [run_code(IMPORT, environ=environment(data, no_auth=1)) for _ in range(RUNS)]
     empty = [_first_boot() for _ in range(RUNS)]
     heavy = [package for package in HEAVY if package in imports[0]["packages"]]
     return Figure(
@@ -53,11 +51,3 @@ def _boot(data: Path, **settings: Any) -> float:
 def _first_boot() -> float:
     with scratch_folder() as data:
         return _boot(data, workers=1)
-
-
-def _import(data: Path) -> dict[str, Any]:
-    command = [sys.executable, "-c", IMPORT]
-    environ = environment(data, no_auth=1)
-    done = subprocess.run(command, env=environ, cwd=ROOT, check=True, capture_output=True)
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found

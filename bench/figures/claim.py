@@ -87,7 +87,6 @@ def _store(folder: Path, filling: Filling) -> JobStore:
 
 
 def _copy(series: int) -> str:
-    """Return the statement for copies with ids of this series."""
     with_own = {"id": f"printf('{series}%031x', n.i)", "version": "n.i"}
     columns = [column.name for column in jobs.columns if column.name != "seq"]
     return COPY.format(

@@ -18,10 +18,7 @@ SHARDS, SHARD = 4, 64 * 2**20
 ROUNDS = 3
 STALL_LIMIT = 150  # seconds
 THEIRS = f"from huggingface_hub import snapshot_download; snapshot_download({REPO!r})"
-TOOLS = {
-    "ours": ("-m", "router.catalog.download", str(os.getpid()), REPO),
-    "snapshot_download": ("-c", THEIRS),
-}
+TOOLS = {"ours": ("-m", "router.catalog.download", str(os.getpid()), REPO), "snapshot_download": ("-c", THEIRS)}
 
 
 def measure() -> Figure:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+import shutil
 import tempfile
 from pathlib import Path
 
+import torch
+
 from bench.card.shapes import WAN_1_3B
 from bench.tools.layout import Kind, write_text_encoder, write_vae
-from bench.tools.machine import ROOT
+from bench.tools.machine import run_code
 from bench.tools.table import Figure, Row
+from nano.family import link_family
+from plugins.onnx_backend.export.graph import empty_transformer
+from plugins.wan.weights.safetensors import layout, write
 
 CHILD = """
 import json, resource, sys, time
@@ -32,14 +36,7 @@ def measure() -> Figure:
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "source"
         write_random(source, WAN_1_3B)
-        done = subprocess.run(
-            [sys.executable, "-c", CHILD, str(source), str(Path(folder) / "export")],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    found = json.loads(done.stdout.splitlines()[-1])
+        found = run_code(CHILD, str(source), str(Path(folder) / "export"))
     return Figure(
         "export",
         "framegate export of a DiT of Wan 2.1 T2V 1.3B's size with random weights, bf16",
@@ -56,14 +53,6 @@ def measure() -> Figure:
 
 def write_random(folder: Path, config: dict[str, object]) -> None:
     """Write a model folder with random transformer weights, tensor by tensor."""
-    import shutil
-
-    import torch
-
-    from nano.family import link_family
-    from plugins.onnx_backend.export.graph import empty_transformer
-    from plugins.wan.weights.safetensors import layout, write
-
     link_family(folder.parent / "family")
     others = shutil.ignore_patterns("transformer", "text_encoder", "vae")
     shutil.copytree(folder.parent / "family" / "wan-nano-ti2v", folder, ignore=others)

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import shutil
+import statistics
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from diffusers import AutoencoderKLWan, DiffusionPipeline, UniPCMultistepScheduler, WanImageToVideoPipeline
+from PIL import Image
 
-from bench.figures.onnx import interleaved
+from bench.figures.nano import picture
 from bench.tools.table import Figure, Row
+from plugins.diffusers_backend.dit.timestep_embedding import embed_timesteps
+from plugins.wan.generate.decode import decode_chunks
 from plugins.wan.tuning.switches import Switches
+from router.settings import Settings
+from router.system import assemble
+from router.testing.contract import Subject
 
 ROUNDS = 15
 STEPS = 12
@@ -28,8 +38,6 @@ Make = Callable[[int], Any]  # makes a video; each number is a prompt of its own
 
 
 def measure() -> Figure:
-    import torch
-
     with tempfile.TemporaryDirectory() as folder:
         subjects = _subjects(Path(folder))
         rows = [row for kind in KINDS for row in _videos(subjects, kind)]
@@ -49,22 +57,12 @@ def measure() -> Figure:
 
 def _subjects(folder: Path) -> Callable[[str, object], Any]:
     """Return a loader of the embedded models, which takes the option `fast`."""
-    from router.settings import Settings
-    from router.system import assemble
-    from router.testing.contract import Subject
-
-    models = folder / "models.yaml"
-    entries = [
-        f"  wan-nano-{word}: {{backend: diffusers, source: 'embedded:wan-nano-{word}'}}" for word, _ in KINDS.values()
-    ]
-    models.write_text("models:\n" + "\n".join(entries))
-    system = assemble(Settings(data=folder / "data", models=models))
+    entries = {word: f"backend: diffusers, source: 'embedded:wan-nano-{word}'" for word, _ in KINDS.values()}
+    find = loader(folder, entries)
 
     def load(word: str, fast: object) -> Any:
-        model: Any = system.registries.poll().find(f"wan-nano-{word}")
-        folder = system.weights.obtain(model, lambda done, total: None)
-        subject = Subject(system.plugins, replace(model, folder=folder, options={"fast": fast}), "cpu")
-        image = _picture() if KINDS[word][1] else None
+        subject = find(word, options={"fast": fast})
+        image = picture() if KINDS[word][1] else None
         subject.task = replace(
             subject.task, **SIZE, steps=STEPS, guidance_scale=GUIDANCE, negative_prompt=NEGATIVE, image=image
         )
@@ -73,8 +71,33 @@ def _subjects(folder: Path) -> Callable[[str, object], Any]:
     return load
 
 
+def loader(folder: Path, entries: Mapping[str, str]) -> Callable[..., Any]:
+    """Return a loader of models on the CPU, by name and changes."""
+    models = folder / "models.yaml"
+    models.write_text("\n".join(["models:", *(f"  {name}: {{{entry}}}" for name, entry in entries.items())]))
+    system = assemble(Settings(data=folder / "data", models=models))
+
+    def load(name: str, **changes: object) -> Any:
+        model: Any = system.registries.poll().find(name)
+        here = replace(model, folder=system.weights.obtain(model, lambda done, total: None), **changes)
+        return Subject(system.plugins, here, "cpu")
+
+    return load
+
+
+def interleaved(runs: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Return the median seconds of each run, all measured alternately."""
+    # other load on the machine affects all runs alike; the first three rounds warm up
+    taken: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(rounds + 3):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            taken[name].append(time.perf_counter() - start)
+    return {name: statistics.median(seconds[3:]) for name, seconds in taken.items()}
+
+
 def _videos(load: Callable[[str, object], Any], kind: str) -> Iterator[Row]:
-    """Yield seconds, shares and the largest difference of whole videos of one kind."""
     word, _ = KINDS[kind]
     subject = load(word, True)
     runs: dict[str, Make] = {"stock": stock(subject), "ours": making(subject)}
@@ -92,7 +115,6 @@ def _videos(load: Callable[[str, object], Any], kind: str) -> Iterator[Row]:
 
 
 def _parts(load: Callable[[str, object], Any]) -> Iterator[Row]:
-    """Yield the share of the stock time with each part alone turned off."""
     for kind, names in (
         ("t2v", [name for name in OFF_ALONE if name != "framewise_time"]),
         ("ti2v", ["framewise_time"]),
@@ -108,10 +130,6 @@ def _parts(load: Callable[[str, object], Any]) -> Iterator[Row]:
 
 
 def _stages(load: Callable[[str, object], Any]) -> Iterator[Row]:
-    """Yield milliseconds of a guided step, of decoding and of encoding, stock and ours."""
-    import torch
-    from diffusers import AutoencoderKLWan
-
     plain, quick = load("t2v", False).loaded, load("t2v", True).loaded
     latents, embeds = torch.randn(1, 16, 5, 8, 8), torch.zeros(2, 512, 128)
     embeds[:, :12] = torch.randn(2, 12, 128)
@@ -122,15 +140,12 @@ def _stages(load: Callable[[str, object], Any]) -> Iterator[Row]:
     }
     if _compiles():
         steps["ours, compiled"] = _step(compiled(load("t2v", {"compile": True})).loaded, latents, embeds, timestep)
-    encoder = load("i2v", True).loaded.parts["vae"]
+    encoder, decoder = load("i2v", True).loaded.parts["vae"], quick.decoder
     whole = AutoencoderKLWan.from_pretrained(plain.checkpoint.parts["vae"].folder)
     stages = {
         "one step of the DiT": steps,
-        "decoding": {"stock": lambda: whole.decode(latents), "ours": lambda: _decode(quick.decoder, latents)},
-        "encoding": {
-            "stock": lambda: whole.encode(clip),
-            "ours": lambda: encoder.encode(clip),
-        },
+        "decoding": {"stock": lambda: whole.decode(latents), "ours": lambda: list(decode_chunks(decoder, latents))},
+        "encoding": {"stock": lambda: whole.encode(clip), "ours": lambda: encoder.encode(clip)},
     }
     with torch.no_grad():
         for stage, runs in stages.items():
@@ -139,17 +154,9 @@ def _stages(load: Callable[[str, object], Any]) -> Iterator[Row]:
 
 
 def _step(loaded: Any, latents: Any, embeds: Any, timestep: Any) -> Callable[[], object]:
-    from plugins.diffusers_backend.dit.timestep_embedding import embed_timesteps
-
     network = loaded.paths.networks["transformer"]
     run, moment = network.prepare(latents, embeds, 1), embed_timesteps(network.model, timestep)
     return lambda: run(latents, moment)
-
-
-def _decode(vae: Any, latents: Any) -> list[Any]:
-    from plugins.wan.generate.decode import decode_chunks
-
-    return list(decode_chunks(vae, latents))
 
 
 def making(subject: Any) -> Make:
@@ -164,11 +171,6 @@ def compiled(subject: Any) -> Any:
 
 
 def stock(subject: Any) -> Make:
-    """Return a maker of the same videos by diffusers alone."""
-    import torch
-    from diffusers import DiffusionPipeline, UniPCMultistepScheduler, WanImageToVideoPipeline
-    from PIL import Image
-
     task = subject.task
     pipe = DiffusionPipeline.from_pretrained(subject.model.folder, dtype=torch.float32)
     images = {}
@@ -196,17 +198,9 @@ def stock(subject: Any) -> Make:
 
 
 def _in_turns(runs: Mapping[str, Make]) -> dict[str, float]:
-    """Return the median seconds of each run; every call has a new prompt."""
     numbers = iter(range(1, 10**9))
     return interleaved({name: lambda make=make: make(next(numbers)) for name, make in runs.items()}, ROUNDS)
 
 
 def _compiles() -> bool:
     return shutil.which("g++") is not None
-
-
-def _picture() -> Any:
-    import cv2
-
-    pixels = np.full((64, 64, 3), (60, 160, 60), np.uint8)
-    return cv2.circle(pixels, (32, 32), 16, (40, 40, 220), -1, cv2.LINE_AA)

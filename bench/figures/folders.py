@@ -42,7 +42,6 @@ def measure() -> Figure:
 
 
 def _many(folder: Path) -> tuple[float, float]:
-    """Return the seconds to read a models file of many folders, first and again."""
     lines = ["models:\n"]
     for number in range(MANY):
         write_model(folder / f"m{number}", replace(TRUE_SIZE, dtype="BF16" if number % 2 else "F32", shards=6))

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import tempfile
 
-from bench.tools.machine import ROOT
+from bench.tools.machine import run_code
 from bench.tools.table import Row
 
-LAYERS = 30
-SIZE = (416, 240, 17)  # pixels and frames: activations of tens of megabytes
 MOST = 1.15  # the largest ratio to the plan
 CHILD = """
 import json, sys
@@ -29,10 +24,9 @@ from router.system import assemble
 # imported first: libraries are no part of the models' memory
 import plugins.diffusers_backend.load, plugins.wan.generate.run
 
-folder, layers, size = Path(sys.argv[1]), int(sys.argv[2]), Size(*map(int, sys.argv[3:6]))
+folder, size = Path(sys.argv[1]), Size(416, 240, 17)  # pixels and frames: activations of tens of megabytes
 text = checkpoints.TOY_TEXT | {"d_model": 4096}
-dit = WAN_1_3B | {"num_layers": layers}
-recipe = checkpoints.Recipe("wan2.1-t2v-1.3b", "WanPipeline", (dit,), {}, text, {"boundary_ratio": None})
+recipe = checkpoints.Recipe("wan2.1-t2v-1.3b", "WanPipeline", (WAN_1_3B,), {}, text, {"boundary_ratio": None})
 place = checkpoints.write(folder, "large", recipe)
 (folder / "models.yaml").write_text(f"models: {{large: {{backend: diffusers, source: '{place}'}}}}")
 process = psutil.Process()
@@ -55,11 +49,9 @@ print(json.dumps({"planned": residency._pool.size, "loaded": loaded, "after": af
 """
 
 
-def rows(layers: int = LAYERS, size: tuple[int, int, int] = SIZE) -> tuple[Row, ...]:
+def rows() -> tuple[Row, ...]:
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-c", CHILD, folder, str(layers), *map(str, size)]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    found = json.loads(done.stdout.splitlines()[-1])
+        found = run_code(CHILD, folder)
     return (
         Row("weights of a 1.3B model's shapes, as planned", found["planned"] / 1e9, "GB"),
         Row("memory when they are loaded / planned", found["loaded"] / found["planned"], "", MOST),

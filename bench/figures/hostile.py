@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import http.client
 import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Event, Thread
 
-from bench.tools.health import watched
+from bench.tools.health import repeated, watched
 from bench.tools.processes import cpu_seconds, memory, web_workers
 from bench.tools.server import Server, serve
 from bench.tools.table import Figure, Row, spread
@@ -31,23 +29,23 @@ BODIES: dict[str, Callable[[], bytes]] = {
 }
 
 
-def measure(slow: int = SLOW) -> Figure:
+def measure() -> Figure:
     rows: list[Row] = []
     with serve(MODELS) as server:
         with watched(server.port) as health:
             time.sleep(SECONDS / 2)
         rows += spread("/healthz, nobody else", health)
         for what, start in STARTS.items():
-            with _slow(server.port, slow, start), watched(server.port) as health:
+            with _slow(server.port, SLOW, start), watched(server.port) as health:
                 time.sleep(SECONDS)
-            rows += spread(f"/healthz, {slow:,} slow callers, {what}", health, p99=100)
+            rows += spread(f"/healthz, {SLOW:,} slow callers, {what}", health, p99=100)
     with serve(MODELS, workers=1) as server:
         (worker,) = web_workers(server)
         for what, make in BODIES.items():
             rows += _refused(server, worker, what, make())
     return Figure(
         "hostile",
-        f"{slow:,} callers who send a byte a second, and bodies of 64 MiB",
+        f"{SLOW:,} callers who send a byte a second, and bodies of 64 MiB",
         tuple(rows),
         ("by default two web processes of 640 threads; callers, server and engine share the cores",),
     )
@@ -56,56 +54,42 @@ def measure(slow: int = SLOW) -> Figure:
 @contextmanager
 def _slow(port: int, count: int, start: bytes) -> Iterator[None]:
     """Keep `count` callers sending a byte a second; they reconnect when they are dropped."""
-    over = Event()
-    thread = Thread(target=_send_slowly, args=(port, count, start, over))
-    thread.start()
-    time.sleep(3)
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
 
-
-def _send_slowly(port: int, count: int, start: bytes, over: Event) -> None:
     def begin() -> socket.socket:
         caller = socket.create_connection(("127.0.0.1", port), timeout=30)
         caller.send(start)
         return caller
 
     callers = [begin() for _ in range(count)]
-    while not over.wait(1):
+
+    def send() -> None:
         for number, caller in enumerate(callers):
             try:
                 caller.send(b"a")
             except OSError:
                 caller.close()
                 callers[number] = begin()
+
+    with repeated(send, 1):
+        time.sleep(3)
+        yield
     for caller in callers:
         caller.close()
 
 
 def _refused(server: Server, worker: int, what: str, body: bytes) -> tuple[Row, ...]:
-    """Return time, CPU and memory of the refusal of a body."""
     before, cpu, peak = memory(worker), cpu_seconds(worker), 0
-    over = Event()
 
     def look() -> None:
         nonlocal peak
-        while not over.wait(0.005):
-            peak = max(peak, memory(worker))
+        peak = max(peak, memory(worker))
 
-    thread = Thread(target=look)
-    thread.start()
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=600)
-    started = time.perf_counter()
-    connection.request("POST", "/v1/responses", body, {"content-type": "application/json"})
-    connection.getresponse().read()
-    taken = time.perf_counter() - started
-    connection.close()
-    time.sleep(1)
-    over.set()
-    thread.join()
+    with repeated(look, 0.005):
+        started = time.perf_counter()
+        with server.connect() as client:
+            client.post(body)
+        taken = time.perf_counter() - started
+        time.sleep(1)
     return (
         Row(f"{what}: sent and refused", taken, "s", len(body) / 10e6),
         Row(f"{what}: CPU of the web process", cpu_seconds(worker) - cpu, "s"),

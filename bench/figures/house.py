@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import io
-import re
 import statistics
 import subprocess
 import tokenize
@@ -16,13 +15,7 @@ from bench.tools.table import Figure, Row, quantile
 from router import settings
 
 PRODUCT = ("registry", "router", "plugins", "nano")
-BOUNDARIES = ROOT / "tests" / "test_boundaries.py"
 LONG_MODULE = 220  # lines
-MOST_WORDS = 14  # in the first line of a docstring; the rule is that of tests/test_words.py
-RELATIVE = re.compile(r"\b(that|which|what|who|whom|whose|where|whoever|whatever|wherever)\b", re.IGNORECASE)
-VAGUE = re.compile(
-    r"\bso (many|much|few|long)\b|\bas (many|much|few)\b(?! as)|\bharms? nobody\b|\bstands? still\b", re.IGNORECASE
-)
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 DOCUMENTED = (ast.Module, ast.ClassDef, *FUNCTIONS)
 Tree = Mapping[str, ast.Module]  # modules by their dotted names
@@ -95,15 +88,10 @@ def length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 
 
 def _bad_docstrings(tree: ast.Module) -> int:
+    from tests.test_words import faults
+
     found = (ast.get_docstring(node) for node in ast.walk(tree) if isinstance(node, DOCUMENTED))
-    return sum(breaks_rule(docstring.splitlines()[0]) for docstring in found if docstring)
-
-
-def breaks_rule(first: str) -> bool:
-    """Tell whether a docstring's first line breaks the rule of words."""
-    # code in backticks counts as one word
-    words = len(re.sub(r"`[^`]*`", "x", first).split())
-    return words > MOST_WORDS or len(RELATIVE.findall(first)) > 1 or VAGUE.search(first) is not None
+    return sum(any(faults(docstring.splitlines()[0])) for docstring in found if docstring)
 
 
 def _comments(text: str) -> int:
@@ -137,28 +125,13 @@ def _reached(start: str, edges: Mapping[str, set[str]]) -> set[str]:
     return found
 
 
-def floors() -> tuple[tuple[str, ...], ...]:
-    """Return the rooms of each floor, lowest first, from the boundary test."""
-    for node in ast.parse(BOUNDARIES.read_text()).body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "FLOORS":
-            found: tuple[tuple[str, ...], ...] = ast.literal_eval(node.value)
-            return found
-    raise ValueError(f"{BOUNDARIES.name} must assign FLOORS")
-
-
 def _upward(trees: Tree) -> Iterator[tuple[str, str]]:
-    """Yield the imports of a room on a higher floor."""
-    floor = {room: number for number, rooms in enumerate(floors()) for room in rooms}
+    from tests.test_boundaries import FLOOR, room
+
     for name, tree in trees.items():
         for imported in set(_imported(ast.walk(tree), trees)):
-            if _floor(imported, floor) > _floor(name, floor):
+            if FLOOR[room(imported)] > FLOOR[room(name)]:
                 yield name, imported
-
-
-def _floor(module: str, floor: Mapping[str, int]) -> int:
-    top, _, rest = module.partition(".")
-    room = f"{top}.{rest.partition('.')[0]}" if top == "router" and rest else top
-    return floor[room]
 
 
 def _tests(tree: ast.Module) -> int:

@@ -37,32 +37,32 @@ class Run:
     seconds: float
 
 
-def measure(jobs: int = JOBS, clients: int = CLIENTS, early: int = EARLY) -> Figure:
+def measure() -> Figure:
     with serve(MODELS, leave_seconds=LEAVE_SECONDS) as server, watched(server.port) as health:
-        run = drive(server, jobs, clients, early)
+        run = drive(server, JOBS, CLIENTS, EARLY)
     for problem in run.audit.problems[:SHOWN]:
         print(problem, file=sys.stderr)
     refused = [result.seconds for result in run.results if result.call.kind is Kind.MISMATCH]
     return Figure(
         "load",
-        f"{clients} clients, {jobs:,} jobs on three `still` models",
+        f"{CLIENTS} clients, {JOBS:,} jobs on three `still` models",
         (
             Row("jobs lost", len(run.audit.lost), "", 1),
             Row("jobs doubled", len(run.audit.doubled), "", 1),
             Row("jobs that are not what their caller was told", len(run.audit.contradicted), "", 1),
             Row("files missing, wrong, or of no job", len(run.audit.misplaced), "", 1),
-            *(row for half in HALVES for row in _memory(half, *run.memory[half], early)),
+            *(row for half in HALVES for row in _memory(half, *run.memory[half], EARLY)),
             *spread("/healthz meanwhile, kept connection", health, p99=100),
             Row("/healthz meanwhile, the longest", max(health) * 1000, "ms"),
             *spread("a mismatch, until it is refused", refused),
             *(Row(f"jobs {status}", number) for status, number in sorted(run.statuses.items())),
-            Row("jobs in a second", jobs / run.seconds),
+            Row("jobs in a second", JOBS / run.seconds),
             *(Row(f"share of one core that {who} took", share * 100, "%") for who, share in run.cpu.items()),
         ),
         (
             "a third each waits, polls and streams; of all jobs 5 % are cancelled and 5 % left by their caller; "
             f"{len(refused)} mismatches come on top, and 10 % are sent twice under one key",
-            f"memory is the PSS of all processes of a half, when the first {early} jobs have ended and when all have",
+            f"memory is the PSS of all processes of a half, when the first {EARLY} jobs have ended and when all have",
             "clients, engine and server share the cores",
         ),
     )
@@ -94,13 +94,11 @@ def _made(server: Server, calls: tuple[Call, ...], clients: int) -> tuple[CallRe
 
 
 def _split(calls: tuple[Call, ...], jobs: int) -> tuple[tuple[Call, ...], tuple[Call, ...]]:
-    """Return the calls of the first `jobs` jobs, and the others."""
     at = next(n for n in range(len(calls) + 1) if jobs_in(calls[:n]) == jobs)
     return calls[:at], calls[at:]
 
 
 def _cpu(processes: dict[str, tuple[int, ...]]) -> dict[str, float]:
-    """Return the CPU seconds of each half and of the clients."""
     taken = {f"the {half} half": sum(map(cpu_seconds, pids)) for half, pids in processes.items()}
     return {**taken, "the clients": time.process_time()}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import statistics
 import time
 from typing import Any
@@ -10,23 +9,23 @@ from typing import Any
 import cv2
 import numpy as np
 
-from bench.tools.server import Client, serve
+from bench.tools.server import Client, data_url, message, serve
 from bench.tools.table import Figure, Row
 
 RUNS = 5
-TEXT = {"type": "input_text", "text": "a red ball rolls to the right"}
+TEXT = "a red ball rolls to the right"
 
 
 def measure() -> Figure:
-    inputs: dict[str, list[dict[str, str]]] = {
-        "wan-nano-t2v": [TEXT],
-        "wan-nano-i2v": [_picture(), TEXT],
-        "wan-nano-ti2v": [TEXT],
+    inputs = {
+        "wan-nano-t2v": message(TEXT),
+        "wan-nano-i2v": message(TEXT, data_url(picture())),
+        "wan-nano-ti2v": message(TEXT),
     }
     rows = []
     with serve() as server, server.connect() as client:
-        for model, content in inputs.items():
-            first, *later = (_seconds(client, model, content) for _ in range(1 + RUNS))
+        for model, what in inputs.items():
+            first, *later = (_seconds(client, model, what) for _ in range(1 + RUNS))
             rows.append(Row(f"{model}, median", statistics.median(later), "s", 3))
             rows.append(Row(f"{model}, slowest", max(later), "s"))
             rows.append(Row(f"{model}, first request, which loads it", first, "s"))
@@ -38,15 +37,13 @@ def measure() -> Figure:
     )
 
 
-def _seconds(client: Client, model: str, content: list[dict[str, str]]) -> float:
-    message: list[dict[str, Any]] = [{"role": "user", "content": content}]
+def _seconds(client: Client, model: str, what: Any) -> float:
     started = time.perf_counter()
-    client.make(model, message)
+    client.make(model, what)
     return time.perf_counter() - started
 
 
-def _picture() -> dict[str, str]:
+def picture() -> Any:
+    """Return a ball on a background, `(64, 64, 3)`."""
     pixels = np.full((64, 64, 3), (60, 160, 60), np.uint8)
-    cv2.circle(pixels, (32, 32), 16, (40, 40, 220), -1, cv2.LINE_AA)
-    data = base64.b64encode(cv2.imencode(".png", pixels)[1].tobytes()).decode()
-    return {"type": "input_image", "image_url": f"data:image/png;base64,{data}"}
+    return cv2.circle(pixels, (32, 32), 16, (40, 40, 220), -1, cv2.LINE_AA)

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import math
 import shutil
-import statistics
 import tempfile
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnxruntime
+import torch
+from diffusers import WanTransformer3DModel
+
+from bench.figures.fast import interleaved, loader
 from bench.tools.table import Figure, Row
+from nano.family import link_family
+from plugins.onnx_backend.export.folder import Source, export
+from plugins.onnx_backend.load import read_transformer
+from plugins.wan.weights.safetensors import stored_in
+from registry.folders import weights_in
 
 ROUNDS = 25
 CLIPS = {80: (5, 8, 8), 320: (5, 16, 16), 1280: (5, 32, 32)}  # tokens: latent frames, height, width
@@ -22,8 +31,6 @@ TIME = 500.0
 
 
 def measure() -> Figure:
-    import torch
-
     with tempfile.TemporaryDirectory() as folder:
         folders = _exports(Path(folder))
         with torch.inference_mode():
@@ -35,17 +42,13 @@ def measure() -> Figure:
         tuple(rows),
         (
             f"medians of {ROUNDS} rounds, in each of which all three run once, on {torch.get_num_threads()} threads",
-            f"ONNX Runtime {_version('onnxruntime')}, PyTorch {torch.__version__}",
+            f"ONNX Runtime {onnxruntime.__version__}, PyTorch {torch.__version__}",
             "errors are those of one forward pass with random weights, relative in the 2-norm",
         ),
     )
 
 
 def _exports(folder: Path) -> dict[str, Path]:
-    """Export the embedded family; return the folders by modality."""
-    from nano.family import link_family
-    from plugins.onnx_backend.export.folder import Source, export
-
     link_family(folder / "family")
     found = {}
     for word in MODALITIES:
@@ -57,17 +60,10 @@ def _exports(folder: Path) -> dict[str, Path]:
 
 def graph_of(folder: Path) -> Any:
     """Return the backend's transformer of an fp32 export, on the CPU."""
-    import torch
-
-    from plugins.onnx_backend.load import read_transformer
-
     return read_transformer(folder / "transformer", torch.float32, "cpu", "cpu")
 
 
 def _speed(folder: Path) -> list[Row]:
-    import torch
-    from diffusers import WanTransformer3DModel
-
     eager = WanTransformer3DModel.from_pretrained(folder / "transformer")
     compiled = WanTransformer3DModel.from_pretrained(folder / "transformer")
     compiled.compile_repeated_blocks(dynamic=False)
@@ -75,9 +71,8 @@ def _speed(folder: Path) -> list[Row]:
     rows, ratios = [], []
     for tokens, shape in CLIPS.items():
         inputs = torch.randn(1, 16, *shape), torch.tensor([TIME]), torch.randn(1, 512, 128)
-        taken = interleaved(
-            {name: lambda run=run, inputs=inputs: run(*inputs, return_dict=False) for name, run in runners.items()}
-        )
+        runs = {name: lambda run=run, inputs=inputs: run(*inputs, return_dict=False) for name, run in runners.items()}
+        taken = interleaved(runs, ROUNDS)
         rows += [Row(f"{name}, {tokens} tokens", 1000 * seconds, "ms") for name, seconds in taken.items()]
         ratios.append(taken["ONNX Runtime"] / taken["PyTorch eager"])
         rows.append(Row(f"ONNX Runtime's share of eager's time, {tokens} tokens", ratios[-1], "", 1.0))
@@ -85,23 +80,7 @@ def _speed(folder: Path) -> list[Row]:
     return [*rows, Row("the three together, geometric mean", together, "", round(1 / 1.2, 3))]
 
 
-def interleaved(runs: Mapping[str, Callable[[], object]], rounds: int = ROUNDS) -> dict[str, float]:
-    """Return the median seconds of each run, all measured alternately."""
-    # other load on the machine affects all runs alike; the first three rounds warm up
-    taken: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(rounds + 3):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            run()
-            taken[name].append(time.perf_counter() - start)
-    return {name: statistics.median(seconds[3:]) for name, seconds in taken.items()}
-
-
 def _nearness(folders: Mapping[str, Path]) -> list[Row]:
-    """Return the largest error of a forward pass with random weights over untraced shapes."""
-    import torch
-    from diffusers import WanTransformer3DModel
-
     rows = []
     made = torch.Generator().manual_seed(1)
     for word, folder in folders.items():
@@ -125,11 +104,6 @@ def _nearness(folders: Mapping[str, Path]) -> list[Row]:
 
 def _shake(folder: Path, target: Path, made: Any) -> None:
     """Copy an exported transformer and add noise to its weights, at the same offsets."""
-    import torch
-
-    from plugins.wan.weights.safetensors import stored_in
-    from registry.folders import weights_in
-
     shutil.copytree(folder, target)
     for stored in stored_in(weights_in(target, "transformer")).values():
         with stored.file.open("r+b") as file:
@@ -139,21 +113,19 @@ def _shake(folder: Path, target: Path, made: Any) -> None:
 
 def _tokens_of(shape: tuple[int, int, int]) -> Any:
     """Return a timestep for each token; the first frame's are zero."""
-    import torch
-
     frames = torch.full(shape[:1], TIME)
     frames[0] = 0.0
     return frames.repeat_interleave(shape[1] * shape[2] // 4)[None]
 
 
 def _videos(folder: Path, folders: Mapping[str, Path]) -> list[Row]:
-    """Return the likeness of whole videos of one seed, before encoding."""
-    import numpy as np
-
-    system = _system(folder, folders)
+    models = {f"wan-{word}": f"backend: diffusers, source: 'embedded:wan-nano-{word}'" for word in MODALITIES}
+    for word, export_of in folders.items():
+        models[f"onnx-{word}"] = f"backend: onnxruntime, source: '{export_of}', family: wan-nano-{word}"
+    load = loader(folder, models)
     rows = []
     for word in MODALITIES:
-        wan, onnx = (_clip(system, f"{kind}-{word}") for kind in ("wan", "onnx"))
+        wan, onnx = (_clip(load(f"{kind}-{word}")) for kind in ("wan", "onnx"))
         likeness = 10 * math.log10(255**2 / max(float(np.square(wan - onnx).mean()), 1e-9))
         rows.append(Row(f"{word}: likeness of whole videos (wanted: 50 or more)", likeness, "dB PSNR"))
         worst = float(np.abs(wan - onnx).max())
@@ -161,31 +133,5 @@ def _videos(folder: Path, folders: Mapping[str, Path]) -> list[Row]:
     return rows
 
 
-def _system(folder: Path, folders: Mapping[str, Path]) -> Any:
-    """Return a system with both backends' models."""
-    from router.settings import Settings
-    from router.system import assemble
-
-    lines = ["models:"]
-    for word in MODALITIES:
-        lines.append(f"  wan-{word}: {{backend: diffusers, source: 'embedded:wan-nano-{word}'}}")
-        lines.append(f"  onnx-{word}: {{backend: onnxruntime, source: '{folders[word]}', family: wan-nano-{word}}}")
-    models = folder / "models.yaml"
-    models.write_text("\n".join(lines))
-    return assemble(Settings(data=folder / "data", models=models))
-
-
-def _clip(system: Any, name: str) -> Any:
-    """Return the pixels of a short video by a model, as floats."""
-    from router.testing.contract import Subject
-
-    model = system.registries.poll().find(name)
-    here = replace(model, folder=system.weights.obtain(model, lambda done, total: None))
-    subject = Subject(system.plugins, here, "cpu")
+def _clip(subject: Any) -> Any:
     return subject.video(replace(subject.task, steps=8, num_frames=17)).astype(float)
-
-
-def _version(package: str) -> str:
-    import importlib
-
-    return str(importlib.import_module(package).__version__)

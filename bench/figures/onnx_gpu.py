@@ -8,14 +8,21 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
+from diffusers import WanTransformer3DModel
+
+from bench.card import clock as clocks
+from bench.card.accuracy import relative_error
+from bench.card.clock import Clock
 from bench.card.shapes import NO_FIGURES, TEXT_TOKENS, TOY, WAN_1_3B, WAN_5B, Dit
 from bench.figures.export import write_random
 from bench.tools.table import Figure, Row
-
-if TYPE_CHECKING:
-    from bench.card.clock import Clock
+from plugins.diffusers_backend.attention_backend import attention_for
+from plugins.onnx_backend.export.folder import Source, export
+from plugins.onnx_backend.load import read_transformer
+from plugins.wan.weights.placement import DTYPES
 
 DEVICE = "cuda:0"
 ROUNDS = 5
@@ -24,12 +31,8 @@ KERNEL = re.compile(r"SdpaKernel\W+(\w+)")  # in the output of ORT_ENABLE_ATTENT
 
 
 def measure() -> Figure | None:
-    import torch
-
     if not torch.cuda.is_available():
         return None
-    from bench.card.clock import Clock
-
     os.environ["ORT_ENABLE_ATTENTION_KERNEL_DEBUG_INFO"] = "1"
     clock, rows = Clock(DEVICE, rounds=ROUNDS), list[Row]()
     for name, dit in MODELS.items():
@@ -49,16 +52,10 @@ def measure() -> Figure | None:
 
 def toy() -> Figure:
     """Return the figure at toy size, to check the code; its numbers mean nothing."""
-    from bench.card import clock
-
-    return Figure("onnx_gpu", NO_FIGURES, tuple(_model("toy", TOY.dits["toy"], "fp32", clock.TOY)))
+    return Figure("onnx_gpu", NO_FIGURES, tuple(_model("toy", TOY.dits["toy"], "fp32", clocks.TOY)))
 
 
 def _model(name: str, dit: Dit, dtype: str, clock: Clock) -> Iterator[Row]:
-    import torch
-
-    from bench.card.accuracy import relative_error
-
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         inputs = _inputs(dit, dtype, clock.device)
         passes = _passes(Path(folder), dit, dtype, clock.device)
@@ -79,11 +76,6 @@ def _model(name: str, dit: Dit, dtype: str, clock: Clock) -> Iterator[Row]:
 
 
 def _inputs(dit: Dit, dtype: str, device: str) -> tuple[Any, ...]:
-    """Return latents, a timestep and a prompt's embeddings."""
-    import torch
-
-    from plugins.wan.weights.dtypes import DTYPES
-
     made = torch.Generator().manual_seed(1)
     latents = torch.randn(1, dit.config["in_channels"], *dit.latents, generator=made)
     text = torch.randn(1, TEXT_TOKENS, dit.config["text_dim"], generator=made)
@@ -91,14 +83,6 @@ def _inputs(dit: Dit, dtype: str, device: str) -> tuple[Any, ...]:
 
 
 def _passes(folder: Path, dit: Dit, dtype: str, device: str) -> dict[str, Callable[..., Any]]:
-    """Return the three forward passes with the same random weights, written to `folder`."""
-    from diffusers import WanTransformer3DModel
-
-    from plugins.diffusers_backend.attention_backend import attention_for
-    from plugins.onnx_backend.export.folder import Source, export
-    from plugins.onnx_backend.load import read_transformer
-    from plugins.wan.weights.dtypes import DTYPES
-
     write_random(folder / "source", dict(dit.config))
     export(Source(folder / "source", "random", None), folder / "export", dtype, lambda *_: None)
     weights = folder / "export" / "transformer"

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from typing import NamedTuple
 
-from bench.tools.server import PLUGINS, Client, scratch_folder, serve
+from bench.tools.server import PLUGINS, Client, Server, query, scratch_folder, serve
 from bench.tools.table import Figure, Row, quantile, spread
 
 WARM_UP, REQUESTS = 20, 250
@@ -20,11 +18,8 @@ models:
 """
 
 
-@dataclass(frozen=True)
-class _Call:
-    """The times of a request and its answer, by the store's wall clock."""
-
-    sent: float
+class _Call(NamedTuple):
+    sent: float  # by the store's wall clock
     answered: float
 
     @property
@@ -39,7 +34,7 @@ def measure() -> Figure:
         with serve(models, plugins=PLUGINS / "timed.py") as server, server.connect() as client:
             timed = _requests(client, "timed")
             still = _requests(client, "still")
-            phases = _phases(server.data / "jobs.sqlite", still)
+            phases = _phases(server, still)
         own = [float(line) for line in timings.read_text().splitlines()][WARM_UP:]
     added = [call.seconds - seconds for call, seconds in zip(timed, own, strict=True)]
     return Figure(
@@ -68,12 +63,9 @@ def _requests(client: Client, model: str) -> list[_Call]:
     return calls[WARM_UP:]
 
 
-def _phases(store: Path, calls: Sequence[_Call]) -> tuple[Row, ...]:
-    """Return the median time of each phase of the last jobs, from their rows."""
-    with sqlite3.connect(f"file:{store}?mode=ro", uri=True) as db:
-        columns = "created_at, started_at, finished_at"
-        rows = db.execute(f"SELECT {columns} FROM jobs ORDER BY seq DESC LIMIT ?", [len(calls)]).fetchall()[::-1]
-    pairs = list(zip(calls, rows, strict=True))
+def _phases(server: Server, calls: Sequence[_Call]) -> tuple[Row, ...]:
+    last = "SELECT created_at, started_at, finished_at FROM jobs ORDER BY seq DESC LIMIT ?"
+    pairs = list(zip(calls, query(server.data, last, len(calls))[::-1], strict=True))
     phases = {
         "from request to queued": [created - call.sent for call, (created, _, _) in pairs],
         "from queued to claimed": [started - created for _, (created, started, _) in pairs],

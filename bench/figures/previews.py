@@ -7,7 +7,10 @@ import tempfile
 import time
 from pathlib import Path
 
+import torch
+
 from bench.tools.table import Figure, Row
+from plugins.wan.generate.preview import WAN_2_1, WAN_2_1_BIAS, LatentMap
 from router.engine.previews import SECONDS, Previews
 from router.storage.artifacts import ArtifactStore
 
@@ -17,10 +20,6 @@ JOB = "0" * 32
 
 
 def measure() -> Figure:
-    import torch
-
-    from plugins.wan.generate.preview import WAN_2_1, WAN_2_1_BIAS, LatentMap
-
     latents = torch.randn(LATENTS, generator=torch.Generator().manual_seed(1))
     colours = LatentMap(torch.tensor(WAN_2_1), torch.tensor(WAN_2_1_BIAS))
     taken = []

@@ -51,7 +51,6 @@ def _refusals(client: Client) -> list[float]:
 
 
 def _burn(client: Client) -> str:
-    """Start a job that keeps the cores busy; return its path."""
     _, body = client.post(request_body("burning", background=True))
     job = f"/v1/responses/{json.loads(body)['id']}"
     while (status := _status(client, job)) == "queued":
@@ -63,12 +62,10 @@ def _burn(client: Client) -> str:
 
 
 def _status(client: Client, job: str) -> str:
-    status: str = json.loads(client.get(job)[1])["status"]
-    return status
+    return json.loads(client.get(job)[1])["status"]
 
 
 def _busy_share(seconds: float) -> float:
-    """Return the share of all cores' time used in the next `seconds`."""
     before = _ticks()
     time.sleep(seconds)
     total, idle = (now - then for now, then in zip(_ticks(), before, strict=True))

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import tempfile
 
 from bench.figures import heap
-from bench.tools.machine import ROOT
+from bench.tools.machine import run_code
 from bench.tools.table import Figure, Row
 
 SWITCHES = 500
@@ -85,10 +82,7 @@ print(json.dumps({"taken": taken, "weights": weights, "counted": counted, "empty
 def measure() -> Figure:
     code = CHILD.replace("SWITCHES", str(SWITCHES)).replace("EARLY", str(EARLY))
     with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run(
-            [sys.executable, "-c", code, folder], cwd=ROOT, capture_output=True, text=True, check=True
-        )
-    found = json.loads(done.stdout.splitlines()[-1])
+        found = run_code(code, folder)
     return Figure(
         "residency",
         "the three nano models in one engine, fp32 on the CPU",

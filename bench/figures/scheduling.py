@@ -60,7 +60,6 @@ def measure() -> Figure:
 
 
 def _ratios(in_order: Run, ours: Run) -> list[float]:
-    """Return the ratio of waits of each job but the first."""
     return [mine / before for mine, before in zip(ours.waits[1:], in_order.waits[1:], strict=True)]
 
 

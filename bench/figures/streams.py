@@ -7,11 +7,11 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from threading import Barrier, Event, Thread
+from threading import Barrier
 
-from bench.tools.health import LOOK_SECONDS, look
+from bench.tools.health import LOOK_SECONDS, look, repeated
 from bench.tools.processes import cpu_seconds, memory, web_workers
 from bench.tools.server import Server, request_body, serve
 from bench.tools.table import Figure, Row, spread
@@ -27,7 +27,7 @@ models:
 PATIENCE_SECONDS = 300
 
 
-def measure(streams: int = STREAMS) -> Figure:
+def measure() -> Figure:
     with serve(MODELS) as server:
         workers = web_workers(server)
         with server.connect() as client:
@@ -35,19 +35,20 @@ def measure(streams: int = STREAMS) -> Figure:
             ahead = json.loads(client.post(request_body("ahead", background=True, **_steps(1000)))[1])
         before = sum(map(memory, workers))
         cpu = sum(map(cpu_seconds, workers))
-        with ThreadPoolExecutor(streams) as threads, _watched(server, workers) as (health, sizes):
-            opened = Barrier(streams + 1)
-            readers = [threads.submit(_read, server.port, opened) for _ in range(streams)]
+        with ThreadPoolExecutor(STREAMS) as threads, _watched(server, workers) as (health, sizes):
+            opened = Barrier(STREAMS + 1)
+            readers = [threads.submit(_read, server.port, opened) for _ in range(STREAMS)]
             opened.wait(PATIENCE_SECONDS)
             held = sum(map(memory, workers)) - before
             started = time.perf_counter()
-            _cancel(server, ahead["id"])
-            events = _all(readers)
+            with server.connect() as client:
+                client.send("POST", f"/v1/responses/{ahead['id']}/cancel")
+            events = [reader.result(PATIENCE_SECONDS) for reader in readers]
             taken = time.perf_counter() - started
         used = sum(map(cpu_seconds, workers)) - cpu
     return Figure(
         "streams",
-        f"{streams} event streams at once, each of a job of its own, on the default web processes",
+        f"{STREAMS} event streams at once, each of a job of its own, on the default web processes",
         (
             Row("memory added while all are open", held / 2**20, "MB", 100),
             Row("memory added at most", (max(sizes) - before) / 2**20, "MB", 100),
@@ -55,7 +56,7 @@ def measure(streams: int = STREAMS) -> Figure:
             Row("streams that ended with response.completed", len(events)),
             Row("events of a stream, mean", sum(events) / len(events)),
             Row("from the first job's start to the last stream's end", taken, "s"),
-            Row("CPU of the web processes, per stream", used / streams * 1000, "ms"),
+            Row("CPU of the web processes, per stream", used / STREAMS * 1000, "ms"),
         ),
         (f"{STEPS} steps of 10 ms a job; client, engine and server share the cores",),
     )
@@ -79,34 +80,15 @@ def _steps(steps: int) -> dict[str, object]:
     return {"provider_options": {"video": {"steps": steps}}}
 
 
-def _all(readers: list[Future[int]]) -> list[int]:
-    return [reader.result(PATIENCE_SECONDS) for reader in readers]
-
-
-def _cancel(server: Server, response: str) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
-    connection.request("POST", f"/v1/responses/{response}/cancel")
-    connection.getresponse().read()
-    connection.close()
-
-
 @contextmanager
 def _watched(server: Server, workers: tuple[int, ...]) -> Iterator[tuple[list[float], list[int]]]:
-    """Poll /healthz and memory while the block runs; yield seconds and bytes."""
     health: list[float] = []
     sizes: list[int] = []
-    over = Event()
+    with server.connect() as client:
 
-    def run() -> None:
-        with server.connect() as client:
-            while not over.wait(LOOK_SECONDS):
-                health.append(look(client))
-                sizes.append(sum(map(memory, workers)))
+        def read() -> None:
+            health.append(look(client))
+            sizes.append(sum(map(memory, workers)))
 
-    thread = Thread(target=run)
-    thread.start()
-    try:
-        yield health, sizes
-    finally:
-        over.set()
-        thread.join()
+        with repeated(read, LOOK_SECONDS):
+            yield health, sizes

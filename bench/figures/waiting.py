@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import sqlite3
 import sys
 import time
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from sqlalchemy import Engine, event
 
 from bench.tools.health import look
 from bench.tools.processes import children, cpu_seconds, memory
-from bench.tools.server import Server, request_body, scratch_folder, serve_web
+from bench.tools.server import Server, query, request_body, scratch_folder, serve_web
 from bench.tools.table import Figure, Row, spread
 from router.settings import Settings
 from router.system import assemble
@@ -116,7 +115,6 @@ def _health() -> tuple[list[float], list[float], list[float], float, int]:
 
 
 def _ask(port: int) -> socket.socket:
-    """Send a synchronous request without reading its answer."""
     body = request_body("still")
     head = (
         f"POST /v1/responses HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
@@ -141,6 +139,5 @@ def _until_queued(data: Path) -> None:
         if time.monotonic() > deadline:
             sys.exit(f"{WAITING} requests should wait, only {queued} do")
         time.sleep(0.2)
-        with sqlite3.connect(f"file:{data / 'jobs.sqlite'}?mode=ro", uri=True) as db:
-            (queued,) = db.execute("SELECT count(*) FROM jobs WHERE status = 'queued'").fetchone()
+        ((queued,),) = query(data, "SELECT count(*) FROM jobs WHERE status = 'queued'")
     time.sleep(1)

@@ -43,7 +43,6 @@ def generate(task: Task) -> Generator[None, Frames, Frames]:
 
 @hookimpl
 def job_changed(job: Job) -> None:
-    """Record the device's memory after a job."""
     if not job.status.finished or not _on_card():
         return
     import torch
@@ -56,7 +55,6 @@ def job_changed(job: Job) -> None:
 
 
 def _on_card() -> bool:
-    """Tell whether this process is an engine that has used a GPU."""
     import sys
 
     torch = sys.modules.get("torch")
@@ -81,7 +79,6 @@ def _fault_on_card() -> None:
 
 
 def _first(name: str) -> bool:
-    """Tell whether this is the first call for `name`; other processes count."""
     try:
         (_folder() / name).touch(exist_ok=False)
     except FileExistsError:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.tools.callers import Call
 from bench.tools.calls import CallResult
+from bench.tools.server import query
 from router.storage.artifacts import digest
 from router.values import Presentation
 
@@ -52,7 +52,6 @@ class Audit:
 
 
 def wait_until_finished(data: Path) -> None:
-    """Wait until every job has ended; exit after `PATIENCE_SECONDS`."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while unfinished := [row.id for row in rows(data) if row.status not in FINISHED]:
         if time.monotonic() > deadline:
@@ -61,15 +60,14 @@ def wait_until_finished(data: Path) -> None:
 
 
 def rows(data: Path) -> tuple[Row, ...]:
-    """Return every job of the store."""
-    with sqlite3.connect(f"file:{data / 'jobs.sqlite'}?mode=ro", uri=True) as db:
-        return tuple(_row(*found) for found in db.execute(f"SELECT {COLUMNS} FROM jobs"))
+    return tuple(_row(*found) for found in query(data, f"SELECT {COLUMNS} FROM jobs"))
 
 
 def audit(data: Path, results: Sequence[CallResult]) -> Audit:
-    """Check every call, every row and every file."""
     found = rows(data)
-    by_call: Mapping[int, list[Row]] = _grouped(found, lambda row: row.call)
+    by_call: dict[int, list[Row]] = defaultdict(list)
+    for row in found:
+        by_call[row.call].append(row)
     return Audit(
         lost=tuple(_lost(results, by_call)),
         doubled=tuple(_doubled(results, by_call)),
@@ -82,13 +80,6 @@ def _row(job: str, status: str, artifact: str | None, inputs: str, form: str) ->
     names = frozenset(stored["name"] for stored in json.loads(inputs))
     video = json.loads(artifact)["name"] if artifact else None
     return Row(job, status, video, names, int(Presentation.from_row(json.loads(form)).metadata["call"]))
-
-
-def _grouped(found: Sequence[Row], key: Callable[[Row], int]) -> Mapping[int, list[Row]]:
-    groups: dict[int, list[Row]] = defaultdict(list)
-    for row in found:
-        groups[key(row)].append(row)
-    return groups
 
 
 def _lost(results: Sequence[CallResult], by_call: Mapping[int, list[Row]]) -> Iterator[str]:
@@ -123,7 +114,6 @@ def _contradicted(results: Sequence[CallResult], by_call: Mapping[int, list[Row]
 
 
 def _misplaced(data: Path, found: Sequence[Row]) -> Iterator[str]:
-    """Yield the differences between the files on disk and those that rows name."""
     wanted = {
         "videos": {row.id: {row.video} for row in found if row.video},
         "inputs": {row.id: row.inputs for row in found if row.inputs},

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum, auto
 from random import Random
-from typing import Any
 
-import cv2
 import numpy as np
 
-from bench.tools.server import request_body
+from bench.tools.server import data_url, message, request_body
 
 SMALL = "width: 64, height: 64, num_frames: 17, frames_per_second: 8, negative_prompt: ''"
 QUICK = f"backend: still, defaults: {{{SMALL}, steps: 8}}"
@@ -27,6 +24,7 @@ STRICT = ("t2v", "i2v")  # the models that refuse some inputs
 ENDLESS = 1000  # steps: twenty seconds
 LONGISH = 25  # steps: some cancels come before the job runs, some during the run and some too late
 LONGEST_PATIENCE = 1.0  # seconds
+PICTURE = data_url(np.frombuffer(Random(6).randbytes(64 * 64 * 3), np.uint8).reshape(64, 64, 3))
 CANCELS, LEAVES, MISMATCHES, RETRIES = 0.05, 0.05, 0.05, 0.1  # shares of the jobs
 
 
@@ -81,17 +79,12 @@ class Call:
         steps = {"provider_options": {"video": {"steps": self._steps}}} if self._steps else {}
         how = {Kind.POLL: "background", Kind.CANCEL: "background", Kind.STREAM: "stream", Kind.LEAVE_STREAM: "stream"}
         more = {how[self.kind]: True} if self.kind in how else {}
-        return request_body(self.model, self._input(), metadata={"call": str(self.number)}, **steps, **more)
+        what = message(f"ball {self.number}", PICTURE if self.image else None)
+        return request_body(self.model, what, metadata={"call": str(self.number)}, **steps, **more)
 
     @property
     def _steps(self) -> int | None:
         return ENDLESS if self.endless else LONGISH if self.kind is Kind.CANCEL else None
-
-    def _input(self) -> list[dict[str, Any]]:
-        parts: list[dict[str, Any]] = [{"type": "input_text", "text": f"ball {self.number}"}]
-        if self.image:
-            parts.insert(0, {"type": "input_image", "image_url": PICTURE})
-        return [{"role": "user", "content": parts}]
 
 
 def plan(jobs: int, seed: int = 6) -> tuple[Call, ...]:
@@ -115,12 +108,3 @@ def _call(number: int, kind: Kind, rng: Random) -> Call:
     image = fitting is not (kind is Kind.MISMATCH)
     keyed = rng.random() < (0.5 if kind in LEAVERS else RETRIES if kind in PATIENT else 0)
     return Call(number, kind, model, image, f"key-{number}" if keyed else None, rng.uniform(0, LONGEST_PATIENCE))
-
-
-def _picture() -> str:
-    pixels = Random(6).randbytes(64 * 64 * 3)
-    data = cv2.imencode(".png", np.frombuffer(pixels, np.uint8).reshape(64, 64, 3))[1].tobytes()
-    return f"data:image/png;base64,{base64.b64encode(data).decode()}"
-
-
-PICTURE = _picture()

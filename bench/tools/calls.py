@@ -42,7 +42,6 @@ class Unexpected(Exception):
 
 
 def make(port: int, calls: Sequence[Call], clients: int) -> tuple[CallResult, ...]:
-    """Make the calls, `clients` of them at a time."""
     with ThreadPoolExecutor(clients) as threads:
         return tuple(threads.map(partial(_make, port), calls))
 
@@ -57,7 +56,8 @@ def _make(port: int, call: Call) -> CallResult:
 
 def _wait(connection: http.client.HTTPConnection, call: Call) -> CallResult:
     result = _result(call, _json(_post(connection, call)))
-    part = _json(_get(connection, f"/v1/responses/resp_{_job(result)}"))["output"][0]["content"][0]
+    (job,) = result.jobs
+    part = _json(_get(connection, f"/v1/responses/resp_{job}"))["output"][0]["content"][0]
     video = _get(connection, part["video_url"]).read()
     return _retried(connection, replace(result, digest=hashlib.sha256(video).hexdigest()))
 
@@ -149,11 +149,6 @@ def _result(call: Call, answer: dict[str, Any]) -> CallResult:
     return CallResult(call, frozenset({_id(answer)}), answer["status"])
 
 
-def _job(result: CallResult) -> str:
-    (job,) = result.jobs
-    return job
-
-
 def _id(answer: dict[str, Any]) -> str:
     return str(answer["id"]).removeprefix("resp_")
 
@@ -181,5 +176,4 @@ def _ok(connection: http.client.HTTPConnection) -> http.client.HTTPResponse:
 
 
 def _json(answer: http.client.HTTPResponse) -> dict[str, Any]:
-    body: dict[str, Any] = json.load(answer)
-    return body
+    return json.load(answer)

@@ -65,7 +65,6 @@ def _git(*arguments: str, folder: Path = ROOT) -> str:
 
 
 def _rounds(name: str, trees: Mapping[str, Path], rounds: int) -> tuple[Values, Values, dict[str, str]]:
-    """Return the values of old and of new, and each row's unit."""
     values: dict[str, Values] = {"old": {}, "new": {}}
     units: dict[str, str] = {}
     for count in range(rounds):  # the order alternates, against a drift of the machine
@@ -78,7 +77,6 @@ def _rounds(name: str, trees: Mapping[str, Path], rounds: int) -> tuple[Values, 
 
 
 def _measured(name: str, tree: Path) -> list[dict[str, Any]]:
-    """Measure a figure by the code of `tree`, in a new process."""
     saved = tree / "bench" / "results" / f"{name}.json"
     saved.unlink(missing_ok=True)  # that of the commit
     paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path and Path(path) != ROOT]
@@ -88,12 +86,10 @@ def _measured(name: str, tree: Path) -> list[dict[str, Any]]:
     )
     if done.returncode or not saved.is_file():
         sys.exit(f"{name} failed in {tree}:\n{(done.stdout + done.stderr)[-3000:]}")
-    rows: list[dict[str, Any]] = json.loads(saved.read_text())["rows"]
-    return rows
+    return json.loads(saved.read_text())["rows"]
 
 
 def compared(old: Values, new: Values, units: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Return medians, ratio and all values of each row of either commit."""
     rows = []
     for what in dict.fromkeys((*old, *new)):
         row: dict[str, Any] = {"what": what, "unit": units[what]}

@@ -7,8 +7,9 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Event, Thread
 
 from bench.tools.server import ROOT, Client
 
@@ -16,7 +17,6 @@ LOOK_SECONDS = 0.05
 
 
 def look(client: Client) -> float:
-    """Return the seconds of one request."""
     started = time.perf_counter()
     status, _ = client.get("/healthz")
     if status != 200:
@@ -33,6 +33,24 @@ def watched(port: int) -> Iterator[list[float]]:
         yield seconds
         output, _ = process.communicate()  # closing its input ends the process
     seconds += json.loads(output)
+
+
+@contextmanager
+def repeated(act: Callable[[], object], seconds: float) -> Iterator[None]:
+    """Call `act` every `seconds` on another thread while the block runs."""
+    over = Event()
+
+    def run() -> None:
+        while not over.wait(seconds):
+            act()
+
+    thread = Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def _until_input_ends(port: int) -> list[float]:

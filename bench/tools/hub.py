@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Lock, Thread
 
@@ -26,27 +27,8 @@ class Hub:
         self.swapped = False  # send other bytes than those listed, as many
         self.go = Event()
         self._lock = Lock()
-        hub = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_HEAD(self) -> None:
-                hub._answer(self)
-
-            def do_GET(self) -> None:
-                hub._answer(self)
-
-            def log_message(self, *args: object) -> None:
-                return
-
-        class Server(ThreadingHTTPServer):
-            daemon_threads = True
-
-            def handle_error(self, *args: object) -> None:
-                """Ignore killed clients."""
-
-        self._server = Server(("127.0.0.1", 0), Handler)
+        self._server = listen(self._answer)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
-        Thread(target=self._server.serve_forever, daemon=True).start()
 
     def close(self) -> None:
         self.go.set()
@@ -58,12 +40,12 @@ class Hub:
         if file := re.fullmatch(rf"/{REPO}/resolve/[^/]+/(.+)", path):
             self._file(handler, file[1])
         else:
-            self._json(handler, self._tree() if "/tree/" in path else self._info())
+            send_json(handler, self._tree() if "/tree/" in path else self._info())
 
     def _info(self) -> dict[str, object]:
-        lfs = {name: {"size": len(data), "sha256": self.digests[name]} for name, data in self.files.items()}
         siblings = [
-            {"rfilename": name, "size": len(data), "blobId": COMMIT, "lfs": {**lfs[name], "pointerSize": 134}}
+            {"rfilename": name, "size": len(data), "blobId": COMMIT}
+            | {"lfs": {"sha256": self.digests[name], "size": len(data), "pointerSize": 134}}
             for name, data in self.files.items()
         ]
         return {"id": REPO, "sha": COMMIT, "siblings": siblings}
@@ -74,15 +56,6 @@ class Hub:
             | {"lfs": {"oid": self.digests[name], "size": len(data), "pointerSize": 134}}
             for name, data in self.files.items()
         ]
-
-    def _json(self, handler: BaseHTTPRequestHandler, value: object) -> None:
-        data = json.dumps(value).encode()
-        handler.send_response(200)
-        handler.send_header("Content-Type", "application/json")
-        handler.send_header("Content-Length", str(len(data)))
-        handler.end_headers()
-        if handler.command != "HEAD":
-            handler.wfile.write(data)
 
     def _file(self, handler: BaseHTTPRequestHandler, name: str) -> None:
         data = self.files[name]
@@ -109,3 +82,38 @@ class Hub:
             handler.wfile.flush()
             self.go.wait()
         handler.close_connection = True
+
+
+def listen(answer: Callable[[BaseHTTPRequestHandler], None]) -> ThreadingHTTPServer:
+    """Serve on loopback, in a thread; `answer` gets each GET and HEAD."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            answer(self)
+
+        def do_HEAD(self) -> None:
+            answer(self)
+
+        def log_message(self, *args: object) -> None:
+            return
+
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, *args: object) -> None:
+            """Ignore clients that are gone."""
+
+    server = Server(("127.0.0.1", 0), Handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+def send_json(handler: BaseHTTPRequestHandler, value: object, status: int = 200, code: str = "") -> None:
+    """Answer with JSON; `code` is the hub's name of an error."""
+    data = json.dumps(value).encode()
+    handler.send_response(status)
+    if code:
+        handler.send_header("X-Error-Code", code)
+    handler.send_header("Content-Type", "application/json")
+    handler.send_header("Content-Length", str(len(data)))
+    handler.end_headers()
+    if handler.command != "HEAD":
+        handler.wfile.write(data)

@@ -50,7 +50,6 @@ TRUE_SIZE = Kind(experts=2, heads=40, head_dim=128, layers=40, ffn=13824, text=4
 
 
 def write_model(folder: Path, kind: Kind = T2V) -> Path:
-    """Write a model folder of this kind."""
     index: dict[str, Any] = {
         "_class_name": kind.pipeline,
         "boundary_ratio": 0.875 if kind.experts > 1 else None,
@@ -101,7 +100,6 @@ def write_weights(
     shards: int = 1,
     stem: str = "diffusion_pytorch_model",
 ) -> None:
-    """Write tensors as one file, or as shards with an index."""
     folder.mkdir(parents=True, exist_ok=True)
     if shards == 1:
         write_safetensors(folder / f"{stem}.safetensors", shapes, dtype)
@@ -117,7 +115,6 @@ def write_weights(
 
 
 def write_safetensors(path: Path, shapes: Mapping[str, tuple[int, ...]], dtype: str = "BF16") -> None:
-    """Write a header and a hole for the tensors."""
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     begin = 0
     for name, shape in shapes.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,6 +32,13 @@ def describe() -> dict[str, str | int | float | bool]:
     }
 
 
+def run_code(code: str, *arguments: str, environ: dict[str, str] | None = None) -> dict[str, Any]:
+    """Run Python code in a new process; return the JSON of its last line."""
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
 def _cpu() -> str:
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
@@ -38,7 +47,6 @@ def _cpu() -> str:
 
 
 def _filesystem(folder: Path) -> str:
-    """Return the type of the file system of `folder`."""
     # the time of a sync depends on it
     best, kind = "", "unknown"
     for line in Path("/proc/self/mounts").read_text().splitlines():

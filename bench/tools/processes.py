@@ -12,7 +12,6 @@ GUNICORN, ENGINE = b"gunicorn", b"router.engine"
 
 
 def web_workers(server: Server) -> tuple[int, ...]:
-    """Return the web processes of a server: the children of gunicorn's arbiter."""
     return children(named(server, GUNICORN)[0])
 
 

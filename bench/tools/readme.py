@@ -9,19 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from bench.card import report
-from bench.tools.table import RESULTS, Figure, Row, load, number, remarks
-
-BENCH = Path(__file__).parents[1] / "README.md"
-ROOT = Path(__file__).parents[2] / "README.md"
+from bench.tools.machine import ROOT
+from bench.tools.table import Figure, Row, load, number, remarks
 
 
-def write(names: Iterable[str], bench: Path = BENCH, root: Path = ROOT, results: Path = RESULTS) -> None:
-    """Write all figures into `bench`, and rows with a target into `root`."""
-    saved = [found for name in names if (found := load(name, results)) is not None]
+def write(names: Iterable[str]) -> None:
+    """Write all figures into `bench/README.md`, and rows with a target into `README.md`."""
+    saved = [found for name in names if (found := load(name)) is not None]
+    bench, root = ROOT / "bench" / "README.md", ROOT / "README.md"
     _between(bench, "results", "\n\n".join(_section(figure, machine) for figure, machine in saved))
-    _between(bench, "card", "\n\n".join(_card_section(*each) for each in report.whole(results)))
+    _between(bench, "card", "\n\n".join(_card_section(*each) for each in report.whole()))
     _between(root, "figures", _summary(saved))
-    _between(root, "card", report.short(results))
+    _between(root, "card", report.short())
 
 
 def _card_section(heading: str, figure: Figure | None) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -16,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
+from bench.tools.machine import ROOT
+
 PLUGINS = Path(__file__).parents[1] / "plugins"
 START_SECONDS = 180
 STOP_SECONDS = 30
@@ -48,15 +51,16 @@ class Client:
         self._connection.close()
 
     def get(self, path: str) -> tuple[int, bytes]:
-        return self._exchange("GET", path)
-
-    def send(self, method: str, path: str) -> tuple[int, bytes]:
-        """Send a request without a body, such as a cancel."""
-        return self._exchange(method, path)
+        return self.send("GET", path)
 
     def post(self, body: bytes) -> tuple[int, bytes]:
-        """Send `POST /v1/responses`."""
-        return self._exchange("POST", "/v1/responses", body)
+        return self.send("POST", "/v1/responses", body)
+
+    def send(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
+        headers = {"content-type": "application/json"} if body else {}
+        self._connection.request(method, path, body, headers)
+        answer = self._connection.getresponse()
+        return answer.status, answer.read()
 
     def make(self, model: str, what: Any = "a red ball") -> dict[str, Any]:
         """Return the finished response for a prompt; exit on any other answer."""
@@ -66,16 +70,27 @@ class Client:
             sys.exit(f"{model} answered {status}: {answer}")
         return answer
 
-    def _exchange(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
-        headers = {"content-type": "application/json"} if body else {}
-        self._connection.request(method, path, body, headers)
-        answer = self._connection.getresponse()
-        return answer.status, answer.read()
-
 
 def request_body(model: str, what: Any = "a red ball", **more: Any) -> bytes:
-    """Return the body of a request."""
     return json.dumps({"model": model, "input": what, **more}).encode()
+
+
+def message(text: str, image_url: str | None = None) -> list[dict[str, Any]]:
+    """Return the input of a request with a text, and an image if any."""
+    image = [] if image_url is None else [{"type": "input_image", "image_url": image_url}]
+    return [{"role": "user", "content": [*image, {"type": "input_text", "text": text}]}]
+
+
+def data_url(pixels: Any) -> str:
+    """Return an image `(height, width, 3)` in BGR as the URL of a PNG."""
+    import cv2
+
+    return f"data:image/png;base64,{base64.b64encode(cv2.imencode('.png', pixels)[1].tobytes()).decode()}"
+
+
+def query(data: Path, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
+    with sqlite3.connect(f"file:{data / 'jobs.sqlite'}?mode=ro", uri=True) as db:
+        return db.execute(statement, parameters).fetchall()
 
 
 @contextmanager
@@ -111,20 +126,14 @@ def serve_web(data: Path, models: str | None = None, **settings: object) -> Iter
 def environment(data: Path, models: str | None = None, **settings: object) -> dict[str, str]:
     """Return the environment of a server, without settings of the caller's."""
     # PYTHONDONTWRITEBYTECODE would make every start compile the modules
-    ours = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("FRAMEGATE_") and name != "PYTHONDONTWRITEBYTECODE"
-    }
+    left_out = ("FRAMEGATE_", "PYTHONDONTWRITEBYTECODE")
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
     file = data / "models.yaml" if models is not None else ROOT / "models.yaml"
     if models is not None:
         file.write_text(models)
     values = {"data": data, "models": file, **settings}
-    return (
-        ours
-        | {"PYTHONPATH": python_path()}
-        | {f"FRAMEGATE_{name.upper()}": str(value) for name, value in values.items()}
-    )
+    named = {f"FRAMEGATE_{name.upper()}": str(value) for name, value in values.items()}
+    return ours | {"PYTHONPATH": python_path()} | named
 
 
 def python_path() -> str:

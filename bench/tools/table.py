@@ -28,7 +28,6 @@ class Row:
 
     @property
     def wanted(self) -> str:
-        """Return the bound in words, empty without one."""
         least = [] if self.least is None else [f"at least {number(self.least, self.unit)}"]
         most = [] if self.target is None else [f"< {number(self.target, self.unit)}"]
         return ", ".join(least + most)
@@ -55,7 +54,6 @@ def spread(what: str, seconds: Sequence[float], **targets: float) -> tuple[Row, 
 
 
 def quantile(values: Sequence[float], q: float) -> float:
-    """Return the quantile `q` of `values`."""
     ordered = sorted(values)
     return ordered[min(int(q * len(ordered)), len(ordered) - 1)]
 
@@ -71,7 +69,6 @@ def show(figure: Figure) -> None:
 
 
 def remarks(figure: Figure) -> tuple[str, ...]:
-    """Return the remarks on an incomplete figure: failed checks and checks not run."""
     return (*(f"FAILED: {each}" for each in figure.failures), *(f"not run: {each}" for each in figure.skipped))
 
 

@@ -6,7 +6,6 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
@@ -16,9 +15,9 @@ from transformers.utils import logging
 
 from nano import parts
 from nano.family import RECIPES, SHARED, write_index
+from nano.training.loop import M
 
 COLOURS = "latent_rgb.json"  # the diffusers backend reads this name
-M = TypeVar("M", bound=torch.nn.Module)
 
 
 def export(

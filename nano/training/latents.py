@@ -16,8 +16,6 @@ from nano.training.vae import channels_last, encode, fast_norms, to_floats
 
 @dataclass(frozen=True)
 class Size:
-    """Clips of one size in the training set."""
-
     width: int
     height: int
     frames: int
@@ -28,10 +26,7 @@ class Size:
         return f"{self.width}x{self.height}x{self.frames}"
 
 
-SIZES = (
-    Size(64, 64, FRAMES, 7200),
-    Size(96, 96, FRAMES, 960),
-)
+SIZES = (Size(64, 64, FRAMES, 7200), Size(96, 96, FRAMES, 960))
 WITH_IMAGE = 0.5  # the share of clips with latents of the first frame too, for the image-to-video model
 BATCH = 24
 
@@ -75,7 +70,6 @@ def fit_colours(vae: AutoencoderKLWan) -> dict[str, list[object]]:
 
 
 def _sample() -> torch.Tensor:
-    """Return 128 clips of the usual size."""
     random = draw("scale", 0).rng
     known = subjects(held_out=False)
     return to_floats([render(draw_scene(known[random.integers(len(known))], random)) for _ in range(128)])

@@ -23,8 +23,6 @@ SAVE_EVERY = 60.0  # seconds
 
 @dataclass(frozen=True)
 class Plan:
-    """Length and learning rates of a stage."""
-
     name: str
     steps: int
     rate: float
@@ -82,8 +80,6 @@ def train(plan: Plan, module: M, loss: Loss, folder: Path, save_every: float = S
 
 
 class _Run(Generic[M]):
-    """The state of a training run, which a checkpoint holds."""
-
     def __init__(self, plan: Plan, module: M, folder: Path) -> None:
         self._plan = plan
         self._module = module
@@ -94,7 +90,6 @@ class _Run(Generic[M]):
         self._checkpoint = folder / f"{plan.name}.pt"
 
     def resume(self) -> None:
-        """Load the checkpoint, if there is one."""
         if not self._checkpoint.exists():
             return
         saved = torch.load(self._checkpoint, map_location="cpu", weights_only=True)
@@ -115,7 +110,6 @@ class _Run(Generic[M]):
         self._checkpoint.with_suffix(".json").write_text(json.dumps(self._history) + "\n")
 
     def advance(self, loss: Loss) -> dict[str, float]:
-        """Take one step and return its losses."""
         plan, module = self._plan, self._module
         terms = loss(draw(plan.name, self.step))
         module.zero_grad(set_to_none=True)

@@ -15,12 +15,7 @@ from nano.training.loop import Draw, Loss, Plan
 
 PLAN = Plan("text", steps=500, rate=1e-3, decay=0.05)
 SLOTS = 32  # the most tokens of a caption of the grammar; the rest of 512 rows is padding
-ASPECTS = {
-    "colour": tuple(COLOURS),
-    "shape": SHAPES,
-    "direction": tuple(DIRECTIONS),
-    "background": tuple(BACKGROUNDS),
-}
+ASPECTS = {"colour": tuple(COLOURS), "shape": SHAPES, "direction": tuple(DIRECTIONS), "background": tuple(BACKGROUNDS)}
 _KNOWN = subjects(held_out=False)
 
 
@@ -70,7 +65,6 @@ def tokenize(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> tuple[
 
 
 def loss(reader: Reader, tokenizer: PreTrainedTokenizerFast, device: torch.device) -> Loss:
-    """Return the loss of the stage: the sum of each aspect's cross-entropy."""
 
     def step(draw: Draw) -> dict[str, torch.Tensor]:
         captions = [draw_caption(draw.rng) for _ in range(128)]

@@ -37,7 +37,6 @@ KL = 1e-4  # per element: smooth latents, for the transformers' sake
 
 
 def losses(vae: AutoencoderKLWan, device: torch.device) -> dict[str, Loss]:
-    """Return the loss of each stage."""
     fast_norms(vae)
 
     def images(draw: Draw) -> dict[str, torch.Tensor]:
@@ -169,7 +168,6 @@ def _batch(draw: Draw, count: int, frames: int, side: int = 64, edge: float = 0.
 
 
 def _outline(inside: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Return ones in a band of five pixels along the edge of a mask."""
     band = cv2.morphologyEx(inside.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((5, 5), np.uint8))
     return np.asarray(band, np.uint8)
 

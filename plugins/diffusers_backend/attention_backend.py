@@ -13,7 +13,7 @@ from diffusers.models.attention_dispatch import _AttentionBackendRegistry, dispa
 from torch.nn import functional
 
 from plugins.diffusers_backend.dit.attention import CUDNN, FLASH_4, FLASH_4_PACKAGE, NATIVE, attend, has_flash_4
-from plugins.wan.memory import is_device_lost, is_out_of_memory
+from plugins.wan.memory import brief, is_device_lost, is_out_of_memory
 from router import LoadFailed
 
 FLASH_3_HUB = "_flash_3_hub"
@@ -51,15 +51,13 @@ def set_attention_backend(transformer: WanTransformer3DModel, name: str, device:
         # a kernel may raise anything; but want of memory and a lost device are another matter
         if is_device_lost(error) or is_out_of_memory(error):
             raise
-        summary = str(error).strip().partition(chr(10))[0][:200]
-        reason = f"trying it gave {type(error).__name__}: {summary}"
+        reason = f"trying it gave {brief(error)}"
     if reason is not None:
         raise LoadFailed(f"attention {name} must be usable on this machine, {reason}")
 
 
 @torch.no_grad()
 def _obstacle(transformer: WanTransformer3DModel, name: str, stock: str, device: str) -> str | None:
-    """Return the backend's error for this model's heads and dtype, or None."""
     heads, dtype = transformer.config.num_attention_heads, transformer.patch_embedding.weight.dtype
     generator = torch.Generator("cpu").manual_seed(0)
     query, key, value = (

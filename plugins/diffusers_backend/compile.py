@@ -14,9 +14,12 @@ from typing import Any, NamedTuple
 
 import torch
 
+from plugins.wan.memory import brief
+
 log = logging.getLogger(__name__)
 
 Block = Callable[..., torch.Tensor]
+Clock = Callable[[], float]
 SWITCH_SECONDS = 5e-5  # the interpreter's switch interval: a request needs the interpreter for every operation
 MAX_SHAPES = 8  # compiled at a time; each is compiled by itself, in seconds to a minute
 MAX_KINDS = 32  # of blocks in one model
@@ -39,7 +42,7 @@ class _Failure(NamedTuple):
 
 
 class Compiler:
-    """Compile one function for each requested shape, in a thread of its own.
+    """Compile one Python function for each requested shape, in a thread of its own.
 
     The least recently used shapes are evicted for shapes requested twice; a failed shape is tried again later.
 
@@ -47,12 +50,7 @@ class Compiler:
     """
 
     def __init__(
-        self,
-        block: Block,
-        cpp_wrapper: bool = False,
-        *,
-        limit: int = MAX_SHAPES,
-        clock: Callable[[], float] = time.monotonic,
+        self, block: Block, cpp_wrapper: bool = False, limit: int = MAX_SHAPES, clock: Clock = time.monotonic
     ) -> None:
         self._limit = limit
         self._eager = block
@@ -89,11 +87,9 @@ class Compiler:
 
     @property
     def ready(self) -> frozenset[Hashable]:
-        """Return the compiled shapes."""
         return frozenset(self._ready)
 
     def wait(self) -> None:
-        """Wait until all requests are done."""
         while (thread := self._thread) is not None:
             thread.join()
 
@@ -139,7 +135,7 @@ class Compiler:
             # whatever the compiler stumbles over, requests go on without it
             count = self._failed[shape].attempts + 1 if shape in self._failed else 1
             pause = min(RETRY_SECONDS * 2 ** (count - 1), MAX_RETRY_SECONDS)
-            log.warning("blocks stay uncompiled for %.0f s, compiling them gave %s", pause, _brief(error))
+            log.warning("blocks stay uncompiled for %.0f s, compiling them gave %s", pause, brief(error))
             _put(self._failed, shape, _Failure(count, self._clock() + pause), MAX_REMEMBERED)
             return None
         log.info("blocks are compiled for %s", shape)
@@ -152,17 +148,10 @@ class Compiler:
 
         torch._inductor.config.compile_threads = 1  # no processes of its own
         torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MAX_KINDS)
-        eager = self._eager if isinstance(self._eager, FunctionType) else _as_function(self._eager)
+        eager: Any = self._eager
         # the compiler keeps its results at the code object
         alone = FunctionType(eager.__code__.replace(), eager.__globals__, closure=eager.__closure__)
         return torch.compile(alone, dynamic=False, fullgraph=True, options=self._options)
-
-
-def _as_function(block: Block) -> FunctionType:
-    def call(*arguments: Any) -> torch.Tensor:
-        return block(*arguments)
-
-    return call  # type: ignore[return-value]
 
 
 def _put(kept: OrderedDict[Hashable, Any], key: Hashable, value: Any, limit: int) -> list[Any]:
@@ -181,7 +170,6 @@ def _forget(compiled: Any) -> None:
 
 @contextmanager
 def _short_switch_interval() -> Iterator[None]:
-    """Switch threads more often while the block runs."""
     # by Python's own interval a request takes 12 s beside the compiler, not 2
     before = sys.getswitchinterval()
     sys.setswitchinterval(min(before, SWITCH_SECONDS))
@@ -189,7 +177,3 @@ def _short_switch_interval() -> Iterator[None]:
         yield
     finally:
         sys.setswitchinterval(before)
-
-
-def _brief(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]}"

@@ -1,17 +1,73 @@
-"""Loading a model that diffusers runs."""
+"""Loading a model that diffusers runs: its parts, and our forward passes."""
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from plugins.diffusers_backend import group_offload
+from plugins.diffusers_backend.attention_backend import attention_for, set_attention_backend
 from plugins.diffusers_backend.dit.paths import Paths
 from plugins.diffusers_backend.options import Options
-from plugins.diffusers_backend.placement import DiffusersPlacement
 from plugins.wan import load as wan
+from plugins.wan.checkpoint import Part
 from plugins.wan.load import Loaded
-from router import ModelSpec, Pool, Report
+from plugins.wan.weights.placement import Arrived, Placement, dtype_for
+from router import ModelSpec, Offloader, Pool, Report
+
+
+@dataclass(frozen=True)
+class DiffusersPlacement(Placement):
+    """A placement that names an attention backend; `group_offload` keeps idle weights on the host."""
+
+    attention: str = "native"
+    group_offload: bool = False
+
+    @classmethod
+    def of(cls, options: Options, device: str) -> DiffusersPlacement:
+        dtype, fast = dtype_for(options.dtype, device), options.fast
+        if options.attention != "auto":
+            fast = replace(fast, measured_attention=False)  # a backend that was chosen needs no measurement
+        return cls(
+            device,
+            dtype,
+            fast,
+            dtype_for(options.decoder_dtype, device),
+            attention_for(options.attention, device, dtype),
+            options.group_offload,
+        )
+
+    def key(self, part: Part, pool: Pool) -> Hashable:
+        key = super().key(part, pool)
+        if part.is_transformer:
+            key = (key, self.attention)
+        return (key, "group_offload") if self._is_offloaded(part) else key
+
+    def device_of(self, part: Part) -> str:
+        return "cpu" if self._is_offloaded(part) else self.device
+
+    def device_bytes(self, part: Part) -> int:
+        if not self._is_offloaded(part):
+            return super().device_bytes(part)
+        return group_offload.device_bytes(part, self.tensor_sizes(part))
+
+    def offloader(self, part: Part) -> Offloader | None:
+        return None if self._is_offloaded(part) else super().offloader(part)
+
+    def read(self, part: Part, arrived: Arrived) -> Any:
+        loaded = super().read(part, arrived)
+        if part.is_transformer:
+            set_attention_backend(loaded, self.attention, self.device)
+        if self._is_offloaded(part):
+            group_offload.apply(loaded, part, self.device, self.device_bytes(part))
+        return loaded
+
+    def _is_offloaded(self, part: Part) -> bool:
+        return self.group_offload and group_offload.suits(part)
 
 
 def load(model: ModelSpec, device: str, pool: Pool, report: Report) -> Loaded:
-    """Return `model` on `device`; raise `LoadFailed` with what its folder lacks."""
     options = Options.of(model)
     placement = DiffusersPlacement.of(options, device)
     return wan.load(

@@ -66,7 +66,6 @@ def _require_exporter() -> None:
 
 @contextmanager
 def _bars() -> Iterator[Progress]:
-    """Show a progress bar for each stage, one below the other."""
     stage = ""
     bar: ProgressBar[int] | None = None
     with ExitStack() as shown:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import onnx
@@ -44,7 +44,9 @@ def weights_of(folder: Path, stored: Mapping[str, StoredTensor]) -> dict[str, St
     if model.graph.sparse_initializer:
         raise LoadFailed(f"{what} must have no sparse tensors: none of its weights are")
     weights = {}
-    for tensor in _external_tensors(model):
+    for tensor in onnx.external_data_helper._get_all_tensors(model):
+        if tensor.data_location != onnx.TensorProto.EXTERNAL and not tensor.external_data:
+            continue
         data = {entry.key: entry.value for entry in tensor.external_data}
         known = stored.get(tensor.name.removeprefix(PREFIX))
         if known is None or not _matches(data, known) or not _fits(tensor, known):
@@ -63,10 +65,3 @@ def _matches(data: Mapping[str, str], known: StoredTensor) -> bool:
 
 def _fits(tensor: onnx.TensorProto, known: StoredTensor) -> bool:
     return tuple(tensor.dims) == known.shape and tensor.data_type == ONNX_TYPES.get(known.dtype)
-
-
-def _external_tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """Yield every tensor with its data in another file."""
-    for tensor in onnx.external_data_helper._get_all_tensors(model):
-        if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
-            yield tensor

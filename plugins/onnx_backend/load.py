@@ -19,8 +19,7 @@ from plugins.wan import load as wan
 from plugins.wan.checkpoint import Part
 from plugins.wan.load import Loaded
 from plugins.wan.weights import transfer
-from plugins.wan.weights.dtypes import DTYPES, dtype_for
-from plugins.wan.weights.placement import Arrived, Placement, reading
+from plugins.wan.weights.placement import DTYPES, Arrived, Placement, dtype_for, reading
 from plugins.wan.weights.safetensors import stored_in
 from registry.folders import FolderError, weights_in
 from router import LoadFailed, ModelSpec, Offloader, Pool, Report
@@ -53,7 +52,6 @@ class OnnxPlacement(Placement):
             return read_transformer(part.folder, self.dtype, self.provider, self.device, engines, arrived)
 
     def _engines(self, part: Part) -> Path | None:
-        """Return the cache folder of TensorRT's engines for these weights."""
         if self.provider != "tensorrt":
             return None
         digest = self.digests[f"{part.name}/{WEIGHTS}"]

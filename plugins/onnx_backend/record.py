@@ -28,8 +28,6 @@ DTYPES = ("fp32", "fp16", "bf16")
 
 @dataclass(frozen=True)
 class Digest:
-    """A file's length in bytes and its SHA-256."""
-
     size: int
     sha256: str
 
@@ -84,7 +82,6 @@ class Record:
 
 
 def _require_sound(path: Path, name: str, size: int) -> None:
-    """Raise `LoadFailed` for weights with a bad header, and for oversized other files."""
     part = PurePosixPath(name).parent.name
     if not name.endswith(SUFFIX):
         if size > MAX_BYTES:
@@ -126,7 +123,6 @@ def _record(data: dict[str, object]) -> Record:
 
 
 def version(name: str) -> str | None:
-    """Return the version of an installed library, or None."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
@@ -146,6 +142,5 @@ def _inside(name: str) -> str:
 
 
 def digest(path: Path) -> Digest:
-    """Return a file's length and digest."""
     with path.open("rb") as file:
         return Digest(path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())

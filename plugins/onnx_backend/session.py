@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,16 +31,9 @@ NAMES = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensor
 HEAVY = {"Gemm", "MatMul", "Conv", "MultiHeadAttention", "LayerNormalization", "RMSNormalization", "RotaryEmbedding"}
 SILENT = 4  # severity; errors are raised in any case
 ERRORS = (
-    RuntimeError,
-    states.EPFail,
-    states.Fail,
-    states.InvalidArgument,
-    states.InvalidGraph,
-    states.InvalidProtobuf,
-    states.NoSuchFile,
-    states.NotImplemented,
-    states.RuntimeException,
-)
+    RuntimeError, states.EPFail, states.Fail, states.InvalidArgument, states.InvalidGraph, states.InvalidProtobuf,
+    states.NoSuchFile, states.NotImplemented, states.RuntimeException,
+)  # fmt: skip
 WANT_OF_MEMORY = ("Failed to allocate memory", "out of memory", "ALLOC_FAILED", "bad_alloc")
 LOST = {214, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 999}  # CUDA errors after which a process has no context
 
@@ -96,12 +89,10 @@ def _opened(graph: Path, options: Any, providers: list[Any]) -> onnxruntime.Infe
 
 
 def _label(graph: Path) -> str:
-    """Return the name of a graph without the server's paths."""
     return f"{graph.name} of {graph.parent.name}"
 
 
 def _require_provider(graph: Path, session: onnxruntime.InferenceSession, provider: str) -> None:
-    """Raise `LoadFailed` unless `provider` is available and runs every heavy node."""
     if (found := session.get_providers()[0]) != NAMES[provider]:
         raise LoadFailed(
             f"{_label(graph)} was to run on {NAMES[provider]}, ONNX Runtime took {found}: does the driver suit it?"
@@ -114,9 +105,10 @@ def _require_provider(graph: Path, session: onnxruntime.InferenceSession, provid
 
 
 def _require_libraries(graph: Path, provider: str) -> None:
-    missing = [
-        f"{what} ({', '.join(absent)})" for what, names in LIBRARIES[provider].items() if (absent := _absent(names))
-    ]
+    missing = []
+    for what, names in LIBRARIES[provider].items():
+        if absent := [name for name in names if not _loads(name)]:
+            missing.append(f"{what} ({', '.join(absent)})")
     if missing:
         raise LoadFailed(
             f"{_label(graph)} was to run on {NAMES[provider]}, and this machine lacks {' and '.join(missing)}; "
@@ -125,7 +117,6 @@ def _require_libraries(graph: Path, provider: str) -> None:
 
 
 def _providers(provider: str, device: str, stream: int | None, engines: Path | None) -> list[Any]:
-    """Return the providers to try, in order, with their options."""
     if provider == "cpu":
         return [NAMES["cpu"]]
     here = {"device_id": device.partition(":")[2] or "0", "user_compute_stream": str(stream)}
@@ -140,10 +131,6 @@ def _providers(provider: str, device: str, stream: int | None, engines: Path | N
         cache = {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(engines)} if engines else {}
         chosen.insert(0, (NAMES["tensorrt"], {**here, **cache}))
     return chosen
-
-
-def _absent(libraries: Iterable[str]) -> list[str]:
-    return [name for name in libraries if not _loads(name)]
 
 
 def _loads(library: str) -> bool:

@@ -55,7 +55,6 @@ class OnnxTransformer:
 
     @property
     def nbytes(self) -> int:
-        """The bytes of the weights."""
         return sum(value.tensor_size_in_bytes() for value in self._weights.values())
 
     def cache_context(self, name: str, **where: object) -> AbstractContextManager[None]:

@@ -31,26 +31,10 @@ class Part(folders.Part):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A folder and its parts.
-
-    At `boundary_ratio` the second transformer takes over; None means one transformer for all steps.
-    `expand_timesteps` marks the 2.2 kind that takes text with or without an image.
-    """
+    """A folder and its parts as loaded."""
 
     folder: ModelFolder
     parts: Mapping[str, Part]
-
-    @property
-    def pipeline(self) -> str:
-        return self.folder.pipeline
-
-    @property
-    def boundary_ratio(self) -> float | None:
-        return self.folder.boundary_ratio
-
-    @property
-    def expand_timesteps(self) -> bool:
-        return self.folder.expand_timesteps
 
     def pooled(self, modality: Modality) -> tuple[Part, ...]:
         """Return the parts to load for `modality`: no scheduler, the VAE in halves."""

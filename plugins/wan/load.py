@@ -6,24 +6,55 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from threading import Lock
-from typing import Any
+from typing import Any, Protocol
 
 import diffusers
 import torch
 import transformers
+from PIL import Image
 
 from plugins.wan import checkpoint as checkpoints
 from plugins.wan.checkpoint import DECODER, Checkpoint, Part
-from plugins.wan.forward_paths import ForwardPaths
 from plugins.wan.generate.preview import LatentMap, latent_map
 from plugins.wan.generate.prompts import PromptCache
 from plugins.wan.generate.schedulers import Schedulers
 from plugins.wan.memory import free, out_of_memory
 from plugins.wan.vae.fast_vae import fast_vae
 from plugins.wan.weights.placement import Placement, class_of, reading
-from plugins.wan.weights.progress import LoadProgress
 from registry.families import PROMPT_TOKENS
-from router import LoadFailed, ModelSpec, Pool, Report
+from router import LoadFailed, ModelSpec, PartPath, Pool, Report, Task
+
+OnStep = Callable[[int, torch.Tensor], None]  # called after each step with its number, from 1, and the latents
+
+
+class ForwardPaths(Protocol):
+    """A backend's own denoising loop, and the code path of each transformer."""
+
+    @property
+    def now(self) -> Mapping[str, PartPath]:
+        """Return the path of each transformer, by part name."""
+
+    def are_ours(self) -> bool:
+        """Say whether the backend's own forward pass may run every transformer now."""
+
+    def denoise(
+        self,
+        pipe: Any,
+        task: Task,
+        images: Sequence[Image.Image | None],
+        embeds: Sequence[torch.Tensor],
+        on_step: OnStep,
+        weights: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """Return the latents of `task` `(1, c, t, h, w)` as `pipe` would with `output_type="latent"`.
+
+        `images` are the first and the last frame, `embeds` the prompt and, with guidance, the negative prompt
+        `(1, 512, text_dim)`. `weights` are those of a linear scheduler, None to step the scheduler itself.
+        """
+
+    def clear(self) -> None:
+        """Release the transformers."""
+
 
 MakePaths = Callable[[Mapping[str, Any]], ForwardPaths]
 
@@ -127,7 +158,6 @@ def _pooled_parts(
 
 
 def _prompts(pool: Pool, keys: Mapping[str, Hashable], limit: int, short: bool) -> PromptCache:
-    """Return the prompt cache of all models that encode a text alike."""
     # the keys have the files, the classes, the dtype and the device; the cleaning is the same in a process
     encoding = (keys["tokenizer"], keys["text_encoder"], PROMPT_TOKENS, short)
     return pool.part(("prompts", encoding, limit), lambda: PromptCache(limit))
@@ -140,8 +170,28 @@ def _schedulers(part: Part) -> Schedulers:
         return schedulers
 
 
+class LoadProgress:
+    """Report loaded bytes of `total`; resident parts count when the model takes them."""
+
+    def __init__(self, report: Report, total: int) -> None:
+        self._report = report
+        self._total = total
+        self._complete = 0  # of whole parts
+        self._done = 0
+
+    def add(self, size: int) -> None:
+        """Count `size` more bytes of the current part; may raise `JobCancelled`."""
+        self._done = min(self._done + size, self._total)
+        self._report(self._done, self._total)
+
+    def complete(self, size: int) -> None:
+        """Count the current part, of `size` bytes, as whole."""
+        self._complete += size
+        self._done = self._complete
+        self._report(self._done, self._total)
+
+
 def _silence_libraries() -> None:
-    """Keep the libraries' progress bars and remarks off the engine's log."""
     for library in (diffusers, transformers):
         library.utils.logging.set_verbosity_error()
         library.utils.logging.disable_progress_bar()

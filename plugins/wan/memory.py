@@ -1,4 +1,4 @@
-"""Running out of device memory: recognised, reported, and released."""
+"""The errors of a device: want of memory, and the loss of the device."""
 
 from __future__ import annotations
 
@@ -51,8 +51,12 @@ def is_device_lost(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and "CUDA error:" in str(error) and not is_out_of_memory(error)
 
 
+def brief(error: BaseException) -> str:
+    """Return an error's class and 200 characters of its message's first line."""
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]}"
+
+
 def free() -> None:
-    """Return unreferenced memory to the device."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from registry import Input, folders
-from registry.folders import FolderError, ModelFolder, Tensor
+from plugins.wan import checkpoint as checkpoints
+from plugins.wan.checkpoint import DECODER, Checkpoint
+from registry.folders import FolderError, Tensor
 from registry.folders.safetensors import ITEM_BYTES
-from router import ModelSpec
+from router import LoadFailed, ModelSpec
 
 BYTES = {"bf16": 2, "fp16": 2, "fp32": 4}
 TIED = "encoder.embed_tokens.weight"  # umT5's embedding, which some files have twice
-ENCODING, DECODING = ("encoder.", "quant_conv."), ("decoder.", "post_quant_conv.")  # tensors of a VAE's halves
 SAMPLES, SAMPLE_BYTES = 16, 4096
 
 
@@ -24,26 +24,22 @@ def plan(model: ModelSpec, device: str, dtype: str) -> int | None:
     if model.folder is None or model.options.get("group_offload"):
         return None
     try:
-        folder = folders.read(model.folder)
-        return _bytes(folder, model, _item(dtype, device), _item(str(model.options.get("decoder_dtype")), device))
-    except (FolderError, OSError):
+        decoder = _item(str(model.options.get("decoder_dtype")), device)
+        return _bytes(checkpoints.read(model.folder), model, _item(dtype, device), decoder)
+    except (LoadFailed, FolderError, OSError):
         return None  # loading will report the error
 
 
-def _bytes(folder: ModelFolder, model: ModelSpec, item: int, decoder_item: int) -> int:
+def _bytes(checkpoint: Checkpoint, model: ModelSpec, item: int, decoder_item: int) -> int:
     total = 0
-    for name, part in folder.parts.items():
-        if part.weights is None or (name == "transformer_2" and _same_as_first(folder)):
+    items = {"vae": BYTES["fp32"], "image_encoder": BYTES["fp32"], DECODER: decoder_item}
+    for part in checkpoint.pooled(model.modality):
+        if part.weights is None or (part.name == "transformer_2" and _same_as_first(checkpoint)):
             continue
-        tensors = part.weights.read()
-        if name == "text_encoder" and "shared.weight" in tensors:
+        tensors = {name: tensor for name, tensor in part.weights.read().items() if part.has(name)}
+        if part.name == "text_encoder" and "shared.weight" in tensors:
             tensors.pop(TIED, None)
-        if name == "vae":
-            if Input.IMAGE in model.modality.allows:
-                total += _sum((t for key, t in tensors.items() if not key.startswith(DECODING)), BYTES["fp32"])
-            total += _sum((t for key, t in tensors.items() if not key.startswith(ENCODING)), decoder_item)
-        else:
-            total += _sum(tensors.values(), BYTES["fp32"] if name == "image_encoder" else item)
+        total += _sum(tensors.values(), items.get(part.name, item))
     return total
 
 
@@ -58,10 +54,10 @@ def _item(dtype: str, device: str) -> int:
     return BYTES.get(dtype, BYTES["fp32" if device == "cpu" else "bf16"])
 
 
-def _same_as_first(folder: ModelFolder) -> bool:
+def _same_as_first(checkpoint: Checkpoint) -> bool:
     """Say whether both transformers may be one part, by samples of their files."""
     # a digest would take minutes
-    first, second = (folder.parts[name].weights for name in ("transformer", "transformer_2"))
+    first, second = (checkpoint.parts[name].weights for name in ("transformer", "transformer_2"))
     if first is None or second is None or len(first.files) != len(second.files):
         return False
     return all(_same_samples(*pair) for pair in zip(first.files, second.files, strict=True))

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event
 
 import pytest
 from huggingface_hub import constants
+
+from bench.tools.hub import listen, send_json
 
 ROOT = Path(__file__).parents[2]
 COMMIT = hashlib.sha1(b"the one commit").hexdigest()
@@ -47,27 +48,8 @@ class Hub:
         self.slow: set[str] = set()
         self.go = Event()
         self.ranges = True
-        hub = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_HEAD(self) -> None:
-                hub._answer(self, body=False)
-
-            def do_GET(self) -> None:
-                hub._answer(self, body=True)
-
-            def log_message(self, *args: object) -> None:
-                return
-
-        class Server(ThreadingHTTPServer):
-            daemon_threads = True
-
-            def handle_error(self, *args: object) -> None:
-                """Ignore the error: the tests' clients disconnect on purpose."""
-
-        self._server = Server(("127.0.0.1", 0), Handler)
+        self._server = listen(self._answer)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
-        Thread(target=self._server.serve_forever, daemon=True).start()
 
     def close(self) -> None:
         self.go.set()
@@ -82,21 +64,21 @@ class Hub:
         """Return the name of a file in the cache's `blobs`."""
         return _digest(self.folder / path)
 
-    def _answer(self, handler: BaseHTTPRequestHandler, body: bool) -> None:
+    def _answer(self, handler: BaseHTTPRequestHandler) -> None:
         path = handler.path.partition("?")[0]
         file = re.fullmatch(rf"/{self.repo}/resolve/[^/]+/(.+)", path)
         if refused := self.refuse(file[1] if file else path):
-            self._json(handler, {"error": "refused"}, *refused)
+            send_json(handler, {"error": "refused"}, *refused)
         elif match := re.fullmatch(rf"/api/models/{self.repo}/revision/([^/]+)", path):
             known = match[1] in ("main", "v1", COMMIT)
             answer = (200, "") if known else (404, "RevisionNotFound")
-            self._json(handler, {"id": self.repo, "sha": COMMIT, "siblings": self._siblings()}, *answer)
+            send_json(handler, {"id": self.repo, "sha": COMMIT, "siblings": self._siblings()}, *answer)
         elif path.startswith(f"/api/models/{self.repo}/tree/"):
-            self._json(handler, self._tree())
+            send_json(handler, self._tree())
         elif file:
-            self._file(handler, file[1], body)
+            self._file(handler, file[1])
         else:
-            self._json(handler, {"error": "Repository not found"}, 404, "RepoNotFound")
+            send_json(handler, {"error": "Repository not found"}, 404, "RepoNotFound")
 
     def _files(self) -> list[Path]:
         return sorted(path for path in self.folder.rglob("*") if path.is_file())
@@ -115,18 +97,7 @@ class Hub:
             for f in self._files()
         ]
 
-    def _json(self, handler: BaseHTTPRequestHandler, value: object, status: int = 200, code: str = "") -> None:
-        data = json.dumps(value).encode()
-        handler.send_response(status)
-        if code:
-            handler.send_header("X-Error-Code", code)
-        handler.send_header("Content-Type", "application/json")
-        handler.send_header("Content-Length", str(len(data)))
-        handler.end_headers()
-        if handler.command != "HEAD":
-            handler.wfile.write(data)
-
-    def _file(self, handler: BaseHTTPRequestHandler, name: str, body: bool) -> None:
+    def _file(self, handler: BaseHTTPRequestHandler, name: str) -> None:
         path = self.folder / name
         data = self.serve(name, path.read_bytes())
         asked = re.fullmatch(r"bytes=(\d+)-", handler.headers.get("Range", "")) if self.ranges else None
@@ -138,7 +109,7 @@ class Hub:
         if asked:
             handler.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
         handler.end_headers()
-        if body:
+        if handler.command != "HEAD":
             self.asked.append(name)
             self.requests.append(Asked(name, start))
             self._send(handler, name, data, start)

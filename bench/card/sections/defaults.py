@@ -9,29 +9,23 @@ import torch
 from bench.card import dit, models, vae
 from bench.card.session import Check, Finding, Session
 
-DIT, VAE = (
-    "1.3B",
-    "VAE 2.1",
-)  # the smallest: most rounds in the time, largest share of small operations
+DIT, VAE = "1.3B", "VAE 2.1"  # the smallest: most rounds in the time, largest share of small operations
 
 
 def transformer(session: Session) -> Iterator[Finding]:
-    """Change each switch of the transformer from its default."""
-    name, each = next((n, e) for n, e in session.shapes.dits.items() if session.is_toy or n.startswith(DIT))
+    name, each = session.shape(session.shapes.dits, DIT)
     model = models.transformer(each.config, session.device)
     with torch.no_grad():
         yield from dit.parts(name, each, session.clock(rounds=3), model)
 
 
 def decoder(session: Session) -> Iterator[Finding]:
-    """Turn each switch of the VAE off."""
-    name, each = next((n, e) for n, e in session.shapes.vaes.items() if session.is_toy or n.startswith(VAE))
+    name, each = session.shape(session.shapes.vaes, VAE)
     yield from vae.parts(name, each, session.clock(rounds=1))
 
 
 def small_clips(session: Session) -> Iterator[Finding]:
-    """Measure guidance in one pass and timesteps per frame on small clips."""
-    name, each = next((n, e) for n, e in session.shapes.dits.items() if session.is_toy or n.startswith(DIT))
+    name, each = session.shape(session.shapes.dits, DIT)
     with torch.no_grad():
         yield from dit.guidance(name, each, session.shapes.small, session.clock(rounds=3))
 

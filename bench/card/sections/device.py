@@ -18,7 +18,6 @@ BYTES = {"cpu": 2**22, "cuda": 2**30}  # of a copy
 
 
 def names(session: Session) -> Iterator[Finding]:
-    """Name the libraries and the card."""
     yield ", ".join(f"{name} {_version(name)}" for name in LIBRARIES)
     if session.is_toy:
         return
@@ -30,7 +29,6 @@ def names(session: Session) -> Iterator[Finding]:
 
 
 def products(session: Session) -> Iterator[Finding]:
-    """Measure bf16 products of random matrices, the reference of all rates."""
     clock = session.clock()
     left, right = (torch.randn(clock.side, clock.side, device=session.device).bfloat16() for _ in range(2))
     for _ in range(PRODUCTS):
@@ -41,7 +39,6 @@ def products(session: Session) -> Iterator[Finding]:
 
 
 def copies(session: Session) -> Iterator[Finding]:
-    """Measure copies on the card, and to and from pinned and pageable memory."""
     on_card = not session.is_toy
     size, clock = BYTES[torch.device(session.device).type], session.clock()
     here, there = (torch.empty(size, dtype=torch.uint8, device=session.device) for _ in range(2))
@@ -50,12 +47,11 @@ def copies(session: Session) -> Iterator[Finding]:
     for word in ("pinned", "pageable"):
         host = torch.empty(size, dtype=torch.uint8, pin_memory=on_card and word == "pinned")
         host.fill_(1)  # untouched memory is not allocated yet
-        to, back = (
-            _median(clock, lambda host=host: here.copy_(host)),
-            _median(clock, lambda host=host: host.copy_(here)),
-        )
-        yield Row(f"from {word} memory to the device", size / to / 1e9, "GB/s")
-        yield Row(f"from the device to {word} memory", size / back / 1e9, "GB/s")
+        for way, copy in (
+            (f"from {word} memory to the device", lambda host=host: here.copy_(host)),
+            (f"from the device to {word} memory", lambda host=host: host.copy_(here)),
+        ):
+            yield Row(way, size / _median(clock, copy) / 1e9, "GB/s")
 
 
 def _median(clock: Clock, run: Callable[[], object]) -> float:

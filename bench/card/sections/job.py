@@ -26,11 +26,8 @@ PLANNED = 138.0  # GB of weights, by that README
 RESERVE = 8.0  # GB
 SHARED_MEMORY = Path("/dev/shm")  # reads files of holes at the rate of memory
 PROMPT = "a cat surfs on a wave at sunset, the camera follows it"
-BOTH_EXPERTS = {
-    "flow_shift": 1.0,
-    "guidance_scale": 1.0,
-    "guidance_scale_2": 1.0,
-}  # half the steps each, one pass a step
+# half the steps each, one pass a step
+BOTH_EXPERTS = {"flow_shift": 1.0, "guidance_scale": 1.0, "guidance_scale_2": 1.0}
 PHASES = {
     "load": "loading, from files in memory",
     "step": "all steps, with the text encoder",
@@ -57,7 +54,6 @@ TOY = Sizes({"width": 64, "height": 64, "num_frames": 17, "steps": 4}, {"width":
 
 @contextmanager
 def _served(session: Session) -> Iterator[Studio]:
-    """Serve all of Wan 2.2; weights become random at load."""
     parent = SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK) else session.folder
     folder = Path(tempfile.mkdtemp(prefix="framegate-card-", dir=parent))
     os.environ[NOISE] = "1"
@@ -79,7 +75,6 @@ def _opened(session: Session) -> tuple[Studio, Sizes]:
 
 
 def whole_job(session: Session) -> Iterator[Finding]:
-    """Run a job of TI2V-5B at true size, from request to file."""
     studio, sizes = _opened(session)
     begun = time.perf_counter()
     made = studio.make("ti2v", PROMPT, **sizes.whole)
@@ -105,7 +100,6 @@ def whole_job(session: Session) -> Iterator[Finding]:
 
 
 def pairs(session: Session) -> Iterator[Finding]:
-    """Load both pairs of A14B beside TI2V-5B; run both experts of each."""
     studio, sizes = _opened(session)
     for name, image in (("t2v", None), ("i2v", _picture(sizes))):
         begun = time.perf_counter()
@@ -141,7 +135,6 @@ def all_resident(session: Session) -> Iterator[Finding]:
 
 
 def preview(session: Session) -> Iterator[Finding]:
-    """Fetch the preview of a running job."""
     studio, sizes = _opened(session)
     response = studio.begin("t2v", PROMPT, **sizes.small, steps=sizes.steps)
     studio.until(response, steps=1)

@@ -22,16 +22,14 @@ LARGE = "14B, 1280x720x81"  # a pass takes ten seconds: one round, and late
 
 
 def forwards(word: str, rounds: int, session: Session) -> Iterator[Finding]:
-    """Time the forward passes of a model at one size."""
-    name, each = _dit(word, session)
+    name, each = session.shape(session.shapes.dits, word)
     model = models.transformer(each.config, session.device)
     with torch.no_grad():
         yield from dit.forward(name, each, session.clock(rounds=rounds), model)
 
 
 def compiled(session: Session) -> Iterator[Finding]:
-    """Time compiled and eager blocks of the two smaller models."""
-    wanted = [_dit(word, session) for word in COMPILED]
+    wanted = [session.shape(session.shapes.dits, word) for word in COMPILED]
     if session.is_toy:  # one block is enough to check the code
         name, toy = wanted[0]
         wanted = [(name, replace(toy, config={**toy.config, "num_layers": 1}))]
@@ -41,12 +39,7 @@ def compiled(session: Session) -> Iterator[Finding]:
             yield from dit.compiled(name, each, session.clock(rounds=2), model)
 
 
-def _dit(word: str, session: Session) -> tuple[str, Dit]:
-    return next((name, each) for name, each in session.shapes.dits.items() if session.is_toy or name.startswith(word))
-
-
 def errors(session: Session) -> Iterator[Finding]:
-    """Compare a few blocks with fp32."""
     for name, each in session.shapes.dits.items():
         if name != LARGE:
             with torch.no_grad():

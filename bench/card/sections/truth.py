@@ -33,7 +33,6 @@ FROM_HUB = ("_hub",)  # kernels that need a download; a run has no network
 
 
 def frames(session: Session) -> Iterator[Finding]:
-    """Compare each kind of video with diffusers' own passes on the CPU."""
     servers = servers_of(session)
     for kind in KINDS:
         expected = video_of(servers.reference, kind, "").frames
@@ -45,7 +44,6 @@ def frames(session: Session) -> Iterator[Finding]:
 
 
 def same_bytes(session: Session) -> Iterator[Finding]:
-    """Count the videos that differ when made again, and by another process."""
     servers = servers_of(session)
     twice = restarted = 0
     wanted = TOY_SAME if session.is_toy else [(kind, dtype) for kind in KINDS for dtype in DTYPES]
@@ -59,7 +57,6 @@ def same_bytes(session: Session) -> Iterator[Finding]:
 
 
 def every_kernel(session: Session) -> Iterator[Finding]:
-    """Compare every kernel with PyTorch, on the card or in the interpreter."""
     found = (
         {"small": kernels.interpreted()}
         if session.is_toy
@@ -124,7 +121,6 @@ def cancel(session: Session) -> Iterator[Finding]:
 
 
 def group_offload(session: Session) -> Iterator[Finding]:
-    """Compare videos with and without group offload."""
     studio, request = servers_of(session).ours, clip_request(False)
     plain, offloaded = (studio.make(name, request.prompt) for name in ("t2v-fp32", "offloaded"))
     yield Row("group offload, against weights on the device", psnr(plain.frames, offloaded.frames), "dB", least=60.0)
@@ -174,7 +170,6 @@ def out_of_memory(session: Session) -> Iterator[Finding]:
 
 @contextmanager
 def _little_memory(session: Session) -> Iterator[None]:
-    """Hold nearly all of the card's memory while the block runs."""
     if session.is_toy:  # on a CPU the probe raises the allocator's error
         yield
         return

@@ -33,7 +33,6 @@ def attend(
 
 
 def _cudnn(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    """Return attention by cuDNN."""
     # cuDNN reads this layout as it is; diffusers makes three copies for it
     swapped = (each.transpose(1, 2) for each in (query.contiguous(), key, value))
     return torch.ops.aten._scaled_dot_product_cudnn_attention(*swapped, None, False)[0].transpose(1, 2)
@@ -65,7 +64,6 @@ def has_flash_4() -> bool:
 
 
 def backend_of(model: WanTransformer3DModel) -> str:
-    """Return diffusers' name of the attention backend of `model`."""
     found = model.blocks[0].attn1.processor._attention_backend
     return NATIVE if found is None else str(found.value)
 

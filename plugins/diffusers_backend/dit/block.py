@@ -13,16 +13,12 @@ from plugins.diffusers_backend.dit import fused_ops
 from plugins.diffusers_backend.dit.attention import attend
 from plugins.diffusers_backend.dit.cross_attention import Context
 from plugins.diffusers_backend.dit.fuse_qkv import fuse_qkv
-from plugins.diffusers_backend.dit.fused_ops import Affine
-from plugins.diffusers_backend.dit.gelu import gelu, linear_with_gelu
-from plugins.diffusers_backend.dit.kernel_config import KernelConfig
-from plugins.diffusers_backend.dit.linear import linear
+from plugins.diffusers_backend.dit.fused_ops import Affine, KernelConfig
+from plugins.diffusers_backend.dit.linear import gelu, linear, linear_with_gelu
 from plugins.diffusers_backend.dit.rope import Rotation
 
 
 class Layer(NamedTuple):
-    """A linear layer's tensors."""
-
     weight: torch.Tensor
     bias: torch.Tensor
 

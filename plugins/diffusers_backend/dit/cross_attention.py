@@ -34,12 +34,13 @@ class Text(NamedTuple):
 
 
 def text_of(
-    model: WanTransformer3DModel, embeds: torch.Tensor, merged: bool, image: Sequence[KeysAndValues] | None = None
+    model: WanTransformer3DModel, embeds: torch.Tensor, merged: bool, image: Sequence[KeysAndValues] | None
 ) -> Text:
     """Return the contexts of prompts `(b, 512, text_dim)` and of the `image` that all prompts share."""
     rows, bias = merge_padding(embeds) if merged else (embeds, None)
     hidden = model.condition_embedder.text_embedder(rows)
-    texts = [_read(block.attn2, hidden) for block in model.blocks]
+    layers = [block.attn2 for block in model.blocks]
+    texts = [_read(each.heads, each.to_k, each.norm_k, each.to_v, hidden) for each in layers]
     images = [None] * len(texts) if image is None else [_repeated(each, len(embeds)) for each in image]
     return Text(tuple(map(Context, texts, images)), bias)
 
@@ -47,7 +48,8 @@ def text_of(
 def image_of(model: WanTransformer3DModel, embeds: torch.Tensor) -> tuple[KeysAndValues, ...]:
     """Return each block's keys and values of CLIP's `embeds` `(images, 257, image_dim)`."""
     hidden = model.condition_embedder.image_embedder(embeds)
-    return tuple(_read_image(block.attn2, hidden) for block in model.blocks)
+    layers = [block.attn2 for block in model.blocks]
+    return tuple(_read(each.heads, each.add_k_proj, each.norm_added_k, each.add_v_proj, hidden) for each in layers)
 
 
 def merge_padding(embeds: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -75,19 +77,11 @@ def _own_rows(prompt: torch.Tensor) -> int:
     return int(differs[-1]) + 1 if len(differs) else 0
 
 
-def _read(attention: Any, hidden: torch.Tensor) -> KeysAndValues:
-    heads = (attention.heads, -1)
-    keys = attention.norm_k(attention.to_k(hidden)).unflatten(2, heads)
-    return KeysAndValues(keys, attention.to_v(hidden).unflatten(2, heads))
-
-
-def _read_image(attention: Any, hidden: torch.Tensor) -> KeysAndValues:
-    heads = (attention.heads, -1)
-    keys = attention.norm_added_k(attention.add_k_proj(hidden)).unflatten(2, heads)
-    return KeysAndValues(keys, attention.add_v_proj(hidden).unflatten(2, heads))
+def _read(heads: int, to_k: Any, norm_k: Any, to_v: Any, hidden: torch.Tensor) -> KeysAndValues:
+    keys = norm_k(to_k(hidden)).unflatten(2, (heads, -1))
+    return KeysAndValues(keys, to_v(hidden).unflatten(2, (heads, -1)))
 
 
 def _repeated(image: KeysAndValues, count: int) -> KeysAndValues:
-    """Return copies of `image` for `count` prompts."""
     # some attention kernels take no stride of 0
     return KeysAndValues(*(each.repeat(count, 1, 1, 1) for each in image)) if count > 1 else image

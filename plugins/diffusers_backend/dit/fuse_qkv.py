@@ -26,7 +26,6 @@ def _join(parts: list[torch.Tensor]) -> torch.Tensor:
 
 
 def _is_joined(parts: list[torch.Tensor]) -> bool:
-    """Say whether the parts are contiguous in one allocation, in order."""
     end = parts[0].data_ptr()
     for part in parts:
         if part.untyped_storage().data_ptr() != parts[0].untyped_storage().data_ptr() or part.data_ptr() != end:

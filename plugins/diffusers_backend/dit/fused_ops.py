@@ -7,9 +7,19 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional
 
-from plugins.diffusers_backend.dit.kernel_config import KernelConfig
 from plugins.diffusers_backend.dit.rope import Rotation, rotate
 from plugins.diffusers_backend.kernels import operations
+
+
+class KernelConfig(NamedTuple):
+    """Constants for all blocks of a pass; a compiler specialises on them."""
+
+    heads: int
+    epsilon: float
+    attention: str  # the name of its backend
+    fused_gelu: bool = False
+    rope_kernel: bool = False
+    norm_kernel: bool = False
 
 
 class Affine(NamedTuple):

@@ -13,8 +13,8 @@ from PIL import Image
 
 from plugins.diffusers_backend.dit.network import Network, Pass
 from plugins.diffusers_backend.dit.timestep_embedding import TimestepEmbedding, embed_timesteps
-from plugins.wan.forward_paths import OnStep
 from plugins.wan.generate.linear_scheduler import step_function
+from plugins.wan.load import OnStep
 from router import Task
 
 
@@ -40,8 +40,8 @@ class Canvas:
 
 @torch.no_grad()
 def denoise(
-    pipe: Any,
     networks: Mapping[str, Network],
+    pipe: Any,
     task: Task,
     images: Sequence[Image.Image | None],
     embeds: Sequence[torch.Tensor],
@@ -68,25 +68,21 @@ def denoise(
     return canvas.finished(latents)
 
 
+@dataclass
 class _Experts:
     """The transformers of one request, prepared at their first step."""
 
-    def __init__(
-        self,
-        pipe: Any,
-        networks: Mapping[str, Network],
-        canvas: Canvas,
-        embeds: Sequence[torch.Tensor],
-        image: torch.Tensor | None,
-    ) -> None:
-        ratio, timesteps = pipe.config.boundary_ratio, pipe.scheduler.timesteps
-        boundary = 0.0 if ratio is None else ratio * pipe.scheduler.config.num_train_timesteps
+    pipe: Any
+    networks: Mapping[str, Network]
+    canvas: Canvas
+    embeds: Sequence[torch.Tensor]
+    image: torch.Tensor | None
+
+    def __post_init__(self) -> None:
+        ratio, timesteps = self.pipe.config.boundary_ratio, self.pipe.scheduler.timesteps
+        boundary = 0.0 if ratio is None else ratio * self.pipe.scheduler.config.num_train_timesteps
         self._early = (timesteps >= boundary).tolist()  # at once: reading one in each step would wait for the step
         self._timesteps = torch.cat([timesteps.new_zeros(1), timesteps])  # an image frame is at time 0
-        self._networks = networks
-        self._canvas = canvas
-        self._embeds = embeds
-        self._image = image
         self._ready: dict[str, tuple[list[Pass], TimestepEmbedding]] = {}
         self._compilations: list[Callable[[], None]] = []
 
@@ -95,8 +91,8 @@ class _Experts:
 
     def velocity(self, name: str, latents: torch.Tensor, number: int) -> torch.Tensor:
         """Return the velocity in step `number`, from 1, for each prompt: `(prompts, c, t, h, w)`."""
-        network = self._networks[name]
-        groups = _groups(number, latents, self._canvas, network.switches.framewise_time)
+        network = self.networks[name]
+        groups = _groups(number, latents, self.canvas, network.switches.framewise_time)
         if name not in self._ready:
             self._ready[name] = self._prepared(network, latents, groups)
         passes, embeddings = self._ready[name]
@@ -110,8 +106,8 @@ class _Experts:
     def _prepared(
         self, network: Network, latents: torch.Tensor, groups: torch.Tensor
     ) -> tuple[list[Pass], TimestepEmbedding]:
-        batches = [torch.cat(list(self._embeds))] if network.batches(latents) else self._embeds
-        image = None if self._image is None else network.read_image(self._image)
+        batches = [torch.cat(list(self.embeds))] if network.batches(latents) else self.embeds
+        image = None if self.image is None else network.read_image(self.image)
         passes = [network.prepare(latents, batch, len(groups), image) for batch in batches]
         embeddings = embed_timesteps(network.model, self._timesteps)
         self._compilations += [partial(network.compile_later, each, latents, embeddings.of(groups)) for each in passes]
@@ -119,7 +115,6 @@ class _Experts:
 
 
 def _canvas(pipe: Any, task: Task, images: Sequence[Image.Image | None], device: torch.device) -> Canvas:
-    """Return the canvas that the pipeline prepares from the task's seed and images."""
     frames, factor = task.num_frames, pipe.vae_scale_factor_temporal
     if frames % factor != 1:
         frames = frames // factor * factor + 1  # as the pipelines round it

@@ -16,8 +16,7 @@ from plugins.diffusers_backend.compile import Compiler, ModelGoneError
 from plugins.diffusers_backend.dit.attention import NATIVE
 from plugins.diffusers_backend.dit.block import Weights, kind_of, run_blocks, weights_of
 from plugins.diffusers_backend.dit.cross_attention import KeysAndValues, Text, image_of, text_of
-from plugins.diffusers_backend.dit.fused_ops import norm_modulate
-from plugins.diffusers_backend.dit.kernel_config import KernelConfig
+from plugins.diffusers_backend.dit.fused_ops import KernelConfig, norm_modulate
 from plugins.diffusers_backend.dit.rope import Rotation, rotation
 from plugins.diffusers_backend.dit.timestep_embedding import TimestepEmbedding
 from plugins.diffusers_backend.tuning.chooser import Chooser
@@ -80,9 +79,8 @@ class Network:
         return Pass(self.model, key, text, by, weights, kernels, compiled or run_blocks)
 
     def compile_later(self, done: Pass, latents: torch.Tensor, embedding: TimestepEmbedding) -> None:
-        """Compile the blocks in the background for passes like `done`."""
         if self.compiler is not None:
-            self.compiler.request(done.key, _Replay(self.model, self.switches, done, latents, embedding))
+            self.compiler.request(done.key, _Replay(done, self.switches.packed_qkv, latents, embedding))
 
 
 class CompileKey(NamedTuple):
@@ -107,16 +105,9 @@ class _Replay:
 
     # it may wait for long in the compiler's queue, so it holds neither the text nor, strongly, the model
 
-    def __init__(
-        self,
-        model: WanTransformer3DModel,
-        switches: Switches,
-        done: Pass,
-        latents: torch.Tensor,
-        embedding: TimestepEmbedding,
-    ) -> None:
-        self._model = weakref.ref(model)
-        self._fuse = switches.packed_qkv
+    def __init__(self, done: Pass, fuse: bool, latents: torch.Tensor, embedding: TimestepEmbedding) -> None:
+        self._model = weakref.ref(done.model)
+        self._fuse = fuse
         self._key, self._latents, self._embedding = done.key, latents, embedding
         self._text = pytree.tree_map_only(torch.Tensor, lambda tensor: tensor.to("meta"), done.text)
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-import torch
 from diffusers import WanTransformer3DModel
-from PIL import Image
 
 from plugins.diffusers_backend.compile import Compiler
 from plugins.diffusers_backend.dit.attention import FLASH_4
@@ -18,10 +17,9 @@ from plugins.diffusers_backend.dit.network import Network
 from plugins.diffusers_backend.tuning.chooser import Chooser
 from plugins.diffusers_backend.tuning.proof import disproof
 from plugins.diffusers_backend.tuning.support import ForeignError, Guard, marks_of
-from plugins.wan.forward_paths import OnStep
 from plugins.wan.tuning.autotune import Autotuner, gpu_seconds
 from plugins.wan.tuning.switches import Switches
-from router import PartPath, Pool, Task
+from router import PartPath, Pool
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +35,7 @@ class Paths:
 
     def __init__(self, parts: Mapping[str, Any], switches: Switches, pool: Pool, attention: str = "") -> None:
         self.networks: dict[str, Network] = {}
+        self.denoise = partial(denoise, self.networks)
         self._now: dict[str, PartPath] = {}
         self._guards: dict[str, Guard] = {}
         self._reasons: dict[str, str] = {}  # of transformers that never run by ours
@@ -64,19 +63,7 @@ class Paths:
                 _log(name, path)
         return not against and bool(self._guards) and not self._foreign
 
-    def denoise(
-        self,
-        pipe: Any,
-        task: Task,
-        images: Sequence[Image.Image | None],
-        embeds: Sequence[torch.Tensor],
-        on_step: OnStep,
-        weights: torch.Tensor | None,
-    ) -> torch.Tensor:
-        return denoise(pipe, self.networks, task, images, embeds, on_step, weights)
-
     def clear(self) -> None:
-        """Release the transformers."""
         for each in (self.networks, self._guards, self._reasons, self._now):
             each.clear()
 

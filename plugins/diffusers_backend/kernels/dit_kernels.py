@@ -103,7 +103,6 @@ def add_and_norm(
 
 
 def _stride(parameter: torch.Tensor | None) -> int:
-    """Return the distance between the rows of two groups; 0 for a shared row."""
     return 0 if parameter is None or parameter.dim() == 1 or len(parameter) == 1 else parameter.stride(0)
 
 

@@ -15,7 +15,7 @@ from plugins.diffusers_backend.dit.block import cross_attention, feed_forward, r
 from plugins.diffusers_backend.dit.network import Network, Pass
 from plugins.diffusers_backend.dit.timestep_embedding import TimestepEmbedding, embed_timesteps
 from plugins.diffusers_backend.tuning.support import mark_of
-from plugins.wan.memory import is_device_lost, is_out_of_memory
+from plugins.wan.memory import brief, is_device_lost, is_out_of_memory
 
 # relative, in the 2-norm; rounding gave at most 1.6e-6, 4.1e-3 and 4.9e-4 on a CPU, the first at the width of 14B
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 1.5e-2, torch.float16: 4e-3}
@@ -48,8 +48,7 @@ def disproof(network: Network) -> str | None:
         # a diffusers with other signatures may raise anything; but a lost device serves no other
         if is_device_lost(error) or is_out_of_memory(error):
             raise
-        summary = str(error).strip().partition(chr(10))[0][:200]
-        return f"trying ours beside diffusers {diffusers.__version__} gave {type(error).__name__}: {summary}"
+        return f"trying ours beside diffusers {diffusers.__version__} gave {brief(error)}"
     return None
 
 
@@ -96,8 +95,6 @@ def _sample(network: Network) -> _Sample:
 
 
 class _Stock(NamedTuple):
-    """Inputs as diffusers' own modules take them."""
-
     timestep: torch.Tensor
     image: torch.Tensor | None
     summary: torch.Tensor
@@ -167,7 +164,6 @@ def _difference(part: str, ours: torch.Tensor, stock: torch.Tensor) -> Differenc
 
 
 def _with_few_blocks(model: WanTransformer3DModel) -> tuple[WanTransformer3DModel, list[str]]:
-    """Return a copy of `model` with the end blocks and each further kind."""
     # the copy shares all modules, and `model` itself stays as it is
     kinds: dict[object, int] = {}
     for number, block in enumerate(model.blocks):

@@ -46,8 +46,6 @@ class ForeignError(Exception):
 
 @dataclass(frozen=True)
 class Guard:
-    """A transformer and its marks at the time of the proof."""
-
     model: WanTransformer3DModel
     marks: Marks
 
@@ -79,7 +77,10 @@ def marks_of(transformer: WanTransformer3DModel) -> Marks:
         raise ForeignError("it has adapters")
     if torch_module._global_forward_hooks or torch_module._global_forward_pre_hooks:
         raise ForeignError("something is hooked into all modules")
-    marks: dict[str, Hashable] = {CODE: tuple(_code()), "its config": tuple(map(str, config.values()))}
+    # the functions of diffusers' own pass, which somebody may replace
+    code = (transformer_wan.WanAttnProcessor.__call__, transformer_wan.dispatch_attention_fn)
+    marks: dict[str, Hashable] = {CODE: (*code, *(kind.forward for kind in KNOWN))}
+    marks["its config"] = tuple(map(str, config.values()))
     for name, module in _modules(transformer):
         marks[name] = mark_of(module, name)
         _require_config(vars(module), name, config)
@@ -123,7 +124,6 @@ def _dtype(weight: torch.Tensor | None, name: str) -> torch.dtype | None:
 
 
 def _processor(attributes: Mapping[str, Any], name: str) -> Hashable:
-    """Return the settings of an attention's processor; None for other modules."""
     if (processor := attributes.get("processor")) is None:
         return None
     if type(processor) is not transformer_wan.WanAttnProcessor or processor._parallel_config is not None:
@@ -134,20 +134,11 @@ def _processor(attributes: Mapping[str, Any], name: str) -> Hashable:
 
 
 def _require_config(attributes: Mapping[str, Any], name: str, config: Mapping[str, Any]) -> None:
-    """Raise `ForeignError` for attributes of a module that differ from the config."""
     # our forward pass reads the config, diffusers' own the attributes
     if attributes.get("eps", config["eps"]) != config["eps"] and name.startswith(("blocks.", "norm_out")):
         raise ForeignError(f"{name} has an eps of {attributes['eps']}, its config says {config['eps']}")
     if attributes.get("heads", config["num_attention_heads"]) != config["num_attention_heads"]:
         raise ForeignError(f"{name} has {attributes['heads']} heads, its config says {config['num_attention_heads']}")
-
-
-def _code() -> Iterator[Hashable]:
-    """Yield the functions of diffusers' own pass, which somebody may replace."""
-    yield transformer_wan.WanAttnProcessor.__call__
-    yield transformer_wan.dispatch_attention_fn
-    for kind in KNOWN:
-        yield kind.forward
 
 
 def _value(value: object) -> Hashable:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -22,8 +22,7 @@ from plugins.onnx_backend.record import FILE, OPSET, Record, digest, version
 from plugins.wan import checkpoint as checkpoints
 from plugins.wan.checkpoint import Checkpoint, Part
 from plugins.wan.weights import safetensors
-from plugins.wan.weights.dtypes import DTYPES
-from plugins.wan.weights.placement import reading
+from plugins.wan.weights.placement import DTYPES, reading
 from plugins.wan.weights.safetensors import StoredTensor, TensorTypes
 from registry.folders.files import PICKLES
 from router import LoadFailed
@@ -81,7 +80,8 @@ def _draft(target: Path) -> Iterator[Path]:
         with suppress(OSError), (path / LOCK).open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(path, ignore_errors=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=DRAFT, dir=target.parent))
+    draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}{DRAFT}")  # one of tempfile would be private
+    draft.mkdir()
     try:
         with (draft / LOCK).open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -91,12 +91,13 @@ def _draft(target: Path) -> Iterator[Path]:
 
 
 def _fill(draft: Path, source: Source, checkpoint: Checkpoint, dtype: str, progress: Progress) -> None:
-    transformers = [part for part in checkpoint.parts.values() if part.is_transformer]
-    write = partial(write_graph, framewise=checkpoint.expand_timesteps, image_tokens=checkpoint.folder.image_tokens)
+    model = checkpoint.folder
+    write = partial(write_graph, framewise=model.expand_timesteps, image_tokens=model.image_tokens)
     _copy_others(source.folder, checkpoint, draft, progress)
     graphs: dict[str, Path] = {}  # by configuration, which the experts of a model share
-    for part in transformers:
-        _export_transformer(part, draft / part.name, DTYPES[dtype], write, graphs, progress)
+    for part in checkpoint.parts.values():
+        if part.is_transformer:
+            _export_transformer(part, draft / part.name, DTYPES[dtype], write, graphs, progress)
     files = [path.relative_to(draft).as_posix() for path in sorted(draft.rglob("*")) if path.is_file()]
     files.remove(LOCK)
     digests = {}
@@ -106,7 +107,6 @@ def _fill(draft: Path, source: Source, checkpoint: Checkpoint, dtype: str, progr
     progress("computing digests", len(files), len(files))
     libraries = {name: found for name in LIBRARIES if (found := version(name)) is not None}
     (draft / LOCK).unlink()
-    draft.chmod(0o777 & ~_umask())  # a temporary folder is private to its user
     Record(source.name, source.revision, dtype, OPSET, libraries, digests).write(draft)
     os.sync()
 
@@ -153,7 +153,6 @@ def _write_weights(
 
 
 def _stored(part: Part, types: TensorTypes) -> dict[str, StoredTensor]:
-    """Return the stored tensors of a transformer; raise `LoadFailed` for missing or misshapen ones."""
     assert part.weights is not None  # a transformer's
     stored = safetensors.stored_in(part.weights)
     for name, (_, shape) in types.items():
@@ -187,9 +186,3 @@ def _copied(source: Path, target: Path) -> Iterator[int]:
         while block := read.read(COPY_BYTES):
             written.write(block)
             yield len(block)
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current

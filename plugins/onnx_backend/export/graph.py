@@ -107,7 +107,6 @@ def _external(name: str, stored: StoredTensor) -> ir.ExternalTensor:
 
 
 def _example(model: WanTransformer3DModel, framewise: bool, image_tokens: int) -> dict[str, torch.Tensor]:
-    """Return example inputs to trace."""
     # a size of 1 would be traced as a constant
     config, dtype = model.config, model.dtype
     frames, height, width = (size * factor for size, factor in zip((3, 4, 6), config.patch_size, strict=True))
@@ -134,7 +133,6 @@ def _dynamic_shapes(model: WanTransformer3DModel, framewise: bool) -> dict[str, 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence the exporter's remarks."""
     # they are on torchvision, which Wan does not use, and on the exporter's future
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)

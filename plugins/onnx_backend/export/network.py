@@ -60,7 +60,6 @@ class Network(torch.nn.Module):
         return time, _linear(embedder.time_proj, embedder.act_fn(time)).unflatten(1, (6, -1))
 
     def _context(self, text: torch.Tensor, images: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Return the rows for cross-attention, of the text and of the images, if any."""
         embedder = self.model.condition_embedder
         layers = embedder.text_embedder
         rows = _linear(layers.linear_2, layers.act_1(_linear(layers.linear_1, text[0])))

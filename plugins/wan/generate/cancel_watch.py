@@ -20,20 +20,18 @@ _check: ContextVar[Callable[[], None] | None] = ContextVar("check", default=None
 class CancelWatch:
     """A job's `report`, which `check` repeats at most every `SECONDS`."""
 
-    def __init__(self, report: Report, total: int, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, report: Report, total: int) -> None:
         self._report = report
-        self._now = now
         self._last = (0, total)
-        self._due = now() + SECONDS
+        self._due = time.monotonic() + SECONDS
 
     def __call__(self, done: int, total: int, preview: Preview | None = None) -> None:
         self._last = (done, total)
         self._report(done, total, preview)
-        self._due = self._now() + SECONDS
+        self._due = time.monotonic() + SECONDS
 
     def check(self) -> None:
-        """Raise `JobCancelled` if the job must stop."""
-        if self._now() >= self._due:
+        if time.monotonic() >= self._due:
             self(*self._last)
 
 

@@ -36,7 +36,6 @@ def decode_chunks(vae: AutoencoderKLWan, latents: torch.Tensor) -> Iterator[torc
 
 
 def _spans(vae: AutoencoderKLWan, latents: torch.Tensor) -> Iterable[tuple[int, int]]:
-    """Return begin and end of each chunk of latent frames."""
     count, height, width = latents.shape[2:]
     if isinstance(vae, FastVae):
         return vae.spans(count, height * width * vae.config.scale_factor_spatial**2)

@@ -15,8 +15,8 @@ class FlatColour:
     """Track whether all pixels so far have one colour, within `LEVELS` in each channel."""
 
     def __init__(self) -> None:
-        self._low: NDArray[np.uint8] | None = None
-        self._high: NDArray[np.uint8] | None = None
+        self._low: NDArray[np.uint8] = np.full(3, 255, np.uint8)
+        self._high: NDArray[np.uint8] = np.zeros(3, np.uint8)
         self._varied = False
 
     def add(self, frames: Pixels) -> None:
@@ -28,7 +28,7 @@ class FlatColour:
 
     def warnings(self) -> tuple[str, ...]:
         """Return a warning if the frames have one colour."""
-        if self._varied or self._low is None or self._high is None:
+        if self._varied or (self._low > self._high).any():  # no frame was read
             return ()
         red, green, blue = (
             int(low) + (int(high) - int(low)) // 2 for low, high in zip(self._low, self._high, strict=True)
@@ -39,7 +39,5 @@ class FlatColour:
         )
 
     def _widen(self, pixels: Pixels) -> None:
-        low, high = pixels.min(0), pixels.max(0)
-        self._low = low if self._low is None else np.minimum(low, self._low)
-        self._high = high if self._high is None else np.maximum(high, self._high)
+        self._low, self._high = np.minimum(pixels.min(0), self._low), np.maximum(pixels.max(0), self._high)
         self._varied = bool((self._high.astype(int) - self._low > LEVELS).any())

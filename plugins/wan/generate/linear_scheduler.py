@@ -40,8 +40,6 @@ def step_function(scheduler: Any, weights: torch.Tensor | None, noise: torch.Ten
 
 
 class _Sums:
-    """The steps of one request as sums."""
-
     def __init__(self, weights: torch.Tensor, noise: torch.Tensor) -> None:
         self._rows = iter(weights)
         self._terms = noise.new_empty(weights.shape[1], noise.numel())

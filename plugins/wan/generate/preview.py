@@ -48,8 +48,7 @@ class LatentMap:
         """Return the middle frame of latents `(1, z, t, h, w)` as `(h, w, 3)`."""
         middle = latents[0, :, latents.shape[2] // 2].float()
         colours = torch.einsum("zhw,zc->hwc", middle, self.factors.to(middle)) + self.bias.to(middle)
-        pixels: Pixels = colours.clamp(0, 1).mul(255).round().to(torch.uint8).cpu().numpy()
-        return pixels
+        return colours.clamp(0, 1).mul(255).round().to(torch.uint8).cpu().numpy()
 
 
 def latent_map(folder: Path, vae: Any) -> LatentMap | None:

@@ -56,7 +56,6 @@ class PromptCache:
         return prompt
 
     def discard(self, prompt: Prompt) -> None:
-        """Remove `prompt`, so that it is encoded anew."""
         with self._lock:
             for key in [key for key, known in self._prompts.items() if known is prompt]:
                 self.size -= self._prompts.pop(key).size

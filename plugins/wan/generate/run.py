@@ -46,13 +46,11 @@ def run(model: ModelSpec, loaded: Loaded, task: Task, report: Report) -> Frames:
 
 
 def _checks_in_encoders(loaded: Loaded) -> AbstractContextManager[None]:
-    """Check for cancellation before each text encoder block and VAE encoder chunk."""
     text, vae = loaded.parts["text_encoder"], loaded.parts["vae"]
     return check_before_each(text.encoder.block, [vae.encoder])
 
 
 def _prompts(loaded: Loaded, pipe: Any, task: Task) -> tuple[Prompt, Prompt | None]:
-    """Return the prompt, and the negative prompt if guidance is on."""
     negative = _prompt(loaded, pipe, task.negative_prompt) if task.guidance_scale > 1 else None
     return _prompt(loaded, pipe, task.prompt), negative
 
@@ -91,7 +89,6 @@ def _require_size(model: ModelSpec, pipe: Any, task: Task) -> None:
 
 
 def _not_finite(model: ModelSpec, part: str, dtype: torch.dtype) -> NumericalError:
-    """Return the error for a `part` in `dtype` whose output is not finite."""
     overflow = ", or too large for fp16: bf16 and fp32 hold larger numbers" if dtype is torch.float16 else ""
     return NumericalError(
         f"the {part} of {model.name} produced numbers that are not finite, or beyond {LARGEST:g}: "

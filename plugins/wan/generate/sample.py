@@ -10,11 +10,10 @@ import torch
 from diffusers import WanImageToVideoPipeline, WanPipeline, WanTransformer3DModel
 from PIL import Image
 
-from plugins.wan.forward_paths import OnStep
 from plugins.wan.generate.cancel_watch import check_before_each, is_compiled
 from plugins.wan.generate.finite import Outputs
 from plugins.wan.generate.prompts import Prompt
-from plugins.wan.load import Loaded
+from plugins.wan.load import Loaded, OnStep
 from plugins.wan.vae.fast_vae import FastVae
 from registry.folders.model import IMAGE_TO_VIDEO
 from router import Pixels, Report, Task
@@ -41,22 +40,20 @@ class ImageToVideo(WanImageToVideoPipeline):
 def pipeline(loaded: Loaded, task: Task, outputs: Outputs | None = None) -> Any:
     """Return a pipeline for `task`; `outputs` gets the results of its encoders."""
     scheduler = loaded.schedulers.new(task.flow_shift)
-    checkpoint = loaded.checkpoint
-    if checkpoint.pipeline == IMAGE_TO_VIDEO or task.image is not None:
+    folder = loaded.checkpoint.folder
+    if folder.pipeline == IMAGE_TO_VIDEO or task.image is not None:
         pipe: Any = ImageToVideo(
             **loaded.parts,
             scheduler=scheduler,
-            boundary_ratio=checkpoint.boundary_ratio,
-            expand_timesteps=checkpoint.expand_timesteps,
+            boundary_ratio=folder.boundary_ratio,
+            expand_timesteps=folder.expand_timesteps,
         )
         pipe.outputs = outputs or Outputs()
     else:
         # With text alone every token has the same timestep. Saying so once instead of once a
         # token is the same arithmetic and saves 2 GB on the 5B model at 704p.
         parts = {name: part for name, part in loaded.parts.items() if name not in ONLY_WITH_IMAGE}
-        pipe = WanPipeline(
-            **parts, scheduler=scheduler, boundary_ratio=checkpoint.boundary_ratio, expand_timesteps=False
-        )
+        pipe = WanPipeline(**parts, scheduler=scheduler, boundary_ratio=folder.boundary_ratio, expand_timesteps=False)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
@@ -75,7 +72,6 @@ def denoise(
 
 
 def _linear_weights(loaded: Loaded, task: Task) -> torch.Tensor | None:
-    """Return the weights of the steps as sums, or None."""
     # None on a GPU: small operations take no time there
     if loaded.placement.device != "cpu" or not loaded.placement.fast.summed_steps:
         return None
@@ -85,7 +81,6 @@ def _linear_weights(loaded: Loaded, task: Task) -> torch.Tensor | None:
 def _by_pipeline(
     loaded: Loaded, pipe: Any, task: Task, prompt: Prompt, negative: Prompt | None, on_step: OnStep
 ) -> torch.Tensor:
-    """Return the latents of `task` by diffusers' own loop."""
     arguments: dict[str, Any] = {
         "prompt_embeds": prompt.embeds,
         "negative_prompt_embeds": None if negative is None else negative.embeds,
@@ -99,14 +94,13 @@ def _by_pipeline(
         "output_type": "latent",
         "callback_on_step_end": _as_callback(on_step),
     }
-    if loaded.checkpoint.boundary_ratio is not None:
+    if loaded.checkpoint.folder.boundary_ratio is not None:
         arguments["guidance_scale_2"] = task.guidance_scale_2
     if isinstance(pipe, WanImageToVideoPipeline):
         arguments |= {"image": _image(task.image), "last_image": _image(task.last_image)}
     try:
         with _encoder_lock(loaded, task), check_before_each(*map(_blocks, loaded.parts.values())):
-            latents: torch.Tensor = pipe(**arguments).frames
-            return latents
+            return pipe(**arguments).frames
     finally:
         pipe.maybe_free_model_hooks()  # also clears a step cache's memory of a run that was stopped
 
@@ -140,7 +134,6 @@ def _expert(pipe: Any, number: int) -> str:
 
 
 def _as_callback(on_step: OnStep) -> Callable[..., dict[str, Any]]:
-    """Return `on_step` as a pipeline's `callback_on_step_end`."""
 
     def after_step(pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         on_step(step + 1, tensors["latents"])

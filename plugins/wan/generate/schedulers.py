@@ -40,12 +40,10 @@ class Schedulers:
         self.weights = lru_cache(CACHED)(self._weights)
 
     def new(self, shift: float) -> Any:
-        """Return a new scheduler with this `flow_shift`."""
         return copy.deepcopy(self._made(shift))
 
     def _make(self, shift: float) -> Any:
         return self._kind.from_config(self._config, **{self._shift: shift})
 
     def _weights(self, shift: float, steps: int) -> torch.Tensor | None:
-        """Return the weights of `steps` steps as sums, None if they are not linear."""
         return linear_scheduler.weights_of(self.new(shift), steps)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-from plugins.wan.memory import is_device_lost
+from plugins.wan.memory import brief, is_device_lost
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,6 @@ class Autotuner:
         return chosen
 
     def _interleaved(self, candidates: Candidates) -> dict[str, float]:
-        """Return each candidate's median seconds."""
         # each round runs all of them, so that other work on the GPU hits all alike
         taken: dict[str, list[float]] = {name: [] for name in candidates}
         for _ in range(ROUNDS):
@@ -63,7 +62,6 @@ class Autotuner:
 
 
 def _agreeing(workload: str, candidates: Candidates) -> list[str]:
-    """Return the names of candidates that agree with the first."""
     (first, run), *others = candidates.items()
     expected, names = run(), [first]
     for name, other in others:
@@ -75,14 +73,13 @@ def _agreeing(workload: str, candidates: Candidates) -> list[str]:
 
 
 def _obstacle(run: Run, expected: torch.Tensor) -> str | None:
-    """Return why `run` is out, in words, or None."""
     try:
         off = float((run() - expected).norm() / expected.norm())
     except Exception as error:
         # whatever a kernel stumbles over, the first one remains; but a lost device serves no other
         if is_device_lost(error):
             raise
-        return f"trying it gave {type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]}"
+        return f"trying it gave {brief(error)}"
     return None if off <= TOLERANCE else f"its numbers are {off:.2g} off"
 
 

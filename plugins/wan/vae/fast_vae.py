@@ -29,8 +29,7 @@ class OnePassNorm(WanRMS_norm):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if x.dtype is not torch.float32 or torch.is_grad_enabled():
-            stock: torch.Tensor = super().forward(x)
-            return stock
+            return super().forward(x)
         # the least norm is that of F.normalize
         norm = x.square().sum(1, keepdim=True).sqrt_().clamp_(min=1e-12)
         normed = (x * norm.reciprocal_()).mul_(self.gamma * self.scale)
@@ -54,7 +53,6 @@ class FastVae(AutoencoderKLWan):
             yield begin, min(begin + size, count)
 
     def _max_pixels(self) -> int:
-        """Return the most pixels of a chunk."""
         if self.device.type != "cuda":
             return MAX_CPU_PIXELS
         config = self.config
@@ -67,8 +65,7 @@ class FastVae(AutoencoderKLWan):
 
     def _encode(self, x: torch.Tensor) -> torch.Tensor:
         if self.use_tiling:
-            tiled: torch.Tensor = super()._encode(x)
-            return tiled
+            return super()._encode(x)
         _, _, frames, height, width = x.shape
         if self.config.patch_size is not None:
             x = patchify(x, patch_size=self.config.patch_size)
@@ -78,8 +75,7 @@ class FastVae(AutoencoderKLWan):
             first = 0 if begin == 0 else 1 + FRAMES * (begin - 1)
             chunk = self.with_layout(x[:, :, first : 1 + FRAMES * (end - 1)])
             hidden.append(self.encoder(chunk, feat_cache=memory, feat_idx=[0]))
-        encoded: torch.Tensor = self.quant_conv(torch.cat(hidden, dim=2)).contiguous()
-        return encoded
+        return self.quant_conv(torch.cat(hidden, dim=2)).contiguous()
 
 
 def fast_vae(vae: AutoencoderKLWan, switches: Switches) -> AutoencoderKLWan:
@@ -114,7 +110,6 @@ def _gpu_classes(vae: AutoencoderKLWan, switches: Switches) -> dict[type, type]:
 
 
 def _cpu_classes(switches: Switches) -> dict[type, type]:
-    """Return the replacement classes that need no kernel of ours."""
     found: dict[type, type] = {}
     if switches.convolution:
         found |= {WanCausalConv3d: OneDnnCausalConv3d, torch.nn.Conv2d: OneDnnConv2d}

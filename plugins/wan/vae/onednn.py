@@ -11,8 +11,6 @@ from torch.nn import functional
 
 
 class OneDnnConv2d(torch.nn.Conv2d):
-    """A `Conv2d` by oneDNN."""
-
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         if not suits_onednn(input):
             return super().forward(input)
@@ -24,8 +22,6 @@ class OneDnnConv2d(torch.nn.Conv2d):
 
 
 class OneDnnCausalConv3d(WanCausalConv3d):
-    """A `WanCausalConv3d` by oneDNN."""
-
     def forward(self, x: torch.Tensor, cache_x: torch.Tensor | None = None) -> torch.Tensor:
         if not suits_onednn(x):
             return super().forward(x, cache_x)

@@ -19,12 +19,10 @@ def twin(module: M) -> M:
 
 
 def is_hooked(module: torch.nn.Module) -> bool:
-    """Say whether `module` or a submodule has hooks: offloading, a step cache."""
     return any(has_hooks(vars(each)) for each in module.modules())
 
 
 def has_hooks(attributes: Mapping[str, Any]) -> bool:
-    """Say whether a module with these attributes has hooks."""
     if attributes["_forward_hooks"] or attributes["_forward_pre_hooks"] or "_hf_hook" in attributes:
         return True
     registry = attributes.get("_diffusers_hook")  # the pipelines leave an empty one behind

@@ -82,7 +82,6 @@ def _paddings(vae: AutoencoderKLWan) -> Candidates:
 
 
 def _half(vae: AutoencoderKLWan) -> Any:
-    """Return the encoder or the decoder, whichever `vae` has."""
     return vae.encoder if vae.decoder is None else vae.decoder
 
 
@@ -92,7 +91,6 @@ def _noise(vae: AutoencoderKLWan, *shape: int) -> torch.Tensor:
 
 
 def _kernels() -> Any:
-    """Return the module of Triton kernels."""
     # not every PyTorch brings Triton: a failed import rules this candidate out
     from plugins.wan.vae import vae_kernels
 

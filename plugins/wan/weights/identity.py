@@ -26,7 +26,6 @@ def of_part(part: Part, digest: Callable[[Path], str]) -> Hashable:
 
 
 def _shards(weights: Weights, digests: Mapping[Path, str]) -> tuple[tuple[str, str], ...]:
-    """Return the digest of each tensor's shard."""
     if len(digests) == 1:
         return ()
     # a tensor may be in several shards, and a shard's tensors may be left out

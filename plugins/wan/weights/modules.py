@@ -23,35 +23,18 @@ from router import LoadFailed
 T = TypeVar("T")
 
 TIED = ("shared.weight", "encoder.embed_tokens.weight")  # umT5's embedding, twice in some files
+# all that each class of transformers reads of its config.json here
+UMT5_KEYS = (
+    "vocab_size", "d_model", "d_kv", "d_ff", "num_layers", "num_heads", "relative_attention_num_buckets",
+    "relative_attention_max_distance", "dropout_rate", "layer_norm_epsilon", "feed_forward_proj", "pad_token_id",
+    "eos_token_id",
+)  # fmt: skip
 CLIP_KEYS = (
-    "hidden_size",
-    "intermediate_size",
-    "projection_dim",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "num_channels",
-    "image_size",
-    "patch_size",
-    "hidden_act",
-    "layer_norm_eps",
-    "attention_dropout",
-)
-CONFIG_KEYS = {  # all that each class of transformers reads of its config.json here
-    "UMT5EncoderModel": (
-        "vocab_size",
-        "d_model",
-        "d_kv",
-        "d_ff",
-        "num_layers",
-        "num_heads",
-        "relative_attention_num_buckets",
-        "relative_attention_max_distance",
-        "dropout_rate",
-        "layer_norm_epsilon",
-        "feed_forward_proj",
-        "pad_token_id",
-        "eos_token_id",
-    ),
+    "hidden_size", "intermediate_size", "projection_dim", "num_hidden_layers", "num_attention_heads", "num_channels",
+    "image_size", "patch_size", "hidden_act", "layer_norm_eps", "attention_dropout",
+)  # fmt: skip
+CONFIG_KEYS = {
+    "UMT5EncoderModel": UMT5_KEYS,
     "CLIPVisionModel": CLIP_KEYS,
     "CLIPVisionModelWithProjection": CLIP_KEYS,
 }
@@ -150,7 +133,6 @@ def fill(module: torch.nn.Module, weights: Mapping[str, torch.Tensor], device: s
 
 
 def _named(stored: Mapping[str, StoredTensor], expected: Collection[str]) -> dict[str, StoredTensor]:
-    """Return the stored tensors by the module's names, without unknown tensors."""
     found = {}
     for name, tensor in stored.items():
         for candidate in (name, name.removeprefix(CLIP_PREFIX), CLIP_PREFIX + name):

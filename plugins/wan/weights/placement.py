@@ -12,30 +12,23 @@ import torch
 from safetensors import SafetensorError
 
 from plugins.wan.checkpoint import DECODER, Part
-from plugins.wan.memory import is_device_lost, is_out_of_memory
+from plugins.wan.memory import brief, is_device_lost, is_out_of_memory
 from plugins.wan.tuning.switches import Switches
 from plugins.wan.weights import identity, modules, transfer
-from plugins.wan.weights.host_offload import HostOffloader
+from plugins.wan.weights.host_memory import HostOffloader
 from plugins.wan.weights.safetensors import dtype_in, sizes_of, stored_in
 from registry.folders import Weights
 from registry.folders.model import WEIGHTLESS
 from router import LoadFailed, Offloader, Pool
 
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 # Encoding in bf16 visibly drifts; CLIP is in fp32 in the published recipe, too.
 IN_FP32 = ("vae", "image_encoder")
 # raised by the libraries for files that are cut, missing or of another shape
 UNREADABLE = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    ImportError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    SafetensorError,
-    TypeError,
-    ValueError,
-)
+    ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, OSError, RuntimeError, SafetensorError,
+    TypeError, ValueError,
+)  # fmt: skip
 
 Arrived = Callable[[int], None]  # called with the bytes that have reached the device
 
@@ -50,7 +43,6 @@ class Placement:
     decoder_dtype: torch.dtype = torch.float32
 
     def key(self, part: Part, pool: Pool) -> Hashable:
-        """Return the pool's key of `part`."""
         with reading(part):
             files = identity.of_part(part, pool.digest)
         if part.name in WEIGHTLESS:
@@ -76,7 +68,6 @@ class Placement:
             return sizes_of(stored, dtype, modules.kept_in_fp32(class_of(part), dtype))
 
     def device_bytes(self, part: Part) -> int:
-        """Return how many bytes of the device `part` will take."""
         return sum(self.tensor_sizes(part).values())
 
     def offloader(self, part: Part) -> Offloader | None:
@@ -104,6 +95,13 @@ class Placement:
         return loaded
 
 
+def dtype_for(option: str, device: str) -> torch.dtype:
+    """Return the number format of `option`; `auto` is fp32 on a CPU, else bf16."""
+    if option == "auto":
+        return torch.float32 if device == "cpu" else torch.bfloat16
+    return DTYPES[option]
+
+
 def class_of(part: Part) -> Any:
     return getattr(importlib.import_module(part.library), part.class_name)
 
@@ -116,9 +114,5 @@ def reading(part: Part) -> Iterator[None]:
     except UNREADABLE as error:
         if is_out_of_memory(error) or is_device_lost(error):
             raise
-        summary = _brief(error).replace(str(part.folder), part.name)  # a caller reads it
+        summary = brief(error).replace(str(part.folder), part.name)  # a caller reads it
         raise LoadFailed(f"{part.name} must be a whole {part.class_name}, reading it gave {summary}") from error
-
-
-def _brief(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]}"

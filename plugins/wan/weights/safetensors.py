@@ -46,23 +46,20 @@ class StoredTensor:
 
 
 def stored_in(weights: Weights) -> dict[str, StoredTensor]:
-    """Return the stored tensors of a part by name."""
     return {
         name: StoredTensor(tensor.file, DTYPES[tensor.dtype], tensor.shape, tensor.offset, tensor.length)
         for name, tensor in weights.read().items()
     }
 
 
-def dtype_in(name: str, tensor: StoredTensor, dtype: torch.dtype, kept_in_fp32: Collection[str] = ()) -> torch.dtype:
+def dtype_in(name: str, tensor: StoredTensor, dtype: torch.dtype, kept_in_fp32: Collection[str]) -> torch.dtype:
     """Return a tensor's dtype in a module of `dtype`; `kept_in_fp32` names its exceptions."""
     if not tensor.dtype.is_floating_point:
         return tensor.dtype
     return torch.float32 if any(part in kept_in_fp32 for part in name.split(".")) else dtype
 
 
-def sizes_of(
-    tensors: Mapping[str, StoredTensor], dtype: torch.dtype, kept_in_fp32: Collection[str] = ()
-) -> dict[str, int]:
+def sizes_of(tensors: Mapping[str, StoredTensor], dtype: torch.dtype, kept_in_fp32: Collection[str]) -> dict[str, int]:
     """Return each tensor's bytes in a module of `dtype`; `kept_in_fp32` names its exceptions."""
     return {
         name: tensor.length // tensor.dtype.itemsize * dtype_in(name, tensor, dtype, kept_in_fp32).itemsize
@@ -76,11 +73,7 @@ def layout(path: Path, tensors: TensorTypes) -> tuple[bytes, dict[str, StoredTen
     lengths = {name: dtype.itemsize * torch.Size(shape).numel() for name, (dtype, shape) in tensors.items()}
     begin = 0
     for name, (dtype, shape) in tensors.items():
-        header[name] = {
-            "dtype": NAMES[dtype],
-            "shape": list(shape),
-            "data_offsets": [begin, begin + lengths[name]],
-        }
+        header[name] = {"dtype": NAMES[dtype], "shape": list(shape), "data_offsets": [begin, begin + lengths[name]]}
         begin += lengths[name]
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-(8 + len(text)) % ALIGNMENT)

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import torch
 
-from plugins.wan.weights.pinned import pinned_like
+from plugins.wan.weights.host_memory import pinned_like
 from plugins.wan.weights.safetensors import StoredTensor
 from router import LoadFailed
 
@@ -41,7 +41,6 @@ class Lane:
         self._stream = torch.cuda.Stream(device) if cuda else None
 
     def carry(self, piece: Piece) -> None:
-        """Copy a piece to its target, in the target's dtype."""
         if self._stream is None and piece.dtype is piece.target.dtype:
             _fill(piece, piece.target.view(torch.uint8))
             return

@@ -165,8 +165,8 @@ def test_the_choice_for_a_models_shape_is_that_of_the_table() -> None:
 
 
 def test_what_the_options_name_is_not_measured() -> None:
+    from plugins.diffusers_backend.load import DiffusersPlacement
     from plugins.diffusers_backend.options import Options
-    from plugins.diffusers_backend.placement import DiffusersPlacement
 
     asked = {"fast": {"measured_attention": True}}
     for attention, measured in (("auto", True), ("native", False)):
@@ -234,7 +234,7 @@ def test_cudnn_attention_of_this_layout_makes_no_copy() -> None:
 def test_a_product_with_gelu_in_it_has_the_shape_of_the_two() -> None:
     import torch
 
-    from plugins.diffusers_backend.dit.gelu import linear_with_gelu
+    from plugins.diffusers_backend.dit.linear import linear_with_gelu
 
     x, weight, bias = torch.randn(1, 2, 5, 8), torch.randn(16, 8), torch.randn(16)
     made = linear_with_gelu(x, weight, bias)

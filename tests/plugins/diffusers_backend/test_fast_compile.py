@@ -23,18 +23,20 @@ ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.slow
 
 
-def test_a_shape_is_ready_once_it_has_run() -> None:
-    import torch
+def negate(x: Any) -> Any:
+    return -x
 
+
+def test_a_shape_is_ready_once_it_has_run() -> None:
     from plugins.diffusers_backend.compile import Compiler
 
     started, go_on = threading.Event(), threading.Event()
-    compiler = Compiler(torch.neg)
+    compiler = Compiler(negate)
 
     def request(block: Any) -> None:
         started.set()
         assert go_on.wait(60)
-        assert block is not torch.neg
+        assert block is not negate
 
     compiler.request("shape", request)
     assert started.wait(60)
@@ -47,11 +49,9 @@ def test_a_shape_is_ready_once_it_has_run() -> None:
 
 
 def test_shapes_are_compiled_in_turn_and_once_each() -> None:
-    import torch
-
     from plugins.diffusers_backend.compile import MAX_SHAPES, Compiler
 
-    compiler = Compiler(torch.neg)
+    compiler = Compiler(negate)
     seen: list[int] = []
     for shape in [0, 0, *range(MAX_SHAPES)]:
         compiler.request(shape, lambda _, shape=shape: seen.append(shape))
@@ -63,11 +63,9 @@ def test_shapes_are_compiled_in_turn_and_once_each() -> None:
 
 
 def test_a_shape_that_is_asked_for_twice_takes_the_place_of_the_one_that_was_used_longest_ago() -> None:
-    import torch
-
     from plugins.diffusers_backend.compile import MAX_SHAPES, Compiler
 
-    compiler = Compiler(torch.neg)
+    compiler = Compiler(negate)
     for shape in range(MAX_SHAPES):
         compiler.request(shape, lambda block: None)
         compiler.wait()
@@ -116,12 +114,10 @@ def test_what_was_compiled_for_a_shape_that_has_left_is_given_back(few_objects: 
 
 
 def test_what_failed_is_tried_again_later_each_time_after_twice_as_long() -> None:
-    import torch
-
     from plugins.diffusers_backend.compile import MAX_RETRY_SECONDS, RETRY_SECONDS, Compiler
 
     now, tried = [0.0], []
-    compiler = Compiler(torch.neg, clock=lambda: now[0])
+    compiler = Compiler(negate, clock=lambda: now[0])
 
     def ask(shape: str = "shape") -> int:
         def request(block: Any) -> None:
@@ -146,11 +142,9 @@ def test_what_failed_is_tried_again_later_each_time_after_twice_as_long() -> Non
 
 
 def test_a_failure_keeps_no_other_shape_from_being_compiled() -> None:
-    import torch
-
     from plugins.diffusers_backend.compile import Compiler
 
-    compiler = Compiler(torch.neg)
+    compiler = Compiler(negate)
 
     def fail(block: Any) -> None:
         raise RuntimeError("never")
@@ -205,7 +199,7 @@ def slowly(block):
     while True:
         block(torch.ones(2) + time.time() % 1)  # neither sleeps nor ends
 
-Compiler(torch.neg).request("shape", slowly)
+Compiler(lambda x: -x).request("shape", slowly)
 assert compiling.wait(60)
 time.sleep(0.5)
 print("stops", flush=True)
@@ -220,8 +214,6 @@ def test_a_process_that_compiles_stops_at_once() -> None:
 
 @pytest.mark.parametrize("error", [None, RuntimeError("no compiler")])
 def test_who_compiles_gives_way_to_others_until_it_is_done(error: Exception | None) -> None:
-    import torch
-
     from plugins.diffusers_backend.compile import SWITCH_SECONDS, Compiler
 
     before, seen = sys.getswitchinterval(), []
@@ -231,7 +223,7 @@ def test_who_compiles_gives_way_to_others_until_it_is_done(error: Exception | No
         if error is not None:
             raise error
 
-    compiler = Compiler(torch.neg)
+    compiler = Compiler(negate)
     compiler.request("shape", request)
     compiler.wait()
 
@@ -240,11 +232,9 @@ def test_who_compiles_gives_way_to_others_until_it_is_done(error: Exception | No
 
 
 def test_without_a_compiler_there_is_a_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    import torch
-
     from plugins.diffusers_backend.compile import Compiler
 
-    compiler = Compiler(torch.neg)
+    compiler = Compiler(negate)
 
     def request(block: Any) -> None:
         raise RuntimeError("no C++ compiler was found\nlong advice")

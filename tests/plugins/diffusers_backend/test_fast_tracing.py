@@ -13,8 +13,7 @@ torch = pytest.importorskip("torch")
 
 from plugins.diffusers_backend.dit.block import Layer, Weights, run_blocks  # noqa: E402
 from plugins.diffusers_backend.dit.cross_attention import Context, KeysAndValues  # noqa: E402
-from plugins.diffusers_backend.dit.fused_ops import Affine  # noqa: E402
-from plugins.diffusers_backend.dit.kernel_config import KernelConfig  # noqa: E402
+from plugins.diffusers_backend.dit.fused_ops import Affine, KernelConfig  # noqa: E402
 
 WIDTH, WIDE, HEADS, TOKENS = 256, 512, 2, 96
 

@@ -541,7 +541,7 @@ def test_attention_suits_the_card(
 def test_the_format_suits_the_device() -> None:
     import torch
 
-    from plugins.wan.weights.dtypes import dtype_for
+    from plugins.wan.weights.placement import dtype_for
 
     assert dtype_for("auto", "cpu") == torch.float32
     assert dtype_for("auto", "cuda:1") == torch.bfloat16

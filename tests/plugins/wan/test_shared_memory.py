@@ -28,8 +28,8 @@ pytestmark = pytest.mark.slow
 torch = pytest.importorskip("torch")
 
 from bench.card import checkpoints  # noqa: E402
+from plugins.diffusers_backend.load import DiffusersPlacement  # noqa: E402
 from plugins.diffusers_backend.options import Options  # noqa: E402
-from plugins.diffusers_backend.placement import DiffusersPlacement  # noqa: E402
 from plugins.wan import checkpoint  # noqa: E402
 from plugins.wan.checkpoint import ENCODING  # noqa: E402
 
