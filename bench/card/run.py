@@ -23,11 +23,12 @@ ABOUT = "Check in five minutes, on this GPU, what Framegate promises for a GPU."
 
 def main(arguments: Sequence[str]) -> int:
     """Return 0 if every section ran whole and met its bounds."""
+    usual = [name for name, section in SECTIONS.items() if not section.by_name]
     parser = argparse.ArgumentParser(prog="python -m bench card", description=ABOUT)
-    parser.add_argument("names", nargs="*", metavar="SECTION", help=f"{', '.join(SECTIONS)} [default: all]")
-    parser.add_argument(
-        "--out", type=Path, metavar="FOLDER", help="for the JSON files [default: bench/results on a GPU]"
-    )
+    about = f"{', '.join(SECTIONS)} [default: {', '.join(usual)}]"
+    parser.add_argument("names", nargs="*", metavar="SECTION", help=about)
+    about = "for the JSON files [default: bench/results on a GPU]"
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help=about)
     parser.add_argument("--limit", type=float, metavar="SECONDS", help="for each section, in place of its own")
     parser.add_argument("--device", help="[default: cuda:0, or cpu at toy size where there is no GPU]")
     options = parser.parse_args(arguments)
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     out.mkdir(parents=True, exist_ok=True)
     run = Run(out, device, options.limit, None if options.names or options.limit else WHOLE)
     with watch(device, out):
-        run.all(options.names or list(SECTIONS))
+        run.all(options.names or usual)
     return run.summary()
 
 

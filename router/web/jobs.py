@@ -10,8 +10,7 @@ from router.errors import UnknownJob
 from router.intake.intake import Intake
 from router.request import Request
 from router.runtime import logs
-from router.storage.artifacts import JOB_ID
-from router.storage.removal import remove
+from router.storage.artifacts import JOB_ID, remove
 from router.system import System
 from router.values import Job
 from router.web.access import caller, idempotency_key, owner, share
