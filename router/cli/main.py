@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import replace
+from importlib import import_module
 
 import click
 from sqlalchemy.exc import SQLAlchemyError
 
 from registry import BrokenModel, ModelSpec, RegistryError, Route
 from registry.source import is_hub_id
-from router.cli import check, deploy, doctor, generate, keys, models, processes, pull, reload
 from router.cli.options import share
 from router.errors import LoadFailed, RouterError, UnknownModel, is_damaged, is_disk_full, is_unwritable, reason
 from router.plugins import Plugins, find
@@ -21,26 +21,37 @@ from router.system import assemble
 REPORTING = (["serve"], ["web"], ["engine"], ["check"])  # they report broken plugins themselves
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+# by module; a command imports no other's
+COMMANDS = {
+    "serve": "processes",
+    "web": "processes",
+    "engine": "processes",
+    **{name: name for name in ("reload", "models", "check", "doctor", "pull", "generate", "keys", "deploy")},
+}
+
+
+class Commands(click.Group):
+    """Imports the module of a command of ours when it is needed."""
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        command = super().get_command(ctx, name)
+        if command is None or command is not OURS.get(name):
+            return command  # a plugin's
+        found: click.Command = getattr(import_module(f"router.cli.{COMMANDS[name]}"), name)
+        return found
+
+
+OURS = {name: click.Command(name) for name in COMMANDS}
+
+
+@click.group(
+    cls=Commands,
+    commands=list(OURS.values()),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(package_name="framegate")
 def cli() -> None:
     """Serve generated video: many models, one URL."""
-
-
-for command in (
-    processes.serve,
-    processes.web,
-    processes.engine,
-    reload.reload,
-    models.models,
-    check.check,
-    doctor.doctor,
-    pull.pull,
-    generate.generate,
-    keys.keys,
-    deploy.deploy,
-):
-    cli.add_command(command)
 
 
 def _add_commands_of_plugins() -> None:

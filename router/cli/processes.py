@@ -26,11 +26,10 @@ from router.errors import BootError, RouterError, reason
 from router.fleet import BEATS, HUNG, PARENT, Child, Supervisor
 from router.runtime import logs
 from router.runtime.permissions import changeable
-from router.runtime.supervision import CANNOT_START, STARTING
+from router.runtime.supervision import CANNOT_START, SERVING, STARTING
 from router.settings import Settings
 from router.system import System, assemble, require_keys
 from router.values import Phase
-from router.web.server.arbiter import SERVING
 
 CODE = Path(router.__file__).parents[1]
 GUNICORN_CONF = CODE / "router" / "deploy" / "gunicorn.conf.py"

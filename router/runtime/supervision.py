@@ -8,6 +8,7 @@ import time
 CANNOT_START = 4  # exit status: settings, plugins, models or the device are wrong: another start would fail too
 TRY_AGAIN = 75  # exit status: the reason is temporary, such as a locked store
 STARTING = "start"  # the phase of a process before its work
+SERVING = "serve"  # the phase of the web half at its work
 EVERY_SECONDS = 1.0
 
 

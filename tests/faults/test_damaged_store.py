@@ -94,7 +94,7 @@ def damaged(request: pytest.FixtureRequest, folder: Path, tmp_path: Path) -> Pat
 
 @pytest.fixture
 def command(damaged: Path, plugins: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Return a function that runs `framegate` in this process, up to where it would start others."""
+    """Return a function that runs `framegate` here, and never starts processes."""
 
     def refuse(*_: object) -> NoReturn:
         raise AssertionError("it began to serve")

@@ -10,14 +10,13 @@ from contextlib import suppress
 from threading import Thread
 from typing import TYPE_CHECKING
 
-from router.runtime.supervision import STARTING, Beats
+from router.runtime.supervision import SERVING, STARTING, Beats
 from router.runtime.systemd import Notifier
 
 if TYPE_CHECKING:
     from gunicorn.arbiter import Arbiter
     from gunicorn.workers.base import Worker
 
-SERVING = "serve"
 LOOP_SECONDS = 2.0  # gunicorn's main loop takes one second; after two it waits elsewhere and checks no workers
 BOOT_TICK_SECONDS = 1.0
 GAP_SECONDS = 5.0  # a longer gap between two checks: this process was suspended, perhaps with its whole container
