@@ -20,18 +20,19 @@ _check: ContextVar[Callable[[], None] | None] = ContextVar("check", default=None
 class CancelWatch:
     """A job's `report`, which `check` repeats at most every `SECONDS`."""
 
-    def __init__(self, report: Report, total: int) -> None:
+    def __init__(self, report: Report, total: int, now: Callable[[], float] = time.monotonic) -> None:
         self._report = report
+        self._now = now
         self._last = (0, total)
-        self._due = time.monotonic() + SECONDS
+        self._due = now() + SECONDS
 
     def __call__(self, done: int, total: int, preview: Preview | None = None) -> None:
         self._last = (done, total)
         self._report(done, total, preview)
-        self._due = time.monotonic() + SECONDS
+        self._due = self._now() + SECONDS
 
     def check(self) -> None:
-        if time.monotonic() >= self._due:
+        if self._now() >= self._due:
             self(*self._last)
 
 
