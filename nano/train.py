@@ -1,4 +1,4 @@
-"""`python -m nano.train`: train Wan Nano from scratch, in hours on two cores; it resumes."""
+"""`python -m nano.train`: train Wan Nano from scratch, or resume its training."""
 
 from __future__ import annotations
 

@@ -75,7 +75,10 @@ class MergedPadding(WanAttnProcessor):
 
 
 def merge_padding(model: WanTransformer3DModel) -> None:
-    """Make `model` take text of `(b, SLOTS + 1, d)`; the last row is zeros."""
+    """Let `model` read one row of zeros for all padding of a prompt.
+
+    Its text is `(b, SLOTS + 1, d)` then.
+    """
     blocks: Any = model.blocks
     for block in blocks:
         block.attn2.set_processor(MergedPadding())
@@ -145,7 +148,10 @@ def _inputs(
 
 
 def emphasis(clean: torch.Tensor) -> torch.Tensor:
-    """Return the weights `(b, 1, t, h, w)` of latents `(b, c, t, h, w)`, 1 on average over a clip."""
+    """Return the weights of latents in the loss, 1 on average over a clip.
+
+    `clean` is `(b, c, t, h, w)`, the weights are `(b, 1, t, h, w)`.
+    """
     behind = clean.flatten(3).median(dim=3).values[..., None, None]  # a shape covers less than half of a frame
     shape = (clean - behind).square().mean(dim=1, keepdim=True) > DIFFERS
     weight = torch.where(shape, FOREGROUND, 1.0)
@@ -153,14 +159,14 @@ def emphasis(clean: torch.Tensor) -> torch.Tensor:
 
 
 def mask_of_first(latents: torch.Tensor) -> torch.Tensor:
-    """Return the mask of image-to-video, `(b, 4, t, h, w)`: ones for the first frame."""
+    """Return the mask of the first frame for image-to-video: `(b, 4, t, h, w)`."""
     mask = torch.zeros(latents.shape[0], 4, *latents.shape[2:], device=latents.device)
     mask[:, :, 0] = 1.0
     return mask
 
 
 def token_timesteps(timestep: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
-    """Return a timestep for each token, `(b, n)`: zero for tokens of the first frame."""
+    """Return the timesteps `(b, n)` of all tokens, zero in the first frame."""
     frames, height, width = latents.shape[2], latents.shape[3] // 2, latents.shape[4] // 2
     each = timestep.view(-1, 1, 1).repeat(1, frames, height * width)
     each[:, 0] = 0.0

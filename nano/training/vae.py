@@ -73,8 +73,9 @@ def decoder_loss(vae: AutoencoderKLWan, device: torch.device) -> Loss:
 
 
 def encode(vae: AutoencoderKLWan, clips: torch.Tensor) -> torch.Tensor:
-    """Return mean and log variance, `(b, 2z, 1 + n / 4, h / 8, w / 8)`, of `(b, 3, 1 + n, h, w)`.
+    """Return the mean and log variance of the latents of clips.
 
+    Clips are `(b, 3, 1 + n, h, w)`, the result is `(b, 2z, 1 + n / 4, h / 8, w / 8)`.
     `vae.encode` computes the same four frames at a time; this takes two passes, the first frame and the rest.
     """
     memory = _memory(vae.encoder)
@@ -95,7 +96,10 @@ def decode(vae: AutoencoderKLWan, latents: torch.Tensor) -> torch.Tensor:
 
 
 def to_floats(clips: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
-    """Return clips of `(n, h, w, 3)` bytes as one `(b, 3, n, h, w)` tensor in -1...1."""
+    """Return clips as one tensor in -1...1.
+
+    A clip is `(n, h, w, 3)` bytes, the tensor `(b, 3, n, h, w)`.
+    """
     batch = torch.from_numpy(np.stack(clips)).permute(0, 4, 1, 2, 3)
     return batch.to(torch.float32).div_(127.5).sub_(1.0)
 

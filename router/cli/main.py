@@ -19,10 +19,7 @@ from router.settings import Settings
 from router.system import assemble
 
 REPORTING = (["serve"], ["web"], ["engine"], ["check"])  # they report broken plugins themselves
-
-
-# by module; a command imports no other's
-COMMANDS = {
+COMMANDS = {  # by module: a command imports no other's
     "serve": "processes",
     "web": "processes",
     "engine": "processes",

@@ -83,13 +83,19 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 }
 
 
-@pytest.fixture(params=DAMAGE.values(), ids=DAMAGE)
-def damaged(request: pytest.FixtureRequest, folder: Path, tmp_path: Path) -> Path:
-    """Return a copy of the folder with a damaged store."""
+@pytest.fixture
+def copied(folder: Path, tmp_path: Path) -> Path:
+    """Return a copy of the folder."""
     shutil.copytree(folder / "data", tmp_path / "data")
     shutil.copy(folder / "models.yaml", tmp_path)
-    request.param(tmp_path / "data" / "jobs.sqlite")
     return tmp_path
+
+
+@pytest.fixture(params=DAMAGE.values(), ids=DAMAGE)
+def damaged(request: pytest.FixtureRequest, copied: Path) -> Path:
+    """Return a copy of the folder with a damaged store."""
+    request.param(copied / "data" / "jobs.sqlite")
+    return copied
 
 
 @pytest.fixture
@@ -125,11 +131,9 @@ def require_line(words: tuple[str, ...], error: str) -> None:
 
 
 @pytest.mark.parametrize("words", COMMANDS[:3], ids=lambda words: words[0])
-def test_processes_end_at_a_damaged_store(folder: Path, tmp_path: Path, plugins: str, words: tuple[str, ...]) -> None:
-    shutil.copytree(folder / "data", tmp_path / "data")
-    shutil.copy(folder / "models.yaml", tmp_path)
-    tables(tmp_path / "data" / "jobs.sqlite")
-    ended = framegate(tmp_path, *(word.format(port=free_port()) for word in words), plugins=plugins)
+def test_processes_end_at_a_damaged_store(copied: Path, plugins: str, words: tuple[str, ...]) -> None:
+    tables(copied / "data" / "jobs.sqlite")
+    ended = framegate(copied, *(word.format(port=free_port()) for word in words), plugins=plugins)
 
     assert ended.returncode != 0, ended.stdout
     require_line(words, ended.stderr)
@@ -142,13 +146,11 @@ def test_the_doctor_says_what_to_do_with_a_damaged_store(command: Run) -> None:
     assert [line for line in output.splitlines() if line.startswith("fail  store: ")]
 
 
-def test_nonsense_in_the_log_of_the_store_is_left_out(folder: Path, tmp_path: Path, plugins: str) -> None:
+def test_nonsense_in_the_log_of_the_store_is_left_out(copied: Path, plugins: str) -> None:
     """Keep the store's jobs beside a write-ahead log of random bytes."""
-    shutil.copytree(folder / "data", tmp_path / "data")
-    shutil.copy(folder / "models.yaml", tmp_path)
-    (tmp_path / "data" / "jobs.sqlite-wal").write_bytes(os.urandom(5 * PAGE))
-    (tmp_path / "data" / "jobs.sqlite-shm").write_bytes(os.urandom(8 * PAGE))
-    running = serve_in(tmp_path, (tmp_path / "models.yaml").read_text(), plugins=plugins)
+    (copied / "data" / "jobs.sqlite-wal").write_bytes(os.urandom(5 * PAGE))
+    (copied / "data" / "jobs.sqlite-shm").write_bytes(os.urandom(8 * PAGE))
+    running = serve_in(copied, (copied / "models.yaml").read_text(), plugins=plugins)
     listed = running.call("/v1/videos?limit=100")[1]["data"]
     assert completed(running, ask(running, "good"))
     running.stop()

@@ -20,7 +20,10 @@ FLASH_4_TILES = (144, 160, 176, 192)  # keys in a tile on Hopper: more than its 
 def attend(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bias: torch.Tensor | None, backend: str
 ) -> torch.Tensor:
-    """Return attention over `(b, tokens, heads, head)` in that layout; `flash_4:176` has tiles of 176 keys."""
+    """Return the attention of `query` over all keys, `(b, tokens, heads, head)` like them.
+
+    The backend `flash_4:176` has tiles of 176 keys.
+    """
     name, _, tile = backend.partition(":")
     if name == FLASH_4:
         return flash_4(query, key, value, int(tile or 0))
