@@ -72,7 +72,10 @@ def residual_norm_modulate(
 
 
 def norm_and_rope(x: torch.Tensor, weight: torch.Tensor, by: Rotation, kernels: KernelConfig) -> torch.Tensor:
-    """Return queries or keys `(b, tokens, heads, head)` of `x` `(b, tokens, d)`: normed over `d`, and rotated."""
+    """Return `x`, queries or keys, normed and rotated.
+
+    `x` is `(b, tokens, d)`, the result `(b, tokens, heads, head)`.
+    """
     if kernels.rope_kernel:
         return operations.norm_and_rope(x, weight, *by, kernels.heads, kernels.epsilon)
     normed = functional.rms_norm(x, x.shape[-1:], weight, kernels.epsilon)

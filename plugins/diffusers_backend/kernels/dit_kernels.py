@@ -59,9 +59,10 @@ def _add_and_norm(
 def norm_and_rope(
     x: torch.Tensor, weight: torch.Tensor, cosines: torch.Tensor, sines: torch.Tensor, heads: int, epsilon: float
 ) -> torch.Tensor:
-    """Return queries or keys `(b, tokens, heads, head)` of `x` `(b, tokens, d)`: normed over `d`, and rotated.
+    """Return `x`, queries or keys, normed and rotated.
 
-    The rows of `x` may be a part of longer ones. The cosines and sines are fp32, `(1, tokens, 1, head / 2)`.
+    `x` is `(b, tokens, d)`, the result `(b, tokens, heads, head)`. The rows of `x` may be a part of longer ones.
+    The cosines and sines are fp32, `(1, tokens, 1, head / 2)`.
     """
     batch, tokens, width = x.shape
     rows = x.flatten(0, 1)

@@ -23,7 +23,10 @@ def norm_and_rope(
 def plain_norm_and_rope(
     x: torch.Tensor, weight: torch.Tensor, cosines: torch.Tensor, sines: torch.Tensor, heads: int, epsilon: float
 ) -> torch.Tensor:
-    """Return queries or keys `(b, tokens, heads, head)` of `x` `(b, tokens, d)`: normed over `d`, and rotated."""
+    """Return `x`, queries or keys, normed and rotated.
+
+    `x` is `(b, tokens, d)`, the result `(b, tokens, heads, head)`.
+    """
     normed = functional.rms_norm(x, x.shape[-1:], weight, epsilon)
     return rotate(normed.unflatten(2, (heads, -1)), (cosines, sines)).contiguous()
 
