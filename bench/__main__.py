@@ -4,8 +4,6 @@
 their own.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import signal

@@ -1,7 +1,5 @@
 """`python -m docs.architecture`: write `docs/architecture.svg`."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path

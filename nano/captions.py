@@ -1,7 +1,5 @@
 """Captions of a scene: a small grammar with synonyms, several word orders and omissions."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """`python -m nano.evaluate`: measure how often the family draws held-out subjects as requested."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import replace

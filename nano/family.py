@@ -1,7 +1,5 @@
 """The family as diffusers folders: links to weights stored once in the package."""
 
-from __future__ import annotations
-
 import fcntl
 import json
 import os

@@ -1,7 +1,5 @@
 """Measure a clip by computer vision: shape, colour, direction, background."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Clips by the family in diffusers' own pipelines, with the registry's defaults."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The parts of a toy Wan model: published architectures, small sizes, seeded weights."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 

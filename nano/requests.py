@@ -1,7 +1,5 @@
 """Requests for clips of subjects that training never showed."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Scenes of Wan Nano: one coloured shape moves straight across a plain background."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import product

@@ -1,7 +1,5 @@
 """`python -m nano.train`: train Wan Nano from scratch, or resume its training."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A backend of one colour, from the prompt's hash: for tests and authors."""
 
-from __future__ import annotations
-
 import hashlib
 import time
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Bounds of numbers, for the fields of models files and of requests."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

@@ -1,7 +1,5 @@
 """The report on a new revision: its changes, broken entries and remarks."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Contradictions within an entry, and between its family and its folder."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator
 
 from registry.families import Family

@@ -1,7 +1,5 @@
 """One entry under `models:`, completed by its folder and family into a `ModelSpec`."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path

@@ -4,8 +4,6 @@ Sources of the numbers: `wan/configs/*.py` and `generate.py` of Wan-Video/Wan2.1
 the shift by resolution from diffusers' `docs/source/en/api/pipelines/wan.md`; limits are ours (API.md, section 5).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType

@@ -4,8 +4,6 @@ It knows what a models file needs: no tags, anchors or dates (a revision `2024-0
 and a repeated key is a problem.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field

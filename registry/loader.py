@@ -1,7 +1,5 @@
 """The loader of a models file or single model: a `Registry`, or every problem."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping

@@ -1,7 +1,5 @@
 """The fields of a models file as marshmallow schemas."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from reprlib import Repr

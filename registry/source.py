@@ -1,7 +1,5 @@
 """Sources of weights in their one spelling, and the folders behind them."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterable

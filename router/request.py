@@ -1,7 +1,5 @@
 """A parsed request of either HTTP dialect, before any default."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 

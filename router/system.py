@@ -1,7 +1,5 @@
 """The composition root: every part of a process, built once and passed."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path

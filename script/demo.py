@@ -1,7 +1,5 @@
 """Start a server, make two videos, from text and from an image, check both."""
 
-from __future__ import annotations
-
 import base64
 import json
 import os

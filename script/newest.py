@@ -1,7 +1,5 @@
 """Report for which kinds of models our forward pass agrees with the installed diffusers."""
 
-from __future__ import annotations
-
 import sys
 import warnings
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Make a picture for each nano model: some frames of a few videos."""
 
-from __future__ import annotations
-
 import base64
 import json
 import tempfile

@@ -1,7 +1,5 @@
 """`docs/architecture.md` names files that exist, and its picture is up to date."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

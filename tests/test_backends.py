@@ -1,7 +1,5 @@
 """Every packaged backend keeps the contract, on each kind of model."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path

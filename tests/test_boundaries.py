@@ -1,7 +1,5 @@
 """The import rules: the floors of rooms, and the libraries of each half."""
 
-from __future__ import annotations
-
 import ast
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """Each hook has a test, and is documented with its exact arguments."""
 
-from __future__ import annotations
-
 import inspect
 import re
 from dataclasses import replace

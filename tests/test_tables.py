@@ -1,7 +1,5 @@
 """Tests named in the documentation exist."""
 
-from __future__ import annotations
-
 import pytest
 from support.tables import is_there, named, rows
 

@@ -1,7 +1,5 @@
 """The rule of words: short first lines of docstrings, and names of one meaning."""
 
-from __future__ import annotations
-
 import ast
 import re
 from collections.abc import Iterator

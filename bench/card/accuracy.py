@@ -1,7 +1,5 @@
 """Errors against exact numbers."""
 
-from __future__ import annotations
-
 import torch
 
 

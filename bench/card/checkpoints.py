@@ -4,8 +4,6 @@ The server reads, plans, shares and loads them like the published ones; the prob
 values on the card. As in the hub's cache, a file is named by a digest, which identifies it unread.
 """
 
-from __future__ import annotations
-
 import hashlib
 import shutil
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Timing on a card: alternating runs, with matrix products as the reference."""
 
-from __future__ import annotations
-
 import statistics
 import time
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """The card's clocks, power and throttling, sampled every second."""
 
-from __future__ import annotations
-
 import shutil
 import statistics
 import subprocess

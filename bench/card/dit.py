@@ -1,7 +1,5 @@
 """A transformer's forward pass: diffusers', ours, compiled, and with single switches changed."""
 
-from __future__ import annotations
-
 import copy
 import time
 from collections.abc import Callable, Iterator, Mapping

@@ -4,8 +4,6 @@
 of its own, since Triton reads TRITON_INTERPRET at import.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 import os

@@ -1,7 +1,5 @@
 """Models of published shapes with random weights, and random inputs."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Single operations of a block at true shapes: attention, products, fused operations."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 
 import torch

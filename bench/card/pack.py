@@ -1,7 +1,5 @@
 """`python -m bench.card.pack [FILE]`: pack the packages that a bare GPU machine lacks."""
 
-from __future__ import annotations
-
 import argparse
 import lzma
 import re

@@ -1,7 +1,5 @@
 """The sections of the card run and their time limits, the most valuable first."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

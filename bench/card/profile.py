@@ -1,7 +1,5 @@
 """The kernels of a run, by name and by kind, with their times."""
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 from collections.abc import Callable

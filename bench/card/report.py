@@ -1,7 +1,5 @@
 """The card run in the READMEs: a short table, and all sections."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass

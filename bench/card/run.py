@@ -1,7 +1,5 @@
 """`python -m bench card [SECTION ...]`: run the sections in order and summarise them."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import signal

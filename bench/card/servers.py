@@ -1,7 +1,5 @@
 """The servers of the section `truth`: Wan Nano, ours and diffusers'."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager

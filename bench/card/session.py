@@ -1,7 +1,5 @@
 """The context of a section: device, folder, time limit, open resources."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack

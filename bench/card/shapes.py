@@ -1,7 +1,5 @@
 """Published models and clips at true size, and toys to check the code."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass

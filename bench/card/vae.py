@@ -1,7 +1,5 @@
 """Decoding and encoding of a clip: diffusers', ours, and with single switches off."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 

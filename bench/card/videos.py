@@ -1,7 +1,5 @@
 """A server whose frames can be compared before H.264, and its metrics."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

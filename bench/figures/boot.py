@@ -1,7 +1,5 @@
 """The start-up time of the web half, and the heavy packages it imports."""
 
-from __future__ import annotations
-
 import statistics
 from pathlib import Path
 from typing import Any

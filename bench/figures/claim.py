@@ -1,7 +1,5 @@
 """The cost of claiming a job in a small and in a large store."""
 
-from __future__ import annotations
-
 import sqlite3
 import time
 from dataclasses import dataclass

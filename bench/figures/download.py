@@ -1,7 +1,5 @@
 """The downloader beside `huggingface_hub.snapshot_download`: speed, resume after a kill, and wrong bytes."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

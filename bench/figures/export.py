@@ -1,7 +1,5 @@
 """Time and memory of an export at true size."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import tempfile

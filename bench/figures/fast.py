@@ -1,7 +1,5 @@
 """Wan Nano on the CPU: our forward passes against diffusers' own pipelines."""
 
-from __future__ import annotations
-
 import shutil
 import statistics
 import tempfile

@@ -1,7 +1,5 @@
 """The time to read one model folder, and many at a process's start."""
 
-from __future__ import annotations
-
 import os
 import statistics
 import tempfile

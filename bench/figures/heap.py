@@ -1,7 +1,5 @@
 """An engine's memory with a 1.3B model on a CPU, against its plan."""
 
-from __future__ import annotations
-
 import tempfile
 
 from bench.tools.machine import run_code

@@ -1,7 +1,5 @@
 """The effect of slow senders and large bodies on other callers, without nginx."""
 
-from __future__ import annotations
-
 import socket
 import time
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """The figures of the house: sizes, docstrings, comments, imports, settings and tests."""
 
-from __future__ import annotations
-
 import ast
 import io
 import statistics

@@ -1,7 +1,5 @@
 """A whole server under 64 clients: lost and doubled jobs, memory, latency of others."""
 
-from __future__ import annotations
-
 import sys
 import time
 from collections import Counter

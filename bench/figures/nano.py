@@ -1,7 +1,5 @@
 """The time of a video by the embedded models, over HTTP."""
 
-from __future__ import annotations
-
 import statistics
 import time
 from typing import Any

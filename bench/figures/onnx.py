@@ -1,7 +1,5 @@
 """A DiT's forward pass on the CPU, by ONNX Runtime and by PyTorch."""
 
-from __future__ import annotations
-
 import math
 import shutil
 import tempfile

@@ -1,7 +1,5 @@
 """A DiT's forward pass at true size on a GPU: ONNX Runtime and PyTorch."""
 
-from __future__ import annotations
-
 import os
 import re
 import tempfile

@@ -1,7 +1,5 @@
 """The router's overhead: the time of a synchronous request without its backend's."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from typing import NamedTuple

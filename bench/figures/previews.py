@@ -1,7 +1,5 @@
 """The cost of a preview: map latents to colours, encode and store the picture."""
 
-from __future__ import annotations
-
 import statistics
 import tempfile
 import time

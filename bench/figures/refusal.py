@@ -1,7 +1,5 @@
 """The time to refuse a mismatch while the engine uses every core."""
 
-from __future__ import annotations
-
 import json
 import sys
 import time

@@ -1,7 +1,5 @@
 """The memory of several models in one engine, and the time to switch models."""
 
-from __future__ import annotations
-
 import tempfile
 
 from bench.figures import heap

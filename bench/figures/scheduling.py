@@ -1,7 +1,5 @@
 """The gain of running jobs of loaded models first, and its cost in waiting."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The cost of hundreds of event streams: memory, and latency of other requests."""
 
-from __future__ import annotations
-
 import http.client
 import json
 import sys

@@ -1,7 +1,5 @@
 """The cost of hundreds of waiting requests: store queries, and latency of others."""
 
-from __future__ import annotations
-
 import socket
 import sys
 import time

@@ -1,7 +1,5 @@
 """A backend that keeps every core busy until its job is cancelled."""
 
-from __future__ import annotations
-
 import time
 from typing import NoReturn
 

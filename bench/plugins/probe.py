@@ -4,8 +4,6 @@
 With $BENCH_NOISE loaded weights become random on their device: files of zeros prove nothing.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Generator

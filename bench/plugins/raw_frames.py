@@ -1,7 +1,5 @@
 """Save each video's pixels before H.264, as `<job>.npy` in the folder $BENCH_FRAMES."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from dataclasses import replace

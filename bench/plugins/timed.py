@@ -1,7 +1,5 @@
 """A backend that computes nothing and records its own time for each video."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from pathlib import Path

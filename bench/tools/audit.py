@@ -1,7 +1,5 @@
 """Compare callers' results with the store and the data folder."""
 
-from __future__ import annotations
-
 import json
 import sys
 import time

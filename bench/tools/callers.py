@@ -1,7 +1,5 @@
 """Calls of every kind: wait, poll, stream, cancel, disconnect, mismatch."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum, auto

@@ -1,7 +1,5 @@
 """Make the calls of a plan from many clients at once; record the answers."""
 
-from __future__ import annotations
-
 import hashlib
 import http.client
 import json

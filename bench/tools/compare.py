@@ -1,7 +1,5 @@
 """`python -m bench compare OLD NAME...`: figures of two commits, measured alternately, and their ratios."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -1,7 +1,5 @@
 """The latency of `/healthz`; `python -m bench.tools.health PORT` measures in its own process."""
 
-from __future__ import annotations
-
 import json
 import select
 import subprocess

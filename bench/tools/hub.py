@@ -1,7 +1,5 @@
 """A hub on loopback with random shards that counts its sent bytes."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,7 +1,5 @@
 """Model folders in the diffusers layout: real headers, holes for tensors, no torch."""
 
-from __future__ import annotations
-
 import json
 import math
 import struct

@@ -1,7 +1,5 @@
 """The machine of a measurement."""
 
-from __future__ import annotations
-
 import json
 import os
 import platform

@@ -1,7 +1,5 @@
 """The processes of a server, their memory and CPU time."""
 
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path

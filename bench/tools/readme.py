@@ -1,7 +1,5 @@
 """Write the saved figures into the READMEs, between their markers."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from dataclasses import replace

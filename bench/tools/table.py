@@ -1,7 +1,5 @@
 """A figure as a table on the screen and as JSON."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

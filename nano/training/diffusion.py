@@ -1,7 +1,5 @@
 """Train the diffusion transformers by flow matching on latents."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

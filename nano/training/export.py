@@ -1,7 +1,5 @@
 """Write the trained parts: diffusers folders in half precision, shared parts once."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """The training set of the transformers: normalised latents, encoded once into a file."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The training loop: learning rate schedule, averaged weights, progress bar, checkpoints."""
 
-from __future__ import annotations
-
 import copy
 import json
 import math

@@ -1,7 +1,5 @@
 """Draw the losses of a training as a picture."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Train the text encoder to classify captions by mean and last token."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Train the VAE on rendered frames, then on whole clips for its causal memory."""
 
-from __future__ import annotations
-
 import types
 from collections.abc import Sequence
 from dataclasses import replace

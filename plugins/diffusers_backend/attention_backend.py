@@ -1,7 +1,5 @@
 """Choice of a transformer's attention backend, and a trial on the device at load."""
 
-from __future__ import annotations
-
 import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager

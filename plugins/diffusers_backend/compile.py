@@ -1,7 +1,5 @@
 """Background compilation of the DiT's blocks: no request waits for the compiler."""
 
-from __future__ import annotations
-
 import logging
 import sys
 import threading

@@ -1,7 +1,5 @@
 """Group offload: weights larger than the GPU stay on the host, copied by group."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Mapping

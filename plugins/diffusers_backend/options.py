@@ -1,7 +1,5 @@
 """The `options` of a `diffusers` model."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from marshmallow import fields, validate

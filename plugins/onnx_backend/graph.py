@@ -1,7 +1,5 @@
 """Checks of a graph file before ONNX Runtime reads it, and its external weights."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

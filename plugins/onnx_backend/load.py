@@ -1,7 +1,5 @@
 """Loading an exported folder: graphs for the transformers, torch for all other parts."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field

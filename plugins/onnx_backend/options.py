@@ -1,7 +1,5 @@
 """The `options` of an `onnxruntime` model."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from marshmallow import fields, validate

@@ -1,7 +1,5 @@
 """The record of an export: its source, and the digest of every file."""
 
-from __future__ import annotations
-
 import hashlib
 import importlib.metadata
 import json

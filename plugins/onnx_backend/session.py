@@ -1,7 +1,5 @@
 """ONNX Runtime sessions: the provider, its settings, and checks that it runs the graph."""
 
-from __future__ import annotations
-
 import ctypes
 import re
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """A transformer that ONNX Runtime runs, for Wan's pipelines."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path

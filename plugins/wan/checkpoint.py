@@ -1,7 +1,5 @@
 """The parts of a model folder as they are loaded; reads no weights."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path

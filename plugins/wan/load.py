@@ -1,7 +1,5 @@
 """A model's parts from its folder to the device, shared through the pool."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial

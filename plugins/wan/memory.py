@@ -1,7 +1,5 @@
 """The errors of a device: want of memory, and the loss of the device."""
 
-from __future__ import annotations
-
 import gc
 import traceback
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Options that every backend of Wan takes."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import ClassVar, Self
 

@@ -1,7 +1,5 @@
 """Device bytes of a model's weights, planned from file headers without heavy libraries."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Checks that the parts of a folder fit each other, by their shapes."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from registry.errors import FolderError

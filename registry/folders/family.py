@@ -1,7 +1,5 @@
 """The published family closest to a model, by its configurations."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import replace

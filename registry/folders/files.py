@@ -1,7 +1,5 @@
 """Bounded reads of the small files of a model folder."""
 
-from __future__ import annotations
-
 import json
 import os
 import stat

@@ -1,7 +1,5 @@
 """Folders without a model index: their layout, and the repository to take instead."""
 
-from __future__ import annotations
-
 import os
 from contextlib import suppress
 from pathlib import Path

@@ -3,8 +3,6 @@
 The layout: https://huggingface.co/docs/huggingface_hub/guides/manage-cache; the variables: huggingface_hub/constants.py
 """
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A model folder in the diffusers layout as a value."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path

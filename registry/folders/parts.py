@@ -1,7 +1,5 @@
 """The parts of a model folder: configurations, the bounds of their numbers, and checks."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path

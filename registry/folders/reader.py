@@ -1,7 +1,5 @@
 """The reader of model folders, with a cache that follows their files."""
 
-from __future__ import annotations
-
 import os
 from collections import OrderedDict
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The header of a safetensors file (https://github.com/huggingface/safetensors#format)."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass

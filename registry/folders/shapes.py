@@ -3,8 +3,6 @@
 Names, shapes and defaults are those of diffusers' and transformers' classes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from math import prod
 from typing import Any

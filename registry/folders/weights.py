@@ -1,7 +1,5 @@
 """The weight files of a part, by the names that diffusers and transformers write."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Signed URLs of files, for clients that send no key: browsers, `urlretrieve`, `<video>`."""
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import re

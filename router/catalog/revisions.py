@@ -1,7 +1,5 @@
 """The served models: the newest revision of the models file, or a job's own."""
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Collection

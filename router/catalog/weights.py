@@ -1,7 +1,5 @@
 """Weights of models: folders, completeness and downloads."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path

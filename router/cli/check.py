@@ -1,7 +1,5 @@
 """`framegate check`: validate the models file and a backend's contract."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial

@@ -1,7 +1,5 @@
 """The HTTP API for commands: of a running server, or inside this process."""
 
-from __future__ import annotations
-
 import _thread
 import json
 import logging

@@ -1,7 +1,5 @@
 """`framegate deploy`: configuration of nginx and systemd for this installation."""
 
-from __future__ import annotations
-
 import re
 import sys
 from functools import partial

@@ -1,7 +1,5 @@
 """`framegate doctor`: run every check and print each finding."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """`framegate generate`: make a video on a running server or in this process."""
 
-from __future__ import annotations
-
 import base64
 import mimetypes
 import time

@@ -1,7 +1,5 @@
 """`framegate keys`: create, list, limit and revoke API keys."""
 
-from __future__ import annotations
-
 import re
 import time
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """`framegate`: its subcommands, its error messages, and the lookup of models."""
 
-from __future__ import annotations
-
 import os
 import sys
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """`framegate models`: a table of models, backends, weights and loaded models."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import click

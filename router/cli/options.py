@@ -1,7 +1,5 @@
 """Shared options of subcommands; each sets a variable inherited by child processes."""
 
-from __future__ import annotations
-
 import functools
 import os
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """`framegate serve`, `web` and `engine`: the processes of a server."""
 
-from __future__ import annotations
-
 import logging
 import os
 import socket

@@ -1,7 +1,5 @@
 """`framegate pull`: fetch a model's weights, with a progress bar."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import click

@@ -1,7 +1,5 @@
 """`framegate reload`: serve the current models file without a restart."""
 
-from __future__ import annotations
-
 import click
 
 from router.cli.options import with_settings

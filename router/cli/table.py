@@ -1,7 +1,5 @@
 """A plain table of text columns."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import click

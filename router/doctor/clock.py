@@ -1,7 +1,5 @@
 """Checks of the lease clock and the wall clock."""
 
-from __future__ import annotations
-
 import sqlite3
 import time
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """A check that a short video can be encoded and decoded."""
 
-from __future__ import annotations
-
 import importlib.util
 import tempfile
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Checks of NVIDIA GPUs by their device files, without any library."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """Checks of disks: free space, file system and locks."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Iterator

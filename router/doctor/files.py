@@ -1,7 +1,5 @@
 """A check that each completed job has its whole video."""
 
-from __future__ import annotations
-
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, suppress

@@ -1,7 +1,5 @@
 """The findings of checks, and their context."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum

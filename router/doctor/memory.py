@@ -1,7 +1,5 @@
 """Checks of memory, shared memory and open files."""
 
-from __future__ import annotations
-
 import os
 import resource
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Checks of the models file and each model's weights."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

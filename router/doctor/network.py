@@ -1,7 +1,5 @@
 """Checks of the port and of proxies between this machine and itself."""
 
-from __future__ import annotations
-
 import json
 import socket
 import urllib.error

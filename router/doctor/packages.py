@@ -1,7 +1,5 @@
 """Checks of Python and the installed packages."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, requires, version

@@ -1,7 +1,5 @@
 """Checks of file permissions: private data, and files that run code."""
 
-from __future__ import annotations
-
 import os
 import stat
 from collections.abc import Iterable, Iterator

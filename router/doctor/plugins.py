@@ -1,7 +1,5 @@
 """Checks of plugins: import, backends and their requirements."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from router.doctor.finding import DoctorContext, Finding, fail, ok, warn

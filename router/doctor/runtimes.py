@@ -1,7 +1,5 @@
 """Checks of PyTorch and ONNX Runtime: GPUs, CUDA and cuDNN."""
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass

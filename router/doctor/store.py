@@ -1,7 +1,5 @@
 """Checks of the job store; nothing is migrated."""
 
-from __future__ import annotations
-
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing

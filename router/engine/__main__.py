@@ -1,7 +1,5 @@
 """An engine process, `python -m router.engine DEVICE PARENT BEATS HUNG`, which a supervisor starts."""
 
-from __future__ import annotations
-
 import logging
 import signal
 import sys

@@ -1,7 +1,5 @@
 """One attempt at a job: load, generate, encode, finish."""
 
-from __future__ import annotations
-
 import errno
 import logging
 from collections.abc import Callable

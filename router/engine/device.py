@@ -1,7 +1,5 @@
 """Devices of this machine: their names, their memory, the lock of an engine."""
 
-from __future__ import annotations
-
 import ctypes
 import os
 import re

@@ -1,7 +1,5 @@
 """Digests of files, each computed once and remembered."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

@@ -1,7 +1,5 @@
 """The packaged encoder, a plugin: H.264 in mp4, or PNG for a single frame."""
 
-from __future__ import annotations
-
 import importlib.util
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The return of free heap to the machine."""
 
-from __future__ import annotations
-
 import ctypes
 
 

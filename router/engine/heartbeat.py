@@ -1,7 +1,5 @@
 """Heartbeats of an engine: the phase of its main thread, or a cancelled job."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from threading import Lock
 

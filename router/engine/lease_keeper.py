@@ -1,7 +1,5 @@
 """The thread that renews an engine's lease and heartbeat while its backend works."""
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Models whose weights can never fit on a device, by their files' headers."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import replace

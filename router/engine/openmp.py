@@ -1,7 +1,5 @@
 """OpenMP settings of a CPU engine: how its threads wait for each other."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 # Spinning for long costs a factor of ten while another process is busy; sleeping at once costs a factor of two while

@@ -1,7 +1,5 @@
 """Parts of models, and the memory of the host for parts without holders."""
 
-from __future__ import annotations
-
 import logging
 from collections import OrderedDict
 from collections.abc import Container, Hashable, Iterator, KeysView

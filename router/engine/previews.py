@@ -1,7 +1,5 @@
 """Previews of a running job, of which the store has the newest one."""
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Callable

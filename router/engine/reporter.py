@@ -1,7 +1,5 @@
 """Progress of a running job, and its cancellation."""
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Callable, Generator

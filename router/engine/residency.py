@@ -1,7 +1,5 @@
 """Models that stay loaded on a device, the most recently used ones."""
 
-from __future__ import annotations
-
 import logging
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping

@@ -1,7 +1,5 @@
 """Removal of old jobs with their files, and of orphaned rows and files."""
 
-from __future__ import annotations
-
 import logging
 import shutil
 import time

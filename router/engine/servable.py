@@ -1,7 +1,5 @@
 """The models whose jobs an engine claims, in force and former ones."""
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Collection, Iterable, Mapping, Set

@@ -1,7 +1,5 @@
 """Times of a job's phases and steps, from its reports."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """Warm-up of models: a backend compiles, tunes and allocates before the first job."""
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Iterable, Iterator

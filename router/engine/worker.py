@@ -1,7 +1,5 @@
 """The loop of an engine: claim a job, run it, follow the registry."""
 
-from __future__ import annotations
-
 import logging
 import os
 import time

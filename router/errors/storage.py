@@ -1,7 +1,5 @@
 """The errors of file system and SQLite, by their remedy."""
 
-from __future__ import annotations
-
 import errno
 import sqlite3
 

@@ -1,7 +1,5 @@
 """One child process: its start, its heartbeats and its replacement."""
 
-from __future__ import annotations
-
 import logging
 import os
 import signal

@@ -1,7 +1,5 @@
 """The parent process of the web half and the engines."""
 
-from __future__ import annotations
-
 import logging
 import os
 import selectors

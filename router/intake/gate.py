@@ -1,7 +1,5 @@
 """The gate: a model for a request's name and inputs, ready for jobs."""
 
-from __future__ import annotations
-
 from collections.abc import Set
 
 from registry import BrokenModel, Input, Modality, ModelSpec, Registry, Route

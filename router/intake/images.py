@@ -1,7 +1,5 @@
 """The images of a request: bytes, digest and header are read once, pixels last."""
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass, replace
 

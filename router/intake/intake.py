@@ -1,7 +1,5 @@
 """The way of a request: key, model, gate, limits, queue, size, policies, images, job."""
 
-from __future__ import annotations
-
 import time
 import uuid
 from collections.abc import Sequence

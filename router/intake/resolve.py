@@ -1,7 +1,5 @@
 """The effective values of a request, and a warning for each adjustment."""
 
-from __future__ import annotations
-
 import secrets
 from dataclasses import dataclass
 from typing import TypeVar

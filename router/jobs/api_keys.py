@@ -1,7 +1,5 @@
 """The table of API keys."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from dataclasses import asdict

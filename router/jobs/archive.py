@@ -1,7 +1,5 @@
 """Finished jobs of all owners, for retention."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 
 from sqlalchemy import delete, func, select

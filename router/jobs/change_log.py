@@ -1,7 +1,5 @@
 """Changes of a job, each with its entry in the change log."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from sqlalchemy import Connection, Executable, RowMapping

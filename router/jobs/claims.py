@@ -1,7 +1,5 @@
 """The next job of an engine, chosen inside the transaction of the claim."""
 
-from __future__ import annotations
-
 import json
 
 from sqlalchemy import Connection, text

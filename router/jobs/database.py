@@ -1,7 +1,5 @@
 """One SQLite file: how it is opened, brought up to date, read and written."""
 
-from __future__ import annotations
-
 import os
 import sqlite3
 import time

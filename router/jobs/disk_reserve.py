@@ -1,7 +1,5 @@
 """A disk reserve: ends jobs on a full disk."""
 
-from __future__ import annotations
-
 import ctypes
 import os
 import shutil

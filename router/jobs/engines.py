@@ -1,7 +1,5 @@
 """The table of engines: heartbeats, models, loaded models."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from sqlalchemy import delete, or_, select, update

@@ -1,7 +1,5 @@
 """Idempotency keys: requests repeated under one key are one job."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

@@ -1,7 +1,5 @@
 """Limits of queued jobs: in all, per model and per key."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Mapping

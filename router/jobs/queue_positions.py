@@ -1,7 +1,5 @@
 """The queue positions and remaining times of queued jobs."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass

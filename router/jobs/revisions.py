@@ -1,7 +1,5 @@
 """The table of published revisions of models files."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping

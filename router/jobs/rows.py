@@ -1,7 +1,5 @@
 """Conversion of jobs and engines to rows and back."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, fields

@@ -1,7 +1,5 @@
 """The scheduling policy: jobs of a loaded model run first, within bounds."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 

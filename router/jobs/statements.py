@@ -1,7 +1,5 @@
 """Every change of a job as one prepared statement."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from sqlalchemy import ColumnElement, Update, and_, bindparam, delete, func, insert, or_, select, update

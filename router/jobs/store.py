@@ -1,7 +1,5 @@
 """The callers' view of the job store."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping
 

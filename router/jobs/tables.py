@@ -1,7 +1,5 @@
 """The tables after the newest migration."""
 
-from __future__ import annotations
-
 from sqlalchemy import Column, Float, Index, Integer, MetaData, String, Table, Text, text
 
 HEAD = "0009"  # the newest migration: a database that says so needs no Alembic at boot

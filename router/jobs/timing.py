@@ -1,7 +1,5 @@
 """Measured step times of each model at each video size."""
 
-from __future__ import annotations
-
 from sqlalchemy import select
 from sqlalchemy.dialects.sqlite import insert
 

@@ -1,7 +1,5 @@
 """The engines' view of the job store: jobs are leased, not popped."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Collection, Iterable
 from typing import Any

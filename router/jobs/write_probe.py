@@ -1,7 +1,5 @@
 """A probe whether the store can be written."""
 
-from __future__ import annotations
-
 import sqlite3
 import time
 from contextlib import closing

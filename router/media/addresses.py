@@ -5,8 +5,6 @@ Pythons get wrong. Of IPv6 only global unicast counts, so that what embeds an IP
 6to4) never does.
 """
 
-from __future__ import annotations
-
 import socket
 import time
 from concurrent.futures import Future

@@ -3,8 +3,6 @@
 Each function raises `struct.error` for what ends too early and `ValueError`, saying what is wrong, for the rest.
 """
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Colour spaces: RGB primaries, matrices from their light to that of sRGB, transfer functions."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """The choice of a picture's conversion to sRGB, by its colour tags and EXIF."""
 
-from __future__ import annotations
-
 import struct
 import zlib
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The bytes inside a `data:` URL, by which a request carries an image itself."""
 
-from __future__ import annotations
-
 import base64
 import re
 from urllib.parse import unquote_to_bytes

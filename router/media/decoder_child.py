@@ -6,8 +6,6 @@ The decoders are native code of others. What a picture makes them do stays in th
 of a core, lines on standard error.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import os

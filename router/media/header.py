@@ -1,7 +1,5 @@
 """The header of a picture: type, size and limits, without decoding."""
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

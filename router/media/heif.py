@@ -1,7 +1,5 @@
 """HEIC and AVIF headers, with the sizes for which their decoders would allocate."""
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Iterator
 from fractions import Fraction

@@ -4,8 +4,6 @@ LittleCMS allocates what a table claims, and reads all tags that it knows. Every
 what ends too early and `ValueError`, saying what is wrong, for the rest.
 """
 
-from __future__ import annotations
-
 import math
 import struct
 from dataclasses import dataclass

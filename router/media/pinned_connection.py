@@ -1,7 +1,5 @@
 """Connections with a deadline, to addresses checked before."""
 
-from __future__ import annotations
-
 import ssl
 from collections.abc import Iterable, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Pictures as arrays: decoded, made upright, fitted to a size."""
 
-from __future__ import annotations
-
 import math
 import os
 from dataclasses import dataclass

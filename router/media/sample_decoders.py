@@ -1,7 +1,5 @@
 """Decoders of a picture's samples: OpenCV, Pillow, pillow-heif, ours for PNG."""
 
-from __future__ import annotations
-
 import io
 import struct
 from collections.abc import Iterator

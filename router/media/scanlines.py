@@ -4,8 +4,6 @@ libpng undoes the filters of bands, and sees nothing else of a caller's file: it
 the pixels, and print names in colour profiles to standard error.
 """
 
-from __future__ import annotations
-
 import struct
 import zlib
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Small pictures of a video: preview, thumbnail and sprite sheet."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path

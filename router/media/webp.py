@@ -4,8 +4,6 @@ A library's parser allocates the canvas, and walks any number of chunks. `read_w
 data ends too early and `ValueError`, saying what is wrong, for the rest.
 """
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """Every metric, and the error codes that may be labels."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import StrEnum
 

@@ -1,7 +1,5 @@
 """The counting calls of a process; each takes a few microseconds."""
 
-from __future__ import annotations
-
 from hashlib import sha256
 from pathlib import Path
 

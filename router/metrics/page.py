@@ -1,7 +1,5 @@
 """The page for Prometheus: sums of all processes' files, and gauges from the store."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A plugin out of service: the reason, and advice."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from contextlib import suppress

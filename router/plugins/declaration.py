@@ -1,7 +1,5 @@
 """The check of a backend's declaration, and of the modules that it requires."""
 
-from __future__ import annotations
-
 import re
 from importlib.util import find_spec
 

@@ -4,8 +4,6 @@ A module that raises while it is imported, be it `SystemExit`, becomes a `Broken
 never returns, ends or stops its process.
 """
 
-from __future__ import annotations
-
 import hashlib
 import importlib
 import inspect

@@ -1,7 +1,5 @@
 """Guards around hook implementations: pluggy calls every listener, although one of them raises."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext

@@ -1,7 +1,5 @@
 """Inspection of a plugin's hooks, without a call."""
 
-from __future__ import annotations
-
 from types import FunctionType, ModuleType
 
 from router import hookspecs

@@ -4,8 +4,6 @@ Leases count seconds since boot, also during sleep, unaffected by wall-clock jum
 CLOCK_BOOTTIME. It starts again at a reboot, so instants of different boots cannot be compared.
 """
 
-from __future__ import annotations
-
 import time
 from functools import cache
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Free space on the data folder's disk, and its lower limit for new jobs."""
 
-from __future__ import annotations
-
 import shutil
 import time
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Slots for concurrent work, shared fairly among owners."""
 
-from __future__ import annotations
-
 import time
 from collections import Counter
 from collections.abc import Iterator

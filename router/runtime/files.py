@@ -1,7 +1,5 @@
 """Files and folders of the data folder: private, whole or absent, and durable."""
 
-from __future__ import annotations
-
 import errno
 import os
 import stat

@@ -1,7 +1,5 @@
 """A test of a file system's locks, with two handles on one file."""
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import os

@@ -1,7 +1,5 @@
 """Log lines with the ids of requests, jobs and engines, as text or JSON."""
 
-from __future__ import annotations
-
 import json
 import logging
 import re

@@ -1,7 +1,5 @@
 """An action of only one of several processes."""
 
-from __future__ import annotations
-
 import os
 
 

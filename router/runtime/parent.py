@@ -1,7 +1,5 @@
 """The end of a process when its parent dies."""
 
-from __future__ import annotations
-
 import ctypes
 import os
 import signal

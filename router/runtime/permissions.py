@@ -1,7 +1,5 @@
 """Files of a server that other users may change."""
 
-from __future__ import annotations
-
 import os
 import stat
 from collections.abc import Iterable, Iterator

@@ -3,8 +3,6 @@
 Our own messages name no folders; this is the last barrier, for those of libraries and plugins.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import sys

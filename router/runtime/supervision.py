@@ -1,7 +1,5 @@
 """What a child tells its supervisor: its phase by heartbeats, and its exit status."""
 
-from __future__ import annotations
-
 import os
 import time
 

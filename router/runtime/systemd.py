@@ -1,7 +1,5 @@
 """Notifications to systemd: ready, alive, stopping."""
 
-from __future__ import annotations
-
 import logging
 import os
 import socket

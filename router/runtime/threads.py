@@ -1,7 +1,5 @@
 """Threads that survive errors."""
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Iterator

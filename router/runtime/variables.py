@@ -1,7 +1,5 @@
 """Parsers of environment variables; each raises `ValueError` with the allowed values."""
 
-from __future__ import annotations
-
 import os
 import re
 from ipaddress import IPv4Network, IPv6Network, ip_network

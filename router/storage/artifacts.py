@@ -1,7 +1,5 @@
 """The artifact store: inputs and outputs of jobs, each file whole or absent."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re

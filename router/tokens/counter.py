@@ -1,7 +1,5 @@
 """Warnings about long prompts, counted in a moment or not at all."""
 
-from __future__ import annotations
-
 import importlib.util
 import logging
 import queue

@@ -4,8 +4,6 @@ The module is run by its path, so that it imports nothing else of ours. Reading 
 second with umT5's 256,300 pieces, and takes 220 MB; a harmful file ends this process alone.
 """
 
-from __future__ import annotations
-
 import hashlib
 import html
 import json

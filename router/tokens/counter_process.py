@@ -1,7 +1,5 @@
 """The counting process, started on demand and killed when it hangs."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """The declaration of a backend, and the engine's tools for it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The state of engines, and their models."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 

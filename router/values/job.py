@@ -1,7 +1,5 @@
 """Jobs and their parts, as the store holds them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The input and output of a backend: a task, and its frames."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 

@@ -1,7 +1,5 @@
 """The caller of a request, its id, and the access log."""
 
-from __future__ import annotations
-
 import logging
 import re
 import time

@@ -1,7 +1,5 @@
 """Fields of answers: each renders its value and describes it for the API document."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar

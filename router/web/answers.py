@@ -1,7 +1,5 @@
 """Answers that responses and videos share: errors, lists, used options, progress."""
 
-from __future__ import annotations
-
 from operator import attrgetter
 from typing import Any
 

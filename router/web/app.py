@@ -1,7 +1,5 @@
 """Build the application: one blueprint per noun, one way to answer errors."""
 
-from __future__ import annotations
-
 from flask import Flask
 
 from router.auth.signed_urls import SignedUrls

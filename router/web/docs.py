@@ -1,7 +1,5 @@
 """The API's document, for programs and for people."""
 
-from __future__ import annotations
-
 import re
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping

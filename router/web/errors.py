@@ -1,7 +1,5 @@
 """One handler turns errors into JSON; nothing else builds an error body."""
 
-from __future__ import annotations
-
 import logging
 
 from flask import Flask, Response, g, jsonify, request

@@ -1,7 +1,5 @@
 """The bytes of finished videos and images, and small pictures of them."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from contextlib import ExitStack

@@ -1,7 +1,5 @@
 """Liveness and readiness of the server."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Sequence
 from threading import Thread

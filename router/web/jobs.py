@@ -1,7 +1,5 @@
 """Jobs of a caller, by their public ids `resp_X`, `video_X` and `image_X`."""
 
-from __future__ import annotations
-
 from functools import partial
 
 from flask import g

@@ -1,7 +1,5 @@
 """`/metrics`, and who may read it."""
 
-from __future__ import annotations
-
 from hmac import compare_digest
 
 from flask import Response, request

@@ -1,7 +1,5 @@
 """The answers of `/v1/models`."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 from operator import attrgetter
 from typing import Any

@@ -1,7 +1,5 @@
 """What is served: models and routes, each with its modality, defaults and limits."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import replace
 from typing import Any

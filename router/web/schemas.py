@@ -1,7 +1,5 @@
 """What the bodies of both dialects share: schemas, and steps of reading."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import fields as fields_of
 from typing import Any, cast

@@ -1,7 +1,5 @@
 """API keys as they are made and kept."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import replace
 from pathlib import Path

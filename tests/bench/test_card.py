@@ -1,7 +1,5 @@
 """The card run at toy size: all sections, their files and their failures."""
 
-from __future__ import annotations
-
 import json
 import math
 import os

@@ -1,7 +1,5 @@
 """The archive for a bare GPU machine: its files, its omissions, its limit."""
 
-from __future__ import annotations
-
 import configparser
 import importlib.metadata
 import tarfile

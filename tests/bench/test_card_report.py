@@ -1,7 +1,5 @@
 """The card run in the READMEs."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The card run's formulas, random models and kinds of kernels."""
 
-from __future__ import annotations
-
 import math
 import shutil
 

@@ -1,7 +1,5 @@
 """The comparison of two commits."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

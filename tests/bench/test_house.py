@@ -1,7 +1,5 @@
 """The rules by which the figures of the house count."""
 
-from __future__ import annotations
-
 import ast
 
 from bench.figures import house

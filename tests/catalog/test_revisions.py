@@ -1,7 +1,5 @@
 """Revisions of the models file: published once, served by all, unharmed by bad files."""
 
-from __future__ import annotations
-
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """The hub's client is asked once for a snapshot, and again after a change."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """Folders of weights, their completeness, and downloads from a hub."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """A broken plugin costs each command one line of error and nothing else."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

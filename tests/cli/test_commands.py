@@ -1,7 +1,5 @@
 """The command line, without a server."""
 
-from __future__ import annotations
-
 import os
 import sqlite3
 import subprocess

@@ -1,7 +1,5 @@
 """`framegate check --contract` of a backend that cannot be loaded: one line about it."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 from pathlib import Path

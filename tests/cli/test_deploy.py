@@ -1,7 +1,5 @@
 """`framegate deploy`: what it prints fits this installation and its settings."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Commands refuse names that lead elsewhere, and write no file outside the data folder."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

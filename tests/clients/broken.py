@@ -1,7 +1,5 @@
 """A backend whose jobs all fail, to show clients the errors."""
 
-from __future__ import annotations
-
 from typing import Any, NoReturn
 
 from router import Backend, Modality, hookimpl

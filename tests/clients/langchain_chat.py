@@ -1,7 +1,5 @@
 """LangChain's chat model over the Responses API: its text is a video's URL."""
 
-from __future__ import annotations
-
 import base64
 import sys
 import warnings

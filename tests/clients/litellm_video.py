@@ -1,7 +1,5 @@
 """LiteLLM: its video calls, and the deletion that only its responses calls have."""
 
-from __future__ import annotations
-
 import sys
 import time
 from importlib.metadata import version

@@ -1,7 +1,5 @@
 """The `openai` package for Python: both dialects, and what its user sees."""
 
-from __future__ import annotations
-
 import base64
 import sys
 import time

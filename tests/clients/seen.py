@@ -1,7 +1,5 @@
 """The reports of the Python clients; standard library only."""
 
-from __future__ import annotations
-
 import json
 import sys
 import urllib.request

@@ -1,7 +1,5 @@
 """Foreign clients of pinned versions against a real server; all with `--all`."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """One Framegate behind nginx for all tests that only read."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

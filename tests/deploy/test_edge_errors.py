@@ -1,7 +1,5 @@
 """nginx's own errors have our format: body, code, request id."""
 
-from __future__ import annotations
-
 import json
 import os
 import pwd

@@ -1,7 +1,5 @@
 """Hostile requests through nginx: slow senders and readers, raw paths, headers."""
 
-from __future__ import annotations
-
 import json
 import socket
 from collections.abc import Iterator

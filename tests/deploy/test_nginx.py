@@ -1,7 +1,5 @@
 """Answers, files and streams through nginx, set up as documented."""
 
-from __future__ import annotations
-
 import json
 import re
 import socket

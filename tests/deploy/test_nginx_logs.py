@@ -1,7 +1,5 @@
 """nginx's logs and stored bodies: no signatures of links, no full disk."""
 
-from __future__ import annotations
-
 import json
 import os
 import socket

@@ -3,8 +3,6 @@
 It is a user's manager in a mount namespace, so the lines that need a whole machine, such as those that shut files off, are left out.
 """
 
-from __future__ import annotations
-
 import http.client
 import os
 import socket

@@ -1,7 +1,5 @@
 """HTTPS with our own certificate, set up as documented."""
 
-from __future__ import annotations
-
 import json
 import ssl
 import subprocess

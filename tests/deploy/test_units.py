@@ -1,7 +1,5 @@
 """systemd verifies every unit without a message."""
 
-from __future__ import annotations
-
 import subprocess
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """`framegate doctor`: each check reports and advises, and survives the others."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """Attempts: each failure has its code, and a lost job leaves no file."""
 
-from __future__ import annotations
-
 import errno
 import time
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """The contract's checks find a backend that keeps state of a job or load."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar

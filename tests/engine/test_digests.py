@@ -1,7 +1,5 @@
 """Digests of weight files, computed once."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,7 +1,5 @@
 """A job of a model without local weights: they are downloaded first, with progress."""
 
-from __future__ import annotations
-
 import os
 import signal
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The encoder: equal files of equal frames, in the right colours, playable while loading."""
 
-from __future__ import annotations
-
 import hashlib
 import subprocess
 import sys

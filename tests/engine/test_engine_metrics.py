@@ -1,7 +1,5 @@
 """What an engine measures of its jobs, and counts of its models."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What an engine frees goes back to the machine."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

@@ -1,7 +1,5 @@
 """A backend without its package refuses its requests at once, and ends waiting ones."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """The threads of an engine spin for a moment, unless the environment says otherwise."""
 
-from __future__ import annotations
-
 import pytest
 
 from router.engine.openmp import WAIT_POLICY, wait_policy

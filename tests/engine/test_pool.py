@@ -1,7 +1,5 @@
 """The pool: parts within the budgets of the device and of the host."""
 
-from __future__ import annotations
-
 import pytest
 
 from router import LoadFailed

@@ -1,7 +1,5 @@
 """Previews: at most one a second, removed after the run, never a failure."""
 
-from __future__ import annotations
-
 import logging
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A reload in an engine: jobs run under their revisions, unneeded models are unloaded."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import replace
 from pathlib import Path

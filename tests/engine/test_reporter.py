@@ -1,7 +1,5 @@
 """A repeated report checks whether the job goes on, and writes nothing."""
 
-from __future__ import annotations
-
 import time
 
 import pytest

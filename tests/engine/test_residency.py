@@ -1,7 +1,5 @@
 """Loaded models: the least recently used one leaves, a pinned one stays."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from support.engine_backends import Loads, job_of, queue

@@ -1,7 +1,5 @@
 """Retention by age and by size, and of rows or files alone."""
 
-from __future__ import annotations
-
 import os
 import sqlite3
 import threading

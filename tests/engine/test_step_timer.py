@@ -1,7 +1,5 @@
 """Times of phases and steps, and the seconds that remain."""
 
-from __future__ import annotations
-
 import pytest
 
 from router.engine.step_timer import StepTimer

@@ -1,7 +1,5 @@
 """Warm-up of models, and its note of a crash."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """One engine: its order of jobs, its stop, and errors of the store."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Servers with a faulty backend: one for each test, or one for a module."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from pathlib import Path
 

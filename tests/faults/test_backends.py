@@ -1,7 +1,5 @@
 """Failing backends and listeners: each costs its own job, and the engine goes on."""
 
-from __future__ import annotations
-
 import pytest
 from support.books import books
 from support.jobs import ask, attempts, completed, failed

@@ -1,7 +1,5 @@
 """A disk that breaks under a server: errors tell, and stored videos stay readable."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -3,8 +3,6 @@
 The clock is moved in every process of the server, by a plugin: nobody may move that of the machine.
 """
 
-from __future__ import annotations
-
 import time
 
 import pytest

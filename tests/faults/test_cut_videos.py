@@ -1,7 +1,5 @@
 """A truncated video: not served, named by the doctor, and swept with its row."""
 
-from __future__ import annotations
-
 import os
 import urllib.error
 

@@ -1,7 +1,5 @@
 """A damaged store: commands name it in one line, servers answer with 503."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import sqlite3

@@ -1,7 +1,5 @@
 """A full disk at each write: requests get 503, and space brings all back."""
 
-from __future__ import annotations
-
 import shutil
 import time
 from collections.abc import Iterator

@@ -3,8 +3,6 @@
 The hub is a stand-in on loopback; `huggingface_hub` itself asks it, in the processes of a real server.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager

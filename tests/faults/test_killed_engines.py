@@ -1,7 +1,5 @@
 """An engine killed in each phase of a job: only an attempt is lost."""
 
-from __future__ import annotations
-
 import pytest
 from support.books import books
 from support.jobs import ask, at_gate, attempts, completed, in_phase, kill_engine, locked, open_gate, shut_gate, videos

@@ -1,7 +1,5 @@
 """All processes or the supervisor killed: none survives, and a start resumes every job."""
 
-from __future__ import annotations
-
 import fcntl
 import time
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """A web worker killed in the middle of a request: the job goes on."""
 
-from __future__ import annotations
-
 import http.client
 import json
 import urllib.request

@@ -1,7 +1,5 @@
 """A store locked by another process: requests wait, and after a while get 503."""
 
-from __future__ import annotations
-
 import time
 from concurrent.futures import ThreadPoolExecutor
 

@@ -1,7 +1,5 @@
 """Power cuts: every answer is on the disk, with any part of unsynced writes."""
 
-from __future__ import annotations
-
 import json
 import os
 import random

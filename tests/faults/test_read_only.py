@@ -1,7 +1,5 @@
 """A read-only data folder, at the start or while serving: nothing is lost."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path

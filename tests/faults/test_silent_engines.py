@@ -1,7 +1,5 @@
 """Engines without a heartbeat: idle ones, those of abandoned jobs, and silent keepers."""
 
-from __future__ import annotations
-
 import pytest
 from support.books import books
 from support.jobs import ask, attempts, completed, in_phase

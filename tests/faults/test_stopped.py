@@ -1,7 +1,5 @@
 """Processes stopped by SIGSTOP in each state: replaced, with no job lost or doubled."""
 
-from __future__ import annotations
-
 import random
 import time
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The documentation's table of faults names exactly the tests of this folder."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Engines that hang or die in a backend: the cost, and the job's message."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """The supervisor restarts dead children, kills hung ones, and ends after a failed start."""
 
-from __future__ import annotations
-
 import os
 import resource
 import signal

@@ -1,7 +1,5 @@
 """The gate, over every modality and every way to fill it."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from itertools import combinations
 

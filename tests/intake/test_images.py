@@ -1,7 +1,5 @@
 """The images of a request before they are stored."""
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """The disk reserve: a full disk only stores ends of jobs and deletions."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path

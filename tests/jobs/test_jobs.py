@@ -1,7 +1,5 @@
 """The job store: leases, attempts, the queue, and what the watcher is told."""
 
-from __future__ import annotations
-
 import sqlite3
 import time
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Room in the queue, and when there is some again."""
 
-from __future__ import annotations
-
 import sqlite3
 import time
 from dataclasses import replace

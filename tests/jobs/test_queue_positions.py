@@ -1,7 +1,5 @@
 """Queue positions of a page in one statement, checked against their definition."""
 
-from __future__ import annotations
-
 import json
 import sqlite3
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The scheduling policy: loaded models first, bounded overtaking, priorities, engine limits."""
 
-from __future__ import annotations
-
 import json
 import sqlite3
 import time

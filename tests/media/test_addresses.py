@@ -1,7 +1,5 @@
 """A stranger's URL may lead to public addresses only."""
 
-from __future__ import annotations
-
 import pytest
 
 from router.media.addresses import is_public

@@ -1,7 +1,5 @@
 """Colours of input pictures become sRGB, or a note says why not."""
 
-from __future__ import annotations
-
 import io
 import random
 import struct

@@ -1,7 +1,5 @@
 """Images in `data:` URLs, read as by browsers."""
 
-from __future__ import annotations
-
 import base64
 
 import pytest

@@ -1,7 +1,5 @@
 """Decoding in child processes: any picture costs bounded time and memory."""
 
-from __future__ import annotations
-
 import gc
 import io
 import logging

@@ -3,8 +3,6 @@
 No test leaves this machine.
 """
 
-from __future__ import annotations
-
 import gzip
 import ipaddress
 import shutil

@@ -1,7 +1,5 @@
 """HEIC and AVIF: colours, turns, and bounds by their headers."""
 
-from __future__ import annotations
-
 import io
 import random
 import struct

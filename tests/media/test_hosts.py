@@ -1,7 +1,5 @@
 """URLs refused before any name look-up."""
 
-from __future__ import annotations
-
 import random
 
 import pytest

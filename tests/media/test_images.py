@@ -1,7 +1,5 @@
 """Input pictures: recognised by content, measured first, upright, never stretched."""
 
-from __future__ import annotations
-
 import io
 import random
 import re

@@ -1,7 +1,5 @@
 """Thumbnails and sheets: the right frames, in the right colours, at the right size."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Counters in files: summed over processes, continued after them, safe on a full disk."""
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import signal

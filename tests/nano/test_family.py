@@ -1,7 +1,5 @@
 """The nano family: complete or absent, stored once, readable by stock diffusers."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from concurrent.futures import ProcessPoolExecutor

@@ -1,7 +1,5 @@
 """The training's shortcuts agree with the pipelines, and interrupted runs resume exactly."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Fixtures of the backends' tests: toy checkpoints, and a pool without eviction."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Servers of real processes: one for each test, or one for all readers."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

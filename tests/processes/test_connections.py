@@ -1,7 +1,5 @@
 """A kept connection answers the next request, whatever the last answer was."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from http.client import HTTPConnection

@@ -1,7 +1,5 @@
 """The commands of `/docs`, pasted into a shell."""
 
-from __future__ import annotations
-
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path

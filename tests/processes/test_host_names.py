@@ -1,7 +1,5 @@
 """`Host` through gunicorn: two of them, none, or a whole URL as the path."""
 
-from __future__ import annotations
-
 import socket
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """API keys on real servers: boots, logins, the SDK and a browser."""
 
-from __future__ import annotations
-
 import os
 import socket
 import subprocess

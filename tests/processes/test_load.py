@@ -1,7 +1,5 @@
 """The load bench at small size: its counts, and its audit of wrong books."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import sqlite3

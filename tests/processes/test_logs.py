@@ -1,7 +1,5 @@
 """The logs of a whole server follow one job through every process."""
 
-from __future__ import annotations
-
 import json
 import re
 import urllib.request

@@ -1,7 +1,5 @@
 """`/metrics` of a whole server: totals count every request through deaths and restarts."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 

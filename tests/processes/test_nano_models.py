@@ -1,7 +1,5 @@
 """Real Wan architectures of toy size in a real engine, over HTTP."""
 
-from __future__ import annotations
-
 import json
 import sqlite3
 from pathlib import Path

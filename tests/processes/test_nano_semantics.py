@@ -1,7 +1,5 @@
 """Videos show their prompts: requests unseen in training, over HTTP, measured."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import cv2

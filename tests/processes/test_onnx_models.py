@@ -1,7 +1,5 @@
 """Exported models over HTTP beside diffusers', made and served as in the README."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 from collections.abc import Callable

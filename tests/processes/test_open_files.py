@@ -1,7 +1,5 @@
 """A server with world-writable plugins or weights warns at its start, and serves."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The README's examples, and those of the Responses API's page, run unchanged."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

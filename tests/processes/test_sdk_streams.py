@@ -1,7 +1,5 @@
 """Streams as the `openai` package reads them, from real servers."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import openai

@@ -1,7 +1,5 @@
 """A whole server of real processes: faults cost an attempt, never a job."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

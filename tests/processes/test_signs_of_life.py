@@ -1,7 +1,5 @@
 """Signs of the topmost process: systemd's notifications, and the line for people."""
 
-from __future__ import annotations
-
 import os
 import signal
 import socket

@@ -1,7 +1,5 @@
 """Slow, huge and broken requests to bare gunicorn: others are served, memory returns."""
 
-from __future__ import annotations
-
 import json
 import socket
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """Streams and waits over real connections, with slow readers, disconnects, restarts."""
 
-from __future__ import annotations
-
 import json
 import sqlite3
 import time

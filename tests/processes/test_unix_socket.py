@@ -1,7 +1,5 @@
 """The server's unix socket belongs to its user and group under any umask."""
 
-from __future__ import annotations
-
 import os
 import stat
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The `openai` package's Videos API against a server of real processes."""
 
-from __future__ import annotations
-
 import base64
 import json
 import socket

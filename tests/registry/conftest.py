@@ -1,7 +1,5 @@
 """Backends without plugins, and a models file in a temporary folder."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`Bounds` of numbers."""
 
-from __future__ import annotations
-
 import pytest
 
 from registry.bounds import Bounds

@@ -1,7 +1,5 @@
 """The description of a changed models file, and the fields that need other weights."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 

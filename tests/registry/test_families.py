@@ -1,7 +1,5 @@
 """The published variants, and the family of other models by their files."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

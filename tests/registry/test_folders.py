@@ -1,7 +1,5 @@
 """Model folders: relevant files, contents, and reasons for refusal."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Absurd configurations are refused by the weights' headers, before a library builds anything."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import time

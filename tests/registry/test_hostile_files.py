@@ -1,7 +1,5 @@
 """Special, endless and huge files in a model folder are refused at once."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import signal

@@ -1,7 +1,5 @@
 """A models file is a registry, or it is all of its problems."""
 
-from __future__ import annotations
-
 import os
 import random
 import shutil

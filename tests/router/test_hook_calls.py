@@ -1,7 +1,5 @@
 """pluggy orders, calls and wraps every hook."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Guards: a listener that raises does not silence the others."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Plugins of installed packages, by their entry points."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Plugins are found, and called by ownership; a wrong one is out of service."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Every setting comes from the environment, is checked, and stands in the documentation."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

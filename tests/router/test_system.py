@@ -1,7 +1,5 @@
 """The composition root: what is served, with a models file and without one."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Byte sizes, as text and as numbers."""
 
-from __future__ import annotations
-
 import pytest
 
 from router.runtime.byte_size import ByteSize, format_bytes

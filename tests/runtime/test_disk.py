@@ -1,7 +1,5 @@
 """The lower limit of free disk space, and a store that cannot be written."""
 
-from __future__ import annotations
-
 import sqlite3
 import time
 from contextlib import closing

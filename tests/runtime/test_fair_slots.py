@@ -1,7 +1,5 @@
 """Slots: one owner alone gets half of them, and leaves the rest to others."""
 
-from __future__ import annotations
-
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from random import Random

@@ -1,7 +1,5 @@
 """Files that are written whole: under any number of writers, or not at all."""
 
-from __future__ import annotations
-
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path

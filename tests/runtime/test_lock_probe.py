@@ -1,7 +1,5 @@
 """Locks that do not hold: reported at the start, and by the doctor."""
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import os

@@ -1,7 +1,5 @@
 """File locks: one holder at a time, freed by the kernel, in one module."""
 
-from __future__ import annotations
-
 import os
 import re
 import signal

@@ -1,7 +1,5 @@
 """Log lines: their ids, and their JSON."""
 
-from __future__ import annotations
-
 import io
 import json
 import logging

@@ -1,7 +1,5 @@
 """Permissions in the data folder: for its user, and for a permitted group."""
 
-from __future__ import annotations
-
 import os
 import stat
 from collections.abc import Iterator

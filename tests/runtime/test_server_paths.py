@@ -1,7 +1,5 @@
 """What a caller reads names files, and no folder of the server."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Notifications to systemd, by a socket of the tests."""
 
-from __future__ import annotations
-
 import socket
 from collections.abc import Iterator
 from pathlib import Path

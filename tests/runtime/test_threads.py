@@ -1,7 +1,5 @@
 """Threads log their errors and go on."""
 
-from __future__ import annotations
-
 import socket
 import sqlite3
 import time

@@ -1,7 +1,5 @@
 """The artifact store: what is made beside a result."""
 
-from __future__ import annotations
-
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The closing books: invariants of a data folder after any fault."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import sqlite3

@@ -1,7 +1,5 @@
 """Keys for tests, and clients that send them."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,5 @@
 """The `framegate` command, run in the process of a test."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

@@ -1,7 +1,5 @@
 """Checks answers against the API's document: status, media type, headers, body, error code."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping

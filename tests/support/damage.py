@@ -1,7 +1,5 @@
 """A corpus of hostile pictures: whole ones, bombs, and random damage to files."""
 
-from __future__ import annotations
-
 import struct
 import zlib
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """Small disks for data folders: they fill up, turn read-only, break."""
 
-from __future__ import annotations
-
 import errno
 import os
 import shutil

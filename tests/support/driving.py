@@ -1,7 +1,5 @@
 """Drives the diffusers backend, and stock diffusers beside it."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil

@@ -1,7 +1,5 @@
 """Framegate in production: nginx, the web half and an engine, each a process."""
 
-from __future__ import annotations
-
 import grp
 import json
 import os

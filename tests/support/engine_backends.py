@@ -1,7 +1,5 @@
 """Backends and jobs for tests of one engine."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from router import Frames, Job, Task, hookimpl

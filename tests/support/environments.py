@@ -1,7 +1,5 @@
 """Virtual environments of foreign clients: installed once, kept under `build/clients`."""
 
-from __future__ import annotations
-
 import fcntl
 import hashlib
 import re

@@ -1,7 +1,5 @@
 """Random requests, hostile and plain, from a seed and existing job ids."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

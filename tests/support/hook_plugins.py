@@ -1,7 +1,5 @@
 """Plugins of one hook, and a call of each hook."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any
 

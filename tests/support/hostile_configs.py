@@ -1,7 +1,5 @@
 """Configurations of a model folder with one absurd value each."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from pathlib import Path

@@ -3,8 +3,6 @@
 Where the change is to what works at each job it also runs. Run in a process of its own, which may take little more memory than the model itself and a minute for each change.
 """
 
-from __future__ import annotations
-
 import faulthandler
 import json
 import resource

@@ -1,7 +1,5 @@
 """A stand-in hub on loopback: it serves a folder, and fails on demand."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Requests of the fault tests, and the moments for a fault."""
 
-from __future__ import annotations
-
 import os
 import sqlite3
 import subprocess

@@ -1,7 +1,5 @@
 """The tolerance between two videos of the same request, in levels of 0...255."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from router import Pixels

@@ -1,7 +1,5 @@
 """Waiting for a condition, with patience for a busy machine."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

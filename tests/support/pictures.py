@@ -1,7 +1,5 @@
 """Hostile pictures: whole ones of every format, animations and bombs."""
 
-from __future__ import annotations
-
 import io
 import struct
 import zlib

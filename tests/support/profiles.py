@@ -1,7 +1,5 @@
 """ICC profiles of a few tags, built by hand for the tests of colours."""
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Mapping, Sequence
 

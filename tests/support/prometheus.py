@@ -1,7 +1,5 @@
 """Prometheus' text, parsed by its own client."""
 
-from __future__ import annotations
-
 from prometheus_client.parser import text_string_to_metric_families
 
 

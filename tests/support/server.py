@@ -1,7 +1,5 @@
 """Real servers: `framegate serve` and its halves, as processes of their own."""
 
-from __future__ import annotations
-
 import json
 import os
 import random

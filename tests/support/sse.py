@@ -1,7 +1,5 @@
 """Parsing of event streams."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable
 from typing import Any

@@ -1,7 +1,5 @@
 """Streams over raw connections, and a second web half on one store."""
 
-from __future__ import annotations
-
 import json
 import os
 import socket

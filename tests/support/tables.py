@@ -1,7 +1,5 @@
 """The tables of docs/production.md that name tests; `named` reads those as `FOLDER/MODULE.py::TEST` below `tests/`."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

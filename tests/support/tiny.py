@@ -1,7 +1,5 @@
 """Toy checkpoints beyond the nano family: 2.1 with CLIP, flf2v, the 2.2 VAE."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

@@ -3,8 +3,6 @@
 `python traced_server.py FOLDER MARKS`: after each answer a line of JSON goes into the file MARKS.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import os

@@ -1,7 +1,5 @@
 """A foreign web site on loopback: each path answers with prepared bytes."""
 
-from __future__ import annotations
-
 import socket
 import ssl
 import time

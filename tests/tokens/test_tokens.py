@@ -1,7 +1,5 @@
 """Warnings of prompts that will be cut, and hostile tokenizer files."""
 
-from __future__ import annotations
-
 import json
 import logging
 import os

@@ -1,7 +1,5 @@
 """`Presentation` and the JSON of a job's row, in the shapes of every version."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """The access log: each line names its request and its job."""
 
-from __future__ import annotations
-
 import logging
 
 import pytest

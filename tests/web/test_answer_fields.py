@@ -1,7 +1,5 @@
 """Answers: the schema renders what it describes."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import StrEnum
 

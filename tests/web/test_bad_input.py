@@ -1,7 +1,5 @@
 """No request may give a 500, or leave a job or a file behind."""
 
-from __future__ import annotations
-
 import json
 import struct
 import time

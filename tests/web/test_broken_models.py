@@ -1,7 +1,5 @@
 """A broken folder of weights takes only its own model out of service."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

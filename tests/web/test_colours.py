@@ -1,7 +1,5 @@
 """Warnings about the colours of images."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 from typing import Any

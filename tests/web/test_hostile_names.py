@@ -1,7 +1,5 @@
 """Hostile ids, names and cursors name nothing at any route, and set no header."""
 
-from __future__ import annotations
-
 import io
 import re
 from collections.abc import Iterator

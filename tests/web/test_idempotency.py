@@ -1,7 +1,5 @@
 """`Idempotency-Key`: one job for a repeated request, concurrent or after a restart."""
 
-from __future__ import annotations
-
 import base64
 import io
 import time

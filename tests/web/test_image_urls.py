@@ -1,7 +1,5 @@
 """Images by URL: gate and limits first; the job keeps what was fetched."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,5 @@
 """Limits of models, queue and keys: listed, held, and cheap to refuse by."""
 
-from __future__ import annotations
-
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Prompts of more tokens than a model reads: one warning, in every dialect."""
 
-from __future__ import annotations
-
 import shutil
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`/metrics`: its counters, its gauges from the store, its readers."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Field names of other servers keep their meaning, or are named in a warning."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

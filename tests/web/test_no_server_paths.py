@@ -1,7 +1,5 @@
 """No answer and no job's error names a folder of the server."""
 
-from __future__ import annotations
-
 import os
 import sys
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Images of requests: refused by the cheapest check, read once, stored as PNG."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import sqlite3

@@ -1,7 +1,5 @@
 """Files of two types at once: images come out as images, and never run."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import io

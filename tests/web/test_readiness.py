@@ -1,7 +1,5 @@
 """The log names what a server lacks until it is ready."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A reload as the callers see it: two web processes over one data folder."""
 
-from __future__ import annotations
-
 from threading import Event, Thread
 
 import pytest

@@ -1,7 +1,5 @@
 """Models too large for memory, recognised by the headers of their weights."""
 
-from __future__ import annotations
-
 import json
 import logging
 import time

@@ -1,7 +1,5 @@
 """What callers are told while nothing can be written."""
 
-from __future__ import annotations
-
 import errno
 import sqlite3
 

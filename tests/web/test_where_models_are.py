@@ -1,7 +1,5 @@
 """`GET /v1/models`: the engines of a model, and its memory, own and shared."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The gain of each default: times with one switch changed."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import torch

@@ -1,7 +1,5 @@
 """The card: name and versions, rates of matrix products and of copies."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Callable, Iterator
 from importlib import metadata

@@ -1,7 +1,5 @@
 """Whole jobs of Wan 2.2 over HTTP at true size: phases, preview, overhead, memory."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import tempfile

@@ -1,7 +1,5 @@
 """Single operations of a block at true shapes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import torch

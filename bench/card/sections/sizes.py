@@ -1,7 +1,5 @@
 """Forward passes and VAEs at true size, diffusers' and ours, the most valuable first."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial

@@ -1,7 +1,5 @@
 """Correctness on the card: videos, kernels, attention, cancels, memory, faults."""
 
-from __future__ import annotations
-
 import statistics
 import time
 from collections.abc import Iterator

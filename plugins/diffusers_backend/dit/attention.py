@@ -1,7 +1,5 @@
 """Attention by the name of its kernel: diffusers' names, and FlashAttention 4 from pip."""
 
-from __future__ import annotations
-
 import importlib.util
 from collections.abc import Iterator
 from importlib import metadata

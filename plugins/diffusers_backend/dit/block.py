@@ -1,7 +1,5 @@
 """One block of Wan's DiT as a function of tensors, after diffusers' `WanTransformerBlock`."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple
 

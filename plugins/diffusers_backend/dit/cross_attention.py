@@ -1,7 +1,5 @@
 """Keys and values of cross-attention to text and image, computed once a request."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """The weights of several linear layers as one tensor, without a second copy."""
 
-from __future__ import annotations
-
 import torch
 
 

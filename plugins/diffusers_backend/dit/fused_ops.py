@@ -1,7 +1,5 @@
 """Norms, modulation, gated residuals and rotation between a block's products, fused if chosen."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

@@ -1,7 +1,5 @@
 """Linear layers, and the tanh form of GELU, in the forms that run fastest."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """The denoising loop of Wan's pipelines over our forward passes, without repeated work."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial

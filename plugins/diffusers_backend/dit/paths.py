@@ -1,7 +1,5 @@
 """The forward pass of each transformer: ours, or diffusers' own and the reason."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from functools import partial

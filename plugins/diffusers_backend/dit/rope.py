@@ -1,7 +1,5 @@
 """Rotary position embedding by complex numbers or by cosines and sines, with equal bits."""
 
-from __future__ import annotations
-
 import torch
 
 Rotation = torch.Tensor | tuple[torch.Tensor, torch.Tensor]

@@ -1,7 +1,5 @@
 """The kernels as custom operations, opaque to a compiler, each with a PyTorch version."""
 
-from __future__ import annotations
-
 import torch
 from torch.nn import functional
 

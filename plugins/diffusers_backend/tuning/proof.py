@@ -1,7 +1,5 @@
 """The proof of our forward pass against diffusers' own, on few tokens at load."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Iterator
 from dataclasses import replace

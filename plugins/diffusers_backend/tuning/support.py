@@ -1,7 +1,5 @@
 """The transformers that our forward pass supports: allowed classes, and marks of changes."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """An export as a whole: a folder that is complete or absent."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import secrets

@@ -1,7 +1,5 @@
 """The export of a transformer as a graph, with weights in a safetensors file."""
 
-from __future__ import annotations
-
 import logging
 import warnings
 from collections.abc import Iterator, Mapping

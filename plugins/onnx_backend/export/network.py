@@ -1,7 +1,5 @@
 """The forward pass of a `WanTransformer3DModel` for a graph, in fewer nodes."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

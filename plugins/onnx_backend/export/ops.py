@@ -3,8 +3,6 @@
 In torch each computes what diffusers computes, bit for bit. Without them the exporter writes many small nodes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Checks for cancellation within a step, which takes half a minute on a CPU."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager

@@ -1,7 +1,5 @@
 """From latents to pixels by chunks of frames, so that encoding overlaps decoding."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 
 import torch

@@ -1,7 +1,5 @@
 """Checks for numbers that are not finite in each part's output."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

@@ -1,7 +1,5 @@
 """Detection of videos of one flat colour, a sign of a damaged model."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

@@ -4,8 +4,6 @@ UniPC's update is linear in both, so stepping unit vectors through the scheduler
 scheduler itself takes thirty small operations, a millisecond on a CPU, and as many again in every video.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Previews: latents as a small picture, by a linear map from channels to colours."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Prompts encoded for the transformer, and their cache."""
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """One task from start to end: encode prompts, denoise, check the numbers, decode frames."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any

@@ -1,7 +1,5 @@
 """From a task to latents: a pipeline for each request around shared parts."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any

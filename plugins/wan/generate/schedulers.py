@@ -1,7 +1,5 @@
 """Schedulers of a checkpoint: a new one for each request, because of their state."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Mapping
 from functools import lru_cache

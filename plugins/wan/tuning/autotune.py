@@ -1,7 +1,5 @@
 """Autotuning: the fastest of several kernels with the same numbers, measured once a process."""
 
-from __future__ import annotations
-
 import logging
 import statistics
 from collections.abc import Callable, Mapping

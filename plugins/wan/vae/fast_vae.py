@@ -1,7 +1,5 @@
 """A Wan VAE over the weights of diffusers' own, with switchable fast parts."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any

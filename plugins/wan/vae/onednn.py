@@ -3,8 +3,6 @@
 For small ones in fp32 PyTorch takes a kernel of its own, "slow" by its name, at a fifth to a fifteenth of the rate.
 """
 
-from __future__ import annotations
-
 import torch
 from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d
 from torch.nn import functional

@@ -1,7 +1,5 @@
 """A second module over the same weights, for other forward passes."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Mapping
 from itertools import chain

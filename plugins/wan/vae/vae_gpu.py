@@ -1,7 +1,5 @@
 """The VAE's norms and paddings on a GPU, each in one pass over memory."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

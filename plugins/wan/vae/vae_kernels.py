@@ -3,8 +3,6 @@
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
 # Triton's functions take pointers, which have no type in Python
 
-from __future__ import annotations
-
 import torch
 import triton
 import triton.language as tl

@@ -1,7 +1,5 @@
 """Weights in host memory, page-locked for the full rate of a GPU's bus."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain

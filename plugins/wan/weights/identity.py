@@ -1,7 +1,5 @@
 """The identity of a part's files, under which a pool may share the part."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path

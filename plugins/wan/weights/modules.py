@@ -1,7 +1,5 @@
 """Modules of diffusers or transformers around weights already on their device."""
 
-from __future__ import annotations
-
 import threading
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping

@@ -1,7 +1,5 @@
 """Device and dtype of a model's parts, and reading the parts there."""
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Safetensors files, read and written one tensor at a time to save memory."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass

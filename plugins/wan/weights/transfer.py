@@ -1,7 +1,5 @@
 """Tensors from files to a device: parallel reads, with only pieces in host memory."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed

@@ -3,8 +3,6 @@
 It prints one line of JSON: the folder and size, or the error.
 """
 
-from __future__ import annotations
-
 import json
 import signal
 import sys

@@ -1,7 +1,5 @@
 """Paths of a repository in the hub's local cache, and its complete snapshots."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Callable

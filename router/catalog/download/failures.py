@@ -1,7 +1,5 @@
 """Errors of the hub's client: their messages, and retries of the temporary ones."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from threading import Event

@@ -1,7 +1,5 @@
 """The download of a repository into the hub's cache, under the download lock."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path

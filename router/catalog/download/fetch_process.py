@@ -1,7 +1,5 @@
 """A download in its own process, which can be killed at any point."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

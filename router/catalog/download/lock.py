@@ -3,8 +3,6 @@
 The kernel releases the lock with its process, so progress in a free lock is a dead process's.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """The files of a repository's revision: present, missing, and disk space for the rest."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 import shutil

@@ -1,7 +1,5 @@
 """The transfer of one file, with resume and a digest check."""
 
-from __future__ import annotations
-
 import os
 from typing import Any, BinaryIO
 

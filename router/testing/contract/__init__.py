@@ -1,7 +1,5 @@
 """The contract of backends: checks on a loaded model, for tests and authors."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from router.testing.contract import jobs, state

@@ -1,7 +1,5 @@
 """Checks of jobs that end well."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from itertools import groupby
 

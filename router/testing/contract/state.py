@@ -1,7 +1,5 @@
 """Checks of jobs and loads that end early: the next job is unaffected."""
 
-from __future__ import annotations
-
 from contextlib import closing, nullcontext
 
 import numpy as np

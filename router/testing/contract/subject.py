@@ -1,7 +1,5 @@
 """The model under test, and the operations of the checks on it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property

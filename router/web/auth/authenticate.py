@@ -1,7 +1,5 @@
 """Authentication: a key, a signed link, or no key on this machine."""
 
-from __future__ import annotations
-
 import math
 import re
 import time

@@ -1,7 +1,5 @@
 """The API keys in a web process's memory."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from threading import Lock

@@ -1,7 +1,5 @@
 """The rate limit of each key, shared by all web processes without the store."""
 
-from __future__ import annotations
-
 import os
 import struct
 from functools import cached_property

@@ -1,7 +1,5 @@
 """Request bodies: bounded, and strict JSON."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -4,8 +4,6 @@
 its check.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping

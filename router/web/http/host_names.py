@@ -4,8 +4,6 @@ Without keys a server on loopback trusts every process of its machine, browsers 
 one send requests, and with a host name that resolves to loopback (DNS rebinding) read the answers.
 """
 
-from __future__ import annotations
-
 import re
 from urllib.parse import urlsplit
 

@@ -1,7 +1,5 @@
 """Query parameters, checked like a body."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any

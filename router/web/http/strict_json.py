@@ -4,8 +4,6 @@ Long strings, such as images in base64, are cut out before the parser runs. They
 would copy them at each step, at four bytes a character if any character is beyond Latin-1.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Callable

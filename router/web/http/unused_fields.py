@@ -1,7 +1,5 @@
 """Unused fields of a body: images are refused, other fields named in a warning."""
 
-from __future__ import annotations
-
 import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence

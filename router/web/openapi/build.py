@@ -1,7 +1,5 @@
 """Make the API's document, OpenAPI 3.1, from the operations and their schemas."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version

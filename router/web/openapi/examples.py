@@ -1,7 +1,5 @@
 """Bodies of examples, and commands for curl that work as they stand."""
 
-from __future__ import annotations
-
 import json
 import re
 import shlex

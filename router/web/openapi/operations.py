@@ -1,7 +1,5 @@
 """Operations: routes of the application and entries of the API document."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace

@@ -1,7 +1,5 @@
 """The parameters of requests, and the headers of answers."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 

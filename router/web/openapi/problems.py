@@ -1,7 +1,5 @@
 """The errors of the API document, in groups."""
 
-from __future__ import annotations
-
 from router import errors
 from router.errors import HttpError, InvalidRequest, Unavailable
 from router.web.openapi.operations import Problem

@@ -1,7 +1,5 @@
 """JSON Schemas of `input` and images, which no marshmallow schema can describe."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from router.web.responses.input import IGNORED_ITEMS, IMAGE_PARTS, ROLES, TEXT_PARTS

@@ -1,7 +1,5 @@
 """The answers of `/v1/responses`."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any

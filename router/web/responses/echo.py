@@ -1,7 +1,5 @@
 """Values without effect on a video, as the answer repeats them."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any

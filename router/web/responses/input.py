@@ -1,7 +1,5 @@
 """Read `input`: a string, or the items and parts that the SDKs send."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

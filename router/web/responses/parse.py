@@ -1,7 +1,5 @@
 """A body of `POST /v1/responses` as a `Request`, and what its answer must look like."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any

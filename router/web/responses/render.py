@@ -1,7 +1,5 @@
 """Render a job as an Open Responses resource, and its input as messages."""
 
-from __future__ import annotations
-
 import base64
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,5 @@
 """The body of `POST /v1/responses`; keys that the answer repeats are declared once for both."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

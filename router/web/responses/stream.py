@@ -1,7 +1,5 @@
 """Answers written while their job runs: event streams, and JSON after white space."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping

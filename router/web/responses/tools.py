@@ -4,8 +4,6 @@ No model here reasons. But whoever offers functions and says nothing about video
 go on from a call of one, so it gets a call and no video that nobody asked for.
 """
 
-from __future__ import annotations
-
 import json
 import time
 import uuid

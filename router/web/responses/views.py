@@ -1,7 +1,5 @@
 """The views of `/v1/responses`."""
 
-from __future__ import annotations
-
 from contextlib import ExitStack
 
 from flask import Response, jsonify, request

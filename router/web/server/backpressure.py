@@ -1,7 +1,5 @@
 """Backpressure: senders of large bodies are paused while a process holds too many bytes."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from router.web.server.connection import READ_BYTES, Connection, State

@@ -1,7 +1,5 @@
 """Bodies in chunks (RFC 9112 7.1); extensions and trailers are ignored."""
 
-from __future__ import annotations
-
 import re
 from enum import Enum
 

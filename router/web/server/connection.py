@@ -1,7 +1,5 @@
 """One client's connection: its socket, its state, its deadline and its incoming request."""
 
-from __future__ import annotations
-
 import select
 import socket
 import time

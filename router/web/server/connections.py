@@ -1,7 +1,5 @@
 """The connections of a web process: received from, refused, expired and closed."""
 
-from __future__ import annotations
-
 import random
 import socket
 import time

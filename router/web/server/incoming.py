@@ -1,7 +1,5 @@
 """One HTTP request, received in any pieces; gunicorn parses its head."""
 
-from __future__ import annotations
-
 from io import BytesIO
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Error answers to requests that never reach the application, in its own format."""
 
-from __future__ import annotations
-
 import json
 import uuid
 from http import HTTPStatus

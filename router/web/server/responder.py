@@ -1,7 +1,5 @@
 """The answering half of a worker: queues of requests and a thread pool."""
 
-from __future__ import annotations
-
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """gunicorn's worker: the event loop that accepts connections and drives both halves."""
 
-from __future__ import annotations
-
 import errno
 import os
 import resource

@@ -1,7 +1,5 @@
 """The answers of `/v1/videos`, and when to ask for them again."""
 
-from __future__ import annotations
-
 from operator import attrgetter
 from typing import Any
 

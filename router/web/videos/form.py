@@ -1,7 +1,5 @@
 """Read a multipart body with bracketed names as a JSON object with files."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field

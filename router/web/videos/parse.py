@@ -1,7 +1,5 @@
 """Parse the body of `POST /v1/videos`, in OpenAI's and other servers' names."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 

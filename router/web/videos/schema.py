@@ -1,7 +1,5 @@
 """The body of `POST /v1/videos`, with other servers' names of its fields."""
 
-from __future__ import annotations
-
 import copy
 from typing import Any
 

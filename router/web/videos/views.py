@@ -1,7 +1,5 @@
 """The views of `/v1/videos`: OpenAI's Videos API over the jobs of both dialects."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,5 @@
 """Disconnected clients, whose jobs are cancelled."""
 
-from __future__ import annotations
-
 import logging
 import select
 import time

@@ -1,7 +1,5 @@
 """Waiting requests: one thread watches the store and wakes them."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager

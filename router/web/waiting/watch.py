@@ -1,7 +1,5 @@
 """One request's view of its awaited job."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator
 from threading import Event

@@ -1,7 +1,5 @@
 """Kernels chosen by measurement: the autotuner with a fake clock, and its candidates."""
 
-from __future__ import annotations
-
 import itertools
 import logging
 import sys

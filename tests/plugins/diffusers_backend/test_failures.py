@@ -1,7 +1,5 @@
 """Cancelled and failed runs of the diffusers backend, and their leftovers."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Compiling in the background: nobody waits for it, and nobody needs it."""
 
-from __future__ import annotations
-
 import gc
 import logging
 import shutil

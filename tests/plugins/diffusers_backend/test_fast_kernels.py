@@ -1,7 +1,5 @@
 """Our kernels: arithmetic by Triton's interpreter, code for GPUs, and blocks by them."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The proof of our forward pass at load, and the checks of later changes."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """A block as the compiler sees it on a GPU, traced without a GPU."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

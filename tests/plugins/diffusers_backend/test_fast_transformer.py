@@ -1,7 +1,5 @@
 """Our forward pass of the DiT against diffusers' own, over the same weights."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any

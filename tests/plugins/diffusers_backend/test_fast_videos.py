@@ -1,7 +1,5 @@
 """Whole videos by the fast path, in full or in part, against stock pipelines."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Models larger than their GPU: the same frames, and correct sizes in the pool."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Loading, sharing and refusals of the diffusers backend, and its choices by device."""
 
-from __future__ import annotations
-
 import json
 import pickle
 import shutil

@@ -1,7 +1,5 @@
 """The comparisons with a reference by the instruction sets of other processors."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """No state of a failed job or load reaches the next job."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What the diffusers backend makes, against stock diffusers on toy checkpoints and a CPU."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """The folder of `framegate export`: right nodes, right numbers, complete or absent."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

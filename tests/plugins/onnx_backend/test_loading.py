@@ -1,7 +1,5 @@
 """Loading, sharing and refusals of the ONNX Runtime backend, and its devices."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """The exported forward pass against diffusers' own."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

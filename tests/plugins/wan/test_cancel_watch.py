@@ -1,7 +1,5 @@
 """Cancellation within a step: soon, at no cost, and without a changed bit."""
 
-from __future__ import annotations
-
 import threading
 import time
 from functools import partial

@@ -1,7 +1,5 @@
 """Decoding in chunks: the same bits as `vae.decode`, whatever else the VAE does meanwhile."""
 
-from __future__ import annotations
-
 import threading
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Reads of numbers from the device, which block a GPU: none in a step."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """The fast VAE against diffusers' own: each part alone, and all together."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, replace
 from types import SimpleNamespace
 from typing import Any

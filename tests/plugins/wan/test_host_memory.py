@@ -1,7 +1,5 @@
 """Room for weights on the host: alike, apart, and little more than they take."""
 
-from __future__ import annotations
-
 import pytest
 
 pytestmark = pytest.mark.slow

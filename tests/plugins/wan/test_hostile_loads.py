@@ -1,7 +1,5 @@
 """Configurations of absurd numbers: each load ends soon and takes little memory."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

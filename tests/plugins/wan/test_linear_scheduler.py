@@ -1,7 +1,5 @@
 """A scheduler's steps as sums, against the scheduler itself."""
 
-from __future__ import annotations
-
 import copy
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Numbers that are not finite end a job; one flat colour is a warning."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """The planned bytes against the bytes that a load reserves."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Latents as a picture: by a VAE's own map, Wan 2.1's, or none."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from types import SimpleNamespace

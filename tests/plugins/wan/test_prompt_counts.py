@@ -1,7 +1,5 @@
 """The web half's count of tokens against the engine's: same numbers, same sentences."""
 
-from __future__ import annotations
-
 import random
 import sys
 from collections.abc import Callable

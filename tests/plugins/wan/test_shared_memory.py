@@ -1,7 +1,5 @@
 """Several models in one engine: planned memory, used memory, and independence."""
 
-from __future__ import annotations
-
 import re
 import shutil
 from collections.abc import Callable

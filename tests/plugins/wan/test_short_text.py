@@ -1,7 +1,5 @@
 """The text encoder without the padding, against the pipeline's own embeddings."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The option `fast`: on, off, or part by part."""
 
-from __future__ import annotations
-
 from dataclasses import fields
 
 import pytest

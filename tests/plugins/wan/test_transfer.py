@@ -1,7 +1,5 @@
 """Tensors from files to a device: whole, in their dtype, without a second copy."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """An app with one key, and a client that sends the key."""
 
-from __future__ import annotations
-
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient

@@ -1,7 +1,5 @@
 """Keys: accepted and refused callers, and no key in any answer or log."""
 
-from __future__ import annotations
-
 import logging
 from dataclasses import replace
 from typing import Any

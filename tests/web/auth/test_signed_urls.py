@@ -1,7 +1,5 @@
 """Signed links open one file without a key, for a limited time."""
 
-from __future__ import annotations
-
 import stat
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Tenants see, list, cancel and delete their own jobs only."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Host names and origins of a server without keys (DNS rebinding, cross-site forms)."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Addresses of clients behind trusted proxies, and files sent by nginx."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Strict JSON: the values of Python's parser, at bounded cost."""
 
-from __future__ import annotations
-
 import json
 import random
 import tracemalloc

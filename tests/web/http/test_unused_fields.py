@@ -1,7 +1,5 @@
 """Images in requests are used, refused or named in a warning."""
 
-from __future__ import annotations
-
 import io
 import json
 import random

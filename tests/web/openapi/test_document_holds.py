@@ -3,8 +3,6 @@
 `EXAMPLES=300` makes a longer run: so many random requests to each route, instead of a few.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 from collections import Counter

@@ -3,8 +3,6 @@
 `REQUESTS=10000` makes a longer run, `SEED=7` another one.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import time

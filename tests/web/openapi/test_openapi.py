@@ -1,7 +1,5 @@
 """`/openapi.json` and `/docs` describe every route of the application, and nothing else."""
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess

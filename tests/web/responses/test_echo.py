@@ -1,7 +1,5 @@
 """Keys without effect on a video: ignored, or repeated by the answer's schema."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Function tools: agents get a call, requests for a video get a video."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

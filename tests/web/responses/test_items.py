@@ -1,7 +1,5 @@
 """`GET /v1/responses/ID/input_items`: what a response was made from, without its megabytes."""
 
-from __future__ import annotations
-
 import hashlib
 import sqlite3
 from typing import Any

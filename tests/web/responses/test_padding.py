@@ -1,7 +1,5 @@
 """Long synchronous answers: silence, white space, then the whole resource."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from dataclasses import replace

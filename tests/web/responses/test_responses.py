@@ -1,7 +1,5 @@
 """`/v1/responses` from request to answer, with the `still` backend."""
 
-from __future__ import annotations
-
 import base64
 import time
 from threading import Thread

@@ -1,7 +1,5 @@
 """Event streams: the core events in order, for any reader at any speed."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """gunicorn's master: which workers count as silent."""
 
-from __future__ import annotations
-
 import signal
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Requests as they arrive: in any pieces, behind each other, too large, or broken."""
 
-from __future__ import annotations
-
 import random
 
 import pytest

@@ -1,7 +1,5 @@
 """A multipart body means the same as its JSON."""
 
-from __future__ import annotations
-
 import io
 import random
 import time

@@ -1,7 +1,5 @@
 """The size of an image-to-video job: policies, cropping, single frames."""
 
-from __future__ import annotations
-
 import io
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The Videos API from request to answer, with the `still` backend."""
 
-from __future__ import annotations
-
 import io
 import time
 from collections.abc import Callable
