@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import fcntl
+import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -56,6 +57,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         storms = {item for item in items if item.get_closest_marker("storm")}
         config.hook.pytest_deselected(items=list(storms))
         items[:] = [item for item in items if item not in storms]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable(report: object) -> Generator[None, Any, Any]:
+    """Replace what UTF-8 cannot hold, such as half a surrogate pair in a log."""
+    # xdist sends a report to the first process as UTF-8
+    data = yield
+    return json.loads(json.dumps(data, ensure_ascii=False).encode("utf-8", "replace"))
 
 
 @pytest.fixture(autouse=True)
