@@ -14,7 +14,7 @@ from nano import parts
 from nano.family import WEIGHTS
 from nano.training import diffusion, text, vae
 from nano.training.export import export
-from nano.training.latents import BATCH, SIZES, Latents, fit_colours, latents, measure_scale
+from nano.training.latents import BRIEF, SIZES, Latents, fit_colours, latents, measure_scale
 from nano.training.loop import Loss, M, Plan, train
 from nano.training.plot import plot_losses
 
@@ -24,7 +24,7 @@ from nano.training.plot import plot_losses
 @click.option("--weights", type=click.Path(path_type=Path), default=WEIGHTS, help="where the trained family goes")
 @click.option("--device", default="cuda" if torch.cuda.is_available() else "cpu")
 @click.option("--compile/--no-compile", default=True, help="compile the transformers' blocks (needs a C++ compiler)")
-@click.option("--brief", is_flag=True, help="two steps of each stage: to see that it runs")
+@click.option("--brief", is_flag=True, help="two steps of each stage, with small clips: to see that it runs")
 @click.option("--until", type=click.Choice(["text", "vae", *(task.plan.name for task in diffusion.TASKS)]))
 def main(work: Path, weights: Path, device: str, compile: bool, brief: bool, until: str | None) -> None:
     """Train the family, or resume its training, and write its weights."""
@@ -89,8 +89,7 @@ class Studio:
         return self._train(task.plan, model, loss).eval()
 
     def latents(self, coder: AutoencoderKLWan) -> list[Latents]:
-        sizes = [replace(size, count=BATCH) for size in SIZES] if self.brief else SIZES
-        return [latents(coder, size, self.work) for size in sizes]
+        return [latents(coder, size, self.work) for size in (BRIEF if self.brief else SIZES)]
 
     def _train(self, plan: Plan, module: M, loss: Loss) -> M:
         return train(replace(plan, steps=2) if self.brief else plan, module, loss, self.work)

@@ -26,6 +26,7 @@ class Size:
 
 SIZES = (Size(64, 64, FRAMES, 7200), Size(96, 96, FRAMES, 960))
 WITH_IMAGE = 0.5  # the share of clips with latents of the first frame too, for the image-to-video model
+BRIEF = (Size(32, 32, 5, 8), Size(48, 48, 5, 8))  # to see that a training runs
 BATCH = 24
 
 

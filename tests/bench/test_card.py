@@ -120,6 +120,7 @@ def test_a_failing_check_is_reported_and_the_others_run(tmp_path: Path) -> None:
     assert any("torch" in note for note in figure.notes)  # what it had found before
 
 
+@pytest.mark.storm
 def test_a_run_that_is_stopped_leaves_no_process_and_keeps_what_it_has(tmp_path: Path) -> None:
     process = subprocess.Popen([*COMMAND, str(tmp_path), "truth"], cwd=ROOT, stdout=subprocess.DEVNULL)
     deadline, started = time.monotonic() + 120, []

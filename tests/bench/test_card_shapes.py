@@ -66,6 +66,7 @@ def test_random_models_have_the_number_formats_that_diffusers_keeps() -> None:
     assert 0.01 < model.blocks[0].attn1.to_q.weight.std() < 0.03
 
 
+@pytest.mark.storm
 @pytest.mark.skipif(shutil.which("g++") is None, reason="compiles, which needs g++")
 def test_the_bench_of_onnx_runtime_runs_too() -> None:
     from bench.figures import onnx_gpu

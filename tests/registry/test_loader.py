@@ -728,8 +728,8 @@ def test_a_folder_that_may_not_be_looked_at_is_broken_though_its_modality_is_tol
     (tmp_path / "closed").chmod(0)
     (tmp_path / "models.yaml").touch(0o666)
     (tmp_path / "models.yaml").chmod(0o666)
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    for folder in (tmp_path, *tmp_path.parents):
+        folder.chmod(folder.stat().st_mode | 0o555)
     os.seteuid(65534)
     try:
         registry = read("models: {a: {source: ./closed/mine, backend: diffusers, modality: t2v}}")

@@ -11,7 +11,6 @@ pytestmark = pytest.mark.slow
 
 STOCK = "tests/plugins/diffusers_backend/test_videos.py::test_frames_are_those_of_the_stock_pipeline"
 REFERENCES = (
-    f"{STOCK}[family/wan-nano-t2v-t2v-plain]",
     f"{STOCK}[tiny/flf2v-clip-flf2v-image-last_image]",
     "tests/plugins/diffusers_backend/test_fast_transformer.py::test_the_velocity_is_that_of_the_stock_model",
     "tests/plugins/onnx_backend/test_loading.py::test_its_videos_are_those_of_diffusers[text]",
