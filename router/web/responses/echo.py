@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from router.errors import InvalidRequest, LimitExceeded
-from router.web.responses.schema import AS_IS
+from router.web.responses.schema import AS_IS, COMPLETED
 
 MOST_BYTES = 256 * 2**10  # of tools and formats: they are in the job's row, and in each snapshot of a stream
 DEEPEST = 100
@@ -18,30 +18,16 @@ def echo(sent: Mapping[str, Any], tools: Sequence[Mapping[str, Any]], choice: An
     """
     echoed = {name: sent[name] for name in AS_IS if name in sent}
     if tools:
-        echoed["tools"] = [dict(tool) for tool in tools]
+        echoed["tools"] = list(tools)
     if choice != "auto":
         echoed["tool_choice"] = choice
-    if "text" in sent:
-        echoed["text"] = _text(sent["text"])
-    if "reasoning" in sent:
-        echoed["reasoning"] = {name: sent["reasoning"].get(name) for name in ("effort", "summary")}
+    echoed |= {name: schema.dump(sent[name]) for name, schema in COMPLETED.items() if name in sent}
     for param, value in echoed.items():
         if _deeper(value, DEEPEST):
             raise InvalidRequest(f"{param} may nest {DEEPEST} levels deep, got more", param=param)
         if (got := len(json.dumps(value))) > MOST_BYTES:
             raise LimitExceeded(f"{param} may take {MOST_BYTES:,} bytes as JSON, got {got:,}", param=param)
     return echoed
-
-
-def _text(text: Mapping[str, Any]) -> dict[str, Any]:
-    wanted = text.get("format", {})
-    form: dict[str, Any] = {"type": wanted.get("type", "text")}
-    if form["type"] == "json_schema":
-        form["name"] = wanted.get("name", "")
-        form |= {name: wanted.get(name) for name in ("description", "schema")}
-        form["strict"] = wanted.get("strict", False)
-    verbosity = {"verbosity": text["verbosity"]} if "verbosity" in text else {}
-    return {"format": form, **verbosity}
 
 
 def _deeper(value: Any, levels: int) -> bool:

@@ -18,13 +18,13 @@ from router.values import Job, Status, Task
 from router.web.answers import UNFINISHED
 from router.web.http.fields import shown
 from router.web.responses.answers import FunctionCall, Response
-from router.web.responses.schema import MOST_TOOLS
+from router.web.responses.schema import MOST_TOOLS, Tool
 from router.web.responses.stream import DONE, event
 
 BASE = Response(exclude=("provider_options", "warnings", *UNFINISHED))  # the 31 keys of every response
-FUNCTION_CALL = FunctionCall()
+FUNCTION_CALL, TOOL = FunctionCall(), Tool()
 CHOICES = ("none", "auto", "required")
-Tool = Mapping[str, Any]
+Offered = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -35,20 +35,19 @@ class Call:
     arguments: str
 
 
-def read_tools(offered: Sequence[Mapping[str, Any]]) -> list[Tool]:
+def read_tools(offered: Offered) -> list[dict[str, Any]]:
     """Return the function tools, each with all its keys; other types are dropped."""
-    keys = ("name", "description", "parameters", "strict")
-    found: list[Tool] = []
+    found = []
     for index, tool in enumerate(offered):
         if tool.get("type", "function") == "function":
             if not tool.get("name"):
                 param = f"tools[{index}].name"
                 raise InvalidRequest(f"{param} must be the name of a function", param=param)
-            found.append({"type": "function", **{key: tool.get(key) for key in keys}})
+            found.append(TOOL.dump(tool))
     return found
 
 
-def read_choice(value: Any, tools: Sequence[Tool]) -> Any:
+def read_choice(value: Any, tools: Offered) -> Any:
     """Return `tool_choice` as the answer repeats it; hosted tools count as auto.
 
     Raises `InvalidRequest` for what is no choice, or for one that the tools do not allow.
@@ -67,7 +66,7 @@ def read_choice(value: Any, tools: Sequence[Tool]) -> Any:
     return value
 
 
-def find_call(tools: Sequence[Tool], choice: Any, prompt: str, *, wants_media: bool, answered: bool) -> Call | None:
+def find_call(tools: Offered, choice: Any, prompt: str, *, wants_media: bool, answered: bool) -> Call | None:
     """Return the call of the named function, else of the first allowed one.
 
     None where the caller leaves the choice and asks for video (`wants_media`), or comes back with the output
