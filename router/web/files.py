@@ -8,11 +8,11 @@ from pathlib import Path
 
 from flask import Response, request, send_file
 
-from router.errors import InvalidRequest, NotReady
+from router.errors import NotReady
 from router.media.stills import spritesheet, thumbnail
 from router.system import System
 from router.values import Artifact, Job, Status
-from router.web.http.fields import shown
+from router.web.http.fields import wrong
 from router.web.http.proxies import PROXIED
 from router.web.jobs import find, unknown
 from router.web.openapi import problems as why
@@ -66,7 +66,7 @@ class Content:
         """Fetch a video."""
         variant = request.args.get("variant", "video")
         if variant not in VARIANTS:
-            raise InvalidRequest(f"variant must be one of {', '.join(VARIANTS)}, got {shown(variant)}", param="variant")
+            raise wrong("variant", f"one of {', '.join(VARIANTS)}", variant)
         job = find(self._system, video_id, "video")
         if variant == "preview":
             return self._preview(video_id, job)

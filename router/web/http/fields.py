@@ -12,6 +12,7 @@ from typing import Any
 from marshmallow import ValidationError, fields
 
 from registry.bounds import Bounds
+from router.errors import InvalidRequest
 from router.web.http.strict_json import parse
 
 UNCLEAN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")  # but tab and line ends
@@ -186,6 +187,11 @@ def unclean(text: str) -> str | None:
         return None
     what = "half a surrogate pair" if "\ud800" <= found[0] <= "\udfff" else "the control character"
     return f"{what} U+{ord(found[0]):04X} at position {found.start()}"
+
+
+def wrong(param: str, wanted: str, got: object) -> InvalidRequest:
+    """Return the error of a field or parameter whose value is not what is `wanted`."""
+    return InvalidRequest(f"{param} must be {wanted}, got {shown(got)}", param=param)
 
 
 def shown(value: object) -> str:

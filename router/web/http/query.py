@@ -6,8 +6,7 @@ from typing import Any
 
 from flask import request
 
-from router.errors import InvalidRequest
-from router.web.http.fields import shown
+from router.web.http.fields import wrong
 
 USUAL_LIMIT = 20
 LIMIT = re.compile("0|[1-9][0-9]?|100")
@@ -19,7 +18,7 @@ ORDERS = {"asc": False, "desc": True}
 def limit() -> int:
     text = request.args.get("limit", str(USUAL_LIMIT))
     if not LIMIT.fullmatch(text):
-        raise _bad("limit", "an integer from 0 to 100", text)
+        raise wrong("limit", "an integer from 0 to 100", text)
     return int(text)
 
 
@@ -33,14 +32,14 @@ def page(entries: Sequence[Mapping[str, Any]], limit: int) -> dict[str, Any]:
 def newest_first() -> bool:
     text = request.args.get("order", "desc")
     if text not in ORDERS:
-        raise _bad("order", "asc or desc", text)
+        raise wrong("order", "asc or desc", text)
     return ORDERS[text]
 
 
 def flag(name: str) -> bool:
     text = request.args.get(name, "")
     if text.lower() not in FLAGS:
-        raise _bad(name, "true or false", text)
+        raise wrong(name, "true or false", text)
     return FLAGS[text.lower()]
 
 
@@ -49,7 +48,7 @@ def number(name: str, default: int) -> int:
     if text is None:
         return default
     if not NUMBER.fullmatch(text):
-        raise _bad(name, "an integer from 0", text)
+        raise wrong(name, "an integer from 0", text)
     return int(text)
 
 
@@ -57,7 +56,3 @@ def csv_param(name: str) -> frozenset[str]:
     """Return the words of a parameter: repeated, with brackets, or with commas."""
     texts = [*request.args.getlist(name), *request.args.getlist(f"{name}[]")]
     return frozenset(word for text in texts for word in text.split(","))
-
-
-def _bad(param: str, wanted: str, got: str) -> InvalidRequest:
-    return InvalidRequest(f"{param} must be {wanted}, got {shown(got)}", param=param)
