@@ -6,7 +6,8 @@ from typing import Any
 
 from flask import request
 
-from router.web.http.fields import wrong
+from router.errors import UnknownJob
+from router.web.http.fields import shown, wrong
 
 USUAL_LIMIT = 20
 LIMIT = re.compile("0|[1-9][0-9]?|100")
@@ -27,6 +28,18 @@ def page(entries: Sequence[Mapping[str, Any]], limit: int) -> dict[str, Any]:
     data = entries[:limit]
     first, last = (data[0]["id"], data[-1]["id"]) if data else (None, None)
     return {"object": "list", "data": data, "first_id": first, "last_id": last, "has_more": len(entries) > limit}
+
+
+def page_of(entries: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the page of a whole list that the query asks for.
+
+    Raises `UnknownJob` when `after` is none of the entries.
+    """
+    entries = entries[::-1] if newest_first() else entries
+    most, after, ids = limit(), request.args.get("after"), [entry["id"] for entry in entries]
+    if after and after not in ids:
+        raise UnknownJob(f"after must be the id of an item of the list, got {shown(after)}", param="after")
+    return page(entries[ids.index(after) + 1 if after else 0 :], most)
 
 
 def newest_first() -> bool:
