@@ -38,8 +38,10 @@ class Rendering:
             return []
         kind = job.artifact.media_type.partition("/")[0]
         url = self._public_url + self._links.sign(f"/v1/{kind}s/{kind}_{job.id}/content")
-        output = answers.Output(job.artifact, kind, url, self._data(job) if inline else None)
-        part = PARTS["text" if job.presentation.part is OutputPart.TEXT else kind].dump(output)
+        data = self._data(job) if inline else None
+        file = {f"{kind}_url": url} if data is None else {f"{kind}_data": data}
+        schema = PARTS["text" if job.presentation.part is OutputPart.TEXT else kind]
+        part = schema.dump({**vars(job.artifact), **file, "text": url})
         return [MESSAGE.dump({"id": f"msg_{job.id}", "status": "completed", "content": [part]})]
 
     def _data(self, job: Job) -> str | None:
