@@ -15,6 +15,7 @@ from router.web.videos.schema import EXTRAS, FIRST_FRAMES, LAST_FRAMES, ONLY, PL
 
 VIDEO = "provider_options.video"
 NAMES = {"prompt": "prompt", "inputs": "input_reference"}
+MEANINGS = {**{name: name for name in ("model", "prompt", "seed", "seconds")}, **PLAIN}
 FRAMES = {**dict.fromkeys(FIRST_FRAMES, Input.IMAGE), **dict.fromkeys(LAST_FRAMES, Input.LAST_IMAGE)}
 WHERE = "an image goes into input_reference, a last frame into last_image"
 CREATE, ONLY_EXTRAS = CreateVideo(), CreateVideo(only=EXTRAS)
@@ -94,18 +95,13 @@ def _parts(body: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _read(merged: _MergedFields, sent: Mapping[str, Any], above: str) -> None:
-    for name in ("model", "prompt", "seed"):
-        if name in sent:
-            merged.put(name, sent[name], above + name)
-    check_model(merged.values.get("model"), merged.names.get("model", "model"))
     if "size" in sent:
         for name, pixels in zip(("width", "height"), sent["size"].lower().split("x"), strict=True):
             merged.put(name, int(pixels), f"{above}size")
-    if "seconds" in sent:
-        merged.put("seconds", sent["seconds"], f"{above}seconds")
-    for name, option in PLAIN.items():
+    for name, meaning in MEANINGS.items():
         if name in sent:
-            merged.put(option, sent[name], above + name)
+            merged.put(meaning, sent[name], above + name)
+    check_model(merged.values.get("model"), merged.names.get("model", "model"))
     for name, value in _media(sent.get("provider_options", {}), above).items():
         if name != "last_image":
             merged.put(name, value, f"{above}{VIDEO}.{name}")
