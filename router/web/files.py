@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -133,9 +132,7 @@ class Content:
             }
             return Response(mimetype=media_type, headers=headers)
         if (ends := request.environ.get(ENDS)) is not None:  # a reader may take long, as one who waits
-            held = ExitStack()
-            held.enter_context(self._waiting.slot())
-            ends.append(held.close)
+            ends.enter_context(self._waiting.slot())
         try:
             _simplify_conditions(path.stat().st_size, etag)
             name = f"{public}{path.suffix}"

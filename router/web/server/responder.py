@@ -1,9 +1,9 @@
 """The answering half of a worker: queues of requests and a thread pool."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 
 from gunicorn.http import wsgi
@@ -86,34 +86,31 @@ class Responder:
 
     def _answer(self, connection: Connection, is_health: bool, release: Action) -> None:
         """Answer a request in this thread, then return the connection to the event loop."""
-        ends: list[Action] = [release]
         keep = False
         try:
-            connection.socket.settimeout(SEND_SECONDS)
-            keep = self._call_application(connection, ends)
+            with ExitStack() as ends:
+                ends.callback(release)
+                connection.socket.settimeout(SEND_SECONDS)
+                keep = self._call_application(connection, {ENDS: ends, RELEASE: release})
         except OSError as error:  # the client has gone, or reads nothing
             self._worker.log.debug("a client has left: %s", error)
         except Exception:
             self._worker.log.exception("a request could not be answered")
         finally:
-            try:
-                for end in ends:
-                    end()
-            finally:
-                self._call_soon(partial(self._finish, connection, is_health, keep))
+            self._call_soon(partial(self._finish, connection, is_health, keep))
 
     def _finish(self, connection: Connection, is_health: bool, keep: bool) -> None:
         self._num_running[is_health] -= 1
         self._connections.finish(connection, keep=keep)
 
-    def _call_application(self, connection: Connection, ends: list[Action]) -> bool:
+    def _call_application(self, connection: Connection, more: Mapping[str, object]) -> bool:
         """Send the application's answer; return whether the connection can be kept."""
         request = connection.incoming.request
         assert request is not None
         request.body = connection.incoming.body()
         cfg = self._worker.cfg
         response, environ = wsgi.create(request, connection.socket, connection.address, connection.server, cfg)
-        environ |= {"wsgi.multithread": True, ENDS: ends, RELEASE: ends[0]}
+        environ |= {"wsgi.multithread": True, **more}
         if not self._worker.alive or connection.incoming.is_unwanted:
             response.force_close()
         try:
