@@ -164,6 +164,19 @@ def nullable(about: str, **schema: Any) -> dict[str, Any]:
     return {"allow_none": True, "metadata": described(about, **schema)}
 
 
+def without_null(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a JSON Schema that no longer allows null."""
+    found = dict(schema)
+    if isinstance(schema.get("type"), list):
+        kinds = [kind for kind in schema["type"] if kind != "null"]
+        found["type"] = kinds[0] if len(kinds) == 1 else kinds
+    if "enum" in schema:
+        found["enum"] = [value for value in schema["enum"] if value is not None]
+    if "anyOf" in schema:
+        found["anyOf"] = [without_null(option) for option in schema["anyOf"] if option != {"type": "null"}]
+    return found
+
+
 def number_in(text: str) -> int | float | str:
     """Parse a JSON number; return any other text unchanged."""
     match = NUMBER.fullmatch(text)

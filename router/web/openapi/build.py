@@ -12,7 +12,7 @@ from marshmallow import Schema, fields
 
 from router.web.answer_fields import Either
 from router.web.answers import ErrorAnswer
-from router.web.http.fields import Frame, Only
+from router.web.http.fields import Frame, Only, without_null
 from router.web.openapi import request_components
 from router.web.openapi.examples import LOCAL, curl
 from router.web.openapi.operations import JSON, Content, Operation, Problem, Reply
@@ -187,22 +187,12 @@ def _flat(schema: Schema, converter: Converter, above: str = "") -> Any:
             described = converter.field2property(entry)
             if isinstance(entry, Frame):
                 described = {"description": described["description"], "type": "string", "format": "binary"}
-            yield name, _without_null(described)
-
-
-def _without_null(entry: Mapping[str, Any]) -> dict[str, Any]:
-    found = dict(entry)
-    if isinstance(entry.get("type"), list):
-        kinds = [kind for kind in entry["type"] if kind != "null"]
-        found["type"] = kinds[0] if len(kinds) == 1 else kinds
-    if "enum" in entry:
-        found["enum"] = [value for value in entry["enum"] if value is not None]
-    return found
+            yield name, without_null(described)
 
 
 def _require(schema: dict[str, Any], key: str) -> None:
     schema["required"] = [key]
-    schema["properties"][key] = _without_null(schema["properties"][key])
+    schema["properties"][key] = without_null(schema["properties"][key])
 
 
 def _version() -> str:
