@@ -58,7 +58,7 @@ def read_choice(value: Any, tools: Offered) -> Any:
     if isinstance(value, Mapping):
         if value.get("type") == "allowed_tools":
             return _allowed(value, names)
-        return {"type": "function", "name": _known(value.get("name"), names)} if _is_function(value) else "auto"
+        return _named(value, names) if value.get("type") == "function" else "auto"
     if value not in CHOICES:
         raise _bad(f"must be one of {', '.join(CHOICES)}, or an object, got {shown(value)}")
     if value == "required" and not names:
@@ -133,19 +133,15 @@ def _allowed(value: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
         raise _bad("of type allowed_tools must have a list of tools, and auto or required as its mode")
     if len(offered) > MOST_TOOLS:
         raise _bad(f"may allow {MOST_TOOLS} tools, got {len(offered):,}")
-    functions = [tool for tool in offered if isinstance(tool, Mapping) and _is_function(tool)]
-    tools = [{"type": "function", "name": _known(tool.get("name"), names)} for tool in functions]
-    return {"type": "allowed_tools", "tools": tools, "mode": mode}
+    functions = [tool for tool in offered if isinstance(tool, Mapping) and tool.get("type") == "function"]
+    return {"type": "allowed_tools", "tools": [_named(tool, names) for tool in functions], "mode": mode}
 
 
-def _is_function(tool: Mapping[str, Any]) -> bool:
-    return tool.get("type") == "function"
-
-
-def _known(name: Any, names: Sequence[str]) -> Any:
-    if name not in names:
-        raise _bad(f"must name one of the tools, got {shown(name)}")
-    return name
+def _named(tool: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Return the choice of a function; raise `InvalidRequest` for one that was not offered."""
+    if tool.get("name") not in names:
+        raise _bad(f"must name one of the tools, got {shown(tool.get('name'))}")
+    return {"type": "function", "name": tool["name"]}
 
 
 def _mode(choice: Any) -> tuple[str, tuple[str, ...] | None]:
