@@ -71,7 +71,7 @@ class Responses:
         parsed = read_response_request(read_json(self._settings.max_body_bytes), keyed=keyed)
         if parsed.call:
             return self._call(parsed, parsed.call)
-        if parsed.background and not parsed.stream:
+        if parsed.request.presentation.background and not parsed.stream:
             return self._answer(submit(self._intake, parsed.request))
         with ExitStack() as held:
             held.enter_context(self._waiting.slot())
