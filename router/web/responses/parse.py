@@ -12,10 +12,9 @@ from router.values import OutputPart, Presentation
 from router.web.http import unused_fields
 from router.web.responses.input import ParsedInput, is_of_user, read_input
 from router.web.responses.schema import AS_IS, COMPLETED, CreateResponse
-from router.web.responses.tools import Call, find_call, is_answered, read_choice, read_tools
+from router.web.responses.tools import Call, find_call, read_choice, read_tools
 from router.web.schemas import check, check_model, read_image, read_options
 
-MEDIA = ("video", "image")
 QUOTED = ("tools", "text", "metadata")  # may speak of images by name
 WHERE = "an image goes into input, as an input_image part of the last user message"
 OF_MESSAGES = {"type", "role", "content", "id", "status", "name", "phase"}
@@ -58,7 +57,8 @@ def read_response_request(body: Mapping[str, Any], *, keyed: bool = False) -> Pa
         presentation=_presentation(sent, parsed, block, _echo(sent, tools, choice), keyed),
         warnings=_warnings(body, parsed, pictures),
     )
-    answered = is_answered(sent["input"])
+    # the output of a function, after the last message
+    answered = isinstance(body["input"], list) and body["input"][-1].get("type") == "function_call_output"
     call = find_call(tools, choice, parsed.prompt, wants_media=bool(block), answered=answered)
     return ParsedRequest(request, sent.get("stream", False), call)
 
@@ -87,7 +87,7 @@ def _last_image(block: str, media: Mapping[str, Any], pictures: tuple[ImageInput
 
 def _media(provider_options: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     """Return the name and the options of the one block; '' without one."""
-    blocks = [block for block in MEDIA if block in provider_options]
+    blocks = [block for block in unused_fields.BLOCKS if block in provider_options]
     if len(blocks) > 1:
         message = "provider_options has a video and an image block: give one of them"
         raise InvalidRequest(message, param="provider_options.image")

@@ -81,12 +81,6 @@ def find_call(tools: Offered, choice: Any, prompt: str, *, wants_media: bool, an
     return None
 
 
-def is_answered(items: Any) -> bool:
-    """Say whether the output of a function came after the last message."""
-    last = [item for item in items if isinstance(item, dict)][-1:] if isinstance(items, list) else []
-    return any(item.get("type") == "function_call_output" for item in last)
-
-
 class FunctionCallResponse:
     """One function call in place of a video."""
 
