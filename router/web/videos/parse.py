@@ -102,20 +102,15 @@ def _read(merged: _MergedFields, sent: Mapping[str, Any], above: str) -> None:
         if name in sent:
             merged.put(meaning, sent[name], above + name)
     check_model(merged.values.get("model"), merged.names.get("model", "model"))
-    for name, value in _media(sent.get("provider_options", {}), above).items():
-        if name != "last_image":
-            merged.put(name, value, f"{above}{VIDEO}.{name}")
-    for image in _pictures(sent, above):
-        merged.put_picture(image)
-
-
-def _pictures(sent: Mapping[str, Any], above: str) -> Iterator[ImageInput]:
     for name, role in FRAMES.items():
         if name in sent:
-            yield _picture(sent[name], role, above + name)
-    last = sent.get("provider_options", {}).get("video", {}).get("last_image")
-    if last is not None:
-        yield _picture(last, Input.LAST_IMAGE, f"{above}{VIDEO}.last_image")
+            merged.put_picture(_picture(sent[name], role, above + name))
+    for name, value in _media(sent.get("provider_options", {}), above).items():
+        param = f"{above}{VIDEO}.{name}"
+        if name == "last_image":
+            merged.put_picture(_picture(value, Input.LAST_IMAGE, param))
+        else:
+            merged.put(name, value, param)
 
 
 def _names(merged: _MergedFields, pictures: tuple[ImageInput, ...]) -> dict[str, str]:
