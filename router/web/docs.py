@@ -14,9 +14,9 @@ from markupsafe import Markup, escape
 from router.web.http.fields import without_null
 from router.web.openapi import problems as why
 from router.web.openapi.operations import Example, Operation, Reply, Routes, ok
+from router.web.schemas import MOST
 
 ROUTES = Routes("Server")
-UNBOUNDED = 2**31 - 1
 Schema = Mapping[str, Any]
 OR = Markup(" or ")
 
@@ -138,7 +138,7 @@ def _bounds(kind: str, schema: Schema) -> str:
     if kind not in ("integer", "number"):
         return ""
     least = f"above {schema['exclusiveMinimum']:,}" if "exclusiveMinimum" in schema else _number(schema.get("minimum"))
-    most = _number(schema.get("maximum")) if schema.get("maximum", 0) < UNBOUNDED else ""
+    most = _number(schema.get("maximum")) if schema.get("maximum", 0) < MOST else ""
     if least and most:
         return f", {least} to {most}"
     return f", from {least}" if least else f", up to {most}" if most else ""
