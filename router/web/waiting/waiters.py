@@ -91,8 +91,7 @@ class Waiters:
         self._wake_all()  # the watcher before an error may have missed changes
         while True:
             with self._changed:
-                while not self._waiters:
-                    self._changed.wait()
+                self._changed.wait_for(lambda: self._waiters)
             time.sleep(TICK_SECONDS)
             if (now := pulse()) != before:
                 before = now
