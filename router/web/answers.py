@@ -21,7 +21,7 @@ class Error(Answer):
 class ErrorAnswer(Answer):
     """The body of every error, whatever its status."""
 
-    error = nested(Error, "the error", lambda error: error)
+    error = nested(Error, "the error")
 
 
 class Failure(Answer):
