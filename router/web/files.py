@@ -11,7 +11,7 @@ from router.errors import NotReady
 from router.media.stills import spritesheet, thumbnail
 from router.system import System
 from router.values import Artifact, Job, Status
-from router.web.http.fields import wrong
+from router.web.http.fields import invalid_value
 from router.web.http.proxies import PROXIED
 from router.web.jobs import find, unknown
 from router.web.openapi import problems as why
@@ -65,7 +65,7 @@ class Content:
         """Fetch a video."""
         variant = request.args.get("variant", "video")
         if variant not in VARIANTS:
-            raise wrong("variant", f"one of {', '.join(VARIANTS)}", variant)
+            raise invalid_value("variant", f"one of {', '.join(VARIANTS)}", variant)
         job = find(self._system, video_id, "video")
         if variant == "preview":
             return self._preview(video_id, job)

@@ -202,8 +202,8 @@ def unclean(text: str) -> str | None:
     return f"{what} U+{ord(found[0]):04X} at position {found.start()}"
 
 
-def wrong(param: str, wanted: str, got: object) -> InvalidRequest:
-    """Return the error of a field or parameter whose value is not what is `wanted`."""
+def invalid_value(param: str, wanted: str, got: object) -> InvalidRequest:
+    """Return the error of a field or parameter with another value than `wanted`."""
     return InvalidRequest(f"{param} must be {wanted}, got {shown(got)}", param=param)
 
 

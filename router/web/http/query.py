@@ -7,7 +7,7 @@ from typing import Any
 from flask import request
 
 from router.errors import UnknownJob
-from router.web.http.fields import shown, wrong
+from router.web.http.fields import invalid_value, shown
 
 USUAL_LIMIT = 20
 LIMIT = re.compile("0|[1-9][0-9]?|100")
@@ -19,7 +19,7 @@ ORDERS = {"asc": False, "desc": True}
 def limit() -> int:
     text = request.args.get("limit", str(USUAL_LIMIT))
     if not LIMIT.fullmatch(text):
-        raise wrong("limit", "an integer from 0 to 100", text)
+        raise invalid_value("limit", "an integer from 0 to 100", text)
     return int(text)
 
 
@@ -45,14 +45,14 @@ def page_of(entries: list[dict[str, Any]]) -> dict[str, Any]:
 def newest_first() -> bool:
     text = request.args.get("order", "desc")
     if text not in ORDERS:
-        raise wrong("order", "asc or desc", text)
+        raise invalid_value("order", "asc or desc", text)
     return ORDERS[text]
 
 
 def flag(name: str) -> bool:
     text = request.args.get(name, "")
     if text.lower() not in FLAGS:
-        raise wrong(name, "true or false", text)
+        raise invalid_value(name, "true or false", text)
     return FLAGS[text.lower()]
 
 
@@ -61,7 +61,7 @@ def number(name: str, default: int) -> int:
     if text is None:
         return default
     if not NUMBER.fullmatch(text):
-        raise wrong(name, "an integer from 0", text)
+        raise invalid_value(name, "an integer from 0", text)
     return int(text)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from registry import Input
 from router.errors import InvalidRequest, ModalityMismatch
 from router.request import ImageInput
-from router.web.http.fields import shown, unclean, wrong
+from router.web.http.fields import invalid_value, shown, unclean
 from router.web.schemas import read_image, refuse_file_id
 
 IGNORED_ITEMS = ("function_call", "function_call_output", "reasoning", "compaction", "item_reference")
@@ -64,7 +64,7 @@ def is_of_user(item: Mapping[str, Any]) -> bool:
 def _read_items(items: Any) -> tuple[list[str], Content, int]:
     """Return the system's texts, what the last user message says, and its index."""
     if not isinstance(items, list):
-        raise wrong("input", "a string or a list of messages", items)
+        raise invalid_value("input", "a string or a list of messages", items)
     system: list[str] = []
     user: Content | None = None
     last = 0
@@ -87,7 +87,7 @@ def _read_items(items: Any) -> tuple[list[str], Content, int]:
 def _role(item: Any, where: str) -> str | None:
     """Return the role of a message, None for items that are not messages."""
     if not isinstance(item, dict):
-        raise wrong(where, "a message object", item)
+        raise invalid_value(where, "a message object", item)
     kind = item.get("type") or ("message" if "content" in item or "id" not in item else "item_reference")
     if kind in IGNORED_ITEMS:
         return None
@@ -103,11 +103,11 @@ def _read_content(content: Any, where: str) -> Content:
     if isinstance(content, str):
         return [_text(content, where)], []
     if not isinstance(content, list):
-        raise wrong(where, "a string or a list of parts", content)
+        raise invalid_value(where, "a string or a list of parts", content)
     parts = [(part, f"{where}[{index}]") for index, part in enumerate(content)]
     for part, at in parts:
         if not isinstance(part, dict) or part.get("type") not in (*IMAGE_PARTS, *TEXT_PARTS):
-            raise wrong(at, "an input_text or input_image part", part)
+            raise invalid_value(at, "an input_text or input_image part", part)
     texts = [_text(part.get("text"), f"{at}.text") for part, at in parts if part["type"] in TEXT_PARTS]
     images = [(part, at) for part, at in parts if part["type"] in IMAGE_PARTS]
     for part, at in images:
@@ -121,7 +121,7 @@ def _read_content(content: Any, where: str) -> Content:
 
 def _text(value: Any, where: str) -> str:
     if not isinstance(value, str):
-        raise wrong(where, "a string", value)
+        raise invalid_value(where, "a string", value)
     if problem := unclean(value):
         raise InvalidRequest(f"{where} must be text, got {problem}", param=where)
     return value

@@ -53,7 +53,7 @@ class Rendering:
 
 
 def input_items(job: Job, artifacts: ArtifactStore, *, inline: bool) -> list[dict[str, Any]]:
-    """Return the input messages of `job`: the system's, if it has one, and the user's.
+    """Return the input messages of `job`: the system's, if any, and the user's.
 
     An image shows the type, size in bytes and digest of what was received; `inline` adds a `data:` URL of the stored
     PNG, which may have megabytes.

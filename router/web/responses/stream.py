@@ -119,8 +119,9 @@ def _pieces(body: Iterator[bytes], watch: Watch) -> Iterator[bytes]:
 
 
 def _events(job: Job, rendering: Rendering, *, is_first: bool) -> Iterator[Planned]:
-    """Yield the events that a stream has had at this state of its job; `is_first`: the first that the reader gets.
+    """Yield the events of a stream up to this state of its job.
 
+    `is_first` says that the reader has seen no state of the running job yet.
     A number comes from the version of the job that the event is about, so that every process gives an event
     the same one, and a reader can go on anywhere after the last that it has. Numbers leave gaps: a version
     that the reader was too slow for is never sent.

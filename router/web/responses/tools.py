@@ -101,13 +101,12 @@ class FunctionCallResponse:
         begun = {"response": BASE.dump(replace(self._job, status=Status.IN_PROGRESS))}
         done = self._item("completed", self._call.arguments)
         spot = {"item_id": done["id"], "output_index": 0}
-        whole = {"name": self._call.name, "arguments": self._call.arguments}
         events: tuple[tuple[str, Mapping[str, Any]], ...] = (
             ("response.created", begun),
             ("response.in_progress", begun),
             ("response.output_item.added", {"output_index": 0, "item": self._item("in_progress", "")}),
             ("response.function_call_arguments.delta", {**spot, "delta": self._call.arguments}),
-            ("response.function_call_arguments.done", {**spot, **whole}),
+            ("response.function_call_arguments.done", {**spot, **vars(self._call)}),
             ("response.output_item.done", {"output_index": 0, "item": done}),
             ("response.completed", {"response": self.response()}),
         )

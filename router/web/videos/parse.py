@@ -8,7 +8,7 @@ from router.errors import InvalidRequest
 from router.request import ImageInput, Request
 from router.values import Dialect, Presentation
 from router.web.http import unused_fields
-from router.web.http.fields import shown, wrong
+from router.web.http.fields import invalid_value, shown
 from router.web.schemas import check, check_model, read_image, read_options, refuse_file_id
 from router.web.videos.form import Upload
 from router.web.videos.schema import EXTRAS, FIRST_FRAMES, LAST_FRAMES, ONLY, PLAIN, CreateVideo
@@ -150,7 +150,7 @@ def _picture(value: Any, role: Input, param: str) -> ImageInput:
     if isinstance(value, dict):
         refuse_file_id(value, param)
         if "image_url" not in value and "url" not in value:
-            raise wrong(param, "a file, or an object with image_url", value)
+            raise invalid_value(param, "a file, or an object with image_url", value)
         value = value.get("image_url", value)
     if isinstance(value, Upload):
         return ImageInput(role, url="", param=param, data=value.data)
