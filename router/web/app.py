@@ -51,19 +51,14 @@ def create_app(system: System, decoders: Decoders | None = None) -> Flask:
     paths = ServerPaths(settings.folders)
     errors.install(app, paths)
     intake = Intake(system, decoders)
-    video_views = videos.Videos(system, intake)
-    routes = (
-        responses.ROUTES.blueprint(responses.Responses(system, intake, app.waiting, links)),
-        videos.ROUTES.blueprint(video_views),
-        files.ROUTES.blueprint(files.Content(system, app.waiting)),
-        models.ROUTES.blueprint(models.Catalog(system, paths)),
-        health.ROUTES.blueprint(health.Ops(system)),
-        metrics.ROUTES.blueprint(metrics.Page(system, names)),
-        docs.ROUTES.blueprint(docs.Docs(settings.public_url, OPERATIONS), template_folder="templates"),
-    )
-    video_views.add_refusals(routes[1])
-    for each in routes:
-        app.register_blueprint(each)
+    responses.ROUTES.register(app, responses.Responses(system, intake, app.waiting, links))
+    videos.ROUTES.register(app, videos.Videos(system, intake))
+    videos.add_refusals(app)
+    files.ROUTES.register(app, files.Content(system, app.waiting))
+    models.ROUTES.register(app, models.Catalog(system, paths))
+    health.ROUTES.register(app, health.Ops(system))
+    metrics.ROUTES.register(app, metrics.Page(system, names))
+    docs.ROUTES.register(app, docs.Docs(settings.public_url, OPERATIONS), template_folder="templates")
     system.plugins.configure(app)
     system.weights.look_ahead(system.registries.poll().models)
     return app
