@@ -28,17 +28,19 @@ class Application(Flask):
     waiting: Waiters
     readiness: health.ReadinessLog
 
+    def __init__(self) -> None:
+        super().__init__("framegate", static_folder=None)
+        self.json.sort_keys = False  # type: ignore[attr-defined]
+        self.url_map.strict_slashes = False
+        self.url_map.merge_slashes = False
+
 
 def create_app(system: System, decoders: Decoders | None = None) -> Flask:
     """Return the WSGI application of one web process.
 
     By default it decodes images in child processes of its own.
     """
-    app = Application("framegate", static_folder=None)
-    app.json.sort_keys = False  # type: ignore[attr-defined]
-    app.url_map.strict_slashes = False
-    app.url_map.merge_slashes = False
-    settings = system.settings
+    app, settings = Application(), system.settings
     app.wsgi_app = Proxies(app.wsgi_app, settings.proxies)  # type: ignore[method-assign]
     leaving = DisconnectMonitor(system, seconds=settings.leave_seconds)
     app.waiting = Waiters(system.jobs, leaving, limit=settings.waiters, seconds=settings.wait_seconds)

@@ -93,16 +93,9 @@ def build(operations: Iterable[Operation], public_url: str) -> dict[str, Any]:
         tags=[{"name": name, "description": about} for name, about in TAGS.items()],
         security=[{"key": []}, {}],
     )
-    spec.components.security_scheme("key", {"type": "http", "scheme": "bearer", "description": KEYS})
     converter = plugin.converter
     assert isinstance(converter, Converter)  # apispec makes it with the document
-    for name, component in request_components.COMPONENTS.items():
-        spec.components.schema(name, component)
-    spec.components.schema("RemixVideo", schema=REMIX)
-    for schema in (ErrorAnswer, Event):  # no operation refers to them
-        converter.ref(schema)
-    for name, header in HEADERS.items():
-        spec.components.header(name, header)
+    _add_components(spec, converter)
     for operation in known.values():
         entry = _operation(operation, known, converter, public_url.rstrip("/") or LOCAL)
         spec.path(operation.path, operations={operation.method.lower(): entry})
@@ -110,6 +103,18 @@ def build(operations: Iterable[Operation], public_url: str) -> dict[str, Any]:
     for name, key in NEEDED.items():
         _require(document["components"]["schemas"][name], key)
     return document
+
+
+def _add_components(spec: APISpec, converter: Converter) -> None:
+    """Add the components that no operation adds by referring to them."""
+    spec.components.security_scheme("key", {"type": "http", "scheme": "bearer", "description": KEYS})
+    for name, component in request_components.COMPONENTS.items():
+        spec.components.schema(name, component)
+    spec.components.schema("RemixVideo", schema=REMIX)
+    for schema in (ErrorAnswer, Event):
+        converter.ref(schema)
+    for name, header in HEADERS.items():
+        spec.components.header(name, header)
 
 
 def _operation(operation: Operation, known: Mapping[str, Operation], converter: Converter, url: str) -> dict[str, Any]:
