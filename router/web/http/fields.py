@@ -24,9 +24,9 @@ SIZE = re.compile(r"[1-9][0-9]{0,8}[xX][1-9][0-9]{0,8}")
 
 
 class Integer(fields.Integer):
-    def __init__(self, least: int, most: int, about: str, **more: Any) -> None:
+    def __init__(self, least: int, most: int, about: str) -> None:
         self.bounds = Bounds(least, most)
-        super().__init__(**nullable(about, minimum=least, maximum=most), **more)
+        super().__init__(**nullable(about, minimum=least, maximum=most))
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> int:
         number = int(value) if isinstance(value, float) and value.is_integer() else value
@@ -38,10 +38,10 @@ class Integer(fields.Integer):
 class Number(fields.Float):
     """A number between two bounds; `above` excludes the lower one."""
 
-    def __init__(self, least: float, most: float, about: str, *, above: bool = False, **more: Any) -> None:
+    def __init__(self, least: float, most: float, about: str, *, above: bool = False, **schema: Any) -> None:
         self.bounds = Bounds(least, most, above)
         bounds = {"exclusiveMinimum" if above else "minimum": least, "maximum": most}
-        super().__init__(**nullable(about, **bounds), **more)
+        super().__init__(**nullable(about, **bounds, **schema))
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> float:
         if not self.bounds.number(value):
@@ -53,8 +53,7 @@ class Seconds(Number):
     """A number, also as text, as the SDKs send it."""
 
     def __init__(self, least: float, most: float, about: str) -> None:
-        super().__init__(least, most, about)
-        self.metadata = {**self.metadata, "type": ["number", "string"], "pattern": f"^(?:{NUMBER.pattern})$"}
+        super().__init__(least, most, about, type=["number", "string"], pattern=f"^(?:{NUMBER.pattern})$")
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> float:
         return super()._deserialize(number_in(value) if isinstance(value, str) else value, attr, data, **more)
