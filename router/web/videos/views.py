@@ -118,8 +118,8 @@ class Videos:
             again = self._intake.again(source)
         except FileNotFoundError:  # deleted this very moment
             raise unknown(video_id) from None
-        shown = Presentation(Dialect.VIDEOS, seconds=source.presentation.seconds, remixed_from=source.id)
-        remix = replace(again, prompt=prompt, names=NAMES, presentation=shown, warnings=warnings)
+        presentation = Presentation(Dialect.VIDEOS, seconds=source.presentation.seconds, remixed_from=source.id)
+        remix = replace(again, prompt=prompt, names=NAMES, presentation=presentation, warnings=warnings)
         return self._answer(submit(self._intake, remix))
 
     def _find(self, video_id: str) -> Job:
