@@ -35,7 +35,9 @@ def install(app: Flask, callers: Authenticator, metrics: Metrics) -> None:
         response.headers["x-request-id"] = g.get("request_id") or uuid.uuid4().hex
         response.headers["x-content-type-options"] = "nosniff"  # a browser takes it for what it is sent as
         began = g.get("started", time.perf_counter())
-        write = partial(_log, request.method, request.path, response.status_code, began, _who())
+        known = g.get("caller")
+        by = known.key.name if known and known.key else ""  # the key's name, never the key
+        write = partial(_log, request.method, request.path, response.status_code, began, request.remote_addr, by)
         if response.is_streamed and not response.direct_passthrough:
             response.call_on_close(write)  # when the last event, or the video that was waited for, has gone out
         else:
@@ -65,15 +67,9 @@ def idempotency_key() -> str | None:
     return request.headers.get(HEADER)
 
 
-def _who() -> dict[str, str]:
-    """Return the caller's address and the key's name, never the key."""
-    known = g.get("caller")
-    return {"client": request.remote_addr or "a unix socket", "by": known.key.name if known and known.key else ""}
-
-
-def _log(method: str, path: str, status: int, started: float, who: dict[str, str]) -> None:
+def _log(method: str, path: str, status: int, started: float, address: str | None, by: str) -> None:
     """Write the access line; in the request's thread, where the log knows the ids."""
-    taken = time.perf_counter() - started
-    facts = {"method": method, "path": quote(path), "status": status, "seconds": round(taken, 6), **who}
-    whom = f"{who['client']}{' by ' if who['by'] else ''}{who['by']}"
-    log.info("%s %s %d in %.3f s for %s", method, facts["path"], status, taken, whom, extra=facts)
+    taken, path, client = time.perf_counter() - started, quote(path), address or "a unix socket"
+    facts = {"method": method, "path": path, "status": status, "seconds": round(taken, 6), "client": client, "by": by}
+    whom = f"{client} by {by}" if by else client
+    log.info("%s %s %d in %.3f s for %s", method, path, status, taken, whom, extra=facts)

@@ -1,12 +1,12 @@
 """Answers that responses and videos share: errors, lists, used options, progress."""
 
-from operator import attrgetter
 from typing import Any
 
 from marshmallow import fields
 
 from router.values import Job, Phase, Status
 from router.web.answer_fields import Answer, boolean, constant, enum, integer, nested, number, string, when
+from router.web.model_answers import ModelDefaults
 
 
 class Error(Answer):
@@ -21,7 +21,7 @@ class Error(Answer):
 class ErrorAnswer(Answer):
     """The body of every error, whatever its status."""
 
-    error = nested(Error, "the error", lambda error: error)
+    error = nested(Error, "the error")
 
 
 class Failure(Answer):
@@ -31,28 +31,24 @@ class Failure(Answer):
     message = string("in a sentence")
 
 
-class UsedOptions(Answer):
+class UsedOptions(ModelDefaults):
     """The options that were used: sending them back gives the same video."""
 
-    seed = integer("the seed, drawn by the server where none was sent", attrgetter("task.seed"))
-    width = integer("pixels", attrgetter("task.width"))
-    height = integer("pixels", attrgetter("task.height"))
-    num_frames = integer("4k+1", attrgetter("task.num_frames"))
-    frames_per_second = integer("the rate at which the video plays", attrgetter("task.frames_per_second"))
-    steps = integer("denoising steps", attrgetter("task.steps"))
-    guidance_scale = number("how closely the prompt is followed", attrgetter("task.guidance_scale"))
-    guidance_scale_2 = number(
-        "the same for a second expert, null where there is none", attrgetter("task.guidance_scale_2"), none=True
-    )
-    flow_shift = number("the scheduler's shift", attrgetter("task.flow_shift"))
-    negative_prompt = string("what is kept out of the picture", attrgetter("task.negative_prompt"))
-    response_format = enum(
-        "how the file comes", "url", "b64_json", read=lambda job: "b64_json" if job.presentation.inline else "url"
-    )
+    class Meta(Answer.Meta):
+        fields = ("seed", *ModelDefaults._declared_fields, "response_format")
+
+    seed = integer("the seed, drawn by the server where none was sent")
+    guidance_scale_2 = number("the same for a second expert, null where there is none", none=True)
+    flow_shift = number("the scheduler's shift")
+    response_format = enum("how the file comes", "url", "b64_json")
+
+
+def _used(job: Job) -> dict[str, Any]:
+    return {**vars(job.task), "response_format": "b64_json" if job.presentation.inline else "url"}
 
 
 class UsedBlocks(Answer):
-    video = nested(UsedOptions, "what was used, for an image too", lambda job: job)
+    video = nested(UsedOptions, "what was used, for an image too", _used)
 
 
 class Page(Answer):

@@ -28,17 +28,19 @@ class Application(Flask):
     waiting: Waiters
     readiness: health.ReadinessLog
 
+    def __init__(self) -> None:
+        super().__init__("framegate", static_folder=None)
+        self.json.sort_keys = False  # type: ignore[attr-defined]
+        self.url_map.strict_slashes = False
+        self.url_map.merge_slashes = False
+
 
 def create_app(system: System, decoders: Decoders | None = None) -> Flask:
     """Return the WSGI application of one web process.
 
     By default it decodes images in child processes of its own.
     """
-    app = Application("framegate", static_folder=None)
-    app.json.sort_keys = False  # type: ignore[attr-defined]
-    app.url_map.strict_slashes = False
-    app.url_map.merge_slashes = False
-    settings = system.settings
+    app, settings = Application(), system.settings
     app.wsgi_app = Proxies(app.wsgi_app, settings.proxies)  # type: ignore[method-assign]
     leaving = DisconnectMonitor(system, seconds=settings.leave_seconds)
     app.waiting = Waiters(system.jobs, leaving, limit=settings.waiters, seconds=settings.wait_seconds)
@@ -51,19 +53,14 @@ def create_app(system: System, decoders: Decoders | None = None) -> Flask:
     paths = ServerPaths(settings.folders)
     errors.install(app, paths)
     intake = Intake(system, decoders)
-    video_views = videos.Videos(system, intake)
-    routes = (
-        responses.ROUTES.blueprint(responses.Responses(system, intake, app.waiting, links)),
-        videos.ROUTES.blueprint(video_views),
-        files.ROUTES.blueprint(files.Content(system, app.waiting)),
-        models.ROUTES.blueprint(models.Catalog(system, paths)),
-        health.ROUTES.blueprint(health.Ops(system)),
-        metrics.ROUTES.blueprint(metrics.Page(system, names)),
-        docs.ROUTES.blueprint(docs.Docs(settings.public_url, OPERATIONS), template_folder="templates"),
-    )
-    video_views.add_refusals(routes[1])
-    for each in routes:
-        app.register_blueprint(each)
+    responses.ROUTES.register(app, responses.Responses(system, intake, app.waiting, links))
+    videos.ROUTES.register(app, videos.Videos(system, intake))
+    videos.add_refusals(app)
+    files.ROUTES.register(app, files.Content(system, app.waiting))
+    models.ROUTES.register(app, models.Catalog(system, paths))
+    health.ROUTES.register(app, health.Ops(system))
+    metrics.ROUTES.register(app, metrics.Page(system, names))
+    docs.ROUTES.register(app, docs.Docs(settings.public_url, OPERATIONS), template_folder="templates")
     system.plugins.configure(app)
     system.weights.look_ahead(system.registries.poll().models)
     return app

@@ -2,7 +2,7 @@
 
 import re
 from base64 import b64encode
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from hashlib import sha256
 from importlib.resources import files
@@ -11,11 +11,12 @@ from typing import Any
 from flask import Response, jsonify, render_template
 from markupsafe import Markup, escape
 
+from router.web.http.fields import without_null
 from router.web.openapi import problems as why
 from router.web.openapi.operations import Example, Operation, Reply, Routes, ok
+from router.web.schemas import MOST
 
 ROUTES = Routes("Server")
-UNBOUNDED = 2**31 - 1
 Schema = Mapping[str, Any]
 OR = Markup(" or ")
 
@@ -58,7 +59,7 @@ class Docs:
     @cached_property
     def _page(self) -> tuple[str, str]:
         style = files(__package__).joinpath("templates", "docs.css").read_text()
-        read = {"fields_of": fields_of, "kind_of": kind_of, "prose": prose, "resolved": resolved}
+        read = {function.__name__: function for function in (fields_of, kind_of, prose, resolved, without_null)}
         text = render_template("docs.html", api=self._document, sent=sent(self._document), style=style, **read)
         return text, style
 
@@ -96,22 +97,19 @@ def sent(document: Schema) -> list[str]:
     return found
 
 
-def kind_of(schema: Schema, *, null: bool = True) -> Markup:
-    """Return the type of a schema in words, with links; without `null`, non-null."""
+def kind_of(schema: Schema) -> Markup:
+    """Return the type of a schema in words, with links."""
     if "$ref" in schema:
         name = _named(schema)
         return Markup('<a href="#{0}">{0}</a>').format(name)
     if "x-each" in schema:
         return Markup("each {}").format(kind_of(schema["x-each"]))
     if "anyOf" in schema:
-        return OR.join(kind_of(option, null=null) for option in schema["anyOf"] if null or option != {"type": "null"})
+        return OR.join(kind_of(option) for option in schema["anyOf"])
     if "enum" in schema:
-        return OR.join(
-            Markup("<code>{}</code>").format("null" if word is None else word)
-            for word in _but(None, schema["enum"], null)
-        )
+        return OR.join(Markup("<code>{}</code>").format("null" if word is None else word) for word in schema["enum"])
     kinds = [schema["type"]] if isinstance(schema.get("type"), str) else schema.get("type", ())
-    return OR.join(_plain(kind, schema) for kind in _but("null", kinds, null)) or Markup("anything")
+    return OR.join(_plain(kind, schema) for kind in kinds) or Markup("anything")
 
 
 def _named(schema: Schema) -> str:
@@ -128,10 +126,6 @@ def _names(node: Any) -> Iterator[str]:
         yield from _names(entry)
 
 
-def _but(nothing: Any, options: Iterable[Any], null: bool) -> Iterator[Any]:
-    return (option for option in options if null or option != nothing)
-
-
 def _plain(kind: str, schema: Schema) -> Markup:
     if kind == "array":
         return Markup("list of {}").format(kind_of(schema["items"])) if schema.get("items") else Markup("list")
@@ -144,7 +138,7 @@ def _bounds(kind: str, schema: Schema) -> str:
     if kind not in ("integer", "number"):
         return ""
     least = f"above {schema['exclusiveMinimum']:,}" if "exclusiveMinimum" in schema else _number(schema.get("minimum"))
-    most = _number(schema.get("maximum")) if schema.get("maximum", 0) < UNBOUNDED else ""
+    most = _number(schema.get("maximum")) if schema.get("maximum", 0) < MOST else ""
     if least and most:
         return f", {least} to {most}"
     return f", from {least}" if least else f", up to {most}" if most else ""

@@ -25,12 +25,11 @@ def install(app: Flask, paths: ServerPaths) -> None:
     """Answer every error, without the server's paths in its own failures."""
 
     def without_paths(error: HttpError) -> Response:
-        if error.status < 500:  # made of what the caller sent
-            return answer(error)
-        hidden = paths.hide(error.message)  # the text of a library may name folders
-        if hidden != error.message:
+        # below 500 it is made of what the caller sent; else the text of a library may name folders
+        message = error.message if error.status < 500 else paths.hide(error.message)
+        if message != error.message:
             log.warning("answered without the paths in it: %s", error.message)
-        return answer(error, hidden)
+        return answer(error, message)
 
     app.register_error_handler(HttpError, without_paths)
     app.register_error_handler(HTTPException, _answer_http)

@@ -2,17 +2,16 @@
 
 import re
 from collections.abc import Callable
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
 from flask import Response, request, send_file
 
-from router.errors import InvalidRequest, NotReady
+from router.errors import NotReady
 from router.media.stills import spritesheet, thumbnail
 from router.system import System
 from router.values import Artifact, Job, Status
-from router.web.http.fields import shown
+from router.web.http.fields import invalid_value
 from router.web.http.proxies import PROXIED
 from router.web.jobs import find, unknown
 from router.web.openapi import problems as why
@@ -66,7 +65,7 @@ class Content:
         """Fetch a video."""
         variant = request.args.get("variant", "video")
         if variant not in VARIANTS:
-            raise InvalidRequest(f"variant must be one of {', '.join(VARIANTS)}, got {shown(variant)}", param="variant")
+            raise invalid_value("variant", f"one of {', '.join(VARIANTS)}", variant)
         job = find(self._system, video_id, "video")
         if variant == "preview":
             return self._preview(video_id, job)
@@ -133,9 +132,7 @@ class Content:
             }
             return Response(mimetype=media_type, headers=headers)
         if (ends := request.environ.get(ENDS)) is not None:  # a reader may take long, as one who waits
-            held = ExitStack()
-            held.enter_context(self._waiting.slot())
-            ends.append(held.close)
+            ends.enter_context(self._waiting.slot())
         try:
             _simplify_conditions(path.stat().st_size, etag)
             name = f"{public}{path.suffix}"

@@ -1,10 +1,11 @@
 """The answers of `/v1/models`."""
 
-from dataclasses import asdict, dataclass
-from operator import attrgetter
+from collections.abc import Mapping
+from operator import itemgetter
 from typing import Any
 
-import registry
+from marshmallow import fields
+
 from registry import Modality
 from registry.source import public
 from router.web.answer_fields import Answer, boolean, constant, enum, integer, nested, number, one_of, string, strings
@@ -13,34 +14,12 @@ WEIGHTS = "^(none|embedded|here|incomplete|unsuited|missing|downloading [0-9]{1,
 MODALITIES = [modality.word for modality in Modality]
 
 
-@dataclass(frozen=True)
-class Listed:
-    """An entry of the registry with its state.
-
-    `engines` are rendered; `body_bytes` is the server's limit.
-    """
-
-    entry: registry.ModelSpec | registry.Route | registry.BrokenModel
-    created: int
-    default: bool
-    weights: str = ""
-    state: str = ""
-    engines: tuple[dict[str, Any], ...] = ()
-    body_bytes: int = 0
+def _source(entry: Mapping[str, Any]) -> str | None:
+    return public(entry["source"])
 
 
-def _source(listed: Any) -> str | None:
-    return public(listed.entry.source)
-
-
-def _modality(listed: Any) -> str | None:
-    modality = listed.entry.modality
-    return modality.word if modality else None
-
-
-def _limits(listed: Any) -> dict[str, Any]:
-    tokens = listed.entry.prompt_tokens
-    return {**asdict(listed.entry.limits), "prompt_tokens": tokens, "body_bytes": listed.body_bytes}
+def _modality(entry: Mapping[str, Any]) -> str | None:
+    return entry["modality"].word if entry["modality"] else None
 
 
 class Shift(Answer):
@@ -59,7 +38,7 @@ class ModelDefaults(Answer):
     steps = integer("denoising steps")
     guidance_scale = number("how closely the prompt is followed")
     guidance_scale_2 = number("the same for a second expert", none=True)
-    flow_shift = nested(Shift, "the scheduler's shift, by size")
+    flow_shift: fields.Field[Any] = nested(Shift, "the scheduler's shift, by size")
     negative_prompt = string("what is kept out of the picture")
 
 
@@ -78,20 +57,20 @@ class ModelLimits(Answer):
 
 
 class Entry(Answer):
-    """What models and routes have in common."""
+    """The keys of models and routes: values of the registry, and their state."""
 
-    id = string("its name", attrgetter("entry.name"))
+    id = string("its name", itemgetter("name"))
     object = constant("its kind", "model")
     created = integer("seconds since 1970: when this server started")
     owned_by = string("`framegate`", lambda _: "framegate")
-    aliases = strings("other names for it", attrgetter("entry.aliases"))
+    aliases = strings("other names for it")
     default = boolean("whether it is used where a request names no model")
 
 
 class Route(Entry):
     """One name for several models; the first that takes the inputs runs."""
 
-    members = strings("their names, in the order in which they are asked", attrgetter("entry.members"))
+    members = strings("their names, in the order in which they are asked")
 
 
 class OnPath(Answer):
@@ -113,26 +92,26 @@ class OnEngine(Answer):
 
 
 class Model(Entry):
-    modality = enum("what goes in", *MODALITIES, read=attrgetter("entry.modality.word"))
-    backend = string("who runs it", attrgetter("entry.backend"))
+    modality = enum("what goes in", *MODALITIES, read=_modality)
+    backend = string("who runs it")
     source = string("where its weights come from", _source, none=True)
-    revision = string("which version of them", attrgetter("entry.revision"), none=True)
+    revision = string("which version of them", none=True)
     weights = string("where they are", pattern=WEIGHTS, examples=["here", "downloading 42 %"])
     state = enum("where its weights are in memory: on a device, on the host, nowhere", "loaded", "warm", "cold")
     engines = one_of("the engines that have it in memory", OnEngine)
-    size_multiple = integer("sizes are rounded down to multiples of this", attrgetter("entry.size_multiple"))
-    experts = integer("models that take turns within one video", attrgetter("entry.experts"))
-    defaults = nested(ModelDefaults, "what a request gets where it does not say", attrgetter("entry.defaults"))
-    limits = nested(ModelLimits, "the most that one request may ask for", _limits)
+    size_multiple = integer("sizes are rounded down to multiples of this")
+    experts = integer("models that take turns within one video")
+    defaults = nested(ModelDefaults, "what a request gets where it does not say")
+    limits = nested(ModelLimits, "the most that one request may ask for")
 
 
 class BrokenModel(Entry):
     """A model with unusable weights; a request for it gets 503."""
 
     modality = enum("what goes in, null where only the folder could say", *MODALITIES, read=_modality, none=True)
-    backend = string("who runs it", attrgetter("entry.backend"))
+    backend = string("who runs it")
     source = string("where its weights come from", _source, none=True)
-    revision = string("which version of them", attrgetter("entry.revision"), none=True)
+    revision = string("which version of them", none=True)
     weights = string("why it cannot be served", pattern="^broken: ", examples=["broken: it lacks the folder vae"])
     state = constant("where its weights are in memory: nowhere", "cold")
     engines = one_of("none", OnEngine, read=lambda _: [])

@@ -1,7 +1,6 @@
 """What is served: models and routes, each with its modality, defaults and limits."""
 
 import time
-from dataclasses import replace
 from typing import Any
 
 from flask import Response, jsonify
@@ -13,7 +12,6 @@ from router.system import System
 from router.values import EngineState, ResidentBytes, state_of
 from router.web import model_answers as answers
 from router.web.access import caller
-from router.web.model_answers import Listed
 from router.web.openapi import problems as why
 from router.web.openapi.operations import Example, Routes, ok
 
@@ -52,20 +50,19 @@ class Catalog:
     def _entry(
         self, entry: ModelSpec | Route | BrokenModel, registry: Registry, engines: tuple[EngineState, ...]
     ) -> dict[str, Any]:
-        listed = Listed(entry, self._created, entry.name == registry.default)
+        listed = {**vars(entry), "created": self._created, "default": entry.name == registry.default}
         if isinstance(entry, Route):
             return ROUTE.dump(listed)
         if isinstance(entry, BrokenModel):
-            return BROKEN.dump(replace(listed, weights=self._hide(entry.state)))
-        holding = (engine for engine in engines if entry.name in engine.resident + engine.warm)
-        full = replace(
-            listed,
-            weights=self._system.weights.state(entry),
-            state=state_of(entry.name, engines),
-            engines=tuple(self._on(entry.name, engine) for engine in holding),
-            body_bytes=self._system.settings.max_body_bytes,
-        )
-        return MODEL.dump(full)
+            return BROKEN.dump({**listed, "weights": self._hide(entry.state)})
+        limits = {"prompt_tokens": entry.prompt_tokens, "body_bytes": self._system.settings.max_body_bytes}
+        listed |= {
+            "weights": self._system.weights.state(entry),
+            "state": state_of(entry.name, engines),
+            "engines": [self._on(entry.name, each) for each in engines if entry.name in each.resident + each.warm],
+            "limits": {**vars(entry.limits), **limits},
+        }
+        return MODEL.dump(listed)
 
     def _on(self, name: str, engine: EngineState) -> dict[str, Any]:
         """Return the state of a model on one engine, as `OnEngine`."""

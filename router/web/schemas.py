@@ -10,7 +10,7 @@ from registry import Input
 from router.errors import InvalidRequest
 from router.intake.resolve import SEEDS
 from router.request import ImageInput, Options
-from router.web.http.fields import Frame, Integer, Number, StrictBoolean, Text, nullable, shown
+from router.web.http.fields import Frame, Integer, Number, StrictBoolean, Text, invalid_value, nullable
 
 MOST = 2**31 - 1
 TAKEN = "taken for the sake of clients of other models, checked, and without effect on Wan"
@@ -96,7 +96,7 @@ def read_image(value: Any, role: Input, param: str) -> ImageInput:
     """Return the image behind an `image_url`: a string, or an object with `url`."""
     url = value.get("url") if isinstance(value, dict) else value
     if not isinstance(url, str) or not url:
-        raise InvalidRequest(f"{param} must be an http(s) or data: URL, got {shown(value)}", param=param)
+        raise invalid_value(param, "an http(s) or data: URL", value)
     return ImageInput(role, url, param)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from marshmallow import ValidationError, fields
 
 from registry.bounds import Bounds
+from router.errors import InvalidRequest
 from router.web.http.strict_json import parse
 
 UNCLEAN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")  # but tab and line ends
@@ -23,9 +24,9 @@ SIZE = re.compile(r"[1-9][0-9]{0,8}[xX][1-9][0-9]{0,8}")
 
 
 class Integer(fields.Integer):
-    def __init__(self, least: int, most: int, about: str, **more: Any) -> None:
+    def __init__(self, least: int, most: int, about: str) -> None:
         self.bounds = Bounds(least, most)
-        super().__init__(**nullable(about, minimum=least, maximum=most), **more)
+        super().__init__(**nullable(about, minimum=least, maximum=most))
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> int:
         number = int(value) if isinstance(value, float) and value.is_integer() else value
@@ -37,10 +38,10 @@ class Integer(fields.Integer):
 class Number(fields.Float):
     """A number between two bounds; `above` excludes the lower one."""
 
-    def __init__(self, least: float, most: float, about: str, *, above: bool = False, **more: Any) -> None:
+    def __init__(self, least: float, most: float, about: str, *, above: bool = False, **schema: Any) -> None:
         self.bounds = Bounds(least, most, above)
         bounds = {"exclusiveMinimum" if above else "minimum": least, "maximum": most}
-        super().__init__(**nullable(about, **bounds), **more)
+        super().__init__(**nullable(about, **bounds, **schema))
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> float:
         if not self.bounds.number(value):
@@ -52,8 +53,7 @@ class Seconds(Number):
     """A number, also as text, as the SDKs send it."""
 
     def __init__(self, least: float, most: float, about: str) -> None:
-        super().__init__(least, most, about)
-        self.metadata = {**self.metadata, "type": ["number", "string"], "pattern": f"^(?:{NUMBER.pattern})$"}
+        super().__init__(least, most, about, type=["number", "string"], pattern=f"^(?:{NUMBER.pattern})$")
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> float:
         return super()._deserialize(number_in(value) if isinstance(value, str) else value, attr, data, **more)
@@ -163,6 +163,19 @@ def nullable(about: str, **schema: Any) -> dict[str, Any]:
     return {"allow_none": True, "metadata": described(about, **schema)}
 
 
+def without_null(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a JSON Schema that no longer allows null."""
+    found = dict(schema)
+    if isinstance(schema.get("type"), list):
+        kinds = [kind for kind in schema["type"] if kind != "null"]
+        found["type"] = kinds[0] if len(kinds) == 1 else kinds
+    if "enum" in schema:
+        found["enum"] = [value for value in schema["enum"] if value is not None]
+    if "anyOf" in schema:
+        found["anyOf"] = [without_null(option) for option in schema["anyOf"] if option != {"type": "null"}]
+    return found
+
+
 def number_in(text: str) -> int | float | str:
     """Parse a JSON number; return any other text unchanged."""
     match = NUMBER.fullmatch(text)
@@ -186,6 +199,11 @@ def unclean(text: str) -> str | None:
         return None
     what = "half a surrogate pair" if "\ud800" <= found[0] <= "\udfff" else "the control character"
     return f"{what} U+{ord(found[0]):04X} at position {found.start()}"
+
+
+def invalid_value(param: str, wanted: str, got: object) -> InvalidRequest:
+    """Return the error of a field or parameter with another value than `wanted`."""
+    return InvalidRequest(f"{param} must be {wanted}, got {shown(got)}", param=param)
 
 
 def shown(value: object) -> str:

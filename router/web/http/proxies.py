@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING
 
 from flask import request
@@ -29,16 +29,16 @@ class Proxies:
         self._trusted = trusted
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        caller = _address(environ.get("HTTP_X_FORWARDED_FOR", "").rpartition(",")[2].strip())
+        caller = _parsed(environ.get("HTTP_X_FORWARDED_FOR", "").rpartition(",")[2].strip())
         if caller and self._trusts(environ.get("REMOTE_ADDR", "")):
-            environ |= {"REMOTE_ADDR": caller, PROXIED: True}
+            environ |= {"REMOTE_ADDR": str(caller), PROXIED: True}
         return self._app(environ, start_response)
 
     def _trusts(self, peer: str) -> bool:
         if not peer:
             return True  # the peer of a unix socket has no address
-        address = _address(peer)
-        return bool(address) and any(ip_address(address) in network for network in self._trusted)
+        address = _parsed(peer)
+        return address is not None and any(address in network for network in self._trusted)
 
 
 def is_forwarded(headers: Iterable[tuple[str, str]]) -> bool:
@@ -71,17 +71,14 @@ def listener() -> tuple[str, int] | str | bytes | None:
 
 def is_loopback(address: str) -> bool:
     """Say whether text is an IP address of loopback, also as IPv4 in IPv6."""
-    try:
-        parsed = ip_address(address.partition("%")[0])  # without an IPv6 zone
-    except ValueError:
-        return False
-    return (getattr(parsed, "ipv4_mapped", None) or parsed).is_loopback
+    parsed = _parsed(address.partition("%")[0])  # without an IPv6 zone
+    return parsed is not None and parsed.is_loopback
 
 
-def _address(text: str) -> str:
-    """Normalise an IP address, IPv4 in IPv6 to IPv4; return '' for other text."""
+def _parsed(text: str) -> IPv4Address | IPv6Address | None:
+    """Parse an IP address, IPv4 in IPv6 as IPv4; return None for other text."""
     try:
         address = ip_address(text)
     except ValueError:
-        return ""
-    return str(getattr(address, "ipv4_mapped", None) or address)
+        return None
+    return getattr(address, "ipv4_mapped", None) or address

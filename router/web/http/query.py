@@ -6,8 +6,8 @@ from typing import Any
 
 from flask import request
 
-from router.errors import InvalidRequest
-from router.web.http.fields import shown
+from router.errors import UnknownJob
+from router.web.http.fields import invalid_value, shown
 
 USUAL_LIMIT = 20
 LIMIT = re.compile("0|[1-9][0-9]?|100")
@@ -19,7 +19,7 @@ ORDERS = {"asc": False, "desc": True}
 def limit() -> int:
     text = request.args.get("limit", str(USUAL_LIMIT))
     if not LIMIT.fullmatch(text):
-        raise _bad("limit", "an integer from 0 to 100", text)
+        raise invalid_value("limit", "an integer from 0 to 100", text)
     return int(text)
 
 
@@ -30,17 +30,29 @@ def page(entries: Sequence[Mapping[str, Any]], limit: int) -> dict[str, Any]:
     return {"object": "list", "data": data, "first_id": first, "last_id": last, "has_more": len(entries) > limit}
 
 
+def page_of(entries: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the page of a whole list that the query asks for.
+
+    Raises `UnknownJob` when `after` is none of the entries.
+    """
+    entries = entries[::-1] if newest_first() else entries
+    most, after, ids = limit(), request.args.get("after"), [entry["id"] for entry in entries]
+    if after and after not in ids:
+        raise UnknownJob(f"after must be the id of an item of the list, got {shown(after)}", param="after")
+    return page(entries[ids.index(after) + 1 if after else 0 :], most)
+
+
 def newest_first() -> bool:
     text = request.args.get("order", "desc")
     if text not in ORDERS:
-        raise _bad("order", "asc or desc", text)
+        raise invalid_value("order", "asc or desc", text)
     return ORDERS[text]
 
 
 def flag(name: str) -> bool:
     text = request.args.get(name, "")
     if text.lower() not in FLAGS:
-        raise _bad(name, "true or false", text)
+        raise invalid_value(name, "true or false", text)
     return FLAGS[text.lower()]
 
 
@@ -49,7 +61,7 @@ def number(name: str, default: int) -> int:
     if text is None:
         return default
     if not NUMBER.fullmatch(text):
-        raise _bad(name, "an integer from 0", text)
+        raise invalid_value(name, "an integer from 0", text)
     return int(text)
 
 
@@ -57,7 +69,3 @@ def csv_param(name: str) -> frozenset[str]:
     """Return the words of a parameter: repeated, with brackets, or with commas."""
     texts = [*request.args.getlist(name), *request.args.getlist(f"{name}[]")]
     return frozenset(word for text in texts for word in text.split(","))
-
-
-def _bad(param: str, wanted: str, got: str) -> InvalidRequest:
-    return InvalidRequest(f"{param} must be {wanted}, got {shown(got)}", param=param)

@@ -12,7 +12,7 @@ from marshmallow import Schema, fields
 
 from router.web.answer_fields import Either
 from router.web.answers import ErrorAnswer
-from router.web.http.fields import Frame, Only
+from router.web.http.fields import Frame, Only, without_null
 from router.web.openapi import request_components
 from router.web.openapi.examples import LOCAL, curl
 from router.web.openapi.operations import JSON, Content, Operation, Problem, Reply
@@ -93,16 +93,9 @@ def build(operations: Iterable[Operation], public_url: str) -> dict[str, Any]:
         tags=[{"name": name, "description": about} for name, about in TAGS.items()],
         security=[{"key": []}, {}],
     )
-    spec.components.security_scheme("key", {"type": "http", "scheme": "bearer", "description": KEYS})
     converter = plugin.converter
     assert isinstance(converter, Converter)  # apispec makes it with the document
-    for name, component in request_components.COMPONENTS.items():
-        spec.components.schema(name, component)
-    spec.components.schema("RemixVideo", schema=REMIX)
-    for schema in (ErrorAnswer, Event):  # no operation refers to them
-        converter.ref(schema)
-    for name, header in HEADERS.items():
-        spec.components.header(name, header)
+    _add_components(spec, converter)
     for operation in known.values():
         entry = _operation(operation, known, converter, public_url.rstrip("/") or LOCAL)
         spec.path(operation.path, operations={operation.method.lower(): entry})
@@ -110,6 +103,18 @@ def build(operations: Iterable[Operation], public_url: str) -> dict[str, Any]:
     for name, key in NEEDED.items():
         _require(document["components"]["schemas"][name], key)
     return document
+
+
+def _add_components(spec: APISpec, converter: Converter) -> None:
+    """Add the components that no operation adds by referring to them."""
+    spec.components.security_scheme("key", {"type": "http", "scheme": "bearer", "description": KEYS})
+    for name, component in request_components.COMPONENTS.items():
+        spec.components.schema(name, component)
+    spec.components.schema("RemixVideo", schema=REMIX)
+    for schema in (ErrorAnswer, Event):
+        converter.ref(schema)
+    for name, header in HEADERS.items():
+        spec.components.header(name, header)
 
 
 def _operation(operation: Operation, known: Mapping[str, Operation], converter: Converter, url: str) -> dict[str, Any]:
@@ -187,22 +192,12 @@ def _flat(schema: Schema, converter: Converter, above: str = "") -> Any:
             described = converter.field2property(entry)
             if isinstance(entry, Frame):
                 described = {"description": described["description"], "type": "string", "format": "binary"}
-            yield name, _without_null(described)
-
-
-def _without_null(entry: Mapping[str, Any]) -> dict[str, Any]:
-    found = dict(entry)
-    if isinstance(entry.get("type"), list):
-        kinds = [kind for kind in entry["type"] if kind != "null"]
-        found["type"] = kinds[0] if len(kinds) == 1 else kinds
-    if "enum" in entry:
-        found["enum"] = [value for value in entry["enum"] if value is not None]
-    return found
+            yield name, without_null(described)
 
 
 def _require(schema: dict[str, Any], key: str) -> None:
     schema["required"] = [key]
-    schema["properties"][key] = _without_null(schema["properties"][key])
+    schema["properties"][key] = without_null(schema["properties"][key])
 
 
 def _version() -> str:

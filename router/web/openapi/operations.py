@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from flask import Blueprint, Response
+from flask import Blueprint, Flask, Response
 from marshmallow import Schema
 
 from router.errors import HttpError
@@ -107,15 +107,15 @@ class Routes:
 
         return declare
 
-    def blueprint(self, views: object, **options: Any) -> Blueprint:
-        """Return the Flask routes to the methods of `views`."""
+    def register(self, app: Flask, views: object, **options: Any) -> None:
+        """Add the routes to the methods of `views`, as a blueprint with its options."""
         routes = Blueprint(type(views).__name__.lower(), type(views).__module__, **options)
         for operation in self.operations:
             if operation.method != "HEAD":  # Flask answers it where there is a GET
                 rule = operation.path.replace("{model}", "<path:model>").replace("{", "<").replace("}", ">")
                 view = getattr(views, operation.view.__name__)
                 routes.add_url_rule(rule, view_func=view, methods=[operation.method])
-        return routes
+        app.register_blueprint(routes)
 
 
 def ok(about: str, content: Content, *headers: str) -> dict[int, Reply]:

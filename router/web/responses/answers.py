@@ -1,39 +1,19 @@
 """The answers of `/v1/responses`."""
 
-from dataclasses import dataclass
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
 from marshmallow import fields
 
-from router.values import Artifact, Status
-from router.web.answer_fields import Answer, boolean, constant, enum, integer, nested, one_of, string, strings, when
+from router.values import Status
+from router.web.answer_fields import Answer, boolean, constant, enum, integer, nested, one_of, string, strings
 from router.web.answers import UNFINISHED, Failure, Page, UsedBlocks, completion_second
 from router.web.http.fields import described
 from router.web.responses.schema import ANSWER_FIELDS
 
-
-@dataclass(frozen=True)
-class Output:
-    """A finished file in a part: its URL, or its `data` in base64."""
-
-    artifact: Artifact
-    kind: str  # "video" or "image"
-    url: str
-    data: str | None
-
-
-def _url(kind: str) -> fields.String:
-    return string(
-        "where the file is",
-        when(lambda output: output.kind == kind and output.data is None, attrgetter("url")),
-        sometimes=True,
-    )
-
-
-def _data() -> fields.String:
-    about = "the file in base64, where that was asked for"
-    return string(about, when(lambda output: output.data is not None, attrgetter("data")), sometimes=True)
+url = partial(string, "where the file is", sometimes=True)
+data = partial(string, "the file in base64, where that was asked for", sometimes=True)
 
 
 def empty_list(**more: Any) -> fields.List[Any]:
@@ -44,11 +24,11 @@ class FilePart(Answer.Meta):
     """The fields of every finished video and image, after those of its own schema."""
 
     include = {  # noqa: RUF012 - marshmallow only reads it
-        "format": string("`mp4` or `png`", lambda output: output.artifact.media_type.partition("/")[2]),
-        "frames_per_second": integer("the rate at which the video plays", attrgetter("artifact.frames_per_second")),
-        "num_frames": integer("1 for an image", attrgetter("artifact.num_frames")),
-        "width": integer("pixels", attrgetter("artifact.width")),
-        "height": integer("pixels", attrgetter("artifact.height")),
+        "format": string("`mp4` or `png`", lambda output: output["media_type"].partition("/")[2]),
+        "frames_per_second": integer("the rate at which the video plays"),
+        "num_frames": integer("1 for an image"),
+        "width": integer("pixels"),
+        "height": integer("pixels"),
     }
 
 
@@ -58,8 +38,8 @@ class OutputVideo(Answer):
     Meta = FilePart
 
     type = constant("its kind", "output_video")
-    video_url = _url("video")
-    video_data = _data()
+    video_url = url()
+    video_data = data()
 
 
 class OutputImage(Answer):
@@ -68,8 +48,8 @@ class OutputImage(Answer):
     Meta = FilePart
 
     type = constant("its kind", "output_image")
-    image_url = _url("image")
-    image_data = _data()
+    image_url = url()
+    image_data = data()
 
 
 class OutputText(Answer):
@@ -78,11 +58,11 @@ class OutputText(Answer):
     Meta = FilePart
 
     type = constant("its kind", "output_text")
-    text = string("where the file is", attrgetter("url"))
+    text = string("where the file is")
     annotations = empty_list()
     logprobs = empty_list()
-    video_url = _url("video")
-    image_url = _url("image")
+    video_url = url()
+    image_url = url()
 
 
 class Message(Answer):

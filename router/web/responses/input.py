@@ -7,7 +7,7 @@ from typing import Any
 from registry import Input
 from router.errors import InvalidRequest, ModalityMismatch
 from router.request import ImageInput
-from router.web.http.fields import shown, unclean
+from router.web.http.fields import invalid_value, shown, unclean
 from router.web.schemas import read_image, refuse_file_id
 
 IGNORED_ITEMS = ("function_call", "function_call_output", "reasoning", "compaction", "item_reference")
@@ -64,7 +64,7 @@ def is_of_user(item: Mapping[str, Any]) -> bool:
 def _read_items(items: Any) -> tuple[list[str], Content, int]:
     """Return the system's texts, what the last user message says, and its index."""
     if not isinstance(items, list):
-        raise InvalidRequest(f"input must be a string or a list of messages, got {shown(items)}", param="input")
+        raise invalid_value("input", "a string or a list of messages", items)
     system: list[str] = []
     user: Content | None = None
     last = 0
@@ -87,15 +87,15 @@ def _read_items(items: Any) -> tuple[list[str], Content, int]:
 def _role(item: Any, where: str) -> str | None:
     """Return the role of a message, None for items that are not messages."""
     if not isinstance(item, dict):
-        raise InvalidRequest(f"{where} must be a message object, got {shown(item)}", param=where)
+        raise invalid_value(where, "a message object", item)
     kind = item.get("type") or ("message" if "content" in item or "id" not in item else "item_reference")
     if kind in IGNORED_ITEMS:
         return None
     role = item.get("role", "user")
-    if kind != "message" or role not in ROLES:
-        got = shown(kind if kind != "message" else role)
-        what = "type must be message" if kind != "message" else f"role must be one of {', '.join(ROLES)}"
-        raise InvalidRequest(f"{where}: {what}, got {got}", param=where)
+    if kind != "message":
+        raise InvalidRequest(f"{where}: type must be message, got {shown(kind)}", param=where)
+    if role not in ROLES:
+        raise InvalidRequest(f"{where}: role must be one of {', '.join(ROLES)}, got {shown(role)}", param=where)
     return str(role)
 
 
@@ -103,11 +103,11 @@ def _read_content(content: Any, where: str) -> Content:
     if isinstance(content, str):
         return [_text(content, where)], []
     if not isinstance(content, list):
-        raise InvalidRequest(f"{where} must be a string or a list of parts, got {shown(content)}", param=where)
+        raise invalid_value(where, "a string or a list of parts", content)
     parts = [(part, f"{where}[{index}]") for index, part in enumerate(content)]
     for part, at in parts:
         if not isinstance(part, dict) or part.get("type") not in (*IMAGE_PARTS, *TEXT_PARTS):
-            raise InvalidRequest(f"{at} must be an input_text or input_image part, got {shown(part)}", param=at)
+            raise invalid_value(at, "an input_text or input_image part", part)
     texts = [_text(part.get("text"), f"{at}.text") for part, at in parts if part["type"] in TEXT_PARTS]
     images = [(part, at) for part, at in parts if part["type"] in IMAGE_PARTS]
     for part, at in images:
@@ -121,7 +121,7 @@ def _read_content(content: Any, where: str) -> Content:
 
 def _text(value: Any, where: str) -> str:
     if not isinstance(value, str):
-        raise InvalidRequest(f"{where} must be a string, got {shown(value)}", param=where)
+        raise invalid_value(where, "a string", value)
     if problem := unclean(value):
         raise InvalidRequest(f"{where} must be text, got {problem}", param=where)
     return value

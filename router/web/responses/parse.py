@@ -1,27 +1,28 @@
 """A body of `POST /v1/responses` as a `Request`, and what its answer must look like."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from registry import Input
-from router.errors import InvalidRequest, ModalityMismatch
+from router.errors import InvalidRequest, LimitExceeded, ModalityMismatch
 from router.request import ImageInput, Options, Request
 from router.values import OutputPart, Presentation
 from router.web.http import unused_fields
-from router.web.responses.echo import echo
 from router.web.responses.input import ParsedInput, is_of_user, read_input
-from router.web.responses.schema import CreateResponse
-from router.web.responses.tools import Call, find_call, is_answered, read_choice, read_tools
+from router.web.responses.schema import AS_IS, COMPLETED, CreateResponse
+from router.web.responses.tools import Call, find_call, read_choice, read_tools
 from router.web.schemas import check, check_model, read_image, read_options
 
-MEDIA = ("video", "image")
 QUOTED = ("tools", "text", "metadata")  # may speak of images by name
 WHERE = "an image goes into input, as an input_image part of the last user message"
 OF_MESSAGES = {"type", "role", "content", "id", "status", "name", "phase"}
 OF_PARTS = {"type", "text", "image_url", "detail", "annotations", "logprobs", "cache_control", "file_id"}
 SCHEMA = CreateResponse()
 PRIORITY_OFFSETS = {"priority": 1, "flex": -1}  # how far from all others
+MOST_BYTES = 256 * 2**10  # of tools and formats: they are in the job's row, and in each snapshot of a stream
+DEEPEST = 100  # levels of the same
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,6 @@ class ParsedRequest:
     """A parsed body: the request, the way to answer, and a function call instead."""
 
     request: Request
-    background: bool
     stream: bool
     call: Call | None
 
@@ -54,12 +54,13 @@ def read_response_request(body: Mapping[str, Any], *, keyed: bool = False) -> Pa
         seed=_seed(sent, block, media),
         priority_offset=PRIORITY_OFFSETS.get(sent.get("service_tier", ""), 0),
         params=f"provider_options.{block or 'video'}",
-        presentation=_presentation(sent, parsed, block, echo(sent, tools, choice), keyed),
+        presentation=_presentation(sent, parsed, block, _echo(sent, tools, choice), keyed),
         warnings=_warnings(body, parsed, pictures),
     )
-    answered = is_answered(sent["input"])
+    # the output of a function, after the last message
+    answered = isinstance(body["input"], list) and body["input"][-1].get("type") == "function_call_output"
     call = find_call(tools, choice, parsed.prompt, wants_media=bool(block), answered=answered)
-    return ParsedRequest(request, sent.get("background", False), sent.get("stream", False), call)
+    return ParsedRequest(request, sent.get("stream", False), call)
 
 
 def _options(block: str, media: Mapping[str, Any]) -> Options:
@@ -86,7 +87,7 @@ def _last_image(block: str, media: Mapping[str, Any], pictures: tuple[ImageInput
 
 def _media(provider_options: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     """Return the name and the options of the one block; '' without one."""
-    blocks = [block for block in MEDIA if block in provider_options]
+    blocks = [block for block in unused_fields.BLOCKS if block in provider_options]
     if len(blocks) > 1:
         message = "provider_options has a video and an image block: give one of them"
         raise InvalidRequest(message, param="provider_options.image")
@@ -167,3 +168,29 @@ def _presentation(
         metadata=sent.get("metadata", {}),
         echoed=echoed,
     )
+
+
+def _echo(sent: Mapping[str, Any], tools: Sequence[Mapping[str, Any]], choice: Any) -> dict[str, Any]:
+    """Return the keys that were sent, each complete by the answer's schema.
+
+    `sent` was checked. Raises `LimitExceeded` for values too large for a job.
+    """
+    echoed = {name: sent[name] for name in AS_IS if name in sent}
+    if tools:
+        echoed["tools"] = list(tools)
+    if choice != "auto":
+        echoed["tool_choice"] = choice
+    echoed |= {name: schema.dump(sent[name]) for name, schema in COMPLETED.items() if name in sent}
+    for param, value in echoed.items():
+        if _deeper(value, DEEPEST):
+            raise InvalidRequest(f"{param} may nest {DEEPEST} levels deep, got more", param=param)
+        if (got := len(json.dumps(value))) > MOST_BYTES:
+            raise LimitExceeded(f"{param} may take {MOST_BYTES:,} bytes as JSON, got {got:,}", param=param)
+    return echoed
+
+
+def _deeper(value: Any, levels: int) -> bool:
+    if levels == 0:
+        return True
+    inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    return any(_deeper(entry, levels - 1) for entry in inside)

@@ -5,11 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from router.auth.signed_urls import SignedUrls
-from router.errors import UnknownJob
 from router.storage.artifacts import ArtifactStore
 from router.values import Job, OutputPart, Status, StoredInput
-from router.web.http.fields import shown
-from router.web.http.query import page
 from router.web.jobs import unknown
 from router.web.responses import answers
 
@@ -41,8 +38,10 @@ class Rendering:
             return []
         kind = job.artifact.media_type.partition("/")[0]
         url = self._public_url + self._links.sign(f"/v1/{kind}s/{kind}_{job.id}/content")
-        output = answers.Output(job.artifact, kind, url, self._data(job) if inline else None)
-        part = PARTS["text" if job.presentation.part is OutputPart.TEXT else kind].dump(output)
+        data = self._data(job) if inline else None
+        file = {f"{kind}_url": url} if data is None else {f"{kind}_data": data}
+        schema = PARTS["text" if job.presentation.part is OutputPart.TEXT else kind]
+        part = schema.dump({**vars(job.artifact), **file, "text": url})
         return [MESSAGE.dump({"id": f"msg_{job.id}", "status": "completed", "content": [part]})]
 
     def _data(self, job: Job) -> str | None:
@@ -53,24 +52,19 @@ class Rendering:
             return None
 
 
-def input_items(
-    job: Job, artifacts: ArtifactStore, *, limit: int, after: str | None, newest_first: bool, inline: bool
-) -> dict[str, Any]:
-    """Return a page of the input messages of `job`: system and user.
+def input_items(job: Job, artifacts: ArtifactStore, *, inline: bool) -> list[dict[str, Any]]:
+    """Return the input messages of `job`: the system's, if any, and the user's.
 
     An image shows the type, size in bytes and digest of what was received; `inline` adds a `data:` URL of the stored
-    PNG, which may have megabytes. Raises `UnknownJob` when `after` is none of the items.
+    PNG, which may have megabytes.
     """
-    system = [_text(text) for text in job.presentation.system]
+    system = [TEXT_IN.dump({"text": text}) for text in job.presentation.system]
     images = [_image(job, stored, artifacts, inline) for stored in job.inputs]
-    messages = [_message(f"msg_sys_{job.id}", "system", system)] if system else []
-    messages.append(_message(f"msg_in_{job.id}", "user", [*images, _text(_prompt(job))]))
-    if newest_first:
-        messages.reverse()
-    ids = [message["id"] for message in messages]
-    if after and after not in ids:
-        raise UnknownJob(f"after must be the id of an item of the list, got {shown(after)}", param="after")
-    return page(messages[ids.index(after) + 1 if after else 0 :], limit)
+    messages = (
+        {"id": f"msg_sys_{job.id}", "role": "system", "content": system},
+        {"id": f"msg_in_{job.id}", "role": "user", "content": [*images, TEXT_IN.dump({"text": _prompt(job)})]},
+    )
+    return [MESSAGE_IN.dump(message) for message in messages if message["content"]]
 
 
 def _prompt(job: Job) -> str:
@@ -78,14 +72,6 @@ def _prompt(job: Job) -> str:
     if job.presentation.prompt is None and (instructions := job.presentation.instructions):
         return prompt.removeprefix(f"{instructions}\n")  # rows of older versions do not keep them apart
     return prompt
-
-
-def _message(public: str, role: str, content: list[dict[str, Any]]) -> dict[str, Any]:
-    return MESSAGE_IN.dump({"id": public, "role": role, "content": content})
-
-
-def _text(text: str) -> dict[str, Any]:
-    return TEXT_IN.dump({"text": text})
 
 
 def _image(job: Job, stored: StoredInput, artifacts: ArtifactStore, inline: bool) -> dict[str, Any]:

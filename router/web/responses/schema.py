@@ -7,11 +7,24 @@ from marshmallow import fields, validate
 
 from router.intake.resolve import SEEDS
 from router.values import Job
-from router.web.answer_fields import Answer, boolean, enum, integer, mapping, nested, number, string
+from router.web.answer_fields import (
+    Answer,
+    Read,
+    boolean,
+    constant,
+    enum,
+    integer,
+    mapping,
+    nested,
+    number,
+    string,
+    when,
+)
 from router.web.http.fields import Entries, Integer, Number, Pairs, StrictBoolean, Text, described, nullable
 from router.web.schemas import MODEL, MOST, SEED, Lenient, ProviderOptions
 
 MOST_TOOLS = 1000
+FORMATS = ("text", "json_object", "json_schema")
 REPEATED = "checked and repeated, without effect on a video"
 AS_SENT = "as it was sent"
 
@@ -29,7 +42,7 @@ class FunctionTool(Lenient):
 class Tool(Answer):
     """A function that was offered, with all its keys."""
 
-    type = enum("its kind", "function")
+    type = constant("its kind", "function")
     name = string("the function's name")
     description = string("what it does", none=True)
     parameters = mapping("the JSON Schema of its arguments", none=True)
@@ -39,22 +52,24 @@ class Tool(Answer):
 class TextFormat(Lenient):
     """The format of a text; repeated in the answer, without effect on a video."""
 
-    type = Text(
-        "the kind of format",
-        validate=validate.OneOf(["text", "json_object", "json_schema"], error="must be one of {choices}"),
-    )
+    type = Text("the kind of format", validate=validate.OneOf(FORMATS, error="must be one of {choices}"))
     name = Text("the schema's name")
     description = Text("what the schema is for")
     schema = fields.Dict(**nullable("a JSON Schema"))
     strict = StrictBoolean("whether the text must fit the schema")
 
 
+def _of_schema(key: str, default: Any = None) -> Read:
+    """Return a reader of a key that only formats with a schema have."""
+    return when(lambda text_format: text_format.get("type") == "json_schema", lambda sent: sent.get(key, default))
+
+
 class UsedFormat(Answer):
-    type = enum("the kind of format", "text", "json_object", "json_schema")
-    name = string("the schema's name", sometimes=True)
-    description = string("what the schema is for", none=True, sometimes=True)
-    schema = mapping("a JSON Schema", none=True, sometimes=True)
-    strict = boolean("whether the text must fit it", sometimes=True)
+    type = enum("the kind of format", *FORMATS, read=lambda text_format: text_format.get("type", "text"))
+    name = string("the schema's name", _of_schema("name", ""), sometimes=True)
+    description = string("what the schema is for", _of_schema("description"), none=True, sometimes=True)
+    schema = mapping("a JSON Schema", _of_schema("schema"), none=True, sometimes=True)
+    strict = boolean("whether the text must fit it", _of_schema("strict", False), sometimes=True)
 
 
 class TextOptions(Lenient):
@@ -63,7 +78,7 @@ class TextOptions(Lenient):
 
 
 class UsedText(Answer):
-    format = nested(UsedFormat, "`text`, unless another was sent")
+    format = nested(UsedFormat, "`text`, unless another was sent", lambda text: text.get("format", {}))
     verbosity = string(AS_SENT, sometimes=True)
 
 
@@ -156,9 +171,9 @@ ECHOED: dict[str, Echo] = {  # in the order of the answer
     "prompt_cache_key": _text(),
 }
 OF_PRESENTATION = ("instructions", "store", "background", "metadata")  # those that mean something here, too
-REWRITTEN = ("tools", "tool_choice", "text", "reasoning")  # each with all its keys, see `echo`
-AS_IS = [name for name, echo in ECHOED.items() if echo.request and name not in (*OF_PRESENTATION, *REWRITTEN)]
+COMPLETED = {"text": UsedText(), "reasoning": UsedReasoning()}  # echoed with all their keys
 REQUEST_FIELDS = {name: echo.request for name, echo in ECHOED.items() if echo.request}
+AS_IS = [name for name in REQUEST_FIELDS if name not in (*OF_PRESENTATION, *COMPLETED, "tools", "tool_choice")]
 
 
 def _answered(name: str, echo: Echo) -> fields.Field[Any]:

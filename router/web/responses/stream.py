@@ -70,16 +70,19 @@ def stream(watch: Watch, rendering: Rendering, *, after: int, beat: float) -> It
     The last line is `data: [DONE]`. Where it is missing the job goes on, and so can the reader: this process
     stops, or the longest wait is over.
     """
-    sequence = EventSequence(rendering, after)
+    last = after
     if after >= 0:  # the next event may take its time: say now that there will be one
         yield HEARTBEAT
     for job in watch.changes(beat):
         if job is None:
             yield HEARTBEAT
-        else:
-            yield from sequence.advance(job)
+            continue
+        for number, kind, content in _events(job, rendering, is_first=last < EVENTS_PER_VERSION):
+            if number > last:
+                last = number
+                yield event(number, kind, content())
     if watch.deleted:
-        yield sequence.deleted(watch.job)
+        yield event(last + 1, "response.incomplete", {"response": rendering.deleted(watch.job)})
     over = watch.deleted or watch.job.status.finished
     yield DONE if over else b": to be continued at GET /v1/responses/resp_%b?stream=true\n\n" % watch.job.id.encode()
 
@@ -115,50 +118,32 @@ def _pieces(body: Iterator[bytes], watch: Watch) -> Iterator[bytes]:
         raise
 
 
-class EventSequence:
-    """The events of one stream, each at most once, in order.
+def _events(job: Job, rendering: Rendering, *, is_first: bool) -> Iterator[Planned]:
+    """Yield the events of a stream up to this state of its job.
 
+    `is_first` says that the reader has seen no state of the running job yet.
     A number comes from the version of the job that the event is about, so that every process gives an event
     the same one, and a reader can go on anywhere after the last that it has. Numbers leave gaps: a version
     that the reader was too slow for is never sent.
     """
+    base = job.version * EVENTS_PER_VERSION
 
-    def __init__(self, rendering: Rendering, after: int = -1) -> None:
-        self._rendering = rendering
-        self._last = after
+    def snapshot(shown: Job) -> Callable[[], Content]:
+        return lambda: {"response": rendering.response(shown)}
 
-    def advance(self, job: Job) -> Iterator[bytes]:
-        """Yield the new events of this state of the job, each rendered lazily."""
-        for number, kind, content in self._events(job):
-            if number > self._last:
-                self._last = number
-                yield event(number, kind, content())
-
-    def deleted(self, job: Job) -> bytes:
-        """Return the last event of a job that is gone."""
-        return event(self._last + 1, "response.incomplete", {"response": self._rendering.deleted(job)})
-
-    def _events(self, job: Job) -> Iterator[Planned]:
-        base = job.version * EVENTS_PER_VERSION
-        yield CREATED, "response.created", self._snapshot(_without_result(job, Status.QUEUED, progress=None))
-        if job.status is Status.QUEUED:
-            yield base if job.attempt else QUEUED, "response.queued", self._snapshot(job)
-        elif job.status is Status.IN_PROGRESS:
-            yield base, "response.in_progress", self._snapshot(job)
-        else:
-            yield from self._ending(job, base)
-
-    def _ending(self, job: Job, base: int) -> Iterator[Planned]:
+    yield CREATED, "response.created", snapshot(_without_result(job, Status.QUEUED, progress=None))
+    if job.status is Status.QUEUED:
+        yield base if job.attempt else QUEUED, "response.queued", snapshot(job)
+    elif job.status is Status.IN_PROGRESS:
+        yield base, "response.in_progress", snapshot(job)
+    else:
         # where nothing was seen in between, the output needs a beginning
-        if job.artifact and self._last < EVENTS_PER_VERSION:
-            yield base, "response.in_progress", self._snapshot(_without_result(job, Status.IN_PROGRESS))
-        for item in self._rendering.output(job):
+        if job.artifact and is_first:
+            yield base, "response.in_progress", snapshot(_without_result(job, Status.IN_PROGRESS))
+        for item in rendering.output(job):
             for offset, (kind, content) in enumerate(_of_message(item), 1):
                 yield base + offset, kind, partial(dict, content)
-        yield base + LAST, FINAL[job.status], self._snapshot(job)
-
-    def _snapshot(self, job: Job) -> Callable[[], Content]:
-        return lambda: {"response": self._rendering.response(job)}
+        yield base + LAST, FINAL[job.status], snapshot(job)
 
 
 def event(number: int, kind: str, content: Content) -> bytes:

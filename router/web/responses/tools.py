@@ -18,13 +18,13 @@ from router.values import Job, Status, Task
 from router.web.answers import UNFINISHED
 from router.web.http.fields import shown
 from router.web.responses.answers import FunctionCall, Response
-from router.web.responses.schema import MOST_TOOLS
+from router.web.responses.schema import MOST_TOOLS, Tool
 from router.web.responses.stream import DONE, event
 
 BASE = Response(exclude=("provider_options", "warnings", *UNFINISHED))  # the 31 keys of every response
-FUNCTION_CALL = FunctionCall()
+FUNCTION_CALL, TOOL = FunctionCall(), Tool()
 CHOICES = ("none", "auto", "required")
-Tool = Mapping[str, Any]
+Offered = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -35,20 +35,19 @@ class Call:
     arguments: str
 
 
-def read_tools(offered: Sequence[Mapping[str, Any]]) -> list[Tool]:
+def read_tools(offered: Offered) -> list[dict[str, Any]]:
     """Return the function tools, each with all its keys; other types are dropped."""
-    keys = ("name", "description", "parameters", "strict")
-    found: list[Tool] = []
+    found = []
     for index, tool in enumerate(offered):
         if tool.get("type", "function") == "function":
             if not tool.get("name"):
                 param = f"tools[{index}].name"
                 raise InvalidRequest(f"{param} must be the name of a function", param=param)
-            found.append({"type": "function", **{key: tool.get(key) for key in keys}})
+            found.append(TOOL.dump(tool))
     return found
 
 
-def read_choice(value: Any, tools: Sequence[Tool]) -> Any:
+def read_choice(value: Any, tools: Offered) -> Any:
     """Return `tool_choice` as the answer repeats it; hosted tools count as auto.
 
     Raises `InvalidRequest` for what is no choice, or for one that the tools do not allow.
@@ -59,7 +58,7 @@ def read_choice(value: Any, tools: Sequence[Tool]) -> Any:
     if isinstance(value, Mapping):
         if value.get("type") == "allowed_tools":
             return _allowed(value, names)
-        return {"type": "function", "name": _known(value.get("name"), names)} if _is_function(value) else "auto"
+        return _named(value, names) if value.get("type") == "function" else "auto"
     if value not in CHOICES:
         raise _bad(f"must be one of {', '.join(CHOICES)}, or an object, got {shown(value)}")
     if value == "required" and not names:
@@ -67,7 +66,7 @@ def read_choice(value: Any, tools: Sequence[Tool]) -> Any:
     return value
 
 
-def find_call(tools: Sequence[Tool], choice: Any, prompt: str, *, wants_media: bool, answered: bool) -> Call | None:
+def find_call(tools: Offered, choice: Any, prompt: str, *, wants_media: bool, answered: bool) -> Call | None:
     """Return the call of the named function, else of the first allowed one.
 
     None where the caller leaves the choice and asks for video (`wants_media`), or comes back with the output
@@ -80,12 +79,6 @@ def find_call(tools: Sequence[Tool], choice: Any, prompt: str, *, wants_media: b
         if names is None or tool["name"] in names:
             return Call(tool["name"], json.dumps(_fill(tool["parameters"], prompt)))
     return None
-
-
-def is_answered(items: Any) -> bool:
-    """Say whether the output of a function came after the last message."""
-    last = [item for item in items if isinstance(item, dict)][-1:] if isinstance(items, list) else []
-    return any(item.get("type") == "function_call_output" for item in last)
 
 
 class FunctionCallResponse:
@@ -108,13 +101,12 @@ class FunctionCallResponse:
         begun = {"response": BASE.dump(replace(self._job, status=Status.IN_PROGRESS))}
         done = self._item("completed", self._call.arguments)
         spot = {"item_id": done["id"], "output_index": 0}
-        whole = {"name": self._call.name, "arguments": self._call.arguments}
         events: tuple[tuple[str, Mapping[str, Any]], ...] = (
             ("response.created", begun),
             ("response.in_progress", begun),
             ("response.output_item.added", {"output_index": 0, "item": self._item("in_progress", "")}),
             ("response.function_call_arguments.delta", {**spot, "delta": self._call.arguments}),
-            ("response.function_call_arguments.done", {**spot, **whole}),
+            ("response.function_call_arguments.done", {**spot, **vars(self._call)}),
             ("response.output_item.done", {"output_index": 0, "item": done}),
             ("response.completed", {"response": self.response()}),
         )
@@ -134,19 +126,15 @@ def _allowed(value: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
         raise _bad("of type allowed_tools must have a list of tools, and auto or required as its mode")
     if len(offered) > MOST_TOOLS:
         raise _bad(f"may allow {MOST_TOOLS} tools, got {len(offered):,}")
-    functions = [tool for tool in offered if isinstance(tool, Mapping) and _is_function(tool)]
-    tools = [{"type": "function", "name": _known(tool.get("name"), names)} for tool in functions]
-    return {"type": "allowed_tools", "tools": tools, "mode": mode}
+    functions = [tool for tool in offered if isinstance(tool, Mapping) and tool.get("type") == "function"]
+    return {"type": "allowed_tools", "tools": [_named(tool, names) for tool in functions], "mode": mode}
 
 
-def _is_function(tool: Mapping[str, Any]) -> bool:
-    return tool.get("type") == "function"
-
-
-def _known(name: Any, names: Sequence[str]) -> Any:
-    if name not in names:
-        raise _bad(f"must name one of the tools, got {shown(name)}")
-    return name
+def _named(tool: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Return the choice of a function; raise `InvalidRequest` for one that was not offered."""
+    if tool.get("name") not in names:
+        raise _bad(f"must name one of the tools, got {shown(tool.get('name'))}")
+    return {"type": "function", "name": tool["name"]}
 
 
 def _mode(choice: Any) -> tuple[str, tuple[str, ...] | None]:

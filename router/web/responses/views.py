@@ -71,7 +71,7 @@ class Responses:
         parsed = read_response_request(read_json(self._settings.max_body_bytes), keyed=keyed)
         if parsed.call:
             return self._call(parsed, parsed.call)
-        if parsed.background and not parsed.stream:
+        if parsed.request.presentation.background and not parsed.stream:
             return self._answer(submit(self._intake, parsed.request))
         with ExitStack() as held:
             held.enter_context(self._waiting.slot())
@@ -134,9 +134,7 @@ class Responses:
     def list_input_items(self, response_id: str) -> Response:
         """Look at what a response was made from."""
         job, inline = self._find(response_id), IMAGES in query.csv_param("include")
-        newest_first, after = query.newest_first(), request.args.get("after")
-        artifacts, limit = self._system.artifacts, query.limit()
-        return jsonify(input_items(job, artifacts, limit=limit, after=after, newest_first=newest_first, inline=inline))
+        return jsonify(query.page_of(input_items(job, self._system.artifacts, inline=inline)))
 
     def _watch(self, job: Job, held: ExitStack) -> Watch:
         return held.enter_context(self._waiting.watch(job, request.environ.get("gunicorn.socket")))

@@ -1,21 +1,17 @@
 """gunicorn's master: heartbeats and replaced workers also during reloads and stops."""
 
-from __future__ import annotations
-
 import os
 import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Thread
-from typing import TYPE_CHECKING
+
+from gunicorn.arbiter import Arbiter
+from gunicorn.workers.base import Worker
 
 from router.runtime.supervision import SERVING, STARTING, Beats
 from router.runtime.systemd import Notifier
-
-if TYPE_CHECKING:
-    from gunicorn.arbiter import Arbiter
-    from gunicorn.workers.base import Worker
 
 LOOP_SECONDS = 2.0  # gunicorn's main loop takes one second; after two it waits elsewhere and checks no workers
 BOOT_TICK_SECONDS = 1.0

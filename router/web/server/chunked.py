@@ -26,7 +26,6 @@ class ChunkedBody:
         self.ready = self.ended = False
         self._max_bytes = max_bytes
         self._data = bytearray()
-        self._taken = False
         self._num_chunks = self._num_bytes = 0
         self._missing = 0  # bytes of the current chunk
         self._line = bytearray()
@@ -45,13 +44,13 @@ class ChunkedBody:
         return data[at:]
 
     def take(self) -> bytes:
-        data, self._data, self._taken = bytes(self._data), bytearray(), True
+        data, self._data = bytes(self._data), bytearray()
         return data
 
     def _receive_data(self, data: bytes, at: int) -> int:
         piece = data[at : at + self._missing]
         self._missing -= len(piece)
-        if not self._taken and not self.ready:
+        if not self.ready:
             self._data += piece
             self.ready = len(self._data) > self._max_bytes
         if self._missing == 0:

@@ -53,12 +53,11 @@ class Connection:
         self.num_answered = 0  # requests
         self._cfg, self._max_body, self._seconds = cfg, max_body, seconds
         self._size_then = 0  # bytes of the body when its deadline was last set
-        self.is_pressed = False  # it sends a large body while memory is short, and must be quick
         self.reset()
 
     def reset(self) -> None:
         """Drop the received bytes and begin with the next request."""
-        self.is_pressed = False
+        self.is_pressed = False  # it sends a large body while memory is short, and must be quick
         self.incoming = Incoming(self._cfg, self.address, self.num_answered + 1, self._max_body)
 
     def enter(self, state: State, seconds: float) -> None:

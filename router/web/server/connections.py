@@ -84,22 +84,19 @@ class Connections:
     def _receive(self, connection: Connection) -> None:
         size_before = connection.incoming.size
         try:
-            if not connection.receive():
-                if connection.state is State.BODY:  # the client may still read
-                    self._send_and_close(connection, refusal.answer(*refusal.BROKEN_OFF))
-                else:
-                    self.close(connection)
-                return
+            is_open = connection.receive()
         except BlockingIOError:
             return
-        except OSError:
-            self.close(connection)
-            return
-        except ParseException as error:
+        except (OSError, ParseException) as error:
             self._refuse(connection, error)
             return
-        self._backpressure.add(connection.incoming.size - size_before)
-        self._advance(connection)
+        if is_open:
+            self._backpressure.add(connection.incoming.size - size_before)
+            self._advance(connection)
+        elif connection.state is State.BODY:  # the client may still read
+            self._send_and_close(connection, refusal.answer(*refusal.BROKEN_OFF))
+        else:
+            self.close(connection)
 
     def _advance(self, connection: Connection) -> None:
         """Act on received bytes: queue a complete request, pause a large one."""
@@ -140,14 +137,16 @@ class Connections:
             return
         try:
             connection.feed(rest)
-        except ParseException as error:
+        except (OSError, ParseException) as error:
             self._refuse(connection, error)
-        except OSError:
-            self.close(connection)
         else:
             self._advance(connection)
 
-    def _refuse(self, connection: Connection, error: ParseException) -> None:
+    def _refuse(self, connection: Connection, error: OSError | ParseException) -> None:
+        """Answer invalid HTTP; close a broken connection."""
+        if isinstance(error, OSError):
+            self.close(connection)
+            return
         peer = connection.address[0] if isinstance(connection.address, tuple) else "a unix socket"
         self._worker.log.info("invalid HTTP from %s: %r", peer, error)
         if connection.state is State.DRAINED:  # already answered: a second answer would be taken for the next request's

@@ -1,9 +1,9 @@
 """The answering half of a worker: queues of requests and a thread pool."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack
 from functools import partial
 
 from gunicorn.http import wsgi
@@ -75,45 +75,42 @@ class Responder:
         size = connection.incoming.size if connection.incoming.size > LARGE_BYTES else 0
         self._held += size
         self._num_running[is_health] += 1
-        release = _once(partial(self._call_soon, partial(self._release, size)))
         try:
-            self._threads.submit(self._answer, connection, is_health, release)
+            self._threads.submit(self._answer, connection, is_health, size)
         except RuntimeError as error:  # the system has no thread to give: a running one takes the request later
             self._worker.log.error("no thread could be started: %s", error)
 
     def _release(self, size: int) -> None:
         self._held -= size
 
-    def _answer(self, connection: Connection, is_health: bool, release: Action) -> None:
+    def _answer(self, connection: Connection, is_health: bool, size: int) -> None:
         """Answer a request in this thread, then return the connection to the event loop."""
-        ends: list[Action] = [release]
         keep = False
         try:
-            connection.socket.settimeout(SEND_SECONDS)
-            keep = self._call_application(connection, ends)
+            with ExitStack() as ends:
+                body = ends.enter_context(ExitStack())  # closed once the body is freed, at the latest at the end
+                body.callback(self._call_soon, partial(self._release, size))
+                connection.socket.settimeout(SEND_SECONDS)
+                keep = self._call_application(connection, {ENDS: ends, RELEASE: body.close})
         except OSError as error:  # the client has gone, or reads nothing
             self._worker.log.debug("a client has left: %s", error)
         except Exception:
             self._worker.log.exception("a request could not be answered")
         finally:
-            try:
-                for end in ends:
-                    end()
-            finally:
-                self._call_soon(partial(self._finish, connection, is_health, keep))
+            self._call_soon(partial(self._finish, connection, is_health, keep))
 
     def _finish(self, connection: Connection, is_health: bool, keep: bool) -> None:
         self._num_running[is_health] -= 1
         self._connections.finish(connection, keep=keep)
 
-    def _call_application(self, connection: Connection, ends: list[Action]) -> bool:
+    def _call_application(self, connection: Connection, more: Mapping[str, object]) -> bool:
         """Send the application's answer; return whether the connection can be kept."""
         request = connection.incoming.request
         assert request is not None
         request.body = connection.incoming.body()
         cfg = self._worker.cfg
         response, environ = wsgi.create(request, connection.socket, connection.address, connection.server, cfg)
-        environ |= {"wsgi.multithread": True, ENDS: ends, RELEASE: ends[0]}
+        environ |= {"wsgi.multithread": True, **more}
         if not self._worker.alive or connection.incoming.is_unwanted:
             response.force_close()
         try:
@@ -139,14 +136,3 @@ def _send(response: wsgi.Response, pieces: Iterable[bytes], file_wrapper: type) 
     finally:
         if hasattr(pieces, "close"):
             pieces.close()
-
-
-def _once(action: Action) -> Action:
-    """Return a thread-safe function that calls `action` the first time only."""
-    left = [action]
-
-    def act() -> None:
-        with suppress(IndexError):
-            left.pop()()
-
-    return act

@@ -6,13 +6,13 @@ import resource
 import selectors
 import socket
 import time
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from gunicorn.workers.base import Worker as GunicornWorker
+from gunicorn.workers.gthread import PollableMethodQueue
 
 from router.settings import Settings
 from router.web.server.connection import Connection
@@ -35,14 +35,12 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # gunicorn has no types
         super().__init__(*args, **more)
         self._settings = Settings.from_environ()
         self._max_connections = _max_connections(self._settings)
-        self._later: deque[Callable[[], None]] = deque()
+        self._later = PollableMethodQueue()
         self._expired_at = 0.0
 
     def init_process(self) -> None:
         self._poller = selectors.DefaultSelector()
-        self._waker, self._woken = os.pipe()
-        for end in (self._waker, self._woken):
-            os.set_blocking(end, False)
+        self._later.init()
         self._connections = Connections(
             self, self._poller, lambda connection: self._responder.enqueue(connection), self._settings
         )
@@ -51,11 +49,11 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         self.alive = False
-        self._wake()
+        self._later.defer(self.notify)
 
     def run(self) -> None:
         """Serve until the signal to stop, then finish answers for up to `graceful_timeout`."""
-        self._poller.register(self._waker, selectors.EVENT_READ, self._drain_waker)
+        self._poller.register(self._later, selectors.EVENT_READ, partial(self._later.run_callbacks, self._later))
         for listener in self.sockets:
             listener.setblocking(False)
             self._poller.register(listener, selectors.EVENT_READ, partial(self._accept, listener))
@@ -79,8 +77,6 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # gunicorn has no types
             if not isinstance(action, Connection):
                 self._do(action)
         self._connections.receive([each for each in ready if isinstance(each, Connection)])
-        while self._later:
-            self._do(self._later.popleft())
         self._connections.resume()
         self._responder.start_queued()
         if time.monotonic() - self._expired_at > TICK_SECONDS:
@@ -95,16 +91,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def _call_soon(self, action: Callable[[], None]) -> None:
         """Run `action` in the event loop; any thread may call this."""
-        self._later.append(action)
-        self._wake()
-
-    def _wake(self) -> None:
-        with suppress(BlockingIOError):  # a full pipe wakes the loop anyway
-            os.write(self._woken, b"\0")
-
-    def _drain_waker(self) -> None:
-        with suppress(BlockingIOError):
-            os.read(self._waker, 65536)
+        self._later.defer(self._do, action)
 
     def _accept(self, listener: socket.socket) -> None:
         for _ in range(MAX_ACCEPTED):

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -29,7 +29,7 @@ TRUTHS = {"true": True, "false": False}
 class Upload:
     """The bytes of a file part; its declared name and type are ignored."""
 
-    data: bytes = field(repr=False)
+    data: bytes
 
     def __repr__(self) -> str:
         return f"a file of {len(self.data):,} bytes"

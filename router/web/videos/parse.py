@@ -8,13 +8,14 @@ from router.errors import InvalidRequest
 from router.request import ImageInput, Request
 from router.values import Dialect, Presentation
 from router.web.http import unused_fields
-from router.web.http.fields import shown
+from router.web.http.fields import invalid_value, shown
 from router.web.schemas import check, check_model, read_image, read_options, refuse_file_id
 from router.web.videos.form import Upload
 from router.web.videos.schema import EXTRAS, FIRST_FRAMES, LAST_FRAMES, ONLY, PLAIN, CreateVideo
 
 VIDEO = "provider_options.video"
 NAMES = {"prompt": "prompt", "inputs": "input_reference"}
+MEANINGS = {**{name: name for name in ("model", "prompt", "seed", "seconds")}, **PLAIN}
 FRAMES = {**dict.fromkeys(FIRST_FRAMES, Input.IMAGE), **dict.fromkeys(LAST_FRAMES, Input.LAST_IMAGE)}
 WHERE = "an image goes into input_reference, a last frame into last_image"
 CREATE, ONLY_EXTRAS = CreateVideo(), CreateVideo(only=EXTRAS)
@@ -94,32 +95,22 @@ def _parts(body: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _read(merged: _MergedFields, sent: Mapping[str, Any], above: str) -> None:
-    for name in ("model", "prompt", "seed"):
-        if name in sent:
-            merged.put(name, sent[name], above + name)
-    check_model(merged.values.get("model"), merged.names.get("model", "model"))
     if "size" in sent:
         for name, pixels in zip(("width", "height"), sent["size"].lower().split("x"), strict=True):
             merged.put(name, int(pixels), f"{above}size")
-    if "seconds" in sent:
-        merged.put("seconds", sent["seconds"], f"{above}seconds")
-    for name, option in PLAIN.items():
+    for name, meaning in MEANINGS.items():
         if name in sent:
-            merged.put(option, sent[name], above + name)
-    for name, value in _media(sent.get("provider_options", {}), above).items():
-        if name != "last_image":
-            merged.put(name, value, f"{above}{VIDEO}.{name}")
-    for image in _pictures(sent, above):
-        merged.put_picture(image)
-
-
-def _pictures(sent: Mapping[str, Any], above: str) -> Iterator[ImageInput]:
+            merged.put(meaning, sent[name], above + name)
+    check_model(merged.values.get("model"), merged.names.get("model", "model"))
     for name, role in FRAMES.items():
         if name in sent:
-            yield _picture(sent[name], role, above + name)
-    last = sent.get("provider_options", {}).get("video", {}).get("last_image")
-    if last is not None:
-        yield _picture(last, Input.LAST_IMAGE, f"{above}{VIDEO}.last_image")
+            merged.put_picture(_picture(sent[name], role, above + name))
+    for name, value in _media(sent.get("provider_options", {}), above).items():
+        param = f"{above}{VIDEO}.{name}"
+        if name == "last_image":
+            merged.put_picture(_picture(value, Input.LAST_IMAGE, param))
+        else:
+            merged.put(name, value, param)
 
 
 def _names(merged: _MergedFields, pictures: tuple[ImageInput, ...]) -> dict[str, str]:
@@ -159,8 +150,7 @@ def _picture(value: Any, role: Input, param: str) -> ImageInput:
     if isinstance(value, dict):
         refuse_file_id(value, param)
         if "image_url" not in value and "url" not in value:
-            message = f"{param} must be a file, or an object with image_url, got {shown(value)}"
-            raise InvalidRequest(message, param=param)
+            raise invalid_value(param, "a file, or an object with image_url", value)
         value = value.get("image_url", value)
     if isinstance(value, Upload):
         return ImageInput(role, url="", param=param, data=value.data)

@@ -4,7 +4,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Flask, Response, jsonify, request
 
 from router.errors import UnknownJob
 from router.intake.intake import Intake
@@ -35,12 +35,6 @@ class Videos:
     def __init__(self, system: System, intake: Intake) -> None:
         self._system = system
         self._intake = intake
-
-    def add_refusals(self, routes: Blueprint) -> None:
-        """Refuse the paths of OpenAI's that are not offered, in words."""
-        for name in NOT_OFFERED:
-            for path in (f"/v1/videos/{name}", f"/v1/videos/{name}/<path:rest>"):
-                routes.add_url_rule(path, view_func=self.refuse, methods=["GET", "POST", "DELETE"])
 
     @ROUTES.add(
         "POST /v1/videos",
@@ -124,12 +118,9 @@ class Videos:
             again = self._intake.again(source)
         except FileNotFoundError:  # deleted this very moment
             raise unknown(video_id) from None
-        shown = Presentation(Dialect.VIDEOS, seconds=source.presentation.seconds, remixed_from=source.id)
-        remix = replace(again, prompt=prompt, names=NAMES, presentation=shown, warnings=warnings)
+        presentation = Presentation(Dialect.VIDEOS, seconds=source.presentation.seconds, remixed_from=source.id)
+        remix = replace(again, prompt=prompt, names=NAMES, presentation=presentation, warnings=warnings)
         return self._answer(submit(self._intake, remix))
-
-    def refuse(self, rest: str = "") -> Response:
-        raise UnknownJob(f"there is no {request.path[:200]} here: this server makes, remixes and keeps videos")
 
     def _find(self, video_id: str) -> Job:
         return find(self._system, video_id, "video")
@@ -149,6 +140,17 @@ class Videos:
 
     def _video(self, job: Job) -> dict[str, Any]:
         return answers.render(job, self._system.settings.keep_seconds)
+
+
+def add_refusals(app: Flask) -> None:
+    """Refuse the paths of OpenAI's that are not offered, in words."""
+
+    def refuse(rest: str = "") -> Response:
+        raise UnknownJob(f"there is no {request.path[:200]} here: this server makes, remixes and keeps videos")
+
+    for name in NOT_OFFERED:
+        for path in (f"/v1/videos/{name}", f"/v1/videos/{name}/<path:rest>"):
+            app.add_url_rule(path, "videos.refuse", refuse, methods=["GET", "POST", "DELETE"])
 
 
 def _after() -> str | None:

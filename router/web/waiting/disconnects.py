@@ -132,8 +132,7 @@ class DisconnectMonitor:
     def _run(self) -> None:
         while True:
             with self._changed:
-                while not (self._connections or self._departed):
-                    self._changed.wait()
+                self._changed.wait_for(lambda: self._connections or self._departed)
             with log_and_go_on("the watcher of connections"):
                 self._tick()
 

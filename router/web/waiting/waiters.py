@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from socket import socket
-from threading import Condition, Thread
+from threading import Condition, Semaphore, Thread
 from typing import NoReturn
 
 from router.errors import Restarting, TooManyWaiters
@@ -26,10 +26,10 @@ class Waiters:
         self._store = store
         self._disconnects = disconnects
         self._limit = limit
+        self._slots = Semaphore(limit)
         self._seconds = seconds
         self._changed = Condition()
         self._waiters: dict[str, set[Watch]] = {}
-        self._taken = 0
         self._since = 0
         self.draining = False
         self._thread: Thread | None = None
@@ -39,18 +39,15 @@ class Waiters:
         """Hold a slot for a waiting request; raise `TooManyWaiters` without a free one."""
         if self.draining:
             raise Restarting("the server is stopping: send this request again later", headers=(("retry-after", "1"),))
-        with self._changed:
-            if self._taken >= self._limit:
-                raise TooManyWaiters(
-                    f"{self._taken} requests of this process wait for a video or download one already, its limit is "
-                    f"{self._limit}; send 'background': true and poll instead, or try again later"
-                )
-            self._taken += 1
+        if not self._slots.acquire(blocking=False):
+            raise TooManyWaiters(
+                f"{self._limit} requests of this process wait for a video or download one already, its limit is "
+                f"{self._limit}; send 'background': true and poll instead, or try again later"
+            )
         try:
             yield
         finally:
-            with self._changed:
-                self._taken -= 1
+            self._slots.release()
 
     @contextmanager
     def watch(self, job: Job, connection: socket | None) -> Iterator[Watch]:
@@ -94,8 +91,7 @@ class Waiters:
         self._wake_all()  # the watcher before an error may have missed changes
         while True:
             with self._changed:
-                while not self._waiters:
-                    self._changed.wait()
+                self._changed.wait_for(lambda: self._waiters)
             time.sleep(TICK_SECONDS)
             if (now := pulse()) != before:
                 before = now
