@@ -47,6 +47,7 @@ models:
 routes:
   any: [text, image]
 """
+EXPORTS = "TEST_EXPORTS"  # the folder of a test that runs others in a process of its own
 AMONG_SEVERAL = "PYTEST_XDIST_WORKER" in os.environ
 
 
@@ -164,7 +165,7 @@ def family(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def exports(family: Path, tmp_path_factory: pytest.TempPathFactory) -> Exports:
     """Return the nano models as `framegate export` writes them."""
     base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if AMONG_SEVERAL else base) / "exports"
+    folder = Path(os.environ.get(EXPORTS, (base.parent if AMONG_SEVERAL else base) / "exports"))
     folder.mkdir(exist_ok=True)
     return Exports(family, folder)
 

@@ -124,6 +124,7 @@ def test_a_cpu_without_bf16_instructions_computes_in_fp32(native: bool, monkeypa
     assert product.dtype == (torch.bfloat16 if native else torch.float32)
 
 
+@pytest.mark.storm
 def test_the_whole_training_runs(tmp_path: Path) -> None:
     """Two steps of each stage, from nothing to a family that stock diffusers runs."""
     from click.testing import CliRunner

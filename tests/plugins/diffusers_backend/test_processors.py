@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from conftest import EXPORTS, Exports
 from support.server import ROOT
 
 pytestmark = pytest.mark.slow
@@ -18,12 +19,13 @@ REFERENCES = (
 
 
 @pytest.mark.parametrize("capability", ["default", "avx2"])
-def test_what_is_made_is_the_references_by_other_instructions_too(capability: str) -> None:
+def test_what_is_made_is_the_references_by_other_instructions_too(capability: str, exports: Exports) -> None:
     """`default` is without AVX; other tests cover PyTorch's own choice on this machine."""
+    made = exports["wan-nano-t2v"].parent
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", *REFERENCES],
         cwd=ROOT,
-        env={**os.environ, "ATEN_CPU_CAPABILITY": capability},
+        env={**os.environ, "ATEN_CPU_CAPABILITY": capability, "OMP_NUM_THREADS": "2", EXPORTS: str(made)},
         capture_output=True,
         text=True,
         check=False,
