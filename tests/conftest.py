@@ -98,7 +98,8 @@ def environment() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _installed_packages() -> Iterator[None]:
-    """Read the entry points of installed packages once for each `sys.path`, not for each system."""
+    """Read the entry points of installed packages once for each `sys.path`."""
+    # each system would read them again
     read = cache(lambda group, path: entry_points(group=group))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(discovery, "entry_points", lambda group: read(group, tuple(sys.path)))
@@ -154,7 +155,7 @@ def worker(system: System) -> Iterator[Worker]:
 
 @pytest.fixture(scope="session")
 def family(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with the models of the nano family, their transformers cut to two blocks."""
+    """Return the nano family with transformers of two blocks."""
     # what holds for two blocks holds for six, which take three times as long to run, compile and export
     from support.short_family import link_short_family
 

@@ -23,6 +23,14 @@ STRANGE = (
 )
 
 
+@pytest.fixture(scope="module")
+def family(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the whole family, where other tests take a shorter one."""
+    folder = tmp_path_factory.mktemp("nano") / "whole"
+    link_family(folder)
+    return folder
+
+
 def files(folder: Path) -> dict[str, Path]:
     """Map the files of a family to their real paths."""
     found = (Path(top, name) for top, _, names in os.walk(folder, followlinks=True) for name in names)

@@ -1,6 +1,7 @@
 """Permissions in the data folder: for its user, and for a permitted group."""
 
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,13 @@ from router.engine.worker import Worker
 from router.settings import Settings
 from router.system import assemble
 from router.web import create_app
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Return the settings of a data folder that is not there yet."""
+    shutil.rmtree(settings.data)
+    return settings
 
 
 @pytest.fixture(params=[0o000, 0o022, 0o027, 0o077], ids=oct)

@@ -126,6 +126,7 @@ def serve_in(folder: Path, models: str, *arguments: str, **settings: object) -> 
     file, data, log = folder / "models.yaml", folder / "data", folder / f"{time.monotonic_ns()}.log"
     file.write_text(models)
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "FRAMEGATE_DATA": str(data), "FRAMEGATE_MODELS": str(file)}
+    environ.pop("OMP_NUM_THREADS", None)  # as many threads as its users have
     environ |= {f"FRAMEGATE_{name.upper()}": str(value) for name, value in settings.items()}
     port = free_port()
     command = [*FRAMEGATE, "serve", "--port", str(port), "--device", "cpu", *arguments]

@@ -1,4 +1,4 @@
-"""The nano family with the first blocks of its transformers only, for tests that need no good video."""
+"""The nano family with shorter transformers, for tests that need no good video."""
 
 import json
 from pathlib import Path

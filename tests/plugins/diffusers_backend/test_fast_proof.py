@@ -173,7 +173,7 @@ def change(model: Any, how: str, wrapper: Any, patch: pytest.MonkeyPatch) -> Non
         def forward(self, x: Any) -> Any:
             return 2 * x
 
-    block, linear = model.blocks[2], model.blocks[2].attn1.to_q
+    block, linear = model.blocks[1], model.blocks[1].attn1.to_q
     match how:
         case "injected adapter":
             block.attn1.to_out[0] = wrapper(block.attn1.to_out[0])

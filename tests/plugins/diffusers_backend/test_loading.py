@@ -85,7 +85,7 @@ def test_another_dtype_is_another_part(family: Path, pool: Any) -> None:
     assert half.parts["transformer"].proj_out.weight.dtype == torch.bfloat16
     assert full.parts["transformer"].proj_out.weight.dtype == torch.float32
     assert half.decoder is full.decoder  # in fp32 for both
-    assert video(run(spec(family / T2V, Modality.T2V), half, task())).std() > 20
+    assert video(run(spec(family / T2V, Modality.T2V), half, task())).std() > 5  # not one flat colour
 
 
 def vae_of(folder: Path) -> Any:
@@ -184,7 +184,7 @@ def test_parts_that_are_there_count_as_arrived(family: Path, pool: Any) -> None:
     assert len(reports) == 10  # each of the five parts when it has a key, and when it is taken
 
 
-@pytest.mark.parametrize("stop", [1, 8, 100, 300])
+@pytest.mark.parametrize("stop", [1, 8, 100, 200])
 def test_any_report_can_be_the_last(family: Path, pool: Any, stop: int) -> None:
     reports = Reports(stop)
 
