@@ -163,6 +163,16 @@ def family(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def whole_family(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the nano family as it is, which draws what it is asked for."""
+    from nano.family import link_family
+
+    folder = tmp_path_factory.mktemp("nano") / "family"
+    link_family(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def exports(family: Path, tmp_path_factory: pytest.TempPathFactory) -> Exports:
     """Return the nano models as `framegate export` writes them."""
     base = tmp_path_factory.getbasetemp()

@@ -23,27 +23,19 @@ STRANGE = (
 )
 
 
-@pytest.fixture(scope="module")
-def family(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the whole family, where other tests take a shorter one."""
-    folder = tmp_path_factory.mktemp("nano") / "whole"
-    link_family(folder)
-    return folder
-
-
 def files(folder: Path) -> dict[str, Path]:
     """Map the files of a family to their real paths."""
     found = (Path(top, name) for top, _, names in os.walk(folder, followlinks=True) for name in names)
     return {str(path.relative_to(folder)): path.resolve() for path in found}
 
 
-def test_two_processes_that_link_it_at_once_both_find_it_whole(family: Path, tmp_path: Path) -> None:
+def test_two_processes_that_link_it_at_once_both_find_it_whole(whole_family: Path, tmp_path: Path) -> None:
     folder = tmp_path / "deep" / "family"
 
     with ProcessPoolExecutor(2) as both:
         list(both.map(link_family, [folder] * 2))
 
-    assert files(folder) == files(family)
+    assert files(folder) == files(whole_family)
     assert sorted(path.name for path in folder.parent.iterdir()) == [".family.lock", "family"]
 
 
@@ -57,12 +49,12 @@ def test_what_a_killed_process_left_is_made_anew(tmp_path: Path) -> None:
     assert not (tmp_path / "family" / "wan-nano-t2v" / "half").exists()
 
 
-def test_a_family_that_is_there_is_left_alone(family: Path) -> None:
-    before = {path: path.lstat().st_mtime_ns for path in family.rglob("*")}
+def test_a_family_that_is_there_is_left_alone(whole_family: Path) -> None:
+    before = {path: path.lstat().st_mtime_ns for path in whole_family.rglob("*")}
 
-    link_family(family)
+    link_family(whole_family)
 
-    assert {path: path.lstat().st_mtime_ns for path in family.rglob("*")} == before
+    assert {path: path.lstat().st_mtime_ns for path in whole_family.rglob("*")} == before
 
 
 def test_a_package_that_moved_is_followed(tmp_path: Path) -> None:
@@ -76,11 +68,11 @@ def test_a_package_that_moved_is_followed(tmp_path: Path) -> None:
     assert all(path.is_relative_to(tmp_path / "new") and path.is_file() for path in files(tmp_path / "family").values())
 
 
-def test_the_three_store_one_text_encoder_and_one_vae(family: Path) -> None:
+def test_the_three_store_one_text_encoder_and_one_vae(whole_family: Path) -> None:
     for part in ("text_encoder", "tokenizer", "vae"):
-        assert {(family / model / part).resolve() for model in RECIPES} == {WEIGHTS / "shared" / part}
+        assert {(whole_family / model / part).resolve() for model in RECIPES} == {WEIGHTS / "shared" / part}
     stored = [path.stat().st_ino for path in WEIGHTS.rglob("*.safetensors")]
-    used = {path.stat().st_ino for name, path in files(family).items() if name.endswith(".safetensors")}
+    used = {path.stat().st_ino for name, path in files(whole_family).items() if name.endswith(".safetensors")}
     assert len(stored) == len(used) == 2 + 5  # the shared two and five transformers
 
 
@@ -90,10 +82,10 @@ def test_all_weights_together_are_small() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RECIPES)
-def test_stock_diffusers_reads_each_model(family: Path, name: str) -> None:
+def test_stock_diffusers_reads_each_model(whole_family: Path, name: str) -> None:
     from diffusers import DiffusionPipeline
 
-    pipe = DiffusionPipeline.from_pretrained(family / name)
+    pipe = DiffusionPipeline.from_pretrained(whole_family / name)
 
     channels = pipe.transformer.config.in_channels
     assert channels == (36 if name == "wan-nano-i2v" else 16)

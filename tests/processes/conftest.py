@@ -1,6 +1,7 @@
 """Servers of real processes: one for each test, or one for all readers."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from conftest import Exports
@@ -20,9 +21,10 @@ def nano(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def graphs(exports: Exports, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def graphs(whole_family: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Run a server with the nano models on ONNX Runtime, under their own names."""
     pytest.importorskip("onnxruntime")
+    exports = Exports(whole_family, tmp_path_factory.mktemp("exports"))
     entries = [f"  {name}: {{source: '{exports[name]}', backend: onnxruntime, family: {name}}}" for name in FAMILY]
     server = serve_in(tmp_path_factory.mktemp("graphs"), "models:\n" + "\n".join(entries))
     yield server

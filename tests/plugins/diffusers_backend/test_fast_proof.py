@@ -173,7 +173,7 @@ def change(model: Any, how: str, wrapper: Any, patch: pytest.MonkeyPatch) -> Non
         def forward(self, x: Any) -> Any:
             return 2 * x
 
-    block, linear = model.blocks[1], model.blocks[1].attn1.to_q
+    block, linear = model.blocks[2], model.blocks[2].attn1.to_q
     match how:
         case "injected adapter":
             block.attn1.to_out[0] = wrapper(block.attn1.to_out[0])
@@ -299,9 +299,9 @@ def test_what_was_changed_before_the_load_runs_by_diffusers(
     "how", ["injected adapter", "processor", "pre-hook", "forward of a block", "forward of a class", "quantised"]
 )
 def test_a_change_after_the_load_gives_the_stock_pipelines_frames(
-    family: Any, pool: Any, how: str, wrapper: Any, monkeypatch: pytest.MonkeyPatch
+    whole_family: Any, pool: Any, how: str, wrapper: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, other = (spec(family / T2V, Modality.T2V, {"fast": fast}) for fast in (True, {"transformer": False}))
+    model, other = (spec(whole_family / T2V, Modality.T2V, {"fast": fast}) for fast in (True, {"transformer": False}))
     loaded, plain, asked = load(model, pool), load(other, type(pool)()), task(steps=2, num_frames=5)
     before = video(run(model, loaded, asked))
     for each in (loaded, plain):

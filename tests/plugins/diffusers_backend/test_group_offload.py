@@ -68,15 +68,15 @@ def test_two_models_share_what_waits(family: Path) -> None:
     assert np.array_equal(*[video(run(spec(family / T2V, Modality.T2V, OFFLOAD), first, task())) for _ in range(2)])
 
 
-def test_a_model_that_is_larger_than_the_budget_loads(family: Path) -> None:
+def test_a_model_that_is_larger_than_the_budget_loads(whole_family: Path) -> None:
     whole = PartPool()
-    load(spec(family / T2V, Modality.T2V), whole.share_of("m"))
+    load(spec(whole_family / T2V, Modality.T2V), whole.share_of("m"))
     small = whole.size * 2 // 3
     with pytest.raises(LoadFailed, match="its budget for weights is"):
-        load(spec(family / T2V, Modality.T2V), PartPool(budget=lambda: small).share_of("m"))
+        load(spec(whole_family / T2V, Modality.T2V), PartPool(budget=lambda: small).share_of("m"))
     pool = PartPool(budget=lambda: small, warm_budget=2**40)
 
-    loaded = load(spec(family / T2V, Modality.T2V, OFFLOAD), pool.share_of("m"))
+    loaded = load(spec(whole_family / T2V, Modality.T2V, OFFLOAD), pool.share_of("m"))
 
     assert pool.size <= small
     blocks = loaded.parts["transformer"].blocks

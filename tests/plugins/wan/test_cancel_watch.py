@@ -90,8 +90,8 @@ def test_another_thread_is_not_stopped_with_the_job() -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"fast": False}, {"group_offload": True}], ids=str)
-def test_a_cancelled_job_ends_within_a_step(family: Path, pool: Any, options: dict[str, bool]) -> None:
-    model = spec(family / T2V, Modality.T2V, options)
+def test_a_cancelled_job_ends_within_a_step(whole_family: Path, pool: Any, options: dict[str, bool]) -> None:
+    model = spec(whole_family / T2V, Modality.T2V, options)
     loaded = load(model, pool)
     fast = not options
     asked = task(steps=2)
