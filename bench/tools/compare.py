@@ -31,15 +31,16 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--out", type=Path, default=OUT, help="the JSON to write [build/compare.json]")
     options = parser.parse_args(arguments)
     machine = describe()
+    rows: dict[str, list[dict[str, Any]]] = {}
     with _checkout(options.old) as old, _checkout(options.new) as new:
         trees = {"old": old, "new": new}
         commits = {side: _git("rev-parse", "HEAD", folder=tree) for side, tree in trees.items()}
-        figures = {name: _rounds(name, trees, options.rounds) for name in options.names}
-    rows = {name: compared(*sides) for name, sides in figures.items()}
-    _show(rows, options.rounds)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    entry = {"commits": commits, "rounds": options.rounds, "machine": machine, "figures": rows}
-    options.out.write_text(json.dumps(entry, indent=1) + "\n")
+        for name in options.names:  # each is shown and saved at once: a run may be stopped
+            rows[name] = compared(*_rounds(name, trees, options.rounds))
+            _show(name, rows[name], options.rounds)
+            entry = {"commits": commits, "rounds": options.rounds, "machine": machine, "figures": rows}
+            options.out.parent.mkdir(parents=True, exist_ok=True)
+            options.out.write_text(json.dumps(entry, indent=1) + "\n")
 
 
 @contextmanager
@@ -99,14 +100,13 @@ def compared(old: Values, new: Values, units: Mapping[str, str]) -> list[dict[st
     return rows
 
 
-def _show(figures: Mapping[str, list[dict[str, Any]]], rounds: int) -> None:
-    print(f"\nmedians of {rounds} rounds; * is a ratio further than {ALIKE:.0%} from 1")
-    for name, rows in figures.items():
-        width = max(len(row["what"]) for row in rows)
-        print(f"\n{name}\n  {'':<{width}}  {'old':>12}  {'new':>12}  new / old")
-        for row in rows:
-            cells = [number(row[side], row["unit"]) if row[side] is not None else "-" for side in ("old", "new")]
-            print(f"  {row['what']:<{width}}  {cells[0]:>12}  {cells[1]:>12}  {_ratio(row['ratio'])}".rstrip())
+def _show(name: str, rows: Sequence[Mapping[str, Any]], rounds: int) -> None:
+    print(f"\n{name}, medians of {rounds} rounds; * is a ratio further than {ALIKE:.0%} from 1")
+    width = max(len(row["what"]) for row in rows)
+    print(f"  {'':<{width}}  {'old':>12}  {'new':>12}  new / old")
+    for row in rows:
+        cells = [number(row[side], row["unit"]) if row[side] is not None else "-" for side in ("old", "new")]
+        print(f"  {row['what']:<{width}}  {cells[0]:>12}  {cells[1]:>12}  {_ratio(row['ratio'])}".rstrip(), flush=True)
 
 
 def _ratio(ratio: float | None) -> str:
