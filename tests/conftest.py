@@ -164,7 +164,7 @@ def family(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def whole_family(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the nano family as it is, which draws what it is asked for."""
+    """Return the nano family with its trained transformers."""
     from nano.family import link_family
 
     folder = tmp_path_factory.mktemp("nano") / "family"
