@@ -63,7 +63,10 @@ def subjects(held_out: bool) -> list[Subject]:
 
 
 def draw_scene(subject: Subject, rng: np.random.Generator, aspect: float = 1.0) -> Scene:
-    """Return a scene with random position, size, speed and shade; `aspect` is `width / height`."""
+    """Return a scene with random position, size, speed and shade.
+
+    `aspect` is `width / height`.
+    """
     radius = rng.uniform(*RADII)
     extent = {0: radius / max(aspect, 1.0), 1: radius * min(aspect, 1.0)}  # of the radius, as fractions of x and y
     along = 0 if DIRECTIONS[subject.direction][0] else 1
@@ -105,7 +108,10 @@ def draw_wild_scene(rng: np.random.Generator) -> Scene:
 
 
 def render(scene: Scene, width: int = 64, height: int = 64, frames: int = FRAMES) -> NDArray[np.uint8]:
-    """Return the clip as `(frames, height, width, 3)` RGB, edges smoothed to a fraction of a pixel."""
+    """Return the clip in RGB, its edges smoothed.
+
+    Its shape is `(frames, height, width, 3)`; an edge is exact to a fraction of a pixel.
+    """
     outline = OUTLINES[scene.shape] * scene.radius * min(width, height)
     clip = np.empty((frames, height, width, 3), np.uint8)
     clip[:] = scene.background

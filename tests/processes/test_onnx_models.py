@@ -22,8 +22,8 @@ RAW_FRAMES = ROOT / "bench/plugins/raw_frames.py"
 README = (ROOT / "README.md").read_text()
 TRIO = """
 models:
-  wan-nano-i2v: {source: '%(family)s/wan-nano-i2v', backend: diffusers, family: wan-nano-i2v}
-  onnx-i2v: {source: '%(exports)s/wan-nano-i2v', backend: onnxruntime, family: wan-nano-i2v}
+  wan-nano-i2v: {source: '%s', backend: diffusers, family: wan-nano-i2v}
+  onnx-i2v: {source: '%s', backend: onnxruntime, family: wan-nano-i2v}
   not-exported: {source: 'embedded:wan-nano-t2v', backend: onnxruntime}
 """
 
@@ -72,7 +72,7 @@ def test_an_image_becomes_a_video_too_and_what_was_not_exported_says_what_to_do(
     tmp_path: Path, family: Path, exports: Exports, serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BENCH_FRAMES", str(tmp_path))
-    server = serve(TRIO % {"family": family, "exports": exports["wan-nano-i2v"].parent}, plugins=RAW_FRAMES)
+    server = serve(TRIO % (family / "wan-nano-i2v", exports["wan-nano-i2v"]), plugins=RAW_FRAMES)
     (ask,) = held_out(1, with_image=True)
     content = with_image(ask.prompt, data_url(to_png(ask.image)))
     by_onnx_runtime, by_diffusers = (made(server, tmp_path, name, content) for name in ("onnx-i2v", "wan-nano-i2v"))

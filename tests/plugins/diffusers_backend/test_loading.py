@@ -76,16 +76,16 @@ def test_a_decoder_may_have_a_format_of_its_own(family: Path, pool: Any) -> None
     assert psnr(*made) > 40
 
 
-def test_another_dtype_is_another_part(family: Path, pool: Any) -> None:
+def test_another_dtype_is_another_part(whole_family: Path, pool: Any) -> None:
     import torch
 
-    half = load(spec(family / T2V, Modality.T2V, {"dtype": "bf16"}), pool)
-    full = load(spec(family / T2V, Modality.T2V), pool)
+    half = load(spec(whole_family / T2V, Modality.T2V, {"dtype": "bf16"}), pool)
+    full = load(spec(whole_family / T2V, Modality.T2V), pool)
 
     assert half.parts["transformer"].proj_out.weight.dtype == torch.bfloat16
     assert full.parts["transformer"].proj_out.weight.dtype == torch.float32
     assert half.decoder is full.decoder  # in fp32 for both
-    assert video(run(spec(family / T2V, Modality.T2V), half, task())).std() > 5  # not one flat colour
+    assert video(run(spec(whole_family / T2V, Modality.T2V), half, task())).std() > 20
 
 
 def vae_of(folder: Path) -> Any:
@@ -184,12 +184,12 @@ def test_parts_that_are_there_count_as_arrived(family: Path, pool: Any) -> None:
     assert len(reports) == 10  # each of the five parts when it has a key, and when it is taken
 
 
-@pytest.mark.parametrize("stop", [1, 8, 100, 200])
-def test_any_report_can_be_the_last(family: Path, pool: Any, stop: int) -> None:
+@pytest.mark.parametrize("stop", [1, 8, 100, 300])
+def test_any_report_can_be_the_last(whole_family: Path, pool: Any, stop: int) -> None:
     reports = Reports(stop)
 
     with pytest.raises(JobCancelled):
-        backend.load_model(spec(family / T2V, Modality.T2V), "cpu", pool, reports)
+        backend.load_model(spec(whole_family / T2V, Modality.T2V), "cpu", pool, reports)
 
     assert len(reports) == stop
 
