@@ -115,7 +115,10 @@ def self_attention(x: torch.Tensor, by: Rotation, weights: Weights, kernels: Ker
 def cross_attention(
     x: torch.Tensor, context: Context, bias: torch.Tensor | None, weights: Weights, kernels: KernelConfig
 ) -> torch.Tensor:
-    """Return the cross-attention of `x` `(b, groups, n, d)` to the text and any image."""
+    """Return the cross-attention of `x` to the text and any image.
+
+    `x` is `(b, groups, n, d)`.
+    """
     text, image = context
     query = linear(x.flatten(1, 2), *weights.cross_q)
     query = _heads(functional.rms_norm(query, query.shape[-1:], weights.cross_norm_q, kernels.epsilon), kernels)

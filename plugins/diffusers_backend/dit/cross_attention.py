@@ -25,7 +25,10 @@ class Context(NamedTuple):
 
 
 class Text(NamedTuple):
-    """The context of every block, and the bias of each text key's score, `(b, 1, 1, keys)`."""
+    """The context of every block, and the bias of the text keys' scores.
+
+    `bias` is `(b, 1, 1, keys)`.
+    """
 
     blocks: tuple[Context, ...]
     bias: torch.Tensor | None
@@ -34,7 +37,10 @@ class Text(NamedTuple):
 def text_of(
     model: WanTransformer3DModel, embeds: torch.Tensor, merged: bool, image: Sequence[KeysAndValues] | None
 ) -> Text:
-    """Return the contexts of prompts `(b, 512, text_dim)` and of the `image` that all prompts share."""
+    """Return the contexts of prompts, and of the image that they share.
+
+    `embeds` is `(b, 512, text_dim)`.
+    """
     rows, bias = merge_padding(embeds) if merged else (embeds, None)
     hidden = model.condition_embedder.text_embedder(rows)
     layers = [block.attn2 for block in model.blocks]

@@ -28,7 +28,10 @@ class Affine(NamedTuple):
 
 
 def norm_modulate(x: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor, kernels: KernelConfig) -> torch.Tensor:
-    """Return the fp32 layer norm of `x` `(b, groups, n, d)`, shifted and scaled by `(groups, 1, d)`."""
+    """Return the layer norm of `x` in fp32, then scaled and shifted.
+
+    `x` is `(b, groups, n, d)`, `shift` and `scale` are `(groups, 1, d)`.
+    """
     if kernels.norm_kernel:
         return operations.norm(x, 1 + scale, shift, kernels.epsilon)
     size = x.shape[-1:]
