@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator
 from typing import cast
 
-import numpy as np
 from marshmallow import Schema, fields, validate
 
 from router import Backend, Frames, Modality, ModelSpec, Pixels, Report, Task, hookimpl
@@ -48,6 +47,8 @@ def _pixels(task: Task) -> Iterator[Pixels]:
 
 def _colour(task: Task) -> Pixels:
     """Return a frame, `(1, height, width, 3)`, in the colour of prompt and seed."""
+    import numpy as np  # not for all processes: most only read the declaration
+
     frame = np.empty((1, task.height, task.width, 3), np.uint8)
     frame[:] = list(hashlib.sha256(f"{task.seed}:{task.prompt}".encode()).digest()[:3])
     return frame

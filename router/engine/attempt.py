@@ -10,7 +10,6 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from registry import BrokenModel, Input, ModelSpec
-from router import media
 from router.engine.heartbeat import Beat
 from router.engine.previews import Previews
 from router.engine.reporter import Phases, Reporter
@@ -27,6 +26,8 @@ from router.errors import (
     is_disk_full,
     is_unwritable,
 )
+from router.media import Decoders
+from router.media.pixels import decode, fit
 from router.plugins import missing, missing_message
 from router.runtime.server_paths import ServerPaths
 from router.storage.artifacts import digest
@@ -137,10 +138,10 @@ class Attempt:
         for stored in self.job.inputs:
             data = self.system.artifacts.read_input(self.job.id, stored.name)
             if not stored.png_size:  # an older version stored it as it was received: decode it in a child
-                with closing(media.Decoders()) as decoders:
+                with closing(Decoders()) as decoders:
                     data = decoders.prepare(data, (task.width, task.height)).png
-            pixels = media.decode(data)
-            fitted = media.fit(pixels, task.width, task.height)
+            pixels = decode(data)
+            fitted = fit(pixels, task.width, task.height)
             task = replace(task, image=fitted) if stored.role is Input.IMAGE else replace(task, last_image=fitted)
         return task
 

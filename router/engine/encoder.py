@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from router import media
 from router.errors import BootError, DiskFull, GenerationFailed, is_disk_full
 from router.hookspecs import hookimpl
+from router.media.pixels import to_png
 from router.values import Frames, Pixels
 
 # Making a video takes minutes and showing it happens often: near transparent (crf 18) and small (medium;
@@ -49,7 +49,7 @@ def _write_png(frames: Frames, path: Path) -> None:
     if frames.num_frames != 1:
         raise GenerationFailed(f"a PNG takes one frame, the backend made {frames.num_frames}")
     (pixels,) = _each(frames)
-    path.write_bytes(media.to_png(pixels))
+    path.write_bytes(to_png(pixels))
 
 
 def _write_mp4(frames: Frames, path: Path) -> None:

@@ -17,7 +17,8 @@ from typing import BinaryIO
 
 from router.errors import InvalidRequest
 from router.media.header import broken, read_header
-from router.media.pixels import PreparedImage, prepare
+from router.media.pixels import prepare
+from router.media.prepared_image import PreparedImage
 from router.runtime.parent import die_with
 
 MEMORY = 1_200_000_000  # bytes, libraries and all: an AVIF of 64 megapixels takes 1.0 GB

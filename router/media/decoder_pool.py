@@ -20,7 +20,7 @@ from router.media.decoder_process import (
     PictureFile,
 )
 from router.media.header import MAX_PIXELS, about, invalid
-from router.media.pixels import PreparedImage
+from router.media.prepared_image import PreparedImage
 from router.runtime.fair_slots import Slots
 
 AT_A_TIME = 2

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from threading import Timer
 from typing import Any
 
-from router.media.pixels import PreparedImage
+from router.media.prepared_image import PreparedImage
 
 START_SECONDS = 60.0
 WALL_SECONDS = 90.0  # a child that takes longer is stopped or starved; the kernel counts its seconds of a core

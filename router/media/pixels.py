@@ -1,6 +1,5 @@
 """Pictures as arrays: decoded, made upright, fitted to a size."""
 
-import math
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -11,12 +10,12 @@ from numpy.typing import NDArray
 from router.media.colours import colours_of
 from router.media.conversion import Conversion, Samples
 from router.media.exif import Orientation
+from router.media.geometry import crop_size
 from router.media.header import MAX_PIXELS, read_header
 from router.media.header_fields import Channels, Header
+from router.media.prepared_image import PreparedImage
 from router.media.sample_decoders import is_rgb, read_bands
 from router.values import Pixels
-
-MAX_ASPECT = 4.0
 
 # of OpenCV itself, which counts only if it is set before the import
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
@@ -27,14 +26,6 @@ class Decoded:
     """A picture in sRGB, and notes such as "is HDR (PQ): ..."."""
 
     pixels: Pixels
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class PreparedImage:
-    """The upright sRGB PNG to store, and notes on the colours of its source."""
-
-    png: bytes
     notes: tuple[str, ...] = ()
 
 
@@ -119,12 +110,6 @@ def _eight_bits(samples: NDArray[Any]) -> Pixels:
     return np.asarray(cv2.convertScaleAbs(samples, alpha=1 / 257), np.uint8).reshape(samples.shape)
 
 
-def crop_size(old_width: int, old_height: int, width: int, height: int) -> tuple[int, int]:
-    """Return width and height of the crop by `fit`, in the picture's pixels."""
-    scale = max(width / old_width, height / old_height)
-    return min(old_width, max(1, round(width / scale))), min(old_height, max(1, round(height / scale)))
-
-
 def crop_to_aspect(pixels: Pixels, width: int, height: int) -> Pixels:
     """Return the crop by `fit`, around the centre of a picture."""
     old_height, old_width = pixels.shape[:2]
@@ -145,20 +130,6 @@ def fit(pixels: Pixels, width: int, height: int) -> Pixels:
     return np.asarray(cv2.resize(crop, (width, height), interpolation=method), np.uint8)
 
 
-def size_for(width: int, height: int, area: int, multiple: int, limit_pixels: int) -> tuple[int, int]:
-    """Return the (width, height) of a video that starts from a picture, in pixels.
-
-    It has the picture's aspect (beyond 4:1, 4:1) at `area` pixels a frame, or at `limit_pixels` if that
-    is less, rounded as diffusers does: each side floored to `multiple`, and at least that.
-    """
-    aspect = min(max(width, height) / min(width, height), MAX_ASPECT)
-    area = min(area, limit_pixels)
-    long = _floored(math.sqrt(area * aspect), multiple)
-    short = _floored(math.sqrt(area / aspect), multiple)
-    long = min(long, max(multiple, limit_pixels // short // multiple * multiple))
-    return (long, short) if width >= height else (short, long)
-
-
 def to_png(pixels: Pixels) -> bytes:
     """Return an RGB picture, uint8 of shape `(height, width, 3)`, as a PNG."""
     import cv2
@@ -171,7 +142,3 @@ def _upright(pixels: Pixels, orientation: Orientation) -> Pixels:
     # not by OpenCV, which would look for EXIF in other places than `inspect` does
     shown = pixels.swapaxes(0, 1) if orientation.transpose else pixels
     return np.ascontiguousarray(shown[:: -1 if orientation.rows else 1, :: -1 if orientation.columns else 1])
-
-
-def _floored(side: float, multiple: int) -> int:
-    return max(multiple, round(side) // multiple * multiple)

@@ -8,7 +8,6 @@ from pathlib import Path
 from flask import Response, request, send_file
 
 from router.errors import NotReady
-from router.media.stills import spritesheet, thumbnail
 from router.system import System
 from router.values import Artifact, Job, Status
 from router.web.http.fields import invalid_value
@@ -63,6 +62,8 @@ class Content:
     )
     def get_video_content(self, video_id: str) -> Response:
         """Fetch a video."""
+        from router.media.stills import spritesheet, thumbnail  # with numpy, which most workers never need
+
         variant = request.args.get("variant", "video")
         if variant not in VARIANTS:
             raise invalid_value("variant", f"one of {', '.join(VARIANTS)}", variant)

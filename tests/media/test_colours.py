@@ -16,7 +16,7 @@ import pytest
 from PIL import Image, ImageCms
 from support import profiles
 
-from router.media import decode, decode_with_notes
+from router.media.pixels import decode, decode_with_notes
 
 ROOT = Path(__file__).parents[2]
 ORANGE = (234, 90, 40)
@@ -557,7 +557,7 @@ def test_a_compressed_profile_is_inflated_up_to_a_limit() -> None:
 
 MEASURE = """
 import resource, sys
-from router.media import decode
+from router.media.pixels import decode
 data = sys.stdin.buffer.read()
 decode(data)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)

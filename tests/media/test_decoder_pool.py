@@ -25,7 +25,8 @@ from support.patience import until
 from support.pictures import LINE, Case, animations, chunk, encoded, png, scene, whole
 
 from router.errors import InvalidRequest, TooManyWaiters, Unavailable
-from router.media import Decoders, PreparedImage, decode, fit, inspect, to_png
+from router.media import Decoders, PreparedImage, inspect
+from router.media.pixels import decode, fit, to_png
 
 ROOT = Path(__file__).parents[2]
 MEGABYTE = 2**20

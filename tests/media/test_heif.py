@@ -16,9 +16,10 @@ from PIL import Image
 from support import profiles
 
 from router.errors import InvalidRequest
-from router.media import ImageInfo, decode, decode_with_notes, inspect
+from router.media import ImageInfo, inspect
 from router.media.bitstreams import Budget, av1_sizes, hevc_sizes
 from router.media.boxes import box, read_items
+from router.media.pixels import decode, decode_with_notes
 
 ROOT = Path(__file__).parents[2]
 ORANGE, ORANGE_OF_P3 = (234, 90, 40), (253, 76, 0)
@@ -293,7 +294,7 @@ def test_sizes_are_those_of_the_bitstreams() -> None:
 MEASURE = """
 import resource, sys
 from router.errors import InvalidRequest
-from router.media import decode
+from router.media.pixels import decode
 import cv2, pillow_heif, PIL.Image, PIL.AvifImagePlugin
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:

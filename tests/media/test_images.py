@@ -17,7 +17,8 @@ from PIL import Image, ImageCms, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from router.errors import InvalidRequest
-from router.media import MAX_BYTES, ImageInfo, decode, fit, inspect, size_for, to_png
+from router.media import MAX_BYTES, ImageInfo, inspect, size_for
+from router.media.pixels import decode, fit, to_png
 
 ROOT = Path(__file__).parents[2]
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -217,7 +218,7 @@ BOMBS = {
 MEASURE = """
 import resource, sys
 from router.errors import InvalidRequest
-from router.media import decode, to_png
+from router.media.pixels import decode, to_png
 import numpy as np
 decode(to_png(np.zeros((8, 8, 3), np.uint8)))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

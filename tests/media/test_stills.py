@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from router.engine import encoder
-from router.media import to_png
+from router.media.pixels import to_png
 from router.media.stills import spread, spritesheet, thumbnail
 from router.values import Frames, Pixels
 

@@ -13,7 +13,7 @@ from support.likeness import require_same
 from support.server import FRAMEGATE, ROOT, Server
 
 from nano.requests import held_out
-from router.media import to_png
+from router.media.pixels import to_png
 
 pytestmark = pytest.mark.slow
 pytest.importorskip("onnxruntime")

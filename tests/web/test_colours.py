@@ -14,7 +14,7 @@ from PIL import Image
 from support import profiles
 
 from router.engine.worker import Worker
-from router.media import decode, to_png
+from router.media.pixels import decode, to_png
 
 P3 = profiles.matrix(profiles.DISPLAY_P3, profiles.SRGB_CURVE)
 

@@ -18,7 +18,7 @@ from support.pictures import bombs, encoded, scene
 from support.website import Website, status
 
 from router.engine.worker import Worker
-from router.media import decode, fit
+from router.media.pixels import decode, fit
 from router.settings import Settings
 from router.system import System
 

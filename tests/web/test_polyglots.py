@@ -17,7 +17,7 @@ from support.website import Website, status
 from werkzeug.test import TestResponse
 
 from router.engine.worker import Worker
-from router.media import decode, to_png
+from router.media.pixels import decode, to_png
 from router.settings import Settings
 from router.system import System
 
