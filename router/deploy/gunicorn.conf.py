@@ -103,7 +103,8 @@ def _drain_at(number: signal.Signals, worker: Worker) -> None:
 
     def drain(number: int, frame: FrameType | None) -> None:
         if number == signal.SIGQUIT or worker.shared[STOPPING]:
-            worker.wsgi.waiting.drain()
+            # not here: a second signal within `Event.set` would wait for its lock for ever
+            worker.call_soon(worker.wsgi.waiting.drain)
         if callable(stop):
             stop(number, frame)
 

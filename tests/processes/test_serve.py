@@ -11,6 +11,7 @@ import time
 import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import av
@@ -97,7 +98,7 @@ def test_serve_stops_in_time_and_its_jobs_go_on_at_the_next_start(serve: Serve) 
     server.in_step(job)
     with ThreadPoolExecutor() as threads:
         waiter = threads.submit(server.call, "/v1/responses", {"model": "slow", "input": "b"})
-        time.sleep(0.5)
+        server.until(lambda: len(jobs_of(server)) == 2)
         children = psutil.Process(server.process.pid).children(recursive=True)
         assert server.stop() < 10
         status, body = waiter.result(5)
@@ -110,6 +111,39 @@ def test_serve_stops_in_time_and_its_jobs_go_on_at_the_next_start(serve: Serve) 
     assert now["status"] in ("queued", "in_progress")
     assert again.finished(job)["status"] == "completed"
     assert [path.name for path in (again.data / "videos" / job["id"][5:]).iterdir()] == ["2.mp4"]
+
+
+def test_a_stop_by_many_signals_answers_all_who_wait(serve: Serve) -> None:
+    # gunicorn's master sends each worker two; a supervisor, a terminal and systemd may each add one
+    server = serve(MODELS, workers=1)
+    (worker,) = server.master().children()
+    with ThreadPoolExecutor(24) as threads:
+        calls = [threads.submit(server.call, "/v1/responses", {"model": "slow", "input": "b"}) for _ in range(24)]
+        server.until(lambda: len(jobs_of(server)) == 24)
+        server.process.send_signal(signal.SIGTERM)
+        with suppress(ProcessLookupError):
+            while not all(call.done() for call in calls):
+                os.kill(worker.pid, signal.SIGTERM)
+        answers = [call.result(20) for call in calls]
+
+    assert {(status, body["error"]["code"]) for status, body in answers} == {(503, "restarting")}
+
+
+def test_an_interrupt_of_the_web_half_answers_those_who_wait(serve: Serve) -> None:
+    server = serve(MODELS, workers=1)
+    with ThreadPoolExecutor() as threads:
+        waiter = threads.submit(server.call, "/v1/responses", {"model": "slow", "input": "b"})
+        server.until(lambda: len(jobs_of(server)) == 1)
+        server.master().send_signal(signal.SIGINT)
+        status, body = waiter.result(20)
+
+    assert (status, body["error"]["code"]) == (503, "restarting")
+    server.ready()
+
+
+def jobs_of(server: Server) -> list[str]:
+    with sqlite3.connect(f"file:{server.data / 'jobs.sqlite'}?mode=ro", uri=True) as store:
+        return [name for (name,) in store.execute("SELECT id FROM jobs")]
 
 
 def test_a_killed_web_worker_is_replaced(serve: Serve) -> None:

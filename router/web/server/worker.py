@@ -1,6 +1,7 @@
 """gunicorn's worker: the event loop that accepts connections and drives both halves."""
 
 import errno
+import math
 import os
 import resource
 import selectors
@@ -20,6 +21,7 @@ from router.web.server.connections import Connections
 from router.web.server.responder import Responder
 
 TICK_SECONDS = 0.25
+QUIT_SECONDS = 0.5  # for the answers to waiting clients
 MAX_ACCEPTED = 16  # connections at a time, so that other workers get theirs
 MAX_CONNECTIONS = 4096  # their buffers of up to 64 KiB are 256 MiB
 FILES_A_THREAD = 4  # the store, its log, an input and a video
@@ -37,6 +39,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # gunicorn has no types
         self._max_connections = _max_connections(self._settings)
         self._later = PollableMethodQueue()
         self._expired_at = 0.0
+        self._end = math.inf
 
     def init_process(self) -> None:
         self._poller = selectors.DefaultSelector()
@@ -44,15 +47,22 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # gunicorn has no types
         self._connections = Connections(
             self, self._poller, lambda connection: self._responder.enqueue(connection), self._settings
         )
-        self._responder = Responder(self, self._connections, self._call_soon, self._settings.max_body_bytes)
+        self._responder = Responder(self, self._connections, self.call_soon, self._settings.max_body_bytes)
         super().init_process()
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         self.alive = False
         self._later.defer(self.notify)
 
+    def handle_quit(self, sig: int, frame: Any) -> None:
+        self._end = min(self._end, time.monotonic() + QUIT_SECONDS)
+        self.handle_exit(sig, frame)
+
     def run(self) -> None:
-        """Serve until the signal to stop, then finish answers for up to `graceful_timeout`."""
+        """Serve until the signal to stop, then finish answers for a while.
+
+        After SIGTERM that is `graceful_timeout`, after SIGQUIT `QUIT_SECONDS`.
+        """
         self._poller.register(self._later, selectors.EVENT_READ, partial(self._later.run_callbacks, self._later))
         for listener in self.sockets:
             listener.setblocking(False)
@@ -63,9 +73,9 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # gunicorn has no types
             with suppress(KeyError):
                 self._poller.unregister(listener)
             listener.close()
-        end = time.monotonic() + self.cfg.graceful_timeout
+        self._end = min(self._end, time.monotonic() + self.cfg.graceful_timeout)
         self._connections.close_idle_soon()
-        while self._connections and time.monotonic() < end:
+        while self._connections and time.monotonic() < self._end:
             self._step()
         self._responder.shutdown()
 
@@ -89,8 +99,8 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # gunicorn has no types
         except Exception:  # whatever it is: the other connections go on
             self.log.exception("a connection could not be served")
 
-    def _call_soon(self, action: Callable[[], None]) -> None:
-        """Run `action` in the event loop; any thread may call this."""
+    def call_soon(self, action: Callable[[], None]) -> None:
+        """Run `action` in the event loop; any thread and any signal handler may call this."""
         self._later.defer(self._do, action)
 
     def _accept(self, listener: socket.socket) -> None:

@@ -97,7 +97,7 @@ class DisconnectMonitor:
                 self._end_wait(job, watch.left)
 
     def drain(self) -> None:
-        """Cancel no further job: this process stops; safe in a signal handler."""
+        """Cancel no further job: this process stops."""
         self._draining = True
 
     def _end_wait(self, job: Job, left: bool) -> None:

@@ -71,7 +71,7 @@ class Waiters:
                     del self._waiters[job.id]
 
     def drain(self) -> None:
-        """End every wait: this process stops; safe in a signal handler."""
+        """End every wait: this process stops."""
         self.draining = True
         self._disconnects.drain()
         self._wake_all()
