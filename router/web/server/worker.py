@@ -100,7 +100,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]  # gunicorn has no types
             self.log.exception("a connection could not be served")
 
     def call_soon(self, action: Callable[[], None]) -> None:
-        """Run `action` in the event loop; any thread and any signal handler may call this."""
+        """Run `action` in the event loop; any thread or signal handler may call this."""
         self._later.defer(self._do, action)
 
     def _accept(self, listener: socket.socket) -> None:
