@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import fcntl
+import gc
 import json
 import logging
 import os
@@ -48,6 +49,7 @@ routes:
   any: [text, image]
 """
 EXPORTS = "TEST_EXPORTS"  # the folder of a test that runs others in a process of its own
+MODULES = pytest.StashKey[int]()  # as many as were imported at the last freeze
 AMONG_SEVERAL = "PYTEST_XDIST_WORKER" in os.environ
 
 
@@ -63,6 +65,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         storms = {item for item in items if item.get_closest_marker("storm")}
         config.hook.pytest_deselected(items=list(storms))
         items[:] = [item for item in items if item not in storms]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Keep the collected tests and the imported libraries out of garbage collections."""
+    # each unload of a model collects, and there are hundreds: among all these objects that takes half a second
+    if len(sys.modules) > item.config.stash.get(MODULES, 0) + 200:
+        gc.collect()
+        gc.freeze()
+        item.config.stash[MODULES] = len(sys.modules)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from multiprocessing import get_context
@@ -53,6 +54,8 @@ class Caller:
 
     def __init__(self, app: Flask, **body: Any) -> None:
         self.connection, self._theirs = socket.socketpair()
+        weakref.finalize(self, self.connection.close)
+        weakref.finalize(self, self._theirs.close)
         self._app = app
         self._body = {"model": "text", "input": "a", **body}
         self.headers: dict[str, str] = {}
