@@ -77,8 +77,10 @@ def load_model(model):
 
 
 @hookimpl
-def generate(task):
+def generate(task, report):
     STARTS.get(task.prompt, lambda: None)()
+    if task.prompt == "held steps":
+        step_while_shut(report)
     pixels = MADE.get(task.prompt, noise)(task)
     return Frames(pixels, task.num_frames, task.width, task.height, task.frames_per_second)
 
@@ -94,6 +96,16 @@ def wait():
     waiting.touch()
     while gate.exists():
         time.sleep(0.01)
+
+
+def step_while_shut(report):
+    """Report a step twenty times a second until the gate is open."""
+    waiting.touch()
+    for step in range(1, 10_000):
+        report(step, 10_000)
+        if not gate.exists():
+            return
+        time.sleep(0.05)
 
 
 def held_frame(task):

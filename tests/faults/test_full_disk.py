@@ -8,7 +8,7 @@ import pytest
 from conftest import data_url, png, with_image
 from support.books import books
 from support.disks import disk, full
-from support.jobs import Job, ask, at_gate, attempts, completed, failed, framegate, in_phase, now, open_gate, shut_gate
+from support.jobs import Job, ask, at_gate, attempts, completed, failed, framegate, now, open_gate, shut_gate
 from support.server import ROOT, Server, serve_in
 
 from router.engine.retention import Retention
@@ -97,10 +97,12 @@ def test_a_full_disk_at_the_video(server: Server) -> None:
 
 def test_a_full_disk_while_a_job_runs(server: Server) -> None:
     engine = server.engine()
-    job = ask(server, "slow", steps=30)
-    in_phase(server, job, "step", 10)
+    shut_gate(server)
+    job = ask(server, "faulty", "held steps")
+    at_gate(server)
     with full(server.data):
         server.until(lambda: "the store did not take the progress: database or disk is full" in server.log.read_text())
+    open_gate(server)
 
     assert completed(server, job)
     assert attempts(server, job) == ["1.mp4"]
