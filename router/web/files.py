@@ -62,8 +62,6 @@ class Content:
     )
     def get_video_content(self, video_id: str) -> Response:
         """Fetch a video."""
-        from router.media.stills import spritesheet, thumbnail  # with numpy, which most workers never need
-
         variant = request.args.get("variant", "video")
         if variant not in VARIANTS:
             raise invalid_value("variant", f"one of {', '.join(VARIANTS)}", variant)
@@ -73,6 +71,8 @@ class Content:
         artifact, path = self._made(video_id, job)
         if variant == "video":
             return self._send(video_id, path, artifact.media_type, artifact.sha256)
+        from router.media.stills import spritesheet, thumbnail  # with numpy, which most workers never need
+
         suffix, media_type = STILLS[variant]
         make = partial(spritesheet, path, artifact.num_frames) if variant == "spritesheet" else partial(thumbnail, path)
         still = self._still(video_id, job, path, suffix, make)
