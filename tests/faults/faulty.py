@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -80,7 +81,7 @@ def load_model(model):
 def generate(task, report):
     STARTS.get(task.prompt, lambda: None)()
     if task.prompt == "held steps":
-        step_while_shut(report)
+        wait(lambda step: report(step, 10_000))
     pixels = MADE.get(task.prompt, noise)(task)
     return Frames(pixels, task.num_frames, task.width, task.height, task.frames_per_second)
 
@@ -91,21 +92,14 @@ def noise(task):
         yield np.random.default_rng(number).integers(0, 256, (1, task.height, task.width, 3), np.uint8)
 
 
-def wait():
-    """Wait while the test's gate is shut, and leave a sign of that."""
+def wait(each=lambda step: None):
+    """Leave a sign, then call `each` with step numbers until the gate is open."""
     waiting.touch()
-    while gate.exists():
-        time.sleep(0.01)
-
-
-def step_while_shut(report):
-    """Report a step twenty times a second until the gate is open."""
-    waiting.touch()
-    for step in range(1, 10_000):
-        report(step, 10_000)
+    for step in count(1):
+        each(step)
         if not gate.exists():
             return
-        time.sleep(0.05)
+        time.sleep(0.01)
 
 
 def held_frame(task):

@@ -18,6 +18,7 @@ import av
 import psutil
 import pytest
 from conftest import data_url, png, with_image
+from support.books import listed
 from support.patience import until
 from support.server import FRAMEGATE, ROOT, Server, free_port
 
@@ -98,7 +99,7 @@ def test_serve_stops_in_time_and_its_jobs_go_on_at_the_next_start(serve: Serve) 
     server.in_step(job)
     with ThreadPoolExecutor() as threads:
         waiter = threads.submit(server.call, "/v1/responses", {"model": "slow", "input": "b"})
-        server.until(lambda: len(jobs_of(server)) == 2)
+        server.until(lambda: len(listed(server)) == 2)
         children = psutil.Process(server.process.pid).children(recursive=True)
         assert server.stop() < 10
         status, body = waiter.result(5)
@@ -119,7 +120,7 @@ def test_a_stop_by_many_signals_answers_all_who_wait(serve: Serve) -> None:
     (worker,) = server.master().children()
     with ThreadPoolExecutor(24) as threads:
         calls = [threads.submit(server.call, "/v1/responses", {"model": "slow", "input": "b"}) for _ in range(24)]
-        server.until(lambda: len(jobs_of(server)) == 24)
+        server.until(lambda: len(listed(server)) == 24)
         server.process.send_signal(signal.SIGTERM)
         with suppress(ProcessLookupError):
             while not all(call.done() for call in calls):
@@ -133,17 +134,12 @@ def test_an_interrupt_of_the_web_half_answers_those_who_wait(serve: Serve) -> No
     server = serve(MODELS, workers=1)
     with ThreadPoolExecutor() as threads:
         waiter = threads.submit(server.call, "/v1/responses", {"model": "slow", "input": "b"})
-        server.until(lambda: len(jobs_of(server)) == 1)
+        server.until(lambda: len(listed(server)) == 1)
         server.master().send_signal(signal.SIGINT)
         status, body = waiter.result(20)
 
     assert (status, body["error"]["code"]) == (503, "restarting")
     server.ready()
-
-
-def jobs_of(server: Server) -> list[str]:
-    with sqlite3.connect(f"file:{server.data / 'jobs.sqlite'}?mode=ro", uri=True) as store:
-        return [name for (name,) in store.execute("SELECT id FROM jobs")]
 
 
 def test_a_killed_web_worker_is_replaced(serve: Serve) -> None:
