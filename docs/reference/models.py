@@ -1,4 +1,4 @@
-"""Tables of the keys of a models file, the options of backends, and the published families."""
+"""Tables of a models file's keys, the backends' options, and the published families."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -71,7 +71,7 @@ def _family(family: Family) -> tuple[str, ...]:
         code(family.name),
         code(family.repo or family.source),
         code(family.modality.word),
-        f"{used.width}x{used.height}, {used.num_frames} frames, {used.frames_per_second} a second",
+        f"{used.width}x{used.height}, {used.num_frames} frames at {used.frames_per_second}/s",
         str(used.steps),
         " / ".join(f"{each:g}" for each in guidance),
         f"{limits.pixels:,} pixels, {limits.frames} frames, {limits.steps} steps",
@@ -111,6 +111,6 @@ def _default(path: str, required: bool, value: Any) -> str:
 
 
 def _defaults() -> dict[str, Any]:
-    """Return the default of each key by its path, as the values of a model have it."""
+    """Return the default of each key, by its path."""
     own = {each.name: each.default for each in fields_of(ModelSpec)}
     return own | {f"limits.{each.name}": each.default for each in fields_of(Limits)}

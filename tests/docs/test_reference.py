@@ -1,4 +1,4 @@
-"""The generated tables of `docs/*.md` are up to date, and each stands on one page."""
+"""The generated tables of the documentation are up to date."""
 
 from pathlib import Path
 
