@@ -60,7 +60,7 @@ def switches() -> str:
 
 
 def families() -> str:
-    headings = ("family", "hub id", "modality", "default video", "steps", "guidance", "limits")
+    headings = ("family, and its `source`", "modality", "default video", "steps", "guidance", "limits")
     return table(headings, map(_family, FAMILIES))
 
 
@@ -68,8 +68,7 @@ def _family(family: Family) -> tuple[str, ...]:
     used, limits = family.defaults, family.limits
     guidance = [used.guidance_scale] if used.guidance_scale_2 is None else [used.guidance_scale, used.guidance_scale_2]
     return (
-        code(family.name),
-        code(family.repo or family.source),
+        f"{code(family.name)}<br>{code(family.source)}",
         code(family.modality.word),
         f"{used.width}x{used.height}, {used.num_frames} frames at {used.frames_per_second}/s",
         str(used.steps),
