@@ -52,10 +52,15 @@ IMPORTS = {
     "Pixels": "RGB pixels: uint8 of shape `(n, height, width, 3)`.",
     "Preview": "A function that returns a small picture of a running job.",
 }
+RUNS_IN = {  # the half that calls a hook
+    "declare_backend": "both", "check_request": "web", "load_model": "engine", "plan_model": "engine",
+    "describe_loaded": "engine", "generate": "engine", "encode_output": "engine", "unload_model": "engine",
+    "job_changed": "both", "configure_app": "web", "add_commands": "cli",
+}  # fmt: skip
 
 
 def meaning(meanings: Mapping[str, str], name: str) -> str:
     """Return what `name` means; raise `LookupError` for a name without a sentence."""
     if name not in meanings:
-        raise LookupError(f"docs/reference/meanings.py must say what {name} means, got nothing")
+        raise LookupError(f"docs/reference/meanings.py must have an entry for {name}, got none")
     return meanings[name]

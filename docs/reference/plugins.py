@@ -3,16 +3,10 @@
 import inspect
 
 import router
-from docs.reference.meanings import IMPORTS
+from docs.reference.meanings import IMPORTS, RUNS_IN, meaning
 from docs.reference.table import code, first_line, table
 from router import hookspecs
 from router.testing.contract import CHECKS
-
-RUNS_IN = {
-    "declare_backend": "both", "check_request": "web", "load_model": "engine", "plan_model": "engine",
-    "describe_loaded": "engine", "generate": "engine", "encode_output": "engine", "unload_model": "engine",
-    "job_changed": "both", "configure_app": "web", "add_commands": "cli",
-}  # fmt: skip
 
 
 def hooks() -> str:
@@ -24,7 +18,7 @@ def hooks() -> str:
             (
                 code(each.__name__),
                 ", ".join(inspect.signature(each).parameters) or "-",
-                RUNS_IN[each.__name__],
+                meaning(RUNS_IN, each.__name__),
                 first_line(inspect.getdoc(each)),
             )
             for each in specs
