@@ -1,6 +1,7 @@
-"""Make `docs/circle.png`, the examples' image, and `docs/session.svg`, a real session in a terminal."""
+"""Make the examples' image, and the front page's session and refusal from a real server."""
 
 import base64
+import json
 import os
 import subprocess
 import tempfile
@@ -15,30 +16,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 import demo
+from docs.reference.markers import filled
 from nano.scene import Subject, draw_scene, render
 
 DOCS = demo.ROOT / "docs"
 CIRCLE = DOCS / "circle.png"
-SESSION = DOCS / "session.svg"
+SESSION, FRONT = DOCS / "session.svg", demo.ROOT / "README.md"
 WIDTH, MARGIN, INDENT, LINE, COLUMNS = 860, 28, 48, 22, 94  # pixels, but for the columns
 SIDE, GAP, SHOWN = 128, 8, (0, 4, 8, 12, 16)  # pixels, pixels, frames
 PAPER, BAR, INK, PROMPT, FAINT, YELLOW = "#0f1720", "#1b2733", "#e6edf3", "#7ee787", "#9aa7b4", "#f2cc60"
 FONT = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
+MESSAGE = " | jq -r .error.message"
 # what is typed; the answers are the server's
 VIDEO = """curl -sS localhost:8000/v1/responses -H "Content-Type: application/json" \\
     -d '{"model": "wan-nano", "input": "a red circle moves right on a black background",
          "seed": 7, "provider_options": {"video": {}}}' >answer.json
 curl -sS localhost:8000$(jq -r '.output[0].content[0].video_url' answer.json) -o circle.mp4"""
 REFUSAL = """curl -sS localhost:8000/v1/responses -H "Content-Type: application/json" \\
-    -d '{"model": "wan-nano-i2v", "input": "a red circle moves right"}' | jq -r .error.message"""
+    -d '{"model": "wan-nano-i2v", "input": "a red circle moves right"}'"""
 
 
 def main() -> None:
     CIRCLE.write_bytes(circle())
     with tempfile.TemporaryDirectory() as folder, demo.server(Path(folder) / "data") as url:
         run(VIDEO, url, folder)
-        refused = run(REFUSAL, url, folder)
-        SESSION.write_text(svg(frames(Path(folder) / "circle.mp4"), refused.strip()))
+        refused = json.loads(run(REFUSAL, url, folder))["error"]
+        SESSION.write_text(svg(frames(Path(folder) / "circle.mp4"), refused["message"]))
+    FRONT.write_text(filled(FRONT.read_text(), "refusal", answer(refused)))
 
 
 def circle() -> bytes:
@@ -58,6 +62,12 @@ def run(command: str, url: str, folder: str) -> str:
     return subprocess.run(shell, cwd=folder, check=True, capture_output=True, text=True, env=os.environ).stdout
 
 
+def answer(error: dict[str, str]) -> str:
+    """Return the block of an error, its message on a line of its own."""
+    message, *others = (f"{json.dumps(name)}: {json.dumps(value)}" for name, value in error.items())
+    return f'```json\n{{"error": {{{message},\n           {", ".join(others)}}}}}\n```'
+
+
 def frames(path: Path) -> list[NDArray[np.uint8]]:
     with av.open(str(path)) as video:
         found = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
@@ -70,11 +80,11 @@ def svg(shown: list[NDArray[np.uint8]], refused: str) -> str:
     top += LINE * VIDEO.count("\n") + 34
     parts += _filmstrip(shown, top)
     top += SIDE + 64
-    parts += _typed(REFUSAL, top)
+    parts += _typed(REFUSAL + MESSAGE, top)
     top += LINE * (REFUSAL.count("\n") + 1)
-    answer = textwrap.wrap(refused, COLUMNS)
-    parts += [_text(line, top + LINE * number, YELLOW, INDENT) for number, line in enumerate(answer)]
-    height = top + LINE * len(answer)
+    lines = textwrap.wrap(refused, COLUMNS)
+    parts += [_text(line, top + LINE * number, YELLOW, INDENT) for number, line in enumerate(lines)]
+    height = top + LINE * len(lines)
     size = f"viewBox='0 0 {WIDTH} {height}' width='{WIDTH}' height='{height}'"
     head = f"<svg xmlns='http://www.w3.org/2000/svg' {size} font-family=\"{FONT}\" font-size='13.5'>"
     return "\n".join([head, "<title>A session with Framegate</title>", *_window(height), *parts, "</svg>", ""])
