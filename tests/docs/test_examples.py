@@ -24,6 +24,7 @@ SKIPS = {
     "needs-root": "tests/deploy runs what it prints",
     "needs-domain": "a certificate needs a public name",
     "slow": "tests/processes/test_onnx_models.py runs it",
+    "client": "tests/clients drives it",
     "soon": "the route is not there yet",
 }
 CLIENTS = {"openai", "litellm", "langchain", "curl"}  # tests/clients runs these
