@@ -1,4 +1,4 @@
-"""Make the examples' image, and the front page's session and refusal from a real server."""
+"""Make the examples' image, and the front page's session from a real server."""
 
 import base64
 import json

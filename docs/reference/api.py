@@ -7,10 +7,12 @@ from marshmallow import Schema, fields
 
 from docs.reference.table import code, table
 from router.web.http.fields import Entries, Frame, Integer, Number, Object, Only, StrictBoolean, Text
+from router.web.images.schema import CreateImage
 from router.web.responses.schema import REPEATED, CreateResponse
 from router.web.schemas import TAKEN, MediaOptions
 from router.web.videos.schema import PLAIN, CreateVideo
 
+OF_IMAGES = {"prompt", "size", "n", "response_format", "output_format", "background"}  # others are as for a video
 KINDS = {
     StrictBoolean: "`true` or `false`",
     Text: "text",
@@ -34,6 +36,11 @@ def responses_fields() -> str:
 def videos_fields() -> str:
     """Return the fields of `POST /v1/videos`; those of other servers stand in the text."""
     return _fields(CreateVideo(), without=(), omitted=PLAIN)
+
+
+def images_fields() -> str:
+    """Return the fields of `POST /v1/images/generations` beside those of a video."""
+    return _fields(CreateImage(), without=(), omitted=CreateVideo().fields.keys() - OF_IMAGES)
 
 
 def _fields(schema: Schema, without: Collection[str], omitted: Collection[str] = ()) -> str:

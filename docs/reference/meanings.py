@@ -17,7 +17,7 @@ MODEL_KEYS = {
     "devices": "the devices that may load it: `cpu`, `cuda` (every GPU), `cuda:0`, ...; without it, all",
     "aliases": "other names of the model; its hub id is one already",
     "options": "options of the backend: below",
-    "text_only": "`refuse`: a request without `provider_options` is refused, as chat clients send such for titles",
+    "text_only": "`refuse`: requests without `provider_options` or `text_output` are refused, such as chats for titles",
     "defaults.width": "pixels; together with `height`",
     "defaults.height": "pixels; together with `width`",
     "defaults.num_frames": "frames of a video: 4k+1",

@@ -12,6 +12,7 @@ from router.metrics.definitions import DEFINITIONS
 from router.plugins import Plugins, find
 from router.settings import table as settings_of_operators
 from router.web.openapi import problems
+from router.web.openapi.operations import Problem
 from router.web.server.refusal import BUSY
 
 # answers of the server itself, before there is a request
@@ -34,11 +35,9 @@ def metrics() -> str:
 
 def codes() -> str:
     """Return every error code with its status, in the order of the status."""
-    groups = (
-        problems.EVERYWHERE, problems.CALLING, problems.MAKING, problems.WAITING, problems.FAILING,
-        (problems.NOT_FOUND, problems.NOT_READY, problems.NO_RANGE, problems.BAD_FORM),
-    )  # fmt: skip
-    found = {(each.kind.status, each.code): each.about for group in groups for each in group}
+    groups = [each if isinstance(each, tuple) else (each,) for each in vars(problems).values()]
+    listed = (each for group in groups for each in group if isinstance(each, Problem))
+    found = {(each.kind.status, each.code): each.about for each in listed}
     found |= {(status, name): about for status, name, about in SERVER}
     return table(("status", "code", "meaning"), [(str(key[0]), code(key[1]), found[key]) for key in sorted(found)])
 

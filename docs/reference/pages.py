@@ -19,6 +19,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "options": api.options,
     "responses-fields": api.responses_fields,
     "videos-fields": api.videos_fields,
+    "images-fields": api.images_fields,
     "hooks": plugins.hooks,
     "contract": plugins.contract,
     "imports": plugins.imports,
