@@ -12,7 +12,7 @@ from support.server import ROOT
 
 from registry.loader import load
 from router.plugins import Plugins, find
-from tests.docs.blocks import Block, blocks, pages
+from tests.docs.blocks import FENCE, Block, blocks, pages
 from tests.docs.conftest import Newcomer
 
 ELSEWHERE = {"plugins.md"}  # tests/cli runs its examples
@@ -119,6 +119,12 @@ def test_blocks_are_found_with_their_tags(tmp_path: Path) -> None:
         "ls\n",
     )
     assert (second.language, second.tag("skip"), second.text) == ("python", None, "print()\n")
+
+
+def test_the_front_page_stays_short() -> None:
+    text = FENCE.sub("", (ROOT / "README.md").read_text())
+
+    assert len(text.split()) < 1250  # five minutes
 
 
 def test_no_prompt_is_outside_of_what_the_toy_draws() -> None:
