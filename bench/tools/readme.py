@@ -66,8 +66,9 @@ def _card_section(heading: str, figure: Figure | None) -> str:
 
 
 def _section(figure: Figure, machine: dict[str, Any]) -> str:
-    notes = "; ".join([*figure.notes, *remarks(figure), _machine(machine)])
-    return f"### {figure.name}\n\n{_sentence(figure.title)}\n\n{_table(figure.rows)}\n\n{_sentence(notes)}"
+    notes = " ".join(_sentence(each) for each in (*figure.notes, *remarks(figure)))
+    parts = [f"### {figure.name}", _sentence(figure.title), _table(figure.rows), notes, f"*{_machine(machine)}*"]
+    return "\n\n".join(filter(None, parts))
 
 
 def _sentence(text: str) -> str:
