@@ -217,4 +217,4 @@ def table() -> tuple[tuple[str, str, str], ...]:
 def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return str(int(value))
-    return "" if value in (None, ()) else str(value)
+    return "" if value in (None, ()) else str(value).removesuffix(".0")

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 storm = pytest.mark.storm  # pip or npm installs these first: the openai package of the tests and curl speak for them
 
 HERE = Path(__file__).parent
-README = (ROOT / "README.md").read_text()
+README = (ROOT / "docs" / "clients.md").read_text().replace("docs/circle.png", "cat.png")
 SMALL = "defaults: {width: 64, height: 64, num_frames: 5, frames_per_second: 8, steps: 4, negative_prompt: ''}"
 LIMITS = "limits: {pixels: 16384, frames: 49, steps: 60}"
 # Called as the models of the package are, so that the README's examples run against it too.
