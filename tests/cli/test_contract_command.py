@@ -20,9 +20,10 @@ def load_model(): CODE
 @pytest.mark.parametrize(
     ("code", "line"),
     [
-        ("import nowhere_at_all", "m: load: BROKEN: ModuleNotFoundError: No module named 'nowhere_at_all'"),
-        ("raise SystemExit(0)", "m: load: BROKEN: SystemExit: 0"),
-        ("os._exit(0)", "m: load: "),
+        ("import nowhere_at_all", "m: load: BROKEN: ModuleNotFoundError: No module named 'nowhere_at_all' (mine.py:7)"),
+        ("raise SystemExit(0)", "m: load: BROKEN: SystemExit: 0 (mine.py:7)"),
+        ("os._exit(0)", "m: load: BROKEN: the backend ended its process, with exit status 0"),
+        ("os.abort()", "m: load: BROKEN: the backend ended its process, by SIGABRT"),
     ],
 )
 def test_a_load_that_ends_early_is_one_line(tmp_path: Path, code: str, line: str) -> None:
