@@ -21,7 +21,7 @@ COMMANDS = {  # by module: a command imports no other's
     "serve": "processes",
     "web": "processes",
     "engine": "processes",
-    **{name: name for name in ("reload", "models", "check", "doctor", "pull", "generate", "keys", "deploy")},
+    **{name: name for name in ("reload", "models", "check", "doctor", "pull", "generate", "keys", "store", "deploy")},
 }
 
 
