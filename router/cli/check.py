@@ -36,14 +36,18 @@ def check(settings: Settings, contract: str | None) -> None:
     wrong = [*registry.notes, *(model.problem for model in registry.broken)]
     for problem in sorted(wrong, key=lambda problem: problem.line):
         click.echo(str(problem))
-    counted = f"{len(registry.models) + len(registry.broken)} models, {len(registry.routes)} routes"
     problems = len(wrong) + len(system.plugins.broken)
-    counted += f", {problems or 'no'} problem{'s' if problems > 1 else ''}"
+    models = _counted(len(registry.models) + len(registry.broken), "model")
+    counted = f"{models}, {_counted(len(registry.routes), 'route')}, {_counted(problems, 'problem')}"
     click.echo(f"{registry.file or settings.model}: {counted}")
     if contract is not None and not _keeps(contract):
         raise ContractNotKept(f"the backend {contract} does not keep its contract")
     if problems:
         raise SystemExit(1)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number or 'no'} {what}{'' if number == 1 else 's'}"
 
 
 def _keeps(backend: str) -> bool:

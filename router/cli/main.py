@@ -21,6 +21,7 @@ COMMANDS = {  # by module: a command imports no other's
     "serve": "processes",
     "web": "processes",
     "engine": "processes",
+    "new-plugin": "new_plugin",
     **{name: name for name in ("reload", "models", "check", "doctor", "pull", "generate", "keys", "store", "deploy")},
 }
 
@@ -32,7 +33,7 @@ class Commands(click.Group):
         command = super().get_command(ctx, name)
         if command is None or command is not OURS.get(name):
             return command  # a plugin's
-        found: click.Command = getattr(import_module(f"router.cli.{COMMANDS[name]}"), name)
+        found: click.Command = getattr(import_module(f"router.cli.{COMMANDS[name]}"), name.replace("-", "_"))
         return found
 
 
