@@ -30,7 +30,7 @@ OURS = {"framegate", "router", "registry", "plugins", "nano", "wsgi", "tests", "
     "--folder", type=click.Path(path_type=Path), default=Path(), help="Write the package into this folder. [default: .]"
 )
 def new_plugin(name: str, folder: Path) -> None:
-    """Write a new package NAME with a backend of that name, ready to install and test."""
+    """Write a package NAME with a small backend, ready to install and test."""
     module = name.replace("-", "_")
     package = folder / name
     _check(name, module)

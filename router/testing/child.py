@@ -28,6 +28,7 @@ from router.testing.contract import CHECKS, ContractBroken, Subject
 from router.testing.result import LOAD, Listing, Result
 
 RULES = {check.__name__: check for check in CHECKS}
+LIBRARY, SITES = os.path.dirname(os.__file__), ("site-packages", "dist-packages")
 OURS = tuple(str(Path(str(module.__file__)).parent) for module in (router, pluggy))
 
 
@@ -76,9 +77,15 @@ def guarded(check: Callable[[], None]) -> Result:
 
 def _theirs(frames: traceback.StackSummary) -> Iterator[traceback.FrameSummary]:
     """Yield the backend's own frames, without those of the libraries that it calls."""
-    outside = [frame for frame in frames if not frame.filename.startswith((*OURS, "<"))]
+    outside = [frame for frame in frames if _is_outside(frame.filename)]
     folder = os.path.dirname(outside[0].filename) if outside else ""
     yield from (frame for frame in outside if frame.filename.startswith(folder))
+
+
+def _is_outside(file: str) -> bool:
+    """Say whether a file is neither ours nor of Python's standard library."""
+    in_library = file.startswith(LIBRARY) and not any(site in file for site in SITES)
+    return not (in_library or file.startswith((*OURS, "<")))
 
 
 def require(plugins: Plugins, backend: str) -> None:

@@ -147,6 +147,14 @@ class BreaksAtTheDefaults(Clean):
             raise RuntimeError("step 5")
 
 
+class Keywords(Clean):
+    """Reports by the names of the parameters."""
+
+    def steps(self, loaded: list[int], task: Task, report: Callable[..., None]) -> None:
+        for step in range(task.steps):
+            report(done=step + 1, total=task.steps, preview=lambda: np.zeros((8, 8, 3), np.uint8))
+
+
 class Undetermined(Clean):
     declared: ClassVar[dict[str, bool]] = {"deterministic": False}
 
@@ -217,7 +225,7 @@ def broken(tmp_path: Path, plugin: Clean) -> dict[str, str]:
     return said
 
 
-@pytest.mark.parametrize("plugin", [Clean, Undetermined, Seedless])
+@pytest.mark.parametrize("plugin", [Clean, Keywords, Undetermined, Seedless])
 def test_a_backend_that_keeps_nothing_and_says_what_it_does_keeps_the_contract(tmp_path: Path, plugin: Any) -> None:
     assert broken(tmp_path, plugin()) == {}
 

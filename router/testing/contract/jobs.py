@@ -10,6 +10,19 @@ from router.testing.contract.subject import STEPS, Subject, chunks, described, d
 from router.values import Preview
 
 
+class Listens:
+    """A `report` that keeps its numbers, and the pictures of the previews."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[int, int]] = []
+        self.pictures: list[object] = []
+
+    def __call__(self, done: int, total: int, preview: Preview | None = None) -> None:
+        self.heard.append((done, total))
+        if preview is not None:
+            self.pictures.append(preview())
+
+
 def frames_have_the_size_and_number_of_the_task(subject: Subject) -> None:
     """Return `Frames` of the task's size, number and rate, in chunks of uint8."""
     for num_frames in (subject.task.num_frames, 5, 1):
@@ -18,9 +31,9 @@ def frames_have_the_size_and_number_of_the_task(subject: Subject) -> None:
 
 def each_step_is_reported(subject: Subject) -> None:
     """Call `report(step, steps)` after each step, from 1 to `task.steps`."""
-    seen: list[tuple[int, int]] = []
-    drain(subject.generate(subject.task, lambda done, total, preview=None: seen.append((done, total))))
-    seen = [each for each, _ in groupby(seen)]  # the same again only checks whether the job goes on
+    listens = Listens()
+    drain(subject.generate(subject.task, listens))
+    seen = [each for each, _ in groupby(listens.heard)]  # the same again only checks whether the job goes on
     needed = [(step + 1, STEPS) for step in range(STEPS)]
     steps = [each for each in seen if each[0]][: len(needed)]
     must(steps == needed, f"the reports of {STEPS} steps must be {needed}, got {seen}")
@@ -28,14 +41,9 @@ def each_step_is_reported(subject: Subject) -> None:
 
 def previews_are_pictures(subject: Subject) -> None:
     """Return uint8 pixels of shape `(height, width, 3)` from each preview."""
-    seen: list[object] = []
-
-    def look(done: int, total: int, preview: Preview | None = None) -> None:
-        if preview is not None:
-            seen.append(preview())
-
-    drain(subject.generate(subject.task, look))
-    for picture in seen:
+    listens = Listens()
+    drain(subject.generate(subject.task, listens))
+    for picture in listens.pictures:
         fits = isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and picture.shape[2:] == (3,)
         must(fits, f"a preview must return uint8 of shape (height, width, 3), got {described(picture)}")
 
@@ -63,8 +71,9 @@ def the_defaults_of_the_model_work(subject: Subject) -> None:
     """Complete a job of the model's default steps and frames."""
     defaults = subject.model.defaults
     task = replace(subject.task, num_frames=defaults.num_frames, steps=defaults.steps)
-    reports: list[int] = []
-    subject.chunks(task, lambda done, *_: reports.append(done))
+    listens = Listens()
+    subject.chunks(task, listens)
+    reports = [done for done, _ in listens.heard]
     must(max(reports, default=0) == task.steps, f"{task.steps} steps must be reported, got {reports}")
 
 

@@ -1,6 +1,5 @@
 """The model under test, and the operations of the checks on it."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from itertools import islice
@@ -13,13 +12,17 @@ from router.engine.pool import PartPool
 from router.engine.warm_up import short_task
 from router.errors import RouterError
 from router.plugins import Plugins
-from router.values import Frames, Pixels, Task
+from router.values import Frames, Pixels, Preview, Report, Task
 
 STEPS = 4
 
 
 class ContractBroken(RouterError):
     """A backend breaks a rule that the router relies on."""
+
+
+def silent(done: int, total: int, preview: Preview | None = None) -> None:
+    """Store nothing, and stop nothing: the `report` of a job without a caller."""
 
 
 class Subject:
@@ -39,7 +42,7 @@ class Subject:
         self.reload()
         return self.video(self.task)
 
-    def load(self, report: Callable[..., None] = lambda *_: None, pool: PartPool | None = None) -> Any:
+    def load(self, report: Report = silent, pool: PartPool | None = None) -> Any:
         load = self._plugins.hook_for("load_model", self.model)
         pool, loaded = pool or PartPool(), None
         try:
@@ -59,7 +62,7 @@ class Subject:
         self.unload()
         self.loaded = self.load()
 
-    def generate(self, task: Task, report: Callable[..., None] = lambda *_: None) -> Frames:
+    def generate(self, task: Task, report: Report = silent) -> Frames:
         """Return the `Frames` of a task; their fields must fit it."""
         generate = self._plugins.hook_for("generate", self.model)
         frames = generate(model=self.model, loaded=self.loaded, task=task, report=report)
@@ -67,7 +70,7 @@ class Subject:
         _must_announce(frames, task)
         return frames  # type: ignore[no-any-return]
 
-    def chunks(self, task: Task, report: Callable[..., None] = lambda *_: None) -> list[Pixels]:
+    def chunks(self, task: Task, report: Report = silent) -> list[Pixels]:
         """Return the checked chunks of a task's pixels."""
         return chunks(self.generate(task, report))
 
