@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -24,7 +24,7 @@ MODELS = "models: {m: {backend: still, modality: t2v, defaults: {width: 64, heig
 
 
 def blocks(language: str, tag: str = "") -> list[tuple[str, str]]:
-    """Return the file name and the text of each block with a tag that begins so."""
+    """Return the file name and the text of each block with a tag."""
     found = [(kind, rest.strip(), text) for kind, rest, text in BLOCK.findall(PAGE)]
     return [(rest.partition("=")[2], text) for kind, rest, text in found if kind == language and rest.startswith(tag)]
 
@@ -110,18 +110,20 @@ def test_a_policy_a_listener_and_a_route_do_what_the_page_says(
     assert line.startswith(f"{made['id'].removeprefix('resp_')} m ")
 
 
-def test_the_warnings_of_the_page_reach_the_caller(folder: Path) -> None:
+def test_the_warnings_of_the_page_are_those_of_its_backend(folder: Path) -> None:
     from router.settings import Settings
     from router.system import assemble
     from router.testing.contract import Subject
 
     settings = Settings(data=folder / "data", models=folder / "bands.yaml", plugins=(folder / "bands.py",))
     system = assemble(settings)
-    subject = Subject(system.plugins, system.registries.poll().find("bands"), "cpu")
-    frames = subject.generate(subject.task)
+    model = replace(system.registries.poll().find("bands"), options={"bands": 1, "direction": "left"})
+    subject = Subject(system.plugins, model, "cpu")
+    frames = subject.generate(replace(subject.task, negative_prompt="dark"))
 
     assert len(list(frames.pixels)) == 2
-    assert (frames.warnings, frames.late_warnings()) == ((), ())
+    assert frames.warnings == ("bands have no use for a negative prompt",)
+    assert frames.late_warnings() == ("all pixels have one colour",)
 
 
 def test_every_plugin_of_the_page_fits(folder: Path) -> None:
@@ -138,6 +140,14 @@ def test_every_field_is_in_a_table(kind: type) -> None:
     cells = set(re.findall(r"`(\w+)`", "\n".join(re.findall(r"^\| (`[^|]*) \|", PAGE, re.MULTILINE))))
 
     assert {each.name for each in fields(kind)} - cells == set()
+
+
+def test_the_plugins_of_the_page_keep_our_own_rules(folder: Path) -> None:
+    files = [folder / name for name, _ in blocks("python", "file=")]
+    command = [sys.executable, "-m", "ruff", "check", "--no-cache", "--config", ROOT / ".ruff.toml", *files]
+    checked = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert checked.returncode == 0, checked.stdout
 
 
 def test_every_block_has_a_language_and_is_run() -> None:
