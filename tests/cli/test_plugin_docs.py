@@ -145,7 +145,7 @@ def test_every_field_is_in_a_table(kind: type) -> None:
 def test_the_plugins_of_the_page_keep_our_own_rules(folder: Path) -> None:
     files = [folder / name for name, _ in blocks("python", "file=")]
     command = [sys.executable, "-m", "ruff", "check", "--no-cache", "--config", ROOT / ".ruff.toml", *files]
-    checked = subprocess.run(command, capture_output=True, text=True, check=False)
+    checked = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
     assert checked.returncode == 0, checked.stdout
 
