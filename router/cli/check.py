@@ -5,13 +5,16 @@ from contextlib import closing
 
 import click
 
+from registry import Route
 from router.cli.options import with_single_model
-from router.errors import RouterError
+from router.errors import BootError, RouterError
 from router.plugins import missing, missing_message
 from router.settings import Settings
-from router.system import assemble
+from router.system import System, assemble
 from router.testing.process import ContractProcess
 from router.testing.result import LOAD
+
+STDERR = 2  # the standard output has the results alone
 
 
 class ContractNotKept(RouterError):
@@ -40,6 +43,8 @@ def check(settings: Settings, contract: str | None) -> None:
     models = _counted(len(registry.models) + len(registry.broken), "model")
     counted = f"{models}, {_counted(len(registry.routes), 'route')}, {_counted(problems, 'problem')}"
     click.echo(f"{registry.file or settings.model}: {counted}")
+    if contract is not None:
+        _check_name(system, contract)
     if contract is not None and not _keeps(contract):
         raise ContractNotKept(f"the backend {contract} does not keep its contract")
     if problems:
@@ -50,9 +55,18 @@ def _counted(number: int, what: str) -> str:
     return f"{number or 'no'} {what}{'' if number == 1 else 's'}"
 
 
+def _check_name(system: System, backend: str) -> None:
+    """Raise `BootError` for the name of a model or route instead of a backend's."""
+    entry = system.registries.poll().find(backend)
+    if backend in system.plugins.backends or entry is None:
+        return
+    what = "a route" if isinstance(entry, Route) else f"a model of the backend {entry.backend}"
+    raise BootError(f"--contract needs the name of a backend, got {backend!r}, {what}")
+
+
 def _keeps(backend: str) -> bool:
     """Check every rule on the backend's models; print each result."""
-    with closing(ContractProcess(backend, os.environ)) as process:
+    with closing(ContractProcess(backend, os.environ, output=STDERR)) as process:
         listing = process.listing
         for note in listing.notes:
             click.echo(f"note: {note}")

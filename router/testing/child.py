@@ -21,6 +21,7 @@ from registry import ModelSpec, RegistryError
 from router.engine.device import devices
 from router.errors import BootError, RouterError
 from router.plugins import Plugins, find, missing, missing_message
+from router.plugins.broken import summary
 from router.runtime.parent import die_with
 from router.settings import Settings
 from router.system import System, assemble
@@ -68,10 +69,8 @@ def guarded(check: Callable[[], None]) -> Result:
         return Result(error.message)
     except BaseException as error:  # a stranger's code under test
         frames = list(_theirs(traceback.extract_tb(error.__traceback__)))
-        text = " ".join(str(error).split())
         where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
-        said = f"{type(error).__name__}: {text}" if text else type(error).__name__
-        return Result(said + where, "".join(traceback.format_list(frames)))
+        return Result(summary(error) + where, "".join(traceback.format_list(frames)))
     return Result()
 
 
@@ -134,9 +133,12 @@ def main(backend: str, parent: int, requests: int, answers: int) -> None:
             print(json.dumps(asdict(Listing(problem=str(error)))), file=out)
             return
         print(json.dumps(asdict(listing)), file=out)
-        checks = Checks(system, models)
+        checks, process = Checks(system, models), os.getpid()
         for line in lines:
-            print(json.dumps(asdict(checks.run(*json.loads(line)))), file=out)
+            result = checks.run(*json.loads(line))
+            if os.getpid() != process:  # a fork of the backend came back here
+                os._exit(0)
+            print(json.dumps(asdict(result)), file=out)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,10 @@ from router.testing.result import Listing, Result
 class ContractProcess:
     """The checks of one backend, in a process that is replaced after its end."""
 
-    def __init__(self, backend: str, environ: Mapping[str, str]) -> None:
+    def __init__(self, backend: str, environ: Mapping[str, str], output: int | None = None) -> None:
+        """`output` is the file number of the backend's standard output, None for this process's."""
         self._backend = backend
+        self._output = output
         self._environ = {**environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
         self._process: subprocess.Popen[bytes] | None = None
         self._requests, self._answers = -1, -1
@@ -51,7 +53,11 @@ class ContractProcess:
         command = [sys.executable, "-P", "-m", "router.testing.child", self._backend, *numbers]
         try:
             self._process = subprocess.Popen(
-                command, env=self._environ, pass_fds=[requests, answers], stdin=subprocess.DEVNULL
+                command,
+                env=self._environ,
+                pass_fds=[requests, answers],
+                stdin=subprocess.DEVNULL,
+                stdout=self._output,
             )
         finally:
             os.close(requests)

@@ -11,6 +11,7 @@ from support.server import ROOT
 
 from router.testing.contract import CHECKS
 
+pytestmark = pytest.mark.slow
 BACKEND = """
 import os
 import numpy as np
@@ -68,7 +69,9 @@ def run(tmp_path: Path) -> Run:
         (tests / "conftest.py").write_text('pytest_plugins = ["router.testing.pytest_plugin"]\n')
         (tests / "test_contract.py").write_text(test)
         (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers\n")
-        environ = {name: value for name, value in os.environ.items() if not name.startswith(("FRAMEGATE_", "PYTEST_"))}
+        environ = {
+            name: value for name, value in os.environ.items() if not name.startswith(("FRAMEGATE_", "PYTEST_", "CI"))
+        }
         command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "-p", "no:schemathesis", *options]
         ended = subprocess.run(
             command, cwd=tmp_path, env=environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120
