@@ -117,11 +117,11 @@ class MemoryGrowth:
 
     def _warn(self, job: Job, rise: Rise, size: int) -> None:
         log.warning(
-            "the memory of this engine grew from %d MB to %d MB over %d jobs, the last of them of %s, %d MB a job, "
-            "while it loaded no model: its backend or another plugin may keep something of each job",
+            "the memory of this engine grew from %d MB to %d MB over %d jobs of loaded models, %d MB a job, the last "
+            "of %s: its backend or another plugin may keep something of each job",
             rise.first // 10**6,
             size // 10**6,
             rise.jobs,
-            job.model,
             (size - rise.first) // (rise.jobs - 1) // 10**6,
+            job.model,
         )

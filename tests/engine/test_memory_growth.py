@@ -47,8 +47,8 @@ def test_a_steady_leak_is_one_line_with_the_numbers(caplog: pytest.LogCaptureFix
     lines = warned([100 + 40 * n for n in range(11)], caplog)
 
     assert lines == [
-        "the memory of this engine grew from 100 MB to 420 MB over 9 jobs, the last of them of m, 40 MB a job, "
-        "while it loaded no model: its backend or another plugin may keep something of each job"
+        "the memory of this engine grew from 100 MB to 420 MB over 9 jobs of loaded models, 40 MB a job, the last of m: "
+        "its backend or another plugin may keep something of each job"
     ]
 
 
