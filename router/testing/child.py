@@ -11,7 +11,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import pluggy
@@ -40,17 +40,23 @@ class Checks:
     system: System
     models: dict[str, ModelSpec]
     subject: Subject | None = None
+    loads: dict[str, Result] = field(default_factory=dict)
 
     def run(self, model: str, rule: str) -> Result:
         """Run one rule on a model, which is loaded first."""
-        if self.subject is None or self.subject.model.name != model:
-            loaded = guarded(lambda: self._load(self.models[model]))
-            if rule == LOAD or loaded.broken:
-                return loaded if rule == LOAD else Result(f"not checked, as the load failed: {loaded.broken}")
-        subject = self.subject
-        if rule == LOAD or subject is None:
-            return Result()
+        loaded = self._loaded(model)
+        if rule == LOAD:
+            return loaded
+        if loaded.broken or (subject := self.subject) is None:
+            return Result(f"not checked, as the load failed: {loaded.broken}")
         return guarded(lambda: RULES[rule](subject))
+
+    def _loaded(self, model: str) -> Result:
+        """Load a model once; a load that failed is not tried again."""
+        is_loaded = self.subject is not None and self.subject.model.name == model
+        if not is_loaded and not (model in self.loads and self.loads[model].broken):
+            self.loads[model] = guarded(lambda: self._load(self.models[model]))
+        return self.loads[model]
 
     def _load(self, model: ModelSpec) -> None:
         if self.subject is not None:
