@@ -13,6 +13,7 @@ from registry.source import is_hub_id
 from router.cli.options import share
 from router.errors import LoadFailed, RouterError, UnknownModel, is_damaged, is_disk_full, is_unwritable, reason
 from router.plugins import Plugins, find
+from router.runtime.release import installed_version
 from router.settings import Settings
 from router.system import assemble
 
@@ -40,12 +41,20 @@ class Commands(click.Group):
 OURS = {name: click.Command(name) for name in COMMANDS}
 
 
+def _show_version(context: click.Context, option: click.Parameter, value: bool) -> None:
+    if value:
+        click.echo(f"framegate {installed_version()}")
+        context.exit()
+
+
 @click.group(
     cls=Commands,
     commands=list(OURS.values()),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(package_name="framegate")
+@click.option(
+    "--version", is_flag=True, expose_value=False, is_eager=True, callback=_show_version, help="Show the version."
+)
 def cli() -> None:
     """Serve generated video: many models, one URL."""
 

@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from router.errors import BootError
 from router.plugins import Plugins, find
+from router.runtime.release import installed_version
 from router.settings import Settings
 
 TEMPLATES = Path(__file__).with_name("plugin_template")
@@ -35,7 +36,7 @@ def new_plugin(name: str, folder: Path) -> None:
     package = folder / name
     _check(name, module)
     _check_folder(folder, package)
-    values = {"name": name, "module": module, "yaml_name": _yaml(name), "version": metadata.version("framegate")}
+    values = {"name": name, "module": module, "yaml_name": _yaml(name), "version": installed_version()}
     _write(package, {_name(path, module): text for path, text in _filled(values).items()})
     click.echo(f"{package} is written: 'cd {package}', 'pip install -e .' and 'pytest' show that it works")
 

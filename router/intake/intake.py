@@ -19,7 +19,7 @@ from router.request import ImageInput, Options, Request
 from router.runtime import logs
 from router.system import System
 from router.tokens import TokenCounter
-from router.values import Job, StoredInput, Task
+from router.values import Job, OutputPart, StoredInput, Task
 
 
 class Intake:
@@ -53,7 +53,7 @@ class Intake:
         if key is not None and (known := self._find_keyed(key, request, images, owner)) is not None:
             return known
         registry = self._system.registries.poll()
-        model = self._model_for(request, registry)
+        model = _model_for(request, registry, self._availability.of)
         of_key = (api_key.id, api_key.limits.queued) if api_key else (None, None)
         limits = QueueLimits(model.name, model.limits.queued, *of_key)
         gate.check_available(self._system, model, limits)
@@ -65,7 +65,7 @@ class Intake:
 
     def resolve(self, request: Request, *, share: str) -> tuple[ModelSpec, ResolvedTask]:
         """Return the model and the effective task of a request; raises as `submit` does."""
-        model = self._model_for(request, self._system.registries.poll())
+        model = _model_for(request, self._system.registries.poll(), self._availability.of)
         return model, self._resolve(model, request, self._images(request, share))
 
     def again(self, job: Job) -> Request:
@@ -79,14 +79,6 @@ class Intake:
             seed=job.task.seed,
             presentation=job.presentation,
         )
-
-    def _model_for(self, request: Request, registry: Registry) -> ModelSpec:
-        entry = gate.find(request.model, registry)
-        kinds = request.input_kinds
-        model = gate.choose(entry, kinds, registry, self._availability.of, request.param("inputs"))
-        resolve.check(model, request)
-        gate.check_frames(model, kinds, resolve.frames_of(model, request), request.param("num_frames"))
-        return model
 
     def _images(self, request: Request, share: str) -> list[ReceivedImage]:
         return [ReceivedImage(picture, self._fetcher, share) for picture in request.pictures]
@@ -136,6 +128,7 @@ class Intake:
     ) -> Job:
         task = resolved.task
         timing = self._system.timings.of(model.name, task.shape)
+        warnings = (*request.warnings, *resolved.warnings, *self._warnings(model, task, inputs))
         return Job(
             id=uuid.uuid4().hex,
             owner=owner,
@@ -143,7 +136,7 @@ class Intake:
             task=task,
             inputs=tuple(image.stored for image in inputs),
             presentation=request.presentation,
-            warnings=(*request.warnings, *resolved.warnings, *self._warnings(model, task, inputs)),
+            warnings=tuple(dict.fromkeys(warnings)),
             request_id=request_id,
             created_at=time.time(),
             priority=model.priority + request.priority_offset,
@@ -174,3 +167,20 @@ class Intake:
     def _stored_picture(self, job: Job, stored: StoredInput) -> ImageInput:
         data = self._system.artifacts.read_input(job.id, stored.name)
         return ImageInput(stored.role, url="", param="", data=data, stored=stored if stored.png_size else None)
+
+
+def _model_for(request: Request, registry: Registry, available: gate.Available) -> ModelSpec:
+    entry = gate.find(request.model, registry)
+    model = gate.choose(entry, request.input_kinds, registry, available, request.param("inputs"))
+    _check_text_only(model, request)
+    resolve.check(model, request)
+    gate.check_frames(model, request.input_kinds, resolve.frames_of(model, request), request.param("num_frames"))
+    return model
+
+
+def _check_text_only(model: ModelSpec, request: Request) -> None:
+    """Raise `InvalidRequest` for a chat's request to a model that makes videos of none."""
+    asked = request.presentation
+    if model.text_only == "refuse" and asked.part is OutputPart.TEXT and not asked.text_output:
+        message = f"{model.name} answers requests with provider_options.video only, got one without options"
+        raise InvalidRequest(message, param="provider_options", code="missing_required_parameter")

@@ -17,6 +17,7 @@ from bench.tools.layout import write_model
 from router.engine.device import hold
 from router.settings import Settings
 from router.system import assemble
+from router.runtime.release import installed_version
 from router.testing.contract import CHECKS
 from router.values import EngineState, PartPath, ResidentBytes
 
@@ -475,3 +476,9 @@ def test_generate_ends_when_its_engine_cannot_go_on(tmp_path: Path) -> None:
     assert ended.returncode == 1
     assert "it fell off the bus" in ended.stderr
     assert "the job was cancelled" in ended.stderr
+
+
+def test_the_version_is_the_one_that_the_api_has(run: Run) -> None:
+    status, out, err = run("--version")
+
+    assert (status, out, err) == (0, f"framegate {installed_version()}\n", "")
