@@ -15,9 +15,9 @@ from support.server import ROOT
 
 from bench.tools.layout import write_model
 from router.engine.device import hold
+from router.runtime.release import installed_version
 from router.settings import Settings
 from router.system import assemble
-from router.runtime.release import installed_version
 from router.testing.contract import CHECKS
 from router.values import EngineState, PartPath, ResidentBytes
 
