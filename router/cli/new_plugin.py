@@ -101,7 +101,7 @@ def _write(package: Path, files: Mapping[Path, str]) -> None:
         raise BootError(f"{package} cannot be made: {error.strerror}") from error
     try:
         for path, text in files.items():
-            (package / path).parent.mkdir(exist_ok=True)
+            (package / path).parent.mkdir(parents=True, exist_ok=True)
             (package / path).write_text(text)
     except OSError as error:
         shutil.rmtree(package, ignore_errors=True)

@@ -14,7 +14,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import pytest
@@ -41,8 +41,11 @@ class Processes:
     """The processes of a run, one for each backend and models file."""
 
     def __init__(self) -> None:
-        self._data = tempfile.mkdtemp(prefix="framegate-")
         self._known: dict[Backend, ContractProcess] = {}
+
+    @cached_property
+    def _data(self) -> str:
+        return tempfile.mkdtemp(prefix="framegate-")
 
     def of(self, backend: Backend) -> ContractProcess:
         if backend not in self._known:
@@ -55,7 +58,8 @@ class Processes:
     def close(self) -> None:
         for process in self._known.values():
             process.close()
-        shutil.rmtree(self._data, ignore_errors=True)
+        if self._known:
+            shutil.rmtree(self._data, ignore_errors=True)
 
 
 PROCESSES = pytest.StashKey[Processes]()

@@ -19,8 +19,8 @@ FILES = {
     ".gitignore",
     "README.md",
     "models.yaml",
-    "my_waves.py",
     "pyproject.toml",
+    "src/my_waves.py",
     "tests/conftest.py",
     "tests/test_contract.py",
 }
@@ -68,7 +68,7 @@ def test_the_package_installs_passes_its_tests_and_makes_a_video(package: Path, 
     site = tmp_path / "site"
     offline = ("--no-index", "--no-deps", "--no-build-isolation", "--disable-pip-version-check", "--quiet")
     call(package, sys.executable, "-m", "pip", "install", *offline, "--target", str(site), ".")
-    (package / "my_waves.py").unlink()  # what is installed counts
+    (package / "src" / "my_waves.py").unlink()  # what is installed counts
     environ = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(site)]), "FRAMEGATE_DATA": str(tmp_path / "data")}
     tested = call(package, sys.executable, "-m", "pytest", "-p", "no:schemathesis", **environ)
     made = call(package, *FRAMEGATE, "generate", "a", "--models", "models.yaml", "--url", "embedded", **environ)
@@ -83,7 +83,7 @@ def test_the_package_is_named_everywhere(package: Path) -> None:
 
     assert project["project"]["name"] == "my-waves"
     assert project["project"]["entry-points"] == {"framegate": {"my-waves": "my_waves"}}
-    assert project["tool"]["setuptools"] == {"py-modules": ["my_waves"]}
+    assert project["tool"]["setuptools"] == {"package-dir": {"": "src"}, "py-modules": ["my_waves"]}
 
 
 def test_the_code_keeps_our_own_rules(package: Path) -> None:
