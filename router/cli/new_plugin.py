@@ -67,9 +67,13 @@ def _is_installed(name: str, module: str) -> bool:
 
 
 def _check_folder(folder: Path, package: Path) -> None:
-    if not folder.is_dir():
+    try:
+        is_folder, is_taken = folder.is_dir(), package.exists() or package.is_symlink()
+    except OSError as error:
+        raise BootError(f"--folder {folder} cannot be used: {error.strerror}") from error
+    if not is_folder:
         raise BootError(f"--folder must be a folder that is there, got {folder}")
-    if package.exists() or package.is_symlink():
+    if is_taken:
         raise BootError(f"{package} is there already: choose another name, or another --folder")
 
 

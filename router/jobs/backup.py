@@ -48,7 +48,7 @@ def back_up(store: Path, file: Path, *, replace: bool = False) -> Backup:
 
 
 def _check(store: Path, file: Path, replace: bool) -> None:
-    if not store.is_file():
+    if not _is_file(store):
         raise BootError(f"there is no job store {store}: no server has run on this data folder, --data names another")
     if not file.parent.is_dir():
         raise BootError(f"a backup needs a folder that is there, got {file.parent}")
@@ -60,6 +60,13 @@ def _check(store: Path, file: Path, replace: bool) -> None:
         raise BootError(f"a backup needs the name of a file, got {file}, which is something else")
     if not replace:
         raise BootError(_taken(file))
+
+
+def _is_file(store: Path) -> bool:
+    try:
+        return store.is_file()
+    except OSError as error:  # its folder is closed to this user
+        raise BootError(f"{store} cannot be read: {error.strerror}") from error
 
 
 def _taken(file: Path) -> str:

@@ -155,6 +155,10 @@ def test_the_folder_must_be_there(run: Run, tmp_path: Path, folder: str) -> None
     assert run("waves", "--folder", folder)[2] == f"framegate: --folder must be a folder that is there, got {folder}\n"
 
 
+def test_a_folder_that_cannot_be_looked_at_is_one_line(run: Run) -> None:
+    assert run("waves", "--folder", "a" * 300)[2].endswith("cannot be used: File name too long\n")
+
+
 def test_a_folder_that_cannot_be_written_is_one_line(run: Run, tmp_path: Path) -> None:
     (tmp_path / "closed").mkdir()
     with read_only(tmp_path / "closed"):
