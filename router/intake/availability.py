@@ -43,7 +43,12 @@ class ModelAvailability:
             engines = self._system.engines.seen()
         except SQLAlchemyError:  # the refusal is true without it
             return {model.name: self._by_weights(model) for model in registry.models}
-        runs = [model for model in registry.models if no_engine(self._system, model, engines) is None]
+        alive = self._system.engines.alive(engines)
+        # engines read a new revision within a heartbeat
+        is_new = self._system.registries.age < 2 * self._system.settings.renew_seconds
+        offered = {name for engine in alive for name in engine.models}
+        models = [model for model in registry.models if is_new or not alive or model.name in offered]
+        runs = [model for model in models if no_engine(self._system, model, engines) is None]
         return {model.name: self._by_weights(model) for model in runs}
 
     def _by_weights(self, model: ModelSpec) -> Availability:

@@ -1,5 +1,6 @@
 """A refusal recommends models that can run now, and names those to fetch first."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -86,6 +87,16 @@ def test_refusals_look_at_the_store_once_a_second_at_most(system: System) -> Non
         advice(client)
 
     assert len([each for each in statements if "FROM engines" in each]) <= 1
+
+
+def test_a_model_for_another_device_is_not_recommended(system: System, settings: Settings) -> None:
+    settings.models.write_text(MODELS.replace("  here: {", "  here: {devices: ['cuda:9'], "))
+    system = assemble(settings, plugins=[encoder, Lacking()])
+    client = create_app(system).test_client()
+    beat(system, models=("image",))
+    time.sleep(2 * settings.renew_seconds)  # for so long engines may not have read the models file
+
+    assert advice(client) == "None of the models served here that can run now would take it"
 
 
 def test_what_changes_is_seen_with_the_next_registry(system: System, settings: Settings) -> None:
