@@ -6,7 +6,7 @@ import click
 
 from docs.reference.table import code, first_line, table
 from router import errors
-from router.cli.main import cli
+from router.cli.main import OURS, Commands
 from router.cli.options import SHARED
 from router.metrics.definitions import DEFINITIONS
 from router.plugins import Plugins, find
@@ -44,10 +44,11 @@ def codes() -> str:
 
 def commands() -> str:
     """Return a section for each command, after the options that most commands share."""
-    Plugins(find([])).add_commands(cli)
-    shared = _options(_parameters(SHARED.values()), click.Context(cli))
-    context = click.Context(cli)
-    found = {name: cli.get_command(context, name) for name in sorted(cli.commands)}
+    group = Commands("framegate", commands=dict(OURS))  # the program's own may have those of a test's plugin, too
+    Plugins(find([])).add_commands(group)
+    context = click.Context(group)
+    shared = _options(_parameters(SHARED.values()), context)
+    found = {name: group.get_command(context, name) for name in sorted(group.commands)}
     sections = [_section(command, ["framegate", name]) for name, command in found.items() if command]
     return "\n\n".join([f"Options of every command that reads settings:\n\n{shared}", *sections])
 
