@@ -25,7 +25,8 @@ def kind(data: bytes) -> str:
     """Name the format of a file by its first bytes."""
     if data[4:8] == b"ftyp":
         return "mp4"
-    return "webp" if data[8:12] == b"WEBP" else repr(data[:20])
+    starts = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg"}
+    return "webp" if data[8:12] == b"WEBP" else next((starts[one] for one in starts if data.startswith(one)), repr(data[:20]))
 
 
 def download(path: str) -> str:
