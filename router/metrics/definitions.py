@@ -100,6 +100,7 @@ DEFINITIONS = tuple(each for each in vars().values() if isinstance(each, Definit
 
 OTHER = "other"
 RAISED = {  # by `raise`, beside the codes of error classes
+    "cancelled",
     "disk_full",
     "image_url_refused",
     "invalid_form",

@@ -30,8 +30,9 @@ class Presentation:
     `inline` puts the file into the answer, in base64. An `attended` job is cancelled when its caller disconnects.
     `instructions` and `system` (texts of system and developer messages) are the beginning of the task's prompt,
     `prompt` is the user's own text; None where that is the whole prompt. `seconds` is the length as it was sent.
-    `remixed_from` is the id of the source job. `echoed` holds further keys of the request, JSON values that the answer
-    repeats.
+    `remixed_from` is the id of the source job. `text_output` adds a text part with the link; `file_format` is the
+    format of a single image. `siblings` are the ids of the other jobs of a request for several images. `echoed` holds
+    further keys of the request, JSON values that the answer repeats.
     """
 
     dialect: Dialect = Dialect.RESPONSES
@@ -46,6 +47,9 @@ class Presentation:
     metadata: Mapping[str, str] = field(default_factory=dict)
     seconds: float | None = None
     remixed_from: str | None = None
+    text_output: bool = False
+    file_format: str = ""
+    siblings: tuple[str, ...] = ()
     echoed: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -58,6 +62,7 @@ class Presentation:
                 "dialect": Dialect.VIDEOS if "seconds" in row else Dialect.RESPONSES,
                 "part": OutputPart(row.get("part", OutputPart.VIDEO)),
                 "system": tuple(row.get("system", ())),
+                "siblings": tuple(row.get("siblings", ())),
                 "echoed": {name: value for name, value in row.items() if name not in ROW_FIELDS},
             }
         )
@@ -74,5 +79,5 @@ FIXED = {
     Dialect.RESPONSES: ("part", "inline", "metadata", "instructions", "background", "store", "attended"),
     Dialect.VIDEOS: ("part", "seconds"),
 }
-ADDED = ("remixed_from", "system", "prompt")
+ADDED = ("remixed_from", "system", "prompt", "attended", "inline", "text_output", "file_format", "siblings")
 ROW_FIELDS = {each.name for each in fields(Presentation)} - {"dialect", "echoed"}

@@ -9,6 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from router.errors import reason
 from router.runtime.once import Once
+from router.runtime.release import installed_version
 from router.runtime.threads import log_and_go_on
 from router.system import System
 from router.values import EngineState
@@ -18,6 +19,10 @@ from router.web.openapi.operations import JSON, Example, Reply, Routes, ok
 
 class Health(Answer):
     status = constant("this process answers", "ok")
+
+
+class Version(Answer):
+    version = string("the installed version of Framegate", lambda _: installed_version())
 
 
 class Engine(Answer):
@@ -36,11 +41,11 @@ class Readiness(Answer):
 
 LOOK_SECONDS = 0.5
 ROUTES = Routes("Server")
-HEALTH, ENGINE, READINESS = Health(), Engine(), Readiness()
+HEALTH, VERSION, ENGINE, READINESS = Health(), Version(), Engine(), Readiness()
 
 
 class Ops:
-    """`/healthz` touches nothing; `/readyz` looks at the disk, the store and the engines' heartbeats."""
+    """Liveness, which touches nothing, and readiness, which looks at disk, store and heartbeats."""
 
     def __init__(self, system: System) -> None:
         self._system = system
@@ -49,6 +54,16 @@ class Ops:
     def health(self) -> Response:
         """Ask whether this process answers."""
         return jsonify(HEALTH.dump({}))
+
+    @ROUTES.add("GET /health", ok("it does", Health), examples=(Example("alive?"),), open=True)
+    def health_alias(self) -> Response:
+        """Ask whether this process answers, under the name that other servers have."""
+        return self.health()
+
+    @ROUTES.add("GET /version", ok("it is", Version), examples=(Example("which?"),), open=True)
+    def version(self) -> Response:
+        """Ask which version of Framegate this is."""
+        return jsonify(VERSION.dump({}))
 
     @ROUTES.add(
         "GET /readyz",

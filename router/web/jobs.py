@@ -29,7 +29,7 @@ def job_id(public: str, prefix: str) -> str:
     """Return the X of `<prefix>_X`; raise `UnknownJob` for anything else."""
     head, _, tail = public.partition("_")
     if head != prefix or not JOB_ID.fullmatch(tail):
-        raise UnknownJob(f"an id is {prefix}_ and 32 hexadecimal digits, got {public[:100]!r}")
+        raise UnknownJob(f"not found: an id is {prefix}_ and 32 hexadecimal digits, got {public[:100]!r}")
     logs.job_id.set(tail)
     return tail
 
@@ -54,4 +54,4 @@ def forget(system: System, public: str, prefix: str) -> None:
 
 
 def unknown(public: str) -> UnknownJob:
-    return UnknownJob(f"nothing is called {public}: it never was, or it was deleted")
+    return UnknownJob(f"{public} was not found: it never was, or it was deleted")

@@ -60,7 +60,7 @@ def test_create_poll_download_remix_delete(videos: Any, tmp_path: Path) -> None:
     assert (remix.status, remix.remixed_from_video_id, remix.seed) == ("completed", video.id, video.seed)
     deleted = videos.delete(video.id)
     assert (deleted.id, deleted.object, deleted.deleted) == (video.id, "video.deleted", True)
-    with pytest.raises(NotFoundError, match="nothing is called video_"):
+    with pytest.raises(NotFoundError, match=r"video_\w+ was not found"):
         videos.retrieve(video.id)
 
 

@@ -16,8 +16,8 @@ from router.web.auth.rate_limit import RateLimit
 from router.web.http.host_names import SAFE, HostNames
 from router.web.http.proxies import PROXIED, is_forwarded, is_local, is_loopback, listener
 
-HEALTH = ("/healthz", "/readyz")  # for load balancers, which name no host, or one of their own
-OPEN = (*HEALTH, "/docs", "/openapi.json", "/metrics")  # the last has a key of its own
+HEALTH = ("/healthz", "/health", "/readyz")  # for load balancers, which name no host, or one of their own
+OPEN = (*HEALTH, "/version", "/docs", "/openapi.json", "/metrics")  # the last has a key of its own
 BEARER = re.compile("bearer +([^ ]+) *", re.IGNORECASE)
 HOW = "send the header 'Authorization: Bearer KEY'"
 

@@ -1,5 +1,6 @@
 """Request bodies: bounded, and strict JSON."""
 
+from codecs import BOM_UTF8
 from collections.abc import Callable
 from typing import Any
 
@@ -14,19 +15,20 @@ from router.web.server.environ import RELEASE
 BROKEN = (OSError, ParseException, ClientDisconnected)  # a client that disconnected, or broken chunks
 
 
-def read_json(limit: int) -> dict[str, Any]:
-    """Return the request's JSON object.
+def read_json(limit: int, *, beside: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return the request's JSON object; `beside` are other media types that the route takes.
 
     Raises `TooLarge` beyond `limit` bytes; `UnsupportedMedia`; `InvalidRequest` (`invalid_json`) for anything but a
     JSON object in UTF-8 with unique keys, finite numbers and limited depth; `LimitExceeded` as `strict_json.parse`.
     """
     if request.mimetype != "application/json":  # any page could send a simple type to its visitor's machine
-        raise UnsupportedMedia(f"content-type must be application/json, got {request.mimetype or 'none'}")
+        taken = " or ".join(("application/json", *beside))
+        raise UnsupportedMedia(f"content-type must be {taken}, got {request.mimetype or 'none'}")
     data = read_body(limit, _bad)
     if not data.strip():
         raise _bad("it is empty")
     try:
-        value = parse(data)
+        value = parse(data.removeprefix(BOM_UTF8))  # some Windows programs send it
     except RecursionError:
         raise _bad("it nests too deep") from None
     except ValueError as error:  # JSONDecodeError, UnicodeDecodeError, integers of thousands of digits

@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Iterable, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from apispec import APISpec
@@ -10,6 +9,7 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from marshmallow import Schema, fields
 
+from router.runtime.release import installed_version
 from router.web.answer_fields import Either
 from router.web.answers import ErrorAnswer
 from router.web.http.fields import Frame, Only, without_null
@@ -19,7 +19,7 @@ from router.web.openapi.operations import JSON, Content, Operation, Problem, Rep
 from router.web.openapi.parameters import HEADERS, PATH
 from router.web.openapi.problems import CALLING, EVERYWHERE
 from router.web.responses.stream import Event
-from router.web.videos.form import MULTIPART
+from router.web.videos.form import FORMS, MULTIPART
 from router.web.videos.views import REMIX
 
 ABOUT = (
@@ -43,6 +43,7 @@ TAGS = {
     "Server": "How the server is, and this document.",
 }
 NO_FORM = "provider_options[image]"  # for `POST /v1/responses`, which takes no form
+BINARY = {"format": "binary"}
 NEEDED = {"CreateResponse": "input", "CreateVideo": "prompt", "RemixVideo": "prompt"}
 
 
@@ -85,7 +86,7 @@ def build(operations: Iterable[Operation], public_url: str) -> dict[str, Any]:
     plugin = Plugin()
     spec = APISpec(
         "Framegate",
-        _version(),
+        installed_version(),
         "3.1.0",
         plugins=[plugin],
         info={"description": ABOUT, "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"}},
@@ -171,8 +172,9 @@ def _headers(*names: str) -> dict[str, Any]:
 
 
 def _body(kind: str, content: Content, operation: Operation, converter: Converter) -> dict[str, Any]:
-    if kind == MULTIPART and isinstance(content, Schema):
-        form = {"type": "object", "properties": dict(_flat(content, converter)), "required": ["prompt"]}
+    if kind in FORMS and isinstance(content, Schema):
+        parts = dict(_flat(content, converter, files=kind == MULTIPART))
+        form = {"type": "object", "properties": parts, "required": ["prompt"]}
         return {"schema": form}
     entry: dict[str, Any] = {"schema": content}
     if examples := {example.title: {"value": example.body} for example in operation.examples if example.body}:
@@ -180,28 +182,21 @@ def _body(kind: str, content: Content, operation: Operation, converter: Converte
     return entry
 
 
-def _flat(schema: Schema, converter: Converter, above: str = "") -> Any:
-    """Yield the parts of a form: brackets for nesting, files for images, no nulls."""
+def _flat(schema: Schema, converter: Converter, above: str = "", *, files: bool) -> Any:
+    """Yield the parts of a form: brackets for nesting, files or text for images, no nulls."""
     for key, entry in schema.fields.items():
         name = f"{above}[{key}]" if above else key
         if name == NO_FORM or (isinstance(entry, Only) and entry.value is None):
             continue
         if isinstance(entry, fields.Nested):
-            yield from _flat(entry.schema, converter, name)
+            yield from _flat(entry.schema, converter, name, files=files)
         else:
             described = converter.field2property(entry)
             if isinstance(entry, Frame):
-                described = {"description": described["description"], "type": "string", "format": "binary"}
+                described = {"description": described["description"], "type": "string"} | (BINARY if files else {})
             yield name, without_null(described)
 
 
 def _require(schema: dict[str, Any], key: str) -> None:
     schema["required"] = [key]
     schema["properties"][key] = without_null(schema["properties"][key])
-
-
-def _version() -> str:
-    try:
-        return version("framegate")
-    except PackageNotFoundError:  # a checkout that nobody installed
-        return "0"

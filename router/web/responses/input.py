@@ -104,19 +104,33 @@ def _read_content(content: Any, where: str) -> Content:
         return [_text(content, where)], []
     if not isinstance(content, list):
         raise invalid_value(where, "a string or a list of parts", content)
-    parts = [(part, f"{where}[{index}]") for index, part in enumerate(content)]
-    for part, at in parts:
-        if not isinstance(part, dict) or part.get("type") not in (*IMAGE_PARTS, *TEXT_PARTS):
-            raise invalid_value(at, "an input_text or input_image part", part)
-    texts = [_text(part.get("text"), f"{at}.text") for part, at in parts if part["type"] in TEXT_PARTS]
-    images = [(part, at) for part, at in parts if part["type"] in IMAGE_PARTS]
-    for part, at in images:
-        refuse_file_id(part, at)
+    texts, images = [], []
+    for index, part in enumerate(content):
+        at = f"{where}[{index}]"
+        if _is_text(part, at):
+            texts.append(_text(part.get("text"), f"{at}.text"))
+        else:
+            refuse_file_id(part, at)
+            images.append((part, at))
     if len(images) > 2:
         raise ModalityMismatch(f"input has {len(images)} images: no model takes more than two", param="input")
     roles = (Input.IMAGE, Input.LAST_IMAGE)  # the gate knows whether the model takes them
     placed = zip(images, roles, strict=False)
     return texts, [read_image(part.get("image_url"), role, f"{at}.image_url") for (part, at), role in placed]
+
+
+def _is_text(part: Any, where: str) -> bool:
+    """Say whether a part is text or an image; raise `InvalidRequest` for any other.
+
+    Without a type its one key tells, as MAX's clients send it.
+    """
+    kind = part.get("type") if isinstance(part, dict) else ""
+    keys = part.keys() & {"text", "image_url"} if kind is None else ()
+    if kind in TEXT_PARTS or keys == {"text"}:
+        return True
+    if kind in IMAGE_PARTS or keys == {"image_url"}:
+        return False
+    raise invalid_value(where, "an input_text or input_image part", part)
 
 
 def _text(value: Any, where: str) -> str:

@@ -9,6 +9,7 @@ from router.storage.artifacts import ArtifactStore
 from router.values import Job, OutputPart, Status, StoredInput
 from router.web.jobs import unknown
 from router.web.responses import answers
+from router.web.waiting.watch import Watch
 
 RESPONSE, MESSAGE = answers.Response(), answers.Message()
 PARTS = {"video": answers.OutputVideo(), "image": answers.OutputImage(), "text": answers.OutputText()}
@@ -26,6 +27,10 @@ class Rendering:
 
     def response(self, job: Job) -> dict[str, Any]:
         return {**RESPONSE.dump(job), "output": self.output(job, inline=job.presentation.inline)}
+
+    def ended(self, watch: Watch) -> dict[str, Any]:
+        """Return the resource at the end of a wait."""
+        return self.deleted(watch.job) if watch.deleted else self.response(watch.job)
 
     def deleted(self, job: Job) -> dict[str, Any]:
         """Return the resource of a job deleted under a waiting caller: a cancelled one."""

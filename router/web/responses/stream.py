@@ -1,13 +1,10 @@
-"""Answers written while their job runs: event streams, and JSON after white space."""
+"""Event streams of responses."""
 
 import json
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
-
-from flask import Response
 
 from router.values import Job, Status
 from router.web.answer_fields import Answer, Either, constant, integer, string
@@ -16,7 +13,6 @@ from router.web.responses.render import Rendering
 from router.web.waiting.watch import Watch
 
 EVENTS = "text/event-stream"
-UNBUFFERED = {"cache-control": "no-store", "x-accel-buffering": "no"}
 EVENTS_PER_VERSION = 16  # event numbers of one version of a job
 CREATED, QUEUED = 0, 1  # before all of those
 LAST = 7
@@ -85,37 +81,6 @@ def stream(watch: Watch, rendering: Rendering, *, after: int, beat: float) -> It
         yield event(last + 1, "response.incomplete", {"response": rendering.deleted(watch.job)})
     over = watch.deleted or watch.job.status.finished
     yield DONE if over else b": to be continued at GET /v1/responses/resp_%b?stream=true\n\n" % watch.job.id.encode()
-
-
-def padded(watch: Watch, rendering: Rendering, *, beat: float) -> Iterator[bytes]:
-    """Yield a space per `beat` seconds, then the resource in its last state."""
-    yield b" "
-    while not watch.ended(beat):
-        yield b" "
-    resource = rendering.deleted(watch.job) if watch.deleted else rendering.response(watch.job)
-    yield json.dumps(resource, separators=(",", ":")).encode()
-
-
-def written(body: Iterator[bytes], watch: Watch, mimetype: str, release: Callable[[], None]) -> Response:
-    """Return a streamed answer of 200; `release` is called at its end.
-
-    A piece is made when its forerunner has gone out, so a slow reader costs a thread and no memory. A write
-    that fails counts as leaving.
-    """
-    response = Response(_pieces(body, watch), mimetype=mimetype, headers=UNBUFFERED)
-    response.call_on_close(release)
-    return response
-
-
-def _pieces(body: Iterator[bytes], watch: Watch) -> Iterator[bytes]:
-    try:
-        for piece in body:
-            watch.writing = (time.monotonic(), len(piece))
-            yield piece
-            watch.writing = None
-    except GeneratorExit:
-        watch.leave()
-        raise
 
 
 def _events(job: Job, rendering: Rendering, *, is_first: bool) -> Iterator[Planned]:

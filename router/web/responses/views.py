@@ -5,10 +5,9 @@ from contextlib import ExitStack
 from flask import Response, jsonify, request
 
 from router.auth.signed_urls import SignedUrls
-from router.errors import HttpError, Restarting, UnknownJob
 from router.intake.intake import Intake
 from router.system import System
-from router.values import Failure, Job, Status
+from router.values import Job
 from router.web.access import caller, idempotency_key, owner, share
 from router.web.http import query
 from router.web.http.body import read_json
@@ -20,19 +19,19 @@ from router.web.openapi.parameters import AFTER, INCLUDE, KEY, LIMIT, ORDER, STA
 from router.web.responses import answers
 from router.web.responses.parse import SCHEMA, ParsedRequest, read_response_request
 from router.web.responses.render import IMAGES, Rendering, input_items
-from router.web.responses.stream import EVENTS, UNBUFFERED, padded, stream, written
+from router.web.responses.stream import EVENTS, stream
 from router.web.responses.tools import Call, FunctionCallResponse
+from router.web.waiting import outcome
 from router.web.waiting.disconnects import cancel
 from router.web.waiting.waiters import Waiters
 from router.web.waiting.watch import Watch
+from router.web.waiting.written import UNBUFFERED, padded, written
 
 ROUTES = Routes("Responses")
 DELETED = answers.DeletedResponse()
 # OpenAPI 3.1 has no word for the schema of each event
 STREAMED = {"description": "events, then `data: [DONE]`", "x-each": {"$ref": "#/components/schemas/Event"}}
 FOLLOWED = {200: Reply("the response, or its events", {JSON: answers.Response, EVENTS: STREAMED})}
-NO_RETRY = (("x-should-retry", "false"),)
-CLIENT_LEFT = 499  # for the log: nobody reads the answer
 
 
 class Responses:
@@ -142,17 +141,11 @@ class Responses:
     def _wait(self, watch: Watch, held: ExitStack) -> Response:
         """Return the finished response; after a silence begin it with white space."""
         if not watch.ended(self._settings.silent_seconds):
-            body = padded(watch, self._rendering, beat=self._settings.pad_seconds)
-            return written(body, watch, "application/json", held.pop_all().close)
+            body = padded(watch, lambda: self._rendering.ended(watch), beat=self._settings.pad_seconds)
+            return written(body, watch, JSON, held.pop_all().close)
         if watch.left:
-            return Response(status=CLIENT_LEFT)
-        if watch.deleted:
-            raise UnknownJob(f"the response resp_{watch.job.id} was deleted while this request waited for it")
-        if self._waiting.draining and not watch.job.status.finished:
-            raise _restarting(watch.job)
-        if watch.job.status is Status.FAILED:
-            failure = watch.job.failure or Failure(HttpError.code, "the job failed")
-            raise HttpError(failure.message, code=failure.code, headers=NO_RETRY)
+            return Response(status=outcome.CLIENT_LEFT)
+        outcome.check(watch, f"/v1/responses/resp_{watch.job.id}", draining=self._waiting.draining)
         return self._answer(watch.job)
 
     def _stream(self, watch: Watch, held: ExitStack, after: int = -1) -> Response:
@@ -172,12 +165,3 @@ class Responses:
 
     def _answer(self, job: Job) -> Response:
         return jsonify(self._rendering.response(job))
-
-
-def _restarting(job: Job) -> Restarting:
-    """Return the refusal of a restart; the job goes on."""
-    keyed = idempotency_key() is not None
-    # Only with an idempotency key does the same request come back to the job.
-    again = "send this request again" if keyed else f"GET /v1/responses/resp_{job.id}"
-    never = () if keyed else NO_RETRY
-    return Restarting(f"the server restarts and the job goes on: {again}", headers=(("retry-after", "1"), *never))

@@ -16,7 +16,7 @@ from router.web.server.connections import Connections
 from router.web.server.environ import ENDS, RELEASE
 
 Action = Callable[[], None]
-HEALTH = ("/healthz", "/readyz", "/metrics")
+HEALTH = ("/healthz", "/health", "/readyz", "/metrics")
 HEALTH_THREADS = 4  # reserved for HEALTH
 
 

@@ -1,10 +1,11 @@
-"""Read a multipart body with bracketed names as a JSON object with files."""
+"""Read a form with bracketed names as a JSON object with files."""
 
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
+from urllib.parse import parse_qsl
 
 from flask import request
 from marshmallow import Schema, fields
@@ -17,9 +18,12 @@ from router.web.http.fields import Frame, Integer, Number, Only, StrictBoolean, 
 from router.web.http.strict_json import MAX_TEXT
 
 MULTIPART = "multipart/form-data"
+URLENCODED = "application/x-www-form-urlencoded"
+FORMS = (MULTIPART, URLENCODED)
 MOST_PARTS = 200
 MOST_NAME = 200  # characters of a part's name
 MOST_DEPTH = 8  # brackets in a name
+ENCODED = 3  # bytes of `%XX` for one
 PIECE = 2**14  # bytes; twice that is the longest header of a part
 NAME = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
 TRUTHS = {"true": True, "false": False}
@@ -36,13 +40,14 @@ class Upload:
 
 
 def read_form(limit: int, schema: Schema) -> dict[str, Any]:
-    """Return the object behind a form like `a[b]=1`, typed by `schema`; files are `Upload`s.
+    """Return the object behind a form like `a[b]=1`, of either type, typed by `schema`; files are `Upload`s.
 
     Raises `TooLarge` beyond `limit` bytes, `InvalidRequest` (`invalid_form`) for what is no form, and for names that
     repeat or contradict each other. Forms of other sites' pages are refused before (`HostNames`).
     """
     found: dict[str, Any] = {}
-    for name, value in _parts(read_body(limit, _bad)):
+    parts = _pairs if request.mimetype == URLENCODED else _parts
+    for name, value in parts(read_body(limit, _bad)):
         path = _path(name)
         if isinstance(value, Upload) and path[0] not in schema.fields:
             image_field = next(field for field, kind in schema.fields.items() if isinstance(kind, Frame))
@@ -72,18 +77,35 @@ def _typed(value: Any, kind: fields.Field[Any] | None) -> Any:
     return number_in(value) if isinstance(kind, Integer | Number) else value
 
 
+def _pairs(body: bytes) -> Iterator[tuple[str, str]]:
+    """Yield the fields of an urlencoded form."""
+    if len(body) > ENCODED * MAX_TEXT:
+        raise _too_long("")
+    try:
+        pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MOST_PARTS, errors="strict")
+    except UnicodeDecodeError:
+        raise _bad("its fields must be text in UTF-8") from None
+    except ValueError:
+        raise _bad(f"it may have {MOST_PARTS} fields, got more") from None
+    left = MAX_TEXT
+    for name, value in pairs:
+        left -= len(value.encode("utf-8", "surrogatepass"))
+        if left < 0:
+            raise _too_long(name)
+        yield _checked(name), value
+
+
 def _parts(body: bytes) -> Iterator[tuple[str, str | Upload]]:
     name, pieces, is_file, parts, left = "", list[bytes](), False, 0, MAX_TEXT
     for event in _events(body):
         if isinstance(event, Field | File):
-            name, pieces, is_file, parts = _name(event), [], isinstance(event, File), parts + 1
+            name, pieces, is_file, parts = _checked(event.name), [], isinstance(event, File), parts + 1
             if parts > MOST_PARTS:
                 raise _bad(f"it may have {MOST_PARTS} parts, got more")
         elif isinstance(event, Data):
             left -= 0 if is_file else len(event.data)
             if left < 0:
-                message = f"the fields of a form may have {MAX_TEXT:,} bytes besides files, got more"
-                raise LimitExceeded(message, param=name)
+                raise _too_long(name)
             pieces.append(event.data)
             if not event.more_data:
                 yield name, Upload(b"".join(pieces)) if is_file else _text(name, b"".join(pieces))
@@ -112,12 +134,13 @@ def _boundary() -> bytes:
     return boundary.encode()
 
 
-def _name(part: Field | File) -> str:
-    if not part.name:
+def _checked(name: str) -> str:
+    """Return the name of a part; raise `InvalidRequest` for none, or one that is too long."""
+    if not name:
         raise _bad("each part must have a name")
-    if len(part.name) > MOST_NAME:
-        raise _bad(f"a part's name may have {MOST_NAME} characters, got {len(part.name):,}")
-    return part.name
+    if len(name) > MOST_NAME:
+        raise _bad(f"a part's name may have {MOST_NAME} characters, got {len(name):,}")
+    return name
 
 
 def _text(name: str, data: bytes) -> str:
@@ -154,6 +177,10 @@ def _put(found: dict[str, Any], path: list[str], name: str, value: str | Upload)
         raise _bad(f"{shown(name)} appears twice", name)
     else:
         target[path[-1]] = value
+
+
+def _too_long(name: str) -> LimitExceeded:
+    return LimitExceeded(f"the fields of a form may have {MAX_TEXT:,} bytes besides files, got more", param=name)
 
 
 def _bad(reason: str, param: str = "") -> InvalidRequest:

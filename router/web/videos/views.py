@@ -20,7 +20,7 @@ from router.web.openapi.examples import BALL
 from router.web.openapi.operations import JSON, Example, Routes, ok
 from router.web.openapi.parameters import AFTER, KEY, LIMIT, ORDER
 from router.web.videos import answers
-from router.web.videos.form import MULTIPART, read_form
+from router.web.videos.form import FORMS, MULTIPART, URLENCODED, read_form
 from router.web.videos.parse import CREATE, NAMES, read_remix, read_video_request
 from router.web.videos.schema import CreateVideo
 
@@ -40,7 +40,7 @@ class Videos:
         "POST /v1/videos",
         ok("the video, which is being made", answers.Video, POLLED),
         parameters=(KEY,),
-        bodies={JSON: CREATE, MULTIPART: CREATE},
+        bodies={JSON: CREATE, MULTIPART: CREATE, URLENCODED: CREATE},
         problems=(*why.MAKING, why.BAD_FORM),
         examples=(
             Example("from text", {"prompt": BALL, "seed": 7, "provider_options": {"video": {"steps": 8}}}),
@@ -127,7 +127,7 @@ class Videos:
 
     def _body(self) -> dict[str, Any]:
         settings = self._system.settings
-        if request.mimetype == MULTIPART:
+        if request.mimetype in FORMS:
             return read_form(settings.max_body_bytes, CREATE)
         return read_json(settings.max_body_bytes)
 
