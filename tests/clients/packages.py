@@ -14,6 +14,15 @@ PYTHON = {
     "openai-agents": ("openai-agents==0.24.0",),
     "pydantic-ai": ("pydantic-ai-slim[openai]==2.68.0",),
     "max": ("max[benchmark]==26.7.0",),  # 1.1 GB, half of it a compiler's libraries; no torch
+    # --no-deps, and what the client alone imports: the rest of each wants torch or vllm
+    "sglang": ("sglang==0.5.23",),
+    "vllm-omni": ("vllm-omni==0.30.0",),
+    "open-webui": ("open-webui==0.12.4",),
+}
+BESIDE = {
+    "sglang": ("aiohttp", "huggingface-hub", "numpy", "pillow", "requests", "tqdm"),
+    "vllm-omni": ("aiohttp", "numpy", "pillow", "prettytable", "pybase64", "tqdm"),
+    "open-webui": ("aiofiles", "aiohttp", "fastapi", "pillow"),
 }
 NODE = {
     "openai 6": ("openai@6.49.0",),  # the newest for Node 20
@@ -23,6 +32,8 @@ NODE = {
 
 
 def python(client: str) -> Path:
+    if client in BESIDE:
+        return python_with(*BESIDE[client], bare=PYTHON[client])
     return python_with(*PYTHON[client])
 
 

@@ -33,6 +33,7 @@ REFUSALS = {
     "mismatch": ("BadRequestError", 400, "modality_mismatch", "input", NEEDS_INPUT),
     "mismatch_stream": ("BadRequestError", 400, "modality_mismatch", "input", NEEDS_INPUT),
     "mismatch_video": ("BadRequestError", 400, "modality_mismatch", "input_reference", NEEDS_INPUT),
+    "mismatch_images": ("BadRequestError", 400, "modality_mismatch", "image", NEEDS_INPUT),
     "mismatch_image": (
         "BadRequestError", 400, "modality_mismatch", "input",
         "wan-nano-t2v is text-to-video: it takes text only, got text and an image",

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from clients.packages import python, release
-from clients.programs import SCRIPTS, Seen, check_refusal, report
+from clients.programs import SCRIPTS, Seen, check_refusal, ran, report
 from support.server import Server
 
 pytestmark = [pytest.mark.slow, pytest.mark.storm]
@@ -22,6 +22,15 @@ def test_langchain_gets_the_url_of_a_video_as_its_text(langchain: Seen) -> None:
     assert langchain["streamed"] == {"chunks_with_text": 1, "file": "mp4"}
     assert langchain["with_options"] == {"content": [], "file": "mp4"}
     assert langchain["listed"] == {"page": 2, "has_more": True}
+
+
+def test_langchain_sets_options_and_reads_text(server: Server, langchain: Seen) -> None:
+    seen = langchain["with_text"]
+
+    assert (seen["file"], seen["streamed"]) == ("mp4", "mp4")
+    job = ran(server, seen["id"])
+    assert job.model == "wan-nano-i2v"
+    job.has(steps=3, num_frames=9, seed=7)
 
 
 def test_langchain_gets_a_tool_call_and_comes_back_for_the_video(langchain: Seen) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from clients.packages import python, release
-from clients.programs import REFUSALS, SCRIPTS, Seen, report
+from clients.programs import REFUSALS, SCRIPTS, Seen, ran, report
 from support.server import Server
 
 pytestmark = [pytest.mark.slow, pytest.mark.storm]
@@ -26,6 +26,20 @@ def test_litellm_makes_downloads_lists_and_remixes_videos(litellm: Seen) -> None
     assert litellm["created"] == {"model": "wan-nano-t2v", "file": "mp4", "file_of_options": "mp4"}
     assert litellm["failed"] == {"status": "failed", "code": "generation_failed"}
     assert litellm["streamed"] == {"last": "response.completed", "file": "mp4"}
+
+
+def test_litellm_sets_options_and_reads_text(server: Server, litellm: Seen) -> None:
+    seen = litellm["with_text"]
+
+    assert seen["file"] == "mp4"
+    ran(server, seen["id"]).has(steps=3, num_frames=9, seed=7)
+
+
+def test_litellm_makes_and_edits_images(server: Server, litellm: Seen) -> None:
+    seen = litellm["images"]
+
+    assert (seen["many"], seen["edited"]) == (["png", "png"], ["png"])
+    ran(server, seen["id"]).has(num_frames=1, width=48, height=32, steps=3, seed=7)
 
 
 def test_litellm_says_why_a_request_was_refused(litellm: Seen) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from clients.packages import node, python, release
-from clients.programs import REFUSALS, SCRIPTS, STREAM, Seen, beside, check_refusal, report
+from clients.programs import REFUSALS, SCRIPTS, STREAM, Seen, beside, check_refusal, ran, report
 from support.server import Server
 
 pytestmark = pytest.mark.slow
@@ -36,6 +36,32 @@ def test_the_sdk_makes_videos_of_text_and_of_an_image(sdk: tuple[str, Seen]) -> 
     }  # fmt: skip
     assert seen["with_an_image"] == {"model": "wan-nano-i2v", "file": "mp4"}
     assert seen["called"] == {"type": "function_call", "name": "look"}
+
+
+def test_the_sdk_sets_options_and_reads_text(server: Server, sdk: tuple[str, Seen]) -> None:
+    seen = sdk[1]["with_text"]
+
+    assert seen["parts"] == ["output_video", "output_text"]
+    assert (seen["file"], seen["streamed"]) == ("mp4", "mp4")
+    ran(server, seen["id"]).has(steps=3, num_frames=9, seed=7)
+
+
+def test_the_sdk_makes_and_edits_images(server: Server, sdk: tuple[str, Seen]) -> None:
+    seen = sdk[1]["images"]
+    made, edited = (ran(server, identifier) for identifier in seen["ids"])
+
+    assert (seen["many"], seen["link"]) == (["png", "png"], ["png"])
+    assert (seen["jpeg"], seen["edited"]) == (["jpeg"], ["png", "png"])
+    assert (made.model, edited.model) == ("wan-nano-t2v", "wan-nano-i2v")
+    for job in (made, edited):
+        job.has(num_frames=1, width=48, height=32, steps=3, seed=7)
+
+
+def test_the_sdks_flat_options_of_a_video_are_honoured(server: Server, sdk: tuple[str, Seen]) -> None:
+    job = ran(server, sdk[1]["flat"]["id"])
+
+    job.has(steps=3, num_frames=9, negative_prompt="blur", seed=7)
+    assert job.warnings == []
 
 
 def test_the_sdk_polls_streams_resumes_and_cancels(sdk: tuple[str, Seen]) -> None:
@@ -88,7 +114,7 @@ def test_the_sdk_says_why_a_request_was_refused(sdk: tuple[str, Seen]) -> None:
     version, seen = sdk
     refused = seen["refused"]
 
-    assert len(refused) == 9
+    assert len(refused) == 10
     for name, refusal in refused.items():
         check_refusal(name, refusal)
     if version[0] == "3":  # the whole of what is printed

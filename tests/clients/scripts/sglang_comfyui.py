@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from seen import BASE, kind, refusal, report
+from seen import BASE, kind, latest, refusal, report
 from stubs import bare
 
 NODES = "sglang.multimodal_gen.apps.ComfyUI_SGLDiffusion"
@@ -18,7 +18,7 @@ from sglang.multimodal_gen.apps.ComfyUI_SGLDiffusion.core.server_api import SGLD
 IMAGE = sys.argv[2]
 DATA_URL = f"data:image/png;base64,{base64.b64encode(Path(IMAGE).read_bytes()).decode()}"
 FOLDER = tempfile.mkdtemp()
-COMMON = {"size": "32x64", "negative_prompt": "blur", "guidance_scale": 4.5, "num_inference_steps": 3, "seed": 7}
+COMMON = {"size": "48x32", "negative_prompt": "blur", "guidance_scale": 4.5, "num_inference_steps": 3, "seed": 7}
 client = SGLDiffusionServerAPI(BASE)
 
 
@@ -33,7 +33,7 @@ def video(**options: Any) -> dict[str, Any]:
 
 def image(**options: Any) -> dict[str, Any]:
     answer = client.generate_image("a red ball", **{**COMMON, "response_format": "b64_json", **options})
-    return {"files": [kind(base64.b64decode(one["b64_json"])) for one in answer["data"]]}
+    return {**latest(), "files": [kind(base64.b64decode(one["b64_json"])) for one in answer["data"]]}
 
 
 def model() -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Real modules of a wheel, imported past the packages that need a GPU; standard library only."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
