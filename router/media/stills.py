@@ -14,6 +14,7 @@ TILE_SIDE = 256
 PREVIEW_SIDE = 256  # whatever the picture's own, which is an eighth or a sixteenth of the video's
 TILES, COLUMNS = 25, 5
 WEBP_QUALITY, JPEG_QUALITY = 80, 85
+IMAGE_QUALITY = 95  # of a whole image that was asked for as JPEG or WebP
 
 
 def thumbnail(path: Path) -> bytes:
@@ -22,6 +23,15 @@ def thumbnail(path: Path) -> bytes:
 
     (first,) = _frames(path, [0])
     return _encoded(".webp", _shrunk(first, THUMBNAIL_SIDE), [cv2.IMWRITE_WEBP_QUALITY, WEBP_QUALITY])
+
+
+def encoded(path: Path, suffix: str) -> bytes:
+    """Return an image in another format, `.jpeg` or `.webp`; raise `ValueError` for an unreadable file."""
+    import cv2
+
+    (pixels,) = _frames(path, [0])
+    quality = {".jpeg": cv2.IMWRITE_JPEG_QUALITY, ".webp": cv2.IMWRITE_WEBP_QUALITY}[suffix]
+    return _encoded(suffix, pixels, [quality, IMAGE_QUALITY])
 
 
 def spritesheet(path: Path, num_frames: int) -> bytes:

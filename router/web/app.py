@@ -11,6 +11,8 @@ from router.web import access, docs, errors, files, health, metrics, models
 from router.web.auth.authenticate import Authenticator
 from router.web.auth.key_cache import KeyCache
 from router.web.auth.rate_limit import RateLimit
+from router.web.file_sender import FileSender
+from router.web.finished_files import FinishedFiles
 from router.web.http.host_names import HostNames
 from router.web.http.proxies import Proxies
 from router.web.responses import views as responses
@@ -53,10 +55,11 @@ def create_app(system: System, decoders: Decoders | None = None) -> Flask:
     paths = ServerPaths(settings.folders)
     errors.install(app, paths)
     intake = Intake(system, decoders)
+    made, sender = FinishedFiles(system), FileSender(settings, app.waiting)
     responses.ROUTES.register(app, responses.Responses(system, intake, app.waiting, links))
     videos.ROUTES.register(app, videos.Videos(system, intake))
     videos.add_refusals(app)
-    files.ROUTES.register(app, files.Content(system, app.waiting))
+    files.ROUTES.register(app, files.Content(system, made, sender))
     models.ROUTES.register(app, models.Catalog(system, paths))
     health.ROUTES.register(app, health.Ops(system))
     metrics.ROUTES.register(app, metrics.Page(system, names))

@@ -1,0 +1,54 @@
+"""Files of jobs as answers: by this process, or by nginx."""
+
+import re
+from pathlib import Path
+
+from flask import Response, request, send_file
+
+from router.settings import Settings
+from router.web.http.proxies import PROXIED
+from router.web.jobs import unknown
+from router.web.server.environ import ENDS
+from router.web.waiting.waiters import Waiters
+
+SINGLE_RANGE = re.compile(r"bytes=(\d{0,18})-(\d*)")
+
+
+class FileSender:
+    """Sends files with ranges, conditions and an ETag, or has nginx send them."""
+
+    def __init__(self, settings: Settings, waiting: Waiters) -> None:
+        self._settings = settings
+        self._waiting = waiting
+
+    def send(self, public: str, path: Path, media_type: str, etag: str) -> Response:
+        """Send a file, or have nginx send it where it brought the request."""
+        settings = self._settings
+        if settings.accel and PROXIED in request.environ:
+            # ranges, conditions and the ETag are nginx's; it keeps the headers set here
+            headers = {
+                "x-accel-redirect": f"{settings.accel}/{path.relative_to(settings.data / 'videos')}",
+                "content-disposition": f"inline; filename={public}{path.suffix}",
+                "cache-control": "no-cache",
+            }
+            return Response(mimetype=media_type, headers=headers)
+        if (ends := request.environ.get(ENDS)) is not None:  # a reader may take long, as one who waits
+            ends.enter_context(self._waiting.slot())
+        try:
+            _simplify_conditions(path.stat().st_size, etag)
+            name = f"{public}{path.suffix}"
+            return send_file(path, mimetype=media_type, download_name=name, etag=etag, conditional=True)
+        except FileNotFoundError:  # deleted this very moment
+            raise unknown(public) from None
+
+
+def _simplify_conditions(size: int, etag: str) -> None:
+    """Keep one satisfiable range, and no `If-Match`; RFC 9110 ignores other ranges."""
+    environ = request.environ
+    environ.pop("HTTP_IF_MATCH", None)  # it guards writes, and nobody writes here
+    plain = SINGLE_RANGE.fullmatch(environ.get("HTTP_RANGE", ""))
+    known = request.if_none_match.contains_weak(etag)
+    if plain is None or known or (plain[1] == "" and len(plain[2]) > 18):
+        environ.pop("HTTP_RANGE", None)
+    elif plain[1] == "" and int(plain[2]) > size:
+        environ["HTTP_RANGE"] = f"bytes=-{size}"
