@@ -90,14 +90,12 @@ def with_text() -> dict[str, Any]:
 
 def images() -> dict[str, Any]:
     body = {"num_inference_steps": 3, "seed": 7}
-    made = litellm.image_generation(
-        model="openai/wan-nano", prompt="a", n=2, size="48x32", response_format="b64_json", extra_body=body, **SERVER
-    )
+    made = litellm.image_generation(model="openai/wan-nano", prompt="a", n=2, size="48x32", extra_body=body, **SERVER)
     job = litellm.video_list(limit=1, **SERVER)["data"][0]["id"]
     with open(sys.argv[2], "rb") as file:
         edited = litellm.image_edit(model="openai/wan-nano", image=file, prompt="a", size="48x32", **SERVER)
     return {
-        "many": [kind(base64.b64decode(one.b64_json)) for one in made.data],
+        "many": [picture(one) for one in made.data],
         "edited": [picture(one) for one in edited.data],
         "id": decode_video_id_with_provider(job)["video_id"] or job,
     }
