@@ -1,4 +1,4 @@
-"""Vercel's AI SDK 7 on Node 22: text, images, and videos by a provider of forty lines."""
+"""Vercel's AI SDK 7 on Node 22: text, images, videos by a small provider."""
 
 import shutil
 from pathlib import Path

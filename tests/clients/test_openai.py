@@ -1,4 +1,4 @@
-"""OpenAI's own packages: Python 3 in every run; Python 2 and two of Node with `--all`."""
+"""OpenAI's own packages for Python and Node; all but one with `--all`."""
 
 from pathlib import Path
 

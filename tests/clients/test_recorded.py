@@ -1,4 +1,4 @@
-"""Every client's requests in every run, told again as plain HTTP; the clients themselves run with `--all`."""
+"""Every client's requests in every run; the clients themselves run with `--all`."""
 
 import base64
 import json

@@ -23,7 +23,7 @@ EXTRA = (
 
 
 def bench(server: Server, folder: Path, task: str, *options: str, model: str = "wan-nano") -> Seen:
-    """Run the benchmark of two prompts and return its metrics, with the log as `log`."""
+    """Run the benchmark of two prompts; return its metrics and `log`."""
     command = [
         python("sglang"), SCRIPTS / "sglang_bench.py", "--base-url", f"http://127.0.0.1:{server.port}",
         "--task", task, "--model", model, "--num-prompts", "2", "--warmup-requests", "0", "--disable-tqdm",

@@ -92,7 +92,7 @@ def generated() -> dict[str, Any]:
 
 
 def generated_too_large() -> dict[str, Any]:
-    """Send the size that Open WebUI takes where none is set."""
+    """Send Open WebUI's own default size."""
     return made(images.image_generations, CREATE(prompt="a red ball", size="512x512"))
 
 

@@ -1,4 +1,4 @@
-"""SGLang's ComfyUI nodes: the client that they call, with what the nodes send."""
+"""SGLang's ComfyUI nodes: their client, called with their arguments."""
 
 import base64
 import sys

@@ -1,4 +1,4 @@
-"""Real modules of a wheel, imported past the packages that need a GPU; standard library only."""
+"""Modules of a wheel without its GPU packages; standard library only."""
 
 import sys
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from typing import Any
 
 
 class AnyName(type):
-    """Has attributes of any name, each a class that others may inherit from or call."""
+    """A class with attributes of any name, each such a class."""
 
     def __getattr__(cls, name: str) -> Any:
         return any_class(name)
