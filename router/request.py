@@ -45,7 +45,8 @@ class Request:
     """One parsed request; `presentation` is for the renderers.
 
     `priority_offset` is added to the model's priority; above 0 the request goes before others for its model.
-    `warnings` are sentences about what was sent and has no meaning here.
+    `warnings` are sentences about what was sent and has no meaning here. `fit_size` shrinks a size beyond the model's
+    limit, with a warning, instead of refusing it.
     Errors call a field what its dialect calls it: as `names` has it, else by its own name after `params`.
     """
 
@@ -59,6 +60,7 @@ class Request:
     names: Mapping[str, str] = field(default_factory=lambda: {"prompt": "input", "inputs": "input"})
     presentation: Presentation = field(default_factory=Presentation)
     warnings: tuple[str, ...] = ()
+    fit_size: bool = False
 
     @property
     def input_kinds(self) -> frozenset[Input]:

@@ -89,6 +89,11 @@ class Settings:
     key_running: int | None = _setting(None, "limit of running jobs of a key without its own", count)
     key_per_minute: int | None = _setting(None, "limit of requests per minute of a key without its own", count)
     link_seconds: float = _setting(86400.0, "a signed link to a file is valid for this time", positive)
+    shared_videos: Path | None = _setting(
+        None,
+        "folder that callers can read too: `response_format: video_path` of /v1/videos/generations copies videos there",
+        variables.path,
+    )
     image_hosts: tuple[str, ...] = _setting(
         (),
         "hosts at private addresses from which images may be fetched: HOST for its ports 80 and 443, or HOST:PORT, "

@@ -100,7 +100,7 @@ def _body(prompt: str, image: Path | None, model: str | None, options: dict[str,
         "model": model,
         "input": [{"role": "user", "content": content}],
         "background": True,
-        "provider_options": {"image" if still else "video": options},
+        "provider_options": {"image" if still else "video": {**options, "response_format": "url"}},
     }
 
 

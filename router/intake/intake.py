@@ -126,6 +126,7 @@ class Intake:
     ) -> Job:
         task = resolved.task
         timing = self._system.timings.of(model.name, task.shape)
+        warnings = (*request.warnings, *resolved.warnings, *self._warnings(model, task, inputs))
         return Job(
             id=uuid.uuid4().hex,
             owner=owner,
@@ -133,7 +134,7 @@ class Intake:
             task=task,
             inputs=tuple(image.stored for image in inputs),
             presentation=request.presentation,
-            warnings=(*request.warnings, *resolved.warnings, *self._warnings(model, task, inputs)),
+            warnings=tuple(dict.fromkeys(warnings)),
             request_id=request_id,
             created_at=time.time(),
             priority=model.priority + request.priority_offset,

@@ -118,6 +118,8 @@ def _requested_size(model: ModelSpec, request: Request) -> Size | None:
         if value < multiple:
             message = f"{name} must be at least {multiple} pixels for {model.name}, got {value}"
             raise InvalidRequest(message, param=request.param(name))
+    if request.fit_size and width * height > model.limits.pixels:
+        return media.size_for(width, height, model.limits.pixels, multiple, model.limits.pixels)
     return width // multiple * multiple, height // multiple * multiple
 
 
@@ -149,10 +151,11 @@ def _derivation(model: ModelSpec, options: Options, num_frames: int) -> str:
 def _adjusted(model: ModelSpec, options: Options, task: Task) -> tuple[str, ...]:
     warnings = []
     if options.width and options.height and (options.width, options.height) != (task.width, task.height):
-        warnings.append(
-            f"size {options.width}x{options.height} was made {task.width}x{task.height}: "
-            f"{model.name} takes multiples of {model.size_multiple}"
-        )
+        most = model.limits.pixels
+        is_larger = options.width * options.height > most
+        limit = f"at most {most:,} pixels a frame" if is_larger else f"multiples of {model.size_multiple}"
+        sizes = f"{options.width}x{options.height} was made {task.width}x{task.height}"
+        warnings.append(f"size {sizes}: {model.name} takes {limit}")
     if options.num_frames and options.num_frames != task.num_frames:
         warnings.append(f"num_frames {options.num_frames} was made {task.num_frames}: the model takes 4k+1 frames")
     if options.seconds and abs(options.seconds * task.frames_per_second - task.num_frames) > 1:

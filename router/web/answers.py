@@ -67,6 +67,13 @@ def completion_second(job: Job) -> int | None:
     return int(job.finished_at) if job.finished_at and job.status is Status.COMPLETED else None
 
 
+def seconds_taken(job: Job) -> float:
+    """Return the seconds from the claim of a completed job to its end."""
+    if job.started_at is None or job.finished_at is None:
+        return 0.0
+    return round(max(job.finished_at - job.started_at, 0.0), 3)
+
+
 class Unfinished(Answer):
     """The keys of an unfinished job, after its others."""
 

@@ -7,20 +7,25 @@ from router.intake.intake import Intake
 from router.media import Decoders
 from router.runtime.server_paths import ServerPaths
 from router.system import System
-from router.web import access, docs, errors, files, health, metrics, models
+from router.web import access, docs, errors, files, health, metrics, models, not_offered
 from router.web.auth.authenticate import Authenticator
 from router.web.auth.key_cache import KeyCache
 from router.web.auth.rate_limit import RateLimit
+from router.web.file_links import FileLinks
 from router.web.file_sender import FileSender
 from router.web.finished_files import FinishedFiles
 from router.web.http.host_names import HostNames
 from router.web.http.proxies import Proxies
+from router.web.images import views as images
+from router.web.openapi.operations import JobConverter
 from router.web.responses import views as responses
+from router.web.responses.render import Rendering
+from router.web.videos import sync
 from router.web.videos import views as videos
 from router.web.waiting.disconnects import DisconnectMonitor
 from router.web.waiting.waiters import Waiters
 
-NOUNS = (responses, videos, files, models, health, metrics, docs)
+NOUNS = (responses, videos, sync, images, files, models, health, metrics, docs)
 OPERATIONS = tuple(operation for noun in NOUNS for operation in noun.ROUTES.operations)
 
 
@@ -33,6 +38,7 @@ class Application(Flask):
     def __init__(self) -> None:
         super().__init__("framegate", static_folder=None)
         self.json.sort_keys = False  # type: ignore[attr-defined]
+        self.url_map.converters["job"] = JobConverter
         self.url_map.strict_slashes = False
         self.url_map.merge_slashes = False
 
@@ -48,17 +54,21 @@ def create_app(system: System, decoders: Decoders | None = None) -> Flask:
     app.waiting = Waiters(system.jobs, leaving, limit=settings.waiters, seconds=settings.wait_seconds)
     app.readiness = health.ReadinessLog(system)
     ring = KeyCache(system.keys, settings)
-    links = SignedUrls(settings.data / "links.secret", seconds=settings.link_seconds, needed=ring.needed)
+    signatures = SignedUrls(settings.data / "links.secret", seconds=settings.link_seconds, needed=ring.needed)
     names = HostNames(settings)
-    callers = Authenticator(ring, links, RateLimit(settings.data / "rates"), names, no_auth=settings.no_auth)
+    callers = Authenticator(ring, signatures, RateLimit(settings.data / "rates"), names, no_auth=settings.no_auth)
     access.install(app, callers, system.metrics)
     paths = ServerPaths(settings.folders)
     errors.install(app, paths)
     intake = Intake(system, decoders)
     made, sender = FinishedFiles(system), FileSender(settings, app.waiting)
-    responses.ROUTES.register(app, responses.Responses(system, intake, app.waiting, links))
-    videos.ROUTES.register(app, videos.Videos(system, intake))
-    videos.add_refusals(app)
+    links = FileLinks(settings.public_url, signatures)
+    rendering = Rendering(system.jobs, made, links)
+    responses.ROUTES.register(app, responses.Responses(system, intake, app.waiting, rendering))
+    videos.ROUTES.register(app, videos.Videos(system, intake, links))
+    sync.ROUTES.register(app, sync.SyncVideos(system, intake, app.waiting, made, sender))
+    images.ROUTES.register(app, images.ImageViews(system, intake, app.waiting, made, links))
+    not_offered.add_refusals(app)
     files.ROUTES.register(app, files.Content(system, made, sender))
     models.ROUTES.register(app, models.Catalog(system, paths))
     health.ROUTES.register(app, health.Ops(system))

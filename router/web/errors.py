@@ -41,12 +41,16 @@ def install(app: Flask, paths: ServerPaths) -> None:
 def answer(error: HttpError, message: str | None = None) -> Response:
     """Return the JSON answer of an error: four keys, each a short Unicode string."""
     g.code = error.code
-    message, param = _shown(message or error.message, 4000), _shown(error.param, 200)
-    body = {"message": message, "type": error.type, "param": param, "code": error.code}
-    response = jsonify({"error": body})
+    response = jsonify(error_body(error, message))
     response.status_code = error.status
     response.headers.extend(error.headers)
     return response
+
+
+def error_body(error: HttpError, message: str | None = None) -> dict[str, dict[str, str]]:
+    """Return the JSON object of an error."""
+    message, param = _shown(message or error.message, 4000), _shown(error.param, 200)
+    return {"error": {"message": message, "type": error.type, "param": param, "code": error.code}}
 
 
 def _shown(text: str, most: int) -> str:
@@ -66,7 +70,8 @@ def _answer_http(error: HTTPException) -> Response:
 def _message_of(error: HTTPException) -> str:
     if isinstance(error, NotFound | MethodNotAllowed):
         allowed = ", ".join(getattr(error, "valid_methods", None) or ())
-        return f"there is no {request.method} {request.path[:200]}" + (f", only {allowed}" if allowed else "")
+        absent = f"there is no {request.method} {request.path[:200]}"
+        return f"{absent}, only {allowed}" if allowed else f"not found: {absent}"
     return error.description or error.name
 
 

@@ -10,6 +10,7 @@ from registry import Input
 from router.errors import InvalidRequest
 from router.intake.resolve import SEEDS
 from router.request import ImageInput, Options
+from router.web.finished_files import IMAGE_FORMATS
 from router.web.http.fields import Frame, Integer, Number, StrictBoolean, Text, invalid_value, nullable
 
 MOST = 2**31 - 1
@@ -19,6 +20,8 @@ SEED = "the same seed gives the same video; without one, the server draws one an
 IMAGE_URL = [{"$ref": "#/components/schemas/ImageUrl"}, {"type": "null"}]
 UNKNOWN = "Unknown field."
 NO_OBJECT = ("Invalid input type.", "Not a valid mapping type.")
+MOST_IMAGES = 4  # of one request
+_NO_FORMAT = "must be png, jpeg or webp, got {input}"
 POSITIONS = frozenset({"_schema", "key", "value"})  # marshmallow's names for the parts of a field
 OPTIONS = tuple(field.name for field in fields_of(Options))
 
@@ -52,6 +55,16 @@ class MediaOptions(Schema):
     residual_threshold = Number(0, 100, TAKEN)
 
 
+class ImageOptions(MediaOptions):
+    """`provider_options.image`: the fields of a video, and those of MAX for an image."""
+
+    num_images = Integer(1, MOST_IMAGES, "how many images, with seeds counted up")
+    output_format = Text("`png`, `jpeg` or `webp`", validate=validate.OneOf(IMAGE_FORMATS, error=_NO_FORMAT))
+    secondary_prompt = Text(TAKEN)
+    secondary_negative_prompt = Text(TAKEN)
+    strength = Number(0, 1, TAKEN)
+
+
 class Lenient(Schema):
     """A schema that accepts unknown keys; the answer's `warnings` name them."""
 
@@ -63,7 +76,7 @@ class ProviderOptions(Lenient):
     """Blocks of other providers have no effect."""
 
     video = fields.Nested(MediaOptions, **nullable("how to make the video"))
-    image = fields.Nested(MediaOptions, **nullable("the same for one frame; for `POST /v1/responses` only"))
+    image = fields.Nested(ImageOptions, **nullable("how to make an image of one frame; for `POST /v1/responses` only"))
 
 
 def check(schema: Schema, body: Mapping[str, Any], above: str = "") -> dict[str, Any]:

@@ -61,7 +61,9 @@ def test_a_seed_gives_the_same_file_and_another_seed_another(nano: Server) -> No
 def test_another_size_and_one_frame_work(nano: Server, tmp_path: Path) -> None:
     larger = ask(nano, "wan-nano", TEXT, provider_options={"video": {"width": 96, "height": 96, "num_frames": 5}})
     assert frames(nano, larger, tmp_path).shape == (5, 96, 96, 3)
-    image = ask(nano, "wan-nano", TEXT, provider_options={"image": {}})["output"][0]["content"][0]
+    image = ask(nano, "wan-nano", TEXT, provider_options={"image": {"response_format": "url"}})["output"][0]["content"][
+        0
+    ]
 
     assert nano.fetch(image["image_url"])[:4] == b"\x89PNG"
 

@@ -60,7 +60,8 @@ class Contract:
             self._hold_body(answer, documented)
 
     def _responses(self, method: str, path: str) -> Mapping[str, Any]:
-        for template, operations in self.document["paths"].items():
+        paths = self.document["paths"].items()
+        for template, operations in sorted(paths, key=lambda one: "{" in one[0]):  # a whole path goes before a pattern
             pattern = re.escape(template).replace(r"\{model\}", ".+")
             if re.fullmatch(re.sub(r"\\\{\w+\\\}", "[^/]+", pattern) + "/?", path, re.DOTALL):
                 known = operations.get(method.lower()) or (operations.get("get") if method == "HEAD" else None)

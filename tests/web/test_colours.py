@@ -60,7 +60,7 @@ def test_the_image_that_is_meant_is_named(client: FlaskClient) -> None:
 
 def test_the_engine_has_the_colours_that_were_verified(client: FlaskClient, worker: Worker) -> None:
     """The test's backend repeats the image."""
-    options = {"provider_options": {"image": {"steps": 1}}}
+    options = {"provider_options": {"image": {"steps": 1, "response_format": "url"}}}
     (image,) = made(client, picture("PNG", icc_profile=P3), **options)["output"][0]["content"]
     pixels = cv2.imdecode(np.frombuffer(client.get(image["image_url"]).data, np.uint8), cv2.IMREAD_COLOR_RGB)
 

@@ -99,7 +99,7 @@ def is_inert(answer: TestResponse) -> bool:
 def test_what_is_made_of_a_polyglot_has_its_pixels_and_nothing_else(
     client: FlaskClient, worker: Worker, data: bytes
 ) -> None:
-    options = {"provider_options": {"image": {"steps": 1}}}
+    options = {"provider_options": {"image": {"steps": 1, "response_format": "url"}}}
     (video,) = asked(client, data_url(data)).get_json()["output"][0]["content"]
     (image,) = asked(client, data_url(data), **options).get_json()["output"][0]["content"]
     sent = {

@@ -13,6 +13,7 @@ from router.runtime.release import installed_version
 from router.web.answer_fields import Either
 from router.web.answers import ErrorAnswer
 from router.web.http.fields import Frame, Only, without_null
+from router.web.images.schema import CreateImage
 from router.web.openapi import request_components
 from router.web.openapi.examples import LOCAL, curl
 from router.web.openapi.operations import JSON, Content, Operation, Problem, Reply
@@ -38,13 +39,19 @@ TAGS = {
         "OpenAI's Videos API over the same jobs: `resp_X` and `video_X` are two views of one. "
         "Its `edits`, `extensions` and `characters` are not offered."
     ),
+    "Images": "OpenAI's Images API over jobs of one frame.",
     "Files": "What was made, and small pictures of it.",
     "Models": "What is served.",
     "Server": "How the server is, and this document.",
 }
-NO_FORM = "provider_options[image]"  # for `POST /v1/responses`, which takes no form
 BINARY = {"format": "binary"}
-NEEDED = {"CreateResponse": "input", "CreateVideo": "prompt", "RemixVideo": "prompt"}
+NEEDED = {
+    "CreateResponse": "input",
+    "CreateVideo": "prompt",
+    "RemixVideo": "prompt",
+    "GenerateVideo": "prompt",
+    "CreateImage": "prompt",
+}
 
 
 class Converter(OpenAPIConverter):
@@ -173,7 +180,9 @@ def _headers(*names: str) -> dict[str, Any]:
 
 def _body(kind: str, content: Content, operation: Operation, converter: Converter) -> dict[str, Any]:
     if kind in FORMS and isinstance(content, Schema):
-        parts = dict(_flat(content, converter, files=kind == MULTIPART))
+        other_block = f"provider_options[{'video' if isinstance(content, CreateImage) else 'image'}]"
+        described = _flat(content, converter, files=kind == MULTIPART)
+        parts = {name: part for name, part in described if not name.startswith(other_block)}
         form = {"type": "object", "properties": parts, "required": ["prompt"]}
         return {"schema": form}
     entry: dict[str, Any] = {"schema": content}
@@ -186,7 +195,7 @@ def _flat(schema: Schema, converter: Converter, above: str = "", *, files: bool)
     """Yield the parts of a form: brackets for nesting, files or text for images, no nulls."""
     for key, entry in schema.fields.items():
         name = f"{above}[{key}]" if above else key
-        if name == NO_FORM or (isinstance(entry, Only) and entry.value is None):
+        if isinstance(entry, Only) and entry.value is None:
             continue
         if isinstance(entry, fields.Nested):
             yield from _flat(entry.schema, converter, name, files=files)

@@ -7,12 +7,19 @@ from typing import Any
 
 from flask import Blueprint, Flask, Response
 from marshmallow import Schema
+from werkzeug.routing import BaseConverter
 
 from router.errors import HttpError
 
 JSON = "application/json"
 Content = Schema | type[Schema] | Mapping[str, Any]  # a marshmallow schema, or a JSON Schema
 View = Callable[..., Response]
+
+
+class JobConverter(BaseConverter):
+    """A job's id in a path; the words of other routes, ours and those not offered, are none."""
+
+    regex = "(?!(?:sync|generations|compact)(?:/|$))[^/]+"
 
 
 @dataclass(frozen=True)
@@ -112,7 +119,7 @@ class Routes:
         routes = Blueprint(type(views).__name__.lower(), type(views).__module__, **options)
         for operation in self.operations:
             if operation.method != "HEAD":  # Flask answers it where there is a GET
-                rule = operation.path.replace("{model}", "<path:model>").replace("{", "<").replace("}", ">")
+                rule = re.sub("{([a-z_]+_id)}", r"<job:\1>", operation.path).replace("{model}", "<path:model>")
                 view = getattr(views, operation.view.__name__)
                 routes.add_url_rule(rule, view_func=view, methods=[operation.method])
         app.register_blueprint(routes)

@@ -29,6 +29,9 @@ HEADERS = {
     "etag": _described("changes with the file, to ask again with `If-None-Match`", type="string"),
     "accept-ranges": _described("`bytes`: parts of the file can be asked for", enum=["bytes"]),
     "content-range": _described("which part of the file this is, or how long the file is", type="string"),
+    "x-video-id": _described("the video's id, for `GET /v1/videos/{video_id}`", type="string"),
+    "x-model": _described("the model that ran", type="string"),
+    "x-inference-time-s": _described("the seconds that its engine took", type="number"),
     "content-disposition": _described("the file's name", type="string"),
 }
 PATH = {

@@ -56,6 +56,10 @@ WAITING = (
     _problem(errors.TooManyWaiters, "too many requests wait already: use `background`", "retry-after"),
     _problem(errors.Restarting, "the server is stopping", "retry-after", "x-should-retry"),
 )
+ENDED = (
+    _problem(HttpError, "the job was cancelled", "x-should-retry", code="cancelled"),
+    _problem(Unavailable, "the longest wait is over and the job goes on", "x-should-retry", code="timed_out"),
+)
 FAILING = tuple(
     _problem(HttpError, about, "x-should-retry", code=kind.code)
     for kind, about in (

@@ -24,7 +24,7 @@ class FilePart(Answer.Meta):
     """The fields of every finished video and image, after those of its own schema."""
 
     include = {  # noqa: RUF012 - marshmallow only reads it
-        "format": string("`mp4` or `png`", lambda output: output["media_type"].partition("/")[2]),
+        "format": string("`mp4`, or of an image `png`, `jpeg` or `webp`"),
         "frames_per_second": integer("the rate at which the video plays"),
         "num_frames": integer("1 for an image"),
         "width": integer("pixels"),
@@ -72,7 +72,7 @@ class Message(Answer):
     id = string("`msg_` and the job's id", pattern="^msg_[0-9a-f]{32}$")
     status = enum("where it is", "in_progress", "completed")
     role = constant("whose it is", "assistant")
-    content = one_of("the one part", OutputVideo, OutputImage, OutputText)
+    content = one_of("one part; more for several images, and for `text_output`", OutputVideo, OutputImage, OutputText)
 
 
 class FunctionCall(Answer):

@@ -27,11 +27,12 @@ DEEPEST = 100  # levels of the same
 
 @dataclass(frozen=True)
 class ParsedRequest:
-    """A parsed body: the request, the way to answer, and a function call instead."""
+    """A parsed body: the request, the way to answer, a function call instead, and how many images."""
 
     request: Request
     stream: bool
     call: Call | None
+    images: int = 1
 
 
 def read_response_request(body: Mapping[str, Any], *, keyed: bool = False) -> ParsedRequest:
@@ -60,7 +61,16 @@ def read_response_request(body: Mapping[str, Any], *, keyed: bool = False) -> Pa
     # the output of a function, after the last message
     answered = isinstance(body["input"], list) and body["input"][-1].get("type") == "function_call_output"
     call = find_call(tools, choice, parsed.prompt, wants_media=bool(block), answered=answered)
-    return ParsedRequest(request, sent.get("stream", False), call)
+    return ParsedRequest(request, sent.get("stream", False), call, _images(sent, block, media))
+
+
+def _images(sent: Mapping[str, Any], block: str, media: Mapping[str, Any]) -> int:
+    """Return the number of images; several come together, at the end of a wait."""
+    count: int = media.get("num_images", 1)
+    if count > 1 and (way := next((way for way in ("background", "stream") if sent.get(way)), None)):
+        param = f"provider_options.{block}.num_images"
+        raise InvalidRequest(f"{param} must be 1 with {way}, got {count}: send as many requests", param=param)
+    return count
 
 
 def _options(block: str, media: Mapping[str, Any]) -> Options:
@@ -158,16 +168,23 @@ def _presentation(
     background, options = sent.get("background", False), sent.get("provider_options", {}).get(block, {})
     return Presentation(
         part=OutputPart(f"output_{block or 'text'}"),
-        inline=options.get("response_format") == "b64_json",
+        inline=options.get("response_format", _usual_format(block, sent)) == "b64_json",
         attended=not (background or keyed or sent.get("store", False)),
         background=background,
         store=sent.get("store", True),
         instructions=parsed.instructions,
         system=parsed.system,
         prompt=parsed.own if parsed.own != parsed.prompt else None,
+        text_output=sent.get("text_output", False),
+        file_format=options.get("output_format", ""),
         metadata=sent.get("metadata", {}),
         echoed=echoed,
     )
+
+
+def _usual_format(block: str, sent: Mapping[str, Any]) -> str:
+    """Return the `response_format` of a block without one: MAX's, but no image in each event of a stream."""
+    return "b64_json" if block == "image" and not sent.get("stream") else "url"
 
 
 def _echo(sent: Mapping[str, Any], tools: Sequence[Mapping[str, Any]], choice: Any) -> dict[str, Any]:

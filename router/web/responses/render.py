@@ -4,9 +4,12 @@ import base64
 from dataclasses import replace
 from typing import Any
 
-from router.auth.signed_urls import SignedUrls
+from router.errors import HttpError
+from router.jobs import JobStore
 from router.storage.artifacts import ArtifactStore
 from router.values import Job, OutputPart, Status, StoredInput
+from router.web.file_links import FileLinks, kind_of
+from router.web.finished_files import FinishedFiles, format_of
 from router.web.jobs import unknown
 from router.web.responses import answers
 from router.web.waiting.watch import Watch
@@ -18,11 +21,11 @@ IMAGES = "message.input_image.image_url"  # the value of `include` that asks for
 
 
 class Rendering:
-    """Renders responses with links to the files, at `public_url` and signed by `links`."""
+    """Renders responses with links to the files, or the files themselves."""
 
-    def __init__(self, artifacts: ArtifactStore, public_url: str, links: SignedUrls) -> None:
-        self._artifacts = artifacts
-        self._public_url = public_url.rstrip("/")
+    def __init__(self, jobs: JobStore, files: FinishedFiles, links: FileLinks) -> None:
+        self._jobs = jobs
+        self._files = files
         self._links = links
 
     def response(self, job: Job) -> dict[str, Any]:
@@ -38,23 +41,39 @@ class Rendering:
         return {**self.response(ended), "incomplete_details": {"reason": "deleted"}}
 
     def output(self, job: Job, *, inline: bool = False) -> list[dict[str, Any]]:
-        """Return the message with the finished file; `inline` has it in base64."""
+        """Return the message with the finished files; `inline` has them in base64."""
         if job.artifact is None:
             return []
-        kind = job.artifact.media_type.partition("/")[0]
-        url = self._public_url + self._links.sign(f"/v1/{kind}s/{kind}_{job.id}/content")
-        data = self._data(job) if inline else None
-        file = {f"{kind}_url": url} if data is None else {f"{kind}_data": data}
-        schema = PARTS["text" if job.presentation.part is OutputPart.TEXT else kind]
-        part = schema.dump({**vars(job.artifact), **file, "text": url})
-        return [MESSAGE.dump({"id": f"msg_{job.id}", "status": "completed", "content": [part]})]
+        made = [job, *self._siblings(job)]
+        content = [self._part(each, inline) for each in made]
+        if job.presentation.text_output:
+            content.append(self._text(job, "\n".join(map(self._links.of, made))))
+        return [MESSAGE.dump({"id": f"msg_{job.id}", "status": "completed", "content": content})]
+
+    def _siblings(self, job: Job) -> list[Job]:
+        found = (self._jobs.get(sibling, job.owner) for sibling in job.presentation.siblings)
+        return [sibling for sibling in found if sibling is not None and sibling.artifact is not None]
+
+    def _part(self, job: Job, inline: bool) -> dict[str, Any]:
+        if job.presentation.part is OutputPart.TEXT and not job.presentation.text_output:
+            return self._text(job, self._links.of(job))
+        kind, data = kind_of(job), self._data(job) if inline else None
+        file = {f"{kind}_url": self._links.of(job)} if data is None else {f"{kind}_data": data}
+        return PARTS[kind].dump({**_shape(job), **file})
+
+    def _text(self, job: Job, text: str) -> dict[str, Any]:
+        return PARTS["text"].dump({**_shape(job), f"{kind_of(job)}_url": self._links.of(job), "text": text})
 
     def _data(self, job: Job) -> str | None:
-        path = self._artifacts.output(job)
         try:
-            return base64.b64encode(path.read_bytes()).decode() if path else None
-        except FileNotFoundError:  # deleted this very moment
+            return base64.b64encode(self._files.presented(f"resp_{job.id}", job).path.read_bytes()).decode()
+        except (FileNotFoundError, HttpError):  # deleted this very moment, or lost
             return None
+
+
+def _shape(job: Job) -> dict[str, Any]:
+    """Return the size, rate and format of a finished file."""
+    return {**vars(job.artifact), "format": format_of(job)}
 
 
 def input_items(job: Job, artifacts: ArtifactStore, *, inline: bool) -> list[dict[str, Any]]:

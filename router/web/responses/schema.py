@@ -21,6 +21,7 @@ from router.web.answer_fields import (
     when,
 )
 from router.web.http.fields import Entries, Integer, Number, Pairs, StrictBoolean, Text, described, nullable
+from router.web.responses.usage import Usage, used
 from router.web.schemas import MODEL, MOST, SEED, Lenient, ProviderOptions
 
 MOST_TOOLS = 1000
@@ -99,6 +100,7 @@ class Echo:
     answer: fields.Field[Any]
     request: fields.Field[Any] | None = None
     default: Any = None
+    read: Read | None = None  # of the job, for a key that no request has
 
 
 def _text(default: Any = None) -> Echo:
@@ -143,7 +145,7 @@ ECHOED: dict[str, Echo] = {  # in the order of the answer
     "top_logprobs": Echo(integer(AS_SENT), Integer(0, 20, REPEATED), 0),
     "temperature": Echo(number(AS_SENT), Number(0, 2, REPEATED), 1),
     "reasoning": Echo(nested(UsedReasoning, AS_SENT, none=True), fields.Nested(Reasoning, **nullable(REPEATED))),
-    "usage": Echo(fields.Raw(metadata=described("null: a video is not counted in tokens", type="null"))),
+    "usage": Echo(nested(Usage, "what a finished video took", none=True), read=used),
     "max_output_tokens": Echo(integer(AS_SENT, none=True), Integer(1, MOST, REPEATED)),
     "max_tool_calls": Echo(integer(AS_SENT, none=True), Integer(1, MOST, REPEATED)),
     "store": Echo(
@@ -182,7 +184,7 @@ def _answered(name: str, echo: Echo) -> fields.Field[Any]:
             return getattr(job.presentation, name)
         return job.presentation.echoed.get(name, echo.default)
 
-    echo.answer.metadata = {**echo.answer.metadata, "read": read}
+    echo.answer.metadata = {**echo.answer.metadata, "read": echo.read or read}
     return echo.answer
 
 
@@ -205,6 +207,7 @@ class CreateResponse(Lenient):
     )
     seed = Integer(0, SEEDS - 1, SEED)
     stream = StrictBoolean("`true`: answer with server-sent events")
+    text_output = StrictBoolean("`true`: add an `output_text` with the link, for frameworks that read text only")
     provider_options = fields.Nested(
         ProviderOptions,
         **nullable("with `video` or `image` the answer has an `output_video` or `output_image`, else text"),

@@ -15,7 +15,7 @@ from router.web.waiting.watch import Watch
 EVENTS = "text/event-stream"
 EVENTS_PER_VERSION = 16  # event numbers of one version of a job
 CREATED, QUEUED = 0, 1  # before all of those
-LAST = 7
+LAST = 15
 FINAL = {
     Status.COMPLETED: "response.completed",
     Status.FAILED: "response.failed",
@@ -47,7 +47,7 @@ class Event(Answer):
     response = Either("the response as it is now", answers.Response, sometimes=True)
     item_id = string("the item that the event is about", sometimes=True)
     output_index = integer("0", sometimes=True)
-    content_index = integer("0", sometimes=True)
+    content_index = integer("the part that the event is about", sometimes=True)
     item = Either("the item", answers.Message, answers.FunctionCall, sometimes=True)
     part = Either("the part", answers.OutputVideo, answers.OutputImage, answers.OutputText, EmptyText, sometimes=True)
     delta = string("what is added to the text or the arguments", sometimes=True)
@@ -124,15 +124,17 @@ def _without_result(job: Job, status: Status, **more: Any) -> Job:
 
 
 def _of_message(item: Content) -> Iterator[tuple[str, Content]]:
-    """Yield the events of a message with its one part; text has a delta."""
-    (part,) = item["content"]
-    spot = {"item_id": item["id"], "output_index": 0, "content_index": 0}
+    """Yield the events of a message with its parts; text has a delta."""
+    yield "response.output_item.added", {"output_index": 0, "item": {**item, "status": "in_progress", "content": []}}
+    for index, part in enumerate(item["content"]):
+        yield from _of_part(part, {"item_id": item["id"], "output_index": 0, "content_index": index})
+    yield "response.output_item.done", {"output_index": 0, "item": item}
+
+
+def _of_part(part: Content, spot: Content) -> Iterator[tuple[str, Content]]:
     is_text = part["type"] == "output_text"
-    begun = {**item, "status": "in_progress", "content": []}
-    yield "response.output_item.added", {"output_index": 0, "item": begun}
     yield "response.content_part.added", {**spot, "part": EMPTY if is_text else part}
     if is_text:
         yield "response.output_text.delta", {**spot, "delta": part["text"], "logprobs": []}
         yield "response.output_text.done", {**spot, "text": part["text"], "logprobs": []}
     yield "response.content_part.done", {**spot, "part": part}
-    yield "response.output_item.done", {"output_index": 0, "item": item}

@@ -1,17 +1,19 @@
 """The views of `/v1/responses`."""
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from functools import partial
+from typing import Any
 
 from flask import Response, jsonify, request
 
-from router.auth.signed_urls import SignedUrls
+from router.errors import HttpError
 from router.intake.intake import Intake
 from router.system import System
 from router.values import Job
 from router.web.access import caller, idempotency_key, owner, share
 from router.web.http import query
 from router.web.http.body import read_json
-from router.web.jobs import find, forget, job_id, submit
+from router.web.jobs import find, forget, job_id, submit, submit_images
 from router.web.openapi import problems as why
 from router.web.openapi.examples import BALL, FROM_IMAGE
 from router.web.openapi.operations import JSON, Example, Reply, Routes, ok
@@ -25,7 +27,7 @@ from router.web.waiting import outcome
 from router.web.waiting.disconnects import cancel
 from router.web.waiting.waiters import Waiters
 from router.web.waiting.watch import Watch
-from router.web.waiting.written import UNBUFFERED, padded, written
+from router.web.waiting.written import UNBUFFERED, JsonWriter, written
 
 ROUTES = Routes("Responses")
 DELETED = answers.DeletedResponse()
@@ -35,12 +37,13 @@ FOLLOWED = {200: Reply("the response, or its events", {JSON: answers.Response, E
 
 
 class Responses:
-    def __init__(self, system: System, intake: Intake, waiting: Waiters, links: SignedUrls) -> None:
+    def __init__(self, system: System, intake: Intake, waiting: Waiters, rendering: Rendering) -> None:
         self._system = system
         self._settings = system.settings
         self._intake = intake
         self._waiting = waiting
-        self._rendering = Rendering(system.artifacts, system.settings.public_url, links)
+        self._rendering = rendering
+        self._writer = JsonWriter(system.settings)
 
     @ROUTES.add(
         "POST /v1/responses",
@@ -74,7 +77,7 @@ class Responses:
             return self._answer(submit(self._intake, parsed.request))
         with ExitStack() as held:
             held.enter_context(self._waiting.slot())
-            job, streamed = submit(self._intake, parsed.request), parsed.stream
+            job, streamed = submit_images(self._system, self._intake, parsed.request, parsed.images), parsed.stream
             del parsed  # its images would be kept for as long as somebody waits
             watch = self._watch(job, held)
             return self._stream(watch, held) if streamed else self._wait(watch, held)
@@ -140,13 +143,18 @@ class Responses:
 
     def _wait(self, watch: Watch, held: ExitStack) -> Response:
         """Return the finished response; after a silence begin it with white space."""
-        if not watch.ended(self._settings.silent_seconds):
-            body = padded(watch, lambda: self._rendering.ended(watch), beat=self._settings.pad_seconds)
-            return written(body, watch, JSON, held.pop_all().close)
-        if watch.left:
-            return Response(status=outcome.CLIENT_LEFT)
+        return self._writer.answer(watch, partial(self._finished, watch), held, late=partial(self._late, watch))
+
+    def _finished(self, watch: Watch) -> dict[str, Any]:
         outcome.check(watch, f"/v1/responses/resp_{watch.job.id}", draining=self._waiting.draining)
-        return self._answer(watch.job)
+        outcome.siblings(watch.job, self._system, self._waiting)
+        return self._rendering.response(watch.job)
+
+    def _late(self, watch: Watch) -> dict[str, Any]:
+        """Return the resource at the end of a long wait, whatever became of it."""
+        with suppress(HttpError):
+            outcome.siblings(watch.job, self._system, self._waiting)
+        return self._rendering.ended(watch)
 
     def _stream(self, watch: Watch, held: ExitStack, after: int = -1) -> Response:
         body = stream(watch, self._rendering, after=after, beat=self._settings.heartbeat_seconds)

@@ -3,9 +3,24 @@
 from operator import attrgetter
 from typing import Any
 
+from marshmallow import missing
+
 from router.values import Job, Phase, Status
-from router.web.answer_fields import Answer, boolean, constant, enum, integer, nested, one_of, string, strings
-from router.web.answers import UNFINISHED, Failure, Page, UsedBlocks, completion_second
+from router.web.answer_fields import (
+    Answer,
+    boolean,
+    constant,
+    enum,
+    integer,
+    nested,
+    number,
+    one_of,
+    string,
+    strings,
+    when,
+)
+from router.web.answers import UNFINISHED, Failure, Page, UsedBlocks, completion_second, seconds_taken
+from router.web.file_links import FileLinks
 
 NAMES = {Status.CANCELLED: Status.FAILED}  # that API has no other word
 STATUSES = [status for status in Status if status not in NAMES]
@@ -26,6 +41,10 @@ def _seconds(job: Job) -> str:
     length = job.task.num_frames / job.task.frames_per_second if sent is None else sent
     # The SDKs take text, and some of them a whole number only.
     return f"{length:.4f}".rstrip("0").rstrip(".")
+
+
+def _is_completed(job: Job) -> bool:
+    return job.status is Status.COMPLETED
 
 
 def _source(job: Job) -> str | None:
@@ -64,6 +83,9 @@ class Video(Answer):
     seed = integer("the seed, drawn by the server where none was sent", attrgetter("task.seed"))
     provider_options = nested(UsedBlocks, "what was used", lambda job: job)
     warnings = strings("what was adjusted, and what was not used")
+    url = string("where the file of a completed video is", lambda _: missing, sometimes=True)  # the renderer's
+    num_outputs = integer("1, once it is completed", when(_is_completed, lambda _: 1), sometimes=True)
+    inference_time_s = number("the seconds that its engine took", when(_is_completed, seconds_taken), sometimes=True)
 
 
 class Videos(Page):
@@ -79,11 +101,12 @@ class DeletedVideo(Answer):
 VIDEO = Video()
 
 
-def render(job: Job, keep_seconds: float) -> dict[str, Any]:
+def render(job: Job, keep_seconds: float, links: FileLinks) -> dict[str, Any]:
     """Return the Video; a completed one expires `keep_seconds` after its job has finished."""
     video = VIDEO.dump(job)
     if job.finished_at and job.status is Status.COMPLETED:
         video["expires_at"] = int(job.finished_at + keep_seconds)
+        video["url"] = links.absolute(job)
     return video
 
 

@@ -13,7 +13,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder, NeedData
 
 from router.errors import InvalidRequest, LimitExceeded
-from router.web.http.body import read_body
+from router.web.http.body import read_body, read_json
 from router.web.http.fields import Frame, Integer, Number, Only, StrictBoolean, number_in, shown
 from router.web.http.strict_json import MAX_TEXT
 
@@ -37,6 +37,11 @@ class Upload:
 
     def __repr__(self) -> str:
         return f"a file of {len(self.data):,} bytes"
+
+
+def read_fields(limit: int, schema: Schema) -> dict[str, Any]:
+    """Return the object of a JSON body or a form; raises as `read_json` and `read_form`."""
+    return read_form(limit, schema) if request.mimetype in FORMS else read_json(limit, beside=FORMS)
 
 
 def read_form(limit: int, schema: Schema) -> dict[str, Any]:

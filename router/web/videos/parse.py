@@ -1,7 +1,10 @@
 """Parse the body of `POST /v1/videos`, in OpenAI's and other servers' names."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
+
+from marshmallow import Schema
 
 from registry import Input
 from router.errors import InvalidRequest
@@ -13,9 +16,9 @@ from router.web.schemas import check, check_model, read_image, read_options, ref
 from router.web.videos.form import Upload
 from router.web.videos.schema import EXTRAS, FIRST_FRAMES, LAST_FRAMES, ONLY, PLAIN, CreateVideo
 
-VIDEO = "provider_options.video"
 NAMES = {"prompt": "prompt", "inputs": "input_reference"}
-MEANINGS = {**{name: name for name in ("model", "prompt", "seed", "seconds")}, **PLAIN}
+OF_ANSWERS = ("n", "output_format", "response_format")
+MEANINGS = {**{name: name for name in ("model", "prompt", "seed", "seconds", *OF_ANSWERS)}, **PLAIN}
 FRAMES = {**dict.fromkeys(FIRST_FRAMES, Input.IMAGE), **dict.fromkeys(LAST_FRAMES, Input.LAST_IMAGE)}
 WHERE = "an image goes into input_reference, a last frame into last_image"
 CREATE, ONLY_EXTRAS = CreateVideo(), CreateVideo(only=EXTRAS)
@@ -45,29 +48,54 @@ class _MergedFields:
             raise InvalidRequest(message, param=image.param)
 
 
+@dataclass(frozen=True)
+class FlatRequest:
+    """A parsed body, with all of its values under our names."""
+
+    request: Request
+    values: Mapping[str, Any]
+
+
 def read_video_request(body: Mapping[str, Any]) -> Request:
-    """Parse a body; raise `InvalidRequest` with the name of the wrong field."""
+    """Parse a body of `POST /v1/videos`; raise `InvalidRequest` with the name of the wrong field."""
+    return read_flat_request(body).request
+
+
+def read_flat_request(
+    body: Mapping[str, Any],
+    schema: Schema = CREATE,
+    *,
+    block: str = "video",
+    where: str = WHERE,
+    attended: bool = False,
+) -> FlatRequest:
+    """Parse a body of `schema`; raise `InvalidRequest` with the name of the wrong field.
+
+    `block` is the one of `provider_options` that has options here, `where` says which fields images have.
+    An `attended` job is cancelled when its caller disconnects.
+    """
     merged = _MergedFields()
     unknown: list[str] = []
     searched = dict(body)
     for above, part in _parts(body):
-        sent = check(CREATE, part, above)
-        _read(merged, sent, f"{above}." if above else "")
-        unknown += unused_fields.names(part, CREATE, above)
+        sent = check(schema, part, above)
+        _read(merged, sent, f"{above}." if above else "", block)
+        unknown += unused_fields.names(part, schema, above)
         within = {name: sent[name] for name in (*FRAMES, *EXTRAS) if name in sent}
         searched |= {above: {**part, **within}} if above else within
     pictures = tuple(merged.pictures[role] for role in (Input.IMAGE, Input.LAST_IMAGE) if role in merged.pictures)
-    unused_fields.Search(pictures, WHERE).refuse_in(searched, ("metadata",))
-    return Request(
+    unused_fields.Search(pictures, where).refuse_in(searched, ("metadata",))
+    request = Request(
         model=merged.values.get("model"),
         prompt=_prompt(merged.values),
         pictures=pictures,
         options=read_options(merged.values),
         seed=merged.values.get("seed"),
         names=_names(merged, pictures),
-        presentation=Presentation(Dialect.VIDEOS, seconds=merged.values.get("seconds")),
+        presentation=Presentation(Dialect.VIDEOS, seconds=merged.values.get("seconds"), attended=attended),
         warnings=unused_fields.warning(unknown),
     )
+    return FlatRequest(request, merged.values)
 
 
 def read_remix(body: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
@@ -94,7 +122,7 @@ def _parts(body: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
         yield name, extra
 
 
-def _read(merged: _MergedFields, sent: Mapping[str, Any], above: str) -> None:
+def _read(merged: _MergedFields, sent: Mapping[str, Any], above: str, block: str) -> None:
     if "size" in sent:
         for name, pixels in zip(("width", "height"), sent["size"].lower().split("x"), strict=True):
             merged.put(name, int(pixels), f"{above}size")
@@ -105,12 +133,12 @@ def _read(merged: _MergedFields, sent: Mapping[str, Any], above: str) -> None:
     for name, role in FRAMES.items():
         if name in sent:
             merged.put_picture(_picture(sent[name], role, above + name))
-    for name, value in _media(sent.get("provider_options", {}), above).items():
-        param = f"{above}{VIDEO}.{name}"
+    for name, value in _media(sent.get("provider_options", {}), above, block).items():
+        param = f"{above}provider_options.{block}.{name}"
         if name == "last_image":
             merged.put_picture(_picture(value, Input.LAST_IMAGE, param))
         else:
-            merged.put(name, value, param)
+            merged.put("n" if name == "num_images" else name, value, param)
 
 
 def _names(merged: _MergedFields, pictures: tuple[ImageInput, ...]) -> dict[str, str]:
@@ -134,15 +162,17 @@ def _prompt(sent: Mapping[str, Any]) -> str:
     return prompt
 
 
-def _media(provider_options: Mapping[str, Any], above: str) -> Mapping[str, Any]:
-    """Return `provider_options.video`; refuse what only `POST /v1/responses` does."""
-    if "image" in provider_options:
-        param = f"{above}provider_options.image"
-        raise InvalidRequest(f"{param} is for POST /v1/responses: the options must be {VIDEO} here", param=param)
-    media: Mapping[str, Any] = provider_options.get("video", {})
-    if media.get("response_format") == "b64_json":
+def _media(provider_options: Mapping[str, Any], above: str, block: str) -> Mapping[str, Any]:
+    """Return the options of a block; refuse the other block, and what only `POST /v1/responses` does."""
+    ours = f"provider_options.{block}"
+    for other in set(unused_fields.BLOCKS) - {block}:
+        if other in provider_options:
+            param = f"{above}provider_options.{other}"
+            raise InvalidRequest(f"{param} is for POST /v1/responses: the options must be {ours} here", param=param)
+    media: Mapping[str, Any] = provider_options.get(block, {})
+    if block == "video" and media.get("response_format") == "b64_json":
         message = "response_format must be url here: GET /v1/videos/ID/content has the bytes, got b64_json"
-        raise InvalidRequest(message, param=f"{above}{VIDEO}.response_format")
+        raise InvalidRequest(message, param=f"{above}{ours}.response_format")
     return media
 
 

@@ -3,7 +3,7 @@
 import copy
 from typing import Any
 
-from marshmallow import fields
+from marshmallow import fields, validate
 
 from router.intake.resolve import SEEDS
 from router.web.http.fields import Frame, Integer, Object, Only, Seconds, Size, Text, nullable
@@ -45,6 +45,10 @@ def _like(option: str) -> fields.Field[Any]:
     return field
 
 
+def _word(about: str, *words: str) -> Text:
+    return Text(about, validate=validate.OneOf(words, error=f"must be {' or '.join(words)}, got {{input}}"))
+
+
 class CreateVideo(Lenient):
     """The known keys of a request for a video; `warnings` name all others.
 
@@ -66,3 +70,14 @@ class CreateVideo(Lenient):
     size = Size("`WIDTHxHEIGHT` in pixels, rounded down to what the model takes")
     seed = Integer(0, SEEDS - 1, SEED)
     provider_options = fields.Nested(ProviderOptions, **nullable("`video` has what the other fields have no word for"))
+
+
+class GenerateVideo(CreateVideo):
+    """The body of `POST /v1/videos/generations`, as MLPerf's client sends it."""
+
+    class Meta(Lenient.Meta):
+        include = {  # noqa: RUF012 - marshmallow only reads it
+            "latent_path": Only(None, "a seed gives the first noise"),
+            "output_format": _word("the file is an mp4", "auto", "mp4"),
+            "response_format": _word("the video itself, or its path in a shared folder", "video_bytes", "video_path"),
+        }

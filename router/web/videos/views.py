@@ -4,15 +4,15 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from flask import Flask, Response, jsonify, request
+from flask import Response, jsonify, request
 
 from router.errors import UnknownJob
 from router.intake.intake import Intake
 from router.system import System
 from router.values import Dialect, Job, Presentation
 from router.web.access import owner
+from router.web.file_links import FileLinks
 from router.web.http import query
-from router.web.http.body import read_json
 from router.web.http.fields import shown
 from router.web.jobs import find, forget, submit, unknown
 from router.web.openapi import problems as why
@@ -20,7 +20,7 @@ from router.web.openapi.examples import BALL
 from router.web.openapi.operations import JSON, Example, Routes, ok
 from router.web.openapi.parameters import AFTER, KEY, LIMIT, ORDER
 from router.web.videos import answers
-from router.web.videos.form import FORMS, MULTIPART, URLENCODED, read_form
+from router.web.videos.form import MULTIPART, URLENCODED, read_fields
 from router.web.videos.parse import CREATE, NAMES, read_remix, read_video_request
 from router.web.videos.schema import CreateVideo
 
@@ -28,13 +28,13 @@ ROUTES = Routes("Videos")
 REMIX = CreateVideo(only=("prompt",))
 POLLED = "openai-poll-after-ms"
 DELETED = answers.DeletedVideo()
-NOT_OFFERED = ("edits", "extensions", "characters")
 
 
 class Videos:
-    def __init__(self, system: System, intake: Intake) -> None:
+    def __init__(self, system: System, intake: Intake, links: FileLinks) -> None:
         self._system = system
         self._intake = intake
+        self._links = links
 
     @ROUTES.add(
         "POST /v1/videos",
@@ -53,7 +53,8 @@ class Videos:
 
         Answers at once. A form's names have brackets where JSON nests: `provider_options[video][steps]`.
         """
-        return self._answer(submit(self._intake, read_video_request(self._body())))
+        body = read_fields(self._system.settings.max_body_bytes, CREATE)
+        return self._answer(submit(self._intake, read_video_request(body)))
 
     @ROUTES.add(
         "GET /v1/videos",
@@ -113,7 +114,7 @@ class Videos:
         With the images, the options and the seed of its source.
         """
         source = self._find(video_id)
-        prompt, warnings = read_remix(self._body())
+        prompt, warnings = read_remix(read_fields(self._system.settings.max_body_bytes, CREATE))
         try:
             again = self._intake.again(source)
         except FileNotFoundError:  # deleted this very moment
@@ -125,12 +126,6 @@ class Videos:
     def _find(self, video_id: str) -> Job:
         return find(self._system, video_id, "video")
 
-    def _body(self) -> dict[str, Any]:
-        settings = self._system.settings
-        if request.mimetype in FORMS:
-            return read_form(settings.max_body_bytes, CREATE)
-        return read_json(settings.max_body_bytes)
-
     def _answer(self, job: Job) -> Response:
         """Return the Video; for an unfinished one say when to ask again."""
         response = jsonify(self._video(job))
@@ -139,18 +134,7 @@ class Videos:
         return response
 
     def _video(self, job: Job) -> dict[str, Any]:
-        return answers.render(job, self._system.settings.keep_seconds)
-
-
-def add_refusals(app: Flask) -> None:
-    """Refuse the paths of OpenAI's that are not offered, in words."""
-
-    def refuse(rest: str = "") -> Response:
-        raise UnknownJob(f"there is no {request.path[:200]} here: this server makes, remixes and keeps videos")
-
-    for name in NOT_OFFERED:
-        for path in (f"/v1/videos/{name}", f"/v1/videos/{name}/<path:rest>"):
-            app.add_url_rule(path, "videos.refuse", refuse, methods=["GET", "POST", "DELETE"])
+        return answers.render(job, self._system.settings.keep_seconds, self._links)
 
 
 def _after() -> str | None:

@@ -176,6 +176,8 @@ def cancel(system: System, job_id: str, owner: str | None) -> Job | None:
     job = system.jobs.cancel(job_id, owner)
     if job is not None:
         system.plugins.announce(job)
+        for sibling in job.presentation.siblings:
+            cancel(system, sibling, owner)
     return job
 
 

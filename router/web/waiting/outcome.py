@@ -1,8 +1,12 @@
 """The end of a wait: a finished job, or the error that its caller gets."""
 
+from math import inf
+
 from router.errors import HttpError, Restarting, Unavailable, UnknownJob
+from router.system import System
 from router.values import Failure, Job, Status
 from router.web.access import idempotency_key
+from router.web.waiting.waiters import Waiters
 from router.web.waiting.watch import Watch
 
 NO_RETRY = (("x-should-retry", "false"),)
@@ -30,6 +34,22 @@ def check_completed(watch: Watch, path: str, *, draining: bool) -> None:
     if watch.job.status is not Status.COMPLETED:
         message = f"the longest wait of a request is over and the job goes on: GET {path}"
         raise Unavailable(message, code="timed_out", headers=NO_RETRY)
+
+
+def siblings(job: Job, system: System, waiting: Waiters) -> list[Job]:
+    """Wait for the other jobs of a request for several images and return them; raises as `check_completed`."""
+    return [_sibling(found, job, system, waiting) for found in job.presentation.siblings]
+
+
+def _sibling(found: str, job: Job, system: System, waiting: Waiters) -> Job:
+    path = f"/v1/responses/resp_{found}"
+    sibling = system.jobs.get(found, job.owner)
+    if sibling is None:
+        raise UnknownJob(f"{path} was deleted while this request waited for it")
+    with waiting.watch(sibling, None) as watch:
+        watch.ended(inf)
+    check_completed(watch, path, draining=waiting.draining)
+    return watch.job
 
 
 def failed(job: Job) -> HttpError:

@@ -3,10 +3,16 @@
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
-from flask import Response
+from flask import Response, jsonify
 
+from router.errors import HttpError
+from router.settings import Settings
+from router.web.errors import error_body
+from router.web.waiting.outcome import CLIENT_LEFT
 from router.web.waiting.watch import Watch
 
 UNBUFFERED = {"cache-control": "no-store", "x-accel-buffering": "no"}
@@ -18,6 +24,36 @@ def padded(watch: Watch, render: Callable[[], Any], *, beat: float) -> Iterator[
     while not watch.ended(beat):
         yield b" "
     yield json.dumps(render(), separators=(",", ":")).encode()
+
+
+class JsonWriter:
+    """Answers with JSON at the end of a wait; after a silence it begins with white space."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def answer(
+        self,
+        watch: Watch,
+        render: Callable[[], Any],
+        held: ExitStack,
+        late: Callable[[], Any] | None = None,
+    ) -> Response:
+        """Return the JSON of `render`, which may raise; `late` renders after white space has gone out.
+
+        Without `late` an error of `render` is then written as its JSON. `held` is closed with the answer.
+        """
+        if not watch.ended(self._settings.silent_seconds):
+            body = padded(watch, late or partial(_or_error, render), beat=self._settings.pad_seconds)
+            return written(body, watch, "application/json", held.pop_all().close)
+        return Response(status=CLIENT_LEFT) if watch.left else jsonify(render())
+
+
+def _or_error(render: Callable[[], Any]) -> Any:
+    try:
+        return render()
+    except HttpError as error:
+        return error_body(error)
 
 
 def written(body: Iterator[bytes], watch: Watch, mimetype: str, release: Callable[[], None]) -> Response:

@@ -127,7 +127,10 @@ def test_an_answer_s_link_opens_its_video(keyed: FlaskClient, stranger: FlaskCli
 
 
 def test_an_image_and_a_text_part_have_links_too(keyed: FlaskClient, stranger: FlaskClient, worker: Worker) -> None:
-    image, text = part_of_answer(keyed, provider_options={"image": {}})["image_url"], part_of_answer(keyed)
+    image, text = (
+        part_of_answer(keyed, provider_options={"image": {"response_format": "url"}})["image_url"],
+        part_of_answer(keyed),
+    )
 
     assert stranger.get(image).mimetype == "image/png"
     assert text["text"] == text["video_url"]

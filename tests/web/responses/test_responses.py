@@ -105,7 +105,7 @@ def test_base64_takes_the_place_of_the_url(client: FlaskClient, worker: Worker) 
 
 
 def test_one_frame_is_a_png(client: FlaskClient, worker: Worker) -> None:
-    body = {"input": "a", "provider_options": {"image": {}}}
+    body = {"input": "a", "provider_options": {"image": {"response_format": "url"}}}
     part = client.post("/v1/responses", json=body).get_json()["output"][0]["content"][0]
     image = client.get(part["image_url"])
 

@@ -1,0 +1,29 @@
+"""Links to the files of finished jobs."""
+
+from flask import request
+
+from router.auth.signed_urls import SignedUrls
+from router.values import Job
+
+
+class FileLinks:
+    """Links at `public_url`, signed by `signatures`; paths without a public URL."""
+
+    def __init__(self, public_url: str, signatures: SignedUrls) -> None:
+        self._public_url = public_url.rstrip("/")
+        self._signatures = signatures
+
+    def of(self, job: Job) -> str:
+        """Return the link to a finished job's file."""
+        kind = kind_of(job)
+        return self._public_url + self._signatures.sign(f"/v1/{kind}s/{kind}_{job.id}/content")
+
+    def absolute(self, job: Job) -> str:
+        """Return the same as a whole URL, at the host of this request without a public URL."""
+        return self.of(job) if self._public_url else request.host_url.rstrip("/") + self.of(job)
+
+
+def kind_of(job: Job) -> str:
+    """Return `video` or `image`, as a finished job's file is."""
+    assert job.artifact is not None, job.id
+    return job.artifact.media_type.partition("/")[0]

@@ -1,0 +1,59 @@
+"""Parse the body of a request for images."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from router.errors import InvalidRequest, ModalityMismatch
+from router.request import Request
+from router.values import OutputPart
+from router.web.finished_files import PNG
+from router.web.images.schema import CreateImage
+from router.web.videos.parse import read_flat_request
+
+CREATE = CreateImage()
+WHERE = "an image goes into image"
+LISTS = ("image", "images")  # OpenAI's clients send one image as a list, too
+
+
+@dataclass(frozen=True)
+class ImageRequest:
+    """A parsed body: the request for one image, and how many are wanted."""
+
+    request: Request
+    count: int
+
+
+def read_image_request(body: Mapping[str, Any], *, edits: bool, attended: bool) -> ImageRequest:
+    """Parse a body; `edits` says that it needs an image.
+
+    Raises `InvalidRequest` with the name of the wrong field, `ModalityMismatch` for more than one image.
+    """
+    flat = read_flat_request(_unlisted(body), CREATE, block="image", where=WHERE, attended=attended)
+    request, values = flat.request, flat.values
+    if edits and not request.pictures:
+        raise InvalidRequest(
+            "image is missing: an edit starts from an image", param="image", code="missing_required_parameter"
+        )
+    presentation = replace(
+        request.presentation,
+        part=OutputPart.IMAGE,
+        inline=values.get("response_format", "b64_json") == "b64_json",
+        file_format=values.get("output_format", PNG),
+    )
+    options = replace(request.options, num_frames=1)
+    names = {"inputs": "image", **request.names}
+    made = replace(request, options=options, presentation=presentation, fit_size=True, names=names)
+    return ImageRequest(made, values.get("n", 1))
+
+
+def _unlisted(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the body with its one image apart from a list."""
+    for name in LISTS:
+        sent = body.get(name)
+        if isinstance(sent, list):
+            if len(sent) > 1:
+                raise ModalityMismatch(f"{name} has {len(sent)} images: a request takes one", param=name)
+            others = {key: value for key, value in body.items() if key != name}
+            return {**others, "image": sent[0]} if sent else others
+    return body

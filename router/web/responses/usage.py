@@ -1,0 +1,57 @@
+"""What a finished job took, with the keys that text models have."""
+
+from functools import partial
+from typing import Any
+
+from router.values import Job
+from router.web.answer_fields import Answer, integer, nested, number
+from router.web.answers import seconds_taken
+
+zero = partial(integer, read=lambda _: 0)
+
+
+class CachedTokens(Answer):
+    cached_tokens = zero("0: no text is cached")
+
+
+class ReasoningTokens(Answer):
+    reasoning_tokens = zero("0: no text is made")
+
+
+class ImageDetails(Answer):
+    """What MAX's clients read of an image."""
+
+    width = integer("pixels")
+    height = integer("pixels")
+    megapixels = number("of all images")
+    steps = integer("denoising steps of each image")
+    image_count = integer("how many images")
+
+
+class Usage(Answer):
+    """The work of a finished job; tokens are 0, and there for the types of text clients."""
+
+    input_tokens = zero("0")
+    input_tokens_details = nested(CachedTokens, "of those", lambda _: {})
+    output_tokens = zero("0")
+    output_tokens_details = nested(ReasoningTokens, "of those", lambda _: {})
+    total_tokens = zero("0")
+    gpu_seconds = number("from the start of the work to its end, a load of the model included")
+    steps = integer("denoising steps")
+    frames = integer("frames that were made")
+    pixels = integer("pixels of each frame")
+    image_generation_details = nested(ImageDetails, "for an image", sometimes=True)
+
+
+def used(job: Job) -> dict[str, Any] | None:
+    """Return the usage of a job, None before it has a file."""
+    if (made := job.artifact) is None:
+        return None
+    pixels = made.width * made.height
+    usage = {"gpu_seconds": seconds_taken(job), "steps": job.task.steps, "frames": made.num_frames, "pixels": pixels}
+    if made.num_frames > 1:
+        return usage
+    count = 1 + len(job.presentation.siblings)
+    megapixels = round(count * pixels / 1e6, 6)
+    details = {"megapixels": megapixels, "steps": job.task.steps, "image_count": count}
+    return {**usage, "image_generation_details": {"width": made.width, "height": made.height, **details}}

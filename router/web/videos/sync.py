@@ -1,0 +1,141 @@
+"""Videos for callers who wait: the bytes, or the answer that MLPerf's client reads."""
+
+import base64
+from contextlib import ExitStack
+from functools import partial
+from math import inf
+from pathlib import Path
+from typing import Any
+
+from flask import Response, request
+
+from router.errors import InvalidRequest
+from router.intake.intake import Intake
+from router.runtime.files import write_file
+from router.system import System
+from router.values import Job
+from router.web.access import idempotency_key
+from router.web.answer_fields import Answer, string
+from router.web.answers import seconds_taken
+from router.web.file_sender import FileSender
+from router.web.finished_files import FinishedFiles
+from router.web.jobs import submit
+from router.web.openapi import problems as why
+from router.web.openapi.examples import BALL
+from router.web.openapi.operations import JSON, Example, Reply, Routes, ok
+from router.web.openapi.parameters import KEY
+from router.web.videos.form import MULTIPART, URLENCODED, read_fields
+from router.web.videos.parse import CREATE, FlatRequest, read_flat_request
+from router.web.videos.schema import GenerateVideo
+from router.web.waiting import outcome
+from router.web.waiting.waiters import Waiters
+from router.web.waiting.watch import Watch
+from router.web.waiting.written import JsonWriter
+
+ROUTES = Routes("Videos")
+GENERATE = GenerateVideo()
+BINARY = {"type": "string", "format": "binary"}
+HEADERS = ("x-video-id", "x-model", "x-inference-time-s")
+OF_FILES = ("etag", "content-disposition", "accept-ranges")
+
+
+class GeneratedVideo(Answer):
+    video_id = string("`video_` and the job's id", pattern="^video_[0-9a-f]{32}$")
+    video_bytes = string("the file in base64", sometimes=True)
+    video_path = string("its path in the shared folder, where that was asked for", sometimes=True)
+
+
+GENERATED = GeneratedVideo()
+
+
+class SyncVideos:
+    """Makes videos for callers who wait; a job is cancelled when its caller disconnects."""
+
+    def __init__(
+        self, system: System, intake: Intake, waiting: Waiters, files: FinishedFiles, sender: FileSender
+    ) -> None:
+        self._settings = system.settings
+        self._intake = intake
+        self._waiting = waiting
+        self._files = files
+        self._sender = sender
+        self._writer = JsonWriter(system.settings)
+
+    @ROUTES.add(
+        "POST /v1/videos/sync",
+        {200: Reply("the file", {"video/mp4": BINARY, "image/png": BINARY}, (*HEADERS, *OF_FILES))},
+        parameters=(KEY,),
+        bodies={JSON: CREATE, MULTIPART: CREATE, URLENCODED: CREATE},
+        problems=(*why.MAKING, why.BAD_FORM, *why.WAITING, *why.FAILING, *why.ENDED, why.NOT_FOUND),
+        examples=(Example("from text", {"prompt": BALL, "seed": 7, "steps": 8}, flags="-o ball.mp4"),),
+    )
+    def create_video_and_wait(self) -> Response:
+        """Make a video and wait for its bytes.
+
+        The body is that of `POST /v1/videos`. Nothing is sent before the file is there, so a proxy must wait as long.
+        A caller who goes away cancels the job, unless an idempotency key says that it is to be kept.
+        """
+        body = read_fields(self._settings.max_body_bytes, CREATE)
+        parsed = read_flat_request(body, attended=idempotency_key() is None)
+        with ExitStack() as held:
+            watch = self._watch(parsed, held)
+            watch.ended(inf)
+        if watch.left:
+            return Response(status=outcome.CLIENT_LEFT)
+        job = self._completed(watch)
+        response = self._sender.send(f"video_{job.id}", *self._files.presented(f"video_{job.id}", job))
+        response.headers.extend(zip(HEADERS, (f"video_{job.id}", job.model, str(seconds_taken(job))), strict=True))
+        return response
+
+    @ROUTES.add(
+        "POST /v1/videos/generations",
+        ok("the video", GeneratedVideo),
+        parameters=(KEY,),
+        bodies={JSON: GENERATE},
+        problems=(*why.MAKING, *why.WAITING, *why.FAILING, *why.ENDED, why.NOT_FOUND),
+        examples=(Example("from text", {"prompt": BALL, "seed": 42, "num_inference_steps": 8}),),
+    )
+    def generate_video(self) -> Response:
+        """Make a video as MLPerf's client asks for it.
+
+        `num_frames` wins over `seconds`. Warnings stand in `GET /v1/videos/{video_id}`. After 30 silent seconds the
+        answer begins with white space, and an error from then on is a 200 with an `error`.
+        """
+        body = read_fields(self._settings.max_body_bytes, GENERATE)
+        if body.get("num_frames") is not None:
+            body.pop("seconds", None)
+        parsed = read_flat_request(body, GENERATE, attended=idempotency_key() is None)
+        shared = self._shared_folder(parsed.values.get("response_format"))
+        with ExitStack() as held:
+            watch = self._watch(parsed, held)
+            return self._writer.answer(watch, partial(self._generated, watch, shared), held)
+
+    def _watch(self, parsed: FlatRequest, held: ExitStack) -> Watch:
+        held.enter_context(self._waiting.slot())
+        job = submit(self._intake, parsed.request)
+        return held.enter_context(self._waiting.watch(job, request.environ.get("gunicorn.socket")))
+
+    def _completed(self, watch: Watch) -> Job:
+        outcome.check_completed(watch, f"/v1/videos/video_{watch.job.id}", draining=self._waiting.draining)
+        return watch.job
+
+    def _generated(self, watch: Watch, shared: Path | None) -> dict[str, Any]:
+        job = self._completed(watch)
+        public = f"video_{job.id}"
+        path = self._files.presented(public, job).path
+        if shared is None:
+            return GENERATED.dump({"video_id": public, "video_bytes": base64.b64encode(path.read_bytes()).decode()})
+        copy = write_file(shared / f"{public}{path.suffix}", path.read_bytes(), mode=0o644, root=shared)
+        return GENERATED.dump({"video_id": public, "video_path": str(copy)})
+
+    def _shared_folder(self, response_format: Any) -> Path | None:
+        """Return the folder of `video_path`, None for another format."""
+        if response_format != "video_path":
+            return None
+        if self._settings.shared_videos is None:
+            message = (
+                "response_format must be video_bytes here, got video_path: this server names no folder "
+                "that it shares with its callers (FRAMEGATE_SHARED_VIDEOS)"
+            )
+            raise InvalidRequest(message, param="response_format")
+        return self._settings.shared_videos
