@@ -24,7 +24,7 @@ client = SGLDiffusionServerAPI(BASE)
 
 def video(**options: Any) -> dict[str, Any]:
     """Make a video as the node does, which opens `file_path` or else fetches `url`."""
-    asked = {**COMMON, "seconds": 5, "fps": 4, "num_frames": 9, "output_path": FOLDER, **options}
+    asked = {**COMMON, "seconds": 2, "fps": 4, "num_frames": 9, "output_path": FOLDER, **options}
     job = client.generate_video("a red ball", **asked)
     path = job.get("file_path")
     data = Path(path).read_bytes() if path else requests.get(job["url"], timeout=60).content
@@ -52,6 +52,14 @@ def data_url_to_video() -> dict[str, Any]:
     return video(input_reference=DATA_URL)
 
 
+def frames_beside_seconds() -> dict[str, Any]:
+    """Set the number of frames as a user of the node does, whose seconds stay 5."""
+    try:
+        return video(seconds=5)
+    except RuntimeError as error:
+        return {"error": str(error)}
+
+
 def text_to_image() -> dict[str, Any]:
     return image(n=2)
 
@@ -71,5 +79,5 @@ def refused() -> dict[str, Any]:
 
 report(
     version("sglang"),
-    [model, text_to_video, image_to_video, data_url_to_video, text_to_image, edited, refused],
+    [model, text_to_video, image_to_video, data_url_to_video, frames_beside_seconds, text_to_image, edited, refused],
 )
