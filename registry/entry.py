@@ -15,7 +15,7 @@ from registry.models import BrokenModel, Defaults, Limits, ModelSpec, Size
 from registry.schema import ModelSchema, check
 from registry.source import is_hub_id, resolve, weights_folder
 
-SAME = ("revision", "download", "pin", "priority", "engines")  # fields of an entry that a model takes unchanged
+SAME = ("revision", "download", "pin", "priority", "engines", "text_only")  # a model takes them unchanged
 
 
 class Entry:

@@ -13,6 +13,7 @@ from registry.modality import Modality
 
 IMAGE_BYTES = 20 * 2**20
 IMAGE_PIXELS = 64_000_000
+TEXT_ONLY = ("make", "refuse")
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,8 @@ class ModelSpec:
 
     Jobs of a higher `priority` go first. `engines` limits the engines that load the model, `devices` (`cpu`, `cuda`
     for every GPU, `cuda:1`) names theirs. A `pin`ned model is never unloaded for another; a model to `warm_up` is
-    loaded, and runs once, before the first request, and once more at each of `warm_sizes`.
+    loaded, and runs once, before the first request, and once more at each of `warm_sizes`. `text_only` says what
+    becomes of a `/v1/responses` request without media options, such as a chat's.
     """
 
     name: str
@@ -104,6 +106,7 @@ class ModelSpec:
     experts: int = 1
     prompt_tokens: int | None = None
     aliases: tuple[str, ...] = ()
+    text_only: str = "make"
     options: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
     folder: Path | None = None
 
@@ -118,7 +121,7 @@ class ModelSpec:
 
 # the fields of a model on which nothing that is loaded for it depends
 OF_REQUESTS = ("aliases", "defaults", "devices", "download", "engines", "folder", "limits", "pin", "priority",
-               "prompt_tokens", "warm_sizes", "warm_up")  # fmt: skip
+               "prompt_tokens", "text_only", "warm_sizes", "warm_up")  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from marshmallow import RAISE, Schema, ValidationError, fields, pre_load, valida
 from registry.bounds import Bounds
 from registry.lines import Document, Where
 from registry.modality import Modality
-from registry.models import IMAGE_BYTES, IMAGE_PIXELS, FlowShift, Size
+from registry.models import IMAGE_BYTES, IMAGE_PIXELS, TEXT_ONLY, FlowShift, Size
 
 _short = Repr()
 _short.maxstring = 80
@@ -157,6 +157,9 @@ class ModelSchema(Strict):
     engines = Integer(1, 1000)
     devices = Texts(validate=validate.And(validate.Length(1, error="must name at least one device"), _devices))
     aliases = Texts()
+    text_only = fields.String(
+        validate=validate.OneOf(TEXT_ONLY, error="must be make or refuse"), error_messages={"invalid": "must be text"}
+    )
     options = Mapped()
     defaults = fields.Nested(DefaultsSchema)
     limits = fields.Nested(LimitsSchema)

@@ -18,7 +18,7 @@ from router.request import ImageInput, Options, Request
 from router.runtime import logs
 from router.system import System
 from router.tokens import TokenCounter
-from router.values import Job, StoredInput, Task
+from router.values import Job, OutputPart, StoredInput, Task
 
 
 class Intake:
@@ -170,6 +170,15 @@ class Intake:
 def _model_for(request: Request, registry: Registry) -> ModelSpec:
     entry = gate.find(request.model, registry)
     model = gate.choose(entry, request.input_kinds, registry, request.param("inputs"))
+    _check_text_only(model, request)
     resolve.check(model, request)
     gate.check_frames(model, request.input_kinds, resolve.frames_of(model, request), request.param("num_frames"))
     return model
+
+
+def _check_text_only(model: ModelSpec, request: Request) -> None:
+    """Raise `InvalidRequest` for a chat's request to a model that makes videos of none."""
+    asked = request.presentation
+    if model.text_only == "refuse" and asked.part is OutputPart.TEXT and not asked.text_output:
+        message = f"{model.name} answers requests with provider_options.video only, got one without options"
+        raise InvalidRequest(message, param="provider_options", code="missing_required_parameter")

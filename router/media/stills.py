@@ -26,7 +26,7 @@ def thumbnail(path: Path) -> bytes:
 
 
 def encoded(path: Path, suffix: str) -> bytes:
-    """Return an image in another format, `.jpeg` or `.webp`; raise `ValueError` for an unreadable file."""
+    """Return an image as `.jpeg` or `.webp`; raise `ValueError` for an unreadable file."""
     import cv2
 
     (pixels,) = _frames(path, [0])

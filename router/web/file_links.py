@@ -19,7 +19,7 @@ class FileLinks:
         return self._public_url + self._signatures.sign(f"/v1/{kind}s/{kind}_{job.id}/content")
 
     def absolute(self, job: Job) -> str:
-        """Return the same as a whole URL, at the host of this request without a public URL."""
+        """Return the whole URL; without a public URL, at the host of this request."""
         return self.of(job) if self._public_url else request.host_url.rstrip("/") + self.of(job)
 
 

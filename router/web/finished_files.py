@@ -37,7 +37,7 @@ class FinishedFiles:
         return job.artifact, path
 
     def presented(self, public: str, job: Job) -> PresentedFile:
-        """Return a job's file, an image in the format of its request; raises as `output`."""
+        """Return a job's file, an image in the requested format; raises as `output`."""
         artifact, path = self.output(public, job)
         kind = format_of(job)
         if kind not in IMAGE_FORMATS[1:]:

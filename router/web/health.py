@@ -45,7 +45,7 @@ HEALTH, VERSION, ENGINE, READINESS = Health(), Version(), Engine(), Readiness()
 
 
 class Ops:
-    """Liveness, which touches nothing, and readiness, which looks at disk, store and heartbeats."""
+    """Liveness touches nothing; readiness looks at disk, store and heartbeats."""
 
     def __init__(self, system: System) -> None:
         self._system = system

@@ -27,9 +27,9 @@ def submit(intake: Intake, request: Request) -> Job:
 
 
 def submit_images(system: System, intake: Intake, request: Request, count: int) -> Job:
-    """Queue a request for several images, with seeds counted up; return the job of the first.
+    """Queue a request for several images and return the first image's job.
 
-    The other jobs are its siblings. Raises as `Intake.submit` does, and then leaves none of them.
+    The seeds count up. The other jobs are its siblings. Raises as `Intake.submit` does, and then leaves none of them.
     """
     if count == 1:
         return submit(intake, request)

@@ -20,7 +20,7 @@ PATHS = {
 
 
 def add_refusals(app: Flask) -> None:
-    """Answer each of the paths, and what is below it, with 404 and the way to go."""
+    """Answer these paths and those below with 404 and advice."""
     for path, advice in PATHS.items():
 
         def refuse(rest: str = "", *, advice: str = advice) -> Response:

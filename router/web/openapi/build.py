@@ -192,7 +192,7 @@ def _body(kind: str, content: Content, operation: Operation, converter: Converte
 
 
 def _flat(schema: Schema, converter: Converter, above: str = "", *, files: bool) -> Any:
-    """Yield the parts of a form: brackets for nesting, files or text for images, no nulls."""
+    """Yield the parts of a form: brackets nest, images are files or text."""
     for key, entry in schema.fields.items():
         name = f"{above}[{key}]" if above else key
         if isinstance(entry, Only) and entry.value is None:

@@ -17,7 +17,7 @@ View = Callable[..., Response]
 
 
 class JobConverter(BaseConverter):
-    """A job's id in a path; the words of other routes, ours and those not offered, are none."""
+    """The id of a job in a path, never a word of another route."""
 
     regex = "(?!(?:sync|generations|compact)(?:/|$))[^/]+"
 

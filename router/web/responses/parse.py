@@ -27,7 +27,10 @@ DEEPEST = 100  # levels of the same
 
 @dataclass(frozen=True)
 class ParsedRequest:
-    """A parsed body: the request, the way to answer, a function call instead, and how many images."""
+    """A parsed body: the request, the way to answer, the number of `images`.
+
+    `call` is a function call instead of a video.
+    """
 
     request: Request
     stream: bool
@@ -183,7 +186,8 @@ def _presentation(
 
 
 def _usual_format(block: str, sent: Mapping[str, Any]) -> str:
-    """Return the `response_format` of a block without one: MAX's, but no image in each event of a stream."""
+    """Return the `response_format` of a block without one."""
+    # MAX's, but no image in each event of a stream
     return "b64_json" if block == "image" and not sent.get("stream") else "url"
 
 

@@ -1,4 +1,4 @@
-"""What a finished job took, with the keys that text models have."""
+"""The work of a finished job, with the keys of text models."""
 
 from functools import partial
 from typing import Any
@@ -29,7 +29,7 @@ class ImageDetails(Answer):
 
 
 class Usage(Answer):
-    """The work of a finished job; tokens are 0, and there for the types of text clients."""
+    """The work of a finished job; tokens are 0, for clients of text models."""
 
     input_tokens = zero("0")
     input_tokens_details = nested(CachedTokens, "of those", lambda _: {})

@@ -40,12 +40,15 @@ class Upload:
 
 
 def read_fields(limit: int, schema: Schema) -> dict[str, Any]:
-    """Return the object of a JSON body or a form; raises as `read_json` and `read_form`."""
+    """Return the object of a JSON body or a form.
+
+    Raises as `read_json` and `read_form`.
+    """
     return read_form(limit, schema) if request.mimetype in FORMS else read_json(limit, beside=FORMS)
 
 
 def read_form(limit: int, schema: Schema) -> dict[str, Any]:
-    """Return the object behind a form like `a[b]=1`, of either type, typed by `schema`; files are `Upload`s.
+    """Return the object behind a form like `a[b]=1`, typed by `schema`; files are `Upload`s.
 
     Raises `TooLarge` beyond `limit` bytes, `InvalidRequest` (`invalid_form`) for what is no form, and for names that
     repeat or contradict each other. Forms of other sites' pages are refused before (`HostNames`).
@@ -140,7 +143,7 @@ def _boundary() -> bytes:
 
 
 def _checked(name: str) -> str:
-    """Return the name of a part; raise `InvalidRequest` for none, or one that is too long."""
+    """Return the name of a part; raise `InvalidRequest` for an empty or long one."""
     if not name:
         raise _bad("each part must have a name")
     if len(name) > MOST_NAME:

@@ -163,7 +163,7 @@ def _prompt(sent: Mapping[str, Any]) -> str:
 
 
 def _media(provider_options: Mapping[str, Any], above: str, block: str) -> Mapping[str, Any]:
-    """Return the options of a block; refuse the other block, and what only `POST /v1/responses` does."""
+    """Return the options of a block; refuse the other block, and bytes."""
     ours = f"provider_options.{block}"
     for other in set(unused_fields.BLOCKS) - {block}:
         if other in provider_options:

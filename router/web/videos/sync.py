@@ -1,4 +1,4 @@
-"""Videos for callers who wait: the bytes, or the answer that MLPerf's client reads."""
+"""Videos for waiting callers: the bytes, or the answer for MLPerf's client."""
 
 import base64
 from contextlib import ExitStack

@@ -1,4 +1,4 @@
-"""The end of a wait: a finished job, or the error that its caller gets."""
+"""The end of a wait: a finished job, or its caller's error."""
 
 from math import inf
 
@@ -14,7 +14,7 @@ CLIENT_LEFT = 499  # for the log: nobody reads the answer
 
 
 def check(watch: Watch, path: str, *, draining: bool) -> None:
-    """Raise the error of a wait whose job was deleted, has failed, or outlives this process.
+    """Raise the error of a wait for a deleted, failed or unfinished job.
 
     `path` is the job's, such as `/v1/responses/resp_X`.
     """
@@ -37,7 +37,7 @@ def check_completed(watch: Watch, path: str, *, draining: bool) -> None:
 
 
 def siblings(job: Job, system: System, waiting: Waiters) -> list[Job]:
-    """Wait for the other jobs of a request for several images and return them; raises as `check_completed`."""
+    """Wait for the siblings of a job and return them; raises as `check_completed`."""
     return [_sibling(found, job, system, waiting) for found in job.presentation.siblings]
 
 

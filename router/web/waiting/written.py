@@ -19,7 +19,7 @@ UNBUFFERED = {"cache-control": "no-store", "x-accel-buffering": "no"}
 
 
 def padded(watch: Watch, render: Callable[[], Any], *, beat: float) -> Iterator[bytes]:
-    """Yield a space per `beat` seconds, then the JSON of the rendered end of the wait."""
+    """Yield a space per `beat` seconds, then the rendered JSON."""
     yield b" "
     while not watch.ended(beat):
         yield b" "
@@ -27,7 +27,7 @@ def padded(watch: Watch, render: Callable[[], Any], *, beat: float) -> Iterator[
 
 
 class JsonWriter:
-    """Answers with JSON at the end of a wait; after a silence it begins with white space."""
+    """Writes JSON at the end of a wait, white space after a silence."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -39,9 +39,9 @@ class JsonWriter:
         held: ExitStack,
         late: Callable[[], Any] | None = None,
     ) -> Response:
-        """Return the JSON of `render`, which may raise; `late` renders after white space has gone out.
+        """Return the JSON of `render`; `late` renders after white space has gone out.
 
-        Without `late` an error of `render` is then written as its JSON. `held` is closed with the answer.
+        Without `late`, an error that `render` raises is then written as its JSON. `held` is closed with the answer.
         """
         if not watch.ended(self._settings.silent_seconds):
             body = padded(watch, late or partial(_or_error, render), beat=self._settings.pad_seconds)
