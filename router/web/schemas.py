@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import fields as fields_of
+from dataclasses import replace
 from typing import Any, cast
 
 from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, validate
@@ -103,6 +104,14 @@ def check_model(name: Any, param: str = "model") -> None:
 
 def read_options(values: Mapping[str, Any]) -> Options:
     return Options(**{name: values[name] for name in OPTIONS if name in values})
+
+
+def one_frame(options: Options, param: str = "provider_options.image.num_frames") -> Options:
+    """Return the options of an image; raise `InvalidRequest` about `param` for more than one frame."""
+    if options.num_frames not in (None, 1):
+        message = f"{param} must be 1, got {options.num_frames}: provider_options.video makes more"
+        raise InvalidRequest(message, param=param)
+    return replace(options, num_frames=1)
 
 
 def read_image(value: Any, role: Input, param: str) -> ImageInput:

@@ -37,24 +37,25 @@ OUT_OF_RANGE: dict[str, Any] = {
 
 
 def send(client: FlaskClient, way: str, body: dict[str, Any]) -> TestResponse:
-    """Send a flat body as JSON, a form, or a form's `extra_body` or `extra_params`."""
+    """Send a flat body as JSON, a form of either type, or a form's `extra_body` or `extra_params`."""
     whole = {"model": "text", "prompt": "a", **body}
     if way == "json":
         return client.post("/v1/videos", json=whole)
-    if way == "form":
+    if way in ("form", "urlencoded"):
         text = {
             name: value if isinstance(value, str | tuple) else json.dumps(value)
             for name, value in whole.items()
             if value is not None
         }
-        return client.post("/v1/videos", data=text, content_type="multipart/form-data")
+        kind = "multipart/form-data" if way == "form" else "application/x-www-form-urlencoded"
+        return client.post("/v1/videos", data=text, content_type=kind)
     data = {"model": "text", "prompt": "a", way: json.dumps(body)}
     return client.post("/v1/videos", data=data, content_type="multipart/form-data")
 
 
 def test_a_plain_name_means_what_it_means_there(client: FlaskClient, system: System, subtests: pytest.Subtests) -> None:
     for name in MEANINGS:
-        for way in ["json", "form", "extra_body", "extra_params"]:
+        for way in ["json", "form", "urlencoded", "extra_body", "extra_params"]:
             with subtests.test(name=name, way=way):
                 sent, field, meant = MEANINGS[name]
                 answer = send(client, way, {name: sent})
@@ -63,7 +64,7 @@ def test_a_plain_name_means_what_it_means_there(client: FlaskClient, system: Sys
                 assert answer.get_json()["warnings"] == []
 
 
-@pytest.mark.parametrize("way", ["json", "form", "extra_body"])
+@pytest.mark.parametrize("way", ["json", "form", "urlencoded", "extra_body"])
 def test_width_and_height_are_the_size(client: FlaskClient, system: System, way: str) -> None:
     job = stored(system, send(client, way, {"width": 96, "height": 32}))
 
@@ -74,7 +75,7 @@ def test_a_value_out_of_range_is_refused_by_the_caller_s_name(
     client: FlaskClient, system: System, subtests: pytest.Subtests
 ) -> None:
     for name in OUT_OF_RANGE:
-        for way in ["json", "form", "extra_body"]:
+        for way in ["json", "form", "urlencoded", "extra_body"]:
             with subtests.test(name=name, way=way):
                 error = refused(send(client, way, {name: OUT_OF_RANGE[name]}), system)
 
@@ -153,7 +154,7 @@ MISLEADING: dict[str, tuple[Any, Any]] = {  # what is fine, what is not
 }
 
 
-@pytest.mark.parametrize("way", ["json", "form", "extra_body"])
+@pytest.mark.parametrize("way", ["json", "form", "urlencoded", "extra_body"])
 def test_what_would_mislead_is_refused(client: FlaskClient, system: System, way: str) -> None:
     for name, (_, other) in MISLEADING.items():
         error = refused(send(client, way, {name: other}), system)

@@ -9,6 +9,7 @@ from router.request import Request
 from router.values import OutputPart
 from router.web.finished_files import PNG
 from router.web.images.schema import CreateImage
+from router.web.schemas import one_frame
 from router.web.videos.parse import read_flat_request
 
 CREATE = CreateImage()
@@ -41,9 +42,8 @@ def read_image_request(body: Mapping[str, Any], *, edits: bool, attended: bool) 
         inline=values.get("response_format", "b64_json") == "b64_json",
         file_format=values.get("output_format", PNG),
     )
-    options = replace(request.options, num_frames=1)
-    names = {"inputs": "image", **request.names}
-    made = replace(request, options=options, presentation=presentation, fit_size=True, names=names)
+    names = request.names if request.pictures else {**request.names, "inputs": "image"}
+    made = replace(request, options=one_frame(request.options), presentation=presentation, fit_size=True, names=names)
     return ImageRequest(made, values.get("n", 1))
 
 

@@ -2,18 +2,18 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from registry import Input
 from router.errors import InvalidRequest, LimitExceeded, ModalityMismatch
-from router.request import ImageInput, Options, Request
+from router.request import ImageInput, Request
 from router.values import OutputPart, Presentation
 from router.web.http import unused_fields
 from router.web.responses.input import ParsedInput, is_of_user, read_input
 from router.web.responses.schema import AS_IS, COMPLETED, CreateResponse
 from router.web.responses.tools import Call, find_call, read_choice, read_tools
-from router.web.schemas import check, check_model, read_image, read_options
+from router.web.schemas import check, check_model, one_frame, read_image, read_options
 
 QUOTED = ("tools", "text", "metadata")  # may speak of images by name
 WHERE = "an image goes into input, as an input_image part of the last user message"
@@ -54,7 +54,7 @@ def read_response_request(body: Mapping[str, Any], *, keyed: bool = False) -> Pa
         model=sent.get("model"),
         prompt=parsed.prompt,
         pictures=pictures,
-        options=_options(block, media),
+        options=one_frame(read_options(media)) if block == "image" else read_options(media),
         seed=_seed(sent, block, media),
         priority_offset=PRIORITY_OFFSETS.get(sent.get("service_tier", ""), 0),
         params=f"provider_options.{block or 'video'}",
@@ -74,17 +74,6 @@ def _images(sent: Mapping[str, Any], block: str, media: Mapping[str, Any]) -> in
         param = f"provider_options.{block}.num_images"
         raise InvalidRequest(f"{param} must be 1 with {way}, got {count}: send as many requests", param=param)
     return count
-
-
-def _options(block: str, media: Mapping[str, Any]) -> Options:
-    """Return the options of a block; that of an image makes one frame."""
-    options = read_options(media)
-    if block == "image":
-        if (frames := media.get("num_frames", 1)) != 1:
-            param = "provider_options.image.num_frames"
-            raise InvalidRequest(f"{param} must be 1, got {frames}: provider_options.video makes more", param=param)
-        return replace(options, num_frames=1)
-    return options
 
 
 def _last_image(block: str, media: Mapping[str, Any], pictures: tuple[ImageInput, ...]) -> tuple[ImageInput, ...]:

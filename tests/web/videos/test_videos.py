@@ -728,3 +728,14 @@ def test_unknown_videos_and_methods_have_the_same_errors(
     answer = client.open(path, method=method)
 
     assert (answer.status_code, answer.get_json()["error"]["code"]) == (status, code)
+
+
+def test_a_completed_video_has_what_load_clients_read(client: FlaskClient, system: System, worker: Worker) -> None:
+    video = make(client, model="text")
+    assert not {"url", "num_outputs", "inference_time_s"} & set(video)
+    until(lambda: client.get(f"/v1/videos/{video['id']}").get_json()["status"] == "completed")
+    done = client.get(f"/v1/videos/{video['id']}").get_json()
+
+    assert done["url"] == f"http://localhost/v1/videos/{video['id']}/content"
+    assert done["num_outputs"] == 1
+    assert 0 < done["inference_time_s"] < 60

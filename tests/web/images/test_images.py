@@ -1,0 +1,232 @@
+"""The Images API from request to answer, with the `still` backend."""
+
+import base64
+import io
+from threading import Thread
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from conftest import data_url, leftovers, png, refused
+from flask.testing import FlaskClient
+from support.patience import until
+
+from router.engine.worker import Worker
+from router.jobs import ClaimRequest
+from router.system import System
+from router.values import Failure, Job, Status
+from router.web import create_app
+
+GENERATIONS, EDITS = "/v1/images/generations", "/v1/images/edits"
+MAGIC = {"png": b"\x89PNG", "jpeg": b"\xff\xd8\xff", "webp": b"RIFF"}
+
+
+def draw(client: FlaskClient, **body: Any) -> dict[str, Any]:
+    answer = client.post(GENERATIONS, json={"prompt": "a", **body})
+    assert answer.status_code == 200, answer.get_json()
+    return answer.get_json()
+
+
+def jobs_of(system: System) -> list[Job]:
+    """Return the jobs, oldest first."""
+    return list(system.jobs.page("local", after=None, limit=9, newest_first=False) or ())
+
+
+def shape(data: bytes) -> tuple[int, int]:
+    """Return the width and height of an encoded image."""
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert pixels is not None
+    return pixels.shape[1], pixels.shape[0]
+
+
+def test_an_image_comes_in_base64(client: FlaskClient, worker: Worker) -> None:
+    answer = draw(client, model="text", seed=7, size="96x32")
+    (image,) = answer["data"]
+    data = base64.b64decode(image["b64_json"])
+
+    assert (data[:4], shape(data)) == (MAGIC["png"], (96, 32))
+    assert (image["seed"], answer["model"], answer["size"]) == (7, "text", "96x32")
+    assert (answer["output_format"], answer["warnings"]) == ("png", [])
+    assert client.get(f"/v1/images/{image['id']}/content").data == data
+
+
+@pytest.mark.parametrize("kind", MAGIC)
+def test_an_image_comes_in_the_format_that_was_asked_for(client: FlaskClient, worker: Worker, kind: str) -> None:
+    inline = draw(client, seed=1, output_format=kind)
+    linked = draw(client, seed=1, output_format=kind, response_format="url")
+    url = linked["data"][0]["url"]
+    fetched = client.get(url.removeprefix("http://localhost"))
+
+    assert url.startswith("http://localhost/v1/images/image_")  # whole: Open WebUI fetches nothing else
+    assert (fetched.mimetype, fetched.data[:4][: len(MAGIC[kind])]) == (f"image/{kind}", MAGIC[kind])
+    assert base64.b64decode(inline["data"][0]["b64_json"]) == fetched.data
+    assert inline["output_format"] == kind
+
+
+def test_several_images_are_jobs_with_seeds_counted_up(client: FlaskClient, system: System, worker: Worker) -> None:
+    answer = draw(client, n=4, seed=2**63 - 2, steps=2)
+    alone = draw(client, seed=0, steps=2)
+
+    assert [image["seed"] for image in answer["data"]] == [2**63 - 2, 2**63 - 1, 0, 1]
+    assert answer["data"][2]["b64_json"] == alone["data"][0]["b64_json"]
+    assert len({image["id"] for image in answer["data"]}) == 4
+    assert len(client.get("/v1/videos").get_json()["data"]) == 5
+
+
+def test_each_seed_is_drawn_where_none_was_sent(client: FlaskClient, worker: Worker) -> None:
+    seeds = [image["seed"] for image in draw(client, n=2)["data"]]
+
+    assert seeds[1] == seeds[0] + 1
+    assert seeds != [image["seed"] for image in draw(client, n=2)["data"]]
+
+
+def test_a_size_beyond_the_limit_is_made_smaller_with_a_warning(client: FlaskClient, worker: Worker) -> None:
+    answer = draw(client, model="text", n=1, size="512x512", response_format="b64_json")  # as Open WebUI asks
+
+    assert (answer["size"], shape(base64.b64decode(answer["data"][0]["b64_json"]))) == ("128x128", (128, 128))
+    assert answer["warnings"] == ["size 512x512 was made 128x128: text takes at most 16,384 pixels a frame"]
+    assert draw(client, size="1024x256")["size"] == "256x64"
+
+
+def test_auto_is_the_models_own_size(client: FlaskClient, worker: Worker) -> None:
+    assert draw(client, size="auto")["size"] == "64x64"
+
+
+def test_a_videos_size_beyond_the_limit_is_still_refused(client: FlaskClient, system: System) -> None:
+    answer = client.post("/v1/videos", json={"prompt": "a", "model": "text", "size": "512x512"})
+
+    assert refused(answer, system)["code"] == "limit_exceeded"
+
+
+def test_plain_names_and_the_block_mean_the_same(client: FlaskClient, system: System, worker: Worker) -> None:
+    flat = draw(client, num_inference_steps=2, guidance_scale=2.5, negative_prompt="fog", seed=3)
+    options = {"steps": 2, "guidance_scale": 2.5, "negative_prompt": "fog", "seed": 3}
+    block = draw(client, provider_options={"image": options})
+
+    assert flat["data"][0]["b64_json"] == block["data"][0]["b64_json"]
+    used = client.get(f"/v1/videos/{flat['data'][0]['id'].replace('image', 'video')}").get_json()["provider_options"]
+    assert {name: used["video"][name] for name in options} == options
+
+
+@pytest.mark.parametrize("name", ["image", "image[]"])
+def test_an_edit_starts_from_the_image_of_a_form(client: FlaskClient, worker: Worker, name: str) -> None:
+    form = {"prompt": "a", name: (io.BytesIO(png(128, 64)), "a.png"), "n": "2", "seed": "5"}
+    answer = client.post(EDITS, data=form, content_type="multipart/form-data").get_json()
+
+    assert answer["model"] == "image"
+    assert [image["seed"] for image in answer["data"]] == [5, 6]
+    width, height = map(int, answer["size"].split("x"))
+    assert width > 1.5 * height
+
+
+@pytest.mark.parametrize(
+    "body", [{"image": data_url(png())}, {"image": [data_url(png())]}, {"images": [{"image_url": data_url(png())}]}]
+)
+def test_an_edit_takes_json_too(client: FlaskClient, worker: Worker, body: dict[str, Any]) -> None:
+    answer = client.post(EDITS, json={"prompt": "a", **body})
+
+    assert (answer.status_code, answer.get_json()["model"]) == (200, "image")
+
+
+REFUSED: dict[str, tuple[str, dict[str, Any], str, str]] = {
+    "no prompt": (GENERATIONS, {}, "missing_required_parameter", "prompt"),
+    "no image": (EDITS, {"prompt": "a"}, "missing_required_parameter", "image"),
+    "five images": (GENERATIONS, {"prompt": "a", "n": 5}, "invalid_value", "n"),
+    "none": (GENERATIONS, {"prompt": "a", "n": 0}, "invalid_value", "n"),
+    "n twice": (
+        GENERATIONS,
+        {"prompt": "a", "n": 2, "provider_options": {"image": {"num_images": 3}}},
+        "invalid_value",
+        "provider_options.image.num_images",
+    ),
+    "a GIF": (GENERATIONS, {"prompt": "a", "output_format": "gif"}, "invalid_value", "output_format"),
+    "half": (GENERATIONS, {"prompt": "a", "response_format": "video"}, "invalid_value", "response_format"),
+    "a stream": (GENERATIONS, {"prompt": "a", "stream": True}, "invalid_value", "stream"),
+    "partial images": (GENERATIONS, {"prompt": "a", "partial_images": 2}, "invalid_value", "partial_images"),
+    "no background": (GENERATIONS, {"prompt": "a", "background": "transparent"}, "invalid_value", "background"),
+    "another size": (GENERATIONS, {"prompt": "a", "size": "large"}, "invalid_value", "size"),
+    "an adapter": (GENERATIONS, {"prompt": "a", "lora": "x"}, "invalid_value", "lora"),
+    "two images": (EDITS, {"prompt": "a", "image": [data_url(png())] * 2}, "modality_mismatch", "image"),
+    "a mask": (EDITS, {"prompt": "a", "image": data_url(png()), "mask": data_url(png(8, 8))}, "unknown_parameter", "mask"),
+    "a mismatch": (EDITS, {"prompt": "a", "image": data_url(png()), "model": "text"}, "modality_mismatch", "image"),
+    "text for an image model": (GENERATIONS, {"prompt": "a", "model": "image"}, "modality_mismatch", "image"),
+    "the other block": (
+        GENERATIONS,
+        {"prompt": "a", "provider_options": {"video": {"steps": 2}}},
+        "invalid_value",
+        "provider_options.video",
+    ),
+    "a length": (
+        GENERATIONS,
+        {"prompt": "a", "provider_options": {"image": {"num_frames": 5}}},
+        "invalid_value",
+        "provider_options.image.num_frames",
+    ),
+    "n in extra_body": (GENERATIONS, {"prompt": "a", "n": 1, "extra_body": {"n": 2}}, "invalid_value", "extra_body.n"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "body", "code", "param"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_is_wrong_is_refused(
+    client: FlaskClient, system: System, path: str, body: dict[str, Any], code: str, param: str
+) -> None:
+    error = refused(client.post(path, json=body), system)
+
+    assert (error["code"], error["param"]) == (code, param)
+
+
+def test_unused_names_are_warned_of(client: FlaskClient, worker: Worker) -> None:
+    answer = draw(client, quality="high", style="vivid", user="me", seconds=3)
+
+    assert answer["warnings"] == ["not used, as nothing here has that name: quality, style, user, seconds"]
+
+
+def test_a_refused_member_leaves_no_job_of_the_request(system: System) -> None:
+    client = create_app(system).test_client()
+    for _ in range(998):  # the queue takes 1000
+        client.post("/v1/videos", json={"prompt": "a", "model": "text"})
+    before = leftovers(system)
+    answer = client.post(GENERATIONS, json={"prompt": "a", "model": "text", "n": 4})
+
+    assert (answer.status_code, answer.get_json()["error"]["code"]) == (429, "queue_full")
+    assert leftovers(system) == before
+
+
+def test_a_failed_job_is_the_requests_failure(client: FlaskClient, system: System) -> None:
+    answers: list[Any] = []
+    asking = Thread(target=lambda: answers.append(client.post(GENERATIONS, json={"prompt": "a", "n": 2})))
+    asking.start()
+    until(lambda: len(jobs_of(system)) == 2)
+    second, _ = jobs_of(system)  # the first image's job is queued last
+    system.jobs.cancel(second.id, "local")
+    lease = system.jobs.claim("e", ClaimRequest(["text"]))
+    assert lease is not None
+    system.jobs.fail(lease[0], Failure("out_of_memory", "too large"))
+    asking.join(20)
+
+    assert answers[0].status_code == 500
+    assert answers[0].get_json()["error"]["code"] == "out_of_memory"
+
+
+def test_cancel_and_delete_of_one_are_those_of_all(client: FlaskClient, system: System) -> None:
+    asking = Thread(target=lambda: client.post(GENERATIONS, json={"prompt": "a", "n": 3}))
+    asking.start()
+    until(lambda: len(jobs_of(system)) == 3)
+    (first,) = (job for job in jobs_of(system) if job.presentation.siblings)
+    client.post(f"/v1/responses/resp_{first.id}/cancel")
+    asking.join(20)
+
+    assert [job.status for job in jobs_of(system)] == [Status.CANCELLED] * 3
+    client.delete(f"/v1/videos/video_{first.id}")
+    assert jobs_of(system) == []
+
+
+def test_a_key_repeats_the_same_images(client: FlaskClient, worker: Worker, system: System) -> None:
+    body = {"prompt": "a", "n": 3}
+    headers = {"Idempotency-Key": "k"}
+    one, two = (client.post(GENERATIONS, json=body, headers=headers).get_json() for _ in range(2))
+    other = client.post(GENERATIONS, json={**body, "n": 2}, headers=headers)
+
+    assert one["data"] == two["data"]
+    assert (other.status_code, other.get_json()["error"]["code"]) == (422, "idempotency_key_reuse")
