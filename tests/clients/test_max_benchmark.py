@@ -1,13 +1,15 @@
 """MAX's load generator, `max benchmark`, unchanged: each backend and each visual task."""
 
 import json
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 from clients.packages import python
-from clients.programs import execute, latest
-from support.server import Server
+from clients.programs import MODELS, SCRIPTS, execute, latest
+from support.server import FRAMEGATE, ROOT, Server, serve_in
 
 pytestmark = [pytest.mark.slow, pytest.mark.storm]
 
@@ -17,7 +19,7 @@ PROMPTS = 2
 
 
 def benchmark(
-    server: Server, folder: Path, backend: str, task: str, model: str, *options: str, steps: int = 3
+    server: Server, folder: Path, backend: str, task: str, model: str, *options: str, steps: int = 3, key: str = "none"
 ) -> dict[str, Any]:
     """Run the benchmark and return its results, with the log as `log`."""
     command = [
@@ -29,7 +31,7 @@ def benchmark(
         "--result-filename", "result.json", *options,
     ]  # fmt: skip
     # it keeps the images that it sends in the temporary folder, and a cache at home
-    ended = execute(command, folder, HOME=str(folder), TMPDIR=str(folder))
+    ended = execute(command, folder, HOME=str(folder), TMPDIR=str(folder), OPENAI_API_KEY=key)
     result = folder / "result.json"
     return {**(json.loads(result.read_text()) if result.exists() else {}), "log": ended.stdout + ended.stderr}
 
@@ -91,6 +93,23 @@ def test_max_shows_why_a_request_was_refused(
 
     assert "completed" not in result
     assert message in result["log"]
+
+
+def test_max_measures_on_a_server_with_keys(tmp_path: Path) -> None:
+    server = serve_in(tmp_path, MODELS, "--plugin", str(SCRIPTS.parent / "broken.py"))
+    try:
+        environ = {**os.environ, "PYTHONPATH": str(ROOT), "FRAMEGATE_DATA": str(server.data)}
+        create = [*FRAMEGATE, "keys", "create", "bench"]
+        key = subprocess.run(create, env=environ, capture_output=True, text=True, check=True).stdout.splitlines()[0]
+        server.until(lambda: server.call("/v1/models")[0] == 401)
+        # with --host and --port it asks for paths of MAX without the key, and stops at a 401
+        url = f"http://127.0.0.1:{server.port}"
+        options = ("--num-frames", "9", "--base-url", url)
+        result = benchmark(server, tmp_path, "modular", "text-to-video", "wan-nano", *options, key=key)
+    finally:
+        server.stop()
+
+    assert result.get("completed") == PROMPTS, result["log"][-3000:]
 
 
 def test_max_is_sent_from_the_chat_route_to_ours(server: Server, tmp_path: Path) -> None:
