@@ -16,9 +16,13 @@ def litellm(server: Server, image: Path) -> Seen:
     return report([python("litellm"), SCRIPTS / "litellm_video.py"], server, image)
 
 
-def test_litellm_makes_downloads_lists_and_remixes_videos(litellm: Seen) -> None:
+def test_litellm_makes_downloads_lists_and_remixes_videos(server: Server, litellm: Seen) -> None:
     assert litellm["version"] == release("litellm")
-    assert litellm["video"] == {
+    made, from_image = (ran(server, identifier) for identifier in litellm["video"]["ids"])
+    video = {name: value for name, value in litellm["video"].items() if name != "ids"}
+    made.has(steps=3, width=64, height=64, num_frames=9)
+    from_image.has(steps=3, num_frames=9, seed=7)
+    assert video == {
         "status": "completed", "size": "64x64", "seconds": "1", "file": "mp4", "thumbnail": "webp",
         "remixed": True, "image_model": "wan-nano-i2v",
     }  # fmt: skip

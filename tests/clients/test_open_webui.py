@@ -20,6 +20,10 @@ def test_open_webui_makes_and_edits_images(images: Seen) -> None:
     assert {name: images[name]["files"] for name in ("generated", "edited", "edited_list", "by_url")} == {
         "generated": ["png", "png"], "edited": ["png"], "edited_list": ["png"], "by_url": ["png"],
     }  # fmt: skip
+    asked = {"width": 48, "height": 32, "num_frames": 1, "steps": 3}
+    assert {name: images["generated"]["options"][name] for name in asked} == asked
+    assert images["by_url"]["options"]["seed"] == 7
+    assert {images[name]["model"] for name in ("edited", "edited_list")} == {"wan-nano-i2v"}
 
 
 def test_a_size_beyond_the_models_limit_is_fitted_for_open_webui(images: Seen) -> None:

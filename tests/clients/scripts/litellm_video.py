@@ -12,6 +12,7 @@ from litellm.types.videos.utils import decode_video_id_with_provider
 from seen import BASE, download, kind, refusal, report
 
 SERVER = {"api_base": BASE, "api_key": "none"}
+FLAT = {"num_inference_steps": 3, "num_frames": 9, "seed": 7}
 VIDEO = {"provider_options": {"video": {"steps": 3}}}
 
 
@@ -40,7 +41,7 @@ def video() -> dict[str, Any]:
     made = generate("wan-nano", "a red ball", seconds="1", size="64x64", extra_body=VIDEO)
     ended = finished(made)
     with open(sys.argv[2], "rb") as file:
-        image = finished(generate("wan-nano", "a red ball", input_reference=file))
+        image = finished(generate("wan-nano", "a red ball", input_reference=file, extra_body=FLAT))
     remix = finished(litellm.video_remix(video_id=made.id, prompt="a blue ball", **SERVER))
     return {
         "status": ended.status,
@@ -50,6 +51,7 @@ def video() -> dict[str, Any]:
         "thumbnail": content(made, variant="thumbnail"),
         "remixed": remix.remixed_from_video_id == server_id(made),
         "image_model": image.model,
+        "ids": [server_id(made), server_id(image)],
     }
 
 

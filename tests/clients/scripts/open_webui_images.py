@@ -22,7 +22,7 @@ SETTINGS = {
     "image_generation.openai.api_base_url": BASE,
     "image_generation.openai.api_key": "none",
     "image_generation.openai.api_version": "",
-    "image_generation.openai.params": {},
+    "image_generation.openai.params": {"num_inference_steps": 3, "seed": 7},
     "images.edit.engine": "openai",
     "images.edit.model": "wan-nano",
     "images.edit.size": "",

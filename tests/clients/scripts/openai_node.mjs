@@ -116,7 +116,8 @@ async function video() {
   const made = await finished(await videos.create({ model: "wan-nano", prompt: "a red ball", seconds: "1", size: "64x64", ...steps(3) }));
   const remix = await finished(await videos.remix(made.id, { prompt: "a blue ball" }));
   const reference = createReadStream(file);
-  const from = await finished(await videos.create({ model: "wan-nano", prompt: "a red ball", input_reference: reference }));
+  const asked = { model: "wan-nano", prompt: "a red ball", input_reference: reference, num_inference_steps: 3, seed: 7 };
+  const from = await finished(await videos.create(asked));
   const content = await videos.downloadContent(made.id);
   const thumbnail = await videos.downloadContent(made.id, { variant: "thumbnail" });
   return {
@@ -127,6 +128,7 @@ async function video() {
     thumbnail: kind(await thumbnail.arrayBuffer()),
     remixed: remix.remixed_from_video_id === made.id,
     image_model: from.model,
+    ids: [made.id, from.id],
   };
 }
 

@@ -104,7 +104,7 @@ def called() -> dict[str, Any]:
 def video() -> dict[str, Any]:
     made = videos.create_and_poll(model="wan-nano", prompt="a red ball", seconds="1", size="64x64", extra_body=VIDEO)
     remix = videos.poll(videos.remix(made.id, prompt="a blue ball").id)
-    image = videos.create_and_poll(model="wan-nano", prompt="a red ball", input_reference=PNG)
+    image = videos.create_and_poll(model="wan-nano", prompt="a red ball", input_reference=PNG, extra_body=IMAGE)
     return {
         "status": made.status,
         "size": made.size,
@@ -113,6 +113,7 @@ def video() -> dict[str, Any]:
         "thumbnail": kind(videos.download_content(made.id, variant="thumbnail").read()),
         "remixed": remix.remixed_from_video_id == made.id,
         "image_model": image.model,
+        "ids": [made.id, image.id],
     }
 
 
