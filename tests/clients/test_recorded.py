@@ -92,6 +92,7 @@ def check_refused(answer: TestResponse, one: Recorded) -> None:
     error = answer.get_json()["error"]
     assert (answer.status_code, error["code"]) == (one.wanted.status, one.wanted.code), error
     assert one.wanted.message in error["message"]
+    assert not one.wanted.unsaid or one.wanted.unsaid not in error["message"]
 
 
 def check(client: FlaskClient, one: Recorded) -> None:

@@ -53,7 +53,7 @@ def data_url_to_video() -> dict[str, Any]:
 
 
 def frames_beside_seconds() -> dict[str, Any]:
-    """Set the number of frames as a user of the node does, whose seconds stay 5."""
+    """Set the number of frames; the node's seconds stay 5."""
     try:
         return video(seconds=5)
     except RuntimeError as error:
