@@ -1,4 +1,4 @@
-"""`python -m bench [NAME ...] [--readme]`: measure, print, save, and write the READMEs.
+"""`python -m bench [NAME ...] [--readme]`: measure, print, save, and write the documentation.
 
 `python -m bench card` is the run on a GPU and `python -m bench compare` compares two commits; both have options of
 their own.
@@ -15,7 +15,7 @@ from bench.tools.machine import describe
 from bench.tools.table import save, show
 from router.engine.openmp import wait_policy
 
-FIGURES = (  # modules of bench.figures, in the order of bench/README.md
+FIGURES = (  # modules of bench.figures, in the order of docs/figures.md
     "boot", "overhead", "refusal", "folders", "hostile", "waiting", "streams", "previews", "claim", "load",
     "scheduling", "nano", "onnx", "fast", "export", "onnx_gpu", "residency", "house", "download",
 )  # fmt: skip
@@ -34,7 +34,9 @@ def main() -> None:
         sys.exit(compare(sys.argv[2:]))
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure a whole server.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(FIGURES)} [default: all]")
-    parser.add_argument("--readme", action="store_true", help="write what was saved into the READMEs; alone: only that")
+    parser.add_argument(
+        "--readme", action="store_true", help="write the saved figures into the documentation; alone: only that"
+    )
     options = parser.parse_args()
     if unknown := set(options.names) - set(FIGURES):
         parser.error(f"a figure is one of {', '.join(FIGURES)}, got {', '.join(sorted(unknown))}")

@@ -1,4 +1,4 @@
-"""The names for plugin authors."""
+"""The names for plugin authors: they stay as they are from version to version."""
 
 from registry import Input, Modality, ModelSpec
 from router.errors import (
@@ -6,14 +6,18 @@ from router.errors import (
     GenerationFailed,
     InvalidRequest,
     JobCancelled,
+    LimitExceeded,
     LoadFailed,
     NumericalError,
     OutOfMemory,
+    RateLimited,
     Refused,
+    RequestError,
+    Unauthorized,
 )
 from router.hookspecs import hookimpl
 from router.tokens import CutPrompt
-from router.values import Backend, Frames, Job, Offloader, PartPath, Pixels, Pool, Preview, Report, Task
+from router.values import Backend, Frames, Job, Offloader, PartPath, Pixels, Pool, Preview, Report, Status, Task
 
 __all__ = [
     "Backend",
@@ -25,6 +29,7 @@ __all__ = [
     "InvalidRequest",
     "Job",
     "JobCancelled",
+    "LimitExceeded",
     "LoadFailed",
     "Modality",
     "ModelSpec",
@@ -35,8 +40,12 @@ __all__ = [
     "Pixels",
     "Pool",
     "Preview",
+    "RateLimited",
     "Refused",
     "Report",
+    "RequestError",
+    "Status",
     "Task",
+    "Unauthorized",
     "hookimpl",
 ]

@@ -167,6 +167,8 @@ class Settings:
             raise BootError(
                 f"FRAMEGATE_THREADS: must be above {FREE_THREADS}, the threads that never wait, got {self.threads}"
             )
+        if self.shared_videos is not None and not self.shared_videos.is_dir():
+            raise BootError(f"FRAMEGATE_SHARED_VIDEOS: must be a folder, got {self.shared_videos}")
         if self.renew_seconds * 2 > self.lease_seconds:
             raise BootError(
                 "FRAMEGATE_RENEW_SECONDS: must be at most half of FRAMEGATE_LEASE_SECONDS "
@@ -215,4 +217,4 @@ def table() -> tuple[tuple[str, str, str], ...]:
 def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return str(int(value))
-    return "" if value in (None, ()) else str(value)
+    return "" if value in (None, ()) else str(value).removesuffix(".0")

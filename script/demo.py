@@ -79,6 +79,7 @@ def server(data: Path) -> Iterator[str]:
     port = free_port()
     command = [str(Path(sys.executable).with_name("framegate")), "serve", "--host", "127.0.0.1", "--port", str(port)]
     environment = os.environ | {"FRAMEGATE_DATA": str(data)}
+    DEMO.mkdir(exist_ok=True)
     with LOG.open("wb") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
         try:

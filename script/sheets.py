@@ -29,7 +29,7 @@ class Row:
 
 SHEETS = {
     "wan-nano-t2v": (
-        Row("a red ball rolls to the right"),
+        Row("a red circle rolls to the right"),
         Row("a yellow star falls on a dark background"),
         Row("on white, a violet square moves up"),
         Row("a green triangle drifts to the left"),

@@ -21,7 +21,7 @@ from router.system import System, assemble
 from router.values import Status
 from router.web import create_app
 
-README = Path(__file__).parents[1] / "README.md"
+PAGE = Path(__file__).parents[1] / "docs" / "plugins.md"
 MODELS = "models: {m: {backend: still, modality: t2v, defaults: {width: 64, height: 64, num_frames: 5, steps: 2}}}"
 
 
@@ -57,7 +57,7 @@ def test_every_hook_has_a_test() -> None:
 
 
 def test_every_hook_is_documented_with_its_arguments() -> None:
-    table = README.read_text().split("<!-- hooks -->")[1].split("<!-- /hooks -->")[0]
+    table = PAGE.read_text().split("<!-- hooks -->")[1].split("<!-- /hooks -->")[0]
     rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]*) \|", table, re.MULTILINE))
 
     assert {name: [] if words == "-" else words.split(", ") for name, words in rows.items()} == hooks()

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ("registry", "router", "plugins", "nano", "bench", "script", "tests")
+FOLDERS = ("registry", "router", "plugins", "nano", "bench", "docs", "script", "tests")
 MOST_WORDS = 14
 RELATIVE = re.compile(r"\b(that|which|what|who|whom|whose|where|whoever|whatever|wherever)\b", re.IGNORECASE)
 VAGUE = re.compile(

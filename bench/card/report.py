@@ -1,4 +1,4 @@
-"""The card run in the READMEs: a short table, and all sections."""
+"""The card run in the documentation: a short table, and all sections."""
 
 import re
 from collections.abc import Callable, Iterable

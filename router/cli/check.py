@@ -1,19 +1,24 @@
 """`framegate check`: validate the models file and a backend's contract."""
 
-from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
+import os
+from contextlib import closing
 
 import click
 
-from registry import ModelSpec
+from registry import Route
 from router.cli.options import with_single_model
-from router.engine.device import devices
-from router.errors import BootError
-from router.plugins import Plugins, missing, missing_message
+from router.errors import BootError, RouterError
+from router.plugins import missing, missing_message
 from router.settings import Settings
 from router.system import System, assemble
-from router.testing.contract import CHECKS, ContractBroken, Subject
+from router.testing.process import ContractProcess
+from router.testing.result import LOAD
+
+STDERR = 2  # the standard output has the results alone
+
+
+class ContractNotKept(RouterError):
+    """The end of the command after a rule is broken."""
 
 
 @click.command()
@@ -34,56 +39,53 @@ def check(settings: Settings, contract: str | None) -> None:
     wrong = [*registry.notes, *(model.problem for model in registry.broken)]
     for problem in sorted(wrong, key=lambda problem: problem.line):
         click.echo(str(problem))
-    counted = f"{len(registry.models) + len(registry.broken)} models, {len(registry.routes)} routes"
     problems = len(wrong) + len(system.plugins.broken)
-    counted += f", {problems or 'no'} problem{'s' if problems > 1 else ''}"
+    models = _counted(len(registry.models) + len(registry.broken), "model")
+    counted = f"{models}, {_counted(len(registry.routes), 'route')}, {_counted(problems, 'problem')}"
     click.echo(f"{registry.file or settings.model}: {counted}")
-    if contract is not None and not _keeps(system, contract):
-        raise ContractBroken(f"the backend {contract} does not keep its contract")
+    if contract is not None:
+        _check_name(system, contract)
+    if contract is not None and not _keeps(contract):
+        raise ContractNotKept(f"the backend {contract} does not keep its contract")
     if problems:
         raise SystemExit(1)
 
 
-def _keeps(system: System, backend: str) -> bool:
-    if backend in system.plugins.backends and missing(system.plugins.backends[backend]):
-        raise BootError(missing_message(system.plugins.backends[backend]))
-    kept = True
-    for model in _subjects(system, backend):
-        folder = system.weights.obtain(model, lambda done, total: None)
-        kept &= _model_keeps(system.plugins, replace(model, folder=folder))
-    return kept
+def _counted(number: int, what: str) -> str:
+    return f"{number or 'no'} {what}{'' if number == 1 else 's'}"
 
 
-def _model_keeps(plugins: Plugins, model: ModelSpec) -> bool:
-    subjects: list[Subject] = []
-    kept = _holds(model, "load", lambda: subjects.append(Subject(plugins, model, devices(())[0])), "done")
-    for subject in subjects:
-        for check in CHECKS:
-            kept &= _holds(model, check.__name__.replace("_", " "), partial(check, subject), "kept")
-    return kept
+def _check_name(system: System, backend: str) -> None:
+    """Raise `BootError` for the name of a model or route instead of a backend's."""
+    entry = system.registries.poll().find(backend)
+    if backend in system.plugins.backends or entry is None:
+        return
+    what = "a route" if isinstance(entry, Route) else f"a model of the backend {entry.backend}"
+    raise BootError(f"--contract needs the name of a backend, got {backend!r}, {what}")
 
 
-def _holds(model: ModelSpec, name: str, check: Callable[[], None], success: str) -> bool:
-    """Run a check and print its result; return False if it fails."""
-    click.echo(f"{model.name}: {name}: ", nl=False)  # before the check: the backend may end this process
-    try:
-        check()
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # a stranger's code under test
-        message = error.message if isinstance(error, ContractBroken) else f"{type(error).__name__}: {error}"
-        click.echo(f"BROKEN: {message}")
+def _keeps(backend: str) -> bool:
+    """Check every rule on the backend's models; print each result."""
+    with closing(ContractProcess(backend, os.environ, output=STDERR)) as process:
+        listing = process.listing
+        for note in listing.notes:
+            click.echo(f"note: {note}")
+        kept = [_model_keeps(process, model) for model in listing.models]
+    return all(kept)
+
+
+def _model_keeps(process: ContractProcess, model: str) -> bool:
+    _, *rules = process.listing.rules
+    if not _holds(process, model, LOAD):
         return False
-    click.echo(success)
-    return True
+    kept = [_holds(process, model, rule) for rule in rules]
+    return all(kept)
 
 
-def _subjects(system: System, backend: str) -> list[ModelSpec]:
-    """Return one model of each modality of the backend, with weights here."""
-    if backend not in system.plugins.backends:
-        raise BootError(f"no backend is called {backend!r}; there are {', '.join(system.plugins.backends)}")
-    models = [model for model in system.registries.poll().models if model.backend == backend]
-    here = [model for model in models if system.weights.state(model) in ("none", "embedded", "here")]
-    if not here:
-        raise BootError(f"the models file has no model of the backend {backend} whose weights are on this machine")
-    return list({model.modality: model for model in reversed(here)}.values())
+def _holds(process: ContractProcess, model: str, rule: str) -> bool:
+    """Check a rule and print its result; return False if it is broken."""
+    click.echo(f"{model}: {rule.replace('_', ' ')}: ", nl=False)  # first, as the check may take long
+    result = process.check(model, rule)
+    success = "done" if rule == LOAD else "kept"
+    click.echo(f"BROKEN: {result.broken}" if result.broken else success)
+    return not result.broken

@@ -13,6 +13,7 @@ from registry.source import is_hub_id
 from router.cli.options import share
 from router.errors import LoadFailed, RouterError, UnknownModel, is_damaged, is_disk_full, is_unwritable, reason
 from router.plugins import Plugins, find
+from router.runtime.release import installed_version
 from router.settings import Settings
 from router.system import assemble
 
@@ -21,7 +22,8 @@ COMMANDS = {  # by module: a command imports no other's
     "serve": "processes",
     "web": "processes",
     "engine": "processes",
-    **{name: name for name in ("reload", "models", "check", "doctor", "pull", "generate", "keys", "deploy")},
+    "new-plugin": "new_plugin",
+    **{name: name for name in ("reload", "models", "check", "doctor", "pull", "generate", "keys", "store", "deploy")},
 }
 
 
@@ -32,11 +34,17 @@ class Commands(click.Group):
         command = super().get_command(ctx, name)
         if command is None or command is not OURS.get(name):
             return command  # a plugin's
-        found: click.Command = getattr(import_module(f"router.cli.{COMMANDS[name]}"), name)
+        found: click.Command = getattr(import_module(f"router.cli.{COMMANDS[name]}"), name.replace("-", "_"))
         return found
 
 
 OURS = {name: click.Command(name) for name in COMMANDS}
+
+
+def _show_version(context: click.Context, option: click.Parameter, value: bool) -> None:
+    if value:
+        click.echo(f"framegate {installed_version()}")
+        context.exit()
 
 
 @click.group(
@@ -44,7 +52,9 @@ OURS = {name: click.Command(name) for name in COMMANDS}
     commands=list(OURS.values()),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(package_name="framegate")
+@click.option(
+    "--version", is_flag=True, expose_value=False, is_eager=True, callback=_show_version, help="Show the version."
+)
 def cli() -> None:
     """Serve generated video: many models, one URL."""
 

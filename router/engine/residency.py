@@ -53,6 +53,11 @@ class Residency:
     def names(self) -> tuple[str, ...]:
         return tuple(self._models)
 
+    @property
+    def in_memory(self) -> tuple[tuple[str, ...], ...]:
+        """The names of the models on the device, and of those on the host."""
+        return tuple(sorted(self._models)), tuple(sorted(self.warm))
+
     def _for_weights(self) -> int:
         budget = self._system.settings.memory_budget.of(memory(self._device))
         return budget - self._system.settings.activation_reserve.of(budget)

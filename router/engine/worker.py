@@ -15,6 +15,8 @@ from router.engine.attempt import Attempt
 from router.engine.heap import trim
 from router.engine.heartbeat import Heartbeat
 from router.engine.lease_keeper import LeaseKeeper
+from router.engine.memory_growth import MemoryGrowth
+from router.engine.memory_use import memory_use
 from router.engine.reporter import Phases
 from router.engine.residency import Residency, Resident
 from router.engine.retention import Retention
@@ -44,6 +46,7 @@ class Worker:
         self._served = self._servable.begin()
         self._looked_at = time.monotonic()
         self._warm_up = WarmUp(system.plugins, self._residency, self._beat)
+        self._growth = MemoryGrowth()
         self._job: str | None = None
         self.keeper = LeaseKeeper(system, self._state, lost=self._heart.cancelled)
 
@@ -111,6 +114,7 @@ class Worker:
         with self._working(lease, job):
             Attempt(self._system, lease, job, self._load, self._beat).run()
         self._residency.describe()  # a job may have changed a code path
+        self._growth.after(job, self._residency.in_memory)
         return True
 
     def follow_registry(self) -> None:
@@ -177,4 +181,5 @@ class Worker:
             paths=residency.paths,
             lacks=served.lacks,
             too_large=residency.memory_fit.too_large(served.models),
+            use=memory_use(self._device),
         )

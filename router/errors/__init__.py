@@ -74,6 +74,8 @@ class LimitExceeded(RequestError):
 
 
 class Unauthorized(RequestError):
+    """The request has no valid key."""
+
     status, type, code = 401, "authentication_error", "invalid_api_key"
 
 
@@ -136,6 +138,8 @@ class TooManyWaiters(Unavailable):
 
 
 class RateLimited(Unavailable):
+    """The caller has sent too many requests for now."""
+
     status, type, code = 429, "rate_limit_error", "rate_limit_exceeded"
 
 
@@ -154,6 +158,8 @@ class EngineError(RouterError):
 
 
 class LoadFailed(EngineError):
+    """The model cannot be loaded; the message names what is missing."""
+
     code = "load_failed"
 
 
@@ -162,10 +168,14 @@ class DownloadFailed(EngineError):
 
 
 class GenerationFailed(EngineError):
+    """The video cannot be made; the message says why."""
+
     code = "generation_failed"
 
 
 class OutOfMemory(EngineError):
+    """The device has too little memory for this job."""
+
     code = "out_of_memory"
 
 

@@ -1,12 +1,15 @@
 """The gate: a model for a request's name and inputs, ready for jobs."""
 
-from collections.abc import Set
+from collections.abc import Callable, Mapping, Set
 
 from registry import BrokenModel, Input, Modality, ModelSpec, Registry, Route
 from router.errors import InvalidRequest, ModalityMismatch, ModelUnavailable, UnknownModel
+from router.intake.availability import Availability, no_engine
 from router.jobs import QueueLimits
 from router.system import System
-from router.values import lacking, too_large
+
+Available = Callable[[Registry], Mapping[str, Availability]]  # by the name of a model
+NOW, ONCE_FETCHED = Availability.NOW, Availability.ONCE_FETCHED
 
 
 def find(name: str | None, registry: Registry) -> ModelSpec | Route:
@@ -24,11 +27,14 @@ def find(name: str | None, registry: Registry) -> ModelSpec | Route:
     return entry
 
 
-def choose(entry: ModelSpec | Route, kinds: Set[Input], registry: Registry, param: str = "input") -> ModelSpec:
+def choose(
+    entry: ModelSpec | Route, kinds: Set[Input], registry: Registry, available: Available, param: str = "input"
+) -> ModelSpec:
     """Return the entry itself, or a route's first member for inputs of these kinds.
 
     Raises `ModalityMismatch` about `param` when no model takes the inputs, before anything is fetched, queued or
-    loaded, and `ModelUnavailable` where a member with broken weights would.
+    loaded, and `ModelUnavailable` where a member with broken weights would. The mismatch recommends models that are
+    `available`.
     """
     candidates = registry.members(entry) if isinstance(entry, Route) else (entry,)
     for model in candidates:
@@ -37,7 +43,8 @@ def choose(entry: ModelSpec | Route, kinds: Set[Input], registry: Registry, para
     failed = registry.broken_members(entry) if isinstance(entry, Route) else ()
     if would := [each for each in failed if each.modality is None or each.modality.accepts(kinds)]:
         raise broken(*would)
-    raise ModalityMismatch(f"{_mismatch(entry, candidates, kinds)}. {_alternatives(kinds, registry)}", param=param)
+    advice = _alternatives(kinds, registry, available)
+    raise ModalityMismatch(f"{_mismatch(entry, candidates, kinds)}. {advice}", param=param)
 
 
 def broken(*models: BrokenModel) -> ModelUnavailable:
@@ -65,23 +72,9 @@ def check_available(system: System, model: ModelSpec, limits: QueueLimits) -> No
     """Raise an `Unavailable` if no job of the model can be queued now."""
     system.weights.check(model)
     system.disk.require()
-    _check_engines(system, model)
-    system.jobs.check_limits(limits)
-
-
-def _check_engines(system: System, model: ModelSpec) -> None:
-    engines = system.engines.seen()
-    if (reason := too_large(model.name, system.engines.alive(engines))) is not None:
+    if (reason := no_engine(system, model, system.engines.seen())) is not None:
         raise ModelUnavailable(reason)
-    allowed = system.settings.engine_missing_seconds
-    if lacks := lacking(model.name, engines, allowed):
-        raise ModelUnavailable(f"no engine can run {model.name}: {'; '.join(lacks)}")
-    # engines have as long to take up a registry that this process has just taken up
-    if system.registries.age > allowed:
-        ages = [engine.age for engine in engines if model.name in engine.models]
-        if min(ages, default=allowed) >= allowed:
-            missing = f"no engine that can run {model.name} was seen for {allowed:.0f} seconds"
-            raise ModelUnavailable(f"{missing}; start one with 'framegate engine'")
+    system.jobs.check_limits(limits)
 
 
 def _mismatch(entry: ModelSpec | Route, candidates: tuple[ModelSpec, ...], kinds: Set[Input]) -> str:
@@ -94,11 +87,15 @@ def _mismatch(entry: ModelSpec | Route, candidates: tuple[ModelSpec, ...], kinds
     return f"{entry.name} is {entry.modality.title}: {rule}, {got}"
 
 
-def _alternatives(kinds: Set[Input], registry: Registry) -> str:
-    names = [model.name for model in registry.models if model.modality.accepts(kinds)]
-    if not names:
+def _alternatives(kinds: Set[Input], registry: Registry, available: Available) -> str:
+    taking = [model.name for model in registry.models if model.modality.accepts(kinds)]
+    if not taking:
         return "None of the models served here would take it"
-    return f"Of the models served here, {_and(names)} would take it"
+    known = available(registry)
+    now, later = ([name for name in taking if known.get(name) is when] for when in (NOW, ONCE_FETCHED))
+    which = f"Of the models served here, {_and(now)}" if now else "None of the models served here that can run now"
+    fetched = f"; once fetched, {_and(later)} would" if later else ""
+    return f"{which} would take it{fetched}"
 
 
 def _listed(kinds: Set[Input]) -> str:

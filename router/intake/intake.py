@@ -10,6 +10,7 @@ from router import media
 from router.auth.keys import ApiKey
 from router.errors import InvalidRequest
 from router.intake import gate, resolve
+from router.intake.availability import ModelAvailability
 from router.intake.images import PreparedInput, ReceivedImage
 from router.intake.resolve import ResolvedTask
 from router.jobs import QueueLimits
@@ -29,6 +30,7 @@ class Intake:
         self._decoders = decoders or media.Decoders()
         hosts = media.Hosts(frozenset(system.settings.image_hosts), system.settings.image_public)
         self._fetcher = media.Fetcher(hosts)
+        self._availability = ModelAvailability(system)
         self._tokens = TokenCounter(system.weights.snapshot)
 
     def submit(
@@ -51,7 +53,7 @@ class Intake:
         if key is not None and (known := self._find_keyed(key, request, images, owner)) is not None:
             return known
         registry = self._system.registries.poll()
-        model = _model_for(request, registry)
+        model = _model_for(request, registry, self._availability.of)
         of_key = (api_key.id, api_key.limits.queued) if api_key else (None, None)
         limits = QueueLimits(model.name, model.limits.queued, *of_key)
         gate.check_available(self._system, model, limits)
@@ -63,7 +65,7 @@ class Intake:
 
     def resolve(self, request: Request, *, share: str) -> tuple[ModelSpec, ResolvedTask]:
         """Return the model and the effective task of a request; raises as `submit` does."""
-        model = _model_for(request, self._system.registries.poll())
+        model = _model_for(request, self._system.registries.poll(), self._availability.of)
         return model, self._resolve(model, request, self._images(request, share))
 
     def again(self, job: Job) -> Request:
@@ -167,9 +169,9 @@ class Intake:
         return ImageInput(stored.role, url="", param="", data=data, stored=stored if stored.png_size else None)
 
 
-def _model_for(request: Request, registry: Registry) -> ModelSpec:
+def _model_for(request: Request, registry: Registry, available: gate.Available) -> ModelSpec:
     entry = gate.find(request.model, registry)
-    model = gate.choose(entry, request.input_kinds, registry, request.param("inputs"))
+    model = gate.choose(entry, request.input_kinds, registry, available, request.param("inputs"))
     _check_text_only(model, request)
     resolve.check(model, request)
     gate.check_frames(model, request.input_kinds, resolve.frames_of(model, request), request.param("num_frames"))

@@ -6,10 +6,10 @@ from sqlalchemy import delete, or_, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from router.jobs.database import Database
-from router.jobs.rows import dump, engine_of
+from router.jobs.rows import IN_ALL, dump, engine_of
 from router.jobs.tables import engines
 from router.runtime import clock
-from router.values import EngineState, Need, ResidentBytes
+from router.values import EngineState, MemoryUse, Need, ResidentBytes
 
 FORGOTTEN_SECONDS = 3600.0  # not seen for so long
 
@@ -23,11 +23,11 @@ class EngineStore:
 
     def heartbeat(self, state: EngineState) -> None:
         """Store an engine's state; forget engines not seen for an hour."""
-        by_model: dict[str, ResidentBytes | Need] = {**state.too_large, **state.memory}
+        by_model: dict[str, ResidentBytes | Need | MemoryUse] = {**state.too_large, **state.memory, IN_ALL: state.use}
         row = {
             **{name: getattr(state, name) for name in ("device", "pid", "job")},
             **{name: dump(getattr(state, name)) for name in ("models", "resident", "warm", "paths", "lacks")},
-            # what models hold, and what those need that can never hold anything
+            # what models hold, what those need that can never hold anything, and what is in use in all
             "memory": dump(by_model),
             "boot": clock.boot(),
             "seen": clock.now(),

@@ -9,6 +9,7 @@ from registry import Input
 from router import values
 
 PIXELS = ("image", "last_image")
+IN_ALL = ""  # beside the names of models: older versions skip it
 INPUT_KINDS = "given"  # the field's name in rows: they stay readable for older versions too
 # columns that hold a field of the same name as it is: of a new job, and those that the store fills in later
 NEW = ("id", "owner", "model", "attempt", "request_id", "created_at", "priority", "estimate", "key", "revision")
@@ -65,6 +66,7 @@ def engine_of(row: Mapping[Any, Any], age: float) -> values.EngineState:
         too_large={name: values.Need(**need) for name, need in memory.items() if "needed" in need},
         paths={name: {part: values.PartPath(**path) for part, path in of.items()} for name, of in paths.items()},
         lacks=json.loads(row["lacks"]),
+        use=values.MemoryUse(**memory.get(IN_ALL, {})),
     )
 
 

@@ -51,6 +51,15 @@ WEIGHTS = Definition(
     ("device", "held", "model"),
     "weights of a loaded model: owned (by it alone) or shared (counted for each that holds them)",
 )
+ENGINE_MEMORY = Definition(
+    "framegate_engine_resident_bytes", Kind.GAUGE, ("device",), "resident memory of the engine's process, on the host"
+)
+DEVICE_MEMORY = Definition(
+    "framegate_device_used_bytes",
+    Kind.GAUGE,
+    ("device",),
+    "memory in use on the engine's device, by all processes; of a CPU that of the machine, or of its container",
+)
 PATH = Definition(
     "framegate_model_path",
     Kind.GAUGE,

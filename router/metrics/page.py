@@ -54,7 +54,14 @@ def _engines(seen: Collection[EngineState], alive: Collection[EngineState]) -> I
         yield metric.ENGINE_ALIVE, (device,), device in devices
         yield metric.ENGINE_BUSY, (device,), device in devices and devices[device].job is not None
     for engine in devices.values():
+        yield from _memory(engine)
         yield from _models(engine)
+
+
+def _memory(engine: EngineState) -> Iterator[Row]:
+    for what, size in ((metric.ENGINE_MEMORY, engine.use.resident), (metric.DEVICE_MEMORY, engine.use.device)):
+        if size is not None:
+            yield what, (engine.device,), size
 
 
 def _models(engine: EngineState) -> Iterator[Row]:

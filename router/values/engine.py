@@ -26,6 +26,17 @@ class Need:
         return f"needs {gigabytes(self.needed)} of weights on the device, its budget for weights is {budget}"
 
 
+@dataclass(frozen=True)
+class MemoryUse:
+    """Bytes in use, None if unknown.
+
+    `resident` is the memory of the engine's process on the host, `device` that of all processes on its device.
+    """
+
+    resident: int | None = None
+    device: int | None = None
+
+
 def gigabytes(size: int) -> str:
     """Format bytes on a device to three digits, such as 11.4 GB."""
     return f"{size / 1e9:.3g} GB"
@@ -47,6 +58,7 @@ class EngineState:
     paths: Mapping[str, Mapping[str, PartPath]] = field(default_factory=dict)  # by model and part
     lacks: Mapping[str, str] = field(default_factory=dict)  # what it needs to run a model that it cannot run
     too_large: Mapping[str, Need] = field(default_factory=dict)  # models that can never be loaded there
+    use: MemoryUse = MemoryUse()
 
 
 def lacking(model: str, engines: Iterable[EngineState], recent: float) -> tuple[str, ...]:

@@ -10,6 +10,8 @@ from router.values.task import Task
 
 
 class Status(StrEnum):
+    """The state of a job, `queued` at first."""
+
     QUEUED = "queued"
     IN_PROGRESS = "in_progress"
     COMPLETED = "completed"

@@ -20,7 +20,8 @@ class FileLinks:
 
     def absolute(self, job: Job) -> str:
         """Return the whole URL; without a public URL, at the host of this request."""
-        return self.of(job) if self._public_url else request.host_url.rstrip("/") + self.of(job)
+        here = "" if self._public_url or not request.host else request.host_url.rstrip("/")
+        return here + self.of(job)
 
 
 def kind_of(job: Job) -> str:

@@ -107,7 +107,7 @@ def read_options(values: Mapping[str, Any]) -> Options:
 
 
 def one_frame(options: Options, param: str = "provider_options.image.num_frames") -> Options:
-    """Return the options of an image; raise `InvalidRequest` about `param` for more than one frame."""
+    """Return the options of an image; raise `InvalidRequest` for more than one frame."""
     if options.num_frames not in (None, 1):
         message = f"{param} must be 1, got {options.num_frames}: provider_options.video makes more"
         raise InvalidRequest(message, param=param)

@@ -1,4 +1,4 @@
-"""The card run in the READMEs."""
+"""The card run in the documentation."""
 
 import re
 from pathlib import Path
@@ -7,6 +7,7 @@ from support.server import ROOT
 
 from bench.card import report
 from bench.tools.table import Figure, Row, save
+from docs.reference.markers import between
 
 
 def test_without_a_run_the_table_says_so(tmp_path: Path) -> None:
@@ -45,9 +46,9 @@ def test_a_run_is_reported_with_the_cards_name(tmp_path: Path) -> None:
     assert table.endswith("On one NVIDIA H200, by `script/card`.")
 
 
-def test_the_readmes_have_the_saved_figures() -> None:
-    (short,) = re.findall(r"<!-- card -->\n(.*?)\n<!-- /card -->", (ROOT / "README.md").read_text(), re.DOTALL)
-    (whole,) = re.findall(r"<!-- card -->\n(.*?)\n<!-- /card -->", (ROOT / "bench/README.md").read_text(), re.DOTALL)
+def test_the_pages_have_the_saved_figures() -> None:
+    short = between((ROOT / "docs" / "speed-and-memory.md").read_text(), "card")
+    whole = between((ROOT / "bench" / "README.md").read_text(), "card")
 
-    assert short == report.short()
+    assert short == f"{report.short()}\n"
     assert re.findall(r"^### (.*)$", whole, re.MULTILINE) == [heading for heading, _ in report.whole()]

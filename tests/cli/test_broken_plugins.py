@@ -40,7 +40,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
     ("command", "status", "said"),
     [
         (["--help"], 0, "Serve generated video"),
-        (["--version"], 0, "version"),
+        (["--version"], 0, "framegate "),
         (["keys", "create", "ci"], 0, "fg-"),
         (["keys", "list"], 0, "NAME"),
         (["models"], 0, "broken: its backend far is not there"),

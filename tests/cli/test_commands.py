@@ -15,6 +15,7 @@ from support.server import ROOT
 
 from bench.tools.layout import write_model
 from router.engine.device import hold
+from router.runtime.release import installed_version
 from router.settings import Settings
 from router.system import assemble
 from router.testing.contract import CHECKS
@@ -44,7 +45,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 def test_check_counts_what_is_right(run: Run) -> None:
     status, out, _ = run("check")
 
-    assert (status, "3 models, 1 routes, no problem" in out) == (0, True)
+    assert (status, "3 models, 1 route, no problems" in out) == (0, True)
 
 
 def test_check_reports_every_problem_with_its_line(run: Run, tmp_path: Path) -> None:
@@ -81,7 +82,7 @@ def test_check_says_what_is_wrong_with_a_folder_and_where_an_entry_differs(broke
         f"{file}:7: models.bad.source: {tmp_path}/bad/vae/{WHOLE}: {POINTER}",
         f"{file}:8: models.other.family: wan2.2-t2v-a14b has experts 2, the folder has 1; a width of 5120, the folder has "
         "16: the folder counts",
-        f"{file}: 5 models, 1 routes, 2 problems",
+        f"{file}: 5 models, 1 route, 2 problems",
     ]
 
 
@@ -186,7 +187,7 @@ def test_check_reads_the_file_and_publishes_nothing(run: Run, tmp_path: Path) ->
     run("reload")
     (tmp_path / "models.yaml").write_text("models: {only: {backend: still, modality: t2v}}")
 
-    assert "1 models, 0 routes, no problem" in run("check")[1]
+    assert "1 model, no routes, no problems" in run("check")[1]
     assert "is revision 2" in run("reload")[1]
 
 
@@ -475,3 +476,9 @@ def test_generate_ends_when_its_engine_cannot_go_on(tmp_path: Path) -> None:
     assert ended.returncode == 1
     assert "it fell off the bus" in ended.stderr
     assert "the job was cancelled" in ended.stderr
+
+
+def test_the_version_is_the_one_that_the_api_has(run: Run) -> None:
+    status, out, err = run("--version")
+
+    assert (status, out, err) == (0, f"framegate {installed_version()}\n", "")

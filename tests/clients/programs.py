@@ -16,7 +16,7 @@ from support.server import Server
 SCRIPTS = Path(__file__).parent / "scripts"
 SMALL = "defaults: {width: 64, height: 64, num_frames: 5, frames_per_second: 8, steps: 4, negative_prompt: ''}"
 LIMITS = "limits: {pixels: 16384, frames: 49, steps: 60}"
-# Called as the models of the package are, so that the README's examples run against it too.
+# Called as the models of the package are, so that the examples of docs/clients.md run against it too.
 MODELS = f"""
 default: wan-nano
 models:

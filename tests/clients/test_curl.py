@@ -1,4 +1,4 @@
-"""curl: the requests of the README, and what the terminal shows."""
+"""curl: the requests of a user, and what the terminal shows."""
 
 import re
 from pathlib import Path

@@ -147,6 +147,14 @@ class BreaksAtTheDefaults(Clean):
             raise RuntimeError("step 5")
 
 
+class Keywords(Clean):
+    """Reports by the names of the parameters."""
+
+    def steps(self, loaded: list[int], task: Task, report: Callable[..., None]) -> None:
+        for step in range(task.steps):
+            report(done=step + 1, total=task.steps, preview=lambda: np.zeros((8, 8, 3), np.uint8))
+
+
 class Undetermined(Clean):
     declared: ClassVar[dict[str, bool]] = {"deterministic": False}
 
@@ -159,6 +167,39 @@ class Seedless(Clean):
 
     def generator(self, loaded: list[int], task: Task) -> np.random.Generator:
         return np.random.default_rng(0)
+
+
+class Ignores(Seedless):
+    """Says that it uses the seed, and does not."""
+
+    declared: ClassVar[dict[str, bool]] = {}
+
+
+class Endless(Clean):
+    def pixels(self, loaded: list[int], task: Task, rng: np.random.Generator) -> Any:
+        while True:
+            yield rng.integers(0, 256, (1, task.height, task.width, 3), np.uint8)
+
+
+class Flat(Clean):
+    """Its chunks have no axis of frames."""
+
+    def pixels(self, loaded: list[int], task: Task, rng: np.random.Generator) -> Any:
+        for _ in range(task.num_frames):
+            yield rng.integers(0, 256, (task.height, task.width, 3), np.uint8)
+
+
+class Lists(Clean):
+    def pixels(self, loaded: list[int], task: Task, rng: np.random.Generator) -> Any:
+        return list(super().pixels(loaded, task, rng))
+
+
+class Previews(Clean):
+    """Its previews are pictures of fractions."""
+
+    def steps(self, loaded: list[int], task: Task, report: Callable[..., None]) -> None:
+        for step in range(task.steps):
+            report(step + 1, task.steps, lambda: np.zeros((8, 8, 3)))
 
 
 CANCEL = "a_job_cancelled_at_any_report_stops_there_and_leaves_nothing_behind"
@@ -184,7 +225,7 @@ def broken(tmp_path: Path, plugin: Clean) -> dict[str, str]:
     return said
 
 
-@pytest.mark.parametrize("plugin", [Clean, Undetermined, Seedless])
+@pytest.mark.parametrize("plugin", [Clean, Keywords, Undetermined, Seedless])
 def test_a_backend_that_keeps_nothing_and_says_what_it_does_keeps_the_contract(tmp_path: Path, plugin: Any) -> None:
     assert broken(tmp_path, plugin()) == {}
 
@@ -207,6 +248,20 @@ def test_what_a_backend_keeps_is_found_by_one_check_which_says_where(
 
     assert list(said) == [check]
     assert said[check].startswith(where)
+
+
+@pytest.mark.parametrize(
+    ("plugin", "check", "message"),
+    [
+        (Ignores, "a_seed_gives_the_same_video_and_another_seed_another", "another seed must give another video"),
+        (Endless, "frames_have_the_size_and_number_of_the_task", "pixels must have 9 frames, got at least 10"),
+        (Flat, "frames_have_the_size_and_number_of_the_task", "each chunk of pixels must be uint8 of shape (n, 16, 16, 3), got uint8 of shape (16, 16, 3)"),
+        (Lists, "frames_have_the_size_and_number_of_the_task", "pixels must be an iterator, got list"),
+        (Previews, "previews_are_pictures", "a preview must return uint8 of shape (height, width, 3), got float64 of shape (8, 8, 3)"),
+    ],
+)  # fmt: skip
+def test_a_wrong_result_is_found_by_its_rule(tmp_path: Path, plugin: Any, check: str, message: str) -> None:
+    assert broken(tmp_path, plugin())[check].startswith(message)
 
 
 def test_a_generator_that_goes_on_is_found(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Exported models over HTTP beside diffusers', made and served as in the README."""
+"""Exported models over HTTP beside diffusers', made and served as in docs/models.md."""
 
 import re
 import subprocess
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 pytest.importorskip("onnxruntime")
 
 RAW_FRAMES = ROOT / "bench/plugins/raw_frames.py"
-README = (ROOT / "README.md").read_text()
+PAGE = (ROOT / "docs" / "models.md").read_text()
 TRIO = """
 models:
   wan-nano-i2v: {source: '%s', backend: diffusers, family: wan-nano-i2v}
@@ -41,14 +41,14 @@ def framegate(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
     )
 
 
-def test_the_readmes_export_serves_the_same_video_by_both_engines(
+def test_the_documented_export_serves_the_same_video_by_both_engines(
     tmp_path: Path, serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("FRAMEGATE_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("BENCH_FRAMES", str(tmp_path))
-    command = re.search(r"^framegate (export .*)$", README, re.MULTILINE)
-    models = re.search(r"^```yaml file=onnx.yaml\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    command = re.search(r"^framegate (export .*)$", PAGE, re.MULTILINE)
+    models = re.search(r"^```yaml file=onnx.yaml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
     assert command is not None
     assert models is not None
 

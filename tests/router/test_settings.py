@@ -8,11 +8,11 @@ import pytest
 from router.errors import BootError
 from router.settings import Settings, table
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
 
 
 def test_every_setting_is_documented_with_its_default_and_meaning() -> None:
-    text = README.read_text().split("<!-- settings -->")[1].split("<!-- /settings -->")[0]
+    text = PAGE.read_text().split("<!-- settings -->")[1].split("<!-- /settings -->")[0]
     rows = re.findall(r"^\| `(\w+)` \| ([^|]*) \| ([^|]*) \|$", text, re.MULTILINE)
 
     assert rows == [(name, f"`{default}`" if default else "-", meaning) for name, default, meaning in table()]

@@ -1,10 +1,10 @@
-"""The tables of docs/production.md that name tests; `named` reads those as `FOLDER/MODULE.py::TEST` below `tests/`."""
+"""The tables of docs/faults.md that name tests; `named` reads those as `FOLDER/MODULE.py::TEST` below `tests/`."""
 
 import re
 from pathlib import Path
 
 TESTS = Path(__file__).parents[1]
-DOCS = TESTS.parent / "docs" / "production.md"
+DOCS = TESTS.parent / "docs" / "faults.md"
 
 
 def section(heading: str) -> str:

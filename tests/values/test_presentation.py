@@ -1,5 +1,6 @@
 """`Presentation` and the JSON of a job's row, in the shapes of every version."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -46,8 +47,12 @@ ALL = Presentation(
     system=("b", "c"),
     prompt="d",
     metadata={"e": "f"},
+    text_output=True,
+    file_format="webp",
+    siblings=("1" * 32, "2" * 32),
     echoed={"top_p": 1},
 )
+WAITED = Presentation(Dialect.VIDEOS, attended=True, inline=True, file_format="jpeg", siblings=("1" * 32,))
 
 
 @pytest.mark.parametrize(("row", "presentation"), OLD.values(), ids=OLD.keys())
@@ -64,3 +69,4 @@ def test_a_row_without_anything_has_the_defaults() -> None:
 
 def test_every_field_comes_back() -> None:
     assert Presentation.from_row(ALL.as_row()) == ALL
+    assert replace(Presentation.from_row(WAITED.as_row()), metadata={}) == WAITED

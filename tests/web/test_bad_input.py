@@ -275,7 +275,7 @@ def test_the_message_of_a_mismatch_says_what_is_what_was_needed_and_who_would(cl
     error = client.post("/v1/responses", json={"model": "image", "input": "a"}).get_json()["error"]
 
     assert error["message"].startswith("image is image-to-video: it needs an image, got text only.")
-    assert "text, both, slow and far would take it" in error["message"]
+    assert "text, both and slow would take it; once fetched, far would" in error["message"]
 
 
 def test_missing_weights_name_the_command_that_helps(client: FlaskClient) -> None:

@@ -54,7 +54,12 @@ def test_every_metric_is_on_the_page_with_its_kind_and_its_meaning(client: Flask
 
 
 def test_every_metric_is_documented() -> None:
-    text = README.read_text().split("<!-- metrics -->")[1].split("<!-- /metrics -->")[0]
+    text = (
+        (README.parent / "docs" / "operations.md")
+        .read_text()
+        .split("<!-- metrics -->")[1]
+        .split("<!-- /metrics -->")[0]
+    )
     rows = re.findall(r"^\| `(\w+)` \| (\w+) \| ([^|]*) \| ([^|]*) \|$", text, re.MULTILINE)
 
     assert rows == [(one.name, one.kind, ", ".join(one.labels), one.about) for one in DEFINITIONS]

@@ -37,7 +37,7 @@ OUT_OF_RANGE: dict[str, Any] = {
 
 
 def send(client: FlaskClient, way: str, body: dict[str, Any]) -> TestResponse:
-    """Send a flat body as JSON, a form of either type, or a form's `extra_body` or `extra_params`."""
+    """Send a flat body as JSON, a form, or a form's `extra_body`."""
     whole = {"model": "text", "prompt": "a", **body}
     if way == "json":
         return client.post("/v1/videos", json=whole)

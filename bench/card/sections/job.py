@@ -19,8 +19,8 @@ from bench.plugins.probe import NOISE
 from bench.tools.server import Client
 from bench.tools.table import Row
 
-BUDGET = {"memory_budget": "98%", "activation_reserve": "8GB"}  # the README's, for all of Wan 2.2 on an H200
-PLANNED = 138.0  # GB of weights, by that README
+BUDGET = {"memory_budget": "98%", "activation_reserve": "8GB"}  # of docs/speed-and-memory.md, on an H200
+PLANNED = 138.0  # GB of weights, by that page
 RESERVE = 8.0  # GB
 SHARED_MEMORY = Path("/dev/shm")  # reads files of holes at the rate of memory
 PROMPT = "a cat surfs on a wave at sunset, the camera follows it"

@@ -17,6 +17,7 @@ STATE: tuple[Callable[[Subject], None], ...] = (
 CHECKS: tuple[Callable[[Subject], None], ...] = (
     jobs.frames_have_the_size_and_number_of_the_task,
     jobs.each_step_is_reported,
+    jobs.previews_are_pictures,
     jobs.a_seed_gives_the_same_video_and_another_seed_another,
     jobs.the_defaults_of_the_model_work,
     jobs.warnings_are_sentences,

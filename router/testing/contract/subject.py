@@ -1,8 +1,8 @@
 """The model under test, and the operations of the checks on it."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -12,13 +12,17 @@ from router.engine.pool import PartPool
 from router.engine.warm_up import short_task
 from router.errors import RouterError
 from router.plugins import Plugins
-from router.values import Frames, Pixels, Task
+from router.values import Frames, Pixels, Preview, Report, Task
 
 STEPS = 4
 
 
 class ContractBroken(RouterError):
     """A backend breaks a rule that the router relies on."""
+
+
+def silent(done: int, total: int, preview: Preview | None = None) -> None:
+    """Store nothing, and stop nothing: the `report` of a job without a caller."""
 
 
 class Subject:
@@ -38,7 +42,7 @@ class Subject:
         self.reload()
         return self.video(self.task)
 
-    def load(self, report: Callable[..., None] = lambda *_: None, pool: PartPool | None = None) -> Any:
+    def load(self, report: Report = silent, pool: PartPool | None = None) -> Any:
         load = self._plugins.hook_for("load_model", self.model)
         pool, loaded = pool or PartPool(), None
         try:
@@ -58,15 +62,21 @@ class Subject:
         self.unload()
         self.loaded = self.load()
 
-    def generate(self, task: Task, report: Callable[..., None] = lambda *_: None) -> Frames:
+    def generate(self, task: Task, report: Report = silent) -> Frames:
+        """Return the `Frames` of a task; their fields must fit it."""
         generate = self._plugins.hook_for("generate", self.model)
         frames = generate(model=self.model, loaded=self.loaded, task=task, report=report)
         must(isinstance(frames, Frames), f"generate must return Frames, got {type(frames).__name__}")
+        _must_announce(frames, task)
         return frames  # type: ignore[no-any-return]
+
+    def chunks(self, task: Task, report: Report = silent) -> list[Pixels]:
+        """Return the checked chunks of a task's pixels."""
+        return chunks(self.generate(task, report))
 
     def video(self, task: Task) -> Pixels:
         """Return all frames, uint8 of shape (frames, height, width, 3)."""
-        return np.concatenate(list(self.generate(task).pixels))
+        return np.concatenate(self.chunks(task))
 
     def must_be_as_new(self, before: str) -> None:
         """Raise `ContractBroken` if the frames differ from a new model's; `before` names the cause."""
@@ -82,6 +92,46 @@ class Subject:
 def must(kept: bool, message: str) -> None:
     if not kept:
         raise ContractBroken(message)
+
+
+def drain(frames: Frames) -> None:
+    """Take all chunks, whatever they are."""
+    for _ in islice(frames.pixels, frames.num_frames + 1):  # a generator may have no end
+        pass
+
+
+def chunks(frames: Frames) -> list[Pixels]:
+    """Take all chunks of pixels; raise `ContractBroken` if they differ from what `frames` announces."""
+    found: list[Pixels] = []
+    got = 0
+    for chunk in frames.pixels:
+        _must_fit(chunk, frames)
+        found.append(chunk)
+        got += len(chunk)
+        if got > frames.num_frames:
+            break
+    more = "at least " if got > frames.num_frames else ""
+    must(got == frames.num_frames, f"pixels must have {frames.num_frames} frames, got {more}{got}")
+    return found
+
+
+def _must_announce(frames: Frames, task: Task) -> None:
+    for name in ("num_frames", "width", "height", "frames_per_second"):
+        needed, got = getattr(task, name), getattr(frames, name)
+        must(got == needed, f"Frames must have the task's {name}, {needed}, got {got}")
+    must(hasattr(frames.pixels, "__next__"), f"pixels must be an iterator, got {type(frames.pixels).__name__}")
+
+
+def _must_fit(chunk: Any, frames: Frames) -> None:
+    shape = (frames.height, frames.width, 3)
+    fits = isinstance(chunk, np.ndarray) and chunk.dtype == np.uint8 and chunk.ndim == 4 and chunk.shape[1:] == shape
+    needed = f"each chunk of pixels must be uint8 of shape (n, {frames.height}, {frames.width}, 3)"
+    must(fits, f"{needed}, got {described(chunk)}")
+
+
+def described(value: object) -> str:
+    """Return the type of a value, of an array its dtype and shape."""
+    return f"{value.dtype} of shape {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
 
 
 def _task(model: ModelSpec) -> Task:

@@ -64,12 +64,12 @@ FAILING = tuple(
     _problem(HttpError, about, "x-should-retry", code=kind.code)
     for kind, about in (
         (errors.LoadFailed, "the model could not be loaded"),
-        (errors.DownloadFailed, "its weights could not be fetched"),
+        (errors.DownloadFailed, "the model's weights could not be fetched"),
         (errors.GenerationFailed, "the model failed"),
         (errors.OutOfMemory, "the device has too little memory"),
-        (errors.NumericalError, "the model made no picture but NaN"),
-        (errors.TimedOut, "it took too long"),
+        (errors.NumericalError, "the model made NaN or infinity"),
+        (errors.TimedOut, "the job took too long, or hung its engine at every attempt"),
         (errors.DiskFull, "the engine's disk is full"),
-        (errors.EngineLost, "the engine that ran it died, as often as a job may be tried"),
+        (errors.EngineLost, "the engine died at every attempt"),
     )
 )

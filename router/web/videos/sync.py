@@ -1,6 +1,7 @@
 """Videos for waiting callers: the bytes, or the answer for MLPerf's client."""
 
 import base64
+import logging
 from contextlib import ExitStack
 from functools import partial
 from math import inf
@@ -9,7 +10,7 @@ from typing import Any
 
 from flask import Response, request
 
-from router.errors import InvalidRequest
+from router.errors import InvalidRequest, Unavailable, reason
 from router.intake.intake import Intake
 from router.runtime.files import write_file
 from router.system import System
@@ -34,6 +35,8 @@ from router.web.waiting.written import JsonWriter
 
 ROUTES = Routes("Videos")
 GENERATE = GenerateVideo()
+_NOT_SHARED = "the video was made, but the shared folder cannot be written: GET /v1/videos/{}/content has it"
+log = logging.getLogger(__name__)
 BINARY = {"type": "string", "format": "binary"}
 HEADERS = ("x-video-id", "x-model", "x-inference-time-s")
 OF_FILES = ("etag", "content-disposition", "accept-ranges")
@@ -125,7 +128,11 @@ class SyncVideos:
         path = self._files.presented(public, job).path
         if shared is None:
             return GENERATED.dump({"video_id": public, "video_bytes": base64.b64encode(path.read_bytes()).decode()})
-        copy = write_file(shared / f"{public}{path.suffix}", path.read_bytes(), mode=0o644, root=shared)
+        try:
+            copy = write_file(shared / f"{public}{path.suffix}", path.read_bytes(), mode=0o644, root=shared)
+        except OSError as error:
+            log.error("the shared folder %s cannot be written: %s", shared, reason(error))
+            raise Unavailable(_NOT_SHARED.format(public), code="store_unavailable", headers=outcome.NO_RETRY) from error
         return GENERATED.dump({"video_id": public, "video_path": str(copy)})
 
     def _shared_folder(self, response_format: Any) -> Path | None:

@@ -118,7 +118,7 @@ def video() -> dict[str, Any]:
 
 
 def flat() -> dict[str, Any]:
-    """Give options of a video beside the prompt, as the README says."""
+    """Give options of a video beside the prompt, as docs/clients.md says."""
     body = {"steps": 3, "num_frames": 9, "negative_prompt": "blur", "seed": 7}
     return {"id": videos.create_and_poll(model="wan-nano", prompt="a red ball", extra_body=body).id}
 

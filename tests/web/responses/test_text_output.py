@@ -1,4 +1,4 @@
-"""Text beside a video, the usage of a finished job, and models that refuse text alone."""
+"""Text beside a video, usage, and models without text-only requests."""
 
 import base64
 from dataclasses import replace

@@ -167,6 +167,13 @@ def test_a_path_needs_a_shared_folder(system: System, worker: Worker, tmp_path: 
     assert path.read_bytes()[4:8] == b"ftyp"
     assert path.stat().st_mode & 0o777 == 0o644
 
+    path.unlink()
+    shared.rmdir()  # it was there at the start
+    lost = create_app(sharing).test_client().post(GENERATIONS, json=body)
+    assert (lost.status_code, lost.get_json()["error"]["code"]) == (503, "store_unavailable")
+    assert "/content has it" in lost.get_json()["error"]["message"]
+    assert str(tmp_path) not in lost.text
+
 
 def test_a_long_answer_begins_with_white_space(system: System) -> None:
     hasty = replace(system.settings, silent_seconds=0.1, pad_seconds=0.05)

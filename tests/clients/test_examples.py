@@ -1,4 +1,4 @@
-"""The README's examples of clients, run as they stand."""
+"""The examples of docs/clients.md, run as they stand."""
 
 import re
 import shutil
@@ -12,13 +12,13 @@ from support.server import ROOT, Server
 pytestmark = pytest.mark.slow
 storm = pytest.mark.storm
 
-README = (ROOT / "README.md").read_text()
+PAGE = (ROOT / "docs" / "clients.md").read_text().replace("docs/circle.png", "cat.png")
 
 
 def example(fence: str, server: Server) -> str:
-    """Return the README's example of a client: the block that opens with this fence."""
-    found = re.search(rf"^```{fence}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-    assert found, f"README.md should have an example that opens with ```{fence}"
+    """Return the example of a client: the block that opens with this fence."""
+    found = re.search(rf"^```{fence}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    assert found, f"docs/clients.md should have an example that opens with ```{fence}"
     return found[1].replace("localhost:8000", f"127.0.0.1:{server.port}")
 
 
@@ -38,7 +38,7 @@ def check_example(output: str, folder: Path) -> None:
         pytest.param("langchain", "langchain", marks=storm),
     ],
 )
-def test_the_readmes_python_examples_run(server: Server, image: Path, tmp_path: Path, fence: str, client: str) -> None:
+def test_the_python_examples_run(server: Server, image: Path, tmp_path: Path, fence: str, client: str) -> None:
     shutil.copy(image, tmp_path)
     code = example(f"python client={fence}", server)
 
@@ -47,7 +47,7 @@ def test_the_readmes_python_examples_run(server: Server, image: Path, tmp_path: 
 
 @storm
 @pytest.mark.parametrize("client", ["openai 6", "openai 7"])
-def test_the_readmes_node_example_runs(server: Server, image: Path, tmp_path: Path, client: str) -> None:
+def test_the_node_example_runs(server: Server, image: Path, tmp_path: Path, client: str) -> None:
     shutil.copy(image, tmp_path)
     (tmp_path / "source").mkdir()
     source = tmp_path / "source" / "example.mjs"
@@ -57,7 +57,7 @@ def test_the_readmes_node_example_runs(server: Server, image: Path, tmp_path: Pa
     check_example(run([one.command, beside(one, source, tmp_path)], tmp_path), tmp_path)
 
 
-def test_the_readmes_curl_example_runs(server: Server, image: Path, tmp_path: Path) -> None:
+def test_the_curl_example_runs(server: Server, image: Path, tmp_path: Path) -> None:
     needs("curl", "jq")
     shutil.copy(image, tmp_path)
 
