@@ -1,56 +1,67 @@
-"""Virtual environments of foreign clients: installed once, kept under `build/clients`."""
+"""Virtual environments of foreign clients: installed once, kept in the user's cache."""
 
 import fcntl
 import hashlib
+import os
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 
-from support.server import ROOT
-
-FOLDER = ROOT / "build" / "clients"
+FOLDER = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "framegate" / "clients"
 INSTALL_SECONDS = 400
 # What pip and npm say when there is no registry to be reached; anything else that goes wrong is a failure.
 NO_NETWORK = re.compile(r"Retrying \(Retry|ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT|ENETUNREACH|Could not resolve")
 
 
-def python_with(*packages: str) -> Path:
-    """Return a Python with these packages: this one, or one of a new environment."""
-    if all(map(_is_here, packages)):
+def python_with(*packages: str, bare: tuple[str, ...] = ()) -> Path:
+    """Return a Python with these packages; `bare` ones come without their dependencies."""
+    if not bare and all(map(_is_here, packages)):
         return Path(sys.executable)
 
     def install(folder: Path) -> None:
         _run([sys.executable, "-m", "venv", "--without-pip", str(folder)])
-        python = str(folder / "bin" / "python")
         # --no-compile: most of what is installed is never imported
-        _run([sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-compile", *packages])
+        pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python"), "install", "-q", "--no-compile"]
+        _run([*pip, *packages])
+        if bare:
+            _run([*pip, "--no-deps", *bare])
 
-    return _environment(f"python-{sys.version_info[0]}.{sys.version_info[1]}", packages, install) / "bin" / "python"
+    kind = f"python-{sys.version_info[0]}.{sys.version_info[1]}"
+    return _environment(kind, (*bare, *packages), install) / "bin" / "python"
 
 
-def node_with(*packages: str) -> Path:
-    """Return a folder from which Node finds these packages, such as `openai@6.49.0`."""
+@dataclass(frozen=True)
+class Node:
+    """A Node and the folder of the packages that it finds."""
+
+    command: str
+    packages: Path
+
+
+def node_with(*packages: str) -> Node:
+    """Return a Node with packages such as `openai@6.49.0`; `node@22.23.3` is one."""
+    if missing := [command for command in ("node", "npm") if not shutil.which(command)]:
+        pytest.skip(f"needs the commands {' and '.join(missing)} on this machine")
 
     def install(folder: Path) -> None:
         (folder / "package.json").write_text('{"private": true}')
         _run(["npm", "install", "--no-audit", "--no-fund", "--prefix", str(folder), *packages])
 
-    return _environment(f"node-{node_major()}", packages, install)
+    folder = _environment(f"node-{_node_major()}", packages, install) / "node_modules"
+    own = folder / ".bin" / "node"
+    return Node(str(own) if own.exists() else "node", folder)
 
 
-def node_major() -> int:
-    """Return the major version of Node, or skip the test without it."""
-    for command in ("node", "npm"):
-        if not shutil.which(command):
-            pytest.skip(f"needs the command {command} on this machine")
-    return int(_run(["node", "--version"]).removeprefix("v").partition(".")[0])
+def _node_major() -> str:
+    return _run(["node", "--version"]).removeprefix("v").partition(".")[0]
 
 
 def _is_here(package: str) -> bool:
@@ -63,7 +74,8 @@ def _is_here(package: str) -> bool:
 def _environment(kind: str, packages: tuple[str, ...], install: Callable[[Path], None]) -> Path:
     """Return the folder of an environment, which the first caller makes."""
     key = hashlib.sha256("\n".join([kind, *packages]).encode()).hexdigest()[:8]
-    folder = FOLDER / f"{kind}-{re.split('[=@]', packages[0])[0]}-{key}"
+    (name,) = re.findall(r"^@?([\w.-]+)", packages[0])
+    folder = FOLDER / f"{kind}-{name}-{key}"
     complete = folder / "complete"
     with _locked(folder):
         if not complete.exists():

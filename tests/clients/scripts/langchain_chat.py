@@ -54,6 +54,14 @@ def with_options() -> dict[str, Any]:
     return {"content": message.content, "file": kind(video.read())}
 
 
+def with_text() -> dict[str, Any]:
+    """Set options and read text all the same."""
+    options = {"provider_options": {"video": {"steps": 3, "num_frames": 9}}, "seed": 7, "text_output": True}
+    message = chat(**options).invoke([PICTURE])
+    chunks = "".join(chunk.text for chunk in chat("slow", **options).stream("a red ball"))
+    return {"id": message.id, "file": download(message.text), "streamed": download(chunks)}
+
+
 def streamed() -> dict[str, Any]:
     chunks = list(chat("slow").stream("a red ball"))
     whole = chunks[0]
@@ -108,5 +116,5 @@ def refused() -> dict[str, Any]:
 
 report(
     version("langchain-openai"),
-    [created, with_an_image, with_options, streamed, called, listed, deleted, failed, refused],
+    [created, with_an_image, with_options, with_text, streamed, called, listed, deleted, failed, refused],
 )

@@ -25,13 +25,26 @@ def kind(data: bytes) -> str:
     """Name the format of a file by its first bytes."""
     if data[4:8] == b"ftyp":
         return "mp4"
-    return "webp" if data[8:12] == b"WEBP" else repr(data[:20])
+    starts = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg"}
+    return (
+        "webp"
+        if data[8:12] == b"WEBP"
+        else next((starts[one] for one in starts if data.startswith(one)), repr(data[:20]))
+    )
 
 
 def download(path: str) -> str:
     """Fetch a `video_url` without a key and name its format."""
     with urllib.request.urlopen(urljoin(BASE, path), timeout=60) as answer:
         return kind(answer.read())
+
+
+def latest() -> dict[str, Any]:
+    """Return the newest job's id, model, effective options and warnings."""
+    with urllib.request.urlopen(f"{BASE}/videos?limit=1", timeout=60) as answer:
+        (job,) = json.load(answer)["data"]
+    (options,) = job["provider_options"].values()
+    return {"id": job["id"], "model": job["model"], "options": options, "warnings": job["warnings"]}
 
 
 def report(version: str, calls: Iterable[Callable[[], dict[str, Any]]]) -> None:

@@ -1,15 +1,18 @@
 """LiteLLM: its video calls, and the deletion that only its responses calls have."""
 
+import base64
 import sys
 import time
 from importlib.metadata import version
 from typing import Any
 
 import litellm
+from litellm.responses.utils import ResponsesAPIRequestUtils
 from litellm.types.videos.utils import decode_video_id_with_provider
 from seen import BASE, download, kind, refusal, report
 
 SERVER = {"api_base": BASE, "api_key": "none"}
+FLAT = {"num_inference_steps": 3, "num_frames": 9, "seed": 7}
 VIDEO = {"provider_options": {"video": {"steps": 3}}}
 
 
@@ -38,7 +41,7 @@ def video() -> dict[str, Any]:
     made = generate("wan-nano", "a red ball", seconds="1", size="64x64", extra_body=VIDEO)
     ended = finished(made)
     with open(sys.argv[2], "rb") as file:
-        image = finished(generate("wan-nano", "a red ball", input_reference=file))
+        image = finished(generate("wan-nano", "a red ball", input_reference=file, extra_body=FLAT))
     remix = finished(litellm.video_remix(video_id=made.id, prompt="a blue ball", **SERVER))
     return {
         "status": ended.status,
@@ -48,6 +51,7 @@ def video() -> dict[str, Any]:
         "thumbnail": content(made, variant="thumbnail"),
         "remixed": remix.remixed_from_video_id == server_id(made),
         "image_model": image.model,
+        "ids": [server_id(made), server_id(image)],
     }
 
 
@@ -78,6 +82,31 @@ def created() -> dict[str, Any]:
     }
 
 
+def with_text() -> dict[str, Any]:
+    """Set options and read text all the same."""
+    body = {"provider_options": {"video": {"steps": 3, "num_frames": 9}}, "seed": 7, "text_output": True}
+    response = litellm.responses(model="openai/wan-nano", input="a red ball", extra_body=body, **SERVER)
+    identifier = ResponsesAPIRequestUtils._decode_responses_api_response_id(response.id)["response_id"]
+    return {"id": identifier, "file": download(response.output_text)}
+
+
+def images() -> dict[str, Any]:
+    body = {"num_inference_steps": 3, "seed": 7}
+    made = litellm.image_generation(model="openai/wan-nano", prompt="a", n=2, size="48x32", extra_body=body, **SERVER)
+    job = litellm.video_list(limit=1, **SERVER)["data"][0]["id"]
+    with open(sys.argv[2], "rb") as file:
+        edited = litellm.image_edit(model="openai/wan-nano", image=file, prompt="a", size="48x32", **SERVER)
+    return {
+        "many": [picture(one) for one in made.data],
+        "edited": [picture(one) for one in edited.data],
+        "id": decode_video_id_with_provider(job)["video_id"] or job,
+    }
+
+
+def picture(one: Any) -> str:
+    return kind(base64.b64decode(one.b64_json)) if one.b64_json else download(one.url)
+
+
 def streamed() -> dict[str, Any]:
     events = list(litellm.responses(model="openai/slow", input="a red ball", stream=True, **SERVER))
     return {"last": events[-1].type.value, "file": download(events[-1].response.output[0].content[0].text)}
@@ -103,4 +132,4 @@ def refused() -> dict[str, Any]:
     }
 
 
-report(version("litellm"), [video, listed, deleted, created, streamed, failed, refused])
+report(version("litellm"), [video, listed, deleted, created, with_text, images, streamed, failed, refused])

@@ -6,16 +6,18 @@ import { readFile } from "node:fs/promises";
 import OpenAI from "openai";
 import { VERSION } from "openai/version";
 
-const [base, image] = process.argv.slice(2);
+const [base, file] = process.argv.slice(2);
 const client = new OpenAI({ baseURL: base, apiKey: "none", maxRetries: 0 });
 const { responses, videos } = client;
 const steps = (number) => ({ provider_options: { video: { steps: number } } });
-const picture = `data:image/png;base64,${(await readFile(image)).toString("base64")}`;
+const picture = `data:image/png;base64,${(await readFile(file)).toString("base64")}`;
 const pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
 
 function kind(data) {
   const bytes = Buffer.from(data);
   if (bytes.toString("latin1", 4, 8) === "ftyp") return "mp4";
+  if (bytes.toString("latin1", 1, 4) === "PNG") return "png";
+  if (bytes.toString("latin1", 0, 3) === "\xff\xd8\xff") return "jpeg";
   return bytes.toString("latin1", 8, 12) === "WEBP" ? "webp" : bytes.toString("latin1", 0, 20);
 }
 
@@ -51,6 +53,14 @@ async function created() {
   const part = response.output[0].content[0];
   const file = await download(part.video_url);
   return { model: response.model, part: part.type, output_text: response.output_text, file, request_id: !!response._request_id };
+}
+
+async function with_text() {
+  const body = { provider_options: { video: { steps: 3, num_frames: 9 } }, seed: 7, text_output: true };
+  const response = await responses.create({ model: "wan-nano", input: "a red ball", ...body });
+  const final = await responses.stream({ model: "wan-nano", input: "a red ball", ...body }).finalResponse();
+  const parts = response.output[0].content.map((part) => part.type);
+  return { id: response.id, parts, file: await download(response.output_text), streamed: await download(final.output_text) };
 }
 
 async function with_an_image() {
@@ -105,18 +115,47 @@ async function called() {
 async function video() {
   const made = await finished(await videos.create({ model: "wan-nano", prompt: "a red ball", seconds: "1", size: "64x64", ...steps(3) }));
   const remix = await finished(await videos.remix(made.id, { prompt: "a blue ball" }));
-  const reference = createReadStream(image);
-  const from = await finished(await videos.create({ model: "wan-nano", prompt: "a red ball", input_reference: reference }));
-  const file = await videos.downloadContent(made.id);
+  const reference = createReadStream(file);
+  const asked = { model: "wan-nano", prompt: "a red ball", input_reference: reference, num_inference_steps: 3, seed: 7 };
+  const from = await finished(await videos.create(asked));
+  const content = await videos.downloadContent(made.id);
   const thumbnail = await videos.downloadContent(made.id, { variant: "thumbnail" });
   return {
     status: made.status,
     size: made.size,
     seconds: made.seconds,
-    file: kind(await file.arrayBuffer()),
+    file: kind(await content.arrayBuffer()),
     thumbnail: kind(await thumbnail.arrayBuffer()),
     remixed: remix.remixed_from_video_id === made.id,
     image_model: from.model,
+    ids: [made.id, from.id],
+  };
+}
+
+async function flat() {
+  const body = { steps: 3, num_frames: 9, negative_prompt: "blur", seed: 7 };
+  return { id: (await finished(await videos.create({ model: "wan-nano", prompt: "a red ball", ...body }))).id };
+}
+
+async function images() {
+  const prompt = "a red ball";
+  const options = { model: "wan-nano", prompt, response_format: "b64_json" };
+  const image = { num_inference_steps: 3, seed: 7 };
+  const latest = async () => (await videos.list({ limit: 1 })).data[0].id;
+  const many = await client.images.generate({ ...options, n: 2, size: "48x32", ...image });
+  const ids = [await latest()];
+  const link = await client.images.generate({ ...options, response_format: "url" });
+  const jpeg = await client.images.generate({ ...options, output_format: "jpeg" });
+  const edited = await client.images.edit({ ...options, image: createReadStream(file), size: "48x32", ...image });
+  ids.push(await latest());
+  const listed = await client.images.edit({ ...options, image: [createReadStream(file)] });
+  const bytes = ({ b64_json }) => kind(Buffer.from(b64_json, "base64"));
+  return {
+    many: many.data.map(bytes),
+    link: [kind(await (await fetch(link.data[0].url)).arrayBuffer())],
+    jpeg: jpeg.data.map(bytes),
+    edited: [bytes(edited.data[0]), bytes(listed.data[0])],
+    ids,
   };
 }
 
@@ -171,13 +210,14 @@ async function refused() {
     bad_value: await refusal(responses.create({ model: "wan-nano", input: "a", ...frames })),
     bad_value_video: await refusal(videos.create({ model: "wan-nano", prompt: "a", size: "720p" })),
     limit: await refusal(responses.create({ model: "wan-nano", input: "a", ...steps(61) })),
+    mismatch_images: await refusal(client.images.generate({ model: "wan-nano-i2v", prompt: "a red ball" })),
     no_model: await refusal(responses.create({ model: "nobody", input: "a" })),
     not_ready: await refusal(videos.downloadContent(running.id)),
   };
 }
 
 const seen = { version: VERSION };
-const calls = [created, with_an_image, polled, streamed, resumed, cancelled, called, video, listed, deleted, failed, models, refused];
+const calls = [created, with_text, with_an_image, polled, streamed, resumed, cancelled, called, video, flat, images, listed, deleted, failed, models, refused];
 for (const call of calls)
   seen[call.name] = await call();
 console.log(JSON.stringify(seen));

@@ -3,6 +3,7 @@
 import base64
 import sys
 import time
+import urllib.request
 import warnings
 from typing import Any
 
@@ -13,6 +14,7 @@ warnings.simplefilter("ignore", DeprecationWarning)  # 3.x: the Videos API is to
 client = openai.OpenAI(base_url=BASE, api_key="none", max_retries=0)
 responses, videos = client.responses, client.videos
 VIDEO = {"provider_options": {"video": {"steps": 3}}}
+IMAGE = {"num_inference_steps": 3, "seed": 7}
 with open(sys.argv[2], "rb") as file:
     PNG = file.read()
 DATA_URL = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
@@ -28,6 +30,20 @@ def created() -> dict[str, Any]:
         "output_text": response.output_text,
         "file": download(part.video_url),
         "request_id": bool(response._request_id),
+    }
+
+
+def with_text() -> dict[str, Any]:
+    """Set options and read text all the same."""
+    body = {"provider_options": {"video": {"steps": 3, "num_frames": 9}}, "seed": 7, "text_output": True}
+    response = responses.create(model="wan-nano", input="a red ball", extra_body=body)
+    with responses.stream(model="wan-nano", input="a red ball", extra_body=body) as stream:
+        final = stream.get_final_response()
+    return {
+        "id": response.id,
+        "parts": [part.type for part in response.output[0].content],
+        "file": download(response.output_text),
+        "streamed": download(final.output_text),
     }
 
 
@@ -88,7 +104,7 @@ def called() -> dict[str, Any]:
 def video() -> dict[str, Any]:
     made = videos.create_and_poll(model="wan-nano", prompt="a red ball", seconds="1", size="64x64", extra_body=VIDEO)
     remix = videos.poll(videos.remix(made.id, prompt="a blue ball").id)
-    image = videos.create_and_poll(model="wan-nano", prompt="a red ball", input_reference=PNG)
+    image = videos.create_and_poll(model="wan-nano", prompt="a red ball", input_reference=PNG, extra_body=IMAGE)
     return {
         "status": made.status,
         "size": made.size,
@@ -97,6 +113,35 @@ def video() -> dict[str, Any]:
         "thumbnail": kind(videos.download_content(made.id, variant="thumbnail").read()),
         "remixed": remix.remixed_from_video_id == made.id,
         "image_model": image.model,
+        "ids": [made.id, image.id],
+    }
+
+
+def flat() -> dict[str, Any]:
+    """Give options of a video beside the prompt, as docs/clients.md says."""
+    body = {"steps": 3, "num_frames": 9, "negative_prompt": "blur", "seed": 7}
+    return {"id": videos.create_and_poll(model="wan-nano", prompt="a red ball", extra_body=body).id}
+
+
+def images() -> dict[str, Any]:
+    images = client.images
+    many = images.generate(
+        model="wan-nano", prompt="a red ball", n=2, size="48x32", response_format="b64_json", extra_body=IMAGE
+    )
+    ids = [video.id for video in videos.list(limit=1).data]
+    link = images.generate(model="wan-nano", prompt="a red ball", response_format="url")
+    jpeg = images.generate(model="wan-nano", prompt="a red ball", output_format="jpeg", response_format="b64_json")
+    edited = images.edit(
+        model="wan-nano", image=("cat.png", PNG), prompt="a", size="48x32", response_format="b64_json", extra_body=IMAGE
+    )
+    ids += [video.id for video in videos.list(limit=1).data]
+    listed = images.edit(model="wan-nano", image=[("cat.png", PNG)], prompt="a", response_format="b64_json")
+    return {
+        "many": [kind(base64.b64decode(one.b64_json)) for one in many.data],
+        "link": [kind(urllib.request.urlopen(link.data[0].url, timeout=60).read())],
+        "jpeg": [kind(base64.b64decode(jpeg.data[0].b64_json))],
+        "edited": [kind(base64.b64decode(one.data[0].b64_json)) for one in (edited, listed)],
+        "ids": ids,
     }
 
 
@@ -148,6 +193,7 @@ def refused() -> dict[str, Any]:
         "bad_value": refusal(lambda: responses.create(model="wan-nano", input="a", extra_body=frames)),
         "bad_value_video": refusal(lambda: videos.create(model="wan-nano", prompt="a", size="720p")),
         "limit": refusal(lambda: responses.create(model="wan-nano", input="a", extra_body=steps)),
+        "mismatch_images": refusal(lambda: client.images.generate(model="wan-nano-i2v", prompt="a red ball")),
         "no_model": refusal(lambda: responses.create(model="nobody", input="a")),
         "not_ready": refusal(lambda: videos.download_content(running.id)),
     }
@@ -156,7 +202,7 @@ def refused() -> dict[str, Any]:
 report(
     openai.__version__,
     [
-        *(created, with_an_image, polled, streamed, resumed, cancelled, called),
-        *(video, listed, deleted, failed, models, refused),
+        *(created, with_text, with_an_image, polled, streamed, resumed, cancelled, called),
+        *(video, flat, images, listed, deleted, failed, models, refused),
     ],
 )
