@@ -75,7 +75,7 @@ def frames_of(model: ModelSpec, request: Request) -> int:
     if options.seconds is None:
         return whole_frames(_or(options.num_frames, model.defaults.num_frames))
     rate = _rate(model, options)
-    made = whole_frames(max(round(options.seconds * rate), 2))
+    made = frames_in(options.seconds, rate)
     if options.num_frames is not None and whole_frames(options.num_frames) != made:
         raise InvalidRequest(
             f"seconds {options.seconds:g} at {rate} frames a second is {made} frames, "
@@ -83,6 +83,11 @@ def frames_of(model: ModelSpec, request: Request) -> int:
             param=request.param("num_frames"),
         )
     return made
+
+
+def frames_in(seconds: float, rate: int) -> int:
+    """Return the 4k+1 frames of a length at a rate; a length is never a single image."""
+    return whole_frames(max(round(seconds * rate), 2))
 
 
 def whole_frames(frames: int) -> int:

@@ -38,12 +38,11 @@ class Done:
 
 @dataclass(frozen=True)
 class Refused:
-    """An expected refusal; its message contains `message`, not `unsaid`."""
+    """An expected refusal, with a part of its message."""
 
     status: int
     code: str
     message: str
-    unsaid: str = ""  # what would mislead
 
 
 @dataclass(frozen=True)
@@ -165,12 +164,10 @@ RECORDED = [
         ("MLPerf", "videos/generations", json_of(**MLPERF, response_format="video_bytes"), Done("mlperf", "text", {"width": 32, "height": 48, "num_frames": 9, "frames_per_second": 16, "steps": 3, "guidance_scale": 4.0, "seed": 42})),
         ("MLPerf", "videos/generations", json_of(**MLPERF, response_format="video_path"), Refused(400, "invalid_value", "response_format")),
         ("MLPerf", "videos/generations", json_of(**MLPERF, response_format="video_bytes", latent_path="/latents/1.pt"), Refused(400, "invalid_value", "latent_path")),
+        ("SGLang ComfyUI", "videos", json_of(**COMFYUI, seconds=5, fps=4, num_frames=9), Done("video", "text", {**COMFYUI_RAN, "num_frames": 9, "frames_per_second": 4}, ignored=("generator_device", "seconds 5 is not used"))),
+        ("vLLM-Omni", "images/edits", urlencoded(**ANY, response_format="b64_json", output_format="png", stream="false", size="48x32", num_inference_steps="3", seed="7", url=DATA_URL), Done("images", "image", IMAGE)),
+        ("curl", "videos", Body("application/x-www-form-urlencoded", b'{"prompt": "a"}'), Refused(415, "unsupported_media_type", "application/json")),
+        ("OpenAI's packages", "images/edits", form(("image", PNG), ("mask", PNG), **ANY), Refused(400, "unknown_parameter", "a file must come as image, got one as 'mask'")),
+        ("vLLM-Omni", "videos", urlencoded(**ANY, image_reference='{"image_url": "https:'), Refused(400, "invalid_value", "image_reference must be an image: a URL")),
     ]
-]  # fmt: skip
-FAULTS = [  # with the reason why each fails today
-    ("num_frames wins over seconds there, as SGLang's client says: 400 today", Recorded("SGLang ComfyUI", "videos", json_of(**COMFYUI, seconds=5, fps=4, num_frames=9), Done("video", "text", {**COMFYUI_RAN, "num_frames": 9, "frames_per_second": 4}, ignored=("generator_device",)))),
-    ("the image is in `url` where vLLM-Omni's client has a URL or data URL: 400 today", Recorded("vLLM-Omni", "images/edits", urlencoded(**ANY, response_format="b64_json", output_format="png", stream="false", size="48x32", num_inference_steps="3", seed="7", url=DATA_URL), Done("images", "image", IMAGE))),
-    ("a JSON body without its content type is read as a form, so that the prompt is said to be missing", Recorded("curl", "videos", Body("application/x-www-form-urlencoded", b'{"prompt": "a"}'), Refused(415, "unsupported_media_type", "application/json"))),
-    ("a mask is refused with the field of another route, input_reference", Recorded("OpenAI's packages", "images/edits", form(("image", PNG), ("mask", PNG), **ANY), Refused(400, "unknown_parameter", "'mask'", "input_reference"))),
-    ("a cut image_reference is said to be an image that is not used", Recorded("vLLM-Omni", "videos", urlencoded(**ANY, image_reference='{"image_url": "https:'), Refused(400, "invalid_image", "an image must be a URL"))),
 ]  # fmt: skip

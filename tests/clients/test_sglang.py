@@ -87,7 +87,6 @@ def test_comfyui_makes_videos_of_text_and_of_an_image(server: Server, comfyui: S
         job.has(**VIDEO, negative_prompt="blur")
 
 
-@pytest.mark.xfail(strict=True, reason="400 today: seconds 5 at 4 frames a second is 21 frames, but num_frames is 9")
 def test_the_number_of_frames_wins_over_comfyuis_seconds(server: Server, comfyui: Seen) -> None:
     seen = comfyui["frames_beside_seconds"]
 

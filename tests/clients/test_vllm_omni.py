@@ -37,7 +37,6 @@ def test_vllm_omni_measures_the_images_that_it_asked_for(server: Server, omni: S
     ran(server, made["id"]).has(**SIZE, num_frames=1)
 
 
-@pytest.mark.xfail(strict=True, reason="400 today: url has an image, a video or a sound that is not used")
 def test_vllm_omni_edits_an_image_by_its_url(server: Server, omni: Seen) -> None:
     measured = omni["edited_url"]
 

@@ -71,6 +71,25 @@ def test_width_and_height_are_the_size(client: FlaskClient, system: System, way:
     assert (job.task.width, job.task.height) == (96, 32)
 
 
+@pytest.mark.parametrize(
+    ("body", "warned"),
+    [
+        ({"seconds": 5, "fps": 4, "num_frames": 9}, True),
+        ({"seconds": 5, "num_frames": 9}, True),
+        ({"seconds": 2, "fps": 4, "num_frames": 9}, False),  # they say the same
+        ({"seconds": 5, "extra_body": {"num_frames": 9}}, True),
+    ],
+)
+def test_a_plain_number_of_frames_wins_over_seconds(
+    client: FlaskClient, system: System, body: dict[str, Any], warned: bool
+) -> None:
+    # as in SGLang, whose node for ComfyUI always sends seconds
+    job = stored(system, client.post("/v1/videos", json={"prompt": "a", "model": "text", **body}))
+
+    assert job.task.num_frames == 9
+    assert any("seconds" in warning and "is not used" in warning for warning in job.warnings) is warned
+
+
 def test_a_value_out_of_range_is_refused_by_the_caller_s_name(
     client: FlaskClient, system: System, subtests: pytest.Subtests
 ) -> None:
@@ -94,7 +113,10 @@ TWICE: dict[str, tuple[dict[str, Any], str]] = {
     "a name and an option": ({"fps": 9, "provider_options": {"video": {"frames_per_second": 8}}}, f"{VIDEO}.frames_per_second"),
     "a size and a width": ({"size": "64x64", "width": 32}, "width"),
     "a size and a height": ({"size": "64x64", "height": 32}, "height"),
-    "seconds and frames": ({"seconds": "1", "num_frames": 5}, "num_frames"),
+    "seconds and an option": (
+        {"seconds": "1", "provider_options": {"video": {"num_frames": 5}}},
+        f"{VIDEO}.num_frames",
+    ),
     "two seeds": ({"seed": 1, "provider_options": {"video": {"seed": 2}}}, f"{VIDEO}.seed"),
     "two prompts": ({"extra_body": {"prompt": "b"}}, "extra_body.prompt"),
     "a name and the extra one": ({"steps": 4, "extra_body": {"num_inference_steps": 5}}, "extra_body.num_inference_steps"),

@@ -150,7 +150,11 @@ class Frame(fields.Raw):
         super().__init__(**nullable(about, **schema))
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> Any:
-        return object_in(value) if isinstance(value, str) and value.lstrip().startswith("{") else value
+        if not isinstance(value, str) or not value.lstrip().startswith("{"):
+            return value
+        if (found := object_in(value)) is None:
+            raise ValidationError(f"must be an image: a URL, or JSON with image_url, got {shown(value)}")
+        return found
 
 
 def described(about: str, **schema: Any) -> dict[str, Any]:

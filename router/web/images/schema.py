@@ -5,9 +5,9 @@ from typing import Any
 from marshmallow import validate
 
 from router.web.finished_files import IMAGE_FORMATS
-from router.web.http.fields import Integer, Only, Size, Text
+from router.web.http.fields import Frame, Integer, Only, Size, Text
 from router.web.schemas import MOST_IMAGES, Lenient
-from router.web.videos.schema import CreateVideo
+from router.web.videos.schema import REFERENCE, CreateVideo
 
 OF_VIDEOS = ("fps", "frames_per_second", "num_frames")
 AUTO = "auto"
@@ -41,6 +41,7 @@ class CreateImage(CreateVideo):
                 validate=validate.OneOf(["auto", "opaque"], error="must be auto or opaque, got {input}"),
             ),
             "num_outputs_per_prompt": Only(None, "n says how many images"),
+            "url": Frame("the image to start from", anyOf=REFERENCE),
             "stream": Only(False, "an image comes whole"),
             "partial_images": Only(0, "an image comes whole"),
         }

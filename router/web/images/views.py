@@ -22,7 +22,7 @@ from router.web.openapi import problems as why
 from router.web.openapi.examples import BALL
 from router.web.openapi.operations import JSON, Example, Routes, ok
 from router.web.openapi.parameters import KEY
-from router.web.videos.form import MULTIPART, read_fields
+from router.web.videos.form import MULTIPART, URLENCODED, read_fields
 from router.web.waiting import outcome
 from router.web.waiting.waiters import Waiters
 from router.web.waiting.watch import Watch
@@ -103,7 +103,7 @@ class ImageViews:
         "POST /v1/images/edits",
         ok("the images", Images),
         parameters=(KEY,),
-        bodies={JSON: CREATE, MULTIPART: CREATE},
+        bodies={JSON: CREATE, MULTIPART: CREATE, URLENCODED: CREATE},
         problems=(*PROBLEMS, why.BAD_FORM),
         examples=(Example("as a form", form={"prompt": "it rises", "image": "@ball.png"}),),
     )
@@ -112,7 +112,8 @@ class ImageViews:
 
         As `POST /v1/images/generations`, by a model that takes an image.
         """
-        return self._make(read_fields(self._system.settings.max_body_bytes, CREATE), edits=True)
+        body = read_fields(self._system.settings.max_body_bytes, CREATE, file_name="image")
+        return self._make(body, edits=True)
 
     def _make(self, body: dict[str, Any], *, edits: bool) -> Response:
         parsed = read_image_request(body, edits=edits, attended=idempotency_key() is None)

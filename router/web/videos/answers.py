@@ -38,9 +38,13 @@ def _progress(job: Job) -> int:
 def _seconds(job: Job) -> str:
     """Return the length as it was sent, else the real one, as text."""
     sent = job.presentation.seconds
-    length = job.task.num_frames / job.task.frames_per_second if sent is None else sent
+    length = _length(job) if sent is None else sent
     # The SDKs take text, and some of them a whole number only.
     return f"{length:.4f}".rstrip("0").rstrip(".")
+
+
+def _length(job: Job) -> float:
+    return job.task.num_frames / job.task.frames_per_second
 
 
 def _is_completed(job: Job) -> bool:
@@ -85,6 +89,13 @@ class Video(Answer):
     warnings = strings("what was adjusted, and what was not used")
     url = string("where the file of a completed video is", lambda _: missing, sometimes=True)  # the renderer's
     num_outputs = integer("1, once it is completed", when(_is_completed, lambda _: 1), sometimes=True)
+    num_frames = integer(
+        "its frames, once it is completed", when(_is_completed, attrgetter("task.num_frames")), sometimes=True
+    )
+    fps = integer(
+        "its rate, once it is completed", when(_is_completed, attrgetter("task.frames_per_second")), sometimes=True
+    )
+    duration_s = number("its length in seconds, once it is completed", when(_is_completed, _length), sometimes=True)
     inference_time_s = number("the seconds that its engine took", when(_is_completed, seconds_taken), sometimes=True)
 
 

@@ -12,9 +12,9 @@ from marshmallow import Schema, fields
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder, NeedData
 
-from router.errors import InvalidRequest, LimitExceeded
+from router.errors import InvalidRequest, LimitExceeded, UnsupportedMedia
 from router.web.http.body import read_body, read_json
-from router.web.http.fields import Frame, Integer, Number, Only, StrictBoolean, number_in, shown
+from router.web.http.fields import Integer, Number, Only, StrictBoolean, number_in, shown
 from router.web.http.strict_json import MAX_TEXT
 
 MULTIPART = "multipart/form-data"
@@ -39,15 +39,15 @@ class Upload:
         return f"a file of {len(self.data):,} bytes"
 
 
-def read_fields(limit: int, schema: Schema) -> dict[str, Any]:
+def read_fields(limit: int, schema: Schema, file_name: str = "input_reference") -> dict[str, Any]:
     """Return the object of a JSON body or a form.
 
-    Raises as `read_json` and `read_form`.
+    Raises as `read_json` and `read_form`; `file_name` is the field of files that an error recommends.
     """
-    return read_form(limit, schema) if request.mimetype in FORMS else read_json(limit, beside=FORMS)
+    return read_form(limit, schema, file_name) if request.mimetype in FORMS else read_json(limit, beside=FORMS)
 
 
-def read_form(limit: int, schema: Schema) -> dict[str, Any]:
+def read_form(limit: int, schema: Schema, file_name: str) -> dict[str, Any]:
     """Return the object behind a form like `a[b]=1`, typed by `schema`; files are `Upload`s.
 
     Raises `TooLarge` beyond `limit` bytes, `InvalidRequest` (`invalid_form`) for what is no form, and for names that
@@ -58,8 +58,7 @@ def read_form(limit: int, schema: Schema) -> dict[str, Any]:
     for name, value in parts(read_body(limit, _bad)):
         path = _path(name)
         if isinstance(value, Upload) and path[0] not in schema.fields:
-            image_field = next(field for field, kind in schema.fields.items() if isinstance(kind, Frame))
-            message = f"a file must come as {image_field}, got one as {shown(name)}"
+            message = f"a file must come as {file_name}, got one as {shown(name)}"
             raise InvalidRequest(message, param=name, code="unknown_parameter")
         _put(found, path, name, value)
     return coerced(found, schema)
@@ -87,6 +86,8 @@ def _typed(value: Any, kind: fields.Field[Any] | None) -> Any:
 
 def _pairs(body: bytes) -> Iterator[tuple[str, str]]:
     """Yield the fields of an urlencoded form."""
+    if body.lstrip()[:1] == b"{":  # as curl's -d sends it
+        raise UnsupportedMedia(f"content-type must be application/json for a JSON body, got {URLENCODED}")
     if len(body) > ENCODED * MAX_TEXT:
         raise _too_long("")
     try:

@@ -8,6 +8,7 @@ from marshmallow import Schema
 
 from registry import Input
 from router.errors import InvalidRequest
+from router.intake.resolve import frames_in, whole_frames
 from router.request import ImageInput, Request
 from router.values import Dialect, Presentation
 from router.web.http import unused_fields
@@ -19,7 +20,7 @@ from router.web.videos.schema import EXTRAS, FIRST_FRAMES, LAST_FRAMES, ONLY, PL
 NAMES = {"prompt": "prompt", "inputs": "input_reference"}
 OF_ANSWERS = ("n", "output_format", "response_format")
 MEANINGS = {**{name: name for name in ("model", "prompt", "seed", "seconds", *OF_ANSWERS)}, **PLAIN}
-FRAMES = {**dict.fromkeys(FIRST_FRAMES, Input.IMAGE), **dict.fromkeys(LAST_FRAMES, Input.LAST_IMAGE)}
+FRAMES = {**dict.fromkeys((*FIRST_FRAMES, "url"), Input.IMAGE), **dict.fromkeys(LAST_FRAMES, Input.LAST_IMAGE)}
 WHERE = "an image goes into input_reference, a last frame into last_image"
 CREATE, ONLY_EXTRAS = CreateVideo(), CreateVideo(only=EXTRAS)
 
@@ -39,6 +40,16 @@ class _MergedFields:
             message = f"{first} says {name} {shown(other)}, but {param} is {shown(value)}: give one of them"
             raise InvalidRequest(message, param=param)
         self.names.setdefault(name, param)
+
+    def drop_seconds(self) -> tuple[str, ...]:
+        """Drop `seconds` beside a plain `num_frames`, as SGLang's and MLPerf's servers do; return a warning."""
+        frames, param = self.values.get("num_frames"), self.names.get("num_frames", "")
+        if frames is None or "provider_options" in param or "seconds" not in self.values:
+            return ()
+        seconds, rate = self.values.pop("seconds"), self.values.get("frames_per_second")
+        if rate is not None and frames_in(seconds, rate) == whole_frames(frames):
+            return ()
+        return (f"{self.names['seconds']} {seconds:g} is not used: {param} is {frames}",)
 
     def put_picture(self, image: ImageInput) -> None:
         """Take an image; raise `InvalidRequest` where another one has the same role."""
@@ -83,6 +94,7 @@ def read_flat_request(
         unknown += unused_fields.names(part, schema, above)
         within = {name: sent[name] for name in (*FRAMES, *EXTRAS) if name in sent}
         searched |= {above: {**part, **within}} if above else within
+    warnings = (*unused_fields.warning(unknown), *merged.drop_seconds())
     pictures = tuple(merged.pictures[role] for role in (Input.IMAGE, Input.LAST_IMAGE) if role in merged.pictures)
     unused_fields.Search(pictures, where).refuse_in(searched, ("metadata",))
     request = Request(
@@ -93,7 +105,7 @@ def read_flat_request(
         seed=merged.values.get("seed"),
         names=_names(merged, pictures),
         presentation=Presentation(Dialect.VIDEOS, seconds=merged.values.get("seconds"), attended=attended),
-        warnings=unused_fields.warning(unknown),
+        warnings=warnings,
     )
     return FlatRequest(request, merged.values)
 

@@ -20,6 +20,7 @@ from router.web.answer_fields import Answer, string
 from router.web.answers import seconds_taken
 from router.web.file_sender import FileSender
 from router.web.finished_files import FinishedFiles
+from router.web.http.body import read_json
 from router.web.jobs import submit
 from router.web.openapi import problems as why
 from router.web.openapi.examples import BALL
@@ -104,9 +105,7 @@ class SyncVideos:
         `num_frames` wins over `seconds`. Warnings stand in `GET /v1/videos/{video_id}`. After 30 silent seconds the
         answer begins with white space, and an error from then on is a 200 with an `error`.
         """
-        body = read_fields(self._settings.max_body_bytes, GENERATE)
-        if body.get("num_frames") is not None:
-            body.pop("seconds", None)
+        body = read_json(self._settings.max_body_bytes)
         parsed = read_flat_request(body, GENERATE, attended=idempotency_key() is None)
         shared = self._shared_folder(parsed.values.get("response_format"))
         with ExitStack() as held:

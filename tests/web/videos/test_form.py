@@ -35,7 +35,7 @@ def read(
 ) -> Any:
     sent = {"input_stream": io.BytesIO(data), "content_length": len(data), "content_type": kind, "headers": headers}
     with Flask("form").test_request_context("/", method="POST", **sent):
-        return read_form(limit, SCHEMA)
+        return read_form(limit, SCHEMA, "input_reference")
 
 
 FORMS: dict[str, tuple[list[Part], object]] = {

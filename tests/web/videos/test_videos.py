@@ -737,5 +737,5 @@ def test_a_completed_video_has_what_load_clients_read(client: FlaskClient, syste
     done = client.get(f"/v1/videos/{video['id']}").get_json()
 
     assert done["url"] == f"http://localhost/v1/videos/{video['id']}/content"
-    assert done["num_outputs"] == 1
+    assert (done["num_outputs"], done["num_frames"], done["fps"], done["duration_s"]) == (1, 5, 8, 0.625)
     assert 0 < done["inference_time_s"] < 60
