@@ -86,7 +86,7 @@ def frames_of(model: ModelSpec, request: Request) -> int:
 
 
 def frames_in(seconds: float, rate: int) -> int:
-    """Return the 4k+1 frames of a length at a rate; a length is never a single image."""
+    """Return the 4k+1 frames of a length, at least 5."""
     return whole_frames(max(round(seconds * rate), 2))
 
 

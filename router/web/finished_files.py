@@ -47,6 +47,13 @@ class FinishedFiles:
         made = self.derived(public, job, path, f".image.{kind}", partial(encoded, path, f".{kind}"))
         return PresentedFile(made, f"image/{kind}", f"{artifact.sha256}-{kind}")
 
+    def read(self, public: str, job: Job) -> bytes:
+        """Return the bytes of the presented file; raise `UnknownJob` for a deleted one."""
+        try:
+            return self.presented(public, job).path.read_bytes()
+        except FileNotFoundError:
+            raise unknown(public) from None
+
     def derived(self, public: str, job: Job, output: Path, suffix: str, make: Callable[[], bytes]) -> Path:
         """Return a file derived from an output, made at its first request."""
         try:

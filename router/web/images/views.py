@@ -1,6 +1,7 @@
 """The views of `/v1/images`: OpenAI's Images API over jobs of one frame."""
 
 import base64
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -76,6 +77,7 @@ class ImageViews:
         self, system: System, intake: Intake, waiting: Waiters, files: FinishedFiles, links: FileLinks
     ) -> None:
         self._system = system
+        self._settings = system.settings
         self._intake = intake
         self._waiting = waiting
         self._files = files
@@ -97,7 +99,7 @@ class ImageViews:
         warning. After 30 silent seconds the answer begins with white space, and an error from then on is a 200 with
         an `error`.
         """
-        return self._make(read_json(self._system.settings.max_body_bytes), edits=False)
+        return self._make(partial(read_json, self._settings.max_body_bytes), edits=False)
 
     @ROUTES.add(
         "POST /v1/images/edits",
@@ -112,14 +114,15 @@ class ImageViews:
 
         As `POST /v1/images/generations`, by a model that takes an image.
         """
-        body = read_fields(self._system.settings.max_body_bytes, CREATE, file_name="image")
-        return self._make(body, edits=True)
+        return self._make(partial(read_fields, self._settings.max_body_bytes, CREATE, file_name="image"), edits=True)
 
-    def _make(self, body: dict[str, Any], *, edits: bool) -> Response:
+    def _make(self, read: Callable[[], dict[str, Any]], *, edits: bool) -> Response:
+        body = read()
         parsed = read_image_request(body, edits=edits, attended=idempotency_key() is None)
         with ExitStack() as held:
             held.enter_context(self._waiting.slot())
             job = submit_images(self._system, self._intake, parsed.request, parsed.count)
+            del body, parsed  # their images would be kept for as long as somebody waits
             watch = held.enter_context(self._waiting.watch(job, request.environ.get("gunicorn.socket")))
             return self._writer.answer(watch, partial(self._images, watch), held)
 
@@ -144,5 +147,5 @@ class ImageViews:
         public = f"image_{job.id}"
         if not job.presentation.inline:
             return IMAGE.dump({"id": public, "url": self._links.absolute(job), "seed": job.task.seed})
-        data = base64.b64encode(self._files.presented(public, job).path.read_bytes()).decode()
+        data = base64.b64encode(self._files.read(public, job)).decode()
         return IMAGE.dump({"id": public, "b64_json": data, "seed": job.task.seed})

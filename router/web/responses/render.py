@@ -66,8 +66,8 @@ class Rendering:
 
     def _data(self, job: Job) -> str | None:
         try:
-            return base64.b64encode(self._files.presented(f"resp_{job.id}", job).path.read_bytes()).decode()
-        except (FileNotFoundError, HttpError):  # deleted this very moment, or lost
+            return base64.b64encode(self._files.read(f"resp_{job.id}", job)).decode()
+        except HttpError:  # deleted this very moment, or lost
             return None
 
 

@@ -42,7 +42,8 @@ class _MergedFields:
         self.names.setdefault(name, param)
 
     def drop_seconds(self) -> tuple[str, ...]:
-        """Drop `seconds` beside a plain `num_frames`, as SGLang's and MLPerf's servers do; return a warning."""
+        """Drop `seconds` beside a plain `num_frames`; return a warning where they differ."""
+        # as SGLang's and MLPerf's servers do
         frames, param = self.values.get("num_frames"), self.names.get("num_frames", "")
         if frames is None or "provider_options" in param or "seconds" not in self.values:
             return ()

@@ -19,7 +19,7 @@ from router.web.access import idempotency_key
 from router.web.answer_fields import Answer, string
 from router.web.answers import seconds_taken
 from router.web.file_sender import FileSender
-from router.web.finished_files import FinishedFiles
+from router.web.finished_files import FinishedFiles, format_of
 from router.web.http.body import read_json
 from router.web.jobs import submit
 from router.web.openapi import problems as why
@@ -27,7 +27,7 @@ from router.web.openapi.examples import BALL
 from router.web.openapi.operations import JSON, Example, Reply, Routes, ok
 from router.web.openapi.parameters import KEY
 from router.web.videos.form import MULTIPART, URLENCODED, read_fields
-from router.web.videos.parse import CREATE, FlatRequest, read_flat_request
+from router.web.videos.parse import CREATE, read_flat_request
 from router.web.videos.schema import GenerateVideo
 from router.web.waiting import outcome
 from router.web.waiting.waiters import Waiters
@@ -36,11 +36,11 @@ from router.web.waiting.written import JsonWriter
 
 ROUTES = Routes("Videos")
 GENERATE = GenerateVideo()
-_NOT_SHARED = "the video was made, but the shared folder cannot be written: GET /v1/videos/{}/content has it"
-log = logging.getLogger(__name__)
 BINARY = {"type": "string", "format": "binary"}
 HEADERS = ("x-video-id", "x-model", "x-inference-time-s")
 OF_FILES = ("etag", "content-disposition", "accept-ranges")
+_NOT_SHARED = "the video was made, but the shared folder cannot be written: GET /v1/videos/{}/content has it"
+log = logging.getLogger(__name__)
 
 
 class GeneratedVideo(Answer):
@@ -82,7 +82,10 @@ class SyncVideos:
         body = read_fields(self._settings.max_body_bytes, CREATE)
         parsed = read_flat_request(body, attended=idempotency_key() is None)
         with ExitStack() as held:
-            watch = self._watch(parsed, held)
+            held.enter_context(self._waiting.slot())
+            job = submit(self._intake, parsed.request)
+            del body, parsed  # their images would be kept for as long as somebody waits
+            watch = held.enter_context(self._waiting.watch(job, request.environ.get("gunicorn.socket")))
             watch.ended(inf)
         if watch.left:
             return Response(status=outcome.CLIENT_LEFT)
@@ -109,13 +112,11 @@ class SyncVideos:
         parsed = read_flat_request(body, GENERATE, attended=idempotency_key() is None)
         shared = self._shared_folder(parsed.values.get("response_format"))
         with ExitStack() as held:
-            watch = self._watch(parsed, held)
+            held.enter_context(self._waiting.slot())
+            job = submit(self._intake, parsed.request)
+            del body, parsed
+            watch = held.enter_context(self._waiting.watch(job, request.environ.get("gunicorn.socket")))
             return self._writer.answer(watch, partial(self._generated, watch, shared), held)
-
-    def _watch(self, parsed: FlatRequest, held: ExitStack) -> Watch:
-        held.enter_context(self._waiting.slot())
-        job = submit(self._intake, parsed.request)
-        return held.enter_context(self._waiting.watch(job, request.environ.get("gunicorn.socket")))
 
     def _completed(self, watch: Watch) -> Job:
         outcome.check_completed(watch, f"/v1/videos/video_{watch.job.id}", draining=self._waiting.draining)
@@ -124,11 +125,11 @@ class SyncVideos:
     def _generated(self, watch: Watch, shared: Path | None) -> dict[str, Any]:
         job = self._completed(watch)
         public = f"video_{job.id}"
-        path = self._files.presented(public, job).path
+        data = self._files.read(public, job)
         if shared is None:
-            return GENERATED.dump({"video_id": public, "video_bytes": base64.b64encode(path.read_bytes()).decode()})
+            return GENERATED.dump({"video_id": public, "video_bytes": base64.b64encode(data).decode()})
         try:
-            copy = write_file(shared / f"{public}{path.suffix}", path.read_bytes(), mode=0o644, root=shared)
+            copy = write_file(shared / f"{public}.{format_of(job)}", data, mode=0o644, root=shared)
         except OSError as error:
             log.error("the shared folder %s cannot be written: %s", shared, reason(error))
             raise Unavailable(_NOT_SHARED.format(public), code="store_unavailable", headers=outcome.NO_RETRY) from error
