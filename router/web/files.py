@@ -51,8 +51,8 @@ class Content:
         parameters=(VARIANT, RANGE, KNOWN, EXPIRES, SIGNATURE),
         problems=(why.BAD_VALUE, why.NOT_FOUND, why.NOT_READY, why.NO_RANGE),
         examples=(
-            Example("the whole file", flags="-o ball.mp4"),
-            Example("a small picture", query="?variant=thumbnail", flags="-o ball.webp"),
+            Example("the whole file", flags="-o circle.mp4"),
+            Example("a small picture", query="?variant=thumbnail", flags="-o circle.webp"),
             Example("the first kilobyte", flags="-H 'Range: bytes=0-1023' -o start.mp4"),
         ),
     )
@@ -80,7 +80,7 @@ class Content:
         head="Look at an image from outside",
         parameters=(RANGE, KNOWN, EXPIRES, SIGNATURE),
         problems=(why.NOT_FOUND, why.NOT_READY, why.NO_RANGE),
-        examples=(Example("the whole file", flags="-o ball.png"),),
+        examples=(Example("the whole file", flags="-o circle.png"),),
     )
     def get_image_content(self, image_id: str) -> Response:
         """Fetch an image."""

@@ -19,13 +19,15 @@ def commands(server: Server) -> Iterator[str]:
 
 def image(server: Server) -> str:
     """Make an image and return its job's id."""
-    status, answer = server.call("/v1/responses", {"input": "a red ball", "provider_options": {"image": {"steps": 1}}})
+    status, answer = server.call(
+        "/v1/responses", {"input": "a red circle moves right", "provider_options": {"image": {"steps": 1}}}
+    )
     assert status == 200
     return str(answer["id"]).removeprefix("resp_")
 
 
 def test_every_command_works(nano: Server, tmp_path: Path) -> None:
-    (tmp_path / "ball.png").write_bytes(png())
+    (tmp_path / "circle.png").write_bytes(png())
     job = image(nano)
     for command in commands(nano):
         fitted = command.replace("curl -sS", "curl -sS --fail-with-body").replace(
@@ -43,5 +45,5 @@ def test_every_command_works(nano: Server, tmp_path: Path) -> None:
         assert ran.returncode == 0, f"{fitted}\n{ran.stdout}{ran.stderr}"
         if "DELETE" in command:
             job = image(nano)
-    assert (tmp_path / "ball.png").read_bytes()[:4] == b"\x89PNG"
-    assert (tmp_path / "ball.webp").read_bytes()[8:12] == b"WEBP"
+    assert (tmp_path / "circle.png").read_bytes()[:4] == b"\x89PNG"
+    assert (tmp_path / "circle.webp").read_bytes()[8:12] == b"WEBP"

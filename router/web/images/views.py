@@ -20,7 +20,7 @@ from router.web.http.body import read_json
 from router.web.images.parse import CREATE, read_image_request
 from router.web.jobs import submit_images
 from router.web.openapi import problems as why
-from router.web.openapi.examples import BALL
+from router.web.openapi.examples import CIRCLE
 from router.web.openapi.operations import JSON, Example, Routes, ok
 from router.web.openapi.parameters import KEY
 from router.web.videos.form import MULTIPART, URLENCODED, read_fields
@@ -90,7 +90,7 @@ class ImageViews:
         parameters=(KEY,),
         bodies={JSON: CREATE},
         problems=PROBLEMS,
-        examples=(Example("two images", {"prompt": BALL, "n": 2, "steps": 8, "response_format": "url"}),),
+        examples=(Example("two images", {"prompt": CIRCLE, "n": 2, "steps": 8, "response_format": "url"}),),
     )
     def create_images(self) -> Response:
         """Make up to four images from text.
@@ -107,7 +107,7 @@ class ImageViews:
         parameters=(KEY,),
         bodies={JSON: CREATE, MULTIPART: CREATE, URLENCODED: CREATE},
         problems=(*PROBLEMS, why.BAD_FORM),
-        examples=(Example("as a form", form={"prompt": "it rises", "image": "@ball.png"}),),
+        examples=(Example("as a form", form={"prompt": "it moves right", "image": "@circle.png"}),),
     )
     def edit_images(self) -> Response:
         """Make up to four images from an image and text.

@@ -12,8 +12,8 @@ WIDEST = 96  # characters of a line
 PIXEL = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"
 )
-BALL = "a red ball rolls to the right"
-MOVED = [{"type": "input_image", "image_url": PIXEL}, {"type": "input_text", "text": "it moves to the left"}]
+CIRCLE = "a red circle moves right"
+MOVED = [{"type": "input_image", "image_url": PIXEL}, {"type": "input_text", "text": "it moves left"}]
 FROM_IMAGE = {"input": [{"role": "user", "content": MOVED}], "provider_options": {"video": {"steps": 8}}}
 
 

@@ -15,7 +15,7 @@ from router.web.http import query
 from router.web.http.body import read_json
 from router.web.jobs import find, forget, job_id, submit, submit_images
 from router.web.openapi import problems as why
-from router.web.openapi.examples import BALL, FROM_IMAGE
+from router.web.openapi.examples import CIRCLE, FROM_IMAGE
 from router.web.openapi.operations import JSON, Example, Reply, Routes, ok
 from router.web.openapi.parameters import AFTER, INCLUDE, KEY, LIMIT, ORDER, STARTING_AFTER, STREAM
 from router.web.responses import answers
@@ -53,12 +53,12 @@ class Responses:
         problems=(*why.MAKING, *why.WAITING, *why.FAILING, why.NOT_FOUND),
         examples=(
             Example(
-                "from text", {"input": BALL, "seed": 7, "provider_options": {"video": {"num_frames": 5, "steps": 8}}}
+                "from text", {"input": CIRCLE, "seed": 7, "provider_options": {"video": {"num_frames": 5, "steps": 8}}}
             ),
             Example("from an image and text", FROM_IMAGE),
-            Example("in the background", {"input": BALL, "background": True}),
-            Example("as a stream", {"input": BALL, "stream": True}, flags="-N"),
-            Example("an image", {"input": BALL, "provider_options": {"image": {}}}),
+            Example("in the background", {"input": CIRCLE, "background": True}),
+            Example("as a stream", {"input": CIRCLE, "stream": True}, flags="-N"),
+            Example("an image", {"input": CIRCLE, "provider_options": {"image": {}}}),
         ),
         links=("retrieveResponse", "deleteResponse", "cancelResponse", "listInputItems"),
     )

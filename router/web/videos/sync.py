@@ -23,7 +23,7 @@ from router.web.finished_files import FinishedFiles, format_of
 from router.web.http.body import read_json
 from router.web.jobs import submit
 from router.web.openapi import problems as why
-from router.web.openapi.examples import BALL
+from router.web.openapi.examples import CIRCLE
 from router.web.openapi.operations import JSON, Example, Reply, Routes, ok
 from router.web.openapi.parameters import KEY
 from router.web.videos.form import MULTIPART, URLENCODED, read_fields
@@ -71,7 +71,7 @@ class SyncVideos:
         parameters=(KEY,),
         bodies={JSON: CREATE, MULTIPART: CREATE, URLENCODED: CREATE},
         problems=(*why.MAKING, why.BAD_FORM, *why.WAITING, *why.FAILING, *why.ENDED, why.NOT_FOUND),
-        examples=(Example("from text", {"prompt": BALL, "seed": 7, "steps": 8}, flags="-o ball.mp4"),),
+        examples=(Example("from text", {"prompt": CIRCLE, "seed": 7, "steps": 8}, flags="-o circle.mp4"),),
     )
     def create_video_and_wait(self) -> Response:
         """Make a video and wait for its bytes.
@@ -100,7 +100,7 @@ class SyncVideos:
         parameters=(KEY,),
         bodies={JSON: GENERATE},
         problems=(*why.MAKING, *why.WAITING, *why.FAILING, *why.ENDED, why.NOT_FOUND),
-        examples=(Example("from text", {"prompt": BALL, "seed": 42, "num_inference_steps": 8}),),
+        examples=(Example("from text", {"prompt": CIRCLE, "seed": 42, "num_inference_steps": 8}),),
     )
     def generate_video(self) -> Response:
         """Make a video as MLPerf's client asks for it.

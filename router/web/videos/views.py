@@ -16,7 +16,7 @@ from router.web.http import query
 from router.web.http.fields import shown
 from router.web.jobs import find, forget, submit, unknown
 from router.web.openapi import problems as why
-from router.web.openapi.examples import BALL
+from router.web.openapi.examples import CIRCLE
 from router.web.openapi.operations import JSON, Example, Routes, ok
 from router.web.openapi.parameters import AFTER, KEY, LIMIT, ORDER
 from router.web.videos import answers
@@ -43,8 +43,8 @@ class Videos:
         bodies={JSON: CREATE, MULTIPART: CREATE, URLENCODED: CREATE},
         problems=(*why.MAKING, why.BAD_FORM),
         examples=(
-            Example("from text", {"prompt": BALL, "seed": 7, "provider_options": {"video": {"steps": 8}}}),
-            Example("from an image, as a form", form={"prompt": "it rises", "input_reference": "@ball.png"}),
+            Example("from text", {"prompt": CIRCLE, "seed": 7, "provider_options": {"video": {"steps": 8}}}),
+            Example("from an image, as a form", form={"prompt": "it moves right", "input_reference": "@circle.png"}),
         ),
         links=("retrieveVideo", "deleteVideo", "remixVideo", "getVideoContent"),
     )
@@ -105,7 +105,7 @@ class Videos:
         parameters=(KEY,),
         bodies={JSON: REMIX, MULTIPART: REMIX},
         problems=(*why.MAKING, why.BAD_FORM, why.NOT_FOUND),
-        examples=(Example("another colour", {"prompt": "a blue ball rolls to the right"}),),
+        examples=(Example("another colour", {"prompt": "a blue circle moves right"}),),
         links=("retrieveVideo", "deleteVideo"),
     )
     def remix_video(self, video_id: str) -> Response:
