@@ -46,7 +46,7 @@ class Request:
 
     `priority_offset` is added to the model's priority; above 0 the request goes before others for its model.
     `warnings` are sentences about what was sent and has no meaning here. `fit_size` shrinks a size beyond the model's
-    limit, with a warning, instead of refusing it.
+    limit, with a warning, instead of refusing it. `count` images of one frame are as many jobs, with seeds counted up.
     Errors call a field what its dialect calls it: as `names` has it, else by its own name after `params`.
     """
 
@@ -61,6 +61,7 @@ class Request:
     presentation: Presentation = field(default_factory=Presentation)
     warnings: tuple[str, ...] = ()
     fit_size: bool = False
+    count: int = 1
 
     @property
     def input_kinds(self) -> frozenset[Input]:

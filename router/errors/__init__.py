@@ -144,6 +144,9 @@ class RateLimited(Unavailable):
 
 
 class ModelUnavailable(Unavailable):
+    """No engine runs the model, or its weights are not there: a repeat soon is of no use."""
+
+    headers = (("x-should-retry", "false"),)
     code = "model_unavailable"
 
 

@@ -3,7 +3,8 @@
 import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
+from itertools import product
 
 from registry import Input, ModelSpec, Registry
 from router import media
@@ -12,7 +13,7 @@ from router.errors import InvalidRequest
 from router.intake import gate, resolve
 from router.intake.availability import ModelAvailability
 from router.intake.images import PreparedInput, ReceivedImage
-from router.intake.resolve import ResolvedTask
+from router.intake.resolve import SEEDS, ResolvedTask
 from router.jobs import QueueLimits
 from router.jobs.idempotency import Key, check_name, key_of
 from router.request import ImageInput, Options, Request
@@ -43,7 +44,7 @@ class Intake:
         api_key: ApiKey | None = None,
         share: str | None = None,
     ) -> Job:
-        """Queue a request and return its job.
+        """Queue a request and return its job, of several the first, which names the others.
 
         `share` names whose slots for fetching and decoding images are taken, by default the owner's. A refusal, any
         `RequestError` or `Unavailable`, leaves neither a job nor a file behind.
@@ -54,14 +55,14 @@ class Intake:
             return known
         registry = self._system.registries.poll()
         model = _model_for(request, registry, self._availability.of)
-        of_key = (api_key.id, api_key.limits.queued) if api_key else (None, None)
-        limits = QueueLimits(model.name, model.limits.queued, *of_key)
+        key_id, of_key = (api_key.id, api_key.limits.queued) if api_key else (None, None)
+        limits = QueueLimits(model.name, model.limits.queued, key_id, of_key, request.count)
         gate.check_available(self._system, model, limits)
         resolved = self._resolve(model, request, images)
         inputs = self._prepare(model, resolved.task, images)
         job = self._job(request, model, resolved, inputs, owner, request_id, api_key, registry.revision)
         named = key_of(key, request, [image.identity for image in images]) if key else None
-        return self._add(job, inputs, named, limits)
+        return self._add(_with_siblings(job, request.count), inputs, named, limits)
 
     def resolve(self, request: Request, *, share: str) -> tuple[ModelSpec, ResolvedTask]:
         """Return the model and the effective task of a request; raises as `submit` does."""
@@ -150,23 +151,36 @@ class Intake:
         colours = (f"image {n} {note}" for n, image in enumerate(inputs, 1) for note in image.stored.notes)
         return (*crops, *colours, *self._tokens.warnings(model, task))
 
-    def _add(self, job: Job, inputs: Sequence[PreparedInput], key: Key | None, limits: QueueLimits) -> Job:
-        added = None
+    def _add(self, jobs: Sequence[Job], inputs: Sequence[PreparedInput], key: Key | None, limits: QueueLimits) -> Job:
+        added, (first, *siblings) = None, jobs
         try:
-            for image in inputs:
+            for job, image in product(jobs, inputs):
                 self._system.artifacts.put_input(job.id, image.stored.name, image.png)
-            added = self._system.jobs.add(job, key, limits)
+            added = self._system.jobs.add(first, key, limits, siblings)
         finally:
-            if added is None or added.id != job.id:
-                self._system.artifacts.delete(job.id)
+            if added is None or added.id != first.id:
+                for job in jobs:
+                    self._system.artifacts.delete(job.id)
         logs.job_id.set(added.id)
-        if added.id == job.id:  # else another request with this key was faster
-            self._system.plugins.announce(added)
+        if added.id == first.id:  # else another request with this key was faster
+            for job in (added, *siblings):
+                self._system.plugins.announce(job)
         return added
 
     def _stored_picture(self, job: Job, stored: StoredInput) -> ImageInput:
         data = self._system.artifacts.read_input(job.id, stored.name)
         return ImageInput(stored.role, url="", param="", data=data, stored=stored if stored.png_size else None)
+
+
+def _with_siblings(job: Job, count: int) -> list[Job]:
+    """Return the jobs of a request for `count` images, the first with the ids of the others."""
+    alone = replace(job.presentation, attended=False)
+    siblings = [
+        replace(job, id=uuid.uuid4().hex, task=replace(job.task, seed=(job.task.seed + n) % SEEDS), presentation=alone)
+        for n in range(1, count)
+    ]
+    known = replace(job.presentation, siblings=tuple(sibling.id for sibling in siblings))
+    return [replace(job, presentation=known), *siblings]
 
 
 def _model_for(request: Request, registry: Registry, available: gate.Available) -> ModelSpec:

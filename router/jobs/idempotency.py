@@ -43,4 +43,6 @@ def key_of(name: str, request: Request, pictures: Sequence[str]) -> Key:
         "dialect": request.param("prompt"),
         "form": replace(request.presentation, system=(), prompt=None).as_row(),  # they are in `prompt`
     }
+    if request.count > 1:
+        fields["count"] = request.count  # left out otherwise, as in keys of older versions
     return Key(name, hashlib.sha256(json.dumps(fields, sort_keys=True, default=str).encode()).hexdigest())

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, bindparam, func, select
 
-from router.errors import QueueFull, RateLimited
+from router.errors import LimitExceeded, QueueFull, RateLimited
 from router.jobs.rows import progress_of
 from router.jobs.tables import jobs
 from router.values import Status
@@ -24,12 +24,13 @@ RUNNING = select(jobs.c.started_at, jobs.c.progress).where(jobs.c.status == Stat
 
 @dataclass(frozen=True)
 class QueueLimits:
-    """The limits of a new job's model and key; None is unlimited."""
+    """The limits of the model and key of `adding` new jobs; None is unlimited."""
 
     model: str = ""
     of_model: int | None = None
     key: str | None = None
     of_key: int | None = None
+    adding: int = 1
 
 
 NO_LIMITS = QueueLimits()
@@ -40,17 +41,31 @@ def check(db: Connection, most: int, limits: QueueLimits) -> int:
 
     Raises `QueueFull`, or `RateLimited` at the key's own limit.
     """
-    if (in_all := _count(db, QUEUED)) >= most:
-        message = f"the queue holds {in_all} jobs, its limit is {most}; try again later"
+    if (in_all := _count(db, QUEUED)) + limits.adding > most:
+        message = f"the queue holds {in_all} jobs, its limit is {most}{_beyond(limits, most)}; try again later"
         raise QueueFull(message, headers=_retry(db))
     named = {"_model": limits.model, "_key": limits.key}
-    if limits.of_model is not None and (queued := _count(db, OF_MODEL, named)) >= limits.of_model:
-        message = f"{queued} jobs for {limits.model} are queued, its limit is {limits.of_model}; try again later"
+    if limits.of_model is not None and ((queued := _count(db, OF_MODEL, named)) + limits.adding > limits.of_model):
+        brought = _beyond(limits, limits.of_model)
+        what = f"{queued} jobs for {limits.model} are queued, its limit is {limits.of_model}"
+        message = f"{what}{brought}; try again later"
         raise QueueFull(message, headers=_retry(db, jobs.c.model == limits.model))
-    if limits.key and limits.of_key is not None and (queued := _count(db, OF_KEY, named)) >= limits.of_key:
-        message = f"{queued} jobs of this key are queued, its limit is {limits.of_key}; try again later"
+    if (
+        limits.key
+        and limits.of_key is not None
+        and ((queued := _count(db, OF_KEY, named)) + limits.adding > limits.of_key)
+    ):
+        brought = _beyond(limits, limits.of_key)
+        message = f"{queued} jobs of this key are queued, its limit is {limits.of_key}{brought}; try again later"
         raise RateLimited(message, headers=_retry(db, jobs.c.key == limits.key))
     return in_all
+
+
+def _beyond(limits: QueueLimits, limit: int) -> str:
+    """Return the words for a request of several jobs; raise `LimitExceeded` if it can never fit."""
+    if limits.adding > limit:
+        raise LimitExceeded(f"{limits.adding} images are as many jobs, and at most {limit} may be queued here")
+    return f", and this request brings {limits.adding}" if limits.adding > 1 else ""
 
 
 def _count(db: Connection, statement: Any, named: Mapping[str, Any] | None = None) -> int:

@@ -1,7 +1,7 @@
 """The callers' view of the job store."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from sqlalchemy import Connection, RowMapping
 
@@ -41,10 +41,12 @@ class JobStore(WorkQueue):
         with self._db.read() as db:
             check(db, self._max_queued, limits)
 
-    def add(self, job: Job, key: Key | None = None, limits: QueueLimits = NO_LIMITS) -> Job:
-        """Queue `job` and return it with its position; raise as `check_limits` does.
+    def add(
+        self, job: Job, key: Key | None = None, limits: QueueLimits = NO_LIMITS, siblings: Sequence[Job] = ()
+    ) -> Job:
+        """Queue `job` and its siblings, all or none; return it with its position.
 
-        For a repeated request under the same key return the first job and add none.
+        For a repeated request under the same key return the first job and add none. Raises as `check_limits` does.
         """
         with self._db.write() as db:
             if key is not None:
@@ -53,10 +55,13 @@ class JobStore(WorkQueue):
                 kept = {"owner": job.owner, "key": key.name, "request": key.request, "job": job.id}
                 db.execute(sql.KEEP_KEY, {**kept, "created_at": time.time()})
             queued = check(db, self._max_queued, limits)
-            due = claim_count(db) + OVERTAKE_FACTOR * queued
-            row = db.execute(sql.ADD, {**job_row(job), "due": due}).mappings().one()
-            log_change(db, row["version"], job.id)
-            return self._positioned(db, row)
+            claims = claim_count(db)
+            rows = []
+            for place, each in enumerate((job, *siblings), queued):
+                due = claims + OVERTAKE_FACTOR * place
+                rows.append(db.execute(sql.ADD, {**job_row(each), "due": due}).mappings().one())
+                log_change(db, rows[-1]["version"], each.id)
+            return self._positioned(db, rows[0])
 
     def get(self, job_id: str, owner: str | None) -> Job | None:
         """Return the owner's job with its queue position, or None.

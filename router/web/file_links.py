@@ -18,10 +18,9 @@ class FileLinks:
         kind = kind_of(job)
         return self._public_url + self._signatures.sign(f"/v1/{kind}s/{kind}_{job.id}/content")
 
-    def absolute(self, job: Job) -> str:
-        """Return the whole URL; without a public URL, at the host of this request."""
-        here = "" if self._public_url or not request.host else request.host_url.rstrip("/")
-        return here + self.of(job)
+    def host(self) -> str:
+        """Return what makes links whole URLs: the host of this request, nothing with a public URL."""
+        return "" if self._public_url or not request.host else request.host_url.rstrip("/")
 
 
 def kind_of(job: Job) -> str:

@@ -1,11 +1,13 @@
 """Files of jobs as answers: by this process, or by nginx."""
 
 import re
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 from flask import Response, request, send_file
 
 from router.settings import Settings
+from router.web.finished_files import PresentedFile
 from router.web.http.proxies import PROXIED
 from router.web.jobs import unknown
 from router.web.server.environ import ENDS
@@ -32,17 +34,33 @@ class FileSender:
                 "cache-control": "no-cache",
             }
             return Response(mimetype=media_type, headers=headers)
-        if (ends := request.environ.get(ENDS)) is not None:  # a reader may take long, as one who waits
-            ends.enter_context(self._waiting.slot())
-        try:
-            _simplify_conditions(path.stat().st_size, etag)
-            name = f"{public}{path.suffix}"
-            return send_file(path, mimetype=media_type, download_name=name, etag=etag, conditional=True)
-        except FileNotFoundError:  # deleted this very moment
-            raise unknown(public) from None
+        if ENDS in request.environ:  # a reader may take long, as one who waits
+            _until_sent(self._waiting.slot())
+        _simplify_conditions(path, etag)
+        return _sent(public, PresentedFile(path, media_type, etag))
+
+    def send_here(self, public: str, file: PresentedFile, slot: ExitStack) -> Response:
+        """Send a file from this process to its waiting caller, whose `slot` is held until then."""
+        # nginx would drop the headers of the answer
+        _until_sent(slot)
+        return _sent(public, file)
 
 
-def _simplify_conditions(size: int, etag: str) -> None:
+def _until_sent(slot: AbstractContextManager[object]) -> None:
+    """Hold a slot until the answer has gone out, or end it under a server that does not say so."""
+    with ExitStack() as now:
+        request.environ.get(ENDS, now).enter_context(slot)
+
+
+def _sent(public: str, file: PresentedFile) -> Response:
+    name = f"{public}{file.path.suffix}"
+    try:
+        return send_file(file.path, mimetype=file.media_type, download_name=name, etag=file.etag, conditional=True)
+    except FileNotFoundError:  # deleted this very moment
+        raise unknown(public) from None
+
+
+def _simplify_conditions(path: Path, etag: str) -> None:
     """Keep one satisfiable range, and no `If-Match`; RFC 9110 ignores other ranges."""
     environ = request.environ
     environ.pop("HTTP_IF_MATCH", None)  # it guards writes, and nobody writes here
@@ -50,5 +68,5 @@ def _simplify_conditions(size: int, etag: str) -> None:
     known = request.if_none_match.contains_weak(etag)
     if plain is None or known or (plain[1] == "" and len(plain[2]) > 18):
         environ.pop("HTTP_RANGE", None)
-    elif plain[1] == "" and int(plain[2]) > size:
+    elif plain[1] == "" and path.exists() and int(plain[2]) > (size := path.stat().st_size):
         environ["HTTP_RANGE"] = f"bytes=-{size}"

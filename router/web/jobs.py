@@ -1,15 +1,11 @@
 """Jobs of a caller, by their public ids `resp_X`, `video_X` and `image_X`."""
 
-import hashlib
-import secrets
-from dataclasses import replace
 from functools import partial
 
 from flask import g
 
-from router.errors import HttpError, UnknownJob
+from router.errors import UnknownJob
 from router.intake.intake import Intake
-from router.intake.resolve import DRAWN, SEEDS
 from router.request import Request
 from router.runtime import logs
 from router.storage.artifacts import JOB_ID, remove
@@ -21,49 +17,12 @@ from router.web.http.body import release_body
 
 def submit(intake: Intake, request: Request) -> Job:
     """Queue a request of this caller and return its job; raises as `Intake.submit` does."""
-    job = _submit(intake, request, idempotency_key())
+    by = caller()
+    job = intake.submit(
+        request, owner=by.owner, request_id=g.request_id, key=idempotency_key(), api_key=by.key, share=share()
+    )
     release_body()
     return job
-
-
-def submit_images(system: System, intake: Intake, request: Request, count: int) -> Job:
-    """Queue a request for several images and return the first image's job.
-
-    The seeds count up. The other jobs are its siblings. Raises as `Intake.submit` does, and then leaves none of them.
-    """
-    if count == 1:
-        return submit(intake, request)
-    key = idempotency_key()
-    seed = _first_seed(key) if request.seed is None else request.seed
-    made: list[Job] = []
-    wanted = replace(request, presentation=replace(request.presentation, attended=False))
-    try:
-        for number in range(count - 1, 0, -1):  # the first image comes last, when it can name the others
-            name = key and hashlib.sha256(f"{key} {number}".encode()).hexdigest()
-            made.append(_submit(intake, replace(wanted, seed=(seed + number) % SEEDS), name))
-            again = intake.again(made[0])  # with the images that are stored now
-            wanted = replace(again, names=request.names, params=request.params, warnings=made[0].warnings)
-        siblings = tuple(job.id for job in reversed(made))
-        presentation = replace(request.presentation, siblings=siblings)
-        first = _submit(intake, replace(wanted, seed=seed, presentation=presentation), key)
-    except (HttpError, FileNotFoundError):
-        for job in made:
-            _remove(system, job.id, job.owner)
-        raise
-    release_body()
-    return first
-
-
-def _submit(intake: Intake, request: Request, key: str | None) -> Job:
-    by = caller()
-    return intake.submit(request, owner=by.owner, request_id=g.request_id, key=key, api_key=by.key, share=share())
-
-
-def _first_seed(key: str | None) -> int:
-    """Return a seed, for an idempotency key always the same."""
-    if key is None:
-        return secrets.randbelow(DRAWN)
-    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:6])
 
 
 def job_id(public: str, prefix: str) -> str:

@@ -1,5 +1,6 @@
 """What the bodies of both dialects share: schemas, and steps of reading."""
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import fields as fields_of
 from dataclasses import replace
@@ -91,7 +92,7 @@ def check(schema: Schema, body: Mapping[str, Any], above: str = "") -> dict[str,
         path, message = _first(error.messages_dict, (above,) if above else ())
     param = ".".join(path)
     if message == UNKNOWN:
-        message = f"{'.'.join(path[:-1])} has no field {path[-1][:100]!r}"
+        message = f"{'.'.join(path[:-1])} has no field {path[-1][:100]!r}{_meant(path[-1], path[-2])}"
         raise InvalidRequest(message, param=param, code="unknown_parameter")
     raise InvalidRequest(f"{param} {message}", param=param)
 
@@ -127,6 +128,13 @@ def refuse_file_id(holder: Any, where: str) -> None:
     if isinstance(holder, dict) and holder.get("file_id") is not None:
         param = f"{where}.file_id"
         raise InvalidRequest(f"{param} means nothing here, as no files are kept: send the image itself", param=param)
+
+
+def _meant(name: str, block: str) -> str:
+    """Return the words for the field of a block that a misspelt name is close to."""
+    known = (ImageOptions if block == "image" else MediaOptions)._declared_fields
+    close = difflib.get_close_matches(name[:40].lower(), known, 1, 0.7)
+    return f": did you mean {close[0]}?" if close else f"; it has {', '.join(known)}"
 
 
 def _present(value: Any) -> Any:

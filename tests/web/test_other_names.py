@@ -1,9 +1,10 @@
 """Paths of other servers: those that are served, and those refused in words."""
 
 import json
+import tracemalloc
 
 import pytest
-from conftest import refused
+from conftest import refused, stored
 from flask.testing import FlaskClient
 
 from router.runtime.release import installed_version
@@ -57,13 +58,15 @@ def test_a_byte_order_mark_is_read_over(client: FlaskClient) -> None:
 
 
 URLENCODED = {
-    "no text": ("prompt=%ff", "invalid_form", ""),
+    "no text": ("prompt=%ff", "invalid_value", "prompt"),
+    "no text in a name": ("%ff=a&prompt=a", "invalid_value", "a field's name"),
+    "JSON": ('{"prompt": "a"}', "unsupported_media_type", ""),
     "no name": ("=a&prompt=a", "invalid_form", ""),
     "twice": ("prompt=a&prompt=b", "invalid_form", "prompt"),
     "many": ("&".join(f"a{n}=1" for n in range(300)), "invalid_form", ""),
     "a long name": (f"prompt=a&{'a' * 300}=1", "invalid_form", ""),
     "long text": (f"prompt={'a' * (5 * 2**20)}", "limit_exceeded", "prompt"),
-    "long escapes": (f"prompt={'%61' * (5 * 2**20)}", "limit_exceeded", ""),
+    "many escapes": (f"prompt={'%61' * (2**20 + 1)}", "limit_exceeded", ""),
     "a wrong number": ("prompt=a&steps=many", "invalid_value", "steps"),
     "a wrong option": (
         "prompt=a&provider_options[video][stepz]=3",
@@ -78,9 +81,57 @@ URLENCODED = {
 def test_a_wrong_urlencoded_form_is_refused(
     client: FlaskClient, system: System, body: str, code: str, param: str
 ) -> None:
-    error = refused(client.post("/v1/videos", data=body, content_type=FORM), system)
+    answer = client.post("/v1/videos", data=body, content_type=FORM)
+    error = answer.get_json()["error"] if code == "unsupported_media_type" else refused(answer, system)
 
     assert (error["code"], error["param"]) == (code, param)
+
+
+def test_escapes_are_decoded_whatever_piece_they_fall_into(client: FlaskClient, system: System) -> None:
+    prompt = "ä b+ü" * 1200  # escapes of two bytes across the ends of pieces
+    answer = client.post("/v1/videos", data={"prompt": prompt, "model": "text"}, content_type=FORM)
+
+    assert stored(system, answer).task.prompt == prompt
+
+
+def test_escapes_cost_little_memory(client: FlaskClient) -> None:
+    def peak(body: bytes) -> int:
+        tracemalloc.start()
+        answer = client.post("/v1/videos", data=body, content_type=FORM)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert answer.status_code == 400  # a prompt of a million characters
+        return most
+
+    plain = peak(b"prompt=" + b"a" * (3 * 2**20))
+    escaped = peak(b"prompt=" + b"%61" * 2**20)
+
+    assert escaped < 2 * plain
+
+
+@pytest.mark.parametrize(("sent", "steps"), [("extra_body[steps]=3", 3), ("extra_body=%7B%22steps%22%3A3%7D", 3)])
+def test_nested_fields_of_a_form_have_their_types(client: FlaskClient, system: System, sent: str, steps: int) -> None:
+    answer = client.post("/v1/videos", data=f"prompt=a&model=text&n=1.0&stream=False&{sent}", content_type=FORM)
+
+    assert stored(system, answer).task.steps == steps
+
+
+def test_the_root_says_where_the_api_is(client: FlaskClient) -> None:
+    answer = client.get("/")
+
+    assert (answer.status_code, "GET /docs" in answer.get_json()["error"]["message"]) == (404, True)
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [("num_frame", "did you mean num_frames?"), ("stepz", "did you mean steps?"), ("xyzzy", "it has width, height,")],
+)
+def test_a_misspelt_option_is_told_of_the_right_ones(
+    client: FlaskClient, system: System, option: str, said: str
+) -> None:
+    body = {"input": "a", "provider_options": {"video": {option: 1}}}
+
+    assert said in refused(client.post("/v1/responses", json=body), system)["message"]
 
 
 def test_another_type_is_refused_with_all_that_are_taken(client: FlaskClient) -> None:

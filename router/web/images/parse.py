@@ -1,7 +1,7 @@
 """Parse the body of a request for images."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from router.errors import InvalidRequest, ModalityMismatch
@@ -17,15 +17,7 @@ WHERE = "an image goes into image"
 LISTS = ("image", "images")  # OpenAI's clients send one image as a list, too
 
 
-@dataclass(frozen=True)
-class ImageRequest:
-    """A parsed body: the request for one image, and how many are wanted."""
-
-    request: Request
-    count: int
-
-
-def read_image_request(body: Mapping[str, Any], *, edits: bool, attended: bool) -> ImageRequest:
+def read_image_request(body: Mapping[str, Any], *, edits: bool, attended: bool) -> Request:
     """Parse a body; `edits` says that it needs an image.
 
     Raises `InvalidRequest` with the name of the wrong field, `ModalityMismatch` for more than one image.
@@ -43,17 +35,26 @@ def read_image_request(body: Mapping[str, Any], *, edits: bool, attended: bool) 
         file_format=values.get("output_format", PNG),
     )
     names = request.names if request.pictures else {**request.names, "inputs": "image"}
-    made = replace(request, options=one_frame(request.options), presentation=presentation, fit_size=True, names=names)
-    return ImageRequest(made, values.get("n", 1))
+    return replace(
+        request,
+        options=one_frame(request.options),
+        presentation=presentation,
+        fit_size=True,
+        names=names,
+        count=values.get("n", 1),
+    )
 
 
 def _unlisted(body: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the body with its one image apart from a list."""
+    found: dict[str, Any] = {}
     for name in LISTS:
         sent = body.get(name)
-        if isinstance(sent, list):
-            if len(sent) > 1:
-                raise ModalityMismatch(f"{name} has {len(sent)} images: a request takes one", param=name)
-            others = {key: value for key, value in body.items() if key != name}
-            return {**others, "image": sent[0]} if sent else others
-    return body
+        images = sent if isinstance(sent, list) else [] if sent is None else [sent]
+        if len(images) > 1:
+            raise ModalityMismatch(f"{name} has {len(images)} images: a request takes one", param=name)
+        found |= {name: images[0]} if images else {}
+    if len(found) > 1:
+        raise InvalidRequest("image and images are two images for one frame: give one of them", param="images")
+    others = {name: value for name, value in body.items() if name not in LISTS}
+    return {**others, "image": next(iter(found.values()), None)}

@@ -18,15 +18,14 @@ from router.web.file_links import FileLinks
 from router.web.finished_files import FinishedFiles, format_of
 from router.web.http.body import read_json
 from router.web.images.parse import CREATE, read_image_request
-from router.web.jobs import submit_images
+from router.web.jobs import submit
 from router.web.openapi import problems as why
 from router.web.openapi.examples import CIRCLE
 from router.web.openapi.operations import JSON, Example, Routes, ok
 from router.web.openapi.parameters import KEY
 from router.web.videos.form import MULTIPART, URLENCODED, read_fields
-from router.web.waiting import outcome
+from router.web.waiting.outcome import Outcome, outcome
 from router.web.waiting.waiters import Waiters
-from router.web.waiting.watch import Watch
 from router.web.waiting.written import JsonWriter
 
 ROUTES = Routes("Images")
@@ -76,7 +75,6 @@ class ImageViews:
     def __init__(
         self, system: System, intake: Intake, waiting: Waiters, files: FinishedFiles, links: FileLinks
     ) -> None:
-        self._system = system
         self._settings = system.settings
         self._intake = intake
         self._waiting = waiting
@@ -117,35 +115,34 @@ class ImageViews:
         return self._make(partial(read_fields, self._settings.max_body_bytes, CREATE, file_name="image"), edits=True)
 
     def _make(self, read: Callable[[], dict[str, Any]], *, edits: bool) -> Response:
-        body = read()
-        parsed = read_image_request(body, edits=edits, attended=idempotency_key() is None)
+        parsed = read_image_request(read(), edits=edits, attended=idempotency_key() is None)
         with ExitStack() as held:
             held.enter_context(self._waiting.slot())
-            job = submit_images(self._system, self._intake, parsed.request, parsed.count)
-            del body, parsed  # their images would be kept for as long as somebody waits
+            job = submit(self._intake, parsed)
+            del parsed  # its image would be kept for as long as somebody waits
             watch = held.enter_context(self._waiting.watch(job, request.environ.get("gunicorn.socket")))
-            return self._writer.answer(watch, partial(self._images, watch), held)
+            ended = outcome(watch, self._waiting, f"/v1/videos/video_{job.id}")
+            return self._writer.answer(watch, partial(self._images, ended, self._links.host()), held)
 
-    def _images(self, watch: Watch) -> dict[str, Any]:
-        """Return the answer at the end of a wait; raises as `outcome.check_completed`."""
-        job = watch.job
-        outcome.check_completed(watch, f"/v1/images/image_{job.id}/content", draining=self._waiting.draining)
-        made = [job, *outcome.siblings(job, self._system, self._waiting)]
+    def _images(self, ended: Outcome, host: str) -> dict[str, Any]:
+        """Return the answer at the end of a wait; raises as `Outcome.completed`."""
+        made = ended.completed()
+        first = made[0]
         return IMAGES.dump(
             {
-                "created": int(job.created_at),
-                "data": [self._image(each) for each in made],
-                "model": job.model,
-                "output_format": format_of(job),
-                "size": f"{job.task.width}x{job.task.height}",
+                "created": int(first.created_at),
+                "data": [self._image(job, host) for job in made],
+                "model": first.model,
+                "output_format": format_of(first),
+                "size": f"{first.task.width}x{first.task.height}",
                 "usage": {"gpu_seconds": round(sum(map(seconds_taken, made)), 3)},
-                "warnings": job.warnings,
+                "warnings": first.warnings,
             }
         )
 
-    def _image(self, job: Job) -> dict[str, Any]:
+    def _image(self, job: Job, host: str) -> dict[str, Any]:
         public = f"image_{job.id}"
         if not job.presentation.inline:
-            return IMAGE.dump({"id": public, "url": self._links.absolute(job), "seed": job.task.seed})
+            return IMAGE.dump({"id": public, "url": host + self._links.of(job), "seed": job.task.seed})
         data = base64.b64encode(self._files.read(public, job)).decode()
         return IMAGE.dump({"id": public, "b64_json": data, "seed": job.task.seed})

@@ -49,7 +49,7 @@ MAKING = (
     UNKNOWN_MODEL,
     _problem(errors.KeyReused, "the key was used for another request"),
     _problem(errors.QueueFull, "too many jobs wait already", "retry-after"),
-    _problem(errors.ModelUnavailable, "no engine runs this model, or its weights are not there"),
+    _problem(errors.ModelUnavailable, "no engine runs this model, or its weights are not there", "x-should-retry"),
     *WRITING,
 )
 WAITING = (

@@ -61,6 +61,20 @@ def is_of_user(item: Mapping[str, Any]) -> bool:
     return "content" in item and item.get("role", "user") == "user"
 
 
+def is_text(part: Any, where: str) -> bool:
+    """Say whether a part is text or an image; raise `InvalidRequest` for any other.
+
+    Without a type its one key tells, as MAX's clients send it.
+    """
+    kind = part.get("type") if isinstance(part, dict) else ""
+    keys = part.keys() & {"text", "image_url"} if kind is None else ()
+    if kind in TEXT_PARTS or keys == {"text"}:
+        return True
+    if kind in IMAGE_PARTS or keys == {"image_url"}:
+        return False
+    raise invalid_value(where, "an input_text or input_image part", part)
+
+
 def _read_items(items: Any) -> tuple[list[str], Content, int]:
     """Return the system's texts, what the last user message says, and its index."""
     if not isinstance(items, list):
@@ -107,7 +121,7 @@ def _read_content(content: Any, where: str) -> Content:
     texts, images = [], []
     for index, part in enumerate(content):
         at = f"{where}[{index}]"
-        if _is_text(part, at):
+        if is_text(part, at):
             texts.append(_text(part.get("text"), f"{at}.text"))
         else:
             refuse_file_id(part, at)
@@ -117,20 +131,6 @@ def _read_content(content: Any, where: str) -> Content:
     roles = (Input.IMAGE, Input.LAST_IMAGE)  # the gate knows whether the model takes them
     placed = zip(images, roles, strict=False)
     return texts, [read_image(part.get("image_url"), role, f"{at}.image_url") for (part, at), role in placed]
-
-
-def _is_text(part: Any, where: str) -> bool:
-    """Say whether a part is text or an image; raise `InvalidRequest` for any other.
-
-    Without a type its one key tells, as MAX's clients send it.
-    """
-    kind = part.get("type") if isinstance(part, dict) else ""
-    keys = part.keys() & {"text", "image_url"} if kind is None else ()
-    if kind in TEXT_PARTS or keys == {"text"}:
-        return True
-    if kind in IMAGE_PARTS or keys == {"image_url"}:
-        return False
-    raise invalid_value(where, "an input_text or input_image part", part)
 
 
 def _text(value: Any, where: str) -> str:

@@ -10,7 +10,7 @@ from router.errors import InvalidRequest, LimitExceeded, ModalityMismatch
 from router.request import ImageInput, Request
 from router.values import OutputPart, Presentation
 from router.web.http import unused_fields
-from router.web.responses.input import ParsedInput, is_of_user, read_input
+from router.web.responses.input import ParsedInput, is_of_user, is_text, read_input
 from router.web.responses.schema import AS_IS, COMPLETED, CreateResponse
 from router.web.responses.tools import Call, find_call, read_choice, read_tools
 from router.web.schemas import check, check_model, one_frame, read_image, read_options
@@ -18,7 +18,9 @@ from router.web.schemas import check, check_model, one_frame, read_image, read_o
 QUOTED = ("tools", "text", "metadata")  # may speak of images by name
 WHERE = "an image goes into input, as an input_image part of the last user message"
 OF_MESSAGES = {"type", "role", "content", "id", "status", "name", "phase"}
-OF_PARTS = {"type", "text", "image_url", "detail", "annotations", "logprobs", "cache_control", "file_id"}
+OF_TEXTS = {"type", "text", "annotations", "logprobs", "cache_control"}
+OF_IMAGES = {"type", "image_url", "detail", "cache_control"}
+TAKEN = ("secondary_prompt", "secondary_negative_prompt", "strength")  # of an image, for the sake of MAX's clients
 SCHEMA = CreateResponse()
 PRIORITY_OFFSETS = {"priority": 1, "flex": -1}  # how far from all others
 MOST_BYTES = 256 * 2**10  # of tools and formats: they are in the job's row, and in each snapshot of a stream
@@ -27,15 +29,11 @@ DEEPEST = 100  # levels of the same
 
 @dataclass(frozen=True)
 class ParsedRequest:
-    """A parsed body: the request, the way to answer, the number of `images`.
-
-    `call` is a function call instead of a video.
-    """
+    """A parsed body: the request, the way to answer, and a function call instead."""
 
     request: Request
     stream: bool
     call: Call | None
-    images: int = 1
 
 
 def read_response_request(body: Mapping[str, Any], *, keyed: bool = False) -> ParsedRequest:
@@ -60,14 +58,15 @@ def read_response_request(body: Mapping[str, Any], *, keyed: bool = False) -> Pa
         params=f"provider_options.{block or 'video'}",
         presentation=_presentation(sent, parsed, block, _echo(sent, tools, choice), keyed),
         warnings=_warnings(body, parsed, pictures),
+        count=_count(sent, block, media),
     )
     # the output of a function, after the last message
     answered = isinstance(body["input"], list) and body["input"][-1].get("type") == "function_call_output"
     call = find_call(tools, choice, parsed.prompt, wants_media=bool(block), answered=answered)
-    return ParsedRequest(request, sent.get("stream", False), call, _images(sent, block, media))
+    return ParsedRequest(request, sent.get("stream", False), call)
 
 
-def _images(sent: Mapping[str, Any], block: str, media: Mapping[str, Any]) -> int:
+def _count(sent: Mapping[str, Any], block: str, media: Mapping[str, Any]) -> int:
     """Return the number of images; several come together, at the end of a wait."""
     count: int = media.get("num_images", 1)
     if count > 1 and (way := next((way for way in ("background", "stream") if sent.get(way)), None)):
@@ -112,6 +111,8 @@ def _warnings(body: Mapping[str, Any], parsed: ParsedInput, pictures: tuple[Imag
     if not isinstance(body.get("instructions"), str | None):
         names.append("instructions")
     names += _unread(body["input"], parsed.index)
+    image = (body.get("provider_options") or {}).get("image") or {}
+    names += [f"provider_options.image.{name}" for name in TAKEN if image.get(name) is not None]
     return unused_fields.warning(names) + _history(body["input"], parsed, search)
 
 
@@ -123,7 +124,8 @@ def _unread(items: Any, index: int | None) -> list[str]:
     found = [f"{where}.{key}" for key, value in message.items() if value and key not in OF_MESSAGES]
     content = message.get("content")
     for number, part in enumerate(content if isinstance(content, list) else ()):
-        found += [f"{where}.content[{number}].{key}" for key, value in part.items() if value and key not in OF_PARTS]
+        known = OF_TEXTS if is_text(part, where) else OF_IMAGES
+        found += [f"{where}.content[{number}].{key}" for key, value in part.items() if value and key not in known]
     return found
 
 

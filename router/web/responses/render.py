@@ -12,9 +12,11 @@ from router.web.file_links import FileLinks, kind_of
 from router.web.finished_files import FinishedFiles, format_of
 from router.web.jobs import unknown
 from router.web.responses import answers
+from router.web.responses.usage import Usage, used
 from router.web.waiting.watch import Watch
 
 RESPONSE, MESSAGE = answers.Response(), answers.Message()
+USAGE = Usage()
 PARTS = {"video": answers.OutputVideo(), "image": answers.OutputImage(), "text": answers.OutputText()}
 MESSAGE_IN, IMAGE_IN, TEXT_IN = answers.StoredMessage(), answers.StoredImage(), answers.StoredText()
 IMAGES = "message.input_image.image_url"  # the value of `include` that asks for the images themselves
@@ -29,7 +31,12 @@ class Rendering:
         self._links = links
 
     def response(self, job: Job) -> dict[str, Any]:
-        return {**RESPONSE.dump(job), "output": self.output(job, inline=job.presentation.inline)}
+        siblings = self._siblings(job)
+        resource = {**RESPONSE.dump(job), "output": self._output(job, siblings, inline=job.presentation.inline)}
+        if job.artifact is not None and job.presentation.siblings:
+            resource["usage"] = USAGE.dump(used(job, siblings))
+            resource["warnings"] = [*job.warnings, *_lacking(job, siblings)]
+        return resource
 
     def ended(self, watch: Watch) -> dict[str, Any]:
         """Return the resource at the end of a wait."""
@@ -42,9 +49,12 @@ class Rendering:
 
     def output(self, job: Job, *, inline: bool = False) -> list[dict[str, Any]]:
         """Return the message with the finished files; `inline` has them in base64."""
+        return self._output(job, self._siblings(job), inline=inline)
+
+    def _output(self, job: Job, siblings: list[Job], *, inline: bool) -> list[dict[str, Any]]:
         if job.artifact is None:
             return []
-        made = [job, *self._siblings(job)]
+        made = [job, *siblings]
         content = [self._part(each, inline) for each in made]
         if job.presentation.text_output:
             content.append(self._text(job, "\n".join(map(self._links.of, made))))
@@ -69,6 +79,13 @@ class Rendering:
             return base64.b64encode(self._files.read(f"resp_{job.id}", job)).decode()
         except HttpError:  # deleted this very moment, or lost
             return None
+
+
+def _lacking(job: Job, siblings: list[Job]) -> list[str]:
+    """Return a warning where images of the same request have no file, or none any more."""
+    wanted, made = 1 + len(job.presentation.siblings), 1 + len(siblings)
+    warning = f"{made} of {wanted} images are here: the others failed, were cancelled or deleted"
+    return [warning] if made < wanted else []
 
 
 def _shape(job: Job) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The work of a finished job, with the keys of text models."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -37,21 +38,20 @@ class Usage(Answer):
     output_tokens_details = nested(ReasoningTokens, "of those", lambda _: {})
     total_tokens = zero("0")
     gpu_seconds = number("from the start of the work to its end, a load of the model included")
-    steps = integer("denoising steps")
+    steps = integer("denoising steps of each video or image")
     frames = integer("frames that were made")
     pixels = integer("pixels of each frame")
     image_generation_details = nested(ImageDetails, "for an image", sometimes=True)
 
 
-def used(job: Job) -> dict[str, Any] | None:
-    """Return the usage of a job, None before it has a file."""
+def used(job: Job, siblings: Sequence[Job] = ()) -> dict[str, Any] | None:
+    """Return the usage of a job and its siblings, None before it has a file."""
     if (made := job.artifact) is None:
         return None
-    pixels = made.width * made.height
-    usage = {"gpu_seconds": seconds_taken(job), "steps": job.task.steps, "frames": made.num_frames, "pixels": pixels}
+    pixels, count, steps = made.width * made.height, 1 + len(siblings), job.task.steps
+    seconds = round(sum(map(seconds_taken, (job, *siblings))), 3)
+    usage = {"gpu_seconds": seconds, "steps": steps, "frames": count * made.num_frames, "pixels": pixels}
     if made.num_frames > 1:
         return usage
-    count = 1 + len(job.presentation.siblings)
-    megapixels = round(count * pixels / 1e6, 6)
-    details = {"megapixels": megapixels, "steps": job.task.steps, "image_count": count}
+    details = {"megapixels": round(count * pixels / 1e6, 6), "steps": steps, "image_count": count}
     return {**usage, "image_generation_details": {"width": made.width, "height": made.height, **details}}

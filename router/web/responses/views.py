@@ -1,19 +1,18 @@
 """The views of `/v1/responses`."""
 
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
 from flask import Response, jsonify, request
 
-from router.errors import HttpError
 from router.intake.intake import Intake
 from router.system import System
 from router.values import Job
 from router.web.access import caller, idempotency_key, owner, share
 from router.web.http import query
 from router.web.http.body import read_json
-from router.web.jobs import find, forget, job_id, submit, submit_images
+from router.web.jobs import find, forget, job_id, submit
 from router.web.openapi import problems as why
 from router.web.openapi.examples import CIRCLE, FROM_IMAGE
 from router.web.openapi.operations import JSON, Example, Reply, Routes, ok
@@ -23,8 +22,8 @@ from router.web.responses.parse import SCHEMA, ParsedRequest, read_response_requ
 from router.web.responses.render import IMAGES, Rendering, input_items
 from router.web.responses.stream import EVENTS, stream
 from router.web.responses.tools import Call, FunctionCallResponse
-from router.web.waiting import outcome
 from router.web.waiting.disconnects import cancel
+from router.web.waiting.outcome import Outcome, outcome
 from router.web.waiting.waiters import Waiters
 from router.web.waiting.watch import Watch
 from router.web.waiting.written import UNBUFFERED, JsonWriter, written
@@ -77,7 +76,7 @@ class Responses:
             return self._answer(submit(self._intake, parsed.request))
         with ExitStack() as held:
             held.enter_context(self._waiting.slot())
-            job, streamed = submit_images(self._system, self._intake, parsed.request, parsed.images), parsed.stream
+            job, streamed = submit(self._intake, parsed.request), parsed.stream
             del parsed  # its images would be kept for as long as somebody waits
             watch = self._watch(job, held)
             return self._stream(watch, held) if streamed else self._wait(watch, held)
@@ -143,18 +142,13 @@ class Responses:
 
     def _wait(self, watch: Watch, held: ExitStack) -> Response:
         """Return the finished response; after a silence begin it with white space."""
-        return self._writer.answer(watch, partial(self._finished, watch), held, late=partial(self._late, watch))
+        ended = outcome(watch, self._waiting, f"/v1/responses/resp_{watch.job.id}")
+        late = partial(self._rendering.ended, watch)
+        return self._writer.answer(watch, partial(self._finished, ended), held, late)
 
-    def _finished(self, watch: Watch) -> dict[str, Any]:
-        outcome.check(watch, f"/v1/responses/resp_{watch.job.id}", draining=self._waiting.draining)
-        outcome.siblings(watch.job, self._system, self._waiting)
-        return self._rendering.response(watch.job)
-
-    def _late(self, watch: Watch) -> dict[str, Any]:
-        """Return the resource at the end of a long wait, whatever became of it."""
-        with suppress(HttpError):
-            outcome.siblings(watch.job, self._system, self._waiting)
-        return self._rendering.ended(watch)
+    def _finished(self, ended: Outcome) -> dict[str, Any]:
+        ended.check()
+        return self._rendering.response(ended.watch.job)
 
     def _stream(self, watch: Watch, held: ExitStack, after: int = -1) -> Response:
         body = stream(watch, self._rendering, after=after, beat=self._settings.heartbeat_seconds)

@@ -117,7 +117,7 @@ def render(job: Job, keep_seconds: float, links: FileLinks) -> dict[str, Any]:
     video = VIDEO.dump(job)
     if job.finished_at and job.status is Status.COMPLETED:
         video["expires_at"] = int(job.finished_at + keep_seconds)
-        video["url"] = links.absolute(job)
+        video["url"] = links.host() + links.of(job)
     return video
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import unquote_to_bytes
 
 from flask import request
 from marshmallow import Schema, fields
@@ -14,7 +14,7 @@ from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDeco
 
 from router.errors import InvalidRequest, LimitExceeded, UnsupportedMedia
 from router.web.http.body import read_body, read_json
-from router.web.http.fields import Integer, Number, Only, StrictBoolean, number_in, shown
+from router.web.http.fields import Integer, Number, Object, Only, StrictBoolean, number_in, shown
 from router.web.http.strict_json import MAX_TEXT
 
 MULTIPART = "multipart/form-data"
@@ -23,10 +23,11 @@ FORMS = (MULTIPART, URLENCODED)
 MOST_PARTS = 200
 MOST_NAME = 200  # characters of a part's name
 MOST_DEPTH = 8  # brackets in a name
-ENCODED = 3  # bytes of `%XX` for one
+LONGEST_NAME = 3 * 4 * MOST_NAME  # bytes of a name that is all escapes
+MOST_ESCAPES = 2**20
 PIECE = 2**14  # bytes; twice that is the longest header of a part
 NAME = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
-TRUTHS = {"true": True, "false": False}
+TRUTHS = {"true": True, "false": False, "True": True, "False": False}  # Python's str() writes the last two
 
 
 @dataclass(frozen=True)
@@ -69,16 +70,18 @@ def coerced(found: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
 
     Unreadable text stays text: the schema refuses it with its own message.
     """
-    return {name: _typed(value, schema.fields.get(name)) for name, value in found.items()}
+    return {name: _typed(value, schema.fields.get(name), schema) for name, value in found.items()}
 
 
-def _typed(value: Any, kind: fields.Field[Any] | None) -> Any:
+def _typed(value: Any, kind: fields.Field[Any] | None, schema: Schema) -> Any:
     if isinstance(kind, fields.Nested) and isinstance(value, dict):
         return coerced(value, kind.schema)
+    if isinstance(kind, Object) and isinstance(value, dict):
+        return coerced(value, schema)  # more of its fields
     if not isinstance(value, str):
         return value
-    if isinstance(kind, Only) and value == kind.text:
-        return kind.value
+    if isinstance(kind, Only):
+        return kind.value if value == kind.text else TRUTHS.get(value, number_in(value))
     if isinstance(kind, StrictBoolean):
         return TRUTHS.get(value, value)
     return number_in(value) if isinstance(kind, Integer | Number) else value
@@ -88,20 +91,31 @@ def _pairs(body: bytes) -> Iterator[tuple[str, str]]:
     """Yield the fields of an urlencoded form."""
     if body.lstrip()[:1] == b"{":  # as curl's -d sends it
         raise UnsupportedMedia(f"content-type must be application/json for a JSON body, got {URLENCODED}")
-    if len(body) > ENCODED * MAX_TEXT:
-        raise _too_long("")
-    try:
-        pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MOST_PARTS, errors="strict")
-    except UnicodeDecodeError:
-        raise _bad("its fields must be text in UTF-8") from None
-    except ValueError:
-        raise _bad(f"it may have {MOST_PARTS} fields, got more") from None
+    if body.count(b"&") >= MOST_PARTS:
+        raise _bad(f"it may have {MOST_PARTS} fields, got more")
+    if body.count(b"%") > MOST_ESCAPES:
+        raise LimitExceeded(f"a form may have {MOST_ESCAPES:,} escapes such as %20, got more")
     left = MAX_TEXT
-    for name, value in pairs:
-        left -= len(value.encode("utf-8", "surrogatepass"))
+    for pair in filter(None, body.split(b"&")):
+        encoded, _, data = pair.partition(b"=")
+        name = _checked(_text("a field's name", _unquoted(encoded[: LONGEST_NAME + 1])))
+        value = _unquoted(data)
+        left -= len(value)
         if left < 0:
             raise _too_long(name)
-        yield _checked(name), value
+        yield name, _text(name, value)
+
+
+def _unquoted(data: bytes) -> bytes:
+    """Decode `+` and `%XX`, in pieces: each escape takes fifty bytes for a moment."""
+    pieces, start = [], 0
+    while start < len(data):
+        end = start + PIECE
+        cut = data.rfind(b"%", end - 2, end)  # an escape stays whole
+        end = end if cut == -1 else cut
+        pieces.append(unquote_to_bytes(data[start:end].replace(b"+", b" ")))
+        start = end
+    return b"".join(pieces)
 
 
 def _parts(body: bytes) -> Iterator[tuple[str, str | Upload]]:

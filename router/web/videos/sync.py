@@ -14,7 +14,6 @@ from router.errors import InvalidRequest, Unavailable, reason
 from router.intake.intake import Intake
 from router.runtime.files import write_file
 from router.system import System
-from router.values import Job
 from router.web.access import idempotency_key
 from router.web.answer_fields import Answer, string
 from router.web.answers import seconds_taken
@@ -29,14 +28,14 @@ from router.web.openapi.parameters import KEY
 from router.web.videos.form import MULTIPART, URLENCODED, read_fields
 from router.web.videos.parse import CREATE, read_flat_request
 from router.web.videos.schema import GenerateVideo
-from router.web.waiting import outcome
+from router.web.waiting.outcome import CLIENT_LEFT, NO_RETRY, Outcome, outcome
 from router.web.waiting.waiters import Waiters
-from router.web.waiting.watch import Watch
 from router.web.waiting.written import JsonWriter
 
 ROUTES = Routes("Videos")
 GENERATE = GenerateVideo()
 BINARY = {"type": "string", "format": "binary"}
+READABLE = 0o644
 HEADERS = ("x-video-id", "x-model", "x-inference-time-s")
 OF_FILES = ("etag", "content-disposition", "accept-ranges")
 _NOT_SHARED = "the video was made, but the shared folder cannot be written: GET /v1/videos/{}/content has it"
@@ -85,13 +84,14 @@ class SyncVideos:
             held.enter_context(self._waiting.slot())
             job = submit(self._intake, parsed.request)
             del body, parsed  # their images would be kept for as long as somebody waits
-            watch = held.enter_context(self._waiting.watch(job, request.environ.get("gunicorn.socket")))
-            watch.ended(inf)
-        if watch.left:
-            return Response(status=outcome.CLIENT_LEFT)
-        job = self._completed(watch)
-        response = self._sender.send(f"video_{job.id}", *self._files.presented(f"video_{job.id}", job))
-        response.headers.extend(zip(HEADERS, (f"video_{job.id}", job.model, str(seconds_taken(job))), strict=True))
+            with self._waiting.watch(job, request.environ.get("gunicorn.socket")) as watch:
+                watch.ended(inf)
+            if watch.left:
+                return Response(status=CLIENT_LEFT)
+            (job,) = outcome(watch, self._waiting, f"/v1/videos/video_{job.id}").completed()
+            public = f"video_{job.id}"
+            response = self._sender.send_here(public, self._files.presented(public, job), held.pop_all())
+        response.headers.extend(zip(HEADERS, (public, job.model, str(seconds_taken(job))), strict=True))
         return response
 
     @ROUTES.add(
@@ -116,23 +116,21 @@ class SyncVideos:
             job = submit(self._intake, parsed.request)
             del body, parsed
             watch = held.enter_context(self._waiting.watch(job, request.environ.get("gunicorn.socket")))
-            return self._writer.answer(watch, partial(self._generated, watch, shared), held)
+            ended = outcome(watch, self._waiting, f"/v1/videos/video_{job.id}")
+            return self._writer.answer(watch, partial(self._generated, ended, shared), held)
 
-    def _completed(self, watch: Watch) -> Job:
-        outcome.check_completed(watch, f"/v1/videos/video_{watch.job.id}", draining=self._waiting.draining)
-        return watch.job
-
-    def _generated(self, watch: Watch, shared: Path | None) -> dict[str, Any]:
-        job = self._completed(watch)
+    def _generated(self, ended: Outcome, shared: Path | None) -> dict[str, Any]:
+        (job,) = ended.completed()
         public = f"video_{job.id}"
         data = self._files.read(public, job)
         if shared is None:
             return GENERATED.dump({"video_id": public, "video_bytes": base64.b64encode(data).decode()})
         try:
-            copy = write_file(shared / f"{public}.{format_of(job)}", data, mode=0o644, root=shared)
+            copy = write_file(shared / f"{public}.{format_of(job)}", data, mode=READABLE, root=shared)
+            copy.chmod(READABLE)  # whatever the umask
         except OSError as error:
             log.error("the shared folder %s cannot be written: %s", shared, reason(error))
-            raise Unavailable(_NOT_SHARED.format(public), code="store_unavailable", headers=outcome.NO_RETRY) from error
+            raise Unavailable(_NOT_SHARED.format(public), code="store_unavailable", headers=NO_RETRY) from error
         return GENERATED.dump({"video_id": public, "video_path": str(copy)})
 
     def _shared_folder(self, response_format: Any) -> Path | None:

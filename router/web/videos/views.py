@@ -119,7 +119,10 @@ class Videos:
             again = self._intake.again(source)
         except FileNotFoundError:  # deleted this very moment
             raise unknown(video_id) from None
-        presentation = Presentation(Dialect.VIDEOS, seconds=source.presentation.seconds, remixed_from=source.id)
+        sent = source.presentation
+        presentation = Presentation(
+            Dialect.VIDEOS, seconds=sent.seconds, remixed_from=source.id, file_format=sent.file_format
+        )
         remix = replace(again, prompt=prompt, names=NAMES, presentation=presentation, warnings=warnings)
         return self._answer(submit(self._intake, remix))
 

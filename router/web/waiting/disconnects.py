@@ -172,12 +172,13 @@ class DisconnectMonitor:
 
 
 def cancel(system: System, job_id: str, owner: str | None) -> Job | None:
-    """Cancel an unfinished job, announce and return it; None if there is none."""
+    """Cancel an unfinished job and its siblings, announce and return it; None if it has finished."""
     job = system.jobs.cancel(job_id, owner)
     if job is not None:
         system.plugins.announce(job)
-        for sibling in job.presentation.siblings:
-            cancel(system, sibling, owner)
+    found = job or system.jobs.get(job_id, owner)
+    for sibling in found.presentation.siblings if found else ():
+        cancel(system, sibling, owner)
     return job
 
 

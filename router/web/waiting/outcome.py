@@ -1,9 +1,8 @@
-"""The end of a wait: a finished job, or its caller's error."""
+"""The end of a wait: finished jobs, or their caller's error."""
 
-from math import inf
+from dataclasses import dataclass
 
 from router.errors import HttpError, Restarting, Unavailable, UnknownJob
-from router.system import System
 from router.values import Failure, Job, Status
 from router.web.access import idempotency_key
 from router.web.waiting.waiters import Waiters
@@ -13,43 +12,51 @@ NO_RETRY = (("x-should-retry", "false"),)
 CLIENT_LEFT = 499  # for the log: nobody reads the answer
 
 
-def check(watch: Watch, path: str, *, draining: bool) -> None:
-    """Raise the error of a wait for a deleted, failed or unfinished job.
+@dataclass(frozen=True)
+class Outcome:
+    """Judges the end of a wait; `path` is where the job is, such as `/v1/videos/video_X`."""
 
-    `path` is the job's, such as `/v1/responses/resp_X`.
-    """
-    if watch.deleted:
-        raise UnknownJob(f"{path} was deleted while this request waited for it")
-    if draining and not watch.job.status.finished:
-        raise _restarting(path)
-    if watch.job.status is Status.FAILED:
-        raise failed(watch.job)
+    watch: Watch
+    waiting: Waiters
+    path: str
+    keyed: bool
+
+    def check(self) -> None:
+        """Raise the error of a wait for a deleted, failed or unfinished job."""
+        watch = self.watch
+        made = [watch.job, *watch.siblings]
+        if watch.deleted or None in made:
+            raise UnknownJob(f"{self.path} was deleted while this request waited for it")
+        for job in filter(None, made):
+            if job.status is Status.FAILED:
+                raise failed(job)
+        if watch.job.status is not Status.CANCELLED and any(job and job.status is Status.CANCELLED for job in made):
+            raise _cancelled()
+        if self.waiting.draining and not all(job and job.status.finished for job in made):
+            raise self._restarting()
+
+    def completed(self) -> list[Job]:
+        """Return the jobs with their files; raise the error of a wait that ended without one."""
+        self.check()
+        made = [self.watch.job, *filter(None, self.watch.siblings)]
+        if self.watch.job.status is Status.CANCELLED:
+            raise _cancelled()
+        if any(job.status is not Status.COMPLETED for job in made):
+            message = f"the longest wait of a request is over and the job goes on: GET {self.path}"
+            raise Unavailable(message, code="timed_out", headers=NO_RETRY)
+        return made
+
+    def _restarting(self) -> Restarting:
+        """Return the refusal of a restart; the job goes on."""
+        # Only with an idempotency key does the same request come back to the job.
+        again = "send this request again" if self.keyed else f"GET {self.path}"
+        never = () if self.keyed else NO_RETRY
+        return Restarting(f"the server restarts and the job goes on: {again}", headers=(("retry-after", "1"), *never))
 
 
-def check_completed(watch: Watch, path: str, *, draining: bool) -> None:
-    """Raise the error of a wait that ended without a file."""
-    check(watch, path, draining=draining)
-    if watch.job.status is Status.CANCELLED:
-        raise HttpError("the job was cancelled", code="cancelled", headers=NO_RETRY)
-    if watch.job.status is not Status.COMPLETED:
-        message = f"the longest wait of a request is over and the job goes on: GET {path}"
-        raise Unavailable(message, code="timed_out", headers=NO_RETRY)
-
-
-def siblings(job: Job, system: System, waiting: Waiters) -> list[Job]:
-    """Wait for the siblings of a job and return them; raises as `check_completed`."""
-    return [_sibling(found, job, system, waiting) for found in job.presentation.siblings]
-
-
-def _sibling(found: str, job: Job, system: System, waiting: Waiters) -> Job:
-    path = f"/v1/responses/resp_{found}"
-    sibling = system.jobs.get(found, job.owner)
-    if sibling is None:
-        raise UnknownJob(f"{path} was deleted while this request waited for it")
-    with waiting.watch(sibling, None) as watch:
-        watch.ended(inf)
-    check_completed(watch, path, draining=waiting.draining)
-    return watch.job
+def outcome(watch: Watch, waiting: Waiters, path: str) -> Outcome:
+    """Return the outcome of this request's wait, good for a thread without the request."""
+    return Outcome(watch, waiting, path, idempotency_key() is not None)
 
 
 def failed(job: Job) -> HttpError:
@@ -58,10 +65,5 @@ def failed(job: Job) -> HttpError:
     return HttpError(failure.message, code=failure.code, headers=NO_RETRY)
 
 
-def _restarting(path: str) -> Restarting:
-    """Return the refusal of a restart; the job goes on."""
-    keyed = idempotency_key() is not None
-    # Only with an idempotency key does the same request come back to the job.
-    again = "send this request again" if keyed else f"GET {path}"
-    never = () if keyed else NO_RETRY
-    return Restarting(f"the server restarts and the job goes on: {again}", headers=(("retry-after", "1"), *never))
+def _cancelled() -> HttpError:
+    return HttpError("the job was cancelled", code="cancelled", headers=NO_RETRY)

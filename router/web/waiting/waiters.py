@@ -52,11 +52,13 @@ class Waiters:
     @contextmanager
     def watch(self, job: Job, connection: socket | None) -> Iterator[Watch]:
         """Watch a job and its client's connection for one request."""
+        ids = (job.id, *job.presentation.siblings)
         watch = Watch(job, self._store, seconds=self._seconds, stopping=lambda: self.draining)
         with self._changed:
             if not self._waiters:
                 self._since = self._store.newest()  # before the request reads its job, so that no change is missed
-            self._waiters.setdefault(job.id, set()).add(watch)
+            for each in ids:
+                self._waiters.setdefault(each, set()).add(watch)
             if self._thread is None or not self._thread.is_alive():
                 self._thread = Thread(target=self._run, name="watcher", daemon=True)
                 self._thread.start()
@@ -66,9 +68,10 @@ class Waiters:
                 yield watch
         finally:
             with self._changed:
-                self._waiters[job.id].discard(watch)
-                if not self._waiters[job.id]:
-                    del self._waiters[job.id]
+                for each in ids:
+                    self._waiters[each].discard(watch)
+                    if not self._waiters[each]:
+                        del self._waiters[each]
 
     def drain(self) -> None:
         """End every wait: this process stops."""

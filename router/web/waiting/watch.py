@@ -5,18 +5,19 @@ from collections.abc import Callable, Iterator
 from threading import Event
 
 from router.jobs import JobStore
-from router.values import Job
+from router.values import Job, Status
 
 
 class Watch:
-    """The last state of a job, and why the wait for it ended.
+    """The last state of a job and its siblings, and why the wait for it ended.
 
-    `deleted`: the job is gone. `left`: the client is. `writing`: the start and the size in bytes of an unfinished
-    write to the client. Any thread may call `wake`.
+    `deleted`: the job is gone; a sibling that is gone is None. `left`: the client is. `writing`: the start and the
+    size in bytes of an unfinished write to the client. Any thread may call `wake`.
     """
 
     def __init__(self, job: Job, store: JobStore, *, seconds: float, stopping: Callable[[], bool]) -> None:
         self.job = job
+        self.siblings: list[Job | None] = []
         self.deleted = False
         self.left = False
         self.writing: tuple[float, int] | None = None
@@ -34,8 +35,8 @@ class Watch:
     def ended(self, seconds: float) -> bool:
         """Wait for up to `seconds`, and say whether the wait has ended.
 
-        It ends when the job has finished or was deleted, the client has left, the process stops, or the longest wait
-        is over.
+        It ends when the job and its siblings have finished, one of them without a file or was deleted, the client has
+        left, the process stops, or the longest wait is over.
         """
         deadline = time.monotonic() + seconds
         while not self._over():
@@ -65,7 +66,14 @@ class Watch:
         self.deleted = job is None
         self.job = job or self.job
         overdue = time.monotonic() >= self._deadline
-        return self.deleted or self.job.status.finished or self.left or self._stopping() or overdue
+        return self.deleted or self._finished() or self.left or self._stopping() or overdue
+
+    def _finished(self) -> bool:
+        """Say whether nothing more is to come: all have finished, or one without a file."""
+        self.siblings = [self._store.get(each, self.job.owner) for each in self.job.presentation.siblings]
+        states = [each.status if each else Status.CANCELLED for each in (self.job, *self.siblings)]
+        lost = any(state.finished and state is not Status.COMPLETED for state in states)
+        return lost or all(state.finished for state in states)
 
     def _woken(self, seconds: float) -> bool:
         """Wait for a wake-up or the deadline; return False after `seconds` without one."""

@@ -9,9 +9,9 @@ from typing import Any
 
 from flask import Response, jsonify
 
-from router.errors import HttpError
+from router.runtime.server_paths import ServerPaths
 from router.settings import Settings
-from router.web.errors import error_body
+from router.web.errors import as_http_error, error_body
 from router.web.waiting.outcome import CLIENT_LEFT
 from router.web.waiting.watch import Watch
 
@@ -31,6 +31,7 @@ class JsonWriter:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._paths = ServerPaths(settings.folders)
 
     def answer(
         self,
@@ -42,18 +43,18 @@ class JsonWriter:
         """Return the JSON of `render`; `late` renders after white space has gone out.
 
         Without `late`, an error that `render` raises is then written as its JSON. `held` is closed with the answer.
+        Both run without the request.
         """
         if not watch.ended(self._settings.silent_seconds):
-            body = padded(watch, late or partial(_or_error, render), beat=self._settings.pad_seconds)
+            body = padded(watch, late or partial(self._or_error, render), beat=self._settings.pad_seconds)
             return written(body, watch, "application/json", held.pop_all().close)
         return Response(status=CLIENT_LEFT) if watch.left else jsonify(render())
 
-
-def _or_error(render: Callable[[], Any]) -> Any:
-    try:
-        return render()
-    except HttpError as error:
-        return error_body(error)
+    def _or_error(self, render: Callable[[], Any]) -> Any:
+        try:
+            return render()
+        except Exception as error:  # the status has gone out
+            return error_body(as_http_error(error), self._paths)
 
 
 def written(body: Iterator[bytes], watch: Watch, mimetype: str, release: Callable[[], None]) -> Response:

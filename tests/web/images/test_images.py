@@ -2,6 +2,8 @@
 
 import base64
 import io
+import json
+from dataclasses import replace
 from threading import Thread
 from typing import Any
 
@@ -10,15 +12,18 @@ import numpy as np
 import pytest
 from conftest import data_url, leftovers, png, refused
 from flask.testing import FlaskClient
-from support.patience import until
+from support.patience import until, watch
+from werkzeug.test import TestResponse
 
+from router.engine import encoder
 from router.engine.worker import Worker
 from router.jobs import ClaimRequest
-from router.system import System
-from router.values import Failure, Job, Status
+from router.system import System, assemble
+from router.values import Artifact, Failure, Job, Status
 from router.web import create_app
 
 GENERATIONS, EDITS = "/v1/images/generations", "/v1/images/edits"
+PICTURE = Artifact("1.png", "image/png", "00", 9, 64, 64, 1, 8)
 MAGIC = {"png": b"\x89PNG", "jpeg": b"\xff\xd8\xff", "webp": b"RIFF"}
 
 
@@ -148,6 +153,7 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str, str]] = {
     "another size": (GENERATIONS, {"prompt": "a", "size": "large"}, "invalid_value", "size"),
     "an adapter": (GENERATIONS, {"prompt": "a", "lora": "x"}, "invalid_value", "lora"),
     "two images": (EDITS, {"prompt": "a", "image": [data_url(png())] * 2}, "modality_mismatch", "image"),
+    "two names": (EDITS, {"prompt": "a", "image": data_url(png()), "images": [data_url(png(8, 8))]}, "invalid_value", "images"),
     "a mask": (EDITS, {"prompt": "a", "image": data_url(png()), "mask": data_url(png(8, 8))}, "unknown_parameter", "mask"),
     "a mismatch": (EDITS, {"prompt": "a", "image": data_url(png()), "model": "text"}, "modality_mismatch", "image"),
     "text for an image model": (GENERATIONS, {"prompt": "a", "model": "image"}, "modality_mismatch", "image"),
@@ -183,43 +189,167 @@ def test_unused_names_are_warned_of(client: FlaskClient, worker: Worker) -> None
 
 
 def test_a_refused_member_leaves_no_job_of_the_request(system: System) -> None:
-    client = create_app(system).test_client()
-    for _ in range(998):  # the queue takes 1000
+    small = assemble(replace(system.settings, max_queued=5), plugins=[encoder])
+    client = create_app(small).test_client()
+    for _ in range(2):
         client.post("/v1/videos", json={"prompt": "a", "model": "text"})
-    before = leftovers(system)
-    answer = client.post(GENERATIONS, json={"prompt": "a", "model": "text", "n": 4})
+    full = client.post(GENERATIONS, json={"prompt": "a", "model": "text", "n": 4})
+    smaller = assemble(replace(system.settings, max_queued=3), plugins=[encoder])
+    never = create_app(smaller).test_client().post(GENERATIONS, json={"prompt": "a", "model": "text", "n": 4})
 
-    assert (answer.status_code, answer.get_json()["error"]["code"]) == (429, "queue_full")
-    assert leftovers(system) == before
+    assert (full.status_code, full.get_json()["error"]["code"]) == (429, "queue_full")
+    assert "holds 2 jobs, its limit is 5, and this request brings 4" in full.get_json()["error"]["message"]
+    assert (never.status_code, never.get_json()["error"]["code"]) == (400, "limit_exceeded")
+    assert len(jobs_of(system)) == 2
+    assert leftovers(system) == []
+
+
+def meanwhile(client: FlaskClient, system: System, path: str, **body: Any) -> tuple[Thread, list[TestResponse], Job]:
+    """Send a request for images from a thread; return its answers and the first job, when all are queued."""
+    answers: list[TestResponse] = []
+    thread = Thread(target=lambda: answers.append(client.post(path, json=body)))
+    thread.start()
+    first = until(lambda: next((job for job in jobs_of(system) if job.presentation.siblings), None))
+    return thread, answers, first
 
 
 def test_a_failed_job_is_the_requests_failure(client: FlaskClient, system: System) -> None:
-    answers: list[Any] = []
-    asking = Thread(target=lambda: answers.append(client.post(GENERATIONS, json={"prompt": "a", "n": 2})))
-    asking.start()
-    until(lambda: len(jobs_of(system)) == 2)
-    second, _ = jobs_of(system)  # the first image's job is queued last
-    system.jobs.cancel(second.id, "local")
+    thread, answers, _ = meanwhile(client, system, GENERATIONS, prompt="a", n=2)
     lease = system.jobs.claim("e", ClaimRequest(["text"]))
     assert lease is not None
     system.jobs.fail(lease[0], Failure("out_of_memory", "too large"))
-    asking.join(20)
+    thread.join(20)
 
     assert answers[0].status_code == 500
     assert answers[0].get_json()["error"]["code"] == "out_of_memory"
 
 
-def test_cancel_and_delete_of_one_are_those_of_all(client: FlaskClient, system: System) -> None:
-    asking = Thread(target=lambda: client.post(GENERATIONS, json={"prompt": "a", "n": 3}))
-    asking.start()
-    until(lambda: len(jobs_of(system)) == 3)
-    (first,) = (job for job in jobs_of(system) if job.presentation.siblings)
+@pytest.mark.parametrize("which", [0, 2])
+def test_a_cancelled_and_a_deleted_image_end_the_wait(client: FlaskClient, system: System, which: int) -> None:
+    for end, status, code in ((client.post, 500, "cancelled"), (client.delete, 404, "not_found")):
+        thread, answers, first = meanwhile(client, system, GENERATIONS, prompt="a", n=3)
+        job = (first.id, *first.presentation.siblings)[which]
+        end(f"/v1/responses/resp_{job}" + ("/cancel" if code == "cancelled" else ""))
+        thread.join(20)
+
+        assert (answers[0].status_code, answers[0].get_json()["error"]["code"]) == (status, code)
+        client.delete(f"/v1/videos/video_{first.id}")
+        assert jobs_of(system) == []
+
+
+def test_cancel_and_delete_of_the_first_are_those_of_all(client: FlaskClient, system: System) -> None:
+    thread, _, first = meanwhile(client, system, GENERATIONS, prompt="a", n=3)
     client.post(f"/v1/responses/resp_{first.id}/cancel")
-    asking.join(20)
+    thread.join(20)
 
     assert [job.status for job in jobs_of(system)] == [Status.CANCELLED] * 3
     client.delete(f"/v1/videos/video_{first.id}")
     assert jobs_of(system) == []
+
+
+def test_cancel_after_the_first_has_finished_is_that_of_the_others(client: FlaskClient, system: System) -> None:
+    thread, _, first = meanwhile(client, system, GENERATIONS, prompt="a", n=3)
+    lease = system.jobs.claim("e", ClaimRequest(["text"]))
+    assert lease is not None
+    assert lease[0].job == first.id  # seeds count up in the order of the queue
+    system.jobs.finish(lease[0], PICTURE)
+    client.post(f"/v1/responses/resp_{first.id}/cancel")
+    thread.join(20)
+
+    assert [job.status for job in jobs_of(system)] == [Status.COMPLETED, Status.CANCELLED, Status.CANCELLED]
+
+
+def test_a_cancelled_response_of_several_images_is_a_response(client: FlaskClient, system: System) -> None:
+    options = {"provider_options": {"image": {"num_images": 3}}}
+    thread, answers, first = meanwhile(client, system, "/v1/responses", input="a", **options)
+    client.post(f"/v1/responses/resp_{first.id}/cancel")
+    thread.join(20)
+
+    assert (answers[0].status_code, answers[0].get_json()["status"]) == (200, "cancelled")
+
+
+def test_a_response_says_which_images_are_lost(client: FlaskClient, system: System, worker: Worker) -> None:
+    body = {"input": "a", "provider_options": {"image": {"num_images": 3}}}
+    made = client.post("/v1/responses", json=body).get_json()
+    (first,) = (job for job in jobs_of(system) if job.presentation.siblings)
+    client.delete(f"/v1/videos/video_{first.presentation.siblings[0]}")
+    left = client.get(f"/v1/responses/{made['id']}").get_json()
+
+    assert (len(made["output"][0]["content"]), made["warnings"]) == (3, [])
+    assert len(left["output"][0]["content"]) == 2
+    assert left["warnings"] == ["2 of 3 images are here: the others failed, were cancelled or deleted"]
+    assert (made["usage"]["frames"], left["usage"]["frames"]) == (3, 2)
+    assert made["usage"]["gpu_seconds"] > left["usage"]["gpu_seconds"] > 0
+
+
+def test_the_longest_wait_is_that_of_all_images_together(system: System) -> None:
+    hasty = create_app(replace(system, settings=replace(system.settings, wait_seconds=0.3))).test_client()
+    with watch() as waited:
+        answer = hasty.post(GENERATIONS, json={"prompt": "a", "n": 4})
+
+    assert (answer.status_code, answer.get_json()["error"]["code"]) == (503, "timed_out")
+    assert waited.seconds < 4 * 0.3
+
+
+@pytest.mark.parametrize("way", ["url", "b64_json"])
+def test_a_late_answer_is_whole(system: System, worker: Worker, way: str) -> None:
+    settings = replace(system.settings, silent_seconds=0.0, pad_seconds=0.05)
+    hasty = create_app(replace(system, settings=settings)).test_client()
+    body = {"prompt": "a", "n": 2, "response_format": way, "model": "slow", "steps": 4}
+    answer = hasty.post(GENERATIONS, json=body)
+
+    assert answer.data.startswith(b" ")
+    assert [way in image for image in answer.get_json()["data"]] == [True, True]
+    if way == "url":
+        assert answer.get_json()["data"][0]["url"].startswith("http://localhost/v1/images/image_")
+
+
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "k"}], ids=["without a key", "with a key"])
+def test_a_restart_after_white_space_is_an_error_in_the_answer(system: System, headers: dict[str, str]) -> None:
+    hasty = replace(system, settings=replace(system.settings, silent_seconds=0.05, pad_seconds=0.05))
+    app = create_app(hasty)
+    answer = app.test_client().post(GENERATIONS, json={"prompt": "a", "n": 2}, headers=headers, buffered=False)
+    pieces = answer.iter_encoded()
+    assert next(pieces) == b" "
+    app.waiting.drain()  # type: ignore[attr-defined]
+    error = json.loads(b"".join(pieces))["error"]
+
+    assert error["code"] == "restarting"
+    assert ("send this request again" in error["message"]) is bool(headers)
+
+
+def test_all_images_of_a_request_have_its_priority(client: FlaskClient, system: System) -> None:
+    options = {"provider_options": {"image": {"num_images": 3}}, "service_tier": "priority"}
+    thread, _, first = meanwhile(client, system, "/v1/responses", input="a", **options)
+    priorities = {job.priority for job in jobs_of(system)}
+    client.post(f"/v1/responses/resp_{first.id}/cancel")
+    thread.join(20)
+
+    assert priorities == {1}
+
+
+def test_what_a_key_found_stays_whatever_becomes_of_the_repeat(
+    client: FlaskClient, system: System, worker: Worker
+) -> None:
+    def ask(count: int) -> TestResponse:
+        body = {"prompt": "a", "model": "text", "seed": 5, "n": count, "size": "64x64", "steps": 2}
+        return client.post(GENERATIONS, json=body, headers={"Idempotency-Key": "k"})
+
+    first = ask(4).get_json()["data"]
+    assert (ask(3).status_code, ask(1).status_code) == (422, 422)
+    assert ask(4).get_json()["data"] == first
+    client.delete(f"/v1/videos/{first[3]['id'].replace('image', 'video')}")
+    lost = ask(4)
+
+    assert (lost.status_code, lost.get_json()["error"]["code"]) == (404, "not_found")
+    assert len(jobs_of(system)) == 3
+    assert all(client.get(f"/v1/images/{image['id']}/content").status_code == 200 for image in first[:3])
+
+
+def test_a_refused_request_queues_nothing(client: FlaskClient, system: System) -> None:
+    answer = client.post(GENERATIONS, json={"prompt": "a", "n": 4}, headers={"Idempotency-Key": "k" * 256})
+
+    assert refused(answer, system)["param"] == "Idempotency-Key"
 
 
 def test_a_key_repeats_the_same_images(client: FlaskClient, worker: Worker, system: System) -> None:

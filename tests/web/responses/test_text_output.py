@@ -142,8 +142,18 @@ def test_what_an_image_cannot_have_is_refused(
 
 def test_maxs_other_names_are_taken(client: FlaskClient, worker: Worker) -> None:
     more = {"secondary_prompt": "b", "secondary_negative_prompt": "c", "strength": 0.6}
+    response = ask(client, **options(**more))
 
-    assert content(ask(client, **options(**more)))[0]["type"] == "output_image"
+    assert content(response)[0]["type"] == "output_image"
+    named = ", ".join(f"provider_options.image.{name}" for name in more)
+    assert response["warnings"] == [f"not used, as nothing here has that name: {named}"]
+
+
+def test_what_a_part_has_no_use_for_is_named(client: FlaskClient, worker: Worker) -> None:
+    parts = [{"type": "input_text", "text": "a", "file_id": "0b1c2d3e"}]
+    response = ask(client, input=[{"role": "user", "content": parts}])
+
+    assert response["warnings"] == ["not used, as nothing here has that name: input[0].content[0].file_id"]
 
 
 @pytest.mark.parametrize("parts", [[{"text": "a"}], [{"text": "a"}, {"image_url": data_url(png())}]])
