@@ -144,7 +144,7 @@ class RateLimited(Unavailable):
 
 
 class ModelUnavailable(Unavailable):
-    """No engine runs the model, or its weights are not there: a repeat soon is of no use."""
+    """No engine runs the model, or its weights are missing; a quick repeat is useless."""
 
     headers = (("x-should-retry", "false"),)
     code = "model_unavailable"

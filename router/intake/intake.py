@@ -44,7 +44,7 @@ class Intake:
         api_key: ApiKey | None = None,
         share: str | None = None,
     ) -> Job:
-        """Queue a request and return its job, of several the first, which names the others.
+        """Queue a request and return its job, the first of several.
 
         `share` names whose slots for fetching and decoding images are taken, by default the owner's. A refusal, any
         `RequestError` or `Unavailable`, leaves neither a job nor a file behind.
@@ -173,7 +173,7 @@ class Intake:
 
 
 def _with_siblings(job: Job, count: int) -> list[Job]:
-    """Return the jobs of a request for `count` images, the first with the ids of the others."""
+    """Return the jobs of a request; the first has the ids of the others."""
     alone = replace(job.presentation, attended=False)
     siblings = [
         replace(job, id=uuid.uuid4().hex, task=replace(job.task, seed=(job.task.seed + n) % SEEDS), presentation=alone)

@@ -62,7 +62,7 @@ def check(db: Connection, most: int, limits: QueueLimits) -> int:
 
 
 def _beyond(limits: QueueLimits, limit: int) -> str:
-    """Return the words for a request of several jobs; raise `LimitExceeded` if it can never fit."""
+    """Return the words for several new jobs; raise `LimitExceeded` if they never fit."""
     if limits.adding > limit:
         raise LimitExceeded(f"{limits.adding} images are as many jobs, and at most {limit} may be queued here")
     return f", and this request brings {limits.adding}" if limits.adding > 1 else ""

@@ -19,7 +19,7 @@ class FileLinks:
         return self._public_url + self._signatures.sign(f"/v1/{kind}s/{kind}_{job.id}/content")
 
     def host(self) -> str:
-        """Return what makes links whole URLs: the host of this request, nothing with a public URL."""
+        """Return the beginning of whole URLs: this request's host, empty with a public URL."""
         return "" if self._public_url or not request.host else request.host_url.rstrip("/")
 
 

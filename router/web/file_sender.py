@@ -40,14 +40,14 @@ class FileSender:
         return _sent(public, PresentedFile(path, media_type, etag))
 
     def send_here(self, public: str, file: PresentedFile, slot: ExitStack) -> Response:
-        """Send a file from this process to its waiting caller, whose `slot` is held until then."""
+        """Send a file to its waiting caller from this process; hold its `slot` meanwhile."""
         # nginx would drop the headers of the answer
         _until_sent(slot)
         return _sent(public, file)
 
 
 def _until_sent(slot: AbstractContextManager[object]) -> None:
-    """Hold a slot until the answer has gone out, or end it under a server that does not say so."""
+    """Hold a slot until the answer has gone out."""
     with ExitStack() as now:
         request.environ.get(ENDS, now).enter_context(slot)
 

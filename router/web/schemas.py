@@ -131,7 +131,7 @@ def refuse_file_id(holder: Any, where: str) -> None:
 
 
 def _meant(name: str, block: str) -> str:
-    """Return the words for the field of a block that a misspelt name is close to."""
+    """Return the words for the closest field of a block, else for all."""
     known = (ImageOptions if block == "image" else MediaOptions)._declared_fields
     close = difflib.get_close_matches(name[:40].lower(), known, 1, 0.7)
     return f": did you mean {close[0]}?" if close else f"; it has {', '.join(known)}"

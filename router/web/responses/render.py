@@ -82,7 +82,7 @@ class Rendering:
 
 
 def _lacking(job: Job, siblings: list[Job]) -> list[str]:
-    """Return a warning where images of the same request have no file, or none any more."""
+    """Return a warning about images of the same request without a file."""
     wanted, made = 1 + len(job.presentation.siblings), 1 + len(siblings)
     warning = f"{made} of {wanted} images are here: the others failed, were cancelled or deleted"
     return [warning] if made < wanted else []

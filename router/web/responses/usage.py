@@ -45,7 +45,7 @@ class Usage(Answer):
 
 
 def used(job: Job, siblings: Sequence[Job] = ()) -> dict[str, Any] | None:
-    """Return the usage of a job and its siblings, None before it has a file."""
+    """Return the usage of a job and its siblings, None without a file."""
     if (made := job.artifact) is None:
         return None
     pixels, count, steps = made.width * made.height, 1 + len(siblings), job.task.steps

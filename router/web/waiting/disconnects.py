@@ -172,7 +172,7 @@ class DisconnectMonitor:
 
 
 def cancel(system: System, job_id: str, owner: str | None) -> Job | None:
-    """Cancel an unfinished job and its siblings, announce and return it; None if it has finished."""
+    """Cancel a job and its siblings and return it; None if it has finished."""
     job = system.jobs.cancel(job_id, owner)
     if job is not None:
         system.plugins.announce(job)

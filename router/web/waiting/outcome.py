@@ -14,7 +14,7 @@ CLIENT_LEFT = 499  # for the log: nobody reads the answer
 
 @dataclass(frozen=True)
 class Outcome:
-    """Judges the end of a wait; `path` is where the job is, such as `/v1/videos/video_X`."""
+    """Judges the end of a wait; `path` is the job's, such as `/v1/videos/video_X`."""
 
     watch: Watch
     waiting: Waiters
@@ -36,7 +36,7 @@ class Outcome:
             raise self._restarting()
 
     def completed(self) -> list[Job]:
-        """Return the jobs with their files; raise the error of a wait that ended without one."""
+        """Return the completed jobs; raise the error of any other end."""
         self.check()
         made = [self.watch.job, *filter(None, self.watch.siblings)]
         if self.watch.job.status is Status.CANCELLED:

@@ -9,7 +9,7 @@ from router.values import Job, Status
 
 
 class Watch:
-    """The last state of a job and its siblings, and why the wait for it ended.
+    """The last state of a job and its siblings, and why the wait ended.
 
     `deleted`: the job is gone; a sibling that is gone is None. `left`: the client is. `writing`: the start and the
     size in bytes of an unfinished write to the client. Any thread may call `wake`.
@@ -69,7 +69,7 @@ class Watch:
         return self.deleted or self._finished() or self.left or self._stopping() or overdue
 
     def _finished(self) -> bool:
-        """Say whether nothing more is to come: all have finished, or one without a file."""
+        """Say whether all have finished, or one without a file."""
         self.siblings = [self._store.get(each, self.job.owner) for each in self.job.presentation.siblings]
         states = [each.status if each else Status.CANCELLED for each in (self.job, *self.siblings)]
         lost = any(state.finished and state is not Status.COMPLETED for state in states)
