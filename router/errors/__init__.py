@@ -144,7 +144,7 @@ class RateLimited(Unavailable):
 
 
 class ModelUnavailable(Unavailable):
-    """No engine runs the model, or its weights are missing; a quick repeat is useless."""
+    """No engine runs the model, or its weights are missing."""
 
     headers = (("x-should-retry", "false"),)
     code = "model_unavailable"

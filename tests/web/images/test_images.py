@@ -205,7 +205,7 @@ def test_a_refused_member_leaves_no_job_of_the_request(system: System) -> None:
 
 
 def meanwhile(client: FlaskClient, system: System, path: str, **body: Any) -> tuple[Thread, list[TestResponse], Job]:
-    """Ask for images in a thread; return it, its answers, and the first queued job."""
+    """Ask for images in a thread; return it, its answers and the first job."""
     answers: list[TestResponse] = []
     thread = Thread(target=lambda: answers.append(client.post(path, json=body)))
     thread.start()
