@@ -63,8 +63,8 @@ const video_of_an_image = () => film({ prompt: { text: prompt, image: picture } 
 
 async function images(options) {
   const result = await generateImage({ model: imageModel("wan-nano"), size: "48x32", ...once, ...steps(3), ...options });
-  const { data } = await (await fetch(`${base}/videos?limit=1`)).json();
-  return { files: result.images.map((image) => kind(image.uint8Array)), id: data[0].id };
+  const { data } = await (await fetch(`${base}/videos?limit=${result.images.length}`)).json();
+  return { files: result.images.map((image) => kind(image.uint8Array)), id: data[result.images.length - 1].id };
 }
 
 const image_of_text = () => images({ prompt, n: 2 });

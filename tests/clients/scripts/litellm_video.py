@@ -93,7 +93,7 @@ def with_text() -> dict[str, Any]:
 def images() -> dict[str, Any]:
     body = {"num_inference_steps": 3, "seed": 7}
     made = litellm.image_generation(model="openai/wan-nano", prompt="a", n=2, size="48x32", extra_body=body, **SERVER)
-    job = litellm.video_list(limit=1, **SERVER)["data"][0]["id"]
+    job = litellm.video_list(limit=2, **SERVER)["data"][1]["id"]  # the first of the two
     with open(sys.argv[2], "rb") as file:
         edited = litellm.image_edit(model="openai/wan-nano", image=file, prompt="a", size="48x32", **SERVER)
     return {

@@ -84,7 +84,7 @@ CREATE, EDIT = images.CreateImageForm, images.EditImageForm
 def made(call: Any, form: Any) -> dict[str, Any]:
     FILES.clear()
     asyncio.run(call(REQUEST, form, user=None))
-    return {**latest(), "files": [kind(file) for file in FILES]}
+    return {**latest(len(FILES)), "files": [kind(file) for file in FILES]}
 
 
 def generated() -> dict[str, Any]:

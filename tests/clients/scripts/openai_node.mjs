@@ -141,13 +141,13 @@ async function images() {
   const prompt = "a red ball";
   const options = { model: "wan-nano", prompt, response_format: "b64_json" };
   const image = { num_inference_steps: 3, seed: 7 };
-  const latest = async () => (await videos.list({ limit: 1 })).data[0].id;
+  const latest = async (limit) => (await videos.list({ limit })).data[limit - 1].id;
   const many = await client.images.generate({ ...options, n: 2, size: "48x32", ...image });
-  const ids = [await latest()];
+  const ids = [await latest(2)];
   const link = await client.images.generate({ ...options, response_format: "url" });
   const jpeg = await client.images.generate({ ...options, output_format: "jpeg" });
   const edited = await client.images.edit({ ...options, image: createReadStream(file), size: "48x32", ...image });
-  ids.push(await latest());
+  ids.push(await latest(1));
   const listed = await client.images.edit({ ...options, image: [createReadStream(file)] });
   const bytes = ({ b64_json }) => kind(Buffer.from(b64_json, "base64"));
   return {

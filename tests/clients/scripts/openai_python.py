@@ -128,7 +128,7 @@ def images() -> dict[str, Any]:
     many = images.generate(
         model="wan-nano", prompt="a red ball", n=2, size="48x32", response_format="b64_json", extra_body=IMAGE
     )
-    ids = [video.id for video in videos.list(limit=1).data]
+    ids = [videos.list(limit=2).data[1].id]  # the first of the two images
     link = images.generate(model="wan-nano", prompt="a red ball", response_format="url")
     jpeg = images.generate(model="wan-nano", prompt="a red ball", output_format="jpeg", response_format="b64_json")
     edited = images.edit(

@@ -39,10 +39,10 @@ def download(path: str) -> str:
         return kind(answer.read())
 
 
-def latest() -> dict[str, Any]:
-    """Return the newest job's id, model, effective options and warnings."""
-    with urllib.request.urlopen(f"{BASE}/videos?limit=1", timeout=60) as answer:
-        (job,) = json.load(answer)["data"]
+def latest(count: int = 1) -> dict[str, Any]:
+    """Return what ran of the first of the `count` newest jobs: id, model, options, warnings."""
+    with urllib.request.urlopen(f"{BASE}/videos?limit={count}", timeout=60) as answer:
+        job = json.load(answer)["data"][count - 1]
     (options,) = job["provider_options"].values()
     return {"id": job["id"], "model": job["model"], "options": options, "warnings": job["warnings"]}
 

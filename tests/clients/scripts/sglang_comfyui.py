@@ -33,7 +33,7 @@ def video(**options: Any) -> dict[str, Any]:
 
 def image(**options: Any) -> dict[str, Any]:
     answer = client.generate_image("a red ball", **{**COMMON, "response_format": "b64_json", **options})
-    return {**latest(), "files": [kind(base64.b64decode(one["b64_json"])) for one in answer["data"]]}
+    return {**latest(len(answer["data"])), "files": [kind(base64.b64decode(one["b64_json"])) for one in answer["data"]]}
 
 
 def model() -> dict[str, Any]:
