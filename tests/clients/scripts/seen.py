@@ -40,7 +40,7 @@ def download(path: str) -> str:
 
 
 def latest(count: int = 1) -> dict[str, Any]:
-    """Return what ran of the first of the `count` newest jobs: id, model, options, warnings."""
+    """Return what ran of the first of the `count` newest jobs."""
     with urllib.request.urlopen(f"{BASE}/videos?limit={count}", timeout=60) as answer:
         job = json.load(answer)["data"][count - 1]
     (options,) = job["provider_options"].values()
