@@ -91,7 +91,8 @@ class Settings:
     link_seconds: float = _setting(86400.0, "a signed link to a file is valid for this time", positive)
     shared_videos: Path | None = _setting(
         None,
-        "folder that callers can read too: `response_format: video_path` of /v1/videos/generations copies videos there",
+        "folder that callers can read too: `response_format: video_path` of /v1/videos/generations copies videos there; "
+        "the server never removes a copy",
         variables.path,
     )
     image_hosts: tuple[str, ...] = _setting(
@@ -195,6 +196,8 @@ class Settings:
         os.environ[variable("data")] = str(self.data)
         os.environ[variable("models")] = str(self.models)
         os.environ[variable("plugins")] = os.pathsep.join(map(str, self.plugins))
+        if self.shared_videos is not None:
+            os.environ[variable("shared_videos")] = str(self.shared_videos)
         if self.model and Path(self.model).is_dir():
             os.environ[variable("model")] = str(Path(self.model).absolute())
 
