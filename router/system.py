@@ -1,13 +1,13 @@
 """The composition root: every part of a process, built once and passed."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from registry import Registry
-from registry.backends import Backends
+from registry.backends import AT_START, Backends
 from registry.loader import load, load_one
 from registry.source import is_hub_id
 from router.catalog.revisions import Registries, newest_good
@@ -52,10 +52,13 @@ class System:
     probe: Probe
 
 
-def assemble(settings: Settings, *, plugins: Iterable[object] = (), serving: bool = True) -> System:
+def assemble(
+    settings: Settings, *, plugins: Iterable[object] = (), serving: bool = True, advice: str = AT_START
+) -> System:
     """Build a process's system; `plugins` are added to those that are found.
 
-    A `serving` process follows the revisions of the models file; a command reads the file itself, once.
+    A `serving` process follows the revisions of the models file; a command reads the file itself, once. `advice` is
+    for an entry whose backend is unknown.
     Raises `BootError` (settings, plugins) and `RegistryError` (the models file), each with every reason.
     """
     if serving:
@@ -66,7 +69,7 @@ def assemble(settings: Settings, *, plugins: Iterable[object] = (), serving: boo
     weights = Weights(settings.data, found.backends, settings.stall_factor * settings.stall_download_seconds)
     return System(
         settings=settings,
-        registries=_registries(settings, database, found.known, serving),
+        registries=_registries(settings, database, replace(found.known, advice=advice), serving),
         plugins=found,
         jobs=_job_store(settings, database),
         engines=EngineStore(database, lease_seconds=settings.lease_seconds),

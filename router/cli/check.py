@@ -5,7 +5,7 @@ from contextlib import closing
 
 import click
 
-from registry import Route
+from registry import BrokenModel, Route
 from router.cli.options import with_single_model
 from router.errors import BootError, RouterError
 from router.plugins import missing, missing_message
@@ -56,9 +56,15 @@ def _counted(number: int, what: str) -> str:
 
 
 def _check_name(system: System, backend: str) -> None:
-    """Raise `BootError` for the name of a model or route instead of a backend's."""
+    """Raise `BootError` for a backend out of service, or the name of a model or route."""
+    if backend in system.plugins.backends:
+        return
     entry = system.registries.poll().find(backend)
-    if backend in system.plugins.backends or entry is None:
+    lost = system.plugins.known.may_have_brought(backend)
+    if lost and (entry is None or (isinstance(entry, BrokenModel) and entry.backend == backend)):
+        problems = "; ".join(each.problem for each in lost)
+        raise BootError(f"--contract needs a backend that is in service, got {backend!r}: {problems}")
+    if entry is None:
         return
     what = "a route" if isinstance(entry, Route) else f"a model of the backend {entry.backend}"
     raise BootError(f"--contract needs the name of a backend, got {backend!r}, {what}")

@@ -10,14 +10,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from registry import BrokenModel, ModelSpec, RegistryError, Route
 from registry.source import is_hub_id
-from router.cli.options import share
+from router.cli.options import REPORTING, share
 from router.errors import LoadFailed, RouterError, UnknownModel, is_damaged, is_disk_full, is_unwritable, reason
 from router.plugins import Plugins, find
 from router.runtime.release import installed_version
 from router.settings import Settings
 from router.system import assemble
 
-REPORTING = (["serve"], ["web"], ["engine"], ["check"])  # they report broken plugins themselves
 COMMANDS = {  # by module: a command imports no other's
     "serve": "processes",
     "web": "processes",
@@ -65,7 +64,7 @@ def _add_commands_of_plugins() -> None:
     plugins.add_commands(cli)
     for name in cli.commands.keys() - ours:
         share(cli.commands[name])
-    if sys.argv[1:2] not in REPORTING:
+    if not set(sys.argv[1:2]) & set(REPORTING):
         for broken in plugins.broken:
             print(f"framegate: {broken}", file=sys.stderr)
 
