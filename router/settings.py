@@ -91,8 +91,8 @@ class Settings:
     link_seconds: float = _setting(86400.0, "a signed link to a file is valid for this time", positive)
     shared_videos: Path | None = _setting(
         None,
-        "folder that callers can read too: `response_format: video_path` of /v1/videos/generations copies videos there; "
-        "the server never removes a copy",
+        "folder that callers can read too: `response_format: video_path` of /v1/videos/generations copies videos "
+        "there, and the server never removes a copy",
         variables.path,
     )
     image_hosts: tuple[str, ...] = _setting(

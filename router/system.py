@@ -1,8 +1,10 @@
 """The composition root: every part of a process, built once and passed."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -32,6 +34,8 @@ from router.runtime.disk import Disk
 from router.settings import Settings
 from router.storage.artifacts import ArtifactStore
 
+STORE = "jobs.sqlite"
+
 
 @dataclass(frozen=True)
 class System:
@@ -53,19 +57,24 @@ class System:
 
 
 def assemble(
-    settings: Settings, *, plugins: Iterable[object] = (), serving: bool = True, advice: str = AT_START
+    settings: Settings,
+    *,
+    plugins: Iterable[object] = (),
+    serving: bool = True,
+    advice: str = AT_START,
+    store: Path | None = None,
 ) -> System:
     """Build a process's system; `plugins` are added to those that are found.
 
     A `serving` process follows the revisions of the models file; a command reads the file itself, once. `advice` is
-    for an entry whose backend is unknown.
+    for an entry whose backend is unknown. `store` is another file than the data folder's.
     Raises `BootError` (settings, plugins) and `RegistryError` (the models file), each with every reason.
     """
     if serving:
         lock_probe.require(settings.data)
     metrics = Metrics(settings.data)
     found = Plugins([*find(settings.plugins), *plugins, metrics])
-    database = Database(settings.data / "jobs.sqlite")
+    database = Database(store or settings.data / STORE)
     weights = Weights(settings.data, found.backends, settings.stall_factor * settings.stall_download_seconds)
     return System(
         settings=settings,
@@ -82,6 +91,14 @@ def assemble(
         disk=Disk(settings.data, settings.min_free),
         probe=Probe(database.path),
     )
+
+
+@contextmanager
+def reading(settings: Settings) -> Iterator[System]:
+    """Assemble for a command that creates nothing; a missing store is an empty one elsewhere."""
+    with TemporaryDirectory(prefix="framegate-") as folder:
+        here = settings.data / STORE
+        yield assemble(settings, serving=False, store=here if here.exists() else Path(folder, STORE))
 
 
 def require_keys(system: System) -> None:

@@ -10,7 +10,7 @@ from router.cli.options import with_single_model
 from router.errors import BootError, RouterError
 from router.plugins import missing, missing_message
 from router.settings import Settings
-from router.system import System, assemble
+from router.system import System, reading
 from router.testing.process import ContractProcess
 from router.testing.result import LOAD
 
@@ -29,12 +29,24 @@ def check(settings: Settings, contract: str | None) -> None:
 
     Settings and plugins are checked too. The exit status is 1 if there is a problem.
     """
-    system = assemble(settings, serving=False)
+    with reading(settings) as system:
+        problems = _report(system)
+        if contract is not None:
+            _check_name(system, contract)
+    if contract is not None and not _keeps(contract):
+        raise ContractNotKept(f"the backend {contract} does not keep its contract")
+    if problems:
+        raise SystemExit(1)
+
+
+def _report(system: System) -> int:
+    """Print problems and notes; return the number of problems."""
     registry = system.registries.poll()
     for broken in system.plugins.broken:
         click.echo(str(broken))
+    used = {model.backend for model in registry.models}
     for backend in system.plugins.backends.values():
-        if missing(backend):
+        if backend.name in used and missing(backend):
             click.echo(f"note: {missing_message(backend)}")
     wrong = [*registry.notes, *(model.problem for model in registry.broken)]
     for problem in sorted(wrong, key=lambda problem: problem.line):
@@ -42,13 +54,8 @@ def check(settings: Settings, contract: str | None) -> None:
     problems = len(wrong) + len(system.plugins.broken)
     models = _counted(len(registry.models) + len(registry.broken), "model")
     counted = f"{models}, {_counted(len(registry.routes), 'route')}, {_counted(problems, 'problem')}"
-    click.echo(f"{registry.file or settings.model}: {counted}")
-    if contract is not None:
-        _check_name(system, contract)
-    if contract is not None and not _keeps(contract):
-        raise ContractNotKept(f"the backend {contract} does not keep its contract")
-    if problems:
-        raise SystemExit(1)
+    click.echo(f"{registry.file or system.settings.model}: {counted}")
+    return problems
 
 
 def _counted(number: int, what: str) -> str:

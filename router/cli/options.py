@@ -12,7 +12,7 @@ from router.plugins import Plugins, find
 from router.runtime import variables
 from router.settings import Settings, variable
 
-REPORTING = ("serve", "web", "engine", "check")  # they report broken plugins themselves
+REPORTING = ("serve", "web", "engine", "check", "doctor")  # they report broken plugins themselves
 SHARED = {
     "models": click.option("--models", metavar="FILE", help="The models file. [FRAMEGATE_MODELS]"),
     "data": click.option("--data", metavar="FOLDER", help="The data folder. [FRAMEGATE_DATA]"),

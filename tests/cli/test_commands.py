@@ -59,6 +59,40 @@ def test_check_reports_every_problem_with_its_line(run: Run, tmp_path: Path) -> 
     assert [line.split(":")[1] for line in err.splitlines()] == ["2", "3", "4"]
 
 
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [
+        ("check", 0),
+        ("models", 0),
+        ("doctor", 0),
+        ("pull text", 0),
+        ("keys list", 0),
+        ("keys revoke nobody", 2),
+        ("keys limits nobody --rpm 5", 2),
+        ("store backup copy.sqlite", 1),
+        ("deploy nginx a.org", 0),
+    ],
+)
+def test_a_command_that_only_reads_makes_no_data_folder(run: Run, tmp_path: Path, command: str, status: int) -> None:
+    assert run(*command.split())[0] == status
+    assert [path.name for path in tmp_path.iterdir()] == ["models.yaml"]
+
+
+def test_check_names_missing_packages_of_used_backends_only(run: Run, tmp_path: Path) -> None:
+    for name in ("idle", "needy"):
+        (tmp_path / f"{name}.py").write_text(
+            "from router import Backend, Modality, hookimpl\n@hookimpl\ndef declare_backend():\n"
+            f"    return Backend('{name}', frozenset({{Modality.T2V}}), requires=('no_{name}',))\n"
+        )
+    (tmp_path / "models.yaml").write_text("models: {m: {backend: needy, modality: t2v}}")
+    status, out, _ = run("check", "--plugin", "idle.py", "--plugin", "needy.py")
+
+    assert (status, [line for line in out.splitlines() if "note" in line]) == (
+        0,
+        ["note: the backend needy needs no_needy"],
+    )
+
+
 @pytest.fixture
 def broken(run: Run, tmp_path: Path) -> Run:
     """Run commands on a Git LFS pointer as weights and a contradicting entry."""
