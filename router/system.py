@@ -95,7 +95,10 @@ def assemble(
 
 @contextmanager
 def reading(settings: Settings) -> Iterator[System]:
-    """Assemble for a command that creates nothing; a missing store is an empty one elsewhere."""
+    """Assemble for a command that creates nothing.
+
+    Where there is no store yet, it gets an empty one in a temporary folder.
+    """
     with TemporaryDirectory(prefix="framegate-") as folder:
         here = settings.data / STORE
         yield assemble(settings, serving=False, store=here if here.exists() else Path(folder, STORE))

@@ -63,7 +63,7 @@ def _counted(number: int, what: str) -> str:
 
 
 def _check_name(system: System, backend: str) -> None:
-    """Raise `BootError` for a backend out of service, or the name of a model or route."""
+    """Raise `BootError` for any name but that of a backend in service."""
     if backend in system.plugins.backends:
         return
     entry = system.registries.poll().find(backend)

@@ -13,7 +13,7 @@ from router.settings import Settings
 from router.system import System, reading
 from router.values import EngineState, PartPath, ResidentBytes
 
-HEADINGS = ("NAME", "MODALITY", "BACKEND", "RUNS ON", "WEIGHTS", "STATE", "SOURCE")
+HEADINGS = ("NAME", "MODALITY", "BACKEND", "RUNNABLE BY", "WEIGHTS", "STATE", "SOURCE")
 
 
 @click.command()

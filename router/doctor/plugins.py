@@ -21,7 +21,7 @@ def check(context: DoctorContext) -> Iterator[Finding]:
 
 
 def _used(settings: Settings, plugins: Plugins) -> frozenset[str]:
-    """Return the backends of the models file; all of them if it cannot be read."""
+    """Return the backends of the models file; all, if it is unreadable."""
     try:
         return frozenset(model.backend for model in read(settings, plugins.known).models)
     except (BootError, RegistryError):  # the check of models reports it
