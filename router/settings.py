@@ -91,7 +91,7 @@ class Settings:
     link_seconds: float = _setting(86400.0, "a signed link to a file is valid for this time", positive)
     shared_videos: Path | None = _setting(
         None,
-        "folder that callers can read: /v1/videos/generations copies videos there, and no copy is ever removed",
+        "folder that callers can read: `video_path` of /v1/videos/generations copies there; no copy is ever removed",
         variables.path,
     )
     image_hosts: tuple[str, ...] = _setting(
