@@ -10,6 +10,9 @@ from marshmallow import Schema
 
 from registry.modality import Modality
 
+AT_START = "--plugin or FRAMEGATE_PLUGINS names a plugin's file"
+AT_RELOAD = "a new plugin is found at the next start"
+
 
 class BackendInfo(Protocol):
     """The parts of a backend used by the registry; `router.Backend` has them."""
@@ -39,10 +42,11 @@ class Lost:
 
 @dataclass(frozen=True)
 class Backends:
-    """The available backends by name, and the lost plugins."""
+    """The available backends by name, the lost plugins, and advice for an unknown name."""
 
     found: Mapping[str, BackendInfo]
     lost: tuple[Lost, ...] = ()
+    advice: str = AT_START
 
     @classmethod
     def of(cls, backends: Backends | Iterable[BackendInfo]) -> Backends:

@@ -27,7 +27,7 @@ class Entry:
         self.fields = check(document, where, ModelSchema(), data)
         self.source = self._source(base)
         self.lost = backends.may_have_brought(self.fields.get("backend", ""))
-        self.backend = self._backend(backends.found)
+        self.backend = self._backend(backends.found, backends.advice)
         self.named = self._family()
         self.weights = self._folder(backends.found)
         self.family = self._actual_family()
@@ -159,12 +159,11 @@ class Entry:
             self._add_problem("family", f"must be one of {', '.join(f.name for f in FAMILIES)}, got {name}")
         return family
 
-    def _backend(self, backends: Mapping[str, BackendInfo]) -> BackendInfo | None:
+    def _backend(self, backends: Mapping[str, BackendInfo], advice: str) -> BackendInfo | None:
         name: str | None = self.fields.get("backend")
         if name and name not in backends and not self.lost:
             found = ", ".join(backends) or "none"
-            message = f"must be one of those found ({found}), got {name}; a new plugin is found at the next start"
-            self._add_problem("backend", message)
+            self._add_problem("backend", f"must be one of those found ({found}), got {name}; {advice}")
         return backends.get(name or "")
 
     def _options(self) -> dict[str, object]:

@@ -153,7 +153,8 @@ class _Builder:
             first = self.document.lines.get((*where, key))
             self.document.lines[*where, key] = line
             if key in mapping:
-                self.document.add_problem((*where, key), f"given twice: first in line {first}")
+                belongs = "" if where else ", where its entries belong"
+                self.document.add_problem((*where, key), f"given twice: first in line {first}{belongs}")
             mapping[key] = self._value(next(self.events), (*where, key))
         return mapping
 

@@ -34,6 +34,8 @@ def load_text(
     `revision` is the number of the published text. Raises as `load` does.
     """
     document = parse(text, path)
+    if document.problems:  # a repeated key hides the first one's entries, whose lack would be reported too
+        raise document.error()
     known = Backends.of(backends)
     content = check(document, (), FileSchema(), document.data)
     entries, routes = content.get("models", {}), content.get("routes", {})

@@ -91,7 +91,7 @@ class Settings:
     link_seconds: float = _setting(86400.0, "a signed link to a file is valid for this time", positive)
     shared_videos: Path | None = _setting(
         None,
-        "folder that callers can read too: `response_format: video_path` of /v1/videos/generations copies videos there",
+        "folder that callers can read: `video_path` of /v1/videos/generations copies there; no copy is ever removed",
         variables.path,
     )
     image_hosts: tuple[str, ...] = _setting(
@@ -192,8 +192,8 @@ class Settings:
 
     def export(self) -> None:
         """Put absolute paths into this process's environment, for child processes in any folder."""
-        os.environ[variable("data")] = str(self.data)
-        os.environ[variable("models")] = str(self.models)
+        paths = {"data": self.data, "models": self.models, "shared_videos": self.shared_videos}
+        os.environ |= {variable(name): str(path) for name, path in paths.items() if path is not None}
         os.environ[variable("plugins")] = os.pathsep.join(map(str, self.plugins))
         if self.model and Path(self.model).is_dir():
             os.environ[variable("model")] = str(Path(self.model).absolute())

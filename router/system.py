@@ -1,13 +1,15 @@
 """The composition root: every part of a process, built once and passed."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from registry import Registry
-from registry.backends import Backends
+from registry.backends import AT_START, Backends
 from registry.loader import load, load_one
 from registry.source import is_hub_id
 from router.catalog.revisions import Registries, newest_good
@@ -32,6 +34,8 @@ from router.runtime.disk import Disk
 from router.settings import Settings
 from router.storage.artifacts import ArtifactStore
 
+STORE = "jobs.sqlite"
+
 
 @dataclass(frozen=True)
 class System:
@@ -52,21 +56,29 @@ class System:
     probe: Probe
 
 
-def assemble(settings: Settings, *, plugins: Iterable[object] = (), serving: bool = True) -> System:
+def assemble(
+    settings: Settings,
+    *,
+    plugins: Iterable[object] = (),
+    serving: bool = True,
+    advice: str = AT_START,
+    store: Path | None = None,
+) -> System:
     """Build a process's system; `plugins` are added to those that are found.
 
-    A `serving` process follows the revisions of the models file; a command reads the file itself, once.
+    A `serving` process follows the revisions of the models file; a command reads the file itself, once. `advice` is
+    for an entry whose backend is unknown. `store` is another file than the data folder's.
     Raises `BootError` (settings, plugins) and `RegistryError` (the models file), each with every reason.
     """
     if serving:
         lock_probe.require(settings.data)
     metrics = Metrics(settings.data)
     found = Plugins([*find(settings.plugins), *plugins, metrics])
-    database = Database(settings.data / "jobs.sqlite")
+    database = Database(store or settings.data / STORE)
     weights = Weights(settings.data, found.backends, settings.stall_factor * settings.stall_download_seconds)
     return System(
         settings=settings,
-        registries=_registries(settings, database, found.known, serving),
+        registries=_registries(settings, database, replace(found.known, advice=advice), serving),
         plugins=found,
         jobs=_job_store(settings, database),
         engines=EngineStore(database, lease_seconds=settings.lease_seconds),
@@ -79,6 +91,17 @@ def assemble(settings: Settings, *, plugins: Iterable[object] = (), serving: boo
         disk=Disk(settings.data, settings.min_free),
         probe=Probe(database.path),
     )
+
+
+@contextmanager
+def reading(settings: Settings) -> Iterator[System]:
+    """Assemble for a command that creates nothing.
+
+    Where there is no store yet, it gets an empty one in a temporary folder.
+    """
+    with TemporaryDirectory(prefix="framegate-") as folder:
+        here = settings.data / STORE
+        yield assemble(settings, serving=False, store=here if here.exists() else Path(folder, STORE))
 
 
 def require_keys(system: System) -> None:

@@ -24,7 +24,11 @@ class Headline:
 
 
 HEADLINES = (
-    Headline("from the server's start to its first answer", "boot", "first answer, the default web processes, median"),
+    Headline(
+        "from the start of the web half to its first 200 of `/healthz`",
+        "boot",
+        "first answer, the default web processes, median",
+    ),
     Headline("added to the backend's own time by a request", "overhead", "added to the backend's own time, p50"),
     Headline("a refusal, while an engine takes every core", "refusal", "engine takes every core, p50"),
     Headline("jobs lost, of 2,000 from 64 callers", "load", "jobs lost"),

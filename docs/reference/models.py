@@ -11,7 +11,8 @@ from marshmallow import Schema, fields, validate
 from docs.reference.meanings import BACKEND_OPTIONS, MODEL_KEYS, meaning
 from docs.reference.table import code, table
 from plugins.wan.tuning.switches import FastField, Switches
-from registry.families import FAMILIES, Family
+from registry.families import FAMILIES, Family, stand_in
+from registry.modality import Modality
 from registry.models import Limits, ModelSpec
 from registry.schema import Mapped, ModelSchema, Shift, Texts, WarmUp
 from router.plugins import Plugins, find
@@ -62,6 +63,16 @@ def switches() -> str:
 def families() -> str:
     headings = ("family, and its `source`", "modality", "default video", "steps", "guidance", "limits")
     return table(headings, map(_family, FAMILIES))
+
+
+def other_defaults() -> str:
+    """Return the defaults and limits of models of no published variant."""
+    rows = []
+    for modality in Modality:
+        basis = stand_in(modality)
+        _, _, video, *numbers = _family(basis)
+        rows.append((code(modality.word), video, f"multiples of {basis.size_multiple}", *numbers))
+    return table(("modality", "default video", "sizes", "steps", "guidance", "limits"), rows)
 
 
 def _family(family: Family) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "backend-options": models.backend_options,
     "switches": models.switches,
     "families": models.families,
+    "other-defaults": models.other_defaults,
     "options": api.options,
     "responses-fields": api.responses_fields,
     "videos-fields": api.videos_fields,

@@ -11,7 +11,7 @@ from threading import Lock
 from sqlalchemy.exc import SQLAlchemyError
 
 from registry import BrokenModel, ModelSpec, Registry, RegistryError, folders
-from registry.backends import Backends
+from registry.backends import AT_RELOAD, Backends
 from registry.changes import differences, remarks
 from registry.lines import read_text
 from registry.loader import load_text
@@ -36,7 +36,7 @@ class Registries:
 
     def __init__(self, store: RevisionStore, backends: Known, registry: Registry) -> None:
         self._store = store
-        self._backends = backends
+        self._backends = replace(Backends.of(backends), advice=AT_RELOAD)
         self._current = registry
         self._newest_seen = registry.revision or 0
         self._since = self._polled = time.monotonic()

@@ -5,12 +5,12 @@ from contextlib import closing
 
 import click
 
-from registry import Route
+from registry import BrokenModel, Route
 from router.cli.options import with_single_model
 from router.errors import BootError, RouterError
 from router.plugins import missing, missing_message
 from router.settings import Settings
-from router.system import System, assemble
+from router.system import System, reading
 from router.testing.process import ContractProcess
 from router.testing.result import LOAD
 
@@ -29,12 +29,24 @@ def check(settings: Settings, contract: str | None) -> None:
 
     Settings and plugins are checked too. The exit status is 1 if there is a problem.
     """
-    system = assemble(settings, serving=False)
+    with reading(settings) as system:
+        problems = _report(system)
+        if contract is not None:
+            _check_name(system, contract)
+    if contract is not None and not _keeps(contract):
+        raise ContractNotKept(f"the backend {contract} does not keep its contract")
+    if problems:
+        raise SystemExit(1)
+
+
+def _report(system: System) -> int:
+    """Print problems and notes; return the number of problems."""
     registry = system.registries.poll()
     for broken in system.plugins.broken:
         click.echo(str(broken))
+    used = {model.backend for model in registry.models}
     for backend in system.plugins.backends.values():
-        if missing(backend):
+        if backend.name in used and missing(backend):
             click.echo(f"note: {missing_message(backend)}")
     wrong = [*registry.notes, *(model.problem for model in registry.broken)]
     for problem in sorted(wrong, key=lambda problem: problem.line):
@@ -42,13 +54,8 @@ def check(settings: Settings, contract: str | None) -> None:
     problems = len(wrong) + len(system.plugins.broken)
     models = _counted(len(registry.models) + len(registry.broken), "model")
     counted = f"{models}, {_counted(len(registry.routes), 'route')}, {_counted(problems, 'problem')}"
-    click.echo(f"{registry.file or settings.model}: {counted}")
-    if contract is not None:
-        _check_name(system, contract)
-    if contract is not None and not _keeps(contract):
-        raise ContractNotKept(f"the backend {contract} does not keep its contract")
-    if problems:
-        raise SystemExit(1)
+    click.echo(f"{registry.file or system.settings.model}: {counted}")
+    return problems
 
 
 def _counted(number: int, what: str) -> str:
@@ -56,9 +63,15 @@ def _counted(number: int, what: str) -> str:
 
 
 def _check_name(system: System, backend: str) -> None:
-    """Raise `BootError` for the name of a model or route instead of a backend's."""
+    """Raise `BootError` for any name but that of a backend in service."""
+    if backend in system.plugins.backends:
+        return
     entry = system.registries.poll().find(backend)
-    if backend in system.plugins.backends or entry is None:
+    lost = system.plugins.known.may_have_brought(backend)
+    if lost and (entry is None or (isinstance(entry, BrokenModel) and entry.backend == backend)):
+        problems = "; ".join(each.problem for each in lost)
+        raise BootError(f"--contract needs a backend that is in service, got {backend!r}: {problems}")
+    if entry is None:
         return
     what = "a route" if isinstance(entry, Route) else f"a model of the backend {entry.backend}"
     raise BootError(f"--contract needs the name of a backend, got {backend!r}, {what}")

@@ -12,9 +12,11 @@ from http.client import HTTPException
 from threading import Thread
 from typing import Any
 
+import click
+
 from router.auth.keys import LOCAL
 from router.engine import encoder
-from router.engine.device import hold
+from router.engine.device import held, hold
 from router.engine.worker import Worker
 from router.errors import BootError, RouterError
 from router.runtime import logs
@@ -100,16 +102,23 @@ class Embedded:
             yield  # an engine on this data folder does it
             return
         try:
-            worker = Worker(self._system, self._device)
+            worker = Worker(self._system, self._device, single=True)
             if job.model not in worker.models:
                 raise BootError(f"{job.model} cannot run in this Python: 'framegate check' says what it needs")
             # the lock keeps an engine that starts meanwhile off this device
-            with hold(self._system.settings.data, self._device), _in_thread(worker, job_id):
+            with hold(self._system.settings.data, self._device, self._wait), _in_thread(worker, job_id):
                 yield
         except BootError:
             self._system.jobs.delete(job_id, LOCAL)  # no engine would ever run it
             self._system.artifacts.delete(job_id)
             raise
+
+    def _wait(self, sentence: str) -> None:
+        """Say that this waits; raise `BootError` at once if a server has the device."""
+        data = self._system.settings.data
+        if any(engine.device == self._device and engine.models for engine in self._system.engines.alive()):
+            raise held(data, self._device)
+        click.echo(f"note: {sentence}", err=True)
 
 
 Server = Remote | Embedded

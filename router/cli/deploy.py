@@ -9,6 +9,7 @@ import click
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import router
+from router.errors import BootError
 from router.settings import Settings
 
 TEMPLATES = Path(router.__file__).parent / "deploy"
@@ -18,12 +19,13 @@ ACCEL = "/framegate-files"
 LOG = "/var/log/nginx/framegate.log"
 MIB = 2**20
 BODY_MARGIN = MIB  # nginx accepts this much more than we do, so that most too large requests get our error
+PLAIN = re.compile(r"[A-Za-z0-9_.:/@+*-]+")
 READ_MARGIN_SECONDS = 60  # nginx waits this much longer than we do
 
 
 def _plain(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
     """Refuse values that need quotes in the printed files."""
-    if value is not None and not re.fullmatch(r"[A-Za-z0-9_.:/@+*-]+", value):
+    if value is not None and not PLAIN.fullmatch(value):
         raise click.BadParameter(f"must have no spaces, quotes or other special characters, got {value!r}")
     return value
 
@@ -84,13 +86,26 @@ def nginx(
 @socket_option
 @data_option
 def systemd(folder: Path, user: str, socket: str, data: str) -> None:
-    """Write the systemd units into FOLDER, such as /etc/systemd/system."""
+    """Write the systemd units into FOLDER, such as /etc/systemd/system.
+
+    The web half may also write into FRAMEGATE_SHARED_VIDEOS.
+    """
     framegate = Path(sys.executable).with_name("framegate")
-    accel = Settings.from_environ().accel or ACCEL
+    settings = Settings.from_environ()
+    accel, shared = settings.accel or ACCEL, _shared(settings)
     for name in UNITS:
-        text = _filled(name, framegate=framegate, user=user, socket=socket, data=data, accel=accel)
+        text = _filled(name, framegate=framegate, user=user, socket=socket, data=data, accel=accel, shared=shared)
         (folder / name).write_text(text)
         click.echo(folder / name)
+
+
+def _shared(settings: Settings) -> str:
+    """Return the shared folder's path; '' without one."""
+    path = str(settings.shared_videos or "")
+    if path and not PLAIN.fullmatch(path):
+        wanted = "must have no spaces, quotes or other special characters in a unit"
+        raise BootError(f"FRAMEGATE_SHARED_VIDEOS: {wanted}, got {path!r}")
+    return path
 
 
 def _filled(template: str, **values: object) -> str:

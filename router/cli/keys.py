@@ -14,6 +14,7 @@ from router.cli.table import show
 from router.jobs import ApiKeyStore, Database
 from router.runtime.variables import YEAR_SECONDS
 from router.settings import Settings
+from router.system import STORE
 
 HEADINGS = ("NAME", "OWNER", "SCOPES", "PREFIX", "STATE", "CREATED", "EXPIRES", "QUEUED", "RUNNING", "PER MINUTE")
 LONGEST_SECONDS = 100 * YEAR_SECONDS
@@ -90,17 +91,22 @@ def create(
         limits=_changed(KeyLimits(), limits),
         expires_at=time.time() + expires if expires else None,
     )
-    if _store(settings).add(key) is None:
+    store = ApiKeyStore(Database(settings.data / STORE))
+    if store.add(key) is None:
         raise click.BadParameter(f"there is a key {name}, or was one: choose another name", param_hint="NAME")
     click.echo(text)
-    click.echo(f"key {name} of {key.owner}: {' and '.join(sorted(key.scopes))}. It is not shown again.", err=True)
+    about = f"{' and '.join(sorted(key.scopes))}, in {settings.data}. It is not shown again."
+    click.echo(f"key {name} of {key.owner}: {about}", err=True)
 
 
 @keys.command("list")
 @with_settings
 def list_keys(settings: Settings) -> None:
     """Show all keys, revoked and expired ones included."""
-    show([HEADINGS, *(_row(key) for key in _store(settings).all())])
+    store = _store(settings)
+    show([HEADINGS, *(_row(key) for key in (store.all() if store else ()))])
+    if store is None:
+        click.echo(f"note: {settings.data} has no store yet, so there is no key", err=True)
 
 
 @keys.command()
@@ -108,8 +114,7 @@ def list_keys(settings: Settings) -> None:
 @with_settings
 def revoke(settings: Settings, name: str) -> None:
     """Revoke a key within a second; its jobs stay."""
-    store = _store(settings)
-    found = _find(store, name)
+    store, found = _find(settings, name)
     store.revoke(name)
     click.echo(f"key {name} was revoked before" if found.revoked_at else f"key {name} is revoked")
 
@@ -120,22 +125,26 @@ def revoke(settings: Settings, name: str) -> None:
 @with_settings
 def limits(settings: Settings, name: str, **limits: int | None) -> None:
     """Show or change a key's limits."""
-    store = _store(settings)
-    key = _find(store, name)
+    store, key = _find(settings, name)
     if any(value is not None for value in limits.values()):
         key = store.limit(name, _changed(key.limits, limits)) or key
     show([HEADINGS, _row(key)])
 
 
-def _store(settings: Settings) -> ApiKeyStore:
-    return ApiKeyStore(Database(settings.data / "jobs.sqlite"))
+def _store(settings: Settings) -> ApiKeyStore | None:
+    """Return the store of keys, None before the first start."""
+    path = settings.data / STORE
+    return ApiKeyStore(Database(path)) if path.exists() else None
 
 
-def _find(store: ApiKeyStore, name: str) -> ApiKey:
-    key = store.find(name)
-    if key is None:
-        raise click.BadParameter(f"no key is called {name}; 'framegate keys list' shows them", param_hint="NAME")
-    return key
+def _find(settings: Settings, name: str) -> tuple[ApiKeyStore, ApiKey]:
+    """Return a key and its store; raise `click.BadParameter` if there is none."""
+    store = _store(settings)
+    key = store.find(name) if store else None
+    if store is None or key is None:
+        where = f"no key is called {name} in {settings.data}"
+        raise click.BadParameter(f"{where}; 'framegate keys list' shows them", param_hint="NAME")
+    return store, key
 
 
 def _changed(limits: KeyLimits, changes: dict[str, int | None]) -> KeyLimits:

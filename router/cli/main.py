@@ -10,14 +10,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from registry import BrokenModel, ModelSpec, RegistryError, Route
 from registry.source import is_hub_id
-from router.cli.options import share
+from router.cli.options import REPORTING, share
 from router.errors import LoadFailed, RouterError, UnknownModel, is_damaged, is_disk_full, is_unwritable, reason
 from router.plugins import Plugins, find
 from router.runtime.release import installed_version
 from router.settings import Settings
-from router.system import assemble
+from router.system import System, reading
 
-REPORTING = (["serve"], ["web"], ["engine"], ["check"])  # they report broken plugins themselves
 COMMANDS = {  # by module: a command imports no other's
     "serve": "processes",
     "web": "processes",
@@ -65,7 +64,7 @@ def _add_commands_of_plugins() -> None:
     plugins.add_commands(cli)
     for name in cli.commands.keys() - ours:
         share(cli.commands[name])
-    if sys.argv[1:2] not in REPORTING:
+    if not set(sys.argv[1:2]) & set(REPORTING):
         for broken in plugins.broken:
             print(f"framegate: {broken}", file=sys.stderr)
 
@@ -97,16 +96,19 @@ def find_model(name: str) -> ModelSpec:
     `DownloadFailed` for missing weights and `LoadFailed` for broken ones.
     """
     settings = Settings.from_environ()
-    system = assemble(settings, serving=False)
-    registry = system.registries.poll()
-    entry = registry.find(name)
-    if entry is None and (os.path.isdir(name) or is_hub_id(name)):
-        system = assemble(replace(settings, model=name), serving=False)
-        entry = system.registries.poll().models[0]
+    with reading(settings) as system:
+        known = system.registries.poll().find(name)
+        if known is not None or not (os.path.isdir(name) or is_hub_id(name)):
+            return _with_folder(system, known, name)
+    with reading(replace(settings, model=name)) as system:
+        return _with_folder(system, system.registries.poll().models[0], name)
+
+
+def _with_folder(system: System, entry: ModelSpec | BrokenModel | Route | None, name: str) -> ModelSpec:
     if isinstance(entry, BrokenModel):
         raise LoadFailed(str(entry.problem))
     if entry is None or isinstance(entry, Route):
-        served = ", ".join(model.name for model in registry.models)
+        served = ", ".join(model.name for model in system.registries.poll().models)
         what = f"{name} is a route" if entry else f"no model is called {name!r}"
         raise UnknownModel(f"{what}; the models file has {served}")
     return replace(entry, folder=system.weights.find(entry))

@@ -10,18 +10,18 @@ from router.cli.table import show
 from router.plugins import missing
 from router.runtime.byte_size import format_bytes
 from router.settings import Settings
-from router.system import System, assemble
+from router.system import System, reading
 from router.values import EngineState, PartPath, ResidentBytes
 
-HEADINGS = ("NAME", "MODALITY", "BACKEND", "RUNS ON", "WEIGHTS", "STATE", "SOURCE")
+HEADINGS = ("NAME", "MODALITY", "BACKEND", "RUNNABLE BY", "WEIGHTS", "STATE", "SOURCE")
 
 
 @click.command()
 @with_single_model
 def models(settings: Settings) -> None:
     """Show a table of models and routes."""
-    system = assemble(settings, serving=False)
-    show([HEADINGS, *_models(system), *_routes(system)])
+    with reading(settings) as system:
+        show([HEADINGS, *_models(system), *_routes(system)])
 
 
 def _models(system: System) -> Sequence[tuple[str, ...]]:

@@ -38,7 +38,8 @@ def new_plugin(name: str, folder: Path) -> None:
     _check_folder(folder, package)
     values = {"name": name, "module": module, "yaml_name": _yaml(name), "version": installed_version()}
     _write(package, {_name(path, module): text for path, text in _filled(values).items()})
-    click.echo(f"{package} is written: 'cd {package}', 'pip install -e .' and 'pytest' show that it works")
+    steps = f"'cd {package}', \"pip install -e '.[test]'\" and 'python -m pytest'"
+    click.echo(f"{package} is written: {steps} show that it works")
 
 
 def _check(name: str, module: str) -> None:

@@ -2,13 +2,17 @@
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import click
 
+from router.plugins import Plugins, find
+from router.runtime import variables
 from router.settings import Settings, variable
 
+REPORTING = ("serve", "web", "engine", "check", "doctor")  # they report broken plugins themselves
 SHARED = {
     "models": click.option("--models", metavar="FILE", help="The models file. [FRAMEGATE_MODELS]"),
     "data": click.option("--data", metavar="FOLDER", help="The data folder. [FRAMEGATE_DATA]"),
@@ -67,7 +71,17 @@ def _without_shared(arguments: dict[str, Any]) -> dict[str, Any]:
     if plugins := arguments.pop("plugins"):
         known = os.environ.get(variable("plugins"), "")
         os.environ[variable("plugins")] = os.pathsep.join(filter(None, [known, *plugins]))
+        if click.get_current_context().info_name not in REPORTING:
+            _report_broken(variables.paths(known))
     return arguments
+
+
+def _report_broken(reported: Iterable[Path]) -> None:
+    """Print the broken plugins that are not among the `reported` ones."""
+    before = Plugins(find(reported)).broken
+    for broken in Plugins(find(variables.paths(os.environ[variable("plugins")]))).broken:
+        if broken not in before:
+            click.echo(f"framegate: {broken}", err=True)
 
 
 def with_single_model(command: Callable[..., Any]) -> Callable[..., Any]:

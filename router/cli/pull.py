@@ -10,7 +10,7 @@ from router.catalog.download import snapshot
 from router.cli.options import with_settings
 from router.errors import UnknownModel
 from router.settings import Settings
-from router.system import assemble
+from router.system import System, reading
 
 
 @click.command()
@@ -22,18 +22,23 @@ def pull(settings: Settings, names: tuple[str, ...]) -> None:
     MODEL is a model or route of the models file, or a hub id; the files go into the hub's local cache. An interrupted
     download is resumed; a download by an engine is waited for.
     """
-    system = assemble(settings, serving=False)
+    with reading(settings) as system:
+        for name in names:
+            _pull_named(system, name)
+
+
+def _pull_named(system: System, name: str) -> None:
+    """Fetch the models of a name, or a repository, and print their folders."""
     registry = system.registries.poll()
-    for name in names:
-        if registry.find(name) is None and is_hub_id(name):
-            click.echo(f"{name}: {_pull(name, None)}")
-            continue
-        for model in _named(registry, name):
-            if is_hub_id(model.source):
-                click.echo(f"{model.name}: {_pull(str(model.source), model.revision)}")
-            else:
-                state = model.state if isinstance(model, BrokenModel) else system.weights.state(model)
-                click.echo(f"{model.name}: nothing to fetch, its weights are {state}")
+    if registry.find(name) is None and is_hub_id(name):
+        click.echo(f"{name}: {_pull(name, None)}")
+        return
+    for model in _named(registry, name):
+        if is_hub_id(model.source):
+            click.echo(f"{model.name}: {_pull(str(model.source), model.revision)}")
+        else:
+            state = model.state if isinstance(model, BrokenModel) else system.weights.state(model)
+            click.echo(f"{model.name}: nothing to fetch, its weights are {state}")
 
 
 def _named(registry: Registry, name: str) -> Sequence[ModelSpec | BrokenModel]:

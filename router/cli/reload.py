@@ -2,6 +2,7 @@
 
 import click
 
+from registry.backends import AT_RELOAD
 from router.cli.options import with_settings
 from router.settings import Settings
 from router.system import assemble
@@ -15,7 +16,7 @@ def reload(settings: Settings) -> None:
     A file with a problem changes nothing: every problem is shown, and the exit status is 1. Accepted jobs finish with
     the models of their acceptance. Use the same options as for the start of the server.
     """
-    system = assemble(settings, serving=False)
+    system = assemble(settings, serving=False, advice=AT_RELOAD)
     for line in system.registries.reload():
         click.echo(line)
     if not system.engines.alive():

@@ -13,6 +13,7 @@ from router.engine.memory_fit import MemoryFit
 from router.engine.pool import REMEDY
 from router.errors import BootError, ModelUnavailable
 from router.plugins import Plugins, find
+from router.settings import Settings
 from router.system import read
 
 
@@ -35,7 +36,8 @@ def check(context: DoctorContext) -> Iterator[Finding]:
     for note in registry.notes:
         yield warn("models", str(note), "mend the entry, or name the folder that was meant")
     found = Weights(settings.data, plugins.backends)
-    yield from weights(registry.models, found)
+    shipped = settings.model is None and settings.models.resolve() == Settings().models.resolve()
+    yield from weights(registry.models, found, shipped=shipped)
     yield from sizes(registry.models, [MemoryFit(settings, plugins, found, device) for device in devices(())])
     for model in registry.models:
         if (folder := found.locate(model)) is not None and found.state(model) != "embedded":
@@ -50,17 +52,25 @@ def out_of_service(broken: BrokenModel, *, has_backend: bool) -> Finding:
     return fail("weights" if has_backend else "models", f"{broken.name} is broken: {message}", advice)
 
 
-def weights(models: tuple[ModelSpec, ...], found: Weights) -> Iterator[Finding]:
-    """Report the models with weights, and each model without."""
-    here = []
+def weights(models: tuple[ModelSpec, ...], found: Weights, *, shipped: bool = False) -> Iterator[Finding]:
+    """Report the models with weights, and each model without.
+
+    The `shipped` models file has examples: it is no fault that nobody has fetched one.
+    """
+    here, examples = [], []
     for model in models:
         try:
             found.check(model)
             here.append(model.name)
         except ModelUnavailable as error:
+            if shipped and found.state(model) == "missing":
+                examples.append(model.name)
+                continue
             message, _, advice = error.message.partition(": ")
             yield warn("weights", message, advice or "until then its requests are refused with 503")
     yield ok("weights", f"there, or fetched when needed: {', '.join(here) or 'of no model'}")
+    if examples:
+        yield ok("weights", f"not fetched: {', '.join(examples)}; 'framegate pull NAME' fetches one")
 
 
 def sizes(models: tuple[ModelSpec, ...], fittings: list[MemoryFit]) -> Iterator[Finding]:

@@ -1,10 +1,11 @@
 """Devices of this machine: their names, their memory, the lock of an engine."""
 
 import ctypes
+import logging
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -14,6 +15,7 @@ from router.runtime import locks
 from router.runtime.files import make_folder, private
 
 NAME = re.compile(r"cpu|cuda:\d{1,3}")
+log = logging.getLogger(__name__)
 LOCK_SECONDS = 10.0  # a killed engine may need this long to release its device
 
 
@@ -30,18 +32,31 @@ def devices(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 @contextmanager
-def hold(data: Path, device: str) -> Iterator[None]:
-    """Hold `device` for the block; raise `BootError` if another engine has it."""
+def hold(data: Path, device: str, waiting: Callable[[str], None] = log.warning) -> Iterator[None]:
+    """Hold `device` for the block; raise `BootError` if another engine keeps it.
+
+    `waiting` gets a sentence before the wait for that engine's end.
+    """
     with _opened(data / "devices" / f"{device.replace(':', '-')}.lock") as lock:
-        deadline = time.monotonic() + LOCK_SECONDS
-        while not locks.acquire(lock.fileno()):
-            if time.monotonic() > deadline:
-                raise BootError(
-                    f"{device} is held by another engine that uses {data}: "
-                    "stop it, or give this one its own data folder (--data)"
-                )
-            time.sleep(0.1)
+        if not locks.acquire(lock.fileno()):
+            waiting(f"{device} is held by another engine that uses {data}: waiting {LOCK_SECONDS:g} s for its end")
+            _wait(lock, data, device)
         yield
+
+
+def _wait(lock: IO[str], data: Path, device: str) -> None:
+    deadline = time.monotonic() + LOCK_SECONDS
+    while not locks.acquire(lock.fileno()):
+        if time.monotonic() > deadline:
+            raise held(data, device)
+        time.sleep(0.1)
+
+
+def held(data: Path, device: str) -> BootError:
+    """Return the error of an engine whose device another one has."""
+    return BootError(
+        f"{device} is held by another engine that uses {data}: stop it, or give this one its own data folder (--data)"
+    )
 
 
 def _opened(path: Path) -> IO[str]:

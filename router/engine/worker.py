@@ -34,10 +34,14 @@ log = logging.getLogger(__name__)
 
 
 class Worker:
-    """One engine on one device."""
+    """One engine on one device; a `single` one runs one job.
 
-    def __init__(self, system: System, device: str, heart: Heartbeat | None = None) -> None:
+    Its heartbeats name no models, so that nobody waits for it to run another job.
+    """
+
+    def __init__(self, system: System, device: str, heart: Heartbeat | None = None, *, single: bool = False) -> None:
         self._system = system
+        self._single = single
         self._device = device
         self._heart = heart or Heartbeat()
         self.id = f"{device}-{os.getpid()}-{uuid.uuid4().hex[:8]}"  # in the store and in the log
@@ -173,7 +177,7 @@ class Worker:
             self.id,
             self._device,
             os.getpid(),
-            served.names,
+            () if self._single else served.names,
             residency.names,
             self._job,
             memory=residency.memory,

@@ -21,7 +21,7 @@ from router import hookspecs
 from router.plugins.broken import BrokenPlugin, guards, summary
 
 MOST_SOURCES = 200  # files of a package, searched for hooks
-OUT = "mend it, or take it out of FRAMEGATE_PLUGINS"
+OUT = "mend it, or take it out of --plugin or FRAMEGATE_PLUGINS"
 
 
 def find(folders: Iterable[Path]) -> tuple[object, ...]:

@@ -24,7 +24,7 @@ from router.plugins import Plugins, find, missing, missing_message
 from router.plugins.broken import summary
 from router.runtime.parent import die_with
 from router.settings import Settings
-from router.system import System, assemble
+from router.system import System, reading
 from router.testing.contract import CHECKS, ContractBroken, Subject
 from router.testing.result import LOAD, Listing, Result
 
@@ -133,8 +133,8 @@ def main(backend: str, parent: int, requests: int, answers: int) -> None:
         try:
             settings = Settings.from_environ()
             require(Plugins(find(settings.plugins)), backend)  # first, as the models file names it, too
-            system = assemble(settings, serving=False)
-            listing, models = listed(system, backend)
+            with reading(settings) as system:  # this process is killed at the end, and would leave the folder
+                listing, models = listed(system, backend)
         except (RouterError, RegistryError) as error:
             print(json.dumps(asdict(Listing(problem=str(error)))), file=out)
             return

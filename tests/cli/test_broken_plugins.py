@@ -64,6 +64,46 @@ def test_every_command_works_beside_a_broken_plugin(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "command",
+    [["generate", "a", "--url", "embedded", "--model", "bad"], ["models"], ["keys", "list"], ["reload"], ["check"]],
+    ids=lambda command: command[0],
+)
+def test_every_command_says_once_why_a_plugin_of_its_option_is_broken(
+    environ: dict[str, str], tmp_path: Path, command: list[str]
+) -> None:
+    plugin = tmp_path / "late.py"
+    plugin.write_text("import nowhere_to_be_found\n")
+    ended = subprocess.run(
+        [*FRAMEGATE, *command, "--plugin", str(plugin)], env=environ, capture_output=True, text=True, timeout=120
+    )
+    said = [line for line in (ended.stdout + ended.stderr).splitlines() if f"{plugin} is out of service" in line]
+
+    (line,) = [line for line in said if not line.startswith(environ["FRAMEGATE_MODELS"])]
+    assert "No module named 'nowhere_to_be_found'; mend it, or take it out of --plugin or FRAMEGATE_PLUGINS" in line
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("command", "advice"),
+    [
+        ("check", "--plugin or FRAMEGATE_PLUGINS names a plugin's file"),
+        ("models", "--plugin or FRAMEGATE_PLUGINS names a plugin's file"),
+        ("reload", "a new plugin is found at the next start"),
+    ],
+)
+def test_an_unknown_backend_comes_with_advice_for_the_moment(
+    environ: dict[str, str], tmp_path: Path, command: str, advice: str
+) -> None:
+    (tmp_path / "models.yaml").write_text("models: {m: {backend: nobody, modality: t2v}}")
+    (tmp_path / "site" / "far_away.py").write_text("")
+    ended = subprocess.run([*FRAMEGATE, command], env=environ, capture_output=True, text=True, timeout=120)
+
+    assert f"got nobody; {advice}\n" in ended.stderr
+    assert ended.returncode == 1
+
+
+@pytest.mark.slow
 def test_a_server_beside_a_broken_plugin_serves_all_others(tmp_path: Path, serve: Callable[..., Server]) -> None:
     plugin = tmp_path / "far.py"
     plugin.write_text("import nowhere_to_be_found\n")

@@ -15,6 +15,7 @@ from support.server import ROOT
 
 from bench.tools.layout import write_model
 from router.engine.device import hold
+from router.engine.worker import Worker
 from router.runtime.release import installed_version
 from router.settings import Settings
 from router.system import assemble
@@ -59,6 +60,40 @@ def test_check_reports_every_problem_with_its_line(run: Run, tmp_path: Path) -> 
     assert [line.split(":")[1] for line in err.splitlines()] == ["2", "3", "4"]
 
 
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [
+        ("check", 0),
+        ("models", 0),
+        ("doctor", 0),
+        ("pull text", 0),
+        ("keys list", 0),
+        ("keys revoke nobody", 2),
+        ("keys limits nobody --rpm 5", 2),
+        ("store backup copy.sqlite", 1),
+        ("deploy nginx a.org", 0),
+    ],
+)
+def test_a_command_that_only_reads_makes_no_data_folder(run: Run, tmp_path: Path, command: str, status: int) -> None:
+    assert run(*command.split())[0] == status
+    assert [path.name for path in tmp_path.iterdir()] == ["models.yaml"]
+
+
+def test_check_names_missing_packages_of_used_backends_only(run: Run, tmp_path: Path) -> None:
+    for name in ("idle", "needy"):
+        (tmp_path / f"{name}.py").write_text(
+            "from router import Backend, Modality, hookimpl\n@hookimpl\ndef declare_backend():\n"
+            f"    return Backend('{name}', frozenset({{Modality.T2V}}), requires=('no_{name}',))\n"
+        )
+    (tmp_path / "models.yaml").write_text("models: {m: {backend: needy, modality: t2v}}")
+    status, out, _ = run("check", "--plugin", "idle.py", "--plugin", "needy.py")
+
+    assert (status, [line for line in out.splitlines() if "note" in line]) == (
+        0,
+        ["note: the backend needy needs no_needy"],
+    )
+
+
 @pytest.fixture
 def broken(run: Run, tmp_path: Path) -> Run:
     """Run commands on a Git LFS pointer as weights and a contradicting entry."""
@@ -88,11 +123,12 @@ def test_check_says_what_is_wrong_with_a_folder_and_where_an_entry_differs(broke
 
 def test_models_shows_what_is_broken_among_the_others(broken: Run) -> None:
     status, out, _ = broken("models")
-    rows = {line.split()[0]: line for line in out.splitlines()}
+    rows = {line.split()[0]: line for line in out.splitlines()[:-1]}
 
     assert status == 0
-    assert f"broken: {POINTER}" in rows["bad"]
+    assert f"broken: {POINTER}"[:40] in rows["bad"]
     assert "text-to-video" not in rows["bad"]
+    assert out.splitlines()[-1] == f"bad: broken: {POINTER}"
     assert "broken" not in rows["other"]
 
 
@@ -196,7 +232,7 @@ def test_models_shows_a_table(run: Run) -> None:
 
     rows = [line.split() for line in out.splitlines()]
     assert status == 0
-    assert rows[0] == ["NAME", "MODALITY", "BACKEND", "RUNS", "ON", "WEIGHTS", "STATE", "SOURCE"]
+    assert rows[0] == ["NAME", "MODALITY", "BACKEND", "RUNNABLE", "BY", "WEIGHTS", "STATE", "SOURCE"]
     assert rows[1] == ["text", "t2v", "still", "still", "none", "cold", "-"]
     assert rows[3] == ["far", "t2v", "still", "-", "missing", "cold", "some-org/far-away"]
     assert rows[4] == ["any", "(default)", "route", "-", "-", "-", "-", "text,", "image"]
@@ -236,7 +272,9 @@ def test_models_shows_by_which_code_a_model_runs(
         EngineState("a", "cuda:0", 1, ("text",), ("text",), None, memory=memory, paths={"text": paths})
     )
 
-    assert f"loaded on cuda:0 {said}" in run("models")[1].splitlines()[1]
+    shown, out = f"loaded on cuda:0 {said}", run("models")[1]
+    assert shown[:47] in out.splitlines()[1]
+    assert (f"\ntext: {shown}\n" in out) == (len(shown) > 48)
 
 
 def test_a_gpu_that_is_not_there_is_refused(run: Run) -> None:
@@ -315,9 +353,38 @@ def test_generate_leaves_no_job_where_nobody_can_do_it(run: Run, tmp_path: Path)
     with hold(tmp_path / "data", "cpu"):
         status, _, err = run("generate", "a", "--model", "n", "--url", "embedded")
 
-    assert (status > 0, "cpu is held by another engine" in err) == (True, True)
+    where = f"cpu is held by another engine that uses {tmp_path / 'data'}"
+    assert (status, [line.partition(": ")[2] for line in err.splitlines() if where in line]) == (
+        1,
+        [f"{where}: waiting 10 s for its end", f"{where}: stop it, or give this one its own data folder (--data)"],
+    )
     with sqlite3.connect(tmp_path / "data" / "jobs.sqlite") as store:
         assert store.execute("SELECT count(*) FROM jobs").fetchone() == (0,)
+
+
+def state(models: tuple[str, ...]) -> EngineState:
+    return EngineState("cpu-1", "cpu", 1, models, ())
+
+
+def test_generate_does_not_wait_for_a_server_that_has_the_device(run: Run, tmp_path: Path) -> None:
+    system = assemble(Settings(data=tmp_path / "data", models=tmp_path / "models.yaml"))
+    system.engines.heartbeat(state(("other",)))
+    with hold(tmp_path / "data", "cpu"):
+        status, _, err = run("generate", "a", "--model", "text", "--url", "embedded")
+
+    assert (status, "waiting" in err) == (1, False)
+    assert "give this one its own data folder (--data)" in err
+
+
+def test_generate_leaves_nothing_to_the_engine_of_another_generate(run: Run, tmp_path: Path) -> None:
+    system = assemble(Settings(data=tmp_path / "data", models=tmp_path / "models.yaml"))
+    single = Worker(system, "cpu", single=True)
+    single.keeper.start()
+    status, out, _ = run("generate", "a", "--model", "text", "--url", "embedded", "-o", "a.mp4")
+    single.keeper.gone()
+    single.keeper.stop()
+
+    assert (status, "a.mp4" in out) == (0, True)
 
 
 def test_generate_says_why_not(run: Run) -> None:

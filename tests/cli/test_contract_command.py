@@ -27,10 +27,12 @@ routes:
 GONE = "note: gone is not checked: its weights are missing"
 
 
-def run(tmp_path: Path, code: str, backend: str = "mine", name: str = "mine.py") -> subprocess.CompletedProcess[str]:
+def run(
+    tmp_path: Path, code: str, backend: str = "mine", name: str = "mine.py", models: str = MODELS
+) -> subprocess.CompletedProcess[str]:
     """Check the contract of a backend whose load has this code."""
     (tmp_path / name).write_text(PLUGIN.replace("CODE", code))
-    (tmp_path / "models.yaml").write_text(MODELS)
+    (tmp_path / "models.yaml").write_text(models)
     environ = {
         **os.environ,
         "PYTHONPATH": str(ROOT),
@@ -86,6 +88,26 @@ def test_a_name_that_is_no_backend_is_refused(tmp_path: Path, name: str, message
 
     assert message in done.stderr
     assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+
+
+def test_a_backend_out_of_service_is_refused_with_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "far.py").write_text("import nowhere_at_all\n")
+    done = run(tmp_path, "return 1", "far")
+
+    wanted = "framegate: --contract needs a backend that is in service, got 'far': the plugin "
+    assert done.stderr == (
+        f"{wanted}{tmp_path}/far.py is out of service: it cannot be imported: ModuleNotFoundError: No module named "
+        "'nowhere_at_all'; mend it, or take it out of --plugin or FRAMEGATE_PLUGINS\n"
+    )
+    assert done.returncode == 1
+
+
+def test_a_model_with_the_name_of_a_backend_out_of_service_gets_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "bar.py").write_text("import nowhere_at_all\n")
+    done = run(tmp_path, "return 1", "bar", models=MODELS.replace("  gone: {backend: mine", "  bar: {backend: bar"))
+
+    assert "--contract needs a backend that is in service, got 'bar': the plugin" in done.stderr
+    assert "No module named 'nowhere_at_all'" in done.stderr
 
 
 def test_the_second_of_two_backends_of_one_name_is_out_and_the_first_is_checked(tmp_path: Path) -> None:

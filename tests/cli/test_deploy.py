@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from router.cli.deploy import UNITS, deploy
+from router.errors import BootError
 
 
 def run(*arguments: str, **environ: str) -> Result:
@@ -68,6 +69,26 @@ def test_the_web_half_may_listen_elsewhere() -> None:
 )
 def test_what_would_break_a_file_is_refused(arguments: tuple[str, ...]) -> None:
     assert run(*arguments).exit_code == 2
+
+
+def test_the_web_half_may_write_into_the_shared_folder(tmp_path: Path) -> None:
+    (shared := tmp_path / "shared").mkdir()
+    run("systemd", str(tmp_path), FRAMEGATE_DATA="/srv/videos", FRAMEGATE_SHARED_VIDEOS=str(shared))
+
+    assert f"ReadWritePaths=/srv/videos {shared}\n" in (tmp_path / "framegate-web.service").read_text()
+    assert "ReadWritePaths=/srv/videos\n" in (tmp_path / "framegate-engine@.service").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("with space", "must have no spaces, quotes"), ("gone", "must be a folder")]
+)
+def test_a_shared_folder_that_cannot_work_is_refused(tmp_path: Path, name: str, message: str) -> None:
+    (tmp_path / "with space").mkdir()
+    refused = run("systemd", str(tmp_path), FRAMEGATE_SHARED_VIDEOS=str(tmp_path / name)).exception
+
+    assert isinstance(refused, BootError)
+    assert f"FRAMEGATE_SHARED_VIDEOS: {message}" in refused.message
+    assert not list(tmp_path.glob("framegate*"))
 
 
 def test_the_units_name_this_installation(tmp_path: Path) -> None:

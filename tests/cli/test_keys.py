@@ -21,14 +21,16 @@ def store(tmp_path: Path) -> ApiKeyStore:
     return ApiKeyStore(Database(tmp_path / "data" / "jobs.sqlite"))
 
 
-def test_create_prints_the_key_and_nothing_else_to_standard_output(run: Run, store: ApiKeyStore) -> None:
+def test_create_prints_the_key_and_nothing_else_to_standard_output(
+    run: Run, store: ApiKeyStore, tmp_path: Path
+) -> None:
     status, out, err = run("create", "ci")
     (key,) = store.all()
 
     assert (status, bool(TEXT.fullmatch(out.strip()))) == (0, True)
     assert key.is_of(out.strip())
     assert (key.name, key.owner, sorted(key.scopes), key.expires_at) == ("ci", "ci", ["generate", "read"], None)
-    assert err == "key ci of ci: generate and read. It is not shown again.\n"
+    assert err == f"key ci of ci: generate and read, in {tmp_path / 'data'}. It is not shown again.\n"
 
 
 def test_create_takes_owner_scopes_expiry_and_limits(run: Run, store: ApiKeyStore) -> None:
@@ -78,8 +80,8 @@ def test_a_name_is_used_once(run: Run, store: ApiKeyStore) -> None:
         (("create", "a", "--queued", "0"), "must be a whole number of at least 1, or none, got '0'"),
         (("create", "a", "--rpm", "-1"), "must be a whole number"),
         (("create", "a", "--scope", "root"), "'root' is not one of"),
-        (("revoke", "nobody"), "no key is called nobody; 'framegate keys list' shows them"),
-        (("limits", "nobody"), "no key is called nobody"),
+        (("revoke", "nobody"), "/data; 'framegate keys list' shows them"),
+        (("limits", "nobody"), "no key is called nobody in "),
     ],
 )
 def test_what_is_wrong_is_said_and_changes_nothing(
@@ -90,6 +92,13 @@ def test_what_is_wrong_is_said_and_changes_nothing(
     assert (status, out) == (2, "")
     assert message in " ".join(err.split())
     assert store.all() == ()
+
+
+def test_list_of_a_folder_without_a_store_is_empty(run: Run, tmp_path: Path) -> None:
+    status, out, err = run("list")
+
+    assert (status, len(out.splitlines())) == (0, 1)
+    assert err == f"note: {tmp_path / 'data'} has no store yet, so there is no key\n"
 
 
 def test_list_shows_each_key_s_state_and_no_key(run: Run) -> None:

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -46,11 +47,17 @@ def test_it_says_what_to_do_next(run: Run, tmp_path: Path) -> None:
     status, out, _ = run("my-waves", "--folder", str(tmp_path))
 
     assert status == 0
-    assert (
-        out
-        == f"{tmp_path}/my-waves is written: 'cd {tmp_path}/my-waves', 'pip install -e .' and 'pytest' show that it works\n"
-    )
+    steps = f"'cd {tmp_path}/my-waves', \"pip install -e '.[test]'\" and 'python -m pytest'"
+    assert out == f"{tmp_path}/my-waves is written: {steps} show that it works\n"
     assert written(tmp_path / "my-waves") == FILES
+
+
+def test_every_instruction_is_the_same(package: Path) -> None:
+    pages = [(package / "README.md").read_text(), (ROOT / "docs" / "plugins.md").read_text()]
+
+    for page in pages:
+        assert "\npip install -e '.[test]'\npython -m pytest" in page
+        assert not re.search(r"^pytest( |$)", page, re.MULTILINE)
 
 
 def call(package: Path, *command: str, **environ: str) -> str:

@@ -19,7 +19,7 @@ from tests.test_words import faults
 __all__ = ["serve"]
 PAGE = (ROOT / "docs" / "plugins.md").read_text()
 BLOCK = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-PIP = "exec {python} -m pip install --quiet --no-index --no-deps --no-build-isolation --target {site} ./$3\n"
+PIP = 'exec {python} -m pip install --quiet --no-index --no-deps --no-build-isolation --target {site} "$3"\n'
 MODELS = "models: {m: {backend: still, modality: t2v, defaults: {width: 64, height: 64, num_frames: 5, steps: 2}}}"
 
 
@@ -39,7 +39,6 @@ def folder(tmp_path: Path) -> Path:
     programs = {
         "framegate": f"exec {sys.executable} -c 'from router.cli import main; main()' \"$@\"\n",
         "python": f'exec {sys.executable} "$@"\n',
-        "pytest": f'exec {sys.executable} -m pytest -p no:schemathesis -p no:cacheprovider "$@"\n',
         "pip": PIP.format(python=sys.executable, site=tmp_path / "site"),  # not into the environment of the tests
     }
     (tmp_path / "bin").mkdir()
@@ -53,6 +52,7 @@ def environ(folder: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("FRAMEGATE_", "PYTEST_"))}
     paths = os.pathsep.join([str(ROOT), str(folder / "site")])
     own = {"PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": paths}
+    own["PYTEST_ADDOPTS"] = "-p no:schemathesis -p no:cacheprovider"
     return kept | own | {"FRAMEGATE_DATA": str(folder / "data")}
 
 
@@ -71,7 +71,7 @@ def test_every_command_works_as_printed(folder: Path) -> None:
     assert f"{2 * (len(CHECKS) + 1)} passed" in output
     assert f"{len(CHECKS) + 1} passed" in output
     assert f"{folder / 'weights'}\n" in output
-    for name in ("rainbow.mp4", "waves.mp4"):
+    for name in ("rainbow.mp4", "my-waves/waves.mp4"):
         assert (folder / name).read_bytes()[4:8] == b"ftyp"
 
 

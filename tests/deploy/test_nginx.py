@@ -134,6 +134,43 @@ def test_a_caller_cannot_have_other_files_sent(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
+    ("host", "where"),
+    [
+        ("127.0.0.1:{port}", "127.0.0.1:{port}"),
+        ("127.0.0.1", "127.0.0.1"),
+        ("video.example.org:8443", "video.example.org:8443"),
+        ("[::1]:8443", "[::1]:8443"),
+        ("[::1]", "[::1]"),
+    ],
+)
+def test_an_absolute_link_has_the_host_and_the_port_of_the_caller(site: Site, host: str, where: str) -> None:
+    body = json.dumps({"model": "text", "prompt": "a", "response_format": "url"}).encode()
+    headers = {**JSON, "host": host.format(port=site.port)}
+    answer, data = site.send("POST", "/v1/images/generations", body, headers)
+
+    assert answer.status == 200, data
+    assert json.loads(data)["data"][0]["url"].startswith(f"http://{where.format(port=site.port)}/v1/images/")
+
+
+def test_a_caller_without_a_host_gets_a_path(site: Site) -> None:
+    body = b'{"model": "text", "prompt": "a", "response_format": "url"}'
+    head = b"POST /v1/images/generations HTTP/1.0\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+    answer = site.raw(head % len(body) + body)
+
+    assert b'"url":"http://127.0.0.1/v1/images/' in answer.replace(b" ", b"")
+
+
+def test_a_form_of_a_page_of_this_site_is_taken(site: Site) -> None:
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    own, other = (
+        site.send("POST", "/v1/videos", b"model=text&prompt=a", {**form, "origin": f"http://127.0.0.1:{port}"})
+        for port in (site.port, site.port + 1)
+    )
+
+    assert (own[0].status, other[0].status) == (200, 403), own[1]
+
+
+@pytest.mark.parametrize(
     ("method", "path", "body"),
     [
         ("GET", "/v1/videos/video_0%0d%0ax-evil:%201/content", None),

@@ -12,11 +12,15 @@ UNITS = ("framegate.target", "framegate-web.socket", "framegate-web.service", "f
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Return a folder of printed units with another program: none may be installed."""
-    framegate("deploy", "systemd", str(tmp_path))
-    for unit in tmp_path.iterdir():
+    return printed(tmp_path)
+
+
+def printed(folder: Path, **settings: object) -> Path:
+    framegate("deploy", "systemd", str(folder), **settings)
+    for unit in (folder / name for name in UNITS):
         lines = unit.read_text().splitlines()
         unit.write_text("\n".join(_with_another_program(line) for line in lines) + "\n")
-    return tmp_path
+    return folder
 
 
 def _with_another_program(line: str) -> str:
@@ -34,6 +38,14 @@ def verified(*units: Path) -> str:
 
 @pytest.mark.slow
 def test_systemd_finds_nothing_to_say(folder: Path) -> None:
+    assert verified(*(folder / unit for unit in UNITS)) == ""
+
+
+@pytest.mark.slow
+def test_systemd_finds_nothing_to_say_about_a_shared_folder(tmp_path: Path) -> None:
+    folder = printed(tmp_path, shared_videos=tmp_path)
+
+    assert f" {tmp_path}\n" in (folder / "framegate-web.service").read_text()
     assert verified(*(folder / unit for unit in UNITS)) == ""
 
 

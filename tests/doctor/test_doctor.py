@@ -535,3 +535,21 @@ def test_a_free_port_is_right_and_one_that_says_nothing_is_not() -> None:
         assert network.port("127.0.0.1", number).message.endswith("is free")
         listener.listen()
         assert network.port("127.0.0.1", number).level == "warn"
+
+
+def test_examples_that_nobody_has_fetched_are_no_fault(context: DoctorContext, tmp_path: Path) -> None:
+    shipped = DoctorContext(Settings(data=tmp_path / "data"), {})
+    own = [str(finding) for finding in models.check(context) if finding.level is not Level.OK]
+    ours = [*models.check(shipped)]
+
+    assert [line.partition(" needs")[0] for line in own] == ["warn  weights: far"]
+    assert {*levels(ours)} == {"ok"}
+    assert "not fetched: wan2.2-t2v-a14b" in ours[-1].message
+    assert ours[-1].message.endswith("'framegate pull NAME' fetches one")
+
+
+def test_a_missing_package_matters_where_a_model_needs_it() -> None:
+    backend = Backend("needy", frozenset({Modality.T2V}), requires=("nowhere_at_all",))
+
+    refute(plugins.able(backend), "warn", "the backend needy needs nowhere_at_all", "its models are not run here")
+    refute(plugins.able(backend, used=False), "ok", "needs nowhere_at_all; no model uses it", "")

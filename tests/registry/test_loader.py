@@ -295,6 +295,22 @@ def test_a_bad_entry_is_told_line_field_and_what_is_allowed(problems: Problems, 
 
 STILL = "  own: {backend: still, modality: t2v}\n"
 
+TWICE = "models:\n" + STILL + "default: own\nmodels:\n  new: {backend: still, modality: t2v}\n"
+
+
+def test_a_repeated_section_is_reported_without_its_consequences(problems: Problems) -> None:
+    (found,) = problems(TWICE)
+
+    assert (found.line, found.field) == (4, "models")
+    assert found.message == "given twice: first in line 1, where its entries belong"
+
+
+def test_every_repeated_key_is_reported(problems: Problems) -> None:
+    found = problems(TWICE + "default: new\n" + "routes:\n  r: [own]\n  r: [new]\n")
+
+    assert [(each.line, each.field) for each in found] == [(4, "models"), (6, "default"), (9, "routes.r")]
+
+
 BAD_FILES = [
     ("", 1, "models", "is required: a mapping of names to models"),
     ("# nothing\n", 1, "models", "is required"),

@@ -1,5 +1,6 @@
 """Every setting comes from the environment, is checked, and stands in the documentation."""
 
+import os
 import re
 from pathlib import Path
 
@@ -24,6 +25,17 @@ def test_settings_come_from_the_environment() -> None:
 
     assert (settings.data, settings.threads, settings.no_auth) == (Path("/srv/framegate"), 100, True)
     assert settings.plugins == (Path("/a.py"), Path("/b"))
+
+
+def test_children_in_any_folder_get_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("DATA", "MODELS", "PLUGINS", "SHARED_VIDEOS")
+    monkeypatch.chdir(tmp_path)
+    for name in names:
+        (tmp_path / name).mkdir()
+        monkeypatch.setenv(f"FRAMEGATE_{name}", name)
+    Settings.from_environ().export()
+
+    assert [os.environ[f"FRAMEGATE_{name}"] for name in names] == [str(tmp_path / name) for name in names]
 
 
 def test_every_bad_setting_is_named_at_once() -> None:
