@@ -31,6 +31,7 @@ class QueueLimits:
     key: str | None = None
     of_key: int | None = None
     adding: int = 1
+    param: str = ""  # the caller's name of `adding`
 
 
 NO_LIMITS = QueueLimits()
@@ -64,7 +65,8 @@ def check(db: Connection, most: int, limits: QueueLimits) -> int:
 def _beyond(limits: QueueLimits, limit: int) -> str:
     """Return the words for several new jobs; raise `LimitExceeded` if they never fit."""
     if limits.adding > limit:
-        raise LimitExceeded(f"{limits.adding} images are as many jobs, and at most {limit} may be queued here")
+        message = f"{limits.adding} images are as many jobs, and at most {limit} may be queued here"
+        raise LimitExceeded(message, param=limits.param)
     return f", and this request brings {limits.adding}" if limits.adding > 1 else ""
 
 

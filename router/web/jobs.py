@@ -49,10 +49,10 @@ def forget(system: System, public: str, prefix: str) -> None:
     """
     job, seen_by = job_id(public, prefix), owner()
     found = system.jobs.get(job, seen_by)
-    for sibling in found.presentation.siblings if found else ():
-        _remove(system, sibling, seen_by)
     if not _remove(system, job, seen_by):
         raise unknown(public)
+    for sibling in found.presentation.siblings if found else ():
+        _remove(system, sibling, seen_by)
 
 
 def _remove(system: System, job: str, seen_by: str | None) -> bool:

@@ -32,7 +32,7 @@ def read_json(limit: int, *, beside: tuple[str, ...] = ()) -> dict[str, Any]:
     except RecursionError:
         raise _bad("it nests too deep") from None
     except ValueError as error:  # JSONDecodeError, UnicodeDecodeError, integers of thousands of digits
-        raise _bad(str(error)) from None
+        raise _bad("a number has too many digits" if "digits" in str(error) else str(error)) from None
     if not isinstance(value, dict):
         raise _bad(f"it is {type(value).__name__}")
     return value

@@ -34,7 +34,9 @@ def read_image_request(body: Mapping[str, Any], *, edits: bool, attended: bool) 
         inline=values.get("response_format", "b64_json") == "b64_json",
         file_format=values.get("output_format", PNG),
     )
-    names = request.names if request.pictures else {**request.names, "inputs": "image"}
+    names = {"inputs": "image", "num_images": "n", **request.names}
+    if not request.pictures:
+        names["inputs"] = "image"
     return replace(
         request,
         options=one_frame(request.options),

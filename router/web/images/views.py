@@ -121,13 +121,13 @@ class ImageViews:
             job = submit(self._intake, parsed)
             del parsed  # its image would be kept for as long as somebody waits
             watch = held.enter_context(self._waiting.watch(job, request.environ.get("gunicorn.socket")))
-            ended = outcome(watch, self._waiting, f"/v1/videos/video_{job.id}")
+            ended = outcome(watch, self._waiting, f"/v1/responses/resp_{job.id}")
             return self._writer.answer(watch, partial(self._images, ended, self._links.host()), held)
 
     def _images(self, ended: Outcome, host: str) -> dict[str, Any]:
         """Return the answer at the end of a wait; raises as `Outcome.completed`."""
-        made = ended.completed()
-        first = made[0]
+        group = ended.completed()
+        made, first = group.made, group.made[0]
         return IMAGES.dump(
             {
                 "created": int(first.created_at),
@@ -136,7 +136,7 @@ class ImageViews:
                 "output_format": format_of(first),
                 "size": f"{first.task.width}x{first.task.height}",
                 "usage": {"gpu_seconds": round(sum(map(seconds_taken, made)), 3)},
-                "warnings": first.warnings,
+                "warnings": [*first.warnings, *group.warnings],
             }
         )
 

@@ -10,6 +10,7 @@ from router.storage.artifacts import ArtifactStore
 from router.values import Job, OutputPart, Status, StoredInput
 from router.web.file_links import FileLinks, kind_of
 from router.web.finished_files import FinishedFiles, format_of
+from router.web.job_group import JobGroup
 from router.web.jobs import unknown
 from router.web.responses import answers
 from router.web.responses.usage import Usage, used
@@ -31,11 +32,13 @@ class Rendering:
         self._links = links
 
     def response(self, job: Job) -> dict[str, Any]:
-        siblings = self._siblings(job)
-        resource = {**RESPONSE.dump(job), "output": self._output(job, siblings, inline=job.presentation.inline)}
-        if job.artifact is not None and job.presentation.siblings:
-            resource["usage"] = USAGE.dump(used(job, siblings))
-            resource["warnings"] = [*job.warnings, *_lacking(job, siblings)]
+        """Return the resource; several images are completed together."""
+        group = self._group(job)
+        output = self._output(group, inline=job.presentation.inline)
+        resource = {**RESPONSE.dump(group.whole), "output": output}
+        if output and group.siblings:
+            resource["usage"] = USAGE.dump(used(group.made))
+            resource["warnings"] = [*job.warnings, *group.warnings]
         return resource
 
     def ended(self, watch: Watch) -> dict[str, Any]:
@@ -44,25 +47,25 @@ class Rendering:
 
     def deleted(self, job: Job) -> dict[str, Any]:
         """Return the resource of a job deleted under a waiting caller: a cancelled one."""
-        ended = replace(job, status=Status.CANCELLED, artifact=None, failure=None)
+        alone = replace(job.presentation, siblings=())
+        ended = replace(job, status=Status.CANCELLED, artifact=None, failure=None, presentation=alone)
         return {**self.response(ended), "incomplete_details": {"reason": "deleted"}}
 
     def output(self, job: Job, *, inline: bool = False) -> list[dict[str, Any]]:
         """Return the message with the finished files; `inline` has them in base64."""
-        return self._output(job, self._siblings(job), inline=inline)
+        return self._output(self._group(job), inline=inline)
 
-    def _output(self, job: Job, siblings: list[Job], *, inline: bool) -> list[dict[str, Any]]:
-        if job.artifact is None:
+    def _group(self, job: Job) -> JobGroup:
+        return JobGroup.of(job, self._jobs.get)
+
+    def _output(self, group: JobGroup, *, inline: bool) -> list[dict[str, Any]]:
+        made, first = group.made, group.first
+        if not (made and group.finished):
             return []
-        made = [job, *siblings]
         content = [self._part(each, inline) for each in made]
-        if job.presentation.text_output:
-            content.append(self._text(job, "\n".join(map(self._links.of, made))))
-        return [MESSAGE.dump({"id": f"msg_{job.id}", "status": "completed", "content": content})]
-
-    def _siblings(self, job: Job) -> list[Job]:
-        found = (self._jobs.get(sibling, job.owner) for sibling in job.presentation.siblings)
-        return [sibling for sibling in found if sibling is not None and sibling.artifact is not None]
+        if first.presentation.text_output:
+            content.append(self._text(made[0], "\n".join(map(self._links.of, made))))
+        return [MESSAGE.dump({"id": f"msg_{first.id}", "status": "completed", "content": content})]
 
     def _part(self, job: Job, inline: bool) -> dict[str, Any]:
         if job.presentation.part is OutputPart.TEXT and not job.presentation.text_output:
@@ -79,13 +82,6 @@ class Rendering:
             return base64.b64encode(self._files.read(f"resp_{job.id}", job)).decode()
         except HttpError:  # deleted this very moment, or lost
             return None
-
-
-def _lacking(job: Job, siblings: list[Job]) -> list[str]:
-    """Return a warning about images of the same request without a file."""
-    wanted, made = 1 + len(job.presentation.siblings), 1 + len(siblings)
-    warning = f"{made} of {wanted} images are here: the others failed, were cancelled or deleted"
-    return [warning] if made < wanted else []
 
 
 def _shape(job: Job) -> dict[str, Any]:

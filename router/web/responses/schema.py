@@ -21,7 +21,7 @@ from router.web.answer_fields import (
     when,
 )
 from router.web.http.fields import Entries, Integer, Number, Pairs, StrictBoolean, Text, described, nullable
-from router.web.responses.usage import Usage, used
+from router.web.responses.usage import Usage, used_alone
 from router.web.schemas import MODEL, MOST, SEED, Lenient, ProviderOptions
 
 MOST_TOOLS = 1000
@@ -145,7 +145,7 @@ ECHOED: dict[str, Echo] = {  # in the order of the answer
     "top_logprobs": Echo(integer(AS_SENT), Integer(0, 20, REPEATED), 0),
     "temperature": Echo(number(AS_SENT), Number(0, 2, REPEATED), 1),
     "reasoning": Echo(nested(UsedReasoning, AS_SENT, none=True), fields.Nested(Reasoning, **nullable(REPEATED))),
-    "usage": Echo(nested(Usage, "what a finished video took", none=True), read=used),
+    "usage": Echo(nested(Usage, "what a finished video took", none=True), read=used_alone),
     "max_output_tokens": Echo(integer(AS_SENT, none=True), Integer(1, MOST, REPEATED)),
     "max_tool_calls": Echo(integer(AS_SENT, none=True), Integer(1, MOST, REPEATED)),
     "store": Echo(

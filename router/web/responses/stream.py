@@ -79,7 +79,7 @@ def stream(watch: Watch, rendering: Rendering, *, after: int, beat: float) -> It
                 yield event(number, kind, content())
     if watch.deleted:
         yield event(last + 1, "response.incomplete", {"response": rendering.deleted(watch.job)})
-    over = watch.deleted or watch.job.status.finished
+    over = watch.deleted or watch.group.finished
     yield DONE if over else b": to be continued at GET /v1/responses/resp_%b?stream=true\n\n" % watch.job.id.encode()
 
 

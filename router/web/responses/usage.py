@@ -44,12 +44,16 @@ class Usage(Answer):
     image_generation_details = nested(ImageDetails, "for an image", sometimes=True)
 
 
-def used(job: Job, siblings: Sequence[Job] = ()) -> dict[str, Any] | None:
-    """Return the usage of a job and its siblings, None without a file."""
-    if (made := job.artifact) is None:
-        return None
-    pixels, count, steps = made.width * made.height, 1 + len(siblings), job.task.steps
-    seconds = round(sum(map(seconds_taken, (job, *siblings))), 3)
+def used_alone(job: Job) -> dict[str, Any] | None:
+    """Return the usage of a job, None without a file."""
+    return used([job]) if job.artifact else None
+
+
+def used(jobs: Sequence[Job]) -> dict[str, Any]:
+    """Return the usage of jobs with files that differ in their seed alone."""
+    made, steps, count = jobs[0].artifact, jobs[0].task.steps, len(jobs)
+    assert made is not None, jobs[0].id
+    pixels, seconds = made.width * made.height, round(sum(map(seconds_taken, jobs)), 3)
     usage = {"gpu_seconds": seconds, "steps": steps, "frames": count * made.num_frames, "pixels": pixels}
     if made.num_frames > 1:
         return usage

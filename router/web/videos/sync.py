@@ -37,7 +37,7 @@ GENERATE = GenerateVideo()
 BINARY = {"type": "string", "format": "binary"}
 READABLE = 0o644
 HEADERS = ("x-video-id", "x-model", "x-inference-time-s")
-OF_FILES = ("etag", "content-disposition", "accept-ranges")
+OF_FILES = ("etag", "content-disposition")
 _NOT_SHARED = "the video was made, but the shared folder cannot be written: GET /v1/videos/{}/content has it"
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class SyncVideos:
                 watch.ended(inf)
             if watch.left:
                 return Response(status=CLIENT_LEFT)
-            (job,) = outcome(watch, self._waiting, f"/v1/videos/video_{job.id}").completed()
+            job = outcome(watch, self._waiting, f"/v1/videos/video_{job.id}").completed().first
             public = f"video_{job.id}"
             response = self._sender.send_here(public, self._files.presented(public, job), held.pop_all())
         response.headers.extend(zip(HEADERS, (public, job.model, str(seconds_taken(job))), strict=True))
@@ -120,7 +120,7 @@ class SyncVideos:
             return self._writer.answer(watch, partial(self._generated, ended, shared), held)
 
     def _generated(self, ended: Outcome, shared: Path | None) -> dict[str, Any]:
-        (job,) = ended.completed()
+        job = ended.completed().first
         public = f"video_{job.id}"
         data = self._files.read(public, job)
         if shared is None:

@@ -177,9 +177,8 @@ def cancel(system: System, job_id: str, owner: str | None) -> Job | None:
     if job is not None:
         system.plugins.announce(job)
     found = job or system.jobs.get(job_id, owner)
-    for sibling in found.presentation.siblings if found else ():
-        cancel(system, sibling, owner)
-    return job
+    others = [cancel(system, sibling, owner) for sibling in (found.presentation.siblings if found else ())]
+    return job or (found if any(others) else None)
 
 
 def _is_closed(connection: socket) -> bool:

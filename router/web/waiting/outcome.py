@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from router.errors import HttpError, Restarting, Unavailable, UnknownJob
 from router.values import Failure, Job, Status
 from router.web.access import idempotency_key
+from router.web.job_group import JobGroup
 from router.web.waiting.waiters import Waiters
 from router.web.waiting.watch import Watch
 
@@ -23,28 +24,24 @@ class Outcome:
 
     def check(self) -> None:
         """Raise the error of a wait for a deleted, failed or unfinished job."""
-        watch = self.watch
-        made = [watch.job, *watch.siblings]
-        if watch.deleted or None in made:
+        group = self.watch.group
+        if self.watch.deleted:
             raise UnknownJob(f"{self.path} was deleted while this request waited for it")
-        for job in filter(None, made):
-            if job.status is Status.FAILED:
-                raise failed(job)
-        if watch.job.status is not Status.CANCELLED and any(job and job.status is Status.CANCELLED for job in made):
-            raise _cancelled()
-        if self.waiting.draining and not all(job and job.status.finished for job in made):
+        if self.waiting.draining and not group.finished:
             raise self._restarting()
+        if group.whole.status is Status.FAILED:
+            raise failed(group.whole)
 
-    def completed(self) -> list[Job]:
-        """Return the completed jobs; raise the error of any other end."""
+    def completed(self) -> JobGroup:
+        """Return the finished jobs, one at least with a file; else raise the error."""
         self.check()
-        made = [self.watch.job, *filter(None, self.watch.siblings)]
-        if self.watch.job.status is Status.CANCELLED:
-            raise _cancelled()
-        if any(job.status is not Status.COMPLETED for job in made):
+        group = self.watch.group
+        if not group.finished:
             message = f"the longest wait of a request is over and the job goes on: GET {self.path}"
             raise Unavailable(message, code="timed_out", headers=NO_RETRY)
-        return made
+        if not group.made:
+            raise HttpError("the job was cancelled", code="cancelled", headers=NO_RETRY)
+        return group
 
     def _restarting(self) -> Restarting:
         """Return the refusal of a restart; the job goes on."""
@@ -63,7 +60,3 @@ def failed(job: Job) -> HttpError:
     """Return the error of a failed job."""
     failure = job.failure or Failure(HttpError.code, "the job failed")
     return HttpError(failure.message, code=failure.code, headers=NO_RETRY)
-
-
-def _cancelled() -> HttpError:
-    return HttpError("the job was cancelled", code="cancelled", headers=NO_RETRY)

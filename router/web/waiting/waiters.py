@@ -42,7 +42,8 @@ class Waiters:
         if not self._slots.acquire(blocking=False):
             raise TooManyWaiters(
                 f"{self._limit} requests of this process wait for a video or download one already, its limit is "
-                f"{self._limit}; send 'background': true and poll instead, or try again later"
+                f"{self._limit}; try again later, or poll a job: POST /v1/videos answers at once, as does "
+                "/v1/responses with 'background': true"
             )
         try:
             yield

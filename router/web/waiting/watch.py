@@ -5,19 +5,20 @@ from collections.abc import Callable, Iterator
 from threading import Event
 
 from router.jobs import JobStore
-from router.values import Job, Status
+from router.values import Job
+from router.web.job_group import JobGroup
 
 
 class Watch:
     """The last state of a job and its siblings, and why the wait ended.
 
-    `deleted`: the job is gone; a sibling that is gone is None. `left`: the client is. `writing`: the start and the
+    `deleted`: the job is gone. `left`: the client is. `writing`: the start and the
     size in bytes of an unfinished write to the client. Any thread may call `wake`.
     """
 
     def __init__(self, job: Job, store: JobStore, *, seconds: float, stopping: Callable[[], bool]) -> None:
         self.job = job
-        self.siblings: list[Job | None] = []
+        self.group = JobGroup(job)
         self.deleted = False
         self.left = False
         self.writing: tuple[float, int] | None = None
@@ -35,8 +36,8 @@ class Watch:
     def ended(self, seconds: float) -> bool:
         """Wait for up to `seconds`, and say whether the wait has ended.
 
-        It ends when the job and its siblings have finished, one of them without a file or was deleted, the client has
-        left, the process stops, or the longest wait is over.
+        It ends when the job and its siblings have finished, the job was deleted, the client has left, the process
+        stops, or the longest wait is over.
         """
         deadline = time.monotonic() + seconds
         while not self._over():
@@ -52,9 +53,9 @@ class Watch:
         seen = None
         while True:
             over = self._over()
-            if self.job.version != seen:
-                seen = self.job.version
-                yield self.job
+            if (state := (self.job.version, self.group.finished)) != seen:
+                seen = state
+                yield self.group.whole
             if over:
                 return
             while not self._woken(beat):
@@ -65,15 +66,9 @@ class Watch:
         job = self._store.get(self.job.id, self.job.owner)
         self.deleted = job is None
         self.job = job or self.job
+        self.group = JobGroup.of(self.job, self._store.get)
         overdue = time.monotonic() >= self._deadline
-        return self.deleted or self._finished() or self.left or self._stopping() or overdue
-
-    def _finished(self) -> bool:
-        """Say whether all have finished, or one without a file."""
-        self.siblings = [self._store.get(each, self.job.owner) for each in self.job.presentation.siblings]
-        states = [each.status if each else Status.CANCELLED for each in (self.job, *self.siblings)]
-        lost = any(state.finished and state is not Status.COMPLETED for state in states)
-        return lost or all(state.finished for state in states)
+        return self.deleted or self.group.finished or self.left or self._stopping() or overdue
 
     def _woken(self, seconds: float) -> bool:
         """Wait for a wake-up or the deadline; return False after `seconds` without one."""

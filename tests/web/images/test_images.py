@@ -13,6 +13,7 @@ import pytest
 from conftest import data_url, leftovers, png, refused
 from flask.testing import FlaskClient
 from support.patience import until, watch
+from support.sse import parse
 from werkzeug.test import TestResponse
 
 from router.engine import encoder
@@ -200,8 +201,12 @@ def test_a_refused_member_leaves_no_job_of_the_request(system: System) -> None:
     assert (full.status_code, full.get_json()["error"]["code"]) == (429, "queue_full")
     assert "holds 2 jobs, its limit is 5, and this request brings 4" in full.get_json()["error"]["message"]
     assert (never.status_code, never.get_json()["error"]["code"]) == (400, "limit_exceeded")
+    assert never.get_json()["error"]["param"] == "n"
     assert len(jobs_of(system)) == 2
     assert leftovers(system) == []
+
+
+THREE: dict[str, Any] = {"provider_options": {"image": {"num_images": 3, "response_format": "url"}}}
 
 
 def meanwhile(client: FlaskClient, system: System, path: str, **body: Any) -> tuple[Thread, list[TestResponse], Job]:
@@ -213,28 +218,87 @@ def meanwhile(client: FlaskClient, system: System, path: str, **body: Any) -> tu
     return thread, answers, first
 
 
-def test_a_failed_job_is_the_requests_failure(client: FlaskClient, system: System) -> None:
-    thread, answers, _ = meanwhile(client, system, GENERATIONS, prompt="a", n=2)
-    lease = system.jobs.claim("e", ClaimRequest(["text"]))
-    assert lease is not None
-    system.jobs.fail(lease[0], Failure("out_of_memory", "too large"))
+@pytest.mark.parametrize("path", [GENERATIONS, "/v1/responses"])
+def test_requests_fail_when_all_their_images_have(client: FlaskClient, system: System, path: str) -> None:
+    body: dict[str, Any] = {"prompt": "a", "n": 2} if path == GENERATIONS else {"input": "a", **THREE}
+    thread, answers, first = meanwhile(client, system, path, **body)
+    for _ in jobs_of(system):
+        lease = system.jobs.claim("e", ClaimRequest(["text"]))
+        assert lease is not None
+        assert answers == []
+        system.jobs.fail(lease[0], Failure("out_of_memory", "too large"))
     thread.join(20)
 
     assert answers[0].status_code == 500
     assert answers[0].get_json()["error"]["code"] == "out_of_memory"
+    assert client.get(f"/v1/responses/resp_{first.id}").get_json()["status"] == "failed"
 
 
-@pytest.mark.parametrize("which", [0, 2])
-def test_a_cancelled_and_a_deleted_image_end_the_wait(client: FlaskClient, system: System, which: int) -> None:
-    for end, status, code in ((client.post, 500, "cancelled"), (client.delete, 404, "not_found")):
-        thread, answers, first = meanwhile(client, system, GENERATIONS, prompt="a", n=3)
-        job = (first.id, *first.presentation.siblings)[which]
-        end(f"/v1/responses/resp_{job}" + ("/cancel" if code == "cancelled" else ""))
-        thread.join(20)
+@pytest.mark.parametrize(("lose", "which"), [("cancel", 0), ("cancel", 1), ("delete", 1), ("fail", 0), ("fail", 1)])
+@pytest.mark.parametrize("path", [GENERATIONS, "/v1/responses"])
+def test_the_images_that_are_made_come_without_the_lost_one(
+    client: FlaskClient, system: System, lose: str, which: int, path: str, request: pytest.FixtureRequest
+) -> None:
+    body: dict[str, Any] = {"prompt": "a", "n": 3} if path == GENERATIONS else {"input": "a", **THREE}
+    thread, answers, first = meanwhile(client, system, path, **body)
+    lost = (first.id, *first.presentation.siblings)[which]
+    leases = [found[0] for _ in range(which + 1) if (found := system.jobs.claim("e", ClaimRequest(["text"])))]
+    unfinished = client.get(f"/v1/responses/resp_{first.id}").get_json()
+    if lose == "fail":
+        system.jobs.fail(leases[-1], Failure("out_of_memory", "too large"))
+    elif lose == "delete":
+        client.delete(f"/v1/videos/video_{lost}")
+    else:
+        system.jobs.cancel(lost, "local")
+    for lease in leases:
+        system.jobs.release(lease)
+    request.getfixturevalue("worker")
+    thread.join(20)
+    answer = answers[0].get_json()
 
-        assert (answers[0].status_code, answers[0].get_json()["error"]["code"]) == (status, code)
-        client.delete(f"/v1/videos/video_{first.id}")
-        assert jobs_of(system) == []
+    assert unfinished["status"] in ("queued", "in_progress")
+    assert answers[0].status_code == 200
+    assert len(answer["data"] if path == GENERATIONS else answer["output"][0]["content"]) == 2
+    assert answer["warnings"] == ["2 of 3 images are here: the others failed, were cancelled or deleted"]
+    again = client.get(f"/v1/responses/resp_{first.id}").get_json()
+    assert (again["status"], again["warnings"]) == ("completed", answer["warnings"])
+
+
+def test_a_stream_of_several_images_ends_with_the_last(client: FlaskClient, system: System) -> None:
+    thread, _, first = meanwhile(client, system, "/v1/responses", input="a", **THREE)
+    url = f"/v1/responses/resp_{first.id}?stream=true"
+    pieces = client.get(url, buffered=False).iter_encoded()
+    events: list[bytes] = []
+    reading = Thread(target=lambda: events.extend(pieces))
+    reading.start()
+    for _ in range(3):
+        lease = system.jobs.claim("e", ClaimRequest(["text"]))
+        assert lease is not None
+        assert b"response.completed" not in b"".join(events)
+        system.jobs.finish(lease[0], PICTURE)
+    reading.join(20)
+    thread.join(20)
+    live, later = (list(parse(data)) for data in (b"".join(events), client.get(url).data))
+
+    assert live[-1]["type"] == later[-1]["type"] == "response.completed"
+    assert len(live[-1]["response"]["output"][0]["content"]) == 3
+    assert live[-1] == later[-1]
+    numbers = [event["sequence_number"] for event in live]
+    assert numbers == sorted(set(numbers))
+
+
+def test_an_unfinished_response_of_several_images_is_in_progress(client: FlaskClient, system: System) -> None:
+    thread, _, first = meanwhile(client, system, "/v1/responses", input="a", **THREE)
+    lease = system.jobs.claim("e", ClaimRequest(["text"]))
+    assert lease is not None
+    system.jobs.finish(lease[0], PICTURE)
+    shown = client.get(f"/v1/responses/resp_{first.id}").get_json()
+    client.post(f"/v1/responses/resp_{first.id}/cancel")
+    thread.join(20)
+
+    assert (shown["status"], shown["output"], shown["completed_at"]) == ("in_progress", [], None)
+    assert shown["usage"] is None
+    assert shown["warnings"] == []
 
 
 def test_cancel_and_delete_of_the_first_are_those_of_all(client: FlaskClient, system: System) -> None:
@@ -339,9 +403,10 @@ def test_what_a_key_found_stays_whatever_becomes_of_the_repeat(
     assert (ask(3).status_code, ask(1).status_code) == (422, 422)
     assert ask(4).get_json()["data"] == first
     client.delete(f"/v1/videos/{first[3]['id'].replace('image', 'video')}")
-    lost = ask(4)
+    lost = ask(4).get_json()
 
-    assert (lost.status_code, lost.get_json()["error"]["code"]) == (404, "not_found")
+    assert lost["data"] == first[:3]
+    assert lost["warnings"] == ["3 of 4 images are here: the others failed, were cancelled or deleted"]
     assert len(jobs_of(system)) == 3
     assert all(client.get(f"/v1/images/{image['id']}/content").status_code == 200 for image in first[:3])
 
