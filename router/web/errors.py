@@ -28,7 +28,6 @@ def install(app: Flask, paths: ServerPaths) -> None:
     def answer_error(error: Exception) -> Response:
         return answer(as_http_error(error), paths)
 
-    app.register_error_handler(HttpError, answer_error)
     app.register_error_handler(HTTPException, partial(_answer_http, paths=paths))
     app.register_error_handler(Exception, answer_error)
 

@@ -2,7 +2,6 @@
 
 import re
 from contextlib import AbstractContextManager, ExitStack
-from pathlib import Path
 
 from flask import Response, request, send_file
 
@@ -23,21 +22,20 @@ class FileSender:
         self._settings = settings
         self._waiting = waiting
 
-    def send(self, public: str, path: Path, media_type: str, etag: str) -> Response:
+    def send(self, public: str, file: PresentedFile) -> Response:
         """Send a file, or have nginx send it where it brought the request."""
         settings = self._settings
         if settings.accel and PROXIED in request.environ:
             # ranges, conditions and the ETag are nginx's; it keeps the headers set here
             headers = {
-                "x-accel-redirect": f"{settings.accel}/{path.relative_to(settings.data / 'videos')}",
-                "content-disposition": f"inline; filename={public}{path.suffix}",
+                "x-accel-redirect": f"{settings.accel}/{file.path.relative_to(settings.data / 'videos')}",
+                "content-disposition": f"inline; filename={public}{file.path.suffix}",
                 "cache-control": "no-cache",
             }
-            return Response(mimetype=media_type, headers=headers)
+            return Response(mimetype=file.media_type, headers=headers)
         if ENDS in request.environ:  # a reader may take long, as one who waits
             _until_sent(self._waiting.slot())
-        _simplify_conditions(path, etag)
-        return _sent(public, PresentedFile(path, media_type, etag))
+        return _sent(public, file)
 
     def send_here(self, public: str, file: PresentedFile, slot: ExitStack) -> Response:
         """Send a file to its waiting caller from this process; hold its `slot` meanwhile."""
@@ -55,12 +53,13 @@ def _until_sent(slot: AbstractContextManager[object]) -> None:
 def _sent(public: str, file: PresentedFile) -> Response:
     name = f"{public}{file.path.suffix}"
     try:
+        _simplify_conditions(file.path.stat().st_size, file.etag)
         return send_file(file.path, mimetype=file.media_type, download_name=name, etag=file.etag, conditional=True)
     except FileNotFoundError:  # deleted this very moment
         raise unknown(public) from None
 
 
-def _simplify_conditions(path: Path, etag: str) -> None:
+def _simplify_conditions(size: int, etag: str) -> None:
     """Keep one satisfiable range, and no `If-Match`; RFC 9110 ignores other ranges."""
     environ = request.environ
     environ.pop("HTTP_IF_MATCH", None)  # it guards writes, and nobody writes here
@@ -68,5 +67,5 @@ def _simplify_conditions(path: Path, etag: str) -> None:
     known = request.if_none_match.contains_weak(etag)
     if plain is None or known or (plain[1] == "" and len(plain[2]) > 18):
         environ.pop("HTTP_RANGE", None)
-    elif plain[1] == "" and path.exists() and int(plain[2]) > (size := path.stat().st_size):
+    elif plain[1] == "" and int(plain[2]) > size:
         environ["HTTP_RANGE"] = f"bytes=-{size}"

@@ -8,7 +8,7 @@ from router.errors import NotReady
 from router.system import System
 from router.values import Job
 from router.web.file_sender import FileSender
-from router.web.finished_files import FinishedFiles
+from router.web.finished_files import FinishedFiles, PresentedFile
 from router.web.http.fields import invalid_value
 from router.web.jobs import find
 from router.web.openapi import problems as why
@@ -65,14 +65,14 @@ class Content:
         if variant == "preview":
             return self._preview(video_id, job)
         if variant == "video":
-            return self._sender.send(video_id, *self._files.presented(video_id, job))
+            return self._sender.send(video_id, self._files.presented(video_id, job))
         artifact, path = self._files.output(video_id, job)
         from router.media.stills import spritesheet, thumbnail  # with numpy, which most workers never need
 
         suffix, media_type = STILLS[variant]
         make = partial(spritesheet, path, artifact.num_frames) if variant == "spritesheet" else partial(thumbnail, path)
         still = self._files.derived(video_id, job, path, suffix, make)
-        return self._sender.send(video_id, still, media_type, f"{artifact.sha256}-{variant}")
+        return self._sender.send(video_id, PresentedFile(still, media_type, f"{artifact.sha256}-{variant}"))
 
     @ROUTES.add(
         "GET /v1/images/{image_id}/content",
@@ -87,7 +87,7 @@ class Content:
         job = find(self._system, image_id, "image")
         if job.task.num_frames != 1:
             raise NotReady(f"{image_id} is no image, its job makes a video: GET /v1/videos/video_{job.id}/content")
-        return self._sender.send(image_id, *self._files.presented(image_id, job))
+        return self._sender.send(image_id, self._files.presented(image_id, job))
 
     def _preview(self, public: str, job: Job) -> Response:
         data = None if job.status.finished else self._system.artifacts.preview(job.id)

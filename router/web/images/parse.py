@@ -34,15 +34,13 @@ def read_image_request(body: Mapping[str, Any], *, edits: bool, attended: bool) 
         inline=values.get("response_format", "b64_json") == "b64_json",
         file_format=values.get("output_format", PNG),
     )
-    names = {"inputs": "image", "num_images": "n", **request.names}
-    if not request.pictures:
-        names["inputs"] = "image"
+    named = {} if request.pictures else {"inputs": "image"}
     return replace(
         request,
         options=one_frame(request.options),
         presentation=presentation,
         fit_size=True,
-        names=names,
+        names={**request.names, **named, "num_images": "n"},
         count=values.get("n", 1),
     )
 

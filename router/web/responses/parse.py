@@ -1,4 +1,4 @@
-"""A body of `POST /v1/responses` as a `Request`, and what its answer must look like."""
+"""Parse the body of `POST /v1/responses`."""
 
 import json
 from collections.abc import Mapping, Sequence

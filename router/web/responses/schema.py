@@ -1,4 +1,4 @@
-"""The body of `POST /v1/responses`; keys that the answer repeats are declared once for both."""
+"""The body of `POST /v1/responses`, and the keys repeated in its answer."""
 
 from dataclasses import dataclass
 from typing import Any

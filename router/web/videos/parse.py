@@ -69,7 +69,7 @@ class FlatRequest:
 
 
 def read_video_request(body: Mapping[str, Any]) -> Request:
-    """Parse a body of `POST /v1/videos`; raise `InvalidRequest` with the name of the wrong field."""
+    """Parse a body of `POST /v1/videos`; raise `InvalidRequest` for a wrong field."""
     return read_flat_request(body).request
 
 
