@@ -21,12 +21,11 @@ COMPONENTS: dict[str, dict[str, Any]] = {
         "anyOf": [TEXT, {"type": "object", "properties": {"url": TEXT}, "required": ["url"]}],
     },
     "Reference": _object("an image by its URL", "image_url", image_url=_ref("ImageUrl")),
-    "InputText": _object("a part of a message: text", "type", "text", type={"enum": list(TEXT_PARTS)}, text=TEXT),
+    "InputText": _object("a part of a message: text", "text", type={"enum": [*TEXT_PARTS, None]}, text=TEXT),
     "InputImage": _object(
         "a part of a message: an image; the first is the first frame, a second the last frame",
-        "type",
         "image_url",
-        type={"enum": list(IMAGE_PARTS)},
+        type={"enum": [*IMAGE_PARTS, None]},
         image_url=_ref("ImageUrl"),
     ),
     "InputMessage": _object(
