@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 
+from registry.adapters import Adapter, PerExpert
 from registry.errors import Problem
 from registry.modality import Modality
 
@@ -84,7 +85,8 @@ class ModelSpec:
     Jobs of a higher `priority` go first. `engines` limits the engines that load the model, `devices` (`cpu`, `cuda`
     for every GPU, `cuda:1`) names theirs. A `pin`ned model is never unloaded for another; a model to `warm_up` is
     loaded, and runs once, before the first request, and once more at each of `warm_sizes`. `text_only` says what
-    becomes of a `/v1/responses` request without media options, such as a chat's.
+    becomes of a `/v1/responses` request without media options, such as a chat's. Of its `adapters` a request that
+    names none uses those in `default_adapters`.
     """
 
     name: str
@@ -107,6 +109,8 @@ class ModelSpec:
     prompt_tokens: int | None = None
     aliases: tuple[str, ...] = ()
     text_only: str = "make"
+    adapters: tuple[Adapter, ...] = ()
+    default_adapters: tuple[str, ...] = ()
     options: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
     folder: Path | None = None
 
@@ -116,12 +120,17 @@ class ModelSpec:
     def loads_as(self, other: ModelSpec) -> bool:
         """Return whether `other`, once loaded, serves this model too."""
         names = (entry.name for entry in fields(self) if entry.name not in OF_REQUESTS)
-        return all(getattr(self, name) == getattr(other, name) for name in names)
+        return self.merged == other.merged and all(getattr(self, name) == getattr(other, name) for name in names)
+
+    @property
+    def merged(self) -> tuple[Adapter, ...]:
+        """The adapters that are part of its weights."""
+        return tuple(replace(each, defaults={}, paths=PerExpert(None, None)) for each in self.adapters if each.merge)
 
 
 # the fields of a model on which nothing that is loaded for it depends
-OF_REQUESTS = ("aliases", "defaults", "devices", "download", "engines", "folder", "limits", "pin", "priority",
-               "prompt_tokens", "text_only", "warm_sizes", "warm_up")  # fmt: skip
+OF_REQUESTS = ("adapters", "aliases", "default_adapters", "defaults", "devices", "download", "engines", "folder",
+               "limits", "pin", "priority", "prompt_tokens", "text_only", "warm_sizes", "warm_up")  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The names for plugin authors: they stay as they are from version to version."""
 
-from registry import Input, Modality, ModelSpec
+from registry import Adapter, Input, Modality, ModelSpec, PerExpert
 from router.errors import (
     DeviceLost,
     GenerationFailed,
@@ -17,9 +17,24 @@ from router.errors import (
 )
 from router.hookspecs import hookimpl
 from router.tokens import CutPrompt
-from router.values import Backend, Frames, Job, Offloader, PartPath, Pixels, Pool, Preview, Report, Status, Task
+from router.values import (
+    Backend,
+    Frames,
+    Job,
+    Numerics,
+    Offloader,
+    PartPath,
+    Pixels,
+    Pool,
+    Preview,
+    Report,
+    Status,
+    Task,
+    UsedAdapter,
+)
 
 __all__ = [
+    "Adapter",
     "Backend",
     "CutPrompt",
     "DeviceLost",
@@ -34,9 +49,11 @@ __all__ = [
     "Modality",
     "ModelSpec",
     "NumericalError",
+    "Numerics",
     "Offloader",
     "OutOfMemory",
     "PartPath",
+    "PerExpert",
     "Pixels",
     "Pool",
     "Preview",
@@ -47,5 +64,6 @@ __all__ = [
     "Status",
     "Task",
     "Unauthorized",
+    "UsedAdapter",
     "hookimpl",
 ]

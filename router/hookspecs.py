@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from registry import ModelSpec
-from router.values import Backend, Frames, Job, PartPath, Pool, Report, Task
+from router.values import Backend, Frames, Job, Numerics, PartPath, Pool, Report, Task
 
 if TYPE_CHECKING:  # an engine never imports Flask
     import click
@@ -59,6 +59,15 @@ def plan_model(model: ModelSpec, device: str) -> int:  # type: ignore[empty-body
 
     None if that is unknown. Read the headers of the files, and import nothing heavy: the engine has loaded nothing
     yet. A model of more bytes than the device's budget is refused before it is queued.
+    """
+
+
+@hookspec(firstresult=True)
+def describe_numerics(model: ModelSpec, task: Task) -> Numerics:  # type: ignore[empty-body]
+    """Return what the numbers of `task` depend on, such as options of `model` and adapters.
+
+    Runs in the web half before the job is stored, so import nothing heavy. Without an answer the backend's
+    `deterministic` says whether it is reproducible.
     """
 
 

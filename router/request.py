@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from registry import Input
+from registry import Input, PerExpert
 from router.values import Presentation, StoredInput
 
 
@@ -41,12 +41,21 @@ class ImageInput:
 
 
 @dataclass(frozen=True)
+class AdapterChoice:
+    """An adapter that a caller names, at its own strength where `strength` is None."""
+
+    name: str
+    strength: PerExpert[float] | None = None
+
+
+@dataclass(frozen=True)
 class Request:
     """One parsed request; `presentation` is for the renderers.
 
     `priority_offset` is added to the model's priority; above 0 the request goes before others for its model.
     `warnings` are sentences about what was sent and has no meaning here. `fit_size` shrinks a size beyond the model's
     limit, with a warning, instead of refusing it. `count` images of one frame are as many jobs, with seeds counted up.
+    `adapters` are None where the caller leaves the choice to the model's entry.
     Errors call a field what its dialect calls it: as `names` has it, else by its own name after `params`.
     """
 
@@ -54,6 +63,7 @@ class Request:
     prompt: str
     pictures: tuple[ImageInput, ...] = ()
     options: Options = Options()
+    adapters: tuple[AdapterChoice, ...] | None = None
     seed: int | None = None
     priority_offset: int = 0
     params: str = "provider_options.video"

@@ -1,6 +1,9 @@
 """The declaration of a backend, and the engine's tools for it."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Hashable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -34,6 +37,21 @@ class Backend:
     made_by: str = ""
     deterministic: bool = True
     uses_seed: bool = True
+    runs_adapters: bool = False
+    merged_by: str = ""
+
+
+@dataclass(frozen=True)
+class Numerics:
+    """What a job's numbers depend on.
+
+    `reproducible`: its seed gives these bytes again on this machine, whatever ran before. `lossy` names what made
+    the numbers other than the model's own, `may_vary_with` what could change a byte.
+    """
+
+    reproducible: bool = True
+    lossy: tuple[str, ...] = ()
+    may_vary_with: tuple[str, ...] = ()
 
 
 class Report(Protocol):
@@ -70,6 +88,12 @@ class Pool(Protocol):
 
     def private(self, load: Callable[[], T]) -> T:
         """Return a part for this model alone."""
+
+    def borrow(self) -> AbstractContextManager[Pool]:
+        """Return a pool whose parts are held for the block only, such as a job's.
+
+        Afterwards they stay on the device while there is room, and move to the host before any model does.
+        """
 
     def reserve(self, sizes: Mapping[Hashable, int]) -> None:
         """Free memory for parts of these sizes in bytes, by key: idle models leave.

@@ -17,13 +17,25 @@ Preview = Callable[[], Pixels]
 
 
 @dataclass(frozen=True)
+class UsedAdapter:
+    """An adapter of the model's entry, and its strength for each expert.
+
+    `high` is that for the only transformer of a model with one; at a strength of 0 it is not used.
+    """
+
+    name: str
+    high: float = 1.0
+    low: float = 1.0
+
+
+@dataclass(frozen=True)
 class Task:
     """The effective values of a request: no default is left to the backend.
 
     `width` and `height` are pixels, multiples of the model's `size_multiple`; `num_frames` is 4k+1.
     `input_kinds` are the kinds of input that the caller sent. `image` and `last_image` are RGB pictures, uint8
     of shape `(height, width, 3)`, upright, cropped and resized to the task's size; the engine fills them
-    in, so a `check_request` hook sees `input_kinds` and the final size but no pixels.
+    in, so a `check_request` hook sees `input_kinds` and the final size but no pixels. Several `adapters` add up.
     """
 
     prompt: str
@@ -38,6 +50,7 @@ class Task:
     flow_shift: float
     seed: int
     input_kinds: frozenset[Input]
+    adapters: tuple[UsedAdapter, ...] = ()
     image: Pixels | None = field(default=None, compare=False)
     last_image: Pixels | None = field(default=None, compare=False)
 

@@ -1,0 +1,39 @@
+"""Adapters (LoRAs) of a model's entry, as frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Generic, NamedTuple, TypeVar
+
+T = TypeVar("T")
+FILE = "pytorch_lora_weights.safetensors"  # diffusers' name, for a folder or a repository without `files`
+
+
+class PerExpert(NamedTuple, Generic[T]):
+    """A value for the high-noise expert, or the only transformer, and for the low-noise one."""
+
+    high: T
+    low: T
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A LoRA that requests name; it changes the transformers.
+
+    `source` is a safetensors file, a folder, a hub id, or `embedded:FAMILY/NAME`. `files` are the file of each expert
+    within the source, None for an expert without one, '' where the source is the file. `defaults` take the place of
+    the model's while it is used. A model that `merge`s it always uses it. `paths` are its files on this machine, filled
+    in by the engine before a backend sees it.
+    """
+
+    name: str
+    source: str
+    files: PerExpert[str | None] = PerExpert(FILE, FILE)
+    revision: str | None = None
+    strength: PerExpert[float] = PerExpert(1.0, 1.0)
+    defaults: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
+    merge: bool = False
+    paths: PerExpert[Path | None] = PerExpert(None, None)
