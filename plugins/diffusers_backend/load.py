@@ -13,7 +13,8 @@ from plugins.diffusers_backend.options import Options
 from plugins.wan import load as wan
 from plugins.wan.checkpoint import Part
 from plugins.wan.load import Loaded
-from plugins.wan.weights.placement import Arrived, Placement, dtype_for
+from plugins.wan.weights.adapters.merge import MergedAdapters
+from plugins.wan.weights.placement import Arrived, Merging, Placement, dtype_for
 from router import ModelSpec, Offloader, Pool, Report
 
 
@@ -25,7 +26,7 @@ class DiffusersPlacement(Placement):
     group_offload: bool = False
 
     @classmethod
-    def of(cls, options: Options, device: str) -> DiffusersPlacement:
+    def of(cls, options: Options, device: str, merging: Merging | None = None) -> DiffusersPlacement:
         dtype, fast = dtype_for(options.dtype, device), options.fast
         if options.attention != "auto":
             fast = replace(fast, measured_attention=False)  # a backend that was chosen needs no measurement
@@ -34,6 +35,7 @@ class DiffusersPlacement(Placement):
             dtype,
             fast,
             dtype_for(options.decoder_dtype, device),
+            merging,
             attention_for(options.attention, device, dtype),
             options.group_offload,
         )
@@ -69,7 +71,9 @@ class DiffusersPlacement(Placement):
 
 def load(model: ModelSpec, device: str, pool: Pool, report: Report) -> Loaded:
     options = Options.of(model)
-    placement = DiffusersPlacement.of(options, device)
+    merged = tuple(each for each in model.adapters if each.merge)
+    merging = MergedAdapters.of(merged) if merged else None
+    placement = DiffusersPlacement.of(options, device, merging)
     return wan.load(
         model,
         placement,

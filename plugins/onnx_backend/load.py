@@ -78,8 +78,8 @@ def load(model: ModelSpec, device: str, pool: Pool, report: Report) -> Loaded:
         DTYPES[export.dtype],
         options.fast,
         dtype_for(options.decoder_dtype, device),
-        provider,
-        {name: file.sha256 for name, file in export.files.items()},
+        provider=provider,
+        digests={name: file.sha256 for name, file in export.files.items()},
     )
     return wan.load(model, placement, pool, report, options.prompt_cache_bytes)
 

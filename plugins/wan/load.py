@@ -1,7 +1,7 @@
 """A model's parts from its folder to the device, shared through the pool."""
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from threading import Lock
 from typing import Any, Protocol
@@ -18,6 +18,7 @@ from plugins.wan.generate.prompts import PromptCache
 from plugins.wan.generate.schedulers import Schedulers
 from plugins.wan.memory import free, out_of_memory
 from plugins.wan.vae.fast_vae import fast_vae
+from plugins.wan.weights.adapters.weights import AdapterPart, AdapterWeights
 from plugins.wan.weights.placement import Placement, class_of, reading
 from registry.families import PROMPT_TOKENS
 from router import LoadFailed, ModelSpec, PartPath, Pool, Report, Task
@@ -50,6 +51,12 @@ class ForwardPaths(Protocol):
         `(1, 512, text_dim)`. `weights` are those of a linear scheduler, None to step the scheduler itself.
         """
 
+    def adapted(self, name: str, part: Any, used: Sequence[tuple[AdapterWeights, float]]) -> Any:
+        """Return the transformer `name` with adapters, each with its strength; `part` stays as it is.
+
+        Raises `GenerationFailed` where it takes none.
+        """
+
     def clear(self) -> None:
         """Release the transformers."""
 
@@ -65,7 +72,8 @@ class Loaded:
     its encoder; `parts["vae"]` is one without its decoder, or `decoder` itself where no image comes in. `encoding`
     guards the state that diffusers keeps on the VAE while it encodes an image. `prompts` is shared by all models of one
     tokenizer and one encoder. `latent_map` makes previews, None for an unknown VAE. `paths` is None where diffusers'
-    own loop always runs.
+    own loop always runs. `pool` lends the adapters of a request,
+    `adapter_files` are the headers of those that were used.
     """
 
     checkpoint: Checkpoint
@@ -77,6 +85,8 @@ class Loaded:
     latent_map: LatentMap | None
     placement: Placement
     paths: ForwardPaths | None
+    pool: Pool
+    adapter_files: dict[Hashable, AdapterPart] = field(default_factory=dict)
 
     def drop(self, gone: bool) -> None:
         """Release the parts; with `gone`, also return their memory to the device."""
@@ -133,6 +143,7 @@ def _load(
         latent_map(checkpoint.parts["vae"].folder, parts["vae"]),
         placement,
         None if make_paths is None else make_paths(parts),
+        pool,
     )
 
 

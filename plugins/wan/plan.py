@@ -32,7 +32,9 @@ def _bytes(checkpoint: Checkpoint, model: ModelSpec, item: int, decoder_item: in
     total = 0
     items = {"vae": BYTES["fp32"], "image_encoder": BYTES["fp32"], DECODER: decoder_item}
     for part in checkpoint.pooled(model.modality):
-        if part.weights is None or (part.name == "transformer_2" and _same_as_first(checkpoint)):
+        if part.weights is None:
+            continue
+        if part.name == "transformer_2" and not model.merged and _same_as_first(checkpoint):
             continue
         tensors = {name: tensor for name, tensor in part.weights.read().items() if part.has(name)}
         if part.name == "text_encoder" and "shared.weight" in tensors:

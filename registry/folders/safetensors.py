@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from math import prod
 from pathlib import Path
@@ -31,11 +31,12 @@ class Tensor(NamedTuple):
 
 @dataclass(frozen=True)
 class Header:
-    """A checked header: its `entries`, and the offset of the tensors."""
+    """A checked header: its `entries`, the offset of the tensors, and the writer's `metadata`."""
 
     file: Path
     entries: Mapping[str, Mapping[str, Any]]
     begin: int
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def shape(self, name: str) -> tuple[int, ...]:
         return tuple(self.entries[name]["shape"])
@@ -66,7 +67,7 @@ def read_header(path: Path, part: str) -> Header:
         head, _ = beginning(path, what, begin)
     try:
         entries = json.loads(head[LENGTH_BYTES:begin])
-        entries.pop("__metadata__", None)
+        metadata = entries.pop("__metadata__", None)
         end = begin + _checked(path, what, entries)
     except (ValueError, RecursionError, AttributeError, TypeError, KeyError) as error:
         raise FolderError(f"{what} must be a safetensors file, it has a broken header", path) from error
@@ -74,7 +75,7 @@ def read_header(path: Path, part: str) -> Header:
         raise _cut(what, path, size, end)
     if end < size:
         raise FolderError(f"{what} is longer than its header says: {size:,} bytes, not {end:,}", path)
-    return Header(path, entries, begin)
+    return Header(path, entries, begin, metadata if isinstance(metadata, dict) else {})
 
 
 def _checked(path: Path, what: str, entries: Mapping[str, Mapping[str, Any]]) -> int:

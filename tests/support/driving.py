@@ -3,8 +3,8 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Hashable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -103,6 +103,10 @@ class KeepingPool:
 
     def reserve(self, sizes: Mapping[Hashable, int]) -> None:
         self.reserved = dict(sizes)
+
+    @contextmanager
+    def borrow(self) -> Iterator["KeepingPool"]:
+        yield self
 
     def digest(self, path: Path) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()

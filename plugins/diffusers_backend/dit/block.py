@@ -8,6 +8,7 @@ from diffusers.models.transformers.transformer_wan import WanTransformerBlock
 from torch.nn import functional
 
 from plugins.diffusers_backend.dit import fused_ops
+from plugins.diffusers_backend.dit.adapted import product_of
 from plugins.diffusers_backend.dit.attention import attend
 from plugins.diffusers_backend.dit.cross_attention import Context
 from plugins.diffusers_backend.dit.fuse_qkv import fuse_qkv
@@ -17,8 +18,16 @@ from plugins.diffusers_backend.dit.rope import Rotation
 
 
 class Layer(NamedTuple):
+    """A linear layer, with the summed products of adapters, if any."""
+
     weight: torch.Tensor
     bias: torch.Tensor
+    down: torch.Tensor | None = None
+    up: torch.Tensor | None = None
+
+    @property
+    def rank(self) -> int:
+        return 0 if self.down is None else len(self.down)
 
 
 class Weights(NamedTuple):
@@ -41,6 +50,7 @@ def weights_of(block: WanTransformerBlock, fuse: bool) -> Weights:
     """Return the tensors of `block`; `fuse` makes Q, K and V views of one."""
     own, cross = block.attn1, block.attn2
     three = (own.to_q, own.to_k, own.to_v)
+    fuse = fuse and not any(_layer(each).rank for each in three)  # each has a product of its own
     return Weights(
         block.scale_shift_table,
         (Layer(*fuse_qkv(*three)),) if fuse else tuple(_layer(each) for each in three),
@@ -59,7 +69,8 @@ def weights_of(block: WanTransformerBlock, fuse: bool) -> Weights:
 def kind_of(blocks: Sequence[Weights]) -> Hashable:
     """Return a value equal for blocks that a compiler does not distinguish."""
     first = blocks[0]
-    return len(blocks), len(first.qkv), first.up.weight.shape, first.cross_norm is None
+    ranks = tuple(tuple(layer.rank for layer in _layers(block)) for block in blocks)
+    return len(blocks), ranks, first.up.weight.shape, first.cross_norm is None
 
 
 def run_blocks(
@@ -131,7 +142,10 @@ def cross_attention(
 
 def feed_forward(x: torch.Tensor, weights: Weights, kernels: KernelConfig) -> torch.Tensor:
     """Return the feed-forward layer of `x` `(..., d)`."""
-    wide = linear_with_gelu(x, *weights.up) if kernels.fused_gelu else gelu(linear(x, *weights.up))
+    if kernels.fused_gelu and not weights.up.rank:
+        wide = linear_with_gelu(x, weights.up.weight, weights.up.bias)
+    else:
+        wide = gelu(linear(x, *weights.up))
     return linear(wide, *weights.down)
 
 
@@ -139,5 +153,9 @@ def _heads(x: torch.Tensor, kernels: KernelConfig) -> torch.Tensor:
     return x.unflatten(2, (kernels.heads, -1))
 
 
+def _layers(block: Weights) -> tuple[Layer, ...]:
+    return (*block.qkv, block.out, block.cross_q, block.cross_out, block.up, block.down)
+
+
 def _layer(module: Any) -> Layer:
-    return Layer(module.weight, module.bias)
+    return Layer(module.weight, module.bias, *product_of(module))

@@ -9,13 +9,37 @@ INNER = 2 * math.sqrt(2 / math.pi)  # twice, as (1 + tanh(x)) / 2 is sigmoid(2 x
 CUBIC = INNER * 0.044715
 
 
-def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    """Return `x` `(..., in)` through a layer, `(..., out)`."""
+def linear(
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    down: torch.Tensor | None = None,
+    up: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Return `x` `(..., in)` through a layer and its adapters, `(..., out)`.
+
+    Those add the product of `up` `(out, rank)` and `down` `(rank, in)` to `weight`.
+    """
+    if down is not None and up is not None:
+        return _with_product(x, weight, bias, down, up)
     # On a CPU a product writes its bias out before it begins. A bias apart from the product is added by the compiler in
     # the next pass over the result; it stays apart if something, such as a view, stands between.
     if x.device.type == "cpu" and torch.compiler.is_compiling():
         return functional.linear(x.flatten(0, -2), weight).unflatten(0, x.shape[:-1]) + bias
     return functional.linear(x, weight, bias)
+
+
+def _with_product(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, down: torch.Tensor, up: torch.Tensor
+) -> torch.Tensor:
+    rows = x.flatten(0, -2)
+    small = functional.linear(rows, down)
+    if torch.compiler.is_compiling():
+        whole = functional.linear(rows, weight) + functional.linear(small, up) + bias
+    else:
+        # the small product first: the sum is rounded once, and the large one is added in place
+        whole = functional.linear(small, up, bias).addmm_(rows, weight.t())
+    return whole.unflatten(0, x.shape[:-1])
 
 
 def gelu(x: torch.Tensor) -> torch.Tensor:

@@ -47,6 +47,7 @@ def denoise(
     weights: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Return the latents of `task` by `networks`; see `ForwardPaths.denoise`."""
+    networks = {name: network.of(getattr(pipe, name)) for name, network in networks.items()}
     dtype, device = networks["transformer"].dtype, networks["transformer"].device
     pipe.scheduler.set_timesteps(task.steps, device=device)
     canvas, clip_embeds = _canvas(pipe, task, images, device), _clip_embeds(pipe, images, device)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import torch
 from diffusers import WanTransformer3DModel
-from torch.nn import functional
 from torch.utils import _pytree as pytree
 
 from plugins.diffusers_backend.compile import Compiler, ModelGoneError
+from plugins.diffusers_backend.dit.adapted import again, product_of
 from plugins.diffusers_backend.dit.attention import NATIVE
 from plugins.diffusers_backend.dit.block import Weights, kind_of, run_blocks, weights_of
 from plugins.diffusers_backend.dit.cross_attention import KeysAndValues, Text, image_of, text_of
 from plugins.diffusers_backend.dit.fused_ops import KernelConfig, norm_modulate
+from plugins.diffusers_backend.dit.linear import linear
 from plugins.diffusers_backend.dit.rope import Rotation, rotation
 from plugins.diffusers_backend.dit.timestep_embedding import TimestepEmbedding
 from plugins.diffusers_backend.tuning.chooser import Chooser
@@ -44,6 +44,10 @@ class Network:
     @property
     def device(self) -> torch.device:
         return self.model.patch_embedding.weight.device
+
+    def of(self, model: WanTransformer3DModel) -> Network:
+        """Return the network of `model`, a transformer that has adapters beside these weights."""
+        return self if model is self.model else replace(self, model=model)
 
     def batches(self, latents: torch.Tensor) -> bool:
         """Say whether guidance takes one forward pass over `latents` `(1, c, t, h, w)`, not two."""
@@ -106,7 +110,7 @@ class _Replay:
     # it may wait for long in the compiler's queue, so it holds neither the text nor, strongly, the model
 
     def __init__(self, done: Pass, fuse: bool, latents: torch.Tensor, embedding: TimestepEmbedding) -> None:
-        self._model = weakref.ref(done.model)
+        self._model = again(done.model)
         self._fuse = fuse
         self._key, self._latents, self._embedding = done.key, latents, embedding
         self._text = pytree.tree_map_only(torch.Tensor, lambda tensor: tensor.to("meta"), done.text)
@@ -158,7 +162,8 @@ class Pass:
         embedding = self.model.patch_embedding
         _, high, wide = self.model.config.patch_size
         cut = latents.unflatten(4, (-1, wide)).unflatten(3, (-1, high)).permute(0, 2, 3, 5, 1, 4, 6)
-        return functional.linear(cut.flatten(4).flatten(1, 3), embedding.weight.flatten(1), embedding.bias)
+        weight, product = embedding.weight.flatten(1), product_of(embedding)
+        return linear(cut.flatten(4).flatten(1, 3), weight, embedding.bias, *product)
 
     def _unpatched(self, patches: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
         _, high, wide = self.model.config.patch_size

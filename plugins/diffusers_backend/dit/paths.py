@@ -8,6 +8,7 @@ from typing import Any
 from diffusers import WanTransformer3DModel
 
 from plugins.diffusers_backend.compile import Compiler
+from plugins.diffusers_backend.dit.adapted import Used, with_adapters
 from plugins.diffusers_backend.dit.attention import FLASH_4
 from plugins.diffusers_backend.dit.block import run_blocks
 from plugins.diffusers_backend.dit.loop import denoise
@@ -17,7 +18,7 @@ from plugins.diffusers_backend.tuning.proof import disproof
 from plugins.diffusers_backend.tuning.support import ForeignError, Guard, marks_of
 from plugins.wan.tuning.autotune import Autotuner, gpu_seconds
 from plugins.wan.tuning.switches import Switches
-from router import PartPath, Pool
+from router import GenerationFailed, PartPath, Pool
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,14 @@ class Paths:
                 self._now[name] = path
                 _log(name, path)
         return not against and bool(self._guards) and not self._foreign
+
+    def adapted(self, name: str, part: Any, used: Used) -> Any:
+        """Return the transformer `name` with adapters; raise `GenerationFailed` where it takes none."""
+        try:
+            marks_of(part)  # diffusers' own path runs the same layers
+        except ForeignError as error:
+            raise GenerationFailed(f"the {name} takes no adapters here: {error}") from error
+        return with_adapters(part, used)
 
     def clear(self) -> None:
         for each in (self.networks, self._guards, self._reasons, self._now):

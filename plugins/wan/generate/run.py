@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from plugins.wan.generate.adapters import adapters
 from plugins.wan.generate.cancel_watch import cancel_watch, check_before_each
 from plugins.wan.generate.decode import pixels
 from plugins.wan.generate.finite import LARGEST, Outputs, is_bad
@@ -29,7 +30,8 @@ def run(model: ModelSpec, loaded: Loaded, task: Task, report: Report) -> Frames:
         texts = [each for each in (prompt, negative) if each is not None]
         for each in texts:
             outputs.add(lambda: TEXT_ENCODER, each.embeds)
-        latents = denoise(loaded, pipe, task, prompt, negative, report, outputs)
+        with adapters(model, loaded, pipe, task) as notes:
+            latents = denoise(loaded, pipe, task, prompt, negative, report, outputs)
         fault = outputs.fault()  # at the end of the steps, when a GPU has nothing queued in any case
     if fault is not None:
         if fault == TEXT_ENCODER:
@@ -37,6 +39,7 @@ def run(model: ModelSpec, loaded: Loaded, task: Task, report: Report) -> Frames:
                 loaded.prompts.discard(each)
         raise _not_finite(model, fault, loaded.placement.dtype)
     warnings = prompt.warnings("prompt") + (negative.warnings("negative prompt") if negative else ())
+    warnings += notes
     frames = _decoded(model, loaded, latents, task, flat)
     return Frames(
         frames, task.num_frames, task.width, task.height, task.frames_per_second, warnings, late_warnings=flat.warnings

@@ -15,12 +15,12 @@ IRRELEVANT = ("_name_or_path", "_diffusers_version", "transformers_version", "to
 def of_part(part: Part, digest: Callable[[Path], str]) -> Hashable:
     """Return a value equal only for equal parts; `digest` reads a file's bytes."""
     if part.name == "image_processor":
-        return _content(part.config)
+        return content(part.config)
     if part.weights is None:
         files = (path for path in part.folder.iterdir() if path.is_file())
         return tuple(sorted((path.name, digest(path)) for path in files))
     digests = {path: digest(path) for path in part.weights.files}
-    return (_content(part.config), *sorted(digests.values()), *_shards(part.weights, digests))
+    return (content(part.config), *sorted(digests.values()), *_shards(part.weights, digests))
 
 
 def _shards(weights: Weights, digests: Mapping[Path, str]) -> tuple[tuple[str, str], ...]:
@@ -30,5 +30,5 @@ def _shards(weights: Weights, digests: Mapping[Path, str]) -> tuple[tuple[str, s
     return tuple(sorted((name, digests[tensor.file]) for name, tensor in weights.read().items()))
 
 
-def _content(config: Mapping[str, Any]) -> str:
+def content(config: Mapping[str, Any]) -> str:
     return json.dumps({key: value for key, value in config.items() if key not in IRRELEVANT}, sort_keys=True)

@@ -4,7 +4,7 @@ import importlib
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError
@@ -31,6 +31,16 @@ UNREADABLE = (
 Arrived = Callable[[int], None]  # called with the bytes that have reached the device
 
 
+class Merging(Protocol):
+    """Changes of the weights that are read."""
+
+    def key(self, part: Part, pool: Pool) -> Hashable:
+        """Return a value equal for equal changes to a part."""
+
+    def apply(self, module: torch.nn.Module, part: Part, placement: "Placement") -> None:
+        """Change the weights of a module that nobody else has."""
+
+
 @dataclass(frozen=True)
 class Placement:
     """The device, and the number formats, of one model's parts; a backend extends it."""
@@ -39,13 +49,16 @@ class Placement:
     dtype: torch.dtype
     fast: Switches
     decoder_dtype: torch.dtype = torch.float32
+    merging: Merging | None = None
 
     def key(self, part: Part, pool: Pool) -> Hashable:
         with reading(part):
             files = identity.of_part(part, pool.digest)
         if part.name in WEIGHTLESS:
             return (part.class_name, files)
-        return (part.class_name, files, part.without, str(self.dtype_of(part)), self.device)
+        changes = self.merging.key(part, pool) if self.merging else ()
+        key = (part.class_name, files, part.without, str(self.dtype_of(part)), self.device)
+        return (*key, changes) if changes else key
 
     def dtype_of(self, part: Part) -> torch.dtype:
         if part.name == DECODER:
@@ -90,6 +103,8 @@ class Placement:
         dtypes = {name: dtype_in(name, each, dtype, kept) for name, each in stored.items()}
         tensors = transfer.read(stored, dtypes, device, arrived, pinned=device != self.device)
         modules.fill(loaded, tensors, device)
+        if self.merging and part.is_transformer:
+            self.merging.apply(loaded, part, self)
         return loaded
 
 

@@ -1,0 +1,135 @@
+"""An adapter's weights on a device: a part of the pool, for any number of requests."""
+
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from plugins.wan.checkpoint import Part
+from plugins.wan.weights import identity, modules, transfer
+from plugins.wan.weights.adapters import file
+from plugins.wan.weights.adapters.file import AdapterFile, LowRank
+from plugins.wan.weights.placement import Placement, class_of, reading
+from plugins.wan.weights.safetensors import StoredTensor, dtype_in
+from router import Pool
+
+
+class Product(NamedTuple):
+    """A low-rank change of a weight `(out, in)`: `up` `(out, rank)` times `down` `(rank, in)`."""
+
+    down: torch.Tensor
+    up: torch.Tensor
+
+
+class Delta(NamedTuple):
+    """The changes of one weight: products, and tensors of its shape or a broadcast one."""
+
+    products: tuple[Product, ...] = ()
+    added: tuple[torch.Tensor, ...] = ()
+
+    def merged(self, weight: torch.Tensor) -> torch.Tensor:
+        """Return `weight` with all changes, rounded once."""
+        total = weight.float()
+        for down, up in self.products:
+            total = total + (up.float() @ down.float()).view_as(weight)
+        for tensor in self.added:
+            total = total + tensor.float().view_as(weight)
+        return total.to(weight.dtype)
+
+
+Deltas = Mapping[str, Delta]  # by the name of a weight in diffusers
+
+
+class AdapterWeights(torch.nn.Module):
+    """The changes of one file, in the number formats of the weights that they change."""
+
+    def __init__(self, found: AdapterFile, tensors: Mapping[str, torch.Tensor]) -> None:
+        super().__init__()
+        self._changes = found.changes
+        self._numbers = {name: number for number, name in enumerate(tensors)}
+        frozen = (torch.nn.Parameter(tensor, requires_grad=False) for tensor in tensors.values())
+        self._tensors = torch.nn.ParameterList(frozen)
+
+    def deltas(self, strength: float) -> dict[str, Delta]:
+        """Return the changes at a strength; at 1 and without factors they are no copies."""
+        return {
+            weight: Delta(
+                tuple(self._product(one, strength) for one in changes if isinstance(one, LowRank)),
+                tuple(
+                    _times(self._of(one.tensor), strength * one.factor)
+                    for one in changes
+                    if not isinstance(one, LowRank)
+                ),
+            )
+            for weight, changes in self._changes.items()
+        }
+
+    def _product(self, change: LowRank, strength: float) -> Product:
+        down, up = self._of(change.down).flatten(1), self._of(change.up).flatten(1)
+        return Product(down, _times(up, strength * change.factor))
+
+    def _of(self, stored: StoredTensor) -> torch.Tensor:
+        return self._tensors[self._numbers[_name(stored)]]
+
+
+def total(parts: Sequence[Deltas]) -> dict[str, Delta]:
+    """Return the sum of the changes of several adapters."""
+    summed: dict[str, Delta] = {}
+    for part in parts:
+        for weight, delta in part.items():
+            known = summed.get(weight, Delta())
+            summed[weight] = Delta(known.products + delta.products, known.added + delta.added)
+    return summed
+
+
+@dataclass(frozen=True)
+class AdapterPart:
+    """An adapter's file for one transformer of a model, before its weights are read."""
+
+    adapter: str
+    file: AdapterFile
+    part: Part
+    placement: Placement
+
+    @classmethod
+    def of(cls, path: Path, adapter: str, part: Part, placement: Placement) -> "AdapterPart":
+        """Read the header of `path`; raise `LoadFailed` as `file.read` does."""
+        return cls(adapter, file.read(path, part, adapter), part, placement)
+
+    def key(self, pool: Pool) -> Hashable:
+        # the configuration decides which of its tensors are used; the experts of a model share it
+        content = pool.digest(self.file.path), str(self.file.factors), identity.content(self.part.config)
+        return ("adapter", *content, str(self.placement.dtype), self.placement.device_of(self.part))
+
+    @property
+    def nbytes(self) -> int:
+        return sum(each.length // each.dtype.itemsize * dtype.itemsize for _, each, dtype in self._tensors())
+
+    def read(self, arrived: Callable[[int], None]) -> AdapterWeights:
+        """Return the weights on the device; `arrived(bytes)` is called for each piece."""
+        stored, dtypes = {}, {}
+        for name, each, dtype in self._tensors():
+            stored[name], dtypes[name] = each, dtype
+        with reading(self.part):
+            return AdapterWeights(
+                self.file, transfer.read(stored, dtypes, self.placement.device_of(self.part), arrived)
+            )
+
+    def _tensors(self) -> Iterator[tuple[str, StoredTensor, torch.dtype]]:
+        """Yield the name, the place and the number format of each tensor."""
+        dtype = self.placement.dtype_of(self.part)
+        kept = modules.kept_in_fp32(class_of(self.part), dtype)
+        for weight, changes in self.file.changes.items():
+            for change in changes:
+                for stored in (change.down, change.up) if isinstance(change, LowRank) else (change.tensor,):
+                    yield _name(stored), stored, dtype_in(weight, stored, dtype, kept)
+
+
+def _name(stored: StoredTensor) -> str:
+    return str(stored.offset)  # unique in its file
+
+
+def _times(tensor: torch.Tensor, factor: float) -> torch.Tensor:
+    return tensor if factor == 1 else tensor * factor
