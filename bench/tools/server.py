@@ -62,9 +62,9 @@ class Client:
         answer = self._connection.getresponse()
         return answer.status, answer.read()
 
-    def make(self, model: str, what: Any = "a red ball") -> dict[str, Any]:
+    def make(self, model: str, what: Any = "a red ball", **more: Any) -> dict[str, Any]:
         """Return the finished response for a prompt; exit on any other answer."""
-        status, body = self.post(request_body(model, what))
+        status, body = self.post(request_body(model, what, **more))
         answer: dict[str, Any] = json.loads(body)
         if status != 200:
             sys.exit(f"{model} answered {status}: {answer}")

@@ -19,13 +19,16 @@ from plugins.onnx_backend.graph import WEIGHTS
 from plugins.onnx_backend.record import FILE, OPSET, Record, digest, version
 from plugins.wan import checkpoint as checkpoints
 from plugins.wan.checkpoint import Checkpoint, Part
+from plugins.wan.tuning.switches import OFF
 from plugins.wan.weights import safetensors
-from plugins.wan.weights.placement import DTYPES, reading
+from plugins.wan.weights.adapters.merge import MergedAdapters
+from plugins.wan.weights.placement import DTYPES, Placement, reading
 from plugins.wan.weights.safetensors import StoredTensor, TensorTypes
 from registry.folders.files import PICKLES
 from router import LoadFailed
 
 LIBRARIES = ("framegate", "torch", "diffusers", "transformers", "onnx", "onnxscript")
+NO_ADAPTERS = MergedAdapters(())
 DRAFT, LOCK = ".partial", ".lock"
 COPY_BYTES = 16 * 2**20
 HEAVY = (".safetensors", ".gguf", *PICKLES)  # endings of weights
@@ -38,18 +41,20 @@ class Progress(Protocol):
 
 @dataclass(frozen=True)
 class Source:
-    """The model to export: a folder in the diffusers layout, with name and commit."""
+    """The model to export: a folder in the diffusers layout, with name, commit and adapters."""
 
     folder: Path
     name: str
     revision: str | None
+    adapters: MergedAdapters = NO_ADAPTERS
 
 
 def export(source: Source, target: Path, dtype: str, progress: Progress) -> None:
     """Write `source` to `target` with its transformers as graphs, and their weights, in `dtype`.
 
-    The graphs read the safetensors files beside them, so the folder is also a model for diffusers. Raises `LoadFailed`
-    for an incomplete source or a target that cannot be written; after an error or an interrupt there is no `target`.
+    Its adapters become part of these weights. The graphs read the safetensors files beside them, so the folder is also
+    a model for diffusers. Raises `LoadFailed` for an incomplete source or a target that cannot be written; after an
+    error or an interrupt there is no `target`.
     """
     target = target.resolve()
     _require_free(target)
@@ -95,7 +100,7 @@ def _fill(draft: Path, source: Source, checkpoint: Checkpoint, dtype: str, progr
     graphs: dict[str, Path] = {}  # by configuration, which the experts of a model share
     for part in checkpoint.parts.values():
         if part.is_transformer:
-            _export_transformer(part, draft / part.name, DTYPES[dtype], write, graphs, progress)
+            _export_transformer(part, source.adapters, draft / part.name, DTYPES[dtype], write, graphs, progress)
     files = [path.relative_to(draft).as_posix() for path in sorted(draft.rglob("*")) if path.is_file()]
     files.remove(LOCK)
     digests = {}
@@ -105,12 +110,14 @@ def _fill(draft: Path, source: Source, checkpoint: Checkpoint, dtype: str, progr
     progress("computing digests", len(files), len(files))
     libraries = {name: found for name in LIBRARIES if (found := version(name)) is not None}
     (draft / LOCK).unlink()
-    Record(source.name, source.revision, dtype, OPSET, libraries, digests).write(draft)
+    merged = {adapter.name: (used.high, used.low) for adapter, used in source.adapters.adapters}
+    Record(source.name, source.revision, dtype, OPSET, libraries, digests, merged).write(draft)
     os.sync()
 
 
 def _export_transformer(
     part: Part,
+    adapters: MergedAdapters,
     target: Path,
     dtype: torch.dtype,
     write: Callable[..., None],
@@ -125,6 +132,7 @@ def _export_transformer(
     types = {name: (parameter.dtype, tuple(parameter.shape)) for name, parameter in model.named_parameters()}
     stored = _stored(part, types)  # before the slow tracing
     header, positions = safetensors.layout(target / WEIGHTS, types)
+    deltas = adapters.deltas(part, Placement("cpu", torch.float32, OFF))
     key = repr(sorted(config.items()))
     if key in graphs:
         shutil.copyfile(graphs[key], target / GRAPH)
@@ -133,7 +141,8 @@ def _export_transformer(
         write(model, weights=positions, path=target / GRAPH)
         progress(f"{part.name}: tracing its graph", 1, 1)
         graphs[key] = target / GRAPH
-    cast = (stored[name].read().to(kind) for name, (kind, _) in types.items())
+    read = ((name, stored[name].read(), kind) for name, (kind, _) in types.items())
+    cast = ((deltas[name].merged(each.float()) if name in deltas else each).to(kind) for name, each, kind in read)
     _write_weights(part, target / WEIGHTS, header, cast, sum(one.length for one in positions.values()), progress)
 
 

@@ -1,0 +1,78 @@
+"""`framegate export --adapter`: the adapter is in the weights, and nowhere else."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from support import adapters as lora
+from support.driving import TI2V, KeepingPool, load, run, spec, task, video
+from support.likeness import require_same
+
+from plugins import onnx_backend
+from plugins.onnx_backend import record
+from plugins.onnx_backend.command import _adapters, _entry
+from registry import Adapter, FlowShift, Modality, PerExpert
+from router import GenerationFailed
+
+pytestmark = pytest.mark.slow
+pytest.importorskip("onnx")
+
+STYLE = Adapter("style", "./a.safetensors", defaults={"steps": 4, "flow_shift": FlowShift(5.0, 5.0)})
+ALWAYS = Adapter("always", "./b.safetensors", merge=True, strength=PerExpert(2.0, 0.5))
+
+
+def quiet(*_: object) -> None:
+    """No progress."""
+
+
+def test_an_exported_adapter_gives_the_video_of_side_products(family: Path, tmp_path: Path, pool: Any) -> None:
+    from plugins.onnx_backend.export.folder import Source, export
+    from plugins.wan.weights.adapters.merge import MergedAdapters
+
+    model, asked = spec(family / TI2V, Modality.TI2V), task(width=32, height=32, num_frames=5, steps=2)
+    loaded = load(model, pool)
+    path = lora.write(tmp_path / "a.safetensors", lora.kohya(lora.pairs(loaded.parts["transformer"])))
+    style, used = lora.adapter(path), lora.use("style", strength=0.5)
+    source = Source(family / TI2V, "x", None, MergedAdapters(((style, used[0]),)))
+
+    export(source, tmp_path / "out", "fp32", quiet)
+
+    expected = video(run(lora.having(model, style), loaded, replace(asked, adapters=used)))
+    graphs = replace(model, folder=tmp_path / "out", options={})
+    by_graph = onnx_backend.load_model(graphs, "cpu", KeepingPool(), quiet)
+    require_same(video(onnx_backend.generate(graphs, by_graph, asked, quiet)), expected)
+    by_torch = replace(model, folder=tmp_path / "out")
+    require_same(video(run(by_torch, load(by_torch, KeepingPool()), asked)), expected)
+    assert record.read(tmp_path / "out").adapters == {"style": (0.5, 0.5)}
+    with pytest.raises(GenerationFailed, match="runs no adapters, style"):
+        onnx_backend.generate(lora.having(graphs, style), by_graph, replace(asked, adapters=used), quiet)
+
+
+def test_the_command_takes_adapters_of_the_entry_by_name(family: Path) -> None:
+    model = lora.having(spec(family / TI2V, Modality.TI2V), STYLE, ALWAYS)
+
+    assert [(used.name, used.high, used.low) for _, used in _adapters(model, ["style=0.7"])] == [
+        ("always", 2.0, 0.5),
+        ("style", 0.7, 0.7),
+    ]
+    assert [used.high for _, used in _adapters(model, [])] == [2.0]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [("other", "has the adapters style, always, got other"), ("always", "merged already"), ("style=x", "a number"),
+     ("style=nan", "a number"), ("style=11", "a number"), ("../a.safetensors", "got ../a.safetensors")],
+)  # fmt: skip
+def test_the_command_refuses_other_adapters_in_words(family: Path, wanted: str, words: str) -> None:
+    with pytest.raises(click.BadParameter, match=words):
+        _adapters(lora.having(spec(family / TI2V, Modality.TI2V), STYLE, ALWAYS), [wanted])
+
+
+def test_the_entry_has_the_defaults_of_what_is_merged(family: Path, tmp_path: Path) -> None:
+    model = lora.having(spec(family / TI2V, Modality.TI2V), STYLE)
+
+    lines = list(_entry(model, tmp_path, _adapters(model, ["style"])))
+
+    assert lines[-1] == "  defaults: {steps: 4, flow_shift: 5.0}"
