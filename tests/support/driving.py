@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Hashable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -100,6 +100,9 @@ class KeepingPool:
 
     def private(self, load: Callable[[], Any]) -> Any:
         return load()
+
+    def borrow(self) -> AbstractContextManager[Any]:
+        return nullcontext(self)
 
     def reserve(self, sizes: Mapping[Hashable, int]) -> None:
         self.reserved = dict(sizes)
