@@ -147,6 +147,9 @@ class Weights:
             return snapshot(model.source, model.revision, report, self._stall_seconds)
         return self.locate(model)
 
+    def obtain_adapters(self, model: ModelSpec, names: Iterable[str], report: Callable[[int, int], None]) -> ModelSpec:
+        return model
+
     def _unavailable(self, model: ModelSpec, state: str) -> str:
         lack = f"{model.name} needs weights from {public(model.source)}"
         backend = self._backends[model.backend]

@@ -10,6 +10,7 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from registry import BrokenModel, Input, ModelSpec
+from router.engine.adapters import with_adapters
 from router.engine.heartbeat import Beat
 from router.engine.previews import Previews
 from router.engine.reporter import Phases, Reporter
@@ -103,23 +104,24 @@ class Attempt:
         if missing(backend := self.system.plugins.backends[model.backend]):
             raise LoadFailed(f"no engine can run {model.name}: {missing_message(backend)}")
         resident = self.load(model, reporter.phase)
+        model = with_adapters(self.system.weights, resident.model, self.job.task, reporter.phase)
         task = self._with_images()
         reporter.phase(Phase.STEP)(0, task.steps)
         generate = self.system.plugins.hook_for("generate", model)
-        frames = generate(model=resident.model, loaded=resident.loaded, task=task, report=reporter.phase(Phase.STEP))
+        frames = generate(model=model, loaded=resident.loaded, task=task, report=reporter.phase(Phase.STEP))
         if not isinstance(frames, Frames):
             raise GenerationFailed(f"the backend {model.backend} made no frames for {model.name}")
-        return self._deliver(resident, frames, reporter)
+        return self._deliver(model, frames, reporter)
 
-    def _deliver(self, resident: Resident, frames: Frames, reporter: Reporter) -> Job | None:
+    def _deliver(self, model: ModelSpec, frames: Frames, reporter: Reporter) -> Job | None:
         """Encode, publish, finish; discard the file if the lease was lost."""
         lease, job, artifacts = self.lease, self.job, self.system.artifacts
         path = artifacts.part(job.id, lease.attempt, ".png" if frames.num_frames == 1 else ".mp4")
         done = None
         pixels = reporter.counting(frames)
         try:
-            encode = self.system.plugins.hook_for("encode_output", resident.model)
-            written = encode(model=resident.model, frames=replace(frames, pixels=pixels), path=path)
+            encode = self.system.plugins.hook_for("encode_output", model)
+            written = encode(model=model, frames=replace(frames, pixels=pixels), path=path)
             if not written:
                 raise GenerationFailed(f"no plugin of this engine writes {path.suffix} files")
             path = artifacts.publish(path)

@@ -91,7 +91,7 @@ class MemoryGrowth:
         self._histories: OrderedDict[Hashable, History] = OrderedDict()
 
     def after(self, job: Job, in_memory: Hashable) -> None:
-        """Look at the memory after a job; `in_memory` names the loaded and warm models."""
+        """Look at the memory after a job; `in_memory` is `Residency.in_memory`."""
         history = self._history(in_memory)
         kind = (job.model, job.task.shape, job.task.steps, job.task.input_kinds)
         if history.is_new(kind) or (size := self._measure()) is None:

@@ -13,14 +13,33 @@ from router.values import Offloader
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, eq=False)
+class Loan:
+    """A block in which `model` borrows parts, such as a job of it."""
+
+    model: str
+
+    def __str__(self) -> str:
+        return self.model
+
+
+Holder = str | Loan  # a model's name, or a loan
+
+
 @dataclass
 class Part:
-    """One part, its bytes, and the names of the models that hold it."""
+    """One part, its bytes and its holders; a `private` one has no other taker."""
 
     value: Any
     size: int
     offloader: Offloader | None
-    holders: set[str] = field(default_factory=set)
+    private: bool = False
+    holders: set[Holder] = field(default_factory=set)
+
+    @property
+    def models(self) -> frozenset[str]:
+        """The models that hold or borrow the part."""
+        return frozenset(map(str, self.holders))
 
     def warm(self) -> None:
         """Move the part back to the device."""

@@ -2,7 +2,7 @@
 
 import logging
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -54,9 +54,9 @@ class Residency:
         return tuple(self._models)
 
     @property
-    def in_memory(self) -> tuple[tuple[str, ...], ...]:
-        """The names of the models on the device, and of those on the host."""
-        return tuple(sorted(self._models)), tuple(sorted(self.warm))
+    def in_memory(self) -> Hashable:
+        """What is in memory: the models on the device, and the parts without holders."""
+        return tuple(sorted(self._models)), self._pool.unheld
 
     def _for_weights(self) -> int:
         budget = self._system.settings.memory_budget.of(memory(self._device))
@@ -79,7 +79,9 @@ class Residency:
         return self._models[model.name]
 
     def describe(self) -> None:
-        """Ask the backends for the code paths of their models, between jobs."""
+        """Note the memory and the code paths of the models, between jobs."""
+        self.memory = {name: self._pool.held(name) for name in self._models}
+        self.warm = tuple(name for name in self._pool.warm_models() if name not in self._models)
         describe = self._system.plugins.describe
         self.paths = {name: describe(each.model, each.loaded) for name, each in self._models.items()}
 
@@ -97,14 +99,16 @@ class Residency:
         """Unload all models, and drop their parts from the host."""
         while self._models:
             self._unload(next(iter(self._models)))
-        self._pool.drop_warm()
+        self._pool.drop_unheld()
         self._update()
 
     def _keep(self, resident: Resident, model: ModelSpec) -> bool:
         """Use a loaded model for `model`; return False if it does not serve it."""
         if not model.loads_as(resident.model):
             return False
-        here = replace(model, folder=resident.model.folder)
+        paths = {each.name: each.paths for each in resident.model.adapters if each.merge}
+        adapters = (replace(each, paths=paths[each.name]) if each.merge else each for each in model.adapters)
+        here = replace(model, folder=resident.model.folder, adapters=tuple(adapters))
         self._models[model.name] = Resident(here, resident.loaded)
         return True
 
@@ -117,16 +121,21 @@ class Residency:
         try:
             return self._load(model, phases)
         except OutOfMemory:
-            if not self._models:
+            if not self._models and not self._pool.size:
                 raise
-        log.warning("%s does not fit beside %s: unloading them", model.name, ", ".join(self._models))
-        while self._evict():  # not in the except block, where the traceback would keep the half-loaded model
+        others = ", ".join(self._models) or "the parts that jobs borrowed"
+        log.warning("%s does not fit beside %s: unloading them", model.name, others)
+        # not in the except block, where the traceback would keep the half-loaded model
+        while self._pool.evict_idle() or self._evict():
             pass
         return self._load(model, phases)
 
     def _load(self, model: ModelSpec, phases: Phases) -> Resident:
         folder = self._system.weights.obtain(model, phases(Phase.DOWNLOAD))
         here = replace(model, folder=folder)
+        if model.merged:
+            names = [each.name for each in model.merged]
+            here = self._system.weights.obtain_adapters(here, names, phases(Phase.DOWNLOAD))
         if (need := self.memory_fit.need(here)) is not None:  # before the files are read, which may be terabytes
             raise LoadFailed(f"{model.name} {need}: {REMEDY}")
         report = phases(Phase.LOAD)
@@ -144,9 +153,9 @@ class Residency:
         self._system.metrics.loaded(model.name, self._device)
         return Resident(here, loaded)
 
-    def _evict(self) -> bool:
-        """Unload the least recently used model; return False if none may leave."""
-        free = (name for name, resident in self._models.items() if not resident.model.pin)
+    def _evict(self, other: str | None = None) -> bool:
+        """Unload the least recently used model but `other`; return False if none may leave."""
+        free = (name for name, resident in self._models.items() if not resident.model.pin and name != other)
         if (name := next(free, None)) is None:
             return False
         self._unload(name)
@@ -162,7 +171,5 @@ class Residency:
         self._update()
 
     def _update(self) -> None:
-        self.memory = {name: self._pool.held(name) for name in self._models}
-        self.warm = tuple(name for name in self._pool.warm_models() if name not in self._models)
         self.describe()
         trim()

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from registry import Input, ModelSpec, Size
+from router.engine.adapters import with_adapters, with_defaults
 from router.engine.heartbeat import Beat
 from router.engine.reporter import heartbeats
 from router.engine.residency import Residency
 from router.errors import DeviceLost
-from router.plugins import Plugins
 from router.runtime.files import make_folder
+from router.system import System
 from router.values import Phase, Task
 
 log = logging.getLogger(__name__)
@@ -52,8 +53,9 @@ def _supervisor() -> str:
 class WarmUp:
     """Loads models and runs each of them once before their first jobs."""
 
-    def __init__(self, plugins: Plugins, residency: Residency, beat: Beat) -> None:
-        self._plugins = plugins
+    def __init__(self, system: System, residency: Residency, beat: Beat) -> None:
+        self._plugins = system.plugins
+        self._weights = system.weights
         self._residency = residency
         self._phases = heartbeats(beat)
 
@@ -77,8 +79,10 @@ class WarmUp:
         resident = self._residency.get(model, self._phases)
         generate = self._plugins.hook_for("generate", model)
         report = self._phases(Phase.STEP)
-        for task in (smallest_task(model), *(short_task(model, size) for size in model.warm_sizes)):
-            frames = generate(model=resident.model, loaded=resident.loaded, task=task, report=report)
+        for plain in (smallest_task(model), *(short_task(model, size) for size in model.warm_sizes)):
+            task = with_defaults(model, plain)
+            here = with_adapters(self._weights, resident.model, task, self._phases)
+            frames = generate(model=here, loaded=resident.loaded, task=task, report=report)
             for _ in frames.pixels:
                 self._phases(Phase.DECODE)()
 

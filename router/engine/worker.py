@@ -49,7 +49,7 @@ class Worker:
         self._servable = ServableModels(system, device, self._residency.memory_fit)
         self._served = self._servable.begin()
         self._looked_at = time.monotonic()
-        self._warm_up = WarmUp(system.plugins, self._residency, self._beat)
+        self._warm_up = WarmUp(system, self._residency, self._beat)
         self._growth = MemoryGrowth()
         self._job: str | None = None
         self.keeper = LeaseKeeper(system, self._state, lost=self._heart.cancelled)
@@ -117,7 +117,7 @@ class Worker:
         lease, job = claimed
         with self._working(lease, job):
             Attempt(self._system, lease, job, self._load, self._beat).run()
-        self._residency.describe()  # a job may have changed a code path
+        self._residency.describe()  # a job may have changed a code path, or moved parts to the host
         self._growth.after(job, self._residency.in_memory)
         return True
 

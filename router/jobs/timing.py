@@ -17,13 +17,19 @@ class TimingStore:
         self._db = database
 
     def of(self, model: str, shape: str) -> StepTiming | None:
-        """Return the timing of `model` at `shape` (`Task.shape`), None before its first job."""
+        """Return the timing of `model` at `shape` (`Task.shape`), None before its first job.
+
+        Before the first job with these adapters it is that without any.
+        """
+        return self._learned(model, shape) or self._learned(model, shape.partition("+")[0])
+
+    def _learned(self, model: str, shape: str) -> StepTiming | None:
         wanted = select(timings.c.step, timings.c.rest).where(timings.c.model == model, timings.c.shape == shape)
         return next((StepTiming(**row) for row in self._db.rows(wanted)), None)
 
     def learn(self, model: str, shape: str, seen: StepTiming) -> None:
         """Merge the timing of one job."""
-        known = self.of(model, shape) or seen
+        known = self._learned(model, shape) or seen
         step = known.step + WEIGHT * (seen.step - known.step)
         rest = known.rest + WEIGHT * (seen.rest - known.rest)
         row = {"step": step, "rest": rest}

@@ -64,7 +64,9 @@ class Checks:
                 self.subject.unload()
             self.subject = None
         folder = self.system.weights.obtain(model, lambda done, total: None)
-        self.subject = Subject(self.system.plugins, replace(model, folder=folder), devices(())[0])
+        merged = [each.name for each in model.merged]
+        here = self.system.weights.obtain_adapters(replace(model, folder=folder), merged, lambda done, total: None)
+        self.subject = Subject(self.system.plugins, here, devices(())[0])
 
 
 def guarded(check: Callable[[], None]) -> Result:

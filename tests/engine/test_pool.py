@@ -1,58 +1,11 @@
 """The pool: parts within the budgets of the device and of the host."""
 
 import pytest
+from support.parts import Models, Moves, Weights
 
 from router import LoadFailed
 from router.engine.pool import PartPool
 from router.values import ResidentBytes
-
-
-class Weights:
-    """A part of `nbytes`, and the memory it is in."""
-
-    def __init__(self, nbytes: int) -> None:
-        self.nbytes = nbytes
-        self.memory = "device"
-
-
-class Moves:
-    """An offloader that notes the memory of its part."""
-
-    def cool(self, part: Weights) -> None:
-        part.memory = "host"
-
-    def warm(self, part: Weights) -> None:
-        part.memory = "device"
-
-
-class Models:
-    """Loads models into a pool that may evict the oldest of them."""
-
-    def __init__(self, budget: int, warm: int = 0, pinned: tuple[str, ...] = ()) -> None:
-        self.resident: list[str] = []
-        self.reads: list[str] = []
-        self.pinned = pinned
-        self.pool = PartPool(lambda: budget, warm, evict=self._evict)
-
-    def load(self, model: str, **parts: int) -> dict[str, Weights]:
-        share = self.pool.share_of(model)
-        share.reserve(parts)
-        self.resident.append(model)
-        return {
-            key: share.part(key, lambda key=key, size=size: self._read(key, size), Moves())
-            for key, size in parts.items()
-        }
-
-    def _read(self, key: str, size: int) -> Weights:
-        self.reads.append(key)
-        return Weights(size)
-
-    def _evict(self) -> bool:
-        free = [model for model in self.resident if model not in self.pinned]
-        if free:
-            self.resident.remove(free[0])
-            self.pool.release(free[0])
-        return bool(free)
 
 
 def test_what_two_models_share_is_counted_once() -> None:

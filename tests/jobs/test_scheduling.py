@@ -4,6 +4,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -15,7 +16,7 @@ from registry import Input
 from router.jobs import ClaimRequest, Database, EngineStore, JobStore, SchedulingPolicy, TimingStore
 from router.jobs.claims import HEADS
 from router.jobs.scheduling import QueueHead, choose
-from router.values import Artifact, EngineState, Job, Phase, Progress, StepTiming, Task
+from router.values import Artifact, EngineState, Job, Phase, Progress, StepTiming, Task, UsedAdapter
 
 TASK = Task("a", "", 64, 64, 5, 8, 4, 4.0, None, 3.0, 1, frozenset({Input.TEXT}))
 VIDEO = Artifact("1.mp4", "video/mp4", "00", 9, 64, 64, 5, 8)
@@ -80,6 +81,16 @@ def test_jobs_for_what_is_loaded_go_first_within_bounds(store: JobStore) -> None
     add(store, "abababab")
 
     assert order(store, loaded=["a"]) == "aabbbbaa"  # the b that came second is due when two have run
+
+
+def test_jobs_of_one_model_with_other_adapters_are_jobs_of_a_loaded_model(store: JobStore) -> None:
+    for n, (model, adapter) in enumerate(zip("ababab", ("x", "x", "y", "y", "z", ""), strict=True)):
+        task = replace(TASK, adapters=(UsedAdapter(adapter),) if adapter else ())
+        store.add(Job(f"{n}", "me", model, task, created_at=time.time()))
+
+    assert order(store, loaded=["a"]) == "aabbba"  # as without adapters: the b that came second is due after two
+    add(store, "ababab")
+    assert order(store, loaded=["a"]) == "aabbba"
 
 
 def test_a_job_that_comes_first_is_never_overtaken(store: JobStore) -> None:
@@ -207,3 +218,20 @@ def test_timings_follow_what_is_measured(tmp_path: Path) -> None:
     assert 1.0 < known.step < 2.0
     assert known.seconds(10) == pytest.approx(10 * known.step + 2.0)
     assert timings.of("b", "64x64x5") is None
+
+
+def test_an_adapter_has_a_timing_of_its_own_and_before_its_first_job_that_without(tmp_path: Path) -> None:
+    timings = TimingStore(Database(tmp_path / "jobs.sqlite"))
+    plain = replace(TASK, guidance_scale=1.0)
+    fast, both = (replace(plain, adapters=tuple(map(UsedAdapter, names))) for names in ("f", "gf"))
+    assert [task.shape for task in (TASK, plain, fast, both)] == [
+        "64x64x5", "64x64x5-unguided", "64x64x5-unguided+f", "64x64x5-unguided+f+g",
+    ]  # fmt: skip
+
+    assert timings.of("a", fast.shape) is None
+    timings.learn("a", plain.shape, StepTiming(1.0, 2.0))
+    assert timings.of("a", fast.shape) == timings.of("a", both.shape) == StepTiming(1.0, 2.0)
+    timings.learn("a", fast.shape, StepTiming(3.0, 4.0))
+
+    assert timings.of("a", fast.shape) == StepTiming(3.0, 4.0)  # no mean of both
+    assert timings.of("a", plain.shape) == timings.of("a", both.shape) == StepTiming(1.0, 2.0)
