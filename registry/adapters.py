@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Generic, NamedTuple, TypeVar
 
+from registry.bounds import Bounds
+
 T = TypeVar("T")
 FILE = "pytorch_lora_weights.safetensors"  # diffusers' name, for a folder or a repository without `files`
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+STRENGTH = Bounds(-10, 10)
 
 
 class PerExpert(NamedTuple, Generic[T]):
-    """A value for the high-noise expert, or the only transformer, and for the low-noise one."""
+    """A value for the high-noise expert or only transformer, and the low-noise one."""
 
     high: T
     low: T
+
+
+BOTH: PerExpert[str | None] = PerExpert(FILE, FILE)
+FULL = PerExpert(1.0, 1.0)
+NOWHERE: PerExpert[Path | None] = PerExpert(None, None)
 
 
 @dataclass(frozen=True)
@@ -31,9 +41,14 @@ class Adapter:
 
     name: str
     source: str
-    files: PerExpert[str | None] = PerExpert(FILE, FILE)
+    files: PerExpert[str | None] = BOTH
     revision: str | None = None
-    strength: PerExpert[float] = PerExpert(1.0, 1.0)
+    strength: PerExpert[float] = FULL
     defaults: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
     merge: bool = False
-    paths: PerExpert[Path | None] = PerExpert(None, None)
+    paths: PerExpert[Path | None] = NOWHERE
+
+    @property
+    def file_names(self) -> tuple[str, ...]:
+        """Its files within the source, each once."""
+        return tuple(dict.fromkeys(file for file in self.files if file is not None))

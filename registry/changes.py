@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
+from registry.adapters import Adapter
 from registry.models import BrokenModel, ModelSpec, Registry, Route
 
 Entry = ModelSpec | BrokenModel | Route
@@ -40,7 +41,7 @@ def _line(what: str, parts: Sequence[str]) -> str:
     return f"{what}: {'; '.join(parts)}" if parts else ""
 
 
-def _compared(before: Sequence[Entry], now: Sequence[Entry]) -> list[str]:
+def _compared(before: Sequence[Entry | Adapter], now: Sequence[Entry | Adapter]) -> list[str]:
     old, new = {entry.name: entry for entry in before}, {entry.name: entry for entry in now}
     changed = [f"{name} ({_fields(old[name], new[name])})" for name in new if name in old and old[name] != new[name]]
     parts = {
@@ -51,9 +52,17 @@ def _compared(before: Sequence[Entry], now: Sequence[Entry]) -> list[str]:
     return [f"{word} {', '.join(names)}" for word, names in parts.items() if names]
 
 
-def _fields(old: Entry, new: Entry) -> str:
+def _fields(old: Entry | Adapter, new: Entry | Adapter) -> str:
     if isinstance(new, BrokenModel):
         return new.state
     if isinstance(old, BrokenModel):
         return "no longer broken"
-    return ", ".join(f.name for f in fields(new) if getattr(old, f.name) != getattr(new, f.name))
+    changed = _changed(old, new)
+    if isinstance(old, ModelSpec) and isinstance(new, ModelSpec) and "adapters" in changed:
+        each = _compared(old.adapters, new.adapters) or ["in another order"]
+        changed[changed.index("adapters")] = f"adapters: {'; '.join(each)}"
+    return ", ".join(changed)
+
+
+def _changed(old: Entry | Adapter, new: Entry | Adapter) -> list[str]:
+    return [f.name for f in fields(new) if getattr(old, f.name) != getattr(new, f.name)]

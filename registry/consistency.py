@@ -1,8 +1,12 @@
 """Contradictions within an entry, and between its family and its folder."""
 
 from collections.abc import Collection, Iterator
+from dataclasses import replace
+from typing import Any
 
+from registry.adapters import Adapter
 from registry.families import Family
+from registry.lines import Where
 from registry.modality import Modality
 from registry.models import Defaults, Limits, Size
 
@@ -43,6 +47,36 @@ def _limited(defaults: Defaults) -> Iterator[tuple[tuple[str, ...], int, str]]:
     yield ("num_frames",), defaults.num_frames, "frames"
     yield ("steps",), defaults.steps, "steps"
     yield ("negative_prompt",), len(defaults.negative_prompt), "prompt"
+
+
+def adapter_contradictions(
+    adapters: Collection[Adapter], chosen: Collection[str], defaults: Defaults, limits: Limits, multiple: int
+) -> Iterator[tuple[Where, str]]:
+    """Yield each adapter's default that contradicts a limit or another adapter.
+
+    Those that are merged or `chosen` are used at once by requests that name none.
+    """
+    for adapter in adapters:
+        own: dict[str, Any] = dict(adapter.defaults)
+        for field, rule in contradictions(replace(defaults, **own), limits, (), multiple, own):
+            if field.removeprefix("defaults.") in own:
+                yield ("adapters", adapter.name, *field.split(".")), rule
+    first: dict[str, Adapter] = {}  # that states a field
+    for adapter in (each for each in adapters if each.merge or each.name in chosen):
+        for field, value in adapter.defaults.items():
+            other = first.setdefault(field, adapter)
+            if other.defaults[field] != value:
+                used = "are used by every request that names none, so they must agree"
+                yield ("default_adapters",), f"{other.name} and {adapter.name} {used} on {field}"
+
+
+def of_two_experts(adapters: Collection[Adapter]) -> Iterator[tuple[Where, str]]:
+    """Yield each field for two experts, of which the model has one."""
+    for adapter in adapters:
+        if adapter.files.low not in (None, adapter.files.high):
+            yield ("adapters", adapter.name, "files"), "must be one file, or high alone: the model has one transformer"
+        if adapter.strength.low != adapter.strength.high:
+            yield ("adapters", adapter.name, "strength"), "must be one number: the model has one transformer"
 
 
 def family_differences(named: Family, found: Family, modalities: Collection[Modality]) -> list[str]:

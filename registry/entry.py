@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
+from registry.adapter_entries import AdapterEntries
 from registry.backends import BackendInfo, Backends
 from registry.consistency import contradictions, family_differences, narrows
 from registry.families import EMBEDDED, FAMILIES, PROMPT_TOKENS, Family, find, stand_in
@@ -33,12 +34,15 @@ class Entry:
         self.family = self._actual_family()
         warm_up: bool | tuple[Size, ...] = self.fields.get("warm_up", False)
         self.warm_sizes = warm_up if isinstance(warm_up, tuple) else ()
+        self.adapters = AdapterEntries(document, where, self.fields, base, self.family)
 
     def model(self, name: str) -> ModelSpec | BrokenModel | None:
         """Return the model, broken by its folder or backend; None without a modality."""
         if self.lost:
             return self._without_backend(name)
         options = self._options()
+        if self.backend is not None:
+            self.adapters.check_backend(self.backend)
         modality = self._modality()
         if isinstance(self.weights, FolderError):
             return self._broken_by(name, self.weights)
@@ -48,22 +52,22 @@ class Entry:
             titles = " or ".join(each.title for each in self.weights.modalities)
             reason = f"it is declared {modality.title}, its folder of weights is {titles}"
             return self._broken_by(name, FolderError(reason, self.weights.path))
-        basis = self.family or stand_in(modality)
-        problems = list(self._contradictions(basis))
-        alone = self._contradictions(self.named or stand_in(modality))  # those that it has without its folder, too
+        problems = list(self._contradictions(self.family, modality))
+        alone = self._contradictions(self.named, modality)  # those that it has without its folder, too
         if isinstance(self.weights, ModelFolder) and problems and not any(alone):
-            field, message = problems[0]
-            reason = f"its folder of weights does not go with its entry: {field} {message}"
+            where, message = problems[0]
+            reason = f"its folder of weights does not go with its entry: {'.'.join(map(str, where))} {message}"
             return self._broken_by(name, FolderError(reason, self.weights.path))
-        for field, message in problems:
-            self._add_problem(field, message)
-        return self._spec(name, modality, basis, options)
+        for where, message in problems:
+            self.document.add_problem((*self.where, *where), message)
+        return self._spec(name, modality, self.family or stand_in(modality), options)
 
     def _spec(self, name: str, modality: Modality, basis: Family, options: dict[str, object]) -> ModelSpec:
         defaults, limits = self._numbers(basis)
         is_wan = self.source is not None and (self.family is not None or bool(self.backend and self.backend.index))
         if basis.experts == 1 and defaults.guidance_scale_2 is not None:
             self._note("defaults.guidance_scale_2", "is not used: the model has one expert")
+        self.adapters.note_files()
         return ModelSpec(
             name=name,
             backend=self.fields.get("backend", ""),
@@ -79,6 +83,8 @@ class Entry:
             experts=basis.experts,
             prompt_tokens=PROMPT_TOKENS if is_wan else None,
             aliases=tuple(self.fields.get("aliases", ())),
+            adapters=self.adapters.adapters,
+            default_adapters=self.adapters.defaults,
             options=MappingProxyType(options),
             **{name: self.fields[name] for name in SAME if name in self.fields},
         )
@@ -195,6 +201,11 @@ class Entry:
             self._add_problem(field, f"must go together: {backend.name} runs {runs}, the model is {modality.word}")
         return modality
 
-    def _contradictions(self, basis: Family) -> Iterator[tuple[str, str]]:
+    def _contradictions(self, family: Family | None, modality: Modality) -> Iterator[tuple[Where, str]]:
+        basis = family or stand_in(modality)
         defaults, limits = self._numbers(basis)
-        return contradictions(defaults, limits, self.warm_sizes, basis.size_multiple, self.fields.get("defaults", {}))
+        stated = self.fields.get("defaults", {})
+        for field, rule in contradictions(defaults, limits, self.warm_sizes, basis.size_multiple, stated):
+            yield tuple(field.split(".")), rule
+        if (family and family.name) == (self.family and self.family.name):  # the adapters are read for the latter
+            yield from self.adapters.contradictions(defaults, limits, basis.size_multiple)

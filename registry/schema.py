@@ -81,6 +81,28 @@ class Strict(Schema):
         return {key: value for key, value in data.items() if value is not None or key not in self.fields}
 
 
+class Adapters(fields.Field[Mapping[str, object]]):
+    """A mapping of names to adapters, or a list of known ones."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> Mapping[str, object]:
+        if isinstance(value, Mapping):
+            return value
+        if not isinstance(value, list):
+            raise ValidationError("must be a mapping of names to adapters, or a list of known ones, such as [fast4]")
+        wrong: dict[int, list[str]] = {}
+        found: dict[str, object] = {}
+        for at, name in enumerate(value):
+            if not isinstance(name, str):
+                wrong[at] = ["must be the name of a known adapter"]
+            elif name in found:
+                wrong[at] = ["must be named once"]
+            else:
+                found[name] = None
+        if wrong:
+            raise ValidationError(wrong)  # type: ignore[arg-type]  # as nested fields report theirs
+        return found
+
+
 class ShiftSchema(Strict):
     small = Number(0, 100, above=True, required=True)
     large = Number(0, 100, above=True, required=True)
@@ -160,6 +182,8 @@ class ModelSchema(Strict):
     text_only = fields.String(
         validate=validate.OneOf(TEXT_ONLY, error="must be make or refuse"), error_messages={"invalid": "must be text"}
     )
+    adapters = Adapters()
+    default_adapters = Texts()
     options = Mapped()
     defaults = fields.Nested(DefaultsSchema)
     limits = fields.Nested(LimitsSchema)

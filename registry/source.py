@@ -18,8 +18,10 @@ def is_hub_id(source: str | None) -> bool:
 
 
 def public(source: str | None) -> str | None:
-    """Return a source for callers: a hub id, or a folder's name only."""
-    return source if source is None or is_hub_id(source) else source.rpartition("/")[2]
+    """Return a source for callers, of a folder or a file its name only."""
+    if source is None or is_hub_id(source) or source.startswith(EMBEDDED):
+        return source
+    return source.rpartition("/")[2]
 
 
 def is_folder(source: str) -> bool:

@@ -26,6 +26,7 @@ def declare_backend() -> Backend:
         requires=("torch", "diffusers", "transformers"),
         extra="diffusers",
         index="model_index.json",
+        runs_adapters=True,
     )
 
 

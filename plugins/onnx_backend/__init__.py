@@ -28,6 +28,7 @@ def declare_backend() -> Backend:
         extra="onnx",
         index=FILE,
         made_by="framegate export MODEL -o FOLDER",
+        merged_by="framegate export MODEL --adapter NAME -o FOLDER",
     )
 
 

@@ -37,6 +37,16 @@ def snapshot(repo: str, revision: str | None) -> Path | None:
     return found if commit and os.path.isdir(found) else None
 
 
+def snapshots(repo: str) -> list[Path]:
+    """Return the folders of a repository's revisions, the latest first."""
+    try:
+        with os.scandir(root() / name_of(repo) / "snapshots") as entries:
+            dated = [(each.stat().st_mtime, Path(each.path)) for each in entries if each.is_dir()]
+    except OSError:
+        return []
+    return [path for _, path in sorted(dated, reverse=True)]
+
+
 def paths(repo: str, revision: str | None) -> tuple[Path, ...]:
     """Return the paths that change with a repository's current snapshot."""
     return tuple(filter(None, (_reference(repo, revision), snapshot(repo, revision))))

@@ -6,13 +6,14 @@ from pathlib import Path
 from threading import Thread
 
 import nano
-from registry import ModelSpec, folders
+from registry import Adapter, ModelSpec, folders
 from registry.families import EMBEDDED
 from registry.folders import INDEX
 from registry.source import is_hub_id, public
+from router.catalog import adapters
 from router.catalog.download import Snapshots, begun, fetching, snapshot
 from router.errors import DownloadFailed, ModelUnavailable
-from router.values import Backend
+from router.values import Backend, UsedAdapter
 
 DOWNLOADING = "downloading"
 
@@ -147,8 +148,17 @@ class Weights:
             return snapshot(model.source, model.revision, report, self._stall_seconds)
         return self.locate(model)
 
+    def adapter_state(self, model: ModelSpec, adapter: Adapter) -> str:
+        """Return embedded, here, missing, incomplete, broken or `downloading 42 %`."""
+        return adapters.state(adapter)
+
+    def check_adapters(self, model: ModelSpec, used: Iterable[UsedAdapter]) -> None:
+        """Raise `ModelUnavailable` with the helpful command for missing files without `download`."""
+        adapters.check(model, [adapter.name for adapter in used])
+
     def obtain_adapters(self, model: ModelSpec, names: Iterable[str], report: Callable[[int, int], None]) -> ModelSpec:
-        return model
+        """Return the model with `paths` of the named adapters, as `obtain` does its folder."""
+        return adapters.obtain(model, names, report, self._stall_seconds)
 
     def _unavailable(self, model: ModelSpec, state: str) -> str:
         lack = f"{model.name} needs weights from {public(model.source)}"

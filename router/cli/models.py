@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import click
 
 from registry import ModelSpec
+from router.catalog.adapters import READY
 from router.cli.options import with_single_model
 from router.cli.table import show
 from router.plugins import missing
@@ -13,7 +14,7 @@ from router.settings import Settings
 from router.system import System, reading
 from router.values import EngineState, PartPath, ResidentBytes
 
-HEADINGS = ("NAME", "MODALITY", "BACKEND", "RUNNABLE BY", "WEIGHTS", "STATE", "SOURCE")
+HEADINGS = ("NAME", "MODALITY", "BACKEND", "RUNNABLE BY", "WEIGHTS", "STATE", "ADAPTERS", "SOURCE")
 
 
 @click.command()
@@ -21,7 +22,11 @@ HEADINGS = ("NAME", "MODALITY", "BACKEND", "RUNNABLE BY", "WEIGHTS", "STATE", "S
 def models(settings: Settings) -> None:
     """Show a table of models and routes."""
     with reading(settings) as system:
-        show([HEADINGS, *_models(system), *_routes(system)])
+        rows = [HEADINGS, *_models(system), *_routes(system)]
+        if not any(model.adapters for model in system.registries.poll().models):
+            at = HEADINGS.index("ADAPTERS")
+            rows = [(*row[:at], *row[at + 1 :]) for row in rows]
+        show(rows)
 
 
 def _models(system: System) -> Sequence[tuple[str, ...]]:
@@ -34,6 +39,7 @@ def _models(system: System) -> Sequence[tuple[str, ...]]:
             _runs_on(system, model, engines),
             system.weights.state(model),
             _state(model.name, engines),
+            _adapters(system, model),
             str(system.weights.locate(model) or model.source or "-"),
         )
         for model in system.registries.poll().models
@@ -45,6 +51,7 @@ def _models(system: System) -> Sequence[tuple[str, ...]]:
             model.backend,
             "-",
             model.state,
+            "-",
             "-",
             model.source or "-",
         )
@@ -65,6 +72,15 @@ def _runs_on(system: System, model: ModelSpec, engines: Sequence[EngineState]) -
     own = backends[model.backend]
     lack = f"{own.name} needs {', '.join(missing(own))}" if missing(own) and not served else ""
     return ", ".join([*([f"({lack})"] if lack else []), *able]) or "-"
+
+
+def _adapters(system: System, model: ModelSpec) -> str:
+    """Return a model's adapters, with the state of files that are not here."""
+    shown = []
+    for adapter in model.adapters:
+        state = system.weights.adapter_state(model, adapter)
+        shown.append(adapter.name if state in READY else f"{adapter.name} ({state})")
+    return ", ".join(shown) or "-"
 
 
 def _state(name: str, engines: Sequence[EngineState]) -> str:
@@ -93,7 +109,7 @@ def _paths(paths: Mapping[str, PartPath]) -> str:
 
 def _routes(system: System) -> Sequence[tuple[str, ...]]:
     return [
-        (_marked(system, route.name), "route", "-", "-", "-", "-", ", ".join(route.members))
+        (_marked(system, route.name), "route", "-", "-", "-", "-", "-", ", ".join(route.members))
         for route in system.registries.poll().routes
     ]
 

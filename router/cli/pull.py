@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import click
 
-from registry import BrokenModel, ModelSpec, Registry, Route
+from registry import Adapter, BrokenModel, ModelSpec, Registry, Route
 from registry.source import is_hub_id
 from router.catalog.download import snapshot
 from router.cli.options import with_settings
@@ -19,8 +19,8 @@ from router.system import System, reading
 def pull(settings: Settings, names: tuple[str, ...]) -> None:
     """Download weights from the hub.
 
-    MODEL is a model or route of the models file, or a hub id; the files go into the hub's local cache. An interrupted
-    download is resumed; a download by an engine is waited for.
+    MODEL is a model or route of the models file, or a hub id; the files go into the hub's local cache, with those of
+    the model's adapters. An interrupted download is resumed; a download by an engine is waited for.
     """
     with reading(settings) as system:
         for name in names:
@@ -39,6 +39,9 @@ def _pull_named(system: System, name: str) -> None:
         else:
             state = model.state if isinstance(model, BrokenModel) else system.weights.state(model)
             click.echo(f"{model.name}: nothing to fetch, its weights are {state}")
+        if isinstance(model, ModelSpec):
+            for adapter in model.adapters:
+                click.echo(f"{model.name}: adapter {adapter.name}: {_pull_adapter(system, model, adapter)}")
 
 
 def _named(registry: Registry, name: str) -> Sequence[ModelSpec | BrokenModel]:
@@ -50,11 +53,17 @@ def _named(registry: Registry, name: str) -> Sequence[ModelSpec | BrokenModel]:
     return (*registry.members(entry), *registry.broken_members(entry)) if isinstance(entry, Route) else (entry,)
 
 
-def _pull(repo: str, revision: str | None) -> str:
+def _pull_adapter(system: System, model: ModelSpec, adapter: Adapter) -> str:
+    if is_hub_id(adapter.source):
+        return _pull(adapter.source, adapter.revision, adapter.file_names)
+    return f"nothing to fetch, its files are {system.weights.adapter_state(model, adapter)}"
+
+
+def _pull(repo: str, revision: str | None, files: Sequence[str] = ()) -> str:
     with click.progressbar(length=1, label=repo, show_eta=True) as bar:
 
         def report(done: int, total: int) -> None:
             bar.length = max(total, 1)
             bar.update(done - bar.pos)
 
-        return str(snapshot(repo, revision, report))
+        return str(snapshot(repo, revision, report, files=files))

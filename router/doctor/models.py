@@ -1,10 +1,11 @@
 """Checks of the models file and each model's weights."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from registry import BrokenModel, ModelSpec, RegistryError
 from registry.folders.files import PICKLES
+from registry.source import is_hub_id
 from router.catalog.weights import Weights
 from router.doctor.finding import DoctorContext, Finding, fail, ok, warn
 from router.doctor.permissions import server, unchangeable
@@ -15,6 +16,7 @@ from router.errors import BootError, ModelUnavailable
 from router.plugins import Plugins, find
 from router.settings import Settings
 from router.system import read
+from router.values import UsedAdapter
 
 
 def check(context: DoctorContext) -> Iterator[Finding]:
@@ -69,8 +71,22 @@ def weights(models: tuple[ModelSpec, ...], found: Weights, *, shipped: bool = Fa
             message, _, advice = error.message.partition(": ")
             yield warn("weights", message, advice or "until then its requests are refused with 503")
     yield ok("weights", f"there, or fetched when needed: {', '.join(here) or 'of no model'}")
+    if not shipped:
+        yield from adapters([model for model in models if model.name in here], found)
     if examples:
         yield ok("weights", f"not fetched: {', '.join(examples)}; 'framegate pull NAME' fetches one")
+
+
+def adapters(models: Iterable[ModelSpec], found: Weights) -> Iterator[Finding]:
+    """Report each adapter whose files must be fetched; notes report unreadable and local ones."""
+    for model in models:
+        for adapter in model.adapters:
+            if is_hub_id(adapter.source) and found.adapter_state(model, adapter) != "broken":
+                try:
+                    found.check_adapters(model, [UsedAdapter(adapter.name)])
+                except ModelUnavailable as error:
+                    message, _, advice = error.message.partition(": ")
+                    yield warn("weights", message, advice)
 
 
 def sizes(models: tuple[ModelSpec, ...], fittings: list[MemoryFit]) -> Iterator[Finding]:

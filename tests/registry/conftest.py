@@ -22,15 +22,17 @@ class StubBackend:
     modalities: frozenset[Modality]
     options: type[Schema] | None = None
     index: str | None = None
+    runs_adapters: bool = False
+    merged_by: str = ""
 
 
 @pytest.fixture
 def backends() -> tuple[StubBackend, ...]:
-    """Backends with options, for text alone, and without weights."""
+    """Backends with options and adapters, for text alone, and without weights."""
     everything = frozenset(Modality)
     return (
-        StubBackend("diffusers", everything, StubOptions, "model_index.json"),
-        StubBackend("onnx", frozenset({Modality.T2V})),
+        StubBackend("diffusers", everything, StubOptions, "model_index.json", runs_adapters=True),
+        StubBackend("onnx", frozenset({Modality.T2V}), merged_by="framegate export MODEL --adapter NAME"),
         StubBackend("still", everything),
     )
 

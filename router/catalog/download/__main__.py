@@ -1,6 +1,7 @@
-"""The download process: `python -m router.catalog.download PARENT REPO [REVISION]`.
+"""The download process: `python -m router.catalog.download PARENT REPO [REVISION [FILE...]]`.
 
-It prints one line of JSON: the folder and size, or the error.
+Without files it fetches the weights and settings of a model; an empty revision is the newest. It prints one line of
+JSON: the folder and size, or the error.
 """
 
 import json
@@ -12,11 +13,11 @@ from router.errors import DiskFull, DownloadFailed
 from router.runtime.parent import die_with
 
 
-def main(parent: int, repo: str, revision: str | None) -> int:
+def main(parent: int, repo: str, revision: str = "", *files: str) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
     die_with(parent)
     try:
-        folder, size = fetch(repo, revision)
+        folder, size = fetch(repo, revision or None, files)
     except (DownloadFailed, DiskFull) as error:
         print(json.dumps({"code": error.code, "message": error.message}))
         return 1
@@ -25,4 +26,4 @@ def main(parent: int, repo: str, revision: str | None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), sys.argv[2], sys.argv[3] if sys.argv[3:] else None))
+    sys.exit(main(int(sys.argv[1]), *sys.argv[2:]))

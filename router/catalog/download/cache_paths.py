@@ -1,8 +1,9 @@
 """Paths of a repository in the hub's local cache, and its complete snapshots."""
 
+import glob
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from registry.folders import hub_cache
@@ -37,13 +38,18 @@ def begun(repo: str) -> bool:
     return folder.is_dir() and any(folder.iterdir())
 
 
-def cached(repo: str, revision: str | None) -> Path | None:
+def wanted(names: Sequence[str] = ()) -> list[str]:
+    """Return the patterns of files with these names, or of a model."""
+    return [glob.escape(name) for name in names] or list(WANTED)
+
+
+def cached(repo: str, revision: str | None, names: Sequence[str] = ()) -> Path | None:
     """Return the complete snapshot of a repository in the local cache, or None."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(repo, revision=revision, allow_patterns=list(WANTED), local_files_only=True))
+        return Path(snapshot_download(repo, revision=revision, allow_patterns=wanted(names), local_files_only=True))
     except LocalEntryNotFoundError:
         return None
 

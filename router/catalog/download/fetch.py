@@ -1,6 +1,6 @@
 """The download of a repository into the hub's cache, under the download lock."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
@@ -16,8 +16,12 @@ FILES_AT_ONCE = 8  # as the hub's own client
 REPORT_SECONDS = 0.2
 
 
-def fetch(repo: str, revision: str | None, pauses: tuple[float, ...] = PAUSES) -> tuple[Path, int]:
+def fetch(
+    repo: str, revision: str | None, names: Sequence[str] = (), pauses: tuple[float, ...] = PAUSES
+) -> tuple[Path, int]:
     """Wait for the lock, download the missing files and link the snapshot.
+
+    With `names` only the files of these names.
 
     Returns its folder and bytes, 0 bytes for an older snapshot where the hub is unreachable.
     Raises `DownloadFailed`, which the next call resumes from, and `DiskFull`, which leaves no unfinished file.
@@ -25,7 +29,7 @@ def fetch(repo: str, revision: str | None, pauses: tuple[float, ...] = PAUSES) -
     files: Plan | None = None
     try:
         with lock.hold(repo) as write:
-            files = Retrier(pauses).try_again(lambda: plan.make(repo, revision))
+            files = Retrier(pauses).try_again(lambda: plan.make(repo, revision, names))
             files.check_disk_space()
             try:
                 _transfer(files, write, pauses)
@@ -33,12 +37,12 @@ def fetch(repo: str, revision: str | None, pauses: tuple[float, ...] = PAUSES) -
                 if is_disk_full(error):  # nothing else frees unfinished files, and other processes need the disk
                     files.discard()
                 raise
-            return Retrier(pauses).try_again(lambda: _link_snapshot(repo, revision)), files.size
+            return Retrier(pauses).try_again(lambda: _link_snapshot(repo, revision, names)), files.size
     except errors() as error:
         if is_disk_full(error):
             message = f"the disk is full: {repo} did not fit into the hub's cache; what was half there is removed"
             raise DiskFull(message) from error
-        if files is None and cannot_ask(error) and (folder := cache_paths.cached(repo, revision)):
+        if files is None and cannot_ask(error) and (folder := cache_paths.cached(repo, revision, names)):
             return folder, 0  # maybe an older state of the branch, but complete
         raise DownloadFailed(f"{repo} could not be fetched: {reason(error, revision)}{_resume_note(files)}") from error
 
@@ -58,10 +62,10 @@ def _transfer(files: Plan, write: Callable[[DownloadProgress], None], pauses: tu
         pool.shutdown(cancel_futures=True)
 
 
-def _link_snapshot(repo: str, revision: str | None) -> Path:
+def _link_snapshot(repo: str, revision: str | None, names: Sequence[str]) -> Path:
     from huggingface_hub import snapshot_download
 
-    return Path(snapshot_download(repo, revision=revision, allow_patterns=list(cache_paths.WANTED)))
+    return Path(snapshot_download(repo, revision=revision, allow_patterns=cache_paths.wanted(names)))
 
 
 def _resume_note(files: Plan | None) -> str:

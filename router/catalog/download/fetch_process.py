@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from router.catalog.download.lock import DownloadProgress, fetching
@@ -16,16 +16,21 @@ STALL_SECONDS = 900.0
 
 
 def snapshot(
-    repo: str, revision: str | None, report: Callable[[int, int], None], stall_seconds: float = STALL_SECONDS
+    repo: str,
+    revision: str | None,
+    report: Callable[[int, int], None],
+    stall_seconds: float = STALL_SECONDS,
+    files: Sequence[str] = (),
 ) -> Path:
     """Fetch a repository's weights (safetensors) and settings, never code; return the folder.
 
+    With `files` only those.
     A download of another process is waited for, then completed. `report(done, total)` gets bytes several times a
     second; its exceptions stop the download. Raises `DiskFull`, or `DownloadFailed`, also after `stall_seconds`
     without progress.
     """
     report(0, 1)
-    with _start(repo, revision) as child:
+    with _start(repo, revision, files) as child:
         try:
             _watch(child, repo, report, stall_seconds)
             answer, _ = child.communicate()
@@ -36,10 +41,10 @@ def snapshot(
     return folder
 
 
-def _start(repo: str, revision: str | None) -> subprocess.Popen[str]:
+def _start(repo: str, revision: str | None, files: Sequence[str]) -> subprocess.Popen[str]:
     # a process: a thread inside a blocking read of the hub could not be stopped
     command = [sys.executable, "-P", "-m", "router.catalog.download", str(os.getpid()), repo]
-    command += [revision] if revision else []
+    command += [revision or "", *files]
     environ = {**os.environ, "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     return subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
 

@@ -3,6 +3,7 @@
 import hashlib
 import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import cached_property
@@ -15,6 +16,7 @@ from router.errors import DiskFull
 from router.runtime.byte_size import format_bytes
 
 SHA256_DIGITS = 64
+SHOWN = 5  # files in a message
 DIGEST = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 
 
@@ -83,18 +85,33 @@ class Plan:
             file.part.unlink(missing_ok=True)
 
 
-def make(repo: str, revision: str | None) -> Plan:
-    """Ask the hub for the file list of a revision; raise its client's errors."""
+def make(repo: str, revision: str | None, names: Sequence[str] = ()) -> Plan:
+    """Ask the hub for the wanted files of a revision; raise its client's errors.
+
+    Raises `WrongFile` if it has none of a name in `names`.
+    """
     from huggingface_hub import HfApi, constants, hf_hub_url
 
     timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT
     info = HfApi().model_info(repo, revision=revision or "main", files_metadata=True, timeout=timeout)
+    _require(names, [listed.rfilename for listed in info.siblings or ()])
+    patterns = cache_paths.wanted(names)
     files = {}
     for listed in info.siblings or ():
-        if any(fnmatch(listed.rfilename, pattern) for pattern in cache_paths.WANTED):
+        if any(fnmatch(listed.rfilename, pattern) for pattern in patterns):
             digest = listed.lfs.sha256 if listed.lfs else str(listed.blob_id)
             if not DIGEST.fullmatch(digest):  # it becomes a file name
                 raise WrongFile(f"the hub lists {listed.rfilename!a} with the digest {digest!a}, which is none")
             url = hf_hub_url(repo, listed.rfilename, revision=info.sha)
             files[digest] = File(listed.rfilename, url, listed.size or 0, digest, cache_paths.blobs(repo) / digest)
     return Plan(repo, tuple(files.values()))
+
+
+def _require(names: Sequence[str], listed: Sequence[str]) -> None:
+    for name in names:
+        if name not in listed:
+            weights = sorted(each for each in listed if each.endswith(".safetensors"))
+            more = f" and {len(weights) - SHOWN} more" if len(weights) > SHOWN else ""
+            raise WrongFile(
+                f"it has no file {name}; it has {', '.join(weights[:SHOWN]) or 'no safetensors file'}{more}"
+            )
