@@ -13,6 +13,7 @@ from bench.card.accuracy import relative_error
 from bench.card.clock import Clock
 from bench.card.profile import profiled
 from bench.card.shapes import Dit
+from bench.tools.adapted import with_random_products
 from bench.tools.table import Row
 from plugins.diffusers_backend.attention_backend import attention_for
 from plugins.diffusers_backend.compile import Compiler
@@ -25,7 +26,8 @@ from plugins.wan.tuning.autotune import Autotuner
 from plugins.wan.tuning.switches import Switches
 
 Run = Callable[[], torch.Tensor]
-STOCK, OURS, COMPILED = "diffusers", "ours", "ours, compiled"
+STOCK, OURS, COMPILED, ADAPTED = "diffusers", "ours", "ours, compiled", "ours with adapters"
+RANK = 64  # of adapters
 # each switch alone is changed from its default
 PARTS = ("rope_kernel", "norm_kernel", "packed_qkv", "measured_attention", "gelu_epilogue")
 WORST_ERROR = 1.1  # beside diffusers' own
@@ -78,6 +80,14 @@ def parts(name: str, dit: Dit, clock: Clock, model: WanTransformer3DModel) -> It
     for part in PARTS:
         word = "without" if getattr(usual, part) else "with"
         yield Row(f"{name}: {word} {part}", rounds.seconds[part] / rounds.seconds[OURS], "times")
+
+
+def adapted(name: str, dit: Dit, clock: Clock, model: WanTransformer3DModel, most: float | None) -> Iterator[Row]:
+    """Yield what adapters add to a forward pass, as a share of it; `most` is the budget."""
+    chooser = Chooser(tuner=Autotuner(clock.seconds))
+    runs = {OURS: _ours(model, dit, chooser), ADAPTED: _ours(with_random_products(model, RANK), dit, chooser)}
+    seconds = clock.compared(_warmed(runs)).seconds
+    yield Row(f"{name}: adapters of rank {RANK} add, share of the pass", seconds[ADAPTED] / seconds[OURS] - 1, "", most)
 
 
 def error(name: str, dit: Dit, clock: Clock) -> Iterator[Row]:

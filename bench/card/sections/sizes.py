@@ -16,6 +16,7 @@ from plugins.diffusers_backend.dit.timestep_embedding import embed_timesteps
 from plugins.wan.tuning.switches import Switches
 
 COMPILED = ("5B", "1.3B")  # the time limit allows no more
+FEW_BLOCKS, MOST_ADDED = 4, 0.03  # of a pass with adapters
 LARGE = "14B, 1280x720x81"  # a pass takes ten seconds: one round, and late
 
 
@@ -24,6 +25,16 @@ def forwards(word: str, rounds: int, session: Session) -> Iterator[Finding]:
     model = models.transformer(each.config, session.device)
     with torch.no_grad():
         yield from dit.forward(name, each, session.clock(rounds=rounds), model)
+
+
+def adapted(session: Session) -> Iterator[Finding]:
+    name, each = session.shape(session.shapes.dits, "14B, 832")
+    few = replace(each, config={**each.config, "num_layers": FEW_BLOCKS})
+    model = models.transformer(few.config, session.device)
+    with torch.no_grad():
+        most = None if session.is_toy else MOST_ADDED
+        yield from dit.adapted(f"{name}, {FEW_BLOCKS} blocks", few, session.clock(rounds=3), model, most)
+    _free(session)
 
 
 def compiled(session: Session) -> Iterator[Finding]:
@@ -92,6 +103,7 @@ CHECKS: dict[str, Check] = {
     "A14B, an expert": partial(forwards, "14B, 832", 2),
     "1.3B": partial(forwards, "1.3B", 2),
     "VAEs, decoding": decoding,
+    "A14B with adapters": adapted,
     "errors of a slice": errors,
     "A14B at 720p": partial(forwards, LARGE, 1),
     "compiled blocks": compiled,
