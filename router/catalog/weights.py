@@ -6,7 +6,7 @@ from pathlib import Path
 from threading import Thread
 
 import nano
-from registry import ModelSpec, folders
+from registry import Adapter, ModelSpec, folders
 from registry.families import EMBEDDED
 from registry.folders import INDEX
 from registry.source import is_hub_id, public
@@ -146,6 +146,9 @@ class Weights:
         elif state != "here":
             return snapshot(model.source, model.revision, report, self._stall_seconds)
         return self.locate(model)
+
+    def adapter_state(self, model: ModelSpec, adapter: Adapter) -> str:
+        return "missing"
 
     def obtain_adapters(self, model: ModelSpec, names: Iterable[str], report: Callable[[int, int], None]) -> ModelSpec:
         return model
