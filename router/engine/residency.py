@@ -74,14 +74,14 @@ class Residency:
                 pass
             # the bytes are the pool's to limit: `reserve` evicts models by itself
             self._models[model.name] = self._load_or_retry(model, phases)
-            self._update()
+            self.describe()
+            trim()
         self._models.move_to_end(model.name)
         return self._models[model.name]
 
     def describe(self) -> None:
         """Note the memory and the code paths of the models, between jobs."""
-        self.memory = {name: self._pool.held(name) for name in self._models}
-        self.warm = tuple(name for name in self._pool.warm_models() if name not in self._models)
+        self._note()
         describe = self._system.plugins.describe
         self.paths = {name: describe(each.model, each.loaded) for name, each in self._models.items()}
 
@@ -170,6 +170,11 @@ class Residency:
             log.info("unloaded %s from %s", name, self._device)
         self._update()
 
+    def _note(self) -> None:
+        self.memory = {name: self._pool.held(name) for name in self._models}
+        self.warm = tuple(name for name in self._pool.warm_models() if name not in self._models)
+        self.paths = {name: paths for name, paths in self.paths.items() if name in self._models}
+
     def _update(self) -> None:
-        self.describe()
+        self._note()  # no backend is asked: a job may be running, for whose parts a model left
         trim()

@@ -28,6 +28,7 @@ from router.system import System, reading
 from router.testing.contract import CHECKS, ContractBroken, Subject
 from router.testing.result import LOAD, Listing, Result
 
+HERE = ("none", "embedded", "here")  # states of weights
 RULES = {check.__name__: check for check in CHECKS}
 LIBRARY, SITES = os.path.dirname(os.__file__), ("site-packages", "dist-packages")
 OURS = tuple(str(Path(str(module.__file__)).parent) for module in (router, pluggy))
@@ -63,10 +64,10 @@ class Checks:
             with suppress(Exception):  # the rules have said so
                 self.subject.unload()
             self.subject = None
-        folder = self.system.weights.obtain(model, lambda done, total: None)
-        merged = [each.name for each in model.merged]
-        here = self.system.weights.obtain_adapters(replace(model, folder=folder), merged, lambda done, total: None)
-        self.subject = Subject(self.system.plugins, here, devices(())[0])
+        weights, silent = self.system.weights, lambda done, total: None
+        model = replace(model, folder=weights.obtain(model, silent))
+        names = [each.name for each in model.adapters if each.merge or weights.adapter_state(model, each) in HERE]
+        self.subject = Subject(self.system.plugins, weights.obtain_adapters(model, names, silent), devices(())[0])
 
 
 def guarded(check: Callable[[], None]) -> Result:
@@ -113,7 +114,7 @@ def listed(system: System, backend: str) -> tuple[Listing, dict[str, ModelSpec]]
     """
     models = [model for model in system.registries.poll().models if model.backend == backend]
     states = {model.name: system.weights.state(model) for model in models}
-    here = [model for model in models if states[model.name] in ("none", "embedded", "here")]
+    here = [model for model in models if states[model.name] in HERE]
     if not here:
         raise BootError(f"the models file has no model of the backend {backend} whose weights are on this machine")
     absent = [model.name for model in models if model not in here]

@@ -12,7 +12,7 @@ import pytest
 from support.engine_backends import job_of
 
 from registry import Adapter, Defaults, FlowShift, Input, Limits, ModelSpec, PerExpert, Registry
-from router import Backend, Frames, Modality, OutOfMemory, Pool, Task, UsedAdapter, hookimpl
+from router import Backend, Frames, Modality, OutOfMemory, PartPath, Pool, Task, UsedAdapter, hookimpl
 from router.catalog.revisions import Registries
 from router.catalog.weights import Weights
 from router.engine.attempt import Attempt
@@ -49,6 +49,7 @@ class Lends:
         self.seen: list[tuple[str, dict[str, Path | None]]] = []  # each call's model, and the files of its adapters
         self.tasks: list[Task] = []
         self.unloaded: list[str] = []
+        self.described: list[str] = []
         self.load_errors: list[Exception] = []
 
     @hookimpl
@@ -67,11 +68,18 @@ class Lends:
     def generate(self, model: ModelSpec, loaded: Pool, task: Task) -> Frames:
         self._note(f"run {model.name}", model)
         self.tasks.append(task)
+        before = len(self.described)
         with loaded.borrow() as pool:
             for used in task.adapters:
                 self._take(pool, used.name, 30)
+        assert len(self.described) == before  # a job runs: its model is not asked
         frames = iter([np.zeros((task.num_frames, task.height, task.width, 3), np.uint8)])
         return Frames(frames, task.num_frames, task.width, task.height, task.frames_per_second)
+
+    @hookimpl
+    def describe_loaded(self, model: ModelSpec) -> dict[str, PartPath]:
+        self.described.append(model.name)
+        return {"transformer": PartPath("ours")}
 
     @hookimpl
     def unload_model(self, model: ModelSpec) -> None:
@@ -192,6 +200,7 @@ def test_the_model_of_a_job_stays_and_the_idle_one_leaves_for_its_adapters(build
     assert (engine.residency.names, engine.backend.unloaded) == (("a",), ["b"])
     assert engine.run("a", "style").status is Status.COMPLETED
     assert engine.residency.memory == {"a": ResidentBytes(owned=40, shared=0)}
+    assert engine.residency.paths == {"a": {"transformer": PartPath("ours")}}
 
     both = engine.run("a", "fast", "style")
     assert both.status is Status.COMPLETED

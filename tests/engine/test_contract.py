@@ -1,13 +1,16 @@
 """The contract's checks find a backend that keeps state of a job or load."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
-from router import Backend, Frames, JobCancelled, Modality, Task, hookimpl
+from registry import Adapter, ModelSpec, PerExpert
+from router import Backend, Frames, JobCancelled, Modality, Pool, Task, hookimpl
 from router.engine import encoder
 from router.settings import Settings
 from router.system import assemble
@@ -202,8 +205,56 @@ class Previews(Clean):
             report(step + 1, task.steps, lambda: np.zeros((8, 8, 3)))
 
 
+class Adapts(Clean):
+    """Its adapters change the noise."""
+
+    declared: ClassVar[dict[str, bool]] = {"runs_adapters": True}
+
+    @hookimpl
+    def load_model(self, pool: Pool, report: Callable[..., None]) -> list[int]:  # type: ignore[override]
+        self.pool = pool
+        return super().load_model(report)
+
+    def generator(self, loaded: list[int], task: Task) -> np.random.Generator:
+        with self.pool.borrow() as parts:
+            changes = [parts.part(used.name, partial(len, used.name)) for used in task.adapters]
+        return np.random.default_rng((task.seed, len(loaded), *changes))
+
+
+class KeepsAdapter(Adapts):
+    """Its weights keep the side product of an adapter."""
+
+    def generator(self, loaded: list[int], task: Task) -> np.random.Generator:
+        made = super().generator(loaded, task)
+        loaded.extend(1 for _ in task.adapters)
+        return made
+
+
+class KeepsAdapterAfterCancel(Adapts):
+    def steps(self, loaded: list[int], task: Task, report: Callable[..., None]) -> None:
+        try:
+            super().steps(loaded, task, report)
+        except JobCancelled:
+            loaded.extend(1 for _ in task.adapters)
+            raise
+
+
+class CountsAdapters(Adapts):
+    """An adapter is another one each time."""
+
+    def generator(self, loaded: list[int], task: Task) -> np.random.Generator:
+        self.read.extend(1 for _ in task.adapters)
+        return np.random.default_rng((task.seed, len(self.read) if task.adapters else 0))
+
+
+class IgnoresAdapters(Clean):
+    declared: ClassVar[dict[str, bool]] = {"runs_adapters": True}
+
+
 CANCEL = "a_job_cancelled_at_any_report_stops_there_and_leaves_nothing_behind"
 FAIL = "a_job_that_fails_at_any_report_leaves_nothing_behind"
+ADAPTER = "an_adapter_changes_the_jobs_that_name_it_and_no_others"
+STYLE = Adapter("style", "./style.safetensors", paths=PerExpert(Path("style.safetensors"), None))
 CLOSE = "pixels_closed_after_any_chunk_leave_nothing_behind"
 LOAD = "a_load_that_ends_early_leaves_nothing_behind"
 
@@ -213,7 +264,12 @@ def broken(tmp_path: Path, plugin: Clean) -> dict[str, str]:
     file = tmp_path / "models.yaml"
     file.write_text(MODELS)
     system = assemble(Settings(data=tmp_path / "data", models=file), plugins=[encoder, plugin])
-    subject = Subject(system.plugins, system.registries.poll().find("m"), "cpu")
+    model = system.registries.poll().find("m")
+    assert isinstance(model, ModelSpec)
+    if plugin.declared.get("runs_adapters"):
+        absent, merged = Adapter("absent", "./absent"), replace(STYLE, name="merged", merge=True)
+        model = replace(model, adapters=(absent, merged, STYLE))
+    subject = Subject(system.plugins, model, "cpu")
     said = {}
     for check in CHECKS:
         try:
@@ -225,7 +281,7 @@ def broken(tmp_path: Path, plugin: Clean) -> dict[str, str]:
     return said
 
 
-@pytest.mark.parametrize("plugin", [Clean, Keywords, Undetermined, Seedless])
+@pytest.mark.parametrize("plugin", [Clean, Keywords, Undetermined, Seedless, Adapts])
 def test_a_backend_that_keeps_nothing_and_says_what_it_does_keeps_the_contract(tmp_path: Path, plugin: Any) -> None:
     assert broken(tmp_path, plugin()) == {}
 
@@ -238,6 +294,14 @@ def test_a_backend_that_keeps_nothing_and_says_what_it_does_keeps_the_contract(t
         (KeepsHalfDecoded, CLOSE, "a job after one whose frames were closed after chunk 1 of 5 must be as on"),
         (KeepsUnstarted, CLOSE, "a job after one whose frames were closed after chunk 0 of 5 must be as on"),
         (KeepsHalfLoaded, LOAD, "a job after a load that was cancelled at report 1 of 2 must be as on a model"),
+        (KeepsAdapter, ADAPTER, "a job after one with the adapter style must be as on a model"),
+        (
+            KeepsAdapterAfterCancel,
+            ADAPTER,
+            "a job after one with the adapter style that was cancelled at report 1 of 4",
+        ),
+        (CountsAdapters, ADAPTER, "the adapter style must give the same video each time, bit for bit"),
+        (IgnoresAdapters, ADAPTER, "the adapter style must change the video"),
         (BreaksAtTheDefaults, "the_defaults_of_the_model_work", "step 5"),
     ],
 )

@@ -13,6 +13,7 @@ STATE: tuple[Callable[[Subject], None], ...] = (
     state.pixels_closed_after_any_chunk_leave_nothing_behind,
     state.a_load_that_ends_early_leaves_nothing_behind,
     state.a_model_comes_back_after_it_was_unloaded,
+    state.an_adapter_changes_the_jobs_that_name_it_and_no_others,
 )
 CHECKS: tuple[Callable[[Subject], None], ...] = (
     jobs.frames_have_the_size_and_number_of_the_task,

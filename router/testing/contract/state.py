@@ -1,13 +1,14 @@
 """Checks of jobs and loads that end early: the next job is unaffected."""
 
 from contextlib import closing, nullcontext
+from dataclasses import replace
 
 import numpy as np
 
 from router.engine.pool import PartPool
 from router.errors import JobCancelled
 from router.testing.contract.subject import ContractBroken, Subject, must
-from router.values import Preview
+from router.values import Preview, Task
 
 
 def a_job_cancelled_at_any_report_stops_there_and_leaves_nothing_behind(subject: Subject) -> None:
@@ -65,6 +66,21 @@ def a_model_comes_back_after_it_was_unloaded(subject: Subject) -> None:
     subject.must_be_as_new("an unload and a load")
 
 
+def an_adapter_changes_the_jobs_that_name_it_and_no_others(subject: Subject) -> None:
+    """Use an adapter for the jobs with it; keep nothing of it afterwards."""
+    if (used := subject.adapter) is None:
+        return
+    task = replace(subject.task, adapters=(used,))
+    first = subject.video(task)
+    subject.must_be_as_new(f"one with the adapter {used.name}")
+    must(not np.array_equal(first, subject.expected), f"the adapter {used.name} must change the video")
+    same = np.array_equal(first, subject.video(task)) or not subject.backend.deterministic
+    must(same, f"the adapter {used.name} must give the same video each time, bit for bit")
+    for number, total in _points(_reports(subject), 2):
+        _ends(subject, StopsAtSteps(JobCancelled("cancelled"), number), task)
+        subject.must_be_as_new(f"one with the adapter {used.name} that was cancelled at report {number} of {total}")
+
+
 class Stops:
     """A `report` that raises `error` at its call `number`, from 1; 0 means never."""
 
@@ -104,10 +120,10 @@ def _points(total: int, most: int = 8) -> list[tuple[int, int]]:
     return [(int(number), total) for number in np.unique(np.linspace(1, total, min(total, most)).round())]
 
 
-def _ends(subject: Subject, report: Stops) -> Exception | None:
+def _ends(subject: Subject, report: Stops, task: Task | None = None) -> Exception | None:
     """Return the error of a job with this report, None if all frames come."""
     try:
-        subject.chunks(subject.task, report)
+        subject.chunks(task or subject.task, report)
     except ContractBroken:  # it went on, and made something else than its task's frames
         return None
     except Exception as error:  # a backend may raise an error of its own instead

@@ -12,7 +12,7 @@ from router.engine.pool import PartPool
 from router.engine.warm_up import short_task
 from router.errors import RouterError
 from router.plugins import Plugins
-from router.values import Frames, Pixels, Preview, Report, Task
+from router.values import Frames, Pixels, Preview, Report, Task, UsedAdapter
 
 STEPS = 4
 
@@ -41,6 +41,12 @@ class Subject:
         """The frames of `task` from a model that was just loaded."""
         self.reload()
         return self.video(self.task)
+
+    @property
+    def adapter(self) -> UsedAdapter | None:
+        """The first adapter with files here; None if only merged ones have theirs."""
+        here = (each for each in self.model.adapters if any(each.paths) and any(each.strength) and not each.merge)
+        return next((UsedAdapter(each.name, *each.strength) for each in here), None)
 
     def load(self, report: Report = silent, pool: PartPool | None = None) -> Any:
         load = self._plugins.hook_for("load_model", self.model)
