@@ -7,11 +7,13 @@ from types import MappingProxyType
 from typing import Any
 
 from registry import adapter_files, known_adapters
-from registry.adapter_schema import GGUF, PICKLES, SUFFIX, AdapterSchema, not_safetensors
+from registry.adapter_schema import GGUF, AdapterSchema, not_safetensors
 from registry.adapters import NAME, Adapter, PerExpert
 from registry.backends import BackendInfo
 from registry.consistency import adapter_contradictions, of_two_experts
 from registry.families import EMBEDDED, Family
+from registry.folders.files import PICKLES
+from registry.folders.weights import SUFFIX
 from registry.lines import Document, Where
 from registry.models import Defaults, Limits
 from registry.schema import check

@@ -99,7 +99,7 @@ class Adapters(fields.Field[Mapping[str, object]]):
             else:
                 found[name] = None
         if wrong:
-            raise ValidationError(wrong)  # type: ignore[arg-type]  # as nested fields report theirs
+            raise ValidationError(wrong)
         return found
 
 

@@ -16,6 +16,8 @@ MODEL_KEYS = {
     "engines": "the most engines that load the model at a time; without it, all",
     "devices": "the devices that may load it: `cpu`, `cuda` (every GPU), `cuda:0`, ...; without it, all",
     "aliases": "other names of the model; its hub id is one already",
+    "adapters": "the LoRAs that requests may name: [below](#adapters)",
+    "default_adapters": "the adapters of requests that name none",
     "options": "options of the backend: below",
     "text_only": "`refuse`: requests without `provider_options` or `text_output` are refused, such as chats for titles",
     "defaults.width": "pixels; together with `height`",
@@ -34,6 +36,16 @@ MODEL_KEYS = {
     "limits.image_bytes": "bytes of an input image",
     "limits.image_pixels": "pixels of an input image",
     "limits.queued": "queued jobs of the model; without it, no limit but the server's",
+}
+ADAPTER_KEYS = {
+    "source": "a published adapter, a safetensors file, a folder or a hub id; without it, the published adapter of "
+    "this name",
+    "revision": "a commit, branch or tag of the hub's repository",
+    "files": "the files within a folder or a repository, such as one for each expert; without it, "
+    "`pytorch_lora_weights.safetensors`",
+    "strength": "the factor of its weights, for both experts or each",
+    "defaults": "defaults of requests that use it, with the keys of the model's `defaults`",
+    "merge": "it is part of the weights: every request uses it, and no other model shares these transformers",
 }
 BACKEND_OPTIONS = {
     "dtype": "number format of the weights; `auto` is `bf16` on a GPU and `fp32` on a CPU",

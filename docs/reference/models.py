@@ -14,10 +14,11 @@ from plugins.wan.tuning.switches import FastField, Switches
 from registry.families import FAMILIES, Family, stand_in
 from registry.modality import Modality
 from registry.models import Limits, ModelSpec
-from registry.schema import Mapped, ModelSchema, Shift, Texts, WarmUp
+from registry.schema import Adapters, Mapped, ModelSchema, Shift, Texts, WarmUp
 from router.plugins import Plugins, find
 
 KINDS = {
+    Adapters: "mapping, or list of published ones",
     Mapped: "mapping",
     Shift: "number above 0 to 100, or `{small: 3, large: 5}`",
     WarmUp: "`true`, `false` or sizes, such as `[832x480x81]`",

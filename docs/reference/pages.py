@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from docs.reference import api, models, operations, plugins
+from docs.reference import adapters, api, models, operations, plugins
 from docs.reference.markers import filled, markers
 
 DOCS = Path(__file__).parents[1]
@@ -13,6 +13,8 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "codes": operations.codes,
     "cli": operations.commands,
     "model-keys": models.model_keys,
+    "adapter-keys": adapters.adapter_keys,
+    "adapters": adapters.published,
     "backend-options": models.backend_options,
     "switches": models.switches,
     "families": models.families,

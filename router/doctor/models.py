@@ -5,7 +5,7 @@ from pathlib import Path
 
 from registry import BrokenModel, ModelSpec, RegistryError
 from registry.folders.files import PICKLES
-from registry.source import is_hub_id
+from registry.source import is_folder, is_hub_id
 from router.catalog.weights import Weights
 from router.doctor.finding import DoctorContext, Finding, fail, ok, warn
 from router.doctor.permissions import server, unchangeable
@@ -44,6 +44,7 @@ def check(context: DoctorContext) -> Iterator[Finding]:
     for model in registry.models:
         if (folder := found.locate(model)) is not None and found.state(model) != "embedded":
             yield from safe(model.name, folder, server(settings.data))
+        yield from safe_adapters(model, server(settings.data))
 
 
 def out_of_service(broken: BrokenModel, *, has_backend: bool) -> Finding:
@@ -70,9 +71,9 @@ def weights(models: tuple[ModelSpec, ...], found: Weights, *, shipped: bool = Fa
                 continue
             message, _, advice = error.message.partition(": ")
             yield warn("weights", message, advice or "until then its requests are refused with 503")
-    yield ok("weights", f"there, or fetched when needed: {', '.join(here) or 'of no model'}")
     if not shipped:
         yield from adapters([model for model in models if model.name in here], found)
+    yield ok("weights", f"there, or fetched when needed: {', '.join(here) or 'of no model'}")
     if examples:
         yield ok("weights", f"not fetched: {', '.join(examples)}; 'framegate pull NAME' fetches one")
 
@@ -105,5 +106,13 @@ def safe(model: str, folder: Path, user: int) -> Iterator[Finding]:
         advice = "they run code when they are read, so they never are: bring safetensors where nothing else is there"
         yield warn("weights", f"{model} has pickles ({', '.join(pickles[:3])}), which are refused", advice)
     looked = unchangeable("weights", [folder], user)
+    if looked.advice:
+        yield looked
+
+
+def safe_adapters(model: ModelSpec, user: int) -> Iterator[Finding]:
+    """Report local adapters that other users may change."""
+    sources = [Path(adapter.source) for adapter in model.adapters if is_folder(adapter.source)]
+    looked = unchangeable("weights", [path for path in sources if path.exists()], user)
     if looked.advice:
         yield looked

@@ -36,3 +36,16 @@ def test_the_embedded_family_comes_with_the_package(registry: Registry) -> None:
 
 def test_a_client_may_name_the_published_repository(registry: Registry) -> None:
     assert registry.find("Wan-AI/Wan2.2-T2V-A14B-Diffusers") is registry.find("wan2.2-t2v-a14b")
+
+
+def test_the_embedded_family_and_the_largest_have_adapters_that_none_uses_unasked(registry: Registry) -> None:
+    named = {model.name: [adapter.name for adapter in model.adapters] for model in registry.models if model.adapters}
+
+    assert named == {
+        "wan-nano-t2v": ["fast4", "noir"],
+        "wan-nano-i2v": ["fast4", "noir"],
+        "wan-nano-ti2v": ["fast4", "noir"],
+        "wan2.2-t2v-a14b": ["lightning"],
+        "wan2.2-i2v-a14b": ["lightning"],
+    }
+    assert not any(model.default_adapters or model.merged for model in registry.models)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from threading import Event
+from urllib.parse import unquote
 
 import pytest
 from huggingface_hub import constants
@@ -63,7 +64,7 @@ class Hub:
         return _digest(self.folder / path)
 
     def _answer(self, handler: BaseHTTPRequestHandler) -> None:
-        path = handler.path.partition("?")[0]
+        path = unquote(handler.path.partition("?")[0])
         file = re.fullmatch(rf"/{self.repo}/resolve/[^/]+/(.+)", path)
         if refused := self.refuse(file[1] if file else path):
             send_json(handler, {"error": "refused"}, *refused)
