@@ -6,13 +6,13 @@ from pathlib import Path
 from threading import Thread
 
 import nano
-from registry import ModelSpec, folders
+from registry import Adapter, ModelSpec, folders
 from registry.families import EMBEDDED
 from registry.folders import INDEX
 from registry.source import is_hub_id, public
 from router.catalog.download import Snapshots, begun, fetching, snapshot
 from router.errors import DownloadFailed, ModelUnavailable
-from router.values import Backend
+from router.values import Backend, UsedAdapter
 
 DOWNLOADING = "downloading"
 
@@ -130,6 +130,13 @@ class Weights:
         if state != "unsuited" and model.download and is_hub_id(model.source):
             return
         raise ModelUnavailable(self._unavailable(model, state))
+
+    def check_adapters(self, model: ModelSpec, used: tuple[UsedAdapter, ...]) -> None:
+        """STAND-IN until the registry's branch is merged: nothing is checked."""
+
+    def adapter_state(self, model: ModelSpec, adapter: Adapter) -> str:
+        """STAND-IN until the registry's branch is merged."""
+        return "here"
 
     def obtain(self, model: ModelSpec, report: Callable[[int, int], None]) -> Path | None:
         """Return the folder of the weights: link embedded ones, download if allowed.
