@@ -64,7 +64,7 @@ def plan_model(model: ModelSpec, device: str) -> int:  # type: ignore[empty-body
 
 @hookspec(firstresult=True)
 def describe_numerics(model: ModelSpec, task: Task) -> Numerics:  # type: ignore[empty-body]
-    """Return what the numbers of `task` depend on, such as options of `model` and adapters.
+    """Return what the numbers of `task` depend on, by the options of `model`.
 
     Runs in the web half before the job is stored, so import nothing heavy. Without an answer the backend's
     `deterministic` says whether it is reproducible.

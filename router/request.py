@@ -42,10 +42,16 @@ class ImageInput:
 
 @dataclass(frozen=True)
 class AdapterChoice:
-    """An adapter that a caller names, at its own strength where `strength` is None."""
+    """An adapter by name; at its own strength if `strength` is None."""
 
     name: str
     strength: PerExpert[float] | None = None
+
+    def __repr__(self) -> str:
+        if self.strength is None:
+            return self.name
+        high, low = self.strength
+        return f"{self.name} at {high:g}" if high == low else f"{self.name} at {high:g} and {low:g}"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from flask import Flask
 
 from registry import ModelSpec
-from router import Backend, Frames, Job, Modality, PartPath, Refused, Task, hookimpl, hookspecs
+from router import Backend, Frames, Job, Modality, Numerics, PartPath, Refused, Task, UsedAdapter, hookimpl, hookspecs
 from router.engine import encoder
 from router.engine.memory_fit import MemoryFit
 from router.engine.worker import Worker
@@ -152,6 +152,43 @@ def test_hook_describe_loaded(tmp_path: Path) -> None:
         shown += [system.engines.alive()[0].paths]
 
     assert shown == [{"m": {"whole": PartPath("slow", "it is a test")}}, {"m": {}}, {"m": {}}, {"m": {}}]
+
+
+def test_hook_describe_numerics(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class Says:
+        said: object = None
+
+        @hookimpl(tryfirst=True)
+        def describe_numerics(self, model: ModelSpec, task: Task) -> object:
+            if isinstance(self.said, Exception):
+                raise self.said
+            return self.said
+
+    class Undetermined:
+        @hookimpl
+        def declare_backend(self) -> Backend:
+            return Backend("dice", frozenset({Modality.T2V}), deterministic=False)
+
+    plugin, varies = Says(), Numerics(False, ("weights fp8",), ("compile",))
+    system = system_with(tmp_path, plugin, Undetermined())
+    (model,) = system.registries.poll().models
+    dice = replace(model, backend="dice")
+    client = create_app(system).test_client()
+    shown = []
+    for said in (varies, None, ValueError("no idea"), "nonsense"):
+        plugin.said = said
+        shown += [client.post("/v1/responses", json={"input": "a", "background": True}).get_json()["numerics"]]
+    plain = {"reproducible": True, "lossy": [], "may_vary_with": []}
+
+    assert shown == [
+        {"reproducible": False, "lossy": ["weights fp8"], "may_vary_with": ["compile"]}, plain, plain, plain,
+    ]  # fmt: skip
+    assert [record.getMessage() for record in caplog.records if record.exc_info] == [
+        "the backend still failed to describe the numbers of a job of m"
+    ] * 2
+    plugin.said = None
+    task = Task("a", "", 64, 64, 5, 8, 4, 4.0, None, 3.0, 1, frozenset(), adapters=(UsedAdapter("noir"),))
+    assert system.plugins.numerics(dice, task) == Numerics(False, ("adapter noir",))
 
 
 def test_hook_generate(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from marshmallow import Schema, fields
 
 from docs.reference.table import code, table
+from router.web.adapters import Adapters, Loras
 from router.web.http.fields import Entries, Frame, Integer, Number, Object, Only, StrictBoolean, Text
 from router.web.images.schema import CreateImage
 from router.web.responses.schema import REPEATED, CreateResponse
@@ -14,6 +15,8 @@ from router.web.videos.schema import PLAIN, CreateVideo
 
 OF_IMAGES = {"prompt", "size", "n", "response_format", "output_format", "background"}  # others are as for a video
 KINDS = {
+    Loras: "object or list",
+    Adapters: "list",
     StrictBoolean: "`true` or `false`",
     Text: "text",
     Frame: "image",

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from plugins.diffusers_backend import numerics
 from plugins.diffusers_backend.options import DiffusersOptions
 from plugins.wan.plan import plan
-from router import Backend, Frames, Modality, ModelSpec, PartPath, Pool, Report, Task, hookimpl
+from router import Backend, Frames, Modality, ModelSpec, Numerics, PartPath, Pool, Report, Task, hookimpl
 
 if TYPE_CHECKING:
     from plugins.wan.load import Loaded
@@ -40,6 +41,11 @@ def load_model(model: ModelSpec, device: str, pool: Pool, report: Report) -> Loa
 @hookimpl
 def plan_model(model: ModelSpec, device: str) -> int | None:
     return plan(model, device, str(model.options.get("dtype")))
+
+
+@hookimpl
+def describe_numerics(model: ModelSpec, task: Task) -> Numerics:
+    return numerics.describe(model, task)
 
 
 @hookimpl

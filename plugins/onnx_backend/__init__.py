@@ -12,7 +12,7 @@ from plugins.onnx_backend import record
 from plugins.onnx_backend.options import OnnxOptions
 from plugins.onnx_backend.record import FILE
 from plugins.wan.plan import plan
-from router import Backend, Frames, LoadFailed, Modality, ModelSpec, PartPath, Pool, Report, Task, hookimpl
+from router import Backend, Frames, LoadFailed, Modality, ModelSpec, Numerics, PartPath, Pool, Report, Task, hookimpl
 
 if TYPE_CHECKING:
     import click
@@ -47,6 +47,13 @@ def plan_model(model: ModelSpec, device: str) -> int | None:
         return plan(model, device, record.read(model.folder).dtype)
     except LoadFailed:
         return None  # loading will report the error
+
+
+@hookimpl
+def describe_numerics(model: ModelSpec) -> Numerics:
+    # TensorRT times its kernels whenever it builds an engine
+    may_vary_with = ("tensorrt",) if model.options.get("provider") == "tensorrt" else ()
+    return Numerics(not may_vary_with, may_vary_with=may_vary_with)
 
 
 @hookimpl

@@ -12,6 +12,7 @@ from router.cli.client import CallFailed, Embedded, Remote, Server
 from router.cli.options import with_settings
 from router.engine.device import devices
 from router.settings import Settings
+from router.web.http.fields import number_in
 
 HERE = "http://127.0.0.1:8000"
 EMBEDDED = "embedded"  # do it in this process
@@ -51,6 +52,14 @@ def _with_options(command: Any) -> Any:
     envvar="FRAMEGATE_KEY",
     help="The server's API key; the variable hides it from other users. [FRAMEGATE_KEY]",
 )
+@click.option(
+    "--adapter",
+    "adapters",
+    multiple=True,
+    metavar="NAME[=STRENGTH]",
+    help="Adapter of the model's entry; may be repeated. [default: the entry's]",
+)
+@click.option("--no-adapters", is_flag=True, help="Use none, also where the entry has default ones.")
 @_with_options
 @with_settings
 def generate(
@@ -61,6 +70,8 @@ def generate(
     model: str | None,
     url: str | None,
     key: str | None,
+    adapters: tuple[str, ...],
+    no_adapters: bool,
     **options: Any,
 ) -> None:
     """Make a video from PROMPT and, with --image, an image."""
@@ -68,6 +79,10 @@ def generate(
         raise click.BadParameter(f"there is no folder {output.parent}", param_hint="--output")
     if output is not None and output.suffix not in SUFFIXES:
         raise click.BadParameter(f"a video is .mp4, an image .png, got {output.name}", param_hint="--output")
+    if adapters and no_adapters:
+        raise click.BadParameter("it cannot be there with --adapter", param_hint="--no-adapters")
+    if adapters or no_adapters:
+        options["adapters"] = [_adapter(each) for each in adapters]
     server = _server(settings, url, key)
     still = output is not None and output.suffix == ".png"
     job = server.call("POST", "/v1/responses", _body(prompt, image, model, options, still))
@@ -81,6 +96,17 @@ def generate(
     path = output or Path(f"video.{part['format']}")
     path.write_bytes(server.download(part.get("video_url") or part["image_url"]))
     click.echo(f"{path} (seed {done['provider_options']['video']['seed']}, {done['model']})")
+
+
+def _adapter(text: str) -> str | dict[str, str | float]:
+    """Return the adapter of a request behind `NAME` or `NAME=STRENGTH`."""
+    name, separator, strength = text.partition("=")
+    if not separator:
+        return name
+    number = number_in(strength)
+    if isinstance(number, str):
+        raise click.BadParameter(f"a strength is a number, got {strength!r}", param_hint="--adapter")
+    return {"name": name, "strength": number}
 
 
 def _server(settings: Settings, url: str | None, key: str | None) -> Server:

@@ -7,6 +7,7 @@ from router.errors import InvalidRequest, ModalityMismatch, ModelUnavailable, Un
 from router.intake.availability import Availability, no_engine
 from router.jobs import QueueLimits
 from router.system import System
+from router.values import UsedAdapter
 
 Available = Callable[[Registry], Mapping[str, Availability]]  # by the name of a model
 NOW, ONCE_FETCHED = Availability.NOW, Availability.ONCE_FETCHED
@@ -68,9 +69,12 @@ def check_frames(model: ModelSpec, kinds: Set[Input], num_frames: int, param: st
     raise InvalidRequest(message, param=param)
 
 
-def check_available(system: System, model: ModelSpec, limits: QueueLimits) -> None:
-    """Raise an `Unavailable` if no job of the model can be queued now."""
+def check_available(
+    system: System, model: ModelSpec, limits: QueueLimits, adapters: tuple[UsedAdapter, ...] = ()
+) -> None:
+    """Raise an `Unavailable` if no job of model and adapters can be queued now."""
     system.weights.check(model)
+    system.weights.check_adapters(model, adapters)
     system.disk.require()
     if (reason := no_engine(system, model, system.engines.seen())) is not None:
         raise ModelUnavailable(reason)

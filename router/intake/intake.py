@@ -1,4 +1,4 @@
-"""The way of a request: key, model, gate, limits, queue, size, policies, images, job."""
+"""The way of a request: key, model, adapters, limits, queue, size, policies, images, job."""
 
 import time
 import uuid
@@ -6,21 +6,21 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from itertools import product
 
-from registry import Input, ModelSpec, Registry
+from registry import Input, ModelSpec, PerExpert, Registry
 from router import media
 from router.auth.keys import ApiKey
 from router.errors import InvalidRequest
-from router.intake import gate, resolve
+from router.intake import adapters, gate, resolve
 from router.intake.availability import ModelAvailability
 from router.intake.images import PreparedInput, ReceivedImage
 from router.intake.resolve import SEEDS, ResolvedTask
 from router.jobs import QueueLimits
 from router.jobs.idempotency import Key, check_name, key_of
-from router.request import ImageInput, Options, Request
+from router.request import AdapterChoice, ImageInput, Options, Request
 from router.runtime import logs
 from router.system import System
 from router.tokens import TokenCounter
-from router.values import Job, OutputPart, StoredInput, Task
+from router.values import Job, OutputPart, StoredInput, Task, UsedAdapter
 
 
 class Intake:
@@ -54,12 +54,12 @@ class Intake:
         if key is not None and (known := self._find_keyed(key, request, images, owner)) is not None:
             return known
         registry = self._system.registries.poll()
-        model = _model_for(request, registry, self._availability.of)
+        model, used = _model_for(request, registry, self._availability.of)
         key_id, of_key = (api_key.id, api_key.limits.queued) if api_key else (None, None)
         param = request.param("num_images")
         limits = QueueLimits(model.name, model.limits.queued, key_id, of_key, request.count, param)
-        gate.check_available(self._system, model, limits)
-        resolved = self._resolve(model, request, images)
+        gate.check_available(self._system, model, limits, used)
+        resolved = self._resolve(model, request, images, used)
         inputs = self._prepare(model, resolved.task, images)
         job = self._job(request, model, resolved, inputs, owner, request_id, api_key, registry.revision)
         named = key_of(key, request, [image.identity for image in images]) if key else None
@@ -67,8 +67,8 @@ class Intake:
 
     def resolve(self, request: Request, *, share: str) -> tuple[ModelSpec, ResolvedTask]:
         """Return the model and the effective task of a request; raises as `submit` does."""
-        model = _model_for(request, self._system.registries.poll(), self._availability.of)
-        return model, self._resolve(model, request, self._images(request, share))
+        model, used = _model_for(request, self._system.registries.poll(), self._availability.of)
+        return model, self._resolve(model, request, self._images(request, share), used)
 
     def again(self, job: Job) -> Request:
         """Return a request for the same video; raise `FileNotFoundError` for a deleted job."""
@@ -78,6 +78,7 @@ class Intake:
             prompt=job.task.prompt,
             pictures=tuple(self._stored_picture(job, stored) for stored in job.inputs),
             options=Options(**{name: getattr(job.task, name) for name in names}),
+            adapters=tuple(AdapterChoice(used.name, PerExpert(used.high, used.low)) for used in job.task.adapters),
             seed=job.task.seed,
             presentation=job.presentation,
         )
@@ -100,13 +101,19 @@ class Intake:
             logs.job_id.set(known.id)
         return known
 
-    def _resolve(self, model: ModelSpec, request: Request, images: Sequence[ReceivedImage]) -> ResolvedTask:
+    def _resolve(
+        self,
+        model: ModelSpec,
+        request: Request,
+        images: Sequence[ReceivedImage],
+        used: tuple[UsedAdapter, ...],
+    ) -> ResolvedTask:
         size = None
         if resolve.follows_image(request):  # no other image is received before the policies
             first = next(image for image in images if image.source.role is Input.IMAGE)
             info = first.receive(model.limits)
             size = info.width, info.height
-        resolved = resolve.resolve(model, request, size)
+        resolved = resolve.resolve(model, request, size, used)
         self._system.plugins.hook_for("check_request", model)(model=model, task=resolved.task)
         return resolved
 
@@ -145,6 +152,7 @@ class Intake:
             estimate=timing.seconds(task.steps) if timing else None,
             key=api_key.id if api_key else None,
             revision=revision,
+            numerics=self._system.plugins.numerics(model, task),
         )
 
     def _warnings(self, model: ModelSpec, task: Task, inputs: Sequence[PreparedInput]) -> tuple[str, ...]:
@@ -184,13 +192,17 @@ def _with_siblings(job: Job, count: int) -> list[Job]:
     return [replace(job, presentation=known), *siblings]
 
 
-def _model_for(request: Request, registry: Registry, available: gate.Available) -> ModelSpec:
+def _model_for(
+    request: Request, registry: Registry, available: gate.Available
+) -> tuple[ModelSpec, tuple[UsedAdapter, ...]]:
+    """Return the model, with the defaults of the adapters in use, and these."""
     entry = gate.find(request.model, registry)
     model = gate.choose(entry, request.input_kinds, registry, available, request.param("inputs"))
     _check_text_only(model, request)
+    model, used = adapters.choose(model, request)
     resolve.check(model, request)
     gate.check_frames(model, request.input_kinds, resolve.frames_of(model, request), request.param("num_frames"))
-    return model
+    return model, used
 
 
 def _check_text_only(model: ModelSpec, request: Request) -> None:

@@ -8,7 +8,7 @@ from registry import Input, ModelSpec
 from router import media
 from router.errors import InvalidRequest, LimitExceeded
 from router.request import Options, Request
-from router.values import Task
+from router.values import Task, UsedAdapter
 
 SEEDS = 2**63  # a caller's seed is below this
 DRAWN = 2**53  # and one of ours below this: JavaScript and jq round what is larger
@@ -43,7 +43,9 @@ def follows_image(request: Request) -> bool:
     return options.width is None and options.height is None and Input.IMAGE in request.input_kinds
 
 
-def resolve(model: ModelSpec, request: Request, image: Size | None) -> ResolvedTask:
+def resolve(
+    model: ModelSpec, request: Request, image: Size | None, adapters: tuple[UsedAdapter, ...] = ()
+) -> ResolvedTask:
     """Return the task with the model's defaults, size and frames rounded; `check` comes before.
 
     `image` is the size of the first image, needed only where the request `follows_image`.
@@ -65,6 +67,7 @@ def resolve(model: ModelSpec, request: Request, image: Size | None) -> ResolvedT
         flow_shift=_or(options.flow_shift, defaults.flow_shift.at(width, height)),
         seed=_or(request.seed, secrets.randbelow(DRAWN)),
         input_kinds=request.input_kinds,
+        adapters=adapters,
     )
     return ResolvedTask(task, _adjusted(model, options, task))
 

@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from router.errors import InvalidRequest
 from router.request import Request
@@ -33,7 +34,7 @@ def key_of(name: str, request: Request, pictures: Sequence[str]) -> Key:
 
     Equal requests have equal fields and equal images, in any spelling.
     """
-    fields = {
+    fields: dict[str, Any] = {
         "model": request.model,
         "prompt": request.prompt,
         "pictures": [(one.role, digest) for one, digest in zip(request.pictures, pictures, strict=True)],
@@ -44,5 +45,7 @@ def key_of(name: str, request: Request, pictures: Sequence[str]) -> Key:
         "form": replace(request.presentation, system=(), prompt=None).as_row(),  # they are in `prompt`
     }
     if request.count > 1:
-        fields["count"] = request.count  # left out otherwise, as in keys of older versions
+        fields["count"] = request.count  # left out otherwise, as in keys of older versions; so are adapters
+    if request.adapters is not None:
+        fields["adapters"] = [asdict(choice) for choice in request.adapters]
     return Key(name, hashlib.sha256(json.dumps(fields, sort_keys=True, default=str).encode()).hexdigest())

@@ -9,6 +9,7 @@ from registry import Input
 from router import values
 
 PIXELS = ("image", "last_image")
+CONVERTED = ("input_kinds", "adapters")
 IN_ALL = ""  # beside the names of models: older versions skip it
 INPUT_KINDS = "given"  # the field's name in rows: they stay readable for older versions too
 # columns that hold a field of the same name as it is: of a new job, and those that the store fills in later
@@ -21,8 +22,10 @@ def dump(value: Any) -> str:
 
 
 def dump_task(task: values.Task) -> str:
-    plain = {f.name: getattr(task, f.name) for f in fields(values.Task) if f.name not in (*PIXELS, "input_kinds")}
-    return dump({**plain, INPUT_KINDS: sorted(task.input_kinds)})
+    plain = {f.name: getattr(task, f.name) for f in fields(values.Task) if f.name not in (*PIXELS, *CONVERTED)}
+    # left out where there are none: older versions know no adapters, and can still read the row
+    adapters = {"adapters": task.adapters} if task.adapters else {}
+    return dump({**plain, **adapters, INPUT_KINDS: sorted(task.input_kinds)})
 
 
 def job_row(job: values.Job) -> dict[str, Any]:
@@ -34,6 +37,7 @@ def job_row(job: values.Job) -> dict[str, Any]:
         "inputs": dump(job.inputs),
         "form": dump(job.presentation.as_row()),
         "warnings": dump(job.warnings),
+        "numerics": dump(job.numerics) if job.numerics else None,
     }
 
 
@@ -50,6 +54,7 @@ def job_of(row: Mapping[Any, Any], ahead: int | None = None, remaining: float | 
         warnings=tuple(json.loads(row["warnings"])),
         artifact=values.Artifact(**json.loads(row["artifact"])) if row["artifact"] else None,
         failure=values.Failure(**json.loads(row["failure"])) if row["failure"] else None,
+        numerics=_numerics(json.loads(row["numerics"])) if row["numerics"] else None,
         ahead=ahead,
         remaining=progress.remaining if progress else remaining,
     )
@@ -75,7 +80,13 @@ def _input(plain: dict[str, Any]) -> values.StoredInput:
 
 
 def _task(plain: dict[str, Any]) -> values.Task:
-    return values.Task(input_kinds=frozenset(map(Input, plain.pop(INPUT_KINDS))), **plain)
+    kinds = frozenset(map(Input, plain.pop(INPUT_KINDS)))
+    adapters = tuple(values.UsedAdapter(**used) for used in plain.pop("adapters", ()))
+    return values.Task(input_kinds=kinds, adapters=adapters, **plain)
+
+
+def _numerics(plain: dict[str, Any]) -> values.Numerics:
+    return values.Numerics(plain["reproducible"], tuple(plain["lossy"]), tuple(plain["may_vary_with"]))
 
 
 def progress_of(text: str | None) -> values.Progress | None:

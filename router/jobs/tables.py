@@ -2,7 +2,7 @@
 
 from sqlalchemy import Column, Float, Index, Integer, MetaData, String, Table, Text, text
 
-HEAD = "0009"  # the newest migration: a database that says so needs no Alembic at boot
+HEAD = "0010"  # the newest migration: a database that says so needs no Alembic at boot
 
 metadata = MetaData()
 
@@ -37,6 +37,7 @@ jobs = Table(
     Column("estimate", Float),  # seconds of work; None before the first measured job
     Column("revision", Integer),  # of the models file, at acceptance
     Column("key", String(16)),  # the API key of its request
+    Column("numerics", Text),  # at acceptance; None in jobs of older versions
     # each model's next job, and the jobs ahead of a job
     Index("jobs_queue", "status", "model", text("priority DESC"), "seq", "estimate"),
     Index("jobs_due", "status", "model", "priority", "due"),  # due jobs

@@ -23,7 +23,7 @@ from router.plugins.discovery import name_of, origin
 from router.plugins.guard import Failure
 from router.plugins.inspection import HOOKS, REFUSING, may_refuse, unmarked
 from router.runtime import logs
-from router.values import Backend, Job, PartPath
+from router.values import Backend, Job, Numerics, PartPath, Task
 
 if TYPE_CHECKING:  # an engine has no commands
     import click
@@ -110,6 +110,18 @@ class Plugins:
         except Exception:
             log.exception("the backend %s failed to describe %s", model.backend, model.name)
             return {}
+
+    def numerics(self, model: ModelSpec, task: Task) -> Numerics:
+        """Return what the numbers of `task` depend on; by the declaration on failure."""
+        try:
+            found = self.hook_for("describe_numerics", model)(model=model, task=task)
+            if found is not None:
+                lossy, may_vary_with = (tuple(map(str, names)) for names in (found.lossy, found.may_vary_with))
+                return Numerics(bool(found.reproducible), lossy, may_vary_with)
+        except Exception:
+            log.exception("the backend %s failed to describe the numbers of a job of %s", model.backend, model.name)
+        lossy = tuple(f"adapter {used.name}" for used in task.adapters)
+        return Numerics(self.backends[model.backend].deterministic, lossy)
 
     def _register(self, plugin: object) -> None:
         if self._manager.is_registered(plugin):

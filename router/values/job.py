@@ -5,6 +5,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from registry import Input
+from router.values.backend import Numerics
 from router.values.presentation import Presentation
 from router.values.task import Task
 
@@ -108,7 +109,8 @@ class Job:
     `version` grows with every change of the row. `ahead` counts the queued jobs before it, where it waits, and
     `remaining` the seconds until it is done, if they are known. `estimate` are those of its own work. `key` is
     the id of the API key that asked for it, None where nobody needs one. `revision`
-    is that of the models file under which it was accepted, None where there was none.
+    is that of the models file under which it was accepted, None where there was none. `numerics` are None in jobs of
+    older versions.
     """
 
     id: str
@@ -134,6 +136,7 @@ class Job:
     remaining: float | None = None
     key: str | None = None
     revision: int | None = None
+    numerics: Numerics | None = None
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,14 @@
 """Answers that responses and videos share: errors, lists, used options, progress."""
 
+from functools import partial
 from typing import Any
 
 from marshmallow import fields
 
 from router.values import Job, Phase, Status
-from router.web.answer_fields import Answer, boolean, constant, enum, integer, nested, number, string, when
-from router.web.model_answers import ModelDefaults
+from router.web.answer_fields import Answer, boolean, constant, enum, integer, nested, number, string, strings, when
+from router.web.http.fields import described
+from router.web.model_answers import ModelDefaults, strength_field
 
 
 class Error(Answer):
@@ -31,15 +33,21 @@ class Failure(Answer):
     message = string("in a sentence")
 
 
+class UsedAdapter(Answer):
+    name = string("its name in the model's entry")
+    strength = strength_field(lambda used: (used.high, used.low))
+
+
 class UsedOptions(ModelDefaults):
     """The options that were used: sending them back gives the same video."""
 
     class Meta(Answer.Meta):
-        fields = ("seed", *ModelDefaults._declared_fields, "response_format")
+        fields = ("seed", *ModelDefaults._declared_fields, "adapters", "response_format")
 
     seed = integer("the seed, drawn by the server where none was sent")
     guidance_scale_2 = number("the same for a second expert, null where there is none", none=True)
     flow_shift = number("the scheduler's shift")
+    adapters = fields.List(fields.Nested(UsedAdapter), metadata=described("the adapters; their effects add up"))
     response_format = enum("how the file comes", "url", "b64_json")
 
 
@@ -49,6 +57,17 @@ def _used(job: Job) -> dict[str, Any]:
 
 class UsedBlocks(Answer):
     video = nested(UsedOptions, "what was used, for an image too", _used)
+
+
+class Numerics(Answer):
+    """What the video's numbers depend on."""
+
+    reproducible = boolean("whether the seed gives these bytes again on this machine, whatever ran before")
+    lossy = strings("what made the numbers other than the model's own", examples=[["adapter fast4"]])
+    may_vary_with = strings("what could change a byte", examples=[["compile"]])
+
+
+numerics_field = partial(nested, Numerics, "what its numbers depend on; null for jobs of older versions", none=True)
 
 
 class Page(Answer):

@@ -1,6 +1,7 @@
 """The answers of `/v1/models`."""
 
 from collections.abc import Mapping
+from copy import copy
 from operator import itemgetter
 from typing import Any
 
@@ -8,9 +9,23 @@ from marshmallow import fields
 
 from registry import Modality
 from registry.source import public
-from router.web.answer_fields import Answer, boolean, constant, enum, integer, nested, number, one_of, string, strings
+from router.web.answer_fields import (
+    Answer,
+    Read,
+    boolean,
+    constant,
+    enum,
+    integer,
+    nested,
+    number,
+    one_of,
+    string,
+    strings,
+)
+from router.web.http.fields import described
 
 WEIGHTS = "^(none|embedded|here|incomplete|unsuited|missing|downloading [0-9]{1,3} %)$"
+ADAPTER_WEIGHTS = "^(embedded|here|incomplete|missing|downloading [0-9]{1,3} %)$"
 MODALITIES = [modality.word for modality in Modality]
 
 
@@ -20,6 +35,29 @@ def _source(entry: Mapping[str, Any]) -> str | None:
 
 def _modality(entry: Mapping[str, Any]) -> str | None:
     return entry["modality"].word if entry["modality"] else None
+
+
+def _for_each_expert(strength: tuple[float, float]) -> float | dict[str, float]:
+    high, low = strength
+    return high if high == low else {"high": high, "low": low}
+
+
+def strength_field(read: Read) -> fields.Raw:
+    """Return the field of an adapter's strength; `read` returns that for each expert."""
+    both = {"type": "object", "properties": {"high": {"type": "number"}, "low": {"type": "number"}}}
+    kinds = [{"type": "number"}, {**both, "required": ["high", "low"]}]
+    about = described("how strongly; an object where that differs for the experts", anyOf=kinds)
+    return fields.Raw(metadata={**about, "read": lambda adapter: _for_each_expert(read(adapter))})
+
+
+def _stated(adapter: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(adapter["defaults"])
+
+
+def _sometimes(field: fields.Field[Any]) -> fields.Field[Any]:
+    field = copy(field)
+    field.metadata = {**field.metadata, "sometimes": True}
+    return field
 
 
 class Shift(Answer):
@@ -40,6 +78,26 @@ class ModelDefaults(Answer):
     guidance_scale_2 = number("the same for a second expert", none=True)
     flow_shift: fields.Field[Any] = nested(Shift, "the scheduler's shift, by size")
     negative_prompt = string("what is kept out of the picture")
+
+
+class AdapterDefaults(Answer):
+    """The defaults that an adapter brings, without the others."""
+
+    class Meta(Answer.Meta):
+        include = {name: _sometimes(field) for name, field in ModelDefaults._declared_fields.items()}  # noqa: RUF012
+
+
+class ModelAdapter(Answer):
+    """A LoRA that requests may name."""
+
+    name = string("its name")
+    source = string("where its file comes from", _source)
+    revision = string("which version of that", none=True)
+    strength = strength_field(itemgetter("strength"))
+    defaults = nested(AdapterDefaults, "what takes the place of the model's where it is used", _stated)
+    merged = boolean("whether it is a part of the weights, and always used", itemgetter("merge"))
+    default = boolean("whether it is used where a request names no adapters")
+    weights = string("where its file is", pattern=ADAPTER_WEIGHTS, examples=["here"])
 
 
 class ModelLimits(Answer):
@@ -102,6 +160,7 @@ class Model(Entry):
     size_multiple = integer("sizes are rounded down to multiples of this")
     experts = integer("models that take turns within one video")
     defaults = nested(ModelDefaults, "what a request gets where it does not say")
+    adapters = one_of("the adapters that requests may name", ModelAdapter)
     limits = nested(ModelLimits, "the most that one request may ask for")
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from flask import Response, jsonify
 
-from registry import BrokenModel, ModelSpec, Registry, Route
+from registry import Adapter, BrokenModel, ModelSpec, Registry, Route
 from router.errors import UnknownModel
 from router.runtime.server_paths import ServerPaths
 from router.system import System
@@ -17,6 +17,7 @@ from router.web.openapi.operations import Example, Routes, ok
 
 ROUTES = Routes("Models")
 MODELS, MODEL, ROUTE, BROKEN = answers.Models(), answers.Model(), answers.Route(), answers.BrokenModel()
+ADAPTER = answers.ModelAdapter()
 
 
 class Catalog:
@@ -61,8 +62,13 @@ class Catalog:
             "state": state_of(entry.name, engines),
             "engines": [self._on(entry.name, each) for each in engines if entry.name in each.resident + each.warm],
             "limits": {**vars(entry.limits), **limits},
+            "adapters": [self._adapter(entry, adapter) for adapter in entry.adapters],
         }
         return MODEL.dump(listed)
+
+    def _adapter(self, model: ModelSpec, adapter: Adapter) -> dict[str, Any]:
+        is_default, weights = adapter.name in model.default_adapters, self._system.weights.adapter_state(model, adapter)
+        return ADAPTER.dump({**vars(adapter), "default": is_default, "weights": weights})
 
     def _on(self, name: str, engine: EngineState) -> dict[str, Any]:
         """Return the state of a model on one engine, as `OnEngine`."""

@@ -12,6 +12,7 @@ from registry import Input
 from router.errors import InvalidRequest
 from router.intake.resolve import SEEDS
 from router.request import ImageInput, Options
+from router.web.adapters import Adapters
 from router.web.finished_files import IMAGE_FORMATS
 from router.web.http.fields import Frame, Integer, Number, StrictBoolean, Text, invalid_value, nullable
 
@@ -24,6 +25,7 @@ UNKNOWN = "Unknown field."
 NO_OBJECT = ("Invalid input type.", "Not a valid mapping type.")
 MOST_IMAGES = 4  # of one request
 _NO_FORMAT = "must be png, jpeg or webp, got {input}"
+LORAS = ("lora", "loras")
 POSITIONS = frozenset({"_schema", "key", "value"})  # marshmallow's names for the parts of a field
 OPTIONS = tuple(field.name for field in fields_of(Options))
 
@@ -51,6 +53,7 @@ class MediaOptions(Schema):
         validate=validate.OneOf(["url", "b64_json"], error="must be url or b64_json"),
     )
     last_image = Frame("the last frame, for models that take one", anyOf=IMAGE_URL)
+    adapters = Adapters("adapters of the model's entry to use in place of its usual ones; `[]` for none")
     true_cfg_scale = Number(0, 100, TAKEN)
     cfg_normalization = StrictBoolean(TAKEN)
     cfg_truncation = Number(0, 100, TAKEN)
@@ -133,7 +136,7 @@ def refuse_file_id(holder: Any, where: str) -> None:
 def _meant(name: str, block: str) -> str:
     """Return the words for the closest field of a block, else for all."""
     known = (ImageOptions if block == "image" else MediaOptions)._declared_fields
-    close = difflib.get_close_matches(name[:40].lower(), known, 1, 0.7)
+    close = ["adapters"] if name in LORAS else difflib.get_close_matches(name[:40].lower(), known, 1, 0.7)
     return f": did you mean {close[0]}?" if close else f"; it has {', '.join(known)}"
 
 

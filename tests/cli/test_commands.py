@@ -387,6 +387,31 @@ def test_generate_leaves_nothing_to_the_engine_of_another_generate(run: Run, tmp
     assert (status, "a.mp4" in out) == (0, True)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--adapter", "noir"), "text has no adapter 'noir': it has none"),
+        (("--adapter", "noir=0.5", "--adapter", "noir"), "each adapter may be named once, got 'noir' twice"),
+        (("--adapter", "noir=-99"), "adapters[0].strength must be a number from -10 to 10"),
+        (("--adapter", "noir="), "a strength is a number, got ''"),
+        (("--adapter", "noir=nan"), "a strength is a number, got 'nan'"),
+        (("--adapter", ""), "adapters[0] must be a name of 1 to 64 characters, got 0"),
+        (("--adapter", "noir", "--no-adapters"), "it cannot be there with --adapter"),
+    ],
+    ids=str,
+)
+def test_generate_names_adapters(run: Run, options: tuple[str, ...], message: str) -> None:
+    status, _, err = run("generate", "a", "--model", "text", "--url", "embedded", *options)
+
+    assert (status > 0, message in err) == (True, True), err
+
+
+def test_generate_without_adapters_uses_none(run: Run) -> None:
+    status, out, err = run("generate", "a", "--model", "text", "--url", "embedded", "--no-adapters", "-o", "a.mp4")
+
+    assert (status, "a.mp4" in out) == (0, True), err
+
+
 def test_generate_says_why_not(run: Run) -> None:
     status, _, err = run("generate", "go", "--model", "image", "--url", "embedded")
 

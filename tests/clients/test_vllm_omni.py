@@ -52,7 +52,7 @@ def test_vllm_omni_edits_an_image_by_its_url(server: Server, omni: Seen) -> None
         ("guidance", 400, "guidance_scale must be a number from 0 to 20, got 25"),
         ("limit", 400, "wan-nano-t2v takes at most 60 steps, got 61"),
         ("video", 400, "video_reference"),
-        ("lora", 400, "lora"),
+        ("lora", 400, "wan-nano-t2v has no adapter 'lightning': it has "),
         ("no_model", 404, "no model is called 'nobody'"),
         ("image_limit", 400, "wan-nano-t2v takes at most 60 steps, got 61"),
     ],

@@ -17,7 +17,8 @@ from router import hookspecs
 BROKEN = "a promise to authors of plugins is broken (docs/plugins.md, Stable imports): "
 ERROR = "message, *, param=, code=, headers="
 CALLED = {  # in full: authors call these
-    "Backend": "name, modalities, options=, requires=, extra=, index=, made_by=, deterministic=, uses_seed=",
+    "Backend": "name, modalities, options=, requires=, extra=, index=, made_by=, deterministic=, uses_seed=, "
+    "runs_adapters=, merged_by=",
     "CutPrompt.of": "text, encoding, limit",
     "CutPrompt.warning": "self, name",
     "DeviceLost": "message",
@@ -32,7 +33,10 @@ CALLED = {  # in full: authors call these
     "Offloader.cool": "self, part",
     "Offloader.warm": "self, part",
     "OutOfMemory": "message",
+    "Numerics": "reproducible=, lossy=, may_vary_with=",
     "PartPath": "path, reason=",
+    "PerExpert": "high, low",
+    "Pool.borrow": "self",
     "Pool.digest": "self, path",
     "Pool.part": "self, key, load, offloader=",
     "Pool.private": "self, load",
@@ -44,14 +48,16 @@ CALLED = {  # in full: authors call these
     "Unauthorized": ERROR,
 }
 READ = {  # at least: authors read these fields and members, and there may be more
+    "Adapter": "name source files revision strength merge paths",
     "Input": "TEXT IMAGE LAST_IMAGE",
     "Job": "id owner model task inputs status progress warnings artifact failure attempt request_id created_at "
     "started_at finished_at key",
     "Modality": "T2V I2V TI2V FLF2V",
-    "ModelSpec": "name backend modality defaults limits size_multiple source revision options folder",
+    "ModelSpec": "name backend modality defaults limits size_multiple source revision adapters options folder",
     "Status": "QUEUED IN_PROGRESS COMPLETED FAILED CANCELLED",
     "Task": "prompt negative_prompt width height num_frames frames_per_second steps guidance_scale guidance_scale_2 "
-    "flow_shift seed input_kinds image last_image",
+    "flow_shift seed input_kinds adapters image last_image",
+    "UsedAdapter": "name high low",
 }
 OTHERS = {"Pixels", "Preview", "hookimpl"}  # names of types, and pluggy's mark
 HOOKS = {  # at least: an implementation may take fewer arguments than there are
@@ -60,6 +66,7 @@ HOOKS = {  # at least: an implementation may take fewer arguments than there are
     "configure_app": "app",
     "declare_backend": "",
     "describe_loaded": "model loaded",
+    "describe_numerics": "model task",
     "encode_output": "model frames path",
     "generate": "model loaded task report",
     "job_changed": "job",

@@ -53,12 +53,12 @@ OPTIONS: dict[str, Sequence[Any]] = {
     "width": (64, 16, 128, 15, 70), "height": (64, 16, 128, 15, 70), "num_frames": (1, 2, 5, 9, 48, 49, 52), "steps": (1, 4, 60, 61),
     "frames_per_second": (1, 8, 60, 61), "guidance_scale": (0, 3.5, 20), "guidance_scale_2": (1, None), "flow_shift": (0.1, 100),
     "negative_prompt": TEXTS, "seed": (0, 7, 2**63 - 1), "response_format": ("url", "b64_json"), "last_image": PICTURES,
-    "true_cfg_scale": (1,), "cfg_normalization": (True,),
+    "true_cfg_scale": (1,), "cfg_normalization": (True,), "adapters": ([], ["a"], [{"name": "a", "strength": 2}]),
 }  # fmt: skip
 PLAIN: dict[str, Sequence[Any]] = {  # names of other servers, those of images among them
     "num_inference_steps": (1, 4, 0), "fps": (8, 61, "8"), "num_frames": (1, 5), "width": (64,), "height": (64,), "guidance_scale": (1, 25),
     "image": PICTURES, "image_url": PICTURES, "last_frame": PICTURES, "mask": PICTURES, "extra_body": ({"steps": 4}, '{"fps": 8}', "{", {"image": PICTURES[0]}),
-    "n": (1, 2), "lora": ("a", None), "user": TEXTS,
+    "n": (1, 2), "lora": ("a", None, {"name": "a", "scale": 1}, {"name": "a", "path": "/a"}), "adapters": ([], ["a"], "a", ["a"] * 17), "user": TEXTS,
 }  # fmt: skip
 TOOLS = (
     {

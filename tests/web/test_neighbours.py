@@ -169,8 +169,6 @@ MISLEADING: dict[str, tuple[Any, Any]] = {  # what is fine, what is not
     "stream": (False, True),
     "background": (True, False),
     "response_format": ("url", "b64_json"),
-    "lora": (None, "lightning"),
-    "loras": (None, ["lightning"]),
     "callback_url": (None, "https://example.org/done"),
     "webhook_url": (None, "https://example.org/done"),
 }

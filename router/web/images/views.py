@@ -13,7 +13,7 @@ from router.system import System
 from router.values import Job
 from router.web.access import idempotency_key
 from router.web.answer_fields import Answer, integer, nested, number, one_of, string, strings
-from router.web.answers import seconds_taken
+from router.web.answers import numerics_field, seconds_taken
 from router.web.file_links import FileLinks
 from router.web.finished_files import FinishedFiles, format_of
 from router.web.http.body import read_json
@@ -63,6 +63,7 @@ class Images(Answer):
     output_format = string("`png`, `jpeg` or `webp`")
     size = string("`WIDTHxHEIGHT` in pixels", pattern="^[0-9]+x[0-9]+$")
     usage = nested(ImageUsage, "what they took")
+    numerics = numerics_field()
     warnings = strings("what was adjusted, and what was not used")
 
 
@@ -136,6 +137,7 @@ class ImageViews:
                 "output_format": format_of(first),
                 "size": f"{first.task.width}x{first.task.height}",
                 "usage": {"gpu_seconds": round(sum(map(seconds_taken, made)), 3)},
+                "numerics": first.numerics,
                 "warnings": [*first.warnings, *group.warnings],
             }
         )

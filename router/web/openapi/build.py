@@ -10,6 +10,7 @@ from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from marshmallow import Schema, fields
 
 from router.runtime.release import installed_version
+from router.web.adapters import Adapters
 from router.web.answer_fields import Either
 from router.web.answers import ErrorAnswer
 from router.web.http.fields import Frame, Only, without_null
@@ -201,6 +202,8 @@ def _flat(schema: Schema, converter: Converter, above: str = "", *, files: bool)
             yield from _flat(entry.schema, converter, name, files=files)
         else:
             described = converter.field2property(entry)
+            if isinstance(entry, Adapters):
+                described = {"description": described["description"] + "; as JSON text, or one name", "type": "string"}
             if isinstance(entry, Frame):
                 described = {"description": described["description"], "type": "string"} | (BINARY if files else {})
             yield name, without_null(described)

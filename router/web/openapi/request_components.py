@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from router.web.adapters import LONGEST, STRENGTHS
 from router.web.responses.input import IGNORED_ITEMS, IMAGE_PARTS, ROLES, TEXT_PARTS
 
 
@@ -14,6 +15,10 @@ def _object(about: str, *needed: str, **properties: Any) -> dict[str, Any]:
 
 
 TEXT = {"type": "string"}
+NAME = {"type": "string", "minLength": 1, "maxLength": LONGEST}
+NUMBER = {"type": "number", "minimum": STRENGTHS.least, "maximum": STRENGTHS.most}
+BOTH = {"type": "object", "properties": {"high": NUMBER, "low": NUMBER}, "required": ["high", "low"]}
+STRENGTH = {"anyOf": [NUMBER, {**BOTH, "additionalProperties": False}, {"type": "null"}]}
 OF_MESSAGE = {"type": "array", "items": {"anyOf": [_ref("InputText"), _ref("InputImage")]}}
 COMPONENTS: dict[str, dict[str, Any]] = {
     "ImageUrl": {
@@ -21,6 +26,15 @@ COMPONENTS: dict[str, dict[str, Any]] = {
         "anyOf": [TEXT, {"type": "object", "properties": {"url": TEXT}, "required": ["url"]}],
     },
     "Reference": _object("an image by its URL", "image_url", image_url=_ref("ImageUrl")),
+    "AdapterChoice": {
+        "description": "an adapter of the model's entry: its name, or an object with that and a strength, "
+        "one for both experts or one for each; without one, the entry's; 0 is the same as leaving it out",
+        "anyOf": [NAME, {**_object("", "name", name=NAME, strength=STRENGTH), "additionalProperties": False}],
+    },
+    "Lora": {
+        "description": "the same with vLLM-Omni's names of the fields; a path is refused",
+        "anyOf": [NAME, {"type": "object", "properties": {"name": NAME, "scale": STRENGTH}, "required": ["name"]}],
+    },
     "InputText": _object("a part of a message: text", "text", type={"enum": [*TEXT_PARTS, None]}, text=TEXT),
     "InputImage": _object(
         "a part of a message: an image; the first is the first frame, a second the last frame",

@@ -8,7 +8,7 @@ from marshmallow import fields
 
 from router.values import Status
 from router.web.answer_fields import Answer, boolean, constant, enum, integer, nested, one_of, string, strings
-from router.web.answers import UNFINISHED, Failure, Page, UsedBlocks, completion_second
+from router.web.answers import UNFINISHED, Failure, Page, UsedBlocks, completion_second, numerics_field
 from router.web.http.fields import described
 from router.web.responses.schema import ANSWER_FIELDS
 
@@ -99,6 +99,7 @@ class Response(Answer):
             "provider_options": nested(
                 UsedBlocks, "what was used; not for the call of a function", lambda job: job, sometimes=True
             ),
+            "numerics": numerics_field(sometimes=True),
             "warnings": strings("what was adjusted, and what was not used", sometimes=True),
             **UNFINISHED,
         }

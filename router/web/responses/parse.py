@@ -53,6 +53,7 @@ def read_response_request(body: Mapping[str, Any], *, keyed: bool = False) -> Pa
         prompt=parsed.prompt,
         pictures=pictures,
         options=one_frame(read_options(media)) if block == "image" else read_options(media),
+        adapters=media.get("adapters"),
         seed=_seed(sent, block, media),
         priority_offset=PRIORITY_OFFSETS.get(sent.get("service_tier", ""), 0),
         params=f"provider_options.{block or 'video'}",

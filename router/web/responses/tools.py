@@ -21,7 +21,7 @@ from router.web.responses.answers import FunctionCall, Response
 from router.web.responses.schema import MOST_TOOLS, Tool
 from router.web.responses.stream import DONE, event
 
-BASE = Response(exclude=("provider_options", "warnings", *UNFINISHED))  # the 31 keys of every response
+BASE = Response(exclude=("provider_options", "numerics", "warnings", *UNFINISHED))  # the 31 keys of every response
 FUNCTION_CALL, TOOL = FunctionCall(), Tool()
 CHOICES = ("none", "auto", "required")
 Offered = Sequence[Mapping[str, Any]]

@@ -19,7 +19,7 @@ from router.web.answer_fields import (
     strings,
     when,
 )
-from router.web.answers import UNFINISHED, Failure, Page, UsedBlocks, completion_second, seconds_taken
+from router.web.answers import UNFINISHED, Failure, Page, UsedBlocks, completion_second, numerics_field, seconds_taken
 from router.web.file_links import FileLinks
 
 NAMES = {Status.CANCELLED: Status.FAILED}  # that API has no other word
@@ -86,6 +86,7 @@ class Video(Answer):
     )
     seed = integer("the seed, drawn by the server where none was sent", attrgetter("task.seed"))
     provider_options = nested(UsedBlocks, "what was used", lambda job: job)
+    numerics = numerics_field()
     warnings = strings("what was adjusted, and what was not used")
     url = string("where the file of a completed video is", lambda _: missing, sometimes=True)  # the renderer's
     num_outputs = integer("1, once it is completed", when(_is_completed, lambda _: 1), sometimes=True)

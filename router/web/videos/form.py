@@ -13,6 +13,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder, NeedData
 
 from router.errors import InvalidRequest, LimitExceeded, UnsupportedMedia
+from router.web.adapters import Adapters
 from router.web.http.body import read_body, read_json
 from router.web.http.fields import Integer, Number, Object, Only, StrictBoolean, number_in, shown
 from router.web.http.strict_json import MAX_TEXT
@@ -76,6 +77,8 @@ def coerced(found: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
 def _typed(value: Any, kind: fields.Field[Any] | None, schema: Schema) -> Any:
     if isinstance(kind, fields.Nested) and isinstance(value, dict):
         return coerced(value, kind.schema)
+    if isinstance(kind, Adapters):
+        return kind.of_form(value)
     if isinstance(kind, Object) and isinstance(value, dict):
         return coerced(value, schema)  # more of its fields
     if not isinstance(value, str):

@@ -13,13 +13,17 @@ from router.request import ImageInput, Request
 from router.values import Dialect, Presentation
 from router.web.http import unused_fields
 from router.web.http.fields import invalid_value, shown
-from router.web.schemas import check, check_model, read_image, read_options, refuse_file_id
+from router.web.schemas import LORAS, check, check_model, read_image, read_options, refuse_file_id
 from router.web.videos.form import Upload
 from router.web.videos.schema import EXTRAS, FIRST_FRAMES, LAST_FRAMES, ONLY, PLAIN, CreateVideo
 
 NAMES = {"prompt": "prompt", "inputs": "input_reference"}
 OF_ANSWERS = ("n", "output_format", "response_format")
-MEANINGS = {**{name: name for name in ("model", "prompt", "seed", "seconds", *OF_ANSWERS)}, **PLAIN}
+MEANINGS = {
+    **{name: name for name in ("model", "prompt", "seed", "seconds", *OF_ANSWERS)},
+    **PLAIN,
+    **dict.fromkeys(LORAS, "adapters"),
+}
 FRAMES = {**dict.fromkeys((*FIRST_FRAMES, "url"), Input.IMAGE), **dict.fromkeys(LAST_FRAMES, Input.LAST_IMAGE)}
 WHERE = "an image goes into input_reference, a last frame into last_image"
 CREATE, ONLY_EXTRAS = CreateVideo(), CreateVideo(only=EXTRAS)
@@ -103,6 +107,7 @@ def read_flat_request(
         prompt=_prompt(merged.values),
         pictures=pictures,
         options=read_options(merged.values),
+        adapters=merged.values.get("adapters"),
         seed=merged.values.get("seed"),
         names=_names(merged, pictures),
         presentation=Presentation(Dialect.VIDEOS, seconds=merged.values.get("seconds"), attended=attended),

@@ -6,13 +6,15 @@ from typing import Any
 from marshmallow import fields, validate
 
 from router.intake.resolve import SEEDS
+from router.web.adapters import Loras
 from router.web.http.fields import Frame, Integer, Object, Only, Seconds, Size, Text, nullable
-from router.web.schemas import MODEL, SEED, Lenient, MediaOptions, ProviderOptions
+from router.web.schemas import LORAS, MODEL, SEED, Lenient, MediaOptions, ProviderOptions
 
 REFERENCE = [{"type": "string"}, {"$ref": "#/components/schemas/Reference"}, {"type": "null"}]
 PLAIN = {  # names of other servers at the top of `POST /v1/videos`, and the option that each means
     **{name: name for name in ("width", "height", "num_frames", "frames_per_second", "steps")},
     **{name: name for name in ("guidance_scale", "guidance_scale_2", "flow_shift", "negative_prompt")},
+    "adapters": "adapters",
     "fps": "frames_per_second",
     "num_inference_steps": "steps",
 }
@@ -20,10 +22,10 @@ FIRST_FRAMES = (
     *("input_reference", "image", "image_url", "image_reference", "reference_url"),
     *("input_image", "first_frame", "first_image", "start_image"),
 )
+LORA = "adapters as vLLM-Omni's clients send them: an object with name and scale, or a list of them; never a path"
 LAST_FRAMES = ("last_image", "last_frame", "end_image")
 EXTRAS = ("extra_body", "extra_params")
 ONE = "a request makes one video"
-NO_ADAPTERS = "no model here has adapters to choose"
 NO_CALLBACK = "nothing is called back; GET /v1/videos/ID says how far it is"
 ONLY: dict[str, tuple[str | int | bool | None, str]] = {  # what would mislead those who send it, unless it is this
     "n": (1, ONE),
@@ -31,8 +33,6 @@ ONLY: dict[str, tuple[str | int | bool | None, str]] = {  # what would mislead t
     "stream": (False, "POST /v1/responses streams"),
     "background": (True, "POST /v1/responses waits"),
     "response_format": ("url", "GET /v1/videos/ID/content has the bytes"),
-    "lora": (None, NO_ADAPTERS),
-    "loras": (None, NO_ADAPTERS),
     "callback_url": (None, NO_CALLBACK),
     "webhook_url": (None, NO_CALLBACK),
 }
@@ -60,6 +60,7 @@ class CreateVideo(Lenient):
             **{name: _like(option) for name, option in PLAIN.items()},
             **{name: Frame("the image to start from", anyOf=REFERENCE) for name in FIRST_FRAMES},
             **{name: Frame("the last frame, for models that take one", anyOf=REFERENCE) for name in LAST_FRAMES},
+            **{name: Loras(LORA) for name in LORAS},
             **{name: Object("more of these fields") for name in EXTRAS},
             **{name: Only(*only) for name, only in ONLY.items()},
         }
