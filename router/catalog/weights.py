@@ -132,13 +132,6 @@ class Weights:
             return
         raise ModelUnavailable(self._unavailable(model, state))
 
-    def check_adapters(self, model: ModelSpec, used: tuple[UsedAdapter, ...]) -> None:
-        """STAND-IN until the registry's branch is merged: nothing is checked."""
-
-    def adapter_state(self, model: ModelSpec, adapter: Adapter) -> str:
-        """STAND-IN until the registry's branch is merged."""
-        return "here"
-
     def obtain(self, model: ModelSpec, report: Callable[[int, int], None]) -> Path | None:
         """Return the folder of the weights: link embedded ones, download if allowed.
 
