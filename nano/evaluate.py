@@ -2,21 +2,34 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import click
 import numpy as np
 
+from nano.adapters import adapter_files, write_merged
 from nano.family import WEIGHTS, link_family
-from nano.measure import Observation, observe, psnr
-from nano.model import make_clips
+from nano.measure import Observation, chroma, observe, psnr
+from nano.model import DEFAULT, FAST4, Sampling, make_clips
 from nano.requests import SEED, Clip, ClipRequest, held_out
 
 CLIPS = 100
 FIGURES, CARD = Path(__file__).with_name("figures.json"), Path(__file__).with_name("README.md")
 MARKS = ("<!-- figures -->", "<!-- /figures -->")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A row of the table: a model with its settings and adapters."""
+
+    model: str
+    label: str
+    with_image: bool = False
+    side: int = 64
+    settings: Sampling = DEFAULT
+    adapters: tuple[str, ...] = ()
 
 
 def score(requests: Sequence[ClipRequest], clips: Sequence[Clip]) -> dict[str, float]:
@@ -41,7 +54,8 @@ def score(requests: Sequence[ClipRequest], clips: Sequence[Clip]) -> dict[str, f
 
 def effects(model: Path, requests: Sequence[ClipRequest]) -> dict[str, float]:
     """Return the effects of guidance, a negative prompt and the seed on text-to-video."""
-    unguided, guided = make_clips(model, requests, "guidance 1", guidance=1.0), make_clips(model, requests, "guidance")
+    without = replace(DEFAULT, guidance_scale=1.0)
+    unguided, guided = make_clips(model, requests, "guidance 1", without), make_clips(model, requests, "guidance")
     weak, strong = score(requests, unguided), score(requests, guided)
     apart = [psnr(one, other) for one, other in zip(unguided, guided, strict=True)]
     # the prompt names no colour; then the colour of the clip becomes the negative prompt, with the same seed
@@ -72,6 +86,8 @@ def table(rows: dict[str, dict[str, float]]) -> str:
     ]
     for name, row in rows.items():
         cells = [name, f"{row['clips']:g}", *(f"{row[aspect]:.0%}" for aspect in ("shape", "colour", "direction"))]
+        if "chroma" in row:
+            cells[3] = f"chroma {row['chroma']:.2f}"
         if "psnr" in row:
             cells += [f"{row['moved']:.0%}", f"{row['psnr']:.1f} dB ({row['psnr_min']:.1f})", f"{row['kept']:.0%}"]
         else:
@@ -90,11 +106,18 @@ def main(weights: Path, clips: int, write: bool) -> None:
     with TemporaryDirectory() as folder:
         family = Path(folder) / "family"
         link_family(family, weights)
-        for name, label, with_image, side in _CASES:
-            requests = held_out(clips if side == 64 else max(clips // 5, 1), with_image, side)
-            made = make_clips(family / name, requests, label, side=side)
-            rows[label] = {"clips": len(requests), **score(requests, made)}
-            print(f"{label}: {rows[label]}", flush=True)
+        for case in _CASES:
+            requests = held_out(clips if case.side == 64 else max(clips // 5, 1), case.with_image, case.side)
+            model = family / case.model
+            if case.adapters:
+                model = Path(folder) / "-".join((case.model, *case.adapters))
+                files = [adapter_files(case.model, adapter, weights) for adapter in case.adapters]
+                write_merged(model, family / case.model, files)
+            made = make_clips(model, requests, case.label, case.settings, case.side)
+            rows[case.label] = {"clips": len(requests), **score(requests, made)}
+            if "noir" in case.adapters:
+                rows[case.label]["chroma"] = float(np.median([chroma(clip) for clip in made]))
+            print(f"{case.label}: {rows[case.label]}", flush=True)
         found = effects(family / "wan-nano-t2v", held_out(clips, with_image=False))
     report = table(rows) + "\n\n" + "\n".join(f"- {label}: {value:.2f}" for label, value in found.items())
     print(report)
@@ -105,13 +128,25 @@ def main(weights: Path, clips: int, write: bool) -> None:
 
 
 _CASES = (
-    ("wan-nano-t2v", "wan-nano-t2v", False, 64),
-    ("wan-nano-ti2v", "wan-nano-ti2v, text", False, 64),
-    ("wan-nano-ti2v", "wan-nano-ti2v, image", True, 64),
-    ("wan-nano-i2v", "wan-nano-i2v", True, 64),
-    ("wan-nano-t2v", "wan-nano-t2v, 96x96", False, 96),
-    ("wan-nano-ti2v", "wan-nano-ti2v, text, 96x96", False, 96),
-    ("wan-nano-i2v", "wan-nano-i2v, 96x96", True, 96),
+    Case("wan-nano-t2v", "wan-nano-t2v"),
+    Case("wan-nano-ti2v", "wan-nano-ti2v, text"),
+    Case("wan-nano-ti2v", "wan-nano-ti2v, image", with_image=True),
+    Case("wan-nano-i2v", "wan-nano-i2v", with_image=True),
+    Case("wan-nano-t2v", "wan-nano-t2v, 96x96", side=96),
+    Case("wan-nano-ti2v", "wan-nano-ti2v, text, 96x96", side=96),
+    Case("wan-nano-i2v", "wan-nano-i2v, 96x96", with_image=True, side=96),
+    *(
+        Case(model, f"{label}, {how}", with_image, settings=FAST4, adapters=adapters)
+        for model, label, with_image in (
+            ("wan-nano-t2v", "wan-nano-t2v", False),
+            ("wan-nano-ti2v", "wan-nano-ti2v, text", False),
+            ("wan-nano-ti2v", "wan-nano-ti2v, image", True),
+            ("wan-nano-i2v", "wan-nano-i2v", True),
+        )
+        for how, adapters in (("4 steps without guidance", ()), ("`fast4`", ("fast4",)))
+    ),
+    Case("wan-nano-t2v", "wan-nano-t2v, `noir`", adapters=("noir",)),
+    Case("wan-nano-t2v", "wan-nano-t2v, `fast4` and `noir`", settings=FAST4, adapters=("fast4", "noir")),
 )
 
 

@@ -51,6 +51,12 @@ def observe(clip: NDArray[np.uint8]) -> Observation:
     )
 
 
+def chroma(clip: NDArray[np.uint8]) -> float:
+    """Return the chroma of a clip's shape: 0 for grey, 1 for a pure colour."""
+    spread = clip.max(axis=3).astype(np.float64) - clip.min(axis=3)
+    return float(np.quantile(spread, 0.97)) / 255.0  # a shape covers more than 3 % of the frame
+
+
 def psnr(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
     """Return the peak signal-to-noise ratio of two pictures in decibels."""
     error = float(np.square(one.astype(np.float64) - other.astype(np.float64)).mean())

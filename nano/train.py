@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerFast, UMT5EncoderModel
 from nano import parts
 from nano.family import WEIGHTS
 from nano.training import diffusion, text, vae
+from nano.training.adapter_stages import AdapterStudio
 from nano.training.export import export
 from nano.training.latents import BRIEF, SIZES, Latents, fit_colours, latents, measure_scale
 from nano.training.loop import Loss, M, Plan, train
@@ -26,9 +27,13 @@ from nano.training.plot import plot_losses
 @click.option("--compile/--no-compile", default=True, help="compile the transformers' blocks (needs a C++ compiler)")
 @click.option("--brief", is_flag=True, help="two steps of each stage, with small clips: to see that it runs")
 @click.option("--until", type=click.Choice(["text", "vae", *(task.plan.name for task in diffusion.TASKS)]))
-def main(work: Path, weights: Path, device: str, compile: bool, brief: bool, until: str | None) -> None:
+@click.option("--adapters", is_flag=True, help="train the adapters alone, from the weights that are there")
+def main(work: Path, weights: Path, device: str, compile: bool, brief: bool, until: str | None, adapters: bool) -> None:
     """Train the family, or resume its training, and write its weights."""
     torch.set_float32_matmul_precision("high")
+    if adapters:
+        AdapterStudio(weights, work, torch.device(device), brief).run()
+        return
     studio = Studio(work, torch.device(device), compile, brief)
     tokenizer, encoder = studio.text()
     if until == "text":
@@ -43,6 +48,7 @@ def main(work: Path, weights: Path, device: str, compile: bool, brief: bool, unt
         if until == task.plan.name:
             return
     export(weights, tokenizer, encoder, coder, transformers, fit_colours(coder))
+    AdapterStudio(weights, work, torch.device(device), brief).run()
     plot_losses(work, weights.parent / "losses.png")
     print(f"{weights}: {sum(path.stat().st_size for path in weights.rglob('*') if path.is_file()) / 1e6:.1f} MB")
 

@@ -82,6 +82,12 @@ def merge_padding(model: WanTransformer3DModel) -> None:
         block.attn2.set_processor(MergedPadding())
 
 
+def prepare(model: WanTransformer3DModel) -> None:
+    """Speed up a transformer on texts of `SLOTS` tokens."""
+    merge_padding(model)
+    model.set_attention_backend("_native_math")  # for so few tokens; the fused backward of a CPU is 50 times slower
+
+
 def texts(tokenizer: PreTrainedTokenizerFast, encoder: UMT5EncoderModel, device: torch.device) -> Texts:
     """Return a function that embeds captions for a model of `merge_padding`."""
 
@@ -104,8 +110,7 @@ def start_from(model: WanTransformer3DModel, base: dict[str, torch.Tensor]) -> N
 
 def loss(task: Task, model: WanTransformer3DModel, data: Sequence[Latents], text: Texts, device: torch.device) -> Loss:
     """Return the loss of a task on the latents of all sizes."""
-    merge_padding(model)
-    model.set_attention_backend("_native_math")  # for so few tokens; the fused backward of a CPU is 50 times slower
+    prepare(model)
     batches = [max(8, int(CLIPS * data[0].clips[0].numel() / one.clips[0].numel())) for one in data]
 
     def step(draw: Draw) -> dict[str, torch.Tensor]:

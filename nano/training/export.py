@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerFast, UMT5EncoderModel
 from transformers.utils import logging
 
 from nano import parts
+from nano.adapters import FOLDER
 from nano.family import RECIPES, SHARED, write_index
 from nano.training.loop import M
 
@@ -47,6 +48,8 @@ def export(
             halved(transformers[stage]).save_pretrained(draft / name / part)
             listed[part] = ("diffusers", "WanTransformer3DModel")
         write_index(draft / name, recipe.pipeline, listed, recipe.settings)
+    if (weights / FOLDER).exists():
+        (weights / FOLDER).rename(draft / FOLDER)  # the last stages write their files anew
     shutil.rmtree(weights, ignore_errors=True)
     draft.rename(weights)
 

@@ -1,15 +1,24 @@
 """The training set of the transformers: normalised latents, encoded once into a file."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
+from numpy.typing import NDArray
 from tqdm import tqdm
 
-from nano.scene import FRAMES, Subject, draw_scene, render, subjects
+from nano.scene import FRAMES, Scene, Subject, draw_scene, render, subjects
 from nano.training.loop import autocast, draw
-from nano.training.vae import channels_last, encode, fast_norms, to_floats
+from nano.training.vae import channels_last, decode, encode, fast_norms, to_floats
+
+Film = Callable[[Scene], Scene]
+
+
+def as_drawn(scene: Scene) -> Scene:
+    return scene
 
 
 @dataclass(frozen=True)
@@ -76,16 +85,19 @@ def _sample() -> torch.Tensor:
 
 def _means_of_all(vae: AutoencoderKLWan, clips: torch.Tensor) -> torch.Tensor:
     prepare(vae)
-    return torch.cat([_means(vae, batch) for batch in clips.split(16)])
+    return torch.cat([means(vae, batch) for batch in clips.split(16)])
 
 
-def latents(vae: AutoencoderKLWan, size: Size, folder: Path) -> Latents:
-    """Return the latents of one size; `folder` keeps them for the next call."""
+def latents(vae: AutoencoderKLWan, size: Size, folder: Path, film: Film = as_drawn, name: str = "latents") -> Latents:
+    """Return the latents of one size; `folder` keeps them for the next call.
+
+    `film` changes each scene before it is rendered.
+    """
     known = subjects(held_out=False)
     chosen = [known[index % len(known)] for index in range(size.count)]
-    path = folder / f"latents-{size.name}.pt"
+    path = folder / f"{name}-{size.name}.pt"
     if not path.exists():
-        clips, images = _encoded(vae, size, chosen)
+        clips, images = _encoded(vae, size, chosen, film, name)
         draft = path.with_suffix(".tmp")
         torch.save({"clips": clips, "images": images}, draft)
         draft.rename(path)
@@ -100,22 +112,20 @@ def prepare(vae: AutoencoderKLWan) -> None:
 
 
 @torch.no_grad()
-def _encoded(vae: AutoencoderKLWan, size: Size, chosen: list[Subject]) -> tuple[torch.Tensor, torch.Tensor]:
+def _encoded(
+    vae: AutoencoderKLWan, size: Size, chosen: list[Subject], film: Film, name: str
+) -> tuple[torch.Tensor, torch.Tensor]:
     prepare(vae)
     clips, images = [], []
     with_image = int(size.count * WITH_IMAGE)
-    for start in tqdm(range(0, size.count, BATCH), desc=f"latents {size.name}", mininterval=5.0):
-        random = draw(f"latents {size.name}", start).rng
-        batch = to_floats(
-            [
-                render(draw_scene(one, random, size.width / size.height), size.width, size.height, size.frames)
-                for one in chosen[start : start + BATCH]
-            ]
-        )
-        clips.append(normalised(vae, _means(vae, batch)).half())
+    for start in tqdm(range(0, size.count, BATCH), desc=f"{name} {size.name}", mininterval=5.0):
+        random = draw(f"{name} {size.name}", start).rng
+        scenes = [film(draw_scene(one, random, size.width / size.height)) for one in chosen[start : start + BATCH]]
+        batch = to_floats([render(scene, size.width, size.height, size.frames) for scene in scenes])
+        clips.append(normalised(vae, means(vae, batch)).half())
         if start < with_image:
             batch[:, :, 1:] = 0.0  # as WanImageToVideoPipeline fills the frames to come
-            images.append(normalised(vae, _means(vae, batch)).half())
+            images.append(normalised(vae, means(vae, batch)).half())
     return torch.cat(clips), torch.cat(images)[:with_image]
 
 
@@ -125,9 +135,20 @@ def normalised(vae: AutoencoderKLWan, latents: torch.Tensor) -> torch.Tensor:
     return (latents - mean.to(latents)) / std.to(latents)
 
 
-def _means(vae: AutoencoderKLWan, clips: torch.Tensor) -> torch.Tensor:
+def means(vae: AutoencoderKLWan, clips: torch.Tensor) -> torch.Tensor:
     """Return the means of the posterior, as a pipeline encodes an image."""
     device = next(vae.parameters()).device
     with autocast(device):
         hidden = encode(vae, clips.to(device).to(memory_format=torch.channels_last_3d))
     return hidden.float().chunk(2, dim=1)[0].cpu()
+
+
+@torch.no_grad()
+def to_clips(vae: AutoencoderKLWan, latents: torch.Tensor) -> NDArray[np.uint8]:
+    """Return the clips `(b, n, h, w, 3)` of normalised latents."""
+    mean, std = (torch.tensor(v).view(1, -1, 1, 1, 1) for v in (vae.config["latents_mean"], vae.config["latents_std"]))
+    device = next(vae.parameters()).device
+    with autocast(device):
+        floats = decode(vae, (latents * std + mean).to(device)).float().cpu()
+    frames = floats.clamp(-1.0, 1.0).add(1.0).mul(127.5).round().to(torch.uint8)
+    return np.asarray(frames.permute(0, 2, 3, 4, 1).numpy())
