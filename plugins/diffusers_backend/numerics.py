@@ -1,6 +1,7 @@
 """What the numbers of a job depend on, by the options of its model."""
 
 from plugins.diffusers_backend.options import Options
+from plugins.wan.merged import merged_in
 from router import ModelSpec, Numerics, Task
 
 
@@ -14,4 +15,5 @@ def describe(model: ModelSpec, task: Task) -> Numerics:
         "gelu_epilogue": fast.gelu_epilogue,
     }
     may_vary_with = tuple(name for name, on in choices.items() if on and fast.transformer)
-    return Numerics(not may_vary_with, tuple(f"adapter {used.name}" for used in task.adapters), may_vary_with)
+    adapters = dict.fromkeys((*merged_in(model), *(used.name for used in task.adapters)))
+    return Numerics(not may_vary_with, tuple(f"adapter {name}" for name in adapters), may_vary_with)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from plugins.onnx_backend import record
 from plugins.onnx_backend.options import OnnxOptions
 from plugins.onnx_backend.record import FILE
+from plugins.wan.merged import merged_in
 from plugins.wan.plan import plan
 from router import Backend, Frames, LoadFailed, Modality, ModelSpec, Numerics, PartPath, Pool, Report, Task, hookimpl
 
@@ -53,7 +54,7 @@ def plan_model(model: ModelSpec, device: str) -> int | None:
 def describe_numerics(model: ModelSpec) -> Numerics:
     # TensorRT times its kernels whenever it builds an engine
     may_vary_with = ("tensorrt",) if model.options.get("provider") == "tensorrt" else ()
-    return Numerics(not may_vary_with, may_vary_with=may_vary_with)
+    return Numerics(not may_vary_with, tuple(f"adapter {name}" for name in merged_in(model)), may_vary_with)
 
 
 @hookimpl

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
 from packaging.version import InvalidVersion, Version
@@ -32,10 +32,7 @@ class Digest:
 
 @dataclass(frozen=True)
 class Record:
-    """One export: the registry's `source`, its commit, and `files` by relative path.
-
-    `adapters` are those in the weights, with the strength for each expert.
-    """
+    """One export: the registry's `source`, its commit, and `files` by relative path."""
 
     source: str
     revision: str | None
@@ -43,11 +40,9 @@ class Record:
     opset: int
     libraries: Mapping[str, str]
     files: Mapping[str, Digest]
-    adapters: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
-        values = {name: value for name, value in asdict(self).items() if value or name != "adapters"}
-        text = json.dumps({"format": FORMAT, **values}, indent=2) + "\n"
+        text = json.dumps({"format": FORMAT, **asdict(self)}, indent=2) + "\n"
         (folder / FILE).write_text(text)
 
     def newer(self, installed: Callable[[str], str | None]) -> list[str]:
@@ -122,11 +117,7 @@ def _record(data: dict[str, object]) -> Record:
     if not all(isinstance(version, str) for version in libraries.values()):
         raise TypeError("libraries must be versions by names")
     digests = {_inside(name): Digest(int(entry["size"]), str(entry["sha256"])) for name, entry in files.items()}
-    adapters = data.get("adapters", {})
-    if not isinstance(adapters, dict):
-        raise TypeError("adapters must be an object")
-    merged = {str(name): (float(high), float(low)) for name, (high, low) in adapters.items()}
-    return Record(source, revision, str(data["dtype"]), OPSET, libraries, digests, merged)
+    return Record(source, revision, str(data["dtype"]), OPSET, libraries, digests)
 
 
 def version(name: str) -> str | None:

@@ -18,6 +18,7 @@ from plugins.onnx_backend.graph import FILE as GRAPH
 from plugins.onnx_backend.graph import WEIGHTS
 from plugins.onnx_backend.record import FILE, OPSET, Record, digest, version
 from plugins.wan import checkpoint as checkpoints
+from plugins.wan import merged
 from plugins.wan.checkpoint import Checkpoint, Part
 from plugins.wan.tuning.switches import OFF
 from plugins.wan.weights import safetensors
@@ -101,6 +102,7 @@ def _fill(draft: Path, source: Source, checkpoint: Checkpoint, dtype: str, progr
     for part in checkpoint.parts.values():
         if part.is_transformer:
             _export_transformer(part, source.adapters, draft / part.name, DTYPES[dtype], write, graphs, progress)
+    merged.write(draft, {adapter.name: (used.high, used.low) for adapter, used in source.adapters.adapters})
     files = [path.relative_to(draft).as_posix() for path in sorted(draft.rglob("*")) if path.is_file()]
     files.remove(LOCK)
     digests = {}
@@ -110,8 +112,7 @@ def _fill(draft: Path, source: Source, checkpoint: Checkpoint, dtype: str, progr
     progress("computing digests", len(files), len(files))
     libraries = {name: found for name in LIBRARIES if (found := version(name)) is not None}
     (draft / LOCK).unlink()
-    merged = {adapter.name: (used.high, used.low) for adapter, used in source.adapters.adapters}
-    Record(source.name, source.revision, dtype, OPSET, libraries, digests, merged).write(draft)
+    Record(source.name, source.revision, dtype, OPSET, libraries, digests).write(draft)
     os.sync()
 
 
