@@ -35,6 +35,7 @@ class Entry:
         warm_up: bool | tuple[Size, ...] = self.fields.get("warm_up", False)
         self.warm_sizes = warm_up if isinstance(warm_up, tuple) else ()
         self.adapters = AdapterEntries(document, where, self.fields, base, self.family)
+        self._check_download()
 
     def model(self, name: str) -> ModelSpec | BrokenModel | None:
         """Return the model, broken by its folder or backend; None without a modality."""
@@ -153,10 +154,15 @@ class Entry:
         except ValueError as error:
             self._add_problem("source", str(error))
             return None
-        for field in ("revision", "download"):
-            if self.fields.get(field) and not is_hub_id(source):
-                self._add_problem(field, f"is only for a source on the hub, got {source or 'no source'}")
+        if self.fields.get("revision") and not is_hub_id(source):
+            self._add_problem("revision", f"is only for a source on the hub, got {source or 'no source'}")
         return source
+
+    def _check_download(self) -> None:
+        sources = (self.source, *(adapter.source for adapter in self.adapters.adapters))
+        explained = self.document.has_problem((*self.where, "source"))
+        if self.fields.get("download") and not explained and not any(map(is_hub_id, sources)):
+            self._add_problem("download", f"is only for a source on the hub, got {self.source or 'no source'}")
 
     def _family(self) -> Family | None:
         name: str | None = self.fields.get("family")

@@ -97,6 +97,13 @@ def test_the_second_guidance_of_an_adapter_means_nothing_to_one_expert(read: Rea
     assert note.field == "models.own.adapters.a.defaults.guidance_scale_2"
 
 
+def test_adapters_of_the_hub_may_be_fetched_for_a_model_that_is_here(read: Read, problems: Problems) -> None:
+    assert only(read(one(TWO + "download: true\nadapters: {x: me/x}"))).download
+    (found,) = problems(one(TWO + "download: true\nadapters: {x: ./x.safetensors}"))
+
+    assert found.message == "is only for a source on the hub, got embedded:wan-nano-t2v"
+
+
 # Each mistake
 
 HUB = "is only for a source on the hub, got "
