@@ -83,7 +83,7 @@ def parts(name: str, dit: Dit, clock: Clock, model: WanTransformer3DModel) -> It
 
 
 def adapted(name: str, dit: Dit, clock: Clock, model: WanTransformer3DModel, most: float | None) -> Iterator[Row]:
-    """Yield what adapters add to a forward pass, as a share of it; `most` is the budget."""
+    """Yield what adapters add to a forward pass, below the share `most`."""
     chooser = Chooser(tuner=Autotuner(clock.seconds))
     runs = {OURS: _ours(model, dit, chooser), ADAPTED: _ours(with_random_products(model, RANK), dit, chooser)}
     seconds = clock.compared(_warmed(runs)).seconds

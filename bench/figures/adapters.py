@@ -1,4 +1,4 @@
-"""Adapters: what side products add to a forward pass, and what four steps save."""
+"""Adapters: the cost of side products, and the gain of four steps."""
 
 import statistics
 import tempfile

@@ -52,9 +52,9 @@ class ForwardPaths(Protocol):
         """
 
     def adapted(self, name: str, part: Any, used: Sequence[tuple[AdapterWeights, float]]) -> Any:
-        """Return the transformer `name` with adapters, each with its strength; `part` stays as it is.
+        """Return the transformer `name` with adapters, each with its strength.
 
-        Raises `GenerationFailed` where it takes none.
+        `part` itself stays as it is. Raises `GenerationFailed` where it takes none.
         """
 
     def clear(self) -> None:

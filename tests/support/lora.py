@@ -29,7 +29,7 @@ Pairs = Mapping[str, tuple[torch.Tensor, torch.Tensor]]  # `down` and `up` by di
 
 
 def pairs(model: Any, rank: int = 4, seed: int = 0, scale: float = 0.3, only: str = "") -> Pairs:
-    """Return random products for the linear layers with `only` in their names; ranks differ by layer."""
+    """Return random products for the linear layers with `only` in their names."""
     generator = torch.Generator().manual_seed(seed)
     found = {}
     for number, (name, layer) in enumerate(model.named_modules()):

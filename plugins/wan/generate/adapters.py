@@ -1,4 +1,4 @@
-"""The adapters of one request: their weights from the pool, and transformers that have them."""
+"""The adapters of one request: weights from the pool, and transformers with them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,9 +16,9 @@ MOST_FILES = 64  # whose headers are kept
 
 @contextmanager
 def adapters(model: ModelSpec, loaded: Loaded, pipe: Any, task: Task) -> Iterator[tuple[str, ...]]:
-    """Give `pipe` transformers with the adapters of `task` for the block; yield notes for the caller.
+    """Give `pipe` transformers with the adapters of `task` for the block.
 
-    The loaded transformers stay as they are. Raises `LoadFailed` for a bad file.
+    Yields notes for the caller. The loaded transformers stay as they are. Raises `LoadFailed` for a bad file.
     """
     by_name = {adapter.name: adapter for adapter in model.adapters if not adapter.merge}
     used = tuple((by_name[each.name], each) for each in task.adapters if each.name in by_name)
@@ -51,7 +51,7 @@ def _files(
 
 
 def _part(loaded: Loaded, path: Path, adapter: str, name: str) -> AdapterPart:
-    """Return a file for a transformer; headers are read once for each state of the file."""
+    """Return a file for a transformer; a header is read once."""
     try:
         status = path.stat()
     except OSError as error:

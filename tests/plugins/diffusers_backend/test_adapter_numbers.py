@@ -1,4 +1,4 @@
-"""The numbers of a forward pass with adapters: against peft's modules, and against exact ones."""
+"""The numbers of a forward pass with adapters, against peft's and exact ones."""
 
 import copy
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""One file of an adapter, matched to the weights of a transformer by its header."""
+"""One file of an adapter, matched to a transformer's weights by its header."""
 
 import math
 from collections import defaultdict
@@ -110,7 +110,7 @@ class _Matched:
             yield Added(self._stored(name), self._factor(f"{weight.removesuffix('bias')}weight"))
 
     def _fits(self, weight: str, got: Shape | None, shape: Shape, *names: str) -> bool:
-        """Say whether a change has the shape of its weight; False at the input alone."""
+        """Say whether a change fits its weight; False at the input alone."""
         if numbers := [name for name in names if not DTYPES[self._tensors[name].dtype].is_floating_point]:
             raise LoadFailed(f"{self.what} must hold floating-point numbers, {numbers[0][:100]} does not")
         if got is not None and _flat(got) == _flat(shape):

@@ -44,7 +44,7 @@ class MergedAdapters:
 
 
 def files_of(adapters: tuple[tuple[Adapter, UsedAdapter], ...], part: str) -> Iterator[tuple[Path, float, str]]:
-    """Yield the file of each adapter for a transformer, its strength and the adapter's name.
+    """Yield the file of each adapter for a transformer, strength and name.
 
     Raises `LoadFailed` for an adapter without any file on this machine.
     """

@@ -1,4 +1,4 @@
-"""Names of an adapter's tensors, in every trainer's spelling, and the weights that they change.
+"""An adapter's tensors, in every trainer's spelling, and the weights that they change.
 
 The spellings: diffusers' and peft's own (`transformer.blocks.0.attn1.to_q.lora_A.weight`), ComfyUI's with the names of
 Wan's repository (`diffusion_model.blocks.0.self_attn.q.lora_down.weight`), and those of kohya and musubi
@@ -42,7 +42,7 @@ DORA = ("dora_scale", "lora_magnitude_vector")
 
 
 class Role(Enum):
-    """What a tensor of a file is to the weight that it changes."""
+    """The part of a tensor in the change of a weight."""
 
     DOWN = "down"  # of a low-rank product, (rank, in)
     UP = "up"  # (out, rank)
@@ -53,7 +53,7 @@ class Role(Enum):
 
 
 class Target(NamedTuple):
-    """The weight of a transformer, by its name in diffusers, and the role of a tensor for it."""
+    """A weight, by its name in diffusers, and the role of a tensor for it."""
 
     weight: str
     role: Role
@@ -83,7 +83,7 @@ class Names:
         self._by_kohya = {_flat(spelling): module for module in modules for spelling in (module, *_originals(module))}
 
     def target(self, name: str) -> Target | None:
-        """Return what a tensor called `name` changes, None if the transformer has no such weight."""
+        """Return what a tensor called `name` changes; None if there is no such weight."""
         bare = _without_prefix(name)
         for pattern, weight, role in _SUFFIXES:
             if match := pattern.fullmatch(bare):

@@ -1,4 +1,4 @@
-"""An adapter's weights on a device: a part of the pool, for any number of requests."""
+"""An adapter's weights on a device, as a part of the pool."""
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Product(NamedTuple):
 
 
 class Delta(NamedTuple):
-    """The changes of one weight: products, and tensors of its shape or a broadcast one."""
+    """The changes of one weight: products, and tensors of its size."""
 
     products: tuple[Product, ...] = ()
     added: tuple[torch.Tensor, ...] = ()
@@ -43,7 +43,7 @@ Deltas = Mapping[str, Delta]  # by the name of a weight in diffusers
 
 
 class AdapterWeights(torch.nn.Module):
-    """The changes of one file, in the number formats of the weights that they change."""
+    """The changes of one file, in the number formats of the changed weights."""
 
     def __init__(self, found: AdapterFile, tensors: Mapping[str, torch.Tensor]) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class AdapterWeights(torch.nn.Module):
         self._tensors = torch.nn.ParameterList(frozen)
 
     def deltas(self, strength: float) -> dict[str, Delta]:
-        """Return the changes at a strength; at 1 and without factors they are no copies."""
+        """Return the changes at a strength; at 1, without factors, no copies."""
         return {
             weight: Delta(
                 tuple(self._product(one, strength) for one in changes if isinstance(one, LowRank)),
