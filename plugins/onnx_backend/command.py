@@ -69,7 +69,7 @@ def export(
 
 
 def _adapters(spec: ModelSpec, wanted: Iterable[str]) -> tuple[tuple[Adapter, UsedAdapter], ...]:
-    """Return the adapters to merge: those that the model always has, and the wanted ones."""
+    """Return the adapters to merge: those of the model, and the wanted ones."""
     by_name = {each.name: each for each in spec.adapters}
     found = {each.name: (each, UsedAdapter(each.name, *each.strength)) for each in spec.adapters if each.merge}
     for text in wanted:

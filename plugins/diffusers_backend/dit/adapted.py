@@ -1,4 +1,4 @@
-"""Wan's DiT with adapters: a second transformer over the same weights, which stay as they are."""
+"""Wan's DiT with adapters: a second transformer over the same, unchanged weights."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class Progress(Protocol):
 
 @dataclass(frozen=True)
 class Source:
-    """The model to export: a folder in the diffusers layout, with name, commit and adapters."""
+    """The model to export: a folder in diffusers layout, name, commit and adapters."""
 
     folder: Path
     name: str

@@ -53,7 +53,7 @@ class Role(Enum):
 
 
 class Target(NamedTuple):
-    """A weight, by its name in diffusers, and the role of a tensor for it."""
+    """A weight, by diffusers' name, and the role of a tensor for it."""
 
     weight: str
     role: Role
