@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from registry import BrokenModel, ModelSpec, RegistryError, Route
 from registry.source import is_hub_id
+from router.catalog.adapters import READY
 from router.cli.options import REPORTING, share
 from router.errors import LoadFailed, RouterError, UnknownModel, is_damaged, is_disk_full, is_unwritable, reason
 from router.plugins import Plugins, find
@@ -90,7 +91,9 @@ def main() -> None:
 
 
 def find_model(name: str) -> ModelSpec:
-    """Return a model with its folder: a name, a hub id or a folder.
+    """Return a model with its folder, and the files of its adapters here.
+
+    `name` is one of the models file, a hub id or a folder.
 
     The folder may belong to another backend than the model's. Nothing is downloaded: raises `UnknownModel`,
     `DownloadFailed` for missing weights and `LoadFailed` for broken ones.
@@ -111,4 +114,6 @@ def _with_folder(system: System, entry: ModelSpec | BrokenModel | Route | None, 
         served = ", ".join(model.name for model in system.registries.poll().models)
         what = f"{name} is a route" if entry else f"no model is called {name!r}"
         raise UnknownModel(f"{what}; the models file has {served}")
-    return replace(entry, folder=system.weights.find(entry))
+    model = replace(entry, folder=system.weights.find(entry), download=False)
+    here = [each.name for each in entry.adapters if system.weights.adapter_state(entry, each) in READY]
+    return system.weights.obtain_adapters(model, here, lambda done, total: None)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support import lora
+from support import low_rank as lora
 from support.driving import I2V, T2V, TI2V, KeepingPool, Reports, load, picture, run, spec, task, video
 from support.likeness import require_same
 

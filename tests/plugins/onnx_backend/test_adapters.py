@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 import pytest
-from support import lora
+from support import low_rank as lora
 from support.driving import TI2V, KeepingPool, load, run, spec, task, video
 from support.likeness import require_same
 

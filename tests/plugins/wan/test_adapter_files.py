@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from support import lora
+from support import low_rank as lora
 from support.driving import T2V, KeepingPool
 
 from plugins.wan import checkpoint
