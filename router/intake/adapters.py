@@ -10,10 +10,11 @@ from router.request import AdapterChoice, Request
 from router.values import UsedAdapter
 
 MOST_LISTED = 20  # names in a message
+Used = tuple[UsedAdapter, ...]
 STATED_BY = {"num_frames": ("num_frames", "seconds")}  # options that state a default, where not its own name alone
 
 
-def choose(model: ModelSpec, request: Request) -> tuple[ModelSpec, tuple[UsedAdapter, ...]]:
+def choose(model: ModelSpec, request: Request) -> tuple[ModelSpec, Used]:
     """Return the model with the defaults of its adapters in use, and these.
 
     Merged adapters come first, then the caller's in their order, or else the model's default ones. Raises

@@ -11,6 +11,7 @@ from router import media
 from router.auth.keys import ApiKey
 from router.errors import InvalidRequest
 from router.intake import adapters, gate, resolve
+from router.intake.adapters import Used
 from router.intake.availability import ModelAvailability
 from router.intake.images import PreparedInput, ReceivedImage
 from router.intake.resolve import SEEDS, ResolvedTask
@@ -20,7 +21,7 @@ from router.request import AdapterChoice, ImageInput, Options, Request
 from router.runtime import logs
 from router.system import System
 from router.tokens import TokenCounter
-from router.values import Job, OutputPart, StoredInput, Task, UsedAdapter
+from router.values import Job, OutputPart, StoredInput, Task
 
 
 class Intake:
@@ -101,13 +102,7 @@ class Intake:
             logs.job_id.set(known.id)
         return known
 
-    def _resolve(
-        self,
-        model: ModelSpec,
-        request: Request,
-        images: Sequence[ReceivedImage],
-        used: tuple[UsedAdapter, ...],
-    ) -> ResolvedTask:
+    def _resolve(self, model: ModelSpec, request: Request, images: Sequence[ReceivedImage], used: Used) -> ResolvedTask:
         size = None
         if resolve.follows_image(request):  # no other image is received before the policies
             first = next(image for image in images if image.source.role is Input.IMAGE)
@@ -192,9 +187,7 @@ def _with_siblings(job: Job, count: int) -> list[Job]:
     return [replace(job, presentation=known), *siblings]
 
 
-def _model_for(
-    request: Request, registry: Registry, available: gate.Available
-) -> tuple[ModelSpec, tuple[UsedAdapter, ...]]:
+def _model_for(request: Request, registry: Registry, available: gate.Available) -> tuple[ModelSpec, Used]:
     """Return the model, with the defaults of the adapters in use, and these."""
     entry = gate.find(request.model, registry)
     model = gate.choose(entry, request.input_kinds, registry, available, request.param("inputs"))
