@@ -126,5 +126,5 @@ def add_commands(cli: click.Group) -> None:
 
     A plugin file must then be in `FRAMEGATE_PLUGINS`, which is read first. Subcommands also get `--models`,
     `--data` and `--plugin`, as changes of the environment. Their context's object (`click.pass_obj`) is a function:
-    given a model's name it returns its `ModelSpec`, `folder` filled in.
+    given a model's name it returns its `ModelSpec`, `folder` filled in, and `paths` of its adapters on this machine.
     """
