@@ -93,8 +93,8 @@ def main() -> None:
 def find_model(name: str) -> ModelSpec:
     """Return a model with its folder, and the files of its adapters here.
 
-    `name` is one of the models file, a hub id or a folder. The folder may belong to another backend than the model's. Nothing is downloaded: raises `UnknownModel`,
-    `DownloadFailed` for missing weights and `LoadFailed` for broken ones.
+    `name` is one of the models file, a hub id or a folder. The folder may belong to another backend than the model's.
+    Nothing is downloaded: raises `UnknownModel`, `DownloadFailed` for missing weights and `LoadFailed` for broken ones.
     """
     settings = Settings.from_environ()
     with reading(settings) as system:
