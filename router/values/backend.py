@@ -90,7 +90,7 @@ class Pool(Protocol):
         """Return a part for this model alone."""
 
     def borrow(self) -> AbstractContextManager[Pool]:
-        """Return a pool for a block, after which its parts are held no longer.
+        """Return a pool whose parts are held for the block, such as a job.
 
         Afterwards they stay on the device while there is room, and move to the host before any model does.
         """
