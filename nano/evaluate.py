@@ -99,32 +99,34 @@ def table(rows: dict[str, dict[str, float]]) -> str:
 @click.command()
 @click.option("--weights", type=click.Path(path_type=Path, exists=True), default=WEIGHTS)
 @click.option("--clips", default=CLIPS, help="for each model and kind of request")
+@click.option("--adapters", is_flag=True, help="measure the adapters alone; the other figures stay as they are")
 @click.option("--write", is_flag=True, help="also write the figures into nano/figures.json and nano/README.md")
-def main(weights: Path, clips: int, write: bool) -> None:
+def main(weights: Path, clips: int, adapters: bool, write: bool) -> None:
     """Print how often each model draws the requested subject."""
-    rows: dict[str, dict[str, float]] = {}
+    before = json.loads(FIGURES.read_text()) if adapters else {"scores": {}, "effects": {}}
+    rows: dict[str, dict[str, float]] = before["scores"]
+    found: dict[str, float] = before["effects"]
     with TemporaryDirectory() as folder:
         family = Path(folder) / "family"
         link_family(family, weights)
         for case in _CASES:
+            if adapters and case.settings == DEFAULT and not case.adapters:
+                continue
             requests = held_out(clips if case.side == 64 else max(clips // 5, 1), case.with_image, case.side)
-            model = family / case.model
-            if case.adapters:
-                model = Path(folder) / "-".join((case.model, *case.adapters))
-                files = [adapter_files(case.model, adapter, weights) for adapter in case.adapters]
-                write_merged(model, family / case.model, files)
-            made = make_clips(model, requests, case.label, case.settings, case.side)
+            made = make_clips(_with_adapters(family, case, weights), requests, case.label, case.settings, case.side)
             rows[case.label] = {"clips": len(requests), **score(requests, made)}
             if "noir" in case.adapters:
-                rows[case.label]["chroma"] = float(np.median([chroma(clip) for clip in made]))
+                seen = [value for clip in made if (value := chroma(clip)) is not None]
+                rows[case.label]["chroma"] = float(np.median(seen))
             print(f"{case.label}: {rows[case.label]}", flush=True)
-        found = effects(family / "wan-nano-t2v", held_out(clips, with_image=False))
+        if not adapters:
+            found = effects(family / "wan-nano-t2v", held_out(clips, with_image=False))
     report = table(rows) + "\n\n" + "\n".join(f"- {label}: {value:.2f}" for label, value in found.items())
     print(report)
     if write:
         FIGURES.write_text(json.dumps({"clips": clips, "scores": rows, "effects": found}, indent=2) + "\n")
-        before, _, rest = CARD.read_text().partition(MARKS[0])
-        CARD.write_text(f"{before}{MARKS[0]}\n{report}\n{MARKS[1]}{rest.partition(MARKS[1])[2]}")
+        head, _, rest = CARD.read_text().partition(MARKS[0])
+        CARD.write_text(f"{head}{MARKS[0]}\n{report}\n{MARKS[1]}{rest.partition(MARKS[1])[2]}")
 
 
 _CASES = (
@@ -148,6 +150,15 @@ _CASES = (
     Case("wan-nano-t2v", "wan-nano-t2v, `noir`", adapters=("noir",)),
     Case("wan-nano-t2v", "wan-nano-t2v, `fast4` and `noir`", settings=FAST4, adapters=("fast4", "noir")),
 )
+
+
+def _with_adapters(family: Path, case: Case, weights: Path) -> Path:
+    """Return the folder of the case's model, its adapters merged."""
+    if not case.adapters:
+        return family / case.model
+    folder = family.with_name("-".join((case.model, *case.adapters)))
+    write_merged(folder, family / case.model, [adapter_files(case.model, one, weights) for one in case.adapters])
+    return folder
 
 
 def _is_right(request: ClipRequest, seen: Observation, aspect: str) -> bool:

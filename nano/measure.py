@@ -37,9 +37,8 @@ class _Blob:
 
 def observe(clip: NDArray[np.uint8]) -> Observation:
     """Return the aspects of `clip`, `(n, height, width, 3)` RGB."""
-    background = np.median(np.concatenate([_border(frame) for frame in clip]), axis=0)
+    blobs, background = _blobs(clip)
     behind = _nearest(background, BACKGROUNDS)
-    blobs = [blob for frame in clip if (blob := _find(frame, background)) is not None]
     if len(blobs) < SEEN_IN * len(clip):
         return Observation(background=behind)
     height, width = clip.shape[1:3]
@@ -51,16 +50,27 @@ def observe(clip: NDArray[np.uint8]) -> Observation:
     )
 
 
-def chroma(clip: NDArray[np.uint8]) -> float:
-    """Return the chroma of a clip's shape: 0 for grey, 1 for a pure colour."""
-    spread = clip.max(axis=3).astype(np.float64) - clip.min(axis=3)
-    return float(np.quantile(spread, 0.97)) / 255.0  # a shape covers more than 3 % of the frame
+def chroma(clip: NDArray[np.uint8]) -> float | None:
+    """Return the chroma of a clip's shape: 0 for grey, 1 for a pure colour.
+
+    None for a clip without a clear shape.
+    """
+    blobs, _ = _blobs(clip)
+    if not blobs:
+        return None
+    return float(np.ptp(np.median([blob.colour for blob in blobs], axis=0))) / 255.0
 
 
 def psnr(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
     """Return the peak signal-to-noise ratio of two pictures in decibels."""
     error = float(np.square(one.astype(np.float64) - other.astype(np.float64)).mean())
     return float("inf") if error == 0.0 else 10.0 * np.log10(255.0**2 / error)
+
+
+def _blobs(clip: NDArray[np.uint8]) -> tuple[list[_Blob], NDArray[np.float64]]:
+    """Return the patches of the frames, and the colour of the background."""
+    background = np.median(np.concatenate([_border(frame) for frame in clip]), axis=0)
+    return [blob for frame in clip if (blob := _find(frame, background)) is not None], background
 
 
 def _border(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:

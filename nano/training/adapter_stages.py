@@ -30,7 +30,7 @@ class Course:
 
     model: str
     plan: Plan
-    rank: int
+    ranks: tuple[int, ...]  # of the transformers' adapters
     texts: int = 0  # lessons from texts alone
     images: int = 0
 
@@ -50,13 +50,13 @@ def _plan(name: str, steps: int, rate: float) -> Plan:
 
 
 COURSES = (
-    Course("wan-nano-t2v", _plan("fast4-t2v", 240, 4e-3), rank=4, texts=1200),
-    Course("wan-nano-ti2v", _plan("fast4-ti2v", 240, 4e-3), rank=4, texts=700, images=500),
-    Course("wan-nano-i2v", _plan("fast4-i2v", 240, 4e-3), rank=4, images=800),
+    Course("wan-nano-t2v", _plan("fast4-t2v", 480, 1e-3), ranks=(4, 8), texts=1200),
+    Course("wan-nano-ti2v", _plan("fast4-ti2v", 160, 1.2e-3), ranks=(4,), texts=400, images=500),
+    Course("wan-nano-i2v", _plan("fast4-i2v", 150, 1e-3), ranks=(4, 4), images=400),
 )
 STYLES = (
-    Style("wan-nano-t2v", "transformer", Task(_plan("noir-t2v-high", 80, 3e-3), low=0.875), rank=2),
-    Style("wan-nano-t2v", "transformer_2", Task(_plan("noir-t2v-low", 120, 3e-3), high=0.875), rank=2),
+    Style("wan-nano-t2v", "transformer", Task(_plan("noir-t2v-high", 150, 2e-3), low=0.875), rank=2),
+    Style("wan-nano-t2v", "transformer_2", Task(_plan("noir-t2v-low", 300, 2e-3), high=0.875), rank=4),
 )
 
 
@@ -90,8 +90,8 @@ class AdapterStudio:
             if count
         ]
         student = self.school(course.model)
-        for transformer in student.teacher.transformers.values():
-            attach(transformer, course.rank)
+        for transformer, rank in zip(student.teacher.transformers.values(), course.ranks, strict=True):
+            attach(transformer, rank)
         loss = distillation.loss(student.teacher, taught, student.text, self.device)
         trained = self._train(course.plan, nn.ModuleDict(student.teacher.transformers), loss)
         for part, path in adapter_files(course.model, "fast4", self.weights).items():
