@@ -203,8 +203,8 @@ def test_one_transformer_may_have_its_file_as_the_high_one(read: Read) -> None:
         (ONE, "embedded:wan-nano-i2v/fast4", "fast4 is for wan-nano-i2v, the model is wan-nano-ti2v"),
         (
             "source: me/far\nbackend: diffusers\nmodality: t2v\n",
-            "noir",
-            "noir is for wan-nano-t2v, the model is of none that is known",
+            "fast4",
+            "fast4 is for wan-nano-t2v, wan-nano-i2v, wan-nano-ti2v, the model is of none that is known",
         ),
     ],
 )
