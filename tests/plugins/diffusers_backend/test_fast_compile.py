@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.driving import T2V, load, run, spec, task, video
+from support import low_rank as lora
+from support.driving import T2V, TI2V, load, run, spec, task, video
 from support.likeness import require_same
 
 from registry import Modality
@@ -262,4 +263,25 @@ def test_later_requests_run_compiled_and_make_the_same_video(family: Any, pool: 
 
     assert counters["stats"]["unique_graphs"] == graphs  # no request compiles
     assert np.array_equal(compiled, again)
+    require_same(compiled, eager)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
+def test_requests_with_adapters_are_compiled_for_their_ranks(family: Any, pool: Any, tmp_path: Path) -> None:
+    model = spec(family / TI2V, Modality.TI2V, {"fast": {"compile": True}})
+    loaded = load(model, pool)
+    compiler = loaded.paths.networks["transformer"].compiler
+    path = lora.write(tmp_path / "a.safetensors", lora.comfy(lora.pairs(loaded.parts["transformer"])))
+    having = lora.having(model, lora.adapter(path))
+    asked = task(width=32, height=32, num_frames=5, steps=2, adapters=lora.use("style"))
+    eager = video(run(having, loaded, asked))
+    compiler.wait()
+    ready = compiler.ready
+    weaker = task(width=32, height=32, num_frames=5, steps=2, adapters=lora.use("style", strength=0.5))
+
+    compiled, _ = (video(run(having, loaded, each)) for each in (asked, weaker))
+    compiler.wait()
+
+    assert len(ready) == 1
+    assert compiler.ready == ready  # a strength is no other code
     require_same(compiled, eager)
