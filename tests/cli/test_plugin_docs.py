@@ -52,7 +52,7 @@ def environ(folder: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("FRAMEGATE_", "PYTEST_"))}
     paths = os.pathsep.join([str(ROOT), str(folder / "site")])
     own = {"PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": paths}
-    own["PYTEST_ADDOPTS"] = "-p no:schemathesis -p no:cacheprovider"
+    own |= {"PYTEST_ADDOPTS": "-p no:cacheprovider", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # ours take a second each
     return kept | own | {"FRAMEGATE_DATA": str(folder / "data")}
 
 

@@ -12,7 +12,7 @@ from support.server import ROOT, Server, serve_in
 __all__ = ["newcomer"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def documented(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Run a newcomer's server: the package's models file and no settings."""
     server = serve_in(tmp_path_factory.mktemp("documented"), (ROOT / "models.yaml").read_text())

@@ -12,7 +12,8 @@ __all__ = ["graphs", "nano", "serve"]
 FAMILY = ("wan-nano-t2v", "wan-nano-i2v", "wan-nano-ti2v")
 
 
-@pytest.fixture(scope="session")
+# an idle server takes 4 % of a core, so these end with the package
+@pytest.fixture(scope="package")
 def nano(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Run a newcomer's server: the package's models file and no settings."""
     server = serve_in(tmp_path_factory.mktemp("nano"), (ROOT / "models.yaml").read_text())
@@ -20,7 +21,7 @@ def nano(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def graphs(whole_family: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Run a server with the nano models on ONNX Runtime, under their own names."""
     pytest.importorskip("onnxruntime")

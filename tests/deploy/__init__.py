@@ -1,0 +1,1 @@
+"""Tests of a deployment, a package to end its server with its last test."""

@@ -1,0 +1,1 @@
+"""Tests of real processes, a package to end its servers with its last test."""
