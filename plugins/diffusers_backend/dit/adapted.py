@@ -29,8 +29,9 @@ class AdaptedLayer(torch.nn.Module):
     def __init__(self, layer: Any, parameters: Mapping[str, Any], products: Sequence[Product]) -> None:
         super().__init__()
         self.weight, self.bias = parameters["weight"], parameters["bias"]
-        self.down = _joined([product.down for product in products], 0)
-        self.up = _joined([product.up for product in products], 1)
+        # no parameters: to compiled code they are of another type than what is joined or scaled
+        self.down = _joined([product.down for product in products], 0).detach()
+        self.up = _joined([product.up for product in products], 1).detach()
         self.stride = getattr(layer, "stride", None)  # of patches, which do not overlap
 
     @property

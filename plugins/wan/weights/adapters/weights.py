@@ -10,10 +10,10 @@ import torch
 from plugins.wan.checkpoint import Part
 from plugins.wan.weights import identity, modules, transfer
 from plugins.wan.weights.adapters import file
-from plugins.wan.weights.adapters.file import AdapterFile, LowRank
+from plugins.wan.weights.adapters.file import AdapterFile, LowRank, stamp_of
 from plugins.wan.weights.placement import Placement, class_of, reading
 from plugins.wan.weights.safetensors import StoredTensor, dtype_in
-from router import Pool
+from router import LoadFailed, Pool
 
 
 class Product(NamedTuple):
@@ -113,9 +113,11 @@ class AdapterPart:
         for name, each, dtype in self._tensors():
             stored[name], dtypes[name] = each, dtype
         with reading(self.part):
-            return AdapterWeights(
-                self.file, transfer.read(stored, dtypes, self.placement.device_of(self.part), arrived)
-            )
+            tensors = transfer.read(stored, dtypes, self.placement.device_of(self.part), arrived)
+            changed = stamp_of(self.file.path) != self.file.stamp
+        if changed:  # the places of its tensors were those of another file
+            raise LoadFailed(f"{self.file.path.name} of the adapter {self.adapter} changed while it was read")
+        return AdapterWeights(self.file, tensors)
 
     def _tensors(self) -> Iterator[tuple[str, StoredTensor, torch.dtype]]:
         """Yield the name, the place and the number format of each tensor."""
