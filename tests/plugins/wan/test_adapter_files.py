@@ -152,7 +152,10 @@ def test_a_pattern_of_alpha_names_layers_as_the_file_does_or_diffusers(
         ('{"transformer.lora_alpha": NaN}', "a number for lora_alpha, got nan"),
         ('{"transformer.lora_alpha": 1' + "0" * 400 + "}", "a number for lora_alpha, got 10"),
         ('{"transformer.alpha_pattern": {"to_q": "8"}}', "a number for to_q, got 8"),
-        ('{"transformer.alpha_pattern": {"blocks.0.*": 8}}', "name layers in alpha_pattern, got the expression 'blocks"),
+        (
+            '{"transformer.alpha_pattern": {"blocks.0.*": 8}}',
+            "name layers in alpha_pattern, got the expression 'blocks",
+        ),
         ("{", "must have a JSON object as its lora_adapter_metadata, got '{'"),
     ],
 )
