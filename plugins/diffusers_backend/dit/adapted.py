@@ -17,6 +17,7 @@ from plugins.wan.weights.adapters.weights import AdapterWeights, Delta, Product,
 Used = Sequence[tuple[AdapterWeights, float]]  # adapters, each with its strength
 Again = Callable[[], WanTransformer3DModel | None]  # makes a transformer again; None once its weights are gone
 AGAIN = "made_again_by"  # the attribute of a transformer with adapters
+CHANGED = "has_changed_weights"  # the attribute of its modules with weights of their own
 LAYERS = (torch.nn.Linear, torch.nn.Conv3d)
 
 
@@ -50,6 +51,11 @@ class AdaptedLayer(torch.nn.Module):
 def product_of(module: torch.nn.Module) -> tuple[torch.Tensor | None, torch.Tensor | None]:
     """Return the `down` and `up` of a layer's adapters, None without."""
     return (module.down, module.up) if isinstance(module, AdaptedLayer) else (None, None)
+
+
+def is_changed(module: torch.nn.Module) -> bool:
+    """Say whether a layer has adapters, beside its weights or in them."""
+    return isinstance(module, AdaptedLayer) or CHANGED in vars(module)
 
 
 def with_adapters(model: WanTransformer3DModel, used: Used) -> WanTransformer3DModel:
@@ -98,6 +104,8 @@ def _twin(module: torch.nn.Module, name: str, tree: set[str], deltas: Mapping[st
         return AdaptedLayer(module, parameters, beside).eval()
     twin = copy.copy(module)
     twin._parameters = parameters
+    if mine:
+        setattr(twin, CHANGED, True)
     twin._modules = {
         key: _twin(child, prefix + key, tree, deltas) if child is not None and prefix + key in tree else child
         for key, child in module._modules.items()
