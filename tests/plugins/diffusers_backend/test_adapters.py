@@ -172,6 +172,27 @@ def test_biases_norms_and_tables_count_on_both_paths(family: Path, tmp_path: Pat
     require_same(*made)
 
 
+@pytest.mark.parametrize("used", [{"style": 1.0}, {"style": 0.5}, {"style": 1.0, "two": 0.5}], ids=str)
+def test_compiled_code_sees_the_same_types_at_each_strength(
+    family: Path, tmp_path: Path, pool: Any, used: dict[str, float]
+) -> None:
+    import torch
+
+    from plugins.wan.generate.adapters import adapters
+
+    model = spec(family / TI2V, Modality.TI2V)
+    loaded = load(model, pool)
+    path = lora.write(tmp_path / "a.safetensors", lora.comfy(lora.pairs(loaded.parts["transformer"]), alpha=False))
+    having = lora.having(model, *(lora.adapter(path, name) for name in ("style", "two")))
+    asked = small(adapters=tuple(lora.use(name, strength=strength)[0] for name, strength in used.items()))
+    pipe = pipeline(loaded, asked)
+
+    with adapters(having, loaded, pipe, asked):
+        layer = pipe.transformer.blocks[0].attn1.to_q
+        assert (type(layer.down), type(layer.up)) == (torch.Tensor, torch.Tensor)
+        assert type(layer.weight) is torch.nn.Parameter
+
+
 def test_shared_weights_do_not_move_beside_changed_ones(family: Path, tmp_path: Path, pool: Any) -> None:
     import torch
 

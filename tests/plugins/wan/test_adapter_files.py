@@ -1,6 +1,7 @@
 """Files of adapters: every trainer's spelling, and what is refused."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,31 @@ def test_a_bias_without_its_product_is_not_used(model: Any, part: Any, tmp_path:
 
     assert found.changes.keys() == {"blocks.0.attn1.to_q.weight"}
     assert len(found.unused) == 3
+
+
+@pytest.mark.parametrize(
+    ("number", "dtype", "words"),
+    [
+        (float("nan"), torch.float32, r"style\.safetensors of the adapter style must hold finite numbers, 1 of 4"),
+        (float("-inf"), torch.bfloat16, "1 of 4 tensors do not$"),
+        (1e6, torch.float16, "1 of 4 tensors do not, or too large for fp16"),
+        (1e6, torch.bfloat16, None),
+    ],
+)
+def test_numbers_that_are_not_finite_are_refused(
+    model: Any, part: Any, tmp_path: Path, number: float, dtype: torch.dtype, words: str | None
+) -> None:
+    found = lora.pairs(model, only="blocks.0.attn1.to_")
+    tensors = {name: tensor for name, tensor in lora.diffusers(found).items() if "to_q" in name or "to_k" in name}
+    tensors["transformer.blocks.0.attn1.to_q.lora_A.weight"][1, 5] = number  # attention would make zeros of them
+    path = lora.write(tmp_path / "style.safetensors", tensors)
+    read = AdapterPart.of(path, "style", part, replace(PLACEMENT, dtype=dtype)).read
+
+    if words is None:
+        assert read(lambda _: None).deltas(1.0)
+    else:
+        with pytest.raises(LoadFailed, match=words):
+            read(lambda _: None)
 
 
 def test_a_file_that_changes_between_header_and_tensors_is_not_used(model: Any, part: Any, tmp_path: Path) -> None:
