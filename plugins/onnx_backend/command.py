@@ -88,8 +88,10 @@ def _strengths(text: str) -> tuple[float, float]:
         strength = float(text)
     except ValueError:
         strength = math.nan
-    if not -10 <= strength <= 10:
-        raise click.BadParameter(f"a strength is a number from -10 to 10, got {text}", param_hint="--adapter")
+    if not -10 <= strength <= 10 or not strength:
+        raise click.BadParameter(
+            f"a strength is a number from -10 to 10 other than 0, got {text}", param_hint="--adapter"
+        )
     return strength, strength
 
 
@@ -103,6 +105,8 @@ def _entry(spec: ModelSpec, target: Path, merged: Iterable[tuple[Adapter, UsedAd
     defaults: dict[str, object] = {}
     for adapter, _ in merged:
         defaults |= adapter.defaults
+    if spec.experts > 1 and "guidance_scale" in defaults:
+        defaults.setdefault("guidance_scale_2", defaults["guidance_scale"])  # as in requests: the second follows
     if defaults:
         yield f"  defaults: {{{', '.join(f'{name}: {_plain(value)}' for name, value in defaults.items())}}}"
 

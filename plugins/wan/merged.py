@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from registry import ModelSpec
 from registry.folders import FolderError
@@ -15,9 +16,10 @@ KEPT = 256  # folders
 
 
 def write(folder: Path, adapters: Mapping[str, tuple[float, float]]) -> None:
-    """Write the names and strengths of merged adapters; nothing without any."""
+    """Write the names and strengths of merged adapters, beside those written before; nothing without any."""
     if adapters:
-        (folder / FILE).write_text(json.dumps({"adapters": adapters}, indent=2) + "\n")
+        both = {**_read(folder / FILE), **adapters}
+        (folder / FILE).write_text(json.dumps({"adapters": both}, indent=2) + "\n")
 
 
 def merged_in(model: ModelSpec) -> tuple[str, ...]:
@@ -34,8 +36,12 @@ def merged_in(model: ModelSpec) -> tuple[str, ...]:
 
 @lru_cache(KEPT)
 def _names(path: Path, stamp: int) -> tuple[str, ...]:
+    return tuple(_read(path))
+
+
+def _read(path: Path) -> Mapping[str, Any]:
     try:
         found = read_json(path, FILE).get("adapters")
     except FolderError:
-        return ()
-    return tuple(found) if isinstance(found, dict) else ()
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -13,13 +13,26 @@ from router.values import Phase, Task, UsedAdapter
 def with_adapters(weights: Weights, model: ModelSpec, task: Task, phases: Phases) -> ModelSpec:
     """Return a loaded model with the files of the task's adapters in `paths`.
 
-    Merged ones have theirs since the load. Raises what `Weights.obtain_adapters` raises.
+    Merged ones have theirs since the load. Raises what `Weights.obtain_adapters` raises, and `LoadFailed` where the
+    merged ones are not those of the task.
     """
+    _check_merged(model, task)
     merged = {each.name: each.merge for each in model.adapters}
     if unknown := [used.name for used in task.adapters if used.name not in merged]:
         raise LoadFailed(f"{model.name} has no adapter {unknown[0]!r} any more")
     names = [used.name for used in task.adapters if not merged[used.name]]
     return weights.obtain_adapters(model, names, phases(Phase.DOWNLOAD)) if names else model
+
+
+def _check_merged(model: ModelSpec, task: Task) -> None:
+    """Raise `LoadFailed` if the weights have adapters that the job was not accepted with."""
+    used = {each.name: (each.high, each.low) for each in task.adapters}
+    for adapter in model.merged:
+        strength = used.get(adapter.name)
+        if strength is None:
+            raise LoadFailed(f"{model.name} has the adapter {adapter.name} in its weights now, the job is without it")
+        if strength[: model.experts] != adapter.strength[: model.experts]:
+            raise LoadFailed(f"{model.name} has the adapter {adapter.name} in its weights now, at another strength")
 
 
 def with_defaults(model: ModelSpec, task: Task) -> Task:

@@ -223,6 +223,19 @@ def test_only_the_files_of_the_adapter_are_fetched(hub: Hub, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
+def test_the_factors_that_peft_keeps_beside_an_adapter_are_fetched_with_it(hub: Hub, tmp_path: Path) -> None:
+    for folder in ("style", "elsewhere"):
+        (hub.folder / folder).mkdir(exist_ok=True)
+        (hub.folder / folder / "adapter_config.json").write_text('{"lora_alpha": 8}')
+    found = weights_in(tmp_path).obtain_adapters(model(STYLE, download=True), ["style"], ignore)
+
+    assert sorted(hub.asked) == ["style/adapter_config.json", HIGH, LOW]
+    high = found.adapters[0].paths.high
+    assert high is not None
+    assert high.with_name("adapter_config.json").read_text() == '{"lora_alpha": 8}'
+
+
+@pytest.mark.slow
 def test_a_name_is_no_pattern(hub: Hub, tmp_path: Path) -> None:
     name = "odd [1]*.safetensors"
     for each in (name, "odd 1.safetensors"):

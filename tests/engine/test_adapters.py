@@ -132,9 +132,9 @@ class Engine:
         self.residency = Residency(self.system, "cpu")
         self.phases: list[Phase | None] = []
 
-    def run(self, model: str, *adapters: str) -> Job:
+    def run(self, model: str, *adapters: str | UsedAdapter) -> Job:
         """Run a job of a model with adapters."""
-        task = replace(TASK, adapters=tuple(map(UsedAdapter, adapters)))
+        task = replace(TASK, adapters=tuple(UsedAdapter(each) if isinstance(each, str) else each for each in adapters))
         added = self.system.jobs.add(Job(uuid.uuid4().hex, "local", model, task))
         claim = self.system.jobs.claim("e", ClaimRequest((model,)))
         assert claim is not None
@@ -176,7 +176,7 @@ def test_adapters_that_cannot_be_obtained_fail_their_job_alone(build: Callable[.
 def test_files_of_merged_adapters_are_here_before_the_load_and_stay_known(build: Callable[..., System]) -> None:
     model = replace(PLAIN, adapters=(MERGED, STYLE))
     engine = Engine(build, model)
-    engine.run("a", "merged", "style")
+    engine.run("a", UsedAdapter("merged", 0.5, 0.5), "style")
     merged, style = Path("/files/merged.safetensors"), Path("/files/style.safetensors")
     assert engine.backend.seen == [
         ("load a", {"merged": merged, "style": None}),
@@ -190,6 +190,18 @@ def test_files_of_merged_adapters_are_here_before_the_load_and_stay_known(build:
     assert engine.backend.unloaded == []
     engine.residency.get(replace(longer, adapters=()), heartbeats(Heartbeat()))
     assert engine.backend.unloaded == ["a"]
+
+
+def test_a_job_never_runs_with_merged_adapters_that_are_not_its_own(build: Callable[..., System]) -> None:
+    engine = Engine(build, replace(PLAIN, adapters=(MERGED,)))
+    without, other, one = engine.run("a"), engine.run("a", "merged"), engine.run("a", UsedAdapter("merged", 0.5, 9))
+
+    assert without.failure is not None
+    assert without.failure.message == "a has the adapter merged in its weights now, the job is without it"
+    assert other.failure is not None
+    assert other.failure.message == "a has the adapter merged in its weights now, at another strength"
+    assert one.status is Status.COMPLETED  # its model has one expert
+    assert [what for what, _ in engine.backend.seen] == ["load a", "run a"]
 
 
 def test_the_model_of_a_job_stays_and_the_idle_one_leaves_for_its_adapters(build: Callable[..., System]) -> None:

@@ -17,6 +17,7 @@ from plugins.wan.weights.adapters.weights import AdapterWeights, Delta, Product,
 Used = Sequence[tuple[AdapterWeights, float]]  # adapters, each with its strength
 Again = Callable[[], WanTransformer3DModel | None]  # makes a transformer again; None once its weights are gone
 AGAIN = "made_again_by"  # the attribute of a transformer with adapters
+CHANGED = "has_changed_weights"  # the attribute of its modules with weights of their own
 LAYERS = (torch.nn.Linear, torch.nn.Conv3d)
 
 
@@ -29,8 +30,9 @@ class AdaptedLayer(torch.nn.Module):
     def __init__(self, layer: Any, parameters: Mapping[str, Any], products: Sequence[Product]) -> None:
         super().__init__()
         self.weight, self.bias = parameters["weight"], parameters["bias"]
-        self.down = _joined([product.down for product in products], 0)
-        self.up = _joined([product.up for product in products], 1)
+        # no parameters: to compiled code they are of another type than what is joined or scaled
+        self.down = _joined([product.down for product in products], 0).detach()
+        self.up = _joined([product.up for product in products], 1).detach()
         self.stride = getattr(layer, "stride", None)  # of patches, which do not overlap
 
     @property
@@ -49,6 +51,11 @@ class AdaptedLayer(torch.nn.Module):
 def product_of(module: torch.nn.Module) -> tuple[torch.Tensor | None, torch.Tensor | None]:
     """Return the `down` and `up` of a layer's adapters, None without."""
     return (module.down, module.up) if isinstance(module, AdaptedLayer) else (None, None)
+
+
+def is_changed(module: torch.nn.Module) -> bool:
+    """Say whether a layer has adapters, beside its weights or in them."""
+    return isinstance(module, AdaptedLayer) or CHANGED in vars(module)
 
 
 def with_adapters(model: WanTransformer3DModel, used: Used) -> WanTransformer3DModel:
@@ -97,6 +104,8 @@ def _twin(module: torch.nn.Module, name: str, tree: set[str], deltas: Mapping[st
         return AdaptedLayer(module, parameters, beside).eval()
     twin = copy.copy(module)
     twin._parameters = parameters
+    if mine:
+        setattr(twin, CHANGED, True)
     twin._modules = {
         key: _twin(child, prefix + key, tree, deltas) if child is not None and prefix + key in tree else child
         for key, child in module._modules.items()

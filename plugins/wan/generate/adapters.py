@@ -7,6 +7,7 @@ from typing import Any
 
 from plugins.wan.generate.cancel_watch import check_cancelled
 from plugins.wan.load import Loaded
+from plugins.wan.weights.adapters.file import stamp_of
 from plugins.wan.weights.adapters.merge import EXPERTS, files_of
 from plugins.wan.weights.adapters.weights import AdapterPart, AdapterWeights
 from router import Adapter, GenerationFailed, LoadFailed, ModelSpec, Pool, Task, UsedAdapter
@@ -53,10 +54,9 @@ def _files(
 def _part(loaded: Loaded, path: Path, adapter: str, name: str) -> AdapterPart:
     """Return a file for a transformer; a header is read once."""
     try:
-        status = path.stat()
+        key = (path, stamp_of(path), adapter, name)
     except OSError as error:
         raise LoadFailed(f"the file of the adapter {adapter} cannot be read: {error.strerror}") from error
-    key = (path, status.st_ino, status.st_size, status.st_mtime_ns, adapter, name)
     if (known := loaded.adapter_files.get(key)) is None:
         while len(loaded.adapter_files) >= MOST_FILES:
             loaded.adapter_files.pop(next(iter(loaded.adapter_files)))

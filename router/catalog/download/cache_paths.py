@@ -2,6 +2,7 @@
 
 import glob
 import os
+import posixpath
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from registry.folders import hub_cache
 
 WANTED = ("*.json", "*.safetensors", "*.model", "*.txt", "*.onnx", "*.onnx.data", "*.onnx_data")
+FACTORS = "adapter_config.json"  # peft's, of the adapter beside it: without them its strength is another
 UNFINISHED = ".framegate.incomplete"  # a name of our own: the hub's client neither resumes its files nor knows ours
 
 GRAIN_SECONDS = 2.0  # a younger file may change again within the same timestamp
@@ -39,8 +41,9 @@ def begun(repo: str) -> bool:
 
 
 def wanted(names: Sequence[str] = ()) -> list[str]:
-    """Return the patterns of files with these names, or of a model."""
-    return [glob.escape(name) for name in names] or list(WANTED)
+    """Return the patterns of files with these names and of peft's beside them, or of a model."""
+    beside = (posixpath.join(posixpath.dirname(name), FACTORS) for name in names)
+    return [glob.escape(name) for name in dict.fromkeys((*names, *beside))] or list(WANTED)
 
 
 def cached(repo: str, revision: str | None, names: Sequence[str] = ()) -> Path | None:

@@ -172,6 +172,48 @@ def test_biases_norms_and_tables_count_on_both_paths(family: Path, tmp_path: Pat
     require_same(*made)
 
 
+@pytest.mark.parametrize("used", [{"style": 1.0}, {"style": 0.5}, {"style": 1.0, "two": 0.5}], ids=str)
+def test_compiled_code_sees_the_same_types_at_each_strength(
+    family: Path, tmp_path: Path, pool: Any, used: dict[str, float]
+) -> None:
+    import torch
+
+    from plugins.wan.generate.adapters import adapters
+
+    model = spec(family / TI2V, Modality.TI2V)
+    loaded = load(model, pool)
+    path = lora.write(tmp_path / "a.safetensors", lora.comfy(lora.pairs(loaded.parts["transformer"]), alpha=False))
+    having = lora.having(model, *(lora.adapter(path, name) for name in ("style", "two")))
+    asked = small(adapters=tuple(lora.use(name, strength=strength)[0] for name, strength in used.items()))
+    pipe = pipeline(loaded, asked)
+
+    with adapters(having, loaded, pipe, asked):
+        layer = pipe.transformer.blocks[0].attn1.to_q
+        assert (type(layer.down), type(layer.up)) == (torch.Tensor, torch.Tensor)
+        assert type(layer.weight) is torch.nn.Parameter
+
+
+def test_shared_weights_do_not_move_beside_changed_ones(family: Path, tmp_path: Path, pool: Any) -> None:
+    import torch
+
+    model = spec(family / TI2V, Modality.TI2V)
+    loaded = load(model, pool)
+    before = frames(model, loaded, small())
+    own = loaded.parts["transformer"].blocks[0].attn1
+    places = [each.weight.data_ptr() for each in (own.to_q, own.to_k, own.to_v)]
+    change = 0.2 * torch.randn(own.to_q.weight.shape, generator=torch.Generator().manual_seed(3))
+    tensors = {"diffusion_model.blocks.0.self_attn.q.diff": change}
+    having = lora.having(model, lora.adapter(lora.write(tmp_path / "a.safetensors", tensors)))
+    expected = load(model, KeepingPool())
+    expected.parts["transformer"].blocks[0].attn1.to_q.weight.data += change
+
+    made = frames(having, loaded, small(adapters=lora.use("style")))
+
+    assert [each.weight.data_ptr() for each in (own.to_q, own.to_k, own.to_v)] == places
+    require_same(made, frames(model, expected, small()))
+    assert frames(model, loaded, small()).tobytes() == before.tobytes()
+
+
 def test_a_note_says_what_is_not_used(family: Path, tmp_path: Path, pool: Any) -> None:
     import torch
 

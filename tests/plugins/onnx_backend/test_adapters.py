@@ -7,12 +7,13 @@ from typing import Any
 import click
 import pytest
 from support import low_rank as lora
-from support.driving import TI2V, KeepingPool, load, run, spec, task, video
+from support.driving import T2V, TI2V, KeepingPool, load, run, spec, task, video
 from support.likeness import require_same
 
 from plugins import diffusers_backend as backend
 from plugins import onnx_backend
 from plugins.onnx_backend.command import _adapters, _entry
+from plugins.wan import merged
 from registry import Adapter, FlowShift, Modality, PerExpert
 from router import GenerationFailed
 
@@ -69,7 +70,7 @@ def test_the_command_takes_adapters_of_the_entry_by_name(family: Path) -> None:
 @pytest.mark.parametrize(
     ("wanted", "words"),
     [("other", "has the adapters style, always, got other"), ("always", "merged already"), ("style=x", "a number"),
-     ("style=nan", "a number"), ("style=11", "a number"), ("../a.safetensors", "got ../a.safetensors")],
+     ("style=nan", "a number"), ("style=11", "a number"), ("style=0", "other than 0, got 0"), ("../a.safetensors", "got ../a.safetensors")],
 )  # fmt: skip
 def test_the_command_refuses_other_adapters_in_words(family: Path, wanted: str, words: str) -> None:
     with pytest.raises(click.BadParameter, match=words):
@@ -82,3 +83,28 @@ def test_the_entry_has_the_defaults_of_what_is_merged(family: Path, tmp_path: Pa
     lines = list(_entry(model, tmp_path, _adapters(model, ["style"])))
 
     assert lines[-1] == "  defaults: {steps: 4, flow_shift: 5.0}"
+
+
+@pytest.mark.parametrize(
+    ("name", "modality", "last"),
+    [(TI2V, Modality.TI2V, "{guidance_scale: 2.0}"),
+     (T2V, Modality.T2V, "{guidance_scale: 2.0, guidance_scale_2: 2.0}")],
+)  # fmt: skip
+def test_the_guidance_of_the_second_expert_follows_the_first(
+    family: Path, tmp_path: Path, name: str, modality: Modality, last: str
+) -> None:
+    guided = Adapter("guided", "./c.safetensors", defaults={"guidance_scale": 2.0})
+    model = lora.having(spec(family / name, modality), guided)
+
+    assert list(_entry(model, tmp_path, _adapters(model, ["guided"])))[-1] == f"  defaults: {last}"
+
+
+def test_what_a_folder_had_in_its_weights_before_is_not_forgotten(tmp_path: Path) -> None:
+    model = replace(spec(tmp_path, Modality.T2V), source=str(tmp_path))
+    merged.write(tmp_path, {"style": (1.0, 1.0)})
+    merged.write(tmp_path, {})
+    assert merged.merged_in(model) == ("style",)
+    merged.write(tmp_path, {"other": (0.5, 0.5)})
+
+    merged._names.cache_clear()  # it may have been written within one tick of the clock
+    assert merged.merged_in(model) == ("style", "other")

@@ -1,6 +1,7 @@
 """Files of adapters: every trainer's spelling, and what is refused."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from support.driving import T2V, KeepingPool
 
 from plugins.wan import checkpoint
 from plugins.wan.weights.adapters import file
+from plugins.wan.weights.adapters.merge import MergedAdapters
 from plugins.wan.weights.adapters.weights import AdapterPart, Delta
 from plugins.wan.weights.placement import Placement
 from router import LoadFailed
@@ -131,6 +133,93 @@ def test_alpha_beside_the_tensors_counts(
         assert not made["blocks.1.attn1.to_q.weight"].any()
 
 
+@pytest.mark.parametrize("key", ["blocks.0.self_attn.q", "blocks.0.attn1.to_q", "^blocks\\.0\\.self_attn\\.q$", "q"])
+def test_a_pattern_of_alpha_names_layers_as_the_file_does_or_diffusers(
+    model: Any, part: Any, tmp_path: Path, key: str
+) -> None:
+    found = {name: (down[:4], up[:, :4]) for name, (down, up) in lora.pairs(model, only="blocks.0.attn1.to_q").items()}
+    config = json.dumps({"transformer.lora_alpha": 4, "transformer.alpha_pattern": {"self_attn": 2, key: 16}})
+    tensors = lora.comfy(found, alpha=False, peft=True)
+
+    made = products(deltas(lora.write(tmp_path / "a.safetensors", tensors, lora_adapter_metadata=config), part))
+
+    down, up = found["blocks.0.attn1.to_q"]
+    assert torch.allclose(made["blocks.0.attn1.to_q.weight"], 4 * up @ down, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "words"),
+    [
+        ('{"transformer.lora_alpha": NaN}', "a number for lora_alpha, got nan"),
+        ('{"transformer.lora_alpha": 1' + "0" * 400 + "}", "a number for lora_alpha, got 10"),
+        ('{"transformer.alpha_pattern": {"to_q": "8"}}', "a number for to_q, got 8"),
+        (
+            '{"transformer.alpha_pattern": {"blocks.0.*": 8}}',
+            "name layers in alpha_pattern, got the expression 'blocks",
+        ),
+        ("{", "must have a JSON object as its lora_adapter_metadata, got '{'"),
+    ],
+)
+def test_factors_that_are_not_read_are_refused(
+    model: Any, part: Any, tmp_path: Path, metadata: str, words: str
+) -> None:
+    tensors = lora.diffusers(lora.pairs(model, only="blocks.0.attn1.to_q"))
+    path = lora.write(tmp_path / "style.safetensors", tensors, lora_adapter_metadata=metadata)
+
+    with pytest.raises(LoadFailed) as refused:
+        file.read(path, part, "style")
+    assert words in str(refused.value)
+
+
+@pytest.mark.parametrize("down", [torch.tensor(1.0), torch.zeros(0, 16, 1, 2, 2), torch.ones(2, 36, 1, 2, 2)])
+def test_a_bias_without_its_product_is_not_used(model: Any, part: Any, tmp_path: Path, down: torch.Tensor) -> None:
+    tensors = lora.comfy(lora.pairs(model, only="blocks.0.attn1.to_q"), alpha=False)
+    tensors["diffusion_model.patch_embedding.lora_A.weight"] = down
+    tensors["diffusion_model.patch_embedding.lora_B.weight"] = torch.ones(128, len(down) if down.dim() else 1)
+    tensors["diffusion_model.patch_embedding.lora_B.bias"] = torch.ones(128)
+
+    found = file.read(lora.write(tmp_path / "style.safetensors", tensors), part, "style")
+
+    assert found.changes.keys() == {"blocks.0.attn1.to_q.weight"}
+    assert len(found.unused) == 3
+
+
+@pytest.mark.parametrize(
+    ("number", "dtype", "words"),
+    [
+        (float("nan"), torch.float32, r"style\.safetensors of the adapter style must hold finite numbers, 1 of 4"),
+        (float("-inf"), torch.bfloat16, "1 of 4 tensors do not$"),
+        (1e6, torch.float16, "1 of 4 tensors do not, or too large for fp16"),
+        (1e6, torch.bfloat16, None),
+    ],
+)
+def test_numbers_that_are_not_finite_are_refused(
+    model: Any, part: Any, tmp_path: Path, number: float, dtype: torch.dtype, words: str | None
+) -> None:
+    found = lora.pairs(model, only="blocks.0.attn1.to_")
+    tensors = {name: tensor for name, tensor in lora.diffusers(found).items() if "to_q" in name or "to_k" in name}
+    tensors["transformer.blocks.0.attn1.to_q.lora_A.weight"][1, 5] = number  # attention would make zeros of them
+    path = lora.write(tmp_path / "style.safetensors", tensors)
+    read = AdapterPart.of(path, "style", part, replace(PLACEMENT, dtype=dtype)).read
+
+    if words is None:
+        assert read(lambda _: None).deltas(1.0)
+    else:
+        with pytest.raises(LoadFailed, match=words):
+            read(lambda _: None)
+
+
+def test_a_file_that_changes_between_header_and_tensors_is_not_used(model: Any, part: Any, tmp_path: Path) -> None:
+    path = lora.write(tmp_path / "style.safetensors", lora.diffusers(lora.pairs(model, only="to_q")))
+    found = AdapterPart.of(path, "style", part, PLACEMENT)
+    path.unlink()
+    lora.write(path, lora.diffusers(lora.pairs(model, only="to_q", seed=1)))
+
+    with pytest.raises(LoadFailed, match=r"style\.safetensors of the adapter style changed while it was read"):
+        found.read(lambda _: None)
+    assert deltas(path, part)
+
+
 def test_what_is_not_used_is_counted(model: Any, part: Any, tmp_path: Path) -> None:
     tensors = lora.comfy(lora.pairs(model, only="attn1.to_q"))
     tensors |= {"diffusion_model.blocks.0.cross_attn.k_img.lora_down.weight": torch.ones(2, 2)}
@@ -161,6 +250,10 @@ BAD = {
     "is a DoRA": lambda model: (
         lora.comfy(lora.pairs(model, only="to_q"))
         | {"diffusion_model.blocks.0.self_attn.q.dora_scale": torch.ones(128)}
+    ),
+    "two tensors for one place": lambda model: (
+        lora.comfy(lora.pairs(model, only="blocks.0.attn1.to_q"))
+        | lora.diffusers(lora.pairs(model, only="blocks.0.attn1.to_q", seed=1))
     ),
     "one number": lambda model: (
         lora.diffusers(lora.pairs(model, only="to_q"))
@@ -198,3 +291,13 @@ def test_two_files_of_one_content_are_one_part(model: Any, part: Any, tmp_path: 
     keys = [AdapterPart.of(path, "style", part, PLACEMENT).key(pool) for path in (*paths, other)]
 
     assert keys[0] == keys[1] != keys[2]
+
+
+def test_merged_weights_of_other_factors_are_other_parts(model: Any, part: Any, tmp_path: Path) -> None:
+    found, keys = lora.pairs(model, only="to_q"), []
+    for alpha in (4, 8, 4):
+        path = lora.write(tmp_path / str(len(keys)) / "adapter_model.safetensors", lora.diffusers(found))
+        path.with_name("adapter_config.json").write_text(json.dumps({"lora_alpha": alpha}))
+        keys.append(MergedAdapters.of((lora.adapter(path, merge=True),)).key(part, KeepingPool()))
+
+    assert keys[0] == keys[2] != keys[1]

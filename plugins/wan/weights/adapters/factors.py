@@ -3,16 +3,19 @@
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from registry.folders import FolderError
 from registry.folders.files import absent, read_json
 
 PEFT_CONFIG = "adapter_config.json"  # peft's, beside the file
+LARGEST = 1e30  # of a factor
 METADATA = "lora_adapter_metadata"  # diffusers' key in the header
 PREFIX = "transformer."  # of diffusers' keys there
+LAYER = re.compile(r"\^?(?:[\w-]|\\?\.)+\$?")  # the part of peft's regular expressions that is read
 
 
 @dataclass(frozen=True)
@@ -23,9 +26,9 @@ class Factors:
     patterns: Mapping[str, float] = field(default_factory=dict)
     rank_stabilized: bool = False  # peft's rsLoRA
 
-    def of(self, module: str, rank: int) -> float:
-        """Return the factor of the product of `rank` that changes a module."""
-        alpha = next((each for key, each in self.patterns.items() if _matches(key, module)), self.alpha)
+    def of(self, modules: Collection[str], rank: int) -> float:
+        """Return the factor of the product of `rank` that changes a module, by any of its names."""
+        alpha = next((each for key, each in self.patterns.items() if _matches(key, modules)), self.alpha)
         if alpha is None:
             return 1.0
         return alpha / (math.sqrt(rank) if self.rank_stabilized else rank)
@@ -34,7 +37,7 @@ class Factors:
 def factors_of(path: Path, metadata: Mapping[str, Any]) -> Factors:
     """Return the factors in a file's `metadata`, else those that peft writes beside it.
 
-    Raises `FolderError` for a broken file of peft's.
+    Raises `FolderError` for a broken file of peft's, and for factors that are not read.
     """
     text = metadata.get(METADATA)
     if isinstance(text, str):
@@ -42,25 +45,44 @@ def factors_of(path: Path, metadata: Mapping[str, Any]) -> Factors:
             found = json.loads(text)
         except (ValueError, RecursionError):
             found = None
-        return _read(found, PREFIX) if isinstance(found, dict) else Factors()
-    beside = path.with_name(PEFT_CONFIG)
-    return Factors() if absent(beside) else _read(read_json(beside, f"{PEFT_CONFIG} beside {path.name}"), "")
+        if not isinstance(found, dict):
+            raise FolderError(f"{path.name} must have a JSON object as its {METADATA}, got {text[:100]!r}", path)
+        return _read(found, PREFIX, path, path.name)
+    return next((_read(read_json(each, _what(path)), "", each, _what(path)) for each in beside(path)), Factors())
 
 
-def _read(found: Mapping[str, Any], prefix: str) -> Factors:
+def beside(path: Path) -> tuple[Path, ...]:
+    """Return peft's file beside an adapter's, if there is one."""
+    config = path.with_name(PEFT_CONFIG)
+    return () if absent(config) else (config,)
+
+
+def _what(path: Path) -> str:
+    return f"{PEFT_CONFIG} beside {path.name}"
+
+
+def _read(found: Mapping[str, Any], prefix: str, path: Path, what: str) -> Factors:
     patterns = found.get(f"{prefix}alpha_pattern")
-    known = {key: _number(value) for key, value in patterns.items()} if isinstance(patterns, dict) else {}
-    return Factors(
-        _number(found.get(f"{prefix}lora_alpha")),
-        {key: value for key, value in known.items() if value is not None},
-        found.get(f"{prefix}use_rslora") is True,
-    )
+    known = patterns if isinstance(patterns, dict) else {}
+    if (strange := next((key for key in known if not LAYER.fullmatch(key)), None)) is not None:
+        raise FolderError(f"{what} must name layers in alpha_pattern, got the expression {strange[:100]!r}", path)
+    numbers = {"lora_alpha": found.get(f"{prefix}lora_alpha"), **known}
+    if (name := next((key for key, value in numbers.items() if not _is_number(value)), None)) is not None:
+        raise FolderError(f"{what} must have a number for {name[:100]}, got {str(numbers[name])[:100]}", path)
+    alphas = {key: float(value) for key, value in numbers.items() if value is not None}
+    return Factors(alphas.pop("lora_alpha", None), alphas, found.get(f"{prefix}use_rslora") is True)
 
 
-def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+def _is_number(value: object) -> bool:
+    if value is None:
+        return True
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return abs(value) < LARGEST  # false for NaN too
 
 
-def _matches(key: str, module: str) -> bool:
-    # peft reads a key as the end of a module's name
-    return re.search(rf"(?:^|\.){re.escape(key)}$", module) is not None
+def _matches(key: str, modules: Collection[str]) -> bool:
+    # peft reads a key as the end of a module's name, from its start with ^
+    layer = key.removeprefix("^").removesuffix("$").replace("\\.", ".")
+    ends = () if key.startswith("^") else (f".{layer}",)
+    return any(module == layer or module.endswith(ends) for module in modules)

@@ -2,15 +2,15 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import NamedTuple
 
 from plugins.wan.checkpoint import Part
-from plugins.wan.weights.adapters.factors import Factors, factors_of
-from plugins.wan.weights.adapters.names import Names, Role
+from plugins.wan.weights.adapters.factors import Factors, beside, factors_of
+from plugins.wan.weights.adapters.names import Names, Role, module_of
 from plugins.wan.weights.safetensors import DTYPES, StoredTensor
 from registry.folders import FolderError
 from registry.folders.safetensors import Tensor, read_header
@@ -40,13 +40,17 @@ Change = LowRank | Added
 
 @dataclass(frozen=True)
 class AdapterFile:
-    """The changes of one file by the names of weights, and its unused tensors."""
+    """The changes of one file by the names of weights, and its unused tensors.
+
+    `stamp` is the file's before its header was read.
+    """
 
     path: Path
     changes: Mapping[str, tuple[Change, ...]]
     unused: tuple[str, ...]
     total: int
     factors: Factors
+    stamp: Hashable
 
     @property
     def note(self) -> str:
@@ -56,11 +60,21 @@ class AdapterFile:
         return f"{len(self.unused)} of the {self.total} tensors in {self.path.name} are not used: {_few(self.unused)}"
 
 
+def stamp_of(path: Path) -> Hashable:
+    """Return a value that changes with a file, and with peft's beside it; raises `OSError`."""
+    stats = [each.stat() for each in (path, *beside(path))]
+    return tuple((each.st_ino, each.st_size, each.st_mtime_ns) for each in stats)
+
+
 def read(path: Path, part: Part, adapter: str) -> AdapterFile:
     """Return the changes in a file of `adapter` to a transformer; read no weights.
 
     Raises `LoadFailed` for another kind of file, shapes of another model, and a file of which nothing is used.
     """
+    try:
+        stamp = stamp_of(path)
+    except OSError as error:
+        raise LoadFailed(f"the file of the adapter {adapter} cannot be read: {error.strerror}") from error
     try:
         header = read_header(path, f"the adapter {adapter}")
         factors = factors_of(path, header.metadata)
@@ -74,7 +88,7 @@ def read(path: Path, part: Part, adapter: str) -> AdapterFile:
             f"{matched.what} must change a {part.class_name}, none of its {matched.total} tensors does: "
             f"{_few(matched.unused) or 'it is empty'}"
         )
-    return AdapterFile(path, changes, tuple(matched.unused), matched.total, factors)
+    return AdapterFile(path, changes, tuple(matched.unused), matched.total, factors, stamp)
 
 
 class _Matched:
@@ -88,10 +102,13 @@ class _Matched:
         names = Names(shapes)
         for name in tensors:
             target = names.target(name)
-            if target is None or target.role in self.roles[target.weight]:
+            if target is None:
                 self.unused.append(name)
             elif target.role is Role.DORA:
                 raise LoadFailed(f"{what} is a DoRA, by its tensor {name[:100]!r}; LoRAs are run")
+            elif (other := self.roles[target.weight].get(target.role)) is not None:
+                both = f"{other[:100]} and {name[:100]}"
+                raise LoadFailed(f"{what} must hold one adapter, got two tensors for one place: {both}")
             else:
                 self.roles[target.weight][target.role] = name
 
@@ -106,8 +123,19 @@ class _Matched:
             self.unused += [name for role, name in roles.items() if role in (Role.DOWN, Role.UP, Role.ALPHA)]
         if (name := roles.get(Role.ADDED)) and self._fits(weight, self._tensors[name].shape, shape, name):
             yield Added(self._stored(name))
-        if (name := roles.get(Role.ADDED_UP)) and self._fits(weight, self._tensors[name].shape, shape, name):
-            yield Added(self._stored(name), self._factor(f"{weight.removesuffix('bias')}weight"))
+        if name := roles.get(Role.ADDED_UP):
+            of = f"{weight.removesuffix('bias')}weight"
+            if not self._has_product(of):
+                self.unused.append(name)
+            elif self._fits(weight, self._tensors[name].shape, shape, name):
+                yield Added(self._stored(name), self._factor(of))
+
+    def _has_product(self, weight: str) -> bool:
+        roles = self.roles.get(weight, {})
+        if Role.DOWN not in roles or Role.UP not in roles:
+            return False
+        got = _product(*(self._tensors[roles[role]].shape for role in (Role.DOWN, Role.UP)))
+        return got is not None and _flat(got) == _flat(self._shapes[weight])
 
     def _fits(self, weight: str, got: Shape | None, shape: Shape, *names: str) -> bool:
         """Say whether a change fits its weight; False at the input alone."""
@@ -122,12 +150,12 @@ class _Matched:
         raise LoadFailed(f"{self.what} is for another model: {weight} has the shape {shape}, got {tensors}")
 
     def _factor(self, weight: str) -> float:
-        roles = self.roles.get(weight, {})
-        if (down := roles.get(Role.DOWN)) is None:
-            return 1.0
+        """Return the factor of the product that changes a weight."""
+        roles = self.roles[weight]
+        down = roles[Role.DOWN]
         rank = self._tensors[down].shape[0]
         if (name := roles.get(Role.ALPHA)) is None:
-            return self._factors.of(weight.removesuffix(".weight"), rank)
+            return self._factors.of((weight.removesuffix(".weight"), module_of(down)), rank)
         alpha = float(self._stored(name).read().float().mean()) if prod(self._tensors[name].shape) == 1 else math.nan
         if not math.isfinite(alpha):
             raise LoadFailed(f"{self.what} must have one number as {name[:100]}, got {alpha}")

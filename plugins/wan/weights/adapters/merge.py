@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from plugins.wan.checkpoint import Part
+from plugins.wan.weights.adapters.factors import beside
 from plugins.wan.weights.adapters.weights import AdapterPart, Delta, total
 from plugins.wan.weights.placement import Placement
 from router import Adapter, LoadFailed, Pool, UsedAdapter
@@ -26,7 +27,9 @@ class MergedAdapters:
 
     def key(self, part: Part, pool: Pool) -> Hashable:
         """Return a value equal for equal changes to a part."""
-        return tuple((pool.digest(path), strength) for path, strength, _ in files_of(self.adapters, part.name))
+        files = files_of(self.adapters, part.name)
+        # peft's file beside it has factors
+        return tuple((*map(pool.digest, (path, *beside(path))), strength) for path, strength, _ in files)
 
     def deltas(self, part: Part, placement: Placement) -> Mapping[str, Delta]:
         """Return the changes of a part's weights; raise `LoadFailed` for a bad file."""

@@ -100,6 +100,12 @@ class Names:
         return None
 
 
+def module_of(name: str) -> str:
+    """Return the module of a tensor as its trainer spells it, without the prefix."""
+    bare = _without_prefix(name)
+    return next((match[1] for pattern, *_ in _SUFFIXES if (match := pattern.fullmatch(bare))), bare)
+
+
 def _without_prefix(name: str) -> str:
     for prefix in KOHYA:
         if name.startswith(prefix):

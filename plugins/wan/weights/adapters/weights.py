@@ -10,10 +10,10 @@ import torch
 from plugins.wan.checkpoint import Part
 from plugins.wan.weights import identity, modules, transfer
 from plugins.wan.weights.adapters import file
-from plugins.wan.weights.adapters.file import AdapterFile, LowRank
+from plugins.wan.weights.adapters.file import AdapterFile, LowRank, stamp_of
 from plugins.wan.weights.placement import Placement, class_of, reading
 from plugins.wan.weights.safetensors import StoredTensor, dtype_in
-from router import Pool
+from router import LoadFailed, Pool
 
 
 class Product(NamedTuple):
@@ -113,9 +113,24 @@ class AdapterPart:
         for name, each, dtype in self._tensors():
             stored[name], dtypes[name] = each, dtype
         with reading(self.part):
-            return AdapterWeights(
-                self.file, transfer.read(stored, dtypes, self.placement.device_of(self.part), arrived)
-            )
+            tensors = transfer.read(stored, dtypes, self.placement.device_of(self.part), arrived)
+            changed = stamp_of(self.file.path) != self.file.stamp
+        if changed:  # the places of its tensors were those of another file
+            raise LoadFailed(f"{self._what} changed while it was read")
+        self._require_finite(tensors)
+        return AdapterWeights(self.file, tensors)
+
+    @property
+    def _what(self) -> str:
+        return f"{self.file.path.name} of the adapter {self.adapter}"
+
+    def _require_finite(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        # attention makes zeros of some, so that the video would tell nobody
+        finite = torch.stack([tensor.isfinite().all() for tensor in tensors.values()])
+        if bad := len(tensors) - int(finite.sum()):
+            dtype = self.placement.dtype_of(self.part)
+            large = ", or too large for fp16: bf16 and fp32 hold larger numbers" if dtype is torch.float16 else ""
+            raise LoadFailed(f"{self._what} must hold finite numbers, {bad} of {len(tensors)} tensors do not{large}")
 
     def _tensors(self) -> Iterator[tuple[str, StoredTensor, torch.dtype]]:
         """Yield the name, the place and the number format of each tensor."""
