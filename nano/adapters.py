@@ -17,7 +17,7 @@ _EXPERTS = {"transformer": "high", "transformer_2": "low"}
 
 
 def adapter_files(model: str, adapter: str, weights: Path = WEIGHTS) -> dict[str, Path]:
-    """Return the files of an adapter by the folders of the transformers that they belong to."""
+    """Return the files of an adapter by the folders of their transformers."""
     parts = RECIPES[model].transformers
     names = {part: f"{adapter}-{_EXPERTS[part]}" if len(parts) > 1 else adapter for part in parts}
     return {part: weights / FOLDER / model / f"{name}.safetensors" for part, name in names.items()}

@@ -51,7 +51,7 @@ def observe(clip: NDArray[np.uint8]) -> Observation:
 
 
 def chroma(clip: NDArray[np.uint8]) -> float | None:
-    """Return the chroma of a clip's shape: 0 for grey, 1 for a pure colour.
+    """Return the chroma of a clip's shape, 0 for grey to 1.
 
     None for a clip without a clear shape.
     """

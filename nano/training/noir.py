@@ -12,7 +12,7 @@ BRIGHT, DARK = 225, 40  # levels of 0...255
 
 
 def black_and_white(scene: Scene) -> Scene:
-    """Return the scene with a bright shape, or with a dark one on a bright background."""
+    """Return the scene with a bright shape, or a dark one on white."""
     # not the grey of the same brightness: green is as bright as the gray background
     level = DARK if np.mean(scene.background) > 180 else BRIGHT
     return replace(scene, colour=(level, level, level))

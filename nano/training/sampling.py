@@ -16,7 +16,7 @@ from nano.training.loop import autocast
 
 @dataclass(frozen=True)
 class Prompt:
-    """The embedded texts and images of a batch; guidance needs the embedding of empty texts."""
+    """The embedded texts of a batch, empty texts for guidance, and images."""
 
     text: torch.Tensor
     empty: torch.Tensor
@@ -69,7 +69,7 @@ class Experts:
 
 @cache
 def _schedule(steps: int, flow_shift: float) -> tuple[list[int], list[list[float]]]:
-    """Return the timesteps, and the weights of noise and velocities in the latents after each."""
+    """Return timesteps, and weights of noise and velocities in the latents after each."""
     scheduler = UniPCMultistepScheduler.from_config(parts.scheduler().config, flow_shift=flow_shift)
     scheduler.set_timesteps(steps)
     # the update is linear, so unit vectors give its weights

@@ -1,4 +1,4 @@
-"""The family's adapters: shipped files that fit, and a training that never sees a held-out subject."""
+"""The shipped adapters fit, and their training shows no held-out subject."""
 
 import shutil
 from pathlib import Path
@@ -81,6 +81,29 @@ def test_a_merged_model_has_the_sum_of_its_adapters(whole_family: Path, tmp_path
         assert torch.allclose(merged, plain + added, atol=1e-6)
         assert not torch.allclose(merged, plain, atol=1e-3)
     assert (tmp_path / "merged" / "vae").resolve() == (whole_family / "wan-nano-t2v" / "vae").resolve()
+
+
+@pytest.mark.slow
+def test_both_adapters_draw_held_out_subjects_in_grey_in_four_steps(whole_family: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from nano.evaluate import score
+    from nano.model import FAST4, make_clips
+    from nano.requests import held_out
+
+    requests = held_out(16, with_image=False)
+    files = {adapter: adapter_files("wan-nano-t2v", adapter) for adapter in ("fast4", "noir")}
+    write_merged(tmp_path / "fast", whole_family / "wan-nano-t2v", [files["fast4"]])
+    write_merged(tmp_path / "grey", whole_family / "wan-nano-t2v", [*files.values()])
+
+    fast, grey = (make_clips(tmp_path / name, requests, name, FAST4) for name in ("fast", "grey"))
+
+    for clips in (fast, grey):
+        shares = score(requests, clips)
+        assert shares["shape"] >= 0.6
+        assert shares["direction"] >= 0.9
+    assert score(requests, fast)["colour"] >= 0.9
+    assert np.median([chroma(clip) or 0.0 for clip in fast]) > 0.3
+    assert np.median([chroma(clip) or 0.0 for clip in grey]) < 0.1
 
 
 @pytest.mark.slow
