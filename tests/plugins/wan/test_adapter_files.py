@@ -120,7 +120,13 @@ def test_alpha_beside_the_tensors_counts(
     model: Any, part: Any, tmp_path: Path, stabilized: bool, factor: float
 ) -> None:
     found = {name: (down[:4], up[:, :4]) for name, (down, up) in lora.pairs(model, only="attn1.to_q").items()}
-    config = {"r": 4, "lora_alpha": 8, "use_rslora": stabilized, "alpha_pattern": {"1.attn1.to_q": 0}}
+    config = {
+        "r": 4,
+        "lora_alpha": 8,
+        "use_rslora": stabilized,
+        "init_lora_weights": True,
+        "alpha_pattern": {"1.attn1.to_q": 0},
+    }
     ours = json.dumps({f"transformer.{key}": value for key, value in config.items()})
     of_diffusers = lora.write(tmp_path / "one.safetensors", lora.diffusers(found), lora_adapter_metadata=ours)
     of_peft = lora.write(tmp_path / "peft" / "adapter_model.safetensors", lora.diffusers(found, "base_model.model."))
@@ -169,6 +175,10 @@ def test_the_factors_of_a_neighbour_in_the_folder_do_not_count(
         (
             '{"transformer.alpha_pattern": {"blocks.0.*": 8}}',
             "name layers in alpha_pattern, got the expression 'blocks",
+        ),
+        (
+            '{"transformer.init_lora_weights": "pissa_niter_4"}',
+            "for the model's own weights, got init_lora_weights pis",
         ),
         ("{", "must have a JSON object as its lora_adapter_metadata, got '{'"),
     ],

@@ -13,6 +13,7 @@ from registry.folders.files import absent, read_json
 
 PEFT_CONFIG = "adapter_config.json"  # peft's, beside the file
 PEFT = "base_model.model."  # before all names of tensors in peft's files
+OF_OTHER_WEIGHTS = ("pissa", "corda", "olora", "loftq", "lora_ga")  # peft's starts that change the model's own
 LARGEST = 1e30  # of a factor
 METADATA = "lora_adapter_metadata"  # diffusers' key in the header
 PREFIX = "transformer."  # of diffusers' keys there
@@ -66,6 +67,9 @@ def _what(path: Path) -> str:
 
 
 def _read(found: Mapping[str, Any], prefix: str, path: Path, what: str) -> Factors:
+    start = str(found.get(f"{prefix}init_lora_weights")).lower()
+    if start.startswith(OF_OTHER_WEIGHTS):
+        raise FolderError(f"{what} must be for the model's own weights, got init_lora_weights {start[:100]}", path)
     patterns = found.get(f"{prefix}alpha_pattern")
     known = patterns if isinstance(patterns, dict) else {}
     if (strange := next((key for key in known if not LAYER.fullmatch(key)), None)) is not None:
