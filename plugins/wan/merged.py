@@ -16,7 +16,7 @@ KEPT = 256  # folders
 
 
 def write(folder: Path, adapters: Mapping[str, tuple[float, float]]) -> None:
-    """Write the names and strengths of merged adapters, beside those written before; nothing without any."""
+    """Add the names and strengths of merged adapters; write nothing without any."""
     if adapters:
         both = {**_read(folder / FILE), **adapters}
         (folder / FILE).write_text(json.dumps({"adapters": both}, indent=2) + "\n")

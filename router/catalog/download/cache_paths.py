@@ -41,7 +41,7 @@ def begun(repo: str) -> bool:
 
 
 def wanted(names: Sequence[str] = ()) -> list[str]:
-    """Return the patterns of files with these names and of peft's beside them, or of a model."""
+    """Return the patterns of these files, and peft's beside them, or of a model."""
     beside = (posixpath.join(posixpath.dirname(name), FACTORS) for name in names)
     return [glob.escape(name) for name in dict.fromkeys((*names, *beside))] or list(WANTED)
 

@@ -120,7 +120,13 @@ def test_alpha_beside_the_tensors_counts(
     model: Any, part: Any, tmp_path: Path, stabilized: bool, factor: float
 ) -> None:
     found = {name: (down[:4], up[:, :4]) for name, (down, up) in lora.pairs(model, only="attn1.to_q").items()}
-    config = {"r": 4, "lora_alpha": 8, "use_rslora": stabilized, "alpha_pattern": {"1.attn1.to_q": 0}}
+    config = {
+        "r": 4,
+        "lora_alpha": 8,
+        "use_rslora": stabilized,
+        "init_lora_weights": True,
+        "alpha_pattern": {"1.attn1.to_q": 0},
+    }
     ours = json.dumps({f"transformer.{key}": value for key, value in config.items()})
     of_diffusers = lora.write(tmp_path / "one.safetensors", lora.diffusers(found), lora_adapter_metadata=ours)
     of_peft = lora.write(tmp_path / "peft" / "adapter_model.safetensors", lora.diffusers(found, "base_model.model."))
@@ -147,6 +153,19 @@ def test_a_pattern_of_alpha_names_layers_as_the_file_does_or_diffusers(
     assert torch.allclose(made["blocks.0.attn1.to_q.weight"], 4 * up @ down, atol=1e-6)
 
 
+@pytest.mark.parametrize("spelling", [lora.diffusers, lambda found: lora.comfy(found, alpha=False)])
+def test_the_factors_of_a_neighbour_in_the_folder_do_not_count(
+    model: Any, part: Any, tmp_path: Path, spelling: Any
+) -> None:
+    found = lora.pairs(model, only="blocks.0.attn1.to_q")
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"lora_alpha": 64}))
+
+    made = products(deltas(lora.write(tmp_path / "style.safetensors", spelling(found)), part))
+
+    down, up = found["blocks.0.attn1.to_q"]
+    assert torch.allclose(made["blocks.0.attn1.to_q.weight"], up @ down, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("metadata", "words"),
     [
@@ -156,6 +175,10 @@ def test_a_pattern_of_alpha_names_layers_as_the_file_does_or_diffusers(
         (
             '{"transformer.alpha_pattern": {"blocks.0.*": 8}}',
             "name layers in alpha_pattern, got the expression 'blocks",
+        ),
+        (
+            '{"transformer.init_lora_weights": "pissa_niter_4"}',
+            "for the model's own weights, got init_lora_weights pis",
         ),
         ("{", "must have a JSON object as its lora_adapter_metadata, got '{'"),
     ],
@@ -296,8 +319,21 @@ def test_two_files_of_one_content_are_one_part(model: Any, part: Any, tmp_path: 
 def test_merged_weights_of_other_factors_are_other_parts(model: Any, part: Any, tmp_path: Path) -> None:
     found, keys = lora.pairs(model, only="to_q"), []
     for alpha in (4, 8, 4):
-        path = lora.write(tmp_path / str(len(keys)) / "adapter_model.safetensors", lora.diffusers(found))
+        path = lora.write(
+            tmp_path / str(len(keys)) / "adapter_model.safetensors", lora.diffusers(found, "base_model.model.")
+        )
         path.with_name("adapter_config.json").write_text(json.dumps({"lora_alpha": alpha}))
         keys.append(MergedAdapters.of((lora.adapter(path, merge=True),)).key(part, KeepingPool()))
 
     assert keys[0] == keys[2] != keys[1]
+
+
+def test_what_is_not_used_of_a_merged_adapter_is_in_the_log(
+    model: Any, part: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tensors = lora.diffusers(lora.pairs(model, only="blocks.0.attn1.to_q")) | {"text_encoder.x": torch.ones(1)}
+    path = lora.write(tmp_path / "style.safetensors", tensors)
+
+    assert MergedAdapters.of((lora.adapter(path, merge=True),)).deltas(part, PLACEMENT)
+
+    assert "adapter style: 1 of the 3 tensors in style.safetensors are not used: text_encoder.x" in caplog.text

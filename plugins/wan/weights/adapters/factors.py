@@ -12,6 +12,8 @@ from registry.folders import FolderError
 from registry.folders.files import absent, read_json
 
 PEFT_CONFIG = "adapter_config.json"  # peft's, beside the file
+PEFT = "base_model.model."  # before all names of tensors in peft's files
+OF_OTHER_WEIGHTS = ("pissa", "corda", "olora", "loftq", "lora_ga")  # peft's starts that change the model's own
 LARGEST = 1e30  # of a factor
 METADATA = "lora_adapter_metadata"  # diffusers' key in the header
 PREFIX = "transformer."  # of diffusers' keys there
@@ -27,16 +29,17 @@ class Factors:
     rank_stabilized: bool = False  # peft's rsLoRA
 
     def of(self, modules: Collection[str], rank: int) -> float:
-        """Return the factor of the product of `rank` that changes a module, by any of its names."""
+        """Return the factor of a product of `rank`; `modules` are names of one module."""
         alpha = next((each for key, each in self.patterns.items() if _matches(key, modules)), self.alpha)
         if alpha is None:
             return 1.0
         return alpha / (math.sqrt(rank) if self.rank_stabilized else rank)
 
 
-def factors_of(path: Path, metadata: Mapping[str, Any]) -> Factors:
+def factors_of(path: Path, metadata: Mapping[str, Any], names: Collection[str]) -> Factors:
     """Return the factors in a file's `metadata`, else those that peft writes beside it.
 
+    `names` are those of its tensors: what is beside it may belong to a neighbour unless peft wrote them.
     Raises `FolderError` for a broken file of peft's, and for factors that are not read.
     """
     text = metadata.get(METADATA)
@@ -48,6 +51,8 @@ def factors_of(path: Path, metadata: Mapping[str, Any]) -> Factors:
         if not isinstance(found, dict):
             raise FolderError(f"{path.name} must have a JSON object as its {METADATA}, got {text[:100]!r}", path)
         return _read(found, PREFIX, path, path.name)
+    if not any(name.startswith(PEFT) for name in names):
+        return Factors()
     return next((_read(read_json(each, _what(path)), "", each, _what(path)) for each in beside(path)), Factors())
 
 
@@ -62,6 +67,9 @@ def _what(path: Path) -> str:
 
 
 def _read(found: Mapping[str, Any], prefix: str, path: Path, what: str) -> Factors:
+    start = str(found.get(f"{prefix}init_lora_weights")).lower()
+    if start.startswith(OF_OTHER_WEIGHTS):
+        raise FolderError(f"{what} must be for the model's own weights, got init_lora_weights {start[:100]}", path)
     patterns = found.get(f"{prefix}alpha_pattern")
     known = patterns if isinstance(patterns, dict) else {}
     if (strange := next((key for key in known if not LAYER.fullmatch(key)), None)) is not None:

@@ -61,7 +61,7 @@ class AdapterFile:
 
 
 def stamp_of(path: Path) -> Hashable:
-    """Return a value that changes with a file, and with peft's beside it; raises `OSError`."""
+    """Return a value that changes with a file and peft's beside it; raises `OSError`."""
     stats = [each.stat() for each in (path, *beside(path))]
     return tuple((each.st_ino, each.st_size, each.st_mtime_ns) for each in stats)
 
@@ -77,7 +77,7 @@ def read(path: Path, part: Part, adapter: str) -> AdapterFile:
         raise LoadFailed(f"the file of the adapter {adapter} cannot be read: {error.strerror}") from error
     try:
         header = read_header(path, f"the adapter {adapter}")
-        factors = factors_of(path, header.metadata)
+        factors = factors_of(path, header.metadata, header.entries)
         shapes = {name: tensor.shape for name, tensor in (part.weights.read() if part.weights else {}).items()}
     except FolderError as error:
         raise LoadFailed(error.reason) from error

@@ -1,5 +1,6 @@
 """Adapters that are part of a transformer's weights."""
 
+import logging
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from plugins.wan.weights.adapters.factors import beside
 from plugins.wan.weights.adapters.weights import AdapterPart, Delta, total
 from plugins.wan.weights.placement import Placement
 from router import Adapter, LoadFailed, Pool, UsedAdapter
+
+log = logging.getLogger(__name__)
 
 EXPERTS = {"transformer": "high", "transformer_2": "low"}  # the fields of a `PerExpert`
 
@@ -37,6 +40,9 @@ class MergedAdapters:
             (AdapterPart.of(path, name, part, placement), strength)
             for path, strength, name in files_of(self.adapters, part.name)
         ]
+        for found, _ in files:
+            if found.file.note:
+                log.warning("adapter %s: %s", found.adapter, found.file.note)
         return total([found.read(lambda _: None).deltas(strength) for found, strength in files])
 
     def apply(self, module: torch.nn.Module, part: Part, placement: Placement) -> None:

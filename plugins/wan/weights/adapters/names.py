@@ -10,7 +10,9 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import NamedTuple
 
-PREFIXES = ("base_model.model.", "model.diffusion_model.", "diffusion_model.", "transformer.", "model.")
+from plugins.wan.weights.adapters.factors import PEFT
+
+PREFIXES = (PEFT, "model.diffusion_model.", "diffusion_model.", "transformer.", "model.")
 KOHYA = ("lora_unet_", "lora_transformer_")
 # Wan-Video/Wan2.1, wan/modules/model.py, and diffusers' names of the same modules; in kohya's spelling `_` is any dot
 MODULES = {
