@@ -43,8 +43,8 @@ def test_the_embedded_family_and_the_largest_have_adapters_that_none_uses_unaske
 
     assert named == {
         "wan-nano-t2v": ["fast4", "noir"],
-        "wan-nano-i2v": ["fast4", "noir"],
-        "wan-nano-ti2v": ["fast4", "noir"],
+        "wan-nano-i2v": ["fast4"],
+        "wan-nano-ti2v": ["fast4"],
         "wan2.2-t2v-a14b": ["lightning"],
         "wan2.2-i2v-a14b": ["lightning"],
     }
