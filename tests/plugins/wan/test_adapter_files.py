@@ -1,6 +1,7 @@
 """Files of adapters: every trainer's spelling, and what is refused."""
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -253,6 +254,18 @@ def test_what_is_not_used_is_counted(model: Any, part: Any, tmp_path: Path) -> N
 
     assert len(found.unused) == 4
     assert f"4 of the {len(tensors)} tensors in style.safetensors are not used" in found.note
+
+
+def test_a_name_of_megabytes_takes_no_time(model: Any, part: Any, tmp_path: Path) -> None:
+    name = "model." * 2_000_000 + "blocks.0.attn1.to_k.lora_A.weight"
+    tensors = lora.diffusers(lora.pairs(model, only="blocks.0.attn1.to_q")) | {name: torch.ones(1)}
+    path, begin = lora.write(tmp_path / "style.safetensors", tensors), time.process_time()
+
+    found = file.read(path, part, "style")
+
+    assert time.process_time() - begin < 10
+    assert found.unused == (name,)
+    assert len(found.note) < 300
 
 
 def test_patches_of_another_number_of_channels_are_left_out(model: Any, part: Any, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from plugins.wan.weights.adapters.factors import PEFT
 
 PREFIXES = (PEFT, "model.diffusion_model.", "diffusion_model.", "transformer.", "model.")
+LONGEST = 1000  # characters of a name; no transformer has a weight of a longer one
 KOHYA = ("lora_unet_", "lora_transformer_")
 # Wan-Video/Wan2.1, wan/modules/model.py, and diffusers' names of the same modules; in kohya's spelling `_` is any dot
 MODULES = {
@@ -86,6 +87,8 @@ class Names:
 
     def target(self, name: str) -> Target | None:
         """Return what a tensor called `name` changes; None if there is no such weight."""
+        if len(name) > LONGEST:  # prefixes are taken off one at a time
+            return None
         bare = _without_prefix(name)
         for pattern, weight, role in _SUFFIXES:
             if match := pattern.fullmatch(bare):
