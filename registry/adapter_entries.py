@@ -19,6 +19,7 @@ from registry.models import Defaults, Limits
 from registry.schema import check
 from registry.source import is_folder, is_hub_id, resolve
 
+FIRST, SECOND = "guidance_scale", "guidance_scale_2"
 SAME = ("files", "revision", "strength", "merge")  # an adapter takes them unchanged
 NAME_RULE = "a name starts with a letter or a digit and has up to 64 of them, with . _ - among them"
 OF_FILES = (SUFFIX, *PICKLES, GGUF)
@@ -82,9 +83,12 @@ class AdapterEntries:
         basis = self._basis(name, own.pop("source", None), isinstance(entry, Mapping))
         if basis is None or self._has_misused(basis, own):
             return None
-        defaults = {**basis.defaults, **own.get("defaults", {})}
-        if self.family and self.family.experts == 1 and defaults.pop("guidance_scale_2", None) is not None:
-            self._note((*where, "defaults", "guidance_scale_2"), "is not used: the model has one expert")
+        stated = own.get("defaults", {})
+        # a guidance of the entry's own is for both experts, as in a request
+        given = {name: value for name, value in basis.defaults.items() if name != SECOND or FIRST not in stated}
+        defaults = {**given, **stated}
+        if self.family and self.family.experts == 1 and defaults.pop(SECOND, None) is not None:
+            self._note((*where, "defaults", SECOND), "is not used: the model has one expert")
         taken = {field: own[field] for field in SAME if field in own}
         return replace(basis, defaults=MappingProxyType(defaults), **taken)
 

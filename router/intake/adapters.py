@@ -35,9 +35,16 @@ def choose(model: ModelSpec, request: Request) -> tuple[ModelSpec, Used]:
             own, got = _shown(merged[adapter.name]), _shown(used[adapter.name])
             message = f"{model.name} has {adapter.name} in its weights: its strength must be {own}, got {got}"
             raise _refusal(request, message)
-    kept = tuple(each for each in used.values() if each.high or each.low)
+    kept = tuple(each for each in used.values() if _counts(_find(model, request, each.name), each))
     adapters = [_find(model, request, each.name) for each in kept]
     return _with_defaults(model, request, adapters), kept
+
+
+def _counts(adapter: Adapter, used: UsedAdapter) -> bool:
+    """Say whether an adapter has a file and a strength for any expert."""
+    return any(
+        file is not None and strength for file, strength in zip(adapter.files, (used.high, used.low), strict=True)
+    )
 
 
 def _choices(model: ModelSpec, request: Request) -> Sequence[AdapterChoice]:

@@ -43,7 +43,7 @@ def test_a_file_of_digests_that_is_broken_is_written_anew(tmp_path: Path) -> Non
 
     found = Digests(tmp_path / "digests.json").of(tmp_path / "one")
 
-    assert json.loads((tmp_path / "digests.json").read_text())[str(tmp_path / "one")][2] == found
+    assert json.loads((tmp_path / "digests.json").read_text())[str(tmp_path / "one")][1] == found
 
 
 def test_the_name_in_the_hubs_cache_is_believed(tmp_path: Path) -> None:
@@ -61,3 +61,15 @@ def test_a_digest_that_cannot_be_kept_fails_no_load(tmp_path: Path) -> None:
     found = Digests(tmp_path / "digests.json").of(tmp_path / "weights")
 
     assert found == hashlib.sha256(b"1").hexdigest()
+
+
+def test_a_file_that_was_replaced_by_one_of_its_size_and_time_has_another_digest(tmp_path: Path) -> None:
+    path, digests = tmp_path / "a.safetensors", Digests(tmp_path / "digests.json")
+    found = []
+    for content in (b"one", b"two"):
+        path.unlink(missing_ok=True)
+        path.write_bytes(content)
+        os.utime(path, ns=(0, 0))
+        found.append((digests.of(path), Digests(tmp_path / "digests.json").of(path)))
+
+    assert found[0][0] == found[0][1] != found[1][0] == found[1][1]

@@ -141,3 +141,11 @@ def test_merged_adapters_stay_as_they_are() -> None:
         assert refusal(MERGED, asked(("fast4", strength, strength))) == (
             f"m has fast4 in its weights: its strength must be 1, got {strength:g}"
         )
+
+
+def test_an_adapter_without_a_file_where_it_has_a_strength_is_not_used() -> None:
+    high = replace(FAST4, files=PerExpert("high.safetensors", None))
+    model = replace(MODEL, adapters=(high,))
+
+    assert choose(model, asked(("fast4", 0.0, 1.0))) == (model, ())
+    assert choose(model, asked(("fast4", 1.0, 0.0)))[1] == (UsedAdapter("fast4", 1.0, 0.0),)

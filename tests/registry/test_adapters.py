@@ -340,3 +340,9 @@ def test_a_report_names_changed_adapters(read: Read) -> None:
 def test_only_merged_adapters_are_part_of_what_is_loaded(read: Read, before: str, after: str, serves: bool) -> None:
     old, new = (only(read(one(TWO + f"adapters: {{{entry}}}"))) for entry in (before, after))
     assert new.loads_as(old) is serves
+
+
+def test_a_guidance_of_the_entry_is_for_both_experts(read: Read) -> None:
+    quick = adapters(read(one(TWO + "adapters: {quick: {source: fast4, defaults: {guidance_scale: 4}}}")))["quick"]
+
+    assert quick.defaults == {"steps": 4, "guidance_scale": 4.0, "flow_shift": FlowShift(3, 3)}

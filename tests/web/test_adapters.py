@@ -210,11 +210,11 @@ WRONG_LORAS: dict[str, tuple[dict[str, Any], str, str]] = {
     "a scale as text": ({"lora": {"name": "fast4", "scale": "1"}}, "lora.scale", "must be a number"),
     "an unknown field": ({"lora": {"name": "fast4", "rank": 8}}, "lora", "has no field 'rank'"),
     "a path among several": ({"loras": [{"name": "a", "path": "b"}]}, "loras[0].path", PATH),
-    "other adapters": ({"adapters": ["fast4"], "lora": {"name": "noir"}}, "lora", "adapters says adapters (fast4,), but lora is (noir,): give one of them"),
+    "other adapters": ({"adapters": ["fast4"], "lora": {"name": "noir"}}, "lora", "adapters says adapters fast4, but lora is noir: give one of them"),
     "none and one": ({"adapters": [], "loras": ["noir"]}, "loras", "give one of them"),
     "another strength in the block": (
         {"adapters": ["fast4"], "provider_options": {"video": {"adapters": [{"name": "fast4", "strength": 2}]}}},
-        f"{VIDEO}.adapters", "(fast4 at 2,): give one of them",
+        f"{VIDEO}.adapters", "adapters is fast4 at 2: give one of them",
     ),
 }  # fmt: skip
 

@@ -37,7 +37,7 @@ def run(model: ModelSpec, loaded: Loaded, task: Task, report: Report) -> Frames:
         if fault == TEXT_ENCODER:
             for each in texts:
                 loaded.prompts.discard(each)
-        raise _not_finite(model, fault, loaded.placement.dtype)
+        raise _not_finite(model, fault, loaded.placement.dtype, task)
     warnings = prompt.warnings("prompt") + (negative.warnings("negative prompt") if negative else ())
     warnings += notes
     frames = _decoded(model, loaded, latents, task, flat)
@@ -66,7 +66,7 @@ def _decoded(model: ModelSpec, loaded: Loaded, latents: torch.Tensor, task: Task
 
     def require(magnitude: float) -> None:
         if is_bad(magnitude):
-            raise _not_finite(model, "VAE decoder", dtype)
+            raise _not_finite(model, "VAE decoder", dtype, task)
 
     with _memory_for(task):
         for frames in pixels(vae, latents, require):
@@ -89,9 +89,10 @@ def _require_size(model: ModelSpec, pipe: Any, task: Task) -> None:
         )
 
 
-def _not_finite(model: ModelSpec, part: str, dtype: torch.dtype) -> NumericalError:
+def _not_finite(model: ModelSpec, part: str, dtype: torch.dtype, task: Task) -> NumericalError:
     overflow = ", or too large for fp16: bf16 and fp32 hold larger numbers" if dtype is torch.float16 else ""
+    strong = f", or its adapters too strong ({', '.join(used.name for used in task.adapters)})" if task.adapters else ""
     return NumericalError(
         f"the {part} of {model.name} produced numbers that are not finite, or beyond {LARGEST:g}: "
-        f"its weights may be damaged{overflow}"
+        f"its weights may be damaged{strong}{overflow}"
     )

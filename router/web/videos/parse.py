@@ -41,7 +41,7 @@ class _MergedFields:
         """Take a value; raise `InvalidRequest` where another name has another value."""
         if self.values.setdefault(name, value) != value:
             first, other = self.names[name], self.values[name]
-            message = f"{first} says {name} {shown(other)}, but {param} is {shown(value)}: give one of them"
+            message = f"{first} says {name} {_shown(other)}, but {param} is {_shown(value)}: give one of them"
             raise InvalidRequest(message, param=param)
         self.names.setdefault(name, param)
 
@@ -70,6 +70,10 @@ class FlatRequest:
 
     request: Request
     values: Mapping[str, Any]
+
+
+def _shown(value: Any) -> str:
+    return ", ".join(map(repr, value)) or "none" if isinstance(value, tuple) else shown(value)
 
 
 def read_video_request(body: Mapping[str, Any]) -> Request:
