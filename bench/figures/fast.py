@@ -78,6 +78,7 @@ def loader(folder: Path, entries: Mapping[str, str]) -> Callable[..., Any]:
     def load(name: str, **changes: object) -> Any:
         model: Any = system.registries.poll().find(name)
         here = replace(model, folder=system.weights.obtain(model, lambda done, total: None), **changes)
+        here = system.weights.obtain_adapters(here, [each.name for each in here.adapters], lambda done, total: None)
         return Subject(system.plugins, here, "cpu")
 
     return load

@@ -22,6 +22,5 @@ def with_random_products(model: WanTransformer3DModel, rank: int) -> WanTransfor
                 high, wide = layer.weight.shape
                 down, up = layer.weight.new_empty(rank, wide), layer.weight.new_empty(high, rank)
                 product = Product(down.normal_(std=DEVIATION), up.normal_(std=DEVIATION))
-                parameters = {"weight": layer.weight, "bias": layer.bias}
-                setattr(block.get_submodule(parent), last, AdaptedLayer(layer, parameters, [product]))
+                setattr(block.get_submodule(parent), last, AdaptedLayer.of(layer, [product]))
     return twin.eval()

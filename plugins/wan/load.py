@@ -52,10 +52,10 @@ class ForwardPaths(Protocol):
         """
 
     def adapted(self, name: str, part: Any, used: Sequence[tuple[AdapterWeights, float]]) -> Any:
-        """Return the transformer `name` with adapters, each with its strength.
+        """Return the transformer `name` with adapters, each with its strength; `part` stays as it is."""
 
-        `part` itself stays as it is. Raises `GenerationFailed` where it takes none.
-        """
+    def require_adaptable(self, name: str, part: Any) -> None:
+        """Raise `GenerationFailed` where diffusers' own loop would not run what adapters change in `part`."""
 
     def clear(self) -> None:
         """Release the transformers."""

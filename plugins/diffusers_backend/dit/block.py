@@ -8,7 +8,7 @@ from diffusers.models.transformers.transformer_wan import WanTransformerBlock
 from torch.nn import functional
 
 from plugins.diffusers_backend.dit import fused_ops
-from plugins.diffusers_backend.dit.adapted import is_changed, product_of
+from plugins.diffusers_backend.dit.adapted import is_changed, joined_product, product_of
 from plugins.diffusers_backend.dit.attention import attend
 from plugins.diffusers_backend.dit.cross_attention import Context
 from plugins.diffusers_backend.dit.fuse_qkv import fuse_qkv
@@ -50,11 +50,12 @@ def weights_of(block: WanTransformerBlock, fuse: bool) -> Weights:
     """Return the tensors of `block`; `fuse` makes Q, K and V views of one."""
     own, cross = block.attn1, block.attn2
     three = (own.to_q, own.to_k, own.to_v)
-    # each may have a product of its own, and weights that others share must not move to be joined with changed ones
-    fuse = fuse and not any(map(is_changed, three))
+    product = joined_product(*three)
+    # weights that others share must not move to be joined with changed ones
+    fuse = fuse and product is not None and not any(map(is_changed, three))
     return Weights(
         block.scale_shift_table,
-        (Layer(*fuse_qkv(*three)),) if fuse else tuple(_layer(each) for each in three),
+        (Layer(*fuse_qkv(*three), *product),) if fuse and product else tuple(_layer(each) for each in three),
         own.norm_q.weight,
         own.norm_k.weight,
         _layer(own.to_out[0]),

@@ -38,7 +38,7 @@ def _with_product(
         whole = functional.linear(rows, weight) + functional.linear(small, up) + bias
     else:
         # the small product first: the sum is rounded once, and the large one is added in place
-        whole = functional.linear(small, up, bias).addmm_(rows, weight.t())
+        whole = torch.addmm(bias, small, up.t()).addmm_(rows, weight.t())
     return whole.unflatten(0, x.shape[:-1])
 
 

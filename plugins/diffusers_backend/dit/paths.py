@@ -63,12 +63,15 @@ class Paths:
         return not against and bool(self._guards) and not self._foreign
 
     def adapted(self, name: str, part: Any, used: Used) -> Any:
-        """Return the transformer `name` with adapters; raise `GenerationFailed` where it takes none."""
+        """Return the transformer `name` with adapters, which `require_adaptable` may still refuse."""
+        return with_adapters(part, used)
+
+    def require_adaptable(self, name: str, part: Any) -> None:
+        """Raise `GenerationFailed` where diffusers' own path would not run the layers that adapters change."""
         try:
-            marks_of(part)  # diffusers' own path runs the same layers
+            marks_of(part)
         except ForeignError as error:
             raise GenerationFailed(f"the {name} takes no adapters here: {error}") from error
-        return with_adapters(part, used)
 
     def clear(self) -> None:
         for each in (self.networks, self._guards, self._reasons, self._now):

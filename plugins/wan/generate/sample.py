@@ -62,6 +62,9 @@ def denoise(
     """Return the latents of `task` after its last step, in the transformer's scale."""
     on_step = _on_step(loaded, pipe, task, report, outputs)
     if loaded.paths is None or not loaded.paths.are_ours():
+        for name, part in loaded.parts.items():
+            if loaded.paths is not None and getattr(pipe, name, part) is not part:  # it has adapters
+                loaded.paths.require_adaptable(name, part)
         return _by_pipeline(loaded, pipe, task, prompt, negative, on_step)
     images = [_image(task.image), _image(task.last_image)]
     embeds = [each.embeds for each in (prompt, negative) if each is not None]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,6 +50,7 @@ class AdapterWeights(torch.nn.Module):
         super().__init__()
         self._changes = found.changes
         self._numbers = {name: number for number, name in enumerate(tensors)}
+        self.tree = frozenset(chain.from_iterable(map(_above, found.changes)))  # the modules on the way to each weight
         frozen = (torch.nn.Parameter(tensor, requires_grad=False) for tensor in tensors.values())
         self._tensors = torch.nn.ParameterList(frozen)
 
@@ -72,6 +74,13 @@ class AdapterWeights(torch.nn.Module):
 
     def _of(self, stored: StoredTensor) -> torch.Tensor:
         return self._tensors[self._numbers[_name(stored)]]
+
+
+def _above(weight: str) -> Iterator[str]:
+    """Yield the names of all modules that hold a weight, the whole among them."""
+    while weight:
+        weight = weight.rpartition(".")[0]
+        yield weight
 
 
 def total(parts: Sequence[Deltas]) -> dict[str, Delta]:
