@@ -101,7 +101,7 @@ def _name(value: Any, wanted: str) -> str:
     if not isinstance(value, str):
         raise ValidationError(f"{wanted}, got {shown(value)}")
     if not 0 < len(value) <= LONGEST:
-        raise ValidationError(f"must be a name of 1 to {LONGEST} characters, got {len(value):,}")
+        raise ValidationError(f"must be a name of 1 to {LONGEST} characters, got {len(value):,} characters")
     if problem := unclean(value):
         raise ValidationError(f"must be a name, got {problem}")
     return value
@@ -113,5 +113,5 @@ def _strength(key: str, sent: Mapping[str, Any]) -> PerExpert[float]:
         return PerExpert(float(value), float(value))
     if isinstance(value, dict) and value.keys() == {"high", "low"} and all(map(STRENGTHS.number, value.values())):
         return PerExpert(float(value["high"]), float(value["low"]))
-    message = f"must be a number {STRENGTHS}, or an object with one as high and one as low, got {shown(value)}"
+    message = f'must be a number {STRENGTHS}, or {{"high": NUMBER, "low": NUMBER}}, got {shown(value)}'
     raise ValidationError({key: [message]})

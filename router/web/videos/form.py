@@ -185,7 +185,9 @@ def _path(name: str) -> list[str]:
     if len(path) > MOST_DEPTH:
         raise _bad(f"a part's name may have {MOST_DEPTH - 1} pairs of brackets, got {len(path) - 1}", name)
     if "" in path[:-1]:
-        raise _bad(f"[] must be at the end of a part's name, got {shown(name)}", name)
+        raise _bad(
+            f"[] must be at the end of a part's name, got {shown(name)}: send objects of a list as JSON text", name
+        )
     return path
 
 

@@ -83,7 +83,11 @@ HOSTILE: dict[str, tuple[list[Part], str, str]] = {
     "a list that was an object": ([("a[b]", "1"), ("a[]", "2")], "a[]", "something else"),
     "an object that was a list": ([("a[]", "1"), ("a[b]", "2")], "a[b]", "something else"),
     "a list within a list": ([("a[][]", "1")], "a[][]", "must be at the end"),
-    "an object within a list": ([("a[][b]", "1")], "a[][b]", "must be at the end"),
+    "an object within a list": (
+        [("a[][b]", "1")],
+        "a[][b]",
+        "must be at the end of a part's name, got 'a[][b]': send objects of a list as JSON text",
+    ),
     "eight pairs of brackets": ([("a" + "[b]" * 8, "1")], "a" + "[b]" * 8, "7 pairs of brackets, got 8"),
     "a bracket that stays open": ([("a[b", "1")], "a[b", "must be like"),
     "a bracket that was never open": ([("a]b", "1")], "a]b", "must be like"),
