@@ -11,6 +11,7 @@ from registry.adapter_schema import GGUF, AdapterSchema, not_safetensors
 from registry.adapters import NAME, Adapter, PerExpert
 from registry.backends import BackendInfo
 from registry.consistency import adapter_contradictions, of_two_experts
+from registry.errors import printable
 from registry.families import EMBEDDED, Family
 from registry.folders.files import PICKLES
 from registry.folders.weights import SUFFIX
@@ -23,7 +24,7 @@ FIRST, SECOND = "guidance_scale", "guidance_scale_2"
 SAME = ("files", "revision", "strength", "merge")  # an adapter takes them unchanged
 NAME_RULE = "a name starts with a letter or a digit and has up to 64 of them, with . _ - among them"
 OF_FILES = (SUFFIX, *PICKLES, GGUF)
-FORMS = "a file or a folder (./, ../, / or ~) or OWNER/NAME on the hub"
+FORMS = "a path that begins with ./, ../, / or ~, or OWNER/NAME on the hub"
 
 
 class AdapterEntries:
@@ -68,7 +69,9 @@ class AdapterEntries:
             folder = None if adapter.source.startswith(EMBEDDED) else adapter_files.folder(adapter)
             for error in adapter_files.refusals(adapter, folder) if folder else ():
                 if not (error.missing and is_hub_id(adapter.source)):
-                    self._note(("adapters", adapter.name), str(error))
+                    gone = error.missing and not error.path.exists()  # a cut file may still arrive, too
+                    message = printable(f"{error.path}: there is no such file") if gone else str(error)
+                    self._note(("adapters", adapter.name), message)
 
     def _adapter(self, name: str, entry: object) -> Adapter | None:
         where: Where = ("adapters", name)
@@ -138,8 +141,9 @@ class AdapterEntries:
     def _check_defaults(self, names: tuple[str, ...]) -> None:
         for at, name in enumerate(self.defaults):
             if name not in names:
-                listed = ", ".join(names) or "none"
-                self._add_problem(("default_adapters", at), f"must be one of the adapters ({listed}), got {name}")
+                listed = f"must be one of the adapters ({', '.join(names)})"
+                rule = listed if names else "must be empty: adapters has none"
+                self._add_problem(("default_adapters", at), f"{rule}, got {name}")
             elif name in self.defaults[:at]:
                 self._add_problem(("default_adapters", at), f"must be named once, got {name} again")
 

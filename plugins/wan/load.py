@@ -52,10 +52,10 @@ class ForwardPaths(Protocol):
         """
 
     def adapted(self, name: str, part: Any, used: Sequence[tuple[AdapterWeights, float]]) -> Any:
-        """Return the transformer `name` with adapters, each with its strength; `part` stays as it is."""
+        """Return a transformer with adapters, each with its strength; `part` stays."""
 
     def require_adaptable(self, name: str, part: Any) -> None:
-        """Raise `GenerationFailed` where diffusers' own loop would not run what adapters change in `part`."""
+        """Raise `GenerationFailed` if diffusers' own loop may not run adapted layers."""
 
     def clear(self) -> None:
         """Release the transformers."""

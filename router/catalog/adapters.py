@@ -88,7 +88,7 @@ def _problem(model: ModelSpec, adapter: Adapter) -> str | None:
         lack += f" ({errors[0].reason})"
     if remote:
         return f"{lack}: fetch them with 'framegate pull {model.name}', or set 'download: true' in its entry"
-    return f"{lack}: they are needed at the adapter's source"
+    return f"{lack}: 'framegate check' names the paths"
 
 
 def _folder(adapter: Adapter) -> Path | None:

@@ -86,7 +86,7 @@ def _with_defaults(model: ModelSpec, request: Request, adapters: Sequence[Adapte
             first = source.setdefault(name, adapter.name)
             if found.setdefault(name, value) != value and not _states(request, name):
                 both = f"{first} and {adapter.name}"
-                raise _refusal(request, f"{both} bring two defaults for {name}: send {request.param(name)} with them")
+                raise _refusal(request, f"{both} bring different defaults for {name}: send {request.param(name)} too")
     if "guidance_scale" in found:
         found.setdefault("guidance_scale_2", None)  # the second expert follows the first
     return replace(model, defaults=replace(model.defaults, **found)) if found else model

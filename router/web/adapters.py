@@ -31,12 +31,11 @@ class Adapters(fields.Raw):
         super().__init__(**nullable(about, **(schema or whole)))
 
     def of_form(self, value: Any) -> Any:
-        """Return the value behind a form's text: JSON, or one name."""
+        """Return the value behind a form's text: JSON, a name, or a list."""
         if isinstance(value, list):
-            return [_parsed(entry) for entry in value]
+            return [_typed(_parsed(entry), self.keys) for entry in value]
         if isinstance(value, dict):
-            numbers = {key for key, each in value.items() if self.keys.get(key) == "strength" and isinstance(each, str)}
-            return {key: number_in(each) if key in numbers else each for key, each in value.items()}
+            return _typed(value, self.keys)
         found = _parsed(value)
         return found if isinstance(found, list) else [found]
 
@@ -90,6 +89,19 @@ class Loras(Adapters):
         return (self._choice(value),)
 
 
+def _typed(entry: Any, keys: Mapping[str, str]) -> Any:
+    """Return an object of a form with numbers as its strengths."""
+    if not isinstance(entry, dict):
+        return entry
+    return {key: _number(each) if keys.get(key) == "strength" else each for key, each in entry.items()}
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _number(each) for key, each in value.items()}
+    return number_in(value) if isinstance(value, str) else value
+
+
 def _parsed(text: Any) -> Any:
     """Return the JSON object or list of a form's text, else the text."""
     is_json = isinstance(text, str) and text.lstrip()[:1] in ("[", "{")
@@ -101,7 +113,7 @@ def _name(value: Any, wanted: str) -> str:
     if not isinstance(value, str):
         raise ValidationError(f"{wanted}, got {shown(value)}")
     if not 0 < len(value) <= LONGEST:
-        raise ValidationError(f"must be a name of 1 to {LONGEST} characters, got {len(value):,}")
+        raise ValidationError(f"must be a name of 1 to {LONGEST} characters, got {len(value):,} characters")
     if problem := unclean(value):
         raise ValidationError(f"must be a name, got {problem}")
     return value
@@ -113,5 +125,5 @@ def _strength(key: str, sent: Mapping[str, Any]) -> PerExpert[float]:
         return PerExpert(float(value), float(value))
     if isinstance(value, dict) and value.keys() == {"high", "low"} and all(map(STRENGTHS.number, value.values())):
         return PerExpert(float(value["high"]), float(value["low"]))
-    message = f"must be a number {STRENGTHS}, or an object with one as high and one as low, got {shown(value)}"
+    message = f'must be a number {STRENGTHS}, or {{"high": NUMBER, "low": NUMBER}}, got {shown(value)}'
     raise ValidationError({key: [message]})

@@ -97,9 +97,9 @@ def test_a_local_file_is_here_or_says_what_is_wrong(tmp_path: Path, weights: Wei
     lack = "m needs the files of its adapter style, which"
     assert states == ["missing", "incomplete", "broken", "here"]
     assert reasons == [
-        f"{lack} are not on this machine: they are needed at the adapter's source",
+        f"{lack} are not on this machine: 'framegate check' names the paths",
         f"{lack} are not whole (style.safetensors of the adapter style is empty: fetch it again): "
-        "they are needed at the adapter's source",
+        "'framegate check' names the paths",
         f"{lack} cannot be read: style.safetensors of the adapter style is a GGUF file, which is not read: bring the "
         "repository in the diffusers layout, in bf16",
     ]

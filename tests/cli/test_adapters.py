@@ -57,8 +57,7 @@ def test_check_names_adapters_without_files_and_files_of_other_kinds(run: Run, t
     assert gguf.startswith(f"{tmp_path}/models.yaml:8: models.m.adapters.gguf: {tmp_path}/gguf.safetensors: ")
     assert "is a GGUF file, which is not read" in gguf
     assert gone == (
-        f"{tmp_path}/models.yaml:9: models.m.adapters.gone: {tmp_path}/gone.safetensors: it lacks gone.safetensors of the "
-        "adapter gone"
+        f"{tmp_path}/models.yaml:9: models.m.adapters.gone: {tmp_path}/gone.safetensors: there is no such file"
     )
     assert count == f"{tmp_path}/models.yaml: 1 model, 1 route, 2 problems"
 

@@ -395,7 +395,7 @@ def test_generate_leaves_nothing_to_the_engine_of_another_generate(run: Run, tmp
         (("--adapter", "noir=-99"), "adapters[0].strength must be a number from -10 to 10"),
         (("--adapter", "noir="), "a strength is a number, got ''"),
         (("--adapter", "noir=nan"), "a strength is a number, got 'nan'"),
-        (("--adapter", ""), "adapters[0] must be a name of 1 to 64 characters, got 0"),
+        (("--adapter", ""), "adapters[0] must be a name of 1 to 64 characters, got 0 characters"),
         (("--adapter", "noir", "--no-adapters"), "it cannot be there with --adapter"),
     ],
     ids=str,

@@ -75,7 +75,7 @@ def test_the_second_expert_follows_an_adapters_guidance() -> None:
 
 def test_defaults_that_disagree_are_refused_unless_the_caller_decides() -> None:
     assert refusal(MODEL, asked("fast4", "slow")) == (
-        "fast4 and slow bring two defaults for steps: send provider_options.video.steps with them"
+        "fast4 and slow bring different defaults for steps: send provider_options.video.steps too"
     )
     model, used = choose(MODEL, asked("fast4", "slow", steps=7))
     assert len(used) == 2

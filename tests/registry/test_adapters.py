@@ -110,12 +110,14 @@ def test_adapters_of_the_hub_may_be_fetched_for_a_model_that_is_here(read: Read,
 HUB = "is only for a source on the hub, got "
 PATH = "must be a path within the source, such as loras/high.safetensors, got "
 NUMBER = "must be a number from -10 to 10, got "
-LISTS = "must be a mapping of names to adapters, or a list of known ones, such as [fast4], got "
-FORMS = "must be a published adapter (fast4, noir), a file or a folder (./, ../, / or ~) or OWNER/NAME on the hub, got "
+LISTS = "must be a mapping of names to adapters, or a list of published ones, such as [fast4], got "
+FORMS = (
+    "must be a published adapter (fast4, noir), a path that begins with ./, ../, / or ~, or OWNER/NAME on the hub, got "
+)
 BAD = [
     ("adapters: fast4", 5, "adapters", LISTS + "'fast4'"),
     ("adapters: 3", 5, "adapters", LISTS + "3"),
-    ("adapters:\n- fast4\n- 3", 7, "adapters.1", "must be the name of a known adapter, got 3"),
+    ("adapters:\n- fast4\n- 3", 7, "adapters.1", "must be the name of a published adapter; a file of your own needs a mapping, {NAME: PATH}, got 3"),
     ("adapters:\n- fast4\n- fast4", 7, "adapters.1", "must be named once, got 'fast4'"),
     ("adapters:\n- fast4\n- lightning", 7, "adapters.lightning", FORMS + "lightning"),
     ("adapters:\n  x: lightning", 6, "adapters.x", FORMS + "lightning"),
@@ -160,7 +162,7 @@ BAD = [
     ("adapters: {fast4: {defaults: {num_frames: 4}}}", 5, "adapters.fast4.defaults.num_frames", "must be 4k+1"),
     ("adapters: {fast4: {defaults: {width: 4096}}}", 5, "adapters.fast4.defaults.width", "the default width x height must"),
     ("default_adapters: fast4", 5, "default_adapters", "must be a list, such as [a, b], got 'fast4'"),
-    ("default_adapters:\n- fast4", 6, "default_adapters.0", "must be one of the adapters (none), got fast4"),
+    ("default_adapters:\n- fast4", 6, "default_adapters.0", "must be empty: adapters has none, got fast4"),
     ("adapters: [noir]\ndefault_adapters: [fast4]", 6, "default_adapters.0", "must be one of the adapters (noir), got"),
     ("adapters: [noir]\ndefault_adapters: [noir, noir]", 6, "default_adapters.1", "must be named once, got noir again"),
 ]  # fmt: skip
@@ -284,8 +286,8 @@ def test_local_files_that_cannot_be_read_are_notes(read: Read, tmp_path: Path) -
     assert "is an archive (ZIP), as torch.save makes it of pickles" in said["pickle"][1]
     assert "cut.safetensors of the adapter cut is cut short" in said["cut"][1]
     assert "is no regular file" in said["fifo"][1]
-    assert said["gone"][1] == f"{at}/gone.safetensors: it lacks gone.safetensors of the adapter gone"
-    assert said["folder"][1].endswith("it lacks pytorch_lora_weights.safetensors of the adapter folder")
+    assert said["gone"][1] == f"{at}/gone.safetensors: there is no such file"
+    assert said["folder"][1] == f"{at}/pytorch_lora_weights.safetensors: there is no such file"
 
 
 def test_a_file_that_was_mended_is_read_again(read: Read, tmp_path: Path) -> None:

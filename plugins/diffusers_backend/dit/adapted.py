@@ -59,7 +59,7 @@ def product_of(module: torch.nn.Module) -> tuple[torch.Tensor | None, torch.Tens
 
 
 def joined_product(*layers: Any) -> tuple[torch.Tensor | None, torch.Tensor | None] | None:
-    """Return the `down` and `up` of layers joined one below the other; None for large ranks."""
+    """Return the `down` and `up` of joined layers; None for large ranks."""
     adapted = [layer for layer in layers if isinstance(layer, AdaptedLayer)]
     if not adapted:
         return None, None
@@ -71,7 +71,7 @@ def joined_product(*layers: Any) -> tuple[torch.Tensor | None, torch.Tensor | No
 
 
 def is_changed(module: torch.nn.Module) -> bool:
-    """Say whether a layer has weights of its own, with what adapters add to them."""
+    """Say whether a layer has weights of its own, changed by adapters."""
     return CHANGED in vars(module)
 
 
@@ -122,7 +122,7 @@ def _twin(module: torch.nn.Module, name: str, tree: Set[str], deltas: Mapping[st
 
 
 def _copy(module: torch.nn.Module, kind: type[M]) -> M:
-    """Return a copy of `module` as a `kind`; it shares everything until that is replaced."""
+    """Return a copy of `module` as a `kind`, which shares everything with it."""
     twin = kind.__new__(kind)
     vars(twin).update(vars(module))  # as copy.copy does, in a tenth of its time
     return twin

@@ -67,7 +67,7 @@ class Paths:
         return with_adapters(part, used)
 
     def require_adaptable(self, name: str, part: Any) -> None:
-        """Raise `GenerationFailed` where diffusers' own path would not run the layers that adapters change."""
+        """Raise `GenerationFailed` if diffusers' own path may not run adapted layers."""
         try:
             marks_of(part)
         except ForeignError as error:

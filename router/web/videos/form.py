@@ -177,24 +177,32 @@ def _text(name: str, data: bytes) -> str:
 
 
 def _path(name: str) -> list[str]:
-    """Return the keys of `a[b][]`: `a`, `b` and '', the next list entry."""
+    """Return the keys of `a[b][]`: `a`, `b` and '', an entry of a list."""
     match = NAME.fullmatch(name)
     if match is None:
         raise _bad(f"a part's name must be like prompt or provider_options[video][seed], got {shown(name)}", name)
     path = [match[1], *(key[:-1] for key in match[2].split("[")[1:])]
     if len(path) > MOST_DEPTH:
         raise _bad(f"a part's name may have {MOST_DEPTH - 1} pairs of brackets, got {len(path) - 1}", name)
-    if "" in path[:-1]:
-        raise _bad(f"[] must be at the end of a part's name, got {shown(name)}", name)
+    if ("", "") in pairwise(path):
+        raise _bad(f"[] must stand behind a name, got {shown(name)}: a list holds values or objects", name)
     return path
 
 
 def _put(found: dict[str, Any], path: list[str], name: str, value: str | Upload) -> None:
-    """Set the value of the part `name` at its path; refuse a second one."""
+    """Set the value of the part `name` at its path; refuse a second one.
+
+    A list's next object begins with a key that the last one has.
+    """
     target: Any = found
-    for key, below in pairwise(path):
+    for depth, (key, below) in enumerate(pairwise(path), 1):
         kind: type = dict if below else list
-        target = target.setdefault(key, kind())
+        if isinstance(target, list):
+            if not target or not isinstance(target[-1], dict) or _has(target[-1], path[depth:]):
+                target.append({})
+            target = target[-1]
+        else:
+            target = target.setdefault(key, kind())
         if type(target) is not kind:
             raise _bad(f"{shown(name)} is something else, too", name)
     if isinstance(target, list):
@@ -203,6 +211,15 @@ def _put(found: dict[str, Any], path: list[str], name: str, value: str | Upload)
         raise _bad(f"{shown(name)} appears twice", name)
     else:
         target[path[-1]] = value
+
+
+def _has(value: Any, path: list[str]) -> bool:
+    """Say whether an object has something at the end of a path."""
+    for key in path:
+        if not isinstance(value, dict) or key not in value:
+            return False
+        value = value[key]
+    return True
 
 
 def _too_long(name: str) -> LimitExceeded:

@@ -41,7 +41,8 @@ class _MergedFields:
         """Take a value; raise `InvalidRequest` where another name has another value."""
         if self.values.setdefault(name, value) != value:
             first, other = self.names[name], self.values[name]
-            message = f"{first} says {name} {_shown(other)}, but {param} is {_shown(value)}: give one of them"
+            verb = "is" if first == name else f"says {name}"
+            message = f"{first} {verb} {_text(other)}, but {param} is {_text(value)}: give one of them"
             raise InvalidRequest(message, param=param)
         self.names.setdefault(name, param)
 
@@ -70,10 +71,6 @@ class FlatRequest:
 
     request: Request
     values: Mapping[str, Any]
-
-
-def _shown(value: Any) -> str:
-    return ", ".join(map(repr, value)) or "none" if isinstance(value, tuple) else shown(value)
 
 
 def read_video_request(body: Mapping[str, Any]) -> Request:
@@ -131,6 +128,12 @@ def read_remix(body: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
             raise InvalidRequest(f"a remix has the {name} of its source: send a prompt only", param=name)
     unused_fields.Search((), "a remix has the images of its source").refuse(body)
     return _prompt(sent), unused_fields.warning(unused_fields.names(body, CREATE))
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, tuple):  # adapters
+        return ", ".join(map(str, value)) or "none"
+    return shown(value)
 
 
 def _parts(body: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -57,6 +57,14 @@ FORMS: dict[str, tuple[list[Part], object]] = {
     "no NaN": ([(f"{VIDEO}[steps]", "NaN")], {"provider_options": {"video": {"steps": "NaN"}}}),
     "an empty number stays text": ([("seed", "")], {"seed": ""}),
     "a list": ([("tags[]", "a"), ("tags[]", "b")], {"tags": ["a", "b"]}),
+    "objects in a list": (
+        [("a[][b]", "1"), ("a[][c]", "2"), ("a[][b]", "3"), ("a[]", "d"), ("a[][c]", "4")],
+        {"a": [{"b": "1", "c": "2"}, {"b": "3"}, "d", {"c": "4"}]},
+    ),
+    "objects within objects in a list": (
+        [("a[][b][c]", "1"), ("a[][b][d]", "2"), ("a[][b][c]", "3")],
+        {"a": [{"b": {"c": "1", "d": "2"}}, {"b": {"c": "3"}}]},
+    ),
     "a list in an object": (
         [(f"{VIDEO}[loras][]", "a"), (f"{VIDEO}[loras][]", "b")], {"provider_options": {"video": {"loras": ["a", "b"]}}},
     ),
@@ -82,8 +90,8 @@ HOSTILE: dict[str, tuple[list[Part], str, str]] = {
     "a list that was a value": ([("a", "1"), ("a[]", "2")], "a[]", "something else"),
     "a list that was an object": ([("a[b]", "1"), ("a[]", "2")], "a[]", "something else"),
     "an object that was a list": ([("a[]", "1"), ("a[b]", "2")], "a[b]", "something else"),
-    "a list within a list": ([("a[][]", "1")], "a[][]", "must be at the end"),
-    "an object within a list": ([("a[][b]", "1")], "a[][b]", "must be at the end"),
+    "a list within a list": ([("a[][]", "1")], "a[][]", "[] must stand behind a name"),
+    "a list where a value was": ([("a[][b]", "1"), ("a[][b][]", "2")], "a[][b][]", "something else"),
     "eight pairs of brackets": ([("a" + "[b]" * 8, "1")], "a" + "[b]" * 8, "7 pairs of brackets, got 8"),
     "a bracket that stays open": ([("a[b", "1")], "a[b", "must be like"),
     "a bracket that was never open": ([("a]b", "1")], "a]b", "must be like"),
