@@ -13,7 +13,7 @@ from plugins.diffusers_backend.dit.attention import attend
 from plugins.diffusers_backend.dit.cross_attention import Context
 from plugins.diffusers_backend.dit.fuse_qkv import fuse_qkv
 from plugins.diffusers_backend.dit.fused_ops import Affine, KernelConfig
-from plugins.diffusers_backend.dit.linear import gelu, linear, linear_with_gelu
+from plugins.diffusers_backend.dit.linear import gelu, linear, linear_with_gelu, linears
 from plugins.diffusers_backend.dit.rope import Rotation
 
 
@@ -118,7 +118,7 @@ def self_attention(x: torch.Tensor, by: Rotation, weights: Weights, kernels: Ker
     if len(weights.qkv) == 1:
         query, key, value = linear(whole, *weights.qkv[0]).chunk(3, dim=-1)
     else:
-        query, key, value = (linear(whole, *layer) for layer in weights.qkv)
+        query, key, value = linears(whole, weights.qkv)
     query = fused_ops.norm_and_rope(query, weights.norm_q, by, kernels)
     key = fused_ops.norm_and_rope(key, weights.norm_k, by, kernels)
     attended = attend(query, key, _heads(value, kernels), None, kernels.attention)

@@ -1,6 +1,8 @@
 """Linear layers, and the tanh form of GELU, in the forms that run fastest."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch.nn import functional
@@ -29,17 +31,33 @@ def linear(
     return functional.linear(x, weight, bias)
 
 
+def linears(x: torch.Tensor, layers: Sequence[tuple[Any, ...]]) -> tuple[torch.Tensor, ...]:
+    """Return `x` `(..., in)` through several layers, each the arguments of `linear`."""
+    downs = [down for _, _, down, _ in layers if down is not None]
+    if len(downs) < len(layers):
+        return tuple(linear(x, *layer) for layer in layers)
+    rows = x.flatten(0, -2)
+    smalls = functional.linear(rows, torch.cat(downs)).split(
+        [len(down) for down in downs], dim=1
+    )  # a thin product is slow
+    wholes = (_beside(rows, *layer[:2], small, layer[3]) for layer, small in zip(layers, smalls, strict=True))
+    return tuple(whole.unflatten(0, x.shape[:-1]) for whole in wholes)
+
+
 def _with_product(
     x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, down: torch.Tensor, up: torch.Tensor
 ) -> torch.Tensor:
     rows = x.flatten(0, -2)
-    small = functional.linear(rows, down)
+    return _beside(rows, weight, bias, functional.linear(rows, down), up).unflatten(0, x.shape[:-1])
+
+
+def _beside(
+    rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, small: torch.Tensor, up: torch.Tensor
+) -> torch.Tensor:
     if torch.compiler.is_compiling():
-        whole = functional.linear(rows, weight) + functional.linear(small, up) + bias
-    else:
-        # the small product first: the sum is rounded once, and the large one is added in place
-        whole = torch.addmm(bias, small, up.t()).addmm_(rows, weight.t())
-    return whole.unflatten(0, x.shape[:-1])
+        return functional.linear(rows, weight) + functional.linear(small, up) + bias
+    # the small product first: the sum is rounded once, and the large one is added in place
+    return torch.addmm(bias, small, up.t()).addmm_(rows, weight.t())
 
 
 def gelu(x: torch.Tensor) -> torch.Tensor:
