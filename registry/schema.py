@@ -7,6 +7,7 @@ from typing import Any
 
 from marshmallow import RAISE, Schema, ValidationError, fields, pre_load, validate
 
+from registry.adapter_list import Adapters
 from registry.bounds import Bounds
 from registry.lines import Document, Where
 from registry.modality import Modality
@@ -79,32 +80,6 @@ class Strict(Schema):
         if not isinstance(data, Mapping):
             return data
         return {key: value for key, value in data.items() if value is not None or key not in self.fields}
-
-
-class Adapters(fields.Field[Mapping[str, object]]):
-    """A mapping of names to adapters, or a list of published ones."""
-
-    def _deserialize(self, value: Any, *_: Any, **__: Any) -> Mapping[str, object]:
-        if isinstance(value, Mapping):
-            return value
-        if not isinstance(value, list):
-            raise ValidationError(
-                "must be a mapping of names to adapters, or a list of published ones, such as [fast4]"
-            )
-        wrong: dict[int, list[str]] = {}
-        found: dict[str, object] = {}
-        for at, name in enumerate(value):
-            if not isinstance(name, str):
-                wrong[at] = [
-                    "must be the name of a published adapter; a file of your own needs a mapping, {NAME: PATH}"
-                ]
-            elif name in found:
-                wrong[at] = ["must be named once"]
-            else:
-                found[name] = None
-        if wrong:
-            raise ValidationError(wrong)
-        return found
 
 
 class ShiftSchema(Strict):

@@ -11,10 +11,11 @@ from marshmallow import Schema, fields, validate
 from docs.reference.meanings import BACKEND_OPTIONS, MODEL_KEYS, meaning
 from docs.reference.table import code, table
 from plugins.wan.tuning.switches import FastField, Switches
+from registry.adapter_list import Adapters
 from registry.families import FAMILIES, Family, stand_in
 from registry.modality import Modality
 from registry.models import Limits, ModelSpec
-from registry.schema import Adapters, Mapped, ModelSchema, Shift, Texts, WarmUp
+from registry.schema import Mapped, ModelSchema, Shift, Texts, WarmUp
 from router.plugins import Plugins, find
 
 KINDS = {

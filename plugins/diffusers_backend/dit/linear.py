@@ -40,7 +40,9 @@ def linears(x: torch.Tensor, layers: Sequence[tuple[Any, ...]]) -> tuple[torch.T
     smalls = functional.linear(rows, torch.cat(downs)).split(
         [len(down) for down in downs], dim=1
     )  # a thin product is slow
-    wholes = (_beside(rows, *layer[:2], small, layer[3]) for layer, small in zip(layers, smalls, strict=True))
+    wholes = [
+        _beside(rows, weight, bias, small, up) for (weight, bias, _, up), small in zip(layers, smalls, strict=True)
+    ]
     return tuple(whole.unflatten(0, x.shape[:-1]) for whole in wholes)
 
 

@@ -1,9 +1,7 @@
 """Read a form with bracketed names as a JSON object with files."""
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -17,17 +15,16 @@ from router.web.adapters import Adapters
 from router.web.http.body import read_body, read_json
 from router.web.http.fields import Integer, Number, Object, Only, StrictBoolean, number_in, shown
 from router.web.http.strict_json import MAX_TEXT
+from router.web.videos.form_names import invalid_form, path_of, put
 
 MULTIPART = "multipart/form-data"
 URLENCODED = "application/x-www-form-urlencoded"
 FORMS = (MULTIPART, URLENCODED)
 MOST_PARTS = 200
 MOST_NAME = 200  # characters of a part's name
-MOST_DEPTH = 8  # brackets in a name
 LONGEST_NAME = 3 * 4 * MOST_NAME  # bytes of a name that is all escapes
 MOST_ESCAPES = 2**20
 PIECE = 2**14  # bytes; twice that is the longest header of a part
-NAME = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
 TRUTHS = {"true": True, "false": False, "True": True, "False": False}  # Python's str() writes the last two
 
 
@@ -57,12 +54,12 @@ def read_form(limit: int, schema: Schema, file_name: str) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     parts = _pairs if request.mimetype == URLENCODED else _parts
-    for name, value in parts(read_body(limit, _bad)):
-        path = _path(name)
+    for name, value in parts(read_body(limit, invalid_form)):
+        path = path_of(name)
         if isinstance(value, Upload) and path[0] not in schema.fields:
             message = f"a file must come as {file_name}, got one as {shown(name)}"
             raise InvalidRequest(message, param=name, code="unknown_parameter")
-        _put(found, path, name, value)
+        put(found, path, name, value)
     return coerced(found, schema)
 
 
@@ -95,7 +92,7 @@ def _pairs(body: bytes) -> Iterator[tuple[str, str]]:
     if body.lstrip()[:1] == b"{":  # as curl's -d sends it
         raise UnsupportedMedia(f"content-type must be application/json for a JSON body, got {URLENCODED}")
     if body.count(b"&") >= MOST_PARTS:
-        raise _bad(f"it may have {MOST_PARTS} fields, got more")
+        raise invalid_form(f"it may have {MOST_PARTS} fields, got more")
     if body.count(b"%") > MOST_ESCAPES:
         raise LimitExceeded(f"a form may have {MOST_ESCAPES:,} escapes such as %20, got more")
     left = MAX_TEXT
@@ -127,7 +124,7 @@ def _parts(body: bytes) -> Iterator[tuple[str, str | Upload]]:
         if isinstance(event, Field | File):
             name, pieces, is_file, parts = _checked(event.name), [], isinstance(event, File), parts + 1
             if parts > MOST_PARTS:
-                raise _bad(f"it may have {MOST_PARTS} parts, got more")
+                raise invalid_form(f"it may have {MOST_PARTS} parts, got more")
         elif isinstance(event, Data):
             left -= 0 if is_file else len(event.data)
             if left < 0:
@@ -148,24 +145,24 @@ def _events(body: bytes) -> Iterator[object]:
         while not isinstance(event := decoder.next_event(), Epilogue):
             yield event
     except RequestEntityTooLarge:
-        raise _bad(f"a part's header may have {PIECE:,} bytes, got more") from None
+        raise invalid_form(f"a part's header may have {PIECE:,} bytes, got more") from None
     except ValueError:  # no header, a header that is no text, an end that never comes
-        raise _bad("its parts are broken, or it breaks off") from None
+        raise invalid_form("its parts are broken, or it breaks off") from None
 
 
 def _boundary() -> bytes:
     boundary = request.mimetype_params.get("boundary", "")
     if not boundary or len(boundary) > MOST_NAME or not boundary.isascii():
-        raise _bad("its content-type must name the boundary between its parts")
+        raise invalid_form("its content-type must name the boundary between its parts")
     return boundary.encode()
 
 
 def _checked(name: str) -> str:
     """Return the name of a part; raise `InvalidRequest` for an empty or long one."""
     if not name:
-        raise _bad("each part must have a name")
+        raise invalid_form("each part must have a name")
     if len(name) > MOST_NAME:
-        raise _bad(f"a part's name may have {MOST_NAME} characters, got {len(name):,}")
+        raise invalid_form(f"a part's name may have {MOST_NAME} characters, got {len(name):,}")
     return name
 
 
@@ -176,55 +173,5 @@ def _text(name: str, data: bytes) -> str:
         raise InvalidRequest(f"{name} must be text in UTF-8", param=name) from None
 
 
-def _path(name: str) -> list[str]:
-    """Return the keys of `a[b][]`: `a`, `b` and '', an entry of a list."""
-    match = NAME.fullmatch(name)
-    if match is None:
-        raise _bad(f"a part's name must be like prompt or provider_options[video][seed], got {shown(name)}", name)
-    path = [match[1], *(key[:-1] for key in match[2].split("[")[1:])]
-    if len(path) > MOST_DEPTH:
-        raise _bad(f"a part's name may have {MOST_DEPTH - 1} pairs of brackets, got {len(path) - 1}", name)
-    if ("", "") in pairwise(path):
-        raise _bad(f"[] must stand behind a name, got {shown(name)}: a list holds values or objects", name)
-    return path
-
-
-def _put(found: dict[str, Any], path: list[str], name: str, value: str | Upload) -> None:
-    """Set the value of the part `name` at its path; refuse a second one.
-
-    A list's next object begins with a key that the last one has.
-    """
-    target: Any = found
-    for depth, (key, below) in enumerate(pairwise(path), 1):
-        kind: type = dict if below else list
-        if isinstance(target, list):
-            if not target or not isinstance(target[-1], dict) or _has(target[-1], path[depth:]):
-                target.append({})
-            target = target[-1]
-        else:
-            target = target.setdefault(key, kind())
-        if type(target) is not kind:
-            raise _bad(f"{shown(name)} is something else, too", name)
-    if isinstance(target, list):
-        target.append(value)
-    elif path[-1] in target:
-        raise _bad(f"{shown(name)} appears twice", name)
-    else:
-        target[path[-1]] = value
-
-
-def _has(value: Any, path: list[str]) -> bool:
-    """Say whether an object has something at the end of a path."""
-    for key in path:
-        if not isinstance(value, dict) or key not in value:
-            return False
-        value = value[key]
-    return True
-
-
 def _too_long(name: str) -> LimitExceeded:
     return LimitExceeded(f"the fields of a form may have {MAX_TEXT:,} bytes besides files, got more", param=name)
-
-
-def _bad(reason: str, param: str = "") -> InvalidRequest:
-    return InvalidRequest(f"the body must be a form: {reason}", param=param, code="invalid_form")
