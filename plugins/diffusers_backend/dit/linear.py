@@ -37,9 +37,8 @@ def linears(x: torch.Tensor, layers: Sequence[tuple[Any, ...]]) -> tuple[torch.T
     if len(downs) < len(layers):
         return tuple(linear(x, *layer) for layer in layers)
     rows = x.flatten(0, -2)
-    smalls = functional.linear(rows, torch.cat(downs)).split(
-        [len(down) for down in downs], dim=1
-    )  # a thin product is slow
+    thin = functional.linear(rows, torch.cat(downs))  # one product: a thin one takes more than its share of time
+    smalls = thin.split([len(down) for down in downs], dim=1)
     wholes = [
         _beside(rows, weight, bias, small, up) for (weight, bias, _, up), small in zip(layers, smalls, strict=True)
     ]
