@@ -169,6 +169,8 @@ MISLEADING: dict[str, tuple[Any, Any]] = {  # what is fine, what is not
     "stream": (False, True),
     "background": (True, False),
     "response_format": ("url", "b64_json"),
+    "lora_path": (None, "/loras/a.safetensors"),
+    "lora_paths": (None, "/loras"),
     "callback_url": (None, "https://example.org/done"),
     "webhook_url": (None, "https://example.org/done"),
 }

@@ -26,6 +26,7 @@ LORA = "adapters as vLLM-Omni's clients send them: an object with name and scale
 LAST_FRAMES = ("last_image", "last_frame", "end_image")
 EXTRAS = ("extra_body", "extra_params")
 ONE = "a request makes one video"
+NAMED = "adapters are those of the model's entry, by their names"
 NO_CALLBACK = "nothing is called back; GET /v1/videos/ID says how far it is"
 ONLY: dict[str, tuple[str | int | bool | None, str]] = {  # what would mislead those who send it, unless it is this
     "n": (1, ONE),
@@ -33,6 +34,8 @@ ONLY: dict[str, tuple[str | int | bool | None, str]] = {  # what would mislead t
     "stream": (False, "POST /v1/responses streams"),
     "background": (True, "POST /v1/responses waits"),
     "response_format": ("url", "GET /v1/videos/ID/content has the bytes"),
+    "lora_path": (None, NAMED),
+    "lora_paths": (None, NAMED),
     "callback_url": (None, NO_CALLBACK),
     "webhook_url": (None, NO_CALLBACK),
 }
