@@ -1,6 +1,5 @@
 """The HTTP API for commands: of a running server, or inside this process."""
 
-import _thread
 import json
 import logging
 import urllib.error
@@ -34,6 +33,8 @@ class CallFailed(RouterError):
 
 class Remote:
     """A running server and an optional key."""
+
+    lost = False  # an engine of this process that cannot go on
 
     def __init__(self, url: str, key: str | None = None) -> None:
         self._url = url.rstrip("/")
@@ -83,6 +84,7 @@ class Embedded:
         self._system = assemble(free, plugins=[encoder], serving=False)
         self._client = create_app(self._system).test_client()
         self._device = device
+        self.lost = False
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         answer = self._client.open(path, method=method, json=body)
@@ -106,12 +108,33 @@ class Embedded:
             if job.model not in worker.models:
                 raise BootError(f"{job.model} cannot run in this Python: 'framegate check' says what it needs")
             # the lock keeps an engine that starts meanwhile off this device
-            with hold(self._system.settings.data, self._device, self._wait), _in_thread(worker, job_id):
+            with hold(self._system.settings.data, self._device, self._wait), self._in_thread(worker, job_id):
                 yield
         except BootError:
             self._system.jobs.delete(job_id, LOCAL)  # no engine would ever run it
             self._system.artifacts.delete(job_id)
             raise
+
+    @contextmanager
+    def _in_thread(self, worker: Worker, job_id: str) -> Iterator[None]:
+        """Run one job in a thread; when the block ends, wait for it."""
+
+        def work() -> None:
+            try:
+                worker.run_one(job_id)
+            except BaseException:
+                log.exception("this engine cannot go on")
+                self.lost = True  # the follower of the job would wait for ever
+
+        worker.keeper.start()
+        thread = Thread(target=work, name="worker", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            thread.join()  # the job has finished or was cancelled; torch must not be cut off in mid-step
+            worker.keeper.gone()
+            worker.keeper.stop()
 
     def _wait(self, sentence: str) -> None:
         """Say that this waits; raise `BootError` at once if a server has the device."""
@@ -122,28 +145,6 @@ class Embedded:
 
 
 Server = Remote | Embedded
-
-
-@contextmanager
-def _in_thread(worker: Worker, job_id: str) -> Iterator[None]:
-    """Run one job in a thread; when the block ends, wait for it."""
-
-    def work() -> None:
-        try:
-            worker.run_one(job_id)
-        except BaseException:
-            log.exception("this engine cannot go on")
-            _thread.interrupt_main()  # the follower of the job would wait for ever
-
-    worker.keeper.start()
-    thread = Thread(target=work, name="worker", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        thread.join()  # the job has finished or was cancelled; torch must not be cut off in mid-step
-        worker.keeper.gone()
-        worker.keeper.stop()
 
 
 def _said(body: bytes, status: int) -> str:

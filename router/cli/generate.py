@@ -136,6 +136,8 @@ def _follow(server: Server, job: dict[str, Any]) -> dict[str, Any]:
     with click.progressbar(length=100, label=job["model"], item_show_func=_shown) as bar:
         try:
             while job["status"] in ("queued", "in_progress"):
+                if server.lost:
+                    return server.call("POST", f"{path}/cancel")
                 bar.update(job["progress"] - bar.pos, job)
                 time.sleep(POLL_SECONDS)
                 job = server.call("GET", path)
