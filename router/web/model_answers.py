@@ -25,7 +25,7 @@ from router.web.answer_fields import (
 from router.web.http.fields import described
 
 WEIGHTS = "^(none|embedded|here|incomplete|unsuited|missing|downloading [0-9]{1,3} %)$"
-ADAPTER_WEIGHTS = "^(embedded|here|incomplete|missing|downloading [0-9]{1,3} %)$"
+ADAPTER_WEIGHTS = "^(embedded|here|incomplete|missing|broken|downloading [0-9]{1,3} %)$"
 MODALITIES = [modality.word for modality in Modality]
 
 

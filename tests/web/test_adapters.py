@@ -422,6 +422,16 @@ def test_a_model_lists_its_adapters(client: FlaskClient, system: System) -> None
     assert client.get("/v1/models/usual").get_json()["adapters"] == shown["usual"]
 
 
+def test_the_document_has_the_state_of_a_file_that_cannot_be_read(client: FlaskClient, system: System) -> None:
+    model = next(model for model in system.registries.poll().models if model.name == "usual")
+    Path(model.adapters[0].source).write_bytes(b"GGUF" + bytes(99))
+
+    listed = client.get("/v1/models/usual").get_json()
+
+    assert listed["adapters"][0]["weights"] == "broken"
+    Contract(closed(client.get("/openapi.json").get_json())).fits(listed, {"$ref": "#/components/schemas/Model"})
+
+
 def test_the_document_describes_adapters(client: FlaskClient, system: System, worker: Worker) -> None:
     document = client.get("/openapi.json").get_json()
     contract = Contract(closed(document))
