@@ -8,6 +8,7 @@ from pathlib import Path
 from registry.adapters import Adapter
 from registry.errors import FolderError
 from registry.folders import hub_cache
+from registry.folders.files import stamp
 from registry.folders.safetensors import read_header
 from registry.source import is_hub_id
 
@@ -42,14 +43,14 @@ def _has(folder: Path | None, files: Collection[str]) -> bool:
 
 def _refusal(path: Path, part: str) -> FolderError | None:
     try:
-        status = path.stat()
+        now = stamp(path)
     except OSError:
         return _read(path, part)
-    return _kept(path, part, (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino))
+    return _kept(path, part, now)
 
 
 @lru_cache(KEPT)
-def _kept(path: Path, part: str, stamp: tuple[int, ...]) -> FolderError | None:
+def _kept(path: Path, part: str, now: tuple[int, ...]) -> FolderError | None:
     return _read(path, part)
 
 

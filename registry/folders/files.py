@@ -98,6 +98,12 @@ def _first(path: Path, what: str, length: int) -> bytes:
         return file.read(length) or b""  # None where it would wait
 
 
+def stamp(path: Path) -> tuple[int, ...]:
+    """Return numbers that change when a file is changed or replaced; raise `OSError`."""
+    status = path.stat()  # a copy may have the size and the time of its original
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+
+
 @contextmanager
 def _explained(path: Path, what: str) -> Iterator[None]:
     """Raise `FolderError` about `what` for an `OSError` of the block."""

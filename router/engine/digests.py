@@ -7,10 +7,11 @@ from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 
+from registry.folders.files import stamp
 from router.runtime import locks
 from router.runtime.files import write_file
 
-Entry = tuple[list[int], str]  # a file's stamp, and its digest
+Entry = tuple[tuple[int, ...], str]  # a file's stamp, and its digest
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -31,19 +32,18 @@ class Digests:
         real = path.resolve()
         if real.parent.name == "blobs" and _SHA256.fullmatch(real.name):
             return real.name
-        status = real.stat()
-        stamp = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+        now = stamp(real)
         with self._lock:
             if str(real) not in self._known:
                 self._known |= self._read()
             known = self._known.get(str(real))
-        if known is not None and known[0] == stamp:
+        if known is not None and known[0] == now:
             return known[1]
         with real.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
         # a disk that is full or read-only: it is computed again another time
         with self._lock, suppress(OSError):
-            self._known[str(real)] = stamp, found
+            self._known[str(real)] = now, found
             if self._file is not None:
                 self._write(self._file, {str(real): self._known[str(real)]})
         return found
@@ -57,6 +57,6 @@ class Digests:
     def _read(self) -> dict[str, Entry]:
         try:
             entries = json.loads(self._file.read_text()) if self._file is not None else {}
-            return {path: ([*map(int, stamp)], str(found)) for path, (stamp, found) in entries.items()}
+            return {path: (tuple(map(int, seen)), str(found)) for path, (seen, found) in entries.items()}
         except (OSError, ValueError, TypeError, AttributeError):
             return {}

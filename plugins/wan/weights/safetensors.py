@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from registry.folders import Weights
+from registry.folders import Tensor, Weights
 from router import LoadFailed
 
 DTYPES = {
@@ -34,6 +34,10 @@ class StoredTensor:
     offset: int
     length: int
 
+    @classmethod
+    def of(cls, tensor: Tensor) -> "StoredTensor":
+        return cls(tensor.file, DTYPES[tensor.dtype], tensor.shape, tensor.offset, tensor.length)
+
     def read(self) -> torch.Tensor:
         with self.file.open("rb") as file:
             file.seek(self.offset)
@@ -44,10 +48,7 @@ class StoredTensor:
 
 
 def stored_in(weights: Weights) -> dict[str, StoredTensor]:
-    return {
-        name: StoredTensor(tensor.file, DTYPES[tensor.dtype], tensor.shape, tensor.offset, tensor.length)
-        for name, tensor in weights.read().items()
-    }
+    return {name: StoredTensor.of(tensor) for name, tensor in weights.read().items()}
 
 
 def dtype_in(name: str, tensor: StoredTensor, dtype: torch.dtype, kept_in_fp32: Collection[str]) -> torch.dtype:

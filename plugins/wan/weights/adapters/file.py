@@ -13,6 +13,7 @@ from plugins.wan.weights.adapters.factors import Factors, beside, factors_of
 from plugins.wan.weights.adapters.names import Names, Role, module_of
 from plugins.wan.weights.safetensors import DTYPES, StoredTensor
 from registry.folders import FolderError
+from registry.folders.files import stamp
 from registry.folders.safetensors import Tensor, read_header
 from router import LoadFailed
 
@@ -62,8 +63,7 @@ class AdapterFile:
 
 def stamp_of(path: Path) -> Hashable:
     """Return a value that changes with a file and peft's beside it; raises `OSError`."""
-    stats = [each.stat() for each in (path, *beside(path))]
-    return tuple((each.st_ino, each.st_size, each.st_mtime_ns) for each in stats)
+    return tuple(map(stamp, (path, *beside(path))))
 
 
 def read(path: Path, part: Part, adapter: str) -> AdapterFile:
@@ -72,7 +72,7 @@ def read(path: Path, part: Part, adapter: str) -> AdapterFile:
     Raises `LoadFailed` for another kind of file, shapes of another model, and a file of which nothing is used.
     """
     try:
-        stamp = stamp_of(path)
+        before = stamp_of(path)
     except OSError as error:
         raise LoadFailed(f"the file of the adapter {adapter} cannot be read: {error.strerror}") from error
     try:
@@ -88,7 +88,7 @@ def read(path: Path, part: Part, adapter: str) -> AdapterFile:
             f"{matched.what} must change a {part.class_name}, none of its {matched.total} tensors does: "
             f"{_few(matched.unused) or 'it is empty'}"
         )
-    return AdapterFile(path, changes, tuple(matched.unused), matched.total, factors, stamp)
+    return AdapterFile(path, changes, tuple(matched.unused), matched.total, factors, before)
 
 
 class _Matched:
@@ -162,8 +162,7 @@ class _Matched:
         return alpha / rank
 
     def _stored(self, name: str) -> StoredTensor:
-        tensor = self._tensors[name]
-        return StoredTensor(tensor.file, DTYPES[tensor.dtype], tensor.shape, tensor.offset, tensor.length)
+        return StoredTensor.of(self._tensors[name])
 
 
 def _product(down: Shape, up: Shape) -> Shape | None:
