@@ -28,7 +28,10 @@ WHOLE = 0.85  # the share of captions with all aspects; the other captions leave
 
 @dataclass(frozen=True)
 class Lessons:
-    """Noises and final latents, `(n, z, t, h, w)`, with texts and, in image-to-video, images."""
+    """Noises, the final latents of each, texts, and images in image-to-video.
+
+    Noises and latents are `(n, z, t, h, w)`.
+    """
 
     noise: torch.Tensor
     final: torch.Tensor

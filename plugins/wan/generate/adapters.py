@@ -1,6 +1,6 @@
 """The adapters of one request: weights from the pool, and transformers with them."""
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,16 +30,15 @@ def adapters(model: ModelSpec, loaded: Loaded, pipe: Any, task: Task) -> Iterato
         raise GenerationFailed(f"{model.backend} runs no adapters, {used[0][0].name} was to be used")
     names = [name for name in EXPERTS if name in loaded.parts and loaded.parts[name] is not None]
     files = {name: list(_files(loaded, name, used)) for name in names}
-    notes: dict[str, None] = {}
+    notes = dict.fromkeys(
+        f"adapter {part.adapter}: {part.file.note}" for parts in files.values() for part, _ in parts if part.file.note
+    )
     with loaded.pool.borrow() as pool:
-        found = [part for parts in files.values() for part, _ in parts]
-        pool.reserve({part.key(pool): part.nbytes for part in found})
-        for name, parts in files.items():
-            weights = [(_weights(loaded, pool, part), strength) for part, strength in parts]
-            notes |= dict.fromkeys(f"adapter {part.adapter}: {part.file.note}" for part, _ in parts if part.file.note)
-            if weights:
-                part = loaded.paths.adapted(name, loaded.parts[name], weights)
-                pipe.register_modules(**{name: part})
+        keyed = {name: [(part, part.key(pool), strength) for part, strength in parts] for name, parts in files.items()}
+        pool.reserve({key: part.nbytes for parts in keyed.values() for part, key, _ in parts})
+        for name, parts in keyed.items():
+            if weights := [(_weights(loaded, pool, part, key), strength) for part, key, strength in parts]:
+                pipe.register_modules(**{name: loaded.paths.adapted(name, loaded.parts[name], weights)})
         yield tuple(notes)
 
 
@@ -65,6 +64,6 @@ def _part(loaded: Loaded, path: Path, adapter: str, name: str) -> AdapterPart:
     return known
 
 
-def _weights(loaded: Loaded, pool: Pool, part: AdapterPart) -> AdapterWeights:
+def _weights(loaded: Loaded, pool: Pool, part: AdapterPart, key: Hashable) -> AdapterWeights:
     offloader = loaded.placement.offloader(part.part)
-    return pool.part(part.key(pool), lambda: part.read(lambda _: check_cancelled()), offloader)
+    return pool.part(key, lambda: part.read(lambda _: check_cancelled()), offloader)
