@@ -13,6 +13,7 @@ from registry.bounds import Bounds
 
 T = TypeVar("T")
 FILE = "pytorch_lora_weights.safetensors"  # diffusers' name, for a folder or a repository without `files`
+PEFT_CONFIG = "adapter_config.json"  # peft's, beside its file: without the factors in it the strength is another
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 STRENGTH = Bounds(-10, 10)
 

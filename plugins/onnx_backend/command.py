@@ -13,6 +13,7 @@ import click
 
 from plugins.onnx_backend.record import DTYPES
 from registry import FlowShift, ModelSpec
+from registry.adapters import STRENGTH
 from router import Adapter, LoadFailed, UsedAdapter
 
 if TYPE_CHECKING:
@@ -88,10 +89,9 @@ def _strengths(text: str) -> tuple[float, float]:
         strength = float(text)
     except ValueError:
         strength = math.nan
-    if not -10 <= strength <= 10 or not strength:
-        raise click.BadParameter(
-            f"a strength is a number from -10 to 10 other than 0, got {text}", param_hint="--adapter"
-        )
+    if not STRENGTH.number(strength) or not strength:
+        message = f"a strength is a number {STRENGTH} other than 0, got {text}"
+        raise click.BadParameter(message, param_hint="--adapter")
     return strength, strength
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from nano.adapters import FOLDER
 from nano.family import WEIGHTS
 from registry import Adapter, ModelSpec, PerExpert, adapter_files
 from registry.families import EMBEDDED
@@ -93,5 +94,5 @@ def _problem(model: ModelSpec, adapter: Adapter) -> str | None:
 
 def _folder(adapter: Adapter) -> Path | None:
     if adapter.source.startswith(EMBEDDED):
-        return WEIGHTS / "adapters" / adapter.source.removeprefix(EMBEDDED).partition("/")[0]
+        return WEIGHTS / FOLDER / adapter.source.removeprefix(EMBEDDED).partition("/")[0]
     return adapter_files.folder(adapter)

@@ -15,8 +15,6 @@ from router.catalog.download import Snapshots, begun, fetching, snapshot
 from router.errors import DownloadFailed, ModelUnavailable
 from router.values import Backend, UsedAdapter
 
-DOWNLOADING = "downloading"
-
 
 class Weights:
     """The folders of models: local, in the hub's cache, or embedded."""
@@ -58,7 +56,7 @@ class Weights:
         if model.source is None or not is_hub_id(model.source) or here not in ("incomplete", "missing"):
             return here
         now = fetching(model.source)
-        return here if now is None else f"{DOWNLOADING} {now.percent} %"
+        return here if now is None else f"{adapters.DOWNLOADING} {now.percent} %"
 
     def _state(self, model: ModelSpec) -> str:
         if model.source is None:
@@ -171,7 +169,7 @@ class Weights:
             lack += f", which are not whole ({folders.missing(folder)})"
         elif state == "incomplete":
             lack += ", which are not all on this machine"
-        elif state.startswith(DOWNLOADING):
+        elif state.startswith(adapters.DOWNLOADING):
             return f"{lack}, which are on their way ({state}): try again when they are here"
         else:
             lack += ", which are not on this machine"

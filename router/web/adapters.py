@@ -6,13 +6,12 @@ from typing import Any
 from marshmallow import ValidationError, fields
 
 from registry import PerExpert
-from registry.bounds import Bounds
+from registry.adapters import STRENGTH
 from router.request import AdapterChoice
 from router.web.http.fields import nullable, number_in, object_in, shown, unclean
 
 MOST = 16  # adapters of one request
 LONGEST = 64  # characters of a name
-STRENGTHS = Bounds(-10, 10)
 KEYS = {"name": "name", "strength": "strength"}
 OF_VLLM_OMNI = {"name": "name", "lora_name": "name", "scale": "strength", "lora_scale": "strength"}
 NUMBERS_OF_CACHES = ("int_id", "lora_int_id")  # of vLLM's own cache: without meaning here
@@ -121,9 +120,9 @@ def _name(value: Any, wanted: str) -> str:
 
 def _strength(key: str, sent: Mapping[str, Any]) -> PerExpert[float]:
     value = sent[key]
-    if STRENGTHS.number(value):
+    if STRENGTH.number(value):
         return PerExpert(float(value), float(value))
-    if isinstance(value, dict) and value.keys() == {"high", "low"} and all(map(STRENGTHS.number, value.values())):
+    if isinstance(value, dict) and value.keys() == {"high", "low"} and all(map(STRENGTH.number, value.values())):
         return PerExpert(float(value["high"]), float(value["low"]))
-    message = f'must be a number {STRENGTHS}, or {{"high": NUMBER, "low": NUMBER}}, got {shown(value)}'
+    message = f'must be a number {STRENGTH}, or {{"high": NUMBER, "low": NUMBER}}, got {shown(value)}'
     raise ValidationError({key: [message]})

@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from registry.adapters import PEFT_CONFIG
 from registry.folders import hub_cache
 
 WANTED = ("*.json", "*.safetensors", "*.model", "*.txt", "*.onnx", "*.onnx.data", "*.onnx_data")
-FACTORS = "adapter_config.json"  # peft's, of the adapter beside it: without them its strength is another
 UNFINISHED = ".framegate.incomplete"  # a name of our own: the hub's client neither resumes its files nor knows ours
 
 GRAIN_SECONDS = 2.0  # a younger file may change again within the same timestamp
@@ -42,7 +42,7 @@ def begun(repo: str) -> bool:
 
 def wanted(names: Sequence[str] = ()) -> list[str]:
     """Return the patterns of these files, and peft's beside them, or of a model."""
-    beside = (posixpath.join(posixpath.dirname(name), FACTORS) for name in names)
+    beside = (posixpath.join(posixpath.dirname(name), PEFT_CONFIG) for name in names)
     return [glob.escape(name) for name in dict.fromkeys((*names, *beside))] or list(WANTED)
 
 

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from router.web.adapters import LONGEST, STRENGTHS
+from registry import adapters
+from router.web.adapters import LONGEST
 from router.web.responses.input import IGNORED_ITEMS, IMAGE_PARTS, ROLES, TEXT_PARTS
 
 
@@ -16,7 +17,7 @@ def _object(about: str, *needed: str, **properties: Any) -> dict[str, Any]:
 
 TEXT = {"type": "string"}
 NAME = {"type": "string", "minLength": 1, "maxLength": LONGEST}
-NUMBER = {"type": "number", "minimum": STRENGTHS.least, "maximum": STRENGTHS.most}
+NUMBER = {"type": "number", "minimum": adapters.STRENGTH.least, "maximum": adapters.STRENGTH.most}
 BOTH = {"type": "object", "properties": {"high": NUMBER, "low": NUMBER}, "required": ["high", "low"]}
 STRENGTH = {"anyOf": [NUMBER, {**BOTH, "additionalProperties": False}, {"type": "null"}]}
 OF_MESSAGE = {"type": "array", "items": {"anyOf": [_ref("InputText"), _ref("InputImage")]}}

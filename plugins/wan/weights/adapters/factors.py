@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from registry.adapters import PEFT_CONFIG
 from registry.folders import FolderError
 from registry.folders.files import absent, read_json
 
-PEFT_CONFIG = "adapter_config.json"  # peft's, beside the file
 PEFT = "base_model.model."  # before all names of tensors in peft's files
 OF_OTHER_WEIGHTS = ("pissa", "corda", "olora", "loftq", "lora_ga")  # peft's starts that change the model's own
 LARGEST = 1e30  # of a factor
