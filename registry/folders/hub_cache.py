@@ -6,6 +6,9 @@ The layout: https://huggingface.co/docs/huggingface_hub/guides/manage-cache; the
 import os
 from pathlib import Path
 
+from registry.errors import FolderError
+from registry.folders.files import beginning
+
 MOST_REVISION = 200  # bytes
 
 
@@ -29,9 +32,8 @@ def snapshot(repo: str, revision: str | None) -> Path | None:
     try:
         commit = revision or ""
         if named.is_file():
-            with named.open("rb") as file:
-                commit = file.read(MOST_REVISION).decode().strip()
-    except (OSError, ValueError):
+            commit = beginning(named, "the reference", MOST_REVISION)[0].decode().strip()
+    except (FolderError, OSError, ValueError):
         return None
     found = root() / name_of(repo) / "snapshots" / commit
     return found if commit and os.path.isdir(found) else None

@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import socket
+import stat
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from bench.tools.layout import FLF2V, write_json, write_model
 from registry import folders
-from registry.folders import FolderError, hub_cache
+from registry.folders import FolderError, files, hub_cache
 
 SECONDS = 60  # a hang takes for ever, and nothing here a second
 FILES = (
@@ -102,6 +103,23 @@ def test_it_is_refused_and_nothing_waits_for_it(folder: Path, name: str, kind: s
     assert folders.missing(folder) in (None, refused.value.reason)
 
 
+def test_a_file_of_the_kernel_that_has_nothing_to_say_yet_is_refused_too(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log that was read to its end makes its next reader wait."""
+    path = folder / "tokenizer" / "chat_template.jinja"
+    os.mkfifo(path)
+    writer = os.open(path, os.O_RDWR)
+    status = os.stat_result((stat.S_IFREG | 0o444, 1, 1, 1, 0, 0, 0, 0, 0, 0))
+    monkeypatch.setattr(files.os, "fstat", lambda _: status)
+    monkeypatch.setattr(files, "regular_size", lambda *_: 0)
+    try:
+        with pytest.raises(FolderError, match="is no regular file"):
+            files.readable_size(path, "chat_template.jinja of tokenizer")
+    finally:
+        os.close(writer)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_folder_itself_may_be_that(tmp_path: Path, kind: str) -> None:
     if kind != "a folder":
@@ -140,12 +158,11 @@ def test_a_reference_of_the_hubs_cache_is_a_line(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     refs = tmp_path / "models--me--tuned" / "refs"
     refs.mkdir(parents=True)
-    for kind, make in KINDS.items():
-        if kind != "the kernel's log":
-            make(refs / "main")
-            assert hub_cache.snapshot("me/tuned", None) is None
-            shutil.rmtree(refs)
-            refs.mkdir()
+    for make in KINDS.values():
+        make(refs / "main")
+        assert hub_cache.snapshot("me/tuned", None) is None
+        shutil.rmtree(refs)
+        refs.mkdir()
 
 
 def test_files_that_come_go_and_grow_while_they_are_read_end_in_a_reason(folder: Path) -> None:
