@@ -76,7 +76,7 @@ def readable_size(path: Path, what: str) -> int:
     """Return the same, and refuse kernel files, which have no length."""
     # some are endless, and transformers would read them whole
     size = regular_size(path, what)
-    if not size and _first(path, what, 1) != b"":  # the kernel's, of which some are endless and some wait
+    if not size and _first(path, what, 1):  # the kernel's, of which some are endless
         raise FolderError(f"{what} is no regular file", path)
     return size
 
@@ -84,18 +84,20 @@ def readable_size(path: Path, what: str) -> int:
 def beginning(path: Path, what: str, length: int = HEAD_BYTES) -> tuple[bytes, int]:
     """Return the first bytes and the size of a regular file; raise `FolderError` otherwise."""
     size = regular_size(path, what)
-    head = (_first(path, what, length) or b"") if size else b""  # the kernel's own files have no size
+    head = _first(path, what, length) if size else b""  # the kernel's own files have no size
     if kind := strange(head[:HEAD_BYTES], size):
         raise FolderError(f"{what} is {kind}", path, missing=not size)
     return head, size
 
 
-def _first(path: Path, what: str, length: int) -> bytes | None:
-    """Return the first bytes of a file, or None where reading would wait."""
+def _first(path: Path, what: str, length: int) -> bytes:
+    """Return the first bytes of a regular file that is read without waiting."""
     with _explained(path, what), open(path, "rb", opener=_without_waiting) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise FolderError(f"{what} is no regular file", path)  # it has changed since its `stat`
-        return file.read(length)
+        # it may have changed since its `stat`
+        head = file.read(length) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else None
+    if head is None:  # a log of the kernel that was read to its end makes its reader wait
+        raise FolderError(f"{what} is no regular file", path)
+    return head
 
 
 def stamp(path: Path) -> tuple[int, ...]:
