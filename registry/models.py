@@ -11,6 +11,7 @@ from types import MappingProxyType
 from registry.adapters import Adapter, PerExpert
 from registry.errors import Problem
 from registry.modality import Modality
+from registry.parts import NO_FILES, PartFiles
 
 IMAGE_BYTES = 20 * 2**20
 IMAGE_PIXELS = 64_000_000
@@ -78,7 +79,7 @@ class ModelSpec:
 
     `source` is a local folder, a hub id, `embedded:NAME` for the family that comes with the package, or None for a
     backend without weights. `folder` is None until an engine has obtained the weights; a backend's `load_model` always
-    sees it filled. `options` have been validated by the schema that the backend declared. With two `experts` the first
+    sees it filled. `parts` name the files that take the place of the folder's weights. `options` have been validated by the schema that the backend declared. With two `experts` the first
     steps are guided by `guidance_scale`, the last ones by `guidance_scale_2`. Of a prompt the first `prompt_tokens` are
     read, None for all of it.
 
@@ -97,6 +98,7 @@ class ModelSpec:
     size_multiple: int
     source: str | None = None
     revision: str | None = None
+    parts: PartFiles = field(default_factory=lambda: NO_FILES)
     download: bool = False
     pin: bool = False
     warm_up: bool = False

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from registry import Input, folders
+from registry import Input, folders, part_files
 from registry.folders import FolderError, ModelFolder
+from registry.parts import NO_FILES, PartFiles
 from router import LoadFailed, Modality, ModelSpec
 
 DECODER = "vae_decoder"  # a part of ours, of which the pipelines know nothing
@@ -63,10 +64,13 @@ class Checkpoint:
 _RELOAD = ": 'framegate reload' reads it again"
 
 
-def read(folder: Path) -> Checkpoint:
-    """Return the checkpoint in `folder`; raise `LoadFailed` naming missing or wrong parts."""
+def read(folder: Path, files: PartFiles = NO_FILES) -> Checkpoint:
+    """Return the checkpoint in `folder`, with `files` for some parts.
+
+    Raises `LoadFailed` naming missing or wrong parts.
+    """
     try:
-        found = folders.read(folder)
+        found = folders.read(folder, part_files.paths(files))
     except FolderError as error:
         raise LoadFailed(error.reason) from error
     return Checkpoint(found, {name: Part(**vars(part)) for name, part in found.parts.items()})

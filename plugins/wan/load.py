@@ -112,7 +112,7 @@ def load(
         raise LoadFailed(f"{model.name} needs a folder of weights, its source gave none")
     # a call of its own, so that running out of memory releases all of its parts
     with out_of_memory(f"loading {model.name}", "free memory on it, or choose a smaller model"):
-        checkpoint = checkpoints.read(model.folder)
+        checkpoint = checkpoints.read(model.folder, model.parts)
         checkpoint.require(model)
         return _load(model, checkpoint, placement, pool, report, prompt_cache_bytes, make_paths)
 

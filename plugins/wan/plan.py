@@ -6,7 +6,7 @@ from pathlib import Path
 from plugins.wan import checkpoint as checkpoints
 from plugins.wan.checkpoint import DECODER, Checkpoint
 from registry.folders import FolderError, Tensor
-from registry.folders.safetensors import ITEM_BYTES
+from registry.folders.dtypes import ITEM_BYTES
 from router import LoadFailed, ModelSpec
 
 BYTES = {"bf16": 2, "fp16": 2, "fp32": 4}
@@ -23,7 +23,7 @@ def plan(model: ModelSpec, device: str, dtype: str) -> int | None:
         return None
     try:
         decoder = _item(str(model.options.get("decoder_dtype")), device)
-        return _bytes(checkpoints.read(model.folder), model, _item(dtype, device), decoder)
+        return _bytes(checkpoints.read(model.folder, model.parts), model, _item(dtype, device), decoder)
     except (LoadFailed, FolderError, OSError):
         return None  # loading will report the error
 

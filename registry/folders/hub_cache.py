@@ -4,6 +4,7 @@ The layout: https://huggingface.co/docs/huggingface_hub/guides/manage-cache; the
 """
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 from registry.errors import FolderError
@@ -49,9 +50,22 @@ def snapshots(repo: str) -> list[Path]:
     return [path for _, path in sorted(dated, reverse=True)]
 
 
+def holding(repo: str, revision: str | None, files: Collection[str]) -> Path | None:
+    """Return the snapshot of a revision, or an older one with all `files`."""
+    newest = snapshot(repo, revision)
+    if revision is not None or _has(newest, files):
+        return newest
+    # a download of other files of the repository may have moved on
+    return next((each for each in snapshots(repo) if _has(each, files)), newest)
+
+
 def paths(repo: str, revision: str | None) -> tuple[Path, ...]:
     """Return the paths that change with a repository's current snapshot."""
     return tuple(filter(None, (_reference(repo, revision), snapshot(repo, revision))))
+
+
+def _has(folder: Path | None, files: Collection[str]) -> bool:
+    return folder is not None and all(os.path.exists(folder / file) for file in files)
 
 
 def _reference(repo: str, revision: str | None) -> Path:

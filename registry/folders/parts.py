@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.errors import FolderError
+from registry.folders import single_file
 from registry.folders.files import beginning, names, read_json, readable_size
 from registry.folders.model import CLASSES, INDEX, OPTIONAL, WEIGHTLESS, Part
 from registry.folders.shapes import require_shapes
@@ -36,8 +37,8 @@ LIMITS: Mapping[str, Mapping[str, tuple[int, int]]] = {
 }
 
 
-def read_part(path: Path, name: str, entry: object) -> Part | None:
-    """Return the part of a model index's `entry`; None if left out."""
+def read_part(path: Path, name: str, entry: object, file: Path | None = None) -> Part | None:
+    """Return the part of a model index's `entry`, with the weights of `file`; None if left out."""
     if entry in (None, [None, None]):
         if name in OPTIONAL:
             return None
@@ -53,7 +54,7 @@ def read_part(path: Path, name: str, entry: object) -> Part | None:
     if name in WEIGHTLESS:
         return Part(name, folder, library, class_name, settings, None)
     _require_plain(folder, name, settings)
-    weights, shapes = find(folder, name, STEMS[library], found)
+    weights, shapes = find(folder, name, STEMS[library], found) if file is None else single_file.read(file, name)
     part = Part(name, folder, library, class_name, settings, weights)
     require_shapes(part, shapes)
     return part

@@ -2,10 +2,11 @@
 
 import os
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
+from types import MappingProxyType
 from typing import Any
 
 from registry.errors import FolderError
@@ -17,22 +18,25 @@ from registry.folders.parts import CONFIGS, OF_TOKENIZERS, VOCABULARIES, read_pa
 from registry.folders.weights import STEMS, Weights, find
 
 KEPT = 256  # folders
+NO_FILES: Mapping[str, Path] = MappingProxyType({})
 
 Stamp = tuple[tuple[str | int, ...], ...]  # path, mtime and ctime in ns, bytes, inode of all that was looked at
-_kept: OrderedDict[Path, tuple[Stamp, ModelFolder | FolderError]] = OrderedDict()
+Files = Mapping[str, Path]  # by part, those that take the place of its weights in the folder
+Key = tuple[Path, tuple[tuple[str, Path], ...]]
+_kept: OrderedDict[Key, tuple[Stamp, ModelFolder | FolderError]] = OrderedDict()
 _lock = Lock()
 
 
-def read(path: Path) -> ModelFolder:
-    """Return the folder at `path`; raise `FolderError` with the first problem."""
-    path = path.absolute()
+def read(path: Path, files: Files = NO_FILES) -> ModelFolder:
+    """Return the folder at `path`, with `files` for some parts; raise `FolderError` with the first problem."""
+    key = _key(path, files)
     with _lock:
-        known = _kept.get(path)
-    if known is None or _stamp(path, known[1]) != known[0]:
-        known = _read_stable(path)
+        known = _kept.get(key)
+    if known is None or _stamp(key, known[1]) != known[0]:
+        known = _read_stable(key)
         with _lock:
-            _kept[path] = known
-            _kept.move_to_end(path)
+            _kept[key] = known
+            _kept.move_to_end(key)
             while len(_kept) > KEPT:
                 _kept.popitem(last=False)
     if isinstance(known[1], FolderError):
@@ -45,43 +49,48 @@ def weights_in(folder: Path, part: str, library: str = "diffusers") -> Weights:
     return find(folder, part, STEMS[library], names(folder, part))[0]
 
 
-def missing(path: Path) -> str | None:
+def missing(path: Path, files: Files = NO_FILES) -> str | None:
     """Return the missing part of a folder, in words without paths, or None."""
     if not os.path.isfile(path / INDEX):
         return None  # another layout
     try:
-        read(path)
+        read(path, files)
     except FolderError as error:
         return error.reason if error.missing else None
     return None
 
 
-def changed_at(path: Path) -> float:
+def changed_at(path: Path, files: Files = NO_FILES) -> float:
     """Return the last change of a folder's relevant files (seconds since 1970), or 0."""
     # the ctime counts: copies keep the mtime
+    key = _key(path, files)
     with _lock:
-        known = _kept.get(path.absolute())
+        known = _kept.get(key)
     times = [0.0]
-    for each in _relevant(path, known[1] if known else None):
+    for each in _relevant(key, known[1] if known else None):
         with suppress(OSError):
             times += [each.stat().st_ctime, each.lstat().st_ctime]  # that of a link which was switched, too
     return max(times)
 
 
-def _read_stable(path: Path) -> tuple[Stamp, ModelFolder | FolderError]:
-    before = _stamp(path, None)
+def _key(path: Path, files: Files) -> Key:
+    return path.absolute(), tuple(sorted((part, file.absolute()) for part, file in files.items()))
+
+
+def _read_stable(key: Key) -> tuple[Stamp, ModelFolder | FolderError]:
+    before = _stamp(key, None)
     try:
-        found: ModelFolder | FolderError = _read(path)
+        found: ModelFolder | FolderError = _read(key[0], dict(key[1]))
     except FolderError as error:
         found = error.again()
-    stamp = _stamp(path, found)
+    stamp = _stamp(key, found)
     # a folder that changed during the read is read again the next time
     return (stamp if set(before) <= set(stamp) else (), found)
 
 
-def _stamp(path: Path, found: ModelFolder | FolderError | None) -> Stamp:
+def _stamp(key: Key, found: ModelFolder | FolderError | None) -> Stamp:
     stamp: list[tuple[str | int, ...]] = []
-    for each in _relevant(path, found):
+    for each in _relevant(key, found):
         try:
             status = each.stat()
         except OSError:
@@ -91,8 +100,10 @@ def _stamp(path: Path, found: ModelFolder | FolderError | None) -> Stamp:
     return tuple(stamp)
 
 
-def _relevant(path: Path, found: ModelFolder | FolderError | None) -> Iterator[Path]:
+def _relevant(key: Key, found: ModelFolder | FolderError | None) -> Iterator[Path]:
+    path, files = key
     yield path
+    yield from (file for _, file in files)
     yield path / INDEX
     for name in CLASSES:
         yield path / name
@@ -108,7 +119,7 @@ def _relevant(path: Path, found: ModelFolder | FolderError | None) -> Iterator[P
             yield from part.weights.files if part.weights else ()
 
 
-def _read(path: Path) -> ModelFolder:
+def _read(path: Path, files: Files) -> ModelFolder:
     if not os.path.exists(path / INDEX):
         raise foreign_layouts.explained(path)
     index = read_json(path / INDEX, INDEX)
@@ -117,7 +128,8 @@ def _read(path: Path) -> ModelFolder:
         message = f"{INDEX} must be of a {TEXT_TO_VIDEO} or a {IMAGE_TO_VIDEO}, got {str(pipeline)[:100]}"
         raise FolderError(message, path / INDEX)
     ratio = _ratio(path, index)
-    parts = {name: part for name in CLASSES if (part := read_part(path, name, index.get(name))) is not None}
+    found = ((name, read_part(path, name, index.get(name), files.get(name))) for name in CLASSES)
+    parts = {name: part for name, part in found if part is not None}
     folder = ModelFolder(path, pipeline, parts, ratio, index.get("expand_timesteps") is True)
     require_agreement(folder)
     return folder

@@ -9,24 +9,29 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from registry.errors import FolderError
+from registry.folders.dtypes import ITEM_BYTES
 from registry.folders.files import beginning
 
 MAX_HEADER_BYTES = 32 * 2**20  # those of 14B models have 0.2 MB
 MAX_NUMBER, MAX_SIDES = 2**62, 16  # of a shape
 USUAL_BYTES = 256 * 2**10  # hold most headers, so that a file is read once
 LENGTH_BYTES = 8
-ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "BOOL": 1}
+READ = ("F64", "F32", "F16", "BF16", "I64", "I32", "BOOL")
 QUANTISED = {"I8": "int8", "U8": "8 or 4 bits (uint8)", "F8_E4M3": "fp8", "F8_E5M2": "fp8"}
 
 
 class Tensor(NamedTuple):
-    """One tensor: `dtype` as in the format; `length` bytes at `offset` of `file`."""
+    """One tensor: `length` bytes at `offset` of `file`, in a format of `dtypes`.
+
+    Its numbers are those of the file times `scale`: one factor, or one for each row.
+    """
 
     file: Path
     dtype: str
     shape: tuple[int, ...]
     offset: int
     length: int
+    scale: "Tensor | None" = None
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,7 @@ def read_header(path: Path, part: str) -> Header:
 def _checked(path: Path, what: str, entries: Mapping[str, Mapping[str, Any]]) -> int:
     """Return the bytes of all tensors; raise for entries that do not fit."""
     dtypes, shapes, spans = ([entry[key] for entry in entries.values()] for key in ("dtype", "shape", "data_offsets"))
-    if unknown := [dtype for dtype in dtypes if dtype not in ITEM_BYTES]:
+    if unknown := [dtype for dtype in dtypes if dtype not in READ]:
         name = next(name for name in entries if entries[name]["dtype"] == unknown[0])
         raise _unreadable(path, what, name, unknown[0])
     numbers = list(chain.from_iterable(chain(shapes, spans)))

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
 
-from registry import ModelSpec, folders
+from registry import ModelSpec, folders, part_files
 from router.catalog.weights import Weights
 from router.engine.device import total_memory
 from router.plugins import Plugins
@@ -53,7 +53,7 @@ class MemoryFit:
         if folder is None:
             return None
         # backends are asked once for each state of a model's files
-        stamp = (replace(model, folder=folder), folders.changed_at(folder))
+        stamp = (replace(model, folder=folder), folders.changed_at(folder, part_files.paths(model.parts)))
         known = self._known.get(model.name)
         if known is None or known[0] != stamp:
             known = stamp, self._planned(stamp[0])

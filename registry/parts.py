@@ -1,0 +1,20 @@
+"""Weight files that take the place of those in a model's folder, as frozen values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+REPLACEABLE = ("transformer", "transformer_2", "text_encoder", "vae")
+
+
+@dataclass(frozen=True)
+class PartFile:
+    """The weights of one part: a file as `source`, or a `file` of a repository on the hub."""
+
+    source: str
+    file: str = ""
+    revision: str | None = None
+
+
+PartFiles = Mapping[str, PartFile]  # by part
+NO_FILES: PartFiles = MappingProxyType({})
