@@ -7,14 +7,15 @@ from registry.folders import hub_cache
 from registry.parts import PartFile, PartFiles
 
 
-def path(file: PartFile) -> Path | None:
-    """Return the path of a file, existing or not; None before a download."""
+def path(file: PartFile) -> Path:
+    """Return the path of a file, existing or not."""
     if not file.file:
         return Path(file.source)
     folder = hub_cache.holding(file.source, file.revision, (file.file,))
-    return folder / file.file if folder else None
+    return (folder or hub_cache.newest(file.source)) / file.file
 
 
 def paths(files: PartFiles) -> Mapping[str, Path]:
-    """Return the files that have a path, by part."""
-    return {part: found for part, file in files.items() if (found := path(file)) is not None}
+    """Return the path of each part's file."""
+    # all of them: a part without its file must not be read from the folder
+    return {part: path(file) for part, file in files.items()}

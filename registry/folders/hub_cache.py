@@ -50,6 +50,11 @@ def snapshots(repo: str) -> list[Path]:
     return [path for _, path in sorted(dated, reverse=True)]
 
 
+def newest(repo: str) -> Path:
+    """Return a path for the next snapshot of a repository, which does not exist yet."""
+    return root() / name_of(repo) / "snapshots" / "newest"
+
+
 def holding(repo: str, revision: str | None, files: Collection[str]) -> Path | None:
     """Return the snapshot of a revision, or an older one with all `files`."""
     newest = snapshot(repo, revision)
