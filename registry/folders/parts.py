@@ -12,6 +12,7 @@ from registry.folders.model import CLASSES, INDEX, OPTIONAL, WEIGHTLESS, Part
 from registry.folders.shapes import require_shapes
 from registry.folders.weights import STEMS, find
 
+OURS = "framegate"  # the method in configurations that `framegate convert` writes
 CONFIGS = {"scheduler": "scheduler_config.json", "image_processor": "preprocessor_config.json"}
 VOCABULARIES = ("tokenizer.json", "spiece.model")
 # where there are any; the last is not a tokenizer's, but transformers looks into it

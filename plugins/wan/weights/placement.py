@@ -67,12 +67,13 @@ class Placement:
         if part.name in WEIGHTLESS:
             return (part.class_name, files)
         changes = self.merging.key(part, pool) if self.merging else ()
-        key = (part.class_name, files, part.without, str(self.dtype_of(part)), self.device)
-        if self.weights == DENSE or (self.weights != AUTO and part.is_transformer):
-            key = (*key, self.weights)
-        if self.fp8_products and part.is_transformer:
-            key = (*key, FP8_PRODUCTS)
+        key = (part.class_name, files, part.without, str(self.dtype_of(part)), self.device, *self._choices(part))
         return (*key, changes) if changes else key
+
+    def _choices(self, part: Part) -> tuple[str, ...]:
+        """Return the options that change the form of a part's weights."""
+        weights = (self.weights,) if self.weights == DENSE or (self.weights != AUTO and part.is_transformer) else ()
+        return (*weights, FP8_PRODUCTS) if self.fp8_products and part.is_transformer else weights
 
     def dtype_of(self, part: Part) -> torch.dtype:
         if part.name == DECODER:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from plugins.wan.weights.quantised.codes import DTYPES as CODES
 from plugins.wan.weights.quantised.codes import numbers as of_blocks
 from registry.folders import Tensor, Weights
 from registry.folders.dtypes import BLOCKS, is_quantised
@@ -57,17 +58,24 @@ class StoredTensor:
         """Say whether the file has its numbers as they are."""
         return self.scale is None and not is_quantised(self.kind)
 
+    def has_codes(self, form: str) -> bool:
+        """Say whether the file has codes of a format of the device."""
+        return self.kind == form or (not self.is_plain and self.dtype is CODES.get(form))
+
     def read(self) -> torch.Tensor:
         """Return its numbers; those in codes are in fp32."""
+        raw = self.bytes()
+        if self.is_plain:
+            return raw.view(self.dtype).view(self.shape)
+        return self.numbers(raw, self.factors()).view(self.shape)
+
+    def bytes(self) -> torch.Tensor:
         with self.file.open("rb") as file:
             file.seek(self.offset)
             data = bytearray(self.length)
             if file.readinto(data) != self.length:
                 raise LoadFailed(f"{self.file.name} is cut short: a tensor at byte {self.offset} is not whole")
-        raw = torch.frombuffer(data, dtype=torch.uint8)
-        if self.is_plain:
-            return raw.view(self.dtype).view(self.shape)
-        return self.numbers(raw, self.factors()).view(self.shape)
+        return torch.frombuffer(data, dtype=torch.uint8)
 
     def numbers(self, raw: torch.Tensor, factors: torch.Tensor | None) -> torch.Tensor:
         """Return the numbers in the bytes of some rows, `(rows, ...)`; those in codes are in fp32.
@@ -87,7 +95,7 @@ class StoredTensor:
         return self.shape[0] if self.shape else 1
 
     def factors(self) -> torch.Tensor | None:
-        """Return the scale of each row, `(rows, 1)` in fp32; None without.
+        """Return the scale of each row, `(rows, 1)` in fp32; None for numbers without.
 
         Raises `LoadFailed` for one that is not finite.
         """

@@ -14,7 +14,7 @@ import torch
 
 from plugins.wan.weights.forms import Form
 from plugins.wan.weights.host_memory import pinned_like
-from plugins.wan.weights.quantised.codes import DTYPES, quantise
+from plugins.wan.weights.quantised.codes import quantise
 from plugins.wan.weights.safetensors import StoredTensor
 from router import LoadFailed
 
@@ -197,7 +197,7 @@ def _pieces(
         yield from _pieces_of_numbers(file, stored, tensors[0])
         return
     factors = stored.factors()
-    if change is None and form.format is not None and _has_codes(stored, form.format):
+    if change is None and form.format is not None and stored.has_codes(form.format):
         if len(tensors) > 1:
             tensors[1].copy_(torch.ones(1) if factors is None else factors)
         yield from _pieces_of_numbers(file, stored, tensors[0])
@@ -214,10 +214,6 @@ def _pieces(
         yield Piece(
             file, stored.offset + first * length, len(rows) * length, Rows(stored, form, some, rows, own, change)
         )
-
-
-def _has_codes(stored: StoredTensor, form: str) -> bool:
-    return stored.kind == form or stored.dtype is DTYPES.get(form)
 
 
 def _pieces_of_numbers(file: BinaryIO, stored: StoredTensor, target: torch.Tensor) -> Iterator[Piece]:
