@@ -67,7 +67,7 @@ class Conversion:
             for written, (shape, dtype) in form.tensors(name, stored[name].shape)
         }
         target.mkdir()
-        config = dict(part.config)
+        config = {key: value for key, value in part.config.items() if key != "quantization_config"}
         if any(form.format for form in forms.values()):  # else other readers would take the codes for the numbers
             config["quantization_config"] = {"quant_method": OURS}
         (target / "config.json").write_text(json.dumps(config, indent=2) + "\n")
