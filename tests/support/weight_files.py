@@ -124,7 +124,7 @@ def original_vae(state: State, blocks: int, *, residual: bool, prefix: str = "")
 
 def _of_vae(name: str, blocks: int, residual: bool) -> str:
     name = _renamed(name, VAE)
-    if ".head." in name or name.endswith((".conv1.weight", ".conv1.bias")) and name.count(".") == 2:
+    if ".head." in name or re.fullmatch(r"\w+coder\.conv1\.\w+", name):
         return name
     if ".middle." in name:
         return _renamed(name, RESIDUAL)
