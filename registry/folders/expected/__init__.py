@@ -2,10 +2,19 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from registry.folders.expected import image_encoder, text_encoder, transformer, vae
 from registry.folders.expected.numbers import Numbers, Shape
+
+
+class Blocks(NamedTuple):
+    """The prefix of numbered blocks in tensor names, how many there are, and the word for them."""
+
+    prefix: str
+    total: int
+    word: str
+
 
 _CLASSES: Mapping[str, Callable[[Numbers], Iterator[tuple[str, Shape]]]] = {
     "transformer": transformer.tensors,
@@ -27,10 +36,15 @@ def expected(
     return _CLASSES[part](Numbers(part, settings, config, class_name))
 
 
-def blocks(part: str, settings: Mapping[str, Any], config: Path) -> tuple[str, int, str]:
-    """Return the prefix of a part's blocks, their number, and the word for them; raise as `expected`."""
+def blocks_of(part: str, settings: Mapping[str, Any], config: Path) -> Blocks:
+    """Return the blocks of a part with these settings; raise as `expected`."""
     numbers = Numbers(part, settings, config)
-    if part == "vae":
-        return "decoder.up_blocks.", len(vae.multiples(numbers)), "levels"
-    module = {"text_encoder": text_encoder, "image_encoder": image_encoder}.get(part, transformer)
-    return module.BLOCKS, module.count(numbers), "blocks"
+    match part:
+        case "vae":
+            return Blocks("decoder.up_blocks.", len(vae.multiples(numbers)), "levels")
+        case "text_encoder":
+            return Blocks(text_encoder.BLOCKS, text_encoder.count(numbers), "blocks")
+        case "image_encoder":
+            return Blocks(image_encoder.BLOCKS, image_encoder.count(numbers), "blocks")
+        case _:
+            return Blocks(transformer.BLOCKS, transformer.count(numbers), "blocks")

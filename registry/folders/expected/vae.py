@@ -1,6 +1,7 @@
 """The tensors of diffusers' AutoencoderKLWan, of the 2.1 kind and of the residual 2.2 kind."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 from registry.folders.expected.numbers import MOST_BLOCKS, Numbers, Shape, layer
@@ -58,7 +59,7 @@ def _require_others(numbers: Numbers, latents: int) -> None:
 
 def _down(widths: list[int], blocks: int, residual: bool, timed: list[bool]) -> Iterator[tuple[str, Shape]]:
     flat = 0  # diffusers keeps the blocks and samplers of the 2.1 kind in one list
-    for level, (takes, width) in enumerate(zip(widths, widths[1:], strict=False)):
+    for level, (takes, width) in enumerate(pairwise(widths)):
         for number in range(blocks):
             name = f"{level}.resnets.{number}" if residual else str(flat + number)
             yield from _resnet(f"encoder.down_blocks.{name}", width if number else takes, width)
@@ -72,7 +73,7 @@ def _down(widths: list[int], blocks: int, residual: bool, timed: list[bool]) -> 
 
 
 def _up(widths: list[int], blocks: int, residual: bool, timed: list[bool]) -> Iterator[tuple[str, Shape]]:
-    for level, (before, width) in enumerate(zip(widths, widths[1:], strict=False)):
+    for level, (before, width) in enumerate(pairwise(widths)):
         name = f"decoder.up_blocks.{level}"
         takes = before if residual or not level else before // 2  # the samplers of the 2.1 kind halve the channels
         for number in range(blocks + 1):

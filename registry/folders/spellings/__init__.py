@@ -16,8 +16,10 @@ PREFIXES: Mapping[str, tuple[str, ...]] = {
     ),
     "vae": ("first_stage_model.", "vae."),
 }
-OF_PARTS = ("model.diffusion_model.", "model_ema.", "text_encoders.", "cond_stage_model.", "conditioner.")
-OF_PARTS += ("first_stage_model.", "vae.", "clip_vision.")
+OF_PARTS = (
+    *("model.diffusion_model.", "model_ema.", "text_encoders.", "cond_stage_model.", "conditioner."),
+    *("first_stage_model.", "vae.", "clip_vision."),
+)
 COMPILED = "_orig_mod."  # torch.compile's
 LONGEST = 1000  # characters of a name; no part has a tensor of a longer one
 TOKENIZER = "spiece_model"  # ComfyUI's umT5 carries its bytes
@@ -38,10 +40,10 @@ def own(part: str, names: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def renamed(part: str, name: str, layout: Layout) -> str:
+def renamed(part: str, name: str, layout: Layout | None = None) -> str:
     """Return diffusers' or transformers' name of a part's tensor; unknown names stay.
 
-    `layout` is of the configuration of a VAE.
+    `layout` is that of a VAE's configuration.
     """
     if len(name) > LONGEST:
         return name
@@ -51,7 +53,7 @@ def renamed(part: str, name: str, layout: Layout) -> str:
         case "text_encoder":
             return text_encoder.name(name)
         case _:
-            return vae.name(name, layout)
+            return name if layout is None else vae.name(name, layout)
 
 
 def _kind(part: str) -> str:
