@@ -20,7 +20,7 @@ RESNET |= {"shortcut": "conv_shortcut"}
 _RESNET = re.compile(rf"(.*)\.({'|'.join(map(re.escape, RESNET))})\.(\w+)")
 # numbers of more digits would cost much to read, and are no block's
 _SIDE = r"(?:encoder\.(?=down)|decoder\.(?=up))(down|up)samples"
-_FLAT = re.compile(rf"{_SIDE}\.(\d{{1,6}})\.(.*)")
+_FLAT = re.compile(rf"{_SIDE}\.(\d{{1,6}})\.(?!\1samples\.)(.*)")
 _LEVELS = re.compile(rf"{_SIDE}\.(\d{{1,6}})\.\1samples\.(\d{{1,6}})\.(.*)")
 
 
