@@ -14,8 +14,8 @@ class Block(NamedTuple):
 
 # https://github.com/huggingface/safetensors#format
 ITEM_BYTES: Mapping[str, int] = {
-    "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1,
-    "I64": 8, "I32": 4, "I8": 1, "U8": 1, "BOOL": 1,
+    "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "I64": 8, "I32": 4, "I8": 1, "U8": 1,
+    "BOOL": 1,
 }  # fmt: skip
 # https://github.com/ggml-org/ggml/blob/master/src/ggml-common.h
 BLOCKS: Mapping[str, Block] = {

@@ -1,12 +1,58 @@
 """One part's weights in one file: safetensors or GGUF, in any known spelling."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from registry.folders.safetensors import read_header
-from registry.folders.weights import Shapes, Weights
+from registry.errors import FolderError
+from registry.folders import gguf, spellings
+from registry.folders.expected import vae
+from registry.folders.expected.numbers import Numbers
+from registry.folders.files import GGUF, beginning
+from registry.folders.model import Part
+from registry.folders.safetensors import WITH_CODES, Tensor, read_header
+from registry.folders.scales import attached
+from registry.folders.weights import Shapes, Weights, shapes_of
 
 
-def read(path: Path, part: str) -> tuple[Weights, Shapes]:
-    """Return the weights in `path`, and their tensors' shapes; raise `FolderError` otherwise."""
-    header = read_header(path, part)
-    return Weights(part, (path,)), {name: header.shape(name) for name in header.entries}
+@dataclass(frozen=True)
+class SingleFile(Weights):
+    """A file whose names may be another's than diffusers'; `layout` is of its base's VAE."""
+
+    layout: vae.Layout | None = None
+
+    def read(self) -> dict[str, Tensor]:
+        """Return the tensors by diffusers' and transformers' names; raise `FolderError` otherwise."""
+        path = self.files[0]
+        found: dict[str, Tensor] = {}
+        for name, tensor in self._own(path).items():
+            ours = spellings.renamed(self.part, name, self.layout)
+            if ours in found:
+                raise FolderError(f"{path.name} of {self.part} holds {ours[:100]!r} twice, by two names", path)
+            found[ours] = tensor
+        return found
+
+    def _own(self, path: Path) -> Mapping[str, Tensor]:
+        """Return the tensors of this part, by the file's names without prefixes."""
+        head, _ = beginning(path, f"{path.name} of {self.part}", gguf=True)
+        if head.startswith(GGUF):
+            tensors = gguf.read(path, self.part)
+            names = spellings.own(self.part, tensors)
+        else:
+            header = read_header(path, self.part, WITH_CODES)
+            stored = header.tensors()
+            names = spellings.own(self.part, stored)
+            tensors = attached({name: stored[name] for name in names}, self.part, [header])
+        if not names:
+            raise FolderError(f"{path.name} of {self.part} holds no tensor of a {self.part}", path)
+        return {names[name]: tensor for name, tensor in tensors.items() if name in names}
+
+
+def read(path: Path, part: Part) -> tuple[Weights, Shapes]:
+    """Return the weights of `part` in `path`, and their tensors' shapes; raise `FolderError` otherwise."""
+    if part.name != "vae":
+        weights = SingleFile(part.name, (path,))
+    else:
+        numbers = Numbers(part.name, part.settings, part.folder / "config.json")
+        weights = SingleFile(part.name, (path,), layout=vae.layout(numbers))
+    return weights, shapes_of(weights.read())

@@ -162,7 +162,7 @@ def test_two_names_of_one_file_are_one_variant(folder: Path) -> None:
     [
         ("model.safetensors", "got model.safetensors, a name that is not read"),
         (f"{STEM}-00001-of-00001.safetensors", "without the index"),
-        ("wan.gguf", "got wan.gguf: GGUF is not read"),
+        ("wan.gguf", "got wan.gguf: GGUF is not read here, name it under `parts`"),
         (f"{STEM}.bin", "pickles can run code and are not read"),
     ],
 )
@@ -278,13 +278,13 @@ def test_a_file_that_is_cut_says_how_much_is_there(folder: Path) -> None:
     assert folders.missing(folder) == why(folder)
 
 
-@pytest.mark.parametrize(("dtype", "said"), [("F8_E4M3", "fp8"), ("I8", "int8"), ("U8", "8 or 4 bits")])
-def test_quantised_weights_are_named(folder: Path, dtype: str, said: str) -> None:
+@pytest.mark.parametrize(("dtype", "said"), [("I8", "int8 without a scale"), ("U8", "uint8 (8 or 4 bits)")])
+def test_codes_without_their_scales_are_named(folder: Path, dtype: str, said: str) -> None:
     write_safetensors(folder / "transformer" / WHOLE, {"blocks.0.attn1.to_q.weight": (4, 4)}, dtype)
 
     assert why(folder) == (
-        f"{WHOLE} of transformer holds quantised weights: 'blocks.0.attn1.to_q.weight' is {dtype} ({said}), "
-        "and bf16, fp16 and fp32 are read; bring the model in bf16".replace("8 or 4 bits", "8 or 4 bits (uint8)")
+        f"{WHOLE} of transformer holds 'blocks.0.attn1.to_q.weight' in {said}; "
+        "fp8 and int8 with one scale, or one for each row, are read"
     )
 
 
@@ -292,6 +292,8 @@ def test_a_configuration_that_quantises_is_named_by_its_method(folder: Path) -> 
     edit(folder / "transformer" / "config.json", quantization_config={"quant_method": "bitsandbytes"})
 
     assert why(folder).startswith("transformer holds quantised weights, by bitsandbytes;")
+    edit(folder / "transformer" / "config.json", quantization_config={"quant_method": "framegate"})
+    assert folders.read(folder)
 
 
 def test_a_pipe_in_place_of_weights_is_refused_at_once(folder: Path) -> None:
@@ -439,7 +441,7 @@ def test_a_boundary_is_a_share_of_the_steps(tmp_path: Path, ratio: object) -> No
             T2V,
             "vae",
             {"dim_mult": [1, 2, 2], "temperal_downsample": [True] * 2},
-            "vae has weights of 2 levels, dim_mult",
+            "vae has weights of 2 levels, its config.json needs 3",
         ),
         (T2V, "vae", {"dim_mult": [1] * 10**4}, "dim_mult of vae must be a list of 1 to 16 numbers, got [1, 1, 1"),
         (T2V, "vae", {"num_res_blocks": 2}, "vae lacks the tensor decoder.up_blocks.0.resnets.2.conv2.weight, which"),
@@ -557,14 +559,17 @@ def file(name: str, content: bytes = b"x") -> Callable[[Path], None]:
         (lambda folder: None, "there is no such folder"),
         (lambda folder: folder.mkdir(), "the folder is empty"),
         (lambda folder: folder.write_bytes(b"x"), "this is a file"),
-        (original, "this is Wan's original layout, which is not read: take Wan-AI/Wan2.2-T2V-A14B-Diffusers"),
+        (
+            original,
+            "this is Wan's original layout, which is not read as a whole: take Wan-AI/Wan2.2-T2V-A14B-Diffusers",
+        ),
         (
             file("config.json", b'{"_class_name": "WanModel", "model_type": "ti2v", "dim": 3072}'),
             "take Wan-AI/Wan2.2-TI2V-5B-Diffusers ('framegate pull Wan-AI/Wan2.2-TI2V-5B-Diffusers')",
         ),
-        (file("Wan2.1_VAE.pth"), "original layout, which is not read: take the repository whose name ends in -Diff"),
-        (file("wan-Q4_K.gguf"), "GGUF (wan-Q4_K.gguf) is not read"),
-        (file("wan2.2.safetensors"), "single files (wan2.2.safetensors) are not read"),
+        (file("Wan2.1_VAE.pth"), "not read as a whole: take the repository whose name ends in -Diff"),
+        (file("wan-Q4_K.gguf"), "but GGUF (wan-Q4_K.gguf): name it under `parts`"),
+        (file("wan2.2.safetensors"), "but a single file (wan2.2.safetensors): name it under `parts`"),
         (lambda folder: write_model(folder / "inner") and None, "its folder inner has: name that one"),
         (file("notes.txt"), "it has none"),
     ],
@@ -691,7 +696,7 @@ def test_the_other_files_of_a_tokenizer_are_looked_at_too(folder: Path, name: st
 def test_what_is_known_of_bad_folders_holds_none_of_their_bytes(folder: Path) -> None:
     (folder / "vae" / "config.json").write_bytes(b'{"x": "' + b"y" * 3 * 2**20)
     assert why(folder)
-    kept = folders.reader._kept[folder][1]
+    kept = folders.reader._kept[folder, ()][1]
 
     assert isinstance(kept, FolderError)
     assert (kept.__context__, kept.__cause__, kept.__traceback__) == (None, None, None)
