@@ -4,13 +4,14 @@ from math import prod
 from pathlib import Path
 
 from plugins.wan import checkpoint as checkpoints
-from plugins.wan.checkpoint import DECODER, Checkpoint
+from plugins.wan.checkpoint import DECODER, Checkpoint, Part
 from plugins.wan.weights.device_format import AUTO, code_bytes, format_of
 from registry.folders import FolderError, Tensor
 from registry.folders.dtypes import is_quantised
 from router import LoadFailed, ModelSpec
 
 BYTES = {"bf16": 2, "fp16": 2, "fp32": 4}
+ROTATIONS = {"rope_max_seq_len": 1024, "attention_head_dim": 128}  # with the defaults of diffusers
 TIED = "encoder.embed_tokens.weight"  # umT5's embedding, which some files have twice
 SAMPLES, SAMPLE_BYTES = 16, 4096
 
@@ -42,7 +43,16 @@ def _bytes(checkpoint: Checkpoint, model: ModelSpec, item: int, decoder_item: in
             tensors.pop(TIED, None)
         weights = str(model.options.get("weights", AUTO))
         total += sum(_size(part.name, *each, items.get(part.name, item), weights) for each in tensors.items())
+        total += buffer_bytes(part)
     return total
+
+
+def buffer_bytes(part: Part) -> int:
+    """Return the bytes of the tables that a part computes: a transformer's rotations, in fp32."""
+    if not part.is_transformer:
+        return 0
+    positions, head = (part.config.get(key, default) for key, default in ROTATIONS.items())
+    return 2 * int(positions) * int(head) * BYTES["fp32"]  # a cosine and a sine
 
 
 def _size(part: str, name: str, tensor: Tensor, item: int, weights: str) -> int:

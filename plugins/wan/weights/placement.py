@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 
 from plugins.wan.checkpoint import DECODER, Part
 from plugins.wan.memory import brief, is_device_lost, is_out_of_memory
+from plugins.wan.plan import buffer_bytes
 from plugins.wan.tuning.switches import Switches
 from plugins.wan.weights import identity, modules, transfer
 from plugins.wan.weights.device_format import AUTO, DENSE, FP8, FP8_PRODUCTS
@@ -32,6 +33,7 @@ UNREADABLE = (
     TypeError, ValueError,
 )  # fmt: skip
 
+BUFFERS = "buffers"  # of a part's tables among the names of weights
 Arrived = Callable[[int], None]  # called with the bytes that have reached the device
 
 
@@ -85,13 +87,14 @@ class Placement:
         return self.device
 
     def tensor_sizes(self, part: Part) -> dict[str, int]:
-        """Return the bytes of each weight in the form that it will have."""
+        """Return the bytes of each weight in the form that it will have, and of computed tables."""
         if part.weights is None:
             return {}
         with reading(part):
             stored = {name: each for name, each in modules.untied(stored_in(part.weights)).items() if part.has(name)}
             forms = self._forms(part, class_of(part), stored)
-            return {name: forms[name].nbytes(each.shape) for name, each in stored.items()}
+            weights = {name: forms[name].nbytes(each.shape) for name, each in stored.items()}
+            return {**weights, BUFFERS: buffer_bytes(part)}
 
     def device_bytes(self, part: Part) -> int:
         return sum(self.tensor_sizes(part).values())
