@@ -107,5 +107,5 @@ def _tensors(
 
 
 def _in_file(name: str) -> str:
-    layer, _, parameter = name.rpartition(".")
-    return f"{layer}.{NAMES.get(parameter, parameter)}"
+    layer, dot, parameter = name.rpartition(".")
+    return layer + dot + NAMES.get(parameter, parameter)
