@@ -31,6 +31,10 @@ _KINDS = (
 _AGAIN = "fetch it again"
 
 
+class TooManyValues(ValueError):
+    """A JSON text that would take much memory, in words that follow "has"."""
+
+
 def strange(head: bytes, size: int, *, gguf: bool = False) -> str | None:
     """Return the kind of a wrong file by its first bytes, with an advice; GGUF is right where `gguf`."""
     if not size:
@@ -147,6 +151,8 @@ def read_json(path: Path, what: str, most: int = MAX_JSON_BYTES) -> dict[str, An
     text, _ = beginning(path, what, most)
     try:
         value = parse(text.decode("utf-8"), MOST_OF_FILE)  # diffusers and transformers read nothing else
+    except TooManyValues as error:
+        raise FolderError(f"{what} has {error}", path) from error
     except (ValueError, RecursionError) as error:
         raise FolderError(f"{what} must be JSON in UTF-8, it is not", path) from error
     if not isinstance(value, dict):
@@ -155,8 +161,8 @@ def read_json(path: Path, what: str, most: int = MAX_JSON_BYTES) -> dict[str, An
 
 
 def parse(text: str | bytes, most: int = MOST_VALUES) -> Any:
-    """Return the value of a JSON text; raise `ValueError` for more than `most` values, before it is read."""
+    """Return the value of a JSON text; raise `ValueError` for others, `TooManyValues` before they are read."""
     data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
     if sum(map(data.count, (b",", b"[", b"{"))) > most:
-        raise ValueError(f"more than {most:,} values")
+        raise TooManyValues(f"more than {most:,} values")
     return json.loads(text)

@@ -60,9 +60,9 @@ def require_whole(part: Part, tensors: Shapes, file: Path) -> None:
     if found and len(found) != blocks.total:
         counts = f"{_miscounted(len(found), blocks)}, its base's config.json needs {blocks.total}"
         raise FolderError(f"{what} {counts}{_likeness(named, needed)}", file)
-    for name, got in named.items():
-        if name in needed and got != needed[name]:
-            sides = f"is {_by(got)} in {what}, its base's config.json needs {_by(needed[name])}"
+    for name, shape in needed.items():
+        if (got := named.get(name, shape)) != shape:
+            sides = f"is {_by(got)} in {what}, its base's config.json needs {_by(shape)}"
             raise FolderError(f"{name} {sides}{_likeness(named, needed)}", file)
     for name in named:
         if name not in needed:
