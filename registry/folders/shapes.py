@@ -5,13 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from registry.errors import FolderError
-from registry.families import FAMILIES
 from registry.folders.expected import Blocks, blocks_of, expected
 from registry.folders.expected.image_encoder import PREFIX
 from registry.folders.expected.numbers import Shape
 from registry.folders.expected.text_encoder import SHARED, TIED
+from registry.folders.family import PATCHES, alike
 from registry.folders.model import Part
-from registry.modality import Modality
 
 Shapes = Mapping[str, Shape]
 
@@ -25,9 +24,7 @@ SIZING: Mapping[str, str] = {
     "image_encoder": r".*(embedding|visual_projection|q_proj|fc1)\.weight",
     "vae": r"(post_)?quant_conv\.weight|.*\.conv_(in|out)\.weight|decoder\.up_blocks\..*\.conv2\.weight",
 }
-PATCHES = "patch_embedding.weight"
 CLASSES: Mapping[str, str] = {"text_encoder": "umT5 encoder", "vae": "Wan VAE"}
-CHANNELS = {Modality.T2V: 16, Modality.I2V: 36, Modality.FLF2V: 36, Modality.TI2V: 48}  # of the published families
 
 
 def require_shapes(part: Part, tensors: Shapes) -> None:
@@ -86,16 +83,11 @@ def _named(part: Part, tensors: Shapes) -> Shapes:
 
 
 def _likeness(named: Shapes, needed: Shapes) -> str:
-    """Name the published families whose transformer has the width and channels of a file's."""
-    got = named.get(PATCHES, ())
-    if len(got) < 2 or got == needed.get(PATCHES):
+    """Name the published families whose transformer a file resembles more than its base's."""
+    if named.get(PATCHES) == needed.get(PATCHES):
         return ""
-    alike = [
-        family.name
-        for family in FAMILIES
-        if family.repo and (family.inner_dim, CHANNELS.get(family.modality)) == got[:2]
-    ]
-    return f": the file looks like {' or '.join(alike)}" if alike else ""
+    names = " or ".join(family.name for family in alike(named))
+    return f": the file looks like {names}" if names else ""
 
 
 def _miscounted(found: int, blocks: Blocks) -> str:
