@@ -41,7 +41,7 @@ def infer(modality: Modality, kin: Modality, experts: int, transformer: Config, 
 
 
 def alike(transformer: Mapping[str, tuple[int, ...]]) -> tuple[Family, ...]:
-    """Return the published families with a transformer of these tensors' width, channels and image embedder."""
+    """Return the published families of a transformer's width, channels and image embedder."""
     shape = transformer.get(PATCHES, ())
     clip = any(name.startswith(OF_IMAGES) for name in transformer)
     first_and_last = f"{OF_IMAGES}.pos_embed" in transformer

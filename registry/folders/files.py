@@ -23,7 +23,7 @@ GGUF = b"GGUF"
 
 _KINDS = (
     (b"version https://git-lfs", "a Git LFS pointer, not the file itself: 'git lfs pull' in its repository brings it"),
-    (GGUF, "a GGUF file, which is not read here: name it under `parts` of a model's entry, or bring safetensors"),
+    (GGUF, "a GGUF file, which is not read here, only as a file under `parts` of a model's entry: bring safetensors"),
     (b"PK\x03\x04", "an archive (ZIP), as torch.save makes it of pickles, which can run code: bring safetensors"),
     *((bytes((0x80, n)), "a pickle, which can run code and is not read: bring safetensors") for n in range(2, 6)),
     (b"\x1f\x8b", "a gzip archive: unpack it"),
@@ -32,11 +32,14 @@ _AGAIN = "fetch it again"
 
 
 class TooManyValues(ValueError):
-    """A JSON text that would take much memory, in words that follow "has"."""
+    """A JSON text with too many values to read; the message follows `has`."""
 
 
 def strange(head: bytes, size: int, *, gguf: bool = False) -> str | None:
-    """Return the kind of a wrong file by its first bytes, with an advice; GGUF is right where `gguf`."""
+    """Return the kind of a wrong file by its first bytes, with an advice.
+
+    GGUF is wrong, too, unless `gguf`.
+    """
     if not size:
         return f"empty: {_AGAIN}"
     for start, kind in _KINDS:
@@ -161,7 +164,10 @@ def read_json(path: Path, what: str, most: int = MAX_JSON_BYTES) -> dict[str, An
 
 
 def parse(text: str | bytes, most: int = MOST_VALUES) -> Any:
-    """Return the value of a JSON text; raise `ValueError` for others, `TooManyValues` before they are read."""
+    """Return the value of a JSON text; raise `ValueError` for other texts.
+
+    A text with more than `most` values raises `TooManyValues` before it takes memory.
+    """
     data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
     if sum(map(data.count, (b",", b"[", b"{"))) > most:
         raise TooManyValues(f"more than {most:,} values")

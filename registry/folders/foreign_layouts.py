@@ -60,7 +60,7 @@ def _layout(path: Path, inside: list[str]) -> str | None:
 
 
 def _as_part(file: Path) -> str:
-    """Return the advice for a file of one part, with the base repositories of a known transformer."""
+    """Return the advice for a single file, with base repositories if known."""
     found: tuple[Family, ...] = ()
     with suppress(FolderError):
         found = alike(shapes_of(SingleFile("transformer", (file,)).read()))

@@ -16,11 +16,11 @@ _LONG = struct.Struct("<Q").unpack_from
 
 
 class Short(Exception):
-    """The bytes end within the header: a longer beginning of the file is needed."""
+    """The bytes end within the header: more of the file is needed."""
 
 
 class Broken(Exception):
-    """A header that is none, in words that follow the file's name."""
+    """A wrong header; the message follows the file's name."""
 
 
 class Fields:
@@ -40,7 +40,7 @@ class Fields:
         return self._text(most).decode("utf-8", "replace")
 
     def value(self, kind: int) -> object:
-        """Return a whole number, a text or a short list of numbers; None for other values, which are skipped."""
+        """Return a whole number, a text or a short list; None for others."""
         if kind in WHOLE:
             return self.whole(WHOLE[kind])
         if kind == STRING:

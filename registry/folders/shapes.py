@@ -28,7 +28,10 @@ CLASSES: Mapping[str, str] = {"text_encoder": "umT5 encoder", "vae": "Wan VAE"}
 
 
 def require_shapes(part: Part, tensors: Shapes) -> None:
-    """Raise `FolderError` if the tensors of a folder do not fit its configuration; others may be there."""
+    """Raise `FolderError` if a folder's tensors do not fit its configuration.
+
+    Tensors of other names may be there.
+    """
     config, sizing = part.folder / "config.json", re.compile(SIZING[part.name], re.VERBOSE)
     named = _named(part, tensors)
     counted = False
@@ -48,7 +51,7 @@ def require_shapes(part: Part, tensors: Shapes) -> None:
 
 
 def require_whole(part: Part, tensors: Shapes, file: Path) -> None:
-    """Raise `FolderError` unless a single file has the tensors of its base's configuration, and no others."""
+    """Raise `FolderError` unless a single file has its base's tensors, and no others."""
     config = part.folder / "config.json"
     named, what = _named(part, tensors), f"{file.name} of {part.name}"
     needed = dict(expected(part.name, part.settings, part.class_name, config))

@@ -17,7 +17,7 @@ from registry.folders.weights import Shapes, Weights, shapes_of
 
 @dataclass(frozen=True)
 class SingleFile(Weights):
-    """A file whose names may be another's than diffusers'; `layout` is of its base's VAE."""
+    """A file in any spelling; `layout` is that of its base's VAE."""
 
     layout: vae.Layout | None = None
 

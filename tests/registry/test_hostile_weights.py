@@ -18,7 +18,7 @@ LARGE |= dict.fromkeys(("a key of a gigabyte", "a text of a gigabyte", "a name o
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, object]]:
-    """Read every file in a process of its own, and return what came of each."""
+    """Read every file in another process; return the outcomes by name."""
     folder = tmp_path_factory.mktemp("hostile")
     base = write_model(tmp_path_factory.mktemp("base") / "model")
     for name, make in {**SAFETENSORS, **GGUF}.items():

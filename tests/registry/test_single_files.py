@@ -1,4 +1,4 @@
-"""Single files over a base folder: every spelling and format, complete and of the same model."""
+"""Single files over a base folder: spellings, formats, and other models' files."""
 
 import json
 import shutil

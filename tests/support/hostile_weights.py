@@ -1,4 +1,4 @@
-"""Read each hostile weight file of a folder over a base: `python hostile_weights.py BASE FOLDER`, a line each.
+"""Read hostile weight files over a base: `python hostile_weights.py BASE FOLDER`, a line each.
 
 Its own process has little more memory than the reader needs, so that a bomb ends in a MemoryError.
 """
@@ -39,7 +39,7 @@ def tensors(count: int, name: str = "x{}", dtype: str = "F32") -> bytes:
 
 
 def notes(count: int) -> bytes:
-    """Return a file of as many notes on fp8 weights as its header may have."""
+    """Return a file of `count` fp8 weights and their notes."""
     note = b'{"format":"float8_e4m3fn"}'
     stored: dict[str, object] = {}
     for number in range(count):
