@@ -34,16 +34,17 @@ def require_shapes(part: Part, tensors: Shapes) -> None:
     """
     config, sizing = part.folder / "config.json", re.compile(SIZING[part.name], re.VERBOSE)
     named = _named(part, tensors)
-    counted = False
+    blocks: Blocks | None = None
     for name, needed in expected(part.name, part.settings, part.class_name, config):
         if not sizing.fullmatch(name):
             continue
-        blocks = blocks_of(part.name, part.settings, config)
+        if blocks is None:
+            blocks = blocks_of(part.name, part.settings, config)
+            found = _numbered(blocks.prefix, named)
+            counted = found == set(map(str, range(blocks.total)))
         if not counted and name.startswith(blocks.prefix):
-            counted = True
-            if (found := _numbered(blocks.prefix, named)) != set(map(str, range(blocks.total))):
-                counts = f"{_miscounted(len(found), blocks)}, its config.json needs {blocks.total}"
-                raise part.refusal(f"{part.name} {counts}")
+            counts = f"{_miscounted(len(found), blocks)}, its config.json needs {blocks.total}"
+            raise part.refusal(f"{part.name} {counts}")
         if (got := named.get(name)) is None:
             raise part.refusal(f"{part.name} lacks the tensor {name}, which its config.json needs")
         if got != needed:

@@ -198,6 +198,20 @@ def test_gguf_is_read_by_the_names_of_the_classes(tmp_path: Path, read: Read, na
         assert content(found[name]) == wanted[name].contiguous().numpy().tobytes()
 
 
+def test_tables_of_gguf_may_lack_their_first_side(tmp_path: Path, read: Read) -> None:
+    """Ggml drops what it counts as last sides of 1."""
+    written = {
+        name: each.squeeze(0) if "modulation" in name else each for name, each in original("transformer").items()
+    }
+    written["img_emb.emb_pos"] = written["img_emb.emb_pos"].squeeze(0)
+
+    found = read("transformer", weight_files.write_gguf(tmp_path / "x.gguf", written))
+
+    assert found["scale_shift_table"].shape == (1, 2, 128)
+    assert found["blocks.1.scale_shift_table"].shape == (1, 6, 128)
+    assert found["condition_embedder.image_embedder.pos_embed"].shape == (1, 514, tiny.IMAGE_DIM)
+
+
 # What does not fit the base
 
 
