@@ -23,7 +23,7 @@ GGUF = b"GGUF"
 
 _KINDS = (
     (b"version https://git-lfs", "a Git LFS pointer, not the file itself: 'git lfs pull' in its repository brings it"),
-    (GGUF, "a GGUF file, which is not read here: name it under `parts` of a model's entry, or bring safetensors"),
+    (GGUF, "a GGUF file, which is not read here, only as a file under `parts` of a model's entry: bring safetensors"),
     (b"PK\x03\x04", "an archive (ZIP), as torch.save makes it of pickles, which can run code: bring safetensors"),
     *((bytes((0x80, n)), "a pickle, which can run code and is not read: bring safetensors") for n in range(2, 6)),
     (b"\x1f\x8b", "a gzip archive: unpack it"),
@@ -31,8 +31,15 @@ _KINDS = (
 _AGAIN = "fetch it again"
 
 
+class TooManyValues(ValueError):
+    """A JSON text with too many values to read; the message follows `has`."""
+
+
 def strange(head: bytes, size: int, *, gguf: bool = False) -> str | None:
-    """Return the kind of a wrong file by its first bytes, with an advice; GGUF is right where `gguf`."""
+    """Return the kind of a wrong file by its first bytes, with an advice.
+
+    GGUF is wrong, too, unless `gguf`.
+    """
     if not size:
         return f"empty: {_AGAIN}"
     for start, kind in _KINDS:
@@ -147,6 +154,8 @@ def read_json(path: Path, what: str, most: int = MAX_JSON_BYTES) -> dict[str, An
     text, _ = beginning(path, what, most)
     try:
         value = parse(text.decode("utf-8"), MOST_OF_FILE)  # diffusers and transformers read nothing else
+    except TooManyValues as error:
+        raise FolderError(f"{what} has {error}", path) from error
     except (ValueError, RecursionError) as error:
         raise FolderError(f"{what} must be JSON in UTF-8, it is not", path) from error
     if not isinstance(value, dict):
@@ -155,8 +164,11 @@ def read_json(path: Path, what: str, most: int = MAX_JSON_BYTES) -> dict[str, An
 
 
 def parse(text: str | bytes, most: int = MOST_VALUES) -> Any:
-    """Return the value of a JSON text; raise `ValueError` for more than `most` values, before it is read."""
+    """Return the value of a JSON text; raise `ValueError` for other texts.
+
+    A text with more than `most` values raises `TooManyValues` before it takes memory.
+    """
     data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
     if sum(map(data.count, (b",", b"[", b"{"))) > most:
-        raise ValueError(f"more than {most:,} values")
+        raise TooManyValues(f"more than {most:,} values")
     return json.loads(text)

@@ -9,11 +9,11 @@ from registry.errors import FolderError
 from registry.folders.dtypes import BLOCKS, stored_bytes
 from registry.folders.files import GGUF, beginning
 from registry.folders.gguf_fields import MAX_HEADER_BYTES, MOST_NAME, Broken, Fields, Short
-from registry.folders.safetensors import MAX_NUMBER, Tensor
+from registry.folders.safetensors import MAX_NUMBER, MOST_TENSORS, Tensor
 
 STEPS = (256 * 2**10, 16 * 2**20, MAX_HEADER_BYTES)  # bytes that are read, until the header is whole
 VERSIONS = (2, 3)
-MOST_FIELDS, MOST_TENSORS, MOST_SIDES = 20_000, 50_000, 5
+MOST_FIELDS, MOST_SIDES = 20_000, 5
 MOST_ALIGNMENT = 2**16
 KEY_BYTES = 2**16 - 1
 # https://github.com/ggml-org/ggml/blob/master/include/ggml.h: enum ggml_type
@@ -127,7 +127,7 @@ def _tensor(path: Path, info: _Info, begin: int, values: Mapping[str, object]) -
         raise Broken(f"holds {info.name[:100]!r} in {dtype}, and {', '.join(READ)} are read")
     shape = info.sides[::-1]
     if prod(shape) > MAX_NUMBER:
-        raise Broken(f"holds {info.name[:100]!r} of {prod(shape):,} numbers")
+        raise Broken(f"holds {info.name[:100]!r} of {'x'.join(map(str, shape))}, beyond any file")
     logical = _logical(info, shape, values)
     if (block := BLOCKS.get(dtype)) and not all(each and each[-1] % block.numbers == 0 for each in (shape, logical)):
         got = "x".join(map(str, logical))

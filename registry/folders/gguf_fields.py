@@ -1,10 +1,11 @@
 """The values in a GGUF header (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md)."""
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 MAX_HEADER_BYTES = 32 * 2**20  # those of umT5 with its vocabulary have 6 MB
 MOST_STRINGS = 1_000_000  # of a header; umT5's vocabulary has 256,384
+MOST_ARRAYS = 10_000  # in other arrays
 MOST_KEPT = 16  # elements of an array that is returned: a shape
 MOST_DEEP = 4  # arrays in an array
 MOST_NAME = 1000  # bytes
@@ -15,11 +16,11 @@ _LONG = struct.Struct("<Q").unpack_from
 
 
 class Short(Exception):
-    """The bytes end within the header: a longer beginning of the file is needed."""
+    """The bytes end within the header: more of the file is needed."""
 
 
 class Broken(Exception):
-    """A header that is none, in words that follow the file's name."""
+    """A wrong header; the message follows the file's name."""
 
 
 class Fields:
@@ -28,7 +29,7 @@ class Fields:
     def __init__(self, data: bytes, position: int = 0) -> None:
         self.position = position
         self._data = data
-        self._strings = 0
+        self._counts: dict[str, int] = {}
 
     def whole(self, kind: str) -> int:
         at = self._take(struct.calcsize(kind))
@@ -39,7 +40,7 @@ class Fields:
         return self._text(most).decode("utf-8", "replace")
 
     def value(self, kind: int) -> object:
-        """Return a whole number, a text or a short list of numbers; None for other values, which are skipped."""
+        """Return a whole number, a text or a short list; None for others."""
         if kind in WHOLE:
             return self.whole(WHOLE[kind])
         if kind == STRING:
@@ -57,26 +58,30 @@ class Fields:
         if kind in WHOLE and count <= MOST_KEPT:
             return [self.whole(WHOLE[kind]) for _ in range(count)]
         if kind == STRING:
-            self._skip_each(count, self._skip_text)
+            self._skip_texts(count)
         elif kind == ARRAY:
-            self._skip_each(count, lambda: self._array(depth + 1))
+            self._count(count, MOST_ARRAYS, "arrays")
+            for _ in range(count):
+                self._array(depth + 1)
         else:
             self._take(count * self._size(kind))
         return None
 
-    def _skip_each(self, count: int, skip: Callable[[], object]) -> None:
-        self._strings += count
-        if self._strings > MOST_STRINGS:
-            raise Broken(f"has more than {MOST_STRINGS:,} texts in its header")
+    def _skip_texts(self, count: int) -> None:
+        self._count(count, MOST_STRINGS, "texts")
+        data, position, last = self._data, self.position, len(self._data) - 8
         for _ in range(count):
-            skip()
+            if position > last:
+                if position > MAX_HEADER_BYTES:
+                    break
+                raise Short
+            position += 8 + _LONG(data, position)[0]
+        self._take(position - self.position)
 
-    def _skip_text(self) -> None:
-        data, start = self._data, self.position
-        if start + 8 > len(data):
-            raise Short
-        self.position = start + 8
-        self._take(_LONG(data, start)[0])
+    def _count(self, count: int, most: int, what: str) -> None:
+        self._counts[what] = self._counts.get(what, 0) + count
+        if self._counts[what] > most:
+            raise Broken(f"has more than {most:,} {what} in its header")
 
     def _text(self, most: int) -> bytes:
         length = self.whole("<Q")

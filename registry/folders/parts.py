@@ -41,7 +41,10 @@ LIMITS: Mapping[str, Mapping[str, tuple[int, int]]] = {
 
 
 def read_part(path: Path, name: str, entry: object, file: Path | None = None) -> Part | None:
-    """Return the part of a model index's `entry`, with the weights of `file`; None if left out."""
+    """Return the part of an index's `entry`, None if left out.
+
+    Its weights are those of `file`, where there is one.
+    """
     if entry in (None, [None, None]):
         if name in OPTIONAL:
             return None

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 from registry.errors import FolderError
 from registry.folders.dtypes import CODES, ITEM_BYTES
-from registry.folders.files import beginning, parse
+from registry.folders.files import TooManyValues, beginning, parse
 
 MAX_HEADER_BYTES = 8 * 2**20  # those of 14B models have 0.2 MB
+MOST_TENSORS = 20_000  # those of 14B models have 1,100, with scales and notes 4,000
 MAX_NUMBER, MAX_SIDES = 2**62, 16  # of a shape
 USUAL_BYTES = 256 * 2**10  # hold most headers, so that a file is read once
 LENGTH_BYTES = 8
@@ -74,6 +75,8 @@ def read_header(path: Path, part: str, dtypes: Collection[str] = PLAIN) -> Heade
         entries = parse(head[LENGTH_BYTES:begin])
         metadata = entries.pop("__metadata__", None)
         end = begin + _checked(path, what, entries, dtypes)
+    except TooManyValues as error:
+        raise FolderError(f"{what} has a header of {error}", path) from error
     except (ValueError, RecursionError, AttributeError, TypeError, KeyError) as error:
         raise FolderError(f"{what} must be a safetensors file, it has a broken header", path) from error
     if end > size:
@@ -85,6 +88,8 @@ def read_header(path: Path, part: str, dtypes: Collection[str] = PLAIN) -> Heade
 
 def _checked(path: Path, what: str, entries: Mapping[str, Mapping[str, Any]], read: Collection[str]) -> int:
     """Return the bytes of all tensors; raise for entries that do not fit."""
+    if len(entries) > MOST_TENSORS:
+        raise TooManyValues(f"{len(entries):,} tensors, more than {MOST_TENSORS:,}")
     dtypes, shapes, spans = ([entry[key] for entry in entries.values()] for key in ("dtype", "shape", "data_offsets"))
     if set(map(type, dtypes)) - {str}:
         raise ValueError

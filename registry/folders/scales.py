@@ -38,6 +38,11 @@ METHODS = {  # by the names of tensors that only they have
 READ = "fp8 and int8 with one scale, or one for each row, are read"
 
 
+def is_aside(name: str) -> bool:
+    """Say whether a tensor describes the codes of another."""
+    return name.rpartition(".")[2] in (*SCALES, NOTE)
+
+
 def attached(tensors: Mapping[str, Tensor], part: str, headers: Iterable[Header]) -> dict[str, Tensor]:
     """Return a part's tensors, each with its scale; `headers` are those of its files.
 

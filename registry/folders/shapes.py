@@ -5,13 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from registry.errors import FolderError
-from registry.families import FAMILIES
 from registry.folders.expected import Blocks, blocks_of, expected
 from registry.folders.expected.image_encoder import PREFIX
 from registry.folders.expected.numbers import Shape
 from registry.folders.expected.text_encoder import SHARED, TIED
+from registry.folders.family import PATCHES, alike
 from registry.folders.model import Part
-from registry.modality import Modality
 
 Shapes = Mapping[str, Shape]
 
@@ -25,25 +24,27 @@ SIZING: Mapping[str, str] = {
     "image_encoder": r".*(embedding|visual_projection|q_proj|fc1)\.weight",
     "vae": r"(post_)?quant_conv\.weight|.*\.conv_(in|out)\.weight|decoder\.up_blocks\..*\.conv2\.weight",
 }
-PATCHES = "patch_embedding.weight"
 CLASSES: Mapping[str, str] = {"text_encoder": "umT5 encoder", "vae": "Wan VAE"}
-CHANNELS = {Modality.T2V: 16, Modality.I2V: 36, Modality.FLF2V: 36, Modality.TI2V: 48}  # of the published families
 
 
 def require_shapes(part: Part, tensors: Shapes) -> None:
-    """Raise `FolderError` if the tensors of a folder do not fit its configuration; others may be there."""
+    """Raise `FolderError` if a folder's tensors do not fit its configuration.
+
+    Tensors of other names may be there.
+    """
     config, sizing = part.folder / "config.json", re.compile(SIZING[part.name], re.VERBOSE)
     named = _named(part, tensors)
-    counted = False
+    blocks: Blocks | None = None
     for name, needed in expected(part.name, part.settings, part.class_name, config):
         if not sizing.fullmatch(name):
             continue
-        blocks = blocks_of(part.name, part.settings, config)
+        if blocks is None:
+            blocks = blocks_of(part.name, part.settings, config)
+            found = _numbered(blocks.prefix, named)
+            counted = found == set(map(str, range(blocks.total)))
         if not counted and name.startswith(blocks.prefix):
-            counted = True
-            if (found := _numbered(blocks.prefix, named)) != set(map(str, range(blocks.total))):
-                counts = f"{_miscounted(len(found), blocks)}, its config.json needs {blocks.total}"
-                raise part.refusal(f"{part.name} {counts}")
+            counts = f"{_miscounted(len(found), blocks)}, its config.json needs {blocks.total}"
+            raise part.refusal(f"{part.name} {counts}")
         if (got := named.get(name)) is None:
             raise part.refusal(f"{part.name} lacks the tensor {name}, which its config.json needs")
         if got != needed:
@@ -51,7 +52,7 @@ def require_shapes(part: Part, tensors: Shapes) -> None:
 
 
 def require_whole(part: Part, tensors: Shapes, file: Path) -> None:
-    """Raise `FolderError` unless a single file has the tensors of its base's configuration, and no others."""
+    """Raise `FolderError` unless a single file has its base's tensors, and no others."""
     config = part.folder / "config.json"
     named, what = _named(part, tensors), f"{file.name} of {part.name}"
     needed = dict(expected(part.name, part.settings, part.class_name, config))
@@ -60,9 +61,9 @@ def require_whole(part: Part, tensors: Shapes, file: Path) -> None:
     if found and len(found) != blocks.total:
         counts = f"{_miscounted(len(found), blocks)}, its base's config.json needs {blocks.total}"
         raise FolderError(f"{what} {counts}{_likeness(named, needed)}", file)
-    for name, got in named.items():
-        if name in needed and got != needed[name]:
-            sides = f"is {_by(got)} in {what}, its base's config.json needs {_by(needed[name])}"
+    for name, shape in needed.items():
+        if (got := named.get(name, shape)) != shape:
+            sides = f"is {_by(got)} in {what}, its base's config.json needs {_by(shape)}"
             raise FolderError(f"{name} {sides}{_likeness(named, needed)}", file)
     for name in named:
         if name not in needed:
@@ -86,16 +87,11 @@ def _named(part: Part, tensors: Shapes) -> Shapes:
 
 
 def _likeness(named: Shapes, needed: Shapes) -> str:
-    """Name the published families whose transformer has the width and channels of a file's."""
-    got = named.get(PATCHES, ())
-    if len(got) < 2 or got == needed.get(PATCHES):
+    """Name the published families whose transformer a file resembles more than its base's."""
+    if named.get(PATCHES) == needed.get(PATCHES):
         return ""
-    alike = [
-        family.name
-        for family in FAMILIES
-        if family.repo and (family.inner_dim, CHANNELS.get(family.modality)) == got[:2]
-    ]
-    return f": the file looks like {' or '.join(alike)}" if alike else ""
+    names = " or ".join(family.name for family in alike(named))
+    return f": the file looks like {names}" if names else ""
 
 
 def _miscounted(found: int, blocks: Blocks) -> str:

@@ -14,10 +14,13 @@ from registry.folders.safetensors import WITH_CODES, Tensor, read_header
 from registry.folders.scales import attached
 from registry.folders.weights import Shapes, Weights, shapes_of
 
+# (1, rows, width): ggml drops last sides of 1, which are torch's first
+TABLES = ("scale_shift_table", ".pos_embed")
+
 
 @dataclass(frozen=True)
 class SingleFile(Weights):
-    """A file whose names may be another's than diffusers'; `layout` is of its base's VAE."""
+    """A file in any spelling; `layout` is that of its base's VAE."""
 
     layout: vae.Layout | None = None
 
@@ -29,6 +32,8 @@ class SingleFile(Weights):
             ours = spellings.renamed(self.part, name, self.layout)
             if ours in found:
                 raise FolderError(f"{path.name} of {self.part} holds {ours[:100]!r} twice, by two names", path)
+            if ours.endswith(TABLES) and len(tensor.shape) == 2:
+                tensor = tensor._replace(shape=(1, *tensor.shape))
             found[ours] = tensor
         return found
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from registry.errors import FolderError
 from registry.folders.files import MAX_INDEX_BYTES, PICKLES, read_json
 from registry.folders.safetensors import WITH_CODES, Header, Tensor, read_header
-from registry.folders.scales import attached
+from registry.folders.scales import attached, is_aside
 
 SUFFIX = ".safetensors"
 STEMS = {"diffusers": "diffusion_pytorch_model", "transformers": "model"}
@@ -100,6 +100,8 @@ def _sharded(index: Path, part: str) -> tuple[dict[str, Tensor], tuple[Path, ...
     shards, listed = _shards(index, part)
     tensors = {shard: header.tensors() for shard, header in shards.items()}
     found = {name: tensors[shard][name] for name, shard in listed.items()}
+    for each in tensors.values():  # an index without the scales would turn codes into numbers
+        found |= {name: tensor for name, tensor in each.items() if is_aside(name) and name not in found}
     return attached(found, part, shards.values()), tuple(header.file for header in shards.values())
 
 

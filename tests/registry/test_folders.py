@@ -27,7 +27,10 @@ from bench.tools.layout import (
 )
 from registry import Modality, folders
 from registry.folders import FolderError
+from registry.folders.family import alike
 
+CLIP = "condition_embedder.image_embedder.norm1.weight"
+FIRST_AND_LAST = "condition_embedder.image_embedder.pos_embed"
 STEM = "diffusion_pytorch_model"
 WHOLE = f"{STEM}.safetensors"
 INDEX = f"{WHOLE}.index.json"
@@ -553,6 +556,11 @@ def file(name: str, content: bytes = b"x") -> Callable[[Path], None]:
     return make
 
 
+def single_file(folder: Path) -> None:
+    folder.mkdir()
+    write_safetensors(folder / "x.safetensors", {"model.diffusion_model.patch_embedding.weight": (3072, 48, 1, 2, 2)})
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [
@@ -571,6 +579,10 @@ def file(name: str, content: bytes = b"x") -> Callable[[Path], None]:
         (file("wan-Q4_K.gguf"), "but GGUF (wan-Q4_K.gguf): name it under `parts`"),
         (file("wan2.2.safetensors"), "but a single file (wan2.2.safetensors): name it under `parts`"),
         (lambda folder: write_model(folder / "inner") and None, "its folder inner has: name that one"),
+        (
+            single_file,
+            "single file (x.safetensors): name it under `parts` of an entry, over Wan-AI/Wan2.2-TI2V-5B-Diff",
+        ),
         (file("notes.txt"), "it has none"),
     ],
 )
@@ -717,6 +729,24 @@ def test_a_change_that_hides_its_time_is_noticed(folder: Path) -> None:
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
     assert "got FluPipeline" in why(folder)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "families"),
+    [
+        ({"patch_embedding.weight": (1536, 16, 1, 2, 2)}, "wan2.1-t2v-1.3b"),
+        ({"patch_embedding.weight": (5120, 16, 1, 2, 2)}, "wan2.1-t2v-14b wan2.2-t2v-a14b"),
+        ({"patch_embedding.weight": (5120, 36, 1, 2, 2)}, "wan2.2-i2v-a14b"),
+        ({"patch_embedding.weight": (5120, 36, 1, 2, 2), CLIP: (1,)}, "wan2.1-i2v-14b-480p wan2.1-i2v-14b-720p"),
+        ({"patch_embedding.weight": (5120, 36, 1, 2, 2), FIRST_AND_LAST: (1,)}, "wan2.1-flf2v-14b-720p"),
+        ({"patch_embedding.weight": (3072, 48, 1, 2, 2)}, "wan2.2-ti2v-5b"),
+        ({"patch_embedding.weight": (3072, 16, 1, 2, 2)}, ""),
+        ({"patch_embedding.weight": (3072,)}, ""),
+        ({}, ""),
+    ],
+)
+def test_a_transformer_looks_like_published_ones(tensors: dict[str, tuple[int, ...]], families: str) -> None:
+    assert [each.name for each in alike(tensors)] == families.split()
 
 
 def test_the_names_of_strangers_files_are_for_the_operator(tmp_path: Path) -> None:

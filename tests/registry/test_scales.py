@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def change(folder: Path, metadata: Mapping[str, str] | None = None, **changes: Stored | None) -> None:
-    """Write the transformer anew with changed tensors; `weight` is of the layer, others beside it."""
+    """Write the transformer anew with other tensors in one layer."""
     path = folder / "transformer" / WHOLE
     stored = {name: Stored(each.dtype, each.shape) for name, each in tensors(folder).items()}
     for key, each in changes.items():
@@ -119,15 +119,17 @@ def test_each_layout_gives_a_weight_its_scale(
         assert (scale.dtype, scale.length) == (stored.dtype, len(stored.content()))
 
 
-def test_a_scale_may_lie_in_another_shard(tmp_path: Path) -> None:
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_scale_may_lie_in_another_shard(tmp_path: Path, listed: bool) -> None:
     folder = write_model(tmp_path / "m", replace(T2V, shards=2))
     part = folder / "transformer"
     index = json.loads((part / f"{WHOLE}.index.json").read_text())
     stored = {name: Stored(each.dtype, each.shape) for name, each in tensors(folder).items()}
     stored[WEIGHT] = CODES["I8"]
     (part / "a.safetensors").write_bytes(raw_files.safetensors(stored))
-    (part / "b.safetensors").write_bytes(raw_files.safetensors({f"{WEIGHT}_scale": ROWS}))
-    index["weight_map"] = dict.fromkeys(stored, "a.safetensors") | {f"{WEIGHT}_scale": "b.safetensors"}
+    (part / "b.safetensors").write_bytes(raw_files.safetensors({f"{WEIGHT}_scale": ROWS, "y": FACTOR}))
+    others = {f"{WEIGHT}_scale": "b.safetensors"} if listed else {"y": "b.safetensors"}
+    index["weight_map"] = dict.fromkeys(stored, "a.safetensors") | others
     (part / f"{WHOLE}.index.json").write_text(json.dumps(index))
 
     scale = tensors(folder)[WEIGHT].scale

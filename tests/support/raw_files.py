@@ -66,7 +66,7 @@ def gguf(
     counts: tuple[int, int] | None = None,
     alignment: int = 32,
 ) -> bytes:
-    """Return a file; `counts` of tensors and values are what it says instead of their own."""
+    """Return a file; `counts` are the tensors and values that its header claims."""
     values, tensors = tuple(values), tuple(tensors)
     said = (len(tensors), len(values)) if counts is None else counts
     head = b"GGUF" + version + struct.pack("<QQ", *said) + b"".join((*values, *tensors))

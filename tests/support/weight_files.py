@@ -1,4 +1,4 @@
-"""Single weight files as people have them, written from the state dicts of diffusers' and transformers' modules.
+"""Single weight files as people have them, written from state dicts.
 
 Spellings take a state dict and return it by other names; quantisers return it in codes, with scales beside them;
 writers make files. `tests/registry` and the tests of the backends share them. torch, safetensors and gguf are imported.
@@ -197,7 +197,7 @@ def comfy_quantised(state: State, kind: str = "float8_e4m3fn", chosen: Chosen = 
 
 
 def rowwise(state: State, dtype: str = "I8", chosen: Chosen = is_matrix) -> dict[str, torch.Tensor]:
-    """Return matrices in codes with a scale for each row, as ours and compressed-tensors' files have them."""
+    """Return matrices in codes with a scale a row, as compressed-tensors has them."""
     found: dict[str, torch.Tensor] = {}
     for name, tensor in state.items():
         found[name] = tensor

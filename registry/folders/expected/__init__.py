@@ -9,7 +9,7 @@ from registry.folders.expected.numbers import Numbers, Shape
 
 
 class Blocks(NamedTuple):
-    """The prefix of numbered blocks in tensor names, how many there are, and the word for them."""
+    """A part's numbered blocks: prefix of tensor names, total, and word in messages."""
 
     prefix: str
     total: int
@@ -37,7 +37,7 @@ def expected(
 
 
 def blocks_of(part: str, settings: Mapping[str, Any], config: Path) -> Blocks:
-    """Return the blocks of a part with these settings; raise as `expected`."""
+    """Return the numbered blocks of a part; raise as `expected` does."""
     numbers = Numbers(part, settings, config)
     match part:
         case "vae":

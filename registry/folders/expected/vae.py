@@ -1,4 +1,4 @@
-"""The tensors of diffusers' AutoencoderKLWan, of the 2.1 kind and of the residual 2.2 kind."""
+"""The tensors of diffusers' AutoencoderKLWan, in its 2.1 and its residual 2.2 kind."""
 
 from collections.abc import Iterator
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Tensor names of single files, in the spellings of their writers, and diffusers' and transformers'."""
+"""Tensor names of single files, and those of diffusers and transformers."""
 
 from collections.abc import Iterable, Mapping
 
@@ -26,7 +26,7 @@ TOKENIZER = "spiece_model"  # ComfyUI's umT5 carries its bytes
 
 
 def own(part: str, names: Iterable[str]) -> dict[str, str]:
-    """Return the part's own tensors among `names` of a file, each without its prefix."""
+    """Return a part's tensors among `names`, each with its name without prefixes."""
     names = tuple(names)
     prefixes = PREFIXES[_kind(part)]
     prefix = next((each for each in prefixes if any(name.startswith(each) for name in names)), "")

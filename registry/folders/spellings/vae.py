@@ -25,7 +25,7 @@ _LEVELS = re.compile(rf"{_SIDE}\.(\d{{1,6}})\.\1samples\.(\d{{1,6}})\.(.*)")
 
 
 def name(original: str, layout: Layout) -> str:
-    """Return diffusers' name of a tensor of a VAE with this layout; other names stay."""
+    """Return diffusers' name of a VAE's tensor; other names stay."""
     placed = _placed(original, layout)
     if placed != original and (match := _RESNET.fullmatch(placed)):
         return f"{match[1]}.{RESNET[match[2]]}.{match[3]}"
