@@ -31,7 +31,7 @@ NAMES = {CODES: "weight", SCALE: "weight_scale"}  # of a layer's parameters, in 
 
 @dataclass(frozen=True)
 class Conversion:
-    """The weights of a model to write: in fp8, int8 or a number format, adapters merged."""
+    """A model to write with `weights` in fp8, int8 or a number format."""
 
     checkpoint: Checkpoint
     adapters: MergedAdapters

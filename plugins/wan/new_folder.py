@@ -54,7 +54,7 @@ def files_in(folder: Path) -> list[str]:
 
 
 def copy_files(files: Iterable[Path], parts: Collection[Part], folder: Path, draft: Path, progress: Progress) -> None:
-    """Copy `files` of a folder and those of some of its `parts`, but no unread weights."""
+    """Copy `files` and those of `parts` to a draft, but no unread weights."""
     # byte by byte, so that the pool shares the parts; unread weights are older files beside an index of shards, say
     found = sorted(files)
     for part in parts:
@@ -73,7 +73,7 @@ def copy_files(files: Iterable[Path], parts: Collection[Part], folder: Path, dra
 def write_weights(
     part: str, path: Path, header: bytes, tensors: Iterable[torch.Tensor], total: int, progress: Progress
 ) -> None:
-    """Write the tensors of a `header` for a part, which has `total` bytes of them."""
+    """Write the `total` bytes of a part's tensors after their header."""
     done = 0
 
     def written(count: int) -> None:

@@ -78,9 +78,9 @@ class StoredTensor:
         return torch.frombuffer(data, dtype=torch.uint8)
 
     def numbers(self, raw: torch.Tensor, factors: torch.Tensor | None) -> torch.Tensor:
-        """Return the numbers in the bytes of some rows, `(rows, ...)`; those in codes are in fp32.
+        """Return the numbers in the bytes of some rows, `(rows, ...)`.
 
-        `factors` are the scales of these rows, `(rows, 1)`, or one for all of them.
+        `factors` are the scales of these rows, `(rows, 1)`. Numbers of codes are in fp32.
         """
         rows = raw.view(-1, self.length // max(1, self.rows))
         if self.kind in BLOCKS:
