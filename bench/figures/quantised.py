@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 
 from bench.figures.fast import loader
 from bench.tools.gguf_files import write_blocks, write_dense, write_gguf
+from bench.tools.quantised import quantise_blocks
 from bench.tools.table import Figure, Row
 from bench.tools.videos import Videos, psnr
 from plugins.diffusers_backend.dit.network import Network
@@ -25,8 +26,6 @@ from plugins.diffusers_backend.dit.timestep_embedding import embed_timesteps
 from plugins.wan.tuning.switches import Switches
 from plugins.wan.weights.device_format import FP8, INT8
 from plugins.wan.weights.modules import kept_in_fp32
-from plugins.wan.weights.quantised.codes import quantise
-from plugins.wan.weights.quantised.layer import CODES, SCALE, quantise_layers
 from registry.parts import PartFile
 
 ROUNDS = 7
@@ -190,15 +189,6 @@ def _pass(form: str, latents: torch.Tensor, embeds: torch.Tensor) -> Callable[[]
         if kept.isdisjoint(name.split(".")):
             weight.data = weight.data.bfloat16()
     if form != "bf16":
-        weights = {
-            name: weight.data
-            for name, weight in model.named_parameters()
-            if name.startswith("blocks.") and name.endswith(".weight") and weight.ndim == 2
-        }
-        quantise_layers(model, dict.fromkeys(weights, form), torch.bfloat16)
-        for name, weight in weights.items():
-            layer = model.get_submodule(name.removesuffix(".weight"))
-            for parameter, each in zip((CODES, SCALE), quantise(weight, form), strict=True):
-                setattr(layer, parameter, torch.nn.Parameter(each, requires_grad=False))
+        quantise_blocks(model, form)
     run = Network(model, Switches(), None).prepare(latents, embeds, 1)
     return partial(run, latents, embed_timesteps(model, torch.tensor([500.0])))
