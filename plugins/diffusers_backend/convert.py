@@ -21,7 +21,7 @@ from plugins.wan.weights.quantised.codes import LARGEST, quantise
 from plugins.wan.weights.quantised.layer import CODES, SCALE
 from plugins.wan.weights.safetensors import StoredTensor, stored_in
 from registry.folders.model import INDEX, WEIGHTLESS
-from registry.folders.parts import OURS
+from registry.folders.parts import OURS, QUANTISED
 from registry.folders.weights import STEMS, SUFFIX
 
 FORMATS = (FP8, INT8, *DTYPES)
@@ -67,9 +67,9 @@ class Conversion:
             for written, (shape, dtype) in form.tensors(name, stored[name].shape)
         }
         target.mkdir()
-        config = {key: value for key, value in part.config.items() if key != "quantization_config"}
+        config = dict(part.config)
         if any(form.format for form in forms.values()):  # else other readers would take the codes for the numbers
-            config["quantization_config"] = {"quant_method": OURS}
+            config[QUANTISED] = {"quant_method": OURS}
         (target / "config.json").write_text(json.dumps(config, indent=2) + "\n")
         path = target / f"{STEMS[part.library]}{SUFFIX}"
         header, positions = safetensors.layout(path, types)

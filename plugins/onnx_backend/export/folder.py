@@ -1,5 +1,6 @@
 """An export as a whole: a folder that is complete or absent."""
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -81,8 +82,8 @@ def _export_transformer(
 ) -> None:
     target.mkdir()
     with reading(part):
-        config = config_of(part.folder)
-    shutil.copyfile(part.folder / "config.json", target / "config.json")
+        config = config_of(part.config)
+    (target / "config.json").write_text(json.dumps(dict(part.config), indent=2) + "\n")
     model = empty_transformer(config, dtype)
     types = {name: (parameter.dtype, tuple(parameter.shape)) for name, parameter in model.named_parameters()}
     stored = _stored(part, types)  # before the slow tracing
