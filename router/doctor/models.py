@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from registry import BrokenModel, ModelSpec, RegistryError
+from registry import BrokenModel, ModelSpec, RegistryError, part_files
 from registry.folders.files import PICKLES
 from registry.source import is_folder, is_hub_id
 from router.catalog.weights import Weights
@@ -44,7 +44,7 @@ def check(context: DoctorContext) -> Iterator[Finding]:
     for model in registry.models:
         if (folder := found.locate(model)) is not None and found.state(model) != "embedded":
             yield from safe(model.name, folder, server(settings.data))
-        yield from safe_adapters(model, server(settings.data))
+        yield from safe_files(model, server(settings.data))
 
 
 def out_of_service(broken: BrokenModel, *, has_backend: bool) -> Finding:
@@ -110,9 +110,10 @@ def safe(model: str, folder: Path, user: int) -> Iterator[Finding]:
         yield looked
 
 
-def safe_adapters(model: ModelSpec, user: int) -> Iterator[Finding]:
-    """Report local adapters that other users may change."""
-    sources = [Path(adapter.source) for adapter in model.adapters if is_folder(adapter.source)]
-    looked = unchangeable("weights", [path for path in sources if path.exists()], user)
+def safe_files(model: ModelSpec, user: int) -> Iterator[Finding]:
+    """Report files of parts and local adapters that other users may change."""
+    paths = [Path(adapter.source) for adapter in model.adapters if is_folder(adapter.source)]
+    paths += part_files.paths(model.parts).values()
+    looked = unchangeable("weights", [path for path in paths if path.exists()], user)
     if looked.advice:
         yield looked

@@ -129,9 +129,9 @@ def test_the_doctor_names_unreadable_files(run: Run) -> None:
 def test_the_doctor_names_adapters_that_others_may_change(run: Run, tmp_path: Path) -> None:
     with reading(Settings(models=tmp_path / "models.yaml", data=tmp_path / "data")) as system:
         (model,) = system.registries.poll().models
-    assert list(doctor.safe_adapters(model, tmp_path.stat().st_uid)) == []
+    assert list(doctor.safe_files(model, tmp_path.stat().st_uid)) == []
     (tmp_path / "near.safetensors").chmod(0o666)
-    (found,) = doctor.safe_adapters(model, tmp_path.stat().st_uid)
+    (found,) = doctor.safe_files(model, tmp_path.stat().st_uid)
 
     assert (found.level, found.message) == (Level.WARN, f"everybody may change {tmp_path}/near.safetensors")
 
