@@ -1,4 +1,4 @@
-"""Where the weights of one entry come from: its source, and the files of its parts."""
+"""The origin of an entry's weights: its source, and files of parts."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,7 +15,10 @@ from registry.source import is_hub_id, resolve, weights_folder
 
 
 class Origin:
-    """Reads the source of one entry; problems go to the document; paths start at `base`."""
+    """Reads the source of one entry and its part files, relative to `base`.
+
+    Problems go to the document.
+    """
 
     def __init__(self, document: Document, where: Where, fields: Mapping[str, Any], base: Path) -> None:
         self.document = document

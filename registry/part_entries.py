@@ -1,4 +1,4 @@
-"""The files of one entry under `models:` that take the place of its folder's weights."""
+"""The part files of one entry under `models:`."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,7 +21,10 @@ HUB_ONLY = "is only for a source on the hub"
 
 
 class PartEntries:
-    """Reads the part files of one model; problems go to the document; paths start at `base`."""
+    """Reads the part files of one model; problems go to the document.
+
+    Relative paths start at `base`.
+    """
 
     def __init__(self, document: Document, where: Where, fields: Mapping[str, Any], base: Path) -> None:
         self.document = document
@@ -56,7 +59,7 @@ class PartEntries:
     def _read(
         self, where: Where, at: Where, source: str, file: str | None = None, revision: str | None = None
     ) -> PartFile | None:
-        """Return the file of an entry at `where`, whose source stands `at` a field of its own or there."""
+        """Return the file of an entry at `where`; `at` is the field of its source."""
         owner, name, inner = (*source.split("/", 2), "", "")[:3]
         repo = f"{owner}/{name}"
         if is_folder(source) or not is_hub_id(repo):

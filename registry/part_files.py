@@ -1,4 +1,4 @@
-"""The paths of part files on this machine, and whether those outside the hub can be read."""
+"""The paths of part files on this machine, and the reasons against them."""
 
 from collections.abc import Mapping
 from pathlib import Path

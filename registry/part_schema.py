@@ -1,4 +1,4 @@
-"""The field `parts` of an entry: the file of each part, before its source is resolved."""
+"""The field `parts` of an entry: each part's file, before it is resolved."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -55,7 +55,7 @@ def weights_folder(
     modality_known: bool,
     parts: PartFiles = NO_FILES,
 ) -> ModelFolder | FolderError | None:
-    """Read the folder of a source, with the files of `parts`; None if files may still arrive."""
+    """Read a source's folder with the files of `parts`; None if files may arrive."""
     # an absent or partial folder is no error if the entry itself names the modality
     remote = is_hub_id(source)
     path = hub_cache.snapshot(source, revision) if remote else Path(source)

@@ -1,4 +1,4 @@
-"""The name of a weight file within a source, and the rule that a wrong one breaks."""
+"""The name of a weight file, and the rule for it."""
 
 from pathlib import PurePosixPath
 from typing import Any
@@ -13,7 +13,7 @@ GGUF = ".gguf"
 
 
 class File(Text):
-    """A path of a weight file within a folder or a repository, with one of `suffixes`."""
+    """A weight file's path within a folder or repository, with one of `suffixes`."""
 
     def __init__(self, suffixes: tuple[str, ...] = (SUFFIX,), example: str = "loras/high.safetensors") -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class File(Text):
 
 
 def misnamed(path: str, suffixes: tuple[str, ...] = (SUFFIX,)) -> str | None:
-    """Return the rule that a file's name breaks, None for a file with one of `suffixes`."""
+    """Return the rule that a file's name breaks; None with one of `suffixes`."""
     if path.endswith(suffixes):
         return None
     rule = f"must be a {' or '.join(suffixes)} file"

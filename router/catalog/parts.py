@@ -1,4 +1,4 @@
-"""The files that take the place of a folder's weights: local, or in the hub's cache."""
+"""The files of replaced parts: on this machine, or in the hub's cache."""
 
 import os
 from collections.abc import Callable

@@ -23,7 +23,8 @@ def pull(settings: Settings, names: tuple[str, ...]) -> None:
     """Download weights from the hub.
 
     MODEL is a model or route of the models file, or a hub id; the files go into the hub's local cache, with those of
-    the model's adapters. Weights that the entry's parts replace are left out. An interrupted download is resumed; a download by an engine is waited for.
+    the model's parts and adapters. Weights that a part's file replaces are left out. An interrupted download is
+    resumed; a download by an engine is waited for.
     """
     with reading(settings) as system:
         for name in names:

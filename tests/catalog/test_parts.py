@@ -1,4 +1,4 @@
-"""Files that take the place of a folder's weights: states, advice, and downloads without those weights."""
+"""The files of replaced parts: states, advice, and downloads without the others' weights."""
 
 import os
 import shutil
@@ -54,7 +54,7 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Weights:
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    """Serve a whole model of two shards a transformer, and a file for its place, to a fresh cache."""
+    """Serve a model with a sharded transformer, and another file of it."""
     folder = base(tmp_path / "repo", tmp_path / "repo" / FILE)
     write_model(tmp_path / "whole", Kind(heads=8, ffn=256, shards=2))
     shutil.copytree(tmp_path / "whole" / "transformer", folder / "transformer", dirs_exist_ok=True)

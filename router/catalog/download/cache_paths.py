@@ -38,7 +38,7 @@ def begun(repo: str) -> bool:
 
 
 def cached(repo: str, revision: str | None, selection: Selection = MODEL) -> Path | None:
-    """Return the snapshot of a repository with all selected files in the local cache, or None."""
+    """Return the local snapshot of a repository with all selected files, or None."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 

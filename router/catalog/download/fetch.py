@@ -20,7 +20,7 @@ REPORT_SECONDS = 0.2
 def fetch(
     repo: str, revision: str | None, selection: Selection = MODEL, pauses: tuple[float, ...] = PAUSES
 ) -> tuple[Path, int]:
-    """Wait for the lock, download the missing files of a selection and link the snapshot.
+    """Wait for the lock, download the selected files and link the snapshot.
 
     Returns its folder and bytes, 0 bytes for an older snapshot where the hub is unreachable.
     Raises `DownloadFailed`, which the next call resumes from, and `DiskFull`, which leaves no unfinished file.

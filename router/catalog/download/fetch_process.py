@@ -23,9 +23,9 @@ def snapshot(
     stall_seconds: float = STALL_SECONDS,
     selection: Selection = MODEL,
 ) -> Path:
-    """Fetch the selected files of a repository, or its weights and settings; return the folder.
+    """Fetch the selected files of a repository; return the folder.
 
-    No code is ever fetched.
+    Without a selection these are weights (safetensors) and settings, never code.
     A download of another process is waited for, then completed. `report(done, total)` gets bytes several times a
     second; its exceptions stop the download. Raises `DiskFull`, or `DownloadFailed`, also after `stall_seconds`
     without progress.
