@@ -59,7 +59,7 @@ class PartEntries:
     def _read(
         self, where: Where, at: Where, source: str, file: str | None = None, revision: str | None = None
     ) -> PartFile | None:
-        """Return the file of an entry at `where`; `at` is the field of its source."""
+        """Return the file of an entry `where`; its source is the field `at`."""
         owner, name, inner = (*source.split("/", 2), "", "")[:3]
         repo = f"{owner}/{name}"
         if is_folder(source) or not is_hub_id(repo):

@@ -69,7 +69,7 @@ IMPORTS = {
     "Preview": "A function that returns a small picture of a running job.",
 }
 RUNS_IN = {  # the half that calls a hook
-    "declare_backend": "both", "check_request": "web", "load_model": "engine", "plan_model": "engine",
+    "declare_backend": "both", "check_request": "web", "load_model": "engine", "plan_model": "both",
     "describe_loaded": "engine", "describe_numerics": "web", "generate": "engine", "encode_output": "engine",
     "unload_model": "engine", "job_changed": "both", "configure_app": "web", "add_commands": "cli",
 }  # fmt: skip

@@ -1,11 +1,12 @@
 """Checks of the models file and each model's weights."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from registry import BrokenModel, ModelSpec, RegistryError, part_files
 from registry.folders.files import PICKLES
 from registry.source import is_folder, is_hub_id
+from router.catalog.footprints import Footprints
 from router.catalog.weights import Weights
 from router.doctor.finding import DoctorContext, Finding, fail, ok, warn
 from router.doctor.permissions import server, unchangeable
@@ -40,6 +41,7 @@ def check(context: DoctorContext) -> Iterator[Finding]:
     found = Weights(settings.data, plugins.backends)
     shipped = settings.model is None and settings.models.resolve() == Settings().models.resolve()
     yield from weights(registry.models, found, shipped=shipped)
+    yield from footprints(registry.models, Footprints(plugins, found), devices(()))
     yield from sizes(registry.models, [MemoryFit(settings, plugins, found, device) for device in devices(())])
     for model in registry.models:
         if (folder := found.locate(model)) is not None and found.state(model) != "embedded":
@@ -88,6 +90,13 @@ def adapters(models: Iterable[ModelSpec], found: Weights) -> Iterator[Finding]:
                 except ModelUnavailable as error:
                     message, _, advice = error.message.partition(": ")
                     yield warn("weights", message, advice)
+
+
+def footprints(models: Iterable[ModelSpec], found: Footprints, names: Sequence[str]) -> Iterator[Finding]:
+    """Report what each model's weights take on disk and on the devices `names`."""
+    for model in models:
+        if footprint := str(found.of(model, names)):
+            yield ok("weights", f"{model.name}: {footprint}")
 
 
 def sizes(models: tuple[ModelSpec, ...], fittings: list[MemoryFit]) -> Iterator[Finding]:
