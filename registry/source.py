@@ -74,7 +74,12 @@ def weights_folder(
     except FolderError as error:
         of_folder = remote and part_files.part_of(error, parts) is None
         arrives = error.missing if of_folder else part_files.may_arrive(error, parts)
-        return None if modality_known and arrives else error
+        if arrives and modality_known:
+            return None
+        if arrives and not of_folder:
+            reason = f"{error.reason}: fetch it with 'framegate pull', or write the modality that the model has"
+            return FolderError(reason, error.path, missing=True)
+        return error
 
 
 def _unsuited(

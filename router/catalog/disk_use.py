@@ -1,7 +1,7 @@
 """Weights on disk: the number formats and bytes of each part, by headers."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,18 +42,20 @@ def read(roots: Sequence[Path], files: Mapping[str, Path], experts: int) -> tupl
     return tuple(found)
 
 
-def listed(parts: Iterable[PartOnDisk]) -> str:
-    """Return the parts as text, such as `transformer BF16 2.8 GB, vae F32 0.5 GB`."""
-    return ", ".join(map(str, parts))
+def listed(parts: Sequence[PartOnDisk]) -> str:
+    """Return the parts, such as `transformer BF16 2.8 GB, vae not here`; '' without any here."""
+    return ", ".join(map(str, parts)) if any(part.size is not None for part in parts) else ""
 
 
 def summary(parts: Sequence[PartOnDisk]) -> str:
-    """Return all parts in one, such as `3.3 GB (BF16, F32)`."""
+    """Return the parts in one, such as `3.3 GB (BF16, F32); vae not here`; '' without any here."""
     here = [part for part in parts if part.size is not None]
+    if not here:
+        return ""
     formats = dict.fromkeys(name for part in here for name in part.main_formats)
-    total = f"{format_bytes(sum(part.size or 0 for part in here))} ({', '.join(formats)})" if here else ""
-    lacking = [part.part for part in parts if part.size is None]
-    return "; ".join(filter(None, [total, f"{', '.join(lacking)} not here" if lacking else ""]))
+    total = f"{format_bytes(sum(part.size or 0 for part in here))} ({', '.join(formats)})"
+    lacking = ", ".join(part.part for part in parts if part.size is None)
+    return f"{total}; {lacking} not here" if lacking else total
 
 
 def _part(part: str, folder: Path | None, file: Path | None) -> PartOnDisk:

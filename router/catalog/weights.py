@@ -176,8 +176,8 @@ class Weights:
 
     def _unavailable(self, model: ModelSpec, state: str) -> str:
         sources = (model.source, *(file.source for file in model.parts.values()))
-        names = dict.fromkeys(str(public(source)) for source in sources)
-        lack = f"{model.name} needs weights from {' and '.join(names)}"
+        *others, last = dict.fromkeys(str(public(source)) for source in sources)
+        lack = f"{model.name} needs weights from {' and '.join(filter(None, (', '.join(others), last)))}"
         backend = self._backends[model.backend]
         if state == "unsuited":
             made = f": '{backend.made_by}' makes such a folder" if backend.made_by else ""

@@ -44,7 +44,7 @@ def _pull_named(system: System, name: str) -> None:
             click.echo(
                 f"{model.name}: {_pull(str(model.source), model.revision, Selection(without=tuple(model.parts)))}"
             )
-        else:
+        elif not any(file.file for file in model.parts.values()):
             state = model.state if isinstance(model, BrokenModel) else system.weights.state(model)
             click.echo(f"{model.name}: nothing to fetch, its weights are {state}")
         if isinstance(model, ModelSpec):

@@ -157,6 +157,9 @@ def test_a_folder_is_no_file(read: Read, tmp_path: Path) -> None:
 
 def test_a_file_of_the_hub_may_still_arrive(read: Read, tmp_path: Path, cache: Path) -> None:
     folder = write_model(tmp_path / "base")
+    assert broken(read(one(LOCAL + "parts: {vae: me/x/v.safetensors}"))).reason == (
+        "it lacks v.safetensors of vae: fetch it with 'framegate pull', or write the modality that the model has"
+    )
     entry = one(LOCAL + "modality: t2v\nparts: {vae: me/x/v.safetensors}")
     assert only(read(entry)).parts == {"vae": PartFile("me/x", "v.safetensors")}
     put_apart(folder, "vae", snapshot(cache, "me/x") / "v.safetensors")
