@@ -66,7 +66,9 @@ def test_check_is_content_with_whole_files_and_those_still_to_be_fetched(run: Ru
     for name in ("gguf", "gone"):
         write_lora(tmp_path / f"{name}.safetensors")
 
-    assert run("check")[:2] == (0, f"{tmp_path}/models.yaml: 1 model, 1 route, no problems\n")
+    status, out, _ = run("check")
+
+    assert (status, out.splitlines()[1:]) == (0, [f"{tmp_path}/models.yaml: 1 model, 1 route, no problems"])
 
 
 def test_the_table_shows_adapters_and_what_they_lack(run: Run) -> None:
