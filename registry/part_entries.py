@@ -5,16 +5,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from marshmallow import ValidationError
-
 from registry.backends import BackendInfo
 from registry.families import EMBEDDED, Family
 from registry.folders import INDEX
 from registry.lines import Document, Where
-from registry.part_schema import EXAMPLE, SUFFIXES
+from registry.part_schema import EXAMPLE, SUFFIXES, PartEntry
 from registry.parts import PartFile, PartFiles
 from registry.source import is_folder, is_hub_id, resolve
-from registry.weight_file import File, misnamed
+from registry.weight_file import misnamed, outside
 
 FORMS = "must be a path that begins with ./, ../, / or ~, or OWNER/NAME/FILE on the hub"
 HUB_ONLY = "is only for a source on the hub"
@@ -30,7 +28,7 @@ class PartEntries:
         self.document = document
         self.where = where
         self.base = base
-        entries: Mapping[str, str | Mapping[str, str]] = fields.get("parts", {})
+        entries: Mapping[str, PartEntry] = fields.get("parts", {})
         read = {part: self._file(part, entry) for part, entry in entries.items()}
         self.files: PartFiles = MappingProxyType({part: file for part, file in read.items() if file is not None})
 
@@ -51,43 +49,41 @@ class PartEntries:
         if family and family.experts == 1 and "transformer_2" in self.files:
             yield ("parts", "transformer_2"), "must be left out: the model has one transformer"
 
-    def _file(self, part: str, entry: str | Mapping[str, str]) -> PartFile | None:
-        if isinstance(entry, str):
-            return self._read((part,), (part,), entry)
-        return self._read((part,), (part, "source"), entry["source"], entry.get("file"), entry.get("revision"))
-
-    def _read(
-        self, where: Where, at: Where, source: str, file: str | None = None, revision: str | None = None
-    ) -> PartFile | None:
-        """Return the file of an entry `where`; its source is the field `at`."""
-        owner, name, inner = (*source.split("/", 2), "", "")[:3]
-        repo = f"{owner}/{name}"
-        if is_folder(source) or not is_hub_id(repo):
-            return self._local(where, at, source, file, revision)
-        if inner and file:
-            self._add_problem((*where, "file"), f"is only for OWNER/NAME on the hub, got {source}")
+    def _file(self, part: str, entry: PartEntry) -> PartFile | None:
+        repo, inner = _on_hub(entry.source)
+        problem = _problem_of_hub(entry, inner) if repo else _problem_of_path(entry)
+        if problem is not None:
+            where, rule = problem
+            self._add_problem((part, *where), f"{rule}, got {entry.source[:200]}")
             return None
-        try:
-            found = file or File(SUFFIXES, EXAMPLE).deserialize(inner or None)
-        except ValidationError as error:
-            rule = error.messages[0] if inner else "must name a file of the repository, as OWNER/NAME/FILE"
-            self._add_problem(at, f"{rule}, got {source}")
-            return None
-        return PartFile(resolve(repo, self.base), found, revision)
-
-    def _local(self, where: Where, at: Where, source: str, file: str | None, revision: str | None) -> PartFile | None:
-        wrong = {}
-        if not is_folder(source):
-            wrong[at] = f"{FORMS}, got {source[:200]}"
-        elif rule := misnamed(source, SUFFIXES):
-            wrong[at] = f"{rule}, got {source[:200]}"
-        elif file is not None:
-            wrong[*where, "file"] = f"{HUB_ONLY}, got {source[:200]}"
-        elif revision is not None:
-            wrong[*where, "revision"] = f"{HUB_ONLY}, got {source[:200]}"
-        for field, message in wrong.items():
-            self._add_problem(field, message)
-        return None if wrong else PartFile(resolve(source, self.base))
+        return PartFile(resolve(repo or entry.source, self.base), entry.file or inner, entry.revision)
 
     def _add_problem(self, where: Where, message: str) -> None:
         self.document.add_problem((*self.where, "parts", *where), message)
+
+
+def _on_hub(source: str) -> tuple[str, str]:
+    """Return the repository and the file of `OWNER/NAME/FILE`; both are empty for others."""
+    owner, name, file = (*source.split("/", 2), "", "")[:3]
+    repo = f"{owner}/{name}"
+    return (repo, file) if is_hub_id(repo) else ("", "")
+
+
+def _problem_of_hub(entry: PartEntry, inner: str) -> tuple[Where, str] | None:
+    if entry.file:  # its name has been checked
+        return (("file",), "is only for OWNER/NAME on the hub") if inner else None
+    if not inner:
+        return entry.at, "must name a file of the repository, as OWNER/NAME/FILE"
+    rule = outside(inner, EXAMPLE) or misnamed(inner, SUFFIXES)
+    return (entry.at, rule) if rule else None
+
+
+def _problem_of_path(entry: PartEntry) -> tuple[Where, str] | None:
+    if not is_folder(entry.source):
+        return entry.at, FORMS
+    if rule := misnamed(entry.source, SUFFIXES):
+        return entry.at, rule
+    for field in ("file", "revision"):
+        if getattr(entry, field) is not None:
+            return (field,), HUB_ONLY
+    return None

@@ -22,11 +22,16 @@ class File(Text):
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         path: str = super()._deserialize(value, attr, data, **kwargs)
-        if PurePosixPath(path).is_absolute() or "\\" in path or not {"", ".", ".."}.isdisjoint(path.split("/")):
-            raise ValidationError(f"must be a path within the source, such as {self._example}")
-        if rule := misnamed(path, self._suffixes):
+        if rule := outside(path, self._example) or misnamed(path, self._suffixes):
             raise ValidationError(rule)
         return path
+
+
+def outside(path: str, example: str) -> str | None:
+    """Return the rule that a path breaks; None for one within its source."""
+    if PurePosixPath(path).is_absolute() or "\\" in path or not {"", ".", ".."}.isdisjoint(path.split("/")):
+        return f"must be a path within the source, such as {example}"
+    return None
 
 
 def misnamed(path: str, suffixes: tuple[str, ...] = (SUFFIX,)) -> str | None:
