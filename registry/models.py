@@ -79,9 +79,9 @@ class ModelSpec:
 
     `source` is a local folder, a hub id, `embedded:NAME` for the family that comes with the package, or None for a
     backend without weights. `folder` is None until an engine has obtained the weights; a backend's `load_model` always
-    sees it filled. `parts` name the files that take the place of the folder's weights. `options` have been validated
-    by the schema that the backend declared. With two `experts` the first steps are guided by `guidance_scale`, the
-    last ones by `guidance_scale_2`. Of a prompt the first `prompt_tokens` are read, None for all of it.
+    sees it filled. `parts` name the files that take the place of the folder's weights. `options` have been validated by
+    the schema that the backend declared. With two `experts` the first steps are guided by `guidance_scale`, the last
+    ones by `guidance_scale_2`. Of a prompt the first `prompt_tokens` are read, None for all of it.
 
     Jobs of a higher `priority` go first. `engines` limits the engines that load the model, `devices` (`cpu`, `cuda`
     for every GPU, `cuda:1`) names theirs. A `pin`ned model is never unloaded for another; a model to `warm_up` is

@@ -25,7 +25,7 @@ def paths(files: PartFiles) -> Mapping[str, Path]:
 def refusal(part: str, file: PartFile) -> FolderError | None:
     """Return why the file of a part cannot be read, None if it can."""
     try:
-        single_file.read(path(file), part)
+        single_file.stored(path(file), part)
     except FolderError as error:
         return error.again()
     return None

@@ -15,6 +15,8 @@ from plugins.wan.plan import plan
 from router import Backend, Frames, Modality, ModelSpec, Numerics, PartPath, Pool, Report, Task, hookimpl
 
 if TYPE_CHECKING:
+    import click
+
     from plugins.wan.load import Loaded
 
 
@@ -63,3 +65,10 @@ def generate(model: ModelSpec, loaded: Loaded, task: Task, report: Report) -> Fr
 @hookimpl
 def unload_model(loaded: Loaded, gone: bool) -> None:
     loaded.drop(gone)
+
+
+@hookimpl
+def add_commands(cli: click.Group) -> None:
+    from plugins.diffusers_backend.command import convert
+
+    cli.add_command(convert)

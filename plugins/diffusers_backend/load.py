@@ -9,11 +9,13 @@ from typing import Any
 from plugins.diffusers_backend import group_offload
 from plugins.diffusers_backend.attention_backend import attention_for, set_attention_backend
 from plugins.diffusers_backend.dit.paths import Paths
+from plugins.diffusers_backend.fp8_products import require_fp8_products
 from plugins.diffusers_backend.options import Options
 from plugins.wan import load as wan
 from plugins.wan.checkpoint import Part
 from plugins.wan.load import Loaded
 from plugins.wan.weights.adapters.merge import MergedAdapters
+from plugins.wan.weights.device_format import FP8
 from plugins.wan.weights.placement import Arrived, Merging, Placement, dtype_for
 from router import ModelSpec, Offloader, Pool, Report
 
@@ -36,6 +38,8 @@ class DiffusersPlacement(Placement):
             fast,
             dtype_for(options.decoder_dtype, device),
             merging,
+            options.weights,
+            options.matmul == FP8,
             attention_for(options.attention, device, dtype),
             options.group_offload,
         )
@@ -61,6 +65,8 @@ class DiffusersPlacement(Placement):
         loaded = super().read(part, arrived)
         if part.is_transformer:
             set_attention_backend(loaded, self.attention, self.device)
+            if self.fp8_products:
+                require_fp8_products(loaded)
         if self._is_offloaded(part):
             group_offload.apply(loaded, part, self.device, self.device_bytes(part))
         return loaded

@@ -2,6 +2,8 @@
 
 from plugins.diffusers_backend.options import Options
 from plugins.wan.merged import merged_in
+from plugins.wan.stored_codes import codes_in
+from plugins.wan.weights.device_format import FP8, INT8
 from router import ModelSpec, Numerics, Task
 
 
@@ -16,4 +18,16 @@ def describe(model: ModelSpec, task: Task) -> Numerics:
     }
     may_vary_with = tuple(name for name, on in choices.items() if on and fast.transformer)
     adapters = dict.fromkeys((*merged_in(model), *(used.name for used in task.adapters)))
-    return Numerics(not may_vary_with, tuple(f"adapter {name}" for name in adapters), may_vary_with)
+    lossy = (*_weights(model, options), *(f"adapter {name}" for name in adapters))
+    return Numerics(not may_vary_with, lossy, may_vary_with)
+
+
+def _weights(model: ModelSpec, options: Options) -> tuple[str, ...]:
+    """Return the formats of weights, and of products, that round the model's own numbers."""
+    found = []
+    for part, formats in codes_in(model).items():
+        what = "weights" if part.startswith("transformer") else part.replace("_", " ")
+        found += [f"{what} {form}" for form in formats]
+    found += [f"weights {options.weights}"] if options.weights in (FP8, INT8) else []
+    found += ["matmul fp8"] if options.matmul == FP8 else []
+    return tuple(dict.fromkeys(found))

@@ -5,23 +5,18 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from plugins.onnx_backend.record import DTYPES
+from plugins.wan.progress_bars import bars
 from registry import FlowShift, ModelSpec
 from registry.adapters import STRENGTH
 from router import Adapter, LoadFailed, UsedAdapter
 
-if TYPE_CHECKING:
-    from click._termui_impl import ProgressBar
-
-    from plugins.onnx_backend.export.folder import Progress
-
 EXPORTER = "onnxscript"
+CONVERT = "'framegate convert MODEL --weights bf16 -o FOLDER' makes one folder of all, which can be exported"
 
 
 @click.command()
@@ -51,6 +46,8 @@ def export(
     spec = find(model)
     if spec.folder is None:
         raise LoadFailed(f"{spec.name} has no weights, so there is nothing to export")
+    if spec.parts:
+        raise LoadFailed(f"{spec.name} has files of its own for {', '.join(spec.parts)}: {CONVERT}")
     merged = _adapters(spec, adapters)
     _require_exporter()
     import torch
@@ -62,7 +59,7 @@ def export(
     snapshot = spec.folder.parent.name == "snapshots"
     revision = spec.folder.name if snapshot else None
     source = Source(spec.folder, spec.source or spec.name, revision, MergedAdapters(merged))
-    with _bars() as progress:
+    with bars() as progress:
         export(source, target, dtype, progress)
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
     click.echo(f"{target}: {spec.name} in {dtype}, {size / 1e9:.2f} GB")
@@ -122,19 +119,3 @@ def _require_exporter() -> None:
 
     if importlib.util.find_spec(EXPORTER) is None:
         raise LoadFailed(f"exporting needs {EXPORTER}: pip install 'framegate[onnx]' brings it")
-
-
-@contextmanager
-def _bars() -> Iterator[Progress]:
-    stage = ""
-    bar: ProgressBar[int] | None = None
-    with ExitStack() as shown:
-
-        def progress(doing: str, done: int, total: int) -> None:
-            nonlocal stage, bar
-            if bar is None or doing != stage:
-                shown.close()
-                stage, bar = doing, shown.enter_context(click.progressbar(length=max(total, 1), label=doing.ljust(36)))
-            bar.update(done - bar.pos)
-
-        yield progress

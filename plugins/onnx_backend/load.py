@@ -17,6 +17,7 @@ from plugins.wan import load as wan
 from plugins.wan.checkpoint import Part
 from plugins.wan.load import Loaded
 from plugins.wan.weights import transfer
+from plugins.wan.weights.forms import Form
 from plugins.wan.weights.placement import DTYPES, Arrived, Placement, dtype_for, reading
 from plugins.wan.weights.safetensors import stored_in
 from registry.folders import FolderError, weights_in
@@ -98,5 +99,5 @@ def read_transformer(
     except FolderError as error:
         raise LoadFailed(error.reason) from error
     named = graph.weights_of(folder, stored_in(weights))
-    dtypes = {name: each.dtype for name, each in named.items()}
-    return OnnxTransformer(folder, transfer.read(named, dtypes, device, arrived), dtype, provider, device, engines)
+    forms = {name: Form(each.dtype) for name, each in named.items()}
+    return OnnxTransformer(folder, transfer.read(named, forms, device, arrived), dtype, provider, device, engines)

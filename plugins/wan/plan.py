@@ -1,15 +1,17 @@
 """Device bytes of a model's weights, planned from file headers without heavy libraries."""
 
-from collections.abc import Iterable
+from math import prod
 from pathlib import Path
 
 from plugins.wan import checkpoint as checkpoints
-from plugins.wan.checkpoint import DECODER, Checkpoint
+from plugins.wan.checkpoint import DECODER, Checkpoint, Part
+from plugins.wan.weights.device_format import AUTO, code_bytes, format_of
 from registry.folders import FolderError, Tensor
-from registry.folders.dtypes import ITEM_BYTES
+from registry.folders.dtypes import is_quantised
 from router import LoadFailed, ModelSpec
 
 BYTES = {"bf16": 2, "fp16": 2, "fp32": 4}
+ROTATIONS = {"rope_max_seq_len": 1024, "attention_head_dim": 128}  # with the defaults of diffusers
 TIED = "encoder.embed_tokens.weight"  # umT5's embedding, which some files have twice
 SAMPLES, SAMPLE_BYTES = 16, 4096
 
@@ -39,15 +41,26 @@ def _bytes(checkpoint: Checkpoint, model: ModelSpec, item: int, decoder_item: in
         tensors = {name: tensor for name, tensor in part.weights.read().items() if part.has(name)}
         if part.name == "text_encoder" and "shared.weight" in tensors:
             tensors.pop(TIED, None)
-        total += _sum(tensors.values(), items.get(part.name, item))
+        weights = str(model.options.get("weights", AUTO))
+        total += sum(_size(part.name, *each, items.get(part.name, item), weights) for each in tensors.items())
+        total += buffer_bytes(part)
     return total
 
 
-def _sum(tensors: Iterable[Tensor], item: int) -> int:
-    """Return the bytes of tensors with floats of `item` bytes; other numbers keep theirs."""
-    return sum(
-        tensor.length // ITEM_BYTES[tensor.dtype] * item if "F" in tensor.dtype else tensor.length for tensor in tensors
-    )
+def buffer_bytes(part: Part) -> int:
+    """Return the bytes of the tables that a part computes: a transformer's rotations, in fp32."""
+    if not part.is_transformer:
+        return 0
+    positions, head = (part.config.get(key, default) for key, default in ROTATIONS.items())
+    return 2 * int(positions) * int(head) * BYTES["fp32"]  # a cosine and a sine
+
+
+def _size(part: str, name: str, tensor: Tensor, item: int, weights: str) -> int:
+    """Return the device bytes of a tensor, whose plain floats take `item` bytes; other numbers keep theirs."""
+    if (form := format_of(part, name, tensor.dtype, tensor.shape, weights)) is not None:
+        return code_bytes(form, tensor.shape)
+    is_float = "F" in tensor.dtype or is_quantised(tensor.dtype)
+    return prod(tensor.shape) * item if is_float else tensor.length
 
 
 def _item(dtype: str, device: str) -> int:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Block(NamedTuple):
-    """A GGUF format: each `size` bytes hold so many `numbers` of a row."""
+    """A GGUF format: a block of `size` bytes holds `numbers` numbers of a row."""
 
     numbers: int
     size: int
@@ -14,7 +14,8 @@ class Block(NamedTuple):
 
 # https://github.com/huggingface/safetensors#format
 ITEM_BYTES: Mapping[str, int] = {
-    "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "I64": 8, "I32": 4, "I8": 1, "U8": 1, "BOOL": 1,
+    "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "I64": 8, "I32": 4, "I8": 1, "U8": 1,
+    "BOOL": 1,
 }  # fmt: skip
 # https://github.com/ggml-org/ggml/blob/master/src/ggml-common.h
 BLOCKS: Mapping[str, Block] = {
@@ -25,7 +26,7 @@ CODES = ("F8_E4M3", "F8_E5M2", "I8")  # stand for numbers together with a scale
 
 
 def stored_bytes(dtype: str, shape: tuple[int, ...]) -> int:
-    """Return the bytes of a tensor; its last axis is a multiple of a block's numbers."""
+    """Return the bytes of a tensor whose rows are whole blocks."""
     if block := BLOCKS.get(dtype):
         return prod(shape) // block.numbers * block.size
     return ITEM_BYTES[dtype] * prod(shape)

@@ -1,4 +1,4 @@
-"""The published family closest to a model, by its configurations."""
+"""The published families closest to a model, by its configurations or its tensors."""
 
 import math
 from collections.abc import Mapping
@@ -10,6 +10,9 @@ from registry.modality import Modality
 Config = Mapping[str, object]
 
 LARGEST = 2**31  # of any number in a configuration
+PATCHES = "patch_embedding.weight"  # (width, channels, 1, 2, 2)
+CHANNELS = {Modality.T2V: 16, Modality.I2V: 36, Modality.FLF2V: 36, Modality.TI2V: 48}
+OF_IMAGES = "condition_embedder.image_embedder"  # 2.1 reads CLIP's tokens, 2.2 does not
 
 
 def infer(modality: Modality, kin: Modality, experts: int, transformer: Config, vae: Config) -> Family:
@@ -34,6 +37,21 @@ def infer(modality: Modality, kin: Modality, experts: int, transformer: Config, 
     inner_dim = inner_dim or closest.inner_dim
     return replace(
         closest, modality=modality, defaults=defaults, inner_dim=inner_dim, size_multiple=multiple, experts=experts
+    )
+
+
+def alike(transformer: Mapping[str, tuple[int, ...]]) -> tuple[Family, ...]:
+    """Return the published families of a transformer's width, channels and image embedder."""
+    shape = transformer.get(PATCHES, ())
+    clip = any(name.startswith(OF_IMAGES) for name in transformer)
+    first_and_last = f"{OF_IMAGES}.pos_embed" in transformer
+    return tuple(
+        family
+        for family in FAMILIES
+        if family.repo
+        and (family.inner_dim, CHANNELS.get(family.modality)) == shape[:2]
+        and (shape[1] != CHANNELS[Modality.I2V] or clip == (family.experts == 1))
+        and first_and_last == (family.modality is Modality.FLF2V)
     )
 
 

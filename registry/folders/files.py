@@ -3,7 +3,7 @@
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -13,13 +13,17 @@ from registry.errors import FolderError
 
 HEAD_BYTES = 512  # tell any file by its kind
 MAX_JSON_BYTES = 4 * 2**20  # of a configuration
-MAX_INDEX_BYTES = 64 * 2**20  # the largest honest one has 1 MB
+MAX_INDEX_BYTES = 8 * 2**20  # the largest honest one has 1 MB
+MOST_VALUES = 500_000  # of JSON, which takes up to 70 bytes of memory for each
+MOST_OF_FILE = 1_200_000  # of a whole file; configurations are looked at for fewer
 MAX_ENTRIES = 10_000  # of a folder
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
+GGUF = b"GGUF"
+
 _KINDS = (
     (b"version https://git-lfs", "a Git LFS pointer, not the file itself: 'git lfs pull' in its repository brings it"),
-    (b"GGUF", "a GGUF file, which is not read: bring the repository in the diffusers layout, in bf16"),
+    (GGUF, "a GGUF file, which is not read here, only as a file under `parts` of a model's entry: bring safetensors"),
     (b"PK\x03\x04", "an archive (ZIP), as torch.save makes it of pickles, which can run code: bring safetensors"),
     *((bytes((0x80, n)), "a pickle, which can run code and is not read: bring safetensors") for n in range(2, 6)),
     (b"\x1f\x8b", "a gzip archive: unpack it"),
@@ -27,12 +31,19 @@ _KINDS = (
 _AGAIN = "fetch it again"
 
 
-def strange(head: bytes, size: int) -> str | None:
-    """Return the kind of a wrong file by its first bytes, with an advice."""
+class TooManyValues(ValueError):
+    """A JSON text with too many values to read; the message follows `has`."""
+
+
+def strange(head: bytes, size: int, *, gguf: bool = False) -> str | None:
+    """Return the kind of a wrong file by its first bytes, with an advice.
+
+    GGUF is wrong, too, unless `gguf`.
+    """
     if not size:
         return f"empty: {_AGAIN}"
     for start, kind in _KINDS:
-        if head.startswith(start):
+        if head.startswith(start) and not (gguf and start == GGUF):
             return kind
     if head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<"):
         return f"a web page (HTML or XML), such as a server's error: {_AGAIN}, signed in where its owner asks for it"
@@ -81,11 +92,14 @@ def readable_size(path: Path, what: str) -> int:
     return size
 
 
-def beginning(path: Path, what: str, length: int = HEAD_BYTES) -> tuple[bytes, int]:
-    """Return the first bytes and the size of a regular file; raise `FolderError` otherwise."""
+def beginning(path: Path, what: str, length: int = HEAD_BYTES, *, gguf: bool = False) -> tuple[bytes, int]:
+    """Return the first bytes and the size of a regular file; raise `FolderError` otherwise.
+
+    GGUF is refused like other wrong files, except where `gguf`.
+    """
     size = regular_size(path, what)
     head = _first(path, what, length) if size else b""  # the kernel's own files have no size
-    if kind := strange(head[:HEAD_BYTES], size):
+    if kind := strange(head[:HEAD_BYTES], size, gguf=gguf):
         raise FolderError(f"{what} is {kind}", path, missing=not size)
     return head, size
 
@@ -98,6 +112,18 @@ def _first(path: Path, what: str, length: int) -> bytes:
     if head is None:  # a log of the kernel that was read to its end makes its reader wait
         raise FolderError(f"{what} is no regular file", path)
     return head
+
+
+def slices(path: Path, what: str, spans: Iterable[tuple[int, int]]) -> list[bytes]:
+    """Return the bytes at each (offset, length) of a regular file; raise `FolderError` otherwise."""
+    with _explained(path, what), open(path, "rb", opener=_without_waiting) as file:
+        found = []
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            for offset, length in spans:
+                file.seek(offset)
+                found.append(file.read(length))
+            return found
+    raise FolderError(f"{what} is no regular file", path)
 
 
 def stamp(path: Path) -> tuple[int, ...]:
@@ -127,9 +153,22 @@ def read_json(path: Path, what: str, most: int = MAX_JSON_BYTES) -> dict[str, An
         raise FolderError(f"{what} has more than {most:,} bytes", path)
     text, _ = beginning(path, what, most)
     try:
-        value = json.loads(text.decode("utf-8"))  # diffusers and transformers read nothing else
+        value = parse(text.decode("utf-8"), MOST_OF_FILE)  # diffusers and transformers read nothing else
+    except TooManyValues as error:
+        raise FolderError(f"{what} has {error}", path) from error
     except (ValueError, RecursionError) as error:
         raise FolderError(f"{what} must be JSON in UTF-8, it is not", path) from error
     if not isinstance(value, dict):
         raise FolderError(f"{what} must hold a JSON object, got {type(value).__name__}", path)
     return value
+
+
+def parse(text: str | bytes, most: int = MOST_VALUES) -> Any:
+    """Return the value of a JSON text; raise `ValueError` for other texts.
+
+    A text with more than `most` values raises `TooManyValues` before it takes memory.
+    """
+    data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
+    if sum(map(data.count, (b",", b"[", b"{"))) > most:
+        raise TooManyValues(f"more than {most:,} values")
+    return json.loads(text)

@@ -6,12 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from registry.errors import FolderError
-from registry.families import FAMILIES
+from registry.families import FAMILIES, Family
+from registry.folders.family import alike
 from registry.folders.files import read_json
 from registry.folders.model import INDEX
+from registry.folders.single_file import SingleFile
+from registry.folders.weights import shapes_of
 from registry.modality import Modality
 
 SHOWN = 3
+AS_PARTS = "name its safetensors under `parts`"
 KINDS = {"t2v": Modality.T2V, "i2v": Modality.I2V, "ti2v": Modality.TI2V, "flf2v": Modality.FLF2V}
 EXPERTS = ("high_noise_model", "low_noise_model")  # the folders of Wan 2.2's original layout
 
@@ -26,7 +30,7 @@ def explained(path: Path) -> FolderError:
     except (OSError, ValueError) as error:
         return FolderError(f"{needed}: the folder cannot be read: {getattr(error, 'strerror', error)}", path)
     if not os.path.isdir(path):
-        return FolderError(f"{needed}: this is a file; bring the whole repository in the diffusers layout", path)
+        return FolderError(f"{needed}: this is a file: {_as_part(path)}", path)
     try:
         inside = sorted(os.listdir(path))
     except OSError as error:
@@ -43,15 +47,25 @@ def _layout(path: Path, inside: list[str]) -> str | None:
     if INDEX in inside:
         return "it cannot be read"
     if _is_original(path, inside):
-        return f"this is Wan's original layout, which is not read: take {_repository(path, inside)}"
+        take = f"take {_repository(path, inside)}"
+        return f"this is Wan's original layout, which is not read as a whole: {take}, or {AS_PARTS} over it"
     for name in inside:
         if os.path.isfile(path / name / INDEX):
             return f"it has none, its folder {name} has: name that one"
     if gguf := [name for name in inside if name.endswith(".gguf")]:
-        return f"it has none, and GGUF ({gguf[0]}) is not read: take the model's repository in the diffusers layout"
+        return f"it has none, but GGUF ({gguf[0]}): {_as_part(path / gguf[0])}"
     if single := [name for name in inside if name.endswith(".safetensors")]:
-        return f"it has none, and single files ({single[0]}) are not read: take the repository in the diffusers layout"
+        return f"it has none, but a single file ({single[0]}): {_as_part(path / single[0])}"
     return None
+
+
+def _as_part(file: Path) -> str:
+    """Return the advice for a single file, with base repositories if known."""
+    found: tuple[Family, ...] = ()
+    with suppress(FolderError):
+        found = alike(shapes_of(SingleFile("transformer", (file,)).read()))
+    bases = " or ".join(family.source for family in found) or "the base repository in the diffusers layout"
+    return f"name it under `parts` of an entry, over {bases}"
 
 
 def _is_original(path: Path, inside: list[str]) -> bool:

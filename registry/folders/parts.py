@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +10,17 @@ from registry.errors import FolderError
 from registry.folders import single_file
 from registry.folders.files import beginning, names, read_json, readable_size
 from registry.folders.model import CLASSES, INDEX, OPTIONAL, WEIGHTLESS, Part
-from registry.folders.shapes import require_shapes
+from registry.folders.shapes import require_shapes, require_whole
 from registry.folders.weights import STEMS, find
 
+OURS = "framegate"  # the method in configurations that `framegate convert` writes
 CONFIGS = {"scheduler": "scheduler_config.json", "image_processor": "preprocessor_config.json"}
 VOCABULARIES = ("tokenizer.json", "spiece.model")
 # where there are any; the last is not a tokenizer's, but transformers looks into it
 OF_TOKENIZERS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "config.json")
 TEMPLATES = "additional_chat_templates"  # a folder that transformers would read
 MAX_VOCABULARY_BYTES = 64 * 2**20  # umT5's are of 9 to 21 MB together
+OURS = "framegate"  # the method in configurations that `framegate convert` writes
 
 MOST_WHOLE = 2**20  # the largest honest one is a vocabulary of 256,384
 MOST_FLOAT = 1e9
@@ -38,7 +41,10 @@ LIMITS: Mapping[str, Mapping[str, tuple[int, int]]] = {
 
 
 def read_part(path: Path, name: str, entry: object, file: Path | None = None) -> Part | None:
-    """Return the part of a model index's `entry`, with the weights of `file`; None if left out."""
+    """Return the part of an index's `entry`, None if left out.
+
+    Its weights are those of `file`, where there is one.
+    """
     if entry in (None, [None, None]):
         if name in OPTIONAL:
             return None
@@ -54,7 +60,12 @@ def read_part(path: Path, name: str, entry: object, file: Path | None = None) ->
     if name in WEIGHTLESS:
         return Part(name, folder, library, class_name, settings, None)
     _require_plain(folder, name, settings)
-    weights, shapes = find(folder, name, STEMS[library], found) if file is None else single_file.read(file, name)
+    if file is not None:
+        base = Part(name, folder, library, class_name, settings, None)
+        weights, shapes = single_file.read(file, base)
+        require_whole(base, shapes, file)
+        return replace(base, weights=weights)
+    weights, shapes = find(folder, name, STEMS[library], found)
     part = Part(name, folder, library, class_name, settings, weights)
     require_shapes(part, shapes)
     return part
@@ -102,11 +113,11 @@ def _require_tokenizer(folder: Path, found: frozenset[str]) -> None:
 
 def _require_plain(folder: Path, name: str, settings: dict[str, Any]) -> None:
     quantised = settings.get("quantization_config")
-    if quantised:
-        method = quantised.get("quant_method") if isinstance(quantised, dict) else None
+    method = quantised.get("quant_method") if isinstance(quantised, dict) else None
+    if quantised and method != OURS:
         how = str(method or "an unnamed method")[:100]
-        message = f"{name} holds quantised weights, by {how}; bf16, fp16 and fp32 are read: bring the model in bf16"
-        raise FolderError(message, folder / "config.json")
+        needed = "bf16, fp16, fp32, and fp8 and int8 with scales are read"
+        raise FolderError(f"{name} holds quantised weights, by {how}; {needed}", folder / "config.json")
 
 
 def _require_bounds(part: str, settings: Mapping[str, Any], file: Path) -> None:

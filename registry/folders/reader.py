@@ -28,7 +28,10 @@ _lock = Lock()
 
 
 def read(path: Path, files: Files = NO_FILES) -> ModelFolder:
-    """Return the folder at `path`, with `files` for some parts; raise `FolderError` with the first problem."""
+    """Return the folder at `path`; raise `FolderError` with the first problem.
+
+    `files` take the place of the weights of some parts.
+    """
     key = _key(path, files)
     with _lock:
         known = _kept.get(key)

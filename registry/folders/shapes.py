@@ -1,196 +1,104 @@
-"""Checks that a part's tensors have the shapes of its configuration.
+"""Checks that a part's tensors have the names and shapes of its configuration."""
 
-Names, shapes and defaults are those of diffusers' and transformers' classes.
-"""
-
-from collections.abc import Iterator, Mapping
-from math import prod
-from typing import Any
+import re
+from collections.abc import Mapping
+from pathlib import Path
 
 from registry.errors import FolderError
+from registry.folders.expected import Blocks, blocks_of, expected
+from registry.folders.expected.image_encoder import PREFIX
+from registry.folders.expected.numbers import Shape
+from registry.folders.expected.text_encoder import SHARED, TIED
+from registry.folders.family import PATCHES, alike
 from registry.folders.model import Part
 
-Shape = tuple[int, ...]
-Expected = Iterator[tuple[str, Shape]]
+Shapes = Mapping[str, Shape]
 
-MOST_BLOCKS = 1000
-MOST_SIDE = 2**20  # of a tensor
-MOST_HEAD = 1024  # numbers; the tables of rotations have a column for each
-MOST_ROPE = 8192  # positions, each a row of these tables, which are in no file
-MOST_LEVELS, MOST_MULTIPLE = 16, 64  # of a VAE
-MOST_SCALE = 64  # pixels or frames a latent
-
-
-class _Numbers:
-    """A part's configuration, whose numbers are read within bounds."""
-
-    def __init__(self, part: Part) -> None:
-        self.part = part
-        self._settings = part.settings
-
-    def whole(self, key: str, default: int, most: int = MOST_SIDE) -> int:
-        value = self._settings.get(key, default)
-        if type(value) is not int or not 1 <= value <= most:
-            raise self._wrong(key, f"from 1 to {most}", value)
-        return value
-
-    def perhaps(self, key: str, most: int = MOST_SIDE, *, zero: bool = False) -> int | None:
-        """Return an optional number; `zero` counts 0 as absent."""
-        value = self._settings.get(key)
-        if value is None or (zero and type(value) is int and value == 0):
-            return None
-        return self.whole(key, 0, most)
-
-    def several(self, key: str, default: list[int], count: tuple[int, int], most: int) -> list[int]:
-        value = self._settings.get(key, default)
-        fewest, largest = count
-        if not isinstance(value, list) or not fewest <= len(value) <= largest:
-            many = str(fewest) if fewest == largest else f"{fewest} to {largest}"
-            raise self._wrong(key, f"a list of {many} numbers", value)
-        for each in value:
-            if type(each) is not int or not 1 <= each <= most:
-                raise self._wrong(key, f"numbers from 1 to {most}", each)
-        return value
-
-    def listed(self, key: str, count: int, kinds: tuple[type, ...], default: list[Any] | None = None) -> None:
-        """Raise unless the optional value at `key` is a list of `count` such values."""
-        value = self._settings.get(key, default)
-        if value is None and key not in self._settings:
-            return
-        if not isinstance(value, list) or len(value) != count or not all(type(each) in kinds for each in value):
-            raise self._wrong(key, f"a list of {count}", value)
-
-    def flag(self, key: str) -> None:
-        value = self._settings.get(key, False)
-        if not isinstance(value, bool):
-            raise self._wrong(key, "true or false", value)
-
-    def text(self, key: str, default: str) -> str:
-        value = self._settings.get(key, default)
-        if not isinstance(value, str):
-            raise self._wrong(key, "a text", value)
-        return value
-
-    def _wrong(self, key: str, needed: str, got: object) -> FolderError:
-        return self.part.refusal(f"{key} of {self.part.name} must be {needed}, got {str(got)[:100]}")
+# of a folder, these decide how much its classes allocate, before they read a tensor; they report the others' lack
+_TRANSFORMER = r"""(patch_embedding|proj_out|condition_embedder\.((time|text)_embedder\.linear_1|image_embedder\.norm1)
+    |blocks\.\d+\.(attn1\.to_q|ffn\.net\.0\.proj|attn2\.add_k_proj))\.weight|.*\.pos_embed"""
+SIZING: Mapping[str, str] = {
+    "transformer": _TRANSFORMER,
+    "transformer_2": _TRANSFORMER,
+    "text_encoder": r"shared\.weight|.*\.(q|relative_attention_bias|wi(_0)?)\.weight",
+    "image_encoder": r".*(embedding|visual_projection|q_proj|fc1)\.weight",
+    "vae": r"(post_)?quant_conv\.weight|.*\.conv_(in|out)\.weight|decoder\.up_blocks\..*\.conv2\.weight",
+}
+CLASSES: Mapping[str, str] = {"text_encoder": "umT5 encoder", "vae": "Wan VAE"}
 
 
-def require_shapes(part: Part, tensors: Mapping[str, Shape]) -> None:
-    """Raise `FolderError` if a part's tensors do not fit its configuration."""
-    # the classes allocate by configuration before they read a tensor, however large
-    # some versions of transformers write CLIP's names with a prefix
-    prefix = "vision_model." if part.name == "image_encoder" else ""
-    named = {name.removeprefix(prefix): shape for name, shape in tensors.items()}
-    for name, needed in EXPECTED[part.name](_Numbers(part), named):
+def require_shapes(part: Part, tensors: Shapes) -> None:
+    """Raise `FolderError` if a folder's tensors do not fit its configuration.
+
+    Tensors of other names may be there.
+    """
+    config, sizing = part.folder / "config.json", re.compile(SIZING[part.name], re.VERBOSE)
+    named = _named(part, tensors)
+    blocks: Blocks | None = None
+    for name, needed in expected(part.name, part.settings, part.class_name, config):
+        if not sizing.fullmatch(name):
+            continue
+        if blocks is None:
+            blocks = blocks_of(part.name, part.settings, config)
+            found = _numbered(blocks.prefix, named)
+            counted = found == set(map(str, range(blocks.total)))
+        if not counted and name.startswith(blocks.prefix):
+            counts = f"{_miscounted(len(found), blocks)}, its config.json needs {blocks.total}"
+            raise part.refusal(f"{part.name} {counts}")
         if (got := named.get(name)) is None:
             raise part.refusal(f"{part.name} lacks the tensor {name}, which its config.json needs")
         if got != needed:
             raise part.refusal(f"{name} of {part.name} is {_by(got)}, its config.json needs {_by(needed)}")
 
 
-def _transformer(numbers: _Numbers, tensors: Mapping[str, Shape]) -> Expected:
-    heads, head = numbers.whole("num_attention_heads", 40), numbers.whole("attention_head_dim", 128, MOST_HEAD)
-    patch = numbers.several("patch_size", [1, 2, 2], (3, 3), MOST_SCALE)
-    takes = numbers.whole("in_channels", 16)
-    makes = numbers.perhaps("out_channels", zero=True) if "out_channels" in numbers.part.settings else 16
-    numbers.whole("rope_max_seq_len", 1024, MOST_ROPE)
-    width = heads * head
-    yield "patch_embedding.weight", (width, takes, *patch)
-    yield "proj_out.weight", ((makes or takes) * prod(patch), width)
-    yield "condition_embedder.time_embedder.linear_1.weight", (width, numbers.whole("freq_dim", 256))
-    yield "condition_embedder.text_embedder.linear_1.weight", (width, numbers.whole("text_dim", 4096))
-    image, tokens = numbers.perhaps("image_dim"), numbers.perhaps("pos_embed_seq_len")
-    if image is not None:
-        yield "condition_embedder.image_embedder.norm1.weight", (image,)
-        if tokens is not None:
-            yield "condition_embedder.image_embedder.pos_embed", (1, tokens, image)
-    wide, added = numbers.whole("ffn_dim", 13824), numbers.perhaps("added_kv_proj_dim")
-    for block in _blocks(numbers, "num_layers", 40, "blocks.", tensors):
-        yield f"{block}.attn1.to_q.weight", (width, width)
-        yield f"{block}.ffn.net.0.proj.weight", (wide, width)
-        if added is not None:
-            yield f"{block}.attn2.add_k_proj.weight", (width, added)
+def require_whole(part: Part, tensors: Shapes, file: Path) -> None:
+    """Raise `FolderError` unless a single file has its base's tensors, and no others."""
+    config = part.folder / "config.json"
+    named, what = _named(part, tensors), f"{file.name} of {part.name}"
+    needed = dict(expected(part.name, part.settings, part.class_name, config))
+    blocks = blocks_of(part.name, part.settings, config)
+    found = _numbered(blocks.prefix, named)
+    if found and len(found) != blocks.total:
+        counts = f"{_miscounted(len(found), blocks)}, its base's config.json needs {blocks.total}"
+        raise FolderError(f"{what} {counts}{_likeness(named, needed)}", file)
+    for name, shape in needed.items():
+        if (got := named.get(name, shape)) != shape:
+            sides = f"is {_by(got)} in {what}, its base's config.json needs {_by(shape)}"
+            raise FolderError(f"{name} {sides}{_likeness(named, needed)}", file)
+    for name in named:
+        if name not in needed:
+            kind = CLASSES.get(part.name, "Wan transformer")
+            lacks = f"which no {kind} of its base's config.json has: it may be of another model"
+            raise FolderError(f"{what} holds {name[:100]!r}, {lacks}", file)
+    for name in needed:
+        if name not in named:
+            raise FolderError(f"{what} lacks the tensor {name}, which its base's config.json needs", file)
 
 
-def _text_encoder(numbers: _Numbers, tensors: Mapping[str, Shape]) -> Expected:
-    width, heads, head = numbers.whole("d_model", 512), numbers.whole("num_heads", 6), numbers.whole("d_kv", 64)
-    table = "shared.weight" if "shared.weight" in tensors else "encoder.embed_tokens.weight"
-    yield table, (numbers.whole("vocab_size", 250112), width)
-    wide, buckets = numbers.whole("d_ff", 1024), numbers.whole("relative_attention_num_buckets", 32)
-    numbers.whole("relative_attention_max_distance", 128)
-    up = "wi_0" if numbers.text("feed_forward_proj", "gated-gelu").startswith("gated") else "wi"
-    for block in _blocks(numbers, "num_layers", 8, "encoder.block.", tensors):
-        yield f"{block}.layer.0.SelfAttention.q.weight", (heads * head, width)
-        yield f"{block}.layer.0.SelfAttention.relative_attention_bias.weight", (buckets, heads)
-        yield f"{block}.layer.1.DenseReluDense.{up}.weight", (wide, width)
+def _named(part: Part, tensors: Shapes) -> Shapes:
+    """Return the tensors by the names of `expected`."""
+    match part.name:
+        case "image_encoder":  # some versions of transformers write CLIP's names with a prefix
+            return {name.removeprefix(PREFIX): shape for name, shape in tensors.items()}
+        case "text_encoder" if TIED in tensors and tensors.get(SHARED, tensors[TIED]) == tensors[TIED]:
+            others = {name: shape for name, shape in tensors.items() if name != TIED}
+            return {SHARED: tensors[TIED], **others}
+    return tensors
 
 
-def _image_encoder(numbers: _Numbers, tensors: Mapping[str, Shape]) -> Expected:
-    width, side, patch = (
-        numbers.whole(key, default) for key, default in (("hidden_size", 768), ("image_size", 224), ("patch_size", 32))
-    )
-    if patch > side:
-        raise numbers.part.refusal(f"image_encoder must have a patch_size from 1 to its image_size {side}, got {patch}")
-    numbers.whole("num_attention_heads", 12, width)
-    yield "embeddings.patch_embedding.weight", (width, numbers.whole("num_channels", 3), patch, patch)
-    yield "embeddings.position_embedding.weight", ((side // patch) ** 2 + 1, width)
-    if numbers.part.class_name == "CLIPVisionModelWithProjection":
-        yield "visual_projection.weight", (numbers.whole("projection_dim", 512), width)
-    wide = numbers.whole("intermediate_size", 3072)
-    for block in _blocks(numbers, "num_hidden_layers", 12, "encoder.layers.", tensors):
-        yield f"{block}.self_attn.q_proj.weight", (width, width)
-        yield f"{block}.mlp.fc1.weight", (wide, width)
+def _likeness(named: Shapes, needed: Shapes) -> str:
+    """Name the published families whose transformer a file resembles more than its base's."""
+    if named.get(PATCHES) == needed.get(PATCHES):
+        return ""
+    names = " or ".join(family.name for family in alike(named))
+    return f": the file looks like {names}" if names else ""
 
 
-def _vae(numbers: _Numbers, tensors: Mapping[str, Shape]) -> Expected:
-    base, latents = numbers.whole("base_dim", 96), numbers.whole("z_dim", 16)
-    most = numbers.perhaps("decoder_base_dim") or base
-    multiples = numbers.several("dim_mult", [1, 2, 4, 4], (1, MOST_LEVELS), MOST_MULTIPLE)
-    blocks = numbers.whole("num_res_blocks", 2, MOST_BLOCKS)
-    numbers.listed("temperal_downsample", len(multiples) - 1, (bool,), [False, True, True])
-    numbers.listed("attn_scales", 0, ())  # no Wan has any
-    for key in ("latents_mean", "latents_std"):
-        numbers.listed(key, latents, (int, float))
-    for key, default in (("scale_factor_spatial", 8), ("scale_factor_temporal", 4)):
-        numbers.whole(key, default, MOST_SCALE)
-    numbers.perhaps("patch_size", MOST_SCALE)
-    numbers.flag("is_residual")
-    cube = (3, 3, 3)
-    yield "quant_conv.weight", (2 * latents, 2 * latents, 1, 1, 1)
-    yield "post_quant_conv.weight", (latents, latents, 1, 1, 1)
-    yield "encoder.conv_in.weight", (base, numbers.whole("in_channels", 3), *cube)
-    yield "encoder.conv_out.weight", (2 * latents, base * multiples[-1], *cube)
-    yield "decoder.conv_in.weight", (most * multiples[-1], latents, *cube)
-    yield "decoder.conv_out.weight", (numbers.whole("out_channels", 3), most * multiples[0], *cube)
-    levels = len(_numbered("decoder.up_blocks.", tensors))
-    if levels != len(multiples):
-        needed = f"dim_mult of its config.json has {len(multiples)}"
-        raise numbers.part.refusal(f"vae has weights of {levels} levels, {needed}")
-    for level, multiple in enumerate(reversed(multiples)):
-        width = most * multiple
-        for number in range(blocks + 1):
-            yield f"decoder.up_blocks.{level}.resnets.{number}.conv2.weight", (width, width, *cube)
+def _miscounted(found: int, blocks: Blocks) -> str:
+    return f"has weights of {found} {blocks.word}"
 
 
-EXPECTED = {
-    "transformer": _transformer,
-    "transformer_2": _transformer,
-    "text_encoder": _text_encoder,
-    "image_encoder": _image_encoder,
-    "vae": _vae,
-}
-
-
-def _blocks(numbers: _Numbers, key: str, default: int, prefix: str, tensors: Mapping[str, Shape]) -> Iterator[str]:
-    wanted = numbers.whole(key, default, MOST_BLOCKS)
-    found = _numbered(prefix, tensors)
-    if found != set(map(str, range(wanted))):
-        part = numbers.part
-        raise part.refusal(f"{part.name} has weights of {len(found)} blocks, its config.json needs {wanted}")
-    yield from (f"{prefix}{number}" for number in range(wanted))
-
-
-def _numbered(prefix: str, tensors: Mapping[str, Shape]) -> set[str]:
+def _numbered(prefix: str, tensors: Shapes) -> set[str]:
     return {name.removeprefix(prefix).partition(".")[0] for name in tensors if name.startswith(prefix)}
 
 

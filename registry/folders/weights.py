@@ -7,12 +7,14 @@ from pathlib import Path
 
 from registry.errors import FolderError
 from registry.folders.files import MAX_INDEX_BYTES, PICKLES, read_json
-from registry.folders.safetensors import Header, Tensor, read_header
+from registry.folders.safetensors import WITH_CODES, Header, Tensor, read_header
+from registry.folders.scales import attached, is_aside
 
 SUFFIX = ".safetensors"
 STEMS = {"diffusers": "diffusion_pytorch_model", "transformers": "model"}
 SHARD = re.compile(r"-\d{5}-of-\d{5}")
 NAME = re.compile(rf"[\w.+=@ -]{{1,240}}{re.escape(SUFFIX)}")  # no folder, nothing that a file system chokes on
+GGUF_ADVICE = "GGUF is not read here, name it under `parts` of the model's entry"
 SHOWN = 3  # names in a message
 
 
@@ -28,12 +30,10 @@ class Weights:
     index: Path | None = None
 
     def read(self) -> dict[str, Tensor]:
-        """Return the tensors by name; raise `FolderError` for incomplete files."""
+        """Return the tensors by name, with their scales; raise `FolderError` for incomplete files."""
         if self.index is None:
-            return read_header(self.files[0], self.part).tensors()
-        shards, listed = _shards(self.index, self.part)
-        tensors = {shard: header.tensors() for shard, header in shards.items()}
-        return {name: tensors[shard][name] for name, shard in listed.items()}
+            return _whole(self.files[0], self.part)
+        return _sharded(self.index, self.part)[0]
 
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -46,15 +46,15 @@ def find(folder: Path, part: str, stem: str, names: Collection[str]) -> tuple[We
     `FolderError` for missing weights, ambiguous variants and incomplete files.
     """
     if (index := f"{stem}{SUFFIX}.index.json") in names:
-        return _sharded(folder / index, part)
+        return _with_index(folder / index, part)
     if (whole := f"{stem}{SUFFIX}") in names:
-        return _whole(folder / whole, part)
+        return _one(folder / whole, part)
     variants = _variants(stem, names)
     if len(variants) > 1 and not _same([folder / name for name in variants.values()]):
         either = " and ".join(sorted(variants.values()))
         raise FolderError(f"{part} has no {whole}, and {either} could each be meant: keep one", folder)
     for name in variants.values():
-        return _sharded(folder / name, part) if name.endswith(".json") else _whole(folder / name, part)
+        return _with_index(folder / name, part) if name.endswith(".json") else _one(folder / name, part)
     raise _none(folder, part, whole, names)
 
 
@@ -77,15 +77,32 @@ def _same(paths: Iterable[Path]) -> bool:
         return False
 
 
-def _whole(path: Path, part: str) -> tuple[Weights, Shapes]:
-    header = read_header(path, part)
-    return Weights(part, (path,)), {name: header.shape(name) for name in header.entries}
+def _one(path: Path, part: str) -> tuple[Weights, Shapes]:
+    return Weights(part, (path,)), shapes_of(_whole(path, part))
 
 
-def _sharded(index: Path, part: str) -> tuple[Weights, Shapes]:
+def _with_index(index: Path, part: str) -> tuple[Weights, Shapes]:
+    tensors, files = _sharded(index, part)
+    return Weights(part, files, index), shapes_of(tensors)
+
+
+def shapes_of(tensors: Mapping[str, Tensor]) -> Shapes:
+    return {name: tensor.shape for name, tensor in tensors.items()}
+
+
+def _whole(path: Path, part: str) -> dict[str, Tensor]:
+    header = read_header(path, part, WITH_CODES)
+    return attached(header.tensors(), part, [header])
+
+
+def _sharded(index: Path, part: str) -> tuple[dict[str, Tensor], tuple[Path, ...]]:
+    """Return the tensors of an index, and its shards."""
     shards, listed = _shards(index, part)
-    shapes = {name: shards[shard].shape(name) for name, shard in listed.items()}
-    return Weights(part, tuple(header.file for header in shards.values()), index), shapes
+    tensors = {shard: header.tensors() for shard, header in shards.items()}
+    found = {name: tensors[shard][name] for name, shard in listed.items()}
+    for each in tensors.values():  # an index without the scales would turn codes into numbers
+        found |= {name: tensor for name, tensor in each.items() if is_aside(name) and name not in found}
+    return attached(found, part, shards.values()), tuple(header.file for header in shards.values())
 
 
 def _shards(index: Path, part: str) -> tuple[dict[str, Header], dict[str, str]]:
@@ -98,7 +115,7 @@ def _shards(index: Path, part: str) -> tuple[dict[str, Header], dict[str, str]]:
     if strange:
         message = f"{index.name} of {part} must name {SUFFIX} files beside it, got {str(strange[0])[:100]!r}"
         raise FolderError(message, index)
-    shards = {shard: read_header(index.with_name(shard), part) for shard in sorted(set(listed.values()))}
+    shards = {shard: read_header(index.with_name(shard), part, WITH_CODES) for shard in sorted(set(listed.values()))}
     for name, shard in listed.items():
         if name not in shards[shard].entries:
             message = f"{shard} of {part} lacks the tensor {name[:100]!r}, for which {index.name} names it"
@@ -114,7 +131,7 @@ def _none(folder: Path, part: str, whole: str, names: Collection[str]) -> Folder
     if others:
         return FolderError(f"{needed}, got {_few(others)}, a name that is not read", folder)
     if gguf := sorted(name for name in names if name.endswith(".gguf")):
-        return FolderError(f"{needed}, got {_few(gguf)}: GGUF is not read, bring the part in bf16", folder)
+        return FolderError(f"{needed}, got {_few(gguf)}: {GGUF_ADVICE}", folder)
     if pickles := sorted(name for name in names if name.endswith(PICKLES)):
         got = f"got {_few(pickles)}: pickles can run code and are not read, bring safetensors"
         return FolderError(f"{needed}, {got}", folder)

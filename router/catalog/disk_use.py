@@ -1,11 +1,11 @@
 """Weights on disk: the number formats and bytes of each part, by headers."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from registry.folders import FolderError, Weights, single_file, weights_in
+from registry.folders import FolderError, Tensor, single_file, weights_in
 from registry.folders.model import CLASSES
 from router.runtime.byte_size import format_bytes
 
@@ -61,13 +61,13 @@ def summary(parts: Sequence[PartOnDisk]) -> str:
 def _part(part: str, folder: Path | None, file: Path | None) -> PartOnDisk:
     try:
         if file is not None:
-            weights, _ = single_file.read(file, part)
+            tensors = single_file.stored(file, part)
         elif folder is not None:
-            weights = weights_in(folder, part, CLASSES[part][0])
+            tensors = weights_in(folder, part, CLASSES[part][0]).read()
         else:
             return PartOnDisk(part)
         sizes: Counter[str] = Counter()
-        for dtype, size in _stored(weights):
+        for dtype, size in _stored(tensors.values()):
             sizes[dtype] += size
     except FolderError:
         return PartOnDisk(part)
@@ -77,10 +77,10 @@ def _part(part: str, folder: Path | None, file: Path | None) -> PartOnDisk:
     return PartOnDisk(part, size, tuple(dtype for dtype, _ in ranked), main)
 
 
-def _stored(weights: Weights) -> Iterator[tuple[str, int]]:
+def _stored(tensors: Iterable[Tensor]) -> Iterator[tuple[str, int]]:
     """Yield the format and bytes of each stored tensor once, with the scales."""
     seen = set()
-    for tensor in weights.read().values():
+    for tensor in tensors:
         for each in (tensor, tensor.scale):
             if each is not None and (key := (each.file, each.offset, each.length)) not in seen:
                 seen.add(key)

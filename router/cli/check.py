@@ -44,9 +44,9 @@ def check(settings: Settings, contract: str | None) -> None:
 def _report(system: System) -> int:
     """Print what weights take, problems and notes; return the number of problems."""
     registry = system.registries.poll()
-    footprints = Footprints(system.plugins, system.weights)
+    footprints, names = Footprints(system.plugins, system.weights), devices(())
     for model in registry.models:
-        if footprint := str(footprints.of(model, devices(()))):
+        if footprint := str(footprints.of(model, names)):
             click.echo(f"{model.name}: {footprint}")
     for broken in system.plugins.broken:
         click.echo(str(broken))

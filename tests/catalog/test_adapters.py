@@ -100,8 +100,8 @@ def test_a_local_file_is_here_or_says_what_is_wrong(tmp_path: Path, weights: Wei
         f"{lack} are not on this machine: 'framegate check' names the paths",
         f"{lack} are not whole (style.safetensors of the adapter style is empty: fetch it again): "
         "'framegate check' names the paths",
-        f"{lack} cannot be read: style.safetensors of the adapter style is a GGUF file, which is not read: bring the "
-        "repository in the diffusers layout, in bf16",
+        f"{lack} cannot be read: style.safetensors of the adapter style is a GGUF file, which is not read here, only as "
+        "a file under `parts` of a model's entry: bring safetensors",
     ]
 
 

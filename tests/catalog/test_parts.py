@@ -9,6 +9,7 @@ from threading import Thread
 
 import pytest
 from support.hub import Hub, use
+from support.part_files import put_apart
 from support.patience import until
 
 from bench.tools.layout import Kind, write_model
@@ -20,7 +21,7 @@ from router.values import Backend
 
 DEFAULTS = Defaults(64, 64, 5, 8, 4, 4.0, None, FlowShift(3, 3), "")
 MODEL = ModelSpec("m", "diffusers", Modality.T2V, DEFAULTS, Limits(9999, 9, 9), 16)
-REPO, FILE, WHOLE = "org/far", "split/t.safetensors", "diffusion_pytorch_model.safetensors"
+REPO, FILE = "org/far", "split/t.safetensors"
 OF_HUB = {"transformer": PartFile(REPO, FILE)}
 
 
@@ -40,9 +41,7 @@ def ignore(done: int, total: int) -> None:
 
 def base(folder: Path, file: Path) -> Path:
     """Write a model folder whose transformer lies in a file of its own."""
-    write_model(folder, Kind(heads=8, ffn=256))
-    file.parent.mkdir(parents=True, exist_ok=True)
-    shutil.move(folder / "transformer" / WHOLE, file)
+    put_apart(write_model(folder, Kind(heads=8, ffn=256)), "transformer", file)
     return folder
 
 

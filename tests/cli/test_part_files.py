@@ -1,6 +1,5 @@
 """Models with files of their own for parts, on the command line."""
 
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import pytest
 from support.command import Run, runner
 from support.hub import COMMIT, Hub, use
+from support.part_files import put_apart
 
 from bench.tools.layout import write_model
 from router.catalog.revisions import GRAIN_SECONDS
@@ -28,15 +28,14 @@ models:
     modality: t2v
     parts: {vae: org/far/split/vae.safetensors, transformer: ./t.safetensors}
 """
-TRANSFORMER, TEXT_ENCODER, VAE = "transformer BF16 18.9 kB", "text_encoder BF16 3.5 kB", "vae F32 66.5 kB"
+TRANSFORMER, TEXT_ENCODER, VAE = "transformer BF16 23.5 kB", "text_encoder BF16 3.5 kB", "vae F32 66.5 kB"
 
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run `framegate ...` in this process; return its status, output and messages."""
     (tmp_path / "models.yaml").write_text(MODELS)
-    write_model(tmp_path / "base")
-    shutil.move(tmp_path / "base" / "transformer" / WHOLE, tmp_path / "t.safetensors")
+    put_apart(write_model(tmp_path / "base"), "transformer", tmp_path / "t.safetensors")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     return runner(monkeypatch, capsys, models=tmp_path / "models.yaml", data=tmp_path / "data", plugins="")
@@ -45,8 +44,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     folder = write_model(tmp_path / "repo")
-    (folder / "split").mkdir()
-    shutil.move(folder / "vae" / WHOLE, folder / "split" / "vae.safetensors")
+    put_apart(folder, "vae", folder / "split" / "vae.safetensors", "F32")
     (folder / "vae" / WHOLE).write_bytes(b"the whole one")
     hub = Hub("org/far", folder)
     use(hub, tmp_path / "hf", monkeypatch)
@@ -79,9 +77,9 @@ def test_check_names_the_line_of_a_missing_file(run: Run, tmp_path: Path) -> Non
 def test_models_has_a_column_for_each(run: Run) -> None:
     own, far = run("models")[1].splitlines()[1:3]
 
-    assert "88.8 kB (BF16, F32)" in own
+    assert "93.4 kB (BF16, F32)" in own
     assert " on c" in own  # pu, or uda
-    assert "18.9 kB (BF16); text_encoder, vae not here" in far
+    assert "23.5 kB (BF16); text_encoder, vae not here" in far
 
 
 def test_the_doctor_says_it_too(run: Run) -> None:
@@ -121,11 +119,25 @@ def test_pull_fetches_files_alone_and_leaves_out_what_they_replace(run: Run, hub
     assert f"far: {run_cache(out)}\n" in out
     assert "split/vae.safetensors" in hub.asked
     assert {f"vae/{WHOLE}", f"transformer/{WHOLE}"}.isdisjoint(hub.asked)
-    assert "far: transformer BF16 18.9 kB, text_encoder BF16 3.5 kB, vae F32 66.5 kB; " in run("check")[1]
+    assert f"far: {TRANSFORMER}, {TEXT_ENCODER}, vae F32 158.7 kB; " in run("check")[1]
     assert (
         run("pull", "own")[1]
         == "own: part transformer: nothing to fetch, its file is here\nown: nothing to fetch, its weights are here\n"
     )
+
+
+@pytest.mark.slow
+def test_a_model_that_waits_for_a_file_is_whole_after_a_pull(run: Run, hub: Hub, tmp_path: Path) -> None:
+    files = "{transformer: ./t.safetensors, vae: org/far/split/vae.safetensors}"
+    (tmp_path / "models.yaml").write_text(f"models:\n  own: {{source: ./base, backend: diffusers, parts: {files}}}\n")
+    status, out, _ = run("check")
+    pulled = run("pull", "own")[1]
+
+    assert status == 1
+    assert "it lacks vae.safetensors of vae" in out
+    assert "its weights are" not in pulled  # what was read before is no longer true
+    assert hub.asked == ["split/vae.safetensors"]
+    assert run("check")[0] == 0
 
 
 def run_cache(out: str) -> str:

@@ -27,7 +27,10 @@ from bench.tools.layout import (
 )
 from registry import Modality, folders
 from registry.folders import FolderError
+from registry.folders.family import alike
 
+CLIP = "condition_embedder.image_embedder.norm1.weight"
+FIRST_AND_LAST = "condition_embedder.image_embedder.pos_embed"
 STEM = "diffusion_pytorch_model"
 WHOLE = f"{STEM}.safetensors"
 INDEX = f"{WHOLE}.index.json"
@@ -162,7 +165,7 @@ def test_two_names_of_one_file_are_one_variant(folder: Path) -> None:
     [
         ("model.safetensors", "got model.safetensors, a name that is not read"),
         (f"{STEM}-00001-of-00001.safetensors", "without the index"),
-        ("wan.gguf", "got wan.gguf: GGUF is not read"),
+        ("wan.gguf", "got wan.gguf: GGUF is not read here, name it under `parts`"),
         (f"{STEM}.bin", "pickles can run code and are not read"),
     ],
 )
@@ -278,13 +281,13 @@ def test_a_file_that_is_cut_says_how_much_is_there(folder: Path) -> None:
     assert folders.missing(folder) == why(folder)
 
 
-@pytest.mark.parametrize(("dtype", "said"), [("F8_E4M3", "fp8"), ("I8", "int8"), ("U8", "8 or 4 bits")])
-def test_quantised_weights_are_named(folder: Path, dtype: str, said: str) -> None:
+@pytest.mark.parametrize(("dtype", "said"), [("I8", "int8 without a scale"), ("U8", "uint8 (8 or 4 bits)")])
+def test_codes_without_their_scales_are_named(folder: Path, dtype: str, said: str) -> None:
     write_safetensors(folder / "transformer" / WHOLE, {"blocks.0.attn1.to_q.weight": (4, 4)}, dtype)
 
     assert why(folder) == (
-        f"{WHOLE} of transformer holds quantised weights: 'blocks.0.attn1.to_q.weight' is {dtype} ({said}), "
-        "and bf16, fp16 and fp32 are read; bring the model in bf16".replace("8 or 4 bits", "8 or 4 bits (uint8)")
+        f"{WHOLE} of transformer holds 'blocks.0.attn1.to_q.weight' in {said}; "
+        "fp8 and int8 with one scale, or one for each row, are read"
     )
 
 
@@ -292,6 +295,8 @@ def test_a_configuration_that_quantises_is_named_by_its_method(folder: Path) -> 
     edit(folder / "transformer" / "config.json", quantization_config={"quant_method": "bitsandbytes"})
 
     assert why(folder).startswith("transformer holds quantised weights, by bitsandbytes;")
+    edit(folder / "transformer" / "config.json", quantization_config={"quant_method": "framegate"})
+    assert folders.read(folder)
 
 
 def test_a_pipe_in_place_of_weights_is_refused_at_once(folder: Path) -> None:
@@ -439,7 +444,7 @@ def test_a_boundary_is_a_share_of_the_steps(tmp_path: Path, ratio: object) -> No
             T2V,
             "vae",
             {"dim_mult": [1, 2, 2], "temperal_downsample": [True] * 2},
-            "vae has weights of 2 levels, dim_mult",
+            "vae has weights of 2 levels, its config.json needs 3",
         ),
         (T2V, "vae", {"dim_mult": [1] * 10**4}, "dim_mult of vae must be a list of 1 to 16 numbers, got [1, 1, 1"),
         (T2V, "vae", {"num_res_blocks": 2}, "vae lacks the tensor decoder.up_blocks.0.resnets.2.conv2.weight, which"),
@@ -551,21 +556,33 @@ def file(name: str, content: bytes = b"x") -> Callable[[Path], None]:
     return make
 
 
+def single_file(folder: Path) -> None:
+    folder.mkdir()
+    write_safetensors(folder / "x.safetensors", {"model.diffusion_model.patch_embedding.weight": (3072, 48, 1, 2, 2)})
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [
         (lambda folder: None, "there is no such folder"),
         (lambda folder: folder.mkdir(), "the folder is empty"),
         (lambda folder: folder.write_bytes(b"x"), "this is a file"),
-        (original, "this is Wan's original layout, which is not read: take Wan-AI/Wan2.2-T2V-A14B-Diffusers"),
+        (
+            original,
+            "this is Wan's original layout, which is not read as a whole: take Wan-AI/Wan2.2-T2V-A14B-Diffusers",
+        ),
         (
             file("config.json", b'{"_class_name": "WanModel", "model_type": "ti2v", "dim": 3072}'),
             "take Wan-AI/Wan2.2-TI2V-5B-Diffusers ('framegate pull Wan-AI/Wan2.2-TI2V-5B-Diffusers')",
         ),
-        (file("Wan2.1_VAE.pth"), "original layout, which is not read: take the repository whose name ends in -Diff"),
-        (file("wan-Q4_K.gguf"), "GGUF (wan-Q4_K.gguf) is not read"),
-        (file("wan2.2.safetensors"), "single files (wan2.2.safetensors) are not read"),
+        (file("Wan2.1_VAE.pth"), "not read as a whole: take the repository whose name ends in -Diff"),
+        (file("wan-Q4_K.gguf"), "but GGUF (wan-Q4_K.gguf): name it under `parts`"),
+        (file("wan2.2.safetensors"), "but a single file (wan2.2.safetensors): name it under `parts`"),
         (lambda folder: write_model(folder / "inner") and None, "its folder inner has: name that one"),
+        (
+            single_file,
+            "single file (x.safetensors): name it under `parts` of an entry, over Wan-AI/Wan2.2-TI2V-5B-Diff",
+        ),
         (file("notes.txt"), "it has none"),
     ],
 )
@@ -691,7 +708,7 @@ def test_the_other_files_of_a_tokenizer_are_looked_at_too(folder: Path, name: st
 def test_what_is_known_of_bad_folders_holds_none_of_their_bytes(folder: Path) -> None:
     (folder / "vae" / "config.json").write_bytes(b'{"x": "' + b"y" * 3 * 2**20)
     assert why(folder)
-    kept = folders.reader._kept[folder][1]
+    kept = folders.reader._kept[folder, ()][1]
 
     assert isinstance(kept, FolderError)
     assert (kept.__context__, kept.__cause__, kept.__traceback__) == (None, None, None)
@@ -712,6 +729,24 @@ def test_a_change_that_hides_its_time_is_noticed(folder: Path) -> None:
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
     assert "got FluPipeline" in why(folder)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "families"),
+    [
+        ({"patch_embedding.weight": (1536, 16, 1, 2, 2)}, "wan2.1-t2v-1.3b"),
+        ({"patch_embedding.weight": (5120, 16, 1, 2, 2)}, "wan2.1-t2v-14b wan2.2-t2v-a14b"),
+        ({"patch_embedding.weight": (5120, 36, 1, 2, 2)}, "wan2.2-i2v-a14b"),
+        ({"patch_embedding.weight": (5120, 36, 1, 2, 2), CLIP: (1,)}, "wan2.1-i2v-14b-480p wan2.1-i2v-14b-720p"),
+        ({"patch_embedding.weight": (5120, 36, 1, 2, 2), FIRST_AND_LAST: (1,)}, "wan2.1-flf2v-14b-720p"),
+        ({"patch_embedding.weight": (3072, 48, 1, 2, 2)}, "wan2.2-ti2v-5b"),
+        ({"patch_embedding.weight": (3072, 16, 1, 2, 2)}, ""),
+        ({"patch_embedding.weight": (3072,)}, ""),
+        ({}, ""),
+    ],
+)
+def test_a_transformer_looks_like_published_ones(tensors: dict[str, tuple[int, ...]], families: str) -> None:
+    assert [each.name for each in alike(tensors)] == families.split()
 
 
 def test_the_names_of_strangers_files_are_for_the_operator(tmp_path: Path) -> None:

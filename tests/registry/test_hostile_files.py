@@ -103,6 +103,15 @@ def test_it_is_refused_and_nothing_waits_for_it(folder: Path, name: str, kind: s
     assert folders.missing(folder) in (None, refused.value.reason)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_file_of_a_part_may_be_that(folder: Path, tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "part.gguf"
+    KINDS[kind](path)
+
+    with pytest.raises(FolderError, match=r"part\.gguf of transformer"):
+        folders.read(folder, {"transformer": path})
+
+
 def test_a_file_of_the_kernel_that_has_nothing_to_say_yet_is_refused_too(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

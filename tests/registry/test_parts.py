@@ -1,10 +1,10 @@
 """The part files of a model's entry, and each mistake with its line."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.part_files import put_apart, write_whole
 
 from bench.tools.layout import A14B, T2V, write_json, write_model
 from registry import BrokenModel, ModelSpec, Registry, part_files
@@ -17,7 +17,6 @@ Problems = Callable[[str | bytes], tuple[Problem, ...]]
 HUB = "source: Wan-AI/Wan2.1-T2V-1.3B-Diffusers\nbackend: diffusers\n"
 TWO = "source: Wan-AI/Wan2.2-T2V-A14B-Diffusers\nbackend: diffusers\n"
 LOCAL = "source: ./base\nbackend: diffusers\n"
-WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
 @pytest.fixture(autouse=True)
@@ -39,12 +38,6 @@ def only(registry: Registry) -> ModelSpec:
 def broken(registry: Registry) -> BrokenModel:
     (model,) = registry.broken
     return model
-
-
-def put_apart(folder: Path, part: str, file: Path, stem: str = WEIGHTS) -> Path:
-    """Move the weights of a part out of a folder."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    return Path(shutil.move(folder / part / stem, file))
 
 
 def snapshot(cache: Path, repo: str, commit: str = "0123") -> Path:
@@ -164,7 +157,7 @@ def test_a_file_of_the_hub_may_still_arrive(read: Read, tmp_path: Path, cache: P
     assert only(read(entry)).parts == {"vae": PartFile("me/x", "v.safetensors")}
     put_apart(folder, "vae", snapshot(cache, "me/x") / "v.safetensors")
     assert only(read(entry)).modality.word == "t2v"
-    (snapshot(cache, "me/x") / "v.safetensors").write_bytes(b"GGUF")
+    (snapshot(cache, "me/x") / "v.safetensors").write_bytes(b"PK\x03\x04" + bytes(99))
 
     assert broken(read(entry)).problem.field == "models.own.parts.vae"
 
@@ -253,7 +246,7 @@ def test_parts_need_a_folder_to_replace_them_in(problems: Problems, fields: str,
 @pytest.mark.parametrize("kind", [T2V, A14B])
 def test_a_second_transformer_is_replaced_where_there_is_one(read: Read, tmp_path: Path, kind: object) -> None:
     folder = write_model(tmp_path / "base", kind)  # type: ignore[arg-type]
-    shutil.copy(folder / "transformer" / WEIGHTS, tmp_path / "t.safetensors")
+    write_whole(folder, "transformer", tmp_path / "t.safetensors")
     entry = one(LOCAL + "parts: {transformer_2: ./t.safetensors}")
     if kind is A14B:
         assert only(read(entry)).experts == 2

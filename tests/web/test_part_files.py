@@ -1,6 +1,5 @@
 """Models with files of their own for parts: what callers see of their weights."""
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import pytest
 from conftest import SMALL
 from flask.testing import FlaskClient
 from support.contract import Contract, closed
+from support.part_files import put_apart
 
 from bench.tools.layout import write_model
 from router.settings import Settings
@@ -32,10 +32,7 @@ TEXT = {"part": "text_encoder", "source": None, "revision": None, "formats": ["B
 def settings(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     write_model(tmp_path / "whole")
-    write_model(tmp_path / "base")
-    (tmp_path / "files").mkdir()
-    weights = tmp_path / "base" / "transformer" / "diffusion_pytorch_model.safetensors"
-    shutil.move(weights, tmp_path / "files" / "t.safetensors")
+    put_apart(write_model(tmp_path / "base"), "transformer", tmp_path / "files" / "t.safetensors")
     settings.models.write_text(MODELS)
     return settings
 
@@ -47,7 +44,7 @@ def test_each_part_has_its_format_its_bytes_and_the_name_of_its_file(client: Fla
     Contract(closed(client.get("/openapi.json").json)).hold("GET", "/v1/models", answer)
     assert own["weights"] == "incomplete"
     assert own["parts"] == [
-        {**TEXT, "part": "transformer", "source": "t.safetensors", "bytes": 18880},
+        {**TEXT, "part": "transformer", "source": "t.safetensors", "bytes": 23520},
         TEXT,
         {"part": "vae", "source": "me/far/a/v.safetensors", "revision": "b", "formats": [], "bytes": None},
     ]

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from plugins.diffusers_backend.dit.linear import linear
 from plugins.wan.weights.adapters.weights import AdapterWeights, Delta, Product, total
+from plugins.wan.weights.quantised.layer import QuantisedLinear, weight_of
 
 Used = Sequence[tuple[AdapterWeights, float]]  # adapters, each with its strength
 Again = Callable[[], WanTransformer3DModel | None]  # makes a transformer again; None once its weights are gone
@@ -42,10 +43,9 @@ class AdaptedLayer(torch.nn.Module):
         return adapted
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        weight, bias = self._parameters["weight"], self._parameters["bias"]
-        assert weight is not None
+        weight, bias = weight_of(self), self._parameters["bias"]
         assert bias is not None
-        if weight.ndim == 2:
+        if not isinstance(weight, torch.Tensor) or weight.ndim == 2:
             return linear(x, weight, bias, self.down, self.up)
         stride: Any = vars(self)["stride"]  # of patches, which do not overlap
         small = functional.conv3d(x, self.down.view(-1, *weight.shape[1:]), stride=stride)
@@ -65,7 +65,7 @@ def joined_product(*layers: Any) -> tuple[torch.Tensor | None, torch.Tensor | No
         return None, None
     if sum(len(layer.down) for layer in adapted) > MOST_JOINED:
         return None
-    ups = [layer.up if isinstance(layer, AdaptedLayer) else layer.weight.new_empty(len(layer.weight), 0)
+    ups = [layer.up if isinstance(layer, AdaptedLayer) else layer.bias.new_empty(len(layer.bias), 0)
            for layer in layers]  # fmt: skip
     return torch.cat([layer.down for layer in adapted]), torch.block_diag(*ups)
 
@@ -104,7 +104,10 @@ def _again(model: WanTransformer3DModel, used: Used) -> Again:
 def _twin(module: torch.nn.Module, name: str, tree: Set[str], deltas: Mapping[str, Delta]) -> torch.nn.Module:
     """Return a copy of `module` that shares all weights but changed ones."""
     prefix = f"{name}." if name else ""
-    mine = {key: delta for key in module._parameters if (delta := deltas.get(prefix + key)) is not None}
+    if isinstance(module, QuantisedLinear) and (delta := deltas.get(f"{prefix}weight")) is not None and delta.added:
+        module = module.as_dense()  # codes cannot take what is added to their numbers
+    keys = ("weight", "bias") if isinstance(module, QuantisedLinear) else tuple(module._parameters)
+    mine = {key: delta for key in keys if (delta := deltas.get(prefix + key)) is not None}
     beside: tuple[Product, ...] = ()
     if isinstance(module, LAYERS) and "weight" in mine:
         beside, mine["weight"] = mine["weight"].products, Delta(added=mine["weight"].added)

@@ -11,16 +11,18 @@ from plugins.diffusers_backend.dit import fused_ops
 from plugins.diffusers_backend.dit.adapted import is_changed, joined_product, product_of
 from plugins.diffusers_backend.dit.attention import attend
 from plugins.diffusers_backend.dit.cross_attention import Context
-from plugins.diffusers_backend.dit.fuse_qkv import fuse_qkv
+from plugins.diffusers_backend.dit.fuse_qkv import can_fuse, fuse_qkv
 from plugins.diffusers_backend.dit.fused_ops import Affine, KernelConfig
 from plugins.diffusers_backend.dit.linear import gelu, linear, linear_with_gelu, linears
 from plugins.diffusers_backend.dit.rope import Rotation
+from plugins.wan.weights.quantised.codes import Weight
+from plugins.wan.weights.quantised.layer import weight_of
 
 
 class Layer(NamedTuple):
     """A linear layer, with the summed products of adapters, if any."""
 
-    weight: torch.Tensor
+    weight: Weight
     bias: torch.Tensor
     down: torch.Tensor | None = None
     up: torch.Tensor | None = None
@@ -28,6 +30,11 @@ class Layer(NamedTuple):
     @property
     def rank(self) -> int:
         return 0 if self.down is None else len(self.down)
+
+    @property
+    def kind(self) -> Hashable:
+        """A value equal for layers that a compiler does not distinguish, but for their sizes."""
+        return self.rank, None if isinstance(self.weight, torch.Tensor) else self.weight.format
 
 
 class Weights(NamedTuple):
@@ -52,7 +59,7 @@ def weights_of(block: WanTransformerBlock, fuse: bool) -> Weights:
     three = (own.to_q, own.to_k, own.to_v)
     product = joined_product(*three)
     # weights that others share must not move to be joined with changed ones
-    fuse = fuse and product is not None and not any(map(is_changed, three))
+    fuse = fuse and product is not None and not any(map(is_changed, three)) and can_fuse(*three)
     return Weights(
         block.scale_shift_table,
         (Layer(*fuse_qkv(*three), *product),) if fuse and product else tuple(_layer(each) for each in three),
@@ -71,8 +78,8 @@ def weights_of(block: WanTransformerBlock, fuse: bool) -> Weights:
 def kind_of(blocks: Sequence[Weights]) -> Hashable:
     """Return a value equal for blocks that a compiler does not distinguish."""
     first = blocks[0]
-    ranks = tuple(tuple(layer.rank for layer in _layers(block)) for block in blocks)
-    return len(blocks), ranks, first.up.weight.shape, first.cross_norm is None
+    kinds = tuple(tuple(layer.kind for layer in _layers(block)) for block in blocks)
+    return len(blocks), kinds, first.up.weight.shape, first.cross_norm is None
 
 
 def run_blocks(
@@ -160,4 +167,4 @@ def _layers(block: Weights) -> tuple[Layer, ...]:
 
 
 def _layer(module: Any) -> Layer:
-    return Layer(module.weight, module.bias, *product_of(module))
+    return Layer(weight_of(module), module.bias, *product_of(module))

@@ -1,15 +1,34 @@
 """The weights of several linear layers as one tensor, without a second copy."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 
+from plugins.wan.weights.quantised.codes import Codes, Weight
+from plugins.wan.weights.quantised.layer import weight_of
 
-def fuse_qkv(*layers: torch.nn.Linear) -> tuple[torch.Tensor, torch.Tensor]:
+
+def can_fuse(*layers: Any) -> bool:
+    """Say whether the weights of `layers` are all plain, or in codes of one format."""
+    return len({getattr(weight_of(layer), "format", None) for layer in layers}) == 1
+
+
+def fuse_qkv(*layers: Any) -> tuple[Weight, torch.Tensor]:
     """Return the weights, and the biases, of `layers` one below the other.
 
     The layers' own tensors become views of the result with their former bits, so that each layer still runs by itself.
     Layers that have moved since are joined again.
     """
-    return _join([layer.weight for layer in layers]), _join([layer.bias for layer in layers])
+    return _joined([weight_of(layer) for layer in layers]), _join([layer.bias for layer in layers])
+
+
+def _joined(weights: Sequence[Weight]) -> Weight:
+    codes = [each for each in weights if isinstance(each, Codes)]
+    if not codes:
+        return _join([each for each in weights if isinstance(each, torch.Tensor)])
+    scales = [each.scale for each in codes if each.scale is not None]
+    return Codes(_join([each.codes for each in codes]), _join(scales) if scales else None, codes[0].format)
 
 
 def _join(parts: list[torch.Tensor]) -> torch.Tensor:

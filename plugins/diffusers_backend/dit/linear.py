@@ -7,13 +7,15 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from plugins.wan.weights.quantised.codes import Weight, dense, product
+
 INNER = 2 * math.sqrt(2 / math.pi)  # twice, as (1 + tanh(x)) / 2 is sigmoid(2 x)
 CUBIC = INNER * 0.044715
 
 
 def linear(
     x: torch.Tensor,
-    weight: torch.Tensor,
+    weight: Weight,
     bias: torch.Tensor,
     down: torch.Tensor | None = None,
     up: torch.Tensor | None = None,
@@ -27,8 +29,8 @@ def linear(
     # On a CPU a product writes its bias out before it begins. A bias apart from the product is added by the compiler in
     # the next pass over the result; it stays apart if something, such as a view, stands between.
     if x.device.type == "cpu" and torch.compiler.is_compiling():
-        return functional.linear(x.flatten(0, -2), weight).unflatten(0, x.shape[:-1]) + bias
-    return functional.linear(x, weight, bias)
+        return product(x.flatten(0, -2), weight).unflatten(0, x.shape[:-1]) + bias
+    return product(x, weight, bias)
 
 
 def linears(x: torch.Tensor, layers: Sequence[tuple[Any, ...]]) -> tuple[torch.Tensor, ...]:
@@ -46,17 +48,17 @@ def linears(x: torch.Tensor, layers: Sequence[tuple[Any, ...]]) -> tuple[torch.T
 
 
 def _with_product(
-    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, down: torch.Tensor, up: torch.Tensor
+    x: torch.Tensor, weight: Weight, bias: torch.Tensor, down: torch.Tensor, up: torch.Tensor
 ) -> torch.Tensor:
     rows = x.flatten(0, -2)
     return _beside(rows, weight, bias, functional.linear(rows, down), up).unflatten(0, x.shape[:-1])
 
 
 def _beside(
-    rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, small: torch.Tensor, up: torch.Tensor
+    rows: torch.Tensor, weight: Weight, bias: torch.Tensor, small: torch.Tensor, up: torch.Tensor
 ) -> torch.Tensor:
-    if torch.compiler.is_compiling():
-        return functional.linear(rows, weight) + functional.linear(small, up) + bias
+    if torch.compiler.is_compiling() or not isinstance(weight, torch.Tensor):
+        return product(rows, weight) + functional.linear(small, up) + bias
     # the small product first: the sum is rounded once, and the large one is added in place
     return torch.addmm(bias, small, up.t()).addmm_(rows, weight.t())
 
@@ -71,8 +73,8 @@ def gelu(x: torch.Tensor) -> torch.Tensor:
     return torch.addcmul(x.new_tensor(INNER), x, x, value=CUBIC).mul_(x).sigmoid_().mul_(x)
 
 
-def linear_with_gelu(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+def linear_with_gelu(x: torch.Tensor, weight: Weight, bias: torch.Tensor) -> torch.Tensor:
     """Return `gelu(linear(x))` `(..., out)` by one kernel of cuBLAS, which rounds once, not twice."""
     # on a CPU the same operation is the other GELU, of the error function
-    rows = torch._addmm_activation(bias, x.flatten(0, -2), weight.t(), use_gelu=True)
+    rows = torch._addmm_activation(bias, x.flatten(0, -2), dense(weight, x.dtype).t(), use_gelu=True)
     return rows.unflatten(0, x.shape[:-1])

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import torch
 from diffusers import WanTransformer3DModel
-from torch.nn import functional
 
 from plugins.diffusers_backend.dit import fused_ops
 from plugins.diffusers_backend.dit.attention import NATIVE, attend, backend_of, backends_for
@@ -17,6 +16,8 @@ from plugins.diffusers_backend.dit.fused_ops import Affine, KernelConfig
 from plugins.diffusers_backend.dit.linear import gelu, linear_with_gelu
 from plugins.wan.tuning.autotune import APART, FUSED, Autotuner, Candidates
 from plugins.wan.tuning.switches import Switches
+from plugins.wan.weights.quantised.codes import product
+from plugins.wan.weights.quantised.layer import weight_of
 
 
 class Workload(NamedTuple):
@@ -89,9 +90,10 @@ def _attention(first: str, workload: Workload) -> Candidates:
 def _gelu_after_product(model: WanTransformer3DModel, workload: Workload) -> Candidates:
     layer = model.blocks[0].ffn.net[0].proj
     x = workload.noise(workload.batch, workload.tokens, layer.in_features)
+    weight = weight_of(layer)
     return {
-        APART: lambda: gelu(functional.linear(x, layer.weight, layer.bias)),
-        FUSED: lambda: linear_with_gelu(x, layer.weight, layer.bias),
+        APART: lambda: gelu(product(x, weight, layer.bias)),
+        FUSED: lambda: linear_with_gelu(x, weight, layer.bias),
     }
 
 

@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.modules import module as torch_module
 
 from plugins.wan.vae.twin import has_hooks
+from plugins.wan.weights.quantised.layer import QuantisedLinear
 
 # by name: a later diffusers may lack some, and the classes in their stead are then foreign
 OF_DIFFUSERS = {
@@ -30,7 +31,18 @@ OF_DIFFUSERS = {
 }
 KNOWN = frozenset(
     [getattr(home, name) for home, names in OF_DIFFUSERS.items() for name in names if hasattr(home, name)]
-    + [GELU, nn.Conv3d, nn.Linear, nn.RMSNorm, nn.Dropout, nn.Identity, nn.SiLU, nn.GELU, nn.ModuleList]
+    + [
+        GELU,
+        QuantisedLinear,
+        nn.Conv3d,
+        nn.Linear,
+        nn.RMSNorm,
+        nn.Dropout,
+        nn.Identity,
+        nn.SiLU,
+        nn.GELU,
+        nn.ModuleList,
+    ]
 )
 CODE = "the code of diffusers or PyTorch"
 CONFIG = ("qk_norm", "patch_size", "eps", "num_attention_heads", "attention_head_dim")

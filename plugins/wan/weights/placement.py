@@ -1,7 +1,7 @@
 """Device and dtype of a model's parts, and reading the parts there."""
 
 import importlib
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -11,10 +11,15 @@ from safetensors import SafetensorError
 
 from plugins.wan.checkpoint import DECODER, Part
 from plugins.wan.memory import brief, is_device_lost, is_out_of_memory
+from plugins.wan.plan import buffer_bytes
 from plugins.wan.tuning.switches import Switches
 from plugins.wan.weights import identity, modules, transfer
+from plugins.wan.weights.device_format import AUTO, DENSE, FP8, FP8_PRODUCTS
+from plugins.wan.weights.forms import Form, forms_of
 from plugins.wan.weights.host_memory import HostOffloader
-from plugins.wan.weights.safetensors import dtype_in, sizes_of, stored_in
+from plugins.wan.weights.quantised.layer import quantise_layers
+from plugins.wan.weights.safetensors import StoredTensor, stored_in
+from plugins.wan.weights.transfer import NO_CHANGES, Change
 from registry.folders import Weights
 from registry.folders.model import WEIGHTLESS
 from router import LoadFailed, Offloader, Pool
@@ -28,6 +33,7 @@ UNREADABLE = (
     TypeError, ValueError,
 )  # fmt: skip
 
+BUFFERS = "buffers"  # of a part's tables among the names of weights
 Arrived = Callable[[int], None]  # called with the bytes that have reached the device
 
 
@@ -37,19 +43,25 @@ class Merging(Protocol):
     def key(self, part: Part, pool: Pool) -> Hashable:
         """Return a value equal for equal changes to a part."""
 
-    def apply(self, module: torch.nn.Module, part: Part, placement: "Placement") -> None:
-        """Change the weights of a module that nobody else has."""
+    def deltas(self, part: Part, placement: "Placement") -> Mapping[str, Change]:
+        """Return the change of each weight, by name."""
 
 
 @dataclass(frozen=True)
 class Placement:
-    """The device, and the number formats, of one model's parts; a backend extends it."""
+    """The device, and the number formats, of one model's parts; a backend extends it.
+
+    `weights` is the option of `device_format`, for the weights of blocks; with `fp8_products` those of the transformers
+    in fp8 are multiplied in fp8, too.
+    """
 
     device: str
     dtype: torch.dtype
     fast: Switches
     decoder_dtype: torch.dtype = torch.float32
     merging: Merging | None = None
+    weights: str = AUTO
+    fp8_products: bool = False
 
     def key(self, part: Part, pool: Pool) -> Hashable:
         with reading(part):
@@ -57,8 +69,13 @@ class Placement:
         if part.name in WEIGHTLESS:
             return (part.class_name, files)
         changes = self.merging.key(part, pool) if self.merging else ()
-        key = (part.class_name, files, part.without, str(self.dtype_of(part)), self.device)
+        key = (part.class_name, files, part.without, str(self.dtype_of(part)), self.device, *self._choices(part))
         return (*key, changes) if changes else key
+
+    def _choices(self, part: Part) -> tuple[str, ...]:
+        """Return the options that change the form of a part's weights."""
+        weights = (self.weights,) if self.weights == DENSE or (self.weights != AUTO and part.is_transformer) else ()
+        return (*weights, FP8_PRODUCTS) if self.fp8_products and part.is_transformer else weights
 
     def dtype_of(self, part: Part) -> torch.dtype:
         if part.name == DECODER:
@@ -70,13 +87,14 @@ class Placement:
         return self.device
 
     def tensor_sizes(self, part: Part) -> dict[str, int]:
-        """Return the bytes of each weight in the dtype that it will have."""
+        """Return the bytes of each weight in the form that it will have, and of computed tables."""
         if part.weights is None:
             return {}
         with reading(part):
-            dtype = self.dtype_of(part)
             stored = {name: each for name, each in modules.untied(stored_in(part.weights)).items() if part.has(name)}
-            return sizes_of(stored, dtype, modules.kept_in_fp32(class_of(part), dtype))
+            forms = self._forms(part, class_of(part), stored)
+            weights = {name: forms[name].nbytes(each.shape) for name, each in stored.items()}
+            return {**weights, BUFFERS: buffer_bytes(part)}
 
     def device_bytes(self, part: Part) -> int:
         return sum(self.tensor_sizes(part).values())
@@ -96,16 +114,22 @@ class Placement:
             return self._read_weights(cls, part, part.weights, arrived)
 
     def _read_weights(self, cls: Any, part: Part, weights: Weights, arrived: Arrived) -> torch.nn.Module:
-        found, dtype, device = stored_in(weights), self.dtype_of(part), self.device_of(part)
+        found, device = stored_in(weights), self.device_of(part)
         loaded = modules.empty(cls, part.settings, len(found), part.without)
         stored = modules.weights_of(loaded, found, part.name)
-        kept = modules.kept_in_fp32(cls, dtype)
-        dtypes = {name: dtype_in(name, each, dtype, kept) for name, each in stored.items()}
-        tensors = transfer.read(stored, dtypes, device, arrived, pinned=device != self.device)
+        forms = self._forms(part, cls, stored)
+        changes = self.merging.deltas(part, self) if self.merging and part.is_transformer else NO_CHANGES
+        tensors = transfer.read(stored, forms, device, arrived, pinned=device != self.device, changes=changes)
+        formats = {name: form.format for name, form in forms.items() if form.format is not None}
+        if self.fp8_products and part.is_transformer:
+            formats = {name: FP8_PRODUCTS if form == FP8 else form for name, form in formats.items()}
+        quantise_layers(loaded, formats, self.dtype_of(part))
         modules.fill(loaded, tensors, device)
-        if self.merging and part.is_transformer:
-            self.merging.apply(loaded, part, self)
         return loaded
+
+    def _forms(self, part: Part, cls: Any, stored: Mapping[str, StoredTensor]) -> dict[str, Form]:
+        dtype = self.dtype_of(part)
+        return forms_of(part.name, stored, dtype, modules.kept_in_fp32(cls, dtype), self.weights)
 
 
 def dtype_for(option: str, device: str) -> torch.dtype:

@@ -26,9 +26,10 @@ torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 
 from plugins.onnx_backend import record  # noqa: E402
-from plugins.onnx_backend.export.folder import Source, _draft, export  # noqa: E402
+from plugins.onnx_backend.export.folder import Source, export  # noqa: E402
 from plugins.onnx_backend.export.graph import empty_transformer, write_graph  # noqa: E402
 from plugins.onnx_backend.load import read_transformer  # noqa: E402
+from plugins.wan.new_folder import new_folder  # noqa: E402
 from plugins.wan.weights.safetensors import layout  # noqa: E402
 
 UNSEEN = [(5, 8, 8), (4, 12, 8), (1, 2, 2), (7, 16, 10), (2, 24, 24)]  # none is (3, 8, 12), the traced one
@@ -234,7 +235,7 @@ def test_an_export_that_fails_leaves_nothing(tmp_path: Path, family: Path) -> No
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from plugins.onnx_backend.export.folder import Source, _draft, export
+from plugins.onnx_backend.export.folder import Source, export
 def progress(doing, done, total):
     if doing.startswith("transformer"): os.kill(os.getpid(), signal.SIGKILL)
 export(Source(Path(sys.argv[1]), "x", None), Path(sys.argv[2]), "fp32", progress)
@@ -284,12 +285,12 @@ def test_a_target_that_cannot_be_is_refused_before_the_work(
 
 
 def test_an_export_under_way_is_left_alone_and_a_dead_one_is_cleared(tmp_path: Path) -> None:
-    with _draft(tmp_path / "out") as first:
-        with _draft(tmp_path / "out") as second:
+    with new_folder(tmp_path / "out") as first:
+        with new_folder(tmp_path / "out") as second:
             assert first.exists()
             assert first != second
         shutil.copytree(first, tmp_path / ".out.dead.partial")
-    with _draft(tmp_path / "out"):
+    with new_folder(tmp_path / "out"):
         assert not (tmp_path / ".out.dead.partial").exists()
 
 

@@ -5,8 +5,6 @@ from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from plugins.wan.checkpoint import Part
 from plugins.wan.weights.adapters.factors import beside
 from plugins.wan.weights.adapters.weights import AdapterPart, Delta, total
@@ -44,12 +42,6 @@ class MergedAdapters:
             if found.file.note:
                 log.warning("adapter %s: %s", found.adapter, found.file.note)
         return total([found.read(lambda _: None).deltas(strength) for found, strength in files])
-
-    def apply(self, module: torch.nn.Module, part: Part, placement: Placement) -> None:
-        """Change the weights of a module that nobody else has."""
-        for name, delta in self.deltas(part, placement).items():
-            weight = module.get_parameter(name)
-            weight.data = delta.merged(weight.data)
 
 
 def files_of(adapters: tuple[tuple[Adapter, UsedAdapter], ...], part: str) -> Iterator[tuple[Path, float, str]]:

@@ -11,36 +11,11 @@ from enum import Enum
 from typing import NamedTuple
 
 from plugins.wan.weights.adapters.factors import PEFT
+from registry.folders.spellings.transformer import MODULES, PROJECTIONS, module_name
 
 PREFIXES = (PEFT, "model.diffusion_model.", "diffusion_model.", "transformer.", "model.")
 LONGEST = 1000  # characters of a name; no transformer has a weight of a longer one
-KOHYA = ("lora_unet_", "lora_transformer_")
-# Wan-Video/Wan2.1, wan/modules/model.py, and diffusers' names of the same modules; in kohya's spelling `_` is any dot
-MODULES = {
-    "self_attn": "attn1",
-    "cross_attn.k_img": "attn2.add_k_proj",
-    "cross_attn.v_img": "attn2.add_v_proj",
-    "cross_attn.norm_k_img": "attn2.norm_added_k",
-    "cross_attn": "attn2",
-    "ffn.0": "ffn.net.0.proj",
-    "ffn.2": "ffn.net.2",
-    "norm3": "norm2",
-    "modulation": "scale_shift_table",
-    "head.head": "proj_out",
-    "head.modulation": "scale_shift_table",
-    "head": "",
-    "time_embedding.0": "condition_embedder.time_embedder.linear_1",
-    "time_embedding.2": "condition_embedder.time_embedder.linear_2",
-    "time_projection.1": "condition_embedder.time_proj",
-    "text_embedding.0": "condition_embedder.text_embedder.linear_1",
-    "text_embedding.2": "condition_embedder.text_embedder.linear_2",
-    "img_emb.proj.0": "condition_embedder.image_embedder.norm1",
-    "img_emb.proj.1": "condition_embedder.image_embedder.ff.net.0.proj",
-    "img_emb.proj.3": "condition_embedder.image_embedder.ff.net.2",
-    "img_emb.proj.4": "condition_embedder.image_embedder.norm2",
-    "patch_embedding": "patch_embedding",
-}
-PROJECTIONS = {"q": "to_q", "k": "to_k", "v": "to_v", "o": "to_out.0"}
+KOHYA = ("lora_unet_", "lora_transformer_")  # in this spelling `_` is any dot
 DORA = ("dora_scale", "lora_magnitude_vector")
 
 
@@ -96,7 +71,7 @@ class Names:
         return None
 
     def _found(self, module: str, weight: str, role: Role) -> Target | None:
-        for known in (module, _diffusers_name(module), self._by_kohya.get(module)):
+        for known in (module, module_name(module), self._by_kohya.get(module)):
             if known is None:
                 continue
             for full in (f"{known}.{weight}" if known else weight, known):  # a table has no weight of its own
@@ -121,20 +96,6 @@ def _without_prefix(name: str) -> str:
         for prefix in PREFIXES:
             name = name.removeprefix(prefix)
     return name
-
-
-def _diffusers_name(module: str) -> str:
-    """Return diffusers' name of a module of Wan's repository."""
-    match = re.fullmatch(r"(blocks\.\d+)\.(.*)|(.*)", module)
-    assert match is not None  # the last branch takes anything
-    block, inner = (f"{match[1]}.", match[2]) if match[1] else ("", match[3])
-    for original, known in MODULES.items():
-        if inner == original:
-            return block + known
-        if original in ("self_attn", "cross_attn") and inner.startswith(f"{original}."):
-            last = inner.removeprefix(f"{original}.")
-            return f"{block}{known}.{PROJECTIONS.get(last, last)}"
-    return module
 
 
 def _originals(module: str) -> list[str]:

@@ -12,6 +12,7 @@ from plugins.wan.checkpoint import Part
 from plugins.wan.weights import identity, modules, transfer
 from plugins.wan.weights.adapters import file
 from plugins.wan.weights.adapters.file import AdapterFile, LowRank, stamp_of
+from plugins.wan.weights.forms import Form
 from plugins.wan.weights.placement import Placement, class_of, reading
 from plugins.wan.weights.safetensors import StoredTensor, dtype_in
 from router import LoadFailed, Pool
@@ -38,6 +39,16 @@ class Delta(NamedTuple):
         for tensor in self.added:
             total = total + tensor.float().view_as(weight)
         return total.to(weight.dtype)
+
+    def of_rows(self, numbers: torch.Tensor, rows: range, total: int) -> torch.Tensor:
+        """Return the changed `numbers` of some `rows` of the `total`, in fp32."""
+        span = slice(rows.start, rows.stop)
+        changed = numbers.float()
+        for down, up in self.products:
+            changed = changed + up[span].float() @ down.float()
+        for tensor in self.added:
+            changed = changed + tensor.view(total, -1)[span].float()
+        return changed
 
 
 Deltas = Mapping[str, Delta]  # by the name of a weight in diffusers
@@ -114,15 +125,15 @@ class AdapterPart:
 
     @property
     def nbytes(self) -> int:
-        return sum(each.length // each.dtype.itemsize * dtype.itemsize for _, each, dtype in self._tensors())
+        return sum(form.nbytes(each.shape) for _, each, form in self._tensors())
 
     def read(self, arrived: Callable[[int], None]) -> AdapterWeights:
         """Return the weights on the device; `arrived(bytes)` is called for each piece."""
-        stored, dtypes = {}, {}
-        for name, each, dtype in self._tensors():
-            stored[name], dtypes[name] = each, dtype
+        stored, forms = {}, {}
+        for name, each, form in self._tensors():
+            stored[name], forms[name] = each, form
         with reading(self.part):
-            tensors = transfer.read(stored, dtypes, self.placement.device_of(self.part), arrived)
+            tensors = transfer.read(stored, forms, self.placement.device_of(self.part), arrived)
             changed = stamp_of(self.file.path) != self.file.stamp
         if changed:  # the places of its tensors were those of another file
             raise LoadFailed(f"{self._what} changed while it was read")
@@ -141,14 +152,14 @@ class AdapterPart:
             large = ", or too large for fp16: bf16 and fp32 hold larger numbers" if dtype is torch.float16 else ""
             raise LoadFailed(f"{self._what} must hold finite numbers, {bad} of {len(tensors)} tensors do not{large}")
 
-    def _tensors(self) -> Iterator[tuple[str, StoredTensor, torch.dtype]]:
-        """Yield the name, the place and the number format of each tensor."""
+    def _tensors(self) -> Iterator[tuple[str, StoredTensor, Form]]:
+        """Yield the name, the place and the form of each tensor."""
         dtype = self.placement.dtype_of(self.part)
         kept = modules.kept_in_fp32(class_of(self.part), dtype)
         for weight, changes in self.file.changes.items():
             for change in changes:
                 for stored in (change.down, change.up) if isinstance(change, LowRank) else (change.tensor,):
-                    yield _name(stored), stored, dtype_in(weight, stored, dtype, kept)
+                    yield _name(stored), stored, Form(dtype_in(weight, stored, dtype, kept))
 
 
 def _name(stored: StoredTensor) -> str:

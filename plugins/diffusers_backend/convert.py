@@ -1,0 +1,111 @@
+"""A model's weights in another format, as a folder in the diffusers layout."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from plugins.wan import merged
+from plugins.wan.checkpoint import Checkpoint, Part
+from plugins.wan.new_folder import Progress, copy_files, new_folder, write_weights
+from plugins.wan.tuning.switches import OFF
+from plugins.wan.weights import modules, safetensors
+from plugins.wan.weights.adapters.merge import MergedAdapters
+from plugins.wan.weights.adapters.weights import Delta
+from plugins.wan.weights.device_format import AUTO, FP8, INT8, format_of
+from plugins.wan.weights.forms import Form
+from plugins.wan.weights.placement import DTYPES, Placement, reading
+from plugins.wan.weights.quantised.codes import LARGEST, quantise
+from plugins.wan.weights.quantised.layer import CODES, SCALE
+from plugins.wan.weights.safetensors import StoredTensor, stored_in
+from registry.folders.model import INDEX, WEIGHTLESS
+from registry.folders.parts import OURS
+from registry.folders.weights import STEMS, SUFFIX
+
+FORMATS = (FP8, INT8, *DTYPES)
+PLAIN = "bf16"  # the numbers of weights that were in codes, and stay so in no format of safetensors
+NAMES = {CODES: "weight", SCALE: "weight_scale"}  # of a layer's parameters, in files
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """The weights of a model to write: in fp8, int8 or a number format, adapters merged."""
+
+    checkpoint: Checkpoint
+    adapters: MergedAdapters
+    weights: str
+
+    def write(self, target: Path, progress: Progress) -> None:
+        """Write the folder `target`; raise `LoadFailed` if it cannot be written."""
+        folder, parts = self.checkpoint.folder.path, self.checkpoint.parts.values()
+        copied = [part for part in parts if self._stays(part)]
+        with new_folder(target) as draft:
+            loose = [folder / name for name in (INDEX, merged.FILE) if (folder / name).is_file()]
+            copy_files(loose, copied, folder, draft, progress)
+            for part in parts:
+                if part not in copied:
+                    self._write_part(part, draft / part.name, progress)
+            merged.write(draft, {adapter.name: (used.high, used.low) for adapter, used in self.adapters.adapters})
+
+    def _stays(self, part: Part) -> bool:
+        """Say whether the files of a part are copied as they are."""
+        if part.name in WEIGHTLESS or part.weights is None:
+            return True
+        return not part.is_transformer and all(file.parent == part.folder for file in part.weights.files)
+
+    def _write_part(self, part: Part, target: Path, progress: Progress) -> None:
+        assert part.weights is not None
+        with reading(part):
+            stored = modules.untied(stored_in(part.weights))
+            forms = {name: self._form(part, name, each) for name, each in stored.items()}
+            deltas = self.adapters.deltas(part, Placement("cpu", torch.float32, OFF)) if part.is_transformer else {}
+        types = {
+            _in_file(written): (dtype, shape)
+            for name, form in forms.items()
+            for written, (shape, dtype) in form.tensors(name, stored[name].shape)
+        }
+        target.mkdir()
+        config = {key: value for key, value in part.config.items() if key != "quantization_config"}
+        if any(form.format for form in forms.values()):  # else other readers would take the codes for the numbers
+            config["quantization_config"] = {"quant_method": OURS}
+        (target / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+        path = target / f"{STEMS[part.library]}{SUFFIX}"
+        header, positions = safetensors.layout(path, types)
+        total = sum(each.length for each in positions.values())
+        with reading(part):
+            write_weights(part.name, path, header, _tensors(stored, forms, deltas), total, progress)
+
+    def _form(self, part: Part, name: str, stored: StoredTensor) -> Form:
+        own = stored.dtype if stored.is_plain else DTYPES[PLAIN]
+        if not part.is_transformer:
+            form = format_of(part.name, name, stored.kind, stored.shape, AUTO)
+            return Form(own, form if form in LARGEST else None)
+        if self.weights in LARGEST:
+            return Form(own, format_of(part.name, name, stored.kind, stored.shape, self.weights))
+        is_number = not stored.is_plain or stored.dtype.is_floating_point
+        return Form(DTYPES[self.weights] if is_number else stored.dtype)
+
+
+def _tensors(
+    stored: Mapping[str, StoredTensor], forms: Mapping[str, Form], deltas: Mapping[str, Delta]
+) -> Iterator[torch.Tensor]:
+    """Yield the tensors of a file, one weight in memory at a time."""
+    for name, form in forms.items():
+        each, delta = stored[name], deltas.get(name)
+        if form.format is not None and delta is None and each.has_codes(form.format):
+            factors = each.factors()
+            yield each.bytes().view(each.dtype).view(each.shape)
+            yield torch.ones(each.rows, 1) if factors is None else factors
+            continue
+        numbers = each.read() if delta is None else delta.merged(each.read().float())
+        if form.format is None:
+            yield numbers.to(form.dtype)
+        else:
+            yield from quantise(numbers, form.format)
+
+
+def _in_file(name: str) -> str:
+    layer, dot, parameter = name.rpartition(".")
+    return layer + dot + NAMES.get(parameter, parameter)

@@ -1,0 +1,45 @@
+"""The formats of weights in codes in a model's files; without heavy libraries."""
+
+from functools import lru_cache
+from pathlib import Path
+
+from plugins.wan.weights.device_format import FP8, INT8
+from registry import ModelSpec, folders, part_files
+from registry.folders import FolderError, Weights, hub_cache
+from registry.folders.dtypes import is_quantised
+from registry.folders.files import stamp
+from registry.source import is_folder, is_hub_id
+
+KEPT = 256  # parts
+WORDS = {"F8_E4M3": FP8, "F8_E5M2": "fp8 (e5m2)", "I8": INT8}
+
+
+def codes_in(model: ModelSpec) -> dict[str, tuple[str, ...]]:
+    """Return the formats of a model's weights in codes, by part; none for files that are not here."""
+    folder = _folder(model)
+    if folder is None:
+        return {}
+    try:
+        parts = folders.read(folder, part_files.paths(model.parts)).parts
+        found = {name: _formats(part.weights, _stamps(part.weights)) for name, part in parts.items() if part.weights}
+    except (FolderError, OSError):
+        return {}  # loading will report the error
+    return {name: formats for name, formats in found.items() if formats}
+
+
+def _folder(model: ModelSpec) -> Path | None:
+    if model.source is None:
+        return None
+    if is_hub_id(model.source):
+        return hub_cache.snapshot(model.source, model.revision)
+    return Path(model.source) if is_folder(model.source) else None
+
+
+def _stamps(weights: Weights) -> tuple[tuple[int, ...], ...]:
+    return tuple(stamp(file) for file in weights.files)
+
+
+@lru_cache(KEPT)
+def _formats(weights: Weights, stamps: tuple[tuple[int, ...], ...]) -> tuple[str, ...]:
+    found = {tensor.dtype for tensor in weights.read().values() if is_quantised(tensor.dtype)}
+    return tuple(WORDS.get(dtype, dtype) for dtype in sorted(found))
