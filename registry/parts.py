@@ -1,4 +1,4 @@
-"""Files that replace the weights in a model's folder, as frozen values."""
+"""Weight files in place of those in a model's folder, as frozen values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ REPLACEABLE = ("transformer", "transformer_2", "text_encoder", "vae")
 
 @dataclass(frozen=True)
 class PartFile:
-    """One part's weights: a file as `source`, or a `file` of a repository."""
+    """One part's weights: a file as `source`, or a `file` of a hub repository."""
 
     source: str
     file: str = ""

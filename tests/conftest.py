@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 from flask.testing import FlaskClient
 from support.website import site
+from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
 from router.engine import encoder
@@ -52,6 +53,8 @@ EXPORTS = "TEST_EXPORTS"  # the folder of a test that runs others in a process o
 MODULES = pytest.StashKey[int]()  # as many as were imported at the last freeze
 AMONG_SEVERAL = "PYTEST_XDIST_WORKER" in os.environ
 
+gc.disable()  # until the first test: a collection finds nothing among what is imported and collected
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--all", action="store_true", help="run the storms too, and every foreign client: minutes each")
@@ -73,6 +76,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if len(sys.modules) > item.config.stash.get(MODULES, 0) + 200:
         gc.collect()
         gc.freeze()
+        gc.enable()
         item.config.stash[MODULES] = len(sys.modules)
 
 
@@ -114,6 +118,25 @@ def _installed_packages() -> Iterator[None]:
     read = cache(lambda group, path: entry_points(group=group))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(discovery, "entry_points", lambda group: read(group, tuple(sys.path)))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compiled_routes() -> Iterator[None]:
+    """Compile werkzeug's function of each route once for all apps."""
+    # each app would compile 80 functions again, which takes as long as all else of a test's app and system
+    compile_builder, made = Rule._compile_builder, dict[object, Any]()
+
+    def builder(rule: Rule, append_unknown: bool = True) -> Any:
+        if rule.defaults:
+            return compile_builder(rule, append_unknown)
+        key = rule.rule, tuple(rule._trace), append_unknown  # all that the function is made of
+        if key not in made:
+            made[key] = compile_builder(rule, append_unknown)
+        return made[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Rule, "_compile_builder", builder)
         yield
 
 

@@ -1,4 +1,4 @@
-"""Weights in codes: their bytes, the time and memory to load them, and how near the videos stay."""
+"""Weights in codes: bytes, loading, a forward pass, and the videos."""
 
 import json
 import statistics
@@ -6,26 +6,26 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import gguf
 import numpy as np
 import torch
 from diffusers import WanTransformer3DModel
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from bench.figures.fast import loader
+from bench.tools.gguf_files import write_blocks, write_dense, write_gguf
+from bench.tools.quantised import quantise_blocks
 from bench.tools.table import Figure, Row
 from bench.tools.videos import Videos, psnr
 from plugins.diffusers_backend.dit.network import Network
 from plugins.diffusers_backend.dit.timestep_embedding import embed_timesteps
 from plugins.wan.tuning.switches import Switches
 from plugins.wan.weights.device_format import FP8, INT8
-from plugins.wan.weights.quantised.codes import quantise
-from plugins.wan.weights.quantised.layer import CODES, SCALE, quantise_layers
+from plugins.wan.weights.modules import kept_in_fp32
 from registry.parts import PartFile
 
 ROUNDS = 7
@@ -85,7 +85,7 @@ print(json.dumps([seconds, peak - before, size_of(loaded), placement.device_byte
 
 
 def _loading(folder: Path) -> list[Row]:
-    """Return the time, the peak and the bytes of loads in processes of their own."""
+    """Return the time, peak and bytes of loads, each in a new process."""
     target = folder / "transformer"
     _write_large(target)
     found: dict[str, list[list[float]]] = {"auto": [], FP8: [], INT8: []}
@@ -103,14 +103,14 @@ def _loading(folder: Path) -> list[Row]:
             _planned(weights, planned, held),
         ]
     for kind in ("Q8_0", "Q4_K"):
-        file = _write_blocks(target, folder / f"{kind}.gguf", kind)
+        file = write_blocks(target, folder / f"{kind}.gguf", kind)
         taken, _, held, planned = _load(target, "auto", file)
         rows += [Row(f"a file in {kind}, share of the time of bf16", taken / seconds), _planned(kind, planned, held)]
     return rows
 
 
 def _load(folder: Path, weights: str, file: str = "") -> list[float]:
-    """Return the seconds, the peak, the bytes held and the bytes planned of a load in a new process."""
+    """Return the seconds, and the peak, held and planned bytes, of a load."""
     command = [sys.executable, "-c", LOAD, str(folder), weights, file]
     found: list[float] = json.loads(subprocess.check_output(command, text=True).splitlines()[-1])
     return found
@@ -133,28 +133,6 @@ def _write_large(folder: Path) -> None:
     model.save_config(folder)
 
 
-def _write_blocks(folder: Path, target: Path, kind: str) -> str:
-    """Write a GGUF file of the shapes in a folder, matrices as blocks of zeros in `kind`."""
-    code = gguf.GGMLQuantizationType[kind]
-    numbers, size = gguf.GGML_QUANT_SIZES[code]
-    writer = gguf.GGUFWriter(target, "wan")
-    for name, tensor in load_file(next(folder.glob("*.safetensors"))).items():
-        if tensor.ndim == 2 and name.startswith("blocks."):
-            blocks = np.zeros((tensor.shape[0], tensor.shape[1] // numbers * size), dtype=np.uint8)
-            writer.add_tensor(name, blocks, raw_dtype=code)
-        else:
-            writer.add_tensor(name, tensor.float().numpy())
-    return _written(writer, target)
-
-
-def _written(writer: gguf.GGUFWriter, target: Path) -> str:
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return str(target)
-
-
 def _videos(folder: Path) -> list[Row]:
     load = loader(folder, {MODEL: f"backend: diffusers, source: 'embedded:{MODEL}'"})
     videos, source = Videos(load, MODEL, CLIPS, STEPS), load(MODEL).model.folder
@@ -167,40 +145,22 @@ def _videos(folder: Path) -> list[Row]:
         differ = sum(not np.array_equal(*pair) for pair in zip(again, made, strict=True))
         rows.append(Row(f"{weights}: clips that differ when made again", differ, "", 1))
     for kind in ("Q8_0", "Q4_0"):
-        files = {part: _gguf(source / part, folder / f"{kind}-{part}.gguf", kind) for part in EXPERTS}
-        made = videos.make({}, files)
+        files = {part: write_gguf(source / part, folder / f"{kind}-{part}.gguf", kind) for part in EXPERTS}
+        made = videos.make({}, _parts(files))
         near = _mean(made, plain)
         rows.append(Row(f"{kind}: PSNR to plain weights", near, "dB", least=LEAST_PSNR.get(kind)))
-        dense = {part: _dense(files[part], folder / f"{kind}-{part}.safetensors") for part in EXPERTS}
-        apart = abs(near - _mean(videos.make({}, dense), plain))
+        dense = {part: write_dense(files[part], folder / f"{kind}-{part}.safetensors") for part in EXPERTS}
+        apart = abs(near - _mean(videos.make({}, _parts(dense)), plain))
         rows.append(Row(f"{kind}: difference from the PSNR by gguf's own numbers", apart, "dB", MOST_APART))
     return rows
 
 
+def _parts(files: Mapping[str, str]) -> dict[str, PartFile]:
+    return {part: PartFile(file) for part, file in files.items()}
+
+
 def _mean(made: list[Any], plain: list[Any]) -> float:
     return statistics.mean(psnr(*pair) for pair in zip(made, plain, strict=True))
-
-
-def _gguf(part: Path, target: Path, kind: str) -> PartFile:
-    """Write the weights of a part as GGUF, matrices in `kind`."""
-    writer, code = gguf.GGUFWriter(target, "wan"), gguf.GGMLQuantizationType[kind]
-    for name, tensor in load_file(next(part.glob("*.safetensors"))).items():
-        values = tensor.float().numpy()
-        if tensor.ndim == 2 and name.startswith("blocks."):
-            writer.add_tensor(name, gguf.quants.quantize(values, code), raw_dtype=code)
-        else:
-            writer.add_tensor(name, values)
-    return PartFile(_written(writer, target))
-
-
-def _dense(file: PartFile, target: Path) -> PartFile:
-    """Write the numbers of a GGUF file, by the `gguf` package."""
-    found = {
-        each.name: torch.from_numpy(gguf.quants.dequantize(each.data, each.tensor_type).copy())
-        for each in gguf.GGUFReader(file.source).tensors
-    }
-    save_file(found, target)
-    return PartFile(str(target))
 
 
 @torch.no_grad()
@@ -223,17 +183,12 @@ def _forward() -> list[Row]:
 
 
 def _pass(form: str, latents: torch.Tensor, embeds: torch.Tensor) -> Callable[[], object]:
-    model = WanTransformer3DModel(**SHAPE | {"num_layers": 2}).eval().bfloat16()
+    model = WanTransformer3DModel(**SHAPE | {"num_layers": 2}).eval()
+    kept = kept_in_fp32(WanTransformer3DModel, torch.bfloat16)
+    for name, weight in model.named_parameters():
+        if kept.isdisjoint(name.split(".")):
+            weight.data = weight.data.bfloat16()
     if form != "bf16":
-        weights = {
-            name: weight.data
-            for name, weight in model.named_parameters()
-            if name.startswith("blocks.") and name.endswith(".weight") and weight.ndim == 2
-        }
-        quantise_layers(model, dict.fromkeys(weights, form), torch.bfloat16)
-        for name, weight in weights.items():
-            layer = model.get_submodule(name.removesuffix(".weight"))
-            for parameter, each in zip((CODES, SCALE), quantise(weight, form), strict=True):
-                setattr(layer, parameter, torch.nn.Parameter(each, requires_grad=False))
+        quantise_blocks(model, form)
     run = Network(model, Switches(), None).prepare(latents, embeds, 1)
     return partial(run, latents, embed_timesteps(model, torch.tensor([500.0])))

@@ -11,7 +11,7 @@ from registry.parts import NO_FILES, PartFiles
 
 @dataclass(frozen=True)
 class Videos:
-    """The first `count` held-out prompts of a model, each with its seed, in so many `steps`.
+    """Makes the first `count` held-out clips of a model in `steps`.
 
     `load` returns the subject of a model's name and changes.
     """

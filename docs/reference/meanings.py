@@ -53,6 +53,10 @@ ADAPTER_KEYS = {
 }
 BACKEND_OPTIONS = {
     "dtype": "number format of the weights; `auto` is `bf16` on a GPU and `fp32` on a CPU",
+    "weights": "form of the weights of blocks: `auto` as the files have them, `dense` as plain numbers; `fp8` and "
+    "`int8` quantise the transformers while they load, to half the bytes of `bf16`",
+    "matmul": "`fp8` also computes the products of weights in `fp8` in that format, on a GPU of compute capability 8.9 "
+    "or later",
     "attention": "attention kernel, tried at load; `auto` is cuDNN's on Hopper and datacentre Blackwell, and PyTorch's "
     "choice elsewhere",
     "group_offload": "keep the weights in the host's memory and copy one block at a time to the GPU",

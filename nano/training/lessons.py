@@ -76,7 +76,7 @@ def _taught(school: School, name: str, size: Size) -> Lessons:
     with tqdm(total=size.count, desc=name, mininterval=5.0) as bar:
         while bar.n < size.count:
             lessons.append(_batch(school, size, draw(name, drawn)))
-            drawn += BATCH
+            drawn += _batch_size(size)
             bar.update(len(lessons[-1]))
             bar.set_postfix(right=f"{bar.n / drawn:.2f}", refresh=False)
     images = [one.images for one in lessons if one.images is not None]
@@ -89,15 +89,20 @@ def _taught(school: School, name: str, size: Size) -> Lessons:
     )
 
 
+def _batch_size(size: Size) -> int:
+    return min(BATCH, size.count)
+
+
 def _batch(school: School, size: Size, random: Draw) -> Lessons:
     """Return the lessons of one batch, without those of wrong clips."""
-    chosen = [KNOWN[row] for row in random.rng.integers(len(KNOWN), size=BATCH)]
+    count = _batch_size(size)
+    chosen = [KNOWN[row] for row in random.rng.integers(len(KNOWN), size=count)]
     scenes = [draw_scene(one, random.rng) for one in chosen] if school.with_image else []
     image = images_of(school, scenes, size) if school.with_image else None
     captions = [_caption(one, school.with_image, random.rng) for one in chosen]
     shape = (Z_DIM, 1 + size.frames // 4, size.height // 8, size.width // 8)
-    noise = torch.randn(BATCH, *shape, generator=random.torch)
-    prompt = Prompt(school.text([one.text for one in captions]), school.text([""] * BATCH), image)
+    noise = torch.randn(count, *shape, generator=random.torch)
+    prompt = Prompt(school.text([one.text for one in captions]), school.text([""] * count), image)
     final = school.teacher.sample(noise.to(prompt.text.device), prompt, DEFAULT).cpu()
     shown = zip(to_clips(school.vae, final), chosen, captions, strict=True)
     kept = [

@@ -9,7 +9,7 @@ import torch
 
 from plugins.wan import merged
 from plugins.wan.checkpoint import Checkpoint, Part
-from plugins.wan.new_folder import Progress, copy_files, new_folder, write_weights
+from plugins.wan.new_folder import Progress, copy_files, new_folder
 from plugins.wan.tuning.switches import OFF
 from plugins.wan.weights import modules, safetensors
 from plugins.wan.weights.adapters.merge import MergedAdapters
@@ -31,7 +31,7 @@ NAMES = {CODES: "weight", SCALE: "weight_scale"}  # of a layer's parameters, in 
 
 @dataclass(frozen=True)
 class Conversion:
-    """The weights of a model to write: in fp8, int8 or a number format, adapters merged."""
+    """A model to write with `weights` in fp8, int8 or a number format."""
 
     checkpoint: Checkpoint
     adapters: MergedAdapters
@@ -75,7 +75,9 @@ class Conversion:
         header, positions = safetensors.layout(path, types)
         total = sum(each.length for each in positions.values())
         with reading(part):
-            write_weights(part.name, path, header, _tensors(stored, forms, deltas), total, progress)
+            doing = f"{part.name}: writing its weights"
+            tensors = _tensors(stored, forms, deltas)
+            safetensors.write(path, header, tensors, lambda done: progress(doing, done, total))
 
     def _form(self, part: Part, name: str, stored: StoredTensor) -> Form:
         own = stored.dtype if stored.is_plain else DTYPES[PLAIN]

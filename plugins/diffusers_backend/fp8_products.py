@@ -14,7 +14,7 @@ TOLERANCE = 5e-2  # relative, in the 2-norm: the rounding of the input to fp8 gi
 
 
 def require_fp8_products(transformer: WanTransformer3DModel) -> None:
-    """Raise `LoadFailed` if `transformer` has no fp8 weights or this device no products of them."""
+    """Raise `LoadFailed` without weights in fp8, or without their products on the device."""
     layers = [each for each in transformer.modules() if isinstance(each, QuantisedLinear)]
     wanted = [layer for layer in layers if layer.format == FP8_PRODUCTS]
     if not wanted:

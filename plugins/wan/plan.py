@@ -48,7 +48,7 @@ def _bytes(checkpoint: Checkpoint, model: ModelSpec, item: int, decoder_item: in
 
 
 def buffer_bytes(part: Part) -> int:
-    """Return the bytes of the tables that a part computes: a transformer's rotations, in fp32."""
+    """Return the bytes of computed tables: a transformer's rotations, in fp32."""
     if not part.is_transformer:
         return 0
     positions, head = (part.config.get(key, default) for key, default in ROTATIONS.items())
@@ -56,7 +56,7 @@ def buffer_bytes(part: Part) -> int:
 
 
 def _size(part: str, name: str, tensor: Tensor, item: int, weights: str) -> int:
-    """Return the device bytes of a tensor, whose plain floats take `item` bytes; other numbers keep theirs."""
+    """Return the device bytes of a tensor with plain floats of `item` bytes."""
     if (form := format_of(part, name, tensor.dtype, tensor.shape, weights)) is not None:
         return code_bytes(form, tensor.shape)
     is_float = "F" in tensor.dtype or is_quantised(tensor.dtype)

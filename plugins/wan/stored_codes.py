@@ -15,7 +15,7 @@ WORDS = {"F8_E4M3": FP8, "F8_E5M2": "fp8 (e5m2)", "I8": INT8}
 
 
 def codes_in(model: ModelSpec) -> dict[str, tuple[str, ...]]:
-    """Return the formats of a model's weights in codes, by part; none for files that are not here."""
+    """Return the formats of weights in codes by part; none for absent files."""
     folder = _folder(model)
     if folder is None:
         return {}

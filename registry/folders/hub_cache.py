@@ -51,7 +51,7 @@ def snapshots(repo: str) -> list[Path]:
 
 
 def newest(repo: str) -> Path:
-    """Return a path for the next snapshot of a repository, existing or not."""
+    """Return an absent path for the next snapshot of a repository."""
     return root() / name_of(repo) / "snapshots" / "newest"
 
 

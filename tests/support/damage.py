@@ -15,7 +15,7 @@ def corpus(count: int, seed: int) -> Iterator[Case]:
 
 
 def _all(dice: Random) -> Iterator[Case]:
-    yield from (*whole(), *animations(), *bombs())
+    yield from (*whole(), *animations(), *bombs().values())
     seeds = (*whole(), *whole(16, 16), *animations())
     while True:
         case = dice.choice(seeds)

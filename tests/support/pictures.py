@@ -140,7 +140,32 @@ def animations(width: int = 31, height: int = 23) -> tuple[Case, ...]:
     )
 
 
-def bombs() -> tuple[Case, ...]:
+BOMBS = (
+    "PNG that inflates to 30 MB",
+    "PNG with 3 MB behind its pixels",
+    "PNG with a large text",
+    "PNG with a large international text",
+    "PNG with a large profile",
+    "PNG with a profile of a name",
+    "PNG of many texts",
+    "PNG of many chunks of pixels",
+    "PNG of 6 megapixels, 16 bits, interlaced",
+    "PNG a row high",
+    "PNG a column wide",
+    "JPEG of 64 megapixels in 700 bytes",
+    "JPEG of 60 scans",
+    "JPEG of 2,000 scans",
+    "JPEG of comments",
+    "JPEG of many comments",
+    "JPEG of 16 megapixels",
+    "WebP of 16 megapixels",
+    "WebP of many chunks",
+    "AVIF of 9 megapixels",
+)
+
+
+@cache
+def bombs() -> dict[str, Case]:
     """Return small files that ask for much work, some of them legal."""
     zeros = zlib.compress(bytes(30_000_000), 9)
     tail, small = png(64, 64, 2, 8)[33:], png(64, 64, 2, 8)
@@ -150,28 +175,29 @@ def bombs() -> tuple[Case, ...]:
     grey = bytearray(encoded(Image.new("RGB", (8, 8)), "JPEG"))
     at = grey.index(b"\xff\xc0") + 5
     grey[at : at + 4] = struct.pack(">HH", 8000, 8000)
-    return (
-        Case("PNG that inflates to 30 MB", head + chunk(b"IDAT", zeros) + chunk(b"IEND", b"")),
-        Case("PNG with 3 MB behind its pixels", small[:-12] + chunk(b"IDAT", bytes(3_000_000)) + small[-12:]),
-        Case("PNG with a large text", head + chunk(b"zTXt", b"a\0\0" + zeros) + tail),
-        Case("PNG with a large international text", head + chunk(b"iTXt", b"a\0\1\0\0\0" + zeros) + tail),
-        Case("PNG with a large profile", head + chunk(b"iCCP", b"a\0\0" + zeros) + tail),
-        Case("PNG with a profile of a name", head + chunk(b"iCCP", LINE[:70] + b"\0\0" + zlib.compress(bytes(200))) + tail),
-        Case("PNG of many texts", head + chunk(b"tEXt", b"a\0b") * 15_000 + tail),
-        Case("PNG of many chunks of pixels", head + chunk(b"IDAT", b"") * 15_000 + tail),
-        Case("PNG of 6 megapixels, 16 bits, interlaced", png(2500, 2500, 6, 16, interlaced=True)),
-        Case("PNG a row high", png(900_000, 1, 6, 16)),
-        Case("PNG a column wide", png(1, 900_000, 6, 16)),
-        Case("JPEG of 64 megapixels in 700 bytes", bytes(grey)),
-        Case("JPEG of 60 scans", progressive[:-2] + scan * 60 + b"\xff\xd9"),
-        Case("JPEG of 2,000 scans", progressive[:-2] + scan * 2000 + b"\xff\xd9"),
-        Case("JPEG of comments", progressive[:2] + b"\xff\xfe\xff\xff" * 1 + bytes(65_533) + progressive[2:]),
-        Case("JPEG of many comments", progressive[:2] + b"\xff\xfe\0\2" * 15_000 + progressive[2:]),
-        Case("JPEG of 16 megapixels", encoded(Image.new("RGB", (4000, 4000)), "JPEG", progressive=True)),
-        Case("WebP of 16 megapixels", encoded(Image.new("RGBA", (4000, 4000)), "WEBP", lossless=True, method=0)),
-        Case("WebP of many chunks", sized(encoded(scene(64, 64), "WEBP", exif=exif()) + b"JUNK\0\0\0\0" * 15_000)),
-        Case("AVIF of 9 megapixels", encoded(Image.new("RGBA", (3000, 3000)), "AVIF", speed=10)),
+    data = (
+        head + chunk(b"IDAT", zeros) + chunk(b"IEND", b""),
+        small[:-12] + chunk(b"IDAT", bytes(3_000_000)) + small[-12:],
+        head + chunk(b"zTXt", b"a\0\0" + zeros) + tail,
+        head + chunk(b"iTXt", b"a\0\1\0\0\0" + zeros) + tail,
+        head + chunk(b"iCCP", b"a\0\0" + zeros) + tail,
+        head + chunk(b"iCCP", LINE[:70] + b"\0\0" + zlib.compress(bytes(200))) + tail,
+        head + chunk(b"tEXt", b"a\0b") * 15_000 + tail,
+        head + chunk(b"IDAT", b"") * 15_000 + tail,
+        png(2500, 2500, 6, 16, interlaced=True),
+        png(900_000, 1, 6, 16),
+        png(1, 900_000, 6, 16),
+        bytes(grey),
+        progressive[:-2] + scan * 60 + b"\xff\xd9",
+        progressive[:-2] + scan * 2000 + b"\xff\xd9",
+        progressive[:2] + b"\xff\xfe\xff\xff" * 1 + bytes(65_533) + progressive[2:],
+        progressive[:2] + b"\xff\xfe\0\2" * 15_000 + progressive[2:],
+        encoded(Image.new("RGB", (4000, 4000)), "JPEG", progressive=True),
+        encoded(Image.new("RGBA", (4000, 4000)), "WEBP", lossless=True, method=0),
+        sized(encoded(scene(64, 64), "WEBP", exif=exif()) + b"JUNK\0\0\0\0" * 15_000),
+        encoded(Image.new("RGBA", (3000, 3000)), "AVIF", speed=10),
     )  # fmt: skip
+    return {name: Case(name, each) for name, each in zip(BOMBS, data, strict=True)}
 
 
 def sized(data: bytes) -> bytes:

@@ -33,7 +33,7 @@ class Layer(NamedTuple):
 
     @property
     def kind(self) -> Hashable:
-        """A value equal for layers that a compiler does not distinguish, but for their sizes."""
+        """A value equal for layers of equal rank and number format."""
         return self.rank, None if isinstance(self.weight, torch.Tensor) else self.weight.format
 
 

@@ -10,7 +10,7 @@ from plugins.wan.weights.quantised.layer import weight_of
 
 
 def can_fuse(*layers: Any) -> bool:
-    """Say whether the weights of `layers` are all plain, or in codes of one format."""
+    """Say whether the weights of `layers` have one format."""
     return len({getattr(weight_of(layer), "format", None) for layer in layers}) == 1
 
 

@@ -15,7 +15,7 @@ from plugins.onnx_backend.record import FILE, OPSET, Record, digest, version
 from plugins.wan import checkpoint as checkpoints
 from plugins.wan import merged
 from plugins.wan.checkpoint import Checkpoint, Part
-from plugins.wan.new_folder import Progress, copy_files, files_in, new_folder, write_weights
+from plugins.wan.new_folder import Progress, copy_files, files_in, new_folder
 from plugins.wan.tuning.switches import OFF
 from plugins.wan.weights import safetensors
 from plugins.wan.weights.adapters.merge import MergedAdapters
@@ -98,7 +98,9 @@ def _export_transformer(
         graphs[key] = target / GRAPH
     read = ((name, stored[name].read(), kind) for name, (kind, _) in types.items())
     cast = ((deltas[name].merged(each.float()) if name in deltas else each).to(kind) for name, each, kind in read)
-    write_weights(part.name, target / WEIGHTS, header, cast, sum(one.length for one in positions.values()), progress)
+    total = sum(one.length for one in positions.values())
+    doing = f"{part.name}: writing its weights"
+    safetensors.write(target / WEIGHTS, header, cast, lambda done: progress(doing, done, total))
 
 
 def _stored(part: Part, types: TensorTypes) -> dict[str, StoredTensor]:

@@ -20,7 +20,7 @@ _LINEARS = {
 
 
 def format_of(part: str, name: str, dtype: str, shape: tuple[int, ...], option: str) -> str | None:
-    """Return `fp8`, `int8` or GGUF's format of a weight in codes; None for plain numbers.
+    """Return the format of a weight in codes; None for plain numbers.
 
     `dtype` is the format in the file; `option` is one of `WEIGHTS`, of which fp8 and int8 are for the transformers.
     """

@@ -21,7 +21,7 @@ class Form:
     format: str | None = None
 
     def tensors(self, name: str, shape: tuple[int, ...]) -> Iterator[tuple[str, Layout]]:
-        """Yield the name in a state dict, the shape and the dtype of each tensor of a weight."""
+        """Yield the name, shape and dtype of each tensor of a weight."""
         if self.format is None:
             yield name, (shape, self.dtype)
             return
@@ -40,7 +40,7 @@ def forms_of(
     kept_in_fp32: Collection[str] = (),
     weights: str = AUTO,
 ) -> dict[str, Form]:
-    """Return the form of each tensor of a part; `weights` is the option of its model."""
+    """Return the form of each tensor of a part, by a model's option `weights`."""
     forms = {}
     for name, each in stored.items():
         kind = dtype_in(name, each, dtype, kept_in_fp32)

@@ -17,9 +17,10 @@ from plugins.wan.weights import identity, modules, transfer
 from plugins.wan.weights.device_format import AUTO, DENSE, FP8, FP8_PRODUCTS
 from plugins.wan.weights.forms import Form, forms_of
 from plugins.wan.weights.host_memory import HostOffloader
+from plugins.wan.weights.pieces import Change
 from plugins.wan.weights.quantised.layer import quantise_layers
 from plugins.wan.weights.safetensors import StoredTensor, stored_in
-from plugins.wan.weights.transfer import NO_CHANGES, Change
+from plugins.wan.weights.transfer import NO_CHANGES
 from registry.folders import Weights
 from registry.folders.model import WEIGHTLESS
 from router import LoadFailed, Offloader, Pool
@@ -87,7 +88,7 @@ class Placement:
         return self.device
 
     def tensor_sizes(self, part: Part) -> dict[str, int]:
-        """Return the bytes of each weight in the form that it will have, and of computed tables."""
+        """Return the device bytes of each weight, and of computed tables."""
         if part.weights is None:
             return {}
         with reading(part):

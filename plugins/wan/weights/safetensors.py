@@ -78,9 +78,9 @@ class StoredTensor:
         return torch.frombuffer(data, dtype=torch.uint8)
 
     def numbers(self, raw: torch.Tensor, factors: torch.Tensor | None) -> torch.Tensor:
-        """Return the numbers in the bytes of some rows, `(rows, ...)`; those in codes are in fp32.
+        """Return the numbers in the bytes of some rows, `(rows, ...)`.
 
-        `factors` are the scales of these rows, `(rows, 1)`, or one for all of them.
+        `factors` are the scales of these rows, `(rows, 1)`. Numbers of codes are in fp32.
         """
         rows = raw.view(-1, self.length // max(1, self.rows))
         if self.kind in BLOCKS:
@@ -137,10 +137,12 @@ def layout(path: Path, tensors: TensorTypes) -> tuple[bytes, dict[str, StoredTen
 
 
 def write(path: Path, header: bytes, tensors: Iterable[torch.Tensor], written: Callable[[int], None]) -> None:
-    """Write a file with the `header` of `layout`; call `written(bytes)` after each tensor."""
+    """Write a file with the `header` of `layout`; call `written(bytes)` with those of its tensors so far."""
+    done = 0
     with path.open("wb") as file:
         file.write(header)
         for tensor in tensors:
             data = tensor.contiguous().view(-1).view(torch.uint8).numpy()
             file.write(data)  # type: ignore[arg-type]  # an array is a buffer
-            written(data.nbytes)
+            done += data.nbytes
+            written(done)

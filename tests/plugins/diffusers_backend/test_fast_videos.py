@@ -39,14 +39,15 @@ def test_each_part_may_be_off(family: Any, pool: Any, name: str, modality: Modal
 @pytest.mark.parametrize(
     ("name", "modality", "images"),
     [
-        ("i2v-clip", Modality.I2V, {"image": picture()}),
-        ("flf2v-clip", Modality.FLF2V, {"image": picture(), "last_image": picture(1)}),
+        ("i2v-clip", Modality.I2V, {"image": picture(0, 32, 32)}),
+        ("flf2v-clip", Modality.FLF2V, {"image": picture(0, 32, 32), "last_image": picture(1, 32, 32)}),
     ],
 )
 def test_clip_sees_each_image_once_in_a_request(
     tiny: Any, pool: Any, name: str, modality: Modality, images: dict[str, Any], fast: object
 ) -> None:
-    model, asked, calls = spec(tiny / name, modality, {"fast": fast}), task(**images), []
+    asked, calls = task(width=32, height=32, num_frames=5, **images), list[int]()
+    model = spec(tiny / name, modality, {"fast": fast})
     loaded = load(model, pool)
     loaded.parts["image_encoder"].register_forward_pre_hook(lambda *_: calls.append(1))
 

@@ -1,4 +1,4 @@
-"""Models whose weights are single files, in every spelling and format that people have."""
+"""Models of single weight files, in the spellings and formats that people have."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -69,7 +69,7 @@ def nano(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def of_kind(nano: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], ModelSpec]:
-    """Return a function that makes a model whose transformers are files of a kind."""
+    """Return a function that makes a model of transformer files of a kind."""
     folder = tmp_path_factory.mktemp("files")
 
     def make(kind: str, **options: object) -> ModelSpec:
@@ -85,7 +85,7 @@ def of_kind(nano: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[s
 
 
 def dense_copy(model: ModelSpec, nano: Path, folder: Path) -> ModelSpec:
-    """Return a model of plain fp32 numbers: those that the files of `model` stand for."""
+    """Return a model of the same numbers as `model`, plain and in fp32."""
     folder = driving.copy_of(nano, folder)
     found = folders.read(nano, part_files.paths(model.parts))
     for part in model.parts:

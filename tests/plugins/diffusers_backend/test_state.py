@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.driving import small
+from support.driving import I2V, T2V, small
 
 from plugins import diffusers_backend
 from router import Backend, Frames, ModelSpec, Task, hookimpl
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 MODELS = """
 models:
-  m: {{backend: {backend}, source: 'embedded:{name}', family: {name}, options: {options}}}
+  m: {{backend: {backend}, source: '{source}', family: {name}, options: {options}}}
 """
 CANCELLED, FAILED, CLOSED, *OTHERS = STATE
 # what is fast, and keeps prompts, is held against all of the contract in `test_backends`
@@ -57,9 +57,9 @@ class Cached:
         diffusers_backend.unload_model(loaded, gone)
 
 
-def subject_of(folder: Path, plugins: list[object], backend: str, name: str, options: str) -> Subject:
+def subject_of(folder: Path, plugins: list[object], backend: str, source: Path, options: str) -> Subject:
     file = folder / "models.yaml"
-    file.write_text(MODELS.format(backend=backend, name=name, options=options))
+    file.write_text(MODELS.format(backend=backend, source=source, name=source.name, options=options))
     system = assemble(Settings(data=folder / "data", models=file), plugins=[encoder, *plugins])
     model = system.registries.poll().find("m")
     here = replace(model, folder=system.weights.obtain(model, lambda *_: None))
@@ -67,9 +67,11 @@ def subject_of(folder: Path, plugins: list[object], backend: str, name: str, opt
 
 
 @pytest.fixture(scope="module", params=OPTIONS)
-def option(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Subject, Any]:
+def option(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, family: Path
+) -> tuple[Subject, Any]:
     options, checks = OPTIONS[request.param]
-    return subject_of(tmp_path_factory.mktemp("option"), [], "diffusers", "wan-nano-i2v", options), checks
+    return subject_of(tmp_path_factory.mktemp("option"), [], "diffusers", family / I2V, options), checks
 
 
 def test_no_option_lets_a_job_leave_something_behind(option: tuple[Subject, Any]) -> None:
@@ -91,8 +93,10 @@ def taylor_seer_cache() -> Any:
 
 
 @pytest.mark.parametrize("config", [first_block_cache, taylor_seer_cache])
-def test_no_step_cache_lets_a_job_leave_something_behind(tmp_path: Path, config: Callable[[], Any]) -> None:
+def test_no_step_cache_lets_a_job_leave_something_behind(
+    tmp_path: Path, family: Path, config: Callable[[], Any]
+) -> None:
     """Diffusers' step caches hold results for the next step; a stopped job's must go."""
-    subject = subject_of(tmp_path, [Cached(config())], "cached", "wan-nano-t2v", "{fast: false}")
+    subject = subject_of(tmp_path, [Cached(config())], "cached", family / T2V, "{fast: false}")
     for check in (CANCELLED, FAILED):
         check(subject)

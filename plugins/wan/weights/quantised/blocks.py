@@ -82,13 +82,13 @@ def _bits(packed: Blocks) -> torch.Tensor:
 
 
 def _group_nibbles(codes: Blocks) -> torch.Tensor:
-    """Return the nibbles of 128 bytes as 8 groups, two of every 32 bytes, `(n, 8, 32)`."""
-    of_pairs = codes.view(-1, 4, 32)
+    """Return the nibbles of 128 bytes as 8 groups of 32, `(n, 8, 32)`."""
+    of_pairs = codes.view(-1, 4, 32)  # two groups in every 32 bytes
     return torch.stack([of_pairs & 15, of_pairs >> 4], dim=2).view(-1, 8, 32)
 
 
 def _of_groups(scale: Blocks, least: Blocks, packed: Blocks, codes: torch.Tensor) -> torch.Tensor:
-    """Return the numbers of 8 groups, whose 6-bit scales and minima are packed in 12 bytes."""
+    """Return the numbers of 8 groups with 6-bit scales and minima, in 12 bytes."""
     first, second, both = packed.split([4, 4, 4], dim=1)
     scales = torch.cat([first & 63, both & 15 | first >> 6 << 4], dim=1)
     minima = torch.cat([second & 63, both >> 4 | second >> 6 << 4], dim=1)

@@ -1,4 +1,4 @@
-"""Weights in codes: fp8 and int8 with a scale for each row, and GGUF's blocks."""
+"""Weights in codes: fp8 and int8 with row-wise scales, and GGUF's blocks."""
 
 from typing import NamedTuple
 
@@ -67,7 +67,7 @@ def numbers(rows: torch.Tensor, block_format: str) -> torch.Tensor:
 
 
 def quantise(rows: torch.Tensor, form: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the codes of rows `(n, in)` in fp8 or int8, and the scale of each row `(n, 1)`."""
+    """Return the codes of rows `(n, in)`, and their scales `(n, 1)`."""
     rows, largest = rows.float(), LARGEST[form]
     scale = rows.abs().amax(dim=1, keepdim=True) / largest
     # a row of zeros stays one; NaN and infinity stay in the scale, so that the result is not finite either

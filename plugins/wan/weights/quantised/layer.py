@@ -27,7 +27,7 @@ class QuantisedLinear(torch.nn.Linear):
 
     @property
     def weight(self) -> torch.Tensor:  # type: ignore[override]
-        """The shape and dtype of the weight, for code that asks for these; its numbers are `dense`'s."""
+        """A tensor of the weight's shape and dtype, without its numbers."""
         return torch.empty(self.out_features, self.in_features, dtype=self.dtype, device="meta")
 
     def as_dense(self) -> torch.nn.Linear:
@@ -62,7 +62,7 @@ def weight_of(layer: torch.nn.Module) -> Weight:
 
 
 def quantise_layers(module: torch.nn.Module, formats: Mapping[str, str], dtype: torch.dtype) -> None:
-    """Give each linear layer of a weight in `formats`, by name, room for its codes."""
+    """Replace each linear layer of a weight in `formats` by an empty quantised one."""
     for name, form in formats.items():
         parent, _, child = name.removesuffix(".weight").rpartition(".")
         holder = module.get_submodule(parent)
