@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.raw_files import STRING, Stored, gguf, safetensors, tensor, text, value
 
 from bench.tools.layout import A14B, CLIP_I2V, Kind, write_json, write_model, write_safetensors
 from registry import Defaults, FlowShift, Limits, Modality, ModelSpec
@@ -18,6 +19,7 @@ from router.plugins import Plugins
 
 DEFAULTS = Defaults(64, 64, 5, 8, 4, 4.0, None, FlowShift(3, 3), "")
 MODEL = ModelSpec("m", "mine", Modality.T2V, DEFAULTS, Limits(9999, 9, 9), 16)
+Q4_K = 12  # GGUF's number
 WHOLE = "diffusion_pytorch_model.safetensors"
 
 
@@ -154,3 +156,21 @@ def test_a_part_is_said_by_the_formats_of_nearly_all_its_bytes(tmp_path: Path, f
     assert str(found) == "transformer BF16+F32 1.6 kB"
     assert summary((found, PartOnDisk("vae"))) == "1.6 kB (BF16, F32); vae not here"
     assert str(Footprint((found,), {"cpu": 3200})) == "transformer BF16+F32 1.6 kB; 3.2 kB on cpu"
+
+
+def test_quantised_files_are_counted_in_their_own_formats(tmp_path: Path, footprints: Footprints) -> None:
+    scaled = {
+        "blocks.0.ffn.0.weight": Stored("F8_E4M3", (8, 4)),
+        "blocks.0.ffn.0.scale_weight": Stored("F32", ()),
+        "scaled_fp8": Stored("F8_E4M3", (2,)),  # a mark, no weights
+    }
+    (tmp_path / "scaled.safetensors").write_bytes(safetensors(scaled))
+    quantised = [tensor("blocks.0.ffn.0.weight", (256, 2), Q4_K), tensor("blocks.0.ffn.0.bias", (2,), offset=288)]
+    architecture = value("general.architecture", STRING, text("wan"))
+    (tmp_path / "t.gguf").write_bytes(gguf([architecture], quantised, bytes(288 + 32)))
+    names = {"transformer": "t.gguf", "transformer_2": "scaled.safetensors"}
+    files = {part: PartFile(str(tmp_path / name)) for part, name in names.items()}
+    first, second, *_ = footprints.of(replace(MODEL, source="me/far", experts=2, parts=files), ()).on_disk
+
+    assert (first.size, first.formats) == (288 + 8, ("Q4_K", "F32"))
+    assert (second.size, second.formats) == (32 + 4, ("F8_E4M3", "F32"))

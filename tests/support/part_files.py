@@ -1,4 +1,4 @@
-"""Weights of a folder's part in a file of its own: real headers, holes for tensors."""
+"""Files of one part: real headers, holes for tensors."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ from registry.folders.expected import expected
 
 
 def put_apart(folder: Path, part: str, file: Path, dtype: str = "BF16") -> Path:
-    """Write a file with all tensors of a part, and remove those in the part's folder."""
+    """Write a file with all tensors of a part, and empty its folder."""
     for weights in (folder / part).glob("*.safetensors*"):
         weights.unlink()
     return write_whole(folder, part, file, dtype)
