@@ -58,7 +58,7 @@ def plan_model(model: ModelSpec, device: str) -> int:  # type: ignore[empty-body
     """Return the bytes that the weights of `model` take of `device` at least.
 
     None if that is unknown. Read the headers of the files, and import nothing heavy: the engine has loaded nothing
-    yet. A model of more bytes than the device's budget is refused before it is queued.
+    yet, and the web half asks too. A model of more bytes than the device's budget is refused before it is queued.
     """
 
 

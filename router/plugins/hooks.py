@@ -102,6 +102,15 @@ class Plugins:
             _log(failure, "failed to unload %s, which counts as gone", model.name)
         return failures
 
+    def planned_bytes(self, model: ModelSpec, device: str) -> int | None:
+        """Return the planned device bytes of a model's weights; None if unknown."""
+        try:
+            needed = self.hook_for("plan_model", model)(model=model, device=device)
+            return None if needed is None else int(needed)
+        except (Exception, SystemExit):
+            log.exception("the backend %s failed to plan %s", model.backend, model.name)
+            return None
+
     def describe(self, model: ModelSpec, loaded: Any) -> Mapping[str, PartPath]:
         """Return the code path of each part of a loaded model; none on failure."""
         try:
