@@ -93,7 +93,7 @@ def adapted(name: str, dit: Dit, clock: Clock, model: WanTransformer3DModel, mos
 
 
 def quantised(name: str, dit: Dit, clock: Clock, model: WanTransformer3DModel) -> Iterator[Row]:
-    """Yield the share of a pass's time by weights in codes, and by products in fp8."""
+    """Yield the shares of a pass's time with weights in codes."""
     chooser = Chooser(tuner=Autotuner(clock.seconds))
     runs = {OURS: _ours(model, dit, chooser)}
     for form in (FP8, INT8, FP8_PRODUCTS):

@@ -137,7 +137,7 @@ def layout(path: Path, tensors: TensorTypes) -> tuple[bytes, dict[str, StoredTen
 
 
 def write(path: Path, header: bytes, tensors: Iterable[torch.Tensor], written: Callable[[int], None]) -> None:
-    """Write a file with the `header` of `layout`; call `written(bytes)` with those of its tensors so far."""
+    """Write `tensors` after their header; `written` hears of the bytes so far."""
     done = 0
     with path.open("wb") as file:
         file.write(header)
