@@ -68,8 +68,9 @@ def numbers(rows: torch.Tensor, block_format: str) -> torch.Tensor:
 
 def quantise(rows: torch.Tensor, form: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the codes of rows `(n, in)`, and their scales `(n, 1)`."""
-    largest = LARGEST[form]
-    scale = rows.abs().amax(dim=1, keepdim=True).float() / largest
+    rows, largest = rows.float(), LARGEST[form]
+    # both ends of each row: the absolute values of all numbers would take a copy
+    scale = torch.maximum(rows.amax(dim=1, keepdim=True), -rows.amin(dim=1, keepdim=True)) / largest
     # a row of zeros stays one; NaN and infinity stay in the scale, so that the result is not finite either
-    codes = rows.float() / scale.masked_fill(scale == 0, 1)
+    codes = rows / scale.masked_fill(scale == 0, 1)
     return (codes if form == FP8 else codes.round_()).to(DTYPES[form]), scale
