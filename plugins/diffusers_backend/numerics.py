@@ -1,7 +1,7 @@
 """What the numbers of a job depend on, by the options of its model."""
 
 from plugins.diffusers_backend.options import Options
-from plugins.wan.merged import merged_in
+from plugins.wan.merged import merged_in, rounded_in
 from plugins.wan.stored_codes import codes_in
 from plugins.wan.weights.device_format import FP8, INT8
 from router import ModelSpec, Numerics, Task
@@ -25,7 +25,7 @@ def describe(model: ModelSpec, task: Task) -> Numerics:
 def _weights(model: ModelSpec, options: Options) -> tuple[str, ...]:
     """Return the formats of weights, and of products, that round the model's own numbers."""
     found = []
-    for part, formats in codes_in(model).items():
+    for part, formats in (*rounded_in(model).items(), *codes_in(model).items()):
         what = "weights" if part.startswith("transformer") else part.replace("_", " ")
         found += [f"{what} {form}" for form in formats]
     found += [f"weights {options.weights}"] if options.weights in (FP8, INT8) else []

@@ -42,7 +42,8 @@ def _bytes(checkpoint: Checkpoint, model: ModelSpec, item: int, decoder_item: in
         if part.name == "text_encoder" and "shared.weight" in tensors:
             tensors.pop(TIED, None)
         weights = str(model.options.get("weights", AUTO))
-        total += sum(_size(part.name, *each, items.get(part.name, item), weights) for each in tensors.items())
+        merging = bool(model.merged) and part.is_transformer
+        total += sum(_size(part.name, *each, items.get(part.name, item), weights, merging) for each in tensors.items())
         total += buffer_bytes(part)
     return total
 
@@ -55,9 +56,9 @@ def buffer_bytes(part: Part) -> int:
     return 2 * int(positions) * int(head) * BYTES["fp32"]  # a cosine and a sine
 
 
-def _size(part: str, name: str, tensor: Tensor, item: int, weights: str) -> int:
+def _size(part: str, name: str, tensor: Tensor, item: int, weights: str, merging: bool) -> int:
     """Return the device bytes of a tensor with plain floats of `item` bytes."""
-    if (form := format_of(part, name, tensor.dtype, tensor.shape, weights)) is not None:
+    if (form := format_of(part, name, tensor.dtype, tensor.shape, weights, merging=merging)) is not None:
         return code_bytes(form, tensor.shape)
     is_float = "F" in tensor.dtype or is_quantised(tensor.dtype)
     return prod(tensor.shape) * item if is_float else tensor.length
