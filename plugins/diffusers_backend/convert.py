@@ -108,7 +108,8 @@ def _tensors(
         with reading(part):  # and not around the writing, whose errors are the disk's
             found = _written(stored[name], form, deltas.get(name))
         if not all(each.isfinite().all() for each in found if each.dtype in FLOATS):
-            limit = f", and {str(form.dtype).removeprefix('torch.')} ends at {torch.finfo(form.dtype).max:g}"
+            word = next(word for word, dtype in DTYPES.items() if dtype is form.dtype)
+            limit = f", and {word} ends at {torch.finfo(form.dtype).max:g}"
             raise LoadFailed(f"{name} of {part.name} must be finite numbers, got others{limit}")
         yield from found
 
