@@ -89,7 +89,7 @@ class Conversion:
         safetensors.write(path, header, tensors, lambda done: progress(doing, done, total))
 
     def _form(self, part: Part, name: str, stored: StoredTensor) -> Form:
-        own = stored.dtype if stored.is_plain else DTYPES[PLAIN]
+        own = stored.dtype if stored.is_plain else DTYPES.get(self.weights, DTYPES[PLAIN])
         if self.weights in LARGEST:
             option = self.weights if part.is_transformer else AUTO
             form = format_of(part.name, name, stored.kind, stored.shape, option)
