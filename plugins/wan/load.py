@@ -169,7 +169,7 @@ def _pooled_parts(
 
 
 def _read(part: Part, placement: Placement, progress: "LoadProgress", before: Hashable) -> Any:
-    """Return the module of a part; raise `LoadFailed` if its files have changed since `before`."""
+    """Return a part's module; raise `LoadFailed` if its files changed since `before`."""
     value = placement.read(part, progress.add)
     if _stamps(part) != before:  # the pool would keep these weights under the digest of others
         raise LoadFailed(f"the files of {part.name} changed while they were read: try again when they are whole")

@@ -54,7 +54,7 @@ def state(nano: Path) -> State:
 
 @pytest.fixture
 def of(nano: Path) -> Callable[..., ModelSpec]:
-    """Return a function that makes a model whose parts are files."""
+    """Return a function that makes a model of part files."""
 
     def make(options: Mapping[str, object], **files: Path) -> ModelSpec:
         spec = driving.spec(nano, Modality.T2V, {"fast": {"compile": False}, **options})
