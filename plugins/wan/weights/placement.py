@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 
 from plugins.wan.checkpoint import DECODER, Part
 from plugins.wan.memory import brief, is_device_lost, is_out_of_memory
-from plugins.wan.plan import buffer_bytes
+from plugins.wan.plans.part_bytes import BUFFERS, IN_FP32, buffer_bytes
 from plugins.wan.tuning.switches import Switches
 from plugins.wan.weights import identity, modules, transfer
 from plugins.wan.weights.device_format import AUTO, DENSE, FP8, FP8_PRODUCTS
@@ -26,15 +26,12 @@ from registry.folders.model import WEIGHTLESS
 from router import LoadFailed, Offloader, Pool
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
-# Encoding in bf16 visibly drifts; CLIP is in fp32 in the published recipe, too.
-IN_FP32 = ("vae", "image_encoder")
 # raised by the libraries for files that are cut, missing or of another shape
 UNREADABLE = (
     ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, OSError, RuntimeError, SafetensorError,
     TypeError, ValueError,
 )  # fmt: skip
 
-BUFFERS = "buffers"  # of a part's tables among the names of weights
 Arrived = Callable[[int], None]  # called with the bytes that have reached the device
 
 
@@ -95,7 +92,7 @@ class Placement:
             stored = {name: each for name, each in modules.untied(stored_in(part.weights)).items() if part.has(name)}
             forms = self._forms(part, class_of(part), stored)
             weights = {name: forms[name].nbytes(each.shape) for name, each in stored.items()}
-            return {**weights, BUFFERS: buffer_bytes(part)}
+            return {**weights, BUFFERS: buffer_bytes(part.name, part.config)}
 
     def device_bytes(self, part: Part) -> int:
         return sum(self.tensor_sizes(part).values())

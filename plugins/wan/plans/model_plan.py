@@ -1,0 +1,96 @@
+"""The plan of a model: its parts in memory as configured, and changes that take less."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from plugins.wan.plans import activations, known_parts, stored_formats
+from plugins.wan.plans.known_parts import KnownModel, KnownPart
+from plugins.wan.plans.part_bytes import Formats, Stored, format_in, sizes_of
+from plugins.wan.weights import offload_groups
+from plugins.wan.weights.device_format import AUTO, DENSE
+from registry import Input
+from registry.folders import FolderError
+from router import Alternative, Basis, LoadFailed, ModelSpec, Plan, PlannedPart
+
+WEIGHTS, DTYPE, GROUP_OFFLOAD = "weights", "dtype", "group_offload"
+LEAST_GAIN = 0.99  # of the device bytes as configured: an alternative that takes more is none
+
+
+class Change(NamedTuple):
+    """A change of an entry: options, and the formats of files for parts."""
+
+    options: Mapping[str, object]
+    files: Mapping[str, str] = {}
+
+
+@dataclass(frozen=True)
+class _Model:
+    """A model with the options that decide its bytes."""
+
+    spec: ModelSpec
+    known: KnownModel
+    device: str
+    options: Mapping[str, object]
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def formats(self) -> Formats:
+        return Formats.of(self.options, str(self.options.get(DTYPE)), self.device)
+
+    def plan(self) -> Plan:
+        parts = tuple(self._part(part) for part in self.known.parts)
+        takes_images = Input.IMAGE in self.spec.modality.allows
+        basis = Basis.FORMATS if self.files else self.known.basis
+        return Plan(parts, basis, activations.of(self.known, self.formats, takes_images))
+
+    def _part(self, part: KnownPart) -> PlannedPart:
+        tensors = self._tensors(part)
+        sizes = sizes_of(part.name, part.class_name, part.settings, tensors, self.formats)
+        total, form = sum(sizes.values()), format_in(part.name, tensors, self.formats)
+        offloaded = self.options.get(GROUP_OFFLOAD) is True and offload_groups.suits(part.name)
+        identity = (part.identity, form, self.formats.dtype_of(part.name), *self._choices(part), offloaded)
+        if offloaded:
+            return PlannedPart(part.name, offload_groups.device_bytes(part.name, sizes), total, form, identity)
+        return PlannedPart(part.name, total, 0, form, identity)
+
+    def _tensors(self, part: KnownPart) -> Mapping[str, Stored]:
+        form = self.files.get(part.name)
+        return part.tensors if form is None else stored_formats.stored_as(form, part.name, part.tensors)
+
+    def _choices(self, part: KnownPart) -> tuple[object, ...]:
+        """Return what else changes a part, as in the key under which it is loaded."""
+        weights = self.formats.weights
+        choices = (weights,) if weights == DENSE or (weights != AUTO and part.is_transformer) else ()
+        return (*choices, *((part.name, self.spec.merged) if self.spec.merged and part.is_transformer else ()))
+
+
+def plan(model: ModelSpec, device: str, dtype: str | None = None, changes: Sequence[Change] = ()) -> Plan | None:
+    """Return the plan of `model` on `device`, None if its parts are unknown.
+
+    `dtype` is that of the transformers if no option says it. Of the `changes` those that take less are alternatives.
+    """
+    try:
+        known = known_parts.of(model)
+    except (LoadFailed, FolderError, OSError):
+        return None  # loading will report the error
+    if known is None:
+        return None
+    options = dict(model.options) | ({} if dtype is None else {DTYPE: dtype})
+    own = _Model(model, known, device, options)
+    planned = own.plan()
+    return replace(planned, alternatives=tuple(_alternatives(own, planned.device_bytes, changes)))
+
+
+def _alternatives(own: _Model, most: int, changes: Sequence[Change]) -> Iterator[Alternative]:
+    names, replaced = {part.name for part in own.known.parts}, own.spec.parts.keys()
+    for change in changes:
+        files = {part: form for part, form in change.files.items() if part in names}
+        if files.keys() & replaced:
+            continue
+        options = {name: value for name, value in change.options.items() if own.options.get(name) != value}
+        if files.keys() - {"text_encoder"} and own.formats.weights != AUTO:
+            options[WEIGHTS] = AUTO  # else the codes of the file would be made anew
+        planned = replace(own, options={**own.options, **options}, files=files).plan()
+        if planned.device_bytes < LEAST_GAIN * most:
+            yield Alternative(planned, options, files)
