@@ -70,9 +70,9 @@ class Alternative:
 
     def __str__(self) -> str:
         options = ", ".join(f"{name}: {_text(value)}" for name, value in self.options.items())
-        files = ", ".join(f"{name}: {form}" for name, form in self.files.items())
-        changes = (f"options: {{{options}}}" if options else "", f"parts: {{{files}}}" if files else "")
-        return ", ".join(filter(None, changes))
+        files = ", ".join(f"{part} in {form}" for part, form in self.files.items())
+        changes = (f"options: {{{options}}}" if options else "", f"files of {files}" if files else "")
+        return " and ".join(filter(None, changes))
 
 
 def distinct(parts: tuple[PlannedPart, ...]) -> dict[Hashable, PlannedPart]:

@@ -1,0 +1,119 @@
+"""The models, and the sizes of their videos, for which a device has memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from registry import ModelSpec, Size
+from router.settings import Settings
+from router.values import Alternative, Plan, gigabytes
+
+# widths and heights of the sizes that are tried, cut to a model's multiples
+SIZES = ((1280, 720), (1024, 576), (832, 480), (640, 368), (480, 272), (128, 128), (64, 64))
+FRAMES_STEP = 4  # a video has 4k+1 frames
+HOST_SHARE = 0.9  # of the host's memory, for the weights that stay there
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Bytes for models: of the device, of it for weights, and of the host; None if unknown."""
+
+    device: int
+    weights: int
+    host: int | None = None
+
+    @classmethod
+    def of(cls, settings: Settings, total: int, host: int | None = None) -> Budget:
+        """Return the budget of a device of `total` bytes and a host of `host` bytes."""
+        device = settings.memory_budget.of(total)
+        share = None if host is None else int(HOST_SHARE * host)
+        return cls(device, device - settings.activation_reserve.of(device), share)
+
+
+def holds(plan: Plan, budget: Budget) -> bool:
+    """Return whether the weights of a plan fit."""
+    return plan.device_bytes <= budget.weights and (budget.host is None or plan.host_bytes <= budget.host)
+
+
+def runs(plan: Plan, budget: Budget, size: Size) -> bool:
+    """Return whether the weights fit, and by the estimate a job of this size beside them."""
+    return holds(plan, budget) and plan.device_bytes + job_bytes(plan, size) <= budget.device
+
+
+def job_bytes(plan: Plan, size: Size) -> int:
+    """Return the estimated bytes of a job beside the weights, 0 if unknown."""
+    return 0 if plan.activations is None else plan.activations(size.width, size.height, size.num_frames)
+
+
+def default_size(model: ModelSpec) -> Size:
+    return Size(model.defaults.width, model.defaults.height, model.defaults.num_frames)
+
+
+def able(model: ModelSpec, plan: Plan, budget: Budget) -> tuple[Alternative, ...]:
+    """Return the alternatives that run the model's default video, the best numbers first."""
+    return tuple(each for each in plan.alternatives if runs(each.plan, budget, default_size(model)))
+
+
+def advice(plan: Plan, budget: Budget) -> str:
+    """Return what would make the weights of a model fit; empty if nothing is known to."""
+    found = next((each for each in plan.alternatives if holds(each.plan, budget)), None)
+    return "" if found is None else f"with {found} it needs {gigabytes(found.plan.device_bytes)}, which fit"
+
+
+def largest(model: ModelSpec, plan: Plan, budget: Budget) -> Size | None:
+    """Return the largest video within the model's limits that fits by the estimate.
+
+    Of the largest pictures with the default number of frames the longest; if none fits, of the smallest.
+    """
+    longest = [_longest(plan, budget, *sides, model.limits.frames) for sides in _sides(model)]
+    found = [size for size in longest if size is not None]
+    wanted = min(model.defaults.num_frames, model.limits.frames)
+    return next((size for size in found if size.num_frames >= wanted), found[-1] if found else None)
+
+
+def _sides(model: ModelSpec) -> Iterator[tuple[int, int]]:
+    """Yield widths and heights within the model's limits, the largest first."""
+    multiple, default = model.size_multiple, (model.defaults.width, model.defaults.height)
+    cut = {(width // multiple * multiple, height // multiple * multiple) for width, height in (*SIZES, default)}
+    allowed = [sides for sides in cut if 0 < sides[0] * sides[1] <= model.limits.pixels]
+    yield from sorted(allowed, key=lambda sides: (sides[0] * sides[1], sides), reverse=True)
+
+
+def _longest(plan: Plan, budget: Budget, width: int, height: int, frames: int) -> Size | None:
+    fewest, most = 0, (frames - 1) // FRAMES_STEP  # an estimate grows with the frames
+    if not runs(plan, budget, Size(width, height, 1)):
+        return None
+    while fewest < most:
+        middle = (fewest + most + 1) // 2
+        if runs(plan, budget, Size(width, height, 1 + FRAMES_STEP * middle)):
+            fewest = middle
+        else:
+            most = middle - 1
+    return Size(width, height, 1 + FRAMES_STEP * fewest)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a model fits as configured, and the alternatives that do.
+
+    `size` is the largest video of the first that fits; all numbers of activations are estimates.
+    """
+
+    model: ModelSpec
+    plan: Plan
+    fits: bool
+    alternatives: tuple[Alternative, ...]
+    size: Size | None
+
+    @property
+    def chosen(self) -> Plan | None:
+        """The first plan that fits."""
+        return self.plan if self.fits else next((each.plan for each in self.alternatives), None)
+
+
+def verdict(model: ModelSpec, plan: Plan, budget: Budget) -> Verdict:
+    """Return whether the model's default video fits, and how it does."""
+    fits, others = runs(plan, budget, default_size(model)), able(model, plan, budget)
+    chosen = plan if fits else next((each.plan for each in others), None)
+    return Verdict(model, plan, fits, others, chosen and largest(model, chosen, budget))
