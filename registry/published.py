@@ -5,7 +5,7 @@ Sources: `get_transformer_config` and `get_vae` of diffusers' `scripts/convert_w
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -21,7 +21,7 @@ class PublishedPart:
 
     identity: str
     class_name: str
-    settings: Settings
+    settings: Settings = field(compare=False, repr=False)
 
 
 def _transformer(heads: int, layers: int, ffn: int, **others: int | None) -> Settings:

@@ -13,7 +13,20 @@ from plugins.onnx_backend.options import OnnxOptions
 from plugins.onnx_backend.record import FILE
 from plugins.wan.merged import merged_in
 from plugins.wan.plans.model_plan import plan
-from router import Backend, Frames, LoadFailed, Modality, ModelSpec, Numerics, PartPath, Plan, Pool, Report, Task, hookimpl
+from router import (
+    Backend,
+    Frames,
+    LoadFailed,
+    Modality,
+    ModelSpec,
+    Numerics,
+    PartPath,
+    Plan,
+    Pool,
+    Report,
+    Task,
+    hookimpl,
+)
 
 if TYPE_CHECKING:
     import click

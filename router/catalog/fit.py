@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from registry import ModelSpec, Size
 from router.settings import Settings
@@ -50,11 +50,6 @@ def default_size(model: ModelSpec) -> Size:
     return Size(model.defaults.width, model.defaults.height, model.defaults.num_frames)
 
 
-def able(model: ModelSpec, plan: Plan, budget: Budget) -> tuple[Alternative, ...]:
-    """Return the alternatives that run the model's default video, the best numbers first."""
-    return tuple(each for each in plan.alternatives if runs(each.plan, budget, default_size(model)))
-
-
 def advice(plan: Plan, budget: Budget) -> str:
     """Return what would make the weights of a model fit; empty if nothing is known to."""
     found = next((each for each in plan.alternatives if holds(each.plan, budget)), None)
@@ -72,11 +67,22 @@ def largest(model: ModelSpec, plan: Plan, budget: Budget) -> Size | None:
     return next((size for size in found if size.num_frames >= wanted), found[-1] if found else None)
 
 
+def _tried(model: ModelSpec) -> Iterator[Size]:
+    """Yield the default size, smaller pictures of as many frames, and one picture of the smallest size."""
+    default = default_size(model)
+    yield default
+    sides = list(_sides(model))
+    for width, height in sides:
+        if width * height < default.width * default.height:
+            yield replace(default, width=width, height=height)
+    yield Size(*sides[-1], 1)
+
+
 def _sides(model: ModelSpec) -> Iterator[tuple[int, int]]:
     """Yield widths and heights within the model's limits, the largest first."""
     multiple, default = model.size_multiple, (model.defaults.width, model.defaults.height)
-    cut = {(width // multiple * multiple, height // multiple * multiple) for width, height in (*SIZES, default)}
-    allowed = [sides for sides in cut if 0 < sides[0] * sides[1] <= model.limits.pixels]
+    cut = {(width // multiple * multiple, height // multiple * multiple) for width, height in SIZES}
+    allowed = {sides for sides in cut if 0 < sides[0] * sides[1] <= model.limits.pixels} | {default}
     yield from sorted(allowed, key=lambda sides: (sides[0] * sides[1], sides), reverse=True)
 
 
@@ -95,9 +101,10 @@ def _longest(plan: Plan, budget: Budget, width: int, height: int, frames: int) -
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a model fits as configured, and the alternatives that do.
+    """Whether a model fits as configured, and the alternatives that do, the best numbers first.
 
-    `size` is the largest video of the first that fits; all numbers of activations are estimates.
+    What fits runs the model's default video; if nothing does, a smaller one. `size` is the largest video of the first
+    that fits. All bytes beside the weights are estimates.
     """
 
     model: ModelSpec
@@ -111,9 +118,22 @@ class Verdict:
         """The first plan that fits."""
         return self.plan if self.fits else next((each.plan for each in self.alternatives), None)
 
+    @property
+    def is_smaller(self) -> bool:
+        """Whether only videos smaller than the default one fit."""
+        default = default_size(self.model)
+        return self.size is not None and (
+            self.size.width * self.size.height < default.width * default.height
+            or self.size.num_frames < default.num_frames
+        )
+
 
 def verdict(model: ModelSpec, plan: Plan, budget: Budget) -> Verdict:
-    """Return whether the model's default video fits, and how it does."""
-    fits, others = runs(plan, budget, default_size(model)), able(model, plan, budget)
-    chosen = plan if fits else next((each.plan for each in others), None)
-    return Verdict(model, plan, fits, others, chosen and largest(model, chosen, budget))
+    """Return whether a model's default video fits, else a smaller one, and how it does."""
+    for size in _tried(model):
+        fits = runs(plan, budget, size)
+        others = tuple(each for each in plan.alternatives if runs(each.plan, budget, size))
+        if fits or others:
+            first = plan if fits else others[0].plan
+            return Verdict(model, plan, fits, others, largest(model, first, budget))
+    return Verdict(model, plan, fits=False, alternatives=(), size=None)

@@ -115,9 +115,7 @@ def _with_folder(model: ModelSpec, weights: Weights) -> ModelSpec:
     return replace(model, folder=folder if here else None)
 
 
-def _models(
-    settings: Settings, plugins: Plugins, names: Sequence[str]
-) -> Iterator[ModelSpec | BrokenModel]:
+def _models(settings: Settings, plugins: Plugins, names: Sequence[str]) -> Iterator[ModelSpec | BrokenModel]:
     registry = read(settings, plugins.known)
     if not names:
         yield from (*registry.models, *registry.broken)
@@ -136,7 +134,9 @@ def _unlisted(name: str, settings: Settings, backends: Backends, listed: Sequenc
     family = find(name)
     if family is None and not is_hub_id(name) and not os.path.isdir(os.path.expanduser(name)):
         families = ", ".join(each.name for each in FAMILIES)
-        raise UnknownModel(f"no model is called {name!r}; the models file has {', '.join(listed)}; families: {families}")
+        raise UnknownModel(
+            f"no model is called {name!r}; the models file has {', '.join(listed)}; families: {families}"
+        )
     try:
         (model,) = load_one(family.source if family else name, settings.backend, backends).models
     except RegistryError as error:

@@ -9,9 +9,10 @@ from registry import ModelSpec
 from router.catalog.fit import Budget, Verdict, default_size, job_bytes, largest
 from router.catalog.residents import loadings, shared
 from router.cli.table import show
-from router.values import Alternative, Basis, Plan, gigabytes
+from router.runtime.byte_size import format_bytes
+from router.values import Alternative, Basis, Plan
 
-HEADINGS = ("MODEL", "FITS", "WEIGHTS", "A JOB", "VIDEOS UP TO", "ON THE HOST", "WEIGHTS KNOWN BY")
+HEADINGS = ("MODEL", "FITS", "WEIGHTS", "DEFAULT VIDEO", "VIDEOS UP TO", "ON THE HOST", "WEIGHTS KNOWN BY")
 SHOWN = 3  # alternatives of a model
 FILE = "FILE"  # stands for a file in an example
 
@@ -23,7 +24,7 @@ class Card(NamedTuple):
     name: str = ""
 
     def __str__(self) -> str:
-        return f"{self.name} ({gigabytes(self.total)})" if self.name else f"a card of {gigabytes(self.total)}"
+        return f"{self.name} ({format_bytes(self.total)})" if self.name else f"a card of {format_bytes(self.total)}"
 
 
 class Unplanned(NamedTuple):
@@ -38,7 +39,7 @@ def show_report(
 ) -> None:
     """Print a table, what to write into the models file, and what is in memory at once."""
     click.echo(
-        f"On {card} models may take {gigabytes(budget.device)}, their weights {gigabytes(budget.weights)} of it "
+        f"On {card} models may take {format_bytes(budget.device)}, their weights {format_bytes(budget.weights)} of it "
         "(FRAMEGATE_MEMORY_BUDGET, FRAMEGATE_ACTIVATION_RESERVE)."
     )
     click.echo()
@@ -57,15 +58,17 @@ def show_report(
 def _row(each: Verdict) -> tuple[str, ...]:
     plan = each.chosen or each.plan
     fits = "yes" if each.fits else "with a change" if each.chosen else "no"
-    host = gigabytes(plan.host_bytes) if plan.host_bytes else "-"
+    if each.is_smaller:
+        fits = f"smaller videos, {fits}" if not each.fits else "smaller videos"
+    host = format_bytes(plan.host_bytes) if plan.host_bytes else "-"
     job = job_bytes(plan, default_size(each.model))
     size = f"~{each.size}" if each.size else "-"
     weights = _weights(plan)
-    return each.model.name, fits, weights, f"~{gigabytes(job)}" if job else "-", size, host, plan.basis.value
+    return each.model.name, fits, weights, f"~{format_bytes(job)}" if job else "-", size, host, plan.basis.value
 
 
 def _weights(plan: Plan) -> str:
-    return f"{'~' if plan.basis is Basis.FORMATS else ''}{gigabytes(plan.device_bytes)}"
+    return f"{'~' if plan.basis is Basis.FORMATS else ''}{format_bytes(plan.device_bytes)}"
 
 
 def _advice(each: Verdict, budget: Budget) -> Iterator[str]:
@@ -79,16 +82,17 @@ def _advice(each: Verdict, budget: Budget) -> Iterator[str]:
         return
     size = default_size(each.model)
     job = job_bytes(each.plan, size)
-    needs = f"{gigabytes(each.plan.device_bytes)} of weights and ~{gigabytes(job)} for a video of {size}"
+    needs = f"{format_bytes(each.plan.device_bytes)} of weights and ~{format_bytes(job)} for a video of {size}"
     if each.alternatives:
-        yield f"{name} as it is configured needs {needs}. It fits with one of these in its entry:"
+        fits = "Smaller ones fit" if each.is_smaller else "It fits"
+        yield f"{name} as it is configured needs {needs}. {fits} with one of these in its entry:"
         yield from (_change(each.model, other, budget) for other in each.alternatives[:SHOWN])
         return
     yield f"{name} does not fit: as it is configured it needs {needs}."
     plans = [each.plan, *(other.plan for other in each.alternatives or each.plan.alternatives)]
     least = min(plans, key=lambda plan: plan.device_bytes)
-    host = f", and {gigabytes(least.host_bytes)} on the host" if least.host_bytes else ""
-    yield f"  The least is {_weights(least)} of weights and ~{gigabytes(job_bytes(least, size))}{host}."
+    host = f", and {format_bytes(least.host_bytes)} on the host" if least.host_bytes else ""
+    yield f"  The least is {_weights(least)} of weights and ~{format_bytes(job_bytes(least, size))}{host}."
 
 
 def _exceeds(each: Verdict, other: Alternative, budget: Budget) -> bool:
@@ -107,7 +111,7 @@ def _change(model: ModelSpec, other: Alternative, budget: Budget) -> str:
     if other.files:
         written.append(f"parts: {{{', '.join(f'{part}: {FILE}' for part in other.files)}}}")
     about = [f"{_weights(other.plan)} of weights on the card"]
-    about += [f"{gigabytes(other.plan.host_bytes)} on the host"] if other.plan.host_bytes else []
+    about += [f"{format_bytes(other.plan.host_bytes)} on the host"] if other.plan.host_bytes else []
     size = largest(model, other.plan, budget)
     about += [f"videos up to ~{size}"] if size else []
     about += [f"files in {_formats(other)}"] if other.files else []
@@ -128,19 +132,25 @@ def _chosen(verdicts: Sequence[Verdict]) -> list[tuple[ModelSpec, Plan]]:
 
 
 def _together(verdicts: Sequence[Verdict], budget: Budget, most: int) -> Iterator[str]:
+    """Yield the parts that models share, and the models in memory at once."""
     plans = _chosen(verdicts)
-    if len(verdicts) < 2:
+    if len(plans) < 2:
         return
+    once: dict[tuple[str, ...], list[str]] = {}
     for part, names in shared(plans):
-        yield f"{part.name} ({gigabytes(part.device_bytes)}) is in memory once for {', '.join(names)}."
+        once.setdefault(names, []).append(f"{part.name} ({format_bytes(part.device_bytes)})")
+    for names, parts in once.items():
+        yield f"In memory once for {', '.join(names)}: {', '.join(parts)}."
     steps = loadings(plans, budget.weights, most)
-    first = next((step for step in steps if step.evicted), None)
-    if steps and first is None:
-        yield f"All of {', '.join(steps[-1].resident)} are in memory at once."
+    first = next((number for number, step in enumerate(steps) if step.evicted), len(steps))
+    if first == len(steps):
+        yield f"All {len(steps)} models that fit are in memory at once."
+        return
+    yield f"Loaded one after the other, the first {first} of {len(steps)} models are in memory at once. Then"
     for step in steps:
         if step.evicted:
-            left = f", beside {', '.join(step.resident[:-1])}" if len(step.resident) > 1 else ""
-            yield f"Loading {step.model} unloads {', '.join(step.evicted)}{left}."
+            beside = f", and stays beside {', '.join(step.resident[:-1])}" if len(step.resident) > 1 else ""
+            yield f"  {step.model} unloads {', '.join(step.evicted)}{beside}."
 
 
 def as_json(

@@ -12,6 +12,7 @@ from router.plugins import Plugins
 from router.settings import Settings
 from router.values import Need
 
+
 class MemoryFit:
     """Compares the bytes that models need with the budget of a device."""
 

@@ -28,13 +28,14 @@ ENCODER_WIDTHS, ENCODER_ROWS = 6, 3  # of a token in umT5: beside attention, and
 class Phases:
     """The settings on which each phase's bytes depend.
 
+    `kept_texts` is the number of transformers that keep a prompt's keys and values in each block for a whole job.
     `item` and `decoder_item` are bytes of a number in the transformers and in the VAE's decoder.
     """
 
     transformer: Mapping[str, Any]
     vae: Mapping[str, Any]
     text_encoder: Mapping[str, Any]
-    experts: int
+    kept_texts: int
     encodes: int | None  # frames of an image's video, None without images; 0 for all
     item: int
     decoder_item: int
@@ -46,14 +47,17 @@ class Phases:
         return int(max(self._text(), encoding, self._denoising(pixels, num_frames), self._decoding(pixels)))
 
     def _denoising(self, pixels: int, num_frames: int) -> float:
-        heads, head = int(self.transformer["num_attention_heads"]), int(self.transformer.get("attention_head_dim", 128))
-        width, ffn = heads * head, int(self.transformer["ffn_dim"])
+        heads, head = (
+            int(self.transformer.get("num_attention_heads", 40)),
+            int(self.transformer.get("attention_head_dim", 128)),
+        )
+        width, ffn = heads * head, int(self.transformer.get("ffn_dim", 13824))
         frames = 1 + (num_frames - 1) // FRAMES
         tokens = frames * pixels // (self._scale * PATCH) ** 2
         passes = 2 if tokens <= BATCHED_TOKENS else 1
         widest = max(ATTENTION[self.item] * width, BESIDE_FFN * width + 2 * ffn)
-        # keys and values of both prompts stay for the whole job, in each block
-        text = 2 * 2 * PROMPT_TOKENS * width * int(self.transformer["num_layers"]) * self.experts
+        keys_and_values = 2 * width * int(self.transformer.get("num_layers", 40))
+        text = 2 * PROMPT_TOKENS * keys_and_values * self.kept_texts  # of the prompt and the negative one
         return self.item * (passes * tokens * widest + text)
 
     def _decoding(self, pixels: int) -> float:
@@ -83,7 +87,7 @@ class Phases:
         return int(bool(self.vae.get("is_residual")))
 
 
-def of(model: KnownModel, formats: Formats, takes_images: bool) -> Phases | None:
+def of(model: KnownModel, formats: Formats, *, takes_images: bool, keeps_texts: bool) -> Phases | None:
     """Return the estimate for a model, None for parts of unknown settings."""
     named = {part.name: part for part in model.parts}
     if not {"transformer", DECODER, "text_encoder"} <= named.keys():
@@ -93,7 +97,7 @@ def of(model: KnownModel, formats: Formats, takes_images: bool) -> Phases | None
         named["transformer"].settings,
         named[DECODER].settings,
         named["text_encoder"].settings,
-        sum(part.is_transformer for part in model.parts),
+        sum(part.is_transformer for part in model.parts) if keeps_texts else 0,
         encodes,
         BYTES[formats.dtype],
         BYTES[formats.decoder_dtype],

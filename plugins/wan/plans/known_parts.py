@@ -1,6 +1,5 @@
 """The parts of a model with weights: by the files on this machine, else as published."""
 
-import re
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -11,11 +10,11 @@ from typing import Any
 from plugins.wan import checkpoint as checkpoints
 from plugins.wan.checkpoint import DECODER, DECODING, ENCODING, Part
 from plugins.wan.plans import stored_formats
-from plugins.wan.plans.part_bytes import Stored
+from plugins.wan.plans.part_bytes import Formats, Sizes, Stored, sizes_of
 from plugins.wan.weights.identity import content
 from registry import Input, ModelSpec, folders, part_files, published
 from registry.families import find
-from registry.folders import FolderError, Weights, single_file
+from registry.folders import Weights, single_file
 from registry.folders.expected import expected
 from registry.folders.expected.text_encoder import SHARED, TIED
 from registry.folders.model import CLASSES
@@ -35,10 +34,20 @@ class KnownPart:
     settings: Mapping[str, Any] = field(repr=False)
     tensors: Mapping[str, Stored] = field(repr=False)
     identity: Hashable
+    _sizes: dict[object, Sizes] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def is_transformer(self) -> bool:
         return self.name.startswith("transformer")
+
+    def sizes(self, formats: Formats, form: str | None = None) -> Sizes:
+        """Return the sizes in memory, of weights in a file of the format `form` if there is one."""
+        # several alternatives of a model have a part in common, and so have several models
+        key = (formats.dtype_of(self.name), formats.weights, form)
+        if key not in self._sizes:
+            tensors = self.tensors if form is None else stored_formats.stored_as(form, self.name, self.tensors)
+            self._sizes[key] = sizes_of(self.name, self.class_name, self.settings, tensors, formats)
+        return self._sizes[key]
 
 
 @dataclass(frozen=True)
@@ -117,14 +126,19 @@ def _published(model: ModelSpec) -> KnownModel | None:
 def _in_halves(known: Mapping[str, PublishedPart], with_encoder: bool) -> Iterator[KnownPart]:
     """Yield the parts as `Checkpoint.pooled` does."""
     for name, part in known.items():
+        if name == "transformer_2":  # of the first one's configuration
+            first = _of_published("transformer", known["transformer"])
+            yield replace(first, name=name, identity=(part.identity, ()))
+            continue
         if name != "vae":
             yield _of_published(name, part)
             continue
         if with_encoder:
             yield _of_published(name, part, DECODING)
-        yield replace(_of_published(name, part, ENCODING), name=DECODER)
+        yield replace(_of_published(name, part, ENCODING), name=DECODER, _sizes={})
 
 
+@lru_cache(64)
 def _of_published(name: str, part: PublishedPart, without: tuple[str, ...] = ()) -> KnownPart:
     tensors = {
         each: Stored("BF16", shape)
@@ -140,9 +154,9 @@ def _replaced(part: KnownPart, file: PartFile) -> tuple[KnownPart, Basis]:
     if not path.exists():
         form = stored_formats.named_in(path.name)
         tensors = part.tensors if form is None else stored_formats.stored_as(form, part.name, part.tensors)
-        return replace(part, tensors=tensors, identity=(str(path), part.identity)), Basis.FORMATS
+        return replace(part, tensors=tensors, identity=(str(path), part.identity), _sizes={}), Basis.FORMATS
     name = "vae" if part.name == DECODER else part.name
     base = folders.Part(name, path.parent, CLASSES[name][0], part.class_name, part.settings, None)
     stored = single_file.read(path, base)[0].read()
     tensors = {each: Stored(stored[each].dtype, stored[each].shape) for each in part.tensors.keys() & stored.keys()}
-    return replace(part, tensors=tensors, identity=(_sampled(path), part.name)), Basis.PUBLISHED
+    return replace(part, tensors=tensors, identity=(_sampled(path), part.name), _sizes={}), Basis.PUBLISHED

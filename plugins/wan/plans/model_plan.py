@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from plugins.wan.plans import activations, known_parts, stored_formats
+from plugins.wan.plans import activations, known_parts
 from plugins.wan.plans.known_parts import KnownModel, KnownPart
-from plugins.wan.plans.part_bytes import Formats, Stored, format_in, sizes_of
+from plugins.wan.plans.part_bytes import Formats
 from plugins.wan.weights import offload_groups
 from plugins.wan.weights.device_format import AUTO, DENSE
 from registry import Input
@@ -42,21 +42,23 @@ class _Model:
         parts = tuple(self._part(part) for part in self.known.parts)
         takes_images = Input.IMAGE in self.spec.modality.allows
         basis = Basis.FORMATS if self.files else self.known.basis
-        return Plan(parts, basis, activations.of(self.known, self.formats, takes_images))
+        # diffusers' own forward pass, by which group offload runs, makes a text's keys anew in each step
+        keeps_texts = not self._is_offloaded
+        estimate = activations.of(self.known, self.formats, takes_images=takes_images, keeps_texts=keeps_texts)
+        return Plan(parts, basis, estimate)
+
+    @property
+    def _is_offloaded(self) -> bool:
+        return self.options.get(GROUP_OFFLOAD) is True
 
     def _part(self, part: KnownPart) -> PlannedPart:
-        tensors = self._tensors(part)
-        sizes = sizes_of(part.name, part.class_name, part.settings, tensors, self.formats)
-        total, form = sum(sizes.values()), format_in(part.name, tensors, self.formats)
-        offloaded = self.options.get(GROUP_OFFLOAD) is True and offload_groups.suits(part.name)
-        identity = (part.identity, form, self.formats.dtype_of(part.name), *self._choices(part), offloaded)
-        if offloaded:
-            return PlannedPart(part.name, offload_groups.device_bytes(part.name, sizes), total, form, identity)
-        return PlannedPart(part.name, total, 0, form, identity)
-
-    def _tensors(self, part: KnownPart) -> Mapping[str, Stored]:
-        form = self.files.get(part.name)
-        return part.tensors if form is None else stored_formats.stored_as(form, part.name, part.tensors)
+        sizes = part.sizes(self.formats, self.files.get(part.name))
+        offloaded = self._is_offloaded and offload_groups.suits(part.name)
+        choices = (self.formats.dtype_of(part.name), *self._choices(part), self.files.get(part.name), offloaded)
+        identity = (part.identity, *choices)
+        if not offloaded:
+            return PlannedPart(part.name, sizes.total, 0, sizes.format, identity)
+        return PlannedPart(part.name, sizes.offloaded, sizes.total, sizes.format, identity)
 
     def _choices(self, part: KnownPart) -> tuple[object, ...]:
         """Return what else changes a part, as in the key under which it is loaded."""

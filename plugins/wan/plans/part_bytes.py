@@ -3,10 +3,12 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from typing import Any, NamedTuple
 
 from plugins.wan.checkpoint import DECODER
+from plugins.wan.weights import offload_groups
 from plugins.wan.weights.device_format import AUTO, code_bytes, format_of
 from registry.folders.dtypes import is_quantised, stored_bytes
 
@@ -55,31 +57,47 @@ class Formats:
         return FP32 if part in IN_FP32 else self.dtype
 
 
+@dataclass(frozen=True)
+class Sizes:
+    """The bytes of each weight of a part, and of its tables; the format of most weights.
+
+    The format is that of the weights in codes, if there are any.
+    """
+
+    part: str
+    by_name: Mapping[str, int]
+    format: str
+
+    @cached_property
+    def total(self) -> int:
+        return sum(self.by_name.values())
+
+    @cached_property
+    def offloaded(self) -> int:
+        """The device bytes with group offload."""
+        return offload_groups.device_bytes(self.part, self.by_name)
+
+
 def sizes_of(
     part: str, class_name: str, settings: Mapping[str, Any], tensors: Mapping[str, Stored], formats: Formats
-) -> dict[str, int]:
-    """Return the bytes of each weight of a part, and of its tables."""
+) -> Sizes:
+    """Return the sizes of a part's tensors in memory."""
     dtype = formats.dtype_of(part)
     kept = KEPT_IN_FP32.get(class_name, frozenset())
     if dtype == FP16:
         kept |= KEPT_BESIDE_FP16.get(class_name, frozenset())
-    sizes = {}
+    sizes, forms = {}, Counter[str]()
     for name, stored in tensors.items():
         if (form := format_of(part, name, *stored, formats.weights)) is not None:
             sizes[name] = code_bytes(form, stored.shape)
+            forms[form] += sizes[name]
         elif "F" in stored.dtype or is_quantised(stored.dtype):
             item = BYTES[dtype] if kept.isdisjoint(name.split(".")) else BYTES[FP32]
             sizes[name] = item * prod(stored.shape)
         else:
             sizes[name] = stored_bytes(*stored)
-    return {**sizes, BUFFERS: buffer_bytes(part, settings)}
-
-
-def format_in(part: str, tensors: Mapping[str, Stored], formats: Formats) -> str:
-    """Return the format of most of a part's weights in codes, else of its numbers."""
-    counts = Counter(format_of(part, name, *stored, formats.weights) for name, stored in tensors.items())
-    counts.pop(None, None)
-    return counts.most_common(1)[0][0] or "" if counts else formats.dtype_of(part)
+    sizes[BUFFERS] = buffer_bytes(part, settings)
+    return Sizes(part, sizes, forms.most_common(1)[0][0] if forms else dtype)
 
 
 def buffer_bytes(part: str, settings: Mapping[str, Any]) -> int:

@@ -17,10 +17,10 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("gguf")
 
 import numpy as np  # noqa: E402
+from plugins.wan.plan import plan  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 from nano.family import link_family  # noqa: E402
-from plugins.wan.plan import plan  # noqa: E402
 from plugins.wan.weights.safetensors import stored_in  # noqa: E402
 from registry import folders, part_files  # noqa: E402
 from router.engine.parts import size_of  # noqa: E402
