@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from registry import adapter_files, known_adapters
-from registry.adapter_schema import GGUF, AdapterSchema, not_safetensors
+from registry.adapter_schema import AdapterSchema
 from registry.adapters import NAME, Adapter, PerExpert
 from registry.backends import BackendInfo
 from registry.consistency import adapter_contradictions, of_two_experts
@@ -19,6 +19,7 @@ from registry.lines import Document, Where
 from registry.models import Defaults, Limits
 from registry.schema import check
 from registry.source import is_folder, is_hub_id, resolve
+from registry.weight_file import GGUF, misnamed
 
 FIRST, SECOND = "guidance_scale", "guidance_scale_2"
 SAME = ("files", "revision", "strength", "merge")  # an adapter takes them unchanged
@@ -108,7 +109,7 @@ class AdapterEntries:
         path = resolve(source, self.base)
         if not path.endswith(OF_FILES):
             return Adapter(name, path)
-        if rule := not_safetensors(path):
+        if rule := misnamed(path):
             self._add_problem(where, f"{rule}, got {source}")
             return None
         return Adapter(name, path, PerExpert("", ""))

@@ -1,17 +1,14 @@
 """The fields of an adapter in a models file as a marshmallow schema."""
 
 from collections.abc import Mapping
-from pathlib import PurePosixPath
 from typing import Any
 
 from marshmallow import ValidationError, fields, post_load
 
 from registry.adapters import STRENGTH, PerExpert
-from registry.folders.files import PICKLES
-from registry.folders.weights import SUFFIX
-from registry.schema import DefaultsSchema, Number, Strict, Text
-
-GGUF = ".gguf"
+from registry.schema import DefaultsSchema
+from registry.schema_fields import Number, Strict, Text
+from registry.weight_file import File
 
 
 class StrengthSchema(Strict):
@@ -33,18 +30,6 @@ class Strength(fields.Field[PerExpert[float]]):
         if not any(found):
             raise ValidationError("must not be 0, at which an adapter is not used")
         return found
-
-
-class File(Text):
-    """A path of a safetensors file within a folder or a repository."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
-        path: str = super()._deserialize(value, attr, data, **kwargs)
-        if PurePosixPath(path).is_absolute() or "\\" in path or not {"", ".", ".."}.isdisjoint(path.split("/")):
-            raise ValidationError("must be a path within the source, such as loras/high.safetensors")
-        if rule := not_safetensors(path):
-            raise ValidationError(rule)
-        return path
 
 
 class FilesSchema(Strict):
@@ -78,14 +63,3 @@ class AdapterSchema(Strict):
     strength = Strength()
     defaults = fields.Nested(DefaultsSchema)
     merge = fields.Boolean(error_messages={"invalid": "must be true or false"})
-
-
-def not_safetensors(path: str) -> str | None:
-    """Return the rule that a file's name breaks, None for a safetensors file."""
-    if path.endswith(SUFFIX):
-        return None
-    if path.endswith(PICKLES):
-        return f"must be a {SUFFIX} file: pickles can run code and are not read"
-    if path.endswith(GGUF):
-        return f"must be a {SUFFIX} file: GGUF is not read"
-    return f"must be a {SUFFIX} file"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from registry.adapters import Adapter
 from registry.models import BrokenModel, ModelSpec, Registry, Route
+from registry.parts import REPLACEABLE, PartFiles
 
 Entry = ModelSpec | BrokenModel | Route
 
@@ -61,8 +62,14 @@ def _fields(old: Entry | Adapter, new: Entry | Adapter) -> str:
     if isinstance(old, ModelSpec) and isinstance(new, ModelSpec) and "adapters" in changed:
         each = _compared(old.adapters, new.adapters) or ["in another order"]
         changed[changed.index("adapters")] = f"adapters: {'; '.join(each)}"
+    if isinstance(old, ModelSpec) and isinstance(new, ModelSpec) and "parts" in changed:
+        changed[changed.index("parts")] = f"parts: {', '.join(_parts(old.parts, new.parts))}"
     return ", ".join(changed)
 
 
 def _changed(old: Entry | Adapter, new: Entry | Adapter) -> list[str]:
     return [f.name for f in fields(new) if getattr(old, f.name) != getattr(new, f.name)]
+
+
+def _parts(old: PartFiles, new: PartFiles) -> list[str]:
+    return [part for part in REPLACEABLE if old.get(part) != new.get(part)]

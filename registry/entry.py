@@ -8,13 +8,13 @@ from types import MappingProxyType
 from registry.adapter_entries import AdapterEntries
 from registry.backends import BackendInfo, Backends
 from registry.consistency import contradictions, family_differences, narrows
-from registry.families import EMBEDDED, FAMILIES, PROMPT_TOKENS, Family, find, stand_in
+from registry.families import FAMILIES, PROMPT_TOKENS, Family, find, stand_in
 from registry.folders import FolderError, ModelFolder
 from registry.lines import Document, Where
 from registry.modality import Modality
 from registry.models import BrokenModel, Defaults, Limits, ModelSpec, Size
+from registry.origin import Origin
 from registry.schema import ModelSchema, check
-from registry.source import is_hub_id, resolve, weights_folder
 
 SAME = ("revision", "download", "pin", "priority", "engines", "text_only")  # a model takes them unchanged
 
@@ -26,16 +26,18 @@ class Entry:
         self.document = document
         self.where = where
         self.fields = check(document, where, ModelSchema(), data)
-        self.source = self._source(base)
+        self.origin = Origin(document, where, self.fields, base)
+        self.source = self.origin.source
         self.lost = backends.may_have_brought(self.fields.get("backend", ""))
         self.backend = self._backend(backends.found, backends.advice)
         self.named = self._family()
-        self.weights = self._folder(backends.found)
+        modality_known = self.named is not None or bool(self.fields.get("modality"))
+        self.weights = self.origin.folder(self.backend, backends.found.values(), modality_known)
         self.family = self._actual_family()
         warm_up: bool | tuple[Size, ...] = self.fields.get("warm_up", False)
         self.warm_sizes = warm_up if isinstance(warm_up, tuple) else ()
         self.adapters = AdapterEntries(document, where, self.fields, base, self.family)
-        self._check_download()
+        self.origin.check_download(self.adapters.adapters)
 
     def model(self, name: str) -> ModelSpec | BrokenModel | None:
         """Return the model, broken by its folder or backend; None without a modality."""
@@ -77,6 +79,7 @@ class Entry:
             limits=limits,
             size_multiple=basis.size_multiple,
             source=self.source,
+            parts=self.origin.parts.files,
             warm_up=bool(self.fields.get("warm_up", False)),
             warm_sizes=self.warm_sizes,
             devices=tuple(self.fields.get("devices", ())),
@@ -95,31 +98,24 @@ class Entry:
         lack = f"its backend {self.fields['backend']} is not there"
         reason = f"{lack}: {'; '.join(lost.reason for lost in self.lost)}"
         problem = f"{self.fields['backend']} is not there: {'; '.join(lost.problem for lost in self.lost)}"
-        return self._broken(name, reason, "backend", problem)
+        return self._broken(name, reason, ("backend",), problem)
 
     def _broken_by(self, name: str, error: FolderError) -> BrokenModel:
-        return self._broken(name, error.reason, "source", str(error))
+        return self._broken(name, error.reason, self.origin.field_of(error), str(error))
 
-    def _broken(self, name: str, reason: str, field: str, message: str) -> BrokenModel:
+    def _broken(self, name: str, reason: str, field: Where, message: str) -> BrokenModel:
         word = self.fields.get("modality")
         return BrokenModel(
             name=name,
             backend=self.fields.get("backend", ""),
             source=self.source,
             reason=reason,
-            problem=self.document.problem((*self.where, field), message),
+            problem=self.document.problem((*self.where, *field), message),
             modality=Modality.named(word) if word else None,
             revision=self.fields.get("revision"),
+            parts=self.origin.parts.files,
             aliases=tuple(self.fields.get("aliases", ())),
         )
-
-    def _folder(self, backends: Mapping[str, BackendInfo]) -> ModelFolder | FolderError | None:
-        """Read the entry's folder; None without one, or if it may still arrive."""
-        if self.source is None or self.source.startswith(EMBEDDED) or self.backend is None or not self.backend.index:
-            return None
-        modality_known = self.named is not None or bool(self.fields.get("modality"))
-        revision = self.fields.get("revision")
-        return weights_folder(self.source, revision, self.backend, backends.values(), modality_known)
 
     def _actual_family(self) -> Family | None:
         named = self.named
@@ -146,23 +142,6 @@ class Entry:
 
     def _add_problem(self, field: str, message: str) -> None:
         self.document.add_problem((*self.where, *field.split(".")), message)
-
-    def _source(self, base: Path) -> str | None:
-        source: str | None = self.fields.get("source")
-        try:
-            source = resolve(source, base) if source else None
-        except ValueError as error:
-            self._add_problem("source", str(error))
-            return None
-        if self.fields.get("revision") and not is_hub_id(source):
-            self._add_problem("revision", f"is only for a source on the hub, got {source or 'no source'}")
-        return source
-
-    def _check_download(self) -> None:
-        sources = (self.source, *(adapter.source for adapter in self.adapters.adapters))
-        explained = self.document.has_problem((*self.where, "source"))
-        if self.fields.get("download") and not explained and not any(map(is_hub_id, sources)):
-            self._add_problem("download", f"is only for a source on the hub, got {self.source or 'no source'}")
 
     def _family(self) -> Family | None:
         name: str | None = self.fields.get("family")
@@ -213,5 +192,6 @@ class Entry:
         stated = self.fields.get("defaults", {})
         for field, rule in contradictions(defaults, limits, self.warm_sizes, basis.size_multiple, stated):
             yield tuple(field.split(".")), rule
+        yield from self.origin.parts.contradictions(family)
         if (family and family.name) == (self.family and self.family.name):  # the adapters are read for the latter
             yield from self.adapters.contradictions(defaults, limits, basis.size_multiple)

@@ -142,7 +142,8 @@ def _repositories(models: Iterable[ModelSpec | BrokenModel], names: Mapping[str,
     """Return the first model of each hub repository whose id is no name."""
     repos: dict[str, Where] = {}
     for model in models:
-        if model.source and is_hub_id(model.source) and model.source not in names:
+        # with other files it is another model than the repository's
+        if model.source and is_hub_id(model.source) and not model.parts and model.source not in names:
             repos.setdefault(model.source, ("models", model.name))
     return repos
 

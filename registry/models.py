@@ -150,6 +150,7 @@ class BrokenModel:
     problem: Problem = field(compare=False)
     modality: Modality | None = None
     revision: str | None = None
+    parts: PartFiles = field(default_factory=lambda: NO_FILES)
     aliases: tuple[str, ...] = ()
 
     @property

@@ -5,9 +5,11 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from registry import part_files
 from registry.backends import BackendInfo
 from registry.families import EMBEDDED, FAMILIES, find
 from registry.folders import INDEX, FolderError, ModelFolder, absent, hub_cache, read
+from registry.parts import NO_FILES, PartFiles
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -46,9 +48,14 @@ def resolve(source: str, base: Path) -> str:
 
 
 def weights_folder(
-    source: str, revision: str | None, backend: BackendInfo, backends: Iterable[BackendInfo], modality_known: bool
+    source: str,
+    revision: str | None,
+    backend: BackendInfo,
+    backends: Iterable[BackendInfo],
+    modality_known: bool,
+    parts: PartFiles = NO_FILES,
 ) -> ModelFolder | FolderError | None:
-    """Read the folder of a source; None if its files may still arrive."""
+    """Read a source's folder with the files of `parts`; None if files may arrive."""
     # an absent or partial folder is no error if the entry itself names the modality
     remote = is_hub_id(source)
     path = hub_cache.snapshot(source, revision) if remote else Path(source)
@@ -63,9 +70,16 @@ def weights_folder(
     if modality_known and not os.path.exists(path / INDEX):
         return None
     try:
-        return read(path)
+        return read(path, part_files.paths(parts))
     except FolderError as error:
-        return None if remote and modality_known and error.missing else error
+        of_folder = remote and part_files.part_of(error, parts) is None
+        arrives = error.missing if of_folder else part_files.may_arrive(error, parts)
+        if arrives and modality_known:
+            return None
+        if arrives and not of_folder:
+            reason = f"{error.reason}: fetch it with 'framegate pull', or write the modality that the model has"
+            return FolderError(reason, error.path, missing=True)
+        return error
 
 
 def _unsuited(

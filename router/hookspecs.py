@@ -57,9 +57,9 @@ def load_model(model: ModelSpec, device: str, pool: Pool, report: Report) -> obj
 def plan_model(model: ModelSpec, device: str) -> Plan | int:  # type: ignore[empty-body]
     """Return the `Plan` of `model` on `device`, or the least bytes that its weights take there.
 
-    None if that is unknown. Runs in engines and in commands: read the headers of the files, and import nothing heavy.
-    `model.folder` is None where the weights are not on this machine. A model of more bytes than the device's budget is
-    refused before it is queued; its alternatives are the advice.
+    None if that is unknown. Runs in both halves and in commands: read the headers of the files, and import nothing
+    heavy. `model.folder` is None where the weights are not on this machine. A model of more bytes than the device's
+    budget is refused before it is queued; its alternatives are the advice.
     """
 
 

@@ -14,6 +14,7 @@ from bench.card.clock import Clock
 from bench.card.profile import profiled
 from bench.card.shapes import Dit
 from bench.tools.adapted import with_random_products
+from bench.tools.quantised import quantise_blocks
 from bench.tools.table import Row
 from plugins.diffusers_backend.attention_backend import attention_for
 from plugins.diffusers_backend.compile import Compiler
@@ -24,6 +25,7 @@ from plugins.diffusers_backend.dit.timestep_embedding import embed_timesteps
 from plugins.diffusers_backend.tuning.chooser import Chooser
 from plugins.wan.tuning.autotune import Autotuner
 from plugins.wan.tuning.switches import Switches
+from plugins.wan.weights.device_format import FP8, FP8_PRODUCTS, INT8
 
 Run = Callable[[], torch.Tensor]
 STOCK, OURS, COMPILED, ADAPTED = "diffusers", "ours", "ours, compiled", "ours with adapters"
@@ -88,6 +90,20 @@ def adapted(name: str, dit: Dit, clock: Clock, model: WanTransformer3DModel, mos
     runs = {OURS: _ours(model, dit, chooser), ADAPTED: _ours(with_random_products(model, RANK), dit, chooser)}
     seconds = clock.compared(_warmed(runs)).seconds
     yield Row(f"{name}: adapters of rank {RANK} add, share of the pass", seconds[ADAPTED] / seconds[OURS] - 1, "", most)
+
+
+def quantised(name: str, dit: Dit, clock: Clock, model: WanTransformer3DModel) -> Iterator[Row]:
+    """Yield the shares of a pass's time with weights in codes."""
+    chooser = Chooser(tuner=Autotuner(clock.seconds))
+    runs = {OURS: _ours(model, dit, chooser)}
+    for form in (FP8, INT8, FP8_PRODUCTS):
+        changed = copy.deepcopy(model)
+        quantise_blocks(changed, form)
+        runs[form] = _ours(changed, dit, chooser)
+    seconds, plain = clock.compared(_warmed(runs)).seconds, runs[OURS].run()
+    for form in (FP8, INT8, FP8_PRODUCTS):
+        yield Row(f"{name}: {form}, share of the time of bf16", seconds[form] / seconds[OURS])
+        yield Row(f"{name}: {form}, difference of a pass", 100 * relative_error(runs[form].run(), plain), "%")
 
 
 def error(name: str, dit: Dit, clock: Clock) -> Iterator[Row]:

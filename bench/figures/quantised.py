@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 
 from bench.figures.fast import loader
 from bench.tools.gguf_files import write_blocks, write_dense, write_gguf
+from bench.tools.quantised import quantise_blocks
 from bench.tools.table import Figure, Row
 from bench.tools.videos import Videos, psnr
 from plugins.diffusers_backend.dit.network import Network
@@ -25,8 +26,6 @@ from plugins.diffusers_backend.dit.timestep_embedding import embed_timesteps
 from plugins.wan.tuning.switches import Switches
 from plugins.wan.weights.device_format import FP8, INT8
 from plugins.wan.weights.modules import kept_in_fp32
-from plugins.wan.weights.quantised.codes import quantise
-from plugins.wan.weights.quantised.layer import CODES, SCALE, quantise_layers
 from registry.parts import PartFile
 
 ROUNDS = 7
@@ -49,7 +48,7 @@ def measure() -> Figure:
         "weights in codes: bytes, loading, a forward pass, and the videos of Wan Nano",
         tuple(rows),
         (
-            f"loading: the transformer of 1.3B's true size, in turns; medians of {ROUNDS} processes",
+            f"loading: a transformer of 1.3B's true size from a file in fp32, in turns; medians of {ROUNDS} processes",
             f"a forward pass: 2 blocks of 1.3B's shape, 1,170 tokens, bf16, on {torch.get_num_threads()} threads",
             f"videos: {MODEL} in fp32, {CLIPS} held-out prompts, {STEPS} steps; the mean of the clips' PSNR",
         ),
@@ -94,7 +93,7 @@ def _loading(folder: Path) -> list[Row]:
         for weights, taken in found.items():
             taken += [_load(target, weights)] if number else []
     seconds, _, whole, planned = (statistics.median(each) for each in zip(*found["auto"], strict=True))
-    rows = [Row("loading 1.3B's transformer in bf16", seconds, "s"), _planned("bf16", planned, whole)]
+    rows = [Row("loading 1.3B's transformer, fp32 to bf16", seconds, "s"), _planned("bf16", planned, whole)]
     for weights in (FP8, INT8):
         taken, peak, held, planned = (statistics.median(each) for each in zip(*found[weights], strict=True))
         rows += [
@@ -127,8 +126,7 @@ def _write_large(folder: Path) -> None:
         model = WanTransformer3DModel(**SHAPE)
     generator = torch.Generator().manual_seed(0)
     state = {
-        name: torch.randn(weight.shape, generator=generator).div_(40).bfloat16()
-        for name, weight in model.state_dict().items()
+        name: torch.randn(weight.shape, generator=generator).div_(40) for name, weight in model.state_dict().items()
     }
     save_file(state, folder / "diffusion_pytorch_model.safetensors")
     model.save_config(folder)
@@ -190,15 +188,6 @@ def _pass(form: str, latents: torch.Tensor, embeds: torch.Tensor) -> Callable[[]
         if kept.isdisjoint(name.split(".")):
             weight.data = weight.data.bfloat16()
     if form != "bf16":
-        weights = {
-            name: weight.data
-            for name, weight in model.named_parameters()
-            if name.startswith("blocks.") and name.endswith(".weight") and weight.ndim == 2
-        }
-        quantise_layers(model, dict.fromkeys(weights, form), torch.bfloat16)
-        for name, weight in weights.items():
-            layer = model.get_submodule(name.removesuffix(".weight"))
-            for parameter, each in zip((CODES, SCALE), quantise(weight, form), strict=True):
-                setattr(layer, parameter, torch.nn.Parameter(each, requires_grad=False))
+        quantise_blocks(model, form)
     run = Network(model, Switches(), None).prepare(latents, embeds, 1)
     return partial(run, latents, embed_timesteps(model, torch.tensor([500.0])))

@@ -9,6 +9,10 @@ MODEL_KEYS = {
     "family": "the published variant whose defaults, size rules and limits apply, if `source` does not name it",
     "modality": "the inputs, if neither family nor folder says it; it may narrow `ti2v` to `t2v` or `i2v`",
     "revision": "a commit, branch or tag of the hub's repository",
+    "parts.transformer": "a file with its weights, in place of the source's: [below](#weights-as-people-have-them)",
+    "parts.transformer_2": "the same for the second transformer",
+    "parts.text_encoder": "the same for the text encoder",
+    "parts.vae": "the same for the VAE",
     "download": "the first job downloads missing weights; otherwise `framegate pull NAME` does",
     "pin": "the model never leaves its device for another",
     "warm_up": "the model is loaded, and runs once, before the first request; with sizes also one step at each",
@@ -49,6 +53,10 @@ ADAPTER_KEYS = {
 }
 BACKEND_OPTIONS = {
     "dtype": "number format of the weights; `auto` is `bf16` on a GPU and `fp32` on a CPU",
+    "weights": "form of the weights of blocks: `auto` as the files have them, `dense` as plain numbers; `fp8` and "
+    "`int8` quantise the transformers while they load, to half the bytes of `bf16`",
+    "matmul": "`fp8` also computes the products of weights in `fp8` in that format, on a GPU of compute capability 8.9 "
+    "or later",
     "attention": "attention kernel, tried at load; `auto` is cuDNN's on Hopper and datacentre Blackwell, and PyTorch's "
     "choice elsewhere",
     "group_offload": "keep the weights in the host's memory and copy one block at a time to the GPU",
@@ -65,7 +73,7 @@ IMPORTS = {
     "Preview": "A function that returns a small picture of a running job.",
 }
 RUNS_IN = {  # the half that calls a hook
-    "declare_backend": "both", "check_request": "web", "load_model": "engine", "plan_model": "engine",
+    "declare_backend": "both", "check_request": "web", "load_model": "engine", "plan_model": "both",
     "describe_loaded": "engine", "describe_numerics": "web", "generate": "engine", "encode_output": "engine",
     "unload_model": "engine", "job_changed": "both", "configure_app": "web", "add_commands": "cli",
 }  # fmt: skip

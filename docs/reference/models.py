@@ -15,12 +15,15 @@ from registry.adapter_list import Adapters
 from registry.families import FAMILIES, Family, stand_in
 from registry.modality import Modality
 from registry.models import Limits, ModelSpec
-from registry.schema import Mapped, ModelSchema, Shift, Texts, WarmUp
+from registry.part_schema import PartFileField
+from registry.schema import ModelSchema, Shift, WarmUp
+from registry.schema_fields import Mapped, Texts
 from router.plugins import Plugins, find
 
 KINDS = {
     Adapters: "mapping, or list of published ones",
     Mapped: "mapping",
+    PartFileField: "path, `OWNER/NAME/FILE`, or `{source: OWNER/NAME, file: FILE}`",
     Shift: "number above 0 to 100, or `{small: 3, large: 5}`",
     WarmUp: "`true`, `false` or sizes, such as `[832x480x81]`",
     FastField: "`true`, `false` or a mapping",

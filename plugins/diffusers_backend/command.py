@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from plugins.wan.new_folder import require_free
 from plugins.wan.progress_bars import bars
 from plugins.wan.weights.device_format import FP8, INT8
 from registry import ModelSpec
@@ -28,6 +29,7 @@ def convert(find: Callable[[str], ModelSpec], model: str, target: Path, weights:
     spec = find(model)
     if spec.folder is None:
         raise LoadFailed(f"{spec.name} has no weights, so there is nothing to convert")
+    require_free(target)
     from plugins.diffusers_backend.convert import Conversion
     from plugins.wan import checkpoint
     from plugins.wan.weights.adapters.merge import MergedAdapters

@@ -9,7 +9,7 @@ import torch
 
 from plugins.wan import merged
 from plugins.wan.checkpoint import Checkpoint, Part
-from plugins.wan.new_folder import Progress, copy_files, new_folder, write_weights
+from plugins.wan.new_folder import Progress, copy_files, new_folder
 from plugins.wan.tuning.switches import OFF
 from plugins.wan.weights import modules, safetensors
 from plugins.wan.weights.adapters.merge import MergedAdapters
@@ -21,7 +21,7 @@ from plugins.wan.weights.quantised.codes import LARGEST, quantise
 from plugins.wan.weights.quantised.layer import CODES, SCALE
 from plugins.wan.weights.safetensors import StoredTensor, stored_in
 from registry.folders.model import INDEX, WEIGHTLESS
-from registry.folders.parts import OURS
+from registry.folders.parts import OURS, QUANTISED
 from registry.folders.weights import STEMS, SUFFIX
 
 FORMATS = (FP8, INT8, *DTYPES)
@@ -67,15 +67,17 @@ class Conversion:
             for written, (shape, dtype) in form.tensors(name, stored[name].shape)
         }
         target.mkdir()
-        config = {key: value for key, value in part.config.items() if key != "quantization_config"}
+        config = dict(part.config)
         if any(form.format for form in forms.values()):  # else other readers would take the codes for the numbers
-            config["quantization_config"] = {"quant_method": OURS}
+            config[QUANTISED] = {"quant_method": OURS}
         (target / "config.json").write_text(json.dumps(config, indent=2) + "\n")
         path = target / f"{STEMS[part.library]}{SUFFIX}"
         header, positions = safetensors.layout(path, types)
         total = sum(each.length for each in positions.values())
         with reading(part):
-            write_weights(part.name, path, header, _tensors(stored, forms, deltas), total, progress)
+            doing = f"{part.name}: writing its weights"
+            tensors = _tensors(stored, forms, deltas)
+            safetensors.write(path, header, tensors, lambda done: progress(doing, done, total))
 
     def _form(self, part: Part, name: str, stored: StoredTensor) -> Form:
         own = stored.dtype if stored.is_plain else DTYPES[PLAIN]

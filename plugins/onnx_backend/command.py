@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from plugins.onnx_backend.record import DTYPES
+from plugins.wan.new_folder import require_free
 from plugins.wan.progress_bars import bars
 from registry import FlowShift, ModelSpec
 from registry.adapters import STRENGTH
@@ -48,6 +49,7 @@ def export(
         raise LoadFailed(f"{spec.name} has no weights, so there is nothing to export")
     if spec.parts:
         raise LoadFailed(f"{spec.name} has files of its own for {', '.join(spec.parts)}: {CONVERT}")
+    require_free(target)
     merged = _adapters(spec, adapters)
     _require_exporter()
     import torch

@@ -9,10 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
-import torch
-
 from plugins.wan.checkpoint import Part
-from plugins.wan.weights import safetensors
 from registry.folders.files import PICKLES
 from router import LoadFailed
 
@@ -33,13 +30,13 @@ def new_folder(target: Path) -> Iterator[Path]:
     Raises `LoadFailed` for a target that cannot be written; after an error or an interrupt there is no `target`.
     """
     target = target.resolve()
-    _require_free(target)
+    require_free(target)
     try:
         with _draft(target) as draft:
             yield draft
             (draft / LOCK).unlink()
             os.sync()
-            _require_free(target)
+            require_free(target)
             if target.exists():
                 target.rmdir()
             draft.rename(target)
@@ -70,20 +67,6 @@ def copy_files(files: Iterable[Path], parts: Collection[Part], folder: Path, dra
             progress("copying what stays as it is", done, total)
 
 
-def write_weights(
-    part: str, path: Path, header: bytes, tensors: Iterable[torch.Tensor], total: int, progress: Progress
-) -> None:
-    """Write the `total` bytes of a part's tensors after their header."""
-    done = 0
-
-    def written(count: int) -> None:
-        nonlocal done
-        done += count
-        progress(f"{part}: writing its weights", done, total)
-
-    safetensors.write(path, header, tensors, written)
-
-
 def _copied(source: Path, target: Path) -> Iterator[int]:
     with source.open("rb") as read, target.open("wb") as written:
         while block := read.read(COPY_BYTES):
@@ -91,7 +74,8 @@ def _copied(source: Path, target: Path) -> Iterator[int]:
             yield len(block)
 
 
-def _require_free(target: Path) -> None:
+def require_free(target: Path) -> None:
+    """Raise `LoadFailed` unless `target` is a new or empty folder."""
     if target == Path.cwd() or (target.exists() and (not target.is_dir() or any(target.iterdir()))):
         raise LoadFailed(f"{target} must be a folder that is new or empty, it holds something")
 

@@ -13,7 +13,8 @@ from registry.folders.model import CLASSES, INDEX, OPTIONAL, WEIGHTLESS, Part
 from registry.folders.shapes import require_shapes, require_whole
 from registry.folders.weights import STEMS, find
 
-OURS = "framegate"  # the method in configurations that `framegate convert` writes
+QUANTISED = "quantization_config"  # of a configuration
+OURS = "framegate"  # the method that `framegate convert` writes there
 CONFIGS = {"scheduler": "scheduler_config.json", "image_processor": "preprocessor_config.json"}
 VOCABULARIES = ("tokenizer.json", "spiece.model")
 # where there are any; the last is not a tokenizer's, but transformers looks into it
@@ -59,12 +60,13 @@ def read_part(path: Path, name: str, entry: object, file: Path | None = None) ->
     settings = _settings(folder, name)
     if name in WEIGHTLESS:
         return Part(name, folder, library, class_name, settings, None)
-    _require_plain(folder, name, settings)
+    quantised = settings.pop(QUANTISED, None)
     if file is not None:
         base = Part(name, folder, library, class_name, settings, None)
         weights, shapes = single_file.read(file, base)
         require_whole(base, shapes, file)
         return replace(base, weights=weights)
+    _require_known(folder, name, quantised)
     weights, shapes = find(folder, name, STEMS[library], found)
     part = Part(name, folder, library, class_name, settings, weights)
     require_shapes(part, shapes)
@@ -111,8 +113,7 @@ def _require_tokenizer(folder: Path, found: frozenset[str]) -> None:
         _require_bounds("tokenizer", read_json(folder / name, f"{name} of tokenizer"), folder / name)
 
 
-def _require_plain(folder: Path, name: str, settings: dict[str, Any]) -> None:
-    quantised = settings.get("quantization_config")
+def _require_known(folder: Path, name: str, quantised: object) -> None:
     method = quantised.get("quant_method") if isinstance(quantised, dict) else None
     if quantised and method != OURS:
         how = str(method or "an unnamed method")[:100]

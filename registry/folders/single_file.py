@@ -28,7 +28,7 @@ class SingleFile(Weights):
         """Return the tensors by diffusers' and transformers' names; raise `FolderError` otherwise."""
         path = self.files[0]
         found: dict[str, Tensor] = {}
-        for name, tensor in self._own(path).items():
+        for name, tensor in stored(path, self.part).items():
             ours = spellings.renamed(self.part, name, self.layout)
             if ours in found:
                 raise FolderError(f"{path.name} of {self.part} holds {ours[:100]!r} twice, by two names", path)
@@ -37,20 +37,24 @@ class SingleFile(Weights):
             found[ours] = tensor
         return found
 
-    def _own(self, path: Path) -> Mapping[str, Tensor]:
-        """Return the tensors of this part, by the file's names without prefixes."""
-        head, _ = beginning(path, f"{path.name} of {self.part}", gguf=True)
-        if head.startswith(GGUF):
-            tensors = gguf.read(path, self.part)
-            names = spellings.own(self.part, tensors)
-        else:
-            header = read_header(path, self.part, WITH_CODES)
-            stored = header.tensors()
-            names = spellings.own(self.part, stored)
-            tensors = attached({name: stored[name] for name in names}, self.part, [header])
-        if not names:
-            raise FolderError(f"{path.name} of {self.part} holds no tensor of a {self.part}", path)
-        return {names[name]: tensor for name, tensor in tensors.items() if name in names}
+
+def stored(path: Path, part: str) -> Mapping[str, Tensor]:
+    """Return a part's tensors by the file's names without prefixes.
+
+    Raises `FolderError` for a file that cannot be read, or that has none.
+    """
+    head, _ = beginning(path, f"{path.name} of {part}", gguf=True)
+    if head.startswith(GGUF):
+        tensors = gguf.read(path, part)
+        names = spellings.own(part, tensors)
+    else:
+        header = read_header(path, part, WITH_CODES)
+        found = header.tensors()
+        names = spellings.own(part, found)
+        tensors = attached({name: found[name] for name in names}, part, [header])
+    if not names:
+        raise FolderError(f"{path.name} of {part} holds no tensor of a {part}", path)
+    return {names[name]: tensor for name, tensor in tensors.items() if name in names}
 
 
 def read(path: Path, part: Part) -> tuple[Weights, Shapes]:

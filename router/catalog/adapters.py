@@ -10,7 +10,7 @@ from registry import Adapter, ModelSpec, PerExpert, adapter_files
 from registry.families import EMBEDDED
 from registry.folders import absent
 from registry.source import is_hub_id
-from router.catalog.download import fetching, snapshot
+from router.catalog.download import Selection, fetching, snapshot
 from router.errors import DownloadFailed, ModelUnavailable
 
 DOWNLOADING = "downloading"
@@ -55,7 +55,7 @@ def _obtain(model: ModelSpec, adapter: Adapter, report: Report, stall_seconds: f
     if problem := _problem(model, adapter):
         raise DownloadFailed(problem)
     if state(adapter) not in READY:
-        snapshot(adapter.source, adapter.revision, report, stall_seconds, files=adapter.file_names)
+        snapshot(adapter.source, adapter.revision, report, stall_seconds, Selection(adapter.file_names))
     if (folder := _folder(adapter)) is None:
         raise DownloadFailed(f"the files of {model.name}'s adapter {adapter.name} have gone again")
     high, low = (None if file is None else folder / file for file in adapter.files)

@@ -10,7 +10,7 @@ from threading import Lock
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from registry import BrokenModel, ModelSpec, Registry, RegistryError, folders
+from registry import BrokenModel, ModelSpec, Registry, RegistryError, folders, part_files
 from registry.backends import AT_RELOAD, Backends
 from registry.changes import differences, remarks
 from registry.lines import read_text
@@ -143,7 +143,7 @@ def newest_good(store: RevisionStore, file: Path, backends: Known) -> Registry:
 def _publish(store: RevisionStore, file: Path, backends: Known, before: Revision | None = None) -> Registry:
     """Read a models file and publish it if it has changed; requires the lock.
 
-    It is also published if a folder of weights has changed since the revision `before`: every process must read that
+    It is also published if weights have changed since the revision `before`: every process must read those
     again.
     """
     read_at = time.time()
@@ -155,8 +155,11 @@ def _publish(store: RevisionStore, file: Path, backends: Known, before: Revision
 
 def _folders_changed(registry: Registry, since: float) -> bool:
     entries: tuple[ModelSpec | BrokenModel, ...] = (*registry.models, *registry.broken)
-    paths = (path for entry in entries for path in _paths(entry.source, entry.revision))
-    return any(folders.changed_at(path) > since for path in paths)
+    return any(
+        folders.changed_at(path, part_files.paths(entry.parts)) > since
+        for entry in entries
+        for path in _paths(entry.source, entry.revision)
+    )
 
 
 def _paths(source: str | None, revision: str | None) -> tuple[Path, ...]:

@@ -6,12 +6,12 @@ from pathlib import Path
 from threading import Thread
 
 import nano
-from registry import Adapter, ModelSpec, folders
+from registry import Adapter, ModelSpec, folders, part_files
 from registry.families import EMBEDDED
 from registry.folders import INDEX
 from registry.source import is_hub_id, public
-from router.catalog import adapters
-from router.catalog.download import Snapshots, begun, fetching, snapshot
+from router.catalog import adapters, parts
+from router.catalog.download import Selection, Snapshots, begun, fetching, snapshot
 from router.errors import DownloadFailed, ModelUnavailable
 from router.values import Backend, UsedAdapter
 
@@ -40,10 +40,10 @@ class Weights:
     def look_ahead(self, models: Iterable[ModelSpec]) -> Thread | None:
         """Query the hub's cache for `models` in a thread."""
         # the first query takes over a second
-        hub = [(model.source, model.revision) for model in models if model.source and is_hub_id(model.source)]
-        if not any(self._snapshots.has(source) for source, _ in hub):
+        hub = [model for model in models if model.source and is_hub_id(model.source)]
+        if not any(self._snapshots.has(str(model.source)) for model in hub):
             return None
-        looking = Thread(target=lambda: [self._snapshots.find(*each) for each in hub], name="weights", daemon=True)
+        looking = Thread(target=lambda: [self._folder(model) for model in hub], name="weights", daemon=True)
         looking.start()
         return looking
 
@@ -53,24 +53,23 @@ class Weights:
         Unsuited weights are of another backend. Any process on this machine may be downloading.
         """
         here = self._state(model)
-        if model.source is None or not is_hub_id(model.source) or here not in ("incomplete", "missing"):
+        if here not in ("incomplete", "missing"):
             return here
-        now = fetching(model.source)
+        now = next(filter(None, map(fetching, parts.repositories(model))), None)
         return here if now is None else f"{adapters.DOWNLOADING} {now.percent} %"
 
     def _state(self, model: ModelSpec) -> str:
         if model.source is None:
             return "none"
         folder = self._folder(model)
-        if folder is None and begun(model.source):
-            return "incomplete"
         if folder is None or not self._is_there(folder):
-            return "missing"
+            is_begun = (folder is None and begun(model.source)) or any(map(parts.is_here, model.parts.values()))
+            return "incomplete" if is_begun else "missing"
         if not self._suits(folder, self._backends[model.backend]):
             return "unsuited"
         if model.source.startswith(EMBEDDED):
             return "embedded"
-        return "incomplete" if folders.missing(folder) else "here"
+        return "incomplete" if self._lack(model, folder) else "here"
 
     def find(self, model: ModelSpec) -> Path | None:
         """Return the folder for any backend, never downloading; raise `DownloadFailed` if it is absent."""
@@ -79,7 +78,7 @@ class Weights:
         folder = self._folder(model)
         if folder is not None and self._is_embedded(folder):
             self._link()
-        elif folder is None or not os.path.isdir(folder) or folders.missing(folder):
+        elif folder is None or not os.path.isdir(folder) or self._lack(model, folder):
             state = "incomplete" if folder and os.path.isdir(folder) else "missing"
             raise DownloadFailed(self._unavailable(model, state))
         return folder
@@ -92,6 +91,7 @@ class Weights:
             backend.name
             for backend in self._backends.values()
             if (backend.index or backend.name == model.backend)
+            and (backend.index == INDEX or not model.parts)
             and model.modality in backend.modalities
             and self._suits(folder, backend)
         ]
@@ -108,7 +108,12 @@ class Weights:
             return None
         if model.source.startswith(EMBEDDED):
             return self._nano / model.source.removeprefix(EMBEDDED)
-        return self._snapshots.find(model.source, model.revision) if is_hub_id(model.source) else Path(model.source)
+        if not is_hub_id(model.source):
+            return Path(model.source)
+        return self._snapshots.find(model.source, model.revision, Selection(without=tuple(model.parts)))
+
+    def _lack(self, model: ModelSpec, folder: Path) -> str | None:
+        return folders.missing(folder, part_files.paths(model.parts))
 
     def _is_there(self, folder: Path) -> bool:
         return self._is_embedded(folder) or os.path.isdir(folder)  # False, not an error, without permission
@@ -126,7 +131,7 @@ class Weights:
         state = self.state(model)
         if state in ("none", "embedded", "here"):
             return
-        if state != "unsuited" and model.download and is_hub_id(model.source):
+        if state != "unsuited" and model.download and self.is_fetchable(model):
             return
         raise ModelUnavailable(self._unavailable(model, state))
 
@@ -140,11 +145,22 @@ class Weights:
         state = self.state(model)
         if state == "embedded":
             self._link()
-        elif state == "unsuited" or (state != "here" and not (model.download and is_hub_id(model.source))):
+        elif state == "unsuited" or (state != "here" and not (model.download and self.is_fetchable(model))):
             raise DownloadFailed(self._unavailable(model, state))
         elif state != "here":
-            return snapshot(model.source, model.revision, report, self._stall_seconds)
+            parts.obtain(model.parts, report, self._stall_seconds)
+            if is_hub_id(model.source) and self._state(model) != "here":
+                left_out = Selection(without=tuple(model.parts))
+                return snapshot(model.source, model.revision, report, self._stall_seconds, left_out)
         return self.locate(model)
+
+    def is_fetchable(self, model: ModelSpec) -> bool:
+        """Return whether downloads could bring all files of a model that are not here."""
+        if any(not file.file and not parts.is_here(file) for file in model.parts.values()):
+            return False
+        if model.source is None:
+            return False
+        return is_hub_id(model.source) or parts.may_arrive(Path(model.source), model.parts)
 
     def adapter_state(self, model: ModelSpec, adapter: Adapter) -> str:
         """Return embedded, here, missing, incomplete, broken or `downloading 42 %`."""
@@ -159,20 +175,22 @@ class Weights:
         return adapters.obtain(model, names, report, self._stall_seconds)
 
     def _unavailable(self, model: ModelSpec, state: str) -> str:
-        lack = f"{model.name} needs weights from {public(model.source)}"
+        sources = (model.source, *(file.source for file in model.parts.values()))
+        *others, last = dict.fromkeys(str(public(source)) for source in sources)
+        lack = f"{model.name} needs weights from {' and '.join(filter(None, (', '.join(others), last)))}"
         backend = self._backends[model.backend]
         if state == "unsuited":
             made = f": '{backend.made_by}' makes such a folder" if backend.made_by else ""
             return f"{lack} in a folder with {backend.index}, by which {backend.name} knows its models{made}"
         folder = self._folder(model)
         if state == "incomplete" and folder is not None:
-            lack += f", which are not whole ({folders.missing(folder)})"
+            lack += f", which are not whole ({self._lack(model, folder)})"
         elif state == "incomplete":
             lack += ", which are not all on this machine"
         elif state.startswith(adapters.DOWNLOADING):
             return f"{lack}, which are on their way ({state}): try again when they are here"
         else:
             lack += ", which are not on this machine"
-        if not is_hub_id(model.source):
-            return f"{lack}: a whole folder of weights is needed there"
+        if not self.is_fetchable(model):
+            return f"{lack}: {'every file of them' if model.parts else 'a whole folder of weights'} is needed there"
         return f"{lack}: fetch them with 'framegate pull {model.name}', or set 'download: true' in its entry"

@@ -6,7 +6,9 @@ from contextlib import closing
 import click
 
 from registry import BrokenModel, Route
+from router.catalog.footprints import Footprints
 from router.cli.options import with_single_model
+from router.engine.device import devices
 from router.errors import BootError, RouterError
 from router.plugins import missing, missing_message
 from router.settings import Settings
@@ -40,8 +42,12 @@ def check(settings: Settings, contract: str | None) -> None:
 
 
 def _report(system: System) -> int:
-    """Print problems and notes; return the number of problems."""
+    """Print what weights take, problems and notes; return the number of problems."""
     registry = system.registries.poll()
+    footprints, names = Footprints(system.plugins, system.weights), devices(())
+    for model in registry.models:
+        if footprint := str(footprints.of(model, names)):
+            click.echo(f"{model.name}: {footprint}")
     for broken in system.plugins.broken:
         click.echo(str(broken))
     used = {model.backend for model in registry.models}

@@ -5,16 +5,22 @@ from collections.abc import Mapping, Sequence
 import click
 
 from registry import ModelSpec
+from router.catalog import disk_use
 from router.catalog.adapters import READY
+from router.catalog.footprints import Footprint, Footprints
 from router.cli.options import with_single_model
 from router.cli.table import show
+from router.engine.device import devices
 from router.plugins import missing
 from router.runtime.byte_size import format_bytes
 from router.settings import Settings
 from router.system import System, reading
 from router.values import EngineState, PartPath, ResidentBytes
 
-HEADINGS = ("NAME", "MODALITY", "BACKEND", "RUNNABLE BY", "WEIGHTS", "STATE", "ADAPTERS", "SOURCE")
+HEADINGS = (
+    "NAME", "MODALITY", "BACKEND", "RUNNABLE BY", "WEIGHTS", "ON DISK", "ON DEVICE", "STATE", "ADAPTERS", "SOURCE",
+)  # fmt: skip
+OPTIONAL = ("ON DISK", "ON DEVICE", "ADAPTERS")  # left out if no model has any
 
 
 @click.command()
@@ -22,15 +28,15 @@ HEADINGS = ("NAME", "MODALITY", "BACKEND", "RUNNABLE BY", "WEIGHTS", "STATE", "A
 def models(settings: Settings) -> None:
     """Show a table of models and routes."""
     with reading(settings) as system:
-        rows = [HEADINGS, *_models(system), *_routes(system)]
-        if not any(model.adapters for model in system.registries.poll().models):
-            at = HEADINGS.index("ADAPTERS")
-            rows = [(*row[:at], *row[at + 1 :]) for row in rows]
-        show(rows)
+        rows = [*_models(system), *_routes(system)]
+        empty = [at for at, name in enumerate(HEADINGS) if name in OPTIONAL and all(row[at] == "-" for row in rows)]
+        show([[cell for at, cell in enumerate(row) if at not in empty] for row in (HEADINGS, *rows)])
 
 
 def _models(system: System) -> Sequence[tuple[str, ...]]:
     engines = system.engines.alive()
+    footprints = Footprints(system.plugins, system.weights)
+    where = tuple(sorted({engine.device for engine in engines})) or devices(())
     served = [
         (
             _marked(system, model.name),
@@ -38,6 +44,7 @@ def _models(system: System) -> Sequence[tuple[str, ...]]:
             model.backend,
             _runs_on(system, model, engines),
             system.weights.state(model),
+            *_footprint(footprints.of(model, where)),
             _state(model.name, engines),
             _adapters(system, model),
             str(system.weights.locate(model) or model.source or "-"),
@@ -53,11 +60,18 @@ def _models(system: System) -> Sequence[tuple[str, ...]]:
             model.state,
             "-",
             "-",
+            "-",
+            "-",
             model.source or "-",
         )
         for model in system.registries.poll().broken
     ]
     return served + broken
+
+
+def _footprint(footprint: Footprint) -> tuple[str, str]:
+    """Return the bytes of a model's weights on disk and on devices."""
+    return disk_use.summary(footprint.on_disk) or "-", footprint.devices or "-"
 
 
 def _runs_on(system: System, model: ModelSpec, engines: Sequence[EngineState]) -> str:
@@ -109,7 +123,7 @@ def _paths(paths: Mapping[str, PartPath]) -> str:
 
 def _routes(system: System) -> Sequence[tuple[str, ...]]:
     return [
-        (_marked(system, route.name), "route", "-", "-", "-", "-", "-", ", ".join(route.members))
+        (_marked(system, route.name), "route", *["-"] * (len(HEADINGS) - 3), ", ".join(route.members))
         for route in system.registries.poll().routes
     ]
 

@@ -14,7 +14,7 @@ import click
 from sqlalchemy.exc import SQLAlchemyError
 
 import router
-from registry import RegistryError
+from registry import RegistryError, part_files
 from router.catalog.revisions import log_broken
 from router.cli.options import with_single_model
 from router.engine.device import devices, hold
@@ -122,6 +122,7 @@ def _warn_of_open_files(system: System) -> None:
         "the plugins": settings.plugins,
         "the models file": (settings.models,) if settings.model is None else (),
         **{f"the weights of {name}": (folder,) for name, folder in folders.items() if folder is not None},
+        **{f"the part files of {model.name}": tuple(part_files.paths(model.parts).values()) for model in models},
     }
     for what, paths in kept.items():
         found = changeable(paths, os.geteuid(), below=what != "the data folder")

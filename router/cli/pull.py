@@ -1,12 +1,15 @@
 """`framegate pull`: fetch a model's weights, with a progress bar."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
 from registry import Adapter, BrokenModel, ModelSpec, Registry, Route
+from registry.parts import PartFile
 from registry.source import is_hub_id
-from router.catalog.download import snapshot
+from router.catalog import parts
+from router.catalog.download import MODEL, Selection, snapshot
 from router.cli.options import with_settings
 from router.errors import UnknownModel
 from router.settings import Settings
@@ -20,7 +23,8 @@ def pull(settings: Settings, names: tuple[str, ...]) -> None:
     """Download weights from the hub.
 
     MODEL is a model or route of the models file, or a hub id; the files go into the hub's local cache, with those of
-    the model's adapters. An interrupted download is resumed; a download by an engine is waited for.
+    the model's parts and adapters. Weights that a part's file replaces are left out. An interrupted download is
+    resumed; a download by an engine is waited for.
     """
     with reading(settings) as system:
         for name in names:
@@ -34,9 +38,13 @@ def _pull_named(system: System, name: str) -> None:
         click.echo(f"{name}: {_pull(name, None)}")
         return
     for model in _named(registry, name):
+        for part, file in model.parts.items():  # before the base: see catalog/parts.py
+            click.echo(f"{model.name}: part {part}: {_pull_part(file)}")
         if is_hub_id(model.source):
-            click.echo(f"{model.name}: {_pull(str(model.source), model.revision)}")
-        else:
+            click.echo(
+                f"{model.name}: {_pull(str(model.source), model.revision, Selection(without=tuple(model.parts)))}"
+            )
+        elif not any(file.file for file in model.parts.values()):
             state = model.state if isinstance(model, BrokenModel) else system.weights.state(model)
             click.echo(f"{model.name}: nothing to fetch, its weights are {state}")
         if isinstance(model, ModelSpec):
@@ -55,15 +63,21 @@ def _named(registry: Registry, name: str) -> Sequence[ModelSpec | BrokenModel]:
 
 def _pull_adapter(system: System, model: ModelSpec, adapter: Adapter) -> str:
     if is_hub_id(adapter.source):
-        return _pull(adapter.source, adapter.revision, adapter.file_names)
+        return _pull(adapter.source, adapter.revision, Selection(adapter.file_names))
     return f"nothing to fetch, its files are {system.weights.adapter_state(model, adapter)}"
 
 
-def _pull(repo: str, revision: str | None, files: Sequence[str] = ()) -> str:
+def _pull_part(file: PartFile) -> str:
+    if file.file:
+        return str(Path(_pull(file.source, file.revision, Selection((file.file,))), file.file))
+    return f"nothing to fetch, its file is {'here' if parts.is_here(file) else 'missing'}"
+
+
+def _pull(repo: str, revision: str | None, selection: Selection = MODEL) -> str:
     with click.progressbar(length=1, label=repo, show_eta=True) as bar:
 
         def report(done: int, total: int) -> None:
             bar.length = max(total, 1)
             bar.update(done - bar.pos)
 
-        return str(snapshot(repo, revision, report, files=files))
+        return str(snapshot(repo, revision, report, selection=selection))

@@ -1,11 +1,12 @@
 """Checks of the models file and each model's weights."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from registry import BrokenModel, ModelSpec, RegistryError
+from registry import BrokenModel, ModelSpec, RegistryError, part_files
 from registry.folders.files import PICKLES
 from registry.source import is_folder, is_hub_id
+from router.catalog.footprints import Footprints
 from router.catalog.weights import Weights
 from router.doctor.finding import DoctorContext, Finding, fail, ok, warn
 from router.doctor.permissions import server, unchangeable
@@ -39,11 +40,12 @@ def check(context: DoctorContext) -> Iterator[Finding]:
     found = Weights(settings.data, plugins.backends)
     shipped = settings.model is None and settings.models.resolve() == Settings().models.resolve()
     yield from weights(registry.models, found, shipped=shipped)
+    yield from footprints(registry.models, Footprints(plugins, found), devices(()))
     yield from sizes(registry.models, [MemoryFit(settings, plugins, found, device) for device in devices(())])
     for model in registry.models:
         if (folder := found.locate(model)) is not None and found.state(model) != "embedded":
             yield from safe(model.name, folder, server(settings.data))
-        yield from safe_adapters(model, server(settings.data))
+        yield from safe_files(model, server(settings.data))
 
 
 def out_of_service(broken: BrokenModel, *, has_backend: bool) -> Finding:
@@ -89,6 +91,13 @@ def adapters(models: Iterable[ModelSpec], found: Weights) -> Iterator[Finding]:
                     yield warn("weights", message, advice)
 
 
+def footprints(models: Iterable[ModelSpec], found: Footprints, names: Sequence[str]) -> Iterator[Finding]:
+    """Report what each model's weights take on disk and on the devices `names`."""
+    for model in models:
+        if footprint := str(found.of(model, names)):
+            yield ok("weights", f"{model.name}: {footprint}")
+
+
 def sizes(models: tuple[ModelSpec, ...], fittings: list[MemoryFit]) -> Iterator[Finding]:
     """Report models too large for every device of this machine."""
     for model in models:
@@ -111,9 +120,10 @@ def safe(model: str, folder: Path, user: int) -> Iterator[Finding]:
         yield looked
 
 
-def safe_adapters(model: ModelSpec, user: int) -> Iterator[Finding]:
-    """Report local adapters that other users may change."""
-    sources = [Path(adapter.source) for adapter in model.adapters if is_folder(adapter.source)]
-    looked = unchangeable("weights", [path for path in sources if path.exists()], user)
+def safe_files(model: ModelSpec, user: int) -> Iterator[Finding]:
+    """Report files of parts and local adapters that other users may change."""
+    paths = [Path(adapter.source) for adapter in model.adapters if is_folder(adapter.source)]
+    paths += part_files.paths(model.parts).values()
+    looked = unchangeable("weights", [path for path in paths if path.exists()], user)
     if looked.advice:
         yield looked

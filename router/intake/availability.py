@@ -7,7 +7,6 @@ from enum import Enum
 from sqlalchemy.exc import SQLAlchemyError
 
 from registry import ModelSpec, Registry
-from registry.source import is_hub_id
 from router.system import System
 from router.values import EngineState, lacking, too_large
 
@@ -55,7 +54,7 @@ class ModelAvailability:
         state = self._system.weights.state(model)
         if state in HERE:
             return Availability.NOW
-        is_fetched = is_hub_id(model.source) and state != "unsuited"
+        is_fetched = state != "unsuited" and self._system.weights.is_fetchable(model)
         return Availability.ONCE_FETCHED if is_fetched else Availability.NOT
 
 

@@ -108,7 +108,8 @@ class Plugins:
             found = self.hook_for("plan_model", model)(model=model, device=device)
             return found if found is None or isinstance(found, Plan) else Plan((PlannedPart("weights", int(found)),))
         except (Exception, SystemExit):  # a model without a plan may fit
-            log.exception("the backend %s failed to plan %s", model.backend, model.name)
+            if model.folder is not None:  # without one a backend has nothing to read
+                log.exception("the backend %s failed to plan %s", model.backend, model.name)
             return None
 
     def describe(self, model: ModelSpec, loaded: Any) -> Mapping[str, PartPath]:

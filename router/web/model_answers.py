@@ -139,6 +139,23 @@ class OnPath(Answer):
     reason = string("why, where it is not the usual one, else empty")
 
 
+class OnDisk(Answer):
+    """A part of a model on disk."""
+
+    part = string("its name", examples=["transformer"])
+    source = string("the file that replaces the weights of the model's source, null for none", none=True)
+    revision = string("which version of that file", none=True)
+    formats = strings("the number formats of its weights, that of the most bytes first", examples=[["Q4_K", "F32"]])
+    bytes = integer("of its weights; null where they are not here, or cannot be read", none=True)
+
+
+class PlannedBytes(Answer):
+    """The bytes of weights that a model will take of a device."""
+
+    device = string("the device of an engine", examples=["cuda:0"])
+    bytes = integer("by the headers of the files")
+
+
 class OnEngine(Answer):
     """A model on one engine, in bytes of weights."""
 
@@ -155,6 +172,8 @@ class Model(Entry):
     source = string("where its weights come from", _source, none=True)
     revision = string("which version of them", none=True)
     weights = string("where they are", pattern=WEIGHTS, examples=["here", "downloading 42 %"])
+    parts = one_of("its weights on disk by part, empty where nothing is known of them", OnDisk)
+    planned = one_of("what it will take of the devices that may load it, as far as that is known", PlannedBytes)
     state = enum("where its weights are in memory: on a device, on the host, nowhere", "loaded", "warm", "cold")
     engines = one_of("the engines that have it in memory", OnEngine)
     size_multiple = integer("sizes are rounded down to multiples of this")

@@ -6,6 +6,9 @@ from typing import Any
 from flask import Response, jsonify
 
 from registry import Adapter, BrokenModel, ModelSpec, Registry, Route
+from registry.source import public
+from router.catalog.disk_use import PartOnDisk
+from router.catalog.footprints import Footprints
 from router.errors import UnknownModel
 from router.runtime.server_paths import ServerPaths
 from router.system import System
@@ -24,6 +27,7 @@ class Catalog:
     def __init__(self, system: System, paths: ServerPaths) -> None:
         self._system = system
         self._hide = paths.hide
+        self._footprints = Footprints(system.plugins, system.weights)
         self._created = int(time.time())
 
     @ROUTES.add("GET /v1/models", ok("all of them", answers.Models), examples=(Example("all"),))
@@ -56,12 +60,15 @@ class Catalog:
             return ROUTE.dump(listed)
         if isinstance(entry, BrokenModel):
             return BROKEN.dump({**listed, "weights": self._hide(entry.state)})
+        footprint = self._footprints.of(entry, sorted({engine.device for engine in engines}))
         limits = {"prompt_tokens": entry.prompt_tokens, "body_bytes": self._system.settings.max_body_bytes}
         listed |= {
             "weights": self._system.weights.state(entry),
             "state": state_of(entry.name, engines),
             "engines": [self._on(entry.name, each) for each in engines if entry.name in each.resident + each.warm],
             "limits": {**vars(entry.limits), **limits},
+            "parts": [_part(entry, part) for part in footprint.on_disk],
+            "planned": [{"device": device, "bytes": size} for device, size in footprint.on_device.items()],
             "adapters": [self._adapter(entry, adapter) for adapter in entry.adapters],
         }
         return MODEL.dump(listed)
@@ -81,3 +88,17 @@ class Catalog:
             "bytes_shared": held.shared,
             "paths": [{"part": part, "path": path.path, "reason": self._hide(path.reason)} for part, path in paths],
         }
+
+
+def _part(model: ModelSpec, on_disk: PartOnDisk) -> dict[str, Any]:
+    """Return a part of a model on disk, as `OnDisk`."""
+    file = model.parts.get(on_disk.part)
+    source = None if file is None else "/".join(filter(None, (public(file.source), file.file)))
+    revision = None if file is None else file.revision
+    return {
+        "part": on_disk.part,
+        "source": source,
+        "revision": revision,
+        "formats": on_disk.formats,
+        "bytes": on_disk.size,
+    }

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from router.catalog.download import Snapshots, cache_paths
+from router.catalog.download import Selection, Snapshots, cache_paths
 
 REPO, FILE = "org/far", "model.safetensors"
 
@@ -38,9 +38,9 @@ class Client:
     def __init__(self) -> None:
         self.asked = 0
 
-    def __call__(self, repo: str, revision: str | None) -> Path | None:
+    def __call__(self, repo: str, revision: str | None, selection: Selection) -> Path | None:
         self.asked += 1
-        return cache_paths.cached(repo, revision)
+        return cache_paths.cached(repo, revision, selection)
 
 
 @pytest.fixture

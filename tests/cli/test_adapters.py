@@ -66,7 +66,9 @@ def test_check_is_content_with_whole_files_and_those_still_to_be_fetched(run: Ru
     for name in ("gguf", "gone"):
         write_lora(tmp_path / f"{name}.safetensors")
 
-    assert run("check")[:2] == (0, f"{tmp_path}/models.yaml: 1 model, 1 route, no problems\n")
+    status, out, _ = run("check")
+
+    assert (status, out.splitlines()[1:]) == (0, [f"{tmp_path}/models.yaml: 1 model, 1 route, no problems"])
 
 
 def test_the_table_shows_adapters_and_what_they_lack(run: Run) -> None:
@@ -129,9 +131,9 @@ def test_the_doctor_names_unreadable_files(run: Run) -> None:
 def test_the_doctor_names_adapters_that_others_may_change(run: Run, tmp_path: Path) -> None:
     with reading(Settings(models=tmp_path / "models.yaml", data=tmp_path / "data")) as system:
         (model,) = system.registries.poll().models
-    assert list(doctor.safe_adapters(model, tmp_path.stat().st_uid)) == []
+    assert list(doctor.safe_files(model, tmp_path.stat().st_uid)) == []
     (tmp_path / "near.safetensors").chmod(0o666)
-    (found,) = doctor.safe_adapters(model, tmp_path.stat().st_uid)
+    (found,) = doctor.safe_files(model, tmp_path.stat().st_uid)
 
     assert (found.level, found.message) == (Level.WARN, f"everybody may change {tmp_path}/near.safetensors")
 

@@ -176,7 +176,7 @@ def test_a_plugin_whose_commands_fail_has_none_and_ours_stay(tmp_path: Path, rai
     cli = click.Group(commands={"keys": (ours := click.Command("keys"))})  # type: ignore[dict-item]
     plugins.add_commands(cli)
 
-    assert set(cli.commands) == {"keys", "other", "export"}
+    assert set(cli.commands) == {"keys", "other", "convert", "export"}
     assert cli.commands["keys"] is ours
     assert [broken.name for broken in plugins.broken] == ["mine"]
 

@@ -16,7 +16,7 @@ from bench.tools.hub import listen, send_json
 
 ROOT = Path(__file__).parents[2]
 COMMIT = hashlib.sha1(b"the one commit").hexdigest()
-LARGE = (".safetensors", ".bin")  # kept as large files, under their SHA-256; others under git's SHA-1
+LARGE = (".safetensors", ".gguf", ".bin")  # kept as large files, under their SHA-256; others under git's SHA-1
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,15 @@ def adapted(session: Session) -> Iterator[Finding]:
     _free(session)
 
 
+def quantised(session: Session) -> Iterator[Finding]:
+    name, each = session.shape(session.shapes.dits, "14B, 832")
+    few = replace(each, config={**each.config, "num_layers": FEW_BLOCKS})
+    model = models.transformer(few.config, session.device)
+    with torch.no_grad():
+        yield from dit.quantised(f"{name}, {FEW_BLOCKS} blocks", few, session.clock(rounds=3), model)
+    _free(session)
+
+
 def compiled(session: Session) -> Iterator[Finding]:
     wanted = [session.shape(session.shapes.dits, word) for word in COMPILED]
     if session.is_toy:  # one block is enough to check the code
@@ -104,6 +113,7 @@ CHECKS: dict[str, Check] = {
     "1.3B": partial(forwards, "1.3B", 2),
     "VAEs, decoding": decoding,
     "A14B with adapters": adapted,
+    "A14B with weights in codes": quantised,
     "errors of a slice": errors,
     "A14B at 720p": partial(forwards, LARGE, 1),
     "compiled blocks": compiled,

@@ -1,5 +1,6 @@
 """An export as a whole: a folder that is complete or absent."""
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from plugins.onnx_backend.record import FILE, OPSET, Record, digest, version
 from plugins.wan import checkpoint as checkpoints
 from plugins.wan import merged
 from plugins.wan.checkpoint import Checkpoint, Part
-from plugins.wan.new_folder import Progress, copy_files, files_in, new_folder, write_weights
+from plugins.wan.new_folder import Progress, copy_files, files_in, new_folder
 from plugins.wan.tuning.switches import OFF
 from plugins.wan.weights import safetensors
 from plugins.wan.weights.adapters.merge import MergedAdapters
@@ -81,8 +82,8 @@ def _export_transformer(
 ) -> None:
     target.mkdir()
     with reading(part):
-        config = config_of(part.folder)
-    shutil.copyfile(part.folder / "config.json", target / "config.json")
+        config = config_of(part.config)
+    (target / "config.json").write_text(json.dumps(dict(part.config), indent=2) + "\n")
     model = empty_transformer(config, dtype)
     types = {name: (parameter.dtype, tuple(parameter.shape)) for name, parameter in model.named_parameters()}
     stored = _stored(part, types)  # before the slow tracing
@@ -98,7 +99,9 @@ def _export_transformer(
         graphs[key] = target / GRAPH
     read = ((name, stored[name].read(), kind) for name, (kind, _) in types.items())
     cast = ((deltas[name].merged(each.float()) if name in deltas else each).to(kind) for name, each, kind in read)
-    write_weights(part.name, target / WEIGHTS, header, cast, sum(one.length for one in positions.values()), progress)
+    total = sum(one.length for one in positions.values())
+    doing = f"{part.name}: writing its weights"
+    safetensors.write(target / WEIGHTS, header, cast, lambda done: progress(doing, done, total))
 
 
 def _stored(part: Part, types: TensorTypes) -> dict[str, StoredTensor]:

@@ -20,10 +20,10 @@ from plugins.onnx_backend.record import OPSET
 from plugins.wan.weights.safetensors import StoredTensor
 
 
-def config_of(folder: Path) -> dict[str, Any]:
-    """Return the configuration of the transformer in `folder`, with all defaults."""
+def config_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration of a transformer with all defaults."""
     with torch.device("meta"):
-        model = WanTransformer3DModel.from_config(WanTransformer3DModel.load_config(folder))
+        model = WanTransformer3DModel.from_config(dict(config))
     return {name: value for name, value in model.config.items() if not name.startswith("_")}
 
 

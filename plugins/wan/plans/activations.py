@@ -14,6 +14,7 @@ from plugins.wan.plans.known_parts import KnownModel
 from plugins.wan.plans.part_bytes import BYTES, FP32, Formats
 from registry.families import PROMPT_TOKENS
 
+DEFAULTS = {"num_attention_heads": 40, "attention_head_dim": 128, "ffn_dim": 13824, "num_layers": 40}  # diffusers'
 FRAMES = 4  # of pixels in one latent frame
 PATCH = 2  # latents, wide and high
 BATCHED_TOKENS = 4096  # up to them both halves of guidance are one forward pass
@@ -47,16 +48,13 @@ class Phases:
         return int(max(self._text(), encoding, self._denoising(pixels, num_frames), self._decoding(pixels)))
 
     def _denoising(self, pixels: int, num_frames: int) -> float:
-        heads, head = (
-            int(self.transformer.get("num_attention_heads", 40)),
-            int(self.transformer.get("attention_head_dim", 128)),
-        )
-        width, ffn = heads * head, int(self.transformer.get("ffn_dim", 13824))
+        named = {**DEFAULTS, **self.transformer}
+        width, ffn = int(named["num_attention_heads"] * named["attention_head_dim"]), int(named["ffn_dim"])
         frames = 1 + (num_frames - 1) // FRAMES
         tokens = frames * pixels // (self._scale * PATCH) ** 2
         passes = 2 if tokens <= BATCHED_TOKENS else 1
         widest = max(ATTENTION[self.item] * width, BESIDE_FFN * width + 2 * ffn)
-        keys_and_values = 2 * width * int(self.transformer.get("num_layers", 40))
+        keys_and_values = 2 * width * int(named["num_layers"])
         text = 2 * PROMPT_TOKENS * keys_and_values * self.kept_texts  # of the prompt and the negative one
         return self.item * (passes * tokens * widest + text)
 

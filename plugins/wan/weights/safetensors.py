@@ -137,10 +137,12 @@ def layout(path: Path, tensors: TensorTypes) -> tuple[bytes, dict[str, StoredTen
 
 
 def write(path: Path, header: bytes, tensors: Iterable[torch.Tensor], written: Callable[[int], None]) -> None:
-    """Write a file with the `header` of `layout`; call `written(bytes)` after each tensor."""
+    """Write `tensors` after their header; `written` hears of the bytes so far."""
+    done = 0
     with path.open("wb") as file:
         file.write(header)
         for tensor in tensors:
             data = tensor.contiguous().view(-1).view(torch.uint8).numpy()
             file.write(data)  # type: ignore[arg-type]  # an array is a buffer
-            written(data.nbytes)
+            done += data.nbytes
+            written(done)

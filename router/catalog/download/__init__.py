@@ -3,3 +3,4 @@
 from router.catalog.download.cache_paths import Snapshots, begun, cached
 from router.catalog.download.fetch_process import snapshot
 from router.catalog.download.lock import fetching
+from router.catalog.download.selection import MODEL, Selection

@@ -1,23 +1,20 @@
 """Paths of a repository in the hub's local cache, and its complete snapshots."""
 
-import glob
 import os
-import posixpath
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-from registry.adapters import PEFT_CONFIG
 from registry.folders import hub_cache
+from router.catalog.download.selection import MODEL, Selection
 
-WANTED = ("*.json", "*.safetensors", "*.model", "*.txt", "*.onnx", "*.onnx.data", "*.onnx_data")
 UNFINISHED = ".framegate.incomplete"  # a name of our own: the hub's client neither resumes its files nor knows ours
 
 GRAIN_SECONDS = 2.0  # a younger file may change again within the same timestamp
 MOST_FOLDERS = 100
 
 Stamp = tuple[tuple[str | int, ...], ...]
-Ask = Callable[[str, str | None], Path | None]
+Ask = Callable[[str, str | None, Selection], Path | None]
 
 
 def repository(repo: str) -> Path:
@@ -40,21 +37,22 @@ def begun(repo: str) -> bool:
     return folder.is_dir() and any(folder.iterdir())
 
 
-def wanted(names: Sequence[str] = ()) -> list[str]:
-    """Return the patterns of these files, and peft's beside them, or of a model."""
-    beside = (posixpath.join(posixpath.dirname(name), PEFT_CONFIG) for name in names)
-    return [glob.escape(name) for name in dict.fromkeys((*names, *beside))] or list(WANTED)
-
-
-def cached(repo: str, revision: str | None, names: Sequence[str] = ()) -> Path | None:
-    """Return the complete snapshot of a repository in the local cache, or None."""
+def cached(repo: str, revision: str | None, selection: Selection = MODEL) -> Path | None:
+    """Return the local snapshot of a repository with all selected files, or None."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(repo, revision=revision, allow_patterns=wanted(names), local_files_only=True))
+        folder = snapshot_download(
+            repo,
+            revision=revision,
+            allow_patterns=selection.patterns,
+            ignore_patterns=selection.left_out,
+            local_files_only=True,
+        )
     except LocalEntryNotFoundError:
         return None
+    return Path(folder)
 
 
 class Snapshots:
@@ -67,18 +65,18 @@ class Snapshots:
     def __init__(self, ask: Ask = cached, grain: float = GRAIN_SECONDS) -> None:
         self._ask = ask
         self._grain = grain
-        self._known: dict[tuple[Path, str | None], tuple[Stamp, Path | None]] = {}
+        self._known: dict[tuple[Path, str | None, Selection], tuple[Stamp, Path | None]] = {}
 
     def has(self, repo: str) -> bool:
         return os.path.isdir(repository(repo))
 
-    def find(self, repo: str, revision: str | None) -> Path | None:
-        key = (repository(repo), revision)
+    def find(self, repo: str, revision: str | None, selection: Selection = MODEL) -> Path | None:
+        key = (repository(repo), revision, selection)
         before = _stamp(repo, revision)
         known = self._known.get(key)
         if known is not None and known[0] == before:
             return known[1]
-        found = self._ask(repo, revision) if self.has(repo) else None
+        found = self._ask(repo, revision, selection) if self.has(repo) else None
         if before == _stamp(repo, revision) and _is_older(before, self._grain):
             self._known[key] = (before, found)
         return found

@@ -1,6 +1,6 @@
 """The download of a repository into the hub's cache, under the download lock."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from router.catalog.download import cache_paths, lock, plan
 from router.catalog.download.failures import PAUSES, Retrier, cannot_ask, errors, reason
 from router.catalog.download.lock import DownloadProgress
 from router.catalog.download.plan import Plan
+from router.catalog.download.selection import MODEL, Selection
 from router.catalog.download.transfer import Transfer
 from router.errors import DiskFull, DownloadFailed, is_disk_full
 from router.runtime.byte_size import format_bytes
@@ -17,11 +18,9 @@ REPORT_SECONDS = 0.2
 
 
 def fetch(
-    repo: str, revision: str | None, names: Sequence[str] = (), pauses: tuple[float, ...] = PAUSES
+    repo: str, revision: str | None, selection: Selection = MODEL, pauses: tuple[float, ...] = PAUSES
 ) -> tuple[Path, int]:
-    """Wait for the lock, download the missing files and link the snapshot.
-
-    With `names` only the files of these names.
+    """Wait for the lock, download the selected files and link the snapshot.
 
     Returns its folder and bytes, 0 bytes for an older snapshot where the hub is unreachable.
     Raises `DownloadFailed`, which the next call resumes from, and `DiskFull`, which leaves no unfinished file.
@@ -29,7 +28,7 @@ def fetch(
     files: Plan | None = None
     try:
         with lock.hold(repo) as write:
-            files = Retrier(pauses).try_again(lambda: plan.make(repo, revision, names))
+            files = Retrier(pauses).try_again(lambda: plan.make(repo, revision, selection))
             files.check_disk_space()
             try:
                 _transfer(files, write, pauses)
@@ -37,12 +36,12 @@ def fetch(
                 if is_disk_full(error):  # nothing else frees unfinished files, and other processes need the disk
                     files.discard()
                 raise
-            return Retrier(pauses).try_again(lambda: _link_snapshot(repo, revision, names)), files.size
+            return Retrier(pauses).try_again(lambda: _link_snapshot(repo, revision, selection)), files.size
     except errors() as error:
         if is_disk_full(error):
             message = f"the disk is full: {repo} did not fit into the hub's cache; what was half there is removed"
             raise DiskFull(message) from error
-        if files is None and cannot_ask(error) and (folder := cache_paths.cached(repo, revision, names)):
+        if files is None and cannot_ask(error) and (folder := cache_paths.cached(repo, revision, selection)):
             return folder, 0  # maybe an older state of the branch, but complete
         raise DownloadFailed(f"{repo} could not be fetched: {reason(error, revision)}{_resume_note(files)}") from error
 
@@ -62,10 +61,11 @@ def _transfer(files: Plan, write: Callable[[DownloadProgress], None], pauses: tu
         pool.shutdown(cancel_futures=True)
 
 
-def _link_snapshot(repo: str, revision: str | None, names: Sequence[str]) -> Path:
+def _link_snapshot(repo: str, revision: str | None, selection: Selection) -> Path:
     from huggingface_hub import snapshot_download
 
-    return Path(snapshot_download(repo, revision=revision, allow_patterns=cache_paths.wanted(names)))
+    wanted, left_out = selection.patterns, selection.left_out
+    return Path(snapshot_download(repo, revision=revision, allow_patterns=wanted, ignore_patterns=left_out))
 
 
 def _resume_note(files: Plan | None) -> str:

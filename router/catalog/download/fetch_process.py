@@ -5,10 +5,11 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from router.catalog.download.lock import DownloadProgress, fetching
+from router.catalog.download.selection import MODEL, Selection
 from router.errors import DiskFull, DownloadFailed
 
 POLL_SECONDS = 0.2
@@ -20,17 +21,17 @@ def snapshot(
     revision: str | None,
     report: Callable[[int, int], None],
     stall_seconds: float = STALL_SECONDS,
-    files: Sequence[str] = (),
+    selection: Selection = MODEL,
 ) -> Path:
-    """Fetch a repository's weights (safetensors) and settings, never code; return the folder.
+    """Fetch the selected files of a repository; return the folder.
 
-    With `files` only those.
+    Without a selection these are weights (safetensors) and settings, never code.
     A download of another process is waited for, then completed. `report(done, total)` gets bytes several times a
     second; its exceptions stop the download. Raises `DiskFull`, or `DownloadFailed`, also after `stall_seconds`
     without progress.
     """
     report(0, 1)
-    with _start(repo, revision, files) as child:
+    with _start(repo, revision, selection) as child:
         try:
             _watch(child, repo, report, stall_seconds)
             answer, _ = child.communicate()
@@ -41,10 +42,10 @@ def snapshot(
     return folder
 
 
-def _start(repo: str, revision: str | None, files: Sequence[str]) -> subprocess.Popen[str]:
+def _start(repo: str, revision: str | None, selection: Selection) -> subprocess.Popen[str]:
     # a process: a thread inside a blocking read of the hub could not be stopped
     command = [sys.executable, "-P", "-m", "router.catalog.download", str(os.getpid()), repo]
-    command += [revision or "", *files]
+    command += [revision or "", ",".join(selection.without), *selection.names]
     environ = {**os.environ, "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     return subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
 

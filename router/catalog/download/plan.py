@@ -5,18 +5,19 @@ import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from router.catalog.download import cache_paths
 from router.catalog.download.failures import WrongFile
+from router.catalog.download.selection import MODEL, Selection
 from router.errors import DiskFull
 from router.runtime.byte_size import format_bytes
 
 SHA256_DIGITS = 64
 SHOWN = 5  # files in a message
+WEIGHTS = (".safetensors", ".gguf")
 DIGEST = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 
 
@@ -85,20 +86,19 @@ class Plan:
             file.part.unlink(missing_ok=True)
 
 
-def make(repo: str, revision: str | None, names: Sequence[str] = ()) -> Plan:
-    """Ask the hub for the wanted files of a revision; raise its client's errors.
+def make(repo: str, revision: str | None, selection: Selection = MODEL) -> Plan:
+    """Ask the hub for the selected files of a revision; raise its client's errors.
 
-    Raises `WrongFile` if it has none of a name in `names`.
+    Raises `WrongFile` if it has none of a selected name.
     """
     from huggingface_hub import HfApi, constants, hf_hub_url
 
     timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT
     info = HfApi().model_info(repo, revision=revision or "main", files_metadata=True, timeout=timeout)
-    _require(names, [listed.rfilename for listed in info.siblings or ()])
-    patterns = cache_paths.wanted(names)
+    _require(selection.names, [listed.rfilename for listed in info.siblings or ()])
     files = {}
     for listed in info.siblings or ():
-        if any(fnmatch(listed.rfilename, pattern) for pattern in patterns):
+        if selection.has(listed.rfilename):
             digest = listed.lfs.sha256 if listed.lfs else str(listed.blob_id)
             if not DIGEST.fullmatch(digest):  # it becomes a file name
                 raise WrongFile(f"the hub lists {listed.rfilename!a} with the digest {digest!a}, which is none")
@@ -110,8 +110,6 @@ def make(repo: str, revision: str | None, names: Sequence[str] = ()) -> Plan:
 def _require(names: Sequence[str], listed: Sequence[str]) -> None:
     for name in names:
         if name not in listed:
-            weights = sorted(each for each in listed if each.endswith(".safetensors"))
+            weights = sorted(each for each in listed if each.endswith(WEIGHTS))
             more = f" and {len(weights) - SHOWN} more" if len(weights) > SHOWN else ""
-            raise WrongFile(
-                f"it has no file {name}; it has {', '.join(weights[:SHOWN]) or 'no safetensors file'}{more}"
-            )
+            raise WrongFile(f"it has no file {name}; it has {', '.join(weights[:SHOWN]) or 'no file of weights'}{more}")

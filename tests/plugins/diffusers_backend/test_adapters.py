@@ -12,6 +12,8 @@ from support.likeness import require_same
 
 from plugins import diffusers_backend as backend
 from plugins.wan.generate.sample import pipeline
+from plugins.wan.weights.quantised.codes import quantise
+from plugins.wan.weights.quantised.layer import QuantisedLinear
 from registry import Modality, PerExpert
 from router import GenerationFailed, JobCancelled, LoadFailed
 
@@ -259,6 +261,40 @@ def test_merged_weights_are_a_part_of_their_own(family: Path, tmp_path: Path, po
     assert other.parts["text_encoder"] is loaded.parts["text_encoder"]
     require_same(frames(having, other, small()), frames(model, merged(model, found, 0.5), small()))
     assert frames(model, loaded, small()).tobytes() == before.tobytes()
+
+
+def test_an_adapter_is_merged_before_the_weights_are_quantised(family: Path, tmp_path: Path, pool: Any) -> None:
+    model, options = spec(family / T2V, Modality.T2V), {"weights": "int8"}
+    found = lora.pairs(load(model, pool).parts["transformer"])
+    path = lora.write(tmp_path / "a.safetensors", lora.kohya(found))
+    having = lora.having(model, lora.adapter(path, merge=True, strength=PerExpert(0.5, 0.5)))
+    whole = load(having, pool).parts["transformer"]
+
+    quantised = load(replace(having, options={**having.options, **options}), pool).parts["transformer"]
+
+    for name, layer in quantised.named_modules():
+        if isinstance(layer, QuantisedLinear):
+            codes, scale = quantise(whole.get_submodule(name).weight, "int8")
+            assert ((layer.scale / scale - 1).abs() < 1e-5).all()
+            assert (layer.codes.int() - codes.int()).abs().max() <= 1  # sums in another order
+
+
+def test_side_products_run_on_weights_in_codes(family: Path, tmp_path: Path, pool: Any) -> None:
+    options = {"weights": "int8"}
+    model = spec(family / T2V, Modality.T2V, options)
+    found = lora.pairs(load(spec(family / T2V, Modality.T2V), pool).parts["transformer"])
+    path = lora.write(tmp_path / "a.safetensors", lora.kohya(found))
+    having = lora.having(model, lora.adapter(path))
+    loaded = load(having, pool)
+    plain = frames(having, loaded, small())
+    request = small(adapters=lora.use("style", strength=0.5))
+
+    ours = frames(having, loaded, request)
+    stock = frames(having, load(replace(having, options={**having.options, "fast": False}), pool), request)
+
+    require_same(ours, stock)
+    assert (ours.astype(int) - plain.astype(int)).any()
+    assert frames(having, loaded, small()).tobytes() == plain.tobytes()
 
 
 @pytest.mark.parametrize("options", [{"group_offload": True}, {"fast": False, "group_offload": True}], ids=str)

@@ -17,6 +17,7 @@ torch = pytest.importorskip("torch")
 from safetensors.torch import save_file  # noqa: E402
 
 from plugins.wan.weights import transfer  # noqa: E402
+from plugins.wan.weights.forms import Form  # noqa: E402
 from plugins.wan.weights.safetensors import StoredTensor, stored_in  # noqa: E402
 from registry.folders import weights_in  # noqa: E402
 
@@ -30,7 +31,7 @@ def written(folder: Path, **tensors: Any) -> dict[str, StoredTensor]:
 
 
 def read(stored: dict[str, StoredTensor], dtype: Any = None, arrived: Any = lambda size: None) -> dict[str, Any]:
-    return transfer.read(stored, {name: dtype or each.dtype for name, each in stored.items()}, "cpu", arrived)
+    return transfer.read(stored, {name: Form(dtype or each.dtype) for name, each in stored.items()}, "cpu", arrived)
 
 
 @pytest.mark.parametrize("shape", [(), (0, 3), (3, 5), (PIECE // 4,), (PIECE // 4 + 1,), (3, PIECE // 4 - 1)])
@@ -100,6 +101,7 @@ from pathlib import Path
 import psutil
 import torch
 from plugins.wan.weights import transfer
+from plugins.wan.weights.forms import Form
 from plugins.wan.weights.safetensors import stored_in
 from registry.folders import weights_in
 
@@ -107,7 +109,7 @@ torch.set_num_threads(1)
 stored = stored_in(weights_in(Path(sys.argv[1]), "part"))
 dtype = getattr(torch, sys.argv[2])
 small = {name: each for name, each in stored.items() if name == "small"}
-transfer.read(small, {"small": dtype}, "cpu", lambda size: None)  # what the first use of anything takes
+transfer.read(small, {"small": Form(dtype)}, "cpu", lambda size: None)  # what the first use of anything takes
 process, peak = psutil.Process(), 0
 before = process.memory_info().rss
 
@@ -115,7 +117,7 @@ def watch(size):
     global peak
     peak = max(peak, process.memory_info().rss)
 
-got = transfer.read(stored, {name: dtype for name in stored}, "cpu", watch)
+got = transfer.read(stored, {name: Form(dtype) for name in stored}, "cpu", watch)
 print(json.dumps({"taken": peak - before, "loaded": sum(each.nbytes for each in got.values())}))
 """
 

@@ -68,8 +68,8 @@ def numbers(rows: torch.Tensor, block_format: str) -> torch.Tensor:
 
 def quantise(rows: torch.Tensor, form: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the codes of rows `(n, in)`, and their scales `(n, 1)`."""
-    rows, largest = rows.float(), LARGEST[form]
-    scale = rows.abs().amax(dim=1, keepdim=True) / largest
+    largest = LARGEST[form]
+    scale = rows.abs().amax(dim=1, keepdim=True).float() / largest
     # a row of zeros stays one; NaN and infinity stay in the scale, so that the result is not finite either
-    codes = (rows / scale.masked_fill(scale == 0, 1)).clamp_(-largest, largest)
+    codes = rows.float() / scale.masked_fill(scale == 0, 1)
     return (codes if form == FP8 else codes.round_()).to(DTYPES[form]), scale
