@@ -69,7 +69,7 @@ class Footprints:
         for device in wanted:
             if folder is not None and device not in known.plans:
                 plan = self._plugins.plan(here, device)
-                known.plans[device] = plan and plan.device_bytes
+                known.plans[device] = None if plan is None else plan.device_bytes
         plans = ((device, known.plans.get(device)) for device in wanted)
         return Footprint(known.on_disk, {device: size for device, size in plans if size is not None})
 

@@ -31,7 +31,7 @@ from router.system import read
 GPU = "cuda:0"  # the device of a card that may be elsewhere
 
 
-class Bytes(click.ParamType):
+class Bytes(click.ParamType[int]):
     """A byte size above 0."""
 
     name = "size"
@@ -74,7 +74,7 @@ def plan(settings: Settings, names: tuple[str, ...], memory: int | None, host: i
     plugins = Plugins(find_plugins(settings.plugins))
     with _weights(plugins) as weights:
         verdicts, unplanned = [], []
-        for model in _models(settings, plugins, names):
+        for model in {each.name: each for each in _models(settings, plugins, names)}.values():
             if isinstance(model, BrokenModel):
                 unplanned.append(Unplanned(model.name, model.state))
             elif (found := plugins.plan(_with_folder(model, weights), device.name)) is None:
@@ -118,11 +118,13 @@ def _with_folder(model: ModelSpec, weights: Weights) -> ModelSpec:
 def _models(settings: Settings, plugins: Plugins, names: Sequence[str]) -> Iterator[ModelSpec | BrokenModel]:
     registry = read(settings, plugins.known)
     if not names:
-        yield from (*registry.models, *registry.broken)
+        yield from registry.models
+        yield from registry.broken
     for name in dict.fromkeys(names):
         entry = registry.find(name)
         if isinstance(entry, Route):
-            yield from (*registry.members(entry), *registry.broken_members(entry))
+            yield from registry.members(entry)
+            yield from registry.broken_members(entry)
         elif entry is not None:
             yield entry
         else:

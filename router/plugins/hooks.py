@@ -105,7 +105,7 @@ class Plugins:
     def plan(self, model: ModelSpec, device: str) -> Plan | None:
         """Return the plan of a model on `device`, None if it is unknown."""
         try:
-            found = self.hook_for("plan_model", model)(model=model, device=device)
+            found: Plan | int | None = self.hook_for("plan_model", model)(model=model, device=device)
             return found if found is None or isinstance(found, Plan) else Plan((PlannedPart("weights", int(found)),))
         except (Exception, SystemExit):  # a model without a plan may fit
             if model.folder is not None:  # without one a backend has nothing to read

@@ -48,8 +48,8 @@ class Formats:
         """Return the formats by a model's options, with `dtype` for the transformers."""
         usual = FP32 if device == "cpu" else "bf16"
         asked = str(options.get("decoder_dtype"))
-        named = (each if each in BYTES else usual for each in (dtype, asked))
-        return cls(*named, str(options.get("weights", AUTO)))
+        named, of_decoder = (each if each in BYTES else usual for each in (dtype, asked))
+        return cls(named, of_decoder, str(options.get("weights", AUTO)))
 
     def dtype_of(self, part: str) -> str:
         if part == DECODER:
