@@ -1,6 +1,7 @@
 """A model's weights in another format, as a folder in the diffusers layout."""
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +10,12 @@ import torch
 
 from plugins.wan import merged
 from plugins.wan.checkpoint import Checkpoint, Part
-from plugins.wan.new_folder import Progress, copy_files, new_folder
+from plugins.wan.new_folder import HEAVY, Progress, copy_files, new_folder
 from plugins.wan.tuning.switches import OFF
 from plugins.wan.weights import modules, safetensors
 from plugins.wan.weights.adapters.merge import MergedAdapters
 from plugins.wan.weights.adapters.weights import Delta
-from plugins.wan.weights.device_format import AUTO, FP8, INT8, format_of
+from plugins.wan.weights.device_format import AUTO, format_of
 from plugins.wan.weights.forms import Form
 from plugins.wan.weights.placement import DTYPES, Placement, reading
 from plugins.wan.weights.quantised.codes import LARGEST, quantise
@@ -24,7 +25,7 @@ from registry.folders.model import INDEX, WEIGHTLESS
 from registry.folders.parts import OURS, QUANTISED
 from registry.folders.weights import STEMS, SUFFIX
 
-FORMATS = (FP8, INT8, *DTYPES)
+INDEX_OF_SHARDS = f"{SUFFIX}.index.json"
 PLAIN = "bf16"  # the numbers of weights that were in codes, and stay so in no format of safetensors
 NAMES = {CODES: "weight", SCALE: "weight_scale"}  # of a layer's parameters, in files
 
@@ -67,6 +68,9 @@ class Conversion:
             for written, (shape, dtype) in form.tensors(name, stored[name].shape)
         }
         target.mkdir()
+        for path in part.folder.iterdir():
+            if path.is_file() and not path.name.endswith((*HEAVY, INDEX_OF_SHARDS)):
+                shutil.copyfile(path, target / path.name)
         config = dict(part.config)
         if any(form.format for form in forms.values()):  # else other readers would take the codes for the numbers
             config[QUANTISED] = {"quant_method": OURS}

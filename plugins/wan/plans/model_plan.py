@@ -8,12 +8,13 @@ from plugins.wan.plans import activations, known_parts
 from plugins.wan.plans.known_parts import KnownModel, KnownPart
 from plugins.wan.plans.part_bytes import Formats
 from plugins.wan.weights import offload_groups
-from plugins.wan.weights.device_format import AUTO, DENSE
+from plugins.wan.weights.device_format import AUTO
 from registry import Input
 from registry.folders import FolderError
 from router import Alternative, Basis, LoadFailed, ModelSpec, Plan, PlannedPart
 
 WEIGHTS, DTYPE, GROUP_OFFLOAD = "weights", "dtype", "group_offload"
+OF_TRANSFORMERS = ("attention", "matmul", "provider")  # options that make other parts of the same weights
 LEAST_GAIN = 0.99  # of the device bytes as configured: an alternative that takes more is none
 
 
@@ -54,17 +55,19 @@ class _Model:
     def _part(self, part: KnownPart) -> PlannedPart:
         sizes = part.sizes(self.formats, self.files.get(part.name))
         offloaded = self._is_offloaded and offload_groups.suits(part.name)
-        choices = (self.formats.dtype_of(part.name), *self._choices(part), self.files.get(part.name), offloaded)
+        forms = (sizes.dtype, *sorted(sizes.codes.items()))
+        choices = (*forms, *self._changes(part), self.files.get(part.name), offloaded)
         identity = (part.identity, *choices)
         if not offloaded:
             return PlannedPart(part.name, sizes.total, 0, sizes.format, identity)
         return PlannedPart(part.name, sizes.offloaded, sizes.total, sizes.format, identity)
 
-    def _choices(self, part: KnownPart) -> tuple[object, ...]:
-        """Return what else changes a part, as in the key under which it is loaded."""
-        weights = self.formats.weights
-        choices = (weights,) if weights == DENSE or (weights != AUTO and part.is_transformer) else ()
-        return (*choices, *((part.name, self.spec.merged) if self.spec.merged and part.is_transformer else ()))
+    def _changes(self, part: KnownPart) -> tuple[object, ...]:
+        """Return what else changes a transformer, as in the key under which it is loaded."""
+        if not part.is_transformer:
+            return ()
+        merged = (part.name, self.spec.merged) if self.spec.merged else ()
+        return (*merged, *(str(self.options.get(option)) for option in OF_TRANSFORMERS))
 
 
 def plan(model: ModelSpec, device: str, dtype: str | None = None, changes: Sequence[Change] = ()) -> Plan | None:

@@ -59,14 +59,20 @@ class Formats:
 
 @dataclass(frozen=True)
 class Sizes:
-    """The bytes of each weight of a part, and of its tables; the format of most weights.
+    """The bytes of each weight of a part, and of its tables.
 
-    The format is that of the weights in codes, if there are any.
+    `codes` are the bytes of weights in codes, by format; the others are in `dtype`.
     """
 
     part: str
     by_name: Mapping[str, int]
-    format: str
+    dtype: str
+    codes: Mapping[str, int]
+
+    @property
+    def format(self) -> str:
+        """The format of most weights in codes, if there are any, else of the numbers."""
+        return max(self.codes, key=lambda form: self.codes[form], default=self.dtype)
 
     @cached_property
     def total(self) -> int:
@@ -97,7 +103,7 @@ def sizes_of(
         else:
             sizes[name] = stored_bytes(*stored)
     sizes[BUFFERS] = buffer_bytes(part, settings)
-    return Sizes(part, sizes, forms.most_common(1)[0][0] if forms else dtype)
+    return Sizes(part, sizes, dtype, forms)
 
 
 def buffer_bytes(part: str, settings: Mapping[str, Any]) -> int:

@@ -1,6 +1,7 @@
 """Device and dtype of a model's parts, and reading the parts there."""
 
 import importlib
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from plugins.wan.memory import brief, is_device_lost, is_out_of_memory
 from plugins.wan.plans.part_bytes import BUFFERS, IN_FP32, buffer_bytes
 from plugins.wan.tuning.switches import Switches
 from plugins.wan.weights import identity, modules, transfer
-from plugins.wan.weights.device_format import AUTO, DENSE, FP8, FP8_PRODUCTS
+from plugins.wan.weights.device_format import AUTO, FP8, FP8_PRODUCTS
 from plugins.wan.weights.forms import Form, forms_of
 from plugins.wan.weights.host_memory import HostOffloader
 from plugins.wan.weights.pieces import Change
@@ -67,13 +68,13 @@ class Placement:
         if part.name in WEIGHTLESS:
             return (part.class_name, files)
         changes = self.merging.key(part, pool) if self.merging else ()
-        key = (part.class_name, files, part.without, str(self.dtype_of(part)), self.device, *self._choices(part))
+        key = (part.class_name, files, part.without, str(self.dtype_of(part)), self.device, self._formats(part))
         return (*key, changes) if changes else key
 
-    def _choices(self, part: Part) -> tuple[str, ...]:
-        """Return the options that change the form of a part's weights."""
-        weights = (self.weights,) if self.weights == DENSE or (self.weights != AUTO and part.is_transformer) else ()
-        return (*weights, FP8_PRODUCTS) if self.fp8_products and part.is_transformer else weights
+    def _formats(self, part: Part) -> Hashable:
+        """Return the number of weights in codes by format, which decides the form of each."""
+        counts = Counter(form.format for form in self._stored_forms(part)[1].values() if form.format)
+        return tuple(sorted(counts.items())), self.fp8_products and part.is_transformer
 
     def dtype_of(self, part: Part) -> torch.dtype:
         if part.name == DECODER:
@@ -88,11 +89,9 @@ class Placement:
         """Return the device bytes of each weight, and of computed tables."""
         if part.weights is None:
             return {}
-        with reading(part):
-            stored = {name: each for name, each in modules.untied(stored_in(part.weights)).items() if part.has(name)}
-            forms = self._forms(part, class_of(part), stored)
-            weights = {name: forms[name].nbytes(each.shape) for name, each in stored.items()}
-            return {**weights, BUFFERS: buffer_bytes(part.name, part.config)}
+        stored, forms = self._stored_forms(part)
+        weights = {name: forms[name].nbytes(each.shape) for name, each in stored.items()}
+        return {**weights, BUFFERS: buffer_bytes(part.name, part.config)}
 
     def device_bytes(self, part: Part) -> int:
         return sum(self.tensor_sizes(part).values())
@@ -124,6 +123,14 @@ class Placement:
         quantise_layers(loaded, formats, self.dtype_of(part))
         modules.fill(loaded, tensors, device)
         return loaded
+
+    def _stored_forms(self, part: Part) -> tuple[dict[str, StoredTensor], dict[str, Form]]:
+        """Return the stored tensors of a part, and their forms on the device."""
+        if part.weights is None:
+            return {}, {}
+        with reading(part):
+            stored = {name: each for name, each in modules.untied(stored_in(part.weights)).items() if part.has(name)}
+            return stored, self._forms(part, class_of(part), stored)
 
     def _forms(self, part: Part, cls: Any, stored: Mapping[str, StoredTensor]) -> dict[str, Form]:
         dtype = self.dtype_of(part)
