@@ -55,7 +55,7 @@ def load_model(model: ModelSpec, device: str, pool: Pool, report: Report) -> obj
 
 @hookspec(firstresult=True)
 def plan_model(model: ModelSpec, device: str) -> Plan | int:  # type: ignore[empty-body]
-    """Return the `Plan` of `model` on `device`, or the least bytes that its weights take there.
+    """Return the `Plan` of `model` on `device`, or its weights' least bytes there.
 
     None if that is unknown. Runs in both halves and in commands: read the headers of the files, and import nothing
     heavy. `model.folder` is None where the weights are not on this machine. A model of more bytes than the device's

@@ -1,4 +1,4 @@
-"""The plan of a model that diffusers runs, and the options that take less memory."""
+"""The plan of a diffusers model, and options for less memory."""
 
 from collections.abc import Iterator
 

@@ -17,7 +17,10 @@ HOST_SHARE = 0.9  # of the host's memory, for the weights that stay there
 
 @dataclass(frozen=True)
 class Budget:
-    """Bytes for models: of the device, of it for weights, and of the host; None if unknown."""
+    """Bytes for models: of the device, of its weights, of the host.
+
+    Those of the host are None if unknown.
+    """
 
     device: int
     weights: int
@@ -25,7 +28,7 @@ class Budget:
 
     @classmethod
     def of(cls, settings: Settings, total: int, host: int | None = None) -> Budget:
-        """Return the budget of a device of `total` bytes and a host of `host` bytes."""
+        """Return the budget of a device and a host of these bytes."""
         device = settings.memory_budget.of(total)
         share = None if host is None else int(HOST_SHARE * host)
         return cls(device, device - settings.activation_reserve.of(device), share)
@@ -37,7 +40,7 @@ def holds(plan: Plan, budget: Budget) -> bool:
 
 
 def runs(plan: Plan, budget: Budget, size: Size) -> bool:
-    """Return whether the weights fit, and by the estimate a job of this size beside them."""
+    """Return whether the weights fit with an estimated job of this size."""
     return holds(plan, budget) and plan.device_bytes + job_bytes(plan, size) <= budget.device
 
 
@@ -51,7 +54,7 @@ def default_size(model: ModelSpec) -> Size:
 
 
 def advice(plan: Plan, budget: Budget) -> str:
-    """Return what would make the weights of a model fit; empty if nothing is known to."""
+    """Return a change with which a model's weights fit, empty if unknown."""
     found = next((each for each in plan.alternatives if holds(each.plan, budget)), None)
     return "" if found is None else f"with {found} it needs {gigabytes(found.plan.device_bytes)}, which fit"
 
@@ -68,7 +71,7 @@ def largest(model: ModelSpec, plan: Plan, budget: Budget) -> Size | None:
 
 
 def _tried(model: ModelSpec) -> Iterator[Size]:
-    """Yield the default size, smaller pictures of as many frames, and one picture of the smallest size."""
+    """Yield the default size, then smaller ones, at last a single frame."""
     default = default_size(model)
     yield default
     sides = list(_sides(model))
@@ -101,7 +104,7 @@ def _longest(plan: Plan, budget: Budget, width: int, height: int, frames: int) -
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a model fits as configured, and the alternatives that do, the best numbers first.
+    """Whether a model fits as configured, and its fitting alternatives, best numbers first.
 
     What fits runs the model's default video; if nothing does, a smaller one. `size` is the largest video of the first
     that fits. All bytes beside the weights are estimates.
@@ -129,7 +132,7 @@ class Verdict:
 
 
 def verdict(model: ModelSpec, plan: Plan, budget: Budget) -> Verdict:
-    """Return whether a model's default video fits, else a smaller one, and how it does."""
+    """Return how a model's default video fits, or else a smaller one."""
     for size in _tried(model):
         fits = runs(plan, budget, size)
         others = tuple(each for each in plan.alternatives if runs(each.plan, budget, size))

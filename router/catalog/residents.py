@@ -9,7 +9,7 @@ from router.values import Plan, PlannedPart, distinct
 
 @dataclass(frozen=True)
 class Loading:
-    """A model that is loaded: the models that leave for it, and those that are there then."""
+    """The load of a model: the models unloaded for it, and those resident then."""
 
     model: str
     evicted: tuple[str, ...]
@@ -17,7 +17,7 @@ class Loading:
 
 
 def loadings(plans: Sequence[tuple[ModelSpec, Plan]], budget: int, most: int) -> tuple[Loading, ...]:
-    """Return what happens as models are loaded in this order, within bytes and a number of models.
+    """Return the loads of models in this order, at most `most` at once.
 
     As in an engine the least recently used model leaves first, a pinned one never.
     """

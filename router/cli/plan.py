@@ -1,4 +1,4 @@
-"""`framegate plan`: the models that a card has memory for, and the changes that make others fit."""
+"""`framegate plan`: the models that fit on a card, and changes for others."""
 
 import json
 import os
@@ -49,7 +49,7 @@ class Bytes(click.ParamType[int]):
 
 
 class Device(NamedTuple):
-    """A device whose memory is known, with that of its host if it is this machine's."""
+    """A device and its card; the host's memory is None if unknown."""
 
     name: str
     card: Card
@@ -102,7 +102,7 @@ def _device(memory: int | None, host: int | None) -> Device:
 
 @contextmanager
 def _weights(plugins: Plugins) -> Iterator[Weights]:
-    """Yield the weights of this machine; those of the package are linked for the block."""
+    """Yield this machine's weights; the package's are linked for the block."""
     with TemporaryDirectory(prefix="framegate-") as folder:
         yield Weights(Path(folder), plugins.backends)
 

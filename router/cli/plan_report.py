@@ -18,7 +18,7 @@ FILE = "FILE"  # stands for a file in an example
 
 
 class Card(NamedTuple):
-    """The memory of a card in bytes, and the device's name if it is here."""
+    """A card's bytes of memory, and a local device's name."""
 
     total: int
     name: str = ""
@@ -37,7 +37,7 @@ class Unplanned(NamedTuple):
 def show_report(
     card: Card, budget: Budget, verdicts: Sequence[Verdict], unplanned: Sequence[Unplanned], most: int
 ) -> None:
-    """Print a table, what to write into the models file, and what is in memory at once."""
+    """Print a table, changes of entries, and the models in memory at once."""
     click.echo(
         f"On {card} models may take {format_bytes(budget.device)}, their weights {format_bytes(budget.weights)} of it "
         "(FRAMEGATE_MEMORY_BUDGET, FRAMEGATE_ACTIVATION_RESERVE)."
@@ -72,7 +72,7 @@ def _weights(plan: Plan) -> str:
 
 
 def _advice(each: Verdict, budget: Budget) -> Iterator[str]:
-    """Yield what to write into the entry of a model that does not fit, or not at all sizes."""
+    """Yield changes of an entry with which more fits."""
     name = each.model.name
     if each.fits:
         wider = [other for other in each.alternatives if _exceeds(each, other, budget)]

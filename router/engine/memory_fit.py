@@ -25,7 +25,7 @@ class MemoryFit:
 
     @cached_property
     def budget(self) -> Budget | None:
-        """The bytes for models of the device and its host; None if the device's are unknown."""
+        """The bytes for models; None if those of the device are unknown."""
         settings = self._settings
         total = 0 if settings.memory_budget.unit != "%" else total_memory(self.device)
         return None if total is None else Budget.of(settings, total, total_memory("cpu"))

@@ -19,7 +19,7 @@ class Basis(StrEnum):
 
 @dataclass(frozen=True)
 class PlannedPart:
-    """The weights of one part: bytes on the device, and bytes that stay on the host.
+    """One part's weights: bytes on the device, and bytes kept on the host.
 
     Parts with equal `identity` are in memory once, for whatever models; None is a part of this model alone. `format`
     names the numbers, such as `bf16` or `fp8`.

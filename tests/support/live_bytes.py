@@ -1,4 +1,4 @@
-"""The largest sum of live tensors' bytes while a block runs; meta tensors count too."""
+"""The most bytes of live tensors in a block, of meta tensors too."""
 
 import weakref
 from typing import Any

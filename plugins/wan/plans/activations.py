@@ -1,4 +1,4 @@
-"""The bytes that a job takes beside the weights: an estimate from the code of each phase.
+"""The estimated bytes of a job beside the weights, by its phases.
 
 The factors are the largest sums of live tensors in PyTorch's own operations, counted without a device (tests/plugins/
 wan/test_activations.py). No GPU has measured them: kernels of ours keep fewer tensors alive, those of libraries may

@@ -1,4 +1,4 @@
-"""The parts of a model with weights: by the files on this machine, else as published."""
+"""A model's parts with weights, by local files, else as published."""
 
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -41,7 +41,7 @@ class KnownPart:
         return self.name.startswith("transformer")
 
     def sizes(self, formats: Formats, form: str | None = None) -> Sizes:
-        """Return the sizes in memory, of weights in a file of the format `form` if there is one."""
+        """Return the sizes in memory, as if stored in the format `form`."""
         # several alternatives of a model have a part in common, and so have several models
         key = (formats.dtype_of(self.name), formats.weights, form)
         if key not in self._sizes:
@@ -60,7 +60,7 @@ class KnownModel:
 
 
 def of(model: ModelSpec) -> KnownModel | None:
-    """Return the parts of `model`, None if they are unknown; raises `LoadFailed` for wrong files."""
+    """Return the parts of `model`, None if unknown; raise `LoadFailed` for wrong files."""
     return _here(model) if model.folder is not None else _published(model)
 
 
@@ -149,7 +149,7 @@ def _of_published(name: str, part: PublishedPart, without: tuple[str, ...] = ())
 
 
 def _replaced(part: KnownPart, file: PartFile) -> tuple[KnownPart, Basis]:
-    """Return a part with the weights of a file, by its name if it is not here."""
+    """Return a part with a file's weights, by the name of an absent one."""
     path = part_files.path(file)
     if not path.exists():
         form = stored_formats.named_in(path.name)

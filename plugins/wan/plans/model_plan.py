@@ -1,4 +1,4 @@
-"""The plan of a model: its parts in memory as configured, and changes that take less."""
+"""The plan of a model: its parts as configured, and changes for less memory."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -63,7 +63,7 @@ class _Model:
         return PlannedPart(part.name, sizes.offloaded, sizes.total, sizes.format, identity)
 
     def _changes(self, part: KnownPart) -> tuple[object, ...]:
-        """Return what else changes a transformer, as in the key under which it is loaded."""
+        """Return what else changes a transformer, as in its key in the pool."""
         if not part.is_transformer:
             return ()
         merged = (part.name, self.spec.merged) if self.spec.merged else ()

@@ -71,7 +71,7 @@ class Sizes:
 
     @property
     def format(self) -> str:
-        """The format of most weights in codes, if there are any, else of the numbers."""
+        """The format of most weights in codes, or of the numbers without any."""
         return max(self.codes, key=lambda form: self.codes[form], default=self.dtype)
 
     @cached_property

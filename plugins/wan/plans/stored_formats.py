@@ -1,4 +1,4 @@
-"""The number formats in files of quantised weights, by the format that their names say."""
+"""The number formats in files of quantised weights, by the format's name."""
 
 import re
 from collections.abc import Mapping
@@ -16,14 +16,14 @@ _OF_CODES = {FP8: "F8_E4M3", INT8: "I8"}
 
 
 def named_in(file: str) -> str | None:
-    """Return the format in a file's name, such as `GGUF Q4_K_M` or `fp8`; None without one."""
+    """Return the format in a file's name, such as `GGUF Q4_K_M`, or None."""
     if (found := _NAMED.search(file)) is None:
         return None
     return f"GGUF {found[1].upper()}" if found[1] else found[0].lower()
 
 
 def stored_as(form: str, part: str, tensors: Mapping[str, Stored]) -> Mapping[str, Stored]:
-    """Return the tensors of a part as a file of this format may have them."""
+    """Return a part's tensors as in a file of this format."""
     mix = form.removeprefix("GGUF ")
     kind = _OF_CODES.get(form) or next((each for each in (mix, mix[:4]) if each in BLOCKS), None)
     if kind is None:
