@@ -52,6 +52,8 @@ def show_report(
     click.echo()
     for line in _together(verdicts, budget, most):
         click.echo(line)
+    if any(other.files for each in verdicts for other in each.alternatives):
+        click.echo(f"{FILE} is a path, which begins with ./, ../, / or ~, or OWNER/NAME/FILE on the hub.")
     click.echo("~ is an estimate from the code, which no GPU has measured.")
 
 
@@ -77,7 +79,7 @@ def _advice(each: Verdict, budget: Budget) -> Iterator[str]:
     if each.fits:
         wider = [other for other in each.alternatives if _exceeds(each, other, budget)]
         if wider:
-            yield f"{name} makes larger videos with this in its entry:"
+            yield f"{name} makes larger videos with this in its entry of the models file:"
             yield from (_change(each.model, other, budget) for other in wider[:1])
         return
     size = default_size(each.model)
@@ -85,7 +87,7 @@ def _advice(each: Verdict, budget: Budget) -> Iterator[str]:
     needs = f"{format_bytes(each.plan.device_bytes)} of weights and ~{format_bytes(job)} for a video of {size}"
     if each.alternatives:
         fits = "Smaller ones fit" if each.is_smaller else "It fits"
-        yield f"{name} as it is configured needs {needs}. {fits} with one of these in its entry:"
+        yield f"{name} as it is configured needs {needs}. {fits} with one of these in its entry of the models file:"
         yield from (_change(each.model, other, budget) for other in each.alternatives[:SHOWN])
         return
     yield f"{name} does not fit: as it is configured it needs {needs}."
@@ -146,7 +148,8 @@ def _together(verdicts: Sequence[Verdict], budget: Budget, most: int) -> Iterato
     if first == len(steps):
         yield f"All {len(steps)} models that fit are in memory at once."
         return
-    yield f"Loaded one after the other, the first {first} of {len(steps)} models are in memory at once. Then"
+    are = "model is" if first == 1 else f"{first} models are"
+    yield f"Loaded one after the other, of {len(steps)} models the first {are} in memory at once. Then"
     for step in steps:
         if step.evicted:
             beside = f", and stays beside {', '.join(step.resident[:-1])}" if len(step.resident) > 1 else ""

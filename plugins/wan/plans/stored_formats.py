@@ -9,7 +9,7 @@ from registry.folders.dtypes import BLOCKS
 
 Q4, FP8 = "GGUF Q4_K_M", "fp8"
 _NAMED = re.compile(r"(?i)(Q\d_K(?:_[SML])?|Q\d_\d)|fp8|int8")
-# llama.cpp's mixes: the values and the second feed-forward layer of each block have more bits
+# llama.cpp's mixes: values and second feed-forward layers of some blocks have more bits; here, from above, of all
 _MORE = re.compile(r".*\.(attn[12]\.to_v|ffn\.net\.2|SelfAttention\.v|DenseReluDense\.wo)\.weight")
 _MIXES = {"Q4_K_M": "Q6_K", "Q5_K_M": "Q6_K", "Q4_K_S": "Q5_K", "Q5_K_S": "Q6_K"}
 _OF_CODES = {FP8: "F8_E4M3", INT8: "I8"}
