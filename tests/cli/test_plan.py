@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from bench.tools.layout import A14B, write_model
+from bench.tools.layout import A14B, write_model, write_safetensors
+from registry.folders.expected import expected
+from registry.published import parts_of
 from router.cli.main import cli
 
 MODELS = """
@@ -102,6 +104,21 @@ def test_a_part_in_a_file_that_is_not_here_counts_by_the_format_in_its_name(mode
     assert found["known_by"] == "file formats"
     assert found["parts"][0]["format"] == "Q4_K"
     assert 14.29e9 * 4.5 / 8 < found["parts"][0]["device"] < 14.29e9 * 5.5 / 8  # Q4_K alone has 4.5 bits, Q5_K 5.5
+
+
+def test_a_part_in_a_file_that_is_here_counts_by_its_header(models: Path) -> None:
+    published = parts_of("wan2.1-t2v-1.3b", 1)["transformer"]
+    shapes = dict(expected("transformer", published.settings))
+    write_safetensors(models.parent / "small.safetensors", shapes, "F8_E4M3")  # holes
+    file = "parts: {transformer: ./small.safetensors}"
+    models.write_text(
+        f"models:\n  small:\n    backend: diffusers\n    source: Wan-AI/Wan2.1-T2V-1.3B-Diffusers\n    {file}\n"
+    )
+
+    (found,) = report(models, "--memory", "48GB")["models"]
+
+    assert found["parts"][0]["format"] == "fp8"
+    assert found["parts"][0]["device"] == pytest.approx(1.46e9, rel=0.02)  # norms and embedders are in bf16
 
 
 @pytest.mark.parametrize(

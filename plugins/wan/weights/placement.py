@@ -72,7 +72,7 @@ class Placement:
         return (*key, changes) if changes else key
 
     def _formats(self, part: Part) -> Hashable:
-        """Return the number of weights in codes by format, which decides the form of each."""
+        """Return the number of weights in codes by format, and of fp8 products."""
         counts = Counter(form.format for form in self._stored_forms(part)[1].values() if form.format)
         return tuple(sorted(counts.items())), self.fp8_products and part.is_transformer
 

@@ -1,11 +1,13 @@
 """The estimate of activations against the live tensors of the code that it describes."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from plugins.wan.plans import activations
 from plugins.wan.plans.activations import FRAMES, Phases
+from registry.families import FAMILIES
 from registry.published import parts_of
 
 pytestmark = pytest.mark.slow
@@ -80,6 +82,27 @@ def test_denoising_is_estimated_from_above_within_a_sixth(dtype: Any, ffn: int) 
 
     estimated = estimate._denoising(832 * 320, 1 + FRAMES * (LATENT_FRAMES - 1))
     assert live.peak <= estimated <= 1.17 * live.peak
+
+
+@pytest.mark.parametrize("dtype", ITEMS, ids=str)
+def test_encoding_a_text_is_estimated_from_above(dtype: Any) -> None:
+    transformers = pytest.importorskip("transformers")
+    own = {"d_model": 1024, "d_ff": 2560, "num_heads": 16, "num_layers": 2, "vocab_size": 100}
+    estimate = replace(phases("wan2.1-t2v-1.3b", dtype), text_encoder=own)
+    encoder = transformers.UMT5EncoderModel(transformers.UMT5Config(**own)).to(dtype).eval()
+    tokens = torch.zeros(1, 512, dtype=torch.long)
+
+    with torch.no_grad(), LiveBytes() as live:
+        encoder(tokens, torch.ones_like(tokens))
+
+    assert live.peak <= estimate._text() <= 1.7 * live.peak
+
+
+@pytest.mark.parametrize("family", [family.name for family in FAMILIES if family.repo])
+def test_a_text_is_the_largest_phase_of_no_published_model(family: str) -> None:
+    estimate = phases(family, torch.bfloat16)
+
+    assert estimate._text() < estimate(480, 272, 5)
 
 
 def test_an_estimate_grows_with_the_size_and_the_frames() -> None:
