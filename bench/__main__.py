@@ -16,7 +16,7 @@ from bench.tools.table import save, show
 from router.engine.openmp import wait_policy
 
 FIGURES = (  # modules of bench.figures, in the order of docs/figures.md
-    "boot", "overhead", "refusal", "folders", "hostile", "waiting", "streams", "previews", "claim", "load",
+    "boot", "overhead", "refusal", "folders", "plan", "hostile", "waiting", "streams", "previews", "claim", "load",
     "scheduling", "nano", "onnx", "fast", "adapters", "quantised", "export", "onnx_gpu", "residency", "house",
     "download",
 )  # fmt: skip

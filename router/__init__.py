@@ -18,13 +18,17 @@ from router.errors import (
 from router.hookspecs import hookimpl
 from router.tokens import CutPrompt
 from router.values import (
+    Alternative,
     Backend,
+    Basis,
     Frames,
     Job,
     Numerics,
     Offloader,
     PartPath,
     Pixels,
+    Plan,
+    PlannedPart,
     Pool,
     Preview,
     Report,
@@ -35,7 +39,9 @@ from router.values import (
 
 __all__ = [
     "Adapter",
+    "Alternative",
     "Backend",
+    "Basis",
     "CutPrompt",
     "DeviceLost",
     "Frames",
@@ -55,6 +61,8 @@ __all__ = [
     "PartPath",
     "PerExpert",
     "Pixels",
+    "Plan",
+    "PlannedPart",
     "Pool",
     "Preview",
     "RateLimited",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from registry import ModelSpec
-from router.values import Backend, Frames, Job, Numerics, PartPath, Pool, Report, Task
+from router.values import Backend, Frames, Job, Numerics, PartPath, Plan, Pool, Report, Task
 
 if TYPE_CHECKING:  # an engine never imports Flask
     import click
@@ -54,11 +54,12 @@ def load_model(model: ModelSpec, device: str, pool: Pool, report: Report) -> obj
 
 
 @hookspec(firstresult=True)
-def plan_model(model: ModelSpec, device: str) -> int:  # type: ignore[empty-body]
-    """Return the bytes that the weights of `model` take of `device` at least.
+def plan_model(model: ModelSpec, device: str) -> Plan | int:  # type: ignore[empty-body]
+    """Return the `Plan` of `model` on `device`, or its weights' least bytes there.
 
-    None if that is unknown. Read the headers of the files, and import nothing heavy: the engine has loaded nothing
-    yet, and the web half asks too. A model of more bytes than the device's budget is refused before it is queued.
+    None if that is unknown. Runs in both halves and in commands: read the headers of the files, and import nothing
+    heavy. `model.folder` is None where the weights are not on this machine. A model of more bytes than the device's
+    budget is refused before it is queued; its alternatives are the advice.
     """
 
 

@@ -11,7 +11,22 @@ from click.testing import CliRunner
 from flask import Flask
 
 from registry import ModelSpec
-from router import Backend, Frames, Job, Modality, Numerics, PartPath, Refused, Task, UsedAdapter, hookimpl, hookspecs
+from router import (
+    Alternative,
+    Backend,
+    Frames,
+    Job,
+    Modality,
+    Numerics,
+    PartPath,
+    Plan,
+    PlannedPart,
+    Refused,
+    Task,
+    UsedAdapter,
+    hookimpl,
+    hookspecs,
+)
 from router.engine import encoder
 from router.engine.memory_fit import MemoryFit
 from router.engine.worker import Worker
@@ -112,11 +127,12 @@ def test_hook_load_model(tmp_path: Path) -> None:
 def test_hook_plan_model(tmp_path: Path) -> None:
     class Plans:
         asked: tuple = ()
+        planned: Plan | int = 10**18
 
         @hookimpl(tryfirst=True)
-        def plan_model(self, model: ModelSpec, device: str) -> int:
+        def plan_model(self, model: ModelSpec, device: str) -> Plan | int:
             self.asked = (model.name, device)
-            return 10**18
+            return self.planned
 
     plugin = Plans()
     system = system_with(tmp_path, plugin)
@@ -126,7 +142,15 @@ def test_hook_plan_model(tmp_path: Path) -> None:
 
     assert plugin.asked == ("m", "cpu")
     assert need is not None
-    assert (need.needed, need.budget) == (10**18, fit.budget)
+    assert fit.budget is not None
+    assert (need.needed, need.budget) == (10**18, fit.budget.weights)
+
+    smaller = Alternative(Plan((PlannedPart("weights", 10**9),)), {"bits": 4})
+    plugin.planned = Plan((PlannedPart("weights", 10**18),), alternatives=(smaller,))
+    advised = fit.need(replace(model, folder=tmp_path, options={"bits": 16}))
+
+    assert advised is not None
+    assert advised.remedy.startswith("with options: {bits: 4} it needs 1 GB, which fit; or raise FRAMEGATE_")
 
 
 def test_hook_describe_loaded(tmp_path: Path) -> None:

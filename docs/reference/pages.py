@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from docs.reference import adapters, api, models, operations, plugins
+from docs.reference import adapters, api, models, operations, plugins, support
 from docs.reference.markers import filled, markers
 
 DOCS = Path(__file__).parents[1]
@@ -18,6 +18,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "backend-options": models.backend_options,
     "switches": models.switches,
     "families": models.families,
+    "support": support.support,
     "other-defaults": models.other_defaults,
     "options": api.options,
     "responses-fields": api.responses_fields,

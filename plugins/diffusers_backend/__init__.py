@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from plugins.diffusers_backend import numerics
 from plugins.diffusers_backend.options import DiffusersOptions
-from plugins.wan.plan import plan
-from router import Backend, Frames, Modality, ModelSpec, Numerics, PartPath, Pool, Report, Task, hookimpl
+from plugins.diffusers_backend.plan import plan
+from router import Backend, Frames, Modality, ModelSpec, Numerics, PartPath, Plan, Pool, Report, Task, hookimpl
 
 if TYPE_CHECKING:
     import click
@@ -41,8 +41,8 @@ def load_model(model: ModelSpec, device: str, pool: Pool, report: Report) -> Loa
 
 
 @hookimpl
-def plan_model(model: ModelSpec, device: str) -> int | None:
-    return plan(model, device, str(model.options.get("dtype")))
+def plan_model(model: ModelSpec, device: str) -> Plan | None:
+    return plan(model, device)
 
 
 @hookimpl

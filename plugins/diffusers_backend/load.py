@@ -14,6 +14,7 @@ from plugins.diffusers_backend.options import Options
 from plugins.wan import load as wan
 from plugins.wan.checkpoint import Part
 from plugins.wan.load import Loaded
+from plugins.wan.weights import offload_groups
 from plugins.wan.weights.adapters.merge import MergedAdapters
 from plugins.wan.weights.device_format import FP8
 from plugins.wan.weights.placement import Arrived, Merging, Placement, dtype_for
@@ -56,7 +57,7 @@ class DiffusersPlacement(Placement):
     def device_bytes(self, part: Part) -> int:
         if not self._is_offloaded(part):
             return super().device_bytes(part)
-        return group_offload.device_bytes(part, self.tensor_sizes(part))
+        return offload_groups.device_bytes(part.name, self.tensor_sizes(part))
 
     def offloader(self, part: Part) -> Offloader | None:
         return None if self._is_offloaded(part) else super().offloader(part)
@@ -72,7 +73,7 @@ class DiffusersPlacement(Placement):
         return loaded
 
     def _is_offloaded(self, part: Part) -> bool:
-        return self.group_offload and group_offload.suits(part)
+        return self.group_offload and offload_groups.suits(part.name)
 
 
 def load(model: ModelSpec, device: str, pool: Pool, report: Report) -> Loaded:

@@ -12,8 +12,21 @@ from plugins.onnx_backend import record
 from plugins.onnx_backend.options import OnnxOptions
 from plugins.onnx_backend.record import FILE
 from plugins.wan.merged import merged_in
-from plugins.wan.plan import plan
-from router import Backend, Frames, LoadFailed, Modality, ModelSpec, Numerics, PartPath, Pool, Report, Task, hookimpl
+from plugins.wan.plans.model_plan import plan
+from router import (
+    Backend,
+    Frames,
+    LoadFailed,
+    Modality,
+    ModelSpec,
+    Numerics,
+    PartPath,
+    Plan,
+    Pool,
+    Report,
+    Task,
+    hookimpl,
+)
 
 if TYPE_CHECKING:
     import click
@@ -41,7 +54,7 @@ def load_model(model: ModelSpec, device: str, pool: Pool, report: Report) -> Any
 
 
 @hookimpl
-def plan_model(model: ModelSpec, device: str) -> int | None:
+def plan_model(model: ModelSpec, device: str) -> Plan | None:
     if model.folder is None:
         return None
     try:

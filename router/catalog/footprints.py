@@ -68,7 +68,8 @@ class Footprints:
         wanted = [device for device in devices if model.may_run_on(device)]
         for device in wanted:
             if folder is not None and device not in known.plans:
-                known.plans[device] = self._plugins.planned_bytes(here, device)
+                plan = self._plugins.plan(here, device)
+                known.plans[device] = None if plan is None else plan.device_bytes
         plans = ((device, known.plans.get(device)) for device in wanted)
         return Footprint(known.on_disk, {device: size for device, size in plans if size is not None})
 

@@ -23,7 +23,10 @@ COMMANDS = {  # by module: a command imports no other's
     "web": "processes",
     "engine": "processes",
     "new-plugin": "new_plugin",
-    **{name: name for name in ("reload", "models", "check", "doctor", "pull", "generate", "keys", "store", "deploy")},
+    **{
+        name: name
+        for name in ("reload", "models", "check", "doctor", "pull", "plan", "generate", "keys", "store", "deploy")
+    },
 }
 
 

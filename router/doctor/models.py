@@ -12,7 +12,6 @@ from router.doctor.finding import DoctorContext, Finding, fail, ok, warn
 from router.doctor.permissions import server, unchangeable
 from router.engine.device import devices
 from router.engine.memory_fit import MemoryFit
-from router.engine.pool import REMEDY
 from router.errors import BootError, ModelUnavailable
 from router.plugins import Plugins, find
 from router.settings import Settings
@@ -105,7 +104,9 @@ def sizes(models: tuple[ModelSpec, ...], fittings: list[MemoryFit]) -> Iterator[
         needs = {each.device: each.need(model) for each in fittings if model.may_run_on(each.device)}
         if needs and all(needs.values()):
             message = "; ".join(f"on {device} it {need}" for device, need in needs.items())
-            advice = f"{REMEDY}; until then requests get 503"
+            # the largest device has the advice that changes the numbers least
+            remedy = max(filter(None, needs.values()), key=lambda need: need.budget).remedy
+            advice = f"{remedy}; until then requests get 503"
             yield fail("weights", f"{model.name} can never be loaded: {message}", advice)
 
 

@@ -1,18 +1,16 @@
 """Models whose weights can never fit on a device, by their files' headers."""
 
-import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
 
 from registry import ModelSpec, folders, part_files
+from router.catalog.fit import Budget, advice
 from router.catalog.weights import Weights
 from router.engine.device import total_memory
 from router.plugins import Plugins
 from router.settings import Settings
 from router.values import Need
-
-log = logging.getLogger(__name__)
 
 
 class MemoryFit:
@@ -26,14 +24,11 @@ class MemoryFit:
         self._known: dict[str, tuple[object, Need | None]] = {}
 
     @cached_property
-    def budget(self) -> int | None:
-        """Bytes that weights may take of the device; None if its memory is unknown."""
+    def budget(self) -> Budget | None:
+        """The bytes for models; None if those of the device are unknown."""
         settings = self._settings
         total = 0 if settings.memory_budget.unit != "%" else total_memory(self.device)
-        if total is None:
-            return None
-        budget = settings.memory_budget.of(total)
-        return budget - settings.activation_reserve.of(budget)
+        return None if total is None else Budget.of(settings, total, total_memory("cpu"))
 
     def too_large(self, models: Iterable[ModelSpec]) -> Mapping[str, Need]:
         """Return the needs of the models that can never fit, by name."""
@@ -42,13 +37,6 @@ class MemoryFit:
 
     def need(self, model: ModelSpec) -> Need | None:
         """Return the need of a model that can never fit, None for others."""
-        try:
-            return self._need(model)
-        except (Exception, SystemExit):  # a model without a plan may fit
-            log.exception("what %s needs cannot be planned", model.name)
-            return None
-
-    def _need(self, model: ModelSpec) -> Need | None:
         folder = model.folder or self._weights.locate(model)
         if folder is None:
             return None
@@ -61,8 +49,7 @@ class MemoryFit:
         return known[1]
 
     def _planned(self, model: ModelSpec) -> Need | None:
-        plan = self._plugins.hook_for("plan_model", model)
-        needed = plan(model=model, device=self.device)
-        if needed is None or self.budget is None or needed <= self.budget:
+        plan = self._plugins.plan(model, self.device)
+        if plan is None or self.budget is None or plan.device_bytes <= self.budget.weights:
             return None
-        return Need(int(needed), self.budget)
+        return Need(plan.device_bytes, self.budget.weights, advice(plan, self.budget))

@@ -15,7 +15,6 @@ from router.values import Need, Offloader, ResidentBytes, gigabytes
 
 T = TypeVar("T")
 UNLIMITED = 2**63
-REMEDY = "raise FRAMEGATE_MEMORY_BUDGET, or choose a smaller model or dtype"
 
 
 class PartPool:
@@ -69,7 +68,8 @@ class PartPool:
         """
         total = sum(sizes.values())
         if total > self.budget:
-            raise LoadFailed(f"{holder} {Need(total, self.budget)}: {REMEDY}")
+            need = Need(total, self.budget)
+            raise LoadFailed(f"{holder} {need}: {need.remedy}")
         for key in sizes.keys() & self._parts.keys():  # before others are evicted: these must not go with them
             self._hold(holder, key, self._parts[key])
         with self._host.lend(sizes) as waiting:  # nor must these leave the host for what is evicted

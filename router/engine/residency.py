@@ -11,7 +11,7 @@ from router.engine.device import memory
 from router.engine.digests import Digests
 from router.engine.heap import trim
 from router.engine.memory_fit import MemoryFit
-from router.engine.pool import REMEDY, PartPool
+from router.engine.pool import PartPool
 from router.engine.reporter import Phases
 from router.errors import LoadFailed, OutOfMemory
 from router.system import System
@@ -137,7 +137,7 @@ class Residency:
             names = [each.name for each in model.merged]
             here = self._system.weights.obtain_adapters(here, names, phases(Phase.DOWNLOAD))
         if (need := self.memory_fit.need(here)) is not None:  # before the files are read, which may be terabytes
-            raise LoadFailed(f"{model.name} {need}: {REMEDY}")
+            raise LoadFailed(f"{model.name} {need}: {need.remedy}")
         report = phases(Phase.LOAD)
         report(0, 1)
         loaded = None

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from registry import ModelSpec, Registry
 from router.engine.memory_fit import MemoryFit
-from router.engine.pool import REMEDY
 from router.errors import BootError
 from router.plugins import missing, missing_message
 from router.system import System
@@ -103,7 +102,7 @@ class ServableModels:
         for want in self._lacking(served):
             log.warning("%s; its models are not run here", want)
         for name, need in self._memory_fit.too_large(served.registry.models).items():
-            log.warning("%s can never be loaded on %s: it %s; %s", name, self._device, need, REMEDY)
+            log.warning("%s can never be loaded on %s: it %s; %s", name, self._device, need, need.remedy)
 
     def _lacking(self, served: Served) -> list[str]:
         used = {model.backend for model in served.registry.models}

@@ -23,7 +23,7 @@ from router.plugins.discovery import name_of, origin
 from router.plugins.guard import Failure
 from router.plugins.inspection import HOOKS, REFUSING, may_refuse, unmarked
 from router.runtime import logs
-from router.values import Backend, Job, Numerics, PartPath, Task
+from router.values import Backend, Job, Numerics, PartPath, Plan, PlannedPart, Task
 
 if TYPE_CHECKING:  # an engine has no commands
     import click
@@ -102,13 +102,14 @@ class Plugins:
             _log(failure, "failed to unload %s, which counts as gone", model.name)
         return failures
 
-    def planned_bytes(self, model: ModelSpec, device: str) -> int | None:
-        """Return the planned device bytes of a model's weights; None if unknown."""
+    def plan(self, model: ModelSpec, device: str) -> Plan | None:
+        """Return the plan of a model on `device`, None if it is unknown."""
         try:
-            needed = self.hook_for("plan_model", model)(model=model, device=device)
-            return None if needed is None else int(needed)
-        except (Exception, SystemExit):
-            log.exception("the backend %s failed to plan %s", model.backend, model.name)
+            found: Plan | int | None = self.hook_for("plan_model", model)(model=model, device=device)
+            return found if found is None or isinstance(found, Plan) else Plan((PlannedPart("weights", int(found)),))
+        except (Exception, SystemExit):  # a model without a plan may fit
+            if model.folder is not None:  # without one a backend has nothing to read
+                log.exception("the backend %s failed to plan %s", model.backend, model.name)
             return None
 
     def describe(self, model: ModelSpec, loaded: Any) -> Mapping[str, PartPath]:

@@ -14,12 +14,24 @@ class ResidentBytes:
     shared: int
 
 
+REMEDY = "raise FRAMEGATE_MEMORY_BUDGET, or choose a smaller model or dtype"
+
+
 @dataclass(frozen=True)
 class Need:
-    """Bytes of weights: needed by a model, and budgeted on a device."""
+    """Bytes of weights: needed by a model, and budgeted on a device.
+
+    `advice` is a change of the model's entry with which it fits, if one is known.
+    """
 
     needed: int
     budget: int
+    advice: str = ""
+
+    @property
+    def remedy(self) -> str:
+        """What helps, as a sentence."""
+        return f"{self.advice}; or {REMEDY}" if self.advice else REMEDY
 
     def __str__(self) -> str:
         budget = gigabytes(self.budget)

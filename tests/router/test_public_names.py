@@ -17,6 +17,7 @@ from router import hookspecs
 BROKEN = "a promise to authors of plugins is broken (docs/plugins.md, Stable imports): "
 ERROR = "message, *, param=, code=, headers="
 CALLED = {  # in full: authors call these
+    "Alternative": "plan, options=, files=",
     "Backend": "name, modalities, options=, requires=, extra=, index=, made_by=, deterministic=, uses_seed=, "
     "runs_adapters=, merged_by=",
     "CutPrompt.of": "text, encoding, limit",
@@ -36,6 +37,8 @@ CALLED = {  # in full: authors call these
     "Numerics": "reproducible=, lossy=, may_vary_with=",
     "PartPath": "path, reason=",
     "PerExpert": "high, low",
+    "Plan": "parts, basis=, activations=, alternatives=",
+    "PlannedPart": "name, device_bytes, host_bytes=, format=, identity=",
     "Pool.borrow": "self",
     "Pool.digest": "self, path",
     "Pool.part": "self, key, load, offloader=",
@@ -49,6 +52,7 @@ CALLED = {  # in full: authors call these
 }
 READ = {  # at least: authors read these fields and members, and there may be more
     "Adapter": "name source files revision strength merge paths",
+    "Basis": "FILES PUBLISHED FORMATS",
     "Input": "TEXT IMAGE LAST_IMAGE",
     "Job": "id owner model task inputs status progress warnings artifact failure attempt request_id created_at "
     "started_at finished_at key",

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 
 from plugins.wan.checkpoint import DECODER, Part
 from plugins.wan.memory import brief, is_device_lost, is_out_of_memory
-from plugins.wan.plan import buffer_bytes
+from plugins.wan.plans.part_bytes import BUFFERS, IN_FP32, buffer_bytes
 from plugins.wan.tuning.switches import Switches
 from plugins.wan.weights import identity, modules, transfer
 from plugins.wan.weights.device_format import AUTO, FP8, FP8_PRODUCTS
@@ -27,15 +27,12 @@ from registry.folders.model import WEIGHTLESS
 from router import LoadFailed, Offloader, Pool
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
-# Encoding in bf16 visibly drifts; CLIP is in fp32 in the published recipe, too.
-IN_FP32 = ("vae", "image_encoder")
 # raised by the libraries for files that are cut, missing or of another shape
 UNREADABLE = (
     ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, OSError, RuntimeError, SafetensorError,
     TypeError, ValueError,
 )  # fmt: skip
 
-BUFFERS = "buffers"  # of a part's tables among the names of weights
 Arrived = Callable[[int], None]  # called with the bytes that have reached the device
 
 
@@ -75,7 +72,7 @@ class Placement:
         return (*key, changes) if changes else key
 
     def _formats(self, part: Part) -> Hashable:
-        """Return the number of weights in codes by format, which decides the form of each."""
+        """Return the number of weights in codes by format, and of fp8 products."""
         counts = Counter(form.format for form in self._stored_forms(part)[1].values() if form.format)
         return tuple(sorted(counts.items())), self.fp8_products and part.is_transformer
 
@@ -93,7 +90,8 @@ class Placement:
         if part.weights is None:
             return {}
         stored, forms = self._stored_forms(part)
-        return {**{name: forms[name].nbytes(each.shape) for name, each in stored.items()}, BUFFERS: buffer_bytes(part)}
+        weights = {name: forms[name].nbytes(each.shape) for name, each in stored.items()}
+        return {**weights, BUFFERS: buffer_bytes(part.name, part.config)}
 
     def device_bytes(self, part: Part) -> int:
         return sum(self.tensor_sizes(part).values())
@@ -136,8 +134,8 @@ class Placement:
 
     def _forms(self, part: Part, cls: Any, stored: Mapping[str, StoredTensor]) -> dict[str, Form]:
         dtype = self.dtype_of(part)
-        merging = bool(self.merging) and part.is_transformer
-        return forms_of(part.name, stored, dtype, modules.kept_in_fp32(cls, dtype), self.weights, merging=merging)
+        kept, merging = modules.kept_in_fp32(cls, dtype), self.merging is not None
+        return forms_of(part.name, stored, dtype, kept, self.weights, merging=merging)
 
 
 def dtype_for(option: str, device: str) -> torch.dtype:

@@ -1,0 +1,1 @@
+"""The memory of Wan models, planned without heavy libraries."""
