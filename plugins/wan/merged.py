@@ -36,7 +36,7 @@ def merged_in(model: ModelSpec) -> tuple[str, ...]:
 
 
 def rounded_in(model: ModelSpec) -> dict[str, tuple[str, ...]]:
-    """Return the formats in which the weights of a local folder were before, by part."""
+    """Return the former formats of a local folder's weights, by part."""
     found = _mapping(_known(model), ROUNDED)
     return {part: tuple(map(str, formats)) for part, formats in found.items() if isinstance(formats, list)}
 
