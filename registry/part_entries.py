@@ -14,7 +14,8 @@ from registry.parts import PartFile, PartFiles
 from registry.source import is_folder, is_hub_id, resolve
 from registry.weight_file import misnamed, outside
 
-FORMS = "must be a path that begins with ./, ../, / or ~, or OWNER/NAME/FILE on the hub"
+PATH = "a path that begins with ./, ../, / or ~"
+FORMS = f"must be {PATH}, or OWNER/NAME/FILE on the hub"
 HUB_ONLY = "is only for a source on the hub"
 
 
@@ -38,7 +39,7 @@ class PartEntries:
             return
         if source is None:
             if not self.document.has_problem((*self.where, "source")):
-                self._add_problem((), "must be left out without a source, which brings the configurations")
+                self._add_problem((), "needs a source beside it, which brings the configurations and the tokenizer")
         elif source.startswith(EMBEDDED):
             self._add_problem((), f"must be left out: the weights of {source} come with the package")
         elif backend is not None and backend.index != INDEX:
@@ -73,7 +74,7 @@ def _problem_of_hub(entry: PartEntry, inner: str) -> tuple[Where, str] | None:
     if entry.file:  # its name has been checked
         return (("file",), "is only for OWNER/NAME on the hub") if inner else None
     if not inner:
-        return entry.at, "must name a file of the repository, as OWNER/NAME/FILE"
+        return entry.at, f"must name a file on the hub as OWNER/NAME/FILE, or be {PATH}"
     rule = outside(inner, EXAMPLE) or misnamed(inner, SUFFIXES)
     return (entry.at, rule) if rule else None
 

@@ -16,7 +16,7 @@ def quantise_blocks(model: WanTransformer3DModel, form: str) -> None:
         for name, weight in model.named_parameters()
         if format_of("transformer", name, "", tuple(weight.shape), own)
     }
-    quantise_layers(model, dict.fromkeys(weights, form), model.patch_embedding.weight.dtype)
+    quantise_layers(model, dict.fromkeys(weights, (form, model.patch_embedding.weight.dtype)))
     for name, weight in weights.items():
         layer = model.get_submodule(name.removesuffix(".weight"))
         for parameter, each in zip((CODES, SCALE), quantise(weight, own), strict=True):

@@ -57,7 +57,7 @@ def copy_files(files: Iterable[Path], parts: Collection[Part], folder: Path, dra
     for part in parts:
         found += [path for path in sorted(part.folder.rglob("*")) if path.is_file()]
     read = {file for part in parts if part.weights for file in part.weights.files}
-    found = [path for path in found if path in read or path.suffix not in HEAVY]
+    found = [path for path in found if (path in read or path.suffix not in HEAVY) and draft not in path.parents]
     total, done = sum(path.stat().st_size for path in found), 0
     for path in found:
         target = draft / path.relative_to(folder)

@@ -1,5 +1,6 @@
 """The formats of weights in codes in a model's files; without heavy libraries."""
 
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from registry import ModelSpec, folders, part_files
 from registry.folders import FolderError, Weights, hub_cache
 from registry.folders.dtypes import is_quantised
 from registry.folders.files import stamp
+from registry.folders.model import Part
 from registry.source import is_folder, is_hub_id
 
 KEPT = 256  # parts
@@ -20,10 +22,14 @@ def codes_in(model: ModelSpec) -> dict[str, tuple[str, ...]]:
     if folder is None:
         return {}
     try:
-        parts = folders.read(folder, part_files.paths(model.parts)).parts
-        found = {name: _formats(part.weights, _stamps(part.weights)) for name, part in parts.items() if part.weights}
+        return codes_of(folders.read(folder, part_files.paths(model.parts)).parts)
     except (FolderError, OSError):
         return {}  # loading will report the error
+
+
+def codes_of(parts: Mapping[str, Part]) -> dict[str, tuple[str, ...]]:
+    """Return the formats of weights in codes by part; raises `FolderError`, `OSError`."""
+    found = {name: _formats(part.weights, _stamps(part.weights)) for name, part in parts.items() if part.weights}
     return {name: formats for name, formats in found.items() if formats}
 
 

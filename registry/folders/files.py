@@ -138,7 +138,7 @@ def _explained(path: Path, what: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise FolderError(f"it lacks {what}", path, missing=True) from None
+        raise FolderError(f"{what} is missing", path, missing=True) from None
     except OSError as error:
         raise FolderError(f"{what} cannot be read: {error.strerror}", path) from error
 

@@ -64,8 +64,8 @@ def _as_part(file: Path) -> str:
     found: tuple[Family, ...] = ()
     with suppress(FolderError):
         found = alike(shapes_of(SingleFile("transformer", (file,)).read()))
-    bases = " or ".join(family.source for family in found) or "the base repository in the diffusers layout"
-    return f"name it under `parts` of an entry, over {bases}"
+    bases = " or ".join(family.source for family in found) or "its model in the diffusers layout"
+    return f"name it under `parts` of an entry whose source is {bases}"
 
 
 def _is_original(path: Path, inside: list[str]) -> bool:

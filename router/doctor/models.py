@@ -50,7 +50,7 @@ def check(context: DoctorContext) -> Iterator[Finding]:
 
 def out_of_service(broken: BrokenModel, *, has_backend: bool) -> Finding:
     """Report a broken model: its folder, or its backend's plugin."""
-    here = "mend the folder and run 'framegate reload'" if has_backend else "mend the plugin and start the server again"
+    here = "mend its files and run 'framegate reload'" if has_backend else "mend the plugin and start the server again"
     advice = f"{here}; until then requests get 503, and other models are served"
     message = broken.problem.message if has_backend else broken.reason
     return fail("weights" if has_backend else "models", f"{broken.name} is broken: {message}", advice)

@@ -190,7 +190,7 @@ class BrokenModel(Entry):
     backend = string("who runs it")
     source = string("where its weights come from", _source, none=True)
     revision = string("which version of them", none=True)
-    weights = string("why it cannot be served", pattern="^broken: ", examples=["broken: it lacks the folder vae"])
+    weights = string("why it cannot be served", pattern="^broken: ", examples=["broken: the folder vae is missing"])
     state = constant("where its weights are in memory: nowhere", "cold")
     engines = one_of("none", OnEngine, read=lambda _: [])
 

@@ -93,7 +93,7 @@ def test_a_model_without_one_of_its_files_names_it(tmp_path: Path, weights: Weig
     assert states == ["incomplete", "incomplete"]
     assert reasons[0].startswith("m needs weights from base and t.safetensors, which are not whole (t.safetensors of")
     assert reasons[1] == (
-        "m needs weights from base and t.safetensors, which are not whole (it lacks t.safetensors of transformer): "
+        "m needs weights from base and t.safetensors, which are not whole (t.safetensors of transformer is missing): "
         "every file of them is needed there"
     )
     assert str(tmp_path) not in "".join(reasons)
@@ -124,7 +124,7 @@ def test_a_file_of_the_hub_is_missing_until_its_snapshot_has_it(tmp_path: Path, 
     shutil.move(tmp_path / "t.safetensors", snapshot / FILE)
 
     assert refused.value.message == (
-        "m needs weights from base and org/far, which are not whole (it lacks t.safetensors of transformer): fetch "
+        "m needs weights from base and org/far, which are not whole (t.safetensors of transformer is missing): fetch "
         "them with 'framegate pull m', or set 'download: true' in its entry"
     )
     assert weights.state(served) == "here"

@@ -68,7 +68,7 @@ def test_a_folder_is_whole_or_names_what_it_lacks(tmp_path: Path) -> None:
     assert weights.state(here) == "incomplete"
     with pytest.raises(
         ModelUnavailable,
-        match=r"which are not whole \(it lacks diffusion_pytorch_model-00002-of-00002.safetensors of transformer\)",
+        match=r"which are not whole \(diffusion_pytorch_model-00002-of-00002.safetensors of transformer is missing\)",
     ):
         weights.check(here)
 
@@ -126,7 +126,7 @@ def test_a_link_to_nothing_is_a_missing_file(tmp_path: Path) -> None:
     (folder / "transformer" / "diffusion_pytorch_model-00002-of-00002.safetensors").unlink()
     (folder / "transformer" / "diffusion_pytorch_model-00002-of-00002.safetensors").symlink_to("../blobs/gone")
 
-    assert missing(folder) == "it lacks diffusion_pytorch_model-00002-of-00002.safetensors of transformer"
+    assert missing(folder) == "diffusion_pytorch_model-00002-of-00002.safetensors of transformer is missing"
 
 
 def test_a_part_without_files_is_missing(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_check_names_the_line_of_a_missing_file(run: Run, tmp_path: Path) -> Non
     (tmp_path / "t.safetensors").unlink()
     status, out, _ = run("check")
 
-    path = f"{tmp_path}/t.safetensors: it lacks t.safetensors of transformer"
+    path = f"{tmp_path}/t.safetensors: t.safetensors of transformer is missing"
     assert status == 1
     assert out.splitlines()[:2] == [
         f"{tmp_path}/models.yaml:6: models.own.parts.transformer: {path}",
@@ -134,7 +134,7 @@ def test_a_model_that_waits_for_a_file_is_whole_after_a_pull(run: Run, hub: Hub,
     pulled = run("pull", "own")[1]
 
     assert status == 1
-    assert "it lacks vae.safetensors of vae" in out
+    assert "vae.safetensors of vae is missing" in out
     assert "its weights are" not in pulled  # what was read before is no longer true
     assert hub.asked == ["split/vae.safetensors"]
     assert run("check")[0] == 0

@@ -581,7 +581,7 @@ def single_file(folder: Path) -> None:
         (lambda folder: write_model(folder / "inner") and None, "its folder inner has: name that one"),
         (
             single_file,
-            "single file (x.safetensors): name it under `parts` of an entry, over Wan-AI/Wan2.2-TI2V-5B-Diff",
+            "single file (x.safetensors): name it under `parts` of an entry whose source is Wan-AI/Wan2.2-TI2V-5B-Diff",
         ),
         (file("notes.txt"), "it has none"),
     ],

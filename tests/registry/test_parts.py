@@ -124,9 +124,9 @@ def test_a_missing_file_of_this_machine_breaks_its_model(read: Read, tmp_path: P
     for base in (LOCAL, HUB):  # the latter is not here either, and may still arrive
         found = broken(read(one(base + "parts:\n  vae: ./no.safetensors")))
 
-        assert found.reason == "it lacks no.safetensors of vae"
+        assert found.reason == "no.safetensors of vae is missing"
         assert (found.problem.field, found.problem.line) == ("models.own.parts.vae", 6)
-        assert found.problem.message == f"{tmp_path}/no.safetensors: it lacks no.safetensors of vae"
+        assert found.problem.message == f"{tmp_path}/no.safetensors: no.safetensors of vae is missing"
         assert found.parts == {"vae": PartFile(f"{tmp_path}/no.safetensors")}
 
 
@@ -151,7 +151,7 @@ def test_a_folder_is_no_file(read: Read, tmp_path: Path) -> None:
 def test_a_file_of_the_hub_may_still_arrive(read: Read, tmp_path: Path, cache: Path) -> None:
     folder = write_model(tmp_path / "base")
     assert broken(read(one(LOCAL + "parts: {vae: me/x/v.safetensors}"))).reason == (
-        "it lacks v.safetensors of vae: fetch it with 'framegate pull', or write the modality that the model has"
+        "v.safetensors of vae is missing: fetch it with 'framegate pull', or write the modality that the model has"
     )
     entry = one(LOCAL + "modality: t2v\nparts: {vae: me/x/v.safetensors}")
     assert only(read(entry)).parts == {"vae": PartFile("me/x", "v.safetensors")}
@@ -184,6 +184,7 @@ def test_a_newer_snapshot_with_other_files_hides_no_part(cache: Path) -> None:
 # Each mistake
 
 FORMS = "must be a path that begins with ./, ../, / or ~, or OWNER/NAME/FILE on the hub, got "
+NO_FILE = "must name a file on the hub as OWNER/NAME/FILE, or be a path that begins with ./, ../, / or ~"
 SUFFIX = "must be a .safetensors or .gguf file"
 PICKLE = f"{SUFFIX}: pickles can run code and are not read, got "
 WITHIN = "must be a path within the source, such as split_files/vae/wan_2.1_vae.safetensors, got "
@@ -202,9 +203,9 @@ BAD = [
     ("parts: {vae: v.safetensors}", 5, "parts.vae", FORMS + "v.safetensors"),
     ("parts: {vae: https://a.org/v.safetensors}", 5, "parts.vae", FORMS + "https://a.org/v.safetensors"),
     ("parts: {vae: {source: 'embedded:wan-nano-t2v'}}", 5, "parts.vae.source", FORMS + "embedded:wan-nano-t2v"),
-    ("parts: {vae: me/x}", 5, "parts.vae", "must name a file of the repository, as OWNER/NAME/FILE, got me/x"),
-    ("parts: {vae: {source: me/x}}", 5, "parts.vae.source", "must name a file of the repository, as OWNER/NAME/FILE"),
-    ("parts: {vae: me/x/}", 5, "parts.vae", "must name a file of the repository"),
+    ("parts: {vae: me/x}", 5, "parts.vae", NO_FILE + ", got me/x"),
+    ("parts: {vae: {source: me/x}}", 5, "parts.vae.source", NO_FILE),
+    ("parts: {vae: me/x/}", 5, "parts.vae", NO_FILE),
     ("parts: {vae: me/x/../v.safetensors}", 5, "parts.vae", WITHIN + "me/x/../v.safetensors"),
     ("parts: {vae: {source: me/x, file: a/../v.gguf}}", 5, "parts.vae.file", WITHIN + "'a/../v.gguf'"),
     ("parts: {vae: {source: me/x, file: /v.gguf}}", 5, "parts.vae.file", WITHIN + "'/v.gguf'"),
@@ -231,7 +232,10 @@ def test_a_bad_part_is_told_line_field_and_what_is_allowed(problems: Problems, s
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ("backend: diffusers\nmodality: t2v", "must be left out without a source, which brings the configurations"),
+        (
+            "backend: diffusers\nmodality: t2v",
+            "needs a source beside it, which brings the configurations and the tokenizer",
+        ),
         ("backend: still\nmodality: t2v\nsource: ./base", "must be left out: still reads no folder in the diffusers"),
         ("backend: diffusers\nsource: embedded:wan-nano-t2v", "must be left out: the weights of embedded:wan-nano-t2v"),
     ],

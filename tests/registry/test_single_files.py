@@ -351,7 +351,7 @@ def test_a_base_with_numbers_beyond_all_sense_is_told_by_its_own_file(tmp_path: 
 def test_a_file_that_appears_and_goes_is_noticed(tmp_path: Path, base: Path, whole: dict[str, Path]) -> None:
     file = tmp_path / "x.gguf"
     files = {**whole, "transformer": file}
-    assert folders.missing(base, files) == "it lacks x.gguf of transformer"
+    assert folders.missing(base, files) == "x.gguf of transformer is missing"
     weight_files.write_gguf(file, original("transformer"))
     assert folders.read(base, files)
     data = file.read_bytes()

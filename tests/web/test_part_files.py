@@ -71,6 +71,6 @@ def test_a_request_for_a_model_without_a_file_says_how_to_get_it(client: FlaskCl
 
     assert refused.status_code == 503
     assert refused.get_json()["error"]["message"] == (
-        "own needs weights from base, t.safetensors and me/far, which are not whole (it lacks v.safetensors of vae): "
+        "own needs weights from base, t.safetensors and me/far, which are not whole (v.safetensors of vae is missing): "
         "fetch them with 'framegate pull own', or set 'download: true' in its entry"
     )

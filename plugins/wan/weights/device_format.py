@@ -19,17 +19,22 @@ _LINEARS = {
 }
 
 
-def format_of(part: str, name: str, dtype: str, shape: tuple[int, ...], option: str) -> str | None:
+def format_of(
+    part: str, name: str, dtype: str, shape: tuple[int, ...], option: str, *, merging: bool = False
+) -> str | None:
     """Return the format of a weight in codes; None for plain numbers.
 
     `dtype` is the format in the file; `option` is one of `WEIGHTS`, of which fp8 and int8 are for the transformers.
+    GGUF's numbers with `merging` adapters become int8: nothing here writes its blocks.
     """
     linear = _LINEARS.get(part)
     if linear is None or len(shape) != 2 or not linear.fullmatch(name) or option == DENSE:
         return None
     if option in (FP8, INT8) and linear is _BLOCK:
         return option
-    return dtype if dtype in BLOCKS else _OWN.get(dtype)
+    if dtype in BLOCKS:
+        return INT8 if merging else dtype
+    return _OWN.get(dtype)
 
 
 def code_bytes(form: str, shape: tuple[int, ...]) -> int:

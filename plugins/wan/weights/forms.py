@@ -39,10 +39,12 @@ def forms_of(
     dtype: torch.dtype,
     kept_in_fp32: Collection[str] = (),
     weights: str = AUTO,
+    *,
+    merging: bool = False,
 ) -> dict[str, Form]:
     """Return the form of each tensor of a part, by a model's option `weights`."""
     forms = {}
     for name, each in stored.items():
         kind = dtype_in(name, each, dtype, kept_in_fp32)
-        forms[name] = Form(kind, format_of(part, name, each.kind, each.shape, weights))
+        forms[name] = Form(kind, format_of(part, name, each.kind, each.shape, weights, merging=merging))
     return forms

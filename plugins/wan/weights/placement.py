@@ -22,7 +22,7 @@ from plugins.wan.weights.pieces import Change
 from plugins.wan.weights.quantised.layer import quantise_layers
 from plugins.wan.weights.safetensors import StoredTensor, stored_in
 from plugins.wan.weights.transfer import NO_CHANGES
-from registry.folders import Weights
+from registry.folders import FolderError, Weights
 from registry.folders.model import WEIGHTLESS
 from router import LoadFailed, Offloader, Pool
 
@@ -117,10 +117,10 @@ class Placement:
         forms = self._forms(part, cls, stored)
         changes = self.merging.deltas(part, self) if self.merging and part.is_transformer else NO_CHANGES
         tensors = transfer.read(stored, forms, device, arrived, pinned=device != self.device, changes=changes)
-        formats = {name: form.format for name, form in forms.items() if form.format is not None}
+        formats = {name: (form.format, form.dtype) for name, form in forms.items() if form.format is not None}
         if self.fp8_products and part.is_transformer:
-            formats = {name: FP8_PRODUCTS if form == FP8 else form for name, form in formats.items()}
-        quantise_layers(loaded, formats, self.dtype_of(part))
+            formats = {name: (FP8_PRODUCTS if form == FP8 else form, kind) for name, (form, kind) in formats.items()}
+        quantise_layers(loaded, formats)
         modules.fill(loaded, tensors, device)
         return loaded
 
@@ -134,7 +134,8 @@ class Placement:
 
     def _forms(self, part: Part, cls: Any, stored: Mapping[str, StoredTensor]) -> dict[str, Form]:
         dtype = self.dtype_of(part)
-        return forms_of(part.name, stored, dtype, modules.kept_in_fp32(cls, dtype), self.weights)
+        merging = bool(self.merging) and part.is_transformer
+        return forms_of(part.name, stored, dtype, modules.kept_in_fp32(cls, dtype), self.weights, merging=merging)
 
 
 def dtype_for(option: str, device: str) -> torch.dtype:
@@ -153,6 +154,8 @@ def reading(part: Part) -> Iterator[None]:
     """Turn the libraries' errors for bad files into `LoadFailed`."""
     try:
         yield
+    except FolderError as error:  # a file that has changed since its folder was read
+        raise LoadFailed(error.reason) from error
     except UNREADABLE as error:
         if is_out_of_memory(error) or is_device_lost(error):
             raise

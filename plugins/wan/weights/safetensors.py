@@ -92,6 +92,8 @@ class StoredTensor:
 
     @property
     def rows(self) -> int:
+        if self.kind in BLOCKS and len(self.shape) == 1:  # blocks do not end within a row
+            return 1
         return self.shape[0] if self.shape else 1
 
     def factors(self) -> torch.Tensor | None:

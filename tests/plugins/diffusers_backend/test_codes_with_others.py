@@ -37,7 +37,7 @@ def quantised(model: Any, form: str, only: tuple[str, ...] = BLOCK_LINEARS) -> A
             plain = block.get_submodule(layer)
             codes, scale = quantise(plain.weight.data, form)
             name = f"blocks.{number}.{layer}.weight"
-            quantise_layers(model, {name: form}, plain.weight.dtype)
+            quantise_layers(model, {name: (form, plain.weight.dtype)})
             made = model.get_submodule(name.removesuffix(".weight"))
             made.codes, made.scale = (torch.nn.Parameter(each, requires_grad=False) for each in (codes, scale))
     return model

@@ -191,7 +191,7 @@ def of_no_patch(folder: Path) -> None:
     ("damage", "says"),
     [
         (without_encoder, "transformer has image_dim, so image_encoder must be listed"),
-        (without_its_config, "it lacks config.json of image_encoder"),
+        (without_its_config, "config.json of image_encoder is missing"),
         (of_no_patch, "patch_size of image_encoder must be from 1 to 1048576, got 0"),
         (of_other_tokens, "patch_embedding.weight of image_encoder is 32x3x14x14, its config.json needs 32x3x56x56"),
         (of_another_width, "patch_embedding.weight of image_encoder is 32x3x14x14, its config.json needs 64x3x14x14"),

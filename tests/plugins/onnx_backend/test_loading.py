@@ -201,7 +201,7 @@ def garbage(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
-        (lambda f: (f / "export.json").unlink(), r"it lacks export.json; 'framegate export"),
+        (lambda f: (f / "export.json").unlink(), r"export.json is missing; 'framegate export"),
         (lambda f: (f / "export.json").write_text("{"), r"export.json must be JSON in UTF-8, it is not"),
         (lambda f: (f / "export.json").write_text("[]"), r"export.json must hold a JSON object, got list"),
         (

@@ -10,7 +10,6 @@ from plugins.wan.weights.quantised.blocks import NUMBERS
 from registry.folders.dtypes import BLOCKS
 
 DTYPES = {FP8: torch.float8_e4m3fn, FP8_PRODUCTS: torch.float8_e4m3fn, INT8: torch.int8}
-SHORT, STEPS = 512, 4  # numbers of a row whose scale is searched, in steps of an octave; longer ones gain under 0.4 dB
 LARGEST = {FP8: 448.0, INT8: 127.0}  # of the codes
 
 
@@ -54,15 +53,9 @@ def product(x: torch.Tensor, weight: Weight, bias: torch.Tensor | None = None) -
 
 def _fp8_product(x: torch.Tensor, weight: Codes, bias: torch.Tensor | None) -> torch.Tensor:
     assert weight.scale is not None
-    inputs = x.flatten(0, -2).float()
-    scale = _least_scale(inputs, FP8)
+    codes, scale = quantise(x.flatten(0, -2), FP8)
     rows = torch._scaled_mm(
-        _codes(inputs, scale, FP8),
-        weight.codes.t(),
-        scale_a=scale,
-        scale_b=weight.scale.t(),
-        bias=bias,
-        out_dtype=x.dtype,
+        codes, weight.codes.t(), scale_a=scale, scale_b=weight.scale.t(), bias=bias, out_dtype=x.dtype
     )
     return rows.unflatten(0, x.shape[:-1])
 
@@ -75,28 +68,9 @@ def numbers(rows: torch.Tensor, block_format: str) -> torch.Tensor:
 
 def quantise(rows: torch.Tensor, form: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the codes of rows `(n, in)`, and their scales `(n, 1)`."""
-    rows = rows.float()
-    scale = _least_scale(rows, form)
-    if form == FP8 and rows.shape[1] <= SHORT:
-        scale = _best_scale(rows, scale)
-    return _codes(rows, scale, form), scale
-
-
-def _least_scale(rows: torch.Tensor, form: str) -> torch.Tensor:
-    """Return the scales `(n, 1)` by which each row's largest number has the largest code."""
+    rows, largest = rows.float(), LARGEST[form]
     # both ends of each row: the absolute values of all numbers would take a copy
-    return torch.maximum(rows.amax(dim=1, keepdim=True), -rows.amin(dim=1, keepdim=True)) / LARGEST[form]
-
-
-def _best_scale(rows: torch.Tensor, least: torch.Tensor) -> torch.Tensor:
-    """Return the scales within an octave of `least` that round fp8 rows the least."""
-    scales = [least * 2 ** (step / STEPS) for step in range(STEPS)]
-    errors = [(_codes(rows, scale, FP8).float().mul_(scale) - rows).square_().sum(dim=1) for scale in scales]
-    best = torch.stack(errors).argmin(dim=0)
-    return torch.stack(scales).gather(0, best[None, :, None])[0]
-
-
-def _codes(rows: torch.Tensor, scale: torch.Tensor, form: str) -> torch.Tensor:
+    scale = torch.maximum(rows.amax(dim=1, keepdim=True), -rows.amin(dim=1, keepdim=True)) / largest
     # a row of zeros stays one; NaN and infinity stay in the scale, so that the result is not finite either
     codes = rows / scale.masked_fill(scale == 0, 1)
-    return (codes if form == FP8 else codes.round_()).to(DTYPES[form])
+    return (codes if form == FP8 else codes.round_()).to(DTYPES[form]), scale

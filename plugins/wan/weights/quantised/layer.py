@@ -61,9 +61,9 @@ def weight_of(layer: torch.nn.Module) -> Weight:
     return weight
 
 
-def quantise_layers(module: torch.nn.Module, formats: Mapping[str, str], dtype: torch.dtype) -> None:
-    """Replace each linear layer of a weight in `formats` by an empty quantised one."""
-    for name, form in formats.items():
+def quantise_layers(module: torch.nn.Module, formats: Mapping[str, tuple[str, torch.dtype]]) -> None:
+    """Replace linear layers by empty quantised ones, by the format and dtype of weights."""
+    for name, (form, dtype) in formats.items():
         parent, _, child = name.removesuffix(".weight").rpartition(".")
         holder = module.get_submodule(parent)
         layer = getattr(holder, child)
