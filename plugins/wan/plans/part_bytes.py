@@ -36,7 +36,7 @@ class Stored(NamedTuple):
 class Formats:
     """The number formats of a model: `dtype` of the transformers and the text encoder.
 
-    `weights` is the option of `device_format`; `merging` says whether adapters are merged into the transformers.
+    `weights` is the option of `device_format`; with `merging`, adapters are part of the transformers' weights.
     """
 
     dtype: str

@@ -33,7 +33,7 @@ def format_of(
     if option in (FP8, INT8) and linear is _BLOCK:
         return option
     if dtype in BLOCKS:
-        return INT8 if merging else dtype
+        return INT8 if merging and linear is _BLOCK else dtype
     return _OWN.get(dtype)
 
 

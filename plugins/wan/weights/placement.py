@@ -134,8 +134,8 @@ class Placement:
 
     def _forms(self, part: Part, cls: Any, stored: Mapping[str, StoredTensor]) -> dict[str, Form]:
         dtype = self.dtype_of(part)
-        merging = bool(self.merging) and part.is_transformer
-        return forms_of(part.name, stored, dtype, modules.kept_in_fp32(cls, dtype), self.weights, merging=merging)
+        kept, merging = modules.kept_in_fp32(cls, dtype), self.merging is not None
+        return forms_of(part.name, stored, dtype, kept, self.weights, merging=merging)
 
 
 def dtype_for(option: str, device: str) -> torch.dtype:
