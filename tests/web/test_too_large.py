@@ -106,6 +106,19 @@ def test_the_table_and_the_doctor_say_so(system: System, engine: Worker, setting
     assert found.message == f"large can never be loaded: on cpu it {REASON}"
 
 
+def test_a_change_of_its_entry_with_which_it_fits_is_the_advice(system: System, settings: Settings) -> None:
+    larger = replace(settings, memory_budget=ByteSize.parse("40GB"))
+    fitting = MemoryFit(larger, system.plugins, system.weights, "cpu")
+    (model,) = (each for each in system.registries.poll().models if each.name == "large")
+
+    need = fitting.need(model)
+    (found,) = sizes((model,), [fitting])
+
+    assert need is not None
+    assert need.advice == "with options: {dtype: bf16} it needs 28.2 GB, which fit"
+    assert found.advice.startswith(f"{need.advice}; or raise FRAMEGATE_MEMORY_BUDGET")
+
+
 def test_what_cannot_be_planned_may_fit(system: System, tmp_path: Path, settings: Settings) -> None:
     fitting = MemoryFit(settings, system.plugins, system.weights, "cpu")
     (large,) = (model for model in system.registries.poll().models if model.name == "large")

@@ -43,7 +43,7 @@ class KnownPart:
     def sizes(self, formats: Formats, form: str | None = None) -> Sizes:
         """Return the sizes in memory, as if stored in the format `form`."""
         # several alternatives of a model have a part in common, and so have several models
-        key = (formats.dtype_of(self.name), formats.weights, form)
+        key = (formats.dtype_of(self.name), formats.weights, formats.merging, form)
         if key not in self._sizes:
             tensors = self.tensors if form is None else stored_formats.stored_as(form, self.name, self.tensors)
             self._sizes[key] = sizes_of(self.name, self.class_name, self.settings, tensors, formats)

@@ -37,8 +37,8 @@ class _Model:
 
     @property
     def formats(self) -> Formats:
-        formats = Formats.of(self.options, str(self.options.get(DTYPE)), self.device)
-        return replace(formats, merging=bool(self.spec.merged))
+        merging = bool(self.spec.merged)
+        return Formats.of(self.options, str(self.options.get(DTYPE)), self.device, merging=merging)
 
     def plan(self) -> Plan:
         parts = tuple(self._part(part) for part in self.known.parts)

@@ -45,12 +45,12 @@ class Formats:
     merging: bool = False
 
     @classmethod
-    def of(cls, options: Mapping[str, object], dtype: str, device: str) -> "Formats":
+    def of(cls, options: Mapping[str, object], dtype: str, device: str, *, merging: bool = False) -> "Formats":
         """Return the formats by a model's options, with `dtype` for the transformers."""
         usual = FP32 if device == "cpu" else "bf16"
         asked = str(options.get("decoder_dtype"))
         named, of_decoder = (each if each in BYTES else usual for each in (dtype, asked))
-        return cls(named, of_decoder, str(options.get("weights", AUTO)))
+        return cls(named, of_decoder, str(options.get("weights", AUTO)), merging)
 
     def dtype_of(self, part: str) -> str:
         if part == DECODER:
@@ -93,9 +93,10 @@ def sizes_of(
     kept = KEPT_IN_FP32.get(class_name, frozenset())
     if dtype == FP16:
         kept |= KEPT_BESIDE_FP16.get(class_name, frozenset())
+    merging = formats.merging and part.startswith("transformer")
     sizes, forms = {}, Counter[str]()
     for name, stored in tensors.items():
-        if (form := format_of(part, name, *stored, formats.weights, merging=formats.merging)) is not None:
+        if (form := format_of(part, name, *stored, formats.weights, merging=merging)) is not None:
             sizes[name] = code_bytes(form, stored.shape)
             forms[form] += sizes[name]
         elif "F" in stored.dtype or is_quantised(stored.dtype):

@@ -8,7 +8,8 @@ import pytest
 from support.driving import I2V, T2V, TI2V, load, spec
 
 from plugins import diffusers_backend, onnx_backend
-from plugins.wan.plans.part_bytes import KEPT_BESIDE_FP16, KEPT_IN_FP32
+from plugins.wan.plans.known_parts import KnownPart
+from plugins.wan.plans.part_bytes import KEPT_BESIDE_FP16, KEPT_IN_FP32, Formats, Stored
 from registry import Modality, ModelSpec
 from router import Plan
 
@@ -109,3 +110,16 @@ def test_the_modules_kept_in_fp32_are_those_of_the_classes() -> None:
         name: set(each._keep_in_fp32_modules) for name, each in of_fp16.items() if each._keep_in_fp32_modules
     }
     assert not any(each._keep_in_fp32_modules_strict for each in of_fp16.values())
+
+
+def test_merged_adapters_change_the_blocks_of_transformers_alone() -> None:
+    plain, merging = Formats("bf16", "bf16"), Formats("bf16", "bf16", merging=True)
+    names = {
+        "transformer": "blocks.0.ffn.net.2.weight",
+        "text_encoder": "encoder.block.0.layer.1.DenseReluDense.wo.weight",
+    }
+
+    for part, name in names.items():
+        known = KnownPart(part, "", {}, {name: Stored("Q4_K", (256, 256))}, part)
+        assert known.sizes(plain).format == "Q4_K"
+        assert known.sizes(merging).format == ("int8" if part == "transformer" else "Q4_K")
