@@ -51,7 +51,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def loads_around(tmp_path: Path, folder: Path) -> Callable[[Callable[[], object]], int]:
-    """Return a function that counts the loads of two jobs with an act between them."""
+    """Return a counter of the loads of two jobs with an act between."""
     models = tmp_path / "models.yaml"
     small = "defaults: {width: 32, height: 32, num_frames: 5, steps: 1, negative_prompt: ''}"
     models.write_text(f"models:\n  text: {{backend: counts, source: {folder}, {small}}}\n")

@@ -46,7 +46,7 @@ def own(part: str, names: Iterable[str]) -> dict[str, str]:
 
 
 def other_part(part: str, inner: Iterable[str]) -> str | None:
-    """Return the other part to which tensors belong; None for those of `part` and unknown ones."""
+    """Return the other part with these tensors; None for `part` and for unknown ones."""
     known = frozenset(inner)
     found = [kind for kind, names in ALWAYS.items() if not known.isdisjoint(names)]
     return None if _kind(part) in found else next(iter(found), None)
