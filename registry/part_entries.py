@@ -1,5 +1,6 @@
 """The part files of one entry under `models:`."""
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -51,6 +52,11 @@ class PartEntries:
             yield ("parts", "transformer_2"), "must be left out: the model has one transformer"
 
     def _file(self, part: str, entry: PartEntry) -> PartFile | None:
+        if not entry.file and not is_folder(entry.source) and os.path.isfile(self.base / entry.source):
+            hub = "a file on the hub needs a mapping with source and file"
+            rule = f"is a file beside the models file: write ./{entry.source[:200]} for it; {hub}"
+            self._add_problem((part, *entry.at), rule)
+            return None
         repo, inner = _on_hub(entry.source)
         problem = _problem_of_hub(entry, inner) if repo else _problem_of_path(entry)
         if problem is not None:

@@ -7,6 +7,6 @@ from registry.errors import FolderError
 from registry.folders import hub_cache
 from registry.folders.files import absent
 from registry.folders.model import INDEX, ModelFolder, Part
-from registry.folders.reader import changed_at, missing, read, weights_in
+from registry.folders.reader import changed_at, missing, read, stamp, weights_in
 from registry.folders.safetensors import Tensor
 from registry.folders.weights import Weights

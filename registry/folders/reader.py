@@ -76,6 +76,17 @@ def changed_at(path: Path, files: Files = NO_FILES) -> float:
     return max(times)
 
 
+def stamp(path: Path, files: Files = NO_FILES) -> Stamp | None:
+    """Return the state of each file that `read` reads; None if it would raise."""
+    key = _key(path, files)
+    try:
+        found = read(path, files)
+    except FolderError:
+        return None
+    inside = {str(key[0]), *(str(key[0] / name) for name in CLASSES)}  # folders change with files that nobody reads
+    return tuple(each for each in _stamp(key, found) if each[0] not in inside)
+
+
 def _key(path: Path, files: Files) -> Key:
     return path.absolute(), tuple(sorted((part, file.absolute()) for part, file in files.items()))
 

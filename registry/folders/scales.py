@@ -138,6 +138,8 @@ def _require_format(
         raise _refusal(tensor, part, f"holds {_short(weight)} quantised as {how}; {READ}")
     if tensor.dtype != FORMATS[kind]:
         raise _refusal(tensor, part, f"holds {_short(weight)} in {tensor.dtype}, its note says {kind}")
+    if tensor.scale is None:
+        raise _refusal(tensor, part, f"holds {_short(weight)} as {kind} without a scale; {READ}")
 
 
 def _refusal(tensor: Tensor, part: str, message: str) -> FolderError:

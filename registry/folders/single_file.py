@@ -31,7 +31,7 @@ class SingleFile(Weights):
         for name, tensor in stored(path, self.part).items():
             ours = spellings.renamed(self.part, name, self.layout)
             if ours in found:
-                raise FolderError(f"{path.name} of {self.part} holds {ours[:100]!r} twice, by two names", path)
+                raise _twice(path, self.part, ours)
             if ours.endswith(TABLES) and len(tensor.shape) == 2:
                 tensor = tensor._replace(shape=(1, *tensor.shape))
             found[ours] = tensor
@@ -47,14 +47,23 @@ def stored(path: Path, part: str) -> Mapping[str, Tensor]:
     if head.startswith(GGUF):
         tensors = gguf.read(path, part)
         names = spellings.own(part, tensors)
+        _require_part(path, part, names)
     else:
         header = read_header(path, part, WITH_CODES)
         found = header.tensors()
         names = spellings.own(part, found)
+        _require_part(path, part, names)  # first: another part's tokenizer would be refused as codes
         tensors = attached({name: found[name] for name in names}, part, [header])
     if not names:
         raise FolderError(f"{path.name} of {part} holds no tensor of a {part}", path)
-    return {names[name]: tensor for name, tensor in tensors.items() if name in names}
+    by_inner: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        if (inner := names.get(name)) is None:
+            continue
+        if inner in by_inner:
+            raise _twice(path, part, inner)
+        by_inner[inner] = tensor
+    return by_inner
 
 
 def read(path: Path, part: Part) -> tuple[Weights, Shapes]:
@@ -65,3 +74,13 @@ def read(path: Path, part: Part) -> tuple[Weights, Shapes]:
         numbers = Numbers(part.name, part.settings, part.folder / "config.json")
         weights = SingleFile(part.name, (path,), layout=vae.layout(numbers))
     return weights, shapes_of(weights.read())
+
+
+def _require_part(path: Path, part: str, names: Mapping[str, str]) -> None:
+    if (other := spellings.other_part(part, names.values())) is not None:
+        message = f"{path.name} of {part} holds the weights of a {other}: write the file as parts.{other}"
+        raise FolderError(message, path)
+
+
+def _twice(path: Path, part: str, name: str) -> FolderError:
+    return FolderError(f"{path.name} of {part} holds {name[:100]!r} twice, by two names", path)

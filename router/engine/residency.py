@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from registry import ModelSpec
+from registry import ModelSpec, folders, part_files
 from router.engine.device import memory
 from router.engine.digests import Digests
 from router.engine.heap import trim
@@ -22,10 +22,20 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Resident:
-    """A loaded model: its entry with `folder`, and the object that its backend loaded."""
+    """A loaded model: its entry with `folder`, and the object that its backend loaded.
+
+    `files` is the state of its files before the load, None if the folder has another layout.
+    """
 
     model: ModelSpec
     loaded: Any
+    files: object = None
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether other weights could be read from the model's files now."""
+        now = _files(self.model)  # None while a file is absent or half written: what is loaded serves on
+        return now is not None and now != self.files
 
 
 class Residency:
@@ -65,10 +75,15 @@ class Residency:
     def get(self, model: ModelSpec, phases: Phases) -> Resident:
         """Return the model, loading it if need be; raises what `load_model` raises.
 
-        A model of an earlier revision with this name is unloaded, unless the loaded object serves both.
+        A model of an earlier revision with this name is unloaded, unless the loaded object serves both; so is one whose
+        files have changed.
         """
-        if (known := self._models.get(model.name)) is not None and not self._keep(known, model):
-            self._forget(model.name)
+        if (known := self._models.get(model.name)) is not None:
+            if not self._keep(known, model):
+                self._forget(model.name)
+            elif known.is_stale:
+                log.info("the files of %s have changed: loading it again", model.name)
+                self._forget(model.name)
         if model.name not in self._models:
             while len(self._models) >= self._system.settings.resident_models and self._evict():
                 pass
@@ -109,7 +124,7 @@ class Residency:
         paths = {each.name: each.paths for each in resident.model.adapters if each.merge}
         adapters = (replace(each, paths=paths[each.name]) if each.merge else each for each in model.adapters)
         here = replace(model, folder=resident.model.folder, adapters=tuple(adapters))
-        self._models[model.name] = Resident(here, resident.loaded)
+        self._models[model.name] = replace(resident, model=here)
         return True
 
     def _forget(self, name: str) -> None:
@@ -140,6 +155,7 @@ class Residency:
             raise LoadFailed(f"{model.name} {need}: {need.remedy}")
         report = phases(Phase.LOAD)
         report(0, 1)
+        files = _files(here)  # before the load: a change in its midst is one
         loaded = None
         try:
             load = self._system.plugins.hook_for("load_model", here)
@@ -151,7 +167,7 @@ class Residency:
             raise LoadFailed(f"the backend {model.backend} loaded nothing for {model.name}")
         log.info("loaded %s on %s", model.name, self._device)
         self._system.metrics.loaded(model.name, self._device)
-        return Resident(here, loaded)
+        return Resident(here, loaded, files)
 
     def _evict(self, other: str | None = None) -> bool:
         """Unload the least recently used model but `other`; return False if none may leave."""
@@ -178,3 +194,8 @@ class Residency:
     def _update(self) -> None:
         self._note()  # no backend is asked: a job may be running, for whose parts a model left
         trim()
+
+
+def _files(model: ModelSpec) -> object:
+    """Return the state of a model's files, None for those that cannot be read."""
+    return None if model.folder is None else folders.stamp(model.folder, part_files.paths(model.parts))

@@ -221,6 +221,26 @@ BAD = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize("written", ["models/unet/x.gguf", "unet/x.gguf", "x.gguf", "a/b c/d/x.gguf"])
+def test_a_file_beside_the_models_file_needs_its_dot(problems: Problems, tmp_path: Path, written: str) -> None:
+    (tmp_path / written).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / written).touch()
+
+    for fields, field in ((f"{{vae: {written}}}", "vae"), (f"{{vae: {{source: {written}}}}}", "vae.source")):
+        (found,) = problems(one(HUB + f"parts: {fields}"))
+
+        assert (found.line, found.field) == (5, f"models.own.parts.{field}")
+        assert found.message.startswith(f"is a file beside the models file: write ./{written} for it")
+
+
+def test_a_mapping_names_a_file_of_the_hub_whatever_is_here(read: Read, tmp_path: Path) -> None:
+    (tmp_path / "me" / "x").mkdir(parents=True)
+    (tmp_path / "me" / "x" / "v.gguf").touch()
+    entry = HUB + "modality: t2v\nparts: {vae: {source: me/x, file: v.gguf}}"
+
+    assert only(read(one(entry))).parts == {"vae": PartFile("me/x", "v.gguf")}
+
+
 def test_a_bad_part_is_told_line_field_and_what_is_allowed(problems: Problems, subtests: pytest.Subtests) -> None:
     for fields, line, field, message in BAD:
         with subtests.test(fields=fields):

@@ -157,6 +157,13 @@ def test_the_header_may_name_the_formats(folder: Path, layers: object, said: str
         assert why(folder) == f"{WHOLE} of transformer {said}"
 
 
+def test_codes_that_the_header_tells_need_a_scale(folder: Path) -> None:
+    layers = {LAYER: {"format": "float8_e4m3fn"}}
+    change(folder, {"_quantization_metadata": json.dumps({"layers": layers})}, weight=CODES["F8_E4M3"])
+
+    assert why(folder) == f"{WHOLE} of transformer holds '{WEIGHT}' as float8_e4m3fn without a scale; {READ}"
+
+
 def beside(name: str, stored: Stored | None = None) -> dict[str, Stored]:
     return {"weight": CODES["U8"], name: stored or Stored("F32", (4,))}
 
@@ -164,6 +171,10 @@ def beside(name: str, stored: Stored | None = None) -> dict[str, Stored]:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
+        (
+            {"weight": CODES["F8_E4M3"], "comfy_quant": note(format="float8_e4m3fn")},
+            f"holds '{WEIGHT}' as float8_e4m3fn without a scale; {READ}",
+        ),
         ({"weight": CODES["I8"]}, f"holds '{WEIGHT}' in int8 without a scale; {READ}"),
         ({"weight": CODES["U8"], "weight_scale": FACTOR}, f"holds '{LAYER}.weight_scale', but its weight is in U8"),
         ({"weight_scale": FACTOR}, f"holds '{LAYER}.weight_scale', but its weight is in BF16; {READ}"),

@@ -274,6 +274,31 @@ BASE = "its base's config.json needs"
         ),
         (
             "transformer",
+            lambda: original("transformer") | {"model.diffusion_model.head.head.bias": torch.ones(64)},
+            "x.safetensors of transformer holds 'head.head.bias' twice, by two names",
+        ),
+        (
+            "transformer",
+            lambda: weight_files.comfy_text_encoder(state("text_encoder")),
+            "x.safetensors of transformer holds the weights of a text_encoder: write the file as parts.text_encoder",
+        ),
+        (
+            "text_encoder",
+            lambda: original("transformer"),
+            "x.safetensors of text_encoder holds the weights of a transformer: write the file as parts.transformer",
+        ),
+        (
+            "transformer",
+            lambda: original("vae"),
+            "x.safetensors of transformer holds the weights of a vae: write the file as parts.vae",
+        ),
+        (
+            "vae",
+            lambda: dict(state("text_encoder")),
+            "x.safetensors of vae holds the weights of a text_encoder: write the file as parts.text_encoder",
+        ),
+        (
+            "transformer",
             lambda: weight_files.original_vae(state("vae"), 1, residual=False, prefix="vae."),
             "x.safetensors of transformer holds no tensor of a transformer",
         ),

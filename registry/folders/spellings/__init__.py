@@ -20,6 +20,11 @@ OF_PARTS = (
     *("model.diffusion_model.", "model_ema.", "text_encoders.", "cond_stage_model.", "conditioner."),
     *("first_stage_model.", "vae.", "clip_vision."),
 )
+ALWAYS: Mapping[str, tuple[str, ...]] = {  # each file of a part has one of them, without its prefix
+    "transformer": ("patch_embedding.weight",),
+    "text_encoder": ("shared.weight", "token_embedding.weight", "token_embd.weight", "encoder.embed_tokens.weight"),
+    "vae": ("decoder.conv1.weight", "decoder.conv_in.weight"),
+}
 COMPILED = "_orig_mod."  # torch.compile's
 LONGEST = 1000  # characters of a name; no part has a tensor of a longer one
 TOKENIZER = "spiece_model"  # ComfyUI's umT5 carries its bytes
@@ -38,6 +43,13 @@ def own(part: str, names: Iterable[str]) -> dict[str, str]:
     if _kind(part) == "text_encoder":
         return {name: inner for name, inner in found.items() if inner != TOKENIZER}
     return found
+
+
+def other_part(part: str, inner: Iterable[str]) -> str | None:
+    """Return the other part with these tensors; None for `part` and for unknown ones."""
+    known = frozenset(inner)
+    found = [kind for kind, names in ALWAYS.items() if not known.isdisjoint(names)]
+    return None if _kind(part) in found else next(iter(found), None)
 
 
 def renamed(part: str, name: str, layout: Layout | None = None) -> str:
