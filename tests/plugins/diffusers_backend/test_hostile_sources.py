@@ -1,4 +1,4 @@
-"""Files of parts that change, mislead or break while a model is loaded or converted."""
+"""Files of parts that change, mislead or overflow."""
 
 import resource
 import shutil
