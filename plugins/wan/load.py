@@ -21,7 +21,6 @@ from plugins.wan.vae.fast_vae import fast_vae
 from plugins.wan.weights.adapters.weights import AdapterPart, AdapterWeights
 from plugins.wan.weights.placement import Placement, class_of, reading
 from registry.families import PROMPT_TOKENS
-from registry.folders.files import stamp
 from router import LoadFailed, ModelSpec, PartPath, Pool, Report, Task
 
 OnStep = Callable[[int, torch.Tensor], None]  # called after each step with its number, from 1, and the latents
@@ -155,7 +154,7 @@ def _pooled_parts(
     sizes = {part.name: sum(placement.tensor_sizes(part).values()) for part in pooled}
     progress = LoadProgress(report, sum(sizes.values()))
     keys: dict[str, Hashable] = {}
-    stamps = {part.name: _stamps(part) for part in pooled}
+    stamps = {part.name: placement.stamps(part) for part in pooled}
     for part in pooled:
         keys[part.name] = placement.key(part, pool)
         progress.add(0)  # the digest of a large file takes a while
@@ -171,15 +170,9 @@ def _pooled_parts(
 def _read(part: Part, placement: Placement, progress: "LoadProgress", before: Hashable) -> Any:
     """Return a part's module; raise `LoadFailed` if its files changed since `before`."""
     value = placement.read(part, progress.add)
-    if _stamps(part) != before:  # the pool would keep these weights under the digest of others
+    if placement.stamps(part) != before:  # the pool would keep these weights under the digest of others
         raise LoadFailed(f"the files of {part.name} changed while they were read: try again when they are whole")
     return value
-
-
-def _stamps(part: Part) -> Hashable:
-    """Return a value that changes with the weight files of a part."""
-    with reading(part):
-        return tuple(stamp(file) for file in part.weights.files) if part.weights else ()
 
 
 def _prompts(pool: Pool, keys: Mapping[str, Hashable], limit: int, short: bool) -> PromptCache:
