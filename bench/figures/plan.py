@@ -52,7 +52,7 @@ def measure() -> Figure:
             *_large(Path(folder, "large")),
         ]
     forms = ", ".join(" ".join(each.values()) or "as the files have them" for each in FORMS)
-    notes = (f"{RUNS} processes; Wan Nano's three models by {forms}", "1.3B: a transformer by the published shapes")
+    notes = (f"{RUNS} processes; Wan Nano's three models, each {forms}", "1.3B: a transformer by the published shapes")
     return Figure("plan", "framegate plan, and how far its bytes are from those that load", tuple(rows), notes)
 
 
