@@ -18,7 +18,7 @@ from router.runtime import locks
 ROOT = Path(__file__).parents[2]
 OWN_LOCKS = {  # those that cannot import `router.runtime.locks`, or test the locks of a file system
     "nano/family.py",
-    "plugins/onnx_backend/export/folder.py",
+    "plugins/wan/new_folder.py",
     "router/runtime/lock_probe.py",
     "router/runtime/locks.py",
 }

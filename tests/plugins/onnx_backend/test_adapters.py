@@ -106,5 +106,5 @@ def test_what_a_folder_had_in_its_weights_before_is_not_forgotten(tmp_path: Path
     assert merged.merged_in(model) == ("style",)
     merged.write(tmp_path, {"other": (0.5, 0.5)})
 
-    merged._names.cache_clear()  # it may have been written within one tick of the clock
+    merged._kept.cache_clear()  # it may have been written within one tick of the clock
     assert merged.merged_in(model) == ("style", "other")
