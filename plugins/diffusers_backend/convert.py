@@ -29,7 +29,7 @@ from router import LoadFailed
 
 INDEX_OF_SHARDS = f"{SUFFIX}.index.json"
 PLAIN = "bf16"  # the numbers of weights that were in codes, and stay so in no format of safetensors
-FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+WORDS = {**{dtype: word for word, dtype in DTYPES.items()}, torch.float64: "fp64"}
 NAMES = {CODES: "weight", SCALE: "weight_scale"}  # of a layer's parameters, in files
 
 
@@ -107,9 +107,8 @@ def _tensors(
     for name, form in forms.items():
         with reading(part):  # and not around the writing, whose errors are the disk's
             found = _written(stored[name], form, deltas.get(name))
-        if not all(each.isfinite().all() for each in found if each.dtype in FLOATS):
-            word = next(word for word, dtype in DTYPES.items() if dtype is form.dtype)
-            limit = f", and {word} ends at {torch.finfo(form.dtype).max:g}"
+        if not all(each.isfinite().all() for each in found if each.dtype in WORDS):
+            limit = f", and {WORDS[form.dtype]} ends at {torch.finfo(form.dtype).max:g}"
             raise LoadFailed(f"{name} of {part.name} must be finite numbers, got others{limit}")
         yield from found
 
