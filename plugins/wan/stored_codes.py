@@ -8,7 +8,6 @@ from plugins.wan.weights.device_format import FP8, INT8
 from registry import ModelSpec, folders, part_files
 from registry.folders import FolderError, Weights, hub_cache
 from registry.folders.dtypes import is_quantised
-from registry.folders.files import stamp
 from registry.folders.model import Part
 from registry.source import is_folder, is_hub_id
 
@@ -29,7 +28,7 @@ def codes_in(model: ModelSpec) -> dict[str, tuple[str, ...]]:
 
 def codes_of(parts: Mapping[str, Part]) -> dict[str, tuple[str, ...]]:
     """Return the formats of weights in codes by part; raises `FolderError`, `OSError`."""
-    found = {name: _formats(part.weights, _stamps(part.weights)) for name, part in parts.items() if part.weights}
+    found = {name: _formats(part.weights, part.weights.stamps) for name, part in parts.items() if part.weights}
     return {name: formats for name, formats in found.items() if formats}
 
 
@@ -39,10 +38,6 @@ def _folder(model: ModelSpec) -> Path | None:
     if is_hub_id(model.source):
         return hub_cache.snapshot(model.source, model.revision)
     return Path(model.source) if is_folder(model.source) else None
-
-
-def _stamps(weights: Weights) -> tuple[tuple[int, ...], ...]:
-    return tuple(stamp(file) for file in weights.files)
 
 
 @lru_cache(KEPT)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from registry.errors import FolderError
-from registry.folders.files import MAX_INDEX_BYTES, PICKLES, read_json
+from registry.folders.files import MAX_INDEX_BYTES, PICKLES, read_json, stamp
 from registry.folders.safetensors import WITH_CODES, Header, Tensor, read_header
 from registry.folders.scales import attached, is_aside
 
@@ -28,6 +28,11 @@ class Weights:
     part: str
     files: tuple[Path, ...]
     index: Path | None = None
+
+    @property
+    def stamps(self) -> tuple[tuple[int, ...], ...]:
+        """Numbers that change when a file is changed or replaced; raises `OSError`."""
+        return tuple(map(stamp, self.files))
 
     def read(self) -> dict[str, Tensor]:
         """Return the tensors by name, with their scales; raise `FolderError` for incomplete files."""

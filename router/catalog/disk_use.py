@@ -43,12 +43,18 @@ def read(roots: Sequence[Path], files: Mapping[str, Path], experts: int) -> tupl
 
 
 def listed(parts: Sequence[PartOnDisk]) -> str:
-    """Return the parts, such as `transformer BF16 2.8 GB, vae not here`; '' without any here."""
+    """Return each part with its formats and bytes; empty without any here.
+
+    For instance `transformer BF16 2.8 GB, vae not here`.
+    """
     return ", ".join(map(str, parts)) if any(part.size is not None for part in parts) else ""
 
 
 def summary(parts: Sequence[PartOnDisk]) -> str:
-    """Return the parts in one, such as `3.3 GB (BF16, F32); vae not here`; '' without any here."""
+    """Return the bytes and formats of all parts together; empty without any here.
+
+    For instance `3.3 GB (BF16, F32); vae not here`.
+    """
     here = [part for part in parts if part.size is not None]
     if not here:
         return ""

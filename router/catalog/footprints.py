@@ -25,7 +25,7 @@ class Footprint:
 
     @property
     def devices(self) -> str:
-        """The devices as text, such as `2.9 GB on cuda:0`; empty if nothing is known."""
+        """The bytes on each device as text; empty if unknown."""
         return ", ".join(f"{format_bytes(size)} on {device}" for device, size in self.on_device.items())
 
     def __str__(self) -> str:

@@ -23,7 +23,6 @@ from plugins.wan.weights.quantised.layer import quantise_layers
 from plugins.wan.weights.safetensors import StoredTensor, stored_in
 from plugins.wan.weights.transfer import NO_CHANGES
 from registry.folders import FolderError, Weights
-from registry.folders.files import stamp
 from registry.folders.model import WEIGHTLESS
 from router import LoadFailed, Offloader, Pool
 
@@ -75,7 +74,7 @@ class Placement:
     def stamps(self, part: Part) -> Hashable:
         """Return a value that changes with the weight files of a part."""
         with reading(part):
-            return tuple(stamp(file) for file in part.weights.files) if part.weights else ()
+            return part.weights.stamps if part.weights else ()
 
     def _formats(self, part: Part) -> Hashable:
         """Return the number of weights in codes by format, and of fp8 products."""

@@ -33,12 +33,8 @@ class Delta(NamedTuple):
 
     def merged(self, weight: torch.Tensor) -> torch.Tensor:
         """Return `weight` with all changes, rounded once."""
-        total = weight.float()
-        for down, up in self.products:
-            total = total + (up.float() @ down.float()).view_as(weight)
-        for tensor in self.added:
-            total = total + tensor.float().view_as(weight)
-        return total.to(weight.dtype)
+        rows = weight.reshape(len(weight), -1)
+        return self.of_rows(rows, range(len(rows)), len(rows)).view_as(weight).to(weight.dtype)
 
     def of_rows(self, numbers: torch.Tensor, rows: range, total: int) -> torch.Tensor:
         """Return the changed `numbers` of some `rows` of the `total`, in fp32."""

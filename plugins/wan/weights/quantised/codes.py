@@ -35,7 +35,7 @@ Weight = torch.Tensor | Codes
 
 
 def dense(weight: Weight, dtype: torch.dtype) -> torch.Tensor:
-    """Return the numbers of a weight, `(out, in)` in `dtype`; plain ones as they are."""
+    """Return plain numbers as they are, those of codes in `dtype`; `(out, in)`."""
     if isinstance(weight, torch.Tensor):
         return weight
     if weight.scale is None:
