@@ -21,6 +21,7 @@ from router.jobs import (
     Database,
     EngineStore,
     JobStore,
+    Ledger,
     Probe,
     RevisionStore,
     SchedulingPolicy,
@@ -47,6 +48,7 @@ class System:
     jobs: JobStore
     engines: EngineStore
     timings: TimingStore
+    ledger: Ledger
     archive: Archive
     keys: ApiKeyStore
     artifacts: ArtifactStore
@@ -83,6 +85,7 @@ def assemble(
         jobs=_job_store(settings, database),
         engines=EngineStore(database, lease_seconds=settings.lease_seconds),
         timings=TimingStore(database),
+        ledger=Ledger(database),
         archive=Archive(database),
         keys=ApiKeyStore(database),
         artifacts=ArtifactStore(settings.data),

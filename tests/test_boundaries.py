@@ -18,6 +18,7 @@ FLOORS = (
     ("nano", "router.errors"),
     ("router.values",),
     ("router.hookspecs", "router.request", "router.runtime"),
+    ("router.accounting",),
     ("router.auth", "router.media", "router.plugins", "router.tokens"),
     ("router",),
     ("router.settings", "router.storage"),

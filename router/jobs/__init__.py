@@ -1,5 +1,6 @@
 """The job store: accepted jobs, their leases, engines and results."""
 
+from router.jobs.accounts.ledger import Ledger
 from router.jobs.api_keys import ApiKeyStore
 from router.jobs.archive import Archive
 from router.jobs.database import Database, unusable
@@ -18,6 +19,7 @@ __all__ = [
     "Database",
     "EngineStore",
     "JobStore",
+    "Ledger",
     "Probe",
     "QueueLimits",
     "RevisionStore",

@@ -25,8 +25,8 @@ class EngineStore:
         """Store an engine's state; forget engines not seen for an hour."""
         by_model: dict[str, ResidentBytes | Need | MemoryUse] = {**state.too_large, **state.memory, IN_ALL: state.use}
         row = {
-            **{name: getattr(state, name) for name in ("device", "pid", "job")},
-            **{name: dump(getattr(state, name)) for name in ("models", "resident", "warm", "paths", "lacks")},
+            **{name: getattr(state, name) for name in ("device", "pid", "job", "kind")},
+            **{name: dump(getattr(state, name)) for name in ("models", "resident", "warm", "paths", "lacks", "switch")},
             # what models hold, what those need that can never hold anything, and what is in use in all
             "memory": dump(by_model),
             "boot": clock.boot(),

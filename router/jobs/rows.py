@@ -13,7 +13,9 @@ CONVERTED = ("input_kinds", "adapters")
 IN_ALL = ""  # beside the names of models: older versions skip it
 INPUT_KINDS = "given"  # the field's name in rows: they stay readable for older versions too
 # columns that hold a field of the same name as it is: of a new job, and those that the store fills in later
-NEW = ("id", "owner", "model", "attempt", "request_id", "created_at", "priority", "estimate", "key", "revision")
+NEW = (
+    "id", "owner", "model", "attempt", "request_id", "created_at", "priority", "estimate", "key", "revision", "price",
+)  # fmt: skip
 LATER = ("started_at", "finished_at", "version")
 
 
@@ -55,6 +57,7 @@ def job_of(row: Mapping[Any, Any], ahead: int | None = None, remaining: float | 
         artifact=values.Artifact(**json.loads(row["artifact"])) if row["artifact"] else None,
         failure=values.Failure(**json.loads(row["failure"])) if row["failure"] else None,
         numerics=_numerics(json.loads(row["numerics"])) if row["numerics"] else None,
+        usage=values.Usage(**json.loads(row["usage"])) if row["usage"] else None,
         ahead=ahead,
         remaining=progress.remaining if progress else remaining,
     )
@@ -64,13 +67,14 @@ def engine_of(row: Mapping[Any, Any], age: float) -> values.EngineState:
     memory, paths = json.loads(row["memory"]), json.loads(row["paths"])
     names: dict[str, Any] = {name: tuple(json.loads(row[name])) for name in ("models", "resident", "warm")}
     return values.EngineState(
-        **{name: row[name] for name in ("id", "device", "pid", "job")},
+        **{name: row[name] for name in ("id", "device", "pid", "job", "kind")},
         **names,
         age=age,
         memory={name: values.ResidentBytes(**held) for name, held in memory.items() if "owned" in held},
         too_large={name: values.Need(**need) for name, need in memory.items() if "needed" in need},
         paths={name: {part: values.PartPath(**path) for part, path in of.items()} for name, of in paths.items()},
         lacks=json.loads(row["lacks"]),
+        switch=json.loads(row["switch"]),
         use=values.MemoryUse(**memory.get(IN_ALL, {})),
     )
 

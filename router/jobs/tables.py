@@ -2,7 +2,7 @@
 
 from sqlalchemy import Column, Float, Index, Integer, MetaData, String, Table, Text, text
 
-HEAD = "0010"  # the newest migration: a database that says so needs no Alembic at boot
+HEAD = "0011"  # the newest migration: a database that says so needs no Alembic at boot
 
 metadata = MetaData()
 
@@ -38,6 +38,10 @@ jobs = Table(
     Column("revision", Integer),  # of the models file, at acceptance
     Column("key", String(16)),  # the API key of its request
     Column("numerics", Text),  # at acceptance; None in jobs of older versions
+    Column("arrived_at", Float, nullable=False, server_default="0"),  # on the scheduling clock
+    Column("due_at", Float, nullable=False, server_default="0"),  # on that clock: no later arrival overtakes it
+    Column("price", Float),  # of a second of work, at acceptance
+    Column("usage", Text),  # of its ended attempts
     # each model's next job, and the jobs ahead of a job
     Index("jobs_queue", "status", "model", text("priority DESC"), "seq", "estimate"),
     Index("jobs_due", "status", "model", "priority", "due"),  # due jobs
@@ -83,6 +87,52 @@ engines = Table(
     Column("warm", Text, nullable=False, server_default="[]"),
     Column("paths", Text, nullable=False, server_default="{}"),
     Column("lacks", Text, nullable=False, server_default="{}"),  # by model
+    Column("kind", String(64), nullable=False, server_default=""),
+    Column("switch", Text, nullable=False, server_default="{}"),  # seconds until a model is loaded, by model
+)
+
+# Attempts that have begun and whose work is not in the ledger yet. They outlive a deleted job.
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("job", String(64), primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("engine", String(64), nullable=False),
+    Column("owner", String(128), nullable=False),
+    Column("key", String(16), nullable=False),  # "" without one
+    Column("model", String(128), nullable=False),
+    Column("boot", String(64), nullable=False),
+    Column("began", Float, nullable=False),  # of the clock of `boot`
+    Column("estimate", Float),
+    Column("price", Float),
+    Index("attempts_owner", "owner", "key"),
+)
+
+# Sums of ended attempts by the day (UTC) on which they ended; they outlive the jobs.
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("day", String(10), primary_key=True),  # such as 2026-12-01
+    Column("owner", String(128), primary_key=True),  # "" for the server's own loads
+    Column("key", String(16), primary_key=True),  # "" without one
+    Column("model", String(128), primary_key=True),
+    Column("outcome", String(16), primary_key=True),  # of `Outcome`, or `load`
+    Column("attempts", Integer, nullable=False),
+    Column("gpu_seconds", Float, nullable=False),
+    Column("steps", Integer, nullable=False),
+    Column("frames", Integer, nullable=False),
+    Column("pixels", Integer, nullable=False),
+    Column("cost", Float, nullable=False),
+    Index("ledger_owner", "owner", "day"),
+    Index("ledger_key", "key", "day"),
+)
+
+owners = Table(
+    "owners",
+    metadata,
+    Column("owner", String(128), primary_key=True),
+    Column("gpu_seconds", String(32)),  # budgets, such as 3600/day
+    Column("cost", String(32)),
 )
 
 claim_count = Table("turns", metadata, Column("n", Integer, nullable=False))  # one row: claims since the first day
@@ -94,6 +144,37 @@ timings = Table(
     Column("shape", String(64), primary_key=True),
     Column("step", Float, nullable=False),  # seconds per step
     Column("rest", Float, nullable=False),  # seconds after the last step
+)
+
+job_timings = Table(
+    "timings",
+    metadata,
+    Column("kind", String(64), primary_key=True),  # of the device
+    Column("model", String(128), primary_key=True),
+    Column("variant", String(64), primary_key=True),  # digest of what else of the entry changes the time
+    Column("mode", String(256), primary_key=True),  # guidance, kinds of input, adapters
+    Column("width", Integer, primary_key=True),
+    Column("height", Integer, primary_key=True),
+    Column("frames", Integer, primary_key=True),
+    Column("recent", Text, nullable=False),  # the newest measured seconds
+    Column("changed_at", Float, nullable=False),
+)
+
+load_timings = Table(
+    "loads",
+    metadata,
+    Column("kind", String(64), primary_key=True),
+    Column("model", String(128), primary_key=True),
+    Column("variant", String(64), primary_key=True),
+    Column("origin", String(8), primary_key=True),  # cold or warm
+    Column("recent", Text, nullable=False),
+)
+
+scheduling_clock = Table(
+    "scheduling_clock",  # one row: seconds that never go back, also across reboots
+    metadata,
+    Column("boot", String(64), nullable=False),
+    Column("shift", Float, nullable=False),  # added to the clock of `boot`
 )
 
 revisions = Table(
@@ -122,6 +203,8 @@ api_keys = Table(
     Column("expires_at", Float),
     Column("revoked_at", Float),
     Column("version", Integer, nullable=False),  # changes with each change of any key
+    Column("gpu_seconds", String(32)),  # budgets, such as 3600/day
+    Column("cost", String(32)),
     Index("api_keys_version", "version"),
     sqlite_autoincrement=True,  # a number is never used again
 )

@@ -15,10 +15,11 @@ from router.jobs.idempotency import KEY_SECONDS
 from router.jobs.rows import dump
 from router.jobs.scheduling import ClaimRequest, SchedulingPolicy
 from router.runtime import clock
-from router.values import Artifact, Failure, Job, Lease, Phase, Progress
+from router.values import Artifact, Failure, Job, Lease, Phase, Progress, Usage
 
 KEPT_CHANGES = 100_000
 POLICY = SchedulingPolicy()
+NOTHING = Usage()
 
 
 class WorkQueue:
@@ -68,12 +69,17 @@ class WorkQueue:
                 log_change(db, version, lease.job)
             return version is not None
 
-    def finish(self, lease: Lease, artifact: Artifact, warnings: tuple[str, ...] = ()) -> Job | None:
+    def finish(
+        self, lease: Lease, artifact: Artifact, warnings: tuple[str, ...] = (), used: Usage = NOTHING
+    ) -> Job | None:
         """Complete the job; None without the lease: the caller then removes its file."""
         result = {"_artifact": dump(artifact), "_warnings": dump(warnings)}
         return self._change(sql.FINISH, **_named(lease), **result, _wall=time.time())
 
-    def fail(self, lease: Lease, failure: Failure) -> Job | None:
+    def settle(self, lease: Lease, used: Usage) -> None:
+        """Book the work of an attempt that has lost its lease; once, whoever comes first."""
+
+    def fail(self, lease: Lease, failure: Failure, used: Usage = NOTHING) -> Job | None:
         """Fail the job with its error."""
         return self._change(sql.FAIL, **_named(lease), _failure=dump(failure), _wall=time.time())
 

@@ -56,7 +56,11 @@ def gigabytes(size: int) -> str:
 
 @dataclass(frozen=True)
 class EngineState:
-    """The state of an engine at its last heartbeat, `age` seconds ago."""
+    """The state of an engine at its last heartbeat, `age` seconds ago.
+
+    `kind` is the kind of its device, such as `NVIDIA H200` or `cpu`: engines of one kind take equally long. `switch`
+    are the expected seconds until each model is on the device, 0 for a loaded one; models without one are not in it.
+    """
 
     id: str
     device: str
@@ -71,6 +75,8 @@ class EngineState:
     lacks: Mapping[str, str] = field(default_factory=dict)  # what it needs to run a model that it cannot run
     too_large: Mapping[str, Need] = field(default_factory=dict)  # models that can never be loaded there
     use: MemoryUse = MemoryUse()
+    kind: str = ""
+    switch: Mapping[str, float] = field(default_factory=dict)
 
 
 def lacking(model: str, engines: Iterable[EngineState], recent: float) -> tuple[str, ...]:

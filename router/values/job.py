@@ -8,6 +8,7 @@ from registry import Input
 from router.values.backend import Numerics
 from router.values.presentation import Presentation
 from router.values.task import Task
+from router.values.work import Usage
 
 
 class Status(StrEnum):
@@ -107,10 +108,11 @@ class Job:
 
     `model` is the one that runs, whatever route was asked for. `attempt` counts the claims.
     `version` grows with every change of the row. `ahead` counts the queued jobs before it, where it waits, and
-    `remaining` the seconds until it is done, if they are known. `estimate` are those of its own work. `key` is
-    the id of the API key that asked for it, None where nobody needs one. `revision`
-    is that of the models file under which it was accepted, None where there was none. `numerics` are None in jobs of
-    older versions.
+    `remaining` the seconds until it is done, if they are known. `estimate` are those of its own work, without a load of
+    its model. `key` is the id of the API key that asked for it, None where nobody needs one. `revision` is that of the
+    models file under which it was accepted, None where there was none. `numerics` are None in jobs of older versions.
+    `price` is that of a second of its work, None where the model has none. `usage` is that of its attempts, once they
+    have ended.
     """
 
     id: str
@@ -137,6 +139,8 @@ class Job:
     key: str | None = None
     revision: int | None = None
     numerics: Numerics | None = None
+    price: float | None = None
+    usage: Usage | None = None
 
 
 @dataclass(frozen=True)

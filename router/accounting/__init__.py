@@ -1,0 +1,1 @@
+"""What work costs: estimates, usage and budgets, as values and pure functions."""

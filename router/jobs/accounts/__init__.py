@@ -1,0 +1,1 @@
+"""The accounts in the store: timings, the ledger of used work, and budgets."""
