@@ -104,6 +104,7 @@ class ModelSpec:
     warm_up: bool = False
     warm_sizes: tuple[Size, ...] = ()
     priority: int = 0
+    price: float | None = None
     engines: int | None = None
     devices: tuple[str, ...] = ()
     family: str | None = None
@@ -132,7 +133,7 @@ class ModelSpec:
 
 # the fields of a model on which nothing that is loaded for it depends
 OF_REQUESTS = ("adapters", "aliases", "default_adapters", "defaults", "devices", "download", "engines", "folder",
-               "limits", "pin", "priority", "prompt_tokens", "text_only", "warm_sizes", "warm_up")  # fmt: skip
+               "limits", "pin", "price", "priority", "prompt_tokens", "text_only", "warm_sizes", "warm_up")  # fmt: skip
 
 
 @dataclass(frozen=True)

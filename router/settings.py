@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from router.accounting.budgets import Budget, Budgets
 from router.auth.keys import KeyLimits
 from router.errors import BootError
 from router.runtime import variables
@@ -88,6 +89,18 @@ class Settings:
     key_queued: int | None = _setting(None, "limit of queued jobs of a key without its own", count)
     key_running: int | None = _setting(None, "limit of running jobs of a key without its own", count)
     key_per_minute: int | None = _setting(None, "limit of requests per minute of a key without its own", count)
+    key_gpu_seconds: Budget | None = _setting(
+        None,
+        "budget of a key without its own: seconds of devices in a UTC day, week or month, such as 3600/day",
+        Budget.parse,
+    )
+    key_cost: Budget | None = _setting(
+        None, "the same in money, in the unit of the models' `price`, such as 20/month", Budget.parse
+    )
+    owner_gpu_seconds: Budget | None = _setting(
+        None, "budget of an owner without its own, for all its keys together, such as 36000/week", Budget.parse
+    )
+    owner_cost: Budget | None = _setting(None, "the same in money, such as 100/month", Budget.parse)
     link_seconds: float = _setting(86400.0, "a signed link to a file is valid for this time", positive)
     shared_videos: Path | None = _setting(
         None,
@@ -178,7 +191,18 @@ class Settings:
     @property
     def key_limits(self) -> KeyLimits:
         """The limits of a key without its own."""
-        return KeyLimits(self.key_queued, self.key_running, self.key_per_minute)
+        counts = self.key_queued, self.key_running, self.key_per_minute
+        return KeyLimits(*counts, self.key_gpu_seconds, self.key_cost)
+
+    @property
+    def key_budgets(self) -> Budgets:
+        """The budgets of a key without its own."""
+        return Budgets(self.key_gpu_seconds, self.key_cost)
+
+    @property
+    def owner_budgets(self) -> Budgets:
+        """The budgets of an owner without its own."""
+        return Budgets(self.owner_gpu_seconds, self.owner_cost)
 
     @property
     def waiters(self) -> int:

@@ -18,6 +18,7 @@ from router.errors import BootError
 from router.jobs import (
     ApiKeyStore,
     Archive,
+    BudgetStore,
     Database,
     EngineStore,
     JobStore,
@@ -49,6 +50,7 @@ class System:
     engines: EngineStore
     timings: TimingStore
     ledger: Ledger
+    budgets: BudgetStore
     archive: Archive
     keys: ApiKeyStore
     artifacts: ArtifactStore
@@ -77,15 +79,17 @@ def assemble(
     metrics = Metrics(settings.data)
     found = Plugins([*find(settings.plugins), *plugins, metrics])
     database = Database(store or settings.data / STORE)
+    budgets = BudgetStore(database, keys=settings.key_budgets, owners=settings.owner_budgets)
     weights = Weights(settings.data, found.backends, settings.stall_factor * settings.stall_download_seconds)
     return System(
         settings=settings,
         registries=_registries(settings, database, replace(found.known, advice=advice), serving),
         plugins=found,
-        jobs=_job_store(settings, database),
+        jobs=_job_store(settings, database, budgets),
         engines=EngineStore(database, lease_seconds=settings.lease_seconds),
         timings=TimingStore(database),
         ledger=Ledger(database),
+        budgets=budgets,
         archive=Archive(database),
         keys=ApiKeyStore(database),
         artifacts=ArtifactStore(settings.data),
@@ -116,13 +120,14 @@ def require_keys(system: System) -> None:
         )
 
 
-def _job_store(settings: Settings, database: Database) -> JobStore:
+def _job_store(settings: Settings, database: Database, budgets: BudgetStore) -> JobStore:
     return JobStore(
         database,
         lease_seconds=settings.lease_seconds,
         max_attempts=settings.max_attempts,
         max_queued=settings.max_queued,
         policy=SchedulingPolicy(settings.overtake_seconds, settings.key_running),
+        budgets=budgets,
     )
 
 

@@ -11,8 +11,10 @@ import hmac
 import re
 import secrets
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+
+from router.accounting.budgets import Budget
 
 PREFIX = "fg-"
 LOCAL = "local"  # the owner of all jobs on a server without keys
@@ -31,15 +33,20 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True)
 class KeyLimits:
-    """Limits of queued jobs, running jobs and calls a minute; None: no limit."""
+    """Limits of queued jobs, running jobs and calls a minute, and budgets.
+
+    None: no limit.
+    """
 
     queued: int | None = None
     running: int | None = None
     per_minute: int | None = None
+    gpu_seconds: Budget | None = None
+    cost: Budget | None = None
 
     def over(self, others: KeyLimits) -> KeyLimits:
         """Return these limits, with those of `others` where these are None."""
-        own = {name: limit for name, limit in asdict(self).items() if limit is not None}
+        own = {name: limit for name, limit in vars(self).items() if limit is not None}
         return replace(others, **own)
 
 

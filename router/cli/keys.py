@@ -8,7 +8,9 @@ from typing import Any
 
 import click
 
+from router.accounting.budgets import Budget
 from router.auth.keys import NAME, ApiKey, KeyLimits, Scope, new_key, new_text
+from router.cli.budget_options import cells, with_budgets
 from router.cli.options import with_settings
 from router.cli.table import show
 from router.jobs import ApiKeyStore, Database
@@ -16,9 +18,13 @@ from router.runtime.variables import YEAR_SECONDS
 from router.settings import Settings
 from router.system import STORE
 
-HEADINGS = ("NAME", "OWNER", "SCOPES", "PREFIX", "STATE", "CREATED", "EXPIRES", "QUEUED", "RUNNING", "PER MINUTE")
+HEADINGS = (
+    "NAME", "OWNER", "SCOPES", "PREFIX", "STATE", "CREATED", "EXPIRES", "QUEUED", "RUNNING", "PER MINUTE",
+    "GPU SECONDS", "COST",
+)  # fmt: skip
 LONGEST_SECONDS = 100 * YEAR_SECONDS
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+Limit = Budget | int | None
 DEFAULT_SCOPES = (Scope.GENERATE, Scope.READ)
 LIMITS = {
     "queued": ("--queued", "Limit of queued jobs"),
@@ -80,9 +86,10 @@ def keys() -> None:
 )
 @click.option("--expires", metavar="TIME", callback=_seconds, help="Lifetime, such as 90d. [default: never]")
 @_with_limits
+@with_budgets("key")
 @with_settings
 def create(
-    settings: Settings, name: str, owner: str | None, scopes: tuple[str, ...], expires: int | None, **limits: int | None
+    settings: Settings, name: str, owner: str | None, scopes: tuple[str, ...], expires: int | None, **limits: Limit
 ) -> None:
     """Create a key and print it once; only its digest is stored."""
     text = new_text()
@@ -122,9 +129,13 @@ def revoke(settings: Settings, name: str) -> None:
 @keys.command()
 @click.argument("name", callback=_name)
 @_with_limits
+@with_budgets("key")
 @with_settings
-def limits(settings: Settings, name: str, **limits: int | None) -> None:
-    """Show or change a key's limits."""
+def limits(settings: Settings, name: str, **limits: Limit) -> None:
+    """Show or change a key's limits.
+
+    `none` removes a limit: the default holds, if there is one.
+    """
     store, key = _find(settings, name)
     if any(value is not None for value in limits.values()):
         key = store.limit(name, _changed(key.limits, limits)) or key
@@ -147,9 +158,10 @@ def _find(settings: Settings, name: str) -> tuple[ApiKeyStore, ApiKey]:
     return store, key
 
 
-def _changed(limits: KeyLimits, changes: dict[str, int | None]) -> KeyLimits:
+def _changed(limits: KeyLimits, changes: dict[str, Limit]) -> KeyLimits:
     """Return the limits with the new values; 0 removes a limit."""
-    return replace(limits, **{name: value or None for name, value in changes.items() if value is not None})
+    changed = {name: value or None for name, value in changes.items() if value is not None}
+    return replace(limits, **changed)  # type: ignore[arg-type]
 
 
 def _row(key: ApiKey) -> tuple[str, ...]:
@@ -163,6 +175,7 @@ def _row(key: ApiKey) -> tuple[str, ...]:
         _day(key.created_at),
         "never" if key.expires_at is None else _day(key.expires_at),
         *("-" if count is None else str(count) for count in counts),
+        *cells((key.limits.gpu_seconds, key.limits.cost)),
     )
 
 

@@ -18,15 +18,15 @@ from router.runtime.release import installed_version
 from router.settings import Settings
 from router.system import System, reading
 
+NAMES_OF_MODULES = (
+    "reload", "models", "check", "doctor", "pull", "plan", "generate", "keys", "owners", "store", "deploy",
+)  # fmt: skip
 COMMANDS = {  # by module: a command imports no other's
     "serve": "processes",
     "web": "processes",
     "engine": "processes",
     "new-plugin": "new_plugin",
-    **{
-        name: name
-        for name in ("reload", "models", "check", "doctor", "pull", "plan", "generate", "keys", "store", "deploy")
-    },
+    **{name: name for name in NAMES_OF_MODULES},
 }
 
 

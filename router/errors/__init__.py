@@ -7,7 +7,7 @@ RouterError
     + UnknownModel, UnknownJob, NotReady                     404
     + NotAllowed 405   TooLarge 413   UnsupportedMedia 415   RangeNotSatisfiable 416   KeyReused 422
   x Unavailable      ours, for now
-    + QueueFull, TooManyWaiters, RateLimited                 429
+    + QueueFull, TooManyWaiters, RateLimited, QuotaExceeded  429
     + ModelUnavailable, Restarting                           503
   x EngineError      becomes the job's `error`
     + LoadFailed   DownloadFailed   GenerationFailed   OutOfMemory   NumericalError
@@ -141,6 +141,13 @@ class RateLimited(Unavailable):
     """The caller has sent too many requests for now."""
 
     status, type, code = 429, "rate_limit_error", "rate_limit_exceeded"
+
+
+class QuotaExceeded(Unavailable):
+    """A budget of the caller does not cover the request."""
+
+    status, type, code = 429, "rate_limit_error", "insufficient_quota"
+    headers = (("x-should-retry", "false"),)  # a window ends in hours: no client should wait for it by itself
 
 
 class ModelUnavailable(Unavailable):

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Set
 
 from registry import BrokenModel, Input, Modality, ModelSpec, Registry, Route
+from router.accounting.budgets import Need
 from router.errors import InvalidRequest, ModalityMismatch, ModelUnavailable, UnknownModel
 from router.intake.availability import Availability, no_engine
 from router.jobs import QueueLimits
@@ -70,7 +71,7 @@ def check_frames(model: ModelSpec, kinds: Set[Input], num_frames: int, param: st
 
 
 def check_available(
-    system: System, model: ModelSpec, limits: QueueLimits, adapters: tuple[UsedAdapter, ...] = ()
+    system: System, model: ModelSpec, limits: QueueLimits, need: Need, adapters: tuple[UsedAdapter, ...] = ()
 ) -> None:
     """Raise an `Unavailable` if no job of model and adapters can be queued now."""
     system.weights.check(model)
@@ -78,7 +79,7 @@ def check_available(
     system.disk.require()
     if (reason := no_engine(system, model, system.engines.seen())) is not None:
         raise ModelUnavailable(reason)
-    system.jobs.check_limits(limits)
+    system.jobs.check_limits(limits, need)
 
 
 def _mismatch(entry: ModelSpec | Route, candidates: tuple[ModelSpec, ...], kinds: Set[Input]) -> str:

@@ -8,6 +8,7 @@ from itertools import product
 
 from registry import Input, ModelSpec, PerExpert, Registry
 from router import media
+from router.accounting.budgets import Need
 from router.auth.keys import ApiKey
 from router.errors import InvalidRequest
 from router.intake import adapters, gate, resolve
@@ -59,10 +60,14 @@ class Intake:
         key_id, of_key = (api_key.id, api_key.limits.queued) if api_key else (None, None)
         param = request.param("num_images")
         limits = QueueLimits(model.name, model.limits.queued, key_id, of_key, request.count, param)
-        gate.check_available(self._system, model, limits, used)
+        need = Need(owner, key_id, request.count, 0.0, model.price)  # a spent budget is refused before anything else
+        gate.check_available(self._system, model, limits, need, used)
         resolved = self._resolve(model, request, images, used)
+        estimate = self._estimate(model, resolved.task)
+        if images:
+            self._system.jobs.check_limits(limits, replace(need, seconds=estimate))
         inputs = self._prepare(model, resolved.task, images)
-        job = self._job(request, model, resolved, inputs, owner, request_id, api_key, registry.revision)
+        job = self._job(request, model, resolved, inputs, owner, request_id, api_key, registry.revision, estimate)
         named = key_of(key, request, [image.identity for image in images]) if key else None
         return self._add(_with_siblings(job, request.count), inputs, named, limits)
 
@@ -119,6 +124,11 @@ class Intake:
             image.receive(model.limits)
         return [image.prepare(model.limits, task, self._decoders, str(n)) for n, image in enumerate(images)]
 
+    def _estimate(self, model: ModelSpec, task: Task) -> float | None:
+        """Return the expected seconds of a job's own work."""
+        timing = self._system.timings.of(model.name, task.shape)
+        return timing.seconds(task.steps) if timing else None
+
     def _job(
         self,
         request: Request,
@@ -129,9 +139,9 @@ class Intake:
         request_id: str,
         api_key: ApiKey | None,
         revision: int | None,
+        estimate: float | None,
     ) -> Job:
         task = resolved.task
-        timing = self._system.timings.of(model.name, task.shape)
         warnings = (*request.warnings, *resolved.warnings, *self._warnings(model, task, inputs))
         return Job(
             id=uuid.uuid4().hex,
@@ -144,9 +154,10 @@ class Intake:
             request_id=request_id,
             created_at=time.time(),
             priority=model.priority + request.priority_offset,
-            estimate=timing.seconds(task.steps) if timing else None,
+            estimate=estimate,
             key=api_key.id if api_key else None,
             revision=revision,
+            price=model.price,
             numerics=self._system.plugins.numerics(model, task),
         )
 

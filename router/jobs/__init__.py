@@ -1,6 +1,8 @@
 """The job store: accepted jobs, their leases, engines and results."""
 
+from router.jobs.accounts.budgets import BudgetStore
 from router.jobs.accounts.ledger import Ledger
+from router.jobs.accounts.owners import OwnerStore
 from router.jobs.api_keys import ApiKeyStore
 from router.jobs.archive import Archive
 from router.jobs.database import Database, unusable
@@ -15,11 +17,13 @@ from router.jobs.write_probe import Probe
 __all__ = [
     "ApiKeyStore",
     "Archive",
+    "BudgetStore",
     "ClaimRequest",
     "Database",
     "EngineStore",
     "JobStore",
     "Ledger",
+    "OwnerStore",
     "Probe",
     "QueueLimits",
     "RevisionStore",

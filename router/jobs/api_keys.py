@@ -2,18 +2,20 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import ColumnElement, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from router.auth.keys import ApiKey, KeyLimits, Scope
+from router.jobs.accounts.owners import budget_of, text_of
 from router.jobs.database import Database
 from router.jobs.tables import api_keys
 
 VERSION = select(func.coalesce(func.max(api_keys.c.version), 0))
 NEXT = select(func.coalesce(func.max(api_keys.c.version), 0) + 1).scalar_subquery()
+COUNTS = ("queued", "running", "per_minute")  # columns of limits
+BUDGETS = ("gpu_seconds", "cost")
 PLAIN = ("id", "name", "owner", "digest", "expires_at")  # columns that hold a field of a new key as it is
 
 
@@ -27,7 +29,7 @@ class ApiKeyStore:
 
     def add(self, key: ApiKey) -> ApiKey | None:
         """Store a key and return it with its number; None for a used name."""
-        row = {name: getattr(key, name) for name in PLAIN} | asdict(key.limits)
+        row = {name: getattr(key, name) for name in PLAIN} | _limit_columns(key.limits)
         row |= {"scopes": " ".join(sorted(key.scopes)), "created_at": time.time()}
         try:
             with self._db.write() as db:
@@ -51,7 +53,7 @@ class ApiKeyStore:
 
     def limit(self, name: str, limits: KeyLimits) -> ApiKey | None:
         """Change a key's limits and return the key; None for an unknown name."""
-        return self._change(api_keys.c.name == name, **asdict(limits))
+        return self._change(api_keys.c.name == name, **_limit_columns(limits))
 
     def find(self, name: str) -> ApiKey | None:
         return next(map(_key_of, self._db.rows(select(api_keys).where(api_keys.c.name == name))), None)
@@ -66,5 +68,10 @@ def _key_of(row: Mapping[Any, Any]) -> ApiKey:
     return ApiKey(
         **{name: row[name] for name in (*PLAIN, "created_at", "revoked_at", "number")},
         scopes=frozenset(map(Scope, row["scopes"].split())),
-        limits=KeyLimits(row["queued"], row["running"], row["per_minute"]),
+        limits=KeyLimits(*(row[name] for name in COUNTS), *(budget_of(row[name]) for name in BUDGETS)),
     )
+
+
+def _limit_columns(limits: KeyLimits) -> dict[str, Any]:
+    budgets = {name: text_of(getattr(limits, name)) for name in BUDGETS}
+    return {**{name: getattr(limits, name) for name in COUNTS}, **budgets}

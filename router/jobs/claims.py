@@ -1,6 +1,7 @@
 """The next job of an engine, chosen inside the transaction of the claim."""
 
 import json
+from collections.abc import Collection
 
 from sqlalchemy import Connection, text
 
@@ -17,6 +18,7 @@ HEADS = """
     FROM json_each(:models) AS offered JOIN jobs AS head ON head.seq = (
         SELECT seq FROM jobs
         WHERE status = 'queued' AND model = offered.value AND (key IS NULL OR key NOT IN (SELECT key FROM busy))
+            AND seq NOT IN (SELECT value FROM json_each(:held_back))
         ORDER BY priority DESC, seq LIMIT 1
     )
 """
@@ -28,12 +30,21 @@ RESIDENT = "SELECT id, resident FROM engines WHERE boot = :boot AND seen > :sinc
 
 
 def take_next(
-    db: Connection, engine: str, request: ClaimRequest, policy: SchedulingPolicy, seen_since: float
+    db: Connection,
+    engine: str,
+    request: ClaimRequest,
+    policy: SchedulingPolicy,
+    seen_since: float,
+    held_back: Collection[int] = (),
 ) -> int | None:
-    """Return the row number of `engine`'s next job and record the overtaken jobs."""
+    """Return the row number of `engine`'s next job and record the overtaken jobs.
+
+    The rows `held_back` wait, whatever else does.
+    """
     full = _at_engine_limit(db, engine, request, seen_since)
     models = json.dumps([model for model in request.models if model not in full])
-    found = db.execute(text(HEADS), {"models": models, "key_running": policy.key_running})
+    waiting = {"models": models, "key_running": policy.key_running, "held_back": json.dumps(list(held_back))}
+    found = db.execute(text(HEADS), waiting)
     heads = [QueueHead(**row) for row in found.mappings()]
     if not heads:
         return None

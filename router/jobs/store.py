@@ -5,8 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 from sqlalchemy import Connection, RowMapping
 
+from router.accounting.budgets import Need
 from router.errors import KeyReused
 from router.jobs import statements as sql
+from router.jobs.accounts.budgets import BudgetStore
 from router.jobs.change_log import delete_job, log_change
 from router.jobs.claims import claim_count
 from router.jobs.database import Database
@@ -32,14 +34,19 @@ class JobStore(WorkQueue):
         max_attempts: int,
         max_queued: int,
         policy: SchedulingPolicy = POLICY,
+        budgets: BudgetStore | None = None,
     ) -> None:
-        super().__init__(database, lease_seconds=lease_seconds, max_attempts=max_attempts, policy=policy)
+        super().__init__(
+            database, lease_seconds=lease_seconds, max_attempts=max_attempts, policy=policy, budgets=budgets
+        )
         self._max_queued = max_queued
 
-    def check_limits(self, limits: QueueLimits = NO_LIMITS) -> None:
-        """Raise `QueueFull` or `RateLimited` at a limit; write nothing."""
+    def check_limits(self, limits: QueueLimits = NO_LIMITS, need: Need | None = None) -> None:
+        """Raise `QueueFull`, `RateLimited` or `QuotaExceeded` at a limit or budget; write nothing."""
         with self._db.read() as db:
             check(db, self._max_queued, limits)
+            if need is not None:
+                self._budgets.check(db, need)
 
     def add(
         self, job: Job, key: Key | None = None, limits: QueueLimits = NO_LIMITS, siblings: Sequence[Job] = ()
@@ -55,6 +62,7 @@ class JobStore(WorkQueue):
                 kept = {"owner": job.owner, "key": key.name, "request": key.request, "job": job.id}
                 db.execute(sql.KEEP_KEY, {**kept, "created_at": time.time()})
             queued = check(db, self._max_queued, limits)
+            self._budgets.check(db, Need(job.owner, job.key, 1 + len(siblings), job.estimate, job.price))
             claims = claim_count(db)
             rows = []
             for place, each in enumerate((job, *siblings), queued):

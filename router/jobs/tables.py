@@ -206,5 +206,6 @@ api_keys = Table(
     Column("gpu_seconds", String(32)),  # budgets, such as 3600/day
     Column("cost", String(32)),
     Index("api_keys_version", "version"),
+    Index("api_keys_budgets", "id", sqlite_where=text("gpu_seconds IS NOT NULL OR cost IS NOT NULL")),
     sqlite_autoincrement=True,  # a number is never used again
 )

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Executable
 from router.errors import EngineLost, TimedOut
 from router.jobs import claims
 from router.jobs import statements as sql
+from router.jobs.accounts.budgets import BudgetStore
 from router.jobs.change_log import change_job, log_change
 from router.jobs.database import Database
 from router.jobs.idempotency import KEY_SECONDS
@@ -26,9 +27,16 @@ class WorkQueue:
     """The jobs as engines see them; without its lease a write does nothing."""
 
     def __init__(
-        self, database: Database, *, lease_seconds: float, max_attempts: int, policy: SchedulingPolicy = POLICY
+        self,
+        database: Database,
+        *,
+        lease_seconds: float,
+        max_attempts: int,
+        policy: SchedulingPolicy = POLICY,
+        budgets: BudgetStore | None = None,
     ) -> None:
         self._db = database
+        self._budgets = budgets or BudgetStore(database)
         self._policy = policy
         self._lease_seconds = lease_seconds
         self._max_attempts = max_attempts
@@ -44,7 +52,8 @@ class WorkQueue:
             if only is not None:
                 job = change_job(db, sql.CLAIM_ONE, **wanted, **lease, _wall=time.time(), _job=only)
             else:
-                seq = claims.take_next(db, engine, request, self._policy, self._seen_since())
+                held_back = self._budgets.held_back(db)
+                seq = claims.take_next(db, engine, request, self._policy, self._seen_since(), held_back)
                 job = change_job(db, sql.CLAIM, **lease, _wall=time.time(), _seq=seq) if seq is not None else None
         return (Lease(job.id, engine, job.attempt), job) if job else None
 

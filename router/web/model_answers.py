@@ -54,6 +54,11 @@ def _stated(adapter: Mapping[str, Any]) -> dict[str, Any]:
     return dict(adapter["defaults"])
 
 
+def _text_of(name: str) -> Read:
+    """Return a reader of a limit as text."""
+    return lambda limits: None if (limit := getattr(limits, name)) is None else str(limit)
+
+
 def _sometimes(field: fields.Field[Any]) -> fields.Field[Any]:
     field = copy(field)
     field.metadata = {**field.metadata, "sometimes": True}
@@ -201,6 +206,15 @@ class KeyLimits(Answer):
     queued = integer("its jobs that may be queued at a time", none=True)
     running = integer("its jobs that may run at a time; others wait", none=True)
     per_minute = integer("its requests a minute", none=True)
+    gpu_seconds = string(
+        "its budget: seconds of devices in each UTC day, week or month",
+        _text_of("gpu_seconds"),
+        none=True,
+        examples=["3600/day"],
+    )
+    cost = string(
+        "its budget in money, in the unit of the models' prices", _text_of("cost"), none=True, examples=["20/month"]
+    )
 
 
 class ServerLimits(Answer):

@@ -110,7 +110,7 @@ def test_list_shows_each_key_s_state_and_no_key(run: Run) -> None:
     assert rows[0][:5] == ["NAME", "OWNER", "SCOPES", "PREFIX", "STATE"]
     assert rows[1][:6] == ["ci", "ci", "generate", "read", texts[0][:11], "revoked"]
     assert rows[2][:6] == ["ops", "ops", "generate", "read", texts[1][:11], "active"]
-    assert rows[2][-3:] == ["-", "-", "60"]
+    assert rows[2][-5:] == ["-", "-", "60", "-", "-"]
     assert all(text not in out for text in texts)
 
 
@@ -127,6 +127,6 @@ def test_limits_changes_what_is_given_and_shows_the_key(run: Run, store: ApiKeyS
     shown = run("limits", "ci")[1]
     changed = run("limits", "ci", "--rpm", "60", "--queued", "none")[1]
 
-    assert shown.split()[-3:] == ["5", "2", "-"]
-    assert changed.split()[-3:] == ["-", "2", "60"]
+    assert shown.split()[-5:] == ["5", "2", "-", "-", "-"]
+    assert changed.split()[-5:] == ["-", "2", "60", "-", "-"]
     assert store.all()[0].limits == KeyLimits(None, 2, 60)

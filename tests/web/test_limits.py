@@ -55,7 +55,7 @@ def test_a_key_sees_its_own_limits(settings: Settings) -> None:
     text = make_key(system, "team", queued=2, running=1)
 
     assert client_of(create_app(system), text).get("/v1/models").get_json()["limits"]["key"] == {
-        "queued": 2, "running": 1, "per_minute": 100,
+        "queued": 2, "running": 1, "per_minute": 100, "gpu_seconds": None, "cost": None,
     }  # fmt: skip
 
 

@@ -49,6 +49,7 @@ MAKING = (
     UNKNOWN_MODEL,
     _problem(errors.KeyReused, "the key was used for another request"),
     _problem(errors.QueueFull, "too many jobs wait already", "retry-after"),
+    _problem(errors.QuotaExceeded, "a budget of the key or its owner does not cover the request", "x-should-retry"),
     _problem(errors.ModelUnavailable, "no engine runs this model, or its weights are not there", "x-should-retry"),
     *WRITING,
 )

@@ -84,3 +84,6 @@ def upgrade() -> None:
         sa.Column("gpu_seconds", sa.String(32)),
         sa.Column("cost", sa.String(32)),
     )
+    op.create_index(
+        "api_keys_budgets", "api_keys", ["id"], sqlite_where=sa.text("gpu_seconds IS NOT NULL OR cost IS NOT NULL")
+    )

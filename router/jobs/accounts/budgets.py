@@ -1,0 +1,160 @@
+"""What is used and reserved of the budgets in the store."""
+
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from router.accounting.budgets import Account, Balance, Budgets, Need, Subject, Unit, refusal
+from router.errors import QuotaExceeded
+from router.jobs.accounts.owners import budget_of
+from router.jobs.database import Database
+from router.runtime import clock
+
+CALLERS = """
+    SELECT callers.owner AS owner, callers.key AS "key", coalesce(api_keys.name, callers.key) AS key_name,
+        owners.gpu_seconds AS owner_gpu_seconds, owners.cost AS owner_cost,
+        api_keys.gpu_seconds AS key_gpu_seconds, api_keys.cost AS key_cost
+    FROM ({}) AS callers
+    LEFT JOIN owners ON owners.owner = callers.owner LEFT JOIN api_keys ON api_keys.id = callers.key
+"""
+ONE = CALLERS.format('SELECT :owner AS owner, :key AS "key"')
+QUEUED = CALLERS.format("SELECT DISTINCT owner, key FROM jobs WHERE status = 'queued'")
+ANY = """
+    SELECT EXISTS (SELECT 1 FROM owners WHERE gpu_seconds IS NOT NULL OR cost IS NOT NULL)
+        OR EXISTS (SELECT 1 FROM api_keys WHERE gpu_seconds IS NOT NULL OR cost IS NOT NULL)
+"""
+USED = {  # by the place in `wanted`: pairs of an id and the first day of its window
+    subject: f"""
+    SELECT wanted.key AS n, total(ledger.gpu_seconds) AS gpu_seconds, total(ledger.cost) AS cost
+    FROM json_each(:wanted) AS wanted CROSS JOIN ledger
+    WHERE ledger.{subject} = json_extract(wanted.value, '$[0]') AND ledger.day >= json_extract(wanted.value, '$[1]')
+        AND ledger.outcome IN ('completed', 'failed', 'cancelled')
+    GROUP BY wanted.key
+    """
+    for subject in Subject
+}
+# `+owner`: by the index of queued jobs, as that of owners holds all their finished ones too
+UNFINISHED = {
+    subject: f"""
+    SELECT price > 0 AS priced, count(*) AS jobs, total(unknown) AS unknown, total(seconds) AS gpu_seconds,
+        total(seconds * price) AS cost
+    FROM (
+        SELECT coalesce(price, 0) AS price, estimate IS NULL AND boot = :boot AS unknown,
+            max(coalesce(estimate, 0), CASE WHEN boot = :boot THEN :now - began ELSE 0 END) AS seconds
+        FROM attempts WHERE {subject} = :id
+        UNION ALL
+        SELECT coalesce(price, 0), estimate IS NULL, coalesce(estimate, 0)
+        FROM jobs WHERE status = 'queued' AND {"+owner" if subject is Subject.OWNER else "key"} = :id
+    )
+    GROUP BY priced
+    """
+    for subject in Subject
+}
+HELD_BACK = """
+    SELECT seq FROM jobs WHERE status = 'queued' AND (
+        owner IN (SELECT value FROM json_each(:owner_gpu_seconds))
+        OR key IN (SELECT value FROM json_each(:key_gpu_seconds))
+        OR price > 0 AND (
+            owner IN (SELECT value FROM json_each(:owner_cost)) OR key IN (SELECT value FROM json_each(:key_cost))
+        )
+    )
+"""
+NO_BUDGETS = Budgets()
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class BudgetStore:
+    """The budgets of keys and owners; `keys` and `owners` are the defaults."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        keys: Budgets = NO_BUDGETS,
+        owners: Budgets = NO_BUDGETS,
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._db = database
+        self._defaults = {Subject.OWNER: owners, Subject.KEY: keys}
+        self._now = now
+
+    def check(self, db: Connection, need: Need) -> None:
+        """Raise `QuotaExceeded` for jobs beyond a budget of their owner or key."""
+        accounts = [each for each in self._accounts_of(db, need.owner, need.key) if need.concerns(each.unit)]
+        now = self._now()
+        for balance in _balances(db, accounts, now):
+            if not balance.covers(need):
+                raise QuotaExceeded(refusal(balance, need, now))
+
+    def balances(self, owner: str, key: str | None) -> tuple[Balance, ...]:
+        """Return the state of every budget of an owner and a key."""
+        with self._db.read() as db:
+            return tuple(_balances(db, self._accounts_of(db, owner, key), self._now()))
+
+    def held_back(self, db: Connection) -> list[int]:
+        """Return the row numbers of queued jobs of spent budgets."""
+        # estimates are wrong at times: what runs may overdraw a budget, and then nothing more starts until the next
+        # window or a higher budget
+        if set(self._defaults.values()) == {NO_BUDGETS} and not db.scalar(text(ANY)):
+            return []
+        callers = db.execute(text(QUEUED)).mappings().all()
+        accounts = list(dict.fromkeys(account for row in callers for account in self._accounts(row)))
+        used = _used(db, accounts, self._now())
+        spent = [account for account, sums in zip(accounts, used, strict=True) if account.spent(sums)]
+        if not spent:
+            return []
+        ids = {f"{subject}_{unit}": _ids(spent, subject, unit) for subject in Subject for unit in Unit}
+        return list(db.scalars(text(HELD_BACK), ids))
+
+    def _accounts_of(self, db: Connection, owner: str, key: str | None) -> list[Account]:
+        return list(self._accounts(db.execute(text(ONE), {"owner": owner, "key": key}).mappings().one()))
+
+    def _accounts(self, caller: Mapping[Any, Any]) -> Iterator[Account]:
+        """Yield the accounts of an owner and its key, from a row of `CALLERS`."""
+        for subject, name in ((Subject.OWNER, caller["owner"]), (Subject.KEY, caller["key_name"])):
+            if name is None:
+                continue
+            own = Budgets(*(budget_of(caller[f"{subject}_{unit}"]) for unit in Unit))
+            budgets = own.over(self._defaults[subject])
+            for unit, budget in zip(Unit, (budgets.gpu_seconds, budgets.cost), strict=True):
+                if budget:
+                    yield Account(subject, caller[subject], name, unit, budget)
+
+
+def _balances(db: Connection, accounts: Collection[Account], now: datetime) -> Iterator[Balance]:
+    # used before unfinished: a job that ends between the two, outside a transaction, is counted once at most
+    used = _used(db, accounts, now)
+    unfinished = {(account.subject, account.id): _unfinished(db, account.subject, account.id) for account in accounts}
+    for account, sums in zip(accounts, used, strict=True):
+        rows = [
+            row for row in unfinished[account.subject, account.id] if account.unit is Unit.GPU_SECONDS or row["priced"]
+        ]
+        expected, jobs, unknown = (sum(row[name] for row in rows) for name in (account.unit, "jobs", "unknown"))
+        yield Balance(account, sums, float(expected), jobs, int(unknown))
+
+
+def _used(db: Connection, accounts: Collection[Account], now: datetime) -> list[float]:
+    """Return what ended jobs have used in each account's window."""
+    used = dict.fromkeys(accounts, 0.0)
+    for subject in Subject:
+        own = [account for account in accounts if account.subject is subject]
+        wanted = json.dumps([[each.id, f"{each.budget.window.begins(now):%Y-%m-%d}"] for each in own])
+        for row in db.execute(text(USED[subject]), {"wanted": wanted}).mappings() if own else ():
+            used[own[row["n"]]] = row[own[row["n"]].unit]
+    return list(used.values())
+
+
+def _unfinished(db: Connection, subject: Subject, name: str) -> list[Mapping[Any, Any]]:
+    """Return the sums of unfinished jobs, those without a price apart."""
+    values = {"id": name, "boot": clock.boot(), "now": clock.now()}
+    return list(db.execute(text(UNFINISHED[subject]), values).mappings())
+
+
+def _ids(accounts: Iterable[Account], subject: Subject, unit: Unit) -> str:
+    return json.dumps([each.id for each in accounts if (each.subject, each.unit) == (subject, unit)])
