@@ -1,0 +1,417 @@
+"""Budgets in the store: refused, reserved, released, held back."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import event, text
+from support.accounts import book, end_attempts, run
+
+from registry import Input
+from router.accounting.budgets import Balance, Budget, Budgets, Need, Unit
+from router.auth.keys import ApiKey, KeyLimits, Scope, new_key, new_text
+from router.errors import QuotaExceeded
+from router.jobs import ApiKeyStore, BudgetStore, ClaimRequest, Database, JobStore, OwnerStore
+from router.jobs.accounts import budgets as statements
+from router.jobs.idempotency import Key
+from router.values import Job, Task
+
+TASK = Task("a", "", 64, 64, 5, 8, 4, 4.0, None, 3.0, 1, frozenset({Input.TEXT}))
+NOON = datetime(2026, 12, 1, 12, tzinfo=UTC)  # a Tuesday
+MODEL = ClaimRequest(["m"])
+
+
+@dataclass
+class Server:
+    """A store with a wall clock that tests move."""
+
+    path: Path
+    now: datetime = NOON
+    defaults: dict[str, Budgets] = field(default_factory=dict)
+    numbers: Iterator[int] = field(default_factory=lambda: count(1))
+
+    def __post_init__(self) -> None:
+        self.database = Database(self.path)
+        self.keys, self.owners = ApiKeyStore(self.database), OwnerStore(self.database)
+        self.budgets = BudgetStore(self.database, **self.defaults, now=lambda: self.now)
+        self.jobs = JobStore(self.database, lease_seconds=30, max_attempts=2, max_queued=1000, budgets=self.budgets)
+
+    def limit(self, gpu_seconds: str | None = None, cost: str | None = None, owner: str = "me") -> None:
+        self.owners.limit(owner, budgets(gpu_seconds, cost))
+
+    def key(self, name: str, gpu_seconds: str | None = None, cost: str | None = None) -> ApiKey:
+        both = budgets(gpu_seconds, cost)
+        limits = KeyLimits(gpu_seconds=both.gpu_seconds, cost=both.cost)
+        added = self.keys.add(replace(new_key(new_text(), name, "me", [Scope.GENERATE]), limits=limits))
+        assert added is not None
+        return added
+
+    def job(self, estimate: float | None = 10.0, **more: Any) -> Job:
+        return Job(
+            f"{next(self.numbers):032x}", **{"owner": "me", "model": "m", "task": TASK, "estimate": estimate, **more}
+        )
+
+    def add(self, estimate: float | None = 10.0, siblings: Sequence[Job] = (), **more: Any) -> Job:
+        return self.jobs.add(self.job(estimate, **more), siblings=siblings)
+
+    def refusal(self, estimate: float | None = 10.0, **more: Any) -> str:
+        """Return why a job is refused."""
+        before = self.jobs.newest()
+        with pytest.raises(QuotaExceeded) as refused:
+            self.add(estimate, **more)
+        assert self.jobs.newest() == before
+        return refused.value.message
+
+    def balance(self, key: str | None = None) -> Balance:
+        (balance,) = self.budgets.balances("me", key)
+        return balance
+
+
+def budgets(gpu_seconds: str | None = None, cost: str | None = None) -> Budgets:
+    return Budgets(*(Budget.parse(text) if text else None for text in (gpu_seconds, cost)))
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Server:
+    return Server(tmp_path / "j.sqlite")
+
+
+def test_without_a_budget_nothing_is_refused(server: Server) -> None:
+    book(server.database, "2026-12-01", 1e9, cost=1e9)
+    run(server.database, "x", None)
+    server.add(1e9, price=1e9)
+    server.add(None)
+
+    assert server.budgets.balances("me", None) == ()
+
+
+def test_a_job_longer_than_the_budget_is_refused(server: Server) -> None:
+    server.limit("60/day")
+
+    assert server.refusal(61.0) == (
+        "the budget of owner me is 60 gpu-seconds a day: 0 are used, 60 are left until 2026-12-02 00:00 UTC; "
+        "this request needs about 61"
+    )
+    server.add(60.0)
+
+
+def test_used_work_of_this_window_counts_and_no_other(server: Server) -> None:
+    server.limit("100/week")
+    for day, seconds in (("2026-11-29", 1000.0), ("2026-11-30", 30.0), ("2026-12-01", 40.0)):
+        book(server.database, day, seconds)
+    book(server.database, "2026-12-01", 500.0, owner="you")
+    book(server.database, "2026-12-01", 500.0, outcome="lost")
+    book(server.database, "2026-12-01", 500.0, outcome="load", owner="")
+    book(server.database, "2026-12-01", 3.0, outcome="failed")
+    book(server.database, "2026-12-01", 7.0, outcome="cancelled")
+
+    assert (server.balance().used, server.balance().left) == (80.0, 20.0)
+    assert server.refusal(20.5).endswith(
+        "80 are used, 20 are left until 2026-12-07 00:00 UTC; this request needs about 20.5"
+    )
+    server.add(20.0)
+
+
+def test_a_budget_is_whole_again_in_the_next_window(server: Server) -> None:
+    server.limit("60/day")
+    book(server.database, "2026-12-01", 60.0)
+    server.refusal(1.0)
+    server.now = datetime(2026, 12, 2, tzinfo=UTC)
+
+    server.add(60.0)
+
+
+def test_queued_jobs_reserve_their_estimates_until_they_are_cancelled(server: Server) -> None:
+    server.limit("60/day")
+    first = server.add(35.0)
+    server.add(20.0)
+
+    assert "0 are used, 55 reserved by 2 unfinished jobs, 5 are left" in server.refusal(6.0)
+    server.jobs.cancel(first.id, "me")
+    server.add(40.0)
+
+
+def test_a_deleted_job_reserves_nothing(server: Server) -> None:
+    server.limit("60/day")
+    first = server.add(60.0)
+    server.jobs.delete(first.id, "me")
+
+    server.add(60.0)
+
+
+def test_a_running_job_reserves_what_it_was_expected_to_take_or_has_taken(server: Server) -> None:
+    server.limit("1000/day")
+    run(server.database, "short", 100.0, elapsed=10.0)
+    run(server.database, "long", 100.0, elapsed=300.0)
+    run(server.database, "lost", 100.0, elapsed=300.0, boot="another boot")
+    run(server.database, "hers", 100.0, owner="you")
+
+    balance = server.balance()
+    assert balance.jobs == 3
+    assert balance.expected == pytest.approx(500.0, abs=5)
+    end_attempts(server.database)
+    book(server.database, "2026-12-01", 250.0)
+    assert (server.balance().reserved, server.balance().left) == (0.0, 750.0)
+
+
+def test_money_is_work_times_price(server: Server) -> None:
+    server.limit(cost="10/month")
+    book(server.database, "2026-12-01", 1e6, cost=4.0)
+    server.add(100.0, price=0.03)
+    run(server.database, "x", 50.0, price=0.02)
+    run(server.database, "free", 5000.0)
+    server.add(5000.0)
+
+    assert server.balance() == Balance(server.balance().account, 4.0, 4.0, 2, 0)
+    assert server.refusal(201.0, price=0.01) == (
+        "the budget of owner me is a cost of 10 a month: 4 are used, 4 reserved by 2 unfinished jobs, 2 are left until "
+        "2027-01-01 00:00 UTC; this request needs about 2.01"
+    )
+    server.add(200.0, price=0.01)
+
+
+@pytest.mark.parametrize("price", [None, 0.0])
+def test_a_job_that_costs_nothing_passes_a_spent_budget_of_money(server: Server, price: float | None) -> None:
+    server.limit(cost="1/month")
+    book(server.database, "2026-12-01", 10.0, cost=5.0)
+    server.refusal(0.1, price=0.01)
+
+    server.add(1e6, price=price)
+    server.add(None, price=price)
+    assert server.jobs.claim("e", MODEL) is not None
+
+
+def test_budgets_of_key_and_owner_hold_together(server: Server) -> None:
+    few, many = server.key("few", "50/day"), server.key("many", "500/day")
+    server.limit("100/day")
+    server.add(50.0, key=few.id)
+
+    assert server.refusal(1.0, key=few.id).startswith("the budget of key few is 50 gpu-seconds a day")
+    assert server.refusal(51.0, key=many.id).startswith("the budget of owner me is 100 gpu-seconds a day")
+    server.add(50.0, key=many.id)
+    assert [(each.account.name, each.used, each.reserved, each.left) for each in server.budgets.balances("me", few.id)] == [
+        ("me", 0.0, 100.0, 0.0), ("few", 0.0, 50.0, 0.0),
+    ]  # fmt: skip
+
+
+def test_a_key_is_bound_by_its_own_work_only(server: Server) -> None:
+    one, two = server.key("one", "50/day"), server.key("two", "50/day")
+    book(server.database, "2026-12-01", 50.0, key=one.id)
+    run(server.database, "x", 30.0, key=two.id)
+
+    server.refusal(1.0, key=one.id)
+    server.refusal(21.0, key=two.id)
+    server.add(20.0, key=two.id)
+
+
+def test_own_budgets_replace_the_defaults(tmp_path: Path) -> None:
+    defaults = {"keys": budgets("10/day"), "owners": budgets("100/day", "1/day")}
+    server = Server(tmp_path / "j.sqlite", defaults=defaults)
+    usual, own = server.key("usual"), server.key("own", "70/day")
+
+    server.refusal(11.0, key=usual.id)
+    server.refusal(101.0)
+    server.refusal(20.0, price=1.0)
+    server.add(70.0, key=own.id)
+    server.limit("200/day")
+    server.add(101.0)
+
+
+def test_a_job_of_unknown_length_reserves_all_that_is_left(server: Server) -> None:
+    server.limit("60/day")
+    book(server.database, "2026-12-01", 20.0)
+    first = server.add(None)
+
+    for estimate in (None, 1.0):
+        assert "the rest is reserved by 1 unfinished job, 1 of unknown length, 0 are left" in server.refusal(estimate)
+    assert (server.balance().reserved, server.balance().left) == (40.0, 0.0)
+    server.jobs.cancel(first.id, "me")
+    server.add(40.0)
+    assert server.refusal(None).endswith("the length of this request's job is not known yet")
+
+
+def test_a_running_job_of_unknown_length_reserves_all_too(server: Server) -> None:
+    server.limit("60/day")
+    run(server.database, "x", None)
+    server.refusal(1.0)
+    end_attempts(server.database)
+    run(server.database, "y", None, boot="another boot")  # it will be lost, and costs nothing
+
+    server.add(1.0)
+
+
+def test_the_jobs_of_one_request_are_taken_or_refused_together(server: Server) -> None:
+    server.limit("60/day")
+
+    assert server.refusal(20.0, siblings=[server.job(20.0) for _ in range(3)]).endswith("this request needs about 80")
+    assert "4 jobs of unknown length" in server.refusal(None, siblings=[server.job(None) for _ in range(3)])
+    server.add(20.0, siblings=[server.job(20.0) for _ in range(2)])
+    server.refusal(0.01)
+
+
+def test_a_repeated_request_is_answered_whatever_the_budget(server: Server) -> None:
+    server.limit("60/day")
+    key = Key("order 66", "digest")
+    first = server.jobs.add(server.job(60.0), key)
+
+    assert server.jobs.add(server.job(60.0), key).id == first.id
+    server.refusal(60.0)
+
+
+def test_a_look_before_the_estimate_refuses_a_spent_budget_only(server: Server) -> None:
+    server.limit("60/day")
+    look = Need("me", seconds=0.0)
+    server.add(59.0)
+    server.jobs.check_limits(need=look)
+    server.add(1.0)
+
+    with pytest.raises(
+        QuotaExceeded, match=r"60 reserved by 2 unfinished jobs, 0 are left until 2026-12-02 00:00 UTC$"
+    ):
+        server.jobs.check_limits(need=look)
+
+
+def test_requests_that_race_overdraw_nothing(server: Server) -> None:
+    server.limit("60/day")
+
+    with ThreadPoolExecutor(8) as pool:
+        taken = list(pool.map(lambda _: taken_by(server), range(24)))
+    assert (sum(taken), server.balance().left) == (6, 0.0)
+
+
+def taken_by(server: Server) -> bool:
+    try:
+        server.add(10.0)
+    except QuotaExceeded:
+        return False
+    return True
+
+
+def _add_all(path: Path, first: int, results: Any) -> None:
+    server = Server(path, numbers=count(first))
+    results.put(sum(taken_by(server) for _ in range(10)))
+
+
+@pytest.mark.slow
+def test_processes_that_race_overdraw_nothing(server: Server) -> None:
+    server.limit("60/day")
+    spawn = get_context("spawn")
+    results = spawn.Queue()
+    callers = [spawn.Process(target=_add_all, args=[server.path, n * 100 + 1, results]) for n in range(3)]
+    for caller in callers:
+        caller.start()
+    taken = [results.get(timeout=60) for _ in callers]
+    for caller in callers:
+        caller.join()
+
+    assert (sum(taken), server.balance().left) == (6, 0.0)
+
+
+def test_jobs_of_a_spent_budget_wait_for_the_next_window(server: Server) -> None:
+    server.limit("60/day")
+    held, other = server.add(10.0), server.add(10.0, owner="you")
+    book(server.database, "2026-12-01", 75.0)  # a job took longer than it was expected to
+
+    assert [claimed(server), claimed(server)] == [other.id, None]
+    server.now += timedelta(hours=12)
+    assert claimed(server) == held.id
+
+
+def test_jobs_of_a_spent_budget_run_once_it_is_raised(server: Server) -> None:
+    key = server.key("ci", "60/day")
+    held = server.add(10.0, key=key.id)
+    book(server.database, "2026-12-01", 60.0, key=key.id)
+    free = server.add(10.0)
+
+    assert [claimed(server), claimed(server)] == [free.id, None]
+    server.keys.limit("ci", KeyLimits(gpu_seconds=Budget.parse("61/day")))
+    assert claimed(server) == held.id
+
+
+def test_a_spent_default_holds_jobs_back_too(tmp_path: Path) -> None:
+    server = Server(tmp_path / "j.sqlite", defaults={"owners": budgets("60/day")})
+    server.add(10.0)
+    book(server.database, "2026-12-01", 60.0)
+
+    assert claimed(server) is None
+
+
+def test_spent_money_holds_back_what_has_a_price(server: Server) -> None:
+    server.limit(cost="1/day")
+    priced, free = server.add(10.0, price=0.01), server.add(10.0)
+    book(server.database, "2026-12-01", 5.0, cost=1.0)
+
+    assert [claimed(server), claimed(server)] == [free.id, None]
+    server.limit(cost="1.01/day")
+    assert claimed(server) == priced.id
+
+
+def test_reserved_work_holds_nothing_back(server: Server) -> None:
+    server.limit("60/day")
+    first = server.add(60.0)
+    run(server.database, "x", 60.0, elapsed=600.0)
+
+    assert claimed(server) == first.id
+
+
+def claimed(server: Server) -> str | None:
+    """Return the id of the job that an engine gets."""
+    found = server.jobs.claim("e", MODEL)
+    return found[1].id if found else None
+
+
+def test_without_budgets_a_job_costs_one_lookup_to_add_and_one_to_claim(server: Server) -> None:
+    book(server.database, "2026-12-01", 75.0)
+    done = counted(server.database)
+    with server.database.write() as db:
+        server.budgets.check(db, Need("me", "fg-12345678", 1, 10.0))
+        server.budgets.held_back(db)
+
+    assert len([each for each in done() if each.lstrip().startswith("SELECT")]) == 2
+
+
+def counted(database: Database) -> Callable[[], list[str]]:
+    """Return a function for the statements of a database from now on."""
+    seen: list[str] = []
+    event.listen(database._engine, "before_cursor_execute", lambda *call: seen.append(call[2]))
+    return lambda: seen
+
+
+IDS = {f"{subject}_{unit}": "[]" for subject in ("owner", "key") for unit in Unit}
+UNFINISHED = {"id": "", "boot": "", "now": 0}
+
+
+@pytest.mark.parametrize(
+    ("statement", "values", "searched"),
+    [
+        (statements.ONE, {"owner": "a", "key": "b"}, ["owners owner=?", "api_keys id=?"]),
+        (statements.QUEUED, {}, ["jobs status=?", "owners owner=?", "api_keys id=?"]),
+        (statements.USED["owner"], {"wanted": "[]"}, ["ledger owner=? AND day>?"]),
+        (statements.USED["key"], {"wanted": "[]"}, ["ledger key=? AND day>?"]),
+        (statements.UNFINISHED["owner"], UNFINISHED, ["attempts owner=?", "jobs status=?"]),
+        (statements.UNFINISHED["key"], UNFINISHED, ["jobs key=? AND status=?"]),
+        (statements.HELD_BACK, IDS, ["jobs status=?"]),
+    ],
+)
+def test_balances_read_no_finished_jobs(
+    server: Server, statement: str, values: dict[str, Any], searched: list[str]
+) -> None:
+    found = re.findall(r"SEARCH (\w+) USING INDEX \w+ \((.+?)\)", plan(server, statement, values))
+
+    assert [f"{table} {columns}" for table, columns in found] == searched
+
+
+def test_whether_there_is_any_budget_is_read_from_an_index_of_budgets(server: Server) -> None:
+    assert "SCAN api_keys USING INDEX api_keys_budgets" in plan(server, statements.ANY, {})
+
+
+def plan(server: Server, statement: str, values: dict[str, Any]) -> str:
+    with server.database.read() as db:
+        return "\n".join(row[-1] for row in db.execute(text(f"EXPLAIN QUERY PLAN {statement}"), values))

@@ -1,0 +1,34 @@
+"""Rows of the ledger and of attempts, as ended and running jobs leave them."""
+
+from sqlalchemy import insert
+
+from router.jobs.database import Database
+from router.jobs.tables import attempts, ledger
+from router.runtime import clock
+
+
+def book(
+    database: Database, day: str, gpu_seconds: float, *, owner: str = "me", key: str = "", cost: float = 0.0,
+    outcome: str = "completed", model: str = "m",
+) -> None:  # fmt: skip
+    """Book the work of an ended attempt."""
+    names = {"day": day, "owner": owner, "key": key, "model": model, "outcome": outcome}
+    sums = {"attempts": 1, "gpu_seconds": gpu_seconds, "steps": 0, "frames": 0, "pixels": 0, "cost": cost}
+    with database.write() as db:
+        db.execute(insert(ledger).values(**names, **sums))
+
+
+def run(
+    database: Database, job: str, estimate: float | None, elapsed: float = 0.0, *, owner: str = "me", key: str = "",
+    price: float | None = None, boot: str | None = None,
+) -> None:  # fmt: skip
+    """Begin an attempt, `elapsed` seconds ago."""
+    row = {"job": job, "attempt": 1, "engine": "e", "owner": owner, "key": key, "model": "m"}
+    row |= {"boot": boot or clock.boot(), "began": clock.now() - elapsed, "estimate": estimate, "price": price}
+    with database.write() as db:
+        db.execute(insert(attempts).values(**row))
+
+
+def end_attempts(database: Database) -> None:
+    with database.write() as db:
+        db.execute(attempts.delete())
