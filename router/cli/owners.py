@@ -36,9 +36,7 @@ def owners() -> None:
 @with_settings
 def list_owners(settings: Settings) -> None:
     """Show the owners of keys, their active keys and their own budgets."""
-    if not (settings.data / STORE).exists():
-        show([HEADINGS])
-        click.echo(f"note: {settings.data} has no store yet, so there is no owner", err=True)
+    if _is_new(settings):
         return
     database = Database(settings.data / STORE)
     keys, limited = _active_keys(database), OwnerStore(database).all()
@@ -55,16 +53,27 @@ def limits(settings: Settings, owner: str, **budgets: Budget | int | None) -> No
 
     `none` removes a budget: the default holds, if there is one.
     """
+    changes = {name: value or None for name, value in budgets.items() if value is not None}
+    if not changes and _is_new(settings):
+        return
     database = Database(settings.data / STORE)
     store, keys = OwnerStore(database), _active_keys(database)
     known = store.all().get(owner, Budgets())
-    changes = {name: value or None for name, value in budgets.items() if value is not None}
     if changes:
         known = replace(known, **changes)  # type: ignore[arg-type]
         store.limit(owner, known)
     show([HEADINGS, _row(owner, keys[owner], known)])
     if owner not in keys and owner != LOCAL:
         click.echo(f"note: no key in {settings.data} is of owner {owner}", err=True)
+
+
+def _is_new(settings: Settings) -> bool:
+    """Return whether there is no store yet; show an empty table then."""
+    if (settings.data / STORE).exists():
+        return False
+    show([HEADINGS])
+    click.echo(f"note: {settings.data} has no store yet, so there is no owner", err=True)
+    return True
 
 
 def _active_keys(database: Database) -> Counter[str]:

@@ -1,0 +1,1 @@
+"""Used work and budgets, over HTTP."""

@@ -1,0 +1,99 @@
+"""`framegate owners`, on the command line, and budgets of keys."""
+
+from pathlib import Path
+
+import pytest
+from support.command import Run, runner
+
+from router.accounting.budgets import Budget, Budgets, Window
+from router.auth.keys import KeyLimits
+from router.jobs import ApiKeyStore, Database, OwnerStore
+
+DAY, MONTH = Budget(3600, Window.DAY), Budget(20.5, Window.MONTH)
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    missing = tmp_path / "missing.yaml"  # owners are limited whatever the models are
+    return runner(monkeypatch, capsys, models=missing, data=tmp_path / "data", plugins="")
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Database:
+    return Database(tmp_path / "data" / "jobs.sqlite")
+
+
+def rows(out: str) -> list[list[str]]:
+    return [line.split() for line in out.splitlines()[1:]]
+
+
+def test_a_key_is_created_with_budgets_and_they_are_changed(run: Run, database: Database) -> None:
+    keys = ApiKeyStore(database)
+    run("keys", "create", "ci", "--gpu-seconds", "3600/day", "--cost", "20.50/month", "--queued", "5")
+    created = keys.all()[0].limits
+    shown = run("keys", "limits", "ci", "--gpu-seconds", "none")[1]
+
+    assert created == KeyLimits(queued=5, gpu_seconds=DAY, cost=MONTH)
+    assert rows(shown)[0][-5:] == ["5", "-", "-", "-", "20.5/month"]
+    assert keys.all()[0].limits == KeyLimits(queued=5, cost=MONTH)
+
+
+def test_an_owner_is_limited_and_no_longer(run: Run, database: Database) -> None:
+    run("keys", "create", "ci", "--owner", "team")
+    first = run("owners", "limits", "team", "--gpu-seconds", "3600/day")[1]
+    second = run("owners", "limits", "team", "--cost", "20.5/month")[1]
+
+    assert (rows(first), rows(second)) == ([["team", "1", "3600/day", "-"]], [["team", "1", "3600/day", "20.5/month"]])
+    assert OwnerStore(database).all() == {"team": Budgets(DAY, MONTH)}
+    assert rows(run("owners", "limits", "team", "--gpu-seconds", "none", "--cost", "none")[1]) == [
+        ["team", "1", "-", "-"]
+    ]
+    assert OwnerStore(database).all() == {"team": Budgets()}
+
+
+def test_list_shows_owners_of_keys_and_of_budgets(run: Run) -> None:
+    for name in ("a", "b", "c"):
+        run("keys", "create", name, "--owner", "team" if name < "c" else "solo")
+    run("keys", "revoke", "b")
+    run("keys", "revoke", "c")
+    run("owners", "limits", "local", "--cost", "1/week")
+
+    assert rows(run("owners", "list")[1]) == [
+        ["local", "0", "-", "1/week"], ["solo", "0", "-", "-"], ["team", "1", "-", "-"],
+    ]  # fmt: skip
+
+
+def test_an_owner_without_keys_is_limited_with_a_note(run: Run, database: Database, tmp_path: Path) -> None:
+    status, _, err = run("owners", "limits", "taem", "--gpu-seconds", "3600/day")
+
+    assert (status, err) == (0, f"note: no key in {tmp_path / 'data'} is of owner taem\n")
+    assert OwnerStore(database).all() == {"taem": Budgets(DAY)}
+    assert run("owners", "limits", "local")[2] == ""
+
+
+def test_nothing_is_created_to_look_at_owners(run: Run, tmp_path: Path) -> None:
+    listed, shown = run("owners", "list"), run("owners", "limits", "team")
+
+    note = f"note: {tmp_path / 'data'} has no store yet, so there is no owner\n"
+    assert [(status, rows(out), err) for status, out, err in (listed, shown)] == [(0, [], note)] * 2
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("owners", "limits", "a b"), "must be letters, digits and ._-, up to 64, and begin with a letter or digit"),
+        (("owners", "limits", "a", "--cost", "20"), "such as 3600/day or 20.5/month, got '20', or none"),
+        (("owners", "limits", "a", "--gpu-seconds", "0/day"), "must be a number above 0"),
+        (("keys", "create", "a", "--gpu-seconds", "1e3/day"), "got '1e3/day', or none"),
+        (("keys", "create", "a", "--cost", "5/year"), "for each day, week or month"),
+    ],
+)
+def test_a_wrong_budget_is_named_and_changes_nothing(
+    run: Run, database: Database, arguments: tuple[str, ...], message: str
+) -> None:
+    status, out, err = run(*arguments)
+
+    assert (status, out) == (2, "")
+    assert message in " ".join(err.split())
+    assert (ApiKeyStore(database).all(), OwnerStore(database).all()) == ((), {})
