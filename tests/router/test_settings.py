@@ -118,3 +118,21 @@ def test_proxies_are_addresses_and_networks() -> None:
 def test_other_proxies_and_locations_are_refused(name: str, value: str) -> None:
     with pytest.raises(BootError, match=name):
         Settings.from_environ({name: value})
+
+
+def test_budgets_are_numbers_a_window() -> None:
+    settings = Settings.from_environ(
+        {"FRAMEGATE_KEY_GPU_SECONDS": "3600/day", "FRAMEGATE_KEY_QUEUED": "2", "FRAMEGATE_OWNER_COST": "20.5/month"}
+    )
+
+    assert (settings.key_limits.queued, str(settings.key_limits.gpu_seconds)) == (2, "3600/day")
+    assert [str(budget) for budget in (settings.key_budgets.cost, settings.owner_budgets.cost)] == [
+        "None",
+        "20.5/month",
+    ]
+
+
+@pytest.mark.parametrize("name", ["KEY_GPU_SECONDS", "KEY_COST", "OWNER_GPU_SECONDS", "OWNER_COST"])
+def test_other_budgets_are_refused(name: str) -> None:
+    with pytest.raises(BootError, match=f"FRAMEGATE_{name}: must be a number above 0, .* got '3600'"):
+        Settings.from_environ({f"FRAMEGATE_{name}": "3600"})

@@ -19,7 +19,7 @@ def make_key(
     owner: str = "",
     scopes: tuple[Scope, ...] = USUAL,
     expires: float | None = None,
-    **limits: int,
+    **limits: Any,
 ) -> str:
     """Keep a new key and return its text; `expires` is in seconds from now."""
     text = new_text()
