@@ -401,7 +401,7 @@ UNFINISHED = {"id": "", "boot": "", "now": 0}
     ],
 )
 def test_balances_read_no_finished_jobs(
-    server: Server, statement: str, values: dict[str, Any], searched: list[str]
+    server: Server, statement: object, values: dict[str, Any], searched: list[str]
 ) -> None:
     found = re.findall(r"SEARCH (\w+) USING INDEX \w+ \((.+?)\)", plan(server, statement, values))
 
@@ -412,6 +412,6 @@ def test_whether_there_is_any_budget_is_read_from_an_index_of_budgets(server: Se
     assert "SCAN api_keys USING INDEX api_keys_budgets" in plan(server, statements.ANY, {})
 
 
-def plan(server: Server, statement: str, values: dict[str, Any]) -> str:
+def plan(server: Server, statement: object, values: dict[str, Any]) -> str:
     with server.database.read() as db:
         return "\n".join(row[-1] for row in db.execute(text(f"EXPLAIN QUERY PLAN {statement}"), values))

@@ -45,7 +45,7 @@ def spend(database: Database, seconds: float = 60.0, owner: str = LOCAL, key: st
 
 
 def message(answer: TestResponse, system: System) -> str:
-    """Return the message of a refusal by a budget; check its form, and that nothing is left."""
+    """Return the message of a refusal by a budget; check its form."""
     error = answer.get_json()["error"]
     assert (answer.status_code, error["type"], error["code"]) == (429, "rate_limit_error", "insufficient_quota")
     assert answer.headers["x-should-retry"] == "false"

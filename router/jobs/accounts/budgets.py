@@ -20,25 +20,25 @@ CALLERS = """
     FROM ({}) AS callers
     LEFT JOIN owners ON owners.owner = callers.owner LEFT JOIN api_keys ON api_keys.id = callers.key
 """
-ONE = CALLERS.format('SELECT :owner AS owner, :key AS "key"')
-QUEUED = CALLERS.format("SELECT DISTINCT owner, key FROM jobs WHERE status = 'queued'")
-ANY = """
+ONE = text(CALLERS.format('SELECT :owner AS owner, :key AS "key"'))
+QUEUED = text(CALLERS.format("SELECT DISTINCT owner, key FROM jobs WHERE status = 'queued'"))
+ANY = text("""
     SELECT EXISTS (SELECT 1 FROM owners WHERE gpu_seconds IS NOT NULL OR cost IS NOT NULL)
         OR EXISTS (SELECT 1 FROM api_keys WHERE gpu_seconds IS NOT NULL OR cost IS NOT NULL)
-"""
+""")
 USED = {  # by the place in `wanted`: pairs of an id and the first day of its window
-    subject: f"""
+    subject: text(f"""
     SELECT wanted.key AS n, total(ledger.gpu_seconds) AS gpu_seconds, total(ledger.cost) AS cost
     FROM json_each(:wanted) AS wanted CROSS JOIN ledger
     WHERE ledger.{subject} = json_extract(wanted.value, '$[0]') AND ledger.day >= json_extract(wanted.value, '$[1]')
         AND ledger.outcome IN ('completed', 'failed', 'cancelled')
     GROUP BY wanted.key
-    """
+    """)
     for subject in Subject
 }
 # `+owner`: by the index of queued jobs, as that of owners holds all their finished ones too
 UNFINISHED = {
-    subject: f"""
+    subject: text(f"""
     SELECT price > 0 AS priced, count(*) AS jobs, total(unknown) AS unknown, total(seconds) AS gpu_seconds,
         total(seconds * price) AS cost
     FROM (
@@ -50,10 +50,10 @@ UNFINISHED = {
         FROM jobs WHERE status = 'queued' AND {"+owner" if subject is Subject.OWNER else "key"} = :id
     )
     GROUP BY priced
-    """
+    """)
     for subject in Subject
 }
-HELD_BACK = """
+HELD_BACK = text("""
     SELECT seq FROM jobs WHERE status = 'queued' AND (
         owner IN (SELECT value FROM json_each(:owner_gpu_seconds))
         OR key IN (SELECT value FROM json_each(:key_gpu_seconds))
@@ -61,7 +61,7 @@ HELD_BACK = """
             owner IN (SELECT value FROM json_each(:owner_cost)) OR key IN (SELECT value FROM json_each(:key_cost))
         )
     )
-"""
+""")
 NO_BUDGETS = Budgets()
 
 
@@ -101,19 +101,19 @@ class BudgetStore:
         """Return the row numbers of queued jobs of spent budgets."""
         # estimates are wrong at times: what runs may overdraw a budget, and then nothing more starts until the next
         # window or a higher budget
-        if set(self._defaults.values()) == {NO_BUDGETS} and not db.scalar(text(ANY)):
+        if set(self._defaults.values()) == {NO_BUDGETS} and not db.scalar(ANY):
             return []
-        callers = db.execute(text(QUEUED)).mappings().all()
+        callers = db.execute(QUEUED).mappings().all()
         accounts = list(dict.fromkeys(account for row in callers for account in self._accounts(row)))
         used = _used(db, accounts, self._now())
         spent = [account for account, sums in zip(accounts, used, strict=True) if account.spent(sums)]
         if not spent:
             return []
         ids = {f"{subject}_{unit}": _ids(spent, subject, unit) for subject in Subject for unit in Unit}
-        return list(db.scalars(text(HELD_BACK), ids))
+        return list(db.scalars(HELD_BACK, ids))
 
     def _accounts_of(self, db: Connection, owner: str, key: str | None) -> list[Account]:
-        return list(self._accounts(db.execute(text(ONE), {"owner": owner, "key": key}).mappings().one()))
+        return list(self._accounts(db.execute(ONE, {"owner": owner, "key": key}).mappings().one()))
 
     def _accounts(self, caller: Mapping[Any, Any]) -> Iterator[Account]:
         """Yield the accounts of an owner and its key, from a row of `CALLERS`."""
@@ -145,7 +145,7 @@ def _used(db: Connection, accounts: Collection[Account], now: datetime) -> list[
     for subject in Subject:
         own = [account for account in accounts if account.subject is subject]
         wanted = json.dumps([[each.id, f"{each.budget.window.begins(now):%Y-%m-%d}"] for each in own])
-        for row in db.execute(text(USED[subject]), {"wanted": wanted}).mappings() if own else ():
+        for row in db.execute(USED[subject], {"wanted": wanted}).mappings() if own else ():
             used[own[row["n"]]] = row[own[row["n"]].unit]
     return list(used.values())
 
@@ -153,7 +153,7 @@ def _used(db: Connection, accounts: Collection[Account], now: datetime) -> list[
 def _unfinished(db: Connection, subject: Subject, name: str) -> list[Mapping[Any, Any]]:
     """Return the sums of unfinished jobs, those without a price apart."""
     values = {"id": name, "boot": clock.boot(), "now": clock.now()}
-    return list(db.execute(text(UNFINISHED[subject]), values).mappings())
+    return list(db.execute(UNFINISHED[subject], values).mappings())
 
 
 def _ids(accounts: Iterable[Account], subject: Subject, unit: Unit) -> str:
