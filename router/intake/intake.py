@@ -148,6 +148,7 @@ class Intake:
             key=api_key.id if api_key else None,
             revision=revision,
             numerics=self._system.plugins.numerics(model, task),
+            price=model.price,
         )
 
     def _warnings(self, model: ModelSpec, task: Task, inputs: Sequence[PreparedInput]) -> tuple[str, ...]:
