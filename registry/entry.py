@@ -16,7 +16,7 @@ from registry.models import BrokenModel, Defaults, Limits, ModelSpec, Size
 from registry.origin import Origin
 from registry.schema import ModelSchema, check
 
-SAME = ("revision", "download", "pin", "priority", "engines", "text_only")  # a model takes them unchanged
+SAME = ("revision", "download", "pin", "priority", "price", "engines", "text_only")  # a model takes them unchanged
 
 
 class Entry:

@@ -83,11 +83,11 @@ class ModelSpec:
     the schema that the backend declared. With two `experts` the first steps are guided by `guidance_scale`, the last
     ones by `guidance_scale_2`. Of a prompt the first `prompt_tokens` are read, None for all of it.
 
-    Jobs of a higher `priority` go first. `engines` limits the engines that load the model, `devices` (`cpu`, `cuda`
-    for every GPU, `cuda:1`) names theirs. A `pin`ned model is never unloaded for another; a model to `warm_up` is
-    loaded, and runs once, before the first request, and once more at each of `warm_sizes`. `text_only` says what
-    becomes of a `/v1/responses` request without media options, such as a chat's. Of its `adapters` a request that
-    names none uses those in `default_adapters`.
+    Jobs of a higher `priority` go first. `price` is that of a second of work, in any unit of money. `engines` limits
+    the engines that load the model, `devices` (`cpu`, `cuda` for every GPU, `cuda:1`) names theirs. A `pin`ned model is
+    never unloaded for another; a model to `warm_up` is loaded, and runs once, before the first request, and once more
+    at each of `warm_sizes`. `text_only` says what becomes of a `/v1/responses` request without media options, such as a
+    chat's. Of its `adapters` a request that names none uses those in `default_adapters`.
     """
 
     name: str

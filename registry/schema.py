@@ -92,6 +92,7 @@ class ModelSchema(Strict):
     pin = fields.Boolean(error_messages={"invalid": "must be true or false"})
     warm_up = WarmUp()
     priority = Integer(-100, 100)
+    price = Number(0, 1_000_000)
     engines = Integer(1, 1000)
     devices = Texts(validate=validate.And(validate.Length(1, error="must name at least one device"), _devices))
     aliases = Texts()

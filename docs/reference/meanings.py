@@ -17,6 +17,7 @@ MODEL_KEYS = {
     "pin": "the model never leaves its device for another",
     "warm_up": "the model is loaded, and runs once, before the first request; with sizes also one step at each",
     "priority": "jobs of models with a higher priority run first",
+    "price": "money for a second of work, in a unit of your choice: [below](#prices); without it, work costs nothing",
     "engines": "the most engines that load the model at a time; without it, all",
     "devices": "the devices that may load it: `cpu`, `cuda` (every GPU), `cuda:0`, ...; without it, all",
     "aliases": "other names of the model; its hub id is one already",

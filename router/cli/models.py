@@ -18,9 +18,10 @@ from router.system import System, reading
 from router.values import EngineState, PartPath, ResidentBytes
 
 HEADINGS = (
-    "NAME", "MODALITY", "BACKEND", "RUNNABLE BY", "WEIGHTS", "ON DISK", "ON DEVICE", "STATE", "ADAPTERS", "SOURCE",
+    "NAME", "MODALITY", "BACKEND", "RUNNABLE BY", "WEIGHTS", "ON DISK", "ON DEVICE", "STATE", "ADAPTERS", "PRICE",
+    "SOURCE",
 )  # fmt: skip
-OPTIONAL = ("ON DISK", "ON DEVICE", "ADAPTERS")  # left out if no model has any
+OPTIONAL = ("ON DISK", "ON DEVICE", "ADAPTERS", "PRICE")  # left out if no model has any
 
 
 @click.command()
@@ -47,6 +48,7 @@ def _models(system: System) -> Sequence[tuple[str, ...]]:
             *_footprint(footprints.of(model, where)),
             _state(model.name, engines),
             _adapters(system, model),
+            "-" if model.price is None else f"{model.price:.10g}",
             str(system.weights.locate(model) or model.source or "-"),
         )
         for model in system.registries.poll().models
@@ -58,6 +60,7 @@ def _models(system: System) -> Sequence[tuple[str, ...]]:
             model.backend,
             "-",
             model.state,
+            "-",
             "-",
             "-",
             "-",

@@ -157,8 +157,8 @@ class Intake:
             estimate=estimate,
             key=api_key.id if api_key else None,
             revision=revision,
-            price=model.price,
             numerics=self._system.plugins.numerics(model, task),
+            price=model.price,
         )
 
     def _warnings(self, model: ModelSpec, task: Task, inputs: Sequence[PreparedInput]) -> tuple[str, ...]:

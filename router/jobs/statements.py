@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Update, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Update, and_, bindparam, case, delete, func, insert, or_, select, update
 
+from router.jobs.rows import dump
 from router.jobs.tables import changes, engines, jobs, keys
-from router.values import Status
+from router.values import Status, Usage
 
 NEXT = select(func.coalesce(func.max(changes.c.n), 0) + 1).scalar_subquery()  # the next change's number
 NO_LEASE: dict[str, Any] = {"engine": None, "lease_boot": None, "lease_until": None}
@@ -31,9 +32,20 @@ MINE = and_(jobs.c.id == param("job"), or_(param("owner").is_(None), jobs.c.owne
 LOST = and_(
     jobs.c.status == Status.IN_PROGRESS, or_(jobs.c.lease_boot != param("boot"), jobs.c.lease_until < param("now"))
 )
-THIS_LOST = and_(LOST, jobs.c.id == param("job"))
+THIS_LOST = and_(  # its lease is as it was found
+    jobs.c.id == param("job"),
+    jobs.c.status == Status.IN_PROGRESS,
+    jobs.c.attempt == param("attempt"),
+    jobs.c.lease_until == param("until"),
+)
 WAITING = and_(jobs.c.status == Status.QUEUED, jobs.c.model.in_(bindparam("_models", expanding=True)))
-FAILED = {"status": Status.FAILED, "failure": param("failure"), "finished_at": param("wall"), **NO_LEASE}
+UNUSED = dump(Usage())
+FAILED: dict[str, Any] = {
+    "status": Status.FAILED,
+    "failure": param("failure"),
+    "finished_at": param("wall"),
+    **NO_LEASE,
+}
 QUEUED = {"status": Status.QUEUED, "progress": None, **NO_LEASE}
 CLAIMED = {
     "status": Status.IN_PROGRESS,
@@ -60,7 +72,11 @@ NEWER = ALL_NEWER.where(jobs.c.owner == param("owner"))
 OLDER = ALL_OLDER.where(jobs.c.owner == param("owner"))
 COUNT_ALL = select(jobs.c.model, jobs.c.status, func.count()).group_by(jobs.c.status, jobs.c.model)
 CANCEL = _change(
-    and_(MINE, jobs.c.status.in_(UNFINISHED)), status=Status.CANCELLED, finished_at=param("wall"), **NO_LEASE
+    and_(MINE, jobs.c.status.in_(UNFINISHED)),
+    status=Status.CANCELLED,
+    finished_at=param("wall"),
+    usage=case((jobs.c.status == Status.QUEUED, UNUSED)),  # that of a running job is its engine's to know
+    **NO_LEASE,
 )
 DELETE = delete(jobs).where(MINE).returning(jobs)
 NEWEST = select(func.coalesce(func.max(changes.c.n), 0))
@@ -85,13 +101,19 @@ FINISH = _change(
     artifact=param("artifact"),
     warnings=param("warnings"),
     finished_at=param("wall"),
+    usage=param("usage"),
     **NO_LEASE,
 )
-FAIL = _change(HELD, **FAILED)
+FAIL = _change(HELD, usage=param("usage"), **FAILED)
 RELEASE = _change(HELD, **QUEUED)
-FIND_LOST = select(jobs.c.id, jobs.c.lost).where(LOST)
+LEASED = select(jobs.c.id, jobs.c.attempt, jobs.c.lost, jobs.c.lease_until)
+FIND_LOST = LEASED.where(LOST)
+FIND_INHERITED = LEASED.where(
+    jobs.c.status == Status.IN_PROGRESS,
+    jobs.c.engine.in_(select(engines.c.id).where(engines.c.device == param("device"))),
+)
 REQUEUE_LOST = _change(THIS_LOST, lost=jobs.c.lost + 1, **QUEUED)
-FAIL_LOST = _change(THIS_LOST, **FAILED)
+FAIL_LOST = _change(THIS_LOST, usage=UNUSED, **FAILED)
 FIND_STRANDED = select(jobs.c.id).where(
     jobs.c.status == Status.QUEUED, jobs.c.model.not_in(bindparam("_models", expanding=True))
 )
@@ -101,14 +123,5 @@ UNFINISHED_MODELS = (
     .distinct()
     .order_by(jobs.c.model, jobs.c.revision)
 )
-FAIL_STRANDED = _change(and_(jobs.c.id == param("job"), jobs.c.status == Status.QUEUED), **FAILED)
-INHERIT = (
-    update(jobs)
-    .where(
-        jobs.c.status == Status.IN_PROGRESS,
-        jobs.c.engine.in_(select(engines.c.id).where(engines.c.device == param("device"))),
-    )
-    .values(lease_until=0.0)
-    .returning(jobs.c.id, jobs.c.lost)
-)
+FAIL_STRANDED = _change(and_(jobs.c.id == param("job"), jobs.c.status == Status.QUEUED), usage=UNUSED, **FAILED)
 PRUNE = delete(changes).where(changes.c.n < select(func.max(changes.c.n) - param("kept")).scalar_subquery())

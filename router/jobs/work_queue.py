@@ -2,21 +2,23 @@
 
 import time
 from collections.abc import Collection, Iterable
+from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Executable
+from sqlalchemy import Connection, Executable, RowMapping
 
-from router.errors import EngineLost, TimedOut
 from router.jobs import claims
 from router.jobs import statements as sql
+from router.jobs.accounts import attempts
 from router.jobs.accounts.budgets import BudgetStore
 from router.jobs.change_log import change_job, log_change
 from router.jobs.database import Database
 from router.jobs.idempotency import KEY_SECONDS
+from router.jobs.lost_jobs import take_back
 from router.jobs.rows import dump
 from router.jobs.scheduling import ClaimRequest, SchedulingPolicy
 from router.runtime import clock
-from router.values import Artifact, Failure, Job, Lease, Phase, Progress, Usage
+from router.values import Artifact, Failure, Job, Lease, Outcome, Phase, Progress, Usage
 
 KEPT_CHANGES = 100_000
 POLICY = SchedulingPolicy()
@@ -55,6 +57,8 @@ class WorkQueue:
                 held_back = self._budgets.held_back(db)
                 seq = claims.take_next(db, engine, request, self._policy, self._seen_since(), held_back)
                 job = change_job(db, sql.CLAIM, **lease, _wall=time.time(), _seq=seq) if seq is not None else None
+            if job is not None:
+                attempts.begin(db, job, engine)
         return (Lease(job.id, engine, job.attempt), job) if job else None
 
     def renew(self, lease: Lease) -> bool:
@@ -81,26 +85,49 @@ class WorkQueue:
     def finish(
         self, lease: Lease, artifact: Artifact, warnings: tuple[str, ...] = (), used: Usage = NOTHING
     ) -> Job | None:
-        """Complete the job; None without the lease: the caller then removes its file."""
-        result = {"_artifact": dump(artifact), "_warnings": dump(warnings)}
-        return self._change(sql.FINISH, **_named(lease), **result, _wall=time.time())
+        """Complete the job; None without the lease: the caller then removes its file.
 
-    def settle(self, lease: Lease, used: Usage) -> None:
-        """Book the work of an attempt that has lost its lease; once, whoever comes first."""
+        The used work, here and below, is given without its cost. It is booked once, as that of a cancelled job where
+        the job was cancelled or deleted meanwhile; not at all where the attempt was lost before.
+        """
+        result = {"_artifact": dump(artifact), "_warnings": dump(warnings)}
+        return self._end(lease, sql.FINISH, Outcome.COMPLETED, used, **result)
 
     def fail(self, lease: Lease, failure: Failure, used: Usage = NOTHING) -> Job | None:
         """Fail the job with its error."""
-        return self._change(sql.FAIL, **_named(lease), _failure=dump(failure), _wall=time.time())
+        return self._end(lease, sql.FAIL, Outcome.FAILED, used, _failure=dump(failure))
+
+    def settle(self, lease: Lease, used: Usage) -> None:
+        """Book the work of a cancelled or deleted job, not of a held one."""
+
+        def book(db: Connection) -> None:
+            if db.execute(sql.HOLDS, _named(lease)).first() is None:
+                attempts.cancel(db, lease.job, lease.attempt, used)
+
+        self._db.change(book)
 
     def release(self, lease: Lease) -> Job | None:
         """Return the job to the queue; the attempt does not count."""
-        return self._change(sql.RELEASE, **_named(lease))
+
+        def release(db: Connection) -> Job | None:
+            job = change_job(db, sql.RELEASE, **_named(lease))
+            if job is not None:
+                attempts.lose(db, lease.job, lease.attempt, clock.now())
+            return job
+
+        return self._db.change(release)
 
     def expire(self) -> tuple[Job, ...]:
-        """Requeue jobs with an expired lease, or fail them at `max_attempts`; return all."""
+        """Requeue jobs with an expired lease, or fail them at `max_attempts`; return all.
+
+        Also book the work of cancelled jobs whose engines are gone, up to when those were last seen.
+        """
         now = {"_boot": clock.boot(), "_now": clock.now()}
         with self._db.read() as db:  # nearly always nothing: look before taking the write lock
-            lost = db.execute(sql.FIND_LOST, now).all()
+            lost = db.execute(sql.FIND_LOST, now).mappings().all()
+            left = attempts.abandoned(db, self._seen_since())
+        for job, attempt, used in left:
+            self._db.change(partial(attempts.cancel, job=job, attempt=attempt, used=used))
         return self._take_back(lost)
 
     def unfinished(self) -> tuple[tuple[str, int | None], ...]:
@@ -121,8 +148,8 @@ class WorkQueue:
 
         `hung` is the phase of the last engine's hang, None without one.
         """
-        with self._db.write() as db:
-            left = db.execute(sql.INHERIT, {"_device": device}).all()
+        with self._db.read() as db:
+            left = db.execute(sql.FIND_INHERITED, {"_device": device}).mappings().all()
         return self._take_back(left, hung)
 
     def prune(self) -> None:
@@ -134,16 +161,22 @@ class WorkQueue:
     def _change(self, statement: Executable, **parameters: Any) -> Job | None:
         return self._db.change(lambda db: change_job(db, statement, **parameters))
 
-    def _take_back(self, lost: Iterable[tuple[str, int]], hung: Phase | None = None) -> tuple[Job, ...]:
-        """Requeue or fail jobs with an expired lease, given as id and lost engines."""
-        taken = []
-        for job_id, before in lost:
-            this = {"_boot": clock.boot(), "_now": clock.now(), "_job": job_id}
-            if before + 1 < self._max_attempts:
-                taken.append(self._change(sql.REQUEUE_LOST, **this))
-            else:
-                failure = _lost(before + 1, hung)
-                taken.append(self._change(sql.FAIL_LOST, **this, _failure=failure, _wall=time.time()))
+    def _end(self, lease: Lease, statement: Executable, outcome: Outcome, used: Usage, **result: Any) -> Job | None:
+        """End a job and book its work, as cancelled without the lease."""
+
+        def end(db: Connection) -> Job | None:
+            attempt = attempts.take(db, lease.job, lease.attempt)
+            priced = attempt.priced(used) if attempt else used
+            job = change_job(db, statement, **_named(lease), **result, _usage=dump(priced), _wall=time.time())
+            if attempt is not None:
+                attempt.book(db, outcome if job else Outcome.CANCELLED, priced)
+            return job
+
+        return self._db.change(end)
+
+    def _take_back(self, lost: Iterable[RowMapping], hung: Phase | None = None) -> tuple[Job, ...]:
+        again = partial(take_back, max_attempts=self._max_attempts, lease_seconds=self._lease_seconds, hung=hung)
+        taken = [self._db.change(partial(again, found=found)) for found in lost]
         return tuple(job for job in taken if job)
 
     def _term(self) -> dict[str, Any]:
@@ -158,11 +191,3 @@ class WorkQueue:
 
 def _named(lease: Lease) -> dict[str, Any]:
     return {"_job": lease.job, "_engine": lease.engine, "_attempt": lease.attempt}
-
-
-def _lost(engines: int, hung: Phase | None) -> str:
-    """Return the failure of a job that has lost too many engines."""
-    what = f"hung in phase {hung} of this job and was replaced" if hung else "was lost while it ran this job"
-    code = TimedOut.code if hung else EngineLost.code
-    message = f"the engine {what}; engines lost so: {engines}, as many as a job may cost, so it is not tried again"
-    return dump(Failure(code, message))

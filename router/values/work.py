@@ -41,7 +41,7 @@ class Estimate:
 
 
 class Outcome(StrEnum):
-    """How an attempt ended; a `lost` one is the server's fault and costs nobody anything."""
+    """How an attempt ended; a `lost` one is the server's fault and costs nothing."""
 
     COMPLETED = "completed"
     FAILED = "failed"

@@ -23,9 +23,14 @@ class JobGroup:
         return self.first.status.finished and all(job is None or job.status.finished for job in self.siblings)
 
     @property
+    def jobs(self) -> list[Job]:
+        """The jobs that are not deleted."""
+        return [job for job in (self.first, *self.siblings) if job is not None]
+
+    @property
     def made(self) -> list[Job]:
         """The jobs with a file."""
-        return [job for job in (self.first, *self.siblings) if job is not None and job.artifact is not None]
+        return [job for job in self.jobs if job.artifact is not None]
 
     @property
     def whole(self) -> Job:
@@ -33,7 +38,8 @@ class JobGroup:
         if not self.siblings or not self.first.status.finished:
             return self.first
         if not self.finished:
-            return replace(self.first, status=Status.IN_PROGRESS, artifact=None, failure=None, finished_at=None)
+            unfinished = replace(self.first, status=Status.IN_PROGRESS, finished_at=None)
+            return replace(unfinished, artifact=None, failure=None, usage=None)
         if not self.made:
             return self.first
         ends = [job.finished_at for job in self.made if job.finished_at is not None]

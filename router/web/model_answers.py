@@ -186,6 +186,7 @@ class Model(Entry):
     defaults = nested(ModelDefaults, "what a request gets where it does not say")
     adapters = one_of("the adapters that requests may name", ModelAdapter)
     limits = nested(ModelLimits, "the most that one request may ask for")
+    price = number("of a second of work, in the server's unit of money; null for none", none=True)
 
 
 class BrokenModel(Entry):

@@ -21,11 +21,12 @@ from router.errors import QuotaExceeded
 from router.jobs import ApiKeyStore, BudgetStore, ClaimRequest, Database, JobStore, OwnerStore
 from router.jobs.accounts import budgets as statements
 from router.jobs.idempotency import Key
-from router.values import Job, Task
+from router.values import Artifact, Job, Task, Usage
 
 TASK = Task("a", "", 64, 64, 5, 8, 4, 4.0, None, 3.0, 1, frozenset({Input.TEXT}))
 NOON = datetime(2026, 12, 1, 12, tzinfo=UTC)  # a Tuesday
 MODEL = ClaimRequest(["m"])
+VIDEO = Artifact("1.mp4", "video/mp4", "00", 9, 64, 64, 5, 8)
 
 
 @dataclass
@@ -159,6 +160,43 @@ def test_a_running_job_reserves_what_it_was_expected_to_take_or_has_taken(server
     end_attempts(server.database)
     book(server.database, "2026-12-01", 250.0)
     assert (server.balance().reserved, server.balance().left) == (0.0, 750.0)
+
+
+def test_an_ended_job_has_used_what_it_took_and_reserves_nothing(server: Server) -> None:
+    server.now = datetime.now(UTC)
+    server.limit("60/day", "1/month")
+    server.add(50.0, price=0.01)
+    claim = server.jobs.claim("e", MODEL)
+    assert claim is not None
+    running = server.budgets.balances("me", None)
+    server.jobs.finish(claim[0], VIDEO, used=Usage(gpu_seconds=25.0))
+
+    assert [(each.used, round(each.reserved, 1)) for each in running] == [(0.0, 50.0), (0.0, 0.5)]
+    assert [(each.used, each.reserved) for each in server.budgets.balances("me", None)] == [(25.0, 0.0), (0.25, 0.0)]
+
+
+def test_a_cancelled_job_reserves_until_its_work_is_booked(server: Server) -> None:
+    server.now = datetime.now(UTC)
+    server.limit("60/day")
+    job = server.add(50.0)
+    claim = server.jobs.claim("e", MODEL)
+    assert claim is not None
+    server.jobs.cancel(job.id, "me")
+
+    assert round(server.balance().reserved) == 50
+    server.jobs.settle(claim[0], Usage(gpu_seconds=10.0))
+    assert (server.balance().used, server.balance().reserved) == (10.0, 0.0)
+
+
+def test_a_job_that_is_lost_reserves_again_what_it_needs(server: Server) -> None:
+    server.now = datetime.now(UTC)
+    server.limit("60/day")
+    server.add(50.0)
+    claim = server.jobs.claim("e", MODEL)
+    assert claim is not None
+    server.jobs.release(claim[0])
+
+    assert (server.balance().used, server.balance().reserved, server.balance().jobs) == (0.0, 50.0, 1)
 
 
 def test_money_is_work_times_price(server: Server) -> None:

@@ -100,6 +100,17 @@ def test_a_family_can_be_named_for_weights_of_ones_own(read: Read) -> None:
     assert (spec.revision, spec.download) == ("0123abc", True)
 
 
+@pytest.mark.parametrize(
+    ("written", "price"), [("price: 0.0008", 0.0008), ("price: 2", 2.0), ("price: 0", 0.0), ("", None)]
+)
+def test_an_entry_has_a_price_that_nothing_loaded_depends_on(read: Read, written: str, price: float | None) -> None:
+    priced = model(read(one(f"backend: still\nmodality: t2v\n{written}")), "own")
+    plain = model(read(one("backend: still\nmodality: t2v")), "own")
+
+    assert priced.price == price
+    assert priced.loads_as(plain)
+
+
 def test_an_entry_says_who_goes_first_and_where_it_may_run(read: Read) -> None:
     said = "priority: -2\nengines: 1\ndevices: [cuda:1, cpu]"
     spec = model(read(one(f"backend: still\nmodality: t2v\n{said}")), "own")
@@ -265,6 +276,12 @@ BAD_ENTRIES = [
     (T2V + "aliases: [own]", 5, "aliases.0", "must be a name of its own, got own, which is models.own"),
     (T2V + "priority: 101", 5, "priority", "must be an integer from -100 to 100, got 101"),
     (T2V + "engines: 0", 5, "engines", "must be an integer from 1 to 1000, got 0"),
+    (T2V + "price: -0.1", 5, "price", "must be a number from 0 to 1000000, got -0.1"),
+    (T2V + "price: 1000001", 5, "price", "must be a number from 0 to 1000000, got 1000001"),
+    (T2V + "price: true", 5, "price", "must be a number from 0 to 1000000, got True"),
+    (T2V + "price: .inf", 5, "price", "must be a number from 0 to 1000000, got '.inf'"),
+    (T2V + "price: .nan", 5, "price", "must be a number from 0 to 1000000, got '.nan'"),
+    (T2V + "price: '0.1'", 5, "price", "must be a number from 0 to 1000000, got '0.1'"),
     (T2V + "devices: []", 5, "devices", "must name at least one device, got []"),
     (
         T2V + "devices: [cuda:x]",

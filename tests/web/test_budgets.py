@@ -1,11 +1,11 @@
-"""Budgets over HTTP: refusals in every dialect, before any image, and what a key sees."""
+"""Budgets over HTTP: refusals in every dialect, before any image, and their listing."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from conftest import data_url, leftovers, png, with_image
+from conftest import MODELS, data_url, leftovers, png, with_image
 from flask.testing import FlaskClient
 from support.accounts import book
 from support.callers import client_of, make_key
@@ -142,6 +142,18 @@ def test_defaults_bind_keys_and_owners_without_their_own(settings: Settings, dat
 
     assert message(keyed.post("/v1/responses", json=ASK), system).startswith("the budget of key team is 60")
     assert keyed.get("/v1/models").get_json()["limits"]["key"]["gpu_seconds"] == "60/day"
+
+
+def test_spent_money_refuses_models_with_a_price_only(settings: Settings, database: Database) -> None:
+    settings.models.write_text(MODELS.replace("steps: 60}", "steps: 60}, price: 0.01", 1))
+    system = assemble(replace(settings, owner_cost=Budget(5, Window.MONTH)))
+    client = create_app(system).test_client()
+    assert client.post("/v1/responses", json=ASK).status_code == 200
+    book(database, f"{datetime.now(UTC):%Y-%m-%d}", 1.0, owner=LOCAL, cost=6.0)
+
+    said = message(client.post("/v1/responses", json=ASK), system)
+    assert said.startswith("the budget of owner local is a cost of 5 a month: 6 are used")
+    assert client.post("/v1/responses", json={**ASK, "model": "slow"}).status_code == 200
 
 
 def test_a_key_sees_its_budgets(system: System) -> None:

@@ -1,15 +1,19 @@
 """The ledger: sums of used work by day, owner, key, model and outcome."""
 
-from datetime import UTC, datetime
+import time
+from collections.abc import Mapping
+from dataclasses import fields
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects.sqlite import insert
 
+from router.accounting.ledger_rows import LOAD, LedgerRow
 from router.jobs.database import Database
 from router.jobs.tables import ledger
 from router.values import Usage
 
-LOAD = "load"  # the outcome of the server's own loads
+NAMES = ("day", "owner", "key", "model", "outcome", "attempts")
+AMOUNTS = tuple(field.name for field in fields(Usage))
 
 
 class Ledger:
@@ -19,15 +23,44 @@ class Ledger:
         self._db = database
 
     def add_load(self, model: str, seconds: float) -> None:
-        """Book the seconds of a model's load: they are the server's, whichever job needed it."""
+        """Book the seconds of a model's load as the server's own."""
         with self._db.write(durable=False) as db:
             book(db, "", "", model, LOAD, Usage(seconds))
+
+    def rows(
+        self, since: str, until: str, *, owner: str | None = None, key: str | None = None, model: str | None = None
+    ) -> tuple[LedgerRow, ...]:
+        """Return the rows of the days `since` to `until`, the newest day first.
+
+        Without an owner, key or model the rows of all.
+        """
+        wanted = select(ledger).where(ledger.c.day.between(since, until))
+        for column, value in ((ledger.c.owner, owner), (ledger.c.key, key), (ledger.c.model, model)):
+            if value is not None:
+                wanted = wanted.where(column == value)
+        found = self._db.rows(wanted.order_by(ledger.c.day.desc(), *list(ledger.primary_key)[1:]))
+        return tuple(
+            LedgerRow(**{name: row[name] for name in NAMES}, used=Usage(**{name: row[name] for name in AMOUNTS}))
+            for row in found
+        )
+
+    def gpu_seconds(self) -> Mapping[tuple[str, str], float]:
+        """Return the seconds by model and outcome since the first day."""
+        sums = select(ledger.c.model, ledger.c.outcome, func.sum(ledger.c.gpu_seconds))
+        with self._db.read() as db:
+            found = db.execute(sums.group_by(ledger.c.model, ledger.c.outcome)).all()
+        return {(model, outcome): seconds for model, outcome, seconds in found}
 
 
 def book(db: Connection, owner: str, key: str, model: str, outcome: str, used: Usage) -> None:
     """Add the work of one attempt, or load, to today's sums."""
-    names = {"day": datetime.now(UTC).strftime("%Y-%m-%d"), "owner": owner, "key": key, "model": model}
+    names = {"day": day_of(time.time()), "owner": owner, "key": key, "model": model}
     sums = {"attempts": 1, **vars(used)}
     row = insert(ledger).values(**names, outcome=outcome, **sums)
     added = {name: ledger.c[name] + row.excluded[name] for name in sums}
     db.execute(row.on_conflict_do_update(list(ledger.primary_key), set_=added))
+
+
+def day_of(seconds: float) -> str:
+    """Return the day (UTC), such as 2026-12-01, of seconds since 1970."""
+    return time.strftime("%Y-%m-%d", time.gmtime(seconds))

@@ -12,12 +12,13 @@ from router.intake.intake import Intake
 from router.system import System
 from router.values import Job
 from router.web.access import idempotency_key
-from router.web.answer_fields import Answer, integer, nested, number, one_of, string, strings
-from router.web.answers import numerics_field, seconds_taken
+from router.web.answer_fields import Answer, integer, nested, one_of, string, strings
+from router.web.answers import numerics_field
 from router.web.file_links import FileLinks
 from router.web.finished_files import FinishedFiles, format_of
 from router.web.http.body import read_json
 from router.web.images.parse import CREATE, read_image_request
+from router.web.job_usage import JobUsage, shown
 from router.web.jobs import submit
 from router.web.openapi import problems as why
 from router.web.openapi.examples import CIRCLE
@@ -51,7 +52,8 @@ class ImageUsage(Answer):
     input_tokens_details = nested(TokenDetails, "of those", lambda _: {})
     output_tokens = integer("0", lambda _: 0)
     total_tokens = integer("0", lambda _: 0)
-    gpu_seconds = number("of all images, loads of the model included")
+    gpu_seconds = JobUsage._declared_fields["gpu_seconds"]
+    cost = JobUsage._declared_fields["cost"]
 
 
 class Images(Answer):
@@ -136,7 +138,7 @@ class ImageViews:
                 "model": first.model,
                 "output_format": format_of(first),
                 "size": f"{first.task.width}x{first.task.height}",
-                "usage": {"gpu_seconds": round(sum(map(seconds_taken, made)), 3)},
+                "usage": shown(group.jobs),
                 "numerics": first.numerics,
                 "warnings": [*first.warnings, *group.warnings],
             }

@@ -36,8 +36,10 @@ class Rendering:
         group = self._group(job)
         output = self._output(group, inline=job.presentation.inline)
         resource = {**RESPONSE.dump(group.whole), "output": output}
+        if group.siblings and group.finished:
+            usage = used(group.jobs)
+            resource["usage"] = usage and USAGE.dump(usage)
         if output and group.siblings:
-            resource["usage"] = USAGE.dump(used(group.made))
             resource["warnings"] = [*job.warnings, *group.warnings]
         return resource
 

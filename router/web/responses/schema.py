@@ -145,7 +145,7 @@ ECHOED: dict[str, Echo] = {  # in the order of the answer
     "top_logprobs": Echo(integer(AS_SENT), Integer(0, 20, REPEATED), 0),
     "temperature": Echo(number(AS_SENT), Number(0, 2, REPEATED), 1),
     "reasoning": Echo(nested(UsedReasoning, AS_SENT, none=True), fields.Nested(Reasoning, **nullable(REPEATED))),
-    "usage": Echo(nested(Usage, "what a finished video took", none=True), read=used_alone),
+    "usage": Echo(nested(Usage, "what a finished job took; null while that is unknown", none=True), read=used_alone),
     "max_output_tokens": Echo(integer(AS_SENT, none=True), Integer(1, MOST, REPEATED)),
     "max_tool_calls": Echo(integer(AS_SENT, none=True), Integer(1, MOST, REPEATED)),
     "store": Echo(

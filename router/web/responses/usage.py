@@ -1,4 +1,4 @@
-"""The work of a finished job, with the keys of text models."""
+"""The work of finished jobs, with the keys of text models."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -6,7 +6,7 @@ from typing import Any
 
 from router.values import Job
 from router.web.answer_fields import Answer, integer, nested, number
-from router.web.answers import seconds_taken
+from router.web.job_usage import JobUsage, shown
 
 zero = partial(integer, read=lambda _: 0)
 
@@ -30,32 +30,38 @@ class ImageDetails(Answer):
 
 
 class Usage(Answer):
-    """The work of a finished job; tokens are 0, for clients of text models."""
+    """The work of finished jobs; tokens are 0, for clients of text models.
+
+    That of a cancelled job may come a moment later.
+    """
+
+    class Meta(Answer.Meta):
+        include = {  # noqa: RUF012 - marshmallow only reads it
+            **JobUsage._declared_fields,
+            "image_generation_details": nested(ImageDetails, "for an image", sometimes=True),
+        }
 
     input_tokens = zero("0")
     input_tokens_details = nested(CachedTokens, "of those", lambda _: {})
     output_tokens = zero("0")
     output_tokens_details = nested(ReasoningTokens, "of those", lambda _: {})
     total_tokens = zero("0")
-    gpu_seconds = number("from the start of the work to its end, a load of the model included")
-    steps = integer("denoising steps of each video or image")
-    frames = integer("frames that were made")
-    pixels = integer("pixels of each frame")
-    image_generation_details = nested(ImageDetails, "for an image", sometimes=True)
 
 
 def used_alone(job: Job) -> dict[str, Any] | None:
-    """Return the usage of a job, None without a file."""
-    return used([job]) if job.artifact else None
+    """Return the usage of a job, None while it is unknown."""
+    return used([job])
 
 
-def used(jobs: Sequence[Job]) -> dict[str, Any]:
-    """Return the usage of jobs with files that differ in their seed alone."""
-    made, steps, count = jobs[0].artifact, jobs[0].task.steps, len(jobs)
-    assert made is not None, jobs[0].id
-    pixels, seconds = made.width * made.height, round(sum(map(seconds_taken, jobs)), 3)
-    usage = {"gpu_seconds": seconds, "steps": steps, "frames": count * made.num_frames, "pixels": pixels}
-    if made.num_frames > 1:
+def used(jobs: Sequence[Job]) -> dict[str, Any] | None:
+    """Return the usage of jobs of one request; None while it is unknown."""
+    usage, made = shown(jobs), [job for job in jobs if job.artifact is not None]
+    if usage is None or not made:
         return usage
-    details = {"megapixels": round(count * pixels / 1e6, 6), "steps": steps, "image_count": count}
-    return {**usage, "image_generation_details": {"width": made.width, "height": made.height, **details}}
+    first = made[0].artifact
+    assert first is not None, jobs[0].id
+    if first.num_frames > 1:
+        return usage
+    megapixels = round(len(made) * first.width * first.height / 1e6, 6)
+    details = {"megapixels": megapixels, "steps": made[0].task.steps, "image_count": len(made)}
+    return {**usage, "image_generation_details": {"width": first.width, "height": first.height, **details}}

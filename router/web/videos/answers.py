@@ -21,6 +21,7 @@ from router.web.answer_fields import (
 )
 from router.web.answers import UNFINISHED, Failure, Page, UsedBlocks, completion_second, numerics_field, seconds_taken
 from router.web.file_links import FileLinks
+from router.web.job_usage import JobUsage, shown
 
 NAMES = {Status.CANCELLED: Status.FAILED}  # that API has no other word
 STATUSES = [status for status in Status if status not in NAMES]
@@ -54,6 +55,10 @@ def _is_completed(job: Job) -> bool:
 def _source(job: Job) -> str | None:
     source = job.presentation.remixed_from
     return f"video_{source}" if source else None
+
+
+def _usage(job: Job) -> Any:
+    return shown([job]) or missing
 
 
 class Video(Answer):
@@ -97,6 +102,7 @@ class Video(Answer):
         "its rate, once it is completed", when(_is_completed, attrgetter("task.frames_per_second")), sometimes=True
     )
     duration_s = number("its length in seconds, once it is completed", when(_is_completed, _length), sometimes=True)
+    usage = nested(JobUsage, "what it took, once it is finished and that is known", _usage, sometimes=True)
     inference_time_s = number("the seconds that its engine took", when(_is_completed, seconds_taken), sometimes=True)
 
 

@@ -1,0 +1,94 @@
+"""Attempts that have begun: the work of each is booked in the ledger once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+from sqlalchemy import Connection, bindparam, delete, insert, text, update
+
+from router.jobs.accounts.ledger import book
+from router.jobs.rows import dump
+from router.jobs.tables import attempts, jobs
+from router.runtime import clock
+from router.values import Job, Outcome, Usage
+
+JOINED_SECONDS = 1.0  # a heartbeat later than that after a claim names the claimed job
+BEGIN = insert(attempts)
+TAKE = (
+    delete(attempts)
+    .where(attempts.c.job == bindparam("_job"), attempts.c.attempt == bindparam("_attempt"))
+    .returning(attempts)
+)
+USED = update(jobs).where(jobs.c.id == bindparam("_job")).values(usage=bindparam("_usage"))
+# Of jobs that have ended or are gone, on engines that are gone or run another job: nobody else will book them.
+ABANDONED = """
+    SELECT begun.job, begun.attempt, coalesce(
+        (SELECT max(seen - begun.began, 0.0) FROM engines WHERE id = begun.engine AND boot = begun.boot), 0.0
+    ) AS seconds
+    FROM attempts AS begun
+    WHERE NOT EXISTS (
+        SELECT 1 FROM jobs WHERE id = begun.job AND attempt = begun.attempt AND status = 'in_progress'
+    ) AND NOT EXISTS (
+        SELECT 1 FROM engines WHERE id = begun.engine AND boot = :boot AND seen > :since
+            AND (engines.job = begun.job OR seen < begun.began + :joined)
+    )
+"""
+
+
+@dataclass(frozen=True)
+class OpenAttempt:
+    """An attempt whose work is not booked; `began` is on its boot's clock."""
+
+    job: str
+    owner: str
+    key: str
+    model: str
+    began: float
+    price: float | None
+
+    def priced(self, used: Usage) -> Usage:
+        """Return the work with its cost, 0 without a price."""
+        return replace(used, cost=used.gpu_seconds * (self.price or 0.0))
+
+    def book(self, db: Connection, outcome: Outcome, used: Usage) -> None:
+        """Add priced work to today's ledger, of a cancelled job to the job too."""
+        book(db, self.owner, self.key, self.model, outcome, used)
+        if outcome is Outcome.CANCELLED:
+            db.execute(USED, {"_job": self.job, "_usage": dump(used)})
+
+
+def begin(db: Connection, job: Job, engine: str) -> None:
+    """Open the attempt of a job that `engine` has just claimed."""
+    names = {name: getattr(job, name) for name in ("attempt", "owner", "model", "estimate", "price")}
+    row = {**names, "job": job.id, "key": job.key or "", "engine": engine}
+    db.execute(BEGIN, {**row, "boot": clock.boot(), "began": clock.now()})
+
+
+def take(db: Connection, job: str, attempt: int) -> OpenAttempt | None:
+    """Remove an open attempt and return it; None if it is booked already."""
+    row = db.execute(TAKE, {"_job": job, "_attempt": attempt}).mappings().first()
+    return OpenAttempt(**{f.name: row[f.name] for f in fields(OpenAttempt)}) if row is not None else None
+
+
+def cancel(db: Connection, job: str, attempt: int, used: Usage) -> None:
+    """Book the work of a cancelled or deleted job, given without its cost."""
+    if (cancelled := take(db, job, attempt)) is not None:
+        cancelled.book(db, Outcome.CANCELLED, cancelled.priced(used))
+
+
+def lose(db: Connection, job: str, attempt: int, until: float) -> None:
+    """Book an attempt as lost, which costs its caller nothing.
+
+    `until` is its engine's last sign of life, in seconds of its boot's clock.
+    """
+    if (lost := take(db, job, attempt)) is not None:
+        lost.book(db, Outcome.LOST, lost.priced(Usage(max(until - lost.began, 0.0))))
+
+
+def abandoned(db: Connection, seen_since: float) -> list[tuple[str, int, Usage]]:
+    """Return job, attempt and work of cancelled attempts that no engine will book.
+
+    Engines seen after `seen_since` count as alive.
+    """
+    asked = {"boot": clock.boot(), "since": seen_since, "joined": JOINED_SECONDS}
+    return [(row.job, row.attempt, Usage(row.seconds)) for row in db.execute(text(ABANDONED), asked)]

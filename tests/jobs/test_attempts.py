@@ -1,0 +1,455 @@
+"""Attempts: each is booked in the ledger once, however it ends."""
+
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, Engine, create_engine, event
+
+from registry import Input
+from router.accounting.ledger_rows import LOAD, LedgerRow
+from router.jobs import ClaimRequest, Database, EngineStore, JobStore, Ledger
+from router.jobs.backup import back_up
+from router.jobs.database import upgrade
+from router.jobs.idempotency import Key
+from router.runtime import clock
+from router.values import Artifact, EngineState, Failure, Job, Lease, Outcome, Status, Task, Usage
+
+TASK = Task("a", "", 64, 64, 5, 8, 4, 4.0, None, 3.0, 1, frozenset({Input.TEXT}))
+VIDEO = Artifact("1.mp4", "video/mp4", "00", 9, 64, 64, 5, 8)
+USED = Usage(2.5, 4, 5, 5 * 64 * 64)
+PRICED = replace(USED, cost=5.0)
+FAILURE = Failure("out_of_memory", "it did not fit")
+JOB = Job("1" * 32, "anna", "m", TASK, key="fg-12345678", price=2.0, estimate=3.0)
+ALWAYS = ("0000-01-01", "9999-12-31")
+
+
+class Books:
+    """A store, its ledger and its engines, in one folder."""
+
+    def __init__(self, folder: Path, max_attempts: int = 2) -> None:
+        self.path = folder / "jobs.sqlite"
+        database = Database(self.path)
+        self.store = JobStore(database, lease_seconds=30, max_attempts=max_attempts, max_queued=1000)
+        self.engines = EngineStore(database, lease_seconds=30)
+        self.ledger = Ledger(database)
+
+    def begun(self, job: Job = JOB, engine: str = "e", *, add: bool = True) -> Lease:
+        """Return the lease of a job that an engine has claimed."""
+        if add:
+            self.store.add(job)
+        found = self.store.claim(engine, ClaimRequest([job.model]))
+        assert found is not None
+        return found[0]
+
+    def beat(self, job: Job | None = JOB, engine: str = "e") -> None:
+        self.engines.heartbeat(EngineState(engine, "cpu", 1, ("m",), (), job and job.id))
+
+    def write(self, statement: str, *values: object) -> None:
+        with closing(sqlite3.connect(self.path, isolation_level=None)) as db:
+            db.execute(statement, values)
+
+    def began(self, seconds: float, engine_seen: float | None = None) -> None:
+        """Let all attempts have begun `seconds` ago, and their engines be seen `engine_seen` ago."""
+        self.write("UPDATE attempts SET began = ?", clock.now() - seconds)
+        if engine_seen is not None:
+            self.write("UPDATE engines SET seen = ?", clock.now() - engine_seen)
+
+    @property
+    def open(self) -> int:
+        with closing(sqlite3.connect(self.path)) as db:
+            return int(db.execute("SELECT count(*) FROM attempts").fetchone()[0])
+
+    @property
+    def rows(self) -> list[tuple[str, int, Usage]]:
+        return [(row.outcome, row.attempts, row.used) for row in self.ledger.rows(*ALWAYS)]
+
+    def usage(self, job: Job = JOB) -> Usage | None:
+        found = self.store.get(job.id, None)
+        assert found is not None
+        return found.usage
+
+
+@pytest.fixture
+def books(tmp_path: Path) -> Books:
+    return Books(tmp_path)
+
+
+def test_a_completed_job_is_booked_under_its_owner_key_and_model(books: Books) -> None:
+    done = books.store.finish(books.begun(), VIDEO, (), USED)
+
+    (row,) = books.ledger.rows(*ALWAYS)
+    today = time.strftime("%Y-%m-%d", time.gmtime())
+    assert row == LedgerRow(today, "anna", "fg-12345678", "m", Outcome.COMPLETED, 1, PRICED)
+    assert done is not None
+    assert done.usage == books.usage() == PRICED
+    assert books.open == 0
+
+
+def test_a_failed_job_is_booked_with_what_it_used(books: Books) -> None:
+    failed = books.store.fail(books.begun(), FAILURE, USED)
+
+    assert failed is not None
+    assert failed.usage == PRICED
+    assert books.rows == [("failed", 1, PRICED)]
+
+
+def test_work_of_a_model_without_a_price_costs_nothing(books: Books) -> None:
+    books.store.finish(books.begun(replace(JOB, price=None)), VIDEO, (), USED)
+
+    assert books.rows == [("completed", 1, USED)]
+    assert books.usage() == USED
+
+
+def test_work_without_a_key_is_booked_without_one(books: Books) -> None:
+    books.store.finish(books.begun(replace(JOB, key=None)), VIDEO, (), USED)
+
+    assert [row.key for row in books.ledger.rows(*ALWAYS)] == [""]
+
+
+def test_a_cancelled_job_is_booked_when_its_engine_settles(books: Books) -> None:
+    lease = books.begun()
+    cancelled = books.store.cancel(JOB.id, "anna")
+    assert cancelled is not None
+    assert (cancelled.usage, books.rows) == (None, [])
+    before = books.store.newest()
+    books.store.settle(lease, USED)
+
+    assert books.usage() == PRICED
+    assert books.rows == [("cancelled", 1, PRICED)]
+    assert books.store.newest() == before  # the job has not changed again
+
+
+def test_a_queued_job_that_is_cancelled_used_nothing(books: Books) -> None:
+    books.store.add(JOB)
+    cancelled = books.store.cancel(JOB.id, "anna")
+
+    assert cancelled is not None
+    assert cancelled.usage == Usage()
+    assert books.rows == []
+
+
+def test_a_queued_job_whose_model_is_gone_used_nothing(books: Books) -> None:
+    books.store.add(JOB)
+    (failed,) = books.store.strand([])
+
+    assert failed.usage == Usage()
+    assert books.rows == []
+
+
+def test_the_work_of_a_job_deleted_while_it_ran_is_booked(books: Books) -> None:
+    lease = books.begun()
+    books.store.delete(JOB.id, "anna")
+    books.store.settle(lease, USED)
+
+    assert books.rows == [("cancelled", 1, PRICED)]
+    assert books.open == 0
+
+
+@pytest.mark.parametrize("end", ["finish", "fail"])
+@pytest.mark.parametrize("stop", ["cancel", "delete"])
+def test_work_that_ends_after_a_cancellation_is_booked_as_cancelled(books: Books, stop: str, end: str) -> None:
+    lease = books.begun()
+    getattr(books.store, stop)(JOB.id, "anna")
+    ended = books.store.finish(lease, VIDEO, (), USED) if end == "finish" else books.store.fail(lease, FAILURE, USED)
+    books.store.settle(lease, USED)
+
+    assert ended is None
+    assert books.rows == [("cancelled", 1, PRICED)]
+    if stop == "cancel":
+        assert books.usage() == PRICED
+
+
+def test_a_cancellation_after_the_end_books_nothing(books: Books) -> None:
+    lease = books.begun()
+    books.store.finish(lease, VIDEO, (), USED)
+
+    assert books.store.cancel(JOB.id, "anna") is None
+    books.store.settle(lease, Usage(99.0))
+    assert books.rows == [("completed", 1, PRICED)]
+    assert books.usage() == PRICED
+
+
+def test_a_held_lease_settles_nothing(books: Books) -> None:
+    lease = books.begun()
+    books.store.settle(lease, USED)
+
+    assert (books.rows, books.open) == ([], 1)
+    assert books.store.finish(lease, VIDEO, (), USED) is not None
+
+
+def test_a_released_job_costs_nothing_until_it_is_run_again(books: Books) -> None:
+    first = books.begun()
+    books.began(7)
+    books.store.release(first)
+    books.store.settle(first, USED)
+    books.store.release(first)
+    second = books.begun(add=False)
+    books.store.finish(second, VIDEO, (), USED)
+
+    completed, lost = books.rows
+    assert completed == ("completed", 1, PRICED)
+    assert lost[:2] == ("lost", 1)
+    assert lost[2].gpu_seconds == pytest.approx(7, abs=5)
+    assert lost[2].cost == pytest.approx(2 * lost[2].gpu_seconds)
+    assert books.usage() == PRICED
+
+
+def lapsed(books: Books, ran: float) -> None:
+    """Set the last sign of life of all engines to `ran` seconds of work."""
+    began = clock.now() - 100
+    books.write("UPDATE attempts SET began = ?", began)
+    books.write("UPDATE jobs SET lease_until = ? WHERE status = 'in_progress'", began + ran + 30)
+
+
+def test_a_lost_attempt_is_measured_up_to_its_last_sign_of_life(books: Books) -> None:
+    lease = books.begun()
+    lapsed(books, ran=7)
+    books.store.expire()
+    books.store.expire()
+    books.store.settle(lease, USED)  # that engine has come to life again
+
+    ((outcome, attempts, used),) = books.rows
+    assert (outcome, attempts, used.gpu_seconds) == ("lost", 1, pytest.approx(7))
+    assert (used.steps, used.frames) == (0, 0)
+
+
+def test_a_job_lost_for_good_has_used_nothing(tmp_path: Path) -> None:
+    books = Books(tmp_path, max_attempts=1)
+    books.begun()
+    lapsed(books, ran=7)
+    (failed,) = books.store.expire()
+
+    assert (failed.status, failed.usage) == (Status.FAILED, Usage())
+    assert [outcome for outcome, _, _ in books.rows] == ["lost"]
+
+
+def test_an_attempt_of_an_engine_that_died_at_once_lost_no_seconds(books: Books) -> None:
+    books.begun()
+    books.write("UPDATE jobs SET lease_boot = 'another', lease_until = 1")
+    books.write("UPDATE attempts SET boot = 'another', began = 99")
+    books.store.expire()
+
+    assert books.rows == [("lost", 1, Usage())]
+
+
+def test_what_a_device_inherits_is_lost(books: Books) -> None:
+    books.beat()
+    lease = books.begun()
+    began = clock.now() - 100
+    books.write("UPDATE attempts SET began = ?", began)
+    books.write("UPDATE jobs SET lease_until = ?", clock.now() + 20)  # still held: renewed ten seconds ago
+    (taken,) = books.store.inherit("cpu")
+
+    assert taken.status is Status.QUEUED
+    assert books.store.inherit("cpu") == books.store.expire() == ()
+    ((outcome, attempts, used),) = books.rows
+    assert (outcome, attempts, used.gpu_seconds) == ("lost", 1, pytest.approx(90, abs=9))
+    assert books.store.finish(lease, VIDEO, (), USED) is None
+
+
+def test_a_lease_renewed_since_it_was_seen_lapsed_is_not_taken(books: Books) -> None:
+    lease = books.begun()
+    lapsed(books, ran=7)
+
+    class Slow(JobStore):
+        def _take_back(self, lost, hung=None):  # type: ignore[no-untyped-def]
+            assert books.store.renew(lease)
+            return super()._take_back(lost, hung)
+
+    slow = Slow(Database(books.path), lease_seconds=30, max_attempts=2, max_queued=9)
+    assert slow.expire() == ()
+    assert books.store.holds(lease)
+    assert books.rows == []
+
+
+def test_a_cancelled_job_whose_engine_died_costs_what_it_ran_at_least(books: Books) -> None:
+    books.beat()
+    lease = books.begun()
+    books.store.cancel(JOB.id, "anna")
+    books.began(50, engine_seen=40)
+    books.store.expire()
+    books.store.expire()
+    books.store.settle(lease, USED)
+
+    ((outcome, attempts, used),) = books.rows
+    assert (outcome, attempts, used.gpu_seconds) == ("cancelled", 1, pytest.approx(10, abs=1))
+    assert used.cost == pytest.approx(2 * used.gpu_seconds)
+    assert books.usage() == used
+
+
+def test_a_cancelled_job_of_an_unknown_engine_costs_nothing(books: Books) -> None:
+    books.begun()
+    books.store.delete(JOB.id, "anna")
+    books.store.expire()
+
+    assert books.rows == [("cancelled", 1, Usage())]
+    assert books.open == 0
+
+
+@pytest.mark.parametrize("job", [JOB, None], ids=["it works on it", "its heartbeat is older"])
+def test_a_living_engine_settles_for_itself(books: Books, job: Job | None) -> None:
+    books.beat(job)
+    lease = books.begun()
+    books.store.cancel(JOB.id, "anna")
+    books.store.expire()
+    assert books.rows == []
+    books.store.settle(lease, USED)
+
+    assert books.rows == [("cancelled", 1, PRICED)]
+
+
+def test_an_engine_that_went_on_without_settling_is_settled_for(books: Books) -> None:
+    books.begun()
+    books.store.cancel(JOB.id, "anna")
+    books.beat(None)
+    books.began(50, engine_seen=10)
+    books.store.expire()
+
+    assert [(outcome, used.gpu_seconds) for outcome, _, used in books.rows] == [("cancelled", pytest.approx(40, abs=1))]
+
+
+def test_a_repeated_request_is_one_job_in_the_ledger(books: Books) -> None:
+    for n in range(3):
+        books.store.add(replace(JOB, id=f"{n}" * 32), Key("k", "same"))
+    books.store.finish(books.begun(add=False), VIDEO, (), USED)
+
+    assert books.store.claim("e", ClaimRequest(["m"])) is None
+    assert books.rows == [("completed", 1, PRICED)]
+
+
+def test_the_day_is_that_of_the_end(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    midnight = 1_790_812_800.0  # 2026-10-01 00:00 UTC
+    for n, end in enumerate((midnight - 1, midnight, midnight + 86_399)):
+        lease = books.begun(replace(JOB, id=f"{n}" * 32))
+        monkeypatch.setattr(time, "time", lambda end=end: end)
+        books.store.finish(lease, VIDEO, (), USED)
+        monkeypatch.undo()
+
+    assert [(row.day, row.attempts) for row in books.ledger.rows(*ALWAYS)] == [("2026-10-01", 2), ("2026-09-30", 1)]
+    assert books.ledger.rows("2026-09-30", "2026-09-30")[0].attempts == 1
+    assert books.ledger.rows("2026-10-02", "2026-10-03") == ()
+
+
+def test_rows_are_those_of_an_owner_a_key_or_a_model(books: Books) -> None:
+    jobs = [
+        replace(JOB, id=f"{n}" * 32, owner=owner, key=key, model=model)
+        for n, (owner, key, model) in enumerate([("anna", "k1", "m"), ("anna", "k2", "n"), ("ben", "k3", "m")])
+    ]
+    for job in jobs:
+        books.store.finish(books.begun(job), VIDEO, (), USED)
+
+    def keys(**only: str) -> list[str]:
+        return [row.key for row in books.ledger.rows(*ALWAYS, **only)]
+
+    assert keys() == ["k1", "k2", "k3"]
+    assert keys(owner="anna") == ["k1", "k2"]
+    assert keys(model="m") == ["k1", "k3"]
+    assert keys(key="k2") == ["k2"]
+    assert keys(owner="ben", model="n") == []
+
+
+def test_loads_are_the_servers(books: Books) -> None:
+    books.ledger.add_load("m", 3.0)
+    books.ledger.add_load("m", 4.0)
+
+    (row,) = books.ledger.rows(*ALWAYS)
+    assert (row.owner, row.key, row.outcome, row.attempts, row.used) == ("", "", LOAD, 2, Usage(7.0))
+    assert books.ledger.gpu_seconds() == {("m", LOAD): 7.0}
+
+
+def test_the_ledger_outlives_its_jobs_and_is_in_a_backup(books: Books, tmp_path: Path) -> None:
+    books.store.finish(books.begun(), VIDEO, (), USED)
+    books.store.delete(JOB.id, "anna")
+    (tmp_path / "copy").mkdir()
+    back_up(books.path, tmp_path / "copy" / "jobs.sqlite", replace=False)
+
+    assert books.rows == [("completed", 1, PRICED)]
+    assert Books(tmp_path / "copy").rows == books.rows
+
+
+def test_a_claim_of_one_job_begins_an_attempt(books: Books) -> None:
+    books.store.add(JOB)
+    found = books.store.claim("e", ClaimRequest(["m"]), only=JOB.id)
+
+    assert found is not None
+    assert books.open == 1
+
+
+def test_a_job_that_was_running_before_the_ledger_ends_as_any_other(books: Books) -> None:
+    lease = books.begun()
+    books.write("DELETE FROM attempts")  # its engine was of an older version
+    done = books.store.finish(lease, VIDEO, (), USED)
+
+    assert done is not None
+    assert done.usage == USED
+    assert books.rows == []
+
+
+def test_a_store_without_a_ledger_gets_an_empty_one(tmp_path: Path) -> None:
+    with create_engine(f"sqlite:///{tmp_path / 'jobs.sqlite'}").begin() as connection:
+        upgrade(connection, "0010")
+    books = Books(tmp_path)
+    assert books.rows == []
+    books.store.finish(books.begun(), VIDEO, (), USED)
+
+    assert books.rows == [("completed", 1, PRICED)]
+
+
+def statements(act: Callable[[], object]) -> list[str]:
+    """Return the statements of an act, without those of its transactions."""
+    seen: list[str] = []
+
+    def note(connection: Connection, cursor: object, statement: str, *_: object) -> None:
+        seen.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        act()
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    return [statement for statement in seen if not statement.startswith(("BEGIN", "PRAGMA"))]
+
+
+def test_the_books_add_one_statement_to_a_claim_and_two_to_an_end(books: Books) -> None:
+    begins = statements(lambda: books.begun())
+    lease = Lease(JOB.id, "e", 1)
+    ends = statements(lambda: books.store.finish(lease, VIDEO, (), USED))
+    sweep = statements(books.store.expire)
+
+    assert [statement.split()[:3] for statement in begins if "attempts" in statement] == [
+        ["INSERT", "INTO", "attempts"]
+    ]
+    assert [statement.split()[0] for statement in ends] == ["DELETE", "UPDATE", "INSERT", "INSERT"]
+    assert len(sweep) == 2
+
+
+def _settle_all(folder: Path, leases: list[Lease], as_engine: bool) -> None:
+    store = Books(folder).store
+    for lease in leases:
+        if as_engine:
+            store.settle(lease, USED)
+        else:
+            store.expire()
+
+
+@pytest.mark.slow
+def test_processes_that_settle_at_once_book_each_attempt_once(tmp_path: Path) -> None:
+    books = Books(tmp_path)
+    leases = [books.begun(replace(JOB, id=f"{n:032x}", price=None)) for n in range(30)]
+    for lease in leases:
+        books.store.cancel(lease.job, "anna")
+    spawn = get_context("spawn")
+    racers = [spawn.Process(target=_settle_all, args=[tmp_path, leases, n < 2]) for n in range(3)]
+    for racer in racers:
+        racer.start()
+    for racer in racers:
+        racer.join()
+
+    assert [racer.exitcode for racer in racers] == [0] * 3
+    assert [(outcome, attempts) for outcome, attempts, _ in books.rows] == [("cancelled", 30)]
