@@ -11,7 +11,7 @@ DECIMALS = 4
 
 
 class BudgetAnswer(Answer):
-    """A budget of the key that asked, or of its owner with all its keys."""
+    """A budget of the calling key, or of its owner with all its keys."""
 
     subject = enum("whose it is", *Subject)
     name = string("the name of the key, or the owner")
