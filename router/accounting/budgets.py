@@ -64,7 +64,7 @@ class Budget:
         return cls(float(found[1]), Window(found[2]))
 
     def __str__(self) -> str:
-        return f"{_decimals(self.amount, 4)}/{self.window}"
+        return f"{decimals(self.amount, 4)}/{self.window}"
 
 
 @dataclass(frozen=True)
@@ -154,9 +154,9 @@ class Balance:
 def refusal(balance: Balance, need: Need, now: datetime) -> str:
     """Return the message of a request that its budget does not cover."""
     account, budget = balance.account, balance.account.budget
-    limit = f"{_decimals(budget.amount, 4)} gpu-seconds"
+    limit = f"{decimals(budget.amount, 4)} gpu-seconds"
     if account.unit is Unit.COST:
-        limit = f"a cost of {_decimals(budget.amount, 4)}"
+        limit = f"a cost of {decimals(budget.amount, 4)}"
     end = budget.window.ends(now).strftime("%Y-%m-%d %H:%M UTC")
     parts = [f"{_shown(balance.used, account.unit)} are used", *_reserved(balance)]
     left = f"{_shown(balance.left, account.unit)} are left until {end}"
@@ -183,10 +183,11 @@ def _needed(need: Need, unit: Unit) -> str:
 def _shown(number: float, unit: Unit) -> str:
     """Format seconds with three digits or more, or money with up to four decimals."""
     if unit is Unit.COST:
-        return _decimals(number, 4)
-    return _decimals(number, 0 if number >= 100 else 1 if number >= 10 else 2)
+        return decimals(number, 4)
+    return decimals(number, 0 if number >= 100 else 1 if number >= 10 else 2)
 
 
-def _decimals(number: float, most: int) -> str:
+def decimals(number: float, most: int) -> str:
+    """Format a number with up to `most` decimals."""
     text = f"{number:.{most}f}"
     return text.rstrip("0").rstrip(".") if most else text

@@ -1,20 +1,21 @@
 """`framegate owners`: list the owners of keys, and limit what they use."""
 
+import time
 from collections import Counter
 from dataclasses import replace
 
 import click
 
-from router.accounting.budgets import Budget, Budgets
+from router.accounting.budgets import Budget, Budgets, Unit, decimals
 from router.auth.keys import LOCAL, NAME
 from router.cli.budget_options import cells, with_budgets
 from router.cli.options import with_settings
 from router.cli.table import show
-from router.jobs import ApiKeyStore, Database, OwnerStore
+from router.jobs import ApiKeyStore, BudgetStore, Database, OwnerStore
 from router.settings import Settings
 from router.system import STORE
 
-HEADINGS = ("OWNER", "KEYS", "GPU SECONDS", "COST")
+HEADINGS = ("OWNER", "KEYS", "GPU SECONDS", "LEFT", "COST", "LEFT")
 
 
 def _owner(context: click.Context, param: click.Parameter, value: str) -> str:
@@ -35,13 +36,17 @@ def owners() -> None:
 @owners.command("list")
 @with_settings
 def list_owners(settings: Settings) -> None:
-    """Show the owners of keys, their active keys and their own budgets."""
+    """Show the owners of keys, with active keys, own budgets and what is left.
+
+    Of a default budget only what is left is shown.
+    """
     if _is_new(settings):
         return
     database = Database(settings.data / STORE)
     keys, limited = _active_keys(database), OwnerStore(database).all()
-    names = sorted(keys.keys() | limited.keys())
-    show([HEADINGS, *(_row(name, keys[name], limited.get(name, Budgets())) for name in names)])
+    names = sorted(keys.keys() | limited.keys()) if keys else sorted({LOCAL, *limited})
+    left = _balances(settings, database)
+    show([HEADINGS, *(_row(name, keys[name], limited.get(name, Budgets()), left) for name in names)])
 
 
 @owners.command()
@@ -62,7 +67,7 @@ def limits(settings: Settings, owner: str, **budgets: Budget | int | None) -> No
     if changes:
         known = replace(known, **changes)  # type: ignore[arg-type]
         store.limit(owner, known)
-    show([HEADINGS, _row(owner, keys[owner], known)])
+    show([HEADINGS, _row(owner, keys[owner], known, _balances(settings, database))])
     if owner not in keys and owner != LOCAL:
         click.echo(f"note: no key in {settings.data} is of owner {owner}", err=True)
 
@@ -77,12 +82,18 @@ def _is_new(settings: Settings) -> bool:
 
 
 def _active_keys(database: Database) -> Counter[str]:
-    """Return the number of keys by owner, revoked ones as 0."""
+    """Return the number of active keys by owner, also if 0."""
     found: Counter[str] = Counter()
     for key in ApiKeyStore(database).all():
-        found[key.owner] += key.revoked_at is None
+        found[key.owner] += key.state(time.time()) == "active"
     return found
 
 
-def _row(owner: str, keys: int, budgets: Budgets) -> tuple[str, ...]:
-    return owner, str(keys), *cells((budgets.gpu_seconds, budgets.cost))
+def _balances(settings: Settings, database: Database) -> BudgetStore:
+    return BudgetStore(database, owners=settings.owner_budgets)
+
+
+def _row(owner: str, keys: int, budgets: Budgets, balances: BudgetStore) -> tuple[str, ...]:
+    gpu_seconds, cost = cells((budgets.gpu_seconds, budgets.cost))
+    left = {each.account.unit: decimals(each.left, 4) for each in balances.balances(owner, None)}
+    return owner, str(keys), gpu_seconds, left.get(Unit.GPU_SECONDS, "-"), cost, left.get(Unit.COST, "-")

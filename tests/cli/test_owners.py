@@ -1,8 +1,10 @@
 """`framegate owners`, on the command line, and budgets of keys."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from support.accounts import book
 from support.command import Run, runner
 
 from router.accounting.budgets import Budget, Budgets, Window
@@ -43,11 +45,11 @@ def test_an_owner_is_limited_and_no_longer(run: Run, database: Database) -> None
     first = run("owners", "limits", "team", "--gpu-seconds", "3600/day")[1]
     second = run("owners", "limits", "team", "--cost", "20.5/month")[1]
 
-    assert (rows(first), rows(second)) == ([["team", "1", "3600/day", "-"]], [["team", "1", "3600/day", "20.5/month"]])
+    assert rows(first) == [["team", "1", "3600/day", "3600", "-", "-"]]
+    assert rows(second) == [["team", "1", "3600/day", "3600", "20.5/month", "20.5"]]
     assert OwnerStore(database).all() == {"team": Budgets(DAY, MONTH)}
-    assert rows(run("owners", "limits", "team", "--gpu-seconds", "none", "--cost", "none")[1]) == [
-        ["team", "1", "-", "-"]
-    ]
+    none = run("owners", "limits", "team", "--gpu-seconds", "none", "--cost", "none")[1]
+    assert rows(none) == [["team", "1", "-", "-", "-", "-"]]
     assert OwnerStore(database).all() == {"team": Budgets()}
 
 
@@ -59,7 +61,22 @@ def test_list_shows_owners_of_keys_and_of_budgets(run: Run) -> None:
     run("owners", "limits", "local", "--cost", "1/week")
 
     assert rows(run("owners", "list")[1]) == [
-        ["local", "0", "-", "1/week"], ["solo", "0", "-", "-"], ["team", "1", "-", "-"],
+        ["local", "0", "-", "-", "1/week", "1"], ["solo", "0", "-", "-", "-", "-"], ["team", "1", "-", "-", "-", "-"],
+    ]  # fmt: skip
+
+
+def test_list_shows_what_is_left_of_own_and_default_budgets(
+    run: Run, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FRAMEGATE_OWNER_GPU_SECONDS", "100/month")
+    book(database, f"{datetime.now(UTC):%Y-%m-%d}", 12.34567, owner="local", cost=3.0)
+    alone = run("owners", "list")[1]
+    run("keys", "create", "ci", "--owner", "team", "--expires", "90d")
+    run("owners", "limits", "local", "--cost", "2/month")
+
+    assert rows(alone) == [["local", "0", "-", "87.6543", "-", "-"]]
+    assert rows(run("owners", "list")[1]) == [
+        ["local", "0", "-", "87.6543", "2/month", "0"], ["team", "1", "-", "100", "-", "-"],
     ]  # fmt: skip
 
 
