@@ -25,7 +25,19 @@ COMMANDS = {  # by module: a command imports no other's
     "new-plugin": "new_plugin",
     **{
         name: name
-        for name in ("reload", "models", "check", "doctor", "pull", "plan", "generate", "keys", "store", "deploy")
+        for name in (
+            "reload",
+            "models",
+            "check",
+            "doctor",
+            "pull",
+            "plan",
+            "generate",
+            "keys",
+            "usage",
+            "store",
+            "deploy",
+        )
     },
 }
 
