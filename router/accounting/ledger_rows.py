@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from router.values import Outcome, Usage
@@ -58,9 +58,10 @@ def total(rows: Iterable[LedgerRow]) -> LedgerSum:
     return LedgerSum(jobs, used, lost, loads, load_seconds)
 
 
-def totals(rows: Iterable[LedgerRow], by: Sequence[str]) -> dict[tuple[str, ...], LedgerSum]:
-    """Return the sums of rows of equal fields `by`, in their order."""
+def totals(rows: Iterable[LedgerRow], by: Sequence[str]) -> Iterator[tuple[tuple[str, ...], LedgerSum]]:
+    """Yield the values of the fields `by`, each with the sum of its rows."""
     groups: dict[tuple[str, ...], list[LedgerRow]] = {}
     for row in rows:
         groups.setdefault(tuple(getattr(row, name) for name in by), []).append(row)
-    return {key: total(groups[key]) for key in sorted(groups)}
+    for names, group in groups.items():
+        yield names, total(group)

@@ -19,7 +19,7 @@ from router.settings import Settings
 from router.system import System, reading
 
 NAMES_OF_MODULES = (
-    "reload", "models", "check", "doctor", "pull", "plan", "generate", "keys", "owners", "store", "deploy",
+    "reload", "models", "check", "doctor", "pull", "plan", "generate", "keys", "owners", "usage", "store", "deploy",
 )  # fmt: skip
 COMMANDS = {  # by module: a command imports no other's
     "serve": "processes",

@@ -10,7 +10,10 @@ SHORT = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120
 
 
 class Kind(StrEnum):
-    """Gauges are read from the store on request; counters and histograms from files."""
+    """Gauges are read from the store on request; counters and histograms from files.
+
+    The seconds of the ledger are the one counter that the store has.
+    """
 
     GAUGE = "gauge"
     COUNTER = "counter"
@@ -67,6 +70,12 @@ PATH = Definition(
     "1 for the code by which a part of a loaded model runs (fast or diffusers), and why, where it is not the usual one",
 )
 ACCEPTED = Definition("framegate_jobs_accepted_total", Kind.COUNTER, ("model",), "jobs that were queued")
+GPU_SECONDS = Definition(
+    "framegate_gpu_seconds_total",
+    Kind.COUNTER,
+    ("model", "outcome"),
+    "seconds of devices by how the work ended: completed, failed, cancelled or lost; loads of models apart, as load",
+)
 FINISHED = Definition(
     "framegate_jobs_finished_total",
     Kind.COUNTER,

@@ -1,4 +1,4 @@
-"""The page for Prometheus: sums of all processes' files, and gauges from the store."""
+"""The page for Prometheus: sums of all processes' files, and what the store knows."""
 
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from prometheus_client import Metric, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from router.jobs import EngineStore, JobStore
+from router.jobs import EngineStore, JobStore, Ledger
 from router.metrics import definitions as metric
 from router.metrics.definitions import DEFINITIONS, Definition, Kind
 from router.metrics.tally import is_whole
@@ -25,7 +25,9 @@ class _Families:
         return self._families
 
 
-def page(folder: Path, jobs: JobStore, engines: EngineStore, models: Collection[str], free: int) -> bytes:
+def page(
+    folder: Path, jobs: JobStore, engines: EngineStore, ledger: Ledger, models: Collection[str], free: int
+) -> bytes:
     """Return all metrics in Prometheus' text format, summed over all processes, also dead ones.
 
     `models`: names of served models, with or without jobs; `free`: bytes of the disk.
@@ -36,7 +38,8 @@ def page(folder: Path, jobs: JobStore, engines: EngineStore, models: Collection[
         name = f"{counted.name}_total" if counted.type == Kind.COUNTER else counted.name
         families[name].samples = counted.samples
     disk: Row = (metric.DISK_FREE, (), free)
-    for what, labels, value in (disk, *_jobs(jobs, models), *_engines(engines.seen(), engines.alive())):
+    used = ((metric.GPU_SECONDS, labels, seconds) for labels, seconds in sorted(ledger.gpu_seconds().items()))
+    for what, labels, value in (disk, *used, *_jobs(jobs, models), *_engines(engines.seen(), engines.alive())):
         families[what.name].add_sample(what.name, dict(zip(what.labels, labels, strict=True)), value)
     return generate_latest(_Families(families.values()))
 

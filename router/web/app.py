@@ -20,12 +20,13 @@ from router.web.images import views as images
 from router.web.openapi.operations import JobConverter
 from router.web.responses import views as responses
 from router.web.responses.render import Rendering
+from router.web.usage import views as usage
 from router.web.videos import sync
 from router.web.videos import views as videos
 from router.web.waiting.disconnects import DisconnectMonitor
 from router.web.waiting.waiters import Waiters
 
-NOUNS = (responses, videos, sync, images, files, models, health, metrics, docs)
+NOUNS = (responses, videos, sync, images, files, models, usage, health, metrics, docs)
 OPERATIONS = tuple(operation for noun in NOUNS for operation in noun.ROUTES.operations)
 
 
@@ -71,6 +72,7 @@ def create_app(system: System, decoders: Decoders | None = None) -> Flask:
     not_offered.add_refusals(app)
     files.ROUTES.register(app, files.Content(system, made, sender))
     models.ROUTES.register(app, models.Catalog(system, paths))
+    usage.ROUTES.register(app, usage.UsageViews(system))
     health.ROUTES.register(app, health.Ops(system))
     metrics.ROUTES.register(app, metrics.Page(system, names))
     docs.ROUTES.register(app, docs.Docs(settings.public_url, OPERATIONS), template_folder="templates")

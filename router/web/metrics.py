@@ -42,7 +42,7 @@ class Page:
             )
         models = [model.name for model in self._system.registries.poll().models]
         system = self._system
-        text = page(system.metrics.folder, system.jobs, system.engines, models, system.disk.free)
+        text = page(system.metrics.folder, system.jobs, system.engines, system.ledger, models, system.disk.free)
         return Response(text, content_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 

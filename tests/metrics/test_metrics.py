@@ -9,17 +9,19 @@ from threading import Thread
 import pytest
 from support.prometheus import Scraped
 
+from registry import Input
+from router.jobs import ClaimRequest
 from router.metrics import Metrics, page
 from router.metrics.definitions import DEFINITIONS, Kind
 from router.metrics.tally import MARGIN, keys
 from router.system import System
-from router.values import Phase
+from router.values import Failure, Job, Phase, Task, Usage
 
 USED = b"\x10\x27\0\0" + bytes(4)  # says that 10,000 bytes follow
 
 
 def scrape(system: System) -> Scraped:
-    return Scraped(page(system.metrics.folder, system.jobs, system.engines, (), 0).decode())
+    return Scraped(page(system.metrics.folder, system.jobs, system.engines, system.ledger, (), 0).decode())
 
 
 def sets(system: System) -> set[str]:
@@ -121,3 +123,18 @@ def test_a_file_that_a_crash_left_broken_is_begun_again_and_spoils_no_page(syste
     assert scrape(system).value("framegate_step_seconds_count") == 1
     system.metrics.answered(404, "not_found")
     assert scrape(system).value("framegate_refusals_total") == 1
+
+
+def test_used_seconds_are_those_of_the_ledger(system: System) -> None:
+    system.ledger.add_load("text", 4.5)
+    task = Task("a", "", 64, 64, 5, 8, 4, 4.0, None, 3.0, 1, frozenset({Input.TEXT}))
+    for n in range(2):
+        system.jobs.add(Job(f"{n}" * 32, "me", "text", task))
+        claimed = system.jobs.claim("e", ClaimRequest(["text"]))
+        assert claimed is not None
+        system.jobs.fail(claimed[0], Failure("out_of_memory", "it did not fit"), Usage(1.25))
+
+    assert scrape(system).of("framegate_gpu_seconds_total", model="text") == [
+        ({"model": "text", "outcome": "failed"}, 2.5),
+        ({"model": "text", "outcome": "load"}, 4.5),
+    ]

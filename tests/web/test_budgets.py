@@ -17,7 +17,6 @@ from router.jobs import Database, OwnerStore
 from router.settings import Settings
 from router.system import STORE, System, assemble
 from router.web import create_app
-from router.web.usage.budgets import budgets_of
 
 ASK = {"model": "text", "input": "a", "background": True}
 WAYS: dict[str, dict[str, Any]] = {
@@ -164,16 +163,20 @@ def test_a_key_sees_its_budgets(system: System) -> None:
     }  # fmt: skip
 
 
-def test_what_is_left_of_every_budget_is_listed(system: System, database: Database) -> None:
-    text = make_key(system, "ci", "team", cost=Budget(20.5, Window.MONTH))
+def test_a_key_sees_what_is_left_of_its_budgets_and_its_owner_s(system: System, database: Database) -> None:
+    text, admin = (
+        make_key(system, "ci", "team", cost=Budget(20.5, Window.MONTH)),
+        make_key(system, "root", scopes=(Scope.ADMIN,)),
+    )
     limit(database, "team")
     spend(database, 12.34567, "team")
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    app = create_app(system)
 
-    assert budgets_of(system.budgets, "team", text[:11]) == [
+    assert client_of(app, text).get("/v1/usage").get_json()["budgets"] == [
         {"subject": "owner", "name": "team", "unit": "gpu_seconds", "amount": 60.0, "window": "day", "used": 12.3457,
          "reserved": 0.0, "left": 47.6543, "resets_at": int(today.timestamp()) + 86400},
         {"subject": "key", "name": "ci", "unit": "cost", "amount": 20.5, "window": "month", "used": 0.0,
          "reserved": 0.0, "left": 20.5, "resets_at": int(Window.MONTH.ends(today).timestamp())},
     ]  # fmt: skip
-    assert budgets_of(system.budgets, "other", None) == []
+    assert client_of(app, admin).get("/v1/usage").get_json()["budgets"] == []

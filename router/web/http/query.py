@@ -2,16 +2,18 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any
 
 from flask import request
 
-from router.errors import UnknownJob
+from router.errors import InvalidRequest, UnknownJob
 from router.web.http.fields import invalid_value, shown
 
 USUAL_LIMIT = 20
 LIMIT = re.compile("0|[1-9][0-9]?|100")
 NUMBER = re.compile("[0-9]{1,18}")
+DAY = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
 FLAGS = {"": False, "0": False, "false": False, "1": True, "true": True}
 ORDERS = {"asc": False, "desc": True}
 
@@ -63,6 +65,25 @@ def number(name: str, default: int) -> int:
     if not NUMBER.fullmatch(text):
         raise invalid_value(name, "an integer from 0", text)
     return int(text)
+
+
+def day(name: str, default: date) -> date:
+    text = request.args.get(name)
+    if text is None:
+        return default
+    try:
+        return date.fromisoformat(text if DAY.fullmatch(text) else "")
+    except ValueError:
+        raise invalid_value(name, "a day, such as 2026-12-01", text) from None
+
+
+def require_known(*names: str) -> None:
+    """Raise `InvalidRequest` for a parameter that is none of `names`."""
+    # a misspelt filter would give the sums of everything
+    for name in request.args:
+        if name not in names:
+            message = f"there is no parameter {shown(name)}; there are {', '.join(names)}"
+            raise InvalidRequest(message, param=name[:64], code="unknown_parameter")
 
 
 def csv_param(name: str) -> frozenset[str]:

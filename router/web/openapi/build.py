@@ -43,6 +43,7 @@ TAGS = {
     "Images": "OpenAI's Images API over jobs of one frame.",
     "Files": "What was made, and small pictures of it.",
     "Models": "What is served.",
+    "Usage": "What jobs took of the devices, and what that costs.",
     "Server": "How the server is, and this document.",
 }
 BINARY = {"format": "binary"}

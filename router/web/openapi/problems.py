@@ -10,6 +10,7 @@ def _problem(kind: type[HttpError], about: str, *headers: str, code: str = "") -
 
 
 BAD_VALUE = _problem(InvalidRequest, "a field has the wrong type or value")
+UNKNOWN_PARAMETER = _problem(InvalidRequest, "there is no such parameter", code="unknown_parameter")
 NOT_FOUND = _problem(errors.UnknownJob, "there is none of this name, or it was deleted")
 UNKNOWN_MODEL = _problem(errors.UnknownModel, "no model is called so")
 NOT_READY = _problem(errors.NotReady, "there is no such file, or not yet; ask again later", "x-should-retry")

@@ -1,1 +1,1 @@
-"""Used work and budgets, over HTTP."""
+"""`/v1/usage`: what owners and keys have used, by day and model."""
