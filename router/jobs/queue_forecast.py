@@ -1,0 +1,114 @@
+"""The forecast of the stored queue, made at most once a second while it is long."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from threading import Lock
+from typing import Any
+
+from sqlalchemy import Connection, Row, text
+
+from router.jobs import statements as sql
+from router.jobs.forecast import BusyEngine, Span, forecast
+from router.jobs.rows import progress_of
+from router.jobs.scheduling import QueuedJob
+from router.runtime import clock
+
+KEPT_SECONDS = 1.0  # a forecast serves for
+SHORT = 100  # jobs: a shorter queue is simulated after each change, in about a millisecond
+UNKNOWN_SECONDS = 10.0  # of a job before any estimate
+QUEUE = """
+    SELECT seq, model, priority, due_at, estimate FROM jobs WHERE status = 'queued'
+    ORDER BY model, priority DESC, due_at, seq
+"""
+RUNNING = "SELECT engine, estimate, progress, started_at FROM jobs WHERE status = 'in_progress'"
+ENGINES = "SELECT id, models, resident, switch FROM engines WHERE boot = :boot AND seen > :since"
+
+
+@dataclass(frozen=True)
+class _Running:
+    """A running job: its engine, and its seconds in all and to its end, None if unknown."""
+
+    engine: str | None
+    total: float | None
+    left: float | None
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A forecast, the change that it follows, and when it was made."""
+
+    change: int
+    at: float
+    spans: Mapping[int, Span]
+
+    def serves(self, change: int, now: float) -> bool:
+        return 0 <= now - self.at < KEPT_SECONDS and (change == self.change or len(self.spans) > SHORT)
+
+
+class QueueForecasts:
+    """The forecasts of one process; safe to use from many threads."""
+
+    def __init__(self, overtake_seconds: float) -> None:
+        self._overtake_seconds = overtake_seconds
+        self._lock = Lock()  # callers that ask at once wait for one simulation
+        self._made: _Made | None = None
+
+    def read(self, db: Connection, seen_since: float) -> Mapping[int, Span]:
+        """Return when each queued job will run, by `seq`; engines seen after `seen_since` are alive."""
+        with self._lock:
+            change, now = db.execute(sql.NEWEST).scalar_one(), clock.now()
+            if self._made is None or not self._made.serves(change, now):
+                self._made = _Made(change, now, _forecast(db, seen_since, self._overtake_seconds))
+            return self._made.spans
+
+
+def _forecast(db: Connection, seen_since: float, overtake_seconds: float) -> dict[int, Span]:
+    queue = [QueuedJob(*row) for row in db.execute(text(QUEUE))]
+    now = time.time()
+    running = [_running(row, now) for row in db.execute(text(RUNNING))]
+    unknown = _mean([job.estimate for job in queue]) or _mean([job.total for job in running]) or UNKNOWN_SECONDS
+    engines = _engines(db, seen_since, running, unknown) or [_one_for_all(queue, running, unknown)]
+    return forecast(queue, engines, unknown=unknown, overtake_seconds=overtake_seconds)
+
+
+def _engines(db: Connection, seen_since: float, running: Sequence[_Running], unknown: float) -> list[BusyEngine]:
+    """Return the living engines that take jobs."""
+    found = db.execute(text(ENGINES), {"boot": clock.boot(), "since": seen_since}).all()
+    return [
+        BusyEngine(
+            json.loads(row.models),
+            json.loads(row.resident),
+            json.loads(row.switch),
+            _left([job for job in running if job.engine == row.id], unknown),
+        )
+        for row in found
+        if row.models != "[]"
+    ]
+
+
+def _one_for_all(queue: Sequence[QueuedJob], running: Sequence[_Running], unknown: float) -> BusyEngine:
+    return BusyEngine({job.model for job in queue}, busy=_left(running, unknown))
+
+
+def _left(running: Sequence[_Running], unknown: float) -> float:
+    return sum(unknown if job.left is None else job.left for job in running)
+
+
+def _running(row: Row[Any], now: float) -> _Running:
+    progress = progress_of(row.progress)
+    if progress is not None and progress.remaining is not None:
+        return _Running(row.engine, row.estimate, progress.remaining)
+    if row.estimate is not None:
+        return _Running(row.engine, row.estimate, row.estimate)
+    if progress is None or not progress.percent or row.started_at is None:
+        return _Running(row.engine, None, None)
+    total = max(now - row.started_at, 0) * 100 / progress.percent
+    return _Running(row.engine, total, total * (100 - progress.percent) / 100)
+
+
+def _mean(seconds: Sequence[float | None]) -> float | None:
+    known = [each for each in seconds if each is not None]
+    return fmean(known) if known else None
