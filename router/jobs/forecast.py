@@ -32,10 +32,10 @@ class BusyEngine:
 def forecast(
     queue: Iterable[QueuedJob], engines: Sequence[BusyEngine], *, unknown: float, overtake_seconds: float
 ) -> dict[int, Span]:
-    """Return when each queued job will run, by `seq`; jobs of models without an engine are left out.
+    """Return when each queued job will run, by `seq`.
 
-    `queue` has each model's jobs in their order; `unknown` are the seconds of a job without an estimate. New arrivals
-    and the limits of keys and of engines per model are left aside.
+    `queue` has each model's jobs in their order; those of a model without an engine are left out. `unknown` are the
+    seconds of a job without an estimate. New arrivals and the limits of keys and of engines per model do not count.
     """
     queues: dict[str, deque[QueuedJob]] = {}
     for job in queue:
@@ -58,7 +58,9 @@ def forecast(
 
 
 class _Engine:
-    """A simulated engine: it keeps as many models loaded as it has now, at least one."""
+    """A simulated engine."""
+
+    # its memory is unknown here: it keeps the number of models that it has loaded now, at least one
 
     def __init__(self, engine: BusyEngine, queues: Mapping[str, deque[QueuedJob]]) -> None:
         self.queues = [queues[model] for model in engine.models if model in queues]

@@ -1,8 +1,8 @@
-"""The forecast of the stored queue, made at most once a second while it is long."""
+"""The forecast of the stored queue, once a second while it is long."""
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from threading import Lock
@@ -10,7 +10,6 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, text
 
-from router.jobs import statements as sql
 from router.jobs.forecast import BusyEngine, Span, forecast
 from router.jobs.rows import progress_of
 from router.jobs.scheduling import QueuedJob
@@ -24,12 +23,14 @@ QUEUE = """
     ORDER BY model, priority DESC, due_at, seq
 """
 RUNNING = "SELECT engine, estimate, progress, started_at FROM jobs WHERE status = 'in_progress'"
+# changes of jobs, and heartbeats of engines
+STATE = "SELECT (SELECT max(n) FROM changes), (SELECT total(seen) FROM engines WHERE boot = :boot AND seen > :since)"
 ENGINES = "SELECT id, models, resident, switch FROM engines WHERE boot = :boot AND seen > :since"
 
 
 @dataclass(frozen=True)
 class _Running:
-    """A running job: its engine, and its seconds in all and to its end, None if unknown."""
+    """A running job's engine, and its seconds in all and to its end."""
 
     engine: str | None
     total: float | None
@@ -38,30 +39,34 @@ class _Running:
 
 @dataclass(frozen=True)
 class _Made:
-    """A forecast, the change that it follows, and when it was made."""
+    """A forecast, the state of the store at its time, and that time."""
 
-    change: int
+    state: Row[Any]
     at: float
     spans: Mapping[int, Span]
 
-    def serves(self, change: int, now: float) -> bool:
-        return 0 <= now - self.at < KEPT_SECONDS and (change == self.change or len(self.spans) > SHORT)
+    def serves(self, state: Row[Any], now: float) -> bool:
+        return now - self.at < KEPT_SECONDS and (state == self.state or len(self.spans) > SHORT)
 
 
 class QueueForecasts:
     """The forecasts of one process; safe to use from many threads."""
 
-    def __init__(self, overtake_seconds: float) -> None:
+    def __init__(self, overtake_seconds: float, now: Callable[[], float] = clock.now) -> None:
         self._overtake_seconds = overtake_seconds
+        self._now = now
         self._lock = Lock()  # callers that ask at once wait for one simulation
         self._made: _Made | None = None
 
     def read(self, db: Connection, seen_since: float) -> Mapping[int, Span]:
-        """Return when each queued job will run, by `seq`; engines seen after `seen_since` are alive."""
+        """Return when each queued job will run, by `seq`.
+
+        Engines seen after `seen_since` are alive.
+        """
         with self._lock:
-            change, now = db.execute(sql.NEWEST).scalar_one(), clock.now()
-            if self._made is None or not self._made.serves(change, now):
-                self._made = _Made(change, now, _forecast(db, seen_since, self._overtake_seconds))
+            state, now = db.execute(text(STATE), _alive(seen_since)).one(), self._now()
+            if self._made is None or not self._made.serves(state, now):
+                self._made = _Made(state, now, _forecast(db, seen_since, self._overtake_seconds))
             return self._made.spans
 
 
@@ -76,7 +81,7 @@ def _forecast(db: Connection, seen_since: float, overtake_seconds: float) -> dic
 
 def _engines(db: Connection, seen_since: float, running: Sequence[_Running], unknown: float) -> list[BusyEngine]:
     """Return the living engines that take jobs."""
-    found = db.execute(text(ENGINES), {"boot": clock.boot(), "since": seen_since}).all()
+    found = db.execute(text(ENGINES), _alive(seen_since)).all()
     return [
         BusyEngine(
             json.loads(row.models),
@@ -87,6 +92,10 @@ def _engines(db: Connection, seen_since: float, running: Sequence[_Running], unk
         for row in found
         if row.models != "[]"
     ]
+
+
+def _alive(seen_since: float) -> dict[str, Any]:
+    return {"boot": clock.boot(), "since": seen_since}
 
 
 def _one_for_all(queue: Sequence[QueuedJob], running: Sequence[_Running], unknown: float) -> BusyEngine:

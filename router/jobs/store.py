@@ -127,7 +127,7 @@ class JobStore(WorkQueue):
     def _add(
         self, db: Connection, job: Job, key: Key | None, limits: QueueLimits, siblings: Sequence[Job]
     ) -> RowMapping:
-        """Return the row of the first new job, or of the job of a repeated request."""
+        """Return the row of the first new job, or of the repeated request's."""
         if key is not None:
             if (known := _keyed(db, job.owner, key)) is not None:
                 return known
