@@ -11,9 +11,9 @@ UNKNOWN_SECONDS = 10.0  # of a load, before any is measured
 
 
 class Switch:
-    """The expected seconds until each model is on the device, 0 for a loaded one.
+    """The expected seconds until each model is on the device.
 
-    `refresh` reads the store; a claim and a heartbeat read `seconds`.
+    They are 0 for a loaded one. `refresh` reads the store; a claim and a heartbeat read `seconds`.
     """
 
     def __init__(self, timings: TimingStore, residency: Residency, kind: str) -> None:
@@ -23,7 +23,7 @@ class Switch:
         self.seconds: Mapping[str, float] = {}
 
     def refresh(self, models: Iterable[ModelSpec]) -> None:
-        """Read the seconds of `models` anew, after a load, a job or a change of the registry."""
+        """Read the seconds of `models`: after a load, a job or a new registry."""
         loads = {model.name: self._load_seconds(model) for model in models}
         unknown = max((seconds for seconds in loads.values() if seconds is not None), default=UNKNOWN_SECONDS)
         here = self._residency.names

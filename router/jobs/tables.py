@@ -37,7 +37,7 @@ jobs = Table(
     Column("key", String(16)),  # the API key of its request
     Column("numerics", Text),  # at acceptance; None in jobs of older versions
     Column("arrived_at", Float, nullable=False, server_default="0"),  # on the scheduling clock
-    Column("due_at", Float, nullable=False, server_default="0"),  # on that clock: no later arrival overtakes it
+    Column("due_at", Float, nullable=False, server_default="0"),  # on that clock: the order of the queue
     Column("price", Float),  # of a second of work, at acceptance
     Column("usage", Text),  # of its ended attempts
     # each model's next job, and the jobs ahead of a job

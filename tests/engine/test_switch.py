@@ -29,7 +29,7 @@ class Measured(TimingStore):
 
 
 class Held(Residency):
-    """A residency that says what it holds, and loads nothing."""
+    """A residency of one loaded and one warm model."""
 
     names = ("text",)
     warm = ("image",)
