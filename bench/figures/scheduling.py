@@ -74,7 +74,7 @@ class _Job:
 
 @dataclass(frozen=True)
 class _Run:
-    """The jobs of a run, the times of their claims and ends, and the loads."""
+    """The jobs of a run, with their claims and ends, and the loads."""
 
     jobs: Sequence[_Job]
     claimed: Sequence[float]

@@ -8,7 +8,7 @@ from statistics import fmean
 from threading import Lock
 from typing import Any
 
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection, Row
 
 from router.jobs.forecast import BusyEngine, Span, forecast
 from router.jobs.rows import progress_of
@@ -64,16 +64,16 @@ class QueueForecasts:
         Engines seen after `seen_since` are alive.
         """
         with self._lock:
-            state, now = db.execute(text(STATE), _alive(seen_since)).one(), self._now()
+            state, now = db.exec_driver_sql(STATE, _alive(seen_since)).one(), self._now()
             if self._made is None or not self._made.serves(state, now):
                 self._made = _Made(state, now, _forecast(db, seen_since, self._overtake_seconds))
             return self._made.spans
 
 
 def _forecast(db: Connection, seen_since: float, overtake_seconds: float) -> dict[int, Span]:
-    queue = [QueuedJob(*row) for row in db.execute(text(QUEUE))]
+    queue = [QueuedJob(*row) for row in db.exec_driver_sql(QUEUE)]
     now = time.time()
-    running = [_running(row, now) for row in db.execute(text(RUNNING))]
+    running = [_running(row, now) for row in db.exec_driver_sql(RUNNING)]
     unknown = _mean([job.estimate for job in queue]) or _mean([job.total for job in running]) or UNKNOWN_SECONDS
     engines = _engines(db, seen_since, running, unknown) or [_one_for_all(queue, running, unknown)]
     return forecast(queue, engines, unknown=unknown, overtake_seconds=overtake_seconds)
@@ -81,7 +81,7 @@ def _forecast(db: Connection, seen_since: float, overtake_seconds: float) -> dic
 
 def _engines(db: Connection, seen_since: float, running: Sequence[_Running], unknown: float) -> list[BusyEngine]:
     """Return the living engines that take jobs."""
-    found = db.execute(text(ENGINES), _alive(seen_since)).all()
+    found = db.exec_driver_sql(ENGINES, _alive(seen_since)).all()
     return [
         BusyEngine(
             json.loads(row.models),
