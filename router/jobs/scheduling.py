@@ -56,8 +56,7 @@ def choose(heads: Sequence[QueuedJob], switch: Mapping[str, float], overtake_sec
     """
     top = max(head.priority for head in heads)
 
-    def rank(head: QueuedJob) -> tuple[float, float, int]:
-        delay = min(SWITCH * switch.get(head.model, 0.0), overtake_seconds)
-        return head.due_at + delay, head.due_at, head.seq
+    def rank(head: QueuedJob) -> tuple[float, int]:
+        return head.due_at + min(SWITCH * switch.get(head.model, 0.0), overtake_seconds), head.seq
 
     return min([head for head in heads if head.priority == top], key=rank)

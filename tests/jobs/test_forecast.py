@@ -56,6 +56,13 @@ def test_an_engine_keeps_as_many_models_loaded_as_it_has() -> None:
     assert spans(queue, two) == {1: Span(0.0, 16.0), 2: Span(16.0, 26.0)}  # it took that of c
 
 
+def test_the_least_recently_used_model_leaves() -> None:
+    queue = [queued(1, "a", due=-3000.0), queued(2, "c", due=-2000.0), queued(3, "a"), queued(4, "b")]
+    found = spans(queue, BusyEngine("abc", ["a", "b"], {"a": 0.0, "b": 0.0, "c": 6.0}))
+
+    assert found == {1: Span(0.0, 10.0), 2: Span(10.0, 26.0), 3: Span(26.0, 36.0), 4: Span(36.0, 52.0)}
+
+
 def test_jobs_of_a_model_without_an_engine_are_left_out() -> None:
     queue = [queued(1, "a"), queued(2, "b"), queued(3, "a")]
 
@@ -119,7 +126,10 @@ def test_a_job_of_a_model_without_an_engine_has_no_remaining_time(database: Data
     store = opened(database)
     (served,), (other,) = add(store, 5.0), add(store, 5.0, model="b")
     assert [getattr(store.get(job, "me"), "remaining", 0) for job in (served, other)] == [5.0, 10.0]
-    EngineStore(database, lease_seconds=30).heartbeat(EngineState("e", "cpu", 1, ("a",), ()))
+    engines = EngineStore(database, lease_seconds=30)
+    engines.heartbeat(EngineState("single", "cpu", 1, (), ()))  # an engine that takes no other jobs
+    assert [getattr(store.get(job, "me"), "remaining", 0) for job in (served, other)] == [5.0, 10.0]
+    engines.heartbeat(EngineState("e", "cpu", 1, ("a",), ()))
 
     assert [getattr(store.get(job, "me"), "remaining", 0) for job in (served, other)] == [5.0, None]
 

@@ -320,6 +320,14 @@ def test_a_store_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> N
     assert [found.id for found in store.page("me", after=gone.id, limit=5, newest_first=True) or ()] == [made.id]
 
 
+def test_jobs_queued_before_an_upgrade_go_first_in_their_order(tmp_path: Path) -> None:
+    first_version(tmp_path / "jobs.sqlite", job(1), job(2))
+    store = opened(tmp_path)
+    store.add(job(3))
+
+    assert [claimed(store).job for _ in range(3)] == [job(n).id for n in (1, 2, 3)]
+
+
 def first_version(path: Path, *there: Job) -> None:
     """Make a store as the first migration leaves it, with some jobs."""
     from sqlalchemy import MetaData, Table
