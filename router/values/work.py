@@ -25,7 +25,7 @@ class WorkSeconds:
 
 
 class Origin(StrEnum):
-    """Where a model's weights are before a load: on disk, or in the host's memory."""
+    """Where weights are before a load: on disk, or in the host's memory."""
 
     COLD = "cold"
     WARM = "warm"
