@@ -85,6 +85,9 @@ class Settings:
     min_free: ByteSize = _setting(
         ByteSize(1, "%"), "no new job is taken below this much free space on the data folder's disk", ByteSize.parse
     )
+    overtake_seconds: float = _setting(
+        1800.0, "no job that arrives later than twice this after another one runs before it", positive
+    )
     max_queued: int = _setting(1000, "queued jobs beyond which requests get 429 queue_full", count)
     key_queued: int | None = _setting(None, "limit of queued jobs of a key without its own", count)
     key_running: int | None = _setting(None, "limit of running jobs of a key without its own", count)
@@ -145,7 +148,6 @@ class Settings:
     engine_missing_seconds: float = _internal(300.0, "a model without an engine for this long is answered with 503")
     lease_seconds: float = _internal(30.0, "a job whose engine is silent for this long runs again")
     renew_seconds: float = _internal(5.0, "time between two renewals of a lease")
-    overtake_seconds: float = _internal(600.0, "jobs of a loaded model overtake an older job for at most this long")
     resident_models: int = _internal(8, "limit of loaded models of an engine, however small", count)
     stall_process_seconds: float = _internal(20.0, "a stopped process, or a silent web process, is replaced then")
     stall_start_seconds: float = _internal(600.0, "a process that starts for longer is hung")

@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from registry import ModelSpec
 from router.engine.attempt import Attempt
+from router.engine.device import kind
 from router.engine.heap import trim
 from router.engine.heartbeat import Heartbeat
 from router.engine.lease_keeper import LeaseKeeper
@@ -21,6 +22,7 @@ from router.engine.reporter import Phases
 from router.engine.residency import Residency, Resident
 from router.engine.retention import Retention
 from router.engine.servable import ServableModels
+from router.engine.switch import Switch
 from router.engine.warm_up import WarmUp, crash_note
 from router.errors import reason
 from router.jobs import ClaimRequest
@@ -43,11 +45,14 @@ class Worker:
         self._system = system
         self._single = single
         self._device = device
+        self._kind = kind(device)
         self._heart = heart or Heartbeat()
         self.id = f"{device}-{os.getpid()}-{uuid.uuid4().hex[:8]}"  # in the store and in the log
         self._residency = Residency(system, device)
         self._servable = ServableModels(system, device, self._residency.memory_fit)
         self._served = self._servable.begin()
+        self._switch = Switch(system.timings, self._residency, self._kind)
+        self._switch.refresh(self._served.models)
         self._looked_at = time.monotonic()
         self._warm_up = WarmUp(system, self._residency, self._beat)
         self._growth = MemoryGrowth()
@@ -110,7 +115,8 @@ class Worker:
         `only` is the id of the one job to claim.
         """
         most = {model.name: model.engines for model in self._served.registry.models if model.engines is not None}
-        request = ClaimRequest((*self.models, *self._served.ends), self._residency.names, most)
+        models = (*self.models, *self._served.ends)
+        request = ClaimRequest(models, self._residency.names, most, self._switch.seconds)
         claimed = self._system.jobs.claim(self.id, request, only)
         if claimed is None:
             return False
@@ -119,6 +125,7 @@ class Worker:
             Attempt(self._system, lease, job, self._load, self._beat).run()
         self._residency.describe()  # a job may have changed a code path, or moved parts to the host
         self._growth.after(job, self._residency.in_memory)
+        self._switch.refresh(self._served.models)
         return True
 
     def follow_registry(self) -> None:
@@ -130,6 +137,7 @@ class Worker:
             return
         self._beat(Phase.LOAD)  # unloading takes time, too
         self._residency.retain(self._served.models)
+        self._switch.refresh(self._served.models)
         if self._served.registry != before.registry:
             log.info("engine %s takes jobs for %s", self.id, ", ".join(self.models) or "no model")
             self._servable.warn(self._served)
@@ -139,6 +147,7 @@ class Worker:
         for model in self._warm_up.pending(self._served.registry.models, former):
             if model.name in self.models and not self.keeper.stopping:
                 self._warm_up.run(model)
+        self._switch.refresh(self._served.models)
         self._beat(None)
 
     def _beat(self, phase: Phase | None) -> None:
@@ -168,6 +177,7 @@ class Worker:
         before = self._residency.names
         resident = self._residency.get(model, phases)
         if model.name not in before:  # the other engines must learn of it at once
+            self._switch.refresh(self._served.models)
             self._system.engines.heartbeat(self._state())
         return resident
 
@@ -186,4 +196,6 @@ class Worker:
             lacks=served.lacks,
             too_large=residency.memory_fit.too_large(served.models),
             use=memory_use(self._device),
+            kind=self._kind,
+            switch=self._switch.seconds,
         )

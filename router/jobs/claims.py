@@ -5,7 +5,7 @@ from collections.abc import Collection
 
 from sqlalchemy import Connection, text
 
-from router.jobs.scheduling import ClaimRequest, QueueHead, SchedulingPolicy, choose
+from router.jobs.scheduling import ClaimRequest, QueuedJob, SchedulingPolicy, choose
 from router.runtime import clock
 
 HEADS = """
@@ -13,17 +13,13 @@ HEADS = """
         SELECT key FROM jobs JOIN api_keys ON api_keys.id = jobs.key WHERE jobs.status = 'in_progress'
         GROUP BY key HAVING count(*) >= coalesce(api_keys.running, :key_running)
     )
-    SELECT head.seq, head.model, head.priority, head.overtaken_at,
-        (SELECT min(due) FROM jobs WHERE status = 'queued' AND model = head.model AND priority = head.priority) AS due
+    SELECT head.seq, head.model, head.priority, head.due_at
     FROM json_each(:models) AS offered JOIN jobs AS head ON head.seq = (
         SELECT seq FROM jobs
         WHERE status = 'queued' AND model = offered.value AND (key IS NULL OR key NOT IN (SELECT key FROM busy))
             AND seq NOT IN (SELECT value FROM json_each(:held_back))
-        ORDER BY priority DESC, seq LIMIT 1
+        ORDER BY priority DESC, due_at, seq LIMIT 1
     )
-"""
-OVERTAKE = """
-    UPDATE jobs SET overtaken_at = :now WHERE overtaken_at IS NULL AND seq IN (SELECT value FROM json_each(:seqs))
 """
 RUNNING = "SELECT engine, model FROM jobs WHERE status = 'in_progress'"
 RESIDENT = "SELECT id, resident FROM engines WHERE boot = :boot AND seen > :since"
@@ -37,29 +33,12 @@ def take_next(
     seen_since: float,
     held_back: Collection[int] = (),
 ) -> int | None:
-    """Return the row number of `engine`'s next job and record the overtaken jobs.
-
-    The rows `held_back` wait, whatever else does.
-    """
+    """Return the row number of `engine`'s next job; the rows `held_back` wait."""
     full = _at_engine_limit(db, engine, request, seen_since)
     models = json.dumps([model for model in request.models if model not in full])
     waiting = {"models": models, "key_running": policy.key_running, "held_back": json.dumps(list(held_back))}
-    found = db.execute(text(HEADS), waiting)
-    heads = [QueueHead(**row) for row in found.mappings()]
-    if not heads:
-        return None
-    chosen = choose(heads, request.loaded, claim_count(db), clock.now(), policy.overtake_seconds)
-    overtaken = [head.seq for head in heads if head.priority == chosen.priority and head.seq < chosen.seq]
-    db.execute(text("UPDATE turns SET n = n + 1"))
-    if overtaken:
-        db.execute(text(OVERTAKE), {"seqs": json.dumps(overtaken), "now": clock.now()})
-    return chosen.seq
-
-
-def claim_count(db: Connection) -> int:
-    """Return the number of claims since the store was made."""
-    count: int = db.execute(text("SELECT n FROM turns")).scalar_one()
-    return count
+    heads = [QueuedJob(*row) for row in db.execute(text(HEADS), waiting)]
+    return choose(heads, request.switch, policy.overtake_seconds).seq if heads else None
 
 
 def _at_engine_limit(db: Connection, engine: str, request: ClaimRequest, seen_since: float) -> set[str]:

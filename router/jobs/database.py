@@ -9,7 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Executable, RowMapping, create_engine, event, insert, text
+from sqlalchemy import Connection, Engine, Executable, RowMapping, create_engine, event, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from router.errors import BootError, may_be_disk_full, reason
@@ -167,7 +167,6 @@ def upgrade(connection: Connection, revision: str = "head") -> None:
 def _create(connection: Connection) -> None:
     """Create the newest schema without Alembic, in a fifth of the time."""
     tables.metadata.create_all(connection, checkfirst=False)
-    connection.execute(insert(tables.claim_count).values(n=0))
     connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
     connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": tables.HEAD})
 

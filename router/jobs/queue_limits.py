@@ -1,25 +1,23 @@
 """Limits of queued jobs: in all, per model and per key."""
 
 import math
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, func, select
+from sqlalchemy import Connection, Select, bindparam, func, select
 
 from router.errors import LimitExceeded, QueueFull, RateLimited
-from router.jobs.rows import progress_of
+from router.jobs.forecast import Span
 from router.jobs.tables import jobs
 from router.values import Status
 
-UNKNOWN_SECONDS = 10  # of a retry without a running job to estimate from
+UNKNOWN_SECONDS = 10  # until a job of a model without an engine starts
 LONGEST_SECONDS = 60  # the SDKs give up on a longer retry-after
 QUEUED = select(func.count()).where(jobs.c.status == Status.QUEUED)
 OF_MODEL = QUEUED.where(jobs.c.model == bindparam("_model"))
 OF_KEY = QUEUED.where(jobs.c.key == bindparam("_key"))
-FIRST = select(func.min(jobs.c.seq)).where(jobs.c.status == Status.QUEUED)
-RUNNING = select(jobs.c.started_at, jobs.c.progress).where(jobs.c.status == Status.IN_PROGRESS)
+SEQS = select(jobs.c.seq).where(jobs.c.status == Status.QUEUED)
 
 
 @dataclass(frozen=True)
@@ -35,22 +33,23 @@ class QueueLimits:
 
 
 NO_LIMITS = QueueLimits()
+Forecast = Callable[[], Mapping[int, Span]]
 
 
-def check(db: Connection, most: int, limits: QueueLimits) -> int:
-    """Return the number of queued jobs; raise at a limit; write nothing.
+def check(db: Connection, most: int, limits: QueueLimits, forecast: Forecast) -> None:
+    """Raise `QueueFull`, or `RateLimited` at the key's own limit; write nothing.
 
-    Raises `QueueFull`, or `RateLimited` at the key's own limit.
+    `forecast` says when the queued jobs will run, by `seq`; it is called before a refusal only.
     """
     if (in_all := _count(db, QUEUED)) + limits.adding > most:
         message = f"the queue holds {in_all} jobs, its limit is {most}{_beyond(limits, most)}; try again later"
-        raise QueueFull(message, headers=_retry(db))
+        raise QueueFull(message, headers=_retry(db, SEQS, forecast))
     named = {"_model": limits.model, "_key": limits.key}
     if limits.of_model is not None and ((queued := _count(db, OF_MODEL, named)) + limits.adding > limits.of_model):
         brought = _beyond(limits, limits.of_model)
         what = f"{queued} jobs for {limits.model} are queued, its limit is {limits.of_model}"
         message = f"{what}{brought}; try again later"
-        raise QueueFull(message, headers=_retry(db, jobs.c.model == limits.model))
+        raise QueueFull(message, headers=_retry(db, SEQS.where(jobs.c.model == limits.model), forecast))
     if (
         limits.key
         and limits.of_key is not None
@@ -58,8 +57,7 @@ def check(db: Connection, most: int, limits: QueueLimits) -> int:
     ):
         brought = _beyond(limits, limits.of_key)
         message = f"{queued} jobs of this key are queued, its limit is {limits.of_key}{brought}; try again later"
-        raise RateLimited(message, headers=_retry(db, jobs.c.key == limits.key))
-    return in_all
+        raise RateLimited(message, headers=_retry(db, SEQS.where(jobs.c.key == limits.key), forecast))
 
 
 def _beyond(limits: QueueLimits, limit: int) -> str:
@@ -75,29 +73,8 @@ def _count(db: Connection, statement: Any, named: Mapping[str, Any] | None = Non
     return found
 
 
-def _retry(db: Connection, which: ColumnElement[bool] | None = None) -> tuple[tuple[str, str], ...]:
+def _retry(db: Connection, which: Select[int], forecast: Forecast) -> tuple[tuple[str, str], ...]:
     """Return the `retry-after` header: whole seconds until the first such job starts."""
-    first = db.scalar(FIRST if which is None else FIRST.where(which)) or 0
-    ahead = _count(db, QUEUED.where(jobs.c.seq < first))
-    now = time.time()
-    running = [_times(row, now) for row in db.execute(RUNNING).mappings()]
-    return (("retry-after", str(_seconds(ahead, [known for known in running if known]))),)
-
-
-def _seconds(ahead: int, running: list[tuple[float, float]]) -> int:
-    """Return the seconds until a job with `ahead` jobs before it starts."""
-    # `running` has the total and the remaining seconds of each running job
-    if not running:
-        return UNKNOWN_SECONDS
-    soonest = min(left for _, left in running)
-    each = sum(whole for whole, _ in running) / len(running) / len(running)
-    return min(max(math.ceil(soonest + ahead * each), 1), LONGEST_SECONDS)
-
-
-def _times(row: Mapping[Any, Any], now: float) -> tuple[float, float] | None:
-    """Return a running job's estimated total and remaining seconds; None at its start."""
-    progress = progress_of(row["progress"])
-    if progress is None or not progress.percent or row["started_at"] is None:
-        return None
-    whole = max(now - row["started_at"], 0) * 100 / progress.percent
-    return whole, whole * (100 - progress.percent) / 100
+    spans = forecast()
+    start = min((spans[seq].start for seq in db.scalars(which) if seq in spans), default=UNKNOWN_SECONDS)
+    return (("retry-after", str(min(max(math.ceil(start), 1), LONGEST_SECONDS))),)

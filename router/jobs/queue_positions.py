@@ -1,88 +1,46 @@
 """The queue positions and remaining times of queued jobs."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, RowMapping, text
 
+from router.jobs.forecast import Span
 from router.jobs.rows import job_of
-from router.runtime import clock
 from router.values import Job, Status
 
-BEFORE = """
-    SELECT count(*) AS jobs, coalesce(sum(estimate), 0.0) AS seconds,
-        count(*) FILTER (WHERE estimate IS NULL) AS unknown
-    FROM jobs WHERE status = 'queued' AND (priority > :priority OR (priority = :priority AND seq < :seq))
+AHEAD = """
+    SELECT count(*) FROM jobs WHERE status = 'queued'
+    AND (priority > :priority OR (priority = :priority AND (due_at, seq) < (:due_at, :seq)))
 """
-BEFORE_EACH = """
-    SELECT seq, jobs, coalesce(seconds, 0.0) AS seconds, unknown FROM (
-        SELECT seq, count(*) OVER before AS jobs, sum(estimate) OVER before AS seconds,
-            count(*) FILTER (WHERE estimate IS NULL) OVER before AS unknown
+AHEAD_OF_EACH = """
+    SELECT seq, jobs FROM (
+        SELECT seq, row_number() OVER (ORDER BY priority DESC, due_at, seq) - 1 AS jobs
         FROM jobs WHERE status = 'queued'
-        WINDOW before AS (ORDER BY priority DESC, seq ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
     ) WHERE seq IN (SELECT value FROM json_each(:seqs))
 """
-RUNNING = """
-    SELECT count(*) AS jobs, coalesce(sum(remaining), 0.0) AS seconds,
-        count(*) FILTER (WHERE remaining IS NULL) AS unknown,
-        (SELECT count(*) FROM engines WHERE boot = :boot AND seen > :since) AS engines
-    FROM (
-        SELECT coalesce(json_extract(progress, '$.remaining'), estimate) AS remaining
-        FROM jobs WHERE status = 'in_progress'
-    )
-"""
 
 
-@dataclass(frozen=True)
-class _Work:
-    """Work of the queue: jobs, their estimated seconds, and jobs without an estimate."""
+def positioned(db: Connection, row: RowMapping, spans: Mapping[int, Span]) -> Job:
+    """Return the job of a queued row, with position and remaining time.
 
-    jobs: int = 0
-    seconds: float = 0.0
-    unknown: int = 0
-
-    def total(self, own: float) -> float:
-        """Return the seconds of all jobs, with `own` for each unknown one."""
-        return self.seconds + self.unknown * own
-
-
-def positioned(db: Connection, row: RowMapping, seen_since: float) -> Job:
-    """Return the job of a row, with position and remaining time if queued.
-
-    Engines seen after `seen_since` count as alive.
+    `spans` is the forecast of the queue by `seq`.
     """
-    if row["status"] != Status.QUEUED:
-        return job_of(row)
-    ahead = _Work(*db.execute(text(BEFORE), {"priority": row["priority"], "seq": row["seq"]}).one())
-    if row["estimate"] is None:
-        return job_of(row, ahead.jobs)
-    return _with_time(row, ahead, *_running(db, seen_since))
+    this = {name: row[name] for name in ("priority", "due_at", "seq")}
+    return _forecast(row, db.execute(text(AHEAD), this).scalar_one(), spans)
 
 
-def all_positioned(db: Connection, rows: Sequence[RowMapping], seen_since: float) -> tuple[Job, ...]:
-    """Return the jobs of a page of rows, positioned with two statements."""
+def all_positioned(db: Connection, rows: Sequence[RowMapping], spans: Mapping[int, Span]) -> tuple[Job, ...]:
+    """Return the jobs of a page of rows, queued ones positioned with one statement."""
     waiting = [row["seq"] for row in rows if row["status"] == Status.QUEUED]
-    if not waiting:
-        return tuple(job_of(row) for row in rows)
-    ahead = {seq: _Work(*work) for seq, *work in db.execute(text(BEFORE_EACH), {"seqs": json.dumps(waiting)})}
-    running, engines = _running(db, seen_since)
-
-    def job(row: RowMapping) -> Job:
-        if row["status"] != Status.QUEUED:
-            return job_of(row)
-        before = ahead.get(row["seq"], _Work())  # claimed since the rows were read: no job is ahead
-        return job_of(row, before.jobs) if row["estimate"] is None else _with_time(row, before, running, engines)
-
-    return tuple(map(job, rows))
+    ahead = {row.seq: row.jobs for row in db.execute(text(AHEAD_OF_EACH), {"seqs": json.dumps(waiting)})}
+    # a job that was claimed since the rows were read has none ahead
+    return tuple(
+        _forecast(row, ahead.get(row["seq"], 0), spans) if row["status"] == Status.QUEUED else job_of(row)
+        for row in rows
+    )
 
 
-def _running(db: Connection, seen_since: float) -> tuple[_Work, int]:
-    """Return the remaining work of running jobs and the number of engines."""
-    found = db.execute(text(RUNNING), {"boot": clock.boot(), "since": seen_since}).one()
-    return _Work(found.jobs, found.seconds, found.unknown), found.engines or 1
-
-
-def _with_time(row: RowMapping, ahead: _Work, running: _Work, engines: int) -> Job:
-    own = row["estimate"]
-    return job_of(row, ahead.jobs, (ahead.total(own) + running.total(own)) / engines + own)
+def _forecast(row: RowMapping, ahead: int, spans: Mapping[int, Span]) -> Job:
+    span = spans.get(row["seq"])  # none for a model without an engine, and for a while in a long queue
+    return job_of(row, ahead, None if span is None or row["estimate"] is None else span.end)

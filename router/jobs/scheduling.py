@@ -1,55 +1,62 @@
-"""The scheduling policy: jobs of a loaded model run first, within bounds."""
+"""The scheduling policy: short jobs and loaded models first, within a bound."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-OVERTAKE_FACTOR = 2  # a job is overtaken by at most twice the jobs that were ahead of it
+# chosen by `python -m bench scheduling`: more lets short jobs, or those of loaded models, wait less and others more
+STRETCH = 12.0  # times its estimate a job may be overtaken by later arrivals
+SWITCH = 20.0  # times its load a model's job gives way to jobs of loaded models
 
 
 @dataclass(frozen=True)
 class ClaimRequest:
-    """An engine's models, its loaded models, and the limits of engines per model."""
+    """An engine's models, its loaded models, and the limits of engines per model.
+
+    `switch` are the expected seconds until each model is on the device; a missing one takes none.
+    """
 
     models: Collection[str]
     loaded: Collection[str] = ()
     most: Mapping[str, int] = field(default_factory=dict)
+    switch: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class SchedulingPolicy:
-    """The longest time of being overtaken; the default limit of running jobs."""
+    """The bound of overtaking in seconds; the default limit of a key's running jobs."""
 
-    overtake_seconds: float = 600.0
+    overtake_seconds: float = 1800.0
     key_running: int | None = None
 
 
-@dataclass(frozen=True)
-class QueueHead:
-    """The oldest queued job of a model; `due` is the minimum of its queue."""
+class QueuedJob(NamedTuple):
+    """A queued job; `due_at` and its arrival are on the scheduling clock."""
 
     seq: int
     model: str
     priority: int
-    due: int
-    overtaken_at: float | None
-
-    def overdue(self, claims: int, now: float, overtake_seconds: float) -> bool:
-        """Return whether no job may overtake this one any more."""
-        # below 0: overtaken in another boot
-        late = self.overtaken_at is not None and not 0 <= now - self.overtaken_at < overtake_seconds
-        return late or self.due <= claims
+    due_at: float
+    estimate: float | None = None
 
 
-def choose(
-    heads: Sequence[QueueHead], loaded: Collection[str], claims: int, now: float, overtake_seconds: float
-) -> QueueHead:
-    """Return the next job: highest priority, then overdue, then of a loaded model.
+def allowance(estimate: float, overtake_seconds: float) -> float:
+    """Return the seconds from a job's arrival until it is due.
 
-    A job is overdue after twice as many claims as jobs were ahead of it, or `overtake_seconds` after a job first
-    overtook it.
+    No job that arrives after it is due overtakes it, but for the load of its model. `estimate` is in seconds.
+    """
+    return min(STRETCH * estimate, overtake_seconds)
+
+
+def choose(heads: Sequence[QueuedJob], switch: Mapping[str, float], overtake_seconds: float) -> QueuedJob:
+    """Return an engine's next job: highest priority, then due first, loads counted.
+
+    `heads` are the first jobs of the models of an engine, at least one; `switch` as in `ClaimRequest`. A job is
+    overtaken by none that arrives later than twice `overtake_seconds` after it.
     """
     top = max(head.priority for head in heads)
-    rivals = [head for head in heads if head.priority == top]
-    if overdue := [head for head in rivals if head.overdue(claims, now, overtake_seconds)]:
-        return min(overdue, key=lambda head: (head.due, head.seq))
-    return min([head for head in rivals if head.model in loaded] or rivals, key=lambda head: head.seq)
+
+    def rank(head: QueuedJob) -> tuple[float, int]:
+        return head.due_at + min(SWITCH * switch.get(head.model, 0.0), overtake_seconds), head.seq
+
+    return min([head for head in heads if head.priority == top], key=rank)

@@ -58,6 +58,7 @@ CLAIMED = {
 }
 
 LOG = insert(changes)
+MEAN_ESTIMATE = select(func.avg(jobs.c.estimate)).where(jobs.c.status == Status.QUEUED)
 ADD = insert(jobs).values(version=NEXT, lost=0).returning(jobs)
 GET = select(jobs).where(MINE)
 SEQ = select(jobs.c.seq).where(MINE)

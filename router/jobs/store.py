@@ -10,13 +10,15 @@ from router.errors import KeyReused
 from router.jobs import statements as sql
 from router.jobs.accounts.budgets import BudgetStore
 from router.jobs.change_log import delete_job, log_change
-from router.jobs.claims import claim_count
 from router.jobs.database import Database
+from router.jobs.forecast import Span
 from router.jobs.idempotency import HEADER, KEY_SECONDS, Key
+from router.jobs.queue_forecast import QueueForecasts
 from router.jobs.queue_limits import NO_LIMITS, QueueLimits, check
 from router.jobs.queue_positions import all_positioned, positioned
 from router.jobs.rows import job_of, job_row
-from router.jobs.scheduling import OVERTAKE_FACTOR, SchedulingPolicy
+from router.jobs.scheduling import SchedulingPolicy, allowance
+from router.jobs.scheduling_clock import arrival
 from router.jobs.work_queue import POLICY, WorkQueue
 from router.values import Job, Status
 
@@ -40,11 +42,12 @@ class JobStore(WorkQueue):
             database, lease_seconds=lease_seconds, max_attempts=max_attempts, policy=policy, budgets=budgets
         )
         self._max_queued = max_queued
+        self._forecasts = QueueForecasts(policy.overtake_seconds, held_back=self._budgets.held_back)
 
     def check_limits(self, limits: QueueLimits = NO_LIMITS, need: Need | None = None) -> None:
         """Raise `QueueFull`, `RateLimited` or `QuotaExceeded` at a limit or budget; write nothing."""
         with self._db.read() as db:
-            check(db, self._max_queued, limits)
+            self._check(db, limits)
             if need is not None:
                 self._budgets.check(db, need)
 
@@ -56,20 +59,9 @@ class JobStore(WorkQueue):
         For a repeated request under the same key return the first job and add none. Raises as `check_limits` does.
         """
         with self._db.write() as db:
-            if key is not None:
-                if (known := _keyed(db, job.owner, key)) is not None:
-                    return self._positioned(db, known)
-                kept = {"owner": job.owner, "key": key.name, "request": key.request, "job": job.id}
-                db.execute(sql.KEEP_KEY, {**kept, "created_at": time.time()})
-            queued = check(db, self._max_queued, limits)
-            self._budgets.check(db, Need(job.owner, job.key, 1 + len(siblings), job.estimate, job.price))
-            claims = claim_count(db)
-            rows = []
-            for place, each in enumerate((job, *siblings), queued):
-                due = claims + OVERTAKE_FACTOR * place
-                rows.append(db.execute(sql.ADD, {**job_row(each), "due": due}).mappings().one())
-                log_change(db, rows[-1]["version"], each.id)
-            return self._positioned(db, rows[0])
+            row = self._add(db, job, key, limits, siblings)
+        with self._db.read() as db:  # after the write: a forecast of a long queue must not keep the store's lock
+            return self._positioned(db, row)
 
     def get(self, job_id: str, owner: str | None) -> Job | None:
         """Return the owner's job with its queue position, or None.
@@ -106,7 +98,9 @@ class JobStore(WorkQueue):
                 return None
             whose = {} if owner is None else {"_owner": owner}
             rows = db.execute(page, {**whose, "_seq": start, "_limit": limit}).mappings().all()
-            return all_positioned(db, rows, self._seen_since())
+            if not any(row["status"] == Status.QUEUED for row in rows):
+                return tuple(map(job_of, rows))
+            return all_positioned(db, rows, self._spans(db))
 
     def cancel(self, job_id: str, owner: str | None) -> Job | None:
         """Cancel an unfinished job and return it; None if it is finished or unknown."""
@@ -137,8 +131,35 @@ class JobStore(WorkQueue):
             found = db.exec_driver_sql("SELECT n, job FROM changes WHERE n > ?", (since,)).all()
         return max((n for n, _ in found), default=since), frozenset(job for _, job in found)
 
+    def _add(
+        self, db: Connection, job: Job, key: Key | None, limits: QueueLimits, siblings: Sequence[Job]
+    ) -> RowMapping:
+        """Return the row of the first new job, or of the repeated request's."""
+        if key is not None:
+            if (known := _keyed(db, job.owner, key)) is not None:
+                return known
+            kept = {"owner": job.owner, "key": key.name, "request": key.request, "job": job.id}
+            db.execute(sql.KEEP_KEY, {**kept, "created_at": time.time()})
+        self._check(db, limits)
+        self._budgets.check(db, Need(job.owner, job.key, 1 + len(siblings), job.estimate, job.price))
+        arrived_at = arrival(db)
+        rows = []
+        for each in (job, *siblings):
+            estimate = each.estimate if each.estimate is not None else db.scalar(sql.MEAN_ESTIMATE) or 0.0
+            due_at = arrived_at + allowance(estimate, self._policy.overtake_seconds)
+            row = {**job_row(each), "arrived_at": arrived_at, "due_at": due_at}
+            rows.append(db.execute(sql.ADD, row).mappings().one())
+            log_change(db, rows[-1]["version"], each.id)
+        return rows[0]
+
+    def _check(self, db: Connection, limits: QueueLimits) -> None:
+        check(db, self._max_queued, limits, lambda: self._spans(db))
+
     def _positioned(self, db: Connection, row: RowMapping) -> Job:
-        return positioned(db, row, self._seen_since())
+        return positioned(db, row, self._spans(db)) if row["status"] == Status.QUEUED else job_of(row)
+
+    def _spans(self, db: Connection) -> Mapping[int, Span]:
+        return self._forecasts.read(db, self._seen_since())
 
 
 def _seq(db: Connection, job_id: str, owner: str | None) -> int | None:

@@ -32,19 +32,16 @@ jobs = Table(
     Column("artifact", Text),
     Column("failure", Text),
     Column("priority", Integer, nullable=False, server_default="0"),
-    Column("due", Integer, nullable=False, server_default="0"),  # the claim count from which no job overtakes it
-    Column("overtaken_at", Float),  # time of the first claim of a younger job
     Column("estimate", Float),  # seconds of work; None before the first measured job
     Column("revision", Integer),  # of the models file, at acceptance
     Column("key", String(16)),  # the API key of its request
     Column("numerics", Text),  # at acceptance; None in jobs of older versions
     Column("arrived_at", Float, nullable=False, server_default="0"),  # on the scheduling clock
-    Column("due_at", Float, nullable=False, server_default="0"),  # on that clock: no later arrival overtakes it
+    Column("due_at", Float, nullable=False, server_default="0"),  # on that clock: the order of the queue
     Column("price", Float),  # of a second of work, at acceptance
     Column("usage", Text),  # of its ended attempts
     # each model's next job, and the jobs ahead of a job
-    Index("jobs_queue", "status", "model", text("priority DESC"), "seq", "estimate"),
-    Index("jobs_due", "status", "model", "priority", "due"),  # due jobs
+    Index("jobs_queue", "status", "model", text("priority DESC"), "due_at", "seq", "estimate"),
     Index("jobs_finished", "finished_at"),  # old jobs
     Index("jobs_owner", "owner", "seq"),  # a page of an owner's jobs
     Index("jobs_key", "key", "status"),  # queued jobs of a key
@@ -134,8 +131,6 @@ owners = Table(
     Column("gpu_seconds", String(32)),  # budgets, such as 3600/day
     Column("cost", String(32)),
 )
-
-claim_count = Table("turns", metadata, Column("n", Integer, nullable=False))  # one row: claims since the first day
 
 timings = Table(
     "paces",

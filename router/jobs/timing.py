@@ -3,9 +3,10 @@
 from sqlalchemy import select
 from sqlalchemy.dialects.sqlite import insert
 
+from registry import ModelSpec
 from router.jobs.database import Database
 from router.jobs.tables import timings
-from router.values import StepTiming
+from router.values import Origin, StepTiming
 
 WEIGHT = 0.3  # of the newest job in what is known
 
@@ -26,6 +27,10 @@ class TimingStore:
     def _learned(self, model: str, shape: str) -> StepTiming | None:
         wanted = select(timings.c.step, timings.c.rest).where(timings.c.model == model, timings.c.shape == shape)
         return next((StepTiming(**row) for row in self._db.rows(wanted)), None)
+
+    def load_seconds(self, model: ModelSpec, kind: str, origin: Origin) -> float | None:
+        """Return the expected seconds of a load, None if unknown."""
+        return None
 
     def learn(self, model: str, shape: str, seen: StepTiming) -> None:
         """Merge the timing of one job."""

@@ -16,4 +16,4 @@ from router.values.job import Artifact, Failure, Job, Lease, Phase, Progress, Re
 from router.values.plan import Activations, Alternative, Basis, Plan, PlannedPart, distinct
 from router.values.presentation import Dialect, OutputPart, Presentation
 from router.values.task import Frames, Pixels, Preview, Task, UsedAdapter
-from router.values.work import Estimate, EstimateBasis, Outcome, Usage, WorkSeconds
+from router.values.work import Estimate, EstimateBasis, Origin, Outcome, Usage, WorkSeconds

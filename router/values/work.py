@@ -24,6 +24,13 @@ class WorkSeconds:
         return self.text + self.steps + self.decode + self.encode
 
 
+class Origin(StrEnum):
+    """Where weights are before a load: on disk, or in the host's memory."""
+
+    COLD = "cold"
+    WARM = "warm"
+
+
 class EstimateBasis(StrEnum):
     """What an estimate was made of, the best first."""
 

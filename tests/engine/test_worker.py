@@ -14,7 +14,7 @@ from router import Job, hookimpl
 from router.engine import encoder
 from router.engine.worker import Worker
 from router.errors import BootError
-from router.jobs import ClaimRequest, Database
+from router.jobs import Database
 from router.plugins import Plugins
 from router.settings import Settings
 from router.system import System, assemble
@@ -119,8 +119,6 @@ def test_a_job_for_what_is_loaded_goes_first_and_one_of_a_higher_priority_before
     worker.run_one()
     for model in ("slow", "slow", "slow", "text", "both"):
         queue(system, model)
-    for _ in range(2):
-        system.jobs.claim("other", ClaimRequest(["slow"]))  # what comes first is never overtaken
     order = []
     for _ in range(3):
         before = worker._residency.names

@@ -1,4 +1,4 @@
-"""Queue positions of a page in one statement, checked against their definition."""
+"""Queue positions and remaining times, checked against their definition."""
 
 import json
 import sqlite3
@@ -25,9 +25,11 @@ ROWS = some.lists(
         SECONDS,  # estimate
         SECONDS,  # what the engine says is left
         some.sampled_from(["me", "you"]),
+        some.sampled_from([0, 0, 1, 7]),  # due
     ),
     max_size=30,
 )
+Rows = list[tuple[str, int, float | None, float | None, str, float]]
 
 
 def stored(folder: Path) -> tuple[JobStore, EngineStore]:
@@ -37,7 +39,7 @@ def stored(folder: Path) -> tuple[JobStore, EngineStore]:
     )
 
 
-def fill(path: Path, rows: list[tuple[str, int, float | None, float | None, str]]) -> None:
+def fill(path: Path, rows: Rows) -> None:
     """Have exactly these jobs in the store."""
     columns = (
         "seq, id, owner, model, status, attempt, lost, version, request_id, created_at, task, inputs, form, warnings"
@@ -47,26 +49,32 @@ def fill(path: Path, rows: list[tuple[str, int, float | None, float | None, str]
                        "flow_shift": 3.0, "seed": 1, "given": ["text"]})  # fmt: skip
     with closing(sqlite3.connect(path)) as db, db:
         db.execute("DELETE FROM jobs")
-        for seq, (status, priority, estimate, left, owner) in enumerate(rows, 1):
+        for seq, (status, priority, estimate, left, owner, due_at) in enumerate(rows, 1):
             progress = {"phase": "step", "done": 1, "total": 2, "percent": 1, "remaining": left}
             db.execute(
-                f"INSERT INTO jobs ({columns}, priority, estimate, progress) VALUES ({', '.join('?' * 17)})",
-                (seq, f"{seq:032x}", owner, "m", status, 0, 0, seq, "", 0.0, task, "[]", "{}", "[]", priority, estimate,
+                f"INSERT INTO jobs ({columns}, priority, estimate, due_at, engine, progress) VALUES ({', '.join('?' * 19)})",
+                (seq, f"{seq:032x}", owner, "m", status, 0, 0, seq, "", 0.0, task, "[]", "{}", "[]", priority, estimate, due_at, f"e{seq % 3}" if status == "in_progress" else None,
                  json.dumps(progress) if status == "in_progress" else None),
             )  # fmt: skip
 
 
-def defined(rows: list[tuple[str, int, float | None, float | None, str]], seq: int, engines: int) -> Any:
+def defined(rows: Rows, seq: int, engines: int) -> Any:
     """Return the jobs ahead of a queued job and its remaining seconds, by definition."""
-    _, priority, own, _, _ = rows[seq - 1]
-    waiting = [(n, row) for n, row in enumerate(rows, 1) if row[0] == "queued"]
-    ahead = [row for n, row in waiting if row[1] > priority or (row[1] == priority and n < seq)]
-    if own is None:
-        return len(ahead), None
-    work = sum(own if row[2] is None else row[2] for row in ahead)
-    for _, _, estimate, left, _ in (row for row in rows if row[0] == "in_progress"):
-        work += left if left is not None else own if estimate is None else estimate
-    return len(ahead), pytest.approx(work / max(engines, 1) + own)
+    queued = sorted((-row[1], row[5], n, row[2]) for n, row in enumerate(rows, 1) if row[0] == "queued")
+    known = [each for *_, each in queued if each is not None] or [
+        row[2] for row in rows if row[0] == "in_progress" and row[2] is not None
+    ]
+    mean = sum(known) / len(known) if known else 10.0
+    free = [0.0] * max(engines, 1)
+    for n, (status, _, estimate, left, *_) in enumerate(rows, 1):
+        if status == "in_progress" and (n % 3 < engines or not engines):
+            free[n % 3 if engines else 0] += next(each for each in (left, estimate, mean) if each is not None)
+    for ahead, (_, _, number, estimate) in enumerate(queued):
+        first = free.index(min(free))
+        free[first] += mean if estimate is None else estimate
+        if number == seq:
+            return ahead, None if estimate is None else pytest.approx(free[first])
+    raise AssertionError(f"{seq} is not queued")
 
 
 @given(rows=ROWS, engines=some.integers(0, 3), newest_first=some.booleans(), owner=some.sampled_from([None, "me"]))
@@ -115,7 +123,7 @@ def statements() -> Iterator[list[str]]:
 @pytest.mark.parametrize("queued", [1, 100, 1000])
 def test_a_page_takes_as_many_statements_whatever_is_queued(tmp_path: Path, queued: int) -> None:
     jobs, _ = stored(tmp_path)
-    fill(tmp_path / "j.sqlite", [("queued", n % 3, 2.5, None, "me") for n in range(queued)])
+    fill(tmp_path / "j.sqlite", [("queued", n % 3, 2.5, None, "me", 0) for n in range(queued)])
     with statements() as first:
         jobs.page("me", after=None, limit=101, newest_first=True)
     with statements() as next_one:
@@ -123,6 +131,6 @@ def test_a_page_takes_as_many_statements_whatever_is_queued(tmp_path: Path, queu
     with statements() as single:
         jobs.get(f"{queued:032x}", "me")
 
-    assert len(first) == 3
+    assert len(first) == 7  # one of them asks whether there are any budgets
     assert len(next_one) <= 4
     assert len(single) == 3

@@ -391,6 +391,17 @@ def test_spent_money_holds_back_what_has_a_price(server: Server) -> None:
     assert claimed(server) == priced.id
 
 
+def test_the_remaining_time_of_other_jobs_leaves_held_back_ones_out(server: Server) -> None:
+    server.limit("60/day")
+    held, other = server.add(10.0), server.add(10.0, owner="you")
+    before = [job and job.remaining for job in (server.jobs.get(held.id, "me"), server.jobs.get(other.id, "you"))]
+    book(server.database, "2026-12-01", 60.0)
+    server.add(5.0, owner="us", model="n")  # a change: the forecast is made again
+    after = [job and job.remaining for job in (server.jobs.get(held.id, "me"), server.jobs.get(other.id, "you"))]
+
+    assert (before, after) == ([10.0, 20.0], [None, 15.0])
+
+
 def test_reserved_work_holds_nothing_back(server: Server) -> None:
     server.limit("60/day")
     first = server.add(60.0)

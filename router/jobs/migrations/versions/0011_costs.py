@@ -17,6 +17,14 @@ def upgrade() -> None:
         sa.Column("shift", sa.Float, nullable=False),
     )
 
+    op.drop_index("jobs_due", "jobs")
+    op.drop_index("jobs_queue", "jobs")
+    for name in ("due", "overtaken_at"):
+        op.drop_column("jobs", name)
+    op.drop_table("turns")
+    # jobs of before are due at 0: they go first, in their order
+    op.create_index("jobs_queue", "jobs", ["status", "model", sa.text("priority DESC"), "due_at", "seq", "estimate"])
+
     # expected seconds
     op.add_column("engines", sa.Column("kind", sa.String(64), nullable=False, server_default=""))
     op.add_column("engines", sa.Column("switch", sa.Text, nullable=False, server_default="{}"))

@@ -1,0 +1,132 @@
+"""The forecast of the stored queue, once a second while it is long."""
+
+import json
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from threading import Lock
+from typing import Any
+
+from sqlalchemy import Connection, Row
+
+from router.jobs.forecast import BusyEngine, Span, forecast
+from router.jobs.rows import progress_of
+from router.jobs.scheduling import QueuedJob
+from router.runtime import clock
+
+KEPT_SECONDS = 1.0  # a forecast serves for
+SHORT = 100  # jobs: a shorter queue is simulated after each change, in about a millisecond
+UNKNOWN_SECONDS = 10.0  # of a job before any estimate
+QUEUE = """
+    SELECT seq, model, priority, due_at, estimate FROM jobs WHERE status = 'queued'
+    ORDER BY model, priority DESC, due_at, seq
+"""
+RUNNING = "SELECT engine, estimate, progress, started_at FROM jobs WHERE status = 'in_progress'"
+# changes of jobs, and heartbeats of engines
+STATE = "SELECT (SELECT max(n) FROM changes), (SELECT total(seen) FROM engines WHERE boot = :boot AND seen > :since)"
+ENGINES = "SELECT id, models, resident, switch FROM engines WHERE boot = :boot AND seen > :since"
+
+
+@dataclass(frozen=True)
+class _Running:
+    """A running job's engine, and its seconds in all and to its end."""
+
+    engine: str | None
+    total: float | None
+    left: float | None
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A forecast, the state of the store at its time, and that time."""
+
+    state: Row[Any]
+    at: float
+    spans: Mapping[int, Span]
+
+    def serves(self, state: Row[Any], now: float) -> bool:
+        return now - self.at < KEPT_SECONDS and (state == self.state or len(self.spans) > SHORT)
+
+
+class QueueForecasts:
+    """The forecasts of one process; safe to use from many threads."""
+
+    def __init__(
+        self,
+        overtake_seconds: float,
+        now: Callable[[], float] = clock.now,
+        held_back: Callable[[Connection], Collection[int]] = lambda db: (),
+    ) -> None:
+        self._overtake_seconds = overtake_seconds
+        self._held_back = held_back
+        self._now = now
+        self._lock = Lock()  # callers that ask at once wait for one simulation
+        self._made: _Made | None = None
+
+    def read(self, db: Connection, seen_since: float) -> Mapping[int, Span]:
+        """Return when each queued job will run, by `seq`.
+
+        Engines seen after `seen_since` are alive.
+        """
+        with self._lock:
+            state, now = db.exec_driver_sql(STATE, _alive(seen_since)).one(), self._now()
+            if self._made is None or not self._made.serves(state, now):
+                held_back = set(self._held_back(db))  # they will not run for now: their remaining time is not known
+                self._made = _Made(state, now, _forecast(db, seen_since, self._overtake_seconds, held_back))
+            return self._made.spans
+
+
+def _forecast(
+    db: Connection, seen_since: float, overtake_seconds: float, held_back: Collection[int]
+) -> dict[int, Span]:
+    queue = [job for row in db.exec_driver_sql(QUEUE) if (job := QueuedJob(*row)).seq not in held_back]
+    now = time.time()
+    running = [_running(row, now) for row in db.exec_driver_sql(RUNNING)]
+    unknown = _mean([job.estimate for job in queue]) or _mean([job.total for job in running]) or UNKNOWN_SECONDS
+    engines = _engines(db, seen_since, running, unknown) or [_one_for_all(queue, running, unknown)]
+    return forecast(queue, engines, unknown=unknown, overtake_seconds=overtake_seconds)
+
+
+def _engines(db: Connection, seen_since: float, running: Sequence[_Running], unknown: float) -> list[BusyEngine]:
+    """Return the living engines that take jobs."""
+    found = db.exec_driver_sql(ENGINES, _alive(seen_since)).all()
+    return [
+        BusyEngine(
+            json.loads(row.models),
+            json.loads(row.resident),
+            json.loads(row.switch),
+            _left([job for job in running if job.engine == row.id], unknown),
+        )
+        for row in found
+        if row.models != "[]"
+    ]
+
+
+def _alive(seen_since: float) -> dict[str, Any]:
+    return {"boot": clock.boot(), "since": seen_since}
+
+
+def _one_for_all(queue: Sequence[QueuedJob], running: Sequence[_Running], unknown: float) -> BusyEngine:
+    return BusyEngine({job.model for job in queue}, busy=_left(running, unknown))
+
+
+def _left(running: Sequence[_Running], unknown: float) -> float:
+    return sum(unknown if job.left is None else job.left for job in running)
+
+
+def _running(row: Row[Any], now: float) -> _Running:
+    progress = progress_of(row.progress)
+    if progress is not None and progress.remaining is not None:
+        return _Running(row.engine, row.estimate, progress.remaining)
+    if row.estimate is not None:
+        return _Running(row.engine, row.estimate, row.estimate)
+    if progress is None or not progress.percent or row.started_at is None:
+        return _Running(row.engine, None, None)
+    total = max(now - row.started_at, 0) * 100 / progress.percent
+    return _Running(row.engine, total, total * (100 - progress.percent) / 100)
+
+
+def _mean(seconds: Sequence[float | None]) -> float | None:
+    known = [each for each in seconds if each is not None]
+    return fmean(known) if known else None

@@ -1,0 +1,187 @@
+"""The forecast of the queue: a simulation by the policy, checked against real claims."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, event
+
+from registry import Input
+from router.jobs import ClaimRequest, Database, EngineStore, JobStore
+from router.jobs.forecast import BusyEngine, Span, forecast
+from router.jobs.queue_forecast import QUEUE, QueueForecasts
+from router.jobs.scheduling import QueuedJob
+from router.runtime import clock
+from router.values import Artifact, EngineState, Job, Task
+
+TASK = Task("a", "", 64, 64, 5, 8, 4, 4.0, None, 3.0, 1, frozenset({Input.TEXT}))
+VIDEO = Artifact("1.mp4", "video/mp4", "00", 9, 64, 64, 5, 8)
+LOAD = 7.0  # seconds
+BOUND = 1800.0
+
+
+def queued(seq: int, model: str = "a", due: float = 0.0, estimate: float | None = 10.0) -> QueuedJob:
+    return QueuedJob(seq, model, 0, due, estimate)
+
+
+def spans(queue: list[QueuedJob], *engines: BusyEngine) -> dict[int, Span]:
+    return forecast(queue, engines, unknown=3.0, overtake_seconds=BOUND)
+
+
+def test_the_first_engine_that_is_free_takes_the_next_job() -> None:
+    queue = [queued(1), queued(2, estimate=1.0), queued(3), queued(4, estimate=None)]
+    found = spans(queue, BusyEngine("a", busy=4.0), BusyEngine("a", busy=0.5))
+
+    assert found == {1: Span(0.5, 10.5), 2: Span(4.0, 5.0), 3: Span(5.0, 15.0), 4: Span(10.5, 13.5)}
+
+
+def test_a_load_takes_its_time_once() -> None:
+    queue = [queued(1), queued(2)]
+
+    assert spans(queue, BusyEngine("a", (), {"a": 6.0})) == {1: Span(0.0, 16.0), 2: Span(16.0, 26.0)}
+    assert spans(queue, BusyEngine("a", ["a"], {"a": 0.0})) == {1: Span(0.0, 10.0), 2: Span(10.0, 20.0)}
+
+
+def test_an_engine_keeps_as_many_models_loaded_as_it_has() -> None:
+    queue = [queued(1, "b", due=-1000.0), queued(2, "a")]  # b is due long before
+
+    one = BusyEngine("ab", ["a"], {"a": 0.0, "b": 6.0})
+    assert spans(queue, one) == {1: Span(0.0, 16.0), 2: Span(16.0, 32.0)}  # b took the memory of a
+    two = BusyEngine("abc", ["c", "a"], {"c": 0.0, "a": 0.0, "b": 6.0})
+    assert spans(queue, two) == {1: Span(0.0, 16.0), 2: Span(16.0, 26.0)}  # it took that of c
+
+
+def test_the_least_recently_used_model_leaves() -> None:
+    queue = [queued(1, "a", due=-3000.0), queued(2, "c", due=-2000.0), queued(3, "a"), queued(4, "b")]
+    found = spans(queue, BusyEngine("abc", ["a", "b"], {"a": 0.0, "b": 0.0, "c": 6.0}))
+
+    assert found == {1: Span(0.0, 10.0), 2: Span(10.0, 26.0), 3: Span(26.0, 36.0), 4: Span(36.0, 52.0)}
+
+
+def test_jobs_of_a_model_without_an_engine_are_left_out() -> None:
+    queue = [queued(1, "a"), queued(2, "b"), queued(3, "a")]
+
+    assert spans(queue, BusyEngine("a"), BusyEngine("c")) == {1: Span(0.0, 10.0), 3: Span(10.0, 20.0)}
+    assert spans(queue) == {}
+    assert spans([], BusyEngine("a", busy=3.0)) == {}
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Database:
+    return Database(tmp_path / "jobs.sqlite")
+
+
+def opened(database: Database) -> JobStore:
+    return JobStore(database, lease_seconds=30, max_attempts=2, max_queued=10_000)
+
+
+def add(store: JobStore, *estimates: float | None, model: str = "a", priority: int = 0) -> list[str]:
+    names = [f"{time.time_ns()}-{n}" for n, _ in enumerate(estimates)]
+    for name, estimate in zip(names, estimates, strict=True):
+        store.add(Job(name, "me", model, TASK, created_at=time.time(), priority=priority, estimate=estimate))
+    return names
+
+
+def switch(loaded: str) -> dict[str, float]:
+    return {model: 0.0 if model == loaded else LOAD for model in "abc"}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_forecast_is_what_engines_do_when_nothing_else_comes(database: Database, seed: int) -> None:
+    rng, store = Random(seed), opened(database)
+    for _ in range(60):
+        add(store, rng.choice([1.0, 3.5, 40.0, 200.0]), model=rng.choice("abc"), priority=rng.choice([0, 0, 1]))
+    offers = {"e1": "abc", "e2": "ab", "e3": "bc"}
+    loaded = {"e1": "a", "e2": "a", "e3": "c"}
+    for name, models in offers.items():
+        state = EngineState(name, "cpu", 1, tuple(models), (loaded[name],), switch=switch(loaded[name]))
+        EngineStore(database, lease_seconds=30).heartbeat(state)
+    with database.read() as db:
+        expected = QueueForecasts(BOUND).read(db, clock.now() - 30)
+        numbers = {row.id: row.seq for row in db.exec_driver_sql("SELECT id, seq FROM jobs")}
+
+    free, ran = dict.fromkeys(offers, 0.0), {}
+    while free:
+        now, engine = min((seconds, name) for name, seconds in free.items())
+        costs = switch(loaded[engine])
+        claim = store.claim(engine, ClaimRequest(offers[engine], [loaded[engine]], switch=costs))
+        if claim is None:
+            del free[engine]
+            continue
+        free[engine] = now + costs[claim[1].model] + (claim[1].estimate or 0.0)
+        loaded[engine] = claim[1].model
+        ran[numbers[claim[1].id]] = Span(now, free[engine])
+        store.finish(claim[0], VIDEO)
+
+    assert len(ran) == 60
+    assert expected == ran
+
+
+def test_a_job_of_a_model_without_an_engine_has_no_remaining_time(database: Database) -> None:
+    store = opened(database)
+    (served,), (other,) = add(store, 5.0), add(store, 5.0, model="b")
+    assert [getattr(store.get(job, "me"), "remaining", 0) for job in (served, other)] == [5.0, 10.0]
+    engines = EngineStore(database, lease_seconds=30)
+    engines.heartbeat(EngineState("single", "cpu", 1, (), ()))  # an engine that takes no other jobs
+    assert [getattr(store.get(job, "me"), "remaining", 0) for job in (served, other)] == [5.0, 10.0]
+    engines.heartbeat(EngineState("e", "cpu", 1, ("a",), ()))
+
+    assert [getattr(store.get(job, "me"), "remaining", 0) for job in (served, other)] == [5.0, None]
+
+
+@contextmanager
+def simulations() -> Iterator[list[str]]:
+    """Collect the reads of the whole queue while the block runs."""
+    read: list[str] = []
+
+    def note(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        if statement == QUEUE:
+            read.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield read
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+
+
+def test_a_long_queue_is_simulated_once_a_second_whatever_changes(database: Database) -> None:
+    store, times = opened(database), [100.0]
+    forecasts = QueueForecasts(BOUND, lambda: times[-1])
+    add(store, *[1.0] * 101)
+    seen = []
+    with database.read() as db, simulations() as made:
+        for now in (100.0, 100.5, 100.9, 101.0, 101.5):
+            times.append(now)
+            add(store, 1.0)
+            made.clear()  # of the additions
+            seen.append((len(forecasts.read(db, 0.0)), len(made)))
+
+    assert seen == [(102, 1), (102, 0), (102, 0), (105, 1), (105, 0)]
+
+
+def test_a_short_queue_is_simulated_after_each_change_and_else_once(database: Database) -> None:
+    store = opened(database)
+    forecasts = QueueForecasts(BOUND, lambda: 100.0)
+    with database.read() as db, simulations() as made:
+        for count in range(1, 4):
+            add(store, 1.0)
+            made.clear()
+            assert [len(forecasts.read(db, 0.0)) for _ in range(5)] == [count] * 5
+            assert len(made) == 1
+
+
+def test_callers_at_once_wait_for_one_simulation(database: Database) -> None:
+    store = opened(database)
+    jobs = add(store, *[2.0] * 50)
+    fresh = opened(database)
+    with simulations() as made, ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda job: fresh.get(job, "me"), jobs))
+
+    assert len(made) == 1
+    assert [job and job.remaining for job in found] == [2.0 * n for n in range(1, 51)]
