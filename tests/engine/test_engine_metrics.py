@@ -29,7 +29,7 @@ class Breaks:
 
 
 def scrape(system: System) -> Scraped:
-    return Scraped(page(system.metrics.folder, system.jobs, system.engines, (), free=0).decode())
+    return Scraped(page(system.metrics.folder, system.jobs, system.engines, system.ledger, (), free=0).decode())
 
 
 def ask(system: System, model: str = "text", **video: Any) -> str:

@@ -170,7 +170,7 @@ def test_a_backend_that_keeps_something_of_each_job_is_found(
     before = resident_bytes() or 0
     system = run_jobs(settings, plugin(), 12)
 
-    scraped = Scraped(page(system.metrics.folder, system.jobs, system.engines, (), free=0).decode())
+    scraped = Scraped(page(system.metrics.folder, system.jobs, system.engines, system.ledger, (), free=0).decode())
     grown = scraped.value("framegate_engine_resident_bytes", device="cpu") - before
     found = [record.getMessage() for record in caplog.records if "memory of this engine grew" in record.getMessage()]
     assert len(found) == lines, caplog.text
@@ -191,7 +191,7 @@ def test_a_heartbeat_of_an_older_version_has_no_memory(system: System) -> None:
     system.engines.heartbeat(Worker(system, "cpu")._state())
     with system.engines._db.write() as db:
         db.exec_driver_sql("UPDATE engines SET memory = '{}'")
-    page_text = page(system.metrics.folder, system.jobs, system.engines, (), free=0).decode()
+    page_text = page(system.metrics.folder, system.jobs, system.engines, system.ledger, (), free=0).decode()
 
     assert (system.engines.alive()[0].use.resident, system.engines.alive()[0].use.device) == (None, None)
     assert Scraped(page_text).of("framegate_engine_resident_bytes") == []

@@ -28,6 +28,22 @@ def test_an_engine_killed_while_it_denoises(server: Server) -> None:
     assert books(server).strays == 0
 
 
+def test_the_work_of_a_killed_engine_is_lost_once(server: Server) -> None:
+    def jobs() -> dict[str, int]:
+        return dict(server.call("/v1/usage?model=slow")[1]["total"]["jobs"])
+
+    before = jobs()
+    job = ask(server, "slow", steps=20)
+    in_phase(server, job, "step", 20)
+    kill_engine(server)
+    assert completed(server, job)
+    after = jobs()
+
+    assert {outcome: after[outcome] - before[outcome] for outcome in after} == {
+        "completed": 1, "failed": 0, "cancelled": 0, "lost": 1,
+    }  # fmt: skip
+
+
 def test_an_engine_killed_while_it_decodes(server: Server) -> None:
     shut_gate(server)
     job = ask(server, "faulty", "held frame")

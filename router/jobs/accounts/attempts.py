@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, bindparam, delete, insert, text, update
 
@@ -17,11 +17,11 @@ BEGIN = insert(attempts)
 TAKE = (
     delete(attempts)
     .where(attempts.c.job == bindparam("_job"), attempts.c.attempt == bindparam("_attempt"))
-    .returning(attempts)
+    .returning(*(attempts.c[name] for name in ("job", "owner", "key", "model", "began", "price")))
 )
 USED = update(jobs).where(jobs.c.id == bindparam("_job")).values(usage=bindparam("_usage"))
 # Of jobs that have ended or are gone, on engines that are gone or run another job: nobody else will book them.
-ABANDONED = """
+ABANDONED = text("""
     SELECT begun.job, begun.attempt, coalesce(
         (SELECT max(seen - begun.began, 0.0) FROM engines WHERE id = begun.engine AND boot = begun.boot), 0.0
     ) AS seconds
@@ -32,7 +32,7 @@ ABANDONED = """
         SELECT 1 FROM engines WHERE id = begun.engine AND boot = :boot AND seen > :since
             AND (engines.job = begun.job OR seen < begun.began + :joined)
     )
-"""
+""")
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ def begin(db: Connection, job: Job, engine: str) -> None:
 
 def take(db: Connection, job: str, attempt: int) -> OpenAttempt | None:
     """Remove an open attempt and return it; None if it is booked already."""
-    row = db.execute(TAKE, {"_job": job, "_attempt": attempt}).mappings().first()
-    return OpenAttempt(**{f.name: row[f.name] for f in fields(OpenAttempt)}) if row is not None else None
+    row = db.execute(TAKE, {"_job": job, "_attempt": attempt}).first()
+    return OpenAttempt(*row) if row is not None else None
 
 
 def cancel(db: Connection, job: str, attempt: int, used: Usage) -> None:
@@ -91,4 +91,4 @@ def abandoned(db: Connection, seen_since: float) -> list[tuple[str, int, Usage]]
     Engines seen after `seen_since` count as alive.
     """
     asked = {"boot": clock.boot(), "since": seen_since, "joined": JOINED_SECONDS}
-    return [(row.job, row.attempt, Usage(row.seconds)) for row in db.execute(text(ABANDONED), asked)]
+    return [(row.job, row.attempt, Usage(row.seconds)) for row in db.execute(ABANDONED, asked)]

@@ -14,6 +14,10 @@ from router.values import Usage
 
 NAMES = ("day", "owner", "key", "model", "outcome", "attempts")
 AMOUNTS = tuple(field.name for field in fields(Usage))
+ROW = insert(ledger)
+BOOK = ROW.on_conflict_do_update(
+    list(ledger.primary_key), set_={name: ledger.c[name] + ROW.excluded[name] for name in ("attempts", *AMOUNTS)}
+)
 
 
 class Ledger:
@@ -23,7 +27,7 @@ class Ledger:
         self._db = database
 
     def add_load(self, model: str, seconds: float) -> None:
-        """Book the seconds of a model's load as the server's own."""
+        """Book the seconds of a load: they are the server's, whichever job needed it."""
         with self._db.write(durable=False) as db:
             book(db, "", "", model, LOAD, Usage(seconds))
 
@@ -54,11 +58,8 @@ class Ledger:
 
 def book(db: Connection, owner: str, key: str, model: str, outcome: str, used: Usage) -> None:
     """Add the work of one attempt, or load, to today's sums."""
-    names = {"day": day_of(time.time()), "owner": owner, "key": key, "model": model}
-    sums = {"attempts": 1, **vars(used)}
-    row = insert(ledger).values(**names, outcome=outcome, **sums)
-    added = {name: ledger.c[name] + row.excluded[name] for name in sums}
-    db.execute(row.on_conflict_do_update(list(ledger.primary_key), set_=added))
+    names = {"day": day_of(time.time()), "owner": owner, "key": key, "model": model, "outcome": outcome}
+    db.execute(BOOK, {**names, "attempts": 1, **vars(used)})
 
 
 def day_of(seconds: float) -> str:
