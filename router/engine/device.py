@@ -16,6 +16,7 @@ from router.runtime.files import make_folder, private
 
 NAME = re.compile(r"cpu|cuda:\d{1,3}")
 log = logging.getLogger(__name__)
+MOST_NAME = 64  # bytes, with the last zero: the width of its column
 LOCK_SECONDS = 10.0  # a killed engine may need this long to release its device
 
 
@@ -71,15 +72,30 @@ def total_memory(device: str) -> int | None:
     """Return a device's bytes of memory without PyTorch; None if that is unknown."""
     if not device.startswith("cuda"):
         return _host_memory()
-    size, card = ctypes.c_size_t(), ctypes.c_int()
+    size = ctypes.c_size_t()
+    known = _ask_driver(device, lambda driver, card: driver.cuDeviceTotalMem_v2(ctypes.byref(size), card))
+    return size.value if known else None
+
+
+def kind(device: str) -> str:
+    """Return the kind of a device; a job takes equally long on all of a kind."""
+    if not device.startswith("cuda"):
+        return "cpu"  # no finer: all engines of a data folder run on one machine, whose CPUs are the same
+    name = ctypes.create_string_buffer(MOST_NAME)
+    known = _ask_driver(device, lambda driver, card: driver.cuDeviceGetName(name, MOST_NAME, card))
+    return name.value.decode("ascii", "replace") if known else "cuda"
+
+
+def _ask_driver(device: str, question: Callable[[ctypes.CDLL, ctypes.c_int], int]) -> bool:
+    """Ask CUDA's driver about a GPU, without PyTorch; return whether it knew."""
+    card = ctypes.c_int()
     try:
         driver = ctypes.CDLL("libcuda.so.1")
         index = int(device.partition(":")[2] or 0)
-        failed = driver.cuInit(0) or driver.cuDeviceGet(ctypes.byref(card), index)
-        failed = failed or driver.cuDeviceTotalMem_v2(ctypes.byref(size), card)
+        failed = driver.cuInit(0) or driver.cuDeviceGet(ctypes.byref(card), index) or question(driver, card)
     except (OSError, AttributeError):
-        return None
-    return None if failed else size.value
+        return False
+    return not failed
 
 
 def memory(device: str) -> int:

@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from registry import ModelSpec
 from router.engine.attempt import Attempt
+from router.engine.device import kind
 from router.engine.heap import trim
 from router.engine.heartbeat import Heartbeat
 from router.engine.lease_keeper import LeaseKeeper
@@ -43,6 +44,7 @@ class Worker:
         self._system = system
         self._single = single
         self._device = device
+        self._kind = kind(device)
         self._heart = heart or Heartbeat()
         self.id = f"{device}-{os.getpid()}-{uuid.uuid4().hex[:8]}"  # in the store and in the log
         self._residency = Residency(system, device)
@@ -116,7 +118,7 @@ class Worker:
             return False
         lease, job = claimed
         with self._working(lease, job):
-            Attempt(self._system, lease, job, self._load, self._beat).run()
+            Attempt(self._system, lease, job, self._load, self._beat, self._kind).run()
         self._residency.describe()  # a job may have changed a code path, or moved parts to the host
         self._growth.after(job, self._residency.in_memory)
         return True
@@ -186,4 +188,5 @@ class Worker:
             lacks=served.lacks,
             too_large=residency.memory_fit.too_large(served.models),
             use=memory_use(self._device),
+            kind=self._kind,
         )

@@ -13,6 +13,7 @@ from router.errors import InvalidRequest
 from router.intake import adapters, gate, resolve
 from router.intake.adapters import Used
 from router.intake.availability import ModelAvailability
+from router.intake.expectation import Expectation
 from router.intake.images import PreparedInput, ReceivedImage
 from router.intake.resolve import SEEDS, ResolvedTask
 from router.jobs import QueueLimits
@@ -33,6 +34,7 @@ class Intake:
         hosts = media.Hosts(frozenset(system.settings.image_hosts), system.settings.image_public)
         self._fetcher = media.Fetcher(hosts)
         self._availability = ModelAvailability(system)
+        self._expectation = Expectation(system)
         self._tokens = TokenCounter(system.weights.snapshot)
 
     def submit(
@@ -131,7 +133,6 @@ class Intake:
         revision: int | None,
     ) -> Job:
         task = resolved.task
-        timing = self._system.timings.of(model.name, task.shape)
         warnings = (*request.warnings, *resolved.warnings, *self._warnings(model, task, inputs))
         return Job(
             id=uuid.uuid4().hex,
@@ -144,7 +145,7 @@ class Intake:
             request_id=request_id,
             created_at=time.time(),
             priority=model.priority + request.priority_offset,
-            estimate=timing.seconds(task.steps) if timing else None,
+            estimate=self._expectation.of(model, task),
             key=api_key.id if api_key else None,
             revision=revision,
             numerics=self._system.plugins.numerics(model, task),

@@ -137,15 +137,6 @@ owners = Table(
 
 claim_count = Table("turns", metadata, Column("n", Integer, nullable=False))  # one row: claims since the first day
 
-timings = Table(
-    "paces",
-    metadata,
-    Column("model", String(128), primary_key=True),
-    Column("shape", String(64), primary_key=True),
-    Column("step", Float, nullable=False),  # seconds per step
-    Column("rest", Float, nullable=False),  # seconds after the last step
-)
-
 job_timings = Table(
     "timings",
     metadata,

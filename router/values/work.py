@@ -24,6 +24,13 @@ class WorkSeconds:
         return self.text + self.steps + self.decode + self.encode
 
 
+class Origin(StrEnum):
+    """Where weights are before a load: on disk, or in the host's memory."""
+
+    COLD = "cold"
+    WARM = "warm"
+
+
 class EstimateBasis(StrEnum):
     """What an estimate was made of, the best first."""
 
@@ -40,8 +47,21 @@ class Estimate:
     basis: EstimateBasis
 
 
+@dataclass(frozen=True)
+class Expected:
+    """Expected seconds of a model on one kind of device, None if unknown.
+
+    `job` is the estimate of a job, `load_cold` and `load_warm` are the loads from disk and from the host's memory.
+    """
+
+    kind: str
+    job: Estimate | None
+    load_cold: float | None
+    load_warm: float | None
+
+
 class Outcome(StrEnum):
-    """How an attempt ended; a `lost` one is the server's fault and costs nobody anything."""
+    """How an attempt ended; a `lost` one is the server's fault and costs nothing."""
 
     COMPLETED = "completed"
     FAILED = "failed"

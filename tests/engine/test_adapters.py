@@ -139,7 +139,7 @@ class Engine:
         claim = self.system.jobs.claim("e", ClaimRequest((model,)))
         assert claim is not None
         lease, job = claim
-        Attempt(self.system, lease, replace(job, task=task), self.residency.get, self.phases.append).run()
+        Attempt(self.system, lease, replace(job, task=task), self.residency.get, self.phases.append, "cpu").run()
         self.residency.describe()
         return job_of(self.system, added.id)
 

@@ -19,7 +19,7 @@ class Ledger:
         self._db = database
 
     def add_load(self, model: str, seconds: float) -> None:
-        """Book the seconds of a model's load: they are the server's, whichever job needed it."""
+        """Book the seconds of a load: they are the server's, whichever job needed it."""
         with self._db.write(durable=False) as db:
             book(db, "", "", model, LOAD, Usage(seconds))
 
