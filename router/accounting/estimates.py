@@ -115,7 +115,7 @@ def _phase(
     terms: Terms,
     prior: Sequence[float],
 ) -> float:
-    """Return the expected seconds of a phase; each group is the prior of the next."""
+    """Return a phase's expected seconds; each group is the prior of the next."""
     coefficients = prior
     for group in groups:
         coefficients = fit([Point(terms(each.features), seconds(each)) for each in group], coefficients)

@@ -78,7 +78,7 @@ def total_memory(device: str) -> int | None:
 
 
 def kind(device: str) -> str:
-    """Return the kind of a device; a job takes equally long on all of a kind."""
+    """Return the kind of a device: its GPU's name, or `cpu`."""
     if not device.startswith("cuda"):
         return "cpu"  # no finer: all engines of a data folder run on one machine, whose CPUs are the same
     name = ctypes.create_string_buffer(MOST_NAME)

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class LoadTimer:
-    """Times the loads of one kind of device; an error of the store fails none."""
+    """Times loads of one kind of device; an error of the store fails none."""
 
     def __init__(self, system: System, kind: str, now: Callable[[], float] = time.monotonic) -> None:
         self._timings = system.timings

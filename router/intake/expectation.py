@@ -3,6 +3,9 @@
 import time
 
 from registry import ModelSpec
+from router.errors import InvalidRequest
+from router.intake import adapters
+from router.request import Request
 from router.system import System
 from router.values import EngineState, Task
 
@@ -28,3 +31,15 @@ class Expectation:
             engines = self._system.engines.alive()
             self._cached = (time.monotonic(), engines)
         return engines
+
+
+def default_task(model: ModelSpec) -> Task | None:
+    """Return the task of a request without options, None where it would be refused."""
+    try:
+        model, used = adapters.choose(model, Request(model.name, prompt=""))
+    except InvalidRequest:  # its default adapters disagree on a default
+        return None
+    defaults = model.defaults
+    shift = defaults.flow_shift.at(defaults.width, defaults.height)
+    named = {**vars(defaults), "flow_shift": shift, "input_kinds": model.modality.needs, "adapters": used}
+    return Task(prompt="", seed=0, **named)

@@ -75,7 +75,7 @@ class TimingStore:
             _add(db, loads, names, round(seconds, DIGITS))
 
     def expected(self, tasks: Sequence[tuple[ModelSpec, Task]]) -> Mapping[str, tuple[Expected, ...]]:
-        """Return what is known of models by their names, by kind, for one task each."""
+        """Return what is known of models by name, for one task of each."""
         names = [model.name for model, _ in tasks]
         with self._db.read() as db:
             sizes = _sizes(db, jobs.c.model.in_(names))
@@ -121,7 +121,7 @@ def _sizes(
 
 
 def _load_seconds(rows: Iterable[RowMapping], model: ModelSpec, origin: Origin) -> float | None:
-    """Return the median of a model's loads; those of former variants where it has none."""
+    """Return the median of a model's loads, or of those of former variants."""
     rows, variant = list(rows), str(Variant.of(model))
     for each in (Origin.WARM, Origin.COLD) if origin is Origin.WARM else (Origin.COLD,):
         same = [row for row in rows if row["origin"] == each]

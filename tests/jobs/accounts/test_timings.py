@@ -1,4 +1,4 @@
-"""Measured seconds in the store, and what they let expect by kind, size and variant."""
+"""Measured seconds in the store, and estimates by kind, size and variant."""
 
 from dataclasses import replace
 from pathlib import Path
