@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from statistics import fmean, median_low
 from typing import NamedTuple
 
@@ -18,8 +18,7 @@ PIXELS = (120_000, 1.0)  # of all frames, at which what begins and ends a phase 
 Terms = Callable[[Features], tuple[float, ...]]
 
 
-@dataclass(frozen=True)
-class Measurement:
+class Measurement(NamedTuple):
     """The seconds of one job's phases, `step` of one step."""
 
     text: float
@@ -52,9 +51,9 @@ class _Example(NamedTuple):
     step: float
 
 
-def typical(measured: Iterable[Measurement]) -> Measurement:
-    """Return the median of each phase: a first job may compile, and takes longer."""
-    return Measurement(*map(median_low, zip(*map(astuple, measured), strict=True)))
+def typical(measured: Iterable[Sequence[float]]) -> Measurement:
+    """Return the median of each phase of jobs: a first one may compile, and takes longer."""
+    return Measurement(*map(median_low, zip(*measured, strict=True)))
 
 
 def estimate(model: ModelSpec, task: Task, known: Sequence[KnownSize]) -> Estimate | None:

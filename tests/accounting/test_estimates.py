@@ -97,7 +97,7 @@ def test_twice_as_slow_jobs_are_expected_to_take_twice_as_long() -> None:
 
 
 def replace_seconds(size: KnownSize, factor: float) -> KnownSize:
-    return size._replace(seconds=Measurement(*(factor * each for each in vars(size.seconds).values())))
+    return size._replace(seconds=Measurement(*(factor * each for each in size.seconds)))
 
 
 def test_without_guidance_a_step_is_one_pass() -> None:
@@ -111,7 +111,7 @@ def test_without_guidance_a_step_is_one_pass() -> None:
 
 def test_an_adapter_is_expected_to_take_what_the_mode_without_it_takes_until_it_is_measured() -> None:
     adapted = replace(TASK, adapters=(STYLE,))
-    slower = known(replace(SIZES[2], adapters=(STYLE,)), took=lambda task: replace(truth(task), step=3.0))
+    slower = known(replace(SIZES[2], adapters=(STYLE,)), took=lambda task: truth(task)._replace(step=3.0))
 
     assert total(estimate(MODEL, adapted, [*map(known, SIZES)])) == pytest.approx(
         truth(TASK).seconds(10).total, rel=0.05

@@ -4,7 +4,6 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import astuple
 from statistics import median_low
 from typing import Any
 
@@ -51,7 +50,7 @@ class TimingStore:
 
     def learn(self, kind: str, model: ModelSpec, task: Task, seconds: WorkSeconds) -> None:
         """Add the seconds of a completed job."""
-        measured = [round(each, DIGITS) for each in astuple(Measurement.of(seconds, task.steps))]
+        measured = [round(each, DIGITS) for each in Measurement.of(seconds, task.steps)]
         of = jobs.c.kind == kind, jobs.c.model == model.name
         newest = select(jobs.c.changed_at).where(*of).order_by(jobs.c.changed_at.desc())
         with self._db.write(durable=False) as db:
@@ -115,7 +114,7 @@ def _sizes(
     found = defaultdict[tuple[str, str], list[KnownSize]](list)
     for row in db.execute(select(jobs).where(*where).order_by(jobs.c.changed_at.desc()).limit(most)):
         size = Size(row.width, row.height, row.frames)
-        seconds = typical(Measurement(*each) for each in json.loads(row.recent))
+        seconds = typical(json.loads(row.recent))
         found[row.model, row.kind].append(KnownSize(Variant.parse(row.variant), row.mode, size, seconds))
     return found
 
