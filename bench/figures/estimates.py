@@ -1,4 +1,4 @@
-"""The error of expected seconds: of a known size, of one never seen, of another model."""
+"""The error of expected seconds, of known and new sizes and models."""
 
 import statistics
 import time
@@ -114,7 +114,8 @@ def _next_jobs(bench: Bench) -> Iterator[float]:
 
 
 def _by_size(bench: Bench) -> list[list[Taken]]:
-    """Return the jobs of each size, run alternately, so that other load affects all alike."""
+    """Return the jobs of each size, run alternately."""
+    # so that other load on the machine affects all sizes alike
     jobs = [[bench.run(MODEL, size) for size in SIZES] for _ in range(EACH)]
     return [list(each) for each in zip(*jobs, strict=True)]
 
@@ -135,7 +136,7 @@ def _expected(folder: Path, wanted: Taken, known: Sequence[Sequence[Taken]]) -> 
 
 
 def _query_seconds(folder: Path, jobs: Sequence[Taken]) -> tuple[float, float]:
-    """Return the seconds of an estimate, of a known size and of a new one."""
+    """Return the time of an estimate, of a known size and a new one."""
     model, task, seconds = jobs[0]
     timings = _store(folder)
     for number in range(MANY):

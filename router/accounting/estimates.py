@@ -52,7 +52,7 @@ class _Example(NamedTuple):
 
 
 def typical(measured: Iterable[Sequence[float]]) -> Measurement:
-    """Return the median of each phase of jobs: a first one may compile, and takes longer."""
+    """Return the median of each phase: a first job may also compile."""
     return Measurement(*map(median_low, zip(*measured, strict=True)))
 
 
