@@ -81,8 +81,8 @@ def fitted(model: ModelSpec, task: Task, known: Sequence[KnownSize], basis: Esti
 
 def mean(estimates: Sequence[Estimate]) -> Estimate | None:
     """Return the mean of estimates for several kinds of devices, None of none."""
-    if not estimates:
-        return None
+    if len(estimates) < 2:
+        return estimates[0] if estimates else None
     seconds = WorkSeconds(*map(fmean, zip(*(astuple(each.seconds) for each in estimates), strict=True)))
     return Estimate(seconds, max((each.basis for each in estimates), key=list(EstimateBasis).index))
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from statistics import median_low
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Table, delete, select
+from sqlalchemy import ColumnElement, Connection, Row, RowMapping, Table, bindparam, delete, select
 from sqlalchemy.dialects.sqlite import insert
 
 from registry import ModelSpec, Size
@@ -22,6 +22,12 @@ from router.values import Estimate, EstimateBasis, Expected, Origin, Task, WorkS
 RECENT = 9  # measurements that count, of a size or of a load
 SIZES = 100  # that are kept of a model on a kind of device: those of the newest jobs
 DIGITS = 6  # of a second
+KEY = ("model", "variant", "mode", "width", "height", "frames")
+# built once: to build one takes as long as to run it
+KINDS = select(jobs.c.kind).distinct()
+ANY_MODEL = select(jobs).where(jobs.c.kind.in_(bindparam("_kinds", expanding=True))).order_by(jobs.c.changed_at.desc())
+SAME_MODEL = ANY_MODEL.where(jobs.c.model == bindparam("_model"))
+SAME_SIZE = ANY_MODEL.where(*(jobs.c[name] == bindparam(f"_{name}") for name in KEY))
 
 
 class TimingStore:
@@ -37,14 +43,16 @@ class TimingStore:
         from other models.
         """
         with self._db.read() as db:
-            wanted = set(kinds or db.scalars(select(jobs.c.kind).distinct()))
+            wanted = set(kinds or db.scalars(KINDS))
+            key = {f"_{name}": each for name, each in _key(model, task).items()}
             found: dict[str, Estimate | None] = {}
-            for of in (_is(jobs, _key(model, task)), (jobs.c.model == model.name,)):
+            for statement in (SAME_SIZE, SAME_MODEL):
                 if missing := wanted - found.keys():
-                    known = _sizes(db, *of, jobs.c.kind.in_(missing))
+                    known = _sizes(db.execute(statement, {**key, "_kinds": list(missing)}))
                     found |= {kind: estimate(model, task, sizes) for (_, kind), sizes in known.items()}
             for kind in wanted - found.keys():
-                others = [each for sizes in _sizes(db, jobs.c.kind == kind, most=SIZES).values() for each in sizes]
+                known = _sizes(db.execute(ANY_MODEL.limit(SIZES), {"_kinds": [kind]}))
+                others = [each for sizes in known.values() for each in sizes]
                 found[kind] = fitted(model, task, others, EstimateBasis.BORROWED) if others else None
         return mean([each for each in found.values() if each is not None])
 
@@ -77,7 +85,7 @@ class TimingStore:
         """Return what is known of models by name, for one task of each."""
         names = [model.name for model, _ in tasks]
         with self._db.read() as db:
-            sizes = _sizes(db, jobs.c.model.in_(names))
+            sizes = _sizes(db.execute(select(jobs).where(jobs.c.model.in_(names))))
             loaded = defaultdict[tuple[str, str], list[RowMapping]](list)
             for row in db.execute(select(loads).where(loads.c.model.in_(names))).mappings():
                 loaded[row["model"], row["kind"]].append(row)
@@ -107,12 +115,10 @@ def _is(table: Table, key: Mapping[str, Any]) -> Sequence[ColumnElement[bool]]:
     return [table.c[name] == each for name, each in key.items()]
 
 
-def _sizes(
-    db: Connection, *where: ColumnElement[bool], most: int | None = None
-) -> Mapping[tuple[str, str], Sequence[KnownSize]]:
-    """Return the measured sizes by model and kind, those of the newest jobs."""
+def _sizes(rows: Iterable[Row[Any]]) -> Mapping[tuple[str, str], Sequence[KnownSize]]:
+    """Return the measured sizes by model and kind."""
     found = defaultdict[tuple[str, str], list[KnownSize]](list)
-    for row in db.execute(select(jobs).where(*where).order_by(jobs.c.changed_at.desc()).limit(most)):
+    for row in rows:
         size = Size(row.width, row.height, row.frames)
         seconds = typical(json.loads(row.recent))
         found[row.model, row.kind].append(KnownSize(Variant.parse(row.variant), row.mode, size, seconds))
