@@ -54,12 +54,14 @@ class Bench:
     worker: Worker
     recorder: Recorder
 
-    def run(self, name: str, size: Size) -> Taken:
+    def run(self, name: str, size: Size, **changes: float) -> Taken:
+        """Run a default request of this size, with changes."""
         model = self.system.registries.model(name, None)
         assert model is not None
         task = default_task(model)
         assert task is not None
         task = replace(task, width=size.width, height=size.height, num_frames=size.num_frames, prompt="a red ball")
+        task = replace(task, **changes)  # type: ignore[arg-type]
         number = len(self.recorder.taken)
         self.system.jobs.add(Job(f"{number:032x}", "me", name, task, created_at=time.time()))
         self.worker.run_one()
@@ -75,10 +77,12 @@ def measure() -> Figure:
         bench = Bench(system, Worker(system, "cpu"), recorder)
         known = list(_next_jobs(bench))
         sizes = _by_size(bench)
+        plain = [bench.run(MODEL, DEFAULT, guidance_scale=1.0) for _ in range(EACH)]
         other = statistics.median(bench.run(OTHER, DEFAULT).seconds.total for _ in range(EACH))
         folder = data / "stores"
         unseen = [_error(folder, each, [one for one in sizes if one is not each]) for each in sizes]
         single = [_error(folder, each, [one]) for each in sizes for one in sizes if one is not each]
+        unguided = _error(folder, plain, sizes)
         borrowed = abs(_expected(folder, recorder.taken[-1], sizes) / other - 1)
         exact, fitted = _query_seconds(folder, sizes[0])
     return Figure(
@@ -91,6 +95,7 @@ def measure() -> Figure:
             Row("the same, largest", 100 * max(unseen), "%"),
             Row("a size without jobs, by one other alone, median", _percent(single), "%"),
             Row("the same, p90", 100 * quantile(single, 0.9), "%"),
+            Row("jobs without guidance, by those with it", 100 * unguided, "%"),
             Row("a model without jobs, by another model", 100 * borrowed, "%"),
             Row("time of an estimate, a size with jobs, median", exact * 1000, "ms", 1),
             Row(f"time of an estimate, a size without, by {MANY} others, median", fitted * 1000, "ms", 20),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from statistics import fmean, median_low
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ from router.values import Estimate, EstimateBasis, Task, WorkSeconds
 TOKENS_PER_WIDTH = 7  # 3 d + ffn: as many tokens make attention the half of a block; ffn is about 4 d
 LEAST_TOKENS = 250  # at which the calls of a step's operations take as long as the linear part
 PIXELS = (120_000, 1.0)  # of all frames, at which what begins and ends a phase takes as long as the pixels
+IMAGES = 0.5  # of the decoding, for the VAE to encode images, until a job with images was measured
 Terms = Callable[[Features], tuple[float, ...]]
 
 
@@ -70,10 +71,14 @@ def fitted(model: ModelSpec, task: Task, known: Sequence[KnownSize], basis: Esti
     wanted = features_of(size_of(task), mode, model.size_multiple)
     groups = [[_example(each, variant) for each in group] for group in _nearer(known, variant, mode)]
     steps = (LEAST_TOKENS, 1.0, 1 / (TOKENS_PER_WIDTH * variant.width))
+    decode = _phase(groups, wanted, lambda each: each.seconds.decode, _pixel_terms, PIXELS)
+    images = 0.0
+    if wanted.image_pixels and not any(each.features.image_pixels for each in groups[0]):
+        images, wanted = IMAGES * decode, replace(wanted, image_pixels=0)
     seconds = Measurement(
-        text=_phase(groups, wanted, lambda each: each.seconds.text, _text_terms, PIXELS),
+        text=_phase(groups, wanted, lambda each: each.seconds.text, _text_terms, PIXELS) + images,
         step=_phase(groups, wanted, lambda each: each.step, _step_terms, steps),
-        decode=_phase(groups, wanted, lambda each: each.seconds.decode, _pixel_terms, PIXELS),
+        decode=decode,
         encode=_phase(groups, wanted, lambda each: each.seconds.encode, _pixel_terms, PIXELS),
     )
     return Estimate(seconds.seconds(task.steps), basis)

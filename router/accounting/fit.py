@@ -54,9 +54,8 @@ def _weighted(point: Point) -> tuple[tuple[float, ...], float]:
 def _scale(weighted: Sequence[tuple[tuple[float, ...], float]], prior: Sequence[float]) -> float:
     expected = [value(prior, terms) for terms, _ in weighted]
     square = sum(each * each for each in expected)
-    return (
-        sum(each * seconds for each, (_, seconds) in zip(expected, weighted, strict=True)) / square if square else 0.0
-    )
+    product = sum(each * seconds for each, (_, seconds) in zip(expected, weighted, strict=True))
+    return product / square if square else 0.0
 
 
 def _non_negative(matrix: Sequence[Sequence[float]], right: Sequence[float]) -> list[float]:

@@ -130,6 +130,15 @@ def test_images_are_encoded_before_the_first_step() -> None:
     assert found.seconds.text == pytest.approx(truth(image).text, rel=0.15)
 
 
+def test_a_first_job_with_images_encodes_them_in_half_the_time_of_its_decoding() -> None:
+    image = replace(TASK, input_kinds=frozenset({Input.TEXT, Input.IMAGE}))
+    found = estimate(MODEL, image, [*map(known, SIZES)])
+
+    assert found is not None
+    assert found.seconds.text == pytest.approx(truth(TASK).text + truth(TASK).decode / 2, rel=0.05)
+    assert found.seconds.steps == pytest.approx(truth(TASK).seconds(10).steps, rel=0.05)
+
+
 def test_a_new_variant_is_expected_to_take_what_the_former_one_took() -> None:
     former, now = MODEL, model_of(options=MappingProxyType({"attention": "other"}))
     assert Variant.of(former) != Variant.of(now)
