@@ -1,6 +1,5 @@
 """One attempt at a job: load, generate, encode, finish."""
 
-import errno
 import logging
 from collections.abc import Callable
 from contextlib import closing
@@ -11,22 +10,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from registry import BrokenModel, Input, ModelSpec
 from router.engine.adapters import with_adapters
+from router.engine.failures import failure_of
 from router.engine.heartbeat import Beat
+from router.engine.job_timer import JobTimer
 from router.engine.previews import Previews
 from router.engine.reporter import Phases, Reporter
 from router.engine.residency import Resident
-from router.engine.step_timer import StepTimer
-from router.errors import (
-    DeviceLost,
-    DiskFull,
-    EngineError,
-    GenerationFailed,
-    JobCancelled,
-    LoadFailed,
-    OutOfMemory,
-    is_disk_full,
-    is_unwritable,
-)
+from router.errors import DeviceLost, EngineError, GenerationFailed, JobCancelled, LoadFailed, is_disk_full
 from router.media import Decoders
 from router.media.pixels import decode, fit
 from router.plugins import missing, missing_message
@@ -34,7 +24,7 @@ from router.runtime.server_paths import ServerPaths
 from router.storage.artifacts import digest
 from router.system import System
 from router.tokens import merged
-from router.values import Artifact, Failure, Frames, Job, Lease, Phase, Status, Task
+from router.values import Artifact, Estimate, Frames, Job, Lease, Phase, Status, Task, Usage
 
 MEDIA_TYPES = {".mp4": "video/mp4", ".png": "image/png"}
 Load = Callable[[ModelSpec, Phases], Resident]
@@ -50,6 +40,7 @@ class Attempt:
     job: Job
     load: Load
     beat: Beat
+    kind: str  # of the device
 
     def run(self) -> None:
         """Finish or fail the job.
@@ -57,35 +48,45 @@ class Attempt:
         Raises `DeviceLost` when the engine cannot go on, and the store's error when neither end can be stored: the
         lease expires then, and the job is tried again.
         """
-        lease, job = self.lease, self.job
+        job, metrics = self.job, self.system.metrics
         previews = Previews(self.system.artifacts, job.id)
-        known = self.system.timings.of(job.model, job.task.shape)
-        timer = StepTimer(job.model, job.task.steps, known, self.system.metrics)
+        model = self.system.registries.model(job.model, job.revision)
+        expected = self.system.timings.estimate(model, job.task, (self.kind,)) if model else None
+        timer = JobTimer(job.model, job.task.steps, expected.seconds if expected else None, metrics)
         seconds = self.system.settings.job_seconds
-        reporter = Reporter(self.system.jobs, lease, self.beat, previews, timer, seconds=seconds)
+        reporter = Reporter(self.system.jobs, self.lease, self.beat, previews, timer, seconds=seconds)
+        done = None
         try:
-            done = self._make(reporter)
-            timer.end()
+            done = self._make(model, reporter)
         except JobCancelled:
             log.info("stopped: cancelled, deleted or given back")
-            return
         except DeviceLost:
             log.exception("the device cannot be used any more: this engine ends, and the job is tried again")
             raise
         except Exception as error:
             if isinstance(error, SQLAlchemyError) and not is_disk_full(error):
                 raise
-            done = self._fail(error, reporter.current)
+            done = self._fail(error, reporter)
         finally:
             previews.clear()
-        if done is not None:
-            self.system.plugins.announce(done)
-            if done.status is Status.COMPLETED and (timing := timer.timing()):
-                self.system.timings.learn(job.model, job.task.shape, timing)
+        if done is None:
+            self.system.jobs.settle(self.lease, _used(timer))
+            return
+        self.system.plugins.announce(done)
+        if model is not None and done.status is Status.COMPLETED:
+            self._learn(model, expected, timer)
 
-    def _fail(self, error: Exception, phase: Phase) -> Job | None:
-        failure = _failure(error, phase)
-        failed = self.system.jobs.fail(self.lease, replace(failure, message=self._hide(failure.message)))
+    def _learn(self, model: ModelSpec, expected: Estimate | None, timer: JobTimer) -> None:
+        if (taken := timer.seconds()) is None:
+            return
+        if expected is not None:
+            self.system.metrics.estimated(model.name, expected, taken)
+        self.system.timings.learn(self.kind, model, self.job.task, taken)
+
+    def _fail(self, error: Exception, reporter: Reporter) -> Job | None:
+        failure = failure_of(error, reporter.current)
+        failure = replace(failure, message=self._hide(failure.message))
+        failed = self.system.jobs.fail(self.lease, failure, _used(reporter.timer))
         if failed is None:
             log.info("stopped: cancelled, deleted or given back, and so: %r", error)
         else:
@@ -95,16 +96,16 @@ class Attempt:
     def _hide(self, text: str) -> str:
         return ServerPaths(self.system.settings.folders).hide(text)
 
-    def _make(self, reporter: Reporter) -> Job | None:
-        model = self.system.registries.model(self.job.model, self.job.revision)
+    def _make(self, model: ModelSpec | None, reporter: Reporter) -> Job | None:
         if model is None:
             entry = self.system.registries.poll().find(self.job.model)
             gone = "the model of this job is not served any more"
             raise LoadFailed(entry.reason if isinstance(entry, BrokenModel) else gone)
         if missing(backend := self.system.plugins.backends[model.backend]):
             raise LoadFailed(f"no engine can run {model.name}: {missing_message(backend)}")
-        resident = self.load(model, reporter.phase)
-        model = with_adapters(self.system.weights, resident.model, self.job.task, reporter.phase)
+        with reporter.timer.loading():
+            resident = self.load(model, reporter.phase)
+            model = with_adapters(self.system.weights, resident.model, self.job.task, reporter.phase)
         task = self._with_images()
         reporter.phase(Phase.STEP)(0, task.steps)
         generate = self.system.plugins.hook_for("generate", model)
@@ -127,7 +128,8 @@ class Attempt:
             path = artifacts.publish(path)
             artifact = _artifact(path, frames)
             warnings = merged(job.warnings, tuple(map(self._hide, (*frames.warnings, *frames.late_warnings()))))
-            done = self.system.jobs.finish(lease, artifact, warnings)
+            reporter.timer.end()
+            done = self.system.jobs.finish(lease, artifact, warnings, _used(reporter.timer, frames))
         finally:
             pixels.close()
             if done is None:
@@ -148,6 +150,14 @@ class Attempt:
         return task
 
 
+def _used(timer: JobTimer, frames: Frames | None = None) -> Usage:
+    """Return what an attempt has used, and delivered."""
+    if frames is None:
+        return Usage(timer.work, timer.steps)
+    pixels = frames.num_frames * frames.width * frames.height
+    return Usage(timer.work, timer.steps, frames.num_frames, pixels)
+
+
 def _artifact(path: Path, frames: Frames) -> Artifact:
     return Artifact(
         name=path.name,
@@ -159,20 +169,3 @@ def _artifact(path: Path, frames: Frames) -> Artifact:
         num_frames=frames.num_frames,
         frames_per_second=frames.frames_per_second,
     )
-
-
-def _failure(error: Exception, phase: Phase) -> Failure:
-    """Return the failure as the caller may know it."""
-    # of our own errors that is the message, of all others the phase: a stranger's text may name paths or secrets
-    if isinstance(error, EngineError):
-        return Failure(error.code, error.message)
-    if is_disk_full(error):
-        return Failure(DiskFull.code, "the server's disk is full")
-    if is_unwritable(error):
-        what = "is read-only" if getattr(error, "errno", None) == errno.EROFS else "failed"
-        return Failure(GenerationFailed.code, f"the video could not be written: the server's disk {what}")
-    if isinstance(error, MemoryError):
-        return Failure(OutOfMemory.code, "the server ran out of memory: ask for fewer frames or a smaller size")
-    if phase in (Phase.LOAD, Phase.DOWNLOAD):
-        return Failure("load_failed", "the model could not be loaded; the server's log has the reason")
-    return Failure(GenerationFailed.code, "the video could not be generated; the server's log has the reason")

@@ -7,8 +7,8 @@ from collections.abc import Callable, Generator
 from sqlalchemy.exc import SQLAlchemyError
 
 from router.engine.heartbeat import Beat
+from router.engine.job_timer import JobTimer
 from router.engine.previews import Previews
-from router.engine.step_timer import StepTimer
 from router.errors import JobCancelled, TimedOut, reason
 from router.jobs import JobStore
 from router.values import Frames, Lease, Phase, Pixels, Preview, Progress
@@ -29,7 +29,7 @@ class Reporter:
     """Makes the `report` callables of one attempt, which may take `seconds`."""
 
     def __init__(
-        self, store: JobStore, lease: Lease, beat: Beat, previews: Previews, timer: StepTimer, *, seconds: float
+        self, store: JobStore, lease: Lease, beat: Beat, previews: Previews, timer: JobTimer, *, seconds: float
     ) -> None:
         self._seconds = seconds
         self._began = time.monotonic()
@@ -37,7 +37,7 @@ class Reporter:
         self._lease = lease
         self._beat = beat
         self._previews = previews
-        self._timer = timer
+        self.timer = timer
         self._written = 0.0
         self._shown: tuple[Phase, int, int] | None = None  # the stored progress; the same again checks the lease only
         self._checked = 0.0
@@ -58,7 +58,7 @@ class Reporter:
         report, done = self.phase(Phase.DECODE), 0
         report(0, frames.num_frames)
         try:
-            for chunk in frames.pixels:
+            for chunk in self.timer.decoding(iter(frames.pixels)):
                 done += len(chunk)
                 report(done, frames.num_frames)
                 yield chunk
@@ -68,10 +68,10 @@ class Reporter:
     def _report(self, phase: Phase, done: int, total: int) -> None:
         changed, self.current = phase is not self.current, phase
         self._beat(phase)
-        self._timer.report(phase, done)
+        self.timer.report(phase, done)
         start, end = SPAN[phase]
         percent = start + (end - start) * done // max(total, 1)
-        progress = Progress(phase, done, total, percent, self._timer.remaining(phase, done, total))
+        progress = Progress(phase, done, total, percent, self.timer.remaining(phase, done, total))
         if not self._stored(changed, progress):
             raise JobCancelled(f"job {self._lease.job} is no longer this engine's")
         if time.monotonic() - self._began > self._seconds:

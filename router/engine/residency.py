@@ -7,15 +7,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from registry import ModelSpec, folders, part_files
-from router.engine.device import memory
+from router.engine.device import kind, memory
 from router.engine.digests import Digests
 from router.engine.heap import trim
+from router.engine.load_timer import LoadTimer
 from router.engine.memory_fit import MemoryFit
 from router.engine.pool import PartPool
 from router.engine.reporter import Phases
 from router.errors import LoadFailed, OutOfMemory
 from router.system import System
-from router.values import PartPath, Phase, ResidentBytes
+from router.values import Origin, PartPath, Phase, ResidentBytes
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ class Residency:
     def __init__(self, system: System, device: str) -> None:
         self._system = system
         self._device = device
+        self.load_timer = LoadTimer(system, kind(device))
         self.memory_fit = MemoryFit(system.settings, system.plugins, system.weights, device)
         self._models: OrderedDict[str, Resident] = OrderedDict()
         self.memory: Mapping[str, ResidentBytes] = {}  # bytes of weights by model
@@ -85,10 +87,12 @@ class Residency:
                 log.info("the files of %s have changed: loading it again", model.name)
                 self._forget(model.name)
         if model.name not in self._models:
+            was_warm = model.name in self.warm
             while len(self._models) >= self._system.settings.resident_models and self._evict():
                 pass
             # the bytes are the pool's to limit: `reserve` evicts models by itself
-            self._models[model.name] = self._load_or_retry(model, phases)
+            with self.load_timer.load(model, Origin.WARM if was_warm else Origin.COLD):
+                self._models[model.name] = self._load_or_retry(model, phases)
             self.describe()
             trim()
         self._models.move_to_end(model.name)
@@ -146,11 +150,8 @@ class Residency:
         return self._load(model, phases)
 
     def _load(self, model: ModelSpec, phases: Phases) -> Resident:
-        folder = self._system.weights.obtain(model, phases(Phase.DOWNLOAD))
-        here = replace(model, folder=folder)
-        if model.merged:
-            names = [each.name for each in model.merged]
-            here = self._system.weights.obtain_adapters(here, names, phases(Phase.DOWNLOAD))
+        with self.load_timer.download():
+            here = self._obtain(model, phases)
         if (need := self.memory_fit.need(here)) is not None:  # before the files are read, which may be terabytes
             raise LoadFailed(f"{model.name} {need}: {need.remedy}")
         report = phases(Phase.LOAD)
@@ -168,6 +169,12 @@ class Residency:
         log.info("loaded %s on %s", model.name, self._device)
         self._system.metrics.loaded(model.name, self._device)
         return Resident(here, loaded, files)
+
+    def _obtain(self, model: ModelSpec, phases: Phases) -> ModelSpec:
+        """Return the model with its files and those of its merged adapters."""
+        here = replace(model, folder=self._system.weights.obtain(model, phases(Phase.DOWNLOAD)))
+        names = [each.name for each in model.merged]
+        return self._system.weights.obtain_adapters(here, names, phases(Phase.DOWNLOAD)) if names else here
 
     def _evict(self, other: str | None = None) -> bool:
         """Unload the least recently used model but `other`; return False if none may leave."""

@@ -82,9 +82,10 @@ class WarmUp:
         for plain in (smallest_task(model), *(short_task(model, size) for size in model.warm_sizes)):
             task = with_defaults(model, plain)
             here = with_adapters(self._weights, resident.model, task, self._phases)
-            frames = generate(model=here, loaded=resident.loaded, task=task, report=report)
-            for _ in frames.pixels:
-                self._phases(Phase.DECODE)()
+            with self._residency.load_timer.warm_up(model):
+                frames = generate(model=here, loaded=resident.loaded, task=task, report=report)
+                for _ in frames.pixels:
+                    self._phases(Phase.DECODE)()
 
 
 def smallest_task(model: ModelSpec) -> Task:

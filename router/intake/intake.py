@@ -14,6 +14,7 @@ from router.errors import InvalidRequest
 from router.intake import adapters, gate, resolve
 from router.intake.adapters import Used
 from router.intake.availability import ModelAvailability
+from router.intake.expectation import Expectation
 from router.intake.images import PreparedInput, ReceivedImage
 from router.intake.resolve import SEEDS, ResolvedTask
 from router.jobs import QueueLimits
@@ -34,6 +35,7 @@ class Intake:
         hosts = media.Hosts(frozenset(system.settings.image_hosts), system.settings.image_public)
         self._fetcher = media.Fetcher(hosts)
         self._availability = ModelAvailability(system)
+        self._expectation = Expectation(system)
         self._tokens = TokenCounter(system.weights.snapshot)
 
     def submit(
@@ -63,7 +65,7 @@ class Intake:
         need = Need(owner, key_id, request.count, 0.0, model.price)  # a spent budget is refused before anything else
         gate.check_available(self._system, model, limits, need, used)
         resolved = self._resolve(model, request, images, used)
-        estimate = self._estimate(model, resolved.task)
+        estimate = self._expectation.of(model, resolved.task)
         if images:
             self._system.jobs.check_limits(limits, replace(need, seconds=estimate))
         inputs = self._prepare(model, resolved.task, images)
@@ -123,11 +125,6 @@ class Intake:
         for image in images:
             image.receive(model.limits)
         return [image.prepare(model.limits, task, self._decoders, str(n)) for n, image in enumerate(images)]
-
-    def _estimate(self, model: ModelSpec, task: Task) -> float | None:
-        """Return the expected seconds of a job's own work."""
-        timing = self._system.timings.of(model.name, task.shape)
-        return timing.seconds(task.steps) if timing else None
 
     def _job(
         self,

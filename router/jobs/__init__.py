@@ -3,6 +3,7 @@
 from router.jobs.accounts.budgets import BudgetStore
 from router.jobs.accounts.ledger import Ledger
 from router.jobs.accounts.owners import OwnerStore
+from router.jobs.accounts.timings import TimingStore
 from router.jobs.api_keys import ApiKeyStore
 from router.jobs.archive import Archive
 from router.jobs.database import Database, unusable
@@ -11,7 +12,6 @@ from router.jobs.queue_limits import QueueLimits
 from router.jobs.revisions import RevisionStore
 from router.jobs.scheduling import ClaimRequest, SchedulingPolicy
 from router.jobs.store import JobStore
-from router.jobs.timing import TimingStore
 from router.jobs.write_probe import Probe
 
 __all__ = [

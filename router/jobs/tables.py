@@ -132,14 +132,6 @@ owners = Table(
     Column("cost", String(32)),
 )
 
-timings = Table(
-    "paces",
-    metadata,
-    Column("model", String(128), primary_key=True),
-    Column("shape", String(64), primary_key=True),
-    Column("step", Float, nullable=False),  # seconds per step
-    Column("rest", Float, nullable=False),  # seconds after the last step
-)
 
 job_timings = Table(
     "timings",

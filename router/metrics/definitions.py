@@ -103,6 +103,14 @@ STEP = Definition(
     "how long one step took; not the first of a job, which has the text encoder in it",
     SHORT,
 )
+ESTIMATE_ERROR = Definition(
+    "framegate_estimate_error",
+    Kind.HISTOGRAM,
+    ("model", "basis"),
+    "how far the expected seconds of completed jobs were from those taken, as a share of these; by basis: measured "
+    "(jobs of this size), fitted (jobs of other sizes) or borrowed (jobs of other models)",
+    (0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0),
+)
 LOADS = Definition("framegate_loads_total", Kind.COUNTER, ("device", "model"), "models that were loaded")
 EVICTIONS = Definition(
     "framegate_evictions_total", Kind.COUNTER, ("device", "model"), "models that left to make room for others"

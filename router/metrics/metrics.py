@@ -6,7 +6,9 @@ from pathlib import Path
 from router.hookspecs import hookimpl
 from router.metrics import definitions as metric
 from router.metrics.tally import Tally
-from router.values import Job, Phase, Status
+from router.values import Estimate, Job, Phase, Status, WorkSeconds
+
+LEAST_SECONDS = 0.001  # of a job, as a divisor
 
 
 class Metrics:
@@ -39,6 +41,11 @@ class Metrics:
 
     def phase_ended(self, model: str, phase: Phase, seconds: float) -> None:
         self._tally.observe(metric.PHASE, seconds, model, phase)
+
+    def estimated(self, model: str, expected: Estimate, taken: WorkSeconds) -> None:
+        """Observe the error of an estimate, as a share of the taken seconds."""
+        error = abs(expected.seconds.total - taken.total) / max(taken.total, LEAST_SECONDS)
+        self._tally.observe(metric.ESTIMATE_ERROR, error, model, expected.basis)
 
     def step_done(self, model: str, seconds: float) -> None:
         self._tally.observe(metric.STEP, seconds, model)

@@ -12,8 +12,8 @@ from router.values.engine import (
     state_of,
     too_large,
 )
-from router.values.job import Artifact, Failure, Job, Lease, Phase, Progress, Revision, Status, StepTiming, StoredInput
+from router.values.job import Artifact, Failure, Job, Lease, Phase, Progress, Revision, Status, StoredInput
 from router.values.plan import Activations, Alternative, Basis, Plan, PlannedPart, distinct
 from router.values.presentation import Dialect, OutputPart, Presentation
 from router.values.task import Frames, Pixels, Preview, Task, UsedAdapter
-from router.values.work import Estimate, EstimateBasis, Origin, Outcome, Usage, WorkSeconds
+from router.values.work import Estimate, EstimateBasis, Expected, Origin, Outcome, Usage, WorkSeconds

@@ -92,17 +92,6 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class StepTiming:
-    """Seconds of a step, and of the rest after the last step."""
-
-    step: float
-    rest: float
-
-    def seconds(self, steps: int) -> float:
-        return self.step * steps + self.rest
-
-
-@dataclass(frozen=True)
 class Job:
     """One accepted request, as the store holds it; times are seconds since 1970.
 

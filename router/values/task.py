@@ -56,7 +56,7 @@ class Task:
 
     @property
     def shape(self) -> str:
-        """Return the key of the step time, such as `832x480x81` or `832x480x81-unguided+fast4`."""
+        """Return size, guidance and adapters, such as `832x480x81` or `832x480x81-unguided+fast4`."""
         guidance = "" if self.guidance_scale > 1 else "-unguided"
         names = sorted(f"+{used.name}" for used in self.adapters)  # in any order they take the same time
         return f"{self.width}x{self.height}x{self.num_frames}{guidance}{''.join(names)}"

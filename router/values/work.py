@@ -47,6 +47,19 @@ class Estimate:
     basis: EstimateBasis
 
 
+@dataclass(frozen=True)
+class Expected:
+    """Expected seconds of a model on one kind of device, None if unknown.
+
+    `job` is the estimate of a job, `load_cold` and `load_warm` are the loads from disk and from the host's memory.
+    """
+
+    kind: str
+    job: Estimate | None
+    load_cold: float | None
+    load_warm: float | None
+
+
 class Outcome(StrEnum):
     """How an attempt ended; a `lost` one is the server's fault and costs nothing."""
 

@@ -9,6 +9,7 @@ from marshmallow import fields
 
 from registry import Modality
 from registry.source import public
+from router.values import EstimateBasis
 from router.web.answer_fields import (
     Answer,
     Read,
@@ -26,6 +27,7 @@ from router.web.http.fields import described
 
 WEIGHTS = "^(none|embedded|here|incomplete|unsuited|missing|downloading [0-9]{1,3} %)$"
 ADAPTER_WEIGHTS = "^(embedded|here|incomplete|missing|broken|downloading [0-9]{1,3} %)$"
+BASES = (EstimateBasis.MEASURED, EstimateBasis.FITTED)
 MODALITIES = [modality.word for modality in Modality]
 
 
@@ -171,6 +173,16 @@ class OnEngine(Answer):
     paths = one_of("by which code its parts run, as far as its backend says", OnPath)
 
 
+class ExpectedSeconds(Answer):
+    """Expected seconds on one kind of device, by measured ones."""
+
+    kind = string("the kind of device", examples=["NVIDIA H200", "cpu"])
+    seconds = number("of a request without options, without a load; null before the model's first job", none=True)
+    basis = enum("jobs of this size, or of other sizes; null without seconds", *BASES, none=True)
+    load_cold = number("to load it from disk; null before the first such load", none=True)
+    load_warm = number("to load it from the host's memory; that from disk before the first such load", none=True)
+
+
 class Model(Entry):
     modality = enum("what goes in", *MODALITIES, read=_modality)
     backend = string("who runs it")
@@ -181,6 +193,7 @@ class Model(Entry):
     planned = one_of("what it will take of the devices that may load it, as far as that is known", PlannedBytes)
     state = enum("where its weights are in memory: on a device, on the host, nowhere", "loaded", "warm", "cold")
     engines = one_of("the engines that have it in memory", OnEngine)
+    expected = one_of("the expected seconds by kind of device, empty before the first load", ExpectedSeconds)
     size_multiple = integer("sizes are rounded down to multiples of this")
     experts = integer("models that take turns within one video")
     defaults = nested(ModelDefaults, "what a request gets where it does not say")

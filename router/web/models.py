@@ -1,6 +1,7 @@
 """What is served: models and routes, each with its modality, defaults and limits."""
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from flask import Response, jsonify
@@ -10,14 +11,16 @@ from registry.source import public
 from router.catalog.disk_use import PartOnDisk
 from router.catalog.footprints import Footprints
 from router.errors import UnknownModel
+from router.intake.expectation import default_task
 from router.runtime.server_paths import ServerPaths
 from router.system import System
-from router.values import EngineState, ResidentBytes, state_of
+from router.values import EngineState, Expected, ResidentBytes, state_of
 from router.web import model_answers as answers
 from router.web.access import caller
 from router.web.openapi import problems as why
 from router.web.openapi.operations import Example, Routes, ok
 
+AllExpected = Mapping[str, tuple[Expected, ...]]  # by the name of a model
 ROUTES = Routes("Models")
 MODELS, MODEL, ROUTE, BROKEN = answers.Models(), answers.Model(), answers.Route(), answers.BrokenModel()
 ADAPTER = answers.ModelAdapter()
@@ -34,7 +37,8 @@ class Catalog:
     def list_models(self) -> Response:
         """List the models and routes."""
         registry, engines, key = self._system.registries.poll(), self._system.engines.alive(), caller().key
-        entries = [self._entry(entry, registry, engines) for entry in registry.entries]
+        expected = self._expected(registry.models)
+        entries = [self._entry(entry, registry, engines, expected) for entry in registry.entries]
         limits = {"queued": self._system.settings.max_queued, "key": key.limits if key else None}
         return jsonify(MODELS.dump({"data": entries, "limits": limits}))
 
@@ -50,10 +54,19 @@ class Catalog:
         entry = registry.find(model)
         if entry is None:
             raise UnknownModel(f"no model is called {model[:128]!r}; GET /v1/models lists them", param="model")
-        return jsonify(self._entry(entry, registry, self._system.engines.alive()))
+        expected = self._expected((entry,) if isinstance(entry, ModelSpec) else ())
+        return jsonify(self._entry(entry, registry, self._system.engines.alive(), expected))
+
+    def _expected(self, models: tuple[ModelSpec, ...]) -> AllExpected:
+        tasks = [(model, task) for model in models if (task := default_task(model))]
+        return self._system.timings.expected(tasks)
 
     def _entry(
-        self, entry: ModelSpec | Route | BrokenModel, registry: Registry, engines: tuple[EngineState, ...]
+        self,
+        entry: ModelSpec | Route | BrokenModel,
+        registry: Registry,
+        engines: tuple[EngineState, ...],
+        expected: AllExpected,
     ) -> dict[str, Any]:
         listed = {**vars(entry), "created": self._created, "default": entry.name == registry.default}
         if isinstance(entry, Route):
@@ -70,6 +83,7 @@ class Catalog:
             "parts": [_part(entry, part) for part in footprint.on_disk],
             "planned": [{"device": device, "bytes": size} for device, size in footprint.on_device.items()],
             "adapters": [self._adapter(entry, adapter) for adapter in entry.adapters],
+            "expected": [_seconds(each) for each in expected.get(entry.name, ())],
         }
         return MODEL.dump(listed)
 
@@ -88,6 +102,18 @@ class Catalog:
             "bytes_shared": held.shared,
             "paths": [{"part": part, "path": path.path, "reason": self._hide(path.reason)} for part, path in paths],
         }
+
+
+def _seconds(expected: Expected) -> dict[str, Any]:
+    """Return the expected seconds on a kind of device, as `ExpectedSeconds`."""
+    job = expected.job
+    return {
+        "kind": expected.kind,
+        "seconds": job.seconds.total if job else None,
+        "basis": job.basis if job else None,
+        "load_cold": expected.load_cold,
+        "load_warm": expected.load_warm,
+    }
 
 
 def _part(model: ModelSpec, on_disk: PartOnDisk) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """Jobs with adapters: their files, their borrowed parts, and the model in use."""
 
+import sqlite3
 import uuid
 from collections.abc import Callable, Hashable, Iterable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -139,7 +141,7 @@ class Engine:
         claim = self.system.jobs.claim("e", ClaimRequest((model,)))
         assert claim is not None
         lease, job = claim
-        Attempt(self.system, lease, replace(job, task=task), self.residency.get, self.phases.append).run()
+        Attempt(self.system, lease, replace(job, task=task), self.residency.get, self.phases.append, "cpu").run()
         self.residency.describe()
         return job_of(self.system, added.id)
 
@@ -269,6 +271,16 @@ def test_the_end_of_an_engine_drops_idle_adapters(build: Callable[..., System]) 
     engine.residency.clear()
 
     assert engine.residency.in_memory == ((), frozenset())
+
+
+def test_a_load_from_the_host_is_told_apart_from_one_from_disk(build: Callable[..., System]) -> None:
+    engine = Engine(build, MODEL, *(replace(MODEL, name=name) for name in "bc"), warm_budget=40)
+    for model in "abcba":  # two fit on the device, the one that left last waits on the host
+        engine.run(model)
+    with closing(sqlite3.connect(engine.system.settings.data / "jobs.sqlite")) as db:
+        learnt = db.execute("SELECT model, origin, json_array_length(recent) FROM loads ORDER BY 1, 2").fetchall()
+
+    assert learnt == [("a", "cold", 1), ("a", "warm", 1), ("b", "cold", 1), ("c", "cold", 1)]
 
 
 def test_a_model_is_warmed_up_with_the_adapters_of_a_request_without_any(build: Callable[..., System]) -> None:

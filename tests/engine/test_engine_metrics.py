@@ -8,7 +8,7 @@ from conftest import MODELS
 from support.prometheus import Scraped
 
 from router import Frames, hookimpl
-from router.engine.step_timer import StepTimer
+from router.engine.job_timer import JobTimer
 from router.engine.worker import Worker
 from router.errors import OutOfMemory
 from router.metrics import page
@@ -75,7 +75,7 @@ def test_a_phase_that_did_not_come_to_its_end_is_not_measured(settings: Settings
     ],
 )
 def test_a_step_is_what_lies_between_two_reports(system: System, reports: list[tuple[Phase, int]], steps: int) -> None:
-    timer = StepTimer("text", 4, None, system.metrics)
+    timer = JobTimer("text", 4, None, system.metrics)
     for phase, done in reports:
         timer.report(phase, done)
 

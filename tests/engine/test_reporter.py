@@ -4,9 +4,9 @@ import time
 
 import pytest
 
+from router.engine.job_timer import JobTimer
 from router.engine.previews import Previews
 from router.engine.reporter import CHECK_SECONDS, WRITE_SECONDS, Reporter
-from router.engine.step_timer import StepTimer
 from router.errors import JobCancelled
 from router.jobs import ClaimRequest
 from router.system import System
@@ -19,7 +19,7 @@ def test_the_same_report_again_writes_nothing_and_learns_of_a_cancel(system: Sys
     job = create_app(system).test_client().post("/v1/responses", json=body).get_json()["id"].removeprefix("resp_")
     claimed = system.jobs.claim("engine", ClaimRequest(("slow",), (), {}))
     assert claimed is not None
-    timer = StepTimer("slow", 4, None, system.metrics)
+    timer = JobTimer("slow", 4, None, system.metrics)
     previews = Previews(system.artifacts, job)
     report = Reporter(system.jobs, claimed[0], lambda phase: None, previews, timer, seconds=60).phase(Phase.STEP)
 

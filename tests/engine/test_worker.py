@@ -18,7 +18,7 @@ from router.jobs import Database
 from router.plugins import Plugins
 from router.settings import Settings
 from router.system import System, assemble
-from router.values import Status
+from router.values import EstimateBasis, Status
 from router.web import create_app
 
 
@@ -134,9 +134,13 @@ def test_what_an_engine_has_loaded_and_how_fast_it_was_is_known_at_once(build: C
     queue(system, "slow")
     worker.run_one()
     again = job_of(system, queue(system, "slow"))
-    timing = system.timings.of("slow", again.task.shape)
+    model = system.registries.model("slow", None)
+    assert model is not None
+    found = system.timings.estimate(model, again.task, ["cpu"])
 
     assert [engine.resident for engine in system.engines.alive()] == [("slow",)]
-    assert timing is not None
-    assert timing.step >= 0.05
-    assert again.estimate == again.remaining == timing.seconds(again.task.steps)
+    assert [engine.kind for engine in system.engines.alive()] == ["cpu"]
+    assert found is not None
+    assert found.basis is EstimateBasis.MEASURED
+    assert found.seconds.steps >= again.task.steps * 0.05
+    assert again.estimate == again.remaining == found.seconds.total

@@ -14,10 +14,10 @@ import pytest
 from sqlalchemy import text
 
 from registry import Input
-from router.jobs import ClaimRequest, Database, EngineStore, JobStore, SchedulingPolicy, TimingStore
+from router.jobs import ClaimRequest, Database, EngineStore, JobStore, SchedulingPolicy
 from router.jobs.claims import HEADS
 from router.jobs.scheduling import STRETCH, SWITCH, QueuedJob, allowance, choose
-from router.values import Artifact, EngineState, Job, Phase, Progress, StepTiming, Task, UsedAdapter
+from router.values import Artifact, EngineState, Job, Phase, Progress, Task, UsedAdapter
 
 TASK = Task("a", "", 64, 64, 5, 8, 4, 4.0, None, 3.0, 1, frozenset({Input.TEXT}))
 VIDEO = Artifact("1.mp4", "video/mp4", "00", 9, 64, 64, 5, 8)
@@ -306,33 +306,3 @@ def test_the_time_until_a_job_is_done_adds_up_what_is_before_it(store: JobStore)
     shared = store.get(second, "me")
     assert shared is not None
     assert shared.remaining == 10.0  # the second engine is free for it at once
-
-
-def test_timings_follow_what_is_measured(tmp_path: Path) -> None:
-    timings = TimingStore(Database(tmp_path / "jobs.sqlite"))
-
-    assert timings.of("a", "64x64x5") is None
-    timings.learn("a", "64x64x5", StepTiming(1.0, 2.0))
-    timings.learn("a", "64x64x5", StepTiming(2.0, 2.0))
-    known = timings.of("a", "64x64x5")
-    assert known is not None
-    assert 1.0 < known.step < 2.0
-    assert known.seconds(10) == pytest.approx(10 * known.step + 2.0)
-    assert timings.of("b", "64x64x5") is None
-
-
-def test_an_adapter_has_a_timing_of_its_own_and_before_its_first_job_that_without(tmp_path: Path) -> None:
-    timings = TimingStore(Database(tmp_path / "jobs.sqlite"))
-    plain = replace(TASK, guidance_scale=1.0)
-    fast, both = (replace(plain, adapters=tuple(map(UsedAdapter, names))) for names in ("f", "gf"))
-    assert [task.shape for task in (TASK, plain, fast, both)] == [
-        "64x64x5", "64x64x5-unguided", "64x64x5-unguided+f", "64x64x5-unguided+f+g",
-    ]  # fmt: skip
-
-    assert timings.of("a", fast.shape) is None
-    timings.learn("a", plain.shape, StepTiming(1.0, 2.0))
-    assert timings.of("a", fast.shape) == timings.of("a", both.shape) == StepTiming(1.0, 2.0)
-    timings.learn("a", fast.shape, StepTiming(3.0, 4.0))
-
-    assert timings.of("a", fast.shape) == StepTiming(3.0, 4.0)  # no mean of both
-    assert timings.of("a", plain.shape) == timings.of("a", both.shape) == StepTiming(1.0, 2.0)

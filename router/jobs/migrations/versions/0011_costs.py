@@ -26,6 +26,7 @@ def upgrade() -> None:
     op.create_index("jobs_queue", "jobs", ["status", "model", sa.text("priority DESC"), "due_at", "seq", "estimate"])
 
     # expected seconds
+    op.drop_table("paces")  # of whole jobs by size: the first job of each size measures it again
     op.add_column("engines", sa.Column("kind", sa.String(64), nullable=False, server_default=""))
     op.add_column("engines", sa.Column("switch", sa.Text, nullable=False, server_default="{}"))
     op.create_table(
