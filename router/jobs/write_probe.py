@@ -35,7 +35,7 @@ class Probe:
         # open files stay writable on a disk that has become read-only
         try:
             with closing(sqlite3.connect(self._uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)) as db:
-                db.execute("UPDATE alembic_version SET version_num = version_num")  # of one row, always
+                db.execute("UPDATE alembic_version SET version_num = version_num")  # its one row
         except sqlite3.Error as error:
             return str(error)
         return None
