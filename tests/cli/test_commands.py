@@ -240,6 +240,14 @@ def test_models_shows_a_table(run: Run) -> None:
     assert rows[4] == ["any", "(default)", "route", "-", "-", "-", "-", "text,", "image"]
 
 
+def test_models_shows_the_prices_where_a_model_has_one(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "models.yaml").write_text(MODELS.replace("text: {", "text: {price: 0.00025, ", 1))
+    heading, text, image, *_ = (line.split() for line in run("models")[1].splitlines())
+
+    assert heading[-2:] == ["PRICE", "SOURCE"]
+    assert (text[-2], image[-2]) == ("0.00025", "-")
+
+
 def test_models_shows_where_a_model_is_and_what_it_takes_there(run: Run, tmp_path: Path) -> None:
     run("models")
     memory = {"text": ResidentBytes(28_600_000_000, 12_200_000_000)}

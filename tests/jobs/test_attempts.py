@@ -2,6 +2,7 @@
 
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -427,6 +428,39 @@ def test_the_books_add_one_statement_to_a_claim_and_two_to_an_end(books: Books) 
     ]
     assert [statement.split()[0] for statement in ends] == ["DELETE", "UPDATE", "INSERT", "INSERT"]
     assert len(sweep) == 2
+
+
+def _finish_all(folder: Path, leases: list[Lease]) -> None:
+    store = Books(folder).store
+    for lease in leases:
+        if store.finish(lease, VIDEO, (), USED) is None:
+            store.settle(lease, USED)
+
+
+def _cancel_all(folder: Path, leases: list[Lease]) -> None:
+    store = Books(folder).store
+    for lease in reversed(leases):
+        store.cancel(lease.job, "anna")
+
+
+@pytest.mark.slow
+def test_jobs_finished_and_cancelled_at_once_are_booked_as_they_ended(tmp_path: Path) -> None:
+    books = Books(tmp_path)
+    leases = [books.begun(replace(JOB, id=f"{n:032x}")) for n in range(40)]
+    spawn = get_context("spawn")
+    racers = [spawn.Process(target=race, args=[tmp_path, leases]) for race in (_finish_all, _cancel_all)]
+    for racer in racers:
+        racer.start()
+    for racer in racers:
+        racer.join()
+
+    ended = [books.store.get(lease.job, None) for lease in leases]
+    booked = {outcome: attempts for outcome, attempts, _ in books.rows}
+    assert [racer.exitcode for racer in racers] == [0, 0]
+    assert {job.usage for job in ended if job} == {PRICED}
+    assert booked == Counter(str(job.status) for job in ended if job)
+    assert sum(booked.values()) == 40
+    assert books.open == 0
 
 
 def _settle_all(folder: Path, leases: list[Lease], as_engine: bool) -> None:
