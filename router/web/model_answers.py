@@ -9,7 +9,6 @@ from marshmallow import fields
 
 from registry import Modality
 from registry.source import public
-from router.values import EstimateBasis
 from router.web.answer_fields import (
     Answer,
     Read,
@@ -23,11 +22,11 @@ from router.web.answer_fields import (
     string,
     strings,
 )
+from router.web.engine_answers import ExpectedSeconds, OnDisk, OnEngine, PlannedBytes
 from router.web.http.fields import described
 
 WEIGHTS = "^(none|embedded|here|incomplete|unsuited|missing|downloading [0-9]{1,3} %)$"
 ADAPTER_WEIGHTS = "^(embedded|here|incomplete|missing|broken|downloading [0-9]{1,3} %)$"
-BASES = (EstimateBasis.MEASURED, EstimateBasis.FITTED)
 MODALITIES = [modality.word for modality in Modality]
 
 
@@ -136,51 +135,6 @@ class Route(Entry):
     """One name for several models; the first that takes the inputs runs."""
 
     members = strings("their names, in the order in which they are asked")
-
-
-class OnPath(Answer):
-    """A part of a loaded model, and by which code it runs."""
-
-    part = string("its name", examples=["transformer"])
-    path = string("the code, in a word", examples=["fast", "diffusers"])
-    reason = string("why, where it is not the usual one, else empty")
-
-
-class OnDisk(Answer):
-    """A part of a model on disk."""
-
-    part = string("its name", examples=["transformer"])
-    source = string("the file that replaces the weights of the model's source, null for none", none=True)
-    revision = string("which version of that file", none=True)
-    formats = strings("the number formats of its weights, that of the most bytes first", examples=[["Q4_K", "F32"]])
-    bytes = integer("of its weights; null where they are not here, or cannot be read", none=True)
-
-
-class PlannedBytes(Answer):
-    """The bytes of weights that a model will take of a device."""
-
-    device = string("the device of an engine", examples=["cuda:0"])
-    bytes = integer("by the headers of the files")
-
-
-class OnEngine(Answer):
-    """A model on one engine, in bytes of weights."""
-
-    device = string("its device", examples=["cuda:0"])
-    state = enum("on the device, or on the host to come back fast", "loaded", "warm")
-    bytes_owned = integer("that no other model has")
-    bytes_shared = integer("that other loaded models have too")
-    paths = one_of("by which code its parts run, as far as its backend says", OnPath)
-
-
-class ExpectedSeconds(Answer):
-    """Expected seconds on one kind of device, by measured ones."""
-
-    kind = string("the kind of device", examples=["NVIDIA H200", "cpu"])
-    seconds = number("of a request without options, without a load; null before the model's first job", none=True)
-    basis = enum("jobs of this size, or of other sizes; null without seconds", *BASES, none=True)
-    load_cold = number("to load it from disk; null before the first such load", none=True)
-    load_warm = number("to load it from the host's memory; that from disk before the first such load", none=True)
 
 
 class Model(Entry):

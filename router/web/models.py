@@ -109,7 +109,7 @@ def _seconds(expected: Expected) -> dict[str, Any]:
     job = expected.job
     return {
         "kind": expected.kind,
-        "seconds": job.seconds.total if job else None,
+        "seconds": round(job.seconds.total, 3) if job else None,
         "basis": job.basis if job else None,
         "load_cold": expected.load_cold,
         "load_warm": expected.load_warm,
