@@ -70,7 +70,7 @@ class Attempt:
         finally:
             previews.clear()
         if done is None:
-            self.system.jobs.settle(self.lease, _used(timer))
+            self.system.jobs.book(self.lease, _used(timer))
             return
         self.system.plugins.announce(done)
         if model is not None and done.status is Status.COMPLETED:

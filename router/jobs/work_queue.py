@@ -97,7 +97,7 @@ class WorkQueue:
         """Fail the job with its error."""
         return self._end(lease, sql.FAIL, Outcome.FAILED, used, _failure=dump(failure))
 
-    def settle(self, lease: Lease, used: Usage) -> None:
+    def book(self, lease: Lease, used: Usage) -> None:
         """Book the work of a cancelled or deleted job, not of a held one."""
 
         def book(db: Connection) -> None:

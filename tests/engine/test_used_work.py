@@ -39,9 +39,9 @@ class Booked(JobStore):
         self.used += [("fail", used)] if done else []
         return done
 
-    def settle(self, lease: Lease, used: Usage) -> None:
-        super().settle(lease, used)
-        self.used.append(("settle", used))
+    def book(self, lease: Lease, used: Usage) -> None:
+        super().book(lease, used)
+        self.used.append(("book", used))
 
 
 def booked(system: System) -> tuple[System, Booked]:
@@ -102,7 +102,7 @@ def test_a_job_that_fails_while_its_frames_are_decoded_has_used_all_its_steps(bu
     assert [(how, used.steps, used.frames) for how, used in jobs.used] == [("fail", 4, 0)]
 
 
-def test_a_cancelled_job_is_settled_with_what_it_used(build: Callable[..., System]) -> None:
+def test_a_cancelled_job_is_booked_with_what_it_used(build: Callable[..., System]) -> None:
     def generate(task: Task, report: Callable[..., None]) -> Frames:
         report(3, task.steps)
         system.jobs.cancel(job, "local")
@@ -114,11 +114,11 @@ def test_a_cancelled_job_is_settled_with_what_it_used(build: Callable[..., Syste
     Worker(system, "cpu").run_one()
 
     assert job_of(system, job).status is Status.CANCELLED
-    assert [(how, used.steps, used.frames) for how, used in jobs.used] == [("settle", 3, 0)]
+    assert [(how, used.steps, used.frames) for how, used in jobs.used] == [("book", 3, 0)]
     assert jobs.used[0][1].gpu_seconds > 0
 
 
-def test_a_job_that_was_cancelled_when_its_file_was_there_is_settled_too(build: Callable[..., System]) -> None:
+def test_a_job_that_was_cancelled_when_its_file_was_there_is_booked_too(build: Callable[..., System]) -> None:
     class CancelsLate:
         @hookimpl(tryfirst=True)
         def encode_output(self, frames: Frames, path: Path) -> bool:
@@ -132,7 +132,7 @@ def test_a_job_that_was_cancelled_when_its_file_was_there_is_settled_too(build: 
     job = queue(system)
     Worker(system, "cpu").run_one()
 
-    assert [(how, used.steps, used.frames) for how, used in jobs.used] == [("settle", 4, 0)]
+    assert [(how, used.steps, used.frames) for how, used in jobs.used] == [("book", 4, 0)]
 
 
 def test_a_load_that_fails_is_no_step(build: Callable[..., System]) -> None:

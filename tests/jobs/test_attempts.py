@@ -113,13 +113,13 @@ def test_work_without_a_key_is_booked_without_one(books: Books) -> None:
     assert [row.key for row in books.ledger.rows(*ALWAYS)] == [""]
 
 
-def test_a_cancelled_job_is_booked_when_its_engine_settles(books: Books) -> None:
+def test_a_cancelled_job_is_booked_when_its_engine_ends(books: Books) -> None:
     lease = books.begun()
     cancelled = books.store.cancel(JOB.id, "anna")
     assert cancelled is not None
     assert (cancelled.usage, books.rows) == (None, [])
     before = books.store.newest()
-    books.store.settle(lease, USED)
+    books.store.book(lease, USED)
 
     assert books.usage() == PRICED
     assert books.rows == [("cancelled", 1, PRICED)]
@@ -146,7 +146,7 @@ def test_a_queued_job_whose_model_is_gone_used_nothing(books: Books) -> None:
 def test_the_work_of_a_job_deleted_while_it_ran_is_booked(books: Books) -> None:
     lease = books.begun()
     books.store.delete(JOB.id, "anna")
-    books.store.settle(lease, USED)
+    books.store.book(lease, USED)
 
     assert books.rows == [("cancelled", 1, PRICED)]
     assert books.open == 0
@@ -158,7 +158,7 @@ def test_work_that_ends_after_a_cancellation_is_booked_as_cancelled(books: Books
     lease = books.begun()
     getattr(books.store, stop)(JOB.id, "anna")
     ended = books.store.finish(lease, VIDEO, (), USED) if end == "finish" else books.store.fail(lease, FAILURE, USED)
-    books.store.settle(lease, USED)
+    books.store.book(lease, USED)
 
     assert ended is None
     assert books.rows == [("cancelled", 1, PRICED)]
@@ -171,14 +171,14 @@ def test_a_cancellation_after_the_end_books_nothing(books: Books) -> None:
     books.store.finish(lease, VIDEO, (), USED)
 
     assert books.store.cancel(JOB.id, "anna") is None
-    books.store.settle(lease, Usage(99.0))
+    books.store.book(lease, Usage(99.0))
     assert books.rows == [("completed", 1, PRICED)]
     assert books.usage() == PRICED
 
 
-def test_a_held_lease_settles_nothing(books: Books) -> None:
+def test_a_held_lease_books_nothing(books: Books) -> None:
     lease = books.begun()
-    books.store.settle(lease, USED)
+    books.store.book(lease, USED)
 
     assert (books.rows, books.open) == ([], 1)
     assert books.store.finish(lease, VIDEO, (), USED) is not None
@@ -188,7 +188,7 @@ def test_a_released_job_costs_nothing_until_it_is_run_again(books: Books) -> Non
     first = books.begun()
     books.began(7)
     books.store.release(first)
-    books.store.settle(first, USED)
+    books.store.book(first, USED)
     books.store.release(first)
     second = books.begun(add=False)
     books.store.finish(second, VIDEO, (), USED)
@@ -213,7 +213,7 @@ def test_a_lost_attempt_is_measured_up_to_its_last_sign_of_life(books: Books) ->
     lapsed(books, ran=7)
     books.store.expire()
     books.store.expire()
-    books.store.settle(lease, USED)  # that engine has come to life again
+    books.store.book(lease, USED)  # that engine has come to life again
 
     ((outcome, attempts, used),) = books.rows
     assert (outcome, attempts, used.gpu_seconds) == ("lost", 1, pytest.approx(7))
@@ -276,7 +276,7 @@ def test_a_cancelled_job_whose_engine_died_costs_what_it_ran_at_least(books: Boo
     books.began(50, engine_seen=40)
     books.store.expire()
     books.store.expire()
-    books.store.settle(lease, USED)
+    books.store.book(lease, USED)
 
     ((outcome, attempts, used),) = books.rows
     assert (outcome, attempts, used.gpu_seconds) == ("cancelled", 1, pytest.approx(10, abs=1))
@@ -294,18 +294,18 @@ def test_a_cancelled_job_of_an_unknown_engine_costs_nothing(books: Books) -> Non
 
 
 @pytest.mark.parametrize("job", [JOB, None], ids=["it works on it", "its heartbeat is older"])
-def test_a_living_engine_settles_for_itself(books: Books, job: Job | None) -> None:
+def test_a_living_engine_books_its_own(books: Books, job: Job | None) -> None:
     books.beat(job)
     lease = books.begun()
     books.store.cancel(JOB.id, "anna")
     books.store.expire()
     assert books.rows == []
-    books.store.settle(lease, USED)
+    books.store.book(lease, USED)
 
     assert books.rows == [("cancelled", 1, PRICED)]
 
 
-def test_an_engine_that_went_on_without_settling_is_settled_for(books: Books) -> None:
+def test_an_engine_that_went_on_without_booking_is_booked(books: Books) -> None:
     books.begun()
     books.store.cancel(JOB.id, "anna")
     books.beat(None)
@@ -434,7 +434,7 @@ def _finish_all(folder: Path, leases: list[Lease]) -> None:
     store = Books(folder).store
     for lease in leases:
         if store.finish(lease, VIDEO, (), USED) is None:
-            store.settle(lease, USED)
+            store.book(lease, USED)
 
 
 def _cancel_all(folder: Path, leases: list[Lease]) -> None:
@@ -463,23 +463,23 @@ def test_jobs_finished_and_cancelled_at_once_are_booked_as_they_ended(tmp_path: 
     assert books.open == 0
 
 
-def _settle_all(folder: Path, leases: list[Lease], as_engine: bool) -> None:
+def _book_all(folder: Path, leases: list[Lease], as_engine: bool) -> None:
     store = Books(folder).store
     for lease in leases:
         if as_engine:
-            store.settle(lease, USED)
+            store.book(lease, USED)
         else:
             store.expire()
 
 
 @pytest.mark.slow
-def test_processes_that_settle_at_once_book_each_attempt_once(tmp_path: Path) -> None:
+def test_processes_that_book_at_once_book_each_attempt_once(tmp_path: Path) -> None:
     books = Books(tmp_path)
     leases = [books.begun(replace(JOB, id=f"{n:032x}", price=None)) for n in range(30)]
     for lease in leases:
         books.store.cancel(lease.job, "anna")
     spawn = get_context("spawn")
-    racers = [spawn.Process(target=_settle_all, args=[tmp_path, leases, n < 2]) for n in range(3)]
+    racers = [spawn.Process(target=_book_all, args=[tmp_path, leases, n < 2]) for n in range(3)]
     for racer in racers:
         racer.start()
     for racer in racers:

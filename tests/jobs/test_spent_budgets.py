@@ -184,7 +184,7 @@ def test_a_cancelled_job_reserves_until_its_work_is_booked(server: Server) -> No
     server.jobs.cancel(job.id, "me")
 
     assert round(server.balance().reserved) == 50
-    server.jobs.settle(claim[0], Usage(gpu_seconds=10.0))
+    server.jobs.book(claim[0], Usage(gpu_seconds=10.0))
     assert (server.balance().used, server.balance().reserved) == (10.0, 0.0)
 
 

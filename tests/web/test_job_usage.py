@@ -91,7 +91,7 @@ def test_a_cancelled_job_shows_its_work_once_its_engine_has_stopped(client: Flas
     lease = claimed(system)
     client.post(f"/v1/responses/resp_{job}/cancel")
     assert usages(client, job) == (None, None)
-    system.jobs.settle(lease, Usage(1.0, 2))
+    system.jobs.book(lease, Usage(1.0, 2))
 
     assert [usage["steps"] for usage in usages(client, job)] == [2, 2]
 
