@@ -206,7 +206,7 @@ def test_the_error_of_what_was_expected_is_observed(
     seconds = WorkSeconds(text=0.0, steps=1e6, decode=0.0, encode=0.0)
     system.timings.learn("cpu", model, task, seconds)
     Worker(system, "cpu").run_one()
-    scraped = Scraped(page(system.metrics.folder, system.jobs, system.engines, (), free=0).decode())
+    scraped = Scraped(page(system.metrics.folder, system.jobs, system.engines, system.ledger, (), free=0).decode())
 
     assert scraped.value("framegate_estimate_error_count", model="text", basis=basis) == 1
     assert scraped.value("framegate_estimate_error_bucket", model="text", basis=basis, le="2.0") == 0
@@ -216,6 +216,6 @@ def test_the_error_of_what_was_expected_is_observed(
 def test_a_first_job_of_all_has_no_error(build: Callable[..., System]) -> None:
     system = build()
     run(system)
-    scraped = Scraped(page(system.metrics.folder, system.jobs, system.engines, (), free=0).decode())
+    scraped = Scraped(page(system.metrics.folder, system.jobs, system.engines, system.ledger, (), free=0).decode())
 
     assert scraped.value("framegate_estimate_error_count") == 0
