@@ -41,6 +41,7 @@ class Attempt:
     load: Load
     beat: Beat
     kind: str  # of the device
+    load_seconds: float = 0.0  # expected until the model is on the device
 
     def run(self) -> None:
         """Finish or fail the job.
@@ -52,9 +53,10 @@ class Attempt:
         previews = Previews(self.system.artifacts, job.id)
         model = self.system.registries.model(job.model, job.revision)
         expected = self.system.timings.estimate(model, job.task, (self.kind,)) if model else None
-        timer = JobTimer(job.model, job.task.steps, expected.seconds if expected else None, metrics)
-        seconds = self.system.settings.job_seconds
-        reporter = Reporter(self.system.jobs, self.lease, self.beat, previews, timer, seconds=seconds)
+        seconds = expected.seconds if expected else None
+        timer = JobTimer(job.model, job.task.steps, seconds, metrics, load_seconds=self.load_seconds)
+        longest = self.system.settings.job_seconds
+        reporter = Reporter(self.system.jobs, self.lease, self.beat, previews, timer, seconds=longest)
         done = None
         try:
             done = self._make(model, reporter)

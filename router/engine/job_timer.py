@@ -11,7 +11,10 @@ TAIL = 1 / 9  # of the steps' time, for what follows them, until it has been see
 
 
 class JobTimer:
-    """Times one attempt at a job from now on; `expected` are its expected seconds."""
+    """Times one attempt at a job from now on.
+
+    `expected` are its expected seconds, `load_seconds` those until its model is on the device.
+    """
 
     def __init__(
         self,
@@ -20,8 +23,10 @@ class JobTimer:
         expected: WorkSeconds | None,
         metrics: Metrics,
         now: Callable[[], float] = time.monotonic,
+        load_seconds: float = 0.0,
     ) -> None:
         self._model = model
+        self._load_seconds = load_seconds
         self._steps = steps
         self._expected = expected
         self._metrics = metrics
@@ -101,6 +106,8 @@ class JobTimer:
         if phase is Phase.DECODE:
             return tail * (total - done) / max(total, 1)
         before = expected.text if expected and self._first is None else 0.0
+        if phase is Phase.LOAD:
+            before += max(self._load_seconds - (self._now() - self._created), 0.0)
         return before + step * (total - done if phase is Phase.STEP else self._steps) + tail
 
     def seconds(self) -> WorkSeconds | None:

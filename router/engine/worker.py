@@ -122,7 +122,8 @@ class Worker:
             return False
         lease, job = claimed
         with self._working(lease, job):
-            Attempt(self._system, lease, job, self._load, self._beat, self._kind).run()
+            load_seconds = request.switch.get(job.model, 0.0)
+            Attempt(self._system, lease, job, self._load, self._beat, self._kind, load_seconds).run()
         self._residency.describe()  # a job may have changed a code path, or moved parts to the host
         self._growth.after(job, self._residency.in_memory)
         self._switch.refresh(self._served.models)

@@ -71,7 +71,7 @@ def check_frames(model: ModelSpec, kinds: Set[Input], num_frames: int, param: st
 
 
 def check_available(
-    system: System, model: ModelSpec, limits: QueueLimits, need: Need, adapters: tuple[UsedAdapter, ...] = ()
+    system: System, model: ModelSpec, limits: QueueLimits, need: Need | None, adapters: tuple[UsedAdapter, ...] = ()
 ) -> None:
     """Raise an `Unavailable` if no job of model and adapters can be queued now."""
     system.weights.check(model)

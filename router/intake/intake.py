@@ -62,8 +62,9 @@ class Intake:
         key_id, of_key = (api_key.id, api_key.limits.queued) if api_key else (None, None)
         param = request.param("num_images")
         limits = QueueLimits(model.name, model.limits.queued, key_id, of_key, request.count, param)
-        need = Need(owner, key_id, request.count, 0.0, model.price)  # a spent budget is refused before anything else
-        gate.check_available(self._system, model, limits, need, used)
+        need = Need(owner, key_id, request.count, 0.0, model.price)
+        # a spent budget is refused before an image is fetched; without one, the job's own check comes as soon
+        gate.check_available(self._system, model, limits, need if images else None, used)
         resolved = self._resolve(model, request, images, used)
         estimate = self._expectation.of(model, resolved.task)
         if images:

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, text
 from router.jobs.scheduling import ClaimRequest, QueuedJob, SchedulingPolicy, choose
 from router.runtime import clock
 
-HEADS = """
+HEADS = text("""
     WITH busy AS (  -- keys at their limit of running jobs
         SELECT key FROM jobs JOIN api_keys ON api_keys.id = jobs.key WHERE jobs.status = 'in_progress'
         GROUP BY key HAVING count(*) >= coalesce(api_keys.running, :key_running)
@@ -20,9 +20,9 @@ HEADS = """
             AND seq NOT IN (SELECT value FROM json_each(:held_back))
         ORDER BY priority DESC, due_at, seq LIMIT 1
     )
-"""
-RUNNING = "SELECT engine, model FROM jobs WHERE status = 'in_progress'"
-RESIDENT = "SELECT id, resident FROM engines WHERE boot = :boot AND seen > :since"
+""")
+RUNNING = text("SELECT engine, model FROM jobs WHERE status = 'in_progress'")
+RESIDENT = text("SELECT id, resident FROM engines WHERE boot = :boot AND seen > :since")
 
 
 def take_next(
@@ -37,7 +37,7 @@ def take_next(
     full = _at_engine_limit(db, engine, request, seen_since)
     models = json.dumps([model for model in request.models if model not in full])
     waiting = {"models": models, "key_running": policy.key_running, "held_back": json.dumps(list(held_back))}
-    heads = [QueuedJob(*row) for row in db.execute(text(HEADS), waiting)]
+    heads = [QueuedJob(*row) for row in db.execute(HEADS, waiting)]
     return choose(heads, request.switch, policy.overtake_seconds).seq if heads else None
 
 
@@ -46,9 +46,9 @@ def _at_engine_limit(db: Connection, engine: str, request: ClaimRequest, seen_si
     if not request.most:
         return set()
     holders: dict[str, set[str]] = {model: {engine} if model in request.loaded else set() for model in request.most}
-    for row in db.execute(text(RUNNING)).mappings():
+    for row in db.execute(RUNNING).mappings():
         holders.get(row["model"], set()).add(row["engine"])
-    for row in db.execute(text(RESIDENT), {"boot": clock.boot(), "since": seen_since}).mappings():
+    for row in db.execute(RESIDENT, {"boot": clock.boot(), "since": seen_since}).mappings():
         for model in json.loads(row["resident"]):
             holders.get(model, set()).add(row["id"])
     return {model for model, most in request.most.items() if not _may_hold(engine, holders[model], most)}

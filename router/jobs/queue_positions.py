@@ -9,16 +9,16 @@ from router.jobs.forecast import Span
 from router.jobs.rows import job_of
 from router.values import Job, Status
 
-AHEAD = """
+AHEAD = text("""
     SELECT count(*) FROM jobs WHERE status = 'queued'
     AND (priority > :priority OR (priority = :priority AND (due_at, seq) < (:due_at, :seq)))
-"""
-AHEAD_OF_EACH = """
+""")
+AHEAD_OF_EACH = text("""
     SELECT seq, jobs FROM (
         SELECT seq, row_number() OVER (ORDER BY priority DESC, due_at, seq) - 1 AS jobs
         FROM jobs WHERE status = 'queued'
     ) WHERE seq IN (SELECT value FROM json_each(:seqs))
-"""
+""")
 
 
 def positioned(db: Connection, row: RowMapping, spans: Mapping[int, Span]) -> Job:
@@ -27,13 +27,13 @@ def positioned(db: Connection, row: RowMapping, spans: Mapping[int, Span]) -> Jo
     `spans` is the forecast of the queue by `seq`.
     """
     this = {name: row[name] for name in ("priority", "due_at", "seq")}
-    return _forecast(row, db.execute(text(AHEAD), this).scalar_one(), spans)
+    return _forecast(row, db.execute(AHEAD, this).scalar_one(), spans)
 
 
 def all_positioned(db: Connection, rows: Sequence[RowMapping], spans: Mapping[int, Span]) -> tuple[Job, ...]:
     """Return the jobs of a page of rows, queued ones positioned with one statement."""
     waiting = [row["seq"] for row in rows if row["status"] == Status.QUEUED]
-    ahead = {row.seq: row.jobs for row in db.execute(text(AHEAD_OF_EACH), {"seqs": json.dumps(waiting)})}
+    ahead = {row.seq: row.jobs for row in db.execute(AHEAD_OF_EACH, {"seqs": json.dumps(waiting)})}
     # a job that was claimed since the rows were read has none ahead
     return tuple(
         _forecast(row, ahead.get(row["seq"], 0), spans) if row["status"] == Status.QUEUED else job_of(row)

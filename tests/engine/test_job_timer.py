@@ -186,3 +186,18 @@ def test_phases_that_end_and_steps_but_the_first_are_observed() -> None:
 
     assert observed.phases == [(Phase.LOAD, 2.0), (Phase.STEP, 6.0), (Phase.DECODE, 2.0)]
     assert observed.steps == [1.0, 1.0]
+
+
+def test_what_is_left_of_a_load_remains_too() -> None:
+    clock = Clock()
+    expected = WorkSeconds(text=1.0, steps=20.0, decode=3.0, encode=1.0)
+    timer = JobTimer("m", 10, expected, Observed(), clock, load_seconds=6.0)  # type: ignore[arg-type]
+    timer.report(Phase.LOAD, 0)
+
+    assert timer.remaining(Phase.LOAD, 0, 1) == 31.0
+    clock.wait(4.0)
+    assert timer.remaining(Phase.LOAD, 0, 1) == 27.0
+    clock.wait(4.0)  # longer than expected
+    assert timer.remaining(Phase.LOAD, 0, 1) == 25.0
+    timer.report(Phase.STEP, 0)
+    assert timer.remaining(Phase.STEP, 0, 10) == 25.0

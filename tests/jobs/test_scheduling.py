@@ -285,7 +285,7 @@ def test_two_engines_that_loaded_a_model_at_once_do_not_block_each_other(store: 
 def test_the_search_for_the_next_job_reads_indexes_only(store: JobStore) -> None:
     with store._db.read() as db:
         wanted = {"models": json.dumps(["a"]), "key_running": None, "held_back": "[]"}
-        plan = db.execute(text(f"EXPLAIN QUERY PLAN {HEADS}"), wanted).all()
+        plan = db.execute(text(f"EXPLAIN QUERY PLAN {HEADS.text}"), wanted).all()
     steps = " ".join(row[-1] for row in plan)
 
     assert "jobs_queue (status=? AND model=?)" in steps

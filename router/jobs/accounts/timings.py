@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from statistics import median_low
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, RowMapping, Table, bindparam, delete, select
+from sqlalchemy import ColumnElement, Connection, Row, RowMapping, Table, delete, select, text
 from sqlalchemy.dialects.sqlite import insert
 
 from registry import ModelSpec, Size
@@ -23,11 +23,11 @@ RECENT = 9  # measurements that count, of a size or of a load
 SIZES = 100  # that are kept of a model on a kind of device: those of the newest jobs
 DIGITS = 6  # of a second
 KEY = ("model", "variant", "mode", "width", "height", "frames")
-# built once: to build one takes as long as to run it
-KINDS = select(jobs.c.kind).distinct()
-ANY_MODEL = select(jobs).where(jobs.c.kind.in_(bindparam("_kinds", expanding=True))).order_by(jobs.c.changed_at.desc())
-SAME_MODEL = ANY_MODEL.where(jobs.c.model == bindparam("_model"))
-SAME_SIZE = ANY_MODEL.where(*(jobs.c[name] == bindparam(f"_{name}") for name in KEY))
+KINDS = text("SELECT DISTINCT kind FROM timings")
+OF_KINDS = "SELECT * FROM timings WHERE kind IN (SELECT value FROM json_each(:kinds))"
+ANY_MODEL = text(f"{OF_KINDS} ORDER BY changed_at DESC LIMIT {SIZES}")
+SAME_MODEL = text(f"{OF_KINDS} AND model = :model ORDER BY changed_at DESC")
+SAME_SIZE = text(" AND ".join([OF_KINDS, *(f"{name} = :{name}" for name in KEY)]))
 
 
 class TimingStore:
@@ -44,14 +44,14 @@ class TimingStore:
         """
         with self._db.read() as db:
             wanted = set(kinds or db.scalars(KINDS))
-            key = {f"_{name}": each for name, each in _key(model, task).items()}
+            key = _key(model, task)
             found: dict[str, Estimate | None] = {}
             for statement in (SAME_SIZE, SAME_MODEL):
                 if missing := wanted - found.keys():
-                    known = _sizes(db.execute(statement, {**key, "_kinds": list(missing)}))
+                    known = _sizes(db.execute(statement, {**key, "kinds": json.dumps(list(missing))}))
                     found |= {kind: estimate(model, task, sizes) for (_, kind), sizes in known.items()}
             for kind in wanted - found.keys():
-                known = _sizes(db.execute(ANY_MODEL.limit(SIZES), {"_kinds": [kind]}))
+                known = _sizes(db.execute(ANY_MODEL, {"kinds": json.dumps([kind])}))
                 others = [each for sizes in known.values() for each in sizes]
                 found[kind] = fitted(model, task, others, EstimateBasis.BORROWED) if others else None
         return mean([each for each in found.values() if each is not None])
