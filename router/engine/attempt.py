@@ -84,6 +84,16 @@ class Attempt:
         if expected is not None:
             self.system.metrics.estimated(model.name, expected, taken)
         self.system.timings.learn(self.kind, model, self.job.task, taken)
+        self._estimate_queued()
+
+    def _estimate_queued(self) -> None:
+        """Estimate the jobs that were queued before any was measured."""
+        system, found = self.system, dict[str, float]()
+        for job in system.jobs.unestimated():
+            model = system.registries.model(job.model, job.revision)
+            if model and (expected := system.timings.estimate(model, job.task, (self.kind,))):
+                found[job.id] = expected.seconds.total
+        system.jobs.estimate(found)
 
     def _fail(self, error: Exception, reporter: Reporter) -> Job | None:
         failure = failure_of(error, reporter.current)

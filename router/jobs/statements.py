@@ -91,6 +91,13 @@ KEEP_KEY = insert(keys).prefix_with("OR REPLACE")
 PRUNE_KEYS = delete(keys).where(keys.c.created_at <= param("since"))
 
 ANY = select(jobs.c.seq).where(WAITING).limit(1)
+UNESTIMATED = and_(jobs.c.status == Status.QUEUED, jobs.c.estimate.is_(None))
+FIND_UNESTIMATED = select(jobs).where(UNESTIMATED)
+ESTIMATE = (
+    update(jobs)
+    .where(UNESTIMATED, jobs.c.id == param("job"))
+    .values(estimate=param("estimate"), due_at=jobs.c.arrived_at + param("allowance"))
+)
 CLAIM = _change(jobs.c.seq == param("seq"), **CLAIMED)
 CLAIM_ONE = _change(and_(WAITING, jobs.c.id == param("job")), **CLAIMED)
 HOLDS = select(jobs.c.seq).where(HELD)

@@ -1,7 +1,7 @@
 """The engines' view of the job store: jobs are leased, not popped."""
 
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -15,8 +15,8 @@ from router.jobs.change_log import change_job, log_change
 from router.jobs.database import Database
 from router.jobs.idempotency import KEY_SECONDS
 from router.jobs.lost_jobs import take_back
-from router.jobs.rows import dump
-from router.jobs.scheduling import ClaimRequest, SchedulingPolicy
+from router.jobs.rows import dump, job_of
+from router.jobs.scheduling import ClaimRequest, SchedulingPolicy, allowance
 from router.runtime import clock
 from router.values import Artifact, Failure, Job, Lease, Outcome, Phase, Progress, Usage
 
@@ -129,6 +129,19 @@ class WorkQueue:
         for job, attempt, used in left:
             self._db.change(partial(attempts.cancel, job=job, attempt=attempt, used=used))
         return self._take_back(lost)
+
+    def unestimated(self) -> tuple[Job, ...]:
+        """Return the queued jobs without an estimate."""
+        return tuple(map(job_of, self._db.rows(sql.FIND_UNESTIMATED)))
+
+    def estimate(self, seconds: Mapping[str, float]) -> None:
+        """Set the expected seconds of queued jobs without an estimate, by id."""
+        rows = [
+            {"_job": job, "_estimate": each, "_allowance": allowance(each, self._policy.overtake_seconds)}
+            for job, each in seconds.items()
+        ]
+        if rows:
+            self._db.change(lambda db: db.execute(sql.ESTIMATE, rows), durable=False)
 
     def unfinished(self) -> tuple[tuple[str, int | None], ...]:
         """Return the models of the unfinished jobs, each with the revision at acceptance."""

@@ -219,3 +219,20 @@ def test_a_first_job_of_all_has_no_error(build: Callable[..., System]) -> None:
     scraped = Scraped(page(system.metrics.folder, system.jobs, system.engines, system.ledger, (), free=0).decode())
 
     assert scraped.value("framegate_estimate_error_count") == 0
+
+
+def test_jobs_that_were_queued_before_any_was_measured_are_estimated_then(build: Callable[..., System]) -> None:
+    system = build()
+    first, *others = (queue(system, model) for model in ("text", "text", "both"))
+    before = [job_of(system, job).estimate for job in (first, *others)]
+    worker = Worker(system, "cpu")
+    worker.run_one()
+    after = [job_of(system, job) for job in (first, *others)]
+
+    assert before == [None, None, None]
+    assert after[0].status is Status.COMPLETED
+    assert [job.estimate is not None and job.estimate > 0 for job in after] == [False, True, True]
+    assert [job.remaining is not None for job in after[1:]] == [True, True]
+    known = after[1].estimate
+    worker.run_one()
+    assert job_of(system, others[0]).estimate == known  # an estimate stays: a budget was checked with it
