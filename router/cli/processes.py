@@ -23,6 +23,7 @@ from router.engine.openmp import wait_policy
 from router.errors import BootError, RouterError, reason
 from router.fleet import BEATS, HUNG, PARENT, Child, Supervisor
 from router.runtime import logs
+from router.runtime.ending import end_process
 from router.runtime.permissions import changeable
 from router.runtime.supervision import CANNOT_START, SERVING, STARTING
 from router.settings import Settings
@@ -74,7 +75,7 @@ def serve(settings: Settings, host: str, port: int, path: str | None, names: tup
             pass  # fail here, once, before anything looks ready
     web = _web(_address(host, port, path), settings)
     children = [web, *(_engine(device, settings) for device in chosen)]
-    sys.exit(Supervisor(children, partial(_reload, system)).run())
+    end_process(Supervisor(children, partial(_reload, system)).run())
 
 
 @click.command()
@@ -97,7 +98,7 @@ def web(settings: Settings, host: str, port: int, path: str | None) -> None:
 def engine(settings: Settings, names: tuple[str, ...]) -> None:
     """Run one engine per device without the web half."""
     system = _prepare(settings)
-    sys.exit(Supervisor([_engine(device, settings) for device in devices(names)], partial(_reload, system)).run())
+    end_process(Supervisor([_engine(device, settings) for device in devices(names)], partial(_reload, system)).run())
 
 
 def _prepare(settings: Settings) -> System:

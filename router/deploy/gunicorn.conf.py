@@ -13,6 +13,7 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker
 
 from router.runtime import logs
+from router.runtime.ending import end_process
 from router.runtime.once import Once
 from router.runtime.parent import die_with
 from router.settings import Settings
@@ -69,10 +70,15 @@ def post_fork(server: Arbiter, worker: Worker) -> None:
 
 
 def worker_exit(server: Arbiter, worker: Worker) -> None:
-    """Replace the exit status of a worker that cannot start while others serve."""
+    """End a worker at once; replace the status of one that cannot start while others serve."""
     # With its own status gunicorn would end. If no worker serves, one of them ends gunicorn so; a second status would
     # end it with a traceback.
-    if worker.booted or os.getpid() == server.pid:  # the master calls this for a worker whose end it has missed
+    if os.getpid() == server.pid:  # the master calls this for a worker whose end it has missed
+        return
+    if worker.booted:
+        ending = sys.exception()
+        if isinstance(ending, SystemExit) and not ending.code:
+            end_process(0)
         return
     if server.shared[SERVED]:
         time.sleep(1)

@@ -13,6 +13,7 @@ from router.engine.heartbeat import Heartbeat
 from router.engine.worker import Worker
 from router.errors import BootError, is_damaged, is_disk_full, is_unwritable, reason
 from router.runtime import logs
+from router.runtime.ending import end_process
 from router.runtime.parent import die_with
 from router.runtime.supervision import CANNOT_START, TRY_AGAIN, Beats
 from router.settings import Settings
@@ -40,6 +41,7 @@ def main(device: str, parent: int, pipe: int, hung: str) -> None:
 if __name__ == "__main__":
     try:
         main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])
+        end_process(0)
     except (BootError, RegistryError) as error:
         print(f"the engine cannot start:\n{error}", file=sys.stderr)
         sys.exit(CANNOT_START)
