@@ -9,7 +9,7 @@ from router.accounting.budgets import Budget
 
 REMOVED = 0  # the value of `none`; None stands for an option that was left out
 OPTIONS = {
-    "gpu_seconds": ("--gpu-seconds", "Budget of seconds of devices in a UTC day, week or month, such as 3600/day"),
+    "gpu_seconds": ("--gpu-seconds", "Budget of gpu-seconds in a UTC day, week or month, such as 3600/day"),
     "cost": ("--cost", "Budget of money in a UTC day, week or month, such as 20/month"),
 }
 
@@ -37,4 +37,4 @@ def _budget(context: click.Context, param: click.Parameter, value: str | None) -
     try:
         return Budget.parse(value)
     except ValueError as error:
-        raise click.BadParameter(f"{error}, or none") from error
+        raise click.BadParameter(str(error).replace("must be", "must be none, or", 1)) from error

@@ -100,10 +100,13 @@ def test_nothing_is_created_to_look_at_owners(run: Run, tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (("owners", "limits", "a b"), "must be letters, digits and ._-, up to 64, and begin with a letter or digit"),
-        (("owners", "limits", "a", "--cost", "20"), "such as 3600/day or 20.5/month, got '20', or none"),
-        (("owners", "limits", "a", "--gpu-seconds", "0/day"), "must be a number above 0"),
-        (("keys", "create", "a", "--gpu-seconds", "1e3/day"), "got '1e3/day', or none"),
-        (("keys", "create", "a", "--cost", "5/year"), "for each day, week or month"),
+        (
+            ("owners", "limits", "a", "--cost", "20"),
+            "must be none, or a number above 0 (up to 9 digits and 4 decimals), a slash, and day, week",
+        ),
+        (("owners", "limits", "a", "--gpu-seconds", "0/day"), "such as 3600/day or 20.5/month, got '0/day'"),
+        (("keys", "create", "a", "--gpu-seconds", "1e3/day"), "got '1e3/day'"),
+        (("keys", "create", "a", "--cost", "5/year"), "a slash, and day, week or month"),
     ],
 )
 def test_a_wrong_budget_is_named_and_changes_nothing(

@@ -61,7 +61,7 @@ def test_a_spent_budget_is_refused_in_every_dialect(
     spend(database)
 
     said = message(client.post(path, json=WAYS[path]), system)
-    assert said.startswith("the budget of owner local is 60 gpu-seconds a day: 60 are used, 0 are left until 20")
+    assert said.startswith("the budget of owner local is 60 gpu-seconds a day: 60 are used, nothing is left until 20")
     assert said.endswith(" 00:00 UTC")
     assert system.jobs.newest() == 0
 
@@ -71,7 +71,7 @@ def test_a_job_reserves_and_a_cancelled_one_does_not(client: FlaskClient, system
     first = client.post("/v1/responses", json=ASK)
     assert first.status_code == 200
 
-    assert "the rest is reserved by 1 unfinished job" in message(client.post("/v1/responses", json=ASK), system)
+    assert "the rest is reserved until 1 unfinished job ends" in message(client.post("/v1/responses", json=ASK), system)
     client.post(f"/v1/responses/{first.get_json()['id']}/cancel")
     assert client.post("/v1/responses", json=ASK).status_code == 200
 
@@ -103,7 +103,7 @@ def test_a_request_beyond_the_budget_is_refused_before_an_image_is_looked_at(
     limit(database)  # nothing is used, and two jobs of unknown length are too many
     edit = {"model": "image", "prompt": "a", "image": url, "n": 2, "size": "64x64"}
 
-    assert "brings 2 jobs of unknown length" in message(client.post("/v1/images/edits", json=edit), system)
+    assert "brings 2 jobs whose length is not known yet" in message(client.post("/v1/images/edits", json=edit), system)
 
 
 def test_a_request_within_the_budget_is_refused_for_its_image(client: FlaskClient, database: Database) -> None:
@@ -151,7 +151,7 @@ def test_spent_money_refuses_models_with_a_price_only(settings: Settings, databa
     book(database, f"{datetime.now(UTC):%Y-%m-%d}", 1.0, owner=LOCAL, cost=6.0)
 
     said = message(client.post("/v1/responses", json=ASK), system)
-    assert said.startswith("the budget of owner local is a cost of 5 a month: 6 are used")
+    assert said.startswith("the budget of owner local is 5 of cost a month: 6 is used")
     assert client.post("/v1/responses", json={**ASK, "model": "slow"}).status_code == 200
 
 
