@@ -71,15 +71,15 @@ class UsageViews:
         loads = self._system.ledger.rows(since, until, owner=SERVER, model=model) if everything else ()
         return [*rows, *loads]
 
-    def _budgets(self, asked: ApiKey | None) -> Sequence[Mapping[str, Any]]:
+    def _budgets(self, wanted: ApiKey | None) -> Sequence[Mapping[str, Any]]:
         """Return the budgets of the query's key and owner, else of the caller's."""
-        own, wanted = caller().key, request.args.get("owner")
-        name = wanted or (asked.owner if asked else caller().owner)
-        if (asked and asked.owner != name) or owner() not in (None, name):
+        by, team = caller(), request.args.get("owner")
+        key = wanted or (by.key if team is None else None)
+        name = team or (key.owner if key else by.owner)
+        if owner() not in (None, name) or (key and key.owner != name):
             return ()
-        key = asked or (own if wanted is None else None)
-        seen = key is not None and (owner() is None or key == own)
-        return budgets_of(self._system.budgets, name, key.id if key and seen else None)
+        shown = key and (owner() is None or (by.key and key.id == by.key.id))  # not that of a colleague
+        return budgets_of(self._system.budgets, name, key.id if key and shown else None)
 
 
 def _days(today: date) -> tuple[date, date]:
