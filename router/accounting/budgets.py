@@ -148,7 +148,9 @@ class Balance:
 
     @property
     def left(self) -> float:
-        return max(round(self.account.budget.amount - self.used - self.reserved, EXACT), 0.0)
+        return max(
+            0.0, round(self.account.budget.amount - self.used - self.reserved, EXACT)
+        )  # in this order never -0.0
 
     def covers(self, need: Need) -> bool:
         """Return whether new jobs may be queued; of unknown length only one, alone."""

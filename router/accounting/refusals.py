@@ -47,7 +47,7 @@ def _needed(need: Need, unit: Unit) -> str:
     if needed is None:  # a single job is refused where nothing is left, and would be at any length
         unknown = f"; this request brings {need.jobs} jobs whose length is not known yet: these are taken one at a time"
         return unknown if need.jobs > 1 else ""
-    return f"; this request needs about {_shown(needed, unit)}" if needed else ""
+    return f"; this request needs about {_shown(needed, unit)}".replace("about less", "less") if needed else ""
 
 
 def _counted(number: float, unit: Unit) -> str:
@@ -60,6 +60,8 @@ def _counted(number: float, unit: Unit) -> str:
 
 def _shown(number: float, unit: Unit) -> str:
     """Format seconds with three digits or more, or money with up to six decimals."""
-    if unit is Unit.COST:
-        return decimals(number, DECIMALS[unit])
-    return decimals(number, 0 if number >= 100 else 1 if number >= 10 else 2 if number >= 1 else 3)
+    most = DECIMALS[unit]
+    if unit is Unit.GPU_SECONDS and number >= 1:
+        most = 0 if number >= 100 else 1 if number >= 10 else 2
+    shown = decimals(number, most)
+    return f"less than {10**-most:.{most}f}" if number and shown == "0" else shown

@@ -63,6 +63,12 @@ ANNA = "the budget of owner anna is 3600 gpu-seconds a day: "
             "the budget of owner anna is 1 gpu-second a week: 0.005 are used, 0.005 are left until 2026-12-07 00:00 UTC; "
             "this request needs about 0.006",
         ),
+        (
+            Balance(replace(SECONDS, budget=Budget(0.3, Window.DAY)), 0.0, 0.1 + 0.1 + 0.1, 3),
+            Need("anna", seconds=0.0003),
+            "the budget of owner anna is 0.3 gpu-seconds a day: nothing is used, 0.3 are reserved until 3 unfinished jobs end, "
+            "nothing is left until 2026-12-02 00:00 UTC; this request needs less than 0.001",
+        ),
     ],
 )  # fmt: skip
 def test_a_refusal_says_what_is_what_was_needed_and_until_when(balance: Balance, need: Need, message: str) -> None:

@@ -125,4 +125,5 @@ def test_a_job_of_unknown_length_reserves_all_that_is_left() -> None:
 
     assert (balance.reserved, balance.left) == (3000.0, 0.0)
     assert (replace(balance, unknown=0).reserved, replace(balance, unknown=0).left) == (40.0, 2960.0)
+    assert str(Balance(replace(SECONDS, budget=Budget(0.3, Window.DAY)), 0.0, 0.1 + 0.1 + 0.1, 3).left) == "0.0"
     assert (Balance(SECONDS, 4000.0).left, Balance(SECONDS, 4000.0, 5.0, 1, 1).reserved) == (0.0, 5.0)
