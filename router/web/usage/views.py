@@ -46,10 +46,10 @@ class UsageViews:
         """Read what was used, by day, owner, key and model, and the budgets.
 
         A key sees what its owner used, one of scope `admin` what everybody did. A job counts on the day on which it
-        ended, and stays here when it is deleted. A report covers at most 366 days. Sums are of
-        unrounded numbers, so that the last digit of a total may differ from that of the sum of its rows. The budgets
-        are those of the key that asks and of its owner, with what is left of them; with `key` or `owner` those of
-        these, where the key that asks may see them: an admin everybody's, any other its own and its owner's.
+        ended, and stays here when it is deleted. A report covers at most 366 days. Sums are of unrounded numbers: the
+        last digit of a total may differ from that of the sum of its rows. The budgets are those of the key that asks
+        and of its owner, with what is left of them; with `key` or `owner` those of that key or owner, where the key
+        that asks may see them: an admin everybody's, any other its own and its owner's.
         """
         query.require_known(*(parameter["name"] for parameter in PARAMETERS))
         since, until = _days(datetime.now(UTC).date())
