@@ -88,7 +88,7 @@ engines = Table(
     Column("switch", Text, nullable=False, server_default="{}"),  # seconds until a model is loaded, by model
 )
 
-# Attempts that have begun and whose work is not in the ledger yet. They outlive a deleted job.
+# Claimed attempts whose work is not in the ledger yet. They outlive a deleted job.
 attempts = Table(
     "attempts",
     metadata,
@@ -99,7 +99,8 @@ attempts = Table(
     Column("key", String(16), nullable=False),  # "" without one
     Column("model", String(128), nullable=False),
     Column("boot", String(64), nullable=False),
-    Column("began", Float, nullable=False),  # of the clock of `boot`
+    Column("claimed_at", Float, nullable=False),  # of the clock of `boot`
+    Column("began", Float),  # its own work, on that clock; None while its model loads
     Column("estimate", Float),
     Column("price", Float),
     Index("attempts_owner", "owner", "key"),

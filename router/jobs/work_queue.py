@@ -58,7 +58,7 @@ class WorkQueue:
                 seq = claims.take_next(db, engine, request, self._policy, self._seen_since(), held_back)
                 job = change_job(db, sql.CLAIM, **lease, _wall=time.time(), _seq=seq) if seq is not None else None
             if job is not None:
-                attempts.begin(db, job, engine)
+                attempts.claimed(db, job, engine)
         return (Lease(job.id, engine, job.attempt), job) if job else None
 
     def renew(self, lease: Lease) -> bool:
@@ -75,12 +75,15 @@ class WorkQueue:
             return db.execute(sql.HOLDS, _named(lease)).first() is not None
 
     def report(self, lease: Lease, progress: Progress) -> bool:
-        """Store the job's progress."""
+        """Store the job's progress; its own work begins with its first step."""
         with self._db.write(durable=False) as db:
             version = db.scalar(sql.REPORT, {**_named(lease), "_progress": dump(progress)})
-            if version is not None:
-                log_change(db, version, lease.job)
-            return version is not None
+            if version is None:
+                return False
+            log_change(db, version, lease.job)
+            if progress.phase is Phase.STEP and not progress.done:
+                attempts.begin(db, lease.job, lease.attempt)
+            return True
 
     def finish(
         self, lease: Lease, artifact: Artifact, warnings: tuple[str, ...] = (), used: Usage = NOTHING

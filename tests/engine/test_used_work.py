@@ -154,6 +154,32 @@ def booked_loads(system: System) -> dict[str, int]:
         return dict(db.execute("SELECT model, attempts FROM ledger WHERE outcome = 'load' AND owner = ''"))
 
 
+def work_began(system: System) -> float | None:
+    with closing(sqlite3.connect(system.settings.data / "jobs.sqlite")) as db:
+        ((began,),) = db.execute("SELECT began FROM attempts").fetchall()
+    return began  # type: ignore[no-any-return]
+
+
+def test_the_work_of_an_attempt_begins_after_the_load(build: Callable[..., System]) -> None:
+    class Looks:
+        seen: tuple[float | None, ...] = ()
+
+        @hookimpl(tryfirst=True)
+        def load_model(self, report: Callable[..., None]) -> None:
+            report(1, 2)
+            self.seen += (work_began(system),)
+
+        @hookimpl(tryfirst=True)
+        def generate(self, task: Task) -> None:
+            self.seen += (work_began(system),)
+
+    looks = Looks()
+    system = build(looks)
+    assert run(system).status is Status.COMPLETED
+    assert looks.seen[0] is None
+    assert looks.seen[1] is not None
+
+
 def test_each_load_is_learnt_and_booked_and_one_that_fails_is_booked(build: Callable[..., System]) -> None:
     system = build(Loads(0.0, OutOfMemory("too large"), OutOfMemory("too large")))
     worker = Worker(system, "cpu")

@@ -19,7 +19,7 @@ from router.jobs.backup import back_up
 from router.jobs.database import upgrade
 from router.jobs.idempotency import Key
 from router.runtime import clock
-from router.values import Artifact, EngineState, Failure, Job, Lease, Outcome, Status, Task, Usage
+from router.values import Artifact, EngineState, Failure, Job, Lease, Outcome, Phase, Progress, Status, Task, Usage
 
 TASK = Task("a", "", 64, 64, 5, 8, 4, 4.0, None, 3.0, 1, frozenset({Input.TEXT}))
 VIDEO = Artifact("1.mp4", "video/mp4", "00", 9, 64, 64, 5, 8)
@@ -57,7 +57,7 @@ class Books:
 
     def began(self, seconds: float, engine_seen: float | None = None) -> None:
         """Let all attempts have begun `seconds` ago, and their engines be seen `engine_seen` ago."""
-        self.write("UPDATE attempts SET began = ?", clock.now() - seconds)
+        self.write("UPDATE attempts SET claimed_at = ?1, began = ?1", clock.now() - seconds)
         if engine_seen is not None:
             self.write("UPDATE engines SET seen = ?", clock.now() - engine_seen)
 
@@ -235,6 +235,47 @@ def test_an_attempt_of_an_engine_that_died_at_once_lost_no_seconds(books: Books)
     books.write("UPDATE jobs SET lease_boot = 'another', lease_until = 1")
     books.write("UPDATE attempts SET boot = 'another', began = 99")
     books.store.expire()
+
+    assert books.rows == [("lost", 1, Usage())]
+
+
+def test_an_attempt_lost_while_its_model_loads_has_done_no_work(books: Books) -> None:
+    lease = books.begun()
+    books.write("UPDATE attempts SET claimed_at = ?", clock.now() - 50)
+    books.store.report(lease, Progress(Phase.LOAD, 0, 1, 0))
+    books.store.release(lease)
+
+    assert books.rows == [("lost", 1, Usage())]
+
+
+def test_a_job_cancelled_while_its_model_loads_costs_nothing_if_its_engine_dies(books: Books) -> None:
+    books.beat()
+    books.begun()
+    books.write("UPDATE attempts SET claimed_at = ?", clock.now() - 50)
+    books.write("UPDATE engines SET seen = ?", clock.now() - 40)
+    books.store.cancel(JOB.id, "anna")
+    books.store.expire()
+
+    assert books.rows == [("cancelled", 1, Usage())]
+
+
+def test_work_begins_with_the_first_report_of_a_step(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    lease, now = books.begun(), clock.now()
+    reports = [(Phase.DOWNLOAD, 0), (Phase.LOAD, 0), (Phase.LOAD, 1), (Phase.STEP, 0), (Phase.STEP, 1), (Phase.STEP, 0)]
+    for n, (phase, done) in enumerate(reports):
+        monkeypatch.setattr(clock, "now", lambda n=n: now + n)
+        books.store.report(lease, Progress(phase, done, 4, 0))
+    monkeypatch.setattr(clock, "now", lambda: now + 10)
+    books.store.release(lease)
+
+    ((outcome, _, used),) = books.rows
+    assert (outcome, used.gpu_seconds) == ("lost", pytest.approx(10 - 3))
+
+
+def test_a_report_without_the_lease_begins_nothing(books: Books) -> None:
+    lease = books.begun()
+    books.store.report(replace(lease, engine="another"), Progress(Phase.STEP, 0, 4, 0))
+    books.store.release(lease)
 
     assert books.rows == [("lost", 1, Usage())]
 

@@ -162,6 +162,15 @@ def test_a_running_job_reserves_what_it_was_expected_to_take_or_has_taken(server
     assert (server.balance().reserved, server.balance().left) == (0.0, 750.0)
 
 
+def test_a_running_job_whose_model_loads_reserves_what_it_is_expected_to_take(server: Server) -> None:
+    server.limit("1000/day")
+    run(server.database, "loading", 100.0, elapsed=None)
+
+    assert (server.balance().jobs, server.balance().expected, server.balance().left) == (1, 100.0, 900.0)
+    run(server.database, "unknown", None, elapsed=None)
+    assert (server.balance().unknown, server.balance().left) == (1, 0.0)
+
+
 def test_an_ended_job_has_used_what_it_took_and_reserves_nothing(server: Server) -> None:
     server.now = datetime.now(UTC)
     server.limit("60/day", "1/month")

@@ -1,4 +1,4 @@
-"""Attempts that have begun: the work of each is booked in the ledger once."""
+"""Open attempts: the work of each is booked in the ledger once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ from router.runtime import clock
 from router.values import Job, Outcome, Usage
 
 JOINED_SECONDS = 1.0  # a heartbeat later than that after a claim names the claimed job
-BEGIN = insert(attempts)
+OPEN = insert(attempts)
+BEGIN = (
+    update(attempts)
+    .where(attempts.c.job == bindparam("_job"), attempts.c.attempt == bindparam("_attempt"), attempts.c.began.is_(None))
+    .values(began=bindparam("_now"))
+)
 TAKE = (
     delete(attempts)
     .where(attempts.c.job == bindparam("_job"), attempts.c.attempt == bindparam("_attempt"))
@@ -22,28 +27,31 @@ TAKE = (
 USED = update(jobs).where(jobs.c.id == bindparam("_job")).values(usage=bindparam("_usage"))
 # Of jobs that have ended or are gone, on engines that are gone or run another job: nobody else will book them.
 ABANDONED = text("""
-    SELECT begun.job, begun.attempt, coalesce(
-        (SELECT max(seen - begun.began, 0.0) FROM engines WHERE id = begun.engine AND boot = begun.boot), 0.0
+    SELECT open.job, open.attempt, coalesce(
+        (SELECT max(seen - open.began, 0.0) FROM engines WHERE id = open.engine AND boot = open.boot), 0.0
     ) AS seconds
-    FROM attempts AS begun
+    FROM attempts AS open
     WHERE NOT EXISTS (
-        SELECT 1 FROM jobs WHERE id = begun.job AND attempt = begun.attempt AND status = 'in_progress'
+        SELECT 1 FROM jobs WHERE id = open.job AND attempt = open.attempt AND status = 'in_progress'
     ) AND NOT EXISTS (
-        SELECT 1 FROM engines WHERE id = begun.engine AND boot = :boot AND seen > :since
-            AND (engines.job = begun.job OR seen < begun.began + :joined)
+        SELECT 1 FROM engines WHERE id = open.engine AND boot = :boot AND seen > :since
+            AND (engines.job = open.job OR seen < open.claimed_at + :joined)
     )
 """)
 
 
 @dataclass(frozen=True)
 class OpenAttempt:
-    """An attempt whose work is not booked; `began` is on its boot's clock."""
+    """An attempt whose work is not booked.
+
+    `began` is when its own work did, on its boot's clock; None while its model loads.
+    """
 
     job: str
     owner: str
     key: str
     model: str
-    began: float
+    began: float | None
     price: float | None
 
     def priced(self, used: Usage) -> Usage:
@@ -57,11 +65,16 @@ class OpenAttempt:
             db.execute(USED, {"_job": self.job, "_usage": dump(used)})
 
 
-def begin(db: Connection, job: Job, engine: str) -> None:
+def claimed(db: Connection, job: Job, engine: str) -> None:
     """Open the attempt of a job that `engine` has just claimed."""
     names = {name: getattr(job, name) for name in ("attempt", "owner", "model", "estimate", "price")}
     row = {**names, "job": job.id, "key": job.key or "", "engine": engine}
-    db.execute(BEGIN, {**row, "boot": clock.boot(), "began": clock.now()})
+    db.execute(OPEN, {**row, "boot": clock.boot(), "claimed_at": clock.now()})
+
+
+def begin(db: Connection, job: str, attempt: int) -> None:
+    """Note that an attempt's own work begins, once: its model is loaded."""
+    db.execute(BEGIN, {"_job": job, "_attempt": attempt, "_now": clock.now()})
 
 
 def take(db: Connection, job: str, attempt: int) -> OpenAttempt | None:
@@ -82,7 +95,8 @@ def lose(db: Connection, job: str, attempt: int, until: float) -> None:
     `until` is its engine's last sign of life, in seconds of its boot's clock.
     """
     if (lost := take(db, job, attempt)) is not None:
-        lost.book(db, Outcome.LOST, lost.priced(Usage(max(until - lost.began, 0.0))))
+        seconds = 0.0 if lost.began is None else max(until - lost.began, 0.0)
+        lost.book(db, Outcome.LOST, lost.priced(Usage(seconds)))
 
 
 def abandoned(db: Connection, seen_since: float) -> list[tuple[str, int, Usage]]:

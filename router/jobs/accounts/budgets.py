@@ -43,7 +43,7 @@ UNFINISHED = {
         total(seconds * price) AS cost
     FROM (
         SELECT coalesce(price, 0) AS price, estimate IS NULL AND boot = :boot AS unknown,
-            max(coalesce(estimate, 0), CASE WHEN boot = :boot THEN :now - began ELSE 0 END) AS seconds
+            max(coalesce(estimate, 0), CASE WHEN boot = :boot THEN coalesce(:now - began, 0) ELSE 0 END) AS seconds
         FROM attempts WHERE {subject} = :id
         UNION ALL
         SELECT coalesce(price, 0), estimate IS NULL, coalesce(estimate, 0)

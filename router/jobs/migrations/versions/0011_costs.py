@@ -62,7 +62,8 @@ def upgrade() -> None:
         sa.Column("key", sa.String(16), nullable=False),
         sa.Column("model", sa.String(128), nullable=False),
         sa.Column("boot", sa.String(64), nullable=False),
-        sa.Column("began", sa.Float, nullable=False),
+        sa.Column("claimed_at", sa.Float, nullable=False),
+        sa.Column("began", sa.Float),
         sa.Column("estimate", sa.Float),
         sa.Column("price", sa.Float),
     )
