@@ -33,6 +33,7 @@ class JobTimer:
         self._now = now
         self._created = self._loaded = now()
         self._load = 0.0  # seconds
+        self._load_phase = 0.0  # of it, without downloads
         self._decode = 0.0
         self._phase: Phase | None = None
         self._began = 0.0
@@ -106,8 +107,8 @@ class JobTimer:
         if phase is Phase.DECODE:
             return tail * (total - done) / max(total, 1)
         before = expected.text if expected and self._first is None else 0.0
-        if phase is Phase.LOAD:
-            before += max(self._load_seconds - (self._now() - self._created), 0.0)
+        if phase in (Phase.DOWNLOAD, Phase.LOAD):
+            before += self._load_left()
         return before + step * (total - done if phase is Phase.STEP else self._steps) + tail
 
     def seconds(self) -> WorkSeconds | None:
@@ -134,6 +135,13 @@ class JobTimer:
             return None
         return (end - self._first[0]) / (self._last[1] - self._first[1])
 
+    def _load_left(self) -> float:
+        """Return the expected seconds of the load without those that it has taken."""
+        now = self._now() - self._began if self._phase is Phase.LOAD else 0.0
+        return max(self._load_seconds - self._load_phase - now, 0.0)
+
     def _end_phase(self, now: float) -> None:
+        if self._phase is Phase.LOAD:
+            self._load_phase += now - self._began
         if self._phase is not None:
             self._metrics.phase_ended(self._model, self._phase, now - self._began)

@@ -85,7 +85,7 @@ engines = Table(
     Column("paths", Text, nullable=False, server_default="{}"),
     Column("lacks", Text, nullable=False, server_default="{}"),  # by model
     Column("kind", String(64), nullable=False, server_default=""),
-    Column("switch", Text, nullable=False, server_default="{}"),  # seconds until a model is loaded, by model
+    Column("loads", Text, nullable=False, server_default="{}"),  # seconds of a load, by model
 )
 
 # Claimed attempts whose work is not in the ledger yet. They outlive a deleted job.

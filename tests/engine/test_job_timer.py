@@ -201,3 +201,13 @@ def test_what_is_left_of_a_load_remains_too() -> None:
     assert timer.remaining(Phase.LOAD, 0, 1) == 25.0
     timer.report(Phase.STEP, 0)
     assert timer.remaining(Phase.STEP, 0, 10) == 25.0
+
+
+def test_a_load_remains_while_files_are_downloaded() -> None:
+    clock = Clock()
+    expected = WorkSeconds(text=1.0, steps=20.0, decode=3.0, encode=1.0)
+    timer = JobTimer("m", 10, expected, Observed(), clock, load_seconds=6.0)  # type: ignore[arg-type]
+    for phase, remaining in [(Phase.DOWNLOAD, 31.0), (Phase.LOAD, 31.0), (Phase.DOWNLOAD, 29.0), (Phase.LOAD, 29.0)]:
+        timer.report(phase, 0)
+        assert timer.remaining(phase, 0, 1) == remaining
+        clock.wait(2.0 if phase is Phase.LOAD else 100.0)

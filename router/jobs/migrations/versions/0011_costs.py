@@ -28,7 +28,7 @@ def upgrade() -> None:
     # expected seconds
     op.drop_table("paces")  # of whole jobs by size: the first job of each size measures it again
     op.add_column("engines", sa.Column("kind", sa.String(64), nullable=False, server_default=""))
-    op.add_column("engines", sa.Column("switch", sa.Text, nullable=False, server_default="{}"))
+    op.add_column("engines", sa.Column("loads", sa.Text, nullable=False, server_default="{}"))
     op.create_table(
         "timings",
         sa.Column("kind", sa.String(64), primary_key=True),
