@@ -31,9 +31,9 @@ ENGINES = "SELECT id, job, models, resident, loads FROM engines WHERE boot = :bo
 
 @dataclass(frozen=True)
 class _Running:
-    """A running job's engine and model, and its seconds in all and to its end.
+    """A running job; `total` and `left` are seconds, in all and to its end.
 
-    `loads` says that its model may not be loaded yet, and that `left` is without what is left of the load.
+    `loads` says that its model may not be loaded yet, and that `left` is without the load.
     """
 
     id: str
