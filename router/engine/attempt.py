@@ -83,7 +83,7 @@ class Attempt:
             return
         if expected is not None:
             self.system.metrics.estimated(model.name, expected, taken)
-        self.system.timings.learn(self.kind, model, self.job.task, taken)
+        self.system.timings.learn(self.kind, model, self.job.task, taken, is_split=timer.is_split)
 
     def _fail(self, error: Exception, reporter: Reporter) -> Job | None:
         failure = failure_of(error, reporter.current)

@@ -111,6 +111,11 @@ class JobTimer:
             before += self._load_left()
         return before + step * (total - done if phase is Phase.STEP else self._steps) + tail
 
+    @property
+    def is_split(self) -> bool:
+        """Whether the reports tell the text from the steps."""
+        return self._step(self._stepped) is not None
+
     def seconds(self) -> WorkSeconds | None:
         """Return the seconds of the phases, None before the end or without decoding."""
         if self._stepped is None or self._ended is None:

@@ -1,6 +1,6 @@
 """The tables after the newest migration."""
 
-from sqlalchemy import Column, Float, Index, Integer, MetaData, String, Table, Text, text
+from sqlalchemy import Boolean, Column, Float, Index, Integer, MetaData, String, Table, Text, text
 
 HEAD = "0011"  # the newest migration: a database that says so needs no Alembic at boot
 
@@ -145,7 +145,8 @@ job_timings = Table(
     Column("height", Integer, primary_key=True),
     Column("frames", Integer, primary_key=True),
     Column("recent", Text, nullable=False),  # the newest measured seconds
-    Column("changed_at", Float, nullable=False),
+    Column("is_split", Boolean, nullable=False),  # text was told from steps
+    Column("number", Integer, nullable=False),  # the highest of the kind: the newest
 )
 
 load_timings = Table(

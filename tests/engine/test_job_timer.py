@@ -106,6 +106,7 @@ def test_a_job_is_timed_by_phase_and_its_load_is_no_work() -> None:
     run(timer, clock, load=50.0, text=4.0, steps=[2.0, 2.0, 2.0], decode=3.0, encode=5.0)
 
     assert timer.seconds() == WorkSeconds(text=4.0, steps=6.0, decode=3.0, encode=5.0)
+    assert timer.is_split
     assert timer.work == 1.0 + 18.0
     assert timer.steps == 3
     clock.wait(9.0)
@@ -148,6 +149,7 @@ def test_one_step_and_its_text_share_as_expected_or_all_is_the_step(
     run(timer, clock, load=1.0, text=5.0, steps=[3.0], decode=2.0, encode=1.0)
 
     assert timer.seconds() == WorkSeconds(text, steps, decode=2.0, encode=1.0)
+    assert not timer.is_split
 
 
 def test_a_backend_without_reports_has_the_seconds_of_its_steps() -> None:

@@ -222,6 +222,16 @@ def test_a_completed_job_is_learnt_and_others_are_not(build: Callable[..., Syste
         assert (system.timings.estimate(model, task, ["cpu"]) is not None) is known
 
 
+@pytest.mark.parametrize(("plugins", "is_split"), [([Generates(blank)], 0), ([], 1)], ids=["none", "each"])
+def test_a_job_that_reports_no_steps_is_learnt_as_such(
+    build: Callable[..., System], plugins: list[object], is_split: int
+) -> None:
+    system = build(*plugins)
+    run(system, "slow")
+    with closing(sqlite3.connect(system.settings.data / "jobs.sqlite")) as db:
+        assert db.execute("SELECT is_split FROM timings").fetchall() == [(is_split,)]
+
+
 @pytest.mark.parametrize(("learnt", "basis"), [("text", EstimateBasis.MEASURED), ("both", EstimateBasis.BORROWED)])
 def test_the_error_of_what_was_expected_is_observed(
     build: Callable[..., System], learnt: str, basis: EstimateBasis

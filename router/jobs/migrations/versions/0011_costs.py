@@ -39,7 +39,8 @@ def upgrade() -> None:
         sa.Column("height", sa.Integer, primary_key=True),
         sa.Column("frames", sa.Integer, primary_key=True),
         sa.Column("recent", sa.Text, nullable=False),
-        sa.Column("changed_at", sa.Float, nullable=False),
+        sa.Column("is_split", sa.Boolean, nullable=False),
+        sa.Column("number", sa.Integer, nullable=False),
     )
     op.create_table(
         "loads",
