@@ -222,7 +222,9 @@ def test_a_completed_job_is_learnt_and_others_are_not(build: Callable[..., Syste
         assert (system.timings.estimate(model, task, ["cpu"]) is not None) is known
 
 
-@pytest.mark.parametrize(("plugins", "is_split"), [([Generates(blank)], 0), ([], 1)], ids=["none", "each"])
+@pytest.mark.parametrize(
+    ("plugins", "is_split"), [([Generates(lambda task, report: blank(task))], 0), ([], 1)], ids=["none", "each"]
+)
 def test_a_job_that_reports_no_steps_is_learnt_as_such(
     build: Callable[..., System], plugins: list[object], is_split: int
 ) -> None:
