@@ -101,6 +101,7 @@ attempts = Table(
     Column("boot", String(64), nullable=False),
     Column("claimed_at", Float, nullable=False),  # of the clock of `boot`
     Column("began", Float),  # its own work, on that clock; None while its model loads
+    Column("reported_at", Float),  # that work, the last time
     Column("estimate", Float),
     Column("price", Float),
     Index("attempts_owner", "owner", "key"),

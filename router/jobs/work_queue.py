@@ -75,14 +75,14 @@ class WorkQueue:
             return db.execute(sql.HOLDS, _named(lease)).first() is not None
 
     def report(self, lease: Lease, progress: Progress) -> bool:
-        """Store the job's progress; its own work begins with its first step."""
+        """Store the job's progress; its own work begins when its model is loaded."""
         with self._db.write(durable=False) as db:
             version = db.scalar(sql.REPORT, {**_named(lease), "_progress": dump(progress)})
             if version is None:
                 return False
             log_change(db, version, lease.job)
-            if progress.phase is Phase.STEP and not progress.done:
-                attempts.begin(db, lease.job, lease.attempt)
+            if progress.phase in (Phase.STEP, Phase.DECODE):
+                attempts.report(db, lease.job, lease.attempt)
             return True
 
     def finish(
@@ -115,7 +115,7 @@ class WorkQueue:
         def release(db: Connection) -> Job | None:
             job = change_job(db, sql.RELEASE, **_named(lease))
             if job is not None:
-                attempts.lose(db, lease.job, lease.attempt, clock.now())
+                attempts.lose(db, lease.job, lease.attempt)
             return job
 
         return self._db.change(release)
@@ -123,14 +123,14 @@ class WorkQueue:
     def expire(self) -> tuple[Job, ...]:
         """Requeue jobs with an expired lease, or fail them at `max_attempts`; return all.
 
-        Also book the work of cancelled jobs whose engines are gone, up to when those were last seen.
+        Also book the reported work of cancelled jobs whose engines are gone.
         """
         now = {"_boot": clock.boot(), "_now": clock.now()}
         with self._db.read() as db:  # nearly always nothing: look before taking the write lock
             lost = db.execute(sql.FIND_LOST, now).mappings().all()
             left = attempts.abandoned(db, self._seen_since())
-        for job, attempt, used in left:
-            self._db.change(partial(attempts.cancel, job=job, attempt=attempt, used=used))
+        for job, attempt in left:
+            self._db.change(partial(attempts.cancel, job=job, attempt=attempt))
         return self._take_back(lost)
 
     def unfinished(self) -> tuple[tuple[str, int | None], ...]:
@@ -178,7 +178,7 @@ class WorkQueue:
         return self._db.change(end)
 
     def _take_back(self, lost: Iterable[RowMapping], hung: Phase | None = None) -> tuple[Job, ...]:
-        again = partial(take_back, max_attempts=self._max_attempts, lease_seconds=self._lease_seconds, hung=hung)
+        again = partial(take_back, max_attempts=self._max_attempts, hung=hung)
         taken = [self._db.change(partial(again, found=found)) for found in lost]
         return tuple(job for job in taken if job)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from sqlalchemy import Connection, bindparam, delete, insert, text, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, insert, text, update
 
 from router.jobs.accounts.ledger import book
 from router.jobs.rows import dump
@@ -14,23 +14,21 @@ from router.values import Job, Outcome, Usage
 
 JOINED_SECONDS = 1.0  # a heartbeat later than that after a claim names the claimed job
 OPEN = insert(attempts)
-BEGIN = (
+THIS = and_(attempts.c.job == bindparam("_job"), attempts.c.attempt == bindparam("_attempt"))
+REPORT = (
     update(attempts)
-    .where(attempts.c.job == bindparam("_job"), attempts.c.attempt == bindparam("_attempt"), attempts.c.began.is_(None))
-    .values(began=bindparam("_now"))
+    .where(THIS)
+    .values(began=func.coalesce(attempts.c.began, bindparam("_now")), reported_at=bindparam("_now"))
 )
 TAKE = (
     delete(attempts)
-    .where(attempts.c.job == bindparam("_job"), attempts.c.attempt == bindparam("_attempt"))
-    .returning(*(attempts.c[name] for name in ("job", "owner", "key", "model", "began", "price")))
+    .where(THIS)
+    .returning(*(attempts.c[name] for name in ("job", "owner", "key", "model", "began", "reported_at", "price")))
 )
 USED = update(jobs).where(jobs.c.id == bindparam("_job")).values(usage=bindparam("_usage"))
 # Of jobs that have ended or are gone, on engines that are gone or run another job: nobody else will book them.
 ABANDONED = text("""
-    SELECT open.job, open.attempt, coalesce(
-        (SELECT max(seen - open.began, 0.0) FROM engines WHERE id = open.engine AND boot = open.boot), 0.0
-    ) AS seconds
-    FROM attempts AS open
+    SELECT open.job, open.attempt FROM attempts AS open
     WHERE NOT EXISTS (
         SELECT 1 FROM jobs WHERE id = open.job AND attempt = open.attempt AND status = 'in_progress'
     ) AND NOT EXISTS (
@@ -44,7 +42,7 @@ ABANDONED = text("""
 class OpenAttempt:
     """An attempt whose work is not booked.
 
-    `began` is when its own work did, on its boot's clock; None while its model loads.
+    Its own work `began` and was last `reported_at` these seconds of its boot's clock; None while its model loads.
     """
 
     job: str
@@ -52,7 +50,13 @@ class OpenAttempt:
     key: str
     model: str
     began: float | None
+    reported_at: float | None
     price: float | None
+
+    @property
+    def reported(self) -> Usage:
+        """The seconds of its own work, up to its last report."""
+        return Usage((self.reported_at or 0.0) - (self.began or 0.0))
 
     def priced(self, used: Usage) -> Usage:
         """Return the work with its cost, 0 without a price."""
@@ -72,9 +76,9 @@ def claimed(db: Connection, job: Job, engine: str) -> None:
     db.execute(OPEN, {**row, "boot": clock.boot(), "claimed_at": clock.now()})
 
 
-def begin(db: Connection, job: str, attempt: int) -> None:
-    """Note that an attempt's own work begins, once: its model is loaded."""
-    db.execute(BEGIN, {"_job": job, "_attempt": attempt, "_now": clock.now()})
+def report(db: Connection, job: str, attempt: int) -> None:
+    """Note a report of an attempt's own work, which began by the first one."""
+    db.execute(REPORT, {"_job": job, "_attempt": attempt, "_now": clock.now()})
 
 
 def take(db: Connection, job: str, attempt: int) -> OpenAttempt | None:
@@ -83,26 +87,25 @@ def take(db: Connection, job: str, attempt: int) -> OpenAttempt | None:
     return OpenAttempt(*row) if row is not None else None
 
 
-def cancel(db: Connection, job: str, attempt: int, used: Usage) -> None:
-    """Book the work of a cancelled or deleted job, given without its cost."""
-    if (cancelled := take(db, job, attempt)) is not None:
-        cancelled.book(db, Outcome.CANCELLED, cancelled.priced(used))
+def cancel(db: Connection, job: str, attempt: int, used: Usage | None = None) -> None:
+    """Book the work of a cancelled or deleted job, given without its cost.
 
-
-def lose(db: Connection, job: str, attempt: int, until: float) -> None:
-    """Book an attempt as lost, which costs its caller nothing.
-
-    `until` is its engine's last sign of life, in seconds of its boot's clock.
+    Without `used` it is the reported work: a hang after that costs the caller nothing.
     """
+    if (cancelled := take(db, job, attempt)) is not None:
+        cancelled.book(db, Outcome.CANCELLED, cancelled.priced(used or cancelled.reported))
+
+
+def lose(db: Connection, job: str, attempt: int) -> None:
+    """Book an attempt's reported work as lost, which costs its caller nothing."""
     if (lost := take(db, job, attempt)) is not None:
-        seconds = 0.0 if lost.began is None else max(until - lost.began, 0.0)
-        lost.book(db, Outcome.LOST, lost.priced(Usage(seconds)))
+        lost.book(db, Outcome.LOST, lost.priced(lost.reported))
 
 
-def abandoned(db: Connection, seen_since: float) -> list[tuple[str, int, Usage]]:
-    """Return job, attempt and work of cancelled attempts that no engine will book.
+def abandoned(db: Connection, seen_since: float) -> list[tuple[str, int]]:
+    """Return job and attempt of cancelled ones that no engine will book.
 
     Engines seen after `seen_since` count as alive.
     """
     asked = {"boot": clock.boot(), "since": seen_since, "joined": JOINED_SECONDS}
-    return [(row.job, row.attempt, Usage(row.seconds)) for row in db.execute(ABANDONED, asked)]
+    return [(row.job, row.attempt) for row in db.execute(ABANDONED, asked)]

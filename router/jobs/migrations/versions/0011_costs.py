@@ -65,6 +65,7 @@ def upgrade() -> None:
         sa.Column("boot", sa.String(64), nullable=False),
         sa.Column("claimed_at", sa.Float, nullable=False),
         sa.Column("began", sa.Float),
+        sa.Column("reported_at", sa.Float),
         sa.Column("estimate", sa.Float),
         sa.Column("price", sa.Float),
     )
