@@ -94,7 +94,7 @@ class Settings:
     key_per_minute: int | None = _setting(None, "limit of requests per minute of a key without its own", count)
     key_gpu_seconds: Budget | None = _setting(
         None,
-        "budget of a key without its own: seconds of devices in a UTC day, week or month, such as 3600/day",
+        "budget of a key without its own: gpu-seconds in a UTC day, week or month, such as 3600/day",
         Budget.parse,
     )
     key_cost: Budget | None = _setting(

@@ -8,14 +8,20 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 TEXT = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,4})?)/(day|week|month)")
+FORM = (
+    "a number above 0 (up to 9 digits and 4 decimals), a slash, and day, week or month, such as 3600/day or 20.5/month"
+)
 EXACT = 6  # decimals of sums: those of floats differ beyond
 
 
 class Unit(StrEnum):
-    """What a budget limits: seconds of devices, or money."""  # in the unit of the models' `price`
+    """What a budget limits: gpu-seconds, or money."""  # in the unit of the models' `price`
 
     GPU_SECONDS = "gpu_seconds"
     COST = "cost"
+
+
+DECIMALS = {Unit.GPU_SECONDS: 3, Unit.COST: 6}  # of sums where they are listed
 
 
 class Subject(StrEnum):
@@ -59,8 +65,7 @@ class Budget:
         """Parse text such as `3600/day`; raise `ValueError` with the allowed form."""
         found = TEXT.fullmatch(text)
         if found is None or not float(found[1]):
-            form = "a number above 0, with up to 9 digits and 4 decimals, for each day, week or month"
-            raise ValueError(f"must be {form}, such as 3600/day or 20.5/month, got {text!r}")
+            raise ValueError(f"must be {FORM}, got {text!r}")
         return cls(float(found[1]), Window(found[2]))
 
     def __str__(self) -> str:
@@ -143,48 +148,14 @@ class Balance:
 
     @property
     def left(self) -> float:
-        return max(round(self.account.budget.amount - self.used - self.reserved, EXACT), 0.0)
+        return max(
+            0.0, round(self.account.budget.amount - self.used - self.reserved, EXACT)
+        )  # in this order never -0.0
 
     def covers(self, need: Need) -> bool:
         """Return whether new jobs may be queued; of unknown length only one, alone."""
         needed = need.of(self.account.unit)
         return self.left > 0 and (need.jobs == 1 if needed is None else needed <= self.left)
-
-
-def refusal(balance: Balance, need: Need, now: datetime) -> str:
-    """Return the message of a request that its budget does not cover."""
-    account, budget = balance.account, balance.account.budget
-    limit = f"{decimals(budget.amount, 4)} gpu-seconds"
-    if account.unit is Unit.COST:
-        limit = f"a cost of {decimals(budget.amount, 4)}"
-    end = budget.window.ends(now).strftime("%Y-%m-%d %H:%M UTC")
-    parts = [f"{_shown(balance.used, account.unit)} are used", *_reserved(balance)]
-    left = f"{_shown(balance.left, account.unit)} are left until {end}"
-    whose = f"the budget of {account.subject} {account.name} is {limit} a {budget.window}"
-    return f"{whose}: {', '.join([*parts, left])}{_needed(need, account.unit)}"
-
-
-def _reserved(balance: Balance) -> list[str]:
-    jobs = f"{balance.jobs} unfinished job{'' if balance.jobs == 1 else 's'}"
-    if balance.unknown:
-        return [f"the rest is reserved by {jobs}, {balance.unknown} of unknown length"]
-    return [f"{_shown(balance.expected, balance.account.unit)} reserved by {jobs}"] if balance.jobs else []
-
-
-def _needed(need: Need, unit: Unit) -> str:
-    needed = need.of(unit)
-    if needed is None:
-        if need.jobs == 1:
-            return "; the length of this request's job is not known yet"
-        return f"; this request brings {need.jobs} jobs of unknown length, and one such job is taken at a time"
-    return f"; this request needs about {_shown(needed, unit)}" if needed else ""
-
-
-def _shown(number: float, unit: Unit) -> str:
-    """Format seconds with three digits or more, or money with up to four decimals."""
-    if unit is Unit.COST:
-        return decimals(number, 4)
-    return decimals(number, 0 if number >= 100 else 1 if number >= 10 else 2)
 
 
 def decimals(number: float, most: int) -> str:

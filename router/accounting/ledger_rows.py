@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from router.values import Outcome, Usage
 
 LOAD = "load"  # the outcome of the server's own loads
+SERVER = ""  # their owner
 FIELDS = ("day", "owner", "key", "model")  # what rows can be summed by
 NOTHING = Usage()
 

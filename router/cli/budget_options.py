@@ -1,15 +1,18 @@
-"""The options of commands that change budgets."""
+"""Options of commands that change budgets, and columns of their tables."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import click
 
-from router.accounting.budgets import Budget
+from router.accounting.budgets import DECIMALS, Balance, Budget, Budgets, Subject, Unit
 
 REMOVED = 0  # the value of `none`; None stands for an option that was left out
+HEADINGS = (
+    "GPU-SECONDS BUDGET", "GPU-SECONDS USED", "GPU-SECONDS LEFT", "COST BUDGET", "COST USED", "COST LEFT",
+)  # fmt: skip
 OPTIONS = {
-    "gpu_seconds": ("--gpu-seconds", "Budget of seconds of devices in a UTC day, week or month, such as 3600/day"),
+    "gpu_seconds": ("--gpu-seconds", "Budget of gpu-seconds in a UTC day, week or month, such as 3600/day"),
     "cost": ("--cost", "Budget of money in a UTC day, week or month, such as 20/month"),
 }
 
@@ -26,9 +29,27 @@ def with_budgets(subject: str) -> Callable[[Any], Any]:
     return decorate
 
 
-def cells(budgets: Iterable[Budget | None]) -> tuple[str, ...]:
-    """Return the cells of budgets in a table."""
-    return tuple("-" if budget is None else str(budget) for budget in budgets)
+def cells(own: Budgets, balances: Iterable[Balance], subject: Subject) -> tuple[str, ...]:
+    """Return the cells of a key's or an owner's budgets, as `HEADINGS`."""
+    found = {balance.account.unit: balance for balance in balances if balance.account.subject is subject}
+    units = {Unit.GPU_SECONDS: own.gpu_seconds, Unit.COST: own.cost}
+    return tuple(cell for unit, budget in units.items() for cell in _cells(budget, found.get(unit)))
+
+
+def without_empty(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Return the rows of a table without the columns of budgets that nobody has."""
+    shown = [
+        at for at, column in enumerate(zip(*rows, strict=True)) if column[0] not in HEADINGS or {*column[1:]} - {"-"}
+    ]
+    return [[row[at] for at in shown] for row in rows]
+
+
+def _cells(own: Budget | None, balance: Balance | None) -> tuple[str, ...]:
+    if balance is None:
+        return ("-",) * (len(HEADINGS) // len(Unit))
+    budget, most = balance.account.budget, DECIMALS[balance.account.unit]
+    sums = (f"{number:.{most}f}" for number in (balance.used, balance.left))
+    return (str(budget) if own else f"{budget} (default)", *sums)
 
 
 def _budget(context: click.Context, param: click.Parameter, value: str | None) -> Budget | int | None:
@@ -37,4 +58,4 @@ def _budget(context: click.Context, param: click.Parameter, value: str | None) -
     try:
         return Budget.parse(value)
     except ValueError as error:
-        raise click.BadParameter(f"{error}, or none") from error
+        raise click.BadParameter(str(error).replace("must be", "must be none, or", 1)) from error

@@ -2,25 +2,28 @@
 
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 
-from router.accounting.budgets import Budget
+from router.accounting.budgets import Budget, Budgets, Subject
 from router.auth.keys import NAME, ApiKey, KeyLimits, Scope, new_key, new_text
-from router.cli.budget_options import cells, with_budgets
+from router.cli.budget_options import HEADINGS as OF_BUDGETS
+from router.cli.budget_options import OPTIONS as BUDGETS
+from router.cli.budget_options import cells, with_budgets, without_empty
 from router.cli.options import with_settings
 from router.cli.table import show
-from router.jobs import ApiKeyStore, Database
+from router.jobs import ApiKeyStore, BudgetStore, Database
 from router.runtime.variables import YEAR_SECONDS
 from router.settings import Settings
 from router.system import STORE
 
 HEADINGS = (
     "NAME", "OWNER", "SCOPES", "PREFIX", "STATE", "CREATED", "EXPIRES", "QUEUED", "RUNNING", "PER MINUTE",
-    "GPU SECONDS", "COST",
+    *OF_BUDGETS,
 )  # fmt: skip
 LONGEST_SECONDS = 100 * YEAR_SECONDS
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -102,16 +105,16 @@ def create(
     if store.add(key) is None:
         raise click.BadParameter(f"there is a key {name}, or was one: choose another name", param_hint="NAME")
     click.echo(text)
-    about = f"{' and '.join(sorted(key.scopes))}, in {settings.data}. It is not shown again."
-    click.echo(f"key {name} of {key.owner}: {about}", err=True)
+    about = [" and ".join(sorted(key.scopes)), *_named(key.limits), f"in {settings.data}"]
+    click.echo(f"key {name} of {key.owner}: {', '.join(about)}. It is not shown again.", err=True)
 
 
 @keys.command("list")
 @with_settings
 def list_keys(settings: Settings) -> None:
-    """Show all keys, revoked and expired ones included."""
+    """Show all keys, revoked and expired ones too, with what their budgets have left."""
     store = _store(settings)
-    show([HEADINGS, *(_row(key) for key in (store.all() if store else ()))])
+    _show(settings, store.all() if store else ())
     if store is None:
         click.echo(f"note: {settings.data} has no store yet, so there is no key", err=True)
 
@@ -139,7 +142,9 @@ def limits(settings: Settings, name: str, **limits: Limit) -> None:
     store, key = _find(settings, name)
     if any(value is not None for value in limits.values()):
         key = store.limit(name, _changed(key.limits, limits)) or key
-    show([HEADINGS, _row(key)])
+    _show(settings, [key])
+    if key.revoked_at:
+        click.echo(f"note: key {name} is revoked", err=True)
 
 
 def _store(settings: Settings) -> ApiKeyStore | None:
@@ -164,7 +169,21 @@ def _changed(limits: KeyLimits, changes: dict[str, Limit]) -> KeyLimits:
     return replace(limits, **changed)  # type: ignore[arg-type]
 
 
-def _row(key: ApiKey) -> tuple[str, ...]:
+def _named(limits: KeyLimits) -> list[str]:
+    """Return the limits as the options that set them."""
+    values = ((option, getattr(limits, name)) for name, (option, _) in {**LIMITS, **BUDGETS}.items())
+    return [f"{option} {value}" for option, value in values if value is not None]
+
+
+def _show(settings: Settings, keys: Sequence[ApiKey]) -> None:
+    rows: list[Sequence[str]] = [HEADINGS]
+    if keys:
+        budgets = BudgetStore(Database(settings.data / STORE), keys=settings.key_budgets)
+        rows += [_row(key, budgets) for key in keys]
+    show(without_empty(rows))
+
+
+def _row(key: ApiKey, budgets: BudgetStore) -> tuple[str, ...]:
     counts = (key.limits.queued, key.limits.running, key.limits.per_minute)
     return (
         key.name,
@@ -175,7 +194,7 @@ def _row(key: ApiKey) -> tuple[str, ...]:
         _day(key.created_at),
         "never" if key.expires_at is None else _day(key.expires_at),
         *("-" if count is None else str(count) for count in counts),
-        *cells((key.limits.gpu_seconds, key.limits.cost)),
+        *cells(Budgets(key.limits.gpu_seconds, key.limits.cost), budgets.balances(key.owner, key.id), Subject.KEY),
     )
 
 

@@ -6,16 +6,17 @@ from dataclasses import replace
 
 import click
 
-from router.accounting.budgets import Budget, Budgets, Unit, decimals
+from router.accounting.budgets import Budget, Budgets, Subject
 from router.auth.keys import LOCAL, NAME
-from router.cli.budget_options import cells, with_budgets
+from router.cli.budget_options import HEADINGS as OF_BUDGETS
+from router.cli.budget_options import cells, with_budgets, without_empty
 from router.cli.options import with_settings
 from router.cli.table import show
-from router.jobs import ApiKeyStore, BudgetStore, Database, OwnerStore
+from router.jobs import ApiKeyStore, BudgetStore, Database, Ledger, OwnerStore
 from router.settings import Settings
 from router.system import STORE
 
-HEADINGS = ("OWNER", "KEYS", "GPU SECONDS", "LEFT", "COST", "LEFT")
+HEADINGS = ("OWNER", "KEYS", *OF_BUDGETS)
 
 
 def _owner(context: click.Context, param: click.Parameter, value: str) -> str:
@@ -36,17 +37,18 @@ def owners() -> None:
 @owners.command("list")
 @with_settings
 def list_owners(settings: Settings) -> None:
-    """Show the owners of keys, with active keys, own budgets and what is left.
+    """Show the owners of keys, budgets and used work, with active keys and budgets.
 
-    Of a default budget only what is left is shown.
+    What is neither used nor left is reserved by unfinished jobs. Without a key, `local` owns all jobs.
     """
     if _is_new(settings):
         return
     database = Database(settings.data / STORE)
     keys, limited = _active_keys(database), OwnerStore(database).all()
-    names = sorted(keys.keys() | limited.keys()) if keys else sorted({LOCAL, *limited})
-    left = _balances(settings, database)
-    show([HEADINGS, *(_row(name, keys[name], limited.get(name, Budgets()), left) for name in names)])
+    names = {*keys, *limited, *Ledger(database).names("owner"), *(() if keys else (LOCAL,))}
+    budgets = _budgets(settings, database)
+    rows = (_row(name, keys[name], limited.get(name, Budgets()), budgets) for name in sorted(names))
+    show(without_empty([HEADINGS, *rows]))
 
 
 @owners.command()
@@ -67,7 +69,7 @@ def limits(settings: Settings, owner: str, **budgets: Budget | int | None) -> No
     if changes:
         known = replace(known, **changes)  # type: ignore[arg-type]
         store.limit(owner, known)
-    show([HEADINGS, _row(owner, keys[owner], known, _balances(settings, database))])
+    show(without_empty([HEADINGS, _row(owner, keys[owner], known, _budgets(settings, database))]))
     if owner not in keys and owner != LOCAL:
         click.echo(f"note: no key in {settings.data} is of owner {owner}", err=True)
 
@@ -89,11 +91,9 @@ def _active_keys(database: Database) -> Counter[str]:
     return found
 
 
-def _balances(settings: Settings, database: Database) -> BudgetStore:
+def _budgets(settings: Settings, database: Database) -> BudgetStore:
     return BudgetStore(database, owners=settings.owner_budgets)
 
 
-def _row(owner: str, keys: int, budgets: Budgets, balances: BudgetStore) -> tuple[str, ...]:
-    gpu_seconds, cost = cells((budgets.gpu_seconds, budgets.cost))
-    left = {each.account.unit: decimals(each.left, 4) for each in balances.balances(owner, None)}
-    return owner, str(keys), gpu_seconds, left.get(Unit.GPU_SECONDS, "-"), cost, left.get(Unit.COST, "-")
+def _row(owner: str, keys: int, own: Budgets, budgets: BudgetStore) -> tuple[str, ...]:
+    return owner, str(keys), *cells(own, budgets.balances(owner, None), Subject.OWNER)

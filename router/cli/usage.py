@@ -1,41 +1,25 @@
-"""`framegate usage`: a table of used work, or the same as CSV."""
+"""`framegate usage`: the used work of some days, as a table or CSV."""
 
-import csv
 import re
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import click
 
-from router.accounting.ledger_rows import FIELDS, LedgerRow, LedgerSum, total, totals
+from registry import RegistryError
+from router.accounting.ledger_rows import FIELDS, LedgerRow
+from router.auth.keys import LOCAL
 from router.cli.options import with_settings
-from router.cli.table import show
-from router.jobs import ApiKeyStore, Database, Ledger
+from router.cli.usage_report import print_csv, print_table
+from router.errors import RouterError
+from router.jobs import ApiKeyStore, Database, Ledger, OwnerStore
 from router.settings import Settings
-from router.system import STORE
-from router.values import Outcome
+from router.system import STORE, reading
 
 MOST_DAYS = 36_500
-FORMULAS = tuple("=+-@\t\r")  # how a cell begins that spreadsheets compute
-NUMBERS: Mapping[str, Callable[[LedgerSum], int | float]] = {
-    "completed": lambda found: found.jobs[Outcome.COMPLETED],
-    "failed": lambda found: found.jobs[Outcome.FAILED],
-    "cancelled": lambda found: found.jobs[Outcome.CANCELLED],
-    "gpu_seconds": lambda found: round(found.used.gpu_seconds, 3),
-    "steps": lambda found: found.used.steps,
-    "frames": lambda found: found.used.frames,
-    "pixels": lambda found: found.used.pixels,
-    "cost": lambda found: round(found.used.cost, 6),
-    "lost": lambda found: found.jobs[Outcome.LOST],
-    "lost_gpu_seconds": lambda found: round(found.lost_gpu_seconds, 3),
-    "loads": lambda found: found.loads,
-    "load_seconds": lambda found: round(found.load_seconds, 3),
-}
-CSV_ONLY = ("pixels",)
-OPTIONAL = ("failed", "cancelled", "cost", "lost", "lost_gpu_seconds", "loads", "load_seconds")  # not where all are 0
+MOST_NAMES = 20  # of a message
 
 
 def _day(context: click.Context, param: click.Parameter, value: str | None) -> date | int | None:
@@ -55,7 +39,8 @@ def _day(context: click.Context, param: click.Parameter, value: str | None) -> d
 def _fields(context: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
     fields = tuple(value.split(","))
     if not set(fields) <= set(FIELDS) or len(set(fields)) != len(fields):
-        raise click.BadParameter(f"must be some of {','.join(FIELDS)}, got {value!r}")
+        wanted = f"must be some of {', '.join(FIELDS)}, each once, with a comma and no space between them"
+        raise click.BadParameter(f"{wanted}, got {value!r}")
     return fields
 
 
@@ -68,7 +53,12 @@ def _fields(context: click.Context, param: click.Parameter, value: str) -> tuple
 )
 @click.option("--until", metavar="DAY", callback=_day, help="Last day (UTC). [default: today]")
 @click.option(
-    "--by", metavar="FIELDS", callback=_fields, default=",".join(FIELDS), show_default=True, help="One row for each."
+    "--by",
+    metavar="FIELDS",
+    callback=_fields,
+    default=",".join(FIELDS),
+    show_default=True,
+    help=f"One row for each of these: some of {', '.join(FIELDS)}.",
 )
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV with a header, without the total.")
 @with_settings
@@ -84,18 +74,19 @@ def usage(
 ) -> None:
     """Show what jobs took of the devices, and its cost; deleted jobs too.
 
-    Loads of models are the server's: they are counted apart, as attempts that were lost with their engine are.
+    Loads of models are the server's: they are counted apart, as attempts that were lost with their engine are. Sums
+    are of unrounded numbers: the last digit of a total may differ from that of its column's sum.
     """
     last = until or datetime.fromtimestamp(time.time(), UTC).date()
     first = date.fromordinal(max(last.toordinal() - since + 1, 1)) if isinstance(since, int) else since
     if first > last:
-        raise click.BadParameter(f"must be up to {last}, the last day, got {first}", param_hint="--since")
+        raise click.BadParameter(f"must be up to {last}, the last day, got {first}", param_hint="'--since'")
     rows = _rows(settings, first, last, owner, key, model)
-    groups = sorted(totals(rows, by), key=lambda group: group[0])
     if as_csv:
-        _print_csv(by, groups)
+        print_csv(by, rows)
     else:
-        _print_table(by, groups, total(rows))
+        click.echo(f"{first} to {last} (UTC)")
+        print_table(by, rows)
 
 
 def _rows(
@@ -107,38 +98,38 @@ def _rows(
         click.echo(f"note: {settings.data} has no store yet, so nothing was used", err=True)
         return ()
     database = Database(path)
-    names = {known.id: known.name for known in ApiKeyStore(database).all()}
+    keys, ledger = ApiKeyStore(database).all(), Ledger(database)
+    if owner is not None:
+        owners = {LOCAL, *(known.owner for known in keys), *OwnerStore(database).all(), *ledger.names("owner")}
+        if owner not in owners:
+            raise _unknown("owner", owner, owners, settings)
+    names = {known.id: known.name for known in keys}
     ids = {**{known: known for known in names}, **{name: known for known, name in names.items()}}
     if key is not None and key not in ids:
         where = f"no key is called {key!r} in {settings.data}"
-        raise click.BadParameter(f"{where}; 'framegate keys list' shows them", param_hint="--key")
-    found = Ledger(database).rows(
-        first.isoformat(), last.isoformat(), owner=owner, key=ids[key] if key else None, model=model
-    )
+        raise click.BadParameter(f"{where}; 'framegate keys list' shows them", param_hint="'--key'")
+    if model is not None and model not in (used := ledger.names("model")):
+        served = _served(settings)
+        if model not in served:
+            raise _unknown("model", model, used.union(served.values()), settings)
+        model = served[model]
+    found = ledger.rows(first.isoformat(), last.isoformat(), owner=owner, key=ids[key] if key else None, model=model)
     return [replace(row, key=names.get(row.key, row.key)) for row in found]
 
 
-def _print_table(by: Sequence[str], groups: Sequence[tuple[tuple[str, ...], LedgerSum]], whole: LedgerSum) -> None:
-    shown = [
-        name for name, number in NUMBERS.items() if name not in CSV_ONLY and (name not in OPTIONAL or number(whole))
-    ]
-
-    def numbers(found: LedgerSum) -> Iterator[str]:
-        return (_written(NUMBERS[name](found)) for name in shown)
-
-    headings = [name.upper().replace("_", " ") for name in (*by, *shown)]
-    body = [[*(name or "-" for name in names), *numbers(found)] for names, found in groups]
-    show([headings, *body, ["total", *[""] * (len(by) - 1), *numbers(whole)]])
+def _served(settings: Settings) -> Mapping[str, str]:
+    """Return the served models by name and alias; none without a good models file."""
+    try:
+        with reading(settings) as system:
+            models = system.registries.poll().models
+    except (RegistryError, RouterError):
+        return {}
+    return {name: model.name for model in models for name in (*model.aliases, model.name)}
 
 
-def _print_csv(by: Sequence[str], groups: Sequence[tuple[tuple[str, ...], LedgerSum]]) -> None:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow([*by, *NUMBERS])
-    for names, found in groups:
-        safe = (f"'{name}" if name.startswith(FORMULAS) else name for name in names)
-        writer.writerow([*safe, *(_written(number(found)) for number in NUMBERS.values())])
-
-
-def _written(number: int | float) -> str:
-    """Return a number in plain decimals, without zeros at its end."""
-    return str(number) if isinstance(number, int) else f"{number:.6f}".rstrip("0").rstrip(".")
+def _unknown(what: str, name: str, known: Collection[str], settings: Settings) -> click.BadParameter:
+    """Return the error of a name that nobody has."""
+    listed = ", ".join(sorted(known)[:MOST_NAMES]) or "none"
+    more = f" and {len(known) - MOST_NAMES} more" if len(known) > MOST_NAMES else ""
+    message = f"no {what} is called {name!r} in {settings.data}; there are {listed}{more}"
+    return click.BadParameter(message, param_hint=f"'--{what}'")

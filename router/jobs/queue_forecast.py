@@ -45,12 +45,16 @@ class _Running:
 
 
 @dataclass(frozen=True)
-class _Made:
-    """A forecast, the state of the store at its time, and that time."""
+class QueueForecast:
+    """When the queued jobs will run, and why others are held back, by `seq`.
+
+    `state` is that of the store `at` a time of the boot's clock.
+    """
 
     state: Row[Any]
     at: float
     spans: Mapping[int, Span]
+    held_back: Mapping[int, str]
 
     def serves(self, state: Row[Any], now: float) -> bool:
         return now - self.at < KEPT_SECONDS and (state == self.state or len(self.spans) > SHORT)
@@ -63,25 +67,30 @@ class QueueForecasts:
         self,
         overtake_seconds: float,
         now: Callable[[], float] = clock.now,
-        held_back: Callable[[Connection], Collection[int]] = lambda db: (),
+        held_back: Callable[[Connection], Mapping[int, str]] = lambda db: {},
     ) -> None:
         self._overtake_seconds = overtake_seconds
         self._held_back = held_back
         self._now = now
         self._lock = Lock()  # callers that ask at once wait for one simulation
-        self._made: _Made | None = None
+        self._made: QueueForecast | None = None
 
     def read(self, db: Connection, seen_since: float) -> Mapping[int, Span]:
         """Return when each queued job will run, by `seq`.
 
         Engines seen after `seen_since` are alive.
         """
+        return self.current(db, seen_since).spans
+
+    def current(self, db: Connection, seen_since: float) -> QueueForecast:
+        """Return the forecast, with the jobs that are held back."""
         with self._lock:
             state, now = db.exec_driver_sql(STATE, _alive(seen_since)).one(), self._now()
             if self._made is None or not self._made.serves(state, now):
-                held_back = set(self._held_back(db))  # they will not run for now: their remaining time is not known
-                self._made = _Made(state, now, _forecast(db, seen_since, self._overtake_seconds, held_back))
-            return self._made.spans
+                held_back = self._held_back(db)  # they will not run for now: their remaining time is not known
+                spans = _forecast(db, seen_since, self._overtake_seconds, held_back)
+                self._made = QueueForecast(state, now, spans, held_back)
+            return self._made
 
 
 def _forecast(

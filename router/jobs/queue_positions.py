@@ -1,11 +1,12 @@
 """The queue positions and remaining times of queued jobs."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 
 from sqlalchemy import Connection, RowMapping, text
 
-from router.jobs.forecast import Span
+from router.jobs.queue_forecast import QueueForecast
 from router.jobs.rows import job_of
 from router.values import Job, Status
 
@@ -21,26 +22,30 @@ AHEAD_OF_EACH = text("""
 """)
 
 
-def positioned(db: Connection, row: RowMapping, spans: Mapping[int, Span]) -> Job:
+def positioned(db: Connection, row: RowMapping, forecast: QueueForecast) -> Job:
     """Return the job of a queued row, with position and remaining time.
 
-    `spans` is the forecast of the queue by `seq`.
+    A job of a spent budget has a warning and no remaining time.
     """
     this = {name: row[name] for name in ("priority", "due_at", "seq")}
-    return _forecast(row, db.execute(AHEAD, this).scalar_one(), spans)
+    return _expected(row, db.execute(AHEAD, this).scalar_one(), forecast)
 
 
-def all_positioned(db: Connection, rows: Sequence[RowMapping], spans: Mapping[int, Span]) -> tuple[Job, ...]:
+def all_positioned(db: Connection, rows: Sequence[RowMapping], forecast: QueueForecast) -> tuple[Job, ...]:
     """Return the jobs of a page of rows, queued ones positioned with one statement."""
     waiting = [row["seq"] for row in rows if row["status"] == Status.QUEUED]
     ahead = {row.seq: row.jobs for row in db.execute(AHEAD_OF_EACH, {"seqs": json.dumps(waiting)})}
     # a job that was claimed since the rows were read has none ahead
     return tuple(
-        _forecast(row, ahead.get(row["seq"], 0), spans) if row["status"] == Status.QUEUED else job_of(row)
+        _expected(row, ahead.get(row["seq"], 0), forecast) if row["status"] == Status.QUEUED else job_of(row)
         for row in rows
     )
 
 
-def _forecast(row: RowMapping, ahead: int, spans: Mapping[int, Span]) -> Job:
-    span = spans.get(row["seq"])  # none for a model without an engine, and for a while in a long queue
-    return job_of(row, ahead, None if span is None or row["estimate"] is None else span.end)
+def _expected(row: RowMapping, ahead: int, forecast: QueueForecast) -> Job:
+    span, held_back = (
+        forecast.spans.get(row["seq"]),
+        forecast.held_back.get(row["seq"]),
+    )  # none for a model without an engine, and for a while in a long queue
+    job = job_of(row, ahead, None if span is None or row["estimate"] is None else span.end)
+    return replace(job, warnings=(*job.warnings, held_back)) if held_back else job

@@ -13,7 +13,7 @@ from router.jobs.change_log import delete_job, log_change
 from router.jobs.database import Database
 from router.jobs.forecast import Span
 from router.jobs.idempotency import HEADER, KEY_SECONDS, Key
-from router.jobs.queue_forecast import QueueForecasts
+from router.jobs.queue_forecast import QueueForecast, QueueForecasts
 from router.jobs.queue_limits import NO_LIMITS, QueueLimits, check
 from router.jobs.queue_positions import all_positioned, positioned
 from router.jobs.rows import job_of, job_row
@@ -100,7 +100,7 @@ class JobStore(WorkQueue):
             rows = db.execute(page, {**whose, "_seq": start, "_limit": limit}).mappings().all()
             if not any(row["status"] == Status.QUEUED for row in rows):
                 return tuple(map(job_of, rows))
-            return all_positioned(db, rows, self._spans(db))
+            return all_positioned(db, rows, self._forecast(db))
 
     def cancel(self, job_id: str, owner: str | None) -> Job | None:
         """Cancel an unfinished job and return it; None if it is finished or unknown."""
@@ -156,10 +156,15 @@ class JobStore(WorkQueue):
         check(db, self._max_queued, limits, lambda: self._spans(db))
 
     def _positioned(self, db: Connection, row: RowMapping) -> Job:
-        return positioned(db, row, self._spans(db)) if row["status"] == Status.QUEUED else job_of(row)
+        if row["status"] != Status.QUEUED:
+            return job_of(row)
+        return positioned(db, row, self._forecast(db))
 
     def _spans(self, db: Connection) -> Mapping[int, Span]:
-        return self._forecasts.read(db, self._seen_since())
+        return self._forecast(db).spans
+
+    def _forecast(self, db: Connection) -> QueueForecast:
+        return self._forecasts.current(db, self._seen_since())
 
 
 def _seq(db: Connection, job_id: str, owner: str | None) -> int | None:

@@ -74,7 +74,7 @@ GPU_SECONDS = Definition(
     "framegate_gpu_seconds_total",
     Kind.COUNTER,
     ("model", "outcome"),
-    "seconds of devices by how the work ended: completed, failed, cancelled or lost; loads of models apart, as load",
+    "gpu-seconds by how the work ended: completed, failed, cancelled or lost; loads of models apart, as load",
 )
 FINISHED = Definition(
     "framegate_jobs_finished_total",

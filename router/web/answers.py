@@ -112,7 +112,7 @@ class Unfinished(Answer):
         none=True,
     )
     remaining_seconds = number(
-        "until it is done, by the measured pace; null if unknown",
+        "until it is done, by the forecast of the queue; null if unknown",
         lambda job: None if job.remaining is None else round(job.remaining, 1),
         none=True,
     )

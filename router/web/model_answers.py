@@ -175,7 +175,7 @@ class KeyLimits(Answer):
     running = integer("its jobs that may run at a time; others wait", none=True)
     per_minute = integer("its requests a minute", none=True)
     gpu_seconds = string(
-        "its budget: seconds of devices in each UTC day, week or month",
+        "its budget: gpu-seconds in each UTC day, week or month",
         _text_of("gpu_seconds"),
         none=True,
         examples=["3600/day"],

@@ -109,11 +109,15 @@ def _seconds(expected: Expected) -> dict[str, Any]:
     job = expected.job
     return {
         "kind": expected.kind,
-        "seconds": round(job.seconds.total, 3) if job else None,
+        "seconds": _rounded(job.seconds.total if job else None),
         "basis": job.basis if job else None,
-        "load_cold": expected.load_cold,
-        "load_warm": expected.load_warm,
+        "load_cold": _rounded(expected.load_cold),
+        "load_warm": _rounded(expected.load_warm),
     }
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)
 
 
 def _part(model: ModelSpec, on_disk: PartOnDisk) -> dict[str, Any]:

@@ -18,6 +18,24 @@ def test_a_long_cell_is_cut_in_its_row_and_whole_below(capsys: pytest.CaptureFix
     assert below == f"{'a' * 90}: {LONG}"
 
 
+def test_numbers_are_aligned_at_their_right(capsys: pytest.CaptureFixture[str]) -> None:
+    show(
+        [
+            ("1", "SECONDS", "RPM", "OF"),
+            ("2", "9.500", "-", "1 of 2"),
+            ("30", "110.000", "60", "2"),
+            ("4", "", "7", "-"),
+        ]
+    )
+
+    assert capsys.readouterr().out.splitlines() == [
+        "1   SECONDS  RPM  OF",
+        "2     9.500    -  1 of 2",
+        "30  110.000   60  2",
+        "4              7  -",
+    ]
+
+
 def test_a_short_table_has_its_rows_alone(capsys: pytest.CaptureFixture[str]) -> None:
     show([("NAME", "STATE", "SOURCE"), ("a", "cold", "-")])
 

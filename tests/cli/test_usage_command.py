@@ -1,6 +1,7 @@
 """`framegate usage`, on the command line."""
 
 import csv
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -53,13 +54,14 @@ def book(tmp_path: Path) -> Book:
 
 
 def cells(out: str) -> list[list[str]]:
-    return [line.split() for line in out.splitlines()]
+    """Return the cells of each line below that of the days."""
+    return [line.split() for line in out.splitlines()[1:]]
 
 
 def test_a_folder_without_a_store_has_used_nothing_and_gets_none(run: Run, tmp_path: Path) -> None:
     status, out, err = run()
 
-    assert (status, cells(out)[1:]) == (0, [["total", "0", "0", "0", "0"]])
+    assert (status, cells(out)[1:]) == (0, [["total", "0", "0.000", "0", "0"]])
     assert err == f"note: {tmp_path / 'data'} has no store yet, so nothing was used\n"
     assert not (tmp_path / "data").exists()
 
@@ -70,10 +72,11 @@ def test_each_row_stands_in_a_line_above_the_total(run: Run, book: Book) -> None
     book.add("blues", second, cost=0, attempts=3)
 
     assert run()[1].splitlines() == [
-        "DAY         OWNER  KEY   MODEL  COMPLETED  GPU SECONDS  STEPS  FRAMES  COST",
-        f"{day(0)}  blues  blue  m      3          1.5          4      5       0",
-        f"{day(0)}  reds   red   m      1          1.5          4      5       0.25",
-        "total                           4          3            8      10      0.25",
+        f"{day(29)} to {day(0)} (UTC)",
+        "DAY         OWNER  KEY   MODEL  COMPLETED  GPU-SECONDS  STEPS  FRAMES      COST",
+        f"{day(0)}  blues  blue  m              3        1.500      4       5  0.000000",
+        f"{day(0)}  reds   red   m              1        1.500      4       5  0.250000",
+        "total                                   4        3.000      8      10  0.250000",
     ]
 
 
@@ -83,23 +86,27 @@ def test_columns_without_a_number_are_left_out_of_the_table_alone(run: Run, book
     book.add("", outcome="load", gpu_seconds=7.0, cost=0)
     shown, plain = run("--by", "model")[1], run("--by", "model", "--csv")[1]
 
-    assert shown.splitlines()[0].split("  ") == [
-        *("MODEL", "COMPLETED", "FAILED", "GPU SECONDS", "STEPS", "FRAMES", "COST", "LOST", "LOST GPU SECONDS"),
-        *("LOADS", "LOAD SECONDS"),
-    ]
-    assert cells(shown)[1] == ["m", "0", "1", "1.5", "4", "5", "0.25", "1", "1.5", "1", "7"]
+    headings = ["MODEL", "COMPLETED", "FAILED", "GPU-SECONDS", "STEPS", "FRAMES", "COST", "LOST", "LOST GPU-SECONDS"]
+    assert re.split("  +", shown.splitlines()[1]) == headings
+    assert cells(shown)[1] == ["m", "0", "1", "1.500", "4", "5", "0.250000", "1", "1.500"]
     assert plain.splitlines() == [
-        "model,completed,failed,cancelled,gpu_seconds,steps,frames,pixels,cost,lost,lost_gpu_seconds,loads,load_seconds",
+        "model,completed,failed,cancelled,gpu_seconds,steps,frames,total_pixels,cost,lost,lost_gpu_seconds,loads,load_seconds",
         "m,0,1,0,1.5,4,5,100,0.25,1,1.5,1,7",
     ]
 
 
-def test_loads_belong_to_nobody(run: Run, book: Book) -> None:
+def test_loads_belong_to_nobody_and_stand_below(run: Run, book: Book) -> None:
     book.add("a")
-    book.add("", outcome="load")
+    for model in ("m", "n"):
+        book.add("", outcome="load", model=model, gpu_seconds=7.25)
+    title = "Loads of models, which are the server's:"
 
-    assert [row[0] for row in cells(run("--by", "owner")[1])[1:]] == ["-", "a", "total"]
-    assert [row[0] for row in cells(run("--by", "owner", "--owner", "a")[1])[1:]] == ["a", "total"]
+    assert run("--by", "owner,model")[1].splitlines()[3:] == [
+        "total                 1        1.500      4       5  0.250000", "", title,
+        "MODEL  LOADS  LOAD SECONDS", "m          1         7.250", "n          1         7.250",
+    ]  # fmt: skip
+    assert cells(run("--by", "owner")[1])[-2:] == [["LOADS", "LOAD", "SECONDS"], ["2", "14.500"]]
+    assert title not in run("--by", "owner", "--owner", "a")[1]
 
 
 def test_rows_are_those_of_an_owner_a_key_or_a_model(run: Run, book: Book) -> None:
@@ -113,7 +120,7 @@ def test_rows_are_those_of_an_owner_a_key_or_a_model(run: Run, book: Book) -> No
     assert keys("--owner", "reds") == ["blue", "red"]
     assert keys("--key", "red") == keys("--key", first) == ["red"]
     assert keys("--model", "n") == ["blue"]
-    assert keys("--owner", "nobody") == []
+    assert keys("--owner", "local") == []
 
 
 def test_days_are_counted_up_to_the_last(run: Run, book: Book) -> None:
@@ -127,6 +134,27 @@ def test_days_are_counted_up_to_the_last(run: Run, book: Book) -> None:
     assert days("--since", "7d") == [day(6), day(1), day(0)]
     assert days("--since", "1d", "--until", day(6)) == [day(6)]
     assert days("--since", day(30), "--until", day(7)) == [day(30), day(29), day(7)]
+
+
+def test_a_name_that_nobody_has_is_refused_with_those_that_there_are(run: Run, book: Book, tmp_path: Path) -> None:
+    for n in range(21):
+        book.add(f"owner-{n:02}", model=f"m{n % 2}")
+    book.key("red", "reds")
+    status, out, err = run("--owner", "red", "--csv")
+
+    names = ", ".join(["local", *(f"owner-{n:02}" for n in range(19))])
+    assert (status, out) == (2, "")
+    assert f"no owner is called 'red' in {tmp_path}/data; there are {names} and 3 more" in " ".join(err.split())
+    assert "there are m0, m1" in run("--model", "m2")[2]
+
+
+def test_a_model_that_never_ran_and_an_alias_are_known(run: Run, book: Book, tmp_path: Path) -> None:
+    entry = "{backend: still, modality: t2v, aliases: [old]}"
+    (tmp_path / "missing.yaml").write_text(f"models:\n  new: {entry}\n")
+    book.add("a", model="new")
+
+    assert cells(run("--model", "old", "--by", "model")[1])[1][0] == "new"
+    assert "there are new" in run("--model", "nwe")[2]
 
 
 def test_rows_are_summed_by_the_fields_that_are_named(run: Run, book: Book) -> None:
@@ -151,7 +179,7 @@ def test_numbers_of_the_csv_are_plain(run: Run, book: Book) -> None:
     book.add("a", gpu_seconds=12_345_678.1239, cost=0.00001, pixels=10**12)
     (row,) = csv.DictReader(run("--csv")[1].splitlines())
 
-    assert (row["gpu_seconds"], row["cost"], row["pixels"]) == ("12345678.124", "0.00001", "1000000000000")
+    assert (row["gpu_seconds"], row["cost"], row["total_pixels"]) == ("12345678.124", "0.00001", "1000000000000")
 
 
 @pytest.mark.parametrize(
@@ -163,10 +191,12 @@ def test_numbers_of_the_csv_are_plain(run: Run, book: Book) -> None:
         (["--until", "7d"], "must be a day, such as 2026-12-01, got '7d'"),
         (["--until", "2026-02-30"], "must be a day, such as 2026-12-01, got '2026-02-30'"),
         (["--since", "2026-01-02", "--until", "2026-01-01"], "must be up to 2026-01-01, the last day, got 2026-01-02"),
-        (["--by", "weekday"], "must be some of day,owner,key,model, got 'weekday'"),
-        (["--by", "day,day"], "must be some of day,owner,key,model, got 'day,day'"),
-        (["--by", ""], "must be some of day,owner,key,model, got ''"),
+        (["--by", "weekday"], "must be some of day, owner, key, model, each once, with a comma and no space between"),
+        (["--by", "day,day"], "each once, with a comma and no space between them, got 'day,day'"),
+        (["--by", ""], "must be some of day, owner, key, model, each once"),
         (["--key", "nobody"], "no key is called 'nobody' in "),
+        (["--owner", "lcoal"], "Invalid value for '--owner': no owner is called 'lcoal' in "),
+        (["--model", "m"], "/data; there are none"),
     ],
 )
 def test_bad_options_are_refused(run: Run, book: Book, options: list[str], message: str) -> None:

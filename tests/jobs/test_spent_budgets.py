@@ -97,7 +97,7 @@ def test_a_job_longer_than_the_budget_is_refused(server: Server) -> None:
     server.limit("60/day")
 
     assert server.refusal(61.0) == (
-        "the budget of owner me is 60 gpu-seconds a day: 0 are used, 60 are left until 2026-12-02 00:00 UTC; "
+        "the budget of owner me is 60 gpu-seconds a day: nothing is used, 60 are left until 2026-12-02 00:00 UTC; "
         "this request needs about 61"
     )
     server.add(60.0)
@@ -134,7 +134,7 @@ def test_queued_jobs_reserve_their_estimates_until_they_are_cancelled(server: Se
     first = server.add(35.0)
     server.add(20.0)
 
-    assert "0 are used, 55 reserved by 2 unfinished jobs, 5 are left" in server.refusal(6.0)
+    assert "nothing is used, 55 are reserved until 2 unfinished jobs end, 5 are left" in server.refusal(6.0)
     server.jobs.cancel(first.id, "me")
     server.add(40.0)
 
@@ -218,8 +218,8 @@ def test_money_is_work_times_price(server: Server) -> None:
 
     assert server.balance() == Balance(server.balance().account, 4.0, 4.0, 2, 0)
     assert server.refusal(201.0, price=0.01) == (
-        "the budget of owner me is a cost of 10 a month: 4 are used, 4 reserved by 2 unfinished jobs, 2 are left until "
-        "2027-01-01 00:00 UTC; this request needs about 2.01"
+        "the budget of owner me is 10 of cost a month: 4 is used, 4 is reserved until 2 unfinished jobs end, 2 is left "
+        "until 2027-01-01 00:00 UTC; this request needs about 2.01"
     )
     server.add(200.0, price=0.01)
 
@@ -277,11 +277,12 @@ def test_a_job_of_unknown_length_reserves_all_that_is_left(server: Server) -> No
     first = server.add(None)
 
     for estimate in (None, 1.0):
-        assert "the rest is reserved by 1 unfinished job, 1 of unknown length, 0 are left" in server.refusal(estimate)
+        said = "the rest is reserved until 1 unfinished job ends, as its length is not known yet, nothing is left until"
+        assert said in server.refusal(estimate)
     assert (server.balance().reserved, server.balance().left) == (40.0, 0.0)
     server.jobs.cancel(first.id, "me")
     server.add(40.0)
-    assert server.refusal(None).endswith("the length of this request's job is not known yet")
+    assert server.refusal(None).endswith("nothing is left until 2026-12-02 00:00 UTC")
 
 
 def test_a_running_job_of_unknown_length_reserves_all_too(server: Server) -> None:
@@ -298,7 +299,7 @@ def test_the_jobs_of_one_request_are_taken_or_refused_together(server: Server) -
     server.limit("60/day")
 
     assert server.refusal(20.0, siblings=[server.job(20.0) for _ in range(3)]).endswith("this request needs about 80")
-    assert "4 jobs of unknown length" in server.refusal(None, siblings=[server.job(None) for _ in range(3)])
+    assert "4 jobs whose length is not known yet" in server.refusal(None, siblings=[server.job(None) for _ in range(3)])
     server.add(20.0, siblings=[server.job(20.0) for _ in range(2)])
     server.refusal(0.01)
 
@@ -320,7 +321,8 @@ def test_a_look_before_the_estimate_refuses_a_spent_budget_only(server: Server) 
     server.add(1.0)
 
     with pytest.raises(
-        QuotaExceeded, match=r"60 reserved by 2 unfinished jobs, 0 are left until 2026-12-02 00:00 UTC$"
+        QuotaExceeded,
+        match=r"60 are reserved until 2 unfinished jobs end, nothing is left until 2026-12-02 00:00 UTC$",
     ):
         server.jobs.check_limits(need=look)
 
@@ -409,6 +411,32 @@ def test_the_remaining_time_of_other_jobs_leaves_held_back_ones_out(server: Serv
     after = [job and job.remaining for job in (server.jobs.get(held.id, "me"), server.jobs.get(other.id, "you"))]
 
     assert (before, after) == ([10.0, 20.0], [None, 15.0])
+
+
+def test_a_job_that_is_held_back_says_so_while_it_is(server: Server) -> None:
+    key = server.key("ci", "60/day", "1/week")
+    held, free = server.add(10.0, key=key.id, price=0.01, warnings=("a size",)), server.add(10.0)
+    book(server.database, "2026-12-01", 60.0, key=key.id)
+    spent = "waits for the budget of key ci, which is used up until 2026-12-02 00:00 UTC"
+    server.add(5.0, owner="us", model="n")  # a change: the forecast is made again
+
+    assert warnings(server, held) == ("a size", spent)
+    assert warnings(server, free) == ()
+    page = server.jobs.page("me", after=None, limit=9, newest_first=False)
+    assert page is not None
+    assert [(job.warnings, job.remaining) for job in page] == [(("a size", spent), None), ((), 15.0)]
+    book(server.database, "2026-11-30", 0.0, key=key.id, cost=1.0)  # the week of its money is spent too, and ends later
+    server.add(5.0, owner="us", model="n")
+    assert warnings(server, held)[1:] == (spent.replace("12-02", "12-07"),)
+    server.keys.limit("ci", KeyLimits())
+    assert claimed(server) == held.id
+    assert warnings(server, held) == ("a size",)
+
+
+def warnings(server: Server, job: Job) -> tuple[str, ...]:
+    found = server.jobs.get(job.id, "me")
+    assert found is not None
+    return found.warnings
 
 
 def test_reserved_work_holds_nothing_back(server: Server) -> None:

@@ -134,5 +134,5 @@ def test_budgets_are_numbers_a_window() -> None:
 
 @pytest.mark.parametrize("name", ["KEY_GPU_SECONDS", "KEY_COST", "OWNER_GPU_SECONDS", "OWNER_COST"])
 def test_other_budgets_are_refused(name: str) -> None:
-    with pytest.raises(BootError, match=f"FRAMEGATE_{name}: must be a number above 0, .* got '3600'"):
+    with pytest.raises(BootError, match=f"FRAMEGATE_{name}: must be a number above 0 .* got '3600'"):
         Settings.from_environ({f"FRAMEGATE_{name}": "3600"})

@@ -72,7 +72,7 @@ def test_a_spent_budget_is_refused_in_every_dialect(
     spend(database)
 
     said = message(client.post(path, json=WAYS[path]), system)
-    assert said.startswith("the budget of owner local is 60 gpu-seconds a day: 60 are used, 0 are left until 20")
+    assert said.startswith("the budget of owner local is 60 gpu-seconds a day: 60 are used, nothing is left until 20")
     assert said.endswith(" 00:00 UTC")
     assert system.jobs.newest() == 0
 
@@ -82,7 +82,7 @@ def test_a_job_reserves_and_a_cancelled_one_does_not(client: FlaskClient, system
     first = client.post("/v1/responses", json=ASK)
     assert first.status_code == 200
 
-    assert "the rest is reserved by 1 unfinished job" in message(client.post("/v1/responses", json=ASK), system)
+    assert "the rest is reserved until 1 unfinished job ends" in message(client.post("/v1/responses", json=ASK), system)
     client.post(f"/v1/responses/{first.get_json()['id']}/cancel")
     assert client.post("/v1/responses", json=ASK).status_code == 200
 
@@ -114,7 +114,7 @@ def test_a_request_beyond_the_budget_is_refused_before_an_image_is_looked_at(
 ) -> None:
     limit(database)  # nothing is used, and two jobs of unknown length are too many
     edit = {"model": "image", "prompt": "a", "image": url, "n": 2, **size}
-    assert "brings 2 jobs of unknown length" in message(client.post("/v1/images/edits", json=edit), system)
+    assert "brings 2 jobs whose length is not known yet" in message(client.post("/v1/images/edits", json=edit), system)
 
     learn(system, "image", WorkSeconds(text=1.0, steps=30.0, decode=1.0, encode=1.0))
     assert "needs about" in message(client.post("/v1/images/edits", json=edit), system)
@@ -165,7 +165,7 @@ def test_spent_money_refuses_models_with_a_price_only(settings: Settings, databa
     book(database, f"{datetime.now(UTC):%Y-%m-%d}", 1.0, owner=LOCAL, cost=6.0)
 
     said = message(client.post("/v1/responses", json=ASK), system)
-    assert said.startswith("the budget of owner local is a cost of 5 a month: 6 are used")
+    assert said.startswith("the budget of owner local is 5 of cost a month: 6 is used")
     assert client.post("/v1/responses", json={**ASK, "model": "slow"}).status_code == 200
 
 
@@ -188,9 +188,45 @@ def test_a_key_sees_what_is_left_of_its_budgets_and_its_owner_s(system: System, 
     app = create_app(system)
 
     assert client_of(app, text).get("/v1/usage").get_json()["budgets"] == [
-        {"subject": "owner", "name": "team", "unit": "gpu_seconds", "amount": 60.0, "window": "day", "used": 12.3457,
-         "reserved": 0.0, "left": 47.6543, "resets_at": int(today.timestamp()) + 86400},
+        {"subject": "owner", "name": "team", "unit": "gpu_seconds", "amount": 60.0, "window": "day", "used": 12.346,
+         "reserved": 0.0, "left": 47.654, "resets_at": int(today.timestamp()) + 86400},
         {"subject": "key", "name": "ci", "unit": "cost", "amount": 20.5, "window": "month", "used": 0.0,
          "reserved": 0.0, "left": 20.5, "resets_at": int(Window.MONTH.ends(today).timestamp())},
     ]  # fmt: skip
     assert client_of(app, admin).get("/v1/usage").get_json()["budgets"] == []
+
+
+def test_an_admin_sees_the_budgets_of_the_key_or_owner_that_it_asks_for(system: System, database: Database) -> None:
+    ci, ops = make_key(system, "ci", "team", gpu_seconds=DAY), make_key(system, "ops", "team", cost=DAY)
+    root = make_key(system, "root", scopes=(Scope.ADMIN,), gpu_seconds=DAY)
+    limit(database, "team")
+    app = create_app(system)
+
+    def seen(text: str, query: str) -> list[tuple[str, str]]:
+        budgets = client_of(app, text).get(f"/v1/usage?{query}").get_json()["budgets"]
+        return [(budget["subject"], budget["name"]) for budget in budgets]
+
+    team, of_ci = ("owner", "team"), ("key", "ci")
+    assert seen(root, "") == seen(root, "key=root") == [("key", "root")]
+    assert seen(root, "key=ci") == seen(root, f"key={ci[:11]}&owner=team") == seen(ci, "") == [team, of_ci]
+    assert seen(root, "owner=team") == seen(ops, "owner=team") == seen(ops, "key=ci") == [team]
+    assert seen(ops, "key=ops") == [team, ("key", "ops")]
+    assert seen(root, "owner=nobody") == seen(root, "key=ci&owner=root") == seen(ops, "owner=root") == []
+
+
+def test_money_of_budgets_is_listed_as_precisely_as_that_of_usage(client: FlaskClient, database: Database) -> None:
+    OwnerStore(database).limit(LOCAL, Budgets(cost=Budget(1, Window.DAY)))
+    book(database, f"{datetime.now(UTC):%Y-%m-%d}", 1.0, owner=LOCAL, cost=0.0003469)
+    answer = client.get("/v1/usage").get_json()
+
+    assert answer["budgets"][0]["used"] == answer["total"]["cost"] == 0.000347
+
+
+def test_a_job_that_is_held_back_has_a_warning(client: FlaskClient, database: Database) -> None:
+    first, second = (client.post("/v1/videos", json=WAYS["/v1/videos"]).get_json()["id"] for _ in range(2))
+    limit(database)
+    spend(database)
+    client.delete(f"/v1/videos/{first}")  # a change of the queue, as the end of the job that spent the budget is
+
+    (warning,) = client.get(f"/v1/videos/{second}").get_json()["warnings"]
+    assert warning.startswith("waits for the budget of owner local, which is used up until 20")

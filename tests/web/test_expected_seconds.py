@@ -49,7 +49,7 @@ def test_a_model_lists_its_default_request_and_its_loads_for_each_kind_of_device
     model = model_of(system)
     system.timings.learn("NVIDIA H200", model, task_of(model), SECONDS)
     system.timings.learn("cpu", model, replace(task_of(model), width=128), SECONDS)
-    system.timings.learn_load("NVIDIA H200", model, Origin.COLD, 20.0)
+    system.timings.learn_load("NVIDIA H200", model, Origin.COLD, 20.0003)
     system.timings.learn_load("NVIDIA H200", model, Origin.WARM, 2.0)
     gpu, cpu = expected(client)
 

@@ -18,7 +18,8 @@ from router.web import create_app
 
 TODAY = datetime.now(UTC).date()
 AMOUNTS = {"gpu_seconds": 1.5, "steps": 4, "frames": 5, "pixels": 100, "cost": 0.25}
-SUM = {**AMOUNTS, "jobs": {"completed": 1, "failed": 0, "cancelled": 0, "lost": 0}, "lost_gpu_seconds": 0}
+SUMS = {**{name: number for name, number in AMOUNTS.items() if name != "pixels"}, "total_pixels": 100}
+SUM = {**SUMS, "jobs": {"completed": 1, "failed": 0, "cancelled": 0, "lost": 0}, "lost_gpu_seconds": 0}
 
 
 def add(data: Path, owner: str, key: str = "", outcome: str = "completed", days_ago: int = 0, **more: Any) -> None:
@@ -84,11 +85,15 @@ def test_without_keys_the_rows_are_those_of_everybody_here(client: FlaskClient, 
     add(system.settings.data, "local")
     add(system.settings.data, "anna")
     add(system.settings.data, "", outcome="load")
+    add(system.settings.data, "", outcome="load", model="image")
     answer = ask(client)
 
     names = {"day": TODAY.isoformat(), "owner": "local", "key": None, "key_name": None, "model": "text"}
     assert answer["data"] == [{**names, **SUM}]
-    assert (answer["total"], answer["model_loads"]) == (SUM, [])
+    loads = [{"day": TODAY.isoformat(), "model": model, "count": 1, "seconds": 1.5} for model in ("image", "text")]
+    assert (answer["total"], answer["model_loads"]) == (SUM, loads)
+    assert ask(client, model="text")["model_loads"] == loads[1:]
+    assert ask(client, owner="local")["model_loads"] == []
 
 
 def test_a_key_sees_the_rows_of_its_owner_alone(tenants: Tenants) -> None:
@@ -136,7 +141,7 @@ def test_outcomes_of_a_row_are_counted_and_what_was_lost_is_apart(client: FlaskC
     (row,) = ask(client)["data"]
 
     assert row["jobs"] == {"completed": 2, "failed": 2, "cancelled": 2, "lost": 2}
-    assert {name: row[name] for name in AMOUNTS} == {name: 3 * each for name, each in AMOUNTS.items()}
+    assert {name: row[name] for name in SUMS} == {name: 3 * each for name, each in SUMS.items()}
     assert row["lost_gpu_seconds"] == 1.5
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from router.accounting.budgets import Account, Balance, Budgets, Need, Subject, Unit, refusal
+from router.accounting.budgets import Account, Balance, Budgets, Need, Subject, Unit
+from router.accounting.refusals import hold, refusal
 from router.errors import QuotaExceeded
 from router.jobs.accounts.owners import budget_of
 from router.jobs.database import Database
@@ -54,7 +55,7 @@ UNFINISHED = {
     for subject in Subject
 }
 HELD_BACK = text("""
-    SELECT seq FROM jobs WHERE status = 'queued' AND (
+    SELECT seq, owner, key, price > 0 AS priced FROM jobs WHERE status = 'queued' AND (
         owner IN (SELECT value FROM json_each(:owner_gpu_seconds))
         OR key IN (SELECT value FROM json_each(:key_gpu_seconds))
         OR price > 0 AND (
@@ -97,20 +98,23 @@ class BudgetStore:
         with self._db.read() as db:
             return tuple(_balances(db, self._accounts_of(db, owner, key), self._now()))
 
-    def held_back(self, db: Connection) -> list[int]:
-        """Return the row numbers of queued jobs of spent budgets."""
+    def held_back(self, db: Connection) -> Mapping[int, str]:
+        """Return the queued jobs of spent budgets: why each waits, by row number."""
         # estimates are wrong at times: what runs may overdraw a budget, and then nothing more starts until the next
         # window or a higher budget
         if set(self._defaults.values()) == {NO_BUDGETS} and not db.scalar(ANY):
-            return []
+            return {}
+        now = self._now()
         callers = db.execute(QUEUED).mappings().all()
         accounts = list(dict.fromkeys(account for row in callers for account in self._accounts(row)))
-        used = _used(db, accounts, self._now())
+        used = _used(db, accounts, now)
         spent = [account for account, sums in zip(accounts, used, strict=True) if account.spent(sums)]
         if not spent:
-            return []
+            return {}
+        spent.sort(key=lambda account: account.budget.window.ends(now))  # the last one decides
         ids = {f"{subject}_{unit}": _ids(spent, subject, unit) for subject in Subject for unit in Unit}
-        return list(db.scalars(HELD_BACK, ids))
+        why = {(account.subject, account.unit, account.id): (n, hold(account, now)) for n, account in enumerate(spent)}
+        return {row["seq"]: max(_reasons(why, row))[1] for row in db.execute(HELD_BACK, ids).mappings()}
 
     def _accounts_of(self, db: Connection, owner: str, key: str | None) -> list[Account]:
         return list(self._accounts(db.execute(ONE, {"owner": owner, "key": key}).mappings().one()))
@@ -158,3 +162,9 @@ def _unfinished(db: Connection, subject: Subject, name: str) -> list[Mapping[Any
 
 def _ids(accounts: Iterable[Account], subject: Subject, unit: Unit) -> str:
     return json.dumps([each.id for each in accounts if (each.subject, each.unit) == (subject, unit)])
+
+
+def _reasons(why: Mapping[tuple[Subject, Unit, str], tuple[int, str]], job: Mapping[Any, Any]) -> list[tuple[int, str]]:
+    """Return the reasons that hold for a queued job."""
+    units = Unit if job["priced"] else (Unit.GPU_SECONDS,)
+    return [why[named] for subject in Subject for unit in units if (named := (subject, unit, job[str(subject)])) in why]

@@ -48,6 +48,11 @@ class Ledger:
             for row in found
         )
 
+    def names(self, field: str) -> frozenset[str]:
+        """Return the owners, keys or models that have rows, by the field's name."""
+        with self._db.read() as db:
+            return frozenset(db.scalars(select(ledger.c[field]).where(ledger.c[field] != "").distinct()))
+
     def gpu_seconds(self) -> Mapping[tuple[str, str], float]:
         """Return the seconds by model and outcome since the first day."""
         sums = select(ledger.c.model, ledger.c.outcome, func.sum(ledger.c.gpu_seconds))

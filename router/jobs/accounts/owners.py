@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.dialects.sqlite import insert
 
 from router.accounting.budgets import Budget, Budgets
@@ -22,7 +22,13 @@ class OwnerStore:
         return {row["owner"]: Budgets(budget_of(row["gpu_seconds"]), budget_of(row["cost"])) for row in rows}
 
     def limit(self, owner: str, budgets: Budgets) -> None:
-        """Change an owner's budgets; the next request meets them."""
+        """Change an owner's budgets; the next request meets them.
+
+        An owner without budgets leaves the table.
+        """
+        if budgets == Budgets():
+            self._db.change(lambda db: db.execute(delete(owners).where(owners.c.owner == owner)))
+            return
         columns = {"gpu_seconds": text_of(budgets.gpu_seconds), "cost": text_of(budgets.cost)}
         row = insert(owners).values(owner=owner, **columns).on_conflict_do_update([owners.c.owner], set_=columns)
         self._db.change(lambda db: db.execute(row))

@@ -66,7 +66,7 @@ class Images(Answer):
     size = string("`WIDTHxHEIGHT` in pixels", pattern="^[0-9]+x[0-9]+$")
     usage = nested(ImageUsage, "what they took")
     numerics = numerics_field()
-    warnings = strings("what was adjusted, and what was not used")
+    warnings = strings("what was adjusted or not used, and what a queued job waits for")
 
 
 IMAGES, IMAGE = Images(), MadeImage()

@@ -100,7 +100,7 @@ class Response(Answer):
                 UsedBlocks, "what was used; not for the call of a function", lambda job: job, sometimes=True
             ),
             "numerics": numerics_field(sometimes=True),
-            "warnings": strings("what was adjusted, and what was not used", sometimes=True),
+            "warnings": strings("what was adjusted or not used, and what a queued job waits for", sometimes=True),
             **UNFINISHED,
         }
 

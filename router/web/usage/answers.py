@@ -27,7 +27,7 @@ class UsageSum(Answer):
     gpu_seconds = number("of their own work on a device, without loads of models")
     steps = integer("denoising steps that were done")
     frames = integer("frames that were made")
-    pixels = integer("pixels of all these frames")
+    total_pixels = integer("pixels of all these frames together", lambda found: found["pixels"])
     cost = number("the seconds times the price of the model when each job was accepted")
     lost_gpu_seconds = number("of lost attempts, with loads: in no other figure")
 
@@ -61,9 +61,11 @@ class UsageReport(Answer):
     since = string(f"the first day, {DAY}")
     until = string(f"the last day, {DAY}")
     data = one_of("the rows that this key may see", UsageRow)
-    model_loads = one_of("the server's loads, for keys of scope `admin`", ModelLoads)
+    model_loads = one_of("the server's loads, for keys of scope `admin`, and on a server without keys", ModelLoads)
     total = nested(UsageSum, "the sums of all rows")
-    budgets = one_of("those of the key that asks and of its owner, whatever the rows", BudgetAnswer)
+    budgets = one_of(
+        "those of the key and the owner that were asked for, else of the key that asks and of its owner", BudgetAnswer
+    )
 
 
 REPORT, ROW, SUM, LOADS = UsageReport(), UsageRow(), UsageSum(), ModelLoads()

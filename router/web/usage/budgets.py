@@ -1,21 +1,19 @@
-"""The budgets of a caller, as `GET /v1/usage` shows them."""
+"""Budgets of a key and an owner, as `GET /v1/usage` shows them."""
 
 from datetime import UTC, datetime
 from typing import Any
 
-from router.accounting.budgets import Balance, Subject, Unit, Window
+from router.accounting.budgets import DECIMALS, Balance, Subject, Unit, Window
 from router.jobs import BudgetStore
 from router.web.answer_fields import Answer, enum, integer, number, string
 
-DECIMALS = 4
-
 
 class BudgetAnswer(Answer):
-    """A budget of the calling key, or of its owner with all its keys."""
+    """A budget of a key, or of an owner with all its keys."""
 
     subject = enum("whose it is", *Subject)
     name = string("the name of the key, or the owner")
-    unit = enum("seconds of devices, or money in the unit of the models' prices", *Unit)
+    unit = enum("gpu-seconds, or money in the unit of the models' prices", *Unit)
     amount = number("the most that may be used in each window")
     window = enum("a day, a week from Monday, or a month, in UTC", *Window)
     used = number("by jobs that ended in this window")
@@ -27,7 +25,7 @@ class BudgetAnswer(Answer):
 BUDGET = BudgetAnswer()
 
 
-def budgets_of(budgets: BudgetStore, owner: str, key: str | None) -> list[dict[str, Any]]:
+def budgets_of(budgets: BudgetStore, owner: str, key: str | None = None) -> list[dict[str, Any]]:
     """Return the budgets of an owner and of the key of this id, rendered."""
     now = datetime.now(UTC)
     return [BUDGET.dump(_values(balance, now)) for balance in budgets.balances(owner, key)]
@@ -35,7 +33,7 @@ def budgets_of(budgets: BudgetStore, owner: str, key: str | None) -> list[dict[s
 
 def _values(balance: Balance, now: datetime) -> dict[str, Any]:
     account = balance.account
-    sums = {name: round(getattr(balance, name), DECIMALS) for name in ("used", "reserved", "left")}
+    sums = {name: round(getattr(balance, name), DECIMALS[account.unit]) for name in ("used", "reserved", "left")}
     limit = {"amount": account.budget.amount, "window": account.budget.window.value}
     names = {"subject": account.subject.value, "name": account.name, "unit": account.unit.value}
     return {**names, **limit, **sums, "resets_at": int(account.budget.window.ends(now).timestamp())}

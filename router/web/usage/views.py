@@ -1,12 +1,13 @@
 """The view of `/v1/usage`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
+from typing import Any
 
 from flask import Response, jsonify, request
 
 from registry import ModelSpec
-from router.accounting.ledger_rows import LOAD, LedgerRow
+from router.accounting.ledger_rows import SERVER, LedgerRow
 from router.auth.keys import ApiKey
 from router.system import System
 from router.web.access import caller, owner
@@ -45,27 +46,40 @@ class UsageViews:
         """Read what was used, by day, owner, key and model, and the budgets.
 
         A key sees what its owner used, one of scope `admin` what everybody did. A job counts on the day on which it
-        ended, and stays here when it is deleted. A report covers at most 366 days. The
-        budgets are those of the key that asks and of its owner, with what is left of them.
+        ended, and stays here when it is deleted. A report covers at most 366 days. Sums are of
+        unrounded numbers, so that the last digit of a total may differ from that of the sum of its rows. The budgets
+        are those of the key that asks and of its owner, with what is left of them; with `key` or `owner` those of
+        these, where the key that asks may see them: an admin everybody's, any other its own and its owner's.
         """
         query.require_known(*(parameter["name"] for parameter in PARAMETERS))
         since, until = _days(datetime.now(UTC).date())
         keys = [key for key in self._system.keys.all() if owner() in (None, key.owner)]
-        rows = self._rows(since.isoformat(), until.isoformat(), _key_id(keys))
+        key = _key(keys)
+        rows = self._rows(since.isoformat(), until.isoformat(), key)
         names = {key.id: key.name for key in keys}
-        key = caller().key
-        budgets = budgets_of(self._system.budgets, caller().owner, key.id if key else None)
-        return jsonify(render(since.isoformat(), until.isoformat(), rows, names, budgets))
+        return jsonify(render(since.isoformat(), until.isoformat(), rows, names, self._budgets(key)))
 
-    def _rows(self, since: str, until: str, key: str | None) -> Sequence[LedgerRow]:
+    def _rows(self, since: str, until: str, key: ApiKey | None) -> Sequence[LedgerRow]:
         sees, wanted = owner(), request.args.get("owner")
         if sees is not None and wanted not in (None, sees):
             return ()
         model = request.args.get("model")
         entry = self._system.registries.poll().find(model) if model else None
         model = entry.name if isinstance(entry, ModelSpec) else model  # an alias
-        rows = self._system.ledger.rows(since, until, owner=sees or wanted, key=key, model=model)
-        return [row for row in rows if sees is None or row.outcome != LOAD]
+        rows = self._system.ledger.rows(since, until, owner=sees or wanted, key=key.id if key else None, model=model)
+        everything = key is None and wanted is None and caller().key is None
+        loads = self._system.ledger.rows(since, until, owner=SERVER, model=model) if everything else ()
+        return [*rows, *loads]
+
+    def _budgets(self, wanted: ApiKey | None) -> Sequence[Mapping[str, Any]]:
+        """Return the budgets of the query's key and owner, else of the caller's."""
+        by, team = caller(), request.args.get("owner")
+        key = wanted or (by.key if team is None else None)
+        name = team or (key.owner if key else by.owner)
+        if owner() not in (None, name) or (key and key.owner != name):
+            return ()
+        shown = key and (owner() is None or (by.key and key.id == by.key.id))  # not that of a colleague
+        return budgets_of(self._system.budgets, name, key.id if key and shown else None)
 
 
 def _days(today: date) -> tuple[date, date]:
@@ -78,12 +92,12 @@ def _days(today: date) -> tuple[date, date]:
     return since, until
 
 
-def _key_id(keys: Sequence[ApiKey]) -> str | None:
-    """Return the id of the key in the query, None without one."""
+def _key(keys: Sequence[ApiKey]) -> ApiKey | None:
+    """Return the key in the query, None without one."""
     text = request.args.get("key")
     if text is None:
         return None
-    found = next((key.id for key in keys if text in (key.name, key.id)), None)
+    found = next((key for key in keys if text in (key.name, key.id)), None)
     if found is None:
         raise invalid_value("key", "the name or id of a key whose usage this key may see", text)
     return found

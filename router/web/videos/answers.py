@@ -92,7 +92,7 @@ class Video(Answer):
     seed = integer("the seed, drawn by the server where none was sent", attrgetter("task.seed"))
     provider_options = nested(UsedBlocks, "what was used", lambda job: job)
     numerics = numerics_field()
-    warnings = strings("what was adjusted, and what was not used")
+    warnings = strings("what was adjusted or not used, and what a queued job waits for")
     url = string("where the file of a completed video is", lambda _: missing, sometimes=True)  # the renderer's
     num_outputs = integer("1, once it is completed", when(_is_completed, lambda _: 1), sometimes=True)
     num_frames = integer(
