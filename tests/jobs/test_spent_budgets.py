@@ -105,7 +105,7 @@ def test_a_job_longer_than_the_budget_is_refused(server: Server) -> None:
 
 def test_used_work_of_this_window_counts_and_no_other(server: Server) -> None:
     server.limit("100/week")
-    for day, seconds in (("2026-11-29", 1000.0), ("2026-11-30", 30.0), ("2026-12-01", 40.0)):
+    for day, seconds in (("2026-11-29", 1000.0), ("2026-11-30", 30.0), ("2026-12-01", 40.0), ("2026-12-07", 1000.0)):
         book(server.database, day, seconds)
     book(server.database, "2026-12-01", 500.0, owner="you")
     book(server.database, "2026-12-01", 500.0, outcome="lost")
@@ -479,8 +479,8 @@ UNFINISHED = {"id": "", "boot": "", "now": 0}
     [
         (statements.ONE, {"owner": "a", "key": "b"}, ["owners owner=?", "api_keys id=?"]),
         (statements.QUEUED, {}, ["jobs status=?", "owners owner=?", "api_keys id=?"]),
-        (statements.USED["owner"], {"wanted": "[]"}, ["ledger owner=? AND day>?"]),
-        (statements.USED["key"], {"wanted": "[]"}, ["ledger key=? AND day>?"]),
+        (statements.USED["owner"], {"wanted": "[]"}, ["ledger owner=? AND day>? AND day<?"]),
+        (statements.USED["key"], {"wanted": "[]"}, ["ledger key=? AND day>? AND day<?"]),
         (statements.UNFINISHED["owner"], UNFINISHED, ["attempts owner=?", "jobs status=?"]),
         (statements.UNFINISHED["key"], UNFINISHED, ["jobs key=? AND status=?"]),
         (statements.HELD_BACK, IDS, ["jobs status=?"]),
