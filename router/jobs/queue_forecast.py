@@ -57,7 +57,7 @@ class QueueForecast:
     held_back: Mapping[int, str]
 
     def serves(self, state: Row[Any], now: float) -> bool:
-        return now - self.at < KEPT_SECONDS and (state == self.state or len(self.spans) > SHORT)
+        return now - self.at < KEPT_SECONDS and (state == self.state or len(self.spans) + len(self.held_back) > SHORT)
 
 
 class QueueForecasts:

@@ -49,12 +49,12 @@ class WorkQueue:
         with self._db.read() as db:  # mostly nothing: look before taking the write lock
             if db.scalar(sql.ANY, wanted) is None:
                 return None
+            held_back = self._budgets.held_back(db) if only is None else ()
         with self._db.write(durable=False) as db:  # after a power cut no engine holds it, whatever the row says
             lease = {"_engine": engine, **self._term()}
             if only is not None:
                 job = change_job(db, sql.CLAIM_ONE, **wanted, **lease, _wall=time.time(), _job=only)
             else:
-                held_back = self._budgets.held_back(db)
                 seq = claims.take_next(db, engine, request, self._policy, self._seen_since(), held_back)
                 job = change_job(db, sql.CLAIM, **lease, _wall=time.time(), _seq=seq) if seq is not None else None
             if job is not None:

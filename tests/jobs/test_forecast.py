@@ -221,6 +221,17 @@ def test_a_long_queue_is_simulated_once_a_second_whatever_changes(database: Data
     assert seen == [(102, 1), (102, 0), (102, 0), (105, 1), (105, 0)]
 
 
+def test_a_long_queue_that_is_held_back_is_read_once_a_second_too(database: Database) -> None:
+    store = opened(database)
+    forecasts = QueueForecasts(BOUND, lambda: 100.0, lambda db: dict.fromkeys(range(1, 102), "its budget is spent"))
+    add(store, *[1.0] * 101)
+    with database.read() as db, simulations() as made:
+        forecasts.read(db, 0.0)
+        add(store, 1.0)
+        made.clear()
+        assert (len(forecasts.read(db, 0.0)), made) == (0, [])
+
+
 def test_a_short_queue_is_simulated_after_each_change_and_else_once(database: Database) -> None:
     store = opened(database)
     forecasts = QueueForecasts(BOUND, lambda: 100.0)
