@@ -210,6 +210,19 @@ def test_a_load_remains_while_files_are_downloaded() -> None:
     expected = WorkSeconds(text=1.0, steps=20.0, decode=3.0, encode=1.0)
     timer = JobTimer("m", 10, expected, Observed(), clock, load_seconds=6.0)  # type: ignore[arg-type]
     for phase, remaining in [(Phase.DOWNLOAD, 31.0), (Phase.LOAD, 31.0), (Phase.DOWNLOAD, 29.0), (Phase.LOAD, 29.0)]:
-        timer.report(phase, 0)
-        assert timer.remaining(phase, 0, 1) == remaining
+        timer.report(phase, 1)
+        assert timer.remaining(phase, 1, 1) == remaining
         clock.wait(2.0 if phase is Phase.LOAD else 100.0)
+
+
+def test_the_rest_of_a_download_remains_too_once_its_speed_is_known() -> None:
+    clock = Clock()
+    expected = WorkSeconds(text=1.0, steps=20.0, decode=3.0, encode=1.0)
+    timer = JobTimer("m", 10, expected, Observed(), clock, load_seconds=6.0)  # type: ignore[arg-type]
+    seen = []
+    for done, total in [(0, 1), (700, 1300), (900, 1300), (1300, 1300), (0, 1), (800, 5000), (900, 5000)]:
+        timer.report(Phase.DOWNLOAD, done)
+        seen.append(timer.remaining(Phase.DOWNLOAD, done, total))
+        clock.wait(2.0)
+
+    assert seen == [None, None, 31.0 + 4.0, 31.0, None, None, 31.0 + 82.0]
