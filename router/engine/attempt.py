@@ -84,6 +84,13 @@ class Attempt:
         if expected is not None:
             self.system.metrics.estimated(model.name, expected, taken)
         self.system.timings.learn(self.kind, model, self.job.task, taken, is_split=timer.is_split)
+        if expected is None:  # the first job of this kind of device: others have waited for it
+            self.system.jobs.estimate(self._expected_seconds)
+
+    def _expected_seconds(self, job: Job) -> float | None:
+        model = self.system.registries.model(job.model, job.revision)
+        expected = self.system.timings.estimate(model, job.task, (self.kind,)) if model else None
+        return expected.seconds.total if expected else None
 
     def _fail(self, error: Exception, reporter: Reporter) -> Job | None:
         failure = failure_of(error, reporter.current)

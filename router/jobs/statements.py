@@ -107,6 +107,9 @@ FINISH = _change(
 )
 FAIL = _change(HELD, usage=param("usage"), **FAILED)
 RELEASE = _change(HELD, **QUEUED)
+UNKNOWN = and_(jobs.c.status == Status.QUEUED, jobs.c.estimate.is_(None))
+FIND_UNKNOWN = select(jobs).where(UNKNOWN).order_by(jobs.c.seq)
+ESTIMATE = _change(and_(UNKNOWN, jobs.c.id == param("job")), estimate=param("estimate"))
 LEASED = select(jobs.c.id, jobs.c.attempt, jobs.c.lost, jobs.c.lease_until)
 FIND_LOST = LEASED.where(LOST)
 FIND_INHERITED = LEASED.where(

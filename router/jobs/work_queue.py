@@ -1,7 +1,7 @@
 """The engines' view of the job store: jobs are leased, not popped."""
 
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,7 @@ from router.jobs.change_log import change_job, log_change
 from router.jobs.database import Database
 from router.jobs.idempotency import KEY_SECONDS
 from router.jobs.lost_jobs import take_back
-from router.jobs.rows import dump
+from router.jobs.rows import dump, job_of
 from router.jobs.scheduling import ClaimRequest, SchedulingPolicy
 from router.runtime import clock
 from router.values import Artifact, Failure, Job, Lease, Outcome, Phase, Progress, Usage
@@ -136,6 +136,14 @@ class WorkQueue:
     def unfinished(self) -> tuple[tuple[str, int | None], ...]:
         """Return the models of the unfinished jobs, each with the revision at acceptance."""
         return tuple((row["model"], row["revision"]) for row in self._db.rows(sql.UNFINISHED_MODELS))
+
+    def estimate(self, seconds: Callable[[Job], float | None]) -> None:
+        """Give the queued jobs of unknown length their expected seconds, in their order."""
+        with self._db.read() as db:
+            unknown = [job_of(row) for row in db.execute(sql.FIND_UNKNOWN).mappings()]
+        for job in unknown:
+            if (expected := seconds(job)) is not None:
+                self._change(sql.ESTIMATE, _job=job.id, _estimate=expected)
 
     def strand(self, models: Collection[str]) -> tuple[Job, ...]:
         """Fail and return the queued jobs of models not in `models`."""

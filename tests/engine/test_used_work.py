@@ -234,6 +234,20 @@ def test_a_job_that_reports_no_steps_is_learnt_as_such(
         assert db.execute("SELECT is_split FROM timings").fetchall() == [(is_split,)]
 
 
+def test_the_first_job_of_all_tells_how_long_those_behind_it_take(build: Callable[..., System]) -> None:
+    system = build()
+    waiting = [queue(system, model) for model in ("slow", "slow", "text")]
+    assert [job_of(system, job).estimate for job in waiting] == [None] * 3
+    Worker(system, "cpu").run_one()
+    first, *others = [job_of(system, job) for job in waiting]
+
+    assert first.status is Status.COMPLETED
+    for job in others:
+        assert job.estimate is not None
+        assert job.estimate >= 4 * 0.05
+        assert job.remaining is not None
+
+
 @pytest.mark.parametrize(("learnt", "basis"), [("text", EstimateBasis.MEASURED), ("both", EstimateBasis.BORROWED)])
 def test_the_error_of_what_was_expected_is_observed(
     build: Callable[..., System], learnt: str, basis: EstimateBasis
