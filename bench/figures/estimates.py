@@ -41,8 +41,8 @@ class Recorder(TimingStore):
         super().__init__(database)
         self.taken: list[Taken] = []
 
-    def learn(self, kind: str, model: ModelSpec, task: Task, seconds: WorkSeconds) -> None:
-        super().learn(kind, model, task, seconds)
+    def learn(self, kind: str, model: ModelSpec, task: Task, seconds: WorkSeconds, *, is_split: bool = True) -> None:
+        super().learn(kind, model, task, seconds, is_split=is_split)
         self.taken.append(Taken(model, task, seconds))
 
 

@@ -52,6 +52,11 @@ class Window(StrEnum):
             return (begins + timedelta(days=31)).replace(day=1)
         return begins + timedelta(days=7 if self is Window.WEEK else 1)
 
+    def days(self, now: datetime) -> tuple[str, str]:
+        """Return the first and the last day of the window, such as 2026-12-01."""
+        last = self.ends(now) - timedelta(days=1)
+        return f"{self.begins(now):%Y-%m-%d}", f"{last:%Y-%m-%d}"
+
 
 @dataclass(frozen=True)
 class Budget:

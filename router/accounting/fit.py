@@ -1,10 +1,10 @@
 """Non-negative least squares of few coefficients, by relative errors, from a prior shape."""
 
 from collections.abc import Sequence
-from statistics import fmean
+from statistics import fmean, median
 from typing import NamedTuple
 
-SHORTEST = 0.001  # seconds; shorter ones count as errors of this length, not by their share
+FEW = 0.1  # of the seconds of the scaled prior: so few count by their error relative to those
 TRUST = 0.02  # in the prior shape, beside one measured size
 LEAST_SHARE = 1e-6  # of a term in the seconds: no point has those of images in a model without images
 
@@ -20,15 +20,16 @@ def fit(points: Sequence[Point], prior: Sequence[float]) -> tuple[float, ...]:
     """Return non-negative coefficients of the terms.
 
     They are those of `prior` times one scale, as far as the points do not say otherwise: through one point, exactly.
-    Each point counts by its relative error, however long it takes. Without points they are those of the prior.
+    Each point counts by its relative error, however long it takes: but one of hardly any seconds does not outweigh the
+    others. Without points they are those of the prior.
     """
     if not points:
         return tuple(prior)
-    weighted = [_weighted(point) for point in points]
-    scale = _scale(weighted, prior)
+    scale = _scale(points, prior)
     if not scale:
         return tuple(0.0 for _ in prior)
     start = [scale * each for each in prior]
+    weighted = [_weighted(point, start) for point in points]
     # unknowns are the factors by which coefficients differ from the scaled prior, and 1 where nothing says otherwise
     rows = [[term * each for term, each in zip(terms, start, strict=True)] for terms, _ in weighted]
     columns = list(zip(*rows, strict=True))
@@ -46,16 +47,16 @@ def value(coefficients: Sequence[float], terms: Sequence[float]) -> float:
     return sum(each * term for each, term in zip(coefficients, terms, strict=True))
 
 
-def _weighted(point: Point) -> tuple[tuple[float, ...], float]:
-    by = 1 / max(point.seconds, SHORTEST)
+def _weighted(point: Point, start: Sequence[float]) -> tuple[tuple[float, ...], float]:
+    expected = value(start, point.terms)
+    by = 1 / ((point.seconds if point.seconds > FEW * expected else expected) or 1.0)
     return tuple(term * by for term in point.terms), point.seconds * by
 
 
-def _scale(weighted: Sequence[tuple[tuple[float, ...], float]], prior: Sequence[float]) -> float:
-    expected = [value(prior, terms) for terms, _ in weighted]
-    square = sum(each * each for each in expected)
-    product = sum(each * seconds for each, (_, seconds) in zip(expected, weighted, strict=True))
-    return product / square if square else 0.0
+def _scale(points: Sequence[Point], prior: Sequence[float]) -> float:
+    """Return the median of the points' seconds, each relative to the prior's."""
+    expected = [(point.seconds, value(prior, point.terms)) for point in points]
+    return median([seconds / each for seconds, each in expected if each] or [0.0])
 
 
 def _non_negative(matrix: Sequence[Sequence[float]], right: Sequence[float]) -> list[float]:

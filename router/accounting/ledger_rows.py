@@ -33,8 +33,7 @@ class LedgerRow:
 class LedgerSum:
     """Callers' work, lost work and the server's loads, summed over some rows.
 
-    `jobs` counts the attempts of each outcome. Lost attempts and loads are in no other figure; their seconds have
-    loads of the lost attempts in them.
+    `jobs` counts the attempts of each outcome. Lost attempts and loads are in no other figure.
     """
 
     jobs: Mapping[Outcome, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))

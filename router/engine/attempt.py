@@ -83,7 +83,7 @@ class Attempt:
             return
         if expected is not None:
             self.system.metrics.estimated(model.name, expected, taken)
-        self.system.timings.learn(self.kind, model, self.job.task, taken)
+        self.system.timings.learn(self.kind, model, self.job.task, taken, is_split=timer.is_split)
         self._estimate_queued()
 
     def _estimate_queued(self) -> None:

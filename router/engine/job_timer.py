@@ -33,6 +33,8 @@ class JobTimer:
         self._now = now
         self._created = self._loaded = now()
         self._load = 0.0  # seconds
+        self._load_phase = 0.0  # of it, without downloads
+        self._download: tuple[float, int] | None = None  # time and bytes of its first report with any
         self._decode = 0.0
         self._phase: Phase | None = None
         self._began = 0.0
@@ -57,6 +59,8 @@ class JobTimer:
         if phase is not self._phase:
             self._end_phase(now)
             self._phase, self._began = phase, now
+        if phase is Phase.DOWNLOAD:  # each begins with a report of none
+            self._download = (self._download or (now, done)) if done else None
         if phase is Phase.DECODE and self._stepped is None:
             self._stepped = now
         if phase is Phase.STEP and done > self._last[1]:
@@ -106,9 +110,18 @@ class JobTimer:
         if phase is Phase.DECODE:
             return tail * (total - done) / max(total, 1)
         before = expected.text if expected and self._first is None else 0.0
-        if phase is Phase.LOAD:
-            before += max(self._load_seconds - (self._now() - self._created), 0.0)
+        if phase is Phase.DOWNLOAD:
+            if (left := self._download_left(done, total)) is None:
+                return None
+            before += left
+        if phase in (Phase.DOWNLOAD, Phase.LOAD):
+            before += self._load_left()
         return before + step * (total - done if phase is Phase.STEP else self._steps) + tail
+
+    @property
+    def is_split(self) -> bool:
+        """Whether the reports tell the text from the steps."""
+        return self._step(self._stepped) is not None
 
     def seconds(self) -> WorkSeconds | None:
         """Return the seconds of the phases, None before the end or without decoding."""
@@ -134,6 +147,20 @@ class JobTimer:
             return None
         return (end - self._first[0]) / (self._last[1] - self._first[1])
 
+    def _download_left(self, done: int, total: int) -> float | None:
+        """Return the seconds of a download's rest at its speed so far."""
+        if done >= total:
+            return 0.0
+        since, before = self._download or (0.0, done)  # bytes of an earlier download may be there
+        return (self._now() - since) * (total - done) / (done - before) if done > before else None
+
+    def _load_left(self) -> float:
+        """Return the expected seconds of the load without those that it has taken."""
+        now = self._now() - self._began if self._phase is Phase.LOAD else 0.0
+        return max(self._load_seconds - self._load_phase - now, 0.0)
+
     def _end_phase(self, now: float) -> None:
+        if self._phase is Phase.LOAD:
+            self._load_phase += now - self._began
         if self._phase is not None:
             self._metrics.phase_ended(self._model, self._phase, now - self._began)

@@ -198,5 +198,5 @@ class Worker:
             too_large=residency.memory_fit.too_large(served.models),
             use=memory_use(self._device),
             kind=self._kind,
-            switch=self._switch.seconds,
+            loads=self._switch.loads,
         )

@@ -62,13 +62,14 @@ class Intake:
         key_id, of_key = (api_key.id, api_key.limits.queued) if api_key else (None, None)
         param = request.param("num_images")
         limits = QueueLimits(model.name, model.limits.queued, key_id, of_key, request.count, param)
-        need = Need(owner, key_id, request.count, 0.0, model.price)
-        # a spent budget is refused before an image is fetched; without one, the job's own check comes as soon
-        gate.check_available(self._system, model, limits, need if images else None, used)
+        need = None
+        if images:  # before any is fetched; without them the check of `add` comes as soon
+            # the image's size, if that is the video's, has as many pixels as the default one
+            before = resolve.resolve(model, request, None, used).task
+            need = Need(owner, key_id, request.count, self._expectation.of(model, before), model.price)
+        gate.check_available(self._system, model, limits, need, used)
         resolved = self._resolve(model, request, images, used)
         estimate = self._expectation.of(model, resolved.task)
-        if images:
-            self._system.jobs.check_limits(limits, replace(need, seconds=estimate))
         inputs = self._prepare(model, resolved.task, images)
         job = self._job(request, model, resolved, inputs, owner, request_id, api_key, registry.revision, estimate)
         named = key_of(key, request, [image.identity for image in images]) if key else None

@@ -26,7 +26,7 @@ class EngineStore:
         by_model: dict[str, ResidentBytes | Need | MemoryUse] = {**state.too_large, **state.memory, IN_ALL: state.use}
         row = {
             **{name: getattr(state, name) for name in ("device", "pid", "job", "kind")},
-            **{name: dump(getattr(state, name)) for name in ("models", "resident", "warm", "paths", "lacks", "switch")},
+            **{name: dump(getattr(state, name)) for name in ("models", "resident", "warm", "paths", "lacks", "loads")},
             # what models hold, what those need that can never hold anything, and what is in use in all
             "memory": dump(by_model),
             "boot": clock.boot(),

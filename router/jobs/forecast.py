@@ -20,13 +20,15 @@ class Span(NamedTuple):
 class BusyEngine:
     """A living engine, and the seconds until it is free.
 
-    `loaded` are its models on the device, the least recently used first; `switch` as in `ClaimRequest`.
+    `loaded` are its models on the device, the least recently used first; `loads` as in `EngineState`. `running` is the
+    model of its job, loaded when that ends.
     """
 
     models: Collection[str]
     loaded: Sequence[str] = ()
-    switch: Mapping[str, float] = field(default_factory=dict)
+    loads: Mapping[str, float] = field(default_factory=dict)
     busy: float = 0.0
+    running: str | None = None
 
 
 def forecast(
@@ -64,20 +66,21 @@ class _Engine:
 
     def __init__(self, engine: BusyEngine, queues: Mapping[str, deque[QueuedJob]]) -> None:
         self.queues = [queues[model] for model in engine.models if model in queues]
-        self.switch = dict(engine.switch)
+        self.switch = {**engine.loads, **dict.fromkeys(engine.loaded, 0.0)}
+        self._loads = engine.loads
         self._loaded = list(engine.loaded)
         self._room = max(len(engine.loaded), 1)
-        self._again = max(engine.switch.values(), default=0.0)  # of a model that has to be loaded again
+        if engine.running is not None:
+            self.load(engine.running)
 
     def load(self, model: str) -> float:
         """Load a model; return the seconds that it took."""
-        if self._loaded and self._loaded[-1] == model:
-            return 0.0
         seconds = self.switch.get(model, 0.0)
         if model in self._loaded:
             self._loaded.remove(model)
         elif len(self._loaded) == self._room:
-            self.switch[self._loaded.pop(0)] = self._again
+            left = self._loaded.pop(0)
+            self.switch[left] = self._loads.get(left, 0.0)
         self._loaded.append(model)
         self.switch[model] = 0.0
         return seconds

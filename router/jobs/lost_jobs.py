@@ -12,12 +12,10 @@ from router.jobs.rows import dump
 from router.values import Failure, Job, Phase
 
 
-def take_back(
-    db: Connection, found: RowMapping, *, max_attempts: int, lease_seconds: float, hung: Phase | None
-) -> Job | None:
+def take_back(db: Connection, found: RowMapping, *, max_attempts: int, hung: Phase | None) -> Job | None:
     """Requeue or fail a found job; None if its lease has changed.
 
-    `found` is a row of `statements.LEASED`. The attempt is booked as lost, up to the last renewal of its lease.
+    `found` is a row of `statements.LEASED`. The attempt is booked as lost.
     """
     this = {"_job": found["id"], "_attempt": found["attempt"], "_until": found["lease_until"]}
     engines = found["lost"] + 1
@@ -26,7 +24,7 @@ def take_back(
     else:
         job = change_job(db, sql.FAIL_LOST, **this, _failure=_failure(engines, hung), _wall=time.time())
     if job is not None:
-        attempts.lose(db, job.id, job.attempt, found["lease_until"] - lease_seconds)
+        attempts.lose(db, job.id, job.attempt)
     return job
 
 

@@ -14,6 +14,7 @@ from router.jobs.forecast import BusyEngine, Span, forecast
 from router.jobs.rows import progress_of
 from router.jobs.scheduling import QueuedJob
 from router.runtime import clock
+from router.values import Phase
 
 KEPT_SECONDS = 1.0  # a forecast serves for
 SHORT = 100  # jobs: a shorter queue is simulated after each change, in about a millisecond
@@ -22,19 +23,25 @@ QUEUE = """
     SELECT seq, model, priority, due_at, estimate FROM jobs WHERE status = 'queued'
     ORDER BY model, priority DESC, due_at, seq
 """
-RUNNING = "SELECT engine, estimate, progress, started_at FROM jobs WHERE status = 'in_progress'"
+RUNNING = "SELECT id, engine, model, estimate, progress, started_at FROM jobs WHERE status = 'in_progress'"
 # changes of jobs, and heartbeats of engines
 STATE = "SELECT (SELECT max(n) FROM changes), (SELECT total(seen) FROM engines WHERE boot = :boot AND seen > :since)"
-ENGINES = "SELECT id, models, resident, switch FROM engines WHERE boot = :boot AND seen > :since"
+ENGINES = "SELECT id, job, models, resident, loads FROM engines WHERE boot = :boot AND seen > :since"
 
 
 @dataclass(frozen=True)
 class _Running:
-    """A running job's engine, and its seconds in all and to its end."""
+    """A running job; `total` and `left` are seconds, in all and to its end.
 
+    `loads` says that its model may not be loaded yet, and that `left` is without the load.
+    """
+
+    id: str
     engine: str | None
+    model: str
     total: float | None
     left: float | None
+    loads: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,7 +57,7 @@ class QueueForecast:
     held_back: Mapping[int, str]
 
     def serves(self, state: Row[Any], now: float) -> bool:
-        return now - self.at < KEPT_SECONDS and (state == self.state or len(self.spans) > SHORT)
+        return now - self.at < KEPT_SECONDS and (state == self.state or len(self.spans) + len(self.held_back) > SHORT)
 
 
 class QueueForecasts:
@@ -100,16 +107,19 @@ def _forecast(
 def _engines(db: Connection, seen_since: float, running: Sequence[_Running], unknown: float) -> list[BusyEngine]:
     """Return the living engines that take jobs."""
     found = db.exec_driver_sql(ENGINES, _alive(seen_since)).all()
-    return [
-        BusyEngine(
-            json.loads(row.models),
-            json.loads(row.resident),
-            json.loads(row.switch),
-            _left([job for job in running if job.engine == row.id], unknown),
-        )
-        for row in found
-        if row.models != "[]"
-    ]
+    jobs = {job.engine: job for job in running}
+    return [_engine(row, jobs.get(row.id), unknown) for row in found if row.models != "[]"]
+
+
+def _engine(row: Row[Any], job: _Running | None, unknown: float) -> BusyEngine:
+    models, loaded, loads = json.loads(row.models), json.loads(row.resident), json.loads(row.loads)
+    if job is None:
+        return BusyEngine(models, loaded, loads)
+    busy = _left([job], unknown)
+    if job.model not in loaded:
+        busy += loads.get(job.model, 0.0) if job.loads else 0.0
+        loaded += [job.model] if row.job == job.id else []  # what leaves for it has left before this heartbeat
+    return BusyEngine(models, loaded, loads, busy, job.model)
 
 
 def _alive(seen_since: float) -> dict[str, Any]:
@@ -125,15 +135,16 @@ def _left(running: Sequence[_Running], unknown: float) -> float:
 
 
 def _running(row: Row[Any], now: float) -> _Running:
-    progress = progress_of(row.progress)
+    progress, this = progress_of(row.progress), (row.id, row.engine, row.model)
     if progress is not None and progress.remaining is not None:
-        return _Running(row.engine, row.estimate, progress.remaining)
+        return _Running(*this, row.estimate, progress.remaining)
+    loads = progress is None or progress.phase in (Phase.DOWNLOAD, Phase.LOAD)
     if row.estimate is not None:
-        return _Running(row.engine, row.estimate, row.estimate)
+        return _Running(*this, row.estimate, row.estimate, loads)
     if progress is None or not progress.percent or row.started_at is None:
-        return _Running(row.engine, None, None)
+        return _Running(*this, None, None, loads)
     total = max(now - row.started_at, 0) * 100 / progress.percent
-    return _Running(row.engine, total, total * (100 - progress.percent) / 100)
+    return _Running(*this, total, total * (100 - progress.percent) / 100)
 
 
 def _mean(seconds: Sequence[float | None]) -> float | None:

@@ -74,7 +74,7 @@ def engine_of(row: Mapping[Any, Any], age: float) -> values.EngineState:
         too_large={name: values.Need(**need) for name, need in memory.items() if "needed" in need},
         paths={name: {part: values.PartPath(**path) for part, path in of.items()} for name, of in paths.items()},
         lacks=json.loads(row["lacks"]),
-        switch=json.loads(row["switch"]),
+        loads=json.loads(row["loads"]),
         use=values.MemoryUse(**memory.get(IN_ALL, {})),
     )
 

@@ -1,6 +1,6 @@
 """The tables after the newest migration."""
 
-from sqlalchemy import Column, Float, Index, Integer, MetaData, String, Table, Text, text
+from sqlalchemy import Boolean, Column, Float, Index, Integer, MetaData, String, Table, Text, text
 
 HEAD = "0011"  # the newest migration: a database that says so needs no Alembic at boot
 
@@ -85,10 +85,10 @@ engines = Table(
     Column("paths", Text, nullable=False, server_default="{}"),
     Column("lacks", Text, nullable=False, server_default="{}"),  # by model
     Column("kind", String(64), nullable=False, server_default=""),
-    Column("switch", Text, nullable=False, server_default="{}"),  # seconds until a model is loaded, by model
+    Column("loads", Text, nullable=False, server_default="{}"),  # seconds of a load, by model
 )
 
-# Attempts that have begun and whose work is not in the ledger yet. They outlive a deleted job.
+# Claimed attempts whose work is not in the ledger yet. They outlive a deleted job.
 attempts = Table(
     "attempts",
     metadata,
@@ -99,7 +99,9 @@ attempts = Table(
     Column("key", String(16), nullable=False),  # "" without one
     Column("model", String(128), nullable=False),
     Column("boot", String(64), nullable=False),
-    Column("began", Float, nullable=False),  # of the clock of `boot`
+    Column("claimed_at", Float, nullable=False),  # of the clock of `boot`
+    Column("began", Float),  # its own work, on that clock; None while its model loads
+    Column("reported_at", Float),  # that work, the last time
     Column("estimate", Float),
     Column("price", Float),
     Index("attempts_owner", "owner", "key"),
@@ -144,7 +146,8 @@ job_timings = Table(
     Column("height", Integer, primary_key=True),
     Column("frames", Integer, primary_key=True),
     Column("recent", Text, nullable=False),  # the newest measured seconds
-    Column("changed_at", Float, nullable=False),
+    Column("is_split", Boolean, nullable=False),  # text was told from steps
+    Column("number", Integer, nullable=False),  # the highest of the kind: the newest
 )
 
 load_timings = Table(

@@ -49,16 +49,16 @@ class WorkQueue:
         with self._db.read() as db:  # mostly nothing: look before taking the write lock
             if db.scalar(sql.ANY, wanted) is None:
                 return None
+            held_back = self._budgets.held_back(db) if only is None else ()
         with self._db.write(durable=False) as db:  # after a power cut no engine holds it, whatever the row says
             lease = {"_engine": engine, **self._term()}
             if only is not None:
                 job = change_job(db, sql.CLAIM_ONE, **wanted, **lease, _wall=time.time(), _job=only)
             else:
-                held_back = self._budgets.held_back(db)
                 seq = claims.take_next(db, engine, request, self._policy, self._seen_since(), held_back)
                 job = change_job(db, sql.CLAIM, **lease, _wall=time.time(), _seq=seq) if seq is not None else None
             if job is not None:
-                attempts.begin(db, job, engine)
+                attempts.claimed(db, job, engine)
         return (Lease(job.id, engine, job.attempt), job) if job else None
 
     def renew(self, lease: Lease) -> bool:
@@ -75,12 +75,15 @@ class WorkQueue:
             return db.execute(sql.HOLDS, _named(lease)).first() is not None
 
     def report(self, lease: Lease, progress: Progress) -> bool:
-        """Store the job's progress."""
+        """Store the job's progress; its own work begins when its model is loaded."""
         with self._db.write(durable=False) as db:
             version = db.scalar(sql.REPORT, {**_named(lease), "_progress": dump(progress)})
-            if version is not None:
-                log_change(db, version, lease.job)
-            return version is not None
+            if version is None:
+                return False
+            log_change(db, version, lease.job)
+            if progress.phase in (Phase.STEP, Phase.DECODE):
+                attempts.report(db, lease.job, lease.attempt)
+            return True
 
     def finish(
         self, lease: Lease, artifact: Artifact, warnings: tuple[str, ...] = (), used: Usage = NOTHING
@@ -112,7 +115,7 @@ class WorkQueue:
         def release(db: Connection) -> Job | None:
             job = change_job(db, sql.RELEASE, **_named(lease))
             if job is not None:
-                attempts.lose(db, lease.job, lease.attempt, clock.now())
+                attempts.lose(db, lease.job, lease.attempt)
             return job
 
         return self._db.change(release)
@@ -120,14 +123,14 @@ class WorkQueue:
     def expire(self) -> tuple[Job, ...]:
         """Requeue jobs with an expired lease, or fail them at `max_attempts`; return all.
 
-        Also book the work of cancelled jobs whose engines are gone, up to when those were last seen.
+        Also book the reported work of cancelled jobs whose engines are gone.
         """
         now = {"_boot": clock.boot(), "_now": clock.now()}
         with self._db.read() as db:  # nearly always nothing: look before taking the write lock
             lost = db.execute(sql.FIND_LOST, now).mappings().all()
             left = attempts.abandoned(db, self._seen_since())
-        for job, attempt, used in left:
-            self._db.change(partial(attempts.cancel, job=job, attempt=attempt, used=used))
+        for job, attempt in left:
+            self._db.change(partial(attempts.cancel, job=job, attempt=attempt))
         return self._take_back(lost)
 
     def unestimated(self) -> tuple[Job, ...]:
@@ -188,7 +191,7 @@ class WorkQueue:
         return self._db.change(end)
 
     def _take_back(self, lost: Iterable[RowMapping], hung: Phase | None = None) -> tuple[Job, ...]:
-        again = partial(take_back, max_attempts=self._max_attempts, lease_seconds=self._lease_seconds, hung=hung)
+        again = partial(take_back, max_attempts=self._max_attempts, hung=hung)
         taken = [self._db.change(partial(again, found=found)) for found in lost]
         return tuple(job for job in taken if job)
 

@@ -58,8 +58,8 @@ def gigabytes(size: int) -> str:
 class EngineState:
     """The state of an engine at its last heartbeat, `age` seconds ago.
 
-    `kind` is the kind of its device, such as `NVIDIA H200` or `cpu`: engines of one kind take equally long. `switch`
-    are the expected seconds until each model is on the device, 0 for a loaded one; models without one are not in it.
+    `kind` is the kind of its device, such as `NVIDIA H200` or `cpu`: engines of one kind take equally long. `loads` are
+    the expected seconds of a load of each model; for a loaded one, of another load after it has left.
     """
 
     id: str
@@ -76,7 +76,7 @@ class EngineState:
     too_large: Mapping[str, Need] = field(default_factory=dict)  # models that can never be loaded there
     use: MemoryUse = MemoryUse()
     kind: str = ""
-    switch: Mapping[str, float] = field(default_factory=dict)
+    loads: Mapping[str, float] = field(default_factory=dict)
 
 
 def lacking(model: str, engines: Iterable[EngineState], recent: float) -> tuple[str, ...]:

@@ -59,6 +59,14 @@ def test_a_window_begins_and_ends_with_the_calendar(window: str, now: str, begin
     assert f"{bounds.ends(instant):%Y-%m-%d %H:%M:%S %Z}" == f"{ends} 00:00:00 UTC"
 
 
+def test_the_days_of_a_window_are_its_first_and_its_last() -> None:
+    now = datetime(2026, 12, 1, 23, 59, tzinfo=UTC)
+
+    assert Window.DAY.days(now) == ("2026-12-01", "2026-12-01")
+    assert Window.WEEK.days(now) == ("2026-11-30", "2026-12-06")
+    assert Window.MONTH.days(now) == ("2026-12-01", "2026-12-31")
+
+
 def test_windows_follow_each_other_without_a_gap() -> None:
     for window in Window:
         now = datetime(2026, 11, 28, tzinfo=UTC)

@@ -69,6 +69,14 @@ def test_a_size_that_took_ten_times_as_long_moves_the_others_little() -> None:
     assert max(error(found, each) for each in measured) < 0.2
 
 
+@pytest.mark.parametrize("seconds", [0.0, 1e-6, 0.001])
+def test_a_size_that_took_hardly_any_time_leaves_most_of_the_others(seconds: float) -> None:
+    measured = points((0.02, 1e-4, 1e-8), 100, 800, 3200)
+    found = fit([*measured, Point(terms(400), seconds)], PRIOR)
+
+    assert max(error(found, each) for each in measured) < 0.5
+
+
 def test_large_and_small_sizes_count_by_their_share() -> None:
     measured = points((0.05, 1e-4, 0.0), 10, 100_000)
     found = fit(measured, PRIOR)

@@ -106,6 +106,7 @@ def test_a_job_is_timed_by_phase_and_its_load_is_no_work() -> None:
     run(timer, clock, load=50.0, text=4.0, steps=[2.0, 2.0, 2.0], decode=3.0, encode=5.0)
 
     assert timer.seconds() == WorkSeconds(text=4.0, steps=6.0, decode=3.0, encode=5.0)
+    assert timer.is_split
     assert timer.work == 1.0 + 18.0
     assert timer.steps == 3
     clock.wait(9.0)
@@ -148,6 +149,7 @@ def test_one_step_and_its_text_share_as_expected_or_all_is_the_step(
     run(timer, clock, load=1.0, text=5.0, steps=[3.0], decode=2.0, encode=1.0)
 
     assert timer.seconds() == WorkSeconds(text, steps, decode=2.0, encode=1.0)
+    assert not timer.is_split
 
 
 def test_a_backend_without_reports_has_the_seconds_of_its_steps() -> None:
@@ -201,3 +203,26 @@ def test_what_is_left_of_a_load_remains_too() -> None:
     assert timer.remaining(Phase.LOAD, 0, 1) == 25.0
     timer.report(Phase.STEP, 0)
     assert timer.remaining(Phase.STEP, 0, 10) == 25.0
+
+
+def test_a_load_remains_while_files_are_downloaded() -> None:
+    clock = Clock()
+    expected = WorkSeconds(text=1.0, steps=20.0, decode=3.0, encode=1.0)
+    timer = JobTimer("m", 10, expected, Observed(), clock, load_seconds=6.0)  # type: ignore[arg-type]
+    for phase, remaining in [(Phase.DOWNLOAD, 31.0), (Phase.LOAD, 31.0), (Phase.DOWNLOAD, 29.0), (Phase.LOAD, 29.0)]:
+        timer.report(phase, 1)
+        assert timer.remaining(phase, 1, 1) == remaining
+        clock.wait(2.0 if phase is Phase.LOAD else 100.0)
+
+
+def test_the_rest_of_a_download_remains_too_once_its_speed_is_known() -> None:
+    clock = Clock()
+    expected = WorkSeconds(text=1.0, steps=20.0, decode=3.0, encode=1.0)
+    timer = JobTimer("m", 10, expected, Observed(), clock, load_seconds=6.0)  # type: ignore[arg-type]
+    seen = []
+    for done, total in [(0, 1), (700, 1300), (900, 1300), (1300, 1300), (0, 1), (800, 5000), (900, 5000)]:
+        timer.report(Phase.DOWNLOAD, done)
+        seen.append(timer.remaining(Phase.DOWNLOAD, done, total))
+        clock.wait(2.0)
+
+    assert seen == [None, None, 31.0 + 4.0, 31.0, None, None, 31.0 + 82.0]

@@ -25,7 +25,7 @@ class Measured(TimingStore):
 
     def load_seconds(self, model: ModelSpec, kind: str, origin: Origin) -> float | None:
         self.kinds.add(kind)
-        return self.loads.get((model.name, origin))
+        return self.loads.get((model.name, origin), self.loads.get((model.name, Origin.COLD)))
 
 
 class Held(Residency):
@@ -53,6 +53,7 @@ def test_a_loaded_model_takes_none_a_warm_one_its_own_and_an_unknown_one_the_lon
     switch.refresh(system.registries.poll().models)
 
     assert {"text": 0.0, "image": 2.0, "slow": 9.0, "both": 9.0}.items() <= switch.seconds.items()
+    assert switch.loads == {**switch.seconds, "text": 9.0}
     assert timings.kinds == {"some GPU"}
 
 
@@ -65,15 +66,15 @@ def test_before_any_load_each_takes_a_guess(build: Callable[..., System]) -> Non
     assert {switch.seconds[name] for name in ("image", "slow", "both")} == {UNKNOWN_SECONDS}
 
 
-def test_a_heartbeat_says_it_and_a_load_changes_it(build: Callable[..., System]) -> None:
+def test_a_heartbeat_says_what_a_load_takes_loaded_or_not(build: Callable[..., System]) -> None:
     system, _ = measured(build(), {("slow", Origin.COLD): 30.0})
     worker = Worker(system, "cpu")
-    assert (worker._state().switch["slow"], worker._state().switch["text"]) == (30.0, 30.0)
+    assert (worker._state().loads["slow"], worker._state().loads["text"]) == (30.0, 30.0)
     queue(system, "slow")
     worker.run_one()
     (engine,) = system.engines.alive()
 
-    assert (engine.kind, engine.switch["slow"], engine.switch["text"]) == ("cpu", 0.0, 30.0)
+    assert (engine.kind, engine.resident, engine.loads["slow"], engine.loads["text"]) == ("cpu", ("slow",), 30.0, 30.0)
 
 
 @pytest.mark.parametrize(("seconds", "first"), [(0.0, "slow"), (60.0, "text")])

@@ -154,6 +154,32 @@ def booked_loads(system: System) -> dict[str, int]:
         return dict(db.execute("SELECT model, attempts FROM ledger WHERE outcome = 'load' AND owner = ''"))
 
 
+def work_began(system: System) -> float | None:
+    with closing(sqlite3.connect(system.settings.data / "jobs.sqlite")) as db:
+        ((began,),) = db.execute("SELECT began FROM attempts").fetchall()
+    return began  # type: ignore[no-any-return]
+
+
+def test_the_work_of_an_attempt_begins_after_the_load(build: Callable[..., System]) -> None:
+    class Looks:
+        seen: tuple[float | None, ...] = ()
+
+        @hookimpl(tryfirst=True)
+        def load_model(self, report: Callable[..., None]) -> None:
+            report(1, 2)
+            self.seen += (work_began(system),)
+
+        @hookimpl(tryfirst=True)
+        def generate(self, task: Task) -> None:
+            self.seen += (work_began(system),)
+
+    looks = Looks()
+    system = build(looks)
+    assert run(system).status is Status.COMPLETED
+    assert looks.seen[0] is None
+    assert looks.seen[1] is not None
+
+
 def test_each_load_is_learnt_and_booked_and_one_that_fails_is_booked(build: Callable[..., System]) -> None:
     system = build(Loads(0.0, OutOfMemory("too large"), OutOfMemory("too large")))
     worker = Worker(system, "cpu")
@@ -194,6 +220,32 @@ def test_a_completed_job_is_learnt_and_others_are_not(build: Callable[..., Syste
     for known in (False, False, True):
         task = run(system).task
         assert (system.timings.estimate(model, task, ["cpu"]) is not None) is known
+
+
+@pytest.mark.parametrize(
+    ("plugins", "is_split"), [([Generates(lambda task, report: blank(task))], 0), ([], 1)], ids=["none", "each"]
+)
+def test_a_job_that_reports_no_steps_is_learnt_as_such(
+    build: Callable[..., System], plugins: list[object], is_split: int
+) -> None:
+    system = build(*plugins)
+    run(system, "slow")
+    with closing(sqlite3.connect(system.settings.data / "jobs.sqlite")) as db:
+        assert db.execute("SELECT is_split FROM timings").fetchall() == [(is_split,)]
+
+
+def test_the_first_job_of_all_tells_how_long_those_behind_it_take(build: Callable[..., System]) -> None:
+    system = build()
+    waiting = [queue(system, model) for model in ("slow", "slow", "text")]
+    assert [job_of(system, job).estimate for job in waiting] == [None] * 3
+    Worker(system, "cpu").run_one()
+    first, *others = [job_of(system, job) for job in waiting]
+
+    assert first.status is Status.COMPLETED
+    for job in others:
+        assert job.estimate is not None
+        assert job.estimate >= 4 * 0.05
+        assert job.remaining is not None
 
 
 @pytest.mark.parametrize(("learnt", "basis"), [("text", EstimateBasis.MEASURED), ("both", EstimateBasis.BORROWED)])

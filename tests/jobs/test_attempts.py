@@ -19,7 +19,7 @@ from router.jobs.backup import back_up
 from router.jobs.database import upgrade
 from router.jobs.idempotency import Key
 from router.runtime import clock
-from router.values import Artifact, EngineState, Failure, Job, Lease, Outcome, Status, Task, Usage
+from router.values import Artifact, EngineState, Failure, Job, Lease, Outcome, Phase, Progress, Status, Task, Usage
 
 TASK = Task("a", "", 64, 64, 5, 8, 4, 4.0, None, 3.0, 1, frozenset({Input.TEXT}))
 VIDEO = Artifact("1.mp4", "video/mp4", "00", 9, 64, 64, 5, 8)
@@ -55,9 +55,10 @@ class Books:
         with closing(sqlite3.connect(self.path, isolation_level=None)) as db:
             db.execute(statement, values)
 
-    def began(self, seconds: float, engine_seen: float | None = None) -> None:
-        """Let all attempts have begun `seconds` ago, and their engines be seen `engine_seen` ago."""
-        self.write("UPDATE attempts SET began = ?", clock.now() - seconds)
+    def worked(self, seconds: float, until: float = 0.0, engine_seen: float | None = None) -> None:
+        """Let all attempts have worked for `seconds`, up to `until` seconds ago."""
+        end = clock.now() - until
+        self.write("UPDATE attempts SET claimed_at = ?1, began = ?1, reported_at = ?2", end - seconds, end)
         if engine_seen is not None:
             self.write("UPDATE engines SET seen = ?", clock.now() - engine_seen)
 
@@ -186,7 +187,7 @@ def test_a_held_lease_books_nothing(books: Books) -> None:
 
 def test_a_released_job_costs_nothing_until_it_is_run_again(books: Books) -> None:
     first = books.begun()
-    books.began(7)
+    books.worked(7)
     books.store.release(first)
     books.store.book(first, USED)
     books.store.release(first)
@@ -196,19 +197,18 @@ def test_a_released_job_costs_nothing_until_it_is_run_again(books: Books) -> Non
     completed, lost = books.rows
     assert completed == ("completed", 1, PRICED)
     assert lost[:2] == ("lost", 1)
-    assert lost[2].gpu_seconds == pytest.approx(7, abs=5)
+    assert lost[2].gpu_seconds == pytest.approx(7)
     assert lost[2].cost == pytest.approx(2 * lost[2].gpu_seconds)
     assert books.usage() == PRICED
 
 
 def lapsed(books: Books, ran: float) -> None:
-    """Set the last sign of life of all engines to `ran` seconds of work."""
-    began = clock.now() - 100
-    books.write("UPDATE attempts SET began = ?", began)
-    books.write("UPDATE jobs SET lease_until = ? WHERE status = 'in_progress'", began + ran + 30)
+    """Let all leases be lapsed after `ran` seconds of reported work."""
+    books.worked(ran, until=80)
+    books.write("UPDATE jobs SET lease_until = ? WHERE status = 'in_progress'", clock.now() - 1)
 
 
-def test_a_lost_attempt_is_measured_up_to_its_last_sign_of_life(books: Books) -> None:
+def test_a_lost_attempt_is_measured_up_to_its_last_report(books: Books) -> None:
     lease = books.begun()
     lapsed(books, ran=7)
     books.store.expire()
@@ -233,8 +233,48 @@ def test_a_job_lost_for_good_has_used_nothing(tmp_path: Path) -> None:
 def test_an_attempt_of_an_engine_that_died_at_once_lost_no_seconds(books: Books) -> None:
     books.begun()
     books.write("UPDATE jobs SET lease_boot = 'another', lease_until = 1")
-    books.write("UPDATE attempts SET boot = 'another', began = 99")
+    books.write("UPDATE attempts SET boot = 'another', claimed_at = 99")
     books.store.expire()
+
+    assert books.rows == [("lost", 1, Usage())]
+
+
+def test_an_attempt_lost_while_its_model_loads_has_done_no_work(books: Books) -> None:
+    lease = books.begun()
+    books.write("UPDATE attempts SET claimed_at = ?", clock.now() - 50)
+    books.store.report(lease, Progress(Phase.LOAD, 0, 1, 0))
+    books.store.release(lease)
+
+    assert books.rows == [("lost", 1, Usage())]
+
+
+def test_a_job_cancelled_while_its_model_loads_costs_nothing_if_its_engine_dies(books: Books) -> None:
+    books.beat()
+    books.begun()
+    books.write("UPDATE attempts SET claimed_at = ?", clock.now() - 50)
+    books.write("UPDATE engines SET seen = ?", clock.now() - 40)
+    books.store.cancel(JOB.id, "anna")
+    books.store.expire()
+
+    assert books.rows == [("cancelled", 1, Usage())]
+
+
+def test_work_lasts_from_its_first_report_to_its_last(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    lease, now = books.begun(), clock.now()
+    for n, phase in enumerate([Phase.DOWNLOAD, Phase.LOAD, Phase.LOAD, Phase.STEP, Phase.STEP, Phase.DECODE]):
+        monkeypatch.setattr(clock, "now", lambda n=n: now + n**2)
+        books.store.report(lease, Progress(phase, 0, 4, 0))
+    monkeypatch.setattr(clock, "now", lambda: now + 100)
+    books.store.release(lease)
+
+    ((outcome, _, used),) = books.rows
+    assert (outcome, used.gpu_seconds) == ("lost", pytest.approx(25 - 9))
+
+
+def test_a_report_without_the_lease_begins_nothing(books: Books) -> None:
+    lease = books.begun()
+    books.store.report(replace(lease, engine="another"), Progress(Phase.STEP, 0, 4, 0))
+    books.store.release(lease)
 
     assert books.rows == [("lost", 1, Usage())]
 
@@ -242,15 +282,14 @@ def test_an_attempt_of_an_engine_that_died_at_once_lost_no_seconds(books: Books)
 def test_what_a_device_inherits_is_lost(books: Books) -> None:
     books.beat()
     lease = books.begun()
-    began = clock.now() - 100
-    books.write("UPDATE attempts SET began = ?", began)
+    books.worked(90, until=10)
     books.write("UPDATE jobs SET lease_until = ?", clock.now() + 20)  # still held: renewed ten seconds ago
     (taken,) = books.store.inherit("cpu")
 
     assert taken.status is Status.QUEUED
     assert books.store.inherit("cpu") == books.store.expire() == ()
     ((outcome, attempts, used),) = books.rows
-    assert (outcome, attempts, used.gpu_seconds) == ("lost", 1, pytest.approx(90, abs=9))
+    assert (outcome, attempts, used.gpu_seconds) == ("lost", 1, pytest.approx(90))
     assert books.store.finish(lease, VIDEO, (), USED) is None
 
 
@@ -269,17 +308,17 @@ def test_a_lease_renewed_since_it_was_seen_lapsed_is_not_taken(books: Books) -> 
     assert books.rows == []
 
 
-def test_a_cancelled_job_whose_engine_died_costs_what_it_ran_at_least(books: Books) -> None:
+def test_a_cancelled_job_whose_engine_died_costs_what_it_reported(books: Books) -> None:
     books.beat()
     lease = books.begun()
     books.store.cancel(JOB.id, "anna")
-    books.began(50, engine_seen=40)
+    books.worked(10, until=60, engine_seen=40)  # it hung for 20 seconds
     books.store.expire()
     books.store.expire()
     books.store.book(lease, USED)
 
     ((outcome, attempts, used),) = books.rows
-    assert (outcome, attempts, used.gpu_seconds) == ("cancelled", 1, pytest.approx(10, abs=1))
+    assert (outcome, attempts, used.gpu_seconds) == ("cancelled", 1, pytest.approx(10))
     assert used.cost == pytest.approx(2 * used.gpu_seconds)
     assert books.usage() == used
 
@@ -309,10 +348,33 @@ def test_an_engine_that_went_on_without_booking_is_booked(books: Books) -> None:
     books.begun()
     books.store.cancel(JOB.id, "anna")
     books.beat(None)
-    books.began(50, engine_seen=10)
+    books.worked(40, until=10, engine_seen=10)
     books.store.expire()
 
-    assert [(outcome, used.gpu_seconds) for outcome, _, used in books.rows] == [("cancelled", pytest.approx(40, abs=1))]
+    assert [(outcome, used.gpu_seconds) for outcome, _, used in books.rows] == [("cancelled", pytest.approx(40))]
+
+
+def test_a_cancelled_job_costs_what_it_reported_after_a_reboot_too(books: Books) -> None:
+    books.beat()
+    books.begun()
+    books.worked(40, until=10)
+    books.store.cancel(JOB.id, "anna")
+    books.write("UPDATE attempts SET boot = 'another'")
+    books.write("DELETE FROM engines")
+    books.store.expire()
+
+    assert [(outcome, used.gpu_seconds) for outcome, _, used in books.rows] == [("cancelled", pytest.approx(40))]
+
+
+def test_an_engine_that_retires_before_it_books_takes_nothing_off(books: Books) -> None:
+    books.beat()
+    books.begun()
+    books.worked(40)
+    books.store.cancel(JOB.id, "anna")
+    books.engines.retire("e")
+    books.store.expire()
+
+    assert [(outcome, used.gpu_seconds) for outcome, _, used in books.rows] == [("cancelled", pytest.approx(40))]
 
 
 def test_a_repeated_request_is_one_job_in_the_ledger(books: Books) -> None:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -17,11 +18,11 @@ from router.jobs.forecast import BusyEngine, Span, forecast
 from router.jobs.queue_forecast import QUEUE, QueueForecasts
 from router.jobs.scheduling import QueuedJob
 from router.runtime import clock
-from router.values import Artifact, EngineState, Job, Task
+from router.values import Artifact, EngineState, Job, Phase, Progress, Task
 
 TASK = Task("a", "", 64, 64, 5, 8, 4, 4.0, None, 3.0, 1, frozenset({Input.TEXT}))
 VIDEO = Artifact("1.mp4", "video/mp4", "00", 9, 64, 64, 5, 8)
-LOAD = 7.0  # seconds
+LOADS = {"a": 7.0, "b": 3.0, "c": 20.0}  # seconds
 BOUND = 1800.0
 
 
@@ -50,17 +51,29 @@ def test_a_load_takes_its_time_once() -> None:
 def test_an_engine_keeps_as_many_models_loaded_as_it_has() -> None:
     queue = [queued(1, "b", due=-1000.0), queued(2, "a")]  # b is due long before
 
-    one = BusyEngine("ab", ["a"], {"a": 0.0, "b": 6.0})
+    one = BusyEngine("ab", ["a"], {"a": 6.0, "b": 6.0})
     assert spans(queue, one) == {1: Span(0.0, 16.0), 2: Span(16.0, 32.0)}  # b took the memory of a
-    two = BusyEngine("abc", ["c", "a"], {"c": 0.0, "a": 0.0, "b": 6.0})
+    two = BusyEngine("abc", ["c", "a"], {"c": 6.0, "a": 6.0, "b": 6.0})
     assert spans(queue, two) == {1: Span(0.0, 16.0), 2: Span(16.0, 26.0)}  # it took that of c
 
 
 def test_the_least_recently_used_model_leaves() -> None:
     queue = [queued(1, "a", due=-3000.0), queued(2, "c", due=-2000.0), queued(3, "a"), queued(4, "b")]
-    found = spans(queue, BusyEngine("abc", ["a", "b"], {"a": 0.0, "b": 0.0, "c": 6.0}))
+    found = spans(queue, BusyEngine("abc", ["a", "b"], {"a": 6.0, "b": 6.0, "c": 6.0}))
 
     assert found == {1: Span(0.0, 10.0), 2: Span(10.0, 26.0), 3: Span(26.0, 36.0), 4: Span(36.0, 52.0)}
+
+
+def test_the_model_of_a_running_job_is_loaded_when_that_ends() -> None:
+    queue, loads = [queued(1, "a"), queued(2, "b")], {"a": 5.0, "b": 6.0, "c": 7.0}
+
+    loading = BusyEngine("ab", ["a"], loads, busy=9.0, running="b")
+    assert spans(queue, loading) == {2: Span(9.0, 19.0), 1: Span(19.0, 34.0)}
+    beside = BusyEngine("ab", ["a", "b"], loads, busy=9.0, running="b")
+    assert spans(queue, beside) == {1: Span(9.0, 19.0), 2: Span(19.0, 29.0)}
+    used_last = BusyEngine("abc", ["a", "b"], loads, busy=9.0, running="a")
+    overdue = queued(3, "c", due=-1000.0)
+    assert spans([overdue, *queue], used_last) == {3: Span(9.0, 26.0), 1: Span(26.0, 36.0), 2: Span(36.0, 52.0)}
 
 
 def test_jobs_of_a_model_without_an_engine_are_left_out() -> None:
@@ -88,7 +101,7 @@ def add(store: JobStore, *estimates: float | None, model: str = "a", priority: i
 
 
 def switch(loaded: str) -> dict[str, float]:
-    return {model: 0.0 if model == loaded else LOAD for model in "abc"}
+    return {**LOADS, loaded: 0.0}
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -99,7 +112,7 @@ def test_the_forecast_is_what_engines_do_when_nothing_else_comes(database: Datab
     offers = {"e1": "abc", "e2": "ab", "e3": "bc"}
     loaded = {"e1": "a", "e2": "a", "e3": "c"}
     for name, models in offers.items():
-        state = EngineState(name, "cpu", 1, tuple(models), (loaded[name],), switch=switch(loaded[name]))
+        state = EngineState(name, "cpu", 1, tuple(models), (loaded[name],), loads=LOADS)
         EngineStore(database, lease_seconds=30).heartbeat(state)
     with database.read() as db:
         expected = QueueForecasts(BOUND).read(db, clock.now() - 30)
@@ -134,6 +147,49 @@ def test_a_job_of_a_model_without_an_engine_has_no_remaining_time(database: Data
     assert [getattr(store.get(job, "me"), "remaining", 0) for job in (served, other)] == [5.0, None]
 
 
+PROGRESS = [
+    (None, 6.0 + 50.0),
+    (Progress(Phase.DOWNLOAD, 1, 9, 0), 6.0 + 50.0),
+    (Progress(Phase.LOAD, 1, 9, 0), 6.0 + 50.0),
+    (Progress(Phase.LOAD, 1, 9, 0, remaining=53.0), 53.0),
+    (Progress(Phase.STEP, 0, 4, 0), 50.0),
+    (Progress(Phase.STEP, 1, 4, 22, remaining=40.0), 40.0),
+]
+
+
+@pytest.mark.parametrize(("progress", "busy"), PROGRESS)
+@pytest.mark.parametrize("beats", ["before", "after", "loaded"])
+def test_an_engine_is_busy_until_its_job_has_loaded_and_ended(
+    database: Database, progress: Progress | None, busy: float, beats: str
+) -> None:
+    store, engines = opened(database), EngineStore(database, lease_seconds=30)
+    state = EngineState("e", "cpu", 1, ("a", "b"), ("a",), loads={"a": 5.0, "b": 6.0})
+    (running,) = add(store, 50.0, model="b")
+    engines.heartbeat(state)
+    claim = store.claim("e", ClaimRequest(["b"]))
+    assert claim is not None
+    if progress is not None:
+        store.report(claim[0], progress)
+    if beats != "before":
+        engines.heartbeat(replace(state, job=running, resident=() if beats == "after" else ("b",)))
+    if beats == "loaded" and (progress is None or progress.remaining is None):
+        busy = 50.0
+    (same,), (other,) = add(store, 10.0, model="b"), add(store, 10.0)
+
+    assert [getattr(store.get(job, "me"), "remaining", 0) for job in (same, other)] == [busy + 10, busy + 10 + 5 + 10]
+
+
+def test_a_load_leaves_the_models_of_a_heartbeat_in_its_midst(database: Database) -> None:
+    store, engines = opened(database), EngineStore(database, lease_seconds=30)
+    (running,) = add(store, 50.0, model="b")
+    store.claim("e", ClaimRequest(["b"]))
+    loads = {"a": 5.0, "b": 6.0}
+    engines.heartbeat(EngineState("e", "cpu", 1, ("a", "b"), ("a",), job=running, loads=loads))
+    (job,) = add(store, 10.0)
+
+    assert getattr(store.get(job, "me"), "remaining", 0) == 6.0 + 50.0 + 10.0  # a is loaded still
+
+
 @contextmanager
 def simulations() -> Iterator[list[str]]:
     """Collect the reads of the whole queue while the block runs."""
@@ -163,6 +219,17 @@ def test_a_long_queue_is_simulated_once_a_second_whatever_changes(database: Data
             seen.append((len(forecasts.read(db, 0.0)), len(made)))
 
     assert seen == [(102, 1), (102, 0), (102, 0), (105, 1), (105, 0)]
+
+
+def test_a_long_queue_that_is_held_back_is_read_once_a_second_too(database: Database) -> None:
+    store = opened(database)
+    forecasts = QueueForecasts(BOUND, lambda: 100.0, lambda db: dict.fromkeys(range(1, 102), "its budget is spent"))
+    add(store, *[1.0] * 101)
+    with database.read() as db, simulations() as made:
+        forecasts.read(db, 0.0)
+        add(store, 1.0)
+        made.clear()
+        assert (len(forecasts.read(db, 0.0)), made) == (0, [])
 
 
 def test_a_short_queue_is_simulated_after_each_change_and_else_once(database: Database) -> None:

@@ -105,7 +105,7 @@ def test_a_job_longer_than_the_budget_is_refused(server: Server) -> None:
 
 def test_used_work_of_this_window_counts_and_no_other(server: Server) -> None:
     server.limit("100/week")
-    for day, seconds in (("2026-11-29", 1000.0), ("2026-11-30", 30.0), ("2026-12-01", 40.0)):
+    for day, seconds in (("2026-11-29", 1000.0), ("2026-11-30", 30.0), ("2026-12-01", 40.0), ("2026-12-07", 1000.0)):
         book(server.database, day, seconds)
     book(server.database, "2026-12-01", 500.0, owner="you")
     book(server.database, "2026-12-01", 500.0, outcome="lost")
@@ -160,6 +160,15 @@ def test_a_running_job_reserves_what_it_was_expected_to_take_or_has_taken(server
     end_attempts(server.database)
     book(server.database, "2026-12-01", 250.0)
     assert (server.balance().reserved, server.balance().left) == (0.0, 750.0)
+
+
+def test_a_running_job_whose_model_loads_reserves_what_it_is_expected_to_take(server: Server) -> None:
+    server.limit("1000/day")
+    run(server.database, "loading", 100.0, elapsed=None)
+
+    assert (server.balance().jobs, server.balance().expected, server.balance().left) == (1, 100.0, 900.0)
+    run(server.database, "unknown", None, elapsed=None)
+    assert (server.balance().unknown, server.balance().left) == (1, 0.0)
 
 
 def test_an_ended_job_has_used_what_it_took_and_reserves_nothing(server: Server) -> None:
@@ -470,8 +479,8 @@ UNFINISHED = {"id": "", "boot": "", "now": 0}
     [
         (statements.ONE, {"owner": "a", "key": "b"}, ["owners owner=?", "api_keys id=?"]),
         (statements.QUEUED, {}, ["jobs status=?", "owners owner=?", "api_keys id=?"]),
-        (statements.USED["owner"], {"wanted": "[]"}, ["ledger owner=? AND day>?"]),
-        (statements.USED["key"], {"wanted": "[]"}, ["ledger key=? AND day>?"]),
+        (statements.USED["owner"], {"wanted": "[]"}, ["ledger owner=? AND day>? AND day<?"]),
+        (statements.USED["key"], {"wanted": "[]"}, ["ledger key=? AND day>? AND day<?"]),
         (statements.UNFINISHED["owner"], UNFINISHED, ["attempts owner=?", "jobs status=?"]),
         (statements.UNFINISHED["key"], UNFINISHED, ["jobs key=? AND status=?"]),
         (statements.HELD_BACK, IDS, ["jobs status=?"]),

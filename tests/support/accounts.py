@@ -19,12 +19,13 @@ def book(
 
 
 def run(
-    database: Database, job: str, estimate: float | None, elapsed: float = 0.0, *, owner: str = "me", key: str = "",
+    database: Database, job: str, estimate: float | None, elapsed: float | None = 0.0, *, owner: str = "me", key: str = "",
     price: float | None = None, boot: str | None = None,
 ) -> None:  # fmt: skip
-    """Begin an attempt, `elapsed` seconds ago."""
+    """Open an attempt whose work began `elapsed` seconds ago, None while its model loads."""
     row = {"job": job, "attempt": 1, "engine": "e", "owner": owner, "key": key, "model": "m"}
-    row |= {"boot": boot or clock.boot(), "began": clock.now() - elapsed, "estimate": estimate, "price": price}
+    row |= {"boot": boot or clock.boot(), "claimed_at": clock.now() - 1000, "estimate": estimate, "price": price}
+    row["began"] = None if elapsed is None else clock.now() - elapsed
     with database.write() as db:
         db.execute(insert(attempts).values(**row))
 

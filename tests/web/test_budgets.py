@@ -13,9 +13,11 @@ from werkzeug.test import TestResponse
 
 from router.accounting.budgets import Budget, Budgets, Window
 from router.auth.keys import LOCAL, Scope
+from router.intake.expectation import default_task
 from router.jobs import Database, OwnerStore
 from router.settings import Settings
 from router.system import STORE, System, assemble
+from router.values import WorkSeconds
 from router.web import create_app
 
 ASK = {"model": "text", "input": "a", "background": True}
@@ -32,6 +34,15 @@ DAY = Budget(60, Window.DAY)
 @pytest.fixture
 def database(system: System) -> Database:
     return Database(system.settings.data / STORE)
+
+
+def learn(system: System, name: str, seconds: WorkSeconds) -> None:
+    """Let a request without options have taken this long."""
+    model = system.registries.model(name, None)
+    assert model is not None
+    task = default_task(model)
+    assert task is not None
+    system.timings.learn("cpu", model, task, seconds)
 
 
 def limit(database: Database, owner: str = LOCAL) -> None:
@@ -96,14 +107,17 @@ def test_a_spent_budget_is_refused_before_an_image_is_looked_at(
     message(client.post("/v1/responses", json={**ASK, "model": "image", "input": with_image("a", url)}), system)
 
 
+@pytest.mark.parametrize("size", [{}, {"size": "64x64"}], ids=["of the image", "requested"])
 @pytest.mark.parametrize("url", BAD_IMAGES)
 def test_a_request_beyond_the_budget_is_refused_before_an_image_is_looked_at(
-    client: FlaskClient, system: System, database: Database, url: str
+    client: FlaskClient, system: System, database: Database, url: str, size: dict[str, str]
 ) -> None:
     limit(database)  # nothing is used, and two jobs of unknown length are too many
-    edit = {"model": "image", "prompt": "a", "image": url, "n": 2, "size": "64x64"}
-
+    edit = {"model": "image", "prompt": "a", "image": url, "n": 2, **size}
     assert "brings 2 jobs whose length is not known yet" in message(client.post("/v1/images/edits", json=edit), system)
+
+    learn(system, "image", WorkSeconds(text=1.0, steps=30.0, decode=1.0, encode=1.0))
+    assert "needs about" in message(client.post("/v1/images/edits", json=edit), system)
 
 
 def test_a_request_within_the_budget_is_refused_for_its_image(client: FlaskClient, database: Database) -> None:

@@ -1,10 +1,10 @@
-"""Attempts that have begun: the work of each is booked in the ledger once."""
+"""Open attempts: the work of each is booked in the ledger once."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from sqlalchemy import Connection, bindparam, delete, insert, text, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, insert, text, update
 
 from router.jobs.accounts.ledger import book
 from router.jobs.rows import dump
@@ -13,38 +13,50 @@ from router.runtime import clock
 from router.values import Job, Outcome, Usage
 
 JOINED_SECONDS = 1.0  # a heartbeat later than that after a claim names the claimed job
-BEGIN = insert(attempts)
+OPEN = insert(attempts)
+THIS = and_(attempts.c.job == bindparam("_job"), attempts.c.attempt == bindparam("_attempt"))
+REPORT = (
+    update(attempts)
+    .where(THIS)
+    .values(began=func.coalesce(attempts.c.began, bindparam("_now")), reported_at=bindparam("_now"))
+)
 TAKE = (
     delete(attempts)
-    .where(attempts.c.job == bindparam("_job"), attempts.c.attempt == bindparam("_attempt"))
-    .returning(*(attempts.c[name] for name in ("job", "owner", "key", "model", "began", "price")))
+    .where(THIS)
+    .returning(*(attempts.c[name] for name in ("job", "owner", "key", "model", "began", "reported_at", "price")))
 )
 USED = update(jobs).where(jobs.c.id == bindparam("_job")).values(usage=bindparam("_usage"))
 # Of jobs that have ended or are gone, on engines that are gone or run another job: nobody else will book them.
 ABANDONED = text("""
-    SELECT begun.job, begun.attempt, coalesce(
-        (SELECT max(seen - begun.began, 0.0) FROM engines WHERE id = begun.engine AND boot = begun.boot), 0.0
-    ) AS seconds
-    FROM attempts AS begun
+    SELECT open.job, open.attempt FROM attempts AS open
     WHERE NOT EXISTS (
-        SELECT 1 FROM jobs WHERE id = begun.job AND attempt = begun.attempt AND status = 'in_progress'
+        SELECT 1 FROM jobs WHERE id = open.job AND attempt = open.attempt AND status = 'in_progress'
     ) AND NOT EXISTS (
-        SELECT 1 FROM engines WHERE id = begun.engine AND boot = :boot AND seen > :since
-            AND (engines.job = begun.job OR seen < begun.began + :joined)
+        SELECT 1 FROM engines WHERE id = open.engine AND boot = :boot AND seen > :since
+            AND (engines.job = open.job OR seen < open.claimed_at + :joined)
     )
 """)
 
 
 @dataclass(frozen=True)
 class OpenAttempt:
-    """An attempt whose work is not booked; `began` is on its boot's clock."""
+    """An attempt whose work is not booked.
+
+    Its own work `began` and was last `reported_at` these seconds of its boot's clock; None while its model loads.
+    """
 
     job: str
     owner: str
     key: str
     model: str
-    began: float
+    began: float | None
+    reported_at: float | None
     price: float | None
+
+    @property
+    def reported(self) -> Usage:
+        """The seconds of its own work, up to its last report."""
+        return Usage((self.reported_at or 0.0) - (self.began or 0.0))
 
     def priced(self, used: Usage) -> Usage:
         """Return the work with its cost, 0 without a price."""
@@ -57,11 +69,16 @@ class OpenAttempt:
             db.execute(USED, {"_job": self.job, "_usage": dump(used)})
 
 
-def begin(db: Connection, job: Job, engine: str) -> None:
+def claimed(db: Connection, job: Job, engine: str) -> None:
     """Open the attempt of a job that `engine` has just claimed."""
     names = {name: getattr(job, name) for name in ("attempt", "owner", "model", "estimate", "price")}
     row = {**names, "job": job.id, "key": job.key or "", "engine": engine}
-    db.execute(BEGIN, {**row, "boot": clock.boot(), "began": clock.now()})
+    db.execute(OPEN, {**row, "boot": clock.boot(), "claimed_at": clock.now()})
+
+
+def report(db: Connection, job: str, attempt: int) -> None:
+    """Note a report of an attempt's own work, which began by the first one."""
+    db.execute(REPORT, {"_job": job, "_attempt": attempt, "_now": clock.now()})
 
 
 def take(db: Connection, job: str, attempt: int) -> OpenAttempt | None:
@@ -70,25 +87,25 @@ def take(db: Connection, job: str, attempt: int) -> OpenAttempt | None:
     return OpenAttempt(*row) if row is not None else None
 
 
-def cancel(db: Connection, job: str, attempt: int, used: Usage) -> None:
-    """Book the work of a cancelled or deleted job, given without its cost."""
-    if (cancelled := take(db, job, attempt)) is not None:
-        cancelled.book(db, Outcome.CANCELLED, cancelled.priced(used))
+def cancel(db: Connection, job: str, attempt: int, used: Usage | None = None) -> None:
+    """Book the work of a cancelled or deleted job, given without its cost.
 
-
-def lose(db: Connection, job: str, attempt: int, until: float) -> None:
-    """Book an attempt as lost, which costs its caller nothing.
-
-    `until` is its engine's last sign of life, in seconds of its boot's clock.
+    Without `used` it is the reported work: a hang after that costs the caller nothing.
     """
+    if (cancelled := take(db, job, attempt)) is not None:
+        cancelled.book(db, Outcome.CANCELLED, cancelled.priced(used or cancelled.reported))
+
+
+def lose(db: Connection, job: str, attempt: int) -> None:
+    """Book an attempt's reported work as lost, which costs its caller nothing."""
     if (lost := take(db, job, attempt)) is not None:
-        lost.book(db, Outcome.LOST, lost.priced(Usage(max(until - lost.began, 0.0))))
+        lost.book(db, Outcome.LOST, lost.priced(lost.reported))
 
 
-def abandoned(db: Connection, seen_since: float) -> list[tuple[str, int, Usage]]:
-    """Return job, attempt and work of cancelled attempts that no engine will book.
+def abandoned(db: Connection, seen_since: float) -> list[tuple[str, int]]:
+    """Return job and attempt of cancelled ones that no engine will book.
 
     Engines seen after `seen_since` count as alive.
     """
     asked = {"boot": clock.boot(), "since": seen_since, "joined": JOINED_SECONDS}
-    return [(row.job, row.attempt, Usage(row.seconds)) for row in db.execute(ABANDONED, asked)]
+    return [(row.job, row.attempt) for row in db.execute(ABANDONED, asked)]

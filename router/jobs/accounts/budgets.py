@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from router.accounting.budgets import Account, Balance, Budgets, Need, Subject, Unit
+from router.accounting.budgets import Account, Balance, Budgets, Need, Subject, Unit, Window
 from router.accounting.refusals import hold, refusal
 from router.errors import QuotaExceeded
 from router.jobs.accounts.owners import budget_of
@@ -27,11 +27,12 @@ ANY = text("""
     SELECT EXISTS (SELECT 1 FROM owners WHERE gpu_seconds IS NOT NULL OR cost IS NOT NULL)
         OR EXISTS (SELECT 1 FROM api_keys WHERE gpu_seconds IS NOT NULL OR cost IS NOT NULL)
 """)
-USED = {  # by the place in `wanted`: pairs of an id and the first day of its window
+USED = {  # by the place in `wanted`: an id, and the first and the last day of its window
     subject: text(f"""
     SELECT wanted.key AS n, total(ledger.gpu_seconds) AS gpu_seconds, total(ledger.cost) AS cost
     FROM json_each(:wanted) AS wanted CROSS JOIN ledger
-    WHERE ledger.{subject} = json_extract(wanted.value, '$[0]') AND ledger.day >= json_extract(wanted.value, '$[1]')
+    WHERE ledger.{subject} = json_extract(wanted.value, '$[0]')
+        AND ledger.day BETWEEN json_extract(wanted.value, '$[1]') AND json_extract(wanted.value, '$[2]')
         AND ledger.outcome IN ('completed', 'failed', 'cancelled')
     GROUP BY wanted.key
     """)
@@ -44,7 +45,7 @@ UNFINISHED = {
         total(seconds * price) AS cost
     FROM (
         SELECT coalesce(price, 0) AS price, estimate IS NULL AND boot = :boot AS unknown,
-            max(coalesce(estimate, 0), CASE WHEN boot = :boot THEN :now - began ELSE 0 END) AS seconds
+            max(coalesce(estimate, 0), CASE WHEN boot = :boot THEN coalesce(:now - began, 0) ELSE 0 END) AS seconds
         FROM attempts WHERE {subject} = :id
         UNION ALL
         SELECT coalesce(price, 0), estimate IS NULL, coalesce(estimate, 0)
@@ -146,9 +147,10 @@ def _balances(db: Connection, accounts: Collection[Account], now: datetime) -> I
 def _used(db: Connection, accounts: Collection[Account], now: datetime) -> list[float]:
     """Return what ended jobs have used in each account's window."""
     used = dict.fromkeys(accounts, 0.0)
+    days = {window: window.days(now) for window in Window}
     for subject in Subject:
         own = [account for account in accounts if account.subject is subject]
-        wanted = json.dumps([[each.id, f"{each.budget.window.begins(now):%Y-%m-%d}"] for each in own])
+        wanted = json.dumps([[each.id, *days[each.budget.window]] for each in own])
         for row in db.execute(USED[subject], {"wanted": wanted}).mappings() if own else ():
             used[own[row["n"]]] = row[own[row["n"]].unit]
     return list(used.values())

@@ -1,6 +1,7 @@
 """The table of owners with budgets of their own."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from sqlalchemy import delete, select
 from sqlalchemy.dialects.sqlite import insert
@@ -34,6 +35,7 @@ class OwnerStore:
         self._db.change(lambda db: db.execute(row))
 
 
+@lru_cache(1000)  # a claim reads those of all that wait
 def budget_of(text: str | None) -> Budget | None:
     """Return the budget of a column."""
     return Budget.parse(text) if text else None

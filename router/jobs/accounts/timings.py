@@ -1,13 +1,12 @@
 """Measured seconds of jobs and loads by kind of device, and estimates from them."""
 
 import json
-import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from statistics import median_low
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, RowMapping, Table, delete, select, text
+from sqlalchemy import ColumnElement, Connection, Row, RowMapping, Table, delete, func, select, text
 from sqlalchemy.dialects.sqlite import insert
 
 from registry import ModelSpec, Size
@@ -25,8 +24,8 @@ DIGITS = 6  # of a second
 KEY = ("model", "variant", "mode", "width", "height", "frames")
 KINDS = text("SELECT DISTINCT kind FROM timings")
 OF_KINDS = "SELECT * FROM timings WHERE kind IN (SELECT value FROM json_each(:kinds))"
-ANY_MODEL = text(f"{OF_KINDS} ORDER BY changed_at DESC LIMIT {SIZES}")
-SAME_MODEL = text(f"{OF_KINDS} AND model = :model ORDER BY changed_at DESC")
+ANY_MODEL = text(f"{OF_KINDS} ORDER BY number DESC LIMIT {SIZES}")
+SAME_MODEL = text(f"{OF_KINDS} AND model = :model ORDER BY number DESC")
 SAME_SIZE = text(" AND ".join([OF_KINDS, *(f"{name} = :{name}" for name in KEY)]))
 
 
@@ -56,15 +55,23 @@ class TimingStore:
                 found[kind] = fitted(model, task, others, EstimateBasis.BORROWED) if others else None
         return mean([each for each in found.values() if each is not None])
 
-    def learn(self, kind: str, model: ModelSpec, task: Task, seconds: WorkSeconds) -> None:
-        """Add the seconds of a completed job."""
+    def learn(self, kind: str, model: ModelSpec, task: Task, seconds: WorkSeconds, *, is_split: bool = True) -> None:
+        """Add the seconds of a completed job.
+
+        `is_split` says that its text was told from its steps. The first such job of a size replaces those before.
+        """
         measured = [round(each, DIGITS) for each in Measurement.of(seconds, task.steps)]
         of = jobs.c.kind == kind, jobs.c.model == model.name
-        newest = select(jobs.c.changed_at).where(*of).order_by(jobs.c.changed_at.desc())
+        newest = select(jobs.c.number).where(*of).order_by(jobs.c.number.desc())
+        next_number = select(func.coalesce(func.max(jobs.c.number), 0) + 1).where(jobs.c.kind == kind)
+        key = {"kind": kind, **_key(model, task)}
         with self._db.write(durable=False) as db:
-            _add(db, jobs, {"kind": kind, **_key(model, task)}, measured, changed_at=time.time())
+            known = db.execute(select(jobs).where(*_is(jobs, key))).mappings().first()
+            former = known if known and (known["is_split"] or not is_split) else None
+            split = bool(former["is_split"]) if former else is_split
+            _add(db, jobs, key, former, measured, is_split=split, number=db.scalar(next_number))
             if (oldest := db.scalar(newest.offset(SIZES).limit(1))) is not None:
-                db.execute(delete(jobs).where(*of, jobs.c.changed_at <= oldest))
+                db.execute(delete(jobs).where(*of, jobs.c.number <= oldest))
 
     def load_seconds(self, model: ModelSpec, kind: str, origin: Origin) -> float | None:
         """Return the seconds of a load, None if unknown.
@@ -79,7 +86,8 @@ class TimingStore:
         """Add the seconds of a load, without a download."""
         names = {"kind": kind, "model": model.name, "variant": str(Variant.of(model)), "origin": origin}
         with self._db.write(durable=False) as db:
-            _add(db, loads, names, round(seconds, DIGITS))
+            former = db.execute(select(loads).where(*_is(loads, names))).mappings().first()
+            _add(db, loads, names, former, round(seconds, DIGITS))
 
     def expected(self, tasks: Sequence[tuple[ModelSpec, Task]]) -> Mapping[str, tuple[Expected, ...]]:
         """Return what is known of models by name, for one task of each."""
@@ -135,8 +143,10 @@ def _load_seconds(rows: Iterable[RowMapping], model: ModelSpec, origin: Origin) 
     return None
 
 
-def _add(db: Connection, table: Table, key: Mapping[str, Any], measured: Any, **others: Any) -> None:
+def _add(
+    db: Connection, table: Table, key: Mapping[str, Any], former: RowMapping | None, measured: Any, **others: Any
+) -> None:
     """Add a measurement to the newest ones of a row."""
-    former = db.scalar(select(table.c.recent).where(*_is(table, key)))
-    row = {"recent": dump([*json.loads(former or "[]"), measured][-RECENT:]), **others}
+    recent = json.loads(former["recent"]) if former else []
+    row = {"recent": dump([*recent, measured][-RECENT:]), **others}
     db.execute(insert(table).values(**key, **row).on_conflict_do_update(list(table.primary_key), set_=row))

@@ -1,5 +1,6 @@
 """Measured seconds in the store, and estimates by kind, size and variant."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -110,6 +111,33 @@ def test_the_sizes_of_the_newest_jobs_are_kept(timings: TimingStore) -> None:
     bases = [found.basis for task in sizes if (found := timings.estimate(MODEL, task))]
 
     assert bases == [FITTED, FITTED, *[MEASURED] * SIZES]
+
+
+def test_the_newest_sizes_are_those_learnt_last_whatever_the_clock_says(
+    timings: TimingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = [replace(TASK, num_frames=4 * n + 1) for n in range(SIZES + 2)]
+    for n, task in enumerate(sizes):
+        monkeypatch.setattr(time, "time", lambda n=n: 1e9 - n)
+        timings.learn("cpu", MODEL, task, SECONDS)
+        timings.learn("another", MODEL, sizes[0], SECONDS)
+    bases = [found.basis for task in sizes if (found := timings.estimate(MODEL, task, ["cpu"]))]
+
+    assert bases == [FITTED, FITTED, *[MEASURED] * SIZES]
+
+
+def test_a_job_whose_text_is_told_from_its_steps_replaces_those_before(timings: TimingStore) -> None:
+    for _ in range(3):
+        timings.learn("cpu", MODEL, replace(TASK, steps=1), WorkSeconds(0.0, 4.0, 1.0, 1.0), is_split=False)
+    assert timings.estimate(MODEL, TASK) == Estimate(WorkSeconds(0.0, 16.0, 1.0, 1.0), MEASURED)
+    timings.learn("cpu", MODEL, replace(TASK, steps=40), WorkSeconds(3.0, 40.0, 1.0, 1.0))
+    assert timings.estimate(MODEL, TASK) == Estimate(WorkSeconds(3.0, 4.0, 1.0, 1.0), MEASURED)
+
+    for _ in range(9):  # they have shared as expected, and are twice as fast
+        timings.learn("cpu", MODEL, replace(TASK, steps=1), WorkSeconds(1.5, 0.5, 0.5, 0.5), is_split=False)
+    assert timings.estimate(MODEL, TASK) == Estimate(WorkSeconds(1.5, 2.0, 0.5, 0.5), MEASURED)
+    timings.learn("cpu", MODEL, TASK, SECONDS)
+    assert timings.estimate(MODEL, TASK) == Estimate(WorkSeconds(1.5, 2.0, 0.5, 0.5), MEASURED)
 
 
 @pytest.mark.parametrize(

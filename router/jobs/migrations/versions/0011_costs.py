@@ -28,7 +28,7 @@ def upgrade() -> None:
     # expected seconds
     op.drop_table("paces")  # of whole jobs by size: the first job of each size measures it again
     op.add_column("engines", sa.Column("kind", sa.String(64), nullable=False, server_default=""))
-    op.add_column("engines", sa.Column("switch", sa.Text, nullable=False, server_default="{}"))
+    op.add_column("engines", sa.Column("loads", sa.Text, nullable=False, server_default="{}"))
     op.create_table(
         "timings",
         sa.Column("kind", sa.String(64), primary_key=True),
@@ -39,7 +39,8 @@ def upgrade() -> None:
         sa.Column("height", sa.Integer, primary_key=True),
         sa.Column("frames", sa.Integer, primary_key=True),
         sa.Column("recent", sa.Text, nullable=False),
-        sa.Column("changed_at", sa.Float, nullable=False),
+        sa.Column("is_split", sa.Boolean, nullable=False),
+        sa.Column("number", sa.Integer, nullable=False),
     )
     op.create_table(
         "loads",
@@ -62,7 +63,9 @@ def upgrade() -> None:
         sa.Column("key", sa.String(16), nullable=False),
         sa.Column("model", sa.String(128), nullable=False),
         sa.Column("boot", sa.String(64), nullable=False),
-        sa.Column("began", sa.Float, nullable=False),
+        sa.Column("claimed_at", sa.Float, nullable=False),
+        sa.Column("began", sa.Float),
+        sa.Column("reported_at", sa.Float),
         sa.Column("estimate", sa.Float),
         sa.Column("price", sa.Float),
     )
