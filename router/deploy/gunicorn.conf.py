@@ -70,7 +70,7 @@ def post_fork(server: Arbiter, worker: Worker) -> None:
 
 
 def worker_exit(server: Arbiter, worker: Worker) -> None:
-    """End a worker at once; replace the status of one that cannot start while others serve."""
+    """End a worker at once; replace the status of one that cannot start."""
     # With its own status gunicorn would end. If no worker serves, one of them ends gunicorn so; a second status would
     # end it with a traceback.
     if os.getpid() == server.pid:  # the master calls this for a worker whose end it has missed
