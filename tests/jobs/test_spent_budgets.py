@@ -373,6 +373,19 @@ def test_jobs_of_a_spent_budget_wait_for_the_next_window(server: Server) -> None
     assert claimed(server) == held.id
 
 
+@pytest.mark.parametrize(("elapsed", "is_held"), [(99.0, False), (100.0, True), (None, False)])
+def test_a_running_job_that_has_used_a_budget_up_holds_the_others_back(
+    server: Server, elapsed: float | None, is_held: bool
+) -> None:
+    server.limit("100/day")
+    server.add(10.0)
+    run(server.database, "longer than expected", 5.0, elapsed)
+
+    assert (claimed(server) is None) is is_held
+    end_attempts(server.database)
+    assert is_held is False or claimed(server) is not None
+
+
 def test_jobs_of_a_spent_budget_run_once_it_is_raised(server: Server) -> None:
     key = server.key("ci", "60/day")
     held = server.add(10.0, key=key.id)
@@ -442,7 +455,7 @@ def warnings(server: Server, job: Job) -> tuple[str, ...]:
 def test_reserved_work_holds_nothing_back(server: Server) -> None:
     server.limit("60/day")
     first = server.add(60.0)
-    run(server.database, "x", 60.0, elapsed=600.0)
+    run(server.database, "x", 60.0, elapsed=30.0)
 
     assert claimed(server) == first.id
 

@@ -55,6 +55,13 @@ UNFINISHED = {
     """)
     for subject in Subject
 }
+RUNNING = {
+    subject: text(f"""
+    SELECT {subject} AS id, total(:now - began) AS gpu_seconds, total((:now - began) * price) AS cost
+    FROM attempts WHERE boot = :boot AND began IS NOT NULL GROUP BY {subject}
+    """)
+    for subject in Subject
+}
 HELD_BACK = text("""
     SELECT seq, owner, key, price > 0 AS priced FROM jobs WHERE status = 'queued' AND (
         owner IN (SELECT value FROM json_each(:owner_gpu_seconds))
@@ -108,13 +115,14 @@ class BudgetStore:
         now = self._now()
         callers = db.execute(QUEUED).mappings().all()
         accounts = list(dict.fromkeys(account for row in callers for account in self._accounts(row)))
-        used = _used(db, accounts, now)
-        spent = [account for account, sums in zip(accounts, used, strict=True) if account.spent(sums)]
+        running = _running(db)
+        sums = zip(accounts, _used(db, accounts, now), strict=True)
+        spent = [account for account, used in sums if account.spent(used + running.get(_name(account), 0.0))]
         if not spent:
             return {}
         spent.sort(key=lambda account: account.budget.window.ends(now))  # the last one decides
         ids = {f"{subject}_{unit}": _ids(spent, subject, unit) for subject in Subject for unit in Unit}
-        why = {(account.subject, account.unit, account.id): (n, hold(account, now)) for n, account in enumerate(spent)}
+        why = {_name(account): (n, hold(account, now)) for n, account in enumerate(spent)}
         return {row["seq"]: max(_reasons(why, row))[1] for row in db.execute(HELD_BACK, ids).mappings()}
 
     def _accounts_of(self, db: Connection, owner: str, key: str | None) -> list[Account]:
@@ -156,6 +164,13 @@ def _used(db: Connection, accounts: Collection[Account], now: datetime) -> list[
     return list(used.values())
 
 
+def _running(db: Connection) -> Mapping[tuple[Subject, Unit, str], float]:
+    """Return what open attempts have used so far, by subject, unit and id."""
+    at = {"boot": clock.boot(), "now": clock.now()}
+    rows = [(subject, row) for subject in Subject for row in db.execute(RUNNING[subject], at).mappings()]
+    return {(subject, unit, row["id"]): row[unit] for subject, row in rows for unit in Unit}
+
+
 def _unfinished(db: Connection, subject: Subject, name: str) -> list[Mapping[Any, Any]]:
     """Return the sums of unfinished jobs, those without a price apart."""
     values = {"id": name, "boot": clock.boot(), "now": clock.now()}
@@ -164,6 +179,10 @@ def _unfinished(db: Connection, subject: Subject, name: str) -> list[Mapping[Any
 
 def _ids(accounts: Iterable[Account], subject: Subject, unit: Unit) -> str:
     return json.dumps([each.id for each in accounts if (each.subject, each.unit) == (subject, unit)])
+
+
+def _name(account: Account) -> tuple[Subject, Unit, str]:
+    return account.subject, account.unit, account.id
 
 
 def _reasons(why: Mapping[tuple[Subject, Unit, str], tuple[int, str]], job: Mapping[Any, Any]) -> list[tuple[int, str]]:
