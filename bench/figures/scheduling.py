@@ -195,7 +195,7 @@ def _forecast_seconds(jobs: Sequence[_Job]) -> float:
     ]
     queued.sort(key=lambda job: job.due_at)
     loads = {name: model.load for name, model in MODELS.items()}
-    engines = [BusyEngine(MODELS, switch=loads) for _ in range(ENGINES)]
+    engines = [BusyEngine(MODELS, loads=loads) for _ in range(ENGINES)]
     started = time.perf_counter()
     spans = forecast(queued, engines, unknown=1.0, overtake_seconds=BOUND)
     seconds = time.perf_counter() - started
