@@ -93,17 +93,13 @@ class Settings:
     key_running: int | None = _setting(None, "limit of running jobs of a key without its own", count)
     key_per_minute: int | None = _setting(None, "limit of requests per minute of a key without its own", count)
     key_gpu_seconds: Budget | None = _setting(
-        None,
-        "budget of a key without its own: gpu-seconds in a UTC day, week or month, such as 3600/day",
-        Budget.parse,
+        None, "budget of a key without its own: gpu-seconds a UTC day, week or month, such as 3600/day", Budget.parse
     )
-    key_cost: Budget | None = _setting(
-        None, "the same in money, in the unit of the models' `price`, such as 20/month", Budget.parse
-    )
+    key_cost: Budget | None = _setting(None, "the same in the unit of the prices, such as 20/month", Budget.parse)
     owner_gpu_seconds: Budget | None = _setting(
         None, "budget of an owner without its own, for all its keys together, such as 36000/week", Budget.parse
     )
-    owner_cost: Budget | None = _setting(None, "the same in money, such as 100/month", Budget.parse)
+    owner_cost: Budget | None = _setting(None, "the same in the unit of the prices, such as 100/month", Budget.parse)
     link_seconds: float = _setting(86400.0, "a signed link to a file is valid for this time", positive)
     shared_videos: Path | None = _setting(
         None,
@@ -193,13 +189,7 @@ class Settings:
     @property
     def key_limits(self) -> KeyLimits:
         """The limits of a key without its own."""
-        counts = self.key_queued, self.key_running, self.key_per_minute
-        return KeyLimits(*counts, self.key_gpu_seconds, self.key_cost)
-
-    @property
-    def key_budgets(self) -> Budgets:
-        """The budgets of a key without its own."""
-        return Budgets(self.key_gpu_seconds, self.key_cost)
+        return KeyLimits(self.key_queued, self.key_running, self.key_per_minute, self.key_gpu_seconds, self.key_cost)
 
     @property
     def owner_budgets(self) -> Budgets:
@@ -228,19 +218,3 @@ class Settings:
 def variable(name: str) -> str:
     """Return the environment variable of the setting `name`."""
     return f"FRAMEGATE_{name.upper()}"
-
-
-def table() -> tuple[tuple[str, str, str], ...]:
-    """Return (variable, default, meaning) of every setting of an operator, for the documentation."""
-    named = {"data": "~/.local/share/framegate", "models": "models.yaml of the package"}
-    return tuple(
-        (variable(entry.name), named.get(entry.name) or _shown(entry.default), entry.metadata["meaning"])
-        for entry in fields(Settings)
-        if not entry.metadata["internal"]
-    )
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(int(value))
-    return "" if value in (None, ()) else str(value).removesuffix(".0")

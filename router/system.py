@@ -79,7 +79,7 @@ def assemble(
     metrics = Metrics(settings.data)
     found = Plugins([*find(settings.plugins), *plugins, metrics])
     database = Database(store or settings.data / STORE)
-    budgets = BudgetStore(database, keys=settings.key_budgets, owners=settings.owner_budgets)
+    budgets = BudgetStore(database, keys=settings.key_limits.budgets, owners=settings.owner_budgets)
     weights = Weights(settings.data, found.backends, settings.stall_factor * settings.stall_download_seconds)
     return System(
         settings=settings,

@@ -4,13 +4,13 @@ from collections.abc import Iterable, Iterator
 
 import click
 
+from docs.reference.settings import settings_of_operators
 from docs.reference.table import code, first_line, table
 from router import errors
 from router.cli.main import OURS, Commands
 from router.cli.options import SHARED
 from router.metrics.definitions import DEFINITIONS
 from router.plugins import Plugins, find
-from router.settings import table as settings_of_operators
 from router.web.openapi import problems
 from router.web.openapi.operations import Problem
 from router.web.server.refusal import BUSY

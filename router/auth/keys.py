@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from router.accounting.budgets import Budget
+from router.accounting.budgets import Budget, Budgets
 
 PREFIX = "fg-"
 LOCAL = "local"  # the owner of all jobs on a server without keys
@@ -43,6 +43,10 @@ class KeyLimits:
     per_minute: int | None = None
     gpu_seconds: Budget | None = None
     cost: Budget | None = None
+
+    @property
+    def budgets(self) -> Budgets:
+        return Budgets(self.gpu_seconds, self.cost)
 
     def over(self, others: KeyLimits) -> KeyLimits:
         """Return these limits, with those of `others` where these are None."""

@@ -178,7 +178,7 @@ def _named(limits: KeyLimits) -> list[str]:
 def _show(settings: Settings, keys: Sequence[ApiKey]) -> None:
     rows: list[Sequence[str]] = [HEADINGS]
     if keys:
-        budgets = BudgetStore(Database(settings.data / STORE), keys=settings.key_budgets)
+        budgets = BudgetStore(Database(settings.data / STORE), keys=settings.key_limits.budgets)
         rows += [_row(key, budgets) for key in keys]
     show(without_empty(rows))
 

@@ -143,11 +143,8 @@ class RateLimited(Unavailable):
     status, type, code = 429, "rate_limit_error", "rate_limit_exceeded"
 
 
-class QuotaExceeded(Unavailable):
-    """A budget of the caller does not cover the request."""
-
-    status, type, code = 429, "rate_limit_error", "insufficient_quota"
-    headers = (("x-should-retry", "false"),)  # a window ends in hours: no client should wait for it by itself
+class QuotaExceeded(RateLimited):
+    code, headers = "insufficient_quota", (("x-should-retry", "false"),)  # a budget's window may end in days
 
 
 class ModelUnavailable(Unavailable):

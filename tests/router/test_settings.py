@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from docs.reference.settings import settings_of_operators
 from router.errors import BootError
-from router.settings import Settings, table
+from router.settings import Settings
 
 PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
 
@@ -16,7 +17,9 @@ def test_every_setting_is_documented_with_its_default_and_meaning() -> None:
     text = PAGE.read_text().split("<!-- settings -->")[1].split("<!-- /settings -->")[0]
     rows = re.findall(r"^\| `(\w+)` \| ([^|]*) \| ([^|]*) \|$", text, re.MULTILINE)
 
-    assert rows == [(name, f"`{default}`" if default else "-", meaning) for name, default, meaning in table()]
+    assert rows == [
+        (name, f"`{default}`" if default else "-", meaning) for name, default, meaning in settings_of_operators()
+    ]
 
 
 def test_settings_come_from_the_environment() -> None:
@@ -79,7 +82,7 @@ def test_an_empty_variable_counts_as_not_set() -> None:
 
 
 def order() -> list[str]:
-    return [name for name, _, _ in table()]
+    return [name for name, _, _ in settings_of_operators()]
 
 
 def test_other_variables_are_left_alone() -> None:
@@ -126,7 +129,7 @@ def test_budgets_are_numbers_a_window() -> None:
     )
 
     assert (settings.key_limits.queued, str(settings.key_limits.gpu_seconds)) == (2, "3600/day")
-    assert [str(budget) for budget in (settings.key_budgets.cost, settings.owner_budgets.cost)] == [
+    assert [str(budget) for budget in (settings.key_limits.budgets.cost, settings.owner_budgets.cost)] == [
         "None",
         "20.5/month",
     ]
