@@ -39,6 +39,14 @@ def stored(folder: Path) -> tuple[JobStore, EngineStore]:
     )
 
 
+def engine_of(rows: Rows, seq: int) -> str | None:
+    """Return the engine of a running job: each has one, further jobs are of engines that are gone."""
+    if rows[seq - 1][0] != "in_progress":
+        return None
+    first = next(n for n, row in enumerate(rows, 1) if row[0] == "in_progress" and n % 3 == seq % 3)
+    return f"e{seq % 3}" if seq == first else "gone"
+
+
 def fill(path: Path, rows: Rows) -> None:
     """Have exactly these jobs in the store."""
     columns = (
@@ -53,7 +61,7 @@ def fill(path: Path, rows: Rows) -> None:
             progress = {"phase": "step", "done": 1, "total": 2, "percent": 1, "remaining": left}
             db.execute(
                 f"INSERT INTO jobs ({columns}, priority, estimate, due_at, engine, progress) VALUES ({', '.join('?' * 19)})",
-                (seq, f"{seq:032x}", owner, "m", status, 0, 0, seq, "", 0.0, task, "[]", "{}", "[]", priority, estimate, due_at, f"e{seq % 3}" if status == "in_progress" else None,
+                (seq, f"{seq:032x}", owner, "m", status, 0, 0, seq, "", 0.0, task, "[]", "{}", "[]", priority, estimate, due_at, engine_of(rows, seq),
                  json.dumps(progress) if status == "in_progress" else None),
             )  # fmt: skip
 
@@ -67,7 +75,7 @@ def defined(rows: Rows, seq: int, engines: int) -> Any:
     mean = sum(known) / len(known) if known else 10.0
     free = [0.0] * max(engines, 1)
     for n, (status, _, estimate, left, *_) in enumerate(rows, 1):
-        if status == "in_progress" and (n % 3 < engines or not engines):
+        if status == "in_progress" and (engine_of(rows, n) in [f"e{e}" for e in range(engines)] or not engines):
             free[n % 3 if engines else 0] += next(each for each in (left, estimate, mean) if each is not None)
     for ahead, (_, _, number, estimate) in enumerate(queued):
         first = free.index(min(free))
