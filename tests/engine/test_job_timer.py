@@ -5,6 +5,7 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
+from support.moved_clock import Clock
 
 from router.engine.job_timer import JobTimer
 from router.values import Phase, Pixels, WorkSeconds
@@ -24,19 +25,6 @@ class Observed:
 
     def step_done(self, model: str, seconds: float) -> None:
         self.steps.append(seconds)
-
-
-class Clock:
-    """Seconds that pass when a test says so."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def wait(self, seconds: float) -> None:
-        self.now += seconds
 
 
 def timer_of(

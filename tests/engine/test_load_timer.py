@@ -4,24 +4,12 @@ import sqlite3
 from contextlib import closing, suppress
 
 import pytest
+from support.moved_clock import Clock
 
 from registry import ModelSpec
 from router.engine.load_timer import LoadTimer
 from router.system import System
 from router.values import Origin
-
-
-class Clock:
-    """Seconds that pass when a test says so."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def wait(self, seconds: float) -> None:
-        self.now += seconds
 
 
 def model_of(system: System) -> ModelSpec:
