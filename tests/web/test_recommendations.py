@@ -42,10 +42,7 @@ class Lacking:
 def system(tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> System:
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
     settings.models.write_text(MODELS)
-    slow = {
-        "lease_seconds": 600.0,
-        "renew_seconds": 300.0,
-    }  # a machine may stand still for longer than usual ones allow
+    slow = {"lease_seconds": 600.0, "renew_seconds": 300.0}  # a machine may stand still for a while
     return assemble(replace(settings, engine_missing_seconds=60.0, **slow), plugins=[encoder, Lacking()])
 
 
