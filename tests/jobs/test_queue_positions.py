@@ -40,7 +40,7 @@ def stored(folder: Path) -> tuple[JobStore, EngineStore]:
 
 
 def engine_of(rows: Rows, seq: int) -> str | None:
-    """Return the engine of a running job; a second one is of a lost engine."""
+    """Return the engine of a running job; that of a second one is lost."""
     if rows[seq - 1][0] != "in_progress":
         return None
     first = next(n for n, row in enumerate(rows, 1) if row[0] == "in_progress" and n % 3 == seq % 3)
