@@ -10,11 +10,11 @@ from typing import Any
 import click
 
 from router.accounting.budgets import Budget, Budgets, Subject
-from router.auth.keys import NAME, ApiKey, KeyLimits, Scope, new_key, new_text
+from router.auth.keys import ApiKey, KeyLimits, Scope, new_key, new_text
 from router.cli.budget_options import HEADINGS as OF_BUDGETS
 from router.cli.budget_options import OPTIONS as BUDGETS
 from router.cli.budget_options import cells, with_budgets, without_empty
-from router.cli.options import with_settings
+from router.cli.options import checked_name, with_settings
 from router.cli.table import show
 from router.jobs import ApiKeyStore, BudgetStore, Database
 from router.runtime.variables import YEAR_SECONDS
@@ -54,13 +54,6 @@ def _seconds(context: click.Context, param: click.Parameter, value: str | None) 
     return seconds
 
 
-def _name(context: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    if value is not None and not NAME.fullmatch(value):
-        wanted = "must be letters, digits and ._-, up to 64, and begin with a letter or digit"
-        raise click.BadParameter(f"{wanted}, got {value!r}")
-    return value
-
-
 def _with_limits(command: Any) -> Any:
     for name, (option, about) in reversed(LIMITS.items()):
         default = f"FRAMEGATE_KEY_{name.upper()}"
@@ -78,8 +71,8 @@ def keys() -> None:
 
 
 @keys.command()
-@click.argument("name", callback=_name)
-@click.option("--owner", callback=_name, help="Owner of the key's jobs; keys may share one. [default: NAME]")
+@click.argument("name", callback=checked_name)
+@click.option("--owner", callback=checked_name, help="Owner of the key's jobs; keys may share one. [default: NAME]")
 @click.option(
     "--scope",
     "scopes",
@@ -120,7 +113,7 @@ def list_keys(settings: Settings) -> None:
 
 
 @keys.command()
-@click.argument("name", callback=_name)
+@click.argument("name", callback=checked_name)
 @with_settings
 def revoke(settings: Settings, name: str) -> None:
     """Revoke a key within a second; its jobs stay."""
@@ -130,7 +123,7 @@ def revoke(settings: Settings, name: str) -> None:
 
 
 @keys.command()
-@click.argument("name", callback=_name)
+@click.argument("name", callback=checked_name)
 @_with_limits
 @with_budgets("key")
 @with_settings

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from router.auth.keys import NAME
 from router.plugins import Plugins, find
 from router.runtime import variables
 from router.settings import Settings, variable
@@ -88,3 +89,11 @@ def with_single_model(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give `command` the settings, with `--model` for a single model."""
     single: Callable[..., Any] = SINGLE(BACKEND(with_settings(command)))
     return single
+
+
+def checked_name(context: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Return the name of a key or owner; raise `click.BadParameter` for any other text."""
+    if value is not None and not NAME.fullmatch(value):
+        wanted = "must be letters, digits and ._-, up to 64, and begin with a letter or digit"
+        raise click.BadParameter(f"{wanted}, got {value!r}")
+    return value

@@ -7,23 +7,16 @@ from dataclasses import replace
 import click
 
 from router.accounting.budgets import Budget, Budgets, Subject
-from router.auth.keys import LOCAL, NAME
+from router.auth.keys import LOCAL
 from router.cli.budget_options import HEADINGS as OF_BUDGETS
 from router.cli.budget_options import cells, with_budgets, without_empty
-from router.cli.options import with_settings
+from router.cli.options import checked_name, with_settings
 from router.cli.table import show
 from router.jobs import ApiKeyStore, BudgetStore, Database, Ledger, OwnerStore
 from router.settings import Settings
 from router.system import STORE
 
 HEADINGS = ("OWNER", "KEYS", *OF_BUDGETS)
-
-
-def _owner(context: click.Context, param: click.Parameter, value: str) -> str:
-    if not NAME.fullmatch(value):
-        wanted = "must be letters, digits and ._-, up to 64, and begin with a letter or digit"
-        raise click.BadParameter(f"{wanted}, got {value!r}")
-    return value
 
 
 @click.group()
@@ -52,7 +45,7 @@ def list_owners(settings: Settings) -> None:
 
 
 @owners.command()
-@click.argument("owner", callback=_owner)
+@click.argument("owner", callback=checked_name)
 @with_budgets("owner")
 @with_settings
 def limits(settings: Settings, owner: str, **budgets: Budget | int | None) -> None:

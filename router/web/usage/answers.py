@@ -29,7 +29,7 @@ class UsageSum(Answer):
     frames = integer("frames that were made")
     total_pixels = integer("pixels of all these frames together", lambda found: found["pixels"])
     cost = number("the seconds times the price of the model when each job was accepted")
-    lost_gpu_seconds = number("of lost attempts, with loads: in no other figure")
+    lost_gpu_seconds = number("of lost attempts, up to their last reports: in no other figure")
 
 
 class UsageRow(UsageSum):
