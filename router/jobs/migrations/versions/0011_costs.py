@@ -8,7 +8,13 @@ down_revision = "0010"
 
 
 def upgrade() -> None:
-    # the schedule
+    _order_by_seconds()
+    _measure_seconds()
+    _keep_usage()
+    _limit_usage()
+
+
+def _order_by_seconds() -> None:
     for name in ("arrived_at", "due_at"):
         op.add_column("jobs", sa.Column(name, sa.Float, nullable=False, server_default="0"))
     op.create_table(
@@ -25,7 +31,8 @@ def upgrade() -> None:
     # jobs of before are due at 0: they go first, in their order
     op.create_index("jobs_queue", "jobs", ["status", "model", sa.text("priority DESC"), "due_at", "seq", "estimate"])
 
-    # expected seconds
+
+def _measure_seconds() -> None:
     op.drop_table("paces")  # of whole jobs by size: the first job of each size measures it again
     op.add_column("engines", sa.Column("kind", sa.String(64), nullable=False, server_default=""))
     op.add_column("engines", sa.Column("loads", sa.Text, nullable=False, server_default="{}"))
@@ -51,7 +58,8 @@ def upgrade() -> None:
         sa.Column("recent", sa.Text, nullable=False),
     )
 
-    # usage
+
+def _keep_usage() -> None:
     op.add_column("jobs", sa.Column("price", sa.Float))
     op.add_column("jobs", sa.Column("usage", sa.Text))
     op.create_table(
@@ -87,7 +95,8 @@ def upgrade() -> None:
     op.create_index("ledger_owner", "ledger", ["owner", "day"])
     op.create_index("ledger_key", "ledger", ["key", "day"])
 
-    # budgets
+
+def _limit_usage() -> None:
     for name in ("gpu_seconds", "cost"):
         op.add_column("api_keys", sa.Column(name, sa.String(32)))
     op.create_table(
