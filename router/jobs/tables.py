@@ -1,8 +1,8 @@
 """The tables after the newest migration."""
 
-from sqlalchemy import Boolean, Column, Float, Index, Integer, MetaData, String, Table, Text, text
+from sqlalchemy import Boolean, Column, Float, Index, Integer, MetaData, String, Table, Text, false, text
 
-HEAD = "0011"  # the newest migration: a database that says so needs no Alembic at boot
+HEAD = "0012"  # the newest migration: a database that says so needs no Alembic at boot
 
 metadata = MetaData()
 
@@ -40,6 +40,7 @@ jobs = Table(
     Column("due_at", Float, nullable=False, server_default="0"),  # on that clock: the order of the queue
     Column("price", Float),  # of a second of work, at acceptance
     Column("usage", Text),  # of its ended attempts
+    Column("searched", Text, nullable=False, server_default=""),  # the prompt, casefolded
     # each model's next job, and the jobs ahead of a job
     Index("jobs_queue", "status", "model", text("priority DESC"), "due_at", "seq", "estimate"),
     Index("jobs_finished", "finished_at"),  # old jobs
@@ -86,6 +87,7 @@ engines = Table(
     Column("lacks", Text, nullable=False, server_default="{}"),  # by model
     Column("kind", String(64), nullable=False, server_default=""),
     Column("loads", Text, nullable=False, server_default="{}"),  # seconds of a load, by model
+    Column("draining", Boolean, nullable=False, server_default=false()),  # it claims no more jobs
 )
 
 # Claimed attempts whose work is not in the ledger yet. They outlive a deleted job.
