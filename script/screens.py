@@ -6,8 +6,9 @@ import tempfile
 import time
 from pathlib import Path
 
-import demo
 from playwright.sync_api import Page, sync_playwright
+
+import demo
 
 DOCS = demo.ROOT / "docs"
 SIZE = {"width": 1280, "height": 860}

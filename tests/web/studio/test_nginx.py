@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, expect
-from support.browser import Console, Studio
+from support.browser import Studio
 from support.edge import behind_nginx
 
 from router.auth.keys import Scope
