@@ -7,7 +7,7 @@ from router.intake.intake import Intake
 from router.media import Decoders
 from router.runtime.server_paths import ServerPaths
 from router.system import System
-from router.web import access, docs, errors, files, health, metrics, models, not_offered
+from router.web import access, docs, errors, files, health, me, metrics, models, not_offered
 from router.web.auth.authenticate import Authenticator
 from router.web.auth.key_cache import KeyCache
 from router.web.auth.rate_limit import RateLimit
@@ -21,12 +21,12 @@ from router.web.openapi.operations import JobConverter
 from router.web.responses import views as responses
 from router.web.responses.render import Rendering
 from router.web.usage import views as usage
-from router.web.videos import sync
+from router.web.videos import estimate, sync
 from router.web.videos import views as videos
 from router.web.waiting.disconnects import DisconnectMonitor
 from router.web.waiting.waiters import Waiters
 
-NOUNS = (responses, videos, sync, images, files, models, usage, health, metrics, docs)
+NOUNS = (responses, videos, sync, estimate, images, files, models, usage, me, health, metrics, docs)
 OPERATIONS = tuple(operation for noun in NOUNS for operation in noun.ROUTES.operations)
 
 
@@ -68,11 +68,13 @@ def create_app(system: System, decoders: Decoders | None = None) -> Flask:
     responses.ROUTES.register(app, responses.Responses(system, intake, app.waiting, rendering))
     videos.ROUTES.register(app, videos.Videos(system, intake, links))
     sync.ROUTES.register(app, sync.SyncVideos(system, intake, app.waiting, made, sender))
+    estimate.ROUTES.register(app, estimate.VideoEstimates(system, intake))
     images.ROUTES.register(app, images.ImageViews(system, intake, app.waiting, made, links))
     not_offered.add_refusals(app)
     files.ROUTES.register(app, files.Content(system, made, sender))
     models.ROUTES.register(app, models.Catalog(system, paths))
     usage.ROUTES.register(app, usage.UsageViews(system))
+    me.ROUTES.register(app, me.MeView())
     health.ROUTES.register(app, health.Ops(system))
     metrics.ROUTES.register(app, metrics.Page(system, names))
     docs.ROUTES.register(app, docs.Docs(settings.public_url, OPERATIONS), template_folder="templates")
