@@ -52,7 +52,7 @@ class JobStore(WorkQueue):
                 self._budgets.check(db, need)
 
     def expected_end(self, model: str, priority: int, estimate: float | None) -> float | None:
-        """Return the seconds until a job would be done that is added now; None if unknown.
+        """Return the seconds to the end of a job added now; None if unknown.
 
         `estimate` are the seconds of its own work.
         """

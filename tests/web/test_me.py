@@ -1,4 +1,4 @@
-"""`GET /v1/me`: whose key it is, and what it may do."""
+"""`GET /v1/me`: the owner, scopes and limits of a key."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""`POST /v1/videos/estimate`: what a video would be and take, and nothing is left of the question."""
+"""`POST /v1/videos/estimate`: the answers, the refusals, and nothing left behind."""
 
 import io
 from dataclasses import replace
