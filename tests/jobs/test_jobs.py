@@ -341,7 +341,7 @@ def test_a_page_by_state_and_model_reads_the_rows_of_its_jobs_alone(tmp_path: Pa
     opened(tmp_path)
     shown = JobFilter(frozenset({"m"}), frozenset({Status.FAILED}))
     with create_engine(f"sqlite:///{tmp_path / 'jobs.sqlite'}").connect() as database:
-        statement = sql.page("me", True, shown).params(_seq=1, _limit=1)
+        statement = sql.page("me", True, shown).limit(1).params(_seq=1)
         written = statement.compile(database, compile_kwargs={"literal_binds": True})
         (plan,) = database.exec_driver_sql(f"EXPLAIN QUERY PLAN {written}").all()
         columns = database.exec_driver_sql("PRAGMA index_info(jobs_owner)").all()

@@ -29,7 +29,7 @@ def listed(client: FlaskClient, **query: Any) -> list[str]:
 
 
 def pages(client: FlaskClient, **query: Any) -> list[str]:
-    """Return the ids of all pages of two; all but the last must be full."""
+    """Return the ids of all pages of two; only the last may be shorter."""
     found: list[str] = []
     after: dict[str, str] = {}
     while True:
