@@ -7,7 +7,7 @@ from router.intake.intake import Intake
 from router.media import Decoders
 from router.runtime.server_paths import ServerPaths
 from router.system import System
-from router.web import access, docs, errors, files, health, metrics, models, not_offered
+from router.web import access, docs, errors, files, health, me, metrics, models, not_offered
 from router.web.auth.authenticate import Authenticator
 from router.web.auth.key_cache import KeyCache
 from router.web.auth.rate_limit import RateLimit
@@ -20,13 +20,14 @@ from router.web.images import views as images
 from router.web.openapi.operations import JobConverter
 from router.web.responses import views as responses
 from router.web.responses.render import Rendering
+from router.web.studio import views as studio
 from router.web.usage import views as usage
 from router.web.videos import sync
 from router.web.videos import views as videos
 from router.web.waiting.disconnects import DisconnectMonitor
 from router.web.waiting.waiters import Waiters
 
-NOUNS = (responses, videos, sync, images, files, models, usage, health, metrics, docs)
+NOUNS = (responses, videos, sync, images, files, models, usage, health, metrics, docs, studio)
 OPERATIONS = tuple(operation for noun in NOUNS for operation in noun.ROUTES.operations)
 
 
@@ -57,7 +58,9 @@ def create_app(system: System, decoders: Decoders | None = None) -> Flask:
     ring = KeyCache(system.keys, settings)
     signatures = SignedUrls(settings.data / "links.secret", seconds=settings.link_seconds, needed=ring.needed)
     names = HostNames(settings)
-    callers = Authenticator(ring, signatures, RateLimit(settings.data / "rates"), names, no_auth=settings.no_auth)
+    page = studio.Studio()
+    rates = RateLimit(settings.data / "rates")
+    callers = Authenticator(ring, signatures, rates, names, page.paths, no_auth=settings.no_auth)
     access.install(app, callers, system.metrics)
     paths = ServerPaths(settings.folders)
     errors.install(app, paths)
@@ -76,6 +79,8 @@ def create_app(system: System, decoders: Decoders | None = None) -> Flask:
     health.ROUTES.register(app, health.Ops(system))
     metrics.ROUTES.register(app, metrics.Page(system, names))
     docs.ROUTES.register(app, docs.Docs(settings.public_url, OPERATIONS), template_folder="templates")
+    studio.ROUTES.register(app, page)
+    me.ROUTES.register(app, me.Me())
     system.plugins.configure(app)
     system.weights.look_ahead(system.registries.poll().models)
     return app

@@ -10,7 +10,6 @@ CHAT = (
     "'responses' for the connection, in LangChain use_responses_api=True"
 )
 PATHS = {
-    "/": "GET /docs has the API, POST /v1/responses makes a video",
     "/v1/videos/edits": VIDEOS,
     "/v1/videos/extensions": VIDEOS,
     "/v1/videos/characters": VIDEOS,
@@ -27,5 +26,5 @@ def add_refusals(app: Flask) -> None:
         def refuse(rest: str = "", *, advice: str = advice) -> Response:
             raise UnknownJob(f"not found: there is no {request.path[:200]} here: {advice}")
 
-        for rule in (path, f"{path}/<path:rest>") if path != "/" else (path,):
+        for rule in (path, f"{path}/<path:rest>"):
             app.add_url_rule(rule, f"not_offered{path}", refuse, methods=["GET", "POST", "DELETE"])

@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,12 +35,18 @@ class Server:
     data: Path
     log: Path
 
-    def call(self, path: str, body: Any = None, method: str | None = None, timeout: float = 60) -> tuple[int, Any]:
+    def call(
+        self,
+        path: str,
+        body: Any = None,
+        method: str | None = None,
+        timeout: float = 60,
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[int, Any]:
         """Return the status and the JSON of an answer."""
         data = json.dumps(body).encode() if body is not None else None
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}{path}", data, {"content-type": "application/json"}, method=method
-        )
+        sent = {"content-type": "application/json", **(headers or {})}
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data, sent, method=method)
         try:
             with urllib.request.urlopen(request, timeout=timeout) as answer:
                 return answer.status, json.load(answer)

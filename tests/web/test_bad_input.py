@@ -222,7 +222,9 @@ def test_another_media_type_is_refused(client: FlaskClient) -> None:
     ("method", "path", "status", "code"),
     [
         ("GET", "/v1/nowhere", 404, "not_found"),
-        ("GET", "/", 404, "not_found"),
+        ("POST", "/", 405, "method_not_allowed"),
+        ("GET", "/studio/..", 404, "not_found"),
+        ("GET", "/studio/views.py", 404, "not_found"),
         ("POST", "/v1//responses", 404, "not_found"),
         ("PUT", "/v1/responses", 405, "method_not_allowed"),
         ("GET", "/v1/responses", 405, "method_not_allowed"),

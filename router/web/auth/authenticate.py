@@ -3,6 +3,7 @@
 import math
 import re
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from flask import request
@@ -37,13 +38,26 @@ SIGNED_LINK = Caller(LOCAL, None)  # its signature is good for one path
 
 
 class Authenticator:
-    """Identifies callers, or raises `Unauthorized`, `Refused` or `RateLimited`; without the store."""
+    """Identifies callers, or raises `Unauthorized`, `Refused` or `RateLimited`; without the store.
 
-    def __init__(self, keys: KeyCache, links: SignedUrls, rates: RateLimit, names: HostNames, *, no_auth: bool) -> None:
+    A GET of the paths `opened` needs no key.
+    """
+
+    def __init__(
+        self,
+        keys: KeyCache,
+        links: SignedUrls,
+        rates: RateLimit,
+        names: HostNames,
+        opened: Collection[str],
+        *,
+        no_auth: bool,
+    ) -> None:
         self._keys = keys
         self._links = links
         self._rates = rates
         self._names = names
+        self._opened = opened
         self._no_auth = no_auth
 
     def identify(self) -> Caller:
@@ -51,15 +65,16 @@ class Authenticator:
         if path in HEALTH:
             return ANYBODY
         self._names.check_form()
+        is_open = path in OPEN or (path in self._opened and request.method in SAFE)
         if not self._keys.needed():
             self._check_names()
-            if not self._no_auth and path not in OPEN and not is_local():
+            if not self._no_auth and not is_open and not is_local():
                 raise Refused(
                     "without keys this server takes requests from this machine only: "
                     "'framegate keys create' makes one, FRAMEGATE_NO_AUTH=1 does without"
                 )
             return ANYBODY
-        if path in OPEN:
+        if is_open:
             return ANYBODY
         if request.method in SAFE and self._links.opens(request.path, request.args):
             return SIGNED_LINK

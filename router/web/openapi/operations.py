@@ -120,6 +120,7 @@ class Routes:
         for operation in self.operations:
             if operation.method != "HEAD":  # Flask answers it where there is a GET
                 rule = re.sub("{([a-z_]+_id)}", r"<job:\1>", operation.path).replace("{model}", "<path:model>")
+                rule = re.sub("{([a-z_]+)}", r"<\1>", rule)
                 view = getattr(views, operation.view.__name__)
                 routes.add_url_rule(rule, view_func=view, methods=[operation.method])
         app.register_blueprint(routes)

@@ -38,6 +38,7 @@ PATH = {
     name: _in_path(name, f"`{prefix}_` and the job's id", type="string", pattern=f"^{prefix}_[0-9a-f]{{32}}$")
     for name, prefix in (("response_id", "resp"), ("video_id", "video"), ("image_id", "image"))
 }
+PATH["file"] = _in_path("file", "the name of a file of the page", type="string", minLength=1)
 PATH["model"] = _in_path("model", "a name or an alias; slashes may stay as they are", type="string", minLength=1)
 KEY = _in_header(
     HEADER,

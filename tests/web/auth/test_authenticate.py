@@ -17,7 +17,7 @@ from router.system import System, assemble
 from router.web import create_app
 from router.web.auth.key_cache import FRESH_SECONDS
 
-OPEN = ("/healthz", "/readyz", "/docs", "/openapi.json")
+OPEN = ("/", "/studio/app.js", "/healthz", "/readyz", "/docs", "/openapi.json")
 ASK = {"model": "text", "input": "a", "background": True}
 READS = (
     "/v1/models", "/v1/models/text", "/v1/videos", f"/v1/videos/video_{'0' * 32}", f"/v1/responses/resp_{'0' * 32}",
@@ -62,7 +62,7 @@ def test_what_is_open_needs_none(client: FlaskClient, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/v1", "/v1/nowhere", "/healthz/x", "/admin", "/v1/videos/edits", "//healthz", "/static/a"]
+    "path", ["/v1", "/v1/nowhere", "/healthz/x", "/admin", "/v1/videos/edits", "/v1//healthz", "/studio", "/studio/a"]
 )
 def test_strangers_do_not_learn_which_paths_there_are(client: FlaskClient, keyed: FlaskClient, path: str) -> None:
     assert client.get(path).status_code == 401

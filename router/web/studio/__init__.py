@@ -1,0 +1,1 @@
+"""The page at `/`: make, watch and keep videos, and run the server."""
