@@ -15,8 +15,3 @@ class Me:
         by = caller()
         key = {"id": by.key.id, "name": by.key.name, "scopes": sorted(by.key.scopes)} if by.key else None
         return jsonify({"object": "caller", "owner": by.owner, "key": key, "admin": by.key is None or by.sees is None})
-
-    @ROUTES.add("GET /studio/panels", ok("the panels", {"type": "object"}))
-    def get_panels(self) -> Response:
-        """List the panels of plugins."""
-        return jsonify({"object": "list", "data": []})

@@ -1,44 +1,35 @@
-"""Paths that need no key: the server's own, and those that plugins open."""
+"""The paths that plugins open: a GET or HEAD of them needs no key."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import Map, MapAdapter, RequestRedirect
 
 from router.errors import BootError
-
-HEALTH = ("/healthz", "/health", "/readyz")  # for load balancers, which name no host, or one of their own
-NOT_HERE = ("/flush_cache", "/reset_prefix_cache")  # MAX's benchmark sends no key there, and takes a 404 but no 401
-OWN = (*HEALTH, *NOT_HERE, "/version", "/docs", "/openapi.json", "/metrics")  # the last has a key of its own
-READING = ("GET", "HEAD")
+from router.plugins import Plugins
+from router.values import Panel
 
 
-class OpenPaths:
-    """The server's `own` paths, open with any method, and others, open to read."""
-
-    def __init__(self, read: Iterable[str] = (), own: Iterable[str] = OWN) -> None:
-        self._own = frozenset(own)
-        self._read = frozenset(read)
-
-    def admit(self, method: str, path: str) -> bool:
-        """Return whether a request needs no key."""
-        return path in self._own or (method in READING and path in self._read)
+def of_plugins(plugins: Plugins, panels: Mapping[Panel, str]) -> dict[str, str]:
+    """Return the paths that plugins open and the scripts of their panels, each with its plugin."""
+    # a browser sends no key for a module that a script imports
+    return {**plugins.open_paths(), **{panel.script: plugin for panel, plugin in panels.items()}}
 
 
 def refuse_own(opened: Mapping[str, str], routes: Map) -> None:
-    """Raise `BootError` for a plugin that opens one of the server's `routes`.
+    """Raise `BootError` for a plugin that opens a path of the server's `routes`.
 
-    `opened` has each path with its plugin. Call it before plugins add routes.
+    Call it before plugins add theirs. `opened` has each path with its plugin.
     """
-    server = routes.bind("localhost")
+    own = routes.bind("localhost")
     for path, plugin in opened.items():
-        if path in OWN or _is_there(server, path):
-            raise BootError(f"{plugin} opens {path}, which is Framegate's own: a plugin opens paths that it adds itself")
+        if _has(own, path):
+            raise BootError(f"{plugin} opens {path}, a path of Framegate itself: open_paths is for a plugin's own")
 
 
-def _is_there(server: MapAdapter, path: str) -> bool:
+def _has(routes: MapAdapter, path: str) -> bool:
     try:
-        server.match(path, "GET")
+        routes.match(path, "GET")
     except (MethodNotAllowed, RequestRedirect):
         return True
     except HTTPException:
