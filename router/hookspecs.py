@@ -123,17 +123,18 @@ def configure_app(app: Flask) -> None:
 
 @hookspec
 def open_paths() -> Iterable[str]:  # type: ignore[empty-body]
-    """Return paths of the plugin's own whose GET and HEAD need no key; an error stops the boot.
+    """Return paths of the plugin that need no key to read.
 
-    Each is a whole path, such as `/colours.json`, and none that Framegate itself has.
+    For GET and HEAD; an error stops the boot. Each is a whole path, such as `/colours.json`, and none of Framegate's
+    own.
     """
 
 
 @hookspec
 def studio_panel() -> Panel:  # type: ignore[empty-body]
-    """Return the plugin's one `Panel`, a tab of the studio; an error stops the boot.
+    """Return the plugin's one `Panel`, a tab of the studio.
 
-    `configure_app` adds the route of its script, which is open as the paths of `open_paths` are.
+    An error stops the boot. `configure_app` adds the route of its script, which needs no key, as those of `open_paths`.
     """
 
 

@@ -8,6 +8,7 @@ from router.jobs.api_keys import ApiKeyStore
 from router.jobs.archive import Archive
 from router.jobs.database import Database, unusable
 from router.jobs.engines import EngineStore
+from router.jobs.overview import Overview
 from router.jobs.queue_limits import QueueLimits
 from router.jobs.revisions import RevisionStore
 from router.jobs.scheduling import ClaimRequest, SchedulingPolicy
@@ -23,6 +24,7 @@ __all__ = [
     "EngineStore",
     "JobStore",
     "Ledger",
+    "Overview",
     "OwnerStore",
     "Probe",
     "QueueLimits",

@@ -44,7 +44,7 @@ class EngineStore:
             db.execute(update(engines).where(engines.c.id == engine).values(seen=seen, job=None))
 
     def drain(self, engine: str, draining: bool) -> EngineState | None:
-        """Let an engine claim no more jobs, or claim again; None for an unknown engine."""
+        """Let an engine drain or claim again, and return it; None if unknown."""
         # the flag is no part of a heartbeat, which keeps it; an engine that starts anew has another id
         here = (engines.c.id == engine) & (engines.c.boot == clock.boot())
         change = update(engines).where(here).values(draining=draining).returning(engines)

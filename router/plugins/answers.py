@@ -1,4 +1,4 @@
-"""The answer of each plugin to a hook: one plugin a call, so that its author is known."""
+"""The answers of plugins to a hook, called one by one."""
 
 from collections.abc import Callable, Iterator
 from typing import Any

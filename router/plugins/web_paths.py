@@ -1,4 +1,4 @@
-"""What plugins open to everybody, and what they add to the studio."""
+"""The open paths of plugins, and their panels of the studio."""
 
 import re
 from collections.abc import Iterable, Mapping

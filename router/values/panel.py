@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Panel:
-    """A tab of the studio: `name` in its address, `title` on it, and its script.
+    """A tab of the studio, filled by a script.
 
-    `name` is lower-case letters, digits and hyphens. `script` is the path of an ES module on this server; its GET needs
-    no key, as browsers send none for it. It exports `default (root, page) => void`, which fills the element `root`. An
-    `admin` panel is for those who may administer the server.
+    `name` stands in its address: lower-case letters, digits and hyphens; `title` stands on the tab. `script` is the
+    path of an ES module on this server, which needs no key, as browsers send none for it. The module exports
+    `default (root, page) => void`, which fills the element `root`. An `admin` panel is for administrators.
     """
 
     name: str

@@ -8,6 +8,7 @@ from router.media import Decoders
 from router.runtime.server_paths import ServerPaths
 from router.system import System
 from router.web import access, docs, errors, files, health, me, metrics, models, not_offered
+from router.web.admin import views as admin
 from router.web.auth import open_paths
 from router.web.auth.authenticate import Authenticator
 from router.web.auth.key_cache import KeyCache
@@ -29,7 +30,7 @@ from router.web.videos import views as videos
 from router.web.waiting.disconnects import DisconnectMonitor
 from router.web.waiting.waiters import Waiters
 
-NOUNS = (responses, videos, sync, images, files, models, usage, health, metrics, docs, studio, panels)
+NOUNS = (responses, videos, sync, images, files, models, usage, health, metrics, docs, studio, panels, *admin.NOUNS)
 OPERATIONS = tuple(operation for noun in NOUNS for operation in noun.ROUTES.operations)
 
 
@@ -86,6 +87,7 @@ def create_app(system: System, decoders: Decoders | None = None) -> Flask:
     studio.ROUTES.register(app, page)
     panels.ROUTES.register(app, panels.PanelViews(plugin_panels))
     me.ROUTES.register(app, me.Me())
+    admin.register(app, system)
     open_paths.refuse_own(opened, app.url_map)
     system.plugins.configure(app)
     system.weights.look_ahead(system.registries.poll().models)

@@ -11,7 +11,7 @@ from router.values import Panel
 
 
 def of_plugins(plugins: Plugins, panels: Mapping[Panel, str]) -> dict[str, str]:
-    """Return the paths that plugins open and the scripts of their panels, each with its plugin."""
+    """Return the open paths of plugins, scripts of panels too, with their plugins."""
     # a browser sends no key for a module that a script imports
     return {**plugins.open_paths(), **{panel.script: plugin for panel, plugin in panels.items()}}
 
