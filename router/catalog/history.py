@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from difflib import unified_diff
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 from registry import Registry, RegistryError
@@ -37,7 +37,7 @@ class RevisionHistory:
         self._store = store
         self._backends = replace(backends, advice=AT_RELOAD)
         self._registries = registries
-        self._cached = lru_cache(CACHED)(self._parsed)
+        self._cached = lru_cache(CACHED)(partial(_parsed, backends=self._backends))
 
     @property
     def file(self) -> Path | None:
@@ -82,11 +82,12 @@ class RevisionHistory:
             return (f"this server's plugins cannot read {'this revision' if now is None else f'revision {before.n}'}",)
         return changes(former, now) or ((REPUBLISHED,) if before.text == text else ())
 
-    def _parsed(self, revision: Revision) -> Registry | None:
-        try:
-            return load_text(revision.text, revision.file, self._backends, revision.n)
-        except RegistryError:
-            return None
+
+def _parsed(revision: Revision, backends: Backends) -> Registry | None:
+    try:
+        return load_text(revision.text, revision.file, backends, revision.n)
+    except RegistryError:
+        return None
 
 
 def difference(before: str, now: str, old: str, new: str) -> str:

@@ -1,4 +1,4 @@
-"""`/admin/revisions` and `/admin/reload`: what changed, and what would."""
+"""`/admin/revisions` and `/admin/reload`: past changes, and those of a reload."""
 
 from dataclasses import replace
 from pathlib import Path
