@@ -13,14 +13,8 @@ export const isFollowed = (id) => open.has(id);
 /** True for what a server or a proxy answers while it restarts or is busy, and for no answer. */
 export const isBreak = ({ status }) => !status || status === 429 || status >= 500;
 
-/** Return a function for the next pause: twice as long each time, or what the server asks for. */
-export function pauses() {
-  let next = FIRST_MS / 2;
-  return (error) => {
-    next = Math.min(next * 2, LONGEST_MS);
-    return error?.retryAfter ? error.retryAfter * 1000 : next;
-  };
-}
+/** Return the milliseconds until the next try: twice as many each time, or what the server asks for. */
+export const pause = (tries, error) => error?.retryAfter * 1000 || Math.min(FIRST_MS * 2 ** tries, LONGEST_MS);
 
 /** Follow these videos' jobs and no others; `calls` are `heard(id, response)`, `ended(id)`, `broken()`, `refused(error)`. */
 export function follow(ids, calls) {
@@ -28,7 +22,6 @@ export function follow(ids, calls) {
   for (const id of ids) if (!open.has(id)) start(id, calls);
 }
 
-/** Forget a job, and where its stream was. */
 export function forget(id) {
   close(id);
   last.delete(id);
@@ -47,12 +40,11 @@ async function start(id, calls) {
     forget(id);
     calls.ended(id);
   };
-  let pause = pauses();
-  while (!signal.aborted) {
+  for (let tries = 0; !signal.aborted; tries += 1) {
     let failed = null;
     try {
       for await (const { event, data } of events(responseOf(id), { after: last.get(id), signal })) {
-        pause = pauses();
+        tries = 0;
         if (event === "done") return end();
         last.set(id, data.sequence_number);
         // the first event says how the job was when it was made
@@ -65,6 +57,6 @@ async function start(id, calls) {
     if (failed?.status === 404) return end();
     if (failed && !isBreak(failed)) return calls.refused(failed);
     calls.broken();
-    await new Promise((wake) => setTimeout(wake, pause(failed)));
+    await new Promise((wake) => setTimeout(wake, pause(tries, failed)));
   }
 }

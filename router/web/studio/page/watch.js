@@ -1,17 +1,16 @@
 // Unfinished jobs, followed by streams and polls until they end.
 
-import { get, post } from "./api.js";
+import { get } from "./api.js";
 import { newCard } from "./card.js";
 import { h, say } from "./dom.js";
 import { count } from "./format.js";
-import { follow, forget, isBreak, isFollowed, MOST, pauses, responseOf } from "./streams.js";
+import { follow, forget, isBreak, isFollowed, MOST, pause } from "./streams.js";
 
 const MOST_CARDS = 20; // of jobs made elsewhere
 const MOST_FINISHED = 10;
-const LISTED = 100;
-const [SOONEST_MS, LATEST_MS, IDLE_MS] = [1000, 5000, 15_000]; // between two polls
-const isUnfinished = ({ status }) => status === "queued" || status === "in_progress";
-const isRunning = ({ video }) => video.status === "in_progress";
+const [RUNNING_MS, QUEUED_MS, IDLE_MS] = [1500, 4000, 15_000]; // between two polls
+const isRunning = ({ status }) => status === "in_progress";
+const isUnfinished = (job) => job.status === "queued" || isRunning(job);
 
 /** Mount the list of this caller's unfinished jobs. */
 export function mount(root, page) {
@@ -22,23 +21,22 @@ export function mount(root, page) {
   const empty = h("p", { class: "soft" }, "Videos in the making appear here.");
   const list = h("ul", { class: "stack watch-list" });
   const more = h("p", { class: "soft" });
-  const streamed = { heard, ended: (id) => oneByOne(() => look(cards.get(id))).catch(poll), broken: poll, refused };
-  const calls = { open: ({ video }) => page.go("keep", { open: video.id }), stop, again, dismiss: remove };
+  const check = (card) => oneByOne(() => look(card));
+  const calls = { heard, ended: (id) => check(cards.get(id)).catch(poll), broken: poll, refused };
   let streaming = !document.hidden; // one tab of a browser has the streams: the one that was looked at last
-  let [line, pause, running, timer, polling, repeat] = [Promise.resolve(), pauses(), 0, null, false, false];
+  let [line, tries, running, timer, polling, repeat] = [Promise.resolve(), 0, 0, null, false, false];
 
-  /** Choose the jobs with streams, and show what there is. */
   function arrange() {
     const unfinished = active();
     const shown = streaming && !document.hidden && lost.hidden && root.getClientRects().length;
-    follow(shown ? unfinished.slice(0, MOST).map(({ video }) => video.id) : [], streamed);
+    follow(shown ? unfinished.slice(0, MOST).map(({ video }) => video.id) : [], calls);
     empty.hidden = cards.size > 0;
     if (unfinished.length !== running) page.emit("running", (running = unfinished.length));
   }
 
   /** Return the cards of unfinished jobs: running ones, then those that are next. */
   function active() {
-    const rank = (card) => (isRunning(card) ? 0 : card.video.queue_position ?? 1);
+    const rank = ({ video }) => (isRunning(video) ? 0 : video.queue_position ?? 1);
     return [...cards.values()].filter(({ finished }) => !finished).sort((one, other) => rank(one) - rank(other));
   }
 
@@ -50,9 +48,8 @@ export function mount(root, page) {
     poll();
   }
 
-  /** Run calls one after another: streams take connections enough. */
   function oneByOne(call) {
-    const result = line.then(call);
+    const result = line.then(call); // streams take connections enough
     line = result.catch(() => null);
     return result;
   }
@@ -66,12 +63,11 @@ export function mount(root, page) {
     try {
       await oneByOne(readList);
       lost.hidden = true;
-      pause = pauses();
+      tries = 0;
     } catch (error) {
       if (!isBreak(error)) refused(error);
-      lost.textContent = `${error.status === 429 ? "The server is busy" : "Connection lost"}, trying again.`;
-      lost.hidden = false;
-      wait = pause(error);
+      notify(`${error.status === 429 ? "The server is busy" : "Connection lost"}, trying again.`);
+      wait = pause(tries++, error);
     } finally {
       polling = false;
     }
@@ -80,11 +76,10 @@ export function mount(root, page) {
   }
 
   async function readList() {
-    const { data, has_more } = await get("v1/videos", { status: "queued,in_progress", order: "asc", limit: LISTED });
+    const { data, has_more } = await get("v1/videos", { status: "queued,in_progress", order: "asc", limit: 100 });
     const videos = data.filter(isUnfinished);
     for (const video of videos) {
-      const card = cards.get(video.id);
-      if (card) update(card, video, false);
+      if (cards.has(video.id)) update(video.id, video, false);
       else if (active().length < MOST_CARDS) add(video);
     }
     for (const card of active()) if (!videos.some(({ id }) => id === card.video.id)) await look(card);
@@ -92,12 +87,11 @@ export function mount(root, page) {
     more.textContent = others ? `and ${has_more ? "more than " : ""}${count(others, "other")}` : "";
   }
 
-  /** Fetch a job that has ended, or is not among the first of the list. */
   async function look(card) {
     if (!card || card.finished) return;
     try {
       const video = await get(`v1/videos/${card.video.id}`);
-      if (isUnfinished(video)) update(card, video, false);
+      if (isUnfinished(video)) update(video.id, video, false);
       else finish(card, video);
     } catch (error) {
       if (error.status !== 404) throw error;
@@ -106,58 +100,40 @@ export function mount(root, page) {
   }
 
   function untilNext() {
-    if (document.hidden) return IDLE_MS;
-    const waits = active().map(({ video }) => {
-      const { id, status, remaining_seconds: left, queue_position: position } = video;
-      if (isFollowed(id)) return status === "queued" ? LATEST_MS : IDLE_MS;
-      return Math.min(Math.max(status === "queued" ? position * 1000 : left * 100, SOONEST_MS), LATEST_MS);
-    });
-    return Math.min(IDLE_MS, ...waits);
+    const wait = ({ video }) => (!isRunning(video) ? QUEUED_MS : isFollowed(video.id) ? IDLE_MS : RUNNING_MS);
+    return Math.min(IDLE_MS, ...(document.hidden ? [] : active().map(wait)));
+  }
+
+  function notify(text) {
+    lost.textContent = text;
+    lost.hidden = false;
   }
 
   function refused(error) {
-    lost.textContent = error.message;
-    lost.hidden = false;
+    notify(error.message);
     throw error; // unhandled: the frame asks for a key
   }
 
   function heard(id, response) {
-    // at the end the video says more
-    if (cards.has(id) && isUnfinished(response)) update(cards.get(id), response, true);
+    if (isUnfinished(response)) update(id, response, true); // at the end the video says more
   }
 
-  function update(card, state, isStreamed) {
-    const before = isRunning(card);
-    // a stream is newer than a poll, but does not tell how a queue moves on
-    const isNews = isStreamed || !isFollowed(card.video.id) || (!before && state.status === "queued");
-    if (card.finished || !isNews) return;
+  function update(id, state, isStreamed) {
+    const card = cards.get(id);
+    if (!card || card.finished) return;
+    const before = isRunning(card.video);
+    if (before && !isStreamed && isFollowed(id)) return; // a stream is newer, but does not tell how a queue moves on
     card.update(state);
-    if (!document.hidden && state.phase === "step") oneByOne(card.preview);
-    if (before !== isRunning(card)) arrange();
+    if (!document.hidden) oneByOne(card.preview);
+    if (before !== isRunning(state)) arrange();
   }
 
   function add(video) {
-    const card = newCard(video, calls);
+    const card = newCard(video, { page, look: check, remove });
     cards.set(video.id, card);
-    const older = [...list.children].find((node) => node.dataset.at <= video.created_at);
     card.node.dataset.at = video.created_at;
-    list.insertBefore(card.node, older ?? null);
+    list.insertBefore(card.node, [...list.children].find((node) => node.dataset.at <= video.created_at) ?? null);
     if (!isUnfinished(video)) finish(card, video);
-  }
-
-  async function stop(card) {
-    card.stopping(true);
-    try {
-      await post(`${responseOf(card.video.id)}/cancel`);
-      await oneByOne(() => look(card));
-    } catch (error) {
-      if (!card.finished) card.stopping(false, error.message);
-      if (error.status === 401) throw error;
-    }
-  }
-
-  async function again({ video }) {
-    page.go("make", { values: await valuesOf(video) });
   }
 
   function finish(card, video) {
@@ -171,12 +147,11 @@ export function mount(root, page) {
 
   function remove(card) {
     if (!card) return;
-    const focused = card.node.contains(document.activeElement);
+    if (card.node.contains(document.activeElement)) title.focus();
     forget(card.video.id);
     cards.delete(card.video.id);
     card.leave();
     card.node.remove();
-    if (focused) title.focus();
     arrange();
   }
 
@@ -197,17 +172,4 @@ export function mount(root, page) {
   if (streaming) tabs.postMessage("");
   poll();
   return { show: arrange, hide: arrange };
-}
-
-/** Return what a job was made from, as the form takes it. */
-async function valuesOf({ id, model, prompt, provider_options: { video: used } }) {
-  const query = { include: "message.input_image.image_url" };
-  const { data } = await get(`${responseOf(id)}/input_items`, query);
-  const images = data.flatMap(({ content }) => content).filter(({ image_url: url }) => url);
-  return { ...used, model, prompt, ...Object.fromEntries(images.map(({ role, image_url: url }) => [role, asBlob(url)])) };
-}
-
-function asBlob(url) {
-  const [, type, data] = /^data:(.*?);base64,(.*)$/s.exec(url);
-  return new Blob([Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0))], { type });
 }
