@@ -1,15 +1,15 @@
 // The card of one job: where it is, what it shows, and what it made.
 
-import { blob, fileUrl, get, post } from "./api.js";
+import { blob, fileUrl, imagesOf, post, responseOf } from "./api.js";
 import { fill, h } from "./dom.js";
 import { count, seconds } from "./format.js";
-import { responseOf } from "./streams.js";
 
 const PREVIEW_MS = 1000; // between two previews of a job
 const PHASES = { download: "downloading the model", load: "loading the model", decode: "decoding" };
+let isFetching = false; // one preview at a time: streams take connections enough
 
-/** Return the card of a video; `look(card)` fetches how it is, `remove(card)` takes it from the page. */
-export function newCard(video, { page, look, remove }) {
+/** Return the card of a video; `stopped()` is called when its job was stopped, `remove(card)` to dismiss it. */
+export function newCard(video, page, stopped, remove) {
   const { width, height, num_frames: frames, steps } = video.provider_options.video;
   const button = (text, onclick) => h("button", { type: "button", onclick }, text);
   const image = h("img", { alt: "Preview" });
@@ -22,17 +22,9 @@ export function newCard(video, { page, look, remove }) {
   const facts = [video.model, `${width}x${height}`, frames === 1 ? "image" : count(frames, "frame"), count(steps, "step")];
   const title = h("h3", { title: video.prompt }, video.prompt || "No prompt");
   const parts = [title, h("p", { class: "soft" }, facts.join(" · ")), state, progress, problem, warnings, actions];
+  const node = h("li", { class: "card watched" }, media, h("div", { class: "facts" }, parts));
+  const card = { video, node, finished: false, update, tick, preview, finish, leave };
   let [until, previewAt, isStopping] = [null, 0, false];
-  const card = {
-    video,
-    finished: false,
-    node: h("li", { class: "card watched" }, media, h("div", { class: "facts" }, parts)),
-    update,
-    tick,
-    preview,
-    finish,
-    leave,
-  };
 
   /** Take over a state of the unfinished job, of its video or its response. */
   function update({ status, progress: percent, phase, steps_done, queue_position, remaining_seconds: left, warnings: told }) {
@@ -49,22 +41,22 @@ export function newCard(video, { page, look, remove }) {
 
   async function stop({ target }) {
     isStopping = target.disabled = true;
-    problem.textContent = "";
     tick();
     try {
       await post(`${responseOf(video.id)}/cancel`);
-      await look(card);
     } catch (error) {
       isStopping = target.disabled = false;
-      problem.textContent = error.message;
-      throw error;
+      throw error; // unhandled: the frame says it
     }
+    stopped();
   }
 
   async function preview() {
-    if (card.finished || !card.video.steps_done || Date.now() - previewAt < PREVIEW_MS) return;
+    if (isFetching || !card.video.steps_done || Date.now() - previewAt < PREVIEW_MS) return;
     previewAt = Date.now();
+    isFetching = true;
     const data = await blob(`v1/videos/${video.id}/content?variant=preview`).catch(() => null); // none yet
+    isFetching = false;
     if (!data || card.finished) return;
     URL.revokeObjectURL(image.src);
     image.src = URL.createObjectURL(data);
@@ -78,10 +70,10 @@ export function newCard(video, { page, look, remove }) {
     const focused = actions.contains(document.activeElement);
     leave();
     card.video = ended;
-    card.node.classList.add(word);
+    node.classList.add(word);
     state.textContent = url ? `done in ${seconds(ended.inference_time_s)}` : word;
     progress.remove();
-    problem.textContent = word === "failed" ? ended.error?.message : "";
+    problem.textContent = word === "failed" ? ended.error.message : "";
     warn(ended.warnings);
     fill(media, url && result(ended, url));
     fill(
@@ -95,15 +87,11 @@ export function newCard(video, { page, look, remove }) {
   }
 
   async function again() {
-    const query = { include: "message.input_image.image_url" };
-    const { data } = await get(`${responseOf(video.id)}/input_items`, query);
-    const images = data.flatMap(({ content }) => content).filter((part) => part.image_url);
-    const blobs = images.map(({ role, image_url }) => [role, asBlob(image_url)]);
+    const images = Object.entries(await imagesOf(card.video)).map(([role, { blob: data }]) => [role, data]);
     const { model, prompt, provider_options: used } = video;
-    page.go("make", { values: { ...used.video, model, prompt, ...Object.fromEntries(blobs) } });
+    page.go("make", { values: { ...used.video, model, prompt, ...Object.fromEntries(images) } });
   }
 
-  /** End the card's work, and give back what the browser holds for its preview. */
   function leave() {
     card.finished = true;
     URL.revokeObjectURL(image.src);
@@ -134,9 +122,4 @@ function result(video, src) {
   // the poster first, and no byte of the video before it plays: each would hold a connection
   const options = { controls: true, loop: true, muted: true, playsinline: true, preload: "none", src };
   return h("video", { ...options, poster: fileUrl(video, "thumbnail"), "aria-label": video.prompt });
-}
-
-function asBlob(url) {
-  const [, type, data] = /^data:(.*?);base64,(.*)$/s.exec(url);
-  return new Blob([Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0))], { type });
 }

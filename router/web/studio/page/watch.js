@@ -3,12 +3,12 @@
 import { get } from "./api.js";
 import { newCard } from "./card.js";
 import { h, say } from "./dom.js";
-import { count } from "./format.js";
 import { follow, forget, isBreak, isFollowed, MOST, pause } from "./streams.js";
 
 const MOST_CARDS = 20; // of jobs made elsewhere
 const MOST_FINISHED = 10;
 const [RUNNING_MS, QUEUED_MS, IDLE_MS] = [1500, 4000, 15_000]; // between two polls
+const LIST = { status: "queued,in_progress", order: "asc", limit: 100 };
 const isRunning = ({ status }) => status === "in_progress";
 const isUnfinished = (job) => job.status === "queued" || isRunning(job);
 
@@ -21,15 +21,13 @@ export function mount(root, page) {
   const empty = h("p", { class: "soft" }, "Videos in the making appear here.");
   const list = h("ul", { class: "stack watch-list" });
   const more = h("p", { class: "soft" });
-  const check = (card) => oneByOne(() => look(card));
-  const calls = { heard, ended: (id) => check(cards.get(id)).catch(poll), broken: poll, refused };
   let streaming = !document.hidden; // one tab of a browser has the streams: the one that was looked at last
-  let [line, tries, running, timer, polling, repeat] = [Promise.resolve(), 0, 0, null, false, false];
+  let [tries, running, timer, polling, repeat] = [0, 0, null, false, false];
 
   function arrange() {
     const unfinished = active();
     const shown = streaming && !document.hidden && lost.hidden && root.getClientRects().length;
-    follow(shown ? unfinished.slice(0, MOST).map(({ video }) => video.id) : [], calls);
+    follow(shown ? unfinished.slice(0, MOST).map(({ video }) => video.id) : [], heard, poll);
     empty.hidden = cards.size > 0;
     if (unfinished.length !== running) page.emit("running", (running = unfinished.length));
   }
@@ -48,12 +46,6 @@ export function mount(root, page) {
     poll();
   }
 
-  function oneByOne(call) {
-    const result = line.then(call); // streams take connections enough
-    line = result.catch(() => null);
-    return result;
-  }
-
   async function poll() {
     repeat = polling;
     if (polling) return;
@@ -61,12 +53,13 @@ export function mount(root, page) {
     polling = true;
     let wait = null;
     try {
-      await oneByOne(readList);
+      await readList();
       lost.hidden = true;
       tries = 0;
     } catch (error) {
-      if (!isBreak(error)) refused(error);
-      notify(`${error.status === 429 ? "The server is busy" : "Connection lost"}, trying again.`);
+      if (!isBreak(error)) throw error; // unhandled: the frame says it, or asks for a key
+      lost.textContent = `${error.status === 429 ? "The server is busy" : "Connection lost"}, trying again.`;
+      lost.hidden = false;
       wait = pause(tries++, error);
     } finally {
       polling = false;
@@ -76,19 +69,19 @@ export function mount(root, page) {
   }
 
   async function readList() {
-    const { data, has_more } = await get("v1/videos", { status: "queued,in_progress", order: "asc", limit: 100 });
+    const { data, has_more } = await get("v1/videos", LIST);
     const videos = data.filter(isUnfinished);
     for (const video of videos) {
       if (cards.has(video.id)) update(video.id, video, false);
       else if (active().length < MOST_CARDS) add(video);
     }
+    // others have ended, or are not among the first
     for (const card of active()) if (!videos.some(({ id }) => id === card.video.id)) await look(card);
     const others = videos.filter(({ id }) => !cards.has(id)).length;
-    more.textContent = others ? `and ${has_more ? "more than " : ""}${count(others, "other")}` : "";
+    more.textContent = others ? `and ${has_more ? "over " : ""}${others} more` : "";
   }
 
   async function look(card) {
-    if (!card || card.finished) return;
     try {
       const video = await get(`v1/videos/${card.video.id}`);
       if (isUnfinished(video)) update(video.id, video, false);
@@ -104,16 +97,6 @@ export function mount(root, page) {
     return Math.min(IDLE_MS, ...(document.hidden ? [] : active().map(wait)));
   }
 
-  function notify(text) {
-    lost.textContent = text;
-    lost.hidden = false;
-  }
-
-  function refused(error) {
-    notify(error.message);
-    throw error; // unhandled: the frame asks for a key
-  }
-
   function heard(id, response) {
     if (isUnfinished(response)) update(id, response, true); // at the end the video says more
   }
@@ -124,15 +107,14 @@ export function mount(root, page) {
     const before = isRunning(card.video);
     if (before && !isStreamed && isFollowed(id)) return; // a stream is newer, but does not tell how a queue moves on
     card.update(state);
-    if (!document.hidden) oneByOne(card.preview);
+    if (!document.hidden) card.preview();
     if (before !== isRunning(state)) arrange();
   }
 
   function add(video) {
-    const card = newCard(video, { page, look: check, remove });
+    const card = newCard(video, page, poll, remove);
     cards.set(video.id, card);
-    card.node.dataset.at = video.created_at;
-    list.insertBefore(card.node, [...list.children].find((node) => node.dataset.at <= video.created_at) ?? null);
+    list.prepend(card.node);
     if (!isUnfinished(video)) finish(card, video);
   }
 
@@ -171,5 +153,4 @@ export function mount(root, page) {
   setInterval(() => document.hidden || cards.forEach((card) => card.tick()), 1000);
   if (streaming) tabs.postMessage("");
   poll();
-  return { show: arrange, hide: arrange };
 }
