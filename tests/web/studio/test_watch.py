@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Locator, Page, Request, expect
 from support.axe import violations
-from support.browser import MODELS, NO_ANSWER, Console, Studio
+from support.browser import MODELS, NO_ANSWER, Console, NewPage, Studio
 from support.pictures import encoded, scene
 from support.server import children, serve_in
 
@@ -276,11 +276,10 @@ def test_a_job_is_watched_through_a_restart(page: Page, studio: Studio, console:
     expect(ship).to_contain_text("done in", timeout=40_000)
 
 
-def test_a_failure_is_told_in_the_words_of_the_server(page: Page, studio: Studio, console: Console) -> None:
-    console.allow(NO_ANSWER, 503)
+def test_a_failure_is_told_in_the_words_of_the_server(new_page: NewPage, studio: Studio) -> None:
     restart(studio, job_seconds=2)
     job = slow(studio, "a wall", 60)
-    page.reload()
+    page = new_page()
     wall = card(page, "a wall")
 
     expect(wall).to_contain_text("failed", timeout=60_000)

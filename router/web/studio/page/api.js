@@ -30,12 +30,18 @@ export function fileUrl(video, variant) {
 
 export const responseOf = (id) => `v1/responses/${id.replace("video", "resp")}`;
 
-/** Return a video's input images by role, each as a `data:` URL and a Blob. */
-export async function imagesOf(video) {
-  if (!video.images?.length) return {};
-  const { data } = await get(`${responseOf(video.id)}/input_items`, { include: "message.input_image.image_url" });
-  const images = data.flatMap(({ content }) => content).filter(({ type }) => type === "input_image");
-  return Object.fromEntries(images.map(({ role, image_url: url }) => [role, { url, blob: asBlob(url) }]));
+/** Return a video's input images by role, as `data:` URLs. */
+export async function imagesOf({ id, images }) {
+  if (!images?.length) return {};
+  const { data } = await get(`${responseOf(id)}/input_items`, { include: "message.input_image.image_url" });
+  const parts = data.flatMap(({ content }) => content).filter(({ type }) => type === "input_image");
+  return Object.fromEntries(parts.map((part) => [part.role, part.image_url]));
+}
+
+/** Return the Blob of a `data:` URL, which the page's policy lets nobody fetch. */
+export function asBlob(url) {
+  const [, type, text] = /^data:(.*?);base64,(.*)$/s.exec(url);
+  return new Blob([Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0))], { type });
 }
 
 /** Yield the server-sent events of a path, as `{event, data}`; a stream that was whole ends with "done". */
@@ -71,11 +77,6 @@ export async function* events(path, { after = null, signal } = {}) {
 /** Return a new Idempotency-Key, also without HTTPS, which the browser's UUIDs need. */
 export function newKey() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
-function asBlob(url) {
-  const [, type, text] = /^data:(.*?);base64,(.*)$/s.exec(url);
-  return new Blob([Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0))], { type });
 }
 
 async function json(path, options) {

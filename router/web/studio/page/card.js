@@ -1,6 +1,6 @@
 // The card of one job: where it is, what it shows, and what it made.
 
-import { blob, fileUrl, imagesOf, post, responseOf } from "./api.js";
+import { asBlob, blob, fileUrl, imagesOf, post, responseOf } from "./api.js";
 import { fill, h } from "./dom.js";
 import { count, seconds } from "./format.js";
 
@@ -87,7 +87,7 @@ export function newCard(video, page, stopped, remove) {
   }
 
   async function again() {
-    const images = Object.entries(await imagesOf(card.video)).map(([role, { blob: data }]) => [role, data]);
+    const images = Object.entries(await imagesOf(card.video)).map(([role, url]) => [role, asBlob(url)]);
     const { model, prompt, provider_options: used } = video;
     page.go("make", { values: { ...used.video, model, prompt, ...Object.fromEntries(images) } });
   }
