@@ -1,0 +1,95 @@
+// Two videos side by side, played in step, and the values in which they differ.
+
+import { fileUrl } from "./api.js";
+import { button, calm, openDialog, used } from "./detail.js";
+import { h } from "./dom.js";
+import { count, seconds } from "./format.js";
+
+const FAR = 0.3; // seconds: beyond that the follower jumps, below it plays faster or slower
+const NEAR = 0.01;
+
+/** Open two videos: the longer one leads, the other follows and waits at its end. */
+export function openComparison(...videos) {
+  const clips = videos.map(clip);
+  const moving = clips.filter(({ frames }) => frames > 1).sort((a, b) => b.length - a.length);
+  const [lead, follower] = moving;
+  const frame = Math.min(...moving.map((one) => one.frame));
+  const position = h("input", { type: "range", id: "keep-position", min: 0, max: lead?.length ?? 0, step: "any", value: 0 });
+  const play = button("Play", () => (playing ? pause() : start()));
+  let playing = false;
+  let asked;
+  position.addEventListener("input", () => seek(Number(position.value)));
+  const controls = lead && h("p", { class: "actions" }, play,
+    button("Frame back", () => step(-1)), button("Frame forward", () => step(1)), h("label", { for: position.id }, "Position"), position);
+  const dialog = openDialog(h("h2", null, "Comparison"), () => cancelAnimationFrame(asked),
+    h("div", { class: "pair" }, clips.map(({ node }, index) => h("figure", null, node, h("figcaption", null, `${"AB"[index]}: ${videos[index].prompt}`)))),
+    controls, differences(...videos));
+  if (!lead) return;
+  dialog.addEventListener("keydown", (event) => {
+    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!by) return;
+    event.preventDefault(); // of the range, whose own steps are no frames
+    step(by);
+  });
+  if (!calm.matches) start();
+  follow();
+
+  function start() {
+    playing = true;
+    play.textContent = "Pause";
+    seek(lead.node.currentTime);
+  }
+
+  function pause() {
+    playing = false;
+    play.textContent = "Play";
+    for (const { node } of moving) node.pause();
+    seek(lead.node.currentTime);
+  }
+
+  function seek(at) {
+    for (const { node, length, frame: own } of moving) {
+      node.playbackRate = 1;
+      node.currentTime = Math.max(0, Math.min(at, length - own / 2));
+      if (playing) node.play().catch(() => {}); // the dialog was closed
+    }
+    position.setAttribute("aria-valuetext", seconds(at));
+  }
+
+  function step(by) {
+    pause();
+    seek((Math.floor(lead.node.currentTime / frame + 0.001) + by + 0.5) * frame); // the middle of a frame
+  }
+
+  function follow() {
+    asked = requestAnimationFrame(follow);
+    const at = lead.node.currentTime;
+    position.value = at;
+    if (!playing) return;
+    if (lead.node.ended) return seek(0);
+    if (!follower || follower.node.ended || follower.node.seeking || at > follower.length - frame) return;
+    const drift = follower.node.currentTime - at;
+    if (Math.abs(drift) > FAR) follower.node.currentTime = at;
+    follower.node.playbackRate = Math.abs(drift) < NEAR ? 1 : Math.max(0.75, Math.min(1.25, 1 - 2 * drift));
+  }
+}
+
+function clip(video, index) {
+  const { num_frames: frames, frames_per_second: rate } = video.provider_options.video;
+  const shared = { class: "detail-media", src: fileUrl(video), "aria-label": "AB"[index] };
+  const node = frames > 1 ? h("video", { ...shared, muted: true, playsinline: true, preload: "auto" }) : h("img", { ...shared, alt: "" });
+  return { node, frames, frame: 1 / rate, length: frames / rate };
+}
+
+function differences(...videos) {
+  const [a, b] = videos.map((video) => new Map([["Prompt", video.prompt], ...used(video)]));
+  const names = [...new Set([...a.keys(), ...b.keys()])];
+  const cell = (text) => h("td", null, text ?? "none");
+  const row = (name) => h("tr", null, h("th", { scope: "row" }, name), cell(a.get(name)), a.get(name) !== b.get(name) && cell(b.get(name)));
+  const [same, other] = [true, false].map((agree) => names.filter((name) => (a.get(name) === b.get(name)) === agree));
+  const head = h("tr", null, ["Differs", "A", "B"].map((text) => h("th", { scope: "col" }, text)));
+  return [
+    h("div", { class: "scroll" }, h("table", null, head, other.map(row))),
+    h("details", null, h("summary", null, `${count(same.length, "value")} the same`), h("table", null, same.map(row))),
+  ];
+}
