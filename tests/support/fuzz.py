@@ -88,7 +88,7 @@ HEADERS: dict[str, Sequence[str]] = {
 }  # fmt: skip
 QUERIES: dict[str, Sequence[str]] = {
     "limit": ("0", "1", "100", "101", "-1", "x", "", "1e1", "٣"), "order": ("asc", "desc", "up"), "after": ("", "video_0", "msg_in_"),
-    "variant": ("video", "thumbnail", "spritesheet", "preview", "gif"), "stream": ("true", "false", "1", "maybe"),
+    "variant": ("video", "thumbnail", "spritesheet", "last_frame", "preview", "gif"), "stream": ("true", "false", "1", "maybe"),
     "starting_after": ("0", "16", "999999999999999999", "-1", "x"), "include": ("message.input_image.image_url", "a,b", ""), "include[]": ("x",),
 }  # fmt: skip
 PATHS = (
