@@ -7,6 +7,7 @@ import { count, seconds } from "./format.js";
 
 const FAR = 0.3; // seconds: beyond that the follower jumps, below it plays faster or slower
 const NEAR = 0.01;
+const ALWAYS = ["ID", "Sent", "Finished", "Kept until"]; // differ, and say nothing about the pictures
 
 /** Open two videos: the longer one leads, the other follows and waits at its end. */
 export function openComparison(...videos) {
@@ -83,7 +84,7 @@ function clip(video, index) {
 
 function differences(...videos) {
   const [a, b] = videos.map((video) => new Map([["Prompt", video.prompt], ...used(video)]));
-  const names = [...new Set([...a.keys(), ...b.keys()])];
+  const names = [...new Set([...a.keys(), ...b.keys()])].filter((name) => !ALWAYS.includes(name));
   const cell = (text) => h("td", null, text ?? "none");
   const row = (name) => h("tr", null, h("th", { scope: "row" }, name), cell(a.get(name)), a.get(name) !== b.get(name) && cell(b.get(name)));
   const [same, other] = [true, false].map((agree) => names.filter((name) => (a.get(name) === b.get(name)) === agree));

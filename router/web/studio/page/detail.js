@@ -176,10 +176,11 @@ export function openDetail(video, { page, compare, beside, update, closed }) {
     const { id, status } = video;
     try {
       const fresh = await get(`v1/videos/${id}`);
+      if (!Number.isSafeInteger(fresh.seed)) fresh.seed = await exactSeed(id);
       if (video.id !== id || !dialog.open) return;
       video = fresh;
       update(fresh);
-      if (status !== fresh.status) draw();
+      if (status !== fresh.status || typeof fresh.seed === "bigint") draw();
       else if (isUnfinished(fresh)) content.querySelector(".notice").textContent = stateOf(fresh);
       if (isUnfinished(fresh)) timer = setTimeout(renew, FRESH_MS);
     } catch (error) {
@@ -191,6 +192,12 @@ export function openDetail(video, { page, compare, beside, update, closed }) {
     const next = await beside(video.id, by);
     if (next && dialog.open) show(next);
   }
+}
+
+/** Return a seed beyond the whole numbers of JavaScript. */
+async function exactSeed(id) {
+  const text = await (await blob(`v1/videos/${id}`)).text();
+  return BigInt(/"seed": ?([0-9]+)/.exec(text)[1]);
 }
 
 function unload(part) {
