@@ -3,32 +3,29 @@
 import base64
 import io
 import re
+import shutil
+import time
 from collections.abc import Iterator
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
+from support.axe import violations
 from support.browser import SIGN_IN, Console, NewPage, Studio, start_studio
 
 pytestmark = pytest.mark.slow
-AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text()
 MARKUP = "<img src=x onerror=\"console.error('run')\">"
 PROMPTS = ("Grüße aus KÖLN", "a wave 🌊 breaks", "100 % sure", "50 _ like", 'it\'s "quoted"', MARKUP)
-LONG = {"video": {"num_frames": 33}}
 TIMES = "[...document.querySelectorAll('.pair video')].map((video) => video.currentTime)"
 
 
 class Gallery:
     """The gallery of an owner of its own, and what the tests do with it."""
 
-    def __init__(self, studio: Studio, new_page: NewPage, owner: str) -> None:
-        self.studio, self._open = studio, new_page
-        self.key = studio.new_key(owner, owner)
-        known = {"authorization": f"Bearer {self.key}"}
-        studio.server.until(lambda: studio.server.call("/v1/me", headers=known)[0] == 200)
+    def __init__(self, studio: Studio, new_page: NewPage, key: str) -> None:
+        self.studio, self._open, self.key = studio, new_page, key
 
     def make(self, prompt: str, model: str = "text", **options: Any) -> dict[str, Any]:
         made: dict[str, Any] = self.studio.call(
@@ -55,9 +52,17 @@ class Gallery:
         return self._open(self.key, "/#keep", **options)
 
 
+@pytest.fixture(scope="module")
+def owners(studio: Studio) -> list[str]:
+    """Make keys of different owners, one for each test."""
+    made = [studio.new_key(f"owner-{n}", f"owner-{n}") for n in range(30)]
+    time.sleep(1)  # every process of the server looks for new keys twice a second
+    return made
+
+
 @pytest.fixture
-def gallery(studio: Studio, new_page: NewPage, request: pytest.FixtureRequest) -> Gallery:
-    return Gallery(studio, new_page, re.sub("[^a-z]", "-", request.node.name)[:40])
+def gallery(studio: Studio, new_page: NewPage, owners: list[str]) -> Gallery:
+    return Gallery(studio, new_page, owners.pop())
 
 
 def cards(page: Page) -> Locator:
@@ -86,12 +91,6 @@ def wait(page: Page, condition: str) -> None:
             return
         page.wait_for_timeout(50)
     raise AssertionError(condition)
-
-
-def accessible(page: Page) -> None:
-    page.evaluate(AXE)
-    found = page.evaluate("axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa']})")
-    assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found["violations"]] == []
 
 
 def coloured(width: int, height: int, colour: str) -> str:
@@ -171,25 +170,23 @@ def test_a_long_list_is_scrolled_to_its_end(gallery: Gallery) -> None:
     page.keyboard.press("End")
 
     expect(page.get_by_text("150 videos", exact=True)).to_be_visible()
-    texts = cards(page).locator(".shot-text").all_inner_texts()
+    texts = cards(page).locator(".shot-text").all_text_contents()
     assert texts == [f"number {n}" for n in reversed(range(150))]
 
 
-def test_a_deleted_cursor_does_not_stop_the_list(gallery: Gallery) -> None:
-    videos = [gallery.make(f"number {n}") for n in range(70)]
-    page = gallery.open(has_touch=True)
-    expect(cards(page)).to_have_count(70)
-    page.get_by_label("Order").select_option("Oldest first")
-    expect(cards(page)).to_have_count(70)
+def test_a_list_goes_on_though_its_last_entries_were_deleted(gallery: Gallery, console: Console) -> None:
+    console.allow(404)  # their pictures
+    videos = [gallery.make(f"number {n:02}") for n in range(64)]
     gallery.ended(videos[-1])
-    gallery.delete(videos[-1])
+    page = gallery.open()
+    expect(page.get_by_text("60 videos so far")).to_be_visible()
+    gallery.delete(videos[4])
+    gallery.delete(videos[5])
 
-    gallery.make("a later one", "slow")
-    page.get_by_role("link", name="Run").click()
-    page.get_by_role("link", name="Keep").click()
+    cards(page).last.scroll_into_view_if_needed()
 
-    expect(card(page, "a later one")).to_have_count(1)
-    expect(card(page, "number 69")).to_have_count(0)
+    expect(page.get_by_text("62 videos", exact=True)).to_be_visible()
+    assert cards(page).locator(".shot-text").all_text_contents()[-5:] == [f"number {n:02}" for n in (6, 3, 2, 1, 0)]
 
 
 def test_a_video_shows_all_that_was_used(gallery: Gallery) -> None:
@@ -213,7 +210,7 @@ def test_a_video_shows_all_that_was_used(gallery: Gallery) -> None:
     with page.expect_download() as download:
         dialog.get_by_role("link", name="Download").click()
     assert b"ftyp" in Path(download.value.path()).read_bytes()[:16]
-    accessible(page)
+    assert violations(page) == []
 
     page.keyboard.press("Escape")
 
@@ -249,8 +246,7 @@ def test_keys_move_between_videos(gallery: Gallery) -> None:
     page = gallery.open()
     expect(cards(page)).to_have_count(3)
 
-    card(page, "three").focus()
-    page.keyboard.press("ArrowRight")
+    card(page, "two").focus()
     page.keyboard.press("Enter")
     dialog = detail(page)
     expect(dialog.locator(".detail-prompt")).to_have_text("two")
@@ -262,14 +258,6 @@ def test_keys_move_between_videos(gallery: Gallery) -> None:
     expect(dialog.locator(".detail-prompt")).to_have_text("two")
     page.keyboard.press("Escape")
     expect(card(page, "two")).to_be_focused()
-
-    page.keyboard.press("c")
-    page.keyboard.press("ArrowLeft")
-    page.keyboard.press("c")
-    page.get_by_role("button", name="Compare chosen").click()
-
-    expect(page.get_by_role("dialog", name="Comparison")).to_contain_text("A: two")
-    expect(page.get_by_role("dialog", name="Comparison")).to_contain_text("B: three")
 
 
 def test_deleting_asks_once(gallery: Gallery) -> None:
@@ -308,9 +296,9 @@ def test_an_unfinished_video_comes_to_its_end_on_the_page(gallery: Gallery) -> N
     page = gallery.open()
     dialog = open_detail(page, "slow one")
     expect(dialog).to_contain_text("Running")
-    accessible(page)
+    assert violations(page) == []
 
-    expect(dialog.get_by_label("The video")).to_be_visible()
+    expect(dialog.get_by_label("The video")).to_be_visible(timeout=60_000)
     page.keyboard.press("Escape")
 
     expect(card(page, "slow one").locator("img")).to_be_visible()
@@ -342,7 +330,7 @@ def test_two_videos_play_in_step(gallery: Gallery) -> None:
     assert page.evaluate(TIMES) == pytest.approx([short + 1 / 8] * 2, abs=0.001)
     dialog.get_by_label("Position").fill("3.5")
     assert page.evaluate(TIMES) == pytest.approx([17 / 8 - 1 / 16, 3.5], abs=0.001)
-    accessible(page)
+    assert violations(page) == []
 
     page.keyboard.press("Escape")
 
@@ -354,8 +342,7 @@ def test_the_gallery_is_accessible_in_light_and_dark(gallery: Gallery) -> None:
     for scheme in ("light", "dark"):
         page = gallery.open(color_scheme=scheme)
         expect(card(page, "a picture")).to_be_visible()
-        page.get_by_role("checkbox").check()
-        accessible(page)
+        assert violations(page) == []
 
 
 def test_a_phone_shows_everything_without_scrolling_sideways(gallery: Gallery) -> None:
@@ -375,8 +362,6 @@ def test_a_phone_shows_everything_without_scrolling_sideways(gallery: Gallery) -
 @pytest.fixture
 def elsewhere(chromium: Browser) -> Iterator[Browser]:
     """Start a browser that finds this machine under another name."""
-    import shutil
-
     args = ["--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP studio.example 127.0.0.1"]
     browser = chromium.browser_type.launch(executable_path=shutil.which("chromium"), args=args)
     yield browser
@@ -408,17 +393,18 @@ def test_a_picture_whose_link_has_expired_is_shown_again(
     tmp_path: Path, chromium: Browser, console: Console, new_page: NewPage
 ) -> None:
     console.allow(401, 403)
-    other = start_studio(tmp_path, link_seconds=1)
+    other = start_studio(tmp_path, link_seconds=6)
     try:
         videos = [other.make(f"number {n}", provider_options={"video": {"num_frames": 5}}) for n in range(60)]
         other.finished(videos[0])
         other.finished(videos[-1])
         page = new_page(other.key, "/#keep", url=other.url)
         expect(cards(page)).to_have_count(60)
-        page.wait_for_timeout(2500)
+        page.wait_for_timeout(6500)
 
         cards(page).last.scroll_into_view_if_needed()
 
         wait(page, "[...document.querySelectorAll('.shots img')].at(-1).naturalWidth > 0")
+        page.context.close()
     finally:
         other.server.stop()

@@ -22,8 +22,8 @@ RUN = """
 import { readFileSync } from "node:fs";
 import { asCurl, asJson, asPython } from "./snippets.mjs";
 const { video, server, images, keyed } = JSON.parse(readFileSync(0, "utf8"));
-const roles = Object.keys(images);
-const made = { curl: asCurl(video, server, roles, keyed), Python: asPython(video, server, roles, keyed), JSON: asJson(video, images) };
+const made = {};
+for (const [kind, write] of Object.entries({ curl: asCurl, Python: asPython, JSON: asJson })) made[kind] = write(video, images, server, keyed);
 console.log(JSON.stringify(made));
 """
 

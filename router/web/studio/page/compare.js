@@ -1,9 +1,9 @@
 // Two videos side by side, played in step, and the values in which they differ.
 
-import { fileUrl } from "./api.js";
-import { button, calm, openDialog, used } from "./detail.js";
+import { calm, media, openDialog, used } from "./detail.js";
 import { h } from "./dom.js";
-import { count, seconds } from "./format.js";
+import { count } from "./format.js";
+import { button } from "./keep.js";
 
 const FAR = 0.3; // seconds: beyond that the follower jumps, below it plays faster or slower
 const NEAR = 0.01;
@@ -11,20 +11,22 @@ const ALWAYS = ["ID", "Sent", "Finished", "Kept until"]; // differ, and say noth
 
 /** Open two videos: the longer one leads, the other follows and waits at its end. */
 export function openComparison(...videos) {
-  const clips = videos.map(clip);
+  const clips = videos.map((video, index) => {
+    const { num_frames: frames, frames_per_second: rate } = video.provider_options.video;
+    return { node: media(video, "AB"[index], { preload: "auto" }), frames, frame: 1 / rate, length: frames / rate };
+  });
   const moving = clips.filter(({ frames }) => frames > 1).sort((a, b) => b.length - a.length);
   const [lead, follower] = moving;
-  const frame = Math.min(...moving.map((one) => one.frame));
-  const position = h("input", { type: "range", id: "keep-position", min: 0, max: lead?.length ?? 0, step: "any", value: 0 });
+  const frame = Math.min(...moving.map((clip) => clip.frame));
   const play = button("Play", () => (playing ? pause() : start()));
+  const position = h("input", { type: "range", id: "keep-at", min: 0, max: lead?.length, step: "any", value: 0, oninput: () => seek(position.value) });
   let playing = false;
   let asked;
-  position.addEventListener("input", () => seek(Number(position.value)));
-  const controls = lead && h("p", { class: "actions" }, play,
-    button("Frame back", () => step(-1)), button("Frame forward", () => step(1)), h("label", { for: position.id }, "Position"), position);
-  const dialog = openDialog(h("h2", null, "Comparison"), () => cancelAnimationFrame(asked),
-    h("div", { class: "pair" }, clips.map(({ node }, index) => h("figure", null, node, h("figcaption", null, `${"AB"[index]}: ${videos[index].prompt}`)))),
-    controls, differences(...videos));
+  const figures = clips.map(({ node }, index) => h("figure", null, node, h("figcaption", null, `${"AB"[index]}: ${videos[index].prompt}`)));
+  const dialog = openDialog(h("h2", null, "Comparison"), () => cancelAnimationFrame(asked), h("div", { class: "pair" }, figures),
+    lead && h("p", { class: "actions" }, play, button("Frame back", () => step(-1)), button("Frame forward", () => step(1)),
+      h("label", { for: position.id }, "Position"), position),
+    differences(videos));
   if (!lead) return;
   dialog.addEventListener("keydown", (event) => {
     const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
@@ -54,7 +56,6 @@ export function openComparison(...videos) {
       node.currentTime = Math.max(0, Math.min(at, length - own / 2));
       if (playing) node.play().catch(() => {}); // the dialog was closed
     }
-    position.setAttribute("aria-valuetext", seconds(at));
   }
 
   function step(by) {
@@ -75,22 +76,14 @@ export function openComparison(...videos) {
   }
 }
 
-function clip(video, index) {
-  const { num_frames: frames, frames_per_second: rate } = video.provider_options.video;
-  const shared = { class: "detail-media", src: fileUrl(video), "aria-label": "AB"[index] };
-  const node = frames > 1 ? h("video", { ...shared, muted: true, playsinline: true, preload: "auto" }) : h("img", { ...shared, alt: "" });
-  return { node, frames, frame: 1 / rate, length: frames / rate };
-}
-
-function differences(...videos) {
+function differences(videos) {
   const [a, b] = videos.map((video) => new Map([["Prompt", video.prompt], ...used(video)]));
   const names = [...new Set([...a.keys(), ...b.keys()])].filter((name) => !ALWAYS.includes(name));
-  const cell = (text) => h("td", null, text ?? "none");
-  const row = (name) => h("tr", null, h("th", { scope: "row" }, name), cell(a.get(name)), a.get(name) !== b.get(name) && cell(b.get(name)));
-  const [same, other] = [true, false].map((agree) => names.filter((name) => (a.get(name) === b.get(name)) === agree));
-  const head = h("tr", null, ["Differs", "A", "B"].map((text) => h("th", { scope: "col" }, text)));
+  const rows = (isSame) => names.filter((name) => (a.get(name) === b.get(name)) === isSame)
+    .map((name) => h("tr", null, h("th", { scope: "row" }, name), (isSame ? [a] : [a, b]).map((of) => h("td", null, of.get(name) ?? "none"))));
+  const same = rows(true);
   return [
-    h("div", { class: "scroll" }, h("table", null, head, other.map(row))),
-    h("details", null, h("summary", null, `${count(same.length, "value")} the same`), h("table", null, same.map(row))),
+    h("div", { class: "scroll" }, h("table", null, h("tr", null, ["Differs", "A", "B"].map((text) => h("th", { scope: "col" }, text))), rows(false))),
+    h("details", null, h("summary", null, `${count(same.length, "value")} the same`), h("table", null, same)),
   ];
 }
