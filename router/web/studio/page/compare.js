@@ -1,6 +1,6 @@
 // Two videos side by side, played in step, and the values in which they differ.
 
-import { calm, media, openDialog, used } from "./detail.js";
+import { arrows, calm, media, openDialog, used } from "./detail.js";
 import { h } from "./dom.js";
 import { count } from "./format.js";
 import { button } from "./keep.js";
@@ -19,20 +19,18 @@ export function openComparison(...videos) {
   const [lead, follower] = moving;
   const frame = Math.min(...moving.map((clip) => clip.frame));
   const play = button("Play", () => (playing ? pause() : start()));
-  const position = h("input", { type: "range", id: "keep-at", min: 0, max: lead?.length, step: "any", value: 0, oninput: () => seek(position.value) });
-  let playing = false;
-  let asked;
+  const position = h("input", { type: "range", min: 0, max: lead?.length, step: "any", value: 0, oninput: () => seek(position.value) });
+  let playing = false, asked;
   const figures = clips.map(({ node }, index) => h("figure", null, node, h("figcaption", null, `${"AB"[index]}: ${videos[index].prompt}`)));
   const dialog = openDialog(h("h2", null, "Comparison"), () => cancelAnimationFrame(asked), h("div", { class: "pair" }, figures),
     lead && h("p", { class: "actions" }, play, button("Frame back", () => step(-1)), button("Frame forward", () => step(1)),
-      h("label", { for: position.id }, "Position"), position),
+      h("label", null, "Position", position)),
     differences(videos));
   if (!lead) return;
   dialog.addEventListener("keydown", (event) => {
-    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    if (!by) return;
+    if (!arrows[event.key]) return;
     event.preventDefault(); // of the range, whose own steps are no frames
-    step(by);
+    step(arrows[event.key]);
   });
   if (!calm.matches) start();
   follow();

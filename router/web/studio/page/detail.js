@@ -5,22 +5,23 @@ import { fill, h } from "./dom.js";
 import { number, seconds, time } from "./format.js";
 import { button, isDone, isUnfinished, stateOf } from "./keep.js";
 import { session } from "./session.js";
-import { asCurl, asJson, asPython } from "./snippets.js";
+import { asCurl, asJson, asPython, isImage } from "./snippets.js";
 
 const FRESH_MS = 2000; // of an unfinished video
 const COPIES = { curl: asCurl, Python: asPython, JSON: asJson };
+export const arrows = { ArrowLeft: -1, ArrowRight: 1 };
 export const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
 /** Return `[name, text]` of everything that made a video what it is. */
 export function used(video) {
   const options = video.provider_options.video;
-  const { num_frames: frames, frames_per_second: rate } = options;
-  const adapters = options.adapters.map(({ name, strength: at }) => `${name} at ${at.high === undefined ? at : `${at.high} and ${at.low}`}`);
+  const { num_frames: frames, frames_per_second: rate, width, height } = options;
+  const adapters = options.adapters.map(({ name, strength: at }) => `${name} at ${Object.values(at).join(" and ") || at}`);
   const { reproducible, lossy = [], may_vary_with: varies = [] } = video.numerics ?? {};
   const values = {
     Model: video.model,
-    Size: `${options.width} × ${options.height}`,
-    Frames: frames === 1 ? "1, an image" : `${frames}, ${seconds(frames / rate)} at ${rate} a second`,
+    Size: `${width} × ${height}`,
+    Frames: isImage(video) ? "1, an image" : `${frames}, ${seconds(frames / rate)} at ${rate} a second`,
     Steps: options.steps,
     Guidance: options.guidance_scale,
     "Second guidance": options.guidance_scale_2,
@@ -41,14 +42,14 @@ export function used(video) {
   return Object.entries(values).filter(([, value]) => value || value === 0).map(([name, value]) => [name, `${value}`]);
 }
 
-/** Return the picture of a finished video, which plays only where it may. */
+/** Return the element that shows a finished video or image. */
 export function media(video, label, player) {
-  const shared = { class: "detail-media", src: fileUrl(video), "aria-label": label };
-  if (video.provider_options.video.num_frames === 1) return h("img", { ...shared, alt: label });
-  return h("video", { ...shared, muted: true, playsinline: true, ...player });
+  const shared = { class: "detail-media", src: fileUrl(video) };
+  if (isImage(video)) return h("img", { ...shared, alt: label });
+  return h("video", { ...shared, "aria-label": label, muted: true, playsinline: true, ...player });
 }
 
-/** Open a dialog that is gone once it closes, with the connections of its videos. */
+/** Open a dialog that is gone once it is closed, with the connections of its videos. */
 export function openDialog(title, closed, ...children) {
   title.id = "keep-title";
   const close = button("Close", () => dialog.close());
@@ -63,7 +64,6 @@ export function openDialog(title, closed, ...children) {
   return dialog;
 }
 
-/** Open a video, with `page` and what the gallery does. */
 export function openDetail(video, { page, compare, beside, update, closed }) {
   let inputs, timer;
   const said = h("p", { role: "status" });
@@ -72,8 +72,7 @@ export function openDetail(video, { page, compare, beside, update, closed }) {
   const dialog = openDialog(title, () => closed(video.id), content, said);
   title.after(button("Previous", () => step(-1)), button("Next", () => step(1)));
   dialog.addEventListener("keydown", ({ key, target }) => {
-    const by = { ArrowLeft: -1, ArrowRight: 1 }[key];
-    if (by && !/VIDEO|TEXTAREA/.test(target.tagName)) step(by); // there the arrows are the player's
+    if (arrows[key] && !/VIDEO|TEXTAREA/.test(target.tagName)) step(arrows[key]); // there the arrows are the player's
   });
   show(video);
 
@@ -98,9 +97,8 @@ export function openDetail(video, { page, compare, beside, update, closed }) {
 
   function actions() {
     const done = isDone(video);
-    const name = `${video.id}.${video.provider_options.video.num_frames === 1 ? "png" : "mp4"}`;
     return h("p", { class: "actions" },
-      done && h("a", { class: "button", href: fileUrl(video), download: name }, "Download"),
+      done && h("a", { class: "button", href: fileUrl(video), download: `${video.id}.${isImage(video) ? "png" : "mp4"}` }, "Download"),
       action("Again with this seed", () => again(video.seed)),
       action("Vary", () => again(null)),
       done && action("Use last frame as image", async () => leave({ image: await blob(fileUrl(video, "last_frame")) })),
@@ -154,7 +152,7 @@ export function openDetail(video, { page, compare, beside, update, closed }) {
     yes.focus();
   }
 
-  /** Look again: for how far it is, a link that lasts, and whether it is still there. */
+  // how far it is, a fresh link, and whether it is still there
   async function renew() {
     clearTimeout(timer);
     const before = video;
@@ -187,14 +185,13 @@ function unload(part) {
 /** Return the input images by role, as `data:` URLs. */
 async function imagesOf({ id, images }) {
   if (!images.length) return {};
-  const found = await get(`v1/responses/${id.replace("video", "resp")}/input_items`, { include: "message.input_image.image_url" });
-  const parts = found.data.flatMap(({ content }) => content).filter(({ type }) => type === "input_image");
-  return Object.fromEntries(parts.map((part) => [part.role, part.image_url]));
+  const { data } = await get(`v1/responses/${id.replace("video", "resp")}/input_items`, { include: "message.input_image.image_url" });
+  return Object.fromEntries(data.flatMap(({ content }) => content).filter((part) => part.image_url).map((part) => [part.role, part.image_url]));
 }
 
 function asBlob(url) {
-  const bytes = Uint8Array.from(atob(url.split(",")[1]), (letter) => letter.charCodeAt(0));
-  return new Blob([bytes], { type: /[a-z]+\/[a-z]+/.exec(url)[0] });
+  const [head, text] = url.split(",");
+  return new Blob([Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0))], { type: head.slice(5, head.indexOf(";")) });
 }
 
 function download([role, url]) {

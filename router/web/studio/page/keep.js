@@ -15,11 +15,10 @@ export const isUnfinished = ({ status }) => status === "queued" || status === "i
 export const button = (text, onclick, kind) => h("button", { type: "button", class: kind, onclick }, text);
 const isStopped = ({ error }) => error?.code === "cancelled";
 
-/** Return what stands in place of a picture. */
 export function stateOf(video) {
   if (isDone(video)) return "Done";
   if (isStopped(video)) return "Stopped";
-  if (video.status === "failed") return `Failed: ${video.error?.message ?? "no reason is known"}`;
+  if (video.status === "failed") return `Failed: ${video.error.message}`;
   if (video.status === "queued") return `Waiting, number ${video.queue_position ?? 1}`;
   return `Running, ${video.progress} %`;
 }
@@ -28,11 +27,10 @@ export function mount(root, page) {
   const list = h("ul", { class: "grid shots", onclick: clicked });
   const about = h("p", { class: "soft", role: "status" });
   const end = h("div", { class: "shots-end" });
-  const q = h("input", { id: "keep-q", type: "search", maxlength: 200, autocomplete: "off", oninput: typed });
-  const [status, model, order] = [["status", STATUSES], ["model", [["", "All"]]], ["order", ORDERS]].map(([id, options]) =>
-    h("select", { id: `keep-${id}`, onchange: () => begin() }, options.map(option)));
-  const fields = [["Search prompts", q], ["Status", status], ["Model", model], ["Order", order]];
-  const filters = fields.map(([label, control]) => h("div", { class: "field" }, h("label", { for: control.id }, label), control));
+  const q = h("input", { type: "search", maxlength: 200, autocomplete: "off", oninput: typed });
+  const [status, model, order] = [STATUSES, [["", "All"]], ORDERS].map((options) => h("select", { onchange: () => begin() }, options.map(option)));
+  const fields = { "Search prompts": q, Status: status, Model: model, Order: order };
+  const filters = Object.entries(fields).map(([label, control]) => h("label", { class: "field" }, h("span", null, label), control));
   fill(root, h("h1", { class: "visually-hidden" }, "Keep"), h("div", { class: "filters", role: "search" }, filters), about, list, end);
 
   const cards = new Map(); // by the video's id
@@ -67,8 +65,7 @@ export function mount(root, page) {
   }
 
   function load() {
-    busy ??= next(query);
-    return busy;
+    return (busy ??= next(query));
   }
 
   async function next(mine) {
@@ -89,7 +86,6 @@ export function mount(root, page) {
     if (more) ahead.observe(end); // says at once whether the end is still near
   }
 
-  /** Bring in what is new, whoever made it, and what has changed. */
   async function refresh() {
     const mine = query;
     if (busy || mine.order === "asc") return load();
@@ -102,9 +98,8 @@ export function mount(root, page) {
     list.prepend(...add(found.data));
   }
 
-  /** Return the cards of videos that have none yet. */
   function add(videos) {
-    // stopped videos are failed ones for the API, but not for those who ask for "Failed"
+    // for the API stopped videos are failed ones
     const fresh = videos.filter((video) => !cards.has(video.id) && !(query.status === "failed" && isStopped(video)));
     for (const video of fresh) cards.set(video.id, card(video));
     describe();
@@ -114,10 +109,11 @@ export function mount(root, page) {
   function update(video) {
     const old = cards.get(video.id);
     if (!old || stateOf(old.video) === stateOf(video)) return;
-    const focused = old.contains(document.activeElement);
-    cards.set(video.id, card(video));
-    old.replaceWith(cards.get(video.id));
-    if (focused) cards.get(video.id).firstChild.focus();
+    const hasFocus = old.contains(document.activeElement);
+    const item = card(video);
+    cards.set(video.id, item);
+    old.replaceWith(item);
+    if (hasFocus) item.firstChild.focus();
   }
 
   function forget(id) {
@@ -137,7 +133,7 @@ export function mount(root, page) {
   }
 
   function card(video) {
-    const length = video.provider_options.video.num_frames === 1 ? "image" : seconds(Number(video.seconds));
+    const length = video.num_frames === 1 ? "image" : seconds(Number(video.seconds));
     const item = h("li", { "data-video": video.id, class: isUnfinished(video) && "unfinished" },
       h("button", { type: "button", class: "shot" }, picture(video), h("span", { class: "shot-text" }, video.prompt.slice(0, 200)),
         h("span", { class: "shot-facts soft" }, `${video.model} · ${length} · ${time(video.created_at)}`)));
@@ -152,7 +148,7 @@ export function mount(root, page) {
     return image;
   }
 
-  /** Show a picture again whose link has expired, or say that its file is gone. */
+  /** Show a picture whose link has expired. */
   async function renew(image, video) {
     const gone = () => image.replaceWith(h("span", { class: "shot-picture soft" }, "The file is gone"));
     try {
@@ -170,9 +166,8 @@ export function mount(root, page) {
       other = video;
       return say("Open another video, and choose Compare there too.");
     }
-    const both = [other, video];
+    (await import("./compare.js")).openComparison(other, video);
     other = null;
-    (await import("./compare.js")).openComparison(...both);
   }
 
   async function open(id) {
@@ -181,7 +176,6 @@ export function mount(root, page) {
     openDetail(video, { page, compare, beside, update, closed: (last) => (cards.get(last) ?? neighbour)?.firstChild.focus() });
   }
 
-  /** Return the video before (-1) or after (1) another one. */
   async function beside(id, step) {
     const item = cards.get(id);
     if (step < 0) return item?.previousSibling?.video;
