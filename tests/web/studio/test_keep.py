@@ -346,10 +346,11 @@ def test_the_gallery_is_accessible_in_light_and_dark(gallery: Gallery) -> None:
 
 
 def test_a_phone_shows_everything_without_scrolling_sideways(gallery: Gallery) -> None:
+    gallery.made("narrow")
     gallery.made("wide " * 30)
     page = gallery.open()
     page.set_viewport_size({"width": 360, "height": 740})
-    expect(cards(page)).to_have_count(1)
+    expect(cards(page)).to_have_count(2)
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
     card(page, "wide").click()
@@ -377,7 +378,11 @@ def test_copying_works_without_a_secure_context(gallery: Gallery, elsewhere: Bro
     page.goto("/#keep")
     assert not page.evaluate("isSecureContext")
 
-    for kind, part in (("curl", f"curl -sS '{base}/v1/responses'"), ("Python", '"seed": 3'), ("JSON", '"say \\"hi\\""')):
+    for kind, part in (
+        ("curl", f"curl -sS '{base}/v1/responses'"),
+        ("Python", '"seed": 3'),
+        ("JSON", '"say \\"hi\\""'),
+    ):
         dialog = open_detail(page, "hi")
         dialog.get_by_role("button", name=f"Copy as {kind}").click()
         expect(dialog.get_by_text("Copied")).to_be_visible()

@@ -17,7 +17,7 @@ from support.browser import Studio
 from router.web.studio.static_files import static_files
 
 pytestmark = pytest.mark.slow
-HARD = "it's \"100 %\" of `ls` $HOME ${HOME} \\n\\\n\tein Hügel 🌊 @circle.png; <a> & null # [x] {y} !!"
+HARD = 'it\'s "100 %" of `ls` $HOME ${HOME} \\n\\\n\tein Hügel 🌊 @circle.png; <a> & null # [x] {y} !!'
 RUN = """
 import { readFileSync } from "node:fs";
 import { asCurl, asJson, asPython } from "./snippets.mjs";
@@ -47,7 +47,9 @@ def written(folder: Path, studio: Studio, video: dict[str, Any], images: dict[st
     urls = {role: url_of(data) for role, data in images.items()}
     sent = json.dumps({"video": video, "server": f"{studio.url}/", "images": urls, "keyed": True})
     command = ("node", str(folder / "run.mjs"))
-    texts: dict[str, str] = json.loads(subprocess.run(command, input=sent.encode(), capture_output=True, check=True).stdout)
+    texts: dict[str, str] = json.loads(
+        subprocess.run(command, input=sent.encode(), capture_output=True, check=True).stdout
+    )
     return texts
 
 
