@@ -215,7 +215,7 @@ def test_a_video_shows_all_that_was_used(gallery: Gallery) -> None:
     page.keyboard.press("Escape")
 
     expect(dialog).to_have_count(0)
-    assert page.evaluate("document.querySelectorAll('video').length") == 0
+    expect(page.locator("video")).to_have_count(0)
     assert page.evaluate("document.activeElement.className") == "shot"
 
 
@@ -334,7 +334,7 @@ def test_two_videos_play_in_step(gallery: Gallery) -> None:
 
     page.keyboard.press("Escape")
 
-    assert page.evaluate("document.querySelectorAll('video').length") == 0
+    expect(page.locator("video")).to_have_count(0)
 
 
 def test_the_gallery_is_accessible_in_light_and_dark(gallery: Gallery) -> None:

@@ -13,11 +13,11 @@ const ALWAYS = ["ID", "Sent", "Finished", "Kept until"]; // differ, and say noth
 export function openComparison(...videos) {
   const clips = videos.map((video, index) => {
     const { num_frames: frames, frames_per_second: rate } = video.provider_options.video;
-    return { node: media(video, "AB"[index], { preload: "auto" }), frames, frame: 1 / rate, length: frames / rate };
+    return { node: media(video, "AB"[index], { preload: "auto" }), rate, length: frames > 1 ? frames / rate : 0 };
   });
-  const moving = clips.filter(({ frames }) => frames > 1).sort((a, b) => b.length - a.length);
+  const moving = clips.filter(({ length }) => length).sort((a, b) => b.length - a.length);
   const [lead, follower] = moving;
-  const frame = Math.min(...moving.map((clip) => clip.frame));
+  const frame = 1 / Math.max(...moving.map(({ rate }) => rate));
   const play = button("Play", () => (playing ? pause() : start()));
   const position = h("input", { type: "range", min: 0, max: lead?.length, step: "any", value: 0, oninput: () => seek(position.value) });
   let playing = false, asked;
@@ -49,9 +49,9 @@ export function openComparison(...videos) {
   }
 
   function seek(at) {
-    for (const { node, length, frame: own } of moving) {
+    for (const { node, length } of moving) {
       node.playbackRate = 1;
-      node.currentTime = Math.max(0, Math.min(at, length - own / 2));
+      node.currentTime = Math.max(0, Math.min(at, length - frame / 2));
       if (playing) node.play().catch(() => {}); // the dialog was closed
     }
   }

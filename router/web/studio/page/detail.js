@@ -1,6 +1,6 @@
 // One video: how it looks, every value that was used, and what can be done with it.
 
-import { blob, fileUrl, get, remove } from "./api.js";
+import { asBlob, blob, fileUrl, get, imagesOf, remove } from "./api.js";
 import { fill, h } from "./dom.js";
 import { number, seconds, time } from "./format.js";
 import { button, isDone, isUnfinished, stateOf } from "./keep.js";
@@ -180,18 +180,6 @@ function unload(part) {
     player.removeAttribute("src");
     player.load();
   }
-}
-
-/** Return the input images by role, as `data:` URLs. */
-async function imagesOf({ id, images }) {
-  if (!images.length) return {};
-  const { data } = await get(`v1/responses/${id.replace("video", "resp")}/input_items`, { include: "message.input_image.image_url" });
-  return Object.fromEntries(data.flatMap(({ content }) => content).filter((part) => part.image_url).map((part) => [part.role, part.image_url]));
-}
-
-function asBlob(url) {
-  const [head, text] = url.split(",");
-  return new Blob([Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0))], { type: head.slice(5, head.indexOf(";")) });
 }
 
 function download([role, url]) {

@@ -107,13 +107,11 @@ export function mount(root, page) {
   }
 
   function update(video) {
-    const old = cards.get(video.id);
-    if (!old || stateOf(old.video) === stateOf(video)) return;
-    const hasFocus = old.contains(document.activeElement);
-    const item = card(video);
-    cards.set(video.id, item);
-    old.replaceWith(item);
-    if (hasFocus) item.firstChild.focus();
+    const item = cards.get(video.id);
+    if (!item || stateOf(item.video) === stateOf(video)) return;
+    item.video = video;
+    item.className = isUnfinished(video) ? "unfinished" : "";
+    item.querySelector(".shot-picture").replaceWith(picture(video));
   }
 
   function forget(id) {
