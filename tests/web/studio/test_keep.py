@@ -22,7 +22,7 @@ TIMES = "[...document.querySelectorAll('.pair video')].map((video) => video.curr
 
 
 class Gallery:
-    """The gallery of an owner of its own, and what the tests do with it."""
+    """The gallery of one owner, and its videos."""
 
     def __init__(self, studio: Studio, new_page: NewPage, key: str) -> None:
         self.studio, self._open, self.key = studio, new_page, key
@@ -85,7 +85,8 @@ def open_detail(page: Page, prompt: str) -> Locator:
 
 
 def wait(page: Page, condition: str) -> None:
-    """Wait for a true expression; Playwright's own way needs `eval`, which the page's policy forbids."""
+    """Wait for a true expression."""
+    # Playwright's own way needs `eval`, which the page's policy forbids
     for _ in range(400):
         if page.evaluate(condition):
             return
