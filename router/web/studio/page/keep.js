@@ -46,6 +46,7 @@ export function mount(root, page) {
   return {
     show({ open: id } = {}) {
       if (cards.size) refresh();
+      clearInterval(timer);
       timer = setInterval(() => list.querySelector(".unfinished") && refresh(), FRESH_MS);
       if (id) open(id);
     },
