@@ -17,8 +17,8 @@ from router.jobs.queue_forecast import QueueForecast, QueueForecasts
 from router.jobs.queue_limits import NO_LIMITS, QueueLimits, check
 from router.jobs.queue_positions import all_positioned, positioned
 from router.jobs.rows import job_of, job_row
-from router.jobs.scheduling import SchedulingPolicy, allowance
-from router.jobs.scheduling_clock import arrival
+from router.jobs.scheduling import QueuedJob, SchedulingPolicy, allowance
+from router.jobs.scheduling_clock import arrival, current
 from router.jobs.work_queue import POLICY, WorkQueue
 from router.values import Job, Status
 
@@ -50,6 +50,19 @@ class JobStore(WorkQueue):
             self._check(db, limits)
             if need is not None:
                 self._budgets.check(db, need)
+
+    def expected_end(self, model: str, priority: int, estimate: float | None) -> float | None:
+        """Return the seconds until a job would be done that is added now; None if unknown.
+
+        `estimate` are the seconds of its own work.
+        """
+        if estimate is None:
+            return None
+        with self._db.read() as db:
+            due_at = current(db) + allowance(estimate, self._policy.overtake_seconds)
+            new = QueuedJob(LAST, model, priority, due_at, estimate)
+            span = self._forecasts.of_new(db, self._seen_since(), new)
+        return span.end if span else None
 
     def add(
         self, job: Job, key: Key | None = None, limits: QueueLimits = NO_LIMITS, siblings: Sequence[Job] = ()

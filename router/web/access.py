@@ -9,10 +9,12 @@ from urllib.parse import quote
 
 from flask import Flask, Response, g, request
 
+from router.auth.keys import Scope
 from router.jobs.idempotency import HEADER
 from router.metrics import Metrics
 from router.runtime import logs
 from router.web.auth.authenticate import Authenticator, Caller
+from router.web.http.proxies import PROXIED, is_forwarded, is_local
 
 CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 log = logging.getLogger(__name__)
@@ -54,6 +56,14 @@ def caller() -> Caller:
 def owner() -> str | None:
     """Return whose jobs this request sees, None for everybody's."""
     return caller().sees
+
+
+def is_admin() -> bool:
+    """Say whether the caller has scope `admin`, or without keys is on this machine."""
+    if (key := caller().key) is not None:
+        return key.may(Scope.ADMIN)
+    # behind a proxy of unknown trust everybody looks local
+    return is_local() and (PROXIED in request.environ or not is_forwarded(request.headers))
 
 
 def share() -> str:

@@ -22,12 +22,12 @@ from router.web.responses import views as responses
 from router.web.responses.render import Rendering
 from router.web.studio import views as studio
 from router.web.usage import views as usage
-from router.web.videos import sync
+from router.web.videos import estimate, sync
 from router.web.videos import views as videos
 from router.web.waiting.disconnects import DisconnectMonitor
 from router.web.waiting.waiters import Waiters
 
-NOUNS = (responses, videos, sync, images, files, models, usage, health, metrics, docs, studio)
+NOUNS = (responses, videos, sync, estimate, images, files, models, usage, me, health, metrics, docs, studio)
 OPERATIONS = tuple(operation for noun in NOUNS for operation in noun.ROUTES.operations)
 
 
@@ -71,16 +71,17 @@ def create_app(system: System, decoders: Decoders | None = None) -> Flask:
     responses.ROUTES.register(app, responses.Responses(system, intake, app.waiting, rendering))
     videos.ROUTES.register(app, videos.Videos(system, intake, links))
     sync.ROUTES.register(app, sync.SyncVideos(system, intake, app.waiting, made, sender))
+    estimate.ROUTES.register(app, estimate.VideoEstimates(system, intake))
     images.ROUTES.register(app, images.ImageViews(system, intake, app.waiting, made, links))
     not_offered.add_refusals(app)
     files.ROUTES.register(app, files.Content(system, made, sender))
     models.ROUTES.register(app, models.Catalog(system, paths))
     usage.ROUTES.register(app, usage.UsageViews(system))
+    me.ROUTES.register(app, me.MeView())
     health.ROUTES.register(app, health.Ops(system))
     metrics.ROUTES.register(app, metrics.Page(system, names))
     docs.ROUTES.register(app, docs.Docs(settings.public_url, OPERATIONS), template_folder="templates")
     studio.ROUTES.register(app, page)
-    me.ROUTES.register(app, me.Me())
     system.plugins.configure(app)
     system.weights.look_ahead(system.registries.poll().models)
     return app

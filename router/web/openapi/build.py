@@ -52,6 +52,7 @@ NEEDED = {
     "CreateVideo": "prompt",
     "RemixVideo": "prompt",
     "GenerateVideo": "prompt",
+    "EstimateVideo": "prompt",
     "CreateImage": "prompt",
 }
 
