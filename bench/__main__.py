@@ -17,8 +17,8 @@ from router.engine.openmp import wait_policy
 
 FIGURES = (  # modules of bench.figures, in the order of docs/figures.md
     "boot", "overhead", "refusal", "folders", "plan", "hostile", "waiting", "streams", "previews", "claim", "load",
-    "scheduling", "estimates", "nano", "onnx", "fast", "adapters", "quantised", "export", "onnx_gpu", "residency",
-    "house", "download",
+    "scheduling", "estimates", "studio", "nano", "onnx", "fast", "adapters", "quantised", "export", "onnx_gpu",
+    "residency", "house", "download",
 )  # fmt: skip
 
 
