@@ -1,9 +1,9 @@
 // The options of a video: a model's defaults, limits and checks beside each field.
 
 import { fill, h } from "./dom.js";
-import { modality, number } from "./format.js";
+import { number } from "./format.js";
+import { isHere } from "./models.js";
 
-const NEEDS = { i2v: ["image"], flf2v: ["image", "last_image"] };
 const side = ({ limits, size_multiple: step }) => [step, Math.floor(limits.pixels / step), step];
 const guidance = () => [0, 20, "any"];
 const NUMBERS = {
@@ -17,12 +17,6 @@ const NUMBERS = {
   flow_shift: ["Flow shift", () => [0.01, 100, "any"]],
   seed: ["Seed", () => [0, Number.MAX_SAFE_INTEGER, 1]],
 };
-
-export const needs = (model) => NEEDS[model.modality] ?? [];
-export const takes = (model) => (model.modality === "ti2v" ? ["image"] : needs(model));
-export const accepts = (model, roles) =>
-  needs(model).every((role) => roles.includes(role)) && roles.every((role) => takes(model).includes(role));
-export const isHere = ({ weights }, model) => /^(none|embedded|here)$/.test(weights) || model.download;
 
 /** A labelled control with a hint and a line for its problem. */
 export class Field {
@@ -52,7 +46,9 @@ export class Options {
   constructor() {
     this.choices = {}; // of adapters, by model
     this.negative = new Field("negative_prompt", "Negative prompt", h("textarea", { rows: 2 }));
-    this.numbers = Object.entries(NUMBERS).map(([name, [label]]) => new Field(name, label, h("input", { type: "number" })));
+    this.numbers = Object.entries(NUMBERS).map(([name, [label]]) => {
+      return new Field(name, label, h("input", { type: "number" }));
+    });
     this.list = h("div");
     this.adapters = new Field("adapters", "Adapters", h("fieldset", null, h("legend", null, "Adapters"), this.list));
     this.texts = [this.negative, ...this.numbers];
@@ -98,8 +94,9 @@ export class Options {
     for (const { name, label, control, node, text } of this.numbers) {
       const { badInput, rangeUnderflow, rangeOverflow } = control.validity;
       const kind = control.step === "any" ? "a number" : "an integer";
-      if (node.hidden || !(badInput || rangeUnderflow || rangeOverflow || (kind === "an integer" && text % 1))) continue;
-      found.push([name, `${label} must be ${kind} from ${control.min} to ${control.max}, got ${text || "no number"}`]);
+      const isWrong = badInput || rangeUnderflow || rangeOverflow || (kind === "an integer" && text % 1);
+      const words = `${label} must be ${kind} from ${control.min} to ${control.max}, got ${text || "no number"}`;
+      if (isWrong && !node.hidden) found.push([name, words]);
     }
     const { id, limits, size_multiple: step } = this.model;
     const [width, height] = this.numbers.map(({ text }) => text);
@@ -136,28 +133,29 @@ export class Options {
       const [id, choice] = [`make-adapter-${name}`, this.chosen.find((each) => each.name === name)];
       const why = merged ? "part of the weights" : isHere(adapter, this.model) ? "" : `its file is ${adapter.weights}`;
       const box = h("input", { type: "checkbox", id, disabled: why, checked: merged || choice, oninput });
-      const label = `Strength of ${name}`;
-      const strength = h("input", { type: "number", step: "any", min: -10, max: 10, "aria-label": label, title: label, oninput });
-      strength.hidden = why || !choice;
+      const bounds = { type: "number", step: "any", min: -10, max: 10 };
+      const strength = h("input", { ...bounds, "aria-label": `Strength of ${name}`, oninput });
       const { high, low } = choice?.strength ?? adapter.strength;
       strength.placeholder = high === undefined ? adapter.strength : `${high} / ${low}`;
       strength.value = high === undefined ? (choice?.strength ?? "") : "";
-      const node = h("div", { class: "actions" }, box, h("label", { for: id }, name), h("span", { class: "hint" }, why), strength);
-      return { name, merged, box, strength, kept: strength.value ? undefined : choice?.strength, node };
+      const line = h("label", { class: "hint", hidden: why || !choice }, "strength", strength);
+      const node = h("div", { class: "actions" }, box, h("label", { for: id }, name), line, why && h("p", { class: "hint" }, why));
+      return { name, merged, box, strength, line, kept: strength.value ? undefined : choice?.strength, node };
     });
     fill(this.list, this.rows.map(({ node }) => node));
     this.adapters.node.hidden = !this.rows.length;
   }
 
   chooseAdapters() {
-    for (const { box, strength } of this.rows) strength.hidden = box.disabled || !box.checked;
+    for (const { box, line } of this.rows) line.hidden = box.disabled || !box.checked;
     const chosen = this.rows.filter(({ box, merged }) => box.checked && !merged);
     const of = ({ name, strength, kept }) => ({ name, strength: strength.value ? Number(strength.value) : kept });
     this.choices[this.model.id] = chosen.map(of);
   }
 
   get chosen() {
-    return this.choices[this.model.id] ?? this.model.adapters.filter((adapter) => adapter.default && !adapter.merged).map(({ name }) => ({ name }));
+    const usual = this.model.adapters.filter((adapter) => adapter.default && !adapter.merged);
+    return this.choices[this.model.id] ?? usual.map(({ name }) => ({ name }));
   }
 
   standard(name) {

@@ -14,7 +14,8 @@ export class ImageField extends Field {
     Object.assign(this, { limits, changed, blob: null, size: null });
     this.picture = h("img", { alt: `${label}, as the model will see it` });
     this.about = h("span", { class: "soft" });
-    this.remove = h("button", { type: "button", class: "quiet", onclick: () => this.clear() }, `Remove ${label.toLowerCase()}`);
+    const words = `Remove ${label.toLowerCase()}`;
+    this.remove = h("button", { type: "button", class: "quiet", onclick: () => this.clear() }, words);
     this.control.before((this.drop = h("div", { class: "drop" })));
     this.drop.append(this.picture, this.about, this.control);
     this.problem.after(this.remove);
@@ -51,7 +52,8 @@ export class ImageField extends Field {
     const box = target ?? size;
     this.picture.hidden = !size;
     this.remove.hidden = !blob;
-    this.about.textContent = size ? "" : blob ? `${blob.name ?? "An image"}, which this browser cannot show` : "Drop, paste or choose one";
+    const about = blob ? `${blob.name ?? "An image"}, which this browser cannot show` : "Drop, paste or choose one";
+    this.about.textContent = size ? "" : about;
     if (size) picture.style.setProperty("aspect-ratio", `${box.width} / ${box.height}`);
     const isCut = size && Math.abs((size.width * box.height) / (size.height * box.width) - 1) > 0.01;
     this.hint.textContent = unused || (size ? `${isCut ? "cropped from " : ""}${size.width} x ${size.height}` : TYPES);

@@ -2,9 +2,10 @@
 
 import { newKey, send } from "./api.js";
 import { fill, h, say } from "./dom.js";
-import { Field, Options, accepts, isHere, needs, takes } from "./fields.js";
+import { Field, Options } from "./fields.js";
 import { modality, number, seconds } from "./format.js";
 import { ImageField } from "./images.js";
+import { Models, accepts, describe, needs, takes } from "./models.js";
 import { mount as mountWatch } from "./watch.js";
 
 const CALM_MS = 250; // without a change, before the server is asked
@@ -17,7 +18,8 @@ class Form {
     const about = { limits: () => this.model.limits, changed: () => this.change() };
     this.page = page;
     this.choice = new Field("model", "Model", h("select"));
-    this.prompt = new Field("prompt", "Prompt", h("textarea", { rows: 4, placeholder: "A red circle moves to the right" }));
+    const example = "A red circle moves to the right";
+    this.prompt = new Field("prompt", "Prompt", h("textarea", { rows: 4, placeholder: example }));
     this.images = [new ImageField("image", "Image", about), new ImageField("last_image", "Last image", about)];
     this.options = new Options();
     this.fields = [this.choice, this.prompt, ...this.images, ...this.options.texts, this.options.adapters];
@@ -29,15 +31,16 @@ class Form {
       "form",
       { class: "card stack", novalidate: true, oninput: about.changed },
       [h("h1", { class: "visually-hidden" }, "Make a video"), this.choice.node, this.prompt.node],
-      [h("div", { class: "pairs" }, this.images.map(({ node }) => node)), this.options.node, this.warnings, this.problem],
-      h("div", { class: "send" }, this.button, this.price),
+      h("div", { class: "pairs" }, this.images.map(({ node }) => node)),
+      [this.options.node, this.warnings, this.problem, h("div", { class: "send" }, this.button, this.price)],
     );
     this.node.addEventListener("submit", (event) => {
       event.preventDefault();
       this.send();
     });
     const scopes = page.caller?.key?.scopes ?? ["generate"];
-    this.mayNot = scopes.some((scope) => /generate|admin/.test(scope)) ? "" : `this key may ${scopes.join(", ")}, not generate`;
+    const isAllowed = scopes.some((scope) => /generate|admin/.test(scope));
+    this.mayNot = isAllowed ? "" : `this key may ${scopes.join(", ")}, not generate`;
     this.list(list);
     this.load(JSON.parse(draft() ?? "{}"), true);
   }
@@ -45,37 +48,32 @@ class Form {
   /** Take up the models of the server as they are now. */
   list(list) {
     const chosen = this.choice.text;
-    this.models = list.toSorted((one, other) => other.default - one.default);
-    const titles = this.models.map((each) => this.title(each));
+    this.models = new Models(list);
+    const { list: entries } = this.models;
+    const titles = entries.map((each) => this.models.title(each));
     if (String(titles) === this.titles) return; // an open list stays open
     this.titles = String(titles);
-    const option = (each, n) => h("option", { value: each.id, disabled: !this.members(each).length }, titles[n]);
-    fill(this.choice.control, this.models.map(option));
-    if (!this.choose(chosen)) this.choose(this.models.find((each) => this.members(each).length).id);
+    const option = (each, n) => h("option", { value: each.id, disabled: !this.runs(each).length }, titles[n]);
+    fill(this.choice.control, entries.map(option));
+    const first = entries.find((each) => this.runs(each).length);
+    if (!first) throw new Error(`no model can run here now (${titles.join("; ")})`);
+    if (!this.choose(chosen)) this.choose(first.id);
   }
 
   /** Choose a model by name, if it can run. */
   choose(name) {
-    const entry = this.models.find((each) => each.id === name || each.aliases.includes(name));
-    if (!entry || !this.members(entry).length) return false;
+    const entry = this.models.find(name);
+    if (!entry || !this.runs(entry).length) return false;
     this.choice.control.value = entry.id;
     return true;
   }
 
-  /** Return what may run for a model or route, in the order in which it is tried. */
-  members({ id, members = [id] }) {
-    const found = members.map((member) => this.models.find((each) => each.id === member));
-    return found.filter((model) => model?.limits && isHere(model, model));
-  }
-
-  title({ id, members, limits, weights, ...entry }) {
-    const what = members ? `route to ${members.join(", ")}` : modality(entry.modality);
-    const why = this.members({ id, members }).length ? "" : limits ? `weights ${weights}` : (weights ?? "none of them is here");
-    return [id, what, why].filter(Boolean).join(" · ");
+  runs(entry = this.entry) {
+    return this.models.members(entry);
   }
 
   get entry() {
-    return this.models.find((each) => each.id === this.choice.text);
+    return this.models.find(this.choice.text);
   }
 
   /** The roles of the images that would be sent. */
@@ -85,12 +83,12 @@ class Form {
 
   /** The model that would run. */
   get model() {
-    const models = this.members(this.entry);
+    const models = this.runs();
     return models.find((model) => accepts(model, this.roles)) ?? models[0];
   }
 
   takes(name) {
-    return this.members(this.entry).some((model) => takes(model).includes(name));
+    return this.runs().some((model) => takes(model).includes(name));
   }
 
   change() {
@@ -104,10 +102,9 @@ class Form {
 
   render(used) {
     const { entry, model, prompt, roles } = this;
-    const what = modality(model.modality);
     this.used = used;
     this.size = used ?? this.size; // of the crop, also while the next answer is awaited
-    const runs = entry.members && `${model.id} will run: ${what}`;
+    const runs = entry.members && `${model.id} will run: ${modality(model.modality)}`;
     const adapters = model.adapters.length && `adapters ${model.adapters.map(({ name }) => name).join(", ")}`;
     this.choice.hint.textContent = [runs, STATES[model.state], adapters].filter(Boolean).join(" · ");
     const { prompt: most, prompt_tokens: tokens } = model.limits;
@@ -117,7 +114,7 @@ class Form {
     for (const image of this.images) {
       const isTaken = this.takes(image.name);
       image.node.hidden = !isTaken && !image.blob;
-      image.show(this.size, isTaken ? "" : `not used: ${model.id} is ${what}`);
+      image.show(this.size, isTaken ? "" : `not used: ${describe(model)}`);
     }
     this.options.follow(model, used, roles.includes("image"));
     this.button.disabled = this.mayNot || this.isSending;
@@ -129,16 +126,13 @@ class Form {
     const found = this.options.problems();
     for (const { name, control, label } of [this.prompt, this.options.negative]) {
       const [length, most] = [control.value.length, this.model.limits.prompt];
-      if (length > most) found.push([name, `${label} may have up to ${number(most)} characters, got ${number(length)}`]);
+      const words = `${label} may have up to ${number(most)} characters, got ${number(length)}`;
+      if (length > most) found.push([name, words]);
     }
-    if (isWhole && !this.prompt.text) found.push(["prompt", "a prompt is missing: every model here needs one"]);
-    const [members, roles] = [this.members(this.entry), this.roles];
-    if (!isWhole || members.some((model) => accepts(model, roles))) return found;
-    const what = members.map((model) => `${model.id} is ${modality(model.modality)}`).join(", ");
-    const role = members.flatMap(needs).find((each) => !roles.includes(each)) ?? "image";
-    const rule = `it needs ${role === "image" ? "an image" : "a last image"}`;
-    const words = this.entry.members ? `no member of ${this.entry.id} takes this: ${what}` : `${what}: ${rule}`;
-    return [...found, [role, words]];
+    if (!isWhole) return found;
+    if (!this.prompt.text) found.push(["prompt", "a prompt is missing: every model here needs one"]);
+    const mismatch = this.models.mismatch(this.entry, this.roles);
+    return mismatch ? [...found, mismatch] : found;
   }
 
   /** Show problems beside their fields. */
@@ -256,20 +250,15 @@ class Form {
     const open = this.images.filter(({ name }) => this.takes(name));
     const free = open.includes(field) ? field : (open.find(({ blob }) => !blob) ?? open[0]);
     if (free) return free.take(file);
-    const others = this.models.filter((each) => takes(each).length).map(({ id }) => id);
-    const words = `${this.entry.id} is ${modality(this.model.modality)}: it takes no image`;
+    const others = this.models.list.filter((each) => takes(each).length).map(({ id }) => id);
+    const words = `${describe(this.model)}: it takes no image`;
     return this.refuse([["model", others.length ? `${words}; ${others.join(", ")} would` : words]]);
   }
 }
 
 /** Lay out the form beside the videos that it made. */
 export async function mount(root, page) {
-  const list = await page.models();
-  if (!list.some(({ limits }) => limits)) {
-    const why = list.map(({ id, weights }) => `${id}: ${weights}`).join("; ");
-    return void fill(root, h("p", { class: "notice problem" }, `no model of this server can run. ${why}`));
-  }
-  const form = new Form(page, list);
+  const form = new Form(page, await page.models());
   const side = h("section", { id: "watch", "aria-label": "Your videos" });
   fill(root, h("div", { class: "make" }, form.node, side));
   listen(root, form);
