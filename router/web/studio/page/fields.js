@@ -18,150 +18,132 @@ const NUMBERS = {
   seed: ["Seed", () => [0, Number.MAX_SAFE_INTEGER, 1]],
 };
 
-/** A labelled control with a hint and a line for its problem. */
-export class Field {
-  constructor(name, label, control) {
-    const id = (control.id = `make-${name}`);
-    Object.assign(this, { name, label, control });
-    this.hint = h("p", { class: "hint", id: `${id}-hint` });
-    this.problem = h("p", { class: "problem", id: `${id}-problem`, role: "alert" });
-    control.setAttribute("aria-describedby", `${id}-hint ${id}-problem`);
-    const title = control.tagName !== "FIELDSET" && h("label", { for: id }, label);
-    this.node = h("div", { class: "field" }, title, control, this.hint, this.problem);
-  }
-
-  get text() {
-    return this.control.value?.trim() ?? "";
-  }
-
+/** Return a labelled control with a hint and a line for its problem. */
+export function field(name, label, control) {
+  const id = `make-${name}`;
+  Object.assign(control, { id, name });
+  control.setAttribute("aria-describedby", `${id}-hint ${id}-problem`);
+  const hint = h("p", { class: "hint", id: `${id}-hint` });
+  const problem = h("p", { class: "problem", id: `${id}-problem`, role: "alert" });
+  const title = control.tagName !== "FIELDSET" && h("label", { for: id }, label);
   /** Show why the field is refused; no words clear it. */
-  refuse(words = "") {
-    if (this.problem.textContent !== words) this.problem.textContent = words;
-    this.control.ariaInvalid = words ? "true" : null;
-  }
+  const refuse = (words = "") => {
+    if (problem.textContent !== words) problem.textContent = words;
+    control.ariaInvalid = words ? "true" : null;
+  };
+  return { name, label, control, hint, refuse, node: h("div", { class: "field" }, title, control, hint, problem) };
 }
 
-/** The fields that most videos leave to the model. */
-export class Options {
-  constructor() {
-    this.choices = {}; // of adapters, by model
-    this.negative = new Field("negative_prompt", "Negative prompt", h("textarea", { rows: 2 }));
-    this.numbers = Object.entries(NUMBERS).map(([name, [label]]) => {
-      return new Field(name, label, h("input", { type: "number" }));
+const choices = {}; // of adapters, by model
+const negative = field("negative_prompt", "Negative prompt", h("textarea", { rows: 2 }));
+const input = () => h("input", { type: "number" });
+const numbers = Object.entries(NUMBERS).map(([name, [label]]) => field(name, label, input()));
+const list = h("div");
+const adapters = field("adapters", "Adapters", h("fieldset", null, h("legend", null, "Adapters"), list));
+const texts = [negative, ...numbers];
+const summary = h("span", { class: "soft" });
+const pairs = h("div", { class: "pairs" }, numbers.map(({ node }) => node));
+const all = h("div", { class: "stack" }, negative.node, pairs, adapters.node);
+export const node = h("details", null, h("summary", null, h("b", null, "Options"), summary), all);
+export const fields = [...texts, adapters];
+let model = null;
+let rows = [];
+
+export const choice = () => choices[model.id];
+
+/** Show a model's defaults and limits, and what the server would use as far as that is known. */
+export function follow(next, used, withImage) {
+  const isOther = model?.id !== next.id;
+  model = next;
+  if (isOther) listAdapters();
+  const [width, height, frames, rate, steps] = numbers.map(({ name, control, node: box }) => {
+    const [min, max, step] = NUMBERS[name][1](model);
+    Object.assign(control, { min, max, step });
+    if (isOther || (used && !control.value)) control.placeholder = used?.[name] ?? standard(name);
+    box.hidden = control.disabled = name === "guidance_scale_2" && model.experts < 2;
+    return used?.[name] ?? Number(control.value || control.placeholder);
+  });
+  const made = frames > 1 ? Math.max(frames - (frames % 4) + 1, 5) : 1;
+  const time = made > 1 ? `${number(Math.round((made / rate) * 10) / 10)} s` : "an image";
+  const length = made > 1 ? `${made} frames (${time})` : time;
+  const seed = numbers.at(-1).control.value;
+  const more = [...chosen().map(({ name }) => name), ...(seed ? [`seed ${seed}`] : [])];
+  summary.textContent = [`${width} x ${height}`, length, `${steps} steps`, ...more].join(", ");
+  for (const { name, hint, control } of numbers) {
+    const { value, min, max, step } = control;
+    const size = !value && withImage ? "as the image" : `multiples of ${step}`;
+    const words = { width: size, height: size, num_frames: `${time}; up to ${max}`, seed: "repeats a video" };
+    const isAdjusted = value && used && Number(value) !== used[name];
+    hint.textContent = isAdjusted ? `${used[name]} will be used` : (words[name] ?? `${min} to ${max}`);
+  }
+  negative.control.placeholder = standard("negative_prompt");
+  negative.hint.textContent = `what to keep out${model.defaults.negative_prompt && "; a space for nothing"}`;
+}
+
+/** Return [field, words] of each value that would be refused. */
+export function problems() {
+  const found = [];
+  for (const { name, label, control } of numbers) {
+    const { min, max, step, value, validity } = control;
+    const isWrong = validity.badInput || validity.rangeUnderflow || validity.rangeOverflow;
+    const kind = step === "any" ? "a number" : "an integer";
+    const words = `${label} must be ${kind} from ${min} to ${max}, got ${value || "no number"}`;
+    if (isWrong || (step !== "any" && value % 1)) found.push([name, words]);
+  }
+  const [width, height] = numbers.map(({ control }) => control.value - (control.value % model.size_multiple));
+  const most = model.limits.pixels;
+  const words = `${model.id} takes at most ${number(most)} pixels a frame, got ${width} x ${height}`;
+  return width * height > most ? [["width", words], ...found] : found;
+}
+
+/** Fill the fields; return the names of adapters that the model lacks. */
+export function load(next, values) {
+  for (const { name, control } of texts) control.value = values[name] ?? "";
+  if (values.negative_prompt === "" && next.defaults.negative_prompt) negative.control.value = " ";
+  const isKnown = ({ name }) => next.adapters.some((each) => each.name === name);
+  choices[next.id] = values.adapters?.filter(isKnown);
+  model = null; // lists the adapters again
+  return (values.adapters ?? []).filter((each) => !isKnown(each)).map(({ name }) => name);
+}
+
+function listAdapters() {
+  rows = model.adapters.map((adapter) => {
+    const { name, merged } = adapter;
+    const [id, used] = [`make-adapter-${name}`, chosen().find((each) => each.name === name)];
+    const why = merged ? "part of the weights" : isHere(adapter, model) ? "" : `its file is ${adapter.weights}`;
+    const isOn = merged || used;
+    const box = h("input", { type: "checkbox", id, disabled: why, checked: isOn, oninput: chooseAdapters });
+    const { high, low } = used?.strength ?? adapter.strength;
+    const kept = high === undefined ? undefined : used?.strength; // one for each expert
+    const strength = h("input", {
+      ...{ type: "number", step: "any", min: -10, max: 10, "aria-label": `Strength of ${name}` },
+      placeholder: high === undefined ? adapter.strength : `${high} / ${low}`,
+      value: kept ? "" : used?.strength,
+      oninput: chooseAdapters,
     });
-    this.list = h("div");
-    this.adapters = new Field("adapters", "Adapters", h("fieldset", null, h("legend", null, "Adapters"), this.list));
-    this.texts = [this.negative, ...this.numbers];
-    this.summary = h("span", { class: "soft" });
-    const numbers = h("div", { class: "pairs" }, this.numbers.map(({ node }) => node));
-    const all = h("div", { class: "stack" }, this.negative.node, numbers, this.adapters.node);
-    this.node = h("details", null, h("summary", null, h("b", null, "Options"), this.summary), all);
-  }
+    const line = h("label", { class: "hint", hidden: why || !used }, "strength", strength);
+    const reason = h("p", { class: "hint" }, why);
+    const row = h("div", { class: "actions" }, box, h("label", { for: id }, name), line, reason);
+    return { name, merged, box, strength, line, kept, row };
+  });
+  fill(list, rows.map(({ row }) => row));
+  adapters.node.hidden = !rows.length;
+}
 
-  /** Show a model's defaults and limits, and what the server would use as far as that is known. */
-  follow(model, used, withImage) {
-    const isOther = this.model?.id !== model.id;
-    this.model = model;
-    if (isOther) this.listAdapters();
-    const values = this.numbers.map(({ name, text, control, node }) => {
-      const [min, max, step] = NUMBERS[name][1](model);
-      Object.assign(control, { min, max, step });
-      if (isOther || (used && !text)) control.placeholder = used?.[name] ?? this.standard(name);
-      node.hidden = name === "guidance_scale_2" && model.experts < 2;
-      return used?.[name] ?? Number(text || control.placeholder);
-    });
-    const [width, height, frames, rate, steps] = values;
-    const made = frames > 1 ? Math.max(frames - (frames % 4) + 1, 5) : 1;
-    const time = made > 1 ? `${number(Math.round((made / rate) * 10) / 10)} s` : "an image";
-    const seed = this.numbers.at(-1).text;
-    const more = [...this.chosen.map(({ name }) => name), ...(seed ? [`seed ${seed}`] : [])];
-    const length = made > 1 ? `${made} frames (${time})` : time;
-    this.summary.textContent = [`${width} x ${height}`, length, `${steps} steps`, ...more].join(", ");
-    for (const { name, text, hint, control } of this.numbers) {
-      const { min, max, step } = control;
-      const size = !text && withImage ? "as the image" : `multiples of ${step}`;
-      const words = { width: size, height: size, num_frames: `${time}; up to ${max}`, seed: "repeats a video" };
-      const isAdjusted = text && used && Number(text) !== used[name];
-      hint.textContent = isAdjusted ? `${used[name]} will be used` : (words[name] ?? `${min} to ${max}`);
-    }
-    const negative = (this.negative.control.placeholder = model.defaults.negative_prompt);
-    this.negative.hint.textContent = `what to keep out${negative && "; a space for nothing"}`;
-  }
+function chooseAdapters() {
+  for (const { box, line } of rows) line.hidden = box.disabled || !box.checked;
+  const used = rows.filter(({ box, merged }) => box.checked && !merged);
+  const of = ({ name, strength: { value }, kept }) => ({ name, strength: value ? Number(value) : kept });
+  choices[model.id] = used.map(of);
+}
 
-  /** Return [field, words] of each value that would be refused. */
-  problems() {
-    const found = [];
-    for (const { name, label, control, node, text } of this.numbers) {
-      const { badInput, rangeUnderflow, rangeOverflow } = control.validity;
-      const kind = control.step === "any" ? "a number" : "an integer";
-      const isWrong = badInput || rangeUnderflow || rangeOverflow || (kind === "an integer" && text % 1);
-      const words = `${label} must be ${kind} from ${control.min} to ${control.max}, got ${text || "no number"}`;
-      if (isWrong && !node.hidden) found.push([name, words]);
-    }
-    const { id, limits, size_multiple: step } = this.model;
-    const [width, height] = this.numbers.map(({ text }) => text);
-    if (!width !== !height) found.push([width ? "height" : "width", "width and height: give both or neither"]);
-    else if (!found.length && (width - (width % step)) * (height - (height % step)) > limits.pixels) {
-      found.push(["width", `${id} takes at most ${number(limits.pixels)} pixels a frame, got ${width} x ${height}`]);
-    }
-    const wrong = this.rows.find(({ box, strength }) => box.checked && !strength.validity.valid);
-    if (wrong) found.push(["adapters", `the strength of ${wrong.name} must be a number from -10 to 10`]);
-    return found;
-  }
+function chosen() {
+  const usual = model.adapters.filter((adapter) => adapter.default && !adapter.merged);
+  return choice() ?? usual.map(({ name }) => ({ name }));
+}
 
-  /** Return the fields of a request that are not left to the model. */
-  entries() {
-    const typed = this.texts.filter(({ control, node }) => control.value && !node.hidden);
-    const choice = this.choices[this.model.id];
-    return [...typed.map(({ name, text }) => [name, text]), ...(choice ? [["adapters", JSON.stringify(choice)]] : [])];
-  }
-
-  /** Fill the fields; return the names of adapters that the model lacks. */
-  load(model, { adapters, ...values }) {
-    for (const { name, control } of this.texts) control.value = values[name] ?? "";
-    if (values.negative_prompt === "" && model.defaults.negative_prompt) this.negative.control.value = " ";
-    const isKnown = ({ name }) => model.adapters.some((each) => each.name === name);
-    this.choices[model.id] = adapters?.filter(isKnown);
-    this.model = null; // lists the adapters again
-    return (adapters ?? []).filter((each) => !isKnown(each)).map(({ name }) => name);
-  }
-
-  listAdapters() {
-    const oninput = () => this.chooseAdapters();
-    this.rows = this.model.adapters.map((adapter) => {
-      const { name, merged } = adapter;
-      const [id, choice] = [`make-adapter-${name}`, this.chosen.find((each) => each.name === name)];
-      const why = merged ? "part of the weights" : isHere(adapter, this.model) ? "" : `its file is ${adapter.weights}`;
-      const box = h("input", { type: "checkbox", id, disabled: why, checked: merged || choice, oninput });
-      const bounds = { type: "number", step: "any", min: -10, max: 10 };
-      const strength = h("input", { ...bounds, "aria-label": `Strength of ${name}`, oninput });
-      const { high, low } = choice?.strength ?? adapter.strength;
-      strength.placeholder = high === undefined ? adapter.strength : `${high} / ${low}`;
-      strength.value = high === undefined ? (choice?.strength ?? "") : "";
-      const line = h("label", { class: "hint", hidden: why || !choice }, "strength", strength);
-      const node = h("div", { class: "actions" }, box, h("label", { for: id }, name), line, why && h("p", { class: "hint" }, why));
-      return { name, merged, box, strength, line, kept: strength.value ? undefined : choice?.strength, node };
-    });
-    fill(this.list, this.rows.map(({ node }) => node));
-    this.adapters.node.hidden = !this.rows.length;
-  }
-
-  chooseAdapters() {
-    for (const { box, line } of this.rows) line.hidden = box.disabled || !box.checked;
-    const chosen = this.rows.filter(({ box, merged }) => box.checked && !merged);
-    const of = ({ name, strength, kept }) => ({ name, strength: strength.value ? Number(strength.value) : kept });
-    this.choices[this.model.id] = chosen.map(of);
-  }
-
-  get chosen() {
-    const usual = this.model.adapters.filter((adapter) => adapter.default && !adapter.merged);
-    return this.choices[this.model.id] ?? usual.map(({ name }) => ({ name }));
-  }
-
-  standard(name) {
-    if (name === "seed") return "drawn";
-    const { defaults } = this.model;
-    const value = defaults[name] ?? defaults.guidance_scale; // which the second one follows
-    return value.small ?? value;
-  }
+function standard(name) {
+  if (name === "seed") return "drawn";
+  const value = model.defaults[name] ?? model.defaults.guidance_scale; // which the second one follows
+  return value.small ?? value;
 }

@@ -1,76 +1,62 @@
 // The field of an image: dropped, pasted or chosen, checked, and shown as it will be cropped.
 
 import { h } from "./dom.js";
-import { Field } from "./fields.js";
+import { field } from "./fields.js";
 import { bytes, number } from "./format.js";
 
 const TYPES = "PNG, JPEG, WebP, HEIC or AVIF";
-const SIGNATURE = /^(\x89PNG|\xff\xd8\xff|RIFF.{4}WEBP|.{4}ftyp)/s;
 
-export class ImageField extends Field {
-  constructor(name, label, { limits, changed }) {
-    const accept = "image/*,.heic,.heif,.avif";
-    super(name, label, h("input", { type: "file", accept, onchange: () => this.take(this.control.files[0]) }));
-    Object.assign(this, { limits, changed, blob: null, size: null });
-    this.picture = h("img", { alt: `${label}, as the model will see it` });
-    this.about = h("span", { class: "soft" });
-    const words = `Remove ${label.toLowerCase()}`;
-    this.remove = h("button", { type: "button", class: "quiet", onclick: () => this.clear() }, words);
-    this.control.before((this.drop = h("div", { class: "drop" })));
-    this.drop.append(this.picture, this.about, this.control);
-    this.problem.after(this.remove);
-  }
+/** Return a field that keeps an image; `limits` returns those of the model. */
+export function imageField(name, label, limits, changed) {
+  const accept = ".png,.jpg,.jpeg,.webp,.heic,.heif,.avif";
+  const input = h("input", { type: "file", accept, onchange: () => take(input.files[0]) });
+  const picture = h("img", { alt: `${label}, as the model will see it` });
+  const about = h("span", { class: "soft" });
+  const onclick = () => keep();
+  const remove = h("button", { type: "button", class: "quiet", onclick }, `Remove ${label.toLowerCase()}`);
+  const self = Object.assign(field(name, label, input), { blob: null, size: null, take, keep, show });
+  input.name = ""; // it is emptied at once, and sent by its blob
+  input.before(h("div", { class: "drop" }, picture, about));
+  input.previousSibling.append(input);
+  self.node.append(remove);
+  return self;
 
   /** Keep an image, or say why it would be refused. */
-  async take(blob) {
+  async function take(blob) {
     if (!blob) return;
-    const start = String.fromCharCode(...new Uint8Array(await blob.slice(0, 12).arrayBuffer()));
-    const url = URL.createObjectURL(blob);
-    const { naturalWidth: width, naturalHeight: height } = await decoded(url);
-    const problem = this.refusal(blob, start, width, height);
-    this.control.value = ""; // so that the same file can be chosen again
-    if (problem) {
-      URL.revokeObjectURL(url);
-      return this.refuse(problem);
-    }
-    this.clear(blob, width ? { width, height } : null, url);
+    const image = new Image();
+    image.src = URL.createObjectURL(blob);
+    await image.decode().catch(() => null); // of a type that this browser does not know
+    const { naturalWidth: width, naturalHeight: height } = image;
+    const { image_bytes: most, image_pixels: pixels } = limits();
+    input.value = ""; // so that the same file can be chosen again
+    let problem = "";
+    if (/gif|svg|bmp|tiff|icon|^(?!image)./.test(blob.type)) problem = `must be ${TYPES}, got ${blob.type}`;
+    else if (blob.size > most) problem = `may have up to ${bytes(most)}, got ${bytes(blob.size)}`;
+    else if (width * height > pixels) problem = `may have up to ${number(pixels)} pixels, got ${width} x ${height}`;
+    else return keep(blob, width ? { width, height } : null, image.src);
+    URL.revokeObjectURL(image.src);
+    self.refuse(`an image ${problem}`);
   }
 
-  /** Show another image, or none. */
-  clear(blob = null, size = null, url = "") {
-    if (document.activeElement === this.remove) this.control.focus();
-    URL.revokeObjectURL(this.picture.src);
-    if (url) this.picture.src = url;
-    Object.assign(this, { blob, size });
-    this.refuse();
-    this.changed();
+  function keep(blob = null, size = null, url = "") {
+    if (document.activeElement === remove) input.focus();
+    URL.revokeObjectURL(picture.src);
+    if (url) picture.src = url;
+    Object.assign(self, { blob, size });
+    changed();
   }
 
   /** Show the image as a video of this size sees it; `unused` says why none does. */
-  show(target, unused) {
-    const { blob, size, picture } = this;
+  function show(target, unused) {
+    const { blob, size } = self;
     const box = target ?? size;
-    this.picture.hidden = !size;
-    this.remove.hidden = !blob;
-    const about = blob ? `${blob.name ?? "An image"}, which this browser cannot show` : "Drop, paste or choose one";
-    this.about.textContent = size ? "" : about;
+    picture.hidden = !size;
+    remove.hidden = !blob;
+    const words = blob ? `${blob.name ?? "An image"}, which this browser cannot show` : "Drop, paste or choose one";
+    about.textContent = size ? "" : words;
     if (size) picture.style.setProperty("aspect-ratio", `${box.width} / ${box.height}`);
     const isCut = size && Math.abs((size.width * box.height) / (size.height * box.width) - 1) > 0.01;
-    this.hint.textContent = unused || (size ? `${isCut ? "cropped from " : ""}${size.width} x ${size.height}` : TYPES);
+    self.hint.textContent = unused || (size ? `${isCut ? "cropped from " : ""}${size.width} x ${size.height}` : TYPES);
   }
-
-  refusal({ size }, start, width, height) {
-    const { image_bytes: most, image_pixels: pixels } = this.limits();
-    if (size > most) return `an image may have up to ${bytes(most)}, got ${bytes(size)}`;
-    if (!SIGNATURE.test(start)) return `an image must be ${TYPES}, got another file`;
-    if (!width && !start.includes("ftyp")) return "an image must be whole and readable, got a broken one";
-    return width * height > pixels ? `an image may have up to ${number(pixels)} pixels, got ${width} x ${height}` : "";
-  }
-}
-
-async function decoded(url) {
-  const picture = new Image();
-  picture.src = url;
-  await picture.decode().catch(() => null); // without a size then
-  return picture;
 }
