@@ -86,10 +86,13 @@ function entry() {
   return find(models, choice.control.value);
 }
 
+function candidates() {
+  return members(models, entry());
+}
+
 /** Return the model that would run. */
 function model() {
-  const all = members(models, entry());
-  return all.find((each) => accepts(each, roles())) ?? all[0];
+  return candidates().find((each) => accepts(each, roles())) ?? candidates()[0];
 }
 
 /** Return the roles of the images that would be sent. */
@@ -98,7 +101,7 @@ function roles() {
 }
 
 function isTaken(name) {
-  return members(models, entry()).some((each) => takes(each).includes(name));
+  return candidates().some((each) => takes(each).includes(name));
 }
 
 function typed() {
@@ -137,12 +140,11 @@ function render(now) {
 /** Return [field, words] of what the form lacks. */
 function lacks() {
   const found = prompt.control.value.trim() ? [] : [["prompt", "a prompt is missing: every model here needs one"]];
-  const all = members(models, entry());
+  const all = candidates();
   if (all.some((each) => accepts(each, roles()))) return found;
   const role = all.flatMap(needs).find((each) => !roles().includes(each)) ?? "image";
-  const what = all.map(describe).join(", ");
   const rule = `it needs ${role === "image" ? "an image" : "a last image"}`;
-  return [...found, [role, entry().members ? `no member of ${entry().id} takes this: ${what}` : `${what}: ${rule}`]];
+  return [...found, [role, `${all.map(describe).join(", ")}: ${rule}`]];
 }
 
 /** Show problems beside their fields. */
