@@ -76,8 +76,8 @@ export function follow(next, used, withImage) {
     const isAdjusted = value && used && Number(value) !== used[name];
     hint.textContent = isAdjusted ? `${used[name]} will be used` : (words[name] ?? `${min} to ${max}`);
   }
-  negative.control.placeholder = standard("negative_prompt");
-  negative.hint.textContent = `what to keep out${model.defaults.negative_prompt && "; a space for nothing"}`;
+  const usual = (negative.control.placeholder = model.defaults.negative_prompt);
+  negative.hint.textContent = `what to keep out${usual && "; a space for nothing"}`;
 }
 
 /** Return [field, words] of each value that would be refused. */
