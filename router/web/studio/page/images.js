@@ -36,7 +36,7 @@ export function imageField(name, label, limits, changed) {
     else if (width * height > pixels) problem = `may have up to ${number(pixels)} pixels, got ${width} x ${height}`;
     else return keep(blob, width ? { width, height } : null, image.src);
     URL.revokeObjectURL(image.src);
-    self.refuse(`an image ${problem}`);
+    self.refuse((self.wrong = `an image ${problem}`));
   }
 
   function keep(blob = null, size = null, url = "") {

@@ -110,6 +110,7 @@ function typed() {
 
 function change() {
   isRefused = false;
+  for (const each of fields) each.wrong = "";
   render();
   draft(JSON.stringify({ ...Object.fromEntries(typed()), adapters: more.choice() }));
   clearTimeout(timer);
@@ -150,7 +151,7 @@ function lacks() {
 /** Show problems beside their fields. */
 function refuse(found, withFocus) {
   const words = Object.fromEntries(found);
-  for (const each of fields) each.refuse(words[each.name]);
+  for (const each of fields) each.refuse(words[each.name] ?? each.wrong);
   problem.textContent = words[""] ?? "";
   const first = fields.find(({ name }) => words[name]);
   if (more.node.contains(first?.node)) more.node.open = true;
@@ -263,10 +264,10 @@ async function load({ image, last_image: lastImage, ...values }, isDraft) {
 function take([file], node) {
   const open = images.filter(({ name }) => isTaken(name));
   const target = open.find((each) => each.node.contains(node)) ?? open.find(({ blob }) => !blob) ?? open[0];
-  if (target) return target.take(file);
+  if (target) return void target.take(file);
   const others = models.filter((each) => takes(each).length).map(({ id }) => id);
   const advice = others.length ? `; ${others.join(", ")} would` : "";
-  return refuse([["model", `${describe(model())}: it takes no image${advice}`]]);
+  choice.refuse((choice.wrong = `${describe(model())}: it takes no image${advice}`)); // until the next change
 }
 
 function drag(event) {
