@@ -83,7 +83,7 @@ class QueueForecasts:
         return self.current(db, seen_since).spans
 
     def of_new(self, db: Connection, seen_since: float, job: QueuedJob) -> Span | None:
-        """Return when a job would run that is added now; None without an engine for it."""
+        """Return the span of a job added now; None without an engine for it."""
         held_back = self._held_back(db)
         return _forecast(db, seen_since, self._overtake_seconds, held_back, [job]).get(job.seq)
 

@@ -26,7 +26,7 @@ def current(db: Connection) -> float:
 
 
 def _shift(db: Connection) -> tuple[float, bool]:
-    """Return what is added to this boot's clock, and whether that is stored."""
+    """Return the shift of this boot's clock, and whether it is stored."""
     known = db.execute(select(scheduling_clock)).first()
     if known is not None and known.boot == clock.boot():
         return float(known.shift), True

@@ -47,7 +47,7 @@ ME = Me()
 class MeView:
     @ROUTES.add("GET /v1/me", ok("the caller", Me), examples=(Example("who am I?"),))
     def get_me(self) -> Response:
-        """Ask whose key this is, and what it may do."""
+        """Ask for the owner, the scopes and the limits of a key."""
         by: Caller = caller()
         return jsonify(ME.dump(by))
 

@@ -84,7 +84,7 @@ class CreateVideo(Lenient):
 
 
 class EstimateVideo(CreateVideo):
-    """The body of `POST /v1/videos/estimate`: a request for a video, with sizes in place of images."""
+    """A request for a video, with sizes in place of its images."""
 
     image_size = Size("`WIDTHxHEIGHT` in pixels of the image to start from, in place of the image itself")
     last_image_size = Size("the same of the last frame")
