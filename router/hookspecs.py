@@ -8,14 +8,14 @@ and policies, plugins that declare no backend, are always called.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 from registry import ModelSpec
-from router.values import Backend, Frames, Job, Numerics, PartPath, Plan, Pool, Report, Task
+from router.values import Backend, Frames, Job, Numerics, Panel, PartPath, Plan, Pool, Report, Task
 
 if TYPE_CHECKING:  # an engine never imports Flask
     import click
@@ -119,6 +119,23 @@ def job_changed(job: Job) -> None:
 @hookspec
 def configure_app(app: Flask) -> None:
     """Add routes, authentication or metrics to the web application; an error stops the boot."""
+
+
+@hookspec
+def open_paths() -> Iterable[str]:  # type: ignore[empty-body]
+    """Return paths of the plugin that need no key to read.
+
+    For GET and HEAD; an error stops the boot. Each is a whole path, such as `/colours.json`, and none of Framegate's
+    own.
+    """
+
+
+@hookspec
+def studio_panel() -> Panel:  # type: ignore[empty-body]
+    """Return the plugin's one `Panel`, a tab of the studio.
+
+    An error stops the boot. `configure_app` adds the route of its script, which needs no key, as those of `open_paths`.
+    """
 
 
 @hookspec

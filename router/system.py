@@ -12,6 +12,7 @@ from registry import Registry
 from registry.backends import AT_START, Backends
 from registry.loader import load, load_one
 from registry.source import is_hub_id
+from router.catalog.history import RevisionHistory
 from router.catalog.revisions import Registries, newest_good
 from router.catalog.weights import Weights
 from router.errors import BootError
@@ -23,6 +24,7 @@ from router.jobs import (
     EngineStore,
     JobStore,
     Ledger,
+    Overview,
     Probe,
     RevisionStore,
     SchedulingPolicy,
@@ -45,6 +47,7 @@ class System:
 
     settings: Settings
     registries: Registries
+    history: RevisionHistory
     plugins: Plugins
     jobs: JobStore
     engines: EngineStore
@@ -52,6 +55,7 @@ class System:
     ledger: Ledger
     budgets: BudgetStore
     archive: Archive
+    overview: Overview
     keys: ApiKeyStore
     artifacts: ArtifactStore
     weights: Weights
@@ -80,10 +84,13 @@ def assemble(
     found = Plugins([*find(settings.plugins), *plugins, metrics])
     database = Database(store or settings.data / STORE)
     budgets = BudgetStore(database, keys=settings.key_limits.budgets, owners=settings.owner_budgets)
+    known, revisions = replace(found.known, advice=advice), RevisionStore(database)
+    registries = _registries(settings, database, revisions, known, serving)
     weights = Weights(settings.data, found.backends, settings.stall_factor * settings.stall_download_seconds)
     return System(
         settings=settings,
-        registries=_registries(settings, database, replace(found.known, advice=advice), serving),
+        registries=registries,
+        history=RevisionHistory(revisions, known, registries),
         plugins=found,
         jobs=_job_store(settings, database, budgets),
         engines=EngineStore(database, lease_seconds=settings.lease_seconds),
@@ -91,6 +98,7 @@ def assemble(
         ledger=Ledger(database),
         budgets=budgets,
         archive=Archive(database),
+        overview=Overview(database),
         keys=ApiKeyStore(database),
         artifacts=ArtifactStore(settings.data),
         weights=weights,
@@ -131,8 +139,9 @@ def _job_store(settings: Settings, database: Database, budgets: BudgetStore) -> 
     )
 
 
-def _registries(settings: Settings, database: Database, backends: Backends, serving: bool) -> Registries:
-    store = RevisionStore(database)
+def _registries(
+    settings: Settings, database: Database, store: RevisionStore, backends: Backends, serving: bool
+) -> Registries:
     if serving and settings.model is None:
         try:
             registry = newest_good(store, settings.models.absolute(), backends)

@@ -9,6 +9,7 @@ import click
 import pytest
 from click.testing import CliRunner
 from flask import Flask
+from support.callers import client_of, make_key
 
 from registry import ModelSpec
 from router import (
@@ -18,6 +19,7 @@ from router import (
     Job,
     Modality,
     Numerics,
+    Panel,
     PartPath,
     Plan,
     PlannedPart,
@@ -27,9 +29,11 @@ from router import (
     hookimpl,
     hookspecs,
 )
+from router.auth.keys import Scope
 from router.engine import encoder
 from router.engine.memory_fit import MemoryFit
 from router.engine.worker import Worker
+from router.errors import BootError
 from router.plugins import Plugins, find
 from router.settings import Settings
 from router.system import System, assemble
@@ -282,6 +286,112 @@ def test_hook_configure_app(tmp_path: Path) -> None:
             app.add_url_rule("/extra", view_func=lambda: "mine")
 
     assert create_app(system_with(tmp_path, Extra())).test_client().get("/extra").text == "mine"
+
+
+SCRIPT = "export default (root) => root.append('hello from a plugin');"
+
+
+class Colours:
+    """A plugin with a panel, and a path of its own that is open."""
+
+    panel: object = Panel("colours", "Colours", "/colours.js")
+    paths: object = ("/colours.json",)
+
+    @hookimpl
+    def configure_app(self, app: Flask) -> None:
+        app.add_url_rule("/colours.json", view_func=lambda: ["red"], methods=["GET", "POST"])
+        app.add_url_rule("/colours.js", endpoint="script", view_func=lambda: SCRIPT)
+
+    @hookimpl
+    def open_paths(self) -> object:
+        return self.paths
+
+    @hookimpl
+    def studio_panel(self) -> object:
+        return self.panel
+
+
+def boot(tmp_path: Path, **answers: object) -> str:
+    """Return the error of a server whose plugin answers so."""
+    plugin = Colours()
+    vars(plugin).update(answers)
+    with pytest.raises(BootError) as refused:
+        create_app(system_with(tmp_path, plugin))
+    return str(refused.value)
+
+
+def test_hook_open_paths(tmp_path: Path) -> None:
+    system = system_with(tmp_path, Colours())
+    make_key(system, "team")
+    stranger = create_app(system).test_client()
+
+    assert stranger.get("/colours.json").get_json() == ["red"]
+    assert stranger.head("/colours.json/").status_code in (200, 404)
+    assert stranger.post("/colours.json").status_code == 401
+    assert stranger.get("/colours").status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/a", "/", "/studio/mine.js", "/v1/responses", "/admin/keys"])
+def test_a_plugin_that_opens_a_path_of_the_server_stops_the_boot(tmp_path: Path, path: str) -> None:
+    words = "a path of open_paths must be a whole path" if path == "/" else f"opens {path}, a path of Framegate itself"
+
+    assert words in boot(tmp_path, paths=[path])
+
+
+@pytest.mark.parametrize("paths", ["/text", ["no-slash"], [7], 7, ["/a/"], ["/a?b=c"], (1 / n for n in (0,))])
+def test_open_paths_that_are_none_stop_the_boot(tmp_path: Path, paths: object) -> None:
+    assert "open_paths" in boot(tmp_path, paths=paths)
+
+
+def test_hook_studio_panel(tmp_path: Path) -> None:
+    class Hidden:
+        @hookimpl
+        def studio_panel(self) -> Panel:
+            return Panel("hidden", "Hidden", "/hidden.js", admin=True)
+
+    class Nothing:
+        @hookimpl
+        def studio_panel(self) -> None: ...
+
+    system = system_with(tmp_path, Hidden(), Colours(), Nothing())
+    app = create_app(system)
+    colours = {"name": "colours", "title": "Colours", "script": "/colours.js", "admin": False}
+    hidden = {"name": "hidden", "title": "Hidden", "script": "/hidden.js", "admin": True}
+    without_keys = app.test_client().get("/studio/panels").get_json()
+    team, boss = make_key(system, "team"), make_key(system, "boss", scopes=(Scope.ADMIN,))
+    keyed = create_app(system)
+
+    assert without_keys == {"object": "list", "data": [colours, hidden]}
+    assert client_of(keyed, team).get("/studio/panels").get_json()["data"] == [colours]
+    assert client_of(keyed, boss).get("/studio/panels").get_json()["data"] == [colours, hidden]
+    assert keyed.test_client().get("/studio/panels").status_code == 401
+    assert keyed.test_client().get("/colours.js").text == SCRIPT
+
+
+@pytest.mark.parametrize(
+    ("panel", "words"),
+    [
+        ("colours", "studio_panel must return a Panel, got 'colours'"),
+        (Panel("Colours", "Colours", "/colours.js"), "such as 'colours', got 'Colours'"),
+        (Panel("colours", " ", "/colours.js"), "the panel 'colours' must have a title, got ' '"),
+        (Panel("colours", "Colours", "colours.js"), "must be a whole path, such as '/colours.js', got 'colours.js'"),
+        (Panel("colours", "Colours", "/studio/app.js"), "opens /studio/app.js, a path of Framegate itself"),
+    ],
+)
+def test_a_panel_that_does_not_fit_stops_the_boot(tmp_path: Path, panel: object, words: str) -> None:
+    assert words in boot(tmp_path, panel=panel)
+
+
+def test_two_panels_of_one_name_and_a_hook_that_fails_stop_the_boot(tmp_path: Path) -> None:
+    class Fails:
+        @hookimpl
+        def studio_panel(self) -> Panel:
+            raise RuntimeError("no colours today")
+
+    with pytest.raises(BootError, match="studio_panel raised RuntimeError: no colours today"):
+        create_app(system_with(tmp_path, Fails()))
+    with pytest.raises(BootError, match=r"two plugins have a panel 'colours': .* and "):
+        create_app(system_with(tmp_path, Colours(), Colours()))
 
 
 def test_hook_add_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -76,7 +76,8 @@ IMPORTS = {
 RUNS_IN = {  # the half that calls a hook
     "declare_backend": "both", "check_request": "web", "load_model": "engine", "plan_model": "both",
     "describe_loaded": "engine", "describe_numerics": "web", "generate": "engine", "encode_output": "engine",
-    "unload_model": "engine", "job_changed": "both", "configure_app": "web", "add_commands": "cli",
+    "unload_model": "engine", "job_changed": "both", "configure_app": "web", "open_paths": "web",
+    "studio_panel": "web", "add_commands": "cli",
 }  # fmt: skip
 
 

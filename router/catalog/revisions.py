@@ -149,11 +149,12 @@ def _publish(store: RevisionStore, file: Path, backends: Known, before: Revision
     read_at = time.time()
     text = read_text(file)
     registry = load_text(text, file, backends)
-    anew = before is not None and _folders_changed(registry, before.created_at - GRAIN_SECONDS)
+    anew = before is not None and folders_changed(registry, before.created_at - GRAIN_SECONDS)
     return replace(registry, revision=store.publish(file, text, read_at, anew=anew).n)
 
 
-def _folders_changed(registry: Registry, since: float) -> bool:
+def folders_changed(registry: Registry, since: float) -> bool:
+    """Return whether files of weights have changed since a time."""
     entries: tuple[ModelSpec | BrokenModel, ...] = (*registry.models, *registry.broken)
     return any(
         folders.changed_at(path, part_files.paths(entry.parts)) > since

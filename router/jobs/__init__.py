@@ -9,6 +9,7 @@ from router.jobs.archive import Archive
 from router.jobs.database import Database, unusable
 from router.jobs.engines import EngineStore
 from router.jobs.job_filter import JobFilter
+from router.jobs.overview import Overview
 from router.jobs.queue_limits import QueueLimits
 from router.jobs.revisions import RevisionStore
 from router.jobs.scheduling import ClaimRequest, SchedulingPolicy
@@ -25,6 +26,7 @@ __all__ = [
     "JobFilter",
     "JobStore",
     "Ledger",
+    "Overview",
     "OwnerStore",
     "Probe",
     "QueueLimits",

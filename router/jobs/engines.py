@@ -43,6 +43,15 @@ class EngineStore:
             seen = clock.now() - self._lease_seconds
             db.execute(update(engines).where(engines.c.id == engine).values(seen=seen, job=None))
 
+    def drain(self, engine: str, draining: bool) -> EngineState | None:
+        """Let an engine drain or claim again, and return it; None if unknown."""
+        # the flag is no part of a heartbeat, which keeps it; an engine that starts anew has another id
+        here = (engines.c.id == engine) & (engines.c.boot == clock.boot())
+        change = update(engines).where(here).values(draining=draining).returning(engines)
+        with self._db.write(durable=False) as db:
+            row = db.execute(change).mappings().first()
+        return engine_of(row, age=clock.now() - row["seen"]) if row is not None else None
+
     def seen(self) -> tuple[EngineState, ...]:
         """Return the engines seen within the hour, lost ones included, with their `age`."""
         rows = self._db.rows(select(engines).where(engines.c.boot == clock.boot()))

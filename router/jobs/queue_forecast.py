@@ -24,9 +24,12 @@ QUEUE = """
     ORDER BY model, priority DESC, due_at, seq
 """
 RUNNING = "SELECT id, engine, model, estimate, progress, started_at FROM jobs WHERE status = 'in_progress'"
-# changes of jobs, and heartbeats of engines
-STATE = "SELECT (SELECT max(n) FROM changes), (SELECT total(seen) FROM engines WHERE boot = :boot AND seen > :since)"
-ENGINES = "SELECT id, job, models, resident, loads FROM engines WHERE boot = :boot AND seen > :since"
+# changes of jobs, heartbeats of engines, and which of these drain
+STATE = """
+    SELECT (SELECT max(n) FROM changes), total(seen), group_concat(CASE WHEN draining THEN id END)
+    FROM engines WHERE boot = :boot AND seen > :since
+"""
+ENGINES = "SELECT id, job, models, resident, loads, draining FROM engines WHERE boot = :boot AND seen > :since"
 
 
 @dataclass(frozen=True)
@@ -110,15 +113,18 @@ def _forecast(
     now = time.time()
     running = [_running(row, now) for row in db.exec_driver_sql(RUNNING)]
     unknown = _mean([job.estimate for job in queue]) or _mean([job.total for job in running]) or UNKNOWN_SECONDS
-    engines = _engines(db, seen_since, running, unknown) or [_one_for_all(queue, running, unknown)]
+    engines = _engines(db, seen_since, running, unknown)
+    if engines is None:
+        engines = [_one_for_all(queue, running, unknown)]
     return forecast(queue, engines, unknown=unknown, overtake_seconds=overtake_seconds)
 
 
-def _engines(db: Connection, seen_since: float, running: Sequence[_Running], unknown: float) -> list[BusyEngine]:
-    """Return the living engines that take jobs."""
-    found = db.exec_driver_sql(ENGINES, _alive(seen_since)).all()
+def _engines(db: Connection, seen_since: float, running: Sequence[_Running], unknown: float) -> list[BusyEngine] | None:
+    """Return the living engines that claim jobs; None if no engine lives."""
+    found = [row for row in db.exec_driver_sql(ENGINES, _alive(seen_since)) if row.models != "[]"]
     jobs = {job.engine: job for job in running}
-    return [_engine(row, jobs.get(row.id), unknown) for row in found if row.models != "[]"]
+    # while all of them drain nothing more is claimed, and no end is known
+    return [_engine(row, jobs.get(row.id), unknown) for row in found if not row.draining] if found else None
 
 
 def _engine(row: Row[Any], job: _Running | None, unknown: float) -> BusyEngine:

@@ -44,13 +44,18 @@ class WorkQueue:
         self._max_attempts = max_attempts
 
     def claim(self, engine: str, request: ClaimRequest, only: str | None = None) -> tuple[Lease, Job] | None:
-        """Lease the next queued job for `request`, or the job `only`; None without one."""
+        """Lease the next queued job for `request`, or the job `only`; None without one.
+
+        None also for an engine that drains.
+        """
         wanted = {"_models": list(request.models)}
         with self._db.read() as db:  # mostly nothing: look before taking the write lock
-            if db.scalar(sql.ANY, wanted) is None:
+            if db.scalar(sql.ANY, wanted) is None or claims.is_draining(db, engine):
                 return None
             held_back = self._budgets.held_back(db) if only is None else ()
         with self._db.write(durable=False) as db:  # after a power cut no engine holds it, whatever the row says
+            if claims.is_draining(db, engine):  # since that look
+                return None
             lease = {"_engine": engine, **self._term()}
             if only is not None:
                 job = change_job(db, sql.CLAIM_ONE, **wanted, **lease, _wall=time.time(), _job=only)

@@ -132,6 +132,7 @@ RAISED = {  # by `raise`, beside the codes of error classes
     "invalid_form",
     "invalid_image",
     "invalid_json",
+    "invalid_models_file",
     "missing_required_parameter",
     "store_unavailable",
     "unknown_parameter",

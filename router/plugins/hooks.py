@@ -16,14 +16,14 @@ from registry import ModelSpec
 from registry.backends import Backends
 from router import hookspecs
 from router.errors import BootError
-from router.plugins import guard
+from router.plugins import answers, guard, web_paths
 from router.plugins.broken import BrokenPlugin, summary
 from router.plugins.declaration import InvalidDeclaration, validated
 from router.plugins.discovery import name_of, origin
 from router.plugins.guard import Failure
 from router.plugins.inspection import HOOKS, REFUSING, may_refuse, unmarked
 from router.runtime import logs
-from router.values import Backend, Job, Numerics, PartPath, Plan, PlannedPart, Task
+from router.values import Backend, Job, Numerics, Panel, PartPath, Plan, PlannedPart, Task
 
 if TYPE_CHECKING:  # an engine has no commands
     import click
@@ -79,6 +79,14 @@ class Plugins:
         # noted instead of raised, as a wrapper of another plugin could swallow it
         for failure in guard.call(self.hook.configure_app, app=app):
             raise BootError(f"{origin(failure.plugin)}: {failure}") from failure.error
+
+    def open_paths(self) -> Mapping[str, str]:
+        """Return the paths that plugins open, each with its plugin; raise `BootError`."""
+        return web_paths.open_paths(answers.at_boot(self._manager, "open_paths", web_paths.listed))
+
+    def panels(self) -> Mapping[Panel, str]:
+        """Return the panels of the studio, each with its plugin; raise `BootError`."""
+        return web_paths.panels(answers.at_boot(self._manager, "studio_panel"))
 
     def add_commands(self, cli: click.Group) -> None:
         """Let every plugin add subcommands; those of a failing plugin are removed."""
@@ -184,14 +192,9 @@ class Plugins:
     def _declared(self) -> dict[str, tuple[Backend, object]]:
         """Return the backends, each with its plugin; of one name the first stays."""
         owners: dict[str, tuple[Backend, object]] = {}
-        plugins = [plugin for _, plugin in self._manager.list_name_plugin()]
-        declaring = {id(one.plugin) for one in self.hook.declare_backend.get_hookimpls()}
-        for plugin in [plugin for plugin in plugins if id(plugin) in declaring]:
+        for plugin in answers.implementing(self._manager, "declare_backend"):
             try:
-                # one plugin a call: a backend must be known to be its plugin's own
-                others = [other for other in plugins if other is not plugin]
-                answers = self._manager.subset_hook_caller("declare_backend", others)()
-                backend = validated(next(iter(answers), None))
+                backend = validated(answers.answer_of(self._manager, "declare_backend", plugin))
                 if backend.name in owners:
                     other = origin(owners[backend.name][1])
                     reason = f"two plugins declare the backend {backend.name!r}, this one and {other}, which stays"

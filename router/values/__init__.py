@@ -13,6 +13,7 @@ from router.values.engine import (
     too_large,
 )
 from router.values.job import Artifact, Failure, Job, Lease, Phase, Progress, Revision, Status, StoredInput
+from router.values.panel import Panel
 from router.values.plan import Activations, Alternative, Basis, Plan, PlannedPart, distinct
 from router.values.presentation import Dialect, OutputPart, Presentation
 from router.values.task import Frames, Pixels, Preview, Task, UsedAdapter

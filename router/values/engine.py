@@ -59,7 +59,8 @@ class EngineState:
     """The state of an engine at its last heartbeat, `age` seconds ago.
 
     `kind` is the kind of its device, such as `NVIDIA H200` or `cpu`: engines of one kind take equally long. `loads` are
-    the expected seconds of a load of each model; for a loaded one, of another load after it has left.
+    the expected seconds of a load of each model; for a loaded one, of another load after it has left. An engine that
+    is `draining` ends its job and claims no more.
     """
 
     id: str
@@ -77,6 +78,7 @@ class EngineState:
     use: MemoryUse = MemoryUse()
     kind: str = ""
     loads: Mapping[str, float] = field(default_factory=dict)
+    draining: bool = False
 
 
 def lacking(model: str, engines: Iterable[EngineState], recent: float) -> tuple[str, ...]:

@@ -10,10 +10,11 @@ from urllib.parse import quote
 from flask import Flask, Response, g, request
 
 from router.auth.keys import Scope
+from router.errors import Refused
 from router.jobs.idempotency import HEADER
 from router.metrics import Metrics
 from router.runtime import logs
-from router.web.auth.authenticate import Authenticator, Caller
+from router.web.auth.authenticate import ANYBODY, Authenticator, Caller
 from router.web.http.proxies import PROXIED, is_forwarded, is_local
 
 CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -59,11 +60,25 @@ def owner() -> str | None:
 
 
 def is_admin() -> bool:
-    """Say whether the caller has scope `admin`, or without keys is on this machine."""
-    if (key := caller().key) is not None:
-        return key.may(Scope.ADMIN)
-    # behind a proxy of unknown trust everybody looks local
-    return is_local() and (PROXIED in request.environ or not is_forwarded(request.headers))
+    """Return whether the caller may administer the server.
+
+    Without keys that is whoever calls from this machine.
+    """
+    by = caller()
+    if by.key is None:
+        # a signed link is good for its path alone, and whoever calls through a proxy nobody trusts is anywhere
+        return by is ANYBODY and is_local() and (PROXIED in request.environ or not is_forwarded(request.headers))
+    return by.key.may(Scope.ADMIN)
+
+
+def require_admin() -> None:
+    """Raise `Refused` for a caller who may not administer the server."""
+    if is_admin():
+        return
+    key = caller().key
+    if key is None:
+        raise Refused("without keys the server is administered from this machine only, got a request from another")
+    raise Refused(f"this needs a key of scope admin, the key sent has {' and '.join(sorted(key.scopes))}")
 
 
 def share() -> str:

@@ -8,6 +8,8 @@ from router.media import Decoders
 from router.runtime.server_paths import ServerPaths
 from router.system import System
 from router.web import access, docs, errors, files, health, me, metrics, models, not_offered
+from router.web.admin import views as admin
+from router.web.auth import open_paths
 from router.web.auth.authenticate import Authenticator
 from router.web.auth.key_cache import KeyCache
 from router.web.auth.rate_limit import RateLimit
@@ -20,6 +22,7 @@ from router.web.images import views as images
 from router.web.openapi.operations import JobConverter
 from router.web.responses import views as responses
 from router.web.responses.render import Rendering
+from router.web.studio import panels
 from router.web.studio import views as studio
 from router.web.usage import views as usage
 from router.web.videos import estimate, sync
@@ -27,7 +30,10 @@ from router.web.videos import views as videos
 from router.web.waiting.disconnects import DisconnectMonitor
 from router.web.waiting.waiters import Waiters
 
-NOUNS = (responses, videos, sync, estimate, images, files, models, usage, me, health, metrics, docs, studio)
+NOUNS = (
+    *(responses, videos, sync, estimate, images, files, models, usage, me),
+    *(health, metrics, docs, studio, panels, *admin.NOUNS),
+)
 OPERATIONS = tuple(operation for noun in NOUNS for operation in noun.ROUTES.operations)
 
 
@@ -60,7 +66,9 @@ def create_app(system: System, decoders: Decoders | None = None) -> Flask:
     names = HostNames(settings)
     page = studio.Studio()
     rates = RateLimit(settings.data / "rates")
-    callers = Authenticator(ring, signatures, rates, names, page.paths, no_auth=settings.no_auth)
+    plugin_panels = system.plugins.panels()
+    opened = open_paths.of_plugins(system.plugins, plugin_panels)
+    callers = Authenticator(ring, signatures, rates, names, page.paths.union(opened), no_auth=settings.no_auth)
     access.install(app, callers, system.metrics)
     paths = ServerPaths(settings.folders)
     errors.install(app, paths)
@@ -82,6 +90,9 @@ def create_app(system: System, decoders: Decoders | None = None) -> Flask:
     metrics.ROUTES.register(app, metrics.Page(system, names))
     docs.ROUTES.register(app, docs.Docs(settings.public_url, OPERATIONS), template_folder="templates")
     studio.ROUTES.register(app, page)
+    panels.ROUTES.register(app, panels.PanelViews(plugin_panels))
+    admin.register(app, system)
+    open_paths.refuse_own(opened, app.url_map)
     system.plugins.configure(app)
     system.weights.look_ahead(system.registries.poll().models)
     return app

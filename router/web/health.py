@@ -31,6 +31,7 @@ class Engine(Answer):
     pid = integer("its process")
     resident = strings("the models that it has in memory")
     busy = boolean("whether it works on a job", lambda engine: engine.job is not None)
+    draining = boolean("whether it claims no more jobs, until an admin says otherwise")
 
 
 class Readiness(Answer):
@@ -40,6 +41,7 @@ class Readiness(Answer):
 
 
 LOOK_SECONDS = 0.5
+DRAINING = "every engine drains: it claims no more jobs until DELETE /admin/engines/{engine_id}/drain"
 ROUTES = Routes("Server")
 HEALTH, VERSION, ENGINE, READINESS = Health(), Version(), Engine(), Readiness()
 
@@ -76,7 +78,8 @@ class Ops:
         engines: tuple[EngineState, ...] = ()
         try:
             engines = self._system.engines.alive()
-            status, why = ("ready", "") if engines else ("no engine", "no engine gives signs of life")
+            lack = "no engine gives signs of life" if not engines else DRAINING
+            status, why = ("no engine", lack) if all(engine.draining for engine in engines) else ("ready", "")
         except SQLAlchemyError as error:
             status, why = "store unavailable", f"the store cannot be read: {reason(error)}"
         if shortage := self._system.disk.shortage():
@@ -119,8 +122,10 @@ class ReadinessLog:
 
     def _lack(self) -> str | None:
         """Return what is missing for `/readyz` to answer 200."""
-        if not self._system.engines.alive():
+        if not (engines := self._system.engines.alive()):
             return "no engine runs yet"
+        if all(engine.draining for engine in engines):
+            return DRAINING
         if problem := self._system.probe.problem():
             return f"the store cannot be written: {problem}"
         return self._system.disk.shortage()

@@ -50,8 +50,3 @@ class MeView:
         """Ask for the owner, the scopes and the limits of a key."""
         by: Caller = caller()
         return jsonify(ME.dump(by))
-
-    @ROUTES.add("GET /studio/panels", ok("the panels", {"type": "object"}))
-    def get_panels(self) -> Response:
-        """List the panels of plugins."""
-        return jsonify({"object": "list", "data": []})

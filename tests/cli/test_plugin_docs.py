@@ -132,7 +132,7 @@ def test_every_plugin_of_the_page_fits(folder: Path) -> None:
 
     assert plugins.broken == ()
     assert {"rainbow", "bands", "palette"} <= plugins.backends.keys()
-    assert len(names) == 7
+    assert len(names) == 8
 
 
 @pytest.mark.parametrize("kind", [Task, Backend])

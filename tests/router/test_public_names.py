@@ -35,6 +35,7 @@ CALLED = {  # in full: authors call these
     "Offloader.warm": "self, part",
     "OutOfMemory": "message",
     "Numerics": "reproducible=, lossy=, may_vary_with=",
+    "Panel": "name, title, script, admin=",
     "PartPath": "path, reason=",
     "PerExpert": "high, low",
     "Plan": "parts, basis=, activations=, alternatives=",
@@ -75,7 +76,9 @@ HOOKS = {  # at least: an implementation may take fewer arguments than there are
     "generate": "model loaded task report",
     "job_changed": "job",
     "load_model": "model device pool report",
+    "open_paths": "",
     "plan_model": "model device",
+    "studio_panel": "",
     "unload_model": "model loaded gone",
 }
 

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+from flask.testing import FlaskClient
+
 from router.runtime.byte_size import ByteSize
 from router.runtime.disk import Disk
 from router.runtime.once import Once
@@ -44,3 +46,20 @@ def test_a_server_whose_store_cannot_be_written_is_not_ready(system: System) -> 
     (line,) = said(gone, serves, ready)
 
     assert "the store cannot be written" in line
+
+
+def test_a_server_whose_engines_all_drain_is_not_ready(system: System, client: FlaskClient) -> None:
+    serves, ready = Once(), Once()
+    for name in ("a", "b"):
+        system.engines.heartbeat(EngineState(name, "cpu", 1, (), (), None))
+        system.engines.drain(name, True)
+    (line,) = said(system, serves, ready)
+    answer = client.get("/readyz")
+
+    assert "is open; every engine drains" in line
+    assert (answer.status_code, answer.get_json()["status"]) == (503, "no engine")
+    assert answer.get_json()["reason"].startswith("every engine drains")
+    assert [engine["draining"] for engine in answer.get_json()["engines"]] == [True, True]
+    system.engines.drain("b", False)
+    assert client.get("/readyz").status_code == 200
+    assert said(system, serves, ready) == ["Server ready on http://here"]

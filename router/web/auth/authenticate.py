@@ -40,7 +40,7 @@ SIGNED_LINK = Caller(LOCAL, None)  # its signature is good for one path
 class Authenticator:
     """Identifies callers, or raises `Unauthorized`, `Refused` or `RateLimited`; without the store.
 
-    A GET of the paths `opened` needs no key.
+    A GET or HEAD of the paths `opened` needs no key.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Authenticator:
         if path in HEALTH:
             return ANYBODY
         self._names.check_form()
-        is_open = path in OPEN or (path in self._opened and request.method in SAFE)
+        is_open = path in OPEN or (path in self._opened and request.method in ("GET", "HEAD"))
         if not self._keys.needed():
             self._check_names()
             if not self._no_auth and not is_open and not is_local():

@@ -32,7 +32,8 @@ ABOUT = (
 )
 KEYS = (
     "On a server that has keys every request needs one, as `Authorization: Bearer fg-...`: of scope `read` to look, "
-    "`generate` to make, cancel and delete. The links to files in answers carry a signature instead."
+    "`generate` to make, cancel and delete, `admin` for all that and for the server itself. "
+    "The links to files in answers carry a signature instead."
 )
 TAGS = {
     "Responses": "Make a video or an image in one call, wait for it, watch it being made, or come back for it.",
@@ -44,6 +45,7 @@ TAGS = {
     "Files": "What was made, and small pictures of it.",
     "Models": "What is served.",
     "Usage": "What jobs took of the devices, and what that costs.",
+    "Admin": "Run the server, with a key of scope `admin`; without keys, from this machine.",
     "Server": "How the server is, and this document.",
 }
 BINARY = {"format": "binary"}

@@ -39,6 +39,8 @@ PATH = {
     for name, prefix in (("response_id", "resp"), ("video_id", "video"), ("image_id", "image"))
 }
 PATH["file"] = _in_path("file", "the name of a file of the page", type="string", minLength=1)
+PATH["engine_id"] = _in_path("engine_id", "the id of an engine that is listed", type="string", minLength=1)
+PATH["n"] = _in_path("n", "the number of a revision", type="integer", minimum=1, maximum=10**18 - 1)
 PATH["model"] = _in_path("model", "a name or an alias; slashes may stay as they are", type="string", minLength=1)
 KEY = _in_header(
     HEADER,

@@ -15,6 +15,7 @@ NOT_FOUND = _problem(errors.UnknownJob, "there is none of this name, or it was d
 UNKNOWN_MODEL = _problem(errors.UnknownModel, "no model is called so")
 NOT_READY = _problem(errors.NotReady, "there is no such file, or not yet; ask again later", "x-should-retry")
 NO_RANGE = _problem(errors.RangeNotSatisfiable, "the file ends before the range begins", "content-range")
+BAD_MODELS_FILE = _problem(InvalidRequest, "the models file cannot be served", code="invalid_models_file")
 BAD_FORM = _problem(InvalidRequest, "the body is no form", code="invalid_form")
 OTHER_HOST = _problem(errors.Refused, "nobody needs a key, and the request names a host or a page of others")
 

@@ -127,17 +127,19 @@ def test_a_form_is_flat_and_has_files(document: dict[str, Any]) -> None:
 def test_each_example_works(
     client: FlaskClient, worker: Worker, document: dict[str, Any], route: Operation, example: Example
 ) -> None:
-    answer = ask(client, route, example)
+    answer = ask(client, route, example, engine=worker.id)
 
     assert answer.status_code == (206 if "Range" in example.flags else 200), answer.get_data()[:500]
     Contract(closed(document)).hold(route.method, answer.request.path, answer)
 
 
-def ask(client: FlaskClient, route: Operation, example: Example) -> TestResponse:
+def ask(client: FlaskClient, route: Operation, example: Example, engine: str) -> TestResponse:
     """Send an example as curl would, with the ids of a new image."""
     image = client.post("/v1/responses", json={"input": "a", "provider_options": {"image": {}}}).get_json()
     job = image["id"].removeprefix("resp_")
-    path = route.path.replace("{model}", "any") + example.query.replace("VIDEO_ID", f"video_{job}")
+    path = route.path.replace("{model}", "any").replace("{engine_id}", engine).replace(
+        "{n}", "1"
+    ) + example.query.replace("VIDEO_ID", f"video_{job}")
     for kind, prefix in (("response", "resp"), ("video", "video"), ("image", "image")):
         path = path.replace(f"{{{kind}_id}}", f"{prefix}_{job}")
     sent: dict[str, Any] = {"json": example.body} if example.body else {}

@@ -21,7 +21,7 @@ STEPPING = re.compile(r"step [1-9]")
 
 
 class Streams:
-    """The streams that a page has open, and the numbers after which they went on."""
+    """The open streams of a page, and the numbers after which they went on."""
 
     def __init__(self, page: Page) -> None:
         self._page = page

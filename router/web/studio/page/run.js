@@ -1,7 +1,259 @@
-// View run.
+// Run: engines, queue, failures, keys and revisions for administrators; for others their own queue and usage.
 
-import { fill, h } from "./dom.js";
+import { get, post, remove } from "./api.js";
+import { fill, h, say } from "./dom.js";
+import { bytes, count, number, seconds, time } from "./format.js";
 
-export function mount(root) {
-  fill(root, h("h1", null, "Run"));
+const TICK_MS = 5000;
+const SELDOM = 6; // ticks between two looks at what changes seldom
+const KINDS = ["completed", "cancelled", "failed"];
+const LIMITS = ["queued", "running", "per_minute"];
+const MARKS = { "+": "added", "-": "removed", "@": "soft" };
+
+/** Fill the view; its parts are read again while it is shown. */
+export function mount(root, page) {
+  const parts = (page.caller?.admin ? admin : own)();
+  const problem = h("p", { class: "problem", role: "alert", hidden: true });
+  let timer;
+  let tick = 0;
+  fill(root, h("div", { class: "stack run" }, h("h1", null, "Run"), problem, parts.map((part) => part.node)));
+
+  async function refresh() {
+    clearTimeout(timer);
+    const due = tick++ % SELDOM === 0;
+    const done = await Promise.allSettled(parts.map((part) => (due || !part.seldom) && part.read()));
+    const failed = done.find((each) => each.reason)?.reason;
+    problem.hidden = !failed;
+    problem.textContent = failed?.message ?? "";
+    clearTimeout(timer);
+    if (active()) timer = setTimeout(refresh, TICK_MS);
+  }
+  const active = () => !root.hidden && document.visibilityState === "visible";
+  document.addEventListener("visibilitychange", () => active() && refresh());
+  return { show: refresh, hide: () => clearTimeout(timer) };
+}
+
+const admin = () => [
+  part("Engines", () => get("admin/engines"), engines),
+  part("Queue", () => get("admin/queue"), queue),
+  failures(),
+  part("Keys", () => get("admin/keys"), keys, true),
+  part("Revisions of the models file", () => get("admin/revisions"), revisions, true),
+];
+
+const own = () => [
+  part("Your queue", () => get("v1/videos", { status: "queued,in_progress", limit: 50 }), videos),
+  part("Your usage of 30 days", () => get("v1/usage"), usage, true),
+];
+
+/** A card that is drawn again when what it read has changed; the focus stays where it was. */
+function part(title, fetch, draw, seldom = false) {
+  const body = h("div", { class: "stack" });
+  let drawn;
+  const read = async () => {
+    const found = await fetch();
+    const seen = JSON.stringify(found, (name, value) => (name === "age_seconds" ? undefined : value));
+    if (seen === drawn) return;
+    drawn = seen;
+    const name = body.contains(document.activeElement) && document.activeElement.dataset.name;
+    fill(body, draw(found, read));
+    if (name) [...body.querySelectorAll("[data-name]")].find((each) => each.dataset.name === name)?.focus();
+  };
+  return { read, seldom, node: h("section", { class: "card stack", "aria-label": title }, h("h2", null, title), body) };
+}
+
+const soft = (...text) => h("p", { class: "soft" }, text);
+const badge = (text, kind) => h("span", { class: `badge ${kind}` }, text);
+const list = (items) => items.length > 0 && h("ul", { class: "plain" }, items.map((item) => h("li", null, item)));
+const folded = (title, ...body) => h("details", null, h("summary", null, title), body);
+
+function table(caption, heads, rows) {
+  const cells = ([first, ...rest]) => [h("th", { scope: "row" }, first), rest.map((cell) => h("td", null, cell))];
+  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
+    h("table", null,
+      h("thead", null, h("tr", null, heads.map((text) => h("th", { scope: "col" }, text)))),
+      h("tbody", null, rows.map((row) => h("tr", null, cells(row))))));
+}
+
+function act(label, about, listen) {
+  const name = `${label} ${about}`.trim();
+  const press = async ({ currentTarget: button }) => {
+    button.disabled = true;
+    await listen().catch((error) => say(error.message));
+    button.disabled = false;
+  };
+  return h("p", null, h("button", { type: "button", "data-name": name, "aria-label": name, onclick: press }, label));
+}
+
+function engines({ data }, again) {
+  if (!data.length) return soft("No engine was seen within an hour.");
+  return h("div", { class: "grid wide" }, data.map((engine) => one(engine, again)));
+}
+
+function one(engine, again) {
+  const { device, draining, alive, job, loaded, memory } = engine;
+  const path = `admin/engines/${encodeURIComponent(engine.id)}/drain`;
+  const change = async () => {
+    await (draining ? remove : post)(path);
+    say(draining ? `${device} claims jobs again` : `${device} ends its job and claims no more`);
+    await again();
+  };
+  const most = Math.max(1, ...loaded.map((held) => held.bytes_owned + held.bytes_shared));
+  const lacks = Object.entries({ ...engine.lacks, ...engine.too_large }).map((each) => each.join(": "));
+  const state = alive ? badge(job ? "busy" : "idle", "good") : badge("lost", "bad");
+  return h("div", { class: "engine stack" },
+    h("h3", { class: "actions" }, device, state, draining && badge("draining", "warn")),
+    soft(engine.kind, `, process ${engine.pid}`, job && `; runs ${engine.job_model ?? "a deleted job"}`),
+    soft(`${bytes(memory.device_bytes)} in use on the device, ${bytes(memory.resident_bytes)} on the host`),
+    list(loaded.map((held) => weights(held, most))) || soft("No model is loaded."),
+    list(lacks) && folded(`${count(lacks.length, "model")} cannot run here`, list(lacks)),
+    alive && act(draining ? "Resume" : "Drain", device, change));
+}
+
+function weights({ model, state, bytes_owned: owned, bytes_shared: shared }, most) {
+  const size = owned + shared ? `: ${bytes(owned)} owned, ${bytes(shared)} shared` : "";
+  const bar = (kind, value) => {
+    const node = h("span", { class: kind });
+    node.style.setProperty("width", `${(value / most) * 100}%`);
+    return node;
+  };
+  return [
+    model,
+    h("span", { class: "soft" }, state === "warm" ? " warm on the host" : " loaded", size),
+    h("div", { class: `held ${state}`, "aria-hidden": "true" }, bar("owned", owned), bar("shared", shared)),
+  ];
+}
+
+function queue({ data, hours }) {
+  const rows = data.map((each) => [
+    each.model, each.queued, each.running, seconds(each.expected_seconds), each.queued && seconds(each.oldest_seconds),
+  ]);
+  return [
+    data.length
+      ? table("Queue by model", ["Model", "Queued", "Running", "Work queued", "Oldest waits"], rows)
+      : soft("Nothing waits, nothing runs."),
+    throughput(hours),
+  ];
+}
+
+function throughput(hours) {
+  const total = (name) => hours.reduce((sum, hour) => sum + hour[name], 0);
+  const most = Math.max(1, ...hours.map((hour) => KINDS.reduce((sum, kind) => sum + hour[kind], 0)));
+  const ended = KINDS.map((kind) => `${number(total(kind))} ${kind}`).join(", ");
+  const text = `${ended}; devices worked ${seconds(total("gpu_seconds"))}`;
+  const clock = ({ hour }) => new Date(hour).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
+  const bars = hours.map((hour, n) => {
+    let y = 60;
+    return KINDS.map((kind) => {
+      const height = (hour[kind] / most) * 58;
+      y -= height;
+      return height > 0 && h("svg:rect", { class: kind, x: n * 10 + 1, y, width: 8, height });
+    });
+  });
+  const rows = hours.map((hour) => [clock(hour), KINDS.map((kind) => hour[kind]), seconds(hour.gpu_seconds)].flat());
+  return [
+    h("h3", null, "The last 24 hours"),
+    h("p", null, text),
+    h("svg:svg", { class: "bars", viewBox: "0 0 240 60", preserveAspectRatio: "none", "aria-hidden": "true" }, bars),
+    folded("By hour", table("Work by hour", ["Hour", "Completed", "Cancelled", "Failed", "Device time"], rows)),
+  ];
+}
+
+function failures() {
+  let limit = 10;
+  const draw = ({ data, has_more: rest }, again) => {
+    if (!data.length) return soft("No job failed.");
+    const rows = data.map((job) => [
+      time(job.finished_at), job.model, job.key_name ?? job.owner, h("code", null, job.code),
+      [job.message, soft(`${count(job.attempts, "attempt")}, request ${job.request_id}`)],
+    ]);
+    const more = () => {
+      limit = 100;
+      return again();
+    };
+    const heads = ["Failed", "Model", "Key", "Code", "Reason"];
+    return [table("Failed jobs", heads, rows), rest && limit < 100 && act("More", "failures", more)];
+  };
+  return part("Failures", () => get("admin/failures", { limit }), draw, true);
+}
+
+function budgets(all) {
+  return list(all.map(({ subject, name, unit, amount, window, used, reserved, left }) => {
+    const of = `${unit.replace("_", " ")} of the ${subject} ${name}`;
+    const about = `${of}: ${number(left)} of ${number(amount)} left this ${window}`;
+    return [about, h("progress", { value: used + reserved, max: amount, "aria-label": about })];
+  }));
+}
+
+function keys({ data }) {
+  if (!data.length) return soft("There are no keys: 'framegate keys create NAME' makes one.");
+  const rows = data.map(({ usage: used, limits, ...key }) => [
+    [key.name, " ", h("code", null, key.id)], key.owner, key.scopes.join(", "),
+    badge(key.state, key.state === "active" ? "good" : "bad"),
+    `${count(used.jobs, "job")}, ${seconds(used.gpu_seconds)}, cost ${number(used.cost)}`,
+    LIMITS.filter((name) => limits[name]).map((name) => `${limits[name]} ${name.replace("_", " ")}`).join(", "),
+    budgets(key.budgets),
+  ]);
+  return table("API keys", ["Key", "Owner", "Scopes", "State", "30 days", "Limits", "Budgets"], rows);
+}
+
+function revisions({ data }, again) {
+  if (!data.length) return soft("This server has one model and no models file.");
+  const preview = h("div", { class: "stack", role: "status" });
+  const reload = async () => {
+    say((await post("admin/reload")).changes.join("; "));
+    fill(preview);
+    await again();
+  };
+  const look = async () => {
+    const { file, changed, changes, diff, problems } = await get("admin/reload");
+    fill(preview,
+      problems.length > 0 && h("div", { class: "problem" }, "This file cannot be served:", list(problems)),
+      changed ? list(changes) : soft("Nothing has changed."),
+      diff && marked(diff, file),
+      changed && !problems.length && act("Reload now", "", reload));
+  };
+  return [soft(data[0].file), act("Reload", "the models file", look), preview, list(data.map(revision))];
+}
+
+function revision({ n, created_at: at, current, changes }) {
+  const body = h("div");
+  const open = async ({ currentTarget }) => {
+    if (!currentTarget.open || body.firstChild) return;
+    const { diff, against } = await get(`admin/revisions/${n}`);
+    fill(body, against ? marked(diff, `revision ${n}`) : soft("The first one that is kept."));
+  };
+  const details = folded([`Revision ${n}, ${time(at)} `, current && badge("current", "good")], body);
+  details.addEventListener("toggle", open);
+  return [details, list(changes)];
+}
+
+function marked(diff, name) {
+  const lines = diff.split("\n").map((line) => h("span", { class: MARKS[line[0]] }, `${line}\n`));
+  return h("pre", { class: "diff", tabindex: "0", role: "region", "aria-label": `Differences of ${name}` }, lines);
+}
+
+function videos({ data }) {
+  if (!data.length) return soft("Nothing of yours waits or runs.");
+  const rows = data.map(({ prompt, model, queue_position: ahead, progress, remaining_seconds: left }) => [
+    prompt, model, ahead ? `${ahead} in the queue` : `runs, ${progress} %`, seconds(left),
+  ]);
+  return table("Your jobs", ["Prompt", "Model", "State", "Time left"], rows);
+}
+
+function usage({ data, budgets: all }) {
+  const models = {};
+  for (const { model, jobs, gpu_seconds: worked, cost } of data) {
+    models[model] ??= [0, 0, 0, 0];
+    [jobs.completed, jobs.failed + jobs.cancelled, worked, cost].forEach((value, n) => (models[model][n] += value));
+  }
+  const rows = Object.entries(models).map(([model, [done, other, worked, cost]]) => [
+    model, done, other, seconds(worked), number(cost),
+  ]);
+  return [
+    rows.length
+      ? table("Usage by model", ["Model", "Completed", "Failed or cancelled", "Device time", "Cost"], rows)
+      : soft("Nothing was used."),
+    all.length > 0 && [h("h3", null, "Budgets"), budgets(all)],
+  ];
 }

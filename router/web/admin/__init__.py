@@ -1,0 +1,1 @@
+"""The API of administrators: engines, the queue, failures, keys, revisions."""

@@ -1,0 +1,161 @@
+"""The view Run: engines that drain, the queue, failures, keys, revisions, a plugin's panel."""
+
+import re
+import time
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, expect
+from support.axe import violations
+from support.browser import Console, NewPage, Studio, start_studio
+
+from router.accounting.budgets import Budget
+from tests.cli.test_plugin_docs import blocks
+
+pytestmark = pytest.mark.slow
+SMALL = "defaults: {width: 64, height: 64, num_frames: 5, frames_per_second: 8, steps: 4}, limits: {steps: 600}"
+MODELS = f"""
+default: text
+models:
+  text: {{backend: still, modality: t2v, {SMALL}}}
+  slow: {{backend: still, modality: t2v, options: {{step_seconds: 0.25}}, {SMALL}}}
+"""
+FAILING = """
+from router import GenerationFailed, hookimpl
+
+
+@hookimpl(tryfirst=True)
+def generate(task):
+    if task.prompt == "fail":
+        raise GenerationFailed("this prompt <b>always</b> fails")
+"""
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    """Serve two models, with a plugin that fails and the panel of the documentation."""
+    folder = tmp_path_factory.mktemp("studio")
+    (panel,) = [text for name, text in blocks("python", "file=") if name == "panel.py"]
+    for name, text in (("failing.py", FAILING), ("panel.py", panel)):
+        (folder / name).write_text(text)
+    started = start_studio(folder, MODELS, plugins=f"{folder}/failing.py:{folder}/panel.py")
+    yield started
+    started.server.stop()
+
+
+@pytest.fixture
+def run(admin_page: Page) -> Page:
+    admin_page.get_by_role("link", name="Run").click()
+    expect(admin_page.get_by_role("heading", name="Run", exact=True)).to_be_visible()
+    return admin_page
+
+
+def test_an_engine_drains_and_claims_again(run: Page, studio: Studio) -> None:
+    studio.finished(studio.make("a"))
+    engines = run.get_by_role("region", name="Engines")
+    expect(engines).to_contain_text("text loaded")
+    engines.get_by_role("button", name="Drain").focus()
+    run.keyboard.press("Enter")
+    expect(engines).to_contain_text("draining")
+    expect(run.locator("#toasts")).to_contain_text("cpu ends its job and claims no more")
+    video = studio.make("waits")
+    queue = run.get_by_role("region", name="Queue by model")
+    expect(queue.get_by_role("row", name="text")).to_contain_text("1")
+    assert studio.call(f"/v1/videos/{video['id']}")["status"] == "queued"
+    engines.get_by_role("button", name="Resume").click()
+
+    expect(engines.get_by_role("button", name="Drain")).to_be_visible()
+    assert studio.finished(video)["status"] == "completed"
+    expect(run.get_by_text(re.compile(r"^\d+ completed, "))).to_be_visible()
+
+
+def test_failures_and_keys_are_listed_with_reasons_and_budgets(run: Page, studio: Studio) -> None:
+    key = studio.new_key("red", "reds", queued=3, gpu_seconds=Budget.parse("3600/day"))
+    studio.finished(studio.make("fail"))
+    run.reload()
+    failed = run.get_by_role("region", name="Failed jobs")
+    keys = run.get_by_role("region", name="API keys")
+    red = keys.get_by_role("row", name="red")
+
+    expect(failed).to_contain_text("this prompt <b>always</b> fails")
+    expect(failed).to_contain_text("generation_failed")
+    expect(red).to_contain_text("active")
+    expect(red).to_contain_text("3 queued")
+    expect(red).to_contain_text("gpu seconds of the key red: 3,600 of 3,600 left this day")
+    expect(keys.get_by_role("row", name="team")).to_contain_text(re.compile(r"\d+ jobs?, "))
+    assert key not in run.content()
+
+
+def test_a_reload_shows_what_it_would_change_first(run: Page, studio: Studio) -> None:
+    file = studio.server.data.parent / "models.yaml"
+    card = run.get_by_role("region", name="Revisions of the models file")
+    card.get_by_role("button", name="Reload the models file").click()
+    expect(card).to_contain_text("Nothing has changed.")
+    file.write_text(MODELS.replace("x2v", "t2v").replace("modality: t2v", "modality: x2v", 1))
+    card.get_by_role("button", name="Reload the models file").click()
+    expect(card).to_contain_text("This file cannot be served:")
+    expect(card.get_by_role("button", name="Reload now")).to_have_count(0)
+    file.write_text(MODELS.replace("default: text", "default: slow"))
+    card.get_by_role("button", name="Reload the models file").click()
+    expect(card.locator(".added")).to_contain_text(["+++", "+default: slow"])
+    card.get_by_role("button", name="Reload now").click()
+    expect(card).to_contain_text("Revision 2")
+    card.get_by_text("Revision 2").click()
+
+    expect(card.get_by_role("region", name="Differences of revision 2")).to_contain_text(
+        "-default: text\n+default: slow"
+    )
+    assert studio.server.until(lambda: studio.call("/v1/models/slow")["default"])
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(new_page: NewPage, studio: Studio, scheme: str) -> None:
+    page = new_page(studio.admin_key, "/#run", color_scheme=scheme, viewport={"width": 360, "height": 740})
+    expect(page.get_by_role("region", name="API keys")).to_be_visible()
+    page.get_by_text("By hour").click()
+
+    assert violations(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_others_see_their_own_queue_and_usage(page: Page, studio: Studio) -> None:
+    studio.finished(studio.make("mine"))
+    running = studio.make("in sight", model="slow", provider_options={"video": {"steps": 200}})
+    page.get_by_role("link", name="Run").click()
+    queue, usage = page.get_by_role("region", name="Your jobs"), page.get_by_role("region", name="Usage by model")
+
+    expect(queue.get_by_role("row", name="in sight")).to_contain_text("slow")
+    expect(usage.get_by_role("row", name="text")).to_be_visible()
+    expect(page.get_by_role("region", name="Engines")).to_have_count(0)
+    assert violations(page) == []
+    studio.call(f"/v1/videos/{running['id']}", method="DELETE")
+
+
+def test_a_hidden_view_asks_for_nothing(run: Page) -> None:
+    expect(run.get_by_role("region", name="API keys")).to_be_visible()
+    asked: list[str] = []
+    run.on("request", lambda request: asked.append(request.url))
+    run.get_by_role("link", name="Keep").click()
+    time.sleep(6)
+
+    assert [url for url in asked if "/admin/" in url] == []
+
+
+def test_a_server_that_is_gone_is_named_and_asked_again(run: Page, console: Console) -> None:
+    expect(run.get_by_role("region", name="API keys")).to_be_visible()
+    console.allow(0)
+    run.route("**/admin/**", lambda route: route.abort())
+    expect(run.get_by_role("alert").filter(has_text="the server does not answer")).to_be_visible()
+    run.unroute("**/admin/**")
+
+    expect(run.get_by_role("alert").filter(has_text="the server does not answer")).to_have_count(0)
+
+
+def test_the_panel_of_the_documentation_works(page: Page, studio: Studio) -> None:
+    studio.finished(studio.make("counted"))
+    page.reload()
+    page.get_by_role("link", name="Today").click()
+
+    expect(page.get_by_role("heading", name="Videos of team today")).to_be_visible()
+    expect(page.get_by_text(re.compile(r"^text: \d+$"))).to_be_visible()
+    assert page.url.endswith("#panel-today")
