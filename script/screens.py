@@ -20,12 +20,12 @@ SHAPES = [
         ("green", "triangle", "up", "black"),
         ("yellow", "star", "down", "gray"),
         ("purple", "circle", "left", "black"),
-        ("orange", "square", "up", "gray"),
+        ("cyan", "square", "up", "gray"),
         ("red", "star", "right", "white"),
         ("green", "circle", "down", "black"),
         ("blue", "star", "up", "black"),
         ("yellow", "triangle", "right", "gray"),
-        ("orange", "circle", "right", "black"),
+        ("cyan", "circle", "right", "black"),
     )
 ]
 
@@ -45,19 +45,20 @@ def main() -> None:
 
 
 def make(page: Page) -> None:
-    """Show the form with an image, and what it will cost."""
+    """Show the form with an image and what it will take, beside a video."""
     page.goto("/")
-    page.get_by_label("Model").select_option("wan-nano")
-    page.get_by_label("Prompt", exact=True).fill("a red circle moves right on a black background")
+    page.get_by_label("Prompt", exact=True).fill("a blue star moves left on a black background")
+    page.get_by_role("button", name="Make video").click()
+    page.locator("#watch video").wait_for(timeout=60_000)
+    page.get_by_label("Prompt", exact=True).fill("it moves right")
     page.get_by_label("Image", exact=True).set_input_files(DOCS / "circle.png")
-    page.get_by_text("Options").first.click()
-    page.wait_for_timeout(1500)
+    page.wait_for_timeout(7000)  # the toast goes
     shoot(page, "make")
 
 
 def watch(page: Page, url: str) -> None:
-    """Show several jobs: one in a step, others in the queue."""
-    for seed, prompt in enumerate(SHAPES[:5]):
+    """Show three jobs: one in a step, the others in the queue."""
+    for seed, prompt in enumerate(SHAPES[:3]):
         queue(url, prompt, model="wan-nano-t2v", seed=seed, steps=60, num_frames=33, size="128x128")
     page.goto("/#make")
     page.reload()

@@ -19,7 +19,8 @@ export function members(models, { id, members: names = [id] }) {
 
 /** Return the words for a list, with the reason where it cannot run. */
 export function title(models, entry) {
-  const what = entry.members ? `route to ${entry.members.join(", ")}` : modality(entry.modality);
+  const words = new Set((entry.members ?? [entry.id]).map((name) => find(models, name)?.modality));
+  const what = modality(words.size > 1 ? "ti2v" : [...words][0]) + (entry.members ? " (route)" : "");
   const why = entry.limits ? `weights ${entry.weights}` : (entry.weights ?? "none of them is here");
   return [entry.id, what, !members(models, entry).length && why].filter(Boolean).join(" · ");
 }
