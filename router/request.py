@@ -31,6 +31,7 @@ class ImageInput:
     """An input image: its role, its URL, and the field that an error names.
 
     `data` are its bytes where they came without a URL; `stored` says what is known of them, where they are of a job.
+    `size` (width and height in pixels) stands for an image in the request for an estimate.
     """
 
     role: Input
@@ -38,6 +39,7 @@ class ImageInput:
     param: str
     data: bytes | None = None
     stored: StoredInput | None = None
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)

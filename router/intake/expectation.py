@@ -7,7 +7,7 @@ from router.errors import InvalidRequest
 from router.intake import adapters
 from router.request import Request
 from router.system import System
-from router.values import EngineState, Task
+from router.values import EngineState, Estimate, Task
 
 CACHE_SECONDS = 1.0  # of the engines, whose kinds hardly change
 
@@ -21,9 +21,20 @@ class Expectation:
 
     def of(self, model: ModelSpec, task: Task) -> float | None:
         """Return the expected seconds of a job, the mean over kinds; None before any."""
-        kinds = {engine.kind for engine in self._engines() if model.name in engine.models and engine.kind}
-        estimate = self._system.timings.estimate(model, task, kinds)
+        estimate = self.estimate(model, task)
         return estimate.seconds.total if estimate else None
+
+    def estimate(self, model: ModelSpec, task: Task) -> Estimate | None:
+        """Return the same with its basis."""
+        kinds = {engine.kind for engine in self._engines() if model.name in engine.models and engine.kind}
+        return self._system.timings.estimate(model, task, kinds)
+
+    def load_seconds(self, model: ModelSpec) -> float | None:
+        """Return the expected seconds until an engine has loaded a model; None if unknown."""
+        able = [engine for engine in self._engines() if model.name in engine.models]
+        if any(model.name in engine.resident for engine in able):
+            return 0.0
+        return min((engine.loads[model.name] for engine in able if model.name in engine.loads), default=None)
 
     def _engines(self) -> tuple[EngineState, ...]:
         read_at, engines = self._cached

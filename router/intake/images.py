@@ -48,11 +48,18 @@ class ReceivedImage:
         """
         if (stored := self.source.stored) is not None:
             return media.ImageInfo(stored.media_type, stored.width, stored.height)
+        if self._info is None and self.source.size is not None:
+            media.hold_pixels(*self.source.size, limits.image_pixels, self.source.param)
+            self._info = media.ImageInfo("", *self.source.size)
         if self._info is None:
             data = self._fetched(limits) if self._is_remote else self._content()
             bounds = {"max_bytes": limits.image_bytes, "max_pixels": limits.image_pixels}
             self._info = media.inspect(data, param=self.source.param, **bounds)
         return self._info
+
+    def crop(self, task: Task) -> tuple[str, ...]:
+        """Return a warning if the video crops the image; none before it is received."""
+        return _crop_warning(self.source.role, self._info, task) if self._info else ()
 
     def prepare(self, limits: Limits, task: Task, decoders: media.Decoders, name: str) -> PreparedInput:
         """Decode the image and return the PNG to store under `name`.

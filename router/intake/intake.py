@@ -6,15 +6,13 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from itertools import product
 
-from registry import Input, ModelSpec, PerExpert, Registry
+from registry import ModelSpec, PerExpert
 from router import media
 from router.accounting.budgets import Need
 from router.auth.keys import ApiKey
 from router.errors import InvalidRequest
-from router.intake import adapters, gate, resolve
-from router.intake.adapters import Used
-from router.intake.availability import ModelAvailability
-from router.intake.expectation import Expectation
+from router.intake.acceptance import Acceptance, AcceptedRequest
+from router.intake.estimate import RequestEstimate
 from router.intake.images import PreparedInput, ReceivedImage
 from router.intake.resolve import SEEDS, ResolvedTask
 from router.jobs import QueueLimits
@@ -23,7 +21,7 @@ from router.request import AdapterChoice, ImageInput, Options, Request
 from router.runtime import logs
 from router.system import System
 from router.tokens import TokenCounter
-from router.values import Job, OutputPart, StoredInput, Task
+from router.values import Job, StoredInput, Task
 
 
 class Intake:
@@ -34,8 +32,7 @@ class Intake:
         self._decoders = decoders or media.Decoders()
         hosts = media.Hosts(frozenset(system.settings.image_hosts), system.settings.image_public)
         self._fetcher = media.Fetcher(hosts)
-        self._availability = ModelAvailability(system)
-        self._expectation = Expectation(system)
+        self._acceptance = Acceptance(system)
         self._tokens = TokenCounter(system.weights.snapshot)
 
     def submit(
@@ -57,28 +54,42 @@ class Intake:
         # cheapest first, so that a mismatch never waits for an image
         if key is not None and (known := self._find_keyed(key, request, images, owner)) is not None:
             return known
-        registry = self._system.registries.poll()
-        model, used = _model_for(request, registry, self._availability.of)
-        key_id, of_key = (api_key.id, api_key.limits.queued) if api_key else (None, None)
-        param = request.param("num_images")
-        limits = QueueLimits(model.name, model.limits.queued, key_id, of_key, request.count, param)
-        need = None
-        if images:  # before any is fetched; without them the check of `add` comes as soon
-            # the image's size, if that is the video's, has as many pixels as the default one
-            before = resolve.resolve(model, request, None, used).task
-            need = Need(owner, key_id, request.count, self._expectation.of(model, before), model.price)
-        gate.check_available(self._system, model, limits, need, used)
-        resolved = self._resolve(model, request, images, used)
-        estimate = self._expectation.of(model, resolved.task)
-        inputs = self._prepare(model, resolved.task, images)
-        job = self._job(request, model, resolved, inputs, owner, request_id, api_key, registry.revision, estimate)
+        accepted = self._acceptance.accept(request, images, owner, api_key)
+        inputs = self._prepare(accepted, images)
+        job = self._job(request, accepted, inputs, owner, request_id, api_key)
         named = key_of(key, request, [image.identity for image in images]) if key else None
-        return self._add(_with_siblings(job, request.count), inputs, named, limits)
+        return self._add(_with_siblings(job, request.count), inputs, named, accepted.limits)
+
+    def estimate(
+        self, request: Request, *, owner: str, api_key: ApiKey | None = None, share: str | None = None
+    ) -> RequestEstimate:
+        """Return what the first job of a request would be and take; store nothing.
+
+        Raises as `submit` does, but looks at no image other than one that decides the size of the video.
+        """
+        images = self._images(request, share or owner)
+        accepted = self._acceptance.accept(request, images, owner, api_key)
+        model, task, seconds = accepted.model, accepted.resolved.task, accepted.seconds
+        need = Need(owner, api_key.id if api_key else None, request.count, seconds, model.price)
+        self._system.jobs.check_limits(accepted.limits, need)
+        for image in images:
+            if image.source.size is not None:
+                image.receive(model.limits)
+        crops = (warning for image in images for warning in image.crop(task))
+        warnings = (*request.warnings, *accepted.resolved.warnings, *crops, *self._tokens.warnings(model, task))
+        return RequestEstimate(
+            model=model,
+            task=task,
+            seed=request.seed,
+            warnings=tuple(dict.fromkeys(warnings)),
+            work=accepted.estimate,
+            load=self._acceptance.expectation.load_seconds(model),
+            remaining=self._system.jobs.expected_end(model.name, model.priority + request.priority_offset, seconds),
+        )
 
     def resolve(self, request: Request, *, share: str) -> tuple[ModelSpec, ResolvedTask]:
         """Return the model and the effective task of a request; raises as `submit` does."""
-        model, used = _model_for(request, self._system.registries.poll(), self._availability.of)
-        return model, self._resolve(model, request, self._images(request, share), used)
+        return self._acceptance.resolve(request, self._images(request, share))
 
     def again(self, job: Job) -> Request:
         """Return a request for the same video; raise `FileNotFoundError` for a deleted job."""
@@ -111,37 +122,25 @@ class Intake:
             logs.job_id.set(known.id)
         return known
 
-    def _resolve(self, model: ModelSpec, request: Request, images: Sequence[ReceivedImage], used: Used) -> ResolvedTask:
-        size = None
-        if resolve.follows_image(request):  # no other image is received before the policies
-            first = next(image for image in images if image.source.role is Input.IMAGE)
-            info = first.receive(model.limits)
-            size = info.width, info.height
-        resolved = resolve.resolve(model, request, size, used)
-        self._system.plugins.hook_for("check_request", model)(model=model, task=resolved.task)
-        return resolved
-
-    def _prepare(self, model: ModelSpec, task: Task, images: Sequence[ReceivedImage]) -> list[PreparedInput]:
+    def _prepare(self, accepted: AcceptedRequest, images: Sequence[ReceivedImage]) -> list[PreparedInput]:
+        limits, task = accepted.model.limits, accepted.resolved.task
         if images:
             self._decoders.start()
         for image in images:
-            image.receive(model.limits)
-        return [image.prepare(model.limits, task, self._decoders, str(n)) for n, image in enumerate(images)]
+            image.receive(limits)
+        return [image.prepare(limits, task, self._decoders, str(n)) for n, image in enumerate(images)]
 
     def _job(
         self,
         request: Request,
-        model: ModelSpec,
-        resolved: ResolvedTask,
+        accepted: AcceptedRequest,
         inputs: Sequence[PreparedInput],
         owner: str,
         request_id: str,
         api_key: ApiKey | None,
-        revision: int | None,
-        estimate: float | None,
     ) -> Job:
-        task = resolved.task
-        warnings = (*request.warnings, *resolved.warnings, *self._warnings(model, task, inputs))
+        model, task = accepted.model, accepted.resolved.task
+        warnings = (*request.warnings, *accepted.resolved.warnings, *self._warnings(model, task, inputs))
         return Job(
             id=uuid.uuid4().hex,
             owner=owner,
@@ -153,9 +152,9 @@ class Intake:
             request_id=request_id,
             created_at=time.time(),
             priority=model.priority + request.priority_offset,
-            estimate=estimate,
+            estimate=accepted.seconds,
             key=api_key.id if api_key else None,
-            revision=revision,
+            revision=accepted.revision,
             numerics=self._system.plugins.numerics(model, task),
             price=model.price,
         )
@@ -195,22 +194,3 @@ def _with_siblings(job: Job, count: int) -> list[Job]:
     ]
     known = replace(job.presentation, siblings=tuple(sibling.id for sibling in siblings))
     return [replace(job, presentation=known), *siblings]
-
-
-def _model_for(request: Request, registry: Registry, available: gate.Available) -> tuple[ModelSpec, Used]:
-    """Return the model, with the defaults of the adapters in use, and these."""
-    entry = gate.find(request.model, registry)
-    model = gate.choose(entry, request.input_kinds, registry, available, request.param("inputs"))
-    _check_text_only(model, request)
-    model, used = adapters.choose(model, request)
-    resolve.check(model, request)
-    gate.check_frames(model, request.input_kinds, resolve.frames_of(model, request), request.param("num_frames"))
-    return model, used
-
-
-def _check_text_only(model: ModelSpec, request: Request) -> None:
-    """Raise `InvalidRequest` for a chat's request to a model that makes videos of none."""
-    asked = request.presentation
-    if model.text_only == "refuse" and asked.part is OutputPart.TEXT and not asked.text_output:
-        message = f"{model.name} answers requests with provider_options.video only, got one without options"
-        raise InvalidRequest(message, param="provider_options", code="missing_required_parameter")

@@ -8,6 +8,7 @@ from router.jobs.api_keys import ApiKeyStore
 from router.jobs.archive import Archive
 from router.jobs.database import Database, unusable
 from router.jobs.engines import EngineStore
+from router.jobs.job_filter import JobFilter
 from router.jobs.overview import Overview
 from router.jobs.queue_limits import QueueLimits
 from router.jobs.revisions import RevisionStore
@@ -22,6 +23,7 @@ __all__ = [
     "ClaimRequest",
     "Database",
     "EngineStore",
+    "JobFilter",
     "JobStore",
     "Ledger",
     "Overview",

@@ -85,6 +85,11 @@ class QueueForecasts:
         """
         return self.current(db, seen_since).spans
 
+    def of_new(self, db: Connection, seen_since: float, job: QueuedJob) -> Span | None:
+        """Return the span of a job added now; None without an engine for it."""
+        held_back = self._held_back(db)
+        return _forecast(db, seen_since, self._overtake_seconds, held_back, [job]).get(job.seq)
+
     def current(self, db: Connection, seen_since: float) -> QueueForecast:
         """Return the forecast, with the jobs that are held back."""
         with self._lock:
@@ -97,9 +102,14 @@ class QueueForecasts:
 
 
 def _forecast(
-    db: Connection, seen_since: float, overtake_seconds: float, held_back: Collection[int]
+    db: Connection,
+    seen_since: float,
+    overtake_seconds: float,
+    held_back: Collection[int],
+    added: Sequence[QueuedJob] = (),
 ) -> dict[int, Span]:
     queue = [job for row in db.exec_driver_sql(QUEUE) if (job := QueuedJob(*row)).seq not in held_back]
+    queue = sorted([*queue, *added], key=lambda job: (job.model, -job.priority, job.due_at, job.seq))
     now = time.time()
     running = [_running(row, now) for row in db.exec_driver_sql(RUNNING)]
     unknown = _mean([job.estimate for job in queue]) or _mean([job.total for job in running]) or UNKNOWN_SECONDS

@@ -40,6 +40,7 @@ def job_row(job: values.Job) -> dict[str, Any]:
         "form": dump(job.presentation.as_row()),
         "warnings": dump(job.warnings),
         "numerics": dump(job.numerics) if job.numerics else None,
+        "searched": job.task.prompt.casefold(),
     }
 
 

@@ -13,11 +13,22 @@ def arrival(db: Connection) -> float:
 
     The transaction orders the arrivals of all processes.
     """
+    shift, is_stored = _shift(db)
+    if not is_stored:
+        db.execute(delete(scheduling_clock))
+        db.execute(insert(scheduling_clock).values(boot=clock.boot(), shift=shift))
+    return clock.now() + shift
+
+
+def current(db: Connection) -> float:
+    """Return the time of a job that would arrive now; write nothing."""
+    return clock.now() + _shift(db)[0]
+
+
+def _shift(db: Connection) -> tuple[float, bool]:
+    """Return the shift of this boot's clock, and whether it is stored."""
     known = db.execute(select(scheduling_clock)).first()
     if known is not None and known.boot == clock.boot():
-        return clock.now() + float(known.shift)
+        return float(known.shift), True
     # the clock of leases begins again at a reboot: go on from the latest arrival
-    shift = max((db.scalar(NEWEST) or 0.0) - clock.now(), 0.0)
-    db.execute(delete(scheduling_clock))
-    db.execute(insert(scheduling_clock).values(boot=clock.boot(), shift=shift))
-    return clock.now() + shift
+    return max((db.scalar(NEWEST) or 0.0) - clock.now(), 0.0), False

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Update, and_, bindparam, case, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Select, Update, and_, bindparam, case, delete, func, insert, or_, select, update
 
+from router.jobs.job_filter import JobFilter
 from router.jobs.rows import dump
 from router.jobs.tables import changes, engines, jobs, keys
 from router.values import Status, Usage
@@ -16,6 +17,14 @@ UNFINISHED = (Status.QUEUED, Status.IN_PROGRESS)
 def param(name: str) -> Any:
     """Return a bound parameter; its underscore keeps it apart from the column."""
     return bindparam(f"_{name}")
+
+
+def page(owner: str | None, newest_first: bool, shown: JobFilter) -> Select[Any]:
+    """Return the statement of a page that starts behind row `_seq`."""
+    seq = jobs.c.seq
+    behind, order = (seq < param("seq"), seq.desc()) if newest_first else (seq > param("seq"), seq.asc())
+    whose = () if owner is None else (jobs.c.owner == owner,)
+    return select(jobs).where(behind, *whose, *shown.conditions()).order_by(order).limit(param("limit"))
 
 
 def _change(where: ColumnElement[bool], **values: Any) -> Update:
@@ -67,10 +76,6 @@ DELETED_SEQ = select(changes.c.seq).where(
     changes.c.seq.is_not(None),
     or_(param("owner").is_(None), changes.c.owner == param("owner")),
 )
-ALL_NEWER = select(jobs).where(jobs.c.seq > param("seq")).order_by(jobs.c.seq).limit(param("limit"))
-ALL_OLDER = select(jobs).where(jobs.c.seq < param("seq")).order_by(jobs.c.seq.desc()).limit(param("limit"))
-NEWER = ALL_NEWER.where(jobs.c.owner == param("owner"))
-OLDER = ALL_OLDER.where(jobs.c.owner == param("owner"))
 COUNT_ALL = select(jobs.c.model, jobs.c.status, func.count()).group_by(jobs.c.status, jobs.c.model)
 CANCEL = _change(
     and_(MINE, jobs.c.status.in_(UNFINISHED)),

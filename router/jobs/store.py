@@ -13,12 +13,13 @@ from router.jobs.change_log import delete_job, log_change
 from router.jobs.database import Database
 from router.jobs.forecast import Span
 from router.jobs.idempotency import HEADER, KEY_SECONDS, Key
+from router.jobs.job_filter import ALL_JOBS, JobFilter
 from router.jobs.queue_forecast import QueueForecast, QueueForecasts
 from router.jobs.queue_limits import NO_LIMITS, QueueLimits, check
 from router.jobs.queue_positions import all_positioned, positioned
 from router.jobs.rows import job_of, job_row
-from router.jobs.scheduling import SchedulingPolicy, allowance
-from router.jobs.scheduling_clock import arrival
+from router.jobs.scheduling import QueuedJob, SchedulingPolicy, allowance
+from router.jobs.scheduling_clock import arrival, current
 from router.jobs.work_queue import POLICY, WorkQueue
 from router.values import Job, Status
 
@@ -50,6 +51,19 @@ class JobStore(WorkQueue):
             self._check(db, limits)
             if need is not None:
                 self._budgets.check(db, need)
+
+    def expected_end(self, model: str, priority: int, estimate: float | None) -> float | None:
+        """Return the seconds to the end of a job added now; None if unknown.
+
+        `estimate` are the seconds of its own work.
+        """
+        if estimate is None:
+            return None
+        with self._db.read() as db:
+            due_at = current(db) + allowance(estimate, self._policy.overtake_seconds)
+            new = QueuedJob(LAST, model, priority, due_at, estimate)
+            span = self._forecasts.of_new(db, self._seen_since(), new)
+        return span.end if span else None
 
     def add(
         self, job: Job, key: Key | None = None, limits: QueueLimits = NO_LIMITS, siblings: Sequence[Job] = ()
@@ -84,20 +98,27 @@ class JobStore(WorkQueue):
             values = {"_owner": owner, "_key": name, "_since": time.time() - KEY_SECONDS}
             return db.execute(sql.KEYED, values).first() is not None
 
-    def page(self, owner: str | None, *, after: str | None, limit: int, newest_first: bool) -> tuple[Job, ...] | None:
+    def page(
+        self,
+        owner: str | None,
+        *,
+        after: str | None,
+        limit: int,
+        newest_first: bool,
+        shown: JobFilter = ALL_JOBS,
+    ) -> tuple[Job, ...] | None:
         """Return up to `limit` of the owner's jobs in order of creation, or reversed.
 
-        The page starts behind the job `after`; None for an unknown job. A deleted job keeps its position, so that a
-        caller can delete page by page.
+        The page starts behind the job `after`, which may be one that is not `shown`; None for an unknown job. A
+        deleted job keeps its position, so that a caller can delete page by page.
         """
         with self._db.read() as db:
-            older, newer = (sql.ALL_OLDER, sql.ALL_NEWER) if owner is None else (sql.OLDER, sql.NEWER)
-            page, edge = (older, LAST) if newest_first else (newer, 0)
+            edge = LAST if newest_first else 0
             start = edge if after is None else _seq(db, after, owner)
             if start is None:
                 return None
-            whose = {} if owner is None else {"_owner": owner}
-            rows = db.execute(page, {**whose, "_seq": start, "_limit": limit}).mappings().all()
+            statement = sql.page(owner, newest_first, shown)
+            rows = db.execute(statement, {"_seq": start, "_limit": limit}).mappings().all()
             if not any(row["status"] == Status.QUEUED for row in rows):
                 return tuple(map(job_of, rows))
             return all_positioned(db, rows, self._forecast(db))

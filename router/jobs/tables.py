@@ -44,7 +44,7 @@ jobs = Table(
     # each model's next job, and the jobs ahead of a job
     Index("jobs_queue", "status", "model", text("priority DESC"), "due_at", "seq", "estimate"),
     Index("jobs_finished", "finished_at"),  # old jobs
-    Index("jobs_owner", "owner", "seq"),  # a page of an owner's jobs
+    Index("jobs_owner", "owner", "seq", "status", "model"),  # a page of an owner's jobs, by status and model
     Index("jobs_key", "key", "status"),  # queued jobs of a key
     sqlite_autoincrement=True,
 )

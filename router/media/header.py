@@ -44,13 +44,19 @@ def read_header(data: bytes, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_P
     header = _read(data)
     if header.width < 1 or header.height < 1:
         raise broken(header.media_type, "it has no size")
-    if header.width * header.height > max_pixels:
-        raise invalid(f"an image may have up to {max_pixels:,} pixels, got {header.width} x {header.height}")
+    hold_pixels(header.width, header.height, max_pixels)
     if header.frames > 1:  # to drop all but one would be silent
         raise invalid(f"an image must be a single picture, got an animation of {header.frames:,} frames")
     if header.pictures > 1:
         raise invalid(f"an image must be a single picture, got a file of {header.pictures:,}")
     return header
+
+
+def hold_pixels(width: int, height: int, max_pixels: int, param: str = "") -> None:
+    """Raise `InvalidRequest` (`invalid_image`) beyond a limit."""
+    if width * height > max_pixels:
+        with about(param):
+            raise invalid(f"an image may have up to {max_pixels:,} pixels, got {width} x {height}")
 
 
 @contextmanager

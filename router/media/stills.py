@@ -1,4 +1,4 @@
-"""Small pictures of a video: preview, thumbnail and sprite sheet."""
+"""Pictures of a video: preview, thumbnail, sprite sheet and last frame."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -23,6 +23,12 @@ def thumbnail(path: Path) -> bytes:
 
     (first,) = _frames(path, [0])
     return _encoded(".webp", _shrunk(first, THUMBNAIL_SIDE), [cv2.IMWRITE_WEBP_QUALITY, WEBP_QUALITY])
+
+
+def last_frame(path: Path, num_frames: int) -> bytes:
+    """Return the last frame as a PNG, whole; raise `ValueError` for an unreadable file."""
+    (last,) = _frames(path, [num_frames - 1])
+    return _encoded(".png", last, [])
 
 
 def encoded(path: Path, suffix: str) -> bytes:

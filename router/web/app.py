@@ -25,12 +25,13 @@ from router.web.responses.render import Rendering
 from router.web.studio import panels
 from router.web.studio import views as studio
 from router.web.usage import views as usage
-from router.web.videos import sync
+from router.web.videos import estimate, sync
 from router.web.videos import views as videos
 from router.web.waiting.disconnects import DisconnectMonitor
 from router.web.waiting.waiters import Waiters
 
-NOUNS = (responses, videos, sync, images, files, models, usage, health, metrics, docs, studio, panels, *admin.NOUNS)
+SERVER = (me, health, metrics, docs, studio, panels)
+NOUNS = (responses, videos, sync, estimate, images, files, models, usage, *admin.NOUNS, *SERVER)
 OPERATIONS = tuple(operation for noun in NOUNS for operation in noun.ROUTES.operations)
 
 
@@ -76,17 +77,18 @@ def create_app(system: System, decoders: Decoders | None = None) -> Flask:
     responses.ROUTES.register(app, responses.Responses(system, intake, app.waiting, rendering))
     videos.ROUTES.register(app, videos.Videos(system, intake, links))
     sync.ROUTES.register(app, sync.SyncVideos(system, intake, app.waiting, made, sender))
+    estimate.ROUTES.register(app, estimate.VideoEstimates(system, intake))
     images.ROUTES.register(app, images.ImageViews(system, intake, app.waiting, made, links))
     not_offered.add_refusals(app)
     files.ROUTES.register(app, files.Content(system, made, sender))
     models.ROUTES.register(app, models.Catalog(system, paths))
     usage.ROUTES.register(app, usage.UsageViews(system))
+    me.ROUTES.register(app, me.MeView())
     health.ROUTES.register(app, health.Ops(system))
     metrics.ROUTES.register(app, metrics.Page(system, names))
     docs.ROUTES.register(app, docs.Docs(settings.public_url, OPERATIONS), template_folder="templates")
     studio.ROUTES.register(app, page)
     panels.ROUTES.register(app, panels.PanelViews(plugin_panels))
-    me.ROUTES.register(app, me.Me())
     admin.register(app, system)
     open_paths.refuse_own(opened, app.url_map)
     system.plugins.configure(app)

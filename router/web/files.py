@@ -1,6 +1,7 @@
-"""The bytes of finished videos and images, and small pictures of them."""
+"""The bytes of finished videos and images, and pictures derived from them."""
 
 from functools import partial
+from pathlib import Path
 
 from flask import Response, request
 
@@ -15,12 +16,17 @@ from router.web.openapi import problems as why
 from router.web.openapi.operations import Example, Reply, Routes
 from router.web.openapi.parameters import EXPIRES, KNOWN, RANGE, SIGNATURE, in_query
 
-STILLS = {"thumbnail": (".thumbnail.webp", "image/webp"), "spritesheet": (".spritesheet.jpg", "image/jpeg")}
+STILLS = {
+    "thumbnail": (".thumbnail.webp", "image/webp"),
+    "spritesheet": (".spritesheet.jpg", "image/jpeg"),
+    "last_frame": (".last_frame.png", "image/png"),
+}
 VARIANTS = ("video", *STILLS, "preview")
 ROUTES = Routes("Files")
 VARIANT = in_query(
     "variant",
-    "the file, a small picture or a sheet of them, or while the job runs a small picture of what there is so far",
+    "the file, a small picture or a sheet of them, the last frame at its full size, or while the job runs a small "
+    "picture of what there is so far",
     enum=list(VARIANTS),
     default="video",
 )
@@ -53,6 +59,7 @@ class Content:
         examples=(
             Example("the whole file", flags="-o circle.mp4"),
             Example("a small picture", query="?variant=thumbnail", flags="-o circle.webp"),
+            Example("where the next one may go on", query="?variant=last_frame", flags="-o last.png"),
             Example("the first kilobyte", flags="-H 'Range: bytes=0-1023' -o start.mp4"),
         ),
     )
@@ -67,11 +74,8 @@ class Content:
         if variant == "video":
             return self._sender.send(video_id, self._files.presented(video_id, job))
         artifact, path = self._files.output(video_id, job)
-        from router.media.stills import spritesheet, thumbnail  # with numpy, which most workers never need
-
         suffix, media_type = STILLS[variant]
-        make = partial(spritesheet, path, artifact.num_frames) if variant == "spritesheet" else partial(thumbnail, path)
-        still = self._files.derived(video_id, job, path, suffix, make)
+        still = self._files.derived(video_id, job, path, suffix, partial(_make, variant, path, artifact.num_frames))
         return self._sender.send(video_id, PresentedFile(still, media_type, f"{artifact.sha256}-{variant}"))
 
     @ROUTES.add(
@@ -94,3 +98,12 @@ class Content:
         if data is None:
             raise NotReady(f"{public} has no preview: there is one while its job runs, now it is {job.status}")
         return Response(data, mimetype="image/jpeg", headers={"cache-control": "no-store"})
+
+
+def _make(variant: str, path: Path, num_frames: int) -> bytes:
+    """Return a picture derived from a video; raise `ValueError` for an unreadable file."""
+    from router.media import stills  # with numpy, which most workers never need
+
+    if variant == "thumbnail":
+        return stills.thumbnail(path)
+    return (stills.spritesheet if variant == "spritesheet" else stills.last_frame)(path, num_frames)

@@ -42,6 +42,7 @@ ROUTES = (
     "/v1/videos/{}/content",
     "/v1/videos/{}/content?variant=thumbnail",
     "/v1/videos/{}/content?variant=spritesheet",
+    "/v1/videos/{}/content?variant=last_frame",
     "/v1/videos/{}/content?variant=preview",
     "/v1/images/{}/content",
     "/v1/models/{}",

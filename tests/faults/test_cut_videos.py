@@ -27,7 +27,7 @@ def test_a_video_that_is_cut_or_gone(server: Server, fault: str) -> None:
     else:
         file.unlink()
     public = broken["id"].replace("resp", "video")
-    for variant in ("video", "thumbnail", "spritesheet"):
+    for variant in ("video", "thumbnail", "spritesheet", "last_frame"):
         status, answer = server.call(f"/v1/videos/{public}/content?variant={variant}")
         assert (status, answer["error"]["code"]) == (404, "not_ready")
         assert answer["error"]["message"] == f"{public} was completed, but its file is gone, or no longer whole"

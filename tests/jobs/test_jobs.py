@@ -13,7 +13,8 @@ from sqlalchemy import Engine, create_engine, inspect, text
 
 from registry import Input
 from router.errors import BootError, QueueFull
-from router.jobs import ClaimRequest, Database, EngineStore, JobStore
+from router.jobs import ClaimRequest, Database, EngineStore, JobFilter, JobStore
+from router.jobs import statements as sql
 from router.jobs.database import upgrade
 from router.jobs.rows import job_row
 from router.jobs.tables import HEAD, metadata
@@ -326,6 +327,27 @@ def test_jobs_queued_before_an_upgrade_go_first_in_their_order(tmp_path: Path) -
     store.add(job(3))
 
     assert [claimed(store).job for _ in range(3)] == [job(n).id for n in (1, 2, 3)]
+
+
+def test_jobs_from_before_an_upgrade_are_found_by_their_prompts(tmp_path: Path) -> None:
+    first_version(tmp_path / "jobs.sqlite", job(1), replace(job(2), task=replace(job(2).task, prompt="A Red Ball")))
+    store = opened(tmp_path)
+    found = store.page("me", after=None, limit=5, newest_first=True, shown=JobFilter(words=("red", "Ball")))
+
+    assert [one.id for one in found or ()] == [job(2).id]
+
+
+def test_a_page_by_state_and_model_reads_the_rows_of_its_jobs_alone(tmp_path: Path) -> None:
+    opened(tmp_path)
+    shown = JobFilter(frozenset({"m"}), frozenset({Status.FAILED}))
+    with create_engine(f"sqlite:///{tmp_path / 'jobs.sqlite'}").connect() as database:
+        statement = sql.page("me", True, shown).limit(1).params(_seq=1)
+        written = statement.compile(database, compile_kwargs={"literal_binds": True})
+        (plan,) = database.exec_driver_sql(f"EXPLAIN QUERY PLAN {written}").all()
+        columns = database.exec_driver_sql("PRAGMA index_info(jobs_owner)").all()
+
+    assert "USING INDEX jobs_owner" in plan[-1]
+    assert [name for _, _, name in columns] == ["owner", "seq", "status", "model"]  # the filter's are in the index
 
 
 def first_version(path: Path, *there: Job) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from router.engine import encoder
 from router.media.pixels import to_png
-from router.media.stills import spread, spritesheet, thumbnail
+from router.media.stills import last_frame, spread, spritesheet, thumbnail
 from router.values import Frames, Pixels
 
 
@@ -40,6 +40,20 @@ def test_a_thumbnail_is_the_first_frame_as_webp(tmp_path: Path) -> None:
     assert (data[:4], data[8:12]) == (b"RIFF", b"WEBP")
     assert shown(data).shape == (64, 64, 3)
     assert_colour(shown(data), 0)
+
+
+@pytest.mark.parametrize("count", [1, 5, 81])
+def test_a_last_frame_is_whole_and_a_png(tmp_path: Path, count: int) -> None:
+    data = last_frame(film(tmp_path / "1.mp4", count, 640, 352), count)
+
+    assert data.startswith(b"\x89PNG")
+    assert shown(data).shape == (352, 640, 3)
+    assert_colour(shown(data), count - 1)
+
+
+def test_a_video_of_fewer_frames_than_it_says_has_no_last_frame(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="has no frame 5"):
+        last_frame(film(tmp_path / "1.mp4", 5), 9)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +100,7 @@ def test_a_single_image_has_a_thumbnail_and_a_sheet_of_one(tmp_path: Path) -> No
     path = tmp_path / "1.png"
     path.write_bytes(to_png(np.full((64, 32, 3), colour(3), np.uint8)))
 
-    for data in (thumbnail(path), spritesheet(path, 1)):
+    for data in (thumbnail(path), spritesheet(path, 1), last_frame(path, 1)):
         assert shown(data).shape == (64, 32, 3)
         assert_colour(shown(data), 3)
 

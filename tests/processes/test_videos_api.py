@@ -57,6 +57,8 @@ def test_create_poll_download_remix_delete(videos: Any, tmp_path: Path) -> None:
     assert frames(videos.download_content(video.id).read(), tmp_path) == 33
     assert videos.download_content(video.id, variant="thumbnail").read()[8:12] == b"WEBP"
     assert videos.download_content(video.id, variant="spritesheet").read()[:3] == b"\xff\xd8\xff"
+    last = videos.download_content(video.id, variant="last_frame").read()
+    assert last.startswith(b"\x89PNG")
     assert (remix.status, remix.remixed_from_video_id, remix.seed) == ("completed", video.id, video.seed)
     deleted = videos.delete(video.id)
     assert (deleted.id, deleted.object, deleted.deleted) == (video.id, "video.deleted", True)
@@ -100,6 +102,10 @@ def test_the_sdk_pages_through_the_list_and_may_delete_as_it_goes(videos: Any) -
     listed = [video.id for video in videos.list(limit=3)]
     assert listed[:7] == made[::-1]
     assert [video.id for video in videos.list(limit=3, order="asc")] == listed[::-1]
+    one = videos.create(prompt="a red cube", model="text").id
+    query = {"q": "RED cube", "model": "text"}
+    assert [video.id for video in videos.list(limit=1, extra_query=query)] == [one]
+    assert [video.id for video in videos.list(limit=2, extra_query={"model": "text"})][:8] == [one, *made[::-1]]
     for video in videos.list(limit=3):
         videos.delete(video.id)
 

@@ -88,7 +88,8 @@ HEADERS: dict[str, Sequence[str]] = {
 }  # fmt: skip
 QUERIES: dict[str, Sequence[str]] = {
     "limit": ("0", "1", "100", "101", "-1", "x", "", "1e1", "٣"), "order": ("asc", "desc", "up"), "after": ("", "video_0", "msg_in_"),
-    "variant": ("video", "thumbnail", "spritesheet", "preview", "gif"), "stream": ("true", "false", "1", "maybe"),
+    "q": ("", "a b", "%", "\\", "\0", "x" * 201), "model": ("", "any", "none", "\0"), "status": ("", "failed,queued", "done"),
+    "variant": ("video", "thumbnail", "spritesheet", "last_frame", "preview", "gif"), "stream": ("true", "false", "1", "maybe"),
     "starting_after": ("0", "16", "999999999999999999", "-1", "x"), "include": ("message.input_image.image_url", "a,b", ""), "include[]": ("x",),
 }  # fmt: skip
 PATHS = (
@@ -96,7 +97,14 @@ PATHS = (
     "/v1/videos/{video}", "/v1/videos/{video}/content", "/v1/videos/{video}/content", "/v1/images/{image}/content", "/v1/models",
     "/v1/models/{model}", "/healthz", "/readyz", "/v1/videos/edits", "/v1/videos/extensions/x", "/docs", "/openapi.json",
 )  # fmt: skip
-CREATE = ("/v1/responses", "/v1/responses", "/v1/videos", "/v1/videos", "/v1/videos/{video}/remix")
+CREATE = (
+    "/v1/responses",
+    "/v1/responses",
+    "/v1/videos",
+    "/v1/videos",
+    "/v1/videos/estimate",
+    "/v1/videos/{video}/remix",
+)
 STRANGE = (
     "/",
     "",

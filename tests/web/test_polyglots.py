@@ -106,6 +106,7 @@ def test_what_is_made_of_a_polyglot_has_its_pixels_and_nothing_else(
         video["video_url"]: "video/mp4",
         video["video_url"] + "?variant=thumbnail": "image/webp",
         video["video_url"] + "?variant=spritesheet": "image/jpeg",
+        video["video_url"] + "?variant=last_frame": "image/png",
         image["image_url"]: "image/png",
     }
     for path, media_type in sent.items():

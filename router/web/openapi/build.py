@@ -54,6 +54,7 @@ NEEDED = {
     "CreateVideo": "prompt",
     "RemixVideo": "prompt",
     "GenerateVideo": "prompt",
+    "EstimateVideo": "prompt",
     "CreateImage": "prompt",
 }
 

@@ -19,7 +19,7 @@ View = Callable[..., Response]
 class JobConverter(BaseConverter):
     """The id of a job in a path, never a word of another route."""
 
-    regex = "(?!(?:sync|generations|compact)(?:/|$))[^/]+"
+    regex = "(?!(?:sync|generations|estimate|compact)(?:/|$))[^/]+"
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ BODY = (
     _problem(errors.TooLarge, "the body is larger than the server takes"),
     _problem(errors.UnsupportedMedia, "the body is neither JSON nor, for a video, a form"),
 )
-MAKING = (
+ESTIMATING = (
     *BODY,
     _problem(errors.ModalityMismatch, "the model does not take these inputs"),
     _problem(errors.LimitExceeded, "more than the model's limit on pixels, frames, steps or prompt"),
@@ -49,12 +49,12 @@ MAKING = (
         InvalidRequest, "an image's address is one that this server does not fetch from", code="image_url_refused"
     ),
     UNKNOWN_MODEL,
-    _problem(errors.KeyReused, "the key was used for another request"),
     _problem(errors.QueueFull, "too many jobs wait already", "retry-after"),
     _problem(errors.QuotaExceeded, "a budget of the key or its owner does not cover the request", "x-should-retry"),
     _problem(errors.ModelUnavailable, "no engine runs this model, or its weights are not there", "x-should-retry"),
     *WRITING,
 )
+MAKING = (*ESTIMATING, _problem(errors.KeyReused, "the key was used for another request"))
 WAITING = (
     _problem(errors.TooManyWaiters, "too many requests wait already: use `background`", "retry-after"),
     _problem(errors.Restarting, "the server is stopping", "retry-after", "x-should-retry"),

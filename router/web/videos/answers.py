@@ -3,8 +3,9 @@
 from operator import attrgetter
 from typing import Any
 
-from marshmallow import missing
+from marshmallow import fields, missing
 
+from registry import Input
 from router.values import Job, Phase, Status
 from router.web.answer_fields import (
     Answer,
@@ -21,6 +22,7 @@ from router.web.answer_fields import (
 )
 from router.web.answers import UNFINISHED, Failure, Page, UsedBlocks, completion_second, numerics_field, seconds_taken
 from router.web.file_links import FileLinks
+from router.web.http.fields import described
 from router.web.job_usage import JobUsage, shown
 
 NAMES = {Status.CANCELLED: Status.FAILED}  # that API has no other word
@@ -61,6 +63,14 @@ def _usage(job: Job) -> Any:
     return shown([job]) or missing
 
 
+class VideoImage(Answer):
+    """An input image, upright."""
+
+    role = enum("the frame that it is: the first or the last", Input.IMAGE, Input.LAST_IMAGE)
+    width = integer("pixels, null for jobs of older versions", lambda image: image.width or None, none=True)
+    height = integer("pixels, null for jobs of older versions", lambda image: image.height or None, none=True)
+
+
 class Video(Answer):
     """A video: the 13 keys of OpenAI's Videos API, and the used options."""
 
@@ -91,6 +101,9 @@ class Video(Answer):
     )
     seed = integer("the seed, drawn by the server where none was sent", attrgetter("task.seed"))
     provider_options = nested(UsedBlocks, "what was used", lambda job: job)
+    images = fields.List(
+        fields.Nested(VideoImage), metadata=described("the input images, as they were sent", read=attrgetter("inputs"))
+    )
     numerics = numerics_field()
     warnings = strings("what was adjusted or not used, and what a queued job waits for")
     url = string("where the file of a completed video is", lambda _: missing, sometimes=True)  # the renderer's

@@ -15,7 +15,7 @@ from router.web.http import unused_fields
 from router.web.http.fields import invalid_value, shown
 from router.web.schemas import LORAS, check, check_model, read_image, read_options, refuse_file_id
 from router.web.videos.form import Upload
-from router.web.videos.schema import EXTRAS, FIRST_FRAMES, LAST_FRAMES, ONLY, PLAIN, CreateVideo
+from router.web.videos.schema import EXTRAS, FIRST_FRAMES, LAST_FRAMES, ONLY, PLAIN, SIZES, CreateVideo, pixels_of
 
 NAMES = {"prompt": "prompt", "inputs": "input_reference"}
 OF_ANSWERS = ("n", "output_format", "response_format")
@@ -25,6 +25,7 @@ MEANINGS = {
     **dict.fromkeys(LORAS, "adapters"),
 }
 FRAMES = {**dict.fromkeys((*FIRST_FRAMES, "url"), Input.IMAGE), **dict.fromkeys(LAST_FRAMES, Input.LAST_IMAGE)}
+SIZED_FRAMES = dict(zip(SIZES, (Input.IMAGE, Input.LAST_IMAGE), strict=True))
 WHERE = "an image goes into input_reference, a last frame into last_image"
 CREATE, ONLY_EXTRAS = CreateVideo(), CreateVideo(only=EXTRAS)
 
@@ -60,7 +61,7 @@ class _MergedFields:
     def put_picture(self, image: ImageInput) -> None:
         """Take an image; raise `InvalidRequest` where another one has the same role."""
         first = self.pictures.setdefault(image.role, image)
-        if (first.url, first.data) != (image.url, image.data):
+        if (first.url, first.data, first.size) != (image.url, image.data, image.size):
             message = f"{first.param} and {image.param} are two images for one frame: give one of them"
             raise InvalidRequest(message, param=image.param)
 
@@ -149,8 +150,8 @@ def _parts(body: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 def _read(merged: _MergedFields, sent: Mapping[str, Any], above: str, block: str) -> None:
     if "size" in sent:
-        for name, pixels in zip(("width", "height"), sent["size"].lower().split("x"), strict=True):
-            merged.put(name, int(pixels), f"{above}size")
+        for name, pixels in zip(("width", "height"), pixels_of(sent["size"]), strict=True):
+            merged.put(name, pixels, f"{above}size")
     for name, meaning in MEANINGS.items():
         if name in sent:
             merged.put(meaning, sent[name], above + name)
@@ -158,6 +159,9 @@ def _read(merged: _MergedFields, sent: Mapping[str, Any], above: str, block: str
     for name, role in FRAMES.items():
         if name in sent:
             merged.put_picture(_picture(sent[name], role, above + name))
+    for name, role in SIZED_FRAMES.items():
+        if name in sent:
+            merged.put_picture(ImageInput(role, url="", param=above + name, size=pixels_of(sent[name])))
     for name, value in _media(sent.get("provider_options", {}), above, block).items():
         param = f"{above}provider_options.{block}.{name}"
         if name == "last_image":

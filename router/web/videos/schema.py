@@ -24,6 +24,7 @@ FIRST_FRAMES = (
 )
 LORA = "adapters as vLLM-Omni's clients send them: an object with name and scale, or a list of them; never a path"
 LAST_FRAMES = ("last_image", "last_frame", "end_image")
+SIZES = ("image_size", "last_image_size")
 EXTRAS = ("extra_body", "extra_params")
 ONE = "a request makes one video"
 NAMED = "adapters are those of the model's entry, by their names"
@@ -39,6 +40,12 @@ ONLY: dict[str, tuple[str | int | bool | None, str]] = {  # what would mislead t
     "callback_url": (None, NO_CALLBACK),
     "webhook_url": (None, NO_CALLBACK),
 }
+
+
+def pixels_of(size: str) -> tuple[int, int]:
+    """Return the width and height of `WIDTHxHEIGHT`."""
+    width, height = size.lower().split("x")
+    return int(width), int(height)
 
 
 def _like(option: str) -> fields.Field[Any]:
@@ -74,6 +81,13 @@ class CreateVideo(Lenient):
     size = Size("`WIDTHxHEIGHT` in pixels, rounded down to what the model takes")
     seed = Integer(0, SEEDS - 1, SEED)
     provider_options = fields.Nested(ProviderOptions, **nullable("`video` has what the other fields have no word for"))
+
+
+class EstimateVideo(CreateVideo):
+    """A request for a video, with sizes in place of its images."""
+
+    image_size = Size("`WIDTHxHEIGHT` in pixels of the image to start from, in place of the image itself")
+    last_image_size = Size("the same of the last frame")
 
 
 class GenerateVideo(CreateVideo):

@@ -21,6 +21,7 @@ from router.web.openapi.operations import JSON, Example, Routes, ok
 from router.web.openapi.parameters import AFTER, KEY, LIMIT, ORDER
 from router.web.videos import answers
 from router.web.videos.form import MULTIPART, URLENCODED, read_fields
+from router.web.videos.list_query import PARAMETERS, read_filter
 from router.web.videos.parse import CREATE, NAMES, read_remix, read_video_request
 from router.web.videos.schema import CreateVideo
 
@@ -59,17 +60,25 @@ class Videos:
     @ROUTES.add(
         "GET /v1/videos",
         ok("a page", answers.Videos),
-        parameters=(LIMIT, ORDER, AFTER),
+        parameters=(LIMIT, ORDER, AFTER, *PARAMETERS),
         problems=(why.BAD_VALUE, why.NOT_FOUND),
-        examples=(Example("the newest"), Example("the next page", query="?limit=2&after=VIDEO_ID")),
+        examples=(
+            Example("the newest"),
+            Example("the next page", query="?limit=2&after=VIDEO_ID"),
+            Example("of red circles, once they are there", query="?q=red+circle&status=completed"),
+        ),
     )
     def list_videos(self) -> Response:
         """List the videos.
 
-        Those that were asked for by `/v1/responses` too.
+        Those that were asked for by `/v1/responses` too. Pages go on with `after` whatever the filters: it may be any
+        video of the caller's.
         """
         limit, newest_first = query.limit(), query.newest_first()
-        jobs = self._system.jobs.page(owner(), after=_after(), limit=limit + 1, newest_first=newest_first)
+        shown_jobs = read_filter(self._system.registries.poll())
+        jobs = self._system.jobs.page(
+            owner(), after=_after(), limit=limit + 1, newest_first=newest_first, shown=shown_jobs
+        )
         if jobs is None:
             after = shown(request.args["after"])
             raise UnknownJob(f"after must be the id of a video of the list, got {after}", param="after")

@@ -121,7 +121,7 @@ def test_an_answer_s_link_opens_its_video(keyed: FlaskClient, stranger: FlaskCli
     assert (head.status_code, head.data, head.headers["etag"]) == (200, b"", whole.headers["etag"])
     assert stranger.get(url, headers={"If-None-Match": head.headers["etag"]}).status_code == 304
     assert stranger.get(url, headers={"Range": "bytes=99999999-"}).status_code == 416
-    for variant in ("thumbnail", "spritesheet"):
+    for variant in ("thumbnail", "spritesheet", "last_frame"):
         assert stranger.get(f"{url}&variant={variant}").status_code == 200
     assert stranger.get(f"{url}&variant=nonsense").status_code == 400
 

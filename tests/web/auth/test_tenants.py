@@ -31,6 +31,7 @@ ROUTES: tuple[tuple[str, str, Any], ...] = (
     ("HEAD", "/v1/videos/video_{}/content", None),
     ("GET", "/v1/videos/video_{}/content?variant=thumbnail", None),
     ("GET", "/v1/videos/video_{}/content?variant=spritesheet", None),
+    ("GET", "/v1/videos/video_{}/content?variant=last_frame", None),
     ("GET", "/v1/videos/video_{}/content?variant=preview", None),
     ("GET", "/v1/images/image_{}/content", None),
     ("GET", "/v1/videos?after=video_{}", None),

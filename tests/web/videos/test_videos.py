@@ -453,6 +453,8 @@ def test_a_single_image_is_a_video_of_one_frame_whose_content_is_a_png(client: F
     for one in (video, here):
         assert content(client, one).data.startswith(b"\x89PNG")
         assert content(client, one, variant="thumbnail").mimetype == "image/webp"
+        last = cv2.imdecode(np.frombuffer(content(client, one, variant="last_frame").data, np.uint8), cv2.IMREAD_COLOR)
+        assert np.array_equal(last, cv2.imdecode(np.frombuffer(content(client, one).data, np.uint8), cv2.IMREAD_COLOR))
         assert client.get(f"/v1/images/{one['id'].replace('video', 'image')}/content").mimetype == "image/png"
 
 
@@ -505,9 +507,9 @@ def test_the_wait_is_a_tenth_of_what_is_left(
 
 def test_delete_leaves_nothing_behind(client: FlaskClient, system: System, worker: Worker) -> None:
     made = finished(client, make(client, model="both", input_reference={"image_url": data_url(png())}))
-    for variant in ("thumbnail", "spritesheet"):
+    for variant in ("thumbnail", "spritesheet", "last_frame"):
         assert content(client, made, variant=variant).status_code == 200
-    assert len(leftovers(system)) == 4
+    assert len(leftovers(system)) == 5
     answer = client.delete(f"/v1/videos/{made['id']}", content_type="application/json")
 
     assert answer.get_json() == {"id": made["id"], "object": "video.deleted", "deleted": True}
@@ -527,7 +529,11 @@ def test_deleting_a_running_video_stops_the_device(
     assert [path for path in leftovers(system) if running["id"][6:] in str(path)] == []
 
 
-PICTURES = {"thumbnail": ("image/webp", b"RIFF", (64, 64)), "spritesheet": ("image/jpeg", b"\xff\xd8\xff", (64, 320))}
+PICTURES = {
+    "thumbnail": ("image/webp", b"RIFF", (64, 64)),
+    "spritesheet": ("image/jpeg", b"\xff\xd8\xff", (64, 320)),
+    "last_frame": ("image/png", b"\x89PNG", (64, 64)),
+}
 
 
 @pytest.mark.parametrize(("variant", "kind", "start", "shape"), [(name, *rest) for name, rest in PICTURES.items()])
@@ -546,6 +552,34 @@ def test_a_finished_video_has_small_pictures(
     assert client.get(url, headers={"if-none-match": whole.headers["etag"]}).status_code == 304
     assert client.get(url, headers={"range": "bytes=0-2"}).data == whole.data[:3]
     assert len(leftovers(system)) == 2
+
+
+def test_a_video_goes_on_from_its_last_frame(client: FlaskClient, worker: Worker) -> None:
+    first = finished(client, make(client, model="text", size="96x64"))
+    frame = content(client, first, variant="last_frame").data
+    second = make(client, model="both", size="96x64", input_reference={"image_url": data_url(frame)})
+
+    assert second["warnings"] == []
+    assert second["images"] == [{"role": "image", "width": 96, "height": 64}]
+
+
+def test_a_video_says_how_large_its_images_were(client: FlaskClient, system: System) -> None:
+    assert make(client)["images"] == []
+    form = {"prompt": "a", "model": "ends", "input_reference": upload(png(96, 32)), form_name("last_image"): upload()}
+    made = post_form(client, form).get_json()
+    remixed = client.post(f"/v1/videos/{made['id']}/remix", json={"prompt": "b"}).get_json()
+
+    assert made["images"] == remixed["images"] == look(client, made)["images"]
+    assert made["images"] == [
+        {"role": "image", "width": 96, "height": 32},
+        {"role": "last_image", "width": 64, "height": 64},
+    ]
+    old = stored(system, made)
+    unmeasured = replace(old, id="0" * 32, inputs=(replace(old.inputs[0], width=0, height=0),))
+    system.jobs.add(unmeasured)
+    assert look(client, {"id": f"video_{unmeasured.id}"})["images"] == [
+        {"role": "image", "width": None, "height": None}
+    ]
 
 
 def test_many_who_ask_at_once_get_the_same_picture(client: FlaskClient, system: System, worker: Worker) -> None:
@@ -599,7 +633,7 @@ def test_a_running_video_has_a_preview_and_no_other_has(
 
 def test_pictures_are_not_ready_before_their_time(client: FlaskClient) -> None:
     made = make(client)
-    for variant in ("video", "thumbnail", "spritesheet", "preview"):
+    for variant in ("video", "thumbnail", "spritesheet", "last_frame", "preview"):
         answer = content(client, made, variant=variant)
 
         assert (answer.status_code, answer.get_json()["error"]["code"]) == (404, "not_ready")
@@ -611,7 +645,7 @@ def test_an_unknown_variant_is_refused(client: FlaskClient, variant: str) -> Non
     error = content(client, make(client), variant=variant).get_json()["error"]
 
     assert (error["code"], error["param"]) == ("invalid_value", "variant")
-    assert "video, thumbnail, spritesheet" in error["message"]
+    assert "video, thumbnail, spritesheet, last_frame" in error["message"]
 
 
 Send = Callable[[FlaskClient, str, dict[str, str]], TestResponse]

@@ -17,8 +17,11 @@ def upgrade() -> None:
     rows = [{"row": seq, "prompt": json.loads(task)["prompt"].casefold()} for seq, task in db.execute(_all())]
     if rows:
         db.execute(fill, rows)
+    # with what pages are filtered by: rows that do not match are not read
+    op.drop_index("jobs_owner", "jobs")
+    op.create_index("jobs_owner", "jobs", ["owner", "seq", "status", "model"])
     op.add_column("engines", sa.Column("draining", sa.Boolean, nullable=False, server_default=sa.false()))
 
 
-def _all() -> sa.Select[tuple[int, str]]:
+def _all() -> sa.Select[int, str]:
     return sa.select(jobs.c.seq, jobs.c.task)
