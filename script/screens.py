@@ -56,7 +56,7 @@ def make(page: Page) -> None:
 
 
 def watch(page: Page, url: str) -> None:
-    """Show several jobs: one in a step, others in the queue, one that is done."""
+    """Show several jobs: one in a step, others in the queue."""
     for seed, prompt in enumerate(SHAPES[:5]):
         queue(url, prompt, model="wan-nano-t2v", seed=seed, steps=60, num_frames=33, size="128x128")
     page.goto("/#make")

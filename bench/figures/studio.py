@@ -1,4 +1,4 @@
-"""The page in Chromium: its size, its first paint before 500 videos, many open tabs."""
+"""The page in Chromium: its size, its gallery of 500 videos, many tabs."""
 
 import json
 import shutil

@@ -30,8 +30,10 @@ from router.web.videos import views as videos
 from router.web.waiting.disconnects import DisconnectMonitor
 from router.web.waiting.waiters import Waiters
 
-SERVER = (me, health, metrics, docs, studio, panels)
-NOUNS = (responses, videos, sync, estimate, images, files, models, usage, *admin.NOUNS, *SERVER)
+NOUNS = (
+    *(responses, videos, sync, estimate, images, files, models, usage, me),
+    *(health, metrics, docs, studio, panels, *admin.NOUNS),
+)
 OPERATIONS = tuple(operation for noun in NOUNS for operation in noun.ROUTES.operations)
 
 

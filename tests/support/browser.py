@@ -134,7 +134,7 @@ def chromium() -> Iterator[Browser]:
 
 
 def start_studio(folder: Path, models: str = MODELS, **settings: object) -> Studio:
-    """Start a server with a generating key and one of scope `admin`; the caller stops it."""
+    """Start a server with two keys, one of scope `admin`; the caller stops it."""
     (folder / "data").mkdir(mode=0o700)
     studio = Studio(None, ApiKeyStore(Database(folder / "data" / "jobs.sqlite")))  # type: ignore[arg-type]
     studio.key = studio.new_key("team", "team")

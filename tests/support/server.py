@@ -127,14 +127,14 @@ def free_port() -> int:
             return port
 
 
-def serve_in(folder: Path, models: str, *arguments: str, **settings: object) -> Server:
+def serve_in(folder: Path, models: str, *arguments: str, port: int | None = None, **settings: object) -> Server:
     """Start a server in `folder`, with settings as keywords; the caller stops it."""
     file, data, log = folder / "models.yaml", folder / "data", folder / f"{time.monotonic_ns()}.log"
     file.write_text(models)
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "FRAMEGATE_DATA": str(data), "FRAMEGATE_MODELS": str(file)}
     environ.pop("OMP_NUM_THREADS", None)  # as many threads as its users have
     environ |= {f"FRAMEGATE_{name.upper()}": str(value) for name, value in settings.items()}
-    port = free_port()
+    port = port or free_port()
     command = [*FRAMEGATE, "serve", "--port", str(port), "--device", "cpu", *arguments]
     with open(log, "wb") as output:
         process = subprocess.Popen(command, env=environ, cwd=ROOT, stdout=output, stderr=output)

@@ -73,4 +73,5 @@ def _sent(file: StaticFile) -> Response:
     response = Response(file.data, content_type=file.media_type)
     response.set_etag(file.etag)
     response.headers["cache-control"] = "no-cache"  # asked for again each time, and mostly answered by 304
-    return response.make_conditional(request)
+    response.make_conditional(request)
+    return response

@@ -185,7 +185,7 @@ def test_the_page_needs_nothing_but_itself(page: TestResponse) -> None:
     links = {attributes[name] or "" for _, attributes in tags.found for name in ("href", "src") if name in attributes}
 
     assert (page.status_code, page.mimetype, tags.open) == (200, "text/html", [])
-    assert {link for link in links if not link.startswith("#")} == {"/openapi.json"}
+    assert {link for link in links if not link.startswith("#")} == {"/openapi.json", "."}
     assert {tag for tag, _ in tags.found} & {"script", "link", "img", "iframe"} == set()
     assert not any(name == "style" or name.startswith("on") for _, attributes in tags.found for name in attributes)
     assert "@import" not in page.text

@@ -28,6 +28,22 @@ export function fileUrl(video, variant) {
   return path + url.search;
 }
 
+export const responseOf = (id) => `v1/responses/${id.replace("video", "resp")}`;
+
+/** Return a video's input images by role, as `data:` URLs. */
+export async function imagesOf({ id, images }) {
+  if (!images?.length) return {};
+  const { data } = await get(`${responseOf(id)}/input_items`, { include: "message.input_image.image_url" });
+  const parts = data.flatMap(({ content }) => content).filter(({ type }) => type === "input_image");
+  return Object.fromEntries(parts.map((part) => [part.role, part.image_url]));
+}
+
+/** Return the Blob of a `data:` URL, which the page's policy lets nobody fetch. */
+export function asBlob(url) {
+  const [, type, text] = /^data:(.*?);base64,(.*)$/s.exec(url);
+  return new Blob([Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0))], { type });
+}
+
 /** Yield the server-sent events of a path, as `{event, data}`; a stream that was whole ends with "done". */
 export async function* events(path, { after = null, signal } = {}) {
   const stop = new AbortController();

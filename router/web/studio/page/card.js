@@ -1,0 +1,125 @@
+// The card of one job: where it is, what it shows, and what it made.
+
+import { asBlob, blob, fileUrl, imagesOf, post, responseOf } from "./api.js";
+import { fill, h } from "./dom.js";
+import { count, seconds } from "./format.js";
+
+const PREVIEW_MS = 1000; // between two previews of a job
+const PHASES = { download: "downloading the model", load: "loading the model", decode: "decoding" };
+let isFetching = false; // one preview at a time: streams take connections enough
+
+/** Return the card of a video; `stopped()` is called when its job was stopped, `remove(card)` to dismiss it. */
+export function newCard(video, page, stopped, remove) {
+  const { width, height, num_frames: frames, steps } = video.provider_options.video;
+  const button = (text, onclick) => h("button", { type: "button", onclick }, text);
+  const image = h("img", { alt: "Preview" });
+  const media = h("div", { class: "media" });
+  const state = h("p", { class: "state" });
+  const progress = h("progress", { max: 100, "aria-label": `Progress of ${video.prompt}` });
+  const problem = h("p", { class: "problem", role: "alert" });
+  const warnings = h("ul", { class: "hint" });
+  const actions = h("p", { class: "actions" }, button("Stop", stop));
+  const facts = [video.model, `${width}x${height}`, frames === 1 ? "image" : count(frames, "frame"), count(steps, "step")];
+  const title = h("h3", { title: video.prompt }, video.prompt || "No prompt");
+  const parts = [title, h("p", { class: "soft" }, facts.join(" · ")), state, progress, problem, warnings, actions];
+  const node = h("li", { class: "card watched" }, media, h("div", { class: "facts" }, parts));
+  const card = { video, node, finished: false, update, tick, preview, finish, leave };
+  let [until, previewAt, isStopping] = [null, 0, false];
+
+  /** Take over a state of the unfinished job, of its video or its response. */
+  function update({ status, progress: percent, phase, steps_done, queue_position, remaining_seconds: left, warnings: told }) {
+    Object.assign(card.video, { status, phase, steps_done, queue_position });
+    until = left == null ? null : Date.now() + left * 1000;
+    progress.value = percent ?? 0;
+    warn(told);
+    tick();
+  }
+
+  function tick() {
+    if (!card.finished) state.textContent = isStopping ? "stopping" : words(card.video, steps, until);
+  }
+
+  async function stop({ target }) {
+    isStopping = target.disabled = true;
+    tick();
+    try {
+      await post(`${responseOf(video.id)}/cancel`);
+    } catch (error) {
+      isStopping = target.disabled = false;
+      throw error; // unhandled: the frame says it
+    }
+    stopped();
+  }
+
+  async function preview() {
+    if (isFetching || !card.video.steps_done || Date.now() - previewAt < PREVIEW_MS) return;
+    previewAt = Date.now();
+    isFetching = true;
+    const data = await blob(`v1/videos/${video.id}/content?variant=preview`).catch(() => null); // none yet
+    isFetching = false;
+    if (!data || card.finished) return;
+    URL.revokeObjectURL(image.src);
+    image.src = URL.createObjectURL(data);
+    media.append(image);
+  }
+
+  /** Show how the job ended, and return that in a word. */
+  function finish(ended) {
+    const word = ended.status === "completed" ? "done" : ended.error?.code === "cancelled" ? "stopped" : "failed";
+    const url = fileUrl(ended);
+    const focused = actions.contains(document.activeElement);
+    leave();
+    card.video = ended;
+    node.classList.add(word);
+    state.textContent = url ? `done in ${seconds(ended.inference_time_s)}` : word;
+    progress.remove();
+    problem.textContent = word === "failed" ? ended.error.message : "";
+    warn(ended.warnings);
+    fill(media, url && result(ended, url));
+    fill(
+      actions,
+      url && button("Open in Keep", () => page.go("keep", { open: video.id })),
+      url ? h("a", { class: "button", href: url, download: true }, "Download") : button("Try again", again),
+      button("Dismiss", () => remove(card)),
+    );
+    if (focused) actions.firstChild.focus();
+    return word;
+  }
+
+  async function again() {
+    const images = Object.entries(await imagesOf(card.video)).map(([role, url]) => [role, asBlob(url)]);
+    const { model, prompt, provider_options: used } = video;
+    page.go("make", { values: { ...used.video, model, prompt, ...Object.fromEntries(images) } });
+  }
+
+  function leave() {
+    card.finished = true;
+    URL.revokeObjectURL(image.src);
+  }
+
+  function warn(told = []) {
+    fill(warnings, told.map((text) => h("li", null, text)));
+  }
+
+  media.style.setProperty("--aspect", `${width} / ${height}`);
+  update(video);
+  return card;
+}
+
+function words({ status, phase, steps_done: done, queue_position: position }, steps, until) {
+  const left = until === null ? "" : `, about ${about((until - Date.now()) / 1000)}`;
+  if (status === "queued") return (position ? `number ${position} in the queue` : "in the queue") + left;
+  return phase === "step" ? `step ${done} of ${steps}${left && `${left} left`}` : PHASES[phase] ?? "starting";
+}
+
+function about(left) {
+  const step = left < 60 ? 1 : left < 600 ? 10 : 60; // as exact as a forecast is
+  return seconds(Math.max(Math.round(left / step) * step, 1));
+}
+
+function result(video, src) {
+  if (video.num_frames === 1) return h("img", { src, alt: video.prompt });
+  // the poster first, and no byte of the video before it plays: each would hold a connection
+  const options = { controls: true, loop: true, muted: true, playsinline: true, preload: "none", src };
+  return h("video", { ...options, poster: fileUrl(video, "thumbnail"), "aria-label": video.prompt });
+}
