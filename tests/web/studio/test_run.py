@@ -13,6 +13,7 @@ from router.accounting.budgets import Budget
 from tests.cli.test_plugin_docs import blocks
 
 pytestmark = pytest.mark.slow
+expect.set_options(timeout=20_000)  # the view looks every 5 seconds
 SMALL = "defaults: {width: 64, height: 64, num_frames: 5, frames_per_second: 8, steps: 4}, limits: {steps: 600}"
 MODELS = f"""
 default: text
@@ -147,10 +148,10 @@ def test_a_server_that_is_gone_is_named_and_asked_again(run: Page, console: Cons
     console.allow(0)
     run.route("**/admin/**", lambda route: route.abort())
     problem = run.get_by_role("alert").filter(has_text="the server does not answer")
-    expect(problem).to_be_visible(timeout=20_000)
+    expect(problem).to_be_visible()
     run.unroute("**/admin/**")
 
-    expect(problem).to_have_count(0, timeout=20_000)
+    expect(problem).to_have_count(0)
 
 
 def test_the_panel_of_the_documentation_works(page: Page, studio: Studio) -> None:
