@@ -102,7 +102,8 @@ def _load(browser: Browser, url: str) -> tuple[float, float, float]:
     with _page(browser, url) as page:
         page.add_init_script(CARDS)
         page.goto("/#keep")
-        page.wait_for_function("window.firstPictures")
+        while page.evaluate("window.firstPictures") is None:  # the page's policy allows no `wait_for_function`
+            page.wait_for_timeout(20)
         return page.evaluate(FIRST_PAINT), page.evaluate("firstCards"), page.evaluate("firstPictures")
 
 

@@ -143,6 +143,7 @@ class Model(Entry):
     source = string("where its weights come from", _source, none=True)
     revision = string("which version of them", none=True)
     weights = string("where they are", pattern=WEIGHTS, examples=["here", "downloading 42 %"])
+    download = boolean("whether its first job downloads weights that are not here")
     parts = one_of("its weights on disk by part, empty where nothing is known of them", OnDisk)
     planned = one_of("what it will take of the devices that may load it, as far as that is known", PlannedBytes)
     state = enum("where its weights are in memory: on a device, on the host, nowhere", "loaded", "warm", "cold")

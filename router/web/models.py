@@ -77,6 +77,7 @@ class Catalog:
         limits = {"prompt_tokens": entry.prompt_tokens, "body_bytes": self._system.settings.max_body_bytes}
         listed |= {
             "weights": self._system.weights.state(entry),
+            "download": entry.download and self._system.weights.is_fetchable(entry),
             "state": state_of(entry.name, engines),
             "engines": [self._on(entry.name, each) for each in engines if entry.name in each.resident + each.warm],
             "limits": {**vars(entry.limits), **limits},

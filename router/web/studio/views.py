@@ -52,7 +52,8 @@ class Studio:
         response = _sent(self._files["index.html"])
         response.headers["content-security-policy"] = POLICY
         response.headers["referrer-policy"] = "no-referrer"
-        response.headers["cross-origin-opener-policy"] = "same-origin"
+        if request.is_secure:  # elsewhere browsers complain of it
+            response.headers["cross-origin-opener-policy"] = "same-origin"
         return response
 
     @ROUTES.add(

@@ -74,6 +74,8 @@ function named() {
 }
 
 async function start() {
+  VIEWS[named() || "make"]?.().catch(() => {}); // on the way beside the other answers
+  const panels = get("studio/panels").catch(() => ({ data: [] }));
   try {
     page.caller = session.caller = await get("v1/me");
   } catch (error) {
@@ -83,9 +85,10 @@ async function start() {
   }
   const { key, owner } = page.caller;
   document.getElementById("who").textContent = key ? key.name : owner === "local" ? "No key needed" : owner;
-  await addPanels();
   addEventListener("popstate", () => show(named()));
-  await show(named());
+  if (VIEWS[named()]) show(named());
+  addPanels((await panels).data);
+  if (!shown) show(named());
 }
 
 async function offline(error) {
@@ -95,9 +98,8 @@ async function offline(error) {
   await start();
 }
 
-async function addPanels() {
-  const { data } = await get("studio/panels").catch(() => ({ data: [] }));
-  for (const panel of data) {
+function addPanels(panels) {
+  for (const panel of panels) {
     VIEWS[`panel-${panel.name}`] = () => import(new URL(panel.script, location.href).href);
     document.getElementById("views").append(h("a", { href: `#panel-${panel.name}` }, panel.title));
   }

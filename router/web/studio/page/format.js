@@ -6,6 +6,7 @@ const MODALITIES = {
   ti2v: "text, or image, to video",
   flf2v: "first and last image to video",
 };
+const TIME = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const BYTES = ["B", "kB", "MB", "GB", "TB"];
 
 export const modality = (word) => MODALITIES[word] ?? word ?? "";
@@ -32,6 +33,5 @@ export function bytes(value) {
 
 /** Return a time of seconds since 1970, such as "1 Dec, 14:05". */
 export function time(epoch) {
-  const options = { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
-  return new Date(epoch * 1000).toLocaleString("en-GB", options);
+  return TIME.format(epoch * 1000);
 }

@@ -1,0 +1,87 @@
+// Two videos side by side, played in step, and the values in which they differ.
+
+import { arrows, calm, media, openDialog, used } from "./detail.js";
+import { h } from "./dom.js";
+import { count } from "./format.js";
+import { button } from "./keep.js";
+
+const FAR = 0.3; // seconds: beyond that the follower jumps, below it plays faster or slower
+const NEAR = 0.01;
+const ALWAYS = ["ID", "Sent", "Finished", "Kept until"]; // differ, and say nothing about the pictures
+
+/** Open two videos: the longer one leads, the other follows and waits at its end. */
+export function openComparison(...videos) {
+  const clips = videos.map((video, index) => {
+    const { num_frames: frames, frames_per_second: rate } = video.provider_options.video;
+    return { node: media(video, "AB"[index], { preload: "auto" }), rate, length: frames > 1 ? frames / rate : 0 };
+  });
+  const moving = clips.filter(({ length }) => length).sort((a, b) => b.length - a.length);
+  const [lead, follower] = moving;
+  const frame = 1 / Math.max(...moving.map(({ rate }) => rate));
+  const play = button("Play", () => (playing ? pause() : start()));
+  const position = h("input", { type: "range", min: 0, max: lead?.length, step: "any", value: 0, oninput: () => seek(position.value) });
+  let playing = false, asked;
+  const figures = clips.map(({ node }, index) => h("figure", null, node, h("figcaption", null, `${"AB"[index]}: ${videos[index].prompt}`)));
+  const dialog = openDialog(h("h2", null, "Comparison"), () => cancelAnimationFrame(asked), h("div", { class: "pair" }, figures),
+    lead && h("p", { class: "actions" }, play, button("Frame back", () => step(-1)), button("Frame forward", () => step(1)),
+      h("label", null, "Position", position)),
+    differences(videos));
+  if (!lead) return;
+  dialog.addEventListener("keydown", (event) => {
+    if (!arrows[event.key]) return;
+    event.preventDefault(); // of the range, whose own steps are no frames
+    step(arrows[event.key]);
+  });
+  if (!calm.matches) start();
+  follow();
+
+  function start() {
+    playing = true;
+    play.textContent = "Pause";
+    seek(lead.node.currentTime);
+  }
+
+  function pause() {
+    playing = false;
+    play.textContent = "Play";
+    for (const { node } of moving) node.pause();
+    seek(lead.node.currentTime);
+  }
+
+  function seek(at) {
+    for (const { node, length } of moving) {
+      node.playbackRate = 1;
+      node.currentTime = Math.max(0, Math.min(at, length - frame / 2));
+      if (playing) node.play().catch(() => {}); // the dialog was closed
+    }
+  }
+
+  function step(by) {
+    pause();
+    seek((Math.floor(lead.node.currentTime / frame + 0.001) + by + 0.5) * frame); // the middle of a frame
+  }
+
+  function follow() {
+    asked = requestAnimationFrame(follow);
+    const at = lead.node.currentTime;
+    position.value = at;
+    if (!playing) return;
+    if (lead.node.ended) return seek(0);
+    if (!follower || follower.node.ended || follower.node.seeking || at > follower.length - frame) return;
+    const drift = follower.node.currentTime - at;
+    if (Math.abs(drift) > FAR) follower.node.currentTime = at;
+    follower.node.playbackRate = Math.abs(drift) < NEAR ? 1 : Math.max(0.75, Math.min(1.25, 1 - 2 * drift));
+  }
+}
+
+function differences(videos) {
+  const [a, b] = videos.map((video) => new Map([["Prompt", video.prompt], ...used(video)]));
+  const names = [...new Set([...a.keys(), ...b.keys()])].filter((name) => !ALWAYS.includes(name));
+  const rows = (isSame) => names.filter((name) => (a.get(name) === b.get(name)) === isSame)
+    .map((name) => h("tr", null, h("th", { scope: "row" }, name), (isSame ? [a] : [a, b]).map((of) => h("td", null, of.get(name) ?? "none"))));
+  const same = rows(true);
+  return [
+    h("div", { class: "scroll" }, h("table", null, h("tr", null, ["Differs", "A", "B"].map((text) => h("th", { scope: "col" }, text))), rows(false))),
+    h("details", null, h("summary", null, `${count(same.length, "value")} the same`), h("table", null, same)),
+  ];
+}
