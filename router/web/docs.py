@@ -19,6 +19,7 @@ from router.web.schemas import MOST
 ROUTES = Routes("Server")
 Schema = Mapping[str, Any]
 OR = Markup(" or ")
+STYLES = (("studio", "page", "look.css"), ("templates", "docs.css"))
 
 
 class Docs:
@@ -58,7 +59,7 @@ class Docs:
 
     @cached_property
     def _page(self) -> tuple[str, str]:
-        style = files(__package__).joinpath("templates", "docs.css").read_text()
+        style = "".join(files(__package__).joinpath(*path).read_text() for path in STYLES)
         read = {function.__name__: function for function in (fields_of, kind_of, prose, resolved, without_null)}
         text = render_template("docs.html", api=self._document, sent=sent(self._document), style=style, **read)
         return text, style

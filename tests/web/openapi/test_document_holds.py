@@ -33,7 +33,9 @@ def app(system: System, worker: Worker) -> Flask:
 
 @pytest.fixture
 def document(app: Flask) -> dict[str, Any]:
-    return closed(app.test_client().get("/openapi.json").get_json())
+    found = closed(app.test_client().get("/openapi.json").get_json())
+    del found["paths"]["/admin/engines/{engine_id}/drain"]  # the ids are in other answers: nothing would run any more
+    return found
 
 
 def narrowed(document: dict[str, Any]) -> dict[str, Any]:

@@ -185,7 +185,7 @@ def test_the_page_needs_nothing_but_itself(page: TestResponse) -> None:
     links = {attributes[name] or "" for _, attributes in tags.found for name in ("href", "src") if name in attributes}
 
     assert (page.status_code, page.mimetype, tags.open) == (200, "text/html", [])
-    assert {link for link in links if not link.startswith("#")} == {"/openapi.json"}
+    assert {link for link in links if not link.startswith("#")} == {"/openapi.json", "."}
     assert {tag for tag, _ in tags.found} & {"script", "link", "img", "iframe"} == set()
     assert not any(name == "style" or name.startswith("on") for _, attributes in tags.found for name in attributes)
     assert "@import" not in page.text
@@ -206,7 +206,7 @@ def test_the_page_s_policy_allows_its_style_alone(page: TestResponse) -> None:
 def test_the_page_tells_everything_and_its_links_lead_somewhere(page: TestResponse, document: dict[str, Any]) -> None:
     tags = Tags(page.text)
     places = [attributes["id"] for _, attributes in tags.found if "id" in attributes]
-    links = {attributes["href"] or "" for _, attributes in tags.found if "href" in attributes} - {"/openapi.json"}
+    links = {attributes["href"] or "" for _, attributes in tags.found if "href" in attributes} - {"/openapi.json", "."}
     operations = {operation["operationId"] for methods in document["paths"].values() for operation in methods.values()}
 
     assert len(set(places)) == len(places)

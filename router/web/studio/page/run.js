@@ -7,6 +7,7 @@ import { bytes, count, number, seconds, time } from "./format.js";
 const TICK_MS = 5000;
 const SELDOM = 6; // ticks between two looks at what changes seldom
 const KINDS = ["completed", "cancelled", "failed"];
+const COLOURS = ["", "warn", "bad"];
 const LIMITS = ["queued", "running", "per_minute"];
 const MARKS = { "+": "added", "-": "removed", "@": "soft" };
 
@@ -120,7 +121,7 @@ function weights({ model, state, bytes_owned: owned, bytes_shared: shared }, mos
   return [
     model,
     h("span", { class: "soft" }, state === "warm" ? " warm on the host" : " loaded", size),
-    h("div", { class: `held ${state}`, "aria-hidden": "true" }, bar("owned", owned), bar("shared", shared)),
+    size && h("div", { class: `held ${state}`, "aria-hidden": "true" }, bar("owned", owned), bar("shared", shared)),
   ];
 }
 
@@ -139,8 +140,6 @@ function queue({ data, hours }) {
 function throughput(hours) {
   const total = (name) => hours.reduce((sum, hour) => sum + hour[name], 0);
   const most = Math.max(1, ...hours.map((hour) => KINDS.reduce((sum, kind) => sum + hour[kind], 0)));
-  const ended = KINDS.map((kind) => `${number(total(kind))} ${kind}`).join(", ");
-  const text = `${ended}; devices worked ${seconds(total("gpu_seconds"))}`;
   const clock = ({ hour }) => new Date(hour).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
   const bars = hours.map((hour, n) => {
     let y = 60;
@@ -153,7 +152,8 @@ function throughput(hours) {
   const rows = hours.map((hour) => [clock(hour), KINDS.map((kind) => hour[kind]), seconds(hour.gpu_seconds)].flat());
   return [
     h("h3", null, "The last 24 hours"),
-    h("p", null, text),
+    h("p", { class: "actions" }, KINDS.map((kind, n) => badge(`${number(total(kind))} ${kind}`, COLOURS[n])),
+      `devices worked ${seconds(total("gpu_seconds"))}`),
     h("svg:svg", { class: "bars", viewBox: "0 0 240 60", preserveAspectRatio: "none", "aria-hidden": "true" }, bars),
     folded("By hour", table("Work by hour", ["Hour", "Completed", "Cancelled", "Failed", "Device time"], rows)),
   ];
