@@ -37,7 +37,7 @@ export function mount(root, page) {
 const admin = () => [
   part("Engines", () => get("admin/engines"), engines),
   part("Queue", () => get("admin/queue"), queue),
-  failures(),
+  part("Failures", () => get("admin/failures"), failures, true),
   part("Keys", () => get("admin/keys"), keys, true),
   part("Revisions of the models file", () => get("admin/revisions"), revisions, true),
 ];
@@ -68,7 +68,8 @@ const badge = (text, kind) => h("span", { class: `badge ${kind}` }, text);
 const list = (items) => items.length > 0 && h("ul", { class: "plain" }, items.map((item) => h("li", null, item)));
 const folded = (title, ...body) => h("details", null, h("summary", null, title), body);
 
-function table(caption, heads, rows) {
+function table(caption, heads, rows, none) {
+  if (!rows.length) return soft(none);
   const cells = ([first, ...rest]) => [h("th", { scope: "row" }, first), rest.map((cell) => h("td", null, cell))];
   return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
     h("table", null,
@@ -115,7 +116,7 @@ function weights({ model, state, bytes_owned: owned, bytes_shared: shared }, mos
   const size = owned + shared ? `: ${bytes(owned)} owned, ${bytes(shared)} shared` : "";
   const bar = (kind, value) => {
     const node = h("span", { class: kind });
-    node.style.setProperty("width", `${(value / most) * 100}%`);
+    node.style.width = `${(value / most) * 100}%`;
     return node;
   };
   return [
@@ -129,12 +130,8 @@ function queue({ data, hours }) {
   const rows = data.map((each) => [
     each.model, each.queued, each.running, seconds(each.expected_seconds), each.queued && seconds(each.oldest_seconds),
   ]);
-  return [
-    data.length
-      ? table("Queue by model", ["Model", "Queued", "Running", "Work queued", "Oldest waits"], rows)
-      : soft("Nothing waits, nothing runs."),
-    throughput(hours),
-  ];
+  const heads = ["Model", "Queued", "Running", "Work queued", "Oldest waits"];
+  return [table("Queue by model", heads, rows, "Nothing waits, nothing runs."), throughput(hours)];
 }
 
 function throughput(hours) {
@@ -159,22 +156,12 @@ function throughput(hours) {
   ];
 }
 
-function failures() {
-  let limit = 10;
-  const draw = ({ data, has_more: rest }, again) => {
-    if (!data.length) return soft("No job failed.");
-    const rows = data.map((job) => [
-      time(job.finished_at), job.model, job.key_name ?? job.owner, h("code", null, job.code),
-      [job.message, soft(`${count(job.attempts, "attempt")}, request ${job.request_id}`)],
-    ]);
-    const more = () => {
-      limit = 100;
-      return again();
-    };
-    const heads = ["Failed", "Model", "Key", "Code", "Reason"];
-    return [table("Failed jobs", heads, rows), rest && limit < 100 && act("More", "failures", more)];
-  };
-  return part("Failures", () => get("admin/failures", { limit }), draw, true);
+function failures({ data }) {
+  const rows = data.map((job) => [
+    time(job.finished_at), job.model, job.key_name ?? job.owner, h("code", null, job.code),
+    [job.message, soft(`${count(job.attempts, "attempt")}, request ${job.request_id}`)],
+  ]);
+  return table("Failed jobs", ["Failed", "Model", "Key", "Code", "Reason"], rows, "No job failed.");
 }
 
 function budgets(all) {
@@ -186,7 +173,6 @@ function budgets(all) {
 }
 
 function keys({ data }) {
-  if (!data.length) return soft("There are no keys: 'framegate keys create NAME' makes one.");
   const rows = data.map(({ usage: used, limits, ...key }) => [
     [key.name, " ", h("code", null, key.id)], key.owner, key.scopes.join(", "),
     badge(key.state, key.state === "active" ? "good" : "bad"),
@@ -194,7 +180,8 @@ function keys({ data }) {
     LIMITS.filter((name) => limits[name]).map((name) => `${limits[name]} ${name.replace("_", " ")}`).join(", "),
     budgets(key.budgets),
   ]);
-  return table("API keys", ["Key", "Owner", "Scopes", "State", "30 days", "Limits", "Budgets"], rows);
+  const heads = ["Key", "Owner", "Scopes", "State", "30 days", "Limits", "Budgets"];
+  return table("API keys", heads, rows, "There are no keys: 'framegate keys create NAME' makes one.");
 }
 
 function revisions({ data }, again) {
@@ -234,11 +221,10 @@ function marked(diff, name) {
 }
 
 function videos({ data }) {
-  if (!data.length) return soft("Nothing of yours waits or runs.");
   const rows = data.map(({ prompt, model, queue_position: ahead, progress, remaining_seconds: left }) => [
     prompt, model, ahead ? `${ahead} in the queue` : `runs, ${progress} %`, seconds(left),
   ]);
-  return table("Your jobs", ["Prompt", "Model", "State", "Time left"], rows);
+  return table("Your jobs", ["Prompt", "Model", "State", "Time left"], rows, "Nothing of yours waits or runs.");
 }
 
 function usage({ data, budgets: all }) {
@@ -250,10 +236,6 @@ function usage({ data, budgets: all }) {
   const rows = Object.entries(models).map(([model, [done, other, worked, cost]]) => [
     model, done, other, seconds(worked), number(cost),
   ]);
-  return [
-    rows.length
-      ? table("Usage by model", ["Model", "Completed", "Failed or cancelled", "Device time", "Cost"], rows)
-      : soft("Nothing was used."),
-    all.length > 0 && [h("h3", null, "Budgets"), budgets(all)],
-  ];
+  const heads = ["Model", "Completed", "Failed or cancelled", "Device time", "Cost"];
+  return [table("Usage by model", heads, rows, "Nothing was used."), budgets(all)];
 }
