@@ -116,12 +116,6 @@ def test_nested_fields_of_a_form_have_their_types(client: FlaskClient, system: S
     assert stored(system, answer).task.steps == steps
 
 
-def test_the_root_says_where_the_api_is(client: FlaskClient) -> None:
-    answer = client.get("/")
-
-    assert (answer.status_code, "GET /docs" in answer.get_json()["error"]["message"]) == (404, True)
-
-
 @pytest.mark.parametrize(
     ("option", "said"),
     [("num_frame", "did you mean num_frames?"), ("stepz", "did you mean steps?"), ("xyzzy", "it has width, height,")],
