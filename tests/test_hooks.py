@@ -374,7 +374,7 @@ def test_hook_studio_panel(tmp_path: Path) -> None:
         ("colours", "studio_panel must return a Panel, got 'colours'"),
         (Panel("Colours", "Colours", "/colours.js"), "such as 'colours', got 'Colours'"),
         (Panel("colours", " ", "/colours.js"), "the panel 'colours' must have a title, got ' '"),
-        (Panel("colours", "Colours", "colours.js"), "must be a whole path, such as '/colours.js', got 'colours.js'"),
+        (Panel("colours", "Colours", "colours.js"), "must be a whole path without escapes, such as '/colours.js', got 'colours.js'"),
         (Panel("colours", "Colours", "/studio/app.js"), "opens /studio/app.js, a path of Framegate itself"),
     ],
 )
