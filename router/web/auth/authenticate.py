@@ -90,12 +90,27 @@ class Authenticator:
             raise Refused(f"this needs a key of scope {scope}, the key sent has {' and '.join(sorted(key.scopes))}")
         return Caller(key.owner, None if key.may(Scope.ADMIN) else key.owner, key)
 
+    def is_here(self) -> bool:
+        """Return whether this request comes from this machine, and by no other site's page."""
+        # whoever calls through a proxy that is not trusted is anywhere
+        if not is_local() or (is_forwarded(request.headers) and PROXIED not in request.environ):
+            return False
+        try:
+            self._check_browser()
+        except Refused:
+            return False
+        return True
+
     def _check_names(self) -> None:
         """Refuse requests that another site's page may have sent through a local browser."""
         served = listener()
         on_loopback = isinstance(served, tuple) and is_loopback(served[0]) and PROXIED not in request.environ
         if self._no_auth and not self._names.listed and not on_loopback:
             return  # others reach this server, under any name
+        self._check_browser()
+
+    def _check_browser(self) -> None:
+        served = listener()
         # no browser connects to a unix socket, except through a proxy
         if served is None or isinstance(served, tuple) or is_forwarded(request.headers):
             self._names.check_host()
