@@ -112,7 +112,7 @@ class BudgetStore:
             return tuple(_balances(db, self._accounts_of(db, owner, key), self._now()))
 
     def all_balances(self, callers: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], tuple[Balance, ...]]:
-        """Return the same of many owners with their keys at once; nothing without any budget."""
+        """Return the same of many owners with their keys at once."""
         with self._db.read() as db:
             if not self._has_any(db):
                 return {}
@@ -166,7 +166,7 @@ def _balances(
     now: datetime,
     busy: Collection[tuple[Subject, str]] | None = None,
 ) -> Iterator[Balance]:
-    """Yield the balances of accounts; only those of `busy` owners and keys have unfinished jobs."""
+    """Yield the balances of accounts; `busy` are the subjects with unfinished jobs."""
     # used before unfinished: a job that ends between the two, outside a transaction, is counted once at most
     used = _used(db, accounts, now)
     ids = {(account.subject, account.id) for account in accounts}

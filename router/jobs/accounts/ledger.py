@@ -47,7 +47,7 @@ class Ledger:
         return tuple(LedgerRow(**{name: row[name] for name in NAMES}, used=_used(row)) for row in found)
 
     def rows_by_key(self, since: str, until: str) -> tuple[LedgerRow, ...]:
-        """Return the sums of these days by key and outcome, without a day, an owner or a model."""
+        """Return the sums of these days by key and outcome; other names are empty."""
         # by SQLite: a month of a thousand keys has a hundred thousand rows
         sums = [func.sum(ledger.c[name]).label(name) for name in ("attempts", *AMOUNTS)]
         wanted = select(ledger.c.key, ledger.c.outcome, *sums).where(ledger.c.day.between(since, until))

@@ -62,7 +62,7 @@ class HostNames:
         )
 
     def check_form(self) -> None:
-        """Raise `Refused` for a form, or a body of no type, by another site's page."""
+        """Raise `Refused` for a form or an untyped body by another site's page."""
         # browsers send a preflight before JSON or a key, but none before these: any page could start jobs on this
         # machine, or have it do what needs no body
         origin = request.headers.get("origin")

@@ -33,7 +33,7 @@ def budgets_of(budgets: BudgetStore, owner: str, key: str | None = None) -> list
 
 
 def budgets_by_key(budgets: BudgetStore, owners: Mapping[str, str]) -> dict[str, list[dict[str, Any]]]:
-    """Return the budgets of keys and their owners, rendered, by the id of the key.
+    """Return the rendered budgets of keys and their owners by the key's id.
 
     `owners` has the owner of each key.
     """
