@@ -66,7 +66,8 @@ class HostNames:
         # browsers send a preflight before JSON or a key, but none before these: any page could start jobs on this
         # machine, or have it do what needs no body
         origin = request.headers.get("origin")
-        is_sent_at_once = request.mimetype in FORMS or not (request.mimetype or "authorization" in request.headers)
+        is_untyped = request.method == "POST" and not (request.mimetype or "authorization" in request.headers)
+        is_sent_at_once = is_untyped or request.mimetype in FORMS
         if request.method in SAFE or not is_sent_at_once or origin is None:
             return
         own = origin.partition("://")[2] in {request.host, self._public} - {""}

@@ -13,7 +13,7 @@ FILL = "UPDATE jobs SET searched = searched_text(CAST(task AS BLOB))"
 def upgrade() -> None:
     op.add_column("jobs", sa.Column("searched", sa.Text, nullable=False, server_default=""))
     # by SQLite row for row: a list of all prompts would not fit into a small machine
-    op.get_bind().connection.create_function("searched_text", 1, _searched, deterministic=True)  # type: ignore[attr-defined]
+    op.get_bind().connection.create_function("searched_text", 1, _searched, deterministic=True)
     op.execute(FILL)
     # with what pages are filtered by: rows that do not match are not read
     op.drop_index("jobs_owner", "jobs")
