@@ -4,7 +4,9 @@ It knows what a models file needs: no tags, anchors or dates (a revision `2024-0
 and a repeated key is a problem.
 """
 
+import os
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,7 +91,9 @@ def _parsed(text: str, path: Path, loader: Any) -> Document:
 def read_text(path: Path) -> str:
     """Return the text in `path`; raise `RegistryError` if unreadable or too long."""
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_without_waiting) as file:
+            if stat.S_ISFIFO(os.fstat(file.fileno()).st_mode):  # a reload would wait for its writer, and with it others
+                raise _unreadable(path, "cannot be read: it is a pipe, a models file must be a file")
             content = file.read(MOST_BYTES + 1)
     except OSError as error:
         raise _unreadable(path, f"cannot be read: {error.strerror or error}") from error
@@ -100,6 +104,10 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise _unreadable(path, f"must be UTF-8, got byte 0x{content[error.start]:02x}", line) from error
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # a pipe opens at once, with or without a writer
 
 
 def _unreadable(path: Path, message: str, line: int = 0) -> RegistryError:

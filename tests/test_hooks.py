@@ -338,7 +338,9 @@ def test_a_plugin_that_opens_a_path_of_the_server_stops_the_boot(tmp_path: Path,
     assert words in boot(tmp_path, paths=[path])
 
 
-@pytest.mark.parametrize("paths", ["/text", ["no-slash"], [7], 7, ["/a/"], ["/a?b=c"], (1 / n for n in (0,))])
+@pytest.mark.parametrize(
+    "paths", ["/text", ["no-slash"], [7], 7, ["/a/"], ["/a?b=c"], ["/a/<id>"], ["/a%2fb"], (1 / n for n in (0,))]
+)
 def test_open_paths_that_are_none_stop_the_boot(tmp_path: Path, paths: object) -> None:
     assert "open_paths" in boot(tmp_path, paths=paths)
 
@@ -374,7 +376,31 @@ def test_hook_studio_panel(tmp_path: Path) -> None:
         ("colours", "studio_panel must return a Panel, got 'colours'"),
         (Panel("Colours", "Colours", "/colours.js"), "such as 'colours', got 'Colours'"),
         (Panel("colours", " ", "/colours.js"), "the panel 'colours' must have a title, got ' '"),
-        (Panel("colours", "Colours", "colours.js"), "must be a whole path, such as '/colours.js', got 'colours.js'"),
+        (
+            Panel("colours", "Colours", "colours.js"),
+            "must be a whole path without escapes, such as '/colours.js', got 'colours.js'",
+        ),
+        *(
+            (
+                Panel("colours", "Colours", script),
+                f"must be a whole path without escapes, such as '/colours.js', got {script!r}",
+            )
+            for script in (
+                "//evil.example/x.js",
+                "/\\evil.example/x.js",
+                "javascript:alert(1)",
+                "https://evil.example/x.js",
+                "/../x.js",
+                "/a/./x.js",
+                "/a/..",
+                "/%2e%2e/x.js",
+                "/a//x.js",
+                "/x\n.js",
+                "/x .js",
+                "/x.js#",
+                "",
+            )
+        ),
         (Panel("colours", "Colours", "/studio/app.js"), "opens /studio/app.js, a path of Framegate itself"),
     ],
 )

@@ -30,8 +30,11 @@ class Expectation:
         return self._system.timings.estimate(model, task, kinds)
 
     def load_seconds(self, model: ModelSpec) -> float | None:
-        """Return the expected seconds until an engine has loaded a model; None if unknown."""
-        able = [engine for engine in self._engines() if model.name in engine.models]
+        """Return the expected seconds until an engine has loaded a model; None if unknown.
+
+        An engine that drains loads nothing more, and what it has loaded runs no new job.
+        """
+        able = [engine for engine in self._engines() if model.name in engine.models and not engine.draining]
         if any(model.name in engine.resident for engine in able):
             return 0.0
         return min((engine.loads[model.name] for engine in able if model.name in engine.loads), default=None)

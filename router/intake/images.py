@@ -37,7 +37,7 @@ class ReceivedImage:
     @property
     def identity(self) -> str:
         """Return the digest under an idempotency key; raise `InvalidRequest` for a broken `data:` URL."""
-        if self._is_remote:  # so that a repeated request fetches nothing
+        if self.is_remote:  # so that a repeated request fetches nothing
             return _digest(self.source.url.encode("utf-8", "surrogatepass"))
         return self._digest_of(self._content())
 
@@ -52,7 +52,7 @@ class ReceivedImage:
             media.hold_pixels(*self.source.size, limits.image_pixels, self.source.param)
             self._info = media.ImageInfo("", *self.source.size)
         if self._info is None:
-            data = self._fetched(limits) if self._is_remote else self._content()
+            data = self._fetched(limits) if self.is_remote else self._content()
             bounds = {"max_bytes": limits.image_bytes, "max_pixels": limits.image_pixels}
             self._info = media.inspect(data, param=self.source.param, **bounds)
         return self._info
@@ -88,7 +88,8 @@ class ReceivedImage:
         return PreparedInput(stored, made.png, crop)
 
     @property
-    def _is_remote(self) -> bool:
+    def is_remote(self) -> bool:
+        """Say whether the image is at another server."""
         return self.source.data is None and media.is_remote(self.source.url)
 
     def _fetched(self, limits: Limits) -> bytes:

@@ -65,7 +65,7 @@ class Intake:
     ) -> RequestEstimate:
         """Return what the first job of a request would be and take; store nothing.
 
-        Raises as `submit` does, but looks at no image other than one that decides the size of the video.
+        Raises as `submit` does, but decodes no image, and fetches none but one that decides the size of the video.
         """
         images = self._images(request, share or owner)
         accepted = self._acceptance.accept(request, images, owner, api_key)
@@ -73,7 +73,7 @@ class Intake:
         need = Need(owner, api_key.id if api_key else None, request.count, seconds, model.price)
         self._system.jobs.check_limits(accepted.limits, need)
         for image in images:
-            if image.source.size is not None:
+            if not image.is_remote:
                 image.receive(model.limits)
         crops = (warning for image in images for warning in image.crop(task))
         warnings = (*request.warnings, *accepted.resolved.warnings, *crops, *self._tokens.warnings(model, task))

@@ -48,8 +48,7 @@ class EngineStore:
         # the flag is no part of a heartbeat, which keeps it; an engine that starts anew has another id
         here = (engines.c.id == engine) & (engines.c.boot == clock.boot())
         change = update(engines).where(here).values(draining=draining).returning(engines)
-        with self._db.write(durable=False) as db:
-            row = db.execute(change).mappings().first()
+        row = self._db.change(lambda db: db.execute(change).mappings().first(), durable=False)
         return engine_of(row, age=clock.now() - row["seen"]) if row is not None else None
 
     def seen(self) -> tuple[EngineState, ...]:

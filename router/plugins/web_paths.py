@@ -7,7 +7,9 @@ from typing import Any
 from router.errors import BootError
 from router.values import Panel
 
-PATH = re.compile(r"/[^?#\s<>]*[^/?#\s<>]")
+# Browsers and this server must mean the same by it: `//host/x.js` and `/\host/x.js` are another host's for a browser,
+# which also resolves dots, and what it escapes arrives unescaped.
+PATH = re.compile(r"(/(?!\.\.?(/|$))[^/\\?#%<>\s\x00-\x1f\x7f]+)+")
 NAME = re.compile(r"[a-z][a-z0-9-]*")
 Answers = Iterable[tuple[str, Any]]  # where a plugin comes from, and what it answered
 
@@ -50,5 +52,5 @@ def panels(answers: Answers) -> Mapping[Panel, str]:
 
 def _path(path: object, what: str) -> str:
     if not isinstance(path, str) or not PATH.fullmatch(path):
-        raise BootError(f"{what} must be a whole path, such as '/colours.js', got {path!r:.200}")
+        raise BootError(f"{what} must be a whole path without escapes, such as '/colours.js', got {path!r:.200}")
     return path

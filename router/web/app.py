@@ -65,10 +65,12 @@ def create_app(system: System, decoders: Decoders | None = None) -> Flask:
     signatures = SignedUrls(settings.data / "links.secret", seconds=settings.link_seconds, needed=ring.needed)
     names = HostNames(settings)
     page = studio.Studio()
-    rates = RateLimit(settings.data / "rates")
+    rates, estimates = RateLimit(settings.data / "rates"), RateLimit(settings.data / "rates.estimates")
     plugin_panels = system.plugins.panels()
     opened = open_paths.of_plugins(system.plugins, plugin_panels)
-    callers = Authenticator(ring, signatures, rates, names, page.paths.union(opened), no_auth=settings.no_auth)
+    callers = Authenticator(
+        ring, signatures, rates, estimates, names, page.paths.union(opened), no_auth=settings.no_auth
+    )
     access.install(app, callers, system.metrics)
     paths = ServerPaths(settings.folders)
     errors.install(app, paths)

@@ -1,5 +1,6 @@
 """The files of finished jobs, and files derived from them."""
 
+import logging
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ from router.values import Artifact, Job, Status
 from router.web.jobs import unknown
 
 PNG = "png"
+log = logging.getLogger(__name__)
 IMAGE_FORMATS = (PNG, "jpeg", "webp")
 
 
@@ -58,10 +60,13 @@ class FinishedFiles:
         """Return a file derived from an output, made at its first request."""
         try:
             path = self._system.artifacts.derived_file(output, suffix, make, job.owner)
-        except (ValueError, FileNotFoundError):
+        except (ValueError, FileNotFoundError) as error:
             # deleted this very moment, it may still have some of its files
             if output.exists() and self._system.jobs.get(job.id, job.owner) is not None:
-                raise
+                log.error("%s was not made of %s: %s", suffix, public, error)
+                raise NotReady(
+                    f"{public} was completed, but its file is damaged: no picture can be made of it"
+                ) from None
             raise unknown(public) from None
         if self._system.jobs.get(job.id, job.owner) is None:
             self._system.artifacts.delete(job.id)

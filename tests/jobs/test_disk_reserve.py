@@ -11,9 +11,9 @@ from support.disks import disk, full
 from registry import Input
 from router.auth.keys import KeyLimits, Scope, new_key, new_text
 from router.errors import BootError, is_disk_full
-from router.jobs import ApiKeyStore, Archive, ClaimRequest, Database, JobStore
+from router.jobs import ApiKeyStore, Archive, ClaimRequest, Database, EngineStore, JobStore
 from router.jobs.disk_reserve import Reserve
-from router.values import Artifact, Failure, Job, Lease, Phase, Progress, Task
+from router.values import Artifact, EngineState, Failure, Job, Lease, Phase, Progress, Task
 
 TASK = Task("a", "", 64, 64, 5, 8, 4, 4.0, None, 3.0, 1, frozenset({Input.TEXT}))
 RUNS, WAITS, DONE = (f"{n:032x}" for n in range(3))
@@ -27,6 +27,7 @@ class Stored:
     jobs: JobStore
     keys: ApiKeyStore
     archive: Archive
+    engines: EngineStore
     lease: Lease
 
 
@@ -45,8 +46,10 @@ def stored(tmp_path: Path) -> Iterator[Stored]:
         found = jobs.claim("e", ClaimRequest(["m"]))
         assert found is not None
         jobs.add(Job(WAITS, "me", "m", TASK))
+        engines = EngineStore(database, lease_seconds=30)
+        engines.heartbeat(EngineState("e", "cpu", 1, ("m",), (), RUNS))
         database.reserve.keep()
-        yield Stored(data, jobs, keys, Archive(database), found[0])
+        yield Stored(data, jobs, keys, Archive(database), engines, found[0])
         database.close()
 
 
@@ -59,6 +62,7 @@ ENDS: dict[str, Callable[[Stored], object]] = {
     "delete": lambda s: s.jobs.delete(RUNS, "me"),
     "forget": lambda s: s.archive.forget(DONE),
     "revoke": lambda s: s.keys.revoke("somebody"),
+    "drain": lambda s: s.engines.drain("e", draining=True),
     "limit": lambda s: s.keys.limit("somebody", KeyLimits(queued=1)),
 }
 BEGINS: dict[str, Callable[[Stored], object]] = {

@@ -3,6 +3,7 @@
 import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -335,6 +336,17 @@ def test_jobs_from_before_an_upgrade_are_found_by_their_prompts(tmp_path: Path) 
     found = store.page("me", after=None, limit=5, newest_first=True, shown=JobFilter(words=("red", "Ball")))
 
     assert [one.id for one in found or ()] == [job(2).id]
+
+
+def test_a_damaged_task_from_before_an_upgrade_is_found_by_no_word(tmp_path: Path) -> None:
+    damaged = ("{", "[]", '{"prompt": null}', "null", "", "[" * 100_000, b"\xff\xfe")
+    first_version(tmp_path / "jobs.sqlite", *map(job, range(len(damaged) + 1)))
+    with closing(sqlite3.connect(tmp_path / "jobs.sqlite")) as database, database:
+        database.executemany("UPDATE jobs SET task = ? WHERE seq = ?", [(task, n) for n, task in enumerate(damaged, 1)])
+    store = opened(tmp_path)
+    found = store.page("me", after=None, limit=50, newest_first=True, shown=JobFilter(words=(job().task.prompt,)))
+
+    assert [one.id for one in found or ()] == [job(len(damaged)).id]
 
 
 def test_a_page_by_state_and_model_reads_the_rows_of_its_jobs_alone(tmp_path: Path) -> None:

@@ -162,6 +162,11 @@ class Fuzzer:
         method = self._one(METHODS) if self._chance(0.08) else "DELETE" if self._chance(0.08) and not creates else usual
         return Asked(method, path, query, headers, body)
 
+    def video_body(self) -> tuple[dict[str, str], bytes]:
+        """Return the headers and the body of a request for a video."""
+        headers: dict[str, str] = {}
+        return headers, self._body("/v1/videos", headers)
+
     def _path(self, template: str) -> str:
         if self._chance(0.03):
             return self._one(STRANGE)

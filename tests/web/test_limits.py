@@ -228,3 +228,14 @@ def test_processes_and_threads_count_together(tmp_path: Path) -> None:
         taker.join()
 
     assert sum(counted) == 100
+
+
+def test_estimates_are_counted_apart_and_four_for_each_call(settings: Settings) -> None:
+    system = assemble(settings)
+    client = client_of(create_app(system), make_key(system, "team", per_minute=2))
+    estimates = [client.post("/v1/videos/estimate", json={"prompt": "a"}) for _ in range(9)]
+
+    assert [answer.status_code for answer in estimates] == [200] * 8 + [429]
+    _, message = refusal(estimates[-1], "rate_limit_exceeded")
+    assert message.startswith("this key may ask for 8 estimates a minute")
+    assert [client.get("/v1/videos").status_code for _ in range(3)] == [200, 200, 429]

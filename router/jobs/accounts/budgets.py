@@ -22,6 +22,10 @@ CALLERS = """
     LEFT JOIN owners ON owners.owner = callers.owner LEFT JOIN api_keys ON api_keys.id = callers.key
 """
 ONE = text(CALLERS.format('SELECT :owner AS owner, :key AS "key"'))
+MANY = text(
+    CALLERS.format("""SELECT json_extract(value, '$[0]') AS owner, json_extract(value, '$[1]') AS "key"
+    FROM json_each(:callers)""")
+)
 QUEUED = text(CALLERS.format("SELECT DISTINCT owner, key FROM jobs WHERE status = 'queued'"))
 ANY = text("""
     SELECT EXISTS (SELECT 1 FROM owners WHERE gpu_seconds IS NOT NULL OR cost IS NOT NULL)
@@ -38,6 +42,7 @@ USED = {  # by the place in `wanted`: an id, and the first and the last day of i
     """)
     for subject in Subject
 }
+BUSY = text("SELECT owner, key FROM attempts UNION SELECT owner, key FROM jobs WHERE status = 'queued'")
 # `+owner`: by the index of queued jobs, as that of owners holds all their finished ones too
 UNFINISHED = {
     subject: text(f"""
@@ -106,11 +111,23 @@ class BudgetStore:
         with self._db.read() as db:
             return tuple(_balances(db, self._accounts_of(db, owner, key), self._now()))
 
+    def all_balances(self, callers: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], tuple[Balance, ...]]:
+        """Return the same of many owners with their keys at once."""
+        with self._db.read() as db:
+            if not self._has_any(db):
+                return {}
+            known = db.execute(MANY, {"callers": json.dumps(list(callers))}).mappings().all()
+            accounts = {(row["owner"], row["key"]): tuple(self._accounts(row)) for row in known}
+            busy = {(subject, row[subject]) for row in db.execute(BUSY).mappings() for subject in Subject}
+            every = dict.fromkeys(account for own in accounts.values() for account in own)
+            found = {each.account: each for each in _balances(db, every, self._now(), busy)}
+        return {caller: tuple(found[account] for account in own) for caller, own in accounts.items()}
+
     def held_back(self, db: Connection) -> Mapping[int, str]:
         """Return the queued jobs of spent budgets: why each waits, by row number."""
         # estimates are wrong at times: what runs may overdraw a budget, and then nothing more starts until the next
         # window or a higher budget
-        if set(self._defaults.values()) == {NO_BUDGETS} and not db.scalar(ANY):
+        if not self._has_any(db):
             return {}
         now = self._now()
         callers = db.execute(QUEUED).mappings().all()
@@ -124,6 +141,9 @@ class BudgetStore:
         ids = {f"{subject}_{unit}": _ids(spent, subject, unit) for subject in Subject for unit in Unit}
         why = {_name(account): (n, hold(account, now)) for n, account in enumerate(spent)}
         return {row["seq"]: max(_reasons(why, row))[1] for row in db.execute(HELD_BACK, ids).mappings()}
+
+    def _has_any(self, db: Connection) -> bool:
+        return set(self._defaults.values()) != {NO_BUDGETS} or bool(db.scalar(ANY))
 
     def _accounts_of(self, db: Connection, owner: str, key: str | None) -> list[Account]:
         return list(self._accounts(db.execute(ONE, {"owner": owner, "key": key}).mappings().one()))
@@ -140,10 +160,17 @@ class BudgetStore:
                     yield Account(subject, caller[subject], name, unit, budget)
 
 
-def _balances(db: Connection, accounts: Collection[Account], now: datetime) -> Iterator[Balance]:
+def _balances(
+    db: Connection,
+    accounts: Collection[Account],
+    now: datetime,
+    busy: Collection[tuple[Subject, str]] | None = None,
+) -> Iterator[Balance]:
+    """Yield the balances of accounts; `busy` are the subjects with unfinished jobs."""
     # used before unfinished: a job that ends between the two, outside a transaction, is counted once at most
     used = _used(db, accounts, now)
-    unfinished = {(account.subject, account.id): _unfinished(db, account.subject, account.id) for account in accounts}
+    ids = {(account.subject, account.id) for account in accounts}
+    unfinished = {each: _unfinished(db, *each) if busy is None or each in busy else [] for each in ids}
     for account, sums in zip(accounts, used, strict=True):
         rows = [
             row for row in unfinished[account.subject, account.id] if account.unit is Unit.GPU_SECONDS or row["priced"]

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import fields
+from typing import Any
 
 from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects.sqlite import insert
@@ -43,9 +44,16 @@ class Ledger:
             if value is not None:
                 wanted = wanted.where(column == value)
         found = self._db.rows(wanted.order_by(ledger.c.day.desc(), *list(ledger.primary_key)[1:]))
+        return tuple(LedgerRow(**{name: row[name] for name in NAMES}, used=_used(row)) for row in found)
+
+    def rows_by_key(self, since: str, until: str) -> tuple[LedgerRow, ...]:
+        """Return the sums of these days by key and outcome; other names are empty."""
+        # by SQLite: a month of a thousand keys has a hundred thousand rows
+        sums = [func.sum(ledger.c[name]).label(name) for name in ("attempts", *AMOUNTS)]
+        wanted = select(ledger.c.key, ledger.c.outcome, *sums).where(ledger.c.day.between(since, until))
         return tuple(
-            LedgerRow(**{name: row[name] for name in NAMES}, used=Usage(**{name: row[name] for name in AMOUNTS}))
-            for row in found
+            LedgerRow("", "", row["key"], "", row["outcome"], row["attempts"], _used(row))
+            for row in self._db.rows(wanted.group_by(ledger.c.key, ledger.c.outcome))
         )
 
     def names(self, field: str) -> frozenset[str]:
@@ -59,6 +67,10 @@ class Ledger:
         with self._db.read() as db:
             found = db.execute(sums.group_by(ledger.c.model, ledger.c.outcome)).all()
         return {(model, outcome): seconds for model, outcome, seconds in found}
+
+
+def _used(row: Mapping[Any, Any]) -> Usage:
+    return Usage(**{name: row[name] for name in AMOUNTS})
 
 
 def book(db: Connection, owner: str, key: str, model: str, outcome: str, used: Usage) -> None:

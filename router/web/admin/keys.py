@@ -14,7 +14,7 @@ from router.web.access import require_admin
 from router.web.answer_fields import Answer, constant, enum, integer, nested, number, one_of, string, strings
 from router.web.model_answers import KeyLimits
 from router.web.openapi.operations import Example, Routes, ok
-from router.web.usage.budgets import BudgetAnswer, budgets_of
+from router.web.usage.budgets import BudgetAnswer, budgets_by_key
 from router.web.usage.views import USUAL_DAYS
 
 ROUTES = Routes("Admin")
@@ -66,13 +66,14 @@ class KeyViews:
         require_admin()
         today = datetime.now(UTC).date()
         since = today - timedelta(USUAL_DAYS - 1)
-        rows = self._system.ledger.rows(since.isoformat(), today.isoformat())
+        rows = self._system.ledger.rows_by_key(since.isoformat(), today.isoformat())
         used = {key: found for (key,), found in totals(rows, ("key",))}
-        data = [self._entry(key, used.get(key.id, NOTHING)) for key in self._system.keys.all()]
+        keys = self._system.keys.all()
+        budgets = budgets_by_key(self._system.budgets, {key.id: key.owner for key in keys if _state(key) == "active"})
+        data = [self._entry(key, used.get(key.id, NOTHING), budgets.get(key.id, [])) for key in keys]
         return jsonify(KEYS.dump({"data": data}))
 
-    def _entry(self, key: ApiKey, found: LedgerSum) -> dict[str, Any]:
-        state = key.state(time.time())
+    def _entry(self, key: ApiKey, found: LedgerSum, budgets: list[dict[str, Any]]) -> dict[str, Any]:
         limited = key.limited(self._system.settings.key_limits)
         usage = {
             "jobs": sum(found.jobs[outcome] for outcome in DONE),
@@ -85,8 +86,12 @@ class KeyViews:
                 "created_at": int(key.created_at),
                 "expires_at": None if key.expires_at is None else int(key.expires_at),
                 "scopes": [scope.value for scope in Scope if scope in key.scopes],
-                "state": state,
+                "state": _state(key),
                 "usage": usage,
-                "budgets": budgets_of(self._system.budgets, key.owner, key.id) if state == "active" else [],
+                "budgets": budgets,
             }
         )
+
+
+def _state(key: ApiKey) -> str:
+    return key.state(time.time())

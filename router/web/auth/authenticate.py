@@ -21,6 +21,8 @@ HEALTH = ("/healthz", "/health", "/readyz")  # for load balancers, which name no
 NOT_HERE = ("/flush_cache", "/reset_prefix_cache")  # MAX's benchmark sends no key there, and takes a 404 but no 401
 OPEN = (*HEALTH, *NOT_HERE, "/version", "/docs", "/openapi.json", "/metrics")  # the last has a key of its own
 BEARER = re.compile("bearer +([^ ]+) *", re.IGNORECASE)
+ESTIMATE = "/v1/videos/estimate"
+ESTIMATES = 4  # for each call of a key's limit: the page asks for one at each pause of a person who types
 HOW = "send the header 'Authorization: Bearer KEY'"
 
 
@@ -40,7 +42,8 @@ SIGNED_LINK = Caller(LOCAL, None)  # its signature is good for one path
 class Authenticator:
     """Identifies callers, or raises `Unauthorized`, `Refused` or `RateLimited`; without the store.
 
-    A GET or HEAD of the paths `opened` needs no key.
+    A GET or HEAD of the paths `opened` needs no key. `rates` counts the calls of keys, `estimates` those that ask for
+    an estimate.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class Authenticator:
         keys: KeyCache,
         links: SignedUrls,
         rates: RateLimit,
+        estimates: RateLimit,
         names: HostNames,
         opened: Collection[str],
         *,
@@ -56,6 +60,7 @@ class Authenticator:
         self._keys = keys
         self._links = links
         self._rates = rates
+        self._estimates = estimates
         self._names = names
         self._opened = opened
         self._no_auth = no_auth
@@ -85,12 +90,27 @@ class Authenticator:
             raise Refused(f"this needs a key of scope {scope}, the key sent has {' and '.join(sorted(key.scopes))}")
         return Caller(key.owner, None if key.may(Scope.ADMIN) else key.owner, key)
 
+    def is_here(self) -> bool:
+        """Return whether this request comes from this machine, and by no other site's page."""
+        # whoever calls through a proxy that is not trusted is anywhere
+        if not is_local() or (is_forwarded(request.headers) and PROXIED not in request.environ):
+            return False
+        try:
+            self._check_browser()
+        except Refused:
+            return False
+        return True
+
     def _check_names(self) -> None:
         """Refuse requests that another site's page may have sent through a local browser."""
         served = listener()
         on_loopback = isinstance(served, tuple) and is_loopback(served[0]) and PROXIED not in request.environ
         if self._no_auth and not self._names.listed and not on_loopback:
             return  # others reach this server, under any name
+        self._check_browser()
+
+    def _check_browser(self) -> None:
+        served = listener()
         # no browser connects to a unix socket, except through a proxy
         if served is None or isinstance(served, tuple) or is_forwarded(request.headers):
             self._names.check_host()
@@ -115,9 +135,13 @@ class Authenticator:
     def _count(self, key: ApiKey) -> None:
         if (limit := key.limits.per_minute) is None:
             return
-        if wait := self._rates.count(key.number, limit, clock.now()):
+        # apart, so that a person who types is not refused the video in the end
+        is_estimate = request.path.rstrip("/") == ESTIMATE
+        rates, calls = (self._estimates, limit * ESTIMATES) if is_estimate else (self._rates, limit)
+        if wait := rates.count(key.number, calls, clock.now()):
             seconds = math.ceil(wait)
-            message = f"this key may call {limit} times a minute; try again in {seconds} s"
+            allowed = f"ask for {calls} estimates a minute" if is_estimate else f"call {calls} times a minute"
+            message = f"this key may {allowed}; try again in {seconds} s"
             raise RateLimited(message, headers=(("retry-after", str(seconds)),))
 
 

@@ -62,15 +62,19 @@ class HostNames:
         )
 
     def check_form(self) -> None:
-        """Raise `Refused` for a form by another site's page."""
-        # browsers send a preflight before JSON, but none before a form: any page could start jobs on this machine
+        """Raise `Refused` for a form or an untyped body by another site's page."""
+        # browsers send a preflight before JSON or a key, but none before these: any page could start jobs on this
+        # machine, or have it do what needs no body
         origin = request.headers.get("origin")
-        if request.method in SAFE or request.mimetype not in FORMS or origin is None:
+        is_untyped = request.method == "POST" and not (request.mimetype or "authorization" in request.headers)
+        is_sent_at_once = is_untyped or request.mimetype in FORMS
+        if request.method in SAFE or not is_sent_at_once or origin is None:
             return
         own = origin.partition("://")[2] in {request.host, self._public} - {""}
         if not own and self._name(ORIGIN, origin) not in self._listed:
+            what = "a form" if request.mimetype else "a request without a content type"
             raise Refused(
-                f"a form must come from a page of this server, or from no page at all, got one of {origin[:100]}"
+                f"{what} must come from a page of this server, or from no page at all, got one of {origin[:100]}"
             )
 
     def is_loopback(self) -> bool:

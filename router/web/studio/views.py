@@ -9,6 +9,7 @@ from router.web.openapi.parameters import KNOWN
 from router.web.studio.static_files import StaticFile, static_files
 
 ROUTES = Routes("Server")
+PAGE = "index.html"
 FILE = {"type": "string", "format": "binary"}
 TEXTS = {name: {"type": "string"} for name in ("text/css", "text/javascript", "image/svg+xml", "text/html")}
 # Everything comes from this server. No script is made of text: Trusted Types has no policy that could.
@@ -34,6 +35,7 @@ class Studio:
 
     def __init__(self) -> None:
         self._files = static_files()
+        self._page = self._files.pop(PAGE)  # at `/` only, with its policy
 
     @property
     def paths(self) -> frozenset[str]:
@@ -49,7 +51,7 @@ class Studio:
     )
     def get_studio(self) -> Response:
         """Open the page on which videos are made, watched and kept."""
-        response = _sent(self._files["index.html"])
+        response = _sent(self._page)
         response.headers["content-security-policy"] = POLICY
         response.headers["referrer-policy"] = "no-referrer"
         if request.is_secure:  # elsewhere browsers complain of it
@@ -74,5 +76,6 @@ def _sent(file: StaticFile) -> Response:
     response = Response(file.data, content_type=file.media_type)
     response.set_etag(file.etag)
     response.headers["cache-control"] = "no-cache"  # asked for again each time, and mostly answered by 304
+    request.environ.pop("HTTP_IF_MATCH", None)  # it guards writes, and nobody writes here
     response.make_conditional(request)
     return response

@@ -1,5 +1,6 @@
 """Budgets of a key and an owner, as `GET /v1/usage` shows them."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,6 +30,16 @@ def budgets_of(budgets: BudgetStore, owner: str, key: str | None = None) -> list
     """Return the budgets of an owner and of the key of this id, rendered."""
     now = datetime.now(UTC)
     return [BUDGET.dump(_values(balance, now)) for balance in budgets.balances(owner, key)]
+
+
+def budgets_by_key(budgets: BudgetStore, owners: Mapping[str, str]) -> dict[str, list[dict[str, Any]]]:
+    """Return the rendered budgets of keys and their owners by the key's id.
+
+    `owners` has the owner of each key.
+    """
+    now = datetime.now(UTC)
+    found = budgets.all_balances([(owner, key) for key, owner in owners.items()])
+    return {key: [BUDGET.dump(_values(each, now)) for each in balances] for (_, key), balances in found.items()}
 
 
 def _values(balance: Balance, now: datetime) -> dict[str, Any]:

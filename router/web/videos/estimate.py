@@ -110,8 +110,8 @@ class VideoEstimates:
         """Ask what a video would be and take.
 
         The body is that of `POST /v1/videos`, and so are the refusals: of the model, the options, the queue and
-        the budgets. Nothing is queued or stored. An image is fetched and read only where its size decides that of the
-        video; `image_size` and `last_image_size` stand for images.
+        the budgets. Nothing is queued or stored. An image is decoded nowhere, and fetched only where its size decides
+        that of the video; `image_size` and `last_image_size` stand for images.
         """
         body = read_fields(self._settings.max_body_bytes, BODY)
         by = caller()

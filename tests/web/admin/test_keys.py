@@ -4,11 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 from flask.testing import FlaskClient
 from support.accounts import book
-from support.callers import make_key
+from support.callers import client_of, make_key
 
-from router.accounting.budgets import Budget
+from router.accounting.budgets import Budget, Budgets
 from router.auth.keys import digest, id_of
-from router.jobs import Database
+from router.jobs import Database, OwnerStore
 from router.system import STORE, System
 from router.web import create_app
 
@@ -49,3 +49,17 @@ def test_a_server_without_keys_has_none(system: System) -> None:
     answer = create_app(system).test_client().get("/admin/keys").get_json()
 
     assert answer == {"object": "list", "data": []}
+
+
+def test_many_budgets_are_read_at_once_as_each_alone(system: System, boss: FlaskClient) -> None:
+    texts = [make_key(system, f"k{n}", f"o{n % 2}", gpu_seconds=Budget.parse("60/day")) for n in range(4)]
+    database, today = Database(system.settings.data / STORE), datetime.now(UTC).date().isoformat()
+    OwnerStore(database).limit("o1", Budgets(cost=Budget.parse("5/week")))
+    for n, text in enumerate(texts):
+        book(database, today, n + 1.0, owner=f"o{n % 2}", key=id_of(text))
+    assert client_of(boss.application, texts[3]).post("/v1/videos", json={"prompt": "a"}).status_code == 200
+    callers = [("o1", id_of(texts[3])), *((f"o{n % 2}", id_of(text)) for n, text in enumerate(texts)), ("none", "none")]
+
+    assert system.budgets.all_balances(callers) == {
+        (owner, key): system.budgets.balances(owner, key) for owner, key in callers
+    }

@@ -1,5 +1,6 @@
 """`/admin/revisions` and `/admin/reload`: past changes, and those of a reload."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,15 @@ def test_a_file_that_is_gone_or_no_text_is_a_problem(system: System, boss: Flask
         (True, 1, ""), (True, 1, ""),
     ]  # fmt: skip
     assert boss.post("/admin/reload").get_json()["error"]["code"] == "invalid_models_file"
+
+
+def test_a_pipe_in_place_of_the_file_keeps_nobody_waiting(system: System, boss: FlaskClient) -> None:
+    system.settings.models.unlink()
+    os.mkfifo(system.settings.models)
+    (problem,) = ask(boss, "/admin/reload")["problems"]
+
+    assert problem.endswith("cannot be read: it is a pipe, a models file must be a file")
+    assert boss.post("/admin/reload").get_json()["error"]["message"] == problem
 
 
 def test_revisions_are_listed_with_their_changes_newest_first(system: System, boss: FlaskClient) -> None:

@@ -67,8 +67,30 @@ def test_without_keys_nobody_behind_a_proxy_may(system: System, peer: str, heade
     assert set(names(client, headers=headers, environ_overrides=environ).values()) == {403}
     refused = client.get("/admin/keys", headers=headers, environ_overrides=environ).get_json()["error"]
     assert refused["message"] == (
-        "without keys the server is administered from this machine only, got a request from another"
+        "without keys the server is administered from this machine only, "
+        "got one from elsewhere, under another name, or by a page of another site"
     )
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"host": "evil.example"},  # a name that its owner lets resolve to loopback
+        {"host": "evil.example", "origin": "http://evil.example"},
+        {"origin": "https://evil.example"},
+        {"origin": "null"},
+        {"sec-fetch-site": "cross-site"},
+    ],
+)
+def test_behind_a_proxy_of_this_machine_no_page_of_another_site_may(system: System, headers: dict[str, str]) -> None:
+    client = app_of(system, no_auth=True, proxies=(ip_network("10.0.0.0/8"),)).test_client()
+    environ = {"REMOTE_ADDR": "10.0.0.7"}
+    local = {"host": "localhost", "x-forwarded-for": "127.0.0.1"}
+    sent = {"environ_overrides": environ, "content_type": "application/json"}
+
+    assert client.post("/admin/reload", headers=local, **sent).status_code == 200
+    assert client.post("/admin/reload", headers={**local, **headers}, **sent).status_code == 403
+    assert client.get("/v1/models", headers={**local, **headers}, environ_overrides=environ).status_code == 200
 
 
 def test_a_page_of_another_site_may_not(system: System) -> None:

@@ -203,6 +203,23 @@ FORM_ORIGINS = {
 }
 
 
+def test_a_request_without_a_content_type_is_refused_like_a_form(settings: Settings) -> None:
+    evil = {"origin": "https://evil.example"}
+    open_client = create_app(assemble(replace(settings, no_auth=True, allowed_hosts=()))).test_client()
+    for path, data in (("/admin/reload", b""), ("/v1/videos", b'{"prompt": "a"}')):
+        message = refusal(open_client.post(path, data=data, headers=evil))
+        assert message.startswith("a request without a content type must come from a page of this server")
+
+
+def test_a_page_elsewhere_may_send_a_key_without_a_content_type(settings: Settings) -> None:
+    system = assemble(settings)
+    text = make_key(system, "team")
+    headers = {"origin": "https://evil.example", "authorization": f"Bearer {text}"}
+
+    # a browser asks the server before it sends such a header
+    assert create_app(system).test_client().post("/v1/videos/none/remix", headers=headers).status_code == 404
+
+
 @pytest.mark.parametrize(
     ("kind", "form", "status"),
     [

@@ -33,6 +33,22 @@ def test_every_file_has_a_strong_etag(client: FlaskClient) -> None:
         assert (again.status_code, again.data) == (304, b"")
 
 
+def test_no_answer_has_the_page_without_its_policy(client: FlaskClient) -> None:
+    etag = client.get("/").headers["etag"]
+    for headers in (
+        {},
+        {"if-none-match": etag},
+        {"if-none-match": "*"},
+        {"if-match": '"other"'},
+        {"range": "bytes=0-9"},
+    ):
+        for method in ("GET", "HEAD"):
+            answer = client.open("/", method=method, headers=headers)
+            assert answer.status_code == (304 if "if-none-match" in headers else 200)
+            assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert client.get("/studio/index.html").status_code == 404
+
+
 def test_the_policy_allows_this_server_only(client: FlaskClient) -> None:
     policy = client.get("/").headers["content-security-policy"].split("; ")
 

@@ -1,6 +1,7 @@
 """`POST /v1/videos/estimate`: the answers, the refusals, and nothing left behind."""
 
 import io
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -10,6 +11,7 @@ from conftest import MODELS, data_url, leftovers, png
 from flask.testing import FlaskClient
 from support.accounts import book
 from support.callers import client_of, make_key
+from support.fuzz import Fuzzer
 from support.website import Website, status
 from werkzeug.test import TestResponse
 
@@ -217,6 +219,43 @@ def test_a_bad_request_is_refused_by_name(client: FlaskClient, system: System, s
 def test_the_same_words_refuse_the_estimate_and_the_video(client: FlaskClient) -> None:
     for body in ({"model": "image"}, {"steps": 61}, {"size": "8x8"}, {"prompt": " "}, {"model": "none"}):
         assert error(ask(client, **body)) == error(make(client, **body))
+
+
+def test_random_bodies_are_refused_in_the_same_words(client: FlaskClient, system: System) -> None:
+    random = Fuzzer(23, [])
+    seen: Counter[int] = Counter()
+    for _ in range(300):
+        headers, body = random.video_body()
+        answer = client.post("/v1/videos/estimate", data=body, headers=headers)
+        assert system.jobs.page(LOCAL, after=None, limit=1, newest_first=True) == ()
+        made = client.post("/v1/videos", data=body, headers=headers)
+        if made.status_code == 200:
+            client.delete(f"/v1/videos/{made.get_json()['id']}")
+        assert (answer.status_code, answer.get_json().get("error")) == (
+            made.status_code,
+            made.get_json().get("error"),
+        ), body
+        seen[made.status_code] += 1
+
+    assert seen[200] > 20
+    assert seen[400] > 100
+    assert leftovers(system) == []
+
+
+@pytest.mark.parametrize("model", ["image", "both", "ends"])
+def test_a_broken_image_is_refused_beside_a_size_too(client: FlaskClient, model: str) -> None:
+    for image in (data_url(b"text"), data_url(png()[:20]), "data:,a", {"file_id": "a"}):
+        body = {"model": model, "image": image, "last_image": data_url(png()), "size": "64x64"}
+        if model != "ends":
+            del body["last_image"]
+        assert error(ask(client, **body)) == error(make(client, **body))
+
+
+def test_a_draining_engine_loads_nothing(client: FlaskClient, system: System) -> None:
+    engine = beat(system, id="e", resident=("text",), loads={"text": 7.0})
+    system.engines.drain(engine.id, draining=True)
+
+    assert estimate(client, model="text")["load_seconds"] is None
 
 
 def test_an_unknown_field_is_a_warning_in_both(client: FlaskClient) -> None:

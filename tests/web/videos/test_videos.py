@@ -518,6 +518,18 @@ def test_delete_leaves_nothing_behind(client: FlaskClient, system: System, worke
         assert again(f"/v1/videos/{made['id']}").get_json()["error"]["code"] == "not_found"
 
 
+def test_a_damaged_file_has_no_pictures_and_says_so(client: FlaskClient, system: System, worker: Worker) -> None:
+    made = finished(client, make(client))
+    (path,) = leftovers(system)
+    path.write_bytes(bytes(path.stat().st_size))
+    for variant in ("thumbnail", "spritesheet", "last_frame"):
+        answer = content(client, made, variant=variant)
+        assert (answer.status_code, answer.headers["x-should-retry"]) == (404, "false")
+        assert answer.get_json()["error"]["code"] == "not_ready"
+        assert "was completed, but its file is damaged" in answer.get_json()["error"]["message"]
+    assert leftovers(system) == [path]
+
+
 def test_deleting_a_running_video_stops_the_device(
     client: FlaskClient, system: System, worker: Worker, running: dict[str, Any]
 ) -> None:
