@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from registry import BrokenModel, Input, ModelSpec
 from router.engine.adapters import with_adapters
-from router.engine.failures import failure_of
+from router.engine.failures import cause_of, failure_of
 from router.engine.heartbeat import Beat
 from router.engine.job_timer import JobTimer
 from router.engine.previews import Previews
@@ -98,7 +98,7 @@ class Attempt:
     def _fail(self, error: Exception, reporter: Reporter) -> Job | None:
         failure = failure_of(error, reporter.current)
         failure = replace(failure, message=self._hide(failure.message))
-        failed = self.system.jobs.fail(self.lease, failure, _used(reporter.timer))
+        failed = self.system.jobs.fail(self.lease, failure, _used(reporter.timer), cause_of(error))
         if failed is None:
             log.info("stopped: cancelled, deleted or given back, and so: %r", error)
         else:

@@ -5,6 +5,13 @@ import errno
 from router.errors import DiskFull, EngineError, GenerationFailed, OutOfMemory, is_disk_full, is_unwritable
 from router.values import Failure, Phase
 
+MOST_CHARACTERS = 1000
+
+
+def cause_of(error: Exception) -> str | None:
+    """Return the exception for administrators, None where the failure says all of it."""
+    return None if isinstance(error, EngineError) else f"{type(error).__name__}: {error}"[:MOST_CHARACTERS]
+
 
 def failure_of(error: Exception, phase: Phase) -> Failure:
     """Return the failure as the caller may know it."""

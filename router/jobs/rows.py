@@ -16,7 +16,7 @@ INPUT_KINDS = "given"  # the field's name in rows: they stay readable for older 
 NEW = (
     "id", "owner", "model", "attempt", "request_id", "created_at", "priority", "estimate", "key", "revision", "price",
 )  # fmt: skip
-LATER = ("started_at", "finished_at", "version")
+LATER = ("started_at", "finished_at", "version", "cause")
 
 
 def dump(value: Any) -> str:

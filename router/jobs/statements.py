@@ -117,7 +117,7 @@ FINISH = _change(
     usage=param("usage"),
     **NO_LEASE,
 )
-FAIL = _change(HELD, usage=param("usage"), **FAILED)
+FAIL = _change(HELD, usage=param("usage"), cause=param("cause"), **FAILED)
 RELEASE = _change(HELD, **QUEUED)
 LEASED = select(jobs.c.id, jobs.c.attempt, jobs.c.lost, jobs.c.lease_until)
 FIND_LOST = LEASED.where(LOST)

@@ -41,6 +41,7 @@ jobs = Table(
     Column("price", Float),  # of a second of work, at acceptance
     Column("usage", Text),  # of its ended attempts
     Column("searched", Text, nullable=False, server_default=""),  # the prompt, casefolded
+    Column("cause", Text),  # the exception of a failed job
     # each model's next job, and the jobs ahead of a job
     Index("jobs_queue", "status", "model", text("priority DESC"), "due_at", "seq", "estimate"),
     Index("jobs_finished", "finished_at"),  # old jobs

@@ -101,9 +101,9 @@ class WorkQueue:
         result = {"_artifact": dump(artifact), "_warnings": dump(warnings)}
         return self._end(lease, sql.FINISH, Outcome.COMPLETED, used, **result)
 
-    def fail(self, lease: Lease, failure: Failure, used: Usage = NOTHING) -> Job | None:
-        """Fail the job with its error."""
-        return self._end(lease, sql.FAIL, Outcome.FAILED, used, _failure=dump(failure))
+    def fail(self, lease: Lease, failure: Failure, used: Usage = NOTHING, cause: str | None = None) -> Job | None:
+        """Fail the job with its error; `cause` is for administrators."""
+        return self._end(lease, sql.FAIL, Outcome.FAILED, used, _failure=dump(failure), _cause=cause)
 
     def book(self, lease: Lease, used: Usage) -> None:
         """Book the work of a cancelled or deleted job, not of a held one."""

@@ -101,7 +101,7 @@ class Job:
     its model. `key` is the id of the API key that asked for it, None where nobody needs one. `revision` is that of the
     models file under which it was accepted, None where there was none. `numerics` are None in jobs of older versions.
     `price` is that of a second of its work, None where the model has none. `usage` is that of its attempts, once they
-    have ended.
+    have ended. `cause` is the exception behind a failure that callers are not told, for administrators.
     """
 
     id: str
@@ -130,6 +130,7 @@ class Job:
     numerics: Numerics | None = None
     price: float | None = None
     usage: Usage | None = None
+    cause: str | None = None
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,21 @@ def test_each_failure_has_its_code_and_costs_one_job(build: Callable[..., System
     assert job_of(system, next_one).status.finished
 
 
+@pytest.mark.parametrize("plugin", [raising(RuntimeError("secret")), breaking(OSError(errno.ENOSPC, "secret"))])
+def test_the_exception_behind_a_failure_is_for_administrators_only(
+    build: Callable[..., System], plugin: object
+) -> None:
+    system = build(plugin)
+    job = queue(system)
+    Worker(system, "cpu").run_one()
+    client = create_app(system).test_client()
+    (failure,) = client.get("/admin/failures").get_json()["data"]
+
+    assert failure["cause"] in ("RuntimeError: secret", "OSError: [Errno 28] secret")
+    for path in (f"/v1/videos/video_{job}", f"/v1/responses/resp_{job}", f"/v1/videos/video_{job}/content"):
+        assert "secret" not in client.get(path).text
+
+
 def test_an_attempt_that_runs_too_long_fails_at_its_next_report(build: Callable[..., System]) -> None:
     stopped = []
 

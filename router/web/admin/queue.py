@@ -71,6 +71,7 @@ class FailedJob(Answer):
     finished_at = integer("when it failed, in seconds since 1970", lambda job: int(job["finished_at"]))
     code = string("why, in one word", lambda job: job["failure"].code, examples=["out_of_memory"])
     message = string("why, in a sentence", lambda job: job["failure"].message)
+    cause = string("the exception that callers are not told, null where the message says all", none=True)
     attempts = integer("how often an engine began it", lambda job: job["attempt"])
     request_id = string("the `x-request-id` of its request, which the log has too")
 

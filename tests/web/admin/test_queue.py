@@ -92,7 +92,7 @@ def test_failures_are_listed_with_their_reasons(system: System, team: FlaskClien
     assert all(0 <= time.time() - at < 600 for at in times)
     assert failure == {
         "id": first, "model": "text", "owner": "reds", "key_name": "team", "code": "out_of_memory",
-        "message": "the device has too little memory", "attempts": 1,
+        "message": "the device has too little memory", "attempts": 1, "cause": None,
     }  # fmt: skip
     assert (found["first_id"], found["last_id"], found["has_more"]) == (first, first, False)
 

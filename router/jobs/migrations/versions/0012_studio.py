@@ -1,4 +1,4 @@
-"""What the page looks jobs up by, and engines that take no new jobs."""
+"""Searched prompts, causes of failures, and engines that take no new jobs."""
 
 import json
 
@@ -18,6 +18,7 @@ def upgrade() -> None:
     # with what pages are filtered by: rows that do not match are not read
     op.drop_index("jobs_owner", "jobs")
     op.create_index("jobs_owner", "jobs", ["owner", "seq", "status", "model"])
+    op.add_column("jobs", sa.Column("cause", sa.Text))
     op.add_column("engines", sa.Column("draining", sa.Boolean, nullable=False, server_default=sa.false()))
 
 
