@@ -246,7 +246,7 @@ def test_what_would_be_refused_is_named_before_it_is_sent(page: Page, posts: lis
         ({"Flow shift": "0"}, "Flow shift must be a number from 0.01 to 100, got 0"),
         ({"Width": "64"}, "width was given without height: give both or neither"),
         ({"Width": "256", "Height": "256"}, "text takes at most 16,384 pixels a frame, got 256 x 256"),
-        ({"Seed": "-1"}, "Seed must be an integer from 0 to 9007199254740991, got -1"),
+        ({"Seed": "-1"}, "Seed must be an integer from 0 to 9223372036854775807, got -1"),
     ):
         for name, value in fields.items():
             page.get_by_label(name, exact=True).fill(value)

@@ -98,7 +98,7 @@ def test_a_reload_shows_what_it_would_change_first(run: Page, studio: Studio) ->
     expect(card.get_by_role("button", name="Reload now")).to_have_count(0)
     file.write_text(MODELS.replace("default: text", "default: slow"))
     card.get_by_role("button", name="Reload the models file").click()
-    expect(card.locator(".added")).to_contain_text(["+++", "+default: slow"])
+    expect(card.locator("pre .good")).to_contain_text(["+++", "+default: slow"])
     card.get_by_role("button", name="Reload now").click()
     expect(card).to_contain_text("Revision 2")
     card.get_by_text("Revision 2").click()

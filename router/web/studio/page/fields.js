@@ -1,6 +1,6 @@
 // The options of a video: a model's defaults, limits and checks beside each field.
 
-import { fill, h } from "./dom.js";
+import { fill, h, problem } from "./dom.js";
 import { number } from "./format.js";
 import { isHere } from "./models.js";
 
@@ -15,7 +15,7 @@ const NUMBERS = {
   guidance_scale: ["Guidance", guidance],
   guidance_scale_2: ["Second guidance", guidance],
   flow_shift: ["Flow shift", () => [0.01, 100, "any"]],
-  seed: ["Seed", () => [0, Number.MAX_SAFE_INTEGER, 1]],
+  seed: ["Seed", () => [0, "9223372036854775807", 1]],
 };
 
 /** Return a labelled control with a hint and a line for its problem. */
@@ -24,20 +24,20 @@ export function field(name, label, control) {
   Object.assign(control, { id, name });
   control.setAttribute("aria-describedby", `${id}-hint ${id}-problem`);
   const hint = h("p", { class: "hint", id: `${id}-hint` });
-  const problem = h("p", { class: "problem", id: `${id}-problem`, role: "alert" });
+  const line = problem();
+  line.id = `${id}-problem`;
   const title = control.tagName !== "FIELDSET" && h("label", { for: id }, label);
   /** Show why the field is refused; no words clear it. */
   const refuse = (words = "") => {
-    if (problem.textContent !== words) problem.textContent = words;
+    if (line.textContent !== words) line.textContent = words;
     control.ariaInvalid = words ? "true" : null;
   };
-  return { name, label, control, hint, refuse, node: h("div", { class: "field" }, title, control, hint, problem) };
+  return { name, label, control, hint, refuse, node: h("div", { class: "field" }, title, control, hint, line) };
 }
 
 const choices = {}; // of adapters, by model
 const negative = field("negative_prompt", "Negative prompt", h("textarea", { rows: 2 }));
-const input = () => h("input", { type: "number" });
-const numbers = Object.entries(NUMBERS).map(([name, [label]]) => field(name, label, input()));
+const numbers = Object.entries(NUMBERS).map(([name, [label]]) => field(name, label, h("input", { type: "number" })));
 const list = h("div");
 const adapters = field("adapters", "Adapters", h("fieldset", null, h("legend", null, "Adapters"), list));
 const texts = [negative, ...numbers];
@@ -67,8 +67,8 @@ export function follow(next, used, withImage) {
   const time = made > 1 ? `${number(Math.round((made / rate) * 10) / 10)} s` : "an image";
   const length = made > 1 ? `${made} frames (${time})` : time;
   const seed = numbers.at(-1).control.value;
-  const more = [...chosen().map(({ name }) => name), ...(seed ? [`seed ${seed}`] : [])];
-  summary.textContent = [`${width} x ${height}`, length, `${steps} steps`, ...more].join(", ");
+  const parts = [`${width} x ${height}`, length, `${steps} steps`, ...chosen().map(({ name }) => name), seed && `seed ${seed}`];
+  summary.textContent = parts.filter(Boolean).join(", ");
   for (const { name, hint, control } of numbers) {
     const { value, min, max, step } = control;
     const size = !value && withImage ? "as the image" : `multiples of ${step}`;
