@@ -1,7 +1,7 @@
 // The card of one job: where it is, what it shows, and what it made.
 
 import { blob, fileUrl, post } from "./api.js";
-import { button, fill, h, soft } from "./dom.js";
+import { button, fill, h, problem, soft } from "./dom.js";
 import { count, seconds } from "./format.js";
 import { isDone, isStopped, picture, responseOf, valuesOf } from "./videos.js";
 
@@ -16,13 +16,13 @@ export function newCard(video, page, stopped, remove) {
   const media = h("div", { class: "media" });
   const state = h("p", { class: "state" });
   const progress = h("progress", { max: 100, "aria-label": `Progress of ${video.prompt}` });
-  const problem = h("p", { class: "problem", role: "alert" });
+  const reason = problem();
   const warnings = h("ul", { class: "hint" });
   const actions = h("p", { class: "actions" }, button("Stop", stop));
   const facts = [video.model, `${width}x${height}`, frames === 1 ? "image" : count(frames, "frame"), count(steps, "step")];
   const title = h("h3", { class: "two-lines", title: video.prompt }, video.prompt || "No prompt");
-  const parts = [title, soft(facts.join(" · ")), state, progress, problem, warnings, actions];
-  const node = h("li", { class: "card watched" }, media, h("div", { class: "facts stack" }, parts));
+  const parts = h("div", { class: "facts stack" }, title, soft(facts.join(" · ")), state, progress, reason, warnings, actions);
+  const node = h("li", { class: "card watched" }, media, parts);
   const card = { video, node, finished: false, update, tick, preview, finish, leave };
   let [until, previewAt, isStopping] = [null, 0, false];
 
@@ -73,15 +73,16 @@ export function newCard(video, page, stopped, remove) {
     state.classList.add(word);
     state.textContent = url ? `done in ${seconds(ended.inference_time_s)}` : word;
     progress.remove();
-    problem.textContent = word === "failed" ? ended.error.message : "";
+    reason.textContent = word === "failed" ? ended.error.message : "";
     warn(ended.warnings);
     // the poster first, and no byte of the video before it plays: each would hold a connection
     const player = { controls: true, loop: true, preload: "none", poster: fileUrl(ended, "thumbnail") };
     fill(media, url && picture(ended, ended.prompt, player));
+    const again = async () => page.go("make", { values: await valuesOf(video.id) });
     fill(
       actions,
       url && button("Open in Keep", () => page.go("keep", { open: video.id })),
-      url ? h("a", { class: "button", href: url, download: true }, "Download") : button("Try again", async () => page.go("make", { values: await valuesOf(video.id) })),
+      url ? h("a", { class: "button", href: url, download: true }, "Download") : button("Try again", again),
       button("Dismiss", () => remove(card)),
     );
     if (focused) actions.firstChild.focus();

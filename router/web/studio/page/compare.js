@@ -18,7 +18,7 @@ export function openComparison(...videos) {
   const moving = clips.filter(({ length }) => length).sort((a, b) => b.length - a.length);
   const [lead, follower] = moving;
   const frame = 1 / Math.max(...moving.map(({ rate }) => rate));
-  const play = button("Play", () => (playing ? pause() : start()));
+  const play = button("Play", () => (playing ? pause : start)());
   const position = h("input", { type: "range", min: 0, max: lead?.length, step: "any", value: 0, oninput: () => seek(position.value) });
   let playing = false, asked;
   const figures = clips.map(({ node }, index) => h("figure", null, node, h("figcaption", null, `${"AB"[index]}: ${videos[index].prompt}`)));

@@ -67,7 +67,8 @@ export function follow(next, used, withImage) {
   const time = made > 1 ? `${number(Math.round((made / rate) * 10) / 10)} s` : "an image";
   const length = made > 1 ? `${made} frames (${time})` : time;
   const seed = numbers.at(-1).control.value;
-  const parts = [`${width} x ${height}`, length, `${steps} steps`, ...chosen().map(({ name }) => name), seed && `seed ${seed}`];
+  const names = chosen().map(({ name }) => name);
+  const parts = [`${width} x ${height}`, length, `${steps} steps`, ...names, seed && `seed ${seed}`];
   summary.textContent = parts.filter(Boolean).join(", ");
   for (const { name, hint, control } of numbers) {
     const { value, min, max, step } = control;
@@ -111,8 +112,7 @@ function listAdapters() {
     const { name, merged } = adapter;
     const [id, used] = [`make-adapter-${name}`, chosen().find((each) => each.name === name)];
     const why = merged ? "part of the weights" : isHere(adapter, model) ? "" : `its file is ${adapter.weights}`;
-    const isOn = merged || used;
-    const box = h("input", { type: "checkbox", id, disabled: why, checked: isOn, oninput: chooseAdapters });
+    const box = h("input", { type: "checkbox", id, disabled: why, checked: merged || used, oninput: chooseAdapters });
     const { high, low } = used?.strength ?? adapter.strength;
     const kept = high === undefined ? undefined : used?.strength; // one for each expert
     const strength = h("input", {
@@ -122,8 +122,7 @@ function listAdapters() {
       oninput: chooseAdapters,
     });
     const line = h("label", { class: "hint", hidden: why || !used }, "strength", strength);
-    const reason = h("p", { class: "hint" }, why);
-    const row = h("div", { class: "actions" }, box, h("label", { for: id }, name), line, reason);
+    const row = h("div", { class: "actions" }, box, h("label", { for: id }, name), line, h("p", { class: "hint" }, why));
     return { name, merged, box, strength, line, kept, row };
   });
   fill(list, rows.map(({ row }) => row));

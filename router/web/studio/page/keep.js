@@ -13,12 +13,12 @@ const ORDERS = [["desc", "Newest first"], ["asc", "Oldest first"]];
 const option = ([value, text]) => h("option", { value }, text);
 
 export function mount(root, page) {
-  const list = h("ul", { class: "grid plain shots", onclick: clicked });
+  const list = h("ul", { class: "grid plain shots" });
   const about = h("p", { class: "soft", role: "status" });
   const end = h("div", { class: "shots-end" });
   const comparing = h("p", { class: "notice actions", role: "status" });
   const q = h("input", { type: "search", maxlength: 200, autocomplete: "off", oninput: typed });
-  const [status, model, order] = [STATUSES, [["", "All"]], ORDERS].map((options) => h("select", { onchange: () => begin() }, options.map(option)));
+  const [status, model, order] = [STATUSES, [["", "All"]], ORDERS].map((options) => h("select", { onchange: begin }, options.map(option)));
   const fields = { "Search prompts": q, Status: status, Model: model, Order: order };
   const filters = Object.entries(fields).map(([label, control]) => h("label", { class: "field" }, h("span", null, label), control));
   fill(root, h("h1", { class: "visually-hidden" }, "Keep"), h("div", { class: "filters", role: "search" }, filters), about, list, end, comparing);
@@ -43,6 +43,7 @@ export function mount(root, page) {
     },
     hide() {
       timer = clearInterval(timer);
+      compare(null);
       for (const dialog of document.querySelectorAll(".of-keep")) dialog.close();
     },
   };
@@ -123,9 +124,10 @@ export function mount(root, page) {
 
   function card(video) {
     const length = video.num_frames === 1 ? "image" : seconds(Number(video.seconds));
-    const item = h("li", { "data-video": video.id, class: isUnfinished(video) && "unfinished" },
-      h("button", { type: "button", class: "shot" }, picture(video), h("span", { class: "shot-text two-lines" }, video.prompt.slice(0, 200)),
-        h("span", { class: "shot-facts soft" }, `${video.model} · ${length} · ${time(video.created_at)}`)));
+    const words = h("span", { class: "shot-text two-lines" }, video.prompt.slice(0, 200));
+    const facts = h("span", { class: "shot-facts soft" }, `${video.model} · ${length} · ${time(video.created_at)}`);
+    const shot = button([picture(video), words, facts], () => open(video.id), "shot");
+    const item = h("li", { "data-video": video.id, class: isUnfinished(video) && "unfinished" }, shot);
     item.video = video;
     return item;
   }
@@ -171,10 +173,6 @@ export function mount(root, page) {
     if (step < 0) return item?.previousSibling?.video;
     if (more && item && !item.nextSibling) await load();
     return item?.nextSibling?.video;
-  }
-
-  function clicked({ target }) {
-    if (target.closest(".shot")) open(target.closest("li").video.id);
   }
 
   function typed() {

@@ -90,7 +90,7 @@ function one(engine, again) {
   const most = Math.max(1, ...loaded.map((held) => held.bytes_owned + held.bytes_shared));
   const lacks = Object.entries({ ...engine.lacks, ...engine.too_large }).map((each) => each.join(": "));
   const state = alive ? badge(job ? "busy" : "idle", "good") : badge("lost", "bad");
-  return h("div", { class: "engine stack" },
+  return h("div", { class: "card stack" },
     h("h3", { class: "actions" }, device, state, draining && badge("draining", "warn")),
     soft(engine.kind, `, process ${engine.pid}`, job && `; runs ${engine.job_model ?? "a deleted job"}`),
     soft(`${bytes(memory.device_bytes)} in use on the device, ${bytes(memory.resident_bytes)} on the host`),
@@ -133,7 +133,9 @@ function throughput(hours) {
       return height > 0 && h("svg:rect", { class: kind, x: n * 10 + 1, y, width: 8, height });
     });
   });
-  const rows = hours.map((hour) => [time(Date.parse(hour.hour) / 1000), KINDS.map((kind) => hour[kind]), seconds(hour.gpu_seconds)].flat());
+  const rows = hours.map(({ hour, gpu_seconds: worked, ...ended }) => [
+    time(Date.parse(hour) / 1000), ...KINDS.map((kind) => ended[kind]), seconds(worked),
+  ]);
   return [
     h("h3", null, "The last 24 hours"),
     h("p", { class: "actions" }, KINDS.map((kind) => badge(`${number(total(kind))} ${kind}`, kind)),
