@@ -21,7 +21,7 @@ export function openComparison(...videos) {
   const play = button("Play", () => (playing ? pause : start)());
   const position = h("input", { type: "range", min: 0, max: lead?.length, step: "any", value: 0, oninput: () => seek(position.value) });
   let playing = false, asked;
-  const figures = clips.map(({ node }, index) => h("figure", null, node, h("figcaption", null, `${"AB"[index]}: ${videos[index].prompt}`)));
+  const figures = clips.map(({ node }, index) => h("figure", null, node, h("figcaption", { class: "two-lines" }, `${"AB"[index]}: ${videos[index].prompt}`)));
   const dialog = openDialog(h("h2", null, "Comparison"), () => cancelAnimationFrame(asked), h("div", { class: "pair" }, figures),
     lead && h("p", { class: "actions" }, play, button("Frame back", () => step(-1)), button("Frame forward", () => step(1)),
       h("label", null, "Position", position)),

@@ -82,7 +82,7 @@ export function openDetail(video, { page, compare, beside, update, closed }) {
     const shown = isDone(video) ? picture(video, "The video", player) : h("p", { class: "notice" }, stateOf(video));
     const images = h("p", { class: "actions" });
     fill(content, h("div", { class: "stack" }, shown, images),
-      h("div", { class: "stack" }, h("p", { class: "detail-prompt" }, video.prompt), actions(),
+      h("div", { class: "stack" }, h("p", { class: "detail-prompt", tabindex: 0 }, video.prompt), actions(),
         h("dl", null, used(video).map(([name, text]) => [h("dt", null, name), h("dd", null, text)]))));
     inputs.then((found) => fill(images, Object.entries(found).map(download)), refused);
   }
