@@ -16,6 +16,7 @@ from support.server import children, serve_in
 pytestmark = pytest.mark.slow
 expect.set_options(timeout=20_000)  # a loaded machine needs seconds
 MOST_STREAMS = 4
+MOST_SEED = 2**63 - 1  # which JavaScript's numbers round
 STEPPING = re.compile(r"step [1-9]")
 
 
@@ -124,7 +125,7 @@ def test_a_job_is_watched_from_the_queue_to_the_video(page: Page, studio: Studio
 
 
 def test_a_stopped_job_can_be_tried_again(page: Page, studio: Studio) -> None:
-    slow(studio, "a river", 40)
+    studio.make("a river", "slow", seed=MOST_SEED, provider_options={"video": {"steps": 40}})
     page.reload()
     river = card(page, "a river")
     expect(river).to_contain_text(re.compile(r"step \d+ of 40, about \d+ s left"))
@@ -134,6 +135,9 @@ def test_a_stopped_job_can_be_tried_again(page: Page, studio: Studio) -> None:
     expect(page.locator("#toasts")).to_contain_text("a river: stopped")
     river.get_by_role("button", name="Try again").click()
     expect(page.get_by_label("Prompt", exact=True)).to_have_value("a river")
+    expect(page.get_by_label("Seed")).to_have_value(str(MOST_SEED))
+    expect(page.get_by_text(f"40 steps, seed {MOST_SEED}")).to_be_visible()
+    expect(page.get_by_label("Seed")).not_to_have_attribute("aria-invalid", "true")
 
 
 def test_a_failure_is_told_in_the_words_of_the_server(page: Page, studio: Studio) -> None:

@@ -10,7 +10,7 @@ export const session = {
   },
 };
 
-/** Return the text that a storage of the browser keeps; another one replaces it, an empty one removes it. */
+/** Return a text that the browser keeps; another one replaces it, an empty one removes it. */
 export function kept(storage, name, text) {
   try {
     if (text) window[storage].setItem(name, text);
