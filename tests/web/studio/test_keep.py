@@ -279,7 +279,7 @@ def test_a_video_that_is_deleted_elsewhere_goes(gallery: Gallery, console: Conso
 
 
 def test_an_unfinished_video_comes_to_its_end_on_the_page(gallery: Gallery) -> None:
-    gallery.make("slow one", "slow", provider_options={"video": {"steps": 30}})
+    gallery.make("slow one", "slow", provider_options={"video": {"steps": 16}})
     page = gallery.open()
     dialog = open_detail(page, "slow one")
     expect(dialog).to_contain_text("Running")

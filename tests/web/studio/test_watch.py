@@ -171,7 +171,7 @@ def test_five_jobs_have_four_streams(page: Page, studio: Studio) -> None:
     streams = Streams(page)
     prompts = [f"hill {number}" for number in range(5)]
     for prompt in prompts:
-        slow(studio, prompt, 6)
+        slow(studio, prompt, 4)
     page.reload()
 
     streams.wait_open(MOST_STREAMS)
