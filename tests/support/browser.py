@@ -143,7 +143,10 @@ def chromium() -> Iterator[Browser]:
 
 
 def start_studio(folder: Path, models: str = MODELS, **settings: object) -> Studio:
-    """Start a server with two keys, one of scope `admin`, that fails at the prompt "fail"; the caller stops it."""
+    """Start a server that the caller stops, with two keys, one of scope `admin`.
+
+    The prompt "fail" fails.
+    """
     (folder / "failing.py").write_text(FAILING)
     settings["plugins"] = ":".join([str(folder / "failing.py"), *filter(None, [str(settings.get("plugins", ""))])])
     (folder / "data").mkdir(mode=0o700)

@@ -1,4 +1,4 @@
-"""Every view in light and dark, on a phone and a desk: axe-core finds nothing, nothing is cut off."""
+"""Barriers in every view, in light and dark, at a phone's and a desk's width."""
 
 import re
 
