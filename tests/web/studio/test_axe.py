@@ -1,4 +1,4 @@
-"""Barriers in every view, in light and dark, at a phone's and a desk's width."""
+"""Barriers in every view, light and dark, at a phone's and a desk's width."""
 
 import re
 
