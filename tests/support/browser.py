@@ -31,6 +31,15 @@ models:
 routes:
   any: [text, image]
 """
+FAILING = """
+from router import GenerationFailed, hookimpl
+
+
+@hookimpl(tryfirst=True)
+def generate(task):
+    if task.prompt == "fail":
+        raise GenerationFailed("this prompt <b>always</b> fails")
+"""
 NO_ANSWER = 0  # among allowed statuses: a connection that was refused or cut
 LISTEN = """
 document.addEventListener("securitypolicyviolation", (event) => {
@@ -134,7 +143,12 @@ def chromium() -> Iterator[Browser]:
 
 
 def start_studio(folder: Path, models: str = MODELS, **settings: object) -> Studio:
-    """Start a server with two keys, one of scope `admin`; the caller stops it."""
+    """Start a server that the caller stops, with two keys, one of scope `admin`.
+
+    The prompt "fail" fails.
+    """
+    (folder / "failing.py").write_text(FAILING)
+    settings["plugins"] = ":".join([str(folder / "failing.py"), *filter(None, [str(settings.get("plugins", ""))])])
     (folder / "data").mkdir(mode=0o700)
     studio = Studio(None, ApiKeyStore(Database(folder / "data" / "jobs.sqlite")))  # type: ignore[arg-type]
     studio.key = studio.new_key("team", "team")
@@ -143,9 +157,9 @@ def start_studio(folder: Path, models: str = MODELS, **settings: object) -> Stud
     return studio
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
-    """Serve `still` models and the nano models for the tests of one module."""
+    """Serve `still` models and the nano models for the tests of one folder."""
     started = start_studio(tmp_path_factory.mktemp("studio"))
     yield started
     started.server.stop()

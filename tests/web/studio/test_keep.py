@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
-from support.axe import violations
-from support.browser import SIGN_IN, Console, NewPage, Studio, start_studio
+from support.browser import SIGN_IN, Console, NewPage, Studio
 
 pytestmark = pytest.mark.slow
 MARKUP = "<img src=x onerror=\"console.error('run')\">"
@@ -158,36 +157,24 @@ def test_filters_narrow_the_list(gallery: Gallery) -> None:
         expect(cards(page).locator(".shot-text")).to_have_text(texts)
 
 
-def test_a_long_list_is_scrolled_to_its_end(gallery: Gallery) -> None:
-    videos = [gallery.make(f"number {n}", provider_options={"video": {"num_frames": 1}}) for n in range(150)]
+def test_a_long_list_is_scrolled_to_its_end_though_entries_are_deleted(gallery: Gallery, console: Console) -> None:
+    console.allow(404)  # their pictures
+    videos = [gallery.make(f"number {n}", provider_options={"video": {"num_frames": 1}}) for n in range(124)]
     gallery.ended(videos[-1])
     page = gallery.open()
-    expect(page.get_by_text("so far")).to_be_visible()
+    expect(page.get_by_text("60 videos so far")).to_be_visible()
+    for n in (65, 64):  # the last one of the first page among them
+        gallery.delete(videos[n])
 
-    while cards(page).count() < len(videos):
+    while cards(page).count() < len(videos) - 2:
         page.mouse.wheel(0, 3000)
         page.wait_for_timeout(50)
         assert page.evaluate("document.querySelector('.shots-end').getBoundingClientRect().top > innerHeight")
     page.keyboard.press("End")
 
-    expect(page.get_by_text("150 videos", exact=True)).to_be_visible()
+    expect(page.get_by_text("122 videos", exact=True)).to_be_visible()
     texts = cards(page).locator(".shot-text").all_text_contents()
-    assert texts == [f"number {n}" for n in reversed(range(150))]
-
-
-def test_a_list_goes_on_though_its_last_entries_were_deleted(gallery: Gallery, console: Console) -> None:
-    console.allow(404)  # their pictures
-    videos = [gallery.make(f"number {n:02}") for n in range(64)]
-    gallery.ended(videos[-1])
-    page = gallery.open()
-    expect(page.get_by_text("60 videos so far")).to_be_visible()
-    gallery.delete(videos[4])
-    gallery.delete(videos[5])
-
-    cards(page).last.scroll_into_view_if_needed()
-
-    expect(page.get_by_text("62 videos", exact=True)).to_be_visible()
-    assert cards(page).locator(".shot-text").all_text_contents()[-5:] == [f"number {n:02}" for n in (6, 3, 2, 1, 0)]
+    assert texts == [f"number {n}" for n in reversed(range(124)) if n not in (64, 65)]
 
 
 def test_a_video_shows_all_that_was_used(gallery: Gallery) -> None:
@@ -211,7 +198,6 @@ def test_a_video_shows_all_that_was_used(gallery: Gallery) -> None:
     with page.expect_download() as download:
         dialog.get_by_role("link", name="Download").click()
     assert b"ftyp" in Path(download.value.path()).read_bytes()[:16]
-    assert violations(page) == []
 
     page.keyboard.press("Escape")
 
@@ -293,11 +279,10 @@ def test_a_video_that_is_deleted_elsewhere_goes(gallery: Gallery, console: Conso
 
 
 def test_an_unfinished_video_comes_to_its_end_on_the_page(gallery: Gallery) -> None:
-    gallery.make("slow one", "slow", provider_options={"video": {"steps": 30}})
+    gallery.make("slow one", "slow", provider_options={"video": {"steps": 16}})
     page = gallery.open()
     dialog = open_detail(page, "slow one")
     expect(dialog).to_contain_text("Running")
-    assert violations(page) == []
 
     expect(dialog.get_by_label("The video")).to_be_visible(timeout=60_000)
     page.keyboard.press("Escape")
@@ -310,7 +295,12 @@ def test_two_videos_play_in_step(gallery: Gallery) -> None:
         gallery.made(prompt, provider_options={"video": {"num_frames": frames}})
     page = gallery.open()
     open_detail(page, "the short").get_by_role("button", name="Compare", exact=True).click()
-    open_detail(page, "the long").get_by_role("button", name="Compare", exact=True).click()
+    notice = page.get_by_text("Choose the video to compare with.")
+    expect(notice).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(notice).to_be_hidden()
+    open_detail(page, "the short").get_by_role("button", name="Compare", exact=True).click()
+    card(page, "the long").click()
     dialog = page.get_by_role("dialog", name="Comparison")
     expect(dialog.get_by_role("row", name=re.compile("Frames"))).to_contain_text("33, 4.1 s at 8 a second")
 
@@ -331,19 +321,10 @@ def test_two_videos_play_in_step(gallery: Gallery) -> None:
     assert page.evaluate(TIMES) == pytest.approx([short + 1 / 8] * 2, abs=0.001)
     dialog.get_by_label("Position").fill("3.5")
     assert page.evaluate(TIMES) == pytest.approx([17 / 8 - 1 / 16, 3.5], abs=0.001)
-    assert violations(page) == []
 
     page.keyboard.press("Escape")
 
     expect(page.locator("video")).to_have_count(0)
-
-
-def test_the_gallery_is_accessible_in_light_and_dark(gallery: Gallery) -> None:
-    gallery.made("a picture")
-    for scheme in ("light", "dark"):
-        page = gallery.open(color_scheme=scheme)
-        expect(card(page, "a picture")).to_be_visible()
-        assert violations(page) == []
 
 
 def test_a_phone_shows_everything_without_scrolling_sideways(gallery: Gallery) -> None:
@@ -386,7 +367,7 @@ def test_copying_works_without_a_secure_context(gallery: Gallery, elsewhere: Bro
     ):
         dialog = open_detail(page, "hi")
         dialog.get_by_role("button", name=f"Copy as {kind}").click()
-        expect(dialog.get_by_text("Copied")).to_be_visible()
+        expect(dialog.get_by_text("Copied").last).to_be_visible()
         page.keyboard.press("Escape")
         page.evaluate("document.body.append(Object.assign(document.createElement('textarea'), {id: 'paste'}))")
         page.locator("#paste").press("Control+V")
@@ -395,22 +376,13 @@ def test_copying_works_without_a_secure_context(gallery: Gallery, elsewhere: Bro
         page.locator("#paste").evaluate("(area) => area.remove()")
 
 
-def test_a_picture_whose_link_has_expired_is_shown_again(
-    tmp_path: Path, chromium: Browser, console: Console, new_page: NewPage
-) -> None:
-    console.allow(401, 403)
-    other = start_studio(tmp_path, link_seconds=6)
-    try:
-        videos = [other.make(f"number {n}", provider_options={"video": {"num_frames": 5}}) for n in range(60)]
-        other.finished(videos[0])
-        other.finished(videos[-1])
-        page = new_page(other.key, "/#keep", url=other.url)
-        expect(cards(page)).to_have_count(60)
-        page.wait_for_timeout(6500)
+def test_a_picture_whose_link_has_expired_is_shown_again(gallery: Gallery, console: Console) -> None:
+    console.allow(403)
+    gallery.made("expired")
+    page = gallery.open()
+    expect(cards(page)).to_have_count(1)
+    page.route("**/content?*thumbnail*", lambda route: route.fulfill(status=403), times=1)
 
-        cards(page).last.scroll_into_view_if_needed()
+    page.reload()
 
-        wait(page, "[...document.querySelectorAll('.shots img')].at(-1).naturalWidth > 0")
-        page.context.close()
-    finally:
-        other.server.stop()
+    wait(page, "document.querySelector('.shots img')?.naturalWidth > 0")

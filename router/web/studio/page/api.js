@@ -12,6 +12,10 @@ export class ApiError extends Error {
   }
 }
 
+/** True for what a server or a proxy answers while it restarts or is busy, and for no answer. */
+export const isBreak = ({ status }) => !status || status === 429 || status >= 500;
+export const wait = (milliseconds) => new Promise((over) => setTimeout(over, milliseconds));
+
 export const get = (path, query) => json(path + asQuery(query));
 export const post = (path, body = {}) =>
   json(path, { method: "POST", body: JSON.stringify(body), headers: { "content-type": "application/json" } });
@@ -28,48 +32,32 @@ export function fileUrl(video, variant) {
   return path + url.search;
 }
 
-export const responseOf = (id) => `v1/responses/${id.replace("video", "resp")}`;
-
-/** Return a video's input images by role, as `data:` URLs. */
-export async function imagesOf({ id, images }) {
-  if (!images?.length) return {};
-  const { data } = await get(`${responseOf(id)}/input_items`, { include: "message.input_image.image_url" });
-  const parts = data.flatMap(({ content }) => content).filter(({ type }) => type === "input_image");
-  return Object.fromEntries(parts.map((part) => [part.role, part.image_url]));
-}
-
-/** Return the Blob of a `data:` URL, which the page's policy lets nobody fetch. */
-export function asBlob(url) {
-  const [, type, text] = /^data:(.*?);base64,(.*)$/s.exec(url);
-  return new Blob([Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0))], { type });
-}
-
-/** Yield the server-sent events of a path, as `{event, data}`; a stream that was whole ends with "done". */
-export async function* events(path, { after = null, signal } = {}) {
+/** Yield the data of a path's server-sent events after a number; a stream that was whole ends with null. */
+export async function* events(path, after, signal) {
   const stop = new AbortController();
-  const end = () => stop.abort();
-  signal?.addEventListener("abort", end);
-  let timer = setTimeout(end, SILENT_MS);
+  let timer;
+  const listen = () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => stop.abort(), SILENT_MS);
+  };
   try {
+    listen();
     const query = asQuery({ stream: "true", starting_after: after });
-    const response = await answer(path + query, { signal: stop.signal });
+    const response = await answer(path + query, { signal: AbortSignal.any([signal, stop.signal]) });
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     for (let rest = ""; ; ) {
       const { done, value } = await reader.read();
       if (done) return;
-      clearTimeout(timer);
-      timer = setTimeout(end, SILENT_MS);
+      listen();
       const blocks = (rest + value).split("\n\n");
       rest = blocks.pop();
       for (const block of blocks) {
         const data = /^data: (.*)$/m.exec(block)?.[1];
-        if (data === "[DONE]") yield { event: "done", data: null };
-        else if (data) yield { event: /^event: (.*)$/m.exec(block)?.[1] ?? "message", data: JSON.parse(data) };
+        if (data) yield data === "[DONE]" ? null : JSON.parse(data);
       }
     }
   } finally {
     clearTimeout(timer);
-    signal?.removeEventListener("abort", end);
     stop.abort();
   }
 }
@@ -94,12 +82,11 @@ async function answer(path, { headers = {}, ...options } = {}) {
   }
   if (response.ok) return response;
   const failed = await response.json().catch(() => ({}));
-  const wait = response.headers.get("retry-after");
   const error = failed.error ?? { message: `the server answered ${response.status}` };
-  throw new ApiError(response.status, error, wait === null ? null : Number(wait));
+  throw new ApiError(response.status, error, Number(response.headers.get("retry-after")) || null);
 }
 
 function asQuery(values = {}) {
-  const used = Object.entries(values).filter(([, value]) => value !== null && value !== undefined && value !== "");
+  const used = Object.entries(values).filter(([, value]) => value != null && value !== "");
   return used.length ? `?${new URLSearchParams(used)}` : "";
 }

@@ -1,20 +1,20 @@
 // The frame: views by the address's hash, the key, and what views tell each other.
 
-import { get } from "./api.js";
-import { fill, h, say } from "./dom.js";
+import { get, isBreak, wait } from "./api.js";
+import { fill, h, problem, say } from "./dom.js";
 import { session } from "./session.js";
 
-const FRESH_MS = 5000; // of the list of models
 const VIEWS = {
   make: () => import("./make.js"),
   keep: () => import("./keep.js"),
   run: () => import("./run.js"),
 };
-const main = document.getElementById("main");
+const ids = ["main", "views", "who", "key", "key-text", "key-problem", "key-forget"];
+const [main, links, who, dialog, key, refused, forget] = ids.map((id) => document.getElementById(id));
 const bus = new EventTarget();
 const views = {};
+const named = () => location.hash.slice(1);
 let shown = null;
-let models = null;
 
 const page = {
   caller: null,
@@ -26,23 +26,12 @@ const page = {
     return show(name, detail);
   },
   /** Return the models and routes of the server. */
-  async models() {
-    if (!models || Date.now() - models.at > FRESH_MS) models = { at: Date.now(), list: get("v1/models") };
-    try {
-      return (await models.list).data;
-    } catch (error) {
-      models = null;
-      throw error;
-    }
-  },
+  models: async () => (await get("v1/models")).data,
 };
 
 async function show(name, detail) {
   if (!VIEWS[name]) name = "make";
-  for (const link of document.querySelectorAll("#views a")) {
-    if (link.hash === `#${name}`) link.setAttribute("aria-current", "page");
-    else link.removeAttribute("aria-current");
-  }
+  for (const link of links.children) link.ariaCurrent = link.hash === `#${name}` ? "page" : null;
   if (shown && shown !== name) {
     const before = await views[shown];
     before.root.hidden = true;
@@ -57,79 +46,65 @@ async function show(name, detail) {
 }
 
 async function mount(name) {
-  const root = h("div", { id: `view-${name}`, class: "view", hidden: true });
+  const root = h("div", { id: `view-${name}`, hidden: true });
   main.append(root);
   try {
     const module = await VIEWS[name]();
     return { root, ...(await (module.mount ?? module.default)(root, page)) };
   } catch (error) {
     console.error(error);
-    fill(root, h("p", { class: "notice problem", role: "alert" }, `This view could not be opened: ${error.message}`));
+    fill(root, problem(`This view could not be opened: ${error.message}`));
     return { root };
   }
-}
-
-function named() {
-  return location.hash.slice(1);
 }
 
 async function start() {
   VIEWS[named() || "make"]?.().catch(() => {}); // on the way beside the other answers
   const panels = get("studio/panels").catch(() => ({ data: [] }));
   try {
-    page.caller = session.caller = await get("v1/me");
+    page.caller = await get("v1/me");
   } catch (error) {
     if (error.status === 401) return openKey(error.message);
-    if (error.status === 0 || error.status === 429 || error.status >= 500) return offline(error);
-    return fill(main, h("p", { class: "notice problem", role: "alert" }, error.message));
+    fill(main, problem(error.message, isBreak(error) && "; trying again."));
+    if (!isBreak(error)) return;
+    await wait((error.retryAfter ?? 2) * 1000);
+    fill(main);
+    return start();
   }
-  const { key, owner } = page.caller;
-  document.getElementById("who").textContent = key ? key.name : owner === "local" ? "No key needed" : owner;
-  addEventListener("popstate", () => show(named()));
+  const { key: used, owner } = page.caller;
+  who.textContent = used?.name ?? (owner === "local" ? "No key needed" : owner);
+  addEventListener("popstate", () => VIEWS[named() || "make"] && show(named())); // #main is no view
   if (VIEWS[named()]) show(named());
   addPanels((await panels).data);
   if (!shown) show(named());
 }
 
-async function offline(error) {
-  fill(main, h("p", { class: "notice", role: "alert" }, `${error.message}; trying again.`));
-  await new Promise((later) => setTimeout(later, (error.retryAfter ?? 2) * 1000));
-  fill(main);
-  await start();
-}
-
 function addPanels(panels) {
   for (const panel of panels) {
     VIEWS[`panel-${panel.name}`] = () => import(new URL(panel.script, location.href).href);
-    document.getElementById("views").append(h("a", { href: `#panel-${panel.name}` }, panel.title));
+    links.append(h("a", { href: `#panel-${panel.name}` }, panel.title));
   }
 }
 
-function openKey(problem) {
-  const [dialog, text, line] = ["key", "key-text", "key-problem"].map((id) => document.getElementById(id));
-  text.value = "";
-  line.hidden = !problem;
-  line.textContent = problem ?? "";
-  document.getElementById("key-forget").hidden = !session.key;
+function openKey(words = "") {
+  key.value = dialog.returnValue = "";
+  refused.textContent = words;
+  forget.hidden = !session.key;
   if (!dialog.open) dialog.showModal();
-  text.focus();
+  key.focus();
 }
 
-async function closeKey({ target: dialog }) {
-  const text = document.getElementById("key-text").value.trim();
-  document.getElementById("key-text").value = "";
+function closeKey() {
+  const text = key.value.trim();
+  key.value = "";
   if (dialog.returnValue === "forget") session.keep("");
   else if (dialog.returnValue === "use" && text) session.keep(text);
   else return;
   location.reload(); // every view starts again with the other caller's jobs
 }
 
-document.getElementById("who").addEventListener("click", () => openKey());
-document.getElementById("key").addEventListener("close", closeKey);
-document.querySelector(".skip").addEventListener("click", (event) => {
-  event.preventDefault();
-  main.focus();
-});
+who.addEventListener("click", () => openKey());
+dialog.addEventListener("close", closeKey);
 page.on("running", (n) => {
   document.title = n ? `(${n}) Framegate` : "Framegate";
 });

@@ -1,8 +1,9 @@
 // The card of one job: where it is, what it shows, and what it made.
 
-import { asBlob, blob, fileUrl, imagesOf, post, responseOf } from "./api.js";
-import { fill, h } from "./dom.js";
+import { blob, fileUrl, post } from "./api.js";
+import { button, fill, h, problem, soft } from "./dom.js";
 import { count, seconds } from "./format.js";
+import { isDone, isStopped, picture, responseOf, valuesOf } from "./videos.js";
 
 const PREVIEW_MS = 1000; // between two previews of a job
 const PHASES = { download: "downloading the model", load: "loading the model", decode: "decoding" };
@@ -11,18 +12,17 @@ let isFetching = false; // one preview at a time: streams take connections enoug
 /** Return the card of a video; `stopped()` is called when its job was stopped, `remove(card)` to dismiss it. */
 export function newCard(video, page, stopped, remove) {
   const { width, height, num_frames: frames, steps } = video.provider_options.video;
-  const button = (text, onclick) => h("button", { type: "button", onclick }, text);
   const image = h("img", { alt: "Preview" });
   const media = h("div", { class: "media" });
   const state = h("p", { class: "state" });
   const progress = h("progress", { max: 100, "aria-label": `Progress of ${video.prompt}` });
-  const problem = h("p", { class: "problem", role: "alert" });
+  const reason = problem();
   const warnings = h("ul", { class: "hint" });
   const actions = h("p", { class: "actions" }, button("Stop", stop));
   const facts = [video.model, `${width}x${height}`, frames === 1 ? "image" : count(frames, "frame"), count(steps, "step")];
-  const title = h("h3", { title: video.prompt }, video.prompt || "No prompt");
-  const parts = [title, h("p", { class: "soft" }, facts.join(" · ")), state, progress, problem, warnings, actions];
-  const node = h("li", { class: "card watched" }, media, h("div", { class: "facts" }, parts));
+  const title = h("h3", { class: "two-lines", title: video.prompt }, video.prompt || "No prompt");
+  const parts = h("div", { class: "facts stack" }, title, soft(facts.join(" · ")), state, progress, reason, warnings, actions);
+  const node = h("li", { class: "card watched" }, media, parts);
   const card = { video, node, finished: false, update, tick, preview, finish, leave };
   let [until, previewAt, isStopping] = [null, 0, false];
 
@@ -65,17 +65,20 @@ export function newCard(video, page, stopped, remove) {
 
   /** Show how the job ended, and return that in a word. */
   function finish(ended) {
-    const word = ended.status === "completed" ? "done" : ended.error?.code === "cancelled" ? "stopped" : "failed";
+    const word = isDone(ended) ? "done" : isStopped(ended) ? "stopped" : "failed";
     const url = fileUrl(ended);
     const focused = actions.contains(document.activeElement);
     leave();
     card.video = ended;
-    node.classList.add(word);
+    state.classList.add(word);
     state.textContent = url ? `done in ${seconds(ended.inference_time_s)}` : word;
     progress.remove();
-    problem.textContent = word === "failed" ? ended.error.message : "";
+    reason.textContent = word === "failed" ? ended.error.message : "";
     warn(ended.warnings);
-    fill(media, url && result(ended, url));
+    // the poster first, and no byte of the video before it plays: each would hold a connection
+    const player = { controls: true, loop: true, preload: "none", poster: fileUrl(ended, "thumbnail") };
+    fill(media, url && picture(ended, ended.prompt, player));
+    const again = async () => page.go("make", { values: await valuesOf(video.id) });
     fill(
       actions,
       url && button("Open in Keep", () => page.go("keep", { open: video.id })),
@@ -84,12 +87,6 @@ export function newCard(video, page, stopped, remove) {
     );
     if (focused) actions.firstChild.focus();
     return word;
-  }
-
-  async function again() {
-    const images = Object.entries(await imagesOf(card.video)).map(([role, url]) => [role, asBlob(url)]);
-    const { model, prompt, provider_options: used } = video;
-    page.go("make", { values: { ...used.video, model, prompt, ...Object.fromEntries(images) } });
   }
 
   function leave() {
@@ -115,11 +112,4 @@ function words({ status, phase, steps_done: done, queue_position: position }, st
 function about(left) {
   const step = left < 60 ? 1 : left < 600 ? 10 : 60; // as exact as a forecast is
   return seconds(Math.max(Math.round(left / step) * step, 1));
-}
-
-function result(video, src) {
-  if (video.num_frames === 1) return h("img", { src, alt: video.prompt });
-  // the poster first, and no byte of the video before it plays: each would hold a connection
-  const options = { controls: true, loop: true, muted: true, playsinline: true, preload: "none", src };
-  return h("video", { ...options, poster: fileUrl(video, "thumbnail"), "aria-label": video.prompt });
 }

@@ -1,9 +1,9 @@
 // Two videos side by side, played in step, and the values in which they differ.
 
-import { arrows, calm, media, openDialog, used } from "./detail.js";
-import { h } from "./dom.js";
+import { arrows, calm, openDialog, used } from "./detail.js";
+import { button, h, table } from "./dom.js";
 import { count } from "./format.js";
-import { button } from "./keep.js";
+import { picture } from "./videos.js";
 
 const FAR = 0.3; // seconds: beyond that the follower jumps, below it plays faster or slower
 const NEAR = 0.01;
@@ -13,15 +13,15 @@ const ALWAYS = ["ID", "Sent", "Finished", "Kept until"]; // differ, and say noth
 export function openComparison(...videos) {
   const clips = videos.map((video, index) => {
     const { num_frames: frames, frames_per_second: rate } = video.provider_options.video;
-    return { node: media(video, "AB"[index], { preload: "auto" }), rate, length: frames > 1 ? frames / rate : 0 };
+    return { node: picture(video, "AB"[index], { preload: "auto" }), rate, length: frames > 1 ? frames / rate : 0 };
   });
   const moving = clips.filter(({ length }) => length).sort((a, b) => b.length - a.length);
   const [lead, follower] = moving;
   const frame = 1 / Math.max(...moving.map(({ rate }) => rate));
-  const play = button("Play", () => (playing ? pause() : start()));
+  const play = button("Play", () => (playing ? pause : start)());
   const position = h("input", { type: "range", min: 0, max: lead?.length, step: "any", value: 0, oninput: () => seek(position.value) });
   let playing = false, asked;
-  const figures = clips.map(({ node }, index) => h("figure", null, node, h("figcaption", null, `${"AB"[index]}: ${videos[index].prompt}`)));
+  const figures = clips.map(({ node }, index) => h("figure", null, node, h("figcaption", { class: "two-lines" }, `${"AB"[index]}: ${videos[index].prompt}`)));
   const dialog = openDialog(h("h2", null, "Comparison"), () => cancelAnimationFrame(asked), h("div", { class: "pair" }, figures),
     lead && h("p", { class: "actions" }, play, button("Frame back", () => step(-1)), button("Frame forward", () => step(1)),
       h("label", null, "Position", position)),
@@ -75,13 +75,13 @@ export function openComparison(...videos) {
 }
 
 function differences(videos) {
-  const [a, b] = videos.map((video) => new Map([["Prompt", video.prompt], ...used(video)]));
-  const names = [...new Set([...a.keys(), ...b.keys()])].filter((name) => !ALWAYS.includes(name));
-  const rows = (isSame) => names.filter((name) => (a.get(name) === b.get(name)) === isSame)
-    .map((name) => h("tr", null, h("th", { scope: "row" }, name), (isSame ? [a] : [a, b]).map((of) => h("td", null, of.get(name) ?? "none"))));
-  const same = rows(true);
+  const [a, b] = videos.map((video) => Object.fromEntries([["Prompt", video.prompt], ...used(video)]));
+  const names = Object.keys({ ...a, ...b }).filter((name) => !ALWAYS.includes(name));
+  const rows = names.map((name) => [name, a[name] ?? "none", b[name] ?? "none"]);
+  const same = rows.filter(([, one, other]) => one === other);
   return [
-    h("div", { class: "scroll" }, h("table", null, h("tr", null, ["Differs", "A", "B"].map((text) => h("th", { scope: "col" }, text))), rows(false))),
-    h("details", null, h("summary", null, `${count(same.length, "value")} the same`), h("table", null, same)),
+    table("Differences", ["Differs", "A", "B"], rows.filter((row) => !same.includes(row))),
+    h("details", null, h("summary", null, `${count(same.length, "value")} the same`),
+      table("Values the same", ["Value", "A and B"], same.map((row) => row.slice(0, 2)))),
   ];
 }

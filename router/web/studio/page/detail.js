@@ -1,11 +1,11 @@
 // One video: how it looks, every value that was used, and what can be done with it.
 
-import { asBlob, blob, fileUrl, get, imagesOf, remove } from "./api.js";
-import { fill, h } from "./dom.js";
+import { blob, fileUrl, remove } from "./api.js";
+import { button, fill, h, say } from "./dom.js";
 import { number, seconds, time } from "./format.js";
-import { button, isDone, isUnfinished, stateOf } from "./keep.js";
 import { session } from "./session.js";
 import { asCurl, asJson, asPython, isImage } from "./snippets.js";
+import { imagesOf, isDone, isUnfinished, picture, stateOf, valuesOf, videoOf } from "./videos.js";
 
 const FRESH_MS = 2000; // of an unfinished video
 const COPIES = { curl: asCurl, Python: asPython, JSON: asJson };
@@ -42,18 +42,11 @@ export function used(video) {
   return Object.entries(values).filter(([, value]) => value || value === 0).map(([name, value]) => [name, `${value}`]);
 }
 
-/** Return the element that shows a finished video or image. */
-export function media(video, label, player) {
-  const shared = { class: "detail-media", src: fileUrl(video) };
-  if (isImage(video)) return h("img", { ...shared, alt: label });
-  return h("video", { ...shared, "aria-label": label, muted: true, playsinline: true, ...player });
-}
-
 /** Open a dialog that is gone once it is closed, with the connections of its videos. */
 export function openDialog(title, closed, ...children) {
   title.id = "keep-title";
   const close = button("Close", () => dialog.close());
-  const dialog = h("dialog", { class: "wide of-keep", "aria-labelledby": title.id }, h("p", { class: "actions" }, title, close), children);
+  const dialog = h("dialog", { class: "of-keep", "aria-labelledby": title.id }, h("p", { class: "actions" }, title, close), children);
   dialog.addEventListener("close", () => {
     unload(dialog);
     dialog.remove();
@@ -66,10 +59,9 @@ export function openDialog(title, closed, ...children) {
 
 export function openDetail(video, { page, compare, beside, update, closed }) {
   let inputs, timer;
-  const said = h("p", { role: "status" });
   const title = h("h2");
   const content = h("div", { class: "detail" });
-  const dialog = openDialog(title, () => closed(video.id), content, said);
+  const dialog = openDialog(title, () => closed(video.id), content);
   title.after(button("Previous", () => step(-1)), button("Next", () => step(1)));
   dialog.addEventListener("keydown", ({ key, target }) => {
     if (arrows[key] && !/VIDEO|TEXTAREA/.test(target.tagName)) step(arrows[key]); // there the arrows are the player's
@@ -79,7 +71,6 @@ export function openDetail(video, { page, compare, beside, update, closed }) {
   function show(next) {
     video = next;
     inputs = imagesOf(video);
-    said.textContent = "";
     draw();
     renew();
   }
@@ -87,10 +78,11 @@ export function openDetail(video, { page, compare, beside, update, closed }) {
   function draw() {
     unload(content);
     title.textContent = `Video of ${time(video.created_at)}`;
-    const picture = isDone(video) ? media(video, "The video", { controls: true, loop: true, autoplay: !calm.matches }) : h("p", { class: "notice" }, stateOf(video));
+    const player = { controls: true, loop: true, autoplay: !calm.matches };
+    const shown = isDone(video) ? picture(video, "The video", player) : h("p", { class: "notice" }, stateOf(video));
     const images = h("p", { class: "actions" });
-    fill(content, h("div", { class: "stack" }, picture, images),
-      h("div", { class: "stack" }, h("p", { class: "detail-prompt" }, video.prompt), actions(),
+    fill(content, h("div", { class: "stack" }, shown, images),
+      h("div", { class: "stack" }, h("p", { class: "detail-prompt", tabindex: 0 }, video.prompt), actions(),
         h("dl", null, used(video).map(([name, text]) => [h("dt", null, name), h("dd", null, text)]))));
     inputs.then((found) => fill(images, Object.entries(found).map(download)), refused);
   }
@@ -99,29 +91,23 @@ export function openDetail(video, { page, compare, beside, update, closed }) {
     const done = isDone(video);
     return h("p", { class: "actions" },
       done && h("a", { class: "button", href: fileUrl(video), download: `${video.id}.${isImage(video) ? "png" : "mp4"}` }, "Download"),
-      action("Again with this seed", () => again(video.seed)),
-      action("Vary", () => again(null)),
+      action("Again with this seed", async () => leave(await valuesOf(video.id))),
+      action("Vary", async () => leave({ ...(await valuesOf(video.id)), seed: null })),
       done && action("Use last frame as image", async () => leave({ image: await blob(fileUrl(video, "last_frame")) })),
-      done && action("Compare", () => dialog.close() ?? compare(video)),
+      done && button("Compare", () => dialog.close() ?? compare(video)),
       Object.keys(COPIES).map((kind) => action(`Copy as ${kind}`, () => copy(kind))),
-      button("Delete", ask, "danger"));
+      button("Delete", ask, "bad"));
   }
 
   function action(name, act, kind) {
-    return button(name, () => Promise.resolve().then(act).catch(refused), kind);
+    return button(name, () => act().catch(refused), kind);
   }
 
   function refused(error) {
-    if (error.status !== 404) return fill(said, error.message);
+    if (error.status !== 404) throw error; // unhandled: the frame says it
     page.emit("deleted", video.id);
     unload(content);
     fill(content, h("p", { class: "notice", role: "alert" }, "It was deleted elsewhere."));
-  }
-
-  async function again(seed) {
-    const { image, last_image: last } = await inputs;
-    const { model, prompt } = video;
-    leave({ ...video.provider_options.video, model, prompt, seed, image: image && asBlob(image), last_image: last && asBlob(last) });
   }
 
   function leave(values) {
@@ -135,11 +121,12 @@ export function openDetail(video, { page, compare, beside, update, closed }) {
     try {
       await navigator.clipboard.writeText(text); // missing without HTTPS
     } catch {
-      fill(said, area); // within the dialog: nothing else takes the focus
+      content.append(area); // within the dialog: nothing else takes the focus
       area.select();
       if (!document.execCommand("copy")) return;
+      area.remove();
     }
-    fill(said, "Copied");
+    say("Copied");
   }
 
   function ask({ target }) {
@@ -147,7 +134,7 @@ export function openDetail(video, { page, compare, beside, update, closed }) {
       await remove(`v1/videos/${video.id}`);
       page.emit("deleted", video.id);
       dialog.close();
-    }, "danger");
+    }, "bad");
     target.replaceWith(yes, button("Do not delete", draw));
     yes.focus();
   }
@@ -157,8 +144,7 @@ export function openDetail(video, { page, compare, beside, update, closed }) {
     clearTimeout(timer);
     const before = video;
     try {
-      const fresh = await get(`v1/videos/${video.id}`);
-      if (!Number.isSafeInteger(fresh.seed)) fresh.seed = await exactSeed(video.id);
+      const fresh = await videoOf(video.id);
       if (video !== before || !dialog.open) return;
       video = fresh;
       update(fresh);
@@ -184,10 +170,4 @@ function unload(part) {
 
 function download([role, url]) {
   return h("a", { href: url, download: `${role}.png` }, h("img", { src: url, alt: role === "image" ? "Image" : "Last image" }));
-}
-
-/** Return a seed beyond the whole numbers of JavaScript. */
-async function exactSeed(id) {
-  const text = await (await blob(`v1/videos/${id}`)).text();
-  return BigInt(/"seed": ?(\d+)/.exec(text)[1]);
 }

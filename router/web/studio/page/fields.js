@@ -1,6 +1,6 @@
 // The options of a video: a model's defaults, limits and checks beside each field.
 
-import { fill, h } from "./dom.js";
+import { fill, h, problem } from "./dom.js";
 import { number } from "./format.js";
 import { isHere } from "./models.js";
 
@@ -15,7 +15,7 @@ const NUMBERS = {
   guidance_scale: ["Guidance", guidance],
   guidance_scale_2: ["Second guidance", guidance],
   flow_shift: ["Flow shift", () => [0.01, 100, "any"]],
-  seed: ["Seed", () => [0, Number.MAX_SAFE_INTEGER, 1]],
+  seed: ["Seed", () => [0, "9223372036854775807", 1]],
 };
 
 /** Return a labelled control with a hint and a line for its problem. */
@@ -24,20 +24,20 @@ export function field(name, label, control) {
   Object.assign(control, { id, name });
   control.setAttribute("aria-describedby", `${id}-hint ${id}-problem`);
   const hint = h("p", { class: "hint", id: `${id}-hint` });
-  const problem = h("p", { class: "problem", id: `${id}-problem`, role: "alert" });
+  const line = problem();
+  line.id = `${id}-problem`;
   const title = control.tagName !== "FIELDSET" && h("label", { for: id }, label);
   /** Show why the field is refused; no words clear it. */
   const refuse = (words = "") => {
-    if (problem.textContent !== words) problem.textContent = words;
+    if (line.textContent !== words) line.textContent = words;
     control.ariaInvalid = words ? "true" : null;
   };
-  return { name, label, control, hint, refuse, node: h("div", { class: "field" }, title, control, hint, problem) };
+  return { name, label, control, hint, refuse, node: h("div", { class: "field" }, title, control, hint, line) };
 }
 
 const choices = {}; // of adapters, by model
 const negative = field("negative_prompt", "Negative prompt", h("textarea", { rows: 2 }));
-const input = () => h("input", { type: "number" });
-const numbers = Object.entries(NUMBERS).map(([name, [label]]) => field(name, label, input()));
+const numbers = Object.entries(NUMBERS).map(([name, [label]]) => field(name, label, h("input", { type: "number" })));
 const list = h("div");
 const adapters = field("adapters", "Adapters", h("fieldset", null, h("legend", null, "Adapters"), list));
 const texts = [negative, ...numbers];
@@ -67,8 +67,9 @@ export function follow(next, used, withImage) {
   const time = made > 1 ? `${number(Math.round((made / rate) * 10) / 10)} s` : "an image";
   const length = made > 1 ? `${made} frames (${time})` : time;
   const seed = numbers.at(-1).control.value;
-  const more = [...chosen().map(({ name }) => name), ...(seed ? [`seed ${seed}`] : [])];
-  summary.textContent = [`${width} x ${height}`, length, `${steps} steps`, ...more].join(", ");
+  const names = chosen().map(({ name }) => name);
+  const parts = [`${width} x ${height}`, length, `${steps} steps`, ...names, seed && `seed ${seed}`];
+  summary.textContent = parts.filter(Boolean).join(", ");
   for (const { name, hint, control } of numbers) {
     const { value, min, max, step } = control;
     const size = !value && withImage ? "as the image" : `multiples of ${step}`;
@@ -111,8 +112,7 @@ function listAdapters() {
     const { name, merged } = adapter;
     const [id, used] = [`make-adapter-${name}`, chosen().find((each) => each.name === name)];
     const why = merged ? "part of the weights" : isHere(adapter, model) ? "" : `its file is ${adapter.weights}`;
-    const isOn = merged || used;
-    const box = h("input", { type: "checkbox", id, disabled: why, checked: isOn, oninput: chooseAdapters });
+    const box = h("input", { type: "checkbox", id, disabled: why, checked: merged || used, oninput: chooseAdapters });
     const { high, low } = used?.strength ?? adapter.strength;
     const kept = high === undefined ? undefined : used?.strength; // one for each expert
     const strength = h("input", {
@@ -122,8 +122,7 @@ function listAdapters() {
       oninput: chooseAdapters,
     });
     const line = h("label", { class: "hint", hidden: why || !used }, "strength", strength);
-    const reason = h("p", { class: "hint" }, why);
-    const row = h("div", { class: "actions" }, box, h("label", { for: id }, name), line, reason);
+    const row = h("div", { class: "actions" }, box, h("label", { for: id }, name), line, h("p", { class: "hint" }, why));
     return { name, merged, box, strength, line, kept, row };
   });
   fill(list, rows.map(({ row }) => row));

@@ -1,6 +1,6 @@
 // The field of an image: dropped, pasted or chosen, checked, and shown as it will be cropped.
 
-import { h } from "./dom.js";
+import { button, h } from "./dom.js";
 import { field } from "./fields.js";
 import { bytes, number } from "./format.js";
 
@@ -12,8 +12,7 @@ export function imageField(name, label, limits, changed) {
   const input = h("input", { type: "file", accept, onchange: () => take(input.files[0]) });
   const picture = h("img", { alt: `${label}, as the model will see it` });
   const about = h("span", { class: "soft" });
-  const onclick = () => keep();
-  const remove = h("button", { type: "button", class: "quiet", onclick }, `Remove ${label.toLowerCase()}`);
+  const remove = button(`Remove ${label.toLowerCase()}`, () => keep(), "quiet");
   const self = Object.assign(field(name, label, input), { blob: null, size: null, take, keep, show });
   input.name = ""; // it is emptied at once, and sent by its blob
   input.before(h("div", { class: "drop" }, picture, about));

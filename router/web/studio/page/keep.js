@@ -1,42 +1,33 @@
 // View keep: the gallery of videos, with its search and filters.
 
 import { fileUrl, get } from "./api.js";
-import { fill, h, say } from "./dom.js";
+import { button, fill, h, problem } from "./dom.js";
 import { count, seconds, time } from "./format.js";
+import { isDone, isStopped, isUnfinished, stateOf } from "./videos.js";
 
 const PAGE = 60;
 const TYPED_MS = 250; // after the last key of a search
 const FRESH_MS = 5000; // of unfinished videos
 const STATUSES = [["", "All"], ["completed", "Done"], ["failed", "Failed"], ["cancelled", "Stopped"], ["queued,in_progress", "Unfinished"]];
 const ORDERS = [["desc", "Newest first"], ["asc", "Oldest first"]];
-
-export const isDone = ({ status }) => status === "completed";
-export const isUnfinished = ({ status }) => status === "queued" || status === "in_progress";
-export const button = (text, onclick, kind) => h("button", { type: "button", class: kind, onclick }, text);
-const isStopped = ({ error }) => error?.code === "cancelled";
-
-export function stateOf(video) {
-  if (isDone(video)) return "Done";
-  if (isStopped(video)) return "Stopped";
-  if (video.status === "failed") return `Failed: ${video.error.message}`;
-  if (video.status === "queued") return `Waiting, number ${video.queue_position ?? 1}`;
-  return `Running, ${video.progress} %`;
-}
+const option = ([value, text]) => h("option", { value }, text);
 
 export function mount(root, page) {
-  const list = h("ul", { class: "grid shots", onclick: clicked });
+  const list = h("ul", { class: "grid plain shots" });
   const about = h("p", { class: "soft", role: "status" });
   const end = h("div", { class: "shots-end" });
+  const comparing = h("p", { class: "notice actions", role: "status" });
   const q = h("input", { type: "search", maxlength: 200, autocomplete: "off", oninput: typed });
-  const [status, model, order] = [STATUSES, [["", "All"]], ORDERS].map((options) => h("select", { onchange: () => begin() }, options.map(option)));
+  const [status, model, order] = [STATUSES, [["", "All"]], ORDERS].map((options) => h("select", { onchange: begin }, options.map(option)));
   const fields = { "Search prompts": q, Status: status, Model: model, Order: order };
   const filters = Object.entries(fields).map(([label, control]) => h("label", { class: "field" }, h("span", null, label), control));
-  fill(root, h("h1", { class: "visually-hidden" }, "Keep"), h("div", { class: "filters", role: "search" }, filters), about, list, end);
+  fill(root, h("h1", { class: "visually-hidden" }, "Keep"), h("div", { class: "filters", role: "search" }, filters), about, list, end, comparing);
+  root.addEventListener("keydown", ({ key }) => key === "Escape" && compare(null));
 
   const cards = new Map(); // by the video's id
   const ahead = new IntersectionObserver(([seen]) => seen.isIntersecting && load(), { rootMargin: "300% 0px" });
   let query, after, more, busy, timer;
-  let other; // the first of two videos to compare
+  let first; // of two videos to compare
   let neighbour; // of the card that went last, for the focus
   page.on("deleted", forget);
   page.on("finished", () => timer && refresh());
@@ -52,6 +43,7 @@ export function mount(root, page) {
     },
     hide() {
       timer = clearInterval(timer);
+      compare(null);
       for (const dialog of document.querySelectorAll(".of-keep")) dialog.close();
     },
   };
@@ -80,7 +72,7 @@ export function mount(root, page) {
     } catch (error) {
       if (mine !== query) return;
       more = false;
-      fill(end, h("p", { class: "problem", role: "alert" }, error.message), button("Try again", () => load()));
+      fill(end, problem(error.message), button("Try again", load));
     }
     busy = null;
     ahead.unobserve(end);
@@ -100,7 +92,6 @@ export function mount(root, page) {
   }
 
   function add(videos) {
-    // for the API stopped videos are failed ones
     const fresh = videos.filter((video) => !cards.has(video.id) && !(query.status === "failed" && isStopped(video)));
     for (const video of fresh) cards.set(video.id, card(video));
     describe();
@@ -120,7 +111,7 @@ export function mount(root, page) {
     neighbour = item?.nextSibling ?? item?.previousSibling;
     item?.remove();
     cards.delete(id);
-    if (other?.id === id) other = null;
+    if (first?.id === id) compare(null);
     describe();
   }
 
@@ -133,9 +124,10 @@ export function mount(root, page) {
 
   function card(video) {
     const length = video.num_frames === 1 ? "image" : seconds(Number(video.seconds));
-    const item = h("li", { "data-video": video.id, class: isUnfinished(video) && "unfinished" },
-      h("button", { type: "button", class: "shot" }, picture(video), h("span", { class: "shot-text" }, video.prompt.slice(0, 200)),
-        h("span", { class: "shot-facts soft" }, `${video.model} · ${length} · ${time(video.created_at)}`)));
+    const words = h("span", { class: "shot-text two-lines" }, video.prompt.slice(0, 200));
+    const facts = h("span", { class: "shot-facts soft" }, `${video.model} · ${length} · ${time(video.created_at)}`);
+    const shot = button([picture(video), words, facts], () => open(video.id), "shot");
+    const item = h("li", { "data-video": video.id, class: isUnfinished(video) && "unfinished" }, shot);
     item.video = video;
     return item;
   }
@@ -160,17 +152,18 @@ export function mount(root, page) {
     }
   }
 
-  async function compare(video) {
-    if (!other || other.id === video.id) {
-      other = video;
-      return say("Open another video, and choose Compare there too.");
-    }
-    (await import("./compare.js")).openComparison(other, video);
-    other = null;
+  /** Let the next video that is opened be compared with this one; null ends that. */
+  function compare(video) {
+    first = video;
+    fill(comparing, first && ["Choose the video to compare with.", button("Do not compare", () => compare(null))]);
   }
 
   async function open(id) {
     const video = cards.get(id)?.video ?? (await get(`v1/videos/${id}`));
+    if (first && first.id !== id && isDone(video)) {
+      (await import("./compare.js")).openComparison(first, video);
+      return compare(null);
+    }
     const { openDetail } = await import("./detail.js");
     openDetail(video, { page, compare, beside, update, closed: (last) => (cards.get(last) ?? neighbour)?.firstChild.focus() });
   }
@@ -182,14 +175,8 @@ export function mount(root, page) {
     return item?.nextSibling?.video;
   }
 
-  function clicked({ target }) {
-    if (target.closest(".shot")) open(target.closest("li").video.id);
-  }
-
   function typed() {
     clearTimeout(typed.timer);
     typed.timer = setTimeout(begin, TYPED_MS);
   }
 }
-
-const option = ([value, text]) => h("option", { value }, text);

@@ -1,35 +1,38 @@
 // The form: what a video is made of and will take, before it is sent.
 
-import { newKey, send } from "./api.js";
-import { fill, h, say } from "./dom.js";
+import { newKey, send, wait } from "./api.js";
+import { fill, h, problem, say } from "./dom.js";
 import * as more from "./fields.js";
 import { modality, number, seconds } from "./format.js";
 import { imageField } from "./images.js";
 import { accepts, describe, find, members, needs, takes, title } from "./models.js";
+import { kept } from "./session.js";
 import { mount as mountWatch } from "./watch.js";
 
 const CALM_MS = 250; // without a change, before the server is asked
 const PAUSES_MS = [1000, 2000, 4000];
-const DRAFT = "framegate-draft";
+const DRAFT = ["sessionStorage", "framegate-draft"];
 const PARAMS = { input_reference: "image", image_size: "image", last_image_size: "last_image", size: "width" };
 const STATES = { loaded: "loaded", warm: "warm: in the host's memory", cold: "cold: not loaded yet" };
 
+const entry = () => find(models, choice.control.value);
+const candidates = () => members(models, entry());
+const isTaken = (name) => candidates().some((model) => takes(model).includes(name));
 const limits = () => model().limits;
 const choice = more.field("model", "Model", h("select"));
-const example = "A red circle moves to the right";
-const prompt = more.field("prompt", "Prompt", h("textarea", { rows: 4, placeholder: example }));
+const prompt = more.field("prompt", "Prompt", h("textarea", { rows: 4, placeholder: "A red circle moves to the right" }));
 const images = [["image", "Image"], ["last_image", "Last image"]].map((words) => imageField(...words, limits, change));
 const fields = [choice, prompt, ...images, ...more.fields];
 const button = h("button", { class: "primary", "aria-describedby": "make-price" }, "Make video");
 const price = h("p", { class: "soft", id: "make-price" });
-const problem = h("p", { class: "problem", role: "alert" });
+const refused = problem();
 const warnings = h("div", { class: "hint" });
 const form = h(
   "form",
   { class: "card stack", novalidate: true, oninput: change, onsubmit: submit, onkeydown },
   [h("h1", { class: "visually-hidden" }, "Make a video"), choice.node, prompt.node],
   h("div", { class: "pairs" }, images.map(({ node }) => node)),
-  [more.node, warnings, problem, h("div", { class: "send" }, button, price)],
+  [more.node, warnings, refused, h("div", { class: "send" }, button, price)],
 );
 let page, mayNot, models, titles, used, size, timer, isAsking, isStale, isRefused, isSending, isTried;
 
@@ -38,18 +41,16 @@ export async function mount(root, to) {
   page = to;
   const scopes = page.caller?.key?.scopes ?? ["generate"];
   mayNot = !/generate|admin/.test(scopes) && `this key may ${scopes.join(", ")}, not generate`;
-  const watched = h("section", { id: "watch", "aria-label": "Your videos" });
+  const watched = h("section", { id: "watch", "aria-label": "Videos" });
   list(await page.models());
-  load(JSON.parse(draft() ?? "{}"), true);
+  load(JSON.parse(kept(...DRAFT) || "{}"), true);
   fill(root, h("div", { class: "make" }, form, watched));
   for (const type of ["dragover", "dragleave", "drop"]) root.addEventListener(type, drag);
   document.addEventListener("paste", (event) => root.hidden || paste(event));
   page.on("finished", refresh);
-  const watch = await mountWatch(watched, page);
+  mountWatch(watched, page);
   return {
-    hide: () => watch?.hide?.(),
     show(detail) {
-      watch?.show?.(detail);
       if (detail?.values) load(detail.values);
       if (matchMedia("(pointer: fine)").matches) prompt.control.focus();
       refresh();
@@ -82,14 +83,6 @@ function choose(name) {
   return wanted?.id === choice.control.value;
 }
 
-function entry() {
-  return find(models, choice.control.value);
-}
-
-function candidates() {
-  return members(models, entry());
-}
-
 /** Return the model that would run. */
 function model() {
   return candidates().find((each) => accepts(each, roles())) ?? candidates()[0];
@@ -100,10 +93,6 @@ function roles() {
   return images.filter(({ blob, name }) => blob && isTaken(name)).map(({ name }) => name);
 }
 
-function isTaken(name) {
-  return candidates().some((each) => takes(each).includes(name));
-}
-
 function typed() {
   return [...new FormData(form)].filter(([, value]) => value);
 }
@@ -112,7 +101,7 @@ function change() {
   isRefused = false;
   for (const each of fields) each.wrong = "";
   render();
-  draft(JSON.stringify({ ...Object.fromEntries(typed()), adapters: more.choice() }));
+  kept(...DRAFT, JSON.stringify({ ...Object.fromEntries(typed()), adapters: more.choice() }));
   clearTimeout(timer);
   timer = setTimeout(estimate, CALM_MS);
 }
@@ -152,7 +141,7 @@ function lacks() {
 function refuse(found, withFocus) {
   const words = Object.fromEntries(found);
   for (const each of fields) each.refuse(words[each.name] ?? each.wrong);
-  problem.textContent = words[""] ?? "";
+  refused.textContent = words[""] ?? "";
   const first = fields.find(({ name }) => words[name]);
   if (more.node.contains(first?.node)) more.node.open = true;
   if (withFocus && first) (first.control.querySelector("input") ?? first.control).focus();
@@ -233,7 +222,7 @@ async function post(data, headers) {
     } catch (error) {
       if (!pause || ![0, 502, 503, 504].includes(error.status) || error.code === "model_unavailable") throw error;
       fill(price, `${error.message}; trying again`);
-      await new Promise((later) => setTimeout(later, pause));
+      await wait(pause);
     }
   }
 }
@@ -295,13 +284,4 @@ function cost({ expected_seconds: work, load_seconds: load, remaining_seconds: r
   const queue = remaining - work - load > 1 ? `; ready in about ${seconds(remaining)} (queue)` : "";
   const money = price ? `; costs about ${number(price)}` : "";
   return `${basis === "measured" ? "about" : "roughly"} ${seconds(work)}${loading}${queue}${money}`;
-}
-
-/** Keep a draft, or return the one that was kept. */
-function draft(text) {
-  try {
-    return text ? sessionStorage.setItem(DRAFT, text) : sessionStorage.getItem(DRAFT);
-  } catch {
-    return null; // a browser that stores nothing
-  }
 }

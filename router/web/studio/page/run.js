@@ -1,31 +1,29 @@
 // Run: engines, queue, failures, keys and revisions for administrators; for others their own queue and usage.
 
 import { get, post, remove } from "./api.js";
-import { fill, h, say } from "./dom.js";
+import { button, fill, h, problem, say, soft, table } from "./dom.js";
 import { bytes, count, number, seconds, time } from "./format.js";
+import { stateOf } from "./videos.js";
 
 const TICK_MS = 5000;
 const SELDOM = 6; // ticks between two looks at what changes seldom
 const KINDS = ["completed", "cancelled", "failed"];
-const COLOURS = ["", "warn", "bad"];
 const LIMITS = ["queued", "running", "per_minute"];
-const MARKS = { "+": "added", "-": "removed", "@": "soft" };
+const MARKS = { "+": "good", "-": "bad", "@": "soft" };
 
 /** Fill the view; its parts are read again while it is shown. */
 export function mount(root, page) {
   const parts = (page.caller?.admin ? admin : own)();
-  const problem = h("p", { class: "problem", role: "alert", hidden: true });
+  const trouble = problem();
   let timer;
   let tick = 0;
-  fill(root, h("div", { class: "stack run" }, h("h1", null, "Run"), problem, parts.map((part) => part.node)));
+  fill(root, h("div", { class: "stack run" }, h("h1", null, "Run"), trouble, parts.map((part) => part.node)));
 
   async function refresh() {
     clearTimeout(timer);
     const due = tick++ % SELDOM === 0;
     const done = await Promise.allSettled(parts.map((part) => (due || !part.seldom) && part.read()));
-    const failed = done.find((each) => each.reason)?.reason;
-    problem.hidden = !failed;
-    problem.textContent = failed?.message ?? "";
+    trouble.textContent = done.find((each) => each.reason)?.reason.message ?? "";
     clearTimeout(timer);
     if (active()) timer = setTimeout(refresh, TICK_MS);
   }
@@ -37,7 +35,7 @@ export function mount(root, page) {
 const admin = () => [
   part("Engines", () => get("admin/engines"), engines),
   part("Queue", () => get("admin/queue"), queue),
-  part("Failures", () => get("admin/failures"), failures, true),
+  part("Failures", () => get("admin/failures", { limit: 50 }), failures, true),
   part("Keys", () => get("admin/keys"), keys, true),
   part("Revisions of the models file", () => get("admin/revisions"), revisions, true),
 ];
@@ -47,49 +45,38 @@ const own = () => [
   part("Your usage of 30 days", () => get("v1/usage"), usage, true),
 ];
 
-/** A card that is drawn again when what it read has changed; the focus stays where it was. */
+/** A card that is drawn again when what it read has changed; the focus and what is open stay as they were. */
 function part(title, fetch, draw, seldom = false) {
   const body = h("div", { class: "stack" });
+  const all = (selector) => [...body.querySelectorAll(selector)];
   let drawn;
   const read = async () => {
     const found = await fetch();
     const seen = JSON.stringify(found, (name, value) => (name === "age_seconds" ? undefined : value));
     if (seen === drawn) return;
     drawn = seen;
-    const name = body.contains(document.activeElement) && document.activeElement.dataset.name;
+    const focused = all("button, summary, [tabindex]").indexOf(document.activeElement);
+    const open = all("details").map((each) => each.open);
     fill(body, draw(found, read));
-    if (name) [...body.querySelectorAll("[data-name]")].find((each) => each.dataset.name === name)?.focus();
+    all("button, summary, [tabindex]")[focused]?.focus();
+    all("details").forEach((each, n) => (each.open = open[n]));
   };
   return { read, seldom, node: h("section", { class: "card stack", "aria-label": title }, h("h2", null, title), body) };
 }
 
-const soft = (...text) => h("p", { class: "soft" }, text);
 const badge = (text, kind) => h("span", { class: `badge ${kind}` }, text);
 const list = (items) => items.length > 0 && h("ul", { class: "plain" }, items.map((item) => h("li", null, item)));
 const folded = (title, ...body) => h("details", null, h("summary", null, title), body);
 
-function table(caption, heads, rows, none) {
-  if (!rows.length) return soft(none);
-  const cells = ([first, ...rest]) => [h("th", { scope: "row" }, first), rest.map((cell) => h("td", null, cell))];
-  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
-    h("table", null,
-      h("thead", null, h("tr", null, heads.map((text) => h("th", { scope: "col" }, text)))),
-      h("tbody", null, rows.map((row) => h("tr", null, cells(row))))));
-}
-
 function act(label, about, listen) {
-  const name = `${label} ${about}`.trim();
-  const press = async ({ currentTarget: button }) => {
-    button.disabled = true;
-    await listen().catch((error) => say(error.message));
-    button.disabled = false;
-  };
-  return h("p", null, h("button", { type: "button", "data-name": name, "aria-label": name, onclick: press }, label));
+  const pressed = button(label, listen); // what fails is unhandled: the frame says it
+  pressed.ariaLabel = `${label} ${about}`;
+  return h("p", null, pressed);
 }
 
 function engines({ data }, again) {
   if (!data.length) return soft("No engine was seen within an hour.");
-  return h("div", { class: "grid wide" }, data.map((engine) => one(engine, again)));
+  return h("div", { class: "grid" }, data.map((engine) => one(engine, again)));
 }
 
 function one(engine, again) {
@@ -103,7 +90,7 @@ function one(engine, again) {
   const most = Math.max(1, ...loaded.map((held) => held.bytes_owned + held.bytes_shared));
   const lacks = Object.entries({ ...engine.lacks, ...engine.too_large }).map((each) => each.join(": "));
   const state = alive ? badge(job ? "busy" : "idle", "good") : badge("lost", "bad");
-  return h("div", { class: "engine stack" },
+  return h("div", { class: "card stack" },
     h("h3", { class: "actions" }, device, state, draining && badge("draining", "warn")),
     soft(engine.kind, `, process ${engine.pid}`, job && `; runs ${engine.job_model ?? "a deleted job"}`),
     soft(`${bytes(memory.device_bytes)} in use on the device, ${bytes(memory.resident_bytes)} on the host`),
@@ -114,15 +101,12 @@ function one(engine, again) {
 
 function weights({ model, state, bytes_owned: owned, bytes_shared: shared }, most) {
   const size = owned + shared ? `: ${bytes(owned)} owned, ${bytes(shared)} shared` : "";
-  const bar = (kind, value) => {
-    const node = h("span", { class: kind });
-    node.style.width = `${(value / most) * 100}%`;
-    return node;
-  };
+  const percent = (value) => `${(value / most) * 100}%`;
+  const bar = (kind, x, width) => h("svg:rect", { class: kind, x: percent(x), width: percent(width), height: "100%" });
   return [
     model,
     h("span", { class: "soft" }, state === "warm" ? " warm on the host" : " loaded", size),
-    size && h("div", { class: `held ${state}`, "aria-hidden": "true" }, bar("owned", owned), bar("shared", shared)),
+    size && h("svg:svg", { class: `held ${state}`, "aria-hidden": "true" }, bar("", 0, owned), bar("shared", owned, shared)),
   ];
 }
 
@@ -130,14 +114,17 @@ function queue({ data, hours }) {
   const rows = data.map((each) => [
     each.model, each.queued, each.running, seconds(each.expected_seconds), each.queued && seconds(each.oldest_seconds),
   ]);
-  const heads = ["Model", "Queued", "Running", "Work queued", "Oldest waits"];
-  return [table("Queue by model", heads, rows, "Nothing waits, nothing runs."), throughput(hours)];
+  return [
+    data.length
+      ? table("Queue by model", ["Model", "Queued", "Running", "Work queued", "Oldest waits"], rows)
+      : soft("Nothing waits, nothing runs."),
+    throughput(hours),
+  ];
 }
 
 function throughput(hours) {
   const total = (name) => hours.reduce((sum, hour) => sum + hour[name], 0);
   const most = Math.max(1, ...hours.map((hour) => KINDS.reduce((sum, kind) => sum + hour[kind], 0)));
-  const clock = ({ hour }) => new Date(hour).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
   const bars = hours.map((hour, n) => {
     let y = 60;
     return KINDS.map((kind) => {
@@ -146,10 +133,12 @@ function throughput(hours) {
       return height > 0 && h("svg:rect", { class: kind, x: n * 10 + 1, y, width: 8, height });
     });
   });
-  const rows = hours.map((hour) => [clock(hour), KINDS.map((kind) => hour[kind]), seconds(hour.gpu_seconds)].flat());
+  const rows = hours.map(({ hour, gpu_seconds: worked, ...ended }) => [
+    time(Date.parse(hour) / 1000), ...KINDS.map((kind) => ended[kind]), seconds(worked),
+  ]);
   return [
     h("h3", null, "The last 24 hours"),
-    h("p", { class: "actions" }, KINDS.map((kind, n) => badge(`${number(total(kind))} ${kind}`, COLOURS[n])),
+    h("p", { class: "actions" }, KINDS.map((kind) => badge(`${number(total(kind))} ${kind}`, kind)),
       `devices worked ${seconds(total("gpu_seconds"))}`),
     h("svg:svg", { class: "bars", viewBox: "0 0 240 60", preserveAspectRatio: "none", "aria-hidden": "true" }, bars),
     folded("By hour", table("Work by hour", ["Hour", "Completed", "Cancelled", "Failed", "Device time"], rows)),
@@ -157,11 +146,12 @@ function throughput(hours) {
 }
 
 function failures({ data }) {
+  if (!data.length) return soft("No job failed.");
   const rows = data.map((job) => [
     time(job.finished_at), job.model, job.key_name ?? job.owner, h("code", null, job.code),
     [job.message, soft(`${count(job.attempts, "attempt")}, request ${job.request_id}`)],
   ]);
-  return table("Failed jobs", ["Failed", "Model", "Key", "Code", "Reason"], rows, "No job failed.");
+  return table("Failed jobs", ["Failed", "Model", "Key", "Code", "Reason"], rows);
 }
 
 function budgets(all) {
@@ -173,6 +163,7 @@ function budgets(all) {
 }
 
 function keys({ data }) {
+  if (!data.length) return soft("There are no keys: 'framegate keys create NAME' makes one.");
   const rows = data.map(({ usage: used, limits, ...key }) => [
     [key.name, " ", h("code", null, key.id)], key.owner, key.scopes.join(", "),
     badge(key.state, key.state === "active" ? "good" : "bad"),
@@ -180,8 +171,7 @@ function keys({ data }) {
     LIMITS.filter((name) => limits[name]).map((name) => `${limits[name]} ${name.replace("_", " ")}`).join(", "),
     budgets(key.budgets),
   ]);
-  const heads = ["Key", "Owner", "Scopes", "State", "30 days", "Limits", "Budgets"];
-  return table("API keys", heads, rows, "There are no keys: 'framegate keys create NAME' makes one.");
+  return table("API keys", ["Key", "Owner", "Scopes", "State", "30 days", "Limits", "Budgets"], rows);
 }
 
 function revisions({ data }, again) {
@@ -198,7 +188,7 @@ function revisions({ data }, again) {
       problems.length > 0 && h("div", { class: "problem" }, "This file cannot be served:", list(problems)),
       changed ? list(changes) : soft("Nothing has changed."),
       diff && marked(diff, file),
-      changed && !problems.length && act("Reload now", "", reload));
+      changed && !problems.length && h("p", null, button("Reload now", reload)));
   };
   return [soft(data[0].file), act("Reload", "the models file", look), preview, list(data.map(revision))];
 }
@@ -217,14 +207,13 @@ function revision({ n, created_at: at, current, changes }) {
 
 function marked(diff, name) {
   const lines = diff.split("\n").map((line) => h("span", { class: MARKS[line[0]] }, `${line}\n`));
-  return h("pre", { class: "diff", tabindex: "0", role: "region", "aria-label": `Differences of ${name}` }, lines);
+  return h("pre", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Differences of ${name}` }, lines);
 }
 
 function videos({ data }) {
-  const rows = data.map(({ prompt, model, queue_position: ahead, progress, remaining_seconds: left }) => [
-    prompt, model, ahead ? `${ahead} in the queue` : `runs, ${progress} %`, seconds(left),
-  ]);
-  return table("Your jobs", ["Prompt", "Model", "State", "Time left"], rows, "Nothing of yours waits or runs.");
+  if (!data.length) return soft("Nothing of yours waits or runs.");
+  const rows = data.map((video) => [video.prompt, video.model, stateOf(video), seconds(video.remaining_seconds)]);
+  return table("Your jobs", ["Prompt", "Model", "State", "Time left"], rows);
 }
 
 function usage({ data, budgets: all }) {
@@ -236,6 +225,10 @@ function usage({ data, budgets: all }) {
   const rows = Object.entries(models).map(([model, [done, other, worked, cost]]) => [
     model, done, other, seconds(worked), number(cost),
   ]);
-  const heads = ["Model", "Completed", "Failed or cancelled", "Device time", "Cost"];
-  return [table("Usage by model", heads, rows, "Nothing was used."), budgets(all)];
+  return [
+    rows.length
+      ? table("Usage by model", ["Model", "Completed", "Failed or cancelled", "Device time", "Cost"], rows)
+      : soft("Nothing was used."),
+    all.length > 0 && [h("h3", null, "Budgets"), budgets(all)],
+  ];
 }

@@ -1,26 +1,22 @@
-// The key of this browser, and the caller behind it.
+// What this browser keeps: the key, and texts of its tabs.
 
-const NAME = "framegate-key";
+const KEY = ["localStorage", "framegate-key"];
 
 export const session = {
-  key: stored(),
-  caller: null, // the answer of /v1/me
+  key: kept(...KEY),
 
   keep(key) {
-    this.key = key;
-    try {
-      if (key) localStorage.setItem(NAME, key);
-      else localStorage.removeItem(NAME);
-    } catch {
-      // a browser that stores nothing: the key lasts as long as the tab
-    }
+    this.key = kept(...KEY, key);
   },
 };
 
-function stored() {
+/** Return a text that the browser keeps; another one replaces it, an empty one removes it. */
+export function kept(storage, name, text) {
   try {
-    return localStorage.getItem(NAME) ?? "";
+    if (text) window[storage].setItem(name, text);
+    if (text === "") window[storage].removeItem(name);
+    return window[storage].getItem(name) ?? "";
   } catch {
-    return "";
+    return text ?? ""; // a browser that stores nothing: the text lasts as long as the tab
   }
 }

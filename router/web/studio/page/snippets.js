@@ -20,7 +20,7 @@ export function asCurl(video, images, server, keyed) {
 export function asPython(video, images, server, keyed) {
   const roles = Object.keys(images);
   const { model, input, ...extra } = body(video, Object.fromEntries(roles.map((role) => [role, () => `data_url("${role}.png")`])));
-  const imports = [...(roles.length ? ["import base64"] : []), ...(keyed ? ["import os"] : [])];
+  const imports = [roles.length && "import base64", keyed && "import os"].filter(Boolean);
   return [
     ...imports, ...(imports.length ? [""] : []), "from openai import OpenAI", ...(roles.length ? READ : []), "",
     `client = OpenAI(base_url="${server}v1", api_key=${keyed ? 'os.environ["FRAMEGATE_API_KEY"]' : '"none"'})`,
@@ -50,7 +50,7 @@ function form({ model, prompt, seed, provider_options: { video } }, roles) {
   ];
 }
 
-const entries = (values) => Object.entries(values).filter(([, value]) => value !== null && value !== undefined);
+const entries = (values) => Object.entries(values).filter(([, value]) => value != null);
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
 /** Return a value as JSON, which is Python too: texts, numbers, lists and objects; a function returns code. */

@@ -1,6 +1,7 @@
 // The events of unfinished jobs: few connections at a time, taken up again after a break.
 
-import { events, responseOf } from "./api.js";
+import { events, isBreak, wait } from "./api.js";
+import { responseOf } from "./videos.js";
 
 export const MOST = 4; // a browser has six connections to a host, for all of its tabs
 const [FIRST_MS, LONGEST_MS] = [500, 8000]; // between two tries
@@ -8,9 +9,6 @@ const open = new Map();
 const last = new Map(); // sequence numbers: where a stream goes on
 
 export const isFollowed = (id) => open.has(id);
-
-/** True for what a server or a proxy answers while it restarts or is busy, and for no answer. */
-export const isBreak = ({ status }) => !status || status === 429 || status >= 500;
 export const pause = (tries, error) => error?.retryAfter * 1000 || Math.min(FIRST_MS * 2 ** tries, LONGEST_MS);
 
 /** Follow the jobs of these videos and no others; call `heard(id, response)`, and `ended()` also at a break. */
@@ -36,13 +34,13 @@ async function start(id, heard, ended) {
   for (let tries = 0; !signal.aborted; tries += 1) {
     let [failed, over] = [null, false];
     try {
-      for await (const { event, data } of events(responseOf(id), { after: last.get(id), signal })) {
+      for await (const data of events(responseOf(id), last.get(id), signal)) {
         tries = 0;
-        over = event === "done";
+        over = !data;
         if (over) break;
         last.set(id, data.sequence_number);
         // the first event says how the job was when it was made
-        if (data.response && event !== "response.created") heard(id, data.response);
+        if (data.response && data.type !== "response.created") heard(id, data.response);
       }
     } catch (error) {
       failed = error;
@@ -51,6 +49,6 @@ async function start(id, heard, ended) {
     if (over || failed?.status === 404) forget(id); // it has ended, or is gone
     else if (failed && !isBreak(failed)) throw failed; // unhandled: the frame says it, or asks for a key
     ended();
-    await new Promise((wake) => setTimeout(wake, pause(tries, failed)));
+    await wait(pause(tries, failed));
   }
 }

@@ -1,26 +1,25 @@
 // Unfinished jobs, followed by streams and polls until they end.
 
-import { get } from "./api.js";
+import { get, isBreak } from "./api.js";
 import { newCard } from "./card.js";
-import { h, say } from "./dom.js";
-import { follow, forget, isBreak, isFollowed, MOST, pause } from "./streams.js";
+import { h, say, soft } from "./dom.js";
+import { follow, forget, isFollowed, MOST, pause } from "./streams.js";
+import { isRunning, isUnfinished } from "./videos.js";
 
 const MOST_CARDS = 20; // of jobs made elsewhere
 const MOST_FINISHED = 10;
 const [RUNNING_MS, QUEUED_MS, IDLE_MS] = [1500, 4000, 15_000]; // between two polls
 const LIST = { status: "queued,in_progress", order: "asc", limit: 100 };
-const isRunning = ({ status }) => status === "in_progress";
-const isUnfinished = (job) => job.status === "queued" || isRunning(job);
 
 /** Mount the list of this caller's unfinished jobs. */
 export function mount(root, page) {
   const cards = new Map();
   const tabs = new BroadcastChannel(`framegate-streams ${location.pathname}`);
-  const title = h("h2", { tabindex: -1 }, "Your videos");
+  const title = h("h2", { tabindex: -1 }, "Videos");
   const lost = h("p", { class: "notice", role: "status", hidden: true });
-  const empty = h("p", { class: "soft" }, "Videos in the making appear here.");
-  const list = h("ul", { class: "stack watch-list" });
-  const more = h("p", { class: "soft" });
+  const empty = soft("Videos in the making appear here.");
+  const list = h("ul", { class: "stack plain" });
+  const more = soft();
   let streaming = !document.hidden; // one tab of a browser has the streams: the one that was looked at last
   let [tries, running, timer, polling, repeat] = [0, 0, null, false, false];
 
