@@ -9,6 +9,7 @@ const VIEWS = {
   keep: () => import("./keep.js"),
   run: () => import("./run.js"),
 };
+const NO_KEY = "This is no key of this server";
 const ids = ["main", "views", "who", "key", "key-text", "key-problem", "key-forget"];
 const [main, links, who, dialog, key, refused, forget] = ids.map((id) => document.getElementById(id));
 const bus = new EventTarget();
@@ -52,7 +53,8 @@ async function mount(name) {
     const module = await VIEWS[name]();
     return { root, ...(await (module.mount ?? module.default)(root, page)) };
   } catch (error) {
-    console.error(error);
+    if (error.status === 401) refuseKey(error);
+    else console.error(error);
     fill(root, problem(`This view could not be opened: ${error.message}`));
     return { root };
   }
@@ -64,7 +66,7 @@ async function start() {
   try {
     page.caller = await get("v1/me");
   } catch (error) {
-    if (error.status === 401) return openKey(error.message);
+    if (error.status === 401) return refuseKey(error);
     fill(main, problem(error.message, isBreak(error) && "; trying again."));
     if (!isBreak(error)) return;
     await wait((error.retryAfter ?? 2) * 1000);
@@ -72,7 +74,8 @@ async function start() {
     return start();
   }
   const { key: used, owner } = page.caller;
-  who.textContent = used?.name ?? (owner === "local" ? "No key needed" : owner);
+  who.textContent = used?.name ?? owner;
+  who.hidden = !used && owner === "local"; // which needs none
   addEventListener("popstate", () => VIEWS[named() || "make"] && show(named())); // #main is no view
   if (VIEWS[named()]) show(named());
   addPanels((await panels).data);
@@ -84,6 +87,12 @@ function addPanels(panels) {
     VIEWS[`panel-${panel.name}`] = () => import(new URL(panel.script, location.href).href);
     links.append(h("a", { href: `#panel-${panel.name}` }, panel.title));
   }
+}
+
+/** Ask for a key, with the reason where the one that is kept is refused. */
+function refuseKey({ message }) {
+  const more = /unknown|form/.test(message) ? "." : `: ${message}`; // which says that it was revoked or expired
+  openKey(session.key && NO_KEY + more);
 }
 
 function openKey(words = "") {
@@ -98,8 +107,9 @@ function closeKey() {
   const text = key.value.trim();
   key.value = "";
   if (dialog.returnValue === "forget") session.keep("");
-  else if (dialog.returnValue === "use" && text) session.keep(text);
-  else return;
+  else if (dialog.returnValue !== "use" || !text) return;
+  else if (/[^!-~]/.test(text)) return openKey(`${NO_KEY}.`); // no header can have it
+  else session.keep(text);
   location.reload(); // every view starts again with the other caller's jobs
 }
 
@@ -108,9 +118,16 @@ dialog.addEventListener("close", closeKey);
 page.on("running", (n) => {
   document.title = n ? `(${n}) Framegate` : "Framegate";
 });
-addEventListener("unhandledrejection", ({ reason }) => {
+for (const type of ["dragover", "drop"]) {
+  document.addEventListener(type, (event) => {
+    if (event.dataTransfer.types.includes("Files")) event.preventDefault(); // else the file replaces the page
+  });
+}
+addEventListener("unhandledrejection", (event) => {
+  const { reason } = event;
   if (reason?.status === undefined) return;
-  if (reason.status === 401) openKey(reason.message);
+  event.preventDefault();
+  if (reason.status === 401) refuseKey(reason);
   else say(reason.message);
 });
 start();

@@ -36,6 +36,7 @@ export function say(text) {
   const line = h("p", null, text);
   (document.querySelector("dialog[open]") ?? document.body).append(toasts); // a dialog hides all that is outside of it
   toasts.append(line);
+  if (toasts.children.length > 3) toasts.firstChild.remove();
   setTimeout(() => line.remove(), 6000);
 }
 

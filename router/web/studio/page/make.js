@@ -1,19 +1,21 @@
 // The form: what a video is made of and will take, before it is sent.
 
-import { newKey, send, wait } from "./api.js";
-import { fill, h, problem, say } from "./dom.js";
+import { isBreak, newKey, send, wait } from "./api.js";
+import { button as newButton, fill, h, problem, say } from "./dom.js";
 import * as more from "./fields.js";
-import { modality, number, seconds } from "./format.js";
+import { modality, money, number, seconds } from "./format.js";
 import { imageField } from "./images.js";
 import { accepts, describe, find, members, needs, takes, title } from "./models.js";
 import { kept } from "./session.js";
 import { mount as mountWatch } from "./watch.js";
 
 const CALM_MS = 250; // without a change, before the server is asked
+const TWICE_MS = 500; // a double click makes one video
 const PAUSES_MS = [1000, 2000, 4000];
+const AWAY = [0, 502, 503, 504];
 const DRAFT = ["sessionStorage", "framegate-draft"];
 const PARAMS = { input_reference: "image", image_size: "image", last_image_size: "last_image", size: "width" };
-const STATES = { loaded: "loaded", warm: "warm: in the host's memory", cold: "cold: not loaded yet" };
+const STATES = { loaded: "Loaded", warm: "Warm: in the host's memory", cold: "Not loaded yet" };
 
 const entry = () => find(models, choice.control.value);
 const candidates = () => members(models, entry());
@@ -25,16 +27,19 @@ const images = [["image", "Image"], ["last_image", "Last image"]].map((words) =>
 const fields = [choice, prompt, ...images, ...more.fields];
 const button = h("button", { class: "primary", "aria-describedby": "make-price" }, "Make video");
 const price = h("p", { class: "soft", id: "make-price" });
+const state = h("p", { class: "soft", role: "status" });
 const refused = problem();
+const others = h("div"); // refusals of what the form no longer shows
 const warnings = h("div", { class: "hint" });
 const form = h(
   "form",
   { class: "card stack", novalidate: true, oninput: change, onsubmit: submit, onkeydown },
   [h("h1", { class: "visually-hidden" }, "Make a video"), choice.node, prompt.node],
   h("div", { class: "pairs" }, images.map(({ node }) => node)),
-  [more.node, warnings, refused, h("div", { class: "send" }, button, price)],
+  [more.node, warnings, refused, others, h("div", { class: "send" }, button, state, price)],
 );
-let page, mayNot, models, titles, used, size, timer, isAsking, isStale, isRefused, isSending, isTried;
+let page, mayNot, models, titles, used, size, timer, isAsking, isStale, isTried, sentAt, sentEdit, refusedEdit;
+let [edit, sending] = [0, 0]; // the number of changes, and of videos on their way
 
 /** Lay out the form beside the videos that it made. */
 export async function mount(root, to) {
@@ -45,13 +50,21 @@ export async function mount(root, to) {
   list(await page.models());
   load(JSON.parse(kept(...DRAFT) || "{}"), true);
   fill(root, h("div", { class: "make" }, form, watched));
-  for (const type of ["dragover", "dragleave", "drop"]) root.addEventListener(type, drag);
+  for (const type of ["dragover", "dragleave", "drop"]) {
+    document.addEventListener(type, (event) => root.hidden || drag(event));
+  }
   document.addEventListener("paste", (event) => root.hidden || paste(event));
   page.on("finished", refresh);
+  const looked = () => root.hidden || document.hidden || refresh();
+  document.addEventListener("visibilitychange", looked);
+  addEventListener("focus", looked);
   mountWatch(watched, page);
   return {
-    show(detail) {
-      if (detail?.values) load(detail.values);
+    async show(detail) {
+      if (detail?.values) {
+        await load(detail.values);
+        say("The form has its values: Make video makes it");
+      }
       if (matchMedia("(pointer: fine)").matches) prompt.control.focus();
       refresh();
     },
@@ -59,7 +72,11 @@ export async function mount(root, to) {
 }
 
 async function refresh() {
-  list(await page.models());
+  try {
+    list(await page.models());
+  } catch (error) {
+    if (!isBreak(error)) throw error; // else the list stays as it is
+  }
   render(used);
   await estimate();
 }
@@ -73,7 +90,9 @@ function list(all) {
   const chosen = choice.control.value;
   const canRun = (each) => members(models, each).length;
   fill(choice.control, models.map((each, n) => h("option", { value: each.id, disabled: !canRun(each) }, words[n])));
-  if (!choose(chosen) && !choose(models.find(canRun)?.id)) throw new Error(`no model can run: ${words.join("; ")}`);
+  if (choose(chosen)) return;
+  if (chosen) say(`${chosen} cannot run here now`);
+  if (!choose(models.find(canRun)?.id)) throw new Error(`no model can run: ${words.join("; ")}`);
 }
 
 /** Choose a model by name, if it can run. */
@@ -97,11 +116,15 @@ function typed() {
   return [...new FormData(form)].filter(([, value]) => value);
 }
 
+function draft() {
+  return { ...Object.fromEntries(typed()), adapters: more.choice() };
+}
+
 function change() {
-  isRefused = false;
+  edit += 1;
   for (const each of fields) each.wrong = "";
   render();
-  kept(...DRAFT, JSON.stringify({ ...Object.fromEntries(typed()), adapters: more.choice() }));
+  kept(...DRAFT, JSON.stringify(draft()));
   clearTimeout(timer);
   timer = setTimeout(estimate, CALM_MS);
 }
@@ -112,18 +135,17 @@ function render(now) {
   used = now;
   size = used ?? size; // of the crop, also while an answer is awaited
   const route = entry().members && `${runs.id} will run: ${modality(runs.modality)}`;
-  const adapters = runs.adapters.length && `adapters ${runs.adapters.map(({ name }) => name).join(", ")}`;
-  choice.hint.textContent = [route, STATES[runs.state], adapters].filter(Boolean).join(" · ");
+  choice.hint.textContent = [route, STATES[runs.state]].filter(Boolean).join(". ");
   const { prompt: most, prompt_tokens: tokens } = runs.limits;
   const { length } = prompt.control.value;
   const counter = length > most * 0.8 && `${number(length)} of ${number(most)} characters`;
-  prompt.hint.textContent = counter || (tokens ? `the first ${tokens} tokens are read` : "");
+  prompt.hint.textContent = counter || (tokens ? `The first ${tokens} tokens (about ${Math.floor(tokens * 0.07)}0 words) are read` : "");
   for (const image of images) {
     image.node.hidden = !isTaken(image.name) && !image.blob;
-    image.show(size, isTaken(image.name) ? "" : `not used: ${describe(runs)}`);
+    image.show(size, isTaken(image.name) ? "" : `Not used: ${describe(runs)}`);
   }
   more.follow(runs, used, roles().includes("image"));
-  button.disabled = mayNot || isSending;
+  button.disabled = mayNot;
   if (mayNot) fill(price, mayNot);
 }
 
@@ -157,7 +179,8 @@ function refusal({ param, message }) {
 /** Ask what the video would be and take. */
 async function estimate() {
   isStale = isAsking;
-  if (isAsking || isRefused || isSending || mayNot) return;
+  clearTimeout(timer);
+  if (isAsking || refusedEdit === edit || mayNot) return;
   const [found, wrong] = [isTried ? lacks() : [], more.problems()];
   refuse([...found, ...wrong]);
   if (wrong.length) return fill(price);
@@ -167,12 +190,14 @@ async function estimate() {
   if (isStale) return estimate();
   const { error } = answer;
   render(answer.provider_options?.video);
-  const others = (answer.warnings ?? []).filter((text) => !/^(last )?image /.test(text));
-  fill(warnings, others.map((text) => h("p", null, text)));
-  fill(price, error ? null : cost(answer));
+  if (!error && !more.isSized()) for (const each of images) if (each.blob) each.told ??= used;
+  const told = (answer.warnings ?? []).filter((text) => !/^(last )?image /.test(text));
+  fill(warnings, told.map((text) => h("p", null, text)));
   if (error?.status === 401) throw error;
-  if (error) refuse([...found, refusal(error)]);
-  if (error?.status === 0) timer = setTimeout(estimate, PAUSES_MS[2]);
+  const isBusy = error?.status === 429;
+  fill(price, error ? isBusy && error.message : cost(answer));
+  if (isBusy || AWAY.includes(error?.status)) timer = setTimeout(estimate, error.retryAfter * 1000 || PAUSES_MS[2]);
+  if (error && !isBusy) refuse([...found, refusal(error)]);
 }
 
 /** Return the form; an estimate has sizes in place of images, also of those that are still to come. */
@@ -180,13 +205,14 @@ function request(isEstimate) {
   const data = new FormData();
   const adapters = more.choice();
   for (const [name, value] of typed()) data.set(name, value);
+  more.complete(data);
   data.set("prompt", prompt.control.value.trim() || "a");
   if (adapters) data.set("adapters", JSON.stringify(adapters));
   if (isEstimate) data.set("model", model().id);
-  for (const { name, blob, size: own } of images) {
-    const { width, height } = own ?? model().defaults;
+  for (const { name, blob, size: own, told } of images) {
     const isSent = roles().includes(name);
-    if (isEstimate && (isSent || needs(model()).includes(name))) data.set(`${name}_size`, `${width}x${height}`);
+    const box = own ?? told ?? ((!blob || more.isSized()) && model().defaults);
+    if (isEstimate && box && (isSent || needs(model()).includes(name))) data.set(`${name}_size`, `${box.width}x${box.height}`);
     else if (isSent) data.set(name === "image" ? "input_reference" : name, blob);
   }
   return data;
@@ -194,24 +220,32 @@ function request(isEstimate) {
 
 async function submit(event) {
   event.preventDefault();
-  if (button.disabled) return;
-  isTried = true;
+  const isTwice = sentEdit === edit && event.timeStamp - sentAt < TWICE_MS;
+  if (mayNot || isTwice) return;
   const found = [...lacks(), ...more.problems()];
+  isTried = found.length > 0;
   refuse(found, true);
-  if (found.length) return;
-  busy(true);
+  if (isTried) return;
+  [sentEdit, sentAt] = [edit, event.timeStamp];
+  const [image, last_image] = images.map(({ blob }) => blob);
+  await queue(edit, request(), { ...draft(), image, last_image });
+  estimate();
+}
+
+/** Queue a video; others may be on their way, and the form may change meanwhile. */
+async function queue(now, data, values) {
+  busy(1);
   try {
-    page.emit("created", await post(request(), { "idempotency-key": newKey() }));
-    isTried = false;
-    say("Queued");
+    page.emit("created", await post(data, { "idempotency-key": newKey() }));
+    say(`Queued: ${values.prompt.slice(0, 80)}`);
   } catch (error) {
     if (error.status === 401) throw error;
-    isRefused = true; // its words stay until the next change
+    if (now !== edit) return lost(values, error);
+    refusedEdit = now; // its words stay until the next change
     refuse([refusal(error)], true);
   } finally {
-    busy(false);
+    busy(-1);
   }
-  estimate();
 }
 
 /** Send a request, again with the same key where no answer says that it was queued. */
@@ -220,17 +254,25 @@ async function post(data, headers) {
     try {
       return await send("v1/videos", data, headers);
     } catch (error) {
-      if (!pause || ![0, 502, 503, 504].includes(error.status) || error.code === "model_unavailable") throw error;
-      fill(price, `${error.message}; trying again`);
+      if (!pause || !AWAY.includes(error.status) || error.code === "model_unavailable") throw error;
+      state.textContent = `${error.message}; trying again`;
       await wait(pause);
     }
   }
 }
 
-function busy(now) {
-  isSending = button.disabled = now;
-  button.textContent = now ? "Sending…" : "Make video";
-  if (document.activeElement === document.body) button.focus(); // which a disabled button loses
+function busy(more) {
+  sending += more;
+  state.textContent = sending ? "Sending…" : "";
+}
+
+/** Show the refusal of what the form no longer has, with the way back to it. */
+function lost(values, { message }) {
+  const line = problem(`"${values.prompt}" was refused: ${message} `, newButton("Edit it", () => {
+    line.remove();
+    load(values, true);
+  }));
+  others.append(line);
 }
 
 /** Fill the form from a draft or from the values of a video; an image alone leaves all else as it is. */
@@ -275,13 +317,13 @@ function paste(event) {
 }
 
 function onkeydown(event) {
-  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
+  if (event.key === "Enter" && !event.repeat && (event.ctrlKey || event.metaKey)) form.requestSubmit();
 }
 
-function cost({ expected_seconds: work, load_seconds: load, remaining_seconds: remaining, cost: price, basis }) {
-  if (work === null) return "not measured yet";
+function cost({ expected_seconds: work, load_seconds: load, remaining_seconds: remaining, cost: sum, basis }) {
+  if (work === null) return "Its time is known after a first video";
   const loading = load ? `, and ${seconds(load)} to load the model` : "";
-  const queue = remaining - work - load > 1 ? `; ready in about ${seconds(remaining)} (queue)` : "";
-  const money = price ? `; costs about ${number(price)}` : "";
-  return `${basis === "measured" ? "about" : "roughly"} ${seconds(work)}${loading}${queue}${money}`;
+  const queued = remaining - work - load > 1 ? `; ready in about ${seconds(remaining)} (queue)` : "";
+  const then = remaining === null ? "; no engine takes jobs now" : queued;
+  return `${basis === "measured" ? "About" : "Roughly"} ${seconds(work)}${loading}${then}${sum ? `; costs about ${money(sum)}` : ""}`;
 }
