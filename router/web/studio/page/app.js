@@ -12,21 +12,19 @@ const VIEWS = {
 const NO_KEY = "This is no key of this server";
 const ids = ["main", "views", "who", "key", "key-text", "key-problem", "key-forget"];
 const [main, links, who, dialog, key, refused, forget] = ids.map((id) => document.getElementById(id));
-const bus = new EventTarget();
+const listeners = {};
 const views = {};
 const named = () => location.hash.slice(1);
 let shown = null;
 
 const page = {
   caller: null,
-  on: (event, listen) => bus.addEventListener(event, (sent) => listen(sent.detail)),
-  emit: (event, detail) => bus.dispatchEvent(new CustomEvent(event, { detail })),
-  /** Show a view and hand it a detail. */
+  on: (event, listen) => (listeners[event] ??= []).push(listen),
+  emit: (event, detail) => listeners[event]?.forEach((listen) => listen(detail)),
   go(name, detail) {
     if (location.hash !== `#${name}`) history.pushState(null, "", `#${name}`);
     return show(name, detail);
   },
-  /** Return the models and routes of the server. */
   models: async () => (await get("v1/models")).data,
 };
 

@@ -25,7 +25,6 @@ export function table(caption, heads, rows) {
       h("tbody", null, rows.map((row) => h("tr", null, cells(row))))));
 }
 
-/** Replace the children of an element. */
 export function fill(node, ...children) {
   node.replaceChildren(...shown(children));
   return node;

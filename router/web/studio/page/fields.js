@@ -18,7 +18,6 @@ const NUMBERS = {
   seed: ["Seed", () => [0, "9223372036854775807", 1]],
 };
 
-/** Return a labelled control with a hint and a line for its problem. */
 export function field(name, label, control) {
   const id = `make-${name}`;
   Object.assign(control, { id, name });

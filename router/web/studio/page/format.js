@@ -25,12 +25,10 @@ export function seconds(value) {
   return [hours && `${hours} h`, minutes && `${minutes} min`, !hours && rest && `${rest} s`].filter(Boolean).join(" ");
 }
 
-/** Return bytes in words, such as "11.4 GB". */
 export function bytes(value) {
   if (value == null) return "unknown";
   const unit = Math.min(Math.floor(Math.log10(Math.max(value, 1)) / 3), BYTES.length - 1);
   return `${Number((value / 1000 ** unit).toPrecision(3))} ${BYTES[unit]}`;
 }
 
-/** Return a time of seconds since 1970, such as "1 Dec, 14:05". */
 export const time = (epoch) => TIME.format(epoch * 1000);

@@ -20,7 +20,6 @@ export function imageField(name, label, limits, changed) {
   self.node.append(remove);
   return self;
 
-  /** Keep an image, or say why it would be refused. */
   async function take(blob) {
     if (!blob) return;
     const image = new Image();

@@ -1,7 +1,7 @@
 // The form: what a video is made of and will take, before it is sent.
 
 import { isBreak, newKey, send, wait } from "./api.js";
-import { button as newButton, fill, h, problem, say } from "./dom.js";
+import { button as newButton, fill, h, problem, say, soft } from "./dom.js";
 import * as more from "./fields.js";
 import { modality, money, number, seconds } from "./format.js";
 import { imageField } from "./images.js";
@@ -26,38 +26,35 @@ const prompt = more.field("prompt", "Prompt", h("textarea", { rows: 4, placehold
 const images = [["image", "Image"], ["last_image", "Last image"]].map((words) => imageField(...words, limits, change));
 const fields = [choice, prompt, ...images, ...more.fields];
 const button = h("button", { class: "primary", "aria-describedby": "make-price" }, "Make video");
-const price = h("p", { class: "soft", id: "make-price" });
-const state = h("p", { class: "soft", role: "status" });
+const [state, price] = [soft(), soft()];
 const refused = problem();
-const others = h("div"); // refusals of what the form no longer shows
 const warnings = h("div", { class: "hint" });
 const form = h(
   "form",
   { class: "card stack", novalidate: true, oninput: change, onsubmit: submit, onkeydown },
   [h("h1", { class: "visually-hidden" }, "Make a video"), choice.node, prompt.node],
   h("div", { class: "pairs" }, images.map(({ node }) => node)),
-  [more.node, warnings, refused, others, h("div", { class: "send" }, button, state, price)],
+  [more.node, warnings, refused, h("div", { class: "send" }, button, state, price)],
 );
 let page, mayNot, models, titles, used, size, timer, isAsking, isStale, isTried, sentAt, sentEdit, refusedEdit;
 let [edit, sending] = [0, 0]; // the number of changes, and of videos on their way
 
-/** Lay out the form beside the videos that it made. */
 export async function mount(root, to) {
   page = to;
+  price.id = "make-price";
   const scopes = page.caller?.key?.scopes ?? ["generate"];
   mayNot = !/generate|admin/.test(scopes) && `this key may ${scopes.join(", ")}, not generate`;
   const watched = h("section", { id: "watch", "aria-label": "Videos" });
   list(await page.models());
   load(JSON.parse(kept(...DRAFT) || "{}"), true);
   fill(root, h("div", { class: "make" }, form, watched));
-  for (const type of ["dragover", "dragleave", "drop"]) {
-    document.addEventListener(type, (event) => root.hidden || drag(event));
+  for (const type of ["dragover", "dragleave", "drop", "paste"]) {
+    document.addEventListener(type, (event) => root.hidden || take(event));
   }
-  document.addEventListener("paste", (event) => root.hidden || paste(event));
   page.on("finished", refresh);
-  const looked = () => root.hidden || document.hidden || refresh();
-  document.addEventListener("visibilitychange", looked);
-  addEventListener("focus", looked);
+  for (const type of ["focus", "visibilitychange"]) {
+    addEventListener(type, () => root.hidden || document.hidden || refresh());
+  }
   mountWatch(watched, page);
   return {
     async show(detail) {
@@ -81,7 +78,6 @@ async function refresh() {
   await estimate();
 }
 
-/** Take up the models of the server as they are now. */
 function list(all) {
   models = all.toSorted((one, other) => other.default - one.default);
   const words = models.map((each) => title(models, each));
@@ -95,19 +91,16 @@ function list(all) {
   if (!choose(models.find(canRun)?.id)) throw new Error(`no model can run: ${words.join("; ")}`);
 }
 
-/** Choose a model by name, if it can run. */
 function choose(name) {
   const wanted = find(models, name);
   if (wanted && members(models, wanted).length) choice.control.value = wanted.id;
   return wanted?.id === choice.control.value;
 }
 
-/** Return the model that would run. */
 function model() {
   return candidates().find((each) => accepts(each, roles())) ?? candidates()[0];
 }
 
-/** Return the roles of the images that would be sent. */
 function roles() {
   return images.filter(({ blob, name }) => blob && isTaken(name)).map(({ name }) => name);
 }
@@ -159,7 +152,6 @@ function lacks() {
   return [...found, [role, `${all.map(describe).join(", ")}: ${rule}`]];
 }
 
-/** Show problems beside their fields. */
 function refuse(found, withFocus) {
   const words = Object.fromEntries(found);
   for (const each of fields) each.refuse(words[each.name] ?? each.wrong);
@@ -176,7 +168,6 @@ function refusal({ param, message }) {
   return [found && !found.node.hidden ? found.name : "", message];
 }
 
-/** Ask what the video would be and take. */
 async function estimate() {
   isStale = isAsking;
   clearTimeout(timer);
@@ -262,8 +253,7 @@ async function post(data, headers) {
 }
 
 function busy(more) {
-  sending += more;
-  state.textContent = sending ? "Sending…" : "";
+  state.textContent = (sending += more) ? "Sending…" : "";
 }
 
 /** Show the refusal of what the form no longer has, with the way back to it. */
@@ -272,7 +262,7 @@ function lost(values, { message }) {
     line.remove();
     load(values, true);
   }));
-  others.append(line);
+  refused.after(line);
 }
 
 /** Fill the form from a draft or from the values of a video; an image alone leaves all else as it is. */
@@ -291,29 +281,18 @@ async function load({ image, last_image: lastImage, ...values }, isDraft) {
   await images[1].take(lastImage);
 }
 
-/** Take a dropped or pasted image, into the field of a node if there is one. */
-function take([file], node) {
+/** Take a dropped or pasted image, into the field below it if there is one. */
+function take(event) {
+  const { types, files } = event.dataTransfer ?? event.clipboardData;
+  form.classList.toggle("over", event.type === "dragover" && types.includes("Files"));
+  if (!files.length) return;
+  event.preventDefault();
   const open = images.filter(({ name }) => isTaken(name));
-  const target = open.find((each) => each.node.contains(node)) ?? open.find(({ blob }) => !blob) ?? open[0];
-  if (target) return void target.take(file);
+  const target = open.find(({ node }) => node.contains(event.target)) ?? open.find(({ blob }) => !blob) ?? open[0];
+  if (target) return target.take(files[0]);
   const others = models.filter((each) => takes(each).length).map(({ id }) => id);
   const advice = others.length ? `; ${others.join(", ")} would` : "";
   choice.refuse((choice.wrong = `${describe(model())}: it takes no image${advice}`)); // until the next change
-}
-
-function drag(event) {
-  const { types, files } = event.dataTransfer;
-  if (!types.includes("Files")) return;
-  event.preventDefault(); // else the browser opens the file in place of the page
-  form.classList.toggle("over", event.type === "dragover");
-  if (files.length) take(files, event.target);
-}
-
-function paste(event) {
-  const { files } = event.clipboardData;
-  if (!files.length) return;
-  event.preventDefault();
-  take(files, document.activeElement);
 }
 
 function onkeydown(event) {
