@@ -97,6 +97,7 @@ def test_a_key_that_is_revoked_is_asked_for_again_in_any_view(
     page = new_page(studio.new_key("gone", "team"))
     expect(page.get_by_role("button", name="gone")).to_be_visible()
     studio.keys.revoke("gone")
+    page.wait_for_timeout(1000)  # the server looks for changes twice a second
     page.get_by_role("link", name="Keep").click()
 
     expect(page.get_by_role("alert").filter(has_text="this key is revoked")).to_be_visible()

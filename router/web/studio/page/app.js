@@ -4,11 +4,7 @@ import { get, isBreak, wait } from "./api.js";
 import { fill, h, problem, say } from "./dom.js";
 import { session } from "./session.js";
 
-const VIEWS = {
-  make: () => import("./make.js"),
-  keep: () => import("./keep.js"),
-  run: () => import("./run.js"),
-};
+const VIEWS = Object.fromEntries(["make", "keep", "run"].map((name) => [name, () => import(`./${name}.js`)]));
 const NO_KEY = "This is no key of this server";
 const ids = ["main", "views", "who", "key", "key-text", "key-problem", "key-forget"];
 const [main, links, who, dialog, key, refused, forget] = ids.map((id) => document.getElementById(id));
@@ -87,9 +83,8 @@ function addPanels(panels) {
   }
 }
 
-/** Ask for a key, with the reason where the one that is kept is refused. */
 function refuseKey({ message }) {
-  const more = /unknown|form/.test(message) ? "." : `: ${message}`; // which says that it was revoked or expired
+  const more = /unknown|form/.test(message) ? "." : `: ${message}`; // revoked or expired
   openKey(session.key && NO_KEY + more);
 }
 

@@ -60,7 +60,7 @@ export function complete(form) {
 
 const of = (each) => JSON.stringify(each && [each.id, each.defaults, each.adapters]);
 
-/** Show a model's defaults and limits, and what the server would use as far as that is known. */
+/** Show a model's defaults and limits, and what the server would use, if known. */
 export function follow(next, used, withImage) {
   const isOther = of(model) !== of(next);
   model = next;

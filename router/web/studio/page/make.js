@@ -10,20 +10,23 @@ import { kept } from "./session.js";
 import { mount as mountWatch } from "./watch.js";
 
 const CALM_MS = 250; // without a change, before the server is asked
-const TWICE_MS = 500; // a double click makes one video
+const TWICE_MS = 400; // a double click makes one video
 const PAUSES_MS = [1000, 2000, 4000];
 const AWAY = [0, 502, 503, 504];
 const DRAFT = ["sessionStorage", "framegate-draft"];
-const PARAMS = { input_reference: "image", image_size: "image", last_image_size: "last_image", size: "width" };
+const PARAMS = { input_reference: "image", size: "width" };
 const STATES = { loaded: "Loaded", warm: "Warm: in the host's memory", cold: "Not loaded yet" };
 
 const entry = () => find(models, choice.control.value);
 const candidates = () => members(models, entry());
+const model = () => candidates().find((each) => accepts(each, roles())) ?? candidates()[0];
+const roles = () => images.filter(({ blob, name }) => blob && isTaken(name)).map(({ name }) => name);
+const typed = () => [...new FormData(form)].filter(([, value]) => value);
+const draft = () => ({ ...Object.fromEntries(typed()), adapters: more.choice() });
 const isTaken = (name) => candidates().some((model) => takes(model).includes(name));
-const limits = () => model().limits;
 const choice = more.field("model", "Model", h("select"));
 const prompt = more.field("prompt", "Prompt", h("textarea", { rows: 4, placeholder: "A red circle moves to the right" }));
-const images = [["image", "Image"], ["last_image", "Last image"]].map((words) => imageField(...words, limits, change));
+const images = [["image", "Image"], ["last_image", "Last image"]].map((words) => imageField(...words, () => model().limits, change));
 const fields = [choice, prompt, ...images, ...more.fields];
 const button = h("button", { class: "primary", "aria-describedby": "make-price" }, "Make video");
 const [state, price] = [soft(), soft()];
@@ -36,7 +39,7 @@ const form = h(
   h("div", { class: "pairs" }, images.map(({ node }) => node)),
   [more.node, warnings, refused, h("div", { class: "send" }, button, state, price)],
 );
-let page, mayNot, models, titles, used, size, timer, isAsking, isStale, isTried, sentAt, sentEdit, refusedEdit;
+let page, mayNot, models, titles, used, size, timer, isAsking, isStale, isTried, sentAt, refusedEdit;
 let [edit, sending] = [0, 0]; // the number of changes, and of videos on their way
 
 export async function mount(root, to) {
@@ -97,22 +100,6 @@ function choose(name) {
   return wanted?.id === choice.control.value;
 }
 
-function model() {
-  return candidates().find((each) => accepts(each, roles())) ?? candidates()[0];
-}
-
-function roles() {
-  return images.filter(({ blob, name }) => blob && isTaken(name)).map(({ name }) => name);
-}
-
-function typed() {
-  return [...new FormData(form)].filter(([, value]) => value);
-}
-
-function draft() {
-  return { ...Object.fromEntries(typed()), adapters: more.choice() };
-}
-
 function change() {
   edit += 1;
   for (const each of fields) each.wrong = "";
@@ -163,7 +150,7 @@ function refuse(found, withFocus) {
 
 /** Return [field, words] of a server's refusal. */
 function refusal({ param, message }) {
-  const name = param.replace("provider_options.video.", "").replace(/[.[].*/, "");
+  const name = param.replace("provider_options.video.", "").replace(/[.[].*|_size$/, "");
   const found = fields.find((each) => each.name === (PARAMS[name] ?? name));
   return [found && !found.node.hidden ? found.name : "", message];
 }
@@ -179,11 +166,10 @@ async function estimate() {
   const answer = await send("v1/videos/estimate", request(true)).catch((error) => ({ error }));
   isAsking = false;
   if (isStale) return estimate();
-  const { error } = answer;
+  const { error, warnings: told = [] } = answer;
   render(answer.provider_options?.video);
   if (!error && !more.isSized()) for (const each of images) if (each.blob) each.told ??= used;
-  const told = (answer.warnings ?? []).filter((text) => !/^(last )?image /.test(text));
-  fill(warnings, told.map((text) => h("p", null, text)));
+  fill(warnings, told.filter((text) => !/^(last )?image /.test(text)).map((text) => h("p", null, text)));
   if (error?.status === 401) throw error;
   const isBusy = error?.status === 429;
   fill(price, error ? isBusy && error.message : cost(answer));
@@ -191,7 +177,7 @@ async function estimate() {
   if (error && !isBusy) refuse([...found, refusal(error)]);
 }
 
-/** Return the form; an estimate has sizes in place of images, also of those that are still to come. */
+/** Return the form; an estimate has sizes in place of images, also of those to come. */
 function request(isEstimate) {
   const data = new FormData();
   const adapters = more.choice();
@@ -211,19 +197,18 @@ function request(isEstimate) {
 
 async function submit(event) {
   event.preventDefault();
-  const isTwice = sentEdit === edit && event.timeStamp - sentAt < TWICE_MS;
-  if (mayNot || isTwice) return;
+  if (mayNot || event.timeStamp - sentAt < TWICE_MS) return;
   const found = [...lacks(), ...more.problems()];
   isTried = found.length > 0;
   refuse(found, true);
   if (isTried) return;
-  [sentEdit, sentAt] = [edit, event.timeStamp];
+  sentAt = event.timeStamp;
   const [image, last_image] = images.map(({ blob }) => blob);
   await queue(edit, request(), { ...draft(), image, last_image });
   estimate();
 }
 
-/** Queue a video; others may be on their way, and the form may change meanwhile. */
+/** Queue a video, while others are on their way and the form changes. */
 async function queue(now, data, values) {
   busy(1);
   try {
@@ -239,7 +224,7 @@ async function queue(now, data, values) {
   }
 }
 
-/** Send a request, again with the same key where no answer says that it was queued. */
+/** Send a request, again where its answer was lost. */
 async function post(data, headers) {
   for (const pause of [...PAUSES_MS, 0]) {
     try {
@@ -256,7 +241,7 @@ function busy(more) {
   state.textContent = (sending += more) ? "Sending…" : "";
 }
 
-/** Show the refusal of what the form no longer has, with the way back to it. */
+/** Show the refusal of what the form no longer has. */
 function lost(values, { message }) {
   const line = problem(`"${values.prompt}" was refused: ${message} `, newButton("Edit it", () => {
     line.remove();
@@ -265,7 +250,7 @@ function lost(values, { message }) {
   refused.after(line);
 }
 
-/** Fill the form from a draft or from the values of a video; an image alone leaves all else as it is. */
+/** Fill the form; an image alone leaves all else as it is. */
 async function load({ image, last_image: lastImage, ...values }, isDraft) {
   const { model: name, prompt: words = "", ...rest } = values;
   if (isDraft || Object.keys(values).length) {
@@ -281,7 +266,7 @@ async function load({ image, last_image: lastImage, ...values }, isDraft) {
   await images[1].take(lastImage);
 }
 
-/** Take a dropped or pasted image, into the field below it if there is one. */
+/** Take a dropped or pasted image. */
 function take(event) {
   const { types, files } = event.dataTransfer ?? event.clipboardData;
   form.classList.toggle("over", event.type === "dragover" && types.includes("Files"));
