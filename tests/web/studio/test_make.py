@@ -361,9 +361,9 @@ def test_an_image_that_the_browser_cannot_read_is_measured_once(page: Page) -> N
     attach(page, picture(200, 50, "PNG"))
     expect(page.get_by_text("128 x 32, 5 frames")).to_be_visible()
     options(page)
-    page.get_by_label("Steps").fill("3")
+    with page.expect_response("**/v1/videos/estimate"):
+        page.get_by_label("Steps").fill("3")
     expect(page.get_by_text("128 x 32, 5 frames (0.6 s), 3 steps")).to_be_visible()
-    page.wait_for_load_state("networkidle")
 
     assert bodies.count(b"") == 1  # Chromium tells no body with a file
     assert b'"image_size"' in bodies[-1]

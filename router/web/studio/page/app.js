@@ -11,10 +11,9 @@ const [main, links, who, dialog, key, refused, forget] = ids.map((id) => documen
 const listeners = {};
 const views = {};
 const named = () => location.hash.slice(1);
-let shown = null;
+let shown;
 
 const page = {
-  caller: null,
   on: (event, listen) => (listeners[event] ??= []).push(listen),
   emit: (event, detail) => listeners[event]?.forEach((listen) => listen(detail)),
   go(name, detail) {
@@ -72,15 +71,11 @@ async function start() {
   who.hidden = !used && owner === "local"; // which needs none
   addEventListener("popstate", () => VIEWS[named() || "make"] && show(named())); // #main is no view
   if (VIEWS[named()]) show(named());
-  addPanels((await panels).data);
-  if (!shown) show(named());
-}
-
-function addPanels(panels) {
-  for (const panel of panels) {
-    VIEWS[`panel-${panel.name}`] = () => import(new URL(panel.script, location.href).href);
-    links.append(h("a", { href: `#panel-${panel.name}` }, panel.title));
+  for (const { name, title, script } of (await panels).data) {
+    VIEWS[`panel-${name}`] = () => import(new URL(script, location.href).href);
+    links.append(h("a", { href: `#panel-${name}` }, title));
   }
+  if (!shown) show(named());
 }
 
 function refuseKey({ message }) {
@@ -111,11 +106,8 @@ dialog.addEventListener("close", closeKey);
 page.on("running", (n) => {
   document.title = n ? `(${n}) Framegate` : "Framegate";
 });
-for (const type of ["dragover", "drop"]) {
-  document.addEventListener(type, (event) => {
-    if (event.dataTransfer.types.includes("Files")) event.preventDefault(); // else the file replaces the page
-  });
-}
+const stay = (event) => event.dataTransfer.types.includes("Files") && event.preventDefault(); // no file replaces the page
+for (const type of ["dragover", "drop"]) document.addEventListener(type, stay);
 addEventListener("unhandledrejection", (event) => {
   const { reason } = event;
   if (reason?.status === undefined) return;

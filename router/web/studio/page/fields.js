@@ -26,7 +26,6 @@ export function field(name, label, control) {
   const line = problem();
   line.id = `${id}-problem`;
   const title = control.tagName !== "FIELDSET" && h("label", { for: id }, label);
-  /** Show why the field is refused; no words clear it. */
   const refuse = (words = "") => {
     if (line.textContent !== words) line.textContent = words;
     control.ariaInvalid = words ? "true" : null;
@@ -42,8 +41,9 @@ const adapters = field("adapters", "Adapters", h("fieldset", null, h("legend", n
 const texts = [negative, ...numbers];
 const summary = h("span", { class: "soft" });
 const pairs = h("div", { class: "pairs" }, numbers.map(({ node }) => node));
-const all = h("div", { class: "stack" }, negative.node, pairs, adapters.node);
-export const node = h("details", null, h("summary", null, h("b", null, "Options"), summary), all);
+export const node = h("details", null,
+  h("summary", null, h("b", null, "Options"), summary),
+  h("div", { class: "stack" }, negative.node, pairs, adapters.node));
 export const fields = [...texts, adapters];
 let model = null;
 let rows = [];
@@ -58,11 +58,11 @@ export function complete(form) {
   if (isSized()) for (const { name, control } of sides) form.set(name, control.value || control.placeholder);
 }
 
-const of = (each) => JSON.stringify(each && [each.id, each.defaults, each.adapters]);
+const shape = ({ id, defaults, adapters }) => JSON.stringify([id, defaults, adapters]);
 
 /** Show a model's defaults and limits, and what the server would use, if known. */
 export function follow(next, used, withImage) {
-  const isOther = of(model) !== of(next);
+  const isOther = !model || shape(model) !== shape(next);
   model = next;
   if (isOther) listAdapters();
   const [width, height, frames, rate, steps] = numbers.map(({ name, control, node: box }) => {
@@ -82,7 +82,8 @@ export function follow(next, used, withImage) {
   for (const { name, hint, control } of numbers) {
     const { value, min, max, step } = control;
     const size = !isSized() && withImage ? "As the image" : `Multiples of ${step}`;
-    const words = { width: size, height: size, num_frames: `${time}; up to ${max}`, seed: "The same seed makes the same video" };
+    const seed = "The same seed makes the same video";
+    const words = { width: size, height: size, num_frames: `${time}; up to ${max}`, seed };
     const isAdjusted = value && used && Number(value) !== used[name];
     hint.textContent = isAdjusted ? `${used[name]} will be used` : (words[name] ?? `${min} to ${max}`);
   }
@@ -123,7 +124,7 @@ function listAdapters() {
   rows = model.adapters.map((adapter) => {
     const { name, merged } = adapter;
     const [id, used] = [`make-adapter-${name}`, chosen().find((each) => each.name === name)];
-    const why = merged ? "part of the weights" : isHere(adapter, model) ? "" : `its file is ${adapter.weights}`;
+    const why = merged ? "Part of the weights" : isHere(adapter, model) ? "" : `Its file is ${adapter.weights}`;
     const box = h("input", { type: "checkbox", id, disabled: why, checked: merged || used, oninput: chooseAdapters });
     const { high, low } = used?.strength ?? adapter.strength;
     const kept = high === undefined ? undefined : used?.strength; // one for each expert
@@ -144,8 +145,7 @@ function listAdapters() {
 function chooseAdapters() {
   for (const { box, line } of rows) line.hidden = box.disabled || !box.checked;
   const used = rows.filter(({ box, merged }) => box.checked && !merged);
-  const of = ({ name, strength: { value }, kept }) => ({ name, strength: value ? Number(value) : kept });
-  choices[model.id] = used.map(of);
+  choices[model.id] = used.map(({ name, strength: { value }, kept }) => ({ name, strength: value ? Number(value) : kept }));
 }
 
 function chosen() {

@@ -9,7 +9,7 @@ import { accepts, describe, find, members, needs, takes, title } from "./models.
 import { kept } from "./session.js";
 import { mount as mountWatch } from "./watch.js";
 
-const CALM_MS = 250; // without a change, before the server is asked
+const CALM_MS = 250; // without a change, before an estimate
 const TWICE_MS = 400; // a double click makes one video
 const PAUSES_MS = [1000, 2000, 4000];
 const AWAY = [0, 502, 503, 504];
@@ -72,11 +72,7 @@ export async function mount(root, to) {
 }
 
 async function refresh() {
-  try {
-    list(await page.models());
-  } catch (error) {
-    if (!isBreak(error)) throw error; // else the list stays as it is
-  }
+  await page.models().then(list, (error) => isBreak(error) || Promise.reject(error)); // a break keeps the list
   render(used);
   await estimate();
 }
@@ -119,7 +115,8 @@ function render(now) {
   const { prompt: most, prompt_tokens: tokens } = runs.limits;
   const { length } = prompt.control.value;
   const counter = length > most * 0.8 && `${number(length)} of ${number(most)} characters`;
-  prompt.hint.textContent = counter || (tokens ? `The first ${tokens} tokens (about ${Math.floor(tokens * 0.07)}0 words) are read` : "");
+  const read = tokens && `The first ${tokens} tokens (about ${Math.floor(tokens * 0.07)}0 words) are read`;
+  prompt.hint.textContent = counter || read || "";
   for (const image of images) {
     image.node.hidden = !isTaken(image.name) && !image.blob;
     image.show(size, isTaken(image.name) ? "" : `Not used: ${describe(runs)}`);
@@ -135,8 +132,8 @@ function lacks() {
   const all = candidates();
   if (all.some((each) => accepts(each, roles()))) return found;
   const role = all.flatMap(needs).find((each) => !roles().includes(each)) ?? "image";
-  const rule = `it needs ${role === "image" ? "an image" : "a last image"}`;
-  return [...found, [role, `${all.map(describe).join(", ")}: ${rule}`]];
+  const one = role === "image" ? "an" : "a last";
+  return [...found, [role, `${all.map(describe).join(", ")}: it needs ${one} image`]];
 }
 
 function refuse(found, withFocus) {
@@ -189,7 +186,8 @@ function request(isEstimate) {
   for (const { name, blob, size: own, told } of images) {
     const isSent = roles().includes(name);
     const box = own ?? told ?? ((!blob || more.isSized()) && model().defaults);
-    if (isEstimate && box && (isSent || needs(model()).includes(name))) data.set(`${name}_size`, `${box.width}x${box.height}`);
+    const isNeeded = isSent || needs(model()).includes(name);
+    if (isEstimate && box && isNeeded) data.set(`${name}_size`, `${box.width}x${box.height}`);
     else if (isSent) data.set(name === "image" ? "input_reference" : name, blob);
   }
   return data;
@@ -275,8 +273,8 @@ function take(event) {
   const open = images.filter(({ name }) => isTaken(name));
   const target = open.find(({ node }) => node.contains(event.target)) ?? open.find(({ blob }) => !blob) ?? open[0];
   if (target) return target.take(files[0]);
-  const others = models.filter((each) => takes(each).length).map(({ id }) => id);
-  const advice = others.length ? `; ${others.join(", ")} would` : "";
+  const others = models.filter((each) => takes(each).length).map(({ id }) => id).join(", ");
+  const advice = others && `; ${others} would`;
   choice.refuse((choice.wrong = `${describe(model())}: it takes no image${advice}`)); // until the next change
 }
 
@@ -287,7 +285,8 @@ function onkeydown(event) {
 function cost({ expected_seconds: work, load_seconds: load, remaining_seconds: remaining, cost: sum, basis }) {
   if (work === null) return "Its time is known after a first video";
   const loading = load ? `, and ${seconds(load)} to load the model` : "";
-  const queued = remaining - work - load > 1 ? `; ready in about ${seconds(remaining)} (queue)` : "";
-  const then = remaining === null ? "; no engine takes jobs now" : queued;
-  return `${basis === "measured" ? "About" : "Roughly"} ${seconds(work)}${loading}${then}${sum ? `; costs about ${money(sum)}` : ""}`;
+  let then = remaining - work - load > 1 ? `; ready in about ${seconds(remaining)} (queue)` : "";
+  if (remaining === null) then = "; no engine takes jobs now";
+  const price = sum ? `; costs about ${money(sum)}` : "";
+  return `${basis === "measured" ? "About" : "Roughly"} ${seconds(work)}${loading}${then}${price}`;
 }
