@@ -106,7 +106,8 @@ dialog.addEventListener("close", closeKey);
 page.on("running", (n) => {
   document.title = n ? `(${n}) Framegate` : "Framegate";
 });
-const stay = (event) => event.dataTransfer.types.includes("Files") && event.preventDefault(); // no file replaces the page
+// a dropped file would replace the page
+const stay = (event) => event.dataTransfer.types.includes("Files") && event.preventDefault();
 for (const type of ["dragover", "drop"]) document.addEventListener(type, stay);
 addEventListener("unhandledrejection", (event) => {
   const { reason } = event;

@@ -145,7 +145,7 @@ function listAdapters() {
 function chooseAdapters() {
   for (const { box, line } of rows) line.hidden = box.disabled || !box.checked;
   const used = rows.filter(({ box, merged }) => box.checked && !merged);
-  choices[model.id] = used.map(({ name, strength: { value }, kept }) => ({ name, strength: value ? Number(value) : kept }));
+  choices[model.id] = used.map(({ name, strength: { value }, kept }) => ({ name, strength: value ? +value : kept }));
 }
 
 function chosen() {

@@ -6,7 +6,7 @@ import { bytes, number } from "./format.js";
 
 const TYPES = "PNG, JPEG, WebP, HEIC or AVIF";
 
-/** Return a field that keeps an image; `limits` returns those of the model. */
+/** Return the field of an image; `limits` returns those of the model. */
 export function imageField(name, label, limits, changed) {
   const accept = ".png,.jpg,.jpeg,.webp,.heic,.heif,.avif";
   const input = h("input", { type: "file", accept, onchange: () => take(input.files[0]) });

@@ -105,11 +105,11 @@ function change() {
   timer = setTimeout(estimate, CALM_MS);
 }
 
-/** Show what runs; `now` are the values that the server would use, if known. */
+/** Show what runs; `now` are the server's values, if known. */
 function render(now) {
   const runs = model();
   used = now;
-  size = used ?? size; // of the crop, also while an answer is awaited
+  size = used ?? size; // of the crop, while an answer is awaited
   const route = entry().members && `${runs.id} will run: ${modality(runs.modality)}`;
   choice.hint.textContent = [route, STATES[runs.state]].filter(Boolean).join(". ");
   const { prompt: most, prompt_tokens: tokens } = runs.limits;
@@ -170,11 +170,11 @@ async function estimate() {
   if (error?.status === 401) throw error;
   const isBusy = error?.status === 429;
   fill(price, error ? isBusy && error.message : cost(answer));
-  if (isBusy || AWAY.includes(error?.status)) timer = setTimeout(estimate, error.retryAfter * 1000 || PAUSES_MS[2]);
+  if (isBusy || AWAY.includes(error?.status)) timer = setTimeout(estimate, error.retryAfter * 1000 || 4000);
   if (error && !isBusy) refuse([...found, refusal(error)]);
 }
 
-/** Return the form; an estimate has sizes in place of images, also of those to come. */
+/** Return the form; an estimate has sizes of images, also of those to come. */
 function request(isEstimate) {
   const data = new FormData();
   const adapters = more.choice();
@@ -275,7 +275,7 @@ function take(event) {
   if (target) return target.take(files[0]);
   const others = models.filter((each) => takes(each).length).map(({ id }) => id).join(", ");
   const advice = others && `; ${others} would`;
-  choice.refuse((choice.wrong = `${describe(model())}: it takes no image${advice}`)); // until the next change
+  choice.refuse((choice.wrong = `${describe(model())}: it takes no image${advice}`));
 }
 
 function onkeydown(event) {
