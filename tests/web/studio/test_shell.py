@@ -119,7 +119,9 @@ def test_a_dropped_file_never_replaces_the_page(page: Page) -> None:
 @pytest.mark.slow
 def test_a_phone_has_a_low_header_and_few_messages(page: Page) -> None:
     page.set_viewport_size({"width": 360, "height": 640})
-    page.evaluate("(async () => { const { say } = await import('/studio/dom.js'); [1, 2, 3, 4].map((n) => say(`no ${n}`)); })()")
+    page.evaluate(
+        "(async () => { const { say } = await import('/studio/dom.js'); [1, 2, 3, 4].map((n) => say(`no ${n}`)); })()"
+    )
     send = page.get_by_role("button", name="Make video")
     toasts = page.locator("#toasts p")
 
