@@ -319,7 +319,7 @@ def test_prompts_are_sent_while_another_is_on_its_way(page: Page, studio: Studio
     for words in ("the first", "the second", "the third"):
         prompt.fill(words)
         submit(page)
-        page.wait_for_timeout(500)
+    page.wait_for_timeout(500)
     page.get_by_role("button", name="Make video").dblclick()
     expect(page.get_by_text("Sending…")).to_be_visible()
     page.wait_for_timeout(100)

@@ -98,6 +98,7 @@ function choose(name) {
 
 function change() {
   edit += 1;
+  sentAt = 0;
   for (const each of fields) each.wrong = "";
   render();
   kept(...DRAFT, JSON.stringify(draft()));
@@ -206,7 +207,7 @@ async function submit(event) {
   estimate();
 }
 
-/** Queue a video, while others are on their way and the form changes. */
+/** Queue a video; the form may change meanwhile. */
 async function queue(now, data, values) {
   busy(1);
   try {
