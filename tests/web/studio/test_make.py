@@ -71,7 +71,7 @@ def sent(page: Page) -> dict[str, Any]:
     """Send the form and return the video."""
     with page.expect_response(lambda answer: answer.url.endswith("/v1/videos") and answer.status == 200) as found:
         submit(page)
-    expect(page.get_by_text("Queued", exact=True)).to_be_visible()
+    expect(page.get_by_text("Queued: ")).to_be_visible()
     video: dict[str, Any] = found.value.json()
     return video
 
@@ -98,13 +98,13 @@ def test_a_first_video_needs_a_prompt_only(page: Page, studio: Studio) -> None:
     page.keyboard.type("a red circle")
     with page.expect_response(lambda answer: answer.url.endswith("/v1/videos")) as answer:
         page.keyboard.press("Control+Enter")
-    expect(page.get_by_text("Queued", exact=True)).to_be_visible()
+    expect(page.get_by_text("Queued: ")).to_be_visible()
 
     video = studio.finished(answer.value.json())
     assert (video["status"], video["prompt"], video["model"]) == ("completed", "a red circle", "text")
     expect(prompt).to_have_value("a red circle")
     page.keyboard.type("!")
-    expect(page.locator("#make-price")).to_contain_text("about")
+    expect(page.locator("#make-price")).to_contain_text("About")
 
 
 def test_text_for_an_image_model_is_refused_beside_the_image(page: Page, posts: list[Request]) -> None:
@@ -143,7 +143,7 @@ def test_an_image_of_another_model_is_kept_but_not_sent(page: Page, studio: Stud
     attach(page, picture())
     choose(page, "text")
 
-    expect(page.locator("#make-image-hint")).to_have_text("not used: text is text to video")
+    expect(page.locator("#make-image-hint")).to_have_text("Not used: text is text to video")
     page.get_by_label("Prompt", exact=True).fill("without it")
     assert studio.finished(sent(page))["status"] == "completed"
 
@@ -178,10 +178,11 @@ def test_an_image_is_dropped_pasted_and_chosen(page: Page) -> None:
     remove.click()
 
     attach(page, picture(30, 300, "WEBP"))
-    expect(page.get_by_text("cropped from 30 x 300")).to_be_visible()
+    expect(page.get_by_text("Cropped from 30 x 300")).to_be_visible()
 
 
-def test_what_is_no_image_is_refused_in_words(page: Page) -> None:
+def test_what_is_no_image_is_refused_in_words(page: Page, console: Console) -> None:
+    console.allow(400)  # of the estimate
     choose(page, "image")
     for data, kind in ((picture(kind="GIF"), "image/gif"), (b"a text", "text/plain")):
         image(page).set_input_files({"name": "cat", "mimeType": kind, "buffer": data})
@@ -243,7 +244,6 @@ def test_what_would_be_refused_is_named_before_it_is_sent(page: Page, posts: lis
         ({"Frames per second": "1.5"}, "Frames per second must be an integer from 1 to 60, got 1.5"),
         ({"Guidance": "21"}, "Guidance must be a number from 0 to 20, got 21"),
         ({"Flow shift": "0"}, "Flow shift must be a number from 0.01 to 100, got 0"),
-        ({"Width": "64"}, "width was given without height: give both or neither"),
         ({"Width": "256", "Height": "256"}, "text takes at most 16,384 pixels a frame, got 256 x 256"),
         ({"Seed": "-1"}, "Seed must be an integer from 0 to 9223372036854775807, got -1"),
     ):
@@ -303,12 +303,106 @@ def test_a_video_whose_answer_is_lost_is_made_once(
     page.route("**/v1/videos", lose, times=1)
     page.get_by_label("Prompt", exact=True).fill("only once")
     submit(page)
-    expect(page.get_by_role("button", name="Sending…")).to_be_disabled()
-    expect(page.get_by_text("Queued", exact=True)).to_be_visible()
+    expect(page.get_by_text("Sending…")).to_be_visible()
+    expect(page.get_by_text("Queued: ")).to_be_visible()
 
     assert len({request.headers["idempotency-key"] for request in posts}) == 1
     videos = studio.call("/v1/videos?limit=100")["data"]
     assert [video["prompt"] for video in videos].count("only once") == 1
+
+
+def test_prompts_are_sent_while_another_is_on_its_way(page: Page, studio: Studio, console: Console) -> None:
+    console.allow(400)
+    held: list[Route] = []
+    page.route("**/v1/videos", lambda route: held.append(route))
+    prompt = page.get_by_label("Prompt", exact=True)
+    for words in ("the first", "the second", "the third"):
+        prompt.fill(words)
+        submit(page)
+    page.wait_for_timeout(500)
+    page.get_by_role("button", name="Make video").dblclick()
+    expect(page.get_by_text("Sending…")).to_be_visible()
+    page.wait_for_timeout(100)
+    assert len(held) == 4  # a double click makes one video
+    prompt.fill("a draft")
+
+    refusal = {"error": {"message": "not this one", "type": "invalid_request_error", "param": "prompt", "code": "x"}}
+    held[0].fulfill(status=400, json=refusal)
+    for route in held[1:]:
+        route.continue_()
+
+    expect(page.get_by_text("Sending…")).to_be_hidden()
+    expect(page.get_by_role("alert").filter(has_text='"the first" was refused: not this one')).to_be_visible()
+    expect(prompt).to_have_value("a draft")
+    made = [video["prompt"] for video in studio.call("/v1/videos?limit=100")["data"]]
+    assert (made.count("the first"), made.count("the second"), made.count("the third")) == (0, 1, 2)
+    page.get_by_role("button", name="Edit it").click()
+    expect(prompt).to_have_value("the first")
+
+
+def test_one_side_is_sent_with_the_other_as_it_is_shown(page: Page) -> None:
+    choose(page, "text")
+    options(page)
+    page.get_by_label("Width").fill("70")
+    expect(page.get_by_text("64 will be used")).to_be_visible()
+    page.get_by_label("Width").fill("")
+    page.get_by_label("Height").fill("96")
+    page.get_by_label("Prompt", exact=True).fill("a tall one")
+    expect(page.get_by_text("64 x 96, 5 frames")).to_be_visible()
+
+    assert sent(page)["size"] == "64x96"
+
+
+def test_an_image_that_the_browser_cannot_read_is_measured_once(page: Page) -> None:
+    choose(page, "image")
+    bodies: list[bytes] = []
+    page.on("request", lambda sent: bodies.append(sent.post_data_buffer or b"") if "estimate" in sent.url else None)
+    page.evaluate("Object.defineProperty(Image.prototype, 'naturalWidth', { value: 0 }) && null")
+    attach(page, picture(200, 50, "PNG"))
+    expect(page.get_by_text("128 x 32, 5 frames")).to_be_visible()
+    options(page)
+    with page.expect_response("**/v1/videos/estimate"):
+        page.get_by_label("Steps").fill("3")
+    expect(page.get_by_text("128 x 32, 5 frames (0.6 s), 3 steps")).to_be_visible()
+
+    assert bodies.count(b"") == 1  # Chromium tells no body with a file
+    assert b'"image_size"' in bodies[-1]
+
+
+ESTIMATE = "**/v1/videos/estimate"
+
+
+def test_what_an_estimate_says_of_price_and_engines(page: Page, console: Console) -> None:
+    console.allow(429)
+    known = {"expected_seconds": 2.0, "load_seconds": None, "remaining_seconds": None, "basis": "measured"}
+    answers: list[dict[str, Any]] = [
+        {"status": 429, "headers": {"retry-after": "1"}, "json": {"error": {"message": "too fast", "code": "x"}}},
+        {"json": {**known, "cost": 0.000123}},
+        {"json": {**known, "expected_seconds": None, "cost": None}},
+    ]
+    page.get_by_text("text will run").wait_for()
+    page.route(ESTIMATE, lambda route: route.fulfill(**answers.pop(0)) if answers else route.continue_())
+    price = page.locator("#make-price")
+    page.get_by_label("Prompt", exact=True).fill("cheap")
+    expect(price).to_have_text("too fast")
+    expect(page.get_by_role("alert").filter(has_text="too fast")).to_have_count(0)
+
+    expect(price).to_have_text("About 2 s; no engine takes jobs now; costs about 0.00012")
+    page.get_by_label("Prompt", exact=True).fill("new")
+    expect(price).to_have_text("Its time is known after a first video")
+
+
+def test_models_of_an_open_page_follow_the_server(page: Page) -> None:
+    expect(page.get_by_label("Model")).to_have_value("any")
+
+    def rename(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, body=answer.text().replace('"slow"', '"steady"'))
+
+    page.route("**/v1/models", rename)
+    page.evaluate("dispatchEvent(new Event('focus'))")
+
+    expect(page.get_by_label("Model").get_by_role("option", name="steady")).to_be_attached()
 
 
 def test_a_draft_survives_a_reload(page: Page) -> None:
@@ -343,6 +437,7 @@ def test_the_values_of_a_video_fill_the_form(page: Page) -> None:
     expect(page.get_by_label("Model")).to_have_value("wan-nano-t2v")
     expect(page.get_by_label("Strength of fast4")).to_have_value("0.5")
     expect(page.get_by_text("wan-nano-t2v has no adapter gone")).to_be_visible()
+    expect(page.get_by_text("The form has its values: Make video makes it")).to_be_visible()
     expect(page.get_by_text("96 x 64, 17 frames (2.1 s), 4 steps, fast4, seed 7")).to_be_visible()
 
 

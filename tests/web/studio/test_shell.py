@@ -64,10 +64,11 @@ def test_a_key_is_typed_once_and_kept(new_page: NewPage, studio: Studio, console
     page = new_page(key="")
 
     dialog = page.get_by_role("dialog", name="API key")
-    expect(dialog).to_contain_text("this server needs a key")
+    expect(dialog).to_contain_text("Its administrator makes one with: framegate keys create NAME")
+    expect(page.locator("#key-problem")).to_have_text("")
     dialog.get_by_label("Key", exact=True).fill("fg-" + "x" * 43)
     dialog.get_by_role("button", name="Use key").click()
-    expect(dialog).to_contain_text("this key is unknown")
+    expect(dialog.get_by_role("alert")).to_have_text("This is no key of this server.")
     dialog.get_by_label("Key", exact=True).fill(studio.key)
     page.keyboard.press("Enter")
     expect(page.get_by_role("button", name="team")).to_be_visible()
@@ -84,5 +85,48 @@ def test_a_key_can_be_forgotten(page: Page, console: Console) -> None:
     page.get_by_role("button", name="team").click()
     page.get_by_role("button", name="Forget key").click()
 
-    expect(page.get_by_role("dialog", name="API key")).to_contain_text("this server needs a key")
+    expect(page.get_by_role("dialog", name="API key")).to_contain_text("This server needs a key")
     assert page.evaluate("localStorage.length") == 0
+
+
+@pytest.mark.slow
+def test_a_key_that_is_revoked_is_asked_for_again_in_any_view(
+    new_page: NewPage, studio: Studio, console: Console
+) -> None:
+    console.allow(401)
+    page = new_page(studio.new_key("gone", "team"))
+    expect(page.get_by_role("button", name="gone")).to_be_visible()
+    studio.keys.revoke("gone")
+    page.wait_for_timeout(1000)  # the server looks for changes twice a second
+    page.get_by_role("link", name="Keep").click()
+
+    expect(page.get_by_role("alert").filter(has_text="this key is revoked")).to_be_visible()
+
+
+@pytest.mark.slow
+def test_a_dropped_file_never_replaces_the_page(page: Page) -> None:
+    page.get_by_role("link", name="Run").click()
+    drop = """(target) => {
+      const dataTransfer = new DataTransfer();
+      dataTransfer.items.add(new File(["a"], "cat.png", { type: "image/png" }));
+      return document.querySelector(target).dispatchEvent(
+        new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
+    }"""
+    for target in ("header", "main", "body"):
+        assert not page.evaluate(drop, target)
+
+
+@pytest.mark.slow
+def test_a_phone_has_a_low_header_and_few_messages(page: Page) -> None:
+    page.set_viewport_size({"width": 360, "height": 640})
+    page.evaluate(
+        "(async () => { const { say } = await import('/studio/dom.js'); [1, 2, 3, 4].map((n) => say(`no ${n}`)); })()"
+    )
+    send = page.get_by_role("button", name="Make video")
+    toasts = page.locator("#toasts p")
+
+    expect(toasts).to_have_text(["no 2", "no 3", "no 4"])
+    boxes = [send.bounding_box(), toasts.last.bounding_box(), page.locator("header").bounding_box()]
+    button, toast, header = (box for box in boxes if box)
+    assert toast["y"] + toast["height"] < button["y"]
+    assert header["height"] < 100

@@ -12,7 +12,7 @@ export class ApiError extends Error {
   }
 }
 
-/** True for what a server or a proxy answers while it restarts or is busy, and for no answer. */
+/** True for no answer, and for those of a busy or restarting server. */
 export const isBreak = ({ status }) => !status || status === 429 || status >= 500;
 export const wait = (milliseconds) => new Promise((over) => setTimeout(over, milliseconds));
 
@@ -23,7 +23,7 @@ export const send = (path, form, headers) => json(path, { method: "POST", body: 
 export const remove = (path) => json(path, { method: "DELETE" });
 export const blob = async (path) => (await answer(path)).blob();
 
-/** Return the relative URL of a completed video's file, which needs no key; null without a file. */
+/** Return the relative URL of a video's file, which needs no key; null without one. */
 export function fileUrl(video, variant) {
   if (!video.url) return null;
   const url = new URL(video.url, location.href);
@@ -32,7 +32,7 @@ export function fileUrl(video, variant) {
   return path + url.search;
 }
 
-/** Yield the data of a path's server-sent events after a number; a stream that was whole ends with null. */
+/** Yield the data of server-sent events after a number; a whole stream ends with null. */
 export async function* events(path, after, signal) {
   const stop = new AbortController();
   let timer;
@@ -42,8 +42,8 @@ export async function* events(path, after, signal) {
   };
   try {
     listen();
-    const query = asQuery({ stream: "true", starting_after: after });
-    const response = await answer(path + query, { signal: AbortSignal.any([signal, stop.signal]) });
+    path += asQuery({ stream: "true", starting_after: after });
+    const response = await answer(path, { signal: AbortSignal.any([signal, stop.signal]) });
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     for (let rest = ""; ; ) {
       const { done, value } = await reader.read();
@@ -62,10 +62,8 @@ export async function* events(path, after, signal) {
   }
 }
 
-/** Return a new Idempotency-Key, also without HTTPS, which the browser's UUIDs need. */
-export function newKey() {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
+/** Return a new Idempotency-Key; the browser's UUIDs need HTTPS. */
+export const newKey = () => crypto.getRandomValues(new Uint32Array(4)).join("-");
 
 async function json(path, options) {
   return (await answer(path, options)).json();

@@ -4,28 +4,22 @@ import { get, isBreak, wait } from "./api.js";
 import { fill, h, problem, say } from "./dom.js";
 import { session } from "./session.js";
 
-const VIEWS = {
-  make: () => import("./make.js"),
-  keep: () => import("./keep.js"),
-  run: () => import("./run.js"),
-};
+const VIEWS = Object.fromEntries(["make", "keep", "run"].map((name) => [name, () => import(`./${name}.js`)]));
+const NO_KEY = "This is no key of this server";
 const ids = ["main", "views", "who", "key", "key-text", "key-problem", "key-forget"];
 const [main, links, who, dialog, key, refused, forget] = ids.map((id) => document.getElementById(id));
-const bus = new EventTarget();
+const listeners = {};
 const views = {};
 const named = () => location.hash.slice(1);
-let shown = null;
+let shown;
 
 const page = {
-  caller: null,
-  on: (event, listen) => bus.addEventListener(event, (sent) => listen(sent.detail)),
-  emit: (event, detail) => bus.dispatchEvent(new CustomEvent(event, { detail })),
-  /** Show a view and hand it a detail. */
+  on: (event, listen) => (listeners[event] ??= []).push(listen),
+  emit: (event, detail) => listeners[event]?.forEach((listen) => listen(detail)),
   go(name, detail) {
     if (location.hash !== `#${name}`) history.pushState(null, "", `#${name}`);
     return show(name, detail);
   },
-  /** Return the models and routes of the server. */
   models: async () => (await get("v1/models")).data,
 };
 
@@ -52,7 +46,8 @@ async function mount(name) {
     const module = await VIEWS[name]();
     return { root, ...(await (module.mount ?? module.default)(root, page)) };
   } catch (error) {
-    console.error(error);
+    if (error.status === 401) refuseKey(error);
+    else console.error(error);
     fill(root, problem(`This view could not be opened: ${error.message}`));
     return { root };
   }
@@ -64,7 +59,7 @@ async function start() {
   try {
     page.caller = await get("v1/me");
   } catch (error) {
-    if (error.status === 401) return openKey(error.message);
+    if (error.status === 401) return refuseKey(error);
     fill(main, problem(error.message, isBreak(error) && "; trying again."));
     if (!isBreak(error)) return;
     await wait((error.retryAfter ?? 2) * 1000);
@@ -72,18 +67,20 @@ async function start() {
     return start();
   }
   const { key: used, owner } = page.caller;
-  who.textContent = used?.name ?? (owner === "local" ? "No key needed" : owner);
+  who.textContent = used?.name ?? owner;
+  who.hidden = !used && owner === "local"; // which needs none
   addEventListener("popstate", () => VIEWS[named() || "make"] && show(named())); // #main is no view
   if (VIEWS[named()]) show(named());
-  addPanels((await panels).data);
+  for (const { name, title, script } of (await panels).data) {
+    VIEWS[`panel-${name}`] = () => import(new URL(script, location.href).href);
+    links.append(h("a", { href: `#panel-${name}` }, title));
+  }
   if (!shown) show(named());
 }
 
-function addPanels(panels) {
-  for (const panel of panels) {
-    VIEWS[`panel-${panel.name}`] = () => import(new URL(panel.script, location.href).href);
-    links.append(h("a", { href: `#panel-${panel.name}` }, panel.title));
-  }
+function refuseKey({ message }) {
+  const more = /unknown|form/.test(message) ? "." : `: ${message}`; // revoked or expired
+  openKey(session.key && NO_KEY + more);
 }
 
 function openKey(words = "") {
@@ -98,8 +95,9 @@ function closeKey() {
   const text = key.value.trim();
   key.value = "";
   if (dialog.returnValue === "forget") session.keep("");
-  else if (dialog.returnValue === "use" && text) session.keep(text);
-  else return;
+  else if (dialog.returnValue !== "use" || !text) return;
+  else if (/[^!-~]/.test(text)) return openKey(`${NO_KEY}.`); // no header can have it
+  else session.keep(text);
   location.reload(); // every view starts again with the other caller's jobs
 }
 
@@ -108,9 +106,14 @@ dialog.addEventListener("close", closeKey);
 page.on("running", (n) => {
   document.title = n ? `(${n}) Framegate` : "Framegate";
 });
-addEventListener("unhandledrejection", ({ reason }) => {
+// a dropped file would replace the page
+const stay = (event) => event.dataTransfer.types.includes("Files") && event.preventDefault();
+for (const type of ["dragover", "drop"]) document.addEventListener(type, stay);
+addEventListener("unhandledrejection", (event) => {
+  const { reason } = event;
   if (reason?.status === undefined) return;
-  if (reason.status === 401) openKey(reason.message);
+  event.preventDefault();
+  if (reason.status === 401) refuseKey(reason);
   else say(reason.message);
 });
 start();

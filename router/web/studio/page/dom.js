@@ -25,7 +25,6 @@ export function table(caption, heads, rows) {
       h("tbody", null, rows.map((row) => h("tr", null, cells(row))))));
 }
 
-/** Replace the children of an element. */
 export function fill(node, ...children) {
   node.replaceChildren(...shown(children));
   return node;
@@ -36,6 +35,7 @@ export function say(text) {
   const line = h("p", null, text);
   (document.querySelector("dialog[open]") ?? document.body).append(toasts); // a dialog hides all that is outside of it
   toasts.append(line);
+  if (toasts.children.length > 3) toasts.firstChild.remove();
   setTimeout(() => line.remove(), 6000);
 }
 

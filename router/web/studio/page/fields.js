@@ -18,7 +18,6 @@ const NUMBERS = {
   seed: ["Seed", () => [0, "9223372036854775807", 1]],
 };
 
-/** Return a labelled control with a hint and a line for its problem. */
 export function field(name, label, control) {
   const id = `make-${name}`;
   Object.assign(control, { id, name });
@@ -27,7 +26,6 @@ export function field(name, label, control) {
   const line = problem();
   line.id = `${id}-problem`;
   const title = control.tagName !== "FIELDSET" && h("label", { for: id }, label);
-  /** Show why the field is refused; no words clear it. */
   const refuse = (words = "") => {
     if (line.textContent !== words) line.textContent = words;
     control.ariaInvalid = words ? "true" : null;
@@ -43,17 +41,28 @@ const adapters = field("adapters", "Adapters", h("fieldset", null, h("legend", n
 const texts = [negative, ...numbers];
 const summary = h("span", { class: "soft" });
 const pairs = h("div", { class: "pairs" }, numbers.map(({ node }) => node));
-const all = h("div", { class: "stack" }, negative.node, pairs, adapters.node);
-export const node = h("details", null, h("summary", null, h("b", null, "Options"), summary), all);
+export const node = h("details", null,
+  h("summary", null, h("b", null, "Options"), summary),
+  h("div", { class: "stack" }, negative.node, pairs, adapters.node));
 export const fields = [...texts, adapters];
 let model = null;
 let rows = [];
 
-export const choice = () => choices[model.id];
+export const choice = () => choices[model.id]?.filter(({ name }) => model.adapters.some((each) => each.name === name));
 
-/** Show a model's defaults and limits, and what the server would use as far as that is known. */
+const sides = numbers.slice(0, 2);
+export const isSized = () => sides.some(({ control }) => control.value);
+
+/** Add the side that is shown to a form with one of width and height. */
+export function complete(form) {
+  if (isSized()) for (const { name, control } of sides) form.set(name, control.value || control.placeholder);
+}
+
+const shape = ({ id, defaults, adapters }) => JSON.stringify([id, defaults, adapters]);
+
+/** Show a model's defaults and limits, and what the server would use, if known. */
 export function follow(next, used, withImage) {
-  const isOther = model?.id !== next.id;
+  const isOther = !model || shape(model) !== shape(next);
   model = next;
   if (isOther) listAdapters();
   const [width, height, frames, rate, steps] = numbers.map(({ name, control, node: box }) => {
@@ -72,13 +81,14 @@ export function follow(next, used, withImage) {
   summary.textContent = parts.filter(Boolean).join(", ");
   for (const { name, hint, control } of numbers) {
     const { value, min, max, step } = control;
-    const size = !value && withImage ? "as the image" : `multiples of ${step}`;
-    const words = { width: size, height: size, num_frames: `${time}; up to ${max}`, seed: "repeats a video" };
+    const size = !isSized() && withImage ? "As the image" : `Multiples of ${step}`;
+    const seed = "The same seed makes the same video";
+    const words = { width: size, height: size, num_frames: `${time}; up to ${max}`, seed };
     const isAdjusted = value && used && Number(value) !== used[name];
     hint.textContent = isAdjusted ? `${used[name]} will be used` : (words[name] ?? `${min} to ${max}`);
   }
   const usual = (negative.control.placeholder = model.defaults.negative_prompt);
-  negative.hint.textContent = `what to keep out${usual && "; a space for nothing"}`;
+  negative.hint.textContent = `What to keep out${usual && "; a space for nothing"}`;
 }
 
 /** Return [field, words] of each value that would be refused. */
@@ -91,7 +101,10 @@ export function problems() {
     const words = `${label} must be ${kind} from ${min} to ${max}, got ${value || "no number"}`;
     if (isWrong || (step !== "any" && value % 1)) found.push([name, words]);
   }
-  const [width, height] = numbers.map(({ control }) => control.value - (control.value % model.size_multiple));
+  const [width, height] = sides.map(({ control: { value, placeholder } }) => {
+    const side = value || placeholder;
+    return side - (side % model.size_multiple);
+  });
   const most = model.limits.pixels;
   const words = `${model.id} takes at most ${number(most)} pixels a frame, got ${width} x ${height}`;
   return width * height > most ? [["width", words], ...found] : found;
@@ -101,17 +114,17 @@ export function problems() {
 export function load(next, values) {
   for (const { name, control } of texts) control.value = values[name] ?? "";
   if (values.negative_prompt === "" && next.defaults.negative_prompt) negative.control.value = " ";
-  const isKnown = ({ name }) => next.adapters.some((each) => each.name === name);
-  choices[next.id] = values.adapters?.filter(isKnown);
+  choices[next.id] = values.adapters;
   model = null; // lists the adapters again
-  return (values.adapters ?? []).filter((each) => !isKnown(each)).map(({ name }) => name);
+  const names = next.adapters.map(({ name }) => name);
+  return (values.adapters ?? []).map(({ name }) => name).filter((name) => !names.includes(name));
 }
 
 function listAdapters() {
   rows = model.adapters.map((adapter) => {
     const { name, merged } = adapter;
     const [id, used] = [`make-adapter-${name}`, chosen().find((each) => each.name === name)];
-    const why = merged ? "part of the weights" : isHere(adapter, model) ? "" : `its file is ${adapter.weights}`;
+    const why = merged ? "Part of the weights" : isHere(adapter, model) ? "" : `Its file is ${adapter.weights}`;
     const box = h("input", { type: "checkbox", id, disabled: why, checked: merged || used, oninput: chooseAdapters });
     const { high, low } = used?.strength ?? adapter.strength;
     const kept = high === undefined ? undefined : used?.strength; // one for each expert
@@ -132,8 +145,7 @@ function listAdapters() {
 function chooseAdapters() {
   for (const { box, line } of rows) line.hidden = box.disabled || !box.checked;
   const used = rows.filter(({ box, merged }) => box.checked && !merged);
-  const of = ({ name, strength: { value }, kept }) => ({ name, strength: value ? Number(value) : kept });
-  choices[model.id] = used.map(of);
+  choices[model.id] = used.map(({ name, strength: { value }, kept }) => ({ name, strength: value ? +value : kept }));
 }
 
 function chosen() {
@@ -142,7 +154,7 @@ function chosen() {
 }
 
 function standard(name) {
-  if (name === "seed") return "drawn";
+  if (name === "seed") return "random";
   const value = model.defaults[name] ?? model.defaults.guidance_scale; // which the second one follows
   return value.small ?? value;
 }

@@ -11,6 +11,8 @@ const BYTES = ["B", "kB", "MB", "GB", "TB"];
 
 export const modality = (word) => MODALITIES[word] ?? word ?? "";
 export const number = (value) => value.toLocaleString("en", { maximumFractionDigits: 2 });
+export const money = (value) =>
+  value.toLocaleString("en", value < 1 ? { maximumSignificantDigits: 2 } : { maximumFractionDigits: 2 });
 export const count = (n, noun) => `${number(n)} ${noun}${n === 1 ? "" : "s"}`;
 
 /** Return seconds in words, such as "8 s", "3 min 20 s" or "2 h 5 min". */
@@ -22,12 +24,10 @@ export function seconds(value) {
   return [hours && `${hours} h`, minutes && `${minutes} min`, !hours && rest && `${rest} s`].filter(Boolean).join(" ");
 }
 
-/** Return bytes in words, such as "11.4 GB". */
 export function bytes(value) {
   if (value == null) return "unknown";
   const unit = Math.min(Math.floor(Math.log10(Math.max(value, 1)) / 3), BYTES.length - 1);
   return `${Number((value / 1000 ** unit).toPrecision(3))} ${BYTES[unit]}`;
 }
 
-/** Return a time of seconds since 1970, such as "1 Dec, 14:05". */
 export const time = (epoch) => TIME.format(epoch * 1000);

@@ -6,21 +6,20 @@ import { bytes, number } from "./format.js";
 
 const TYPES = "PNG, JPEG, WebP, HEIC or AVIF";
 
-/** Return a field that keeps an image; `limits` returns those of the model. */
+/** Return the field of an image; `limits` returns those of the model. */
 export function imageField(name, label, limits, changed) {
   const accept = ".png,.jpg,.jpeg,.webp,.heic,.heif,.avif";
   const input = h("input", { type: "file", accept, onchange: () => take(input.files[0]) });
   const picture = h("img", { alt: `${label}, as the model will see it` });
   const about = h("span", { class: "soft" });
   const remove = button(`Remove ${label.toLowerCase()}`, () => keep(), "quiet");
-  const self = Object.assign(field(name, label, input), { blob: null, size: null, take, keep, show });
+  const self = Object.assign(field(name, label, input), { blob: null, size: null, told: null, take, keep, show });
   input.name = ""; // it is emptied at once, and sent by its blob
   input.before(h("div", { class: "drop" }, picture, about));
   input.previousSibling.append(input);
   self.node.append(remove);
   return self;
 
-  /** Keep an image, or say why it would be refused. */
   async function take(blob) {
     if (!blob) return;
     const image = new Image();
@@ -42,7 +41,7 @@ export function imageField(name, label, limits, changed) {
     if (document.activeElement === remove) input.focus();
     URL.revokeObjectURL(picture.src);
     if (url) picture.src = url;
-    Object.assign(self, { blob, size });
+    Object.assign(self, { blob, size, told: null });
     changed();
   }
 
@@ -56,6 +55,6 @@ export function imageField(name, label, limits, changed) {
     about.textContent = size ? "" : words;
     if (size) picture.style.setProperty("aspect-ratio", `${box.width} / ${box.height}`);
     const isCut = size && Math.abs((size.width * box.height) / (size.height * box.width) - 1) > 0.01;
-    self.hint.textContent = unused || (size ? `${isCut ? "cropped from " : ""}${size.width} x ${size.height}` : TYPES);
+    self.hint.textContent = unused || (size ? `${isCut ? "Cropped from " : ""}${size.width} x ${size.height}` : TYPES);
   }
 }

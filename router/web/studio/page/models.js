@@ -12,7 +12,7 @@ export const describe = ({ id, modality: word }) => `${id} is ${modality(word)}`
 export const isHere = ({ weights }, model) => /^(none|embedded|here)$/.test(weights) || model.download;
 export const find = (models, name) => models.find(({ id, aliases }) => id === name || aliases.includes(name));
 
-/** Return what may run for a model or route, in the order in which it is tried. */
+/** Return what may run for a model or route, in order. */
 export function members(models, { id, members: names = [id] }) {
   return names.map((name) => find(models, name)).filter((model) => model?.limits && isHere(model, model));
 }

@@ -17,6 +17,6 @@ export function kept(storage, name, text) {
     if (text === "") window[storage].removeItem(name);
     return window[storage].getItem(name) ?? "";
   } catch {
-    return text ?? ""; // a browser that stores nothing: the text lasts as long as the tab
+    return text ?? ""; // nothing can be stored: the text lasts as long as the tab
   }
 }
