@@ -4,6 +4,7 @@ import re
 from contextlib import AbstractContextManager, ExitStack
 
 from flask import Response, request, send_file
+from werkzeug.http import dump_options_header
 
 from router.settings import Settings
 from router.web.finished_files import PresentedFile
@@ -22,20 +23,22 @@ class FileSender:
         self._settings = settings
         self._waiting = waiting
 
-    def send(self, public: str, file: PresentedFile) -> Response:
-        """Send a file, or have nginx send it where it brought the request."""
+    def send(self, public: str, file: PresentedFile, name: str = "") -> Response:
+        """Send a file, or have nginx send it where it brought the request; `name` is without a suffix."""
         settings = self._settings
         if settings.accel and PROXIED in request.environ:
             # ranges, conditions and the ETag are nginx's; it keeps the headers set here
             headers = {
                 "x-accel-redirect": f"{settings.accel}/{file.path.relative_to(settings.data / 'videos')}",
-                "content-disposition": f"inline; filename={public}{file.path.suffix}",
+                "content-disposition": dump_options_header(
+                    "inline", {"filename": f"{name or public}{file.path.suffix}"}
+                ),
                 "cache-control": "no-cache",
             }
             return Response(mimetype=file.media_type, headers=headers)
         if ENDS in request.environ:  # a reader may take long, as one who waits
             _until_sent(self._waiting.slot())
-        return _sent(public, file)
+        return _sent(public, file, name)
 
     def send_here(self, public: str, file: PresentedFile, slot: ExitStack) -> Response:
         """Send a file to its waiting caller from this process; hold its `slot` meanwhile."""
@@ -50,8 +53,8 @@ def _until_sent(slot: AbstractContextManager[object]) -> None:
         request.environ.get(ENDS, now).enter_context(slot)
 
 
-def _sent(public: str, file: PresentedFile) -> Response:
-    name = f"{public}{file.path.suffix}"
+def _sent(public: str, file: PresentedFile, name: str = "") -> Response:
+    name = f"{name or public}{file.path.suffix}"
     try:
         _simplify_conditions(file.path.stat().st_size, file.etag)
         return send_file(file.path, mimetype=file.media_type, download_name=name, etag=file.etag, conditional=True)

@@ -1,5 +1,6 @@
 """The bytes of finished videos and images, and pictures derived from them."""
 
+import re
 from functools import partial
 from pathlib import Path
 
@@ -30,6 +31,11 @@ VARIANT = in_query(
     enum=list(VARIANTS),
     default="video",
 )
+SAVED_AS = in_query(
+    "filename",
+    "the name that browsers save it by, without its suffix: 1 to 60 letters, digits, hyphens and underscores; "
+    "otherwise its id",
+)
 
 
 def _replies(*media_types: str) -> dict[int, Reply]:
@@ -54,7 +60,7 @@ class Content:
         "GET /v1/videos/{video_id}/content",
         _replies("video/mp4", "image/png", "image/webp", "image/jpeg"),
         head="Look at a video from outside",
-        parameters=(VARIANT, RANGE, KNOWN, EXPIRES, SIGNATURE),
+        parameters=(VARIANT, SAVED_AS, RANGE, KNOWN, EXPIRES, SIGNATURE),
         problems=(why.BAD_VALUE, why.NOT_FOUND, why.NOT_READY, why.NO_RANGE),
         examples=(
             Example("the whole file", flags="-o circle.mp4"),
@@ -68,36 +74,45 @@ class Content:
         variant = request.args.get("variant", "video")
         if variant not in VARIANTS:
             raise invalid_value("variant", f"one of {', '.join(VARIANTS)}", variant)
+        name = _saved_as(video_id)
         job = find(self._system, video_id, "video")
         if variant == "preview":
             return self._preview(video_id, job)
         if variant == "video":
-            return self._sender.send(video_id, self._files.presented(video_id, job))
+            return self._sender.send(video_id, self._files.presented(video_id, job), name)
         artifact, path = self._files.output(video_id, job)
         suffix, media_type = STILLS[variant]
         still = self._files.derived(video_id, job, path, suffix, partial(_make, variant, path, artifact.num_frames))
-        return self._sender.send(video_id, PresentedFile(still, media_type, f"{artifact.sha256}-{variant}"))
+        return self._sender.send(video_id, PresentedFile(still, media_type, f"{artifact.sha256}-{variant}"), name)
 
     @ROUTES.add(
         "GET /v1/images/{image_id}/content",
         _replies("image/png", "image/jpeg", "image/webp"),
         head="Look at an image from outside",
-        parameters=(RANGE, KNOWN, EXPIRES, SIGNATURE),
-        problems=(why.NOT_FOUND, why.NOT_READY, why.NO_RANGE),
+        parameters=(SAVED_AS, RANGE, KNOWN, EXPIRES, SIGNATURE),
+        problems=(why.BAD_VALUE, why.NOT_FOUND, why.NOT_READY, why.NO_RANGE),
         examples=(Example("the whole file", flags="-o circle.png"),),
     )
     def get_image_content(self, image_id: str) -> Response:
         """Fetch an image."""
+        name = _saved_as(image_id)
         job = find(self._system, image_id, "image")
         if job.task.num_frames != 1:
             raise NotReady(f"{image_id} is no image, its job makes a video: GET /v1/videos/video_{job.id}/content")
-        return self._sender.send(image_id, self._files.presented(image_id, job))
+        return self._sender.send(image_id, self._files.presented(image_id, job), name)
 
     def _preview(self, public: str, job: Job) -> Response:
         data = None if job.status.finished else self._system.artifacts.preview(job.id)
         if data is None:
             raise NotReady(f"{public} has no preview: there is one while its job runs, now it is {job.status}")
         return Response(data, mimetype="image/jpeg", headers={"cache-control": "no-store"})
+
+
+def _saved_as(public: str) -> str:
+    name = request.args.get("filename", public)
+    if not re.fullmatch(r"[\w-]{1,60}", name) and name != public:
+        raise invalid_value("filename", "1 to 60 letters, digits, hyphens and underscores", name)
+    return name
 
 
 def _make(variant: str, path: Path, num_frames: int) -> bytes:

@@ -3,7 +3,7 @@
 import { fileUrl, get } from "./api.js";
 import { button, fill, h, problem } from "./dom.js";
 import { count, seconds, time } from "./format.js";
-import { isDone, isStopped, isUnfinished, stateOf } from "./videos.js";
+import { isDone, isImage, isStopped, isUnfinished, stateOf } from "./videos.js";
 
 const PAGE = 60;
 const TYPED_MS = 250; // after the last key of a search
@@ -30,6 +30,7 @@ export function mount(root, page) {
   let first; // of two videos to compare
   let neighbour; // of the card that went last, for the focus
   page.on("deleted", forget);
+  addEventListener("popstate", close); // back from a dialog
   page.on("finished", () => timer && refresh());
   page.models().then((found) => model.append(...found.map(({ id }) => option([id, id]))), () => {});
   begin();
@@ -44,9 +45,13 @@ export function mount(root, page) {
     hide() {
       timer = clearInterval(timer);
       compare(null);
-      for (const dialog of document.querySelectorAll(".of-keep")) dialog.close();
+      close();
     },
   };
+
+  function close() {
+    for (const dialog of document.querySelectorAll(".of-keep")) dialog.close();
+  }
 
   function begin() {
     query = { limit: PAGE, q: q.value.trim(), status: status.value, model: model.value, order: order.value };
@@ -123,7 +128,7 @@ export function mount(root, page) {
   }
 
   function card(video) {
-    const length = video.num_frames === 1 ? "image" : seconds(Number(video.seconds));
+    const length = isImage(video) ? "image" : seconds(Number(video.seconds));
     const words = h("span", { class: "shot-text two-lines" }, video.prompt.slice(0, 200));
     const facts = h("span", { class: "shot-facts soft" }, `${video.model} · ${length} · ${time(video.created_at)}`);
     const shot = button([picture(video), words, facts], () => open(video.id), "shot");

@@ -1,8 +1,8 @@
 // Run: engines, queue, failures, keys and revisions for administrators; for others their own queue and usage.
 
-import { get, post, remove } from "./api.js";
+import { get, post, remove, wait } from "./api.js";
 import { button, fill, h, problem, say, soft, table } from "./dom.js";
-import { bytes, count, number, seconds, time } from "./format.js";
+import { bytes, count, money, number, seconds, time } from "./format.js";
 import { stateOf } from "./videos.js";
 
 const TICK_MS = 5000;
@@ -13,7 +13,7 @@ const MARKS = { "+": "good", "-": "bad", "@": "soft" };
 
 /** Fill the view; its parts are read again while it is shown. */
 export function mount(root, page) {
-  const parts = (page.caller?.admin ? admin : own)();
+  const parts = page.caller.admin ? admin(page) : own();
   const trouble = problem();
   let timer;
   let tick = 0;
@@ -32,10 +32,10 @@ export function mount(root, page) {
   return { show: refresh, hide: () => clearTimeout(timer) };
 }
 
-const admin = () => [
+const admin = (page) => [
   part("Engines", () => get("admin/engines"), engines),
   part("Queue", () => get("admin/queue"), queue),
-  part("Failures", () => get("admin/failures", { limit: 50 }), failures, true),
+  part("Failures", () => get("admin/failures", { limit: 50 }), failures(page), true),
   part("Keys", () => get("admin/keys"), keys, true),
   part("Revisions of the models file", () => get("admin/revisions"), revisions, true),
 ];
@@ -49,17 +49,20 @@ const own = () => [
 function part(title, fetch, draw, seldom = false) {
   const body = h("div", { class: "stack" });
   const all = (selector) => [...body.querySelectorAll(selector)];
+  const name = (node) => (node.ariaLabel ?? node.textContent).replace(/^(Drain|Resume) /, "");
   let drawn;
   const read = async () => {
     const found = await fetch();
     const seen = JSON.stringify(found, (name, value) => (name === "age_seconds" ? undefined : value));
-    if (seen === drawn) return;
+    if (seen === drawn) return found;
     drawn = seen;
-    const focused = all("button, summary, [tabindex]").indexOf(document.activeElement);
+    const focused = body.contains(document.activeElement) && name(document.activeElement);
     const open = all("details").map((each) => each.open);
     fill(body, draw(found, read));
-    all("button, summary, [tabindex]")[focused]?.focus();
+    const stops = all("button, summary, [tabindex]");
+    if (focused) (stops.find((each) => name(each) === focused) ?? stops[0])?.focus();
     all("details").forEach((each, n) => (each.open = open[n]));
+    return found;
   };
   return { read, seldom, node: h("section", { class: "card stack", "aria-label": title }, h("h2", null, title), body) };
 }
@@ -76,27 +79,35 @@ function act(label, about, listen) {
 
 function engines({ data }, again) {
   if (!data.length) return soft("No engine was seen within an hour.");
-  return h("div", { class: "grid" }, data.map((engine) => one(engine, again)));
+  const living = data.filter(({ alive }) => alive);
+  return [
+    h("div", { class: "grid" }, data.map((engine) => one(engine, again, living))),
+    living.length > 0 && living.every(({ draining }) => draining) &&
+      h("p", { class: "notice" }, "Every engine drains: nothing new starts."),
+  ];
 }
 
-function one(engine, again) {
-  const { device, draining, alive, job, loaded, memory } = engine;
+function one(engine, again, living) {
+  const { device, draining, alive, pid, job, loaded, memory } = engine;
   const path = `admin/engines/${encodeURIComponent(engine.id)}/drain`;
+  const name = living.filter((each) => each.device === device).length > 1 ? `${device}, process ${pid}` : device;
   const change = async () => {
     await (draining ? remove : post)(path);
-    say(draining ? `${device} claims jobs again` : `${device} ends its job and claims no more`);
+    say(draining ? `${name} claims jobs again` : `${name} ends its job and claims no more`);
     await again();
   };
   const most = Math.max(1, ...loaded.map((held) => held.bytes_owned + held.bytes_shared));
   const lacks = Object.entries({ ...engine.lacks, ...engine.too_large }).map((each) => each.join(": "));
   const state = alive ? badge(job ? "busy" : "idle", "good") : badge("lost", "bad");
   return h("div", { class: "card stack" },
-    h("h3", { class: "actions" }, device, state, draining && badge("draining", "warn")),
-    soft(engine.kind, `, process ${engine.pid}`, job && `; runs ${engine.job_model ?? "a deleted job"}`),
-    soft(`${bytes(memory.device_bytes)} in use on the device, ${bytes(memory.resident_bytes)} on the host`),
-    list(loaded.map((held) => weights(held, most))) || soft("No model is loaded."),
-    list(lacks) && folded(`${count(lacks.length, "model")} cannot run here`, list(lacks)),
-    alive && act(draining ? "Resume" : "Drain", device, change));
+    h("h3", { class: "actions" }, device, state, alive && draining && badge("draining", "warn")),
+    soft(engine.kind, `, process ${pid}`, job && `; runs ${engine.job_model ?? "a deleted job"}`),
+    alive && [
+      soft(`${bytes(memory.device_bytes)} in use on the device, ${bytes(memory.resident_bytes)} on the host`),
+      list(loaded.map((held) => weights(held, most))) || soft("No model is loaded."),
+      list(lacks) && folded(`${count(lacks.length, "model")} cannot run here`, list(lacks)),
+      act(draining ? "Resume" : "Drain", name, change),
+    ]);
 }
 
 function weights({ model, state, bytes_owned: owned, bytes_shared: shared }, most) {
@@ -145,14 +156,18 @@ function throughput(hours) {
   ];
 }
 
-function failures({ data }) {
+const failures = (page) => ({ data }) => {
   if (!data.length) return soft("No job failed.");
   const rows = data.map((job) => [
     time(job.finished_at), job.model, job.key_name ?? job.owner, h("code", null, job.code),
-    [job.message, soft(`${count(job.attempts, "attempt")}, request ${job.request_id}`)],
+    [
+      job.message, job.cause && h("p", null, h("code", null, job.cause)),
+      soft(`${count(job.attempts, "attempt")}, request ${job.request_id}`),
+      act("Open", job.id, () => page.go("keep", { open: job.id })),
+    ],
   ]);
   return table("Failed jobs", ["Failed", "Model", "Key", "Code", "Reason"], rows);
-}
+};
 
 function budgets(all) {
   return list(all.map(({ subject, name, unit, amount, window, used, reserved, left }) => {
@@ -167,7 +182,7 @@ function keys({ data }) {
   const rows = data.map(({ usage: used, limits, ...key }) => [
     [key.name, " ", h("code", null, key.id)], key.owner, key.scopes.join(", "),
     badge(key.state, key.state === "active" ? "good" : "bad"),
-    `${count(used.jobs, "job")}, ${seconds(used.gpu_seconds)}, cost ${number(used.cost)}`,
+    `${count(used.jobs, "job")}, ${seconds(used.gpu_seconds)}, cost ${money(used.cost)}`,
     LIMITS.filter((name) => limits[name]).map((name) => `${limits[name]} ${name.replace("_", " ")}`).join(", "),
     budgets(key.budgets),
   ]);
@@ -178,9 +193,12 @@ function revisions({ data }, again) {
   if (!data.length) return soft("This server has one model and no models file.");
   const preview = h("div", { class: "stack", role: "status" });
   const reload = async () => {
-    say((await post("admin/reload")).changes.join("; "));
+    const made = await post("admin/reload");
+    say(made.changes.join("; "));
     fill(preview);
-    await again();
+    start.firstChild.focus();
+    // the server's other processes see it a moment later
+    for (let tries = 20; tries && (await again()).data.find((each) => each.current)?.n !== made.revision; tries--) await wait(500);
   };
   const look = async () => {
     const { file, changed, changes, diff, problems } = await get("admin/reload");
@@ -190,7 +208,8 @@ function revisions({ data }, again) {
       diff && marked(diff, file),
       changed && !problems.length && h("p", null, button("Reload now", reload)));
   };
-  return [soft(data[0].file), act("Reload", "the models file", look), preview, list(data.map(revision))];
+  const start = act("Reload", "the models file", look);
+  return [soft(data[0].file), start, preview, list(data.map(revision))];
 }
 
 function revision({ n, created_at: at, current, changes }) {
@@ -223,7 +242,7 @@ function usage({ data, budgets: all }) {
     [jobs.completed, jobs.failed + jobs.cancelled, worked, cost].forEach((value, n) => (models[model][n] += value));
   }
   const rows = Object.entries(models).map(([model, [done, other, worked, cost]]) => [
-    model, done, other, seconds(worked), number(cost),
+    model, done, other, seconds(worked), money(cost),
   ]);
   return [
     rows.length

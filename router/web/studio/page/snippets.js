@@ -28,13 +28,11 @@ export function asPython(video, images, server, keyed) {
     ...entries({ model, input, extra_body: extra }).map(([name, value]) => `    ${name}=${literal(value, "    ")},`),
     ")",
     'path = "/videos/" + response.id.replace("resp_", "video_") + "/content"',
-    `with open("made.${isImage(video) ? "png" : "mp4"}", "wb") as file:`,
+    `with open("made.${video.provider_options.video.num_frames === 1 ? "png" : "mp4"}", "wb") as file:`,
     "    file.write(client.get(path, cast_to=bytes))",
     "",
   ].join("\n");
 }
-
-export const isImage = (video) => video.provider_options.video.num_frames === 1;
 
 function body({ model, prompt, seed, provider_options: { video } }, { image, last_image }) {
   const content = [{ type: "input_image", image_url: image }, { type: "input_text", text: prompt }];

@@ -7,6 +7,7 @@ export const isDone = ({ status }) => status === "completed";
 export const isRunning = ({ status }) => status === "in_progress";
 export const isUnfinished = ({ status }) => status === "queued" || status === "in_progress";
 export const isStopped = ({ error }) => error?.code === "cancelled"; // for the API a failed one
+export const isImage = (video) => video.provider_options.video.num_frames === 1;
 export const responseOf = (id) => `v1/responses/${id.replace("video", "resp")}`;
 
 export function stateOf(video) {
@@ -17,10 +18,20 @@ export function stateOf(video) {
   return `Running, ${video.progress} %`;
 }
 
+/** Return the URL of a completed video's file, with a name of the prompt's first words and the id's first letters. */
+export function saveUrl(video) {
+  const words = video.prompt.match(/[\p{L}\p{N}]+/gu)?.join("-").match(/^.{0,40}/u)[0] ?? "video";
+  const url = fileUrl(video);
+  return `${url + (url.includes("?") ? "&" : "?")}filename=${encodeURIComponent(`${words}-${video.id.slice(6, 14)}`)}`;
+}
+
+/** True unless the caller's key may only read. */
+export const mayMake = ({ caller: { key } }) => !key || /generate|admin/.test(key.scopes);
+
 /** Return the element that shows a completed video or image. */
 export function picture(video, label, player) {
   const src = fileUrl(video);
-  if (video.num_frames === 1) return h("img", { src, alt: label });
+  if (isImage(video)) return h("img", { src, alt: label });
   return h("video", { src, "aria-label": label, muted: true, playsinline: true, ...player });
 }
 

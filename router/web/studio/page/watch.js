@@ -17,7 +17,7 @@ export function mount(root, page) {
   const tabs = new BroadcastChannel(`framegate-streams ${location.pathname}`);
   const title = h("h2", { tabindex: -1 }, "Videos");
   const lost = h("p", { class: "notice", role: "status", hidden: true });
-  const empty = soft("Videos in the making appear here.");
+  const empty = soft("Videos in the making appear here; finished ones are in Keep.");
   const list = h("ul", { class: "stack plain" });
   const more = soft();
   let streaming = !document.hidden; // one tab of a browser has the streams: the one that was looked at last
@@ -113,6 +113,7 @@ export function mount(root, page) {
   function add(video) {
     const card = newCard(video, page, poll, remove);
     cards.set(video.id, card);
+    empty.hidden = true;
     list.prepend(card.node);
     if (!isUnfinished(video)) finish(card, video);
   }
