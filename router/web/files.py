@@ -33,8 +33,8 @@ VARIANT = in_query(
 )
 SAVED_AS = in_query(
     "filename",
-    "the name that browsers save it by, without its suffix: 1 to 60 letters, digits, hyphens and underscores; "
-    "otherwise its id",
+    "the text whose first words name the file that a browser saves, before the first 8 letters of its id; "
+    "without it, the whole id does",
 )
 
 
@@ -74,32 +74,31 @@ class Content:
         variant = request.args.get("variant", "video")
         if variant not in VARIANTS:
             raise invalid_value("variant", f"one of {', '.join(VARIANTS)}", variant)
-        name = _saved_as(video_id)
         job = find(self._system, video_id, "video")
         if variant == "preview":
             return self._preview(video_id, job)
         if variant == "video":
-            return self._sender.send(video_id, self._files.presented(video_id, job), name)
+            return self._sender.send(video_id, self._files.presented(video_id, job), _saved_as(video_id))
         artifact, path = self._files.output(video_id, job)
         suffix, media_type = STILLS[variant]
         still = self._files.derived(video_id, job, path, suffix, partial(_make, variant, path, artifact.num_frames))
-        return self._sender.send(video_id, PresentedFile(still, media_type, f"{artifact.sha256}-{variant}"), name)
+        shown = PresentedFile(still, media_type, f"{artifact.sha256}-{variant}")
+        return self._sender.send(video_id, shown, _saved_as(video_id))
 
     @ROUTES.add(
         "GET /v1/images/{image_id}/content",
         _replies("image/png", "image/jpeg", "image/webp"),
         head="Look at an image from outside",
         parameters=(SAVED_AS, RANGE, KNOWN, EXPIRES, SIGNATURE),
-        problems=(why.BAD_VALUE, why.NOT_FOUND, why.NOT_READY, why.NO_RANGE),
+        problems=(why.NOT_FOUND, why.NOT_READY, why.NO_RANGE),
         examples=(Example("the whole file", flags="-o circle.png"),),
     )
     def get_image_content(self, image_id: str) -> Response:
         """Fetch an image."""
-        name = _saved_as(image_id)
         job = find(self._system, image_id, "image")
         if job.task.num_frames != 1:
             raise NotReady(f"{image_id} is no image, its job makes a video: GET /v1/videos/video_{job.id}/content")
-        return self._sender.send(image_id, self._files.presented(image_id, job), name)
+        return self._sender.send(image_id, self._files.presented(image_id, job), _saved_as(image_id))
 
     def _preview(self, public: str, job: Job) -> Response:
         data = None if job.status.finished else self._system.artifacts.preview(job.id)
@@ -109,10 +108,9 @@ class Content:
 
 
 def _saved_as(public: str) -> str:
-    name = request.args.get("filename", public)
-    if not re.fullmatch(r"[\w-]{1,60}", name) and name != public:
-        raise invalid_value("filename", "1 to 60 letters, digits, hyphens and underscores", name)
-    return name
+    """Return a name of at most 40 letters, digits and hyphens of the query, and of the id's first 8."""
+    words = "-".join(re.findall(r"[^\W_]+", request.args.get("filename", "")))[:40].strip("-")
+    return f"{words}-{public.partition('_')[2][:8]}" if words else public
 
 
 def _make(variant: str, path: Path, num_frames: int) -> bytes:

@@ -23,12 +23,13 @@ export const send = (path, form, headers) => json(path, { method: "POST", body: 
 export const remove = (path) => json(path, { method: "DELETE" });
 export const blob = async (path) => (await answer(path)).blob();
 
-/** Return the relative URL of a completed video's file, which needs no key; null without a file. */
-export function fileUrl(video, variant) {
+/** Return the relative URL of a completed video's file, which needs no key; `filename` names it when it is saved. */
+export function fileUrl(video, variant, filename) {
   if (!video.url) return null;
   const url = new URL(video.url, location.href);
   const path = url.pathname.slice(url.pathname.lastIndexOf("/v1/") + 1);
   if (variant && path.startsWith("v1/videos/")) url.searchParams.set("variant", variant);
+  if (filename) url.searchParams.set("filename", filename);
   return path + url.search;
 }
 

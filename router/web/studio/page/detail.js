@@ -5,7 +5,7 @@ import { button, fill, h } from "./dom.js";
 import { money, seconds, time } from "./format.js";
 import { session } from "./session.js";
 import { asCurl, asJson, asPython } from "./snippets.js";
-import { imagesOf, isDone, isImage, isUnfinished, mayMake, picture, saveUrl, stateOf, valuesOf, videoOf } from "./videos.js";
+import { imagesOf, isDone, isImage, isUnfinished, mayMake, picture, stateOf, valuesOf, videoOf } from "./videos.js";
 
 const FRESH_MS = 2000; // of an unfinished video
 const COPIES = { curl: asCurl, Python: asPython, JSON: asJson };
@@ -95,7 +95,7 @@ export function openDetail(video, { page, compare, beside, update, closed }) {
     const done = isDone(video);
     const may = mayMake(page);
     return h("p", { class: "actions" },
-      done && h("a", { class: "button", href: saveUrl(video), download: true }, "Download"),
+      done && h("a", { class: "button", href: fileUrl(video, null, video.prompt.slice(0, 80)), download: true }, "Download"),
       may && action("Again with this seed", async () => leave(await valuesOf(video.id))),
       may && action("Vary", async () => leave({ ...(await valuesOf(video.id)), seed: null })),
       may && done && action("Use last frame as image", async () => leave({ image: await blob(fileUrl(video, "last_frame")) })),
@@ -144,22 +144,15 @@ export function openDetail(video, { page, compare, beside, update, closed }) {
       page.emit("deleted", video.id);
       dialog.close();
     }, "bad");
-    const keep = () => {
-      asked.replaceWith(target);
+    const no = button("Do not delete", () => {
+      yes.remove();
+      no.replaceWith(target);
       target.focus();
-    };
-    const no = button("Do not delete", keep);
-    const asked = h("span", { class: "actions" }, yes, no);
-    asked.addEventListener("keydown", (event) => {
-      if (event.key !== "Escape") return;
-      event.preventDefault(); // which closes the dialog
-      keep();
     });
-    target.replaceWith(asked);
+    target.replaceWith(yes, no);
     no.focus();
   }
 
-  // how far it is, a fresh link, and whether it is still there
   async function renew() {
     clearTimeout(timer);
     const before = video;

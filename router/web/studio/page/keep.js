@@ -144,12 +144,11 @@ export function mount(root, page) {
     return image;
   }
 
-  /** Show a picture whose link has expired. */
   async function renew(image, video) {
     const gone = () => image.replaceWith(h("span", { class: "shot-picture soft" }, "The file is gone"));
+    image.addEventListener("error", gone, { once: true });
     try {
-      Object.assign(video, await get(`v1/videos/${video.id}`));
-      image.addEventListener("error", gone, { once: true });
+      Object.assign(video, await get(`v1/videos/${video.id}`)); // a fresh link
       image.src = fileUrl(video, "thumbnail");
     } catch (error) {
       if (error.status === 404) forget(video.id);

@@ -11,7 +11,6 @@ const KINDS = ["completed", "cancelled", "failed"];
 const LIMITS = ["queued", "running", "per_minute"];
 const MARKS = { "+": "good", "-": "bad", "@": "soft" };
 
-/** Fill the view; its parts are read again while it is shown. */
 export function mount(root, page) {
   const parts = page.caller.admin ? admin(page) : own();
   const trouble = problem();
@@ -112,12 +111,9 @@ function one(engine, again, living) {
 
 function weights({ model, state, bytes_owned: owned, bytes_shared: shared }, most) {
   const size = owned + shared ? `: ${bytes(owned)} owned, ${bytes(shared)} shared` : "";
-  const percent = (value) => `${(value / most) * 100}%`;
-  const bar = (kind, x, width) => h("svg:rect", { class: kind, x: percent(x), width: percent(width), height: "100%" });
   return [
-    model,
-    h("span", { class: "soft" }, state === "warm" ? " warm on the host" : " loaded", size),
-    size && h("svg:svg", { class: `held ${state}`, "aria-hidden": "true" }, bar("", 0, owned), bar("shared", owned, shared)),
+    model, h("span", { class: "soft" }, state === "warm" ? " warm on the host" : " loaded", size),
+    size && h("progress", { value: owned + shared, max: most, "aria-hidden": "true" }),
   ];
 }
 
@@ -161,7 +157,7 @@ const failures = (page) => ({ data }) => {
   const rows = data.map((job) => [
     time(job.finished_at), job.model, job.key_name ?? job.owner, h("code", null, job.code),
     [
-      job.message, job.cause && h("p", null, h("code", null, job.cause)),
+      job.message, soft(job.cause),
       soft(`${count(job.attempts, "attempt")}, request ${job.request_id}`),
       act("Open", job.id, () => page.go("keep", { open: job.id })),
     ],

@@ -18,17 +18,9 @@ export function stateOf(video) {
   return `Running, ${video.progress} %`;
 }
 
-/** Return the URL of a completed video's file, with a name of the prompt's first words and the id's first letters. */
-export function saveUrl(video) {
-  const words = video.prompt.match(/[\p{L}\p{N}]+/gu)?.join("-").match(/^.{0,40}/u)[0] ?? "video";
-  const url = fileUrl(video);
-  return `${url + (url.includes("?") ? "&" : "?")}filename=${encodeURIComponent(`${words}-${video.id.slice(6, 14)}`)}`;
-}
-
 /** True unless the caller's key may only read. */
 export const mayMake = ({ caller: { key } }) => !key || /generate|admin/.test(key.scopes);
 
-/** Return the element that shows a completed video or image. */
 export function picture(video, label, player) {
   const src = fileUrl(video);
   if (isImage(video)) return h("img", { src, alt: label });

@@ -11,7 +11,6 @@ const MOST_FINISHED = 10;
 const [RUNNING_MS, QUEUED_MS, IDLE_MS] = [1500, 4000, 15_000]; // between two polls
 const LIST = { status: "queued,in_progress", order: "asc", limit: 100 };
 
-/** Mount the list of this caller's unfinished jobs. */
 export function mount(root, page) {
   const cards = new Map();
   const tabs = new BroadcastChannel(`framegate-streams ${location.pathname}`);
