@@ -45,7 +45,7 @@ export function newCard(video, page, stopped, remove) {
       await post(`${responseOf(video.id)}/cancel`);
     } catch (error) {
       isStopping = target.disabled = false;
-      throw error; // unhandled: the frame says it
+      throw error;
     }
     stopped();
   }

@@ -96,9 +96,11 @@ export function openDetail(video, { page, compare, beside, update, closed }) {
     const may = mayMake(page);
     return h("p", { class: "actions" },
       done && h("a", { class: "button", href: fileUrl(video, null, video.prompt.slice(0, 80)), download: true }, "Download"),
-      may && action("Again with this seed", async () => leave(await valuesOf(video.id))),
-      may && action("Vary", async () => leave({ ...(await valuesOf(video.id)), seed: null })),
-      may && done && action("Use last frame as image", async () => leave({ image: await blob(fileUrl(video, "last_frame")) })),
+      may && [
+        action("Again with this seed", async () => leave(await valuesOf(video.id))),
+        action("Vary", async () => leave({ ...(await valuesOf(video.id)), seed: null })),
+        done && action("Use last frame as image", async () => leave({ image: await blob(fileUrl(video, "last_frame")) })),
+      ],
       done && button("Compare", () => dialog.close() ?? compare(video)),
       Object.keys(COPIES).map((kind) => action(`Copy as ${kind}`, () => copy(kind))),
       copied,
@@ -110,7 +112,7 @@ export function openDetail(video, { page, compare, beside, update, closed }) {
   }
 
   function refused(error) {
-    if (error.status !== 404) throw error; // unhandled: the frame says it
+    if (error.status !== 404) throw error;
     page.emit("deleted", video.id);
     unload(content);
     fill(content, h("p", { class: "notice", role: "alert" }, "It was deleted elsewhere."));
@@ -129,7 +131,7 @@ export function openDetail(video, { page, compare, beside, update, closed }) {
     try {
       await navigator.clipboard.writeText(text); // missing without HTTPS
     } catch {
-      content.append(area); // within the dialog: nothing else takes the focus
+      content.append(area);
       area.select();
       if (!document.execCommand("copy")) return;
       area.remove();

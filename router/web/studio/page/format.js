@@ -11,7 +11,9 @@ const BYTES = ["B", "kB", "MB", "GB", "TB"];
 
 export const modality = (word) => MODALITIES[word] ?? word ?? "";
 export const number = (value) => value.toLocaleString("en", { maximumFractionDigits: 2 });
-export const money = (value) => (value < 1 ? Number(value.toPrecision(2)) : number(value)).toString();
+/** Return a price in words: two digits of one below 1. */
+export const money = (value) =>
+  value.toLocaleString("en", value < 1 ? { maximumSignificantDigits: 2 } : { maximumFractionDigits: 2 });
 export const count = (n, noun) => `${number(n)} ${noun}${n === 1 ? "" : "s"}`;
 
 /** Return seconds in words, such as "8 s", "3 min 20 s" or "2 h 5 min". */

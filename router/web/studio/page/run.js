@@ -1,4 +1,4 @@
-// Run: engines, queue, failures, keys and revisions for administrators; for others their own queue and usage.
+// View Run: the server for administrators, their own queue and usage for others.
 
 import { get, post, remove, wait } from "./api.js";
 import { button, fill, h, problem, say, soft, table } from "./dom.js";
@@ -6,7 +6,7 @@ import { bytes, count, money, number, seconds, time } from "./format.js";
 import { stateOf } from "./videos.js";
 
 const TICK_MS = 5000;
-const SELDOM = 6; // ticks between two looks at what changes seldom
+const SELDOM = 6; // ticks between two looks at parts after the second
 const KINDS = ["completed", "cancelled", "failed"];
 const LIMITS = ["queued", "running", "per_minute"];
 const MARKS = { "+": "good", "-": "bad", "@": "soft" };
@@ -21,7 +21,7 @@ export function mount(root, page) {
   async function refresh() {
     clearTimeout(timer);
     const due = tick++ % SELDOM === 0;
-    const done = await Promise.allSettled(parts.map((part) => (due || !part.seldom) && part.read()));
+    const done = await Promise.allSettled(parts.map((part, n) => (due || n < 2) && part.read()));
     trouble.textContent = done.find((each) => each.reason)?.reason.message ?? "";
     clearTimeout(timer);
     if (active()) timer = setTimeout(refresh, TICK_MS);
@@ -34,18 +34,18 @@ export function mount(root, page) {
 const admin = (page) => [
   part("Engines", () => get("admin/engines"), engines),
   part("Queue", () => get("admin/queue"), queue),
-  part("Failures", () => get("admin/failures", { limit: 50 }), failures(page), true),
-  part("Keys", () => get("admin/keys"), keys, true),
-  part("Revisions of the models file", () => get("admin/revisions"), revisions, true),
+  part("Failures", () => get("admin/failures", { limit: 50 }), failures(page)),
+  part("Keys", () => get("admin/keys"), keys),
+  part("Revisions of the models file", () => get("admin/revisions"), revisions),
 ];
 
 const own = () => [
   part("Your queue", () => get("v1/videos", { status: "queued,in_progress", limit: 50 }), videos),
-  part("Your usage of 30 days", () => get("v1/usage"), usage, true),
+  part("Your usage of 30 days", () => get("v1/usage"), usage),
 ];
 
-/** A card that is drawn again when what it read has changed; the focus and what is open stay as they were. */
-function part(title, fetch, draw, seldom = false) {
+/** Return a card that is drawn again after changes; the focus and what is open stay. */
+function part(title, fetch, draw) {
   const body = h("div", { class: "stack" });
   const all = (selector) => [...body.querySelectorAll(selector)];
   const name = (node) => (node.ariaLabel ?? node.textContent).replace(/^(Drain|Resume) /, "");
@@ -63,7 +63,7 @@ function part(title, fetch, draw, seldom = false) {
     all("details").forEach((each, n) => (each.open = open[n]));
     return found;
   };
-  return { read, seldom, node: h("section", { class: "card stack", "aria-label": title }, h("h2", null, title), body) };
+  return { read, node: h("section", { class: "card stack", "aria-label": title }, h("h2", null, title), body) };
 }
 
 const badge = (text, kind) => h("span", { class: `badge ${kind}` }, text);
@@ -136,8 +136,7 @@ function throughput(hours) {
     let y = 60;
     return KINDS.map((kind) => {
       const height = (hour[kind] / most) * 58;
-      y -= height;
-      return height > 0 && h("svg:rect", { class: kind, x: n * 10 + 1, y, width: 8, height });
+      return h("svg:rect", { class: kind, x: n * 10 + 1, y: (y -= height), width: 8, height });
     });
   });
   const rows = hours.map(({ hour, gpu_seconds: worked, ...ended }) => [
