@@ -80,6 +80,7 @@ def test_a_file_is_left_to_the_proxy_that_asks_for_it(client: FlaskClient, worke
     handed = client.get(path, **proxied)
     still = client.get(f"{path}?variant=thumbnail", **proxied)
     direct = client.get(path)
+    named = [client.get(f"{path}?filename=Grüße,%20../a%22%0a", **by) for by in (proxied, {})]
     bare = client.get(path, environ_overrides=UNIX)
     spoofed = client.get(path, headers={"x-forwarded-for": "198.51.100.7"})
 
@@ -87,6 +88,7 @@ def test_a_file_is_left_to_the_proxy_that_asks_for_it(client: FlaskClient, worke
     assert handed.headers["x-accel-redirect"] == f"/inner/{job}/1.mp4"
     assert still.headers["x-accel-redirect"] == f"/inner/{job}/1.thumbnail.webp"
     assert [one.headers["content-disposition"] for one in (handed, direct)] == [f"inline; filename=video_{job}.mp4"] * 2
+    assert all(one.headers["content-disposition"].endswith(f"''Gr%C3%BC%C3%9Fe-a-{job[:8]}.mp4") for one in named)
     assert all(one.data[4:8] == b"ftyp" and "x-accel-redirect" not in one.headers for one in (direct, bare, spoofed))
 
 

@@ -118,7 +118,7 @@ def test_a_job_is_watched_from_the_queue_to_the_video(page: Page, studio: Studio
     ]
     with page.expect_download() as download:
         hill.get_by_role("link", name="Download").click()
-    assert download.value.suggested_filename == f"{first['id']}.mp4"
+    assert download.value.suggested_filename == f"a-hill-{first['id'][6:14]}.mp4"
     lake.get_by_role("button", name="Dismiss").click()
     expect(lake).to_have_count(0)
     expect(page).to_have_title("Framegate")
