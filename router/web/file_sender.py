@@ -2,9 +2,9 @@
 
 import re
 from contextlib import AbstractContextManager, ExitStack
+from urllib.parse import quote
 
 from flask import Response, request, send_file
-from werkzeug.http import dump_options_header
 
 from router.settings import Settings
 from router.web.finished_files import PresentedFile
@@ -30,9 +30,7 @@ class FileSender:
             # ranges, conditions and the ETag are nginx's; it keeps the headers set here
             headers = {
                 "x-accel-redirect": f"{settings.accel}/{file.path.relative_to(settings.data / 'videos')}",
-                "content-disposition": dump_options_header(
-                    "inline", {"filename": f"{name or public}{file.path.suffix}"}
-                ),
+                "content-disposition": _disposition(f"{name or public}{file.path.suffix}"),
                 "cache-control": "no-cache",
             }
             return Response(mimetype=file.media_type, headers=headers)
@@ -45,6 +43,10 @@ class FileSender:
         # nginx would drop the headers of the answer
         _until_sent(slot)
         return _sent(public, file)
+
+
+def _disposition(name: str) -> str:
+    return f"inline; filename={name}" if name.isascii() else f"inline; filename*=UTF-8''{quote(name)}"
 
 
 def _until_sent(slot: AbstractContextManager[object]) -> None:

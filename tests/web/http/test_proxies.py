@@ -88,7 +88,8 @@ def test_a_file_is_left_to_the_proxy_that_asks_for_it(client: FlaskClient, worke
     assert handed.headers["x-accel-redirect"] == f"/inner/{job}/1.mp4"
     assert still.headers["x-accel-redirect"] == f"/inner/{job}/1.thumbnail.webp"
     assert [one.headers["content-disposition"] for one in (handed, direct)] == [f"inline; filename=video_{job}.mp4"] * 2
-    assert all(one.headers["content-disposition"].endswith(f"''Gr%C3%BC%C3%9Fe-a-{job[:8]}.mp4") for one in named)
+    name = f"filename*=UTF-8''Gr%C3%BC%C3%9Fe-a-{job[:8]}.mp4"
+    assert all(one.headers["content-disposition"].endswith(name) for one in named)
     assert all(one.data[4:8] == b"ftyp" and "x-accel-redirect" not in one.headers for one in (direct, bare, spoofed))
 
 
