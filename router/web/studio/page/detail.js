@@ -17,7 +17,7 @@ export function used(video) {
   const options = video.provider_options.video;
   const { num_frames: frames, frames_per_second: rate, width, height } = options;
   const adapters = options.adapters.map(({ name, strength: at }) => `${name} at ${Object.values(at).join(" and ") || at}`);
-  const { reproducible, lossy = [], may_vary_with: varies = [] } = (video.status !== "failed" && video.numerics) || {};
+  const { reproducible, lossy = [], may_vary_with: varies = [] } = (!video.error && video.numerics) || {};
   const values = {
     Model: video.model,
     Size: `${width} × ${height}`,
@@ -64,8 +64,8 @@ export function openDetail(video, { page, compare, beside, update, closed }) {
   const content = h("div", { class: "detail" });
   const copied = h("span", { class: "good", role: "status" });
   const dialog = openDialog(title, () => closed(video.id), content);
-  const steps = [-1, 1].map((by) => button(by < 0 ? "Previous" : "Next", () => step(by)));
-  title.after(...steps);
+  const steps = { "-1": button("Previous", () => step(-1)), 1: button("Next", () => step(1)) };
+  title.after(steps[-1], steps[1]);
   dialog.addEventListener("keydown", ({ key, target }) => {
     if (arrows[key] && !/VIDEO|TEXTAREA/.test(target.tagName)) step(arrows[key]); // there the arrows are the player's
   });
@@ -76,7 +76,7 @@ export function openDetail(video, { page, compare, beside, update, closed }) {
     inputs = imagesOf(video);
     draw();
     renew();
-    steps.forEach(async (each, n) => (each.ariaDisabled = !(await beside(video.id, n ? 1 : -1))));
+    for (const by of [-1, 1]) beside(video.id, by).then((found) => (steps[by].ariaDisabled = !found));
   }
 
   function draw() {

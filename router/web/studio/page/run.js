@@ -32,26 +32,26 @@ export function mount(root, page) {
 }
 
 const admin = (page) => [
-  part("Engines", () => get("admin/engines"), engines),
-  part("Queue", () => get("admin/queue"), queue),
-  part("Failures", () => get("admin/failures", { limit: 50 }), failures(page)),
-  part("Keys", () => get("admin/keys"), keys),
-  part("Revisions of the models file", () => get("admin/revisions"), revisions),
+  part("Engines", "admin/engines", engines),
+  part("Queue", "admin/queue", queue),
+  part("Failures", "admin/failures?limit=50", failures(page)),
+  part("Keys", "admin/keys", keys),
+  part("Revisions of the models file", "admin/revisions", revisions),
 ];
 
 const own = () => [
-  part("Your queue", () => get("v1/videos", { status: "queued,in_progress", limit: 50 }), videos),
-  part("Your usage of 30 days", () => get("v1/usage"), usage),
+  part("Your queue", "v1/videos?status=queued,in_progress&limit=50", videos),
+  part("Your usage of 30 days", "v1/usage", usage),
 ];
 
 /** Return a card that is drawn again after changes; the focus and what is open stay. */
-function part(title, fetch, draw) {
+function part(title, path, draw) {
   const body = h("div", { class: "stack" });
   const all = (selector) => [...body.querySelectorAll(selector)];
   const name = (node) => (node.ariaLabel ?? node.textContent).replace(/^(Drain|Resume) /, "");
   let drawn;
   const read = async () => {
-    const found = await fetch();
+    const found = await get(path);
     const seen = JSON.stringify(found, (name, value) => (name === "age_seconds" ? undefined : value));
     if (seen === drawn) return found;
     drawn = seen;
@@ -96,7 +96,7 @@ function one(engine, again, living) {
     await again();
   };
   const most = Math.max(1, ...loaded.map((held) => held.bytes_owned + held.bytes_shared));
-  const lacks = Object.entries({ ...engine.lacks, ...engine.too_large }).map((each) => each.join(": "));
+  const lacks = list(Object.entries({ ...engine.lacks, ...engine.too_large }).map((each) => each.join(": ")));
   const state = alive ? badge(job ? "busy" : "idle", "good") : badge("lost", "bad");
   return h("div", { class: "card stack" },
     h("h3", { class: "actions" }, device, state, alive && draining && badge("draining", "warn")),
@@ -104,7 +104,7 @@ function one(engine, again, living) {
     alive && [
       soft(`${bytes(memory.device_bytes)} in use on the device, ${bytes(memory.resident_bytes)} on the host`),
       list(loaded.map((held) => weights(held, most))) || soft("No model is loaded."),
-      list(lacks) && folded(`${count(lacks.length, "model")} cannot run here`, list(lacks)),
+      lacks && folded(`${count(lacks.children.length, "model")} cannot run here`, lacks),
       act(draining ? "Resume" : "Drain", name, change),
     ]);
 }

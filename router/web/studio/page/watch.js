@@ -73,7 +73,6 @@ export function mount(root, page) {
       if (cards.has(video.id)) update(video.id, video, false);
       else if (active().length < MOST_CARDS) add(video);
     }
-    // others have ended, or are not among the first
     for (const card of active()) if (!videos.some(({ id }) => id === card.video.id)) await look(card);
     const others = videos.filter(({ id }) => !cards.has(id)).length;
     more.textContent = others ? `and ${has_more ? "over " : ""}${others} more` : "";
