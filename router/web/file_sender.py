@@ -24,7 +24,10 @@ class FileSender:
         self._waiting = waiting
 
     def send(self, public: str, file: PresentedFile, name: str = "") -> Response:
-        """Send a file, or have nginx send it where it brought the request; `name` is without a suffix."""
+        """Send a file, or have nginx send it where it brought the request.
+
+        `name` is the one to save it by, without its suffix.
+        """
         settings = self._settings
         if settings.accel and PROXIED in request.environ:
             # ranges, conditions and the ETag are nginx's; it keeps the headers set here
