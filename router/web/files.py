@@ -108,7 +108,7 @@ class Content:
 
 
 def _saved_as(public: str) -> str:
-    """Return a name of at most 40 letters, digits and hyphens of the query, and of the id's first 8."""
+    """Return the name of a saved file, without its suffix."""
     words = "-".join(re.findall(r"[^\W_]+", request.args.get("filename", "")))[:40].strip("-")
     return f"{words}-{public.partition('_')[2][:8]}" if words else public
 
