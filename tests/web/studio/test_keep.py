@@ -14,6 +14,8 @@ from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 from support.browser import SIGN_IN, Console, NewPage, Studio
 
+from router.auth.keys import Scope
+
 pytestmark = pytest.mark.slow
 MARKUP = "<img src=x onerror=\"console.error('run')\">"
 PROMPTS = ("Grüße aus KÖLN", "a wave 🌊 breaks", "100 % sure", "50 _ like", 'it\'s "quoted"', MARKUP)
@@ -150,7 +152,6 @@ def test_filters_narrow_the_list(gallery: Gallery) -> None:
         ("Status", "All", ["stopped one", "second", "first"]),
         ("Model", "both", ["second"]),
         ("Model", "All", ["stopped one", "second", "first"]),
-        ("Order", "Oldest first", ["first", "second", "stopped one"]),
     ):
         page.get_by_label(label).select_option(status)
         expect(cards(page)).to_have_count(len(texts))
@@ -197,6 +198,7 @@ def test_a_video_shows_all_that_was_used(gallery: Gallery) -> None:
     wait(page, "document.querySelector('dialog video').currentTime > 0.1")
     with page.expect_download() as download:
         dialog.get_by_role("link", name="Download").click()
+    assert re.fullmatch(r"video_[0-9a-f]{32}\.mp4", download.value.suggested_filename)
     assert b"ftyp" in Path(download.value.path()).read_bytes()[:16]
 
     page.keyboard.press("Escape")
@@ -239,10 +241,12 @@ def test_keys_move_between_videos(gallery: Gallery) -> None:
     expect(dialog.locator(".detail-prompt")).to_have_text("two")
     page.keyboard.press("ArrowRight")
     expect(dialog.locator(".detail-prompt")).to_have_text("one")
+    expect(dialog.get_by_role("button", name="Next")).to_be_disabled()
     page.keyboard.press("ArrowRight")
     expect(dialog.locator(".detail-prompt")).to_have_text("one")
     dialog.get_by_role("button", name="Previous").click()
     expect(dialog.locator(".detail-prompt")).to_have_text("two")
+    expect(dialog.get_by_role("button", name="Next")).to_be_enabled()
     page.keyboard.press("Escape")
     expect(card(page, "two")).to_be_focused()
 
@@ -253,15 +257,60 @@ def test_deleting_asks_once(gallery: Gallery) -> None:
     page = gallery.open()
     dialog = open_detail(page, "to go")
 
-    dialog.get_by_role("button", name="Delete", exact=True).click()
-    dialog.get_by_role("button", name="Do not delete").click()
-    dialog.get_by_role("button", name="Delete", exact=True).click()
+    delete = dialog.get_by_role("button", name="Delete", exact=True)
+    delete.focus()
+    page.keyboard.press("Enter")
+    expect(dialog.get_by_role("button", name="Do not delete")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(delete).to_be_focused()
+    delete.click()
     dialog.get_by_role("button", name="Delete for good").click()
 
     expect(dialog).to_have_count(0)
     expect(cards(page)).to_have_count(1)
     expect(card(page, "to stay")).to_be_focused()
     assert [video["prompt"] for video in gallery.studio.call("/v1/videos", key=gallery.key)["data"]] == ["to stay"]
+
+
+def test_back_closes_a_video_and_stays_in_the_gallery(gallery: Gallery) -> None:
+    gallery.made("a pond")
+    page = gallery.open()
+    for _ in range(2):
+        dialog = open_detail(page, "a pond")
+        page.go_back()
+        expect(dialog).to_have_count(0)
+        assert page.url.endswith("#keep")
+    open_detail(page, "a pond").get_by_role("button", name="Close").click()
+    open_detail(page, "a pond")
+    page.go_back()
+    expect(detail(page)).to_have_count(0)
+    expect(card(page, "a pond")).to_be_visible()
+
+
+def test_an_image_and_a_failure_are_named_as_such(gallery: Gallery) -> None:
+    gallery.make("a still", "slow", provider_options={"video": {"num_frames": 1, "steps": 40}})
+    gallery.made("fail")
+    page = gallery.open()
+    expect(card(page, "a still").locator(".shot-facts")).to_contain_text("slow · image ·")
+
+    expect(open_detail(page, "fail")).not_to_contain_text("Same again")
+
+
+def test_a_reading_key_is_offered_nothing_to_make(gallery: Gallery, new_page: NewPage) -> None:
+    owner = gallery.studio.call("/v1/me", key=gallery.key)["owner"]
+    reader = gallery.studio.new_key(f"reader of {owner}", owner, Scope.READ)
+    gallery.made("to look at")
+    gallery.make("to wait for", "slow", provider_options={"video": {"steps": 40}})
+    page = new_page(reader, "/")
+    expect(page.get_by_role("listitem").filter(has_text="to wait for")).to_contain_text("step")
+    expect(page.get_by_role("button", name="Stop")).to_have_count(0)
+    page.get_by_role("link", name="Keep").click()
+
+    dialog = open_detail(page, "to look at")
+
+    expect(dialog.get_by_role("link", name="Download")).to_be_visible()
+    names = [name for name in dialog.get_by_role("button").all_text_contents() if not name.startswith("Copy")]
+    assert names == ["Previous", "Next", "Close", "Compare"]
 
 
 def test_a_video_that_is_deleted_elsewhere_goes(gallery: Gallery, console: Console) -> None:

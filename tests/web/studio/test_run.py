@@ -47,18 +47,20 @@ def test_an_engine_drains_and_claims_again(run: Page, studio: Studio) -> None:
     studio.finished(studio.make("a"))
     engines = run.get_by_role("region", name="Engines")
     expect(engines).to_contain_text("text loaded")
-    engines.get_by_role("button", name="Drain").focus()
+    engines.get_by_role("button", name="Drain cpu", exact=True).focus()
     run.keyboard.press("Enter")
     expect(engines).to_contain_text("draining")
+    expect(engines).to_contain_text("Every engine drains: nothing new starts.")
+    expect(engines.get_by_role("button", name="Resume cpu", exact=True)).to_be_focused()
     expect(run.locator("#toasts")).to_contain_text("cpu ends its job and claims no more")
     video = studio.make("waits")
     run.clock.run_for(TICK_MS)
     queue = run.get_by_role("region", name="Queue by model")
     expect(queue.get_by_role("row", name="text")).to_contain_text("1")
     assert studio.call(f"/v1/videos/{video['id']}")["status"] == "queued"
-    engines.get_by_role("button", name="Resume").click()
+    run.keyboard.press("Enter")
 
-    expect(engines.get_by_role("button", name="Drain")).to_be_visible()
+    expect(engines.get_by_role("button", name="Drain")).to_be_focused()
     assert studio.finished(video)["status"] == "completed"
     run.clock.run_for(TICK_MS)
     expect(run.get_by_text(re.compile(r"^\d+ completed$"))).to_be_visible()
@@ -79,6 +81,55 @@ def test_failures_and_keys_are_listed_with_reasons_and_budgets(run: Page, studio
     expect(red).to_contain_text("gpu seconds of the key red: 3,600 of 3,600 left this day")
     expect(keys.get_by_role("row", name="team")).to_contain_text(re.compile(r"\d+ jobs?, "))
     assert key not in run.content()
+    failed.get_by_role("button", name="Open video_").first.click()
+    expect(run.get_by_role("dialog")).to_contain_text("Failed: this prompt")
+    run.go_back()
+    expect(run.get_by_role("dialog")).to_have_count(0)
+    assert run.url.endswith("#keep")
+
+
+ENGINE = {
+    "device": "cuda:0",
+    "kind": "NVIDIA H200",
+    "age_seconds": 1.0,
+    "alive": True,
+    "draining": False,
+    "job": None,
+    "job_model": None,
+    "models": [],
+    "memory": {"resident_bytes": None, "device_bytes": 7_000_000_000},
+    "loaded": [],
+    "lacks": {},
+    "too_large": {},
+}
+
+
+def test_engines_that_are_lost_or_of_one_device_are_told_apart(run: Page) -> None:
+    lost = {"id": "c", "pid": 3, "alive": False, "draining": True}
+    engines = [{**ENGINE, **own} for own in ({"id": "a", "pid": 1}, {"id": "b", "pid": 2}, lost)]
+    run.route("**/admin/engines", lambda route: route.fulfill(json={"object": "list", "data": engines}))
+    run.clock.run_for(TICK_MS)
+    card = run.get_by_role("region", name="Engines")
+    first, second = (card.get_by_role("button", name=f"Drain cuda:0, process {n}", exact=True) for n in (1, 2))
+    expect(card.get_by_role("button")).to_have_count(2)
+    expect(card.get_by_text("7 GB in use on the device")).to_have_count(2)
+    expect(card).not_to_contain_text("draining")
+
+    second.focus()
+    engines.insert(0, engines.pop(1))  # the one that was seen last comes first
+    run.clock.run_for(TICK_MS)
+
+    expect(second.and_(card.get_by_role("button").first)).to_be_focused()
+    expect(first).to_be_visible()
+
+
+def test_the_cause_of_a_failure_stands_below_its_message(run: Page) -> None:
+    job = {"id": "video_1", "model": "text", "owner": "team", "key_name": None, "created_at": 1, "finished_at": 2}
+    why = {"code": "internal_error", "message": "it failed", "cause": "KeyError: 'x'", "attempts": 2, "request_id": "r"}
+    run.route("**/admin/failures?*", lambda route: route.fulfill(json={"object": "list", "data": [job | why]}))
+    run.reload()
+
+    expect(run.get_by_role("region", name="Failed jobs")).to_contain_text("it failedKeyError: 'x'2 attempts, request r")
 
 
 def test_a_reload_shows_what_it_would_change_first(run: Page, studio: Studio) -> None:
@@ -93,8 +144,10 @@ def test_a_reload_shows_what_it_would_change_first(run: Page, studio: Studio) ->
     file.write_text(MODELS.replace("default: text", "default: slow"))
     card.get_by_role("button", name="Reload the models file").click()
     expect(card.locator("pre .good")).to_contain_text(["+++", "+default: slow"])
-    card.get_by_role("button", name="Reload now").click()
-    expect(card).to_contain_text("Revision 2")
+    card.get_by_role("button", name="Reload now").press("Enter")
+    run.clock.resume()
+    expect(card.get_by_role("listitem").filter(has_text="Revision 2")).to_contain_text("current", timeout=4000)
+    expect(card.get_by_role("button", name="Reload the models file")).to_be_focused()
     card.get_by_text("Revision 2").click()
 
     expect(card.get_by_role("region", name="Differences of revision 2")).to_contain_text(

@@ -3,7 +3,7 @@
 import { blob, fileUrl, post } from "./api.js";
 import { button, fill, h, problem, soft } from "./dom.js";
 import { count, seconds } from "./format.js";
-import { isDone, isStopped, picture, responseOf, valuesOf } from "./videos.js";
+import { isDone, isStopped, mayMake, picture, responseOf, valuesOf } from "./videos.js";
 
 const PREVIEW_MS = 1000; // between two previews of a job
 const PHASES = { download: "downloading the model", load: "loading the model", decode: "decoding" };
@@ -18,7 +18,7 @@ export function newCard(video, page, stopped, remove) {
   const progress = h("progress", { max: 100, "aria-label": `Progress of ${video.prompt}` });
   const reason = problem();
   const warnings = h("ul", { class: "hint" });
-  const actions = h("p", { class: "actions" }, button("Stop", stop));
+  const actions = h("p", { class: "actions" }, mayMake(page) && button("Stop", stop));
   const facts = [video.model, `${width}x${height}`, frames === 1 ? "image" : count(frames, "frame"), count(steps, "step")];
   const title = h("h3", { class: "two-lines", title: video.prompt }, video.prompt || "No prompt");
   const parts = h("div", { class: "facts stack" }, title, soft(facts.join(" · ")), state, progress, reason, warnings, actions);
@@ -26,7 +26,6 @@ export function newCard(video, page, stopped, remove) {
   const card = { video, node, finished: false, update, tick, preview, finish, leave };
   let [until, previewAt, isStopping] = [null, 0, false];
 
-  /** Take over a state of the unfinished job, of its video or its response. */
   function update({ status, progress: percent, phase, steps_done, queue_position, remaining_seconds: left, warnings: told }) {
     Object.assign(card.video, { status, phase, steps_done, queue_position });
     until = left == null ? null : Date.now() + left * 1000;
@@ -46,7 +45,7 @@ export function newCard(video, page, stopped, remove) {
       await post(`${responseOf(video.id)}/cancel`);
     } catch (error) {
       isStopping = target.disabled = false;
-      throw error; // unhandled: the frame says it
+      throw error;
     }
     stopped();
   }
@@ -82,7 +81,7 @@ export function newCard(video, page, stopped, remove) {
     fill(
       actions,
       url && button("Open in Keep", () => page.go("keep", { open: video.id })),
-      url ? h("a", { class: "button", href: url, download: true }, "Download") : button("Try again", again),
+      url ? h("a", { class: "button", href: url, download: true }, "Download") : mayMake(page) && button("Try again", again),
       button("Dismiss", () => remove(card)),
     );
     if (focused) actions.firstChild.focus();

@@ -1,7 +1,7 @@
 // Two videos side by side, played in step, and the values in which they differ.
 
 import { arrows, calm, openDialog, used } from "./detail.js";
-import { button, h, table } from "./dom.js";
+import { button, h, soft, table } from "./dom.js";
 import { count } from "./format.js";
 import { picture } from "./videos.js";
 
@@ -78,10 +78,9 @@ function differences(videos) {
   const [a, b] = videos.map((video) => Object.fromEntries([["Prompt", video.prompt], ...used(video)]));
   const names = Object.keys({ ...a, ...b }).filter((name) => !ALWAYS.includes(name));
   const rows = names.map((name) => [name, a[name] ?? "none", b[name] ?? "none"]);
-  const same = rows.filter(([, one, other]) => one === other);
+  const differing = rows.filter(([, one, other]) => one !== other);
   return [
-    table("Differences", ["Differs", "A", "B"], rows.filter((row) => !same.includes(row))),
-    h("details", null, h("summary", null, `${count(same.length, "value")} the same`),
-      table("Values the same", ["Value", "A and B"], same.map((row) => row.slice(0, 2)))),
+    table("Differences", ["Differs", "A", "B"], differing),
+    soft(`${count(rows.length - differing.length, "value")} the same`),
   ];
 }

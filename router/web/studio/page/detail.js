@@ -1,11 +1,11 @@
 // One video: how it looks, every value that was used, and what can be done with it.
 
 import { blob, fileUrl, remove } from "./api.js";
-import { button, fill, h, say } from "./dom.js";
-import { number, seconds, time } from "./format.js";
+import { button, fill, h } from "./dom.js";
+import { money, seconds, time } from "./format.js";
 import { session } from "./session.js";
-import { asCurl, asJson, asPython, isImage } from "./snippets.js";
-import { imagesOf, isDone, isUnfinished, picture, stateOf, valuesOf, videoOf } from "./videos.js";
+import { asCurl, asJson, asPython } from "./snippets.js";
+import { imagesOf, isDone, isImage, isUnfinished, mayMake, picture, stateOf, valuesOf, videoOf } from "./videos.js";
 
 const FRESH_MS = 2000; // of an unfinished video
 const COPIES = { curl: asCurl, Python: asPython, JSON: asJson };
@@ -17,7 +17,7 @@ export function used(video) {
   const options = video.provider_options.video;
   const { num_frames: frames, frames_per_second: rate, width, height } = options;
   const adapters = options.adapters.map(({ name, strength: at }) => `${name} at ${Object.values(at).join(" and ") || at}`);
-  const { reproducible, lossy = [], may_vary_with: varies = [] } = video.numerics ?? {};
+  const { reproducible, lossy = [], may_vary_with: varies = [] } = (!video.error && video.numerics) || {};
   const values = {
     Model: video.model,
     Size: `${width} × ${height}`,
@@ -32,7 +32,7 @@ export function used(video) {
     "Same again": reproducible ? "with this seed, byte for byte" : varies.length ? `may vary with ${varies.join(", ")}` : null,
     "Changed by": lossy.join(", "),
     "Device time": video.usage && seconds(video.usage.gpu_seconds),
-    Cost: video.usage?.cost && number(video.usage.cost),
+    Cost: video.usage?.cost && money(video.usage.cost),
     Sent: time(video.created_at),
     Finished: video.completed_at && `${time(video.completed_at)}, ${seconds(video.inference_time_s)} after its start`,
     "Kept until": video.expires_at && time(video.expires_at),
@@ -52,6 +52,7 @@ export function openDialog(title, closed, ...children) {
     dialog.remove();
     closed();
   });
+  if (!history.state) history.pushState("dialog", ""); // which Back closes
   document.body.append(dialog);
   dialog.showModal();
   return dialog;
@@ -61,8 +62,10 @@ export function openDetail(video, { page, compare, beside, update, closed }) {
   let inputs, timer;
   const title = h("h2");
   const content = h("div", { class: "detail" });
+  const copied = h("span", { class: "good", role: "status" });
   const dialog = openDialog(title, () => closed(video.id), content);
-  title.after(button("Previous", () => step(-1)), button("Next", () => step(1)));
+  const steps = { "-1": button("Previous", () => step(-1)), 1: button("Next", () => step(1)) };
+  title.after(steps[-1], steps[1]);
   dialog.addEventListener("keydown", ({ key, target }) => {
     if (arrows[key] && !/VIDEO|TEXTAREA/.test(target.tagName)) step(arrows[key]); // there the arrows are the player's
   });
@@ -73,6 +76,7 @@ export function openDetail(video, { page, compare, beside, update, closed }) {
     inputs = imagesOf(video);
     draw();
     renew();
+    for (const by of [-1, 1]) beside(video.id, by).then((found) => (steps[by].ariaDisabled = !found));
   }
 
   function draw() {
@@ -89,14 +93,18 @@ export function openDetail(video, { page, compare, beside, update, closed }) {
 
   function actions() {
     const done = isDone(video);
+    const may = mayMake(page);
     return h("p", { class: "actions" },
-      done && h("a", { class: "button", href: fileUrl(video), download: `${video.id}.${isImage(video) ? "png" : "mp4"}` }, "Download"),
-      action("Again with this seed", async () => leave(await valuesOf(video.id))),
-      action("Vary", async () => leave({ ...(await valuesOf(video.id)), seed: null })),
-      done && action("Use last frame as image", async () => leave({ image: await blob(fileUrl(video, "last_frame")) })),
+      done && h("a", { class: "button", href: fileUrl(video), download: true }, "Download"),
+      may && [
+        action("Again with this seed", async () => leave(await valuesOf(video.id))),
+        action("Vary", async () => leave({ ...(await valuesOf(video.id)), seed: null })),
+        done && action("Use last frame as image", async () => leave({ image: await blob(fileUrl(video, "last_frame")) })),
+      ],
       done && button("Compare", () => dialog.close() ?? compare(video)),
       Object.keys(COPIES).map((kind) => action(`Copy as ${kind}`, () => copy(kind))),
-      button("Delete", ask, "bad"));
+      copied,
+      may && button("Delete", ask, "bad"));
   }
 
   function action(name, act, kind) {
@@ -104,7 +112,7 @@ export function openDetail(video, { page, compare, beside, update, closed }) {
   }
 
   function refused(error) {
-    if (error.status !== 404) throw error; // unhandled: the frame says it
+    if (error.status !== 404) throw error;
     page.emit("deleted", video.id);
     unload(content);
     fill(content, h("p", { class: "notice", role: "alert" }, "It was deleted elsewhere."));
@@ -118,15 +126,18 @@ export function openDetail(video, { page, compare, beside, update, closed }) {
   async function copy(kind) {
     const text = COPIES[kind](video, await inputs, new URL("./", location.href).href, Boolean(session.key));
     const area = h("textarea", { readOnly: true, "aria-label": "Text to copy", value: text, rows: 8 });
+    const { activeElement } = document;
+    fill(copied);
     try {
       await navigator.clipboard.writeText(text); // missing without HTTPS
     } catch {
-      content.append(area); // within the dialog: nothing else takes the focus
+      content.append(area);
       area.select();
       if (!document.execCommand("copy")) return;
       area.remove();
+      activeElement.focus();
     }
-    say("Copied");
+    fill(copied, "Copied");
   }
 
   function ask({ target }) {
@@ -135,11 +146,15 @@ export function openDetail(video, { page, compare, beside, update, closed }) {
       page.emit("deleted", video.id);
       dialog.close();
     }, "bad");
-    target.replaceWith(yes, button("Do not delete", draw));
-    yes.focus();
+    const no = button("Do not delete", () => {
+      yes.remove();
+      no.replaceWith(target);
+      target.focus();
+    });
+    target.replaceWith(yes, no);
+    no.focus();
   }
 
-  // how far it is, a fresh link, and whether it is still there
   async function renew() {
     clearTimeout(timer);
     const before = video;

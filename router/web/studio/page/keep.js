@@ -3,13 +3,12 @@
 import { fileUrl, get } from "./api.js";
 import { button, fill, h, problem } from "./dom.js";
 import { count, seconds, time } from "./format.js";
-import { isDone, isStopped, isUnfinished, stateOf } from "./videos.js";
+import { isDone, isImage, isStopped, isUnfinished, stateOf } from "./videos.js";
 
 const PAGE = 60;
 const TYPED_MS = 250; // after the last key of a search
 const FRESH_MS = 5000; // of unfinished videos
 const STATUSES = [["", "All"], ["completed", "Done"], ["failed", "Failed"], ["cancelled", "Stopped"], ["queued,in_progress", "Unfinished"]];
-const ORDERS = [["desc", "Newest first"], ["asc", "Oldest first"]];
 const option = ([value, text]) => h("option", { value }, text);
 
 export function mount(root, page) {
@@ -18,8 +17,8 @@ export function mount(root, page) {
   const end = h("div", { class: "shots-end" });
   const comparing = h("p", { class: "notice actions", role: "status" });
   const q = h("input", { type: "search", maxlength: 200, autocomplete: "off", oninput: typed });
-  const [status, model, order] = [STATUSES, [["", "All"]], ORDERS].map((options) => h("select", { onchange: begin }, options.map(option)));
-  const fields = { "Search prompts": q, Status: status, Model: model, Order: order };
+  const [status, model] = [STATUSES, [["", "All"]]].map((options) => h("select", { onchange: begin }, options.map(option)));
+  const fields = { "Search prompts": q, Status: status, Model: model };
   const filters = Object.entries(fields).map(([label, control]) => h("label", { class: "field" }, h("span", null, label), control));
   fill(root, h("h1", { class: "visually-hidden" }, "Keep"), h("div", { class: "filters", role: "search" }, filters), about, list, end, comparing);
   root.addEventListener("keydown", ({ key }) => key === "Escape" && compare(null));
@@ -30,6 +29,7 @@ export function mount(root, page) {
   let first; // of two videos to compare
   let neighbour; // of the card that went last, for the focus
   page.on("deleted", forget);
+  addEventListener("popstate", close); // back from a dialog
   page.on("finished", () => timer && refresh());
   page.models().then((found) => model.append(...found.map(({ id }) => option([id, id]))), () => {});
   begin();
@@ -44,12 +44,16 @@ export function mount(root, page) {
     hide() {
       timer = clearInterval(timer);
       compare(null);
-      for (const dialog of document.querySelectorAll(".of-keep")) dialog.close();
+      close();
     },
   };
 
+  function close() {
+    for (const dialog of document.querySelectorAll(".of-keep")) dialog.close();
+  }
+
   function begin() {
-    query = { limit: PAGE, q: q.value.trim(), status: status.value, model: model.value, order: order.value };
+    query = { limit: PAGE, q: q.value.trim(), status: status.value, model: model.value };
     after = busy = null;
     more = true;
     cards.clear();
@@ -81,7 +85,7 @@ export function mount(root, page) {
 
   async function refresh() {
     const mine = query;
-    if (busy || mine.order === "asc") return load();
+    if (busy) return load();
     const found = await get("v1/videos", mine).catch(() => null);
     if (!found || mine !== query) return;
     const now = new Set(found.data.map(({ id }) => id));
@@ -123,7 +127,7 @@ export function mount(root, page) {
   }
 
   function card(video) {
-    const length = video.num_frames === 1 ? "image" : seconds(Number(video.seconds));
+    const length = isImage(video) ? "image" : seconds(Number(video.seconds));
     const words = h("span", { class: "shot-text two-lines" }, video.prompt.slice(0, 200));
     const facts = h("span", { class: "shot-facts soft" }, `${video.model} · ${length} · ${time(video.created_at)}`);
     const shot = button([picture(video), words, facts], () => open(video.id), "shot");
@@ -139,12 +143,11 @@ export function mount(root, page) {
     return image;
   }
 
-  /** Show a picture whose link has expired. */
   async function renew(image, video) {
     const gone = () => image.replaceWith(h("span", { class: "shot-picture soft" }, "The file is gone"));
+    image.addEventListener("error", gone, { once: true });
     try {
-      Object.assign(video, await get(`v1/videos/${video.id}`));
-      image.addEventListener("error", gone, { once: true });
+      Object.assign(video, await get(`v1/videos/${video.id}`)); // a fresh link
       image.src = fileUrl(video, "thumbnail");
     } catch (error) {
       if (error.status === 404) forget(video.id);

@@ -1,19 +1,18 @@
-// Run: engines, queue, failures, keys and revisions for administrators; for others their own queue and usage.
+// View Run: the server for administrators, their own queue and usage for others.
 
-import { get, post, remove } from "./api.js";
+import { get, post, remove, wait } from "./api.js";
 import { button, fill, h, problem, say, soft, table } from "./dom.js";
-import { bytes, count, number, seconds, time } from "./format.js";
+import { bytes, count, money, number, seconds, time } from "./format.js";
 import { stateOf } from "./videos.js";
 
 const TICK_MS = 5000;
-const SELDOM = 6; // ticks between two looks at what changes seldom
+const SELDOM = 6; // ticks between two looks at parts after the second
 const KINDS = ["completed", "cancelled", "failed"];
 const LIMITS = ["queued", "running", "per_minute"];
 const MARKS = { "+": "good", "-": "bad", "@": "soft" };
 
-/** Fill the view; its parts are read again while it is shown. */
 export function mount(root, page) {
-  const parts = (page.caller?.admin ? admin : own)();
+  const parts = page.caller.admin ? admin(page) : own();
   const trouble = problem();
   let timer;
   let tick = 0;
@@ -22,7 +21,7 @@ export function mount(root, page) {
   async function refresh() {
     clearTimeout(timer);
     const due = tick++ % SELDOM === 0;
-    const done = await Promise.allSettled(parts.map((part) => (due || !part.seldom) && part.read()));
+    const done = await Promise.allSettled(parts.map((part, n) => (due || n < 2) && part.read()));
     trouble.textContent = done.find((each) => each.reason)?.reason.message ?? "";
     clearTimeout(timer);
     if (active()) timer = setTimeout(refresh, TICK_MS);
@@ -32,36 +31,39 @@ export function mount(root, page) {
   return { show: refresh, hide: () => clearTimeout(timer) };
 }
 
-const admin = () => [
-  part("Engines", () => get("admin/engines"), engines),
-  part("Queue", () => get("admin/queue"), queue),
-  part("Failures", () => get("admin/failures", { limit: 50 }), failures, true),
-  part("Keys", () => get("admin/keys"), keys, true),
-  part("Revisions of the models file", () => get("admin/revisions"), revisions, true),
+const admin = (page) => [
+  part("Engines", "admin/engines", engines),
+  part("Queue", "admin/queue", queue),
+  part("Failures", "admin/failures?limit=50", failures(page)),
+  part("Keys", "admin/keys", keys),
+  part("Revisions of the models file", "admin/revisions", revisions),
 ];
 
 const own = () => [
-  part("Your queue", () => get("v1/videos", { status: "queued,in_progress", limit: 50 }), videos),
-  part("Your usage of 30 days", () => get("v1/usage"), usage, true),
+  part("Your queue", "v1/videos?status=queued,in_progress&limit=50", videos),
+  part("Your usage of 30 days", "v1/usage", usage),
 ];
 
-/** A card that is drawn again when what it read has changed; the focus and what is open stay as they were. */
-function part(title, fetch, draw, seldom = false) {
+/** Return a card that is drawn again after changes; the focus and what is open stay. */
+function part(title, path, draw) {
   const body = h("div", { class: "stack" });
   const all = (selector) => [...body.querySelectorAll(selector)];
+  const name = (node) => (node.ariaLabel ?? node.textContent).replace(/^(Drain|Resume) /, "");
   let drawn;
   const read = async () => {
-    const found = await fetch();
+    const found = await get(path);
     const seen = JSON.stringify(found, (name, value) => (name === "age_seconds" ? undefined : value));
-    if (seen === drawn) return;
+    if (seen === drawn) return found;
     drawn = seen;
-    const focused = all("button, summary, [tabindex]").indexOf(document.activeElement);
+    const focused = body.contains(document.activeElement) && name(document.activeElement);
     const open = all("details").map((each) => each.open);
     fill(body, draw(found, read));
-    all("button, summary, [tabindex]")[focused]?.focus();
+    const stops = all("button, summary, [tabindex]");
+    if (focused) (stops.find((each) => name(each) === focused) ?? stops[0])?.focus();
     all("details").forEach((each, n) => (each.open = open[n]));
+    return found;
   };
-  return { read, seldom, node: h("section", { class: "card stack", "aria-label": title }, h("h2", null, title), body) };
+  return { read, node: h("section", { class: "card stack", "aria-label": title }, h("h2", null, title), body) };
 }
 
 const badge = (text, kind) => h("span", { class: `badge ${kind}` }, text);
@@ -76,37 +78,42 @@ function act(label, about, listen) {
 
 function engines({ data }, again) {
   if (!data.length) return soft("No engine was seen within an hour.");
-  return h("div", { class: "grid" }, data.map((engine) => one(engine, again)));
+  const living = data.filter(({ alive }) => alive);
+  return [
+    h("div", { class: "grid" }, data.map((engine) => one(engine, again, living))),
+    living.length > 0 && living.every(({ draining }) => draining) &&
+      h("p", { class: "notice" }, "Every engine drains: nothing new starts."),
+  ];
 }
 
-function one(engine, again) {
-  const { device, draining, alive, job, loaded, memory } = engine;
+function one(engine, again, living) {
+  const { device, draining, alive, pid, job, loaded, memory } = engine;
   const path = `admin/engines/${encodeURIComponent(engine.id)}/drain`;
+  const name = living.filter((each) => each.device === device).length > 1 ? `${device}, process ${pid}` : device;
   const change = async () => {
     await (draining ? remove : post)(path);
-    say(draining ? `${device} claims jobs again` : `${device} ends its job and claims no more`);
+    say(draining ? `${name} claims jobs again` : `${name} ends its job and claims no more`);
     await again();
   };
   const most = Math.max(1, ...loaded.map((held) => held.bytes_owned + held.bytes_shared));
-  const lacks = Object.entries({ ...engine.lacks, ...engine.too_large }).map((each) => each.join(": "));
+  const lacks = list(Object.entries({ ...engine.lacks, ...engine.too_large }).map((each) => each.join(": ")));
   const state = alive ? badge(job ? "busy" : "idle", "good") : badge("lost", "bad");
   return h("div", { class: "card stack" },
-    h("h3", { class: "actions" }, device, state, draining && badge("draining", "warn")),
-    soft(engine.kind, `, process ${engine.pid}`, job && `; runs ${engine.job_model ?? "a deleted job"}`),
-    soft(`${bytes(memory.device_bytes)} in use on the device, ${bytes(memory.resident_bytes)} on the host`),
-    list(loaded.map((held) => weights(held, most))) || soft("No model is loaded."),
-    list(lacks) && folded(`${count(lacks.length, "model")} cannot run here`, list(lacks)),
-    alive && act(draining ? "Resume" : "Drain", device, change));
+    h("h3", { class: "actions" }, device, state, alive && draining && badge("draining", "warn")),
+    soft(engine.kind, `, process ${pid}`, job && `; runs ${engine.job_model ?? "a deleted job"}`),
+    alive && [
+      soft(`${bytes(memory.device_bytes)} in use on the device, ${bytes(memory.resident_bytes)} on the host`),
+      list(loaded.map((held) => weights(held, most))) || soft("No model is loaded."),
+      lacks && folded(`${count(lacks.children.length, "model")} cannot run here`, lacks),
+      act(draining ? "Resume" : "Drain", name, change),
+    ]);
 }
 
 function weights({ model, state, bytes_owned: owned, bytes_shared: shared }, most) {
   const size = owned + shared ? `: ${bytes(owned)} owned, ${bytes(shared)} shared` : "";
-  const percent = (value) => `${(value / most) * 100}%`;
-  const bar = (kind, x, width) => h("svg:rect", { class: kind, x: percent(x), width: percent(width), height: "100%" });
   return [
-    model,
-    h("span", { class: "soft" }, state === "warm" ? " warm on the host" : " loaded", size),
-    size && h("svg:svg", { class: `held ${state}`, "aria-hidden": "true" }, bar("", 0, owned), bar("shared", owned, shared)),
+    model, h("span", { class: "soft" }, state === "warm" ? " warm on the host" : " loaded", size),
+    size && h("progress", { value: owned + shared, max: most, "aria-hidden": "true" }),
   ];
 }
 
@@ -129,8 +136,7 @@ function throughput(hours) {
     let y = 60;
     return KINDS.map((kind) => {
       const height = (hour[kind] / most) * 58;
-      y -= height;
-      return height > 0 && h("svg:rect", { class: kind, x: n * 10 + 1, y, width: 8, height });
+      return h("svg:rect", { class: kind, x: n * 10 + 1, y: (y -= height), width: 8, height });
     });
   });
   const rows = hours.map(({ hour, gpu_seconds: worked, ...ended }) => [
@@ -145,14 +151,18 @@ function throughput(hours) {
   ];
 }
 
-function failures({ data }) {
+const failures = (page) => ({ data }) => {
   if (!data.length) return soft("No job failed.");
   const rows = data.map((job) => [
     time(job.finished_at), job.model, job.key_name ?? job.owner, h("code", null, job.code),
-    [job.message, soft(`${count(job.attempts, "attempt")}, request ${job.request_id}`)],
+    [
+      job.message, soft(job.cause),
+      soft(`${count(job.attempts, "attempt")}, request ${job.request_id}`),
+      act("Open", job.id, () => page.go("keep", { open: job.id })),
+    ],
   ]);
   return table("Failed jobs", ["Failed", "Model", "Key", "Code", "Reason"], rows);
-}
+};
 
 function budgets(all) {
   return list(all.map(({ subject, name, unit, amount, window, used, reserved, left }) => {
@@ -167,7 +177,7 @@ function keys({ data }) {
   const rows = data.map(({ usage: used, limits, ...key }) => [
     [key.name, " ", h("code", null, key.id)], key.owner, key.scopes.join(", "),
     badge(key.state, key.state === "active" ? "good" : "bad"),
-    `${count(used.jobs, "job")}, ${seconds(used.gpu_seconds)}, cost ${number(used.cost)}`,
+    `${count(used.jobs, "job")}, ${seconds(used.gpu_seconds)}, cost ${money(used.cost)}`,
     LIMITS.filter((name) => limits[name]).map((name) => `${limits[name]} ${name.replace("_", " ")}`).join(", "),
     budgets(key.budgets),
   ]);
@@ -178,9 +188,12 @@ function revisions({ data }, again) {
   if (!data.length) return soft("This server has one model and no models file.");
   const preview = h("div", { class: "stack", role: "status" });
   const reload = async () => {
-    say((await post("admin/reload")).changes.join("; "));
+    const made = await post("admin/reload");
+    say(made.changes.join("; "));
     fill(preview);
-    await again();
+    start.firstChild.focus();
+    // the server's other processes see it a moment later
+    for (let tries = 20; tries && (await again()).data.find((each) => each.current)?.n !== made.revision; tries--) await wait(500);
   };
   const look = async () => {
     const { file, changed, changes, diff, problems } = await get("admin/reload");
@@ -190,7 +203,8 @@ function revisions({ data }, again) {
       diff && marked(diff, file),
       changed && !problems.length && h("p", null, button("Reload now", reload)));
   };
-  return [soft(data[0].file), act("Reload", "the models file", look), preview, list(data.map(revision))];
+  const start = act("Reload", "the models file", look);
+  return [soft(data[0].file), start, preview, list(data.map(revision))];
 }
 
 function revision({ n, created_at: at, current, changes }) {
@@ -223,7 +237,7 @@ function usage({ data, budgets: all }) {
     [jobs.completed, jobs.failed + jobs.cancelled, worked, cost].forEach((value, n) => (models[model][n] += value));
   }
   const rows = Object.entries(models).map(([model, [done, other, worked, cost]]) => [
-    model, done, other, seconds(worked), number(cost),
+    model, done, other, seconds(worked), money(cost),
   ]);
   return [
     rows.length

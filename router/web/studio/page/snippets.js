@@ -8,7 +8,7 @@ const READ = [
 /** Return the body of `POST /v1/responses`; `images` has `data:` URLs by role. */
 export const asJson = (video, images) => literal(body(video, images));
 
-/** Return a command for bash: JSON for text, a form with `image.png` and `last_image.png` for images. */
+/** Return a command for bash, with a form where there are images. */
 export function asCurl(video, images, server, keyed) {
   const roles = Object.keys(images);
   const lines = roles.length ? form(video, roles) : ['-H "Content-Type: application/json"', `-d ${quoted(asJson(video, {}))}`];
@@ -16,7 +16,7 @@ export function asCurl(video, images, server, keyed) {
   return [`curl -sS ${quoted(`${server}v1/${roles.length ? "videos" : "responses"}`)}`, ...lines].join(" \\\n  ");
 }
 
-/** Return a program for the `openai` package, which reads `image.png` and `last_image.png`. */
+/** Return a program for the `openai` package, which reads images from files. */
 export function asPython(video, images, server, keyed) {
   const roles = Object.keys(images);
   const { model, input, ...extra } = body(video, Object.fromEntries(roles.map((role) => [role, () => `data_url("${role}.png")`])));
@@ -28,13 +28,11 @@ export function asPython(video, images, server, keyed) {
     ...entries({ model, input, extra_body: extra }).map(([name, value]) => `    ${name}=${literal(value, "    ")},`),
     ")",
     'path = "/videos/" + response.id.replace("resp_", "video_") + "/content"',
-    `with open("made.${isImage(video) ? "png" : "mp4"}", "wb") as file:`,
+    `with open("made.${video.provider_options.video.num_frames === 1 ? "png" : "mp4"}", "wb") as file:`,
     "    file.write(client.get(path, cast_to=bytes))",
     "",
   ].join("\n");
 }
-
-export const isImage = (video) => video.provider_options.video.num_frames === 1;
 
 function body({ model, prompt, seed, provider_options: { video } }, { image, last_image }) {
   const content = [{ type: "input_image", image_url: image }, { type: "input_text", text: prompt }];
@@ -53,7 +51,7 @@ function form({ model, prompt, seed, provider_options: { video } }, roles) {
 const entries = (values) => Object.entries(values).filter(([, value]) => value != null);
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
-/** Return a value as JSON, which is Python too: texts, numbers, lists and objects; a function returns code. */
+/** Return a value as JSON, which is Python too; a function returns code. */
 function literal(value, indent = "") {
   if (typeof value === "function") return value();
   if (typeof value === "bigint") return `${value}`; // a seed

@@ -47,7 +47,7 @@ async function start(id, heard, ended) {
     }
     if (signal.aborted) return;
     if (over || failed?.status === 404) forget(id); // it has ended, or is gone
-    else if (failed && !isBreak(failed)) throw failed; // unhandled: the frame says it, or asks for a key
+    else if (failed && !isBreak(failed)) throw failed;
     ended();
     await wait(pause(tries, failed));
   }

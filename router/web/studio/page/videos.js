@@ -7,6 +7,7 @@ export const isDone = ({ status }) => status === "completed";
 export const isRunning = ({ status }) => status === "in_progress";
 export const isUnfinished = ({ status }) => status === "queued" || status === "in_progress";
 export const isStopped = ({ error }) => error?.code === "cancelled"; // for the API a failed one
+export const isImage = (video) => video.provider_options.video.num_frames === 1;
 export const responseOf = (id) => `v1/responses/${id.replace("video", "resp")}`;
 
 export function stateOf(video) {
@@ -17,10 +18,12 @@ export function stateOf(video) {
   return `Running, ${video.progress} %`;
 }
 
-/** Return the element that shows a completed video or image. */
+/** True unless the caller's key may only read. */
+export const mayMake = ({ caller: { key } }) => !key || /generate|admin/.test(key.scopes);
+
 export function picture(video, label, player) {
   const src = fileUrl(video);
-  if (video.num_frames === 1) return h("img", { src, alt: label });
+  if (isImage(video)) return h("img", { src, alt: label });
   return h("video", { src, "aria-label": label, muted: true, playsinline: true, ...player });
 }
 

@@ -11,13 +11,12 @@ const MOST_FINISHED = 10;
 const [RUNNING_MS, QUEUED_MS, IDLE_MS] = [1500, 4000, 15_000]; // between two polls
 const LIST = { status: "queued,in_progress", order: "asc", limit: 100 };
 
-/** Mount the list of this caller's unfinished jobs. */
 export function mount(root, page) {
   const cards = new Map();
   const tabs = new BroadcastChannel(`framegate-streams ${location.pathname}`);
   const title = h("h2", { tabindex: -1 }, "Videos");
   const lost = h("p", { class: "notice", role: "status", hidden: true });
-  const empty = soft("Videos in the making appear here.");
+  const empty = soft("Videos in the making appear here; finished ones are in Keep.");
   const list = h("ul", { class: "stack plain" });
   const more = soft();
   let streaming = !document.hidden; // one tab of a browser has the streams: the one that was looked at last
@@ -74,7 +73,6 @@ export function mount(root, page) {
       if (cards.has(video.id)) update(video.id, video, false);
       else if (active().length < MOST_CARDS) add(video);
     }
-    // others have ended, or are not among the first
     for (const card of active()) if (!videos.some(({ id }) => id === card.video.id)) await look(card);
     const others = videos.filter(({ id }) => !cards.has(id)).length;
     more.textContent = others ? `and ${has_more ? "over " : ""}${others} more` : "";
@@ -113,6 +111,7 @@ export function mount(root, page) {
   function add(video) {
     const card = newCard(video, page, poll, remove);
     cards.set(video.id, card);
+    empty.hidden = true;
     list.prepend(card.node);
     if (!isUnfinished(video)) finish(card, video);
   }
