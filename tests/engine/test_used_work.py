@@ -34,8 +34,10 @@ class Booked(JobStore):
         self.used += [("finish", used)] if done else []
         return done
 
-    def fail(self, lease: Lease, failure: Failure, used: Usage = NOTHING) -> Job | None:
-        done = super().fail(lease, failure, used)
+    def fail(
+        self, lease: Lease, failure: Failure, used: Usage = NOTHING, cause: str | None = None
+    ) -> Job | None:
+        done = super().fail(lease, failure, used, cause)
         self.used += [("fail", used)] if done else []
         return done
 
