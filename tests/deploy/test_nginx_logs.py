@@ -21,7 +21,8 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, dict
     folder = tmp_path_factory.mktemp("keyed")
     settings = {"no_auth": 0, "workers": 1}
     key = framegate("keys", "create", "ci", "--data", str(folder / "data")).split()[-1]
-    changes = {"rate=200r/s": "rate=20r/s", "burst=600": "burst=30"}  # for files
+    rates = {"rate=50r/s": "rate=20r/s", "burst=200": "burst=30"}
+    changes = {**rates, "rate=200r/s": "rate=20r/s", "burst=600": "burst=30"}  # these are for files
     with behind_nginx(folder, changes, **settings) as site:
         site.until(lambda: site.send("GET", "/readyz")[0].status == 200)
         yield site, {"authorization": f"Bearer {key}"}

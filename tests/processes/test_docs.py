@@ -29,6 +29,7 @@ def image(server: Server) -> str:
 def test_every_command_works(nano: Server, tmp_path: Path) -> None:
     (tmp_path / "circle.png").write_bytes(png())
     job = image(nano)
+    engine, revision = (nano.call(f"/admin/{noun}")[1]["data"][0] for noun in ("engines", "revisions"))
     for command in commands(nano):
         fitted = command.replace("curl -sS", "curl -sS --fail-with-body").replace(
             "localhost:8000", f"127.0.0.1:{nano.port}"
@@ -40,6 +41,7 @@ def test_every_command_works(nano: Server, tmp_path: Path) -> None:
             ("MODEL", "wan-nano"),
         ):
             fitted = fitted.replace(name, f"{prefix}_{job}" if name != "MODEL" else prefix)
+        fitted = fitted.replace("ENGINE_ID", engine["id"]).replace("/revisions/N", f"/revisions/{revision['n']}")
         ran = subprocess.run(["bash", "-c", fitted], cwd=tmp_path, capture_output=True, text=True, timeout=60)
 
         assert ran.returncode == 0, f"{fitted}\n{ran.stdout}{ran.stderr}"
