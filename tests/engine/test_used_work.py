@@ -34,9 +34,7 @@ class Booked(JobStore):
         self.used += [("finish", used)] if done else []
         return done
 
-    def fail(
-        self, lease: Lease, failure: Failure, used: Usage = NOTHING, cause: str | None = None
-    ) -> Job | None:
+    def fail(self, lease: Lease, failure: Failure, used: Usage = NOTHING, cause: str | None = None) -> Job | None:
         done = super().fail(lease, failure, used, cause)
         self.used += [("fail", used)] if done else []
         return done
