@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench.tools.server import ROOT
 from bench.tools.table import Figure, Row, quantile
-from router import settings
+from docs.reference.settings import settings_of_operators
 
 PRODUCT = ("registry", "router", "plugins", "nano")
 LONG_MODULE = 220  # lines
@@ -31,7 +31,7 @@ def measure() -> Figure:
             *_sizes(files, product),
             *_words(files, everything),
             *_imports(dict(zip(map(_module, files), product, strict=True))),
-            Row("environment variables", len(settings.table())),
+            Row("environment variables", len(settings_of_operators())),
             Row("test functions, each counted once whatever its parameters", sum(map(_tests, everything))),
         ),
         ("a function's lines without its docstring; imports in functions count for floors, not for circles",),

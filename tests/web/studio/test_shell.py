@@ -49,6 +49,13 @@ def test_no_answer_has_the_page_without_its_policy(client: FlaskClient) -> None:
     assert client.get("/studio/index.html").status_code == 404
 
 
+def test_the_shared_scripts_are_fetched_beside_the_first(client: FlaskClient) -> None:
+    paths = [part.partition(">")[0].strip(" <") for part in client.get("/").headers["link"].split(",")]
+
+    assert paths
+    assert all(client.get(f"/{path}").status_code == 200 for path in paths)
+
+
 def test_the_policy_allows_this_server_only(client: FlaskClient) -> None:
     policy = client.get("/").headers["content-security-policy"].split("; ")
 
