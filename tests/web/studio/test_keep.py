@@ -5,6 +5,7 @@ import io
 import re
 import shutil
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,8 @@ class Gallery:
 @pytest.fixture(scope="module")
 def owners(studio: Studio) -> list[str]:
     """Make keys of different owners, one for each test."""
-    made = [studio.new_key(f"owner-{n}", f"owner-{n}") for n in range(30)]
+    run = uuid.uuid4().hex[:8]  # a worker may come back to this module, with the same server
+    made = [studio.new_key(f"owner-{run}-{n}", f"owner-{run}-{n}") for n in range(30)]
     time.sleep(1)  # every process of the server looks for new keys twice a second
     return made
 
