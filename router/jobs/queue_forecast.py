@@ -109,7 +109,8 @@ def _forecast(
     added: Sequence[QueuedJob] = (),
 ) -> dict[int, Span]:
     queue = [job for row in db.exec_driver_sql(QUEUE) if (job := QueuedJob(*row)).seq not in held_back]
-    queue = sorted([*queue, *added], key=lambda job: (job.model, -job.priority, job.due_at, job.seq))
+    if added:  # the store's are in this order
+        queue = sorted([*queue, *added], key=lambda job: (job.model, -job.priority, job.due_at, job.seq))
     now = time.time()
     running = [_running(row, now) for row in db.exec_driver_sql(RUNNING)]
     unknown = _mean([job.estimate for job in queue]) or _mean([job.total for job in running]) or UNKNOWN_SECONDS

@@ -10,14 +10,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from conftest import LIMITS, SMALL
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
 
 from router.auth.keys import KeyLimits, Scope, new_key, new_text
 from router.jobs import ApiKeyStore, Database
 from support.server import Server, serve_in
 
-SMALL = "defaults: {width: 64, height: 64, num_frames: 5, frames_per_second: 8, steps: 4, negative_prompt: ''}"
-LIMITS = "limits: {pixels: 16384, frames: 49, steps: 60}"
 MODELS = f"""
 default: any
 models:

@@ -82,8 +82,9 @@ class EngineViews:
         Those that were seen within an hour, lost ones too.
         """
         require_admin()
-        alive = {engine.id for engine in self._system.engines.alive()}
-        seen = sorted(self._system.engines.seen(), key=lambda each: (each.id not in alive, each.device, each.age))
+        found = self._system.engines.seen()
+        alive = {engine.id for engine in self._system.engines.alive(found)}
+        seen = sorted(found, key=lambda each: (each.id not in alive, each.device, each.age))
         return jsonify(ENGINES.dump({"data": [self._entry(engine, alive) for engine in seen]}))
 
     @ROUTES.add(
@@ -114,7 +115,7 @@ class EngineViews:
         engine = self._system.engines.drain(engine_id, draining)
         if engine is None:
             raise UnknownJob(f"no engine is called {engine_id[:100]!r}; GET /admin/engines lists them")
-        alive = {engine.id for engine in self._system.engines.alive()}
+        alive = {living.id for living in self._system.engines.alive((engine,))}
         return jsonify(self._entry(engine, alive))
 
     def _entry(self, engine: EngineState, alive: set[str]) -> Mapping[str, Any]:

@@ -10,7 +10,6 @@ from router.web.studio.static_files import StaticFile, static_files
 
 ROUTES = Routes("Server")
 PAGE = "index.html"
-FILE = {"type": "string", "format": "binary"}
 TEXTS = {name: {"type": "string"} for name in ("text/css", "text/javascript", "image/svg+xml", "text/html")}
 # The first script and what every view imports, all fetched at once.
 SHARED = ("app.js", "api.js", "dom.js", "session.js", "format.js", "videos.js")

@@ -7,6 +7,7 @@ import { modality, money, number, seconds } from "./format.js";
 import { imageField } from "./images.js";
 import { accepts, describe, find, members, needs, takes, title } from "./models.js";
 import { kept } from "./session.js";
+import { mayMake } from "./videos.js";
 import { mount as mountWatch } from "./watch.js";
 
 const CALM_MS = 250; // without a change, before an estimate
@@ -45,8 +46,7 @@ let [edit, sending] = [0, 0]; // the number of changes, and of videos on their w
 export async function mount(root, to) {
   page = to;
   price.id = "make-price";
-  const scopes = page.caller?.key?.scopes ?? ["generate"];
-  mayNot = !/generate|admin/.test(scopes) && `this key may ${scopes.join(", ")}, not generate`;
+  mayNot = !mayMake(page) && `this key may ${page.caller.key.scopes.join(", ")}, not generate`;
   const watched = h("section", { id: "watch", "aria-label": "Videos" });
   list(await page.models());
   load(JSON.parse(kept(...DRAFT) || "{}"), true);
