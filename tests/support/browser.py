@@ -58,6 +58,7 @@ class Studio:
     key: str = ""
     admin_key: str = ""
     made: dict[str, str] = field(default_factory=dict)  # keys by name
+    left: list[tuple[str, str]] = field(default_factory=list)  # videos to delete, and their keys
 
     @property
     def url(self) -> str:
@@ -82,6 +83,15 @@ class Studio:
         """Queue a video and return it."""
         made: dict[str, Any] = self.call("/v1/videos", {"prompt": prompt, "model": model, **options})
         return made
+
+    def delete_later(self, video: dict[str, Any], key: str = "") -> None:
+        """Delete a video when the pages of the test are closed, which would ask for it in vain."""
+        self.left.append((video["id"], key))
+
+    def delete_left(self) -> None:
+        while self.left:
+            video, key = self.left.pop()
+            self.call(f"/v1/videos/{video}", method="DELETE", key=key)
 
     def finished(self, video: dict[str, Any]) -> dict[str, Any]:
         """Wait for the end of a video's job."""
@@ -199,6 +209,7 @@ def new_page(chromium: Browser, studio: Studio, console: Console) -> Iterator[Ne
     yield open_page
     for context in contexts:
         context.close()
+    studio.delete_left()
 
 
 @pytest.fixture

@@ -35,10 +35,6 @@ def watched(studio: Studio) -> str:
     return key
 
 
-def queue(studio: Studio, key: str, prompt: str, **body: object) -> None:
-    studio.call("/v1/videos", {"model": "text", "prompt": prompt, **body}, key=key)
-
-
 def test_the_form_and_its_jobs(new_page: NewPage, studio: Studio, watched: str) -> None:
     page = new_page(watched)
     jobs = page.get_by_role("region", name="Videos")
@@ -49,7 +45,7 @@ def test_the_form_and_its_jobs(new_page: NewPage, studio: Studio, watched: str) 
         expect(jobs.get_by_role("listitem").filter(has_text=prompt)).to_contain_text(state)
     slow = {"model": "slow", "provider_options": {"video": {"steps": 60, "num_frames": 7}}}
     for prompt in ("a slow one", "w" * 100):
-        queue(studio, watched, prompt, **slow)
+        studio.delete_later(studio.call("/v1/videos", {"prompt": prompt, **slow}, key=watched), watched)
     page.get_by_label("Model").select_option("wan-nano-i2v")
     page.get_by_text("Options").click()
     page.get_by_label("fast4", exact=True).check()
@@ -65,9 +61,6 @@ def test_the_form_and_its_jobs(new_page: NewPage, studio: Studio, watched: str) 
     page.get_by_role("button", name="a key of").click()
     expect(page.get_by_role("dialog", name="API key")).to_be_visible()
     check(page)
-    page.keyboard.press("Escape")
-    for video in studio.call("/v1/videos?status=queued,in_progress", key=watched)["data"]:
-        studio.call(f"/v1/videos/{video['id']}", method="DELETE", key=watched)
 
 
 def test_the_gallery_a_video_and_two_compared(new_page: NewPage, studio: Studio) -> None:
@@ -96,7 +89,7 @@ def test_the_gallery_a_video_and_two_compared(new_page: NewPage, studio: Studio)
 
 def test_the_view_of_administrators_and_of_others(new_page: NewPage, studio: Studio, console: Console) -> None:
     studio.finished(studio.make("fail"))
-    job = studio.make("m" * 100, "slow", provider_options={"video": {"steps": 60}})
+    studio.delete_later(studio.make("m" * 100, "slow", provider_options={"video": {"steps": 60}}))
     page = new_page(studio.admin_key, "/#run")
     expect(page.get_by_role("region", name="API keys")).to_be_visible()
     expect(page.get_by_role("region", name="Failed jobs")).to_be_visible()
@@ -108,4 +101,3 @@ def test_the_view_of_administrators_and_of_others(new_page: NewPage, studio: Stu
     own = new_page(path="/#run")
     expect(own.get_by_role("region", name="Your jobs")).to_be_visible()
     check(own)
-    studio.call(f"/v1/videos/{job['id']}", method="DELETE")

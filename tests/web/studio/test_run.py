@@ -158,14 +158,13 @@ def test_a_reload_shows_what_it_would_change_first(run: Page, studio: Studio) ->
 
 def test_others_see_their_own_queue_and_usage(page: Page, studio: Studio) -> None:
     studio.finished(studio.make("mine"))
-    running = studio.make("in sight", model="slow", provider_options={"video": {"steps": 200}})
+    studio.delete_later(studio.make("in sight", model="slow", provider_options={"video": {"steps": 200}}))
     page.get_by_role("link", name="Run").click()
     queue, usage = page.get_by_role("region", name="Your jobs"), page.get_by_role("region", name="Usage by model")
 
     expect(queue.get_by_role("row", name="in sight")).to_contain_text("slow")
     expect(usage.get_by_role("row", name="text")).to_be_visible()
     expect(page.get_by_role("region", name="Engines")).to_have_count(0)
-    studio.call(f"/v1/videos/{running['id']}", method="DELETE")
 
 
 def test_a_hidden_view_asks_for_nothing(run: Page) -> None:
