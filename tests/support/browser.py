@@ -17,6 +17,7 @@ from router.auth.keys import KeyLimits, Scope, new_key, new_text
 from router.jobs import ApiKeyStore, Database
 from support.server import Server, serve_in
 
+LONG = 600  # steps of a quarter of a second
 MODELS = f"""
 default: any
 models:
@@ -24,7 +25,7 @@ models:
   image: {{backend: still, modality: i2v, {SMALL}, {LIMITS}}}
   both: {{backend: still, modality: ti2v, {SMALL}, {LIMITS}}}
   ends: {{backend: still, modality: flf2v, {SMALL}, {LIMITS}}}
-  slow: {{backend: still, modality: t2v, options: {{step_seconds: 0.25}}, {SMALL}, {LIMITS}}}
+  slow: {{backend: still, modality: t2v, options: {{step_seconds: 0.25}}, {SMALL}, limits: {{steps: {LONG}}}}}
   wan-nano-t2v: {{source: "embedded:wan-nano-t2v", backend: diffusers, adapters: [fast4, noir]}}
   wan-nano-i2v: {{source: "embedded:wan-nano-i2v", backend: diffusers, adapters: [fast4]}}
 routes:
@@ -58,7 +59,7 @@ class Studio:
     key: str = ""
     admin_key: str = ""
     made: dict[str, str] = field(default_factory=dict)  # keys by name
-    left: list[tuple[str, str]] = field(default_factory=list)  # videos to delete, and their keys
+    left: list[tuple[str, str]] = field(default_factory=list)  # long jobs and their keys
 
     @property
     def url(self) -> str:
@@ -84,14 +85,22 @@ class Studio:
         made: dict[str, Any] = self.call("/v1/videos", {"prompt": prompt, "model": model, **options})
         return made
 
-    def delete_later(self, video: dict[str, Any], key: str = "") -> None:
-        """Delete a video when the pages of the test are closed, which would ask for it in vain."""
-        self.left.append((video["id"], key))
+    def make_long(self, prompt: str, *, key: str = "", **video: Any) -> dict[str, Any]:
+        """Queue a job that outlasts the test, and is deleted when its pages are closed.
+
+        Open pages would ask for a deleted one, and complain.
+        """
+        body = {"model": "slow", "prompt": prompt, "provider_options": {"video": {"steps": LONG, **video}}}
+        made: dict[str, Any] = self.call("/v1/videos", body, key=key)
+        self.left.append((made["id"], key))
+        return made
 
     def delete_left(self) -> None:
         while self.left:
             video, key = self.left.pop()
-            self.call(f"/v1/videos/{video}", method="DELETE", key=key)
+            self.server.call(
+                f"/v1/videos/{video}", method="DELETE", headers={"authorization": f"Bearer {key or self.key}"}
+            )
 
     def finished(self, video: dict[str, Any]) -> dict[str, Any]:
         """Wait for the end of a video's job."""

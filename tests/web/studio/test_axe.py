@@ -43,9 +43,8 @@ def test_the_form_and_its_jobs(new_page: NewPage, studio: Studio, watched: str) 
         page.get_by_label("Prompt", exact=True).fill(prompt)
         page.get_by_role("button", name="Make video").click()
         expect(jobs.get_by_role("listitem").filter(has_text=prompt)).to_contain_text(state)
-    slow = {"model": "slow", "provider_options": {"video": {"steps": 60, "num_frames": 7}}}
     for prompt in ("a slow one", "w" * 100):
-        studio.delete_later(studio.call("/v1/videos", {"prompt": prompt, **slow}, key=watched), watched)
+        studio.make_long(prompt, key=watched, num_frames=7)
     page.get_by_label("Model").select_option("wan-nano-i2v")
     page.get_by_text("Options").click()
     page.get_by_label("fast4", exact=True).check()
@@ -89,7 +88,7 @@ def test_the_gallery_a_video_and_two_compared(new_page: NewPage, studio: Studio)
 
 def test_the_view_of_administrators_and_of_others(new_page: NewPage, studio: Studio, console: Console) -> None:
     studio.finished(studio.make("fail"))
-    studio.delete_later(studio.make("m" * 100, "slow", provider_options={"video": {"steps": 60}}))
+    studio.make_long("m" * 100)
     page = new_page(studio.admin_key, "/#run")
     expect(page.get_by_role("region", name="API keys")).to_be_visible()
     expect(page.get_by_role("region", name="Failed jobs")).to_be_visible()

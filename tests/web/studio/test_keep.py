@@ -302,7 +302,7 @@ def test_a_reading_key_is_offered_nothing_to_make(gallery: Gallery, new_page: Ne
     owner = gallery.studio.call("/v1/me", key=gallery.key)["owner"]
     reader = gallery.studio.new_key(f"reader of {owner}", owner, Scope.READ)
     gallery.made("to look at")
-    gallery.make("to wait for", "slow", provider_options={"video": {"steps": 40}})
+    gallery.studio.make_long("to wait for", key=gallery.key)
     page = new_page(reader, "/")
     expect(page.get_by_role("listitem").filter(has_text="to wait for")).to_contain_text("step")
     expect(page.get_by_role("button", name="Stop")).to_have_count(0)

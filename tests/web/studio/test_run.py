@@ -158,7 +158,7 @@ def test_a_reload_shows_what_it_would_change_first(run: Page, studio: Studio) ->
 
 def test_others_see_their_own_queue_and_usage(page: Page, studio: Studio) -> None:
     studio.finished(studio.make("mine"))
-    studio.delete_later(studio.make("in sight", model="slow", provider_options={"video": {"steps": 200}}))
+    studio.make_long("in sight")
     page.get_by_role("link", name="Run").click()
     queue, usage = page.get_by_role("region", name="Your jobs"), page.get_by_role("region", name="Usage by model")
 
