@@ -86,7 +86,7 @@ class Studio:
         return made
 
     def make_long(self, prompt: str, *, key: str = "", **video: Any) -> dict[str, Any]:
-        """Queue a job that outlasts the test, and is deleted when its pages are closed.
+        """Queue a job that outlasts its test, and is deleted afterwards.
 
         Open pages would ask for a deleted one, and complain.
         """
