@@ -73,5 +73,5 @@ def test_what_libraries_say_of_a_picture_forges_no_line(serve: Callable[..., Ser
     if form == "json":
         assert all(json.loads(line)["logger"] for line in log.splitlines())
     else:
-        line_of_ours = re.compile(r"\d{4}-\d\d-\d\d |Server ready|    |\[")
+        line_of_ours = re.compile(r"\d{4}-\d\d-\d\d |Server (ready )?on |    |\[")
         assert [line for line in log.splitlines() if not line_of_ours.match(line)] == []

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -60,6 +61,7 @@ class Studio:
     admin_key: str = ""
     made: dict[str, str] = field(default_factory=dict)  # keys by name
     left: list[tuple[str, str]] = field(default_factory=list)  # long jobs and their keys
+    known_at: float = 0.0  # when each process of the server knows every key
 
     @property
     def url(self) -> str:
@@ -72,10 +74,15 @@ class Studio:
             self.made[name] = new_text()
             key = new_key(self.made[name], name, owner, scopes or (Scope.GENERATE, Scope.READ))
             assert self.keys.add(replace(key, limits=KeyLimits(**limits))), name
+            self.known_at = time.monotonic() + 1.0  # they look for new keys twice a second
         return self.made[name]
+
+    def wait_for_keys(self) -> None:
+        time.sleep(max(self.known_at - time.monotonic(), 0.0))
 
     def call(self, path: str, body: Any = None, method: str | None = None, *, key: str = "") -> Any:
         """Return the JSON of an answer to the generating key."""
+        self.wait_for_keys()
         status, answer = self.server.call(path, body, method, headers={"authorization": f"Bearer {key or self.key}"})
         assert status == 200, (status, answer)
         return answer
@@ -211,6 +218,7 @@ def new_page(chromium: Browser, studio: Studio, console: Console) -> Iterator[Ne
         console.watch(page, urlsplit(base).netloc)
         page.add_init_script(LISTEN)
         if key:
+            studio.wait_for_keys()
             page.add_init_script(SIGN_IN % json.dumps(key))
         page.goto(path)
         return page

@@ -4,7 +4,6 @@ import base64
 import io
 import re
 import shutil
-import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,9 +57,7 @@ class Gallery:
 def owners(studio: Studio) -> list[str]:
     """Make keys of different owners, one for each test."""
     run = uuid.uuid4().hex[:8]  # a worker may come back to this module, with the same server
-    made = [studio.new_key(f"owner-{run}-{n}", f"owner-{run}-{n}") for n in range(30)]
-    time.sleep(1)  # every process of the server looks for new keys twice a second
-    return made
+    return [studio.new_key(f"owner-{run}-{n}", f"owner-{run}-{n}") for n in range(30)]
 
 
 @pytest.fixture
