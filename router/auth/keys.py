@@ -72,6 +72,10 @@ class ApiKey:
     revoked_at: float | None = None
     number: int = 0
 
+    @property
+    def listed_scopes(self) -> tuple[Scope, ...]:
+        return tuple(scope for scope in Scope if scope in self.scopes)
+
     def may(self, scope: Scope) -> bool:
         return scope in self.scopes or Scope.ADMIN in self.scopes
 

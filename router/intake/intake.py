@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 from itertools import product
 
@@ -76,12 +76,11 @@ class Intake:
             if not image.is_remote:
                 image.receive(model.limits)
         crops = (warning for image in images for warning in image.crop(task))
-        warnings = (*request.warnings, *accepted.resolved.warnings, *crops, *self._tokens.warnings(model, task))
         return RequestEstimate(
             model=model,
             task=task,
             seed=request.seed,
-            warnings=tuple(dict.fromkeys(warnings)),
+            warnings=self._warnings(request, accepted, crops),
             work=accepted.estimate,
             load=self._acceptance.expectation.load_seconds(model),
             remaining=self._system.jobs.expected_end(model.name, model.priority + request.priority_offset, seconds),
@@ -140,7 +139,8 @@ class Intake:
         api_key: ApiKey | None,
     ) -> Job:
         model, task = accepted.model, accepted.resolved.task
-        warnings = (*request.warnings, *accepted.resolved.warnings, *self._warnings(model, task, inputs))
+        crops = (warning for image in inputs for warning in image.crop)
+        colours = (f"image {n} {note}" for n, image in enumerate(inputs, 1) for note in image.stored.notes)
         return Job(
             id=uuid.uuid4().hex,
             owner=owner,
@@ -148,7 +148,7 @@ class Intake:
             task=task,
             inputs=tuple(image.stored for image in inputs),
             presentation=request.presentation,
-            warnings=tuple(dict.fromkeys(warnings)),
+            warnings=self._warnings(request, accepted, (*crops, *colours)),
             request_id=request_id,
             created_at=time.time(),
             priority=model.priority + request.priority_offset,
@@ -159,10 +159,10 @@ class Intake:
             price=model.price,
         )
 
-    def _warnings(self, model: ModelSpec, task: Task, inputs: Sequence[PreparedInput]) -> tuple[str, ...]:
-        crops = (warning for image in inputs for warning in image.crop)
-        colours = (f"image {n} {note}" for n, image in enumerate(inputs, 1) for note in image.stored.notes)
-        return (*crops, *colours, *self._tokens.warnings(model, task))
+    def _warnings(self, request: Request, accepted: AcceptedRequest, of_images: Iterable[str]) -> tuple[str, ...]:
+        resolved = accepted.resolved
+        tokens = self._tokens.warnings(accepted.model, resolved.task)
+        return tuple(dict.fromkeys((*request.warnings, *resolved.warnings, *of_images, *tokens)))
 
     def _add(self, jobs: Sequence[Job], inputs: Sequence[PreparedInput], key: Key | None, limits: QueueLimits) -> Job:
         added, (first, *siblings) = None, jobs

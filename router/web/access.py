@@ -14,7 +14,7 @@ from router.errors import Refused
 from router.jobs.idempotency import HEADER
 from router.metrics import Metrics
 from router.runtime import logs
-from router.web.auth.authenticate import ANYBODY, Authenticator, Caller
+from router.web.auth.authenticate import ANYBODY, Authenticator, Caller, lacks_scope
 
 CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 log = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ def require_admin() -> None:
             "without keys the server is administered from this machine only, "
             "got one from elsewhere, under another name, or by a page of another site"
         )
-    raise Refused(f"this needs a key of scope admin, the key sent has {' and '.join(sorted(key.scopes))}")
+    raise lacks_scope(key, Scope.ADMIN)
 
 
 def share() -> str:

@@ -82,14 +82,17 @@ class Studio:
 
     def call(self, path: str, body: Any = None, method: str | None = None, *, key: str = "") -> Any:
         """Return the JSON of an answer to the generating key."""
-        self.wait_for_keys()
-        status, answer = self.server.call(path, body, method, headers={"authorization": f"Bearer {key or self.key}"})
+        status, answer = self._send(path, body, method, key)
         assert status == 200, (status, answer)
         return answer
 
-    def make(self, prompt: str, model: str = "text", **options: Any) -> dict[str, Any]:
+    def _send(self, path: str, body: Any, method: str | None, key: str) -> tuple[int, Any]:
+        self.wait_for_keys()
+        return self.server.call(path, body, method, headers={"authorization": f"Bearer {key or self.key}"})
+
+    def make(self, prompt: str, model: str = "text", *, key: str = "", **options: Any) -> dict[str, Any]:
         """Queue a video and return it."""
-        made: dict[str, Any] = self.call("/v1/videos", {"prompt": prompt, "model": model, **options})
+        made: dict[str, Any] = self.call("/v1/videos", {"prompt": prompt, "model": model, **options}, key=key)
         return made
 
     def make_long(self, prompt: str, *, key: str = "", **video: Any) -> dict[str, Any]:
@@ -97,23 +100,20 @@ class Studio:
 
         Open pages would ask for a deleted one, and complain.
         """
-        body = {"model": "slow", "prompt": prompt, "provider_options": {"video": {"steps": LONG, **video}}}
-        made: dict[str, Any] = self.call("/v1/videos", body, key=key)
+        made = self.make(prompt, "slow", key=key, provider_options={"video": {"steps": LONG, **video}})
         self.left.append((made["id"], key))
         return made
 
     def delete_left(self) -> None:
         while self.left:
             video, key = self.left.pop()
-            self.server.call(
-                f"/v1/videos/{video}", method="DELETE", headers={"authorization": f"Bearer {key or self.key}"}
-            )
+            self._send(f"/v1/videos/{video}", None, "DELETE", key)  # the test may have deleted it
 
-    def finished(self, video: dict[str, Any]) -> dict[str, Any]:
+    def finished(self, video: dict[str, Any], key: str = "") -> dict[str, Any]:
         """Wait for the end of a video's job."""
 
         def ended() -> dict[str, Any] | None:
-            now: dict[str, Any] = self.call(f"/v1/videos/{video['id']}")
+            now: dict[str, Any] = self.call(f"/v1/videos/{video['id']}", key=key)
             return now if now["status"] in ("completed", "failed") else None
 
         found: dict[str, Any] = self.server.until(ended)

@@ -7,7 +7,7 @@ from typing import Any
 from flask import Response, jsonify
 
 from router.accounting.ledger_rows import LedgerSum, totals
-from router.auth.keys import ApiKey, Scope
+from router.auth.keys import ApiKey
 from router.system import System
 from router.values import Outcome
 from router.web.access import require_admin
@@ -85,7 +85,7 @@ class KeyViews:
                 **vars(limited),
                 "created_at": int(key.created_at),
                 "expires_at": None if key.expires_at is None else int(key.expires_at),
-                "scopes": [scope.value for scope in Scope if scope in key.scopes],
+                "scopes": key.listed_scopes,
                 "state": _state(key),
                 "usage": usage,
                 "budgets": budgets,

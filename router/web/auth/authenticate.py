@@ -87,7 +87,7 @@ class Authenticator:
         self._count(key)
         scope = Scope.READ if request.method in SAFE else Scope.GENERATE
         if not key.may(scope):
-            raise Refused(f"this needs a key of scope {scope}, the key sent has {' and '.join(sorted(key.scopes))}")
+            raise lacks_scope(key, scope)
         return Caller(key.owner, None if key.may(Scope.ADMIN) else key.owner, key)
 
     def is_here(self) -> bool:
@@ -143,6 +143,11 @@ class Authenticator:
             allowed = f"ask for {calls} estimates a minute" if is_estimate else f"call {calls} times a minute"
             message = f"this key may {allowed}; try again in {seconds} s"
             raise RateLimited(message, headers=(("retry-after", str(seconds)),))
+
+
+def lacks_scope(key: ApiKey, scope: Scope) -> Refused:
+    """Return the error of a request for which a key lacks the scope."""
+    return Refused(f"this needs a key of scope {scope}, the key sent has {' and '.join(sorted(key.scopes))}")
 
 
 def _unauthorized(message: str) -> Unauthorized:

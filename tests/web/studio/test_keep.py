@@ -29,22 +29,14 @@ class Gallery:
         self.studio, self._open, self.key = studio, new_page, key
 
     def make(self, prompt: str, model: str = "text", **options: Any) -> dict[str, Any]:
-        made: dict[str, Any] = self.studio.call(
-            "/v1/videos", {"prompt": prompt, "model": model, **options}, key=self.key
-        )
-        return made
+        return self.studio.make(prompt, model, key=self.key, **options)
 
     def made(self, prompt: str, model: str = "text", **options: Any) -> dict[str, Any]:
         """Make a video and wait for its end."""
         return self.ended(self.make(prompt, model, **options))
 
     def ended(self, video: dict[str, Any]) -> dict[str, Any]:
-        def found() -> dict[str, Any] | None:
-            now: dict[str, Any] = self.studio.call(f"/v1/videos/{video['id']}", key=self.key)
-            return now if now["status"] in ("completed", "failed") else None
-
-        ended: dict[str, Any] = self.studio.server.until(found)
-        return ended
+        return self.studio.finished(video, self.key)
 
     def delete(self, video: dict[str, Any]) -> None:
         self.studio.call(f"/v1/videos/{video['id']}", method="DELETE", key=self.key)
