@@ -18,7 +18,7 @@ from router.jobs import Database
 from router.plugins import Plugins
 from router.settings import Settings
 from router.system import System, assemble
-from router.values import EstimateBasis, Status
+from router.values import EstimateBasis, Origin, Status
 from router.web import create_app
 
 
@@ -114,6 +114,9 @@ def test_a_job_for_what_is_loaded_goes_first_and_one_of_a_higher_priority_before
     build: Callable[..., System],
 ) -> None:
     system = edited(build, ("both: {", "both: {priority: 1, "))
+    slow = system.registries.model("slow", None)
+    assert slow is not None
+    system.timings.learn_load("cpu", slow, Origin.COLD, 10.0)  # longer than this test needs to queue its jobs
     worker = Worker(system, "cpu")
     queue(system, "text")
     worker.run_one()
