@@ -51,13 +51,14 @@ ACTIVATE = (
 )
 
 
-def need(command: str) -> str:
-    """Return a command's path; without it skip the test, or fail in CI."""
-    found = shutil.which(command, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+def need(command: str, package: str = "", path: str = "") -> str:
+    """Return the path of a package's command; without it skip, or fail in CI."""
+    found = shutil.which(command, path=path or f"{os.environ['PATH']}:/usr/sbin:/sbin")
+    what = f"the command {command} of the package {package}" if package else f"the command {command}"
     if found is None and os.environ.get("CI"):
-        pytest.fail(f"CI needs the command {command}: script/packages installs it")
+        pytest.fail(f"CI needs {what}: script/packages installs it")
     if found is None:
-        pytest.skip(f"needs the command {command} on this machine: script/packages installs it")
+        pytest.skip(f"needs {what} on this machine: script/packages installs it")
     return found
 
 
