@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -14,6 +13,7 @@ from router.auth.keys import KeyLimits
 from router.errors import BootError
 from router.runtime import variables
 from router.runtime.byte_size import ByteSize
+from router.runtime.default_paths import data_folder, models_file
 from router.runtime.variables import Network, count, positive
 
 FREE_THREADS = 32  # of a web process: never wait for a video, so that health checks and polls are answered
@@ -32,22 +32,16 @@ def _internal(default: float, meaning: str, parse: Callable[[str], Any] = positi
     return _setting(default, meaning, parse, internal=True)
 
 
-def _data_folder() -> Path:
-    return variables.path(os.environ.get("XDG_DATA_HOME") or "~/.local/share") / "framegate"
-
-
-def _models_file() -> Path:
-    """Return the packaged models.yaml: beside the code in a checkout, in share/ when installed."""
-    beside = Path(__file__).parents[1] / "models.yaml"
-    return beside if beside.is_file() else Path(sys.prefix, "share", "framegate", "models.yaml")
-
-
 @dataclass(frozen=True)
 class Settings:
     """The settings of one process; `from_environ` reads `FRAMEGATE_<NAME>` for each field."""
 
-    data: Path = _setting(_data_folder, "folder of the job store, inputs, videos and embedded weights", variables.path)
-    models: Path = _setting(_models_file, "the models file", variables.path)
+    data: Path = _setting(data_folder, "folder of the job store, inputs, videos and embedded weights", variables.path)
+    store: str = _setting(
+        "", "the job store of many machines, such as postgresql+psycopg://USER@HOST/NAME; else a file", variables.store
+    )
+    host: str = _setting("", "the name of this machine in such a store, by default its host name", variables.host_name)
+    models: Path = _setting(models_file, "the models file", variables.path)
     model: str | None = _setting(None, "serve this one hub id or folder and no models file")
     backend: str = _setting("diffusers", "the backend of that one model")
     plugins: tuple[Path, ...] = _setting((), "plugin files or folders of your own, separated by ':'", variables.paths)
@@ -185,6 +179,11 @@ class Settings:
                 "FRAMEGATE_RENEW_SECONDS: must be at most half of FRAMEGATE_LEASE_SECONDS "
                 f"({self.lease_seconds:g}), got {self.renew_seconds:g}"
             )
+
+    @property
+    def job_store(self) -> Path | str:
+        """The file or the URL of the job store."""
+        return self.store or self.data / "jobs.sqlite"
 
     @property
     def key_limits(self) -> KeyLimits:

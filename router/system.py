@@ -29,16 +29,16 @@ from router.jobs import (
     RevisionStore,
     SchedulingPolicy,
     TimingStore,
+    open_database,
     unusable,
 )
 from router.metrics import Metrics
 from router.plugins import Plugins, find
 from router.runtime import lock_probe
 from router.runtime.disk import Disk
+from router.runtime.host import host_name, lock_domain
 from router.settings import Settings
 from router.storage.artifacts import ArtifactStore
-
-STORE = "jobs.sqlite"
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class System:
     """The parts that both halves share: settings, registries, plugins, stores."""
 
     settings: Settings
+    database: Database
     registries: Registries
     history: RevisionHistory
     plugins: Plugins
@@ -63,6 +64,15 @@ class System:
     disk: Disk
     probe: Probe
 
+    def device_name(self, device: str) -> str:
+        """Return a device's name in the store; a shared one has its host, too."""
+        return f"{self.settings.host or host_name()}/{device}" if self.database.is_shared else device
+
+    @property
+    def lock_domain(self) -> str:
+        """A digest of the processes with common file locks, "" for a local store."""
+        return lock_domain(self.settings.data) if self.database.is_shared else ""
+
 
 def assemble(
     settings: Settings,
@@ -70,25 +80,26 @@ def assemble(
     plugins: Iterable[object] = (),
     serving: bool = True,
     advice: str = AT_START,
-    store: Path | None = None,
+    store: Path | str | None = None,
 ) -> System:
     """Build a process's system; `plugins` are added to those that are found.
 
     A `serving` process follows the revisions of the models file; a command reads the file itself, once. `advice` is
-    for an entry whose backend is unknown. `store` is another file than the data folder's.
+    for an entry whose backend is unknown. `store` is another one than that of the settings.
     Raises `BootError` (settings, plugins) and `RegistryError` (the models file), each with every reason.
     """
     if serving:
         lock_probe.require(settings.data)
     metrics = Metrics(settings.data)
     found = Plugins([*find(settings.plugins), *plugins, metrics])
-    database = Database(store or settings.data / STORE)
+    database = open_database(store or settings.job_store)
     budgets = BudgetStore(database, keys=settings.key_limits.budgets, owners=settings.owner_budgets)
     known, revisions = replace(found.known, advice=advice), RevisionStore(database)
     registries = _registries(settings, database, revisions, known, serving)
     weights = Weights(settings.data, found.backends, settings.stall_factor * settings.stall_download_seconds)
     return System(
         settings=settings,
+        database=database,
         registries=registries,
         history=RevisionHistory(revisions, known, registries),
         plugins=found,
@@ -104,7 +115,7 @@ def assemble(
         weights=weights,
         metrics=metrics,
         disk=Disk(settings.data, settings.min_free),
-        probe=Probe(database.path),
+        probe=Probe(database),
     )
 
 
@@ -115,8 +126,9 @@ def reading(settings: Settings) -> Iterator[System]:
     Where there is no store yet, it gets an empty one in a temporary folder.
     """
     with TemporaryDirectory(prefix="framegate-") as folder:
-        here = settings.data / STORE
-        yield assemble(settings, serving=False, store=here if here.exists() else Path(folder, STORE))
+        here = settings.job_store
+        is_missing = isinstance(here, Path) and not here.exists()
+        yield assemble(settings, serving=False, store=Path(folder, "jobs.sqlite") if is_missing else here)
 
 
 def require_keys(system: System) -> None:
@@ -146,7 +158,7 @@ def _registries(
         try:
             registry = newest_good(store, settings.models.absolute(), backends)
         except SQLAlchemyError as error:  # one page may be damaged, and others not
-            raise unusable(database.path, error) from error
+            raise unusable(database.name, error) from error
     else:
         registry = read(settings, backends)
     return Registries(store, backends, registry)

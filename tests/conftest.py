@@ -20,13 +20,15 @@ import cv2
 import numpy as np
 import pytest
 from flask.testing import FlaskClient
+from support.pgbouncer import pgbouncer, pgbouncer_url
+from support.postgresql import postgres, postgres_url
 from support.website import site
 from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
 from router.engine import encoder
 from router.engine.worker import Worker
-from router.jobs.database import Database
+from router.jobs.database import open_database
 from router.media import Decoders
 from router.plugins import discovery
 from router.settings import Settings
@@ -34,7 +36,7 @@ from router.system import System, assemble
 from router.values import Job
 from router.web import create_app
 
-__all__ = ["site"]
+__all__ = ["pgbouncer", "pgbouncer_url", "postgres", "postgres_url", "site"]
 SMALL = "defaults: {width: 64, height: 64, num_frames: 5, frames_per_second: 8, steps: 4, negative_prompt: ''}"
 LIMITS = "limits: {pixels: 16384, frames: 49, steps: 60}"
 MODELS = f"""
@@ -144,7 +146,7 @@ def _compiled_routes() -> Iterator[None]:
 def new_store(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """Return a store without jobs, which is made in a tenth of a second."""
     path = tmp_path_factory.mktemp("new") / "jobs.sqlite"
-    Database(path).close()
+    open_database(path).close()
     return path.read_bytes()
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.tools.server import scratch_folder
 from bench.tools.table import Figure, Row, quantile
-from router.jobs import ClaimRequest, Database, JobStore
+from router.jobs import ClaimRequest, JobStore, open_database
 from router.jobs.tables import jobs
 from router.values import Artifact, Job, Phase, Progress, Task
 
@@ -71,7 +71,7 @@ def _claim(store: JobStore) -> float:
 
 def _store(folder: Path, filling: Filling) -> JobStore:
     path = folder / "jobs.sqlite"
-    store = JobStore(Database(path), lease_seconds=600, max_attempts=3, max_queued=10**6)
+    store = JobStore(open_database(path), lease_seconds=600, max_attempts=3, max_queued=10**6)
     done, elsewhere, ours = _finished(store), store.add(_job("b", OTHER)), store.add(_job("c", MODEL))
     with sqlite3.connect(path) as db:
         copies = ((done, filling.finished, 1), (elsewhere, filling.elsewhere, 2), (ours, filling.queued, 3))

@@ -13,9 +13,9 @@ from registry import ModelSpec, Size
 from router.engine import encoder
 from router.engine.worker import Worker
 from router.intake.expectation import default_task
-from router.jobs import Database, TimingStore
+from router.jobs import Database, TimingStore, open_database
 from router.settings import Settings
-from router.system import STORE, System, assemble
+from router.system import System, assemble
 from router.values import Job, Task, WorkSeconds
 
 MODEL, OTHER = "wan-nano-t2v", "wan-nano-ti2v"
@@ -72,7 +72,7 @@ class Bench:
 def measure() -> Figure:
     with scratch_folder() as data:
         system = assemble(Settings(data=data, models=Path("models.yaml")), plugins=[encoder])
-        recorder = Recorder(Database(data / STORE))
+        recorder = Recorder(open_database(data / "jobs.sqlite"))
         system = replace(system, timings=recorder)
         bench = Bench(system, Worker(system, "cpu"), recorder)
         known = list(_next_jobs(bench))
@@ -163,7 +163,7 @@ def _seconds(timings: TimingStore, model: ModelSpec, task: Task) -> float:
 def _store(folder: Path) -> TimingStore:
     """Return a new store, in a file of its own."""
     folder.mkdir(exist_ok=True)
-    return TimingStore(Database(folder / f"{len(list(folder.glob('*.sqlite')))}.sqlite"))
+    return TimingStore(open_database(folder / f"{len(list(folder.glob('*.sqlite')))}.sqlite"))
 
 
 def _percent(errors: Sequence[float]) -> float:

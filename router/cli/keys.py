@@ -16,10 +16,9 @@ from router.cli.budget_options import OPTIONS as BUDGETS
 from router.cli.budget_options import cells, with_budgets, without_empty
 from router.cli.options import checked_name, with_settings
 from router.cli.table import show
-from router.jobs import ApiKeyStore, BudgetStore, Database
+from router.jobs import ApiKeyStore, BudgetStore, open_database, open_if_there
 from router.runtime.variables import YEAR_SECONDS
 from router.settings import Settings
-from router.system import STORE
 
 HEADINGS = (
     "NAME", "OWNER", "SCOPES", "PREFIX", "STATE", "CREATED", "EXPIRES", "QUEUED", "RUNNING", "PER MINUTE",
@@ -94,7 +93,7 @@ def create(
         limits=_changed(KeyLimits(), limits),
         expires_at=time.time() + expires if expires else None,
     )
-    store = ApiKeyStore(Database(settings.data / STORE))
+    store = ApiKeyStore(open_database(settings.job_store))
     if store.add(key) is None:
         raise click.BadParameter(f"there is a key {name}, or was one: choose another name", param_hint="NAME")
     click.echo(text)
@@ -142,8 +141,8 @@ def limits(settings: Settings, name: str, **limits: Limit) -> None:
 
 def _store(settings: Settings) -> ApiKeyStore | None:
     """Return the store of keys, None before the first start."""
-    path = settings.data / STORE
-    return ApiKeyStore(Database(path)) if path.exists() else None
+    database = open_if_there(settings.job_store)
+    return ApiKeyStore(database) if database else None
 
 
 def _find(settings: Settings, name: str) -> tuple[ApiKeyStore, ApiKey]:
@@ -171,7 +170,7 @@ def _named(limits: KeyLimits) -> list[str]:
 def _show(settings: Settings, keys: Sequence[ApiKey]) -> None:
     rows: list[Sequence[str]] = [HEADINGS]
     if keys:
-        budgets = BudgetStore(Database(settings.data / STORE), keys=settings.key_limits.budgets)
+        budgets = BudgetStore(open_database(settings.job_store), keys=settings.key_limits.budgets)
         rows += [_row(key, budgets) for key in keys]
     show(without_empty(rows))
 

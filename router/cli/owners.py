@@ -12,9 +12,8 @@ from router.cli.budget_options import HEADINGS as OF_BUDGETS
 from router.cli.budget_options import cells, with_budgets, without_empty
 from router.cli.options import checked_name, with_settings
 from router.cli.table import show
-from router.jobs import ApiKeyStore, BudgetStore, Database, Ledger, OwnerStore
+from router.jobs import ApiKeyStore, BudgetStore, Database, Ledger, OwnerStore, open_database, open_if_there
 from router.settings import Settings
-from router.system import STORE
 
 HEADINGS = ("OWNER", "KEYS", *OF_BUDGETS)
 
@@ -36,7 +35,7 @@ def list_owners(settings: Settings) -> None:
     """
     if _is_new(settings):
         return
-    database = Database(settings.data / STORE)
+    database = open_database(settings.job_store)
     keys, limited = _active_keys(database), OwnerStore(database).all()
     names = {*keys, *limited, *Ledger(database).names("owner"), *(() if keys else (LOCAL,))}
     budgets = _budgets(settings, database)
@@ -56,7 +55,7 @@ def limits(settings: Settings, owner: str, **budgets: Budget | int | None) -> No
     changes = {name: value or None for name, value in budgets.items() if value is not None}
     if not changes and _is_new(settings):
         return
-    database = Database(settings.data / STORE)
+    database = open_database(settings.job_store)
     store, keys = OwnerStore(database), _active_keys(database)
     known = store.all().get(owner, Budgets())
     if changes:
@@ -69,7 +68,7 @@ def limits(settings: Settings, owner: str, **budgets: Budget | int | None) -> No
 
 def _is_new(settings: Settings) -> bool:
     """Return whether there is no store yet; show an empty table then."""
-    if (settings.data / STORE).exists():
+    if open_if_there(settings.job_store):
         return False
     show([HEADINGS])
     click.echo(f"note: {settings.data} has no store yet, so there is no owner", err=True)

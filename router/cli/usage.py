@@ -14,9 +14,9 @@ from router.auth.keys import LOCAL
 from router.cli.options import with_settings
 from router.cli.usage_report import print_csv, print_table
 from router.errors import RouterError
-from router.jobs import ApiKeyStore, Database, Ledger, OwnerStore
+from router.jobs import ApiKeyStore, Ledger, OwnerStore, open_if_there
 from router.settings import Settings
-from router.system import STORE, reading
+from router.system import reading
 
 MOST_DAYS = 36_500
 MOST_NAMES = 20  # of a message
@@ -93,11 +93,9 @@ def _rows(
     settings: Settings, first: date, last: date, owner: str | None, key: str | None, model: str | None
 ) -> Sequence[LedgerRow]:
     """Return the rows of the ledger, with the names of keys for their ids."""
-    path = settings.data / STORE
-    if not path.exists():
+    if (database := open_if_there(settings.job_store)) is None:
         click.echo(f"note: {settings.data} has no store yet, so nothing was used", err=True)
         return ()
-    database = Database(path)
     keys, ledger = ApiKeyStore(database).all(), Ledger(database)
     if owner is not None:
         owners = {LOCAL, *(known.owner for known in keys), *OwnerStore(database).all(), *ledger.names("owner")}

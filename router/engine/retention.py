@@ -9,7 +9,6 @@ from functools import partial
 from threading import Event
 
 from router.errors import is_disk_full, is_unwritable, reason
-from router.runtime import locks
 from router.storage.artifacts import remove
 from router.storage.usage import Usage
 from router.system import System
@@ -50,7 +49,7 @@ class Retention:
 
     def sweep(self) -> Swept | None:
         """Remove what is due; None if another process is doing it."""
-        with locks.exclusive_if_free(self._settings.data / "sweep.lock") as is_free:
+        with self._system.database.exclusive_if_free("sweep") as is_free:
             if not is_free:
                 return None
             swept = Swept(expired=self._expire(), orphans=self._drop_orphans(), evicted=self._evict())

@@ -47,7 +47,8 @@ class Worker:
         self._device = device
         self._kind = kind(device)
         self._heart = heart or Heartbeat()
-        self.id = f"{device}-{os.getpid()}-{uuid.uuid4().hex[:8]}"  # in the store and in the log
+        self._name = system.device_name(device)  # in the store, as is the next
+        self.id = f"{self._name.replace('/', '-')}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._residency = Residency(system, device)
         self._servable = ServableModels(system, device, self._residency.memory_fit)
         self._served = self._servable.begin()
@@ -71,7 +72,7 @@ class Worker:
         """
         jobs = self._system.jobs
         known = {*self._served.ends, *(model.name for model in self._served.models)}
-        for job in (*jobs.inherit(self._device, hung), *jobs.strand(known)):
+        for job in (*jobs.inherit(self._name, hung, lock_domain=self._system.lock_domain), *jobs.strand(known)):
             self._system.plugins.announce(job)
         self.keeper.start()
         ended = Event()
@@ -186,7 +187,7 @@ class Worker:
         residency, served = self._residency, self._servable.read()  # the keeper asks while a job runs, too
         return EngineState(
             self.id,
-            self._device,
+            self._name,
             os.getpid(),
             () if self._single else served.names,
             residency.names,
@@ -199,4 +200,5 @@ class Worker:
             use=memory_use(self._device),
             kind=self._kind,
             loads=self._switch.loads,
+            lock_domain=self._system.lock_domain,
         )

@@ -6,7 +6,8 @@ from router.jobs.accounts.owners import OwnerStore
 from router.jobs.accounts.timings import TimingStore
 from router.jobs.api_keys import ApiKeyStore
 from router.jobs.archive import Archive
-from router.jobs.database import Database, unusable
+from router.jobs.database import Database, open_database, open_if_there
+from router.jobs.database.schema import unusable
 from router.jobs.engines import EngineStore
 from router.jobs.job_filter import JobFilter
 from router.jobs.overview import Overview
@@ -33,5 +34,7 @@ __all__ = [
     "RevisionStore",
     "SchedulingPolicy",
     "TimingStore",
+    "open_database",
+    "open_if_there",
     "unusable",
 ]

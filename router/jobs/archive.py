@@ -2,10 +2,11 @@
 
 from collections.abc import Collection, Mapping
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import BigInteger, Text, delete, select
 
 from router.jobs.change_log import delete_job
 from router.jobs.database import Database
+from router.jobs.database.expressions import json_item
 from router.jobs.tables import jobs
 from router.values import Status
 
@@ -27,7 +28,7 @@ class Archive:
 
     def outputs_before(self, at: float) -> Mapping[str, tuple[str, int] | None]:
         """Return jobs that finished before `at`, each with its file's name and size."""
-        name, size = (func.json_extract(jobs.c.artifact, f"$.{key}") for key in ("name", "size"))
+        name, size = (json_item(jobs.c.artifact, key, kind) for key, kind in (("name", Text), ("size", BigInteger)))
         with self._db.read() as db:
             rows = db.execute(select(jobs.c.id, jobs.c.status, name, size).where(jobs.c.finished_at < at)).all()
         return {job_id: (name, size) if status == Status.COMPLETED else None for job_id, status, name, size in rows}
@@ -54,9 +55,8 @@ class Archive:
 
     def scrub(self) -> None:
         """Overwrite the store's log, which still holds pages of deleted jobs."""
-        with self._db.read() as db:
-            db.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._db.scrub()
 
     def keep_reserve(self) -> None:
         """Create the store's disk reserve, unless the disk is nearly full."""
-        self._db.reserve.keep()
+        self._db.keep_reserve()

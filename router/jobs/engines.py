@@ -2,13 +2,12 @@
 
 from collections.abc import Iterable
 
-from sqlalchemy import delete, or_, select, update
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import Connection, delete, or_, select, update
 
 from router.jobs.database import Database
+from router.jobs.database.expressions import insert_or_update
 from router.jobs.rows import IN_ALL, dump, engine_of
 from router.jobs.tables import engines
-from router.runtime import clock
 from router.values import EngineState, MemoryUse, Need, ResidentBytes
 
 FORGOTTEN_SECONDS = 3600.0  # not seen for so long
@@ -25,36 +24,42 @@ class EngineStore:
         """Store an engine's state; forget engines not seen for an hour."""
         by_model: dict[str, ResidentBytes | Need | MemoryUse] = {**state.too_large, **state.memory, IN_ALL: state.use}
         row = {
-            **{name: getattr(state, name) for name in ("device", "pid", "job", "kind")},
+            **{name: getattr(state, name) for name in ("device", "pid", "job", "kind", "lock_domain")},
             **{name: dump(getattr(state, name)) for name in ("models", "resident", "warm", "paths", "lacks", "loads")},
             # what models hold, what those need that can never hold anything, and what is in use in all
             "memory": dump(by_model),
-            "boot": clock.boot(),
-            "seen": clock.now(),
         }
-        long_gone = or_(engines.c.boot != clock.boot(), engines.c.seen < clock.now() - FORGOTTEN_SECONDS)
         with self._db.write(durable=False) as db:
-            db.execute(insert(engines).values(id=state.id, **row).on_conflict_do_update(["id"], set_=row))
+            this = self._db.instant(db)
+            row |= {"boot": this.boot, "seen": this.now}
+            db.execute(insert_or_update(engines, {"id": state.id}, row))
+            long_gone = or_(engines.c.boot != this.boot, engines.c.seen < this.before(FORGOTTEN_SECONDS).now)
             db.execute(delete(engines).where(long_gone))
 
     def retire(self, engine: str) -> None:
         """Mark a cleanly stopped engine as lost."""
         with self._db.write(durable=False) as db:
-            seen = clock.now() - self._lease_seconds
+            seen = self._db.instant(db).before(self._lease_seconds).now
             db.execute(update(engines).where(engines.c.id == engine).values(seen=seen, job=None))
 
     def drain(self, engine: str, draining: bool) -> EngineState | None:
         """Let an engine drain or claim again, and return it; None if unknown."""
+
         # the flag is no part of a heartbeat, which keeps it; an engine that starts anew has another id
-        here = (engines.c.id == engine) & (engines.c.boot == clock.boot())
-        change = update(engines).where(here).values(draining=draining).returning(engines)
-        row = self._db.change(lambda db: db.execute(change).mappings().first(), durable=False)
-        return engine_of(row, age=clock.now() - row["seen"]) if row is not None else None
+        def change(db: Connection) -> EngineState | None:
+            this = self._db.instant(db)
+            here = (engines.c.id == engine) & (engines.c.boot == this.boot)
+            statement = update(engines).where(here).values(draining=draining).returning(engines)
+            return next((engine_of(row, this.now - row["seen"]) for row in db.execute(statement).mappings()), None)
+
+        return self._db.change(change, durable=False)
 
     def seen(self) -> tuple[EngineState, ...]:
         """Return the engines seen within the hour, lost ones included, with their `age`."""
-        rows = self._db.rows(select(engines).where(engines.c.boot == clock.boot()))
-        return tuple(engine_of(row, age=clock.now() - row["seen"]) for row in rows)
+        with self._db.read() as db:
+            this = self._db.instant(db)
+            rows = db.execute(select(engines).where(engines.c.boot == this.boot)).mappings().all()
+        return tuple(engine_of(row, age=this.now - row["seen"]) for row in rows)
 
     def alive(self, seen: Iterable[EngineState] | None = None) -> tuple[EngineState, ...]:
         """Return the living engines among `seen`, which defaults to a query."""

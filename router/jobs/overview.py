@@ -3,9 +3,10 @@
 import time
 from dataclasses import dataclass
 
-from sqlalchemy import select, text, tuple_
+from sqlalchemy import Float, bindparam, func, select, text, tuple_
 
 from router.jobs.database import Database
+from router.jobs.database.expressions import json_item, whole
 from router.jobs.rows import job_of
 from router.jobs.tables import jobs
 from router.values import Job, Status
@@ -14,16 +15,21 @@ HOUR = 3600  # seconds
 UNFINISHED = text("""
     SELECT model, count(*) FILTER (WHERE status = 'queued') AS queued,
         count(*) FILTER (WHERE status = 'in_progress') AS running,
-        total(estimate) FILTER (WHERE status = 'queued') AS expected,
+        coalesce(sum(estimate) FILTER (WHERE status = 'queued'), 0.0) AS expected,
         count(*) FILTER (WHERE status = 'queued' AND estimate IS NULL) AS unknown,
         min(created_at) FILTER (WHERE status = 'queued') AS oldest
     FROM jobs WHERE status IN ('queued', 'in_progress') GROUP BY model ORDER BY model
 """)
-ENDED = text("""
-    SELECT CAST(finished_at / :hour AS INTEGER) AS hour, status, count(*) AS jobs,
-        total(json_extract(usage, '$.gpu_seconds')) AS gpu_seconds
-    FROM jobs WHERE finished_at >= :since GROUP BY 1, 2
-""")
+ENDED = (
+    select(
+        whole(jobs.c.finished_at / HOUR).label("hour"),
+        jobs.c.status,
+        func.count().label("jobs"),
+        func.coalesce(func.sum(json_item(jobs.c.usage, "gpu_seconds", Float)), 0.0).label("gpu_seconds"),
+    )
+    .where(jobs.c.finished_at >= bindparam("since"))
+    .group_by(text("1"), jobs.c.status)
+)
 FAILED = select(jobs).where(jobs.c.status == Status.FAILED)
 NEWEST = (jobs.c.finished_at.desc(), jobs.c.seq.desc())
 
@@ -79,7 +85,7 @@ class Overview:
         this = int(time.time() // HOUR)
         found: dict[int, dict[str, float]] = {hour: {} for hour in range(this - number + 1, this + 1)}
         with self._db.read() as db:
-            rows = db.execute(ENDED, {"hour": HOUR, "since": (this - number + 1) * HOUR}).mappings().all()
+            rows = db.execute(ENDED, {"since": (this - number + 1) * HOUR}).mappings().all()
         for row in rows:
             if row["hour"] in found:  # not one of a clock that has gone back since
                 found[row["hour"]][row["status"]] = row["jobs"]

@@ -8,8 +8,9 @@ from statistics import fmean
 from threading import Lock
 from typing import Any
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection, Row, text
 
+from router.jobs.database import Instant
 from router.jobs.forecast import BusyEngine, Span, forecast
 from router.jobs.rows import progress_of
 from router.jobs.scheduling import QueuedJob
@@ -19,17 +20,17 @@ from router.values import Phase
 KEPT_SECONDS = 1.0  # a forecast serves for
 SHORT = 100  # jobs: a shorter queue is simulated after each change, in about a millisecond
 UNKNOWN_SECONDS = 10.0  # of a job before any estimate
-QUEUE = """
+QUEUE = text("""
     SELECT seq, model, priority, due_at, estimate FROM jobs WHERE status = 'queued'
     ORDER BY model, priority DESC, due_at, seq
-"""
-RUNNING = "SELECT id, engine, model, estimate, progress, started_at FROM jobs WHERE status = 'in_progress'"
+""")
+RUNNING = text("SELECT id, engine, model, estimate, progress, started_at FROM jobs WHERE status = 'in_progress'")
 # changes of jobs, heartbeats of engines, and which of these drain
-STATE = """
-    SELECT (SELECT max(n) FROM changes), total(seen), group_concat(CASE WHEN draining THEN id END)
+STATE = text("""
+    SELECT (SELECT max(n) FROM changes) AS changes, sum(seen) AS seen, sum(CASE WHEN draining THEN seen END) AS draining
     FROM engines WHERE boot = :boot AND seen > :since
-"""
-ENGINES = "SELECT id, job, models, resident, loads, draining FROM engines WHERE boot = :boot AND seen > :since"
+""")
+ENGINES = text("SELECT id, job, models, resident, loads, draining FROM engines WHERE boot = :boot AND seen > :since")
 
 
 @dataclass(frozen=True)
@@ -78,22 +79,22 @@ class QueueForecasts:
         self._lock = Lock()  # callers that ask at once wait for one simulation
         self._made: QueueForecast | None = None
 
-    def read(self, db: Connection, seen_since: float) -> Mapping[int, Span]:
+    def read(self, db: Connection, seen_since: Instant) -> Mapping[int, Span]:
         """Return when each queued job will run, by `seq`.
 
         Engines seen after `seen_since` are alive.
         """
         return self.current(db, seen_since).spans
 
-    def of_new(self, db: Connection, seen_since: float, job: QueuedJob) -> Span | None:
+    def of_new(self, db: Connection, seen_since: Instant, job: QueuedJob) -> Span | None:
         """Return the span of a job added now; None without an engine for it."""
         held_back = self._held_back(db)
         return _forecast(db, seen_since, self._overtake_seconds, held_back, [job]).get(job.seq)
 
-    def current(self, db: Connection, seen_since: float) -> QueueForecast:
+    def current(self, db: Connection, seen_since: Instant) -> QueueForecast:
         """Return the forecast, with the jobs that are held back."""
         with self._lock:
-            state, now = db.exec_driver_sql(STATE, _alive(seen_since)).one(), self._now()
+            state, now = db.execute(STATE, _alive(seen_since)).one(), self._now()
             if self._made is None or not self._made.serves(state, now):
                 held_back = self._held_back(db)  # they will not run for now: their remaining time is not known
                 spans = _forecast(db, seen_since, self._overtake_seconds, held_back)
@@ -103,16 +104,16 @@ class QueueForecasts:
 
 def _forecast(
     db: Connection,
-    seen_since: float,
+    seen_since: Instant,
     overtake_seconds: float,
     held_back: Collection[int],
     added: Sequence[QueuedJob] = (),
 ) -> dict[int, Span]:
-    queue = [job for row in db.exec_driver_sql(QUEUE) if (job := QueuedJob(*row)).seq not in held_back]
+    queue = [job for row in db.execute(QUEUE) if (job := QueuedJob(*row)).seq not in held_back]
     if added:  # the store's are in this order
         queue = sorted([*queue, *added], key=lambda job: (job.model, -job.priority, job.due_at, job.seq))
     now = time.time()
-    running = [_running(row, now) for row in db.exec_driver_sql(RUNNING)]
+    running = [_running(row, now) for row in db.execute(RUNNING)]
     unknown = _mean([job.estimate for job in queue]) or _mean([job.total for job in running]) or UNKNOWN_SECONDS
     engines = _engines(db, seen_since, running, unknown)
     if engines is None:
@@ -120,9 +121,11 @@ def _forecast(
     return forecast(queue, engines, unknown=unknown, overtake_seconds=overtake_seconds)
 
 
-def _engines(db: Connection, seen_since: float, running: Sequence[_Running], unknown: float) -> list[BusyEngine] | None:
+def _engines(
+    db: Connection, seen_since: Instant, running: Sequence[_Running], unknown: float
+) -> list[BusyEngine] | None:
     """Return the living engines that claim jobs; None if no engine lives."""
-    found = [row for row in db.exec_driver_sql(ENGINES, _alive(seen_since)) if row.models != "[]"]
+    found = [row for row in db.execute(ENGINES, _alive(seen_since)) if row.models != "[]"]
     jobs = {job.engine: job for job in running}
     # while all of them drain nothing more is claimed, and no end is known
     return [_engine(row, jobs.get(row.id), unknown) for row in found if not row.draining] if found else None
@@ -139,8 +142,8 @@ def _engine(row: Row[Any], job: _Running | None, unknown: float) -> BusyEngine:
     return BusyEngine(models, loaded, loads, busy, job.model)
 
 
-def _alive(seen_since: float) -> dict[str, Any]:
-    return {"boot": clock.boot(), "since": seen_since}
+def _alive(seen_since: Instant) -> dict[str, Any]:
+    return {"boot": seen_since.boot, "since": seen_since.now}
 
 
 def _one_for_all(queue: Sequence[QueuedJob], running: Sequence[_Running], unknown: float) -> BusyEngine:

@@ -1,10 +1,9 @@
 """The queue positions and remaining times of queued jobs."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sqlalchemy import Connection, RowMapping, text
+from sqlalchemy import Connection, RowMapping, bindparam, text
 
 from router.jobs.queue_forecast import QueueForecast
 from router.jobs.rows import job_of
@@ -18,8 +17,8 @@ AHEAD_OF_EACH = text("""
     SELECT seq, jobs FROM (
         SELECT seq, row_number() OVER (ORDER BY priority DESC, due_at, seq) - 1 AS jobs
         FROM jobs WHERE status = 'queued'
-    ) WHERE seq IN (SELECT value FROM json_each(:seqs))
-""")
+    ) AS waiting WHERE seq IN :seqs
+""").bindparams(bindparam("seqs", expanding=True))
 
 
 def positioned(db: Connection, row: RowMapping, forecast: QueueForecast) -> Job:
@@ -34,7 +33,7 @@ def positioned(db: Connection, row: RowMapping, forecast: QueueForecast) -> Job:
 def all_positioned(db: Connection, rows: Sequence[RowMapping], forecast: QueueForecast) -> tuple[Job, ...]:
     """Return the jobs of a page of rows, queued ones positioned with one statement."""
     waiting = [row["seq"] for row in rows if row["status"] == Status.QUEUED]
-    ahead = {row.seq: row.jobs for row in db.execute(AHEAD_OF_EACH, {"seqs": json.dumps(waiting)})}
+    ahead = {row.seq: row.jobs for row in db.execute(AHEAD_OF_EACH, {"seqs": waiting})}
     # a job that was claimed since the rows were read has none ahead
     return tuple(
         _expected(row, ahead.get(row["seq"], 0), forecast) if row["status"] == Status.QUEUED else job_of(row)

@@ -12,9 +12,9 @@ from sqlalchemy import delete, func, insert, select
 from router.jobs.database import Database
 from router.jobs.statements import UNFINISHED
 from router.jobs.tables import jobs, revisions
-from router.runtime import locks
 from router.values import Revision
 
+NEWEST = select(func.coalesce(func.max(revisions.c.n), 0))
 KEPT = 20  # newest revisions, whether jobs need them or not
 ORIGIN = "# models file: "  # a revision's first line; relative sources are meant from that file's folder
 
@@ -25,9 +25,9 @@ class RevisionStore:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def lock(self) -> AbstractContextManager[int]:
+    def lock(self) -> AbstractContextManager[Any]:
         """Keep other processes from publishing while the block runs."""
-        return locks.exclusive(self._db.path.with_name("revisions.lock"))
+        return self._db.exclusive("revisions")
 
     def publish(self, file: Path, text: str, read_at: float, *, anew: bool = False) -> Revision:
         """Publish `text` unless it is the newest revision (or `anew`); return the newest."""
@@ -57,7 +57,7 @@ class RevisionStore:
     def newest(self) -> int:
         """Return the number of the newest revision, 0 without one; a cheap query."""
         with self._db.read() as db:
-            return int(db.exec_driver_sql("SELECT coalesce(max(n), 0) FROM revisions").scalar_one())
+            return int(db.execute(NEWEST).scalar_one())
 
 
 def _origin(file: Path) -> str:

@@ -68,7 +68,7 @@ def engine_of(row: Mapping[Any, Any], age: float) -> values.EngineState:
     memory, paths = json.loads(row["memory"]), json.loads(row["paths"])
     names: dict[str, Any] = {name: tuple(json.loads(row[name])) for name in ("models", "resident", "warm")}
     return values.EngineState(
-        **{name: row[name] for name in ("id", "device", "pid", "job", "kind", "draining")},
+        **{name: row[name] for name in ("id", "device", "pid", "job", "kind", "draining", "lock_domain")},
         **names,
         age=age,
         memory={name: values.ResidentBytes(**held) for name, held in memory.items() if "owned" in held},

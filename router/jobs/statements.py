@@ -2,8 +2,24 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Update, and_, bindparam, case, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    String,
+    Update,
+    and_,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)  # fmt: skip
+from sqlalchemy.types import TypeEngine
 
+from router.jobs.database.expressions import insert as keeping_insert
 from router.jobs.job_filter import JobFilter
 from router.jobs.rows import dump
 from router.jobs.tables import changes, engines, jobs, keys
@@ -14,9 +30,9 @@ NO_LEASE: dict[str, Any] = {"engine": None, "lease_boot": None, "lease_until": N
 UNFINISHED = (Status.QUEUED, Status.IN_PROGRESS)
 
 
-def param(name: str) -> Any:
+def param(name: str, kind: type[TypeEngine[Any]] | None = None) -> Any:
     """Return a bound parameter; its underscore keeps it apart from the column."""
-    return bindparam(f"_{name}")
+    return bindparam(f"_{name}", type_=kind)
 
 
 def page(owner: str | None, newest_first: bool, shown: JobFilter) -> Select[Any]:
@@ -37,7 +53,7 @@ HELD = and_(
     jobs.c.engine == param("engine"),
     jobs.c.attempt == param("attempt"),
 )
-MINE = and_(jobs.c.id == param("job"), or_(param("owner").is_(None), jobs.c.owner == param("owner")))
+MINE = and_(jobs.c.id == param("job"), or_(param("owner", String).is_(None), jobs.c.owner == param("owner")))
 LOST = and_(
     jobs.c.status == Status.IN_PROGRESS, or_(jobs.c.lease_boot != param("boot"), jobs.c.lease_until < param("now"))
 )
@@ -74,7 +90,7 @@ SEQ = select(jobs.c.seq).where(MINE)
 DELETED_SEQ = select(changes.c.seq).where(
     changes.c.job == param("job"),
     changes.c.seq.is_not(None),
-    or_(param("owner").is_(None), changes.c.owner == param("owner")),
+    or_(param("owner", String).is_(None), changes.c.owner == param("owner")),
 )
 COUNT_ALL = select(jobs.c.model, jobs.c.status, func.count()).group_by(jobs.c.status, jobs.c.model)
 CANCEL = _change(
@@ -86,13 +102,17 @@ CANCEL = _change(
 )
 DELETE = delete(jobs).where(MINE).returning(jobs)
 NEWEST = select(func.coalesce(func.max(changes.c.n), 0))
+CHANGES = select(changes.c.n, changes.c.job).where(changes.c.n > param("since"))
 
 KEYED = (
     select(jobs, keys.c.request)
     .join(keys, keys.c.job == jobs.c.id)
     .where(keys.c.owner == param("owner"), keys.c.key == param("key"), keys.c.created_at > param("since"))
 )
-KEEP_KEY = insert(keys).prefix_with("OR REPLACE")
+KEPT = keeping_insert(keys)
+KEEP_KEY = KEPT.on_conflict_do_update(
+    index_elements=list(keys.primary_key), set_={name: KEPT.excluded[name] for name in ("request", "job", "created_at")}
+)
 PRUNE_KEYS = delete(keys).where(keys.c.created_at <= param("since"))
 
 ANY = select(jobs.c.seq).where(WAITING).limit(1)
@@ -103,7 +123,7 @@ ESTIMATE = (
     .where(UNESTIMATED, jobs.c.id == param("job"))
     .values(estimate=param("estimate"), due_at=jobs.c.arrived_at + param("allowance"))
 )
-CLAIM = _change(jobs.c.seq == param("seq"), **CLAIMED)
+CLAIM = _change(and_(jobs.c.seq == param("seq"), jobs.c.status == Status.QUEUED), **CLAIMED)
 CLAIM_ONE = _change(and_(WAITING, jobs.c.id == param("job")), **CLAIMED)
 HOLDS = select(jobs.c.seq).where(HELD)
 RENEW = update(jobs).where(HELD).values(lease_until=param("until"), lease_boot=param("boot")).returning(jobs.c.seq)
@@ -123,7 +143,9 @@ LEASED = select(jobs.c.id, jobs.c.attempt, jobs.c.lost, jobs.c.lease_until)
 FIND_LOST = LEASED.where(LOST)
 FIND_INHERITED = LEASED.where(
     jobs.c.status == Status.IN_PROGRESS,
-    jobs.c.engine.in_(select(engines.c.id).where(engines.c.device == param("device"))),
+    jobs.c.engine.in_(
+        select(engines.c.id).where(engines.c.device == param("device"), engines.c.lock_domain == param("lock_domain"))
+    ),
 )
 REQUEUE_LOST = _change(THIS_LOST, lost=jobs.c.lost + 1, **QUEUED)
 FAIL_LOST = _change(THIS_LOST, usage=UNUSED, **FAILED)

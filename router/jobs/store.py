@@ -60,9 +60,9 @@ class JobStore(WorkQueue):
         if estimate is None:
             return None
         with self._db.read() as db:
-            due_at = current(db) + allowance(estimate, self._policy.overtake_seconds)
+            due_at = current(db, self._db.instant(db)) + allowance(estimate, self._policy.overtake_seconds)
             new = QueuedJob(LAST, model, priority, due_at, estimate)
-            span = self._forecasts.of_new(db, self._seen_since(), new)
+            span = self._forecasts.of_new(db, self._seen_since(db), new)
         return span.end if span else None
 
     def add(
@@ -149,7 +149,7 @@ class JobStore(WorkQueue):
     def changes(self, since: int) -> tuple[int, frozenset[str]]:
         """Return the newest change's number and the jobs changed after `since`."""
         with self._db.read() as db:
-            found = db.exec_driver_sql("SELECT n, job FROM changes WHERE n > ?", (since,)).all()
+            found = db.execute(sql.CHANGES, {"_since": since}).all()
         return max((n for n, _ in found), default=since), frozenset(job for _, job in found)
 
     def _add(
@@ -163,7 +163,7 @@ class JobStore(WorkQueue):
             db.execute(sql.KEEP_KEY, {**kept, "created_at": time.time()})
         self._check(db, limits)
         self._budgets.check(db, Need(job.owner, job.key, 1 + len(siblings), job.estimate, job.price))
-        arrived_at = arrival(db)
+        arrived_at = arrival(db, self._db.instant(db))
         rows = []
         for each in (job, *siblings):
             estimate = each.estimate if each.estimate is not None else db.scalar(sql.MEAN_ESTIMATE) or 0.0
@@ -185,7 +185,7 @@ class JobStore(WorkQueue):
         return self._forecast(db).spans
 
     def _forecast(self, db: Connection) -> QueueForecast:
-        return self._forecasts.current(db, self._seen_since())
+        return self._forecasts.current(db, self._seen_since(db))
 
 
 def _seq(db: Connection, job_id: str, owner: str | None) -> int | None:

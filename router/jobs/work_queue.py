@@ -12,12 +12,11 @@ from router.jobs import statements as sql
 from router.jobs.accounts import attempts
 from router.jobs.accounts.budgets import BudgetStore
 from router.jobs.change_log import change_job, log_change
-from router.jobs.database import Database
+from router.jobs.database import Database, Instant
 from router.jobs.idempotency import KEY_SECONDS
 from router.jobs.lost_jobs import take_back
 from router.jobs.rows import dump, job_of
 from router.jobs.scheduling import ClaimRequest, SchedulingPolicy, allowance
-from router.runtime import clock
 from router.values import Artifact, Failure, Job, Lease, Outcome, Phase, Progress, Usage
 
 KEPT_CHANGES = 100_000
@@ -56,21 +55,22 @@ class WorkQueue:
         with self._db.write(durable=False) as db:  # after a power cut no engine holds it, whatever the row says
             if claims.is_draining(db, engine):  # since that look
                 return None
-            lease = {"_engine": engine, **self._term()}
+            this = self._db.instant(db)
+            lease = {"_engine": engine, **self._term(this)}
             if only is not None:
                 job = change_job(db, sql.CLAIM_ONE, **wanted, **lease, _wall=time.time(), _job=only)
             else:
-                seq = claims.take_next(db, engine, request, self._policy, self._seen_since(), held_back)
+                seq = claims.take_next(db, engine, request, self._policy, self._alive(this), held_back)
                 job = change_job(db, sql.CLAIM, **lease, _wall=time.time(), _seq=seq) if seq is not None else None
             if job is not None:
-                attempts.claimed(db, job, engine)
+                attempts.claimed(db, job, engine, this)
         return (Lease(job.id, engine, job.attempt), job) if job else None
 
     def renew(self, lease: Lease) -> bool:
         """Renew the lease for another term."""
 
         def renew(db: Connection) -> bool:
-            return db.execute(sql.RENEW, {**_named(lease), **self._term()}).first() is not None
+            return db.execute(sql.RENEW, {**_named(lease), **self._term(self._db.instant(db))}).first() is not None
 
         return self._db.change(renew, durable=False)
 
@@ -87,7 +87,7 @@ class WorkQueue:
                 return False
             log_change(db, version, lease.job)
             if progress.phase in (Phase.STEP, Phase.DECODE):
-                attempts.report(db, lease.job, lease.attempt)
+                attempts.report(db, lease.job, lease.attempt, self._db.instant(db))
             return True
 
     def finish(
@@ -130,10 +130,10 @@ class WorkQueue:
 
         Also book the reported work of cancelled jobs whose engines are gone.
         """
-        now = {"_boot": clock.boot(), "_now": clock.now()}
         with self._db.read() as db:  # nearly always nothing: look before taking the write lock
-            lost = db.execute(sql.FIND_LOST, now).mappings().all()
-            left = attempts.abandoned(db, self._seen_since())
+            this = self._db.instant(db)
+            lost = db.execute(sql.FIND_LOST, {"_boot": this.boot, "_now": this.now}).mappings().all()
+            left = attempts.abandoned(db, self._alive(this))
         for job, attempt in left:
             self._db.change(partial(attempts.cancel, job=job, attempt=attempt))
         return self._take_back(lost)
@@ -164,13 +164,14 @@ class WorkQueue:
         failed = [self._change(sql.FAIL_STRANDED, _job=job, _failure=failure, _wall=time.time()) for job in stranded]
         return tuple(job for job in failed if job)
 
-    def inherit(self, device: str, hung: Phase | None = None) -> tuple[Job, ...]:
+    def inherit(self, device: str, hung: Phase | None = None, *, lock_domain: str = "") -> tuple[Job, ...]:
         """Expire the leases of a device's former engines at once; requires the device's lock.
 
-        `hung` is the phase of the last engine's hang, None without one.
+        `lock_domain` is that of the lock, as in `EngineState`. `hung` is the phase of the last engine's hang, None
+        without one.
         """
         with self._db.read() as db:
-            left = db.execute(sql.FIND_INHERITED, {"_device": device}).mappings().all()
+            left = db.execute(sql.FIND_INHERITED, {"_device": device, "_lock_domain": lock_domain}).mappings().all()
         return self._take_back(left, hung)
 
     def prune(self) -> None:
@@ -200,14 +201,16 @@ class WorkQueue:
         taken = [self._db.change(partial(again, found=found)) for found in lost]
         return tuple(job for job in taken if job)
 
-    def _term(self) -> dict[str, Any]:
-        """Return the end of a lease written now."""
-        # call it after the wait for the store's lock
-        return {"_until": clock.now() + self._lease_seconds, "_boot": clock.boot()}
+    def _term(self, this: Instant) -> dict[str, Any]:
+        """Return the end of a lease written at this instant."""
+        return {"_until": this.now + self._lease_seconds, "_boot": this.boot}
 
-    def _seen_since(self) -> float:
-        """Return the oldest heartbeat of a living engine."""
-        return clock.now() - self._lease_seconds
+    def _alive(self, this: Instant) -> Instant:
+        """Return the oldest heartbeat of an engine that lives at this instant."""
+        return this.before(self._lease_seconds)
+
+    def _seen_since(self, db: Connection) -> Instant:
+        return self._alive(self._db.instant(db))
 
 
 def _named(lease: Lease) -> dict[str, Any]:

@@ -58,6 +58,22 @@ def host_names(text: str) -> tuple[str, ...]:
     return tuple(name.strip("[]") for name in names)
 
 
+def host_name(text: str) -> str:
+    """Parse the name of a machine."""
+    if not re.fullmatch(r"[a-z0-9._-]{1,64}", text.lower()):
+        raise ValueError(f"must be up to 64 letters, digits, dots and dashes, got {text!r}")
+    return text.lower()
+
+
+def store(text: str) -> str:
+    """Parse the URL of a PostgreSQL database."""
+    found = re.fullmatch(r"(?:postgresql(?:\+psycopg)?|postgres)://([^/?#]*/[^/?#]+(?:\?.*)?)", text)
+    if found is None:
+        shown = re.sub(r"//[^@/]*@", "//...@", text)  # without a password
+        raise ValueError(f"must be postgresql+psycopg://USER:PASSWORD@HOST/DATABASE, got {shown!r}")
+    return f"postgresql+psycopg://{found[1]}"
+
+
 def networks(text: str) -> tuple[Network, ...]:
     return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
 

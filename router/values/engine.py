@@ -79,6 +79,7 @@ class EngineState:
     kind: str = ""
     loads: Mapping[str, float] = field(default_factory=dict)
     draining: bool = False
+    lock_domain: str = ""  # of its device's lock, where many machines share the store
 
 
 def lacking(model: str, engines: Iterable[EngineState], recent: float) -> tuple[str, ...]:

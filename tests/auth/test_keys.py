@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from router.auth.keys import LOCAL, TEXT, ApiKey, KeyLimits, Scope, digest, id_of, new_key, new_text
-from router.jobs import ApiKeyStore, Database
+from router.jobs import ApiKeyStore, open_database
 
 TEXT_OF = new_text()
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> ApiKeyStore:
-    return ApiKeyStore(Database(tmp_path / "jobs.sqlite"))
+    return ApiKeyStore(open_database(tmp_path / "jobs.sqlite"))
 
 
 def key(name: str = "ci", text: str | None = None, *scopes: Scope) -> ApiKey:

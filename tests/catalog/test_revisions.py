@@ -12,7 +12,7 @@ from registry import Input, Registry, RegistryError
 from router import Backend, Modality
 from router.catalog.revisions import Registries, newest_good
 from router.errors import BootError
-from router.jobs import Database, JobStore, RevisionStore
+from router.jobs import JobStore, RevisionStore, open_database
 from router.settings import Settings
 from router.system import assemble
 from router.values import Job, Task
@@ -27,7 +27,7 @@ class Placement:
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / "models.yaml"
-        self.database = Database(folder / "jobs.sqlite")
+        self.database = open_database(folder / "jobs.sqlite")
         self.store = RevisionStore(self.database)
         self.jobs = JobStore(self.database, lease_seconds=30, max_attempts=2, max_queued=1000)
 

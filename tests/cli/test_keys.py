@@ -6,7 +6,7 @@ import pytest
 from support.command import Run, runner
 
 from router.auth.keys import TEXT, KeyLimits
-from router.jobs import ApiKeyStore, Database
+from router.jobs import ApiKeyStore, open_database
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 @pytest.fixture
 def store(tmp_path: Path) -> ApiKeyStore:
-    return ApiKeyStore(Database(tmp_path / "data" / "jobs.sqlite"))
+    return ApiKeyStore(open_database(tmp_path / "data" / "jobs.sqlite"))
 
 
 def test_create_prints_the_key_and_nothing_else_to_standard_output(

@@ -9,7 +9,7 @@ from support.command import Run, runner
 
 from router.accounting.budgets import Budget, Budgets, Window
 from router.auth.keys import KeyLimits
-from router.jobs import ApiKeyStore, Database, OwnerStore
+from router.jobs import ApiKeyStore, Database, OwnerStore, open_database
 
 DAY, MONTH = Budget(3600, Window.DAY), Budget(20.5, Window.MONTH)
 
@@ -22,7 +22,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 @pytest.fixture
 def database(tmp_path: Path) -> Database:
-    return Database(tmp_path / "data" / "jobs.sqlite")
+    return open_database(tmp_path / "data" / "jobs.sqlite")
 
 
 def rows(out: str) -> list[list[str]]:

@@ -14,7 +14,7 @@ from support.command import Run, runner
 from support.disks import disk, read_only
 from support.server import Server, serve
 
-from router.jobs import Database
+from router.jobs import open_database
 from router.settings import Settings
 from router.system import System, assemble
 from router.web import create_app
@@ -77,7 +77,7 @@ def test_a_backup_of_a_store_in_use_is_consistent(run: Run, system: System, fold
     ended = Event()
 
     def write() -> None:
-        database = Database(system.settings.data / "jobs.sqlite")
+        database = open_database(system.settings.data / "jobs.sqlite")
         number = 0
         while not ended.is_set():
             with database.write(durable=False) as db:

@@ -12,7 +12,7 @@ from support.callers import USUAL
 from support.command import Run, runner
 
 from router.auth.keys import new_key, new_text
-from router.jobs import ApiKeyStore, Database
+from router.jobs import ApiKeyStore, open_database
 from router.jobs.tables import ledger
 
 TODAY = datetime.now(UTC).date()
@@ -29,7 +29,7 @@ class Book:
     """A store with keys and rows of the ledger."""
 
     def __init__(self, data: Path) -> None:
-        self.database = Database(data / "jobs.sqlite")
+        self.database = open_database(data / "jobs.sqlite")
 
     def key(self, name: str, owner: str) -> str:
         """Add a key and return its id."""

@@ -35,7 +35,7 @@ from router.doctor import (
 )
 from router.doctor.finding import DoctorContext, Finding, Level
 from router.doctor.runtimes import Onnx, Torch
-from router.jobs import Database
+from router.jobs import open_database
 from router.jobs.tables import HEAD
 from router.settings import Settings
 
@@ -298,7 +298,7 @@ def test_the_nearest_mount_says_which_file_system_it_is(tmp_path: Path, kind: st
 
 
 def test_a_store_of_this_version_is_right_and_its_clock_too(context: DoctorContext) -> None:
-    Database(store.path_of(context)).close()
+    open_database(store.path_of(context)).close()
 
     assert levels(store.check(context)) == ["ok", "ok", "ok"]
     assert levels(clock.check(context)) == ["ok", "ok"]
@@ -313,7 +313,7 @@ def of_revision(context: DoctorContext, revision: str) -> Finding:
 
 
 def test_a_store_of_another_version_is_said(context: DoctorContext) -> None:
-    Database(store.path_of(context)).close()
+    open_database(store.path_of(context)).close()
     older, newer = of_revision(context, "0001"), of_revision(context, "9999")
 
     refute(newer, "fail", "of a newer Framegate (revision 9999", "another data folder")
@@ -322,7 +322,7 @@ def test_a_store_of_another_version_is_said(context: DoctorContext) -> None:
 
 
 def test_a_damaged_store_is_wrong(context: DoctorContext) -> None:
-    Database(store.path_of(context)).close()
+    open_database(store.path_of(context)).close()
     content = bytearray(store.path_of(context).read_bytes())
     content[5000:20000] = b"\xff" * 15000
     store.path_of(context).write_bytes(content)
@@ -351,7 +351,7 @@ def test_a_video_that_is_gone_or_cut_is_wrong(context: DoctorContext, tmp_path: 
 
 def test_a_store_that_somebody_holds_is_wrong(context: DoctorContext) -> None:
     path = store.path_of(context)
-    Database(path).close()
+    open_database(path).close()
     with closing(sqlite3.connect(path, isolation_level=None)) as other, closing(store.opened(path, 0.1)) as db:
         other.execute("BEGIN IMMEDIATE")
         refute(store.free(db, path), "fail", "somebody else is writing", "fuser")

@@ -23,7 +23,7 @@ from router.engine.reporter import heartbeats
 from router.engine.residency import Residency
 from router.engine.warm_up import WarmUp
 from router.errors import DownloadFailed
-from router.jobs import ClaimRequest, Database, RevisionStore
+from router.jobs import ClaimRequest, RevisionStore, open_database
 from router.runtime.byte_size import ByteSize
 from router.system import System
 from router.values import Job, Phase, ResidentBytes, Status
@@ -124,7 +124,7 @@ class Engine:
         self.backend = Lends()
         budgets = {"memory_budget": ByteSize(100, "B"), "activation_reserve": ByteSize(0, "B")}
         system = build(self.backend, **budgets, warm_budget=ByteSize(warm_budget, "B"))
-        revisions = RevisionStore(Database(system.settings.data / "jobs.sqlite"))
+        revisions = RevisionStore(open_database(system.settings.data / "jobs.sqlite"))
         known = system.plugins.known
         self.system = replace(
             system,

@@ -10,7 +10,7 @@ from registry import ModelSpec
 from router.engine.residency import Residency
 from router.engine.switch import UNKNOWN_SECONDS, Switch
 from router.engine.worker import Worker
-from router.jobs import Database, TimingStore
+from router.jobs import Database, TimingStore, open_database
 from router.system import System
 from router.values import Origin
 
@@ -39,7 +39,7 @@ class Held(Residency):
 
 
 def measured(system: System, loads: Mapping[tuple[str, Origin], float]) -> tuple[System, Measured]:
-    timings = Measured(Database(system.settings.data / "jobs.sqlite"), loads)
+    timings = Measured(open_database(system.settings.data / "jobs.sqlite"), loads)
     return replace(system, timings=timings), timings
 
 

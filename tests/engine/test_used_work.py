@@ -12,7 +12,7 @@ from support.prometheus import Scraped
 
 from router import Frames, JobCancelled, OutOfMemory, Pixels, Task, hookimpl
 from router.engine.worker import Worker
-from router.jobs import Database, JobStore
+from router.jobs import JobStore, open_database
 from router.metrics import page
 from router.system import System
 from router.values import Artifact, EstimateBasis, Failure, Job, Lease, Origin, Status, Usage, WorkSeconds
@@ -24,7 +24,7 @@ class Booked(JobStore):
     """Keeps the work that is passed to it."""
 
     def __init__(self, data: Path) -> None:
-        super().__init__(Database(data / "jobs.sqlite"), lease_seconds=30, max_attempts=2, max_queued=100)
+        super().__init__(open_database(data / "jobs.sqlite"), lease_seconds=30, max_attempts=2, max_queued=100)
         self.used: list[tuple[str, Usage]] = []
 
     def finish(

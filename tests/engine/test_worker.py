@@ -14,7 +14,7 @@ from router import Job, hookimpl
 from router.engine import encoder
 from router.engine.worker import Worker
 from router.errors import BootError
-from router.jobs import Database
+from router.jobs import open_database
 from router.plugins import Plugins
 from router.settings import Settings
 from router.system import System, assemble
@@ -62,7 +62,7 @@ def test_a_store_that_fails_for_a_while_stops_no_engine(build: Callable[..., Sys
     thread = Thread(target=worker.run, daemon=True)
     thread.start()
     time.sleep(0.2)
-    database = Database(tmp_path / "data" / "jobs.sqlite")
+    database = open_database(tmp_path / "data" / "jobs.sqlite")
     with database.write() as db:
         db.execute(text("ALTER TABLE engines RENAME TO away"))
     time.sleep(0.3)

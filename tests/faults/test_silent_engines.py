@@ -5,7 +5,7 @@ from support.books import books
 from support.jobs import ask, attempts, completed, in_phase
 from support.server import Server
 
-from router.jobs import ClaimRequest, Database
+from router.jobs import ClaimRequest, open_database
 from router.jobs.work_queue import WorkQueue
 
 pytestmark = pytest.mark.slow
@@ -58,7 +58,7 @@ def test_an_engine_whose_keeper_hangs(server: Server) -> None:
     server.in_step(job)
     (server.data / "sleep keeper").touch()
     lost = ask(server, "good")
-    theirs = WorkQueue(Database(server.data / "jobs.sqlite"), lease_seconds=0.2, max_attempts=3)
+    theirs = WorkQueue(open_database(server.data / "jobs.sqlite"), lease_seconds=0.2, max_attempts=3)
     assert theirs.claim("an engine that is gone", ClaimRequest(["good"])) is not None
 
     assert [completed(server, each) for each in (job, lost)] == [True] * 2

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 
 from registry import Input
 from router.accounting.ledger_rows import LOAD, LedgerRow
-from router.jobs import ClaimRequest, Database, EngineStore, JobStore, Ledger
+from router.jobs import ClaimRequest, EngineStore, JobStore, Ledger, open_database
 from router.jobs.backup import back_up
 from router.jobs.database import upgrade
 from router.jobs.idempotency import Key
@@ -35,7 +35,7 @@ class Books:
 
     def __init__(self, folder: Path, max_attempts: int = 2) -> None:
         self.path = folder / "jobs.sqlite"
-        database = Database(self.path)
+        database = open_database(self.path)
         self.store = JobStore(database, lease_seconds=30, max_attempts=max_attempts, max_queued=1000)
         self.engines = EngineStore(database, lease_seconds=30)
         self.ledger = Ledger(database)
@@ -302,7 +302,7 @@ def test_a_lease_renewed_since_it_was_seen_lapsed_is_not_taken(books: Books) -> 
             assert books.store.renew(lease)
             return super()._take_back(lost, hung)
 
-    slow = Slow(Database(books.path), lease_seconds=30, max_attempts=2, max_queued=9)
+    slow = Slow(open_database(books.path), lease_seconds=30, max_attempts=2, max_queued=9)
     assert slow.expire() == ()
     assert books.store.holds(lease)
     assert books.rows == []

@@ -11,8 +11,8 @@ from support.disks import disk, full
 from registry import Input
 from router.auth.keys import KeyLimits, Scope, new_key, new_text
 from router.errors import BootError, is_disk_full
-from router.jobs import ApiKeyStore, Archive, ClaimRequest, Database, EngineStore, JobStore
-from router.jobs.disk_reserve import Reserve
+from router.jobs import ApiKeyStore, Archive, ClaimRequest, EngineStore, JobStore, open_database
+from router.jobs.database.disk_reserve import Reserve
 from router.values import Artifact, EngineState, Failure, Job, Lease, Phase, Progress, Task
 
 TASK = Task("a", "", 64, 64, 5, 8, 4, 4.0, None, 3.0, 1, frozenset({Input.TEXT}))
@@ -34,7 +34,7 @@ class Stored:
 @pytest.fixture
 def stored(tmp_path: Path) -> Iterator[Stored]:
     with disk(tmp_path / "data") as data:
-        database = Database(data / "jobs.sqlite")
+        database = open_database(data / "jobs.sqlite")
         jobs = JobStore(database, lease_seconds=30, max_attempts=2, max_queued=1000)
         keys = ApiKeyStore(database)
         keys.add(new_key(new_text(), "somebody", "somebody", [Scope.READ]))
@@ -141,7 +141,7 @@ def test_one_that_was_killed_at_its_making_is_made_anew(tmp_path: Path) -> None:
 def closed(tmp_path: Path) -> Iterator[Path]:
     """Make a store with a waiting job on a full disk; close it."""
     with disk(tmp_path / "data") as data:
-        database = Database(data / "jobs.sqlite")
+        database = open_database(data / "jobs.sqlite")
         JobStore(database, lease_seconds=30, max_attempts=2, max_queued=1000).add(Job(WAITS, "me", "m", TASK))
         database.reserve.keep()
         with full(data) as fill:
@@ -151,7 +151,7 @@ def closed(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_store_that_nobody_has_open_is_opened_on_a_full_disk(closed: Path) -> None:
-    database = Database(closed / "jobs.sqlite")
+    database = open_database(closed / "jobs.sqlite")
 
     jobs = JobStore(database, lease_seconds=30, max_attempts=2, max_queued=1000)
     assert jobs.cancel(WAITS, "me")
@@ -161,4 +161,4 @@ def test_a_store_that_nobody_has_open_is_opened_on_a_full_disk(closed: Path) -> 
 def test_without_a_reserve_it_is_not_and_that_is_said_in_one_line(closed: Path) -> None:
     (closed / "reserve").rename(closed / "others")
     with pytest.raises(BootError, match="cannot be opened"):
-        Database(closed / "jobs.sqlite")
+        open_database(closed / "jobs.sqlite")

@@ -13,7 +13,7 @@ from support.patience import until
 
 from registry import Input
 from router.engine.worker import Worker
-from router.jobs import ClaimRequest, Database, EngineStore, JobStore
+from router.jobs import ClaimRequest, Database, EngineStore, JobStore, open_database
 from router.system import System
 from router.values import EngineState, Job, Status, Task
 from router.web import create_app
@@ -24,7 +24,7 @@ ANY = ClaimRequest(["a"])
 
 @pytest.fixture
 def database(tmp_path: Path) -> Database:
-    return Database(tmp_path / "jobs.sqlite")
+    return open_database(tmp_path / "jobs.sqlite")
 
 
 @pytest.fixture

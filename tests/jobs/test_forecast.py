@@ -13,11 +13,10 @@ import pytest
 from sqlalchemy import Engine, event
 
 from registry import Input
-from router.jobs import ClaimRequest, Database, EngineStore, JobStore
+from router.jobs import ClaimRequest, Database, EngineStore, JobStore, open_database
 from router.jobs.forecast import BusyEngine, Span, forecast
 from router.jobs.queue_forecast import QUEUE, QueueForecasts
 from router.jobs.scheduling import QueuedJob
-from router.runtime import clock
 from router.values import Artifact, EngineState, Job, Phase, Progress, Task
 
 TASK = Task("a", "", 64, 64, 5, 8, 4, 4.0, None, 3.0, 1, frozenset({Input.TEXT}))
@@ -86,7 +85,7 @@ def test_jobs_of_a_model_without_an_engine_are_left_out() -> None:
 
 @pytest.fixture
 def database(tmp_path: Path) -> Database:
-    return Database(tmp_path / "jobs.sqlite")
+    return open_database(tmp_path / "jobs.sqlite")
 
 
 def opened(database: Database) -> JobStore:
@@ -115,7 +114,7 @@ def test_the_forecast_is_what_engines_do_when_nothing_else_comes(database: Datab
         state = EngineState(name, "cpu", 1, tuple(models), (loaded[name],), loads=LOADS)
         EngineStore(database, lease_seconds=30).heartbeat(state)
     with database.read() as db:
-        expected = QueueForecasts(BOUND).read(db, clock.now() - 30)
+        expected = QueueForecasts(BOUND).read(db, database.instant(db).before(30))
         numbers = {row.id: row.seq for row in db.exec_driver_sql("SELECT id, seq FROM jobs")}
 
     free, ran = dict.fromkeys(offers, 0.0), {}
@@ -196,7 +195,7 @@ def simulations() -> Iterator[list[str]]:
     read: list[str] = []
 
     def note(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
-        if statement == QUEUE:
+        if statement == QUEUE.text:
             read.append(statement)
 
     event.listen(Engine, "before_cursor_execute", note)
@@ -216,7 +215,7 @@ def test_a_long_queue_is_simulated_once_a_second_whatever_changes(database: Data
             times.append(now)
             add(store, 1.0)
             made.clear()  # of the additions
-            seen.append((len(forecasts.read(db, 0.0)), len(made)))
+            seen.append((len(forecasts.read(db, database.instant(db).before(30))), len(made)))
 
     assert seen == [(102, 1), (102, 0), (102, 0), (105, 1), (105, 0)]
 
@@ -226,10 +225,10 @@ def test_a_long_queue_that_is_held_back_is_read_once_a_second_too(database: Data
     forecasts = QueueForecasts(BOUND, lambda: 100.0, lambda db: dict.fromkeys(range(1, 102), "its budget is spent"))
     add(store, *[1.0] * 101)
     with database.read() as db, simulations() as made:
-        forecasts.read(db, 0.0)
+        forecasts.read(db, database.instant(db).before(30))
         add(store, 1.0)
         made.clear()
-        assert (len(forecasts.read(db, 0.0)), made) == (0, [])
+        assert (len(forecasts.read(db, database.instant(db).before(30))), made) == (0, [])
 
 
 def test_a_short_queue_is_simulated_after_each_change_and_else_once(database: Database) -> None:
@@ -239,7 +238,7 @@ def test_a_short_queue_is_simulated_after_each_change_and_else_once(database: Da
         for count in range(1, 4):
             add(store, 1.0)
             made.clear()
-            assert [len(forecasts.read(db, 0.0)) for _ in range(5)] == [count] * 5
+            assert [len(forecasts.read(db, database.instant(db).before(30))) for _ in range(5)] == [count] * 5
             assert len(made) == 1
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, create_engine, inspect, text
 
 from registry import Input
 from router.errors import BootError, QueueFull
-from router.jobs import ClaimRequest, Database, EngineStore, JobFilter, JobStore
+from router.jobs import ClaimRequest, EngineStore, JobFilter, JobStore, open_database
 from router.jobs import statements as sql
 from router.jobs.database import upgrade
 from router.jobs.rows import job_row
@@ -43,12 +43,12 @@ def store(tmp_path: Path) -> JobStore:
 
 
 def opened(folder: Path, lease_seconds: float = 30, max_attempts: int = 2) -> JobStore:
-    database = Database(folder / "jobs.sqlite")
+    database = open_database(folder / "jobs.sqlite")
     return JobStore(database, lease_seconds=lease_seconds, max_attempts=max_attempts, max_queued=1000)
 
 
 def engines_in(folder: Path) -> EngineStore:
-    return EngineStore(Database(folder / "jobs.sqlite"), lease_seconds=30)
+    return EngineStore(open_database(folder / "jobs.sqlite"), lease_seconds=30)
 
 
 def job(n: int = 1, model: str = "m", owner: str = "me") -> Job:
@@ -212,7 +212,7 @@ def test_a_store_that_cannot_be_opened_stops_the_boot_and_says_why(tmp_path: Pat
         path.write_text("this is no database, " * 1000)
 
     with pytest.raises(BootError, match=f"the job store {path} cannot be opened: ."):
-        Database(path)
+        open_database(path)
 
 
 def test_cancel_and_delete_take_the_lease_away(store: JobStore) -> None:
@@ -375,7 +375,7 @@ def first_version(path: Path, *there: Job) -> None:
 
 
 def test_a_full_queue_refuses_without_writing(tmp_path: Path) -> None:
-    store = JobStore(Database(tmp_path / "j.sqlite"), lease_seconds=1, max_attempts=1, max_queued=1)
+    store = JobStore(open_database(tmp_path / "j.sqlite"), lease_seconds=1, max_attempts=1, max_queued=1)
     store.add(job())
     before = store.newest()
 
@@ -396,7 +396,7 @@ def test_an_engine_that_stops_in_good_order_looks_lost_at_once(tmp_path: Path) -
 
 
 def test_a_new_store_is_what_the_migrations_make(tmp_path: Path) -> None:
-    Database(tmp_path / "jobs.sqlite")
+    open_database(tmp_path / "jobs.sqlite")
     migrated = create_engine(f"sqlite:///{tmp_path / 'migrated.sqlite'}")
     with migrated.begin() as connection:
         upgrade(connection)

@@ -10,7 +10,7 @@ import pytest
 from registry import Input
 from router.auth.keys import KeyLimits, Scope, new_key, new_text
 from router.errors import HttpError, QueueFull, RateLimited
-from router.jobs import ApiKeyStore, ClaimRequest, Database, JobStore, QueueLimits, SchedulingPolicy
+from router.jobs import ApiKeyStore, ClaimRequest, JobStore, QueueLimits, SchedulingPolicy, open_database
 from router.values import Job, Phase, Progress, Task
 
 TASK = Task("a", "", 64, 64, 5, 8, 4, 4.0, None, 3.0, 1, frozenset({Input.TEXT}))
@@ -22,7 +22,7 @@ def store(tmp_path: Path) -> JobStore:
 
 
 def opened(folder: Path, most: int = 1000) -> JobStore:
-    return JobStore(Database(folder / "j.sqlite"), lease_seconds=30, max_attempts=2, max_queued=most)
+    return JobStore(open_database(folder / "j.sqlite"), lease_seconds=30, max_attempts=2, max_queued=most)
 
 
 def job(n: int, model: str = "m", key: str | None = None) -> Job:
@@ -125,7 +125,7 @@ def test_nobody_is_told_to_wait_for_longer_than_a_minute(store: JobStore, tmp_pa
 
 
 def test_a_key_with_as_much_running_as_it_may_waits(tmp_path: Path) -> None:
-    database = Database(tmp_path / "j.sqlite")
+    database = open_database(tmp_path / "j.sqlite")
     store, keys = opened(tmp_path), ApiKeyStore(database)
     one, two = (new_key(new_text(), name, name, [Scope.READ]) for name in "ab")
     keys.add(replace(one, limits=KeyLimits(running=1)))

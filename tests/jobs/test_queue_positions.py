@@ -13,7 +13,7 @@ from hypothesis import strategies as some
 from sqlalchemy import Engine, event
 
 from registry import Input
-from router.jobs import Database, EngineStore, JobStore
+from router.jobs import EngineStore, JobStore, open_database
 from router.values import EngineState, Status, Task
 
 TASK = Task("a", "", 64, 64, 5, 8, 4, 4.0, None, 3.0, 1, frozenset({Input.TEXT}))
@@ -33,7 +33,7 @@ Rows = list[tuple[str, int, float | None, float | None, str, float]]
 
 
 def stored(folder: Path) -> tuple[JobStore, EngineStore]:
-    database = Database(folder / "j.sqlite")
+    database = open_database(folder / "j.sqlite")
     return JobStore(database, lease_seconds=30, max_attempts=2, max_queued=10**6), EngineStore(
         database, lease_seconds=30
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from registry import Input
-from router.jobs import ClaimRequest, Database, JobStore
+from router.jobs import ClaimRequest, JobStore, open_database
 from router.runtime import clock
 from router.values import Job, Task
 
@@ -17,7 +17,7 @@ PROCESSES, EACH = 3, 15
 
 
 def opened(folder: Path) -> JobStore:
-    return JobStore(Database(folder / "jobs.sqlite"), lease_seconds=30, max_attempts=2, max_queued=1000)
+    return JobStore(open_database(folder / "jobs.sqlite"), lease_seconds=30, max_attempts=2, max_queued=1000)
 
 
 def add(store: JobStore, name: str) -> str:

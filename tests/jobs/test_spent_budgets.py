@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import event
 from support.accounts import book, end_attempts, run
+from support.plans import plan
 
 from registry import Input
 from router.accounting.budgets import Balance, Budget, Budgets, Need, Unit
 from router.auth.keys import ApiKey, KeyLimits, Scope, new_key, new_text
 from router.errors import QuotaExceeded
-from router.jobs import ApiKeyStore, BudgetStore, ClaimRequest, Database, JobStore, OwnerStore
-from router.jobs.accounts import budgets as statements
+from router.jobs import ApiKeyStore, BudgetStore, ClaimRequest, Database, JobStore, OwnerStore, open_database
+from router.jobs.accounts import budget_statements as statements
 from router.jobs.idempotency import Key
 from router.values import Artifact, Job, Task, Usage
 
@@ -39,7 +40,7 @@ class Server:
     numbers: Iterator[int] = field(default_factory=lambda: count(1))
 
     def __post_init__(self) -> None:
-        self.database = Database(self.path)
+        self.database = open_database(self.path)
         self.keys, self.owners = ApiKeyStore(self.database), OwnerStore(self.database)
         self.budgets = BudgetStore(self.database, **self.defaults, now=lambda: self.now)
         self.jobs = JobStore(self.database, lease_seconds=30, max_attempts=2, max_queued=1000, budgets=self.budgets)
@@ -502,15 +503,15 @@ UNFINISHED = {"id": "", "boot": "", "now": 0}
 def test_balances_read_no_finished_jobs(
     server: Server, statement: object, values: dict[str, Any], searched: list[str]
 ) -> None:
-    found = re.findall(r"SEARCH (\w+) USING INDEX \w+ \((.+?)\)", plan(server, statement, values))
+    found = re.findall(r"SEARCH (\w+) USING INDEX \w+ \((.+?)\)", plan_of(server, statement, values))
 
     assert [f"{table} {columns}" for table, columns in found] == searched
 
 
 def test_whether_there_is_any_budget_is_read_from_an_index_of_budgets(server: Server) -> None:
-    assert "SCAN api_keys USING INDEX api_keys_budgets" in plan(server, statements.ANY, {})
+    assert "SCAN api_keys USING INDEX api_keys_budgets" in plan_of(server, statements.ANY, {})
 
 
-def plan(server: Server, statement: object, values: dict[str, Any]) -> str:
+def plan_of(server: Server, statement: object, values: dict[str, Any]) -> str:
     with server.database.read() as db:
-        return "\n".join(row[-1] for row in db.execute(text(f"EXPLAIN QUERY PLAN {statement}"), values))
+        return plan(db, statement, values)

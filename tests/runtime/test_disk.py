@@ -16,6 +16,7 @@ from router.doctor import disk as doctor
 from router.engine.worker import Worker
 from router.errors import Unavailable
 from router.jobs import write_probe
+from router.jobs.database.sqlite import SqliteDatabase
 from router.runtime.byte_size import ByteSize
 from router.runtime.disk import Disk
 from router.settings import Settings
@@ -97,11 +98,12 @@ def test_the_store_is_tried_at_most_every_few_seconds(client: FlaskClient, syste
 
 
 def test_a_store_that_cannot_be_written_is_not_ready_and_recovers(settings: Settings, worker: Worker) -> None:
-    tried = write_probe.Probe(settings.data / "jobs.sqlite")
+    database = SqliteDatabase(settings.data / "jobs.sqlite")
+    tried = write_probe.Probe(database)
     assert tried.problem() is None
     os_path = settings.data / "jobs.sqlite"
     moved = os_path.rename(os_path.with_name("moved"))
-    broken = write_probe.Probe(os_path)
+    broken = write_probe.Probe(database)
     assert broken.problem() == "unable to open database file"
     moved.rename(os_path)
     assert broken.problem() == "unable to open database file"  # for a few seconds
@@ -116,12 +118,12 @@ def test_a_store_that_cannot_be_written_is_not_ready_and_recovers(settings: Sett
 def test_one_thread_tries_while_the_others_take_its_last_answer(tmp_path: Path, system: System) -> None:
     """A store that is locked makes one of them wait, however many ask."""
     path = system.settings.data / "jobs.sqlite"
-    tried = write_probe.Probe(path)
+    tried = write_probe.Probe(system.database)
     tried.problem()
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("BEGIN EXCLUSIVE")
         assert tried.problem() is None  # known
-        assert write_probe.Probe(path).problem() == "database is locked"
+        assert write_probe.Probe(system.database).problem() == "database is locked"
         db.execute("ROLLBACK")
 
 

@@ -16,7 +16,7 @@ from support.patience import PATIENCE, until
 from router import Job, hookimpl
 from router.engine import encoder
 from router.engine.lease_keeper import LeaseKeeper
-from router.jobs import ClaimRequest, Database, JobStore
+from router.jobs import ClaimRequest, JobStore, open_database
 from router.runtime.threads import log_and_go_on
 from router.settings import Settings
 from router.system import System, assemble
@@ -190,7 +190,7 @@ def test_a_job_that_the_engine_has_ended_is_no_lost_one(system: System, keeper: 
 
 
 def test_a_pulse_of_a_store_that_cannot_be_read_is_a_change_and_no_error(tmp_path: Path) -> None:
-    database = Database(tmp_path / "there" / "jobs.sqlite")
+    database = open_database(tmp_path / "there" / "jobs.sqlite")
     pulse = database.pulse()
     assert pulse() == pulse()
     unread = database.__class__.pulse(database)
@@ -206,7 +206,7 @@ def test_a_pulse_of_a_store_that_cannot_be_read_is_a_change_and_no_error(tmp_pat
 def test_an_error_in_a_thread_of_a_pulse_ends_nothing(system: System) -> None:
     """A file in another format is as bad as a missing one."""
     path = system.settings.data / "other.sqlite"
-    database = Database(path)
+    database = open_database(path)
     database.close()
     for each in path.parent.glob("other.sqlite*"):
         each.write_bytes(b"this is no store, and too long for an empty one" * 100)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from registry import Adapter, FlowShift, ModelSpec, PerExpert, Registry, Route
 from router.catalog.revisions import Registries
-from router.jobs import Database, RevisionStore
+from router.jobs import RevisionStore, open_database
 from router.system import System
 
 NO_TENSORS = (2).to_bytes(8, "little") + b"{}"  # a safetensors file
@@ -37,5 +37,5 @@ def with_adapters(system: System, folder: Path) -> System:
         "both": replace(models["both"], adapters=(noir,)),
     }
     registry = Registry(tuple((models | added).values()), (Route("some", ("image", "text")),), default="text")
-    database = Database(system.settings.data / "jobs.sqlite")
+    database = open_database(system.settings.data / "jobs.sqlite")
     return replace(system, registries=Registries(RevisionStore(database), system.plugins.known, registry))

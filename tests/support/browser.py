@@ -15,7 +15,7 @@ from conftest import LIMITS, SMALL
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
 
 from router.auth.keys import KeyLimits, Scope, new_key, new_text
-from router.jobs import ApiKeyStore, Database
+from router.jobs import ApiKeyStore, open_database
 from support.server import Server, serve_in
 
 LONG = 600  # steps of a quarter of a second
@@ -178,7 +178,7 @@ def start_studio(folder: Path, models: str = MODELS, **settings: object) -> Stud
     (folder / "failing.py").write_text(FAILING)
     settings["plugins"] = ":".join([str(folder / "failing.py"), *filter(None, [str(settings.get("plugins", ""))])])
     (folder / "data").mkdir(mode=0o700)
-    studio = Studio(None, ApiKeyStore(Database(folder / "data" / "jobs.sqlite")))  # type: ignore[arg-type]
+    studio = Studio(None, ApiKeyStore(open_database(folder / "data" / "jobs.sqlite")))  # type: ignore[arg-type]
     studio.key = studio.new_key("team", "team")
     studio.admin_key = studio.new_key("boss", "boss", Scope.ADMIN)
     studio.server = serve_in(folder, models, **settings)

@@ -14,7 +14,7 @@ from werkzeug.test import TestResponse
 
 from router import Numerics
 from router.engine.worker import Worker
-from router.jobs.database import Database
+from router.jobs.database import open_database
 from router.jobs.tables import jobs
 from router.settings import Settings
 from router.system import System
@@ -388,7 +388,7 @@ def test_every_answer_says_what_its_numbers_depend_on(client: FlaskClient, syste
 
 def test_a_job_of_an_older_version_has_no_numerics(client: FlaskClient, system: System, settings: Settings) -> None:
     job = stored(system, flat(client))
-    with Database(settings.data / "jobs.sqlite").write() as db:
+    with open_database(settings.data / "jobs.sqlite").write() as db:
         db.execute(update(jobs).values(numerics=None))
 
     for path in (f"/v1/responses/resp_{job.id}", f"/v1/videos/video_{job.id}"):

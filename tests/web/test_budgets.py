@@ -14,7 +14,7 @@ from werkzeug.test import TestResponse
 from router.accounting.budgets import Budget, Budgets, Window
 from router.auth.keys import LOCAL, Scope
 from router.intake.expectation import default_task
-from router.jobs import Database, OwnerStore
+from router.jobs import Database, OwnerStore, open_database
 from router.settings import Settings
 from router.system import STORE, System, assemble
 from router.values import WorkSeconds
@@ -33,7 +33,7 @@ DAY = Budget(60, Window.DAY)
 
 @pytest.fixture
 def database(system: System) -> Database:
-    return Database(system.settings.data / STORE)
+    return open_database(system.settings.data / STORE)
 
 
 def learn(system: System, name: str, seconds: WorkSeconds) -> None:

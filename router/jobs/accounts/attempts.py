@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection, and_, bindparam, delete, func, insert, text, update
 
 from router.jobs.accounts.ledger import book
+from router.jobs.database import Instant
 from router.jobs.rows import dump
 from router.jobs.tables import attempts, jobs
-from router.runtime import clock
 from router.values import Job, Outcome, Usage
 
 JOINED_SECONDS = 1.0  # a heartbeat later than that after a claim names the claimed job
@@ -69,16 +69,16 @@ class OpenAttempt:
             db.execute(USED, {"_job": self.job, "_usage": dump(used)})
 
 
-def claimed(db: Connection, job: Job, engine: str) -> None:
-    """Open the attempt of a job that `engine` has just claimed."""
+def claimed(db: Connection, job: Job, engine: str, this: Instant) -> None:
+    """Open the attempt of a job that `engine` has claimed at `this` instant."""
     names = {name: getattr(job, name) for name in ("attempt", "owner", "model", "estimate", "price")}
     row = {**names, "job": job.id, "key": job.key or "", "engine": engine}
-    db.execute(OPEN, {**row, "boot": clock.boot(), "claimed_at": clock.now()})
+    db.execute(OPEN, {**row, "boot": this.boot, "claimed_at": this.now})
 
 
-def report(db: Connection, job: str, attempt: int) -> None:
+def report(db: Connection, job: str, attempt: int, this: Instant) -> None:
     """Note a report of an attempt's own work, which began by the first one."""
-    db.execute(REPORT, {"_job": job, "_attempt": attempt, "_now": clock.now()})
+    db.execute(REPORT, {"_job": job, "_attempt": attempt, "_now": this.now})
 
 
 def take(db: Connection, job: str, attempt: int) -> OpenAttempt | None:
@@ -102,10 +102,10 @@ def lose(db: Connection, job: str, attempt: int) -> None:
         lost.book(db, Outcome.LOST, lost.priced(lost.reported))
 
 
-def abandoned(db: Connection, seen_since: float) -> list[tuple[str, int]]:
+def abandoned(db: Connection, seen_since: Instant) -> list[tuple[str, int]]:
     """Return job and attempt of cancelled ones that no engine will book.
 
     Engines seen after `seen_since` count as alive.
     """
-    asked = {"boot": clock.boot(), "since": seen_since, "joined": JOINED_SECONDS}
+    asked = {"boot": seen_since.boot, "since": seen_since.now, "joined": JOINED_SECONDS}
     return [(row.job, row.attempt) for row in db.execute(ABANDONED, asked)]

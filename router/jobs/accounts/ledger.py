@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import Connection, func, select
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import Connection, cast, func, select
 
 from router.accounting.ledger_rows import LOAD, LedgerRow
 from router.jobs.database import Database
+from router.jobs.database.expressions import insert
 from router.jobs.tables import ledger
 from router.values import Usage
 
@@ -17,7 +17,8 @@ NAMES = ("day", "owner", "key", "model", "outcome", "attempts")
 AMOUNTS = tuple(field.name for field in fields(Usage))
 ROW = insert(ledger)
 BOOK = ROW.on_conflict_do_update(
-    list(ledger.primary_key), set_={name: ledger.c[name] + ROW.excluded[name] for name in ("attempts", *AMOUNTS)}
+    index_elements=list(ledger.primary_key),
+    set_={name: ledger.c[name] + ROW.excluded[name] for name in ("attempts", *AMOUNTS)},
 )
 
 
@@ -39,7 +40,7 @@ class Ledger:
 
         Without an owner, key or model the rows of all.
         """
-        wanted = select(ledger).where(ledger.c.day.between(since, until))
+        wanted = select(ledger).where(ledger.c.day >= since, ledger.c.day <= until)
         for column, value in ((ledger.c.owner, owner), (ledger.c.key, key), (ledger.c.model, model)):
             if value is not None:
                 wanted = wanted.where(column == value)
@@ -48,9 +49,9 @@ class Ledger:
 
     def rows_by_key(self, since: str, until: str) -> tuple[LedgerRow, ...]:
         """Return the sums of these days by key and outcome; other names are empty."""
-        # by SQLite: a month of a thousand keys has a hundred thousand rows
-        sums = [func.sum(ledger.c[name]).label(name) for name in ("attempts", *AMOUNTS)]
-        wanted = select(ledger.c.key, ledger.c.outcome, *sums).where(ledger.c.day.between(since, until))
+        # by the database: a month of a thousand keys has a hundred thousand rows
+        sums = [cast(func.sum(ledger.c[name]), ledger.c[name].type).label(name) for name in ("attempts", *AMOUNTS)]
+        wanted = select(ledger.c.key, ledger.c.outcome, *sums).where(ledger.c.day >= since, ledger.c.day <= until)
         return tuple(
             LedgerRow("", "", row["key"], "", row["outcome"], row["attempts"], _used(row))
             for row in self._db.rows(wanted.group_by(ledger.c.key, ledger.c.outcome))

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from sqlalchemy import delete, select
-from sqlalchemy.dialects.sqlite import insert
 
 from router.accounting.budgets import Budget, Budgets
 from router.jobs.database import Database
+from router.jobs.database.expressions import insert_or_update
 from router.jobs.tables import owners
 
 
@@ -31,8 +31,7 @@ class OwnerStore:
             self._db.change(lambda db: db.execute(delete(owners).where(owners.c.owner == owner)))
             return
         columns = {"gpu_seconds": text_of(budgets.gpu_seconds), "cost": text_of(budgets.cost)}
-        row = insert(owners).values(owner=owner, **columns).on_conflict_do_update([owners.c.owner], set_=columns)
-        self._db.change(lambda db: db.execute(row))
+        self._db.change(lambda db: db.execute(insert_or_update(owners, {"owner": owner}, columns)))
 
 
 @lru_cache(1000)  # a claim reads those of all that wait

@@ -6,13 +6,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from statistics import median_low
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, RowMapping, Table, delete, func, select, text
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import ColumnElement, Connection, Row, RowMapping, Table, bindparam, delete, func, select
 
 from registry import ModelSpec, Size
 from router.accounting.estimates import KnownSize, Measurement, estimate, fitted, mean, typical
 from router.accounting.features import Variant, mode_of
 from router.jobs.database import Database
+from router.jobs.database.expressions import insert_or_update
 from router.jobs.rows import dump
 from router.jobs.tables import job_timings as jobs
 from router.jobs.tables import load_timings as loads
@@ -22,11 +22,11 @@ RECENT = 9  # measurements that count, of a size or of a load
 SIZES = 100  # that are kept of a model on a kind of device: those of the newest jobs
 DIGITS = 6  # of a second
 KEY = ("model", "variant", "mode", "width", "height", "frames")
-KINDS = text("SELECT DISTINCT kind FROM timings")
-OF_KINDS = "SELECT * FROM timings WHERE kind IN (SELECT value FROM json_each(:kinds))"
-ANY_MODEL = text(f"{OF_KINDS} ORDER BY number DESC LIMIT {SIZES}")
-SAME_MODEL = text(f"{OF_KINDS} AND model = :model ORDER BY number DESC")
-SAME_SIZE = text(" AND ".join([OF_KINDS, *(f"{name} = :{name}" for name in KEY)]))
+KINDS = select(jobs.c.kind).distinct()
+OF_KINDS = select(jobs).where(jobs.c.kind.in_(bindparam("kinds", expanding=True)))
+ANY_MODEL = OF_KINDS.order_by(jobs.c.number.desc()).limit(SIZES)
+SAME_MODEL = OF_KINDS.where(jobs.c.model == bindparam("model")).order_by(jobs.c.number.desc())
+SAME_SIZE = OF_KINDS.where(*(jobs.c[name] == bindparam(name) for name in KEY))
 
 
 class TimingStore:
@@ -47,10 +47,10 @@ class TimingStore:
             found: dict[str, Estimate | None] = {}
             for statement in (SAME_SIZE, SAME_MODEL):
                 if missing := wanted - found.keys():
-                    known = _sizes(db.execute(statement, {**key, "kinds": json.dumps(list(missing))}))
+                    known = _sizes(db.execute(statement, {**key, "kinds": list(missing)}))
                     found |= {kind: estimate(model, task, sizes) for (_, kind), sizes in known.items()}
             for kind in wanted - found.keys():
-                known = _sizes(db.execute(ANY_MODEL, {"kinds": json.dumps([kind])}))
+                known = _sizes(db.execute(ANY_MODEL, {"kinds": [kind]}))
                 others = [each for sizes in known.values() for each in sizes]
                 found[kind] = fitted(model, task, others, EstimateBasis.BORROWED) if others else None
         return mean([each for each in found.values() if each is not None])
@@ -149,4 +149,4 @@ def _add(
     """Add a measurement to the newest ones of a row."""
     recent = json.loads(former["recent"]) if former else []
     row = {"recent": dump([*recent, measured][-RECENT:]), **others}
-    db.execute(insert(table).values(**key, **row).on_conflict_do_update(list(table.primary_key), set_=row))
+    db.execute(insert_or_update(table, key, row))

@@ -11,7 +11,7 @@ from sqlalchemy import event
 from registry import Input, ModelSpec
 from registry.families import find
 from registry.modality import Modality
-from router.jobs import Database, TimingStore
+from router.jobs import TimingStore, open_database
 from router.jobs.accounts.timings import SIZES
 from router.values import Estimate, EstimateBasis, Expected, Origin, Task, WorkSeconds
 
@@ -32,7 +32,7 @@ MODEL = model_of()
 
 @pytest.fixture
 def timings(tmp_path: Path) -> TimingStore:
-    return TimingStore(Database(tmp_path / "jobs.sqlite"))
+    return TimingStore(open_database(tmp_path / "jobs.sqlite"))
 
 
 def test_nothing_is_expected_before_the_first_job(timings: TimingStore) -> None:
@@ -144,7 +144,7 @@ def test_a_job_whose_text_is_told_from_its_steps_replaces_those_before(timings: 
     ("wanted", "most"), [(TASK, 1), (replace(TASK, width=128), 2)], ids=["a known size", "a new size"]
 )
 def test_an_estimate_takes_few_queries(tmp_path: Path, wanted: Task, most: int) -> None:
-    database = Database(tmp_path / "jobs.sqlite")
+    database = open_database(tmp_path / "jobs.sqlite")
     timings = TimingStore(database)
     timings.learn("cpu", MODEL, TASK, SECONDS)
     queries: list[object] = []

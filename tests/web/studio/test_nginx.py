@@ -9,7 +9,7 @@ from support.browser import Studio
 from support.edge import Site, behind_nginx
 
 from router.auth.keys import Scope
-from router.jobs import ApiKeyStore, Database
+from router.jobs import ApiKeyStore, open_database
 
 pytestmark = pytest.mark.slow
 
@@ -34,7 +34,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxiedStudio]:
     """Serve behind nginx, with keys."""
     with behind_nginx(tmp_path_factory.mktemp("nginx"), no_auth=0) as site:
         site.until(lambda: (site.data / "jobs.sqlite").exists())
-        studio = ProxiedStudio(site, ApiKeyStore(Database(site.data / "jobs.sqlite")))
+        studio = ProxiedStudio(site, ApiKeyStore(open_database(site.data / "jobs.sqlite")))
         studio.key = studio.new_key("team", "team")
         studio.admin_key = studio.new_key("boss", "boss", Scope.ADMIN)
         site.ready()

@@ -22,7 +22,7 @@ from router.engine import encoder
 from router.engine.worker import Worker
 from router.errors import Refused
 from router.intake.expectation import default_task
-from router.jobs import Database, OwnerStore
+from router.jobs import OwnerStore, open_database
 from router.settings import Settings
 from router.system import STORE, System, assemble
 from router.values import EngineState, WorkSeconds
@@ -275,7 +275,7 @@ def test_a_full_queue_is_refused(settings: Settings) -> None:
 
 
 def test_a_spent_budget_is_refused_and_a_job_beyond_the_rest_too(client: FlaskClient, system: System) -> None:
-    database = Database(system.settings.data / STORE)
+    database = open_database(system.settings.data / STORE)
     OwnerStore(database).limit(LOCAL, Budgets(Budget(60, Window.DAY)))
     learn(system, seconds=WorkSeconds(text=1.0, steps=50.0, decode=1.0, encode=1.0))
     assert estimate(client)["expected_seconds"] == 53

@@ -1,0 +1,142 @@
+"""PostgreSQL, which many machines share: how it is opened, read and written."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from zlib import crc32
+
+from psycopg.adapt import Dumper
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from router.errors import reason
+from router.jobs.database.base import Database
+from router.jobs.database.instant import Instant
+from router.jobs.database.listener import CHANNEL, Listener
+from router.jobs.database.schema import bring_up_to_date, is_usable, unusable
+
+FAMILY = 0x46726D67  # of our advisory locks
+WRITES, NO_ORDER = "writes", ""  # the lock of ordered writes
+# An ordered write begins with the lock that all of them take: what BEGIN IMMEDIATE is in SQLite. A holder that stands
+# still, or whose machine is gone, loses its session after 10 seconds, and with it the lock.
+BEGIN = """
+    SELECT set_config('synchronous_commit', :synchronous, true), set_config('lock_timeout', '15s', true),
+        set_config('idle_in_transaction_session_timeout', '10s', true), {}extract(epoch FROM clock_timestamp())::float8
+"""
+ORDERED, UNORDERED = text(BEGIN.format("pg_advisory_xact_lock(:family, :name), ")), text(BEGIN.format(""))
+# A lock by name is held longer, and ends with its connection, which the server looks after.
+HOLD = """
+    SELECT set_config('tcp_keepalives_idle', '5', true), set_config('tcp_keepalives_interval', '2', true),
+        set_config('tcp_keepalives_count', '3', true), {}
+"""
+WAIT, TRY = (text(HOLD.format(f"pg_{lock}_xact_lock(:family, :name)")) for lock in ("advisory", "try_advisory"))
+CLOCK = text("SELECT extract(epoch FROM clock_timestamp())::float8")
+NOTIFY = text(f"NOTIFY {CHANNEL}")
+WRITE = text("UPDATE alembic_version SET version_num = version_num")  # its one row
+CONNECT = {
+    "connect_timeout": 3,
+    # a cut link is noticed within seconds, and not after a quarter of an hour
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 8000,
+    "client_encoding": "utf8",
+    "application_name": "framegate",
+    "prepare_threshold": None,  # PgBouncer gives each transaction another session
+}
+
+
+class PostgresDatabase(Database):
+    """A database of PostgreSQL 15 or newer, by its URL."""
+
+    is_shared = True
+
+    def __init__(self, store: str) -> None:
+        url = make_url(store)
+        super().__init__(url.render_as_string(hide_password=True), _open(url))
+        self._listener = Listener(self._engine)
+        self._reading = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        try:
+            with self.read() as connection:
+                is_ready = is_usable(connection, self.name)
+            if not is_ready:
+                with self.write() as connection:
+                    bring_up_to_date(connection, self.name)
+        except SQLAlchemyError as error:
+            raise unusable(self.name, error) from error
+
+    def read(self) -> Connection:
+        return self._reading.connect()
+
+    @contextmanager
+    def write(self, *, durable: bool = True, ordered: bool = True) -> Iterator[Connection]:
+        options = {"synchronous": "on" if durable else "off"}
+        with self._engine.begin() as connection:
+            begin, lock = (ORDERED, _lock(WRITES)) if ordered else (UNORDERED, {})
+            *_, at = connection.execute(begin, {**options, **lock}).one()
+            info = connection.info  # of the pooled connection
+            info["begun"] = at, time.monotonic()
+            try:
+                yield connection
+            finally:
+                del info["begun"]
+            if durable:
+                connection.execute(NOTIFY)
+
+    def instant(self, connection: Connection) -> Instant:
+        begun = connection.info.get("begun")
+        if begun is None:
+            return Instant("", connection.execute(CLOCK).scalar_one())
+        at, before = begun
+        return Instant("", at + time.monotonic() - before)
+
+    def pulse(self) -> Callable[[], int]:
+        return self._listener.number
+
+    @contextmanager
+    def exclusive(self, name: str) -> Iterator[None]:
+        with self._engine.begin() as connection:
+            connection.execute(WAIT, _lock(name))
+            yield
+
+    @contextmanager
+    def exclusive_if_free(self, name: str) -> Iterator[bool]:
+        with self._engine.begin() as connection:
+            *_, is_held = connection.execute(TRY, _lock(name)).one()
+            yield is_held
+
+    def problem(self) -> str | None:
+        try:
+            with self.write(durable=False, ordered=False) as connection:
+                connection.execute(WRITE)
+        except SQLAlchemyError as error:
+            return reason(error)
+        return None
+
+    def close(self) -> None:
+        self._listener.close()
+        super().close()
+
+
+def _lock(name: str) -> dict[str, int]:
+    return {"family": FAMILY, "name": crc32(name.encode()) - 2**31}
+
+
+class _Text(Dumper):
+    """Sends a string without NUL, which PostgreSQL's text cannot hold."""
+
+    # a prompt may have one, and what a caller asks for
+    def dump(self, text: str) -> bytes:
+        return text.replace("\0", "\ufffd").encode()
+
+
+def _open(url: URL) -> Engine:
+    engine = create_engine(url, connect_args=CONNECT, pool_size=5, max_overflow=10, pool_timeout=15, pool_pre_ping=True)
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, record: object) -> None:
+        connection.adapters.register_dumper(str, _Text)
+
+    return engine
