@@ -14,9 +14,9 @@ from werkzeug.test import TestResponse
 from router.accounting.budgets import Budget, Budgets, Window
 from router.auth.keys import LOCAL, Scope
 from router.intake.expectation import default_task
-from router.jobs import Database, OwnerStore, open_database
+from router.jobs import Database, OwnerStore
 from router.settings import Settings
-from router.system import STORE, System, assemble
+from router.system import System, assemble
 from router.values import WorkSeconds
 from router.web import create_app
 
@@ -33,7 +33,7 @@ DAY = Budget(60, Window.DAY)
 
 @pytest.fixture
 def database(system: System) -> Database:
-    return open_database(system.settings.data / STORE)
+    return system.database
 
 
 def learn(system: System, name: str, seconds: WorkSeconds) -> None:

@@ -42,8 +42,8 @@ def test_a_server_whose_disk_is_full_is_not_ready(system: System, tmp_path: Path
 def test_a_server_whose_store_cannot_be_written_is_not_ready(system: System) -> None:
     serves, ready = Once(), Once()
     system.engines.heartbeat(EngineState("e", "cpu", 1, (), (), None))
-    gone = replace(system, probe=type(system.probe)(system.settings.data / "none.sqlite"))
-    (line,) = said(gone, serves, ready)
+    system.settings.job_store.rename(system.settings.data / "moved")  # type: ignore[union-attr]
+    (line,) = said(system, serves, ready)
 
     assert "the store cannot be written" in line
 

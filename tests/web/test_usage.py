@@ -12,7 +12,7 @@ from support.callers import client_of, make_key
 from router.auth.keys import Scope, id_of
 from router.jobs import ClaimRequest, open_database
 from router.jobs.tables import ledger
-from router.system import STORE, System
+from router.system import System
 from router.values import Artifact, Usage
 from router.web import create_app
 
@@ -26,7 +26,7 @@ def add(data: Path, owner: str, key: str = "", outcome: str = "completed", days_
     """Add a row to the ledger, of model `text` and one attempt."""
     day = (TODAY - timedelta(days_ago)).isoformat()
     row = {"day": day, "owner": owner, "key": key, "model": "text", "outcome": outcome, "attempts": 1, **AMOUNTS}
-    with open_database(data / STORE).write() as db:
+    with open_database(data / "jobs.sqlite").write() as db:
         db.execute(insert(ledger).values({**row, **more}))
 
 

@@ -8,14 +8,14 @@ from support.callers import client_of, make_key
 
 from router.accounting.budgets import Budget, Budgets
 from router.auth.keys import digest, id_of
-from router.jobs import OwnerStore, open_database
-from router.system import STORE, System
+from router.jobs import OwnerStore
+from router.system import System
 from router.web import create_app
 
 
 def test_keys_are_listed_with_limits_usage_and_budgets(system: System, boss: FlaskClient) -> None:
     text = make_key(system, "blue", "blues", queued=3, gpu_seconds=Budget.parse("3600/day"))
-    database, today = open_database(system.settings.data / STORE), datetime.now(UTC).date()
+    database, today = system.database, datetime.now(UTC).date()
     for days, outcome in ((0, "completed"), (29, "failed"), (30, "completed"), (0, "lost")):
         book(database, (today - timedelta(days)).isoformat(), 10.0, owner="blues", key=id_of(text), outcome=outcome)
     answer = boss.get("/admin/keys")
@@ -53,7 +53,7 @@ def test_a_server_without_keys_has_none(system: System) -> None:
 
 def test_many_budgets_are_read_at_once_as_each_alone(system: System, boss: FlaskClient) -> None:
     texts = [make_key(system, f"k{n}", f"o{n % 2}", gpu_seconds=Budget.parse("60/day")) for n in range(4)]
-    database, today = open_database(system.settings.data / STORE), datetime.now(UTC).date().isoformat()
+    database, today = system.database, datetime.now(UTC).date().isoformat()
     OwnerStore(database).limit("o1", Budgets(cost=Budget.parse("5/week")))
     for n, text in enumerate(texts):
         book(database, today, n + 1.0, owner=f"o{n % 2}", key=id_of(text))

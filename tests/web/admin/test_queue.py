@@ -9,7 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from router.jobs import ClaimRequest
-from router.system import STORE, System
+from router.system import System
 from router.values import Artifact, Failure, Usage
 
 VIDEO = Artifact("1.mp4", "video/mp4", "00", 9, 64, 64, 5, 8)
@@ -34,7 +34,7 @@ def fail(system: System, message: str) -> None:
 
 
 def change(system: System, statement: str, *values: object) -> None:
-    with sqlite3.connect(system.settings.data / STORE) as db:
+    with sqlite3.connect(system.settings.data / "jobs.sqlite") as db:
         db.execute(statement, values)
 
 

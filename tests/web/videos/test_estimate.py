@@ -22,9 +22,9 @@ from router.engine import encoder
 from router.engine.worker import Worker
 from router.errors import Refused
 from router.intake.expectation import default_task
-from router.jobs import OwnerStore, open_database
+from router.jobs import OwnerStore
 from router.settings import Settings
-from router.system import STORE, System, assemble
+from router.system import System, assemble
 from router.values import EngineState, WorkSeconds
 from router.web import create_app
 
@@ -275,7 +275,7 @@ def test_a_full_queue_is_refused(settings: Settings) -> None:
 
 
 def test_a_spent_budget_is_refused_and_a_job_beyond_the_rest_too(client: FlaskClient, system: System) -> None:
-    database = open_database(system.settings.data / STORE)
+    database = system.database
     OwnerStore(database).limit(LOCAL, Budgets(Budget(60, Window.DAY)))
     learn(system, seconds=WorkSeconds(text=1.0, steps=50.0, decode=1.0, encode=1.0))
     assert estimate(client)["expected_seconds"] == 53
