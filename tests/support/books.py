@@ -42,7 +42,7 @@ def books(server: Server) -> Books:
     found = listed(server)
     assert len(found) == len(rows)
     assert {video["id"] for video in found} == {f"video_{row['id']}" for row in rows}
-    named = set().union(*(_files(server.data, row) for row in rows))
+    named = set().union(*(checked_files(server.data, row) for row in rows))
     strays = _there(server.data) - named
     sweep(server.data)
     assert _there(server.data) == named
@@ -69,7 +69,7 @@ def _rows(data: Path) -> list[dict[str, Any]]:
         return [dict(row) for row in db.execute("SELECT id, status, artifact, failure, inputs FROM jobs")]
 
 
-def _files(data: Path, row: dict[str, Any]) -> set[Path]:
+def checked_files(data: Path, row: dict[str, Any]) -> set[Path]:
     """Check the files of a row against it, and return their paths."""
     artifact = json.loads(row["artifact"] or "null")
     assert (row["status"] == "completed") == (artifact is not None)

@@ -1,0 +1,86 @@
+"""Three machines with one store: nothing that happens to one of them, or between them, loses a job."""
+
+import os
+import random
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from random import Random
+
+import pytest
+from support.keyed_callers import KeyedCallers, made
+from support.machine_faults import KINDS, Scene, happen
+from support.machines import LEASE, Site, three_machines
+from support.namespaces import need_namespaces
+from support.patience import until, watch
+from support.shared_books import completed_jobs
+
+pytestmark = pytest.mark.slow
+SEED = "FRAMEGATE_TEST_SEED"
+HANDS = 2  # faults at a time
+ANSWER_SECONDS = 180.0  # for what callers still want when the faults are over
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    need_namespaces()
+    with three_machines(tmp_path_factory.mktemp("machines")) as site:
+        yield site
+
+
+@pytest.fixture(autouse=True)
+def logs(site: Site, request: pytest.FixtureRequest) -> Iterator[None]:
+    """Print the logs of the machines; pytest shows them of a failed test."""
+    yield
+    print(site.logs())
+
+
+def test_the_jobs_of_a_machine_that_is_gone_run_on_another_when_their_lease_ends(site: Site) -> None:
+    job = made(site.switch, site.addresses, "slow", steps=100)
+    began = f"SELECT engine, lease_until FROM jobs WHERE id = '{job}' AND progress LIKE '%step%'"
+    again = f"SELECT engine, claimed_at FROM attempts WHERE job = '{job}' AND attempt = 2"
+    ((engine, _),) = until(lambda: site.store.rows(began))
+    died_at = site.store.now()
+    with watch() as taken:
+        site.of(engine).vanish()
+        ((other, claimed_at),) = until(lambda: site.store.rows(again))
+    site.of(engine).boot()
+    site.ready()
+
+    assert site.of(other) is not site.of(engine)
+    assert min(claimed_at - died_at, taken.seconds) < LEASE + 2
+    assert completed_jobs(site) == {job}
+
+
+def storm(site: Site, jobs: int, rounds: int) -> None:
+    """Let faults happen while callers request `jobs` videos; then close the books."""
+    seed = os.environ.get(SEED) or str(random.randrange(10**6))
+    print(f"{SEED}={seed}")
+    kinds = [kind for number in range(rounds) for kind in Random(f"{seed} {number}").sample(list(KINDS), len(KINDS))]
+    before = completed_jobs(site)
+    with KeyedCallers(site.switch, site.addresses) as callers:
+
+        def fault(number: int) -> None:
+            callers.put(jobs * (number + 1) // len(kinds) - jobs * number // len(kinds))
+            happen(kinds[number], Scene(site, callers, Random(f"{seed} {number}")))
+
+        with ThreadPoolExecutor(HANDS) as hands:
+            list(hands.map(fault, range(len(kinds))))
+        site.ready()
+        until(callers.answered, ANSWER_SECONDS)
+        done = completed_jobs(site)
+
+    assert not callers.refused
+    assert len(callers.jobs) == len(callers.keys) >= jobs
+    assert done - before == set(callers.jobs.values())
+    assert len(done - before) == len(callers.keys)
+
+
+@pytest.mark.timeout(900)
+def test_each_fault_of_three_machines_in_a_storm_of_requests(site: Site) -> None:
+    storm(site, jobs=200, rounds=1)
+
+
+@pytest.mark.storm
+@pytest.mark.timeout(3600)
+def test_two_thousand_jobs_in_a_storm_of_faults(site: Site) -> None:
+    storm(site, jobs=2000, rounds=8)
