@@ -16,7 +16,7 @@ from support.shared_books import completed_jobs
 
 pytestmark = pytest.mark.slow
 SEED = "FRAMEGATE_TEST_SEED"
-HANDS = 2  # faults at a time
+HANDS = 3  # faults at a time
 ANSWER_SECONDS = 180.0  # for what callers still want when the faults are over
 
 
@@ -35,7 +35,7 @@ def logs(site: Site, request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def test_the_jobs_of_a_machine_that_is_gone_run_on_another_when_their_lease_ends(site: Site) -> None:
-    job = made(site.switch, site.addresses, "slow", steps=100)
+    job = made(site.switch, site.addresses, "slow", steps=40)
     began = f"SELECT engine, lease_until FROM jobs WHERE id = '{job}' AND progress LIKE '%step%'"
     again = f"SELECT engine, claimed_at FROM attempts WHERE job = '{job}' AND attempt = 2"
     ((engine, _),) = until(lambda: site.store.rows(began))
@@ -69,7 +69,9 @@ def storm(site: Site, jobs: int, rounds: int) -> None:
         until(callers.answered, ANSWER_SECONDS)
         done = completed_jobs(site)
 
+    print(f"streams: {callers.streams}")
     assert not callers.refused
+    assert set(callers.streams) == {""}
     assert len(callers.jobs) == len(callers.keys) >= jobs
     assert done - before == set(callers.jobs.values())
     assert len(done - before) == len(callers.keys)

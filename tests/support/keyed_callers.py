@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import base64
-import json
 import random
-import urllib.error
-import urllib.request
 import uuid
 from collections import Counter
+from collections.abc import Callable
 from functools import cache
-from http.client import HTTPException
+from itertools import cycle
 from queue import SimpleQueue
 from threading import Event, Thread
 from typing import Any
@@ -19,13 +17,12 @@ import cv2
 import numpy as np
 
 from support.namespaces import Switch
+from support.one_request import LATER, LATER_SECONDS, Answer, send
 from support.patience import until
+from support.stream_reader import read_all
 
-ANSWER_SECONDS = 5.0  # a caller waits this long for an answer, and then asks another machine
-LATER = (429, 503)  # these statuses say: come back later
-LATER_SECONDS = 0.3
-DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-Answer = tuple[int, Any]
+FOLLOWED = 5  # a stream is of one of the newest jobs
+READERS = 2  # of streams
 
 
 class KeyedCallers:
@@ -36,22 +33,23 @@ class KeyedCallers:
         self._addresses = addresses
         self._wanted = SimpleQueue[str | None]()
         self._over = Event()
-        self._callers = [Thread(target=self._run, args=(self._call,), daemon=True) for _ in range(threads)]
-        self._reader = Thread(target=self._run, args=(self._read,), daemon=True)
+        work = [*[self._call] * threads, self._read, *[self._follow] * READERS]
+        self._threads = [Thread(target=self._run, args=(each,), daemon=True) for each in work]
         self.keys: list[str] = []
         self.jobs: dict[str, str] = {}
         self.refused = Counter[tuple[str, int, str]]()  # wrong answers: request, status, code of the error or end
+        self.streams = Counter[str]()  # by their problem, "" without one
 
     def __enter__(self) -> KeyedCallers:
-        for thread in (*self._callers, self._reader):
+        for thread in self._threads:
             thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
-        for _caller in self._callers:
+        for _thread in self._threads:
             self._wanted.put(None)
-        for thread in (*self._callers, self._reader):
+        for thread in self._threads:
             thread.join()
 
     def put(self, number: int) -> None:
@@ -65,7 +63,7 @@ class KeyedCallers:
         """Say whether every request has a job, or a refusal."""
         return bool(self.refused) or len(self.jobs) == len(self.keys)
 
-    def _run(self, work: Any) -> None:
+    def _run(self, work: Callable[[], None]) -> None:
         with self._switch.inside():
             work()
 
@@ -87,6 +85,16 @@ class KeyedCallers:
             if not self._over.is_set() and (status != 200 or body["status"] in ("failed", "cancelled")):
                 self._refuse("read", status, body)
 
+    def _follow(self) -> None:
+        """Follow the streams of new jobs: each has its end."""
+
+        def newest() -> str | None:
+            jobs = list(self.jobs.values())[-FOLLOWED:]
+            return random.choice(jobs) if jobs else None
+
+        for problem in read_all(newest, cycle(random.sample(self._addresses, len(self._addresses))), self._over):
+            self.streams[problem] += 1
+
     def _refuse(self, request: str, status: int, body: Any) -> None:
         error = body.get("error") if isinstance(body, dict) else None
         self.refused[request, status, error["code"] if error else str(body)[:200]] += 1
@@ -104,19 +112,6 @@ class KeyedCallers:
         return answer
 
 
-def send(address: str, path: str, body: Any = None, key: str = "") -> Answer:
-    """Send one request from this thread's network; the status is 0 without an answer."""
-    data = json.dumps(body).encode() if body is not None else None
-    headers = {"content-type": "application/json", **({"idempotency-key": key} if key else {})}
-    try:
-        with DIRECT.open(urllib.request.Request(address + path, data, headers), timeout=ANSWER_SECONDS) as answer:
-            return answer.status, json.load(answer)
-    except urllib.error.HTTPError as error:
-        return error.code, _read_body(error)
-    except (OSError, HTTPException, ValueError):  # ValueError: half an answer
-        return 0, None
-
-
 def made(switch: Switch, addresses: list[str], model: str, **video: object) -> str:
     """Request one video until it is accepted, and return its job."""
     body = {"model": model, "input": "a", "background": True, "provider_options": {"video": video}}
@@ -128,13 +123,6 @@ def made(switch: Switch, addresses: list[str], model: str, **video: object) -> s
         return next((each for each in found if each[0] == 200), None)
 
     return str(until(ask)[1]["id"]).removeprefix("resp_")
-
-
-def _read_body(error: urllib.error.HTTPError) -> Any:
-    try:
-        return json.load(error)
-    except (OSError, HTTPException, ValueError):
-        return None
 
 
 def _body(key: str) -> dict[str, Any]:

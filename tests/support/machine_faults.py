@@ -58,27 +58,29 @@ def stopped(scene: Scene, machine: Machine, find: Find, seconds: float) -> None:
         process.resume()
 
 
-def stopped_inside_a_write(scene: Scene, machine: Machine) -> None:
-    """Stop an engine with the lock of writers; others go on when the store ends its session."""
+def stopped_inside_a_write(scene: Scene, machine: Machine, find: Find) -> None:
+    """Stop a process with the lock of writers; others go on when the store ends its session."""
     store = scene.site.store
-    engine, writer = until(lambda: _stop_inside_a_write(scene, machine))
+    process, writer = until(lambda: _stop_inside_a_write(scene, machine, find))
     until(lambda: writer not in store.rows(WRITERS))
     scene.callers.put(3)
     before = store.rows(COMPLETED)
     until(lambda: store.rows(COMPLETED) != before)
     with suppress(psutil.NoSuchProcess):
-        engine.resume()
+        process.resume()
 
 
-def _stop_inside_a_write(scene: Scene, machine: Machine) -> tuple[psutil.Process, tuple[object, ...]] | None:
+def _stop_inside_a_write(
+    scene: Scene, machine: Machine, find: Find
+) -> tuple[psutil.Process, tuple[object, ...]] | None:
     scene.callers.put(1)  # so that there is something to write
     with suppress(psutil.NoSuchProcess):
-        engine = until(machine.engines)[0]
+        process = until(partial(find, machine))[0]
         for _ in range(20):
-            engine.suspend()
+            process.suspend()
             if (writer := _writer(scene.site, machine)) is not None:
-                return engine, writer
-            engine.resume()
+                return process, writer
+            process.resume()
             time.sleep(scene.dice.random() * 0.02)
     return None
 
@@ -149,7 +151,8 @@ def _kinds() -> Iterator[tuple[str, tuple[str, ...], Fault]]:
         machines = WEB if name == "web worker" else every
         yield f"{name} killed", machines, partial(killed, find=find)
         yield f"{name} stopped", machines, partial(stopped, find=find, seconds=LONGER if name == "engine" else SHORT)
-    yield "engine stopped inside a write", every, stopped_inside_a_write
+        if name != "supervisor":  # which does not write
+            yield f"{name} stopped inside a write", machines, partial(stopped_inside_a_write, find=find)
     yield "link cut", every, partial(cut, seconds=3)
     yield "link cut for longer than a lease", every, partial(cut, seconds=LONGER)
     yield "machine gone", every, gone

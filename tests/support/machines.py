@@ -8,16 +8,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from threading import Lock
-from typing import Any
 
 import psutil
-import psycopg
 
-from support.keyed_callers import send
 from support.namespaces import NETWORK, Namespace, Switch
+from support.one_request import send
 from support.patience import until
-from support.postgresql import Postgres
 from support.server import FRAMEGATE, ROOT, START_SECONDS
+from support.shared_store import Store
 
 PORT = 8000
 LEASE, RENEW = 4, 1  # seconds
@@ -37,56 +35,12 @@ SETTINGS = {
     "threads": 96,
     "lease_seconds": LEASE,
     "renew_seconds": RENEW,
+    "heartbeat_seconds": 1,
     "max_attempts": 1000,  # no job is to fail for its many lost engines
     "stall_process_seconds": 15,
 }
 # What systemd does for a server.
 RESTARTED = "while :; do {command}; sleep 1; done"
-Row = tuple[Any, ...]
-
-
-class Store:
-    """The machine of the store; `server` is its PostgreSQL."""
-
-    name, address = "store", f"{NETWORK}.2"
-
-    def __init__(self, switch: Switch) -> None:
-        self.lock = Lock()  # of its faults
-        self._namespace = Namespace()
-        switch.plug(self._namespace, self.name, self.address)
-        self.server = Postgres(listen_addresses="*")
-        with open(self.server.data / "pg_hba.conf", "a") as file:
-            file.write(f"host all all {NETWORK}.0/24 trust\n")
-        self.start()
-        with self._namespace.inside():
-            self.server.create("framegate")
-        self.url = self.server.url("framegate").replace("127.0.0.1", self.address)
-
-    def start(self) -> None:
-        with self._namespace.inside():
-            self.server.start()
-
-    def stop(self) -> None:
-        """End the server as if it was killed."""
-        self.server.stop("immediate")
-
-    def rows(self, sql: str) -> list[Row]:
-        """Return the rows of a query; wait for a server that recovers, or for the tables."""
-
-        def ask() -> list[list[Row]]:
-            with suppress(psycopg.OperationalError, psycopg.errors.UndefinedTable), self._namespace.inside():
-                return [self.server.psql(sql, "framegate")]
-            return []
-
-        return until(ask)[0]
-
-    def now(self) -> float:
-        """Return the time of leases."""
-        return float(self.rows("SELECT extract(epoch FROM clock_timestamp())")[0][0])
-
-    def close(self) -> None:
-        self.server.close()
-        self._namespace.kill()
 
 
 class Machine:
