@@ -2,13 +2,13 @@
 
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 
 import pytest
 from support.keyed_callers import KeyedCallers, made
-from support.machine_faults import KINDS, Scene, happen
+from support.machine_faults import CRASH, KINDS, Scene, happen
 from support.machines import LEASE, Site, three_machines
 from support.namespaces import need_namespaces
 from support.patience import until, watch
@@ -51,20 +51,20 @@ def test_the_jobs_of_a_machine_that_is_gone_run_on_another_when_their_lease_ends
     assert completed_jobs(site) == {job}
 
 
-def storm(site: Site, jobs: int, rounds: int) -> None:
+def storm(site: Site, jobs: int, *, kinds: Collection[str] = KINDS, rounds: int) -> None:
     """Let faults happen while callers request `jobs` videos; then close the books."""
     seed = os.environ.get(SEED) or str(random.randrange(10**6))
     print(f"{SEED}={seed}")
-    kinds = [kind for number in range(rounds) for kind in Random(f"{seed} {number}").sample(list(KINDS), len(KINDS))]
+    faults = [kind for number in range(rounds) for kind in Random(f"{seed} {number}").sample([*kinds], len(kinds))]
     before = completed_jobs(site)
     with KeyedCallers(site.switch, site.addresses) as callers:
 
         def fault(number: int) -> None:
-            callers.put(jobs * (number + 1) // len(kinds) - jobs * number // len(kinds))
-            happen(kinds[number], Scene(site, callers, Random(f"{seed} {number}")))
+            callers.put(jobs * (number + 1) // len(faults) - jobs * number // len(faults))
+            happen(faults[number], Scene(site, callers, Random(f"{seed} {number}")))
 
         with ThreadPoolExecutor(HANDS) as hands:
-            list(hands.map(fault, range(len(kinds))))
+            list(hands.map(fault, range(len(faults))))
         site.ready()
         until(callers.answered, ANSWER_SECONDS)
         done = completed_jobs(site)
@@ -80,6 +80,12 @@ def storm(site: Site, jobs: int, rounds: int) -> None:
 @pytest.mark.timeout(900)
 def test_each_fault_of_three_machines_in_a_storm_of_requests(site: Site) -> None:
     storm(site, jobs=200, rounds=1)
+
+
+@pytest.mark.storm
+@pytest.mark.timeout(900)
+def test_a_store_that_crashes_every_few_seconds(site: Site) -> None:
+    storm(site, jobs=400, kinds=[CRASH], rounds=30)
 
 
 @pytest.mark.storm

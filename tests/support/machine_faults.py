@@ -15,6 +15,8 @@ from support.keyed_callers import KeyedCallers
 from support.machines import LEASE, WEB, Machine, Site
 from support.patience import until
 
+CRASH = "store crashed"
+REST_SECONDS = 1.0  # at most, before a fault
 SHORT = 2.0  # seconds: no process counts as silent, no lease ends
 LONGER = LEASE + 2.0  # than a lease
 HOLD_SECONDS = 0.03  # a process that goes on ends its write within this, mostly
@@ -156,6 +158,7 @@ def _kinds() -> Iterator[tuple[str, tuple[str, ...], Fault]]:
     yield "link cut", every, partial(cut, seconds=3)
     yield "link cut for longer than a lease", every, partial(cut, seconds=LONGER)
     yield "machine gone", every, gone
+    yield CRASH, (), partial(store_stopped, seconds=0)
     yield "store stopped for 4 s", (), partial(store_stopped, seconds=4)
     yield "store stopped for 20 s", (), partial(store_stopped, seconds=20)
     yield "store's link cut", (), partial(store_cut, seconds=3)
@@ -171,6 +174,7 @@ def happen(kind: str, scene: Scene) -> None:
     machines, fault = KINDS[kind]
     machine = scene.machine(machines) if machines else None
     where = machine or scene.site.store
+    time.sleep(scene.dice.random() * REST_SECONDS)
     with where.lock, _printed(f"{kind}: {where.name}"):
         fault(scene, machine)  # type: ignore[arg-type]
 
