@@ -1,4 +1,4 @@
-"""Callers of several web machines: each request has a key, and is sent again until answered."""
+"""Callers of several web machines, who repeat each request, with its key, until answered."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ READERS = 2  # of streams
 
 
 class KeyedCallers:
-    """Threads that request what is `put`; `jobs` has the job of each key."""
+    """Threads for requests that are `put`; `jobs` has the job of each key."""
 
     def __init__(self, switch: Switch, addresses: list[str], threads: int = 6) -> None:
         self._switch = switch
@@ -126,7 +126,7 @@ def made(switch: Switch, addresses: list[str], model: str, **video: object) -> s
 
 
 def _body(key: str) -> dict[str, Any]:
-    """Return the request of a key, the same each time; one of four has an image."""
+    """Return the request of a key; one of four has an image."""
     common = {"background": True, "provider_options": {"video": {}}}
     if int(key, 16) % 4:
         return {"model": "quick", "input": key, **common}

@@ -14,6 +14,7 @@ import psutil
 from support.keyed_callers import KeyedCallers
 from support.machines import LEASE, WEB, Machine, Site
 from support.patience import until
+from support.server import START_SECONDS
 
 CRASH = "store crashed"
 REST_SECONDS = 1.0  # at most, before a fault
@@ -42,32 +43,37 @@ class Scene:
         return self.site.machines[self.dice.choice(names)]
 
 
-Fault = Callable[[Scene, Machine], None]
+Fault = Callable[..., None]  # of a scene and its machine, or of a scene for the store's faults
+
+
+def _process(find: Find, machine: Machine) -> psutil.Process:
+    """Wait for a machine that boots, perhaps without its store."""
+    return until(partial(find, machine), START_SECONDS)[0]
 
 
 def killed(scene: Scene, machine: Machine, find: Find) -> None:
     """Kill a process by SIGKILL."""
     with suppress(psutil.NoSuchProcess):
-        until(partial(find, machine))[0].kill()
+        _process(find, machine).kill()
 
 
 def stopped(scene: Scene, machine: Machine, find: Find, seconds: float) -> None:
     """Stop a process by SIGSTOP, and continue it."""
     with suppress(psutil.NoSuchProcess):
-        process = until(partial(find, machine))[0]
+        process = _process(find, machine)
         process.suspend()
         time.sleep(seconds)
         process.resume()
 
 
 def stopped_inside_a_write(scene: Scene, machine: Machine, find: Find) -> None:
-    """Stop a process with the lock of writers; others go on when the store ends its session."""
+    """Stop a process inside a write, until others have written again."""
     store = scene.site.store
-    process, writer = until(lambda: _stop_inside_a_write(scene, machine, find))
+    process, writer = until(lambda: _stop_inside_a_write(scene, machine, find), START_SECONDS)
     until(lambda: writer not in store.rows(WRITERS))
     scene.callers.put(3)
     before = store.rows(COMPLETED)
-    until(lambda: store.rows(COMPLETED) != before)
+    until(lambda: store.rows(COMPLETED) != before, START_SECONDS)
     with suppress(psutil.NoSuchProcess):
         process.resume()
 
@@ -77,7 +83,7 @@ def _stop_inside_a_write(
 ) -> tuple[psutil.Process, tuple[object, ...]] | None:
     scene.callers.put(1)  # so that there is something to write
     with suppress(psutil.NoSuchProcess):
-        process = until(partial(find, machine))[0]
+        process = _process(find, machine)
         for _ in range(20):
             process.suspend()
             if (writer := _writer(scene.site, machine)) is not None:
@@ -88,7 +94,7 @@ def _stop_inside_a_write(
 
 
 def _writer(site: Site, machine: Machine) -> tuple[object, ...] | None:
-    """Return a machine's transaction with the lock of writers, if it goes on for a while."""
+    """Return a machine's write if it has stopped, else None."""
     before = site.store.rows(WRITERS)
     if machine.address not in (address for _, address, _ in before):
         return None
@@ -110,25 +116,25 @@ def gone(scene: Scene, machine: Machine) -> None:
     machine.boot()
 
 
-def store_stopped(scene: Scene, machine: Machine, seconds: float) -> None:
+def store_stopped(scene: Scene, seconds: float) -> None:
     scene.site.store.stop()
     time.sleep(seconds)
     scene.site.store.start()
 
 
-def store_cut(scene: Scene, machine: Machine, seconds: float) -> None:
+def store_cut(scene: Scene, seconds: float) -> None:
     scene.site.switch.cut(scene.site.store.name)
     time.sleep(seconds)
     scene.site.switch.heal(scene.site.store.name)
 
 
-def backend_killed(scene: Scene, machine: Machine) -> None:
+def backend_killed(scene: Scene) -> None:
     """Kill one of PostgreSQL's processes: it ends all others, and recovers."""
     with suppress(ProcessLookupError):
         os.kill(_pid(scene, BACKENDS), signal.SIGKILL)
 
 
-def backend_stopped(scene: Scene, machine: Machine) -> None:
+def backend_stopped(scene: Scene) -> None:
     """Stop one of PostgreSQL's processes inside a write."""
     with suppress(ProcessLookupError):
         pid = _pid(scene, WRITERS)
@@ -146,7 +152,7 @@ def _pid(scene: Scene, query: str) -> int:
 
 
 def _kinds() -> Iterator[tuple[str, tuple[str, ...], Fault]]:
-    """Yield each fault with its name and its machines; those without one are the store's."""
+    """Yield each fault with its name and its machines, none for the store's."""
     every = (*WEB, "three")
     processes = {"engine": Machine.engines, "supervisor": Machine.supervisors, "web worker": Machine.web_workers}
     for name, find in processes.items():
@@ -170,13 +176,16 @@ KINDS = {name: (machines, fault) for name, machines, fault in _kinds()}
 
 
 def happen(kind: str, scene: Scene) -> None:
-    """Let a fault happen; those of one machine, or of the store, one after the other."""
+    """Let a fault happen, after those of the same machine."""
     machines, fault = KINDS[kind]
     machine = scene.machine(machines) if machines else None
     where = machine or scene.site.store
     time.sleep(scene.dice.random() * REST_SECONDS)
     with where.lock, _printed(f"{kind}: {where.name}"):
-        fault(scene, machine)  # type: ignore[arg-type]
+        if machine is None:
+            fault(scene)
+        else:
+            fault(scene, machine)
 
 
 @contextmanager

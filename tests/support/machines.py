@@ -18,7 +18,8 @@ from support.server import FRAMEGATE, ROOT, START_SECONDS
 from support.shared_store import Store
 
 PORT = 8000
-LEASE, RENEW = 4, 1  # seconds
+LEASE, RENEW = 4.0, 0.5  # seconds
+FRESH = 2.0  # an engine seen within this lives
 NAMES = ("one", "two", "three")
 WEB = NAMES[:2]  # with a web half
 SMALL = "defaults: {width: 64, height: 64, num_frames: 5, frames_per_second: 8, steps: 4, negative_prompt: ''}"
@@ -72,7 +73,7 @@ class Machine:
 
     def is_ready(self) -> bool:
         """Say whether the engine of this boot takes jobs, and callers are answered."""
-        fresh = f"device = '{self.name}/cpu' AND seen > {self._site.store.now() - 2 * RENEW}"
+        fresh = f"device = '{self.name}/cpu' AND seen > {self._site.store.now() - FRESH}"
         has_engine = bool(self._site.store.rows(f"SELECT 1 FROM engines WHERE {fresh}"))
         return has_engine and (self.name not in WEB or self._site.status(self, "/readyz") == 200)
 

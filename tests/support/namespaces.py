@@ -1,4 +1,4 @@
-"""Machines as namespaces: each with a network and processes of its own, joined by a switch."""
+"""Machines as namespaces, with networks and processes of their own, joined by a switch."""
 
 import ctypes
 import os

@@ -39,7 +39,7 @@ class Store:
         self.server.stop("immediate")
 
     def rows(self, sql: str) -> list[Row]:
-        """Return the rows of a query; wait for a server that recovers, or for the tables."""
+        """Return the rows of a query, once the server answers and has tables."""
 
         def ask() -> list[list[Row]]:
             with suppress(psycopg.OperationalError, psycopg.errors.UndefinedTable), self._namespace.inside():

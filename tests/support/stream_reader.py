@@ -1,4 +1,4 @@
-"""A reader of one job's events, who goes on elsewhere after the last one when a connection ends."""
+"""A reader of one job's events, over several connections."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ class StreamReader:
         self._silent = 0
 
     def problem(self) -> str:
-        """Read until the end of the stream; return what is wrong with that, or ""."""
+        """Read to the end of the stream; return its fault, or ""."""
         while not self._over.is_set() and self._silent < SILENT_BEATS:
             address = next(self._addresses)
             try:
