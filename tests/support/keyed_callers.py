@@ -22,7 +22,7 @@ from support.patience import until
 from support.stream_reader import read_all
 
 FOLLOWED = 5  # a stream is of one of the newest jobs
-READERS = 2  # of streams
+READERS = 4  # of streams
 
 
 class KeyedCallers:
