@@ -65,8 +65,8 @@ def _run(listener: weakref.ref[Listener], engine: Engine, closed: Event) -> None
 
 def _connect(engine: Engine) -> Any:
     raw = engine.raw_connection()
+    connection: Any = raw.driver_connection  # None once it is detached
     raw.detach()
-    connection: Any = raw.driver_connection
     connection.autocommit = True
     return connection
 
