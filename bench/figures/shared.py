@@ -33,11 +33,11 @@ BOTH = ("PostgreSQL", "SQLite")
 
 def measure() -> Figure:
     with postgresql() as server, scratch_folder() as folder:
-        places = _Places(server, folder)
+        stores = _Stores(server, folder)
         return Figure(
             "shared",
             "a store on PostgreSQL, which many machines can share, beside one on SQLite",
-            (*_starts(places), *_claims(places), *_locks(places), *_waiters(server, places), *_sizes(places)),
+            (*_starts(stores), *_claims(stores), *_locks(stores), *_waiters(server, stores), *_sizes(stores)),
             (
                 f"{STARTS} jobs on each store, one after the other, for an engine that waits",
                 f"{ENGINES} engine processes claim and finish {CLAIMED:,} jobs; medians of {ROUNDS} rounds in turns",
@@ -49,7 +49,7 @@ def measure() -> Figure:
         )
 
 
-class _Places:
+class _Stores:
     """New stores of both databases, by the database's name."""
 
     def __init__(self, server: Any, folder: Path) -> None:
@@ -61,17 +61,17 @@ class _Places:
         return self._server.create(name) if kind == "PostgreSQL" else self._folder / name / "jobs.sqlite"
 
 
-def _starts(places: _Places) -> Iterator[Row]:
+def _starts(stores: _Stores) -> Iterator[Row]:
     """Yield the time from the call of `add` to the start of the job."""
     with ExitStack() as running:
-        stores = {}
+        found = {}
         for kind in BOTH:
-            url = {"store": places.new(kind)} if kind == "PostgreSQL" else {}
+            url = {"store": stores.new(kind)} if kind == "PostgreSQL" else {}
             server = running.enter_context(serve(MODELS, workers=1, **url))
-            stores[kind] = store_of(open_database(url.get("store", server.data / "jobs.sqlite")))
+            found[kind] = store_of(open_database(url.get("store", server.data / "jobs.sqlite")))
         seconds: dict[str, list[tuple[float, float]]] = {kind: [] for kind in BOTH}
         for _ in range(STARTS):
-            for kind, store in stores.items():
+            for kind, store in found.items():
                 seconds[kind].append(_start(store))
     for kind, targets in ((BOTH[0], {"p50": 15, "p99": 60}), (BOTH[1], {})):
         yield from spread(f"{kind}, from adding a job to its start", [start for _, start in seconds[kind]], **targets)
@@ -89,15 +89,15 @@ def _start(store: JobStore) -> tuple[float, float]:
     return added - called, done.started_at - called
 
 
-def _claims(places: _Places) -> Iterator[Row]:
-    rates = _rounds({kind: lambda kind=kind: _rate(by_store, places.new(kind)) for kind in BOTH})
+def _claims(stores: _Stores) -> Iterator[Row]:
+    rates = _rounds({kind: lambda kind=kind: _rate(by_store, stores.new(kind)) for kind in BOTH})
     yield Row(f"PostgreSQL, {ENGINES} engines, jobs claimed and finished", rates["PostgreSQL"], "/s", least=100)
     yield Row(f"SQLite, {ENGINES} engines, jobs claimed and finished", rates["SQLite"], "/s")
 
 
-def _locks(places: _Places) -> Iterator[Row]:
+def _locks(stores: _Stores) -> Iterator[Row]:
     ways = {"one lock": by_one_lock, "FOR UPDATE SKIP LOCKED": by_row_locks}
-    calls = {name: lambda way=way: _rate(way, places.new("PostgreSQL")) for name, way in ways.items()}
+    calls = {name: lambda way=way: _rate(way, stores.new("PostgreSQL")) for name, way in ways.items()}
     for name, found in _rounds(calls).items():
         yield Row(f"PostgreSQL, {ENGINES} engines, claims of plain SQL by {name}", found, "/s")
 
@@ -116,8 +116,8 @@ def _rate(way: Callable[[Where, str], Iterator[None]], where: Where) -> float:
     return found
 
 
-def _waiters(server: Any, places: _Places) -> Iterator[Row]:
-    where = str(places.new("PostgreSQL"))
+def _waiters(server: Any, stores: _Stores) -> Iterator[Row]:
+    where = str(stores.new("PostgreSQL"))
     database = open_database(where)
     with ExitStack() as running:
         webs = []
@@ -137,14 +137,20 @@ def _waiters(server: Any, places: _Places) -> Iterator[Row]:
 
 
 def _queries(server: Any, where: str, *, busy: bool) -> float:
-    """Return the transactions per second, without those of this process, which logs changes while `busy`."""
-    before, started, ours = _transactions(server, where), time.monotonic(), 0
-    while time.monotonic() < started + SECONDS:
-        time.sleep(CHANGE_SECONDS)
-        if busy:
-            server.psql(CHANGE, where.rpartition("/")[2])
-            ours += 1
-    seconds = time.monotonic() - started
+    """Return the transactions of others per second.
+
+    This process logs changes meanwhile if `busy`.
+    """
+    import psycopg
+
+    with psycopg.connect(where.replace("+psycopg", ""), autocommit=True) as connection:
+        before, started, ours = _transactions(server, where), time.monotonic(), 0
+        while time.monotonic() < started + SECONDS:
+            time.sleep(CHANGE_SECONDS)
+            if busy:
+                connection.execute(CHANGE)
+                ours += 1
+        seconds = time.monotonic() - started
     time.sleep(2)  # sessions report their transactions once a second
     return (_transactions(server, where) - before - ours) / seconds
 
@@ -155,9 +161,9 @@ def _transactions(server: Any, where: str) -> int:
     return int(server.psql(counted)[0][0])
 
 
-def _sizes(places: _Places) -> Iterator[Row]:
+def _sizes(stores: _Stores) -> Iterator[Row]:
     for kind in BOTH:
-        small, large = (filled(places.new(kind), finished=finished, queued=10) for finished in (PAGE, FINISHED))
+        small, large = (filled(stores.new(kind), finished=finished, queued=10) for finished in (PAGE, FINISHED))
         for what, look in LOOKS.items():
             found: dict[JobStore, list[float]] = {small: [], large: []}
             for _ in range(EACH):

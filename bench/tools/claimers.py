@@ -22,7 +22,7 @@ NEXT = """
 
 
 def rate(claim: Callable[[Where, str], Iterator[None]], where: Where, engines: int) -> tuple[int, float]:
-    """Return the number of jobs that engines have claimed, and how many in a second.
+    """Return the number of claimed jobs, and that of a second.
 
     `claim` yields once when it is ready, then after each job until none is left.
     """
