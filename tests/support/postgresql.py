@@ -33,9 +33,9 @@ SIGNALS = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 class Postgres(Daemon):
     """A PostgreSQL server of one superuser `framegate`, with `settings` of its configuration file."""
 
-    def __init__(self, **settings: object) -> None:
+    def __init__(self, parent: Path | None = None, **settings: object) -> None:
         self.binaries = binaries()
-        super().__init__("postgresql")
+        super().__init__("postgresql", parent)
         self.data = self.folder / "data"
         locale = ("--encoding=UTF8", "--locale=C.UTF-8")
         files = (f"--pgdata={self.data}", "--no-sync", "--no-instructions")
