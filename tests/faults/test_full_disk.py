@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 from conftest import data_url, png, with_image
+from router.jobs.disk_reserve import Reserve
 from support.books import books
 from support.disks import disk, full
 from support.jobs import Job, ask, at_gate, attempts, completed, failed, framegate, now, open_gate, shut_gate
 from support.server import ROOT, Server, serve_in
 
 from router.engine.retention import Retention
-from router.jobs.disk_reserve import Reserve
 from router.runtime.variables import YEAR_SECONDS
 from router.settings import Settings
 from router.system import assemble
