@@ -59,7 +59,7 @@ def traits_of(folder: ModelFolder) -> FolderTraits:
 
 
 def _folder(path: Path, traits: FolderTraits) -> ModelFolder:
-    """Return a folder without weights, and without the parts that its traits do not need."""
+    """Return a folder with these traits, without weights."""
     configs: dict[str, dict[str, int]] = {part: {} for part in NUMBERS}
     for part, key, value in traits.numbers:
         configs[part][key] = value

@@ -17,7 +17,7 @@ EXPIRES = re.compile("[0-9]{1,12}")
 
 
 class SignedUrls:
-    """Signs paths with HMAC-SHA256 and the secret of a data folder, or of a shared store.
+    """Signs paths with HMAC-SHA256 and the secret of a server.
 
     A link opens its path, with any `variant`, until it expires or the job is deleted, whatever becomes of the key
     that got it. Removing the secret, and a restart, end all links.

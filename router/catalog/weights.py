@@ -127,7 +127,7 @@ class Weights:
         return folder.parent == self._nano
 
     def lack(self, model: ModelSpec) -> str | None:
-        """Return why no job of a model can run on this machine, None if its files are here or may come."""
+        """Return why no job of a model can run on this machine, or None."""
         try:
             self.check(model)
             always = [each for each in model.adapters if each.merge or each.name in model.default_adapters]

@@ -11,7 +11,7 @@ GRAIN = 1e-6  # seconds: a caller who comes when told to is let in, whatever the
 
 
 class RateStore:
-    """Counts the calls of keys: the instant when all are free, per key and kind.
+    """Counts the calls of each key: the instant when all are free.
 
     A key of N calls a minute may call N times at once, and then once every 60 / N seconds. An impossible instant
     counts as past.

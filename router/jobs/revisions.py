@@ -38,7 +38,7 @@ class RevisionStore:
     def publish(
         self, file: Path, text: str, read_at: float, *, anew: bool = False, traits: Traits | None = None
     ) -> Revision:
-        """Publish a text and traits unless they are the newest revision (or `anew`); return the newest."""
+        """Publish a text and traits, unless they are the newest, or `anew`."""
         # revisions that are neither new nor needed by an unfinished job are deleted
         stored = _origin(file) + text
         digest = hashlib.sha256(stored.encode()).hexdigest()
@@ -61,7 +61,7 @@ class RevisionStore:
         return next((self._revision(row, file) for row in self._db.rows(self._of(file).limit(1))), None)
 
     def get(self, n: int, file: Path) -> Revision | None:
-        """Return revision `n`, None if it was deleted; `file` is the one of this process."""
+        """Return revision `n`, None if it was deleted; `file` is this process's own."""
         found = self._db.rows(select(revisions).where(revisions.c.n == n))
         return next((self._revision(row, file) for row in found), None)
 

@@ -10,13 +10,16 @@ from pathlib import Path
 import pytest
 from conftest import SMALL
 from flask.testing import FlaskClient
-from machines.conftest import Machines
 from sqlalchemy import text
+from support.callers import client_of, make_key
+from support.machines import Machines
 from support.patience import until
 
 from bench.tools.layout import A14B, I2V, T2V, TI2V, Kind, write_model
 from registry import BrokenModel, ModelSpec, RegistryError
 from registry.shared_folders import OTHER
+from router.auth.keys import Scope
+from router.catalog.history import Preview
 from router.engine.memory_fit import MemoryFit
 from router.engine.servable import ServableModels, Served
 from router.errors import BootError
@@ -264,3 +267,34 @@ def test_what_a_newer_version_says_of_a_folder_beside_is_passed_over(machines: M
         db.execute(text("UPDATE revisions SET traits = :traits"), {"traits": json.dumps(traits)})
 
     assert model(machines.start("web", WAN)) == model(gpu)
+
+
+def test_jobs_of_a_model_wait_for_the_machine_that_has_its_weights(machines: Machines) -> None:
+    both = f"{WAN[:-1]}, still: {{backend: still, modality: t2v, {SMALL}}}}}"
+    weights(machines, "gpu", T2V)
+    gpu, web = (machines.start(name, both, engine_missing_seconds=2.0) for name in ("gpu", "web"))
+    beat(gpu)
+    assert ask(create_app(web).test_client())[0] == 200
+    servable = ServableModels(web, "cpu", MemoryFit(web.settings, web.plugins, web.weights, "cpu"))
+
+    assert (servable.begin().names, servable.read().ends) == (("still",), ())
+
+    def ends() -> bool:
+        beat(web)
+        return servable.read().ends == ("wan",)
+
+    until(ends)  # no machine that has them was seen for as long as requests would wait
+
+
+def test_an_admin_of_any_machine_publishes_its_file(machines: Machines) -> None:
+    one, two = machines.start("one", A), machines.start("two", A)
+    machines.models("two").write_text(B)
+    admin = client_of(create_app(two), make_key(two, "admin", scopes=(Scope.ADMIN,)))
+    assert one.history.preview() == Preview(machines.models("one"), False, "")
+    preview = admin.get("/admin/reload").get_json()
+    assert (preview["changed"], preview["problems"]) == (True, [])
+    assert admin.post("/admin/reload").get_json()["revision"] == 2
+
+    until(lambda: names(one) == ["b"])
+    listed = admin.get("/admin/revisions").get_json()["data"]
+    assert [(each["n"], each["file"]) for each in listed] == [(n, str(machines.models("two"))) for n in (2, 1)]

@@ -5,8 +5,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from machines.conftest import Machines
 from sqlalchemy import text
+from support.machines import Machines
 
 from registry import Input
 from router.engine.retention import YOUNG_SECONDS, Retention, Swept
@@ -22,7 +22,7 @@ AGO = 2 * YOUNG_SECONDS
 
 
 def made(system: System, n: int) -> Job:
-    """Return a job that finished long ago on a machine, with files in its folder."""
+    """Return a job that finished long ago, with files in the machine's folder."""
     job = Job(f"{n:032x}", "me", "text", TASK, (PICTURE,), created_at=time.time())
     system.artifacts.put_input(job.id, "0", b"png")
     system.jobs.add(job)

@@ -1,4 +1,4 @@
-"""The rate limits of keys, for all web processes of a machine or of a shared store."""
+"""The rate limits of keys, for all web processes of a store."""
 
 import os
 import struct
@@ -27,7 +27,7 @@ class RateLimit(Protocol):
 
 
 class SharedRateLimit:
-    """Counts calls of one kind in the store, by its clock; raises if it is gone."""
+    """Counts calls of one kind in a shared store, by its clock."""
 
     def __init__(self, store: RateStore, kind: str) -> None:
         self._store = store

@@ -48,7 +48,7 @@ class Presence(ABC):
         return False
 
     def renew(self) -> None:
-        """Tell the others that this process lives, if that is due; call it often."""
+        """Renew this process's waiters, if that is due; call it often."""
         return
 
     def is_here(self, job_id: str) -> bool:
@@ -102,7 +102,7 @@ def _byte(job_id: str) -> int:
 
 
 class SharedPresence(Presence):
-    """A row of the store for each awaited job, valid while its process renews it."""
+    """A row for each awaited job, valid while its process renews it."""
 
     # A failed write is only logged: the next renewal writes every missing row, and a row that is not renewed expires.
 
