@@ -55,6 +55,19 @@ class Registries:
                 self._lock.release()
         return self._current
 
+    def read_again(self) -> Registry:
+        """Read the folders of the revision in force again, and return the registry."""
+        with self._lock:
+            current = self._current
+            try:
+                revision = self._store.get(current.revision, Path(current.file)) if current.revision else None
+            except SQLAlchemyError:
+                return current  # the next poll says so
+            registry = parse_or_log(revision, self._backends) if revision else None
+            if revision and registry and registry != current:
+                self._current = self._completed(revision, registry)
+            return self._current
+
     @property
     def age(self) -> float:
         """Seconds since this process started to serve the current revision."""

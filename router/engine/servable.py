@@ -12,6 +12,7 @@ from router.plugins import missing, missing_message
 from router.system import System
 from router.values import lacking
 
+AGAIN_SECONDS = 5.0  # between two looks for weights that this machine lacked
 log = logging.getLogger(__name__)
 
 
@@ -42,6 +43,7 @@ class ServableModels:
         self._system = system
         self._device = device
         self._began = time.monotonic()
+        self._read_at = self._began
         self._memory_fit = memory_fit
         self._wants = {name: missing_message(each) for name, each in system.plugins.backends.items() if missing(each)}
 
@@ -51,7 +53,7 @@ class ServableModels:
         Jobs are claimed by name: where an entry was changed, the jobs that the former one accepted wait for an
         engine that can run the new one.
         """
-        registry = self._system.registries.poll()
+        registry = self._registry()
         needed = self._system.jobs.unfinished()
         accepted = [self._system.registries.model(*each) for each in needed]
         former = tuple(model for model in accepted if model is not None and model not in registry.models)
@@ -71,6 +73,13 @@ class ServableModels:
         lost = [name for (name, _), model in zip(needed, accepted, strict=True) if model is None and name in broken]
         ends = [*lost, *self._unrunnable({name for name, _ in needed} & lacks.keys())]
         return Served(registry, former, tuple(names), tuple(dict.fromkeys(ends)), lacks)
+
+    def _registry(self) -> Registry:
+        registry = self._system.registries.poll()
+        if registry.lacks and time.monotonic() - self._read_at >= AGAIN_SECONDS:
+            self._read_at = time.monotonic()
+            return self._system.registries.read_again()
+        return registry
 
     def _absent(self, registry: Registry, models: Iterable[ModelSpec]) -> Mapping[str, str]:
         """Return why this machine lacks models that others may have."""

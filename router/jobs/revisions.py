@@ -38,7 +38,10 @@ class RevisionStore:
     def publish(
         self, file: Path, text: str, read_at: float, *, anew: bool = False, traits: Traits | None = None
     ) -> Revision:
-        """Publish a text and traits, unless they are the newest, or `anew`."""
+        """Publish a text and traits, unless they are the newest, or `anew`.
+
+        Returns the newest revision.
+        """
         # revisions that are neither new nor needed by an unfinished job are deleted
         stored = _origin(file) + text
         digest = hashlib.sha256(stored.encode()).hexdigest()

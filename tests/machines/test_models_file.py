@@ -20,6 +20,7 @@ from registry import BrokenModel, ModelSpec, RegistryError
 from registry.shared_folders import OTHER
 from router.auth.keys import Scope
 from router.catalog.history import Preview
+from router.engine import servable
 from router.engine.memory_fit import MemoryFit
 from router.engine.servable import ServableModels, Served
 from router.errors import BootError
@@ -275,13 +276,13 @@ def test_jobs_of_a_model_wait_for_the_machine_that_has_its_weights(machines: Mac
     gpu, web = (machines.start(name, both, engine_missing_seconds=2.0) for name in ("gpu", "web"))
     beat(gpu)
     assert ask(create_app(web).test_client())[0] == 200
-    servable = ServableModels(web, "cpu", MemoryFit(web.settings, web.plugins, web.weights, "cpu"))
+    models = ServableModels(web, "cpu", MemoryFit(web.settings, web.plugins, web.weights, "cpu"))
 
-    assert (servable.begin().names, servable.read().ends) == (("still",), ())
+    assert (models.begin().names, models.read().ends) == (("still",), ())
 
     def ends() -> bool:
         beat(web)
-        return servable.read().ends == ("wan",)
+        return models.read().ends == ("wan",)
 
     until(ends)  # no machine that has them was seen for as long as requests would wait
 
@@ -298,3 +299,22 @@ def test_an_admin_of_any_machine_publishes_its_file(machines: Machines) -> None:
     until(lambda: names(one) == ["b"])
     listed = admin.get("/admin/revisions").get_json()["data"]
     assert [(each["n"], each["file"]) for each in listed] == [(n, str(machines.models("two"))) for n in (2, 1)]
+
+
+def test_weights_that_arrive_later_are_run_without_a_reload(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(servable, "AGAIN_SECONDS", 0.1)
+    weights(machines, "gpu", T2V)
+    gpu, late = machines.start("gpu", WAN), machines.start("late", WAN)
+    fit = MemoryFit(late.settings, late.plugins, late.weights, "cpu")
+    models = ServableModels(late, "cpu", fit)
+    assert models.read().names == ()
+
+    other = weights(machines, "late", A14B)
+    until(lambda: models.read().lacks == {"wan": OTHER})
+    shutil.rmtree(other)
+    weights(machines, "late", T2V)
+    until(lambda: models.read().names == ("wan",))
+    assert (models.read().lacks, newest(gpu)) == ({}, 1)
+    assert model(late) == model(gpu)
