@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from sqlalchemy import Float, Text, cast, delete, exists, literal, select
+from sqlalchemy import Float, Text, cast, delete, exists, literal, select, tuple_
 
 from router.jobs.database import Database
 from router.jobs.database.expressions import insert, insert_or_update, listed
@@ -36,7 +36,10 @@ class WaiterStore:
             new = insert(waiters).from_select(["job", "process", "until"], rows.where(literal(True)))
             key = [waiters.c.job, waiters.c.process]
             db.execute(new.on_conflict_do_update(index_elements=key, set_={"until": new.excluded.until}))
-            db.execute(delete(waiters).where(waiters.c.until < now - VALID_SECONDS))
+            # at the end, and without a wait: processes that renew and remove each other's rows would block each other
+            expired = select(waiters.c.job, waiters.c.process).where(waiters.c.until < now - VALID_SECONDS)
+            row = tuple_(waiters.c.job, waiters.c.process)
+            db.execute(delete(waiters).where(row.in_(expired.with_for_update(skip_locked=True))))
 
     def has_others(self, job_id: str, process: str) -> bool:
         """Say whether another process waits for a job."""

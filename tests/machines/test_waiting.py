@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -196,3 +197,20 @@ def test_a_waiting_client_is_renewed_without_a_connection_to_watch(
     presence = SharedPresence(WaiterStore(pair[0].database))
     until(lambda: not presence.is_empty(JOB))
     leave()
+
+
+def test_machines_that_renew_and_remove_rows_at_once_do_not_block_each_other(pair: Pair) -> None:
+    stores = [WaiterStore(system.database) for system in (*pair, *pair)]
+    jobs = [f"{n:032x}" for n in range(300)]
+
+    def renew(n: int) -> None:
+        stores[n].renew(f"process {n}", jobs)
+
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(20):
+            list(pool.map(renew, range(4)))
+            with pair[0].database.write() as db:  # as after an outage of the store
+                db.execute(text("UPDATE waiters SET until = until - 100"))
+        list(pool.map(renew, range(4)))
+
+    assert rows(pair[0]) == 4 * len(jobs)
