@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 import router
 from registry import RegistryError, part_files
-from router.catalog.revisions import log_broken
+from router.catalog.publication import log_broken
 from router.cli.metrics import serve_metrics
 from router.cli.options import with_single_model
 from router.engine.device import devices, hold

@@ -269,7 +269,7 @@ def test_old_revisions_go_unless_an_unfinished_job_needs_them(place: Placement) 
 
     kept = [revision.n for revision in place.store.published(place.file)]
     assert kept == [*range(31, 11, -1), 1]
-    assert place.store.get(2) is None
+    assert place.store.get(2, place.file) is None
     assert place.jobs.unfinished() == (("a", None), ("a", 1))
     assert process.model("a", 1) is not None
 
