@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 from conftest import data_url, png, with_image
-from router.jobs.disk_reserve import Reserve
 from support.books import books
 from support.disks import disk, full
 from support.jobs import Job, ask, at_gate, attempts, completed, failed, framegate, now, open_gate, shut_gate
