@@ -16,7 +16,7 @@ from registry.changes import differences, remarks
 from registry.lines import read_text
 from registry.loader import load_text
 from registry.source import is_folder, is_hub_id
-from router.errors import BootError, reason
+from router.errors import BootError, is_outage, reason
 from router.jobs import RevisionStore
 from router.values import Backend, Revision
 
@@ -97,7 +97,8 @@ class Registries:
                 return
             revision = self._store.latest(Path(self._current.file))
         except SQLAlchemyError as error:
-            log.error("the store did not answer; what is served stays as it is: %s", reason(error))
+            if not is_outage(error):  # of that the log has a line already
+                log.error("the store did not answer; what is served stays as it is: %s", reason(error))
             return
         self._newest_seen = newest
         if revision is None or revision.n == self._current.revision:
