@@ -156,7 +156,8 @@ class Worker:
         for model in self._warm_up.pending(self._served.registry.models, former):
             if model.name in self.models and not self.keeper.stopping:
                 self._warm_up.run(model)
-        self._switch.refresh(self._served.models)
+        with tolerated():
+            self._switch.refresh(self._served.models)
         self._beat(None)
 
     def _beat(self, phase: Phase | None) -> None:

@@ -5,7 +5,9 @@ from pathlib import Path
 
 from prometheus_client import Metric, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
+from sqlalchemy.exc import SQLAlchemyError
 
+from router.errors import is_outage
 from router.jobs import EngineStore, JobStore, Ledger
 from router.metrics import definitions as metric
 from router.metrics.definitions import DEFINITIONS, Definition, Kind
@@ -38,10 +40,20 @@ def page(
         name = f"{counted.name}_total" if counted.type == Kind.COUNTER else counted.name
         families[name].samples = counted.samples
     disk: Row = (metric.DISK_FREE, (), free)
-    used = ((metric.GPU_SECONDS, labels, seconds) for labels, seconds in sorted(ledger.gpu_seconds().items()))
-    for what, labels, value in (disk, *used, *_jobs(jobs, models), *_engines(engines.seen(), engines.alive())):
+    for what, labels, value in (disk, *_stored(jobs, engines, ledger, models)):
         families[what.name].add_sample(what.name, dict(zip(what.labels, labels, strict=True)), value)
     return generate_latest(_Families(families.values()))
+
+
+def _stored(jobs: JobStore, engines: EngineStore, ledger: Ledger, models: Collection[str]) -> list[Row]:
+    """Return what the store knows, nothing while it is out of reach."""
+    try:
+        used = [(metric.GPU_SECONDS, labels, seconds) for labels, seconds in sorted(ledger.gpu_seconds().items())]
+        return [*used, *_jobs(jobs, models), *_engines(engines.seen(), engines.alive())]
+    except SQLAlchemyError as error:
+        if not is_outage(error):
+            raise
+        return []
 
 
 def _jobs(jobs: JobStore, models: Collection[str]) -> Iterator[Row]:

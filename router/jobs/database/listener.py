@@ -66,8 +66,8 @@ def _run(listener: weakref.ref[Listener], engine: Engine, closed: Event) -> None
 
 def _connect(engine: Engine) -> Any:
     raw = engine.raw_connection()
-    raw.detach()
     connection: Any = raw.driver_connection
+    raw.detach()
     connection.autocommit = True
     return connection
 
