@@ -7,11 +7,11 @@ DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 UNUSABLE = (*DAMAGED, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR,
             sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_PERM, sqlite3.SQLITE_NOLFS)  # fmt: skip
 # of PostgreSQL, by its SQLSTATE or the class of that
-NO_SPACE = "53100"
+NO_SPACE = "53100"  # an outage, too: it ends when there is space
 OUTAGES = (
     "08",  # the connection failed
     "57P",  # the server shuts down, crashed, or starts
-    "53",  # it has no connection or memory left
+    "53",  # it has no connection, memory or space left
     "55P03",  # a lock was not free in time
     "25P03",  # a transaction stood still for too long
     "25006",  # it is a standby, which only reads
@@ -20,6 +20,7 @@ OUTAGES = (
 )
 BROKEN = "XX00"  # followed by 1, data, or 2, an index
 LOST = ("OperationalError", "InterfaceError")  # without SQLSTATE they are of the driver, whose connection is gone
+# libpq gives no SQLSTATE for what it refuses; of a server that speaks another language these are outages
 REFUSALS = ("authentication failed", "does not exist", "no pg_hba.conf entry", "no password supplied")
 POOL_EMPTY = "every connection of this process to the store was in use for too long"
 
@@ -47,12 +48,11 @@ def is_outage(error: BaseException) -> bool:
     state = _sqlstate(error)
     if state is None:
         return _is_lost(error) and not is_refusal(error)
-    return state.startswith(OUTAGES) and state != NO_SPACE
+    return state.startswith(OUTAGES)
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Say whether a shared store refuses this process: its user, password or database is wrong."""
-    # libpq gives no SQLSTATE for these; of a server that speaks another language they are outages
+    """Say whether a shared store refuses this process's user, password or database."""
     return _sqlstate(error) is None and _is_lost(error) and any(words in reason(error) for words in REFUSALS)
 
 

@@ -1,4 +1,4 @@
-"""An engine whose PostgreSQL is gone for a while, at any moment of a job."""
+"""An engine without its PostgreSQL for a while, at any moment of a job."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -33,7 +33,7 @@ class Link:
             _close(pair)
 
     def cut_after(self, *words: bytes) -> None:
-        """Cut the link when a client has said these words in this order; drop the answer to the last."""
+        """Cut the link once the server has heard these words, before its answer."""
         self.has_cut.clear()
         self._last_words = words
 
@@ -106,7 +106,7 @@ def _close(pair: Pair) -> None:
 
 @contextmanager
 def link_to(url: str) -> Iterator[tuple[Link, str]]:
-    """Open a link to a database's server; yield it with the database's address over the link."""
+    """Yield a link to a database's server, and the database's address over it."""
     front, _, name = url.rpartition("/")
     host, _, port = front.rpartition(":")
     link = Link(int(port))

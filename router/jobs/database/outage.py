@@ -14,7 +14,7 @@ Made = TypeVar("Made")
 
 
 class Outage:
-    """Whether the store was out of reach at the last look; safe to use from many threads.
+    """An outage of the store, noticed by any of many threads.
 
     During an outage one thread at a time tries to connect; the others get its error at once. Before `is_logged` is
     set, only the caller hears of errors.
@@ -49,7 +49,7 @@ class Outage:
                 log.warning("the store %s is back after %.1f s", self._store, self._now() - self._since)
 
     def connect(self, make: Callable[[], Made], lost: type[Exception]) -> Made:
-        """Return the connection of `make`; raise `lost` at once if none is to be had now."""
+        """Return the connection of `make`; raise `lost` at once during an outage."""
         with self._lock:
             if self._down and (self._is_trying or self._now() < self._next):
                 raise lost(self._down)
