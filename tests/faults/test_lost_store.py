@@ -178,6 +178,7 @@ def test_a_request_whose_commit_was_not_answered_is_one_job(build: Build, link: 
     client = create_app(system).test_client()
     link[0].cut_after(b"INSERT INTO jobs", b"COMMIT")
     refused = client.post("/v1/videos", json=BODY, headers={"idempotency-key": "once"})
+    assert link[0].has_cut.wait(60)
     link[0].heal()
 
     def again() -> TestResponse | None:
