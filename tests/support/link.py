@@ -85,8 +85,8 @@ class Link:
         client, server = pair
         _shut(client)
         server.sendall(data)
-        server.shutdown(socket.SHUT_WR)  # the server does what it was told before it sees the end
-        with suppress(OSError):
+        with suppress(OSError):  # the thread of the answers closes both ends at the first one
+            server.shutdown(socket.SHUT_WR)  # the server does what it was told before it sees the end
             while server.recv(65536):
                 pass
         self.cut()
