@@ -1,5 +1,6 @@
 """Servers with a faulty backend: one for each test, or one for a module."""
 
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -52,10 +53,19 @@ def start(serve: Start) -> Start:
     return lambda models=MODELS, plugins="", **settings: serve(models, plugins=_files(plugins), **settings)
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a module's tests once for each of its `STORES`."""
+    stores = getattr(metafunc.module, "STORES", ())
+    if stores and "server" in metafunc.fixturenames:
+        metafunc.parametrize("server", stores, indirect=True, scope="module")
+
+
 @pytest.fixture(scope="module")
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Run one server for a module, with the module's `SETTINGS`."""
     settings = dict(getattr(request.module, "SETTINGS", {}))
+    if getattr(request, "param", "") == "postgresql":
+        settings["store"] = request.getfixturevalue("postgres").create(f"faults_{uuid.uuid4().hex}")
     plugins = _files(settings.pop("plugins", ""))
     running = serve_in(tmp_path_factory.mktemp("faults"), MODELS, plugins=plugins, **settings)
     yield running
