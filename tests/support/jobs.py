@@ -82,7 +82,7 @@ def web_workers(server: Server) -> list[psutil.Process]:
 
 @contextmanager
 def locked(data: Path, store: str = "") -> Iterator[None]:
-    """Lock the store of a folder, or a shared one, against all writers while the block runs."""
+    """Lock a folder's store, or a shared one, against writers during the block."""
     if store:
         with create_engine(store).begin() as db:
             db.execute(text("LOCK TABLE jobs IN EXCLUSIVE MODE"))
