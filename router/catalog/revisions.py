@@ -14,7 +14,7 @@ from registry.backends import AT_RELOAD, Backends
 from registry.changes import differences, remarks
 from registry.lines import read_text
 from router.catalog.publication import GRAIN_SECONDS, Known, complete, log_broken, parse, parse_or_log, publish
-from router.errors import BootError, reason
+from router.errors import BootError, is_outage, reason
 from router.jobs import RevisionStore
 from router.values import Revision
 
@@ -106,7 +106,8 @@ class Registries:
                 return
             revision = self._store.latest(Path(self._current.file))
         except SQLAlchemyError as error:
-            log.error("the store did not answer; what is served stays as it is: %s", reason(error))
+            if not is_outage(error):  # of that the log has a line already
+                log.error("the store did not answer; what is served stays as it is: %s", reason(error))
             return
         self._newest_seen = newest
         if revision is None or revision.n == self._current.revision:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from threading import Event
 
-from router.errors import is_disk_full, is_unwritable, reason
+from router.errors import is_disk_full, is_outage, is_unwritable, reason
 from router.jobs import FactStore
 from router.storage.artifacts import remove
 from router.storage.usage import Usage
@@ -47,6 +47,8 @@ class Retention:
             try:
                 self.sweep()
             except Exception as error:  # the next sweep tries again
+                if is_outage(error):  # of that the log has a line already
+                    continue
                 known = is_disk_full(error) or is_unwritable(error)
                 log.error("the sweep failed: %s", reason(error), exc_info=None if known else error)
 

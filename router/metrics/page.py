@@ -5,7 +5,9 @@ from pathlib import Path
 
 from prometheus_client import Metric, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
+from sqlalchemy.exc import SQLAlchemyError
 
+from router.errors import is_outage
 from router.jobs import EngineStore, JobStore, Ledger
 from router.metrics import definitions as metric
 from router.metrics.definitions import DEFINITIONS, Definition, Kind
@@ -33,9 +35,7 @@ def page(
     `models`: names of served models, with or without jobs; `free`: bytes of the disk.
     """
     disk: Row = (metric.DISK_FREE, (), free)
-    used = ((metric.GPU_SECONDS, labels, seconds) for labels, seconds in sorted(ledger.gpu_seconds().items()))
-    seen = engines.seen()
-    return _text(folder, DEFINITIONS, (disk, *used, *_jobs(jobs, models), *_engines(seen, engines.alive(seen))))
+    return _text(folder, DEFINITIONS, (disk, *_stored(jobs, engines, ledger, models)))
 
 
 def machine_page(folder: Path, seen: Collection[EngineState], alive: Collection[EngineState], free: int) -> bytes:
@@ -53,6 +53,18 @@ def _text(folder: Path, shown: Iterable[Definition], rows: Iterable[Row]) -> byt
     for what, labels, value in rows:
         families[what.name].add_sample(what.name, dict(zip(what.labels, labels, strict=True)), value)
     return generate_latest(_Families(families.values()))
+
+
+def _stored(jobs: JobStore, engines: EngineStore, ledger: Ledger, models: Collection[str]) -> list[Row]:
+    """Return what the store knows, nothing while it is out of reach."""
+    try:
+        used = [(metric.GPU_SECONDS, labels, seconds) for labels, seconds in sorted(ledger.gpu_seconds().items())]
+        seen = engines.seen()
+        return [*used, *_jobs(jobs, models), *_engines(seen, engines.alive(seen))]
+    except SQLAlchemyError as error:
+        if not is_outage(error):
+            raise
+        return []
 
 
 def _jobs(jobs: JobStore, models: Collection[str]) -> Iterator[Row]:
