@@ -12,7 +12,7 @@ from support.jobs import Job, ask, at_gate, attempts, completed, failed, framega
 from support.server import ROOT, Server, serve_in
 
 from router.engine.retention import Retention
-from router.jobs.disk_reserve import Reserve
+from router.jobs.database.disk_reserve import Reserve
 from router.runtime.variables import YEAR_SECONDS
 from router.settings import Settings
 from router.system import assemble
